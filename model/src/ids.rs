@@ -1,0 +1,158 @@
+//! The small values everything else is named by: terms, log positions, servers, sessions, writes.
+//!
+//! Each is a newtype with a private field, so that a term can never be passed for an index.
+
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident, $show:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// Wraps a plain number.
+            pub const fn new(number: u64) -> Self {
+                Self(number)
+            }
+
+            /// The plain number.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// The number after this one.
+            #[must_use]
+            pub const fn next(self) -> Self {
+                Self(self.0 + 1)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($show, "{}"), self.0)
+            }
+        }
+    };
+}
+
+number!(
+    /// An election term (Raft §5.1). Term 0 precedes the first election.
+    Term,
+    "t"
+);
+number!(
+    /// A position in the log, counted from 1; 0 is the position before the log.
+    LogIndex,
+    "i"
+);
+number!(
+    /// A server of the cluster.
+    NodeId,
+    "n"
+);
+number!(
+    /// A proxy.
+    ProxyId,
+    "p"
+);
+number!(
+    /// A client process. Not a session: a client opens sessions in the replicated store.
+    ClientId,
+    "c"
+);
+number!(
+    /// A client session (thesis §6.3), named by the index of the log entry that opened it.
+    SessionId,
+    "s"
+);
+number!(
+    /// A write to stable storage, counted from 1 since the server started. Writes become durable
+    /// in this order.
+    WriteId,
+    "w"
+);
+number!(
+    /// A request of one client or proxy; its answer carries the same number.
+    RequestId,
+    "r"
+);
+
+impl LogIndex {
+    /// The position before the first entry.
+    pub const ZERO: Self = Self(0);
+
+    /// The position before this one.
+    ///
+    /// # Panics
+    /// At 0, which nothing precedes.
+    #[must_use]
+    pub const fn prev(self) -> Self {
+        assert!(self.0 > 0, "no position precedes the start of the log");
+        Self(self.0 - 1)
+    }
+
+    /// The position `count` entries further on.
+    #[must_use]
+    pub const fn plus(self, count: u64) -> Self {
+        Self(self.0 + count)
+    }
+}
+
+impl Term {
+    /// The term before the first election.
+    pub const ZERO: Self = Self(0);
+}
+
+/// Which entry: the term it was created in and its position. By Log Matching (Raft §5.3) this
+/// names one entry for ever.
+///
+/// The derived order compares the term first and the index second, which is exactly "at least as
+/// up-to-date" of Raft §5.4.1 when applied to last entries.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct EntryId {
+    /// The term of the leader that created the entry.
+    pub term: Term,
+    /// The position of the entry.
+    pub index: LogIndex,
+}
+
+/// Who a message comes from or goes to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Address {
+    /// A server.
+    Node(NodeId),
+    /// A proxy.
+    Proxy(ProxyId),
+    /// A client.
+    Client(ClientId),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(id) => write!(f, "server {id}"),
+            Self::Proxy(id) => write!(f, "proxy {id}"),
+            Self::Client(id) => write!(f, "client {id}"),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(id) => write!(f, "{id:?}"),
+            Self::Proxy(id) => write!(f, "{id:?}"),
+            Self::Client(id) => write!(f, "{id:?}"),
+        }
+    }
+}

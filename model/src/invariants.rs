@@ -1,0 +1,101 @@
+//! What must hold of one server after every step, cheap enough to be always on.
+//!
+//! The checker, the tests and the node all call [`check`] after each step with what [`Watermarks`]
+//! noted before it. A broken law is a bug of ours that may already have cost safety: the node stops.
+
+use crate::{Effects, LogIndex, Raft, Role, Term};
+use alloc::string::String;
+
+/// What is noted of a server before a step, to be compared after it.
+#[derive(Clone, Copy, Debug)]
+pub struct Watermarks {
+    current_term: Term,
+    commit_index: LogIndex,
+    last_index: LogIndex,
+    leads: bool,
+}
+
+impl Watermarks {
+    /// Notes where a server stands.
+    pub fn of(raft: &Raft) -> Self {
+        Self {
+            current_term: raft.current_term,
+            commit_index: raft.commit_index,
+            last_index: raft.log.last_index(),
+            leads: matches!(raft.role, Role::Leader(_)),
+        }
+    }
+}
+
+/// The laws one step must keep.
+///
+/// # Errors
+/// The law that was broken, in a sentence.
+pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), String> {
+    let laws = [
+        (
+            raft.current_term >= before.current_term,
+            "the term never falls (Figure 2)",
+        ),
+        (
+            raft.commit_index >= before.commit_index,
+            "the commit index never falls (Figure 2)",
+        ),
+        (
+            raft.commit_index <= raft.log.last_index(),
+            "only entries in the log are committed",
+        ),
+        (
+            raft.store.last_applied() == raft.commit_index,
+            "exactly the committed entries are applied",
+        ),
+        (
+            raft.durable_index <= raft.log.last_index(),
+            "only entries in the log are durable",
+        ),
+        (
+            removed_from(effects).is_none_or(|index| index > before.commit_index),
+            "a committed entry is never removed (Raft §5.4)",
+        ),
+        (
+            !before.leads
+                || before.current_term != raft.current_term
+                || (removed_from(effects).is_none() && raft.log.last_index() >= before.last_index),
+            "a leader never removes entries of its own log (Leader Append-Only)",
+        ),
+        (
+            raft.pending.is_empty() || raft.durable_index <= raft.log.last_index(),
+            "writes under way reach no further than the log",
+        ),
+        (
+            raft.held.iter().all(|held| {
+                raft.pending
+                    .back()
+                    .is_some_and(|pending| held.after <= pending.id)
+            }),
+            "a message is held only behind a write under way",
+        ),
+        (
+            leader_is_sound(raft),
+            "a leader's view of its followers stays within its log",
+        ),
+    ];
+    match laws.iter().find(|(holds, _)| !holds) {
+        None => Ok(()),
+        Some((_, law)) => Err((*law).into()),
+    }
+}
+
+fn removed_from(effects: &Effects) -> Option<LogIndex> {
+    effects.write.as_ref()?.truncate_from
+}
+
+fn leader_is_sound(raft: &Raft) -> bool {
+    let Role::Leader(leader) = &raft.role else {
+        return true;
+    };
+    let last_index = raft.log.last_index();
+    leader.followers.values().all(|progress| {
+        progress.match_index < progress.next_index && progress.next_index <= last_index.next()
+    })
+}

@@ -1,0 +1,39 @@
+//! Raft as a pure function, the replicated store, and everything that is decided by protocol.
+//!
+//! This crate holds no clock, randomness, socket, file, thread, async, logging or global state.
+//! Its protocol part builds without std. With the feature `system` it also holds the models:
+//! whole systems made of the very same servers, proxies and clients, a network that loses,
+//! repeats, delays and reorders, disks that forget what was not synced, and the properties that
+//! must hold of them.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(any(feature = "system", test))]
+extern crate std;
+
+pub mod client;
+pub mod config;
+pub mod ids;
+pub mod invariants;
+pub mod log;
+pub mod message;
+pub mod mutant;
+pub mod proxy;
+pub mod raft;
+pub mod store;
+#[cfg(feature = "system")]
+pub mod system;
+
+pub use config::Config;
+pub use ids::{
+    Address, ClientId, EntryId, LogIndex, NodeId, ProxyId, RequestId, SessionId, Term, WriteId,
+};
+pub use log::{Entry, Log, Payload};
+pub use message::{
+    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, ClientRequest, ClientResponse,
+    Envelope, Message, RequestVoteRequest, RequestVoteResponse,
+};
+pub use raft::{Durable, Effects, Event, HardState, Raft, Role, Timer, Write};
+pub use store::Store;

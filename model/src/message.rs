@@ -1,0 +1,179 @@
+//! What travels between servers, proxies and clients.
+//!
+//! The four server messages are those of Raft Figure 2. Deviations, each noted at its field: the
+//! sender is in the envelope, a refused append carries the hint of §5.3, and an append carries the
+//! number of a read round (thesis §6.4).
+
+use crate::{
+    Address, ClientId, Entry, LogIndex, NodeId, RequestId, SessionId, Term,
+    store::{Answer, Found, Operation, Query},
+};
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// A message on its way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Who sent it.
+    pub from: Address,
+    /// Who shall get it.
+    pub to: Address,
+    /// What it says.
+    pub message: Message,
+}
+
+/// What one process says to another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Message {
+    /// A candidate asks for a vote.
+    RequestVoteRequest(RequestVoteRequest),
+    /// The answer to it.
+    RequestVoteResponse(RequestVoteResponse),
+    /// A leader replicates entries, or just shows that it lives.
+    AppendEntriesRequest(AppendEntriesRequest),
+    /// The answer to it.
+    AppendEntriesResponse(AppendEntriesResponse),
+    /// A client, or a proxy for it, asks for something.
+    ClientRequest(ClientRequest),
+    /// The answer to it.
+    ClientResponse(ClientResponse),
+}
+
+/// Raft Figure 2, RequestVote arguments. The candidate is the envelope's sender.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestVoteRequest {
+    /// The candidate's term.
+    pub term: Term,
+    /// Index of the candidate's last log entry.
+    pub last_log_index: LogIndex,
+    /// Term of the candidate's last log entry.
+    pub last_log_term: Term,
+}
+
+/// Raft Figure 2, RequestVote results.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestVoteResponse {
+    /// The voter's term, for a candidate that is behind.
+    pub term: Term,
+    /// Whether the candidate has the vote.
+    pub vote_granted: bool,
+}
+
+/// Raft Figure 2, AppendEntries arguments. The leader is the envelope's sender.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AppendEntriesRequest {
+    /// The leader's term.
+    pub term: Term,
+    /// Index of the entry just before the new ones.
+    pub prev_log_index: LogIndex,
+    /// Term of that entry.
+    pub prev_log_term: Term,
+    /// The new entries; none for a heartbeat.
+    pub entries: Vec<Entry>,
+    /// The leader's commit index, clipped to the last entry this message speaks of. The receiver
+    /// could use no more of it (Figure 2: min(leaderCommit, index of last new entry)), and so two
+    /// messages that mean the same are the same.
+    pub leader_commit: LogIndex,
+    /// The read round this message belongs to (thesis §6.4); 0 before the first read of a term.
+    pub read_round: u64,
+}
+
+/// Raft Figure 2, AppendEntries results.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AppendEntriesResponse {
+    /// The follower's term, for a leader that is behind.
+    pub term: Term,
+    /// The read round of the request. A late duplicate of an earlier round's answer says nothing
+    /// about a later round.
+    pub read_round: u64,
+    /// What became of it.
+    pub outcome: AppendOutcome,
+}
+
+/// What became of an AppendEntries request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum AppendOutcome {
+    /// The follower's log agrees with the leader's up to and including `match_index`, durably.
+    Matched {
+        /// Index of the last entry the request spoke of.
+        match_index: LogIndex,
+    },
+    /// The follower has no entry at `prev_log_index`, or one of another term (Raft §5.3).
+    Conflict {
+        /// Of the request, so that a stale refusal can be told from a fresh one.
+        prev_log_index: LogIndex,
+        /// The term of the conflicting entry, 0 if the log is too short.
+        conflict_term: Term,
+        /// The first index of that term; the log's end if the log is too short.
+        conflict_index: LogIndex,
+    },
+    /// The request is of an older term.
+    StaleTerm,
+}
+
+/// A request of a client, or of a proxy for one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientRequest {
+    /// The client that asks, whoever brings the request.
+    pub client: ClientId,
+    /// Which request of that client; the response carries the same number.
+    pub id: RequestId,
+    /// What is asked.
+    pub body: RequestBody,
+}
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RequestBody {
+    /// Opens a session. Repeating it may open a second one, which does no harm.
+    OpenSession,
+    /// A write, exactly once.
+    Write {
+        /// The session.
+        session: SessionId,
+        /// The sequence within it, from 1.
+        sequence: u64,
+        /// No answer to a sequence below this one is needed any more.
+        acknowledged: u64,
+        /// What to do.
+        operation: Operation,
+    },
+    /// A linearizable read.
+    Read {
+        /// What is asked.
+        query: Query,
+    },
+}
+
+/// The answer to a client's request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientResponse {
+    /// The client that asked.
+    pub client: ClientId,
+    /// Which of its requests this answers.
+    pub id: RequestId,
+    /// What became of it.
+    pub body: ResponseBody,
+}
+
+/// What became of a client's request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ResponseBody {
+    /// Committed and applied; the store's answer.
+    Applied(Answer),
+    /// The result of a read.
+    Found(Found),
+    /// This server is not the leader and did nothing with this copy of the request. Another copy
+    /// may still arrive here, or elsewhere, and be carried out.
+    NotLeader {
+        /// Who it believes leads.
+        hint: Option<NodeId>,
+    },
+    /// This server lost the lead before the outcome was known. The write may yet take effect.
+    Interrupted {
+        /// Who it believes leads.
+        hint: Option<NodeId>,
+    },
+    /// A proxy gave up. A write it had sent on may yet take effect.
+    Unavailable,
+}

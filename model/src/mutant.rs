@@ -1,0 +1,144 @@
+//! Planted bugs: classic mistakes in Raft, each a switch at the very rule it breaks.
+//!
+//! They exist in builds with the feature `mutants` only (the checker's). Without it `planted!` is
+//! the constant `false` and the compiler removes the branch.
+
+/// Whether a bug is planted in this configuration: `planted!(config, Name)`.
+macro_rules! planted {
+    ($config:expr, $mutant:ident) => {{
+        #[cfg(feature = "mutants")]
+        let planted = $config.mutant == Some(crate::mutant::Mutant::$mutant);
+        #[cfg(not(feature = "mutants"))]
+        let planted = {
+            let _ = &$config;
+            false
+        };
+        planted
+    }};
+}
+pub(crate) use planted;
+
+#[cfg(feature = "mutants")]
+pub use catalogue::Mutant;
+
+#[cfg(feature = "mutants")]
+mod catalogue {
+    use serde::{Deserialize, Serialize};
+
+    macro_rules! mutants {
+        ($($(#[doc = $doc:literal])+ $name:ident = $slug:literal, seen in $seen:literal;)+) => {
+            /// A bug that can be planted in the core.
+            #[derive(
+                Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+            )]
+            pub enum Mutant {
+                $($(#[doc = $doc])+ $name,)+
+            }
+
+            impl Mutant {
+                /// All of them.
+                pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+                /// The name on the command line.
+                pub fn name(self) -> &'static str {
+                    match self { $(Self::$name => $slug,)+ }
+                }
+
+                /// What is wrong, in a sentence.
+                pub fn summary(self) -> &'static str {
+                    match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
+                }
+
+                /// Where it was seen in a real system; empty if nowhere known.
+                pub fn seen_in(self) -> &'static str {
+                    match self { $(Self::$name => $seen,)+ }
+                }
+            }
+        };
+    }
+
+    mutants! {
+        /// A vote is not persisted.
+        VoteNotPersisted = "vote-not-persisted", seen in "nodedb#161";
+        /// A vote is sent before it is durable.
+        VoteSentBeforeDurable = "vote-sent-before-durable", seen in "nodedb#161";
+        /// A server with a wiped disk rejoins under its old name and votes.
+        RejoinsWithWipedDisk = "rejoins-with-wiped-disk", seen in "";
+        /// A candidate does not record its vote for itself.
+        CandidateForgetsOwnVote = "candidate-forgets-own-vote", seen in "nebula#3415";
+        /// A vote from an older term is counted.
+        CountsStaleVotes = "counts-stale-votes", seen in "";
+        /// Votes are counted, not collected in a set, so a repeated reply counts twice.
+        CountsRepeatedVotes = "counts-repeated-votes", seen in "";
+        /// A vote is granted without comparing logs.
+        VotesWithoutComparingLogs = "votes-without-comparing-logs", seen in "";
+        /// Logs are compared by length alone.
+        ComparesLogsByLength = "compares-logs-by-length", seen in "";
+        /// An entry of an older term is committed by counting replicas (Figure 8).
+        CommitsOlderTermByCounting = "commits-older-term-by-counting", seen in "logcabin#44";
+        /// A conflicting suffix is not removed.
+        ConflictingSuffixKept = "conflicting-suffix-kept", seen in "";
+        /// The term at prevLogIndex is not compared.
+        PrevTermNotCompared = "prev-term-not-compared", seen in "";
+        /// An acknowledgement from an older term is counted.
+        CountsStaleAcknowledgements = "counts-stale-acknowledgements", seen in "";
+        /// match_index survives into the next leadership.
+        MatchIndexSurvivesReElection = "match-index-survives-re-election", seen in "";
+        /// An append is acknowledged before it is durable.
+        AppendAcknowledgedBeforeDurable = "append-acknowledged-before-durable",
+            seen in "yugabyte#32875, d-engine#446";
+        /// A late durability notice is credited to entries written over in the meantime.
+        LateNoticeCreditsOverwrittenEntries = "late-notice-credits-overwritten-entries",
+            seen in "etcd/raft async_storage_writes_append_aba_race";
+        /// A ReadIndex is served before the leader has committed in its term.
+        ReadBeforeCommitInTerm = "read-before-commit-in-term", seen in "etcd#7331, tikv#6340";
+        /// A server votes for two candidates in one term.
+        VotesTwiceInATerm = "votes-twice-in-a-term", seen in "";
+        /// A server votes in a term older than its own.
+        VotesInAnOlderTerm = "votes-in-an-older-term", seen in "";
+        /// Votes are requested before the candidate's own vote is durable.
+        VotesRequestedBeforeDurable = "votes-requested-before-durable", seen in "";
+        /// A majority is half of the servers, rounded down.
+        QuorumOffByOne = "quorum-off-by-one", seen in "";
+        /// A leader that sees a newer term adopts it and goes on leading.
+        StaysLeaderInNewTerm = "stays-leader-in-new-term", seen in "";
+        /// AppendEntries of an older term is accepted.
+        AcceptsStaleAppends = "accepts-stale-appends", seen in "";
+        /// A follower truncates its log to match a delayed request that conflicts with nothing.
+        TruncatesWithoutConflict = "truncates-without-conflict", seen in "";
+        /// A truncation is not persisted.
+        TruncationNotPersisted = "truncation-not-persisted", seen in "";
+        /// A follower commits entries that the leader's message did not vouch for.
+        FollowerCommitsBeyondMatch = "follower-commits-beyond-match", seen in "";
+        /// A follower acknowledges its whole log, not what the request spoke of.
+        AcknowledgesWholeLog = "acknowledges-whole-log", seen in "";
+        /// A leader counts itself before its own disk has the entry.
+        LeaderCountsItselfBeforeDurable = "leader-counts-itself-before-durable", seen in "";
+        /// A read is answered without asking a majority.
+        ReadWithoutConfirmation = "read-without-confirmation", seen in "";
+        /// Any acknowledgement of the term confirms a read, a late one too.
+        ReadRoundNotCompared = "read-round-not-compared", seen in "";
+        /// A stale-term refusal, which echoes a round of another term, confirms a read.
+        StaleRefusalConfirmsRead = "stale-refusal-confirms-read", seen in "";
+        /// A read is answered before everything committed is applied.
+        ReadBeforeApplied = "read-before-applied", seen in "";
+        /// The session's memory of answers is not consulted.
+        CommandAppliedTwice = "command-applied-twice", seen in "";
+        /// A sequence whose answer was acknowledged and forgotten is applied again.
+        AcknowledgedSequenceAppliedAgain = "acknowledged-sequence-applied-again", seen in "";
+        /// A client retries a write under a new sequence.
+        RetriesUnderNewSequence = "retries-under-new-sequence", seen in "";
+        /// A client takes "unavailable" for "not done".
+        UnavailableTakenForNotDone = "unavailable-taken-for-not-done", seen in "";
+        /// A client takes any response for the answer to its present request.
+        ResponseIdNotCompared = "response-id-not-compared", seen in "";
+        /// next_index is not moved back when a follower reports a conflict.
+        NextIndexNotMovedBack = "next-index-not-moved-back", seen in "";
+        /// A new leader appends no no-op.
+        LeaderSkipsNoop = "leader-skips-noop", seen in "";
+        /// A vote is kept when the term changes.
+        VoteKeptAcrossTerms = "vote-kept-across-terms", seen in "";
+        /// A candidate whose vote was split waits for ever.
+        SplitVoteNeverRetried = "split-vote-never-retried", seen in "";
+    }
+}

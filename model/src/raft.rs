@@ -1,0 +1,397 @@
+//! One Raft server as a pure step function.
+//!
+//! [`Raft::step`] takes one [`Event`] (a message, a timer, a write that became durable) and returns
+//! the [`Effects`] the driver must carry out. Nothing here reads a clock, a socket, a disk or a
+//! random number: the driver does, and so does the model checker, with this very code.
+//!
+//! # The contract of effects
+//! * [`Effects::write`] is to be written to stable storage, after all writes before it. When it is
+//!   durable the driver steps [`Event::Persisted`]; it may report several at once by the last.
+//! * [`Effects::sends`] are free to leave at once, before, after or while the write happens. What
+//!   must not leave before the write is durable is not in there: the server itself holds it back
+//!   until `Persisted` arrives. Held are votes, requests for votes (the candidate's own vote
+//!   must survive), acknowledgements of entries, and every refusal made while a write is under
+//!   way. Free are a leader's AppendEntries (thesis §10.2.1: its own disk works in parallel) and
+//!   the answers to clients, which follow from commitment and so from what a majority holds.
+//! * [`Effects::timer`] says which timer to arm anew; the driver draws the duration.
+//!
+//! A crash loses the whole value. [`Raft::recover`] makes the next one from what was durable.
+//!
+//! # What is where
+//! `election` has terms and votes (§5.1, §5.2, §5.4.1), `replication` the log and the commit rule
+//! (§5.3, §5.4.2), `requests` what clients ask (§8, thesis §6.3, §6.4), `durability` the writes
+//! and what waits for them.
+//!
+//! # What is left out
+//! PreVote, leader leases, membership changes and snapshots.
+
+mod durability;
+mod election;
+mod replication;
+mod requests;
+
+pub use durability::{Durable, HardState, Write};
+
+use crate::{
+    Address, AppendEntriesRequest, ClientId, ClientRequest, ClientResponse, Config, Envelope, Log, LogIndex, Message, NodeId,
+    RequestId, Store, Term, WriteId,
+    message::{ResponseBody, RequestVoteResponse},
+    store::Query,
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use durability::{Held, Pending};
+use serde::{Deserialize, Serialize};
+
+/// Something that happens to a server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Event {
+    /// A message arrived. It may be late, repeated or out of order.
+    Receive {
+        /// Who sent it.
+        from: Address,
+        /// What it says.
+        message: Message,
+    },
+    /// The election timer ran out.
+    ElectionTimeout,
+    /// The heartbeat timer ran out.
+    HeartbeatTimeout,
+    /// This write, and every one before it, is durable.
+    Persisted(WriteId),
+}
+
+/// What the driver must do after a step. See the module's contract.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// What to make durable, after all earlier writes.
+    pub write: Option<Write>,
+    /// What may leave now.
+    pub sends: Vec<Envelope>,
+    /// The timer to arm anew.
+    pub timer: Option<Timer>,
+}
+
+/// The timers a server has. Arming one disarms the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// Fires after a randomized time without a leader (§5.2).
+    Election,
+    /// Fires regularly on leaders, and on candidates to repeat unanswered requests (§5.1).
+    Heartbeat,
+}
+
+/// What a server is, with what only that role has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Follows the leader of its term, if it knows one.
+    Follower {
+        /// The leader of the current term, once heard of.
+        leader: Option<NodeId>,
+    },
+    /// Asks for votes.
+    Candidate(Candidate),
+    /// Leads.
+    Leader(Leader),
+}
+
+/// What only a candidate has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Who granted its vote; the candidate itself once its vote is durable.
+    pub votes: BTreeSet<NodeId>,
+    /// The write that makes the candidate's own vote durable.
+    pub ballot: WriteId,
+    /// Votes counted twice, if that bug is planted.
+    #[cfg(feature = "mutants")]
+    pub repeated_votes: usize,
+}
+
+/// What only a leader has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Leader {
+    /// How far each other server is.
+    pub followers: BTreeMap<NodeId, Progress>,
+    /// The index of this leader's no-op, its first entry.
+    pub first_index: LogIndex,
+    /// Who waits for which entry to be applied.
+    pub writes: BTreeMap<LogIndex, Waiter>,
+    /// Who waits for which read round.
+    pub reads: Vec<PendingRead>,
+    /// The last read round begun.
+    pub read_round: u64,
+}
+
+/// How far a follower is, as its leader knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Progress {
+    /// The next entry to send (Figure 2).
+    pub next_index: LogIndex,
+    /// The last entry known to be durable there (Figure 2).
+    pub match_index: LogIndex,
+    /// The last read round it answered.
+    pub read_round: u64,
+}
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Waiter {
+    /// Where the answer goes.
+    pub address: Address,
+    /// The client that asked.
+    pub client: ClientId,
+    /// Which of its requests.
+    pub id: RequestId,
+}
+
+/// A linearizable read under way (thesis §6.4).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PendingRead {
+    /// Who asked.
+    pub waiter: Waiter,
+    /// What it asked.
+    pub query: Query,
+    /// The store must have applied this entry first.
+    pub read_index: LogIndex,
+    /// A majority must have answered this round first.
+    pub round: u64,
+}
+
+/// A server. See the module.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Raft {
+    pub(crate) id: NodeId,
+    pub(crate) config: Config,
+    pub(crate) current_term: Term,
+    pub(crate) voted_for: Option<NodeId>,
+    pub(crate) log: Log,
+    pub(crate) commit_index: LogIndex,
+    pub(crate) role: Role,
+    pub(crate) store: Store,
+    /// The longest prefix of `log` that is durable.
+    pub(crate) durable_index: LogIndex,
+    pub(crate) last_write: WriteId,
+    pub(crate) pending: VecDeque<Pending>,
+    pub(crate) held: VecDeque<Held>,
+    /// The `match_index` of an earlier leadership, if that bug is planted.
+    #[cfg(feature = "mutants")]
+    pub(crate) remembered_matches: BTreeMap<NodeId, LogIndex>,
+}
+
+impl Raft {
+    /// A server that starts, or starts again, with what was durable.
+    pub fn recover(id: NodeId, config: Config, durable: Durable) -> Self {
+        let wiped = crate::mutant::planted!(config, RejoinsWithWipedDisk);
+        let durable = if wiped { Durable::default() } else { durable };
+        let log = Log::new(durable.log);
+        Self {
+            id,
+            config,
+            current_term: durable.hard_state.current_term,
+            voted_for: durable.hard_state.voted_for,
+            durable_index: log.last_index(),
+            log,
+            commit_index: LogIndex::ZERO,
+            role: Role::Follower { leader: None },
+            store: Store::default(),
+            last_write: WriteId::default(),
+            pending: VecDeque::new(),
+            held: VecDeque::new(),
+            #[cfg(feature = "mutants")]
+            remembered_matches: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one event and says what to do about it.
+    pub fn step(&mut self, event: Event) -> Effects {
+        let mut turn = Turn::default();
+        match event {
+            Event::Receive { from, message } => self.receive(from, message, &mut turn),
+            Event::ElectionTimeout => self.election_timeout(&mut turn),
+            Event::HeartbeatTimeout => self.heartbeat_timeout(&mut turn),
+            Event::Persisted(write) => self.persisted(write, &mut turn),
+        }
+        self.finish(turn)
+    }
+
+    /// This server's name.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The latest term this server has seen (Figure 2).
+    pub fn current_term(&self) -> Term {
+        self.current_term
+    }
+
+    /// Who got this server's vote in the current term (Figure 2).
+    pub fn voted_for(&self) -> Option<NodeId> {
+        self.voted_for
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The highest entry known to be committed (Figure 2). All up to it are applied.
+    pub fn commit_index(&self) -> LogIndex {
+        self.commit_index
+    }
+
+    /// The last entry of the log's durable prefix.
+    pub fn durable_index(&self) -> LogIndex {
+        self.durable_index
+    }
+
+    /// What the server is.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// The replicated state machine.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether a write is on its way to the disk.
+    pub fn is_writing(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    fn receive(&mut self, from: Address, message: Message, turn: &mut Turn) {
+        match (from, message) {
+            (Address::Node(from), message) if from != self.id => {
+                if !self.config.voters.contains(&from) {
+                    return;
+                }
+                match message {
+                    Message::RequestVoteRequest(request) => {
+                        self.handle_request_vote_request(from, &request, turn);
+                    }
+                    Message::RequestVoteResponse(response) => {
+                        self.handle_request_vote_response(from, &response, turn);
+                    }
+                    Message::AppendEntriesRequest(request) => {
+                        self.handle_append_entries_request(from, request, turn);
+                    }
+                    Message::AppendEntriesResponse(response) => {
+                        self.handle_append_entries_response(from, &response, turn);
+                    }
+                    // Servers ask nothing of one another as clients.
+                    Message::ClientRequest(_) | Message::ClientResponse(_) => {}
+                }
+            }
+            (Address::Proxy(_) | Address::Client(_), Message::ClientRequest(request)) => {
+                self.handle_client_request(from, request, turn);
+            }
+            // Nobody sends these here; a forged or misrouted message is nothing to act on.
+            _ => {}
+        }
+    }
+
+    /// A term above our own makes a follower of anyone (Figure 2, rules for all servers).
+    fn observe_term(&mut self, term: Term, turn: &mut Turn) {
+        if term > self.current_term {
+            self.become_follower(term, None, turn);
+        }
+    }
+
+    fn become_follower(&mut self, term: Term, leader: Option<NodeId>, turn: &mut Turn) {
+        if term > self.current_term {
+            self.current_term = term;
+            if !crate::mutant::planted!(self.config, VoteKeptAcrossTerms) {
+                self.voted_for = None;
+            }
+            turn.hard_state = true;
+            if crate::mutant::planted!(self.config, StaysLeaderInNewTerm)
+                && matches!(self.role, Role::Leader(_))
+            {
+                return;
+            }
+        }
+        if let Role::Leader(old) = &mut self.role {
+            let waiting: Vec<_> = core::mem::take(&mut old.writes)
+                .into_values()
+                .chain(old.reads.drain(..).map(|read| read.waiter))
+                .collect();
+            #[cfg(feature = "mutants")]
+            if crate::mutant::planted!(self.config, MatchIndexSurvivesReElection) {
+                self.remembered_matches = old
+                    .followers
+                    .iter()
+                    .map(|(id, progress)| (*id, progress.match_index))
+                    .collect();
+            }
+            for waiter in waiting {
+                turn.respond(waiter, ResponseBody::Interrupted { hint: leader });
+            }
+        }
+        // Whoever led or ran must now listen for a leader; a follower's timer already runs.
+        if !matches!(self.role, Role::Follower { .. }) {
+            turn.timer = Some(Timer::Election);
+        }
+        self.role = Role::Follower { leader };
+    }
+
+    fn others(&self) -> impl Iterator<Item = NodeId> + use<'_> {
+        self.config
+            .voters
+            .iter()
+            .copied()
+            .filter(|id| *id != self.id)
+    }
+}
+
+/// What one step gathers before its effects are settled: which sends are free is known only when
+/// it is known whether the step wrote anything.
+#[derive(Default)]
+struct Turn {
+    hard_state: bool,
+    truncate_from: Option<LogIndex>,
+    append_from: Option<LogIndex>,
+    sends: Vec<(Address, Message, Release)>,
+    timer: Option<Timer>,
+}
+
+/// When a message may leave.
+enum Release {
+    /// At once.
+    Now,
+    /// When everything written so far is durable.
+    AfterWrites,
+    /// When the term, the vote and the log up to this entry are durable.
+    AfterEntries(LogIndex),
+}
+
+impl Turn {
+    fn send(&mut self, to: NodeId, message: Message) {
+        self.sends.push((Address::Node(to), message, Release::Now));
+    }
+
+    fn send_after_writes(&mut self, to: NodeId, message: Message) {
+        self.sends
+            .push((Address::Node(to), message, Release::AfterWrites));
+    }
+
+    fn send_after_entries(&mut self, to: NodeId, message: Message, last: LogIndex) {
+        self.sends
+            .push((Address::Node(to), message, Release::AfterEntries(last)));
+    }
+
+    fn respond(&mut self, to: Waiter, body: ResponseBody) {
+        let response = Message::ClientResponse(ClientResponse {
+            client: to.client,
+            id: to.id,
+            body,
+        });
+        self.sends.push((to.address, response, Release::Now));
+    }
+}

@@ -1,0 +1,157 @@
+//! Writes to stable storage, and what waits for them.
+//!
+//! Each step makes at most one [`Write`]: the hard state, a truncation and an append, together or
+//! not at all. Writes become durable in order. The server keeps, for each write under way, how
+//! far the log's durable prefix will reach once it is done; a truncation lowers that reach for all
+//! writes still under way, so that a late notice is never credited to entries that were written
+//! over in the meantime (the ABA race of asynchronous storage writes).
+
+use super::*;
+use crate::{Entry, mutant::planted};
+
+/// What Figure 2 calls persistent state, without the log.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct HardState {
+    /// The latest term seen.
+    pub current_term: Term,
+    /// Who got the vote in it.
+    pub voted_for: Option<NodeId>,
+}
+
+/// One write to stable storage: all of it or nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Write {
+    /// Which write this is.
+    pub id: WriteId,
+    /// The new hard state, if it changed.
+    pub hard_state: Option<HardState>,
+    /// Remove this entry and all after it, first.
+    pub truncate_from: Option<LogIndex>,
+    /// Then add these at the end.
+    pub append: Vec<Entry>,
+}
+
+/// What stable storage holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Durable {
+    /// Term and vote.
+    pub hard_state: HardState,
+    /// The log, from index 1.
+    pub log: Vec<Entry>,
+}
+
+impl Durable {
+    /// Carries out a write.
+    pub fn apply(&mut self, write: &Write) {
+        if let Some(hard_state) = write.hard_state {
+            self.hard_state = hard_state;
+        }
+        if let Some(index) = write.truncate_from {
+            self.log.truncate((index.get() as usize).saturating_sub(1));
+        }
+        self.log.extend_from_slice(&write.append);
+    }
+}
+
+/// A write under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Pending {
+    pub(crate) id: WriteId,
+    /// The log is durable up to here once this write is.
+    pub(crate) reach: LogIndex,
+    pub(crate) hard_state: bool,
+}
+
+/// A message that waits for a write.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) after: WriteId,
+    pub(crate) envelope: Envelope,
+}
+
+impl Raft {
+    /// Settles a step: numbers its write and decides which sends must wait.
+    pub(super) fn finish(&mut self, turn: Turn) -> Effects {
+        let write = self.take_write(&turn);
+        let last_pending = self.pending.back().map(|pending| pending.id);
+        let term_pending = self.pending.iter().any(|pending| pending.hard_state);
+        let mut sends = Vec::new();
+        for (to, message, release) in turn.sends {
+            let from = Address::Node(self.id);
+            let envelope = Envelope { from, to, message };
+            let after = match release {
+                Release::Now => None,
+                Release::AfterWrites => last_pending,
+                Release::AfterEntries(last) if last <= self.durable_index && !term_pending => None,
+                Release::AfterEntries(_) => last_pending,
+            };
+            match after {
+                None => sends.push(envelope),
+                Some(after) => self.held.push_back(Held { after, envelope }),
+            }
+        }
+        Effects {
+            write,
+            sends,
+            timer: turn.timer,
+        }
+    }
+
+    fn take_write(&mut self, turn: &Turn) -> Option<Write> {
+        let hard_state = turn.hard_state.then_some(HardState {
+            current_term: self.current_term,
+            voted_for: self.voted_for,
+        });
+        let append = match turn.append_from {
+            Some(index) => self.log.slice(index, usize::MAX).to_vec(),
+            None => Vec::new(),
+        };
+        let truncate_from = if planted!(self.config, TruncationNotPersisted) {
+            None
+        } else {
+            turn.truncate_from
+        };
+        if hard_state.is_none() && truncate_from.is_none() && append.is_empty() {
+            return None;
+        }
+        self.last_write = self.last_write.next();
+        self.pending.push_back(Pending {
+            id: self.last_write,
+            reach: self.log.last_index(),
+            hard_state: hard_state.is_some(),
+        });
+        Some(Write {
+            id: self.last_write,
+            hard_state,
+            truncate_from,
+            append,
+        })
+    }
+
+    /// Notes that the log lost the entry at `index` and all after it: neither what is durable nor
+    /// what is on its way to the disk speaks for those positions any more.
+    pub(super) fn forget_durable_from(&mut self, index: LogIndex) {
+        let last = index.prev();
+        self.durable_index = self.durable_index.min(last);
+        if planted!(self.config, LateNoticeCreditsOverwrittenEntries) {
+            return;
+        }
+        for pending in &mut self.pending {
+            pending.reach = pending.reach.min(last);
+        }
+    }
+
+    pub(super) fn persisted(&mut self, durable: WriteId, turn: &mut Turn) {
+        while let Some(pending) = self.pending.pop_front_if(|pending| pending.id <= durable) {
+            self.durable_index = self.durable_index.max(pending.reach);
+        }
+        while let Some(held) = self.held.pop_front_if(|held| held.after <= durable) {
+            turn.sends
+                .push((held.envelope.to, held.envelope.message, Release::Now));
+        }
+        self.count_own_vote(durable, turn);
+        self.advance_commit_index(turn);
+    }
+}

@@ -1,0 +1,160 @@
+//! Terms, votes and elections: Raft §5.1, §5.2, §5.4.1.
+
+use super::*;
+use crate::{mutant::planted, RequestVoteRequest};
+
+impl Raft {
+    pub(super) fn election_timeout(&mut self, turn: &mut Turn) {
+        match self.role {
+            Role::Leader(_) => {}
+            Role::Candidate(_) if planted!(self.config, SplitVoteNeverRetried) => {}
+            Role::Follower { .. } | Role::Candidate(_) => self.become_candidate(turn),
+        }
+    }
+
+    /// §5.2: increment the term, vote for oneself, ask everyone else.
+    fn become_candidate(&mut self, turn: &mut Turn) {
+        self.current_term = self.current_term.next();
+        self.voted_for = if planted!(self.config, CandidateForgetsOwnVote) {
+            None
+        } else {
+            Some(self.id)
+        };
+        turn.hard_state = true;
+        turn.timer = Some(Timer::Election);
+        self.role = Role::Candidate(Candidate {
+            // The candidate's own vote counts like any other: once it is durable (`persisted`).
+            votes: BTreeSet::new(),
+            ballot: self.last_write.next(),
+            #[cfg(feature = "mutants")]
+            repeated_votes: 0,
+        });
+        self.request_votes(turn);
+    }
+
+    /// The requests leave after the candidate's own vote is durable. A candidate that forgot its
+    /// candidacy in a crash could run again in the same term with a shorter log, and count the
+    /// votes that its longer log had earned.
+    pub(super) fn request_votes(&mut self, turn: &mut Turn) {
+        let Role::Candidate(candidate) = &self.role else {
+            return;
+        };
+        let last = self.log.last_id();
+        let request = Message::RequestVoteRequest(RequestVoteRequest {
+            term: self.current_term,
+            last_log_index: last.index,
+            last_log_term: last.term,
+        });
+        for id in self.others() {
+            if candidate.votes.contains(&id) {
+                continue;
+            }
+            if planted!(self.config, VotesRequestedBeforeDurable) {
+                turn.send(id, request.clone());
+            } else {
+                turn.send_after_writes(id, request.clone());
+            }
+        }
+    }
+
+    pub(super) fn handle_request_vote_request(
+        &mut self,
+        from: NodeId,
+        request: &RequestVoteRequest,
+        turn: &mut Turn,
+    ) {
+        self.observe_term(request.term, turn);
+        let last = crate::EntryId {
+            term: request.last_log_term,
+            index: request.last_log_index,
+        };
+        // §5.4.1: a vote goes only to a log at least as up-to-date as our own, so that a leader
+        // holds every committed entry: the two majorities share a server that refuses otherwise.
+        let up_to_date = if planted!(self.config, VotesWithoutComparingLogs) {
+            true
+        } else if planted!(self.config, ComparesLogsByLength) {
+            last.index >= self.log.last_index()
+        } else {
+            last >= self.log.last_id()
+        };
+        // §5.2: at most one vote a term, first come first served; a repeated request from the
+        // same candidate gets the same answer, for the first answer may be lost.
+        let free = self.voted_for.is_none_or(|candidate| candidate == from)
+            || planted!(self.config, VotesTwiceInATerm);
+        let current = request.term == self.current_term
+            || planted!(self.config, VotesInAnOlderTerm);
+        let vote_granted = current && free && up_to_date && !self.leads();
+        if vote_granted {
+            if self.voted_for != Some(from) {
+                self.voted_for = Some(from);
+                turn.hard_state = !planted!(self.config, VoteNotPersisted);
+            }
+            turn.timer = Some(Timer::Election);
+        }
+        let term = if planted!(self.config, VotesInAnOlderTerm) {
+            request.term
+        } else {
+            self.current_term
+        };
+        let response = Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted });
+        if planted!(self.config, VoteSentBeforeDurable) {
+            turn.send(from, response);
+        } else {
+            turn.send_after_writes(from, response);
+        }
+    }
+
+    pub(super) fn handle_request_vote_response(
+        &mut self,
+        from: NodeId,
+        response: &RequestVoteResponse,
+        turn: &mut Turn,
+    ) {
+        self.observe_term(response.term, turn);
+        // A vote counts only in the election it was cast in.
+        if response.term < self.current_term && !planted!(self.config, CountsStaleVotes) {
+            return;
+        }
+        let Role::Candidate(candidate) = &mut self.role else {
+            return;
+        };
+        if response.vote_granted {
+            // A set: the same vote may arrive twice.
+            let _new = candidate.votes.insert(from);
+            #[cfg(feature = "mutants")]
+            if !_new && planted!(self.config, CountsRepeatedVotes) {
+                candidate.repeated_votes += 1;
+            }
+            self.count_votes(turn);
+        }
+    }
+
+    /// The candidate's own vote became durable.
+    pub(super) fn count_own_vote(&mut self, durable: WriteId, turn: &mut Turn) {
+        if let Role::Candidate(candidate) = &mut self.role
+            && candidate.ballot <= durable
+            && candidate.votes.insert(self.id)
+        {
+            self.count_votes(turn);
+        }
+    }
+
+    fn count_votes(&mut self, turn: &mut Turn) {
+        let Role::Candidate(candidate) = &self.role else {
+            return;
+        };
+        #[cfg(feature = "mutants")]
+        let repeated = candidate.repeated_votes;
+        #[cfg(not(feature = "mutants"))]
+        let repeated = 0;
+        if candidate.votes.len() + repeated >= self.config.majority() {
+            self.become_leader(turn);
+        }
+    }
+
+    /// Whether this server leads. A leader has voted for itself, so the test is implied by
+    /// `voted_for` unless a bug is planted there.
+    fn leads(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
+    }
+}

@@ -1,0 +1,328 @@
+//! Log replication and commitment: Raft §5.3, §5.4.2.
+
+use super::*;
+use crate::{
+    AppendEntriesResponse, Entry, Payload, message::AppendOutcome, mutant::planted,
+};
+use alloc::vec;
+
+impl Raft {
+    pub(super) fn heartbeat_timeout(&mut self, turn: &mut Turn) {
+        match self.role {
+            Role::Follower { .. } => {}
+            Role::Candidate(_) => self.request_votes(turn),
+            Role::Leader(_) => {
+                turn.timer = Some(Timer::Heartbeat);
+                self.broadcast(turn);
+            }
+        }
+    }
+
+    pub(super) fn become_leader(&mut self, turn: &mut Turn) {
+        let next_index = self.log.last_index().next();
+        let followers = self
+            .others()
+            .map(|id| {
+                #[cfg(feature = "mutants")]
+                let match_index = self.remembered_matches.get(&id).copied().unwrap_or_default();
+                #[cfg(not(feature = "mutants"))]
+                let match_index = LogIndex::ZERO;
+                let progress = Progress {
+                    next_index,
+                    match_index,
+                    read_round: 0,
+                };
+                (id, progress)
+            })
+            .collect();
+        self.role = Role::Leader(Leader {
+            followers,
+            first_index: next_index,
+            writes: BTreeMap::new(),
+            reads: Vec::new(),
+            read_round: 0,
+        });
+        turn.timer = Some(Timer::Heartbeat);
+        // §8: a leader knows what is committed only after an entry of its own term is. Without
+        // this no-op an idle cluster might never commit what an earlier leader left behind.
+        if planted!(self.config, LeaderSkipsNoop) {
+            return;
+        }
+        self.append_as_leader(Payload::Noop, turn);
+        self.broadcast(turn);
+        self.advance_commit_index(turn);
+    }
+
+    /// Adds an entry of the current term at the end of the leader's log (§5.3: a leader never
+    /// overwrites or removes entries of its own log).
+    pub(super) fn append_as_leader(&mut self, payload: Payload, turn: &mut Turn) -> LogIndex {
+        let term = self.current_term;
+        self.log.append(&[Entry { term, payload }]);
+        let index = self.log.last_index();
+        turn.append_from.get_or_insert(index);
+        index
+    }
+
+    pub(super) fn broadcast(&mut self, turn: &mut Turn) {
+        for id in self.others() {
+            self.send_append_entries(id, turn);
+        }
+    }
+
+    /// Sends what the follower lacks, as far as we know. Free to leave before our own disk has
+    /// the entries (thesis §10.2.1): they count for nothing until a majority has them durably.
+    fn send_append_entries(&self, to: NodeId, turn: &mut Turn) {
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        let Some(progress) = leader.followers.get(&to) else {
+            return;
+        };
+        let prev_log_index = progress.next_index.prev();
+        let Some(prev_log_term) = self.log.term_at(prev_log_index) else {
+            return;
+        };
+        let entries = self
+            .log
+            .slice(progress.next_index, self.config.max_entries_per_append)
+            .to_vec();
+        let last = prev_log_index.plus(entries.len() as u64);
+        let leader_commit = if planted!(self.config, FollowerCommitsBeyondMatch) {
+            self.commit_index
+        } else {
+            self.commit_index.min(last)
+        };
+        turn.send(
+            to,
+            Message::AppendEntriesRequest(AppendEntriesRequest {
+                term: self.current_term,
+                prev_log_index,
+                prev_log_term,
+                entries,
+                leader_commit,
+                read_round: leader.read_round,
+            }),
+        );
+    }
+
+    pub(super) fn handle_append_entries_request(
+        &mut self,
+        from: NodeId,
+        request: AppendEntriesRequest,
+        turn: &mut Turn,
+    ) {
+        let read_round = request.read_round;
+        if request.term < self.current_term && !planted!(self.config, AcceptsStaleAppends) {
+            // Refused, with our term, so that a deposed leader learns of it.
+            let response = self.append_response(read_round, AppendOutcome::StaleTerm);
+            turn.send_after_writes(from, response);
+            return;
+        }
+        if request.term == self.current_term && matches!(self.role, Role::Leader(_)) {
+            // Two leaders in one term: Election Safety is broken, and the checks say so. There is
+            // no right answer to give.
+            return;
+        }
+        let term = request.term.max(self.current_term);
+        self.become_follower(term, Some(from), turn);
+        turn.timer = Some(Timer::Election);
+
+        if let Some(outcome) = self.find_conflict(&request) {
+            let response = self.append_response(read_round, outcome);
+            turn.send_after_writes(from, response);
+            return;
+        }
+        let last_new = request
+            .prev_log_index
+            .plus(request.entries.len() as u64);
+        self.merge_entries(request.prev_log_index, &request.entries, turn);
+
+        // Figure 2: only up to the last entry this request vouches for. What follows it in our
+        // log may not be the leader's.
+        let commit = if planted!(self.config, FollowerCommitsBeyondMatch) {
+            request.leader_commit.min(self.log.last_index())
+        } else {
+            request.leader_commit.min(last_new)
+        };
+        self.commit_to(commit, turn);
+
+        // For the same reason the acknowledgement speaks of `last_new`, not of our last entry.
+        let match_index = if planted!(self.config, AcknowledgesWholeLog) {
+            self.log.last_index()
+        } else {
+            last_new
+        };
+        let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
+        if planted!(self.config, AppendAcknowledgedBeforeDurable) {
+            turn.send(from, response);
+        } else {
+            turn.send_after_entries(from, response, match_index);
+        }
+    }
+
+    fn append_response(&self, read_round: u64, outcome: AppendOutcome) -> Message {
+        Message::AppendEntriesResponse(AppendEntriesResponse {
+            term: self.current_term,
+            read_round,
+            outcome,
+        })
+    }
+
+    /// §5.3: the entry before the new ones must be the leader's. If it is not, says where the
+    /// leader should look next.
+    fn find_conflict(&self, request: &AppendEntriesRequest) -> Option<AppendOutcome> {
+        let prev_log_index = request.prev_log_index;
+        match self.log.term_at(prev_log_index) {
+            Some(term) if term == request.prev_log_term => None,
+            Some(_) if planted!(self.config, PrevTermNotCompared) => None,
+            Some(conflict_term) => Some(AppendOutcome::Conflict {
+                prev_log_index,
+                conflict_term,
+                conflict_index: self
+                    .log
+                    .first_index_of(conflict_term)
+                    .unwrap_or(prev_log_index),
+            }),
+            None => Some(AppendOutcome::Conflict {
+                prev_log_index,
+                conflict_term: Term::ZERO,
+                conflict_index: self.log.last_index().next(),
+            }),
+        }
+    }
+
+    /// Figure 2, AppendEntries receiver rules 3 and 4.
+    fn merge_entries(&mut self, prev: LogIndex, entries: &[Entry], turn: &mut Turn) {
+        if planted!(self.config, TruncatesWithoutConflict) && prev < self.log.last_index() {
+            self.truncate_from(prev.next(), turn);
+        }
+        let mut index = prev;
+        for (place, entry) in entries.iter().enumerate() {
+            index = index.next();
+            match self.log.term_at(index) {
+                // Already there: a delayed or repeated request must not remove what came after.
+                Some(term) if term == entry.term => continue,
+                Some(_) if planted!(self.config, ConflictingSuffixKept) => continue,
+                Some(_) => self.truncate_from(index, turn),
+                None => {}
+            }
+            self.log.append(&entries[place..]);
+            turn.append_from = Some(index);
+            return;
+        }
+    }
+
+    fn truncate_from(&mut self, index: LogIndex, turn: &mut Turn) {
+        self.log.truncate_from(index);
+        self.forget_durable_from(index);
+        turn.truncate_from = Some(index);
+    }
+
+    pub(super) fn handle_append_entries_response(
+        &mut self,
+        from: NodeId,
+        response: &AppendEntriesResponse,
+        turn: &mut Turn,
+    ) {
+        self.observe_term(response.term, turn);
+        // An acknowledgement counts only for the leadership it was given to.
+        if response.term < self.current_term && !planted!(self.config, CountsStaleAcknowledgements)
+        {
+            return;
+        }
+        let last_index = self.log.last_index();
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(progress) = leader.followers.get_mut(&from) else {
+            return;
+        };
+        // An answer to a request of this term, a conflict too, shows that the follower still took
+        // us for its leader at a moment after the round began. A stale-term refusal answers a
+        // request of an older term, and its round is of that term.
+        if response.outcome != AppendOutcome::StaleTerm
+            || planted!(self.config, StaleRefusalConfirmsRead)
+        {
+            progress.read_round = progress.read_round.max(response.read_round);
+        }
+        match response.outcome {
+            AppendOutcome::StaleTerm => {}
+            AppendOutcome::Matched { match_index } => {
+                progress.match_index = progress.match_index.max(match_index.min(last_index));
+                progress.next_index = progress.next_index.max(progress.match_index.next());
+                if progress.next_index <= last_index {
+                    self.send_append_entries(from, turn);
+                }
+            }
+            AppendOutcome::Conflict {
+                prev_log_index,
+                conflict_term,
+                conflict_index,
+            } => {
+                // Only the answer to what we last asked: anything else is late, and acting on it
+                // would move back and forth for ever.
+                if prev_log_index <= progress.match_index
+                    || prev_log_index != progress.next_index.prev()
+                    || planted!(self.config, NextIndexNotMovedBack)
+                {
+                    self.serve_reads(turn);
+                    return;
+                }
+                // §5.3: skip a whole term at a time.
+                let hint = match self.log.last_index_of(conflict_term) {
+                    Some(last) if conflict_term > Term::ZERO => last.next(),
+                    _ => conflict_index,
+                };
+                progress.next_index = hint
+                    .min(prev_log_index)
+                    .max(progress.match_index.next());
+                self.send_append_entries(from, turn);
+            }
+        }
+        self.advance_commit_index(turn);
+        self.serve_reads(turn);
+    }
+
+    /// §5.3, §5.4.2: the highest entry of the current term that a majority holds durably is
+    /// committed, and with it, by Log Matching, everything before it.
+    pub(super) fn advance_commit_index(&mut self, turn: &mut Turn) {
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        let own = if planted!(self.config, LeaderCountsItselfBeforeDurable) {
+            self.log.last_index()
+        } else {
+            self.durable_index
+        };
+        let mut matches = vec![own];
+        matches.extend(leader.followers.values().map(|progress| progress.match_index));
+        matches.sort_unstable_by(|a, b| b.cmp(a));
+        let Some(held_by_majority) = matches.get(self.config.majority() - 1).copied() else {
+            return;
+        };
+        // Figure 8: an entry of an older term may be on a majority and still be replaced.
+        let own_term = self.log.term_at(held_by_majority) == Some(self.current_term)
+            || planted!(self.config, CommitsOlderTermByCounting);
+        if own_term {
+            self.commit_to(held_by_majority, turn);
+        }
+    }
+
+    /// Commits and applies up to `index`; never goes back.
+    fn commit_to(&mut self, index: LogIndex, turn: &mut Turn) {
+        while self.commit_index < index {
+            let next = self.commit_index.next();
+            let Some(entry) = self.log.get(next) else {
+                return;
+            };
+            self.commit_index = next;
+            let answer = self.store.apply(&entry.payload, &self.config);
+            if let Role::Leader(leader) = &mut self.role
+                && let Some(waiter) = leader.writes.remove(&next)
+            {
+                turn.respond(waiter, ResponseBody::Applied(answer));
+            }
+        }
+        self.serve_reads(turn);
+    }
+}

@@ -1,0 +1,340 @@
+//! The replicated state machine: an ordered key-value map with client sessions (thesis §6.3).
+//!
+//! Every server applies the same committed entries in the same order, so everything here is
+//! decided by the log alone: versions are log indexes, sessions are named by the index of the
+//! entry that opened them, and a session is evicted because of what the log holds, never because
+//! of a clock.
+//!
+//! Exactly-once: a command carries (session, sequence). The answer to each sequence is remembered
+//! until the client says that it has it (`acknowledged`: all sequences below are settled). A
+//! command seen before is answered from memory; one below `acknowledged` is refused; either way
+//! it is not applied again.
+
+use crate::{LogIndex, Payload, SessionId, config::Config, mutant::planted};
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::ops::Bound;
+use serde::{Deserialize, Serialize};
+
+/// A key: any bytes.
+pub type Key = Vec<u8>;
+/// A value: any bytes.
+pub type Value = Vec<u8>;
+
+/// What a log entry asks of the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Command {
+    /// Opens a session. The proposing leader writes down how many sessions the store may hold, so
+    /// that eviction is the same everywhere.
+    OpenSession {
+        /// The most sessions the store keeps; the least recently used one makes room.
+        capacity: u32,
+    },
+    /// One operation of a session.
+    Write(Write),
+}
+
+/// One operation of a session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Write {
+    /// The session that asks.
+    pub session: SessionId,
+    /// The place of this operation among those of the session, from 1.
+    pub sequence: u64,
+    /// The session needs no answer to any sequence below this one.
+    pub acknowledged: u64,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// What a write does to one key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Operation {
+    /// Sets the key, if the condition holds.
+    Put {
+        /// The key.
+        key: Key,
+        /// Its new value.
+        value: Value,
+        /// When to do it.
+        condition: Condition,
+    },
+    /// Removes the key, if the condition holds.
+    Delete {
+        /// The key.
+        key: Key,
+        /// When to do it.
+        condition: Condition,
+    },
+    /// Adds to the decimal number the key holds; an absent key counts as 0.
+    Increment {
+        /// The key.
+        key: Key,
+        /// What to add.
+        by: i64,
+    },
+}
+
+/// When a put or a delete takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Condition {
+    /// Always.
+    Always,
+    /// If the key is absent.
+    Absent,
+    /// If the key is present.
+    Present,
+    /// If the key is present and was last written by the entry at this index.
+    Version(LogIndex),
+}
+
+/// A question about the store that changes nothing and never enters the log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Query {
+    /// One key.
+    Get {
+        /// The key.
+        key: Key,
+    },
+    /// Keys with a prefix, in order.
+    Scan {
+        /// What the keys start with.
+        prefix: Key,
+        /// Only keys after this one.
+        after: Option<Key>,
+        /// How many at most.
+        limit: u32,
+    },
+}
+
+/// A value and the entry that last wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Versioned {
+    /// The value.
+    pub value: Value,
+    /// The index of the log entry that wrote it.
+    pub version: LogIndex,
+}
+
+/// What the store answers to an applied entry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Answer {
+    /// A no-op entry.
+    Nothing,
+    /// The session is open.
+    SessionOpened(SessionId),
+    /// The write took effect, making this version.
+    Written {
+        /// The index of the entry that wrote.
+        version: LogIndex,
+    },
+    /// The increment took effect.
+    Number {
+        /// What the key holds now.
+        value: i64,
+        /// The index of the entry that wrote.
+        version: LogIndex,
+    },
+    /// The condition did not hold; nothing changed.
+    ConditionFailed {
+        /// The version the key had, `None` if absent.
+        found: Option<LogIndex>,
+    },
+    /// The key holds no decimal number, or adding would overflow; nothing changed.
+    NotANumber,
+    /// The session is not known (never opened, or evicted); nothing changed.
+    SessionExpired,
+    /// The session had already acknowledged this sequence; nothing changed now, and the earlier
+    /// answer is forgotten.
+    AlreadyAcknowledged,
+}
+
+/// What the store answers to a query.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Found {
+    /// The key's value, `None` if absent.
+    Value(Option<Versioned>),
+    /// The keys that matched, in order.
+    Pairs(Vec<(Key, Versioned)>),
+}
+
+/// What the store remembers of a session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Session {
+    acknowledged: u64,
+    answers: BTreeMap<u64, Answer>,
+    last_used: LogIndex,
+}
+
+/// The state machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Store {
+    pairs: BTreeMap<Key, Versioned>,
+    sessions: BTreeMap<SessionId, Session>,
+    last_applied: LogIndex,
+}
+
+impl Store {
+    /// The index of the last applied entry.
+    pub fn last_applied(&self) -> LogIndex {
+        self.last_applied
+    }
+
+    /// All pairs, in key order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&Key, &Versioned)> {
+        self.pairs.iter()
+    }
+
+    /// Applies the next entry.
+    pub fn apply(&mut self, payload: &Payload, config: &Config) -> Answer {
+        let index = self.last_applied.next();
+        self.last_applied = index;
+        match payload {
+            Payload::Noop => Answer::Nothing,
+            Payload::Command(Command::OpenSession { capacity }) => {
+                self.open_session(index, *capacity)
+            }
+            Payload::Command(Command::Write(write)) => self.apply_write(index, write, config),
+        }
+    }
+
+    /// Answers a query from what is applied so far.
+    pub fn query(&self, query: &Query) -> Found {
+        match query {
+            Query::Get { key } => Found::Value(self.pairs.get(key).cloned()),
+            Query::Scan {
+                prefix,
+                after,
+                limit,
+            } => {
+                // The larger of the two lower bounds: the prefix itself, or just past `after`.
+                let start = match after {
+                    Some(after) if after >= prefix => Bound::Excluded(after),
+                    _ => Bound::Included(prefix),
+                };
+                let pairs = self
+                    .pairs
+                    .range::<Key, _>((start, Bound::Unbounded))
+                    .take_while(|(key, _)| key.starts_with(prefix))
+                    .take(*limit as usize)
+                    .map(|(key, found)| (key.clone(), found.clone()))
+                    .collect();
+                Found::Pairs(pairs)
+            }
+        }
+    }
+
+    fn open_session(&mut self, index: LogIndex, capacity: u32) -> Answer {
+        while self.sessions.len() >= capacity.max(1) as usize {
+            let Some(oldest) = self
+                .sessions
+                .iter()
+                .min_by_key(|(id, session)| (session.last_used, **id))
+                .map(|(id, _)| *id)
+            else {
+                break;
+            };
+            self.sessions.remove(&oldest);
+        }
+        let id = SessionId::new(index.get());
+        self.sessions.insert(
+            id,
+            Session {
+                acknowledged: 1,
+                answers: BTreeMap::new(),
+                last_used: index,
+            },
+        );
+        Answer::SessionOpened(id)
+    }
+
+    fn apply_write(&mut self, index: LogIndex, write: &Write, config: &Config) -> Answer {
+        let Some(session) = self.sessions.get_mut(&write.session) else {
+            return Answer::SessionExpired;
+        };
+        session.last_used = index;
+        if planted!(config, CommandAppliedTwice) {
+            return operate(&mut self.pairs, index, &write.operation);
+        }
+        if let Some(answer) = session.answers.get(&write.sequence) {
+            return answer.clone();
+        }
+        // Forgotten answers: the command may have been applied, and must not be again.
+        if write.sequence < session.acknowledged
+            && !planted!(config, AcknowledgedSequenceAppliedAgain)
+        {
+            return Answer::AlreadyAcknowledged;
+        }
+        let answer = operate(&mut self.pairs, index, &write.operation);
+        session.answers.insert(write.sequence, answer.clone());
+        session.acknowledged = session.acknowledged.max(write.acknowledged);
+        session.answers = session.answers.split_off(&session.acknowledged);
+        answer
+    }
+}
+
+fn operate(
+    pairs: &mut BTreeMap<Key, Versioned>,
+    index: LogIndex,
+    operation: &Operation,
+) -> Answer {
+    match operation {
+        Operation::Put {
+            key,
+            value,
+            condition,
+        } => match check(pairs, key, *condition) {
+            Err(found) => Answer::ConditionFailed { found },
+            Ok(()) => {
+                let value = value.clone();
+                let version = index;
+                pairs.insert(key.clone(), Versioned { value, version });
+                Answer::Written { version }
+            }
+        },
+        Operation::Delete { key, condition } => match check(pairs, key, *condition) {
+            Err(found) => Answer::ConditionFailed { found },
+            Ok(()) => {
+                pairs.remove(key);
+                Answer::Written { version: index }
+            }
+        },
+        Operation::Increment { key, by } => {
+            let held = match pairs.get(key) {
+                None => Some(0),
+                Some(held) => core::str::from_utf8(&held.value)
+                    .ok()
+                    .and_then(|text| text.parse::<i64>().ok()),
+            };
+            let Some(sum) = held.and_then(|number| number.checked_add(*by)) else {
+                return Answer::NotANumber;
+            };
+            let value = alloc::format!("{sum}").into_bytes();
+            pairs.insert(
+                key.clone(),
+                Versioned {
+                    value,
+                    version: index,
+                },
+            );
+            Answer::Number {
+                value: sum,
+                version: index,
+            }
+        }
+    }
+}
+
+fn check(
+    pairs: &BTreeMap<Key, Versioned>,
+    key: &Key,
+    condition: Condition,
+) -> Result<(), Option<LogIndex>> {
+    let found = pairs.get(key).map(|held| held.version);
+    let holds = match condition {
+        Condition::Always => true,
+        Condition::Absent => found.is_none(),
+        Condition::Present => found.is_some(),
+        Condition::Version(version) => found == Some(version),
+    };
+    if holds { Ok(()) } else { Err(found) }
+}
