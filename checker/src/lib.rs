@@ -1,1 +1,4 @@
-//! x
+//! Everything that judges Raft: exhaustive search, mutants, simulation, certificates.
+
+pub mod engine;
+pub mod machine;

@@ -1,0 +1,753 @@
+//! A client as a pure step function: one operation at a time, exactly once or honestly unknown.
+//!
+//! [`Client::step`] takes one [`Event`] (an operation asked for, a message, the request timer) and
+//! returns the [`Effects`] the driver must carry out. It is the client's half of thesis §6.3: the
+//! servers remember the answer to each (session, sequence), and the client sees to it that one
+//! write keeps one sequence however often it is sent.
+//!
+//! # Requests
+//! A request is sent to one place, [`ClientConfig::proxy`], and sent again, the very same, whenever
+//! the timer runs out, [`ClientConfig::max_attempts`] times in all. A write without a session
+//! opens one first; that is a request of its own, with attempts of its own.
+//!
+//! A refusal (`NotLeader`, `Interrupted`, `Unavailable`) speaks of one copy of the request, and
+//! other copies may be on their way, so it decides nothing. It does not hasten the next attempt
+//! either: a proxy that refuses has already tried the servers or is overloaded, and asking again
+//! at once helps in neither case. The timer sets the pace. Only when no attempt is left does a
+//! refusal end the wait early. The driver's timer should outlast the whole effort of a proxy.
+//!
+//! # What an outcome means
+//! A network that delays and repeats may deliver a request long after everyone stopped waiting.
+//! So a write that was sent, even once, is never reported as not done: it is [`Outcome::Unknown`].
+//! [`Outcome::NotDone`] is kept for the write that never left, because no session could be opened.
+//! An unknown write is settled as soon as a later write of the same client is answered: every
+//! write acknowledges all sequences below its own, and the store refuses those from then on; and
+//! a session is left only when the store has refused a write in it, for a reason that holds for
+//! every copy applied later, of this write and of those before it.
+//!
+//! # Invariants
+//! * Every attempt of a request carries the same id, session, sequence and operation.
+//! * Sequences of a session are given out once, in order, and no two writes share one.
+//! * State grows with operations (ids, sequences) and attempts only, never with what arrives.
+//! * A [`ClientId`] is for one run of one process. A client that starts anew counts its requests
+//!   from 1 again, and a late response to its former self would match. Draw a new id instead.
+//!
+//! # What is left out
+//! Several operations in flight, following a server's hint (a proxy's work), sharing a session
+//! between clients, and keeping a session alive while idle: one that was evicted costs the next
+//! write an `Unknown`.
+
+use crate::{
+    Address, ClientId, ClientRequest, Envelope, Message, RequestId, SessionId,
+    message::{RequestBody, ResponseBody},
+    mutant::planted,
+    store::{Answer, Found, Operation, Query},
+};
+use alloc::{vec, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+/// The settings of one client.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientConfig {
+    /// Where requests go: a proxy, or a server. Responses from anyone else are ignored.
+    pub proxy: Address,
+    /// How often a request is sent in all. At least once, whatever this says.
+    pub max_attempts: u32,
+    /// The bug planted in this client, in checker builds.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<crate::mutant::Mutant>,
+}
+
+impl ClientConfig {
+    /// A client that asks there, that often.
+    pub fn new(proxy: Address, max_attempts: u32) -> Self {
+        Self {
+            proxy,
+            max_attempts,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
+    }
+}
+
+/// Something that happens to a client.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Event {
+    /// The user wants something. Only while the client [is idle](Client::is_idle): an operation
+    /// asked for while another is in flight is ignored, without effect or outcome.
+    Invoke(Ask),
+    /// A message arrived. It may be late, repeated or out of order.
+    Receive {
+        /// Who sent it.
+        from: Address,
+        /// What it says.
+        message: Message,
+    },
+    /// The request timer ran out.
+    Timeout,
+}
+
+/// What the user wants.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Ask {
+    /// To change something, once.
+    Write(Operation),
+    /// To know something, as of a moment between asking and hearing.
+    Read(Query),
+}
+
+/// What became of the operation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The write was applied, once, and this is what the store said. It may have said that the
+    /// condition did not hold.
+    Answered(Answer),
+    /// The result of the read.
+    Found(Found),
+    /// A write that may have taken effect, or may yet, or never will; once at the most. It is
+    /// settled when a later write of this client is answered.
+    Unknown,
+    /// A read that got no answer. A read changes nothing.
+    Unavailable,
+    /// A write that was never sent: it had no effect and never will.
+    NotDone,
+}
+
+/// What the driver must do after a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// What may leave now.
+    pub sends: Vec<Envelope>,
+    /// What became of the operation, once it is decided. The client is idle again, and its timer
+    /// may be disarmed; should it fire nevertheless, that is ignored.
+    pub outcome: Option<Outcome>,
+    /// Whether to arm the request timer anew, replacing the one that runs.
+    pub timer: bool,
+}
+
+/// A client. See the module.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Client {
+    pub(crate) id: ClientId,
+    pub(crate) config: ClientConfig,
+    pub(crate) session: Option<Session>,
+    /// The id of the last request begun; 0 before the first.
+    pub(crate) last_request: RequestId,
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+/// The client's side of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    /// The sequence of the next write.
+    pub(crate) next_sequence: u64,
+}
+
+/// The request that waits for its answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct InFlight {
+    pub(crate) id: RequestId,
+    pub(crate) task: Task,
+    /// How often it was sent, from 1.
+    pub(crate) attempts: u32,
+}
+
+/// What the request in flight is for. With the request's id it says all that is sent, so that a
+/// retry cannot differ from the first attempt.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// Opens a session for the write that waits for it.
+    OpenSession { then: Operation },
+    /// Writes.
+    Write {
+        session: SessionId,
+        sequence: u64,
+        operation: Operation,
+    },
+    /// Reads.
+    Read { query: Query },
+}
+
+impl Session {
+    fn new(id: SessionId) -> Self {
+        let next_sequence = 1;
+        Self { id, next_sequence }
+    }
+
+    fn take_sequence(&mut self) -> u64 {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        sequence
+    }
+}
+
+impl Client {
+    /// A client that has no session yet. The id must be fresh: see the module's invariants.
+    pub fn new(id: ClientId, config: ClientConfig) -> Self {
+        Self {
+            id,
+            config,
+            session: None,
+            last_request: RequestId::default(),
+            in_flight: None,
+        }
+    }
+
+    /// A client that goes on with a session opened earlier, in which nothing was written yet.
+    pub fn with_session(id: ClientId, config: ClientConfig, session: SessionId) -> Self {
+        Self {
+            session: Some(Session::new(session)),
+            ..Self::new(id, config)
+        }
+    }
+
+    /// Takes one event and says what to do about it.
+    pub fn step(&mut self, event: Event) -> Effects {
+        match event {
+            Event::Invoke(ask) => self.invoke(ask),
+            Event::Receive { from, message } => self.receive(from, message),
+            Event::Timeout => self.timeout(),
+        }
+    }
+
+    /// This client's name.
+    pub fn id(&self) -> ClientId {
+        self.id
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
+    /// The session writes go to, if one is open as far as the client knows.
+    pub fn session(&self) -> Option<SessionId> {
+        self.session.map(|session| session.id)
+    }
+
+    /// Whether the client is free to take on an operation.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_none()
+    }
+
+    fn invoke(&mut self, ask: Ask) -> Effects {
+        if !self.is_idle() {
+            return Effects::default();
+        }
+        match ask {
+            Ask::Write(operation) => self.begin_write(operation),
+            Ask::Read(query) => self.begin(Task::Read { query }),
+        }
+    }
+
+    fn begin_write(&mut self, operation: Operation) -> Effects {
+        let task = match &mut self.session {
+            None => Task::OpenSession { then: operation },
+            Some(session) => Task::Write {
+                session: session.id,
+                sequence: session.take_sequence(),
+                operation,
+            },
+        };
+        self.begin(task)
+    }
+
+    fn begin(&mut self, task: Task) -> Effects {
+        self.last_request = self.last_request.next();
+        self.in_flight = Some(InFlight {
+            id: self.last_request,
+            task,
+            attempts: 1,
+        });
+        self.send()
+    }
+
+    /// Sends the request in flight, for the first time or again.
+    fn send(&self) -> Effects {
+        let Some(in_flight) = &self.in_flight else {
+            return Effects::default();
+        };
+        let message = Message::ClientRequest(ClientRequest {
+            client: self.id,
+            id: in_flight.id,
+            body: in_flight.task.request(),
+        });
+        Effects {
+            sends: vec![Envelope {
+                from: Address::Client(self.id),
+                to: self.config.proxy,
+                message,
+            }],
+            outcome: None,
+            timer: true,
+        }
+    }
+
+    fn timeout(&mut self) -> Effects {
+        let Some(in_flight) = &mut self.in_flight else {
+            return Effects::default();
+        };
+        if in_flight.attempts >= self.config.max_attempts {
+            return self.give_up();
+        }
+        in_flight.attempts += 1;
+        if planted!(self.config, RetriesUnderNewSequence)
+            && let Task::Write { sequence, .. } = &mut in_flight.task
+            && let Some(session) = &mut self.session
+        {
+            *sequence = session.take_sequence();
+        }
+        self.send()
+    }
+
+    fn receive(&mut self, from: Address, message: Message) -> Effects {
+        let Message::ClientResponse(response) = message else {
+            return Effects::default();
+        };
+        let Some(in_flight) = &self.in_flight else {
+            return Effects::default();
+        };
+        if from != self.config.proxy || response.client != self.id {
+            return Effects::default();
+        }
+        // A late answer to an earlier request says nothing about this one.
+        if response.id != in_flight.id && !planted!(self.config, ResponseIdNotCompared) {
+            return Effects::default();
+        }
+        match response.body {
+            ResponseBody::Applied(answer) => self.handle_answer(answer),
+            ResponseBody::Found(found) if matches!(in_flight.task, Task::Read { .. }) => {
+                self.finish(Outcome::Found(found))
+            }
+            ResponseBody::Found(_) => Effects::default(),
+            // Of one copy, not of the request: see the module. The timer runs already.
+            ResponseBody::NotLeader { .. }
+            | ResponseBody::Interrupted { .. }
+            | ResponseBody::Unavailable => {
+                if in_flight.attempts >= self.config.max_attempts {
+                    self.give_up()
+                } else {
+                    Effects::default()
+                }
+            }
+        }
+    }
+
+    /// The store applied a log entry made from this request.
+    fn handle_answer(&mut self, answer: Answer) -> Effects {
+        let Some(in_flight) = &self.in_flight else {
+            return Effects::default();
+        };
+        match (&in_flight.task, answer) {
+            (Task::OpenSession { then }, Answer::SessionOpened(id)) => {
+                let operation = then.clone();
+                self.session = Some(Session::new(id));
+                self.begin_write(operation)
+            }
+            // Not "nothing changed": that is true of the copy that was answered, but an earlier
+            // one may have been applied before the session was evicted. And a sequence that was
+            // never acknowledged is refused as such only if the session is not ours alone. No
+            // copy applied from now on has an effect, and the session is of no more use.
+            (Task::Write { .. }, Answer::SessionExpired | Answer::AlreadyAcknowledged) => {
+                self.session = None;
+                self.finish(Outcome::Unknown)
+            }
+            (
+                Task::Write { .. },
+                answer @ (Answer::Written { .. }
+                | Answer::Number { .. }
+                | Answer::ConditionFailed { .. }
+                | Answer::NotANumber),
+            ) => self.finish(Outcome::Answered(answer)),
+            // An answer to a question that was not asked.
+            (_, _) => Effects::default(),
+        }
+    }
+
+    /// No attempt is left. What can be said depends on what was ever sent, not on what came back.
+    fn give_up(&mut self) -> Effects {
+        let Some(in_flight) = &self.in_flight else {
+            return Effects::default();
+        };
+        let outcome = match in_flight.task {
+            // Only the request for a session left; the write itself never did.
+            Task::OpenSession { .. } => Outcome::NotDone,
+            Task::Write { .. } if planted!(self.config, UnavailableTakenForNotDone) => {
+                Outcome::NotDone
+            }
+            Task::Write { .. } => Outcome::Unknown,
+            Task::Read { .. } => Outcome::Unavailable,
+        };
+        self.finish(outcome)
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Effects {
+        self.in_flight = None;
+        Effects {
+            sends: Vec::new(),
+            outcome: Some(outcome),
+            timer: false,
+        }
+    }
+}
+
+impl Task {
+    fn request(&self) -> RequestBody {
+        match self {
+            Self::OpenSession { .. } => RequestBody::OpenSession,
+            Self::Write {
+                session,
+                sequence,
+                operation,
+            } => RequestBody::Write {
+                session: *session,
+                sequence: *sequence,
+                // One write at a time: all before this one are answered or abandoned. To
+                // acknowledge the abandoned ones too is what settles them (see the module).
+                acknowledged: *sequence,
+                operation: operation.clone(),
+            },
+            Self::Read { query } => RequestBody::Read {
+                query: query.clone(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClientResponse, LogIndex, NodeId, ProxyId, store::Condition};
+    use alloc::collections::BTreeSet;
+
+    const ID: ClientId = ClientId::new(7);
+    const SESSION: SessionId = SessionId::new(2);
+    const PROXY: Address = Address::Proxy(ProxyId::new(1));
+    const WRITTEN: Answer = Answer::Written {
+        version: LogIndex::new(3),
+    };
+
+    fn config(max_attempts: u32) -> ClientConfig {
+        ClientConfig::new(PROXY, max_attempts)
+    }
+
+    fn with_session(max_attempts: u32) -> Client {
+        Client::with_session(ID, config(max_attempts), SESSION)
+    }
+
+    fn put() -> Operation {
+        Operation::Put {
+            key: b"k".to_vec(),
+            value: b"v".to_vec(),
+            condition: Condition::Always,
+        }
+    }
+
+    fn write() -> Event {
+        Event::Invoke(Ask::Write(put()))
+    }
+
+    fn get() -> Query {
+        Query::Get { key: b"k".to_vec() }
+    }
+
+    fn read() -> Event {
+        Event::Invoke(Ask::Read(get()))
+    }
+
+    fn response_for(client: ClientId, id: u64, body: ResponseBody) -> Message {
+        Message::ClientResponse(ClientResponse {
+            client,
+            id: RequestId::new(id),
+            body,
+        })
+    }
+
+    fn response(id: u64, body: ResponseBody) -> Event {
+        Event::Receive {
+            from: PROXY,
+            message: response_for(ID, id, body),
+        }
+    }
+
+    fn applied(id: u64, answer: Answer) -> Event {
+        response(id, ResponseBody::Applied(answer))
+    }
+
+    /// What was asked, of the one request that left together with a new timer.
+    #[track_caller]
+    fn sent(effects: Effects) -> (u64, RequestBody) {
+        assert!(effects.timer && effects.outcome.is_none(), "{effects:?}");
+        let [envelope] = effects.sends.try_into().unwrap();
+        assert_eq!((envelope.from, envelope.to), (Address::Client(ID), PROXY));
+        let Message::ClientRequest(request) = envelope.message else {
+            panic!("not a request");
+        };
+        assert_eq!(request.client, ID);
+        (request.id.get(), request.body)
+    }
+
+    #[track_caller]
+    fn outcome(effects: Effects) -> Outcome {
+        assert!(effects.sends.is_empty() && !effects.timer, "{effects:?}");
+        effects.outcome.unwrap()
+    }
+
+    fn write_body(session: SessionId, sequence: u64) -> RequestBody {
+        RequestBody::Write {
+            session,
+            sequence,
+            acknowledged: sequence,
+            operation: put(),
+        }
+    }
+
+    #[test]
+    fn write_without_session_opens_one_first() {
+        let mut client = Client::new(ID, config(2));
+        assert_eq!(sent(client.step(write())), (1, RequestBody::OpenSession));
+        let effects = client.step(applied(1, Answer::SessionOpened(SESSION)));
+        assert_eq!(sent(effects), (2, write_body(SESSION, 1)));
+        assert_eq!(client.session(), Some(SESSION));
+        // A second session opened by a repeated request is left alone.
+        let other = Answer::SessionOpened(SessionId::new(9));
+        let before = client.clone();
+        assert_eq!(client.step(applied(1, other)), Effects::default());
+        assert_eq!(client, before);
+        let effects = client.step(applied(2, WRITTEN));
+        assert_eq!(outcome(effects), Outcome::Answered(WRITTEN));
+        assert_eq!(sent(client.step(write())), (3, write_body(SESSION, 2)));
+    }
+
+    #[test]
+    fn write_retried_is_the_same_request() {
+        let mut client = with_session(3);
+        let first = client.step(write());
+        assert_eq!(client.step(Event::Timeout), first);
+        assert_eq!(client.step(Event::Timeout), first);
+        // The attempts are used up, and the write may be anywhere.
+        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unknown);
+        assert!(client.is_idle());
+        // The next write takes a new sequence and settles the abandoned one.
+        assert_eq!(sent(client.step(write())), (2, write_body(SESSION, 2)));
+    }
+
+    #[test]
+    fn write_never_sent_is_not_done() {
+        let mut client = Client::new(ID, config(2));
+        let first = client.step(write());
+        assert_eq!(client.step(Event::Timeout), first);
+        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::NotDone);
+        // The session that opens after all belongs to nobody.
+        let late = client.step(applied(1, Answer::SessionOpened(SESSION)));
+        assert_eq!(late, Effects::default());
+        assert_eq!(sent(client.step(write())), (2, RequestBody::OpenSession));
+    }
+
+    #[test]
+    fn attempts_are_counted_for_each_request() {
+        let mut client = Client::new(ID, config(2));
+        client.step(write());
+        client.step(Event::Timeout);
+        client.step(applied(1, Answer::SessionOpened(SESSION)));
+        let (id, _) = sent(client.step(Event::Timeout));
+        assert_eq!(id, 2);
+        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unknown);
+    }
+
+    #[test]
+    fn attempts_of_zero_still_send_once() {
+        let mut client = with_session(0);
+        sent(client.step(write()));
+        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unknown);
+    }
+
+    #[test]
+    fn read_unanswered_is_unavailable() {
+        let mut client = Client::new(ID, config(1));
+        let query = get();
+        assert_eq!(sent(client.step(read())), (1, RequestBody::Read { query }));
+        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unavailable);
+        sent(client.step(read()));
+        let found = Found::Value(None);
+        // The first read's answer is not the second's; a write's answer is no read's.
+        let late = ResponseBody::Found(found.clone());
+        assert_eq!(client.step(response(1, late.clone())), Effects::default());
+        assert_eq!(client.step(applied(2, WRITTEN)), Effects::default());
+        let effects = client.step(response(2, late));
+        assert_eq!(outcome(effects), Outcome::Found(found));
+    }
+
+    #[test]
+    fn refusal_leaves_the_pace_to_the_timer() {
+        let hint = Some(NodeId::new(1));
+        for refusal in [
+            ResponseBody::NotLeader { hint },
+            ResponseBody::Interrupted { hint },
+            ResponseBody::Unavailable,
+        ] {
+            let mut client = with_session(2);
+            client.step(write());
+            let before = client.clone();
+            let effects = client.step(response(1, refusal.clone()));
+            assert_eq!(effects, Effects::default());
+            assert_eq!(client, before);
+            // On the last attempt there is nothing left to wait for, and still nothing known.
+            client.step(Event::Timeout);
+            let effects = client.step(response(1, refusal));
+            assert_eq!(outcome(effects), Outcome::Unknown);
+        }
+    }
+
+    #[test]
+    fn session_lost_leaves_the_write_unknown_and_opens_another() {
+        for answer in [Answer::SessionExpired, Answer::AlreadyAcknowledged] {
+            let mut client = with_session(2);
+            client.step(write());
+            let effects = client.step(applied(1, answer));
+            assert_eq!(outcome(effects), Outcome::Unknown);
+            assert_eq!(client.session(), None);
+            assert_eq!(sent(client.step(write())), (2, RequestBody::OpenSession));
+        }
+    }
+
+    #[test]
+    fn response_of_no_concern_changes_nothing() {
+        let mut client = with_session(2);
+        client.step(write());
+        let true_answer = ResponseBody::Applied(WRITTEN);
+        let forged = |from, message| Event::Receive { from, message };
+        let other = ClientId::new(8);
+        let server = Address::Node(NodeId::new(1));
+        let before = client.clone();
+        for event in [
+            response(0, true_answer.clone()),
+            response(2, true_answer.clone()),
+            forged(server, response_for(ID, 1, true_answer.clone())),
+            forged(PROXY, response_for(other, 1, true_answer)),
+            response(1, ResponseBody::Found(Found::Value(None))),
+            applied(1, Answer::Nothing),
+            applied(1, Answer::SessionOpened(SESSION)),
+            forged(PROXY, client.send().sends[0].message.clone()),
+        ] {
+            assert_eq!(client.step(event), Effects::default());
+            assert_eq!(client, before);
+        }
+    }
+
+    #[test]
+    fn invoke_while_busy_and_timeout_while_idle_are_ignored() {
+        let mut client = with_session(2);
+        assert_eq!(client.step(Event::Timeout), Effects::default());
+        client.step(read());
+        let before = client.clone();
+        assert_eq!(client.step(write()), Effects::default());
+        assert_eq!(client, before);
+    }
+
+    /// Every event, in every state, until no new state appears, for three operations.
+    #[test]
+    fn outcome_is_honest_whatever_arrives() {
+        let opened = Answer::SessionOpened(SESSION);
+        let bodies = [opened, WRITTEN, Answer::SessionExpired, Answer::Nothing]
+            .map(ResponseBody::Applied)
+            .into_iter()
+            .chain([
+                ResponseBody::Found(Found::Value(None)),
+                ResponseBody::Unavailable,
+            ]);
+        let mut events = vec![Event::Timeout, write(), read()];
+        for id in 1..=6 {
+            events.extend(bodies.clone().map(|body| response(id, body)));
+        }
+        // The client, the operations left, and what was sent for the one in flight.
+        let mut new = vec![(Client::new(ID, config(2)), 3, Vec::new())];
+        let mut seen = BTreeSet::from_iter(new.clone());
+        let mut outcomes = BTreeSet::new();
+        while let Some((client, left, sent)) = new.pop() {
+            for event in &events {
+                let (mut client, mut left, mut sent) = (client.clone(), left, sent.clone());
+                if matches!(event, Event::Invoke(_)) {
+                    if left == 0 || !client.is_idle() {
+                        continue;
+                    }
+                    left -= 1;
+                }
+                let effects = client.step(event.clone());
+                for envelope in effects.sends {
+                    let Message::ClientRequest(request) = envelope.message else {
+                        panic!("not a request");
+                    };
+                    sent.push(request);
+                }
+                assert!(sent.len() <= 4, "two requests, two attempts each");
+                let mut writes = sent
+                    .iter()
+                    .filter(|request| matches!(request.body, RequestBody::Write { .. }));
+                let first = writes.next();
+                assert!(
+                    writes.all(|retry| Some(retry) == first),
+                    "one write, one request"
+                );
+                match &effects.outcome {
+                    None => assert_eq!(client.is_idle(), sent.is_empty()),
+                    Some(Outcome::NotDone) => assert_eq!(first, None, "sent, and so not undone"),
+                    Some(Outcome::Answered(_) | Outcome::Unknown) => assert!(first.is_some()),
+                    Some(Outcome::Found(_) | Outcome::Unavailable) => {
+                        assert!(matches!(sent[0].body, RequestBody::Read { .. }));
+                    }
+                }
+                if let Some(outcome) = effects.outcome {
+                    assert!(client.is_idle());
+                    outcomes.insert(outcome);
+                    sent.clear();
+                }
+                let next = (client, left, sent);
+                if seen.insert(next.clone()) {
+                    new.push(next);
+                }
+            }
+        }
+        assert_eq!(outcomes.len(), 5, "every outcome was reached: {outcomes:?}");
+    }
+
+    #[cfg(feature = "mutants")]
+    mod planted {
+        use super::*;
+        use crate::mutant::Mutant;
+
+        fn client(mutant: Mutant) -> Client {
+            let mut config = config(2);
+            config.mutant = Some(mutant);
+            Client::with_session(ID, config, SESSION)
+        }
+
+        #[test]
+        fn retry_takes_a_new_sequence() {
+            let mut client = client(Mutant::RetriesUnderNewSequence);
+            client.step(write());
+            let (id, body) = sent(client.step(Event::Timeout));
+            assert_eq!((id, body), (1, write_body(SESSION, 2)));
+        }
+
+        #[test]
+        fn giving_up_is_taken_for_not_done() {
+            let mut client = client(Mutant::UnavailableTakenForNotDone);
+            client.step(write());
+            client.step(Event::Timeout);
+            let effects = client.step(response(1, ResponseBody::Unavailable));
+            assert_eq!(outcome(effects), Outcome::NotDone);
+        }
+
+        #[test]
+        fn late_response_is_taken_for_the_answer() {
+            let mut client = client(Mutant::ResponseIdNotCompared);
+            client.step(write());
+            client.step(applied(1, WRITTEN));
+            client.step(write());
+            let effects = client.step(applied(1, WRITTEN));
+            assert_eq!(outcome(effects), Outcome::Answered(WRITTEN));
+        }
+    }
+}

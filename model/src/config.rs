@@ -34,7 +34,7 @@ impl Config {
     pub fn majority(&self) -> usize {
         let majority = self.voters.len() / 2 + 1;
         if crate::mutant::planted!(self, QuorumOffByOne) {
-            return majority - 1;
+            return (majority - 1).max(1);
         }
         majority
     }

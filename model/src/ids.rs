@@ -109,6 +109,9 @@ impl LogIndex {
 impl Term {
     /// The term before the first election.
     pub const ZERO: Self = Self(0);
+
+    /// The last term there can be. No election follows it.
+    pub const LAST: Self = Self(u64::MAX);
 }
 
 /// Which entry: the term it was created in and its position. By Log Matching (Raft §5.3) this

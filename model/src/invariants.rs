@@ -64,7 +64,9 @@ pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), S
             "a leader never removes entries of its own log (Leader Append-Only)",
         ),
         (
-            raft.pending.is_empty() || raft.durable_index <= raft.log.last_index(),
+            raft.pending
+                .iter()
+                .all(|pending| pending.reach <= raft.log.last_index()),
             "writes under way reach no further than the log",
         ),
         (

@@ -1,0 +1,703 @@
+//! A proxy as a pure step function: it brings clients' requests to the leader, wherever that is.
+//!
+//! [`Proxy::step`] takes one [`Event`] (a message, a request's timer) and returns the [`Effects`]
+//! the driver must carry out. The proxy changes nothing in a request and decides nothing about
+//! it: exactly-once is the client's and the store's work (thesis §6.3), and the proxy may lose
+//! all of its state at any moment without harm to anything but time.
+//!
+//! # Finding the leader (thesis §6.2)
+//! The proxy holds one belief about who leads. A server that answers leads, or did; a server that
+//! refuses may name the leader it follows; a server that stays silent is believed in no longer.
+//! Without a belief a request goes to the server the driver drew at random: drawn outside because
+//! nothing here is random, random so that many proxies do not fall upon one server together.
+//!
+//! * *Refused with a hint*: follow it at once. A server that no longer leads the term it is hinted
+//!   for has moved on to a later one, so each hint leads to a later term than the last, and the
+//!   chase ends. (A late message may break the chain; the attempts are counted anyway.)
+//! * *Refused without a hint*: an election is probably under way. Asking all servers round and
+//!   round would use up the attempts long before it ends, so the request waits for its timer.
+//! * *No answer*: when the timer runs out the request goes elsewhere.
+//!
+//! After [`ProxyConfig::max_attempts`] sends the proxy gives up and says `Unavailable`, which
+//! means that it knows nothing: what it sent may be carried out yet.
+//!
+//! # Invariants
+//! * At most [`ProxyConfig::max_in_flight`] requests are in flight. One more is refused at once,
+//!   so that overload shows as refusals, not as memory.
+//! * A request is named by its client and that client's number for it. Sent again while in
+//!   flight, it is absorbed: its attempts are under way already.
+//! * State grows with distinct requests in flight only. A late copy of a finished request is
+//!   brought to the servers once more, with the same messages as before.
+//! * A client's requests come from that client, and the answer goes there, so that none can
+//!   occupy the name of another's request. A proxy behind a proxy is not provided for.
+//! * An answer nobody waits for changes nothing, the belief neither: it is old, and so perhaps is
+//!   the leader it came from.
+//!
+//! # What is left out
+//! Reads at followers, batching, hedging (two servers asked at once), and waking the requests
+//! that wait when another finds the leader: their timers do that a little later.
+
+use crate::{
+    Address, ClientId, ClientRequest, ClientResponse, Envelope, Message, NodeId, ProxyId,
+    RequestId, message::ResponseBody,
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use serde::{Deserialize, Serialize};
+
+/// The settings of one proxy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProxyConfig {
+    /// The servers of the cluster. Hints and responses that name or come from others are ignored.
+    pub nodes: BTreeSet<NodeId>,
+    /// How often one request is sent to servers before the proxy gives up. At least once,
+    /// whatever this says.
+    pub max_attempts: u32,
+    /// How many requests may be in flight.
+    pub max_in_flight: usize,
+}
+
+/// Something that happens to a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Event {
+    /// A message arrived. It may be late, repeated or out of order.
+    Receive {
+        /// Who sent it.
+        from: Address,
+        /// What it says.
+        message: Message,
+        /// One of [`ProxyConfig::nodes`], drawn at random: whom to ask if the proxy has no idea.
+        ask: NodeId,
+    },
+    /// The timer of a request ran out.
+    Timeout {
+        /// The client that asked.
+        client: ClientId,
+        /// Which of its requests.
+        id: RequestId,
+        /// One of [`ProxyConfig::nodes`], drawn at random: whom to ask if the proxy has no idea.
+        ask: NodeId,
+    },
+}
+
+/// What the driver must do after a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// What may leave now.
+    pub sends: Vec<Envelope>,
+    /// The requests whose timers to arm anew, replacing those that run for them. A timer may be
+    /// disarmed once its request is no longer [in flight](Proxy::is_in_flight); should it fire
+    /// nevertheless, that is ignored.
+    pub timers: Vec<(ClientId, RequestId)>,
+}
+
+/// A proxy. See the module.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Proxy {
+    pub(crate) id: ProxyId,
+    pub(crate) config: ProxyConfig,
+    /// Who is believed to lead.
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) in_flight: BTreeMap<(ClientId, RequestId), Flight>,
+}
+
+/// A request on its way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Flight {
+    /// What goes to the servers, as it came from the client.
+    pub(crate) request: ClientRequest,
+    /// Whose turn it is to answer; nobody's if the last server asked refused and knew no better.
+    pub(crate) asked: Option<NodeId>,
+    /// How often it was sent, from 1.
+    pub(crate) attempts: u32,
+}
+
+impl Proxy {
+    /// A proxy that starts, or starts again: it remembers nothing.
+    pub fn new(id: ProxyId, config: ProxyConfig) -> Self {
+        Self {
+            id,
+            config,
+            leader: None,
+            in_flight: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one event and says what to do about it.
+    pub fn step(&mut self, event: Event) -> Effects {
+        let mut effects = Effects::default();
+        match event {
+            Event::Receive { from, message, ask } => match (from, message) {
+                (Address::Client(from), Message::ClientRequest(request))
+                    if from == request.client =>
+                {
+                    self.handle_client_request(request, ask, &mut effects);
+                }
+                (Address::Node(from), Message::ClientResponse(response))
+                    if self.config.nodes.contains(&from) =>
+                {
+                    self.handle_client_response(from, response, &mut effects);
+                }
+                // Nobody sends these here; a forged or misrouted message is nothing to act on.
+                _ => {}
+            },
+            Event::Timeout { client, id, ask } => {
+                self.request_timeout((client, id), ask, &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// This proxy's name.
+    pub fn id(&self) -> ProxyId {
+        self.id
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &ProxyConfig {
+        &self.config
+    }
+
+    /// Who is believed to lead.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// Whether this request waits for an answer.
+    pub fn is_in_flight(&self, client: ClientId, id: RequestId) -> bool {
+        self.in_flight.contains_key(&(client, id))
+    }
+
+    /// How many requests wait for an answer.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn handle_client_request(
+        &mut self,
+        request: ClientRequest,
+        ask: NodeId,
+        effects: &mut Effects,
+    ) {
+        let key = (request.client, request.id);
+        if self.in_flight.contains_key(&key) {
+            return;
+        }
+        if self.in_flight.len() >= self.config.max_in_flight {
+            self.respond(key, ResponseBody::Unavailable, effects);
+            return;
+        }
+        let flight = Flight {
+            request,
+            asked: None,
+            attempts: 0,
+        };
+        self.in_flight.insert(key, flight);
+        self.send(key, self.leader.unwrap_or(ask), effects);
+    }
+
+    fn handle_client_response(
+        &mut self,
+        from: NodeId,
+        response: ClientResponse,
+        effects: &mut Effects,
+    ) {
+        let key = (response.client, response.id);
+        let Some(flight) = self.in_flight.get(&key) else {
+            return;
+        };
+        match response.body {
+            // Whichever attempt this answers, it is the same request.
+            body @ (ResponseBody::Applied(_) | ResponseBody::Found(_)) => {
+                self.leader = Some(from);
+                self.respond(key, body, effects);
+                self.in_flight.remove(&key);
+            }
+            // A refusal by anyone else is of an earlier attempt, and has been dealt with.
+            ResponseBody::NotLeader { hint } | ResponseBody::Interrupted { hint }
+                if flight.asked == Some(from) =>
+            {
+                self.handle_refusal(key, from, hint, effects);
+            }
+            ResponseBody::NotLeader { .. } | ResponseBody::Interrupted { .. } => {}
+            // Servers do not say this.
+            ResponseBody::Unavailable => {}
+        }
+    }
+
+    /// The server asked is not the leader, or no longer.
+    fn handle_refusal(
+        &mut self,
+        key: (ClientId, RequestId),
+        from: NodeId,
+        hint: Option<NodeId>,
+        effects: &mut Effects,
+    ) {
+        let hint = hint.filter(|hint| *hint != from && self.config.nodes.contains(hint));
+        if hint.is_some() {
+            self.leader = hint;
+        } else if self.leader == Some(from) {
+            // A server that knows no leader speaks for itself only: a belief in another stands.
+            self.leader = None;
+        }
+        let Some(flight) = self.in_flight.get_mut(&key) else {
+            return;
+        };
+        flight.asked = None;
+        if flight.attempts >= self.config.max_attempts {
+            self.give_up(key, effects);
+        } else if let Some(leader) = self.leader {
+            self.send(key, leader, effects);
+        }
+    }
+
+    fn request_timeout(&mut self, key: (ClientId, RequestId), ask: NodeId, effects: &mut Effects) {
+        let Some(flight) = self.in_flight.get(&key) else {
+            return;
+        };
+        if flight.asked.is_some() && flight.asked == self.leader {
+            self.leader = None;
+        }
+        if flight.attempts >= self.config.max_attempts {
+            self.give_up(key, effects);
+        } else {
+            self.send(key, self.leader.unwrap_or(ask), effects);
+        }
+    }
+
+    fn send(&mut self, key: (ClientId, RequestId), to: NodeId, effects: &mut Effects) {
+        let Some(flight) = self.in_flight.get_mut(&key) else {
+            return;
+        };
+        flight.asked = Some(to);
+        flight.attempts += 1;
+        effects.sends.push(Envelope {
+            from: Address::Proxy(self.id),
+            to: Address::Node(to),
+            message: Message::ClientRequest(flight.request.clone()),
+        });
+        effects.timers.push(key);
+    }
+
+    fn give_up(&mut self, key: (ClientId, RequestId), effects: &mut Effects) {
+        self.in_flight.remove(&key);
+        self.respond(key, ResponseBody::Unavailable, effects);
+    }
+
+    fn respond(
+        &self,
+        (client, id): (ClientId, RequestId),
+        body: ResponseBody,
+        effects: &mut Effects,
+    ) {
+        effects.sends.push(Envelope {
+            from: Address::Proxy(self.id),
+            to: Address::Client(client),
+            message: Message::ClientResponse(ClientResponse { client, id, body }),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Config, LogIndex, Raft,
+        client::{self, Ask, Client, ClientConfig, Outcome},
+        message::RequestBody,
+        raft::{self, Durable},
+        store::{Answer, Condition, Found, Operation, Query, Versioned},
+    };
+    use alloc::{collections::VecDeque, vec};
+
+    const ID: ProxyId = ProxyId::new(1);
+    const CLIENT: ClientId = ClientId::new(7);
+    const N1: NodeId = NodeId::new(1);
+    const N2: NodeId = NodeId::new(2);
+    const N3: NodeId = NodeId::new(3);
+    const STRANGER: NodeId = NodeId::new(9);
+
+    fn proxy(max_attempts: u32) -> Proxy {
+        let config = ProxyConfig {
+            nodes: [N1, N2, N3].into(),
+            max_attempts,
+            max_in_flight: 2,
+        };
+        Proxy::new(ID, config)
+    }
+
+    fn request(id: u64) -> ClientRequest {
+        ClientRequest {
+            client: CLIENT,
+            id: RequestId::new(id),
+            body: RequestBody::OpenSession,
+        }
+    }
+
+    /// The client asks; the driver drew `ask`.
+    fn asks(proxy: &mut Proxy, id: u64, ask: NodeId) -> Effects {
+        proxy.step(Event::Receive {
+            from: Address::Client(CLIENT),
+            message: Message::ClientRequest(request(id)),
+            ask,
+        })
+    }
+
+    /// A server answers; the driver drew `STRANGER`, which nobody must be sent to.
+    fn answers(proxy: &mut Proxy, from: NodeId, id: u64, body: ResponseBody) -> Effects {
+        proxy.step(Event::Receive {
+            from: Address::Node(from),
+            message: response(id, body),
+            ask: STRANGER,
+        })
+    }
+
+    fn timeout(proxy: &mut Proxy, id: u64, ask: NodeId) -> Effects {
+        proxy.step(Event::Timeout {
+            client: CLIENT,
+            id: RequestId::new(id),
+            ask,
+        })
+    }
+
+    fn response(id: u64, body: ResponseBody) -> Message {
+        Message::ClientResponse(ClientResponse {
+            client: CLIENT,
+            id: RequestId::new(id),
+            body,
+        })
+    }
+
+    fn applied() -> ResponseBody {
+        ResponseBody::Applied(Answer::Written {
+            version: LogIndex::new(3),
+        })
+    }
+
+    fn not_leader(hint: Option<NodeId>) -> ResponseBody {
+        ResponseBody::NotLeader { hint }
+    }
+
+    fn sent(id: u64, to: NodeId) -> Effects {
+        Effects {
+            sends: vec![Envelope {
+                from: Address::Proxy(ID),
+                to: Address::Node(to),
+                message: Message::ClientRequest(request(id)),
+            }],
+            timers: vec![(CLIENT, RequestId::new(id))],
+        }
+    }
+
+    fn responded(id: u64, body: ResponseBody) -> Effects {
+        Effects {
+            sends: vec![Envelope {
+                from: Address::Proxy(ID),
+                to: Address::Client(CLIENT),
+                message: response(id, body),
+            }],
+            timers: vec![],
+        }
+    }
+
+    #[test]
+    fn request_goes_to_the_drawn_server_then_to_the_one_that_answered() {
+        let mut proxy = proxy(3);
+        assert_eq!(asks(&mut proxy, 1, N2), sent(1, N2));
+        let effects = answers(&mut proxy, N2, 1, applied());
+        assert_eq!(effects, responded(1, applied()));
+        assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N2), 0));
+        assert_eq!(asks(&mut proxy, 2, N1), sent(2, N2));
+        // Reads find the leader too.
+        let found = ResponseBody::Found(Found::Value(None));
+        let effects = answers(&mut proxy, N2, 2, found.clone());
+        assert_eq!(effects, responded(2, found));
+    }
+
+    #[test]
+    fn request_repeated_in_flight_is_absorbed() {
+        let mut proxy = proxy(3);
+        asks(&mut proxy, 1, N1);
+        let before = proxy.clone();
+        assert_eq!(asks(&mut proxy, 1, N2), Effects::default());
+        assert_eq!(proxy, before);
+        // Once finished, a late copy is brought again, as before.
+        answers(&mut proxy, N1, 1, applied());
+        let idle = proxy.clone();
+        assert_eq!(asks(&mut proxy, 1, N1), sent(1, N1));
+        answers(&mut proxy, N1, 1, applied());
+        assert_eq!(proxy, idle);
+    }
+
+    #[test]
+    fn refusal_with_hint_is_followed_at_once() {
+        let mut proxy = proxy(3);
+        asks(&mut proxy, 1, N1);
+        let refusal = not_leader(Some(N2));
+        assert_eq!(answers(&mut proxy, N1, 1, refusal.clone()), sent(1, N2));
+        assert_eq!(proxy.leader(), Some(N2));
+        // The same refusal once more is no news.
+        let before = proxy.clone();
+        assert_eq!(answers(&mut proxy, N1, 1, refusal), Effects::default());
+        assert_eq!(proxy, before);
+        let interrupted = ResponseBody::Interrupted { hint: Some(N3) };
+        assert_eq!(answers(&mut proxy, N2, 1, interrupted), sent(1, N3));
+        // No attempt is left. The hint is worth remembering all the same.
+        let effects = answers(&mut proxy, N3, 1, not_leader(Some(N1)));
+        assert_eq!(effects, responded(1, ResponseBody::Unavailable));
+        assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N1), 0));
+    }
+
+    #[test]
+    fn refusal_without_usable_hint_waits_for_the_timer() {
+        for hint in [None, Some(N1), Some(STRANGER)] {
+            let mut proxy = proxy(2);
+            asks(&mut proxy, 1, N1);
+            let effects = answers(&mut proxy, N1, 1, not_leader(hint));
+            assert_eq!(effects, Effects::default());
+            assert_eq!(proxy.leader(), None);
+            assert_eq!(timeout(&mut proxy, 1, N3), sent(1, N3));
+            let effects = answers(&mut proxy, N3, 1, not_leader(None));
+            assert_eq!(effects, responded(1, ResponseBody::Unavailable));
+        }
+    }
+
+    #[test]
+    fn refusal_without_hint_leaves_a_belief_in_another() {
+        let mut proxy = proxy(3);
+        asks(&mut proxy, 1, N1);
+        asks(&mut proxy, 2, N2);
+        answers(&mut proxy, N2, 2, applied());
+        assert_eq!(answers(&mut proxy, N1, 1, not_leader(None)), sent(1, N2));
+        assert_eq!(proxy.leader(), Some(N2));
+        // The believed one itself knows no better: then nobody does.
+        let effects = answers(&mut proxy, N2, 1, not_leader(None));
+        assert_eq!((effects, proxy.leader()), (Effects::default(), None));
+    }
+
+    #[test]
+    fn silence_ends_the_belief_and_then_the_request() {
+        let mut proxy = proxy(3);
+        asks(&mut proxy, 1, N1);
+        answers(&mut proxy, N1, 1, applied());
+        assert_eq!(asks(&mut proxy, 2, N3), sent(2, N1));
+        assert_eq!(timeout(&mut proxy, 2, N3), sent(2, N3));
+        assert_eq!(proxy.leader(), None);
+        assert_eq!(timeout(&mut proxy, 2, N2), sent(2, N2));
+        let effects = timeout(&mut proxy, 2, N1);
+        assert_eq!(effects, responded(2, ResponseBody::Unavailable));
+        assert_eq!(timeout(&mut proxy, 2, N1), Effects::default());
+    }
+
+    #[test]
+    fn timeout_of_a_refused_request_keeps_the_belief() {
+        let mut proxy = proxy(3);
+        asks(&mut proxy, 1, N1);
+        answers(&mut proxy, N1, 1, not_leader(None));
+        // Meanwhile the same server was elected, and answered another request.
+        asks(&mut proxy, 2, N1);
+        answers(&mut proxy, N1, 2, applied());
+        assert_eq!(timeout(&mut proxy, 1, N3), sent(1, N1));
+        assert_eq!(proxy.leader(), Some(N1));
+    }
+
+    #[test]
+    fn answer_to_an_earlier_attempt_is_the_answer() {
+        let mut proxy = proxy(3);
+        asks(&mut proxy, 1, N1);
+        timeout(&mut proxy, 1, N2);
+        // A late refusal by the first is not one by the second.
+        let effects = answers(&mut proxy, N1, 1, not_leader(Some(N3)));
+        assert_eq!((effects, proxy.leader()), (Effects::default(), None));
+        let effects = answers(&mut proxy, N1, 1, applied());
+        assert_eq!(effects, responded(1, applied()));
+        // The second's, later, is nobody's.
+        let before = proxy.clone();
+        assert_eq!(answers(&mut proxy, N2, 1, applied()), Effects::default());
+        assert_eq!(proxy, before);
+    }
+
+    #[test]
+    fn request_over_capacity_is_refused_and_never_sent() {
+        let mut proxy = proxy(1);
+        asks(&mut proxy, 1, N1);
+        asks(&mut proxy, 2, N1);
+        let before = proxy.clone();
+        let effects = asks(&mut proxy, 3, N1);
+        assert_eq!(effects, responded(3, ResponseBody::Unavailable));
+        // One in flight is not over capacity when it comes again.
+        assert_eq!(asks(&mut proxy, 2, N1), Effects::default());
+        assert_eq!(proxy, before);
+        answers(&mut proxy, N1, 1, applied());
+        assert_eq!(asks(&mut proxy, 3, N1), sent(3, N1));
+    }
+
+    #[test]
+    fn message_of_no_concern_changes_nothing() {
+        let mut proxy = proxy(3);
+        asks(&mut proxy, 1, N1);
+        let before = proxy.clone();
+        let other = Address::Client(ClientId::new(8));
+        for (from, message) in [
+            (Address::Node(STRANGER), response(1, applied())),
+            (Address::Proxy(ProxyId::new(2)), response(1, applied())),
+            (Address::Client(CLIENT), response(1, applied())),
+            (Address::Node(N1), response(2, applied())),
+            (Address::Node(N1), response(1, ResponseBody::Unavailable)),
+            (other, Message::ClientRequest(request(2))),
+            (Address::Node(N1), Message::ClientRequest(request(2))),
+        ] {
+            let ask = N1;
+            let effects = proxy.step(Event::Receive { from, message, ask });
+            assert_eq!(effects, Effects::default());
+            assert_eq!(proxy, before);
+        }
+        assert_eq!(timeout(&mut proxy, 2, N2), Effects::default());
+        assert_eq!(proxy, before);
+    }
+
+    /// Every event, in every state, until no new state appears.
+    #[test]
+    fn state_stays_within_its_bounds_whatever_arrives() {
+        let bodies = [None, Some(N1), Some(N2), Some(STRANGER)]
+            .into_iter()
+            .flat_map(|hint| [not_leader(hint), ResponseBody::Interrupted { hint }])
+            .chain([applied(), ResponseBody::Unavailable]);
+        let mut events = Vec::new();
+        for (ask, id) in [N1, N2, N3]
+            .into_iter()
+            .flat_map(|ask| [1, 2, 3].map(|id| (ask, id)))
+        {
+            let message = Message::ClientRequest(request(id));
+            let from = Address::Client(CLIENT);
+            events.push(Event::Receive { from, message, ask });
+            let (client, id) = (CLIENT, RequestId::new(id));
+            events.push(Event::Timeout { client, id, ask });
+            for body in bodies.clone() {
+                let (message, from) = (response(id.get(), body), Address::Node(ask));
+                events.push(Event::Receive { from, message, ask });
+            }
+        }
+        let mut seen = BTreeSet::from([proxy(2)]);
+        let mut new = Vec::from_iter(seen.clone());
+        while let Some(state) = new.pop() {
+            for event in &events {
+                let mut next = state.clone();
+                let effects = next.step(event.clone());
+                assert!(next.in_flight() <= 2, "capacity");
+                assert!(effects.sends.len() <= 1, "one step, one message");
+                assert!(next.leader.is_none_or(|id| next.config.nodes.contains(&id)));
+                for (key, flight) in &next.in_flight {
+                    assert!((1..=2).contains(&flight.attempts), "attempts");
+                    let was = state.in_flight.get(key).map_or(0, |was| was.attempts);
+                    let armed = effects.timers.contains(key);
+                    assert_eq!(
+                        flight.attempts,
+                        was + u32::from(armed),
+                        "a timer for each send"
+                    );
+                }
+                for key in state
+                    .in_flight
+                    .keys()
+                    .filter(|key| !next.in_flight.contains_key(key))
+                {
+                    let [envelope] = &effects.sends[..] else {
+                        panic!("a request ended without a response");
+                    };
+                    assert_eq!(envelope.to, Address::Client(key.0));
+                }
+                if seen.insert(next.clone()) {
+                    new.push(next);
+                }
+            }
+        }
+        // Each of three requests is absent, or asked of one of three or waits (but for the last
+        // attempt), and at most two are there; with each belief.
+        let flight = (3 + 1) + 3;
+        assert!(seen.len() <= 4 * (1 + 3 * flight + 3 * flight * flight));
+        assert!(seen.len() > 100, "{}", seen.len());
+    }
+
+    /// A client, a proxy and a cluster of one server, with a network that loses nothing.
+    struct World {
+        client: Client,
+        proxy: Proxy,
+        server: Raft,
+        outcome: Option<Outcome>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let mut server = Raft::recover(N1, Config::new([N1].into()), Durable::default());
+            let mut write = server.step(raft::Event::ElectionTimeout).write;
+            while let Some(done) = write {
+                write = server.step(raft::Event::Persisted(done.id)).write;
+            }
+            let config = ClientConfig::new(Address::Proxy(ID), 2);
+            Self {
+                client: Client::new(CLIENT, config),
+                proxy: proxy(2),
+                server,
+                outcome: None,
+            }
+        }
+
+        fn run(&mut self, event: client::Event) -> Option<Outcome> {
+            let mut mail = VecDeque::new();
+            let effects = self.client.step(event);
+            self.outcome = effects.outcome;
+            mail.extend(effects.sends);
+            while let Some(Envelope { from, to, message }) = mail.pop_front() {
+                match to {
+                    Address::Client(_) => {
+                        let event = client::Event::Receive { from, message };
+                        let effects = self.client.step(event);
+                        self.outcome = effects.outcome.or(self.outcome.take());
+                        mail.extend(effects.sends);
+                    }
+                    Address::Proxy(_) => {
+                        let ask = N1;
+                        let effects = self.proxy.step(Event::Receive { from, message, ask });
+                        mail.extend(effects.sends);
+                    }
+                    Address::Node(_) => {
+                        let effects = self.server.step(raft::Event::Receive { from, message });
+                        mail.extend(effects.sends);
+                        if let Some(write) = effects.write {
+                            let effects = self.server.step(raft::Event::Persisted(write.id));
+                            mail.extend(effects.sends);
+                        }
+                    }
+                }
+            }
+            self.outcome.take()
+        }
+    }
+
+    #[test]
+    fn operations_run_from_client_through_proxy_to_server_and_back() {
+        let mut world = World::new();
+        let key = b"k".to_vec();
+        let value = b"v".to_vec();
+        // Entry 1 is the leader's no-op, 2 opens the session.
+        let version = LogIndex::new(3);
+        let put = Operation::Put {
+            key: key.clone(),
+            value: value.clone(),
+            condition: Condition::Absent,
+        };
+        let outcome = world.run(client::Event::Invoke(Ask::Write(put)));
+        let written = Answer::Written { version };
+        assert_eq!(outcome, Some(Outcome::Answered(written)));
+        let outcome = world.run(client::Event::Invoke(Ask::Read(Query::Get { key })));
+        let found = Found::Value(Some(Versioned { value, version }));
+        assert_eq!(outcome, Some(Outcome::Found(found)));
+        assert_eq!(
+            (world.proxy.in_flight(), world.proxy.leader()),
+            (0, Some(N1))
+        );
+    }
+}

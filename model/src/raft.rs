@@ -13,7 +13,8 @@
 //!   must survive), acknowledgements of entries, and every refusal made while a write is under
 //!   way. Free are a leader's AppendEntries (thesis §10.2.1: its own disk works in parallel) and
 //!   the answers to clients, which follow from commitment and so from what a majority holds.
-//! * [`Effects::timer`] says which timer to arm anew; the driver draws the duration.
+//! * [`Effects::timer`] says which timer to arm anew; the driver draws the duration. A server that
+//!   just started has its election timer armed, and its heartbeat timer repeats all the time.
 //!
 //! A crash loses the whole value. [`Raft::recover`] makes the next one from what was durable.
 //!
@@ -33,9 +34,9 @@ mod requests;
 pub use durability::{Durable, HardState, Write};
 
 use crate::{
-    Address, AppendEntriesRequest, ClientId, ClientRequest, ClientResponse, Config, Envelope, Log, LogIndex, Message, NodeId,
-    RequestId, Store, Term, WriteId,
-    message::{ResponseBody, RequestVoteResponse},
+    Address, AppendEntriesRequest, ClientId, ClientRequest, ClientResponse, Config, Envelope, Log,
+    LogIndex, Message, NodeId, RequestId, Store, Term, WriteId,
+    message::{RequestVoteResponse, ResponseBody},
     store::Query,
 };
 use alloc::{
@@ -74,12 +75,14 @@ pub struct Effects {
     pub timer: Option<Timer>,
 }
 
-/// The timers a server has. Arming one disarms the other.
+/// The timers a server has. The heartbeat timer runs beside the election timer, and does nothing
+/// on a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// Fires after a randomized time without a leader (§5.2).
+    /// Fires after a randomized time without a leader (§5.2). A leader ignores it.
     Election,
-    /// Fires regularly on leaders, and on candidates to repeat unanswered requests (§5.1).
+    /// Fires regularly: on leaders to show that they live, on candidates to repeat requests that
+    /// were not answered (§5.1). A follower ignores it.
     Heartbeat,
 }
 

@@ -272,11 +272,7 @@ impl Store {
     }
 }
 
-fn operate(
-    pairs: &mut BTreeMap<Key, Versioned>,
-    index: LogIndex,
-    operation: &Operation,
-) -> Answer {
+fn operate(pairs: &mut BTreeMap<Key, Versioned>, index: LogIndex, operation: &Operation) -> Answer {
     match operation {
         Operation::Put {
             key,

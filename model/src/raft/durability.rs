@@ -154,4 +154,29 @@ impl Raft {
         self.count_own_vote(durable, turn);
         self.advance_commit_index(turn);
     }
+
+    /// Numbers the writes under way from 1. Numbers are only compared, so nothing else changes;
+    /// but states that differ in nothing but how many writes went before become one. For the
+    /// models: a driver, which may hold notices of earlier writes, must not.
+    #[cfg(feature = "system")]
+    pub(crate) fn renumber_writes(&mut self, unsynced: &mut [Write]) {
+        let base = match self.pending.front() {
+            Some(pending) => pending.id.get() - 1,
+            None => self.last_write.get(),
+        };
+        let renumber = |id: &mut WriteId| *id = WriteId::new(id.get().saturating_sub(base));
+        renumber(&mut self.last_write);
+        for pending in &mut self.pending {
+            renumber(&mut pending.id);
+        }
+        for held in &mut self.held {
+            renumber(&mut held.after);
+        }
+        for write in unsynced {
+            renumber(&mut write.id);
+        }
+        if let Role::Candidate(candidate) = &mut self.role {
+            renumber(&mut candidate.ballot);
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! Terms, votes and elections: Raft §5.1, §5.2, §5.4.1.
 
 use super::*;
-use crate::{mutant::planted, RequestVoteRequest};
+use crate::{RequestVoteRequest, mutant::planted};
 
 impl Raft {
     pub(super) fn election_timeout(&mut self, turn: &mut Turn) {
         match self.role {
             Role::Leader(_) => {}
+            // Only a forged message can have brought us here.
+            _ if self.current_term == Term::LAST => {}
             Role::Candidate(_) if planted!(self.config, SplitVoteNeverRetried) => {}
             Role::Follower { .. } | Role::Candidate(_) => self.become_candidate(turn),
         }
@@ -70,19 +72,15 @@ impl Raft {
         };
         // §5.4.1: a vote goes only to a log at least as up-to-date as our own, so that a leader
         // holds every committed entry: the two majorities share a server that refuses otherwise.
-        let up_to_date = if planted!(self.config, VotesWithoutComparingLogs) {
-            true
-        } else if planted!(self.config, ComparesLogsByLength) {
-            last.index >= self.log.last_index()
-        } else {
-            last >= self.log.last_id()
-        };
+        let up_to_date = last >= self.log.last_id()
+            || planted!(self.config, VotesWithoutComparingLogs)
+            || (planted!(self.config, ComparesLogsByLength) && last.index >= self.log.last_index());
         // §5.2: at most one vote a term, first come first served; a repeated request from the
         // same candidate gets the same answer, for the first answer may be lost.
         let free = self.voted_for.is_none_or(|candidate| candidate == from)
             || planted!(self.config, VotesTwiceInATerm);
-        let current = request.term == self.current_term
-            || planted!(self.config, VotesInAnOlderTerm);
+        let current =
+            request.term == self.current_term || planted!(self.config, VotesInAnOlderTerm);
         let vote_granted = current && free && up_to_date && !self.leads();
         if vote_granted {
             if self.voted_for != Some(from) {

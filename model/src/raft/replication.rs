@@ -1,9 +1,7 @@
 //! Log replication and commitment: Raft §5.3, §5.4.2.
 
 use super::*;
-use crate::{
-    AppendEntriesResponse, Entry, Payload, message::AppendOutcome, mutant::planted,
-};
+use crate::{AppendEntriesResponse, Entry, Payload, message::AppendOutcome, mutant::planted};
 use alloc::vec;
 
 impl Raft {
@@ -24,7 +22,11 @@ impl Raft {
             .others()
             .map(|id| {
                 #[cfg(feature = "mutants")]
-                let match_index = self.remembered_matches.get(&id).copied().unwrap_or_default();
+                let match_index = self
+                    .remembered_matches
+                    .get(&id)
+                    .copied()
+                    .unwrap_or_default();
                 #[cfg(not(feature = "mutants"))]
                 let match_index = LogIndex::ZERO;
                 let progress = Progress {
@@ -132,9 +134,7 @@ impl Raft {
             turn.send_after_writes(from, response);
             return;
         }
-        let last_new = request
-            .prev_log_index
-            .plus(request.entries.len() as u64);
+        let last_new = request.prev_log_index.plus(request.entries.len() as u64);
         self.merge_entries(request.prev_log_index, &request.entries, turn);
 
         // Figure 2: only up to the last entry this request vouches for. What follows it in our
@@ -273,9 +273,7 @@ impl Raft {
                     Some(last) if conflict_term > Term::ZERO => last.next(),
                     _ => conflict_index,
                 };
-                progress.next_index = hint
-                    .min(prev_log_index)
-                    .max(progress.match_index.next());
+                progress.next_index = hint.min(prev_log_index).max(progress.match_index.next());
                 self.send_append_entries(from, turn);
             }
         }
@@ -295,7 +293,12 @@ impl Raft {
             self.durable_index
         };
         let mut matches = vec![own];
-        matches.extend(leader.followers.values().map(|progress| progress.match_index));
+        matches.extend(
+            leader
+                .followers
+                .values()
+                .map(|progress| progress.match_index),
+        );
         matches.sort_unstable_by(|a, b| b.cmp(a));
         let Some(held_by_majority) = matches.get(self.config.majority() - 1).copied() else {
             return;

@@ -114,10 +114,7 @@ impl Raft {
             let ready = (confirmed >= majority || unconfirmed)
                 && (commit_index >= read.read_index || unapplied);
             if ready {
-                turn.respond(
-                    read.waiter,
-                    ResponseBody::Found(store.query(&read.query)),
-                );
+                turn.respond(read.waiter, ResponseBody::Found(store.query(&read.query)));
             }
             !ready
         });

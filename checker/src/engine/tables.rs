@@ -1,0 +1,671 @@
+//! Ids for everything a system is made of, and the remembered outcomes of local steps.
+//!
+//! A *view* is what one process can act on: its state, the messages that wait for it, and which
+//! senders are settled. A system state is one view for each process and one *global* (budget and
+//! history). Servers are renamed (symmetry) by tables too: all renamings of a view are interned
+//! together, as one *orbit*.
+
+use model::{
+    Envelope,
+    system::{
+        Broken, Budget, History, Local, LocalStep, Observation, Process, Relabel, Relabelling,
+        Scope, System, Witnesses,
+    },
+};
+use rustc_hash::FxHashMap;
+use std::{collections::BTreeSet, hash::Hash, sync::Arc};
+
+/// Gives equal values equal ids, counted from 0.
+#[derive(Debug)]
+pub(crate) struct Interner<T> {
+    values: Vec<Arc<T>>,
+    ids: FxHashMap<Arc<T>, u32>,
+}
+
+impl<T: Eq + Hash> Interner<T> {
+    fn new() -> Self {
+        Self {
+            values: Vec::new(),
+            ids: FxHashMap::default(),
+        }
+    }
+
+    fn get(&self, value: &T) -> Option<u32> {
+        self.ids.get(value).copied()
+    }
+
+    fn intern(&mut self, value: T) -> u32 {
+        if let Some(id) = self.ids.get(&value) {
+            return *id;
+        }
+        let id = u32::try_from(self.values.len()).expect("fewer than 2^32 distinct parts");
+        let value = Arc::new(value);
+        self.values.push(Arc::clone(&value));
+        self.ids.insert(value, id);
+        id
+    }
+
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+}
+
+impl<T> std::ops::Index<u32> for Interner<T> {
+    type Output = T;
+
+    fn index(&self, id: u32) -> &T {
+        &self.values[id as usize]
+    }
+}
+
+/// What one process can act on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct View {
+    process: u32,
+    /// Message ids, ascending.
+    inbox: Box<[u32]>,
+    /// Places of settled senders, as bits.
+    settled: u32,
+}
+
+/// What one step puts into another process's inbox.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Post {
+    /// Message ids, ascending.
+    messages: Box<[u32]>,
+    /// The sender's place as a bit, if it is settled from now on.
+    settled: u32,
+}
+
+/// What a step does beside changing its process and sending.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Effect {
+    cost: Budget,
+    observed: Vec<Observation>,
+    witnesses: Witnesses,
+    broken: Option<Broken>,
+}
+
+/// Budget and history.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Global {
+    spent: Budget,
+    history: History,
+}
+
+/// A step of one view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ViewStep {
+    /// The view afterwards.
+    pub(crate) next: u32,
+    /// Which effect; 0 for none.
+    pub(crate) effect: u32,
+    /// What goes to whom: (place, post).
+    pub(crate) posts: Vec<(u32, u32)>,
+}
+
+/// All that a view can do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expansion {
+    /// Steps that change something, without repetitions.
+    pub(crate) steps: Vec<ViewStep>,
+    /// What its steps that only send put into the inboxes of others.
+    pub(crate) early: Vec<(u32, u32)>,
+    /// How many steps were enabled, repetitions and those that only send included.
+    pub(crate) enabled: u32,
+}
+
+/// What an effect does to a global.
+#[derive(Clone, Debug)]
+pub(crate) enum GlobalStep {
+    /// The budget does not allow it.
+    Disabled,
+    /// It leads to this global.
+    To(u32, Witnesses),
+    /// It breaks a law.
+    Broken(Broken),
+}
+
+/// A remembered local step: what [`LocalStep`] says, in ids.
+#[derive(Clone, Debug)]
+struct ProcessStep {
+    next: u32,
+    only_sends: bool,
+    effect: u32,
+    /// Message ids by receiver's place.
+    sent: Vec<(u32, Box<[u32]>)>,
+}
+
+/// An event of one process, in ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum EventId {
+    /// The n-th local event of the process.
+    Own(u32),
+    /// The n-th way of delivering a message.
+    Deliver(u32, u32),
+}
+
+/// All tables of one scope.
+#[derive(Debug)]
+pub struct Tables {
+    scope: Scope,
+    symmetric: bool,
+    names: Vec<Relabelling>,
+    /// `composed[a][b]` is the renaming "first a, then b".
+    composed: Vec<Vec<u32>>,
+    places: Vec<model::Address>,
+    servers: usize,
+    processes: Interner<Process>,
+    messages: Interner<Envelope>,
+    views: Interner<View>,
+    posts: Interner<Post>,
+    effects: Interner<Effect>,
+    globals: Interner<Global>,
+    process_steps: FxHashMap<(u32, EventId), Option<ProcessStep>>,
+    expansions: FxHashMap<u32, Arc<Expansion>>,
+    /// For each view or global, all its renamings, in the order of `names`.
+    view_renamings: Vec<u32>,
+    global_renamings: Vec<u32>,
+    /// Views that are renamings of one another have the same orbit.
+    orbits: Vec<u32>,
+    orbit_count: u32,
+}
+
+impl Tables {
+    /// Empty tables for a scope.
+    pub fn new(scope: Scope, symmetric: bool) -> Self {
+        let servers = scope.servers as usize;
+        let all = Relabelling::all(servers);
+        let names = if symmetric {
+            all
+        } else {
+            all.into_iter().take(1).collect()
+        };
+        let composed = names
+            .iter()
+            .map(|first| {
+                names
+                    .iter()
+                    .map(|second| {
+                        let both: Vec<usize> = (0..servers)
+                            .map(|place| second.place(first.place(place)))
+                            .collect();
+                        let found = names.iter().position(|name| {
+                            (0..servers).all(|place| name.place(place) == both[place])
+                        });
+                        found.expect("permutations are closed under composition") as u32
+                    })
+                    .collect()
+            })
+            .collect();
+        let places = scope
+            .initial()
+            .processes
+            .iter()
+            .map(Process::address)
+            .collect();
+        let mut effects = Interner::new();
+        effects.intern(Effect::default());
+        Self {
+            scope,
+            symmetric,
+            names,
+            composed,
+            places,
+            servers,
+            processes: Interner::new(),
+            messages: Interner::new(),
+            views: Interner::new(),
+            posts: Interner::new(),
+            effects,
+            globals: Interner::new(),
+            process_steps: FxHashMap::default(),
+            expansions: FxHashMap::default(),
+            view_renamings: Vec::new(),
+            global_renamings: Vec::new(),
+            orbits: Vec::new(),
+            orbit_count: 0,
+        }
+    }
+
+    /// The scope.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// How many processes a state has.
+    pub fn width(&self) -> usize {
+        self.places.len()
+    }
+
+    /// How many of them are servers; they come first.
+    pub(crate) fn servers(&self) -> usize {
+        self.servers
+    }
+
+    /// Whether renamings are identified.
+    pub(crate) fn is_symmetric(&self) -> bool {
+        self.symmetric
+    }
+
+    /// The permutations of places, in the order of all tables.
+    pub(crate) fn permutations(&self) -> Vec<Vec<usize>> {
+        self.names
+            .iter()
+            .map(|name| (0..self.servers).map(|place| name.place(place)).collect())
+            .collect()
+    }
+
+    /// The views and the global of a system in normal form.
+    pub(crate) fn key_of(&mut self, system: &System) -> Vec<u32> {
+        let settled: u32 = system
+            .processes
+            .iter()
+            .enumerate()
+            .filter(|(_, process)| self.scope.is_settled(process))
+            .map(|(place, _)| 1 << place)
+            .sum();
+        let mut key = Vec::new();
+        for (place, process) in system.processes.iter().enumerate() {
+            let mut inbox: Vec<u32> = system
+                .network
+                .iter()
+                .filter(|envelope| envelope.to == self.places[place])
+                .map(|envelope| self.messages.intern(envelope.clone()))
+                .collect();
+            inbox.sort_unstable();
+            let process = self.processes.intern(process.clone());
+            let settled = self.heard_of(place, settled);
+            key.push(self.intern_view(View {
+                process,
+                inbox: inbox.into(),
+                settled,
+            }));
+        }
+        key.push(self.intern_global(Global {
+            spent: system.spent,
+            history: system.history.clone(),
+        }));
+        key
+    }
+
+    /// The system that a state stands for.
+    pub fn system(&self, key: &[u32]) -> System {
+        let (global, views) = key.split_last().expect("a state has a global");
+        let views: Vec<&View> = views.iter().map(|view| &self.views[*view]).collect();
+        let global = &self.globals[*global];
+        System {
+            processes: views
+                .iter()
+                .map(|view| self.processes[view.process].clone())
+                .collect(),
+            network: views
+                .iter()
+                .flat_map(|view| view.inbox.iter())
+                .map(|message| self.messages[*message].clone())
+                .collect(),
+            spent: global.spent,
+            history: global.history.clone(),
+            broken: None,
+        }
+    }
+
+    /// The process of a view.
+    pub(crate) fn process_of(&self, view: u32) -> u32 {
+        self.views[view].process
+    }
+
+    /// A process by its id.
+    pub(crate) fn process(&self, id: u32) -> &Process {
+        &self.processes[id]
+    }
+
+    pub(crate) fn orbit(&self, view: u32) -> u32 {
+        self.orbits[view as usize]
+    }
+
+    pub(crate) fn view_renaming_row(&self, view: u32) -> &[u32] {
+        let count = self.names.len();
+        &self.view_renamings[view as usize * count..][..count]
+    }
+
+    pub(crate) fn global_renaming_row(&self, global: u32) -> &[u32] {
+        let count = self.names.len();
+        &self.global_renamings[global as usize * count..][..count]
+    }
+
+    /// A settled mask as the process at `place` needs it: only servers send what it decides on,
+    /// and nobody sends to itself.
+    fn heard_of(&self, place: usize, settled: u32) -> u32 {
+        if place < self.servers && self.scope.reduction.drop_dead {
+            settled & !(1 << place)
+        } else {
+            0
+        }
+    }
+
+    /// Everything the view can do.
+    pub(crate) fn expand(&mut self, view: u32) -> Arc<Expansion> {
+        if let Some(found) = self.expansions.get(&view) {
+            return Arc::clone(found);
+        }
+        let expansion = Arc::new(self.compute_expansion(view));
+        self.expansions.insert(view, Arc::clone(&expansion));
+        expansion
+    }
+
+    fn compute_expansion(&mut self, id: u32) -> Expansion {
+        let view = self.views[id].clone();
+        let own = self.scope.local_events(&self.processes[view.process]);
+        let mut steps = Vec::new();
+        for (place, local) in own.iter().enumerate() {
+            let event = EventId::Own(place as u32);
+            steps.extend(self.process_step(view.process, event, local));
+        }
+        for &message in &view.inbox {
+            let deliveries = self.scope.deliveries(&self.messages[message]);
+            for (way, local) in deliveries.iter().enumerate() {
+                let event = EventId::Deliver(message, way as u32);
+                steps.extend(self.process_step(view.process, event, local));
+            }
+        }
+        let mut expansion = Expansion {
+            enabled: steps.len() as u32,
+            ..Expansion::default()
+        };
+        let mut early: Vec<(u32, BTreeSet<u32>)> = Vec::new();
+        for step in steps {
+            if step.only_sends && self.scope.reduction.send_early {
+                for (place, messages) in &step.sent {
+                    match early.iter_mut().find(|(to, _)| to == place) {
+                        Some((_, all)) => all.extend(messages.iter().copied()),
+                        None => early.push((*place, messages.iter().copied().collect())),
+                    }
+                }
+            } else {
+                let step = self.view_step(&view, &step);
+                if !expansion.steps.contains(&step) {
+                    expansion.steps.push(step);
+                }
+            }
+        }
+        for (place, messages) in early {
+            let messages = messages.into_iter().collect();
+            let post = self.posts.intern(Post {
+                messages,
+                settled: 0,
+            });
+            expansion.early.push((place, post));
+        }
+        expansion
+    }
+
+    fn view_step(&mut self, view: &View, step: &ProcessStep) -> ViewStep {
+        let next = self.tidy(step.next, view.inbox.to_vec(), view.settled);
+        let place = self.place_of(view.process);
+        let settles = self.scope.reduction.drop_dead
+            && self.scope.is_settled(&self.processes[step.next])
+            && !self.scope.is_settled(&self.processes[view.process]);
+        let mark = if settles { 1 << place } else { 0 };
+        let mut posts: Vec<(u32, Post)> = Vec::new();
+        for (to, messages) in &step.sent {
+            let messages = messages.clone();
+            posts.push((
+                *to,
+                Post {
+                    messages,
+                    settled: 0,
+                },
+            ));
+        }
+        if settles {
+            for to in (0..self.servers as u32).filter(|to| *to != place) {
+                match posts.iter_mut().find(|(known, _)| *known == to) {
+                    Some((_, post)) => post.settled = mark,
+                    None => posts.push((
+                        to,
+                        Post {
+                            messages: Box::default(),
+                            settled: mark,
+                        },
+                    )),
+                }
+            }
+        }
+        posts.sort_unstable_by_key(|(to, _)| *to);
+        ViewStep {
+            next,
+            effect: step.effect,
+            posts: posts
+                .into_iter()
+                .map(|(to, post)| (to, self.posts.intern(post)))
+                .collect(),
+        }
+    }
+
+    /// The remembered outcome of a local step; runs the real code the first time.
+    fn process_step(&mut self, process: u32, event: EventId, local: &Local) -> Option<ProcessStep> {
+        if let Some(known) = self.process_steps.get(&(process, event)) {
+            return known.clone();
+        }
+        let outcome = self
+            .scope
+            .local_step(&self.processes[process], local)
+            .map(|step| self.intern_step(process, step));
+        self.process_steps.insert((process, event), outcome.clone());
+        outcome
+    }
+
+    fn intern_step(&mut self, process: u32, step: LocalStep) -> ProcessStep {
+        let only_sends = step.only_sends(&self.processes[process]);
+        let mut sent: Vec<(u32, BTreeSet<u32>)> = Vec::new();
+        for envelope in step.sent {
+            // A message to someone who is not part of the system is lost.
+            let Some(place) = self.places.iter().position(|place| *place == envelope.to) else {
+                continue;
+            };
+            let place = place as u32;
+            let message = self.messages.intern(envelope);
+            match sent.iter_mut().find(|(to, _)| *to == place) {
+                Some((_, messages)) => {
+                    messages.insert(message);
+                }
+                None => sent.push((place, BTreeSet::from([message]))),
+            }
+        }
+        sent.sort_unstable_by_key(|(to, _)| *to);
+        ProcessStep {
+            next: self.processes.intern(step.next),
+            only_sends,
+            effect: self.effects.intern(Effect {
+                cost: step.cost,
+                observed: step.observed,
+                witnesses: step.witnesses,
+                broken: step.broken,
+            }),
+            sent: sent
+                .into_iter()
+                .map(|(to, messages)| (to, messages.into_iter().collect()))
+                .collect(),
+        }
+    }
+
+    /// The view after a post arrived.
+    pub(crate) fn add(&mut self, view: u32, post: u32) -> u32 {
+        let View {
+            process,
+            ref inbox,
+            settled,
+        } = self.views[view];
+        let post = &self.posts[post];
+        let mut inbox = inbox.to_vec();
+        inbox.extend(post.messages.iter());
+        inbox.sort_unstable();
+        inbox.dedup();
+        let settled = settled | post.settled;
+        self.tidy(process, inbox, settled)
+    }
+
+    /// What an effect does to a global.
+    pub(crate) fn apply(&mut self, global: u32, effect: u32) -> GlobalStep {
+        let effect = &self.effects[effect];
+        let Global { spent, history } = &self.globals[global];
+        let step = LocalStep {
+            // The process plays no part in what is recorded.
+            next: self.processes[0].clone(),
+            sent: Vec::new(),
+            observed: effect.observed.clone(),
+            cost: effect.cost,
+            witnesses: effect.witnesses,
+            broken: effect.broken.clone(),
+        };
+        match self.scope.record(spent, history, &step) {
+            None => GlobalStep::Disabled,
+            Some((_, _, _, Some(broken))) => GlobalStep::Broken(broken),
+            Some((spent, history, witnesses, None)) => {
+                let global = self.intern_global(Global { spent, history });
+                GlobalStep::To(global, witnesses)
+            }
+        }
+    }
+
+    /// Interns the view of a process with this inbox, without what can no longer matter.
+    fn tidy(&mut self, process: u32, inbox: Vec<u32>, settled: u32) -> u32 {
+        let kept = {
+            let receiver = &self.processes[process];
+            let mut sorted: Vec<(&Envelope, u32)> = inbox
+                .iter()
+                .map(|message| (&self.messages[*message], *message))
+                .collect();
+            sorted.sort_unstable();
+            let places = &self.places;
+            let is_settled = |address| {
+                let place = places.iter().position(|place| *place == address);
+                place.is_some_and(|place| settled & (1 << place) != 0)
+            };
+            self.scope
+                .tidy_inbox(receiver, is_settled, &mut sorted, |(envelope, _)| envelope);
+            let mut kept: Vec<u32> = sorted.into_iter().map(|(_, message)| message).collect();
+            kept.sort_unstable();
+            kept
+        };
+        self.intern_view(View {
+            process,
+            inbox: kept.into(),
+            settled,
+        })
+    }
+
+    fn place_of(&self, process: u32) -> u32 {
+        let address = self.processes[process].address();
+        let place = self.places.iter().position(|place| *place == address);
+        place.expect("every process has a place") as u32
+    }
+
+    /// Interns a view with all its renamings.
+    fn intern_view(&mut self, view: View) -> u32 {
+        if let Some(id) = self.views.get(&view) {
+            return id;
+        }
+        let names = std::mem::take(&mut self.names);
+        let row: Vec<u32> = names
+            .iter()
+            .map(|name| {
+                let renamed = self.rename_view(&view, name);
+                self.views.intern(renamed)
+            })
+            .collect();
+        self.names = names;
+        let orbit = self.orbit_count;
+        self.orbit_count += 1;
+        self.orbits.resize(self.views.len(), orbit);
+        fill_rows(
+            &mut self.view_renamings,
+            &self.composed,
+            &row,
+            self.views.len(),
+        );
+        row[0]
+    }
+
+    fn rename_view(&mut self, view: &View, name: &Relabelling) -> View {
+        let process = self.processes[view.process].relabel(name);
+        let process = self.processes.intern(process);
+        let mut inbox: Vec<u32> = Vec::with_capacity(view.inbox.len());
+        for message in &view.inbox {
+            let renamed = self.messages[*message].relabel(name);
+            inbox.push(self.messages.intern(renamed));
+        }
+        inbox.sort_unstable();
+        let settled = (0..self.servers)
+            .filter(|place| view.settled & (1 << place) != 0)
+            .map(|place| 1 << name.place(place))
+            .sum();
+        View {
+            process,
+            inbox: inbox.into(),
+            settled,
+        }
+    }
+
+    fn intern_global(&mut self, global: Global) -> u32 {
+        if let Some(id) = self.globals.get(&global) {
+            return id;
+        }
+        let names = std::mem::take(&mut self.names);
+        let row: Vec<u32> = names
+            .iter()
+            .map(|name| {
+                let history = global.history.relabel(name);
+                let spent = global.spent;
+                self.globals.intern(Global { spent, history })
+            })
+            .collect();
+        self.names = names;
+        fill_rows(
+            &mut self.global_renamings,
+            &self.composed,
+            &row,
+            self.globals.len(),
+        );
+        row[0]
+    }
+
+    /// How many distinct values of each kind there are, for reports.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            processes: self.processes.len(),
+            messages: self.messages.len(),
+            views: self.views.len(),
+            histories: self.globals.len(),
+            local_steps: self.process_steps.len(),
+        }
+    }
+}
+
+/// Fills the renaming rows of a whole orbit from one of its rows: renaming `row[a]` by b is
+/// renaming the first by "a, then b".
+fn fill_rows(rows: &mut Vec<u32>, composed: &[Vec<u32>], row: &[u32], count: usize) {
+    let width = row.len();
+    rows.resize(count * width, u32::MAX);
+    for (a, member) in row.iter().enumerate() {
+        for b in 0..width {
+            rows[*member as usize * width + b] = row[composed[a][b] as usize];
+        }
+    }
+}
+
+/// How many distinct values the tables hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Sizes {
+    /// Process states.
+    pub processes: usize,
+    /// Messages.
+    pub messages: usize,
+    /// Processes with their inboxes.
+    pub views: usize,
+    /// Budgets with histories.
+    pub histories: usize,
+    /// (process state, event) pairs: how often the real code ran.
+    pub local_steps: usize,
+}

@@ -1,0 +1,245 @@
+//! Whole systems: servers, proxies, clients, a network and a history, and how they step.
+//!
+//! This is the readable model. A [`System`] is a plain value; [`Scope::actions`] lists what can
+//! happen to it and [`Scope::next`] lets it happen. [`RaftModel`] hands both to stateright. The
+//! fast search of the checker composes the same pieces ([`Scope::local_events`],
+//! [`Scope::local_step`], [`History::observe`], [`laws::judge_pair`], [`Scope::tidy_inbox`])
+//! over small ids instead.
+//!
+//! The network is the set of all messages ever sent, and nothing is ever taken out of it: a
+//! message that is never delivered is lost, one that is delivered twice is duplicated, and any
+//! order and any delay is possible, without bound.
+
+pub mod history;
+pub mod laws;
+pub mod linearizability;
+pub mod process;
+pub mod reduction;
+pub mod relabel;
+pub mod scope;
+mod stateright_model;
+pub mod witness;
+
+pub use history::{History, Observation};
+pub use laws::{Broken, Law, Laws};
+pub use process::{Local, LocalStep, Process, Server};
+pub use reduction::Reduction;
+pub use relabel::{Relabel, Relabelling};
+pub use scope::{Budget, Scope};
+pub use stateright_model::RaftModel;
+pub use witness::{Witness, Witnesses};
+
+use crate::{Address, Envelope};
+use alloc::{collections::BTreeSet, vec::Vec};
+use core::hash::{Hash, Hasher};
+use serde::{Deserialize, Serialize};
+
+/// Everything at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct System {
+    /// The servers 1..=n, then the proxy, then the clients.
+    pub processes: Vec<Process>,
+    /// Every message ever sent that may still matter.
+    pub network: BTreeSet<Envelope>,
+    /// What of the budget is spent.
+    pub spent: Budget,
+    /// What happened.
+    pub history: History,
+    /// The law that was broken on the way here, if any. Nothing happens after that.
+    pub broken: Option<Broken>,
+}
+
+impl Hash for System {
+    /// Hashes the one canonical encoding, so that no two different systems can be confused by the
+    /// way their parts are fed to the hasher.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.encode());
+    }
+}
+
+/// Something that happens to a system: to one of its processes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Action {
+    /// Which process, by its place.
+    pub process: usize,
+    /// What happens to it.
+    pub local: Local,
+}
+
+impl System {
+    /// The canonical encoding: equal systems have equal bytes, different ones different bytes.
+    ///
+    /// # Panics
+    /// Never: encoding into memory cannot fail.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("encoding into memory cannot fail")
+    }
+
+    /// Reads the canonical encoding back.
+    ///
+    /// # Errors
+    /// If the bytes are not exactly one system.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        let (system, rest) = postcard::take_from_bytes(bytes)?;
+        if rest.is_empty() {
+            Ok(system)
+        } else {
+            Err(postcard::Error::DeserializeBadEncoding)
+        }
+    }
+
+    /// The same system with its servers renamed so that all systems that differ only in names
+    /// become one: the least of all renamings, by brute force.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let servers = self
+            .processes
+            .iter()
+            .filter(|process| process.server().is_some());
+        Relabelling::all(servers.count())
+            .iter()
+            .map(|names| self.relabel(names))
+            .min()
+            .unwrap_or_else(|| self.clone())
+    }
+}
+
+impl Scope {
+    /// The initial system in normal form.
+    pub fn start(&self) -> System {
+        let mut system = self.initial();
+        self.normalize(&mut system);
+        system
+    }
+
+    /// Everything that can happen to a system, in a fixed order.
+    pub fn actions(&self, system: &System) -> Vec<Action> {
+        if system.broken.is_some() {
+            return Vec::new();
+        }
+        let mut actions = Vec::new();
+        for (process, state) in system.processes.iter().enumerate() {
+            let deliveries = system
+                .network
+                .iter()
+                .filter(|envelope| envelope.to == state.address())
+                .flat_map(|envelope| self.deliveries(envelope));
+            actions.extend(
+                self.local_events(state)
+                    .into_iter()
+                    .chain(deliveries)
+                    .map(|local| Action { process, local }),
+            );
+        }
+        actions
+    }
+
+    /// Lets something happen. `None` if it cannot, or not within the budget.
+    pub fn next(&self, system: &System, action: &Action) -> Option<(System, Witnesses)> {
+        let mut next = system.clone();
+        let witnesses = self.advance(&mut next, action)?;
+        self.normalize(&mut next);
+        Some((next, witnesses))
+    }
+
+    /// Lets something happen, without bringing the system into normal form.
+    pub fn advance(&self, system: &mut System, action: &Action) -> Option<Witnesses> {
+        let process = system.processes.get(action.process)?;
+        let step = self.local_step(process, &action.local)?;
+        let (spent, history, witnesses, broken) =
+            self.record(&system.spent, &system.history, &step)?;
+        system.processes[action.process] = step.next;
+        system.network.extend(step.sent);
+        system.spent = spent;
+        system.history = history;
+        let pairs = || self.judge_pairs(&system.processes, action.process);
+        system.broken = broken.or_else(pairs);
+        Some(witnesses)
+    }
+
+    /// What a step does to budget and history. `None` if the budget does not allow it.
+    pub fn record(
+        &self,
+        spent: &Budget,
+        history: &History,
+        step: &LocalStep,
+    ) -> Option<(Budget, History, Witnesses, Option<Broken>)> {
+        let spent = spent.plus(&step.cost);
+        if !self.budget.covers(&spent) {
+            return None;
+        }
+        let mut witnesses = step.witnesses;
+        let mut history = history.clone();
+        let mut broken = step.broken.clone();
+        for observation in &step.observed {
+            let observed = history.observe(observation, self.laws, &mut witnesses);
+            if let Observation::Elected { .. } = observation
+                && spent.crashes > 0
+                && witnesses.contains(Witness::ReElection)
+            {
+                witnesses.add(Witness::ReElectionAfterCrash);
+            }
+            broken = broken.or(observed.err());
+        }
+        if !self.tracks_operations {
+            history.operations.clear();
+        }
+        Some((spent, history, witnesses, broken))
+    }
+
+    fn judge_pairs(&self, processes: &[Process], changed: usize) -> Option<Broken> {
+        let one = processes[changed].server()?;
+        processes
+            .iter()
+            .filter_map(Process::server)
+            .filter(|other| other.id != one.id)
+            .find_map(|other| laws::judge_pair(one, other, self.laws).err())
+    }
+
+    /// Applies the reductions of the network: sends early what can be sent at any time, and
+    /// forgets what can no longer matter.
+    pub fn normalize(&self, system: &mut System) {
+        loop {
+            self.tidy_network(system);
+            if !self.reduction.send_early || system.broken.is_some() {
+                return;
+            }
+            let before = system.network.clone();
+            for action in self.actions(system) {
+                let process = &system.processes[action.process];
+                if let Some(step) = self.local_step(process, &action.local)
+                    && step.only_sends(process)
+                {
+                    system.network.extend(step.sent);
+                }
+            }
+            self.tidy_network(system);
+            if system.network == before {
+                return;
+            }
+        }
+    }
+
+    fn tidy_network(&self, system: &mut System) {
+        let settled: BTreeSet<Address> = system
+            .processes
+            .iter()
+            .filter(|process| self.is_settled(process))
+            .map(Process::address)
+            .collect();
+        for process in &system.processes {
+            let address = process.address();
+            let mut inbox: Vec<Envelope> = Vec::new();
+            system.network.retain(|envelope| {
+                let mine = envelope.to == address;
+                if mine {
+                    inbox.push(envelope.clone());
+                }
+                !mine
+            });
+            let is_settled = |sender| settled.contains(&sender);
+            self.tidy_inbox(process, is_settled, &mut inbox, |envelope| envelope);
+            system.network.extend(inbox);
+        }
+    }
+}

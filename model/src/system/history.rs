@@ -1,0 +1,244 @@
+//! What happened, kept apart from what the processes know: leaders ever elected, entries ever
+//! committed, operations invoked and returned (the history variables of raft.tla and LogCabin).
+//!
+//! A property over the history speaks of everything that ever happened, crashed servers included,
+//! not only of what is alive at the same moment.
+
+use super::{
+    laws::{Broken, Law, Laws},
+    linearizability::{self, Operation, OperationId},
+    witness::{Witness, Witnesses},
+};
+use crate::{Entry, LogIndex, NodeId, SessionId, Term};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+/// Something a step did that the properties speak of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Observation {
+    /// A server became leader.
+    Elected {
+        /// Of this term.
+        term: Term,
+        /// The server.
+        leader: NodeId,
+        /// Its log before it added anything.
+        log: Vec<Entry>,
+    },
+    /// A server moved its commit index.
+    Committed {
+        /// The server's term, if it was leader: then it was it who committed.
+        by_leader: Option<Term>,
+        /// The index of the first entry newly committed.
+        first: LogIndex,
+        /// The entries newly committed.
+        entries: Vec<Entry>,
+    },
+    /// A server told a client that its write took effect.
+    Acknowledged {
+        /// The session.
+        session: SessionId,
+        /// The sequence.
+        sequence: u64,
+    },
+    /// A client's operation began.
+    Invoked {
+        /// Which.
+        id: OperationId,
+        /// What it does.
+        call: linearizability::Call,
+    },
+    /// A client's operation ended with a known result.
+    Returned {
+        /// Which.
+        id: OperationId,
+        /// The result.
+        result: linearizability::Result,
+    },
+    /// A client was told that its operation did not happen and never will.
+    Refused {
+        /// Which.
+        id: OperationId,
+    },
+}
+
+/// A leader that was elected.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Election {
+    /// The leader.
+    pub leader: NodeId,
+    /// Its log when it was elected.
+    pub log: Vec<Entry>,
+}
+
+/// An entry that was committed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CommittedEntry {
+    /// The entry.
+    pub entry: Entry,
+    /// The lowest term in which a leader committed it.
+    pub in_term: Term,
+}
+
+/// Everything that ever happened, as far as the properties need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct History {
+    /// Leaders ever elected.
+    pub elected: BTreeMap<Term, Election>,
+    /// Entries ever committed, from index 1.
+    pub committed: Vec<CommittedEntry>,
+    /// Operations of clients, if the scope tracks them.
+    pub operations: Vec<Operation>,
+}
+
+impl History {
+    /// Takes note of an observation.
+    ///
+    /// # Errors
+    /// The law it breaks, if that law is among `laws`.
+    pub fn observe(
+        &mut self,
+        observation: &Observation,
+        laws: Laws,
+        witnesses: &mut Witnesses,
+    ) -> Result<(), Broken> {
+        match observation {
+            Observation::Elected { term, leader, log } => {
+                self.elect(*term, *leader, log, laws, witnesses)
+            }
+            Observation::Committed {
+                by_leader,
+                first,
+                entries,
+            } => {
+                let mut index = *first;
+                for entry in entries {
+                    self.commit(index, entry, *by_leader, laws, witnesses)?;
+                    index = index.next();
+                }
+                Ok(())
+            }
+            Observation::Acknowledged { session, sequence } => {
+                laws.require(Law::AcknowledgedWritesKept, self.holds_write(*session, *sequence), || {
+                    format!("the write {session:?}/{sequence} was acknowledged, but no server had committed it")
+                })
+            }
+            Observation::Invoked { id, call } => {
+                linearizability::invoke(&mut self.operations, *id, call.clone());
+                Ok(())
+            }
+            Observation::Returned { id, result } => {
+                linearizability::complete(&mut self.operations, *id, result.clone());
+                let holds = linearizability::is_linearizable(&self.operations);
+                laws.require(Law::Linearizability, holds, || {
+                    format!("no order of the operations explains their results: {}", self.tell_operations())
+                })
+            }
+            Observation::Refused { id } => {
+                linearizability::refuse(&mut self.operations, *id);
+                let holds = linearizability::is_linearizable(&self.operations);
+                laws.require(Law::Linearizability, holds, || {
+                    format!("an operation reported as not done took effect: {}", self.tell_operations())
+                })
+            }
+        }
+    }
+
+    fn tell_operations(&self) -> String {
+        let told: Vec<String> = self
+            .operations
+            .iter()
+            .map(|operation| format!("{operation}"))
+            .collect();
+        told.join("; ")
+    }
+
+    fn elect(
+        &mut self,
+        term: Term,
+        leader: NodeId,
+        log: &[Entry],
+        laws: Laws,
+        witnesses: &mut Witnesses,
+    ) -> Result<(), Broken> {
+        let rival = self.elected.get(&term).map(|election| election.leader);
+        let alone = rival.is_none_or(|rival| rival == leader);
+        laws.require(Law::ElectionSafety, alone, || {
+            let rival = rival.map_or(0, NodeId::get);
+            format!("servers {rival} and {leader} were both elected in term {term}")
+        })?;
+        for (place, committed) in self.committed.iter().enumerate() {
+            let present = committed.in_term >= term || log.get(place) == Some(&committed.entry);
+            laws.require(Law::LeaderCompleteness, present, || {
+                format!(
+                    "server {leader} was elected in term {term} without entry {}, committed in term {}",
+                    place + 1,
+                    committed.in_term
+                )
+            })?;
+        }
+        witnesses.add(Witness::LeaderElected);
+        if self.elected.keys().any(|earlier| *earlier < term) {
+            witnesses.add(Witness::ReElection);
+        }
+        self.elected.entry(term).or_insert_with(|| Election {
+            leader,
+            log: log.to_vec(),
+        });
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        index: LogIndex,
+        entry: &Entry,
+        by_leader: Option<Term>,
+        laws: Laws,
+        witnesses: &mut Witnesses,
+    ) -> Result<(), Broken> {
+        let place = index.get() as usize - 1;
+        let in_term = by_leader.unwrap_or(entry.term);
+        if let Some(committed) = self.committed.get_mut(place) {
+            laws.require(Law::StateMachineSafety, committed.entry == *entry, || {
+                format!(
+                    "two servers applied different entries at index {index}: of term {} and of term {}",
+                    committed.entry.term, entry.term
+                )
+            })?;
+            if by_leader.is_some() {
+                committed.in_term = committed.in_term.min(in_term);
+            }
+        } else {
+            // Commit indexes move over every entry, so the first to reach an index is next to the
+            // last one recorded.
+            self.committed.push(CommittedEntry {
+                entry: entry.clone(),
+                in_term,
+            });
+            witnesses.add(Witness::EntryCommitted);
+            if in_term > entry.term {
+                witnesses.add(Witness::OlderTermEntryCommitted);
+            }
+        }
+        if let Some(term) = by_leader {
+            for (elected, election) in self.elected.range(term.next()..) {
+                let present = election.log.get(place) == Some(entry);
+                laws.require(Law::LeaderCompleteness, present, || {
+                    format!(
+                        "entry {index} was committed in term {term}, but server {} was elected in term {elected} without it",
+                        election.leader
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn holds_write(&self, session: SessionId, sequence: u64) -> bool {
+        use crate::{Payload, store::Command};
+        self.committed.iter().any(|committed| {
+            matches!(&committed.entry.payload, Payload::Command(Command::Write(write))
+                if write.session == session && write.sequence == sequence)
+        })
+    }
+}

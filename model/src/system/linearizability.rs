@@ -1,0 +1,270 @@
+//! Linearizability of the few operations of a scope, by trying every order.
+//!
+//! An operation records which others had returned when it was called: that partial order, the
+//! calls and the results are all that linearizability speaks of. An operation without a result may
+//! take effect at any time after its call, or never.
+
+use alloc::{collections::BTreeSet, vec::Vec};
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// Names an operation within a scope. Names are given by what caused the operation, not by a
+/// counter, so that two orders of the same events give the same history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OperationId(pub u64, pub u64);
+
+/// What an operation does to the scope's one key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Call {
+    /// Sets it.
+    Put(Vec<u8>),
+    /// Adds to it.
+    Increment(i64),
+    /// Removes it.
+    Delete,
+    /// Reads it.
+    Get,
+}
+
+/// What an operation returned.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Result {
+    /// A put took effect.
+    Done,
+    /// An increment took effect and left this.
+    Number(i64),
+    /// A read found this.
+    Found(Option<Vec<u8>>),
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum End {
+    /// It has not: it may take effect yet, or never.
+    Open,
+    /// With this result.
+    Returned(Result),
+    /// The client was told that it had no effect.
+    Refused,
+}
+
+/// An operation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Operation {
+    /// Which.
+    pub id: OperationId,
+    /// What it does.
+    pub call: Call,
+    /// Which operations had returned when it was called.
+    pub after: BTreeSet<OperationId>,
+    /// How it ended.
+    pub end: End,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| alloc::string::String::from_utf8_lossy(bytes).into_owned();
+        match &self.call {
+            Call::Put(value) => write!(f, "put {}", text(value))?,
+            Call::Increment(by) => write!(f, "increment by {by}")?,
+            Call::Delete => write!(f, "delete")?,
+            Call::Get => write!(f, "get")?,
+        }
+        match &self.end {
+            End::Open => write!(f, " (open)")?,
+            End::Returned(Result::Done) => write!(f, " -> done")?,
+            End::Returned(Result::Number(number)) => write!(f, " -> {number}")?,
+            End::Returned(Result::Found(None)) => write!(f, " -> nothing")?,
+            End::Returned(Result::Found(Some(value))) => write!(f, " -> {}", text(value))?,
+            End::Refused => write!(f, " -> reported as not done")?,
+        }
+        if self.after.is_empty() {
+            return Ok(());
+        }
+        write!(f, " (called after {} had returned)", self.after.len())
+    }
+}
+
+/// An operation begins. Repeating the call changes nothing.
+pub(super) fn invoke(operations: &mut Vec<Operation>, id: OperationId, call: Call) {
+    let Err(place) = operations.binary_search_by_key(&id, |operation| operation.id) else {
+        return;
+    };
+    let after = operations
+        .iter()
+        .filter(|operation| operation.end != End::Open)
+        .map(|operation| operation.id)
+        .collect();
+    let end = End::Open;
+    operations.insert(
+        place,
+        Operation {
+            id,
+            call,
+            after,
+            end,
+        },
+    );
+}
+
+/// An operation ends with a result.
+pub(super) fn complete(operations: &mut [Operation], id: OperationId, result: Result) {
+    end(operations, id, End::Returned(result));
+}
+
+/// An operation ends, reported as without effect.
+pub(super) fn refuse(operations: &mut [Operation], id: OperationId) {
+    end(operations, id, End::Refused);
+}
+
+fn end(operations: &mut [Operation], id: OperationId, end: End) {
+    if let Ok(place) = operations.binary_search_by_key(&id, |operation| operation.id)
+        && operations[place].end == End::Open
+    {
+        operations[place].end = end;
+    }
+}
+
+/// Whether some order of the operations explains all results.
+pub fn is_linearizable(operations: &[Operation]) -> bool {
+    extend(operations, &mut Vec::new(), None)
+}
+
+/// Depth-first: `done` took effect in this order and left `value`.
+fn extend(operations: &[Operation], done: &mut Vec<OperationId>, value: Option<&[u8]>) -> bool {
+    let unexplained = operations.iter().any(|operation| {
+        matches!(operation.end, End::Returned(_)) && !done.contains(&operation.id)
+    });
+    if !unexplained {
+        return true;
+    }
+    for operation in operations {
+        // An operation may come next if everything that had returned before its call, and had an
+        // effect, came before.
+        let ready = !done.contains(&operation.id)
+            && operation.end != End::Refused
+            && operations.iter().all(|other| {
+                !operation.after.contains(&other.id)
+                    || other.end == End::Refused
+                    || done.contains(&other.id)
+            });
+        if !ready {
+            continue;
+        }
+        let (result, next) = perform(&operation.call, value);
+        if let End::Returned(returned) = &operation.end
+            && *returned != result
+        {
+            continue;
+        }
+        done.push(operation.id);
+        if extend(operations, done, next.as_deref()) {
+            return true;
+        }
+        done.pop();
+    }
+    false
+}
+
+fn perform(call: &Call, value: Option<&[u8]>) -> (Result, Option<Vec<u8>>) {
+    match call {
+        Call::Put(new) => (Result::Done, Some(new.clone())),
+        Call::Delete => (Result::Done, None),
+        Call::Get => (
+            Result::Found(value.map(<[u8]>::to_vec)),
+            value.map(<[u8]>::to_vec),
+        ),
+        Call::Increment(by) => {
+            let held: i64 = value
+                .and_then(|value| core::str::from_utf8(value).ok()?.parse().ok())
+                .unwrap_or(0);
+            let sum = held + by;
+            (
+                Result::Number(sum),
+                Some(alloc::format!("{sum}").into_bytes()),
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(steps: &[(u64, Option<Call>, Option<Result>)]) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        for (id, call, result) in steps {
+            let id = OperationId(*id, 0);
+            if let Some(call) = call {
+                invoke(&mut operations, id, call.clone());
+            }
+            if let Some(result) = result {
+                complete(&mut operations, id, result.clone());
+            }
+        }
+        operations
+    }
+
+    fn put(text: &str) -> Option<Call> {
+        Some(Call::Put(text.as_bytes().to_vec()))
+    }
+
+    fn found(text: &str) -> Option<Result> {
+        Some(Result::Found(Some(text.as_bytes().to_vec())))
+    }
+
+    #[test]
+    fn stale_read_after_an_acknowledged_write_is_rejected() {
+        let stale = history(&[
+            (1, put("a"), Some(Result::Done)),
+            (2, Some(Call::Get), Some(Result::Found(None))),
+        ]);
+        assert!(!is_linearizable(&stale));
+    }
+
+    #[test]
+    fn open_write_may_be_seen_or_not_but_not_unseen_again() {
+        for results in [
+            [Some(Result::Found(None)), found("a")],
+            [Some(Result::Found(None)), Some(Result::Found(None))],
+            [found("a"), found("a")],
+        ] {
+            let [first, second] = results;
+            let history = history(&[
+                (1, put("a"), None),
+                (2, Some(Call::Get), first),
+                (3, Some(Call::Get), second),
+            ]);
+            assert!(is_linearizable(&history));
+        }
+        let unseen_again = history(&[
+            (1, put("a"), None),
+            (2, Some(Call::Get), found("a")),
+            (3, Some(Call::Get), Some(Result::Found(None))),
+        ]);
+        assert!(!is_linearizable(&unseen_again));
+    }
+
+    #[test]
+    fn refused_write_that_is_seen_is_rejected() {
+        let mut operations = Vec::new();
+        invoke(&mut operations, OperationId(1, 0), Call::Increment(1));
+        refuse(&mut operations, OperationId(1, 0));
+        invoke(&mut operations, OperationId(2, 0), Call::Increment(1));
+        complete(&mut operations, OperationId(2, 0), Result::Number(2));
+        assert!(!is_linearizable(&operations));
+    }
+
+    #[test]
+    fn concurrent_increments_must_not_share_a_result() {
+        let mut operations = Vec::new();
+        for id in [1, 2] {
+            invoke(&mut operations, OperationId(id, 0), Call::Increment(1));
+        }
+        for id in [1, 2] {
+            complete(&mut operations, OperationId(id, 0), Result::Number(1));
+        }
+        assert!(!is_linearizable(&operations));
+        assert_eq!(operations[1].after, BTreeSet::new());
+    }
+}

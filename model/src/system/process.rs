@@ -1,0 +1,748 @@
+//! The processes of a system, and what can happen to one of them alone.
+//!
+//! A step of the whole system is a step of one process plus what it sends; so everything that
+//! runs protocol code is here, as a function of one process and one [`Local`] event. Both engines
+//! use it: the readable model on whole states, the fast search through tables.
+
+use super::{
+    history::Observation,
+    laws::{self, Broken, Law},
+    linearizability::{self, Call, OperationId},
+    scope::{Budget, Scope},
+    witness::{Witness, Witnesses},
+};
+use crate::{
+    Address, AppendOutcome, ClientId, ClientRequest, ClientResponse, Durable, Effects, Entry,
+    Envelope, Event, LogIndex, Message, NodeId, Payload, Raft, RequestId, Role, Write,
+    client::{self, Client},
+    invariants::{self, Watermarks},
+    message::{RequestBody, ResponseBody},
+    proxy::{self, Proxy},
+    store::{self, Answer, Command, Condition, Found, Operation, Query},
+};
+use alloc::{format, vec, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+/// One process of a system.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Process {
+    /// A Raft server with its disk.
+    Server(Server),
+    /// A proxy.
+    Proxy(Proxy),
+    /// A client with the operations it still means to invoke.
+    Client(ClientProcess),
+}
+
+/// A server, its disk, and what is between them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Server {
+    /// Its name.
+    pub id: NodeId,
+    /// What a crash leaves.
+    pub disk: Durable,
+    /// What a crash takes; `None` while the server is down.
+    pub running: Option<Running>,
+}
+
+/// What a crash takes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Running {
+    /// The server itself.
+    pub raft: Raft,
+    /// Writes on their way to the disk, in order.
+    pub unsynced: Vec<Write>,
+}
+
+/// A client and its plan.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientProcess {
+    /// The client itself.
+    pub client: Client,
+    /// How many operations of its plan it has invoked.
+    pub invoked: u64,
+}
+
+/// Something that happens to one process.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Local {
+    /// A message arrives. A proxy is also told which server to ask if it has no better idea.
+    Deliver {
+        /// The message; it stays in the network, and may arrive again.
+        envelope: Envelope,
+        /// For a proxy: the server the driver drew.
+        ask: Option<NodeId>,
+    },
+    /// The election timer fires.
+    ElectionTimeout,
+    /// The heartbeat timer fires.
+    HeartbeatTimeout,
+    /// A client asks this server directly for a write.
+    Propose,
+    /// A client asks this server directly for a read.
+    Read,
+    /// The oldest write becomes durable.
+    Sync,
+    /// The server loses everything that is not on its disk. Where restarts are merged, it is up
+    /// again at once: until it acts, nobody can tell.
+    Crash,
+    /// The server starts from its disk.
+    Restart,
+    /// A client invokes the next operation of its plan.
+    Invoke,
+    /// A client's request timer fires.
+    ClientTimeout,
+    /// A proxy's timer for one request fires.
+    ProxyTimeout {
+        /// The client.
+        client: ClientId,
+        /// Its request.
+        id: RequestId,
+        /// The server the driver drew.
+        ask: NodeId,
+    },
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalStep {
+    /// The process afterwards.
+    pub next: Process,
+    /// What it sent to other processes of the system.
+    pub sent: Vec<Envelope>,
+    /// What the properties must know.
+    pub observed: Vec<Observation>,
+    /// What it took from the scope's budget.
+    pub cost: Budget,
+    /// What it bore witness to.
+    pub witnesses: Witnesses,
+    /// The law it broke.
+    pub broken: Option<Broken>,
+}
+
+impl LocalStep {
+    fn new(next: Process) -> Self {
+        Self {
+            next,
+            sent: Vec::new(),
+            observed: Vec::new(),
+            cost: Budget::default(),
+            witnesses: Witnesses::default(),
+            broken: None,
+        }
+    }
+
+    fn judge(&mut self, verdict: Result<(), Broken>) {
+        if let Err(broken) = verdict {
+            self.broken.get_or_insert(broken);
+        }
+    }
+
+    /// Whether nothing happened but sending: such a step can be taken at any time, and again.
+    pub fn only_sends(&self, process: &Process) -> bool {
+        self.observed.is_empty()
+            && self.broken.is_none()
+            && self.cost == Budget::default()
+            && self.next == *process
+    }
+}
+
+impl Process {
+    /// Its address.
+    pub fn address(&self) -> Address {
+        match self {
+            Self::Server(server) => Address::Node(server.id),
+            Self::Proxy(proxy) => Address::Proxy(proxy.id()),
+            Self::Client(process) => Address::Client(process.client.id()),
+        }
+    }
+
+    /// The server, if it is one.
+    pub fn server(&self) -> Option<&Server> {
+        match self {
+            Self::Server(server) => Some(server),
+            Self::Proxy(_) | Self::Client(_) => None,
+        }
+    }
+}
+
+impl Server {
+    /// The log: in memory if the server is up, on disk if not.
+    pub fn log(&self) -> &[Entry] {
+        match &self.running {
+            Some(running) => running.raft.log.entries(),
+            None => &self.disk.log,
+        }
+    }
+}
+
+impl Scope {
+    /// What can happen to a process by itself, without a message.
+    pub fn local_events(&self, process: &Process) -> Vec<Local> {
+        match process {
+            Process::Server(server) => self.server_events(server),
+            Process::Proxy(proxy) => proxy
+                .in_flight
+                .keys()
+                .flat_map(|&(client, id)| {
+                    self.nodes()
+                        .map(move |ask| Local::ProxyTimeout { client, id, ask })
+                })
+                .collect(),
+            Process::Client(process) if !process.client.is_idle() => vec![Local::ClientTimeout],
+            Process::Client(process) => {
+                let plan = self.plan(process.client.id());
+                let more = (process.invoked as usize) < plan.len();
+                if more {
+                    vec![Local::Invoke]
+                } else {
+                    Vec::new()
+                }
+            }
+        }
+    }
+
+    /// The ways in which a message can be delivered.
+    pub fn deliveries(&self, envelope: &Envelope) -> Vec<Local> {
+        let deliver = |ask| Local::Deliver {
+            envelope: envelope.clone(),
+            ask,
+        };
+        match (&envelope.to, &envelope.message) {
+            (Address::Proxy(_), Message::ClientRequest(_)) => {
+                self.nodes().map(|ask| deliver(Some(ask))).collect()
+            }
+            _ => vec![deliver(None)],
+        }
+    }
+
+    fn server_events(&self, server: &Server) -> Vec<Local> {
+        let Some(running) = &server.running else {
+            return vec![Local::Restart];
+        };
+        let mut events = Vec::new();
+        match running.raft.role {
+            Role::Leader(_) => {
+                events.push(Local::HeartbeatTimeout);
+                if self.direct_clients {
+                    events.extend([Local::Propose, Local::Read]);
+                }
+            }
+            Role::Follower { .. } => {
+                if running.raft.current_term < self.last_term() {
+                    events.push(Local::ElectionTimeout);
+                }
+            }
+            Role::Candidate(_) => {
+                events.push(Local::HeartbeatTimeout);
+                if running.raft.current_term < self.last_term() {
+                    events.push(Local::ElectionTimeout);
+                }
+            }
+        }
+        if !running.unsynced.is_empty() {
+            events.push(Local::Sync);
+        }
+        events.push(Local::Crash);
+        events
+    }
+
+    /// Lets something happen to a process. `None` if it cannot.
+    pub fn local_step(&self, process: &Process, local: &Local) -> Option<LocalStep> {
+        match process {
+            Process::Server(server) => self.server_step(server, local),
+            Process::Proxy(proxy) => self.proxy_step(proxy, local),
+            Process::Client(process) => self.client_step(process, local),
+        }
+    }
+
+    fn server_step(&self, server: &Server, local: &Local) -> Option<LocalStep> {
+        match local {
+            Local::Restart => {
+                if server.running.is_some() {
+                    return None;
+                }
+                Some(self.restart(server))
+            }
+            Local::Crash => {
+                let running = server.running.as_ref()?;
+                let mut down = server.clone();
+                down.running = None;
+                let mut step = if self.reduction.merge_restarts {
+                    self.restart(&down)
+                } else {
+                    LocalStep::new(Process::Server(down))
+                };
+                step.cost.crashes = 1;
+                step.witnesses.add(Witness::Crashed);
+                if !running.unsynced.is_empty() {
+                    step.witnesses.add(Witness::UnsyncedWriteLost);
+                }
+                if matches!(running.raft.role, Role::Leader(_)) {
+                    step.witnesses.add(Witness::LeaderCrashed);
+                }
+                Some(step)
+            }
+            Local::Sync => {
+                let running = server.running.as_ref()?;
+                running.unsynced.first()?;
+                let mut step = LocalStep::new(Process::Server(server.clone()));
+                self.sync(&mut step);
+                self.conclude(&mut step);
+                Some(step)
+            }
+            Local::ElectionTimeout => self.raft_step(server, Event::ElectionTimeout, None),
+            Local::HeartbeatTimeout => self.raft_step(server, Event::HeartbeatTimeout, None),
+            Local::Deliver { envelope, .. } => {
+                let (from, message) = (envelope.from, envelope.message.clone());
+                self.raft_step(server, Event::Receive { from, message }, None)
+            }
+            Local::Propose | Local::Read => {
+                let raft = &server.running.as_ref()?.raft;
+                let Role::Leader(leader) = &raft.role else {
+                    return None;
+                };
+                let request = if *local == Local::Propose {
+                    self.direct_write(raft)
+                } else {
+                    direct_read(raft, leader.read_round + 1)
+                };
+                self.direct_request(server, request)
+            }
+            Local::Invoke | Local::ClientTimeout | Local::ProxyTimeout { .. } => None,
+        }
+    }
+
+    /// A write whose value and sequence are named by the term and the index it will have: no
+    /// leader creates two entries at one place, and the protocol never looks at values.
+    fn direct_write(&self, raft: &Raft) -> ClientRequest {
+        let (term, index) = (raft.current_term.get(), raft.log.last_index().get() + 1);
+        let sequence = term * 100 + index;
+        ClientRequest {
+            client: DIRECT_WRITER,
+            id: RequestId::new(sequence),
+            body: RequestBody::Write {
+                session: self.session(),
+                sequence,
+                acknowledged: 0,
+                operation: Operation::Put {
+                    key: KEY.to_vec(),
+                    value: format!("t{term}i{index}").into_bytes(),
+                    condition: Condition::Always,
+                },
+            },
+        }
+    }
+
+    /// A client talks to a server directly: its call is observed as the request arrives, its
+    /// return as the answer leaves, which is the strictest reading of linearizability.
+    fn direct_request(&self, server: &Server, request: ClientRequest) -> Option<LocalStep> {
+        let called = self.tracks_operations.then(|| Observation::Invoked {
+            id: OperationId(request.client.get(), request.id.get()),
+            call: call_of(&request.body),
+        });
+        let from = Address::Client(request.client);
+        let message = Message::ClientRequest(request);
+        self.raft_step(server, Event::Receive { from, message }, called)
+    }
+
+    fn restart(&self, server: &Server) -> LocalStep {
+        let raft = Raft::recover(server.id, self.config(), server.disk.clone());
+        let mut step = LocalStep::new(Process::Server(server.clone()));
+        let kept = raft.current_term >= server.disk.hard_state.current_term;
+        step.judge(self.laws.require(Law::Monotone, kept, || {
+            format!(
+                "server {} came back in term {} with term {} on its disk",
+                server.id, raft.current_term, server.disk.hard_state.current_term
+            )
+        }));
+        if raft.voted_for.is_some() {
+            step.witnesses.add(Witness::VoteSurvivedCrash);
+        }
+        if let Process::Server(next) = &mut step.next {
+            // A server that comes back with nothing has nothing on its disk, whatever the reason.
+            next.disk = Durable {
+                hard_state: crate::HardState {
+                    current_term: raft.current_term,
+                    voted_for: raft.voted_for,
+                },
+                log: raft.log.entries().to_vec(),
+            };
+            next.running = Some(Running {
+                raft,
+                unsynced: Vec::new(),
+            });
+        }
+        step
+    }
+
+    /// Steps the real server.
+    fn raft_step(
+        &self,
+        server: &Server,
+        event: Event,
+        called: Option<Observation>,
+    ) -> Option<LocalStep> {
+        let before = &server.running.as_ref()?.raft;
+        let mut step = LocalStep::new(Process::Server(server.clone()));
+        step.observed.extend(called);
+        if let Event::Receive { from, message } = &event {
+            foresee(before, *from, message, &mut step.witnesses);
+        }
+        let left_freely = self.run(&mut step, event);
+        // What nobody can see before it is durable may as well be durable at once: a late sync
+        // whose messages are held looks to everyone else like an early one whose messages are
+        // late. What left freely is seen, so then the write stays on its way, and a crash may
+        // take it. (docs/reductions.md)
+        if self.reduction.merge_syncs && !left_freely {
+            while self.sync(&mut step) {}
+        }
+        self.conclude(&mut step);
+        step.cost = cost_of(before, &step.next);
+        // A step that costs more than the whole budget can never be taken.
+        self.budget.covers(&step.cost).then_some(step)
+    }
+
+    /// One call to the real `step`, with everything that is judged after each. Says whether
+    /// something left freely while a write was on its way.
+    fn run(&self, step: &mut LocalStep, event: Event) -> bool {
+        let Process::Server(server) = &mut step.next else {
+            return false;
+        };
+        let Some(running) = &mut server.running else {
+            return false;
+        };
+        let before = running.clone();
+        let marks = Watermarks::of(&running.raft);
+        let effects: Effects = running.raft.step(event);
+        running.unsynced.extend(effects.write.clone());
+        let after = running.clone();
+        let disk = server.disk.clone();
+        step.judge(laws::judge_step(&before, &after, self.laws));
+        let always = invariants::check(marks, &after.raft, &effects);
+        step.judge(always.or_else(|law| {
+            let why = || format!("server {}: {law}", after.raft.id);
+            self.laws.require(Law::Invariants, false, why)
+        }));
+        self.observe_roles(&before.raft, &after.raft, step);
+        for envelope in effects.sends.iter().cloned() {
+            step.judge(laws::judge_send(&envelope, &disk, self.laws));
+            match (&envelope.message, envelope.to) {
+                (Message::ClientResponse(response), _) => {
+                    self.observe_response(&after.raft, response, step);
+                    // Direct clients are not processes: their answers are observed, not sent.
+                    if !self.direct_clients {
+                        step.sent.push(envelope);
+                    }
+                }
+                (Message::AppendEntriesRequest(_), _) if !self.append_entries => {}
+                _ => step.sent.push(envelope),
+            }
+        }
+        !effects.sends.is_empty() && !after.unsynced.is_empty()
+    }
+
+    /// The oldest write becomes durable, if there is one.
+    fn sync(&self, step: &mut LocalStep) -> bool {
+        let Process::Server(server) = &mut step.next else {
+            return false;
+        };
+        let Some(running) = &mut server.running else {
+            return false;
+        };
+        if running.unsynced.is_empty() {
+            return false;
+        }
+        let write = running.unsynced.remove(0);
+        let before = server.disk.clone();
+        server.disk.apply(&write);
+        let verdict = laws::judge_disk(&before, &server.disk, self.laws);
+        step.judge(verdict);
+        self.run(step, Event::Persisted(write.id));
+        true
+    }
+
+    /// Brings the server into its normal form: what is only a name loses its history.
+    fn conclude(&self, step: &mut LocalStep) {
+        if let Process::Server(server) = &mut step.next
+            && let Some(running) = &mut server.running
+        {
+            running.raft.renumber_writes(&mut running.unsynced);
+            if self.reduction.forget_hints
+                && self.direct_clients
+                && let Role::Follower { leader } = &mut running.raft.role
+            {
+                *leader = None;
+            }
+        }
+    }
+
+    fn observe_roles(&self, before: &Raft, after: &Raft, step: &mut LocalStep) {
+        let led = matches!(before.role, Role::Leader(_));
+        let leads = matches!(after.role, Role::Leader(_));
+        if leads && (!led || before.current_term != after.current_term) {
+            let known = before.log.last_index().get() as usize;
+            step.observed.push(Observation::Elected {
+                term: after.current_term,
+                leader: after.id,
+                log: after.log.slice(LogIndex::ZERO, known).to_vec(),
+            });
+        }
+        if led && !leads {
+            step.witnesses.add(Witness::LeaderDeposed);
+        }
+        let removed = after.log.entries().len() < before.log.entries().len()
+            || !after.log.entries().starts_with(before.log.entries());
+        if removed {
+            step.witnesses.add(Witness::ConflictRemoved);
+        }
+        if after.commit_index > before.commit_index {
+            let first = before.commit_index.next();
+            let count = after.commit_index.get() - before.commit_index.get();
+            if leads && after.commit_index > after.durable_index {
+                step.witnesses.add(Witness::CommittedWithoutOwnDisk);
+            }
+            if !leads {
+                step.witnesses.add(Witness::FollowerCommitted);
+            }
+            step.observed.push(Observation::Committed {
+                by_leader: leads.then_some(after.current_term),
+                first,
+                entries: after.log.slice(first, count as usize).to_vec(),
+            });
+        }
+    }
+
+    /// What a server answers to a client, at the moment the answer leaves.
+    fn observe_response(&self, raft: &Raft, response: &ClientResponse, step: &mut LocalStep) {
+        match &response.body {
+            ResponseBody::Applied(answer) => {
+                if let Some(write) = answered_write(raft, answer) {
+                    step.witnesses.add(Witness::WriteAcknowledged);
+                    step.observed.push(Observation::Acknowledged {
+                        session: write.session,
+                        sequence: write.sequence,
+                    });
+                }
+            }
+            ResponseBody::Found(found) => {
+                step.witnesses.add(Witness::ReadServed);
+                if matches!(found, Found::Value(Some(_))) {
+                    step.witnesses.add(Witness::ReadSawWrite);
+                }
+            }
+            ResponseBody::Interrupted { .. } => step.witnesses.add(Witness::ClientInterrupted),
+            ResponseBody::NotLeader { .. } | ResponseBody::Unavailable => {}
+        }
+        if self.direct_clients
+            && self.tracks_operations
+            && let Some(result) = result_of(&response.body)
+        {
+            let id = OperationId(response.client.get(), response.id.get());
+            step.observed.push(Observation::Returned { id, result });
+        }
+    }
+
+    fn proxy_step(&self, proxy: &Proxy, local: &Local) -> Option<LocalStep> {
+        let event = match local {
+            Local::Deliver { envelope, ask } => proxy::Event::Receive {
+                from: envelope.from,
+                message: envelope.message.clone(),
+                // Only a new request of a client needs a server drawn for it.
+                ask: ask.unwrap_or(NodeId::new(1)),
+            },
+            Local::ProxyTimeout { client, id, ask } => proxy::Event::Timeout {
+                client: *client,
+                id: *id,
+                ask: *ask,
+            },
+            _ => return None,
+        };
+        let mut next = proxy.clone();
+        let refused = matches!(&event, proxy::Event::Receive { message: Message::ClientResponse(response), .. }
+            if matches!(response.body, ResponseBody::NotLeader { .. }));
+        let effects = next.step(event);
+        let mut step = LocalStep::new(Process::Proxy(next));
+        step.sent = effects.sends;
+        if refused && !step.sent.is_empty() {
+            step.witnesses.add(Witness::ProxyRedirected);
+        }
+        Some(step)
+    }
+
+    fn client_step(&self, process: &ClientProcess, local: &Local) -> Option<LocalStep> {
+        let id = process.client.id();
+        let plan = self.plan(id);
+        let mut next = process.clone();
+        let mut observed = Vec::new();
+        let event = match local {
+            Local::Deliver { envelope, .. } => client::Event::Receive {
+                from: envelope.from,
+                message: envelope.message.clone(),
+            },
+            Local::ClientTimeout if !process.client.is_idle() => client::Event::Timeout,
+            Local::Invoke if process.client.is_idle() => {
+                let ask = plan.get(process.invoked as usize)?;
+                next.invoked += 1;
+                observed.push(Observation::Invoked {
+                    id: OperationId(id.get(), next.invoked),
+                    call: call_of_ask(ask),
+                });
+                client::Event::Invoke(ask.clone())
+            }
+            _ => return None,
+        };
+        let effects = next.client.step(event);
+        let operation = OperationId(id.get(), next.invoked);
+        let mut step = LocalStep::new(Process::Client(next));
+        step.observed = observed;
+        step.sent = effects.sends;
+        if *local == Local::ClientTimeout && !step.sent.is_empty() {
+            step.witnesses.add(Witness::ClientRetried);
+        }
+        match effects.outcome {
+            None => {}
+            Some(client::Outcome::Unknown) => step.witnesses.add(Witness::OutcomeUnknown),
+            // A read without an answer says nothing about any order.
+            Some(client::Outcome::Unavailable) => {}
+            Some(client::Outcome::NotDone) => {
+                step.observed.push(Observation::Refused { id: operation });
+            }
+            Some(client::Outcome::Answered(answer)) => {
+                if let Some(result) = result_of_answer(&answer) {
+                    let id = operation;
+                    step.observed.push(Observation::Returned { id, result });
+                }
+            }
+            Some(client::Outcome::Found(found)) => {
+                let (id, result) = (operation, result_of_found(&found));
+                step.observed.push(Observation::Returned { id, result });
+            }
+        }
+        Some(step)
+    }
+}
+
+/// Witnesses that only the message and the server before the step can bear.
+fn foresee(raft: &Raft, from: Address, message: &Message, witnesses: &mut Witnesses) {
+    match message {
+        Message::RequestVoteRequest(request) => {
+            let behind = (request.last_log_term, request.last_log_index)
+                < (raft.log.last_id().term, raft.log.last_index());
+            if request.term >= raft.current_term && behind {
+                witnesses.add(Witness::VoteRefusedForLog);
+            }
+            let taken = raft
+                .voted_for
+                .is_some_and(|candidate| Address::Node(candidate) != from);
+            if request.term == raft.current_term && taken {
+                witnesses.add(Witness::VoteRefusedAsGiven);
+            }
+        }
+        Message::AppendEntriesResponse(response) => {
+            if let (Role::Leader(_), AppendOutcome::Conflict { .. }) =
+                (&raft.role, &response.outcome)
+                && response.term == raft.current_term
+            {
+                witnesses.add(Witness::NextIndexMovedBack);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What the step took from the budget: entries and reads that clients asked for.
+fn cost_of(before: &Raft, next: &Process) -> Budget {
+    let mut cost = Budget::default();
+    if let (Role::Leader(was), Some(running)) = (
+        &before.role,
+        next.server().and_then(|server| server.running.as_ref()),
+    ) && let Role::Leader(is) = &running.raft.role
+        && before.current_term == running.raft.current_term
+    {
+        let added = running
+            .raft
+            .log
+            .last_index()
+            .get()
+            .saturating_sub(before.log.last_index().get());
+        cost.entries = u8::try_from(added).unwrap_or(u8::MAX);
+        cost.reads = u8::try_from(is.read_round - was.read_round).unwrap_or(u8::MAX);
+    }
+    cost
+}
+
+/// A read, named by the term and the round it will have.
+fn direct_read(raft: &Raft, round: u64) -> ClientRequest {
+    ClientRequest {
+        client: DIRECT_READER,
+        id: RequestId::new(raft.current_term.get() * 100 + round),
+        body: RequestBody::Read {
+            query: Query::Get { key: KEY.to_vec() },
+        },
+    }
+}
+
+/// The write that an answer speaks of: the entry whose index became the version.
+fn answered_write<'a>(raft: &'a Raft, answer: &Answer) -> Option<&'a store::Write> {
+    let (Answer::Written { version } | Answer::Number { version, .. }) = answer else {
+        return None;
+    };
+    match &raft.log.get(*version)?.payload {
+        Payload::Command(Command::Write(write)) => Some(write),
+        _ => None,
+    }
+}
+
+fn call_of(body: &RequestBody) -> Call {
+    match body {
+        RequestBody::Write { operation, .. } => call_of_operation(operation),
+        RequestBody::Read { .. } | RequestBody::OpenSession => Call::Get,
+    }
+}
+
+fn call_of_ask(ask: &client::Ask) -> Call {
+    match ask {
+        client::Ask::Write(operation) => call_of_operation(operation),
+        client::Ask::Read(_) => Call::Get,
+    }
+}
+
+fn call_of_operation(operation: &Operation) -> Call {
+    match operation {
+        Operation::Put { value, .. } => Call::Put(value.clone()),
+        Operation::Increment { by, .. } => Call::Increment(*by),
+        Operation::Delete { .. } => Call::Delete,
+    }
+}
+
+fn result_of(body: &ResponseBody) -> Option<linearizability::Result> {
+    match body {
+        ResponseBody::Applied(answer) => result_of_answer(answer),
+        ResponseBody::Found(found) => Some(result_of_found(found)),
+        _ => None,
+    }
+}
+
+fn result_of_answer(answer: &Answer) -> Option<linearizability::Result> {
+    match answer {
+        Answer::Written { .. } => Some(linearizability::Result::Done),
+        Answer::Number { value, .. } => Some(linearizability::Result::Number(*value)),
+        _ => None,
+    }
+}
+
+fn result_of_found(found: &Found) -> linearizability::Result {
+    let value = match found {
+        Found::Value(Some(held)) => Some(held.value.clone()),
+        Found::Value(None) | Found::Pairs(_) => None,
+    };
+    linearizability::Result::Found(value)
+}
+
+/// The one key of the scopes.
+const KEY: &[u8] = b"x";
+/// The client that writes directly to servers.
+pub(super) const DIRECT_WRITER: ClientId = ClientId::new(8);
+/// The client that reads directly from servers.
+pub(super) const DIRECT_READER: ClientId = ClientId::new(9);

@@ -1,0 +1,446 @@
+//! Scopes: named, bounded worlds that can be exhausted.
+//!
+//! All bounds live in the state, never in the depth of the search: terms, client entries, reads and
+//! crashes are budgets, messages are unbounded (never removed: any may be lost, late, repeated or
+//! out of order). When the frontier runs dry the scope is exhausted.
+
+use super::{
+    System,
+    history::History,
+    laws::Laws,
+    process::{ClientProcess, Process, Running, Server},
+    reduction::Reduction,
+    witness::Witness,
+};
+use crate::{
+    Address, ClientId, Config, Durable, Entry, HardState, NodeId, Payload, ProxyId, Raft,
+    SessionId, Term,
+    client::{Ask, Client, ClientConfig},
+    proxy::{Proxy, ProxyConfig},
+    store::{Command, Condition, Operation, Query},
+};
+use alloc::{collections::BTreeSet, string::String, vec, vec::Vec};
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// What may still happen, or what has.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Budget {
+    /// Entries that clients asked for. A leader's no-ops are not counted.
+    pub entries: u8,
+    /// Reads that leaders took.
+    pub reads: u8,
+    /// Crashes of servers.
+    pub crashes: u8,
+}
+
+impl Budget {
+    /// Whether `cost` fits.
+    pub fn covers(&self, cost: &Self) -> bool {
+        cost.entries <= self.entries && cost.reads <= self.reads && cost.crashes <= self.crashes
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn plus(&self, cost: &Self) -> Self {
+        Self {
+            entries: self.entries.saturating_add(cost.entries),
+            reads: self.reads.saturating_add(cost.reads),
+            crashes: self.crashes.saturating_add(cost.crashes),
+        }
+    }
+}
+
+/// A bounded world.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Its name on the command line.
+    pub name: String,
+    /// What it is for, in a sentence.
+    pub summary: &'static str,
+    /// How many servers.
+    pub servers: u64,
+    /// How many terms may be entered.
+    pub terms: u64,
+    /// What may happen.
+    pub budget: Budget,
+    /// The most entries in one AppendEntries.
+    pub batch: usize,
+    /// Whether AppendEntries reach the network. Without, leaders are elected and do nothing.
+    pub append_entries: bool,
+    /// Whether the cluster starts with a client session in every log, opened in term 1.
+    pub with_session: bool,
+    /// Whether clients talk to servers directly, without being processes.
+    pub direct_clients: bool,
+    /// Whether calls and returns are recorded and judged for linearizability.
+    pub tracks_operations: bool,
+    /// The operations of each client process, in order.
+    pub plans: Vec<Vec<Ask>>,
+    /// How often a client sends a request, and a proxy sends one on.
+    pub attempts: u32,
+    /// Which reductions are on.
+    pub reduction: Reduction,
+    /// The bug to plant.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<crate::mutant::Mutant>,
+    /// Which laws are judged.
+    pub laws: Laws,
+    /// What must be reached for the scope to count as passed.
+    pub expected: Vec<Witness>,
+}
+
+/// A bound that the encoding or the checker cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadBound(String);
+
+impl fmt::Display for BadBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl core::error::Error for BadBound {}
+
+/// The most servers of a scope: all their permutations are tried.
+pub const MAX_SERVERS: u64 = 5;
+/// The most terms of a scope.
+pub const MAX_TERMS: u64 = 9;
+/// The most client entries, reads or crashes of a scope: names of operations have two digits.
+pub const MAX_BUDGET: u8 = 20;
+
+impl Scope {
+    /// A scope of three servers with everything else at its least.
+    pub fn new(name: &str, summary: &'static str) -> Self {
+        Self {
+            name: name.into(),
+            summary,
+            servers: 3,
+            terms: 1,
+            budget: Budget::default(),
+            batch: 64,
+            append_entries: true,
+            with_session: false,
+            direct_clients: true,
+            tracks_operations: false,
+            plans: Vec::new(),
+            attempts: 1,
+            reduction: Reduction::ALL,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+            laws: Laws::ALL,
+            expected: Vec::new(),
+        }
+    }
+
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// Which bound cannot be, and what can.
+    pub fn validate(&self) -> Result<(), BadBound> {
+        let within = |what: &str, value: u64, least: u64, most: u64| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(BadBound(alloc::format!(
+                "{what} {value} is out of range: give {least} to {most}"
+            )))
+        };
+        within("servers", self.servers, 1, MAX_SERVERS)?;
+        within("terms", self.terms, 1, MAX_TERMS)?;
+        within("entries", self.budget.entries.into(), 0, MAX_BUDGET.into())?;
+        within("reads", self.budget.reads.into(), 0, MAX_BUDGET.into())?;
+        within("crashes", self.budget.crashes.into(), 0, MAX_BUDGET.into())?;
+        within("batch", self.batch as u64, 1, 1024)?;
+        within("attempts", self.attempts.into(), 1, 8)?;
+        within("clients", self.plans.len() as u64, 0, 4)
+    }
+
+    /// The servers.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + Clone + use<> {
+        (1..=self.servers).map(NodeId::new)
+    }
+
+    /// The last term that can be entered.
+    pub fn last_term(&self) -> Term {
+        Term::new(self.terms + u64::from(self.with_session))
+    }
+
+    /// The session that clients hold where the scope starts with one.
+    pub fn session(&self) -> SessionId {
+        SessionId::new(1)
+    }
+
+    /// What a client means to do.
+    pub fn plan(&self, client: ClientId) -> &[Ask] {
+        let place = client.get().checked_sub(1);
+        place
+            .and_then(|place| self.plans.get(place as usize))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The settings of its servers.
+    pub fn config(&self) -> Config {
+        let mut config = Config::new(self.nodes().collect());
+        config.max_entries_per_append = self.batch;
+        #[cfg(feature = "mutants")]
+        {
+            config.mutant = self.mutant;
+        }
+        config
+    }
+
+    /// Where it starts: everyone up, nothing on the way. With a session, as a cluster restored
+    /// from an image whose log, written in term 1, opens that session.
+    pub fn initial(&self) -> System {
+        let mut disk = Durable::default();
+        if self.with_session {
+            let term = Term::new(1);
+            let capacity = self.config().max_sessions;
+            disk.hard_state = HardState {
+                current_term: term,
+                voted_for: None,
+            };
+            disk.log = vec![Entry {
+                term,
+                payload: Payload::Command(Command::OpenSession { capacity }),
+            }];
+        }
+        let mut processes: Vec<Process> = self
+            .nodes()
+            .map(|id| {
+                Process::Server(Server {
+                    id,
+                    disk: disk.clone(),
+                    running: Some(Running {
+                        raft: Raft::recover(id, self.config(), disk.clone()),
+                        unsynced: Vec::new(),
+                    }),
+                })
+            })
+            .collect();
+        if !self.plans.is_empty() {
+            let id = ProxyId::new(1);
+            let config = ProxyConfig {
+                nodes: self.nodes().collect(),
+                max_attempts: self.attempts,
+                max_in_flight: 16,
+            };
+            processes.push(Process::Proxy(Proxy::new(id, config)));
+            for place in 0..self.plans.len() {
+                processes.push(Process::Client(ClientProcess {
+                    client: self.client(ClientId::new(place as u64 + 1), Address::Proxy(id)),
+                    invoked: 0,
+                }));
+            }
+        }
+        System {
+            processes,
+            network: BTreeSet::new(),
+            spent: Budget::default(),
+            history: History::default(),
+            broken: None,
+        }
+    }
+
+    /// Only the first client holds the session; the others only read.
+    fn client(&self, id: ClientId, proxy: Address) -> Client {
+        #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
+        let mut config = ClientConfig::new(proxy, self.attempts);
+        #[cfg(feature = "mutants")]
+        {
+            config.mutant = self.mutant;
+        }
+        if self.with_session && id.get() == 1 {
+            return Client::with_session(id, config, self.session());
+        }
+        Client::new(id, config)
+    }
+
+    /// The named scopes, those checked by default first.
+    pub fn catalogue() -> Vec<Self> {
+        use Witness::*;
+        let replication = vec![
+            LeaderElected,
+            ReElection,
+            EntryCommitted,
+            FollowerCommitted,
+            ConflictRemoved,
+            NextIndexMovedBack,
+            LeaderDeposed,
+            WriteAcknowledged,
+        ];
+        let crashes = vec![
+            ReElectionAfterCrash,
+            VoteSurvivedCrash,
+            UnsyncedWriteLost,
+            CommittedWithoutOwnDisk,
+        ];
+        let get = || Ask::Read(Query::Get { key: b"x".to_vec() });
+        let increment = || {
+            Ask::Write(Operation::Increment {
+                key: b"x".to_vec(),
+                by: 1,
+            })
+        };
+        let put = |text: &str| {
+            Ask::Write(Operation::Put {
+                key: b"x".to_vec(),
+                value: text.into(),
+                condition: Condition::Always,
+            })
+        };
+        vec![
+            Self {
+                terms: 3,
+                budget: Budget {
+                    crashes: 2,
+                    ..Budget::default()
+                },
+                append_entries: false,
+                expected: vec![
+                    LeaderElected,
+                    ReElectionAfterCrash,
+                    VoteRefusedForLog,
+                    VoteRefusedAsGiven,
+                    LeaderDeposed,
+                    VoteSurvivedCrash,
+                    LeaderCrashed,
+                ],
+                ..Self::new(
+                    "elections",
+                    "votes and terms alone: leaders are elected and stay silent",
+                )
+            },
+            Self {
+                servers: 4,
+                terms: 2,
+                budget: Budget {
+                    crashes: 1,
+                    ..Budget::default()
+                },
+                append_entries: false,
+                expected: vec![LeaderElected, ReElectionAfterCrash, VoteRefusedAsGiven],
+                ..Self::new(
+                    "elections-4",
+                    "an even number of servers: majorities of three",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 2,
+                    ..Budget::default()
+                },
+                with_session: true,
+                expected: replication.clone(),
+                ..Self::new("replication", "logs diverge and converge; nobody crashes")
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 2,
+                    crashes: 1,
+                    ..Budget::default()
+                },
+                with_session: true,
+                expected: [replication.clone(), crashes.clone()].concat(),
+                ..Self::new(
+                    "crashes",
+                    "replication with a crash that takes what was not synced",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 1,
+                    crashes: 1,
+                    ..Budget::default()
+                },
+                reduction: Reduction {
+                    merge_syncs: false,
+                    merge_restarts: false,
+                    ..Reduction::ALL
+                },
+                with_session: true,
+                expected: [replication.clone(), crashes.clone()].concat(),
+                ..Self::new(
+                    "split-writes",
+                    "every sync and every restart is a step of its own",
+                )
+            },
+            Self {
+                terms: 3,
+                batch: 1,
+                expected: vec![
+                    LeaderElected,
+                    ReElection,
+                    EntryCommitted,
+                    OlderTermEntryCommitted,
+                    ConflictRemoved,
+                ],
+                ..Self::new(
+                    "older-term",
+                    "commitment of entries of earlier terms (Figure 8), one entry a message",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 1,
+                    reads: 2,
+                    ..Budget::default()
+                },
+                with_session: true,
+                tracks_operations: true,
+                expected: vec![ReadServed, ReadSawWrite, LeaderDeposed, ReElection],
+                ..Self::new("reads", "linearizable reads beside the log (ReadIndex)")
+            },
+            Self {
+                terms: 1,
+                budget: Budget {
+                    entries: 3,
+                    reads: 1,
+                    ..Budget::default()
+                },
+                with_session: true,
+                direct_clients: false,
+                tracks_operations: true,
+                plans: vec![vec![increment(), increment()], vec![get()]],
+                attempts: 2,
+                expected: vec![
+                    WriteAcknowledged,
+                    ReadServed,
+                    DuplicateAnswered,
+                    ClientRetried,
+                    OutcomeUnknown,
+                    ProxyRedirected,
+                ],
+                ..Self::new(
+                    "end-to-end",
+                    "two clients, a proxy and three servers: exactly-once and linearizable",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 2,
+                    ..Budget::default()
+                },
+                with_session: true,
+                direct_clients: false,
+                tracks_operations: true,
+                plans: vec![vec![put("a")]],
+                attempts: 2,
+                expected: vec![
+                    WriteAcknowledged,
+                    DuplicateAnswered,
+                    ClientRetried,
+                    ClientInterrupted,
+                ],
+                ..Self::new("fail-over", "a client's write meets a change of leaders")
+            },
+        ]
+    }
+}

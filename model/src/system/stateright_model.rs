@@ -1,0 +1,93 @@
+//! The readable model as a `stateright::Model`, for stateright's own checkers and Explorer.
+
+use super::{Action, Law, Scope, System, Witnesses};
+use alloc::{format, string::String, vec, vec::Vec};
+use core::sync::atomic::{AtomicU64, Ordering};
+use stateright::{Model, Property};
+
+/// A scope as stateright sees it.
+#[derive(Debug)]
+pub struct RaftModel {
+    scope: Scope,
+    canonical: bool,
+    witnesses: AtomicU64,
+}
+
+impl RaftModel {
+    /// The model of a scope. `canonical` makes one state of all that differ only in the names of
+    /// servers; it is done in each step and not by stateright's `symmetry`, which its BFS ignores.
+    pub fn new(scope: Scope, canonical: bool) -> Self {
+        Self {
+            scope,
+            canonical,
+            witnesses: AtomicU64::new(0),
+        }
+    }
+
+    /// The scope.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// What was witnessed by the steps taken so far.
+    pub fn witnesses(&self) -> Witnesses {
+        Witnesses::from_bits(self.witnesses.load(Ordering::Relaxed))
+    }
+
+    fn finish(&self, system: System) -> System {
+        if self.canonical {
+            system.canonical()
+        } else {
+            system
+        }
+    }
+}
+
+impl Model for RaftModel {
+    type State = System;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<System> {
+        vec![self.finish(self.scope.start())]
+    }
+
+    fn actions(&self, state: &System, actions: &mut Vec<Action>) {
+        actions.extend(self.scope.actions(state));
+    }
+
+    fn next_state(&self, state: &System, action: Action) -> Option<System> {
+        let (next, witnesses) = self.scope.next(state, &action)?;
+        self.witnesses.fetch_or(witnesses.bits(), Ordering::Relaxed);
+        Some(self.finish(next))
+    }
+
+    fn format_action(&self, action: &Action) -> String {
+        format!("{}: {:?}", action.process + 1, action.local)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        // One property for each law; `fn` pointers cannot capture, so each names its own law.
+        macro_rules! property {
+            ($($law:ident),+) => {
+                vec![$(Property::always(Law::$law.name(), |_, state: &System| {
+                    state.broken.as_ref().is_none_or(|broken| broken.law != Law::$law)
+                })),+]
+            };
+        }
+        property![
+            ElectionSafety,
+            LeaderAppendOnly,
+            LogMatching,
+            LeaderCompleteness,
+            StateMachineSafety,
+            Monotone,
+            OneVotePerTerm,
+            AcknowledgedWritesKept,
+            ExactlyOnce,
+            Linearizability,
+            TermsOrderedInLog,
+            MatchIsDurable,
+            Invariants
+        ]
+    }
+}

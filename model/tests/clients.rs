@@ -1,0 +1,424 @@
+//! What clients are promised: linearizable reads (thesis §6.4), and writes that take effect
+//! exactly once (§6.3).
+
+mod cluster;
+
+use cluster::{Cluster, add, disk, put};
+use model::{
+    Config, Payload, RequestId, SessionId, Store,
+    message::{RequestBody, ResponseBody},
+    store::{Answer, Command, Condition, Found, Operation, Query, Versioned, Write},
+};
+
+// Reads.
+
+/// A read waits until a majority answered a message sent after it arrived.
+#[test]
+fn read_waits_for_a_majority() {
+    let mut cluster = leader(5);
+    let read = cluster.read(1, "a");
+    assert_eq!(cluster.answer(read), None);
+    exchange(&mut cluster, 1, 2);
+    assert_eq!(cluster.answer(read), None);
+    exchange(&mut cluster, 1, 3);
+    assert_eq!(found(&cluster, read), None);
+}
+
+/// A cluster of one is its own majority.
+#[test]
+fn read_of_a_single_server_is_answered_at_once() {
+    let mut cluster = leader(1);
+    let read = cluster.read(1, "a");
+    assert_eq!(found(&cluster, read), None);
+}
+
+/// A new leader does not know what its predecessors committed until it has committed an entry of
+/// its own: that a majority takes it for the leader is not enough.
+#[test]
+fn read_waits_for_the_leaders_own_entry() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    cluster.write(1, (session, 1, 1), put("a", "1"));
+    for follower in 2..=3 {
+        cluster.sync(1);
+        exchange(&mut cluster, 1, follower);
+    }
+    // The write is committed, but n1 did not come to tell. n2 takes over from it.
+    assert_eq!((cluster.commit(1), cluster.commit(2)), (3, 2));
+    cluster.crash(1);
+    cluster.network.clear();
+    cluster.elect_by(2, &[3]);
+    cluster.network.clear();
+    let read = cluster.read(2, "a");
+    cluster.deliver(2, 3);
+    assert_eq!(cluster.answer(read), None);
+    cluster.settle();
+    assert_eq!(found(&cluster, read).as_deref(), Some("1"));
+}
+
+/// The same, told apart: a refused append confirms the round, but commits nothing.
+#[test]
+fn read_confirmed_by_refusals_still_waits_for_the_leaders_own_entry() {
+    let mut disks = vec![disk(1, &[]); 3];
+    disks[0] = disk(1, &[1, 1]);
+    let mut cluster = Cluster::recover(disks, |_| {});
+    cluster.elect_by(1, &[2]);
+    cluster.sync(1);
+    cluster.network.clear();
+    let read = cluster.read(1, "a");
+    cluster.deliver(1, 2);
+    assert_eq!(
+        cluster.in_flight()[1..],
+        ["n2 -> n1 Appended t2 conflict at 2: log ends before 1 round=1"]
+    );
+    cluster.deliver(2, 1);
+    assert_eq!(cluster.answer(read), None);
+    cluster.settle();
+    assert_eq!(found(&cluster, read), None);
+}
+
+/// A deposed leader that does not know it yet answers no reads: a majority follows another.
+#[test]
+fn read_at_a_deposed_leader_is_interrupted() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    cluster.isolate(&[1]);
+    cluster.elect(2);
+    cluster.write(2, (session, 1, 1), put("a", "new"));
+    cluster.settle();
+    assert!(cluster.leads(1));
+    let read = cluster.read(1, "a");
+    cluster.settle();
+    assert_eq!(cluster.answer(read), None);
+    cluster.heal();
+    cluster.heartbeat(1);
+    cluster.settle();
+    assert_eq!(
+        cluster.answer(read),
+        Some(&ResponseBody::Interrupted { hint: None })
+    );
+}
+
+/// An answer to an earlier round, late or repeated, says nothing about the present: the follower
+/// may have gone over to another leader in between.
+#[test]
+fn read_is_not_confirmed_by_a_late_acknowledgement_of_an_earlier_round() {
+    let mut cluster = leader(3);
+    let first = cluster.read(1, "a");
+    cluster.deliver(1, 2);
+    let late = cluster.network.last().cloned().expect("an acknowledgement");
+    cluster.settle();
+    assert!(cluster.answer(first).is_some());
+
+    let second = cluster.read(1, "a");
+    cluster.arrive(late);
+    assert_eq!(cluster.answer(second), None);
+    exchange(&mut cluster, 1, 2);
+    assert!(cluster.answer(second).is_some());
+}
+
+/// A later round confirms the reads of all earlier ones.
+#[test]
+fn read_is_confirmed_by_any_later_round() {
+    let mut cluster = leader(3);
+    let reads = [(); 3].map(|()| cluster.read(1, "a"));
+    let last = cluster.take(1, 2).pop().expect("a request");
+    cluster.network.clear();
+    cluster.arrive(last);
+    cluster.deliver(2, 1);
+    for read in reads {
+        assert!(cluster.answer(read).is_some());
+    }
+}
+
+/// Rounds are counted anew in each term. A refusal of a request of an older term carries this
+/// term, but the round of that one.
+#[test]
+fn read_is_not_confirmed_by_the_refusal_of_an_older_term() {
+    let mut cluster = leader(3);
+    cluster.read(1, "a");
+    cluster.read(1, "a");
+    let old = cluster.take(1, 2).pop().expect("a request of round 2");
+    cluster.network.clear();
+    // n1 loses the lead and wins it back.
+    cluster.elect(2);
+    cluster.elect(1);
+    let read = cluster.read(1, "a");
+    cluster.network.clear();
+    cluster.arrive(old);
+    assert_eq!(
+        cluster.in_flight(),
+        ["n2 -> n1 Appended t3 stale term round=2"]
+    );
+    cluster.deliver(2, 1);
+    assert_eq!(cluster.answer(read), None);
+    cluster.heartbeat(1);
+    cluster.settle();
+    assert!(cluster.answer(read).is_some());
+}
+
+/// Who is not the leader says so, did nothing, and names the leader it knows.
+#[test]
+fn request_to_a_follower_is_turned_away() {
+    let mut cluster = leader(3);
+    let write = cluster.request(2, RequestBody::OpenSession);
+    let read = cluster.read(3, "a");
+    let hint = cluster.raft(1).id();
+    for id in [write, read] {
+        let turned_away = ResponseBody::NotLeader { hint: Some(hint) };
+        assert_eq!(cluster.answer(id), Some(&turned_away));
+    }
+    cluster.timeout(2);
+    let lost = cluster.read(2, "a");
+    assert_eq!(
+        cluster.answer(lost),
+        Some(&ResponseBody::NotLeader { hint: None })
+    );
+    assert_eq!(cluster.terms(2), [1]);
+}
+
+// Writes.
+
+/// A leader that loses the lead does not know what becomes of the writes it took, and says so.
+#[test]
+fn write_at_a_deposed_leader_is_interrupted_and_may_still_happen() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    let write = cluster.write(1, (session, 1, 1), put("a", "1"));
+    cluster.deliver(1, 2);
+    cluster.sync(2);
+    cluster.network.clear();
+    cluster.elect(2);
+    assert_eq!(
+        cluster.answer(write),
+        Some(&ResponseBody::Interrupted { hint: None })
+    );
+    assert_eq!(value(&mut cluster, 2, "a").as_deref(), Some("1"));
+}
+
+/// A repeated write is a second entry in the log, applied once, and answered as the first was.
+#[test]
+fn session_repeated_write_is_applied_once_and_answered_the_same() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    let copies = [(); 3].map(|()| cluster.write(1, (session, 1, 1), add("a", 5)));
+    cluster.settle();
+    assert_eq!(cluster.terms(1).len(), 5);
+    for copy in copies {
+        assert_eq!(number(&cluster, copy), 5);
+    }
+    assert_eq!(value(&mut cluster, 1, "a").as_deref(), Some("5"));
+}
+
+/// The answer is remembered in the replicated store, so another leader gives it too.
+#[test]
+fn session_write_retried_at_the_next_leader_is_answered_the_same() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    let first = cluster.write(1, (session, 1, 1), add("a", 5));
+    cluster.settle();
+    cluster.crash(1);
+    cluster.elect(2);
+    let other = cluster.write(2, (session, 2, 1), add("a", 1));
+    let retry = cluster.write(2, (session, 1, 1), add("a", 5));
+    cluster.settle();
+    assert_eq!(number(&cluster, other), 6);
+    assert_eq!(cluster.answer(retry), cluster.answer(first));
+}
+
+/// A failed condition is an answer like any other: the retry does not try again, and a success is
+/// not mistaken for a failure afterwards.
+#[test]
+fn session_remembers_how_a_condition_turned_out() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    let create = Operation::Put {
+        key: b"a".to_vec(),
+        value: b"1".to_vec(),
+        condition: Condition::Absent,
+    };
+    let answers = [1, 1, 2, 2].map(|sequence| {
+        let id = cluster.write(1, (session, sequence, 1), create.clone());
+        cluster.settle();
+        cluster.answer(id).cloned()
+    });
+    assert!(matches!(
+        answers[0],
+        Some(ResponseBody::Applied(Answer::Written { .. }))
+    ));
+    assert_eq!(answers[0], answers[1]);
+    assert!(matches!(
+        answers[2],
+        Some(ResponseBody::Applied(Answer::ConditionFailed { .. }))
+    ));
+    assert_eq!(answers[2], answers[3]);
+}
+
+/// The sequences of one session may overtake each other; each is applied once.
+#[test]
+fn session_sequences_out_of_order_are_each_applied_once() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    for sequence in [3, 1, 2, 1, 3, 2] {
+        cluster.write(1, (session, sequence, 1), add("a", 1));
+    }
+    cluster.settle();
+    assert_eq!(value(&mut cluster, 1, "a").as_deref(), Some("3"));
+}
+
+/// Once a client says that it has an answer, the answer is forgotten; a late copy of the request
+/// is refused, not applied.
+#[test]
+fn session_acknowledged_sequence_is_not_applied_again() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    cluster.write(1, (session, 1, 1), add("a", 5));
+    cluster.write(1, (session, 2, 2), add("a", 1));
+    let late = cluster.write(1, (session, 1, 1), add("a", 5));
+    let kept = cluster.write(1, (session, 2, 2), add("a", 1));
+    cluster.settle();
+    assert_eq!(
+        cluster.answer(late),
+        Some(&ResponseBody::Applied(Answer::AlreadyAcknowledged))
+    );
+    assert_eq!(number(&cluster, kept), 6);
+    assert_eq!(value(&mut cluster, 1, "a").as_deref(), Some("6"));
+}
+
+/// A session nobody opened, or that was closed for want of room, writes nothing.
+#[test]
+fn session_unknown_writes_nothing() {
+    let mut cluster = leader(3);
+    let id = cluster.write(1, (SessionId::new(9), 1, 1), put("a", "1"));
+    cluster.settle();
+    assert_eq!(
+        cluster.answer(id),
+        Some(&ResponseBody::Applied(Answer::SessionExpired))
+    );
+    assert_eq!(value(&mut cluster, 1, "a"), None);
+}
+
+/// The session that was used least recently, by the log, makes room.
+#[test]
+fn session_least_recently_used_is_evicted() {
+    let mut cluster = Cluster::recover(vec![disk(0, &[]); 3], |config| config.max_sessions = 2);
+    cluster.elect(1);
+    let [old, idle] = [(); 2].map(|()| cluster.open_session(1));
+    cluster.write(1, (old, 1, 1), add("a", 1));
+    let new = cluster.open_session(1);
+    let expired = cluster.write(1, (idle, 1, 1), add("a", 10));
+    let kept = cluster.write(1, (old, 2, 2), add("a", 1));
+    let opened = cluster.write(1, (new, 1, 1), add("a", 1));
+    cluster.settle();
+    assert_eq!(
+        cluster.answer(expired),
+        Some(&ResponseBody::Applied(Answer::SessionExpired))
+    );
+    assert_eq!(number(&cluster, kept), 2);
+    assert_eq!(number(&cluster, opened), 3);
+}
+
+/// How many sessions there may be is in the entry, so that servers that are set up differently
+/// still agree.
+#[test]
+fn session_eviction_is_decided_by_the_log() {
+    let mut stores = [1, 1024].map(|max_sessions| {
+        let mut config = Config::new([cluster::node(1)].into());
+        config.max_sessions = max_sessions;
+        (Store::default(), config)
+    });
+    let open = Payload::Command(Command::OpenSession { capacity: 2 });
+    let write = |session| {
+        Payload::Command(Command::Write(Write {
+            session: SessionId::new(session),
+            sequence: 1,
+            acknowledged: 1,
+            operation: put("a", "1"),
+        }))
+    };
+    let log = [open.clone(), open.clone(), open, write(1), write(2)];
+    let answers = stores.each_mut().map(|(store, config)| {
+        log.each_ref()
+            .map(|payload| store.apply(payload, config))
+            .to_vec()
+    });
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(stores[0].0, stores[1].0);
+    assert_eq!(answers[0][3], Answer::SessionExpired);
+    assert!(matches!(answers[0][4], Answer::Written { .. }));
+}
+
+/// A scan returns the keys with a prefix, in order, a page at a time.
+#[test]
+fn scan_returns_pages_in_key_order() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    for (place, key) in ["b", "ab", "a", "ac", "aa"].iter().enumerate() {
+        cluster.write(1, (session, place as u64 + 1, 1), put(key, "1"));
+    }
+    let mut page = |prefix: &str, after: Option<&str>, limit| {
+        let query = Query::Scan {
+            prefix: prefix.into(),
+            after: after.map(Into::into),
+            limit,
+        };
+        let id = cluster.request(1, RequestBody::Read { query });
+        cluster.settle();
+        let Some(ResponseBody::Found(Found::Pairs(pairs))) = cluster.answer(id) else {
+            panic!("a page: {:?}", cluster.answer(id));
+        };
+        let keys = pairs.iter().map(|(key, _)| text(key));
+        keys.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(page("a", None, 9), "a aa ab ac");
+    assert_eq!(page("a", None, 2), "a aa");
+    assert_eq!(page("a", Some("aa"), 2), "ab ac");
+    assert_eq!(page("a", Some("ac"), 2), "");
+    assert_eq!(page("", Some("ac"), 2), "b");
+    assert_eq!(page("b", Some("a"), 2), "b");
+}
+
+/// n1 leads in term 1, its no-op is committed, and everyone knows.
+fn leader(size: usize) -> Cluster {
+    let mut cluster = Cluster::new(size);
+    cluster.elect(1);
+    cluster.heartbeat(1);
+    cluster.settle();
+    cluster
+}
+
+/// What is in flight to a follower arrives, and its answer comes back.
+fn exchange(cluster: &mut Cluster, leader: u64, follower: u64) {
+    cluster.deliver(leader, follower);
+    cluster.sync(follower);
+    cluster.deliver(follower, leader);
+}
+
+/// The value a read was answered with, `None` if the key is absent.
+fn found(cluster: &Cluster, read: RequestId) -> Option<String> {
+    match cluster.answer(read) {
+        Some(ResponseBody::Found(Found::Value(found))) => {
+            found.as_ref().map(|Versioned { value, .. }| text(value))
+        }
+        other => panic!("not a value: {other:?}"),
+    }
+}
+
+/// What a key holds, read at a leader that nothing disturbs.
+fn value(cluster: &mut Cluster, leader: u64, key: &str) -> Option<String> {
+    let read = cluster.read(leader, key);
+    cluster.settle();
+    found(cluster, read)
+}
+
+/// The number an increment was answered with.
+fn number(cluster: &Cluster, write: RequestId) -> i64 {
+    match cluster.answer(write) {
+        Some(ResponseBody::Applied(Answer::Number { value, .. })) => *value,
+        other => panic!("not a number: {other:?}"),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,183 @@
+//! The laws of Raft, over the whole history of a cluster. Raft Figure 3, and helpers that break
+//! earlier.
+
+use super::Server;
+use model::{
+    Address, Effects, Entry, Envelope, LogIndex, Message, NodeId, Raft, Role, Store, Term,
+    invariants::{self, Watermarks},
+};
+use std::collections::{BTreeMap, btree_map};
+
+/// What must never be forgotten, whoever crashes.
+#[derive(Default)]
+pub(super) struct History {
+    leaders: BTreeMap<Term, NodeId>,
+    /// Who was granted which server's vote in which term.
+    votes: BTreeMap<(NodeId, Term), NodeId>,
+    committed: Vec<Entry>,
+    stores: BTreeMap<LogIndex, Store>,
+}
+
+/// What one step must keep.
+pub(super) fn step(before: &Raft, after: &Raft, effects: &Effects) -> Result<(), String> {
+    invariants::check(Watermarks::of(before), after, effects)?;
+    let still_leads =
+        leads(before) && leads(after) && before.current_term() == after.current_term();
+    law(
+        !still_leads || after.log().entries().starts_with(before.log().entries()),
+        "Leader Append-Only",
+    )
+}
+
+impl History {
+    /// What leaves a server must not contradict what left it before.
+    pub(super) fn sent(&mut self, envelopes: &[Envelope]) -> Result<(), String> {
+        for envelope in envelopes {
+            if let Message::RequestVoteResponse(response) = &envelope.message
+                && response.vote_granted
+                && let (Address::Node(voter), Address::Node(candidate)) =
+                    (envelope.from, envelope.to)
+            {
+                let first = *self
+                    .votes
+                    .entry((voter, response.term))
+                    .or_insert(candidate);
+                law(first == candidate, "one vote per term, across restarts")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What must hold of all servers at every moment.
+    pub(super) fn observe(&mut self, servers: &BTreeMap<NodeId, Server>) -> Result<(), String> {
+        let up: Vec<_> = servers.values().filter_map(|s| s.raft.as_ref()).collect();
+        for raft in &up {
+            self.elected(raft)?;
+        }
+        for raft in &up {
+            self.committed(raft)?;
+        }
+        // An entry committed in term T is in the log of every leader of a term above T, and of
+        // the one that committed it; so the latest leader ever elected has them all.
+        for raft in &up {
+            let latest = self.leaders.keys().next_back() == Some(&raft.current_term());
+            law(
+                !(latest && leads(raft)) || raft.log().entries().starts_with(&self.committed),
+                "Leader Completeness",
+            )?;
+        }
+        for (place, raft) in up.iter().enumerate() {
+            log_matching(raft, &up[place + 1..])?;
+        }
+        servers.values().try_for_each(disk_agrees)?;
+        acknowledged_is_durable(servers)
+    }
+
+    fn elected(&mut self, raft: &Raft) -> Result<(), String> {
+        if !leads(raft) {
+            return Ok(());
+        }
+        let leader = *self.leaders.entry(raft.current_term()).or_insert(raft.id());
+        law(leader == raft.id(), "Election Safety")
+    }
+
+    fn committed(&mut self, raft: &Raft) -> Result<(), String> {
+        let commit = raft.commit_index().get() as usize;
+        let known = self.committed.len().min(commit);
+        let log = raft.log().entries();
+        law(
+            commit <= log.len() && log[..known] == self.committed[..known],
+            "State Machine Safety",
+        )?;
+        self.committed.extend_from_slice(&log[known..commit]);
+        match self.stores.entry(raft.commit_index()) {
+            btree_map::Entry::Occupied(first) => law(
+                first.get() == raft.store(),
+                "the same entries make the same store",
+            ),
+            btree_map::Entry::Vacant(entry) => {
+                entry.insert(raft.store().clone());
+                Ok(())
+            }
+        }
+    }
+}
+
+fn log_matching(raft: &Raft, others: &[&Raft]) -> Result<(), String> {
+    let log = raft.log().entries();
+    law(
+        log.is_sorted_by_key(|entry| entry.term),
+        "terms never fall within a log",
+    )?;
+    law(
+        log.last()
+            .is_none_or(|last| last.term <= raft.current_term()),
+        "no entry is of a term its server has not reached",
+    )?;
+    for other in others {
+        let other = other.log().entries();
+        let both = log.iter().zip(other);
+        let agreed = both.clone().rposition(|(a, b)| a.term == b.term);
+        let agreed = agreed.map_or(0, |place| place + 1);
+        law(log[..agreed] == other[..agreed], "Log Matching")?;
+    }
+    Ok(())
+}
+
+/// Nothing is in memory that is not on the disk or on its way there, in order.
+fn disk_agrees(server: &Server) -> Result<(), String> {
+    let Some(raft) = &server.raft else {
+        return Ok(());
+    };
+    let durable = raft.durable_index().get() as usize;
+    law(
+        server.disk.log.get(..durable) == raft.log().entries().get(..durable),
+        "what a server takes for durable is on its disk",
+    )?;
+    let mut disk = server.disk.clone();
+    for write in &server.unsynced {
+        disk.apply(write);
+    }
+    law(
+        disk.hard_state.current_term == raft.current_term()
+            && disk.hard_state.voted_for == raft.voted_for()
+            && disk.log == raft.log().entries(),
+        "what a server knows is on its way to its disk",
+    )
+}
+
+/// What the leader of the highest term counts on is on the followers' disks. (A leader that was
+/// overtaken may count on entries that were replaced since; it can commit none of them any more.)
+fn acknowledged_is_durable(servers: &BTreeMap<NodeId, Server>) -> Result<(), String> {
+    let highest = servers
+        .values()
+        .map(|server| match &server.raft {
+            Some(raft) => raft.current_term(),
+            None => server.disk.hard_state.current_term,
+        })
+        .max();
+    for raft in servers.values().filter_map(|server| server.raft.as_ref()) {
+        let Role::Leader(leader) = raft.role() else {
+            continue;
+        };
+        if Some(raft.current_term()) != highest {
+            continue;
+        }
+        for (id, progress) in &leader.followers {
+            let matched = progress.match_index.get() as usize;
+            law(
+                servers[id].disk.log.get(..matched) == raft.log().entries().get(..matched),
+                "match_index never exceeds what the follower holds durably",
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn leads(raft: &Raft) -> bool {
+    matches!(raft.role(), Role::Leader(_))
+}
+
+fn law(holds: bool, name: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(name.into()) }
+}

@@ -1,0 +1,737 @@
+//! The Raft paper as tests: §5.1 to §5.4 sentence by sentence, and Figures 7 and 8.
+//!
+//! Server 1 is the one looked at unless a test says otherwise. Logs are written the way the paper
+//! draws them, as the terms of their entries.
+
+mod cluster;
+
+use cluster::{Cluster, disk, entries, node, terms};
+use model::{
+    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Config, LogIndex, Message,
+    RequestVoteRequest, RequestVoteResponse, Role, Term, Timer, message::RequestBody,
+};
+
+// §5.1: terms.
+
+/// A server that learns of a larger term takes it over, and a candidate or leader that does so
+/// becomes a follower at once. Any message will do, requests and answers alike.
+#[test]
+fn terms_newer_term_in_any_message_makes_a_follower() {
+    let messages = [
+        request_vote(5, (0, 0)),
+        vote(5, false),
+        vote(5, true),
+        append(5, (0, 0), &[], 0),
+        appended(5, AppendOutcome::StaleTerm),
+    ];
+    for make in [follower, candidate, leader] {
+        for message in messages.clone() {
+            let mut cluster = make();
+            cluster.receive(1, 2, message);
+            let raft = cluster.raft(1);
+            assert_eq!(raft.current_term(), Term::new(5));
+            assert!(matches!(raft.role(), Role::Follower { .. }));
+        }
+    }
+}
+
+/// A request with an outdated term is refused, and the refusal carries the current term.
+#[test]
+fn terms_request_of_older_term_is_refused_with_the_current_term() {
+    for make in [follower, candidate, leader] {
+        let mut cluster = make();
+        let role = cluster.raft(1).role().clone();
+        cluster.receive(1, 2, request_vote(1, (9, 1)));
+        cluster.receive(1, 2, append(1, (0, 0), &[1], 1));
+        assert_eq!(
+            cluster.between(1, 2),
+            [&vote(2, false), &appended(2, AppendOutcome::StaleTerm)]
+        );
+        assert_eq!(cluster.raft(1).role(), &role);
+        assert_eq!(cluster.term(1), 2);
+    }
+}
+
+/// An answer from an older term is ignored: the vote was cast in another election.
+#[test]
+fn terms_vote_of_older_term_is_not_counted() {
+    let mut cluster = candidate();
+    cluster.receive(1, 2, vote(1, true));
+    assert!(!cluster.leads(1));
+    cluster.receive(1, 2, vote(2, true));
+    assert!(cluster.leads(1));
+}
+
+/// Servers repeat requests that nobody answered.
+#[test]
+fn terms_candidate_repeats_unanswered_requests_only() {
+    let mut cluster = Cluster::new(5);
+    cluster.timeout(1);
+    cluster.sync(1);
+    cluster.network.clear();
+    cluster.receive(1, 2, vote(1, true));
+    cluster.heartbeat(1);
+    assert_eq!(cluster.between(1, 2).len(), 0);
+    for silent in 3..=5 {
+        assert_eq!(cluster.between(1, silent), [&request_vote(1, (0, 0))]);
+    }
+}
+
+// §5.2: leader election.
+
+/// Servers start as followers, whatever term they were in.
+#[test]
+fn election_server_starts_as_follower() {
+    let cluster = Cluster::recover(vec![disk(7, &[1, 7]); 3], |_| {});
+    let raft = cluster.raft(1);
+    assert_eq!(raft.role(), &Role::Follower { leader: None });
+    assert_eq!(raft.current_term(), Term::new(7));
+    assert_eq!(raft.commit_index(), LogIndex::ZERO);
+}
+
+/// A server remains a follower as long as it hears from a leader or candidate worth its vote: only
+/// those put off its own candidacy.
+#[test]
+fn election_timer_is_armed_anew_only_by_a_leader_or_a_granted_vote() {
+    let cases = [
+        (append(2, (0, 0), &[], 0), true),
+        (append(1, (0, 0), &[], 0), false),
+        (request_vote(2, (1, 1)), true),
+        (request_vote(2, (0, 0)), false),
+        (request_vote(3, (0, 0)), false),
+    ];
+    for (message, put_off) in cases {
+        let mut cluster = Cluster::recover(vec![disk(2, &[1]); 3], |_| {});
+        cluster.receive(1, 2, message);
+        let armed = cluster.take_timer(1);
+        assert_eq!(armed, put_off.then_some(Timer::Election));
+    }
+}
+
+/// To begin an election a follower increments its term, becomes a candidate, votes for itself and
+/// asks each of the other servers in parallel.
+#[test]
+fn election_timeout_starts_a_candidacy() {
+    let mut cluster = Cluster::recover(vec![disk(3, &[1, 3]); 5], |_| {});
+    cluster.timeout(1);
+    let raft = cluster.raft(1);
+    assert!(matches!(raft.role(), Role::Candidate(_)));
+    assert_eq!(raft.current_term(), Term::new(4));
+    assert_eq!(raft.voted_for(), Some(node(1)));
+    assert_eq!(cluster.take_timer(1), Some(Timer::Election));
+    cluster.sync(1);
+    for other in 2..=5 {
+        assert_eq!(cluster.between(1, other), [&request_vote(4, (2, 3))]);
+    }
+}
+
+/// A candidate wins with votes from a majority of the full cluster in the same term, its own
+/// included; refusals change nothing.
+#[test]
+fn election_candidate_wins_with_a_majority() {
+    for size in 1..=7 {
+        for grants in 0..size as u64 {
+            let mut cluster = Cluster::new(size);
+            cluster.timeout(1);
+            cluster.sync(1);
+            for other in 2..=size as u64 {
+                cluster.receive(1, other, vote(1, other <= grants + 1));
+            }
+            let wins = 2 * (grants as usize + 1) > size;
+            assert_eq!(cluster.leads(1), wins, "{grants} of {size}");
+        }
+    }
+}
+
+/// Votes are of servers, not of messages: one that arrives twice counts once.
+#[test]
+fn election_repeated_vote_counts_once() {
+    let mut cluster = Cluster::new(4);
+    cluster.timeout(1);
+    cluster.sync(1);
+    for _ in 0..3 {
+        cluster.receive(1, 2, vote(1, true));
+    }
+    assert!(!cluster.leads(1));
+    cluster.receive(1, 3, vote(1, true));
+    assert!(cluster.leads(1));
+}
+
+/// Each server votes for at most one candidate in a term, first come first served; it votes anew
+/// in a new term.
+#[test]
+fn election_vote_goes_to_the_first_who_asks() {
+    let mut cluster = Cluster::new(3);
+    for (from, term, granted) in [(2, 1, true), (3, 1, false), (2, 1, true), (3, 2, true)] {
+        cluster.receive(1, from, request_vote(term, (0, 0)));
+        cluster.sync(1);
+        let answers = cluster.take(1, from);
+        assert_eq!(answers[0].message, vote(term, granted));
+        assert_eq!(answers.len(), 1);
+    }
+}
+
+/// A candidate voted for itself, and a leader has, so neither votes for another in its term.
+#[test]
+fn election_candidate_and_leader_refuse_rivals_of_their_term() {
+    for make in [candidate, leader] {
+        let mut cluster = make();
+        cluster.receive(1, 2, request_vote(2, (9, 2)));
+        assert_eq!(cluster.between(1, 2), [&vote(2, false)]);
+    }
+}
+
+/// Once elected, a leader speaks up at once, to establish its authority and prevent new elections.
+#[test]
+fn election_winner_announces_itself_at_once() {
+    let mut cluster = Cluster::new(3);
+    cluster.timeout(1);
+    cluster.sync(1);
+    cluster.network.clear();
+    cluster.take_timer(1);
+    cluster.receive(1, 2, vote(1, true));
+    assert_eq!(cluster.take_timer(1), Some(Timer::Heartbeat));
+    for other in 2..=3 {
+        let announced = append(1, (0, 0), &[1], 0);
+        assert_eq!(cluster.between(1, other), [&announced]);
+    }
+}
+
+/// A leader keeps announcing itself; a follower has nothing to announce.
+#[test]
+fn election_heartbeats_come_from_the_leader() {
+    let mut cluster = leader();
+    cluster.heartbeat(1);
+    assert_eq!(cluster.take_timer(1), Some(Timer::Heartbeat));
+    for other in 2..=3 {
+        assert_eq!(cluster.between(1, other), [&append(2, (1, 2), &[], 1)]);
+    }
+    cluster.network.clear();
+    cluster.heartbeat(2);
+    assert!(cluster.network.is_empty());
+}
+
+/// A candidate that hears from a leader of its term or a later one recognizes it; from an earlier
+/// one, it does not.
+#[test]
+fn election_candidate_recognizes_a_leader_of_its_term() {
+    for (term, recognized) in [(1, false), (2, true), (3, true)] {
+        let mut cluster = candidate();
+        cluster.receive(1, 3, append(term, (0, 0), &[], 0));
+        let leader = Some(node(3));
+        let follows = *cluster.raft(1).role() == Role::Follower { leader };
+        assert_eq!(follows, recognized, "term {term}");
+    }
+}
+
+/// If nobody wins, each candidate starts over in a new term when its time runs out.
+#[test]
+fn election_split_vote_is_settled_in_a_new_term() {
+    let mut cluster = Cluster::new(4);
+    cluster.timeout(1);
+    cluster.timeout(2);
+    cluster.sync(1);
+    cluster.sync(2);
+    cluster.deliver(1, 3);
+    cluster.deliver(2, 4);
+    cluster.settle();
+    assert!(!cluster.leads(1) && !cluster.leads(2));
+    cluster.elect(1);
+    assert_eq!(cluster.term(1), 2);
+}
+
+// §5.3: log replication.
+
+/// The leader appends the command to its log, with its term, and sends it to all in parallel.
+#[test]
+fn replication_command_is_appended_and_sent_to_all() {
+    let mut cluster = leader();
+    cluster.request(1, RequestBody::OpenSession);
+    assert_eq!(cluster.terms(1), [2, 2]);
+    for other in 2..=3 {
+        let Message::AppendEntriesRequest(sent) = cluster.between(1, other)[0] else {
+            panic!("the leader sends entries");
+        };
+        assert_eq!(sent.prev_log_index, LogIndex::new(1));
+        assert_eq!(sent.prev_log_term, Term::new(2));
+        assert_eq!(sent.entries, cluster.raft(1).log().entries()[1..]);
+    }
+}
+
+/// An entry is committed, and the client answered, once a majority stores it; not before.
+#[test]
+fn replication_entry_is_committed_when_a_majority_stores_it() {
+    for size in 1..=7 {
+        let mut cluster = Cluster::new(size);
+        cluster.elect(1);
+        let id = cluster.request(1, RequestBody::OpenSession);
+        for stored in 1..=size as u64 {
+            cluster.deliver(1, stored);
+            cluster.sync(stored);
+            cluster.deliver(stored, 1);
+            let committed = 2 * stored as usize > size;
+            assert_eq!(cluster.commit(1), 1 + u64::from(committed));
+            assert_eq!(cluster.answer(id).is_some(), committed);
+        }
+    }
+}
+
+/// Committing an entry commits all entries before it, those of earlier leaders too.
+#[test]
+fn replication_commitment_covers_everything_before() {
+    for inherited in [&[][..], &[1], &[1, 1, 2], &[2, 3]] {
+        let mut disks = vec![disk(3, &[]); 3];
+        disks[0] = disk(3, inherited);
+        let mut cluster = Cluster::recover(disks, |_| {});
+        cluster.elect(1);
+        assert_eq!(cluster.commit(1), inherited.len() as u64 + 1);
+    }
+}
+
+/// A follower that learns that an entry is committed applies it, in log order, and never more
+/// than the message vouches for: what lies beyond may not be the leader's.
+#[test]
+fn replication_follower_commits_what_the_leader_vouches_for() {
+    let cases = [
+        // prev, entries, leader's commit index, commit index after.
+        ((0, 0), &[][..], 3, 0),
+        ((1, 1), &[], 3, 1),
+        ((1, 1), &[1], 3, 2),
+        ((1, 1), &[1], 1, 1),
+        ((2, 1), &[2], 3, 3),
+        ((2, 1), &[2, 2], 3, 3),
+    ];
+    for (prev, terms, leader_commit, expected) in cases {
+        let mut cluster = Cluster::recover(vec![disk(2, &[1, 1]); 3], |_| {});
+        cluster.receive(1, 2, append(2, prev, terms, leader_commit));
+        assert_eq!(cluster.commit(1), expected);
+        let applied = cluster.raft(1).store().last_applied();
+        assert_eq!(applied, LogIndex::new(expected));
+    }
+}
+
+/// The leader tries again, for ever, until every follower has stored every entry.
+#[test]
+fn replication_leader_retries_until_stored() {
+    let mut cluster = leader();
+    cluster.request(1, RequestBody::OpenSession);
+    let lost = cluster.take(1, 3);
+    cluster.settle();
+    for _ in 0..3 {
+        cluster.heartbeat(1);
+        let retried = cluster.take(1, 3);
+        let (Message::AppendEntriesRequest(lost), Message::AppendEntriesRequest(retried)) =
+            (&lost[0].message, &retried[0].message)
+        else {
+            panic!("the leader sends entries");
+        };
+        assert_eq!(retried.entries, lost.entries);
+    }
+    cluster.heartbeat(1);
+    cluster.settle();
+    cluster.heartbeat(1);
+    assert_eq!(cluster.between(1, 3), [&append(2, (2, 2), &[], 2)]);
+}
+
+/// A few slow servers do not hold up the rest.
+#[test]
+fn replication_slow_follower_delays_nobody() {
+    let mut cluster = leader();
+    cluster.isolate(&[3]);
+    cluster.request(1, RequestBody::OpenSession);
+    cluster.settle();
+    assert_eq!((cluster.commit(1), cluster.commit(3)), (2, 1));
+    cluster.heal();
+    cluster.heartbeat(1);
+    cluster.settle();
+    assert_eq!(cluster.commit(3), 2);
+}
+
+/// A follower without the entry just before the new ones, by index and term, refuses them, and
+/// says where the leader should look.
+#[test]
+fn replication_consistency_check_compares_the_entry_before() {
+    let conflict = |prev, term, index| AppendOutcome::Conflict {
+        prev_log_index: LogIndex::new(prev),
+        conflict_term: Term::new(term),
+        conflict_index: LogIndex::new(index),
+    };
+    let matched = |index| AppendOutcome::Matched {
+        match_index: LogIndex::new(index),
+    };
+    let cases = [
+        ((0, 0), matched(0)),
+        ((1, 1), matched(1)),
+        ((3, 2), matched(3)),
+        ((3, 1), conflict(3, 2, 2)),
+        ((1, 2), conflict(1, 1, 1)),
+        ((4, 2), conflict(4, 0, 4)),
+        ((9, 3), conflict(9, 0, 4)),
+        ((u64::MAX, 3), conflict(u64::MAX, 0, 4)),
+    ];
+    for (prev, outcome) in cases {
+        let mut cluster = Cluster::recover(vec![disk(3, &[1, 2, 2]); 3], |_| {});
+        cluster.receive(1, 2, append(3, prev, &[], 0));
+        assert_eq!(cluster.between(1, 2), [&appended(3, outcome)], "{prev:?}");
+    }
+}
+
+/// An entry that conflicts with a new one is removed with all that follow; what agrees stays, and
+/// only what changes is written.
+#[test]
+fn replication_conflicting_suffix_is_replaced() {
+    let cases = [
+        // prev, entries, the log after, removed from, how many written.
+        ((2, 2), &[3][..], &[1, 2, 3][..], None, 1),
+        ((1, 1), &[3, 4], &[1, 3, 4], Some(2), 2),
+        ((0, 0), &[1], &[1, 2], None, 0),
+        ((0, 0), &[3], &[3], Some(1), 1),
+        ((0, 0), &[1, 2, 4], &[1, 2, 4], None, 1),
+        ((0, 0), &[1, 4], &[1, 4], Some(2), 1),
+    ];
+    for (prev, new, log, removed, written) in cases {
+        let mut cluster = Cluster::recover(vec![disk(4, &[1, 2]); 3], |_| {});
+        cluster.receive(1, 2, append(4, prev, new, 0));
+        assert_eq!(cluster.terms(1), log);
+        let write = cluster.unsynced(1).front();
+        assert_eq!(
+            write.and_then(|w| w.truncate_from),
+            removed.map(LogIndex::new)
+        );
+        assert_eq!(write.map_or(0, |w| w.append.len()), written);
+        cluster.sync(1);
+        assert_eq!(terms(&cluster.disk(1).log), log);
+    }
+}
+
+/// Requests are idempotent: one that arrives late or twice removes nothing that came after.
+#[test]
+fn replication_late_and_repeated_requests_change_nothing() {
+    let mut cluster = leader();
+    cluster.request(1, RequestBody::OpenSession);
+    let early = cluster.take(1, 2);
+    cluster.request(1, RequestBody::OpenSession);
+    cluster.deliver(1, 2);
+    cluster.sync(2);
+    let log = cluster.terms(2);
+    assert_eq!(log, [2, 2, 2]);
+    for envelope in early.iter().chain(&early).cloned() {
+        cluster.arrive(envelope);
+    }
+    assert_eq!(cluster.terms(2), log);
+    assert!(cluster.unsynced(2).is_empty());
+    // The late request spoke of two entries only, and only those are acknowledged.
+    let acknowledged = AppendOutcome::Matched {
+        match_index: LogIndex::new(2),
+    };
+    assert_eq!(
+        cluster.between(2, 1)[1..],
+        [
+            &appended(2, acknowledged.clone()),
+            &appended(2, acknowledged)
+        ]
+    );
+}
+
+/// A leader assumes nothing about its followers when it comes to power (Figure 2: match_index is
+/// reinitialized after election), and an acknowledgement given to its earlier leadership, which
+/// speaks of entries that may be gone since, tells it nothing.
+#[test]
+fn replication_new_leadership_forgets_earlier_acknowledgements() {
+    let mut cluster = leader();
+    cluster.request(1, RequestBody::OpenSession);
+    cluster.deliver(1, 2);
+    cluster.sync(2);
+    let earlier = cluster.network.last().cloned();
+    cluster.settle();
+    assert_eq!([2, 3].map(|id| match_index(&cluster, id)), [2, 2]);
+    cluster.elect(2);
+    cluster.elect_by(1, &[3]);
+    assert_eq!([2, 3].map(|id| match_index(&cluster, id)), [0, 0]);
+    cluster.arrive(earlier.expect("an acknowledgement of term 2"));
+    assert_eq!(match_index(&cluster, 2), 0);
+    cluster.settle();
+    assert_eq!([2, 3].map(|id| match_index(&cluster, id)), [4, 4]);
+}
+
+/// Figure 7: the logs a leader of term 8 may meet. It brings them all to agree with its own,
+/// without removing an entry of its own.
+#[test]
+fn figure_7_leader_brings_all_logs_to_agree() {
+    for batch in [1, 2, 64] {
+        let mut cluster = Cluster::recover(figure_7(), |config| {
+            config.max_entries_per_append = batch;
+        });
+        cluster.elect(1);
+        let log = [1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 8];
+        for id in cluster.ids() {
+            assert_eq!(cluster.terms(id), log, "n{id}");
+        }
+        assert_eq!(cluster.commit(1), 11);
+    }
+}
+
+/// A refusal names the conflicting term, so that one round trip settles all entries of a term, not
+/// one.
+#[test]
+fn figure_7_backtracking_takes_one_refusal_per_term() {
+    let mut cluster = Cluster::recover(figure_7(), |_| {});
+    cluster.elect(1);
+    let trace = cluster.take_trace();
+    let refusals = |follower| {
+        let arrived = format!("n{follower} -> n1 Appended t8 conflict");
+        trace
+            .iter()
+            .filter(|line| line.starts_with(&arrived))
+            .count()
+    };
+    // (a) and (b) end early; (c) and (d) run on; (e) ends early and then disagrees in term 4; (f)
+    // disagrees in terms 3 and 2.
+    assert_eq!([2, 3, 4, 5, 6, 7].map(refusals), [1, 1, 0, 0, 2, 2]);
+}
+
+// §5.4.1: election restriction.
+
+/// A voter refuses a candidate whose log is less up-to-date than its own: the later last term
+/// wins, and between equal terms the longer log.
+#[test]
+fn restriction_vote_goes_to_a_log_at_least_as_up_to_date() {
+    let cases = [
+        // The voter's log, the candidate's last (index, term), granted.
+        (&[][..], (0, 0), true),
+        (&[1], (0, 0), false),
+        (&[1], (1, 1), true),
+        (&[1], (2, 1), true),
+        (&[1, 1], (1, 1), false),
+        (&[1, 1], (1, 2), true),
+        (&[1, 2], (3, 1), false),
+        (&[1, 2], (u64::MAX, 1), false),
+        (&[1, 2], (2, 2), true),
+        (&[1, 2], (1, 3), true),
+    ];
+    for (log, last, granted) in cases {
+        let mut cluster = Cluster::recover(vec![disk(3, log); 3], |_| {});
+        cluster.receive(1, 2, request_vote(3, last));
+        cluster.sync(1);
+        assert_eq!(
+            cluster.between(1, 2),
+            [&vote(3, granted)],
+            "{log:?} {last:?}"
+        );
+    }
+}
+
+/// A candidate must reach a majority, and each committed entry is on one of those servers; so one
+/// that lacks a committed entry cannot win.
+#[test]
+fn restriction_candidate_without_a_committed_entry_cannot_win() {
+    let mut cluster = leader();
+    cluster.isolate(&[3]);
+    cluster.request(1, RequestBody::OpenSession);
+    cluster.settle();
+    cluster.heal();
+    cluster.timeout(3);
+    cluster.settle();
+    assert!(!cluster.leads(3));
+    cluster.elect(2);
+    cluster.heartbeat(2);
+    cluster.settle();
+    assert_eq!(cluster.terms(3), [2, 2, 4]);
+    assert_eq!(cluster.commit(3), 3);
+}
+
+// §5.4.2: committing entries from previous terms.
+
+/// Figure 8, (a) to (d): an entry of an older term on a majority of servers is not committed by
+/// that, for it can still be replaced.
+///
+/// One departure from the drawing: our leaders begin with a no-op, so n2, which is probed with the
+/// end of the new leader's log, gets the no-op of term 4 along with it.
+#[test]
+fn figure_8_older_term_on_a_majority_can_still_be_replaced() {
+    let mut cluster = figure_8_c(|_| {});
+    assert_eq!(cluster.terms(3), [1, 2]);
+    assert_eq!(
+        cluster.commit(1),
+        0,
+        "2 of term 2 is on a majority, yet not committed"
+    );
+    figure_8_d(&mut cluster);
+    for id in cluster.ids() {
+        assert_eq!(cluster.terms(id), [1, 3, 5], "n{id}");
+    }
+}
+
+/// Figure 8, (e): once an entry of the leader's own term is on a majority, it and everything
+/// before it are committed, and the other log can no longer win.
+#[test]
+fn figure_8_own_term_on_a_majority_commits_what_came_before() {
+    let mut cluster = figure_8_c(|_| {});
+    cluster.deliver(1, 3);
+    cluster.sync(3);
+    cluster.deliver(3, 1);
+    assert_eq!(cluster.terms(3), [1, 2, 4]);
+    assert_eq!(cluster.commit(1), 3);
+    cluster.crash(1);
+    cluster.network.clear();
+    cluster.restart(5);
+    for _ in 0..3 {
+        cluster.timeout(5);
+        cluster.settle();
+        assert!(!cluster.leads(5));
+    }
+    cluster.elect(2);
+    assert_eq!(cluster.terms(5), [1, 2, 4, 7]);
+}
+
+/// Figure 8 again, with the mistake that it warns of: counting replicas commits the entry of term
+/// 2, and then the leader of term 5 lacks it.
+#[cfg(feature = "mutants")]
+#[test]
+fn figure_8_counting_an_older_term_loses_a_committed_entry() {
+    let mut cluster = figure_8_c(|config| {
+        config.mutant = Some(model::mutant::Mutant::CommitsOlderTermByCounting);
+    });
+    assert_eq!(cluster.commit(1), 2);
+    assert_eq!(cluster.violation, None);
+    cluster.expects_violation = true;
+    figure_8_d(&mut cluster);
+    assert_eq!(cluster.violation.as_deref(), Some("Leader Completeness"));
+}
+
+// The situations.
+
+/// n1 follows nobody in term 2, with an empty log.
+fn follower() -> Cluster {
+    Cluster::recover(vec![disk(2, &[]); 3], |_| {})
+}
+
+/// n1 runs in term 2 and has only its own vote.
+fn candidate() -> Cluster {
+    let mut cluster = Cluster::recover(vec![disk(1, &[]); 3], |_| {});
+    cluster.timeout(1);
+    cluster.sync(1);
+    cluster.network.clear();
+    cluster
+}
+
+/// n1 leads in term 2, its no-op is committed, and everyone knows.
+fn leader() -> Cluster {
+    let mut cluster = Cluster::recover(vec![disk(1, &[]); 3], |_| {});
+    cluster.elect(1);
+    cluster.heartbeat(1);
+    cluster.settle();
+    cluster
+}
+
+/// n1 is the leader at the top of Figure 7 before its election, n2 to n7 are (a) to (f).
+fn figure_7() -> Vec<model::Durable> {
+    [
+        &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6][..],
+        &[1, 1, 1, 4, 4, 5, 5, 6, 6],
+        &[1, 1, 1, 4],
+        &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6],
+        &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7],
+        &[1, 1, 1, 4, 4, 4, 4],
+        &[1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3],
+    ]
+    .map(|log| disk(7, log))
+    .into()
+}
+
+/// Figure 8 up to (c). Appends carry one entry each, so that n1 can bring n3 the entry of term 2
+/// without the one after it.
+fn figure_8_c(configure: impl Fn(&mut Config)) -> Cluster {
+    let mut cluster = Cluster::recover(vec![disk(1, &[1]); 5], |config| {
+        config.max_entries_per_append = 1;
+        configure(config);
+    });
+    // (a) n1 leads in term 2 and brings its entry to n2 only.
+    cluster.elect_by(1, &[2, 3, 4, 5]);
+    cluster.deliver(1, 2);
+    cluster.sync(2);
+    assert_eq!(cluster.terms(2), [1, 2]);
+    // (b) n1 crashes; n5 wins term 3 with n3 and n4, and takes another entry.
+    cluster.sync(1);
+    cluster.crash(1);
+    cluster.elect_by(5, &[3, 4]);
+    cluster.sync(5);
+    assert_eq!(cluster.terms(5), [1, 3]);
+    // (c) n5 crashes; n1 restarts, wins term 4 with n2 and n3, and goes on replicating. It slept
+    // through term 3, which is why its first attempt is in that one.
+    cluster.crash(5);
+    cluster.restart(1);
+    cluster.timeout(1);
+    cluster.elect_by(1, &[2, 3]);
+    cluster.sync(1);
+    cluster.deliver(1, 2);
+    for _probe_then_entry in 0..2 {
+        cluster.deliver(1, 3);
+        cluster.sync(3);
+        cluster.sync(2);
+        cluster.deliver(3, 1);
+        cluster.deliver(2, 1);
+    }
+    assert_eq!(cluster.terms(1), [1, 2, 4]);
+    assert_eq!(cluster.terms(3), [1, 2]);
+    cluster
+}
+
+/// Figure 8 (d): n1 crashes again, and n5 wins with the votes of n3 and n4.
+fn figure_8_d(cluster: &mut Cluster) {
+    cluster.crash(1);
+    cluster.restart(5);
+    cluster.network.clear();
+    // n5 slept through term 4, in which n3 has voted already.
+    cluster.timeout(5);
+    cluster.settle();
+    assert!(!cluster.leads(5));
+    cluster.elect(5);
+    cluster.restart(1);
+    cluster.heartbeat(5);
+    cluster.settle();
+}
+
+/// What n1, a leader, knows to be durable at a follower.
+fn match_index(cluster: &Cluster, follower: u64) -> u64 {
+    let Role::Leader(leader) = cluster.raft(1).role() else {
+        panic!("n1 leads");
+    };
+    leader.followers[&node(follower)].match_index.get()
+}
+
+// The messages of Figure 2.
+
+fn request_vote(term: u64, (last_index, last_term): (u64, u64)) -> Message {
+    Message::RequestVoteRequest(RequestVoteRequest {
+        term: Term::new(term),
+        last_log_index: LogIndex::new(last_index),
+        last_log_term: Term::new(last_term),
+    })
+}
+
+fn vote(term: u64, vote_granted: bool) -> Message {
+    Message::RequestVoteResponse(RequestVoteResponse {
+        term: Term::new(term),
+        vote_granted,
+    })
+}
+
+fn append(term: u64, (index, prev_term): (u64, u64), new: &[u64], commit: u64) -> Message {
+    Message::AppendEntriesRequest(AppendEntriesRequest {
+        term: Term::new(term),
+        prev_log_index: LogIndex::new(index),
+        prev_log_term: Term::new(prev_term),
+        entries: entries(new),
+        leader_commit: LogIndex::new(commit),
+        read_round: 0,
+    })
+}
+
+fn appended(term: u64, outcome: AppendOutcome) -> Message {
+    Message::AppendEntriesResponse(AppendEntriesResponse {
+        term: Term::new(term),
+        read_round: 0,
+        outcome,
+    })
+}

@@ -1,0 +1,260 @@
+//! Stories told by scripts: each file in `tests/scripts` is one, and says in its output what every
+//! server did. `UPDATE_GOLDENFILES=1 cargo test -p stateraft-model --test scripts` writes the
+//! output anew; read it before it is committed.
+//!
+//! A message that arrives, a timer and a sync stand at the margin; what the server does about it is
+//! indented. An entry is `index@term content`; `w1` is the first write since the server started.
+
+mod cluster;
+
+use cluster::{Cluster, add, put};
+use goldenscript::{Context, Runner};
+use model::{Durable, SessionId, message::RequestBody};
+use std::{error::Error, str::FromStr};
+
+macro_rules! stories {
+    ($($name:ident)+) => {
+        $(#[test]
+        fn $name() {
+            let path = format!("tests/scripts/{}", stringify!($name));
+            goldenscript::run(&mut Story::default(), path).expect("the script runs");
+        })+
+
+        const STORIES: &[&str] = &[$(stringify!($name)),+];
+    };
+}
+
+stories! {
+    commit_older_term_figure_8
+    crash_follower_loses_unsynced_write
+    crash_leader_loses_unsynced_entry
+    crash_vote_survives_restart
+    deposed_leader_interrupts_clients
+    election_split_vote_then_retry
+    election_stale_log_refused
+    election_three_servers
+    read_index_waits_for_noop
+    replication_basic
+    replication_conflict_backtracks_by_term
+    replication_duplicate_and_reordered_messages
+    session_retry_applied_once
+}
+
+/// A script that no test runs would go stale unnoticed.
+#[test]
+fn every_script_is_run() {
+    let files = std::fs::read_dir("tests/scripts").expect("the scripts are there");
+    let name = |file: std::fs::DirEntry| file.file_name().to_string_lossy().into_owned();
+    let mut names: Vec<_> = files.map(|file| name(file.expect("a file"))).collect();
+    names.sort();
+    assert_eq!(names, STORIES);
+}
+
+/// What a script may say. Servers are `n1`, `n2`, ...
+#[derive(goldenscript::Command)]
+enum Command {
+    /// Starts a cluster. Each append carries at most `batch` entries.
+    Cluster {
+        size: usize,
+        #[arg(key)]
+        batch: Option<usize>,
+    },
+    /// Starts a cluster of these logs, given by their terms: `logs 1-1-2 1-3`.
+    Logs {
+        logs: Vec<Terms>,
+        #[arg(key)]
+        batch: Option<usize>,
+    },
+    /// The first wins an election that only the others hear of.
+    Elect(Server, Vec<Server>),
+    /// The election timer runs out.
+    Timeout(Server),
+    /// The heartbeat timer runs out.
+    Heartbeat(Server),
+    /// Writes become durable: all, or the oldest `writes`.
+    Sync {
+        server: Server,
+        #[arg(key)]
+        writes: Option<usize>,
+    },
+    /// What is in flight from one server to another arrives in order, or only the `nth` of it.
+    Deliver {
+        from: Server,
+        to: Server,
+        #[arg(key)]
+        nth: Option<usize>,
+    },
+    /// The same, and a copy stays in flight.
+    Repeat {
+        from: Server,
+        to: Server,
+    },
+    /// What is in flight from one server to another is lost.
+    Lose {
+        from: Server,
+        to: Server,
+    },
+    /// Everything in flight is lost.
+    LoseAll,
+    /// Everything is synced and delivered until nothing is left to do.
+    Settle,
+    /// Cuts servers off.
+    Isolate(Vec<Server>),
+    /// Ends all isolation.
+    Heal,
+    Crash(Server),
+    Restart(Server),
+    /// A client opens a session.
+    Open(Server),
+    /// A client sets a key: `put n1 s2/1 a 5`, in session s2, sequence 1.
+    Put(Server, Write, String, String),
+    /// A client adds to a key: `add n1 s2/1 a 5`.
+    Add(Server, Write, String, i64),
+    /// A client reads a key.
+    Read(Server, String),
+    /// Each server in a line.
+    Status,
+    /// Each message in flight in a line.
+    Flight,
+}
+
+struct Story {
+    cluster: Cluster,
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        Self {
+            cluster: Cluster::new(0),
+        }
+    }
+}
+
+impl Runner for Story {
+    type Command = Command;
+
+    fn run(&mut self, command: &Command, _: &Context) -> Result<String, Box<dyn Error>> {
+        let cluster = &mut self.cluster;
+        match command {
+            Command::Cluster { size, batch } => {
+                *cluster = Cluster::recover(vec![Durable::default(); *size], |config| {
+                    config.max_entries_per_append = batch.unwrap_or(64);
+                });
+            }
+            Command::Elect(id, voters) => {
+                cluster.elect_by(id.0, &voters.iter().map(|id| id.0).collect::<Vec<_>>());
+            }
+            Command::Logs { logs, batch } => {
+                let term = logs.iter().flat_map(|log| log.0.last()).max();
+                let term = term.copied().unwrap_or(0);
+                let disks = logs.iter().map(|log| cluster::disk(term, &log.0));
+                *cluster = Cluster::recover(disks.collect(), |config| {
+                    config.max_entries_per_append = batch.unwrap_or(64);
+                });
+            }
+            Command::Timeout(id) => cluster.timeout(id.0),
+            Command::Heartbeat(id) => cluster.heartbeat(id.0),
+            Command::Sync { server, writes } => {
+                cluster.sync_first(server.0, writes.unwrap_or(usize::MAX));
+            }
+            Command::Deliver { from, to, nth } => {
+                let mut taken = cluster.take(from.0, to.0);
+                if let Some(nth) = nth {
+                    let chosen = taken.remove(nth.checked_sub(1).ok_or("counted from 1")?);
+                    cluster.network.append(&mut taken);
+                    taken.push(chosen);
+                }
+                if taken.is_empty() {
+                    return Err("nothing is in flight there".into());
+                }
+                taken.into_iter().for_each(|one| cluster.arrive(one));
+            }
+            Command::Repeat { from, to } => {
+                let copies = cluster.take(from.0, to.0);
+                cluster.network.extend(copies.iter().cloned());
+                copies.into_iter().for_each(|one| cluster.arrive(one));
+            }
+            Command::Lose { from, to } => drop(cluster.take(from.0, to.0)),
+            Command::LoseAll => cluster.network.clear(),
+            Command::Settle => cluster.settle(),
+            Command::Isolate(ids) => {
+                cluster.isolate(&ids.iter().map(|id| id.0).collect::<Vec<_>>());
+            }
+            Command::Heal => cluster.heal(),
+            Command::Crash(id) => cluster.crash(id.0),
+            Command::Restart(id) => cluster.restart(id.0),
+            Command::Open(id) => {
+                cluster.request(id.0, RequestBody::OpenSession);
+            }
+            Command::Put(id, write, key, value) => {
+                cluster.write(id.0, write.place(), put(key, value));
+            }
+            Command::Add(id, write, key, by) => {
+                cluster.write(id.0, write.place(), add(key, *by));
+            }
+            Command::Read(id, key) => {
+                cluster.read(id.0, key);
+            }
+            Command::Status => return Ok(cluster.status().join("\n")),
+            Command::Flight => return Ok(cluster.in_flight().join("\n")),
+        }
+        Ok(cluster.take_trace().join("\n"))
+    }
+}
+
+/// `n1`
+struct Server(u64);
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_prefix('n').and_then(|n| n.parse().ok());
+        number.map(Self).ok_or(format!("{text} is no server"))
+    }
+}
+
+/// `s2/1`: session and sequence.
+struct Write {
+    session: SessionId,
+    sequence: u64,
+}
+
+impl Write {
+    /// The client keeps every answer.
+    fn place(&self) -> (SessionId, u64, u64) {
+        (self.session, self.sequence, 1)
+    }
+}
+
+impl FromStr for Write {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.strip_prefix('s').and_then(|rest| rest.split_once('/'));
+        let number = |text: &str| text.parse().map_err(|_| format!("{text} is no number"));
+        let (session, sequence) = parts.ok_or(format!("{text} is no place in a session"))?;
+        Ok(Self {
+            session: SessionId::new(number(session)?),
+            sequence: number(sequence)?,
+        })
+    }
+}
+
+/// `1-1-2`, or `none`: the terms of a log.
+struct Terms(Vec<u64>);
+
+impl FromStr for Terms {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let term = |term: &str| term.parse().map_err(|_| format!("{term} is no term"));
+        text.split('-')
+            .map(term)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}

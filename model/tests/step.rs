@@ -1,0 +1,556 @@
+//! Random runs of the step function.
+//!
+//! *Honest* runs: whatever the network loses, repeats or reorders, whenever disks sync and servers
+//! crash, the laws hold (the cluster checks them after every step, and that the step is
+//! deterministic). *Garbage*: a peer may say anything at all, and no laws can hold then; but a
+//! server must not panic.
+//!
+//! A failure prints the smallest run that shows it; `PROPTEST_RNG_SEED` picks other runs.
+
+mod cluster;
+
+use cluster::{Cluster, add, disk};
+use model::{
+    Address, AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, ClientId, ClientRequest,
+    ClientResponse, Config, Durable, Entry, Event, LogIndex, Message, NodeId, Payload, ProxyId,
+    Raft, RequestId, RequestVoteRequest, RequestVoteResponse, Role, SessionId, Term, WriteId,
+    message::{RequestBody, ResponseBody},
+    store::{Answer, Command, Condition, Operation, Query, Write},
+};
+use proptest::{
+    collection::vec, option, prelude::*, sample::Index, strategy::ValueTree,
+    test_runner::TestRunner,
+};
+
+fn random(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+// Honest runs.
+
+/// Something the world does to a cluster. Servers and messages are picked among those there are.
+#[derive(Clone, Debug)]
+enum Act {
+    Timeout(Index),
+    Heartbeat(Index),
+    /// The oldest writes become durable.
+    Sync(Index, usize),
+    /// After some writes reached the disk.
+    Crash(Index, usize),
+    Restart(Index),
+    Deliver(Index),
+    /// Delivers a message and keeps a copy in flight.
+    Repeat(Index),
+    Lose(Index),
+    /// Cuts one server off.
+    Isolate(Index),
+    Heal,
+    /// A quiet spell: the oldest messages arrive in order, and every disk keeps up.
+    Flow(usize),
+    Open(Index),
+    Add(Index, u64),
+    Read(Index),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let any = any::<Index>;
+    prop_oneof![
+        3 => any().prop_map(Act::Timeout),
+        3 => any().prop_map(Act::Heartbeat),
+        16 => (any(), 1..4_usize).prop_map(|(server, count)| Act::Sync(server, count)),
+        2 => (any(), 0..3_usize).prop_map(|(server, count)| Act::Crash(server, count)),
+        4 => any().prop_map(Act::Restart),
+        20 => any().prop_map(Act::Deliver),
+        4 => any().prop_map(Act::Repeat),
+        4 => any().prop_map(Act::Lose),
+        2 => any().prop_map(Act::Isolate),
+        2 => Just(Act::Heal),
+        8 => (1..20_usize).prop_map(Act::Flow),
+        2 => any().prop_map(Act::Open),
+        4 => (any(), 1..5_u64).prop_map(|(server, sequence)| Act::Add(server, sequence)),
+        2 => any().prop_map(Act::Read),
+    ]
+}
+
+/// The size of a cluster, how many entries an append carries, and what happens.
+fn honest_run() -> impl Strategy<Value = (usize, usize, Vec<Act>)> {
+    (1..=5_usize, 1..=3_usize, vec(act(), 0..300))
+}
+
+fn run((size, batch, acts): (usize, usize, Vec<Act>)) -> Cluster {
+    let mut cluster = Cluster::recover(vec![Durable::default(); size], |config| {
+        config.max_entries_per_append = batch;
+        config.max_sessions = 2;
+    });
+    for act in acts {
+        perform(&mut cluster, act, size);
+    }
+    cluster
+}
+
+fn perform(cluster: &mut Cluster, act: Act, size: usize) {
+    let server = |index: Index| index.index(size) as u64 + 1;
+    match act {
+        Act::Timeout(id) => cluster.timeout(server(id)),
+        Act::Heartbeat(id) => cluster.heartbeat(server(id)),
+        Act::Sync(id, count) => cluster.sync_first(server(id), count),
+        Act::Crash(id, count) => cluster.crash_after_writing(server(id), count),
+        Act::Isolate(id) => cluster.isolate(&[server(id)]),
+        Act::Heal => cluster.heal(),
+        Act::Restart(id) => cluster.restart(server(id)),
+        Act::Open(id) => {
+            cluster.request(asked(cluster, id), RequestBody::OpenSession);
+        }
+        Act::Read(id) => {
+            cluster.read(asked(cluster, id), "a");
+        }
+        Act::Add(id, sequence) => {
+            let session = latest_session(cluster);
+            let acknowledged = sequence.saturating_sub(1).max(1);
+            let write = (session, sequence, acknowledged);
+            cluster.write(asked(cluster, id), write, add("a", 1));
+        }
+        Act::Flow(count) => {
+            for _ in 0..count {
+                for id in cluster.ids() {
+                    cluster.sync(id);
+                }
+                if !cluster.network.is_empty() {
+                    let oldest = cluster.network.remove(0);
+                    cluster.arrive(oldest);
+                }
+            }
+        }
+        Act::Deliver(_) | Act::Repeat(_) | Act::Lose(_) if cluster.network.is_empty() => {}
+        Act::Deliver(place) => {
+            let place = place.index(cluster.network.len());
+            let envelope = cluster.network.remove(place);
+            cluster.arrive(envelope);
+        }
+        Act::Repeat(place) => {
+            let place = place.index(cluster.network.len());
+            let envelope = cluster.network[place].clone();
+            cluster.arrive(envelope);
+        }
+        Act::Lose(place) => {
+            let place = place.index(cluster.network.len());
+            cluster.network.remove(place);
+        }
+    }
+}
+
+/// Whom clients ask: one of those that believe they lead, or anyone if nobody does.
+fn asked(cluster: &Cluster, index: Index) -> u64 {
+    let leads = |id: &u64| cluster.is_up(*id) && cluster.leads(*id);
+    let leaders: Vec<_> = cluster.ids().into_iter().filter(leads).collect();
+    match leaders.as_slice() {
+        [] => *index.get(&cluster.ids()),
+        leaders => *index.get(leaders),
+    }
+}
+
+/// The session that was opened last, if any was.
+fn latest_session(cluster: &Cluster) -> SessionId {
+    let mut latest = cluster.answers.iter().rev().map(|answer| &answer.body);
+    latest
+        .find_map(|body| match body {
+            ResponseBody::Applied(Answer::SessionOpened(session)) => Some(*session),
+            _ => None,
+        })
+        .unwrap_or(SessionId::new(1))
+}
+
+proptest! {
+    #![proptest_config(random(400))]
+
+    /// The laws hold in every honest run; and afterwards, left alone, the cluster elects a leader
+    /// that brings every log to agree.
+    #[test]
+    fn honest_run_keeps_the_laws_and_recovers(scenario in honest_run()) {
+        let mut cluster = run(scenario);
+        for id in cluster.ids() {
+            cluster.restart(id);
+        }
+        cluster.heal();
+        // Those who lead in vain hear of it.
+        for id in cluster.ids() {
+            cluster.heartbeat(id);
+            cluster.settle();
+        }
+        let leader = calm_election(&mut cluster);
+        for _commit_then_tell in 0..2 {
+            cluster.heartbeat(leader);
+            cluster.settle();
+        }
+        for id in cluster.ids() {
+            prop_assert_eq!(cluster.raft(id).log(), cluster.raft(leader).log());
+            prop_assert_eq!(cluster.commit(id), cluster.terms(leader).len() as u64);
+        }
+    }
+}
+
+/// Lets servers stand in turn until one leads. In the first round all come to the highest term, in
+/// the second the best log wins at the latest.
+fn calm_election(cluster: &mut Cluster) -> u64 {
+    for id in cluster.ids().repeat(2) {
+        cluster.timeout(id);
+        cluster.settle();
+        if cluster.leads(id) {
+            return id;
+        }
+    }
+    panic!("nobody can win: {:#?}", cluster.status());
+}
+
+/// The random runs are worth something only if they get somewhere: into second leaderships,
+/// truncated logs, lost writes, answered reads.
+#[test]
+fn honest_runs_reach_what_they_are_to_test() {
+    let witnesses = [
+        "is now leader",
+        "commits",
+        "is now leader t2",
+        "remove from",
+        "crashes and loses",
+        "stale term",
+        "conflict at",
+        "session s",
+        "interrupted",
+        "not leader",
+        "session expired",
+        "already acknowledged",
+        "written at",
+        "absent",
+        "1, written at",
+    ];
+    let mut runner = TestRunner::deterministic();
+    let mut seen = [0; 14];
+    for _ in 0..200 {
+        let tree = honest_run().new_tree(&mut runner).expect("a run");
+        let trace = run(tree.current()).take_trace();
+        for (seen, witness) in seen.iter_mut().zip(witnesses) {
+            *seen += usize::from(trace.iter().any(|line| line.contains(witness)));
+        }
+    }
+    for (seen, witness) in seen.into_iter().zip(witnesses) {
+        assert!(seen > 0, "no run of 200 shows: {witness}");
+    }
+}
+
+// Garbage.
+
+/// Small numbers, which mean something, and the ends of the range, where arithmetic ends.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        12 => 0..5_u64,
+        1 => u64::MAX - 2..=u64::MAX,
+        1 => any::<u64>(),
+    ]
+}
+
+fn garbage_entry() -> impl Strategy<Value = Entry> {
+    let payload = prop_oneof![
+        Just(Payload::Noop),
+        any::<u32>().prop_map(|capacity| Payload::Command(Command::OpenSession { capacity })),
+        (number(), number(), number(), garbage_operation()).prop_map(
+            |(session, sequence, acknowledged, operation)| {
+                Payload::Command(Command::Write(Write {
+                    session: SessionId::new(session),
+                    sequence,
+                    acknowledged,
+                    operation,
+                }))
+            }
+        ),
+    ];
+    (number(), payload).prop_map(|(term, payload)| Entry {
+        term: Term::new(term),
+        payload,
+    })
+}
+
+fn garbage_bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        vec(b'a'..b'c', 0..2),
+        any::<i64>().prop_map(|number| number.to_string().into_bytes()),
+        vec(any::<u8>(), 0..4),
+    ]
+}
+
+fn garbage_operation() -> impl Strategy<Value = Operation> {
+    let condition = prop_oneof![
+        Just(Condition::Always),
+        Just(Condition::Absent),
+        Just(Condition::Present),
+        number().prop_map(|version| Condition::Version(LogIndex::new(version))),
+    ];
+    let key = garbage_bytes;
+    prop_oneof![
+        (key(), garbage_bytes(), condition.clone()).prop_map(|(key, value, condition)| {
+            Operation::Put {
+                key,
+                value,
+                condition,
+            }
+        }),
+        (key(), condition).prop_map(|(key, condition)| Operation::Delete { key, condition }),
+        (key(), any::<i64>()).prop_map(|(key, by)| Operation::Increment { key, by }),
+    ]
+}
+
+fn garbage_query() -> impl Strategy<Value = Query> {
+    let key = garbage_bytes;
+    prop_oneof![
+        key().prop_map(|key| Query::Get { key }),
+        (key(), option::of(key()), any::<u32>()).prop_map(|(prefix, after, limit)| Query::Scan {
+            prefix,
+            after,
+            limit,
+        }),
+    ]
+}
+
+fn garbage_message() -> impl Strategy<Value = Message> {
+    let term = || number().prop_map(Term::new);
+    let index = || number().prop_map(LogIndex::new);
+    let outcome = prop_oneof![
+        index().prop_map(|match_index| AppendOutcome::Matched { match_index }),
+        (index(), term(), index()).prop_map(|(prev_log_index, conflict_term, conflict_index)| {
+            AppendOutcome::Conflict {
+                prev_log_index,
+                conflict_term,
+                conflict_index,
+            }
+        }),
+        Just(AppendOutcome::StaleTerm),
+    ];
+    let body = prop_oneof![
+        Just(RequestBody::OpenSession),
+        (number(), number(), number(), garbage_operation()).prop_map(
+            |(session, sequence, acknowledged, operation)| RequestBody::Write {
+                session: SessionId::new(session),
+                sequence,
+                acknowledged,
+                operation,
+            }
+        ),
+        garbage_query().prop_map(|query| RequestBody::Read { query }),
+    ];
+    prop_oneof![
+        1 => (term(), index(), term()).prop_map(|(term, last_log_index, last_log_term)| {
+            Message::RequestVoteRequest(RequestVoteRequest {
+                term,
+                last_log_index,
+                last_log_term,
+            })
+        }),
+        3 => (term(), any::<bool>()).prop_map(|(term, vote_granted)| {
+            Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted })
+        }),
+        2 => (term(), index(), term(), vec(garbage_entry(), 0..4), index(), number()).prop_map(
+            |(term, prev_log_index, prev_log_term, entries, leader_commit, read_round)| {
+                Message::AppendEntriesRequest(AppendEntriesRequest {
+                    term,
+                    prev_log_index,
+                    prev_log_term,
+                    entries,
+                    leader_commit,
+                    read_round,
+                })
+            }
+        ),
+        3 => (term(), number(), outcome).prop_map(|(term, read_round, outcome)| {
+            Message::AppendEntriesResponse(AppendEntriesResponse {
+                term,
+                read_round,
+                outcome,
+            })
+        }),
+        2 => (number(), number(), body).prop_map(|(client, id, body)| {
+            Message::ClientRequest(ClientRequest {
+                client: ClientId::new(client),
+                id: RequestId::new(id),
+                body,
+            })
+        }),
+        1 => (number(), number()).prop_map(|(client, id)| {
+            Message::ClientResponse(ClientResponse {
+                client: ClientId::new(client),
+                id: RequestId::new(id),
+                body: ResponseBody::Unavailable,
+            })
+        }),
+    ]
+}
+
+fn garbage_address() -> impl Strategy<Value = Address> {
+    prop_oneof![
+        4 => number().prop_map(|id| Address::Node(NodeId::new(id))),
+        1 => number().prop_map(|id| Address::Proxy(ProxyId::new(id))),
+        1 => number().prop_map(|id| Address::Client(ClientId::new(id))),
+    ]
+}
+
+/// Anything that a server may be told, and crashes.
+#[derive(Clone, Debug)]
+enum Garbage {
+    Event(Event),
+    /// From a peer that knows the victim's term.
+    Insider(NodeId, Message),
+    /// The oldest writes become durable. The disk is our own and does not lie.
+    Sync(usize),
+    CrashAfterWriting(usize),
+}
+
+fn garbage() -> impl Strategy<Value = Garbage> {
+    prop_oneof![
+        8 => (garbage_address(), garbage_message())
+            .prop_map(|(from, message)| Garbage::Event(Event::Receive { from, message })),
+        20 => (2..=5_u64, garbage_message())
+            .prop_map(|(from, message)| Garbage::Insider(NodeId::new(from), message)),
+        2 => Just(Garbage::Event(Event::ElectionTimeout)),
+        2 => Just(Garbage::Event(Event::HeartbeatTimeout)),
+        1 => number().prop_map(|write| Garbage::Event(Event::Persisted(WriteId::new(write)))),
+        6 => (1..4_usize).prop_map(Garbage::Sync),
+        1 => (0..3_usize).prop_map(Garbage::CrashAfterWriting),
+    ]
+}
+
+/// The server under test, alone with its disk.
+struct Victim {
+    config: Config,
+    raft: Raft,
+    disk: Durable,
+    unsynced: Vec<model::Write>,
+}
+
+impl Victim {
+    fn new(size: u64) -> Self {
+        let config = Config::new((1..=size).map(NodeId::new).collect());
+        let disk = disk(1, &[1]);
+        Self {
+            raft: Raft::recover(NodeId::new(1), config.clone(), disk.clone()),
+            config,
+            disk,
+            unsynced: Vec::new(),
+        }
+    }
+
+    fn suffer(&mut self, garbage: Garbage) {
+        match garbage {
+            Garbage::Event(event) => self.step(event),
+            Garbage::Insider(from, message) => {
+                let from = match message {
+                    Message::ClientRequest(_) => cluster::CLIENT,
+                    _ => Address::Node(from),
+                };
+                let message = of_term(message, self.raft.current_term());
+                self.step(Event::Receive { from, message });
+            }
+            Garbage::Sync(count) => {
+                if let Some(last) = self.write_out(count) {
+                    self.step(Event::Persisted(last));
+                }
+            }
+            Garbage::CrashAfterWriting(count) => {
+                self.write_out(count);
+                self.unsynced.clear();
+                let (config, disk) = (self.config.clone(), self.disk.clone());
+                self.raft = Raft::recover(self.raft.id(), config, disk);
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let mut twin = self.raft.clone();
+        let effects = self.raft.step(event.clone());
+        assert_eq!(twin.step(event), effects);
+        assert_eq!(twin, self.raft);
+        self.unsynced.extend(effects.write);
+    }
+
+    fn write_out(&mut self, count: usize) -> Option<WriteId> {
+        let count = count.min(self.unsynced.len());
+        let written = self.unsynced.drain(..count);
+        let mut last = None;
+        for write in written {
+            self.disk.apply(&write);
+            last = Some(write.id);
+        }
+        last
+    }
+}
+
+/// The same message, of another term.
+fn of_term(mut message: Message, current: Term) -> Message {
+    match &mut message {
+        Message::RequestVoteRequest(RequestVoteRequest { term, .. })
+        | Message::RequestVoteResponse(RequestVoteResponse { term, .. })
+        | Message::AppendEntriesRequest(AppendEntriesRequest { term, .. })
+        | Message::AppendEntriesResponse(AppendEntriesResponse { term, .. }) => *term = current,
+        Message::ClientRequest(_) | Message::ClientResponse(_) => {}
+    }
+    message
+}
+
+proptest! {
+    #![proptest_config(random(2000))]
+
+    /// Bytes from a peer never panic, and the step stays deterministic.
+    #[test]
+    fn garbage_never_panics(size in 1..=5_u64, run in vec(garbage(), 0..100)) {
+        let mut victim = Victim::new(size);
+        for garbage in run {
+            victim.suffer(garbage);
+        }
+    }
+}
+
+/// A peer may claim that the last term there is has begun. Nobody can stand after that; but nobody
+/// falls over either.
+#[test]
+fn forged_last_term_does_not_panic() {
+    for term in [u64::MAX - 1, u64::MAX] {
+        let mut victim = Victim::new(3);
+        victim.step(Event::Receive {
+            from: Address::Node(NodeId::new(2)),
+            message: Message::RequestVoteResponse(RequestVoteResponse {
+                term: Term::new(term),
+                vote_granted: false,
+            }),
+        });
+        assert_eq!(victim.raft.current_term(), Term::new(term));
+        for _ in 0..3 {
+            victim.step(Event::ElectionTimeout);
+        }
+        assert_eq!(victim.raft.current_term(), Term::new(u64::MAX));
+    }
+}
+
+/// Garbage is worth something only if it meets every role.
+#[test]
+fn garbage_meets_every_role() {
+    let mut runner = TestRunner::deterministic();
+    let (mut candidates, mut leaders, mut committed) = (0, 0, 0);
+    for _ in 0..200 {
+        let tree = vec(garbage(), 0..100).new_tree(&mut runner);
+        let mut victim = Victim::new(3);
+        for garbage in tree.expect("a run").current() {
+            victim.suffer(garbage);
+            candidates += usize::from(matches!(victim.raft.role(), Role::Candidate(_)));
+            leaders += usize::from(matches!(victim.raft.role(), Role::Leader(_)));
+            committed += usize::from(victim.raft.commit_index() > LogIndex::ZERO);
+        }
+    }
+    for (steps, what) in [
+        (candidates, "candidates"),
+        (leaders, "leaders"),
+        (committed, "a commit index"),
+    ] {
+        assert!(steps > 100, "garbage met {what} {steps} times");
+    }
+}
