@@ -1,4 +1,13 @@
 //! Everything that judges Raft: exhaustive search, mutants, simulation, certificates.
 
+pub mod bench;
+pub mod catalogue;
+pub mod certificate;
+pub mod cli;
 pub mod engine;
 pub mod machine;
+pub mod progress;
+pub mod simulate;
+pub mod story;
+pub mod trace;
+pub mod verify;

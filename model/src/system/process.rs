@@ -505,6 +505,9 @@ impl Scope {
             if !leads {
                 step.witnesses.add(Witness::FollowerCommitted);
             }
+            if repeats_a_command(after.log.entries(), first) {
+                step.witnesses.add(Witness::DuplicateAnswered);
+            }
             step.observed.push(Observation::Committed {
                 by_leader: leads.then_some(after.current_term),
                 first,
@@ -681,6 +684,18 @@ fn direct_read(raft: &Raft, round: u64) -> ClientRequest {
             query: Query::Get { key: KEY.to_vec() },
         },
     }
+}
+
+/// Whether an entry from `first` on asks for a command that an earlier entry asked for already.
+fn repeats_a_command(entries: &[Entry], first: LogIndex) -> bool {
+    let name = |entry: &Entry| match &entry.payload {
+        Payload::Command(Command::Write(write)) => Some((write.session, write.sequence)),
+        _ => None,
+    };
+    let (old, new) = entries.split_at(first.get() as usize - 1);
+    new.iter().any(|entry| {
+        name(entry).is_some_and(|this| old.iter().any(|earlier| name(earlier) == Some(this)))
+    })
 }
 
 /// The write that an answer speaks of: the entry whose index became the version.

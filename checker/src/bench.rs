@@ -1,0 +1,1 @@
+//! Measures the engines against each other.

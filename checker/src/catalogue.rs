@@ -1,0 +1,1 @@
+//! The mutants: which law each must be caught by, and in which scope.

@@ -1,0 +1,1 @@
+//! Writes the visited set of a scope as whole states.

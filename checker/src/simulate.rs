@@ -1,0 +1,1 @@
+//! Seeded random walks through scopes too large to exhaust.

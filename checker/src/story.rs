@@ -1,0 +1,1 @@
+//! Tells a trace so that a person can follow it.
