@@ -9,9 +9,9 @@
 //!   durable the driver steps [`Event::Persisted`]; it may report several at once by the last.
 //! * [`Effects::sends`] are free to leave at once, before, after or while the write happens. What
 //!   must not leave before the write is durable is not in there: the server itself holds it back
-//!   until `Persisted` arrives. Held are votes, requests for votes (the candidate's own vote
-//!   must survive), acknowledgements of entries, and every refusal made while a write is under
-//!   way. Free are a leader's AppendEntries (thesis §10.2.1: its own disk works in parallel) and
+//!   until `Persisted` arrives. Held are answers that tell a term or a vote not yet durable,
+//!   requests for votes (the candidate's own vote must survive), acknowledgements of entries, and
+//!   reports of a conflict made while a write is under way. Free are a leader's AppendEntries (thesis §10.2.1: its own disk works in parallel) and
 //!   the answers to clients, which follow from commitment and so from what a majority holds.
 //! * [`Effects::timer`] says which timer to arm anew; the driver draws the duration. A server that
 //!   just started has its election timer armed, and its heartbeat timer repeats all the time.
@@ -370,6 +370,8 @@ enum Release {
     Now,
     /// When everything written so far is durable.
     AfterWrites,
+    /// When the term and the vote are durable.
+    AfterTerm,
     /// When the term, the vote and the log up to this entry are durable.
     AfterEntries(LogIndex),
 }
@@ -382,6 +384,11 @@ impl Turn {
     fn send_after_writes(&mut self, to: NodeId, message: Message) {
         self.sends
             .push((Address::Node(to), message, Release::AfterWrites));
+    }
+
+    fn send_after_term(&mut self, to: NodeId, message: Message) {
+        self.sends
+            .push((Address::Node(to), message, Release::AfterTerm));
     }
 
     fn send_after_entries(&mut self, to: NodeId, message: Message, last: LogIndex) {

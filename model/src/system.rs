@@ -108,7 +108,8 @@ impl Scope {
     /// The initial system in normal form.
     pub fn start(&self) -> System {
         let mut system = self.initial();
-        self.normalize(&mut system);
+        let all = self.actions(&system);
+        self.normalize(&mut system, all);
         system
     }
 
@@ -117,28 +118,47 @@ impl Scope {
         if system.broken.is_some() {
             return Vec::new();
         }
-        let mut actions = Vec::new();
-        for (process, state) in system.processes.iter().enumerate() {
-            let deliveries = system
-                .network
-                .iter()
-                .filter(|envelope| envelope.to == state.address())
-                .flat_map(|envelope| self.deliveries(envelope));
-            actions.extend(
-                self.local_events(state)
-                    .into_iter()
-                    .chain(deliveries)
-                    .map(|local| Action { process, local }),
-            );
-        }
-        actions
+        (0..system.processes.len())
+            .flat_map(|process| self.actions_of(system, process))
+            .collect()
+    }
+
+    /// Everything that can happen to one process.
+    fn actions_of(&self, system: &System, process: usize) -> Vec<Action> {
+        let state = &system.processes[process];
+        let deliveries = system
+            .network
+            .iter()
+            .filter(|envelope| envelope.to == state.address())
+            .flat_map(|envelope| self.deliveries(envelope));
+        self.local_events(state)
+            .into_iter()
+            .chain(deliveries)
+            .map(|local| Action { process, local })
+            .collect()
+    }
+
+    /// The ways in which one message can be delivered.
+    fn actions_with(&self, system: &System, envelope: &Envelope) -> Vec<Action> {
+        let receiver = |process: &Process| process.address() == envelope.to;
+        let Some(process) = system.processes.iter().position(receiver) else {
+            return Vec::new();
+        };
+        self.deliveries(envelope)
+            .into_iter()
+            .map(|local| Action { process, local })
+            .collect()
     }
 
     /// Lets something happen. `None` if it cannot, or not within the budget.
     pub fn next(&self, system: &System, action: &Action) -> Option<(System, Witnesses)> {
         let mut next = system.clone();
-        let witnesses = self.advance(&mut next, action)?;
-        self.normalize(&mut next);
+        let mut witnesses = self.advance(&mut next, action)?;
+        let mut fresh = self.actions_of(&next, action.process);
+        for envelope in next.network.difference(&system.network) {
+            fresh.extend(self.actions_with(&next, envelope));
+        }
+        witnesses.add_all(self.normalize(&mut next, fresh));
         Some((next, witnesses))
     }
 
@@ -197,30 +217,47 @@ impl Scope {
     }
 
     /// Applies the reductions of the network: sends early what can be sent at any time, and
-    /// forgets what can no longer matter.
-    pub fn normalize(&self, system: &mut System) {
-        loop {
-            self.tidy_network(system);
-            if !self.reduction.send_early || system.broken.is_some() {
-                return;
+    /// forgets what can no longer matter. `fresh` is what can happen now and could not before: to
+    /// the process that changed, and with the messages that are new.
+    fn normalize(&self, system: &mut System, fresh: Vec<Action>) -> Witnesses {
+        let mut witnesses = Witnesses::default();
+        if system.broken.is_some() {
+            return witnesses;
+        }
+        if self.reduction.send_early {
+            witnesses = self.send_early(system, fresh);
+        }
+        self.tidy_network(system);
+        witnesses
+    }
+
+    /// Takes every step that only sends, and then those its messages make possible.
+    fn send_early(&self, system: &mut System, mut fresh: Vec<Action>) -> Witnesses {
+        let mut witnesses = Witnesses::default();
+        while let Some(action) = fresh.pop() {
+            let process = &system.processes[action.process];
+            let ignored = matches!(&action.local, Local::Deliver { envelope, .. }
+                if self.is_dead(process, envelope));
+            if ignored {
+                continue;
             }
-            let before = system.network.clone();
-            for action in self.actions(system) {
-                let process = &system.processes[action.process];
-                if let Some(step) = self.local_step(process, &action.local)
-                    && step.only_sends(process)
-                {
-                    system.network.extend(step.sent);
+            let Some(step) = self.local_step(process, &action.local) else {
+                continue;
+            };
+            if step.only_sends(process) {
+                witnesses.add_all(step.witnesses);
+                for envelope in step.sent {
+                    if system.network.insert(envelope.clone()) {
+                        fresh.extend(self.actions_with(system, &envelope));
+                    }
                 }
             }
-            self.tidy_network(system);
-            if system.network == before {
-                return;
-            }
         }
+        witnesses
     }
 
     fn tidy_network(&self, system: &mut System) {
+        let calm = self.is_calm(&system.spent);
         let settled: BTreeSet<Address> = system
             .processes
             .iter()
@@ -238,7 +275,7 @@ impl Scope {
                 !mine
             });
             let is_settled = |sender| settled.contains(&sender);
-            self.tidy_inbox(process, is_settled, &mut inbox, |envelope| envelope);
+            self.tidy_inbox(process, calm, is_settled, &mut inbox, |envelope| envelope);
             system.network.extend(inbox);
         }
     }

@@ -256,7 +256,7 @@ fn run<const W: usize>(tables: &mut Tables, limits: &Limits, progress: &Progress
             unreachable!("the threads agreed to finish")
         }
     };
-    let mut witnesses = Witnesses::default();
+    let mut witnesses = tables.early_witnesses();
     for part in &parts {
         witnesses.add_all(part.witnesses);
     }

@@ -1,7 +1,7 @@
 //! Ids for everything a system is made of, and the remembered outcomes of local steps.
 //!
-//! A *view* is what one process can act on: its state, the messages that wait for it, and which
-//! senders are settled. A system state is one view for each process and one *global* (budget and
+//! A *view* is what one process can act on: its state, the messages that wait for it, and what
+//! else decides which of them still matter (which senders are settled, whether crashes are over). A system state is one view for each process and one *global* (budget and
 //! history). Servers are renamed (symmetry) by tables too: all renamings of a view are interned
 //! together, as one *orbit*.
 
@@ -64,17 +64,23 @@ struct View {
     process: u32,
     /// Message ids, ascending.
     inbox: Box<[u32]>,
-    /// Places of settled senders, as bits.
-    settled: u32,
+    /// Places of settled senders, as bits, and [`CALM`].
+    marks: u32,
 }
+
+/// The mark that no server can crash any more.
+const CALM: u32 = 1 << 31;
+
+/// The post that brings nothing but [`CALM`].
+pub(crate) const CALM_POST: u32 = 0;
 
 /// What one step puts into another process's inbox.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Post {
     /// Message ids, ascending.
     messages: Box<[u32]>,
-    /// The sender's place as a bit, if it is settled from now on.
-    settled: u32,
+    /// The sender's place as a bit, if it is settled from now on; [`CALM`] from now on.
+    marks: u32,
 }
 
 /// What a step does beside changing its process and sending.
@@ -100,8 +106,17 @@ pub(crate) struct ViewStep {
     pub(crate) next: u32,
     /// Which effect; 0 for none.
     pub(crate) effect: u32,
-    /// What goes to whom: (place, post).
+    /// What goes to whom, the early sends of the new view included: (place, post).
     pub(crate) posts: Vec<(u32, u32)>,
+}
+
+/// What becomes of a view when a post arrives.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    /// The view afterwards.
+    pub(crate) view: u32,
+    /// What can be sent at once because of it, without any other change.
+    pub(crate) early: Vec<(u32, u32)>,
 }
 
 /// All that a view can do.
@@ -109,8 +124,6 @@ pub(crate) struct ViewStep {
 pub(crate) struct Expansion {
     /// Steps that change something, without repetitions.
     pub(crate) steps: Vec<ViewStep>,
-    /// What its steps that only send put into the inboxes of others.
-    pub(crate) early: Vec<(u32, u32)>,
     /// How many steps were enabled, repetitions and those that only send included.
     pub(crate) enabled: u32,
 }
@@ -120,8 +133,15 @@ pub(crate) struct Expansion {
 pub(crate) enum GlobalStep {
     /// The budget does not allow it.
     Disabled,
-    /// It leads to this global.
-    To(u32, Witnesses),
+    /// It leads to this global; `calms` if no server can crash from now on.
+    To {
+        /// The global afterwards.
+        global: u32,
+        /// What was witnessed.
+        witnesses: Witnesses,
+        /// Whether crashes were possible before and are not now.
+        calms: bool,
+    },
     /// It breaks a law.
     Broken(Broken),
 }
@@ -169,6 +189,8 @@ pub struct Tables {
     /// Views that are renamings of one another have the same orbit.
     orbits: Vec<u32>,
     orbit_count: u32,
+    /// What steps that only send bore witness to.
+    early_witnesses: Witnesses,
 }
 
 impl Tables {
@@ -206,6 +228,9 @@ impl Tables {
             .collect();
         let mut effects = Interner::new();
         effects.intern(Effect::default());
+        let mut posts = Interner::new();
+        let (messages, marks) = (Box::default(), CALM);
+        posts.intern(Post { messages, marks });
         Self {
             scope,
             symmetric,
@@ -216,7 +241,7 @@ impl Tables {
             processes: Interner::new(),
             messages: Interner::new(),
             views: Interner::new(),
-            posts: Interner::new(),
+            posts,
             effects,
             globals: Interner::new(),
             process_steps: FxHashMap::default(),
@@ -225,6 +250,7 @@ impl Tables {
             global_renamings: Vec::new(),
             orbits: Vec::new(),
             orbit_count: 0,
+            early_witnesses: Witnesses::default(),
         }
     }
 
@@ -275,11 +301,16 @@ impl Tables {
                 .collect();
             inbox.sort_unstable();
             let process = self.processes.intern(process.clone());
-            let settled = self.heard_of(place, settled);
+            let calm = if self.scope.is_calm(&system.spent) {
+                CALM
+            } else {
+                0
+            };
+            let marks = self.marks_at(place, settled | calm);
             key.push(self.intern_view(View {
                 process,
                 inbox: inbox.into(),
-                settled,
+                marks,
             }));
         }
         key.push(self.intern_global(Global {
@@ -334,11 +365,11 @@ impl Tables {
         &self.global_renamings[global as usize * count..][..count]
     }
 
-    /// A settled mask as the process at `place` needs it: only servers send what it decides on,
-    /// and nobody sends to itself.
-    fn heard_of(&self, place: usize, settled: u32) -> u32 {
+    /// The marks that matter to the process at `place`: only servers go by them, and nobody sends
+    /// to itself.
+    fn marks_at(&self, place: usize, marks: u32) -> u32 {
         if place < self.servers && self.scope.reduction.drop_dead {
-            settled & !(1 << place)
+            marks & !(1 << place)
         } else {
             0
         }
@@ -363,84 +394,116 @@ impl Tables {
             steps.extend(self.process_step(view.process, event, local));
         }
         for &message in &view.inbox {
-            let deliveries = self.scope.deliveries(&self.messages[message]);
-            for (way, local) in deliveries.iter().enumerate() {
-                let event = EventId::Deliver(message, way as u32);
-                steps.extend(self.process_step(view.process, event, local));
-            }
+            steps.extend(self.delivery_steps(view.process, message));
         }
         let mut expansion = Expansion {
             enabled: steps.len() as u32,
             ..Expansion::default()
         };
-        let mut early: Vec<(u32, BTreeSet<u32>)> = Vec::new();
         for step in steps {
             if step.only_sends && self.scope.reduction.send_early {
-                for (place, messages) in &step.sent {
-                    match early.iter_mut().find(|(to, _)| to == place) {
-                        Some((_, all)) => all.extend(messages.iter().copied()),
-                        None => early.push((*place, messages.iter().copied().collect())),
-                    }
-                }
-            } else {
-                let step = self.view_step(&view, &step);
-                if !expansion.steps.contains(&step) {
-                    expansion.steps.push(step);
-                }
+                continue;
             }
-        }
-        for (place, messages) in early {
-            let messages = messages.into_iter().collect();
-            let post = self.posts.intern(Post {
-                messages,
-                settled: 0,
-            });
-            expansion.early.push((place, post));
+            let step = self.view_step(&view, &step);
+            if !expansion.steps.contains(&step) {
+                expansion.steps.push(step);
+            }
         }
         expansion
     }
 
     fn view_step(&mut self, view: &View, step: &ProcessStep) -> ViewStep {
-        let next = self.tidy(step.next, view.inbox.to_vec(), view.settled);
-        let place = self.place_of(view.process);
         let settles = self.scope.reduction.drop_dead
             && self.scope.is_settled(&self.processes[step.next])
             && !self.scope.is_settled(&self.processes[view.process]);
-        let mark = if settles { 1 << place } else { 0 };
-        let mut posts: Vec<(u32, Post)> = Vec::new();
-        for (to, messages) in &step.sent {
-            let messages = messages.clone();
-            posts.push((
-                *to,
-                Post {
-                    messages,
-                    settled: 0,
-                },
-            ));
-        }
+        let place = self.place_of(view.process);
+        let mut posts = self.posts_of(&step.sent);
         if settles {
-            for to in (0..self.servers as u32).filter(|to| *to != place) {
-                match posts.iter_mut().find(|(known, _)| *known == to) {
-                    Some((_, post)) => post.settled = mark,
-                    None => posts.push((
-                        to,
-                        Post {
-                            messages: Box::default(),
-                            settled: mark,
-                        },
-                    )),
-                }
+            let (messages, marks) = (Box::default(), 1 << place);
+            let post = self.posts.intern(Post { messages, marks });
+            let others = (0..self.servers as u32).filter(|to| *to != place);
+            posts.extend(others.map(|to| (to, post)));
+        }
+        let own = self.scope.local_events(&self.processes[step.next]);
+        let arrival = self.arrive(step.next, &own, &[], &view.inbox, view.marks);
+        posts.extend(arrival.early);
+        ViewStep {
+            next: arrival.view,
+            effect: step.effect,
+            posts,
+        }
+    }
+
+    fn posts_of(&mut self, sent: &[(u32, Box<[u32]>)]) -> Vec<(u32, u32)> {
+        sent.iter()
+            .map(|(to, messages)| {
+                let (messages, marks) = (messages.clone(), 0);
+                (*to, self.posts.intern(Post { messages, marks }))
+            })
+            .collect()
+    }
+
+    /// A process meets messages: those in `old` it has met in its present state, those in `new`
+    /// it has not. What it can answer without changing is sent; what can no longer matter goes.
+    fn arrive(
+        &mut self,
+        process: u32,
+        own: &[Local],
+        old: &[u32],
+        new: &[u32],
+        marks: u32,
+    ) -> Arrival {
+        let alive: Vec<u32> = new
+            .iter()
+            .copied()
+            .filter(|message| !old.contains(message))
+            .filter(|message| {
+                !self
+                    .scope
+                    .is_dead(&self.processes[process], &self.messages[*message])
+            })
+            .collect();
+        let mut sends: Vec<ProcessStep> = Vec::new();
+        if self.scope.reduction.send_early {
+            for (place, local) in own.iter().enumerate() {
+                let event = EventId::Own(place as u32);
+                sends.extend(self.process_step(process, event, local));
+            }
+            for &message in &alive {
+                sends.extend(self.delivery_steps(process, message));
             }
         }
-        posts.sort_unstable_by_key(|(to, _)| *to);
-        ViewStep {
-            next,
-            effect: step.effect,
-            posts: posts
-                .into_iter()
-                .map(|(to, post)| (to, self.posts.intern(post)))
-                .collect(),
+        sends.retain(|step| step.only_sends);
+        for step in &sends {
+            self.early_witnesses
+                .add_all(self.effects[step.effect].witnesses);
         }
+        let mut early: Vec<(u32, BTreeSet<u32>)> = Vec::new();
+        for (to, messages) in sends.iter().flat_map(|step| &step.sent) {
+            match early.iter_mut().find(|(known, _)| known == to) {
+                Some((_, all)) => all.extend(messages.iter().copied()),
+                None => early.push((*to, messages.iter().copied().collect())),
+            }
+        }
+        let early: Vec<(u32, Box<[u32]>)> = early
+            .into_iter()
+            .map(|(to, messages)| (to, messages.into_iter().collect()))
+            .collect();
+        let inbox: Vec<u32> = old.iter().copied().chain(alive).collect();
+        Arrival {
+            view: self.tidy(process, inbox, marks),
+            early: self.posts_of(&early),
+        }
+    }
+
+    fn delivery_steps(&mut self, process: u32, message: u32) -> Vec<ProcessStep> {
+        let deliveries = self.scope.deliveries(&self.messages[message]);
+        let mut steps = Vec::new();
+        for (way, local) in deliveries.iter().enumerate() {
+            let event = EventId::Deliver(message, way as u32);
+            steps.extend(self.process_step(process, event, local));
+        }
+        steps
     }
 
     /// The remembered outcome of a local step; runs the real code the first time.
@@ -490,20 +553,13 @@ impl Tables {
         }
     }
 
-    /// The view after a post arrived.
-    pub(crate) fn add(&mut self, view: u32, post: u32) -> u32 {
-        let View {
-            process,
-            ref inbox,
-            settled,
-        } = self.views[view];
-        let post = &self.posts[post];
-        let mut inbox = inbox.to_vec();
-        inbox.extend(post.messages.iter());
-        inbox.sort_unstable();
-        inbox.dedup();
-        let settled = settled | post.settled;
-        self.tidy(process, inbox, settled)
+    /// What becomes of a view when a post arrives.
+    pub(crate) fn add(&mut self, view: u32, post: u32) -> Arrival {
+        let view = self.views[view].clone();
+        let post = self.posts[post].clone();
+        let place = self.place_of(view.process) as usize;
+        let marks = view.marks | self.marks_at(place, post.marks);
+        self.arrive(view.process, &[], &view.inbox, &post.messages, marks)
     }
 
     /// What an effect does to a global.
@@ -522,15 +578,21 @@ impl Tables {
         match self.scope.record(spent, history, &step) {
             None => GlobalStep::Disabled,
             Some((_, _, _, Some(broken))) => GlobalStep::Broken(broken),
-            Some((spent, history, witnesses, None)) => {
-                let global = self.intern_global(Global { spent, history });
-                GlobalStep::To(global, witnesses)
-            }
+            Some((after, history, witnesses, None)) => GlobalStep::To {
+                calms: self.scope.reduction.drop_dead
+                    && self.scope.is_calm(&after)
+                    && !self.scope.is_calm(spent),
+                global: self.intern_global(Global {
+                    spent: after,
+                    history,
+                }),
+                witnesses,
+            },
         }
     }
 
     /// Interns the view of a process with this inbox, without what can no longer matter.
-    fn tidy(&mut self, process: u32, inbox: Vec<u32>, settled: u32) -> u32 {
+    fn tidy(&mut self, process: u32, inbox: Vec<u32>, marks: u32) -> u32 {
         let kept = {
             let receiver = &self.processes[process];
             let mut sorted: Vec<(&Envelope, u32)> = inbox
@@ -541,10 +603,13 @@ impl Tables {
             let places = &self.places;
             let is_settled = |address| {
                 let place = places.iter().position(|place| *place == address);
-                place.is_some_and(|place| settled & (1 << place) != 0)
+                place.is_some_and(|place| marks & (1 << place) != 0)
             };
+            let calm = marks & CALM != 0;
             self.scope
-                .tidy_inbox(receiver, is_settled, &mut sorted, |(envelope, _)| envelope);
+                .tidy_inbox(receiver, calm, is_settled, &mut sorted, |(envelope, _)| {
+                    envelope
+                });
             let mut kept: Vec<u32> = sorted.into_iter().map(|(_, message)| message).collect();
             kept.sort_unstable();
             kept
@@ -552,7 +617,7 @@ impl Tables {
         self.intern_view(View {
             process,
             inbox: kept.into(),
-            settled,
+            marks,
         })
     }
 
@@ -597,14 +662,14 @@ impl Tables {
             inbox.push(self.messages.intern(renamed));
         }
         inbox.sort_unstable();
-        let settled = (0..self.servers)
-            .filter(|place| view.settled & (1 << place) != 0)
+        let settled: u32 = (0..self.servers)
+            .filter(|place| view.marks & (1 << place) != 0)
             .map(|place| 1 << name.place(place))
             .sum();
         View {
             process,
             inbox: inbox.into(),
-            settled,
+            marks: settled | view.marks & CALM,
         }
     }
 
@@ -629,6 +694,11 @@ impl Tables {
             self.globals.len(),
         );
         row[0]
+    }
+
+    /// What steps that only send bore witness to.
+    pub(crate) fn early_witnesses(&self) -> Witnesses {
+        self.early_witnesses
     }
 
     /// How many distinct values of each kind there are, for reports.

@@ -1,7 +1,7 @@
 //! One thread's part of the search: its copies of the tables it uses, and the successors of a
 //! state. After a while almost every look-up is answered here, without a lock.
 
-use super::tables::{GlobalStep, Tables, ViewStep};
+use super::tables::{CALM_POST, GlobalStep, Tables, ViewStep};
 use model::system::{Broken, Witnesses, laws};
 use rustc_hash::FxHashMap;
 use std::{rc::Rc, sync::Mutex};
@@ -15,7 +15,9 @@ pub(crate) struct Worker<'a, const W: usize> {
     permutations: Vec<Vec<usize>>,
     symmetric: bool,
     views: Vec<Option<Box<KnownView>>>,
-    adds: FxHashMap<u64, u32>,
+    adds: FxHashMap<u64, (u32, Option<Rc<[(u32, u32)]>>)>,
+    /// Posts to deliver; kept to reuse its memory.
+    mail: Vec<(u32, u32)>,
     globals: FxHashMap<u64, KnownGlobal>,
     global_renamings: FxHashMap<u32, Box<[u32]>>,
     pairs: Vec<u64>,
@@ -35,14 +37,13 @@ struct KnownView {
 #[derive(Clone)]
 struct KnownSteps {
     steps: Rc<[ViewStep]>,
-    early: Rc<[(u32, u32)]>,
     enabled: u32,
 }
 
 #[derive(Clone)]
 enum KnownGlobal {
     Disabled,
-    To(u32),
+    To { global: u32, calms: bool },
     Broken(Box<Broken>),
 }
 
@@ -64,6 +65,7 @@ impl<'a, const W: usize> Worker<'a, W> {
             symmetric,
             views: Vec::new(),
             adds: FxHashMap::default(),
+            mail: Vec::new(),
             globals: FxHashMap::default(),
             global_renamings: FxHashMap::default(),
             pairs: vec![u64::MAX; PAIR_CACHE],
@@ -98,43 +100,30 @@ impl<'a, const W: usize> Worker<'a, W> {
         step: &ViewStep,
     ) -> Result<Option<[u32; W]>, Violation> {
         let mut next = *state;
+        self.mail.clear();
+        self.mail.extend_from_slice(&step.posts);
+        next[place] = step.next;
         if step.effect != 0 {
             match self.apply(state[W - 1], step.effect) {
                 KnownGlobal::Disabled => return Ok(None),
-                KnownGlobal::To(global) => next[W - 1] = global,
                 KnownGlobal::Broken(broken) => return Err(Violation { broken: *broken }),
-            }
-        }
-        next[place] = step.next;
-        let mut changed = 1_u32 << place;
-        for &(to, post) in &step.posts {
-            let view = self.add(next[to as usize], post);
-            if view != next[to as usize] {
-                next[to as usize] = view;
-                changed |= 1 << to;
+                KnownGlobal::To { global, calms } => {
+                    next[W - 1] = global;
+                    if calms {
+                        let servers = 0..self.servers as u32;
+                        self.mail.extend(servers.map(|to| (to, CALM_POST)));
+                    }
+                }
             }
         }
         if place < self.servers {
             self.judge_pairs(&next, place)?;
         }
-        self.send_early(&mut next, changed);
-        Ok(Some(self.canonical(next)))
-    }
-
-    /// Puts on its way whatever can be sent at any time, until nothing new is.
-    fn send_early(&mut self, next: &mut [u32; W], mut changed: u32) {
-        while changed != 0 {
-            let place = changed.trailing_zeros() as usize;
-            changed &= changed - 1;
-            let early = Rc::clone(&self.steps(next[place]).early);
-            for &(to, post) in early.iter() {
-                let added = self.add(next[to as usize], post);
-                if added != next[to as usize] {
-                    next[to as usize] = added;
-                    changed |= 1 << to;
-                }
-            }
+        // Deliver into inboxes until nothing more can be sent early.
+        while let Some((to, post)) = self.mail.pop() {
+            self.add(&mut next[to as usize], post);
         }
+        Ok(Some(self.canonical(next)))
     }
 
     /// The least of all renamings of the servers. Servers are sorted by orbit, which renaming does
@@ -199,9 +188,13 @@ impl<'a, const W: usize> Worker<'a, W> {
         }
         let known = match lock(self.tables).apply(global, effect) {
             GlobalStep::Disabled => KnownGlobal::Disabled,
-            GlobalStep::To(global, witnesses) => {
+            GlobalStep::To {
+                global,
+                witnesses,
+                calms,
+            } => {
                 self.witnesses.add_all(witnesses);
-                KnownGlobal::To(global)
+                KnownGlobal::To { global, calms }
             }
             GlobalStep::Broken(broken) => KnownGlobal::Broken(Box::new(broken)),
         };
@@ -209,12 +202,19 @@ impl<'a, const W: usize> Worker<'a, W> {
         known
     }
 
-    fn add(&mut self, view: u32, post: u32) -> u32 {
+    /// Puts a post into an inbox, and what is sent early because of it into the mail.
+    fn add(&mut self, view: &mut u32, post: u32) {
         let tables = self.tables;
-        *self
-            .adds
-            .entry(u64::from(view) << 32 | u64::from(post))
-            .or_insert_with(|| lock(tables).add(view, post))
+        let key = u64::from(*view) << 32 | u64::from(post);
+        let (after, early) = self.adds.entry(key).or_insert_with(|| {
+            let arrival = lock(tables).add(*view, post);
+            let early = (!arrival.early.is_empty()).then(|| arrival.early.into());
+            (arrival.view, early)
+        });
+        *view = *after;
+        if let Some(early) = early {
+            self.mail.extend_from_slice(early);
+        }
     }
 
     fn judge_pairs(&mut self, state: &[u32; W], place: usize) -> Result<(), Violation> {
@@ -261,7 +261,6 @@ impl<'a, const W: usize> Worker<'a, W> {
             let expansion = lock(tables).expand(view);
             KnownSteps {
                 steps: expansion.steps.clone().into(),
-                early: expansion.early.clone().into(),
                 enabled: expansion.enabled,
             }
         })

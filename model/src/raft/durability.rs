@@ -84,18 +84,27 @@ impl Raft {
             let after = match release {
                 Release::Now => None,
                 Release::AfterWrites => last_pending,
+                Release::AfterTerm if !term_pending => None,
                 Release::AfterEntries(last) if last <= self.durable_index && !term_pending => None,
-                Release::AfterEntries(_) => last_pending,
+                Release::AfterTerm | Release::AfterEntries(_) => last_pending,
             };
             match after {
                 None => sends.push(envelope),
-                Some(after) => self.held.push_back(Held { after, envelope }),
+                Some(after) => self.hold(Held { after, envelope }),
             }
         }
         Effects {
             write,
             sends,
             timer: turn.timer,
+        }
+    }
+
+    /// A repeated request earns no second answer while the first one waits: what is held stays
+    /// bounded, however often the network repeats itself.
+    fn hold(&mut self, held: Held) {
+        if !self.held.contains(&held) {
+            self.held.push_back(held);
         }
     }
 

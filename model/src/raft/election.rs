@@ -98,7 +98,7 @@ impl Raft {
         if planted!(self.config, VoteSentBeforeDurable) {
             turn.send(from, response);
         } else {
-            turn.send_after_writes(from, response);
+            turn.send_after_term(from, response);
         }
     }
 

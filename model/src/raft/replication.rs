@@ -117,7 +117,7 @@ impl Raft {
         if request.term < self.current_term && !planted!(self.config, AcceptsStaleAppends) {
             // Refused, with our term, so that a deposed leader learns of it.
             let response = self.append_response(read_round, AppendOutcome::StaleTerm);
-            turn.send_after_writes(from, response);
+            turn.send_after_term(from, response);
             return;
         }
         if request.term == self.current_term && matches!(self.role, Role::Leader(_)) {

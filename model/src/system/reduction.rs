@@ -3,8 +3,13 @@
 //! Each can be switched off, each is justified in `docs/reductions.md`, and each is tested by
 //! comparing the reachable server states with and without it.
 
-use super::{process::Process, scope::Scope};
-use crate::{Address, AppendOutcome, Envelope, Message, Role, Term};
+use super::{
+    process::{Process, Server},
+    scope::{Budget, Scope},
+};
+use crate::{
+    Address, AppendEntriesRequest, AppendOutcome, Envelope, HardState, Message, Role, Term,
+};
 use alloc::vec::Vec;
 
 /// Which reductions are on.
@@ -51,11 +56,23 @@ impl Scope {
             .is_some_and(|server| server.disk.hard_state.current_term >= self.last_term())
     }
 
-    /// Removes from a receiver's inbox what can no longer matter. `inbox` is in the order of its
-    /// envelopes, which `envelope` finds.
+    /// Whether no server can crash any more.
+    pub fn is_calm(&self, spent: &Budget) -> bool {
+        spent.crashes >= self.budget.crashes
+    }
+
+    /// Whether the receiver, in this and in every later state, ignores the message.
+    pub fn is_dead(&self, receiver: &Process, envelope: &Envelope) -> bool {
+        self.reduction.drop_dead && is_dead(receiver, envelope)
+    }
+
+    /// Removes from a receiver's inbox what can no longer matter, given that whatever the receiver
+    /// answers without changing has been sent. `inbox` is in the order of its envelopes, which
+    /// `envelope` finds.
     pub fn tidy_inbox<T>(
         &self,
         receiver: &Process,
+        calm: bool,
         is_settled: impl Fn(Address) -> bool,
         inbox: &mut Vec<T>,
         envelope: impl Fn(&T) -> &Envelope,
@@ -67,16 +84,16 @@ impl Scope {
         let Process::Server(server) = receiver else {
             return;
         };
-        // All that a request of an older term can still do is make its receiver tell its own,
-        // newer term to the sender: one such request does it as well as several, and a sender
-        // that no newer term can reach needs none. Likewise all that a refusal can do is tell its
-        // term.
-        let durable_term = server.disk.hard_state.current_term;
-        let (mut stale, mut refusals) = (Vec::new(), Vec::new());
+        // All that some requests can still do is make the receiver tell a newer term to the
+        // sender, once it is in one. One such request does it as well as several; a sender that no
+        // newer term can reach needs none, and neither does a receiver that will enter none: the
+        // term it is in has been told. Likewise all that a refusal can do is tell its term.
+        let last = self.is_settled(receiver);
+        let (mut tells, mut refusals) = (Vec::new(), Vec::new());
         inbox.retain(|item| {
             let Envelope { from, message, .. } = envelope(item);
-            if request_term(message).is_some_and(|term| term < durable_term) {
-                return !is_settled(*from) && insert(&mut stale, *from);
+            if self.reduction.send_early && only_tells(server, calm, message) {
+                return !last && !is_settled(*from) && insert(&mut tells, *from);
             }
             match refusal_term(message) {
                 Some(term) => insert(&mut refusals, (*from, term)),
@@ -86,6 +103,52 @@ impl Scope {
     }
 }
 
+/// Whether all that a request can still do, in this and in every later state, is to be refused
+/// for its old term.
+fn only_tells(server: &Server, calm: bool, message: &Message) -> bool {
+    let HardState {
+        current_term,
+        voted_for,
+    } = server.disk.hard_state;
+    // A refusal is sent at once only if the term it tells is durable.
+    let told = server.running.as_ref().is_some_and(|running| {
+        running.raft.current_term == current_term && running.raft.voted_for == voted_for
+    });
+    if !told {
+        return false;
+    }
+    match message {
+        Message::RequestVoteRequest(request) => {
+            // A vote once given in a term is not given again, except to the same candidate.
+            request.term < current_term || (request.term == current_term && voted_for.is_some())
+        }
+        Message::AppendEntriesRequest(request) => {
+            request.term < current_term
+                || (request.term == current_term && calm && is_absorbed(server, request))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a follower holds durably all that the request says, and knows of its commit index. In
+/// the same term it stays so: only a crash takes the commit index back.
+fn is_absorbed(server: &Server, request: &AppendEntriesRequest) -> bool {
+    let Some(running) = &server.running else {
+        return false;
+    };
+    let raft = &running.raft;
+    let follows = matches!(raft.role, Role::Follower { .. })
+        && raft.current_term == request.term
+        && running.unsynced.is_empty();
+    follows
+        && request.leader_commit <= raft.commit_index
+        && raft.log.term_at(request.prev_log_index) == Some(request.prev_log_term)
+        && raft
+            .log
+            .slice(request.prev_log_index.next(), request.entries.len())
+            == request.entries
+}
+
 /// Adds to a small set; says whether the item is new.
 fn insert<T: PartialEq>(set: &mut Vec<T>, item: T) -> bool {
     let new = !set.contains(&item);
@@ -93,14 +156,6 @@ fn insert<T: PartialEq>(set: &mut Vec<T>, item: T) -> bool {
         set.push(item);
     }
     new
-}
-
-fn request_term(message: &Message) -> Option<Term> {
-    match message {
-        Message::RequestVoteRequest(request) => Some(request.term),
-        Message::AppendEntriesRequest(request) => Some(request.term),
-        _ => None,
-    }
 }
 
 fn refusal_term(message: &Message) -> Option<Term> {
