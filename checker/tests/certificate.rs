@@ -138,11 +138,14 @@ fn certificate_of_each_kind_of_scope_is_verified() {
                 by: 1,
             })]];
         }),
-        with("no reductions", |scope| {
+        with("few reductions", |scope| {
             scope.servers = 2;
             scope.append_entries = false;
             scope.budget.crashes = 1;
-            scope.reduction = Reduction::NONE;
+            scope.reduction = Reduction {
+                merge_syncs: true,
+                ..Reduction::NONE
+            };
         }),
     ];
     for scope in scopes {
