@@ -1,1 +1,264 @@
-//! Writes the visited set of a scope as whole states.
+//! Writes the visited set of an exhausted scope as whole states: a certificate.
+//!
+//! A certificate is a claim that anyone can check with `verify` (the module beside this one),
+//! which knows nothing of the search. `docs/certificate.md` draws the format byte by byte and says
+//! what a certificate proves.
+//!
+//! The encoded states are held in memory once, to be sorted: a few hundred bytes a state, so this
+//! is for scopes of up to a few million states.
+
+use crate::engine::{Explored, Outcome};
+use anyhow::{Context, bail, ensure};
+use model::system::{Laws, Reduction, Scope};
+use sha2::{Digest, Sha256};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+/// What every certificate begins with.
+const MAGIC: &[u8; 8] = b"RAFTCERT";
+/// The version of the format.
+const VERSION: u16 = 1;
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// How many states.
+    pub states: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// SHA-256 over the bounds and all states.
+    pub root: [u8; 32],
+}
+
+/// Writes the certificate of an exhausted search to a file: first beside it, then, once it is
+/// durable, in its place. What bears the name is a whole certificate or what was there before.
+///
+/// # Errors
+/// As [`write()`]; and if the file cannot be written.
+pub fn write_file(
+    explored: &Explored,
+    scope: &Scope,
+    symmetry: bool,
+    path: &Path,
+) -> anyhow::Result<Summary> {
+    let partial = beside(path)?;
+    let written = write_partial(explored, scope, symmetry, &partial).and_then(|summary| {
+        fs::rename(&partial, path)
+            .and_then(|()| sync_directory(path))
+            .with_context(|| format!("cannot move the certificate to {}", path.display()))?;
+        Ok(summary)
+    });
+    if written.is_err() {
+        // Best effort: the error at hand matters more than a file left over.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+/// Where the certificate grows: in the same directory, so that a rename is enough.
+fn beside(path: &Path) -> anyhow::Result<PathBuf> {
+    let name = path.file_name().with_context(|| {
+        format!(
+            "{} names no file: give the path of the certificate to write",
+            path.display()
+        )
+    })?;
+    ensure!(
+        !path.is_dir(),
+        "{} is a directory: give the path of the certificate to write",
+        path.display()
+    );
+    let mut partial = OsString::from(name);
+    partial.push(format!(".{}.partial", std::process::id()));
+    Ok(path.with_file_name(partial))
+}
+
+fn write_partial(
+    explored: &Explored,
+    scope: &Scope,
+    symmetry: bool,
+    partial: &Path,
+) -> anyhow::Result<Summary> {
+    let failed = || {
+        format!(
+            "cannot write the certificate to {}: give another path, or make room",
+            partial.display()
+        )
+    };
+    let mut out = BufWriter::new(File::create(partial).with_context(failed)?);
+    let summary = write(explored, scope, symmetry, &mut out)?;
+    let file = out
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error)
+        .with_context(failed)?;
+    file.sync_all().with_context(failed)?;
+    Ok(summary)
+}
+
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Writes the certificate of an exhausted search. `scope` and `symmetry` are those of the search.
+///
+/// # Errors
+/// If the search did not exhaust the scope with every law judged and no bug planted, if a bound
+/// does not fit the format, or if `out` cannot be written.
+pub fn write(
+    explored: &Explored,
+    scope: &Scope,
+    symmetry: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<Summary> {
+    match &explored.report.outcome {
+        Outcome::Exhausted => {}
+        Outcome::Truncated(cause) => bail!(
+            "no certificate for {}: the search was stopped early ({cause:?}); raise the limit",
+            scope.name
+        ),
+        Outcome::Violated { broken, .. } => {
+            bail!(
+                "no certificate for {}: it breaks {}",
+                scope.name,
+                broken.law
+            )
+        }
+    }
+    let states = sorted_states(explored, symmetry);
+    let head = head(scope, symmetry, states.len() as u64)?;
+    let root = root(&head, &states);
+    let mut bytes = (head.len() + root.len()) as u64;
+    let failed = "cannot write the certificate";
+    out.write_all(&head).context(failed)?;
+    out.write_all(&root).context(failed)?;
+    for state in &states {
+        out.write_all(&length(state)).context(failed)?;
+        out.write_all(state).context(failed)?;
+        bytes += 4 + state.len() as u64;
+    }
+    out.flush().context(failed)?;
+    Ok(Summary {
+        states: states.len() as u64,
+        bytes,
+        root,
+    })
+}
+
+fn sorted_states(explored: &Explored, symmetry: bool) -> Vec<Vec<u8>> {
+    let mut states: Vec<Vec<u8>> = (0..explored.states.len())
+        .map(|place| {
+            let system = explored.tables.system(&explored.states.key(place));
+            // The search has a canonical form of its own; the one of the definition is the least
+            // of all renamings.
+            if symmetry {
+                system.canonical().encode()
+            } else {
+                system.encode()
+            }
+        })
+        .collect();
+    states.sort_unstable();
+    states
+}
+
+/// Everything before the root hash.
+fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
+    // Taken apart without `..`: whoever adds a bound must find a place for it in the format.
+    let Scope {
+        name,
+        summary: _,
+        servers,
+        terms,
+        budget,
+        batch,
+        append_entries,
+        with_session,
+        direct_clients,
+        tracks_operations,
+        plans,
+        attempts,
+        reduction,
+        mutant,
+        laws,
+        expected: _,
+    } = scope;
+    let Reduction {
+        merge_syncs,
+        merge_restarts,
+        drop_dead,
+        send_early,
+        forget_hints,
+    } = reduction;
+    scope.validate()?;
+    ensure!(
+        mutant.is_none(),
+        "no certificate for {name}: it has a bug planted"
+    );
+    ensure!(
+        *laws == Laws::ALL,
+        "no certificate for {name}: not every law was judged"
+    );
+    let name_length = u8::try_from(name.len())
+        .with_context(|| format!("the name {name} is longer than 255 bytes"))?;
+    let plans = postcard::to_allocvec(plans).context("cannot encode the clients' plans")?;
+    let mut head = Vec::new();
+    head.extend(MAGIC);
+    head.extend(VERSION.to_le_bytes());
+    head.push(u8::try_from(*servers)?);
+    head.push(u8::try_from(*terms)?);
+    head.extend([budget.entries, budget.reads, budget.crashes]);
+    head.push(u8::try_from(*attempts)?);
+    head.extend(u16::try_from(*batch)?.to_le_bytes());
+    head.push(bits(&[
+        *append_entries,
+        *with_session,
+        *direct_clients,
+        *tracks_operations,
+        symmetry,
+    ]));
+    head.push(bits(&[
+        *merge_syncs,
+        *merge_restarts,
+        *drop_dead,
+        *send_early,
+        *forget_hints,
+    ]));
+    head.push(0); // no bug is planted
+    head.push(name_length);
+    head.extend(name.as_bytes());
+    head.extend(length(&plans));
+    head.extend(plans);
+    head.extend(states.to_le_bytes());
+    Ok(head)
+}
+
+/// The first flag is the lowest bit.
+fn bits(flags: &[bool]) -> u8 {
+    flags
+        .iter()
+        .enumerate()
+        .map(|(place, flag)| u8::from(*flag) << place)
+        .sum()
+}
+
+fn length(bytes: &[u8]) -> [u8; 4] {
+    let length = u32::try_from(bytes.len()).expect("a part is shorter than 4 GiB");
+    length.to_le_bytes()
+}
+
+fn root(head: &[u8], states: &[Vec<u8>]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(head);
+    for state in states {
+        hasher.update(length(state));
+        hasher.update(state);
+    }
+    hasher.finalize().into()
+}

@@ -1,1 +1,394 @@
 //! From every reachable state, a state in which a leader commits a new entry stays reachable.
+//!
+//! Safety alone is kept by servers that do nothing. What can be said of progress in a world where
+//! any message may be late for ever (and so nothing can be promised, FLP) is that no state is a
+//! dead end: granted a few more terms and spared further faults, *some* continuation commits an
+//! entry that was not committed before. That is what is checked, of every state of a scope.
+//!
+//! # The extension
+//! The continuations live in a larger scope: more terms, no budget left for crashes or for what
+//! clients ask (so that a new entry can only be a new leader's no-op), AppendEntries delivered
+//! even where the scope keeps them to itself. Messages may still be lost, late and repeated.
+//!
+//! * A state of the scope was tidied under the smaller bound: messages were forgotten that could
+//!   only have told a newer term to a server in the last one. In the extension they might have
+//!   mattered; without them they are lost, which may happen to any message at any time. A
+//!   continuation that does without them is one of the untidied state too, so progress is never
+//!   claimed wrongly.
+//! * Budgets spent and leaders elected so far decide nothing about what follows; they are cleared
+//!   so that states which differ in them only are looked at once. What was committed is kept.
+//!   Laws are judged within the continuation (a broken one leads nowhere); over the scope itself
+//!   they are the search's matter.
+//!
+//! # The search
+//! Depth-first from each state with the most promising step first, until an entry is committed.
+//! A state from which a good state is reachable is good: the entry committed after the later one
+//! is committed after the earlier one too. So everything on a path found is remembered as good,
+//! and most searches end after a step or two. Only a state whose whole extension holds no commit
+//! is stuck.
+
+use crate::engine::{Explored, Outcome};
+use model::{
+    Address, AppendEntriesRequest, Envelope, LogIndex, Message, NodeId, Raft, RequestVoteRequest,
+    Role, Term,
+    system::{Action, Budget, Local, Scope, System},
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The most states of one state's extension that are visited: each takes a few kilobytes.
+const MAX_EXTENSION: usize = 100_000;
+
+/// What the progress check found.
+#[derive(Clone, Debug)]
+pub struct ProgressReport {
+    /// States of the scope from which a commit was found, or the whole extension searched.
+    pub states_checked: u64,
+    /// States of the extension visited.
+    pub extension_states: u64,
+    /// The verdict.
+    pub verdict: ProgressVerdict,
+}
+
+/// Whether progress stays possible.
+#[derive(Clone, Debug)]
+pub enum ProgressVerdict {
+    /// From every state of the exhausted scope.
+    Holds,
+    /// Not from this one.
+    Stuck(Box<Stuck>),
+    /// Interrupted, the scope was not exhausted or has one server, or the extension of a state is
+    /// too large to be searched: no claim.
+    Truncated,
+}
+
+/// A state from which nothing new can be committed.
+#[derive(Clone, Debug)]
+pub struct Stuck {
+    /// The state, as the scope has it.
+    pub system: System,
+    /// The states on a shortest way to it, from the initial one to it, up to the renaming of
+    /// servers. Empty if the search for it was interrupted.
+    pub path: Vec<System>,
+    /// How many states its extension has; all of them were visited.
+    pub extension_states: u64,
+}
+
+/// Checks that from every state a search visited, with `granted_terms` more terms and no further
+/// faults, a state in which a leader commits a new entry is reachable.
+///
+/// States are looked at in the order of their discovery: after a search by one thread, the first
+/// stuck one is one nearest to the start.
+///
+/// One server alone gets no verdict: nobody can depose a lone leader, so it never adds another
+/// no-op, and commits something new only when a client asks.
+pub fn check_progress(
+    scope: &Scope,
+    explored: &Explored,
+    granted_terms: u64,
+    interrupt: &AtomicBool,
+) -> ProgressReport {
+    let mut search = Search {
+        extension: extension(scope, granted_terms),
+        good: FxHashSet::default(),
+        visited: 0,
+        interrupt,
+    };
+    let mut states_checked = 0;
+    let report = |search: &Search<'_>, states_checked, verdict| ProgressReport {
+        states_checked,
+        extension_states: search.visited,
+        verdict,
+    };
+    if scope.servers == 1 {
+        return report(&search, 0, ProgressVerdict::Truncated);
+    }
+    for place in 0..explored.states.len() {
+        let system = explored.tables.system(&explored.states.key(place));
+        match search.from(&system) {
+            Continuation::Commits => states_checked += 1,
+            Continuation::Unknown => {
+                return report(&search, states_checked, ProgressVerdict::Truncated);
+            }
+            Continuation::Stuck(extension_states) => {
+                let path = path_to(scope, &system, interrupt);
+                let verdict = ProgressVerdict::Stuck(Box::new(Stuck {
+                    system,
+                    path,
+                    extension_states,
+                }));
+                return report(&search, states_checked + 1, verdict);
+            }
+        }
+    }
+    let verdict = match explored.report.outcome {
+        Outcome::Exhausted => ProgressVerdict::Holds,
+        Outcome::Truncated(_) | Outcome::Violated { .. } => ProgressVerdict::Truncated,
+    };
+    report(&search, states_checked, verdict)
+}
+
+fn extension(scope: &Scope, granted_terms: u64) -> Scope {
+    Scope {
+        terms: scope.terms + granted_terms,
+        budget: Budget::default(),
+        append_entries: true,
+        ..scope.clone()
+    }
+}
+
+/// What follows a state.
+enum Continuation {
+    Commits,
+    /// Nothing is committed in any of so many states.
+    Stuck(u64),
+    /// Interrupted, or more states than are looked at.
+    Unknown,
+}
+
+struct Search<'a> {
+    extension: Scope,
+    /// The encodings of canonical states from which a commit is known to be reachable: exact, so
+    /// that no verdict rests on a hash.
+    good: FxHashSet<Box<[u8]>>,
+    visited: u64,
+    interrupt: &'a AtomicBool,
+}
+
+/// A state on the way down, and what was not tried from it, the most promising last.
+struct Frame {
+    system: System,
+    encoding: Box<[u8]>,
+    untried: Vec<Action>,
+}
+
+impl Search<'_> {
+    fn from(&mut self, system: &System) -> Continuation {
+        let mut first = system.clone();
+        first.spent = Budget::default();
+        first.history.elected.clear();
+        first.history.operations.clear();
+        self.extension.normalize(&mut first);
+        let first = first.canonical();
+        let encoding = first.encode().into_boxed_slice();
+        if self.good.contains(&encoding) {
+            return Continuation::Commits;
+        }
+        let mut seen = FxHashSet::from_iter([encoding.clone()]);
+        let mut path = vec![self.frame(first, encoding)];
+        while let Some(frame) = path.last_mut() {
+            if self.interrupt.load(Ordering::Relaxed) || seen.len() > MAX_EXTENSION {
+                return Continuation::Unknown;
+            }
+            let Some(action) = frame.untried.pop() else {
+                path.pop();
+                continue;
+            };
+            let Some((next, _)) = self.extension.next(&frame.system, &action) else {
+                continue;
+            };
+            if next.broken.is_some() || next == frame.system {
+                continue;
+            }
+            let commits = next.history.committed.len() > frame.system.history.committed.len();
+            let next = next.canonical();
+            let encoding = next.encode().into_boxed_slice();
+            if commits || self.good.contains(&encoding) {
+                self.good
+                    .extend(path.into_iter().map(|frame| frame.encoding));
+                return Continuation::Commits;
+            }
+            if seen.insert(encoding.clone()) {
+                path.push(self.frame(next, encoding));
+            }
+        }
+        Continuation::Stuck(seen.len() as u64)
+    }
+
+    fn frame(&mut self, system: System, encoding: Box<[u8]>) -> Frame {
+        self.visited += 1;
+        let aim = Aim::of(&system);
+        let mut untried = self.extension.actions(&system);
+        untried.sort_by_cached_key(|action| std::cmp::Reverse(aim.rank(&system, action)));
+        Frame {
+            system,
+            encoding,
+            untried,
+        }
+    }
+}
+
+/// What a search tries to bring about next. It only orders the steps; none is left out.
+enum Aim {
+    /// This leader commits what it has.
+    Replicate(NodeId, Term),
+    /// This candidate is elected.
+    Elect(NodeId, Term),
+    /// This server, whose log nobody's beats, becomes a candidate in a term of its own.
+    Stand(NodeId),
+    /// Nobody is up.
+    Nothing,
+}
+
+impl Aim {
+    fn of(system: &System) -> Self {
+        let servers: Vec<&Raft> = rafts(system).collect();
+        let newest = servers.iter().map(|raft| raft.current_term()).max();
+        let committed = system.history.committed.len() as u64;
+        for raft in &servers {
+            if Some(raft.current_term()) != newest {
+                continue;
+            }
+            match raft.role() {
+                Role::Leader(_) if raft.log().last_index().get() > committed => {
+                    return Self::Replicate(raft.id(), raft.current_term());
+                }
+                Role::Candidate(candidate) => {
+                    let votes = servers.iter().filter(|voter| {
+                        candidate.votes.contains(&voter.id()) || may_vote(voter, raft)
+                    });
+                    if votes.count() >= raft.config().majority() {
+                        return Self::Elect(raft.id(), raft.current_term());
+                    }
+                }
+                _ => {}
+            }
+        }
+        let best = servers.iter().max_by_key(|raft| {
+            let leads = matches!(raft.role(), Role::Leader(_));
+            (raft.log().last_id(), !leads, raft.current_term())
+        });
+        best.map_or(Self::Nothing, |raft| Self::Stand(raft.id()))
+    }
+
+    /// The lower, the more promising.
+    fn rank(&self, system: &System, action: &Action) -> u8 {
+        let actor = system.processes[action.process]
+            .server()
+            .map(|server| server.id);
+        match (&action.local, self) {
+            (Local::Restart, _) => 0,
+            (Local::Sync, _) => 1,
+            (Local::ElectionTimeout, Self::Stand(id)) if actor == Some(*id) => 2,
+            (Local::Deliver { envelope, .. }, _) => self.rank_delivery(system, envelope),
+            (Local::HeartbeatTimeout, _) => 6,
+            (Local::ElectionTimeout, _) => 8,
+            _ => 9,
+        }
+    }
+
+    fn rank_delivery(&self, system: &System, envelope: &Envelope) -> u8 {
+        let (Address::Node(from), Address::Node(to)) = (envelope.from, envelope.to) else {
+            return 9;
+        };
+        let receiver = rafts(system).find(|raft| raft.id() == to);
+        match (self, &envelope.message) {
+            (Self::Replicate(id, term), Message::AppendEntriesResponse(response))
+                if to == *id && response.term == *term =>
+            {
+                2
+            }
+            (Self::Replicate(id, term), Message::AppendEntriesRequest(request))
+                if from == *id && request.term == *term =>
+            {
+                if receiver.is_some_and(|raft| is_news(raft, request)) {
+                    3
+                } else {
+                    5
+                }
+            }
+            (Self::Elect(id, term), Message::RequestVoteResponse(response))
+                if to == *id && response.term == *term =>
+            {
+                2
+            }
+            (Self::Elect(id, term), Message::RequestVoteRequest(request))
+                if from == *id && request.term == *term =>
+            {
+                if receiver.is_some_and(|raft| may_grant(raft, from, request)) {
+                    3
+                } else {
+                    5
+                }
+            }
+            // A leader that fell behind must hear of the newer term before it can stand.
+            (Self::Stand(id), _) if from == *id || to == *id => 4,
+            _ => 7,
+        }
+    }
+}
+
+fn rafts(system: &System) -> impl Iterator<Item = &Raft> {
+    let servers = system
+        .processes
+        .iter()
+        .filter_map(|process| process.server());
+    servers.filter_map(|server| server.running.as_ref().map(|running| &running.raft))
+}
+
+fn may_vote(voter: &Raft, candidate: &Raft) -> bool {
+    let last = candidate.log().last_id();
+    let request = RequestVoteRequest {
+        term: candidate.current_term(),
+        last_log_index: last.index,
+        last_log_term: last.term,
+    };
+    voter.id() == candidate.id() || may_grant(voter, candidate.id(), &request)
+}
+
+fn may_grant(voter: &Raft, candidate: NodeId, request: &RequestVoteRequest) -> bool {
+    let last = voter.log().last_id();
+    let free = voter.current_term() < request.term
+        || (voter.current_term() == request.term
+            && voter
+                .voted_for()
+                .is_none_or(|voted_for| voted_for == candidate));
+    free && (request.last_log_term, request.last_log_index) >= (last.term, last.index)
+}
+
+/// Whether the request fits the follower's log and has something new for it.
+fn is_news(follower: &Raft, request: &AppendEntriesRequest) -> bool {
+    let fits = request.prev_log_index == LogIndex::ZERO
+        || follower.log().term_at(request.prev_log_index) == Some(request.prev_log_term);
+    let last = request.entries.last();
+    let end = request.prev_log_index.get() + request.entries.len() as u64;
+    let known = |entry: &model::Entry| {
+        let held = follower.log().entries().get(end as usize - 1);
+        held.is_some_and(|held| held.term == entry.term)
+    };
+    fits && last.is_some_and(|entry| !known(entry))
+}
+
+/// A shortest way to a state, by a breadth-first search of the readable model: only for small
+/// scopes, and only once something was found.
+fn path_to(scope: &Scope, target: &System, interrupt: &AtomicBool) -> Vec<System> {
+    let target = target.canonical();
+    let mut states = vec![(scope.start().canonical(), 0)];
+    let mut places: FxHashMap<System, usize> = FxHashMap::default();
+    places.insert(states[0].0.clone(), 0);
+    let mut next = 0;
+    while next < states.len() && !interrupt.load(Ordering::Relaxed) {
+        let system = states[next].0.clone();
+        if system == target {
+            let mut path = vec![system];
+            while next != 0 {
+                next = states[next].1;
+                path.push(states[next].0.clone());
+            }
+            path.reverse();
+            return path;
+        }
+        for action in scope.actions(&system) {
+            let Some((found, _)) = scope.next(&system, &action) else {
+                continue;
+            };
+            let found = found.canonical();
+            if found.broken.is_none() && !places.contains_key(&found) {
+                places.insert(found.clone(), states.len());
+                states.push((found, next));
+            }
+        }
+        next += 1;
+    }
+    Vec::new()
+}

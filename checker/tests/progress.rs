@@ -1,0 +1,193 @@
+//! Progress stays possible in Raft, and each bug that ends it is found.
+
+use checker::{
+    engine::{Explored, Limits, Outcome, Progress, check},
+    progress::{ProgressReport, ProgressVerdict, check_progress},
+};
+use model::{
+    Role,
+    client::Ask,
+    mutant::Mutant,
+    store::Operation,
+    system::{Budget, Scope},
+};
+use std::sync::atomic::AtomicBool;
+
+fn explore(scope: &Scope) -> Explored {
+    let limits = Limits {
+        threads: 1,
+        max_states: None,
+        max_memory: None,
+        symmetry: true,
+    };
+    check(scope, &limits, &Progress::default())
+}
+
+fn judge(scope: &Scope) -> ProgressReport {
+    check_progress(scope, &explore(scope), 1, &AtomicBool::new(false))
+}
+
+fn scope(servers: u64, terms: u64, budget: Budget) -> Scope {
+    let mut scope = Scope::new("progress", "");
+    (scope.servers, scope.terms, scope.budget) = (servers, terms, budget);
+    scope
+}
+
+fn crashes(crashes: u8) -> Budget {
+    Budget {
+        crashes,
+        ..Budget::default()
+    }
+}
+
+fn elections(servers: u64, terms: u64, budget: Budget) -> Scope {
+    let mut scope = scope(servers, terms, budget);
+    scope.append_entries = false;
+    scope
+}
+
+#[track_caller]
+fn assert_holds(scope: &Scope) {
+    let explored = explore(scope);
+    let report = check_progress(scope, &explored, 1, &AtomicBool::new(false));
+    assert!(
+        matches!(report.verdict, ProgressVerdict::Holds),
+        "{:?}",
+        report.verdict
+    );
+    assert_eq!(report.states_checked, explored.report.states);
+}
+
+/// Finds the mutant stuck in a scope in which Raft is not.
+#[track_caller]
+fn assert_stuck_by(mutant: Mutant, scope: &Scope, steps: usize) {
+    assert_holds(scope);
+    let mut scope = scope.clone();
+    scope.mutant = Some(mutant);
+    match judge(&scope).verdict {
+        ProgressVerdict::Stuck(stuck) => {
+            assert_eq!(stuck.path.len(), steps + 1);
+            assert_eq!(stuck.path[0], scope.start().canonical());
+            assert_eq!(stuck.path.last(), Some(&stuck.system.canonical()));
+        }
+        other => panic!("not stuck: {other:?}"),
+    }
+}
+
+#[test]
+fn raft_elections_hold() {
+    assert_holds(&elections(3, 2, crashes(1)));
+}
+
+#[test]
+fn raft_replication_holds() {
+    let entries = Budget {
+        entries: 1,
+        ..Budget::default()
+    };
+    let mut scope = scope(3, 1, entries);
+    scope.with_session = true;
+    assert_holds(&scope);
+}
+
+#[test]
+fn raft_split_restarts_hold() {
+    let mut scope = elections(2, 1, crashes(1));
+    scope.reduction.merge_restarts = false;
+    assert_holds(&scope);
+}
+
+#[test]
+fn one_server_alone_gets_no_verdict() {
+    let report = judge(&scope(1, 1, crashes(1)));
+    assert!(matches!(report.verdict, ProgressVerdict::Truncated));
+}
+
+#[test]
+fn raft_with_clients_and_a_proxy_holds() {
+    let entries = Budget {
+        entries: 1,
+        ..Budget::default()
+    };
+    let mut scope = scope(2, 1, entries);
+    scope.with_session = true;
+    scope.direct_clients = false;
+    scope.plans = vec![vec![Ask::Write(Operation::Increment {
+        key: b"x".to_vec(),
+        by: 1,
+    })]];
+    assert_holds(&scope);
+}
+
+#[test]
+fn leader_that_skips_its_noop_is_stuck() {
+    // From the start: a leader is never asked for anything.
+    let scope = scope(2, 1, Budget::default());
+    assert_stuck_by(Mutant::LeaderSkipsNoop, &scope, 0);
+}
+
+#[test]
+fn vote_kept_across_terms_is_stuck() {
+    // Both servers voted for themselves.
+    let scope = elections(2, 1, Budget::default());
+    assert_stuck_by(Mutant::VoteKeptAcrossTerms, &scope, 2);
+}
+
+#[test]
+fn split_vote_never_retried_is_stuck() {
+    let scope = elections(2, 1, Budget::default());
+    assert_stuck_by(Mutant::SplitVoteNeverRetried, &scope, 2);
+}
+
+#[test]
+fn next_index_not_moved_back_is_stuck() {
+    // A leader whose no-op reached nobody is elected again, and asks for a match one entry too far.
+    assert_stuck_by(
+        Mutant::NextIndexNotMovedBack,
+        &elections(2, 1, crashes(1)),
+        5,
+    );
+    assert_stuck_by(
+        Mutant::NextIndexNotMovedBack,
+        &scope(2, 2, Budget::default()),
+        4,
+    );
+}
+
+#[test]
+fn split_vote_is_seen_in_the_stuck_state() {
+    let mut scope = elections(2, 1, Budget::default());
+    scope.mutant = Some(Mutant::SplitVoteNeverRetried);
+    let ProgressVerdict::Stuck(stuck) = judge(&scope).verdict else {
+        panic!("not stuck");
+    };
+    for process in &stuck.system.processes {
+        let running = process.server().and_then(|server| server.running.as_ref());
+        let role = running.map(|running| running.raft.role());
+        assert!(matches!(role, Some(Role::Candidate(_))), "{role:?}");
+    }
+}
+
+#[test]
+fn without_granted_terms_the_last_term_is_stuck() {
+    // The check is not vacuous: with nothing granted there is a dead end, a split vote.
+    let scope = elections(2, 1, Budget::default());
+    let report = check_progress(&scope, &explore(&scope), 0, &AtomicBool::new(false));
+    assert!(matches!(report.verdict, ProgressVerdict::Stuck(_)));
+}
+
+#[test]
+fn interrupted_check_claims_nothing() {
+    let scope = elections(2, 1, Budget::default());
+    let report = check_progress(&scope, &explore(&scope), 1, &AtomicBool::new(true));
+    assert!(matches!(report.verdict, ProgressVerdict::Truncated));
+}
+
+#[test]
+fn truncated_search_claims_nothing() {
+    let scope = elections(2, 1, Budget::default());
+    let mut explored = explore(&scope);
+    explored.report.outcome = Outcome::Truncated(checker::engine::StopCause::Interrupted);
+    let report = check_progress(&scope, &explored, 1, &AtomicBool::new(false));
+    assert!(matches!(report.verdict, ProgressVerdict::Truncated));
+}
