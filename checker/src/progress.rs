@@ -168,7 +168,7 @@ impl Search<'_> {
         first.spent = Budget::default();
         first.history.elected.clear();
         first.history.operations.clear();
-        self.extension.normalize(&mut first);
+        self.extension.adopt(&mut first);
         let first = first.canonical();
         let encoding = first.encode().into_boxed_slice();
         if self.good.contains(&encoding) {

@@ -23,7 +23,7 @@ pub mod witness;
 pub use history::{History, Observation};
 pub use laws::{Broken, Law, Laws};
 pub use process::{Local, LocalStep, Process, Server};
-pub use reduction::Reduction;
+pub use reduction::{Reduction, Relevance};
 pub use relabel::{Relabel, Relabelling};
 pub use scope::{Budget, Scope};
 pub use stateright_model::RaftModel;
@@ -108,9 +108,14 @@ impl Scope {
     /// The initial system in normal form.
     pub fn start(&self) -> System {
         let mut system = self.initial();
-        let all = self.actions(&system);
-        self.normalize(&mut system, all);
+        self.adopt(&mut system);
         system
+    }
+
+    /// Brings a system that did not come from a step of this scope into its normal form.
+    pub fn adopt(&self, system: &mut System) {
+        let all = self.actions(system);
+        self.normalize(system, all);
     }
 
     /// Everything that can happen to a system, in a fixed order.
@@ -237,7 +242,7 @@ impl Scope {
         while let Some(action) = fresh.pop() {
             let process = &system.processes[action.process];
             let ignored = matches!(&action.local, Local::Deliver { envelope, .. }
-                if self.is_dead(process, envelope));
+                if self.relevance(process, envelope) == Relevance::Dead);
             if ignored {
                 continue;
             }
@@ -275,7 +280,7 @@ impl Scope {
                 !mine
             });
             let is_settled = |sender| settled.contains(&sender);
-            self.tidy_inbox(process, calm, is_settled, &mut inbox, |envelope| envelope);
+            self.tidy_inbox(process, calm, is_settled, &mut inbox);
             system.network.extend(inbox);
         }
     }

@@ -8,7 +8,7 @@
 use model::{
     Envelope,
     system::{
-        Broken, Budget, History, Local, LocalStep, Observation, Process, Relabel, Relabelling,
+        Broken, Budget, History, LocalStep, Observation, Process, Relabel, Relabelling, Relevance,
         Scope, System, Witnesses,
     },
 };
@@ -99,6 +99,15 @@ struct Global {
     history: History,
 }
 
+impl Relabel for Global {
+    fn relabel(&self, names: &Relabelling) -> Self {
+        Self {
+            spent: self.spent,
+            history: self.history.relabel(names),
+        }
+    }
+}
+
 /// A step of one view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ViewStep {
@@ -156,14 +165,8 @@ struct ProcessStep {
     sent: Vec<(u32, Box<[u32]>)>,
 }
 
-/// An event of one process, in ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum EventId {
-    /// The n-th local event of the process.
-    Own(u32),
-    /// The n-th way of delivering a message.
-    Deliver(u32, u32),
-}
+/// What happens to a process: by itself, or when this message arrives.
+const OWN: u32 = u32::MAX;
 
 /// All tables of one scope.
 #[derive(Debug)]
@@ -181,9 +184,13 @@ pub struct Tables {
     posts: Interner<Post>,
     effects: Interner<Effect>,
     globals: Interner<Global>,
-    process_steps: FxHashMap<(u32, EventId), Option<ProcessStep>>,
-    expansions: FxHashMap<u32, Arc<Expansion>>,
-    /// For each view or global, all its renamings, in the order of `names`.
+    /// For each process and message (or [`OWN`]), what can become of it.
+    process_steps: FxHashMap<(u32, u32), Arc<[ProcessStep]>>,
+    relevance: FxHashMap<(u32, u32), Relevance>,
+    local_steps: usize,
+    /// For each value, all its renamings, in the order of `names`.
+    process_renamings: Vec<u32>,
+    message_renamings: Vec<u32>,
     view_renamings: Vec<u32>,
     global_renamings: Vec<u32>,
     /// Views that are renamings of one another have the same orbit.
@@ -245,7 +252,10 @@ impl Tables {
             effects,
             globals: Interner::new(),
             process_steps: FxHashMap::default(),
-            expansions: FxHashMap::default(),
+            relevance: FxHashMap::default(),
+            local_steps: 0,
+            process_renamings: Vec::new(),
+            message_renamings: Vec::new(),
             view_renamings: Vec::new(),
             global_renamings: Vec::new(),
             orbits: Vec::new(),
@@ -293,14 +303,17 @@ impl Tables {
             .sum();
         let mut key = Vec::new();
         for (place, process) in system.processes.iter().enumerate() {
-            let mut inbox: Vec<u32> = system
+            let address = self.places[place];
+            let waiting = system
                 .network
                 .iter()
-                .filter(|envelope| envelope.to == self.places[place])
-                .map(|envelope| self.messages.intern(envelope.clone()))
-                .collect();
+                .filter(|envelope| envelope.to == address);
+            let mut inbox: Vec<u32> = Vec::new();
+            for envelope in waiting {
+                inbox.push(self.intern_message(envelope.clone()));
+            }
             inbox.sort_unstable();
-            let process = self.processes.intern(process.clone());
+            let process = self.intern_process(process.clone());
             let calm = if self.scope.is_calm(&system.spent) {
                 CALM
             } else {
@@ -376,37 +389,20 @@ impl Tables {
     }
 
     /// Everything the view can do.
-    pub(crate) fn expand(&mut self, view: u32) -> Arc<Expansion> {
-        if let Some(found) = self.expansions.get(&view) {
-            return Arc::clone(found);
-        }
-        let expansion = Arc::new(self.compute_expansion(view));
-        self.expansions.insert(view, Arc::clone(&expansion));
-        expansion
-    }
-
-    fn compute_expansion(&mut self, id: u32) -> Expansion {
+    pub(crate) fn expand(&mut self, id: u32) -> Expansion {
         let view = self.views[id].clone();
-        let own = self.scope.local_events(&self.processes[view.process]);
-        let mut steps = Vec::new();
-        for (place, local) in own.iter().enumerate() {
-            let event = EventId::Own(place as u32);
-            steps.extend(self.process_step(view.process, event, local));
-        }
-        for &message in &view.inbox {
-            steps.extend(self.delivery_steps(view.process, message));
-        }
-        let mut expansion = Expansion {
-            enabled: steps.len() as u32,
-            ..Expansion::default()
-        };
-        for step in steps {
-            if step.only_sends && self.scope.reduction.send_early {
-                continue;
-            }
-            let step = self.view_step(&view, &step);
-            if !expansion.steps.contains(&step) {
-                expansion.steps.push(step);
+        let mut expansion = Expansion::default();
+        for &message in std::iter::once(&OWN).chain(&view.inbox) {
+            let steps = self.process_steps(view.process, message);
+            expansion.enabled += steps.len() as u32;
+            for step in steps.iter() {
+                if step.only_sends && self.scope.reduction.send_early {
+                    continue;
+                }
+                let step = self.view_step(&view, step);
+                if !expansion.steps.contains(&step) {
+                    expansion.steps.push(step);
+                }
             }
         }
         expansion
@@ -424,8 +420,7 @@ impl Tables {
             let others = (0..self.servers as u32).filter(|to| *to != place);
             posts.extend(others.map(|to| (to, post)));
         }
-        let own = self.scope.local_events(&self.processes[step.next]);
-        let arrival = self.arrive(step.next, &own, &[], &view.inbox, view.marks);
+        let arrival = self.arrive(step.next, true, &[], &view.inbox, view.marks);
         posts.extend(arrival.early);
         ViewStep {
             next: arrival.view,
@@ -448,75 +443,76 @@ impl Tables {
     fn arrive(
         &mut self,
         process: u32,
-        own: &[Local],
+        is_new: bool,
         old: &[u32],
         new: &[u32],
         marks: u32,
     ) -> Arrival {
-        let alive: Vec<u32> = new
-            .iter()
-            .copied()
-            .filter(|message| !old.contains(message))
-            .filter(|message| {
-                !self
-                    .scope
-                    .is_dead(&self.processes[process], &self.messages[*message])
-            })
-            .collect();
-        let mut sends: Vec<ProcessStep> = Vec::new();
-        if self.scope.reduction.send_early {
-            for (place, local) in own.iter().enumerate() {
-                let event = EventId::Own(place as u32);
-                sends.extend(self.process_step(process, event, local));
-            }
-            for &message in &alive {
-                sends.extend(self.delivery_steps(process, message));
-            }
+        let mut inbox = old.to_vec();
+        let mut met = Vec::new();
+        if is_new {
+            met.push(OWN);
         }
-        sends.retain(|step| step.only_sends);
-        for step in &sends {
-            self.early_witnesses
-                .add_all(self.effects[step.effect].witnesses);
+        for &message in new {
+            if !old.contains(&message) && self.relevance(process, message) != Relevance::Dead {
+                inbox.push(message);
+                met.push(message);
+            }
         }
         let mut early: Vec<(u32, BTreeSet<u32>)> = Vec::new();
-        for (to, messages) in sends.iter().flat_map(|step| &step.sent) {
-            match early.iter_mut().find(|(known, _)| known == to) {
-                Some((_, all)) => all.extend(messages.iter().copied()),
-                None => early.push((*to, messages.iter().copied().collect())),
+        if self.scope.reduction.send_early {
+            for message in met {
+                let steps = self.process_steps(process, message);
+                for step in steps.iter().filter(|step| step.only_sends) {
+                    self.early_witnesses
+                        .add_all(self.effects[step.effect].witnesses);
+                    for (to, messages) in &step.sent {
+                        match early.iter_mut().find(|(known, _)| known == to) {
+                            Some((_, all)) => all.extend(messages.iter().copied()),
+                            None => early.push((*to, messages.iter().copied().collect())),
+                        }
+                    }
+                }
             }
         }
         let early: Vec<(u32, Box<[u32]>)> = early
             .into_iter()
             .map(|(to, messages)| (to, messages.into_iter().collect()))
             .collect();
-        let inbox: Vec<u32> = old.iter().copied().chain(alive).collect();
         Arrival {
             view: self.tidy(process, inbox, marks),
             early: self.posts_of(&early),
         }
     }
 
-    fn delivery_steps(&mut self, process: u32, message: u32) -> Vec<ProcessStep> {
-        let deliveries = self.scope.deliveries(&self.messages[message]);
-        let mut steps = Vec::new();
-        for (way, local) in deliveries.iter().enumerate() {
-            let event = EventId::Deliver(message, way as u32);
-            steps.extend(self.process_step(process, event, local));
+    /// The remembered outcomes of a message, or of what the process does by itself; runs the real
+    /// code the first time.
+    fn process_steps(&mut self, process: u32, message: u32) -> Arc<[ProcessStep]> {
+        if let Some(known) = self.process_steps.get(&(process, message)) {
+            return Arc::clone(known);
         }
+        let locals = if message == OWN {
+            self.scope.local_events(&self.processes[process])
+        } else {
+            self.scope.deliveries(&self.messages[message])
+        };
+        self.local_steps += locals.len();
+        let mut steps = Vec::new();
+        for local in &locals {
+            let step = self.scope.local_step(&self.processes[process], local);
+            steps.extend(step.map(|step| self.intern_step(process, step)));
+        }
+        let steps: Arc<[ProcessStep]> = steps.into();
+        self.process_steps
+            .insert((process, message), Arc::clone(&steps));
         steps
     }
 
-    /// The remembered outcome of a local step; runs the real code the first time.
-    fn process_step(&mut self, process: u32, event: EventId, local: &Local) -> Option<ProcessStep> {
-        if let Some(known) = self.process_steps.get(&(process, event)) {
-            return known.clone();
-        }
-        let outcome = self
-            .scope
-            .local_step(&self.processes[process], local)
-            .map(|step| self.intern_step(process, step));
-        self.process_steps.insert((process, event), outcome.clone());
-        outcome
+    fn relevance(&mut self, process: u32, message: u32) -> Relevance {
+        *self.relevance.entry((process, message)).or_insert_with(|| {
+            self.scope
+                .relevance(&self.processes[process], &self.messages[message])
+        })
     }
 
     fn intern_step(&mut self, process: u32, step: LocalStep) -> ProcessStep {
@@ -528,7 +524,7 @@ impl Tables {
                 continue;
             };
             let place = place as u32;
-            let message = self.messages.intern(envelope);
+            let message = self.intern_message(envelope);
             match sent.iter_mut().find(|(to, _)| *to == place) {
                 Some((_, messages)) => {
                     messages.insert(message);
@@ -538,7 +534,7 @@ impl Tables {
         }
         sent.sort_unstable_by_key(|(to, _)| *to);
         ProcessStep {
-            next: self.processes.intern(step.next),
+            next: self.intern_process(step.next),
             only_sends,
             effect: self.effects.intern(Effect {
                 cost: step.cost,
@@ -559,7 +555,7 @@ impl Tables {
         let post = self.posts[post].clone();
         let place = self.place_of(view.process) as usize;
         let marks = view.marks | self.marks_at(place, post.marks);
-        self.arrive(view.process, &[], &view.inbox, &post.messages, marks)
+        self.arrive(view.process, false, &view.inbox, &post.messages, marks)
     }
 
     /// What an effect does to a global.
@@ -591,34 +587,49 @@ impl Tables {
         }
     }
 
-    /// Interns the view of a process with this inbox, without what can no longer matter.
-    fn tidy(&mut self, process: u32, inbox: Vec<u32>, marks: u32) -> u32 {
-        let kept = {
-            let receiver = &self.processes[process];
-            let mut sorted: Vec<(&Envelope, u32)> = inbox
-                .iter()
-                .map(|message| (&self.messages[*message], *message))
-                .collect();
-            sorted.sort_unstable();
-            let places = &self.places;
-            let is_settled = |address| {
-                let place = places.iter().position(|place| *place == address);
-                place.is_some_and(|place| marks & (1 << place) != 0)
-            };
-            let calm = marks & CALM != 0;
-            self.scope
-                .tidy_inbox(receiver, calm, is_settled, &mut sorted, |(envelope, _)| {
-                    envelope
-                });
-            let mut kept: Vec<u32> = sorted.into_iter().map(|(_, message)| message).collect();
-            kept.sort_unstable();
-            kept
-        };
+    /// Interns the view of a process with this inbox, without what can no longer matter
+    /// ([`Relevance`] says why, and `tidy_inbox` of the model does the same to whole messages).
+    fn tidy(&mut self, process: u32, mut inbox: Vec<u32>, marks: u32) -> u32 {
+        let calm = marks & CALM != 0;
+        let last = self.scope.is_settled(&self.processes[process]);
+        // Where several do the same, the first in the order of messages stays.
+        let mut tells: Vec<u32> = Vec::new();
+        let mut refusals: Vec<(model::Term, u32)> = Vec::new();
+        inbox.retain(|&message| match self.relevance(process, message) {
+            Relevance::Live => true,
+            Relevance::Dead => false,
+            Relevance::Tells { when_calm } if when_calm && !calm => true,
+            Relevance::Tells { .. } => {
+                let sender = self.sender(message);
+                let needed = !last && sender.is_none_or(|place| marks & (1 << place) == 0);
+                if needed {
+                    tells.push(message);
+                }
+                false
+            }
+            Relevance::Refusal(term) => {
+                refusals.push((term, message));
+                false
+            }
+        });
+        tells.sort_unstable_by_key(|message| &self.messages[*message]);
+        tells.dedup_by_key(|message| self.messages[*message].from);
+        refusals.sort_unstable_by_key(|(term, message)| (*term, &self.messages[*message]));
+        refusals.dedup_by_key(|(term, message)| (*term, self.messages[*message].from));
+        inbox.extend(tells);
+        inbox.extend(refusals.into_iter().map(|(_, message)| message));
+        inbox.sort_unstable();
+        let inbox = inbox.into();
         self.intern_view(View {
             process,
-            inbox: kept.into(),
+            inbox,
             marks,
         })
+    }
+
+    fn sender(&self, message: u32) -> Option<usize> {
+        let from = self.messages[message].from;
+        self.places.iter().position(|place| *place == from)
     }
 
     fn place_of(&self, process: u32) -> u32 {
@@ -632,15 +643,12 @@ impl Tables {
         if let Some(id) = self.views.get(&view) {
             return id;
         }
-        let names = std::mem::take(&mut self.names);
-        let row: Vec<u32> = names
-            .iter()
+        let row: Vec<u32> = (0..self.names.len())
             .map(|name| {
                 let renamed = self.rename_view(&view, name);
                 self.views.intern(renamed)
             })
             .collect();
-        self.names = names;
         let orbit = self.orbit_count;
         self.orbit_count += 1;
         self.orbits.resize(self.views.len(), orbit);
@@ -653,47 +661,54 @@ impl Tables {
         row[0]
     }
 
-    fn rename_view(&mut self, view: &View, name: &Relabelling) -> View {
-        let process = self.processes[view.process].relabel(name);
-        let process = self.processes.intern(process);
-        let mut inbox: Vec<u32> = Vec::with_capacity(view.inbox.len());
-        for message in &view.inbox {
-            let renamed = self.messages[*message].relabel(name);
-            inbox.push(self.messages.intern(renamed));
-        }
+    fn rename_view(&self, view: &View, name: usize) -> View {
+        let count = self.names.len();
+        let process = self.process_renamings[view.process as usize * count + name];
+        let mut inbox: Box<[u32]> = view
+            .inbox
+            .iter()
+            .map(|message| self.message_renamings[*message as usize * count + name])
+            .collect();
         inbox.sort_unstable();
         let settled: u32 = (0..self.servers)
             .filter(|place| view.marks & (1 << place) != 0)
-            .map(|place| 1 << name.place(place))
+            .map(|place| 1 << self.names[name].place(place))
             .sum();
         View {
             process,
-            inbox: inbox.into(),
+            inbox,
             marks: settled | view.marks & CALM,
         }
     }
 
-    fn intern_global(&mut self, global: Global) -> u32 {
-        if let Some(id) = self.globals.get(&global) {
-            return id;
-        }
-        let names = std::mem::take(&mut self.names);
-        let row: Vec<u32> = names
-            .iter()
-            .map(|name| {
-                let history = global.history.relabel(name);
-                let spent = global.spent;
-                self.globals.intern(Global { spent, history })
-            })
-            .collect();
-        self.names = names;
-        fill_rows(
-            &mut self.global_renamings,
+    fn intern_process(&mut self, process: Process) -> u32 {
+        intern_orbit(
+            &mut self.processes,
+            &mut self.process_renamings,
+            &self.names,
             &self.composed,
-            &row,
-            self.globals.len(),
-        );
-        row[0]
+            process,
+        )
+    }
+
+    fn intern_message(&mut self, message: Envelope) -> u32 {
+        intern_orbit(
+            &mut self.messages,
+            &mut self.message_renamings,
+            &self.names,
+            &self.composed,
+            message,
+        )
+    }
+
+    fn intern_global(&mut self, global: Global) -> u32 {
+        intern_orbit(
+            &mut self.globals,
+            &mut self.global_renamings,
+            &self.names,
+            &self.composed,
+            global,
+        )
     }
 
     /// What steps that only send bore witness to.
@@ -708,9 +723,28 @@ impl Tables {
             messages: self.messages.len(),
             views: self.views.len(),
             histories: self.globals.len(),
-            local_steps: self.process_steps.len(),
+            local_steps: self.local_steps,
         }
     }
+}
+
+/// Interns a value with all its renamings.
+fn intern_orbit<T: Relabel + Eq + Hash>(
+    interner: &mut Interner<T>,
+    rows: &mut Vec<u32>,
+    names: &[Relabelling],
+    composed: &[Vec<u32>],
+    value: T,
+) -> u32 {
+    if let Some(id) = interner.get(&value) {
+        return id;
+    }
+    let row: Vec<u32> = names
+        .iter()
+        .map(|name| interner.intern(value.relabel(name)))
+        .collect();
+    fill_rows(rows, composed, &row, interner.len());
+    row[0]
 }
 
 /// Fills the renaming rows of a whole orbit from one of its rows: renaming `row[a]` by b is

@@ -1,10 +1,10 @@
 //! One thread's part of the search: its copies of the tables it uses, and the successors of a
 //! state. After a while almost every look-up is answered here, without a lock.
 
-use super::tables::{CALM_POST, GlobalStep, Tables, ViewStep};
+use super::tables::{CALM_POST, GlobalStep, Tables};
 use model::system::{Broken, Witnesses, laws};
 use rustc_hash::FxHashMap;
-use std::{rc::Rc, sync::Mutex};
+use std::sync::Mutex;
 
 /// Whether two servers were judged against each other and passed.
 const PAIR_CACHE: usize = 1 << 16;
@@ -14,8 +14,12 @@ pub(crate) struct Worker<'a, const W: usize> {
     servers: usize,
     permutations: Vec<Vec<usize>>,
     symmetric: bool,
-    views: Vec<Option<Box<KnownView>>>,
-    adds: FxHashMap<u64, (u32, Option<Rc<[(u32, u32)]>>)>,
+    views: Vec<KnownView>,
+    /// For each view, its renamings.
+    renamings: Vec<u32>,
+    steps: Vec<KnownStep>,
+    posts: Vec<(u32, u32)>,
+    adds: FxHashMap<u64, (u32, Range)>,
     /// Posts to deliver; kept to reuse its memory.
     mail: Vec<(u32, u32)>,
     globals: FxHashMap<u64, KnownGlobal>,
@@ -27,18 +31,32 @@ pub(crate) struct Worker<'a, const W: usize> {
     pub(crate) enabled: u64,
 }
 
+/// What is known of a view; `steps` and `posts` point into the arenas of the worker.
+#[derive(Clone, Copy)]
 struct KnownView {
     process: u32,
     orbit: u32,
-    renamings: Box<[u32]>,
-    steps: Option<KnownSteps>,
+    /// How many steps are enabled; `UNKNOWN` until the steps are learnt.
+    enabled: u32,
+    first_step: u32,
+    steps: u32,
 }
 
-#[derive(Clone)]
-struct KnownSteps {
-    steps: Rc<[ViewStep]>,
-    enabled: u32,
+/// A step of a view; its posts are a range of the worker's arena.
+#[derive(Clone, Copy)]
+struct KnownStep {
+    next: u32,
+    effect: u32,
+    posts: Range,
 }
+
+#[derive(Clone, Copy)]
+struct Range {
+    first: u32,
+    count: u32,
+}
+
+const UNKNOWN: u32 = u32::MAX;
 
 #[derive(Clone)]
 enum KnownGlobal {
@@ -64,6 +82,9 @@ impl<'a, const W: usize> Worker<'a, W> {
             permutations,
             symmetric,
             views: Vec::new(),
+            renamings: Vec::new(),
+            steps: Vec::new(),
+            posts: Vec::new(),
             adds: FxHashMap::default(),
             mail: Vec::new(),
             globals: FxHashMap::default(),
@@ -81,10 +102,10 @@ impl<'a, const W: usize> Worker<'a, W> {
         mut found: impl FnMut([u32; W]),
     ) -> Result<(), Violation> {
         for place in 0..W - 1 {
-            let view = state[place];
-            let known = self.steps(view).clone();
+            let known = self.learn_steps(state[place]);
             self.enabled += u64::from(known.enabled);
-            for step in known.steps.iter() {
+            for number in known.first_step..known.first_step + known.steps {
+                let step = self.steps[number as usize];
                 if let Some(next) = self.take_step(state, place, step)? {
                     found(next);
                 }
@@ -97,11 +118,11 @@ impl<'a, const W: usize> Worker<'a, W> {
         &mut self,
         state: &[u32; W],
         place: usize,
-        step: &ViewStep,
+        step: KnownStep,
     ) -> Result<Option<[u32; W]>, Violation> {
         let mut next = *state;
         self.mail.clear();
-        self.mail.extend_from_slice(&step.posts);
+        self.post(step.posts);
         next[place] = step.next;
         if step.effect != 0 {
             match self.apply(state[W - 1], step.effect) {
@@ -159,7 +180,7 @@ impl<'a, const W: usize> Worker<'a, W> {
     fn rename(&mut self, state: &[u32; W], name: usize) -> [u32; W] {
         let mut renamed = [0_u32; W];
         for place in 0..W - 1 {
-            let view = self.known(state[place]).renamings[name];
+            let view = self.renamings[state[place] as usize * self.permutations.len() + name];
             let to = if place < self.servers {
                 self.permutations[name][place]
             } else {
@@ -206,15 +227,24 @@ impl<'a, const W: usize> Worker<'a, W> {
     fn add(&mut self, view: &mut u32, post: u32) {
         let tables = self.tables;
         let key = u64::from(*view) << 32 | u64::from(post);
-        let (after, early) = self.adds.entry(key).or_insert_with(|| {
-            let arrival = lock(tables).add(*view, post);
-            let early = (!arrival.early.is_empty()).then(|| arrival.early.into());
-            (arrival.view, early)
-        });
-        *view = *after;
-        if let Some(early) = early {
-            self.mail.extend_from_slice(early);
-        }
+        let (after, early) = match self.adds.get(&key) {
+            Some(known) => *known,
+            None => {
+                let arrival = lock(tables).add(*view, post);
+                let known = (arrival.view, keep(&mut self.posts, &arrival.early));
+                self.adds.insert(key, known);
+                known
+            }
+        };
+        *view = after;
+        self.post(early);
+    }
+
+    /// Puts posts into the mail.
+    fn post(&mut self, posts: Range) {
+        let first = posts.first as usize;
+        let posts = &self.posts[first..first + posts.count as usize];
+        self.mail.extend_from_slice(posts);
     }
 
     fn judge_pairs(&mut self, state: &[u32; W], place: usize) -> Result<(), Violation> {
@@ -238,33 +268,72 @@ impl<'a, const W: usize> Worker<'a, W> {
         Ok(())
     }
 
-    fn known(&mut self, view: u32) -> &mut KnownView {
+    fn known(&mut self, view: u32) -> KnownView {
         let place = view as usize;
-        if place >= self.views.len() {
-            self.views.resize_with(place + 1, || None);
+        if self
+            .views
+            .get(place)
+            .is_none_or(|known| known.process == UNKNOWN)
+        {
+            self.learn(view);
         }
-        let tables = self.tables;
-        self.views[place].get_or_insert_with(|| {
-            let tables = lock(tables);
-            Box::new(KnownView {
-                process: tables.process_of(view),
-                orbit: tables.orbit(view),
-                renamings: tables.view_renaming_row(view).into(),
-                steps: None,
-            })
-        })
+        self.views[place]
     }
 
-    fn steps(&mut self, view: u32) -> &KnownSteps {
-        let tables = self.tables;
-        self.known(view).steps.get_or_insert_with(|| {
-            let expansion = lock(tables).expand(view);
-            KnownSteps {
-                steps: expansion.steps.clone().into(),
-                enabled: expansion.enabled,
-            }
-        })
+    fn learn(&mut self, view: u32) {
+        let (place, count) = (view as usize, self.permutations.len());
+        if place >= self.views.len() {
+            let unknown = KnownView {
+                process: UNKNOWN,
+                orbit: 0,
+                enabled: UNKNOWN,
+                first_step: 0,
+                steps: 0,
+            };
+            self.views.resize(place + 1, unknown);
+            self.renamings.resize((place + 1) * count, UNKNOWN);
+        }
+        let tables = lock(self.tables);
+        self.views[place].process = tables.process_of(view);
+        self.views[place].orbit = tables.orbit(view);
+        self.renamings[place * count..][..count].copy_from_slice(tables.view_renaming_row(view));
     }
+
+    fn learn_steps(&mut self, view: u32) -> KnownView {
+        let known = self.known(view);
+        if known.enabled != UNKNOWN {
+            return known;
+        }
+        let expansion = lock(self.tables).expand(view);
+        let first_step = number(self.steps.len());
+        for step in &expansion.steps {
+            let posts = keep(&mut self.posts, &step.posts);
+            self.steps.push(KnownStep {
+                next: step.next,
+                effect: step.effect,
+                posts,
+            });
+        }
+        let known = &mut self.views[view as usize];
+        known.enabled = expansion.enabled;
+        known.first_step = first_step;
+        known.steps = number(expansion.steps.len());
+        *known
+    }
+}
+
+/// Keeps posts in an arena.
+fn keep(arena: &mut Vec<(u32, u32)>, posts: &[(u32, u32)]) -> Range {
+    let range = Range {
+        first: number(arena.len()),
+        count: number(posts.len()),
+    };
+    arena.extend_from_slice(posts);
+    range
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).expect("fewer than 2^32 remembered steps")
 }
 
 fn lock(tables: &Mutex<Tables>) -> std::sync::MutexGuard<'_, Tables> {

@@ -163,19 +163,23 @@ pub(super) fn judge_step(before: &Running, after: &Running, laws: Laws) -> Resul
     Ok(())
 }
 
-/// What the committed entries make of the store: an independent reading, without sessions. Each
-/// (session, sequence) takes effect the first time it is seen. Only the unconditional operations
-/// that the scopes use are read.
+/// What the committed entries make of the store: an independent reading, without the sessions'
+/// memory of answers. Each (session, sequence) takes effect the first time it is seen, unless the
+/// session had said before that it needs no answer to it: then its client had given it up, and
+/// went on. Only the unconditional operations that the scopes use are read.
 fn reference_pairs(entries: &[crate::Entry]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut pairs = BTreeMap::new();
     let mut seen = BTreeSet::new();
+    let mut settled: BTreeMap<_, u64> = BTreeMap::new();
     for entry in entries {
         let Payload::Command(Command::Write(write)) = &entry.payload else {
             continue;
         };
-        if !seen.insert((write.session, write.sequence)) {
+        let settled = settled.entry(write.session).or_default();
+        if write.sequence < *settled || !seen.insert((write.session, write.sequence)) {
             continue;
         }
+        *settled = (*settled).max(write.acknowledged);
         match &write.operation {
             Operation::Put { key, value, .. } => {
                 pairs.insert(key.clone(), value.clone());

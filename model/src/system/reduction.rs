@@ -61,46 +61,68 @@ impl Scope {
         spent.crashes >= self.budget.crashes
     }
 
-    /// Whether the receiver, in this and in every later state, ignores the message.
-    pub fn is_dead(&self, receiver: &Process, envelope: &Envelope) -> bool {
-        self.reduction.drop_dead && is_dead(receiver, envelope)
+    /// How a message matters to its receiver.
+    pub fn relevance(&self, receiver: &Process, envelope: &Envelope) -> Relevance {
+        if !self.reduction.drop_dead {
+            return Relevance::Live;
+        }
+        if is_dead(receiver, envelope) {
+            return Relevance::Dead;
+        }
+        let Process::Server(server) = receiver else {
+            return Relevance::Live;
+        };
+        let message = &envelope.message;
+        let tells = |calm| self.reduction.send_early && only_tells(server, calm, message);
+        match refusal_term(message) {
+            Some(term) => Relevance::Refusal(term),
+            None if tells(false) => Relevance::Tells { when_calm: false },
+            None if tells(true) => Relevance::Tells { when_calm: true },
+            None => Relevance::Live,
+        }
     }
 
     /// Removes from a receiver's inbox what can no longer matter, given that whatever the receiver
-    /// answers without changing has been sent. `inbox` is in the order of its envelopes, which
-    /// `envelope` finds.
-    pub fn tidy_inbox<T>(
+    /// answers without changing has been sent. `inbox` is in the order of its envelopes.
+    pub(super) fn tidy_inbox(
         &self,
         receiver: &Process,
         calm: bool,
         is_settled: impl Fn(Address) -> bool,
-        inbox: &mut Vec<T>,
-        envelope: impl Fn(&T) -> &Envelope,
+        inbox: &mut Vec<Envelope>,
     ) {
-        if !self.reduction.drop_dead {
-            return;
-        }
-        inbox.retain(|item| !is_dead(receiver, envelope(item)));
-        let Process::Server(server) = receiver else {
-            return;
-        };
-        // All that some requests can still do is make the receiver tell a newer term to the
-        // sender, once it is in one. One such request does it as well as several; a sender that no
-        // newer term can reach needs none, and neither does a receiver that will enter none: the
-        // term it is in has been told. Likewise all that a refusal can do is tell its term.
         let last = self.is_settled(receiver);
         let (mut tells, mut refusals) = (Vec::new(), Vec::new());
-        inbox.retain(|item| {
-            let Envelope { from, message, .. } = envelope(item);
-            if self.reduction.send_early && only_tells(server, calm, message) {
-                return !last && !is_settled(*from) && insert(&mut tells, *from);
-            }
-            match refusal_term(message) {
-                Some(term) => insert(&mut refusals, (*from, term)),
-                None => true,
+        inbox.retain(|envelope| {
+            let from = envelope.from;
+            match self.relevance(receiver, envelope) {
+                Relevance::Live => true,
+                Relevance::Dead => false,
+                Relevance::Tells { when_calm } if when_calm && !calm => true,
+                Relevance::Tells { .. } => !last && !is_settled(from) && insert(&mut tells, from),
+                Relevance::Refusal(term) => insert(&mut refusals, (from, term)),
             }
         });
     }
+}
+
+/// How a message matters to its receiver, in this and in every later state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relevance {
+    /// It may change the receiver.
+    Live,
+    /// The receiver ignores it for ever.
+    Dead,
+    /// All that it can still do is make the receiver tell a newer term to the sender, once it is in
+    /// one. One such request of a sender does it as well as several (the first in order is kept);
+    /// a sender that no newer term can reach needs none, and neither does a receiver that will
+    /// enter none, for the term it is in has been told.
+    Tells {
+        /// Only if no server can crash any more.
+        when_calm: bool,
+    },
+    /// All that it can do is tell this term. One of each sender and term is enough.
+    Refusal(Term),
 }
 
 /// Whether all that a request can still do, in this and in every later state, is to be refused
