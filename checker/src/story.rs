@@ -26,19 +26,19 @@ pub fn tell(trace: &Trace) -> String {
         story.paragraph(&number, 5, &describe_action(&step.action, &before));
         let process = step.action.process;
         let (old, new) = (&before.processes[process], &step.state.processes[process]);
-        for sent in words::sends(&step.sent) {
-            story.paragraph("       -> ", 12, &sent);
+        for (place, sent) in words::sends(&step.sent).iter().enumerate() {
+            story.detail(if place == 0 { "sends" } else { "" }, sent);
         }
         let changes = changes::of(old, new);
-        if changes.is_empty() && step.sent.is_empty() {
-            story.paragraph("        ", 10, "nothing changes");
+        for (label, change) in &changes {
+            story.detail(label, change);
         }
-        for change in changes {
-            story.paragraph("        ", 10, &change);
+        if changes.is_empty() && step.sent.is_empty() {
+            story.detail("", "nothing changes");
         }
         before = step.state.clone();
     }
-    finale::tell(trace, &before, &mut story);
+    finale::tell(trace, &mut story);
     story.0
 }
 
@@ -109,6 +109,11 @@ impl Story {
     fn line(&mut self, text: &str) {
         self.0.push_str(text.trim_end());
         self.0.push('\n');
+    }
+
+    /// A line below a step: `sends   RequestVote ...`.
+    fn detail(&mut self, label: &str, text: &str) {
+        self.paragraph(&format!("       {label:<7} "), 17, text);
     }
 
     /// Words wrapped to the width, all lines but the first indented by `indent`.

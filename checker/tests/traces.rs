@@ -8,7 +8,7 @@ use checker::{
 };
 use model::{
     mutant::Mutant,
-    system::{Budget, Law, Local, Scope},
+    system::{Budget, Law, Laws, Local, Scope},
 };
 
 fn scope(name: &str, mutant: Mutant) -> Scope {
@@ -111,7 +111,6 @@ fn election_mutants_found_traces_travel() {
     for mutant in [
         Mutant::VotesTwiceInATerm,
         Mutant::VoteNotPersisted,
-        Mutant::CountsRepeatedVotes,
         Mutant::QuorumOffByOne,
     ] {
         assert_travels(&small_elections(mutant), true);
@@ -126,7 +125,7 @@ fn without_symmetry_names_are_kept_too() {
 #[test]
 fn replication_mutants_found_traces_travel() {
     for mutant in [
-        Mutant::PrevTermNotCompared,
+        Mutant::QuorumOffByOne,
         Mutant::ConflictingSuffixKept,
         Mutant::VotesWithoutComparingLogs,
     ] {
@@ -157,4 +156,116 @@ fn clients_and_proxies_travel() {
         ..Budget::default()
     };
     assert_travels(&scope, true);
+}
+
+#[test]
+fn any_number_changed_in_any_line_is_refused() {
+    let trace = found_by_search(&small_elections(Mutant::VotesTwiceInATerm), true);
+    let text = written(&trace);
+    let lines: Vec<&str> = text.lines().collect();
+    for (place, line) in lines.iter().enumerate() {
+        for (at, digit) in line.char_indices().filter(|(_, c)| c.is_ascii_digit()) {
+            let flipped = if digit == '9' {
+                '8'
+            } else {
+                (digit as u8 + 1) as char
+            };
+            let mut changed: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            changed[place].replace_range(at..=at, &flipped.to_string());
+            let error = read_jsonl(changed.join("\n").as_bytes()).expect_err("it was changed");
+            assert_eq!(error.line, place + 1, "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_trace_with_a_line_missing_or_repeated_is_refused() {
+    let trace = found_by_search(&small_elections(Mutant::VotesTwiceInATerm), true);
+    let text = written(&trace);
+    let lines: Vec<&str> = text.lines().collect();
+    for place in 0..lines.len() {
+        let mut without = lines.clone();
+        without.remove(place);
+        read_jsonl(without.join("\n").as_bytes()).expect_err("a line is missing");
+        let mut twice = lines.clone();
+        twice.insert(place, lines[place]);
+        read_jsonl(twice.join("\n").as_bytes()).expect_err("a line is there twice");
+    }
+}
+
+fn simulated(scope: &Scope, seed: u64) -> SimulationReport {
+    let simulation = Simulation {
+        seed,
+        walks: 20_000,
+        max_steps: 150,
+    };
+    simulate::simulate(scope, &simulation, &SimulationProgress::default())
+}
+
+fn violation(report: SimulationReport) -> Violation {
+    report.violation.expect("the walks find the bug")
+}
+
+#[test]
+fn simulation_finds_and_shrinks_the_same_every_time() {
+    let mut only_safety = small_elections(Mutant::VotesTwiceInATerm);
+    only_safety.laws = Laws::only(Law::ElectionSafety);
+    let mut reads = scope("reads", Mutant::ReadWithoutConfirmation);
+    reads.budget.reads = 2;
+    for scope in [
+        only_safety,
+        small_elections(Mutant::QuorumOffByOne),
+        small_replication(Mutant::VotesWithoutComparingLogs),
+        reads,
+    ] {
+        let one = simulated(&scope, 7);
+        let other = simulated(&scope, 7);
+        assert_eq!((one.walks, one.steps), (other.walks, other.steps));
+        assert_eq!(one.witnesses, other.witnesses);
+        let (one, other) = (violation(one), violation(other));
+        assert_eq!((one.walk, one.seed), (other.walk, other.seed));
+        assert_same(&one.trace, &other.trace);
+        assert!(one.trace.steps.len() <= one.steps);
+        assert_honest(&one.trace);
+        let whole = simulate::walk(&scope, one.seed, 150);
+        assert_eq!(whole.steps.len(), one.steps);
+        assert_eq!(law(&whole), law(&one.trace));
+        let read = read_jsonl(written(&one.trace).as_bytes()).expect("it can be read");
+        assert_same(&one.trace, &read);
+        if std::env::var("SHOW").is_ok() {
+            println!(
+                "walk {} of {} steps\n{}",
+                one.walk,
+                one.steps,
+                story::tell(&one.trace)
+            );
+        }
+    }
+}
+
+#[test]
+fn without_a_bug_no_walk_breaks_a_law() {
+    for name in ["crashes", "split-writes", "end-to-end", "reads"] {
+        let mut scope = scope(name, Mutant::VotesTwiceInATerm);
+        scope.mutant = None;
+        let simulation = Simulation {
+            seed: 1,
+            walks: 300,
+            max_steps: 150,
+        };
+        let report = simulate::simulate(&scope, &simulation, &SimulationProgress::default());
+        if std::env::var("SHOW").is_ok() {
+            println!(
+                "{name}: {} steps, {:?}",
+                report.steps,
+                report.witnesses.list()
+            );
+        }
+        assert!(
+            report.violation.is_none(),
+            "{:?}",
+            report.violation.map(|found| story::tell(&found.trace))
+        );
+        assert_eq!(report.walks, 300);
+    }
 }

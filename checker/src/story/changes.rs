@@ -2,17 +2,20 @@
 
 use super::{list, words};
 use model::{
-    Durable, LogIndex, NodeId, Raft, Role,
+    LogIndex, NodeId, Raft, Role,
     system::{Process, Server, process::Running},
 };
 use std::fmt::Display;
 
+/// What kind of change, and what it is.
+pub(super) type Change = (&'static str, String);
+
 /// A line for each kind of change; none if nothing changed.
-pub(super) fn of(before: &Process, after: &Process) -> Vec<String> {
+pub(super) fn of(before: &Process, after: &Process) -> Vec<Change> {
     match (before, after) {
         (Process::Server(before), Process::Server(after)) => server(before, after),
         (Process::Proxy(before), Process::Proxy(after)) => {
-            let mut facts = Facts::new(words::name(&Process::Proxy(after.clone())));
+            let mut facts = Facts::default();
             let nobody =
                 |id: Option<NodeId>| id.map_or("nobody".into(), |id| format!("server {id}"));
             facts.change(
@@ -24,7 +27,7 @@ pub(super) fn of(before: &Process, after: &Process) -> Vec<String> {
             facts.lines()
         }
         (Process::Client(before), Process::Client(after)) => {
-            let mut facts = Facts::new(words::name(&Process::Client(after.clone())));
+            let mut facts = Facts::default();
             let waits = |idle| if idle { "idle" } else { "waiting" };
             let (old, new) = (before.client.is_idle(), after.client.is_idle());
             facts.change("state", waits(old), waits(new));
@@ -35,8 +38,8 @@ pub(super) fn of(before: &Process, after: &Process) -> Vec<String> {
     }
 }
 
-fn server(before: &Server, after: &Server) -> Vec<String> {
-    let mut facts = Facts::new(format!("server {}", after.id));
+fn server(before: &Server, after: &Server) -> Vec<Change> {
+    let mut facts = Facts::default();
     match (&before.running, &after.running) {
         (Some(old), Some(new)) => running(old, new, &mut facts),
         (Some(_), None) => facts.say("down"),
@@ -47,16 +50,14 @@ fn server(before: &Server, after: &Server) -> Vec<String> {
                 raft.current_term(),
                 vote(raft.voted_for())
             ));
-            facts.line(format!("log {}", words::log(raft.log().entries())));
+            facts.line("log", words::log(raft.log().entries()));
         }
         (None, None) => {}
     }
-    if let Some(lag) = lag(after)
-        && Some(&lag) != self::lag(before).as_ref()
-    {
-        facts.line(lag);
-    } else if lag(before).is_some() && lag(after).is_none() && after.running.is_some() {
-        facts.line("disk has all of it".into());
+    match (lag(before), lag(after)) {
+        (old, Some(new)) if old.as_ref() != Some(&new) => facts.line("on disk", new),
+        (Some(_), None) if after.running.is_some() => facts.line("on disk", "all of it".into()),
+        _ => {}
     }
     facts.lines()
 }
@@ -78,7 +79,7 @@ fn running(before: &Running, after: &Running, facts: &mut Facts) {
         facts.say(format!("has the votes of {has}"));
     }
     if old.log() != new.log() {
-        facts.line(format!("log {}", words::log(new.log().entries())));
+        facts.line("log", words::log(new.log().entries()));
     }
     progress(old, new, facts);
 }
@@ -119,16 +120,13 @@ fn lag(server: &Server) -> Option<String> {
     if running.unsynced.is_empty() {
         return None;
     }
-    Some(format!("its disk still has {}", disk(&server.disk)))
-}
-
-fn disk(disk: &Durable) -> String {
-    format!(
-        "term {}, vote {}, log {}",
+    let disk = &server.disk;
+    Some(format!(
+        "only term {}, vote {}, log {}",
         disk.hard_state.current_term,
         vote(disk.hard_state.voted_for),
         words::log(&disk.log)
-    )
+    ))
 }
 
 pub(super) fn role(raft: &Raft) -> &'static str {
@@ -157,24 +155,16 @@ fn names<'a>(ids: impl Iterator<Item = &'a NodeId>) -> String {
 }
 
 /// What changed: small facts share a line, logs and disks have their own.
+#[derive(Default)]
 struct Facts {
-    who: String,
     small: Vec<String>,
-    lines: Vec<String>,
+    lines: Vec<Change>,
 }
 
 impl Facts {
-    fn new(who: String) -> Self {
-        Self {
-            who,
-            small: Vec::new(),
-            lines: Vec::new(),
-        }
-    }
-
     fn change<T: Display + PartialEq>(&mut self, what: &str, old: T, new: T) {
         if old != new {
-            self.small.push(format!("{what} {old} => {new}"));
+            self.small.push(format!("{what} {old} -> {new}"));
         }
     }
 
@@ -182,17 +172,13 @@ impl Facts {
         self.small.push(fact.into());
     }
 
-    fn line(&mut self, line: String) {
-        self.lines.push(line);
+    fn line(&mut self, label: &'static str, line: String) {
+        self.lines.push((label, line));
     }
 
-    fn lines(self) -> Vec<String> {
-        let small = (!self.small.is_empty()).then(|| self.small.join(", "));
-        small
-            .into_iter()
-            .chain(self.lines)
-            .map(|line| format!("{}: {line}", self.who))
-            .collect()
+    fn lines(self) -> Vec<Change> {
+        let small = (!self.small.is_empty()).then(|| ("now", self.small.join(", ")));
+        small.into_iter().chain(self.lines).collect()
     }
 }
 

@@ -8,12 +8,13 @@ use model::{
 };
 
 /// Tells how it ended.
-pub(super) fn tell(trace: &Trace, end: &System, story: &mut Story) {
+pub(super) fn tell(trace: &Trace, story: &mut Story) {
+    let end = &trace.end();
     story.line("");
     let marks = match &trace.broken {
         Some(broken) => {
             story.paragraph("", 0, &format!("{} is broken: {}.", broken.law, broken.why));
-            Marks::of(broken, end)
+            Marks::of(trace, broken, end)
         }
         None => {
             story.line("No law is broken.");
@@ -50,9 +51,15 @@ struct Marks {
 
 impl Marks {
     /// The servers and the entry that the sentence names; for Log Matching, the first index where
-    /// the two logs differ.
-    fn of(broken: &Broken, end: &System) -> Self {
-        let servers = servers_in(&broken.why);
+    /// the two logs differ. A sentence that names no server is about the one that stepped last.
+    fn of(trace: &Trace, broken: &Broken, end: &System) -> Self {
+        let mut servers = servers_in(&broken.why);
+        if servers.is_empty()
+            && let Some(last) = trace.steps.last()
+            && let Some(server) = end.processes[last.action.process].server()
+        {
+            servers.push(server.id.get());
+        }
         let mut index = number_after(&broken.why, &["index", "entry", "to"]);
         if broken.law == Law::LogMatching
             && let [one, other] = servers.as_slice()
@@ -116,7 +123,7 @@ fn states(servers: &[&Server], marks: &Marks) -> Vec<String> {
     for server in servers {
         let id = server.id.get();
         let disk = match &server.running {
-            Some(running) if running.unsynced.is_empty() => "has all of it".into(),
+            Some(running) if running.unsynced.is_empty() => "all of it".into(),
             _ => format!(
                 "term {}, vote {}, {} entries",
                 server.disk.hard_state.current_term,
@@ -128,16 +135,16 @@ fn states(servers: &[&Server], marks: &Marks) -> Vec<String> {
             Some(running) => {
                 let raft = &running.raft;
                 format!(
-                    "  {id:<6}  {:<9}  {:>4}  {:>4}  {:>6}  {:>7}  {disk}",
+                    "  {id:<6}  {:<9}  {:>4}  {:>4}  {:>6}  {:>7}  {disk:<9}",
                     changes::role(raft),
-                    raft.current_term(),
+                    raft.current_term().to_string(),
                     changes::vote(raft.voted_for()),
-                    raft.commit_index(),
-                    raft.durable_index(),
+                    raft.commit_index().to_string(),
+                    raft.durable_index().to_string(),
                 )
             }
             None => format!(
-                "  {id:<6}  {:<9}  {:>4}  {:>4}  {:>6}  {:>7}  {disk}",
+                "  {id:<6}  {:<9}  {:>4}  {:>4}  {:>6}  {:>7}  {disk:<9}",
                 "down", "-", "-", "-", "-"
             ),
         };

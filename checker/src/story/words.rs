@@ -6,7 +6,7 @@ use model::{
     LogIndex, Message, Payload, Role, Term,
     message::{RequestBody, ResponseBody},
     store::{Answer, Command, Found, Operation, Query},
-    system::{Action, Local, Process, System},
+    system::{Action, Local, System},
 };
 
 /// What happens, in a sentence without a full stop. `system` is the system it happens to.
@@ -69,7 +69,7 @@ pub(super) fn sends(sent: &[Envelope]) -> Vec<String> {
     }
     groups
         .into_iter()
-        .map(|(sent, to)| format!("{}: {}", addresses(&to), message(sent)))
+        .map(|(sent, to)| format!("{} to {}", message(sent), addresses(&to)))
         .collect()
 }
 
@@ -261,9 +261,4 @@ fn operation(operation: &Operation) -> String {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).escape_debug().to_string()
-}
-
-/// What a process is called where a sentence begins with it.
-pub(super) fn name(process: &Process) -> String {
-    process.address().to_string()
 }
