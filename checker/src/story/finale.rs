@@ -119,7 +119,7 @@ fn number_after(why: &str, names: &[&str]) -> Option<usize> {
 
 /// A line for each server.
 fn states(servers: &[&Server], marks: &Marks) -> Vec<String> {
-    let mut lines = vec!["  server  role       term  vote  commit  durable  disk".to_owned()];
+    let mut lines = vec!["  server  role       term  vote  commit  durable  on disk".to_owned()];
     for server in servers {
         let id = server.id.get();
         let disk = match &server.running {

@@ -261,3 +261,71 @@ impl Seal {
         self.previous = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate;
+    use model::system::Scope;
+
+    /// Changes one number somewhere inside a JSON value, the `place`-th; says whether it exists.
+    fn change(value: &mut serde_json::Value, place: &mut usize) -> bool {
+        match value {
+            serde_json::Value::Number(number) => {
+                if *place > 0 {
+                    *place -= 1;
+                    return false;
+                }
+                let other = number.as_u64().map_or(0, |number| number + 1);
+                *value = other.into();
+                true
+            }
+            serde_json::Value::Array(values) => values.iter_mut().any(|value| change(value, place)),
+            serde_json::Value::Object(fields) => {
+                fields.values_mut().any(|value| change(value, place))
+            }
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn a_forged_digest_hides_no_number_that_the_model_knows_better() {
+        let scopes = Scope::catalogue().into_iter();
+        let scope = scopes
+            .filter(|scope| scope.name == "crashes")
+            .next_back()
+            .expect("the catalogue has it");
+        let trace = simulate::walk(&scope, 1, 12);
+        let mut file = Vec::new();
+        trace.write_jsonl(&mut file).expect("memory takes all");
+        let text = String::from_utf8(file).expect("JSON is UTF-8");
+        let mut seal = Seal::default();
+        let objects: Vec<String> = text
+            .lines()
+            .map(|line| seal.open(line).expect("it is sealed"))
+            .collect();
+        for place in 1..objects.len() {
+            for number in 0.. {
+                let mut value = serde_json::from_str(&objects[place]).expect("it is JSON");
+                if !change(&mut value, &mut { number }) {
+                    break;
+                }
+                let mut seal = Seal::default();
+                let forged: Vec<String> = objects
+                    .iter()
+                    .enumerate()
+                    .map(|(at, object)| {
+                        let changed = at == place;
+                        seal.close(if changed {
+                            value.to_string()
+                        } else {
+                            object.clone()
+                        })
+                    })
+                    .collect();
+                let error = read_jsonl(forged.join("\n").as_bytes()).expect_err("forged");
+                assert_eq!(error.line, place + 1, "number {number}: {error}");
+            }
+        }
+    }
+}
