@@ -20,7 +20,7 @@ pub enum Snapshot {
         /// What a crash leaves.
         disk: Durable,
         /// What a crash takes; `None` while it is down.
-        running: Option<RunningSnapshot>,
+        running: Option<Box<RunningSnapshot>>,
     },
     /// A proxy.
     Proxy {
@@ -108,7 +108,7 @@ impl Snapshot {
             Process::Server(server) => Self::Server {
                 id: server.id,
                 disk: server.disk.clone(),
-                running: server.running.as_ref().map(running),
+                running: server.running.as_ref().map(|held| Box::new(running(held))),
             },
             Process::Proxy(proxy) => Self::Proxy {
                 id: proxy.id(),
