@@ -1,1 +1,315 @@
-//! Seeded random walks through scopes too large to exhaust.
+//! Random walks through a scope: what is too large to exhaust can still be wandered through.
+//!
+//! A walk is a real run (see [`crate::trace`]): its network forgets nothing and sends nothing by
+//! itself. It finds what it happens to find and proves nothing; its use is in scopes that no
+//! search will finish, and as a judge of the reductions, none of which touch it.
+//!
+//! Each walk draws its own temper first (how often timers fire, how often servers crash, how often
+//! messages are late or lost), as walks of one and the same temper all look alike (swarm testing).
+//!
+//! Invariants:
+//! * the same seed gives the same walks, on every machine and with every version of every library:
+//!   the generator is ChaCha with 8 rounds by name, and every draw is made of its plain numbers;
+//! * the seed of a walk is drawn from (seed, number of the walk) alone, so [`walk`] replays any of
+//!   them by itself.
+
+use crate::trace::{self, Trace};
+use model::{
+    Envelope,
+    system::{Action, Local, Scope, System, Witnesses},
+};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// How many draws in a row may come to nothing before a walk is at its end.
+const FRUITLESS: u32 = 100;
+
+/// What to simulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Simulation {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// How many walks.
+    pub walks: u64,
+    /// The most steps of a walk.
+    pub max_steps: usize,
+}
+
+/// What a running simulation shows to others.
+#[derive(Debug, Default)]
+pub struct SimulationProgress {
+    /// Set this to end the simulation after the present walk.
+    pub interrupt: AtomicBool,
+    /// Walks done.
+    pub walks: AtomicU64,
+    /// Steps done.
+    pub steps: AtomicU64,
+}
+
+/// What a simulation found.
+#[derive(Clone, Debug)]
+pub struct SimulationReport {
+    /// Walks done: fewer than asked for if a law broke or a person stopped it.
+    pub walks: u64,
+    /// Steps done.
+    pub steps: u64,
+    /// What was witnessed.
+    pub witnesses: Witnesses,
+    /// The first walk that broke a law.
+    pub violation: Option<Violation>,
+}
+
+/// A walk that broke a law.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// Its number, from 0.
+    pub walk: u64,
+    /// Its own seed, for [`walk`].
+    pub seed: u64,
+    /// How many steps it had.
+    pub steps: usize,
+    /// What remains of it when everything is left out that the violation does not need.
+    pub trace: Trace,
+}
+
+/// Walks until a law breaks, the walks are done, or a person stops it.
+pub fn simulate(
+    scope: &Scope,
+    simulation: &Simulation,
+    progress: &SimulationProgress,
+) -> SimulationReport {
+    let mut report = SimulationReport {
+        walks: 0,
+        steps: 0,
+        witnesses: Witnesses::default(),
+        violation: None,
+    };
+    for number in 0..simulation.walks {
+        if progress.interrupt.load(Ordering::Relaxed) {
+            break;
+        }
+        let seed = seed_of_walk(simulation.seed, number);
+        let walked = Walk::new(scope, seed).go(simulation.max_steps);
+        report.walks += 1;
+        report.steps += walked.actions.len() as u64;
+        report.witnesses.add_all(walked.witnesses);
+        progress.walks.store(report.walks, Ordering::Relaxed);
+        progress.steps.store(report.steps, Ordering::Relaxed);
+        if walked.system.broken.is_some() {
+            report.violation = Some(Violation {
+                walk: number,
+                seed,
+                steps: walked.actions.len(),
+                trace: walked.trace(scope).shrink(),
+            });
+            break;
+        }
+    }
+    report
+}
+
+/// One walk, with all its steps.
+pub fn walk(scope: &Scope, seed: u64, max_steps: usize) -> Trace {
+    Walk::new(scope, seed).go(max_steps).trace(scope)
+}
+
+/// The seed of one walk of a simulation.
+pub fn seed_of_walk(seed: u64, number: u64) -> u64 {
+    let mut generator = generator(seed);
+    generator.set_stream(number);
+    generator.next_u64()
+}
+
+fn generator(seed: u64) -> ChaCha8Rng {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    ChaCha8Rng::from_seed(bytes)
+}
+
+/// A walk under way.
+struct Walk {
+    real: Scope,
+    dice: Dice,
+    temper: Temper,
+    system: System,
+    /// Messages sent and not delivered since.
+    fresh: Vec<Envelope>,
+    /// Every message ever sent, in order.
+    sent: Vec<Envelope>,
+    actions: Vec<Action>,
+    witnesses: Witnesses,
+}
+
+/// How a walk tends to go, in parts of a whole.
+struct Temper {
+    /// How often a message is delivered, of 16 draws; otherwise something happens by itself.
+    deliveries: u64,
+    /// How often a delivery is of any message ever sent, of 16; otherwise of a fresh one.
+    late: u64,
+    /// How often a fresh message is put aside instead, of 16; it may still come late.
+    lost: u64,
+    /// How often an election timer fires, against the others below.
+    elections: u64,
+    /// Likewise heartbeats, what clients do, the disk, and crashes.
+    heartbeats: u64,
+    clients: u64,
+    syncs: u64,
+    crashes: u64,
+}
+
+impl Walk {
+    fn new(scope: &Scope, seed: u64) -> Self {
+        let mut dice = Dice(generator(seed));
+        let temper = Temper {
+            deliveries: dice.one_of(&[8, 12, 14]),
+            late: dice.one_of(&[0, 1, 4]),
+            lost: dice.one_of(&[0, 1, 4]),
+            elections: dice.one_of(&[1, 2, 4]),
+            heartbeats: dice.one_of(&[1, 2, 4]),
+            clients: dice.one_of(&[1, 4, 8]),
+            syncs: dice.one_of(&[2, 8]),
+            crashes: dice.one_of(&[0, 1, 4]),
+        };
+        let real = trace::real_network(scope);
+        Self {
+            system: real.start(),
+            real,
+            dice,
+            temper,
+            fresh: Vec::new(),
+            sent: Vec::new(),
+            actions: Vec::new(),
+            witnesses: Witnesses::default(),
+        }
+    }
+
+    fn go(mut self, max_steps: usize) -> Self {
+        let mut fruitless = 0;
+        while self.actions.len() < max_steps
+            && self.system.broken.is_none()
+            && fruitless < FRUITLESS
+        {
+            let done = self.draw().is_some_and(|action| self.take(action));
+            fruitless = if done { 0 } else { fruitless + 1 };
+        }
+        self
+    }
+
+    /// Something that might happen next.
+    fn draw(&mut self) -> Option<Action> {
+        if self.dice.chance(self.temper.deliveries) {
+            return self.draw_delivery();
+        }
+        let process = self.dice.below(self.system.processes.len());
+        let events = self.real.local_events(&self.system.processes[process]);
+        let weights: Vec<u64> = events
+            .iter()
+            .map(|event| self.temper.weight(event))
+            .collect();
+        let mut rest = self.dice.below(weights.iter().sum::<u64>() as usize) as u64;
+        for (local, weight) in events.into_iter().zip(weights) {
+            if rest < weight {
+                return Some(Action { process, local });
+            }
+            rest -= weight;
+        }
+        None
+    }
+
+    fn draw_delivery(&mut self) -> Option<Action> {
+        let late = self.fresh.is_empty() || self.dice.chance(self.temper.late);
+        let envelope = if late {
+            let place = self.dice.below(self.sent.len());
+            self.sent.get(place)?.clone()
+        } else {
+            let place = self.dice.below(self.fresh.len());
+            self.fresh.swap_remove(place)
+        };
+        if !late && self.dice.chance(self.temper.lost) {
+            return None;
+        }
+        let addresses = self.system.processes.iter();
+        let process = addresses
+            .map(model::system::Process::address)
+            .position(|address| address == envelope.to)?;
+        let mut ways = self.real.deliveries(&envelope);
+        let way = self.dice.below(ways.len());
+        let local = ways.swap_remove(way);
+        Some(Action { process, local })
+    }
+
+    /// Lets it happen; says whether it did, and whether it left a trace.
+    fn take(&mut self, action: Action) -> bool {
+        let process = &self.system.processes[action.process];
+        let Some(step) = self.real.local_step(process, &action.local) else {
+            return false;
+        };
+        let unsent = step
+            .sent
+            .iter()
+            .filter(|envelope| !self.system.network.contains(envelope));
+        let new: Vec<Envelope> = unsent.cloned().collect();
+        if step.only_sends(process) && new.is_empty() {
+            // Sent again: on the wire it is another copy, which may arrive.
+            self.refresh(step.sent);
+            return false;
+        }
+        let Some(witnesses) = self.real.advance(&mut self.system, &action) else {
+            return false;
+        };
+        self.sent.extend(new);
+        self.refresh(step.sent);
+        self.witnesses.add_all(witnesses);
+        self.actions.push(action);
+        true
+    }
+
+    fn refresh(&mut self, sent: Vec<Envelope>) {
+        for envelope in sent {
+            if !self.fresh.contains(&envelope) {
+                self.fresh.push(envelope);
+            }
+        }
+    }
+
+    fn trace(&self, scope: &Scope) -> Trace {
+        Trace::run(scope, &self.actions).expect("a walk takes only steps that the model allows")
+    }
+}
+
+impl Temper {
+    fn weight(&self, event: &Local) -> u64 {
+        match event {
+            Local::ElectionTimeout => self.elections,
+            Local::HeartbeatTimeout => self.heartbeats,
+            Local::Propose | Local::Read | Local::Invoke => self.clients,
+            Local::ClientTimeout | Local::ProxyTimeout { .. } => 1,
+            Local::Sync | Local::Restart => self.syncs,
+            Local::Crash => self.crashes,
+            Local::Deliver { .. } => 0,
+        }
+    }
+}
+
+/// The generator, and the few ways to draw from it.
+struct Dice(ChaCha8Rng);
+
+impl Dice {
+    /// A number below `bound`; 0 if there is none. The bias is below one in a million for the few
+    /// choices there ever are.
+    fn below(&mut self, bound: usize) -> usize {
+        ((u64::from(self.0.next_u32()) * bound as u64) >> 32) as usize
+    }
+
+    /// True `sixteenths` times out of 16.
+    fn chance(&mut self, sixteenths: u64) -> bool {
+        (self.below(16) as u64) < sixteenths
+    }
+
+    fn one_of(&mut self, choices: &[u64]) -> u64 {
+        choices[self.below(choices.len())]
+    }
+}

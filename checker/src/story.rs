@@ -1,1 +1,163 @@
-//! Tells a trace so that a person can follow it.
+//! A trace as a story: who did what, what was sent, and what changed by it, for someone who sees
+//! this Raft for the first time. Plain text of about 100 columns.
+//!
+//! `words` puts messages, entries and actions into words, `changes` says what a step changed,
+//! `finale` draws the end: the broken law and all servers side by side.
+
+mod changes;
+mod finale;
+mod words;
+
+pub use words::describe_action;
+
+use crate::trace::Trace;
+use model::system::{Process, Scope, System};
+
+/// How wide a line may be.
+const WIDTH: usize = 98;
+
+/// Tells a trace.
+pub fn tell(trace: &Trace) -> String {
+    let mut story = Story::default();
+    introduce(trace, &mut story);
+    let mut before = trace.start();
+    for (place, step) in trace.steps.iter().enumerate() {
+        let number = format!("{:>3}. ", place + 1);
+        story.paragraph(&number, 5, &describe_action(&step.action, &before));
+        let process = step.action.process;
+        let (old, new) = (&before.processes[process], &step.state.processes[process]);
+        for (place, sent) in words::sends(&step.sent).iter().enumerate() {
+            story.detail(if place == 0 { "sends" } else { "" }, sent);
+        }
+        let changes = changes::of(old, new);
+        for (label, change) in &changes {
+            story.detail(label, change);
+        }
+        if changes.is_empty() && step.sent.is_empty() {
+            story.detail("", "nothing changes");
+        }
+        before = step.state.clone();
+    }
+    finale::tell(trace, &mut story);
+    story.0
+}
+
+fn introduce(trace: &Trace, story: &mut Story) {
+    let scope = &trace.scope;
+    let (steps, name) = (counted(trace.steps.len() as u64, "step"), &scope.name);
+    let title = match &trace.broken {
+        Some(broken) => format!("{} breaks in {steps} of \"{name}\"", broken.law),
+        None => format!("{steps} of \"{name}\""),
+    };
+    story.line(&title);
+    story.line(&"=".repeat(title.chars().count()));
+    story.paragraph("", 0, &bounds(scope));
+    if let Some(mutant) = scope.mutant {
+        let told = format!(
+            "The planted bug: {} ({}).",
+            mutant.summary().trim_end_matches('.'),
+            mutant.name()
+        );
+        story.paragraph("", 0, &told);
+    }
+    story.paragraph("", 0, &opening(&trace.start()));
+    story.line("");
+}
+
+fn bounds(scope: &Scope) -> String {
+    let mut parts = vec![
+        counted(scope.servers, "server"),
+        format!("at most {}", counted(scope.terms, "new term")),
+    ];
+    let budget = &scope.budget;
+    let counts = [
+        (budget.entries, "client entry"),
+        (budget.reads, "read"),
+        (budget.crashes, "crash"),
+    ];
+    parts.extend(
+        counts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| counted(count.into(), what)),
+    );
+    if !scope.plans.is_empty() {
+        parts.push("a proxy".into());
+        parts.push(counted(scope.plans.len() as u64, "client"));
+    }
+    format!("The world: {}.", list(&parts))
+}
+
+fn opening(start: &System) -> String {
+    let first = start.processes.iter().find_map(Process::server);
+    let Some(server) = first else {
+        return String::new();
+    };
+    let log = match server.log() {
+        [] => "an empty log".into(),
+        log => format!("the log {}", words::log(log)),
+    };
+    let term = server.disk.hard_state.current_term;
+    format!("At the start every server is a follower in term {term} with {log}.")
+}
+
+/// The text so far.
+#[derive(Default)]
+struct Story(String);
+
+impl Story {
+    fn line(&mut self, text: &str) {
+        self.0.push_str(text.trim_end());
+        self.0.push('\n');
+    }
+
+    /// A line below a step: `sends   RequestVote ...`.
+    fn detail(&mut self, label: &str, text: &str) {
+        self.paragraph(&format!("       {label:<7} "), 17, text);
+    }
+
+    /// Words wrapped to the width, all lines but the first indented by `indent`.
+    fn paragraph(&mut self, first: &str, indent: usize, text: &str) {
+        let mut line = first.to_owned();
+        let mut width = line.chars().count();
+        let mut fresh = true;
+        for word in text.split(' ') {
+            let length = word.chars().count();
+            if !fresh && width + 1 + length > WIDTH {
+                self.line(&line);
+                line = " ".repeat(indent);
+                width = indent;
+                fresh = true;
+            }
+            if !fresh {
+                line.push(' ');
+                width += 1;
+            }
+            line.push_str(word);
+            width += length;
+            fresh = false;
+        }
+        self.line(&line);
+    }
+}
+
+/// `1 crash`, `2 crashes`.
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 {
+        return format!("1 {what}");
+    }
+    if let Some(stem) = what.strip_suffix('y') {
+        return format!("{count} {stem}ies");
+    }
+    let ending = if what.ends_with('h') { "es" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn list(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [some @ .., last] => format!("{} and {last}", some.join(", ")),
+    }
+}

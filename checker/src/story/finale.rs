@@ -1,0 +1,252 @@
+//! The end of a story: the broken law, and all servers side by side with what it speaks of marked.
+
+use super::{Story, changes, words};
+use crate::trace::Trace;
+use model::{
+    Entry,
+    system::{Broken, Law, Process, Server, System},
+};
+
+/// Tells how it ended.
+pub(super) fn tell(trace: &Trace, story: &mut Story) {
+    let end = &trace.end();
+    story.line("");
+    let marks = match &trace.broken {
+        Some(broken) => {
+            story.paragraph("", 0, &format!("{} is broken: {}.", broken.law, broken.why));
+            Marks::of(trace, broken, end)
+        }
+        None => {
+            story.line("No law is broken.");
+            Marks::default()
+        }
+    };
+    story.line("");
+    let servers: Vec<&Server> = end.processes.iter().filter_map(Process::server).collect();
+    for line in states(&servers, &marks) {
+        story.line(&line);
+    }
+    let rows = logs(&servers, end);
+    if rows.iter().any(|row| !row.entries.is_empty()) {
+        story.line("");
+        for line in grid(&rows, &marks) {
+            story.line(&line);
+        }
+    }
+    if !end.history.operations.is_empty() {
+        story.line("");
+        story.line("  operations, as clients saw them");
+        for operation in &end.history.operations {
+            story.paragraph("  ", 6, &operation.to_string());
+        }
+    }
+}
+
+/// What the law's sentence is about.
+#[derive(Default)]
+struct Marks {
+    servers: Vec<u64>,
+    index: Option<usize>,
+}
+
+impl Marks {
+    /// The servers and the entry that the sentence names; for Log Matching, the first index where
+    /// the two logs differ. A sentence that names no server is about the one that stepped last.
+    fn of(trace: &Trace, broken: &Broken, end: &System) -> Self {
+        let mut servers = servers_in(&broken.why);
+        if servers.is_empty()
+            && let Some(last) = trace.steps.last()
+            && let Some(server) = end.processes[last.action.process].server()
+        {
+            servers.push(server.id.get());
+        }
+        let mut index = number_after(&broken.why, &["index", "entry", "to"]);
+        if broken.law == Law::LogMatching
+            && let [one, other] = servers.as_slice()
+        {
+            let log = |id: u64| -> &[Entry] {
+                let mut all = end.processes.iter().filter_map(Process::server);
+                all.find(|server| server.id.get() == id)
+                    .map_or(&[], Server::log)
+            };
+            let mut pairs = log(*one).iter().zip(log(*other));
+            index = pairs
+                .position(|(one, other)| one != other)
+                .map(|place| place + 1);
+        }
+        let about_entries = matches!(
+            broken.law,
+            Law::LogMatching
+                | Law::LeaderCompleteness
+                | Law::StateMachineSafety
+                | Law::MatchIsDurable
+        );
+        Self {
+            servers,
+            index: index.filter(|_| about_entries),
+        }
+    }
+}
+
+/// The numbers in "server 1" and "servers 1 and 2".
+fn servers_in(why: &str) -> Vec<u64> {
+    let words: Vec<&str> = why
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .collect();
+    let mut found = Vec::new();
+    for (place, word) in words.iter().enumerate() {
+        let number = |offset: usize| words.get(place + offset)?.parse::<u64>().ok();
+        match *word {
+            "server" => found.extend(number(1)),
+            "servers" => {
+                found.extend(number(1));
+                found.extend(number(3).filter(|_| words[place + 2] == "and"));
+            }
+            _ => {}
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn number_after(why: &str, names: &[&str]) -> Option<usize> {
+    let words: Vec<&str> = why.split(|c: char| !c.is_alphanumeric()).collect();
+    words
+        .windows(2)
+        .find_map(|pair| names.contains(&pair[0]).then(|| pair[1].parse().ok())?)
+}
+
+/// A line for each server.
+fn states(servers: &[&Server], marks: &Marks) -> Vec<String> {
+    let mut lines = vec!["  server  role       term  vote  commit  durable  on disk".to_owned()];
+    for server in servers {
+        let id = server.id.get();
+        let disk = match &server.running {
+            Some(running) if running.unsynced.is_empty() => "all of it".into(),
+            _ => format!(
+                "term {}, vote {}, {} entries",
+                server.disk.hard_state.current_term,
+                changes::vote(server.disk.hard_state.voted_for),
+                server.disk.log.len()
+            ),
+        };
+        let mut line = match &server.running {
+            Some(running) => {
+                let raft = &running.raft;
+                format!(
+                    "  {id:<6}  {:<9}  {:>4}  {:>4}  {:>6}  {:>7}  {disk:<9}",
+                    changes::role(raft),
+                    raft.current_term().to_string(),
+                    changes::vote(raft.voted_for()),
+                    raft.commit_index().to_string(),
+                    raft.durable_index().to_string(),
+                )
+            }
+            None => format!(
+                "  {id:<6}  {:<9}  {:>4}  {:>4}  {:>6}  {:>7}  {disk:<9}",
+                "down", "-", "-", "-", "-"
+            ),
+        };
+        if marks.servers.contains(&id) {
+            line += "  <--";
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// A row of the grid of logs.
+struct Row<'a> {
+    name: String,
+    server: Option<u64>,
+    entries: Vec<&'a Entry>,
+    commit: usize,
+}
+
+/// The logs, the disks where they differ, and what was ever committed.
+fn logs<'a>(servers: &[&'a Server], end: &'a System) -> Vec<Row<'a>> {
+    let mut rows = Vec::new();
+    for server in servers {
+        let id = server.id.get();
+        rows.push(Row {
+            name: format!("server {id}"),
+            server: Some(id),
+            entries: server.log().iter().collect(),
+            commit: changes::commit(server).map_or(0, |index| index.get() as usize),
+        });
+        if server.disk.log != server.log() {
+            rows.push(Row {
+                name: "  its disk".into(),
+                server: Some(id),
+                entries: server.disk.log.iter().collect(),
+                commit: 0,
+            });
+        }
+    }
+    let committed = &end.history.committed;
+    if !committed.is_empty() {
+        rows.push(Row {
+            name: "ever committed".into(),
+            server: None,
+            entries: committed.iter().map(|committed| &committed.entry).collect(),
+            commit: 0,
+        });
+    }
+    rows
+}
+
+/// The rows in columns of one index each. Brackets mark what the law speaks of, a star what the server
+/// knows to be committed.
+fn grid(rows: &[Row<'_>], marks: &Marks) -> Vec<String> {
+    let cell = |row: &Row<'_>, place: usize| {
+        let Some(entry) = row.entries.get(place) else {
+            return "-".to_owned();
+        };
+        let star = if place < row.commit { " *" } else { "" };
+        format!("{}{star}", words::entry(entry))
+    };
+    let marked = |row: &Row<'_>, place: usize| {
+        marks.index == Some(place + 1)
+            && row
+                .server
+                .is_none_or(|id| marks.servers.is_empty() || marks.servers.contains(&id))
+    };
+    let columns = rows.iter().map(|row| row.entries.len()).max().unwrap_or(0);
+    let columns = columns.max(marks.index.unwrap_or(0));
+    let widths: Vec<usize> = (0..columns)
+        .map(|place| {
+            let cells = rows.iter().map(|row| cell(row, place).chars().count());
+            cells.max().unwrap_or(1)
+        })
+        .collect();
+    let mut head = format!("  {:<14}", "log");
+    for (place, width) in widths.iter().enumerate() {
+        head += &format!("   {:<width$} ", place + 1);
+    }
+    let mut lines = vec![head];
+    for row in rows {
+        let mut line = format!("  {:<14}", row.name);
+        for (place, width) in widths.iter().enumerate() {
+            let (open, close) = if marked(row, place) {
+                ('[', ']')
+            } else {
+                (' ', ' ')
+            };
+            let text = cell(row, place) + &close.to_string();
+            line += &format!("  {open}{text:<width$}", width = width + 1);
+        }
+        lines.push(line);
+    }
+    let mut legend = Vec::new();
+    if rows.iter().any(|row| row.commit > 0) {
+        legend.push("* committed, as that server knows");
+    }
+    if marks.index.is_some() {
+        legend.push("[ ] what the law speaks of");
+    }
+    if !legend.is_empty() {
+        lines.push(format!("  ({})", legend.join("; ")));
+    }
+    lines
+}

@@ -1,0 +1,264 @@
+//! Messages, entries and actions in words.
+
+use super::list;
+use model::{
+    Address, AppendEntriesRequest, AppendOutcome, ClientRequest, ClientResponse, Entry, Envelope,
+    LogIndex, Message, Payload, Role, Term,
+    message::{RequestBody, ResponseBody},
+    store::{Answer, Command, Found, Operation, Query},
+    system::{Action, Local, System},
+};
+
+/// What happens, in a sentence without a full stop. `system` is the system it happens to.
+pub fn describe_action(action: &Action, system: &System) -> String {
+    let Some(process) = system.processes.get(action.process) else {
+        return format!("something happens to process {}", action.process);
+    };
+    let who = process.address();
+    let raft = process
+        .server()
+        .and_then(|server| Some(&server.running.as_ref()?.raft));
+    match &action.local {
+        Local::Deliver { envelope, ask } => {
+            let mut told = format!(
+                "{who} receives {} from {}",
+                message(&envelope.message),
+                envelope.from
+            );
+            if let Some(ask) = ask {
+                told += &format!("; server {ask} is drawn in case nobody is known to lead");
+            }
+            told
+        }
+        Local::ElectionTimeout => match raft {
+            Some(raft) => format!(
+                "{who} times out and runs for leader in term {}",
+                raft.current_term().next()
+            ),
+            None => format!("{who} times out"),
+        },
+        Local::HeartbeatTimeout => match raft.map(model::Raft::role) {
+            Some(Role::Candidate(_)) => format!("{who} asks again for the votes it lacks"),
+            _ => format!("{who} sends AppendEntries again: its heartbeat timer fires"),
+        },
+        Local::Propose => format!("a client asks {who} for a write"),
+        Local::Read => format!("a client asks {who} for a read"),
+        Local::Sync => format!("the oldest write of {who} reaches its disk"),
+        Local::Crash => format!("{who} crashes: what is not on its disk is lost"),
+        Local::Restart => format!("{who} starts again from its disk"),
+        Local::Invoke => format!("{who} begins its next operation"),
+        Local::ClientTimeout => format!("{who} has waited long enough"),
+        Local::ProxyTimeout { client, id, ask } => format!(
+            "{who} has waited long enough for an answer to request {id} of client {client}; \
+             server {ask} is drawn to be asked next"
+        ),
+    }
+}
+
+/// What was sent, equal messages together.
+pub(super) fn sends(sent: &[Envelope]) -> Vec<String> {
+    let mut groups: Vec<(&Message, Vec<Address>)> = Vec::new();
+    for envelope in sent {
+        match groups
+            .iter_mut()
+            .find(|(message, _)| **message == envelope.message)
+        {
+            Some((_, to)) => to.push(envelope.to),
+            None => groups.push((&envelope.message, vec![envelope.to])),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(sent, to)| format!("{} to {}", message(sent), addresses(&to)))
+        .collect()
+}
+
+fn addresses(addresses: &[Address]) -> String {
+    let servers: Vec<String> = addresses
+        .iter()
+        .filter_map(|address| match address {
+            Address::Node(id) => Some(id.to_string()),
+            Address::Proxy(_) | Address::Client(_) => None,
+        })
+        .collect();
+    if servers.len() == addresses.len() && servers.len() > 1 {
+        return format!("servers {}", list(&servers));
+    }
+    let all: Vec<String> = addresses.iter().map(Address::to_string).collect();
+    list(&all)
+}
+
+/// A message.
+pub(super) fn message(message: &Message) -> String {
+    match message {
+        Message::RequestVoteRequest(request) => format!(
+            "RequestVote (term {}, {})",
+            request.term,
+            end_of_log(request.last_log_index, request.last_log_term)
+        ),
+        Message::RequestVoteResponse(response) => {
+            let verdict = if response.vote_granted {
+                "its vote"
+            } else {
+                "no vote"
+            };
+            format!("{verdict} (term {})", response.term)
+        }
+        Message::AppendEntriesRequest(request) => append(request),
+        Message::AppendEntriesResponse(response) => {
+            let outcome = match &response.outcome {
+                AppendOutcome::Matched { match_index } => format!("matches up to {match_index}"),
+                AppendOutcome::Conflict {
+                    prev_log_index,
+                    conflict_term: Term::ZERO,
+                    conflict_index,
+                } => format!("no entry {prev_log_index}, log ends before {conflict_index}"),
+                AppendOutcome::Conflict {
+                    prev_log_index,
+                    conflict_term,
+                    conflict_index,
+                } => format!(
+                    "entry {prev_log_index} is of term {conflict_term}, which begins at \
+                     {conflict_index}"
+                ),
+                AppendOutcome::StaleTerm => "the request is of an older term".into(),
+            };
+            let kind = match response.outcome {
+                AppendOutcome::Matched { .. } => "an acknowledgement",
+                AppendOutcome::Conflict { .. } | AppendOutcome::StaleTerm => "a refusal",
+            };
+            format!(
+                "{kind} (term {}, {outcome}{})",
+                response.term,
+                round(response.read_round)
+            )
+        }
+        Message::ClientRequest(request) => client_request(request),
+        Message::ClientResponse(response) => client_response(response),
+    }
+}
+
+fn append(request: &AppendEntriesRequest) -> String {
+    let after = match request.prev_log_index {
+        LogIndex::ZERO => "from the start".into(),
+        index => format!("after entry {index} of term {}", request.prev_log_term),
+    };
+    let entries = match request.entries.as_slice() {
+        [] => "no entries".into(),
+        some => format!("entries [{}]", entries(request.prev_log_index.next(), some)),
+    };
+    format!(
+        "AppendEntries (term {}, {after}, {entries}, commit {}{})",
+        request.term,
+        request.leader_commit,
+        round(request.read_round)
+    )
+}
+
+fn round(round: u64) -> String {
+    match round {
+        0 => String::new(),
+        round => format!(", read round {round}"),
+    }
+}
+
+fn end_of_log(index: LogIndex, term: Term) -> String {
+    match index {
+        LogIndex::ZERO => "empty log".into(),
+        index => format!("log ends with entry {index} of term {term}"),
+    }
+}
+
+fn client_request(request: &ClientRequest) -> String {
+    let body = match &request.body {
+        RequestBody::OpenSession => "open a session".into(),
+        RequestBody::Write {
+            session,
+            sequence,
+            operation: asked,
+            ..
+        } => format!("{} as {session}.{sequence}", operation(asked)),
+        RequestBody::Read {
+            query: Query::Get { key },
+        } => format!("get {}", text(key)),
+        RequestBody::Read {
+            query: Query::Scan { prefix, .. },
+        } => format!("scan {}*", text(prefix)),
+    };
+    format!(
+        "request {} of client {} ({body})",
+        request.id, request.client
+    )
+}
+
+fn client_response(response: &ClientResponse) -> String {
+    let body = match &response.body {
+        ResponseBody::Applied(applied) => answer(applied),
+        ResponseBody::Found(Found::Value(None)) => "found nothing".into(),
+        ResponseBody::Found(Found::Value(Some(held))) => {
+            format!("found {}, version {}", text(&held.value), held.version)
+        }
+        ResponseBody::Found(Found::Pairs(pairs)) => format!("found {} pairs", pairs.len()),
+        ResponseBody::NotLeader { hint: None } => "not the leader".into(),
+        ResponseBody::NotLeader { hint: Some(id) } => format!("not the leader, ask server {id}"),
+        ResponseBody::Interrupted { hint: None } => "interrupted".into(),
+        ResponseBody::Interrupted { hint: Some(id) } => format!("interrupted, ask server {id}"),
+        ResponseBody::Unavailable => "unavailable".into(),
+    };
+    format!(
+        "the answer to request {} of client {} ({body})",
+        response.id, response.client
+    )
+}
+
+fn answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Nothing => "nothing".into(),
+        Answer::SessionOpened(session) => format!("session {session} is open"),
+        Answer::Written { version } => format!("written as version {version}"),
+        Answer::Number { value, version } => format!("now {value}, version {version}"),
+        Answer::ConditionFailed { .. } => "the condition failed".into(),
+        Answer::NotANumber => "not a number".into(),
+        Answer::SessionExpired => "the session has expired".into(),
+        Answer::AlreadyAcknowledged => "already acknowledged".into(),
+    }
+}
+
+/// A whole log: `1:t1 open-session, 2:t2 no-op`.
+pub(super) fn log(log: &[Entry]) -> String {
+    match log {
+        [] => "(empty)".into(),
+        some => entries(LogIndex::new(1), some),
+    }
+}
+
+fn entries(first: LogIndex, entries: &[Entry]) -> String {
+    let told: Vec<String> = entries
+        .iter()
+        .enumerate()
+        .map(|(place, told)| format!("{}:{}", first.plus(place as u64), entry(told)))
+        .collect();
+    told.join(", ")
+}
+
+/// An entry without its index: `t2 no-op`.
+pub(super) fn entry(entry: &Entry) -> String {
+    let payload = match &entry.payload {
+        Payload::Noop => "no-op".into(),
+        Payload::Command(Command::OpenSession { .. }) => "open-session".into(),
+        Payload::Command(Command::Write(write)) => operation(&write.operation),
+    };
+    format!("t{} {payload}", entry.term)
+}
+
+fn operation(operation: &Operation) -> String {
+    match operation {
+        Operation::Put { key, value, .. } => format!("{}={}", text(key), text(value)),
+        Operation::Delete { key, .. } => format!("delete {}", text(key)),
+        Operation::Increment { key, by } => format!("{}+={by}", text(key)),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).escape_debug().to_string()
+}

@@ -1,0 +1,140 @@
+//! A scope as a trace writes it down: all that is needed to make it again.
+
+use model::{
+    client::Ask,
+    mutant::Mutant,
+    system::{Budget, Law, Laws, Reduction, Scope},
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything that decides what a scope allows. The name alone would not do: bounds are changed on
+/// the command line, and the catalogue changes with the years.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeBounds {
+    /// The scope's name.
+    pub name: String,
+    /// How many servers.
+    pub servers: u64,
+    /// How many terms may be entered.
+    pub terms: u64,
+    /// Entries, reads and crashes.
+    pub budget: Budget,
+    /// The most entries in one AppendEntries.
+    pub batch: usize,
+    /// Whether AppendEntries reach the network.
+    pub append_entries: bool,
+    /// Whether every log starts with a client session.
+    pub with_session: bool,
+    /// Whether clients talk to servers directly.
+    pub direct_clients: bool,
+    /// Whether calls and returns are judged.
+    pub tracks_operations: bool,
+    /// The operations of each client.
+    pub plans: Vec<Vec<Ask>>,
+    /// How often a request is sent.
+    pub attempts: u32,
+    /// Which reductions were on in the search.
+    pub reduction: Reductions,
+    /// The only law judged; `None` if all are.
+    pub only_law: Option<Law>,
+}
+
+/// Which reductions are on: [`Reduction`], written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reductions {
+    /// See [`Reduction::merge_syncs`].
+    pub merge_syncs: bool,
+    /// See [`Reduction::merge_restarts`].
+    pub merge_restarts: bool,
+    /// See [`Reduction::drop_dead`].
+    pub drop_dead: bool,
+    /// See [`Reduction::send_early`].
+    pub send_early: bool,
+    /// See [`Reduction::forget_hints`].
+    pub forget_hints: bool,
+}
+
+impl ScopeBounds {
+    /// Writes a scope down. Its planted bug stands elsewhere in a trace.
+    pub fn of(scope: &Scope) -> Self {
+        // Taken apart in full, so that a bound added to the model cannot be forgotten here.
+        let Scope {
+            name,
+            summary: _,
+            servers,
+            terms,
+            budget,
+            batch,
+            append_entries,
+            with_session,
+            direct_clients,
+            tracks_operations,
+            plans,
+            attempts,
+            reduction,
+            mutant: _,
+            laws,
+            expected: _,
+        } = scope.clone();
+        let Reduction {
+            merge_syncs,
+            merge_restarts,
+            drop_dead,
+            send_early,
+            forget_hints,
+        } = reduction;
+        Self {
+            name,
+            servers,
+            terms,
+            budget,
+            batch,
+            append_entries,
+            with_session,
+            direct_clients,
+            tracks_operations,
+            plans,
+            attempts,
+            reduction: Reductions {
+                merge_syncs,
+                merge_restarts,
+                drop_dead,
+                send_early,
+                forget_hints,
+            },
+            only_law: Law::ALL
+                .iter()
+                .copied()
+                .find(|law| laws == Laws::only(*law)),
+        }
+    }
+
+    /// The scope, with a bug planted in it. What judges no run (the summary, what must be reached)
+    /// is taken from the catalogue, if the scope is still in it.
+    pub fn scope(self, mutant: Option<Mutant>) -> Scope {
+        let known = Scope::catalogue()
+            .into_iter()
+            .find(|scope| scope.name == self.name);
+        let mut scope = known.unwrap_or_else(|| Scope::new(&self.name, ""));
+        scope.servers = self.servers;
+        scope.terms = self.terms;
+        scope.budget = self.budget;
+        scope.batch = self.batch;
+        scope.append_entries = self.append_entries;
+        scope.with_session = self.with_session;
+        scope.direct_clients = self.direct_clients;
+        scope.tracks_operations = self.tracks_operations;
+        scope.plans = self.plans;
+        scope.attempts = self.attempts;
+        scope.reduction.merge_syncs = self.reduction.merge_syncs;
+        scope.reduction.merge_restarts = self.reduction.merge_restarts;
+        scope.reduction.drop_dead = self.reduction.drop_dead;
+        scope.reduction.send_early = self.reduction.send_early;
+        scope.reduction.forget_hints = self.reduction.forget_hints;
+        scope.laws = self.only_law.map_or(Laws::ALL, Laws::only);
+        scope.mutant = mutant;
+        scope
+    }
+}
