@@ -239,7 +239,7 @@ fn check_engines_count_the_same_states() {
             "--crashes",
             "0",
             "--servers",
-            "2",
+            "1",
             "--no-reduction",
         ],
         &["--scope", "replication", "--terms", "1", "--entries", "0"],
