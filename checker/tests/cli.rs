@@ -290,17 +290,13 @@ fn check_engines_count_the_same_states() {
     }
 }
 
-/// Waits until the program has filled some memory with states.
+/// Waits until the program searches: beside its first thread run those that listen for Ctrl-C, show
+/// the progress, and search.
 #[cfg(target_os = "linux")]
-fn wait_for_states(child: &Child) {
+fn wait_for_search(child: &Child) {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", child.id()));
-        let statm = statm.expect("the program runs");
-        let pages = statm.split_whitespace().nth(1).expect("resident pages");
-        if pages.parse::<u64>().expect("a number") > 8_000 {
-            return;
-        }
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", child.id()));
+    while threads().expect("the program runs").count() < 4 {
         assert!(Instant::now() < deadline, "the search does not start");
         thread::sleep(Duration::from_millis(20));
     }
@@ -317,7 +313,7 @@ fn check_interrupted_says_what_was_covered_and_exits_as_truncated() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        wait_for_states(&child);
+        wait_for_search(&child);
         let pid = libc::pid_t::try_from(child.id()).expect("a process id");
         // SAFETY: sends a signal to a child that was not waited for yet.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
@@ -326,7 +322,7 @@ fn check_interrupted_says_what_was_covered_and_exits_as_truncated() {
         let lines = json_lines(&output);
         assert_eq!(lines[0]["verdict"], "truncated");
         assert_eq!(lines[0]["stopped_by"], "interrupted");
-        assert!(lines[0]["states"].as_u64().expect("a count") > 1);
+        assert!(lines[0]["states"].as_u64().expect("a count") > 0);
         assert_eq!(lines[1]["not_run"][0], "fail-over");
         assert_eq!(lines[1]["exit_code"], 3);
     }
