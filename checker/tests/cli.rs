@@ -331,13 +331,14 @@ fn check_interrupted_says_what_was_covered_and_exits_as_truncated() {
 #[test]
 fn check_closed_output_does_not_panic() {
     for arguments in [SMALL, &["scopes"], &["scopes", "--json"]] {
-        let mut child = program()
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let child = program()
             .args(arguments)
-            .stdout(Stdio::piped())
+            .stdout(writer)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        drop(child.stdout.take());
         let output = child.wait_with_output().expect("the program ends");
         assert_eq!(code(&output), 3, "{arguments:?}");
         assert_eq!(stderr(&output), "", "{arguments:?}");
