@@ -1,1 +1,199 @@
 //! Measures the engines against each other.
+//!
+//! Each run is a process of its own, so that processor time and peak memory belong to one engine.
+//! A run ends when the scope is exhausted or its time is over; what it measures are rates.
+
+use crate::{
+    engine::{self, Limits, Outcome, Progress},
+    machine,
+    stateright_engine::{self, Order},
+};
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use model::system::Scope;
+use serde::{Deserialize, Serialize};
+use std::{
+    process::{Command, Stdio},
+    sync::atomic::Ordering,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// The fast search.
+    Own,
+    /// stateright's depth-first search.
+    StaterightDfs,
+    /// stateright's breadth-first search.
+    StaterightBfs,
+}
+
+impl Engine {
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::StaterightDfs => "stateright DFS",
+            Self::StaterightBfs => "stateright BFS",
+        }
+    }
+}
+
+/// One run.
+#[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
+pub struct Task {
+    /// What is measured
+    #[arg(long, value_enum)]
+    pub engine: Engine,
+    /// The scope searched
+    #[arg(long)]
+    pub scope: String,
+    /// On how many threads
+    #[arg(long)]
+    pub threads: usize,
+    /// Whether states that differ only in the names of servers are one
+    #[arg(long)]
+    pub symmetry: bool,
+    /// After how many seconds it ends, exhausted or not
+    #[arg(long)]
+    pub seconds: u64,
+}
+
+/// What a run measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Measurement {
+    /// The run.
+    #[serde(flatten)]
+    pub task: Task,
+    /// Whether the scope was exhausted within the time.
+    pub is_exhausted: bool,
+    /// Distinct states.
+    pub states: u64,
+    /// Wall time.
+    pub wall_seconds: f64,
+    /// Processor time, of the system for the process included.
+    pub cpu_seconds: f64,
+    /// Bytes of visited set, parents and frontier, where the engine counts them.
+    pub held_bytes: Option<u64>,
+    /// The growth of the peak of the process's memory: everything included.
+    pub resident_bytes: u64,
+}
+
+impl Measurement {
+    /// Distinct states for each second of processor time.
+    pub fn states_per_cpu_second(&self) -> f64 {
+        self.states as f64 / self.cpu_seconds.max(1e-6)
+    }
+
+    /// Distinct states for each second.
+    pub fn states_per_second(&self) -> f64 {
+        self.states as f64 / self.wall_seconds.max(1e-6)
+    }
+
+    /// Bytes of visited set, parents and frontier for each state, where the engine counts them.
+    pub fn held_bytes_per_state(&self) -> Option<f64> {
+        Some(self.held_bytes? as f64 / self.states as f64)
+    }
+
+    /// Bytes of memory for each state.
+    pub fn resident_bytes_per_state(&self) -> f64 {
+        self.resident_bytes as f64 / self.states as f64
+    }
+}
+
+/// Runs a task in this process.
+///
+/// # Errors
+/// If a law is broken: what cannot be believed is not measured.
+pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
+    let limits = Limits {
+        threads: task.threads,
+        max_states: None,
+        max_memory: machine::available_bytes().map(|bytes| bytes / 100 * 80),
+        symmetry: task.symmetry,
+    };
+    let (cpu, peak) = (machine::cpu_time(), machine::peak_resident_bytes());
+    let progress = Progress::default();
+    let (outcome, states, elapsed, held_bytes) = with_deadline(task.seconds, &progress, || {
+        let order = match task.engine {
+            Engine::Own => {
+                let found = engine::check(scope, &limits, &progress).report;
+                return (
+                    found.outcome,
+                    found.states,
+                    found.elapsed,
+                    Some(found.bytes),
+                );
+            }
+            Engine::StaterightDfs => Order::Depth,
+            Engine::StaterightBfs => Order::Breadth,
+        };
+        let found = stateright_engine::check(scope, order, &limits, &progress);
+        (found.outcome, found.states, found.elapsed, None)
+    });
+    if let Outcome::Violated { broken, .. } = outcome {
+        bail!(
+            "{} is violated in scope {}: {}",
+            broken.law,
+            scope.name,
+            broken.why
+        );
+    }
+    Ok(Measurement {
+        task: task.clone(),
+        is_exhausted: matches!(outcome, Outcome::Exhausted),
+        states,
+        wall_seconds: elapsed.as_secs_f64(),
+        cpu_seconds: (machine::cpu_time() - cpu).as_secs_f64(),
+        held_bytes,
+        resident_bytes: machine::peak_resident_bytes().saturating_sub(peak),
+    })
+}
+
+/// Interrupts a search when its time is over.
+fn with_deadline<T>(seconds: u64, progress: &Progress, search: impl FnOnce() -> T) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    thread::scope(|scope| {
+        let (over, is_over) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            // The sender is dropped when the search is over, also by a panic.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let _ = is_over.recv_timeout(left);
+            progress.interrupt.store(true, Ordering::Relaxed);
+        });
+        let found = search();
+        drop(over);
+        found
+    })
+}
+
+/// Runs a task in a process of its own.
+///
+/// # Errors
+/// If the process cannot be started or fails.
+pub fn measure_apart(task: &Task) -> anyhow::Result<Measurement> {
+    let program = std::env::current_exe().context("cannot find this program to start it again")?;
+    let engine = task.engine.to_possible_value();
+    let engine = engine.expect("every engine can be named");
+    let mut command = Command::new(program);
+    command
+        .args(["bench-run", "--engine", engine.get_name()])
+        .args(["--scope", &task.scope])
+        .args(["--threads", &task.threads.to_string()])
+        .args(["--seconds", &task.seconds.to_string()])
+        .args(task.symmetry.then_some("--symmetry"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    let output = command.output().context("cannot start a run")?;
+    if !output.status.success() {
+        bail!(
+            "the run of {} failed: {}",
+            task.engine.name(),
+            output.status
+        );
+    }
+    serde_json::from_slice(&output.stdout).context("a run did not say what it measured")
+}

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod machine;
 pub mod progress;
 pub mod simulate;
+pub mod stateright_engine;
 pub mod story;
 pub mod trace;
 pub mod verify;

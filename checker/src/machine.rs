@@ -1,8 +1,118 @@
 //! What the operating system says of this process and machine.
 
+use std::{fs, path::Path, time::Duration};
+
 /// Bytes of memory this process holds, where the system tells.
 pub fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * 4096)
+    Some(pages * page_bytes())
+}
+
+fn page_bytes() -> u64 {
+    // SAFETY: sysconf reads a constant of the system.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}
+
+/// Bytes of memory this process may still take, where the system tells: what the machine has left,
+/// or the control group if that is less.
+pub fn available_bytes() -> Option<u64> {
+    let free = meminfo("MemAvailable:");
+    let allowed = cgroup_available_bytes();
+    match (free, allowed) {
+        (Some(free), Some(allowed)) => Some(free.min(allowed)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Bytes of memory of the machine, where the system tells.
+pub fn total_bytes() -> Option<u64> {
+    meminfo("MemTotal:")
+}
+
+fn meminfo(name: &str) -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find(|line| line.starts_with(name))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// The tightest limit among the process's control group and those around it.
+fn cgroup_available_bytes() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let root = Path::new("/sys/fs/cgroup");
+    let unified = root.join(own.unwrap_or_default());
+    unified
+        .ancestors()
+        .take_while(|group| group.starts_with(root))
+        .filter_map(|group| group_available(group, "memory.max", "memory.current", "inactive_file"))
+        .chain(group_available(
+            &root.join("memory"),
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ))
+        .min()
+}
+
+/// What one control group leaves, counting file pages it can drop as free.
+fn group_available(group: &Path, limit: &str, used: &str, droppable: &str) -> Option<u64> {
+    let number = |name: &str| -> Option<u64> {
+        let text = fs::read_to_string(group.join(name)).ok()?;
+        text.trim().parse().ok()
+    };
+    let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+    let droppable = stat
+        .lines()
+        .find_map(|line| line.strip_prefix(droppable)?.trim().parse().ok())
+        .unwrap_or(0);
+    let used = number(used)?.saturating_sub(droppable);
+    Some(number(limit)?.saturating_sub(used))
+}
+
+/// Processor time this process has used, its own and the system's for it.
+pub fn cpu_time() -> Duration {
+    let usage = resource_usage();
+    let duration = |time: libc::timeval| {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+        Duration::from_secs(seconds) + Duration::from_micros(micros)
+    };
+    duration(usage.ru_utime) + duration(usage.ru_stime)
+}
+
+/// The most bytes of memory this process ever held.
+pub fn peak_resident_bytes() -> u64 {
+    let peak = u64::try_from(resource_usage().ru_maxrss).unwrap_or(0);
+    // Linux counts kibibytes, macOS bytes.
+    if cfg!(target_os = "macos") {
+        peak
+    } else {
+        peak * 1024
+    }
+}
+
+fn resource_usage() -> libc::rusage {
+    let mut usage = std::mem::MaybeUninit::zeroed();
+    // SAFETY: `usage` is room for one rusage; all its bytes being zero is one too.
+    unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    }
+}
+
+/// How many threads can run at once.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The processor's name, where the system tells.
+pub fn processor() -> Option<String> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }

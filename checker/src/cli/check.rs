@@ -1,0 +1,327 @@
+//! `check`: searches scopes to exhaustion, one after another.
+
+use super::{
+    Exit,
+    figures::Size,
+    interrupt::Interrupt,
+    live, next,
+    selection::{Selected, Selection},
+    verdict::{self, Verdict},
+    violation::report_violation,
+};
+use crate::{
+    engine::{self, Limits, Outcome, Progress},
+    machine,
+    stateright_engine::{self, Order},
+};
+use clap::ValueEnum;
+use model::system::Reduction;
+use serde::Serialize;
+use std::{
+    io::{self, Write},
+    time::Instant,
+};
+
+/// How much of the memory this process could have it takes unless told.
+const MEMORY_PERCENT: u64 = 80;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selection: Selection,
+    /// Which search
+    #[arg(long, value_enum, default_value_t = Engine::Own)]
+    engine: Engine,
+    /// How many threads [default: as many as can run at once]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
+    threads: Option<u64>,
+    /// Takes states that differ only in the names of servers for different ones
+    #[arg(long)]
+    no_symmetry: bool,
+    /// Makes every event a step of its own
+    #[arg(long)]
+    no_reduction: bool,
+    /// Stops each scope after this many states: truncated, no claim
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_states: Option<u64>,
+    /// Stops when the process holds this much, such as 512M or 16G [default: 80% of what it could
+    /// have]
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<Size>,
+    /// Prints one JSON object for each scope and one for all, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    /// The fast search; states are kept exactly
+    Own,
+    /// stateright's depth-first search; states are kept as hashes
+    Stateright,
+}
+
+impl Engine {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Stateright => "stateright",
+        }
+    }
+}
+
+/// The last line of `--json`.
+#[derive(Serialize)]
+struct Summary {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    exit_code: u8,
+    exhausted: usize,
+    violated: usize,
+    truncated: usize,
+    /// Exhausted scopes that did not reach what they must.
+    without_witnesses: usize,
+    not_run: Vec<String>,
+    states: u64,
+    seconds: f64,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let started = Instant::now();
+    let mut scopes = args.selection.scopes()?;
+    if args.no_reduction {
+        for selected in &mut scopes {
+            selected.scope.reduction = Reduction::NONE;
+        }
+    }
+    let interrupt = Interrupt::install()?;
+    let limits = args.limits();
+    let mut verdicts = Vec::new();
+    let mut not_run = Vec::new();
+    for selected in scopes {
+        if interrupt.is_asked() {
+            not_run.push(selected.scope.name);
+            continue;
+        }
+        let verdict = live::watch(&selected.scope.name.clone(), &interrupt, |progress| {
+            search(args.engine, selected, &limits, progress)
+        });
+        report(&verdict, args.json)?;
+        verdicts.push(verdict);
+    }
+    let exit = exit(&verdicts, &not_run);
+    let mut out = io::stdout().lock();
+    if args.json {
+        let count = |is: fn(&Verdict) -> bool| verdicts.iter().filter(|one| is(one)).count();
+        let summary = Summary {
+            kind: "summary",
+            exit_code: exit.code(),
+            exhausted: count(|one| matches!(one.outcome, Outcome::Exhausted)),
+            violated: count(Verdict::is_violated),
+            truncated: count(Verdict::is_truncated),
+            without_witnesses: count(Verdict::lacks_witnesses),
+            not_run,
+            states: verdicts.iter().map(|one| one.states).sum(),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        print_json(&mut out, &summary)?;
+    } else {
+        print_summary(&mut out, args.engine, &verdicts, &not_run, exit)?;
+    }
+    out.flush()?;
+    Ok(exit)
+}
+
+impl Args {
+    fn limits(&self) -> Limits {
+        let could_have = || Some(machine::available_bytes()? / 100 * MEMORY_PERCENT);
+        Limits {
+            threads: self
+                .threads
+                .map_or_else(machine::threads, |threads| threads as usize),
+            max_states: self.max_states,
+            max_memory: self.max_memory.map(|size| size.0).or_else(could_have),
+            symmetry: !self.no_symmetry,
+        }
+    }
+}
+
+fn search(engine: Engine, selected: Selected, limits: &Limits, progress: &Progress) -> Verdict {
+    let Selected { scope, is_altered } = selected;
+    match engine {
+        Engine::Own => {
+            let found = engine::check(&scope, limits, progress).report;
+            Verdict {
+                scope,
+                witnesses_required: !is_altered,
+                symmetry: limits.symmetry,
+                engine: engine.name(),
+                outcome: found.outcome,
+                states: found.states,
+                transitions: found.transitions,
+                depth: found.depth,
+                elapsed: found.elapsed,
+                bytes: Some(found.bytes),
+                witnesses: found.witnesses,
+            }
+        }
+        Engine::Stateright => {
+            let found = stateright_engine::check(&scope, Order::Depth, limits, progress);
+            Verdict {
+                scope,
+                witnesses_required: !is_altered,
+                symmetry: limits.symmetry,
+                engine: engine.name(),
+                outcome: found.outcome,
+                states: found.states,
+                transitions: found.transitions,
+                depth: found.depth,
+                elapsed: found.elapsed,
+                bytes: None,
+                witnesses: found.witnesses,
+            }
+        }
+    }
+}
+
+/// Says at once what is known of a scope: others may take long.
+fn report(verdict: &Verdict, json: bool) -> anyhow::Result<()> {
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    if let Outcome::Violated { broken, path } = &verdict.outcome {
+        // Nothing but JSON goes to standard output with --json.
+        let to: &mut dyn Write = if json { &mut err } else { &mut out };
+        report_violation(to, &verdict.scope, broken, path)?;
+    }
+    if json {
+        print_json(&mut out, &verdict.as_json())?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn print_summary(
+    out: &mut impl Write,
+    engine: Engine,
+    verdicts: &[Verdict],
+    not_run: &[String],
+    exit: Exit,
+) -> anyhow::Result<()> {
+    writeln!(out, "{}", verdict::table(verdicts, not_run))?;
+    for note in verdicts.iter().flat_map(Verdict::notes) {
+        writeln!(out, "{note}")?;
+    }
+    if !not_run.is_empty() {
+        writeln!(out, "Not run: {}.", not_run.join(", "))?;
+    }
+    if engine == Engine::Stateright {
+        writeln!(
+            out,
+            "stateright keeps states as 64-bit hashes: its verdicts hold up to collisions. Its depth is the longest path followed."
+        )?;
+    }
+    writeln!(out)?;
+    let program = std::env::args().next();
+    let program = program.as_deref().unwrap_or("raft-checker");
+    for line in next::suggestions(program, exit, worst(verdicts, not_run)) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// The scope that suggestions are about.
+fn worst<'a>(verdicts: &'a [Verdict], not_run: &'a [String]) -> &'a str {
+    let name = |one: &'a Verdict| one.scope.name.as_str();
+    let find = |is: fn(&Verdict) -> bool| verdicts.iter().find(|one| is(one)).map(name);
+    find(Verdict::is_truncated)
+        .or(not_run.first().map(String::as_str))
+        .or_else(|| find(Verdict::is_violated))
+        .or_else(|| find(Verdict::lacks_witnesses))
+        .or(verdicts.last().map(name))
+        .unwrap_or_default()
+}
+
+fn exit(verdicts: &[Verdict], not_run: &[String]) -> Exit {
+    if !not_run.is_empty() || verdicts.iter().any(Verdict::is_truncated) {
+        Exit::Truncated
+    } else if verdicts
+        .iter()
+        .any(|one| one.is_violated() || one.lacks_witnesses())
+    {
+        Exit::Failed
+    } else {
+        Exit::Passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::system::{Broken, Law, Scope, Witnesses};
+    use std::time::Duration;
+
+    fn verdict(outcome: Outcome, witnesses: Witnesses) -> Verdict {
+        Verdict {
+            scope: Scope::catalogue().remove(0),
+            witnesses_required: true,
+            symmetry: true,
+            engine: "own",
+            outcome,
+            states: 1,
+            transitions: 0,
+            depth: 0,
+            elapsed: Duration::ZERO,
+            bytes: None,
+            witnesses,
+        }
+    }
+
+    fn violated() -> Outcome {
+        Outcome::Violated {
+            broken: Broken {
+                law: Law::ElectionSafety,
+                why: String::new(),
+            },
+            path: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn exit_is_truncated_whatever_else() {
+        let all = Witnesses::from_bits(u64::MAX);
+        let truncated = || verdict(Outcome::Truncated(engine::StopCause::MaxStates), all);
+        let passed = || verdict(Outcome::Exhausted, all);
+        assert_eq!(exit(&[passed()], &[]), Exit::Passed);
+        assert_eq!(
+            exit(&[passed(), verdict(violated(), all)], &[]),
+            Exit::Failed
+        );
+        let both = [verdict(violated(), all), truncated()];
+        assert_eq!(exit(&both, &[]), Exit::Truncated);
+        assert_eq!(exit(&[passed()], &["reads".into()]), Exit::Truncated);
+    }
+
+    #[test]
+    fn witness_missing_from_an_exhausted_scope_fails_unless_its_bounds_were_altered() {
+        let mut vacuous = verdict(Outcome::Exhausted, Witnesses::default());
+        assert_eq!(exit(std::slice::from_ref(&vacuous), &[]), Exit::Failed);
+        assert!(vacuous.notes()[0].contains("leader elected"));
+        vacuous.witnesses_required = false;
+        assert_eq!(exit(std::slice::from_ref(&vacuous), &[]), Exit::Passed);
+        assert!(vacuous.notes()[0].contains("vacuous"));
+    }
+
+    #[test]
+    fn table_never_says_that_properties_of_a_truncated_scope_hold() {
+        let all = Witnesses::from_bits(u64::MAX);
+        let truncated = verdict(Outcome::Truncated(engine::StopCause::MaxMemory), all);
+        let table = verdict::table(&[truncated], &[]).to_string();
+        assert!(table.contains("no claim"), "{table}");
+        assert!(!table.contains("13/13"), "{table}");
+    }
+}

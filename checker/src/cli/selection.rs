@@ -1,0 +1,151 @@
+//! Which scopes, within which bounds.
+
+use anyhow::{Context, bail};
+use clap::builder::PossibleValuesParser;
+use model::system::{Scope, scope::MAX_BUDGET};
+
+/// What is checked when nothing is asked for: about a minute on two cores.
+const DEFAULT_SCOPES: &[&str] = &["elections", "elections-4", "older-term"];
+/// What bounds without a scope apply to.
+const BASE_SCOPE: &str = "crashes";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Selection {
+    /// A scope to take; may be given more than once
+    #[arg(long = "scope", value_name = "NAME", value_parser = names())]
+    scopes: Vec<String>,
+    /// Every scope, not only the default ones
+    #[arg(long, conflicts_with = "scopes")]
+    all: bool,
+    #[command(flatten)]
+    bounds: Bounds,
+}
+
+/// Bounds in place of a scope's own. Without a scope they apply to "crashes".
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Bounds, in place of the scope's own")]
+pub(crate) struct Bounds {
+    /// How many servers
+    #[arg(long, value_name = "N")]
+    servers: Option<u64>,
+    /// How many terms may be entered
+    #[arg(long, value_name = "N")]
+    terms: Option<u64>,
+    /// How many entries clients ask for
+    #[arg(long, value_name = "N")]
+    entries: Option<u64>,
+    /// How many reads leaders take
+    #[arg(long, value_name = "N")]
+    reads: Option<u64>,
+    /// How many servers crash
+    #[arg(long, value_name = "N")]
+    crashes: Option<u64>,
+    /// The most entries in one message
+    #[arg(long, value_name = "N")]
+    batch: Option<u64>,
+    /// How often a client sends a request
+    #[arg(long, value_name = "N")]
+    attempts: Option<u64>,
+}
+
+/// A scope to check.
+#[derive(Clone, Debug)]
+pub(crate) struct Selected {
+    pub(crate) scope: Scope,
+    /// Whether its bounds are not the catalogue's. Then its witnesses may be out of reach.
+    pub(crate) is_altered: bool,
+}
+
+/// Reads the name of a scope, and suggests the nearest where there is no such scope.
+pub(crate) fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(Scope::catalogue().into_iter().map(|scope| scope.name))
+}
+
+/// A scope by its name.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn named(name: &str) -> anyhow::Result<Scope> {
+    Scope::catalogue()
+        .into_iter()
+        .find(|scope| scope.name == name)
+        .with_context(|| format!("there is no scope {name}: `raft-checker scopes` lists them"))
+}
+
+impl Selection {
+    /// The scopes asked for, each once, in the order of the catalogue.
+    ///
+    /// # Errors
+    /// If a bound is out of range.
+    pub(crate) fn scopes(&self) -> anyhow::Result<Vec<Selected>> {
+        let is_asked = |name: &str| {
+            if self.all {
+                true
+            } else if !self.scopes.is_empty() {
+                self.scopes.iter().any(|asked| asked == name)
+            } else if self.bounds.is_given() {
+                name == BASE_SCOPE
+            } else {
+                DEFAULT_SCOPES.contains(&name)
+            }
+        };
+        Scope::catalogue()
+            .into_iter()
+            .filter(|scope| is_asked(&scope.name))
+            .map(|scope| self.bounds.applied_to(&scope))
+            .collect()
+    }
+}
+
+impl Bounds {
+    fn is_given(&self) -> bool {
+        let Self {
+            servers,
+            terms,
+            entries,
+            reads,
+            crashes,
+            batch,
+            attempts,
+        } = self;
+        [servers, terms, entries, reads, crashes, batch, attempts]
+            .iter()
+            .any(|bound| bound.is_some())
+    }
+
+    fn applied_to(&self, original: &Scope) -> anyhow::Result<Selected> {
+        let mut scope = original.clone();
+        scope.servers = self.servers.unwrap_or(scope.servers);
+        scope.terms = self.terms.unwrap_or(scope.terms);
+        scope.budget.entries = budget("entries", self.entries, scope.budget.entries)?;
+        scope.budget.reads = budget("reads", self.reads, scope.budget.reads)?;
+        scope.budget.crashes = budget("crashes", self.crashes, scope.budget.crashes)?;
+        if let Some(batch) = self.batch {
+            scope.batch = usize::try_from(batch).unwrap_or(usize::MAX);
+        }
+        if let Some(attempts) = self.attempts {
+            scope.attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+        }
+        scope
+            .validate()
+            .with_context(|| format!("scope {} cannot have these bounds", scope.name))?;
+        let bounds = |scope: &Scope| {
+            (
+                (scope.servers, scope.terms, scope.budget),
+                (scope.batch, scope.attempts),
+            )
+        };
+        let is_altered = bounds(&scope) != bounds(original);
+        Ok(Selected { scope, is_altered })
+    }
+}
+
+fn budget(what: &str, given: Option<u64>, original: u8) -> anyhow::Result<u8> {
+    let Some(given) = given else {
+        return Ok(original);
+    };
+    match u8::try_from(given) {
+        Ok(budget) if budget <= MAX_BUDGET => Ok(budget),
+        _ => bail!("{what} {given} is out of range: give 0 to {MAX_BUDGET}"),
+    }
+}

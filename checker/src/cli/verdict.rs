@@ -1,0 +1,270 @@
+//! What is said of one scope: in the table, in notes below it, and as JSON.
+
+use super::figures::{grouped, time};
+use crate::engine::{Outcome, StopCause};
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use model::system::{Broken, Law, Scope, Witness, Witnesses};
+use serde::Serialize;
+use std::time::Duration;
+
+/// What a search of a scope found.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) scope: Scope,
+    /// Whether a witness that is not reached is a failure.
+    pub(crate) witnesses_required: bool,
+    pub(crate) symmetry: bool,
+    pub(crate) engine: &'static str,
+    pub(crate) outcome: Outcome,
+    pub(crate) states: u64,
+    pub(crate) transitions: u64,
+    pub(crate) depth: u64,
+    pub(crate) elapsed: Duration,
+    /// Bytes of visited set, parents and frontier, where the engine tells.
+    pub(crate) bytes: Option<u64>,
+    pub(crate) witnesses: Witnesses,
+}
+
+impl Verdict {
+    fn missing(&self) -> Vec<Witness> {
+        let expected = self.scope.expected.iter().copied();
+        expected
+            .filter(|witness| !self.witnesses.contains(*witness))
+            .collect()
+    }
+
+    fn reached(&self) -> Vec<Witness> {
+        let expected = self.scope.expected.iter().copied();
+        expected
+            .filter(|witness| self.witnesses.contains(*witness))
+            .collect()
+    }
+
+    pub(crate) fn is_truncated(&self) -> bool {
+        matches!(self.outcome, Outcome::Truncated(_))
+    }
+
+    pub(crate) fn is_violated(&self) -> bool {
+        matches!(self.outcome, Outcome::Violated { .. })
+    }
+
+    /// Whether the scope was exhausted without reaching what it must.
+    pub(crate) fn lacks_witnesses(&self) -> bool {
+        matches!(self.outcome, Outcome::Exhausted)
+            && self.witnesses_required
+            && !self.missing().is_empty()
+    }
+
+    /// What the table has no room for.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let name = &self.scope.name;
+        let mut notes = Vec::new();
+        match &self.outcome {
+            Outcome::Truncated(cause) => notes.push(format!(
+                "{name}: truncated, {}. What was not visited may break any law: no claim is made.",
+                reason(*cause)
+            )),
+            Outcome::Violated { broken, .. } => notes.push(format!(
+                "{name}: {} is violated. The search ended there; no claim is made of the other laws.",
+                broken.law
+            )),
+            Outcome::Exhausted => notes.extend(self.witness_note()),
+        }
+        notes
+    }
+
+    fn witness_note(&self) -> Option<String> {
+        let (name, missing) = (&self.scope.name, self.missing());
+        if missing.is_empty() {
+            return None;
+        }
+        let listed = list(&missing);
+        Some(if self.witnesses_required {
+            format!(
+                "{name}: not reached, though the scope must: {listed}. This pass proves little."
+            )
+        } else if self.reached().is_empty() {
+            format!(
+                "{name}: vacuous: within these bounds nothing that the scope is about can happen (not reached: {listed}). Give wider bounds."
+            )
+        } else {
+            format!("{name}: not reached (not required with these bounds): {listed}.")
+        })
+    }
+
+    fn cells(&self) -> Vec<Cell> {
+        let laws = laws_judged(&self.scope);
+        let (verdict, properties) = match &self.outcome {
+            Outcome::Exhausted => ("exhausted", format!("{laws}/{laws}")),
+            Outcome::Truncated(_) => ("truncated", "none seen broken, no claim".to_owned()),
+            Outcome::Violated { broken, .. } => ("violated", format!("broken: {}", broken.law)),
+        };
+        let expected = self.scope.expected.len();
+        vec![
+            Cell::new(&self.scope.name),
+            Cell::new(verdict),
+            number(grouped(self.states)),
+            number(grouped(self.transitions)),
+            number(grouped(self.depth)),
+            number(time(self.elapsed)),
+            number(format!("{}/{expected}", self.reached().len())),
+            Cell::new(properties),
+        ]
+    }
+
+    /// The verdict for programs.
+    pub(crate) fn as_json(&self) -> impl Serialize {
+        let names = |witnesses: Vec<Witness>| witnesses.into_iter().map(Witness::name).collect();
+        let (verdict, stopped_by, broken) = match &self.outcome {
+            Outcome::Exhausted => ("exhausted", None, None),
+            Outcome::Truncated(cause) => ("truncated", Some(*cause), None),
+            Outcome::Violated { broken, path } => ("violated", None, Some((broken, path.len()))),
+        };
+        let laws = laws_judged(&self.scope);
+        ScopeJson {
+            kind: "scope",
+            scope: self.scope.name.clone(),
+            engine: self.engine,
+            symmetry: self.symmetry,
+            bounds: BoundsJson::of(&self.scope),
+            verdict,
+            stopped_by,
+            states: self.states,
+            transitions: self.transitions,
+            depth: self.depth,
+            seconds: self.elapsed.as_secs_f64(),
+            bytes: self.bytes,
+            witnesses: WitnessesJson {
+                required: self.witnesses_required,
+                reached: names(self.reached()),
+                missing: names(self.missing()),
+            },
+            properties: PropertiesJson {
+                judged: laws,
+                hold: matches!(self.outcome, Outcome::Exhausted).then_some(laws),
+            },
+            violation: broken.map(|(broken, steps)| ViolationJson {
+                law: broken.law.name(),
+                why: why(broken),
+                steps,
+            }),
+        }
+    }
+}
+
+fn why(broken: &Broken) -> String {
+    broken.why.clone()
+}
+
+fn laws_judged(scope: &Scope) -> usize {
+    let judged = Law::ALL.iter().filter(|law| scope.laws.contains(**law));
+    judged.count()
+}
+
+fn reason(cause: StopCause) -> &'static str {
+    match cause {
+        StopCause::MaxStates => "the limit of states was reached (--max-states)",
+        StopCause::MaxMemory => "the limit of memory was reached (--max-memory)",
+        StopCause::Interrupted => "it was interrupted",
+        StopCause::Capacity => "there are more states than the index can number",
+    }
+}
+
+fn list(witnesses: &[Witness]) -> String {
+    let names: Vec<_> = witnesses.iter().map(|witness| witness.name()).collect();
+    names.join(", ")
+}
+
+fn number(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+/// The table of verdicts, with a row for each scope that was not run.
+pub(crate) fn table(verdicts: &[Verdict], not_run: &[String]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "scope",
+        "verdict",
+        "distinct states",
+        "transitions",
+        "depth",
+        "time",
+        "witnesses",
+        "properties that hold",
+    ]);
+    for verdict in verdicts {
+        table.add_row(verdict.cells());
+    }
+    for name in not_run {
+        table.add_row([name.as_str(), "not run", "", "", "", "", "", "no claim"]);
+    }
+    table
+}
+
+/// The bounds of a scope for programs.
+#[derive(Debug, Serialize)]
+pub(crate) struct BoundsJson {
+    servers: u64,
+    terms: u64,
+    entries: u8,
+    reads: u8,
+    crashes: u8,
+    batch: usize,
+    attempts: u32,
+}
+
+impl BoundsJson {
+    pub(crate) fn of(scope: &Scope) -> Self {
+        Self {
+            servers: scope.servers,
+            terms: scope.terms,
+            entries: scope.budget.entries,
+            reads: scope.budget.reads,
+            crashes: scope.budget.crashes,
+            batch: scope.batch,
+            attempts: scope.attempts,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ScopeJson {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    scope: String,
+    engine: &'static str,
+    symmetry: bool,
+    bounds: BoundsJson,
+    verdict: &'static str,
+    stopped_by: Option<StopCause>,
+    states: u64,
+    transitions: u64,
+    depth: u64,
+    seconds: f64,
+    bytes: Option<u64>,
+    witnesses: WitnessesJson,
+    properties: PropertiesJson,
+    violation: Option<ViolationJson>,
+}
+
+#[derive(Serialize)]
+struct WitnessesJson {
+    required: bool,
+    reached: Vec<&'static str>,
+    missing: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct PropertiesJson {
+    judged: usize,
+    /// How many are known to hold: only an exhausted scope knows.
+    hold: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct ViolationJson {
+    law: &'static str,
+    why: String,
+    steps: usize,
+}

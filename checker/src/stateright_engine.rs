@@ -1,0 +1,184 @@
+//! stateright's checkers on whole systems: the second opinion on the fast search.
+//!
+//! stateright's own limits are not used: a run that one of them stopped reports itself done. The
+//! model is wrapped instead, so that a limit or a person closes the tap of actions, and a run is
+//! called exhausted only if nothing closed it, no law is broken, and every state found was
+//! expanded. Visited states are kept as 64-bit hashes: unlike the fast search's, this verdict
+//! holds only up to their collisions.
+
+use crate::{
+    engine::{Limits, Outcome, Progress, StopCause},
+    machine,
+};
+use model::system::{Action, RaftModel, Scope, System, Witnesses};
+use stateright::{Checker, HasDiscoveries, Model, Property};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How often a run is looked at.
+const POLL: Duration = Duration::from_millis(5);
+/// How many looks go by between two looks at the memory.
+const POLLS_PER_MEMORY_LOOK: u32 = 10;
+
+/// The order in which states are visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The deepest first.
+    Depth,
+    /// Roughly the shallowest first.
+    Breadth,
+}
+
+/// What a run found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it ended. A path to a violation need not be a shortest one.
+    pub outcome: Outcome,
+    /// Distinct states.
+    pub states: u64,
+    /// Steps taken, those to known states included.
+    pub transitions: u64,
+    /// The longest path followed.
+    pub depth: u64,
+    /// Wall time.
+    pub elapsed: Duration,
+    /// What was witnessed.
+    pub witnesses: Witnesses,
+}
+
+/// Searches a scope with stateright.
+///
+/// # Panics
+/// If a law of our own model or of stateright's search does not hold: no verdict comes of that.
+pub fn check(scope: &Scope, order: Order, limits: &Limits, progress: &Progress) -> Report {
+    let model = Tapped {
+        model: RaftModel::new(scope.clone(), limits.symmetry),
+        expanded: AtomicU64::new(0),
+        most: AtomicU64::new(limits.max_states.unwrap_or(u64::MAX)),
+    };
+    let builder = model
+        .checker()
+        .threads(limits.threads.max(1))
+        .finish_when(HasDiscoveries::AnyFailures);
+    match order {
+        Order::Depth => run(builder.spawn_dfs(), limits, progress),
+        Order::Breadth => run(builder.spawn_bfs(), limits, progress),
+    }
+}
+
+/// The model with a tap: once `most` states were expanded, no state has actions any more.
+struct Tapped {
+    model: RaftModel,
+    expanded: AtomicU64,
+    most: AtomicU64,
+}
+
+impl Model for Tapped {
+    type State = System;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<System> {
+        self.model.init_states()
+    }
+
+    fn actions(&self, state: &System, actions: &mut Vec<Action>) {
+        // stateright asks once for each state it takes from its queue.
+        if self.expanded.fetch_add(1, Ordering::Relaxed) < self.most.load(Ordering::Relaxed) {
+            self.model.actions(state, actions);
+        }
+    }
+
+    fn next_state(&self, state: &System, action: Action) -> Option<System> {
+        self.model.next_state(state, action)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        // A system names the law it breaks.
+        vec![Property::always("every law holds", |_, state: &System| {
+            state.broken.is_none()
+        })]
+    }
+}
+
+fn run(mut checker: impl Checker<Tapped>, limits: &Limits, progress: &Progress) -> Report {
+    let started = Instant::now();
+    let handles = checker.handles();
+    let mut stopped = None;
+    let mut looks = 0_u32;
+    while !handles.iter().all(thread::JoinHandle::is_finished) {
+        thread::sleep(POLL);
+        looks = looks.wrapping_add(1);
+        show(&checker, progress);
+        let is_full = || {
+            looks.is_multiple_of(POLLS_PER_MEMORY_LOOK)
+                && limits
+                    .max_memory
+                    .zip(machine::resident_bytes())
+                    .is_some_and(|(most, held)| held >= most)
+        };
+        if progress.interrupt.load(Ordering::Relaxed) {
+            stopped = Some(StopCause::Interrupted);
+        } else if stopped.is_none() && is_full() {
+            stopped = Some(StopCause::MaxMemory);
+        }
+        if stopped.is_some() {
+            checker.model().most.store(0, Ordering::Relaxed);
+        }
+    }
+    for handle in handles {
+        handle.join().expect("no thread of stateright panicked");
+    }
+    let elapsed = started.elapsed();
+    show(&checker, progress);
+    let expanded = checker.model().expanded.load(Ordering::Relaxed);
+    let is_cut = stopped.is_none() && limits.max_states.is_some_and(|most| expanded > most);
+    if is_cut {
+        stopped = Some(StopCause::MaxStates);
+    }
+    let states = checker.unique_state_count() as u64;
+    let witnesses = checker.model().model.witnesses();
+    let outcome = match (violation(&checker), stopped) {
+        (Some(violated), _) => violated,
+        (None, Some(cause)) => Outcome::Truncated(cause),
+        (None, None) => {
+            assert_eq!(expanded, states, "every state found is expanded once");
+            Outcome::Exhausted
+        }
+    };
+    Report {
+        outcome,
+        states,
+        // Initial states are counted by stateright, and reached by no step.
+        transitions: (checker.state_count() as u64).saturating_sub(1),
+        depth: (checker.max_depth() as u64).saturating_sub(1),
+        elapsed,
+        witnesses,
+    }
+}
+
+fn show(checker: &impl Checker<Tapped>, progress: &Progress) {
+    let states = checker.unique_state_count() as u64;
+    let expanded = checker.model().expanded.load(Ordering::Relaxed);
+    let depth = (checker.max_depth() as u64).saturating_sub(1);
+    progress.states.store(states, Ordering::Relaxed);
+    let frontier = states.saturating_sub(expanded);
+    progress.frontier.store(frontier, Ordering::Relaxed);
+    progress.depth.store(depth, Ordering::Relaxed);
+    let held = machine::resident_bytes().unwrap_or(0);
+    progress.bytes.store(held, Ordering::Relaxed);
+}
+
+fn violation(checker: &impl Checker<Tapped>) -> Option<Outcome> {
+    // stateright walks the path again, for which the tap must be open.
+    checker.model().most.store(u64::MAX, Ordering::Relaxed);
+    let (_, found) = checker.discoveries().into_iter().next()?;
+    let mut path = found.into_states();
+    let last = path.pop().expect("a path has a last state");
+    Some(Outcome::Violated {
+        broken: last.broken.expect("the last state breaks a law"),
+        path,
+    })
+}

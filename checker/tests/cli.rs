@@ -1,0 +1,447 @@
+//! The program as its users meet it: what it prints, and how it exits.
+
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A world that is searched in a moment.
+const SMALL: &[&str] = &[
+    "check",
+    "--scope",
+    "elections",
+    "--terms",
+    "1",
+    "--crashes",
+    "0",
+];
+/// A world that is not searched in an hour.
+const LARGE: &[&str] = &[
+    "check",
+    "--scope",
+    "crashes",
+    "--terms",
+    "4",
+    "--entries",
+    "4",
+    "--threads",
+    "1",
+];
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raft-checker"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program()
+        .args(arguments)
+        .output()
+        .expect("the program starts")
+}
+
+fn run_with(arguments: &[&str], more: &[&str]) -> Output {
+    run(&[arguments, more].concat())
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("the program was not killed")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+fn json_lines(output: &Output) -> Vec<Value> {
+    stdout(output)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect()
+}
+
+/// A usage error: exit code 2, a message that says `words`, nothing on standard output, no panic.
+fn assert_usage_error(arguments: &[&str], words: &[&str]) {
+    let output = run(arguments);
+    let message = stderr(&output);
+    assert_eq!(code(&output), 2, "{arguments:?}: {message}");
+    assert_eq!(stdout(&output), "", "{arguments:?}");
+    assert!(!message.contains("panicked"), "{arguments:?}: {message}");
+    for word in words {
+        assert!(message.contains(word), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn check_small_scope_is_exhausted() {
+    let output = run(SMALL);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    for word in [
+        "elections",
+        "exhausted",
+        "13/13",
+        "not required with these bounds",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let (_, suggestions) = text.rsplit_once("\n\n").expect("an empty line");
+    assert_eq!(suggestions.lines().count(), 3, "{text}");
+    assert_eq!(stderr(&output), "", "silent without a terminal");
+}
+
+#[test]
+fn check_nothing_can_happen_is_called_vacuous() {
+    let arguments = [
+        "check",
+        "--scope",
+        "older-term",
+        "--servers",
+        "2",
+        "--terms",
+        "1",
+    ];
+    let output = run(&arguments);
+    assert!(stdout(&output).contains("older-term entry committed"));
+    let never = [
+        "check",
+        "--scope",
+        "reads",
+        "--terms",
+        "1",
+        "--reads",
+        "0",
+        "--entries",
+        "0",
+    ];
+    let output = run(&never);
+    assert!(stdout(&output).contains("vacuous"), "{}", stdout(&output));
+}
+
+#[test]
+fn check_without_subcommand_takes_its_arguments() {
+    let output = run(&SMALL[1..]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("exhausted"));
+}
+
+#[test]
+fn check_json_is_one_object_for_each_scope_and_one_for_all() {
+    let output = run_with(SMALL, &["--scope", "elections-4", "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let lines = json_lines(&output);
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0]["type"], "scope");
+    assert_eq!(lines[0]["scope"], "elections");
+    assert_eq!(lines[0]["verdict"], "exhausted");
+    assert_eq!(lines[0]["bounds"]["terms"], 1);
+    assert_eq!(lines[0]["properties"]["hold"], 13);
+    assert_eq!(lines[0]["witnesses"]["required"], false);
+    assert_eq!(lines[1]["scope"], "elections-4");
+    assert_eq!(lines[2]["type"], "summary");
+    assert_eq!(lines[2]["exit_code"], 0);
+    assert_eq!(lines[2]["exhausted"], 2);
+}
+
+#[test]
+fn check_named_scope_reaches_its_witnesses() {
+    let output = run(&["check", "--scope", "elections", "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let witnesses = &json_lines(&output)[0]["witnesses"];
+    assert_eq!(witnesses["required"], true);
+    assert_eq!(witnesses["missing"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn check_max_states_truncates_without_a_claim() {
+    for engine in ["own", "stateright"] {
+        let limits = ["--max-states", "1000", "--engine", engine];
+        let output = run(&[&["check", "--scope", "elections"], &limits[..]].concat());
+        assert_eq!(code(&output), 3, "{}", stderr(&output));
+        let text = stdout(&output);
+        for word in ["truncated", "--max-states", "no claim"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        assert!(!text.contains("13/13"), "{text}");
+        let output = run(&[&["check", "--json", "--scope", "elections"], &limits[..]].concat());
+        let scope = &json_lines(&output)[0];
+        assert_eq!(scope["verdict"], "truncated");
+        assert_eq!(scope["stopped_by"], "max-states");
+        assert_eq!(scope["properties"]["hold"], Value::Null);
+    }
+}
+
+#[test]
+fn check_max_memory_truncates() {
+    for engine in ["own", "stateright"] {
+        let output = run_with(LARGE, &["--max-memory", "8M", "--json", "--engine", engine]);
+        assert_eq!(code(&output), 3, "{}", stderr(&output));
+        assert_eq!(json_lines(&output)[0]["stopped_by"], "max-memory");
+    }
+}
+
+#[test]
+fn check_bad_arguments_are_usage_errors() {
+    let with = |more: &[&'static str]| [&["check", "--scope", "elections"], more].concat();
+    assert_usage_error(
+        &["check", "--scope", "election"],
+        &["election", "replication"],
+    );
+    assert_usage_error(&with(&["--terms", "0"]), &["terms 0", "give 1 to"]);
+    assert_usage_error(&with(&["--servers", "0"]), &["servers 0"]);
+    assert_usage_error(&with(&["--servers", "6"]), &["servers 6", "to 5"]);
+    assert_usage_error(&with(&["--crashes", "300"]), &["crashes 300", "to 20"]);
+    assert_usage_error(&with(&["--batch", "0"]), &["batch 0"]);
+    assert_usage_error(&with(&["--terms", "99999999999999999999"]), &["--terms"]);
+    assert_usage_error(&with(&["--threads", "0"]), &["--threads"]);
+    assert_usage_error(&with(&["--max-states", "0"]), &["--max-states"]);
+    assert_usage_error(&with(&["--max-memory", "plenty"]), &["512M"]);
+    assert_usage_error(&with(&["--engine", "spin"]), &["stateright"]);
+    assert_usage_error(&["prove"], &["prove"]);
+}
+
+#[test]
+fn check_nearest_scope_is_suggested() {
+    assert_usage_error(
+        &["check", "--scope", "replicaton"],
+        &["similar", "'replication'"],
+    );
+}
+
+/// Both engines and both forms must count the same states.
+#[test]
+fn check_engines_count_the_same_states() {
+    for bounds in [
+        &["--scope", "elections", "--terms", "2", "--crashes", "1"][..],
+        &[
+            "--scope",
+            "elections",
+            "--terms",
+            "2",
+            "--crashes",
+            "0",
+            "--no-symmetry",
+        ],
+        &[
+            "--scope",
+            "elections",
+            "--terms",
+            "1",
+            "--crashes",
+            "0",
+            "--servers",
+            "1",
+            "--no-reduction",
+        ],
+        &["--scope", "replication", "--terms", "1", "--entries", "0"],
+        &[
+            "--scope",
+            "replication",
+            "--terms",
+            "1",
+            "--entries",
+            "1",
+            "--servers",
+            "2",
+        ],
+        &[
+            "--scope",
+            "replication",
+            "--terms",
+            "1",
+            "--entries",
+            "1",
+            "--servers",
+            "2",
+            "--no-symmetry",
+        ],
+        &[
+            "--scope",
+            "reads",
+            "--terms",
+            "1",
+            "--entries",
+            "0",
+            "--reads",
+            "1",
+        ],
+    ] {
+        let states = |engine: &str, threads: &str| {
+            let how = ["check", "--json", "--engine", engine, "--threads", threads];
+            let output = run_with(&how, bounds);
+            assert_eq!(code(&output), 0, "{bounds:?}: {}", stderr(&output));
+            let scope = &json_lines(&output)[0];
+            assert_eq!(scope["verdict"], "exhausted");
+            let reached = scope["witnesses"]["reached"].to_string();
+            (scope["states"].as_u64().expect("a count"), reached)
+        };
+        let own = states("own", "1");
+        assert_eq!(own, states("own", "3"), "{bounds:?}");
+        assert_eq!(own, states("stateright", "2"), "{bounds:?}");
+    }
+}
+
+/// Waits until the program searches: beside its first thread run those that listen for Ctrl-C, show
+/// the progress, and search.
+#[cfg(target_os = "linux")]
+fn wait_for_search(child: &Child) {
+    let deadline = Instant::now() + PATIENCE;
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", child.id()));
+    while threads().expect("the program runs").count() < 4 {
+        assert!(Instant::now() < deadline, "the search does not start");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn check_interrupted_says_what_was_covered_and_exits_as_truncated() {
+    for engine in ["own", "stateright"] {
+        let child = program()
+            .args(LARGE)
+            .args(["--scope", "fail-over", "--json", "--engine", engine])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        wait_for_search(&child);
+        let pid = libc::pid_t::try_from(child.id()).expect("a process id");
+        // SAFETY: sends a signal to a child that was not waited for yet.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
+        let output = child.wait_with_output().expect("the program ends");
+        assert_eq!(code(&output), 3, "{}", stderr(&output));
+        let lines = json_lines(&output);
+        assert_eq!(lines[0]["verdict"], "truncated");
+        assert_eq!(lines[0]["stopped_by"], "interrupted");
+        assert!(lines[0]["states"].as_u64().expect("a count") > 0);
+        assert_eq!(lines[1]["not_run"][0], "fail-over");
+        assert_eq!(lines[1]["exit_code"], 3);
+    }
+}
+
+#[test]
+fn check_closed_output_does_not_panic() {
+    for arguments in [SMALL, &["scopes"], &["scopes", "--json"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let child = program()
+            .args(arguments)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let output = child.wait_with_output().expect("the program ends");
+        assert_eq!(code(&output), 3, "{arguments:?}");
+        assert_eq!(stderr(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn scopes_lists_names_bounds_and_witnesses() {
+    let text = stdout(&run(&["scopes"]));
+    for word in [
+        "elections-4: ",
+        "4 servers",
+        "must reach: ",
+        "leader elected",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let output = run(&["scopes", "--json"]);
+    assert_eq!(code(&output), 0);
+    for scope in json_lines(&output) {
+        assert!(scope["scope"].is_string());
+        assert!(scope["bounds"]["servers"].is_u64());
+        assert!(!scope["witnesses"].as_array().expect("a list").is_empty());
+    }
+}
+
+#[test]
+fn bench_measures_every_engine() {
+    let output = run(&["bench", "--scope", "elections", "--seconds", "1", "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let lines = json_lines(&output);
+    let (summary, runs) = lines.split_last().expect("a last line");
+    assert_eq!(summary["type"], "summary");
+    assert!(summary["times_stateright_dfs"].as_f64().expect("a ratio") > 0.0);
+    for engine in ["own", "stateright-dfs", "stateright-bfs"] {
+        let of_engine = runs.iter().find(|run| run["engine"] == engine);
+        let run = of_engine.expect("every engine is measured");
+        assert!(run["states"].as_u64().expect("a count") > 0);
+        assert!(run["cpu_seconds"].as_f64().expect("a time") > 0.0);
+    }
+}
+
+#[test]
+fn explore_address_in_use_is_a_usage_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    assert_usage_error(
+        &["explore", "--address", &address],
+        &["in use", "--address"],
+    );
+}
+
+#[test]
+fn explore_bad_address_is_a_usage_error() {
+    assert_usage_error(&["explore", "--address", "here"], &["HOST:PORT"]);
+    assert_usage_error(&["explore", "--address", "192.0.2.1:80"], &["192.0.2.1:80"]);
+    assert_usage_error(&["explore", "--scope", "nowhere"], &["elections"]);
+}
+
+/// A child that does not outlive its test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().expect("the server can be killed");
+        self.0.wait().expect("the server ends");
+    }
+}
+
+#[test]
+fn explore_serves_status_at_the_address_it_prints() {
+    let mut server = Server(
+        program()
+            .args([
+                "explore",
+                "--scope",
+                "elections",
+                "--address",
+                "127.0.0.1:0",
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts"),
+    );
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().expect("a pipe"))
+        .read_line(&mut line)
+        .expect("a line");
+    let (_, rest) = line.split_once("http://").expect("an address");
+    let (address, _) = rest.split_once('/').expect("an address");
+    let deadline = Instant::now() + PATIENCE;
+    let mut stream = loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    write!(stream, "GET /.status HTTP/1.0\r\nHost: {address}\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+    let status: Value = serde_json::from_str(body).expect("a body of JSON");
+    assert_eq!(status["unique_state_count"], 1);
+}
