@@ -108,18 +108,14 @@ mod catalogue {
         TruncatesWithoutConflict = "truncates-without-conflict", seen in "";
         /// A truncation is not persisted.
         TruncationNotPersisted = "truncation-not-persisted", seen in "";
-        /// A follower commits entries that the leader's message did not vouch for.
-        FollowerCommitsBeyondMatch = "follower-commits-beyond-match", seen in "";
-        /// A follower acknowledges its whole log, not what the request spoke of.
-        AcknowledgesWholeLog = "acknowledges-whole-log", seen in "";
+        /// A follower that refuses entries takes over the leader's commit index all the same.
+        FollowerCommitsDespiteConflict = "follower-commits-despite-conflict", seen in "";
         /// A leader counts itself before its own disk has the entry.
         LeaderCountsItselfBeforeDurable = "leader-counts-itself-before-durable", seen in "";
         /// A read is answered without asking a majority.
         ReadWithoutConfirmation = "read-without-confirmation", seen in "";
         /// Any acknowledgement of the term confirms a read, a late one too.
         ReadRoundNotCompared = "read-round-not-compared", seen in "";
-        /// A stale-term refusal, which echoes a round of another term, confirms a read.
-        StaleRefusalConfirmsRead = "stale-refusal-confirms-read", seen in "";
         /// A read is answered before everything committed is applied.
         ReadBeforeApplied = "read-before-applied", seen in "";
         /// The session's memory of answers is not consulted.

@@ -79,9 +79,10 @@ impl Raft {
         // same candidate gets the same answer, for the first answer may be lost.
         let free = self.voted_for.is_none_or(|candidate| candidate == from)
             || planted!(self.config, VotesTwiceInATerm);
-        let current =
-            request.term == self.current_term || planted!(self.config, VotesInAnOlderTerm);
-        let vote_granted = current && free && up_to_date && !self.leads();
+        let current = request.term == self.current_term;
+        // The vote remembered is of the current term and says nothing about an older one.
+        let vote_granted = (current && free && up_to_date && !self.leads())
+            || (planted!(self.config, VotesInAnOlderTerm) && !current);
         if vote_granted {
             if self.voted_for != Some(from) {
                 self.voted_for = Some(from);

@@ -89,11 +89,7 @@ impl Raft {
             .slice(progress.next_index, self.config.max_entries_per_append)
             .to_vec();
         let last = prev_log_index.plus(entries.len() as u64);
-        let leader_commit = if planted!(self.config, FollowerCommitsBeyondMatch) {
-            self.commit_index
-        } else {
-            self.commit_index.min(last)
-        };
+        let leader_commit = self.commit_index.min(last);
         turn.send(
             to,
             Message::AppendEntriesRequest(AppendEntriesRequest {
@@ -116,7 +112,7 @@ impl Raft {
         let read_round = request.read_round;
         if request.term < self.current_term && !planted!(self.config, AcceptsStaleAppends) {
             // Refused, with our term, so that a deposed leader learns of it.
-            let response = self.append_response(read_round, AppendOutcome::StaleTerm);
+            let response = self.append_response(0, AppendOutcome::StaleTerm);
             turn.send_after_term(from, response);
             return;
         }
@@ -130,6 +126,9 @@ impl Raft {
         turn.timer = Some(Timer::Election);
 
         if let Some(outcome) = self.find_conflict(&request) {
+            if planted!(self.config, FollowerCommitsDespiteConflict) {
+                self.commit_to(request.leader_commit, turn);
+            }
             let response = self.append_response(read_round, outcome);
             turn.send_after_writes(from, response);
             return;
@@ -139,19 +138,10 @@ impl Raft {
 
         // Figure 2: only up to the last entry this request vouches for. What follows it in our
         // log may not be the leader's.
-        let commit = if planted!(self.config, FollowerCommitsBeyondMatch) {
-            request.leader_commit.min(self.log.last_index())
-        } else {
-            request.leader_commit.min(last_new)
-        };
-        self.commit_to(commit, turn);
+        self.commit_to(request.leader_commit.min(last_new), turn);
 
         // For the same reason the acknowledgement speaks of `last_new`, not of our last entry.
-        let match_index = if planted!(self.config, AcknowledgesWholeLog) {
-            self.log.last_index()
-        } else {
-            last_new
-        };
+        let match_index = last_new;
         let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
         if planted!(self.config, AppendAcknowledgedBeforeDurable) {
             turn.send(from, response);
@@ -238,13 +228,9 @@ impl Raft {
             return;
         };
         // An answer to a request of this term, a conflict too, shows that the follower still took
-        // us for its leader at a moment after the round began. A stale-term refusal answers a
-        // request of an older term, and its round is of that term.
-        if response.outcome != AppendOutcome::StaleTerm
-            || planted!(self.config, StaleRefusalConfirmsRead)
-        {
-            progress.read_round = progress.read_round.max(response.read_round);
-        }
+        // us for its leader at a moment after the round began. (A stale-term refusal answers a
+        // request of an older term, whose rounds are not ours: it names none.)
+        progress.read_round = progress.read_round.max(response.read_round);
         match response.outcome {
             AppendOutcome::StaleTerm => {}
             AppendOutcome::Matched { match_index } => {

@@ -392,9 +392,13 @@ impl Scope {
         let left_freely = self.run(&mut step, event);
         // What nobody can see before it is durable may as well be durable at once: a late sync
         // whose messages are held looks to everyone else like an early one whose messages are
-        // late. What left freely is seen, so then the write stays on its way, and a crash may
-        // take it. (docs/reductions.md)
-        if self.reduction.merge_syncs && !left_freely {
+        // late. So it is if nothing left freely, and nothing can before the sync: because nothing
+        // else was on its way to the disk, or because the term is, behind which all answers wait.
+        // What left freely is seen, so then the write stays on its way, and a crash may take it.
+        // (docs/reductions.md)
+        let silent = !left_freely
+            && (server.running.as_ref()?.unsynced.is_empty() || writes_term(&step.next));
+        if self.reduction.merge_syncs && silent {
             while self.sync(&mut step) {}
         }
         self.conclude(&mut step);
@@ -652,6 +656,15 @@ fn foresee(raft: &Raft, from: Address, message: &Message, witnesses: &mut Witnes
         }
         _ => {}
     }
+}
+
+/// Whether a term or a vote is on its way to the disk.
+fn writes_term(process: &Process) -> bool {
+    let running = process.server().and_then(|server| server.running.as_ref());
+    running.is_some_and(|running| {
+        let mut writes = running.unsynced.iter();
+        writes.any(|write| write.hard_state.is_some())
+    })
 }
 
 /// What the step took from the budget: entries and reads that clients asked for.

@@ -1,0 +1,1 @@
+//! `mutants`: plants each bug in turn and must find it.
