@@ -1,9 +1,13 @@
 //! The program as its users meet it: what it prints, and how it exits.
 
+use checker::trace::{Trace, read_jsonl};
+use model::mutant::Mutant;
 use serde_json::Value;
 use std::{
+    fs::File,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -444,4 +448,100 @@ fn explore_serves_status_at_the_address_it_prints() {
     assert!(head.starts_with("HTTP/1.0 200"), "{head}");
     let status: Value = serde_json::from_str(body).expect("a body of JSON");
     assert_eq!(status["unique_state_count"], 1);
+}
+
+/// A bug in a small world.
+const BUGGY: &[&str] = &[
+    "--scope",
+    "elections",
+    "--terms",
+    "2",
+    "--crashes",
+    "1",
+    "--mutant",
+    "votes-twice-in-a-term",
+];
+
+/// A directory for what the program writes.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory for a test")
+}
+
+fn run_in(directory: &Path, arguments: &[&str]) -> Output {
+    program()
+        .current_dir(directory)
+        .args(arguments)
+        .output()
+        .expect("the program starts")
+}
+
+fn trace_in(file: &Path) -> Trace {
+    let file = File::open(file).expect("the run is in the file");
+    read_jsonl(BufReader::new(file)).expect("the run can be executed again")
+}
+
+#[test]
+fn check_violation_is_told_and_written() {
+    for engine in ["own", "stateright"] {
+        let directory = directory();
+        let arguments = [&["check", "--engine", engine], BUGGY].concat();
+        let output = run_in(directory.path(), &arguments);
+        assert_eq!(code(&output), 1, "{}", stderr(&output));
+        let (text, name) = (stdout(&output), "raft-checker-elections-violation.jsonl");
+        for word in [
+            " breaks in ",
+            "votes-twice-in-a-term",
+            "  1. ",
+            " is broken: ",
+            "violated",
+            "no verdict on Raft",
+            name,
+        ] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        let trace = trace_in(&directory.path().join(name));
+        let broken = trace.broken.expect("the run breaks a law");
+        assert!(text.contains(&format!("broken: {}", broken.law)), "{text}");
+        assert_eq!(trace.scope.mutant, Some(Mutant::VotesTwiceInATerm));
+    }
+}
+
+#[test]
+fn check_violation_with_json_names_the_file_asked_for() {
+    let directory = directory();
+    let more = ["check", "--json", "--trace", "run.jsonl"];
+    let output = run_in(directory.path(), &[&more, BUGGY].concat());
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(stderr(&output).contains(" breaks in "));
+    let lines = json_lines(&output);
+    assert_eq!(lines[0]["verdict"], "violated");
+    assert_eq!(lines[0]["mutant"], "votes-twice-in-a-term");
+    assert_eq!(lines[0]["violation"]["trace"], "run.jsonl");
+    assert_eq!(lines[1]["exit_code"], 1);
+    trace_in(&directory.path().join("run.jsonl"));
+}
+
+#[test]
+fn check_violation_keeps_its_verdict_if_the_run_cannot_be_written() {
+    let directory = directory();
+    let more = ["check", "--trace", "missing/run.jsonl"];
+    let output = run_in(directory.path(), &[&more, BUGGY].concat());
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let message = stderr(&output);
+    for word in ["missing/run.jsonl", "--trace"] {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    let text = stdout(&output);
+    for word in [" breaks in ", "violated"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn check_bad_trace_and_mutant_are_usage_errors() {
+    assert_usage_error(&["check", "--trace", "run.jsonl"], &["exactly one --scope"]);
+    assert_usage_error(
+        &["check", "--mutant", "votes-twice-in-term"],
+        &["'votes-twice-in-a-term'"],
+    );
 }

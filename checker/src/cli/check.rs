@@ -5,20 +5,25 @@ use super::{
     figures::Size,
     interrupt::Interrupt,
     live, next,
-    selection::{Selected, Selection},
+    selection::{self, Selected, Selection},
     verdict::{self, Verdict},
-    violation::report_violation,
+    violation::{self, report_violation},
 };
 use crate::{
     engine::{self, Limits, Outcome, Progress},
     machine,
     stateright_engine::{self, Order},
 };
+use anyhow::ensure;
 use clap::ValueEnum;
-use model::system::Reduction;
+use model::{
+    mutant::Mutant,
+    system::{Reduction, Scope},
+};
 use serde::Serialize;
 use std::{
     io::{self, Write},
+    path::PathBuf,
     time::Instant,
 };
 
@@ -48,6 +53,13 @@ pub(crate) struct Args {
     /// have]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Size>,
+    /// Plants a bug in every server, to see how it is found
+    #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
+    mutant: Option<Mutant>,
+    /// Where a run that breaks a law goes; for one scope [default:
+    /// raft-checker-SCOPE-violation.jsonl]
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Prints one JSON object for each scope and one for all, a line each
     #[arg(long)]
     json: bool,
@@ -89,11 +101,16 @@ struct Summary {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let mut scopes = args.selection.scopes()?;
-    if args.no_reduction {
-        for selected in &mut scopes {
+    for selected in &mut scopes {
+        if args.no_reduction {
             selected.scope.reduction = Reduction::NONE;
         }
+        selected.scope.mutant = args.mutant;
     }
+    ensure!(
+        args.trace.is_none() || scopes.len() == 1,
+        "--trace names one file for one run: give exactly one --scope with it"
+    );
     let interrupt = Interrupt::install()?;
     let limits = args.limits();
     let mut verdicts = Vec::new();
@@ -103,10 +120,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             not_run.push(selected.scope.name);
             continue;
         }
-        let verdict = live::watch(&selected.scope.name.clone(), &interrupt, |progress| {
+        let mut verdict = live::watch(&selected.scope.name.clone(), &interrupt, |progress| {
             search(args.engine, selected, &limits, progress)
         });
-        report(&verdict, args.json)?;
+        report(&mut verdict, args)?;
         verdicts.push(verdict);
     }
     let exit = exit(&verdicts, &not_run);
@@ -133,6 +150,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Args {
+    fn trace_file(&self, scope: &Scope, what: &str) -> PathBuf {
+        let told = self.trace.clone();
+        told.unwrap_or_else(|| violation::default_file(scope, what))
+    }
+
     fn limits(&self) -> Limits {
         let could_have = || Some(machine::available_bytes()? / 100 * MEMORY_PERCENT);
         Limits {
@@ -163,6 +185,7 @@ fn search(engine: Engine, selected: Selected, limits: &Limits, progress: &Progre
                 elapsed: found.elapsed,
                 bytes: Some(found.bytes),
                 witnesses: found.witnesses,
+                trace: None,
             }
         }
         Engine::Stateright => {
@@ -179,20 +202,23 @@ fn search(engine: Engine, selected: Selected, limits: &Limits, progress: &Progre
                 elapsed: found.elapsed,
                 bytes: None,
                 witnesses: found.witnesses,
+                trace: None,
             }
         }
     }
 }
 
 /// Says at once what is known of a scope: others may take long.
-fn report(verdict: &Verdict, json: bool) -> anyhow::Result<()> {
+fn report(verdict: &mut Verdict, args: &Args) -> anyhow::Result<()> {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    // Nothing but JSON goes to standard output with --json.
+    let to: &mut dyn Write = if args.json { &mut err } else { &mut out };
     if let Outcome::Violated { broken, path } = &verdict.outcome {
-        // Nothing but JSON goes to standard output with --json.
-        let to: &mut dyn Write = if json { &mut err } else { &mut out };
-        report_violation(to, &verdict.scope, broken, path)?;
+        let file = args.trace_file(&verdict.scope, "violation");
+        let is_kept = report_violation(to, &verdict.scope, broken, path, &file)?;
+        verdict.trace = is_kept.then_some(file);
     }
-    if json {
+    if args.json {
         print_json(&mut out, &verdict.as_json())?;
     }
     out.flush()?;
@@ -262,7 +288,7 @@ fn exit(verdicts: &[Verdict], not_run: &[String]) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::system::{Broken, Law, Scope, Witnesses};
+    use model::system::{Broken, Law, Witnesses};
     use std::time::Duration;
 
     fn verdict(outcome: Outcome, witnesses: Witnesses) -> Verdict {
@@ -278,6 +304,7 @@ mod tests {
             elapsed: Duration::ZERO,
             bytes: None,
             witnesses,
+            trace: None,
         }
     }
 

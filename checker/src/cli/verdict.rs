@@ -3,9 +3,15 @@
 use super::figures::{grouped, time};
 use crate::engine::{Outcome, StopCause};
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use model::system::{Broken, Law, Scope, Witness, Witnesses};
+use model::{
+    mutant::Mutant,
+    system::{Broken, Law, Scope, Witness, Witnesses},
+};
 use serde::Serialize;
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// What a search of a scope found.
 #[derive(Clone, Debug)]
@@ -23,6 +29,8 @@ pub(crate) struct Verdict {
     /// Bytes of visited set, parents and frontier, where the engine tells.
     pub(crate) bytes: Option<u64>,
     pub(crate) witnesses: Witnesses,
+    /// The file that holds the run to a violation.
+    pub(crate) trace: Option<PathBuf>,
 }
 
 impl Verdict {
@@ -69,6 +77,12 @@ impl Verdict {
                 broken.law
             )),
             Outcome::Exhausted => notes.extend(self.witness_note()),
+        }
+        if let Some(mutant) = self.scope.mutant {
+            notes.push(format!(
+                "{name}: with {} planted: this is no verdict on Raft.",
+                mutant.name()
+            ));
         }
         notes
     }
@@ -127,6 +141,7 @@ impl Verdict {
             engine: self.engine,
             symmetry: self.symmetry,
             bounds: BoundsJson::of(&self.scope),
+            mutant: self.scope.mutant.map(Mutant::name),
             verdict,
             stopped_by,
             states: self.states,
@@ -147,9 +162,14 @@ impl Verdict {
                 law: broken.law.name(),
                 why: why(broken),
                 steps,
+                trace: self.trace.as_deref().map(shown),
             }),
         }
     }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn why(broken: &Broken) -> String {
@@ -236,6 +256,8 @@ struct ScopeJson {
     engine: &'static str,
     symmetry: bool,
     bounds: BoundsJson,
+    /// The bug planted.
+    mutant: Option<&'static str>,
     verdict: &'static str,
     stopped_by: Option<StopCause>,
     states: u64,
@@ -266,5 +288,8 @@ struct PropertiesJson {
 struct ViolationJson {
     law: &'static str,
     why: String,
+    /// States on the path that the search found.
     steps: usize,
+    /// The file with the run.
+    trace: Option<String>,
 }
