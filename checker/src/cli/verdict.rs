@@ -155,7 +155,7 @@ impl Verdict {
                 "{name}: from each of the {checked} states, a leader can still commit a new entry."
             ),
             ProgressVerdict::Stuck(stuck) => format!(
-                "{name}: stuck: in the state told above, and in all {} that can follow it without further faults, no leader commits a new entry.",
+                "{name}: stuck: from the state told above, without further faults, no leader can commit a new entry (states looked at, itself included: {}).",
                 grouped(stuck.extension_states)
             ),
             ProgressVerdict::Truncated if self.scope.servers == 1 => format!(
