@@ -59,6 +59,22 @@ pub fn write_file(
     written
 }
 
+/// Finds out before a long search whether a certificate could be written to a file.
+///
+/// # Errors
+/// If it could not: says why, and what to do.
+pub fn try_file(path: &Path) -> anyhow::Result<()> {
+    let partial = beside(path)?;
+    File::create(&partial)
+        .and_then(|_| fs::remove_file(&partial))
+        .with_context(|| {
+            format!(
+                "cannot write the certificate to {}: give the path of a file that can be written",
+                path.display()
+            )
+        })
+}
+
 /// Where the certificate grows: in the same directory, so that a rename is enough.
 fn beside(path: &Path) -> anyhow::Result<PathBuf> {
     let name = path.file_name().with_context(|| {

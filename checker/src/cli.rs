@@ -4,6 +4,7 @@
 //! fails; 2 usage; 3 truncated, whatever else.
 
 mod bench;
+mod certify;
 mod check;
 mod explore;
 mod figures;
@@ -12,7 +13,9 @@ mod live;
 mod next;
 mod scopes;
 mod selection;
+mod simulate;
 mod verdict;
+mod verify;
 mod violation;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +39,10 @@ enum Command {
     Check(check::Args),
     /// Lists the scopes
     Scopes(scopes::Args),
+    /// Walks at random through a scope too large to exhaust
+    Simulate(simulate::Args),
+    /// Checks a certificate without the search
+    Verify(verify::Args),
     /// Serves stateright's Explorer on a scope
     Explore(explore::Args),
     /// Measures the engines against each other
@@ -84,6 +91,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command.unwrap_or(Command::Check(cli.check)) {
         Command::Check(args) => check::run(&args),
         Command::Scopes(args) => scopes::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::BenchRun(args) => bench::run_one(&args),

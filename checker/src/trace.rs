@@ -196,9 +196,9 @@ pub(crate) fn enabled(scope: &Scope, system: &System, action: &Action) -> Result
 /// If the path is not one of the scope, or the reduced model allowed what the real network does
 /// not: a fault of a reduction.
 pub fn concrete(scope: &Scope, path: &[System], broken: &Broken) -> Result<Trace> {
-    let decisions = decisions(scope, path, broken)?;
-    let sends = with_early_sends(scope, &decisions)?;
-    let trace = Trace::run(scope, &needed(&sends)).context("the real run of the path")?;
+    let (mut decisions, system) = decisions(scope, path)?;
+    decisions.push(breaking(scope, &system, broken)?);
+    let trace = real_run(scope, &decisions)?;
     let law = trace.broken.as_ref().map(|broken| broken.law);
     ensure!(
         law == Some(broken.law),
@@ -209,8 +209,25 @@ pub fn concrete(scope: &Scope, path: &[System], broken: &Broken) -> Result<Trace
     Ok(postpone_sends(trace.shrink()))
 }
 
-/// The actions of the reduced model along the path, with names that stay what they are.
-fn decisions(scope: &Scope, path: &[System], broken: &Broken) -> Result<Vec<Action>> {
+/// Makes a real run of a path on which no law breaks: `path` are the systems of the reduced model,
+/// up to the renaming of servers, from the start to the last of the run.
+///
+/// # Errors
+/// If the path is not one of the scope, or the reduced model allowed what the real network does
+/// not: a fault of a reduction.
+pub fn concrete_path(scope: &Scope, path: &[System]) -> Result<Trace> {
+    let (decisions, _) = decisions(scope, path)?;
+    Ok(postpone_sends(real_run(scope, &decisions)?))
+}
+
+fn real_run(scope: &Scope, decisions: &[Action]) -> Result<Trace> {
+    let sends = with_early_sends(scope, decisions)?;
+    Trace::run(scope, &needed(&sends)).context("the real run of the path")
+}
+
+/// The actions of the reduced model along the path, with names that stay what they are, and the
+/// system they lead to.
+fn decisions(scope: &Scope, path: &[System]) -> Result<(Vec<Action>, System)> {
     let mut system = scope.start();
     let mut decisions = Vec::new();
     for (place, next) in path.iter().enumerate().skip(1) {
@@ -226,18 +243,23 @@ fn decisions(scope: &Scope, path: &[System], broken: &Broken) -> Result<Vec<Acti
         decisions.push(action);
         system = next;
     }
-    let last = scope.actions(&system).into_iter().find(|action| {
+    Ok((decisions, system))
+}
+
+/// An action that breaks the law.
+fn breaking(scope: &Scope, system: &System, broken: &Broken) -> Result<Action> {
+    let mut actions = scope.actions(system).into_iter();
+    let found = actions.find(|action| {
         scope
-            .next(&system, action)
+            .next(system, action)
             .is_some_and(|(next, _)| next.broken.is_some_and(|found| found.law == broken.law))
     });
-    decisions.push(last.with_context(|| {
+    found.with_context(|| {
         format!(
             "no action after the path that was found breaks {}",
             broken.law
         )
-    })?);
-    Ok(decisions)
+    })
 }
 
 /// What equal systems have in common whatever their servers are called: canonical forms are dear.

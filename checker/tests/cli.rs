@@ -1,9 +1,13 @@
 //! The program as its users meet it: what it prints, and how it exits.
 
+use checker::trace::{Trace, read_jsonl};
+use model::mutant::Mutant;
 use serde_json::Value;
 use std::{
+    fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -444,4 +448,249 @@ fn explore_serves_status_at_the_address_it_prints() {
     assert!(head.starts_with("HTTP/1.0 200"), "{head}");
     let status: Value = serde_json::from_str(body).expect("a body of JSON");
     assert_eq!(status["unique_state_count"], 1);
+}
+
+/// A bug in a small world.
+const BUGGY: &[&str] = &[
+    "--scope",
+    "elections",
+    "--terms",
+    "2",
+    "--crashes",
+    "1",
+    "--mutant",
+    "votes-twice-in-a-term",
+];
+
+/// A directory for what the program writes.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory for a test")
+}
+
+fn run_in(directory: &Path, arguments: &[&str]) -> Output {
+    program()
+        .current_dir(directory)
+        .args(arguments)
+        .output()
+        .expect("the program starts")
+}
+
+fn trace_in(file: &Path) -> Trace {
+    let file = File::open(file).expect("the run is in the file");
+    read_jsonl(BufReader::new(file)).expect("the run can be executed again")
+}
+
+#[test]
+fn check_violation_is_told_and_written() {
+    for engine in ["own", "stateright"] {
+        let directory = directory();
+        let arguments = [&["check", "--engine", engine], BUGGY].concat();
+        let output = run_in(directory.path(), &arguments);
+        assert_eq!(code(&output), 1, "{}", stderr(&output));
+        let (text, name) = (stdout(&output), "raft-checker-elections-violation.jsonl");
+        for word in [
+            " breaks in ",
+            "votes-twice-in-a-term",
+            "  1. ",
+            " is broken: ",
+            "violated",
+            "no verdict on Raft",
+            name,
+        ] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        let trace = trace_in(&directory.path().join(name));
+        let broken = trace.broken.expect("the run breaks a law");
+        assert!(text.contains(&format!("broken: {}", broken.law)), "{text}");
+        assert_eq!(trace.scope.mutant, Some(Mutant::VotesTwiceInATerm));
+    }
+}
+
+#[test]
+fn check_violation_with_json_names_the_file_asked_for() {
+    let directory = directory();
+    let more = ["check", "--json", "--trace", "run.jsonl"];
+    let output = run_in(directory.path(), &[&more, BUGGY].concat());
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(stderr(&output).contains(" breaks in "));
+    let lines = json_lines(&output);
+    assert_eq!(lines[0]["verdict"], "violated");
+    assert_eq!(lines[0]["mutant"], "votes-twice-in-a-term");
+    assert_eq!(lines[0]["violation"]["trace"], "run.jsonl");
+    assert_eq!(lines[1]["exit_code"], 1);
+    trace_in(&directory.path().join("run.jsonl"));
+}
+
+#[test]
+fn check_violation_keeps_its_verdict_if_the_run_cannot_be_written() {
+    let directory = directory();
+    let more = ["check", "--trace", "missing/run.jsonl"];
+    let output = run_in(directory.path(), &[&more, BUGGY].concat());
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let message = stderr(&output);
+    for word in ["missing/run.jsonl", "--trace"] {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    let text = stdout(&output);
+    for word in [" breaks in ", "violated"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn check_bad_trace_and_mutant_are_usage_errors() {
+    assert_usage_error(&["check", "--trace", "run.jsonl"], &["exactly one --scope"]);
+    assert_usage_error(
+        &["check", "--mutant", "votes-twice-in-term"],
+        &["'votes-twice-in-a-term'"],
+    );
+}
+
+#[test]
+fn certificate_of_an_exhausted_scope_is_verified_and_an_altered_one_rejected() {
+    let directory = directory();
+    let output = run_in(
+        directory.path(),
+        &[SMALL, &["--certificate", "small"]].concat(),
+    );
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    let (_, root) = text.split_once("root hash ").expect("a root hash");
+    let output = run_in(directory.path(), &["verify", "small"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let verified = stdout(&output);
+    for word in ["accepted", "elections", "transitions", &root[..64]] {
+        assert!(verified.contains(word), "{word}: {verified}");
+    }
+    let file = directory.path().join("small");
+    let mut bytes = fs::read(&file).expect("a certificate");
+    *bytes.last_mut().expect("a last byte") ^= 1;
+    fs::write(&file, bytes).expect("an altered certificate");
+    let output = run_in(directory.path(), &["verify", "small"]);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(stdout(&output).contains("rejected: "));
+}
+
+#[test]
+fn certificate_is_withheld_from_a_truncated_scope() {
+    let directory = directory();
+    let more = ["--certificate", "small", "--max-states", "5", "--json"];
+    let output = run_in(directory.path(), &[SMALL, &more].concat());
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    let lines = json_lines(&output);
+    assert_eq!(lines[1]["type"], "certificate");
+    assert_eq!(lines[1]["written"], false);
+    assert!(lines[1]["why"].as_str().expect("why").contains("truncated"));
+    assert!(!directory.path().join("small").exists());
+}
+
+#[test]
+fn certificate_bad_arguments_are_usage_errors() {
+    // A search that takes hours: the file is found out before.
+    let with = |more: &[&'static str]| [LARGE, more].concat();
+    assert_usage_error(
+        &with(&["--certificate", "/nowhere/at/all"]),
+        &["/nowhere/at/all", "give the path"],
+    );
+    assert_usage_error(&with(&["--certificate", "/"]), &["names no file"]);
+    assert_usage_error(&["check", "--certificate", "all"], &["exactly one --scope"]);
+    assert_usage_error(
+        &with(&["--certificate", "one", "--engine", "stateright"]),
+        &["--engine stateright"],
+    );
+    assert_usage_error(&["verify", "/nowhere"], &["/nowhere"]);
+    assert_usage_error(&["verify", "/"], &["/"]);
+}
+
+#[test]
+fn check_progress_holds_or_tells_the_stuck_state() {
+    let directory = directory();
+    let progress = [SMALL, &["--progress"]].concat();
+    let output = run(&progress);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("can still commit a new entry"));
+    let bug = ["--mutant", "split-vote-never-retried"];
+    let output = run_in(directory.path(), &[&progress[..], &bug].concat());
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let text = stdout(&output);
+    for word in ["  1. ", "stuck", "no progress"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let file = "raft-checker-elections-stuck.jsonl";
+    assert!(trace_in(&directory.path().join(file)).broken.is_none());
+    let output = run_in(
+        directory.path(),
+        &[&progress[..], &bug, &["--json"]].concat(),
+    );
+    let found = &json_lines(&output)[0]["progress"];
+    assert_eq!(found["verdict"], "stuck");
+    assert_eq!(found["trace"], file);
+}
+
+#[test]
+fn check_progress_without_verdict_is_truncated() {
+    let output = run(&[SMALL, &["--progress", "--servers", "1"]].concat());
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    assert!(stdout(&output).contains("no verdict on progress"));
+}
+
+#[test]
+fn simulate_finds_a_bug_again_by_its_seed() {
+    let directory = directory();
+    let arguments = [&["simulate", "--seed", "7"], BUGGY].concat();
+    let output = run_in(directory.path(), &arguments);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let text = stdout(&output);
+    for word in ["seed 7", " breaks in ", " is broken: "] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let file = directory
+        .path()
+        .join("raft-checker-elections-violation.jsonl");
+    let first = fs::read(&file).expect("the run");
+    trace_in(&file);
+    let output = run_in(directory.path(), &[&arguments[..], &["--json"]].concat());
+    let found = &json_lines(&output)[0];
+    assert_eq!(found["seed"], 7);
+    assert_eq!(found["exit_code"], 1);
+    assert_eq!(fs::read(&file).expect("the run"), first);
+}
+
+#[test]
+fn simulate_without_violation_proves_nothing_and_says_so() {
+    let output = run(&["simulate", "--walks", "20", "--steps", "50"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    for word in ["seed ", "20 of 20 walks", "prove nothing"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    assert_usage_error(&["simulate", "--walks", "0"], &["--walks"]);
+    assert_usage_error(&["simulate", "--seed", "x"], &["--seed"]);
+    assert_usage_error(&["simulate", "--scope", "nowhere"], &["elections"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn simulate_interrupted_says_what_was_covered_and_exits_as_truncated() {
+    let mut child = program()
+        .args(["simulate", "--walks", "1000000000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    // The seed is printed once Ctrl-C is listened for.
+    out.read_line(&mut line).expect("a line");
+    assert!(line.contains("seed "), "{line}");
+    let pid = libc::pid_t::try_from(child.id()).expect("a process id");
+    // SAFETY: sends a signal to a child that was not waited for yet.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
+    let mut text = String::new();
+    out.read_to_string(&mut text).expect("text");
+    let status = child.wait().expect("the program ends");
+    assert_eq!(status.code(), Some(3), "{text}");
+    for word in ["interrupted", "prove nothing"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
 }

@@ -1,24 +1,31 @@
 //! `check`: searches scopes to exhaustion, one after another.
 
 use super::{
-    Exit,
-    figures::Size,
+    Exit, certify,
+    figures::{self, Size},
     interrupt::Interrupt,
     live, next,
-    selection::{Selected, Selection},
+    selection::{self, Selected, Selection},
     verdict::{self, Verdict},
-    violation::report_violation,
+    violation::{self, report_stuck, report_violation},
 };
 use crate::{
-    engine::{self, Limits, Outcome, Progress},
+    certificate,
+    engine::{self, Explored, Limits, Outcome, Progress},
     machine,
+    progress::{ProgressReport, ProgressVerdict, check_progress},
     stateright_engine::{self, Order},
 };
+use anyhow::ensure;
 use clap::ValueEnum;
-use model::system::Reduction;
+use model::{
+    mutant::Mutant,
+    system::{Reduction, Scope},
+};
 use serde::Serialize;
 use std::{
     io::{self, Write},
+    path::PathBuf,
     time::Instant,
 };
 
@@ -48,6 +55,20 @@ pub(crate) struct Args {
     /// have]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Size>,
+    /// Plants a bug in every server, to see how it is found
+    #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
+    mutant: Option<Mutant>,
+    /// Also checks of every state that a leader can still commit a new entry from there, in small
+    /// scopes
+    #[arg(long)]
+    progress: bool,
+    /// Writes all states of one exhausted scope to a file, for `verify`
+    #[arg(long, value_name = "FILE", conflicts_with = "mutant")]
+    certificate: Option<PathBuf>,
+    /// Where a run that breaks a law goes; for one scope [default:
+    /// raft-checker-SCOPE-violation.jsonl]
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Prints one JSON object for each scope and one for all, a line each
     #[arg(long)]
     json: bool,
@@ -81,6 +102,8 @@ struct Summary {
     truncated: usize,
     /// Exhausted scopes that did not reach what they must.
     without_witnesses: usize,
+    /// Exhausted scopes with a state from which nothing new can be committed.
+    stuck: usize,
     not_run: Vec<String>,
     states: u64,
     seconds: f64,
@@ -89,27 +112,60 @@ struct Summary {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let mut scopes = args.selection.scopes()?;
-    if args.no_reduction {
-        for selected in &mut scopes {
+    for selected in &mut scopes {
+        if args.no_reduction {
             selected.scope.reduction = Reduction::NONE;
         }
+        selected.scope.mutant = args.mutant;
+    }
+    ensure!(
+        args.trace.is_none() || scopes.len() == 1,
+        "--trace names one file for one run: give exactly one --scope with it"
+    );
+    ensure!(
+        args.engine == Engine::Own || !args.keeps_states(),
+        "--certificate and --progress need whole states, which stateright does not keep: leave out --engine stateright"
+    );
+    if let Some(file) = &args.certificate {
+        ensure!(
+            scopes.len() == 1,
+            "--certificate names one file for one scope: give exactly one --scope with it"
+        );
+        certificate::try_file(file)?;
     }
     let interrupt = Interrupt::install()?;
     let limits = args.limits();
     let mut verdicts = Vec::new();
     let mut not_run = Vec::new();
+    let mut certified = None;
     for selected in scopes {
         if interrupt.is_asked() {
             not_run.push(selected.scope.name);
             continue;
         }
-        let verdict = live::watch(&selected.scope.name.clone(), &interrupt, |progress| {
+        let name = selected.scope.name.clone();
+        let (mut verdict, explored) = live::watch(&name, &interrupt, |progress| {
             search(args.engine, selected, &limits, progress)
         });
-        report(&verdict, args.json)?;
+        if let Some(explored) = explored.filter(|_| args.keeps_states()) {
+            if args.progress && matches!(verdict.outcome, Outcome::Exhausted) {
+                verdict.progress = Some(judge_progress(&verdict.scope, &explored, &interrupt));
+            }
+            if let Some(file) = &args.certificate {
+                certified = Some((file, certify::certify(&explored, &verdict, file)));
+            }
+        }
+        report(&mut verdict, args)?;
         verdicts.push(verdict);
     }
-    let exit = exit(&verdicts, &not_run);
+    let of_verdicts = exit(&verdicts, &not_run);
+    let exit = match &certified {
+        Some((_, certified)) => certified.exit(of_verdicts),
+        None => of_verdicts,
+    };
+    if let Some((file, certified)) = certified.as_ref().filter(|_| args.json) {
+        certified.report(file, true)?;
+    }
     let mut out = io::stdout().lock();
     if args.json {
         let count = |is: fn(&Verdict) -> bool| verdicts.iter().filter(|one| is(one)).count();
@@ -120,19 +176,34 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             violated: count(Verdict::is_violated),
             truncated: count(Verdict::is_truncated),
             without_witnesses: count(Verdict::lacks_witnesses),
+            stuck: count(Verdict::is_stuck),
             not_run,
             states: verdicts.iter().map(|one| one.states).sum(),
             seconds: started.elapsed().as_secs_f64(),
         };
         print_json(&mut out, &summary)?;
     } else {
-        print_summary(&mut out, args.engine, &verdicts, &not_run, exit)?;
+        print_verdicts(&mut out, args.engine, &verdicts, &not_run)?;
+        if let Some((file, certified)) = &certified {
+            certified.report(file, false)?;
+        }
+        print_suggestions(&mut out, &verdicts, &not_run, of_verdicts)?;
     }
     out.flush()?;
     Ok(exit)
 }
 
 impl Args {
+    /// Whether what was visited is needed once the search is over.
+    fn keeps_states(&self) -> bool {
+        self.progress || self.certificate.is_some()
+    }
+
+    fn trace_file(&self, scope: &Scope, what: &str) -> PathBuf {
+        let told = self.trace.clone();
+        told.unwrap_or_else(|| violation::default_file(scope, what))
+    }
+
     fn limits(&self) -> Limits {
         let could_have = || Some(machine::available_bytes()? / 100 * MEMORY_PERCENT);
         Limits {
@@ -146,12 +217,19 @@ impl Args {
     }
 }
 
-fn search(engine: Engine, selected: Selected, limits: &Limits, progress: &Progress) -> Verdict {
+/// Searches a scope; what was visited comes with the verdict where the engine keeps it.
+fn search(
+    engine: Engine,
+    selected: Selected,
+    limits: &Limits,
+    progress: &Progress,
+) -> (Verdict, Option<Explored>) {
     let Selected { scope, is_altered } = selected;
     match engine {
         Engine::Own => {
-            let found = engine::check(&scope, limits, progress).report;
-            Verdict {
+            let explored = engine::check(&scope, limits, progress);
+            let found = explored.report.clone();
+            let verdict = Verdict {
                 scope,
                 witnesses_required: !is_altered,
                 symmetry: limits.symmetry,
@@ -163,11 +241,14 @@ fn search(engine: Engine, selected: Selected, limits: &Limits, progress: &Progre
                 elapsed: found.elapsed,
                 bytes: Some(found.bytes),
                 witnesses: found.witnesses,
-            }
+                progress: None,
+                trace: None,
+            };
+            (verdict, Some(explored))
         }
         Engine::Stateright => {
             let found = stateright_engine::check(&scope, Order::Depth, limits, progress);
-            Verdict {
+            let verdict = Verdict {
                 scope,
                 witnesses_required: !is_altered,
                 symmetry: limits.symmetry,
@@ -179,20 +260,47 @@ fn search(engine: Engine, selected: Selected, limits: &Limits, progress: &Progre
                 elapsed: found.elapsed,
                 bytes: None,
                 witnesses: found.witnesses,
-            }
+                progress: None,
+                trace: None,
+            };
+            (verdict, None)
         }
     }
 }
 
+/// How many terms more than the scope's a state may need to commit something new.
+const GRANTED_TERMS: u64 = 1;
+
+fn judge_progress(scope: &Scope, explored: &Explored, interrupt: &Interrupt) -> ProgressReport {
+    live::watch_line(
+        &scope.name,
+        || {},
+        |elapsed| {
+            format!(
+                "checking that progress stays possible · {}",
+                figures::time(elapsed)
+            )
+        },
+        || check_progress(scope, explored, GRANTED_TERMS, interrupt.flag()),
+    )
+}
+
 /// Says at once what is known of a scope: others may take long.
-fn report(verdict: &Verdict, json: bool) -> anyhow::Result<()> {
+fn report(verdict: &mut Verdict, args: &Args) -> anyhow::Result<()> {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    // Nothing but JSON goes to standard output with --json.
+    let to: &mut dyn Write = if args.json { &mut err } else { &mut out };
     if let Outcome::Violated { broken, path } = &verdict.outcome {
-        // Nothing but JSON goes to standard output with --json.
-        let to: &mut dyn Write = if json { &mut err } else { &mut out };
-        report_violation(to, &verdict.scope, broken, path)?;
+        let file = args.trace_file(&verdict.scope, "violation");
+        let is_kept = report_violation(to, &verdict.scope, broken, path, &file)?;
+        verdict.trace = is_kept.then_some(file);
     }
-    if json {
+    if let Some(ProgressVerdict::Stuck(stuck)) = verdict.progress_verdict() {
+        let file = args.trace_file(&verdict.scope, "stuck");
+        let is_kept = report_stuck(to, &verdict.scope, &stuck.path, &file)?;
+        verdict.trace = is_kept.then_some(file);
+    }
+    if args.json {
         print_json(&mut out, &verdict.as_json())?;
     }
     out.flush()?;
@@ -205,12 +313,11 @@ fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()
     Ok(())
 }
 
-fn print_summary(
+fn print_verdicts(
     out: &mut impl Write,
     engine: Engine,
     verdicts: &[Verdict],
     not_run: &[String],
-    exit: Exit,
 ) -> anyhow::Result<()> {
     writeln!(out, "{}", verdict::table(verdicts, not_run))?;
     for note in verdicts.iter().flat_map(Verdict::notes) {
@@ -225,6 +332,15 @@ fn print_summary(
             "stateright keeps states as 64-bit hashes: its verdicts hold up to collisions. Its depth is the longest path followed."
         )?;
     }
+    Ok(())
+}
+
+fn print_suggestions(
+    out: &mut impl Write,
+    verdicts: &[Verdict],
+    not_run: &[String],
+    exit: Exit,
+) -> anyhow::Result<()> {
     writeln!(out)?;
     let program = std::env::args().next();
     let program = program.as_deref().unwrap_or("raft-checker");
@@ -238,21 +354,19 @@ fn print_summary(
 fn worst<'a>(verdicts: &'a [Verdict], not_run: &'a [String]) -> &'a str {
     let name = |one: &'a Verdict| one.scope.name.as_str();
     let find = |is: fn(&Verdict) -> bool| verdicts.iter().find(|one| is(one)).map(name);
-    find(Verdict::is_truncated)
+    find(Verdict::lacks_claim)
         .or(not_run.first().map(String::as_str))
         .or_else(|| find(Verdict::is_violated))
         .or_else(|| find(Verdict::lacks_witnesses))
+        .or_else(|| find(Verdict::is_stuck))
         .or(verdicts.last().map(name))
         .unwrap_or_default()
 }
 
 fn exit(verdicts: &[Verdict], not_run: &[String]) -> Exit {
-    if !not_run.is_empty() || verdicts.iter().any(Verdict::is_truncated) {
+    if !not_run.is_empty() || verdicts.iter().any(Verdict::lacks_claim) {
         Exit::Truncated
-    } else if verdicts
-        .iter()
-        .any(|one| one.is_violated() || one.lacks_witnesses())
-    {
+    } else if verdicts.iter().any(|one| one.fault().is_some()) {
         Exit::Failed
     } else {
         Exit::Passed
@@ -262,7 +376,7 @@ fn exit(verdicts: &[Verdict], not_run: &[String]) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::system::{Broken, Law, Scope, Witnesses};
+    use model::system::{Broken, Law, Witnesses};
     use std::time::Duration;
 
     fn verdict(outcome: Outcome, witnesses: Witnesses) -> Verdict {
@@ -278,6 +392,8 @@ mod tests {
             elapsed: Duration::ZERO,
             bytes: None,
             witnesses,
+            progress: None,
+            trace: None,
         }
     }
 

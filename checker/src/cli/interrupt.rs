@@ -25,6 +25,11 @@ impl Interrupt {
         Ok(Self(asked))
     }
 
+    /// What is set when a person asks to stop.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     pub(crate) fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

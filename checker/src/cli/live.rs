@@ -23,6 +23,26 @@ pub(crate) fn watch<T>(
     search: impl FnOnce(&Progress) -> T,
 ) -> T {
     let progress = Progress::default();
+    watch_line(
+        name,
+        || {
+            if interrupt.is_asked() {
+                progress.interrupt.store(true, Ordering::Relaxed);
+            }
+        },
+        |elapsed| line(&progress, elapsed),
+        || search(&progress),
+    )
+}
+
+/// Runs some work while showing a line on standard error, if that is a terminal. `poll` is called
+/// before each look.
+pub(crate) fn watch_line<T>(
+    name: &str,
+    poll: impl Fn() + Sync,
+    line: impl Fn(Duration) -> String + Sync,
+    work: impl FnOnce() -> T,
+) -> T {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let watcher = scope.spawn(|| {
@@ -31,17 +51,15 @@ pub(crate) fn watch<T>(
             bar.set_prefix(name.to_owned());
             let started = Instant::now();
             while !is_over.load(Ordering::Relaxed) {
-                if interrupt.is_asked() {
-                    progress.interrupt.store(true, Ordering::Relaxed);
-                }
-                bar.set_message(line(&progress, started.elapsed()));
+                poll();
+                bar.set_message(line(started.elapsed()));
                 bar.tick();
                 thread::park_timeout(POLL);
             }
             bar.finish_and_clear();
         });
         let _over = Over(&is_over, watcher.thread().clone());
-        search(&progress)
+        work()
     })
 }
 

@@ -1,8 +1,11 @@
 //! Which scopes, within which bounds.
 
 use anyhow::{Context, bail};
-use clap::builder::PossibleValuesParser;
-use model::system::{Scope, scope::MAX_BUDGET};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use model::{
+    mutant::Mutant,
+    system::{Scope, scope::MAX_BUDGET},
+};
 
 /// What is checked when nothing is asked for: about a minute on two cores.
 const DEFAULT_SCOPES: &[&str] = &["elections", "elections-4", "older-term"];
@@ -61,6 +64,15 @@ pub(crate) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(Scope::catalogue().into_iter().map(|scope| scope.name))
 }
 
+/// Reads the name of a bug that can be planted, and suggests the nearest where there is none.
+pub(crate) fn mutants() -> impl TypedValueParser<Value = Mutant> {
+    let names = Mutant::ALL.iter().map(|mutant| mutant.name());
+    PossibleValuesParser::new(names).map(|name| {
+        let found = Mutant::ALL.iter().find(|mutant| mutant.name() == name);
+        *found.expect("only names of mutants are read")
+    })
+}
+
 /// A scope by its name.
 ///
 /// # Errors
@@ -113,7 +125,11 @@ impl Bounds {
             .any(|bound| bound.is_some())
     }
 
-    fn applied_to(&self, original: &Scope) -> anyhow::Result<Selected> {
+    /// A scope with these bounds in place of its own.
+    ///
+    /// # Errors
+    /// If a bound is out of range.
+    pub(crate) fn applied_to(&self, original: &Scope) -> anyhow::Result<Selected> {
         let mut scope = original.clone();
         scope.servers = self.servers.unwrap_or(scope.servers);
         scope.terms = self.terms.unwrap_or(scope.terms);

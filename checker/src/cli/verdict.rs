@@ -1,11 +1,20 @@
 //! What is said of one scope: in the table, in notes below it, and as JSON.
 
 use super::figures::{grouped, time};
-use crate::engine::{Outcome, StopCause};
+use crate::{
+    engine::{Outcome, StopCause},
+    progress::{ProgressReport, ProgressVerdict},
+};
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use model::system::{Broken, Law, Scope, Witness, Witnesses};
+use model::{
+    mutant::Mutant,
+    system::{Broken, Law, Scope, Witness, Witnesses},
+};
 use serde::Serialize;
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// What a search of a scope found.
 #[derive(Clone, Debug)]
@@ -23,6 +32,10 @@ pub(crate) struct Verdict {
     /// Bytes of visited set, parents and frontier, where the engine tells.
     pub(crate) bytes: Option<u64>,
     pub(crate) witnesses: Witnesses,
+    /// What the progress check found, where it was asked for.
+    pub(crate) progress: Option<ProgressReport>,
+    /// The file that holds the run to a violation or to a stuck state.
+    pub(crate) trace: Option<PathBuf>,
 }
 
 impl Verdict {
@@ -55,6 +68,41 @@ impl Verdict {
             && !self.missing().is_empty()
     }
 
+    pub(crate) fn progress_verdict(&self) -> Option<&ProgressVerdict> {
+        self.progress.as_ref().map(|report| &report.verdict)
+    }
+
+    /// Whether from some state nothing new can be committed.
+    pub(crate) fn is_stuck(&self) -> bool {
+        matches!(self.progress_verdict(), Some(ProgressVerdict::Stuck(_)))
+    }
+
+    /// Whether something that was asked for was stopped early.
+    pub(crate) fn lacks_claim(&self) -> bool {
+        let progress = self.progress_verdict();
+        self.is_truncated() || matches!(progress, Some(ProgressVerdict::Truncated))
+    }
+
+    /// Why the scope did not pass, if it did not.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let name = &self.scope.name;
+        match &self.outcome {
+            Outcome::Truncated(cause) => Some(format!("{name} is truncated, {}", reason(*cause))),
+            Outcome::Violated { broken, .. } => Some(format!("{name} breaks {}", broken.law)),
+            Outcome::Exhausted if self.lacks_witnesses() => {
+                let missing = list(&self.missing());
+                Some(format!("{name} must reach, and does not: {missing}"))
+            }
+            Outcome::Exhausted if self.is_stuck() => {
+                Some(format!("{name} has a state without progress"))
+            }
+            Outcome::Exhausted if self.lacks_claim() => {
+                Some(format!("the progress check of {name} has no verdict"))
+            }
+            Outcome::Exhausted => None,
+        }
+    }
+
     /// What the table has no room for.
     pub(crate) fn notes(&self) -> Vec<String> {
         let name = &self.scope.name;
@@ -69,6 +117,13 @@ impl Verdict {
                 broken.law
             )),
             Outcome::Exhausted => notes.extend(self.witness_note()),
+        }
+        notes.extend(self.progress_note());
+        if let Some(mutant) = self.scope.mutant {
+            notes.push(format!(
+                "{name}: with {} planted: this is no verdict on Raft.",
+                mutant.name()
+            ));
         }
         notes
     }
@@ -92,10 +147,38 @@ impl Verdict {
         })
     }
 
+    fn progress_note(&self) -> Option<String> {
+        let (name, report) = (&self.scope.name, self.progress.as_ref()?);
+        let checked = grouped(report.states_checked);
+        Some(match &report.verdict {
+            ProgressVerdict::Holds => format!(
+                "{name}: from each of the {checked} states, a leader can still commit a new entry."
+            ),
+            ProgressVerdict::Stuck(stuck) => format!(
+                "{name}: stuck: from the state told above, without further faults, no leader can commit a new entry (states looked at, itself included: {}).",
+                grouped(stuck.extension_states)
+            ),
+            ProgressVerdict::Truncated if self.scope.servers == 1 => format!(
+                "{name}: one server alone gets no verdict on progress: give more --servers."
+            ),
+            ProgressVerdict::Truncated => format!(
+                "{name}: the progress check was interrupted or met too large a state after {checked} states: no claim is made of progress. Give smaller bounds."
+            ),
+        })
+    }
+
     fn cells(&self) -> Vec<Cell> {
         let laws = laws_judged(&self.scope);
         let (verdict, properties) = match &self.outcome {
-            Outcome::Exhausted => ("exhausted", format!("{laws}/{laws}")),
+            Outcome::Exhausted => {
+                let progress = match self.progress_verdict() {
+                    None => "",
+                    Some(ProgressVerdict::Holds) => ", progress",
+                    Some(ProgressVerdict::Stuck(_)) => ", no progress",
+                    Some(ProgressVerdict::Truncated) => ", progress: no claim",
+                };
+                ("exhausted", format!("{laws}/{laws}{progress}"))
+            }
             Outcome::Truncated(_) => ("truncated", "none seen broken, no claim".to_owned()),
             Outcome::Violated { broken, .. } => ("violated", format!("broken: {}", broken.law)),
         };
@@ -127,6 +210,7 @@ impl Verdict {
             engine: self.engine,
             symmetry: self.symmetry,
             bounds: BoundsJson::of(&self.scope),
+            mutant: self.scope.mutant.map(Mutant::name),
             verdict,
             stopped_by,
             states: self.states,
@@ -143,13 +227,38 @@ impl Verdict {
                 judged: laws,
                 hold: matches!(self.outcome, Outcome::Exhausted).then_some(laws),
             },
+            progress: self
+                .progress
+                .as_ref()
+                .map(|report| self.progress_json(report)),
             violation: broken.map(|(broken, steps)| ViolationJson {
                 law: broken.law.name(),
                 why: why(broken),
                 steps,
+                trace: self.trace.as_deref().map(shown),
             }),
         }
     }
+}
+
+impl Verdict {
+    fn progress_json(&self, report: &ProgressReport) -> ProgressJson {
+        let (verdict, stuck) = match &report.verdict {
+            ProgressVerdict::Holds => ("holds", None),
+            ProgressVerdict::Stuck(stuck) => ("stuck", Some(stuck)),
+            ProgressVerdict::Truncated => ("truncated", None),
+        };
+        ProgressJson {
+            verdict,
+            states_checked: report.states_checked,
+            steps: stuck.map(|stuck| stuck.path.len().saturating_sub(1)),
+            trace: stuck.and(self.trace.as_deref()).map(shown),
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn why(broken: &Broken) -> String {
@@ -236,6 +345,8 @@ struct ScopeJson {
     engine: &'static str,
     symmetry: bool,
     bounds: BoundsJson,
+    /// The bug planted.
+    mutant: Option<&'static str>,
     verdict: &'static str,
     stopped_by: Option<StopCause>,
     states: u64,
@@ -245,7 +356,18 @@ struct ScopeJson {
     bytes: Option<u64>,
     witnesses: WitnessesJson,
     properties: PropertiesJson,
+    progress: Option<ProgressJson>,
     violation: Option<ViolationJson>,
+}
+
+#[derive(Serialize)]
+struct ProgressJson {
+    verdict: &'static str,
+    states_checked: u64,
+    /// Steps from the start to the stuck state.
+    steps: Option<usize>,
+    /// The file with the run to the stuck state.
+    trace: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -266,5 +388,8 @@ struct PropertiesJson {
 struct ViolationJson {
     law: &'static str,
     why: String,
+    /// States on the path that the search found.
     steps: usize,
+    /// The file with the run.
+    trace: Option<String>,
 }

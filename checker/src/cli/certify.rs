@@ -1,0 +1,100 @@
+//! `check --certificate FILE`: the visited set of one scope as whole states, for `verify`.
+
+use super::{Exit, figures::grouped, verdict::Verdict};
+use crate::{
+    certificate::{self, Summary},
+    engine::Explored,
+    verify,
+};
+use serde::Serialize;
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+/// What became of the certificate asked for.
+pub(crate) enum Certified {
+    /// It is in the file.
+    Written(Summary),
+    /// There is nothing to certify, and why.
+    Withheld(String),
+    /// There is, but it could not be written.
+    Failed(anyhow::Error),
+}
+
+/// The line of `--json`.
+#[derive(Serialize)]
+struct CertificateJson {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    file: String,
+    written: bool,
+    /// Why it was not.
+    why: Option<String>,
+    states: Option<u64>,
+    bytes: Option<u64>,
+    root: Option<String>,
+}
+
+/// Writes the certificate of a scope that passed.
+pub(crate) fn certify(explored: &Explored, verdict: &Verdict, file: &Path) -> Certified {
+    if let Some(why) = verdict.fault() {
+        return Certified::Withheld(why);
+    }
+    match certificate::write_file(explored, &verdict.scope, verdict.symmetry, file) {
+        Ok(summary) => Certified::Written(summary),
+        Err(error) => Certified::Failed(error),
+    }
+}
+
+impl Certified {
+    /// How a check that ended so ends with this.
+    pub(crate) fn exit(&self, exit: Exit) -> Exit {
+        match self {
+            Self::Failed(_) if exit == Exit::Passed => Exit::Usage,
+            _ => exit,
+        }
+    }
+
+    /// Says what became of it; an error goes to standard error.
+    pub(crate) fn report(&self, file: &Path, json: bool) -> anyhow::Result<()> {
+        if let Self::Failed(error) = self {
+            eprintln!("error: {error:#}");
+        }
+        let mut out = io::stdout().lock();
+        if json {
+            serde_json::to_writer(&mut out, &self.as_json(file))?;
+            writeln!(out)?;
+            return Ok(());
+        }
+        match self {
+            Self::Written(summary) => writeln!(
+                out,
+                "Certificate of {} states in {}, root hash {}.",
+                grouped(summary.states),
+                file.display(),
+                verify::hex(&summary.root)
+            )?,
+            Self::Withheld(why) => writeln!(out, "No certificate was written: {why}.")?,
+            Self::Failed(_) => writeln!(out, "No certificate was written.")?,
+        }
+        Ok(())
+    }
+
+    fn as_json(&self, file: &Path) -> CertificateJson {
+        let (summary, why) = match self {
+            Self::Written(summary) => (Some(summary), None),
+            Self::Withheld(why) => (None, Some(why.clone())),
+            Self::Failed(error) => (None, Some(format!("{error:#}"))),
+        };
+        CertificateJson {
+            kind: "certificate",
+            file: file.display().to_string(),
+            written: summary.is_some(),
+            why,
+            states: summary.map(|summary| summary.states),
+            bytes: summary.map(|summary| summary.bytes),
+            root: summary.map(|summary| verify::hex(&summary.root)),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! `simulate`: random walks through a scope, for those that no search will finish.
+
+use super::{
+    Exit,
+    figures::{self, grouped, rate},
+    interrupt::Interrupt,
+    live,
+    selection::{self, Bounds},
+    verdict::BoundsJson,
+    violation::{self, report_trace},
+};
+use crate::simulate::{self, Simulation, SimulationProgress, SimulationReport};
+use model::{
+    mutant::Mutant,
+    system::{Scope, Witness},
+};
+use serde::Serialize;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    io::{self, Write},
+    path::PathBuf,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The scope to walk through
+    #[arg(long, value_name = "NAME", default_value = "end-to-end", value_parser = selection::names())]
+    scope: String,
+    #[command(flatten)]
+    bounds: Bounds,
+    /// Everything follows from it [default: a random one, always printed]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How many walks
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    walks: u64,
+    /// The most steps of a walk
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    steps: u64,
+    /// Plants a bug in every server, to see how it is found
+    #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
+    mutant: Option<Mutant>,
+    /// Where a run that breaks a law goes [default: raft-checker-SCOPE-violation.jsonl]
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The line of `--json`.
+#[derive(Serialize)]
+struct SimulationJson {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    scope: String,
+    bounds: BoundsJson,
+    mutant: Option<&'static str>,
+    seed: u64,
+    walks: u64,
+    steps: u64,
+    seconds: f64,
+    interrupted: bool,
+    witnesses: Vec<&'static str>,
+    violation: Option<ViolationJson>,
+    exit_code: u8,
+}
+
+#[derive(Serialize)]
+struct ViolationJson {
+    law: &'static str,
+    why: String,
+    /// The walk that broke it, from 0, and its steps.
+    walk: u64,
+    walk_steps: usize,
+    /// The steps of what remains when everything is left out that the violation does not need.
+    steps: usize,
+    /// The file with that.
+    trace: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut scope = args
+        .bounds
+        .applied_to(&selection::named(&args.scope)?)?
+        .scope;
+    scope.mutant = args.mutant;
+    let simulation = Simulation {
+        seed: args.seed.unwrap_or_else(random_seed),
+        walks: args.walks,
+        max_steps: args.steps as usize,
+    };
+    let interrupt = Interrupt::install()?;
+    if !args.json {
+        // Before the walks: whatever becomes of them, they can be walked again.
+        writeln!(io::stdout(), "{}: seed {}", scope.name, simulation.seed)?;
+    }
+    let started = Instant::now();
+    let report = walk(&scope, &simulation, &interrupt);
+    let elapsed = started.elapsed();
+    let exit = match &report.violation {
+        Some(_) => Exit::Failed,
+        None if report.walks < simulation.walks => Exit::Truncated,
+        None => Exit::Passed,
+    };
+    let trace = tell(args, &scope, &report)?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        let json = as_json(&scope, &simulation, &report, elapsed, exit, trace);
+        serde_json::to_writer(&mut out, &json)?;
+        writeln!(out)?;
+    } else {
+        print(&mut out, &scope, &simulation, &report, elapsed)?;
+    }
+    out.flush()?;
+    Ok(exit)
+}
+
+/// A seed that nobody chose.
+fn random_seed() -> u64 {
+    // The keys of the standard library's hash maps are the system's random numbers.
+    RandomState::new().build_hasher().finish()
+}
+
+fn walk(scope: &Scope, simulation: &Simulation, interrupt: &Interrupt) -> SimulationReport {
+    let progress = SimulationProgress::default();
+    live::watch_line(
+        &scope.name,
+        || {
+            if interrupt.is_asked() {
+                progress.interrupt.store(true, Ordering::Relaxed);
+            }
+        },
+        |elapsed| {
+            let steps = progress.steps.load(Ordering::Relaxed);
+            format!(
+                "{} of {} walks · {} steps · {}/s · {}",
+                grouped(progress.walks.load(Ordering::Relaxed)),
+                grouped(simulation.walks),
+                grouped(steps),
+                grouped(rate(steps, elapsed) as u64),
+                figures::time(elapsed),
+            )
+        },
+        || simulate::simulate(scope, simulation, &progress),
+    )
+}
+
+/// Tells the violation, if there is one; returns the file that holds it.
+fn tell(args: &Args, scope: &Scope, report: &SimulationReport) -> anyhow::Result<Option<PathBuf>> {
+    let Some(found) = &report.violation else {
+        return Ok(None);
+    };
+    let told = args.trace.clone();
+    let file = told.unwrap_or_else(|| violation::default_file(scope, "violation"));
+    // Nothing but JSON goes to standard output with --json.
+    let is_kept = if args.json {
+        report_trace(&mut io::stderr().lock(), &found.trace, &file)?
+    } else {
+        report_trace(&mut io::stdout().lock(), &found.trace, &file)?
+    };
+    Ok(is_kept.then_some(file))
+}
+
+fn print(
+    out: &mut impl Write,
+    scope: &Scope,
+    simulation: &Simulation,
+    report: &SimulationReport,
+    elapsed: Duration,
+) -> anyhow::Result<()> {
+    writeln!(
+        out,
+        "{} of {} walks, {} steps in {}; seed {}.",
+        grouped(report.walks),
+        grouped(simulation.walks),
+        grouped(report.steps),
+        figures::time(elapsed),
+        simulation.seed
+    )?;
+    let reached = reached(report);
+    writeln!(
+        out,
+        "Reached: {}.",
+        if reached.is_empty() {
+            "nothing of note".to_owned()
+        } else {
+            reached.join(", ")
+        }
+    )?;
+    match &report.violation {
+        Some(found) => writeln!(
+            out,
+            "Walk {} broke a law of {} after {} steps; told above are the {} that it needs.",
+            found.walk,
+            scope.name,
+            found.steps,
+            found.trace.steps.len()
+        )?,
+        None => {
+            if report.walks < simulation.walks {
+                writeln!(out, "It was interrupted.")?;
+            }
+            writeln!(
+                out,
+                "No walk broke a law. Random walks prove nothing: only `check` visits every state."
+            )?;
+        }
+    }
+    if let Some(mutant) = scope.mutant {
+        writeln!(
+            out,
+            "{} was planted: this is no verdict on Raft.",
+            mutant.name()
+        )?;
+    }
+    Ok(())
+}
+
+fn reached(report: &SimulationReport) -> Vec<&'static str> {
+    let all = Witness::ALL.iter().copied();
+    all.filter(|witness| report.witnesses.contains(*witness))
+        .map(Witness::name)
+        .collect()
+}
+
+fn as_json(
+    scope: &Scope,
+    simulation: &Simulation,
+    report: &SimulationReport,
+    elapsed: Duration,
+    exit: Exit,
+    trace: Option<PathBuf>,
+) -> SimulationJson {
+    let broken = report.violation.as_ref().and_then(|found| {
+        let broken = found.trace.broken.as_ref()?;
+        Some(ViolationJson {
+            law: broken.law.name(),
+            why: broken.why.clone(),
+            walk: found.walk,
+            walk_steps: found.steps,
+            steps: found.trace.steps.len(),
+            trace: trace.map(|file| file.display().to_string()),
+        })
+    });
+    SimulationJson {
+        kind: "simulation",
+        scope: scope.name.clone(),
+        bounds: BoundsJson::of(scope),
+        mutant: scope.mutant.map(Mutant::name),
+        seed: simulation.seed,
+        walks: report.walks,
+        steps: report.steps,
+        seconds: elapsed.as_secs_f64(),
+        interrupted: exit == Exit::Truncated,
+        witnesses: reached(report),
+        violation: broken,
+        exit_code: exit.code(),
+    }
+}

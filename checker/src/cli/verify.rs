@@ -1,0 +1,49 @@
+//! `verify`: checks a certificate against the definition, without the search.
+
+use super::{Exit, figures::grouped};
+use crate::verify::{self, Verified};
+use anyhow::Context;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A certificate, as `check --certificate FILE` writes it
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut out = io::stdout().lock();
+    let exit = match verify::verify_file(&args.file) {
+        Ok(verified) => {
+            print(&mut out, args, &verified)?;
+            Exit::Passed
+        }
+        // What cannot be read was not judged.
+        Err(error) if error.chain().any(|cause| cause.is::<io::Error>()) => {
+            return Err(error).context("give a certificate that can be read");
+        }
+        Err(error) => {
+            writeln!(out, "rejected: {error:#}")?;
+            Exit::Failed
+        }
+    };
+    out.flush()?;
+    Ok(exit)
+}
+
+fn print(out: &mut impl Write, args: &Args, verified: &Verified) -> anyhow::Result<()> {
+    writeln!(out, "accepted: {}", args.file.display())?;
+    writeln!(out, "  scope        {}", verified.scope_description)?;
+    writeln!(out, "  states       {}", grouped(verified.states))?;
+    writeln!(out, "  transitions  {}", grouped(verified.transitions))?;
+    writeln!(out, "  root hash    {}", verify::hex(&verified.root))?;
+    writeln!(
+        out,
+        "These are exactly the reachable states of the scope, and every law holds in each."
+    )?;
+    Ok(())
+}
