@@ -3,7 +3,7 @@
 //! This is the readable model. A [`System`] is a plain value; [`Scope::actions`] lists what can
 //! happen to it and [`Scope::next`] lets it happen. [`RaftModel`] hands both to stateright. The
 //! fast search of the checker composes the same pieces ([`Scope::local_events`],
-//! [`Scope::local_step`], [`History::observe`], [`laws::judge_pair`], [`Scope::tidy_inbox`])
+//! [`Scope::local_step`], [`History::observe`], [`laws::judge_pair`], [`Scope::relevance`])
 //! over small ids instead.
 //!
 //! The network is the set of all messages ever sent, and nothing is ever taken out of it: a

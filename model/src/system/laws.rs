@@ -1,6 +1,6 @@
 //! The properties: what must hold of every reachable state and of every step.
 //!
-//! Those over the history are in `history`, those of one step here ([`judge_step`]), those that
+//! Those over the history are in `history`, those of one step here (`judge_step`), those that
 //! compare two servers in [`judge_pair`]. None of them asks whether a server is up: a crash is a
 //! step like any other, and what a server promised before it still binds.
 

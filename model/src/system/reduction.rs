@@ -201,8 +201,8 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                 return false;
             };
             let term = server.disk.hard_state.current_term;
-            // A server that is down, or whose term is not durable yet, may still look like
-            // anything in the term of its disk.
+            // A server that is down, or whose term is not durable yet, can be in the term of its
+            // disk again, but only as a follower.
             let role = server
                 .running
                 .as_ref()
