@@ -10,10 +10,13 @@
 use crate::{
     engine::{self, Limits, Outcome, Progress},
     progress::{ProgressVerdict, check_progress},
+    trace::{self, Trace},
 };
+use anyhow::{Context, Result};
 use model::{
+    Address, Message, NodeId,
     mutant::Mutant,
-    system::{Budget, Law, Laws, Reduction, Scope, System},
+    system::{Action, Broken, Budget, Law, Laws, Local, Reduction, Scope, System},
 };
 use std::time::{Duration, Instant};
 
@@ -45,6 +48,29 @@ pub struct Entry {
     pub breaks: Breaks,
     /// Where.
     pub scope: Scope,
+    /// The way there, where the scope is too large to be searched.
+    script: Option<&'static [Directive]>,
+}
+
+/// A step of a script.
+#[derive(Clone, Copy, Debug)]
+enum Directive {
+    /// The election timer of a server fires.
+    Timeout(u64),
+    /// A client asks a server for a write.
+    Propose(u64),
+    /// A server's oldest write becomes durable.
+    Sync(u64),
+    /// The message of this kind and term that says most goes from one server to another.
+    Deliver(Kind, u64, u64, u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    VoteRequest,
+    Vote,
+    Append,
+    Acknowledgement,
 }
 
 /// What became of a search for a mutant.
@@ -61,14 +87,14 @@ pub struct Hunt {
 /// How a search for a mutant ended.
 #[derive(Clone, Debug)]
 pub enum HuntEnd {
-    /// Found: the systems on a shortest way, and why the last step breaks the property.
+    /// Found.
     Found {
-        /// Up to the renaming of servers; the step that breaks a law is not among them.
-        path: Vec<System>,
-        /// In a sentence.
+        /// Why the property is broken, in a sentence.
         why: String,
-        /// How many steps.
+        /// How many steps lead there; as few as can be, unless they are a script.
         steps: usize,
+        /// What shows it.
+        evidence: Box<Evidence>,
     },
     /// The scope was exhausted without finding it.
     Survived,
@@ -76,17 +102,61 @@ pub enum HuntEnd {
     Truncated,
 }
 
+/// What shows that a mutant breaks its property.
+#[derive(Clone, Debug)]
+pub enum Evidence {
+    /// The systems before the step that breaks a law, up to the renaming of servers.
+    Path(Vec<System>, Broken),
+    /// The systems up to one that is stuck, up to the renaming of servers.
+    Stuck(Vec<System>),
+    /// What happened.
+    Script(Trace),
+}
+
 impl Entry {
-    /// Searches for the mutant.
+    /// The run that shows the mutant, step by step.
+    ///
+    /// # Errors
+    /// If the reduced search's path is none of the real system.
+    pub fn trace(&self, evidence: &Evidence) -> Result<Trace> {
+        match evidence {
+            Evidence::Path(path, broken) => trace::concrete(&self.scope, path, broken),
+            Evidence::Stuck(path) => trace::concrete_path(&self.scope, path),
+            Evidence::Script(trace) => Ok(trace.clone()),
+        }
+    }
+
+    /// Searches for the mutant, or follows its script.
+    ///
+    /// # Panics
+    /// If a script asks for what cannot happen: it is then not of this protocol.
     pub fn hunt(&self, limits: &Limits, progress: &Progress) -> Hunt {
         let started = Instant::now();
+        if let Some(script) = self.script {
+            let trace = perform(&self.scope, script).expect("the script is of this protocol");
+            let states = trace.steps.len() as u64 + 1;
+            let end = match trace.broken.clone() {
+                Some(broken) => HuntEnd::Found {
+                    why: broken.why,
+                    steps: trace.steps.len(),
+                    evidence: Box::new(Evidence::Script(trace)),
+                },
+                None => HuntEnd::Survived,
+            };
+            let elapsed = started.elapsed();
+            return Hunt {
+                end,
+                states,
+                elapsed,
+            };
+        }
         let explored = engine::check(&self.scope, limits, progress);
         let states = explored.report.states;
         let end = match (&explored.report.outcome, self.breaks) {
             (Outcome::Violated { broken, path }, Breaks::Law(_)) => HuntEnd::Found {
                 why: broken.why.clone(),
                 steps: path.len(),
-                path: path.clone(),
+                evidence: Box::new(Evidence::Path(path.clone(), broken.clone())),
             },
             (Outcome::Exhausted, Breaks::Law(_)) => HuntEnd::Survived,
             (Outcome::Exhausted, Breaks::Progress) => {
@@ -101,7 +171,7 @@ impl Entry {
                             stuck.extension_states
                         ),
                         steps: stuck.path.len().saturating_sub(1),
-                        path: stuck.path,
+                        evidence: Box::new(Evidence::Stuck(stuck.path)),
                     },
                 }
             }
@@ -117,6 +187,106 @@ impl Entry {
         }
     }
 }
+
+/// Follows a script with real messages, and stops at the first law that breaks.
+fn perform(scope: &Scope, script: &[Directive]) -> Result<Trace> {
+    let scope = Scope {
+        reduction: Reduction {
+            drop_dead: false,
+            send_early: false,
+            ..scope.reduction
+        },
+        ..scope.clone()
+    };
+    let mut system = scope.start();
+    let mut actions = Vec::new();
+    for directive in script {
+        let action = directive
+            .action(&system)
+            .with_context(|| format!("no message for {directive:?}"))?;
+        scope
+            .advance(&mut system, &action)
+            .with_context(|| format!("{directive:?} cannot happen"))?;
+        actions.push(action);
+        if system.broken.is_some() {
+            break;
+        }
+    }
+    Trace::run(&scope, &actions)
+}
+
+impl Directive {
+    fn action(self, system: &System) -> Option<Action> {
+        let (server, local) = match self {
+            Self::Timeout(server) => (server, Local::ElectionTimeout),
+            Self::Propose(server) => (server, Local::Propose),
+            Self::Sync(server) => (server, Local::Sync),
+            Self::Deliver(kind, term, from, to) => {
+                let node = |server| Address::Node(NodeId::new(server));
+                let envelope = system
+                    .network
+                    .iter()
+                    .filter(|envelope| envelope.from == node(from) && envelope.to == node(to))
+                    .filter(|envelope| described(&envelope.message) == Some((kind, term)))
+                    .max_by_key(|envelope| says(&envelope.message))?
+                    .clone();
+                (
+                    to,
+                    Local::Deliver {
+                        envelope,
+                        ask: None,
+                    },
+                )
+            }
+        };
+        let process = server as usize - 1;
+        Some(Action { process, local })
+    }
+}
+
+fn described(message: &Message) -> Option<(Kind, u64)> {
+    let (kind, term) = match message {
+        Message::RequestVoteRequest(request) => (Kind::VoteRequest, request.term),
+        Message::RequestVoteResponse(response) => (Kind::Vote, response.term),
+        Message::AppendEntriesRequest(request) => (Kind::Append, request.term),
+        Message::AppendEntriesResponse(response) => (Kind::Acknowledgement, response.term),
+        Message::ClientRequest(_) | Message::ClientResponse(_) => return None,
+    };
+    Some((kind, term.get()))
+}
+
+/// How many entries a message brings; among equals the last in order is taken.
+fn says(message: &Message) -> usize {
+    match message {
+        Message::AppendEntriesRequest(request) => request.entries.len(),
+        _ => 0,
+    }
+}
+
+/// Three and four servers cannot show that an acknowledgement outlived its leadership: what two of
+/// three acknowledge is committed. Of five: server 1 leads and server 2 acknowledges two entries;
+/// server 5 leads and replaces them by one; server 1 leads again, counts on server 2 for its
+/// second entry, and commits it with server 3 alone; server 2 is elected without it.
+#[rustfmt::skip]
+const OUTLIVED: &[Directive] = {
+    use Directive::*;
+    use Kind::*;
+    &[
+        Timeout(1), Deliver(VoteRequest, 1, 1, 2), Deliver(VoteRequest, 1, 1, 3),
+        Deliver(Vote, 1, 2, 1), Deliver(Vote, 1, 3, 1), Propose(1),
+        Deliver(Append, 1, 1, 2), Deliver(Acknowledgement, 1, 2, 1),
+        Timeout(5), Timeout(5), Deliver(VoteRequest, 2, 5, 3), Deliver(VoteRequest, 2, 5, 4),
+        Deliver(Vote, 2, 3, 5), Deliver(Vote, 2, 4, 5),
+        Deliver(Append, 2, 5, 2), Deliver(Append, 2, 5, 1),
+        Timeout(1), Deliver(VoteRequest, 3, 1, 3), Deliver(VoteRequest, 3, 1, 4),
+        Deliver(Vote, 3, 3, 1), Deliver(Vote, 3, 4, 1), Sync(1),
+        Deliver(Append, 3, 1, 3), Deliver(Acknowledgement, 3, 3, 1),
+        Deliver(Append, 3, 1, 3), Deliver(Acknowledgement, 1, 2, 1),
+        Deliver(Acknowledgement, 3, 3, 1),
+        Timeout(2), Timeout(2), Deliver(VoteRequest, 4, 2, 5), Deliver(VoteRequest, 4, 2, 4),
+        Deliver(Vote, 4, 5, 2), Deliver(Vote, 4, 4, 2),
+    ]
+};
 
 /// Every mutant, in the order of [`Mutant::ALL`].
 pub fn entries() -> Vec<Entry> {
@@ -149,8 +319,10 @@ fn entry(mutant: Mutant) -> Entry {
         ),
         ConflictingSuffixKept => (Breaks::Law(StateMachineSafety), logs(2, 0, 0)),
         PrevTermNotCompared => (Breaks::Law(StateMachineSafety), tidied(logs(3, 0, 0))),
-        CountsStaleAcknowledgements => (Breaks::Law(MatchIsDurable), logs(3, 0, 0)),
-        MatchIndexSurvivesReElection => (Breaks::Law(MatchIsDurable), tidied(logs(3, 0, 0))),
+        CountsStaleAcknowledgements | MatchIndexSurvivesReElection => (
+            Breaks::Law(LeaderCompleteness),
+            without_session(alone(5, logs(4, 1, 0))),
+        ),
         AppendAcknowledgedBeforeDurable => (Breaks::Law(LeaderCompleteness), logs(2, 0, 1)),
         LateNoticeCreditsOverwrittenEntries => (Breaks::Law(MatchIsDurable), split(logs(2, 0, 0))),
         AcceptsStaleAppends => (Breaks::Law(MatchIsDurable), logs(2, 0, 0)),
@@ -159,13 +331,13 @@ fn entry(mutant: Mutant) -> Entry {
         FollowerCommitsDespiteConflict => (Breaks::Law(StateMachineSafety), tidied(logs(3, 0, 0))),
         LeaderCountsItselfBeforeDurable => (Breaks::Law(LeaderCompleteness), logs(2, 0, 1)),
         ReadBeforeCommitInTerm | ReadWithoutConfirmation | ReadRoundNotCompared => {
-            (Breaks::Law(Linearizability), reads(2, 1, 1))
+            (Breaks::Law(Linearizability), tidied(reads(2, 1, 1)))
         }
-        ReadBeforeApplied => (Breaks::Law(Linearizability), reads(2, 1, 1)),
+        ReadBeforeApplied => (Breaks::Law(Linearizability), tidied(reads(2, 1, 1))),
         CommandAppliedTwice => (Breaks::Law(ExactlyOnce), end_to_end(2, 1, 1)),
-        AcknowledgedSequenceAppliedAgain => (Breaks::Law(Linearizability), end_to_end(3, 2, 1)),
-        RetriesUnderNewSequence => (Breaks::Law(Linearizability), end_to_end(2, 1, 3)),
-        UnavailableTakenForNotDone => (Breaks::Law(Linearizability), end_to_end(2, 2, 1)),
+        AcknowledgedSequenceAppliedAgain => (Breaks::Law(ExactlyOnce), tidied(end_to_end(3, 2, 1))),
+        RetriesUnderNewSequence => (Breaks::Law(Linearizability), tidied(end_to_end(2, 1, 2))),
+        UnavailableTakenForNotDone => (Breaks::Law(Linearizability), tidied(end_to_end(2, 2, 1))),
         ResponseIdNotCompared => (Breaks::Law(Linearizability), end_to_end(2, 2, 1)),
         LeaderSkipsNoop => (Breaks::Progress, alone(2, logs(1, 0, 0))),
         VoteKeptAcrossTerms | SplitVoteNeverRetried => (Breaks::Progress, elections(2, 1, 0)),
@@ -181,10 +353,15 @@ fn entry(mutant: Mutant) -> Entry {
         expected: Vec::new(),
         ..scope
     };
+    let script = matches!(
+        mutant,
+        CountsStaleAcknowledgements | MatchIndexSurvivesReElection
+    );
     Entry {
         mutant,
         breaks,
         scope,
+        script: script.then_some(OUTLIVED),
     }
 }
 
@@ -257,6 +434,13 @@ fn alone(servers: u64, scope: Scope) -> Scope {
 
 fn one_by_one(scope: Scope) -> Scope {
     Scope { batch: 1, ..scope }
+}
+
+fn without_session(scope: Scope) -> Scope {
+    Scope {
+        with_session: false,
+        ..scope
+    }
 }
 
 /// For mutants that break no rule by which messages are dropped.

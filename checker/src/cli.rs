@@ -10,6 +10,7 @@ mod explore;
 mod figures;
 mod interrupt;
 mod live;
+mod mutants;
 mod next;
 mod scopes;
 mod selection;
@@ -37,6 +38,8 @@ pub struct Cli {
 enum Command {
     /// Searches scopes to exhaustion
     Check(check::Args),
+    /// Plants each known bug in turn, and must find it
+    Mutants(mutants::Args),
     /// Lists the scopes
     Scopes(scopes::Args),
     /// Walks at random through a scope too large to exhaust
@@ -90,6 +93,7 @@ impl From<Exit> for ExitCode {
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command.unwrap_or(Command::Check(cli.check)) {
         Command::Check(args) => check::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
         Command::Scopes(args) => scopes::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -1,1 +1,109 @@
 //! `mutants`: plants each bug in turn and must find it.
+
+use super::{
+    Exit,
+    figures::{grouped, time},
+    interrupt::Interrupt,
+    live, selection, violation,
+};
+use crate::{
+    catalogue::{self, Entry, Hunt, HuntEnd},
+    engine::Limits,
+    machine,
+};
+use comfy_table::{Table, presets};
+use model::mutant::Mutant;
+use std::io::{self, Write};
+
+/// The most states of a hunt: a mutant that hides longer needs another scope.
+const MAX_STATES: u64 = 20_000_000;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only these bugs; with a single one, how it breaks Raft is told step by step
+    #[arg(value_name = "NAME", value_parser = selection::mutants())]
+    names: Vec<Mutant>,
+    /// How many threads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut out = io::stdout().lock();
+    let interrupt = Interrupt::install()?;
+    let limits = Limits {
+        threads: args.threads.map_or_else(machine::threads, usize::from),
+        max_states: Some(MAX_STATES),
+        max_memory: machine::available_bytes().map(|bytes| bytes / 10 * 8),
+        symmetry: true,
+    };
+    let is_asked = |entry: &Entry| args.names.is_empty() || args.names.contains(&entry.mutant);
+    let mut hunted = Vec::new();
+    for entry in catalogue::entries().into_iter().filter(is_asked) {
+        let hunt = live::watch(entry.mutant.name(), &interrupt, |progress| {
+            entry.hunt(&limits, progress)
+        });
+        hunted.push((entry, hunt));
+        if interrupt.is_asked() {
+            break;
+        }
+    }
+    if let [(entry, hunt)] = hunted.as_slice()
+        && let HuntEnd::Found { evidence, .. } = &hunt.end
+    {
+        let trace = entry.trace(evidence)?;
+        let file = violation::default_file(&entry.scope, entry.mutant.name());
+        violation::report_trace(&mut out, &trace, &file)?;
+        writeln!(out)?;
+    }
+    writeln!(out, "{}", table(&hunted))?;
+    let found = hunted
+        .iter()
+        .filter(|(_, hunt)| matches!(hunt.end, HuntEnd::Found { .. }));
+    let (found, all) = (found.count(), hunted.len());
+    writeln!(out, "{found} of {all} planted bugs found.")?;
+    let is_over = !interrupt.is_asked()
+        && !hunted
+            .iter()
+            .any(|(_, hunt)| matches!(hunt.end, HuntEnd::Truncated));
+    Ok(match (found == all, is_over) {
+        (_, false) => Exit::Truncated,
+        (true, true) => Exit::Passed,
+        (false, true) => Exit::Failed,
+    })
+}
+
+fn table(hunted: &[(Entry, Hunt)]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "mutant", "verdict", "breaks", "scope", "steps", "states", "time",
+    ]);
+    for (entry, hunt) in hunted {
+        let (verdict, steps) = match &hunt.end {
+            HuntEnd::Found { steps, .. } => ("found", steps.to_string()),
+            HuntEnd::Survived => ("SURVIVED", String::new()),
+            HuntEnd::Truncated => ("truncated", String::new()),
+        };
+        table.add_row([
+            entry.mutant.name().to_owned(),
+            verdict.to_owned(),
+            entry.breaks.name().to_owned(),
+            notation(entry),
+            steps,
+            grouped(hunt.states),
+            time(hunt.elapsed),
+        ]);
+    }
+    table
+}
+
+/// Servers, terms, client entries and crashes, as the catalogue of bugs counts them.
+fn notation(entry: &Entry) -> String {
+    let scope = &entry.scope;
+    let budget = &scope.budget;
+    format!(
+        "{} {}/{}/{}/{}",
+        scope.name, scope.servers, scope.terms, budget.entries, budget.crashes
+    )
+}

@@ -179,9 +179,9 @@ impl<'a, const W: usize> Worker<'a, W> {
 
     fn rename(&mut self, state: &[u32; W], name: usize) -> [u32; W] {
         let mut renamed = [0_u32; W];
-        for place in 0..W - 1 {
-            self.known(state[place]);
-            let view = self.renamings[state[place] as usize * self.permutations.len() + name];
+        for (place, &view) in state[..W - 1].iter().enumerate() {
+            self.known(view);
+            let view = self.renamings[view as usize * self.permutations.len() + name];
             let to = if place < self.servers {
                 self.permutations[name][place]
             } else {

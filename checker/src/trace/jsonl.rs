@@ -292,8 +292,7 @@ mod tests {
     fn a_forged_digest_hides_no_number_that_the_model_knows_better() {
         let scopes = Scope::catalogue().into_iter();
         let scope = scopes
-            .filter(|scope| scope.name == "crashes")
-            .next_back()
+            .rfind(|scope| scope.name == "crashes")
             .expect("the catalogue has it");
         let trace = simulate::walk(&scope, 1, 12);
         let mut file = Vec::new();

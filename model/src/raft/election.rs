@@ -80,9 +80,11 @@ impl Raft {
         let free = self.voted_for.is_none_or(|candidate| candidate == from)
             || planted!(self.config, VotesTwiceInATerm);
         let current = request.term == self.current_term;
-        // The vote remembered is of the current term and says nothing about an older one.
-        let vote_granted = (current && free && up_to_date && !self.leads())
-            || (planted!(self.config, VotesInAnOlderTerm) && !current);
+        let vote_granted = if !current && planted!(self.config, VotesInAnOlderTerm) {
+            true
+        } else {
+            current && free && up_to_date && !self.leads()
+        };
         if vote_granted {
             if self.voted_for != Some(from) {
                 self.voted_for = Some(from);

@@ -24,6 +24,7 @@ use alloc::{format, vec, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 /// One process of a system.
+#[allow(clippy::large_enum_variant, reason = "most processes are servers")]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Process {
     /// A Raft server with its disk.
@@ -472,8 +473,7 @@ impl Scope {
             && let Some(running) = &mut server.running
         {
             running.raft.renumber_writes(&mut running.unsynced);
-            if self.reduction.forget_hints
-                && self.direct_clients
+            if !self.tells_hints()
                 && let Role::Follower { leader } = &mut running.raft.role
             {
                 *leader = None;

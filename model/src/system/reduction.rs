@@ -56,6 +56,11 @@ impl Scope {
             .is_some_and(|server| server.disk.hard_state.current_term >= self.last_term())
     }
 
+    /// Whether anybody can learn whom a follower takes for its leader.
+    pub(super) fn tells_hints(&self) -> bool {
+        !(self.reduction.forget_hints && self.direct_clients)
+    }
+
     /// Whether no server can crash any more.
     pub fn is_calm(&self, spent: &Budget) -> bool {
         spent.crashes >= self.budget.crashes
@@ -73,7 +78,8 @@ impl Scope {
             return Relevance::Live;
         };
         let message = &envelope.message;
-        let tells = |calm| self.reduction.send_early && only_tells(server, calm, message);
+        let hints = self.tells_hints();
+        let tells = |calm| self.reduction.send_early && only_tells(server, calm, hints, message);
         match refusal_term(message) {
             Some(term) => Relevance::Refusal(term),
             None if tells(false) => Relevance::Tells { when_calm: false },
@@ -127,7 +133,7 @@ pub enum Relevance {
 
 /// Whether all that a request can still do, in this and in every later state, is to be refused
 /// for its old term.
-fn only_tells(server: &Server, calm: bool, message: &Message) -> bool {
+fn only_tells(server: &Server, calm: bool, hints: bool, message: &Message) -> bool {
     let HardState {
         current_term,
         voted_for,
@@ -146,7 +152,7 @@ fn only_tells(server: &Server, calm: bool, message: &Message) -> bool {
         }
         Message::AppendEntriesRequest(request) => {
             request.term < current_term
-                || (request.term == current_term && calm && is_absorbed(server, request))
+                || (request.term == current_term && calm && is_absorbed(server, hints, request))
         }
         _ => false,
     }
@@ -154,12 +160,13 @@ fn only_tells(server: &Server, calm: bool, message: &Message) -> bool {
 
 /// Whether a follower holds durably all that the request says, and knows of its commit index. In
 /// the same term it stays so: only a crash takes the commit index back.
-fn is_absorbed(server: &Server, request: &AppendEntriesRequest) -> bool {
+fn is_absorbed(server: &Server, hints: bool, request: &AppendEntriesRequest) -> bool {
     let Some(running) = &server.running else {
         return false;
     };
     let raft = &running.raft;
-    let follows = matches!(raft.role, Role::Follower { .. })
+    // Where hints are told, the request must also have told who leads.
+    let follows = matches!(raft.role, Role::Follower { leader } if leader.is_some() || !hints)
         && raft.current_term == request.term
         && running.unsynced.is_empty();
     follows
