@@ -14,7 +14,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use model::{
-    Address, Message, NodeId,
+    Address, AppendOutcome, Message, NodeId,
     mutant::Mutant,
     system::{Action, Broken, Budget, Law, Laws, Local, Reduction, Scope, System},
 };
@@ -255,10 +255,14 @@ fn described(message: &Message) -> Option<(Kind, u64)> {
     Some((kind, term.get()))
 }
 
-/// How many entries a message brings; among equals the last in order is taken.
-fn says(message: &Message) -> usize {
+/// How many entries a message speaks of.
+fn says(message: &Message) -> u64 {
     match message {
-        Message::AppendEntriesRequest(request) => request.entries.len(),
+        Message::AppendEntriesRequest(request) => request.entries.len() as u64,
+        Message::AppendEntriesResponse(response) => match response.outcome {
+            AppendOutcome::Matched { match_index } => match_index.get(),
+            AppendOutcome::Conflict { .. } | AppendOutcome::StaleTerm => 0,
+        },
         _ => 0,
     }
 }

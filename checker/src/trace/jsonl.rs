@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_forged_digest_hides_no_number_that_the_model_knows_better() {
-        let scopes = Scope::catalogue().into_iter();
+        let mut scopes = Scope::catalogue().into_iter();
         let scope = scopes
             .rfind(|scope| scope.name == "crashes")
             .expect("the catalogue has it");

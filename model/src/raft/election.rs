@@ -72,9 +72,11 @@ impl Raft {
         };
         // §5.4.1: a vote goes only to a log at least as up-to-date as our own, so that a leader
         // holds every committed entry: the two majorities share a server that refuses otherwise.
-        let up_to_date = last >= self.log.last_id()
-            || planted!(self.config, VotesWithoutComparingLogs)
-            || (planted!(self.config, ComparesLogsByLength) && last.index >= self.log.last_index());
+        let up_to_date = match self.log.last_id() {
+            _ if planted!(self.config, VotesWithoutComparingLogs) => true,
+            own if planted!(self.config, ComparesLogsByLength) => last.index >= own.index,
+            own => last >= own,
+        };
         // §5.2: at most one vote a term, first come first served; a repeated request from the
         // same candidate gets the same answer, for the first answer may be lost.
         let free = self.voted_for.is_none_or(|candidate| candidate == from)
