@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Only these bugs; with a single one, how it breaks Raft is told step by step
     #[arg(value_name = "NAME", value_parser = selection::mutants())]
     names: Vec<Mutant>,
-    /// How many threads
+    /// How many threads [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
 }
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
     let interrupt = Interrupt::install()?;
     let limits = Limits {
-        threads: args.threads.map_or_else(machine::threads, usize::from),
+        threads: args.threads.map_or(1, usize::from),
         max_states: Some(MAX_STATES),
         max_memory: machine::available_bytes().map(|bytes| bytes / 10 * 8),
         symmetry: true,

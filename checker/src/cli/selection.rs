@@ -8,7 +8,13 @@ use model::{
 };
 
 /// What is checked when nothing is asked for: about a minute on two cores.
-const DEFAULT_SCOPES: &[&str] = &["elections", "elections-4", "older-term"];
+const DEFAULT_SCOPES: &[&str] = &[
+    "elections",
+    "elections-4",
+    "older-term",
+    "replication",
+    "crashes",
+];
 /// What bounds without a scope apply to.
 const BASE_SCOPE: &str = "crashes";
 

@@ -172,7 +172,7 @@ struct Successor<const W: usize> {
 
 /// What the threads agree on between rounds.
 struct Shared<'a, const W: usize> {
-    tables: &'a Mutex<Tables>,
+    tables: &'a parking_lot::Mutex<Tables>,
     limits: Limits,
     progress: &'a Progress,
     barrier: Barrier,
@@ -207,7 +207,8 @@ fn run<const W: usize>(tables: &mut Tables, limits: &Limits, progress: &Progress
         .key_of(&scope.start())
         .try_into()
         .expect("the width of a state was counted");
-    let locked = Mutex::new(std::mem::replace(tables, Tables::new(scope.clone(), false)));
+    let locked =
+        parking_lot::Mutex::new(std::mem::replace(tables, Tables::new(scope.clone(), false)));
     let shared = Shared {
         tables: &locked,
         limits: *limits,
@@ -244,7 +245,7 @@ fn run<const W: usize>(tables: &mut Tables, limits: &Limits, progress: &Progress
     let violation = shared.violation.lock().expect("no thread panicked").take();
     let depth = shared.depth.load(Ordering::Relaxed);
     drop(shared);
-    let tables = locked.into_inner().expect("no thread panicked");
+    let tables = locked.into_inner();
     let outcome = match (violation, decision) {
         (Some((parent, broken)), _) => Outcome::Violated {
             broken,

@@ -187,6 +187,9 @@ pub struct Tables {
     /// For each process and message (or [`OWN`]), what can become of it.
     process_steps: FxHashMap<(u32, u32), Arc<[ProcessStep]>>,
     relevance: FxHashMap<(u32, u32), Relevance>,
+    /// What one thread has worked out, for the others.
+    expansions: FxHashMap<u32, Arc<Expansion>>,
+    arrivals: FxHashMap<(u32, u32), Arc<Arrival>>,
     local_steps: usize,
     /// For each value, all its renamings, in the order of `names`.
     process_renamings: Vec<u32>,
@@ -253,6 +256,8 @@ impl Tables {
             globals: Interner::new(),
             process_steps: FxHashMap::default(),
             relevance: FxHashMap::default(),
+            expansions: FxHashMap::default(),
+            arrivals: FxHashMap::default(),
             local_steps: 0,
             process_renamings: Vec::new(),
             message_renamings: Vec::new(),
@@ -389,7 +394,16 @@ impl Tables {
     }
 
     /// Everything the view can do.
-    pub(crate) fn expand(&mut self, id: u32) -> Expansion {
+    pub(crate) fn expand(&mut self, view: u32) -> Arc<Expansion> {
+        if let Some(known) = self.expansions.get(&view) {
+            return Arc::clone(known);
+        }
+        let expansion = Arc::new(self.work_out(view));
+        self.expansions.insert(view, Arc::clone(&expansion));
+        expansion
+    }
+
+    fn work_out(&mut self, id: u32) -> Expansion {
         let view = self.views[id].clone();
         let mut expansion = Expansion::default();
         for &message in std::iter::once(&OWN).chain(&view.inbox) {
@@ -550,12 +564,24 @@ impl Tables {
     }
 
     /// What becomes of a view when a post arrives.
-    pub(crate) fn add(&mut self, view: u32, post: u32) -> Arrival {
-        let view = self.views[view].clone();
-        let post = self.posts[post].clone();
-        let place = self.place_of(view.process) as usize;
-        let marks = view.marks | self.marks_at(place, post.marks);
-        self.arrive(view.process, false, &view.inbox, &post.messages, marks)
+    pub(crate) fn add(&mut self, view: u32, post: u32) -> Arc<Arrival> {
+        if let Some(known) = self.arrivals.get(&(view, post)) {
+            return Arc::clone(known);
+        }
+        let before = self.views[view].clone();
+        let brings = self.posts[post].clone();
+        let place = self.place_of(before.process) as usize;
+        let marks = before.marks | self.marks_at(place, brings.marks);
+        let arrival = self.arrive(
+            before.process,
+            false,
+            &before.inbox,
+            &brings.messages,
+            marks,
+        );
+        let arrival = Arc::new(arrival);
+        self.arrivals.insert((view, post), Arc::clone(&arrival));
+        arrival
     }
 
     /// What an effect does to a global.

@@ -3,8 +3,8 @@
 
 use super::tables::{CALM_POST, GlobalStep, Tables};
 use model::system::{Broken, Witnesses, laws};
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use std::sync::Mutex;
 
 /// Whether two servers were judged against each other and passed.
 const PAIR_CACHE: usize = 1 << 16;
@@ -72,7 +72,7 @@ pub(crate) struct Violation {
 
 impl<'a, const W: usize> Worker<'a, W> {
     pub(crate) fn new(tables: &'a Mutex<Tables>) -> Self {
-        let locked = tables.lock().expect("no thread panicked with the tables");
+        let locked = tables.lock();
         let (servers, permutations) = (locked.servers(), locked.permutations());
         let symmetric = locked.is_symmetric();
         drop(locked);
@@ -200,7 +200,7 @@ impl<'a, const W: usize> Worker<'a, W> {
         let tables = self.tables;
         self.global_renamings
             .entry(global)
-            .or_insert_with(|| lock(tables).global_renaming_row(global).into())[name]
+            .or_insert_with(|| tables.lock().global_renaming_row(global).into())[name]
     }
 
     fn apply(&mut self, global: u32, effect: u32) -> KnownGlobal {
@@ -208,7 +208,7 @@ impl<'a, const W: usize> Worker<'a, W> {
         if let Some(known) = self.globals.get(&key) {
             return known.clone();
         }
-        let known = match lock(self.tables).apply(global, effect) {
+        let known = match self.tables.lock().apply(global, effect) {
             GlobalStep::Disabled => KnownGlobal::Disabled,
             GlobalStep::To {
                 global,
@@ -231,7 +231,7 @@ impl<'a, const W: usize> Worker<'a, W> {
         let (after, early) = match self.adds.get(&key) {
             Some(known) => *known,
             None => {
-                let arrival = lock(tables).add(*view, post);
+                let arrival = tables.lock().add(*view, post);
                 let known = (arrival.view, keep(&mut self.posts, &arrival.early));
                 self.adds.insert(key, known);
                 known
@@ -257,7 +257,7 @@ impl<'a, const W: usize> Worker<'a, W> {
             if self.pairs[slot] == key {
                 continue;
             }
-            let tables = lock(self.tables);
+            let tables = self.tables.lock();
             let servers = (tables.process(one).server(), tables.process(other).server());
             if let (Some(one), Some(other)) = servers
                 && let Err(broken) = laws::judge_pair(one, other, tables.scope().laws)
@@ -294,7 +294,7 @@ impl<'a, const W: usize> Worker<'a, W> {
             self.views.resize(place + 1, unknown);
             self.renamings.resize((place + 1) * count, UNKNOWN);
         }
-        let tables = lock(self.tables);
+        let tables = self.tables.lock();
         self.views[place].process = tables.process_of(view);
         self.views[place].orbit = tables.orbit(view);
         self.renamings[place * count..][..count].copy_from_slice(tables.view_renaming_row(view));
@@ -305,7 +305,7 @@ impl<'a, const W: usize> Worker<'a, W> {
         if known.enabled != UNKNOWN {
             return known;
         }
-        let expansion = lock(self.tables).expand(view);
+        let expansion = self.tables.lock().expand(view);
         let first_step = number(self.steps.len());
         for step in &expansion.steps {
             let posts = keep(&mut self.posts, &step.posts);
@@ -335,8 +335,4 @@ fn keep(arena: &mut Vec<(u32, u32)>, posts: &[(u32, u32)]) -> Range {
 
 fn number(count: usize) -> u32 {
     u32::try_from(count).expect("fewer than 2^32 remembered steps")
-}
-
-fn lock(tables: &Mutex<Tables>) -> std::sync::MutexGuard<'_, Tables> {
-    tables.lock().expect("no thread panicked with the tables")
 }
