@@ -1,0 +1,192 @@
+//! Each reduction leaves the reachable servers what they were.
+//!
+//! Compared are all servers of a state *together*: a reduction that lost one combination of server
+//! states would show, even if each of them were still reached in another one.
+
+use checker::engine::{Limits, Outcome, Progress, check};
+use model::{
+    Role,
+    system::{Budget, Process, Reduction, Scope},
+};
+use std::collections::BTreeSet;
+
+fn scope(name: &str, terms: u64, budget: Budget) -> Scope {
+    let found = Scope::catalogue()
+        .into_iter()
+        .find(|scope| scope.name == name);
+    let base = found.expect("the scope is in the catalogue");
+    Scope {
+        terms,
+        budget,
+        ..base
+    }
+}
+
+/// The servers of every state in which all are up and nothing is on its way to a disk, without
+/// who is taken for the leader: what every combination of reductions can show.
+fn quiet_servers(scope: &Scope, reduction: Reduction) -> BTreeSet<Vec<Vec<u8>>> {
+    let scope = Scope {
+        reduction,
+        ..scope.clone()
+    };
+    let limits = Limits {
+        threads: 1,
+        max_states: Some(4_000_000),
+        max_memory: None,
+        symmetry: false,
+    };
+    let explored = check(&scope, &limits, &Progress::default());
+    assert!(
+        matches!(explored.report.outcome, Outcome::Exhausted),
+        "{} with {reduction:?} ends in {:?}",
+        scope.name,
+        explored.report.outcome
+    );
+    let mut found = BTreeSet::new();
+    for place in 0..explored.states.len() {
+        let system = explored.tables.system(&explored.states.key(place));
+        let quiet = system.processes.iter().all(|process| {
+            let running = process.server().and_then(|server| server.running.as_ref());
+            running.is_some_and(|running| running.unsynced.is_empty())
+        });
+        if quiet {
+            found.insert(system.processes.iter().map(without_hint).collect());
+        }
+    }
+    found
+}
+
+fn without_hint(process: &Process) -> Vec<u8> {
+    let running = process.server().and_then(|server| server.running.as_ref());
+    let raft = &running.expect("only running servers are compared").raft;
+    let role = match raft.role() {
+        Role::Follower { .. } => "follower".to_owned(),
+        other => format!("{other:?}"),
+    };
+    format!(
+        "{:?} {:?} {:?} {:?} {:?} {role}",
+        raft.id(),
+        raft.current_term(),
+        raft.voted_for(),
+        raft.log(),
+        raft.commit_index()
+    )
+    .into_bytes()
+}
+
+fn assert_nothing_lost(scope: &Scope, variants: &[(&str, Reduction)]) {
+    let reduced = quiet_servers(scope, Reduction::ALL);
+    for (name, reduction) in variants {
+        let plain = quiet_servers(scope, *reduction);
+        assert_eq!(
+            reduced.len(),
+            plain.len(),
+            "{}: with all reductions, and without {name}",
+            scope.name
+        );
+        assert!(reduced == plain, "{}: {name}", scope.name);
+    }
+}
+
+fn one_by_one() -> Vec<(&'static str, Reduction)> {
+    let all = Reduction::ALL;
+    vec![
+        (
+            "merge_syncs",
+            Reduction {
+                merge_syncs: false,
+                ..all
+            },
+        ),
+        (
+            "merge_restarts",
+            Reduction {
+                merge_restarts: false,
+                ..all
+            },
+        ),
+        (
+            "drop_dead",
+            Reduction {
+                drop_dead: false,
+                ..all
+            },
+        ),
+        (
+            "send_early",
+            Reduction {
+                send_early: false,
+                ..all
+            },
+        ),
+        (
+            "forget_hints",
+            Reduction {
+                forget_hints: false,
+                ..all
+            },
+        ),
+    ]
+}
+
+#[test]
+fn elections_with_a_crash_lose_nothing() {
+    let budget = Budget {
+        crashes: 1,
+        ..Budget::default()
+    };
+    assert_nothing_lost(&scope("elections", 2, budget), &one_by_one());
+}
+
+#[test]
+fn elections_lose_nothing_by_all_reductions_together() {
+    let budget = Budget {
+        crashes: 1,
+        ..Budget::default()
+    };
+    let none = [("any", Reduction::NONE)];
+    assert_nothing_lost(&scope("elections", 1, budget), &none);
+}
+
+#[test]
+fn one_leader_with_a_crash_loses_nothing() {
+    let budget = Budget {
+        crashes: 1,
+        ..Budget::default()
+    };
+    assert_nothing_lost(&scope("crashes", 1, budget), &one_by_one());
+}
+
+#[test]
+fn one_leader_and_an_entry_lose_nothing() {
+    let budget = Budget {
+        entries: 1,
+        ..Budget::default()
+    };
+    let some = one_by_one()
+        .into_iter()
+        .filter(|(name, _)| *name != "merge_syncs");
+    assert_nothing_lost(&scope("replication", 1, budget), &some.collect::<Vec<_>>());
+}
+
+#[test]
+fn two_leaders_lose_nothing_by_forgetting_messages() {
+    let all = Reduction::ALL;
+    let variants = [
+        (
+            "drop_dead",
+            Reduction {
+                drop_dead: false,
+                ..all
+            },
+        ),
+        (
+            "forget_hints",
+            Reduction {
+                forget_hints: false,
+                ..all
+            },
+        ),
+    ];
+    assert_nothing_lost(&scope("older-term", 2, Budget::default()), &variants);
+}
