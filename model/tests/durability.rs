@@ -117,8 +117,9 @@ fn append_acknowledgement_is_held_until_the_entry_is_durable() {
     cluster.heartbeat(1);
     cluster.deliver(1, 2);
     assert!(cluster.between(2, 1).is_empty());
+    // Both requests are answered, once: the second answer would say nothing new.
     cluster.sync(2);
-    assert_eq!(matches_in(&cluster, 2, 1), [2, 2]);
+    assert_eq!(matches_in(&cluster, 2, 1), [2]);
 }
 
 /// An acknowledgement of entries long durable waits for nothing but the term it is given in.
@@ -241,7 +242,7 @@ fn late_notice_is_not_credited_to_what_replaced_the_entry() {
     cluster.deliver(3, 2);
     assert_eq!(matches_in(&cluster, 2, 3), [0; 0]);
     cluster.sync(2);
-    assert_eq!(matches_in(&cluster, 2, 3), [2, 2]);
+    assert_eq!(matches_in(&cluster, 2, 3), [2]);
 }
 
 /// The disk may report several writes at once, by the last of them.
