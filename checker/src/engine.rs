@@ -1,17 +1,23 @@
 //! The fast search: the model's transition relation over small ids.
 //!
 //! There are a few thousand distinct server states where there are a hundred million system
-//! states. So each distinct process, message, inbox and history gets an id; the real `step` runs
+//! states. So each distinct process, message, lane and history gets an id; the real `step` runs
 //! once for each distinct (process, event), and its outcome is remembered. A system state is a
 //! handful of ids, and is stored exactly: no verdict here rests on a hash.
 //!
+//! * `interner` gives ids to values and to all their renamings;
 //! * `tables` turns values into ids and remembers local steps;
 //! * `worker` is one thread's copy of what it needs of the tables, and the successor function;
+//! * `shape` lays a state out in slots and packs it into words;
 //! * `visited` is the set of states, with their parents;
 //! * `search` is the parallel breadth-first search, level by level, so that the first
 //!   counterexample is a shortest one.
 
+mod interner;
+mod memory;
+mod renaming;
 mod search;
+mod shape;
 mod tables;
 mod visited;
 mod worker;

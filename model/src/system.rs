@@ -21,7 +21,7 @@ mod stateright_model;
 pub mod witness;
 
 pub use history::{History, Observation};
-pub use laws::{Broken, Law, Laws};
+pub use laws::{Broken, Facet, Law, Laws};
 pub use process::{Local, LocalStep, Process, Server};
 pub use reduction::{Reduction, Relevance};
 pub use relabel::{Relabel, Relabelling};
@@ -214,11 +214,12 @@ impl Scope {
 
     fn judge_pairs(&self, processes: &[Process], changed: usize) -> Option<Broken> {
         let one = processes[changed].server()?;
+        let facet = Facet::of(one);
         processes
             .iter()
             .filter_map(Process::server)
             .filter(|other| other.id != one.id)
-            .find_map(|other| laws::judge_pair(one, other, self.laws).err())
+            .find_map(|other| laws::judge_pair(&facet, &Facet::of(other), self.laws).err())
     }
 
     /// Applies the reductions of the network: sends early what can be sent at any time, and

@@ -1,30 +1,36 @@
 //! Parallel breadth-first search to exhaustion.
 //!
-//! Each thread owns a shard of the visited set. A round has two halves: every thread expands a
-//! piece of its own frontier and sorts the successors by the shard they belong to; then every
-//! thread inserts what came for its shard. Nothing is shared but the tables, and levels are
-//! completed one after another, so the first violation found has a shortest trace.
+//! Levels are completed one after another, so the first violation found has a shortest trace.
+//! Within a level, each thread takes a piece of the frontier after the other, sorts the
+//! successors by the shard of the visited set that they belong to, and locks a shard only to
+//! insert many at once.
 
 use super::{
+    shape::{self, MAX_WORDS, Packing, Shape},
     tables::{Sizes, Tables},
-    visited::{self, Shard},
+    visited::{Inserted, SHARDS, Shard, shard_of},
     worker::Worker,
 };
 use model::system::{Broken, Scope, System, Witness, Witnesses};
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::{
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Barrier, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-/// How many states a thread expands in a round.
-const ROUND: usize = 1 << 14;
-/// How far ahead of an insertion its slot, and then its state, is fetched.
-const PREFETCH: usize = 16;
+/// How many states of the frontier a thread takes at once.
+const TASK: usize = 256;
+/// How many successors a thread gathers for a shard before it locks it.
+const BATCH: usize = 64;
+/// After how many tasks the memory held is looked at.
+const LOOK_AT_MEMORY: u64 = 64;
+/// How many successors a thread remembers to have found: few enough for the processor's cache.
+const RECENT: usize = 1 << 13;
+/// The parent of the initial state.
+const ROOT: u32 = u32::MAX;
 
 /// What ends a search early, and how it is done.
 #[derive(Clone, Copy, Debug)]
@@ -147,311 +153,517 @@ pub struct Explored {
 
 /// Searches a scope.
 pub fn check(scope: &Scope, limits: &Limits, progress: &Progress) -> Explored {
-    let mut tables = Tables::new(scope.clone(), limits.symmetry);
-    match tables.width() + 1 {
-        2 => run::<2>(&mut tables, limits, progress),
-        3 => run::<3>(&mut tables, limits, progress),
-        4 => run::<4>(&mut tables, limits, progress),
-        5 => run::<5>(&mut tables, limits, progress),
-        6 => run::<6>(&mut tables, limits, progress),
-        7 => run::<7>(&mut tables, limits, progress),
-        8 => run::<8>(&mut tables, limits, progress),
-        9 => run::<9>(&mut tables, limits, progress),
-        10 => run::<10>(&mut tables, limits, progress),
-        11 => run::<11>(&mut tables, limits, progress),
-        wide => unreachable!("a scope of {wide} words passed validation"),
-    }
+    let tables = Tables::new(scope.clone(), limits.symmetry);
+    shape::with_slots!(tables.shape().slots(), S => run::<S>(tables, limits, progress))
 }
 
-/// A state on its way to the shard it belongs to.
-struct Successor<const W: usize> {
-    state: [u32; W],
-    parent: u32,
-    hash: u64,
-}
-
-/// What the threads agree on between rounds.
-struct Shared<'a, const W: usize> {
-    tables: &'a parking_lot::Mutex<Tables>,
-    limits: Limits,
-    progress: &'a Progress,
-    barrier: Barrier,
-    /// `mail[to][from]`: successors for a shard.
-    mail: Vec<Vec<Mutex<Vec<Successor<W>>>>>,
-    sizes: Vec<AtomicUsize>,
-    waiting: Vec<AtomicUsize>,
-    bytes: Vec<AtomicUsize>,
-    violation: Mutex<Option<(u32, Broken)>>,
-    decision: Mutex<Decision>,
-    depth: AtomicU64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Decision {
-    GoOn,
-    NextLevel,
-    Finish(Option<StopCause>),
-}
-
-struct Part<const W: usize> {
-    shard: Shard<W>,
-    witnesses: Witnesses,
-    enabled: u64,
-}
-
-fn run<const W: usize>(tables: &mut Tables, limits: &Limits, progress: &Progress) -> Explored {
+fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &Progress) -> Explored {
     let started = Instant::now();
-    let threads = limits.threads.max(1);
-    let scope = tables.scope().clone();
-    let first: [u32; W] = tables
-        .key_of(&scope.start())
-        .try_into()
-        .expect("the width of a state was counted");
-    let locked =
-        parking_lot::Mutex::new(std::mem::replace(tables, Tables::new(scope.clone(), false)));
-    let shared = Shared {
-        tables: &locked,
-        limits: *limits,
-        progress,
-        barrier: Barrier::new(threads),
-        mail: (0..threads)
-            .map(|_| (0..threads).map(|_| Mutex::default()).collect())
-            .collect(),
-        sizes: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
-        waiting: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
-        bytes: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
-        violation: Mutex::new(None),
-        decision: Mutex::new(Decision::GoOn),
-        depth: AtomicU64::new(0),
+    let mut search = Search::<S>::new(&tables, limits, progress);
+    let found = search.run();
+    let Search {
+        shards, packing, ..
+    } = search;
+    let visited = Visited::<S> {
+        shards: shards.into_iter().map(Mutex::into_inner).collect(),
+        packing,
+        slots: tables.shape().slots(),
     };
-    let parts: Vec<Part<W>> = std::thread::scope(|threads_scope| {
-        let handles: Vec<_> = (0..threads)
-            .map(|own| {
-                let shared = &shared;
-                threads_scope.spawn(move || {
-                    // A thread that panicked would leave the others waiting for ever, and a search
-                    // with a hole in it must not come to any verdict.
-                    catch_unwind(AssertUnwindSafe(|| work(shared, own, first)))
-                        .unwrap_or_else(|_| std::process::abort())
-                })
-            })
-            .collect();
-        handles
-            .into_iter()
-            .map(|handle| handle.join().expect("a panic aborts the process"))
-            .collect()
-    });
-    let decision = *shared.decision.lock().expect("no thread panicked");
-    let violation = shared.violation.lock().expect("no thread panicked").take();
-    let depth = shared.depth.load(Ordering::Relaxed);
-    drop(shared);
-    let tables = locked.into_inner();
-    let outcome = match (violation, decision) {
-        (Some((parent, broken)), _) => Outcome::Violated {
+    let outcome = match found.end {
+        End::Exhausted => Outcome::Exhausted,
+        End::Stopped(cause) => Outcome::Truncated(cause),
+        End::Broken(parent, broken) => Outcome::Violated {
             broken,
-            path: path_to(&parts, parent, &tables),
+            path: visited.path_to(parent, &tables),
         },
-        (None, Decision::Finish(None)) => Outcome::Exhausted,
-        (None, Decision::Finish(Some(cause))) => Outcome::Truncated(cause),
-        (None, Decision::GoOn | Decision::NextLevel) => {
-            unreachable!("the threads agreed to finish")
-        }
     };
-    let mut witnesses = tables.early_witnesses();
-    for part in &parts {
-        witnesses.add_all(part.witnesses);
-    }
     let report = Report {
         outcome,
-        states: parts.iter().map(|part| part.shard.len() as u64).sum(),
-        transitions: parts.iter().map(|part| part.enabled).sum(),
-        depth,
+        states: visited.len() as u64,
+        transitions: found.transitions,
+        depth: progress.depth.load(Ordering::Relaxed),
         elapsed: started.elapsed(),
-        bytes: parts.iter().map(|part| part.shard.bytes() as u64).sum(),
-        witnesses,
+        bytes: visited.bytes(),
+        witnesses: found.witnesses,
         sizes: tables.sizes(),
     };
-    let states = Box::new(Shards(parts.into_iter().map(|part| part.shard).collect()));
     Explored {
         report,
         tables,
-        states,
+        states: Box::new(visited),
     }
 }
 
-fn work<const W: usize>(shared: &Shared<'_, W>, own: usize, first: [u32; W]) -> Part<W> {
-    let threads = shared.mail.len();
-    let mut shard = Shard::<W>::new();
-    let mut worker = Worker::<W>::new(shared.tables);
-    let first = worker.canonical(first);
-    let hash = visited::hash(&first);
-    if owner(hash, threads) == own {
-        shard.insert(&first, hash, u32::MAX);
+/// The states of a level that are to be expanded.
+///
+/// They come in the order of their processes: states that have the same processes use the same
+/// remembered steps, which then are in the processor's caches. That is worth several times the
+/// cost of sorting.
+#[derive(Default)]
+struct Frontier(Vec<u64>);
+
+impl Frontier {
+    fn push(&mut self, servers: &[u32], id: u32) {
+        // Only an order: different processes may well have the same key.
+        let mut key = 0_u32;
+        for process in &servers[..servers.len().min(3)] {
+            key = key << 10 | process & 0x3ff;
+        }
+        self.0.push(u64::from(key) << 32 | u64::from(id));
     }
-    let (mut next, mut level_end) = (0, shard.len());
-    loop {
-        // Expand.
-        let mut out: Vec<Vec<Successor<W>>> = (0..threads)
-            .map(|to| {
-                std::mem::take(&mut *shared.mail[to][own].lock().expect("no thread panicked"))
-            })
+
+    fn id(&self, place: usize) -> u32 {
+        self.0[place] as u32
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+struct Search<'a, const S: usize> {
+    tables: &'a Tables,
+    limits: Limits,
+    progress: &'a Progress,
+    shape: Shape,
+    packing: Packing,
+    shards: Vec<Mutex<Shard>>,
+    /// Whether a state was found for which there is no number left.
+    is_full: AtomicBool,
+    /// How often limits were looked at.
+    looks: AtomicU64,
+}
+
+/// How a search went.
+struct Found {
+    end: End,
+    transitions: u64,
+    witnesses: Witnesses,
+}
+
+enum End {
+    Exhausted,
+    Stopped(StopCause),
+    /// The law that a step from this state breaks.
+    Broken(u32, Broken),
+}
+
+/// Why threads stop before a level is done.
+enum Halt {
+    Stopped(StopCause),
+    Broken(u32, Broken),
+    /// Ids no longer fit into stored states.
+    Widen(Packing),
+}
+
+/// What the threads of a level share.
+struct Level {
+    frontier: Frontier,
+    next: AtomicUsize,
+    is_halted: AtomicBool,
+    halt: Mutex<Option<Halt>>,
+    /// States that were taken and not expanded.
+    left: Mutex<Frontier>,
+}
+
+impl Level {
+    fn new(frontier: Frontier) -> Self {
+        Self {
+            frontier,
+            next: AtomicUsize::new(0),
+            is_halted: AtomicBool::new(false),
+            halt: Mutex::new(None),
+            left: Mutex::default(),
+        }
+    }
+
+    /// The next states to expand.
+    fn take(&self) -> Option<Range<usize>> {
+        if self.is_halted.load(Ordering::Relaxed) {
+            return None;
+        }
+        let first = self.next.fetch_add(TASK, Ordering::Relaxed);
+        let len = self.frontier.len();
+        (first < len).then(|| first..len.min(first + TASK))
+    }
+
+    fn give_back(&self, places: Range<usize>) {
+        self.left.lock().0.extend(&self.frontier.0[places]);
+    }
+
+    /// A violation goes before everything else: it is certain.
+    fn halt(&self, halt: Halt) {
+        let mut held = self.halt.lock();
+        if held.is_none() || matches!(halt, Halt::Broken(..)) {
+            *held = Some(halt);
+        }
+        self.is_halted.store(true, Ordering::Relaxed);
+    }
+
+    /// Why it was halted, if it was, and what is left to do.
+    fn finish(self) -> (Option<Halt>, Frontier) {
+        let mut left = self.left.into_inner();
+        let taken = self.next.into_inner().min(self.frontier.len());
+        left.0.extend(&self.frontier.0[taken..]);
+        (self.halt.into_inner(), left)
+    }
+}
+
+impl<'a, const S: usize> Search<'a, S> {
+    fn new(tables: &'a Tables, limits: &Limits, progress: &'a Progress) -> Self {
+        let shape = tables.shape().clone();
+        let packing = Packing::new(&shape);
+        let shards = (0..SHARDS)
+            .map(|_| Mutex::new(Shard::new(packing.words())))
             .collect();
-        let end = level_end.min(next + ROUND);
-        while next < end {
-            let parent = global_place(next, own, threads);
-            let state = *shard.state(next);
-            let judged = worker.successors(&state, |state| {
-                let hash = visited::hash(&state);
-                let to = owner(hash, threads);
-                out[to].push(Successor {
-                    state,
-                    parent,
-                    hash,
+        Self {
+            tables,
+            limits: *limits,
+            progress,
+            shape,
+            packing,
+            shards,
+            is_full: AtomicBool::new(false),
+            looks: AtomicU64::new(0),
+        }
+    }
+
+    fn run(&mut self) -> Found {
+        let mut workers: Vec<Worker<'a, S>> = (0..self.limits.threads.max(1))
+            .map(|_| Worker::new(self.tables))
+            .collect();
+        self.insert_first(&mut workers[0]);
+        let mut done = [0; SHARDS];
+        let mut frontier = self.frontier(&mut done);
+        let end = loop {
+            let (halt, left) = self.run_level(frontier, &mut workers);
+            frontier = match halt {
+                Some(Halt::Broken(parent, broken)) => break End::Broken(parent, broken),
+                // A state was left out, whatever else is.
+                _ if self.is_full.load(Ordering::Relaxed) => {
+                    break End::Stopped(StopCause::Capacity);
+                }
+                // Whatever limit was reached with the last piece: everything is expanded.
+                Some(Halt::Stopped(cause)) if left.len() > 0 || self.has_more(&done) => {
+                    break End::Stopped(cause);
+                }
+                Some(Halt::Widen(packing)) => {
+                    self.repack(packing);
+                    left
+                }
+                Some(Halt::Stopped(_)) | None => {
+                    let frontier = self.frontier(&mut done);
+                    if frontier.len() == 0 {
+                        break End::Exhausted;
+                    }
+                    self.progress.depth.fetch_add(1, Ordering::Relaxed);
+                    frontier
+                }
+            };
+        };
+        let mut witnesses = Witnesses::default();
+        for worker in &workers {
+            witnesses.add_all(worker.witnesses);
+        }
+        Found {
+            end,
+            transitions: workers.iter().map(|worker| worker.transitions).sum(),
+            witnesses,
+        }
+    }
+
+    fn insert_first(&mut self, worker: &mut Worker<'a, S>) {
+        let key = self.tables.key_of(&self.tables.scope().start());
+        let first = worker.canonical(self.shape.padded(&key));
+        self.repack(self.packing.widened(&self.shape, &first));
+        let mut words = [0; MAX_WORDS];
+        let fits = self.packing.pack(&first, &mut words);
+        assert!(fits, "the packing was widened for it");
+        let hash = shape::hash(&first);
+        let state = &words[..self.packing.words()];
+        let mut shard = self.shards[shard_of(hash)].lock();
+        shard.insert::<S>(&self.packing, state, hash, ROOT);
+        self.progress.states.store(1, Ordering::Relaxed);
+        self.progress.frontier.store(1, Ordering::Relaxed);
+    }
+
+    /// The states found since the last call.
+    fn frontier(&self, done: &mut [usize; SHARDS]) -> Frontier {
+        let mut frontier = Frontier::default();
+        for (number, done) in done.iter_mut().enumerate() {
+            let shard = self.shards[number].lock();
+            for place in *done..shard.len() {
+                let state: [u32; S] = self.packing.unpack(shard.state(place));
+                frontier.push(&state[..self.shape.servers], id_of(number, place));
+            }
+            *done = shard.len();
+        }
+        frontier.0.sort_unstable();
+        frontier
+    }
+
+    fn has_more(&self, done: &[usize; SHARDS]) -> bool {
+        let mut shards = self.shards.iter().zip(done);
+        shards.any(|(shard, done)| shard.lock().len() > *done)
+    }
+
+    fn repack(&mut self, packing: Packing) {
+        let from = std::mem::replace(&mut self.packing, packing);
+        for shard in &mut self.shards {
+            shard.get_mut().repack::<S>(&from, &self.packing);
+        }
+    }
+
+    fn run_level(&self, frontier: Frontier, workers: &mut [Worker<'a, S>]) -> (Option<Halt>, Frontier) {
+        let level = Level::new(frontier);
+        let threads = workers.len();
+        if threads == 1 || level.frontier.len() <= TASK {
+            self.work(&level, &mut workers[0]);
+            return level.finish();
+        }
+        std::thread::scope(|scope| {
+            for worker in workers {
+                let level = &level;
+                scope.spawn(move || {
+                    // A search with a hole in it must not come to any verdict.
+                    catch_unwind(AssertUnwindSafe(|| self.work(level, worker)))
+                        .unwrap_or_else(|_| std::process::abort());
                 });
-            });
-            if let Err(violation) = judged {
-                let mut found = shared.violation.lock().expect("no thread panicked");
-                found.get_or_insert((parent, violation.broken));
+            }
+        });
+        level.finish()
+    }
+
+    fn work(&self, level: &Level, worker: &mut Worker<'_, S>) {
+        let words = self.packing.words();
+        let mut out = Outbox::new(words);
+        let mut packed = vec![0_u64; TASK * words];
+        let mut recent = Recent::<S>::new();
+        let mut key = [0_u64; MAX_WORDS];
+        while let Some(places) = level.take() {
+            if let Some(cause) = self.limit_reached() {
+                level.give_back(places);
+                level.halt(Halt::Stopped(cause));
                 break;
             }
-            next += 1;
-        }
-        for (to, successors) in out.into_iter().enumerate() {
-            *shared.mail[to][own].lock().expect("no thread panicked") = successors;
-        }
-        shared.barrier.wait();
-        // Insert.
-        for from in 0..threads {
-            let mut mail = shared.mail[own][from].lock().expect("no thread panicked");
-            for place in 0..mail.len() {
-                if let Some(ahead) = mail.get(place + 2 * PREFETCH) {
-                    shard.prefetch(ahead.hash);
-                }
-                if let Some(ahead) = mail.get(place + PREFETCH) {
-                    shard.prefetch_state(ahead.hash);
-                }
-                let Successor {
-                    state,
-                    parent,
-                    hash,
-                } = &mail[place];
-                shard.insert(state, *hash, *parent);
+            for (number, place) in places.clone().enumerate() {
+                let (shard, at) = place_of(level.frontier.id(place));
+                packed[number * words..][..words]
+                    .copy_from_slice(self.shards[shard].lock().state(at));
             }
-            mail.clear();
+            for (number, place) in places.clone().enumerate() {
+                let parent = level.frontier.id(place);
+                let state = self.packing.unpack(&packed[number * words..][..words]);
+                let mut wider = None;
+                let expanded = worker.successors(&state, |next| {
+                    let hash = shape::hash(next);
+                    if recent.contains_or_keeps(next, hash) {
+                        return true;
+                    }
+                    if !self.packing.pack(next, &mut key) {
+                        wider = Some(self.packing.widened(&self.shape, next));
+                        return false;
+                    }
+                    let shard = shard_of(hash);
+                    if out.push(shard, &key[..words], hash, parent) {
+                        self.deliver(&mut out, shard);
+                    }
+                    true
+                });
+                let halt = match (expanded, wider) {
+                    (Err(broken), _) => Halt::Broken(parent, broken),
+                    (Ok(_), Some(packing)) => Halt::Widen(packing),
+                    (Ok(_), None) => continue,
+                };
+                level.give_back(place..places.end);
+                level.halt(halt);
+                break;
+            }
+            let count = places.len() as u64;
+            self.progress.frontier.fetch_sub(count, Ordering::Relaxed);
         }
-        shared.sizes[own].store(shard.len(), Ordering::Relaxed);
-        shared.waiting[own].store(level_end - next, Ordering::Relaxed);
-        shared.bytes[own].store(shard.bytes() + shard.growth_bytes(), Ordering::Relaxed);
-        let frontier = shard.len() - next;
-        shared
-            .progress
-            .frontier
-            .fetch_add(frontier as u64, Ordering::Relaxed);
-        // Agree.
-        if shared.barrier.wait().is_leader() {
-            *shared.decision.lock().expect("no thread panicked") = decide(shared);
+        for shard in 0..SHARDS {
+            self.deliver(&mut out, shard);
         }
-        shared.barrier.wait();
-        let decision = *shared.decision.lock().expect("no thread panicked");
-        match decision {
-            Decision::GoOn => {}
-            Decision::NextLevel => level_end = shard.len(),
-            Decision::Finish(_) => break,
-        }
-        // No thread may change what was agreed on before all have read it.
-        shared.barrier.wait();
     }
-    Part {
-        shard,
-        witnesses: worker.witnesses,
-        enabled: worker.enabled,
-    }
-}
 
-fn decide<const W: usize>(shared: &Shared<'_, W>) -> Decision {
-    let sum = |counts: &[AtomicUsize]| -> u64 {
-        counts
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed) as u64)
-            .sum()
-    };
-    let states = sum(&shared.sizes);
-    let bytes = sum(&shared.bytes);
-    let progress = shared.progress;
-    progress.states.store(states, Ordering::Relaxed);
-    progress.bytes.store(bytes, Ordering::Relaxed);
-    let frontier = progress.frontier.swap(0, Ordering::Relaxed);
-    if shared
-        .violation
-        .lock()
-        .expect("no thread panicked")
-        .is_some()
-    {
-        return Decision::Finish(None);
+    /// Inserts what waits for a shard.
+    fn deliver(&self, out: &mut Outbox, shard: usize) {
+        let waiting = out.take(shard);
+        if waiting.count == 0 {
+            return;
+        }
+        let mut held = self.shards[shard].lock();
+        let before = held.len();
+        for place in 0..waiting.count {
+            held.prefetch(waiting.hashes[place]);
+        }
+        for place in 0..waiting.count {
+            held.prefetch_state(waiting.hashes[place]);
+        }
+        let words = self.packing.words();
+        for place in 0..waiting.count {
+            let state = &waiting.states[place * words..][..words];
+            let (hash, parent) = (waiting.hashes[place], waiting.parents[place]);
+            if held.insert::<S>(&self.packing, state, hash, parent) == Inserted::Full {
+                self.is_full.store(true, Ordering::Relaxed);
+            }
+        }
+        waiting.count = 0;
+        let new = (held.len() - before) as u64;
+        drop(held);
+        self.progress.states.fetch_add(new, Ordering::Relaxed);
+        self.progress.frontier.fetch_add(new, Ordering::Relaxed);
     }
-    // Everything is expanded: exhausted, whatever limit was reached at the same moment.
-    if frontier == 0 {
-        return Decision::Finish(None);
-    }
-    if progress.interrupt.load(Ordering::Relaxed) {
-        return Decision::Finish(Some(StopCause::Interrupted));
-    }
-    if shared.limits.max_states.is_some_and(|most| states >= most) {
-        return Decision::Finish(Some(StopCause::MaxStates));
-    }
-    // Each round adds at most a bounded number of states; leave room for it.
-    if states >= u64::from(u32::MAX) / 8 * 7 {
-        return Decision::Finish(Some(StopCause::Capacity));
-    }
-    if let Some(most) = shared.limits.max_memory {
+
+    fn limit_reached(&self) -> Option<StopCause> {
+        let progress = self.progress;
+        if self.is_full.load(Ordering::Relaxed) {
+            return Some(StopCause::Capacity);
+        }
+        if progress.interrupt.load(Ordering::Relaxed) {
+            return Some(StopCause::Interrupted);
+        }
+        let states = progress.states.load(Ordering::Relaxed);
+        if self.limits.max_states.is_some_and(|most| states >= most) {
+            return Some(StopCause::MaxStates);
+        }
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        if !looks.is_multiple_of(LOOK_AT_MEMORY) {
+            return None;
+        }
+        let bytes = self.bytes();
+        progress.bytes.store(bytes, Ordering::Relaxed);
         let held = crate::machine::resident_bytes().unwrap_or(0).max(bytes);
-        // The next growth of the index comes on top of what is held.
-        let growth = bytes / 5;
-        if held + growth >= most {
-            return Decision::Finish(Some(StopCause::MaxMemory));
+        // While a shard's index grows, a part of it exists twice.
+        let growth = bytes / SHARDS as u64;
+        let is_too_much = |most| held + growth >= most;
+        self.limits
+            .max_memory
+            .is_some_and(is_too_much)
+            .then_some(StopCause::MaxMemory)
+    }
+
+    fn bytes(&self) -> u64 {
+        let shards = self.shards.iter();
+        shards.map(|shard| shard.lock().bytes() as u64).sum()
+    }
+}
+
+/// Successors that were found a short while ago. Most states are found several times, and often by
+/// states that are expanded one after another.
+struct Recent<const S: usize>(Vec<[u32; S]>);
+
+impl<const S: usize> Recent<S> {
+    fn new() -> Self {
+        // No state is made of nothing but the largest id.
+        Self(vec![[u32::MAX; S]; RECENT])
+    }
+
+    /// Whether a state is among them; it is from now on.
+    fn contains_or_keeps(&mut self, state: &[u32; S], hash: u64) -> bool {
+        let held = &mut self.0[hash as usize % RECENT];
+        if held == state {
+            return true;
+        }
+        *held = *state;
+        false
+    }
+}
+
+/// Successors on their way to their shards.
+struct Outbox {
+    words: usize,
+    boxes: Vec<Waiting>,
+}
+
+/// What waits for one shard.
+struct Waiting {
+    count: usize,
+    states: Vec<u64>,
+    hashes: [u64; BATCH],
+    parents: [u32; BATCH],
+}
+
+impl Outbox {
+    fn new(words: usize) -> Self {
+        let waiting = || Waiting {
+            count: 0,
+            states: vec![0; BATCH * words],
+            hashes: [0; BATCH],
+            parents: [0; BATCH],
+        };
+        Self {
+            words,
+            boxes: (0..SHARDS).map(|_| waiting()).collect(),
         }
     }
-    if sum(&shared.waiting) > 0 {
-        return Decision::GoOn;
+
+    /// Says whether the shard's box is full now.
+    fn push(&mut self, shard: usize, state: &[u64], hash: u64, parent: u32) -> bool {
+        let waiting = &mut self.boxes[shard];
+        let place = waiting.count;
+        waiting.states[place * self.words..][..self.words].copy_from_slice(state);
+        waiting.hashes[place] = hash;
+        waiting.parents[place] = parent;
+        waiting.count += 1;
+        waiting.count == BATCH
     }
-    let depth = shared.depth.fetch_add(1, Ordering::Relaxed) + 1;
-    progress.depth.store(depth, Ordering::Relaxed);
-    Decision::NextLevel
-}
 
-/// Which shard a state belongs to: by bits that neither pick the slot nor are all of the tag.
-fn owner(hash: u64, threads: usize) -> usize {
-    (((hash >> 32) * threads as u64) >> 32) as usize
-}
-
-fn global_place(place: usize, own: usize, threads: usize) -> u32 {
-    u32::try_from(place * threads + own).expect("the search stops before 2^32 states")
-}
-
-fn path_to<const W: usize>(parts: &[Part<W>], last: u32, tables: &Tables) -> Vec<System> {
-    let threads = parts.len();
-    let mut path = Vec::new();
-    let mut place = last;
-    while place != u32::MAX {
-        let (own, local) = (place as usize % threads, place as usize / threads);
-        path.push(tables.system(parts[own].shard.state(local)));
-        place = parts[own].shard.parent(local);
+    fn take(&mut self, shard: usize) -> &mut Waiting {
+        &mut self.boxes[shard]
     }
-    path.reverse();
-    path
 }
 
-struct Shards<const W: usize>(Vec<Shard<W>>);
+/// The number of a state among all shards.
+fn id_of(shard: usize, place: usize) -> u32 {
+    (place * SHARDS + shard) as u32
+}
 
-impl<const W: usize> StateSet for Shards<W> {
+/// The shard of a state, and its place there.
+fn place_of(id: u32) -> (usize, usize) {
+    (id as usize % SHARDS, id as usize / SHARDS)
+}
+
+/// A finished visited set.
+struct Visited<const S: usize> {
+    shards: Vec<Shard>,
+    packing: Packing,
+    slots: usize,
+}
+
+impl<const S: usize> Visited<S> {
+    fn bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.bytes() as u64).sum()
+    }
+
+    fn unpacked(&self, shard: usize, place: usize) -> Vec<u32> {
+        let state: [u32; S] = self.packing.unpack(self.shards[shard].state(place));
+        state[..self.slots].to_vec()
+    }
+
+    fn path_to(&self, last: u32, tables: &Tables) -> Vec<System> {
+        let mut path = Vec::new();
+        let mut id = last;
+        while id != ROOT {
+            let (shard, place) = place_of(id);
+            path.push(tables.system(&self.unpacked(shard, place)));
+            id = self.shards[shard].parent(place);
+        }
+        path.reverse();
+        path
+    }
+}
+
+impl<const S: usize> StateSet for Visited<S> {
     fn len(&self) -> usize {
-        self.0.iter().map(Shard::len).sum()
+        self.shards.iter().map(Shard::len).sum()
     }
 
     fn key(&self, mut place: usize) -> Vec<u32> {
-        for shard in &self.0 {
+        for (number, shard) in self.shards.iter().enumerate() {
             if place < shard.len() {
-                return shard.state(place).to_vec();
+                return self.unpacked(number, place);
             }
             place -= shard.len();
         }

@@ -1,63 +1,79 @@
 //! The visited set: states stored exactly, each with the state it was first reached from.
 //!
-//! States lie in the order of discovery, so that the frontier is a range of them and needs no
-//! memory of its own. The index holds, for each state, 32 bits of its hash and its place; two
-//! states are the same only if all their words are. Each shard belongs to one thread.
+//! States lie packed in the order of discovery, so that the frontier is a range of them and needs
+//! no memory of its own. The index holds, for each state, its place and a few bits of its hash;
+//! two states are the same only if all their words are.
 
-/// A part of the visited set. `W` is the number of words of a state.
-pub(crate) struct Shard<const W: usize> {
-    states: Chunks<[u32; W]>,
-    parents: Chunks<u32>,
-    /// 0 is empty; otherwise the hash's upper half, and the place plus one.
-    index: Vec<u64>,
-}
+use super::shape::{MAX_WORDS, Packing, hash};
+
+/// How many shards the visited set has: each is locked for itself, and grows by itself.
+pub(crate) const SHARDS: usize = 64;
+
+/// Bits of an index entry for a state's place; the rest are bits of its hash.
+const PLACE_BITS: u32 = 26;
+/// The most states a shard holds: places are counted from 1, and 0 is an empty entry.
+const MOST: usize = (1 << PLACE_BITS) - 1;
 
 /// How full the index may get, in eighths: linear probing stays short.
 const MAX_LOAD_EIGHTHS: usize = 6;
 
-/// Mixes the words of a state. Used to find a state, never to identify it.
-pub(crate) fn hash<const W: usize>(state: &[u32; W]) -> u64 {
-    let mut mixed = 0x9e37_79b9_7f4a_7c15_u64;
-    for word in state {
-        let product = u128::from(mixed ^ u64::from(*word)) * 0xe703_7ed1_a0b4_28db;
-        mixed = (product as u64) ^ ((product >> 64) as u64);
-    }
-    mixed
+/// A part of the visited set.
+pub(crate) struct Shard {
+    /// Words of a state.
+    words: usize,
+    states: Chunks<u64>,
+    parents: Chunks<u32>,
+    index: Vec<u32>,
 }
 
-impl<const W: usize> Shard<W> {
-    pub(crate) fn new() -> Self {
+/// What became of a state brought to its shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    /// It was not there.
+    New,
+    /// It was there.
+    Known,
+    /// It is not there, and there is no room for it.
+    Full,
+}
+
+/// Which shard a state belongs to, by its hash.
+pub(crate) fn shard_of(hash: u64) -> usize {
+    (hash >> 58) as usize % SHARDS
+}
+
+fn tag_of(hash: u64) -> u32 {
+    ((hash >> 32) as u32) << PLACE_BITS
+}
+
+impl Shard {
+    pub(crate) fn new(words: usize) -> Self {
         Self {
-            states: Chunks::new(),
-            parents: Chunks::new(),
-            index: vec![0; 1 << 12],
+            words,
+            states: Chunks::new(words),
+            parents: Chunks::new(1),
+            index: vec![0; 1 << 8],
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.states.len()
+        self.parents.len()
     }
 
-    pub(crate) fn state(&self, place: usize) -> &[u32; W] {
+    pub(crate) fn state(&self, place: usize) -> &[u64] {
         self.states.get(place)
     }
 
     pub(crate) fn parent(&self, place: usize) -> u32 {
-        *self.parents.get(place)
+        self.parents.get(place)[0]
     }
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.states.bytes() + self.parents.bytes() + self.index.capacity() * 8
-    }
-
-    /// Bytes the next growth of the index will need beside those held.
-    pub(crate) fn growth_bytes(&self) -> usize {
-        self.index.len() * 4
+        self.states.bytes() + self.parents.bytes() + self.index.len() * size_of::<u32>()
     }
 
     fn slot(&self, hash: u64) -> usize {
-        // The lower half picks the slot; the upper half is compared.
         (((hash & 0xffff_ffff) * self.index.len() as u64) >> 32) as usize
     }
 
@@ -69,49 +85,54 @@ impl<const W: usize> Shard<W> {
     /// Asks the processor to fetch the state that [`Self::insert`] will most likely compare with.
     pub(crate) fn prefetch_state(&self, hash: u64) {
         let held = self.index[self.slot(hash)];
-        if held != 0 && held >> 32 == hash >> 32 {
-            fetch(self.states.get((held as u32 - 1) as usize));
+        if held != 0 && (held ^ tag_of(hash)) >> PLACE_BITS == 0 {
+            fetch(&self.states.get(place_of(held))[0]);
         }
     }
 
-    /// Adds a state unless it is there. Says whether it is new.
-    ///
-    /// # Panics
-    /// If the shard is full: `2^32 - 2` states. The search stops before.
-    pub(crate) fn insert(&mut self, state: &[u32; W], hash: u64, parent: u32) -> bool {
+    /// Adds a state unless it is there.
+    pub(crate) fn insert<const S: usize>(
+        &mut self,
+        packing: &Packing,
+        state: &[u64],
+        hash: u64,
+        parent: u32,
+    ) -> Inserted {
         let mut slot = self.slot(hash);
-        let tag = hash >> 32;
+        let tag = tag_of(hash);
         loop {
             let held = self.index[slot];
             if held == 0 {
                 break;
             }
-            if held >> 32 == tag && self.states.get((held as u32 - 1) as usize) == state {
-                return false;
+            if (held ^ tag) >> PLACE_BITS == 0 && self.states.get(place_of(held)) == state {
+                return Inserted::Known;
             }
             slot += 1;
             if slot == self.index.len() {
                 slot = 0;
             }
         }
-        self.states.push(*state);
-        self.parents.push(parent);
-        let place = u32::try_from(self.states.len()).expect("a shard holds fewer than 2^32 states");
-        self.index[slot] = tag << 32 | u64::from(place);
-        if self.states.len() >= self.index.len() / 8 * MAX_LOAD_EIGHTHS {
-            self.grow();
+        if self.len() >= MOST {
+            return Inserted::Full;
         }
-        true
+        self.states.push(state);
+        self.parents.push(&[parent]);
+        self.index[slot] = tag | self.len() as u32;
+        if self.len() >= self.index.len() / 8 * MAX_LOAD_EIGHTHS {
+            self.grow::<S>(packing);
+        }
+        Inserted::New
     }
 
     /// Makes the index half as large again, from the states themselves: old and new index never
     /// exist together.
-    fn grow(&mut self) {
+    fn grow<const S: usize>(&mut self, packing: &Packing) {
         let size = self.index.len() / 2 * 3;
         self.index = Vec::new();
         self.index = vec![0; size];
-        for place in 0..self.states.len() {
-            let hash = hash(self.states.get(place));
+        for place in 0..self.len() {
+            let hash = hash::<S>(&packing.unpack(self.states.get(place)));
             let mut slot = self.slot(hash);
             while self.index[slot] != 0 {
                 slot += 1;
@@ -119,9 +140,27 @@ impl<const W: usize> Shard<W> {
                     slot = 0;
                 }
             }
-            self.index[slot] = (hash >> 32) << 32 | (place as u64 + 1);
+            self.index[slot] = tag_of(hash) | (place as u32 + 1);
         }
     }
+
+    /// Packs all states anew. Places and index stay as they are.
+    pub(crate) fn repack<const S: usize>(&mut self, from: &Packing, to: &Packing) {
+        let mut states = Chunks::new(to.words());
+        let mut words = [0; MAX_WORDS];
+        for place in 0..self.len() {
+            let state: [u32; S] = from.unpack(self.states.get(place));
+            let fits = to.pack(&state, &mut words);
+            assert!(fits, "a wider packing holds what a narrower one held");
+            states.push(&words[..to.words()]);
+        }
+        self.words = to.words();
+        self.states = states;
+    }
+}
+
+fn place_of(held: u32) -> usize {
+    (held & MOST as u32) as usize - 1
 }
 
 fn fetch<T>(item: &T) {
@@ -135,18 +174,22 @@ fn fetch<T>(item: &T) {
     let _ = item;
 }
 
-/// A vector that grows without moving or doubling.
+/// A vector of records that grows without moving or doubling.
 struct Chunks<T> {
     chunks: Vec<Vec<T>>,
+    /// Items of a record.
+    width: usize,
     len: usize,
 }
 
-const CHUNK: usize = 1 << 16;
+/// Records of a chunk.
+const CHUNK: usize = 1 << 12;
 
-impl<T> Chunks<T> {
-    fn new() -> Self {
+impl<T: Copy> Chunks<T> {
+    fn new(width: usize) -> Self {
         Self {
             chunks: Vec::new(),
+            width,
             len: 0,
         }
     }
@@ -155,48 +198,98 @@ impl<T> Chunks<T> {
         self.len
     }
 
-    fn get(&self, place: usize) -> &T {
-        &self.chunks[place / CHUNK][place % CHUNK]
+    #[inline]
+    fn get(&self, place: usize) -> &[T] {
+        &self.chunks[place / CHUNK][place % CHUNK * self.width..][..self.width]
     }
 
-    fn push(&mut self, item: T) {
+    fn push(&mut self, record: &[T]) {
+        debug_assert_eq!(record.len(), self.width);
         if self.len.is_multiple_of(CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+            self.chunks.push(Vec::with_capacity(CHUNK * self.width));
         }
         let last = self.chunks.last_mut().expect("a chunk was just made");
-        last.push(item);
+        last.extend_from_slice(record);
         self.len += 1;
     }
 
     fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK * size_of::<T>()
+        self.chunks.len() * CHUNK * self.width * size_of::<T>()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::shape::Shape, *};
+    use model::system::Scope;
     use std::collections::HashSet;
+
+    fn shape() -> Shape {
+        Shape::of(&Scope::new("test", "three servers").initial())
+    }
+
+    /// Three servers have ten slots.
+    type State = [u32; 10];
+
+    fn insert(shard: &mut Shard, packing: &Packing, state: &State, hash: u64) -> bool {
+        let mut words = [0; MAX_WORDS];
+        assert!(packing.pack(state, &mut words));
+        shard.insert::<10>(packing, &words[..packing.words()], hash, 0) == Inserted::New
+    }
 
     #[test]
     fn set_agrees_with_the_standard_one_through_growth() {
-        let mut shard = Shard::<2>::new();
+        let shape = shape();
+        let packing = Packing::new(&shape);
+        let mut shard = Shard::new(packing.words());
         let mut plain = HashSet::new();
         for number in 0..200_000_u32 {
-            let state = [number % 70_000, number % 3];
-            let fresh = shard.insert(&state, hash(&state), number);
-            assert_eq!(fresh, plain.insert(state));
+            let mut state: State = [0; 10];
+            state[0] = number % 1000;
+            state[4] = number % 70;
+            state[9] = number % 3;
+            let is_new = insert(&mut shard, &packing, &state, hash(&state));
+            assert_eq!(is_new, plain.insert(state));
         }
         assert_eq!(shard.len(), plain.len());
     }
 
     #[test]
     fn states_with_equal_hashes_stay_apart() {
-        let mut shard = Shard::<1>::new();
+        let shape = shape();
+        let packing = Packing::new(&shape);
+        let mut shard = Shard::new(packing.words());
         for number in 0..100 {
-            assert!(shard.insert(&[number], 7, 0));
-            assert!(!shard.insert(&[number], 7, 0));
+            let mut state: State = [0; 10];
+            state[1] = number;
+            assert!(insert(&mut shard, &packing, &state, 7));
+            assert!(!insert(&mut shard, &packing, &state, 7));
         }
         assert_eq!(shard.len(), 100);
+    }
+
+    #[test]
+    fn states_are_the_same_after_repacking() {
+        let shape = shape();
+        let narrow = Packing::new(&shape);
+        let mut shard = Shard::new(narrow.words());
+        let state = |number: u32| {
+            let mut state: State = [number % 7; 10];
+            state[2] = number % 1000;
+            state
+        };
+        for number in 0..1000 {
+            let state = state(number);
+            assert!(insert(&mut shard, &narrow, &state, hash(&state)));
+        }
+        let mut large = state(0);
+        large[5] = 1 << 20;
+        let wide = narrow.widened(&shape, &large);
+        shard.repack::<10>(&narrow, &wide);
+        for number in 0..1000 {
+            let state = state(number);
+            assert!(!insert(&mut shard, &wide, &state, hash(&state)));
+        }
+        assert!(insert(&mut shard, &wide, &large, hash(&large)));
     }
 }

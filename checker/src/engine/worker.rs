@@ -1,206 +1,301 @@
 //! One thread's part of the search: its copies of the tables it uses, and the successors of a
 //! state. After a while almost every look-up is answered here, without a lock.
 
-use super::tables::{CALM_POST, GlobalStep, Tables};
-use model::system::{Broken, Witnesses, laws};
-use parking_lot::Mutex;
+use super::{
+    memory::{Bundle, Cell, Ear, NOTHING, Pairs, Range, UNKNOWN},
+    renaming::{MAX_SERVERS, Renaming},
+    shape::Shape,
+    tables::{EMPTY, Facts, GlobalStep, Meeting, NO_EFFECT, OWN, Posts, ProcessStep, Tables},
+};
+use model::system::{Broken, Relevance, Witnesses};
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
-/// Whether two servers were judged against each other and passed.
-const PAIR_CACHE: usize = 1 << 16;
-
-pub(crate) struct Worker<'a, const W: usize> {
-    tables: &'a Mutex<Tables>,
-    servers: usize,
-    permutations: Vec<Vec<usize>>,
-    symmetric: bool,
-    views: Vec<KnownView>,
-    /// For each view, its renamings.
-    renamings: Vec<u32>,
+/// `S` is the number of slots of a state; slots that a scope does not need are 0.
+pub(crate) struct Worker<'a, const S: usize> {
+    tables: &'a Tables,
+    shape: Shape,
+    renaming: Renaming,
+    drops_dead: bool,
+    processes: Vec<KnownProcess>,
+    /// Renamings, by process, lane and global.
+    process_rows: Vec<u32>,
+    lane_rows: Vec<u32>,
+    global_rows: Vec<u32>,
+    globals_calm: Vec<Option<bool>>,
+    /// By (global, effect).
+    globals: FxHashMap<u64, KnownGlobal>,
+    /// By process and sender's place.
+    ears: Vec<Ear>,
+    cells: Vec<Cell>,
+    meetings: FxHashMap<(u32, u32), Arc<Meeting>>,
+    /// Facets of servers that were judged against each other and passed.
+    judged: Pairs,
+    /// What the ranges point into.
     steps: Vec<KnownStep>,
     posts: Vec<(u32, u32)>,
-    adds: FxHashMap<u64, (u32, Range)>,
+    /// What a bundle of posts is, by its id; the first is empty.
+    bundles: Vec<Range>,
+    known_bundles: FxHashMap<Posts, Bundle>,
     /// Posts to deliver; kept to reuse its memory.
-    mail: Vec<(u32, u32)>,
-    globals: FxHashMap<u64, KnownGlobal>,
-    global_renamings: FxHashMap<u32, Box<[u32]>>,
-    pairs: Vec<u64>,
+    mail: Vec<Mail>,
     /// What was witnessed by the steps taken so far.
     pub(crate) witnesses: Witnesses,
-    /// How many steps were enabled in the states expanded so far.
-    pub(crate) enabled: u64,
+    /// How many steps could be taken from the states expanded so far.
+    pub(crate) transitions: u64,
 }
 
-/// What is known of a view; `steps` and `posts` point into the arenas of the worker.
+/// A state that is expanded, and what all its steps need to know of it.
+struct Base<'s, const S: usize> {
+    state: &'s [u32; S],
+    /// Places of settled processes, as bits.
+    settled: u32,
+    /// Whether no server can crash any more.
+    calm: bool,
+    /// For each lane, its cell.
+    cells: [u32; S],
+}
+
+/// A lane of messages on its way from one place to another.
 #[derive(Clone, Copy)]
-struct KnownView {
-    process: u32,
-    orbit: u32,
-    /// How many steps are enabled; `UNKNOWN` until the steps are learnt.
-    enabled: u32,
-    first_step: u32,
-    steps: u32,
+struct Mail {
+    from: u32,
+    to: u32,
+    lane: u32,
 }
 
-/// A step of a view; its posts are a range of the worker's arena.
+#[derive(Clone, Copy)]
+struct KnownProcess {
+    /// Equal for all renamings of the process; `UNKNOWN` until it is learnt.
+    orbit: u32,
+    /// What it is judged by beside other servers.
+    facet: u32,
+    settled: bool,
+    /// What it does by itself; so many more events only send.
+    early_count: u32,
+    steps: Range,
+    early: Bundle,
+}
+
+/// A step of a process, taken by itself or with a message.
 #[derive(Clone, Copy)]
 struct KnownStep {
     next: u32,
     effect: u32,
-    posts: Range,
-}
-
-#[derive(Clone, Copy)]
-struct Range {
-    first: u32,
+    /// How many deliveries or events do the same.
     count: u32,
+    posts: Bundle,
+    /// The lane of the message afterwards, and what is sent early because of what is in it;
+    /// `UNKNOWN` until the step is taken, which the budget may forbid.
+    lane: u32,
+    early: Bundle,
 }
-
-const UNKNOWN: u32 = u32::MAX;
 
 #[derive(Clone)]
 enum KnownGlobal {
     Disabled,
-    To { global: u32, calms: bool },
+    To(u32),
     Broken(Box<Broken>),
 }
 
-/// A step that broke a law, from the state being expanded.
-pub(crate) struct Violation {
-    pub(crate) broken: Broken,
-}
-
-impl<'a, const W: usize> Worker<'a, W> {
-    pub(crate) fn new(tables: &'a Mutex<Tables>) -> Self {
-        let locked = tables.lock();
-        let (servers, permutations) = (locked.servers(), locked.permutations());
-        let symmetric = locked.is_symmetric();
-        drop(locked);
+impl<'a, const S: usize> Worker<'a, S> {
+    pub(crate) fn new(tables: &'a Tables) -> Self {
         Self {
             tables,
-            servers,
-            permutations,
-            symmetric,
-            views: Vec::new(),
-            renamings: Vec::new(),
+            shape: tables.shape().clone(),
+            renaming: Renaming::new(tables),
+            drops_dead: tables.scope().reduction.drop_dead,
+            processes: Vec::new(),
+            process_rows: Vec::new(),
+            lane_rows: Vec::new(),
+            global_rows: Vec::new(),
+            globals_calm: Vec::new(),
+            globals: FxHashMap::default(),
+            ears: Vec::new(),
+            cells: Vec::new(),
+            meetings: FxHashMap::default(),
+            judged: Pairs::default(),
             steps: Vec::new(),
             posts: Vec::new(),
-            adds: FxHashMap::default(),
+            bundles: vec![Range::default()],
+            known_bundles: FxHashMap::default(),
             mail: Vec::new(),
-            globals: FxHashMap::default(),
-            global_renamings: FxHashMap::default(),
-            pairs: vec![u64::MAX; PAIR_CACHE],
             witnesses: Witnesses::default(),
-            enabled: 0,
+            transitions: 0,
         }
     }
 
-    /// Calls `found` with each successor of a state, in canonical form.
+    /// Calls `found` with each successor of a state, in canonical form. Counts its transitions
+    /// only if `found` accepts them all; says whether it did.
+    ///
+    /// # Errors
+    /// The law that a step breaks.
     pub(crate) fn successors(
         &mut self,
-        state: &[u32; W],
-        mut found: impl FnMut([u32; W]),
-    ) -> Result<(), Violation> {
-        for place in 0..W - 1 {
-            let known = self.learn_steps(state[place]);
-            self.enabled += u64::from(known.enabled);
-            for number in known.first_step..known.first_step + known.steps {
-                let step = self.steps[number as usize];
-                if let Some(next) = self.take_step(state, place, step)? {
-                    found(next);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take_step(
-        &mut self,
-        state: &[u32; W],
-        place: usize,
-        step: KnownStep,
-    ) -> Result<Option<[u32; W]>, Violation> {
-        let mut next = *state;
-        self.mail.clear();
-        self.post(step.posts);
-        next[place] = step.next;
-        if step.effect != 0 {
-            match self.apply(state[W - 1], step.effect) {
-                KnownGlobal::Disabled => return Ok(None),
-                KnownGlobal::Broken(broken) => return Err(Violation { broken: *broken }),
-                KnownGlobal::To { global, calms } => {
-                    next[W - 1] = global;
-                    if calms {
-                        let servers = 0..self.servers as u32;
-                        self.mail.extend(servers.map(|to| (to, CALM_POST)));
+        state: &[u32; S],
+        mut found: impl FnMut(&[u32; S]) -> bool,
+    ) -> Result<bool, Broken> {
+        let places = self.shape.places.len();
+        let base = self.base(state);
+        let mut transitions = 0;
+        for place in 0..places {
+            let known = self.process(state[place]);
+            transitions += u64::from(known.early_count);
+            for number in known.steps.numbers() {
+                if let Some(next) = self.take(&base, place, usize::MAX, number)? {
+                    transitions += u64::from(self.steps[number].count);
+                    if !found(&self.canonical(next)) {
+                        return Ok(false);
                     }
                 }
             }
         }
-        if place < self.servers {
-            self.judge_pairs(&next, place)?;
-        }
-        // Deliver into inboxes until nothing more can be sent early.
-        while let Some((to, post)) = self.mail.pop() {
-            self.add(&mut next[to as usize], post);
-        }
-        Ok(Some(self.canonical(next)))
-    }
-
-    /// The least of all renamings of the servers. Servers are sorted by orbit, which renaming does
-    /// not change; only servers of one orbit need every order to be tried.
-    pub(crate) fn canonical(&mut self, state: [u32; W]) -> [u32; W] {
-        if !self.symmetric {
-            return state;
-        }
-        let mut orbits = [0_u32; W];
-        for place in 0..self.servers {
-            orbits[place] = self.known(state[place]).orbit;
-        }
-        let mut best: Option<[u32; W]> = None;
-        for name in 0..self.permutations.len() {
-            let sorted = {
-                let mut renamed = [0_u32; W];
-                for place in 0..self.servers {
-                    renamed[self.permutations[name][place]] = orbits[place];
-                }
-                renamed[..self.servers].is_sorted()
-            };
-            if !sorted {
+        for slot in places..self.shape.global() {
+            if state[slot] == EMPTY {
                 continue;
             }
-            let renamed = self.rename(&state, name);
-            if best.is_none_or(|best| renamed < best) {
-                best = Some(renamed);
+            let (_, to) = self.shape.ends(slot);
+            let (steps, early_count) = self.steps_of(&base, slot);
+            transitions += u64::from(early_count);
+            for number in steps.numbers() {
+                if let Some(next) = self.take(&base, to, slot, number)? {
+                    transitions += u64::from(self.steps[number].count);
+                    if !found(&self.canonical(next)) {
+                        return Ok(false);
+                    }
+                }
             }
         }
-        best.expect("some order is sorted")
+        self.transitions += transitions;
+        Ok(true)
     }
 
-    fn rename(&mut self, state: &[u32; W], name: usize) -> [u32; W] {
-        let mut renamed = [0_u32; W];
-        for (place, &view) in state[..W - 1].iter().enumerate() {
-            self.known(view);
-            let view = self.renamings[view as usize * self.permutations.len() + name];
-            let to = if place < self.servers {
-                self.permutations[name][place]
+    fn base<'s>(&mut self, state: &'s [u32; S]) -> Base<'s, S> {
+        let calm = self.is_calm(state[self.shape.global()]);
+        let mut settled = 0;
+        for place in 0..self.shape.servers {
+            settled |= u32::from(self.process(state[place]).settled) << place;
+        }
+        let mut cells = [UNKNOWN; S];
+        for slot in self.shape.places.len()..self.shape.global() {
+            let (from, to) = self.shape.ends(slot);
+            let facts = self.facts(from, to, settled, calm);
+            cells[slot] = self.cell(state[to], from, state[slot], facts);
+        }
+        Base {
+            state,
+            settled,
+            calm,
+            cells,
+        }
+    }
+
+    /// What a step of the process at `place` leads to, not yet in canonical form; `None` if the
+    /// budget does not allow it. `through` is the slot of the message that is delivered.
+    fn take(
+        &mut self,
+        base: &Base<'_, S>,
+        place: usize,
+        through: usize,
+        number: usize,
+    ) -> Result<Option<[u32; S]>, Broken> {
+        let step = self.steps[number];
+        let global = self.shape.global();
+        let mut next = *base.state;
+        let mut calm = base.calm;
+        if step.effect != NO_EFFECT {
+            match self.apply(next[global], step.effect) {
+                KnownGlobal::Disabled => return Ok(None),
+                KnownGlobal::Broken(broken) => return Err(*broken),
+                KnownGlobal::To(after) => {
+                    if after != next[global] {
+                        next[global] = after;
+                        calm = self.is_calm(after);
+                    }
+                }
+            }
+        }
+        self.mail.clear();
+        self.post(place, step.posts);
+        let mut settled = base.settled;
+        if step.next != next[place] {
+            next[place] = step.next;
+            let process = self.process(step.next);
+            if place < self.shape.servers {
+                self.judge_pairs(&next, place)?;
+            }
+            settled |= u32::from(process.settled) << place;
+            self.post(place, process.early);
+            for slot in self.shape.lanes_to(place) {
+                if next[slot] == EMPTY {
+                    continue;
+                }
+                let (mut lane, mut early) = (step.lane, step.early);
+                if slot != through || lane == UNKNOWN {
+                    let (from, _) = self.shape.ends(slot);
+                    let facts = self.facts(from, place, base.settled, base.calm);
+                    (lane, early) = self.enter(step.next, from, next[slot], facts);
+                    if slot == through {
+                        (self.steps[number].lane, self.steps[number].early) = (lane, early);
+                    }
+                }
+                next[slot] = lane;
+                self.post(place, early);
+            }
+        }
+        // Deliver until nothing more can be sent early.
+        while let Some(Mail { from, to, lane }) = self.mail.pop() {
+            let (from, to) = (from as usize, to as usize);
+            let slot = self.shape.lane(from, to);
+            let facts = self.facts(from, to, settled, calm);
+            let is_as_before = next[to] == base.state[to]
+                && next[slot] == base.state[slot]
+                && facts == self.facts(from, to, base.settled, base.calm);
+            let cell = if is_as_before {
+                base.cells[slot]
             } else {
-                place
+                self.cell(next[to], from, next[slot], facts)
             };
-            renamed[to] = view;
+            let receiver = (next[to], from);
+            let (lane, early) = self.add(cell, receiver, next[slot], lane, facts);
+            next[slot] = lane;
+            self.post(to, early);
         }
-        renamed[W - 1] = self.rename_global(state[W - 1], name);
-        renamed
+        if settled != base.settled || calm != base.calm {
+            self.tidy_again(&mut next, settled, calm);
+        }
+        Ok(Some(next))
     }
 
-    fn rename_global(&mut self, global: u32, name: usize) -> u32 {
-        if name == 0 {
-            return global;
+    /// Tidies all lanes under other facts than before.
+    fn tidy_again(&mut self, next: &mut [u32; S], settled: u32, calm: bool) {
+        for slot in self.shape.places.len()..self.shape.global() {
+            if next[slot] != EMPTY {
+                let (from, to) = self.shape.ends(slot);
+                let facts = self.facts(from, to, settled, calm);
+                let cell = self.cell(next[to], from, next[slot], facts);
+                let receiver = (next[to], from);
+                (next[slot], _) = self.add(cell, receiver, next[slot], EMPTY, facts);
+            }
         }
-        let tables = self.tables;
-        self.global_renamings
-            .entry(global)
-            .or_insert_with(|| tables.lock().global_renaming_row(global).into())[name]
+    }
+
+    /// Only servers go by the facts, and only where dead messages are dropped.
+    fn facts(&self, from: usize, to: usize, settled: u32, calm: bool) -> Facts {
+        if self.drops_dead && to < self.shape.servers {
+            let settled = settled >> from & 1 != 0;
+            Facts { settled, calm }
+        } else {
+            Facts::default()
+        }
+    }
+
+    fn is_calm(&mut self, global: u32) -> bool {
+        let place = global as usize;
+        if place >= self.globals_calm.len() {
+            self.globals_calm.resize(place + 1, None);
+        }
+        *self.globals_calm[place].get_or_insert_with(|| self.tables.is_calm(global))
     }
 
     fn apply(&mut self, global: u32, effect: u32) -> KnownGlobal {
@@ -208,15 +303,11 @@ impl<'a, const W: usize> Worker<'a, W> {
         if let Some(known) = self.globals.get(&key) {
             return known.clone();
         }
-        let known = match self.tables.lock().apply(global, effect) {
+        let known = match self.tables.apply(global, effect) {
             GlobalStep::Disabled => KnownGlobal::Disabled,
-            GlobalStep::To {
-                global,
-                witnesses,
-                calms,
-            } => {
+            GlobalStep::To { global, witnesses } => {
                 self.witnesses.add_all(witnesses);
-                KnownGlobal::To { global, calms }
+                KnownGlobal::To(global)
             }
             GlobalStep::Broken(broken) => KnownGlobal::Broken(Box::new(broken)),
         };
@@ -224,115 +315,377 @@ impl<'a, const W: usize> Worker<'a, W> {
         known
     }
 
-    /// Puts a post into an inbox, and what is sent early because of it into the mail.
-    fn add(&mut self, view: &mut u32, post: u32) {
-        let tables = self.tables;
-        let key = u64::from(*view) << 32 | u64::from(post);
-        let (after, early) = match self.adds.get(&key) {
-            Some(known) => *known,
-            None => {
-                let arrival = tables.lock().add(*view, post);
-                let known = (arrival.view, keep(&mut self.posts, &arrival.early));
-                self.adds.insert(key, known);
-                known
+    fn ear(&mut self, process: u32, from: usize) -> &mut Ear {
+        let place = process as usize * self.shape.places.len() + from;
+        if place >= self.ears.len() {
+            self.ears.resize_with(place + 1, Ear::default);
+        }
+        &mut self.ears[place]
+    }
+
+    /// What becomes of a lane whose receiver enters a new state: it meets every message.
+    fn enter(&mut self, process: u32, from: usize, lane: u32, facts: Facts) -> (u32, Bundle) {
+        let heard = self.ear(process, from).heard(lane, facts);
+        if heard.entered != UNKNOWN {
+            return (heard.entered, heard.early);
+        }
+        let (entered, early) = self.tidy((process, from), EMPTY, lane, facts);
+        let heard = self.ear(process, from).heard(lane, facts);
+        (heard.entered, heard.early) = (entered, early);
+        (entered, early)
+    }
+
+    fn cell(&mut self, process: u32, from: usize, lane: u32, facts: Facts) -> u32 {
+        let new = number(self.cells.len());
+        let heard = self.ear(process, from).heard(lane, facts);
+        if heard.cell != UNKNOWN {
+            return heard.cell;
+        }
+        heard.cell = new;
+        self.cells.push(Cell {
+            steps: None,
+            early_count: 0,
+            added: Vec::new(),
+        });
+        new
+    }
+
+    /// What becomes of the tidied lane of a cell when a post comes to it.
+    fn add(
+        &mut self,
+        cell: u32,
+        receiver: (u32, usize),
+        lane: u32,
+        post: u32,
+        facts: Facts,
+    ) -> (u32, Bundle) {
+        let known = &self.cells[cell as usize].added;
+        if let Some((_, lane, early)) = known.iter().find(|(known, _, _)| *known == post) {
+            return (*lane, *early);
+        }
+        let (after, early) = self.tidy(receiver, lane, post, facts);
+        self.cells[cell as usize].added.push((post, after, early));
+        (after, early)
+    }
+
+    /// Sends what a process can answer to the messages it has not `met` without changing, and
+    /// keeps what still matters of both ([`Relevance`] says why, and `tidy_inbox` of the model
+    /// does the same to whole messages).
+    fn tidy(
+        &mut self,
+        (process, from): (u32, usize),
+        met: u32,
+        new: u32,
+        facts: Facts,
+    ) -> (u32, Bundle) {
+        let (met, new) = (self.tables.messages(met), self.tables.messages(new));
+        let last = self.process(process).settled;
+        let mut early: Vec<(usize, u32)> = Vec::new();
+        let mut kept: Vec<u32> = Vec::with_capacity(met.len() + new.len());
+        // Where several do the same, the first in the order of messages stays.
+        let mut tells: Vec<u32> = Vec::new();
+        let mut refusals: Vec<(model::Term, u32)> = Vec::new();
+        let new = new.iter().filter(|message| !met.contains(message));
+        let all = met.iter().map(|message| (message, false));
+        for (&message, is_new) in all.chain(new.map(|message| (message, true))) {
+            let meeting = self.meet(process, from, message);
+            match meeting.relevance {
+                Relevance::Live => kept.push(message),
+                Relevance::Dead => continue,
+                Relevance::Tells { when_calm } if when_calm && !facts.calm => kept.push(message),
+                Relevance::Tells { .. } => {
+                    if !last && !facts.settled {
+                        tells.push(message);
+                    }
+                }
+                Relevance::Refusal(term) => refusals.push((term, message)),
             }
+            if is_new && meeting.early_count > 0 {
+                early.extend(&meeting.early);
+                let witnesses = meeting.early_witnesses;
+                self.witnesses.add_all(witnesses);
+            }
+        }
+        if tells.len() > 1 {
+            self.tables.sort_messages(&mut tells);
+        }
+        kept.extend(tells.first());
+        if refusals.len() > 1 {
+            let mut messages: Vec<u32> = refusals.iter().map(|(_, message)| *message).collect();
+            self.tables.sort_messages(&mut messages);
+            let rank = |message| messages.iter().position(|other| *other == message);
+            refusals.sort_by_key(|(term, message)| (*term, rank(*message)));
+            refusals.dedup_by_key(|(term, _)| *term);
+        }
+        kept.extend(refusals.into_iter().map(|(_, message)| message));
+        kept.sort_unstable();
+        let early = self.tables.gather(early);
+        (self.tables.lane_id(kept), self.keep_posts(early))
+    }
+
+    fn meet(&mut self, process: u32, from: usize, message: u32) -> &Arc<Meeting> {
+        let receiver = process * self.shape.places.len() as u32 + from as u32;
+        self.meetings
+            .entry((receiver, message))
+            .or_insert_with(|| self.tables.meet(process, from, message))
+    }
+
+    /// What the messages of a lane can bring about, and how many of their deliveries only send.
+    fn steps_of(&mut self, base: &Base<'_, S>, slot: usize) -> (Range, u32) {
+        let cell = base.cells[slot] as usize;
+        if let Some(steps) = self.cells[cell].steps {
+            return (steps, self.cells[cell].early_count);
+        }
+        let (from, to) = self.shape.ends(slot);
+        let (process, lane) = (base.state[to], base.state[slot]);
+        let mut found: Vec<KnownStep> = Vec::new();
+        let mut seen: Vec<ProcessStep> = Vec::new();
+        let mut early_count = 0;
+        for message in self.tables.messages(lane).iter() {
+            let meeting = Arc::clone(self.meet(process, from, *message));
+            early_count += meeting.early_count;
+            for step in &meeting.steps {
+                if let Some(place) = seen.iter().position(|known| known == step) {
+                    found[place].count += 1;
+                    continue;
+                }
+                seen.push(step.clone());
+                found.push(KnownStep {
+                    next: step.next,
+                    effect: step.effect,
+                    count: 1,
+                    posts: self.keep_posts(step.posts.clone()),
+                    lane: UNKNOWN,
+                    early: NOTHING,
+                });
+            }
+        }
+        let steps = self.keep_steps(&found);
+        self.cells[cell].steps = Some(steps);
+        self.cells[cell].early_count = early_count;
+        (steps, early_count)
+    }
+
+    /// What is known of a process; learnt the first time.
+    #[inline]
+    fn process(&mut self, id: u32) -> KnownProcess {
+        match self.processes.get(id as usize) {
+            Some(known) if known.orbit != UNKNOWN => *known,
+            _ => self.learn(id),
+        }
+    }
+
+    #[cold]
+    fn learn(&mut self, id: u32) -> KnownProcess {
+        let (place, width) = (id as usize, self.renaming.count());
+        if place >= self.processes.len() {
+            let unknown = KnownProcess {
+                orbit: UNKNOWN,
+                facet: UNKNOWN,
+                settled: false,
+                early_count: 0,
+                steps: Range::default(),
+                early: NOTHING,
+            };
+            self.processes.resize(place + 1, unknown);
+            self.process_rows.resize((place + 1) * width, UNKNOWN);
+        }
+        let row = self.tables.process_row(id);
+        let process = self.tables.process(id);
+        let meeting = self.tables.meet(id, self.tables.place_of(&process), OWN);
+        let mut found: Vec<KnownStep> = Vec::new();
+        for step in &meeting.steps {
+            found.push(KnownStep {
+                next: step.next,
+                effect: step.effect,
+                count: 1,
+                posts: self.keep_posts(step.posts.clone()),
+                lane: UNKNOWN,
+                early: NOTHING,
+            });
+        }
+        self.witnesses.add_all(meeting.early_witnesses);
+        let known = KnownProcess {
+            orbit: row.iter().copied().min().unwrap_or(id),
+            facet: self.tables.facet_of(&process),
+            settled: self.drops_dead && self.tables.scope().is_settled(&process),
+            early_count: meeting.early_count,
+            steps: self.keep_steps(&found),
+            early: self.keep_posts(meeting.early.clone()),
         };
-        *view = after;
-        self.post(early);
+        self.processes[place] = known;
+        self.process_rows[place * width..][..width].copy_from_slice(&row);
+        known
     }
 
-    /// Puts posts into the mail.
-    fn post(&mut self, posts: Range) {
-        let first = posts.first as usize;
-        let posts = &self.posts[first..first + posts.count as usize];
-        self.mail.extend_from_slice(posts);
+    /// Puts posts of the process at `from` into the mail.
+    #[inline]
+    fn post(&mut self, from: usize, posts: Bundle) {
+        if posts == NOTHING {
+            return;
+        }
+        let range = self.bundles[posts as usize];
+        for &(to, lane) in &self.posts[range.numbers()] {
+            let from = from as u32;
+            self.mail.push(Mail { from, to, lane });
+        }
     }
 
-    fn judge_pairs(&mut self, state: &[u32; W], place: usize) -> Result<(), Violation> {
-        let one = self.known(state[place]).process;
-        for other in (0..self.servers).filter(|other| *other != place) {
-            let other = self.known(state[other]).process;
-            let key = u64::from(one) << 32 | u64::from(other);
-            let slot = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % PAIR_CACHE;
-            if self.pairs[slot] == key {
+    fn keep_posts(&mut self, posts: Posts) -> Bundle {
+        if posts.is_empty() {
+            return NOTHING;
+        }
+        if let Some(known) = self.known_bundles.get(&posts) {
+            return *known;
+        }
+        let bundle = number(self.bundles.len());
+        self.bundles.push(Range {
+            first: number(self.posts.len()),
+            count: number(posts.len()),
+        });
+        let kept = posts.iter().map(|(to, lane)| (*to as u32, *lane));
+        self.posts.extend(kept);
+        self.known_bundles.insert(posts, bundle);
+        bundle
+    }
+
+    fn keep_steps(&mut self, steps: &[KnownStep]) -> Range {
+        let first = number(self.steps.len());
+        self.steps.extend_from_slice(steps);
+        let count = number(steps.len());
+        Range { first, count }
+    }
+
+    #[inline]
+    fn judge_pairs(&mut self, state: &[u32; S], place: usize) -> Result<(), Broken> {
+        let one = self.process(state[place]).facet;
+        for other in 0..self.shape.servers {
+            if other == place {
                 continue;
             }
-            let tables = self.tables.lock();
-            let servers = (tables.process(one).server(), tables.process(other).server());
-            if let (Some(one), Some(other)) = servers
-                && let Err(broken) = laws::judge_pair(one, other, tables.scope().laws)
-            {
-                return Err(Violation { broken });
+            let other = self.process(state[other]).facet;
+            if !self.judged.contains(other, one) {
+                self.tables.judge_pair(one, other)?;
+                self.judged.insert(other, one);
             }
-            self.pairs[slot] = key;
         }
         Ok(())
     }
 
-    fn known(&mut self, view: u32) -> KnownView {
-        let place = view as usize;
-        if self
-            .views
-            .get(place)
-            .is_none_or(|known| known.process == UNKNOWN)
-        {
-            self.learn(view);
+    /// Brings a state into canonical form: the least of its renamings among those that sort the
+    /// servers by what renaming does not change.
+    #[inline]
+    pub(crate) fn canonical(&mut self, state: [u32; S]) -> [u32; S] {
+        if self.renaming.count() == 1 {
+            return state;
         }
-        self.views[place]
+        let servers = self.shape.servers;
+        let mut keys = [0_u64; MAX_SERVERS];
+        for (key, process) in keys[..servers].iter_mut().zip(&state) {
+            *key = u64::from(self.process(*process).orbit);
+        }
+        match self.renaming.sorting(&keys[..servers]) {
+            (0, false) => state,
+            (name, false) => self.rename(&state, name),
+            (_, true) => self.canonical_of_tied(&state, keys),
+        }
     }
 
-    fn learn(&mut self, view: u32) {
-        let (place, count) = (view as usize, self.permutations.len());
-        if place >= self.views.len() {
-            let unknown = KnownView {
-                process: UNKNOWN,
-                orbit: 0,
-                enabled: UNKNOWN,
-                first_step: 0,
-                steps: 0,
+    fn canonical_of_tied(&mut self, state: &[u32; S], mut keys: [u64; MAX_SERVERS]) -> [u32; S] {
+        self.refine(state, &mut keys);
+        let keys = &keys[..self.shape.servers];
+        if let (name, false) = self.renaming.sorting(keys) {
+            return self.rename(state, name);
+        }
+        let mut best = [UNKNOWN; S];
+        for name in 0..self.renaming.count() {
+            if self.renaming.sorts(name, keys) {
+                best = best.min(self.rename(state, name));
+            }
+        }
+        best
+    }
+
+    /// Adds to each server's key what is on its way to it and from it.
+    fn refine(&mut self, state: &[u32; S], keys: &mut [u64; MAX_SERVERS]) {
+        let orbits = *keys;
+        let servers = self.shape.servers;
+        let has_names = self.tables.lanes_have_names();
+        for slot in self.shape.places.len()..self.shape.global() {
+            let mut lane = state[slot];
+            if lane == EMPTY {
+                continue;
+            }
+            if has_names {
+                let row = self.lane_row(lane);
+                lane = row.iter().copied().min().unwrap_or(lane);
+            }
+            let (from, to) = self.shape.ends(slot);
+            // Sums do not depend on the order in which the others come.
+            let end = |other: usize| match orbits.get(other) {
+                Some(orbit) if other < servers => u64::from(lane) << 32 | orbit,
+                _ => u64::from(lane) << 32 | u64::from(UNKNOWN) - other as u64,
             };
-            self.views.resize(place + 1, unknown);
-            self.renamings.resize((place + 1) * count, UNKNOWN);
+            if from < servers {
+                keys[from] = keys[from].wrapping_add(mix(end(to)).rotate_left(1));
+            }
+            if to < servers {
+                keys[to] = keys[to].wrapping_add(mix(end(from)));
+            }
         }
-        let tables = self.tables.lock();
-        self.views[place].process = tables.process_of(view);
-        self.views[place].orbit = tables.orbit(view);
-        self.renamings[place * count..][..count].copy_from_slice(tables.view_renaming_row(view));
     }
 
-    fn learn_steps(&mut self, view: u32) -> KnownView {
-        let known = self.known(view);
-        if known.enabled != UNKNOWN {
-            return known;
+    fn rename(&mut self, state: &[u32; S], name: usize) -> [u32; S] {
+        let width = self.renaming.count();
+        let places = self.shape.places.len();
+        let has_names = self.tables.lanes_have_names();
+        let mut renamed = [0; S];
+        for (slot, process) in state[..places].iter().enumerate() {
+            self.process(*process);
+            let process = self.process_rows[*process as usize * width + name];
+            renamed[self.renaming.slots(name)[slot]] = process;
         }
-        let expansion = self.tables.lock().expand(view);
-        let first_step = number(self.steps.len());
-        for step in &expansion.steps {
-            let posts = keep(&mut self.posts, &step.posts);
-            self.steps.push(KnownStep {
-                next: step.next,
-                effect: step.effect,
-                posts,
-            });
+        for slot in places..self.shape.global() {
+            let mut lane = state[slot];
+            if has_names {
+                lane = self.lane_row(lane)[name];
+            }
+            renamed[self.renaming.slots(name)[slot]] = lane;
         }
-        let known = &mut self.views[view as usize];
-        known.enabled = expansion.enabled;
-        known.first_step = first_step;
-        known.steps = number(expansion.steps.len());
-        *known
+        let slot = self.shape.global();
+        renamed[slot] = self.rename_global(state[slot], name);
+        renamed
+    }
+
+    fn lane_row(&mut self, lane: u32) -> &[u32] {
+        let (tables, width) = (self.tables, self.renaming.count());
+        row_of(&mut self.lane_rows, lane, width, || tables.lane_row(lane))
+    }
+
+    fn rename_global(&mut self, global: u32, name: usize) -> u32 {
+        let (tables, width) = (self.tables, self.renaming.count());
+        let row = || tables.global_row(global);
+        row_of(&mut self.global_rows, global, width, row)[name]
     }
 }
 
-/// Keeps posts in an arena.
-fn keep(arena: &mut Vec<(u32, u32)>, posts: &[(u32, u32)]) -> Range {
-    let range = Range {
-        first: number(arena.len()),
-        count: number(posts.len()),
-    };
-    arena.extend_from_slice(posts);
-    range
+/// A row of an array of rows; learnt the first time.
+fn row_of(rows: &mut Vec<u32>, id: u32, width: usize, learn: impl FnOnce() -> Vec<u32>) -> &[u32] {
+    let place = id as usize * width;
+    if place >= rows.len() {
+        rows.resize(place + width, UNKNOWN);
+    }
+    if rows[place] == UNKNOWN {
+        rows[place..place + width].copy_from_slice(&learn());
+    }
+    &rows[place..place + width]
 }
 
 fn number(count: usize) -> u32 {
     u32::try_from(count).expect("fewer than 2^32 remembered steps")
+}
+
+fn mix(value: u64) -> u64 {
+    let product = u128::from(value ^ 0x9e37_79b9_7f4a_7c15) * 0xe703_7ed1_a0b4_28db;
+    (product as u64) ^ ((product >> 64) as u64)
 }

@@ -6,7 +6,7 @@
 
 use super::process::{Running, Server};
 use crate::{
-    Address, AppendOutcome, Durable, Envelope, LogIndex, Message, Payload, Role,
+    Address, AppendOutcome, Durable, Entry, Envelope, LogIndex, Message, NodeId, Payload, Role, Term,
     store::{Command, Operation},
 };
 use alloc::{
@@ -258,19 +258,49 @@ pub(super) fn judge_send(envelope: &Envelope, disk: &Durable, laws: Laws) -> Res
     }
 }
 
+/// What the laws about two servers read of each; they see nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Facet {
+    id: NodeId,
+    log: Vec<Entry>,
+    durable_log: Vec<Entry>,
+    durable_term: Term,
+    /// The term it leads, and what it believes the others to hold.
+    leads: Option<(Term, BTreeMap<NodeId, LogIndex>)>,
+}
+
+impl Facet {
+    /// Of a server.
+    pub fn of(server: &Server) -> Self {
+        let raft = server.running.as_ref().map(|running| &running.raft);
+        let leads = raft.and_then(|raft| match &raft.role {
+            Role::Leader(leader) => {
+                let believed = leader.followers.iter();
+                let believed = believed.map(|(id, progress)| (*id, progress.match_index));
+                Some((raft.current_term, believed.collect()))
+            }
+            _ => None,
+        });
+        Self {
+            id: server.id,
+            log: server.log().to_vec(),
+            durable_log: server.disk.log.clone(),
+            durable_term: server.disk.hard_state.current_term,
+            leads,
+        }
+    }
+}
+
 /// Judges two servers against each other.
-pub fn judge_pair(one: &Server, other: &Server, laws: Laws) -> Result<(), Broken> {
+pub fn judge_pair(one: &Facet, other: &Facet, laws: Laws) -> Result<(), Broken> {
     for (a, b) in [(one, other), (other, one)] {
-        let Some(Running { raft, .. }) = &a.running else {
-            continue;
-        };
-        if let Role::Leader(leader) = &raft.role
-            && b.disk.hard_state.current_term == raft.current_term
-            && let Some(progress) = leader.followers.get(&b.id)
+        if let Some((term, believed)) = &a.leads
+            && b.durable_term == *term
+            && let Some(match_index) = believed.get(&b.id)
         {
-            let count = progress.match_index.get() as usize;
-            let own = raft.log.entries().get(..count);
-            let held = own.is_some() && own == b.disk.log.get(..count);
+            let count = match_index.get() as usize;
+            let own = a.log.get(..count);
+            let held = own.is_some() && own == b.durable_log.get(..count);
             laws.require(Law::MatchIsDurable, held, || {
                 format!(
                     "server {} believes that server {} holds entries up to {count} durably, and it does not",
@@ -279,7 +309,7 @@ pub fn judge_pair(one: &Server, other: &Server, laws: Laws) -> Result<(), Broken
             })?;
         }
     }
-    let (a, b) = (one.log(), other.log());
+    let (a, b) = (&one.log, &other.log);
     let agree_from = a
         .iter()
         .zip(b)

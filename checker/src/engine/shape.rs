@@ -1,0 +1,335 @@
+//! How a system state is laid out in words: a process for each place, a lane for each pair that
+//! talks, and one global.
+
+use model::{Address, system::System};
+
+/// The slots of a state: the processes, then the lanes by receiver, then the global.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) places: Vec<Address>,
+    /// How many of them are servers; they come first.
+    pub(crate) servers: usize,
+    /// For each lane in the order of slots: who sends on it, and who receives.
+    pub(crate) ends: Vec<(usize, usize)>,
+    /// `lanes[from][to]`: its slot.
+    lanes: Vec<Vec<Option<usize>>>,
+    /// The slots of the lanes to each place.
+    into: Vec<std::ops::Range<usize>>,
+}
+
+impl Shape {
+    pub(crate) fn of(system: &System) -> Self {
+        let places: Vec<Address> = system
+            .processes
+            .iter()
+            .map(model::system::Process::address)
+            .collect();
+        let servers = places
+            .iter()
+            .filter(|place| matches!(place, Address::Node(_)))
+            .count();
+        let mut ends = Vec::new();
+        let mut lanes = vec![vec![None; places.len()]; places.len()];
+        let mut into = Vec::new();
+        for to in 0..places.len() {
+            let first = places.len() + ends.len();
+            for from in 0..places.len() {
+                if talk(places[from], places[to]) {
+                    lanes[from][to] = Some(places.len() + ends.len());
+                    ends.push((from, to));
+                }
+            }
+            into.push(first..places.len() + ends.len());
+        }
+        Self {
+            places,
+            servers,
+            ends,
+            lanes,
+            into,
+        }
+    }
+
+    /// How many slots there are.
+    pub(crate) fn slots(&self) -> usize {
+        self.places.len() + self.ends.len() + 1
+    }
+
+    /// The slot of the global: the last.
+    pub(crate) fn global(&self) -> usize {
+        self.slots() - 1
+    }
+
+    pub(crate) fn place_of(&self, address: Address) -> Option<usize> {
+        self.places.iter().position(|place| *place == address)
+    }
+
+    /// The slot of the lane between two places.
+    ///
+    /// # Panics
+    /// If the two never talk in any scope: a message there would have nowhere to be.
+    pub(crate) fn lane(&self, from: usize, to: usize) -> usize {
+        self.lanes[from][to].unwrap_or_else(|| {
+            panic!("{:?} sent to {:?}", self.places[from], self.places[to]);
+        })
+    }
+
+    /// The ends of the lane in a slot.
+    pub(crate) fn ends(&self, slot: usize) -> (usize, usize) {
+        self.ends[slot - self.places.len()]
+    }
+
+    /// The slots of all lanes to a place.
+    pub(crate) fn lanes_to(&self, to: usize) -> std::ops::Range<usize> {
+        self.into[to].clone()
+    }
+
+    /// A state with as many slots as the search is compiled for.
+    pub(crate) fn padded<const S: usize>(&self, key: &[u32]) -> [u32; S] {
+        let mut state = [0; S];
+        state[..self.slots()].copy_from_slice(key);
+        state
+    }
+
+    /// Whether a slot holds a lane.
+    pub(crate) fn is_lane(&self, slot: usize) -> bool {
+        (self.places.len()..self.global()).contains(&slot)
+    }
+}
+
+fn talk(from: Address, to: Address) -> bool {
+    use Address::{Client, Node, Proxy};
+    match (from, to) {
+        (Node(from), Node(to)) => from != to,
+        (Node(_), Proxy(_)) | (Proxy(_), Node(_) | Client(_)) | (Client(_), Proxy(_)) => true,
+        _ => false,
+    }
+}
+
+/// How many bits each slot has when a state is stored. Ids are dense, so few are enough; when an
+/// id no longer fits, all stored states are packed anew.
+#[derive(Clone, Debug)]
+pub(crate) struct Packing {
+    /// Bits for ids of processes, lanes and globals.
+    bits: [u32; 3],
+    widths: Vec<u32>,
+    words: usize,
+}
+
+/// Numbers of slots that the search is compiled for; a shape gets the next larger one.
+macro_rules! with_slots {
+    ($slots:expr, $size:ident => $body:expr) => {
+        match $slots {
+            0..=10 => {
+                const $size: usize = 10;
+                $body
+            }
+            11..=17 => {
+                const $size: usize = 17;
+                $body
+            }
+            18..=26 => {
+                const $size: usize = 26;
+                $body
+            }
+            slots => {
+                assert!(slots <= $crate::engine::shape::MAX_SLOTS, "{slots} slots");
+                const $size: usize = $crate::engine::shape::MAX_SLOTS;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_slots;
+
+/// The most words of a packed state: every slot of the widest shape at 32 bits.
+pub(crate) const MAX_WORDS: usize = 25;
+/// The most slots of a state: five servers, a proxy and four clients.
+pub(crate) const MAX_SLOTS: usize = 50;
+
+const PROCESS: usize = 0;
+const LANE: usize = 1;
+const GLOBAL: usize = 2;
+
+impl Packing {
+    pub(crate) fn new(shape: &Shape) -> Self {
+        Self::with_bits(shape, [10, 10, 8])
+    }
+
+    fn with_bits(shape: &Shape, bits: [u32; 3]) -> Self {
+        let mut widths: Vec<u32> = (0..shape.slots())
+            .map(|slot| bits[kind(shape, slot)])
+            .collect();
+        let words = widths.iter().sum::<u32>().div_ceil(64) as usize;
+        with_slots!(shape.slots(), S => widths.resize(S, 0));
+        Self {
+            bits,
+            widths,
+            words,
+        }
+    }
+
+    /// The same with room for a state that did not fit.
+    #[must_use]
+    pub(crate) fn widened(&self, shape: &Shape, state: &[u32]) -> Self {
+        let mut bits = self.bits;
+        for (slot, id) in state.iter().enumerate() {
+            let bits = &mut bits[kind(shape, slot)];
+            while slot < shape.slots() && id.checked_shr(*bits).unwrap_or(0) != 0 {
+                *bits = (*bits + 2).min(32);
+            }
+        }
+        Self::with_bits(shape, bits)
+    }
+
+    /// How many words a state has.
+    pub(crate) fn words(&self) -> usize {
+        self.words
+    }
+
+    /// Packs a state; says whether every id fitted.
+    #[inline]
+    pub(crate) fn pack<const S: usize>(
+        &self,
+        state: &[u32; S],
+        words: &mut [u64; MAX_WORDS],
+    ) -> bool {
+        debug_assert_eq!(S, self.widths.len());
+        let (mut word, mut filled, mut at, mut spilled) = (0_u64, 0_u32, 0, 0_u64);
+        for (&id, &width) in state.iter().zip(&self.widths) {
+            let id = u64::from(id);
+            spilled |= id >> width;
+            word |= id << filled;
+            filled += width;
+            if filled >= 64 {
+                words[at] = word;
+                at += 1;
+                filled -= 64;
+                // What did not fit into the full word; nothing if it ended with this slot.
+                word = if filled == 0 {
+                    0
+                } else {
+                    id >> (width - filled)
+                };
+            }
+        }
+        if filled > 0 {
+            words[at] = word;
+        }
+        spilled == 0
+    }
+
+    #[inline]
+    pub(crate) fn unpack<const S: usize>(&self, words: &[u64]) -> [u32; S] {
+        debug_assert_eq!(S, self.widths.len());
+        let mut state = [0; S];
+        let (mut at, mut from) = (0, 0_u32);
+        for (id, &width) in state.iter_mut().zip(&self.widths) {
+            if width == 0 {
+                break;
+            }
+            let mask = (1_u64 << width) - 1;
+            let mut value = words[at] >> from;
+            from += width;
+            if from >= 64 {
+                from -= 64;
+                at += 1;
+                if from > 0 {
+                    value |= words[at] << (width - from);
+                }
+            }
+            *id = (value & mask) as u32;
+        }
+        state
+    }
+}
+
+fn kind(shape: &Shape, slot: usize) -> usize {
+    if slot < shape.places.len() {
+        PROCESS
+    } else if shape.is_lane(slot) {
+        LANE
+    } else {
+        GLOBAL
+    }
+}
+
+/// Mixes the ids of a state. Used to find a state, never to identify it; it does not depend on how
+/// the state is packed.
+#[inline]
+pub(crate) fn hash<const S: usize>(state: &[u32; S]) -> u64 {
+    let mut mixed = 0x9e37_79b9_7f4a_7c15_u64;
+    let (pairs, rest) = state.as_chunks::<2>();
+    for [low, high] in pairs {
+        mixed = fold(mixed ^ (u64::from(*high) << 32 | u64::from(*low)));
+    }
+    for id in rest {
+        mixed = fold(mixed ^ u64::from(*id));
+    }
+    fold(mixed)
+}
+
+fn fold(mixed: u64) -> u64 {
+    let product = u128::from(mixed) * 0xe703_7ed1_a0b4_28db;
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::system::Scope;
+    use proptest::prelude::*;
+
+    fn shape(name: &str) -> Shape {
+        let scopes = Scope::catalogue();
+        let scope = scopes.iter().find(|scope| scope.name == name);
+        Shape::of(&scope.expect("a scope of the catalogue").initial())
+    }
+
+    #[test]
+    fn every_pair_that_talks_has_a_slot_of_its_own() {
+        let shape = shape("end-to-end");
+        assert_eq!(shape.places.len(), 6);
+        // Three servers among themselves, the proxy with each, and with two clients.
+        assert_eq!(shape.ends.len(), 6 + 6 + 4);
+        for slot in 6..shape.global() {
+            let (from, to) = shape.ends(slot);
+            assert_eq!(shape.lane(from, to), slot);
+        }
+    }
+
+    fn round_trip(packing: &Packing, state: &[u32; 26]) {
+        let mut words = [0; MAX_WORDS];
+        assert!(packing.pack(state, &mut words));
+        let read: [u32; 26] = packing.unpack(&words[..packing.words()]);
+        assert_eq!(&read, state);
+    }
+
+    proptest! {
+        #[test]
+        fn packing_round_trips_at_any_width(
+            bits in prop::array::uniform3(1_u32..=32),
+            ids in prop::array::uniform26(any::<u32>()),
+        ) {
+            let packing = Packing::with_bits(&shape("end-to-end"), bits);
+            let mut state = ids;
+            for (id, width) in state.iter_mut().zip(&packing.widths) {
+                *id = (u64::from(*id) & ((1 << width) - 1)) as u32;
+            }
+            round_trip(&packing, &state);
+        }
+
+        #[test]
+        fn an_id_that_does_not_fit_is_noticed_and_fits_after_widening(
+            slot in 0_usize..23,
+            id in 1_u32 << 10..,
+        ) {
+            let shape = shape("end-to-end");
+            let packing = Packing::new(&shape);
+            let mut state = [0; 26];
+            state[slot] = id;
+            prop_assert!(!packing.pack(&state, &mut [0; MAX_WORDS]));
+            round_trip(&packing.widened(&shape, &state), &state);
+        }
+    }
+}
