@@ -2,6 +2,7 @@
 //! what they need close together: by receiver and sender first, then by lane, then by post.
 
 use super::tables::Facts;
+use smallvec::SmallVec;
 
 /// Posts to several places, by their id.
 pub(crate) type Bundle = u32;
@@ -31,6 +32,8 @@ pub(crate) struct Ear {
     /// A hash table; its length is a power of two, or 0.
     lanes: Vec<Heard>,
     len: usize,
+    /// The lanes among them that were tidied.
+    pub(crate) cells: Vec<Cell>,
 }
 
 /// What is known of a lane and its receiver.
@@ -41,8 +44,8 @@ pub(crate) struct Heard {
     pub(crate) entered: u32,
     /// What is sent early then.
     pub(crate) early: Bundle,
-    /// The cell of the lane, [`UNKNOWN`] until it is needed.
-    pub(crate) cell: u32,
+    /// The cell of the lane within its ear, [`UNKNOWN`] until it is needed.
+    cell: u32,
 }
 
 const VACANT: Heard = Heard {
@@ -77,6 +80,19 @@ impl Ear {
         &mut self.lanes[place]
     }
 
+    /// The cell of a tidied lane.
+    #[inline]
+    pub(crate) fn cell(&mut self, lane: u32, facts: Facts) -> u32 {
+        let new = self.cells.len() as u32;
+        let heard = self.heard(lane, facts);
+        if heard.cell == UNKNOWN {
+            heard.cell = new;
+            self.cells.push(Cell::default());
+            return new;
+        }
+        heard.cell
+    }
+
     fn place(&self, key: u32) -> usize {
         (key.wrapping_mul(0x9e37_79b1) >> 8) as usize & (self.lanes.len() - 1)
     }
@@ -97,13 +113,14 @@ impl Ear {
 }
 
 /// A tidied lane with its receiver.
+#[derive(Default)]
 pub(crate) struct Cell {
     /// What the messages of the lane can bring about; `None` until it is needed.
     pub(crate) steps: Option<Range>,
     /// How many of their deliveries only send.
     pub(crate) early_count: u32,
     /// What becomes of the lane when more messages come to it: (post, lane, early).
-    pub(crate) added: Vec<(u32, u32, Bundle)>,
+    pub(crate) added: SmallVec<[(u32, u32, Bundle); 2]>,
 }
 
 /// Pairs of small ids.
@@ -147,11 +164,15 @@ mod tests {
             let mut ear = Ear::default();
             let mut plain = HashMap::new();
             for (number, (lane, settled, calm)) in lanes.into_iter().enumerate() {
-                let heard = ear.heard(lane, Facts { settled, calm });
+                let facts = Facts { settled, calm };
+                let heard = ear.heard(lane, facts);
                 let expected = plain.entry((lane, settled, calm)).or_insert(UNKNOWN);
-                prop_assert_eq!(heard.cell, *expected);
-                (heard.cell, *expected) = (number as u32, number as u32);
+                prop_assert_eq!(heard.entered, *expected);
+                (heard.entered, *expected) = (number as u32, number as u32);
+                let cell = ear.cell(lane, facts);
+                prop_assert_eq!(ear.cell(lane, facts), cell);
             }
+            prop_assert_eq!(ear.cells.len(), plain.len());
         }
 
         #[test]

@@ -414,7 +414,11 @@ impl<'a, const S: usize> Search<'a, S> {
         }
     }
 
-    fn run_level(&self, frontier: Frontier, workers: &mut [Worker<'a, S>]) -> (Option<Halt>, Frontier) {
+    fn run_level(
+        &self,
+        frontier: Frontier,
+        workers: &mut [Worker<'a, S>],
+    ) -> (Option<Halt>, Frontier) {
         let level = Level::new(frontier);
         let threads = workers.len();
         if threads == 1 || level.frontier.len() <= TASK {
@@ -563,12 +567,18 @@ impl<const S: usize> Recent<S> {
     /// Whether a state is among them; it is from now on.
     fn contains_or_keeps(&mut self, state: &[u32; S], hash: u64) -> bool {
         let held = &mut self.0[hash as usize % RECENT];
-        if held == state {
+        if is_same(held, state) {
             return true;
         }
         *held = *state;
         false
     }
+}
+
+/// Equality of short arrays without a call.
+fn is_same<const S: usize>(one: &[u32; S], other: &[u32; S]) -> bool {
+    let differences = one.iter().zip(other).map(|(one, other)| one ^ other);
+    differences.fold(0, |all, one| all | one) == 0
 }
 
 /// Successors on their way to their shards.

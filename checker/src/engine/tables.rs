@@ -15,8 +15,8 @@ use super::{
 use model::{
     Envelope, Message,
     system::{
-        Broken, Budget, Facet, History, LocalStep, Observation, Process, Relabel, Relabelling, Relevance,
-        Scope, System, Witnesses, laws,
+        Broken, Budget, Facet, History, LocalStep, Observation, Process, Relabel, Relabelling,
+        Relevance, Scope, System, Witnesses, laws,
     },
 };
 use parking_lot::RwLock;

@@ -105,7 +105,7 @@ impl Shard {
             if held == 0 {
                 break;
             }
-            if (held ^ tag) >> PLACE_BITS == 0 && self.states.get(place_of(held)) == state {
+            if (held ^ tag) >> PLACE_BITS == 0 && is_same(self.states.get(place_of(held)), state) {
                 return Inserted::Known;
             }
             slot += 1;
@@ -157,6 +157,12 @@ impl Shard {
         self.words = to.words();
         self.states = states;
     }
+}
+
+/// Equality of short slices of one length without a call.
+fn is_same(one: &[u64], other: &[u64]) -> bool {
+    let differences = one.iter().zip(other).map(|(one, other)| one ^ other);
+    differences.fold(0, |all, one| all | one) == 0
 }
 
 fn place_of(held: u32) -> usize {

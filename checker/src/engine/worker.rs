@@ -2,7 +2,7 @@
 //! state. After a while almost every look-up is answered here, without a lock.
 
 use super::{
-    memory::{Bundle, Cell, Ear, NOTHING, Pairs, Range, UNKNOWN},
+    memory::{Bundle, Ear, NOTHING, Pairs, Range, UNKNOWN},
     renaming::{MAX_SERVERS, Renaming},
     shape::Shape,
     tables::{EMPTY, Facts, GlobalStep, Meeting, NO_EFFECT, OWN, Posts, ProcessStep, Tables},
@@ -27,13 +27,12 @@ pub(crate) struct Worker<'a, const S: usize> {
     globals: FxHashMap<u64, KnownGlobal>,
     /// By process and sender's place.
     ears: Vec<Ear>,
-    cells: Vec<Cell>,
     meetings: FxHashMap<(u32, u32), Arc<Meeting>>,
     /// Facets of servers that were judged against each other and passed.
     judged: Pairs,
     /// What the ranges point into.
     steps: Vec<KnownStep>,
-    posts: Vec<(u32, u32)>,
+    posts: Posts,
     /// What a bundle of posts is, by its id; the first is empty.
     bundles: Vec<Range>,
     known_bundles: FxHashMap<Posts, Bundle>,
@@ -59,8 +58,8 @@ struct Base<'s, const S: usize> {
 /// A lane of messages on its way from one place to another.
 #[derive(Clone, Copy)]
 struct Mail {
-    from: u32,
-    to: u32,
+    from: usize,
+    to: usize,
     lane: u32,
 }
 
@@ -84,11 +83,11 @@ struct KnownStep {
     effect: u32,
     /// How many deliveries or events do the same.
     count: u32,
+    /// What it sends; once the step was taken, which the budget may forbid, also what the process
+    /// then sends early by itself and because of the other messages in the lane.
     posts: Bundle,
-    /// The lane of the message afterwards, and what is sent early because of what is in it;
-    /// `UNKNOWN` until the step is taken, which the budget may forbid.
+    /// The lane of the message afterwards; `UNKNOWN` until the step is taken.
     lane: u32,
-    early: Bundle,
 }
 
 #[derive(Clone)]
@@ -97,6 +96,9 @@ enum KnownGlobal {
     To(u32),
     Broken(Box<Broken>),
 }
+
+/// The slot of no message.
+const BY_ITSELF: usize = usize::MAX;
 
 impl<'a, const S: usize> Worker<'a, S> {
     pub(crate) fn new(tables: &'a Tables) -> Self {
@@ -112,7 +114,6 @@ impl<'a, const S: usize> Worker<'a, S> {
             globals_calm: Vec::new(),
             globals: FxHashMap::default(),
             ears: Vec::new(),
-            cells: Vec::new(),
             meetings: FxHashMap::default(),
             judged: Pairs::default(),
             steps: Vec::new(),
@@ -142,7 +143,7 @@ impl<'a, const S: usize> Worker<'a, S> {
             let known = self.process(state[place]);
             transitions += u64::from(known.early_count);
             for number in known.steps.numbers() {
-                if let Some(next) = self.take(&base, place, usize::MAX, number)? {
+                if let Some(next) = self.take(&base, place, BY_ITSELF, number)? {
                     transitions += u64::from(self.steps[number].count);
                     if !found(&self.canonical(next)) {
                         return Ok(false);
@@ -216,36 +217,31 @@ impl<'a, const S: usize> Worker<'a, S> {
             }
         }
         self.mail.clear();
-        self.post(place, step.posts);
         let mut settled = base.settled;
-        if step.next != next[place] {
+        if step.next == next[place] {
+            self.post(place, step.posts);
+        } else {
             next[place] = step.next;
-            let process = self.process(step.next);
             if place < self.shape.servers {
                 self.judge_pairs(&next, place)?;
             }
-            settled |= u32::from(process.settled) << place;
-            self.post(place, process.early);
+            settled |= u32::from(self.process(step.next).settled) << place;
+            let step = self.taken(base, place, through, number);
+            self.post(place, step.posts);
             for slot in self.shape.lanes_to(place) {
-                if next[slot] == EMPTY {
-                    continue;
-                }
-                let (mut lane, mut early) = (step.lane, step.early);
-                if slot != through || lane == UNKNOWN {
+                if slot == through {
+                    next[slot] = step.lane;
+                } else if next[slot] != EMPTY {
                     let (from, _) = self.shape.ends(slot);
                     let facts = self.facts(from, place, base.settled, base.calm);
-                    (lane, early) = self.enter(step.next, from, next[slot], facts);
-                    if slot == through {
-                        (self.steps[number].lane, self.steps[number].early) = (lane, early);
-                    }
+                    let (lane, early) = self.enter(step.next, from, next[slot], facts);
+                    next[slot] = lane;
+                    self.post(place, early);
                 }
-                next[slot] = lane;
-                self.post(place, early);
             }
         }
         // Deliver until nothing more can be sent early.
         while let Some(Mail { from, to, lane }) = self.mail.pop() {
-            let (from, to) = (from as usize, to as usize);
             let slot = self.shape.lane(from, to);
             let facts = self.facts(from, to, settled, calm);
             let is_as_before = next[to] == base.state[to]
@@ -262,16 +258,53 @@ impl<'a, const S: usize> Worker<'a, S> {
             self.post(to, early);
         }
         if settled != base.settled || calm != base.calm {
-            self.tidy_again(&mut next, settled, calm);
+            let of = |from| calm != base.calm || from == place;
+            self.tidy_again(&mut next, of, settled, calm);
         }
         Ok(Some(next))
     }
 
-    /// Tidies all lanes under other facts than before.
-    fn tidy_again(&mut self, next: &mut [u32; S], settled: u32, calm: bool) {
+    /// A step that changes its process, with what it brings about once it is taken.
+    fn taken(
+        &mut self,
+        base: &Base<'_, S>,
+        place: usize,
+        through: usize,
+        number: usize,
+    ) -> KnownStep {
+        let step = self.steps[number];
+        if step.lane != UNKNOWN {
+            return step;
+        }
+        let (mut lane, mut early) = (EMPTY, NOTHING);
+        if through != BY_ITSELF {
+            let (from, _) = self.shape.ends(through);
+            let facts = self.facts(from, place, base.settled, base.calm);
+            (lane, early) = self.enter(step.next, from, base.state[through], facts);
+        }
+        let posts = [step.posts, self.process(step.next).early, early];
+        let all = posts.iter().flat_map(|posts| self.posts_of(*posts));
+        let posts = self.tables.gather(all.copied().collect());
+        let posts = self.keep_posts(posts);
+        self.steps[number] = KnownStep {
+            posts,
+            lane,
+            ..step
+        };
+        self.steps[number]
+    }
+
+    /// Tidies the lanes of some senders under other facts than before.
+    fn tidy_again(
+        &mut self,
+        next: &mut [u32; S],
+        of: impl Fn(usize) -> bool,
+        settled: u32,
+        calm: bool,
+    ) {
         for slot in self.shape.places.len()..self.shape.global() {
-            if next[slot] != EMPTY {
-                let (from, to) = self.shape.ends(slot);
+            let (from, to) = self.shape.ends(slot);
+            if next[slot] != EMPTY && of(from) {
                 let facts = self.facts(from, to, settled, calm);
                 let cell = self.cell(next[to], from, next[slot], facts);
                 let receiver = (next[to], from);
@@ -336,35 +369,25 @@ impl<'a, const S: usize> Worker<'a, S> {
     }
 
     fn cell(&mut self, process: u32, from: usize, lane: u32, facts: Facts) -> u32 {
-        let new = number(self.cells.len());
-        let heard = self.ear(process, from).heard(lane, facts);
-        if heard.cell != UNKNOWN {
-            return heard.cell;
-        }
-        heard.cell = new;
-        self.cells.push(Cell {
-            steps: None,
-            early_count: 0,
-            added: Vec::new(),
-        });
-        new
+        self.ear(process, from).cell(lane, facts)
     }
 
     /// What becomes of the tidied lane of a cell when a post comes to it.
     fn add(
         &mut self,
         cell: u32,
-        receiver: (u32, usize),
+        (process, from): (u32, usize),
         lane: u32,
         post: u32,
         facts: Facts,
     ) -> (u32, Bundle) {
-        let known = &self.cells[cell as usize].added;
+        let known = &self.ear(process, from).cells[cell as usize].added;
         if let Some((_, lane, early)) = known.iter().find(|(known, _, _)| *known == post) {
             return (*lane, *early);
         }
-        let (after, early) = self.tidy(receiver, lane, post, facts);
-        self.cells[cell as usize].added.push((post, after, early));
+        let (after, early) = self.tidy((process, from), lane, post, facts);
+        let cell = &mut self.ear(process, from).cells[cell as usize];
+        cell.added.push((post, after, early));
         (after, early)
     }
 
@@ -433,11 +456,12 @@ impl<'a, const S: usize> Worker<'a, S> {
     /// What the messages of a lane can bring about, and how many of their deliveries only send.
     fn steps_of(&mut self, base: &Base<'_, S>, slot: usize) -> (Range, u32) {
         let cell = base.cells[slot] as usize;
-        if let Some(steps) = self.cells[cell].steps {
-            return (steps, self.cells[cell].early_count);
-        }
         let (from, to) = self.shape.ends(slot);
         let (process, lane) = (base.state[to], base.state[slot]);
+        let known = &self.ear(process, from).cells[cell];
+        if let Some(steps) = known.steps {
+            return (steps, known.early_count);
+        }
         let mut found: Vec<KnownStep> = Vec::new();
         let mut seen: Vec<ProcessStep> = Vec::new();
         let mut early_count = 0;
@@ -456,13 +480,12 @@ impl<'a, const S: usize> Worker<'a, S> {
                     count: 1,
                     posts: self.keep_posts(step.posts.clone()),
                     lane: UNKNOWN,
-                    early: NOTHING,
                 });
             }
         }
         let steps = self.keep_steps(&found);
-        self.cells[cell].steps = Some(steps);
-        self.cells[cell].early_count = early_count;
+        let known = &mut self.ear(process, from).cells[cell];
+        (known.steps, known.early_count) = (Some(steps), early_count);
         (steps, early_count)
     }
 
@@ -501,7 +524,6 @@ impl<'a, const S: usize> Worker<'a, S> {
                 count: 1,
                 posts: self.keep_posts(step.posts.clone()),
                 lane: UNKNOWN,
-                early: NOTHING,
             });
         }
         self.witnesses.add_all(meeting.early_witnesses);
@@ -526,9 +548,12 @@ impl<'a, const S: usize> Worker<'a, S> {
         }
         let range = self.bundles[posts as usize];
         for &(to, lane) in &self.posts[range.numbers()] {
-            let from = from as u32;
             self.mail.push(Mail { from, to, lane });
         }
+    }
+
+    fn posts_of(&self, posts: Bundle) -> &[(usize, u32)] {
+        &self.posts[self.bundles[posts as usize].numbers()]
     }
 
     fn keep_posts(&mut self, posts: Posts) -> Bundle {
@@ -543,8 +568,7 @@ impl<'a, const S: usize> Worker<'a, S> {
             first: number(self.posts.len()),
             count: number(posts.len()),
         });
-        let kept = posts.iter().map(|(to, lane)| (*to as u32, *lane));
-        self.posts.extend(kept);
+        self.posts.extend_from_slice(&posts);
         self.known_bundles.insert(posts, bundle);
         bundle
     }

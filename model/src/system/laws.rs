@@ -6,7 +6,8 @@
 
 use super::process::{Running, Server};
 use crate::{
-    Address, AppendOutcome, Durable, Entry, Envelope, LogIndex, Message, NodeId, Payload, Role, Term,
+    Address, AppendOutcome, Durable, Entry, Envelope, LogIndex, Message, NodeId, Payload, Role,
+    Term,
     store::{Command, Operation},
 };
 use alloc::{
