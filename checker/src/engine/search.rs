@@ -21,8 +21,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many states of the frontier a thread takes at once.
+/// How many states a thread expands between two looks at the limits.
 const TASK: usize = 256;
+/// Into how many pieces for each thread a frontier is cut, and the most states of a piece.
+const PIECES: usize = 8;
+const MAX_PIECE: usize = 1 << 16;
 /// How many successors a thread gathers for a shard before it locks it.
 const BATCH: usize = 64;
 /// After how many tasks the memory held is looked at.
@@ -259,6 +262,8 @@ enum Halt {
 /// What the threads of a level share.
 struct Level {
     frontier: Frontier,
+    /// How many states a thread takes at once.
+    piece: usize,
     next: AtomicUsize,
     is_halted: AtomicBool,
     halt: Mutex<Option<Halt>>,
@@ -267,8 +272,9 @@ struct Level {
 }
 
 impl Level {
-    fn new(frontier: Frontier) -> Self {
+    fn new(frontier: Frontier, threads: usize) -> Self {
         Self {
+            piece: (frontier.len() / threads / PIECES).clamp(TASK, MAX_PIECE),
             frontier,
             next: AtomicUsize::new(0),
             is_halted: AtomicBool::new(false),
@@ -277,14 +283,15 @@ impl Level {
         }
     }
 
-    /// The next states to expand.
+    /// The next states to expand: neighbours, as many as leave enough for the other threads.
     fn take(&self) -> Option<Range<usize>> {
-        if self.is_halted.load(Ordering::Relaxed) {
-            return None;
-        }
-        let first = self.next.fetch_add(TASK, Ordering::Relaxed);
+        let first = self.next.fetch_add(self.piece, Ordering::Relaxed);
         let len = self.frontier.len();
-        (first < len).then(|| first..len.min(first + TASK))
+        (first < len).then(|| first..len.min(first + self.piece))
+    }
+
+    fn is_halted(&self) -> bool {
+        self.is_halted.load(Ordering::Relaxed)
     }
 
     fn give_back(&self, places: Range<usize>) {
@@ -419,8 +426,8 @@ impl<'a, const S: usize> Search<'a, S> {
         frontier: Frontier,
         workers: &mut [Worker<'a, S>],
     ) -> (Option<Halt>, Frontier) {
-        let level = Level::new(frontier);
         let threads = workers.len();
+        let level = Level::new(frontier, threads);
         if threads == 1 || level.frontier.len() <= TASK {
             self.work(&level, &mut workers[0]);
             return level.finish();
@@ -444,12 +451,19 @@ impl<'a, const S: usize> Search<'a, S> {
         let mut packed = vec![0_u64; TASK * words];
         let mut recent = Recent::<S>::new();
         let mut key = [0_u64; MAX_WORDS];
-        while let Some(places) = level.take() {
+        let mut piece = 0..0;
+        'pieces: while !level.is_halted() {
+            if piece.is_empty() {
+                match level.take() {
+                    Some(next) => piece = next,
+                    None => break,
+                }
+            }
             if let Some(cause) = self.limit_reached() {
-                level.give_back(places);
                 level.halt(Halt::Stopped(cause));
                 break;
             }
+            let places = piece.start..piece.end.min(piece.start + TASK);
             for (number, place) in places.clone().enumerate() {
                 let (shard, at) = place_of(level.frontier.id(place));
                 packed[number * words..][..words]
@@ -479,13 +493,15 @@ impl<'a, const S: usize> Search<'a, S> {
                     (Ok(_), Some(packing)) => Halt::Widen(packing),
                     (Ok(_), None) => continue,
                 };
-                level.give_back(place..places.end);
                 level.halt(halt);
-                break;
+                piece.start = place;
+                break 'pieces;
             }
             let count = places.len() as u64;
             self.progress.frontier.fetch_sub(count, Ordering::Relaxed);
+            piece.start = places.end;
         }
+        level.give_back(piece);
         for shard in 0..SHARDS {
             self.deliver(&mut out, shard);
         }

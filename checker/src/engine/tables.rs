@@ -30,7 +30,7 @@ use std::{
 };
 
 /// Message ids, ascending.
-type Messages = Box<[u32]>;
+type Messages = Arc<[u32]>;
 
 /// The lane without messages.
 pub(crate) const EMPTY: u32 = 0;
@@ -143,7 +143,7 @@ impl Tables {
         let mut effects = Interner::new();
         effects.intern(Effect::default());
         let mut lanes = Orbits::new();
-        lanes.intern(Messages::default(), &names, |lane, _| lane.clone());
+        lanes.intern(Messages::from([]), &names, |lane, _| lane.clone());
         Self {
             scope,
             names,
@@ -207,7 +207,7 @@ impl Tables {
         let global = Arc::clone(self.globals.read().value(key[self.shape.global()]));
         let mut network = BTreeSet::new();
         for (lane, &(from, to)) in key[places..].iter().zip(&self.shape.ends) {
-            for message in self.lane(*lane).iter() {
+            for message in self.messages(*lane).iter() {
                 network.insert(self.envelope(from, to, *message));
             }
         }
@@ -228,8 +228,9 @@ impl Tables {
         Arc::clone(self.processes.read().value(id))
     }
 
-    fn lane(&self, id: u32) -> Arc<Messages> {
-        Arc::clone(self.lanes.read().value(id))
+    /// The messages of a lane.
+    pub(crate) fn messages(&self, lane: u32) -> Messages {
+        Messages::clone(self.lanes.read().value(lane))
     }
 
     fn envelope(&self, from: usize, to: usize, message: u32) -> Envelope {
@@ -286,20 +287,16 @@ impl Tables {
     }
 
     /// The id of a lane; its messages are ascending.
-    pub(crate) fn lane_id(&self, lane: Vec<u32>) -> u32 {
-        if lane.is_empty() {
-            return EMPTY;
-        }
-        let lane = Messages::from(lane);
+    pub(crate) fn lane_id(&self, lane: Messages) -> u32 {
         if let Some(id) = self.lanes.read().find(&lane) {
             return id;
         }
         let messages = self.messages.read();
         let rename = |lane: &Messages, name: usize| {
             let renamed = |message: &u32| messages.row(*message, &self.names)[name];
-            let mut lane: Messages = lane.iter().map(renamed).collect();
+            let mut lane: Vec<u32> = lane.iter().map(renamed).collect();
             lane.sort_unstable();
-            lane
+            lane.into()
         };
         let mut lanes = self.lanes.write();
         let id = lanes.intern(lane, &self.names, rename);
@@ -399,7 +396,7 @@ impl Tables {
         let gathered = same_place.map(|posts| match posts {
             [post] => *post,
             _ => {
-                let lanes = posts.iter().map(|(_, lane)| self.lane(*lane));
+                let lanes = posts.iter().map(|(_, lane)| self.messages(*lane));
                 let messages = lanes.flat_map(|lane| lane.to_vec());
                 (posts[0].0, self.lane_of(messages.collect()))
             }
@@ -411,11 +408,6 @@ impl Tables {
     pub(crate) fn sort_messages(&self, ids: &mut [u32]) {
         let messages = self.messages.read();
         ids.sort_by(|one, other| messages.value(*one).cmp(messages.value(*other)));
-    }
-
-    /// The messages of a lane.
-    pub(crate) fn messages(&self, lane: u32) -> Arc<Messages> {
-        self.lane(lane)
     }
 
     /// What an effect does to a global.

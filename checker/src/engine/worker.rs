@@ -28,6 +28,8 @@ pub(crate) struct Worker<'a, const S: usize> {
     /// By process and sender's place.
     ears: Vec<Ear>,
     meetings: FxHashMap<(u32, u32), Arc<Meeting>>,
+    lanes: FxHashMap<u32, Arc<[u32]>>,
+    lane_ids: FxHashMap<Box<[u32]>, u32>,
     /// Facets of servers that were judged against each other and passed.
     judged: Pairs,
     /// What the ranges point into.
@@ -36,8 +38,10 @@ pub(crate) struct Worker<'a, const S: usize> {
     /// What a bundle of posts is, by its id; the first is empty.
     bundles: Vec<Range>,
     known_bundles: FxHashMap<Posts, Bundle>,
-    /// Posts to deliver; kept to reuse its memory.
+    /// Posts to deliver; this and the next two are kept to reuse their memory.
     mail: Vec<Mail>,
+    kept: Vec<u32>,
+    tells: Vec<u32>,
     /// What was witnessed by the steps taken so far.
     pub(crate) witnesses: Witnesses,
     /// How many steps could be taken from the states expanded so far.
@@ -115,6 +119,10 @@ impl<'a, const S: usize> Worker<'a, S> {
             globals: FxHashMap::default(),
             ears: Vec::new(),
             meetings: FxHashMap::default(),
+            lanes: FxHashMap::default(),
+            lane_ids: FxHashMap::default(),
+            kept: Vec::new(),
+            tells: Vec::new(),
             judged: Pairs::default(),
             steps: Vec::new(),
             posts: Vec::new(),
@@ -401,12 +409,14 @@ impl<'a, const S: usize> Worker<'a, S> {
         new: u32,
         facts: Facts,
     ) -> (u32, Bundle) {
-        let (met, new) = (self.tables.messages(met), self.tables.messages(new));
+        let (met, new) = (self.messages(met), self.messages(new));
         let last = self.process(process).settled;
         let mut early: Vec<(usize, u32)> = Vec::new();
-        let mut kept: Vec<u32> = Vec::with_capacity(met.len() + new.len());
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.clear();
         // Where several do the same, the first in the order of messages stays.
-        let mut tells: Vec<u32> = Vec::new();
+        let mut tells = std::mem::take(&mut self.tells);
+        tells.clear();
         let mut refusals: Vec<(model::Term, u32)> = Vec::new();
         let new = new.iter().filter(|message| !met.contains(message));
         let all = met.iter().map(|message| (message, false));
@@ -442,8 +452,27 @@ impl<'a, const S: usize> Worker<'a, S> {
         }
         kept.extend(refusals.into_iter().map(|(_, message)| message));
         kept.sort_unstable();
+        let lane = self.lane_id(&kept);
+        (self.kept, self.tells) = (kept, tells);
         let early = self.tables.gather(early);
-        (self.tables.lane_id(kept), self.keep_posts(early))
+        (lane, self.keep_posts(early))
+    }
+
+    fn messages(&mut self, lane: u32) -> Arc<[u32]> {
+        let known = self.lanes.entry(lane);
+        Arc::clone(known.or_insert_with(|| self.tables.messages(lane)))
+    }
+
+    fn lane_id(&mut self, messages: &[u32]) -> u32 {
+        if messages.is_empty() {
+            return EMPTY;
+        }
+        if let Some(id) = self.lane_ids.get(messages) {
+            return *id;
+        }
+        let id = self.tables.lane_id(messages.into());
+        self.lane_ids.insert(messages.into(), id);
+        id
     }
 
     fn meet(&mut self, process: u32, from: usize, message: u32) -> &Arc<Meeting> {
@@ -465,7 +494,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         let mut found: Vec<KnownStep> = Vec::new();
         let mut seen: Vec<ProcessStep> = Vec::new();
         let mut early_count = 0;
-        for message in self.tables.messages(lane).iter() {
+        for message in self.messages(lane).iter() {
             let meeting = Arc::clone(self.meet(process, from, *message));
             early_count += meeting.early_count;
             for step in &meeting.steps {
