@@ -613,7 +613,7 @@ fn check_progress_holds_or_tells_the_stuck_state() {
     let output = run_in(directory.path(), &[&progress[..], &bug].concat());
     assert_eq!(code(&output), 1, "{}", stderr(&output));
     let text = stdout(&output);
-    for word in ["  1. ", "stuck", "no progress"] {
+    for word in ["  1. ", "stuck:", "┆ stuck "] {
         assert!(text.contains(word), "{word}: {text}");
     }
     let file = "raft-checker-elections-stuck.jsonl";
@@ -625,6 +625,91 @@ fn check_progress_holds_or_tells_the_stuck_state() {
     let found = &json_lines(&output)[0]["progress"];
     assert_eq!(found["verdict"], "stuck");
     assert_eq!(found["trace"], file);
+}
+
+#[test]
+fn check_says_for_which_scopes_progress_was_checked() {
+    let output = run(SMALL);
+    let text = stdout(&output);
+    for word in ["can still commit a new entry", "┆ holds "] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let output = run_with(SMALL, &["--json"]);
+    assert_eq!(json_lines(&output)[0]["progress"]["verdict"], "holds");
+    for unchecked in [
+        &["--no-progress"][..],
+        &["--servers", "1"],
+        &["--engine", "stateright"],
+    ] {
+        let output = run_with(SMALL, unchecked);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let text = stdout(&output);
+        assert!(text.contains("┆ not checked "), "{unchecked:?}: {text}");
+        assert!(!text.contains("can still commit"), "{unchecked:?}: {text}");
+        let output = run_with(SMALL, &[unchecked, &["--json"]].concat());
+        assert_eq!(json_lines(&output)[0]["progress"], Value::Null);
+    }
+    assert_usage_error(
+        &[SMALL, &["--progress", "--no-progress"]].concat(),
+        &["--no-progress"],
+    );
+}
+
+#[test]
+fn check_planted_bug_is_hunted_without_dropping_messages() {
+    let directory = directory();
+    let output = run_in(directory.path(), &[&["check"], BUGGY].concat());
+    assert!(
+        stdout(&output).contains("drop_dead is off"),
+        "{}",
+        stdout(&output)
+    );
+    // Nothing changes where no reduction was on, or no bug is planted.
+    let output = run_in(
+        directory.path(),
+        &[&["check", "--no-reduction"], BUGGY].concat(),
+    );
+    assert!(
+        !stdout(&output).contains("drop_dead"),
+        "{}",
+        stdout(&output)
+    );
+    assert!(!stdout(&run(SMALL)).contains("drop_dead"));
+    // Found by a stale vote, which drop_dead forgets.
+    let stale = [
+        "check",
+        "--scope",
+        "elections",
+        "--terms",
+        "2",
+        "--crashes",
+        "0",
+        "--mutant",
+        "counts-stale-votes",
+    ];
+    let output = run_in(directory.path(), &stale);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(stdout(&output).contains("broken: Election Safety"));
+}
+
+#[test]
+fn check_planted_bug_that_is_not_found_fails_and_says_where_it_is() {
+    let bug = ["--mutant", "read-before-applied"];
+    let output = run_with(SMALL, &bug);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let text = stdout(&output);
+    for word in [
+        "the planted bug read-before-applied was not found in this scope",
+        "mutants read-before-applied",
+        "Linearizability in reads",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let output = run_with(SMALL, &[&bug[..], &["--json"]].concat());
+    let lines = json_lines(&output);
+    assert_eq!(lines[0]["verdict"], "exhausted");
+    assert_eq!(lines[1]["undetected"], 1);
+    assert_eq!(lines[1]["exit_code"], 1);
 }
 
 #[test]
