@@ -103,6 +103,82 @@ fn check_small_scope_is_exhausted() {
     assert_eq!(stderr(&output), "", "silent without a terminal");
 }
 
+/// The commands suggested at the end, without the name of the program.
+fn suggestions(output: &Output) -> Vec<Vec<String>> {
+    let text = stdout(output);
+    let (_, last) = text.rsplit_once("\n\n").expect("an empty line");
+    let command = |line: &str| {
+        let (command, _) = line.split_once("   # ").expect("what it is for");
+        let mut words = command.split(' ').map(str::to_owned);
+        assert_eq!(words.next().as_deref(), Some("raft-checker"), "{line}");
+        words.collect()
+    };
+    last.lines().map(command).collect()
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+/// Runs a suggestion: it must be understood.
+#[track_caller]
+fn follow(directory: &Path, suggestion: &[String]) -> i32 {
+    let arguments: Vec<&str> = suggestion.iter().map(String::as_str).collect();
+    let output = run_in(directory, &arguments);
+    assert_ne!(code(&output), 2, "{suggestion:?}: {}", stderr(&output));
+    code(&output)
+}
+
+#[test]
+fn check_suggestions_after_a_pass_lead_on() {
+    let directory = directory();
+    let output = run_with(SMALL, &["--threads", "2", "--no-symmetry"]);
+    let [larger, mutants, explore] = suggestions(&output).try_into().expect("three lines");
+    let grown = "check --scope elections --terms 1 --crashes 1 --threads 2 --no-symmetry";
+    assert_eq!(larger, words(grown));
+    assert_eq!(mutants, ["mutants"]);
+    assert_eq!(
+        explore,
+        words("explore --scope elections --terms 1 --crashes 0")
+    );
+    assert_eq!(follow(directory.path(), &larger), 0);
+}
+
+#[test]
+fn check_suggestions_after_a_limit_go_farther_or_smaller() {
+    let directory = directory();
+    let output = run_with(SMALL, &["--max-states", "5"]);
+    let farther = "check --scope elections --terms 1 --crashes 0 --max-states 50";
+    let [first, _, last] = suggestions(&output).try_into().expect("three lines");
+    assert_eq!(first, words(farther));
+    assert_eq!(
+        last,
+        words("simulate --scope elections --terms 1 --crashes 0")
+    );
+    assert_eq!(follow(directory.path(), &first), 0);
+    let output = run_with(LARGE, &["--max-states", "5"]);
+    let smaller = "check --scope crashes --terms 2 --entries 1 --threads 1";
+    assert_eq!(suggestions(&output)[1], words(smaller));
+}
+
+#[test]
+fn check_suggestions_after_a_violation_keep_the_bug() {
+    let directory = directory();
+    let output = run_in(directory.path(), &[&["check"], BUGGY].concat());
+    let [mutants, other, explore] = suggestions(&output).try_into().expect("three lines");
+    assert_eq!(mutants, words("mutants votes-twice-in-a-term"));
+    let asked = "--scope elections --terms 2 --crashes 1";
+    let bug = "--mutant votes-twice-in-a-term";
+    assert_eq!(
+        other,
+        words(&format!("check {asked} --engine stateright {bug}"))
+    );
+    assert_eq!(explore, words(&format!("explore {asked} {bug}")));
+    for suggestion in [&mutants, &other] {
+        follow(directory.path(), suggestion);
+    }
+}
+
 #[test]
 fn check_nothing_can_happen_is_called_vacuous() {
     let arguments = [

@@ -4,7 +4,8 @@ use super::{
     Exit, certify,
     figures::{self, Size},
     interrupt::Interrupt,
-    live, next,
+    live,
+    next::{self, Ended, Options},
     selection::{self, Selected, Selection},
     verdict::{self, Verdict},
     violation::{self, report_stuck, report_violation},
@@ -25,7 +26,7 @@ use model::{
 use serde::Serialize;
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -208,7 +209,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         if let Some((file, certified)) = &certified {
             certified.report(file, false)?;
         }
-        print_suggestions(&mut out, &verdicts, &not_run, of_verdicts)?;
+        print_suggestions(&mut out, args, &verdicts, &not_run, of_verdicts)?;
     }
     out.flush()?;
     Ok(exit)
@@ -226,6 +227,24 @@ impl Args {
     fn trace_file(&self, scope: &Scope, what: &str) -> PathBuf {
         let told = self.trace.clone();
         told.unwrap_or_else(|| violation::default_file(scope, what))
+    }
+
+    /// What was asked for beside scopes, bounds and a bug, as it is typed again.
+    fn options(&self) -> Options {
+        let flag = |given: bool, name: &str| given.then(|| name.to_owned());
+        let value = |name: &str, given: Option<u64>| given.map(|given| format!("{name} {given}"));
+        let engine = self.engine.name();
+        let options = [
+            flag(self.engine != Engine::Own, &format!("--engine {engine}")),
+            value("--threads", self.threads),
+            flag(self.no_symmetry, "--no-symmetry"),
+            flag(self.no_reduction, "--no-reduction"),
+            value("--max-states", self.max_states),
+            value("--max-memory", self.max_memory.map(|size| size.0)),
+            flag(self.progress, "--progress"),
+            flag(self.no_progress, "--no-progress"),
+        ];
+        Options(options.into_iter().flatten().collect())
     }
 
     fn limits(&self) -> Limits {
@@ -359,31 +378,41 @@ fn print_verdicts(
 
 fn print_suggestions(
     out: &mut impl Write,
+    args: &Args,
     verdicts: &[Verdict],
     not_run: &[String],
     exit: Exit,
 ) -> anyhow::Result<()> {
+    let Some(about) = worst(verdicts) else {
+        return Ok(());
+    };
+    let called = std::env::args_os().next().unwrap_or("raft-checker".into());
+    let directory = std::env::current_dir().unwrap_or_default();
+    let ended = Ended {
+        program: &next::typed_program(Path::new(&called), &directory),
+        exit,
+        ran: verdicts,
+        about,
+        not_run: not_run.first().map(String::as_str),
+        bounds: args.selection.bounds(),
+        options: args.options(),
+    };
     writeln!(out)?;
-    let program = std::env::args().next();
-    let program = program.as_deref().unwrap_or("raft-checker");
-    for line in next::suggestions(program, exit, worst(verdicts, not_run)) {
+    for line in ended.suggestions() {
         writeln!(out, "{line}")?;
     }
     Ok(())
 }
 
-/// The scope that suggestions are about.
-fn worst<'a>(verdicts: &'a [Verdict], not_run: &'a [String]) -> &'a str {
-    let name = |one: &'a Verdict| one.scope.name.as_str();
-    let find = |is: fn(&Verdict) -> bool| verdicts.iter().find(|one| is(one)).map(name);
+/// What suggestions are about; nothing if nothing ran.
+fn worst(verdicts: &[Verdict]) -> Option<&Verdict> {
+    let find = |is: fn(&Verdict) -> bool| verdicts.iter().find(|one| is(one));
     find(Verdict::lacks_claim)
-        .or(not_run.first().map(String::as_str))
         .or_else(|| find(Verdict::is_violated))
         .or_else(|| find(Verdict::lacks_witnesses))
         .or_else(|| find(Verdict::is_stuck))
         .or_else(|| find(Verdict::is_undetected))
-        .or(verdicts.last().map(name))
-        .unwrap_or_default()
+        .or(verdicts.last())
 }
 
 fn exit(verdicts: &[Verdict], not_run: &[String]) -> Exit {
