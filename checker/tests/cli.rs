@@ -171,7 +171,9 @@ fn check_suggestions_after_a_violation_keep_the_bug() {
     let bug = "--mutant votes-twice-in-a-term";
     assert_eq!(
         other,
-        words(&format!("check {asked} --engine stateright {bug}"))
+        words(&format!(
+            "check {asked} --engine stateright --max-states 10000000 {bug}"
+        ))
     );
     assert_eq!(explore, words(&format!("explore {asked} {bug}")));
     for suggestion in [&mutants, &other] {
@@ -635,7 +637,13 @@ fn certificate_of_an_exhausted_scope_is_verified_and_an_altered_one_rejected() {
     let output = run_in(directory.path(), &["verify", "small"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let verified = stdout(&output);
-    for word in ["accepted", "elections", "transitions", &root[..64]] {
+    for word in [
+        "accepted",
+        "elections",
+        "reductions: merged syncs, ",
+        "transitions",
+        &root[..64],
+    ] {
         assert!(verified.contains(word), "{word}: {verified}");
     }
     let file = directory.path().join("small");
@@ -645,6 +653,45 @@ fn certificate_of_an_exhausted_scope_is_verified_and_an_altered_one_rejected() {
     let output = run_in(directory.path(), &["verify", "small"]);
     assert_eq!(code(&output), 1, "{}", stderr(&output));
     assert!(stdout(&output).contains("rejected: "));
+}
+
+/// Sends Ctrl-C once the program listens for it, which it does with a thread of its own.
+#[cfg(target_os = "linux")]
+fn interrupt(child: &Child) {
+    let deadline = Instant::now() + PATIENCE;
+    let threads = || fs::read_dir(format!("/proc/{}/task", child.id()));
+    while threads().expect("the program runs").count() < 2 {
+        assert!(Instant::now() < deadline, "nobody listens for Ctrl-C");
+        thread::yield_now();
+    }
+    let pid = libc::pid_t::try_from(child.id()).expect("a process id");
+    // SAFETY: sends a signal to a child that was not waited for yet.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn verify_interrupted_concludes_nothing() {
+    let directory = directory();
+    // Ten thousand states: seconds to verify.
+    let scope = ["check", "--scope", "elections", "--no-progress"];
+    let certificate = ["--certificate", "elections"];
+    let output = run_in(directory.path(), &[&scope[..], &certificate].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let child = program()
+        .current_dir(directory.path())
+        .args(["verify", "elections"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    interrupt(&child);
+    let output = child.wait_with_output().expect("the program ends");
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("nothing was concluded"), "{text}");
+    assert!(!text.contains("accepted"), "{text}");
+    assert!(!text.contains("rejected"), "{text}");
 }
 
 #[test]

@@ -167,7 +167,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
                 verdict.progress = Some(judge_progress(&verdict.scope, &explored, &interrupt));
             }
             if let Some(file) = &args.certificate {
-                certified = Some((file, certify::certify(&explored, &verdict, file)));
+                certified = Some((
+                    file,
+                    certify::certify(&explored, &verdict, &interrupt, file),
+                ));
             }
         }
         report(&mut verdict, args)?;
@@ -240,7 +243,7 @@ impl Args {
             flag(self.no_symmetry, "--no-symmetry"),
             flag(self.no_reduction, "--no-reduction"),
             value("--max-states", self.max_states),
-            value("--max-memory", self.max_memory.map(|size| size.0)),
+            self.max_memory.map(|size| format!("--max-memory {size}")),
             flag(self.progress, "--progress"),
             flag(self.no_progress, "--no-progress"),
         ];

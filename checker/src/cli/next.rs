@@ -11,8 +11,8 @@ const EXHAUSTIBLE: &[&str] = &["replication", "reads", "crashes"];
 const MAX_GROWN: u64 = 1_000_000;
 /// The same for searches that visit more states, or visit them more slowly.
 const MAX_GROWN_PLAIN: u64 = 20_000;
-/// What bounds a search without reductions: nobody knows how many states it has.
-const UNREDUCED: &str = "--max-states 10000000";
+/// What bounds a search of which nobody knows how many states it has.
+const BOUND: &str = "--max-states 10000000";
 
 /// What was asked for beside scopes, bounds and a bug: each option as it is typed.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +41,13 @@ impl Options {
         let limit = limit.last().unwrap_or(1);
         self.without(&["--max-states"])
             .with(&format!("--max-states {}", limit.saturating_mul(10)))
+    }
+
+    fn bounded(self) -> Self {
+        if self.has("--max-states") {
+            return self;
+        }
+        self.with(BOUND)
     }
 
     /// Whether the search is the fast one, with everything that makes it so.
@@ -193,7 +200,11 @@ impl Ended<'_> {
         if self.about.is_stuck() || self.about.states > MAX_GROWN {
             return self.simulate();
         }
-        let other = options.without(&["--progress"]).with("--engine stateright");
+        let mut other = options.without(&["--progress"]).with("--engine stateright");
+        if self.about.is_violated() {
+            // The states seen so far are not all there are.
+            other = other.bounded();
+        }
         (self.check(self.bounds, &other), "ask the other engine")
     }
 
@@ -201,13 +212,11 @@ impl Ended<'_> {
         let options = &self.options;
         let is_reduced = !options.has("--no-symmetry") || !options.has("--no-reduction");
         if is_reduced && self.about.states <= MAX_GROWN_PLAIN {
-            let mut plain = options
+            let plain = options
                 .without(&["--no-symmetry", "--no-reduction"])
                 .with("--no-symmetry")
-                .with("--no-reduction");
-            if !plain.has("--max-states") {
-                plain = plain.with(UNREDUCED);
-            }
+                .with("--no-reduction")
+                .bounded();
             return (self.check(self.bounds, &plain), "without any reduction");
         }
         match self.bounds.smaller(&self.about.scope) {
