@@ -35,10 +35,9 @@ impl Options {
     }
 
     fn ten_times_as_far(&self) -> Self {
-        let told = self.0.iter();
-        let limit =
-            told.filter_map(|option| option.strip_prefix("--max-states ")?.parse::<u64>().ok());
-        let limit = limit.last().unwrap_or(1);
+        let mut told = self.0.iter();
+        let limit = told.find_map(|option| option.strip_prefix("--max-states ")?.parse().ok());
+        let limit: u64 = limit.unwrap_or(1);
         self.without(&["--max-states"])
             .with(&format!("--max-states {}", limit.saturating_mul(10)))
     }
