@@ -16,6 +16,7 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// What every certificate begins with.
@@ -34,24 +35,32 @@ pub struct Summary {
     pub root: [u8; 32],
 }
 
+/// A person stopped the writing: there is no certificate.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the writing of the certificate was interrupted")]
+pub struct Interrupted;
+
 /// Writes the certificate of an exhausted search to a file: first beside it, then, once it is
-/// durable, in its place. What bears the name is a whole certificate or what was there before.
+/// durable, in its place. What bears the name is a whole certificate or what was there before, also
+/// when `interrupt` is set before the end.
 ///
 /// # Errors
-/// As [`write()`]; and if the file cannot be written.
+/// As [`write()`]; if the file cannot be written; [`Interrupted`].
 pub fn write_file(
     explored: &Explored,
     scope: &Scope,
     symmetry: bool,
+    interrupt: &AtomicBool,
     path: &Path,
 ) -> anyhow::Result<Summary> {
     let partial = beside(path)?;
-    let written = write_partial(explored, scope, symmetry, &partial).and_then(|summary| {
-        fs::rename(&partial, path)
-            .and_then(|()| sync_directory(path))
-            .with_context(|| format!("cannot move the certificate to {}", path.display()))?;
-        Ok(summary)
-    });
+    let written =
+        write_partial(explored, scope, symmetry, interrupt, &partial).and_then(|summary| {
+            fs::rename(&partial, path)
+                .and_then(|()| sync_directory(path))
+                .with_context(|| format!("cannot move the certificate to {}", path.display()))?;
+            Ok(summary)
+        });
     if written.is_err() {
         // Best effort: the error at hand matters more than a file left over.
         let _ = fs::remove_file(&partial);
@@ -97,6 +106,7 @@ fn write_partial(
     explored: &Explored,
     scope: &Scope,
     symmetry: bool,
+    interrupt: &AtomicBool,
     partial: &Path,
 ) -> anyhow::Result<Summary> {
     let failed = || {
@@ -106,7 +116,7 @@ fn write_partial(
         )
     };
     let mut out = BufWriter::new(File::create(partial).with_context(failed)?);
-    let summary = write(explored, scope, symmetry, &mut out)?;
+    let summary = write_until(explored, scope, symmetry, interrupt, &mut out)?;
     let file = out
         .into_inner()
         .map_err(std::io::IntoInnerError::into_error)
@@ -133,6 +143,16 @@ pub fn write(
     symmetry: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<Summary> {
+    write_until(explored, scope, symmetry, &AtomicBool::new(false), out)
+}
+
+fn write_until(
+    explored: &Explored,
+    scope: &Scope,
+    symmetry: bool,
+    interrupt: &AtomicBool,
+    out: &mut impl Write,
+) -> anyhow::Result<Summary> {
     match &explored.report.outcome {
         Outcome::Exhausted => {}
         Outcome::Truncated(cause) => bail!(
@@ -147,7 +167,7 @@ pub fn write(
             )
         }
     }
-    let states = sorted_states(explored, symmetry);
+    let states = sorted_states(explored, symmetry, interrupt)?;
     let head = head(scope, symmetry, states.len() as u64)?;
     let root = root(&head, &states);
     let mut bytes = (head.len() + root.len()) as u64;
@@ -155,6 +175,7 @@ pub fn write(
     out.write_all(&head).context(failed)?;
     out.write_all(&root).context(failed)?;
     for state in &states {
+        go_on(interrupt)?;
         out.write_all(&length(state)).context(failed)?;
         out.write_all(state).context(failed)?;
         bytes += 4 + state.len() as u64;
@@ -167,21 +188,31 @@ pub fn write(
     })
 }
 
-fn sorted_states(explored: &Explored, symmetry: bool) -> Vec<Vec<u8>> {
-    let mut states: Vec<Vec<u8>> = (0..explored.states.len())
-        .map(|place| {
-            let system = explored.tables.system(&explored.states.key(place));
-            // The search has a canonical form of its own; the one of the definition is the least
-            // of all renamings.
-            if symmetry {
-                system.canonical().encode()
-            } else {
-                system.encode()
-            }
-        })
-        .collect();
+fn go_on(interrupt: &AtomicBool) -> Result<(), Interrupted> {
+    match interrupt.load(Ordering::Relaxed) {
+        true => Err(Interrupted),
+        false => Ok(()),
+    }
+}
+
+fn sorted_states(
+    explored: &Explored,
+    symmetry: bool,
+    interrupt: &AtomicBool,
+) -> Result<Vec<Vec<u8>>, Interrupted> {
+    let mut states = Vec::new();
+    for place in 0..explored.states.len() {
+        go_on(interrupt)?;
+        let system = explored.tables.system(&explored.states.key(place));
+        // The search has a canonical form of its own; the one of the definition is the least of all
+        // renamings.
+        states.push(match symmetry {
+            true => system.canonical().encode(),
+            false => system.encode(),
+        });
+    }
     states.sort_unstable();
-    states
+    Ok(states)
 }
 
 /// Everything before the root hash.

@@ -1,7 +1,8 @@
 //! The command line. Each subcommand is a module with its arguments and its `run`.
 //!
-//! Exit codes: 0 every scope exhausted and every law and witness holds; 1 a law or a witness
-//! fails; 2 usage; 3 truncated, whatever else.
+//! Exit codes: 0 every scope exhausted and every law and witness holds, and progress where it was
+//! checked; 1 one of them fails, or a bug was planted, found or not; 2 usage; 3 truncated, whatever
+//! else.
 
 mod bench;
 mod certify;
@@ -60,7 +61,7 @@ enum Command {
 pub enum Exit {
     /// Every scope is exhausted, and every law and witness holds.
     Passed,
-    /// A law or a witness fails.
+    /// A law or a witness fails, a state is stuck, or a planted bug is not found.
     Failed,
     /// The arguments, or the world around, do not allow it.
     Usage,

@@ -41,7 +41,8 @@ pub struct Simulation {
 /// What a running simulation shows to others.
 #[derive(Debug, Default)]
 pub struct SimulationProgress {
-    /// Set this to end the simulation after the present walk.
+    /// Set this to end the simulation after the present walk, or to be content with a violation as
+    /// short as it is by then.
     pub interrupt: AtomicBool,
     /// Walks done.
     pub walks: AtomicU64,
@@ -73,6 +74,8 @@ pub struct Violation {
     pub steps: usize,
     /// What remains of it when everything is left out that the violation does not need.
     pub trace: Trace,
+    /// Whether nothing more can be left out. A person may have stopped it before.
+    pub is_shortest: bool,
 }
 
 /// Walks until a law breaks, the walks are done, or a person stops it.
@@ -99,11 +102,13 @@ pub fn simulate(
         progress.walks.store(report.walks, Ordering::Relaxed);
         progress.steps.store(report.steps, Ordering::Relaxed);
         if walked.system.broken.is_some() {
+            let trace = walked.trace(scope).shrink_until(&progress.interrupt);
             report.violation = Some(Violation {
                 walk: number,
                 seed,
                 steps: walked.actions.len(),
-                trace: walked.trace(scope).shrink(),
+                trace,
+                is_shortest: !progress.interrupt.load(Ordering::Relaxed),
             });
             break;
         }

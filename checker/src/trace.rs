@@ -28,7 +28,10 @@ use model::{
     Envelope,
     system::{Action, Broken, Law, Local, Scope, System, Witnesses},
 };
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// A real run.
 #[derive(Clone, Debug)]
@@ -110,10 +113,24 @@ impl Trace {
     /// Never: what was executed once is executed again.
     #[must_use]
     pub fn shrink(&self) -> Self {
+        self.shrink_until(&AtomicBool::new(false))
+    }
+
+    /// The same, but what was left out so far is enough once `interrupt` is set.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn shrink_until(&self, interrupt: &AtomicBool) -> Self {
         let Some(broken) = &self.broken else {
             return self.clone();
         };
-        let actions = shrink(&real_network(&self.scope), self.actions(), broken.law);
+        let actions = shrink(
+            &real_network(&self.scope),
+            self.actions(),
+            broken.law,
+            interrupt,
+        );
         Self::run(&self.scope, &actions).expect("the actions were executed before")
     }
 
@@ -382,12 +399,15 @@ fn postpone_sends(mut trace: Trace) -> Trace {
     trace
 }
 
-fn shrink(real: &Scope, actions: Vec<Action>, law: Law) -> Vec<Action> {
+fn shrink(real: &Scope, actions: Vec<Action>, law: Law, interrupt: &AtomicBool) -> Vec<Action> {
     let mut best = survivors(real, &actions, law).unwrap_or(actions);
     let mut piece = best.len().div_ceil(2).max(1);
     loop {
         let (mut start, mut shorter) = (0, false);
         while start < best.len() {
+            if interrupt.load(Ordering::Relaxed) {
+                return best;
+            }
             let mut rest = best.clone();
             rest.drain(start..best.len().min(start + piece));
             match survivors(real, &rest, law) {

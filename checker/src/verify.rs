@@ -1,29 +1,28 @@
 //! A second, separate reading of what it means that a scope is exhausted.
 //!
-//! Reads a certificate (`docs/certificate.md`) and checks it against the definition, with nothing
-//! but the model: no tables, no ids, no threads. The certificate's states are the scope's
-//! reachable states, none less and none more, and no step out of any of them breaks a law.
+//! Judges a certificate by the definition, with nothing but the model: no tables, no ids, no
+//! threads. The certificate's states are the scope's reachable states, none less and none more, and
+//! no step out of any of them breaks a law. `format` reads the bytes; what they mean is judged here.
 //!
 //! Nothing in the file is believed. Its states are only ever compared with states this module
-//! reached itself, so that forged ones are never stepped; lengths are bounded, and memory grows
-//! with the bytes that are really there.
+//! reached itself, so that forged ones are never stepped.
 
+mod format;
+
+use crate::story::describe_action;
 use anyhow::{Context, bail, ensure};
+use format::Certificate;
 use model::{
     Address,
-    client::Ask,
-    system::{Process, Reduction, Scope, System, Witnesses},
+    system::{Process, System, Witnesses},
 };
-use sha2::{Digest, Sha256};
 use std::{
     collections::VecDeque,
     fs::File,
     io::{BufReader, Read},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
 };
-
-/// The longest encoded state, and the longest encoding of the clients' plans.
-const MAX_PART: u32 = 1 << 20;
 
 /// A certificate that holds.
 #[derive(Clone, Debug)]
@@ -40,13 +39,18 @@ pub struct Verified {
     pub root: [u8; 32],
 }
 
-/// Verifies the certificate in a file.
+/// A person stopped it: the certificate may hold or not.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("interrupted: nothing was concluded")]
+pub struct Interrupted;
+
+/// Verifies the certificate in a file, until `interrupt` is set.
 ///
 /// # Errors
-/// If it cannot be read or does not hold; says which check failed and where.
-pub fn verify_file(path: &Path) -> anyhow::Result<Verified> {
+/// If it cannot be read or does not hold; says which check failed and where. [`Interrupted`].
+pub fn verify_file(path: &Path, interrupt: &AtomicBool) -> anyhow::Result<Verified> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    verify(BufReader::new(file))
+    verify_until(BufReader::new(file), interrupt)
         .with_context(|| format!("{} is not a valid certificate", path.display()))
 }
 
@@ -55,164 +59,43 @@ pub fn verify_file(path: &Path) -> anyhow::Result<Verified> {
 /// # Errors
 /// If it cannot be read or does not hold; says which check failed and where.
 pub fn verify(input: impl Read) -> anyhow::Result<Verified> {
-    let mut input = Input {
-        input,
-        hasher: Sha256::new(),
-        offset: 0,
-    };
-    let header = read_header(&mut input)?;
-    let states = read_states(&mut input, &header)?;
-    let root: [u8; 32] = input.hasher.finalize().into();
-    ensure!(
-        root == header.root,
-        "root hash: the file says {}, its bytes make {}",
-        hex(&header.root),
-        hex(&root)
-    );
-    let (transitions, witnesses) = search(&header, &states)?;
+    verify_until(input, &AtomicBool::new(false))
+}
+
+fn verify_until(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<Verified> {
+    let certificate = format::read(input, interrupt)?;
+    check_states(&certificate, interrupt)?;
+    let (transitions, witnesses) = search(&certificate, interrupt)?;
     Ok(Verified {
-        scope_description: describe(&header),
-        states: states.len() as u64,
+        scope_description: certificate.describe(),
+        states: certificate.states.len() as u64,
         transitions,
         witnesses,
-        root,
+        root: certificate.root,
     })
 }
 
-/// The bytes of the file, hashed and counted as they are read.
-struct Input<R> {
-    input: R,
-    hasher: Sha256,
-    offset: u64,
+fn go_on(interrupt: &AtomicBool) -> Result<(), Interrupted> {
+    match interrupt.load(Ordering::Relaxed) {
+        true => Err(Interrupted),
+        false => Ok(()),
+    }
 }
 
-impl<R: Read> Input<R> {
-    /// The next `length` bytes. Memory is taken as they arrive, not as they are promised.
-    fn read(&mut self, length: u32, what: &str) -> anyhow::Result<Vec<u8>> {
-        let bytes = self.read_unhashed(length, what)?;
-        self.hasher.update(&bytes);
-        Ok(bytes)
-    }
-
-    fn read_unhashed(&mut self, length: u32, what: &str) -> anyhow::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let read = (&mut self.input)
-            .take(length.into())
-            .read_to_end(&mut bytes)
-            .with_context(|| format!("{what}: cannot read at offset {}", self.offset))?;
+/// Each state is well formed, in its one encoding, and after the one before it.
+fn check_states(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<()> {
+    let shape = addresses(&certificate.scope.initial());
+    let states = &certificate.states;
+    for (place, bytes) in states.iter().enumerate() {
+        go_on(interrupt)?;
+        check_state(bytes, certificate.symmetry, &shape)
+            .with_context(|| format!("state {place}"))?;
         ensure!(
-            read as u64 == u64::from(length),
-            "{what}: the file ends after {read} of {length} bytes at offset {}",
-            self.offset
+            place == 0 || states[place - 1] < *bytes,
+            "order: state {place} does not come after the one before it"
         );
-        self.offset += u64::from(length);
-        Ok(bytes)
     }
-
-    fn fixed<const N: usize>(&mut self, what: &str) -> anyhow::Result<[u8; N]> {
-        let bytes = self.read(N as u32, what)?;
-        Ok(bytes.try_into().expect("as many bytes as asked for"))
-    }
-
-    /// A length of four bytes, and so many bytes.
-    fn part(&mut self, what: &str) -> anyhow::Result<Vec<u8>> {
-        let at = self.offset;
-        let length = u32::from_le_bytes(self.fixed(what)?);
-        ensure!(
-            length <= MAX_PART,
-            "{what}: {length} bytes at offset {at} are more than {MAX_PART}"
-        );
-        self.read(length, what)
-    }
-}
-
-struct Header {
-    scope: Scope,
-    symmetry: bool,
-    states: u64,
-    root: [u8; 32],
-}
-
-fn read_header(input: &mut Input<impl Read>) -> anyhow::Result<Header> {
-    let magic: [u8; 8] = input.fixed("magic")?;
-    ensure!(magic == *b"RAFTCERT", "magic: this is no certificate");
-    let version = u16::from_le_bytes(input.fixed("version")?);
-    ensure!(
-        version == 1,
-        "version: {version}, and only version 1 is known"
-    );
-    let [servers, terms, entries, reads, crashes, attempts] = input.fixed("bounds")?;
-    let batch = u16::from_le_bytes(input.fixed("batch")?);
-    let [switches, reductions, mutant, name_length] = input.fixed("switches")?;
-    ensure!(switches < 1 << 5, "switches: unknown bits {switches:#010b}");
-    ensure!(
-        reductions < 1 << 5,
-        "reductions: unknown bits {reductions:#010b}"
-    );
-    ensure!(mutant == 0, "mutant: a bug is planted");
-    let name = String::from_utf8(input.read(name_length.into(), "name")?)
-        .context("name: it is not UTF-8")?;
-    let plans = input.part("plans")?;
-    let (plans, rest): (Vec<Vec<Ask>>, _) =
-        postcard::take_from_bytes(&plans).context("plans: they cannot be decoded")?;
-    ensure!(rest.is_empty(), "plans: {} bytes too many", rest.len());
-    let states = u64::from_le_bytes(input.fixed("count")?);
-    let root = input.read_unhashed(32, "root hash")?;
-
-    let bit = |bits: u8, place: u8| bits & (1 << place) != 0;
-    let mut scope = Scope::new(&name, "read from a certificate");
-    scope.servers = servers.into();
-    scope.terms = terms.into();
-    scope.budget.entries = entries;
-    scope.budget.reads = reads;
-    scope.budget.crashes = crashes;
-    scope.attempts = attempts.into();
-    scope.batch = batch.into();
-    scope.append_entries = bit(switches, 0);
-    scope.with_session = bit(switches, 1);
-    scope.direct_clients = bit(switches, 2);
-    scope.tracks_operations = bit(switches, 3);
-    scope.plans = plans;
-    scope.reduction = Reduction {
-        merge_syncs: bit(reductions, 0),
-        merge_restarts: bit(reductions, 1),
-        drop_dead: bit(reductions, 2),
-        send_early: bit(reductions, 3),
-        forget_hints: bit(reductions, 4),
-    };
-    scope.validate().context("bounds")?;
-    Ok(Header {
-        scope,
-        symmetry: bit(switches, 4),
-        states,
-        root: root.try_into().expect("as many bytes as asked for"),
-    })
-}
-
-/// Reads all states: each well formed, in its one encoding, and after the one before it.
-fn read_states(input: &mut Input<impl Read>, header: &Header) -> anyhow::Result<Vec<Vec<u8>>> {
-    let shape: Vec<Address> = addresses(&header.scope.initial());
-    let mut states: Vec<Vec<u8>> = Vec::new();
-    for number in 0..header.states {
-        let at = input.offset;
-        let bytes = input.part(&format!("state {number}"))?;
-        check_state(&bytes, header.symmetry, &shape)
-            .with_context(|| format!("state {number} at offset {at}"))?;
-        ensure!(
-            states.last().is_none_or(|last| *last < bytes),
-            "order: state {number} at offset {at} does not come after the one before it"
-        );
-        states.push(bytes);
-    }
-    let mut more = [0];
-    let rest = input.input.read(&mut more).context("end: cannot read")?;
-    ensure!(
-        rest == 0,
-        "count: there is more after {} states, at offset {}",
-        header.states,
-        input.offset
-    );
-    Ok(states)
+    Ok(())
 }
 
 fn check_state(bytes: &[u8], symmetry: bool, shape: &[Address]) -> anyhow::Result<()> {
@@ -237,13 +120,12 @@ fn addresses(system: &System) -> Vec<Address> {
 }
 
 /// Breadth-first from the initial state, by the definition.
-fn search(header: &Header, states: &[Vec<u8>]) -> anyhow::Result<(u64, Witnesses)> {
-    let scope = &header.scope;
+fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(u64, Witnesses)> {
+    let (scope, states) = (&certificate.scope, &certificate.states);
     let place_of = |system: &System| {
-        let bytes = if header.symmetry {
-            system.canonical().encode()
-        } else {
-            system.encode()
+        let bytes = match certificate.symmetry {
+            true => system.canonical().encode(),
+            false => system.encode(),
         };
         states.binary_search(&bytes).ok()
     };
@@ -254,6 +136,7 @@ fn search(header: &Header, states: &[Vec<u8>]) -> anyhow::Result<(u64, Witnesses
     let mut transitions = 0;
     let mut witnesses = Witnesses::default();
     while let Some(place) = frontier.pop_front() {
+        go_on(interrupt)?;
         let system = System::decode(&states[place]).expect("it was decoded before");
         for action in scope.actions(&system) {
             let Some((next, witnessed)) = scope.next(&system, &action) else {
@@ -261,23 +144,18 @@ fn search(header: &Header, states: &[Vec<u8>]) -> anyhow::Result<(u64, Witnesses
             };
             transitions += 1;
             witnesses.add_all(witnessed);
+            let told = || describe_action(&action, &system);
             if let Some(broken) = &next.broken {
-                bail!(
-                    "{}: broken by a step of process {} from state {place} ({:?}): {}",
-                    broken.law,
-                    action.process + 1,
-                    action.local,
-                    broken.why
-                );
+                let (law, why) = (broken.law, &broken.why);
+                bail!("{law}: broken in state {place} when {}: {why}", told());
             }
             if next == system {
                 continue;
             }
             let found = place_of(&next).with_context(|| {
                 format!(
-                    "successor: a step of process {} from state {place} ({:?}) leads out of the file",
-                    action.process + 1,
-                    action.local
+                    "successor: state {place} leads out of the file when {}",
+                    told()
                 )
             })?;
             if !reached[found] {
@@ -292,33 +170,83 @@ fn search(header: &Header, states: &[Vec<u8>]) -> anyhow::Result<(u64, Witnesses
     Ok((transitions, witnesses))
 }
 
-/// All bounds in words.
-fn describe(header: &Header) -> String {
-    let scope = &header.scope;
-    let budget = &scope.budget;
-    let yes_no = |flag| if flag { "yes" } else { "no" };
-    format!(
-        "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, clients {}, attempts {}, \
-         batch {}, appends {}, session {}, direct clients {}, operations judged {}, symmetry {}, {:?}",
-        scope.name,
-        scope.servers,
-        scope.terms,
-        budget.entries,
-        budget.reads,
-        budget.crashes,
-        scope.plans.len(),
-        scope.attempts,
-        scope.batch,
-        yes_no(scope.append_entries),
-        yes_no(scope.with_session),
-        yes_no(scope.direct_clients),
-        yes_no(scope.tracks_operations),
-        yes_no(header.symmetry),
-        scope.reduction,
-    )
-}
-
 /// Bytes as people write hashes.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{
+        mutant::Mutant,
+        system::{Law, Laws, Scope},
+    };
+    use std::collections::BTreeSet;
+
+    /// Every state of a scope, as a search that judges by `laws` alone finds them.
+    fn certificate(scope: Scope, laws: Laws) -> Certificate {
+        let scope = Scope { laws, ..scope };
+        let mut states = BTreeSet::from([scope.start().encode()]);
+        let mut frontier = vec![scope.start()];
+        while let Some(system) = frontier.pop() {
+            for action in scope.actions(&system) {
+                if let Some((next, _)) = scope.next(&system, &action)
+                    && states.insert(next.encode())
+                {
+                    frontier.push(next);
+                }
+            }
+        }
+        Certificate {
+            scope,
+            symmetry: false,
+            states: states.into_iter().collect(),
+            root: [0; 32],
+        }
+    }
+
+    /// Two servers, each a majority of its own. No file can say so: a header with a bug is refused.
+    fn lawless() -> Scope {
+        let mut scope = Scope::new("lawless", "");
+        scope.servers = 2;
+        scope.append_entries = false;
+        scope.mutant = Some(Mutant::QuorumOffByOne);
+        scope
+    }
+
+    #[test]
+    fn step_that_breaks_a_law_is_rejected_though_all_states_are_there() {
+        let go_on = AtomicBool::new(false);
+        // What nobody judged is complete: only the judging can find fault with it.
+        let mut unjudged = certificate(lawless(), Laws::only(Law::Linearizability));
+        check_states(&unjudged, &go_on).expect("well-formed states");
+        search(&unjudged, &go_on).expect("all successors are there");
+        for laws in [Laws::ALL, Laws::only(Law::ElectionSafety)] {
+            unjudged.scope.laws = laws;
+            let error = search(&unjudged, &go_on).expect_err("two leaders of one term");
+            let told = format!("{error:#}");
+            for word in [
+                "Election Safety: broken in state ",
+                " when server ",
+                "both elected",
+            ] {
+                assert!(told.contains(word), "{word}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn interrupted_verification_concludes_nothing() {
+        let stop = AtomicBool::new(true);
+        let mut scope = lawless();
+        scope.mutant = None;
+        let whole = certificate(scope, Laws::ALL);
+        for error in [
+            check_states(&whole, &stop).expect_err("stopped"),
+            search(&whole, &stop).expect_err("stopped"),
+        ] {
+            assert!(error.is::<Interrupted>(), "{error:#}");
+        }
+    }
 }

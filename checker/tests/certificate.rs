@@ -13,7 +13,10 @@ use model::{
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
-use std::{io, sync::LazyLock};
+use std::{
+    io,
+    sync::{LazyLock, atomic::AtomicBool},
+};
 
 fn explore(scope: &Scope, symmetry: bool, max_states: Option<u64>) -> Explored {
     let limits = Limits {
@@ -394,12 +397,17 @@ fn interrupted_write_leaves_what_was_there() {
     let scope = small();
     let explored = explore(&scope, true, None);
     std::fs::write(&path, "what was there").unwrap();
+    let stopped = certificate::write_file(&explored, &scope, true, &AtomicBool::new(true), &path)
+        .unwrap_err();
+    assert!(stopped.is::<certificate::Interrupted>(), "{stopped:#}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"what was there");
+    let go_on = AtomicBool::new(false);
     let mut planted = scope.clone();
     planted.mutant = Some(Mutant::SplitVoteNeverRetried);
-    assert!(certificate::write_file(&explored, &planted, true, &path).is_err());
+    assert!(certificate::write_file(&explored, &planted, true, &go_on, &path).is_err());
     assert_eq!(std::fs::read(&path).unwrap(), b"what was there");
 
-    certificate::write_file(&explored, &scope, true, &path).unwrap();
+    certificate::write_file(&explored, &scope, true, &go_on, &path).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), *SMALL);
     let files = std::fs::read_dir(directory.path()).unwrap().count();
     assert_eq!(files, 1, "nothing is left over");
@@ -411,7 +419,8 @@ fn unwritable_paths_and_full_disks_are_errors() {
     let explored = explore(&scope, true, None);
     let directory = tempfile::tempdir().unwrap();
     let told = |path: &std::path::Path| {
-        let error = certificate::write_file(&explored, &scope, true, path).unwrap_err();
+        let error = certificate::write_file(&explored, &scope, true, &AtomicBool::new(false), path)
+            .unwrap_err();
         format!("{error:#}")
     };
     assert!(told(directory.path()).contains("is a directory"));

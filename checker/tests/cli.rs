@@ -103,6 +103,84 @@ fn check_small_scope_is_exhausted() {
     assert_eq!(stderr(&output), "", "silent without a terminal");
 }
 
+/// The commands suggested at the end, without the name of the program.
+fn suggestions(output: &Output) -> Vec<Vec<String>> {
+    let text = stdout(output);
+    let (_, last) = text.rsplit_once("\n\n").expect("an empty line");
+    let command = |line: &str| {
+        let (command, _) = line.split_once("   # ").expect("what it is for");
+        let mut words = command.split(' ').map(str::to_owned);
+        assert_eq!(words.next().as_deref(), Some("raft-checker"), "{line}");
+        words.collect()
+    };
+    last.lines().map(command).collect()
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+/// Runs a suggestion: it must be understood.
+#[track_caller]
+fn follow(directory: &Path, suggestion: &[String]) -> i32 {
+    let arguments: Vec<&str> = suggestion.iter().map(String::as_str).collect();
+    let output = run_in(directory, &arguments);
+    assert_ne!(code(&output), 2, "{suggestion:?}: {}", stderr(&output));
+    code(&output)
+}
+
+#[test]
+fn check_suggestions_after_a_pass_lead_on() {
+    let directory = directory();
+    let output = run_with(SMALL, &["--threads", "2", "--no-symmetry"]);
+    let [larger, mutants, explore] = suggestions(&output).try_into().expect("three lines");
+    let grown = "check --scope elections --terms 1 --crashes 1 --threads 2 --no-symmetry";
+    assert_eq!(larger, words(grown));
+    assert_eq!(mutants, ["mutants"]);
+    assert_eq!(
+        explore,
+        words("explore --scope elections --terms 1 --crashes 0")
+    );
+    assert_eq!(follow(directory.path(), &larger), 0);
+}
+
+#[test]
+fn check_suggestions_after_a_limit_go_farther_or_smaller() {
+    let directory = directory();
+    let output = run_with(SMALL, &["--max-states", "5"]);
+    let farther = "check --scope elections --terms 1 --crashes 0 --max-states 50";
+    let [first, _, last] = suggestions(&output).try_into().expect("three lines");
+    assert_eq!(first, words(farther));
+    assert_eq!(
+        last,
+        words("simulate --scope elections --terms 1 --crashes 0")
+    );
+    assert_eq!(follow(directory.path(), &first), 0);
+    let output = run_with(LARGE, &["--max-states", "5"]);
+    let smaller = "check --scope crashes --terms 2 --entries 1 --threads 1";
+    assert_eq!(suggestions(&output)[1], words(smaller));
+}
+
+#[test]
+fn check_suggestions_after_a_violation_keep_the_bug() {
+    let directory = directory();
+    let output = run_in(directory.path(), &[&["check"], BUGGY].concat());
+    let [mutants, other, explore] = suggestions(&output).try_into().expect("three lines");
+    assert_eq!(mutants, words("mutants votes-twice-in-a-term"));
+    let asked = "--scope elections --terms 2 --crashes 1";
+    let bug = "--mutant votes-twice-in-a-term";
+    assert_eq!(
+        other,
+        words(&format!(
+            "check {asked} --engine stateright --max-states 10000000 {bug}"
+        ))
+    );
+    assert_eq!(explore, words(&format!("explore {asked} {bug}")));
+    for suggestion in [&mutants, &other] {
+        follow(directory.path(), suggestion);
+    }
+}
+
 #[test]
 fn check_nothing_can_happen_is_called_vacuous() {
     let arguments = [
@@ -559,7 +637,13 @@ fn certificate_of_an_exhausted_scope_is_verified_and_an_altered_one_rejected() {
     let output = run_in(directory.path(), &["verify", "small"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let verified = stdout(&output);
-    for word in ["accepted", "elections", "transitions", &root[..64]] {
+    for word in [
+        "accepted",
+        "elections",
+        "reductions: merged syncs, ",
+        "transitions",
+        &root[..64],
+    ] {
         assert!(verified.contains(word), "{word}: {verified}");
     }
     let file = directory.path().join("small");
@@ -569,6 +653,45 @@ fn certificate_of_an_exhausted_scope_is_verified_and_an_altered_one_rejected() {
     let output = run_in(directory.path(), &["verify", "small"]);
     assert_eq!(code(&output), 1, "{}", stderr(&output));
     assert!(stdout(&output).contains("rejected: "));
+}
+
+/// Sends Ctrl-C once the program listens for it, which it does with a thread of its own.
+#[cfg(target_os = "linux")]
+fn interrupt(child: &Child) {
+    let deadline = Instant::now() + PATIENCE;
+    let threads = || fs::read_dir(format!("/proc/{}/task", child.id()));
+    while threads().expect("the program runs").count() < 2 {
+        assert!(Instant::now() < deadline, "nobody listens for Ctrl-C");
+        thread::yield_now();
+    }
+    let pid = libc::pid_t::try_from(child.id()).expect("a process id");
+    // SAFETY: sends a signal to a child that was not waited for yet.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn verify_interrupted_concludes_nothing() {
+    let directory = directory();
+    // Ten thousand states: seconds to verify.
+    let scope = ["check", "--scope", "elections", "--no-progress"];
+    let certificate = ["--certificate", "elections"];
+    let output = run_in(directory.path(), &[&scope[..], &certificate].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let child = program()
+        .current_dir(directory.path())
+        .args(["verify", "elections"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    interrupt(&child);
+    let output = child.wait_with_output().expect("the program ends");
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("nothing was concluded"), "{text}");
+    assert!(!text.contains("accepted"), "{text}");
+    assert!(!text.contains("rejected"), "{text}");
 }
 
 #[test]
@@ -613,7 +736,7 @@ fn check_progress_holds_or_tells_the_stuck_state() {
     let output = run_in(directory.path(), &[&progress[..], &bug].concat());
     assert_eq!(code(&output), 1, "{}", stderr(&output));
     let text = stdout(&output);
-    for word in ["  1. ", "stuck", "no progress"] {
+    for word in ["  1. ", "stuck:", "┆ stuck "] {
         assert!(text.contains(word), "{word}: {text}");
     }
     let file = "raft-checker-elections-stuck.jsonl";
@@ -625,6 +748,91 @@ fn check_progress_holds_or_tells_the_stuck_state() {
     let found = &json_lines(&output)[0]["progress"];
     assert_eq!(found["verdict"], "stuck");
     assert_eq!(found["trace"], file);
+}
+
+#[test]
+fn check_says_for_which_scopes_progress_was_checked() {
+    let output = run(SMALL);
+    let text = stdout(&output);
+    for word in ["can still commit a new entry", "┆ holds "] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let output = run_with(SMALL, &["--json"]);
+    assert_eq!(json_lines(&output)[0]["progress"]["verdict"], "holds");
+    for unchecked in [
+        &["--no-progress"][..],
+        &["--servers", "1"],
+        &["--engine", "stateright"],
+    ] {
+        let output = run_with(SMALL, unchecked);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let text = stdout(&output);
+        assert!(text.contains("┆ not checked "), "{unchecked:?}: {text}");
+        assert!(!text.contains("can still commit"), "{unchecked:?}: {text}");
+        let output = run_with(SMALL, &[unchecked, &["--json"]].concat());
+        assert_eq!(json_lines(&output)[0]["progress"], Value::Null);
+    }
+    assert_usage_error(
+        &[SMALL, &["--progress", "--no-progress"]].concat(),
+        &["--no-progress"],
+    );
+}
+
+#[test]
+fn check_planted_bug_is_hunted_without_dropping_messages() {
+    let directory = directory();
+    let output = run_in(directory.path(), &[&["check"], BUGGY].concat());
+    assert!(
+        stdout(&output).contains("drop_dead is off"),
+        "{}",
+        stdout(&output)
+    );
+    // Nothing changes where no reduction was on, or no bug is planted.
+    let output = run_in(
+        directory.path(),
+        &[&["check", "--no-reduction"], BUGGY].concat(),
+    );
+    assert!(
+        !stdout(&output).contains("drop_dead"),
+        "{}",
+        stdout(&output)
+    );
+    assert!(!stdout(&run(SMALL)).contains("drop_dead"));
+    // Found by a stale vote, which drop_dead forgets.
+    let stale = [
+        "check",
+        "--scope",
+        "elections",
+        "--terms",
+        "2",
+        "--crashes",
+        "0",
+        "--mutant",
+        "counts-stale-votes",
+    ];
+    let output = run_in(directory.path(), &stale);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(stdout(&output).contains("broken: Election Safety"));
+}
+
+#[test]
+fn check_planted_bug_that_is_not_found_fails_and_says_where_it_is() {
+    let bug = ["--mutant", "read-before-applied"];
+    let output = run_with(SMALL, &bug);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let text = stdout(&output);
+    for word in [
+        "the planted bug read-before-applied was not found in this scope",
+        "mutants read-before-applied",
+        "Linearizability in reads",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let output = run_with(SMALL, &[&bug[..], &["--json"]].concat());
+    let lines = json_lines(&output);
+    assert_eq!(lines[0]["verdict"], "exhausted");
+    assert_eq!(lines[1]["undetected"], 1);
+    assert_eq!(lines[1]["exit_code"], 1);
 }
 
 #[test]

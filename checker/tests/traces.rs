@@ -10,6 +10,7 @@ use model::{
     mutant::Mutant,
     system::{Budget, Law, Laws, Local, Scope},
 };
+use std::sync::atomic::AtomicBool;
 
 fn scope(name: &str, mutant: Mutant) -> Scope {
     let found = Scope::catalogue()
@@ -78,6 +79,24 @@ fn assert_same(one: &Trace, other: &Trace) {
     assert_eq!(one.broken, other.broken);
     assert_eq!(ScopeBounds::of(&one.scope), ScopeBounds::of(&other.scope));
     assert_eq!(one.scope.mutant, other.scope.mutant);
+}
+
+#[test]
+fn shrinking_that_is_interrupted_still_breaks_the_law() {
+    let mut scope = scope("elections", Mutant::VotesTwiceInATerm);
+    scope.terms = 2;
+    let simulation = Simulation {
+        seed: 7,
+        walks: 10_000,
+        max_steps: 200,
+    };
+    let report = simulate::simulate(&scope, &simulation, &SimulationProgress::default());
+    let found = report.violation.expect("a walk that votes twice");
+    assert!(found.is_shortest);
+    let whole = simulate::walk(&scope, found.seed, simulation.max_steps);
+    let left = whole.shrink_until(&AtomicBool::new(true));
+    assert_eq!(law(&left), law(&whole));
+    assert!(left.steps.len() > found.trace.steps.len());
 }
 
 /// From search to file and back.

@@ -1,8 +1,9 @@
 //! What travels between servers, proxies and clients.
 //!
-//! The four server messages are those of Raft Figure 2. Deviations, each noted at its field: the
-//! sender is in the envelope, a refused append carries the hint of §5.3, and an append carries the
-//! number of a read round (thesis §6.4).
+//! The four server messages are those of Raft Figure 2. Where they depart from it, `Deviation:` says
+//! so at the place: the sender is in the envelope, `leader_commit` is clipped, the answer to an
+//! append says what became of it in place of yes or no, with the hint of §5.3, and an append and its
+//! answer carry the number of a read round (thesis §6.4).
 
 use crate::{
     Address, ClientId, Entry, LogIndex, NodeId, RequestId, SessionId, Term,
@@ -39,7 +40,9 @@ pub enum Message {
     ClientResponse(ClientResponse),
 }
 
-/// Raft Figure 2, RequestVote arguments. The candidate is the envelope's sender.
+/// Raft Figure 2, RequestVote arguments.
+///
+/// Deviation: no `candidateId`; the candidate is the envelope's sender.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestVoteRequest {
     /// The candidate's term.
@@ -59,7 +62,9 @@ pub struct RequestVoteResponse {
     pub vote_granted: bool,
 }
 
-/// Raft Figure 2, AppendEntries arguments. The leader is the envelope's sender.
+/// Raft Figure 2, AppendEntries arguments.
+///
+/// Deviation: no `leaderId`; the leader is the envelope's sender.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AppendEntriesRequest {
     /// The leader's term.
@@ -70,11 +75,16 @@ pub struct AppendEntriesRequest {
     pub prev_log_term: Term,
     /// The new entries; none for a heartbeat.
     pub entries: Vec<Entry>,
-    /// The leader's commit index, clipped to the last entry this message speaks of. The receiver
-    /// could use no more of it (Figure 2: min(leaderCommit, index of last new entry)), and so two
-    /// messages that mean the same are the same.
+    /// The leader's commit index.
+    ///
+    /// Deviation: clipped to the last entry this message speaks of. The receiver could use no more
+    /// of it (Figure 2: min(leaderCommit, index of last new entry)), and so two messages that mean
+    /// the same are the same.
     pub leader_commit: LogIndex,
-    /// The read round this message belongs to (thesis §6.4); 0 before the first read of a term.
+    /// The read round this message belongs to; 0 before the first read of a term.
+    ///
+    /// Deviation: Figure 2 has no reads beside the log; thesis §6.4 has a leader confirm them by a
+    /// round of heartbeats, and the number tells which round.
     pub read_round: u64,
 }
 
@@ -83,14 +93,22 @@ pub struct AppendEntriesRequest {
 pub struct AppendEntriesResponse {
     /// The follower's term, for a leader that is behind.
     pub term: Term,
-    /// The read round of the request. A late duplicate of an earlier round's answer says nothing
+    /// The read round of the request.
+    ///
+    /// Deviation: as in the request. A late duplicate of an earlier round's answer says nothing
     /// about a later round.
     pub read_round: u64,
     /// What became of it.
+    ///
+    /// Deviation: in place of Figure 2's `success`. Answers may be late, repeated and out of order,
+    /// so each says which entries it speaks of.
     pub outcome: AppendOutcome,
 }
 
 /// What became of an AppendEntries request.
+///
+/// Deviation: Figure 2's `success` is [`Self::Matched`], with how far; its failure is two, as only
+/// [`Self::Conflict`] says anything about the log, with the hint of §5.3.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AppendOutcome {
     /// The follower's log agrees with the leader's up to and including `match_index`, durably.

@@ -1,6 +1,12 @@
 //! `check --certificate FILE`: the visited set of one scope as whole states, for `verify`.
 
-use super::{Exit, figures::grouped, verdict::Verdict};
+use super::{
+    Exit,
+    figures::{grouped, time},
+    interrupt::Interrupt,
+    live,
+    verdict::Verdict,
+};
 use crate::{
     certificate::{self, Summary},
     engine::Explored,
@@ -12,12 +18,16 @@ use std::{
     path::Path,
 };
 
+const INTERRUPTED: &str = "the writing was interrupted";
+
 /// What became of the certificate asked for.
 pub(crate) enum Certified {
     /// It is in the file.
     Written(Summary),
     /// There is nothing to certify, and why.
     Withheld(String),
+    /// A person stopped the writing.
+    Interrupted,
     /// There is, but it could not be written.
     Failed(anyhow::Error),
 }
@@ -36,13 +46,26 @@ struct CertificateJson {
     root: Option<String>,
 }
 
-/// Writes the certificate of a scope that passed.
-pub(crate) fn certify(explored: &Explored, verdict: &Verdict, file: &Path) -> Certified {
+/// Writes the certificate of a scope that passed, unless a person stops it.
+pub(crate) fn certify(
+    explored: &Explored,
+    verdict: &Verdict,
+    interrupt: &Interrupt,
+    file: &Path,
+) -> Certified {
     if let Some(why) = verdict.fault() {
         return Certified::Withheld(why);
     }
-    match certificate::write_file(explored, &verdict.scope, verdict.symmetry, file) {
+    let (scope, symmetry) = (&verdict.scope, verdict.symmetry);
+    let written = live::watch_line(
+        &scope.name,
+        || {},
+        |elapsed| format!("writing the certificate · {}", time(elapsed)),
+        || certificate::write_file(explored, scope, symmetry, interrupt.flag(), file),
+    );
+    match written {
         Ok(summary) => Certified::Written(summary),
+        Err(error) if error.is::<certificate::Interrupted>() => Certified::Interrupted,
         Err(error) => Certified::Failed(error),
     }
 }
@@ -52,6 +75,7 @@ impl Certified {
     pub(crate) fn exit(&self, exit: Exit) -> Exit {
         match self {
             Self::Failed(_) if exit == Exit::Passed => Exit::Usage,
+            Self::Interrupted => Exit::Truncated,
             _ => exit,
         }
     }
@@ -76,6 +100,7 @@ impl Certified {
                 verify::hex(&summary.root)
             )?,
             Self::Withheld(why) => writeln!(out, "No certificate was written: {why}.")?,
+            Self::Interrupted => writeln!(out, "No certificate was written: {INTERRUPTED}.")?,
             Self::Failed(_) => writeln!(out, "No certificate was written.")?,
         }
         Ok(())
@@ -85,6 +110,7 @@ impl Certified {
         let (summary, why) = match self {
             Self::Written(summary) => (Some(summary), None),
             Self::Withheld(why) => (None, Some(why.clone())),
+            Self::Interrupted => (None, Some(INTERRUPTED.to_owned())),
             Self::Failed(error) => (None, Some(format!("{error:#}"))),
         };
         CertificateJson {

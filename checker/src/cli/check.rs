@@ -4,7 +4,8 @@ use super::{
     Exit, certify,
     figures::{self, Size},
     interrupt::Interrupt,
-    live, next,
+    live,
+    next::{self, Ended, Options},
     selection::{self, Selected, Selection},
     verdict::{self, Verdict},
     violation::{self, report_stuck, report_violation},
@@ -25,12 +26,15 @@ use model::{
 use serde::Serialize;
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
 /// How much of the memory this process could have it takes unless told.
 const MEMORY_PERCENT: u64 = 80;
+/// The most states of a scope in which progress is checked unless told. That check takes some
+/// 0.2 ms a state: about ten seconds for so many.
+const MAX_PROGRESS_STATES: u64 = 50_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -58,10 +62,13 @@ pub(crate) struct Args {
     /// Plants a bug in every server, to see how it is found
     #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
     mutant: Option<Mutant>,
-    /// Also checks of every state that a leader can still commit a new entry from there, in small
-    /// scopes
+    /// Checks of every state that a leader can still commit a new entry from there, however many
+    /// states there are [default: in exhausted scopes of up to 50,000 states]
     #[arg(long)]
     progress: bool,
+    /// Checks the laws alone
+    #[arg(long, conflicts_with = "progress")]
+    no_progress: bool,
     /// Writes all states of one exhausted scope to a file, for `verify`
     #[arg(long, value_name = "FILE", conflicts_with = "mutant")]
     certificate: Option<PathBuf>,
@@ -104,6 +111,8 @@ struct Summary {
     without_witnesses: usize,
     /// Exhausted scopes with a state from which nothing new can be committed.
     stuck: usize,
+    /// Exhausted scopes in which the planted bug was not found.
+    undetected: usize,
     not_run: Vec<String>,
     states: u64,
     seconds: f64,
@@ -112,18 +121,24 @@ struct Summary {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let mut scopes = args.selection.scopes()?;
-    for selected in &mut scopes {
+    let mut keeps_dead = false;
+    for Selected { scope, .. } in &mut scopes {
         if args.no_reduction {
-            selected.scope.reduction = Reduction::NONE;
+            scope.reduction = Reduction::NONE;
         }
-        selected.scope.mutant = args.mutant;
+        scope.mutant = args.mutant;
+        if args.mutant.is_some() && scope.reduction.drop_dead {
+            // What a message may be dropped for is a rule of the correct protocol.
+            scope.reduction.drop_dead = false;
+            keeps_dead = true;
+        }
     }
     ensure!(
         args.trace.is_none() || scopes.len() == 1,
         "--trace names one file for one run: give exactly one --scope with it"
     );
     ensure!(
-        args.engine == Engine::Own || !args.keeps_states(),
+        args.engine == Engine::Own || (!args.progress && args.certificate.is_none()),
         "--certificate and --progress need whole states, which stateright does not keep: leave out --engine stateright"
     );
     if let Some(file) = &args.certificate {
@@ -147,12 +162,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         let (mut verdict, explored) = live::watch(&name, &interrupt, |progress| {
             search(args.engine, selected, &limits, progress)
         });
-        if let Some(explored) = explored.filter(|_| args.keeps_states()) {
-            if args.progress && matches!(verdict.outcome, Outcome::Exhausted) {
+        if let Some(explored) = explored {
+            if args.checks_progress(&verdict) {
                 verdict.progress = Some(judge_progress(&verdict.scope, &explored, &interrupt));
             }
             if let Some(file) = &args.certificate {
-                certified = Some((file, certify::certify(&explored, &verdict, file)));
+                certified = Some((
+                    file,
+                    certify::certify(&explored, &verdict, &interrupt, file),
+                ));
             }
         }
         report(&mut verdict, args)?;
@@ -177,6 +195,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             truncated: count(Verdict::is_truncated),
             without_witnesses: count(Verdict::lacks_witnesses),
             stuck: count(Verdict::is_stuck),
+            undetected: count(Verdict::is_undetected),
             not_run,
             states: verdicts.iter().map(|one| one.states).sum(),
             seconds: started.elapsed().as_secs_f64(),
@@ -184,24 +203,51 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         print_json(&mut out, &summary)?;
     } else {
         print_verdicts(&mut out, args.engine, &verdicts, &not_run)?;
+        if keeps_dead {
+            writeln!(
+                out,
+                "The reduction drop_dead is off: a planted bug may break the rules by which it forgets messages."
+            )?;
+        }
         if let Some((file, certified)) = &certified {
             certified.report(file, false)?;
         }
-        print_suggestions(&mut out, &verdicts, &not_run, of_verdicts)?;
+        print_suggestions(&mut out, args, &verdicts, &not_run, of_verdicts)?;
     }
     out.flush()?;
     Ok(exit)
 }
 
 impl Args {
-    /// Whether what was visited is needed once the search is over.
-    fn keeps_states(&self) -> bool {
-        self.progress || self.certificate.is_some()
+    /// Whether progress is checked in a scope that ended so.
+    fn checks_progress(&self, verdict: &Verdict) -> bool {
+        // One server alone gets no verdict, so none is sought unless told.
+        let is_small = verdict.states <= MAX_PROGRESS_STATES && verdict.scope.servers > 1;
+        let is_asked = self.progress || (is_small && !self.no_progress);
+        is_asked && matches!(verdict.outcome, Outcome::Exhausted)
     }
 
     fn trace_file(&self, scope: &Scope, what: &str) -> PathBuf {
         let told = self.trace.clone();
         told.unwrap_or_else(|| violation::default_file(scope, what))
+    }
+
+    /// What was asked for beside scopes, bounds and a bug, as it is typed again.
+    fn options(&self) -> Options {
+        let flag = |given: bool, name: &str| given.then(|| name.to_owned());
+        let value = |name: &str, given: Option<u64>| given.map(|given| format!("{name} {given}"));
+        let engine = self.engine.name();
+        let options = [
+            flag(self.engine != Engine::Own, &format!("--engine {engine}")),
+            value("--threads", self.threads),
+            flag(self.no_symmetry, "--no-symmetry"),
+            flag(self.no_reduction, "--no-reduction"),
+            value("--max-states", self.max_states),
+            self.max_memory.map(|size| format!("--max-memory {size}")),
+            flag(self.progress, "--progress"),
+            flag(self.no_progress, "--no-progress"),
+        ];
+        Options(options.into_iter().flatten().collect())
     }
 
     fn limits(&self) -> Limits {
@@ -335,30 +381,41 @@ fn print_verdicts(
 
 fn print_suggestions(
     out: &mut impl Write,
+    args: &Args,
     verdicts: &[Verdict],
     not_run: &[String],
     exit: Exit,
 ) -> anyhow::Result<()> {
+    let Some(about) = worst(verdicts) else {
+        return Ok(());
+    };
+    let called = std::env::args_os().next().unwrap_or("raft-checker".into());
+    let directory = std::env::current_dir().unwrap_or_default();
+    let ended = Ended {
+        program: &next::typed_program(Path::new(&called), &directory),
+        exit,
+        ran: verdicts,
+        about,
+        not_run: not_run.first().map(String::as_str),
+        bounds: args.selection.bounds(),
+        options: args.options(),
+    };
     writeln!(out)?;
-    let program = std::env::args().next();
-    let program = program.as_deref().unwrap_or("raft-checker");
-    for line in next::suggestions(program, exit, worst(verdicts, not_run)) {
+    for line in ended.suggestions() {
         writeln!(out, "{line}")?;
     }
     Ok(())
 }
 
-/// The scope that suggestions are about.
-fn worst<'a>(verdicts: &'a [Verdict], not_run: &'a [String]) -> &'a str {
-    let name = |one: &'a Verdict| one.scope.name.as_str();
-    let find = |is: fn(&Verdict) -> bool| verdicts.iter().find(|one| is(one)).map(name);
+/// What suggestions are about; nothing if nothing ran.
+fn worst(verdicts: &[Verdict]) -> Option<&Verdict> {
+    let find = |is: fn(&Verdict) -> bool| verdicts.iter().find(|one| is(one));
     find(Verdict::lacks_claim)
-        .or(not_run.first().map(String::as_str))
         .or_else(|| find(Verdict::is_violated))
         .or_else(|| find(Verdict::lacks_witnesses))
         .or_else(|| find(Verdict::is_stuck))
-        .or(verdicts.last().map(name))
-        .unwrap_or_default()
+        .or_else(|| find(Verdict::is_undetected))
+        .or(verdicts.last())
 }
 
 fn exit(verdicts: &[Verdict], not_run: &[String]) -> Exit {
@@ -437,5 +494,54 @@ mod tests {
         let table = verdict::table(&[truncated], &[]).to_string();
         assert!(table.contains("no claim"), "{table}");
         assert!(!table.contains("13/13"), "{table}");
+    }
+
+    #[test]
+    fn planted_bug_that_nothing_catches_fails() {
+        let all = Witnesses::from_bits(u64::MAX);
+        let mut missed = verdict(Outcome::Exhausted, all);
+        missed.scope.mutant = Some(Mutant::QuorumOffByOne);
+        assert_eq!(exit(std::slice::from_ref(&missed), &[]), Exit::Failed);
+        let notes = missed.notes().join("\n");
+        for word in [
+            "was not found",
+            "mutants quorum-off-by-one",
+            "Election Safety",
+        ] {
+            assert!(notes.contains(word), "{word}: {notes}");
+        }
+    }
+
+    #[test]
+    fn progress_is_checked_in_small_exhausted_scopes_and_where_asked() {
+        use clap::Parser;
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let args = |line: &[&str]| Line::parse_from([&["check"], line].concat()).args;
+        let exhausted = |states: u64| Verdict {
+            states,
+            ..verdict(Outcome::Exhausted, Witnesses::default())
+        };
+        let (small, large) = (
+            exhausted(MAX_PROGRESS_STATES),
+            exhausted(MAX_PROGRESS_STATES + 1),
+        );
+        assert!(args(&[]).checks_progress(&small));
+        assert!(!args(&[]).checks_progress(&large));
+        assert!(args(&["--progress"]).checks_progress(&large));
+        assert!(!args(&["--no-progress"]).checks_progress(&small));
+        let mut alone = exhausted(1);
+        alone.scope.servers = 1;
+        assert!(!args(&[]).checks_progress(&alone));
+        let truncated = Outcome::Truncated(engine::StopCause::MaxStates);
+        for outcome in [truncated, violated()] {
+            let ended = verdict(outcome, Witnesses::default());
+            assert!(!args(&["--progress"]).checks_progress(&ended));
+            let table = verdict::table(&[ended], &["reads".into()]).to_string();
+            assert_eq!(table.matches("not checked").count(), 2, "{table}");
+        }
     }
 }

@@ -1,8 +1,14 @@
 //! `explore`: stateright's Explorer on a scope, in a browser.
 
-use super::{Exit, selection};
+use super::{
+    Exit,
+    selection::{self, Bounds},
+};
 use anyhow::{Context, bail};
-use model::system::{RaftModel, Reduction};
+use model::{
+    mutant::Mutant,
+    system::{RaftModel, Reduction},
+};
 use stateright::Model;
 use std::{
     io::{self, ErrorKind, Write},
@@ -14,13 +20,20 @@ pub(crate) struct Args {
     /// The scope to walk through
     #[arg(long, value_name = "NAME", default_value = "crashes", value_parser = selection::names())]
     scope: String,
+    #[command(flatten)]
+    bounds: Bounds,
+    /// Plants a bug in every server
+    #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
+    mutant: Option<Mutant>,
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     address: String,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let mut scope = selection::named(&args.scope)?;
+    let named = selection::named(&args.scope)?;
+    let mut scope = args.bounds.applied_to(&named)?.scope;
+    scope.mutant = args.mutant;
     // A person wants to see every event as a step of its own.
     scope.reduction = Reduction::NONE;
     let address = free_address(&args.address)?;

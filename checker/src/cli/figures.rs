@@ -1,6 +1,6 @@
 //! Numbers as people read and write them.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 /// 1234567 as `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
@@ -45,6 +45,17 @@ pub(crate) fn rate(number: u64, duration: Duration) -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(30, "G"), (20, "M"), (10, "K")];
+        let whole = |(shift, _): &&(u32, _)| self.0.trailing_zeros() >= *shift;
+        match units.iter().find(whole) {
+            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
 impl FromStr for Size {
     type Err = String;
 
@@ -87,6 +98,12 @@ mod tests {
         assert_eq!("16GiB".parse(), Ok(Size(16 << 30)));
         assert_eq!("1.5k".parse(), Ok(Size(1536)));
         assert_eq!("4096".parse(), Ok(Size(4096)));
+        for text in ["512M", "16G", "3K", "1000"] {
+            assert_eq!(
+                text.parse().map(|size: Size| size.to_string()),
+                Ok(text.into())
+            );
+        }
     }
 
     #[test]

@@ -1,44 +1,291 @@
-//! What to try next, in three lines.
+//! What to try next: three commands worth typing after a check, with what was asked for kept.
 
-use super::Exit;
+use super::{Exit, selection::Bounds, verdict::Verdict};
+use crate::engine::{Outcome, StopCause};
+use model::{mutant::Mutant, system::Scope};
+use std::path::Path;
 
-/// Three commands worth typing after a check that ended so. `program` is how this one was called.
-pub(crate) fn suggestions(program: &str, exit: Exit, scope: &str) -> [String; 3] {
-    let line = |arguments: &str, what: &str| format!("{program} {arguments}   # {what}");
-    let explore = line(
-        &format!("explore --scope {scope}"),
-        "walk through its states in a browser",
-    );
-    match exit {
-        Exit::Passed => [
-            line(
-                "check --scope crashes",
-                "a crash that takes what was not synced",
+/// Scopes that are exhausted in a few minutes, from the smallest.
+const EXHAUSTIBLE: &[&str] = &["replication", "reads", "crashes"];
+/// A crash more makes some fifty times as many states: from so many, that is minutes.
+const MAX_GROWN: u64 = 1_000_000;
+/// The same for searches that visit more states, or visit them more slowly.
+const MAX_GROWN_PLAIN: u64 = 20_000;
+/// What bounds a search of which nobody knows how many states it has.
+const BOUND: &str = "--max-states 10000000";
+
+/// What was asked for beside scopes, bounds and a bug: each option as it is typed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options(pub(crate) Vec<String>);
+
+impl Options {
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|option| option.starts_with(name))
+    }
+
+    fn without(&self, names: &[&str]) -> Self {
+        let is_named = |option: &String| names.iter().any(|name| option.starts_with(name));
+        let kept = self.0.iter().filter(|option| !is_named(option));
+        Self(kept.cloned().collect())
+    }
+
+    fn with(mut self, option: &str) -> Self {
+        self.0.push(option.to_owned());
+        self
+    }
+
+    fn ten_times_as_far(&self) -> Self {
+        let mut told = self.0.iter();
+        let limit = told.find_map(|option| option.strip_prefix("--max-states ")?.parse().ok());
+        let limit: u64 = limit.unwrap_or(1);
+        self.without(&["--max-states"])
+            .with(&format!("--max-states {}", limit.saturating_mul(10)))
+    }
+
+    fn bounded(self) -> Self {
+        if self.has("--max-states") {
+            return self;
+        }
+        self.with(BOUND)
+    }
+
+    /// Whether the search is the fast one, with everything that makes it so.
+    fn is_fast(&self) -> bool {
+        !["--engine", "--no-symmetry", "--no-reduction"]
+            .iter()
+            .any(|name| self.has(name))
+    }
+
+    fn typed(&self) -> String {
+        self.0.iter().map(|option| format!(" {option}")).collect()
+    }
+}
+
+/// A check that ended.
+pub(crate) struct Ended<'a> {
+    /// How the program is called.
+    pub(crate) program: &'a str,
+    pub(crate) exit: Exit,
+    /// Every scope that ran.
+    pub(crate) ran: &'a [Verdict],
+    /// The one of them that suggestions are about.
+    pub(crate) about: &'a Verdict,
+    /// The first scope that did not run.
+    pub(crate) not_run: Option<&'a str>,
+    /// The bounds given.
+    pub(crate) bounds: &'a Bounds,
+    pub(crate) options: Options,
+}
+
+impl Ended<'_> {
+    /// Three commands, each with what it is for.
+    pub(crate) fn suggestions(&self) -> [String; 3] {
+        let told = match self.exit {
+            Exit::Passed => self.passed(),
+            Exit::Truncated => self.truncated(),
+            Exit::Failed | Exit::Usage => self.failed(),
+        };
+        told.map(|(arguments, what)| format!("{} {arguments}   # {what}", self.program))
+    }
+
+    fn passed(&self) -> [(String, &'static str); 3] {
+        [
+            self.larger(),
+            (
+                "mutants".into(),
+                "plant each known bug in turn: none may survive",
             ),
-            line("check --all --max-memory 16G", "every scope"),
-            explore,
-        ],
-        Exit::Truncated => [
-            line(
-                &format!("check --scope {scope} --max-memory 16G"),
-                "go on until the frontier runs dry",
+            self.explore(),
+        ]
+    }
+
+    fn truncated(&self) -> [(String, &'static str); 3] {
+        let again = |options: &Options| self.check(self.bounds, options);
+        let (name, options) = (&self.about.scope.name, &self.options);
+        let first = match (&self.about.outcome, self.not_run) {
+            (Outcome::Truncated(StopCause::MaxStates), _) => {
+                (again(&options.ten_times_as_far()), "go ten times as far")
+            }
+            (Outcome::Truncated(StopCause::MaxMemory), _) if options.has("--max-memory") => (
+                again(&options.without(&["--max-memory"])),
+                "with as much memory as there is",
             ),
-            line(
-                &format!("check --scope {scope} --terms 1"),
+            (Outcome::Truncated(StopCause::Interrupted), _) => {
+                (again(options), "the same again, to its end")
+            }
+            (Outcome::Truncated(_), _) => self.simulate(),
+            (_, _) if self.about.lacks_claim() => (
+                again(&options.without(&["--progress"]).with("--no-progress")),
+                "the laws alone",
+            ),
+            (_, not_run) => {
+                let name = not_run.unwrap_or(name);
+                let bounds = self.bounds.arguments();
+                (
+                    format!(
+                        "check --scope {name}{bounds}{}{}",
+                        options.typed(),
+                        self.bug()
+                    ),
+                    "what did not run",
+                )
+            }
+        };
+        let smaller = match self.bounds.smaller(&self.about.scope) {
+            Some(bounds) => (
+                self.check(&bounds, &options.without(&["--max-states"])),
                 "or exhaust a smaller world",
             ),
-            line("scopes", "what each scope bounds"),
-        ],
-        Exit::Failed | Exit::Usage => [
-            line(
-                &format!("check --scope {scope} --engine stateright"),
-                "ask the other engine",
-            ),
-            line(
-                &format!("check --scope {scope} --no-symmetry --no-reduction"),
-                "without any reduction",
-            ),
-            explore,
-        ],
+            None => ("scopes".into(), "what each scope bounds"),
+        };
+        let last = match &self.about.outcome {
+            Outcome::Truncated(_) if first != self.simulate() => self.simulate(),
+            _ => self.explore(),
+        };
+        [first, smaller, last]
+    }
+
+    fn failed(&self) -> [(String, &'static str); 3] {
+        let last = self.explore();
+        match self.about.scope.mutant {
+            Some(bug) => [
+                (
+                    format!("mutants {}", bug.name()),
+                    "plant it in the smallest scope known to show it",
+                ),
+                self.second_opinion(),
+                last,
+            ],
+            None => [self.second_opinion(), self.unreduced(), last],
+        }
+    }
+
+    /// A larger world that can still be exhausted.
+    fn larger(&self) -> (String, &'static str) {
+        let most = match self.options.is_fast() {
+            true => MAX_GROWN,
+            false => MAX_GROWN_PLAIN,
+        };
+        let options = self.options.without(&["--max-states"]);
+        if let ([one], Some(bounds)) = (self.ran, self.bounds.with_crash(&self.about.scope))
+            && one.states <= most
+        {
+            return (self.check(&bounds, &options), "one crash more");
+        }
+        let ran = |name: &str| self.ran.iter().any(|one| one.scope.name == name);
+        let new = Scope::catalogue()
+            .into_iter()
+            .filter(|scope| EXHAUSTIBLE.contains(&scope.name.as_str()) && !ran(&scope.name))
+            .min_by_key(|scope| EXHAUSTIBLE.iter().position(|name| *name == scope.name));
+        match new {
+            Some(scope) => {
+                let slow = ["--engine", "--no-symmetry", "--no-reduction", "--progress"];
+                let options = options.without(&slow);
+                let arguments = format!("check --scope {}{}", scope.name, options.typed());
+                (arguments, scope.summary)
+            }
+            None => self.simulate(),
+        }
+    }
+
+    /// The same question to someone else.
+    fn second_opinion(&self) -> (String, &'static str) {
+        let options = &self.options;
+        if options.has("--engine") {
+            let own = options.without(&["--engine"]);
+            return (self.check(self.bounds, &own), "ask the own engine");
+        }
+        // stateright does not check progress, so it has nothing to say of a stuck state.
+        if self.about.is_stuck() || self.about.states > MAX_GROWN {
+            return self.simulate();
+        }
+        let mut other = options.without(&["--progress"]).with("--engine stateright");
+        if self.about.is_violated() {
+            // The states seen so far are not all there are.
+            other = other.bounded();
+        }
+        (self.check(self.bounds, &other), "ask the other engine")
+    }
+
+    fn unreduced(&self) -> (String, &'static str) {
+        let options = &self.options;
+        let is_reduced = !options.has("--no-symmetry") || !options.has("--no-reduction");
+        if is_reduced && self.about.states <= MAX_GROWN_PLAIN {
+            let plain = options
+                .without(&["--no-symmetry", "--no-reduction"])
+                .with("--no-symmetry")
+                .with("--no-reduction")
+                .bounded();
+            return (self.check(self.bounds, &plain), "without any reduction");
+        }
+        match self.bounds.smaller(&self.about.scope) {
+            Some(bounds) => (self.check(&bounds, options), "in a smaller world"),
+            None => ("scopes".into(), "what each scope bounds"),
+        }
+    }
+
+    fn check(&self, bounds: &Bounds, options: &Options) -> String {
+        let name = &self.about.scope.name;
+        let bounds = bounds.arguments();
+        format!(
+            "check --scope {name}{bounds}{}{}",
+            options.typed(),
+            self.bug()
+        )
+    }
+
+    fn simulate(&self) -> (String, &'static str) {
+        let (name, bounds) = (&self.about.scope.name, self.bounds.arguments());
+        (
+            format!("simulate --scope {name}{bounds}{}", self.bug()),
+            "random walks, which prove nothing and may find something",
+        )
+    }
+
+    fn explore(&self) -> (String, &'static str) {
+        let (name, bounds) = (&self.about.scope.name, self.bounds.arguments());
+        (
+            format!("explore --scope {name}{bounds}{}", self.bug()),
+            "walk through its states in a browser",
+        )
+    }
+
+    fn bug(&self) -> String {
+        let bug = self.about.scope.mutant.map(Mutant::name);
+        bug.map_or(String::new(), |name| format!(" --mutant {name}"))
+    }
+}
+
+/// The program as it is typed in `directory`: as it was called, but never by a path from the root.
+pub(crate) fn typed_program(called: &Path, directory: &Path) -> String {
+    if called.is_relative() {
+        return called.display().to_string();
+    }
+    let name = Path::new(called.file_name().unwrap_or("raft-checker".as_ref()));
+    match called.strip_prefix(directory) {
+        Ok(below) if below == name => format!("./{}", name.display()),
+        Ok(below) => below.display().to_string(),
+        Err(_) => name.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_is_named_as_it_is_typed() {
+        let typed = |called: &str| typed_program(Path::new(called), Path::new("/home/a"));
+        assert_eq!(typed("raft-checker"), "raft-checker");
+        assert_eq!(
+            typed("target/release/raft-checker"),
+            "target/release/raft-checker"
+        );
+        assert_eq!(
+            typed("/home/a/target/release/raft-checker"),
+            "target/release/raft-checker"
+        );
+        assert_eq!(typed("/home/a/raft-checker"), "./raft-checker");
+        assert_eq!(typed("/opt/deep/down/raft-checker"), "raft-checker");
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Selection {
 }
 
 /// Bounds in place of a scope's own. Without a scope they apply to "crashes".
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Bounds, in place of the scope's own")]
 pub(crate) struct Bounds {
     /// How many servers
@@ -91,6 +91,11 @@ pub(crate) fn named(name: &str) -> anyhow::Result<Scope> {
 }
 
 impl Selection {
+    /// The bounds given.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
     /// The scopes asked for, each once, in the order of the catalogue.
     ///
     /// # Errors
@@ -116,6 +121,66 @@ impl Selection {
 }
 
 impl Bounds {
+    /// As they are typed, each with a space before it.
+    pub(crate) fn arguments(&self) -> String {
+        let Self {
+            servers,
+            terms,
+            entries,
+            reads,
+            crashes,
+            batch,
+            attempts,
+        } = self;
+        let typed = |name: &str, bound: &Option<u64>| match bound {
+            Some(bound) => format!(" --{name} {bound}"),
+            None => String::new(),
+        };
+        [
+            typed("servers", servers),
+            typed("terms", terms),
+            typed("entries", entries),
+            typed("reads", reads),
+            typed("crashes", crashes),
+            typed("batch", batch),
+            typed("attempts", attempts),
+        ]
+        .concat()
+    }
+
+    /// These with less of what makes a scope large: three servers, two terms and one of everything
+    /// else; within that, one term. `None` where there is no less.
+    pub(crate) fn smaller(&self, scope: &Scope) -> Option<Self> {
+        let mut less = self.clone();
+        let mut is_less = false;
+        let mut cut = |bound: &mut Option<u64>, has: u64, most: u64| {
+            if has > most {
+                *bound = Some(most);
+                is_less = true;
+            }
+        };
+        cut(&mut less.servers, scope.servers, 3);
+        cut(&mut less.terms, scope.terms, 2);
+        cut(&mut less.entries, scope.budget.entries.into(), 1);
+        cut(&mut less.reads, scope.budget.reads.into(), 1);
+        cut(&mut less.crashes, scope.budget.crashes.into(), 1);
+        if !is_less && scope.terms > 1 {
+            less.terms = Some(1);
+            is_less = true;
+        }
+        is_less.then_some(less)
+    }
+
+    /// These with a crash more. `None` where the scope can have none: with clients as processes the
+    /// reductions allow no crashes.
+    pub(crate) fn with_crash(&self, scope: &Scope) -> Option<Self> {
+        let crashes = scope.budget.crashes + 1;
+        (scope.plans.is_empty() && crashes <= MAX_BUDGET).then(|| Self {
+            crashes: Some(crashes.into()),
+            ..self.clone()
+        })
+    }
+
     fn is_given(&self) -> bool {
         let Self {
             servers,

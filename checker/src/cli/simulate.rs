@@ -9,7 +9,7 @@ use super::{
     verdict::BoundsJson,
     violation::{self, report_trace},
 };
-use crate::simulate::{self, Simulation, SimulationProgress, SimulationReport};
+use crate::simulate::{self, Simulation, SimulationProgress, SimulationReport, Violation};
 use model::{
     mutant::Mutant,
     system::{Scope, Witness},
@@ -77,6 +77,8 @@ struct ViolationJson {
     walk_steps: usize,
     /// The steps of what remains when everything is left out that the violation does not need.
     steps: usize,
+    /// Whether nothing more can be left out; not so if that was interrupted.
+    shortest: bool,
     /// The file with that.
     trace: Option<String>,
 }
@@ -193,11 +195,11 @@ fn print(
     match &report.violation {
         Some(found) => writeln!(
             out,
-            "Walk {} broke a law of {} after {} steps; told above are the {} that it needs.",
+            "Walk {} broke a law of {} after {} steps; told above are {}.",
             found.walk,
             scope.name,
             found.steps,
-            found.trace.steps.len()
+            kept(found)
         )?,
         None => {
             if report.walks < simulation.walks {
@@ -217,6 +219,15 @@ fn print(
         )?;
     }
     Ok(())
+}
+
+/// Which steps of the walk are told.
+fn kept(found: &Violation) -> String {
+    let steps = found.trace.steps.len();
+    match found.is_shortest {
+        true => format!("the {steps} that it needs"),
+        false => format!("{steps}, not all needed: leaving out the others was interrupted"),
+    }
 }
 
 fn reached(report: &SimulationReport) -> Vec<&'static str> {
@@ -242,6 +253,7 @@ fn as_json(
             walk: found.walk,
             walk_steps: found.steps,
             steps: found.trace.steps.len(),
+            shortest: found.is_shortest,
             trace: trace.map(|file| file.display().to_string()),
         })
     });

@@ -1,6 +1,9 @@
 //! What is said of one scope: in the table, in notes below it, and as JSON.
 
-use super::figures::{grouped, time};
+use super::{
+    figures::{grouped, time},
+    mutants,
+};
 use crate::{
     engine::{Outcome, StopCause},
     progress::{ProgressReport, ProgressVerdict},
@@ -15,6 +18,9 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+
+/// What the table says of progress where nobody looked.
+const NOT_CHECKED: &str = "not checked";
 
 /// What a search of a scope found.
 #[derive(Clone, Debug)]
@@ -32,7 +38,7 @@ pub(crate) struct Verdict {
     /// Bytes of visited set, parents and frontier, where the engine tells.
     pub(crate) bytes: Option<u64>,
     pub(crate) witnesses: Witnesses,
-    /// What the progress check found, where it was asked for.
+    /// What the progress check found, where it ran.
     pub(crate) progress: Option<ProgressReport>,
     /// The file that holds the run to a violation or to a stuck state.
     pub(crate) trace: Option<PathBuf>,
@@ -83,6 +89,14 @@ impl Verdict {
         self.is_truncated() || matches!(progress, Some(ProgressVerdict::Truncated))
     }
 
+    /// Whether a bug was planted, and everything that was checked holds.
+    pub(crate) fn is_undetected(&self) -> bool {
+        matches!(self.outcome, Outcome::Exhausted)
+            && self.scope.mutant.is_some()
+            && !self.is_stuck()
+            && !self.lacks_claim()
+    }
+
     /// Why the scope did not pass, if it did not.
     pub(crate) fn fault(&self) -> Option<String> {
         let name = &self.scope.name;
@@ -98,6 +112,9 @@ impl Verdict {
             }
             Outcome::Exhausted if self.lacks_claim() => {
                 Some(format!("the progress check of {name} has no verdict"))
+            }
+            Outcome::Exhausted if self.is_undetected() => {
+                Some(format!("the bug planted in {name} was not found"))
             }
             Outcome::Exhausted => None,
         }
@@ -124,8 +141,24 @@ impl Verdict {
                 "{name}: with {} planted: this is no verdict on Raft.",
                 mutant.name()
             ));
+            if self.is_undetected() {
+                notes.push(self.undetected_note(mutant));
+            }
         }
         notes
+    }
+
+    fn undetected_note(&self, mutant: Mutant) -> String {
+        let (name, bug) = (&self.scope.name, mutant.name());
+        let states = grouped(self.states);
+        let holds = match self.progress {
+            Some(_) => "no law breaks and progress stays possible",
+            None => "no law breaks (progress was not checked)",
+        };
+        format!(
+            "{name}: the planted bug {bug} was not found in this scope: {holds} in all {states} states. `raft-checker mutants {bug}` finds it: {}.",
+            mutants::shown_by(mutant)
+        )
     }
 
     fn witness_note(&self) -> Option<String> {
@@ -162,7 +195,7 @@ impl Verdict {
                 "{name}: one server alone gets no verdict on progress: give more --servers."
             ),
             ProgressVerdict::Truncated => format!(
-                "{name}: the progress check was interrupted or met too large a state after {checked} states: no claim is made of progress. Give smaller bounds."
+                "{name}: the progress check was interrupted or met too large a state after {checked} states: no claim is made of progress. Give smaller bounds, or --no-progress."
             ),
         })
     }
@@ -170,17 +203,15 @@ impl Verdict {
     fn cells(&self) -> Vec<Cell> {
         let laws = laws_judged(&self.scope);
         let (verdict, properties) = match &self.outcome {
-            Outcome::Exhausted => {
-                let progress = match self.progress_verdict() {
-                    None => "",
-                    Some(ProgressVerdict::Holds) => ", progress",
-                    Some(ProgressVerdict::Stuck(_)) => ", no progress",
-                    Some(ProgressVerdict::Truncated) => ", progress: no claim",
-                };
-                ("exhausted", format!("{laws}/{laws}{progress}"))
-            }
+            Outcome::Exhausted => ("exhausted", format!("{laws}/{laws}")),
             Outcome::Truncated(_) => ("truncated", "none seen broken, no claim".to_owned()),
             Outcome::Violated { broken, .. } => ("violated", format!("broken: {}", broken.law)),
+        };
+        let progress = match self.progress_verdict() {
+            None => NOT_CHECKED,
+            Some(ProgressVerdict::Holds) => "holds",
+            Some(ProgressVerdict::Stuck(_)) => "stuck",
+            Some(ProgressVerdict::Truncated) => "no claim",
         };
         let expected = self.scope.expected.len();
         vec![
@@ -192,6 +223,7 @@ impl Verdict {
             number(time(self.elapsed)),
             number(format!("{}/{expected}", self.reached().len())),
             Cell::new(properties),
+            Cell::new(progress),
         ]
     }
 
@@ -301,12 +333,23 @@ pub(crate) fn table(verdicts: &[Verdict], not_run: &[String]) -> Table {
         "time",
         "witnesses",
         "properties that hold",
+        "progress",
     ]);
     for verdict in verdicts {
         table.add_row(verdict.cells());
     }
     for name in not_run {
-        table.add_row([name.as_str(), "not run", "", "", "", "", "", "no claim"]);
+        table.add_row([
+            name.as_str(),
+            "not run",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "no claim",
+            NOT_CHECKED,
+        ]);
     }
     table
 }
@@ -356,6 +399,7 @@ struct ScopeJson {
     bytes: Option<u64>,
     witnesses: WitnessesJson,
     properties: PropertiesJson,
+    /// Null where progress was not checked.
     progress: Option<ProgressJson>,
     violation: Option<ViolationJson>,
 }

@@ -1,7 +1,12 @@
 //! `verify`: checks a certificate against the definition, without the search.
 
-use super::{Exit, figures::grouped};
-use crate::verify::{self, Verified};
+use super::{
+    Exit,
+    figures::{grouped, time},
+    interrupt::Interrupt,
+    live,
+};
+use crate::verify::{self, Interrupted, Verified};
 use anyhow::Context;
 use std::{
     io::{self, Write},
@@ -16,11 +21,23 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let interrupt = Interrupt::install()?;
+    let verified = live::watch_line(
+        "verify",
+        || {},
+        |elapsed| format!("{} · {}", args.file.display(), time(elapsed)),
+        || verify::verify_file(&args.file, interrupt.flag()),
+    );
     let mut out = io::stdout().lock();
-    let exit = match verify::verify_file(&args.file) {
+    let exit = match verified {
         Ok(verified) => {
             print(&mut out, args, &verified)?;
             Exit::Passed
+        }
+        Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => {
+            let file = args.file.display();
+            writeln!(out, "interrupted: nothing was concluded of {file}")?;
+            Exit::Truncated
         }
         // What cannot be read was not judged.
         Err(error) if error.chain().any(|cause| cause.is::<io::Error>()) => {

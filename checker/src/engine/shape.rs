@@ -2,6 +2,7 @@
 //! talks, and one global.
 
 use model::{Address, system::System};
+use std::ops::Range;
 
 /// The slots of a state: the processes, then the lanes by receiver, then the global.
 #[derive(Clone, Debug)]
@@ -11,10 +12,10 @@ pub(crate) struct Shape {
     pub(crate) servers: usize,
     /// For each lane in the order of slots: who sends on it, and who receives.
     pub(crate) ends: Vec<(usize, usize)>,
-    /// `lanes[from][to]`: its slot.
-    lanes: Vec<Vec<Option<usize>>>,
+    /// `between[from][to]`: the slot of their lane.
+    between: Vec<Vec<Option<usize>>>,
     /// The slots of the lanes to each place.
-    into: Vec<std::ops::Range<usize>>,
+    into: Vec<Range<usize>>,
 }
 
 impl Shape {
@@ -29,13 +30,13 @@ impl Shape {
             .filter(|place| matches!(place, Address::Node(_)))
             .count();
         let mut ends = Vec::new();
-        let mut lanes = vec![vec![None; places.len()]; places.len()];
+        let mut between = vec![vec![None; places.len()]; places.len()];
         let mut into = Vec::new();
         for to in 0..places.len() {
             let first = places.len() + ends.len();
             for from in 0..places.len() {
                 if talk(places[from], places[to]) {
-                    lanes[from][to] = Some(places.len() + ends.len());
+                    between[from][to] = Some(places.len() + ends.len());
                     ends.push((from, to));
                 }
             }
@@ -45,7 +46,7 @@ impl Shape {
             places,
             servers,
             ends,
-            lanes,
+            between,
             into,
         }
     }
@@ -53,6 +54,21 @@ impl Shape {
     /// How many slots there are.
     pub(crate) fn slots(&self) -> usize {
         self.places.len() + self.ends.len() + 1
+    }
+
+    /// The slots of the processes: their places.
+    pub(crate) fn processes(&self) -> Range<usize> {
+        0..self.places.len()
+    }
+
+    /// The slots of the servers.
+    pub(crate) fn server_places(&self) -> Range<usize> {
+        0..self.servers
+    }
+
+    /// The slots of all lanes.
+    pub(crate) fn lanes(&self) -> Range<usize> {
+        self.places.len()..self.global()
     }
 
     /// The slot of the global: the last.
@@ -69,7 +85,7 @@ impl Shape {
     /// # Panics
     /// If the two never talk in any scope: a message there would have nowhere to be.
     pub(crate) fn lane(&self, from: usize, to: usize) -> usize {
-        self.lanes[from][to].unwrap_or_else(|| {
+        self.between[from][to].unwrap_or_else(|| {
             panic!("{:?} sent to {:?}", self.places[from], self.places[to]);
         })
     }
@@ -80,7 +96,7 @@ impl Shape {
     }
 
     /// The slots of all lanes to a place.
-    pub(crate) fn lanes_to(&self, to: usize) -> std::ops::Range<usize> {
+    pub(crate) fn lanes_to(&self, to: usize) -> Range<usize> {
         self.into[to].clone()
     }
 
@@ -89,11 +105,6 @@ impl Shape {
         let mut state = [0; S];
         state[..self.slots()].copy_from_slice(key);
         state
-    }
-
-    /// Whether a slot holds a lane.
-    pub(crate) fn is_lane(&self, slot: usize) -> bool {
-        (self.places.len()..self.global()).contains(&slot)
     }
 }
 
@@ -247,7 +258,7 @@ impl Packing {
 fn kind(shape: &Shape, slot: usize) -> usize {
     if slot < shape.places.len() {
         PROCESS
-    } else if shape.is_lane(slot) {
+    } else if shape.lanes().contains(&slot) {
         LANE
     } else {
         GLOBAL

@@ -147,7 +147,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         let places = self.shape.places.len();
         let base = self.base(state);
         let mut transitions = 0;
-        for place in 0..places {
+        for place in self.shape.processes() {
             let known = self.process(state[place]);
             transitions += u64::from(known.early_count);
             for number in known.steps.numbers() {
@@ -159,7 +159,7 @@ impl<'a, const S: usize> Worker<'a, S> {
                 }
             }
         }
-        for slot in places..self.shape.global() {
+        for slot in self.shape.lanes() {
             if state[slot] == EMPTY {
                 continue;
             }
@@ -182,11 +182,11 @@ impl<'a, const S: usize> Worker<'a, S> {
     fn base<'s>(&mut self, state: &'s [u32; S]) -> Base<'s, S> {
         let calm = self.is_calm(state[self.shape.global()]);
         let mut settled = 0;
-        for place in 0..self.shape.servers {
+        for place in self.shape.server_places() {
             settled |= u32::from(self.process(state[place]).settled) << place;
         }
         let mut cells = [UNKNOWN; S];
-        for slot in self.shape.places.len()..self.shape.global() {
+        for slot in self.shape.lanes() {
             let (from, to) = self.shape.ends(slot);
             let facts = self.facts(from, to, settled, calm);
             cells[slot] = self.cell(state[to], from, state[slot], facts);
@@ -310,7 +310,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         settled: u32,
         calm: bool,
     ) {
-        for slot in self.shape.places.len()..self.shape.global() {
+        for slot in self.shape.lanes() {
             let (from, to) = self.shape.ends(slot);
             if next[slot] != EMPTY && of(from) {
                 let facts = self.facts(from, to, settled, calm);
@@ -612,7 +612,7 @@ impl<'a, const S: usize> Worker<'a, S> {
     #[inline]
     fn judge_pairs(&mut self, state: &[u32; S], place: usize) -> Result<(), Broken> {
         let one = self.process(state[place]).facet;
-        for other in 0..self.shape.servers {
+        for other in self.shape.server_places() {
             if other == place {
                 continue;
             }
@@ -664,7 +664,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         let orbits = *keys;
         let servers = self.shape.servers;
         let has_names = self.tables.lanes_have_names();
-        for slot in self.shape.places.len()..self.shape.global() {
+        for slot in self.shape.lanes() {
             let mut lane = state[slot];
             if lane == EMPTY {
                 continue;
@@ -677,7 +677,7 @@ impl<'a, const S: usize> Worker<'a, S> {
             // Sums do not depend on the order in which the others come.
             let end = |other: usize| match orbits.get(other) {
                 Some(orbit) if other < servers => u64::from(lane) << 32 | orbit,
-                _ => u64::from(lane) << 32 | u64::from(UNKNOWN) - other as u64,
+                _ => u64::from(lane) << 32 | (u64::from(UNKNOWN) - other as u64),
             };
             if from < servers {
                 keys[from] = keys[from].wrapping_add(mix(end(to)).rotate_left(1));
@@ -698,7 +698,7 @@ impl<'a, const S: usize> Worker<'a, S> {
             let process = self.process_rows[*process as usize * width + name];
             renamed[self.renaming.slots(name)[slot]] = process;
         }
-        for slot in places..self.shape.global() {
+        for slot in self.shape.lanes() {
             let mut lane = state[slot];
             if has_names {
                 lane = self.lane_row(lane)[name];

@@ -4,7 +4,7 @@ use super::{Story, changes, words};
 use crate::trace::Trace;
 use model::{
     Entry,
-    system::{Broken, Law, Process, Server, System},
+    system::{Broken, Law, Process, Server, System, linearizability},
 };
 
 /// Tells how it ended.
@@ -36,8 +36,8 @@ pub(super) fn tell(trace: &Trace, story: &mut Story) {
     if !end.history.operations.is_empty() {
         story.line("");
         story.line("  operations, as clients saw them");
-        for operation in &end.history.operations {
-            story.paragraph("  ", 6, &operation.to_string());
+        for operation in linearizability::told(&end.history.operations) {
+            story.paragraph("  ", 6, &operation);
         }
     }
 }

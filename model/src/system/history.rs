@@ -10,7 +10,7 @@ use super::{
     witness::{Witness, Witnesses},
 };
 use crate::{Entry, LogIndex, NodeId, SessionId, Term};
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, format, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 /// Something a step did that the properties speak of.
@@ -120,7 +120,7 @@ impl History {
             }
             Observation::Acknowledged { session, sequence } => {
                 laws.require(Law::AcknowledgedWritesKept, self.holds_write(*session, *sequence), || {
-                    format!("the write {session:?}/{sequence} was acknowledged, but no server had committed it")
+                    format!("write {sequence} of session {session} was acknowledged, but no server had committed it")
                 })
             }
             Observation::Invoked { id, call } => {
@@ -131,26 +131,17 @@ impl History {
                 linearizability::complete(&mut self.operations, *id, result.clone());
                 let holds = linearizability::is_linearizable(&self.operations);
                 laws.require(Law::Linearizability, holds, || {
-                    format!("no order of the operations explains their results: {}", self.tell_operations())
+                    format!("no order of the operations explains their results: {}", linearizability::told(&self.operations).join("; "))
                 })
             }
             Observation::Refused { id } => {
                 linearizability::refuse(&mut self.operations, *id);
                 let holds = linearizability::is_linearizable(&self.operations);
                 laws.require(Law::Linearizability, holds, || {
-                    format!("an operation reported as not done took effect: {}", self.tell_operations())
+                    format!("an operation reported as not done took effect: {}", linearizability::told(&self.operations).join("; "))
                 })
             }
         }
-    }
-
-    fn tell_operations(&self) -> String {
-        let told: Vec<String> = self
-            .operations
-            .iter()
-            .map(|operation| format!("{operation}"))
-            .collect();
-        told.join("; ")
     }
 
     fn elect(

@@ -6,8 +6,8 @@
 
 use super::process::{Running, Server};
 use crate::{
-    Address, AppendOutcome, Durable, Entry, Envelope, LogIndex, Message, NodeId, Payload, Role,
-    Term,
+    Address, AppendOutcome, Durable, Entry, Envelope, HardState, LogIndex, Message, NodeId,
+    Payload, Role, Term,
     store::{Command, Operation},
 };
 use alloc::{
@@ -207,8 +207,21 @@ pub(super) fn judge_disk(before: &Durable, after: &Durable, laws: Laws) -> Resul
         || (new.current_term == old.current_term
             && (old.voted_for.is_none() || old.voted_for == new.voted_for));
     laws.require(Law::OneVotePerTerm, kept, || {
-        format!("a disk that held {old:?} now holds {new:?}")
+        format!(
+            "a disk that held {} now holds {}",
+            promise(old),
+            promise(new)
+        )
     })
+}
+
+/// What a disk binds its server to. The candidate is not called a server: a reader marks the servers
+/// that a sentence names, and this one is about the voter.
+fn promise(held: HardState) -> String {
+    match held.voted_for {
+        Some(id) => format!("term {} and a vote for candidate {id}", held.current_term),
+        None => format!("term {} and no vote", held.current_term),
+    }
 }
 
 /// Judges a message as it leaves: it promises nothing that the disk does not hold.
@@ -322,4 +335,30 @@ pub fn judge_pair(one: &Facet, other: &Facet, laws: Laws) -> Result<(), Broken> 
             one.id, other.id
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NodeId, Term};
+
+    fn disk(term: u64, voted_for: Option<u64>) -> Durable {
+        let mut disk = Durable::default();
+        disk.hard_state.current_term = Term::new(term);
+        disk.hard_state.voted_for = voted_for.map(NodeId::new);
+        disk
+    }
+
+    #[test]
+    fn second_vote_in_a_term_is_told_in_a_sentence() {
+        let judged = judge_disk(&disk(2, Some(1)), &disk(2, Some(3)), Laws::ALL);
+        let broken = judged.expect_err("a vote is cast once in a term");
+        assert_eq!(
+            broken.why,
+            "a disk that held term 2 and a vote for candidate 1 now holds term 2 and a vote for candidate 3"
+        );
+        let judged = judge_disk(&disk(2, Some(1)), &disk(1, None), Laws::ALL);
+        let broken = judged.expect_err("the term on a disk never falls");
+        assert!(broken.why.ends_with("now holds term 1 and no vote"));
+    }
 }

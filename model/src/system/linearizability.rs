@@ -4,7 +4,7 @@
 //! calls and the results are all that linearizability speaks of. An operation without a result may
 //! take effect at any time after its call, or never.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -61,28 +61,57 @@ pub struct Operation {
     pub end: End,
 }
 
-impl fmt::Display for Operation {
+impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |bytes: &[u8]| alloc::string::String::from_utf8_lossy(bytes).into_owned();
-        match &self.call {
-            Call::Put(value) => write!(f, "put {}", text(value))?,
-            Call::Increment(by) => write!(f, "increment by {by}")?,
-            Call::Delete => write!(f, "delete")?,
-            Call::Get => write!(f, "get")?,
+        match self {
+            Self::Put(value) => write!(f, "put {}", String::from_utf8_lossy(value)),
+            Self::Increment(by) => write!(f, "increment by {by}"),
+            Self::Delete => f.write_str("delete"),
+            Self::Get => f.write_str("get"),
         }
-        match &self.end {
-            End::Open => write!(f, " (open)")?,
-            End::Returned(Result::Done) => write!(f, " -> done")?,
-            End::Returned(Result::Number(number)) => write!(f, " -> {number}")?,
-            End::Returned(Result::Found(None)) => write!(f, " -> nothing")?,
-            End::Returned(Result::Found(Some(value))) => write!(f, " -> {}", text(value))?,
-            End::Refused => write!(f, " -> reported as not done")?,
-        }
-        if self.after.is_empty() {
-            return Ok(());
-        }
-        write!(f, " (called after {} had returned)", self.after.len())
     }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open => f.write_str("has not returned"),
+            Self::Returned(Result::Done) => f.write_str("is done"),
+            Self::Returned(Result::Number(number)) => write!(f, "left {number}"),
+            Self::Returned(Result::Found(None)) => f.write_str("found nothing"),
+            Self::Returned(Result::Found(Some(value))) => {
+                write!(f, "found {}", String::from_utf8_lossy(value))
+            }
+            Self::Refused => f.write_str("was reported as not done"),
+        }
+    }
+}
+
+/// Each operation in words, numbered by its place.
+pub fn told(operations: &[Operation]) -> Vec<String> {
+    let number = |id: &OperationId| {
+        let place = operations.iter().position(|other| other.id == *id);
+        place.map(|place| format!("{}", place + 1))
+    };
+    let mut told = Vec::new();
+    for (place, operation) in operations.iter().enumerate() {
+        let earlier: Vec<String> = operation.after.iter().filter_map(number).collect();
+        let called = match earlier.as_slice() {
+            [] => String::new(),
+            [one] => format!(", called after operation {one} had returned,"),
+            [some @ .., last] => format!(
+                ", called after operations {} and {last} had returned,",
+                some.join(", ")
+            ),
+        };
+        told.push(format!(
+            "operation {} ({}){called} {}",
+            place + 1,
+            operation.call,
+            operation.end
+        ));
+    }
+    told
 }
 
 /// An operation begins. Repeating the call changes nothing.
@@ -179,10 +208,7 @@ fn perform(call: &Call, value: Option<&[u8]>) -> (Result, Option<Vec<u8>>) {
                 .and_then(|value| core::str::from_utf8(value).ok()?.parse().ok())
                 .unwrap_or(0);
             let sum = held + by;
-            (
-                Result::Number(sum),
-                Some(alloc::format!("{sum}").into_bytes()),
-            )
+            (Result::Number(sum), Some(format!("{sum}").into_bytes()))
         }
     }
 }
@@ -220,6 +246,23 @@ mod tests {
             (2, Some(Call::Get), Some(Result::Found(None))),
         ]);
         assert!(!is_linearizable(&stale));
+    }
+
+    #[test]
+    fn operations_are_told_with_their_order() {
+        let mut operations = history(&[
+            (1, put("a"), Some(Result::Done)),
+            (2, Some(Call::Get), Some(Result::Found(None))),
+            (3, Some(Call::Increment(1)), None),
+        ]);
+        assert_eq!(
+            told(&operations).join("; "),
+            "operation 1 (put a) is done; \
+             operation 2 (get), called after operation 1 had returned, found nothing; \
+             operation 3 (increment by 1), called after operations 1 and 2 had returned, has not returned"
+        );
+        refuse(&mut operations, OperationId(3, 0));
+        assert!(told(&operations)[2].ends_with("was reported as not done"));
     }
 
     #[test]

@@ -1,0 +1,233 @@
+//! The bytes of a certificate (`docs/certificate.md` draws them): what the header says, and the
+//! states as they are, not looked into yet.
+//!
+//! Lengths are bounded, and memory grows with the bytes that are really there.
+
+use super::{go_on, hex};
+use anyhow::{Context, ensure};
+use model::{
+    client::Ask,
+    system::{Reduction, Scope},
+};
+use sha2::{Digest, Sha256};
+use std::{io::Read, sync::atomic::AtomicBool};
+
+/// The longest encoded state, and the longest encoding of the clients' plans.
+const MAX_PART: u32 = 1 << 20;
+
+/// What a file says.
+pub(super) struct Certificate {
+    pub(super) scope: Scope,
+    pub(super) symmetry: bool,
+    /// Encoded, as many as the header says.
+    pub(super) states: Vec<Vec<u8>>,
+    /// SHA-256 of the rest.
+    pub(super) root: [u8; 32],
+}
+
+/// Reads a whole file, and compares its root hash.
+pub(super) fn read(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<Certificate> {
+    let mut input = Input {
+        input,
+        hasher: Sha256::new(),
+        offset: 0,
+    };
+    let (scope, symmetry) = read_bounds(&mut input)?;
+    let count = u64::from_le_bytes(input.fixed("count")?);
+    let told: [u8; 32] = input.unhashed("root hash")?;
+    let mut states = Vec::new();
+    for number in 0..count {
+        go_on(interrupt)?;
+        states.push(input.part(&format!("state {number}"))?);
+    }
+    let rest = input.input.read(&mut [0]).context("end: cannot read")?;
+    ensure!(
+        rest == 0,
+        "count: there is more after {count} states, at offset {}",
+        input.offset
+    );
+    let root: [u8; 32] = input.hasher.finalize().into();
+    ensure!(
+        root == told,
+        "root hash: the file says {}, its bytes make {}",
+        hex(&told),
+        hex(&root)
+    );
+    Ok(Certificate {
+        scope,
+        symmetry,
+        states,
+        root,
+    })
+}
+
+/// The scope, and whether states are up to the renaming of servers.
+fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
+    let magic: [u8; 8] = input.fixed("magic")?;
+    ensure!(magic == *b"RAFTCERT", "magic: this is no certificate");
+    let version = u16::from_le_bytes(input.fixed("version")?);
+    ensure!(
+        version == 1,
+        "version: {version}, and only version 1 is known"
+    );
+    let [servers, terms, entries, reads, crashes, attempts] = input.fixed("bounds")?;
+    let batch = u16::from_le_bytes(input.fixed("batch")?);
+    let [switches, reductions, mutant, name_length] = input.fixed("switches")?;
+    ensure!(switches < 1 << 5, "switches: unknown bits {switches:#010b}");
+    ensure!(
+        reductions < 1 << 5,
+        "reductions: unknown bits {reductions:#010b}"
+    );
+    ensure!(mutant == 0, "mutant: a bug is planted");
+    let name = String::from_utf8(input.read(name_length.into(), "name")?)
+        .context("name: it is not UTF-8")?;
+    let plans = input.part("plans")?;
+    let (plans, rest): (Vec<Vec<Ask>>, _) =
+        postcard::take_from_bytes(&plans).context("plans: they cannot be decoded")?;
+    ensure!(rest.is_empty(), "plans: {} bytes too many", rest.len());
+
+    let bit = |bits: u8, place: u8| bits & (1 << place) != 0;
+    let mut scope = Scope::new(&name, "read from a certificate");
+    scope.servers = servers.into();
+    scope.terms = terms.into();
+    scope.budget.entries = entries;
+    scope.budget.reads = reads;
+    scope.budget.crashes = crashes;
+    scope.attempts = attempts.into();
+    scope.batch = batch.into();
+    scope.append_entries = bit(switches, 0);
+    scope.with_session = bit(switches, 1);
+    scope.direct_clients = bit(switches, 2);
+    scope.tracks_operations = bit(switches, 3);
+    scope.plans = plans;
+    scope.reduction = Reduction {
+        merge_syncs: bit(reductions, 0),
+        merge_restarts: bit(reductions, 1),
+        drop_dead: bit(reductions, 2),
+        send_early: bit(reductions, 3),
+        forget_hints: bit(reductions, 4),
+    };
+    scope.validate().context("bounds")?;
+    Ok((scope, bit(switches, 4)))
+}
+
+/// The bytes of the file, hashed and counted as they are read.
+struct Input<R> {
+    input: R,
+    hasher: Sha256,
+    offset: u64,
+}
+
+impl<R: Read> Input<R> {
+    /// A length of four bytes, and so many bytes.
+    fn part(&mut self, what: &str) -> anyhow::Result<Vec<u8>> {
+        let at = self.offset;
+        let length = u32::from_le_bytes(self.fixed(what)?);
+        ensure!(
+            length <= MAX_PART,
+            "{what}: {length} bytes at offset {at} are more than {MAX_PART}"
+        );
+        self.read(length, what)
+    }
+
+    fn fixed<const N: usize>(&mut self, what: &str) -> anyhow::Result<[u8; N]> {
+        let bytes = self.unhashed(what)?;
+        self.hasher.update(bytes);
+        Ok(bytes)
+    }
+
+    fn unhashed<const N: usize>(&mut self, what: &str) -> anyhow::Result<[u8; N]> {
+        let bytes = self.take(N as u32, what)?;
+        Ok(bytes.try_into().expect("as many bytes as asked for"))
+    }
+
+    fn read(&mut self, length: u32, what: &str) -> anyhow::Result<Vec<u8>> {
+        let bytes = self.take(length, what)?;
+        self.hasher.update(&bytes);
+        Ok(bytes)
+    }
+
+    /// The next `length` bytes. Memory is taken as they arrive, not as they are promised.
+    fn take(&mut self, length: u32, what: &str) -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = (&mut self.input)
+            .take(length.into())
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("{what}: cannot read at offset {}", self.offset))?;
+        ensure!(
+            read as u64 == u64::from(length),
+            "{what}: the file ends after {read} of {length} bytes at offset {}",
+            self.offset
+        );
+        self.offset += u64::from(length);
+        Ok(bytes)
+    }
+}
+
+impl Certificate {
+    /// All bounds in words.
+    pub(super) fn describe(&self) -> String {
+        let scope = &self.scope;
+        let budget = &scope.budget;
+        let yes_no = |flag| if flag { "yes" } else { "no" };
+        format!(
+            "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, clients {}, attempts {}, \
+             batch {}, appends {}, session {}, direct clients {}, operations judged {}, \
+             symmetry {}, {}",
+            scope.name,
+            scope.servers,
+            scope.terms,
+            budget.entries,
+            budget.reads,
+            budget.crashes,
+            scope.plans.len(),
+            scope.attempts,
+            scope.batch,
+            yes_no(scope.append_entries),
+            yes_no(scope.with_session),
+            yes_no(scope.direct_clients),
+            yes_no(scope.tracks_operations),
+            yes_no(self.symmetry),
+            reductions(scope.reduction),
+        )
+    }
+}
+
+fn reductions(reduction: Reduction) -> String {
+    let Reduction {
+        merge_syncs,
+        merge_restarts,
+        drop_dead,
+        send_early,
+        forget_hints,
+    } = reduction;
+    let named = [
+        (merge_syncs, "merged syncs"),
+        (merge_restarts, "merged restarts"),
+        (drop_dead, "dead messages dropped"),
+        (send_early, "early sends"),
+        (forget_hints, "forgotten hints"),
+    ];
+    let on: Vec<&str> = named
+        .into_iter()
+        .filter_map(|(is_on, name)| is_on.then_some(name))
+        .collect();
+    if on.is_empty() {
+        return "no reductions".into();
+    }
+    format!("reductions: {}", on.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reductions_are_told_in_words() {
+        assert_eq!(reductions(Reduction::NONE), "no reductions");
+        assert_eq!(
+            reductions(Reduction::ALL),
+            "reductions: merged syncs, merged restarts, dead messages dropped, early sends, forgotten hints"
+        );
+    }
+}
