@@ -77,8 +77,7 @@ pub struct Stuck {
 /// Checks that from every state a search visited, with `granted_terms` more terms and no further
 /// faults, a state in which a leader commits a new entry is reachable.
 ///
-/// States are looked at in the order of their discovery: after a search by one thread, the first
-/// stuck one is one nearest to the start.
+/// States nearer to the start are looked at first, so the first stuck one is one nearest to it.
 ///
 /// One server alone gets no verdict: nobody can depose a lone leader, so it never adds another
 /// no-op, and commits something new only when a client asks.

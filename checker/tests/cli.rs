@@ -372,13 +372,13 @@ fn check_engines_count_the_same_states() {
     }
 }
 
-/// Waits until the program searches: beside its first thread run those that listen for Ctrl-C, show
-/// the progress, and search.
+/// Waits until the program searches: beside the thread that searches run those that listen for
+/// Ctrl-C and show the progress.
 #[cfg(target_os = "linux")]
 fn wait_for_search(child: &Child) {
     let deadline = Instant::now() + PATIENCE;
     let threads = || std::fs::read_dir(format!("/proc/{}/task", child.id()));
-    while threads().expect("the program runs").count() < 4 {
+    while threads().expect("the program runs").count() < 3 {
         assert!(Instant::now() < deadline, "the search does not start");
         thread::sleep(Duration::from_millis(20));
     }

@@ -130,7 +130,7 @@ impl Report {
     }
 }
 
-/// The states a search visited, in the order of discovery within each shard.
+/// The states a search visited, those nearer to the start first.
 pub trait StateSet: Send + Sync {
     /// How many.
     fn len(&self) -> usize;
@@ -164,12 +164,18 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &Progress) -> 
     let started = Instant::now();
     let mut search = Search::<S>::new(&tables, limits, progress);
     let found = search.run();
+    // What a search that stopped early found on the level it was at.
+    search.frontier();
     let Search {
-        shards, packing, ..
+        shards,
+        packing,
+        segments,
+        ..
     } = search;
     let visited = Visited::<S> {
         shards: shards.into_iter().map(Mutex::into_inner).collect(),
         packing,
+        segments,
         slots: tables.shape().slots(),
     };
     let outcome = match found.end {
@@ -231,10 +237,22 @@ struct Search<'a, const S: usize> {
     shape: Shape,
     packing: Packing,
     shards: Vec<Mutex<Shard>>,
+    /// How many states of each shard belong to levels begun.
+    done: [usize; SHARDS],
+    segments: Vec<Segment>,
     /// Whether a state was found for which there is no number left.
     is_full: AtomicBool,
     /// How often limits were looked at.
     looks: AtomicU64,
+}
+
+/// The states of one level in one shard.
+struct Segment {
+    shard: usize,
+    /// The place of the first in its shard.
+    first: usize,
+    /// How many states there are in this segment and those before it.
+    end: usize,
 }
 
 /// How a search went.
@@ -330,6 +348,8 @@ impl<'a, const S: usize> Search<'a, S> {
             shape,
             packing,
             shards,
+            done: [0; SHARDS],
+            segments: Vec::new(),
             is_full: AtomicBool::new(false),
             looks: AtomicU64::new(0),
         }
@@ -340,8 +360,7 @@ impl<'a, const S: usize> Search<'a, S> {
             .map(|_| Worker::new(self.tables))
             .collect();
         self.insert_first(&mut workers[0]);
-        let mut done = [0; SHARDS];
-        let mut frontier = self.frontier(&mut done);
+        let mut frontier = self.frontier();
         let end = loop {
             let (halt, left) = self.run_level(frontier, &mut workers);
             frontier = match halt {
@@ -351,7 +370,7 @@ impl<'a, const S: usize> Search<'a, S> {
                     break End::Stopped(StopCause::Capacity);
                 }
                 // Whatever limit was reached with the last piece: everything is expanded.
-                Some(Halt::Stopped(cause)) if left.len() > 0 || self.has_more(&done) => {
+                Some(Halt::Stopped(cause)) if left.len() > 0 || self.has_more() => {
                     break End::Stopped(cause);
                 }
                 Some(Halt::Widen(packing)) => {
@@ -359,7 +378,7 @@ impl<'a, const S: usize> Search<'a, S> {
                     left
                 }
                 Some(Halt::Stopped(_)) | None => {
-                    let frontier = self.frontier(&mut done);
+                    let frontier = self.frontier();
                     if frontier.len() == 0 {
                         break End::Exhausted;
                     }
@@ -394,11 +413,17 @@ impl<'a, const S: usize> Search<'a, S> {
         self.progress.frontier.store(1, Ordering::Relaxed);
     }
 
-    /// The states found since the last call.
-    fn frontier(&self, done: &mut [usize; SHARDS]) -> Frontier {
+    /// The states found since the last call: the next level.
+    fn frontier(&mut self) -> Frontier {
         let mut frontier = Frontier::default();
-        for (number, done) in done.iter_mut().enumerate() {
+        for (number, done) in self.done.iter_mut().enumerate() {
             let shard = self.shards[number].lock();
+            let first = self.segments.last().map_or(0, |segment| segment.end);
+            self.segments.push(Segment {
+                shard: number,
+                first: *done,
+                end: first + shard.len() - *done,
+            });
             for place in *done..shard.len() {
                 let state: [u32; S] = self.packing.unpack(shard.state(place));
                 frontier.push(&state[..self.shape.servers], id_of(number, place));
@@ -409,8 +434,8 @@ impl<'a, const S: usize> Search<'a, S> {
         frontier
     }
 
-    fn has_more(&self, done: &[usize; SHARDS]) -> bool {
-        let mut shards = self.shards.iter().zip(done);
+    fn has_more(&self) -> bool {
+        let mut shards = self.shards.iter().zip(&self.done);
         shards.any(|(shard, done)| shard.lock().len() > *done)
     }
 
@@ -655,6 +680,8 @@ fn place_of(id: u32) -> (usize, usize) {
 struct Visited<const S: usize> {
     shards: Vec<Shard>,
     packing: Packing,
+    /// Level by level.
+    segments: Vec<Segment>,
     slots: usize,
 }
 
@@ -686,13 +713,14 @@ impl<const S: usize> StateSet for Visited<S> {
         self.shards.iter().map(Shard::len).sum()
     }
 
-    fn key(&self, mut place: usize) -> Vec<u32> {
-        for (number, shard) in self.shards.iter().enumerate() {
-            if place < shard.len() {
-                return self.unpacked(number, place);
-            }
-            place -= shard.len();
-        }
-        unreachable!("a place past the end of the visited set")
+    fn key(&self, place: usize) -> Vec<u32> {
+        let number = self
+            .segments
+            .partition_point(|segment| segment.end <= place);
+        let before = number
+            .checked_sub(1)
+            .map_or(0, |last| self.segments[last].end);
+        let segment = &self.segments[number];
+        self.unpacked(segment.shard, segment.first + place - before)
     }
 }

@@ -144,7 +144,6 @@ impl<'a, const S: usize> Worker<'a, S> {
         state: &[u32; S],
         mut found: impl FnMut(&[u32; S]) -> bool,
     ) -> Result<bool, Broken> {
-        let places = self.shape.places.len();
         let base = self.base(state);
         let mut transitions = 0;
         for place in self.shape.processes() {
