@@ -9,6 +9,7 @@ use super::{
 };
 use model::system::{Broken, Relevance, Witnesses};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// `S` is the number of slots of a state; slots that a scope does not need are 0.
@@ -99,6 +100,13 @@ enum KnownGlobal {
     Disabled,
     To(u32),
     Broken(Box<Broken>),
+}
+
+impl KnownStep {
+    /// Whether nothing tells the two apart; neither was taken yet.
+    fn does_as(&self, other: &Self) -> bool {
+        (self.next, self.effect, self.posts) == (other.next, other.effect, other.posts)
+    }
 }
 
 /// The slot of no message.
@@ -292,7 +300,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         let posts = [step.posts, self.process(step.next).early, early];
         let all = posts.iter().flat_map(|posts| self.posts_of(*posts));
         let posts = self.tables.gather(all.copied().collect());
-        let posts = self.keep_posts(posts);
+        let posts = self.keep_posts(&posts);
         self.steps[number] = KnownStep {
             posts,
             lane,
@@ -417,9 +425,13 @@ impl<'a, const S: usize> Worker<'a, S> {
         let mut tells = std::mem::take(&mut self.tells);
         tells.clear();
         let mut refusals: Vec<(model::Term, u32)> = Vec::new();
-        let new = new.iter().filter(|message| !met.contains(message));
+        let new: SmallVec<[u32; 16]> = new
+            .iter()
+            .copied()
+            .filter(|message| !met.contains(message))
+            .collect();
         let all = met.iter().map(|message| (message, false));
-        for (&message, is_new) in all.chain(new.map(|message| (message, true))) {
+        for (&message, is_new) in all.chain(new.iter().map(|message| (message, true))) {
             let meeting = self.meet(process, from, message);
             match meeting.relevance {
                 Relevance::Live => kept.push(message),
@@ -454,7 +466,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         let lane = self.lane_id(&kept);
         (self.kept, self.tells) = (kept, tells);
         let early = self.tables.gather(early);
-        (lane, self.keep_posts(early))
+        (lane, self.keep_posts(&early))
     }
 
     fn messages(&mut self, lane: u32) -> Arc<[u32]> {
@@ -490,25 +502,18 @@ impl<'a, const S: usize> Worker<'a, S> {
         if let Some(steps) = known.steps {
             return (steps, known.early_count);
         }
+        let messages = self.messages(lane);
+        let meetings: Vec<Arc<Meeting>> = messages
+            .iter()
+            .map(|message| Arc::clone(self.meet(process, from, *message)))
+            .collect();
+        let early_count = meetings.iter().map(|meeting| meeting.early_count).sum();
         let mut found: Vec<KnownStep> = Vec::new();
-        let mut seen: Vec<ProcessStep> = Vec::new();
-        let mut early_count = 0;
-        for message in self.messages(lane).iter() {
-            let meeting = Arc::clone(self.meet(process, from, *message));
-            early_count += meeting.early_count;
-            for step in &meeting.steps {
-                if let Some(place) = seen.iter().position(|known| known == step) {
-                    found[place].count += 1;
-                    continue;
-                }
-                seen.push(step.clone());
-                found.push(KnownStep {
-                    next: step.next,
-                    effect: step.effect,
-                    count: 1,
-                    posts: self.keep_posts(step.posts.clone()),
-                    lane: UNKNOWN,
-                });
+        for step in meetings.iter().flat_map(|meeting| &meeting.steps) {
+            let step = self.known_step(step);
+            match found.iter_mut().find(|known| known.does_as(&step)) {
+                Some(known) => known.count += 1,
+                None => found.push(step),
             }
         }
         let steps = self.keep_steps(&found);
@@ -544,16 +549,8 @@ impl<'a, const S: usize> Worker<'a, S> {
         let row = self.tables.process_row(id);
         let process = self.tables.process(id);
         let meeting = self.tables.meet(id, self.tables.place_of(&process), OWN);
-        let mut found: Vec<KnownStep> = Vec::new();
-        for step in &meeting.steps {
-            found.push(KnownStep {
-                next: step.next,
-                effect: step.effect,
-                count: 1,
-                posts: self.keep_posts(step.posts.clone()),
-                lane: UNKNOWN,
-            });
-        }
+        let steps = meeting.steps.iter();
+        let found: Vec<KnownStep> = steps.map(|step| self.known_step(step)).collect();
         self.witnesses.add_all(meeting.early_witnesses);
         let known = KnownProcess {
             orbit: row.iter().copied().min().unwrap_or(id),
@@ -561,7 +558,7 @@ impl<'a, const S: usize> Worker<'a, S> {
             settled: self.drops_dead && self.tables.scope().is_settled(&process),
             early_count: meeting.early_count,
             steps: self.keep_steps(&found),
-            early: self.keep_posts(meeting.early.clone()),
+            early: self.keep_posts(&meeting.early),
         };
         self.processes[place] = known;
         self.process_rows[place * width..][..width].copy_from_slice(&row);
@@ -584,11 +581,11 @@ impl<'a, const S: usize> Worker<'a, S> {
         &self.posts[self.bundles[posts as usize].numbers()]
     }
 
-    fn keep_posts(&mut self, posts: Posts) -> Bundle {
+    fn keep_posts(&mut self, posts: &[(usize, u32)]) -> Bundle {
         if posts.is_empty() {
             return NOTHING;
         }
-        if let Some(known) = self.known_bundles.get(&posts) {
+        if let Some(known) = self.known_bundles.get(posts) {
             return *known;
         }
         let bundle = number(self.bundles.len());
@@ -596,9 +593,19 @@ impl<'a, const S: usize> Worker<'a, S> {
             first: number(self.posts.len()),
             count: number(posts.len()),
         });
-        self.posts.extend_from_slice(&posts);
-        self.known_bundles.insert(posts, bundle);
+        self.posts.extend_from_slice(posts);
+        self.known_bundles.insert(posts.to_vec(), bundle);
         bundle
+    }
+
+    fn known_step(&mut self, step: &ProcessStep) -> KnownStep {
+        KnownStep {
+            next: step.next,
+            effect: step.effect,
+            count: 1,
+            posts: self.keep_posts(&step.posts),
+            lane: UNKNOWN,
+        }
     }
 
     fn keep_steps(&mut self, steps: &[KnownStep]) -> Range {
