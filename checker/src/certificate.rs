@@ -227,6 +227,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         batch,
         append_entries,
         with_session,
+        starts_with_leader,
         direct_clients,
         tracks_operations,
         plans,
@@ -269,6 +270,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         *direct_clients,
         *tracks_operations,
         symmetry,
+        *starts_with_leader,
     ]));
     head.push(bits(&[
         *merge_syncs,

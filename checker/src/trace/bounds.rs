@@ -26,6 +26,9 @@ pub struct ScopeBounds {
     pub append_entries: bool,
     /// Whether every log starts with a client session.
     pub with_session: bool,
+    /// Whether it starts after an election.
+    #[serde(default)]
+    pub starts_with_leader: bool,
     /// Whether clients talk to servers directly.
     pub direct_clients: bool,
     /// Whether calls and returns are judged.
@@ -69,6 +72,7 @@ impl ScopeBounds {
             batch,
             append_entries,
             with_session,
+            starts_with_leader,
             direct_clients,
             tracks_operations,
             plans,
@@ -93,6 +97,7 @@ impl ScopeBounds {
             batch,
             append_entries,
             with_session,
+            starts_with_leader,
             direct_clients,
             tracks_operations,
             plans,
@@ -124,6 +129,7 @@ impl ScopeBounds {
         scope.batch = self.batch;
         scope.append_entries = self.append_entries;
         scope.with_session = self.with_session;
+        scope.starts_with_leader = self.starts_with_leader;
         scope.direct_clients = self.direct_clients;
         scope.tracks_operations = self.tracks_operations;
         scope.plans = self.plans;

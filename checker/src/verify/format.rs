@@ -73,7 +73,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     let [servers, terms, entries, reads, crashes, attempts] = input.fixed("bounds")?;
     let batch = u16::from_le_bytes(input.fixed("batch")?);
     let [switches, reductions, mutant, name_length] = input.fixed("switches")?;
-    ensure!(switches < 1 << 5, "switches: unknown bits {switches:#010b}");
+    ensure!(switches < 1 << 6, "switches: unknown bits {switches:#010b}");
     ensure!(
         reductions < 1 << 5,
         "reductions: unknown bits {reductions:#010b}"
@@ -97,6 +97,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     scope.batch = batch.into();
     scope.append_entries = bit(switches, 0);
     scope.with_session = bit(switches, 1);
+    scope.starts_with_leader = bit(switches, 5);
     scope.direct_clients = bit(switches, 2);
     scope.tracks_operations = bit(switches, 3);
     scope.plans = plans;
@@ -172,7 +173,7 @@ impl Certificate {
         let yes_no = |flag| if flag { "yes" } else { "no" };
         format!(
             "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, clients {}, attempts {}, \
-             batch {}, appends {}, session {}, direct clients {}, operations judged {}, \
+             batch {}, appends {}, session {}, leader at the start {}, direct clients {}, operations judged {}, \
              symmetry {}, {}",
             scope.name,
             scope.servers,
@@ -185,6 +186,7 @@ impl Certificate {
             scope.batch,
             yes_no(scope.append_entries),
             yes_no(scope.with_session),
+            yes_no(scope.starts_with_leader),
             yes_no(scope.direct_clients),
             yes_no(scope.tracks_operations),
             yes_no(self.symmetry),

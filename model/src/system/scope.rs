@@ -5,15 +5,15 @@
 //! out of order). When the frontier runs dry the scope is exhausted.
 
 use super::{
-    System,
+    Action, System,
     history::History,
     laws::Laws,
-    process::{ClientProcess, Process, Running, Server},
+    process::{ClientProcess, Local, Process, Running, Server},
     reduction::Reduction,
     witness::Witness,
 };
 use crate::{
-    Address, ClientId, Config, Durable, Entry, HardState, NodeId, Payload, ProxyId, Raft,
+    Address, ClientId, Config, Durable, Entry, HardState, Message, NodeId, Payload, ProxyId, Raft, Role,
     SessionId, Term,
     client::{Ask, Client, ClientConfig},
     proxy::{Proxy, ProxyConfig},
@@ -72,6 +72,9 @@ pub struct Scope {
     pub append_entries: bool,
     /// Whether the cluster starts with a client session in every log, opened in term 1.
     pub with_session: bool,
+    /// Whether it starts after an election: the first server leads in the first term, and whatever
+    /// else was sent is lost.
+    pub starts_with_leader: bool,
     /// Whether clients talk to servers directly, without being processes.
     pub direct_clients: bool,
     /// Whether calls and returns are recorded and judged for linearizability.
@@ -122,6 +125,7 @@ impl Scope {
             batch: 64,
             append_entries: true,
             with_session: false,
+            starts_with_leader: false,
             direct_clients: true,
             tracks_operations: false,
             plans: Vec::new(),
@@ -235,12 +239,50 @@ impl Scope {
                 }));
             }
         }
-        System {
+        let mut system = System {
             processes,
             network: BTreeSet::new(),
             spent: Budget::default(),
             history: History::default(),
             broken: None,
+        };
+        if self.starts_with_leader
+            && let Some(elected) = self.elect_first(&system)
+        {
+            system = elected;
+        }
+        system
+    }
+
+    /// The first server asks for votes and gets them all; what it sends as leader is lost. `None` if
+    /// that cannot be, as with some planted bugs.
+    fn elect_first(&self, system: &System) -> Option<System> {
+        let mut system = system.clone();
+        let first = Action {
+            process: 0,
+            local: Local::ElectionTimeout,
+        };
+        self.advance(&mut system, &first)?;
+        loop {
+            let after = |action: Action| {
+                let is_wanted = match &action.local {
+                    Local::Sync => true,
+                    Local::Deliver { envelope, .. } => matches!(
+                        envelope.message,
+                        Message::RequestVoteRequest(_) | Message::RequestVoteResponse(_)
+                    ),
+                    _ => false,
+                };
+                let mut next = system.clone();
+                (is_wanted && self.advance(&mut next, &action).is_some() && next != system)
+                    .then_some(next)
+            };
+            let Some(next) = self.actions(&system).into_iter().find_map(after) else {
+                system.network.clear();
+                let leads = leads(&system.processes[0]);
+                return (leads && system.broken.is_none()).then_some(system);
+            };
+            system = next;
         }
     }
 
@@ -443,4 +485,9 @@ impl Scope {
             },
         ]
     }
+}
+
+fn leads(process: &Process) -> bool {
+    let running = process.server().and_then(|server| server.running.as_ref());
+    running.is_some_and(|running| matches!(running.raft.role, Role::Leader(_)))
 }
