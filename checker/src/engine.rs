@@ -19,6 +19,8 @@ mod renaming;
 mod search;
 mod shape;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod visited;
 mod worker;
 

@@ -141,14 +141,37 @@ fn certificate_of_each_kind_of_scope_is_verified() {
                 by: 1,
             })]];
         }),
-        with("few reductions", |scope| {
+        with("no reductions", |scope| {
             scope.servers = 2;
             scope.append_entries = false;
             scope.budget.crashes = 1;
-            scope.reduction = Reduction {
-                merge_syncs: true,
-                ..Reduction::NONE
-            };
+            scope.reduction = Reduction::NONE;
+        }),
+        with("replication without reductions", |scope| {
+            scope.servers = 2;
+            scope.budget.entries = 1;
+            scope.with_session = true;
+            scope.reduction = Reduction::NONE;
+        }),
+        with("every message kept", |scope| {
+            scope.servers = 2;
+            scope.terms = 2;
+            scope.budget.crashes = 1;
+            scope.append_entries = false;
+            scope.reduction.drop_dead = false;
+        }),
+        with("every send a step", |scope| {
+            scope.servers = 2;
+            scope.terms = 2;
+            scope.budget.crashes = 1;
+            scope.append_entries = false;
+            scope.reduction.send_early = false;
+        }),
+        with("syncs apart", |scope| {
+            scope.budget.entries = 1;
+            scope.with_session = true;
+            scope.servers = 2;
+            scope.reduction.merge_syncs = false;
         }),
     ];
     for scope in scopes {
@@ -158,15 +181,17 @@ fn certificate_of_each_kind_of_scope_is_verified() {
             let summary = certificate::write(&explored, &scope, symmetry, &mut bytes).unwrap();
             let Verified {
                 states,
+                transitions,
                 witnesses,
                 root,
                 scope_description,
-                ..
             } = verify(bytes.as_slice())
                 .unwrap_or_else(|error| panic!("{} {symmetry}: {error:#}", scope.name));
             assert_eq!(summary.bytes, bytes.len() as u64);
             assert_eq!((summary.states, summary.root), (states, root));
-            assert_eq!(explored.report.states, states);
+            let report = &explored.report;
+            assert_eq!(report.states, states, "{}", scope.name);
+            assert_eq!(report.transitions, transitions, "{}", scope.name);
             // The search does not credit witnesses to steps that only send; the definition does.
             let mut both = witnesses;
             both.add_all(explored.report.witnesses);

@@ -299,76 +299,58 @@ fn check_nearest_scope_is_suggested() {
     );
 }
 
-/// Both engines and both forms must count the same states.
+/// Every scope, small enough for both engines: with symmetry and without, with reductions and
+/// without.
+const BOTH_ENGINES: &[&str] = &[
+    "elections --terms 2 --crashes 1",
+    "elections --terms 2 --crashes 0 --no-symmetry",
+    "elections --terms 1 --crashes 0 --no-reduction",
+    "elections --terms 1 --crashes 0 --no-reduction --no-symmetry",
+    "elections --terms 1 --crashes 0 --servers 1 --no-reduction",
+    "elections --terms 1 --crashes 1 --servers 2 --no-reduction",
+    "elections --terms 1 --crashes 0 --servers 5",
+    "elections-4 --terms 1 --crashes 1",
+    "elections-4 --terms 1 --crashes 1 --no-symmetry",
+    "replication --terms 1 --entries 0",
+    "replication --terms 1 --entries 1 --servers 2",
+    "replication --terms 1 --entries 1 --servers 2 --no-symmetry",
+    "replication --terms 1 --entries 1 --servers 2 --no-reduction",
+    "crashes --terms 1 --entries 0 --crashes 1",
+    "crashes --terms 2 --entries 1 --crashes 1 --servers 2",
+    "crashes --terms 1 --entries 0 --crashes 1 --servers 2 --no-reduction",
+    "crashes --terms 1 --entries 0 --crashes 1 --servers 2 --no-reduction --no-symmetry",
+    "split-writes --terms 1 --entries 0 --crashes 0 --no-symmetry",
+    "split-writes --terms 1 --entries 1 --crashes 0 --servers 2",
+    "split-writes --terms 1 --entries 0 --crashes 1 --servers 2 --no-reduction",
+    "older-term --terms 1",
+    "older-term --terms 3 --servers 2",
+    "older-term --terms 1 --servers 2 --no-reduction --no-symmetry",
+    "reads --terms 1 --entries 0 --reads 1",
+    "reads --terms 2 --entries 1 --reads 1 --servers 2",
+    "reads --terms 1 --entries 0 --reads 1 --servers 2 --no-reduction",
+    "end-to-end --entries 1 --reads 0 --attempts 1 --servers 1",
+    "fail-over --terms 1 --entries 1 --attempts 1 --servers 2",
+    "fail-over --terms 1 --entries 1 --servers 1 --no-reduction",
+];
+
+/// Both engines must count the same states and the same steps, and see the same witnesses.
 #[test]
 fn check_engines_count_the_same_states() {
-    for bounds in [
-        &["--scope", "elections", "--terms", "2", "--crashes", "1"][..],
-        &[
-            "--scope",
-            "elections",
-            "--terms",
-            "2",
-            "--crashes",
-            "0",
-            "--no-symmetry",
-        ],
-        &[
-            "--scope",
-            "elections",
-            "--terms",
-            "1",
-            "--crashes",
-            "0",
-            "--servers",
-            "1",
-            "--no-reduction",
-        ],
-        &["--scope", "replication", "--terms", "1", "--entries", "0"],
-        &[
-            "--scope",
-            "replication",
-            "--terms",
-            "1",
-            "--entries",
-            "1",
-            "--servers",
-            "2",
-        ],
-        &[
-            "--scope",
-            "replication",
-            "--terms",
-            "1",
-            "--entries",
-            "1",
-            "--servers",
-            "2",
-            "--no-symmetry",
-        ],
-        &[
-            "--scope",
-            "reads",
-            "--terms",
-            "1",
-            "--entries",
-            "0",
-            "--reads",
-            "1",
-        ],
-    ] {
-        let states = |engine: &str, threads: &str| {
+    for bounds in BOTH_ENGINES {
+        let bounds: Vec<&str> = bounds.split(' ').collect();
+        let counts = |engine: &str, threads: &str| {
             let how = ["check", "--json", "--engine", engine, "--threads", threads];
-            let output = run_with(&how, bounds);
+            let output = run_with(&[&how[..], &["--scope"]].concat(), &bounds);
             assert_eq!(code(&output), 0, "{bounds:?}: {}", stderr(&output));
             let scope = &json_lines(&output)[0];
-            assert_eq!(scope["verdict"], "exhausted");
+            assert_eq!(scope["verdict"], "exhausted", "{bounds:?}");
+            let count = |what: &str| scope[what].as_u64().expect("a count");
             let reached = scope["witnesses"]["reached"].to_string();
-            (scope["states"].as_u64().expect("a count"), reached)
+            (count("states"), count("transitions"), reached)
         };
-        let own = states("own", "1");
-        assert_eq!(own, states("own", "3"), "{bounds:?}");
-        assert_eq!(own, states("stateright", "2"), "{bounds:?}");
+        let own = counts("own", "1");
+        assert_eq!(own, counts("own", "3"), "{bounds:?}");
+        assert_eq!(own, counts("stateright", "2"), "{bounds:?}");
     }
 }
 

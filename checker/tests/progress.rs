@@ -95,6 +95,8 @@ fn raft_split_restarts_hold() {
     let mut scope = elections(2, 1, crashes(1));
     scope.reduction.merge_restarts = false;
     assert_holds(&scope);
+    scope.reduction.merge_syncs = false;
+    assert_holds(&scope);
 }
 
 #[test]

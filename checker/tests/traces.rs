@@ -261,7 +261,13 @@ fn simulation_finds_and_shrinks_the_same_every_time() {
 
 #[test]
 fn without_a_bug_no_walk_breaks_a_law() {
-    for name in ["crashes", "split-writes", "fail-over", "reads"] {
+    for name in [
+        "crashes",
+        "split-writes",
+        "fail-over",
+        "reads",
+        "end-to-end",
+    ] {
         let mut scope = scope(name, Mutant::VotesTwiceInATerm);
         scope.mutant = None;
         let simulation = Simulation {

@@ -1,0 +1,310 @@
+//! The engine beside the readable model. In every state of random walks through scopes that are
+//! too large for a comparison as a whole, both must find the same successors.
+
+use super::{shape::with_slots, tables::Tables, worker::Worker};
+use model::{
+    Message, Term,
+    system::{Action, Local, Reduction, Relabel, Relabelling, Scope, System, Witnesses},
+};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+use std::collections::BTreeSet;
+
+/// Walks with the same tables and the same worker: what one remembers, the next must not stumble
+/// over.
+const WALKS: u64 = 2;
+const STEPS: usize = 36;
+
+fn scope(name: &str) -> Scope {
+    let mut scopes = Scope::catalogue().into_iter();
+    let found = scopes.find(|scope| scope.name == name);
+    found.unwrap_or_else(|| panic!("there is no scope {name}"))
+}
+
+/// As a scope has them, without each alone, and without any.
+fn reductions(base: Reduction) -> Vec<Reduction> {
+    let mut all = vec![base];
+    for number in 0..5 {
+        let mut reduction = base;
+        let switches = [
+            &mut reduction.merge_syncs,
+            &mut reduction.merge_restarts,
+            &mut reduction.drop_dead,
+            &mut reduction.send_early,
+            &mut reduction.forget_hints,
+        ];
+        for (place, switch) in switches.into_iter().enumerate() {
+            *switch &= place != number;
+        }
+        all.push(reduction);
+    }
+    all.push(Reduction::NONE);
+    all
+}
+
+/// Walks through a scope in every form of it. All walks together get as far as a search would.
+#[track_caller]
+fn assert_agrees(name: &str) {
+    let mut witnesses = Witnesses::default();
+    let base = scope(name);
+    for (number, reduction) in reductions(base.reduction).into_iter().enumerate() {
+        for symmetry in [false, true] {
+            let scope = Scope {
+                reduction,
+                ..base.clone()
+            };
+            let tables = Tables::new(scope, symmetry);
+            let seed = 2 * number as u64 + u64::from(symmetry);
+            with_slots!(tables.shape().slots(), S => {
+                let mut beside = Beside::<S>::new(&tables, symmetry);
+                for walk in 0..WALKS {
+                    beside.walk(100 * walk + seed);
+                }
+                witnesses.add_all(beside.witnesses);
+            });
+        }
+    }
+    let mut expected = base.expected.iter();
+    let unseen = expected.find(|witness| !witnesses.contains(**witness));
+    assert_eq!(unseen, None, "no walk through {name} shows it");
+}
+
+#[test]
+fn walks_through_crashes_agree() {
+    assert_agrees("crashes");
+}
+
+#[test]
+fn walks_through_reads_agree() {
+    assert_agrees("reads");
+}
+
+#[test]
+fn walks_through_split_writes_agree() {
+    assert_agrees("split-writes");
+}
+
+#[test]
+fn walks_end_to_end_agree() {
+    assert_agrees("end-to-end");
+}
+
+#[test]
+fn walks_through_fail_over_agree() {
+    assert_agrees("fail-over");
+}
+
+#[test]
+fn walks_through_replication_agree() {
+    assert_agrees("replication");
+}
+
+#[test]
+fn walks_through_elections_of_four_agree() {
+    assert_agrees("elections-4");
+}
+
+#[test]
+fn walks_through_three_terms_agree() {
+    assert_agrees("older-term");
+}
+
+/// The engine beside the model.
+struct Beside<'a, const S: usize> {
+    tables: &'a Tables,
+    worker: Worker<'a, S>,
+    names: Vec<Relabelling>,
+    symmetry: bool,
+    witnesses: Witnesses,
+}
+
+impl<'a, const S: usize> Beside<'a, S> {
+    fn new(tables: &'a Tables, symmetry: bool) -> Self {
+        Self {
+            tables,
+            worker: Worker::new(tables),
+            names: Relabelling::all(tables.shape().servers),
+            symmetry,
+            witnesses: Witnesses::default(),
+        }
+    }
+
+    fn walk(&mut self, seed: u64) {
+        let scope = self.tables.scope();
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        let mut system = scope.start();
+        for step in 0..STEPS {
+            let place = format!(
+                "{} with {:?}, symmetry {}, seed {seed}, step {step}",
+                scope.name, scope.reduction, self.symmetry
+            );
+            let ways = self.compare(&system, &place);
+            let weights = ways.iter().map(|(action, _)| weight(&system, action));
+            let Some(mut rest) = generator.next_u64().checked_rem(weights.sum()) else {
+                return;
+            };
+            let chosen = ways.into_iter().find(|(action, _)| {
+                let weight = weight(&system, action);
+                let is_chosen = rest < weight;
+                rest = rest.saturating_sub(weight);
+                is_chosen
+            });
+            (_, system) = chosen.expect("the rest is less than all weights");
+        }
+    }
+
+    /// Compares the successors of a system, and returns those of the model.
+    fn compare(&mut self, system: &System, place: &str) -> Vec<(Action, System)> {
+        let slots = self.tables.shape().slots();
+        let key = self.tables.key_of(system);
+        assert!(
+            self.tables.system(&key) == *system,
+            "another system: {place}"
+        );
+        let state = self.tables.shape().padded(&key);
+        self.assert_one_form(system, place);
+
+        let scope = self.tables.scope();
+        let (mut ways, mut taken) = (Vec::new(), 0);
+        for action in scope.actions(system) {
+            let Some((next, witnesses)) = scope.next(system, &action) else {
+                continue;
+            };
+            assert_eq!(next.broken, None, "{place}");
+            taken += 1;
+            self.witnesses.add_all(witnesses);
+            let is_sent_again = sends_again(scope.reduction) && only_sends(system, &next);
+            if next != *system && !is_sent_again {
+                ways.push((action, next));
+            }
+        }
+        let expected: BTreeSet<System> = ways.iter().map(|(_, next)| next.clone()).collect();
+
+        let before = self.worker.transitions;
+        let mut keys: BTreeSet<[u32; S]> = BTreeSet::new();
+        let mut keep = |next: &[u32; S]| {
+            keys.insert(*next);
+            true
+        };
+        let all_kept = self.worker.successors(&state, &mut keep);
+        assert_eq!(all_kept, Ok(true), "{place}");
+        assert_eq!(
+            self.worker.transitions - before,
+            taken,
+            "transitions: {place}"
+        );
+        keys.remove(&self.worker.canonical(state));
+        let found: BTreeSet<System> = keys
+            .iter()
+            .map(|key| self.tables.system(&key[..slots]))
+            .collect();
+
+        let mut expected = self.canonical(expected);
+        expected.remove(&self.canonical_of(system));
+        let found = self.canonical(found);
+        assert_eq!(keys.len(), found.len(), "two forms of one state: {place}");
+        assert_same(&found, &expected, place);
+        ways
+    }
+
+    /// However its servers are called, a system is one state.
+    fn assert_one_form(&mut self, system: &System, place: &str) {
+        if !self.symmetry {
+            return;
+        }
+        let forms: BTreeSet<[u32; S]> = self
+            .names
+            .iter()
+            .map(|names| {
+                let key = self.tables.key_of(&system.relabel(names));
+                self.worker.canonical(self.tables.shape().padded(&key))
+            })
+            .collect();
+        assert_eq!(forms.len(), 1, "forms of one state: {place}");
+    }
+
+    fn canonical_of(&self, system: &System) -> System {
+        match self.symmetry {
+            true => system.canonical(),
+            false => system.clone(),
+        }
+    }
+
+    fn canonical(&self, systems: BTreeSet<System>) -> BTreeSet<System> {
+        match self.symmetry {
+            true => systems.iter().map(System::canonical).collect(),
+            false => systems,
+        }
+    }
+}
+
+#[track_caller]
+fn assert_same(found: &BTreeSet<System>, expected: &BTreeSet<System>, place: &str) {
+    let missed: Vec<_> = expected.difference(found).collect();
+    let invented: Vec<_> = found.difference(expected).collect();
+    if missed.is_empty() && invented.is_empty() {
+        return;
+    }
+    for (missed, invented) in missed.iter().zip(&invented) {
+        if missed.processes == invented.processes {
+            let (of_one, of_other) = (&missed.network, &invented.network);
+            let lost: Vec<_> = of_one.difference(of_other).collect();
+            let kept: Vec<_> = of_other.difference(of_one).collect();
+            println!("only the model keeps {lost:?}, only the engine {kept:?}");
+        }
+    }
+    panic!(
+        "the engine misses {} successors and invents {}: {place}",
+        missed.len(),
+        invented.len()
+    );
+}
+
+/// Whether what a server forgets of its inbox can matter to it again: while it is down, or its term
+/// is not durable, the model cannot tell that a request only tells a term, and keeps it when it is
+/// sent again. The engine never sends again what it sends early.
+fn sends_again(reduction: Reduction) -> bool {
+    let are_merged = reduction.merge_syncs && reduction.merge_restarts;
+    reduction.send_early && reduction.drop_dead && !are_merged
+}
+
+fn only_sends(system: &System, next: &System) -> bool {
+    system.processes == next.processes
+        && system.spent == next.spent
+        && system.history == next.history
+}
+
+/// How often a walk goes a way, against the others. Messages of the newest term lead on; those who
+/// stand, give up or crash too often come to nothing.
+fn weight(system: &System, action: &Action) -> u64 {
+    match &action.local {
+        Local::Deliver { envelope, .. } => {
+            let terms = system
+                .network
+                .iter()
+                .filter_map(|sent| term_of(&sent.message));
+            match (term_of(&envelope.message), terms.max()) {
+                (Some(term), Some(newest)) if term < newest => 3,
+                _ => 12,
+            }
+        }
+        Local::Propose | Local::Read | Local::Invoke | Local::Sync | Local::Restart => 8,
+        Local::HeartbeatTimeout => 4,
+        Local::ElectionTimeout
+        | Local::ClientTimeout
+        | Local::ProxyTimeout { .. }
+        | Local::Crash => 1,
+    }
+}
+
+fn term_of(message: &Message) -> Option<Term> {
+    Some(match message {
+        Message::RequestVoteRequest(request) => request.term,
+        Message::RequestVoteResponse(response) => response.term,
+        Message::AppendEntriesRequest(request) => request.term,
+        Message::AppendEntriesResponse(response) => response.term,
+        Message::ClientRequest(_) | Message::ClientResponse(_) => return None,
+    })
+}
