@@ -94,15 +94,10 @@ fn orbits_with_clients_are_classes() {
     assert_classes_are_orbits(&scope);
 }
 
-/// Syncs stay merged: without that a server holds requests back in the order of names, which no
-/// renaming preserves.
 #[test]
-fn orbits_without_most_reductions_are_classes() {
+fn orbits_without_reductions_are_classes() {
     let mut scope = bounded("elections", 1, budget(0, 0, 0));
-    scope.reduction = Reduction {
-        merge_syncs: true,
-        ..Reduction::NONE
-    };
+    scope.reduction = Reduction::NONE;
     assert_classes_are_orbits(&scope);
 }
 

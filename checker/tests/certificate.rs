@@ -167,6 +167,12 @@ fn certificate_of_each_kind_of_scope_is_verified() {
             scope.append_entries = false;
             scope.reduction.send_early = false;
         }),
+        with("restarts apart", |scope| {
+            scope.servers = 2;
+            scope.append_entries = false;
+            scope.budget.crashes = 1;
+            scope.reduction.merge_restarts = false;
+        }),
         with("syncs apart", |scope| {
             scope.budget.entries = 1;
             scope.with_session = true;

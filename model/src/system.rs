@@ -159,10 +159,15 @@ impl Scope {
     pub fn next(&self, system: &System, action: &Action) -> Option<(System, Witnesses)> {
         let mut next = system.clone();
         let mut witnesses = self.advance(&mut next, action)?;
-        let mut fresh = self.actions_of(&next, action.process);
-        for envelope in next.network.difference(&system.network) {
-            fresh.extend(self.actions_with(&next, envelope));
-        }
+        let fresh = if self.reduction.remembers_again() {
+            self.actions(&next)
+        } else {
+            let mut fresh = self.actions_of(&next, action.process);
+            for envelope in next.network.difference(&system.network) {
+                fresh.extend(self.actions_with(&next, envelope));
+            }
+            fresh
+        };
         witnesses.add_all(self.normalize(&mut next, fresh));
         Some((next, witnesses))
     }

@@ -175,8 +175,7 @@ impl<'a, const S: usize> Beside<'a, S> {
             assert_eq!(next.broken, None, "{place}");
             taken += 1;
             self.witnesses.add_all(witnesses);
-            let is_sent_again = sends_again(scope.reduction) && only_sends(system, &next);
-            if next != *system && !is_sent_again {
+            if next != *system {
                 ways.push((action, next));
             }
         }
@@ -260,20 +259,6 @@ fn assert_same(found: &BTreeSet<System>, expected: &BTreeSet<System>, place: &st
         missed.len(),
         invented.len()
     );
-}
-
-/// Whether what a server forgets of its inbox can matter to it again: while it is down, or its term
-/// is not durable, the model cannot tell that a request only tells a term, and keeps it when it is
-/// sent again. The engine never sends again what it sends early.
-fn sends_again(reduction: Reduction) -> bool {
-    let are_merged = reduction.merge_syncs && reduction.merge_restarts;
-    reduction.send_early && reduction.drop_dead && !are_merged
-}
-
-fn only_sends(system: &System, next: &System) -> bool {
-    system.processes == next.processes
-        && system.spent == next.spent
-        && system.history == next.history
 }
 
 /// How often a walk goes a way, against the others. Messages of the newest term lead on; those who

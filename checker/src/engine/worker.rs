@@ -18,6 +18,7 @@ pub(crate) struct Worker<'a, const S: usize> {
     shape: Shape,
     renaming: Renaming,
     drops_dead: bool,
+    remembers_again: bool,
     processes: Vec<KnownProcess>,
     /// Renamings, by process, lane and global.
     process_rows: Vec<u32>,
@@ -119,6 +120,7 @@ impl<'a, const S: usize> Worker<'a, S> {
             shape: tables.shape().clone(),
             renaming: Renaming::new(tables),
             drops_dead: tables.scope().reduction.drop_dead,
+            remembers_again: tables.scope().reduction.remembers_again(),
             processes: Vec::new(),
             process_rows: Vec::new(),
             lane_rows: Vec::new(),
@@ -255,28 +257,65 @@ impl<'a, const S: usize> Worker<'a, S> {
                 }
             }
         }
-        // Deliver until nothing more can be sent early.
-        while let Some(Mail { from, to, lane }) = self.mail.pop() {
-            let slot = self.shape.lane(from, to);
-            let facts = self.facts(from, to, settled, calm);
-            let is_as_before = next[to] == base.state[to]
-                && next[slot] == base.state[slot]
-                && facts == self.facts(from, to, base.settled, base.calm);
-            let cell = if is_as_before {
-                base.cells[slot]
-            } else {
-                self.cell(next[to], from, next[slot], facts)
-            };
-            let receiver = (next[to], from);
-            let (lane, early) = self.add(cell, receiver, next[slot], lane, facts);
-            next[slot] = lane;
-            self.post(to, early);
+        self.deliver(&mut next, settled, calm, Some(base));
+        if self.remembers_again && step.next != base.state[place] {
+            self.send_again(&mut next, place, settled, calm);
         }
         if settled != base.settled || calm != base.calm {
             let of = |from| calm != base.calm || from == place;
             self.tidy_again(&mut next, of, settled, calm);
         }
         Ok(Some(next))
+    }
+
+    /// Delivers until nothing more can be sent early. Where nothing changed yet since `base`, its
+    /// cells are known.
+    #[inline]
+    fn deliver(
+        &mut self,
+        next: &mut [u32; S],
+        settled: u32,
+        calm: bool,
+        base: Option<&Base<'_, S>>,
+    ) {
+        while let Some(Mail { from, to, lane }) = self.mail.pop() {
+            let slot = self.shape.lane(from, to);
+            let facts = self.facts(from, to, settled, calm);
+            let is_as_before = |base: &&Base<'_, S>| {
+                next[to] == base.state[to]
+                    && next[slot] == base.state[slot]
+                    && facts == self.facts(from, to, base.settled, base.calm)
+            };
+            let cell = match base.filter(is_as_before) {
+                Some(base) => base.cells[slot],
+                None => self.cell(next[to], from, next[slot], facts),
+            };
+            let receiver = (next[to], from);
+            let (lane, early) = self.add(cell, receiver, next[slot], lane, facts);
+            next[slot] = lane;
+            self.post(to, early);
+        }
+    }
+
+    /// The process at `place` changed, and what it forgot may matter again: what others send it early
+    /// comes to it once more.
+    fn send_again(&mut self, next: &mut [u32; S], place: usize, settled: u32, calm: bool) {
+        for from in self.shape.processes() {
+            if from == place {
+                continue;
+            }
+            let process = self.process(next[from]);
+            self.mail.clear();
+            self.post(from, process.early);
+            for slot in self.shape.lanes_to(from) {
+                let (other, _) = self.shape.ends(slot);
+                let facts = self.facts(other, from, settled, calm);
+                let (_, early) = self.enter(next[from], other, next[slot], facts);
+                self.post(from, early);
+            }
+            self.mail.retain(|mail| mail.to == place);
+            self.deliver(next, settled, calm, None);
+        }
     }
 
     /// A step that changes its process, with what it brings about once it is taken.

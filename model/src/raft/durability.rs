@@ -164,6 +164,15 @@ impl Raft {
         self.advance_commit_index(turn);
     }
 
+    /// Brings what waits for the same write into one order: it leaves together, and the order in
+    /// which messages leave means nothing. For the models, where names may change.
+    #[cfg(feature = "system")]
+    pub(crate) fn sort_held(&mut self) {
+        let held = self.held.make_contiguous();
+        let together = held.chunk_by_mut(|one, next| one.after == next.after);
+        together.for_each(<[Held]>::sort_unstable);
+    }
+
     /// Numbers the writes under way from 1. Numbers are only compared, so nothing else changes;
     /// but states that differ in nothing but how many writes went before become one. For the
     /// models: a driver, which may hold notices of earlier writes, must not.

@@ -473,6 +473,7 @@ impl Scope {
             && let Some(running) = &mut server.running
         {
             running.raft.renumber_writes(&mut running.unsynced);
+            running.raft.sort_held();
             if !self.tells_hints()
                 && let Role::Follower { leader } = &mut running.raft.role
             {

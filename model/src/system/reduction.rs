@@ -47,6 +47,15 @@ impl Reduction {
     };
 }
 
+impl Reduction {
+    /// Whether a message that was forgotten as one that only tells ([`Relevance::Tells`]) may matter
+    /// again: to a server that is down, or whose term is not durable yet. What others send at any
+    /// time then comes to it again.
+    pub fn remembers_again(&self) -> bool {
+        self.send_early && self.drop_dead && !(self.merge_syncs && self.merge_restarts)
+    }
+}
+
 impl Scope {
     /// Whether a server can meet no newer term in this scope, now or later: it is in the last one,
     /// durably.

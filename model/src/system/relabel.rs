@@ -140,6 +140,7 @@ impl Relabel for Raft {
         for held in &mut raft.held {
             held.envelope = held.envelope.relabel(names);
         }
+        raft.sort_held();
         #[cfg(feature = "mutants")]
         {
             raft.remembered_matches = self

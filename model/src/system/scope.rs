@@ -13,8 +13,8 @@ use super::{
     witness::Witness,
 };
 use crate::{
-    Address, ClientId, Config, Durable, Entry, HardState, Message, NodeId, Payload, ProxyId, Raft, Role,
-    SessionId, Term,
+    Address, ClientId, Config, Durable, Entry, HardState, Message, NodeId, Payload, ProxyId, Raft,
+    Role, SessionId, Term,
     client::{Ask, Client, ClientConfig},
     proxy::{Proxy, ProxyConfig},
     store::{Command, Condition, Operation, Query},
