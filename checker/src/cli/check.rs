@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// Which search
     #[arg(long, value_enum, default_value_t = Engine::Own)]
     engine: Engine,
-    /// How many threads. More than one pays only where few parts of states are still new [default: 1]
+    /// How many threads [default: as many as the machine has]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: Option<u64>,
     /// Takes states that differ only in the names of servers for different ones
@@ -253,7 +253,9 @@ impl Args {
     fn limits(&self) -> Limits {
         let could_have = || Some(machine::available_bytes()? / 100 * MEMORY_PERCENT);
         Limits {
-            threads: self.threads.map_or(1, |threads| threads as usize),
+            threads: self
+                .threads
+                .map_or_else(machine::threads, |threads| threads as usize),
             max_states: self.max_states,
             max_memory: self.max_memory.map(|size| size.0).or_else(could_have),
             symmetry: !self.no_symmetry,

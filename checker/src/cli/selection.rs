@@ -12,7 +12,10 @@ const DEFAULT_SCOPES: &[&str] = &[
     "elections",
     "elections-4",
     "older-term",
+    "split-writes",
+    "split-entries",
     "replication",
+    "end-to-end",
     "crashes",
 ];
 /// What bounds without a scope apply to.

@@ -129,8 +129,14 @@ pub struct Tables {
     /// does by itself.
     meetings: RwLock<FxHashMap<(u32, usize, u32), Arc<Meeting>>>,
     /// Whether any lane has another name than its own.
-    lanes_have_names: AtomicBool,
+    lanes_have_names: Apart<AtomicBool>,
 }
+
+/// On lines of the processor's caches of its own: it is read all the time, and what lies around it
+/// is written.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart<T>(T);
 
 /// No message: what happens to a process by itself.
 pub(crate) const OWN: u32 = u32::MAX;
@@ -155,7 +161,7 @@ impl Tables {
             effects: RwLock::new(effects),
             facets: RwLock::new(Interner::new()),
             meetings: RwLock::default(),
-            lanes_have_names: AtomicBool::new(false),
+            lanes_have_names: Apart(AtomicBool::new(false)),
         }
     }
 
@@ -174,7 +180,7 @@ impl Tables {
 
     /// Whether renaming servers may change a lane, apart from who its ends are.
     pub(crate) fn lanes_have_names(&self) -> bool {
-        self.lanes_have_names.load(Ordering::Relaxed)
+        self.lanes_have_names.0.load(Ordering::Relaxed)
     }
 
     /// The ids of a system in normal form.
@@ -301,7 +307,7 @@ impl Tables {
         let mut lanes = self.lanes.write();
         let id = lanes.intern(lane, &self.names, rename);
         if lanes.has_names() {
-            self.lanes_have_names.store(true, Ordering::Relaxed);
+            self.lanes_have_names.0.store(true, Ordering::Relaxed);
         }
         id
     }

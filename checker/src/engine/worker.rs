@@ -13,6 +13,9 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// `S` is the number of slots of a state; slots that a scope does not need are 0.
+///
+/// Aligned so that no two threads' workers share a line of the processor's caches.
+#[repr(align(128))]
 pub(crate) struct Worker<'a, const S: usize> {
     tables: &'a Tables,
     shape: Shape,

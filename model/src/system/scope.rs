@@ -319,12 +319,24 @@ impl Scope {
             UnsyncedWriteLost,
             CommittedWithoutOwnDisk,
         ];
+        let apart = Reduction {
+            merge_syncs: false,
+            merge_restarts: false,
+            ..Reduction::ALL
+        };
         let get = || Ask::Read(Query::Get { key: b"x".to_vec() });
         let increment = || {
             Ask::Write(Operation::Increment {
                 key: b"x".to_vec(),
                 by: 1,
             })
+        };
+        let clients = |name: &str, summary| Self {
+            with_session: true,
+            starts_with_leader: true,
+            direct_clients: false,
+            tracks_operations: true,
+            ..Self::new(name, summary)
         };
         let put = |text: &str| {
             Ask::Write(Operation::Put {
@@ -396,20 +408,49 @@ impl Scope {
             Self {
                 terms: 2,
                 budget: Budget {
-                    entries: 1,
                     crashes: 1,
                     ..Budget::default()
                 },
-                reduction: Reduction {
-                    merge_syncs: false,
-                    merge_restarts: false,
-                    ..Reduction::ALL
-                },
+                reduction: apart,
                 with_session: true,
-                expected: [replication.clone(), crashes.clone()].concat(),
+                starts_with_leader: true,
+                expected: [
+                    ReElection,
+                    EntryCommitted,
+                    FollowerCommitted,
+                    ConflictRemoved,
+                    NextIndexMovedBack,
+                    LeaderDeposed,
+                ]
+                .into_iter()
+                .chain(crashes.clone())
+                .collect(),
                 ..Self::new(
                     "split-writes",
-                    "every sync and every restart is a step of its own",
+                    "every sync and every restart is a step of its own, across terms",
+                )
+            },
+            Self {
+                budget: Budget {
+                    entries: 1,
+                    crashes: 2,
+                    ..Budget::default()
+                },
+                reduction: apart,
+                with_session: true,
+                expected: vec![
+                    LeaderElected,
+                    EntryCommitted,
+                    FollowerCommitted,
+                    WriteAcknowledged,
+                    VoteSurvivedCrash,
+                    UnsyncedWriteLost,
+                    CommittedWithoutOwnDisk,
+                    LeaderCrashed,
+                ],
+                ..Self::new(
+                    "split-entries",
+                    "every sync and every restart is a step of its own, beside a client's entry",
                 )
             },
             Self {
@@ -442,46 +483,58 @@ impl Scope {
             Self {
                 terms: 1,
                 budget: Budget {
-                    entries: 3,
-                    reads: 1,
+                    entries: 2,
                     ..Budget::default()
                 },
-                with_session: true,
-                direct_clients: false,
-                tracks_operations: true,
-                plans: vec![vec![increment(), increment()], vec![get()]],
+                plans: vec![vec![increment()]],
                 attempts: 2,
                 expected: vec![
                     WriteAcknowledged,
-                    ReadServed,
                     DuplicateAnswered,
                     ClientRetried,
                     OutcomeUnknown,
                     ProxyRedirected,
                 ],
-                ..Self::new(
+                ..clients(
                     "end-to-end",
-                    "two clients, a proxy and three servers: exactly-once and linearizable",
+                    "a client that retries, a proxy and three servers: exactly-once",
+                )
+            },
+            Self {
+                terms: 1,
+                budget: Budget {
+                    entries: 1,
+                    reads: 1,
+                    ..Budget::default()
+                },
+                plans: vec![vec![increment()], vec![get()]],
+                expected: vec![
+                    WriteAcknowledged,
+                    ReadServed,
+                    ReadSawWrite,
+                    OutcomeUnknown,
+                    ProxyRedirected,
+                ],
+                ..clients(
+                    "end-to-end-reads",
+                    "one client writes and another reads, through a proxy: linearizable",
                 )
             },
             Self {
                 terms: 2,
                 budget: Budget {
-                    entries: 2,
+                    entries: 1,
                     ..Budget::default()
                 },
-                with_session: true,
-                direct_clients: false,
-                tracks_operations: true,
                 plans: vec![vec![put("a")]],
-                attempts: 2,
                 expected: vec![
                     WriteAcknowledged,
-                    DuplicateAnswered,
-                    ClientRetried,
+                    ReElection,
+                    LeaderDeposed,
+                    OutcomeUnknown,
                     ClientInterrupted,
                 ],
-                ..Self::new("fail-over", "a client's write meets a change of leaders")
+                ..clients("fail-over", "a client's write meets a change of leaders")
             },
         ]
     }
