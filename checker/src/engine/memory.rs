@@ -59,6 +59,7 @@ impl Ear {
     /// What is known of a lane under these facts.
     #[inline]
     pub(crate) fn heard(&mut self, lane: u32, facts: Facts) -> &mut Heard {
+        assert!(lane < 1 << 30, "more lanes than a key can tell apart");
         let key = lane << 2 | u32::from(facts.settled) << 1 | u32::from(facts.calm);
         if self.len * 2 >= self.lanes.len() {
             self.grow();
@@ -70,7 +71,6 @@ impl Ear {
                 break;
             }
             if held == VACANT.key {
-                assert!(lane < 1 << 30, "more lanes than a key can tell apart");
                 self.lanes[place].key = key;
                 self.len += 1;
                 break;

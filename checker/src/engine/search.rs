@@ -107,7 +107,7 @@ pub struct Report {
     pub depth: u64,
     /// Wall time.
     pub elapsed: Duration,
-    /// Bytes of visited set, parents and frontier at the end, index included.
+    /// The most bytes that visited set, parents, index and frontier have held.
     pub bytes: u64,
     /// What was witnessed.
     pub witnesses: Witnesses,
@@ -170,6 +170,7 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &Progress) -> 
         shards,
         packing,
         segments,
+        peak_bytes,
         ..
     } = search;
     let visited = Visited::<S> {
@@ -192,7 +193,7 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &Progress) -> 
         transitions: found.transitions,
         depth: progress.depth.load(Ordering::Relaxed),
         elapsed: started.elapsed(),
-        bytes: visited.bytes(),
+        bytes: peak_bytes.max(visited.bytes()),
         witnesses: found.witnesses,
         sizes: tables.sizes(),
     };
@@ -240,6 +241,8 @@ struct Search<'a, const S: usize> {
     /// How many states of each shard belong to levels begun.
     done: [usize; SHARDS],
     segments: Vec<Segment>,
+    /// The most that visited set and frontier have held.
+    peak_bytes: u64,
     /// Whether a state was found for which there is no number left.
     is_full: AtomicBool,
     /// How often limits were looked at.
@@ -350,6 +353,7 @@ impl<'a, const S: usize> Search<'a, S> {
             shards,
             done: [0; SHARDS],
             segments: Vec::new(),
+            peak_bytes: 0,
             is_full: AtomicBool::new(false),
             looks: AtomicU64::new(0),
         }
@@ -411,6 +415,7 @@ impl<'a, const S: usize> Search<'a, S> {
         shard.insert::<S>(&self.packing, state, hash, ROOT);
         self.progress.states.store(1, Ordering::Relaxed);
         self.progress.frontier.store(1, Ordering::Relaxed);
+        self.progress.depth.store(0, Ordering::Relaxed);
     }
 
     /// The states found since the last call: the next level.
@@ -431,6 +436,8 @@ impl<'a, const S: usize> Search<'a, S> {
             *done = shard.len();
         }
         frontier.0.sort_unstable();
+        let held = self.bytes() + (frontier.0.capacity() * size_of::<u64>()) as u64;
+        self.peak_bytes = self.peak_bytes.max(held);
         frontier
     }
 

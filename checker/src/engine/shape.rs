@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn every_pair_that_talks_has_a_slot_of_its_own() {
-        let shape = shape("end-to-end");
+        let shape = shape("end-to-end-reads");
         assert_eq!(shape.places.len(), 6);
         // Three servers among themselves, the proxy with each, and with two clients.
         assert_eq!(shape.ends.len(), 6 + 6 + 4);
@@ -322,7 +322,7 @@ mod tests {
             bits in prop::array::uniform3(1_u32..=32),
             ids in prop::array::uniform26(any::<u32>()),
         ) {
-            let packing = Packing::with_bits(&shape("end-to-end"), bits);
+            let packing = Packing::with_bits(&shape("end-to-end-reads"), bits);
             let mut state = ids;
             for (id, width) in state.iter_mut().zip(&packing.widths) {
                 *id = (u64::from(*id) & ((1 << width) - 1)) as u32;
@@ -335,7 +335,7 @@ mod tests {
             slot in 0_usize..23,
             id in 1_u32 << 10..,
         ) {
-            let shape = shape("end-to-end");
+            let shape = shape("end-to-end-reads");
             let packing = Packing::new(&shape);
             let mut state = [0; 26];
             state[slot] = id;
