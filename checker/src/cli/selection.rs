@@ -15,6 +15,7 @@ const DEFAULT_SCOPES: &[&str] = &[
     "split-writes",
     "split-entries",
     "replication",
+    "reads",
     "end-to-end",
     "crashes",
 ];
