@@ -186,18 +186,7 @@ impl Bounds {
     }
 
     fn is_given(&self) -> bool {
-        let Self {
-            servers,
-            terms,
-            entries,
-            reads,
-            crashes,
-            batch,
-            attempts,
-        } = self;
-        [servers, terms, entries, reads, crashes, batch, attempts]
-            .iter()
-            .any(|bound| bound.is_some())
+        !self.arguments().is_empty()
     }
 
     /// A scope with these bounds in place of its own.

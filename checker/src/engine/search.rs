@@ -731,3 +731,38 @@ impl<const S: usize> StateSet for Visited<S> {
         self.unpacked(segment.shard, segment.first + place - before)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search_with_shards_of(most: usize) -> (End, u64) {
+        let scopes = Scope::catalogue();
+        let scope = scopes.iter().find(|scope| scope.name == "elections");
+        let tables = Tables::new(scope.expect("a scope of the catalogue").clone(), true);
+        let limits = Limits {
+            threads: 2,
+            max_states: None,
+            max_memory: None,
+            symmetry: true,
+        };
+        let progress = Progress::default();
+        let mut search = Search::<10>::new(&tables, &limits, &progress);
+        for shard in &mut search.shards {
+            *shard.get_mut() = Shard::of_at_most(search.packing.words(), most);
+        }
+        let end = search.run().end;
+        (end, progress.states.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn state_without_a_number_left_for_it_makes_no_exhausted_scope() {
+        let (end, all) = search_with_shards_of(10_000);
+        assert!(matches!(end, End::Exhausted));
+        for most in [1, 20, all as usize / SHARDS] {
+            let (end, states) = search_with_shards_of(most);
+            assert!(matches!(end, End::Stopped(StopCause::Capacity)), "{most}");
+            assert!(states < all, "{most}");
+        }
+    }
+}

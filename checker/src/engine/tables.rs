@@ -23,6 +23,7 @@ use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 use std::{
     collections::BTreeSet,
+    hash::Hash,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -270,22 +271,20 @@ impl Tables {
         self.scope.is_calm(&self.globals.read().value(global).spent)
     }
 
-    fn process_id(&self, process: Process) -> u32 {
-        if let Some(id) = self.processes.read().find(&process) {
+    fn id_in<T: Relabel + Eq + Hash>(&self, orbits: &RwLock<Orbits<T>>, value: T) -> u32 {
+        if let Some(id) = orbits.read().find(&value) {
             return id;
         }
-        let rename = |process: &Process, name| self.names.rename(process, name);
-        let mut processes = self.processes.write();
-        processes.intern(process, &self.names, rename)
+        let rename = |value: &T, name| self.names.rename(value, name);
+        orbits.write().intern(value, &self.names, rename)
+    }
+
+    fn process_id(&self, process: Process) -> u32 {
+        self.id_in(&self.processes, process)
     }
 
     fn message_id(&self, message: Message) -> u32 {
-        if let Some(id) = self.messages.read().find(&message) {
-            return id;
-        }
-        let rename = |message: &Message, name| self.names.rename(message, name);
-        let mut messages = self.messages.write();
-        messages.intern(message, &self.names, rename)
+        self.id_in(&self.messages, message)
     }
 
     fn lane_of(&self, messages: BTreeSet<u32>) -> u32 {
@@ -313,12 +312,7 @@ impl Tables {
     }
 
     fn global_id(&self, global: Global) -> u32 {
-        if let Some(id) = self.globals.read().find(&global) {
-            return id;
-        }
-        let rename = |global: &Global, name| self.names.rename(global, name);
-        let mut globals = self.globals.write();
-        globals.intern(global, &self.names, rename)
+        self.id_in(&self.globals, global)
     }
 
     /// What becomes of a process when it meets a message of the one at `sender`, or by itself

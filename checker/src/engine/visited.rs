@@ -24,6 +24,8 @@ pub(crate) struct Shard {
     states: Chunks<u64>,
     parents: Chunks<u32>,
     index: Vec<u32>,
+    /// The most states.
+    most: usize,
 }
 
 /// What became of a state brought to its shard.
@@ -53,6 +55,16 @@ impl Shard {
             states: Chunks::new(words),
             parents: Chunks::new(1),
             index: vec![0; 1 << 8],
+            most: MOST,
+        }
+    }
+
+    /// One that is soon full.
+    #[cfg(test)]
+    pub(crate) fn of_at_most(words: usize, most: usize) -> Self {
+        Self {
+            most,
+            ..Self::new(words)
         }
     }
 
@@ -113,7 +125,7 @@ impl Shard {
                 slot = 0;
             }
         }
-        if self.len() >= MOST {
+        if self.len() >= self.most {
             return Inserted::Full;
         }
         self.states.push(state);
