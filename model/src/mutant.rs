@@ -18,6 +18,9 @@ macro_rules! planted {
 }
 pub(crate) use planted;
 
+/// Whether this build can plant bugs at all. A node refuses to be built where it can.
+pub const COMPILED_IN: bool = cfg!(feature = "mutants");
+
 #[cfg(feature = "mutants")]
 pub use catalogue::Mutant;
 

@@ -41,6 +41,7 @@ use crate::{
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    vec,
     vec::Vec,
 };
 use durability::{Held, Pending};
@@ -60,6 +61,10 @@ pub enum Event {
     ElectionTimeout,
     /// The heartbeat timer ran out.
     HeartbeatTimeout,
+    /// The quorum timer ran out.
+    QuorumTimeout,
+    /// Requests of clients that arrived together. They become one write and one round of messages.
+    Requests(Vec<(Address, ClientRequest)>),
     /// This write, and every one before it, is durable.
     Persisted(WriteId),
 }
@@ -71,8 +76,8 @@ pub struct Effects {
     pub write: Option<Write>,
     /// What may leave now.
     pub sends: Vec<Envelope>,
-    /// The timer to arm anew.
-    pub timer: Option<Timer>,
+    /// The timers to arm anew.
+    pub timers: Vec<Timer>,
 }
 
 /// The timers a server has. The heartbeat timer runs beside the election timer, and does nothing
@@ -84,6 +89,8 @@ pub enum Timer {
     /// Fires regularly: on leaders to show that they live, on candidates to repeat requests that
     /// were not answered (§5.1). A follower ignores it.
     Heartbeat,
+    /// Fires after the least time an election timer may take.
+    Quorum,
 }
 
 /// What a server is, with what only that role has.
@@ -214,6 +221,8 @@ impl Raft {
             Event::Receive { from, message } => self.receive(from, message, &mut turn),
             Event::ElectionTimeout => self.election_timeout(&mut turn),
             Event::HeartbeatTimeout => self.heartbeat_timeout(&mut turn),
+            Event::QuorumTimeout => self.quorum_timeout(&mut turn),
+            Event::Requests(requests) => self.handle_client_requests(requests, &mut turn),
             Event::Persisted(write) => self.persisted(write, &mut turn),
         }
         self.finish(turn)
@@ -293,7 +302,7 @@ impl Raft {
                 }
             }
             (Address::Proxy(_) | Address::Client(_), Message::ClientRequest(request)) => {
-                self.handle_client_request(from, request, turn);
+                self.handle_client_requests(vec![(from, request)], turn);
             }
             // Nobody sends these here; a forged or misrouted message is nothing to act on.
             _ => {}
@@ -339,7 +348,7 @@ impl Raft {
         }
         // Whoever led or ran must now listen for a leader; a follower's timer already runs.
         if !matches!(self.role, Role::Follower { .. }) {
-            turn.timer = Some(Timer::Election);
+            turn.arm(Timer::Election);
         }
         self.role = Role::Follower { leader };
     }
@@ -361,7 +370,7 @@ struct Turn {
     truncate_from: Option<LogIndex>,
     append_from: Option<LogIndex>,
     sends: Vec<(Address, Message, Release)>,
-    timer: Option<Timer>,
+    timers: Vec<Timer>,
 }
 
 /// When a message may leave.
@@ -377,6 +386,12 @@ enum Release {
 }
 
 impl Turn {
+    fn arm(&mut self, timer: Timer) {
+        if !self.timers.contains(&timer) {
+            self.timers.push(timer);
+        }
+    }
+
     fn send(&mut self, to: NodeId, message: Message) {
         self.sends.push((Address::Node(to), message, Release::Now));
     }

@@ -96,7 +96,7 @@ impl Raft {
         Effects {
             write,
             sends,
-            timer: turn.timer,
+            timers: turn.timers,
         }
     }
 

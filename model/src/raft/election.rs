@@ -14,6 +14,8 @@ impl Raft {
         }
     }
 
+    pub(super) fn quorum_timeout(&mut self, _turn: &mut Turn) {}
+
     /// §5.2: increment the term, vote for oneself, ask everyone else.
     fn become_candidate(&mut self, turn: &mut Turn) {
         self.current_term = self.current_term.next();
@@ -23,7 +25,7 @@ impl Raft {
             Some(self.id)
         };
         turn.hard_state = true;
-        turn.timer = Some(Timer::Election);
+        turn.arm(Timer::Election);
         self.role = Role::Candidate(Candidate {
             // The candidate's own vote counts like any other: once it is durable (`persisted`).
             votes: BTreeSet::new(),
@@ -92,7 +94,7 @@ impl Raft {
                 self.voted_for = Some(from);
                 turn.hard_state = !planted!(self.config, VoteNotPersisted);
             }
-            turn.timer = Some(Timer::Election);
+            turn.arm(Timer::Election);
         }
         let term = if planted!(self.config, VotesInAnOlderTerm) {
             request.term

@@ -10,7 +10,7 @@ impl Raft {
             Role::Follower { .. } => {}
             Role::Candidate(_) => self.request_votes(turn),
             Role::Leader(_) => {
-                turn.timer = Some(Timer::Heartbeat);
+                turn.arm(Timer::Heartbeat);
                 self.broadcast(turn);
             }
         }
@@ -44,7 +44,7 @@ impl Raft {
             reads: Vec::new(),
             read_round: 0,
         });
-        turn.timer = Some(Timer::Heartbeat);
+        turn.arm(Timer::Heartbeat);
         // §8: a leader knows what is committed only after an entry of its own term is. Without
         // this no-op an idle cluster might never commit what an earlier leader left behind.
         if planted!(self.config, LeaderSkipsNoop) {
@@ -123,7 +123,7 @@ impl Raft {
         }
         let term = request.term.max(self.current_term);
         self.become_follower(term, Some(from), turn);
-        turn.timer = Some(Timer::Election);
+        turn.arm(Timer::Election);
 
         if let Some(outcome) = self.find_conflict(&request) {
             if planted!(self.config, FollowerCommitsDespiteConflict) {

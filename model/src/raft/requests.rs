@@ -9,45 +9,62 @@ use crate::{
 };
 
 impl Raft {
-    pub(super) fn handle_client_request(
+    /// Requests that arrived together share one write, one read round and one round of messages:
+    /// what a cluster does for each of them is then little more than to carry it.
+    pub(super) fn handle_client_requests(
         &mut self,
-        from: Address,
-        request: ClientRequest,
+        requests: Vec<(Address, ClientRequest)>,
         turn: &mut Turn,
     ) {
-        let waiter = Waiter {
-            address: from,
-            client: request.client,
-            id: request.id,
-        };
-        if let Role::Follower { .. } | Role::Candidate(_) = self.role {
-            let hint = match self.role {
-                Role::Follower { leader } => leader,
-                _ => None,
+        let requests = requests.into_iter().map(|(address, request)| {
+            let waiter = Waiter {
+                address,
+                client: request.client,
+                id: request.id,
             };
-            turn.respond(waiter, ResponseBody::NotLeader { hint });
-            return;
-        }
-        match request.body {
-            RequestBody::Read { query } => self.begin_read(waiter, query, turn),
-            RequestBody::OpenSession => {
-                let capacity = self.config.max_sessions;
-                self.propose(waiter, Command::OpenSession { capacity }, turn);
+            (waiter, request.body)
+        });
+        let hint = match self.role {
+            Role::Leader(_) => {
+                let mut reads = Vec::new();
+                for (waiter, body) in requests {
+                    match self.command_of(body) {
+                        Ok(command) => self.propose(waiter, command, turn),
+                        Err(query) => reads.push((waiter, query)),
+                    }
+                }
+                self.begin_reads(reads);
+                self.broadcast(turn);
+                self.advance_commit_index(turn);
+                self.serve_reads(turn);
+                return;
             }
+            Role::Follower { leader } => leader,
+            Role::Candidate(_) => None,
+        };
+        for (waiter, _) in requests {
+            turn.respond(waiter, ResponseBody::NotLeader { hint });
+        }
+    }
+
+    /// What goes to the log, or the question that does not.
+    fn command_of(&self, body: RequestBody) -> Result<Command, Query> {
+        match body {
+            RequestBody::Read { query } => Err(query),
+            RequestBody::OpenSession => Ok(Command::OpenSession {
+                capacity: self.config.max_sessions,
+            }),
             RequestBody::Write {
                 session,
                 sequence,
                 acknowledged,
                 operation,
-            } => {
-                let write = Write {
-                    session,
-                    sequence,
-                    acknowledged,
-                    operation,
-                };
-                self.propose(waiter, Command::Write(write), turn);
-            }
+            } => Ok(Command::Write(Write {
+                session,
+                sequence,
+                acknowledged,
+                operation,
+            })),
         }
     }
 
@@ -57,18 +74,19 @@ impl Raft {
         if let Role::Leader(leader) = &mut self.role {
             leader.writes.insert(index, waiter);
         }
-        self.broadcast(turn);
-        self.advance_commit_index(turn);
     }
 
     /// Thesis §6.4. The read waits for two things: that this leader has applied all that was
     /// committed when the read arrived, and that a majority answered a message sent after that,
     /// so that no later leader can have committed anything before.
-    fn begin_read(&mut self, waiter: Waiter, query: Query, turn: &mut Turn) {
+    fn begin_reads(&mut self, reads: Vec<(Waiter, Query)>) {
         let commit_index = self.commit_index;
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
+        if reads.is_empty() {
+            return;
+        }
         // Until its own no-op is committed a leader does not know what earlier leaders committed;
         // everything they did lies before that no-op.
         let read_index = if planted!(self.config, ReadBeforeCommitInTerm) {
@@ -77,14 +95,14 @@ impl Raft {
             commit_index.max(leader.first_index)
         };
         leader.read_round += 1;
-        leader.reads.push(PendingRead {
+        let round = leader.read_round;
+        let reads = reads.into_iter().map(|(waiter, query)| PendingRead {
             waiter,
             query,
             read_index,
-            round: leader.read_round,
+            round,
         });
-        self.broadcast(turn);
-        self.serve_reads(turn);
+        leader.reads.extend(reads);
     }
 
     /// Answers the reads that waited long enough.

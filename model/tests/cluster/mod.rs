@@ -118,7 +118,7 @@ impl Cluster {
             self.trace.push(show::write(&write, last));
             server.unsynced.push_back(write);
         }
-        server.timer = effects.timer.or(server.timer);
+        server.timer = effects.timers.last().copied().or(server.timer);
         let votes = self.history.sent(&effects.sends);
         for envelope in effects.sends {
             self.trace.push(format!("  {}", show::envelope(&envelope)));

@@ -14,6 +14,15 @@ pub(super) fn event(id: NodeId, event: &Event) -> String {
         Event::Receive { from, message } => format!("{from:?} -> {id:?} {}", content(message)),
         Event::ElectionTimeout => format!("{id:?} election timeout"),
         Event::HeartbeatTimeout => format!("{id:?} heartbeat"),
+        Event::QuorumTimeout => format!("{id:?} quorum timeout"),
+        Event::Requests(requests) => requests
+            .iter()
+            .map(|(from, request)| {
+                let message = Message::ClientRequest(request.clone());
+                format!("{from:?} -> {id:?} {}", content(&message))
+            })
+            .collect::<Vec<_>>()
+            .join(", "),
         Event::Persisted(write) => format!("{id:?} has {write:?} on disk"),
     }
 }
