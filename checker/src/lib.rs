@@ -4,6 +4,7 @@ pub mod bench;
 pub mod catalogue;
 pub mod certificate;
 pub mod cli;
+pub mod drill;
 pub mod engine;
 pub mod machine;
 pub mod progress;

@@ -33,7 +33,7 @@ pub use ids::{
 pub use log::{Entry, Log, Payload};
 pub use message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, ClientRequest, ClientResponse,
-    Envelope, Message, RequestVoteRequest, RequestVoteResponse,
+    Envelope, Message, PreVoteRequest, PreVoteResponse, RequestVoteRequest, RequestVoteResponse,
 };
-pub use raft::{Durable, Effects, Event, HardState, Raft, Role, Timer, Write};
+pub use raft::{Durable, Effects, Event, Flow, HardState, Raft, Role, Timer, Write};
 pub use store::Store;

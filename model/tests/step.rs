@@ -12,8 +12,9 @@ mod cluster;
 use cluster::{Cluster, add, disk};
 use model::{
     Address, AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, ClientId, ClientRequest,
-    ClientResponse, Config, Durable, Entry, Event, LogIndex, Message, NodeId, Payload, ProxyId,
-    Raft, RequestId, RequestVoteRequest, RequestVoteResponse, Role, SessionId, Term, WriteId,
+    ClientResponse, Config, Durable, Entry, Event, LogIndex, Message, NodeId, Payload,
+    PreVoteRequest, PreVoteResponse, ProxyId, Raft, RequestId, RequestVoteRequest,
+    RequestVoteResponse, Role, SessionId, Term, WriteId,
     message::{RequestBody, ResponseBody},
     store::{Answer, Command, Condition, Operation, Query, Write},
 };
@@ -351,6 +352,20 @@ fn garbage_message() -> impl Strategy<Value = Message> {
         3 => (term(), any::<bool>()).prop_map(|(term, vote_granted)| {
             Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted })
         }),
+        1 => (term(), index(), term()).prop_map(|(next_term, last_log_index, last_log_term)| {
+            Message::PreVoteRequest(PreVoteRequest {
+                next_term,
+                last_log_index,
+                last_log_term,
+            })
+        }),
+        2 => (term(), term(), any::<bool>()).prop_map(|(term, next_term, vote_granted)| {
+            Message::PreVoteResponse(PreVoteResponse {
+                term,
+                next_term,
+                vote_granted,
+            })
+        }),
         2 => (term(), index(), term(), vec(garbage_entry(), 0..4), index(), number()).prop_map(
             |(term, prev_log_index, prev_log_term, entries, leader_commit, read_round)| {
                 Message::AppendEntriesRequest(AppendEntriesRequest {
@@ -491,7 +506,9 @@ fn of_term(mut message: Message, current: Term) -> Message {
         Message::RequestVoteRequest(RequestVoteRequest { term, .. })
         | Message::RequestVoteResponse(RequestVoteResponse { term, .. })
         | Message::AppendEntriesRequest(AppendEntriesRequest { term, .. })
-        | Message::AppendEntriesResponse(AppendEntriesResponse { term, .. }) => *term = current,
+        | Message::AppendEntriesResponse(AppendEntriesResponse { term, .. })
+        | Message::PreVoteResponse(PreVoteResponse { term, .. }) => *term = current,
+        Message::PreVoteRequest(PreVoteRequest { next_term, .. }) => *next_term = current.next(),
         Message::ClientRequest(_) | Message::ClientResponse(_) => {}
     }
     message
