@@ -381,7 +381,7 @@ fn entry(mutant: Mutant) -> Entry {
         PreVoteCountedAsVote => (Breaks::Law(ElectionSafety), quiet(elections(3, 1, 0))),
         AckCountsEverythingSent => (
             Breaks::Law(LeaderCompleteness),
-            tidied(one_by_one(logs(2, 1, 0))),
+            tidied(pipelined(logs(2, 1, 0))),
         ),
         StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumHeardForEver => {
             (Breaks::Progress, drill::scope())
@@ -490,6 +490,13 @@ fn quiet(scope: Scope) -> Scope {
     Scope {
         pre_vote: true,
         ..scope
+    }
+}
+
+fn pipelined(scope: Scope) -> Scope {
+    Scope {
+        window: 2,
+        ..one_by_one(scope)
     }
 }
 

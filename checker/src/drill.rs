@@ -66,6 +66,7 @@ pub enum Drilled {
 pub fn scope() -> Scope {
     Scope {
         terms: 9,
+        window: 64,
         budget: Budget {
             crashes: 1,
             ..Budget::default()
@@ -132,9 +133,21 @@ fn outdated(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.wait_for(PATIENCE, |stage| candidate(stage).is_some());
     let newer = candidate(stage).ok_or_else(|| format!("nobody ran without server {leader}"))?;
     stage.flight.clear();
+    stage.cut_off(newer);
     let absent = stage.others(leader).into_iter().find(|id| *id != newer);
     let absent = absent.ok_or("this drill is for three servers")?;
     stage.act(absent, Local::Crash);
+    // Nor does anybody ask or lead on when the two meet again: all they do is put out feelers.
+    let calm = |stage: &Stage<'_>| {
+        let mut rafts = stage.rafts();
+        rafts.all(|raft| {
+            matches!(
+                raft.role(),
+                Role::PreCandidate { .. } | Role::Follower { .. }
+            )
+        })
+    };
+    stage.wait_for(PATIENCE, calm);
     stage.cut.clear();
     stage.expect_commit(&format!(
         "server {absent} is down, server {newer} is in a newer term and server {leader} has the longer log"

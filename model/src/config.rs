@@ -13,7 +13,8 @@ pub struct Config {
     pub max_entries_per_append: usize,
     /// How large the entries of one AppendEntries may grow, in bytes; one entry may always go.
     pub max_bytes_per_append: usize,
-    /// The most entries on their way to a follower that were not acknowledged yet.
+    /// The most entries on their way to a follower that were not acknowledged yet; with 0 no
+    /// message leaves before the last one was answered.
     pub max_entries_in_flight: usize,
     /// Whether a server asks if it could win before it enters a new term (thesis §9.6).
     pub pre_vote: bool,

@@ -293,21 +293,23 @@ impl Raft {
             AppendOutcome::StaleTerm => {}
             AppendOutcome::Matched { match_index } => {
                 let match_index = if planted!(self.config, AckCountsEverythingSent) {
-                    progress.next_index.prev()
+                    match_index.max(progress.next_index.prev()).min(last_index)
                 } else {
                     match_index.min(last_index)
                 };
                 if match_index > progress.match_index {
                     let acknowledged = match_index.get() - progress.match_index.get();
                     progress.match_index = match_index;
-                    if progress.flow == Flow::Pipeline {
-                        progress.widen(acknowledged, least.max(most));
-                    }
+                    progress.widen(acknowledged, least, least.max(most));
                     // The answer to what is being probed, or to more: the logs agree up to there.
                     // (A probe brings at least one entry, so its answer is news.)
                     if match_index >= progress.next_index.prev() {
                         progress.next_index = match_index.next();
-                        progress.flow = Flow::Pipeline;
+                        if most > 0 {
+                            progress.flow = Flow::Pipeline;
+                        } else if progress.next_index <= last_index {
+                            self.send_append_entries(from, turn);
+                        }
                     }
                     self.replicate_to(from, turn);
                 }
@@ -401,11 +403,12 @@ impl Progress {
         usize::try_from(sent).unwrap_or(usize::MAX)
     }
 
-    /// What arrives in time may be more: the window grows by as much as was acknowledged, so that
-    /// it doubles with each round trip until something is lost.
-    fn widen(&mut self, acknowledged: u64, most: usize) {
+    /// What arrives may be more: the window grows by as much as was acknowledged, so that it doubles
+    /// with each round trip until something is lost. (The first answer speaks of the whole log; it
+    /// counts as one message.)
+    fn widen(&mut self, acknowledged: u64, one: usize, most: usize) {
         let acknowledged = usize::try_from(acknowledged).unwrap_or(usize::MAX);
-        self.window = self.window.saturating_add(acknowledged).min(most);
+        self.window = self.window.saturating_add(acknowledged.min(one)).min(most);
     }
 }
 

@@ -259,8 +259,12 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                                         AppendOutcome::Matched { match_index } => {
                                             *match_index <= progress.match_index
                                         }
+                                        // Where nothing is pipelined, next_index returns to a
+                                        // position it has left only by a match at or past it.
                                         AppendOutcome::Conflict { prev_log_index, .. } => {
                                             *prev_log_index <= progress.match_index
+                                                || (prev_log_index.next() != progress.next_index
+                                                    && !pipelines(server))
                                         }
                                         AppendOutcome::StaleTerm => true,
                                     };
@@ -286,6 +290,11 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
         }
         _ => false,
     }
+}
+
+fn pipelines(server: &Server) -> bool {
+    let running = server.running.as_ref();
+    running.is_some_and(|running| running.raft.config.max_entries_in_flight > 0)
 }
 
 fn leader_checks_quorum(server: &Server) -> bool {

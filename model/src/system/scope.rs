@@ -68,7 +68,8 @@ pub struct Scope {
     pub budget: Budget,
     /// The most entries in one AppendEntries.
     pub batch: usize,
-    /// The most entries on their way to a follower that it did not acknowledge yet.
+    /// The most entries on their way to a follower that it did not acknowledge yet; 0: one message
+    /// at a time.
     pub window: usize,
     /// Whether two writes may reach a leader at once.
     pub together: bool,
@@ -131,7 +132,7 @@ impl Scope {
             terms: 1,
             budget: Budget::default(),
             batch: 64,
-            window: 64,
+            window: 0,
             together: false,
             pre_vote: false,
             check_quorum: false,
@@ -169,7 +170,7 @@ impl Scope {
         within("reads", self.budget.reads.into(), 0, MAX_BUDGET.into())?;
         within("crashes", self.budget.crashes.into(), 0, MAX_BUDGET.into())?;
         within("batch", self.batch as u64, 1, 1024)?;
-        within("window", self.window as u64, 1, 1024)?;
+        within("window", self.window as u64, 0, 1024)?;
         within("attempts", self.attempts.into(), 1, 8)?;
         within("clients", self.plans.len() as u64, 0, 4)
     }
@@ -470,6 +471,51 @@ impl Scope {
                 ..Self::new(
                     "split-entries",
                     "every sync and every restart is a step of its own, beside a client's entry",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    crashes: 1,
+                    ..Budget::default()
+                },
+                append_entries: true,
+                pre_vote: true,
+                check_quorum: true,
+                expected: vec![
+                    LeaderElected,
+                    ReElection,
+                    EntryCommitted,
+                    PreVoteWon,
+                    PreVoteBehind,
+                    StuckToLeader,
+                    QuorumLost,
+                    LeaderDeposed,
+                ],
+                ..Self::new(
+                    "quorum",
+                    "PreVote, a leader that checks for its quorum, servers that stick to it",
+                )
+            },
+            Self {
+                budget: Budget {
+                    entries: 2,
+                    ..Budget::default()
+                },
+                batch: 1,
+                window: 2,
+                together: true,
+                with_session: true,
+                expected: vec![
+                    LeaderElected,
+                    EntryCommitted,
+                    NextIndexMovedBack,
+                    Pipelined,
+                    WriteAcknowledged,
+                ],
+                ..Self::new(
+                    "pipelining",
+                    "entries follow one another without waiting, and arrive in any order",
                 )
             },
             Self {
