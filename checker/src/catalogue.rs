@@ -63,6 +63,8 @@ pub struct Entry {
 enum Directive {
     /// The election timer of a server fires.
     Timeout(u64),
+    /// The heartbeat timer of a server fires.
+    Heartbeat(u64),
     /// A client asks a server for a write.
     Propose(u64),
     /// A server's oldest write becomes durable.
@@ -248,6 +250,7 @@ impl Directive {
     fn action(self, system: &System) -> Option<Action> {
         let (server, local) = match self {
             Self::Timeout(server) => (server, Local::ElectionTimeout),
+            Self::Heartbeat(server) => (server, Local::HeartbeatTimeout),
             Self::Propose(server) => (server, Local::Propose),
             Self::Sync(server) => (server, Local::Sync),
             Self::Deliver(kind, term, from, to) => {
@@ -310,6 +313,7 @@ const OUTLIVED: &[Directive] = {
     &[
         Timeout(1), Deliver(VoteRequest, 1, 1, 2), Deliver(VoteRequest, 1, 1, 3),
         Deliver(Vote, 1, 2, 1), Deliver(Vote, 1, 3, 1), Propose(1),
+        Heartbeat(1),
         Deliver(Append, 1, 1, 2), Deliver(Acknowledgement, 1, 2, 1),
         Timeout(5), Timeout(5), Deliver(VoteRequest, 2, 5, 3), Deliver(VoteRequest, 2, 5, 4),
         Deliver(Vote, 2, 3, 5), Deliver(Vote, 2, 4, 5),
@@ -379,10 +383,7 @@ fn entry(mutant: Mutant) -> Entry {
         VoteKeptAcrossTerms | SplitVoteNeverRetried => (Breaks::Progress, elections(2, 1, 0)),
         NextIndexNotMovedBack => (Breaks::Progress, elections(2, 1, 1)),
         PreVoteCountedAsVote => (Breaks::Law(ElectionSafety), quiet(elections(3, 1, 0))),
-        AckCountsEverythingSent => (
-            Breaks::Law(LeaderCompleteness),
-            tidied(pipelined(logs(2, 1, 0))),
-        ),
+        AckCountsEverythingSent => (Breaks::Law(LeaderCompleteness), pipelined(logs(2, 1, 0))),
         StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumHeardForEver => {
             (Breaks::Progress, drill::scope())
         }

@@ -131,8 +131,9 @@ impl Raft {
             self.count_votes(turn);
             return;
         }
-        if response.next_term == self.current_term.next()
-            && let Role::PreCandidate { votes } = &mut self.role
+        // Nobody is pre-candidate in the last term, so that there is a next one.
+        if let Role::PreCandidate { votes } = &mut self.role
+            && response.next_term == self.current_term.next()
         {
             votes.insert(from);
             self.count_pre_votes(turn);

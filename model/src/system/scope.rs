@@ -475,11 +475,6 @@ impl Scope {
             },
             Self {
                 terms: 2,
-                budget: Budget {
-                    crashes: 1,
-                    ..Budget::default()
-                },
-                append_entries: true,
                 pre_vote: true,
                 check_quorum: true,
                 expected: vec![
