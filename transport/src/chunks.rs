@@ -78,7 +78,13 @@ impl Outgoing {
     ///
     /// # Panics
     /// If it makes more chunks than can be counted; the limit on messages prevents that.
-    pub(crate) fn push(&mut self, to: Destination, bytes: Bytes, size: usize, now: Instant) -> bool {
+    pub(crate) fn push(
+        &mut self,
+        to: Destination,
+        bytes: Bytes,
+        size: usize,
+        now: Instant,
+    ) -> bool {
         if self.waiting + bytes.len() > WAITING_FOR_ALL {
             return false;
         }
@@ -246,7 +252,10 @@ impl Flow {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let repeat = self.flights.front().map(|oldest| oldest.at + self.timeout());
+        let repeat = self
+            .flights
+            .front()
+            .map(|oldest| oldest.at + self.timeout());
         let give_up = self.messages.front().map(|oldest| oldest.since + PATIENCE);
         repeat.into_iter().chain(give_up).min()
     }
@@ -316,11 +325,7 @@ impl Flow {
     }
 
     /// What to send next: what was lost before what was never sent.
-    fn next_chunk(
-        &mut self,
-        tally: &mut Tally,
-        ended: &mut Vec<Message>,
-    ) -> Option<(usize, u16)> {
+    fn next_chunk(&mut self, tally: &mut Tally, ended: &mut Vec<Message>) -> Option<(usize, u16)> {
         while let Some((id, index)) = self.lost.pop_front() {
             let Some(place) = self.place(id) else {
                 continue;
@@ -620,7 +625,12 @@ mod tests {
     fn poll(outgoing: &mut Outgoing, now: Instant) -> Vec<Owned> {
         let mut chunks = Vec::new();
         outgoing.poll(to(), now, |chunk| {
-            chunks.push((chunk.message, chunk.index, chunk.count, chunk.bytes.to_vec()));
+            chunks.push((
+                chunk.message,
+                chunk.index,
+                chunk.count,
+                chunk.bytes.to_vec(),
+            ));
         });
         chunks
     }
@@ -702,7 +712,7 @@ mod tests {
         let mut now = start;
         let mut outgoing = Outgoing::new();
         assert!(outgoing.push(to(), content(100_000), 1000, now));
-        let mut most = 0;
+        let mut most = poll(&mut outgoing, now).len();
         while let Some(due) = outgoing.deadline() {
             now = due.max(now);
             most = most.max(poll(&mut outgoing, now).len());
@@ -776,7 +786,10 @@ mod tests {
         );
         assert_eq!(take(&mut incoming, &(1, 1, 2, vec![2])), Taken::Known);
         assert_eq!(incoming.acknowledgement(1), Some((2, vec![0b11])));
-        assert_eq!(take(&mut incoming, &(2, 0, 10_001, vec![1])), Taken::Oversized);
+        assert_eq!(
+            take(&mut incoming, &(2, 0, 10_001, vec![1])),
+            Taken::Oversized
+        );
         let large = vec![0; LIMITS.message / 2 + 1];
         assert_eq!(take(&mut incoming, &(3, 0, 3, large.clone())), Taken::Kept);
         assert_eq!(take(&mut incoming, &(3, 1, 3, large)), Taken::Oversized);

@@ -346,14 +346,21 @@ impl Shared {
 
 fn open(listen: SocketAddr) -> io::Result<std::net::UdpSocket> {
     use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(listen),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if listen.is_ipv6() {
         // So that [::] hears IPv4 too, whatever the system's default.
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&listen.into()).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on UDP {listen}: {error}"))
+        io::Error::new(
+            error.kind(),
+            format!("cannot listen on UDP {listen}: {error}"),
+        )
     })?;
     Ok(socket.into())
 }

@@ -74,7 +74,10 @@ impl Reader {
         state: &UdpSocketState,
         socket: UdpSockRef<'_>,
     ) -> io::Result<usize> {
-        let mut slices = self.buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer));
+        let mut slices = self
+            .buffers
+            .iter_mut()
+            .map(|buffer| IoSliceMut::new(buffer));
         let mut slices: [IoSliceMut<'_>; BUFFERS] =
             std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
         state.recv(socket, &mut slices, &mut self.metas)

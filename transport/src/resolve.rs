@@ -56,7 +56,10 @@ mod tests {
     fn addresses_are_named_as_the_socket_can() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         let (four, six) = (at("0.0.0.0:1"), at("[::]:1"));
-        assert_eq!(reachable_from(four, at("10.0.0.1:2")), Some(at("10.0.0.1:2")));
+        assert_eq!(
+            reachable_from(four, at("10.0.0.1:2")),
+            Some(at("10.0.0.1:2"))
+        );
         assert_eq!(reachable_from(four, at("[2001:db8::1]:2")), None);
         assert_eq!(
             reachable_from(four, at("[::ffff:10.0.0.1]:2")),

@@ -10,11 +10,7 @@
 //! since clocks may be set back, whoever has been silent for long enough may begin anew.
 
 use model::{Address, wire::BootId};
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use tokio::time::Instant;
 
 /// For how long a listed process is answered where it was heard from, and not where it was told to

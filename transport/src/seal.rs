@@ -133,7 +133,12 @@ impl Sealer {
         let (body, tag) = body.split_at_mut(length);
         let tag = Tag::try_from(&*tag).map_err(|_| Cause::Short)?;
         cipher
-            .decrypt_inout_detached(&XNonce::from(header.nonce()), front, (&mut *body).into(), &tag)
+            .decrypt_inout_detached(
+                &XNonce::from(header.nonce()),
+                front,
+                (&mut *body).into(),
+                &tag,
+            )
             .map_err(|_| Cause::Seal)?;
         Ok((header, body))
     }
@@ -176,7 +181,10 @@ mod tests {
     fn sealed_datagram_golden() {
         let sealer = sealer(key("01"), None);
         let bytes = datagram(&sealer, KeyId::Cluster);
-        assert_eq!(hex(&bytes[HEADER..]), "36e881f1d458750442771a567155a8cd1595da7e");
+        assert_eq!(
+            hex(&bytes[HEADER..]),
+            "36e881f1d458750442771a567155a8cd1595da7e"
+        );
         let mut opened = bytes.clone();
         let (header, body) = sealer.unseal(&mut opened).unwrap();
         assert_eq!(body, b"body");
@@ -193,7 +201,10 @@ mod tests {
             for bit in 0..8 {
                 let mut changed = bytes.clone();
                 changed[place] ^= 1 << bit;
-                assert!(cause(&sealer, &changed).is_some(), "byte {place}, bit {bit}");
+                assert!(
+                    cause(&sealer, &changed).is_some(),
+                    "byte {place}, bit {bit}"
+                );
             }
         }
         for length in 0..bytes.len() {
@@ -222,7 +233,10 @@ mod tests {
         assert_eq!(cause(&cluster, &in_clear), Some(Cause::Unsealed));
         assert_eq!(cause(&none, &under_cluster), Some(Cause::Sealed));
         assert_eq!(cause(&elsewhere, &in_clear), Some(Cause::Cluster));
-        assert_eq!(cause(&cluster, &under_cluster[..HEADER + TAG - 1]), Some(Cause::Short));
+        assert_eq!(
+            cause(&cluster, &under_cluster[..HEADER + TAG - 1]),
+            Some(Cause::Short)
+        );
         // Saying that it is under another key does not make it so.
         let mut disguised = under_client.clone();
         disguised[5] = KeyId::Cluster as u8;
@@ -241,8 +255,14 @@ mod tests {
                 body: model::message::RequestBody::OpenSession,
             }),
         };
-        let of_client = ask(Address::Client(ClientId::new(1)), Address::Node(NodeId::new(1)));
-        let of_proxy = ask(Address::Proxy(ProxyId::new(1)), Address::Node(NodeId::new(1)));
+        let of_client = ask(
+            Address::Client(ClientId::new(1)),
+            Address::Node(NodeId::new(1)),
+        );
+        let of_proxy = ask(
+            Address::Proxy(ProxyId::new(1)),
+            Address::Node(NodeId::new(1)),
+        );
         let both = sealer(key("01"), key("02"));
         assert_eq!(both.key_for(&of_client), Some(KeyId::Client));
         assert_eq!(both.key_for(&of_proxy), Some(KeyId::Cluster));

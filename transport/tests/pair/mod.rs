@@ -139,7 +139,11 @@ pub async fn receive(inbox: &mut Inbox, many: usize) -> Vec<Envelope> {
     let mut all = Vec::new();
     while all.len() < many {
         // Not tokio's clock, which may be paused.
-        assert!(start.elapsed() < DEADLINE, "{} of {many} arrived", all.len());
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{} of {many} arrived",
+            all.len()
+        );
         tokio::select! {
             some = inbox.receive() => all.extend(some.expect("the endpoint is open")),
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
@@ -161,7 +165,10 @@ pub async fn nothing_more(inbox: &mut Inbox) {
 pub async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !so() {
-        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        assert!(
+            start.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
