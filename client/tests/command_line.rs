@@ -9,7 +9,8 @@ use std::{
     process::{Command, Stdio},
     thread,
 };
-use support::{Manner, start};
+use support::{Manner, start, start_sealed};
+use transport::{Key, Keys};
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -155,11 +156,18 @@ fn nobody_answers_exits_3_as_nothing_was_done() {
 fn write_that_was_sent_and_not_answered_exits_4() {
     let at = start(Manner::NoWrites);
     for operation in ["put k v", "delete k", "cas k v --absent", "incr k"] {
-        let run = run(at, &format!("--timeout 1s --attempt-timeout 100ms {operation}"));
+        let run = run(
+            at,
+            &format!("--timeout 1s --attempt-timeout 100ms {operation}"),
+        );
         expect(&run, 4, "");
         assert!(run.err.contains("the outcome is unknown"), "{run:?}");
     }
-    expect(&run(at, "--timeout 1s --attempt-timeout 100ms get k"), 1, "");
+    expect(
+        &run(at, "--timeout 1s --attempt-timeout 100ms get k"),
+        1,
+        "",
+    );
 }
 
 #[test]
@@ -195,6 +203,30 @@ fn servers_are_asked_directly_and_the_leader_is_found() {
         let run = run_with(&[&arguments[..], operation].concat(), "");
         expect(&run, 0, out);
     }
+}
+
+#[test]
+fn key_opens_a_sealed_cluster_and_nothing_else_does() {
+    let key = Key::generate().unwrap();
+    let file = std::env::temp_dir().join(format!("raft-client-key-{}", std::process::id()));
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, key.to_text()).unwrap();
+    let keys = Keys {
+        cluster: Some(Key::generate().unwrap()),
+        client: Some(key),
+    };
+    let at = start_sealed(Manner::Whole, keys);
+    let sealed = run(at, &format!("--client-key-file {path} health"));
+    let open = run(at, "--timeout 200ms health");
+    std::fs::write(&file, "no key").unwrap();
+    let spoilt = run(at, &format!("--client-key-file {path} health"));
+    std::fs::remove_file(&file).unwrap();
+    let missing = run(at, &format!("--client-key-file {path} health"));
+    expect(&sealed, 0, "healthy\n");
+    expect(&open, 3, "");
+    expect(&spoilt, 2, "");
+    expect(&missing, 2, "");
+    assert!(missing.err.contains(path), "{missing:?}");
 }
 
 #[test]

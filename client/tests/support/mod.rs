@@ -11,10 +11,11 @@ use std::{
     sync::mpsc,
     thread,
 };
+use transport::Keys;
 
 /// What it answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Manner {
+pub(crate) enum Manner {
     /// Everything.
     Whole,
     /// Nothing.
@@ -28,24 +29,27 @@ pub enum Manner {
 }
 
 /// Starts one. It runs until the test's process ends.
-pub fn start(manner: Manner) -> SocketAddr {
+pub(crate) fn start(manner: Manner) -> SocketAddr {
+    start_sealed(manner, Keys::INSECURE)
+}
+
+/// Starts one that understands who has its keys.
+pub(crate) fn start_sealed(manner: Manner, keys: Keys) -> SocketAddr {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(serve(manner, tell));
+        runtime.block_on(serve(manner, keys, tell));
     });
     told.recv().unwrap()
 }
 
-async fn serve(manner: Manner, tell: mpsc::Sender<SocketAddr>) {
-    let config = transport::Config {
-        listen: (Ipv4Addr::LOCALHOST, 0).into(),
-        cluster: "stateraft".to_owned(),
-        peers: Default::default(),
-    };
+async fn serve(manner: Manner, keys: Keys, tell: mpsc::Sender<SocketAddr>) {
+    let listen = (Ipv4Addr::LOCALHOST, 0).into();
+    let mut config = transport::Config::new(listen, "stateraft");
+    config.keys = keys;
     let (endpoint, mut inbox) = transport::Endpoint::bind(config).await.unwrap();
     tell.send(endpoint.local_addr().unwrap()).unwrap();
     let mut store = Store::default();
