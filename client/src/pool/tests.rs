@@ -1,0 +1,465 @@
+//! The pool against a fake carrier: a network that loses, repeats and reorders as a seed says, in
+//! front of the real store.
+
+use super::*;
+use model::{
+    ClientRequest, ClientResponse, Config, LogIndex, Message, NodeId, Payload, ProxyId, RequestId,
+    message::{RequestBody, ResponseBody},
+    store::{Command, Condition, Operation, Query, Store, Write},
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use std::collections::BTreeSet;
+use tokio::task::JoinSet;
+
+const PROXY: Address = Address::Proxy(ProxyId::new(1));
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+fn config(max_sessions: usize, max_waiting: usize, max_attempts: u32) -> PoolConfig {
+    PoolConfig {
+        proxy: PROXY,
+        max_sessions,
+        max_waiting,
+        max_attempts,
+        attempt_timeout: TIMEOUT,
+    }
+}
+
+fn put(key: &str) -> Ask {
+    Ask::Write(Operation::Put {
+        key: key.into(),
+        value: b"v".to_vec(),
+        condition: Condition::Always,
+    })
+}
+
+fn increment() -> Ask {
+    let key = b"n".to_vec();
+    Ask::Write(Operation::Increment { key, by: 1 })
+}
+
+fn get(key: &str) -> Ask {
+    Ask::Read(Query::Get { key: key.into() })
+}
+
+/// What a pool has sent and nobody has looked at yet.
+#[derive(Clone, Default)]
+struct Wire(Arc<Mutex<Vec<Vec<Envelope>>>>);
+
+impl Wire {
+    fn pool(&self, config: PoolConfig) -> Pool {
+        let wire = self.clone();
+        Pool::new(config, move |envelopes| {
+            assert!(!envelopes.is_empty(), "nothing is not carried");
+            wire.0.lock().unwrap().push(envelopes);
+        })
+    }
+
+    fn take(&self) -> Vec<Vec<Envelope>> {
+        mem::take(&mut self.0.lock().unwrap())
+    }
+
+    /// The requests sent since the last look, once there is one.
+    async fn requests(&self) -> Vec<ClientRequest> {
+        for _ in 0..100 {
+            let sent = self.take();
+            if !sent.is_empty() {
+                return sent.into_iter().flatten().map(request).collect();
+            }
+            task::yield_now().await;
+        }
+        panic!("nothing was sent");
+    }
+}
+
+fn request(envelope: Envelope) -> ClientRequest {
+    assert_eq!(envelope.to, PROXY);
+    let Message::ClientRequest(request) = envelope.message else {
+        panic!("not a request: {:?}", envelope.message);
+    };
+    assert_eq!(envelope.from, Address::Client(request.client));
+    request
+}
+
+fn response(client: ClientId, id: RequestId, body: ResponseBody) -> Envelope {
+    Envelope {
+        from: PROXY,
+        to: Address::Client(client),
+        message: Message::ClientResponse(ClientResponse { client, id, body }),
+    }
+}
+
+/// A store that answers at once.
+struct Server {
+    store: Store,
+    config: Config,
+}
+
+impl Server {
+    fn new() -> Self {
+        Self {
+            store: Store::default(),
+            config: Config::new([NodeId::new(1)].into()),
+        }
+    }
+
+    fn answer(&mut self, request: &ClientRequest) -> Envelope {
+        let body = match request.body.clone() {
+            RequestBody::OpenSession => self.apply(Command::OpenSession { capacity: 1000 }),
+            RequestBody::Write {
+                session,
+                sequence,
+                acknowledged,
+                operation,
+            } => self.apply(Command::Write(Write {
+                session,
+                sequence,
+                acknowledged,
+                operation,
+            })),
+            RequestBody::Read { query } => ResponseBody::Found(self.store.query(&query)),
+        };
+        response(request.client, request.id, body)
+    }
+
+    fn apply(&mut self, command: Command) -> ResponseBody {
+        ResponseBody::Applied(self.store.apply(&Payload::Command(command), &self.config))
+    }
+
+    fn number(&self) -> i64 {
+        let held = self.store.pairs().find(|(key, _)| *key == b"n");
+        held.map_or(0, |(_, held)| {
+            std::str::from_utf8(&held.value).unwrap().parse().unwrap()
+        })
+    }
+}
+
+/// Answers everything until the operation is done.
+async fn serve(pool: &Pool, wire: &Wire, server: &mut Server, ask: Ask) -> Outcome {
+    let asked = pool.ask(ask);
+    tokio::pin!(asked);
+    for _ in 0..100 {
+        for request in wire.take().into_iter().flatten().map(request) {
+            pool.receive(vec![server.answer(&request)]);
+        }
+        tokio::select! {
+            biased;
+            outcome = &mut asked => return outcome,
+            () = task::yield_now() => {}
+        }
+    }
+    panic!("no outcome");
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_are_answered_over_one_session() {
+    let (wire, mut server) = (Wire::default(), Server::new());
+    let pool = wire.pool(config(8, 0, 1));
+    for version in 2..5 {
+        let outcome = serve(&pool, &wire, &mut server, put("k")).await;
+        let version = LogIndex::new(version);
+        assert_eq!(outcome, Outcome::Answered(Answer::Written { version }));
+    }
+    let outcome = serve(&pool, &wire, &mut server, get("absent")).await;
+    assert_eq!(outcome, Outcome::Found(Found::Value(None)));
+    let busy = Load {
+        sessions: 1,
+        busy: 0,
+        waiting: 0,
+    };
+    assert_eq!(pool.load(), busy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_asked_together_leave_together() {
+    let wire = Wire::default();
+    let pool = wire.pool(config(64, 0, 1));
+    let mut asked = JoinSet::new();
+    for _ in 0..64 {
+        let pool = pool.clone();
+        asked.spawn(async move { pool.ask(get("k")).await });
+    }
+    let mut server = Server::new();
+    let requests = wire.requests().await;
+    assert_eq!(requests.len(), 64);
+    let answers = requests.iter().map(|request| server.answer(request));
+    pool.receive(answers.collect());
+    while let Some(outcome) = asked.join_next().await {
+        assert_eq!(outcome.unwrap(), Outcome::Found(Found::Value(None)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_unanswered_is_repeated_unchanged_then_given_up() {
+    let (wire, mut server) = (Wire::default(), Server::new());
+    let pool = wire.pool(config(1, 0, 3));
+    serve(&pool, &wire, &mut server, put("k")).await;
+    let started = Instant::now();
+    assert_eq!(pool.ask(put("k")).await, Outcome::Unknown);
+    assert_eq!(started.elapsed().as_secs(), 3 * TIMEOUT.as_secs());
+    let sent = wire.requests().await;
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|request| *request == sent[0]));
+
+    let started = Instant::now();
+    assert_eq!(pool.ask(get("k")).await, Outcome::Unavailable);
+    assert_eq!(started.elapsed().as_secs(), 3 * TIMEOUT.as_secs());
+    assert_eq!(pool.load().busy, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn write_without_a_session_is_certainly_not_done() {
+    let wire = Wire::default();
+    let pool = wire.pool(config(1, 0, 2));
+    assert_eq!(pool.ask(put("k")).await, Outcome::NotDone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_of_an_unknown_write_stays_in_use_and_the_next_write_settles_it() {
+    let (wire, mut server) = (Wire::default(), Server::new());
+    let pool = wire.pool(config(1, 0, 1));
+    serve(&pool, &wire, &mut server, increment()).await;
+    assert_eq!(pool.ask(increment()).await, Outcome::Unknown);
+    let late = wire.requests().await.remove(0);
+    let outcome = serve(&pool, &wire, &mut server, increment()).await;
+    assert!(matches!(
+        outcome,
+        Outcome::Answered(Answer::Number { value: 2, .. })
+    ));
+    // The unknown one arrives now, and is not applied any more.
+    pool.receive(vec![server.answer(&late)]);
+    assert_eq!((server.number(), pool.load().sessions), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_over_the_sessions_wait_in_order_and_over_the_queue_are_refused() {
+    let (wire, mut server) = (Wire::default(), Server::new());
+    let pool = wire.pool(config(1, 2, 1));
+    let mut asked = JoinSet::new();
+    for key in ["a", "b", "c"] {
+        let pool = pool.clone();
+        asked.spawn(async move { (key, pool.ask(get(key)).await) });
+        task::yield_now().await;
+    }
+    assert_eq!(pool.load().waiting, 2);
+    assert_eq!(pool.ask(get("d")).await, Outcome::Overloaded);
+    for key in ["a", "b", "c"] {
+        let [request] = &wire.requests().await[..] else {
+            panic!("one session, one request");
+        };
+        let query = Query::Get { key: key.into() };
+        assert_eq!(request.body, RequestBody::Read { query });
+        pool.receive(vec![server.answer(request)]);
+        let (done, outcome) = asked.join_next().await.unwrap().unwrap();
+        assert_eq!((done, outcome), (key, Outcome::Found(Found::Value(None))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn abandoned_operation_is_finished_before_its_session_is_used_again() {
+    let (wire, mut server) = (Wire::default(), Server::new());
+    let pool = wire.pool(config(1, 1, 1));
+    serve(&pool, &wire, &mut server, increment()).await;
+    let abandoned = pool.ask(increment());
+    assert!(time::timeout(TIMEOUT / 4, abandoned).await.is_err());
+    let request = wire.requests().await.remove(0);
+
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.ask(increment()).await }
+    });
+    while pool.load().waiting == 0 {
+        task::yield_now().await;
+    }
+    assert!(wire.take().is_empty(), "the session is busy");
+    pool.receive(vec![server.answer(&request)]);
+    let request = wire.requests().await.remove(0);
+    pool.receive(vec![server.answer(&request)]);
+    let outcome = waiting.await.unwrap();
+    assert!(matches!(
+        outcome,
+        Outcome::Answered(Answer::Number { value: 3, .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn abandoned_operation_that_waited_for_a_session_leaves_the_queue() {
+    let wire = Wire::default();
+    let pool = wire.pool(config(1, 1, 1));
+    let busy = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.ask(get("busy")).await }
+    });
+    wire.requests().await;
+    for _ in 0..3 {
+        // Refused as overloaded if the one before still stood in the queue.
+        let wait = time::timeout(TIMEOUT / 10, pool.ask(get("queued")));
+        assert!(wait.await.is_err());
+        assert_eq!(pool.load().waiting, 0);
+    }
+    assert_eq!(busy.await.unwrap(), Outcome::Unavailable);
+    assert!(wire.take().is_empty(), "what left the queue was never sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_of_no_concern_changes_nothing() {
+    let (wire, mut server) = (Wire::default(), Server::new());
+    let pool = wire.pool(config(1, 0, 1));
+    let asked = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.ask(get("k")).await }
+    });
+    let request = wire.requests().await.remove(0);
+    let answer = server.answer(&request);
+    let stranger = ClientId::new(request.client.get() ^ 1);
+    let other = Address::Proxy(ProxyId::new(2));
+    for foreign in [
+        response(stranger, request.id, ResponseBody::Unavailable),
+        response(request.client, request.id.next(), ResponseBody::Unavailable),
+        Envelope {
+            from: other,
+            ..answer.clone()
+        },
+        Envelope {
+            to: PROXY,
+            ..answer.clone()
+        },
+    ] {
+        pool.receive(vec![foreign]);
+        assert_eq!(pool.load().busy, 1);
+    }
+    pool.receive(vec![answer.clone(), answer]);
+    assert_eq!(asked.await.unwrap(), Outcome::Found(Found::Value(None)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_pool_ends_its_task() {
+    let wire = Wire::default();
+    let pool = wire.pool(config(1, 0, 1));
+    let held = Arc::downgrade(&pool.inner.shared);
+    drop(pool);
+    for _ in 0..100 {
+        task::yield_now().await;
+    }
+    assert!(held.upgrade().is_none());
+}
+
+/// Watches that a client has one operation at a time, and each attempt of it is the same.
+#[derive(Default)]
+struct OneAtATime {
+    last: BTreeMap<ClientId, (ClientRequest, u32)>,
+    answered: BTreeSet<(ClientId, RequestId)>,
+}
+
+impl OneAtATime {
+    fn sent(&mut self, request: &ClientRequest, max_attempts: u32) {
+        let now = (request.clone(), 1);
+        let Some((before, attempts)) = self.last.get_mut(&request.client) else {
+            self.last.insert(request.client, now);
+            return;
+        };
+        if before.id == request.id {
+            *attempts += 1;
+            assert_eq!(before, request, "an attempt differs");
+            assert!(*attempts <= max_attempts, "too many attempts");
+            return;
+        }
+        assert_eq!(before.id.next(), request.id);
+        assert!(
+            *attempts == max_attempts || self.answered.contains(&(before.client, before.id)),
+            "a second operation while the first is in flight"
+        );
+        self.last.insert(request.client, now);
+    }
+}
+
+/// Answers lost, repeated, late and in any order: every operation has an outcome, and the counter
+/// holds each answered increment once and each unknown one at most once.
+#[tokio::test(start_paused = true)]
+async fn increments_over_a_bad_network_count_once() {
+    for seed in 0..40 {
+        println!("seed {seed}");
+        let mut random = StdRng::seed_from_u64(seed);
+        let max_attempts = 4;
+        let wire = Wire::default();
+        let pool = wire.pool(config(5, 1000, max_attempts));
+        let mut asked = JoinSet::new();
+        for index in 0..60 {
+            let pool = pool.clone();
+            let abandoned = random.random_bool(0.1);
+            asked.spawn(async move {
+                let ask = if index % 5 == 0 {
+                    get("n")
+                } else {
+                    increment()
+                };
+                if abandoned {
+                    time::timeout(TIMEOUT / 2, pool.ask(ask)).await.ok()
+                } else {
+                    Some(pool.ask(ask).await)
+                }
+            });
+        }
+        let (mut server, mut watch) = (Server::new(), OneAtATime::default());
+        let (mut requests, mut responses) = (Vec::new(), Vec::new());
+        let mut done = Vec::new();
+        while !asked.is_empty() {
+            for request in wire.take().into_iter().flatten().map(request) {
+                watch.sent(&request, max_attempts);
+                requests.push(request);
+            }
+            requests.shuffle(&mut random);
+            responses.shuffle(&mut random);
+            let mut arrived: Vec<Envelope> = Vec::new();
+            for _ in 0..random.random_range(0..4) {
+                if let Some(request) = requests.pop() {
+                    if random.random_bool(0.3) {
+                        continue;
+                    }
+                    if random.random_bool(0.2) {
+                        requests.insert(0, request.clone());
+                    }
+                    responses.push(server.answer(&request));
+                }
+            }
+            for _ in 0..random.random_range(0..4) {
+                if let Some(response) = responses.pop() {
+                    if random.random_bool(0.2) {
+                        responses.insert(0, response.clone());
+                    }
+                    arrived.push(response);
+                }
+            }
+            for envelope in &arrived {
+                if let Message::ClientResponse(response) = &envelope.message {
+                    watch.answered.insert((response.client, response.id));
+                }
+            }
+            pool.receive(arrived);
+            // The clock moves on when nothing else can.
+            time::sleep(TIMEOUT / 20).await;
+            while let Some(outcome) = asked.try_join_next() {
+                done.push(outcome.unwrap());
+            }
+        }
+        let (mut values, mut perhaps) = (BTreeSet::new(), 0);
+        for outcome in done {
+            match outcome {
+                Some(Outcome::Answered(Answer::Number { value, .. })) => {
+                    assert!(values.insert(value), "two increments made {value}");
+                }
+                Some(Outcome::Unknown) | None => perhaps += 1,
+                Some(Outcome::NotDone | Outcome::Unavailable | Outcome::Found(_)) => {}
+                Some(other) => panic!("{other:?}"),
+            }
+        }
+        for request in &requests {
+            server.answer(request);
+        }
+        let (sure, number) = (values.len() as i64, server.number());
+        assert!(sure > 0, "something works");
+        assert!(
+            (sure..=sure + perhaps).contains(&number),
+            "{sure} increments were answered and {perhaps} may have been done, but {number} were"
+        );
+    }
+}
