@@ -70,7 +70,7 @@ pub enum Event {
 }
 
 /// What the driver must do after a step. See the module's contract.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Effects {
     /// What to make durable, after all earlier writes.
     pub write: Option<Write>,
@@ -82,7 +82,7 @@ pub struct Effects {
 
 /// The timers a server has. The heartbeat timer runs beside the election timer, and does nothing
 /// on a follower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Timer {
     /// Fires after a randomized time without a leader (§5.2). A leader ignores it.
     Election,

@@ -1,4 +1,35 @@
 //! A Raft server: drives the core, writes the log, answers HTTP for operators.
+//!
+//! [`Node::start`] makes one from a [`Config`]; several may live in one process. Every decision of
+//! the protocol is made by [`model::Raft::step`]; this crate carries bytes, writes files, keeps
+//! time and draws random numbers.
+//!
+//! # What is where
+//! `driver` owns the server and is the only caller of `step`. `writer` is the thread that makes
+//! writes durable, on a `disk`, which is a `wal`. `local` has the operations asked of this process,
+//! `timers` the timers. `observe` derives logs and metrics from steps; `trace` records them.
+//! `peers` looks up names, `http` answers operators.
+//!
+//! # What is left out
+//! Log compaction and changes of membership: the core has neither yet.
+
+mod config;
+mod disk;
+mod driver;
+mod http;
+mod local;
+mod metrics;
+mod node;
+mod observe;
+mod peers;
+mod timers;
+mod trace;
+mod wal;
+mod writer;
+
+pub use config::{Config, ConfigError};
+pub use disk::{Disk, DiskError};
+pub use node::{Failure, Node, Progress, ProposeError, StartError, Status};
 
 const _: () = assert!(
     !model::mutant::COMPILED_IN,

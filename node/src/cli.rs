@@ -1,0 +1,225 @@
+//! The command line: what can be said, and what it means.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::NodeId;
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   stopped because it was told to; `health`: the server is alive
+  1   could not start; `health`: the server is not alive
+  2   the command line makes no sense
+  70  a law of the protocol was broken, or the server panicked: a bug
+  74  the disk, the trace or the socket failed while running
+  130, 143  stopped at once by a second signal
+
+Every option can also be given in the environment, as RAFT_ and its name: RAFT_DATA_DIR.
+RUST_LOG says what is logged, for example `info,node=debug`.";
+
+/// A server of a Stateraft cluster.
+#[derive(Debug, Parser)]
+#[command(
+    name = "raft-node",
+    version,
+    after_help = EXIT_CODES,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: Option<Run>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the server. The default.
+    Run(Box<Run>),
+    /// Asks a running server whether it is alive.
+    Health(Health),
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// This server's number
+    #[arg(long, env = "RAFT_ID", value_parser = node_id)]
+    pub(crate) id: NodeId,
+    /// The cluster's name; servers of another one are not understood
+    #[arg(
+        long,
+        env = "RAFT_CLUSTER",
+        default_value = "stateraft",
+        value_name = "NAME"
+    )]
+    pub(crate) cluster: String,
+    /// Where to listen for datagrams
+    #[arg(long, env = "RAFT_LISTEN", default_value = "127.0.0.1:7101")]
+    pub(crate) listen: SocketAddr,
+    /// Where to serve HTTP for operators; without it there is none
+    #[arg(long, env = "RAFT_HTTP")]
+    pub(crate) http: Option<SocketAddr>,
+    /// A server of the cluster, this one too; repeat it, or separate several by commas
+    #[arg(
+        long = "peer",
+        env = "RAFT_PEER",
+        value_delimiter = ',',
+        required = true,
+        value_name = "ID=HOST:PORT"
+    )]
+    pub(crate) peers: Vec<Peer>,
+    /// Where the log is kept; made if it does not exist
+    #[arg(long, env = "RAFT_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// A file with the bearer token that HTTP requests must carry; /livez and /readyz need none
+    #[arg(long, env = "RAFT_HTTP_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) http_token_file: Option<PathBuf>,
+    /// Listen to other machines without a key: anyone who reaches the port can speak for a server
+    #[arg(long, env = "RAFT_INSECURE")]
+    pub(crate) insecure: bool,
+    /// How often a leader shows that it lives
+    #[arg(long, env = "RAFT_HEARTBEAT", default_value = "100ms", value_parser = duration)]
+    pub(crate) heartbeat: Duration,
+    /// How long a follower waits for a leader, drawn anew each time
+    #[arg(
+        long,
+        env = "RAFT_ELECTION",
+        default_value = "1000ms..2000ms",
+        value_name = "MIN..MAX"
+    )]
+    pub(crate) election: Span,
+    /// Record every step in this file, for `raft-checker replay`
+    #[arg(long, env = "RAFT_TRACE", value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// How to log, to standard error
+    #[arg(long, env = "RAFT_LOG", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log: LogFormat,
+}
+
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// Where the server serves HTTP
+    #[arg(long, env = "RAFT_HTTP", default_value = "127.0.0.1:8101")]
+    pub(crate) http: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One object a line
+    Json,
+}
+
+/// A server and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) id: NodeId,
+    pub(crate) at: String,
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || format!("{text:?} is not of the form ID=HOST:PORT, as in 2=10.0.0.2:7101");
+        let (id, at) = text.split_once('=').ok_or_else(form)?;
+        let (host, port) = at.rsplit_once(':').ok_or_else(form)?;
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            return Err(form());
+        }
+        Ok(Self {
+            id: node_id(id)?,
+            at: at.to_owned(),
+        })
+    }
+}
+
+/// From and to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (min, max) = text
+            .split_once("..")
+            .ok_or_else(|| format!("{text:?} is not of the form MIN..MAX, as in 1000ms..2000ms"))?;
+        Ok(Self {
+            min: duration(min)?,
+            max: duration(max)?,
+        })
+    }
+}
+
+fn node_id(text: &str) -> Result<NodeId, String> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err(format!("{text:?} is no server's number: they count from 1")),
+        Ok(number) => Ok(NodeId::new(number)),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let form = || format!("{text:?} is no duration, as in 100ms or 2s");
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').ok_or_else(form)?, 1000),
+    };
+    let number: u64 = number.parse().map_err(|_| form())?;
+    let millis = number.checked_mul(unit).ok_or_else(form)?;
+    Ok(Duration::from_millis(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default() {
+        let line = [
+            "raft-node",
+            "--id",
+            "2",
+            "--data-dir",
+            "d",
+            "--peer",
+            "1=a:1,2=[::1]:2",
+        ];
+        let run = Cli::try_parse_from(line).unwrap().run.unwrap();
+        assert_eq!(run.id, NodeId::new(2));
+        assert_eq!(run.peers[1].at, "[::1]:2");
+        assert_eq!(run.election.max, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn subcommands_need_nothing_of_run() {
+        let cli = Cli::try_parse_from(["raft-node", "health"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Health(_))));
+        assert!(cli.run.is_none());
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_right_form() {
+        for text in ["2", "=a:1", "0=a:1", "2=a", "2=:1", "2=a:x", "2=a:70000"] {
+            Peer::from_str(text).unwrap_err();
+        }
+        for text in ["", "5", "ms", "-1ms", "1m", "99999999999999999999s"] {
+            duration(text).unwrap_err();
+        }
+        Span::from_str("1s").unwrap_err();
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+    }
+}

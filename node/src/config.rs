@@ -1,0 +1,128 @@
+//! What a server is told when it starts.
+
+use crate::wal;
+use model::NodeId;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+/// The settings of one server. Made by [`Config::new`]; the fields are then set as wished.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This server.
+    pub id: NodeId,
+    /// The cluster's name, at most 255 bytes. Servers of another one are not understood, nor is
+    /// their data directory.
+    pub cluster: String,
+    /// The servers of the cluster. This one is always among them.
+    pub voters: BTreeSet<NodeId>,
+    /// Where the other servers are: `HOST:PORT`. One that is not listed is found when it speaks, or
+    /// by [`crate::Node::set_peer`].
+    pub peers: BTreeMap<NodeId, String>,
+    /// Where to listen for datagrams. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Where to serve HTTP for operators, if at all.
+    pub http: Option<SocketAddr>,
+    /// The bearer token that HTTP requests must carry, if any. `/livez` and `/readyz` need none.
+    pub http_token: Option<String>,
+    /// Where the log is kept. Made if it does not exist.
+    pub data_dir: PathBuf,
+    /// How often a leader shows that it lives.
+    pub heartbeat: Duration,
+    /// How long a follower waits for a leader, at least.
+    pub election_min: Duration,
+    /// How long a follower waits for a leader, at most.
+    pub election_max: Duration,
+    /// Where to write every step, for replay. Added to what is there.
+    pub trace: Option<PathBuf>,
+    /// How many operations [`crate::Node::propose`] and [`crate::Node::read`] have under way at
+    /// once. Each takes a session in the replicated store.
+    pub max_local: usize,
+    /// How many more may wait for their turn.
+    pub max_waiting: usize,
+    /// How long such an operation may take.
+    pub ask_timeout: Duration,
+    /// How large the segments of the log are.
+    pub segment_bytes: u64,
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A name that does not fit into the log's header.
+    #[error("the cluster's name has {0} bytes: at most 255 are allowed, and at least 1")]
+    Cluster(usize),
+    /// A server that would run for office before it could have heard of a leader.
+    #[error(
+        "an election timeout of {min:?} to {max:?} does not go with a heartbeat every {heartbeat:?}: \
+         the least must be at least twice the heartbeat, and the most longer than the least"
+    )]
+    Timers {
+        /// The heartbeat interval.
+        heartbeat: Duration,
+        /// The least election timeout.
+        min: Duration,
+        /// The greatest.
+        max: Duration,
+    },
+    /// Too small to hold anything.
+    #[error("segments of {0} bytes are too small: at least 8192")]
+    Segment(u64),
+    /// Nothing could ever be asked.
+    #[error("max_local must be at least 1")]
+    NoLocal,
+}
+
+impl Config {
+    /// A server with no peers, listening on any free port of the loopback interface.
+    pub fn new(id: NodeId, cluster: impl Into<String>, data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            id,
+            cluster: cluster.into(),
+            voters: BTreeSet::from([id]),
+            peers: BTreeMap::new(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            http: None,
+            http_token: None,
+            data_dir: data_dir.into(),
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(1000),
+            election_max: Duration::from_millis(2000),
+            trace: None,
+            max_local: 256,
+            max_waiting: 4096,
+            ask_timeout: Duration::from_secs(5),
+            segment_bytes: wal::SEGMENT_BYTES,
+        }
+    }
+
+    /// Checks what can be checked without touching the world.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.cluster.is_empty() || self.cluster.len() > wal::MAX_CLUSTER {
+            return Err(ConfigError::Cluster(self.cluster.len()));
+        }
+        if self.heartbeat.is_zero()
+            || self.election_min < self.heartbeat * 2
+            || self.election_max <= self.election_min
+        {
+            return Err(ConfigError::Timers {
+                heartbeat: self.heartbeat,
+                min: self.election_min,
+                max: self.election_max,
+            });
+        }
+        if self.segment_bytes < 8192 {
+            return Err(ConfigError::Segment(self.segment_bytes));
+        }
+        if self.max_local == 0 {
+            return Err(ConfigError::NoLocal);
+        }
+        Ok(())
+    }
+}

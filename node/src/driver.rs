@@ -1,0 +1,409 @@
+//! The driver: one thread that owns the server, waits for what happens to it, and carries out what
+//! it says.
+//!
+//! There is one call to [`Raft::step`] here ([`Driver::step`]) and one place that tells the core
+//! that a write is durable ([`Driver::persisted`]). Everything that arrived while a turn ran is
+//! taken up by the next one together: client requests become one event, messages leave together,
+//! and the disk thread makes one sync of all writes.
+//!
+//! The thread runs a single-threaded tokio runtime with the socket on it, so that nothing on the
+//! way from a datagram to the core and back changes threads. It never touches the disk.
+
+use crate::{
+    local::{Local, Reply},
+    metrics::Metrics,
+    node::{Failure, Progress, Status},
+    observe::{self, Observer},
+    timers::Timers,
+    trace::Trace,
+    writer::{Report, Writer},
+};
+use model::{
+    Address, ClientRequest, Effects, Envelope, Event, Message, NodeId, Raft, Role, WriteId,
+    client::Ask,
+    invariants::{self, Watermarks},
+};
+use std::{
+    collections::BTreeMap,
+    future,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+use transport::{Endpoint, Inbox};
+
+/// How long a server that stops waits for what is under way.
+const LINGER: Duration = Duration::from_secs(2);
+/// How many commands are taken up in one turn.
+const COMMANDS: usize = 1024;
+
+/// What the handle asks of the driver.
+pub(crate) enum Command {
+    /// Carry out an operation.
+    Ask { ask: Ask, reply: Reply },
+    /// Say where the server stands.
+    Status(oneshot::Sender<Status>),
+    /// Finish what is under way, take on nothing new, and end.
+    Stop,
+}
+
+/// What the driver shows to others while it runs.
+pub(crate) struct Pulse {
+    started: Instant,
+    /// When the last turn ended, in milliseconds since the start.
+    turned: AtomicU64,
+    /// When each server was last heard of, likewise; 0 for never.
+    heard: BTreeMap<NodeId, AtomicU64>,
+}
+
+impl Pulse {
+    pub(crate) fn new(others: impl Iterator<Item = NodeId>) -> Self {
+        Self {
+            started: Instant::now(),
+            turned: AtomicU64::new(0),
+            heard: others.map(|id| (id, AtomicU64::new(0))).collect(),
+        }
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// How long ago the last turn was. The heartbeat timer makes turns even when nothing happens.
+    pub(crate) fn since_turn(&self) -> Duration {
+        let turned = Duration::from_millis(self.turned.load(Relaxed));
+        self.uptime().saturating_sub(turned)
+    }
+
+    /// How long ago a server was heard of, or since the start.
+    pub(crate) fn since_heard(&self, id: NodeId) -> Duration {
+        let heard = self.heard.get(&id).map_or(0, |heard| heard.load(Relaxed));
+        self.uptime().saturating_sub(Duration::from_millis(heard))
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        let millis = now.saturating_duration_since(self.started).as_millis();
+        u64::try_from(millis).unwrap_or(u64::MAX)
+    }
+}
+
+/// See the module.
+pub(crate) struct Driver {
+    pub(crate) raft: Raft,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) inbox: Inbox,
+    pub(crate) writer: Writer,
+    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) local: Local,
+    pub(crate) timers: Timers,
+    pub(crate) observer: Observer,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) trace: Option<Trace>,
+    /// Where to leave what is known when a law is broken.
+    pub(crate) morgue: PathBuf,
+    pub(crate) agenda: Agenda,
+}
+
+/// What a turn gathers.
+#[derive(Default)]
+pub(crate) struct Agenda {
+    persisted: Option<WriteId>,
+    envelopes: Vec<Envelope>,
+    commands: Vec<Command>,
+    requests: Vec<(Address, ClientRequest)>,
+    sends: Vec<Envelope>,
+    /// Set once the server is to stop: when to end at the latest.
+    stop_by: Option<Instant>,
+}
+
+impl Driver {
+    /// Runs until told to stop, or until something breaks.
+    pub(crate) async fn run(mut self) -> Result<(), Failure> {
+        let result = self.serve().await;
+        self.local.refuse_waiting();
+        self.writer.close();
+        let traced = match self.trace.take() {
+            Some(trace) => trace.end().map_err(Failure::Trace),
+            None => Ok(()),
+        };
+        // What was written last is reported last: a sync may have failed while we ended.
+        while let Ok(report) = self.reports.try_recv() {
+            if let Err(error) = report {
+                return result.and(Err(Failure::Disk(error)));
+            }
+        }
+        match result {
+            // The trace itself says why it failed.
+            Err(Failure::TraceEnded) => traced,
+            other => other.and(traced),
+        }
+    }
+
+    async fn serve(&mut self) -> Result<(), Failure> {
+        loop {
+            self.wait().await?;
+            self.turn()?;
+            if let Some(stop_by) = self.agenda.stop_by
+                && (Instant::now() >= stop_by || (self.local.is_idle() && !self.raft.is_writing()))
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for anything to happen, then takes up all that did.
+    async fn wait(&mut self) -> Result<(), Failure> {
+        let Self {
+            inbox,
+            reports,
+            commands,
+            timers,
+            agenda,
+            ..
+        } = self;
+        tokio::select! {
+            biased;
+            report = reports.recv() => agenda.take_report(report)?,
+            envelopes = inbox.receive() => {
+                agenda.envelopes = envelopes.ok_or(Failure::SocketClosed)?;
+            }
+            count = commands.recv_many(&mut agenda.commands, COMMANDS), if agenda.stop_by.is_none() => {
+                if count == 0 {
+                    // Every handle is gone.
+                    agenda.commands.push(Command::Stop);
+                }
+            }
+            () = timers.wait() => {}
+        }
+        while let Ok(report) = reports.try_recv() {
+            agenda.take_report(Some(report))?;
+        }
+        if agenda.envelopes.is_empty() {
+            tokio::select! {
+                biased;
+                envelopes = inbox.receive() => {
+                    agenda.envelopes = envelopes.ok_or(Failure::SocketClosed)?;
+                }
+                () = future::ready(()) => {}
+            }
+        }
+        while agenda.commands.len() < COMMANDS
+            && let Ok(command) = commands.try_recv()
+        {
+            agenda.commands.push(command);
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<(), Failure> {
+        self.metrics.turns.inc();
+        let now = Instant::now();
+        if let Some(id) = self.agenda.persisted.take() {
+            self.persisted(id)?;
+        }
+        self.take_envelopes(now)?;
+        self.take_commands(now);
+        // What is due is looked at after what arrived: a leader that was heard of is no reason to
+        // run for office, however late this thread got to listen.
+        self.take_timers(now)?;
+        // Answers to local operations may bring new requests, of the same turn.
+        while !self.agenda.requests.is_empty() {
+            self.take_requests()?;
+        }
+        if !self.agenda.sends.is_empty() {
+            self.endpoint.send(std::mem::take(&mut self.agenda.sends));
+        }
+        self.publish(now);
+        Ok(())
+    }
+
+    /// The only place that declares a write durable.
+    fn persisted(&mut self, id: WriteId) -> Result<(), Failure> {
+        self.step(Event::Persisted(id))
+    }
+
+    fn take_envelopes(&mut self, now: Instant) -> Result<(), Failure> {
+        let millis = self.pulse.millis(now);
+        let mut envelopes = std::mem::take(&mut self.agenda.envelopes);
+        for envelope in envelopes.drain(..) {
+            let Envelope { from, to, message } = envelope;
+            if to != Address::Node(self.raft.id()) {
+                self.metrics.dropped("misdirected", 1);
+                continue;
+            }
+            if let Address::Node(id) = from
+                && let Some(heard) = self.pulse.heard.get(&id)
+            {
+                heard.store(millis, Relaxed);
+            }
+            match message {
+                Message::ClientRequest(request) if !matches!(from, Address::Node(_)) => {
+                    self.agenda.requests.push((from, request));
+                }
+                Message::AppendEntriesRequest(request)
+                    if !request.entries.is_empty() && self.writer.is_behind() =>
+                {
+                    // As if it had been lost: the leader sends it again.
+                    self.metrics.dropped("disk-behind", 1);
+                }
+                message => self.step(Event::Receive { from, message })?,
+            }
+        }
+        // The space is kept for the next turn.
+        self.agenda.envelopes = envelopes;
+        Ok(())
+    }
+
+    fn take_commands(&mut self, now: Instant) {
+        let mut commands = std::mem::take(&mut self.agenda.commands);
+        for command in commands.drain(..) {
+            match command {
+                Command::Ask { reply, .. } if self.agenda.stop_by.is_some() => {
+                    let _ = reply.send(Err(crate::ProposeError::Stopped));
+                }
+                Command::Ask { ask, reply } => {
+                    self.local.ask(ask, reply, now, &mut self.agenda.requests);
+                }
+                Command::Status(reply) => {
+                    let _ = reply.send(self.status());
+                }
+                Command::Stop => {
+                    self.local.refuse_waiting();
+                    self.agenda.stop_by.get_or_insert(now + LINGER);
+                }
+            }
+        }
+        self.agenda.commands = commands;
+    }
+
+    fn take_timers(&mut self, now: Instant) -> Result<(), Failure> {
+        if self.timers.take_heartbeat(now) {
+            self.local.expire(now, &mut self.agenda.requests);
+            self.step(Event::HeartbeatTimeout)?;
+        }
+        if self.timers.take_quorum(now) {
+            self.step(Event::QuorumTimeout)?;
+        }
+        if self.timers.take_election(now) {
+            self.step(Event::ElectionTimeout)?;
+        }
+        Ok(())
+    }
+
+    fn take_requests(&mut self) -> Result<(), Failure> {
+        let requests = std::mem::take(&mut self.agenda.requests);
+        if self.writer.is_behind() {
+            // As if they had been lost. Whoever asked asks again, or gives up.
+            self.metrics.dropped("disk-behind", requests.len());
+            return Ok(());
+        }
+        self.step(Event::Requests(requests))
+    }
+
+    /// The only call to the core.
+    fn step(&mut self, event: Event) -> Result<(), Failure> {
+        let before = Watermarks::of(&self.raft);
+        let kind = self.observer.before(&event);
+        let recorded = self.trace.as_ref().map(|_| event.clone());
+        let effects = self.raft.step(event);
+        if let (Some(trace), Some(event)) = (&self.trace, recorded)
+            && !trace.add(event, effects.clone())
+        {
+            return Err(Failure::TraceEnded);
+        }
+        if let Err(law) = invariants::check(before, &self.raft, &effects) {
+            return Err(self.autopsy(law, &effects));
+        }
+        self.observer.after(kind, &self.raft, &effects);
+        self.carry_out(effects);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        if let Some(write) = effects.write {
+            self.writer.write(write);
+        }
+        for timer in effects.timers {
+            self.timers.arm(timer);
+        }
+        for envelope in effects.sends {
+            if self.local.owns(envelope.to) {
+                self.local.receive(envelope, &mut self.agenda.requests);
+            } else {
+                self.agenda.sends.push(envelope);
+            }
+        }
+    }
+
+    /// A law was broken: leaves behind what is known.
+    fn autopsy(&self, law: String, effects: &Effects) -> Failure {
+        let body = serde_json::json!({ "law": law, "server": self.raft, "effects": effects });
+        let report = match std::fs::write(&self.morgue, body.to_string()) {
+            Ok(()) => format!("see {}", self.morgue.display()),
+            Err(error) => format!("and {} cannot be written: {error}", self.morgue.display()),
+        };
+        Failure::LawBroken { law, report }
+    }
+
+    fn publish(&self, now: Instant) {
+        let metrics = &self.metrics;
+        metrics.term.set(self.raft.current_term().get());
+        metrics.commit_index.set(self.raft.commit_index().get());
+        metrics.last_index.set(self.raft.log().last_index().get());
+        metrics.durable_index.set(self.raft.durable_index().get());
+        metrics.disk_backlog.set(self.writer.backlog() as u64);
+        metrics.local_waiting.set(self.local.waiting() as u64);
+        self.pulse.turned.store(self.pulse.millis(now), Relaxed);
+    }
+
+    fn status(&self) -> Status {
+        let raft = &self.raft;
+        let followers = match raft.role() {
+            Role::Leader(leader) => leader
+                .followers
+                .iter()
+                .map(|(id, progress)| {
+                    let progress = Progress {
+                        match_index: progress.match_index.get(),
+                        next_index: progress.next_index.get(),
+                    };
+                    (id.get(), progress)
+                })
+                .collect(),
+            _ => BTreeMap::new(),
+        };
+        Status {
+            id: raft.id().get(),
+            role: observe::role_name(raft.role()),
+            term: raft.current_term().get(),
+            leader: observe::leader_of(raft).map(NodeId::get),
+            commit_index: raft.commit_index().get(),
+            last_index: raft.log().last_index().get(),
+            durable_index: raft.durable_index().get(),
+            applied_index: raft.store().last_applied().get(),
+            voters: raft.config().voters.iter().map(|id| id.get()).collect(),
+            followers,
+            syncs: self.metrics.syncs(),
+            uptime_seconds: self.pulse.uptime().as_secs(),
+        }
+    }
+}
+
+impl Agenda {
+    fn take_report(&mut self, report: Option<Report>) -> Result<(), Failure> {
+        match report {
+            Some(Ok(id)) => {
+                self.persisted = self.persisted.max(Some(id));
+                Ok(())
+            }
+            Some(Err(error)) => Err(Failure::Disk(error)),
+            None => Err(Failure::Disk(crate::disk::DiskError::Failed)),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Operations asked of this very process: a bounded set of sessions, each a
+//! [`model::client::Client`] that does one operation at a time.
+//!
+//! A local request is handed to the core once, by a call and not by a datagram. So there is never
+//! a second copy of it, and a refusal is the whole truth: what a client on the network must call
+//! unknown is known here.
+
+use crate::node::ProposeError;
+use model::{
+    Address, ClientId, ClientRequest, Envelope, Message, NodeId,
+    client::{Ask, Client, ClientConfig, Effects, Event, Outcome},
+    message::ResponseBody,
+    store::Answer,
+};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+use tokio::sync::oneshot;
+
+/// What comes of an operation.
+pub(crate) type Reply = oneshot::Sender<Result<Outcome, ProposeError>>;
+
+/// The local sessions.
+pub(crate) struct Local {
+    node: NodeId,
+    /// The first of the ids of our clients; they follow one another. Drawn at random for each run.
+    base: u64,
+    max_sessions: usize,
+    max_waiting: usize,
+    timeout: Duration,
+    sessions: Vec<Session>,
+    idle: Vec<usize>,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Session {
+    client: Client,
+    /// Who waits for the operation in flight, and until when.
+    waiter: Option<(Reply, Instant)>,
+}
+
+struct Waiting {
+    ask: Ask,
+    reply: Reply,
+    deadline: Instant,
+}
+
+impl Local {
+    pub(crate) fn new(
+        node: NodeId,
+        max_sessions: usize,
+        max_waiting: usize,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            node,
+            // Room for all of them without a wrap.
+            base: rand::random::<u64>() >> 1,
+            max_sessions,
+            max_waiting,
+            timeout,
+            sessions: Vec::new(),
+            idle: Vec::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Whether messages to this address are for a session here.
+    pub(crate) fn owns(&self, address: Address) -> bool {
+        self.place_of(address).is_some()
+    }
+
+    /// Whether nothing is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle.len() == self.sessions.len() && self.waiting.is_empty()
+    }
+
+    /// How many operations wait for a session.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Begins an operation, or has it wait. What is to be asked of the core is added to `requests`.
+    pub(crate) fn ask(
+        &mut self,
+        ask: Ask,
+        reply: Reply,
+        now: Instant,
+        requests: &mut Vec<(Address, ClientRequest)>,
+    ) {
+        if self.waiting.len() >= self.max_waiting {
+            answer(reply, Err(ProposeError::Overloaded));
+            return;
+        }
+        let deadline = now + self.timeout;
+        self.waiting.push_back(Waiting {
+            ask,
+            reply,
+            deadline,
+        });
+        self.begin(requests);
+    }
+
+    /// Takes the core's answer to a request.
+    pub(crate) fn receive(
+        &mut self,
+        envelope: Envelope,
+        requests: &mut Vec<(Address, ClientRequest)>,
+    ) {
+        let Some(place) = self.place_of(envelope.to) else {
+            return;
+        };
+        let verdict = match &envelope.message {
+            Message::ClientResponse(response) => verdict(&response.body),
+            _ => None,
+        };
+        let session = &mut self.sessions[place];
+        let effects = session.client.step(Event::Receive {
+            from: envelope.from,
+            message: envelope.message,
+        });
+        self.settle(place, effects, verdict, requests);
+        self.begin(requests);
+    }
+
+    /// Gives up what waited too long.
+    pub(crate) fn expire(&mut self, now: Instant, requests: &mut Vec<(Address, ClientRequest)>) {
+        for place in 0..self.sessions.len() {
+            let session = &mut self.sessions[place];
+            let late = matches!(&session.waiter, Some((_, deadline)) if *deadline <= now);
+            if late {
+                let effects = session.client.step(Event::Timeout);
+                self.settle(place, effects, None, requests);
+            }
+        }
+        while let Some(first) = self.waiting.front()
+            && first.deadline <= now
+            && let Some(first) = self.waiting.pop_front()
+        {
+            answer(first.reply, Err(ProposeError::Overloaded));
+        }
+        self.begin(requests);
+    }
+
+    /// Refuses what has not begun.
+    pub(crate) fn refuse_waiting(&mut self) {
+        for waiting in self.waiting.drain(..) {
+            answer(waiting.reply, Err(ProposeError::Stopped));
+        }
+    }
+
+    fn begin(&mut self, requests: &mut Vec<(Address, ClientRequest)>) {
+        while !self.waiting.is_empty()
+            && let Some(place) = self.free_session()
+            && let Some(next) = self.waiting.pop_front()
+        {
+            let session = &mut self.sessions[place];
+            session.waiter = Some((next.reply, next.deadline));
+            let effects = session.client.step(Event::Invoke(next.ask));
+            self.settle(place, effects, None, requests);
+        }
+    }
+
+    fn free_session(&mut self) -> Option<usize> {
+        if let Some(place) = self.idle.pop() {
+            return Some(place);
+        }
+        let place = self.sessions.len();
+        if place >= self.max_sessions {
+            return None;
+        }
+        let id = ClientId::new(self.base + place as u64);
+        // One attempt: see the module.
+        let config = ClientConfig::new(Address::Node(self.node), 1);
+        self.sessions.push(Session {
+            client: Client::new(id, config),
+            waiter: None,
+        });
+        Some(place)
+    }
+
+    fn settle(
+        &mut self,
+        place: usize,
+        effects: Effects,
+        verdict: Option<ProposeError>,
+        requests: &mut Vec<(Address, ClientRequest)>,
+    ) {
+        for envelope in effects.sends {
+            if let Message::ClientRequest(request) = envelope.message {
+                requests.push((envelope.from, request));
+            }
+        }
+        let Some(outcome) = effects.outcome else {
+            return;
+        };
+        self.idle.push(place);
+        if let Some((reply, _)) = self.sessions[place].waiter.take() {
+            let result = match (verdict, outcome) {
+                (None | Some(_), done @ (Outcome::Answered(_) | Outcome::Found(_))) => Ok(done),
+                (Some(verdict), _) => Err(verdict),
+                (None, Outcome::Unknown) => Err(ProposeError::Unknown),
+                (None, Outcome::NotDone | Outcome::Unavailable) => Err(ProposeError::Unavailable),
+            };
+            answer(reply, result);
+        }
+    }
+
+    fn place_of(&self, address: Address) -> Option<usize> {
+        let Address::Client(id) = address else {
+            return None;
+        };
+        let place = usize::try_from(id.get().checked_sub(self.base)?).ok()?;
+        (place < self.sessions.len()).then_some(place)
+    }
+}
+
+/// What a refusal means when there is only one copy of the request.
+fn verdict(body: &ResponseBody) -> Option<ProposeError> {
+    match body {
+        ResponseBody::NotLeader { hint } => Some(ProposeError::NotLeader { leader: *hint }),
+        ResponseBody::Applied(Answer::SessionExpired) => Some(ProposeError::SessionExpired),
+        ResponseBody::Interrupted { .. }
+        | ResponseBody::Unavailable
+        | ResponseBody::Applied(_)
+        | ResponseBody::Found(_) => None,
+    }
+}
+
+fn answer(reply: Reply, result: Result<Outcome, ProposeError>) {
+    // Whoever asked may have gone.
+    let _ = reply.send(result);
+}

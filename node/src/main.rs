@@ -1,0 +1,193 @@
+//! `raft-node`: a server of a Stateraft cluster.
+
+mod cli;
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use cli::{Cli, Command, Health, LogFormat, Run};
+use node::{Config, Failure, Node};
+use std::{
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+/// What `health` waits for at the most.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match (cli.command, cli.run) {
+        (Some(Command::Health(health)), _) => ask_health(&health).map(|()| ExitCode::SUCCESS),
+        (Some(Command::Run(run)), _) => serve(*run),
+        (None, Some(run)) => serve(run),
+        (None, None) => Err(anyhow::anyhow!("nothing to do: see raft-node --help")),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn serve(run: Run) -> anyhow::Result<ExitCode> {
+    log_to_stderr(run.log);
+    let config = config_of(run)?;
+    // The server has a thread of its own; this one serves HTTP and waits for signals.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot set up timers and sockets")?;
+    runtime.block_on(async {
+        let mut signals = Signals::new().context("cannot listen for signals")?;
+        let node = Node::start(config).await?;
+        info!(listen = %node.local_addr(), "runs");
+        tokio::select! {
+            ended = node.ended() => return Ok(exit_code(ended.as_ref().err().map(|e| &**e))),
+            signal = signals.next() => info!(signal, "stops; a second signal ends it at once"),
+        }
+        tokio::select! {
+            ended = node.stop() => Ok(exit_code(ended.as_ref().err().map(|e| &**e))),
+            signal = signals.next() => {
+                warn!(signal, "ends at once");
+                // Destructors would wait for the disk.
+                std::process::exit(if signal == "SIGINT" { 130 } else { 143 });
+            }
+        }
+    })
+}
+
+fn config_of(run: Run) -> anyhow::Result<Config> {
+    if !run.listen.ip().is_loopback() && !run.insecure {
+        bail!(
+            "{} can be reached from other machines, and there is no key: \
+             anyone could speak for a server. Listen on 127.0.0.1, or say --insecure",
+            run.listen
+        );
+    }
+    let mut config = Config::new(run.id, run.cluster, run.data_dir);
+    for peer in run.peers {
+        config.voters.insert(peer.id);
+        if let Some(other) = config.peers.insert(peer.id, peer.at.clone())
+            && other != peer.at
+        {
+            bail!(
+                "server {} is said to be at {other} and at {}",
+                peer.id,
+                peer.at
+            );
+        }
+    }
+    if !config.peers.contains_key(&run.id) {
+        bail!(
+            "server {} is not among the peers: give --peer for every server of the cluster, this one too",
+            run.id
+        );
+    }
+    config.listen = run.listen;
+    config.http = run.http;
+    config.http_token = run.http_token_file.as_deref().map(read_token).transpose()?;
+    config.heartbeat = run.heartbeat;
+    config.election_min = run.election.min;
+    config.election_max = run.election.max;
+    config.trace = run.trace;
+    Ok(config)
+}
+
+fn read_token(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the token in {}", path.display()))?;
+    let token = text.trim();
+    if token.is_empty() {
+        bail!("{} is empty: it must hold a token", path.display());
+    }
+    Ok(token.to_owned())
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+fn exit_code(failure: Option<&Failure>) -> ExitCode {
+    let Some(failure) = failure else {
+        info!("stopped");
+        return ExitCode::SUCCESS;
+    };
+    let text = format!("{:#}", anyhow::Error::msg(chain(failure)));
+    error!(reason = text, "the server failed");
+    match failure {
+        Failure::LawBroken { .. } | Failure::Panicked => ExitCode::from(70),
+        _ => ExitCode::from(74),
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut source = std::error::Error::source(failure);
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// The signals that mean to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+fn ask_health(health: &Health) -> anyhow::Result<()> {
+    let at = health.http;
+    let mut stream = TcpStream::connect_timeout(&at, PATIENCE)
+        .with_context(|| format!("cannot reach {at}: is the server running, with --http {at}?"))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET /livez HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream
+        .take(4096)
+        .read_to_end(&mut answer)
+        .with_context(|| format!("{at} does not answer"))?;
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.lines().next().unwrap_or_default();
+    if status.split(' ').nth(1) != Some("200") {
+        bail!(
+            "{at} is not alive: {}",
+            answer.lines().last().unwrap_or(status)
+        );
+    }
+    println!("ok");
+    Ok(())
+}

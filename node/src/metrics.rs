@@ -1,0 +1,196 @@
+//! What operators count and measure. Values are atomics; writing one never waits for a reader.
+
+use prometheus_client::{
+    encoding::text,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+use std::{fmt, sync::atomic::AtomicU64, time::Duration};
+
+type Labels = [(&'static str, &'static str); 1];
+type Number = Gauge<u64, AtomicU64>;
+
+/// The metrics of one server.
+pub(crate) struct Metrics {
+    registry: Registry,
+    role: Family<Labels, Gauge>,
+    pub(crate) term: Number,
+    pub(crate) commit_index: Number,
+    pub(crate) last_index: Number,
+    pub(crate) durable_index: Number,
+    pub(crate) disk_backlog: Number,
+    pub(crate) local_waiting: Number,
+    pub(crate) elections: Counter,
+    pub(crate) leaderships: Counter,
+    pub(crate) steps: Counter,
+    pub(crate) turns: Counter,
+    pub(crate) requests: Counter,
+    pub(crate) heartbeats: Family<Labels, Counter>,
+    pub(crate) appends: Family<Labels, Counter>,
+    entries: Counter,
+    syncs: Counter,
+    writes: Counter,
+    sync_seconds: Histogram,
+    commit_seconds: Histogram,
+    drops: Family<Labels, Counter>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let seconds = || Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
+        let mut metrics = Self {
+            registry: Registry::default(),
+            role: Family::default(),
+            term: Number::default(),
+            commit_index: Number::default(),
+            last_index: Number::default(),
+            durable_index: Number::default(),
+            disk_backlog: Number::default(),
+            local_waiting: Number::default(),
+            elections: Counter::default(),
+            leaderships: Counter::default(),
+            steps: Counter::default(),
+            turns: Counter::default(),
+            requests: Counter::default(),
+            heartbeats: Family::default(),
+            appends: Family::default(),
+            entries: Counter::default(),
+            syncs: Counter::default(),
+            writes: Counter::default(),
+            sync_seconds: seconds(),
+            commit_seconds: seconds(),
+            drops: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = self.registry.sub_registry_with_prefix("raft");
+        registry.register("role", "1 for the role the server has", self.role.clone());
+        for (name, help, gauge) in [
+            ("term", "Current term", &self.term),
+            (
+                "commit_index",
+                "Last entry known to be committed and applied",
+                &self.commit_index,
+            ),
+            ("last_index", "Last entry of the log", &self.last_index),
+            (
+                "durable_index",
+                "Last entry of the log that is on this server's disk",
+                &self.durable_index,
+            ),
+            (
+                "disk_backlog_bytes",
+                "Bytes that wait for the disk, roughly",
+                &self.disk_backlog,
+            ),
+            (
+                "local_waiting",
+                "Local operations that wait for their turn",
+                &self.local_waiting,
+            ),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        for (name, help, counter) in [
+            ("elections", "Elections this server began", &self.elections),
+            (
+                "leaderships",
+                "Elections this server won",
+                &self.leaderships,
+            ),
+            ("steps", "Steps of the core", &self.steps),
+            ("turns", "Times the driver woke up", &self.turns),
+            (
+                "client_requests",
+                "Requests of clients and proxies",
+                &self.requests,
+            ),
+            (
+                "entries_appended",
+                "Entries added to the log",
+                &self.entries,
+            ),
+            ("syncs", "Syncs of the disk", &self.syncs),
+            ("writes", "Writes made durable", &self.writes),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        for (name, help, family) in [
+            (
+                "heartbeats",
+                "AppendEntries without entries",
+                &self.heartbeats,
+            ),
+            ("appends", "AppendEntries with entries", &self.appends),
+            (
+                "dropped",
+                "Messages dropped by the driver, by cause",
+                &self.drops,
+            ),
+        ] {
+            registry.register(name, help, family.clone());
+        }
+        registry.register_with_unit(
+            "sync",
+            "How long a write and its sync took",
+            Unit::Seconds,
+            self.sync_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "commit",
+            "From the leader's append to commitment",
+            Unit::Seconds,
+            self.commit_seconds.clone(),
+        );
+    }
+
+    /// A sync of so many writes was done.
+    pub(crate) fn synced(&self, took: Duration, writes: usize) {
+        self.syncs.inc();
+        self.writes.inc_by(writes as u64);
+        self.sync_seconds.observe(took.as_secs_f64());
+    }
+
+    /// So many syncs were done.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.syncs.get()
+    }
+
+    /// Entries were added to the log.
+    pub(crate) fn appended(&self, entries: usize) {
+        self.entries.inc_by(entries as u64);
+    }
+
+    /// An entry of ours was committed.
+    pub(crate) fn committed(&self, took: Duration) {
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Messages were dropped.
+    pub(crate) fn dropped(&self, cause: &'static str, count: usize) {
+        self.drops
+            .get_or_create(&[("cause", cause)])
+            .inc_by(count as u64);
+    }
+
+    /// The server took on another role.
+    pub(crate) fn role(&self, left: &'static str, taken: &'static str) {
+        self.role.get_or_create(&[("role", left)]).set(0);
+        self.role.get_or_create(&[("role", taken)]).set(1);
+    }
+
+    /// All of it, as Prometheus reads it.
+    pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,520 @@
+//! A running server, and the handle to it.
+
+use crate::{
+    config::{Config, ConfigError},
+    disk::{Disk, DiskError},
+    driver::{Agenda, Command, Driver, Pulse},
+    http,
+    local::Local,
+    metrics::Metrics,
+    observe::Observer,
+    peers,
+    timers::Timers,
+    trace::Trace,
+    wal::{Directory, Identity, Wal},
+    writer::Writer,
+};
+use model::{
+    Address, Durable, NodeId, Raft,
+    client::{Ask, Outcome},
+    store::{Answer, Found, Operation, Query},
+};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Weak},
+    thread,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+};
+use transport::Endpoint;
+
+/// How many commands may wait for the driver.
+const COMMANDS: usize = 4096;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings make no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {purpose}: is another process using it?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What for.
+        purpose: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The trace cannot be written.
+    #[error("cannot write the trace to {}", path.display())]
+    Trace {
+        /// Where to.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system has no thread to give.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Why a server stopped on its own.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A law of the protocol was broken: a bug, that may already have cost safety.
+    #[error(
+        "a law of the protocol was broken: {law}. The server stops rather than go on; {report}"
+    )]
+    LawBroken {
+        /// Which.
+        law: String,
+        /// Where the server's state was left.
+        report: String,
+    },
+    /// The disk failed.
+    #[error("the disk failed, and the server stops: what is not on it must not be acknowledged")]
+    Disk(#[source] DiskError),
+    /// The trace cannot be written any more.
+    #[error("the trace cannot be written any more, and a trace with a gap is worth nothing")]
+    Trace(#[source] io::Error),
+    /// Likewise, before it is known why.
+    #[error("the trace cannot be written any more")]
+    TraceEnded,
+    /// The socket is gone.
+    #[error("the socket was closed")]
+    SocketClosed,
+    /// The driver's thread ended by a panic.
+    #[error("the driver panicked: a bug, see the log")]
+    Panicked,
+}
+
+/// Why an operation was not carried out, or is not known to have been.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Nothing was done. Ask the leader.
+    #[error("this server does not lead; nothing was done")]
+    NotLeader {
+        /// Who leads, as far as is known.
+        leader: Option<NodeId>,
+    },
+    /// Nothing was done: too much waits already.
+    #[error("too many operations wait; nothing was done")]
+    Overloaded,
+    /// Nothing was done: the cluster did not answer in time.
+    #[error("the cluster did not answer in time; nothing was done")]
+    Unavailable,
+    /// Nothing was done: the session was evicted to make room for others. Ask again.
+    #[error("the session had expired; nothing was done, and asking again opens another")]
+    SessionExpired,
+    /// The write may have taken effect, or may yet, or never will; once at the most.
+    #[error("the outcome is unknown: the operation may have been carried out, or may yet be, once")]
+    Unknown,
+    /// The server has stopped. A write under way may have taken effect, or may yet.
+    #[error("the server has stopped; what was under way may have been carried out")]
+    Stopped,
+}
+
+/// Where a server stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Its name.
+    pub id: u64,
+    /// `leader`, `candidate`, `pre-candidate` or `follower`.
+    pub role: &'static str,
+    /// The current term.
+    pub term: u64,
+    /// Who leads, as far as it knows.
+    pub leader: Option<u64>,
+    /// The last entry known to be committed.
+    pub commit_index: u64,
+    /// The last entry of its log.
+    pub last_index: u64,
+    /// The last entry of its log that is on its disk.
+    pub durable_index: u64,
+    /// The last entry applied to its store.
+    pub applied_index: u64,
+    /// The servers of the cluster.
+    pub voters: BTreeSet<u64>,
+    /// How far the others are, if it leads.
+    pub followers: BTreeMap<u64, Progress>,
+    /// How often its disk was synced since it started.
+    pub syncs: u64,
+    /// How long it runs.
+    pub uptime_seconds: u64,
+}
+
+/// How far a follower is, as its leader knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// The last entry known to be durable there.
+    pub match_index: u64,
+    /// The next entry to send.
+    pub next_index: u64,
+}
+
+/// A running server. Cheap to clone; it stops when told to, or when the last handle is dropped.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+/// What the handles share.
+pub(crate) struct Inner {
+    id: NodeId,
+    commands: mpsc::Sender<Command>,
+    ended: watch::Receiver<Option<Result<(), Arc<Failure>>>>,
+    endpoint: Endpoint,
+    address: SocketAddr,
+    http: Option<SocketAddr>,
+    pulse: Arc<Pulse>,
+    metrics: Arc<Metrics>,
+    helpers: Vec<tokio::task::AbortHandle>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for helper in &self.helpers {
+            helper.abort();
+        }
+    }
+}
+
+impl Node {
+    /// Starts a server: reads its log, opens its sockets, and listens for a leader. Must be called
+    /// within a tokio runtime, which serves HTTP and looks up names; the server itself has a
+    /// thread of its own.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        let open = |config: &Config| {
+            let directory = Directory::open(&config.data_dir)?;
+            let identity = Identity {
+                cluster: config.cluster.clone(),
+                node: config.id.get(),
+            };
+            let tag = rand::random();
+            let (wal, durable) = Wal::open(directory, identity, config.segment_bytes, tag)?;
+            Ok((Box::new(wal) as Box<dyn Disk>, durable))
+        };
+        Self::start_with(config, open).await
+    }
+
+    /// Starts a server on a disk of the caller's. `open` is called on the server's own thread.
+    async fn start_with(
+        config: Config,
+        open: impl FnOnce(&Config) -> Result<(Box<dyn Disk>, Durable), DiskError> + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let http = match config.http {
+            Some(address) => Some(listen_http(address).await?),
+            None => None,
+        };
+        let token = config.http_token.clone();
+        let names = config.peers.clone();
+        let id = config.id;
+        let (started, starting) = oneshot::channel();
+        let (end, ended) = watch::channel(None);
+        thread::Builder::new()
+            .name(format!("raft-{id}"))
+            .spawn(move || {
+                let _ending = Ending(end.clone());
+                let span = tracing::info_span!("node", id = %config.id);
+                let _entered = span.enter();
+                let result = drive(config, open, started);
+                if let Some(result) = result {
+                    end.send_replace(Some(result.map_err(Arc::new)));
+                }
+            })
+            .map_err(StartError::Thread)?;
+        let started = starting
+            .await
+            .map_err(|_| StartError::Thread(io::Error::other("it panicked: see the log")))??;
+        let mut inner = Inner {
+            id,
+            commands: started.commands,
+            ended,
+            endpoint: started.endpoint,
+            address: started.address,
+            http: http.as_ref().map(|(_, address)| *address),
+            pulse: started.pulse,
+            metrics: started.metrics,
+            helpers: Vec::new(),
+        };
+        let resolver = peers::resolve(id, names, inner.endpoint.clone(), Arc::clone(&inner.pulse));
+        inner.helpers.push(tokio::spawn(resolver).abort_handle());
+        let inner = Arc::new_cyclic(|weak| {
+            if let Some((listener, _)) = http {
+                let server = http::serve(listener, weak.clone(), token);
+                inner.helpers.push(tokio::spawn(server).abort_handle());
+            }
+            inner
+        });
+        Ok(Self { inner })
+    }
+
+    /// This server's name.
+    pub fn id(&self) -> NodeId {
+        self.inner.id
+    }
+
+    /// Where it listens for datagrams.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.address
+    }
+
+    /// Where it serves HTTP, if it does.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.inner.http
+    }
+
+    /// Tells where another server is, from now on.
+    pub fn set_peer(&self, id: NodeId, at: SocketAddr) {
+        self.inner.endpoint.set_peer(Address::Node(id), at);
+    }
+
+    /// Carries out a write, exactly once, and returns the store's answer.
+    ///
+    /// Dropping the future abandons the wait, not the operation.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]: only `Unknown` and `Stopped` leave open what became of it.
+    pub async fn propose(&self, operation: Operation) -> Result<Answer, ProposeError> {
+        match self.ask(Ask::Write(operation)).await? {
+            Outcome::Answered(answer) => Ok(answer),
+            _ => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// Reads, linearizably.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]. A read changes nothing.
+    pub async fn read(&self, query: Query) -> Result<Found, ProposeError> {
+        match self.ask(Ask::Read(query)).await? {
+            Outcome::Found(found) => Ok(found),
+            _ => Err(ProposeError::Unavailable),
+        }
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Outcome, ProposeError> {
+        let (reply, answer) = oneshot::channel();
+        match self.inner.commands.try_send(Command::Ask { ask, reply }) {
+            Ok(()) => answer.await.unwrap_or(Err(ProposeError::Stopped)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ProposeError::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(ProposeError::Stopped),
+        }
+    }
+
+    /// Where the server stands; `None` once it has stopped.
+    pub async fn status(&self) -> Option<Status> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Status(reply);
+        self.inner.commands.send(command).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// How long ago the server last did anything. It does something with every heartbeat
+    /// interval, leader or not: if this is much longer, it is stuck.
+    pub fn idle_for(&self) -> std::time::Duration {
+        self.inner.pulse.since_turn()
+    }
+
+    /// The metrics, in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        // Writing into memory does not fail.
+        self.inner.metrics.encode().unwrap_or_default()
+    }
+
+    /// Stops the server: refuses what is new, finishes what is under way, and ends.
+    ///
+    /// # Errors
+    /// If it had failed before, or failed now.
+    pub async fn stop(&self) -> Result<(), Arc<Failure>> {
+        // An error means that it has ended already.
+        let _ = self.inner.commands.send(Command::Stop).await;
+        self.ended().await
+    }
+
+    /// Waits until the server has stopped, for whatever reason.
+    ///
+    /// # Errors
+    /// Why it stopped, if nobody told it to.
+    pub async fn ended(&self) -> Result<(), Arc<Failure>> {
+        let mut ended = self.inner.ended.clone();
+        match ended.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(result)) => result.clone(),
+            Ok(None) | Err(_) => Err(Arc::new(Failure::Panicked)),
+        }
+    }
+
+    /// The handle, if others keep the server running.
+    pub(crate) fn upgrade(inner: &Weak<Inner>) -> Option<Self> {
+        let inner = inner.upgrade()?;
+        Some(Self { inner })
+    }
+
+    /// Whether the server has stopped.
+    pub fn has_ended(&self) -> bool {
+        self.inner.ended.borrow().is_some()
+    }
+}
+
+/// What the server's thread hands out once it runs.
+struct Started {
+    commands: mpsc::Sender<Command>,
+    endpoint: Endpoint,
+    address: SocketAddr,
+    pulse: Arc<Pulse>,
+    metrics: Arc<Metrics>,
+}
+
+/// Says that the thread ended, however it did.
+struct Ending(watch::Sender<Option<Result<(), Arc<Failure>>>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|ended| {
+            let unexpected = ended.is_none();
+            if unexpected {
+                *ended = Some(Err(Arc::new(Failure::Panicked)));
+            }
+            unexpected
+        });
+    }
+}
+
+/// The life of the server's thread. `None` if it never came to run.
+fn drive(
+    config: Config,
+    open: impl FnOnce(&Config) -> Result<(Box<dyn Disk>, Durable), DiskError>,
+    started: oneshot::Sender<Result<Started, StartError>>,
+) -> Option<Result<(), Failure>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(StartError::Thread(error)));
+            return None;
+        }
+    };
+    runtime.block_on(async {
+        match prepare(&config, open).await {
+            Ok((driver, handed_out)) => {
+                if started.send(Ok(handed_out)).is_err() {
+                    // Nobody waits for it any more.
+                    return None;
+                }
+                Some(driver.run().await)
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+                None
+            }
+        }
+    })
+}
+
+async fn prepare(
+    config: &Config,
+    open: impl FnOnce(&Config) -> Result<(Box<dyn Disk>, Durable), DiskError>,
+) -> Result<(Driver, Started), StartError> {
+    let (disk, durable) = open(config)?;
+    let mut voters = config.voters.clone();
+    voters.insert(config.id);
+    let model_config = model::Config::new(voters.clone());
+    tracing::info!(
+        cluster = config.cluster,
+        voters = ?voters,
+        term = %durable.hard_state.current_term,
+        entries = durable.log.len(),
+        "starts"
+    );
+    let boot: u64 = rand::random();
+    let trace = match &config.trace {
+        Some(path) => {
+            let trace = Trace::begin(path, config.id, boot, &model_config, &durable);
+            Some(trace.map_err(|source| StartError::Trace {
+                path: path.clone(),
+                source,
+            })?)
+        }
+        None => None,
+    };
+    let (endpoint, inbox) = Endpoint::bind(transport_config(config))
+        .await
+        .map_err(|source| StartError::Listen {
+            address: config.listen,
+            purpose: "datagrams",
+            source,
+        })?;
+    let address = endpoint.local_addr().unwrap_or(config.listen);
+    let metrics = Arc::new(Metrics::new());
+    let others = voters.into_iter().filter(|id| *id != config.id);
+    let pulse = Arc::new(Pulse::new(others));
+    let (report, reports) = mpsc::unbounded_channel();
+    let writer = Writer::start(disk, report, Arc::clone(&metrics)).map_err(StartError::Thread)?;
+    let (command, commands) = mpsc::channel(COMMANDS);
+    let raft = Raft::recover(config.id, model_config, durable);
+    let started = Started {
+        commands: command,
+        endpoint: endpoint.clone(),
+        address,
+        pulse: Arc::clone(&pulse),
+        metrics: Arc::clone(&metrics),
+    };
+    let driver = Driver {
+        observer: Observer::new(&raft, Arc::clone(&metrics)),
+        local: Local::new(
+            config.id,
+            config.max_local,
+            config.max_waiting,
+            config.ask_timeout,
+        ),
+        timers: Timers::new(config.heartbeat, config.election_min, config.election_max),
+        morgue: config.data_dir.join(format!("broken-law-{boot:016x}.json")),
+        agenda: Agenda::default(),
+        raft,
+        endpoint,
+        inbox,
+        writer,
+        reports,
+        commands,
+        metrics,
+        pulse,
+        trace,
+    };
+    Ok((driver, started))
+}
+
+fn transport_config(config: &Config) -> transport::Config {
+    transport::Config {
+        listen: config.listen,
+        cluster: config.cluster.clone(),
+        peers: BTreeMap::new(),
+    }
+}
+
+async fn listen_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen {
+        address,
+        purpose: "HTTP",
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}

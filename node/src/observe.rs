@@ -1,0 +1,242 @@
+//! What a step meant, for logs and metrics. The core does neither: everything here is derived from
+//! the event, the effects, and the server before and after.
+
+use crate::metrics::Metrics;
+use model::{Address, AppendOutcome, Effects, Event, LogIndex, Message, NodeId, Raft, Role, Term};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+use tracing::{debug, info, trace};
+
+/// The most appends whose commitment is timed at once. Beyond it some go untimed.
+const TIMED: usize = 4096;
+
+/// Watches one server.
+pub(crate) struct Observer {
+    metrics: Arc<Metrics>,
+    noted: Noted,
+    /// The last entries of appends made while leading, and when.
+    uncommitted: VecDeque<(LogIndex, Instant)>,
+}
+
+/// What of an event is worth remembering until after the step.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Heartbeat,
+    Acknowledged(NodeId),
+    Requests,
+    Other,
+}
+
+struct Noted {
+    role: &'static str,
+    leader: Option<NodeId>,
+    term: Term,
+    voted_for: Option<NodeId>,
+    commit_index: LogIndex,
+}
+
+impl Noted {
+    fn of(raft: &Raft) -> Self {
+        Self {
+            role: role_name(raft.role()),
+            leader: leader_of(raft),
+            term: raft.current_term(),
+            voted_for: raft.voted_for(),
+            commit_index: raft.commit_index(),
+        }
+    }
+}
+
+/// The name of a role.
+pub(crate) fn role_name(role: &Role) -> &'static str {
+    if matches!(role, Role::Leader(_)) {
+        "leader"
+    } else if matches!(role, Role::Candidate(_)) {
+        "candidate"
+    } else if matches!(role, Role::Follower { .. }) {
+        "follower"
+    } else {
+        "pre-candidate"
+    }
+}
+
+/// Who leads, as far as this server knows.
+pub(crate) fn leader_of(raft: &Raft) -> Option<NodeId> {
+    if matches!(raft.role(), Role::Leader(_)) {
+        return Some(raft.id());
+    }
+    match raft.role() {
+        Role::Follower { leader } => *leader,
+        _ => None,
+    }
+}
+
+impl Observer {
+    pub(crate) fn new(raft: &Raft, metrics: Arc<Metrics>) -> Self {
+        let noted = Noted::of(raft);
+        metrics.role(noted.role, noted.role);
+        Self {
+            metrics,
+            noted,
+            uncommitted: VecDeque::new(),
+        }
+    }
+
+    /// Looks at an event before it is stepped.
+    pub(crate) fn before(&self, event: &Event) -> Kind {
+        self.metrics.steps.inc();
+        match event {
+            Event::Receive {
+                from: Address::Node(from),
+                message,
+            } => self.received(*from, message),
+            Event::Requests(requests) => {
+                self.metrics.requests.inc_by(requests.len() as u64);
+                Kind::Requests
+            }
+            Event::HeartbeatTimeout => Kind::Heartbeat,
+            Event::ElectionTimeout if self.noted.role != "leader" => {
+                debug!(term = %self.noted.term, role = self.noted.role, "no leader was heard of in time");
+                Kind::Other
+            }
+            _ => Kind::Other,
+        }
+    }
+
+    fn received(&self, from: NodeId, message: &Message) -> Kind {
+        match message {
+            Message::AppendEntriesRequest(request) if request.entries.is_empty() => {
+                self.metrics
+                    .heartbeats
+                    .get_or_create(&[("direction", "in")])
+                    .inc();
+                trace!(leader = %from, term = %request.term, commit = %request.leader_commit, "heartbeat received");
+                Kind::Other
+            }
+            Message::AppendEntriesRequest(request) => {
+                self.metrics
+                    .appends
+                    .get_or_create(&[("direction", "in")])
+                    .inc();
+                trace!(leader = %from, term = %request.term, entries = request.entries.len(), "entries received");
+                Kind::Other
+            }
+            Message::AppendEntriesResponse(response) => {
+                if let AppendOutcome::Conflict { conflict_index, .. } = &response.outcome {
+                    debug!(follower = %from, conflict = %conflict_index, "a follower's log differs");
+                }
+                Kind::Acknowledged(from)
+            }
+            Message::RequestVoteRequest(request) => {
+                debug!(candidate = %from, term = %request.term, last = %request.last_log_index, "asked for a vote");
+                Kind::Other
+            }
+            Message::RequestVoteResponse(response) if self.noted.role == "candidate" => {
+                info!(voter = %from, term = %response.term, granted = response.vote_granted, "heard of a vote");
+                Kind::Other
+            }
+            _ => Kind::Other,
+        }
+    }
+
+    /// Looks at what a step did.
+    pub(crate) fn after(&mut self, kind: Kind, raft: &Raft, effects: &Effects) {
+        self.note_offices(raft);
+        self.note_log(raft, effects);
+        match kind {
+            Kind::Heartbeat => self.note_heartbeat(raft, effects),
+            Kind::Acknowledged(from) => note_progress(from, raft),
+            Kind::Requests | Kind::Other => {}
+        }
+    }
+
+    /// Terms, votes, roles.
+    fn note_offices(&mut self, raft: &Raft) {
+        let noted = Noted::of(raft);
+        if noted.term != self.noted.term {
+            self.metrics.term.set(noted.term.get());
+            info!(from = %self.noted.term, to = %noted.term, "the term changed");
+        }
+        if (noted.term, noted.voted_for) != (self.noted.term, self.noted.voted_for)
+            && let Some(candidate) = noted.voted_for
+        {
+            if candidate == raft.id() {
+                self.metrics.elections.inc();
+                info!(term = %noted.term, "runs for leader and asks for votes");
+            } else {
+                info!(term = %noted.term, %candidate, "voted");
+            }
+        }
+        if noted.role != self.noted.role {
+            self.metrics.role(self.noted.role, noted.role);
+            info!(term = %noted.term, from = self.noted.role, to = noted.role, "the role changed");
+            self.uncommitted.clear();
+            if noted.role == "leader" {
+                self.metrics.leaderships.inc();
+            }
+        }
+        if noted.leader != self.noted.leader
+            && let Some(leader) = noted.leader
+        {
+            info!(term = %noted.term, %leader, "has a leader");
+        }
+        if noted.commit_index != self.noted.commit_index {
+            trace!(commit = %noted.commit_index, "committed");
+            self.note_committed(noted.commit_index);
+        }
+        self.noted = noted;
+    }
+
+    fn note_committed(&mut self, commit_index: LogIndex) {
+        let mut now = None;
+        while let Some((index, appended)) = self.uncommitted.front().copied()
+            && index <= commit_index
+        {
+            let now = *now.get_or_insert_with(Instant::now);
+            self.metrics
+                .committed(now.saturating_duration_since(appended));
+            self.uncommitted.pop_front();
+        }
+    }
+
+    fn note_log(&mut self, raft: &Raft, effects: &Effects) {
+        let Some(write) = &effects.write else {
+            return;
+        };
+        if let Some(index) = write.truncate_from {
+            info!(from = %index, "entries that were never committed make room for the leader's");
+        }
+        if write.append.is_empty() {
+            return;
+        }
+        let last = raft.log().last_index();
+        self.metrics.appended(write.append.len());
+        debug!(entries = write.append.len(), %last, "entries appended");
+        if self.noted.role == "leader" && self.uncommitted.len() < TIMED {
+            self.uncommitted.push_back((last, Instant::now()));
+        }
+    }
+
+    fn note_heartbeat(&self, raft: &Raft, effects: &Effects) {
+        if effects.sends.is_empty() {
+            return;
+        }
+        if self.noted.role == "leader" {
+            self.metrics
+                .heartbeats
+                .get_or_create(&[("direction", "out")])
+                .inc_by(effects.sends.len() as u64);
+            debug!(term = %raft.current_term(), followers = effects.sends.len(), commit = %raft.commit_index(), "heartbeats sent");
+        } else {
+            info!(term = %raft.current_term(), "asks again for votes");
+        }
+    }
+}
+
+fn note_progress(from: NodeId, raft: &Raft) {
+    if tracing::enabled!(tracing::Level::DEBUG)
+        && let Role::Leader(leader) = raft.role()
+        && let Some(progress) = leader.followers.get(&from)
+    {
+        debug!(follower = %from, matched = %progress.match_index, next = %progress.next_index, last = %raft.log().last_index(), "replication");
+    }
+}

@@ -1,0 +1,235 @@
+//! The bytes of the log, as `docs/storage.md` draws them: segment headers, frames and seals.
+//!
+//! Reading never trusts a length before the checksum over it was seen to hold, and never panics.
+
+use model::Write;
+
+/// The version of the format this program reads and writes.
+pub(crate) const FORMAT: u32 = 1;
+/// How long a segment's header is: one page, so that frames never share a page with it.
+pub(crate) const HEADER: usize = 4096;
+/// How long a frame's header is, and a whole seal.
+pub(crate) const FRAME_HEADER: usize = 24;
+/// The longest name a cluster may have.
+pub(crate) const MAX_CLUSTER: usize = 255;
+
+const MAGIC: [u8; 8] = *b"RAFT-WAL";
+/// Frames begin at multiples of this.
+const ALIGNMENT: usize = 8;
+
+/// Whose log this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) cluster: String,
+    pub(crate) node: u64,
+}
+
+/// What a segment says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) identity: Identity,
+    /// Segments are numbered from 1, without a gap.
+    pub(crate) number: u64,
+    /// The sequence of its first frame.
+    pub(crate) first_sequence: u64,
+    /// The size of the file in bytes.
+    pub(crate) size: u64,
+    /// Drawn at random when the log was begun, and part of every frame: no bytes that a client
+    /// chose, and no bytes of another log, can pass for a frame of this one.
+    pub(crate) tag: u64,
+}
+
+/// Why a header cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadHeader {
+    Damaged(&'static str),
+    Format(u32),
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let cluster = self.identity.cluster.as_bytes();
+        assert!(cluster.len() <= MAX_CLUSTER, "the cluster's name fits");
+        let mut bytes = Vec::with_capacity(HEADER);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        for number in [
+            self.identity.node,
+            self.number,
+            self.first_sequence,
+            self.size,
+            self.tag,
+        ] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&(cluster.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(cluster);
+        bytes.resize(HEADER, 0);
+        let checksum = header_checksum(&bytes);
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(file: &[u8]) -> Result<Self, BadHeader> {
+        let bytes = file
+            .get(..HEADER)
+            .ok_or(BadHeader::Damaged("it is too short to have a header"))?;
+        if bytes[..8] != MAGIC {
+            return Err(BadHeader::Damaged("it does not begin as a log does"));
+        }
+        // Before the checksum, which another format may compute otherwise.
+        let format = u32_at(bytes, 8);
+        if format != FORMAT {
+            return Err(BadHeader::Format(format));
+        }
+        if u32_at(bytes, 12) != header_checksum(bytes) {
+            return Err(BadHeader::Damaged("the checksum of its header is wrong"));
+        }
+        let cluster = usize::try_from(u64_at(bytes, 56))
+            .ok()
+            .filter(|length| *length <= MAX_CLUSTER)
+            .and_then(|length| std::str::from_utf8(&bytes[64..64 + length]).ok())
+            .ok_or(BadHeader::Damaged("its cluster has no readable name"))?;
+        Ok(Self {
+            identity: Identity {
+                cluster: cluster.to_owned(),
+                node: u64_at(bytes, 16),
+            },
+            number: u64_at(bytes, 24),
+            first_sequence: u64_at(bytes, 32),
+            size: u64_at(bytes, 40),
+            tag: u64_at(bytes, 48),
+        })
+    }
+}
+
+fn header_checksum(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[..12]);
+    hasher.update(&bytes[16..HEADER]);
+    hasher.finalize()
+}
+
+/// What was found at a place.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found<'a> {
+    /// A whole frame.
+    Frame {
+        sequence: u64,
+        payload: &'a [u8],
+        /// Where the next one would begin.
+        next: usize,
+    },
+    /// The note that the frame of this sequence is durable.
+    Seal { sequence: u64 },
+    /// Nothing that was ever finished.
+    Nothing,
+}
+
+/// Reads what is at `offset`, which must be aligned.
+pub(crate) fn read_at(segment: &[u8], offset: usize, tag: u64) -> Found<'_> {
+    let Some(header) = segment
+        .get(offset..)
+        .and_then(|rest| rest.get(..FRAME_HEADER))
+    else {
+        return Found::Nothing;
+    };
+    if u64_at(header, 0) != tag {
+        return Found::Nothing;
+    }
+    let sequence = u64_at(header, 8);
+    let length = u32_at(header, 16) as usize;
+    let start = offset + FRAME_HEADER;
+    let Some(payload) = segment.get(start..).and_then(|rest| rest.get(..length)) else {
+        return Found::Nothing;
+    };
+    if u32_at(header, 20) != frame_checksum(&header[..20], payload) {
+        return Found::Nothing;
+    }
+    if length == 0 {
+        return Found::Seal { sequence };
+    }
+    Found::Frame {
+        sequence,
+        payload,
+        next: aligned(start + length),
+    }
+}
+
+/// The first frame or seal at or after `offset` whose sequence is at least `sequence`.
+pub(crate) fn find_from(segment: &[u8], offset: usize, tag: u64, sequence: u64) -> Option<usize> {
+    (aligned(offset)..segment.len())
+        .step_by(ALIGNMENT)
+        .find(|at| match read_at(segment, *at, tag) {
+            Found::Frame { sequence: of, .. } | Found::Seal { sequence: of } => of >= sequence,
+            Found::Nothing => false,
+        })
+}
+
+/// Writes a frame of these writes over `buffer`.
+///
+/// Returns false, with nothing useful in the buffer, if they are too long for one frame.
+pub(crate) fn encode_frame(
+    buffer: &mut Vec<u8>,
+    tag: u64,
+    sequence: u64,
+    writes: &[Write],
+) -> bool {
+    buffer.clear();
+    buffer.resize(FRAME_HEADER, 0);
+    // Serialising plain data into memory has no way to fail.
+    let Ok(mut filled) = postcard::to_extend(writes, std::mem::take(buffer)) else {
+        return false;
+    };
+    let Ok(length) = u32::try_from(filled.len() - FRAME_HEADER) else {
+        return false;
+    };
+    filled[..8].copy_from_slice(&tag.to_le_bytes());
+    filled[8..16].copy_from_slice(&sequence.to_le_bytes());
+    filled[16..20].copy_from_slice(&length.to_le_bytes());
+    let checksum = frame_checksum(&filled[..20], &filled[FRAME_HEADER..]);
+    filled[20..24].copy_from_slice(&checksum.to_le_bytes());
+    filled.resize(aligned(filled.len()), 0);
+    *buffer = filled;
+    true
+}
+
+/// The note that the frame of this sequence is durable.
+pub(crate) fn encode_seal(tag: u64, sequence: u64) -> [u8; FRAME_HEADER] {
+    let mut seal = [0; FRAME_HEADER];
+    seal[..8].copy_from_slice(&tag.to_le_bytes());
+    seal[8..16].copy_from_slice(&sequence.to_le_bytes());
+    let checksum = frame_checksum(&seal[..20], &[]);
+    seal[20..24].copy_from_slice(&checksum.to_le_bytes());
+    seal
+}
+
+/// The writes of a frame.
+pub(crate) fn decode_payload(payload: &[u8]) -> Option<Vec<Write>> {
+    let (writes, rest) = postcard::take_from_bytes(payload).ok()?;
+    rest.is_empty().then_some(writes)
+}
+
+fn frame_checksum(header: &[u8], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(header);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+fn aligned(offset: usize) -> usize {
+    offset.next_multiple_of(ALIGNMENT)
+}
+
+fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[offset..offset + 8]);
+    u64::from_le_bytes(number)
+}
+
+fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    let mut number = [0; 4];
+    number.copy_from_slice(&bytes[offset..offset + 4]);
+    u32::from_le_bytes(number)
+}

@@ -1,0 +1,625 @@
+//! The log against crashes at any byte, damage anywhere, and disks that refuse.
+
+use super::{
+    Directory, Disk, DiskError, Identity, SPARE, Wal,
+    files::{Files, SegmentFile},
+    format::{self, FRAME_HEADER, HEADER},
+    segment_name,
+};
+use model::{
+    Durable, Entry, HardState, LogIndex, NodeId, Payload, SessionId, Write, WriteId,
+    store::{self, Command, Condition, Operation},
+};
+use proptest::prelude::*;
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+const SEGMENT: u64 = 8192;
+
+/// A directory in memory that knows what was synced, and fails when told to.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    names: BTreeMap<String, usize>,
+    files: Vec<Content>,
+    /// Operations that change something, spares left aside: they happen on another thread.
+    operations: usize,
+    /// The operation that fails, and with what.
+    fault: Option<(usize, io::ErrorKind)>,
+    /// Whether there is no room for another file.
+    full: bool,
+}
+
+#[derive(Clone, Default)]
+struct Content {
+    synced: Vec<u8>,
+    /// Written, but not synced.
+    pending: Vec<(u64, Vec<u8>)>,
+}
+
+struct Handle {
+    files: Memory,
+    place: usize,
+}
+
+impl Memory {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn fail_at(&self, operation: usize, kind: io::ErrorKind) {
+        self.state().fault = Some((operation, kind));
+    }
+
+    fn operations(&self) -> usize {
+        self.state().operations
+    }
+
+    fn count(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.operations += 1;
+        match state.fault {
+            Some((operation, kind)) if state.operations >= operation => Err(kind.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is found after a crash, when `survives` says of each byte written but not synced
+    /// whether it had reached the disk. Bytes are counted over all files.
+    fn crash(&self, mut survives: impl FnMut(usize) -> bool) -> Self {
+        let state = self.state();
+        let mut files = state.files.clone();
+        let mut count = 0;
+        for file in &mut files {
+            for (offset, bytes) in file.pending.drain(..) {
+                for (place, byte) in bytes.into_iter().enumerate() {
+                    if survives(count) {
+                        file.synced[offset as usize + place] = byte;
+                    }
+                    count += 1;
+                }
+            }
+        }
+        let state = State {
+            names: state.names.clone(),
+            files,
+            ..State::default()
+        };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Changes what is on the disk of a segment.
+    fn edit(&self, number: u64, edit: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        let place = state.names[&segment_name(number)];
+        edit(&mut state.files[place].synced);
+    }
+
+    fn bytes(&self, number: u64) -> Vec<u8> {
+        self.read(&segment_name(number)).unwrap()
+    }
+}
+
+impl Files for Memory {
+    type File = Handle;
+
+    fn dir(&self) -> &Path {
+        Path::new("memory")
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.state().names.keys().cloned().collect())
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let state = self.state();
+        let content = &state.files[state.names[name]];
+        let mut bytes = content.synced.clone();
+        for (offset, written) in &content.pending {
+            bytes[*offset as usize..][..written.len()].copy_from_slice(written);
+        }
+        Ok(bytes)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Handle> {
+        let place = self.state().names[name];
+        let files = self.clone();
+        Ok(Handle { files, place })
+    }
+
+    fn create_zeroed(&self, name: &str, size: u64) -> io::Result<Handle> {
+        let mut state = self.state();
+        if state.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let place = state.files.len();
+        state.files.push(Content {
+            synced: vec![0; size as usize],
+            pending: Vec::new(),
+        });
+        state.names.insert(name.to_owned(), place);
+        let files = self.clone();
+        Ok(Handle { files, place })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.count()?;
+        let mut state = self.state();
+        let place = state.names.remove(from).unwrap();
+        state.names.insert(to.to_owned(), place);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.state().names.remove(name);
+        Ok(())
+    }
+}
+
+impl SegmentFile for Handle {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let result = self.files.count();
+        // A write that fails may still have written.
+        let mut state = self.files.state();
+        let content = &mut state.files[self.place];
+        assert!(offset as usize + bytes.len() <= content.synced.len());
+        content.pending.push((offset, bytes.to_vec()));
+        result
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.files.count()?;
+        let mut state = self.files.state();
+        let content = &mut state.files[self.place];
+        for (offset, bytes) in std::mem::take(&mut content.pending) {
+            content.synced[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
+        }
+        Ok(())
+    }
+}
+
+fn identity() -> Identity {
+    Identity {
+        cluster: "test".into(),
+        node: 1,
+    }
+}
+
+fn open<F: Files>(files: F) -> Result<(Wal<F>, Durable), DiskError> {
+    Wal::open(files, identity(), SEGMENT, 0x0123_4567_89ab_cdef)
+}
+
+fn recovered(files: &Memory) -> Result<Durable, DiskError> {
+    open(files.clone()).map(|(_, durable)| durable)
+}
+
+/// A write that follows what is durable: a new term, if `vote`; some entries less, some more.
+fn write(durable: &Durable, vote: bool, removed: usize, added: usize, size: usize) -> Write {
+    let term = durable.hard_state.current_term;
+    let term = if vote { term.next() } else { term };
+    let last = durable.log.len();
+    let removed = removed.min(last);
+    let entry = Entry {
+        term,
+        payload: Payload::Command(Command::Write(store::Write {
+            session: SessionId::new(1),
+            sequence: last as u64,
+            acknowledged: 0,
+            operation: Operation::Put {
+                key: vec![b'k'; 3],
+                value: vec![b'v'; size],
+                condition: Condition::Always,
+            },
+        })),
+    };
+    Write {
+        id: WriteId::new(1),
+        hard_state: vote.then_some(HardState {
+            current_term: term,
+            voted_for: Some(NodeId::new(1)),
+        }),
+        truncate_from: (removed > 0).then(|| LogIndex::new((last - removed) as u64 + 1)),
+        append: vec![entry; added],
+    }
+}
+
+/// A log of so many frames, each of one write, sealed; and what it holds after each.
+fn log_of(frames: usize) -> (Memory, Vec<Durable>) {
+    let files = Memory::default();
+    let (mut wal, mut durable) = open(files.clone()).unwrap();
+    let mut states = vec![durable.clone()];
+    for number in 0..frames {
+        let next = write(&durable, number % 3 == 0, number % 2, 1 + number % 3, 11);
+        wal.write(std::slice::from_ref(&next)).unwrap();
+        durable.apply(&next);
+        states.push(durable.clone());
+    }
+    wal.close().unwrap();
+    (files, states)
+}
+
+/// Where the frames of the first segment begin, and where they end.
+fn frames_of(files: &Memory) -> Vec<usize> {
+    let bytes = files.bytes(1);
+    let tag = u64::from_le_bytes(bytes[48..56].try_into().unwrap());
+    let mut offsets = vec![HEADER];
+    let mut offset = HEADER;
+    while let format::Found::Frame { next, .. } = format::read_at(&bytes, offset, tag) {
+        offset = next;
+        offsets.push(offset);
+    }
+    offsets
+}
+
+#[test]
+fn log_reopened_holds_everything() {
+    let (files, states) = log_of(20);
+    assert_eq!(recovered(&files).unwrap(), states[20]);
+}
+
+#[test]
+fn last_frame_cut_at_every_byte_is_forgotten_whole() {
+    let (files, states) = log_of(5);
+    let offsets = frames_of(&files);
+    for cut in offsets[4]..offsets[5] {
+        let crashed = files.crash(|_| false);
+        crashed.edit(1, |bytes| bytes[cut..].fill(0));
+        // Bytes of the frame that are zero anyway make no difference.
+        let whole = crashed.bytes(1)[..offsets[5]] == files.bytes(1)[..offsets[5]];
+        let expected = &states[if whole { 5 } else { 4 }];
+        assert_eq!(&recovered(&crashed).unwrap(), expected, "cut at {cut}");
+        // And durably so: the next one finds nothing left to mend.
+        let rest = &crashed.bytes(1)[offsets[if whole { 5 } else { 4 }]..];
+        assert!(rest.iter().all(|byte| *byte == 0), "cut at {cut}");
+        assert_eq!(&recovered(&crashed).unwrap(), expected, "cut at {cut}");
+    }
+}
+
+#[test]
+fn log_goes_on_after_a_torn_end() {
+    let (files, states) = log_of(5);
+    let offsets = frames_of(&files);
+    files.edit(1, |bytes| bytes[offsets[5] - 9..].fill(0));
+    let (mut wal, mut durable) = open(files.clone()).unwrap();
+    assert_eq!(durable, states[4]);
+    let next = write(&durable, true, 0, 1, 3);
+    wal.write(std::slice::from_ref(&next)).unwrap();
+    durable.apply(&next);
+    drop(wal);
+    assert_eq!(recovered(&files.crash(|_| false)).unwrap(), durable);
+}
+
+#[test]
+fn bit_flipped_before_the_last_frame_is_refused() {
+    let (files, states) = log_of(6);
+    let offsets = frames_of(&files);
+    for at in 0..offsets[5] {
+        for bit in 0..8 {
+            let damaged = files.crash(|_| false);
+            damaged.edit(1, |bytes| bytes[at] ^= 1 << bit);
+            match recovered(&damaged) {
+                Err(DiskError::Damaged { .. } | DiskError::Format { .. }) => {}
+                // Padding means nothing.
+                Ok(durable) => {
+                    assert_eq!(durable, states[6], "byte {at}, bit {bit}");
+                    let next = offsets.iter().find(|offset| **offset > at).unwrap();
+                    assert!(at >= next - 7, "byte {at}, bit {bit} went unnoticed");
+                }
+                Err(error) => panic!("byte {at}, bit {bit}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn bit_flipped_in_the_last_frame_is_refused_if_it_was_sealed() {
+    let (files, states) = log_of(6);
+    let offsets = frames_of(&files);
+    for at in offsets[5]..offsets[6] {
+        let damaged = files.crash(|_| false);
+        damaged.edit(1, |bytes| bytes[at] ^= 1);
+        match recovered(&damaged) {
+            Err(DiskError::Damaged { offset, .. }) => assert_eq!(offset, offsets[5] as u64),
+            Ok(durable) => assert!(durable == states[6] && at >= offsets[6] - 7, "byte {at}"),
+            Err(error) => panic!("byte {at}: {error}"),
+        }
+        let unsealed = damaged.crash(|_| false);
+        unsealed.edit(1, |bytes| bytes[offsets[6]..][..FRAME_HEADER].fill(0));
+        let durable = recovered(&unsealed).unwrap();
+        assert!(durable == states[5] || durable == states[6], "byte {at}");
+    }
+}
+
+#[test]
+fn stale_frames_behind_the_end_are_not_taken_for_the_log() {
+    let (files, states) = log_of(6);
+    let offsets = frames_of(&files);
+    // As in a segment that was used before: frames of the same log, of earlier sequences.
+    files.edit(1, |bytes| {
+        let stale = bytes[offsets[1]..offsets[3]].to_vec();
+        bytes[offsets[6]..][..stale.len()].copy_from_slice(&stale);
+    });
+    assert_eq!(recovered(&files).unwrap(), states[6]);
+}
+
+#[test]
+fn segments_follow_one_another_and_grow_for_a_large_write() {
+    let files = Memory::default();
+    let (mut wal, mut durable) = open(files.clone()).unwrap();
+    for number in 0..60 {
+        let size = if number == 30 { 50_000 } else { 300 };
+        let next = write(&durable, number % 7 == 0, number % 2, 2, size);
+        wal.write(std::slice::from_ref(&next)).unwrap();
+        wal.rest().unwrap();
+        durable.apply(&next);
+    }
+    drop(wal);
+    files.remove(SPARE).unwrap();
+    let segments = files.names().unwrap().len();
+    assert!(segments > 5, "{segments} segments");
+    assert_eq!(recovered(&files.crash(|_| false)).unwrap(), durable);
+    for number in 1..segments as u64 {
+        let missing = files.crash(|_| false);
+        missing.remove(&segment_name(number)).unwrap();
+        assert!(
+            matches!(recovered(&missing), Err(DiskError::Damaged { .. })),
+            "without segment {number}"
+        );
+        let shorter = files.crash(|_| false);
+        shorter.edit(number, |bytes| bytes.truncate(bytes.len() - 1));
+        assert!(
+            matches!(recovered(&shorter), Err(DiskError::Damaged { .. })),
+            "with a shorter segment {number}"
+        );
+    }
+}
+
+/// Whatever the operation at which the process dies: what was acknowledged is there.
+#[test]
+fn crash_at_every_operation_loses_nothing_acknowledged() {
+    let run = |files: &Memory| {
+        let mut acknowledged = Durable::default();
+        let mut begun = Durable::default();
+        if let Ok((mut wal, _)) = open(files.clone()) {
+            for number in 0..12 {
+                let next = write(&acknowledged, number % 3 == 0, number % 2, 2, 400);
+                begun = acknowledged.clone();
+                begun.apply(&next);
+                if wal.write(std::slice::from_ref(&next)).is_err() {
+                    break;
+                }
+                acknowledged = begun.clone();
+                if wal.rest().is_err() {
+                    break;
+                }
+            }
+        }
+        (acknowledged, begun)
+    };
+    let files = Memory::default();
+    run(&files);
+    let operations = files.operations();
+    assert!(operations > 30, "{operations} operations");
+    for operation in 1..=operations {
+        let files = Memory::default();
+        files.fail_at(operation, io::ErrorKind::Other);
+        let (acknowledged, begun) = run(&files);
+        for part in [0, 1, 13, 24, 200, usize::MAX] {
+            let durable = recovered(&files.crash(|byte| byte < part)).unwrap();
+            assert!(
+                durable == acknowledged || durable == begun,
+                "operation {operation}, {part} bytes"
+            );
+        }
+    }
+}
+
+#[test]
+fn disk_full_is_said_and_loses_nothing() {
+    let files = Memory::default();
+    let (mut wal, mut durable) = open(files.clone()).unwrap();
+    files.state().full = true;
+    let error = loop {
+        let next = write(&durable, false, 0, 1, 500);
+        match wal.write(std::slice::from_ref(&next)) {
+            Ok(()) => durable.apply(&next),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, DiskError::Full { .. }), "{error}");
+    assert!(error.to_string().contains("no space left"), "{error}");
+    // Room within a segment was taken when it was made.
+    assert!(durable.log.len() > 5, "{} entries", durable.log.len());
+    let next = write(&durable, false, 0, 1, 1);
+    assert!(matches!(wal.write(&[next]), Err(DiskError::Failed)));
+    drop(wal);
+    assert_eq!(recovered(&files.crash(|_| false)).unwrap(), durable);
+}
+
+#[test]
+fn disk_that_failed_a_sync_is_never_used_again() {
+    let files = Memory::default();
+    let (mut wal, durable) = open(files.clone()).unwrap();
+    let next = write(&durable, true, 0, 1, 1);
+    // The write succeeds, its sync does not.
+    files.fail_at(files.operations() + 2, io::ErrorKind::Other);
+    let failed = wal.write(std::slice::from_ref(&next));
+    assert!(matches!(failed, Err(DiskError::Io { action: "sync", .. })));
+    files.fail_at(usize::MAX, io::ErrorKind::Other);
+    assert!(matches!(
+        wal.write(std::slice::from_ref(&next)),
+        Err(DiskError::Failed)
+    ));
+    assert!(matches!(wal.rest(), Err(DiskError::Failed)));
+    assert!(matches!(wal.close(), Err(DiskError::Failed)));
+}
+
+#[test]
+fn directory_of_another_server_cluster_or_format_is_refused() {
+    let (files, _) = log_of(1);
+    let with = |cluster: &str, node| {
+        let identity = Identity {
+            cluster: cluster.into(),
+            node,
+        };
+        Wal::open(files.clone(), identity, SEGMENT, 1).map(|_| ())
+    };
+    let node = with("test", 2).unwrap_err();
+    assert!(matches!(
+        node,
+        DiskError::OtherNode {
+            found: 1,
+            expected: 2,
+            ..
+        }
+    ));
+    let cluster = with("other", 1).unwrap_err();
+    assert!(matches!(cluster, DiskError::OtherCluster { .. }));
+    assert!(cluster.to_string().contains("\"test\""), "{cluster}");
+    files.edit(1, |bytes| bytes[8] = 9);
+    assert!(matches!(
+        with("test", 1),
+        Err(DiskError::Format { found: 9, .. })
+    ));
+}
+
+#[test]
+fn directory_in_use_is_refused_until_it_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deep/er");
+    let (wal, _) = open(Directory::open(&path).unwrap()).unwrap();
+    let error = Directory::open(&path).unwrap_err();
+    assert!(matches!(error, DiskError::InUse { .. }), "{error}");
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+    drop(wal);
+    open(Directory::open(&path).unwrap()).unwrap();
+}
+
+#[test]
+fn file_in_place_of_the_directory_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = Directory::open(file.path()).unwrap_err();
+    assert!(matches!(error, DiskError::Unusable { .. }), "{error}");
+}
+
+#[test]
+fn real_files_hold_what_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut durable = Durable::default();
+    for _ in 0..3 {
+        let (mut wal, found) = open(Directory::open(dir.path()).unwrap()).unwrap();
+        assert_eq!(found, durable);
+        for number in 0..10 {
+            let next = write(&durable, number % 3 == 0, number % 2, 2, 400);
+            wal.write(std::slice::from_ref(&next)).unwrap();
+            durable.apply(&next);
+        }
+    }
+    assert!(dir.path().join(segment_name(2)).exists());
+    // A spare that was not finished is no obstacle.
+    std::fs::write(dir.path().join(SPARE), b"half").unwrap();
+    let (_, found) = open(Directory::open(dir.path()).unwrap()).unwrap();
+    assert_eq!(found, durable);
+}
+
+/// How a crash treats what was not synced.
+#[derive(Clone, Debug)]
+enum Fate {
+    /// The first so many bytes reached the disk.
+    Prefix(usize),
+    /// Each sector did or did not, in no order.
+    Sectors(Vec<bool>),
+}
+
+impl Fate {
+    fn survives(&self, byte: usize) -> bool {
+        match self {
+            Self::Prefix(bytes) => byte < *bytes,
+            Self::Sectors(sectors) => sectors[byte / 512 % sectors.len()],
+        }
+    }
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        (0..3000_usize).prop_map(Fate::Prefix),
+        prop::collection::vec(any::<bool>(), 1..9).prop_map(Fate::Sectors),
+    ]
+}
+
+proptest! {
+    /// Any writes in any batches, and crashes at any byte after the last sync: what is found is
+    /// everything synced, or that and the whole batch under way.
+    #[test]
+    fn crashes_at_any_byte_leave_all_that_was_synced(
+        rounds in prop::collection::vec(
+            (
+                prop::collection::vec(
+                    prop::collection::vec((any::<bool>(), 0..4_usize, 0..4_usize, 0..700_usize), 1..4),
+                    1..8,
+                ),
+                fate(),
+                any::<bool>(),
+            ),
+            1..5,
+        ),
+    ) {
+        let mut files = Memory::default();
+        let mut durable = Durable::default();
+        for (batches, fate, rests) in rounds {
+            let (mut wal, found) = open(files.clone()).unwrap();
+            prop_assert_eq!(&found, &durable);
+            let mut begun = durable.clone();
+            for (place, batch) in batches.iter().enumerate() {
+                let writes: Vec<Write> = batch
+                    .iter()
+                    .map(|(vote, removed, added, size)| {
+                        let next = write(&begun, *vote, *removed, *added, *size);
+                        begun.apply(&next);
+                        next
+                    })
+                    .collect();
+                if place + 1 == batches.len() {
+                    // Written, but its sync is never done.
+                    let second = files.operations() + 2;
+                    files.fail_at(second, io::ErrorKind::Other);
+                    prop_assert!(wal.write(&writes).is_err());
+                } else {
+                    wal.write(&writes).unwrap();
+                    durable = begun.clone();
+                    if rests {
+                        wal.rest().unwrap();
+                    }
+                }
+            }
+            drop(wal);
+            files = files.crash(|byte| fate.survives(byte));
+            let found = recovered(&files).unwrap();
+            prop_assert!(found == durable || found == begun, "{fate:?}");
+            durable = found;
+        }
+    }
+
+    /// Bytes of no meaning are refused or cut, never a panic.
+    #[test]
+    fn garbage_in_a_segment_never_panics(
+        at in 0..SEGMENT as usize,
+        garbage in prop::collection::vec(any::<u8>(), 1..200),
+    ) {
+        let (files, _) = log_of(4);
+        files.edit(1, |bytes| {
+            let end = (at + garbage.len()).min(bytes.len());
+            bytes[at..end].copy_from_slice(&garbage[..end - at]);
+        });
+        let _ = recovered(&files);
+    }
+}

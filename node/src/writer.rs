@@ -1,0 +1,146 @@
+//! The thread that writes: one sync covers everything that arrived while the last one ran.
+//!
+//! It reports to the driver which writes are durable, and is alone in touching the disk, so that
+//! a slow disk delays neither timers nor heartbeats.
+
+use crate::{
+    disk::{Disk, DiskError},
+    metrics::Metrics,
+};
+use model::{Payload, Write, WriteId, store};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
+    time::Instant,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// The most bytes that are begun to be written together, roughly.
+const BATCH_BYTES: usize = 4 << 20;
+/// More than this waiting means that the disk does not keep up: the driver takes in nothing more
+/// that would have to be written.
+const BACKLOG_BYTES: usize = 64 << 20;
+
+/// What became of writes: those up to this one are durable, or none is known to be any more.
+pub(crate) type Report = Result<WriteId, DiskError>;
+
+/// The driver's end of the thread.
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Write>,
+    backlog: Arc<AtomicUsize>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub(crate) fn start(
+        disk: Box<dyn Disk>,
+        reports: UnboundedSender<Report>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let (queue, writes) = mpsc::channel();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::clone(&backlog);
+        let thread = thread::Builder::new()
+            .name("raft-disk".into())
+            .spawn(move || {
+                if let Err(error) = run(disk, &writes, &reports, &waiting, &metrics) {
+                    // Without a driver there is nobody left to tell.
+                    let _ = reports.send(Err(error));
+                }
+            })?;
+        Ok(Self {
+            queue,
+            backlog,
+            thread,
+        })
+    }
+
+    /// Hands over a write. Never waits; see [`Self::is_behind`].
+    pub(crate) fn write(&self, write: Write) {
+        self.backlog.fetch_add(size_of(&write), Relaxed);
+        // The thread only ends on its own after it reported why.
+        let _ = self.queue.send(write);
+    }
+
+    /// Bytes waiting, roughly.
+    pub(crate) fn backlog(&self) -> usize {
+        self.backlog.load(Relaxed)
+    }
+
+    /// Whether so much waits that nothing should be added.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.backlog() > BACKLOG_BYTES
+    }
+
+    /// Waits for everything handed over to be written, and ends the thread.
+    pub(crate) fn close(self) {
+        drop(self.queue);
+        if let Err(panic) = self.thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+fn run(
+    mut disk: Box<dyn Disk>,
+    queue: &mpsc::Receiver<Write>,
+    reports: &UnboundedSender<Report>,
+    backlog: &AtomicUsize,
+    metrics: &Metrics,
+) -> Result<(), DiskError> {
+    let mut batch: Vec<Write> = Vec::new();
+    loop {
+        let first = match queue.try_recv() {
+            Ok(write) => write,
+            Err(mpsc::TryRecvError::Disconnected) => break,
+            Err(mpsc::TryRecvError::Empty) => {
+                disk.rest()?;
+                match queue.recv() {
+                    Ok(write) => write,
+                    Err(mpsc::RecvError) => break,
+                }
+            }
+        };
+        let mut bytes = size_of(&first);
+        batch.push(first);
+        while bytes < BATCH_BYTES
+            && let Ok(write) = queue.try_recv()
+        {
+            bytes += size_of(&write);
+            batch.push(write);
+        }
+        let begun = Instant::now();
+        disk.write(&batch)?;
+        metrics.synced(begun.elapsed(), batch.len());
+        backlog.fetch_sub(bytes, Relaxed);
+        if let Some(last) = batch.last() {
+            let _ = reports.send(Ok(last.id));
+        }
+        batch.clear();
+    }
+    disk.close()
+}
+
+/// About how many bytes a write takes.
+fn size_of(write: &Write) -> usize {
+    let entry = |payload: &Payload| match payload {
+        Payload::Command(store::Command::Write(write)) => match &write.operation {
+            store::Operation::Put { key, value, .. } => key.len() + value.len(),
+            store::Operation::Delete { key, .. } | store::Operation::Increment { key, .. } => {
+                key.len()
+            }
+        },
+        Payload::Noop | Payload::Command(_) => 0,
+    };
+    let entries = write.append.iter().map(|each| 32 + entry(&each.payload));
+    64 + entries.sum::<usize>()
+}

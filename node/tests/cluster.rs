@@ -1,0 +1,258 @@
+//! Real servers on the loopback interface, with real disks, in one process.
+
+use model::{
+    NodeId,
+    store::{Answer, Condition, Found, Operation, Query},
+};
+use node::{Config, Node, ProposeError, Status};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Long enough for a loaded machine; nothing waits this long when all is well.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+struct Cluster {
+    dirs: Vec<TempDir>,
+    nodes: Vec<Option<Node>>,
+}
+
+impl Cluster {
+    async fn start(size: u64) -> Self {
+        let mut cluster = Self {
+            dirs: (0..size).map(|_| TempDir::new().unwrap()).collect(),
+            nodes: (0..size).map(|_| None).collect(),
+        };
+        for place in 0..size as usize {
+            cluster.start_node(place).await;
+        }
+        cluster
+    }
+
+    fn config(&self, place: usize) -> Config {
+        let ids = 1..=self.nodes.len() as u64;
+        let mut config = quick(place as u64 + 1, self.dirs[place].path());
+        config.voters = ids.map(NodeId::new).collect();
+        config
+    }
+
+    async fn start_node(&mut self, place: usize) {
+        let node = Node::start(self.config(place)).await.unwrap();
+        self.nodes[place] = Some(node);
+        self.introduce();
+    }
+
+    /// Tells every server where the others are.
+    fn introduce(&self) {
+        for node in self.running() {
+            for other in self.running() {
+                node.set_peer(other.id(), other.local_addr());
+            }
+        }
+    }
+
+    async fn stop_node(&mut self, place: usize) {
+        let node = self.nodes[place].take().unwrap();
+        node.stop().await.unwrap();
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().flatten()
+    }
+
+    /// Waits for a leader that the others know of.
+    async fn leader(&self) -> Node {
+        poll("a leader that is known to all", async || {
+            let mut leaders = BTreeSet::new();
+            let mut terms = BTreeSet::new();
+            for node in self.running() {
+                let status = node.status().await.unwrap();
+                leaders.insert(status.leader);
+                terms.insert(status.term);
+            }
+            match (terms.len(), Vec::from_iter(leaders).as_slice()) {
+                (1, [Some(leader)]) => self.running().find(|n| n.id().get() == *leader).cloned(),
+                _ => None,
+            }
+        })
+        .await
+    }
+
+    /// Asks whoever leads, until it is done for certain.
+    async fn put(&self, key: &str, value: &str) -> Answer {
+        poll("a put to be done", async || {
+            for node in self.running() {
+                match node.propose(put(key, value)).await {
+                    Ok(answer) => return Some(answer),
+                    // A put of the same value may be done twice.
+                    Err(_) => continue,
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    async fn get(&self, key: &str) -> Option<String> {
+        poll("a read to be answered", async || {
+            for node in self.running() {
+                let query = Query::Get { key: key.into() };
+                if let Ok(Found::Value(found)) = node.read(query).await {
+                    return Some(found.map(|found| String::from_utf8(found.value).unwrap()));
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits until every running server has applied all there is.
+    async fn settle(&self) -> Vec<Status> {
+        poll("all servers to have applied everything", async || {
+            let mut all = Vec::new();
+            for node in self.running() {
+                all.push(node.status().await.unwrap());
+            }
+            let last = all.iter().map(|status| status.last_index).max();
+            let settled = all.iter().all(|status| {
+                Some(status.applied_index) == last && Some(status.durable_index) == last
+            });
+            settled.then_some(all)
+        })
+        .await
+    }
+}
+
+fn quick(id: u64, dir: &Path) -> Config {
+    let mut config = Config::new(NodeId::new(id), "test", dir);
+    config.heartbeat = Duration::from_millis(30);
+    config.election_min = Duration::from_millis(300);
+    config.election_max = Duration::from_millis(600);
+    config.segment_bytes = 1 << 20;
+    config
+}
+
+fn put(key: &str, value: &str) -> Operation {
+    Operation::Put {
+        key: key.into(),
+        value: value.into(),
+        condition: Condition::Always,
+    }
+}
+
+async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        // Between two looks, not in place of one.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn three_servers_elect_a_leader_and_commit() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let answer = leader.propose(put("a", "1")).await.unwrap();
+    assert!(matches!(answer, Answer::Written { .. }), "{answer:?}");
+    assert_eq!(cluster.get("a").await.as_deref(), Some("1"));
+    let statuses = cluster.settle().await;
+    assert!(statuses.iter().all(|status| status.syncs > 0));
+}
+
+#[tokio::test]
+async fn follower_asked_names_the_leader_and_does_nothing() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let follower = cluster.running().find(|n| n.id() != leader.id()).unwrap();
+    let refused = follower.propose(put("a", "1")).await;
+    let hint = Some(leader.id());
+    assert_eq!(refused, Err(ProposeError::NotLeader { leader: hint }));
+    assert_eq!(cluster.get("a").await, None);
+}
+
+#[tokio::test]
+async fn single_server_leads_itself_and_remembers() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.put("a", "1").await;
+    cluster.stop_node(0).await;
+    cluster.start_node(0).await;
+    assert_eq!(cluster.get("a").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn all_servers_restarted_remember_everything() {
+    let mut cluster = Cluster::start(3).await;
+    for number in 0..50 {
+        cluster.put(&format!("key {number}"), "value").await;
+    }
+    let term = cluster.settle().await[0].term;
+    for place in 0..3 {
+        cluster.stop_node(place).await;
+    }
+    for place in 0..3 {
+        cluster.start_node(place).await;
+    }
+    let leader = cluster.leader().await;
+    assert!(leader.status().await.unwrap().term > term, "votes survive");
+    for number in 0..50 {
+        let value = cluster.get(&format!("key {number}")).await;
+        assert_eq!(value.as_deref(), Some("value"), "key {number}");
+    }
+}
+
+#[tokio::test]
+async fn leader_lost_is_replaced() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.put("a", "1").await;
+    let leader = cluster.leader().await;
+    cluster.stop_node(leader.id().get() as usize - 1).await;
+    cluster.put("a", "2").await;
+    let next = cluster.leader().await;
+    assert_ne!(next.id(), leader.id());
+    assert_eq!(cluster.get("a").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn follower_away_for_a_thousand_entries_catches_up() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let away = cluster
+        .running()
+        .position(|node| node.id() != leader.id())
+        .unwrap();
+    cluster.stop_node(away).await;
+    let mut puts = tokio::task::JoinSet::new();
+    for number in 0..1000 {
+        let leader = leader.clone();
+        puts.spawn(async move { leader.propose(put(&format!("key {number}"), "value")).await });
+    }
+    while let Some(done) = puts.join_next().await {
+        done.unwrap().unwrap();
+    }
+    cluster.start_node(away).await;
+    let statuses = cluster.settle().await;
+    assert!(statuses[away].applied_index >= 1000);
+}
+
+#[tokio::test]
+async fn stopped_server_refuses_and_frees_its_directory() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.put("a", "1").await;
+    let node = cluster.nodes[0].take().unwrap();
+    node.stop().await.unwrap();
+    assert_eq!(
+        node.propose(put("a", "2")).await,
+        Err(ProposeError::Stopped)
+    );
+    assert!(node.has_ended());
+    // The old handle is still here; the directory is not held by it.
+    cluster.start_node(0).await;
+    assert_eq!(cluster.get("a").await.as_deref(), Some("1"));
+}
