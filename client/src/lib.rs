@@ -1,8 +1,32 @@
 //! Asking a cluster: sessions, operations, outcomes.
 //!
 //! What a client says and when, and what may be concluded from what it hears, is decided in
-//! [`model::client`]. Here are the things around it: many sessions at once ([`pool`]), their
-//! timers ([`timers`]).
+//! [`model::client`]. Here are the things around it: many sessions at once ([`pool`]), one socket
+//! for all of them, and functions for people who want a value rather than a message ([`Client`]).
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = client::Client::connect(client::Options {
+//!     endpoints: vec!["127.0.0.1:7000".to_owned()],
+//!     ..client::Options::default()
+//! })
+//! .await?;
+//! let version = client.put("greeting", "hello").await?;
+//! let found = client.get("greeting").await?;
+//! assert_eq!(found.map(|found| found.version), Some(version));
+//! # Ok(())
+//! # }
+//! ```
 
+mod connection;
+mod direct;
+mod error;
+mod options;
 pub mod pool;
+mod rotation;
 mod timers;
+mod wire;
+
+pub use connection::{Client, Number, Written};
+pub use error::{ConnectError, Error};
+pub use options::{Options, Route};

@@ -1,0 +1,250 @@
+//! The command line: what may be said, and which exit code means what.
+
+pub(crate) mod bench;
+pub(crate) mod history;
+pub(crate) mod operation;
+pub(crate) mod output;
+pub(crate) mod proc;
+pub(crate) mod repl;
+pub(crate) mod status;
+pub(crate) mod text;
+
+use anyhow::Context;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use client::{Client, ConnectError, Error, Options, Route};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+const EXITS: &str = "Exit codes:
+  0  done
+  1  the key was not found, or the condition did not hold
+  2  the command line is not right
+  3  unavailable: nothing was done, and nothing will be
+  4  the outcome is unknown: the write may have been carried out, once at the most";
+
+/// Asks a Stateraft cluster.
+#[derive(Debug, Parser)]
+#[command(name = "raft-client", version, after_help = EXITS)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The proxies' UDP addresses as HOST:PORT; with --direct all servers, as ID=HOST:PORT
+    #[arg(
+        long,
+        global = true,
+        env = "RAFT_ENDPOINTS",
+        value_name = "ADDR,..",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7000"
+    )]
+    pub(crate) endpoints: Vec<String>,
+    /// Ask the servers themselves, without a proxy
+    #[arg(long, global = true, env = "RAFT_DIRECT")]
+    pub(crate) direct: bool,
+    /// The cluster's name; others are not understood
+    #[arg(
+        long,
+        global = true,
+        env = "RAFT_CLUSTER",
+        value_name = "NAME",
+        default_value = "stateraft"
+    )]
+    pub(crate) cluster: String,
+    /// How long an operation may take in all, as in 500ms or 10s
+    #[arg(long, global = true, env = "RAFT_TIMEOUT", value_name = "TIME",
+          default_value = "10s", value_parser = text::duration)]
+    pub(crate) timeout: Duration,
+    /// After how long without an answer a request is sent again
+    #[arg(long, global = true, env = "RAFT_ATTEMPT_TIMEOUT", value_name = "TIME",
+          default_value = "500ms", value_parser = text::duration)]
+    pub(crate) attempt_timeout: Duration,
+    /// What reads may see
+    #[arg(
+        long,
+        global = true,
+        env = "RAFT_CONSISTENCY",
+        value_enum,
+        default_value_t
+    )]
+    pub(crate) consistency: Consistency,
+    /// The file with the clients' key
+    #[arg(long, global = true, env = "RAFT_CLIENT_KEY_FILE", value_name = "FILE")]
+    pub(crate) client_key_file: Option<PathBuf>,
+    /// The file with the cluster's key, for who has it; the clients' key is enough
+    #[arg(long, global = true, env = "RAFT_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// How answers are shown
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "RAFT_OUTPUT",
+        value_enum,
+        default_value_t
+    )]
+    pub(crate) output: Output,
+}
+
+/// What a read may see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Consistency {
+    /// Every write that was answered before the read was asked
+    #[default]
+    Linearizable,
+    /// What one server happens to know (not offered by the servers yet)
+    Stale,
+}
+
+/// How answers are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// One JSON object in each line
+    Json,
+    /// Values and nothing else
+    Plain,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Operation(operation::Operation),
+    /// Takes commands line by line
+    Repl(repl::Repl),
+    /// Says whether the cluster answers, and how fast
+    Status(status::Probe),
+    /// Says whether the cluster answers, by its exit code
+    Health(status::Probe),
+    /// Measures throughput and latency
+    Bench(bench::Bench),
+    /// Prints what makes a shell complete commands
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done,
+    /// Not found, or the condition did not hold.
+    No,
+    /// The command line is not right, or what it names.
+    Usage,
+    /// Certainly not done.
+    Unavailable,
+    /// Perhaps done.
+    Unknown,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::No => 1,
+            Exit::Usage => 2,
+            Exit::Unavailable => 3,
+            Exit::Unknown => 4,
+        })
+    }
+}
+
+impl Exit {
+    /// What an error means for whoever waits for the exit code.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        if let Some(error) = error.downcast_ref::<Error>() {
+            return match error {
+                Error::Unavailable(_) | Error::Overloaded(_) => Self::Unavailable,
+                Error::NotANumber => Self::No,
+                Error::Unknown(_) | Error::Mismatch => Self::Unknown,
+            };
+        }
+        match error.downcast_ref::<ConnectError>() {
+            Some(ConnectError::Resolve { .. } | ConnectError::Bind(_)) => Self::Unavailable,
+            _ if error.is::<status::Unhealthy>() => Self::Unavailable,
+            _ => Self::Usage,
+        }
+    }
+
+    /// The word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::No => "no",
+            Self::Usage => "usage",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Global {
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            endpoints: self.endpoints.clone(),
+            route: if self.direct {
+                Route::Direct
+            } else {
+                Route::Proxy
+            },
+            cluster: self.cluster.clone(),
+            client_key_file: self.client_key_file.clone(),
+            key_file: self.key_file.clone(),
+            timeout: self.timeout,
+            attempt_timeout: self.attempt_timeout,
+            ..Options::default()
+        }
+    }
+
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(self.options()).await?)
+    }
+}
+
+/// Does what was said.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let Cli { global, command } = cli;
+    if global.consistency == Consistency::Stale {
+        anyhow::bail!(
+            "--consistency stale: the servers answer linearizable reads only, so far; leave the option out"
+        );
+    }
+    match command {
+        Command::Operation(operation) => {
+            let client = global.connect().await?;
+            let reply = operation.run(&client).await?;
+            reply.show(global.output, &mut std::io::stdout().lock())
+        }
+        Command::Repl(repl) => repl.run(&global).await,
+        Command::Status(probe) => probe.status(&global).await,
+        Command::Health(probe) => probe.health(&global).await,
+        Command::Bench(bench) => bench.run(&global).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "raft-client", &mut script);
+            std::io::Write::write_all(&mut std::io::stdout(), &script)
+                .context("cannot print the completions")?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,597 @@
+//! Measures a cluster: operations a second, and how long one takes.
+//!
+//! Clients ask one operation after the other (a closed loop), each with a session of its own, all
+//! over one socket; with `--every`, operations begin at a steady pace instead, whatever the
+//! cluster does. Only what begins and ends within the window is counted, after a warm-up.
+//!
+//! All of it runs in one thread, so that the load costs little beside what is measured.
+
+use super::{
+    Exit, Global, Output,
+    history::{Answer, History, Op},
+    proc, text,
+};
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use client::{Client, Error, Written};
+use comfy_table::{Table, presets};
+use hdrhistogram::Histogram;
+use model::{LogIndex, store::Condition};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{task::JoinSet, time};
+
+/// A minute: the longest latency told apart from longer ones.
+const LONGEST_NS: u64 = 60_000_000_000;
+/// How many keys a history has unless told otherwise: few, so that operations meet.
+const HISTORY_KEYS: u64 = 4;
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Bench {
+    /// How many clients ask at once; one measurement for each number [1,16,64,256; 16 for a history]
+    #[arg(long, value_delimiter = ',', value_name = "N,..",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    clients: Option<Vec<u32>>,
+    /// Bytes of a value; one measurement for each [64,1024; 16 for a history]
+    #[arg(long, value_delimiter = ',', value_name = "N,..",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    value_size: Option<Vec<u32>>,
+    /// What is asked; one measurement for each [put,get; mixed for a history]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "OP,..")]
+    ops: Option<Vec<Kind>>,
+    /// How many keys there are [10000; 4 for a history]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    keys: Option<u64>,
+    /// How long each measurement takes
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// How long clients ask before it begins
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = text::duration)]
+    warm_up: Duration,
+    /// Begin an operation every so often, unless all clients wait for an answer
+    #[arg(long, value_name = "TIME", value_parser = text::duration)]
+    every: Option<Duration>,
+    /// Record every operation in a file, for `raft-checker linearize`
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// Processes whose CPU time and memory to report, by number
+    #[arg(long, value_delimiter = ',', value_name = "PID,..")]
+    pids: Vec<u32>,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    /// Writes
+    Put,
+    /// Linearizable reads
+    Get,
+    /// Everything, on few keys
+    Mixed,
+}
+
+/// One measurement. Latencies are in microseconds.
+#[derive(Debug, Serialize)]
+struct Measurement {
+    route: &'static str,
+    op: Kind,
+    clients: u32,
+    value_size: u32,
+    seconds: f64,
+    operations: u64,
+    ops_per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+    p999_us: f64,
+    max_us: f64,
+    unavailable: u64,
+    unknown: u64,
+    /// Operations that did not begin because all clients waited for an answer (`--every`).
+    skipped: u64,
+    generator_cpu_us_per_op: Option<f64>,
+    server_cpu_us_per_op: Option<f64>,
+    server_cpu_seconds: Vec<Option<f64>>,
+    server_resident_mb: Vec<Option<f64>>,
+}
+
+impl Bench {
+    pub(crate) async fn run(self, global: &Global) -> anyhow::Result<Exit> {
+        let for_history = self.history.is_some();
+        let default = |many: &[u32], one| {
+            if for_history {
+                vec![one]
+            } else {
+                many.to_vec()
+            }
+        };
+        let clients = (self.clients.clone()).unwrap_or_else(|| default(&[1, 16, 64, 256], 16));
+        let sizes = (self.value_size.clone()).unwrap_or_else(|| default(&[64, 1024], 16));
+        let ops = self.ops.clone().unwrap_or_else(|| {
+            if for_history {
+                vec![Kind::Mixed]
+            } else {
+                vec![Kind::Put, Kind::Get]
+            }
+        });
+        if for_history && clients.len() * sizes.len() * ops.len() > 1 {
+            anyhow::bail!(
+                "a history is of one measurement: give one number of --clients, one --value-size and one of --ops"
+            );
+        }
+        let history = match &self.history {
+            Some(path) => {
+                let create = History::create(path);
+                Some(create.with_context(|| format!("cannot write {}", path.display()))?)
+            }
+            None => None,
+        };
+        let history = history.map(Arc::new);
+        let mut measurements = Vec::new();
+        for size in sizes {
+            for op in &ops {
+                if *op == Kind::Get && !for_history {
+                    self.fill(global, size).await?;
+                }
+                for clients in &clients {
+                    let run = self.measure(global, *op, *clients, size, history.clone());
+                    let measurement = run.await?;
+                    if global.output == Output::Json {
+                        let mut out = std::io::stdout().lock();
+                        serde_json::to_writer(&mut out, &measurement)?;
+                        writeln!(out)?;
+                        out.flush()?;
+                    }
+                    measurements.push(measurement);
+                }
+            }
+        }
+        if let Some(history) = history {
+            history.flush().context("the history was not written")?;
+        }
+        match global.output {
+            Output::Json => {}
+            Output::Table => writeln!(std::io::stdout(), "{}", table(&measurements))?,
+            Output::Plain => plain(&measurements, &mut std::io::stdout().lock())?,
+        }
+        Ok(Exit::Done)
+    }
+
+    fn keys(&self) -> u64 {
+        let default = if self.history.is_some() {
+            HISTORY_KEYS
+        } else {
+            10_000
+        };
+        self.keys.unwrap_or(default)
+    }
+
+    async fn connect(&self, global: &Global, clients: u32) -> anyhow::Result<Client> {
+        let mut options = global.options();
+        options.max_sessions = clients as usize;
+        Ok(Client::connect(options).await?)
+    }
+
+    /// Writes every key once, so that there is something to read.
+    async fn fill(&self, global: &Global, size: u32) -> anyhow::Result<()> {
+        let writers = 64;
+        let client = self.connect(global, writers).await?;
+        let mut tasks = JoinSet::new();
+        for writer in 0..u64::from(writers) {
+            let (client, keys) = (client.clone(), self.keys());
+            tasks.spawn(async move {
+                let mut index = writer;
+                while index < keys {
+                    client.put(key(index), vec![b'.'; size as usize]).await?;
+                    index += u64::from(writers);
+                }
+                Ok::<_, Error>(())
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done?.context("cannot write the keys that are to be read")?;
+        }
+        Ok(())
+    }
+
+    async fn measure(
+        &self,
+        global: &Global,
+        op: Kind,
+        clients: u32,
+        size: u32,
+        history: Option<Arc<History>>,
+    ) -> anyhow::Result<Measurement> {
+        let run = Arc::new(Run {
+            client: self.connect(global, clients).await?,
+            op,
+            size: size as usize,
+            keys: self.keys(),
+            counting: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            tally: Mutex::new(Tally::new()?),
+            history,
+        });
+        let workers = (0..clients).map(|number| Worker::new(&run, number));
+        let mut tasks = JoinSet::new();
+        match self.every {
+            None => {
+                for mut worker in workers {
+                    tasks.spawn(async move {
+                        while !worker.run.ended.load(Relaxed) {
+                            worker.work().await?;
+                        }
+                        anyhow::Ok(())
+                    });
+                }
+            }
+            Some(every) => {
+                tasks.spawn(pace(Arc::clone(&run), workers.collect(), every));
+            }
+        }
+        time::sleep(self.warm_up).await;
+        let pids = self.pids.iter().map(u32::to_string);
+        let pids = Vec::from_iter(pids);
+        let servers_before = pids.iter().map(|pid| proc::cpu_seconds(pid));
+        let servers_before = Vec::from_iter(servers_before);
+        let own_before = proc::cpu_seconds("self");
+        let started = Instant::now();
+        run.counting.store(true, Relaxed);
+        time::sleep(Duration::from_secs(self.seconds)).await;
+        run.ended.store(true, Relaxed);
+        let seconds = started.elapsed().as_secs_f64();
+        let used = |before: Option<f64>, pid: &str| Some(proc::cpu_seconds(pid)? - before?);
+        let own = used(own_before, "self");
+        let servers = servers_before.iter().zip(&pids);
+        let servers = Vec::from_iter(servers.map(|(before, pid)| used(*before, pid)));
+        let resident = pids.iter().map(|pid| proc::resident_bytes(pid));
+        let resident = resident.map(|bytes| Some(bytes? as f64 / 1e6));
+        let server_resident_mb = resident.collect();
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        let tally = run.tally();
+        let operations = tally.latency.len();
+        let per_op = |seconds: f64| seconds * 1e6 / operations.max(1) as f64;
+        let quantile = |quantile| tally.latency.value_at_quantile(quantile) as f64 / 1e3;
+        Ok(Measurement {
+            route: if global.direct { "direct" } else { "proxy" },
+            op,
+            clients,
+            value_size: size,
+            seconds,
+            operations,
+            ops_per_second: operations as f64 / seconds,
+            p50_us: quantile(0.5),
+            p99_us: quantile(0.99),
+            p999_us: quantile(0.999),
+            max_us: tally.latency.max() as f64 / 1e3,
+            unavailable: tally.unavailable,
+            unknown: tally.unknown,
+            skipped: tally.skipped,
+            generator_cpu_us_per_op: own.map(per_op),
+            server_cpu_us_per_op: (!servers.is_empty())
+                .then(|| servers.iter().copied().sum::<Option<f64>>().map(per_op))
+                .flatten(),
+            server_cpu_seconds: servers,
+            server_resident_mb,
+        })
+    }
+}
+
+/// Begins an operation every so often, with a client that is free.
+async fn pace(run: Arc<Run>, workers: Vec<Worker>, every: Duration) -> anyhow::Result<()> {
+    let free = Arc::new(Mutex::new(workers));
+    let mut ticks = time::interval(every);
+    ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    let mut tasks = JoinSet::new();
+    while !run.ended.load(Relaxed) {
+        ticks.tick().await;
+        while let Some(done) = tasks.try_join_next() {
+            done??;
+        }
+        let Some(mut worker) = lock(&free).pop() else {
+            run.tally().skipped += 1;
+            continue;
+        };
+        let free = Arc::clone(&free);
+        tasks.spawn(async move {
+            let done = worker.work().await;
+            lock(&free).push(worker);
+            done
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+/// What the clients of one measurement share.
+struct Run {
+    client: Client,
+    op: Kind,
+    size: usize,
+    keys: u64,
+    counting: AtomicBool,
+    ended: AtomicBool,
+    tally: Mutex<Tally>,
+    history: Option<Arc<History>>,
+}
+
+struct Tally {
+    latency: Histogram<u64>,
+    unavailable: u64,
+    unknown: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            latency: Histogram::new_with_bounds(1, LONGEST_NS, 3)?,
+            unavailable: 0,
+            unknown: 0,
+            skipped: 0,
+        })
+    }
+}
+
+impl Run {
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        lock(&self.tally)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One client.
+struct Worker {
+    run: Arc<Run>,
+    process: u64,
+    random: SmallRng,
+    /// How many values it made.
+    values: u64,
+    /// The version of each key that it saw last, to compare with.
+    seen: BTreeMap<u64, Option<u64>>,
+}
+
+impl Worker {
+    fn new(run: &Arc<Run>, number: u32) -> Self {
+        Self {
+            run: Arc::clone(run),
+            process: match &run.history {
+                Some(history) => history.new_process(),
+                None => u64::from(number),
+            },
+            random: SmallRng::seed_from_u64(u64::from(number)),
+            values: 0,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// One operation.
+    async fn work(&mut self) -> anyhow::Result<()> {
+        let run = Arc::clone(&self.run);
+        let index = self.random.random_range(0..run.keys);
+        if run.history.is_none() && run.op != Kind::Mixed {
+            return self.work_unrecorded(index).await;
+        }
+        let op = self.choose(index);
+        let counted = run.counting.load(Relaxed);
+        let invoke = Instant::now();
+        let answer = ask(&run.client, &op).await;
+        self.count(counted, invoke, answer.as_ref().err());
+        let answer = match answer {
+            Ok(answer) => {
+                self.see(index, &op, &answer);
+                Some(answer)
+            }
+            Err(Error::Unavailable(_) | Error::Overloaded(_)) => Some(Answer::Unavailable(true)),
+            Err(Error::Unknown(_)) => None,
+            Err(error @ (Error::NotANumber | Error::Mismatch)) => return Err(error.into()),
+        };
+        if let Some(history) = &run.history {
+            let recorded = history.record(self.process, &op, invoke, answer.as_ref());
+            self.process = recorded.context("the history was not written")?;
+        }
+        Ok(())
+    }
+
+    /// One operation that nobody needs to know more of than how long it took.
+    async fn work_unrecorded(&mut self, index: u64) -> anyhow::Result<()> {
+        let run = Arc::clone(&self.run);
+        let key = key(index);
+        let mut value = Vec::new();
+        if run.op == Kind::Put {
+            value.resize(run.size, 0);
+            self.random.fill(&mut value[..]);
+        }
+        let counted = run.counting.load(Relaxed);
+        let started = Instant::now();
+        let failed = match run.op {
+            Kind::Get => run.client.get(key).await.err(),
+            Kind::Put | Kind::Mixed => run.client.put(key, value).await.err(),
+        };
+        self.count(counted, started, failed.as_ref());
+        match failed {
+            Some(error @ (Error::NotANumber | Error::Mismatch)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&self, counted: bool, started: Instant, failed: Option<&Error>) {
+        if !counted || self.run.ended.load(Relaxed) {
+            return;
+        }
+        let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(LONGEST_NS);
+        let mut tally = self.run.tally();
+        match failed {
+            None => tally.latency.saturating_record(nanos.clamp(1, LONGEST_NS)),
+            Some(Error::Unknown(_)) => tally.unknown += 1,
+            Some(_) => tally.unavailable += 1,
+        }
+    }
+
+    fn choose(&mut self, index: u64) -> Op {
+        let counter = || format!("n{index}");
+        let key = format!("k{index}");
+        match self.run.op {
+            Kind::Put => Op::Put {
+                key,
+                value: self.value(),
+            },
+            Kind::Get => Op::Get { key },
+            Kind::Mixed => match self.random.random_range(0..10) {
+                0..=2 => Op::Put {
+                    key,
+                    value: self.value(),
+                },
+                3..=5 => Op::Get { key },
+                6 => Op::Delete { key },
+                7 => Op::Increment {
+                    key: counter(),
+                    by: 1,
+                },
+                8 => Op::Get { key: counter() },
+                _ => Op::Cas {
+                    key,
+                    value: self.value(),
+                    version: self.seen.get(&index).copied().flatten(),
+                },
+            },
+        }
+    }
+
+    /// A value nobody ever wrote before in this run.
+    fn value(&mut self) -> String {
+        self.values += 1;
+        let value = format!("{}-{}", self.process, self.values);
+        format!("{value:.<width$}", width = self.run.size)
+    }
+
+    fn see(&mut self, index: u64, op: &Op, answer: &Answer) {
+        let version = match (op, answer) {
+            (Op::Increment { .. }, _) => return,
+            (Op::Get { key }, _) if key.starts_with('n') => return,
+            (Op::Delete { .. }, Answer::Written { .. }) | (_, Answer::Absent(_)) => None,
+            (_, Answer::Written { version } | Answer::Value { version, .. }) => Some(*version),
+            (_, Answer::ConditionFailed { found }) => *found,
+            (_, Answer::Number { .. } | Answer::Unavailable(_)) => return,
+        };
+        self.seen.insert(index, version);
+    }
+}
+
+/// Asks, and says the answer as a history does.
+async fn ask(client: &Client, op: &Op) -> Result<Answer, Error> {
+    Ok(match op {
+        Op::Put { key, value } => written(
+            client
+                .cas(key.as_str(), value.as_str(), Condition::Always)
+                .await?,
+        ),
+        Op::Get { key } => match client.get(key.as_str()).await? {
+            None => Answer::Absent(true),
+            Some(found) => Answer::Value {
+                value: text::show(&found.value),
+                version: found.version.get(),
+            },
+        },
+        Op::Delete { key } => written(client.delete(key.as_str(), Condition::Always).await?),
+        Op::Increment { key, by } => {
+            let number = client.increment(key.as_str(), *by).await?;
+            Answer::Number {
+                value: number.value,
+                version: number.version.get(),
+            }
+        }
+        Op::Cas {
+            key,
+            value,
+            version,
+        } => {
+            let condition = match version {
+                Some(version) => Condition::Version(LogIndex::new(*version)),
+                None => Condition::Absent,
+            };
+            written(client.cas(key.as_str(), value.as_str(), condition).await?)
+        }
+    })
+}
+
+fn written(written: Written) -> Answer {
+    match written {
+        Written::Done { version } => Answer::Written {
+            version: version.get(),
+        },
+        Written::ConditionFailed { found } => Answer::ConditionFailed {
+            found: found.map(LogIndex::get),
+        },
+    }
+}
+
+fn key(index: u64) -> String {
+    format!("bench/{index:010}")
+}
+
+fn cells(measurement: &Measurement) -> [String; 10] {
+    let Measurement { op, .. } = measurement;
+    let cpu = |micros: Option<f64>| micros.map_or_else(|| "-".to_owned(), |us| format!("{us:.1}"));
+    let op = op.to_possible_value();
+    [
+        op.map_or_else(String::new, |op| op.get_name().to_owned()),
+        measurement.clients.to_string(),
+        measurement.value_size.to_string(),
+        format!("{:.0}", measurement.ops_per_second),
+        format!("{:.0}", measurement.p50_us),
+        format!("{:.0}", measurement.p99_us),
+        format!("{:.0}", measurement.p999_us),
+        (measurement.unavailable + measurement.unknown).to_string(),
+        cpu(measurement.generator_cpu_us_per_op),
+        cpu(measurement.server_cpu_us_per_op),
+    ]
+}
+
+const COLUMNS: [&str; 10] = [
+    "op",
+    "clients",
+    "value size",
+    "ops/s",
+    "p50 µs",
+    "p99 µs",
+    "p999 µs",
+    "unanswered",
+    "own CPU µs/op",
+    "server CPU µs/op",
+];
+
+fn table(measurements: &[Measurement]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(COLUMNS);
+    for measurement in measurements {
+        table.add_row(cells(measurement));
+    }
+    table
+}
+
+fn plain(measurements: &[Measurement], to: &mut impl Write) -> std::io::Result<()> {
+    writeln!(to, "{}", COLUMNS.join("\t"))?;
+    for measurement in measurements {
+        writeln!(to, "{}", cells(measurement).join("\t"))?;
+    }
+    Ok(())
+}

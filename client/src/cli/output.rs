@@ -1,0 +1,291 @@
+//! How answers and complaints look. Answers go to standard output, everything else to standard
+//! error, so that what is piped on is never anything but an answer.
+
+use super::{Exit, Output, text};
+use client::{Number, Written};
+use comfy_table::{Table, presets};
+use model::store::{Key, Versioned};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// What an operation answered.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Value {
+        key: String,
+        found: Option<Versioned>,
+    },
+    Written {
+        key: String,
+        written: Written,
+    },
+    Number {
+        key: String,
+        number: Number,
+    },
+    Pairs(Vec<(Key, Versioned)>),
+}
+
+impl Reply {
+    pub(crate) fn show(&self, output: Output, to: &mut impl Write) -> anyhow::Result<Exit> {
+        match output {
+            Output::Table => self.table(to)?,
+            Output::Json => self.json(to)?,
+            Output::Plain => self.plain(to)?,
+        }
+        to.flush()?;
+        if let Some(complaint) = self.complaint()
+            && output != Output::Json
+        {
+            eprintln!("{complaint}");
+        }
+        Ok(self.exit())
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Value { found: None, .. }
+            | Self::Written {
+                written: Written::ConditionFailed { .. },
+                ..
+            } => Exit::No,
+            _ => Exit::Done,
+        }
+    }
+
+    /// Why the exit code is not 0.
+    fn complaint(&self) -> Option<String> {
+        match self {
+            Self::Value { key, found: None }
+            | Self::Written {
+                key,
+                written: Written::ConditionFailed { found: None },
+            } => Some(format!("the key {key:?} was not found")),
+            Self::Written {
+                key,
+                written: Written::ConditionFailed { found: Some(found) },
+            } => Some(format!(
+                "the key {key:?} has version {found}; nothing was written"
+            )),
+            _ => None,
+        }
+    }
+
+    fn table(&self, to: &mut impl Write) -> io::Result<()> {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        match self {
+            Self::Value {
+                key,
+                found: Some(found),
+            } => {
+                table.set_header(["key", "value", "version"]);
+                table.add_row([
+                    key.clone(),
+                    text::show(&found.value),
+                    found.version.to_string(),
+                ]);
+            }
+            Self::Written {
+                key,
+                written: Written::Done { version },
+            } => {
+                table.set_header(["key", "version"]);
+                table.add_row([key.clone(), version.to_string()]);
+            }
+            Self::Number { key, number } => {
+                table.set_header(["key", "value", "version"]);
+                let Number { value, version } = number;
+                table.add_row([key.clone(), value.to_string(), version.to_string()]);
+            }
+            Self::Pairs(pairs) => {
+                table.set_header(["key", "value", "version"]);
+                for (key, Versioned { value, version }) in pairs {
+                    table.add_row([text::show(key), text::show(value), version.to_string()]);
+                }
+            }
+            _ => return Ok(()),
+        }
+        writeln!(to, "{table}")
+    }
+
+    fn json(&self, to: &mut impl Write) -> io::Result<()> {
+        let line = match self {
+            Self::Value { key, found: None } => json!({"key": key, "found": false}),
+            Self::Value {
+                key,
+                found: Some(found),
+            } => pair(key.as_bytes(), found),
+            Self::Written {
+                key,
+                written: Written::Done { version },
+            } => json!({"key": key, "version": version.get()}),
+            Self::Written {
+                key,
+                written: Written::ConditionFailed { found },
+            } => {
+                json!({"key": key, "condition_failed": {"found": found.map(|found| found.get())}})
+            }
+            Self::Number { key, number } => {
+                json!({"key": key, "number": number.value, "version": number.version.get()})
+            }
+            Self::Pairs(pairs) => {
+                for (key, found) in pairs {
+                    writeln!(to, "{}", pair(key, found))?;
+                }
+                return Ok(());
+            }
+        };
+        writeln!(to, "{line}")
+    }
+
+    fn plain(&self, to: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Value {
+                found: Some(found), ..
+            } => {
+                to.write_all(&found.value)?;
+                writeln!(to)
+            }
+            Self::Written {
+                written: Written::Done { version },
+                ..
+            } => writeln!(to, "{version}"),
+            Self::Number { number, .. } => writeln!(to, "{}", number.value),
+            Self::Pairs(pairs) => {
+                for (key, found) in pairs {
+                    writeln!(to, "{}\t{}", text::show(key), text::show(&found.value))?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn pair(key: &[u8], found: &Versioned) -> Value {
+    json!({
+        "key": text::show(key),
+        "value": text::show(&found.value),
+        "version": found.version.get(),
+    })
+}
+
+/// Tells what went wrong.
+pub(crate) fn complain(output: Output, exit: Exit, error: &anyhow::Error) {
+    let message = format!("{error:#}");
+    match output {
+        Output::Json => eprintln!("{}", json!({"error": exit.name(), "message": message})),
+        Output::Table | Output::Plain => eprintln!("error: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::LogIndex;
+
+    fn shown(reply: &Reply, output: Output) -> String {
+        let mut to = Vec::new();
+        reply.show(output, &mut to).unwrap();
+        String::from_utf8(to).unwrap()
+    }
+
+    fn found(value: &[u8]) -> Versioned {
+        Versioned {
+            value: value.to_vec(),
+            version: LogIndex::new(7),
+        }
+    }
+
+    fn value(found: Option<Versioned>) -> Reply {
+        let key = "k".to_owned();
+        Reply::Value { key, found }
+    }
+
+    fn written(written: Written) -> Reply {
+        let key = "k".to_owned();
+        Reply::Written { key, written }
+    }
+
+    #[test]
+    fn value_looks_like_this() {
+        let reply = value(Some(found(b"v")));
+        assert_eq!(reply.exit(), Exit::Done);
+        assert_eq!(shown(&reply, Output::Plain), "v\n");
+        let json = "{\"key\":\"k\",\"value\":\"v\",\"version\":7}\n";
+        assert_eq!(shown(&reply, Output::Json), json);
+        let table = "\
+┌─────┬───────┬─────────┐
+│ key ┆ value ┆ version │
+╞═════╪═══════╪═════════╡
+│ k   ┆ v     ┆ 7       │
+└─────┴───────┴─────────┘
+";
+        assert_eq!(shown(&reply, Output::Table), table);
+    }
+
+    #[test]
+    fn value_that_is_no_text_is_itself_when_plain_and_encoded_otherwise() {
+        let reply = value(Some(found(&[0xff])));
+        let mut to = Vec::new();
+        reply.show(Output::Plain, &mut to).unwrap();
+        assert_eq!(to, [0xff, b'\n']);
+        assert!(shown(&reply, Output::Json).contains("\"base64:/w==\""));
+    }
+
+    #[test]
+    fn absent_value_is_a_line_only_in_json() {
+        let reply = value(None);
+        assert_eq!(reply.exit(), Exit::No);
+        assert_eq!(shown(&reply, Output::Plain), "");
+        assert_eq!(shown(&reply, Output::Table), "");
+        assert_eq!(
+            shown(&reply, Output::Json),
+            "{\"found\":false,\"key\":\"k\"}\n"
+        );
+    }
+
+    #[test]
+    fn writes_show_their_version_or_the_one_that_was_found() {
+        let version = LogIndex::new(3);
+        let reply = written(Written::Done { version });
+        assert_eq!(reply.exit(), Exit::Done);
+        assert_eq!(shown(&reply, Output::Plain), "3\n");
+        assert_eq!(
+            shown(&reply, Output::Json),
+            "{\"key\":\"k\",\"version\":3}\n"
+        );
+        for (found, number) in [(None, "null"), (Some(version), "3")] {
+            let reply = written(Written::ConditionFailed { found });
+            assert_eq!(reply.exit(), Exit::No);
+            let json = format!("{{\"condition_failed\":{{\"found\":{number}}},\"key\":\"k\"}}\n");
+            assert_eq!(shown(&reply, Output::Json), json);
+            assert_eq!(shown(&reply, Output::Plain), "");
+            assert!(reply.complaint().is_some());
+        }
+    }
+
+    #[test]
+    fn numbers_and_pairs_look_like_this() {
+        let (value, version) = (-2, LogIndex::new(3));
+        let number = Reply::Number {
+            key: "n".to_owned(),
+            number: Number { value, version },
+        };
+        assert_eq!(shown(&number, Output::Plain), "-2\n");
+        let json = "{\"key\":\"n\",\"number\":-2,\"version\":3}\n";
+        assert_eq!(shown(&number, Output::Json), json);
+        let pairs = Reply::Pairs(vec![
+            (b"a".to_vec(), found(b"1")),
+            (vec![0xff], found(b"2")),
+        ]);
+        assert_eq!(shown(&pairs, Output::Plain), "a\t1\nbase64:/w==\t2\n");
+        let json = "\
+{\"key\":\"a\",\"value\":\"1\",\"version\":7}
+{\"key\":\"base64:/w==\",\"value\":\"2\",\"version\":7}
+";
+        assert_eq!(shown(&pairs, Output::Json), json);
+        assert_eq!(shown(&Reply::Pairs(Vec::new()), Output::Plain), "");
+    }
+}

@@ -1,0 +1,162 @@
+//! Commands line by line, with history. The same commands as on the command line, over one client
+//! that keeps its session.
+
+use super::{Exit, Global, operation::Operation, output};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use client::Client;
+use rustyline::{DefaultEditor, error::ReadlineError};
+use std::{env, path::PathBuf};
+use tokio::task;
+
+const HELP: &str = "\
+get KEY                    put KEY VALUE              delete KEY [--version N]
+scan [PREFIX] [--limit N]  incr KEY [BY]              cas KEY VALUE --version N|--absent|--present
+help [COMMAND]             exit (or Ctrl-D)           quotes keep spaces: put k \"two words\"";
+
+#[derive(Debug, Args)]
+pub(crate) struct Repl {
+    /// Where lines are remembered; the default is .raft_history in the home directory
+    #[arg(long, env = "RAFT_HISTORY_FILE", value_name = "FILE")]
+    history_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Parser)]
+#[command(multicall = true, disable_help_subcommand = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Operation(Operation),
+    /// Shows what there is
+    Help {
+        /// More about one command
+        command: Option<String>,
+    },
+    /// Leaves
+    #[command(alias = "quit")]
+    Exit,
+}
+
+impl Repl {
+    pub(crate) async fn run(self, global: &Global) -> anyhow::Result<Exit> {
+        let client = global.connect().await?;
+        let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".raft_history"));
+        let history = self.history_file.or_else(home);
+        let mut editor = DefaultEditor::new().context("cannot take lines from this terminal")?;
+        if let Some(history) = &history {
+            // There is none the first time.
+            let _ = editor.load_history(history);
+        }
+        loop {
+            let read = task::spawn_blocking(move || {
+                let line = editor.readline("raft> ");
+                (editor, line)
+            });
+            let line;
+            (editor, line) = read.await?;
+            let line = match line {
+                Ok(line) => line,
+                // Ctrl-C gives up the line, Ctrl-D the session.
+                Err(ReadlineError::Interrupted) => continue,
+                Err(ReadlineError::Eof) => break,
+                Err(error) => return Err(error).context("cannot read the next line"),
+            };
+            if line.trim().is_empty() {
+                continue;
+            }
+            let _ = editor.add_history_entry(&line);
+            if !take(&line, &client, global).await {
+                break;
+            }
+        }
+        if let Some(history) = &history
+            && let Err(error) = editor.save_history(history)
+        {
+            eprintln!(
+                "the history was not saved to {}: {error}",
+                history.display()
+            );
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Does what a line says, and says whether to go on.
+async fn take(line: &str, client: &Client, global: &Global) -> bool {
+    let command = match parse(line) {
+        Ok(command) => command,
+        Err(complaint) => {
+            eprintln!("{complaint}");
+            return true;
+        }
+    };
+    let operation = match command {
+        Command::Exit => return false,
+        Command::Help { command: None } => {
+            println!("{HELP}");
+            return true;
+        }
+        Command::Help {
+            command: Some(command),
+        } => {
+            let asked = Line::try_parse_from([command.as_str(), "--help"]);
+            if let Err(answer) = asked {
+                println!("{}", answer.render());
+            }
+            return true;
+        }
+        Command::Operation(Operation::Put { key, value: None }) => {
+            eprintln!("the value is missing: put {key} VALUE");
+            return true;
+        }
+        Command::Operation(operation) => operation,
+    };
+    let done = match operation.run(client).await {
+        Ok(reply) => reply.show(global.output, &mut std::io::stdout().lock()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
+        output::complain(global.output, Exit::of(&error), &error);
+    }
+    true
+}
+
+fn parse(line: &str) -> Result<Command, String> {
+    let Some(words) = shlex::split(line) else {
+        return Err("a quote is open: close it, or write \\\" for a quote itself".to_owned());
+    };
+    match Line::try_parse_from(words) {
+        Ok(line) => Ok(line.command),
+        Err(error) => Err(format!("{}\n`help` shows what there is.", error.render())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_understood_with_quotes() {
+        let Ok(Command::Operation(Operation::Put { key, value })) = parse("put k 'two words'")
+        else {
+            panic!("not understood");
+        };
+        assert_eq!((key.as_str(), value.as_deref()), ("k", Some("two words")));
+        assert!(matches!(parse("quit"), Ok(Command::Exit)));
+        assert!(matches!(parse("help get"), Ok(Command::Help { .. })));
+    }
+
+    #[test]
+    fn complaints_say_what_to_do() {
+        let complaint = parse("gett k").unwrap_err();
+        assert!(complaint.contains("'get'"), "{complaint}");
+        assert!(complaint.contains("`help`"), "{complaint}");
+        let complaint = parse("put 'k").unwrap_err();
+        assert!(complaint.contains("close it"), "{complaint}");
+    }
+}

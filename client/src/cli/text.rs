@@ -1,0 +1,60 @@
+//! Values as text, and text as values.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use std::time::Duration;
+
+/// What stands before bytes that are no text.
+const BASE64: &str = "base64:";
+
+/// Bytes as text: themselves if they are, `base64:` and their encoding if not. Text that begins
+/// with `base64:` is encoded too, so that nothing is ambiguous.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.starts_with(BASE64) => text.to_owned(),
+        _ => format!("{BASE64}{}", STANDARD.encode(bytes)),
+    }
+}
+
+/// A duration, as in 100ms or 2s.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let form = || format!("{text:?} is no duration above zero, as in 100ms or 2s");
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').ok_or_else(form)?, 1000),
+    };
+    let number: u64 = number.parse().map_err(|_| form())?;
+    match number.checked_mul(unit) {
+        Some(millis @ 1..=86_400_000) => Ok(Duration::from_millis(millis)),
+        _ => Err(form()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_without_ambiguity() {
+        assert_eq!(show("größer".as_bytes()), "größer");
+        assert_eq!(show(&[0xff, 0]), "base64:/wA=");
+        assert_eq!(show(b"base64:"), "base64:YmFzZTY0Og==");
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_a_limit() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+        for text in [
+            "2",
+            "s",
+            "-1s",
+            "0s",
+            "1h",
+            "86401s",
+            "99999999999999999999s",
+            "18446744073709551615s",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! A client for programs: one socket, many operations at once, each a function.
+//!
+//! # Time
+//! Every operation ends within [`Options::timeout`], or a twentieth later. A request without an
+//! answer is sent again after [`Options::attempt_timeout`], through the same session, as often as
+//! fits.
+//!
+//! # Several endpoints
+//! With several proxies one is used at a time, and the next one when it goes silent; see
+//! [`crate::rotation`] for why a session may move. With [`Route::Direct`] the endpoints are the
+//! servers, and [`crate::direct`] finds the leader.
+//!
+//! # What is left out
+//! Stale reads: the servers have none. Encryption keys, queues and packets: the transport's.
+
+use crate::{
+    ConnectError, Error, Options, Route,
+    direct::{self, Direct, Out},
+    pool::{Load, Outcome, Pool, PoolConfig},
+    rotation::Rotation,
+    wire,
+};
+use model::{
+    Address, Envelope, LogIndex, Message, NodeId, ProxyId,
+    client::Ask,
+    message::ResponseBody,
+    proxy::ProxyConfig,
+    store::{Answer, Condition, Found, Key, Operation, Query, Value, Versioned},
+};
+use std::{
+    collections::BTreeSet,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::mpsc, task::JoinHandle, time};
+use transport::{Endpoint, Inbox};
+
+/// The name every proxy is called by: it is known by where it is.
+const PROXY: Address = Address::Proxy(ProxyId::new(1));
+
+/// A client of a cluster. Cheap to clone; its socket closes when the last clone is gone.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    timeout: Duration,
+    max_waiting: usize,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What became of a conditional write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It took effect.
+    Done {
+        /// The version it made.
+        version: LogIndex,
+    },
+    /// The condition did not hold, and nothing changed.
+    ConditionFailed {
+        /// The version the key had, `None` if absent.
+        found: Option<LogIndex>,
+    },
+}
+
+/// What became of an increment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// What the key holds now.
+    pub value: i64,
+    /// The version that was made.
+    pub version: LogIndex,
+}
+
+impl Client {
+    /// Opens a socket. Nothing is sent before the first operation.
+    ///
+    /// # Errors
+    /// If an endpoint cannot be found, a key cannot be read or no socket can be opened. That
+    /// nobody answers shows in the operations.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time and IO enabled.
+    pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        let (timeout, max_waiting) = (options.timeout, options.max_waiting);
+        let (pool, task) = match options.route {
+            Route::Proxy => connect_to_proxy(options).await?,
+            Route::Direct => connect_to_servers(options).await?,
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                pool,
+                timeout,
+                max_waiting,
+                task,
+            }),
+        })
+    }
+
+    /// Reads a key, linearizably.
+    ///
+    /// # Errors
+    /// See [`Error`]; a read is never unknown.
+    pub async fn get(&self, key: impl Into<Key>) -> Result<Option<Versioned>, Error> {
+        let key = key.into();
+        match self.ask(Ask::Read(Query::Get { key })).await? {
+            Done::Found(Found::Value(value)) => Ok(value),
+            _ => Err(Error::Mismatch),
+        }
+    }
+
+    /// Lists keys with a prefix in order, linearizably: those after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`Error`]; a read is never unknown.
+    pub async fn scan(
+        &self,
+        prefix: impl Into<Key>,
+        after: Option<Key>,
+        limit: u32,
+    ) -> Result<Vec<(Key, Versioned)>, Error> {
+        let query = Query::Scan {
+            prefix: prefix.into(),
+            after,
+            limit,
+        };
+        match self.ask(Ask::Read(query)).await? {
+            Done::Found(Found::Pairs(pairs)) => Ok(pairs),
+            _ => Err(Error::Mismatch),
+        }
+    }
+
+    /// Sets a key. Returns the version it made.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn put(
+        &self,
+        key: impl Into<Key>,
+        value: impl Into<Value>,
+    ) -> Result<LogIndex, Error> {
+        match self.cas(key, value, Condition::Always).await? {
+            Written::Done { version } => Ok(version),
+            Written::ConditionFailed { .. } => Err(Error::Mismatch),
+        }
+    }
+
+    /// Sets a key if a condition holds.
+    ///
+    /// # Errors
+    /// See [`Error`]. That the condition does not hold is none.
+    pub async fn cas(
+        &self,
+        key: impl Into<Key>,
+        value: impl Into<Value>,
+        condition: Condition,
+    ) -> Result<Written, Error> {
+        self.write(Operation::Put {
+            key: key.into(),
+            value: value.into(),
+            condition,
+        })
+        .await
+    }
+
+    /// Removes a key if a condition holds.
+    ///
+    /// # Errors
+    /// See [`Error`]. That the condition does not hold is none.
+    pub async fn delete(
+        &self,
+        key: impl Into<Key>,
+        condition: Condition,
+    ) -> Result<Written, Error> {
+        let key = key.into();
+        self.write(Operation::Delete { key, condition }).await
+    }
+
+    /// Adds to the decimal number a key holds; an absent key counts as 0.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn increment(&self, key: impl Into<Key>, by: i64) -> Result<Number, Error> {
+        let key = key.into();
+        let operation = Operation::Increment { key, by };
+        match self.ask(Ask::Write(operation)).await? {
+            Done::Answered(Answer::Number { value, version }) => Ok(Number { value, version }),
+            Done::Answered(Answer::NotANumber) => Err(Error::NotANumber),
+            _ => Err(Error::Mismatch),
+        }
+    }
+
+    /// How busy this client is.
+    pub fn load(&self) -> Load {
+        self.inner.pool.load()
+    }
+
+    async fn write(&self, operation: Operation) -> Result<Written, Error> {
+        match self.ask(Ask::Write(operation)).await? {
+            Done::Answered(Answer::Written { version }) => Ok(Written::Done { version }),
+            Done::Answered(Answer::ConditionFailed { found }) => {
+                Ok(Written::ConditionFailed { found })
+            }
+            _ => Err(Error::Mismatch),
+        }
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Done, Error> {
+        let timeout = self.inner.timeout;
+        let is_write = matches!(ask, Ask::Write(_));
+        // Longer than the attempts of one request, so that a write that never left because no
+        // session could be opened is told from one that did.
+        let limit = timeout + timeout / 20;
+        match time::timeout(limit, self.inner.pool.ask(ask)).await {
+            Ok(Outcome::Answered(answer)) => Ok(Done::Answered(answer)),
+            Ok(Outcome::Found(found)) => Ok(Done::Found(found)),
+            Ok(Outcome::NotDone | Outcome::Unavailable) => Err(Error::Unavailable(timeout)),
+            Ok(Outcome::Overloaded) => Err(Error::Overloaded(self.inner.max_waiting)),
+            Ok(Outcome::Unknown) => Err(Error::Unknown(timeout)),
+            Err(_) if is_write => Err(Error::Unknown(timeout)),
+            Err(_) => Err(Error::Unavailable(timeout)),
+        }
+    }
+}
+
+/// An answer.
+enum Done {
+    Answered(Answer),
+    Found(Found),
+}
+
+/// How many attempts fit into the time.
+fn attempts(options: &Options) -> u32 {
+    let attempt = options.attempt_timeout.as_secs_f64().max(0.001);
+    // Out of range becomes the nearest number that is not.
+    ((options.timeout.as_secs_f64() / attempt).ceil() as u32).max(1)
+}
+
+async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), ConnectError> {
+    let first = options.endpoints.first().ok_or(ConnectError::NoEndpoint)?;
+    let at = wire::resolve(first).await?;
+    let (endpoint, inbox) = wire::bind(&options, at).await?;
+    endpoint.set_peer(PROXY, at);
+    let config = PoolConfig {
+        proxy: PROXY,
+        max_sessions: options.max_sessions,
+        max_waiting: options.max_waiting,
+        max_attempts: attempts(&options),
+        attempt_timeout: options.timeout / attempts(&options),
+    };
+    let endpoints = options.endpoints;
+    let patience = options.attempt_timeout * 2;
+    let rotation = Arc::new(Mutex::new(Rotation::new(endpoints.len(), patience)));
+    let carry = {
+        let rotation = Arc::clone(&rotation);
+        move |envelopes| {
+            if let Some(next) = lock(&rotation).asked(time::Instant::now()) {
+                tokio::spawn(turn_to(endpoint.clone(), endpoints[next].clone()));
+            }
+            endpoint.send(envelopes);
+        }
+    };
+    let pool = Pool::new(config, carry);
+    let task = tokio::spawn(hear_proxy(pool.clone(), inbox, rotation));
+    Ok((pool, task))
+}
+
+/// From now on the proxy is there. If it cannot be found, it stays where it was.
+async fn turn_to(endpoint: Endpoint, there: String) {
+    if let Ok(at) = wire::resolve(&there).await {
+        endpoint.set_peer(PROXY, at);
+    }
+}
+
+async fn hear_proxy(pool: Pool, mut inbox: Inbox, rotation: Arc<Mutex<Rotation>>) {
+    while let Some(envelopes) = inbox.receive().await {
+        if envelopes.iter().any(is_useful) {
+            lock(&rotation).heard();
+        }
+        pool.receive(envelopes);
+    }
+}
+
+fn is_useful(envelope: &Envelope) -> bool {
+    match &envelope.message {
+        Message::ClientResponse(response) => response.body != ResponseBody::Unavailable,
+        _ => false,
+    }
+}
+
+async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), ConnectError> {
+    let mut servers = Vec::new();
+    for endpoint in &options.endpoints {
+        let named = endpoint.split_once('=');
+        let Some((id, at)) = named.and_then(|(id, at)| Some((id.parse().ok()?, at))) else {
+            return Err(ConnectError::Endpoint {
+                endpoint: endpoint.clone(),
+                expected: "ID=HOST:PORT, as asking servers directly needs",
+            });
+        };
+        servers.push((NodeId::new(id), wire::resolve(at).await?));
+    }
+    let (_, first) = servers.first().ok_or(ConnectError::NoEndpoint)?;
+    let (endpoint, inbox) = wire::bind(&options, *first).await?;
+    for (id, at) in &servers {
+        endpoint.set_peer(Address::Node(*id), *at);
+    }
+    let config = ProxyConfig {
+        nodes: BTreeSet::from_iter(servers.iter().map(|(id, _)| *id)),
+        max_attempts: attempts(&options),
+        // Those given up by the clients are still in flight for a while.
+        max_in_flight: options.max_sessions.saturating_mul(4).max(16),
+    };
+    let direct = Direct::new(config, options.attempt_timeout);
+    let (requests, queue) = mpsc::unbounded_channel();
+    let config = PoolConfig {
+        proxy: direct::NAME,
+        max_sessions: options.max_sessions,
+        max_waiting: options.max_waiting,
+        max_attempts: 1,
+        attempt_timeout: options.timeout,
+    };
+    let pool = Pool::new(config, move |envelopes| {
+        // One request of each session at a time bounds the queue; it is closed only at the end.
+        let _ = requests.send(envelopes);
+    });
+    let task = tokio::spawn(ask_servers(direct, pool.clone(), queue, endpoint, inbox));
+    Ok((pool, task))
+}
+
+async fn ask_servers(
+    mut direct: Direct,
+    pool: Pool,
+    mut queue: mpsc::UnboundedReceiver<Vec<Envelope>>,
+    endpoint: Endpoint,
+    mut inbox: Inbox,
+) {
+    let sleep = time::sleep(Duration::ZERO);
+    tokio::pin!(sleep);
+    loop {
+        let next = direct.next_timer();
+        if let Some(next) = next
+            && (sleep.is_elapsed() || next < sleep.deadline())
+        {
+            sleep.as_mut().reset(next);
+        }
+        let arrived = tokio::select! {
+            requests = queue.recv() => requests,
+            // Whoever comes over the network may answer, not ask in the name of our clients.
+            arrived = inbox.receive() => arrived.map(|mut arrived| {
+                arrived.retain(|envelope| matches!(envelope.message, Message::ClientResponse(_)));
+                arrived
+            }),
+            () = &mut sleep, if next.is_some() => Some(Vec::new()),
+        };
+        let Some(arrived) = arrived else {
+            return;
+        };
+        let (mut out, now) = (Out::default(), time::Instant::now());
+        direct.receive(arrived, now, &mut out);
+        direct.run_timers(now, &mut out);
+        if !out.servers.is_empty() {
+            endpoint.send(mem::take(&mut out.servers));
+        }
+        if !out.clients.is_empty() {
+            pool.receive(mem::take(&mut out.clients));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

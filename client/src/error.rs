@@ -1,0 +1,70 @@
+//! Why there is no answer. The one distinction that matters: was the operation certainly not
+//! carried out, or does nobody know?
+
+use std::{io, path::PathBuf, time::Duration};
+
+/// Why an operation has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nobody answered in time. The operation was not carried out and never will be; a read
+    /// changes nothing anyway.
+    #[error(
+        "nothing was done: no answer within {0:?}. Is there a proxy at the endpoint, and a majority of the servers up? Are cluster name and key the right ones?"
+    )]
+    Unavailable(Duration),
+    /// Too many operations wait in this client. It was not carried out and never will be.
+    #[error(
+        "nothing was done: {0} operations wait for a session of this client already. Ask for less at once, or raise max_sessions"
+    )]
+    Overloaded(usize),
+    /// A write that may have been carried out, or may yet be, or never will; once at the most.
+    #[error(
+        "the outcome is unknown: no answer within {0:?}. The write may have been carried out, or may yet be, at most once. Read the key to find out"
+    )]
+    Unknown(Duration),
+    /// The key to be incremented holds no number, or the sum would be too large. Nothing changed.
+    #[error(
+        "nothing was done: the key holds no whole number of 64 bits, or would not after adding"
+    )]
+    NotANumber,
+    /// The answer does not fit the question. If it was a write, it was carried out.
+    #[error(
+        "the answer does not fit the question: client and cluster are perhaps of different versions"
+    )]
+    Mismatch,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No endpoint is given.
+    #[error("no endpoint is given: name at least one as HOST:PORT")]
+    NoEndpoint,
+    /// An endpoint is not written as it should be.
+    #[error("the endpoint {endpoint:?} is not {expected}")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+        /// How it should look.
+        expected: &'static str,
+    },
+    /// An endpoint's name leads nowhere.
+    #[error("the endpoint {endpoint:?} cannot be found: check its name")]
+    Resolve {
+        /// What was given.
+        endpoint: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key cannot be had.
+    #[error("the key file {} cannot be used", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No socket could be opened.
+    #[error("no UDP socket could be opened")]
+    Bind(#[source] io::Error),
+}

@@ -1,0 +1,86 @@
+//! Which of several proxies is asked.
+//!
+//! All endpoints are one proxy to the protocol: they are asked under one name, one at a time. This
+//! is sound because a proxy may lose all of its state at any moment (see [`model::proxy`]): the
+//! next endpoint is the same proxy after that, and what the last one still sends is what a slow
+//! network may deliver at any time. So a session goes on through another endpoint, even in the
+//! middle of a request, and keeps its promise of exactly once.
+//!
+//! An endpoint is left when requests are sent and nothing useful has come back for a while. That
+//! it is unavailable is not useful: it may be cut off from the servers where another is not.
+//!
+//! # What is left out
+//! Spreading requests over several endpoints, and going back to the first.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The endpoint in use, and whether it is silent.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    endpoints: usize,
+    current: usize,
+    patience: Duration,
+    /// When the first request left that nothing useful came back after.
+    unheard_since: Option<Instant>,
+}
+
+impl Rotation {
+    /// Starts with the first of so many endpoints.
+    pub(crate) fn new(endpoints: usize, patience: Duration) -> Self {
+        Self {
+            endpoints,
+            current: 0,
+            patience,
+            unheard_since: None,
+        }
+    }
+
+    /// A request leaves. Says which endpoint to turn to, if the one in use is silent: the next
+    /// one, or the same again if there is no other, as its name may lead elsewhere by now.
+    pub(crate) fn asked(&mut self, now: Instant) -> Option<usize> {
+        let since = *self.unheard_since.get_or_insert(now);
+        if now.duration_since(since) < self.patience {
+            return None;
+        }
+        self.unheard_since = Some(now);
+        self.current = (self.current + 1) % self.endpoints;
+        Some(self.current)
+    }
+
+    /// An answer came.
+    pub(crate) fn heard(&mut self) {
+        self.unheard_since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_endpoint_is_left_after_a_while_and_a_heard_one_never() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut rotation = Rotation::new(2, Duration::from_secs(2));
+        assert_eq!(rotation.asked(at(0)), None);
+        assert_eq!(rotation.asked(at(1)), None);
+        assert_eq!(rotation.asked(at(2)), Some(1));
+        assert_eq!(rotation.asked(at(3)), None);
+        rotation.heard();
+        // Nothing was asked for long: that is not silence.
+        assert_eq!(rotation.asked(at(9)), None);
+        rotation.heard();
+        assert_eq!(rotation.asked(at(10)), None);
+        assert_eq!(rotation.asked(at(12)), Some(0));
+        assert_eq!(rotation.asked(at(14)), Some(1));
+    }
+
+    #[test]
+    fn only_endpoint_is_looked_up_again() {
+        let start = Instant::now();
+        let mut rotation = Rotation::new(1, Duration::from_secs(2));
+        assert_eq!(rotation.asked(start), None);
+        assert_eq!(rotation.asked(start + Duration::from_secs(2)), Some(0));
+    }
+}
