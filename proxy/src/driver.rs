@@ -537,7 +537,7 @@ mod tests {
 
     #[tokio::test]
     async fn request_from_a_door_is_answered_there() {
-        let mut stage = stage(Duration::from_secs(60), 3).await;
+        let mut stage = stage(Duration::from_millis(100), 1000).await;
         let id = stage.handle.id;
         stage.handle.carry(vec![request(1, id)]);
         let asked = within(stage.server.1.receive()).await.unwrap();
@@ -551,7 +551,7 @@ mod tests {
 
     #[tokio::test]
     async fn client_over_udp_is_answered_under_the_name_it_called() {
-        let mut stage = stage(Duration::from_secs(60), 3).await;
+        let mut stage = stage(Duration::from_millis(100), 1000).await;
         let called = ProxyId::new(1);
         let mut client = loopback().await;
         client.0.set_peer(Address::Proxy(called), stage.at);
@@ -572,17 +572,15 @@ mod tests {
             panic!("not a response");
         };
         assert_eq!(response.body, ResponseBody::Unavailable);
-        let mut asked = 0;
-        while asked < 3 {
-            asked += within(stage.server.1.receive()).await.unwrap().len();
-        }
+        // Of three datagrams, one at least arrives.
+        within(stage.server.1.receive()).await.unwrap();
         assert_eq!(stage.handle.gauges.sends.load(Relaxed), 3);
         assert_eq!(stage.handle.gauges.timeouts.load(Relaxed), 3);
     }
 
     #[tokio::test]
     async fn request_beyond_the_bound_is_refused_at_once() {
-        let mut stage = stage(Duration::from_secs(60), 3).await;
+        let mut stage = stage(Duration::from_millis(100), 1000).await;
         let id = stage.handle.id;
         stage
             .handle
@@ -594,7 +592,7 @@ mod tests {
 
     #[tokio::test]
     async fn ending_waits_for_what_is_in_flight() {
-        let mut stage = stage(Duration::from_secs(60), 3).await;
+        let mut stage = stage(Duration::from_millis(100), 1000).await;
         let id = stage.handle.id;
         stage.handle.carry(vec![request(1, id)]);
         within(stage.server.1.receive()).await.unwrap();
