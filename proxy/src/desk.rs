@@ -1,0 +1,253 @@
+//! What every door does: takes an operation, asks the cluster, tells what became of it.
+//!
+//! The doors differ in how they speak; here is what they have in common, so that the same request
+//! means the same through each: limits on keys and values, refusing while closing, and the one
+//! distinction that matters, between an operation that certainly was not carried out and one
+//! whose outcome nobody knows.
+
+use crate::metrics::{Metrics, Verb};
+use client::pool::{Outcome, Pool};
+use model::{
+    client::Ask,
+    store::{Answer, Condition, Found, Key, Operation, Query, Value, Versioned},
+};
+use std::{sync::Arc, time::Instant};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// The largest key and value that are let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a key.
+    pub key: usize,
+    /// Bytes of a value.
+    pub value: usize,
+    /// Keys in one listing.
+    pub listing: u32,
+}
+
+/// Why an operation did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It was not carried out and never will be.
+    #[error("{0}; nothing was done")]
+    NotDone(&'static str),
+    /// A write that may have been carried out, or may yet be, or never will; at most once.
+    #[error(
+        "the outcome is unknown: no server answered in time, and the write may have been carried out, or may yet be, at most once; read the key to find out"
+    )]
+    Unknown,
+    /// The key or the value is not let in.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// A key or a value that is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// An empty key.
+    #[error("the key is empty: give at least one byte")]
+    EmptyKey,
+    /// A key that is too long.
+    #[error("the key has {length} bytes, the limit is {limit} (--max-key)")]
+    LongKey {
+        /// What it has.
+        length: usize,
+        /// What it may have.
+        limit: usize,
+    },
+    /// A value that is too long.
+    #[error("the value has {length} bytes, the limit is {limit} (--max-value)")]
+    LongValue {
+        /// What it has.
+        length: usize,
+        /// What it may have.
+        limit: usize,
+    },
+}
+
+/// Where the doors take their operations. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    closing: CancellationToken,
+    written: Notify,
+}
+
+const UNAVAILABLE: &str = "no server answered in time: is a majority of the servers up?";
+const NO_SESSION: &str =
+    "no session could be opened, as no server answered in time: is a majority of the servers up?";
+const OVERLOADED: &str = "the proxy has as much to do as it takes on: try again in a moment";
+const CLOSING: &str = "the proxy is shutting down: try again in a moment";
+
+impl Desk {
+    /// A desk before this pool. Once `closing` is cancelled it refuses new operations.
+    pub fn new(
+        pool: Pool,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        closing: CancellationToken,
+    ) -> Self {
+        let inner = Arc::new(Inner {
+            pool,
+            limits,
+            metrics,
+            closing,
+            written: Notify::new(),
+        });
+        Self { inner }
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> Limits {
+        self.inner.limits
+    }
+
+    /// Cancelled when the proxy shuts down.
+    pub fn closing(&self) -> &CancellationToken {
+        &self.inner.closing
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Told after every write that took effect through this desk.
+    pub fn written(&self) -> &Notify {
+        &self.inner.written
+    }
+
+    /// Reads one key.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a read is never unknown.
+    pub async fn get(&self, key: Key) -> Result<Option<Versioned>, Failure> {
+        self.check_key(&key)?;
+        let query = Query::Get { key };
+        match self.read(Verb::Get, query).await? {
+            Found::Value(value) => Ok(value),
+            Found::Pairs(_) => Err(Failure::NotDone(UNAVAILABLE)),
+        }
+    }
+
+    /// Lists keys with a prefix after a key.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a read is never unknown.
+    pub async fn scan(
+        &self,
+        prefix: Key,
+        after: Option<Key>,
+        limit: u32,
+    ) -> Result<Vec<(Key, Versioned)>, Failure> {
+        let query = Query::Scan {
+            prefix,
+            after,
+            limit,
+        };
+        match self.read(Verb::Scan, query).await? {
+            Found::Pairs(pairs) => Ok(pairs),
+            Found::Value(_) => Err(Failure::NotDone(UNAVAILABLE)),
+        }
+    }
+
+    /// Sets a key.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn put(
+        &self,
+        key: Key,
+        value: Value,
+        condition: Condition,
+    ) -> Result<Answer, Failure> {
+        self.check_key(&key)?;
+        self.check_value(value.len())?;
+        let operation = Operation::Put {
+            key,
+            value,
+            condition,
+        };
+        self.write(Verb::Put, operation).await
+    }
+
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn delete(&self, key: Key, condition: Condition) -> Result<Answer, Failure> {
+        self.check_key(&key)?;
+        let operation = Operation::Delete { key, condition };
+        self.write(Verb::Delete, operation).await
+    }
+
+    /// Adds to the number a key holds.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn increment(&self, key: Key, by: i64) -> Result<Answer, Failure> {
+        self.check_key(&key)?;
+        let operation = Operation::Increment { key, by };
+        self.write(Verb::Increment, operation).await
+    }
+
+    fn check_key(&self, key: &[u8]) -> Result<(), Refusal> {
+        let (length, limit) = (key.len(), self.inner.limits.key);
+        match length {
+            0 => Err(Refusal::EmptyKey),
+            _ if length > limit => Err(Refusal::LongKey { length, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_value(&self, length: usize) -> Result<(), Refusal> {
+        let limit = self.inner.limits.value;
+        if length > limit {
+            return Err(Refusal::LongValue { length, limit });
+        }
+        Ok(())
+    }
+
+    async fn read(&self, verb: Verb, query: Query) -> Result<Found, Failure> {
+        match self.ask(verb, Ask::Read(query)).await? {
+            Outcome::Found(found) => Ok(found),
+            Outcome::Overloaded => Err(Failure::NotDone(OVERLOADED)),
+            // A read changes nothing, whatever became of it.
+            _ => Err(Failure::NotDone(UNAVAILABLE)),
+        }
+    }
+
+    async fn write(&self, verb: Verb, operation: Operation) -> Result<Answer, Failure> {
+        match self.ask(verb, Ask::Write(operation)).await? {
+            Outcome::Answered(answer) => {
+                if matches!(answer, Answer::Written { .. } | Answer::Number { .. }) {
+                    self.inner.written.notify_waiters();
+                }
+                Ok(answer)
+            }
+            Outcome::NotDone => Err(Failure::NotDone(NO_SESSION)),
+            Outcome::Overloaded => Err(Failure::NotDone(OVERLOADED)),
+            // Everything else is not known to be undone, and so not said to be.
+            _ => Err(Failure::Unknown),
+        }
+    }
+
+    async fn ask(&self, verb: Verb, ask: Ask) -> Result<Outcome, Failure> {
+        if self.inner.closing.is_cancelled() {
+            return Err(Failure::NotDone(CLOSING));
+        }
+        let started = Instant::now();
+        let outcome = self.inner.pool.ask(ask).await;
+        self.inner
+            .metrics
+            .operation(verb, &outcome, started.elapsed());
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,68 @@
+//! What machines ask: is it alive, is it ready, which version, how much.
+
+use super::Http;
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+/// An answer from the cluster so recent is as good as one now.
+const RECENT: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// `GET /livez`: the process answers.
+pub(crate) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: the cluster answers through this proxy, and it is not shutting down.
+pub(crate) async fn readyz(State(http): State<Arc<Http>>, uri: Uri) -> Response {
+    let open = !http.desk.closing().is_cancelled();
+    let recent = http.gauges.since_last_answer();
+    let answers = open && (recent.is_some_and(|since| since < RECENT) || probe(&http).await);
+    let ready = open && answers;
+    let status = match ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut text = String::new();
+    if uri.query().is_some_and(|query| query.contains("verbose")) {
+        let mark = |good| if good { "[+]" } else { "[-]" };
+        let leader = http
+            .gauges
+            .leader()
+            .map_or_else(|| "none known".to_owned(), |id| format!("server {id}"));
+        let _ = writeln!(text, "{} open: not shutting down", mark(open));
+        let _ = writeln!(
+            text,
+            "{} cluster: a server answers; leader: {leader}",
+            mark(answers)
+        );
+    }
+    text.push_str(if ready { "ok\n" } else { "not ready\n" });
+    (status, text).into_response()
+}
+
+/// A read of a key that need not exist: whatever it finds, the cluster has answered.
+async fn probe(http: &Http) -> bool {
+    let read = http.desk.get(b"readyz".to_vec());
+    matches!(tokio::time::timeout(PATIENCE, read).await, Ok(Ok(_)))
+}
+
+/// `GET /version`
+pub(crate) async fn version() -> Response {
+    Json(json!({ "name": "raft-proxy", "version": env!("CARGO_PKG_VERSION") })).into_response()
+}
+
+/// `GET /metrics`
+pub(crate) async fn metrics(State(http): State<Arc<Http>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match http.desk.metrics().encode(&http.gauges) {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

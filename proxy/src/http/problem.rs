@@ -1,0 +1,93 @@
+//! Errors as JSON: `{"error": {"code": "...", "message": "...", ...}}`.
+//!
+//! `code` is for programs and does not change, `message` is for people and may. Errors of a write
+//! or read say in `outcome` what is known: `not_done` or `unknown`.
+
+use crate::desk::{Failure, Refusal};
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+
+/// An error to answer with.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    body: Map<String, Value>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &str, message: &str) -> Self {
+        let mut body = Map::new();
+        body.insert("code".to_owned(), code.into());
+        body.insert("message".to_owned(), message.into());
+        Self { status, body }
+    }
+
+    /// Adds a field.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.body.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// A request that makes no sense.
+    pub(crate) fn bad(message: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Json(json!({ "error": self.body }));
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                let scheme = HeaderValue::from_static("Bearer");
+                headers.insert(header::WWW_AUTHENTICATE, scheme);
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let message = failure.to_string();
+        match failure {
+            Failure::NotDone(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &message)
+                    .with("outcome", "not_done")
+            }
+            // Not a failure: a gateway that did not hear in time, and so does not know.
+            Failure::Unknown => Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", &message)
+                .with("outcome", "unknown"),
+            Failure::Refused(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::EmptyKey => Self::bad(&message),
+            Refusal::LongKey { limit, .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "key_too_large", &message)
+                    .with("limit", limit)
+            }
+            Refusal::LongValue { limit, .. } => value_too_large(limit, &message),
+        }
+    }
+}
+
+/// The body is larger than a value may be.
+pub(crate) fn value_too_large(limit: usize, message: &str) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "value_too_large", message).with("limit", limit)
+}

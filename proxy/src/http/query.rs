@@ -1,0 +1,81 @@
+//! What stands behind the question mark, as bytes: keys are bytes, and need not be text.
+
+use super::problem::Problem;
+use percent_encoding::percent_decode_str;
+
+/// The parameters of a request, each at most once.
+#[derive(Debug)]
+pub(crate) struct Parameters(Vec<(String, Vec<u8>)>);
+
+impl Parameters {
+    /// Reads them. Those not in `known` are refused, so that a misspelt one is not passed over.
+    pub(crate) fn new(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let mut parameters = Vec::new();
+        let pairs = query.unwrap_or_default().split('&');
+        for pair in pairs.filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if !known.contains(&name) {
+                return Err(Problem::bad(&format!(
+                    "there is no parameter '{}' here; there is {}",
+                    name.escape_debug(),
+                    known.join(", ")
+                )));
+            }
+            if parameters.iter().any(|(other, _)| other == name) {
+                return Err(Problem::bad(&format!(
+                    "the parameter '{name}' is given twice"
+                )));
+            }
+            // As forms have it.
+            let value = value.replace('+', " ");
+            parameters.push((name.to_owned(), percent_decode_str(&value).collect()));
+        }
+        Ok(Self(parameters))
+    }
+
+    /// One of them.
+    pub(crate) fn bytes(&self, name: &str) -> Option<&[u8]> {
+        let found = self.0.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| &value[..])
+    }
+
+    /// One of them, as a number.
+    pub(crate) fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, Problem> {
+        let Some(value) = self.bytes(name) else {
+            return Ok(None);
+        };
+        let number = str::from_utf8(value)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        match number {
+            Some(number) => Ok(Some(number)),
+            None => Err(Problem::bad(&format!(
+                "the parameter '{name}' is not a number of the kind it should be: '{}'",
+                value[..value.len().min(64)].escape_ascii()
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_bytes() {
+        let known = ["prefix", "limit"];
+        let parameters = Parameters::new(Some("prefix=a%00%ff+%2B&limit=7"), &known).unwrap();
+        assert_eq!(parameters.bytes("prefix"), Some(&b"a\0\xff +"[..]));
+        assert_eq!(parameters.number("limit").unwrap(), Some(7u32));
+        assert_eq!(parameters.bytes("after"), None);
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for wrong in ["prefx=a", "limit=1&limit=2", "=1"] {
+            assert!(Parameters::new(Some(wrong), &["limit"]).is_err(), "{wrong}");
+        }
+        let parameters = Parameters::new(Some("limit=-1"), &["limit"]).unwrap();
+        assert!(parameters.number::<u32>("limit").is_err());
+    }
+}

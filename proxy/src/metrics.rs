@@ -1,0 +1,203 @@
+//! What is counted, in the text format Prometheus reads.
+
+use crate::driver::Gauges;
+use client::pool::Outcome;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Verb {
+    Get,
+    Scan,
+    Put,
+    Delete,
+    Increment,
+}
+
+/// By position.
+const VERBS: [&str; 5] = ["get", "scan", "put", "delete", "increment"];
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Answered,
+    NotDone,
+    Unknown,
+}
+
+/// By position.
+const FATES: [&str; 3] = ["answered", "not_done", "unknown"];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Door {
+    door: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+/// The counters of the doors.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// One for each verb and fate, found by position: no map is searched for each operation.
+    operations: [[Counter; 3]; 5],
+    seconds: [Histogram; 5],
+    /// Connections of the HTTP door that are open.
+    pub http_connections: Gauge,
+    /// Connections of the Redis door that are open.
+    pub redis_connections: Gauge,
+    /// Connections closed because of what came over them.
+    pub redis_protocol_errors: Counter,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("stateraft_proxy");
+        let build = Family::<Build, Gauge>::default();
+        let version = env!("CARGO_PKG_VERSION");
+        build.get_or_create_owned(&Build { version }).set(1);
+        registry.register("build", "The version that runs", build);
+        let operations = Family::<Labels, Counter>::default();
+        let counters = VERBS.map(|operation| {
+            FATES.map(|outcome| operations.get_or_create_owned(&Labels { operation, outcome }))
+        });
+        registry.register(
+            "operations",
+            "Operations of the HTTP and Redis doors by what became of them",
+            operations,
+        );
+        let durations = Family::<VerbLabel, Histogram>::new_with_constructor(|| {
+            // From a local answer to longer than an election takes.
+            Histogram::new([
+                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+                10.0,
+            ])
+        });
+        let seconds =
+            VERBS.map(|operation| durations.get_or_create_owned(&VerbLabel { operation }));
+        registry.register(
+            "operation_seconds",
+            "How long operations of the HTTP and Redis doors took",
+            durations,
+        );
+        let connections = Family::<Door, Gauge>::default();
+        let http_connections = connections.get_or_create_owned(&Door { door: "http" });
+        let redis_connections = connections.get_or_create_owned(&Door { door: "redis" });
+        registry.register("connections", "Connections that are open", connections);
+        let redis_protocol_errors = Counter::default();
+        registry.register(
+            "redis_protocol_errors",
+            "Redis connections closed because of what came over them",
+            redis_protocol_errors.clone(),
+        );
+        Self {
+            registry,
+            operations: counters,
+            seconds,
+            http_connections,
+            redis_connections,
+            redis_protocol_errors,
+        }
+    }
+
+    pub(crate) fn operation(&self, verb: Verb, outcome: &Outcome, took: Duration) {
+        let fate = match outcome {
+            Outcome::Answered(_) | Outcome::Found(_) => Fate::Answered,
+            Outcome::NotDone | Outcome::Overloaded | Outcome::Unavailable => Fate::NotDone,
+            Outcome::Unknown => Fate::Unknown,
+        };
+        self.operations[verb as usize][fate as usize].inc();
+        self.seconds[verb as usize].observe(took.as_secs_f64());
+    }
+
+    /// Everything, with what the driver knows.
+    ///
+    /// # Errors
+    /// None that can happen: the text is written to memory.
+    pub fn encode(&self, gauges: &Gauges) -> Result<String, fmt::Error> {
+        use fmt::Write as _;
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        // The driver's own numbers go before the end mark.
+        text.truncate(text.len() - "# EOF\n".len());
+        let value = |number: &AtomicU64| number.load(Relaxed);
+        let leader = gauges.leader().map_or(0, model::NodeId::get);
+        let in_flight = value(&gauges.in_flight);
+        for (name, help, number) in [
+            ("in_flight", "Requests waiting for a server", in_flight),
+            ("leader", "The server believed to lead, 0 for none", leader),
+        ] {
+            writeln!(text, "# HELP stateraft_proxy_{name} {help}.")?;
+            writeln!(text, "# TYPE stateraft_proxy_{name} gauge")?;
+            writeln!(text, "stateraft_proxy_{name} {number}")?;
+        }
+        for (name, help, number) in [
+            (
+                "sends",
+                "Requests sent to servers, retries too",
+                value(&gauges.sends),
+            ),
+            (
+                "attempt_timeouts",
+                "Requests a server did not answer in time",
+                value(&gauges.timeouts),
+            ),
+            (
+                "unavailable",
+                "Requests given up or refused",
+                value(&gauges.unavailable),
+            ),
+        ] {
+            writeln!(text, "# HELP stateraft_proxy_{name} {help}.")?;
+            writeln!(text, "# TYPE stateraft_proxy_{name} counter")?;
+            writeln!(text, "stateraft_proxy_{name}_total {number}")?;
+        }
+        writeln!(
+            text,
+            "# HELP stateraft_proxy_requests Requests that arrived."
+        )?;
+        writeln!(text, "# TYPE stateraft_proxy_requests counter")?;
+        for (from, number) in [
+            ("udp", value(&gauges.requests_udp)),
+            ("doors", value(&gauges.requests_doors)),
+        ] {
+            writeln!(
+                text,
+                "stateraft_proxy_requests_total{{from=\"{from}\"}} {number}"
+            )?;
+        }
+        text.push_str("# EOF\n");
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerbLabel {
+    operation: &'static str,
+}

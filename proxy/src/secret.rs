@@ -1,0 +1,79 @@
+//! Tokens and passwords, read from files: never from the command line, where everyone sees them.
+
+use std::{fmt, fs, path::Path};
+
+/// Something a caller must know. Does not show itself.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Reads a secret: the first line of the file, without the space around it.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or holds nothing.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read(path)
+            .map_err(|error| anyhow::anyhow!("cannot read the secret in {path:?}: {error}"))?;
+        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let secret = line.trim_ascii();
+        anyhow::ensure!(
+            !secret.is_empty(),
+            "the secret in {path:?} is empty: put one line of text there"
+        );
+        Ok(Self(secret.to_vec()))
+    }
+
+    /// Whether this was offered. Takes as long for a near miss as for a far one, so that time
+    /// tells nothing but the length.
+    pub fn is(&self, offered: &[u8]) -> bool {
+        let differences = self
+            .0
+            .iter()
+            .zip(offered)
+            .fold(0u8, |differences, (a, b)| differences | (a ^ b));
+        self.0.len() == offered.len() && std::hint::black_box(differences) == 0
+    }
+
+    /// For a request made by this process.
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_is_one_trimmed_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        fs::write(&path, " open sesame \nand a remark\n").unwrap();
+        let secret = Secret::read(&path).unwrap();
+        assert!(secret.is(b"open sesame"));
+        for wrong in [
+            &b"open sesam"[..],
+            b"open sesamE",
+            b"",
+            b"open sesame and more",
+        ] {
+            assert!(!secret.is(wrong), "{wrong:?}");
+        }
+        assert_eq!(format!("{secret:?}"), "Secret(..)");
+    }
+
+    #[test]
+    fn secret_empty_or_missing_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        assert!(Secret::read(&path).is_err());
+        fs::write(&path, "\n").unwrap();
+        assert!(Secret::read(&path).is_err());
+    }
+}

@@ -1,0 +1,228 @@
+//! Puts a proxy together: sockets, driver, pool, doors; and takes it apart again in order.
+
+use crate::{
+    desk::{Desk, Limits},
+    driver::{Driver, DriverConfig, Ending, Gauges},
+    embedded::Embedded,
+    http::{self, Http},
+    listen::accept,
+    metrics::Metrics,
+    overview::{Overview, Source},
+    peers,
+    redis::{self, Redis},
+    secret::Secret,
+    settings::{Door, Settings, places},
+    wire,
+};
+use anyhow::Context;
+use client::pool::{Pool, PoolConfig};
+use model::{Address, NodeId};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use transport::Endpoint;
+
+/// A proxy that runs.
+pub struct Server {
+    /// Where it listens for clients over UDP.
+    pub udp: SocketAddr,
+    /// Where it serves HTTP.
+    pub http: Option<SocketAddr>,
+    /// Where it serves the Redis protocol.
+    pub redis: Option<SocketAddr>,
+    /// The servers in this process, if there are.
+    pub embedded: Option<Embedded>,
+    /// What the driver knows.
+    pub gauges: Arc<Gauges>,
+    drain: Duration,
+    closing: CancellationToken,
+    ending: Ending,
+    /// Connections and what else must be finished.
+    tasks: TaskTracker,
+    driver: JoinHandle<()>,
+    follower: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the settings make no sense, a secret cannot be read, an address is in use, or a server
+    /// of `--embedded` does not start.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        settings.check()?;
+        let secret = |path: &Option<PathBuf>| path.as_deref().map(Secret::read).transpose();
+        let token = secret(&settings.http_token_file)?;
+        let password = secret(&settings.redis_password_file)?;
+        // All that may be in use is taken before anything is started.
+        let http = listen(settings.http, "HTTP", "--http").await?;
+        let redis = listen(settings.redis, "the Redis protocol", "--redis").await?;
+        let config = wire::config(&settings)?;
+        let (endpoint, inbox) = Endpoint::bind(config)
+            .await
+            .map_err(|error| in_use(error, settings.listen, "clients over UDP", "--listen"))?;
+        let udp = endpoint.local_addr()?;
+        let embedded = match settings.embedded {
+            Some(count) => {
+                let keys = wire::keys(&settings)?;
+                Some(Embedded::start(count, &settings.cluster, &settings.data_dir, keys).await?)
+            }
+            None => None,
+        };
+        let (servers, sources) = servers(&settings, embedded.as_ref())?;
+
+        let closing = CancellationToken::new();
+        let ending = Ending {
+            refuse: closing.clone(),
+            end: CancellationToken::new(),
+        };
+        let driver = Driver::new(DriverConfig {
+            nodes: servers.keys().copied().collect(),
+            attempt_timeout: settings.attempt_timeout,
+            max_attempts: settings.attempts,
+            max_in_flight: settings.max_in_flight,
+        });
+        let handle = driver.handle();
+        let gauges = Arc::clone(&handle.gauges);
+        let config = PoolConfig {
+            proxy: Address::Proxy(handle.id),
+            max_sessions: settings.max_sessions,
+            max_waiting: settings.max_waiting,
+            // Nothing is lost between pool and driver, and the driver does try again.
+            max_attempts: 1,
+            attempt_timeout: settings.patience(),
+        };
+        let pool = Pool::new(config, move |envelopes| handle.carry(envelopes));
+        let follower = peers::follow(endpoint.clone(), servers, udp.is_ipv4());
+        let follower = tokio::spawn(follower);
+        let answers = pool.clone();
+        let receive = move |envelopes| answers.receive(envelopes);
+        let driver = tokio::spawn(driver.run(endpoint, inbox, receive, ending.clone()));
+
+        let limits = Limits {
+            key: settings.max_key,
+            value: settings.max_value,
+            listing: 1000,
+        };
+        let metrics = Arc::new(Metrics::new());
+        let desk = Desk::new(pool, limits, Arc::clone(&metrics), closing.clone());
+        let tasks = TaskTracker::new();
+        let mut server = Self {
+            udp,
+            http: None,
+            redis: None,
+            embedded,
+            gauges: Arc::clone(&gauges),
+            drain: settings.drain,
+            closing: closing.clone(),
+            ending,
+            tasks: tasks.clone(),
+            driver,
+            follower,
+        };
+        if let Some((listener, at)) = http {
+            server.http = Some(at);
+            let overview = Overview::new(
+                settings.cluster.clone(),
+                desk.clone(),
+                Arc::clone(&gauges),
+                sources,
+                token.clone(),
+            );
+            let overview = Arc::new(overview);
+            tasks.spawn(Arc::clone(&overview).run(closing.clone()));
+            let router = http::router(Http {
+                desk: desk.clone(),
+                token,
+                loopback: at.ip().is_loopback(),
+                gauges: Arc::clone(&gauges),
+                overview,
+            });
+            let (close, open) = (closing.clone(), metrics.http_connections.clone());
+            let serve = move |stream, _| http::serve(router.clone(), stream, close.clone());
+            let (room, track) = (settings.max_connections, tasks.clone());
+            tasks.spawn(accept(listener, room, open, closing.clone(), track, serve));
+        }
+        if let Some((listener, at)) = redis {
+            server.redis = Some(at);
+            let door = Arc::new(Redis::new(desk, password, gauges));
+            let open = metrics.redis_connections.clone();
+            let serve = move |stream, from| {
+                let door = Arc::clone(&door);
+                async move {
+                    if let Err(error) = redis::connection::serve(&door, stream).await {
+                        tracing::debug!(%from, %error, "a Redis connection broke");
+                    }
+                }
+            };
+            let (room, track) = (settings.max_connections, tasks.clone());
+            tasks.spawn(accept(listener, room, open, closing, track, serve));
+        }
+        Ok(server)
+    }
+
+    /// Stops: refuses new work, finishes what is under way, and then ends, all within the time
+    /// given for it.
+    pub async fn stop(self) {
+        self.closing.cancel();
+        self.tasks.close();
+        let finish = async {
+            self.tasks.wait().await;
+            self.ending.end.cancel();
+            let _ = self.driver.await;
+        };
+        if tokio::time::timeout(self.drain, finish).await.is_err() {
+            tracing::warn!("some operations did not finish in time; their outcome is unknown");
+        }
+        self.follower.abort();
+        if let Some(embedded) = &self.embedded {
+            embedded.stop().await;
+        }
+    }
+
+    /// Waits until something fails that the proxy cannot do without.
+    pub async fn failed(&self) -> anyhow::Error {
+        match &self.embedded {
+            Some(embedded) => embedded.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+type Servers = (BTreeMap<NodeId, String>, BTreeMap<NodeId, Source>);
+
+/// Where the servers are, and where their state is found.
+fn servers(settings: &Settings, embedded: Option<&Embedded>) -> anyhow::Result<Servers> {
+    if let Some(embedded) = embedded {
+        return Ok((embedded.places(), embedded.sources()));
+    }
+    let peers = places(&settings.peers, "--peer")?;
+    let mut http = places(&settings.node_http, "--node-http")?;
+    let sources = peers.keys().map(|id| {
+        let source = http.remove(id).map_or(Source::Nowhere, Source::Http);
+        (*id, source)
+    });
+    let sources = sources.collect();
+    Ok((peers, sources))
+}
+
+async fn listen(
+    door: Door,
+    purpose: &str,
+    option: &str,
+) -> anyhow::Result<Option<(TcpListener, SocketAddr)>> {
+    let Some(address) = door.address() else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| in_use(error, address, purpose, option))?;
+    let at = listener.local_addr().context("a socket has no address")?;
+    Ok(Some((listener, at)))
+}
+
+fn in_use(error: io::Error, address: SocketAddr, purpose: &str, option: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "cannot listen for {purpose} on {address}: {error}. Choose another address with {option}"
+    )
+}

@@ -1,0 +1,374 @@
+//! The command line, and what of it makes no sense together.
+
+use clap::{Args, ValueEnum};
+use model::NodeId;
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+/// How a proxy is set up. Every option can also be given by the environment.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Start N servers in this process and be their proxy, to try things out on one machine
+    #[arg(long, value_name = "N", env = "RAFT_EMBEDDED", conflicts_with = "peers",
+          value_parser = clap::value_parser!(u64).range(1..=9))]
+    pub embedded: Option<u64>,
+    /// The cluster's name: others are not understood
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "RAFT_CLUSTER",
+        default_value = "stateraft"
+    )]
+    pub cluster: String,
+    /// Where to listen for clients over UDP
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "RAFT_LISTEN",
+        default_value = "127.0.0.1:7000"
+    )]
+    pub listen: SocketAddr,
+    /// Where to serve HTTP, or "off"
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "RAFT_HTTP",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub http: Door,
+    /// Where to serve the Redis protocol, or "off"
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "RAFT_REDIS",
+        default_value = "127.0.0.1:6379"
+    )]
+    pub redis: Door,
+    /// Where a server is: 1=HOST:PORT. Once for each server
+    #[arg(
+        long = "peer",
+        value_name = "ID=HOST:PORT",
+        env = "RAFT_PEER",
+        value_delimiter = ','
+    )]
+    pub peers: Vec<Place>,
+    /// Where a server answers HTTP, for the page at /: 1=HOST:PORT. Once for each server
+    #[arg(
+        long,
+        value_name = "ID=HOST:PORT",
+        env = "RAFT_NODE_HTTP",
+        value_delimiter = ','
+    )]
+    pub node_http: Vec<Place>,
+    /// Where the servers of --embedded keep their logs
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RAFT_DATA_DIR",
+        default_value = "./data"
+    )]
+    pub data_dir: PathBuf,
+    /// The key that servers and proxies share (raft-node keygen makes one)
+    #[arg(long, value_name = "FILE", env = "RAFT_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+    /// The key that clients over UDP hold
+    #[arg(long, value_name = "FILE", env = "RAFT_CLIENT_KEY_FILE")]
+    pub client_key_file: Option<PathBuf>,
+    /// The token that HTTP requests must carry as "Authorization: Bearer TOKEN"; also sent to the
+    /// servers of --node-http
+    #[arg(long, value_name = "FILE", env = "RAFT_HTTP_TOKEN_FILE")]
+    pub http_token_file: Option<PathBuf>,
+    /// The password that Redis clients must give with AUTH
+    #[arg(long, value_name = "FILE", env = "RAFT_REDIS_PASSWORD_FILE")]
+    pub redis_password_file: Option<PathBuf>,
+    /// Listen beyond this machine even without keys, tokens and passwords
+    #[arg(long, env = "RAFT_INSECURE")]
+    pub insecure: bool,
+    /// How long a server may take to answer before the request goes elsewhere
+    #[arg(long, value_name = "TIME", env = "RAFT_ATTEMPT_TIMEOUT", default_value = "400ms",
+          value_parser = humantime::parse_duration)]
+    pub attempt_timeout: Duration,
+    /// How often a request is sent to servers before it is given up. By default long enough to
+    /// outlast an election
+    #[arg(long, value_name = "N", env = "RAFT_ATTEMPTS", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempts: u32,
+    /// How many requests may be in flight
+    #[arg(
+        long,
+        value_name = "N",
+        env = "RAFT_MAX_IN_FLIGHT",
+        default_value_t = 65_536
+    )]
+    pub max_in_flight: usize,
+    /// How many sessions HTTP and Redis clients share. All proxies of a cluster together must
+    /// stay below what its servers keep (1024)
+    #[arg(
+        long,
+        value_name = "N",
+        env = "RAFT_MAX_SESSIONS",
+        default_value_t = 256
+    )]
+    pub max_sessions: usize,
+    /// How many of their operations may wait for a session
+    #[arg(
+        long,
+        value_name = "N",
+        env = "RAFT_MAX_WAITING",
+        default_value_t = 16_384
+    )]
+    pub max_waiting: usize,
+    /// How many connections each TCP door takes
+    #[arg(
+        long,
+        value_name = "N",
+        env = "RAFT_MAX_CONNECTIONS",
+        default_value_t = 1024
+    )]
+    pub max_connections: usize,
+    /// The longest key, in bytes
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "RAFT_MAX_KEY",
+        default_value_t = 1024
+    )]
+    pub max_key: usize,
+    /// The longest value, in bytes
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "RAFT_MAX_VALUE",
+        default_value_t = 65_536
+    )]
+    pub max_value: usize,
+    /// How long to wait, when stopping, for what is under way
+    #[arg(long, value_name = "TIME", env = "RAFT_DRAIN", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    pub drain: Duration,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// A door that may be shut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Not served.
+    Off,
+    /// Served there.
+    At(SocketAddr),
+}
+
+impl Door {
+    /// Where it is served, if it is.
+    pub fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
+}
+
+impl FromStr for Door {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text
+                .parse()
+                .map(Self::At)
+                .map_err(|error| format!("{error}: give ADDRESS:PORT, or off")),
+        }
+    }
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which server.
+    pub id: NodeId,
+    /// `HOST:PORT`.
+    pub at: String,
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is not of the form ID=HOST:PORT, as in 1=127.0.0.1:7101");
+        let (id, at) = text.split_once('=').ok_or_else(wrong)?;
+        let id = id.trim().parse().map_err(|_| wrong())?;
+        let (host, port) = at.rsplit_once(':').ok_or_else(wrong)?;
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            return Err(wrong());
+        }
+        Ok(Self {
+            id: NodeId::new(id),
+            at: at.trim().to_owned(),
+        })
+    }
+}
+
+/// What makes no sense together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Nonsense {
+    /// Nobody to bring requests to.
+    #[error("which servers? Give --peer 1=HOST:PORT for each, or --embedded 3 to try things out")]
+    NoServers,
+    /// Two places for one server.
+    #[error("server {0} is given twice with {1}")]
+    Twice(NodeId, &'static str),
+    /// A server that is not among them.
+    #[error("--node-http names server {0}, which no --peer names")]
+    Stranger(NodeId),
+    /// Open to everyone.
+    #[error(
+        "{option} {address} can be reached from other machines, and without {secret} anyone \
+             there could read and write everything. Give {secret}, listen on 127.0.0.1, or, if \
+             the network itself keeps others out, say --insecure"
+    )]
+    Open {
+        /// What to change.
+        option: &'static str,
+        /// To what it is set.
+        address: SocketAddr,
+        /// What is missing.
+        secret: &'static str,
+    },
+}
+
+impl Settings {
+    /// Looks for what makes no sense together.
+    ///
+    /// # Errors
+    /// See [`Nonsense`].
+    pub fn check(&self) -> Result<(), Nonsense> {
+        if self.embedded.is_none() && self.peers.is_empty() {
+            return Err(Nonsense::NoServers);
+        }
+        let peers = places(&self.peers, "--peer")?;
+        let http = places(&self.node_http, "--node-http")?;
+        if let Some(stranger) = http.keys().find(|id| !peers.contains_key(id)) {
+            return Err(Nonsense::Stranger(*stranger));
+        }
+        if self.insecure {
+            return Ok(());
+        }
+        for (option, address, secret, given) in [
+            ("--listen", Some(self.listen), "--key-file", &self.key_file),
+            (
+                "--http",
+                self.http.address(),
+                "--http-token-file",
+                &self.http_token_file,
+            ),
+            (
+                "--redis",
+                self.redis.address(),
+                "--redis-password-file",
+                &self.redis_password_file,
+            ),
+        ] {
+            if let Some(address) = address
+                && !address.ip().is_loopback()
+                && given.is_none()
+            {
+                return Err(Nonsense::Open {
+                    option,
+                    address,
+                    secret,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Longer than the proxy tries, so that its verdict is heard.
+    pub(crate) fn patience(&self) -> Duration {
+        self.attempt_timeout.saturating_mul(self.attempts) + Duration::from_secs(1)
+    }
+}
+
+/// Places by server.
+pub(crate) fn places(
+    places: &[Place],
+    option: &'static str,
+) -> Result<BTreeMap<NodeId, String>, Nonsense> {
+    let mut by_id = BTreeMap::new();
+    for Place { id, at } in places {
+        if by_id.insert(*id, at.clone()).is_some() {
+            return Err(Nonsense::Twice(*id, option));
+        }
+    }
+    Ok(by_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn checked(line: &str) -> Result<(), Nonsense> {
+        let words = std::iter::once("raft-proxy").chain(line.split_whitespace());
+        Line::try_parse_from(words).unwrap().settings.check()
+    }
+
+    #[test]
+    fn servers_are_needed_once_each() {
+        assert_eq!(checked(""), Err(Nonsense::NoServers));
+        assert_eq!(checked("--embedded 3"), Ok(()));
+        assert_eq!(
+            checked("--peer 1=a:1 --peer 2=[::1]:2 --node-http 2=b:80"),
+            Ok(())
+        );
+        let twice = Nonsense::Twice(NodeId::new(1), "--peer");
+        assert_eq!(checked("--peer 1=a:1,1=b:1"), Err(twice));
+        let stranger = Nonsense::Stranger(NodeId::new(2));
+        assert_eq!(checked("--peer 1=a:1 --node-http 2=a:2"), Err(stranger));
+    }
+
+    #[test]
+    fn open_doors_need_a_secret_or_a_word() {
+        let open = |line: &str| match checked(&format!("--embedded 1 {line}")) {
+            Ok(()) => None,
+            Err(Nonsense::Open { option, .. }) => Some(option),
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(open("--listen 0.0.0.0:1"), Some("--listen"));
+        assert_eq!(open("--listen 0.0.0.0:1 --key-file k"), None);
+        assert_eq!(open("--http [::]:1"), Some("--http"));
+        assert_eq!(open("--http [::1]:1"), None);
+        assert_eq!(open("--http [::]:1 --http-token-file t"), None);
+        assert_eq!(open("--redis 192.0.2.1:1"), Some("--redis"));
+        assert_eq!(open("--redis off --http off"), None);
+        assert_eq!(open("--redis 0.0.0.0:1 --http 0.0.0.0:1 --insecure"), None);
+    }
+
+    #[test]
+    fn places_are_read_or_refused() {
+        assert!("1=host:80".parse::<Place>().is_ok());
+        for wrong in [
+            "host:80",
+            "x=host:80",
+            "1=host",
+            "1=:80",
+            "1=host:99999",
+            "",
+        ] {
+            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+        }
+    }
+}
