@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod certificate;
 pub mod cli;
 pub mod engine;
+pub mod linearize;
 pub mod machine;
 pub mod progress;
 pub mod simulate;
