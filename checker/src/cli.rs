@@ -14,6 +14,7 @@ mod linearize;
 mod live;
 mod mutants;
 mod next;
+mod replay;
 mod scopes;
 mod selection;
 mod simulate;
@@ -50,6 +51,8 @@ enum Command {
     Verify(verify::Args),
     /// Judges recorded histories of a running cluster
     Linearize(linearize::Args),
+    /// Judges traces that the servers of a running cluster recorded
+    Replay(replay::Args),
     /// Serves stateright's Explorer on a scope
     Explore(explore::Args),
     /// Measures the engines against each other
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Simulate(args) => simulate::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Linearize(args) => linearize::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::BenchRun(args) => bench::run_one(&args),

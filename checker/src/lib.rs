@@ -8,6 +8,7 @@ pub mod engine;
 pub mod linearize;
 pub mod machine;
 pub mod progress;
+pub mod replay;
 pub mod simulate;
 pub mod stateright_engine;
 pub mod story;

@@ -3,14 +3,14 @@
 //!
 //! A history without an order is weakened step by step, and a step is kept while there still is no
 //! order:
-//! * it ends earlier: what returned later has an unknown outcome, what was called later is gone;
-//! * what an operation said is forgotten: a read is gone, a write may have taken effect or not.
+//! * it ends earlier: what returned later may have taken effect or not, what was called later is gone;
+//! * an operation is made optional: a read is gone, a write took effect as it says, or never.
 //!
 //! Weaker histories have every order that stronger ones have. So what is left has no order either,
 //! and names the operations whose answers contradict one another.
 
 use super::{
-    format::{Operation, Outcome},
+    format::Operation,
     object::{State, Step, Values},
     search::{Decision, Found, Limits, search},
 };
@@ -21,26 +21,27 @@ use std::{
 };
 
 /// How long the search for a short explanation may take. A longer one is as true.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The most configurations of one attempt.
-const ATTEMPT: u64 = 200_000;
+const ATTEMPT: u64 = 50_000;
 /// The most bytes of one attempt.
 const MEMORY: u64 = 512 << 20;
 
 /// Why no order explains a key.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// The operations whose answers contradict one another, and those of unknown outcome that the
-    /// order needs, by their call.
+    /// The operations whose answers contradict one another, by their call.
     pub operations: Vec<Operation>,
-    /// How many operations on this key besides do not matter, whatever they did.
+    /// How many operations are on this key besides. Even if each is left out or not, at will, there
+    /// is no order.
     pub others: usize,
-    /// The order that gets furthest: places in `operations`, and what the key holds after each.
-    pub order: Vec<(usize, String)>,
+    /// The order that gets furthest, with such others as help it, and what the key holds after
+    /// each.
+    pub order: Vec<(Operation, String)>,
     /// What the key holds before any of them.
     start: String,
     /// What would have to come next, and why it cannot.
-    pub blocked: Vec<(usize, String)>,
+    pub blocked: Vec<(Operation, String)>,
 }
 
 /// Explains why these operations, all on one key, have no order.
@@ -65,6 +66,11 @@ fn attempt(operations: &[Operation], limits: &Limits<'_>) -> Found {
 
 fn is_violated(operations: &[Operation], limits: &Limits<'_>) -> bool {
     attempt(operations, limits).decision == Decision::Violated
+}
+
+/// Whether an order must have it.
+fn is_firm(operation: &Operation) -> bool {
+    operation.returned.is_some()
 }
 
 /// The shortest beginning without an order.
@@ -92,26 +98,24 @@ fn until(whole: &[Operation], time: u64) -> Vec<Operation> {
     let begun = whole.iter().filter(|op| op.invoke <= time);
     begun
         .filter_map(|op| match op.returned {
-            Some(returned) if returned > time => forgotten(op),
+            Some(returned) if returned > time => optional(op),
             _ => Some(op.clone()),
         })
         .collect()
 }
 
-/// The operation without what it said; `None` if it then says nothing.
-fn forgotten(operation: &Operation) -> Option<Operation> {
+/// The operation as one that took effect as it says, or never; `None` if it then says nothing.
+fn optional(operation: &Operation) -> Option<Operation> {
     let only_sees = Step::of(operation, &mut Values::default()).only_sees();
     (!only_sees).then(|| Operation {
         returned: None,
-        outcome: Outcome::Unknown,
         ..operation.clone()
     })
 }
 
-/// Forgets what operations said, many at a time and then fewer, while there still is no order.
+/// Makes operations optional, many at a time and then fewer, while there still is no order.
 fn weaken(mut operations: Vec<Operation>, limits: &Limits<'_>) -> Vec<Operation> {
-    let definite =
-        |operations: &[Operation]| operations.iter().filter(|op| op.is_definite()).count();
+    let definite = |operations: &[Operation]| operations.iter().filter(|op| is_firm(op)).count();
     let mut size = definite(&operations).div_ceil(2);
     while size > 0 {
         let mut first = 0;
@@ -128,15 +132,15 @@ fn weaken(mut operations: Vec<Operation>, limits: &Limits<'_>) -> Vec<Operation>
     operations
 }
 
-/// The same with `count` operations of known outcome forgotten, from the `first` on.
+/// The same with `count` operations made optional, from the `first` that is not on.
 fn without(operations: &[Operation], first: usize, count: usize) -> Vec<Operation> {
     let mut definite = 0;
     let mut weaker = Vec::with_capacity(operations.len());
     for operation in operations {
         let place = definite;
-        definite += usize::from(operation.is_definite());
-        if operation.is_definite() && (first..first + count).contains(&place) {
-            weaker.extend(forgotten(operation));
+        definite += usize::from(is_firm(operation));
+        if is_firm(operation) && (first..first + count).contains(&place) {
+            weaker.extend(optional(operation));
         } else {
             weaker.push(operation.clone());
         }
@@ -145,37 +149,28 @@ fn without(operations: &[Operation], first: usize, count: usize) -> Vec<Operatio
 }
 
 fn describe(all: usize, core: &[Operation], found: &Found) -> Explanation {
-    let mut shown: Vec<usize> = (0..core.len())
-        .filter(|place| core[*place].is_definite() || found.longest.contains(place))
-        .collect();
-    shown.sort_by_key(|place| core[*place].invoke);
+    let mut operations: Vec<Operation> = core.iter().filter(|op| is_firm(op)).cloned().collect();
+    operations.sort_by_key(|op| op.invoke);
     let mut values = Values::default();
     let mut state = State::default();
     let start = state.told(&values);
     let mut order = Vec::new();
-    for place in &found.longest {
-        let step = Step::of(&core[*place], &mut values);
+    for operation in found.longest.iter().map(|place| &core[*place]) {
+        let step = Step::of(operation, &mut values);
         state = state.after(&step, &mut values).unwrap_or(state);
-        if let Some(at) = shown.iter().position(|shown| shown == place) {
-            order.push((at, state.told(&values)));
-        }
+        order.push((operation.clone(), state.told(&values)));
     }
-    let waiting = |place: &usize| core[*place].is_definite() && !found.longest.contains(place);
-    let first_return = shown
-        .iter()
-        .filter(|place| waiting(place))
-        .filter_map(|place| core[*place].returned)
-        .min();
-    let mut blocked = Vec::new();
-    for (at, place) in shown.iter().enumerate() {
-        let operation = &core[*place];
-        if waiting(place) && first_return.is_none_or(|time| operation.invoke <= time) {
-            blocked.push((at, obstacle(operation, state, &mut values)));
-        }
-    }
+    let waiting = |op: &&Operation| !order.iter().any(|(placed, _)| placed.place == op.place);
+    let left: Vec<&Operation> = operations.iter().filter(waiting).collect();
+    let first_return = left.iter().filter_map(|op| op.returned).min();
+    let blocked = left
+        .into_iter()
+        .filter(|op| first_return.is_none_or(|time| op.invoke <= time))
+        .map(|op| (op.clone(), obstacle(op, state, &mut values)))
+        .collect();
     Explanation {
-        others: all - shown.len(),
-        operations: shown.iter().map(|place| core[*place].clone()).collect(),
+        others: all - operations.len(),
+        operations,
         order,
         start,
         blocked,
@@ -204,48 +199,58 @@ impl fmt::Display for Explanation {
         let origin = self.operations.iter().map(|op| op.invoke).min();
         for (at, operation) in self.operations.iter().enumerate() {
             let since = |time: u64| milliseconds(time - origin.unwrap_or(0));
-            let span = match operation.returned {
-                Some(returned) => format!("{} to {} ms", since(operation.invoke), since(returned)),
-                None => format!("from {} ms on", since(operation.invoke)),
-            };
             writeln!(
                 f,
-                "    {}. {}: {} ({span}; process {}, {})",
+                "    {}. {}: {} ({} to {} ms; process {}, {})",
                 at + 1,
                 operation.call,
                 operation.outcome,
+                since(operation.invoke),
+                operation.returned.map(since).unwrap_or_default(),
                 operation.process,
                 operation.place
             )?;
         }
         match self.others {
             0 => {}
-            1 => writeln!(
-                f,
-                "  It does not matter what the other operation on this key did."
-            )?,
+            1 => writeln!(f, "  With or without the other operation on this key.")?,
             others => writeln!(
                 f,
-                "  It does not matter what the other {others} operations on this key did."
+                "  With or without any of the other {others} on this key."
             )?,
         }
         writeln!(f, "  The order that gets furthest:")?;
         writeln!(f, "    At first {}.", self.start)?;
-        for (at, then) in &self.order {
-            writeln!(f, "    {}. {}: {then}.", at + 1, self.operations[*at].call)?;
-        }
-        writeln!(f, "  Next would have to come:")?;
-        for (at, why) in &self.blocked {
-            let operation = &self.operations[*at];
+        for (operation, then) in &self.order {
             writeln!(
                 f,
-                "    {}. {}: {}; but {why}.",
-                at + 1,
+                "    {} {}: {then}.",
+                self.name(operation),
+                operation.call
+            )?;
+        }
+        writeln!(f, "  Next would have to come:")?;
+        for (operation, why) in &self.blocked {
+            writeln!(
+                f,
+                "    {} {}: {}; but {why}.",
+                self.name(operation),
                 operation.call,
                 operation.outcome
             )?;
         }
         Ok(())
+    }
+}
+
+impl Explanation {
+    /// Its number among the operations, or where it was recorded.
+    fn name(&self, operation: &Operation) -> String {
+        let mut numbered = self.operations.iter();
+        match numbered.position(|other| other.place == operation.place) {
+            Some(at) => format!("{}.", at + 1),
+            None => format!("({})", operation.place),
+        }
     }
 }
 

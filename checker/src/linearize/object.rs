@@ -49,7 +49,7 @@ impl Values {
 }
 
 /// An operation with its values by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     /// A put or a delete that took effect, or may have.
     Set {
@@ -81,7 +81,7 @@ pub(super) enum Step {
 }
 
 /// When a [`Step::Set`] takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Needs {
     Nothing,
     Absent,

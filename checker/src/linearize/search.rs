@@ -68,9 +68,9 @@ const LOOK: u64 = 1 << 12;
 
 struct Search {
     values: Values,
-    /// Operations of known outcome, by their call.
+    /// Operations that an order must have: those that returned, by their call.
     definite: Vec<Definite>,
-    /// Operations of unknown outcome, by their call.
+    /// Operations that it may have: those of unknown outcome, by their call.
     open: Vec<Open>,
     /// Calls and returns of the definite operations still to be placed, in the order of time.
     timeline: Timeline,
@@ -159,7 +159,7 @@ impl Search {
                     definite.push(Definite { step, place });
                 }
                 None => {
-                    let twin = match twins.entry(&operation.call) {
+                    let twin = match twins.entry(step) {
                         Entry::Occupied(mut last) => Some(last.insert(open.len())),
                         Entry::Vacant(first) => {
                             first.insert(open.len());
@@ -256,12 +256,18 @@ impl Search {
         }
     }
 
+    /// The order so far, up to the last operation that it must have.
     fn order(&self, frames: &[Frame]) -> Vec<usize> {
+        let is_definite = |frame: &Frame| matches!(frame.taken, Choice::Definite(_));
+        let count = frames
+            .iter()
+            .rposition(is_definite)
+            .map_or(0, |last| last + 1);
         let place = |frame: &Frame| match frame.taken {
             Choice::Definite(op) => self.definite[op].place,
             Choice::Open(op) => self.open[op].place,
         };
-        frames.iter().map(place).collect()
+        frames[..count].iter().map(place).collect()
     }
 
     fn first(&self) -> Cursor {
@@ -313,7 +319,7 @@ impl Search {
             if standing.unseen && step.is_blind() {
                 continue;
             }
-            let Some(state) = self.reached(standing.state, &step) else {
+            let Some(state) = self.reached(standing.state, choice, &step) else {
                 continue;
             };
             let after = Standing {
@@ -343,15 +349,18 @@ impl Search {
         None
     }
 
-    /// The state after a step, unless it can lead to no whole order.
-    fn reached(&mut self, before: State, step: &Step) -> Option<State> {
-        let is_due = |made: u64| self.versions.get(self.versions_made) == Some(&made);
-        if made(step).is_some_and(|made| !is_due(made)) {
-            return None;
+    /// The state after an operation, unless it can lead to no whole order.
+    fn reached(&mut self, before: State, choice: Choice, step: &Step) -> Option<State> {
+        // Those that an order must have make their versions one after the other.
+        let mut due = self.versions_made;
+        if let (Choice::Definite(_), Some(made)) = (choice, made(step)) {
+            if self.versions.get(due) != Some(&made) {
+                return None;
+            }
+            due += 1;
         }
         let after = before.after(step, &mut self.values)?;
-        // What was made here must leave room for the versions that are still to be made.
-        let due = self.versions_made + usize::from(made(step).is_some());
+        // There must be room for those that are still to be made.
         if self
             .versions
             .get(due)
