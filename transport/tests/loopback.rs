@@ -353,6 +353,8 @@ async fn large_message_to_nobody_is_given_up_and_counted() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (a, _a) = bind(config(keys())).await;
     a.set_peer(node(2), silent.local_addr().unwrap());
+    // The endpoint's tasks have nothing to wait for yet: sending must wake them.
+    tokio::task::yield_now().await;
     a.send(vec![append(node(1), node(2), 1, 100_000)]);
     eventually("it is given up", || {
         a.counters().dropped(Cause::GaveUp) == 1
