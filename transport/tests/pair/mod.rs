@@ -11,6 +11,7 @@ use model::{
     wire::{BootId, ClusterId, Header, KeyId},
 };
 use std::time::{Duration, Instant};
+use tokio::net::UdpSocket;
 use transport::{Config, Endpoint, Inbox, Key, Keys};
 
 /// How long anything may take before a test fails. Nothing takes that long.
@@ -159,6 +160,15 @@ pub async fn nothing_more(inbox: &mut Inbox) {
         some = inbox.receive() => panic!("nothing should have arrived, but {some:?}"),
         () = tokio::task::yield_now() => {}
     }
+}
+
+/// Waits for a datagram.
+pub async fn datagram(socket: &UdpSocket) -> Vec<u8> {
+    let mut buffer = vec![0; 65_536];
+    let received = tokio::time::timeout(DEADLINE, socket.recv(&mut buffer)).await;
+    let length = received.expect("a datagram arrives").unwrap();
+    buffer.truncate(length);
+    buffer
 }
 
 /// Waits until it is so.
