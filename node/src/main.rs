@@ -7,7 +7,7 @@ use clap::Parser;
 use cli::{Cli, Command, Health, LogFormat, Run};
 use node::{Config, Failure, Node};
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, IsTerminal as _, Read as _, Write as _},
     net::TcpStream,
     path::Path,
     process::ExitCode,
@@ -112,6 +112,7 @@ fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match format {
         LogFormat::Text => builder.init(),

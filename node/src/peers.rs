@@ -1,38 +1,44 @@
 //! Where the other servers are: names are looked up until they are found, and again when a server
 //! is not heard of, for it may have moved.
 
-use crate::driver::Pulse;
-use model::{Address, NodeId};
+use crate::node::{Inner, Node};
+use model::NodeId;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Arc,
+    sync::Weak,
     time::Duration,
 };
 use tokio::{net, time};
-use tracing::{debug, info, warn};
-use transport::Endpoint;
+use tracing::{Instrument as _, Span, debug, info, warn};
 
 /// How often to look whether there is anything to look up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A server not heard of for so long may have moved.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
 
-/// Keeps the addresses of the others up to date, for ever.
+/// Keeps the addresses of the others up to date while the server lives.
 pub(crate) async fn resolve(
     own: NodeId,
     names: BTreeMap<NodeId, String>,
-    endpoint: Endpoint,
-    pulse: Arc<Pulse>,
+    node: Weak<Inner>,
+    span: Span,
 ) {
+    keep_resolving(own, names, node).instrument(span).await;
+}
+
+async fn keep_resolving(own: NodeId, names: BTreeMap<NodeId, String>, node: Weak<Inner>) {
     let mut known: BTreeMap<NodeId, SocketAddr> = BTreeMap::new();
     let mut complained = BTreeSet::new();
     let mut ticks = time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let Some(node) = Node::upgrade(&node) else {
+            return;
+        };
         for (id, name) in &names {
-            let settled = known.contains_key(id) && pulse.since_heard(*id) < SILENT_AFTER;
+            let settled = known.contains_key(id) && node.silence_of(*id) < SILENT_AFTER;
             if *id == own || settled {
                 continue;
             }
@@ -40,7 +46,7 @@ pub(crate) async fn resolve(
                 Ok(Some(at)) => {
                     if known.insert(*id, at) != Some(at) {
                         info!(peer = %id, name, address = %at, "a peer has an address");
-                        endpoint.set_peer(Address::Node(*id), at);
+                        node.set_peer(*id, at).await;
                     }
                     complained.remove(id);
                 }
