@@ -25,6 +25,7 @@ pub mod raft;
 pub mod store;
 #[cfg(feature = "system")]
 pub mod system;
+pub mod wire;
 
 pub use config::Config;
 pub use ids::{

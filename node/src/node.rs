@@ -217,7 +217,10 @@ impl Node {
             Some(address) => Some(listen_http(address).await?),
             None => None,
         };
-        let token = config.http_token.clone();
+        let access = http::Access {
+            token: config.http_token.clone().map(Into::into),
+            faults: config.faults.clone(),
+        };
         let names = config.peers.clone();
         let id = config.id;
         let span = move || tracing::info_span!("node", %id);
@@ -253,7 +256,7 @@ impl Node {
         let mut helpers = inner.helpers.lock().await;
         helpers.spawn(peers::resolve(id, names, weak.clone(), span()));
         if let Some((listener, _)) = http {
-            helpers.spawn(http::serve(listener, weak, token));
+            helpers.spawn(http::serve(listener, weak, access));
         }
         drop(helpers);
         Ok(Self { inner })
@@ -348,9 +351,11 @@ impl Node {
     }
 
     /// The metrics, in Prometheus' text format.
-    pub fn metrics(&self) -> String {
-        // Writing into memory does not fail.
-        self.inner.metrics.encode().unwrap_or_default()
+    pub async fn metrics(&self) -> String {
+        let counters = self
+            .with_endpoint(|endpoint| Vec::from_iter(endpoint.counters().iter()))
+            .await;
+        self.inner.metrics.encode(&counters.unwrap_or_default())
     }
 
     /// Stops the server: refuses what is new, finishes what is under way, and ends. Its addresses
@@ -518,11 +523,10 @@ async fn prepare(
 }
 
 fn transport_config(config: &Config) -> transport::Config {
-    transport::Config {
-        listen: config.listen,
-        cluster: config.cluster.clone(),
-        peers: BTreeMap::new(),
-    }
+    let mut transport = transport::Config::new(config.listen, config.cluster.clone());
+    transport.keys = config.keys.clone();
+    transport.faults = config.faults.clone();
+    transport
 }
 
 async fn listen_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -42,7 +42,7 @@ async fn keep_resolving(own: NodeId, names: BTreeMap<NodeId, String>, node: Weak
             if *id == own || settled {
                 continue;
             }
-            match look_up(name).await {
+            match look_up(name, node.local_addr()).await {
                 Ok(Some(at)) => {
                     if known.insert(*id, at) != Some(at) {
                         info!(peer = %id, name, address = %at, "a peer has an address");
@@ -63,6 +63,26 @@ async fn keep_resolving(own: NodeId, names: BTreeMap<NodeId, String>, node: Weak
     }
 }
 
-async fn look_up(name: &str) -> std::io::Result<Option<SocketAddr>> {
-    Ok(net::lookup_host(name).await?.next())
+/// An address behind the name that a socket at `local` can reach, if there is one.
+async fn look_up(name: &str, local: SocketAddr) -> std::io::Result<Option<SocketAddr>> {
+    let mut found = net::lookup_host(name).await?;
+    // A socket of IPv6 reaches both kinds.
+    Ok(found.find(|at| at.is_ipv4() || local.is_ipv6()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_out_of_reach_are_passed_over() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (four, six) = (at("127.0.0.1:1"), at("[::]:1"));
+        assert_eq!(look_up("[::1]:5", four).await.unwrap(), None);
+        assert_eq!(look_up("[::1]:5", six).await.unwrap(), Some(at("[::1]:5")));
+        assert_eq!(
+            look_up("10.0.0.1:5", six).await.unwrap(),
+            Some(at("10.0.0.1:5"))
+        );
+    }
 }

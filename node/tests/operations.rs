@@ -15,7 +15,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use transport::Endpoint;
+use transport::{Endpoint, Faults, Plan, Rule};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -60,11 +60,19 @@ async fn put_until_done(node: &Node, key: &str) {
     poll("a put", async || node.propose(put(key)).await.ok()).await;
 }
 
-/// The status code and the whole answer.
 async fn get(node: &Node, path: &str, header: &str) -> (u16, String) {
+    ask(node, "GET", path, header, "").await
+}
+
+/// The status code and the whole answer.
+async fn ask(node: &Node, method: &str, path: &str, header: &str, body: &str) -> (u16, String) {
     let at = node.http_addr().unwrap();
     let mut stream = TcpStream::connect(at).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\n{header}Connection: close\r\n\r\n");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {at}\r\n{header}Content-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -89,6 +97,7 @@ async fn http_tells_status_metrics_and_readiness() {
         "raft_leaderships_total 1",
         "raft_sync_seconds_count",
         "raft_commit_seconds_count",
+        "raft_transport_total{count=",
     ] {
         assert!(metrics.contains(line), "{line} is missing in {metrics}");
     }
@@ -132,6 +141,31 @@ async fn token_is_asked_for_where_it_matters() {
     }
     assert_eq!(get(&node, "/livez", "").await.0, 200);
     assert_eq!(get(&node, "/readyz", "").await.0, 503);
+}
+
+#[tokio::test]
+async fn chaos_is_served_only_where_it_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(lonely(dir.path())).await.unwrap();
+    assert_eq!(get(&node, "/chaos", "").await.0, 404);
+    node.stop().await.unwrap();
+
+    let mut config = lonely(dir.path());
+    config.faults = Some(Faults::default());
+    let node = Node::start(config.clone()).await.unwrap();
+    let json = "Content-Type: application/json\r\n";
+    let (_, plan) = get(&node, "/chaos", "").await;
+    let (_, plan) = plan.split_once("\r\n\r\n").unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(plan).unwrap(), Plan::default());
+    let cut = Plan {
+        seed: 7,
+        rules: Rule::isolate(Address::Node(NodeId::new(1))).into(),
+    };
+    let body = serde_json::to_string(&cut).unwrap();
+    assert_eq!(ask(&node, "PUT", "/chaos", json, &body).await.0, 204);
+    assert_eq!(config.faults.unwrap().plan(), cut);
+    let bad = body.replace("\"drop\":0.0", "\"drop\":7.0");
+    assert_eq!(ask(&node, "PUT", "/chaos", json, &bad).await.0, 422);
 }
 
 #[tokio::test]
@@ -248,11 +282,9 @@ struct Liar {
 
 impl Liar {
     async fn new(node: &Node) -> Self {
-        let config = transport::Config {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            cluster: "test".into(),
-            peers: [(Address::Node(node.id()), node.local_addr())].into(),
-        };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut config = transport::Config::new(listen, "test");
+        config.peers = [(Address::Node(node.id()), node.local_addr())].into();
         let (endpoint, _) = Endpoint::bind(config).await.unwrap();
         Self { endpoint }
     }
