@@ -356,11 +356,7 @@ async fn ask_servers(
         }
         let arrived = tokio::select! {
             requests = queue.recv() => requests,
-            // Whoever comes over the network may answer, not ask in the name of our clients.
-            arrived = inbox.receive() => arrived.map(|mut arrived| {
-                arrived.retain(|envelope| matches!(envelope.message, Message::ClientResponse(_)));
-                arrived
-            }),
+            arrived = inbox.receive() => arrived.map(direct::only_answers),
             () = &mut sleep, if next.is_some() => Some(Vec::new()),
         };
         let Some(arrived) = arrived else {

@@ -30,6 +30,13 @@ pub(crate) struct Out {
     pub(crate) clients: Vec<Envelope>,
 }
 
+/// What the network may bring: whoever comes from there may answer, not ask in the name of our
+/// clients.
+pub(crate) fn only_answers(mut arrived: Vec<Envelope>) -> Vec<Envelope> {
+    arrived.retain(|envelope| matches!(envelope.message, Message::ClientResponse(_)));
+    arrived
+}
+
 /// The proxy in this process, and its timers.
 pub(crate) struct Direct {
     proxy: Proxy,
@@ -141,6 +148,15 @@ mod tests {
 
     fn envelope(from: Address, to: Address, message: Message) -> Envelope {
         Envelope { from, to, message }
+    }
+
+    #[test]
+    fn network_may_answer_and_not_ask() {
+        let client = Address::Client(CLIENT);
+        let forged = envelope(client, NAME, request());
+        let answer = response(ResponseBody::Found(Found::Value(None)));
+        let answer = envelope(Address::Node(N1), client, answer);
+        assert_eq!(only_answers(vec![forged, answer.clone()]), [answer]);
     }
 
     #[test]

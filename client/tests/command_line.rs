@@ -367,6 +367,18 @@ fn run_table(at: SocketAddr, arguments: &str) -> String {
 }
 
 #[test]
+fn bench_at_a_pace_skips_what_no_client_is_free_for() {
+    let at = start(Manner::Silent);
+    let bench = "bench --every 5ms --clients 1 --value-size 16 --ops put --seconds 1 --warm-up 1ms";
+    let run = run(at, &format!("--timeout 300ms -o json {bench}"));
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let line: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(line["operations"], 0, "{line}");
+    assert!(line["skipped"].as_u64() > Some(0), "{line}");
+    assert!(line["unavailable"].as_u64() > Some(0), "{line}");
+}
+
+#[test]
 fn history_holds_operations_of_every_kind_one_at_a_time_for_each_process() {
     let at = start(Manner::Whole);
     let name = format!("raft-client-history-{}", std::process::id());

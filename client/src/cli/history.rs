@@ -152,6 +152,27 @@ mod tests {
     }
 
     #[test]
+    fn process_ends_with_an_operation_whose_outcome_is_unknown() {
+        let name = format!("raft-client-processes-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let history = History::create(&path).unwrap();
+        let (first, other) = (history.new_process(), history.new_process());
+        let op = Op::Get {
+            key: "k".to_owned(),
+        };
+        let now = Instant::now();
+        let answer = Answer::Absent(true);
+        let same = history.record(first, &op, now, Some(&answer)).unwrap();
+        let next = history.record(first, &op, now, None).unwrap();
+        history.flush().unwrap();
+        let lines = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(same, first);
+        assert!(next != first && next != other);
+        assert_eq!(lines.lines().count(), 2);
+    }
+
+    #[test]
     fn lines_have_the_form_that_the_checker_reads() {
         let (key, value) = ("k".to_owned(), "v".to_owned());
         let version = 7;
