@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use transport::{Config, Endpoint};
 
 /// Where it is.
-pub async fn server(id: NodeId) -> SocketAddr {
+pub(crate) async fn server(id: NodeId) -> SocketAddr {
     let config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         cluster: "stateraft".to_owned(),
