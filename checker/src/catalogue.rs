@@ -8,6 +8,7 @@
 //! mutant breaks one of those very rules, every message stays.
 
 use crate::{
+    drill::{self, Drill, Drilled},
     engine::{self, Limits, Outcome, Progress},
     progress::{ProgressVerdict, check_progress},
     trace::{self, Trace},
@@ -27,6 +28,8 @@ pub enum Breaks {
     Law(Law),
     /// No law; but from some state no leader can ever commit a new entry.
     Progress,
+    /// No law; but a leader that a majority hears is deposed.
+    Peace,
 }
 
 impl Breaks {
@@ -35,6 +38,7 @@ impl Breaks {
         match self {
             Self::Law(law) => law.name(),
             Self::Progress => "Progress",
+            Self::Peace => "Peace",
         }
     }
 }
@@ -50,6 +54,8 @@ pub struct Entry {
     pub scope: Scope,
     /// The way there, where the scope is too large to be searched.
     script: Option<&'static [Directive]>,
+    /// What shows it, where it takes time to show.
+    drill: Option<Drill>,
 }
 
 /// A step of a script.
@@ -57,6 +63,8 @@ pub struct Entry {
 enum Directive {
     /// The election timer of a server fires.
     Timeout(u64),
+    /// The heartbeat timer of a server fires.
+    Heartbeat(u64),
     /// A client asks a server for a write.
     Propose(u64),
     /// A server's oldest write becomes durable.
@@ -150,6 +158,27 @@ impl Entry {
                 elapsed,
             };
         }
+        if let Some(drill) = self.drill {
+            let (end, states) = match drill.find(&self.scope) {
+                Drilled::Failed { why, trace } => {
+                    let steps = trace.steps.len();
+                    let evidence = Box::new(Evidence::Script(trace));
+                    let end = HuntEnd::Found {
+                        why,
+                        steps,
+                        evidence,
+                    };
+                    (end, steps as u64 + 1)
+                }
+                Drilled::Passed { steps } => (HuntEnd::Survived, steps),
+            };
+            let elapsed = started.elapsed();
+            return Hunt {
+                end,
+                states,
+                elapsed,
+            };
+        }
         let explored = engine::check(&self.scope, limits, progress);
         let states = explored.report.states;
         let end = match (&explored.report.outcome, self.breaks) {
@@ -177,6 +206,8 @@ impl Entry {
             }
             // A mutant that was to break progress alone broke a law: it is not what it says.
             (Outcome::Violated { .. }, Breaks::Progress) => HuntEnd::Survived,
+            // Peace is a matter of time, and the search knows none: drills show it.
+            (_, Breaks::Peace) => HuntEnd::Survived,
             (Outcome::Truncated(_), _) => HuntEnd::Truncated,
         };
         let elapsed = started.elapsed();
@@ -219,6 +250,7 @@ impl Directive {
     fn action(self, system: &System) -> Option<Action> {
         let (server, local) = match self {
             Self::Timeout(server) => (server, Local::ElectionTimeout),
+            Self::Heartbeat(server) => (server, Local::HeartbeatTimeout),
             Self::Propose(server) => (server, Local::Propose),
             Self::Sync(server) => (server, Local::Sync),
             Self::Deliver(kind, term, from, to) => {
@@ -250,7 +282,10 @@ fn described(message: &Message) -> Option<(Kind, u64)> {
         Message::RequestVoteResponse(response) => (Kind::Vote, response.term),
         Message::AppendEntriesRequest(request) => (Kind::Append, request.term),
         Message::AppendEntriesResponse(response) => (Kind::Acknowledgement, response.term),
-        Message::ClientRequest(_) | Message::ClientResponse(_) => return None,
+        Message::PreVoteRequest(_)
+        | Message::PreVoteResponse(_)
+        | Message::ClientRequest(_)
+        | Message::ClientResponse(_) => return None,
     };
     Some((kind, term.get()))
 }
@@ -278,6 +313,7 @@ const OUTLIVED: &[Directive] = {
     &[
         Timeout(1), Deliver(VoteRequest, 1, 1, 2), Deliver(VoteRequest, 1, 1, 3),
         Deliver(Vote, 1, 2, 1), Deliver(Vote, 1, 3, 1), Propose(1),
+        Heartbeat(1),
         Deliver(Append, 1, 1, 2), Deliver(Acknowledgement, 1, 2, 1),
         Timeout(5), Timeout(5), Deliver(VoteRequest, 2, 5, 3), Deliver(VoteRequest, 2, 5, 4),
         Deliver(Vote, 2, 3, 5), Deliver(Vote, 2, 4, 5),
@@ -346,10 +382,23 @@ fn entry(mutant: Mutant) -> Entry {
         LeaderSkipsNoop => (Breaks::Progress, alone(2, logs(1, 0, 0))),
         VoteKeptAcrossTerms | SplitVoteNeverRetried => (Breaks::Progress, elections(2, 1, 0)),
         NextIndexNotMovedBack => (Breaks::Progress, elections(2, 1, 1)),
+        PreVoteCountedAsVote => (Breaks::Law(ElectionSafety), quiet(elections(3, 1, 0))),
+        AckCountsEverythingSent => (Breaks::Law(LeaderCompleteness), pipelined(logs(2, 1, 0))),
+        StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumHeardForEver => {
+            (Breaks::Progress, drill::scope())
+        }
+        VotesAgainstLeaderItHears | PreVoteRaisesTerm => (Breaks::Peace, drill::scope()),
+    };
+    let drill = match mutant {
+        StalePreVoteDropped => Some(Drill::Outdated),
+        LeaderNeverChecksQuorum | QuorumHeardForEver => Some(Drill::Unheard),
+        VotesAgainstLeaderItHears => Some(Drill::Deaf),
+        PreVoteRaisesTerm => Some(Drill::Returns),
+        _ => None,
     };
     let laws = match breaks {
         Breaks::Law(law) => Laws::only(law),
-        Breaks::Progress => Laws::ALL,
+        Breaks::Progress | Breaks::Peace => Laws::ALL,
     };
     let scope = Scope {
         mutant: Some(mutant),
@@ -366,6 +415,7 @@ fn entry(mutant: Mutant) -> Entry {
         breaks,
         scope,
         script: script.then_some(OUTLIVED),
+        drill,
     }
 }
 
@@ -434,6 +484,21 @@ fn end_to_end(entries: u8, operations: usize, attempts: u32) -> Scope {
 
 fn alone(servers: u64, scope: Scope) -> Scope {
     Scope { servers, ..scope }
+}
+
+/// With servers that ask before they run.
+fn quiet(scope: Scope) -> Scope {
+    Scope {
+        pre_vote: true,
+        ..scope
+    }
+}
+
+fn pipelined(scope: Scope) -> Scope {
+    Scope {
+        window: 2,
+        ..one_by_one(scope)
+    }
 }
 
 fn one_by_one(scope: Scope) -> Scope {

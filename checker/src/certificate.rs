@@ -22,7 +22,7 @@ use std::{
 /// What every certificate begins with.
 const MAGIC: &[u8; 8] = b"RAFTCERT";
 /// The version of the format.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +225,10 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         terms,
         budget,
         batch,
+        window,
+        together,
+        pre_vote,
+        check_quorum,
         append_entries,
         with_session,
         starts_with_leader,
@@ -264,6 +268,8 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
     head.extend([budget.entries, budget.reads, budget.crashes]);
     head.push(u8::try_from(*attempts)?);
     head.extend(u16::try_from(*batch)?.to_le_bytes());
+    head.extend(u16::try_from(*window)?.to_le_bytes());
+    head.push(bits(&[*together, *pre_vote, *check_quorum]));
     head.push(bits(&[
         *append_entries,
         *with_session,

@@ -10,9 +10,11 @@ mod check;
 mod explore;
 mod figures;
 mod interrupt;
+mod linearize;
 mod live;
 mod mutants;
 mod next;
+mod replay;
 mod scopes;
 mod selection;
 mod simulate;
@@ -47,6 +49,10 @@ enum Command {
     Simulate(simulate::Args),
     /// Checks a certificate without the search
     Verify(verify::Args),
+    /// Judges recorded histories of a running cluster
+    Linearize(linearize::Args),
+    /// Judges traces that the servers of a running cluster recorded
+    Replay(replay::Args),
     /// Serves stateright's Explorer on a scope
     Explore(explore::Args),
     /// Measures the engines against each other
@@ -98,6 +104,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Scopes(args) => scopes::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Linearize(args) => linearize::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::BenchRun(args) => bench::run_one(&args),

@@ -223,6 +223,8 @@ enum Aim {
     Replicate(NodeId, Term),
     /// This candidate is elected.
     Elect(NodeId, Term),
+    /// This server, pre-candidate for this term, can still get the pre-votes it needs.
+    PreElect(NodeId, Term),
     /// This server, whose log nobody's beats, becomes a candidate in a term of its own.
     Stand(NodeId),
     /// Nobody is up.
@@ -241,6 +243,17 @@ impl Aim {
             match raft.role() {
                 Role::Leader(_) if raft.log().last_index().get() > committed => {
                     return Self::Replicate(raft.id(), raft.current_term());
+                }
+                Role::PreCandidate { votes } => {
+                    let next = raft.current_term().next();
+                    let votes = servers.iter().filter(|voter| {
+                        votes.contains(&voter.id())
+                            || (voter.current_term() < next
+                                && voter.log().last_id() <= raft.log().last_id())
+                    });
+                    if votes.count() >= raft.config().majority() {
+                        return Self::PreElect(raft.id(), next);
+                    }
                 }
                 Role::Candidate(candidate) => {
                     let votes = servers.iter().filter(|voter| {
@@ -270,6 +283,8 @@ impl Aim {
             (Local::Sync, _) => 1,
             (Local::ElectionTimeout, Self::Stand(id)) if actor == Some(*id) => 2,
             (Local::Deliver { envelope, .. }, _) => self.rank_delivery(system, envelope),
+            // Whoever hears its leader votes for nobody else.
+            (Local::QuorumTimeout, Self::PreElect(..) | Self::Elect(..)) => 3,
             (Local::HeartbeatTimeout, _) => 6,
             (Local::ElectionTimeout, _) => 8,
             _ => 9,
@@ -295,6 +310,20 @@ impl Aim {
                 } else {
                     5
                 }
+            }
+            (Self::PreElect(id, term), Message::PreVoteResponse(response))
+                if to == *id && response.next_term == *term =>
+            {
+                if response.vote_granted {
+                    2
+                } else {
+                    5
+                }
+            }
+            (Self::PreElect(id, term), Message::PreVoteRequest(request))
+                if from == *id && request.next_term == *term =>
+            {
+                3
             }
             (Self::Elect(id, term), Message::RequestVoteResponse(response))
                 if to == *id && response.term == *term =>

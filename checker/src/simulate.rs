@@ -289,8 +289,8 @@ impl Temper {
     fn weight(&self, event: &Local) -> u64 {
         match event {
             Local::ElectionTimeout => self.elections,
-            Local::HeartbeatTimeout => self.heartbeats,
-            Local::Propose | Local::Read | Local::Invoke => self.clients,
+            Local::HeartbeatTimeout | Local::QuorumTimeout => self.heartbeats,
+            Local::Propose | Local::ProposeTogether | Local::Read | Local::Invoke => self.clients,
             Local::ClientTimeout | Local::ProxyTimeout { .. } => 1,
             Local::Sync | Local::Restart => self.syncs,
             Local::Crash => self.crashes,

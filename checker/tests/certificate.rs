@@ -56,7 +56,7 @@ struct Parts {
 impl Parts {
     fn of(bytes: &[u8]) -> Self {
         let number = |at: usize| u32::from_le_bytes(bytes[at..][..4].try_into().unwrap()) as usize;
-        let plans = 22 + usize::from(bytes[21]);
+        let plans = 25 + usize::from(bytes[24]);
         let count = plans + 4 + number(plans);
         let mut at = count + 8 + 32;
         let mut states = Vec::new();
@@ -372,9 +372,10 @@ fn bad_headers_are_named() {
     assert_rejected(&change(8, 2), "version");
     assert_rejected(&change(10, 9), "servers 9 is out of range");
     assert_rejected(&change(11, 0), "terms 0 is out of range");
-    assert_rejected(&change(18, 0xff), "switches");
-    assert_rejected(&change(19, 0xff), "reductions");
-    assert_rejected(&change(20, 1), "mutant");
+    assert_rejected(&change(20, 0xff), "what servers do");
+    assert_rejected(&change(21, 0xff), "switches");
+    assert_rejected(&change(22, 0xff), "reductions");
+    assert_rejected(&change(23, 1), "mutant");
     assert_rejected(&change(22, 0xff), "name");
     assert_rejected(&change(30, 0xff), "plans");
     assert_rejected(&[], "magic");

@@ -11,7 +11,7 @@ pub(crate) mod text;
 
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use client::{Client, ConnectError, Error, Options, Route};
+use client::{Client, ConnectError, Error, Key, Keys, Options, Route};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 const EXITS: &str = "Exit codes:
@@ -189,8 +189,9 @@ impl Exit {
 }
 
 impl Global {
-    pub(crate) fn options(&self) -> Options {
-        Options {
+    pub(crate) fn options(&self) -> anyhow::Result<Options> {
+        let key = |path: &Option<PathBuf>| path.as_ref().map(Key::read).transpose();
+        Ok(Options {
             endpoints: self.endpoints.clone(),
             route: if self.direct {
                 Route::Direct
@@ -198,16 +199,18 @@ impl Global {
                 Route::Proxy
             },
             cluster: self.cluster.clone(),
-            client_key_file: self.client_key_file.clone(),
-            key_file: self.key_file.clone(),
+            keys: Keys {
+                cluster: key(&self.key_file)?,
+                client: key(&self.client_key_file)?,
+            },
             timeout: self.timeout,
             attempt_timeout: self.attempt_timeout,
             ..Options::default()
-        }
+        })
     }
 
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(self.options()).await?)
+        Ok(Client::connect(self.options()?).await?)
     }
 }
 

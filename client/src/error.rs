@@ -1,7 +1,7 @@
 //! Why there is no answer. The one distinction that matters: was the operation certainly not
 //! carried out, or does nobody know?
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, time::Duration};
 
 /// Why an operation has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,14 +55,6 @@ pub enum ConnectError {
         endpoint: String,
         /// What the system said.
         source: io::Error,
-    },
-    /// A key cannot be had.
-    #[error("the key file {} cannot be used", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No socket could be opened.
     #[error("no UDP socket could be opened")]

@@ -30,3 +30,4 @@ mod wire;
 pub use connection::{Client, Number, Written};
 pub use error::{ConnectError, Error};
 pub use options::{Options, Route};
+pub use transport::{Key, Keys};

@@ -1,6 +1,7 @@
 //! How a client is set up.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
+use transport::Keys;
 
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
@@ -11,10 +12,8 @@ pub struct Options {
     pub route: Route,
     /// The cluster's name. Whoever belongs to another one does not hear us.
     pub cluster: String,
-    /// The file with the clients' key.
-    pub client_key_file: Option<PathBuf>,
-    /// The file with the cluster's key, for who has it. The clients' key is enough.
-    pub key_file: Option<PathBuf>,
+    /// What datagrams are sealed with. The clients' key is enough.
+    pub keys: Keys,
     /// How long an operation may take in all.
     pub timeout: Duration,
     /// After how long without an answer a request is sent again.
@@ -31,8 +30,7 @@ impl Default for Options {
             endpoints: vec!["127.0.0.1:7000".to_owned()],
             route: Route::Proxy,
             cluster: "stateraft".to_owned(),
-            client_key_file: None,
-            key_file: None,
+            keys: Keys::INSECURE,
             timeout: Duration::from_secs(10),
             attempt_timeout: Duration::from_millis(500),
             max_sessions: 64,

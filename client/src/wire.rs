@@ -1,7 +1,7 @@
 //! How the endpoint is set up: the one place that knows the transport's settings.
 
 use crate::{ConnectError, Options};
-use std::{collections::BTreeMap, io, net::SocketAddr, path::Path};
+use std::{io, net::SocketAddr};
 use transport::{Endpoint, Inbox};
 
 /// Opens a socket to ask those at `to`, of either family.
@@ -13,24 +13,9 @@ pub(crate) async fn bind(
         SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
         SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
     };
-    key(options.key_file.as_deref())?;
-    key(options.client_key_file.as_deref())?;
-    let config = transport::Config {
-        listen: any,
-        cluster: options.cluster.clone(),
-        peers: BTreeMap::new(),
-    };
+    let mut config = transport::Config::new(any, options.cluster.clone());
+    config.keys = options.keys.clone();
     Endpoint::bind(config).await.map_err(ConnectError::Bind)
-}
-
-fn key(path: Option<&Path>) -> Result<(), ConnectError> {
-    match path {
-        None => Ok(()),
-        Some(path) => Err(ConnectError::Key {
-            path: path.to_owned(),
-            source: Box::new(io::Error::from(io::ErrorKind::Unsupported)),
-        }),
-    }
 }
 
 /// Looks up `HOST:PORT`.

@@ -11,6 +11,16 @@ pub struct Config {
     pub voters: BTreeSet<NodeId>,
     /// The most entries one AppendEntries carries.
     pub max_entries_per_append: usize,
+    /// How large the entries of one AppendEntries may grow, in bytes; one entry may always go.
+    pub max_bytes_per_append: usize,
+    /// The most entries on their way to a follower that were not acknowledged yet; with 0 no
+    /// message leaves before the last one was answered.
+    pub max_entries_in_flight: usize,
+    /// Whether a server asks if it could win before it enters a new term (thesis §9.6).
+    pub pre_vote: bool,
+    /// Whether a leader that hears from no majority steps down, and a server that hears from its
+    /// leader sticks to it (thesis §6.2, §4.2.3).
+    pub check_quorum: bool,
     /// The most sessions the store keeps.
     pub max_sessions: u32,
     /// The bug planted in this server, in checker builds.
@@ -23,7 +33,11 @@ impl Config {
     pub fn new(voters: BTreeSet<NodeId>) -> Self {
         Self {
             voters,
-            max_entries_per_append: 64,
+            max_entries_per_append: 512,
+            max_bytes_per_append: 64 * 1024,
+            max_entries_in_flight: 8192,
+            pre_vote: true,
+            check_quorum: true,
             max_sessions: 1024,
             #[cfg(feature = "mutants")]
             mutant: None,

@@ -25,6 +25,7 @@ pub mod raft;
 pub mod store;
 #[cfg(feature = "system")]
 pub mod system;
+pub mod wire;
 
 pub use config::Config;
 pub use ids::{
@@ -33,7 +34,7 @@ pub use ids::{
 pub use log::{Entry, Log, Payload};
 pub use message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, ClientRequest, ClientResponse,
-    Envelope, Message, RequestVoteRequest, RequestVoteResponse,
+    Envelope, Message, PreVoteRequest, PreVoteResponse, RequestVoteRequest, RequestVoteResponse,
 };
-pub use raft::{Durable, Effects, Event, HardState, Raft, Role, Timer, Write};
+pub use raft::{Durable, Effects, Event, Flow, HardState, Raft, Role, Timer, Write};
 pub use store::Store;

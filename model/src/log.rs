@@ -3,7 +3,10 @@
 //! Lacks, on purpose: any notion of what is committed or durable (that is the server's), and
 //! compaction.
 
-use crate::{EntryId, LogIndex, Term, store::Command};
+use crate::{
+    EntryId, LogIndex, Term,
+    store::{Command, Operation},
+};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +17,19 @@ pub enum Payload {
     Noop,
     /// Something for the store to do.
     Command(Command),
+}
+
+impl Payload {
+    /// About how many bytes it takes on the way: enough to keep messages small.
+    pub fn size(&self) -> usize {
+        let Self::Command(Command::Write(write)) = self else {
+            return 8;
+        };
+        24 + match &write.operation {
+            Operation::Put { key, value, .. } => key.len() + value.len(),
+            Operation::Delete { key, .. } | Operation::Increment { key, .. } => key.len(),
+        }
+    }
 }
 
 /// An entry of the log. Its index is its place.
@@ -89,13 +105,17 @@ impl Log {
 
     /// The first index that holds an entry of `term`.
     pub fn first_index_of(&self, term: Term) -> Option<LogIndex> {
-        let place = self.entries.iter().position(|entry| entry.term == term)?;
-        Some(LogIndex::new(place as u64 + 1))
+        // Terms never fall within a log.
+        let place = self.entries.partition_point(|entry| entry.term < term);
+        let found = self.entries.get(place)?.term == term;
+        found.then(|| LogIndex::new(place as u64 + 1))
     }
 
     /// The last index that holds an entry of `term`.
     pub fn last_index_of(&self, term: Term) -> Option<LogIndex> {
-        let place = self.entries.iter().rposition(|entry| entry.term == term)?;
-        Some(LogIndex::new(place as u64 + 1))
+        let past = self.entries.partition_point(|entry| entry.term <= term);
+        let last = past.checked_sub(1)?;
+        let found = self.entries[last].term == term;
+        found.then(|| LogIndex::new(past as u64))
     }
 }

@@ -1,6 +1,6 @@
 //! What travels between servers, proxies and clients.
 //!
-//! The four server messages are those of Raft Figure 2. Where they depart from it, `Deviation:` says
+//! Four server messages are those of Raft Figure 2, two those of PreVote (thesis §9.6). Where they depart from it, `Deviation:` says
 //! so at the place: the sender is in the envelope, `leader_commit` is clipped, the answer to an
 //! append says what became of it in place of yes or no, with the hint of §5.3, and an append and its
 //! answer carry the number of a read round (thesis §6.4).
@@ -26,6 +26,10 @@ pub struct Envelope {
 /// What one process says to another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Message {
+    /// A server asks whether it would get a vote.
+    PreVoteRequest(PreVoteRequest),
+    /// The answer to it.
+    PreVoteResponse(PreVoteResponse),
     /// A candidate asks for a vote.
     RequestVoteRequest(RequestVoteRequest),
     /// The answer to it.
@@ -38,6 +42,28 @@ pub enum Message {
     ClientRequest(ClientRequest),
     /// The answer to it.
     ClientResponse(ClientResponse),
+}
+
+/// Would the sender get a vote, if it ran (thesis §9.6)?
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PreVoteRequest {
+    /// The term it would run in: the one after its own.
+    pub next_term: Term,
+    /// Index of its last log entry.
+    pub last_log_index: LogIndex,
+    /// Term of that entry.
+    pub last_log_term: Term,
+}
+
+/// The answer to it. It binds nobody.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PreVoteResponse {
+    /// The term of the server that answers, for one that is behind.
+    pub term: Term,
+    /// Of the request: a late answer speaks of an earlier attempt.
+    pub next_term: Term,
+    /// Whether the vote would be granted.
+    pub vote_granted: bool,
 }
 
 /// Raft Figure 2, RequestVote arguments.

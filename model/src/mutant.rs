@@ -137,6 +137,20 @@ mod catalogue {
         LeaderSkipsNoop = "leader-skips-noop", seen in "";
         /// A vote is kept when the term changes.
         VoteKeptAcrossTerms = "vote-kept-across-terms", seen in "";
+        /// A pre-vote is counted as a vote.
+        PreVoteCountedAsVote = "pre-vote-counted-as-vote", seen in "canonical/raft#196";
+        /// A pre-vote request of an old term is dropped, so that its sender never learns of the new one.
+        StalePreVoteDropped = "stale-pre-vote-dropped", seen in "etcd#8243";
+        /// A leader that no majority answers goes on leading.
+        LeaderNeverChecksQuorum = "leader-never-checks-quorum", seen in "openraft#2080";
+        /// A leader that a majority answered once goes on leading for ever.
+        QuorumHeardForEver = "quorum-heard-for-ever", seen in "";
+        /// A server votes against a leader it hears.
+        VotesAgainstLeaderItHears = "votes-against-leader-it-hears", seen in "";
+        /// A pre-vote request brings its term with it.
+        PreVoteRaisesTerm = "pre-vote-raises-term", seen in "";
+        /// An acknowledgement is taken to speak of everything sent so far.
+        AckCountsEverythingSent = "ack-counts-everything-sent", seen in "";
         /// A candidate whose vote was split waits for ever.
         SplitVoteNeverRetried = "split-vote-never-retried", seen in "";
     }

@@ -13,21 +13,22 @@
 //!   requests for votes (the candidate's own vote must survive), acknowledgements of entries, and
 //!   reports of a conflict made while a write is under way. Free are a leader's AppendEntries (thesis §10.2.1: its own disk works in parallel) and
 //!   the answers to clients, which follow from commitment and so from what a majority holds.
-//! * [`Effects::timer`] says which timer to arm anew; the driver draws the duration. A server that
+//! * [`Effects::timers`] says which timers to arm anew; the driver draws the durations. A server that
 //!   just started has its election timer armed, and its heartbeat timer repeats all the time.
 //!
 //! A crash loses the whole value. [`Raft::recover`] makes the next one from what was durable.
 //!
 //! # What is where
-//! `election` has terms and votes (§5.1, §5.2, §5.4.1), `replication` the log and the commit rule
-//! (§5.3, §5.4.2), `requests` what clients ask (§8, thesis §6.3, §6.4), `durability` the writes
+//! `election` has terms and votes (§5.1, §5.2, §5.4.1), `quorum` what keeps elections rare (thesis
+//! §4.2.3, §6.2, §9.6), `replication` the log and the commit rule (§5.3, §5.4.2), `requests` what clients ask (§8, thesis §6.3, §6.4), `durability` the writes
 //! and what waits for them.
 //!
 //! # What is left out
-//! PreVote, leader leases, membership changes and snapshots.
+//! Leader leases, leadership transfer, membership changes and snapshots.
 
 mod durability;
 mod election;
+mod quorum;
 mod replication;
 mod requests;
 
@@ -70,7 +71,7 @@ pub enum Event {
 }
 
 /// What the driver must do after a step. See the module's contract.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effects {
     /// What to make durable, after all earlier writes.
     pub write: Option<Write>,
@@ -82,14 +83,15 @@ pub struct Effects {
 
 /// The timers a server has. The heartbeat timer runs beside the election timer, and does nothing
 /// on a follower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Timer {
     /// Fires after a randomized time without a leader (§5.2). A leader ignores it.
     Election,
     /// Fires regularly: on leaders to show that they live, on candidates to repeat requests that
     /// were not answered (§5.1). A follower ignores it.
     Heartbeat,
-    /// Fires after the least time an election timer may take.
+    /// Fires after the least time an election timer may take: on a leader to see whether a majority
+    /// answered meanwhile, on a follower to note that its leader has been silent so long.
     Quorum,
 }
 
@@ -100,11 +102,26 @@ pub enum Role {
     Follower {
         /// The leader of the current term, once heard of.
         leader: Option<NodeId>,
+        /// Whether that leader was heard from since the quorum timer was armed; always false
+        /// without [`Config::check_quorum`].
+        heard: bool,
+    },
+    /// Asks whether it could win an election (thesis §9.6). It has not left its term yet.
+    PreCandidate {
+        /// Who would vote for it, itself included.
+        votes: BTreeSet<NodeId>,
     },
     /// Asks for votes.
     Candidate(Candidate),
     /// Leads.
     Leader(Leader),
+}
+
+impl Role {
+    fn follower(leader: Option<NodeId>) -> Self {
+        let heard = false;
+        Self::Follower { leader, heard }
+    }
 }
 
 /// What only a candidate has.
@@ -132,6 +149,8 @@ pub struct Leader {
     pub reads: Vec<PendingRead>,
     /// The last read round begun.
     pub read_round: u64,
+    /// Who answered since the quorum timer was armed; empty without [`Config::check_quorum`].
+    pub heard: BTreeSet<NodeId>,
 }
 
 /// How far a follower is, as its leader knows it.
@@ -143,6 +162,20 @@ pub struct Progress {
     pub match_index: LogIndex,
     /// The last read round it answered.
     pub read_round: u64,
+    /// How entries are sent to it.
+    pub flow: Flow,
+    /// How many entries may be on their way to it.
+    pub window: usize,
+}
+
+/// How entries are sent to a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Flow {
+    /// Where the logs agree is not known, or something got lost. `next_index` stays until the
+    /// follower answers; what is sent from there is sent again with each heartbeat.
+    Probe,
+    /// One message follows another without waiting for answers: `next_index` is past what was sent.
+    Pipeline,
 }
 
 /// Who waits for an answer.
@@ -204,7 +237,7 @@ impl Raft {
             durable_index: log.last_index(),
             log,
             commit_index: LogIndex::ZERO,
-            role: Role::Follower { leader: None },
+            role: Role::follower(None),
             store: Store::default(),
             last_write: WriteId::default(),
             pending: VecDeque::new(),
@@ -285,6 +318,12 @@ impl Raft {
                     return;
                 }
                 match message {
+                    Message::PreVoteRequest(request) => {
+                        self.handle_pre_vote_request(from, &request, turn);
+                    }
+                    Message::PreVoteResponse(response) => {
+                        self.handle_pre_vote_response(from, &response, turn);
+                    }
                     Message::RequestVoteRequest(request) => {
                         self.handle_request_vote_request(from, &request, turn);
                     }
@@ -350,7 +389,7 @@ impl Raft {
         if !matches!(self.role, Role::Follower { .. }) {
             turn.arm(Timer::Election);
         }
-        self.role = Role::Follower { leader };
+        self.role = Role::follower(leader);
     }
 
     fn others(&self) -> impl Iterator<Item = NodeId> + use<'_> {

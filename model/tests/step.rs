@@ -12,8 +12,9 @@ mod cluster;
 use cluster::{Cluster, add, disk};
 use model::{
     Address, AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, ClientId, ClientRequest,
-    ClientResponse, Config, Durable, Entry, Event, LogIndex, Message, NodeId, Payload, ProxyId,
-    Raft, RequestId, RequestVoteRequest, RequestVoteResponse, Role, SessionId, Term, WriteId,
+    ClientResponse, Config, Durable, Entry, Event, LogIndex, Message, NodeId, Payload,
+    PreVoteRequest, PreVoteResponse, ProxyId, Raft, RequestId, RequestVoteRequest,
+    RequestVoteResponse, Role, SessionId, Term, WriteId,
     message::{RequestBody, ResponseBody},
     store::{Answer, Command, Condition, Operation, Query, Write},
 };
@@ -351,6 +352,20 @@ fn garbage_message() -> impl Strategy<Value = Message> {
         3 => (term(), any::<bool>()).prop_map(|(term, vote_granted)| {
             Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted })
         }),
+        1 => (term(), index(), term()).prop_map(|(next_term, last_log_index, last_log_term)| {
+            Message::PreVoteRequest(PreVoteRequest {
+                next_term,
+                last_log_index,
+                last_log_term,
+            })
+        }),
+        2 => (term(), term(), any::<bool>()).prop_map(|(term, next_term, vote_granted)| {
+            Message::PreVoteResponse(PreVoteResponse {
+                term,
+                next_term,
+                vote_granted,
+            })
+        }),
         2 => (term(), index(), term(), vec(garbage_entry(), 0..4), index(), number()).prop_map(
             |(term, prev_log_index, prev_log_term, entries, leader_commit, read_round)| {
                 Message::AppendEntriesRequest(AppendEntriesRequest {
@@ -414,6 +429,7 @@ fn garbage() -> impl Strategy<Value = Garbage> {
             .prop_map(|(from, message)| Garbage::Insider(NodeId::new(from), message)),
         2 => Just(Garbage::Event(Event::ElectionTimeout)),
         2 => Just(Garbage::Event(Event::HeartbeatTimeout)),
+        1 => Just(Garbage::Event(Event::QuorumTimeout)),
         1 => number().prop_map(|write| Garbage::Event(Event::Persisted(WriteId::new(write)))),
         6 => (1..4_usize).prop_map(Garbage::Sync),
         1 => (0..3_usize).prop_map(Garbage::CrashAfterWriting),
@@ -429,8 +445,9 @@ struct Victim {
 }
 
 impl Victim {
-    fn new(size: u64) -> Self {
-        let config = Config::new((1..=size).map(NodeId::new).collect());
+    fn new(size: u64, pre_vote: bool) -> Self {
+        let mut config = Config::new((1..=size).map(NodeId::new).collect());
+        config.pre_vote = pre_vote;
         let disk = disk(1, &[1]);
         Self {
             raft: Raft::recover(NodeId::new(1), config.clone(), disk.clone()),
@@ -492,6 +509,23 @@ fn of_term(mut message: Message, current: Term) -> Message {
         | Message::RequestVoteResponse(RequestVoteResponse { term, .. })
         | Message::AppendEntriesRequest(AppendEntriesRequest { term, .. })
         | Message::AppendEntriesResponse(AppendEntriesResponse { term, .. }) => *term = current,
+        Message::PreVoteResponse(PreVoteResponse {
+            term, next_term, ..
+        }) => {
+            *term = current;
+            *next_term = if current < Term::LAST {
+                current.next()
+            } else {
+                current
+            };
+        }
+        Message::PreVoteRequest(PreVoteRequest { next_term, .. }) => {
+            *next_term = if current < Term::LAST {
+                current.next()
+            } else {
+                current
+            };
+        }
         Message::ClientRequest(_) | Message::ClientResponse(_) => {}
     }
     message
@@ -502,8 +536,8 @@ proptest! {
 
     /// Bytes from a peer never panic, and the step stays deterministic.
     #[test]
-    fn garbage_never_panics(size in 1..=5_u64, run in vec(garbage(), 0..100)) {
-        let mut victim = Victim::new(size);
+    fn garbage_never_panics(size in 1..=5_u64, pre_vote: bool, run in vec(garbage(), 0..100)) {
+        let mut victim = Victim::new(size, pre_vote);
         for garbage in run {
             victim.suffer(garbage);
         }
@@ -515,7 +549,7 @@ proptest! {
 #[test]
 fn forged_last_term_does_not_panic() {
     for term in [u64::MAX - 1, u64::MAX] {
-        let mut victim = Victim::new(3);
+        let mut victim = Victim::new(3, true);
         victim.step(Event::Receive {
             from: Address::Node(NodeId::new(2)),
             message: Message::RequestVoteResponse(RequestVoteResponse {
@@ -524,9 +558,21 @@ fn forged_last_term_does_not_panic() {
             }),
         });
         assert_eq!(victim.raft.current_term(), Term::new(term));
+        let asked = victim.raft.config().pre_vote;
         for _ in 0..3 {
             victim.step(Event::ElectionTimeout);
         }
+        assert!(asked, "a server that only asks stays in its term");
+        assert_eq!(victim.raft.current_term(), Term::new(term));
+        victim.step(Event::Receive {
+            from: Address::Node(NodeId::new(3)),
+            message: Message::PreVoteResponse(PreVoteResponse {
+                term: Term::new(term),
+                next_term: Term::LAST,
+                vote_granted: true,
+            }),
+        });
+        victim.step(Event::ElectionTimeout);
         assert_eq!(victim.raft.current_term(), Term::new(u64::MAX));
     }
 }
@@ -536,17 +582,21 @@ fn forged_last_term_does_not_panic() {
 fn garbage_meets_every_role() {
     let mut runner = TestRunner::deterministic();
     let (mut candidates, mut leaders, mut committed) = (0, 0, 0);
-    for _ in 0..200 {
+    let mut pre_candidates = 0;
+    for round in 0..400 {
         let tree = vec(garbage(), 0..100).new_tree(&mut runner);
-        let mut victim = Victim::new(3);
+        let mut victim = Victim::new(3, round % 2 == 0);
         for garbage in tree.expect("a run").current() {
             victim.suffer(garbage);
+            let asks = matches!(victim.raft.role(), Role::PreCandidate { .. });
+            pre_candidates += usize::from(asks);
             candidates += usize::from(matches!(victim.raft.role(), Role::Candidate(_)));
             leaders += usize::from(matches!(victim.raft.role(), Role::Leader(_)));
             committed += usize::from(victim.raft.commit_index() > LogIndex::ZERO);
         }
     }
     for (steps, what) in [
+        (pre_candidates, "pre-candidates"),
         (candidates, "candidates"),
         (leaders, "leaders"),
         (committed, "a commit index"),

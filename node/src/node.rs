@@ -501,11 +501,7 @@ async fn prepare(
 }
 
 fn transport_config(config: &Config) -> transport::Config {
-    transport::Config {
-        listen: config.listen,
-        cluster: config.cluster.clone(),
-        peers: BTreeMap::new(),
-    }
+    transport::Config::new(config.listen, config.cluster.clone())
 }
 
 async fn listen_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -65,7 +65,7 @@ pub(crate) fn leader_of(raft: &Raft) -> Option<NodeId> {
         return Some(raft.id());
     }
     match raft.role() {
-        Role::Follower { leader } => *leader,
+        Role::Follower { leader, .. } => *leader,
         _ => None,
     }
 }

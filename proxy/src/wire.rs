@@ -1,7 +1,7 @@
 //! How endpoints are set up: the one place that knows the transport's settings.
 
 use crate::settings::Settings;
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::net::SocketAddr;
 
 pub(crate) type Keys = ();
 
@@ -17,11 +17,7 @@ pub(crate) fn keys(_settings: &Settings) -> anyhow::Result<Keys> {
 }
 
 fn plain(listen: SocketAddr, cluster: &str) -> transport::Config {
-    transport::Config {
-        listen,
-        cluster: cluster.to_owned(),
-        peers: BTreeMap::new(),
-    }
+    transport::Config::new(listen, cluster)
 }
 
 /// An endpoint on any free port of the loopback interface, without keys.

@@ -418,6 +418,7 @@ impl Tables {
             // The process plays no part in what is recorded.
             next: self.process(0).as_ref().clone(),
             sent: Vec::new(),
+            timers: Vec::new(),
             observed: effect.observed.clone(),
             cost: effect.cost,
             witnesses: effect.witnesses,

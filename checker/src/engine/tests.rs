@@ -286,9 +286,15 @@ fn weight(system: &System, action: &Action) -> u64 {
                 _ => 12,
             }
         }
-        Local::Propose | Local::Read | Local::Invoke | Local::Sync | Local::Restart => 8,
+        Local::Propose
+        | Local::ProposeTogether
+        | Local::Read
+        | Local::Invoke
+        | Local::Sync
+        | Local::Restart => 8,
         Local::HeartbeatTimeout => 4,
         Local::ElectionTimeout
+        | Local::QuorumTimeout
         | Local::ClientTimeout
         | Local::ProxyTimeout { .. }
         | Local::Crash => 1,
@@ -297,6 +303,8 @@ fn weight(system: &System, action: &Action) -> u64 {
 
 fn term_of(message: &Message) -> Option<Term> {
     Some(match message {
+        Message::PreVoteRequest(request) => request.next_term,
+        Message::PreVoteResponse(response) => response.term,
         Message::RequestVoteRequest(request) => request.term,
         Message::RequestVoteResponse(response) => response.term,
         Message::AppendEntriesRequest(request) => request.term,

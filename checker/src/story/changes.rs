@@ -2,7 +2,7 @@
 
 use super::{list, words};
 use model::{
-    LogIndex, NodeId, Raft, Role,
+    Flow, LogIndex, NodeId, Raft, Role,
     system::{Process, Server, process::Running},
 };
 use std::fmt::Display;
@@ -68,9 +68,11 @@ fn running(before: &Running, after: &Running, facts: &mut Facts) {
     facts.change("term", old.current_term(), new.current_term());
     facts.change("vote", vote(old.voted_for()), vote(new.voted_for()));
     facts.change("leader", leader(old), leader(new));
+    facts.change("leader heard", heard(old), heard(new));
     facts.change("commit", old.commit_index(), new.commit_index());
     facts.change("durable", old.durable_index(), new.durable_index());
     let votes = |raft: &Raft| match raft.role() {
+        Role::PreCandidate { votes } => names(votes.iter()),
         Role::Candidate(candidate) => names(candidate.votes.iter()),
         Role::Follower { .. } | Role::Leader(_) => String::new(),
     };
@@ -105,6 +107,13 @@ fn progress(old: &Raft, new: &Raft, facts: &mut Facts) {
                 now.next_index,
             );
         }
+        if now.flow != then.flow {
+            let probed = now.flow == Flow::Probe;
+            facts.say(format!(
+                "{} what it sends to {id}",
+                if probed { "probes with" } else { "pipelines" }
+            ));
+        }
         facts.change(
             &format!("read round of {id}"),
             then.read_round,
@@ -132,6 +141,7 @@ fn lag(server: &Server) -> Option<String> {
 pub(super) fn role(raft: &Raft) -> &'static str {
     match raft.role() {
         Role::Follower { .. } => "follower",
+        Role::PreCandidate { .. } => "pre-candidate",
         Role::Candidate(_) => "candidate",
         Role::Leader(_) => "leader",
     }
@@ -143,9 +153,20 @@ pub(super) fn vote(vote: Option<NodeId>) -> String {
 
 fn leader(raft: &Raft) -> String {
     match raft.role() {
-        Role::Follower { leader: Some(id) } => id.to_string(),
-        Role::Follower { leader: None } | Role::Candidate(_) => "unknown".into(),
+        Role::Follower {
+            leader: Some(id), ..
+        } => id.to_string(),
+        Role::Follower { leader: None, .. } | Role::PreCandidate { .. } | Role::Candidate(_) => {
+            "unknown".into()
+        }
         Role::Leader(_) => raft.id().to_string(),
+    }
+}
+
+fn heard(raft: &Raft) -> &'static str {
+    match raft.role() {
+        Role::Follower { heard: true, .. } => "yes",
+        _ => "no",
     }
 }
 

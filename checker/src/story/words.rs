@@ -31,6 +31,10 @@ pub fn describe_action(action: &Action, system: &System) -> String {
             told
         }
         Local::ElectionTimeout => match raft {
+            Some(raft) if raft.config().pre_vote => format!(
+                "{who} times out and asks whether it would win term {}",
+                raft.current_term().next()
+            ),
             Some(raft) => format!(
                 "{who} times out and runs for leader in term {}",
                 raft.current_term().next()
@@ -38,10 +42,17 @@ pub fn describe_action(action: &Action, system: &System) -> String {
             None => format!("{who} times out"),
         },
         Local::HeartbeatTimeout => match raft.map(model::Raft::role) {
-            Some(Role::Candidate(_)) => format!("{who} asks again for the votes it lacks"),
+            Some(Role::PreCandidate { .. } | Role::Candidate(_)) => {
+                format!("{who} asks again for the votes it lacks")
+            }
             _ => format!("{who} sends AppendEntries again: its heartbeat timer fires"),
         },
+        Local::QuorumTimeout => match raft.map(model::Raft::role) {
+            Some(Role::Leader(_)) => format!("{who} looks whether a majority answered"),
+            _ => format!("{who} has not heard its leader for a while"),
+        },
         Local::Propose => format!("a client asks {who} for a write"),
+        Local::ProposeTogether => format!("two clients ask {who} for a write at once"),
         Local::Read => format!("a client asks {who} for a read"),
         Local::Sync => format!("the oldest write of {who} reaches its disk"),
         Local::Crash => format!("{who} crashes: what is not on its disk is lost"),
@@ -91,6 +102,22 @@ fn addresses(addresses: &[Address]) -> String {
 /// A message.
 pub(super) fn message(message: &Message) -> String {
     match message {
+        Message::PreVoteRequest(request) => format!(
+            "PreVote (term {} next, {})",
+            request.next_term,
+            end_of_log(request.last_log_index, request.last_log_term)
+        ),
+        Message::PreVoteResponse(response) => {
+            let verdict = if response.vote_granted {
+                "a pre-vote"
+            } else {
+                "no pre-vote"
+            };
+            format!(
+                "{verdict} for term {} (in term {})",
+                response.next_term, response.term
+            )
+        }
         Message::RequestVoteRequest(request) => format!(
             "RequestVote (term {}, {})",
             request.term,

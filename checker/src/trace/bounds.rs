@@ -22,12 +22,19 @@ pub struct ScopeBounds {
     pub budget: Budget,
     /// The most entries in one AppendEntries.
     pub batch: usize,
+    /// The most entries on their way to a follower.
+    pub window: usize,
+    /// Whether two writes may reach a leader at once.
+    pub together: bool,
+    /// Whether servers ask before they run.
+    pub pre_vote: bool,
+    /// Whether leaders check for their quorum.
+    pub check_quorum: bool,
     /// Whether AppendEntries reach the network.
     pub append_entries: bool,
     /// Whether every log starts with a client session.
     pub with_session: bool,
     /// Whether it starts after an election.
-    #[serde(default)]
     pub starts_with_leader: bool,
     /// Whether clients talk to servers directly.
     pub direct_clients: bool,
@@ -70,6 +77,10 @@ impl ScopeBounds {
             terms,
             budget,
             batch,
+            window,
+            together,
+            pre_vote,
+            check_quorum,
             append_entries,
             with_session,
             starts_with_leader,
@@ -95,6 +106,10 @@ impl ScopeBounds {
             terms,
             budget,
             batch,
+            window,
+            together,
+            pre_vote,
+            check_quorum,
             append_entries,
             with_session,
             starts_with_leader,
@@ -127,6 +142,10 @@ impl ScopeBounds {
         scope.terms = self.terms;
         scope.budget = self.budget;
         scope.batch = self.batch;
+        scope.window = self.window;
+        scope.together = self.together;
+        scope.pre_vote = self.pre_vote;
+        scope.check_quorum = self.check_quorum;
         scope.append_entries = self.append_entries;
         scope.with_session = self.with_session;
         scope.starts_with_leader = self.starts_with_leader;

@@ -157,7 +157,11 @@ fn running(running: &Running) -> RunningSnapshot {
             .collect(),
     };
     match raft.role() {
-        Role::Follower { leader } => snapshot.leader = *leader,
+        Role::Follower { leader, .. } => snapshot.leader = *leader,
+        Role::PreCandidate { votes } => {
+            snapshot.role = "pre-candidate";
+            snapshot.votes = votes.iter().copied().collect();
+        }
         Role::Candidate(candidate) => {
             snapshot.role = "candidate";
             snapshot.votes = candidate.votes.iter().copied().collect();

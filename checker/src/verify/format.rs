@@ -67,11 +67,17 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     ensure!(magic == *b"RAFTCERT", "magic: this is no certificate");
     let version = u16::from_le_bytes(input.fixed("version")?);
     ensure!(
-        version == 1,
-        "version: {version}, and only version 1 is known"
+        version == 2,
+        "version: {version}, and only version 2 is known"
     );
     let [servers, terms, entries, reads, crashes, attempts] = input.fixed("bounds")?;
     let batch = u16::from_le_bytes(input.fixed("batch")?);
+    let window = u16::from_le_bytes(input.fixed("window")?);
+    let [servers_do] = input.fixed("what servers do")?;
+    ensure!(
+        servers_do < 1 << 3,
+        "what servers do: unknown bits {servers_do:#010b}"
+    );
     let [switches, reductions, mutant, name_length] = input.fixed("switches")?;
     ensure!(switches < 1 << 6, "switches: unknown bits {switches:#010b}");
     ensure!(
@@ -95,6 +101,10 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     scope.budget.crashes = crashes;
     scope.attempts = attempts.into();
     scope.batch = batch.into();
+    scope.window = window.into();
+    scope.together = bit(servers_do, 0);
+    scope.pre_vote = bit(servers_do, 1);
+    scope.check_quorum = bit(servers_do, 2);
     scope.append_entries = bit(switches, 0);
     scope.with_session = bit(switches, 1);
     scope.starts_with_leader = bit(switches, 5);
@@ -173,7 +183,8 @@ impl Certificate {
         let yes_no = |flag| if flag { "yes" } else { "no" };
         format!(
             "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, clients {}, attempts {}, \
-             batch {}, appends {}, session {}, leader at the start {}, direct clients {}, operations judged {}, \
+             batch {}, window {}, writes together {}, pre-vote {}, quorum checked {}, \
+             appends {}, session {}, leader at the start {}, direct clients {}, operations judged {}, \
              symmetry {}, {}",
             scope.name,
             scope.servers,
@@ -184,6 +195,10 @@ impl Certificate {
             scope.plans.len(),
             scope.attempts,
             scope.batch,
+            scope.window,
+            yes_no(scope.together),
+            yes_no(scope.pre_vote),
+            yes_no(scope.check_quorum),
             yes_no(scope.append_entries),
             yes_no(scope.with_session),
             yes_no(scope.starts_with_leader),

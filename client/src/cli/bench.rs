@@ -177,7 +177,7 @@ impl Bench {
     }
 
     async fn connect(&self, global: &Global, clients: u32) -> anyhow::Result<Client> {
-        let mut options = global.options();
+        let mut options = global.options()?;
         options.max_sessions = clients as usize;
         Ok(Client::connect(options).await?)
     }

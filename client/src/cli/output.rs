@@ -6,7 +6,10 @@ use client::{Number, Written};
 use comfy_table::{Table, presets};
 use model::store::{Key, Versioned};
 use serde_json::{Value, json};
-use std::io::{self, Write};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
 /// What an operation answered.
 #[derive(Debug)]
@@ -169,6 +172,11 @@ fn pair(key: &[u8], found: &Versioned) -> Value {
         "value": text::show(&found.value),
         "version": found.version.get(),
     })
+}
+
+/// Prints a line. Unlike `println!`, it does not panic when nobody listens.
+pub(crate) fn say(line: &impl Display) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
 }
 
 /// Tells what went wrong.

@@ -1,8 +1,7 @@
 //! Whether the cluster answers. The question is a linearizable read, so the answer speaks for the
 //! whole way: to the proxy, to a leader, to a majority.
 
-use super::{Exit, Global, Output};
-use anyhow::Context;
+use super::{Exit, Global, Output, output::say};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
@@ -34,11 +33,14 @@ impl Probe {
     pub(crate) async fn status(&self, global: &Global) -> anyhow::Result<Exit> {
         if let Some(http) = &self.http {
             let body = fetch(http, "/v1/status", global.timeout).await?;
-            let state: Value = serde_json::from_str(&body)
-                .with_context(|| format!("{http} answers something else: is it a proxy?"))?;
+            let state: Value = serde_json::from_str(&body).map_err(|error| {
+                Unhealthy(format!(
+                    "{http} answers something else ({error}): is it a proxy?"
+                ))
+            })?;
             match global.output {
-                Output::Json => println!("{state}"),
-                Output::Table | Output::Plain => println!("{state:#}"),
+                Output::Json => say(&state)?,
+                Output::Table | Output::Plain => say(&format_args!("{state:#}"))?,
             }
             return Ok(Exit::Done);
         }
@@ -46,17 +48,14 @@ impl Probe {
         let endpoints = global.endpoints.join(",");
         let micros = took.as_micros();
         match global.output {
-            Output::Json => println!(
-                "{}",
-                json!({
-                    "cluster": global.cluster,
-                    "direct": global.direct,
-                    "endpoints": global.endpoints,
-                    "healthy": true,
-                    "read_us": micros,
-                })
-            ),
-            Output::Plain => println!("healthy"),
+            Output::Json => say(&json!({
+                "cluster": global.cluster,
+                "direct": global.direct,
+                "endpoints": global.endpoints,
+                "healthy": true,
+                "read_us": micros,
+            }))?,
+            Output::Plain => say(&"healthy")?,
             Output::Table => {
                 let mut table = Table::new();
                 table.load_style(presets::UTF8_FULL_CONDENSED);
@@ -67,7 +66,7 @@ impl Probe {
                     "healthy".to_owned(),
                     format!("{micros} µs"),
                 ]);
-                println!("{table}");
+                say(&table)?;
             }
         }
         Ok(Exit::Done)
@@ -83,8 +82,8 @@ impl Probe {
             }
         }
         match global.output {
-            Output::Json => println!("{}", json!({"healthy": true})),
-            Output::Table | Output::Plain => println!("healthy"),
+            Output::Json => say(&json!({"healthy": true}))?,
+            Output::Table | Output::Plain => say(&"healthy")?,
         }
         Ok(Exit::Done)
     }

@@ -1,7 +1,7 @@
 //! Terms, votes and elections: Raft §5.1, §5.2, §5.4.1.
 
 use super::*;
-use crate::{RequestVoteRequest, mutant::planted};
+use crate::{EntryId, RequestVoteRequest, mutant::planted};
 
 impl Raft {
     pub(super) fn election_timeout(&mut self, turn: &mut Turn) {
@@ -10,14 +10,13 @@ impl Raft {
             // Only a forged message can have brought us here.
             _ if self.current_term == Term::LAST => {}
             Role::Candidate(_) if planted!(self.config, SplitVoteNeverRetried) => {}
-            Role::Follower { .. } | Role::Candidate(_) => self.become_candidate(turn),
+            _ if self.config.pre_vote => self.become_pre_candidate(turn),
+            _ => self.become_candidate(turn),
         }
     }
 
-    pub(super) fn quorum_timeout(&mut self, _turn: &mut Turn) {}
-
     /// §5.2: increment the term, vote for oneself, ask everyone else.
-    fn become_candidate(&mut self, turn: &mut Turn) {
+    pub(super) fn become_candidate(&mut self, turn: &mut Turn) {
         self.current_term = self.current_term.next();
         self.voted_for = if planted!(self.config, CandidateForgetsOwnVote) {
             None
@@ -67,18 +66,14 @@ impl Raft {
         request: &RequestVoteRequest,
         turn: &mut Turn,
     ) {
+        if request.term > self.current_term && self.sticks_to_leader() {
+            return;
+        }
         self.observe_term(request.term, turn);
-        let last = crate::EntryId {
+        let up_to_date = self.is_up_to_date(EntryId {
             term: request.last_log_term,
             index: request.last_log_index,
-        };
-        // §5.4.1: a vote goes only to a log at least as up-to-date as our own, so that a leader
-        // holds every committed entry: the two majorities share a server that refuses otherwise.
-        let up_to_date = match self.log.last_id() {
-            _ if planted!(self.config, VotesWithoutComparingLogs) => true,
-            own if planted!(self.config, ComparesLogsByLength) => last.index >= own.index,
-            own => last >= own,
-        };
+        });
         // §5.2: at most one vote a term, first come first served; a repeated request from the
         // same candidate gets the same answer, for the first answer may be lost.
         let free = self.voted_for.is_none_or(|candidate| candidate == from)
@@ -106,6 +101,16 @@ impl Raft {
             turn.send(from, response);
         } else {
             turn.send_after_term(from, response);
+        }
+    }
+
+    /// §5.4.1: a vote goes only to a log at least as up-to-date as our own, so that a leader holds
+    /// every committed entry: the two majorities share a server that refuses otherwise.
+    pub(super) fn is_up_to_date(&self, last: EntryId) -> bool {
+        match self.log.last_id() {
+            _ if planted!(self.config, VotesWithoutComparingLogs) => true,
+            own if planted!(self.config, ComparesLogsByLength) => last.index >= own.index,
+            own => last >= own,
         }
     }
 
@@ -144,7 +149,7 @@ impl Raft {
         }
     }
 
-    fn count_votes(&mut self, turn: &mut Turn) {
+    pub(super) fn count_votes(&mut self, turn: &mut Turn) {
         let Role::Candidate(candidate) = &self.role else {
             return;
         };
@@ -159,7 +164,7 @@ impl Raft {
 
     /// Whether this server leads. A leader has voted for itself, so the test is implied by
     /// `voted_for` unless a bug is planted there.
-    fn leads(&self) -> bool {
+    pub(super) fn leads(&self) -> bool {
         matches!(self.role, Role::Leader(_))
     }
 }

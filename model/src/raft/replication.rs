@@ -8,6 +8,7 @@ impl Raft {
     pub(super) fn heartbeat_timeout(&mut self, turn: &mut Turn) {
         match self.role {
             Role::Follower { .. } => {}
+            Role::PreCandidate { .. } => self.request_pre_votes(turn),
             Role::Candidate(_) => self.request_votes(turn),
             Role::Leader(_) => {
                 turn.arm(Timer::Heartbeat);
@@ -33,6 +34,8 @@ impl Raft {
                     next_index,
                     match_index,
                     read_round: 0,
+                    flow: Flow::Probe,
+                    window: self.least_window(),
                 };
                 (id, progress)
             })
@@ -43,8 +46,12 @@ impl Raft {
             writes: BTreeMap::new(),
             reads: Vec::new(),
             read_round: 0,
+            heard: BTreeSet::new(),
         });
         turn.arm(Timer::Heartbeat);
+        if self.config.check_quorum {
+            turn.arm(Timer::Quorum);
+        }
         // §8: a leader knows what is committed only after an entry of its own term is. Without
         // this no-op an idle cluster might never commit what an earlier leader left behind.
         if planted!(self.config, LeaderSkipsNoop) {
@@ -65,30 +72,68 @@ impl Raft {
         index
     }
 
+    /// A message to every follower, with entries where some may go.
     pub(super) fn broadcast(&mut self, turn: &mut Turn) {
-        for id in self.others() {
-            self.send_append_entries(id, turn);
+        for id in self.others().collect::<Vec<_>>() {
+            if !self.replicate_to(id, turn) {
+                self.send_append_entries(id, turn);
+            }
         }
     }
 
-    /// Sends what the follower lacks, as far as we know. Free to leave before our own disk has
-    /// the entries (thesis §10.2.1): they count for nothing until a majority has them durably.
-    fn send_append_entries(&self, to: NodeId, turn: &mut Turn) {
-        let Role::Leader(leader) = &self.role else {
+    /// New entries to every follower that is ready for more.
+    pub(super) fn replicate(&mut self, turn: &mut Turn) {
+        for id in self.others().collect::<Vec<_>>() {
+            self.replicate_to(id, turn);
+        }
+    }
+
+    /// Fills the pipeline to a follower; says whether anything was sent. A follower that is probed
+    /// gets its one message with the next heartbeat.
+    fn replicate_to(&mut self, to: NodeId, turn: &mut Turn) -> bool {
+        let last_index = self.log.last_index();
+        let mut sent = false;
+        while let Role::Leader(leader) = &self.role
+            && let Some(progress) = leader.followers.get(&to)
+            && progress.flow == Flow::Pipeline
+            && progress.next_index <= last_index
+            && progress.in_flight() < progress.window
+        {
+            self.send_append_entries(to, turn);
+            sent = true;
+        }
+        sent
+    }
+
+    /// Sends what the follower lacks, as far as we know: one message. Free to leave before our own
+    /// disk has the entries (thesis §10.2.1): they count for nothing until a majority has them
+    /// durably.
+    fn send_append_entries(&mut self, to: NodeId, turn: &mut Turn) {
+        let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        let Some(progress) = leader.followers.get(&to) else {
+        let read_round = leader.read_round;
+        let Some(progress) = leader.followers.get_mut(&to) else {
             return;
         };
         let prev_log_index = progress.next_index.prev();
         let Some(prev_log_term) = self.log.term_at(prev_log_index) else {
             return;
         };
-        let entries = self
-            .log
-            .slice(progress.next_index, self.config.max_entries_per_append)
-            .to_vec();
+        let limit = self.config.max_entries_per_append;
+        let limit = match progress.flow {
+            Flow::Probe => limit,
+            Flow::Pipeline => limit.min(progress.window.saturating_sub(progress.in_flight())),
+        };
+        let entries = within(
+            self.log.slice(progress.next_index, limit),
+            self.config.max_bytes_per_append,
+        )
+        .to_vec();
         let last = prev_log_index.plus(entries.len() as u64);
+        if progress.flow == Flow::Pipeline {
+            progress.next_index = last.next();
+        }
         let leader_commit = self.commit_index.min(last);
         turn.send(
             to,
@@ -98,9 +143,18 @@ impl Raft {
                 prev_log_term,
                 entries,
                 leader_commit,
-                read_round: leader.read_round,
+                read_round,
             }),
         );
+    }
+
+    /// The window a follower starts with, and falls back to: one message.
+    fn least_window(&self) -> usize {
+        let (one, most) = (
+            self.config.max_entries_per_append,
+            self.config.max_entries_in_flight,
+        );
+        one.min(most).max(1)
     }
 
     pub(super) fn handle_append_entries_request(
@@ -123,7 +177,7 @@ impl Raft {
         }
         let term = request.term.max(self.current_term);
         self.become_follower(term, Some(from), turn);
-        turn.arm(Timer::Election);
+        self.hear_leader(turn);
 
         if let Some(outcome) = self.find_conflict(&request) {
             if planted!(self.config, FollowerCommitsDespiteConflict) {
@@ -221,12 +275,16 @@ impl Raft {
             return;
         }
         let last_index = self.log.last_index();
+        let (least, most) = (self.least_window(), self.config.max_entries_in_flight);
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
         let Some(progress) = leader.followers.get_mut(&from) else {
             return;
         };
+        if self.config.check_quorum {
+            leader.heard.insert(from);
+        }
         // An answer to a request of this term, a conflict too, shows that the follower still took
         // us for its leader at a moment after the round began. (A stale-term refusal answers a
         // request of an older term, whose rounds are not ours: it names none.)
@@ -234,10 +292,26 @@ impl Raft {
         match response.outcome {
             AppendOutcome::StaleTerm => {}
             AppendOutcome::Matched { match_index } => {
-                progress.match_index = progress.match_index.max(match_index.min(last_index));
-                progress.next_index = progress.next_index.max(progress.match_index.next());
-                if progress.next_index <= last_index {
-                    self.send_append_entries(from, turn);
+                let match_index = if planted!(self.config, AckCountsEverythingSent) {
+                    match_index.max(progress.next_index.prev()).min(last_index)
+                } else {
+                    match_index.min(last_index)
+                };
+                if match_index > progress.match_index {
+                    let acknowledged = match_index.get() - progress.match_index.get();
+                    progress.match_index = match_index;
+                    progress.widen(acknowledged, least, least.max(most));
+                    // The answer to what is being probed, or to more: the logs agree up to there.
+                    // (A probe brings at least one entry, so its answer is news.)
+                    if match_index >= progress.next_index.prev() {
+                        progress.next_index = match_index.next();
+                        if most > 0 {
+                            progress.flow = Flow::Pipeline;
+                        } else if progress.next_index <= last_index {
+                            self.send_append_entries(from, turn);
+                        }
+                    }
+                    self.replicate_to(from, turn);
                 }
             }
             AppendOutcome::Conflict {
@@ -245,10 +319,14 @@ impl Raft {
                 conflict_term,
                 conflict_index,
             } => {
-                // Only the answer to what we last asked: anything else is late, and acting on it
-                // would move back and forth for ever.
+                // Only the answer to what is being probed, or to something in the pipeline: anything
+                // else is late, and acting on it would move back and forth for ever.
+                let timely = match progress.flow {
+                    Flow::Probe => prev_log_index == progress.next_index.prev(),
+                    Flow::Pipeline => prev_log_index < progress.next_index,
+                };
                 if prev_log_index <= progress.match_index
-                    || prev_log_index != progress.next_index.prev()
+                    || !timely
                     || planted!(self.config, NextIndexNotMovedBack)
                 {
                     self.serve_reads(turn);
@@ -260,6 +338,8 @@ impl Raft {
                     _ => conflict_index,
                 };
                 progress.next_index = hint.min(prev_log_index).max(progress.match_index.next());
+                progress.flow = Flow::Probe;
+                progress.window = (progress.window / 2).max(least);
                 self.send_append_entries(from, turn);
             }
         }
@@ -314,4 +394,33 @@ impl Raft {
         }
         self.serve_reads(turn);
     }
+}
+
+impl Progress {
+    /// How many entries are on their way, or were lost there.
+    pub(crate) fn in_flight(&self) -> usize {
+        let sent = self.next_index.prev().get() - self.match_index.get();
+        usize::try_from(sent).unwrap_or(usize::MAX)
+    }
+
+    /// What arrives may be more: the window grows by as much as was acknowledged, so that it doubles
+    /// with each round trip until something is lost. (The first answer speaks of the whole log; it
+    /// counts as one message.)
+    fn widen(&mut self, acknowledged: u64, one: usize, most: usize) {
+        let acknowledged = usize::try_from(acknowledged).unwrap_or(usize::MAX);
+        self.window = self.window.saturating_add(acknowledged.min(one)).min(most);
+    }
+}
+
+/// As many of the entries as take so many bytes, the first in any case.
+fn within(entries: &[Entry], bytes: usize) -> &[Entry] {
+    let mut left = bytes;
+    let fits = |entry: &&Entry| {
+        let size = entry.payload.size();
+        let fits = size <= left;
+        left = left.saturating_sub(size);
+        fits
+    };
+    let count = entries.iter().take_while(fits).count();
+    &entries[..count.max(1).min(entries.len())]
 }

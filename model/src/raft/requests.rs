@@ -33,14 +33,18 @@ impl Raft {
                         Err(query) => reads.push((waiter, query)),
                     }
                 }
-                self.begin_reads(reads);
-                self.broadcast(turn);
+                if reads.is_empty() {
+                    self.replicate(turn);
+                } else {
+                    self.begin_reads(reads);
+                    self.broadcast(turn);
+                }
                 self.advance_commit_index(turn);
                 self.serve_reads(turn);
                 return;
             }
-            Role::Follower { leader } => leader,
-            Role::Candidate(_) => None,
+            Role::Follower { leader, .. } => leader,
+            Role::PreCandidate { .. } | Role::Candidate(_) => None,
         };
         for (waiter, _) in requests {
             turn.respond(waiter, ResponseBody::NotLeader { hint });
@@ -84,9 +88,6 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        if reads.is_empty() {
-            return;
-        }
         // Until its own no-op is committed a leader does not know what earlier leaders committed;
         // everything they did lies before that no-op.
         let read_index = if planted!(self.config, ReadBeforeCommitInTerm) {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Address, AppendOutcome, ClientId, ClientRequest, ClientResponse, Durable, Effects, Entry,
-    Envelope, Event, LogIndex, Message, NodeId, Payload, Raft, RequestId, Role, Write,
+    Envelope, Event, Flow, LogIndex, Message, NodeId, Payload, Raft, RequestId, Role, Timer, Write,
     client::{self, Client},
     invariants::{self, Watermarks},
     message::{RequestBody, ResponseBody},
@@ -78,8 +78,12 @@ pub enum Local {
     ElectionTimeout,
     /// The heartbeat timer fires.
     HeartbeatTimeout,
+    /// The quorum timer fires.
+    QuorumTimeout,
     /// A client asks this server directly for a write.
     Propose,
+    /// Two clients ask this server for a write each, at once.
+    ProposeTogether,
     /// A client asks this server directly for a read.
     Read,
     /// The oldest write becomes durable.
@@ -111,6 +115,8 @@ pub struct LocalStep {
     pub next: Process,
     /// What it sent to other processes of the system.
     pub sent: Vec<Envelope>,
+    /// The timers that a server armed anew; in the models an armed timer may fire at any time.
+    pub timers: Vec<Timer>,
     /// What the properties must know.
     pub observed: Vec<Observation>,
     /// What it took from the scope's budget.
@@ -126,6 +132,7 @@ impl LocalStep {
         Self {
             next,
             sent: Vec::new(),
+            timers: Vec::new(),
             observed: Vec::new(),
             cost: Budget::default(),
             witnesses: Witnesses::default(),
@@ -222,19 +229,28 @@ impl Scope {
             return vec![Local::Restart];
         };
         let mut events = Vec::new();
-        match running.raft.role {
+        match &running.raft.role {
             Role::Leader(_) => {
                 events.push(Local::HeartbeatTimeout);
+                if self.check_quorum {
+                    events.push(Local::QuorumTimeout);
+                }
                 if self.direct_clients {
                     events.extend([Local::Propose, Local::Read]);
+                    if self.together {
+                        events.push(Local::ProposeTogether);
+                    }
                 }
             }
-            Role::Follower { .. } => {
+            Role::Follower { heard, .. } => {
+                if *heard {
+                    events.push(Local::QuorumTimeout);
+                }
                 if running.raft.current_term < self.last_term() {
                     events.push(Local::ElectionTimeout);
                 }
             }
-            Role::Candidate(_) => {
+            Role::PreCandidate { .. } | Role::Candidate(_) => {
                 events.push(Local::HeartbeatTimeout);
                 if running.raft.current_term < self.last_term() {
                     events.push(Local::ElectionTimeout);
@@ -292,11 +308,12 @@ impl Scope {
                 self.conclude(&mut step);
                 Some(step)
             }
-            Local::ElectionTimeout => self.raft_step(server, Event::ElectionTimeout, None),
-            Local::HeartbeatTimeout => self.raft_step(server, Event::HeartbeatTimeout, None),
+            Local::ElectionTimeout => self.raft_step(server, Event::ElectionTimeout, Vec::new()),
+            Local::HeartbeatTimeout => self.raft_step(server, Event::HeartbeatTimeout, Vec::new()),
+            Local::QuorumTimeout => self.raft_step(server, Event::QuorumTimeout, Vec::new()),
             Local::Deliver { envelope, .. } => {
                 let (from, message) = (envelope.from, envelope.message.clone());
-                self.raft_step(server, Event::Receive { from, message }, None)
+                self.raft_step(server, Event::Receive { from, message }, Vec::new())
             }
             Local::Propose | Local::Read => {
                 let raft = &server.running.as_ref()?.raft;
@@ -304,11 +321,17 @@ impl Scope {
                     return None;
                 };
                 let request = if *local == Local::Propose {
-                    self.direct_write(raft)
+                    self.direct_write(raft, raft.log.last_index().next())
                 } else {
                     direct_read(raft, leader.read_round + 1)
                 };
-                self.direct_request(server, request)
+                self.direct_requests(server, vec![request])
+            }
+            Local::ProposeTogether => {
+                let raft = &server.running.as_ref()?.raft;
+                let next = raft.log.last_index().next();
+                let writes = [next, next.next()].map(|index| self.direct_write(raft, index));
+                self.direct_requests(server, writes.into())
             }
             Local::Invoke | Local::ClientTimeout | Local::ProxyTimeout { .. } => None,
         }
@@ -316,8 +339,8 @@ impl Scope {
 
     /// A write whose value and sequence are named by the term and the index it will have: no
     /// leader creates two entries at one place, and the protocol never looks at values.
-    fn direct_write(&self, raft: &Raft) -> ClientRequest {
-        let (term, index) = (raft.current_term.get(), raft.log.last_index().get() + 1);
+    fn direct_write(&self, raft: &Raft, index: LogIndex) -> ClientRequest {
+        let (term, index) = (raft.current_term.get(), index.get());
         let sequence = term * 100 + index;
         ClientRequest {
             client: DIRECT_WRITER,
@@ -335,16 +358,20 @@ impl Scope {
         }
     }
 
-    /// A client talks to a server directly: its call is observed as the request arrives, its
-    /// return as the answer leaves, which is the strictest reading of linearizability.
-    fn direct_request(&self, server: &Server, request: ClientRequest) -> Option<LocalStep> {
-        let called = self.tracks_operations.then(|| Observation::Invoked {
+    /// Clients talk to a server directly: their calls are observed as the requests arrive, their
+    /// returns as the answers leave, which is the strictest reading of linearizability.
+    fn direct_requests(&self, server: &Server, requests: Vec<ClientRequest>) -> Option<LocalStep> {
+        let called = requests.iter().filter(|_| self.tracks_operations);
+        let called = called.map(|request| Observation::Invoked {
             id: OperationId(request.client.get(), request.id.get()),
             call: call_of(&request.body),
         });
-        let from = Address::Client(request.client);
-        let message = Message::ClientRequest(request);
-        self.raft_step(server, Event::Receive { from, message }, called)
+        let called = called.collect();
+        let requests = requests
+            .into_iter()
+            .map(|request| (Address::Client(request.client), request))
+            .collect();
+        self.raft_step(server, Event::Requests(requests), called)
     }
 
     fn restart(&self, server: &Server) -> LocalStep {
@@ -382,14 +409,12 @@ impl Scope {
         &self,
         server: &Server,
         event: Event,
-        called: Option<Observation>,
+        called: Vec<Observation>,
     ) -> Option<LocalStep> {
         let before = &server.running.as_ref()?.raft;
         let mut step = LocalStep::new(Process::Server(server.clone()));
-        step.observed.extend(called);
-        if let Event::Receive { from, message } = &event {
-            foresee(before, *from, message, &mut step.witnesses);
-        }
+        step.observed = called;
+        foresee(before, &event, &mut step.witnesses);
         let left_freely = self.run(&mut step, event);
         // What nobody can see before it is durable may as well be durable at once: a late sync
         // whose messages are held looks to everyone else like an early one whose messages are
@@ -430,7 +455,11 @@ impl Scope {
             self.laws.require(Law::Invariants, false, why)
         }));
         self.observe_roles(&before.raft, &after.raft, step);
+        step.timers.extend(&effects.timers);
         for envelope in effects.sends.iter().cloned() {
+            if is_pipelined(&after.raft, &envelope) {
+                step.witnesses.add(Witness::Pipelined);
+            }
             step.judge(laws::judge_send(&envelope, &disk, self.laws));
             match (&envelope.message, envelope.to) {
                 (Message::ClientResponse(response), _) => {
@@ -475,7 +504,7 @@ impl Scope {
             running.raft.renumber_writes(&mut running.unsynced);
             running.raft.sort_held();
             if !self.tells_hints()
-                && let Role::Follower { leader } = &mut running.raft.role
+                && let Role::Follower { leader, .. } = &mut running.raft.role
             {
                 *leader = None;
             }
@@ -494,7 +523,17 @@ impl Scope {
             });
         }
         if led && !leads {
-            step.witnesses.add(Witness::LeaderDeposed);
+            step.witnesses
+                .add(if before.current_term == after.current_term {
+                    Witness::QuorumLost
+                } else {
+                    Witness::LeaderDeposed
+                });
+        }
+        if matches!(before.role, Role::PreCandidate { .. })
+            && matches!(after.role, Role::Candidate(_))
+        {
+            step.witnesses.add(Witness::PreVoteWon);
         }
         let removed = after.log.entries().len() < before.log.entries().len()
             || !after.log.entries().starts_with(before.log.entries());
@@ -632,8 +671,22 @@ impl Scope {
 }
 
 /// Witnesses that only the message and the server before the step can bear.
-fn foresee(raft: &Raft, from: Address, message: &Message, witnesses: &mut Witnesses) {
+fn foresee(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
+    let Event::Receive { from, message } = event else {
+        return;
+    };
     match message {
+        Message::PreVoteRequest(request) if request.next_term <= raft.current_term => {
+            witnesses.add(Witness::PreVoteBehind);
+        }
+        Message::PreVoteRequest(_) if raft.sticks_to_leader() => {
+            witnesses.add(Witness::StuckToLeader);
+        }
+        Message::RequestVoteRequest(request)
+            if request.term > raft.current_term && raft.sticks_to_leader() =>
+        {
+            witnesses.add(Witness::StuckToLeader);
+        }
         Message::RequestVoteRequest(request) => {
             let behind = (request.last_log_term, request.last_log_index)
                 < (raft.log.last_id().term, raft.log.last_index());
@@ -642,7 +695,7 @@ fn foresee(raft: &Raft, from: Address, message: &Message, witnesses: &mut Witnes
             }
             let taken = raft
                 .voted_for
-                .is_some_and(|candidate| Address::Node(candidate) != from);
+                .is_some_and(|candidate| Address::Node(candidate) != *from);
             if request.term == raft.current_term && taken {
                 witnesses.add(Witness::VoteRefusedAsGiven);
             }
@@ -657,6 +710,21 @@ fn foresee(raft: &Raft, from: Address, message: &Message, witnesses: &mut Witnes
         }
         _ => {}
     }
+}
+
+/// Whether entries leave for a follower that has not acknowledged those before them.
+fn is_pipelined(raft: &Raft, envelope: &Envelope) -> bool {
+    let (Message::AppendEntriesRequest(request), Role::Leader(leader), Address::Node(to)) =
+        (&envelope.message, &raft.role, envelope.to)
+    else {
+        return false;
+    };
+    let progress = leader.followers.get(&to);
+    progress.is_some_and(|progress| {
+        progress.flow == Flow::Pipeline
+            && !request.entries.is_empty()
+            && request.prev_log_index > progress.match_index
+    })
 }
 
 /// Whether a term or a vote is on its way to the disk.

@@ -159,6 +159,7 @@ fn only_tells(server: &Server, calm: bool, hints: bool, message: &Message) -> bo
             // A vote once given in a term is not given again, except to the same candidate.
             request.term < current_term || (request.term == current_term && voted_for.is_some())
         }
+        Message::PreVoteRequest(request) => request.next_term <= current_term,
         Message::AppendEntriesRequest(request) => {
             request.term < current_term
                 || (request.term == current_term && calm && is_absorbed(server, hints, request))
@@ -175,7 +176,9 @@ fn is_absorbed(server: &Server, hints: bool, request: &AppendEntriesRequest) -> 
     };
     let raft = &running.raft;
     // Where hints are told, the request must also have told who leads.
-    let follows = matches!(raft.role, Role::Follower { leader } if leader.is_some() || !hints)
+    let follows = matches!(raft.role, Role::Follower { leader, .. } if leader.is_some() || !hints)
+        // That the leader was heard from is news again after each quorum timeout.
+        && !raft.config.check_quorum
         && raft.current_term == request.term
         && running.unsynced.is_empty();
     follows
@@ -198,6 +201,7 @@ fn insert<T: PartialEq>(set: &mut Vec<T>, item: T) -> bool {
 
 fn refusal_term(message: &Message) -> Option<Term> {
     match message {
+        Message::PreVoteResponse(response) if !response.vote_granted => Some(response.term),
         Message::RequestVoteResponse(response) if !response.vote_granted => Some(response.term),
         Message::AppendEntriesResponse(response)
             if response.outcome == AppendOutcome::StaleTerm =>
@@ -225,6 +229,12 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                 .filter(|running| running.raft.current_term == term)
                 .map(|running| &running.raft.role);
             match message {
+                // A grant counts in the term before the one it speaks of; there it may count again,
+                // for a server can be pre-candidate several times in a term.
+                Message::PreVoteResponse(response) if response.vote_granted => {
+                    response.next_term <= term
+                }
+                Message::PreVoteResponse(response) => response.term <= term,
                 Message::RequestVoteResponse(response) => {
                     response.term < term
                         || (response.term == term
@@ -249,15 +259,20 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                                         AppendOutcome::Matched { match_index } => {
                                             *match_index <= progress.match_index
                                         }
-                                        // next_index returns to a position it has left only by a
-                                        // match at or past it.
+                                        // Where nothing is pipelined, next_index returns to a
+                                        // position it has left only by a match at or past it.
                                         AppendOutcome::Conflict { prev_log_index, .. } => {
                                             *prev_log_index <= progress.match_index
-                                                || prev_log_index.next() != progress.next_index
+                                                || (prev_log_index.next() != progress.next_index
+                                                    && !pipelines(server))
                                         }
                                         AppendOutcome::StaleTerm => true,
                                     };
-                                    nothing_new && response.read_round <= progress.read_round
+                                    // That the follower was heard from is news again after
+                                    // each quorum timeout.
+                                    nothing_new
+                                        && response.read_round <= progress.read_round
+                                        && !leader_checks_quorum(server)
                                 }
                                 _ => true,
                             })
@@ -275,4 +290,14 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
         }
         _ => false,
     }
+}
+
+fn pipelines(server: &Server) -> bool {
+    let running = server.running.as_ref();
+    running.is_some_and(|running| running.raft.config.max_entries_in_flight > 0)
+}
+
+fn leader_checks_quorum(server: &Server) -> bool {
+    let running = server.running.as_ref();
+    running.is_some_and(|running| running.raft.config.check_quorum)
 }

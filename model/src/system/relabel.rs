@@ -125,7 +125,10 @@ impl Relabel for Raft {
         raft.id = names.node(self.id);
         raft.voted_for = self.voted_for.map(|id| names.node(id));
         match &mut raft.role {
-            Role::Follower { leader } => *leader = leader.map(|id| names.node(id)),
+            Role::Follower { leader, .. } => *leader = leader.map(|id| names.node(id)),
+            Role::PreCandidate { votes } => {
+                *votes = votes.iter().map(|id| names.node(*id)).collect();
+            }
             Role::Candidate(candidate) => {
                 candidate.votes = candidate.votes.iter().map(|id| names.node(*id)).collect();
             }
@@ -135,6 +138,7 @@ impl Relabel for Raft {
                     .iter()
                     .map(|(id, progress)| (names.node(*id), *progress))
                     .collect();
+                leader.heard = leader.heard.iter().map(|id| names.node(*id)).collect();
             }
         }
         for held in &mut raft.held {

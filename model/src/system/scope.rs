@@ -68,6 +68,15 @@ pub struct Scope {
     pub budget: Budget,
     /// The most entries in one AppendEntries.
     pub batch: usize,
+    /// The most entries on their way to a follower that it did not acknowledge yet; 0: one message
+    /// at a time.
+    pub window: usize,
+    /// Whether two writes may reach a leader at once.
+    pub together: bool,
+    /// Whether servers ask before they run (PreVote).
+    pub pre_vote: bool,
+    /// Whether leaders check that a majority answers, and followers stick to a leader they hear.
+    pub check_quorum: bool,
     /// Whether AppendEntries reach the network. Without, leaders are elected and do nothing.
     pub append_entries: bool,
     /// Whether the cluster starts with a client session in every log, opened in term 1.
@@ -123,6 +132,10 @@ impl Scope {
             terms: 1,
             budget: Budget::default(),
             batch: 64,
+            window: 0,
+            together: false,
+            pre_vote: false,
+            check_quorum: false,
             append_entries: true,
             with_session: false,
             starts_with_leader: false,
@@ -157,6 +170,7 @@ impl Scope {
         within("reads", self.budget.reads.into(), 0, MAX_BUDGET.into())?;
         within("crashes", self.budget.crashes.into(), 0, MAX_BUDGET.into())?;
         within("batch", self.batch as u64, 1, 1024)?;
+        within("window", self.window as u64, 0, 1024)?;
         within("attempts", self.attempts.into(), 1, 8)?;
         within("clients", self.plans.len() as u64, 0, 4)
     }
@@ -188,6 +202,9 @@ impl Scope {
     pub fn config(&self) -> Config {
         let mut config = Config::new(self.nodes().collect());
         config.max_entries_per_append = self.batch;
+        config.max_entries_in_flight = self.window;
+        config.pre_vote = self.pre_vote;
+        config.check_quorum = self.check_quorum;
         #[cfg(feature = "mutants")]
         {
             config.mutant = self.mutant;
@@ -269,7 +286,10 @@ impl Scope {
                     Local::Sync => true,
                     Local::Deliver { envelope, .. } => matches!(
                         envelope.message,
-                        Message::RequestVoteRequest(_) | Message::RequestVoteResponse(_)
+                        Message::RequestVoteRequest(_)
+                            | Message::RequestVoteResponse(_)
+                            | Message::PreVoteRequest(_)
+                            | Message::PreVoteResponse(_)
                     ),
                     _ => false,
                 };
@@ -451,6 +471,46 @@ impl Scope {
                 ..Self::new(
                     "split-entries",
                     "every sync and every restart is a step of its own, beside a client's entry",
+                )
+            },
+            Self {
+                terms: 2,
+                pre_vote: true,
+                check_quorum: true,
+                expected: vec![
+                    LeaderElected,
+                    ReElection,
+                    EntryCommitted,
+                    PreVoteWon,
+                    PreVoteBehind,
+                    StuckToLeader,
+                    QuorumLost,
+                    LeaderDeposed,
+                ],
+                ..Self::new(
+                    "quorum",
+                    "PreVote, a leader that checks for its quorum, servers that stick to it",
+                )
+            },
+            Self {
+                budget: Budget {
+                    entries: 2,
+                    ..Budget::default()
+                },
+                batch: 1,
+                window: 2,
+                together: true,
+                with_session: true,
+                expected: vec![
+                    LeaderElected,
+                    EntryCommitted,
+                    NextIndexMovedBack,
+                    Pipelined,
+                    WriteAcknowledged,
+                ],
+                ..Self::new(
+                    "pipelining",
+                    "entries follow one another without waiting, and arrive in any order",
                 )
             },
             Self {

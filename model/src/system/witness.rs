@@ -34,6 +34,16 @@ witnesses! {
     VoteRefusedForLog = "vote refused for its log";
     /// A vote was refused because it was given already.
     VoteRefusedAsGiven = "vote refused as given";
+    /// A server asked whether it would win, a majority said so, and it ran.
+    PreVoteWon = "pre-vote won";
+    /// A pre-vote request came from a server whose next term is no news.
+    PreVoteBehind = "pre-vote of an old term";
+    /// A server that hears its leader refused or ignored someone who wants to lead.
+    StuckToLeader = "stuck to its leader";
+    /// A leader that no majority answered stepped down.
+    QuorumLost = "leader lost its quorum";
+    /// A leader sent entries while earlier ones were not acknowledged.
+    Pipelined = "entries pipelined";
     /// A server went back to follower because of a newer term while it led.
     LeaderDeposed = "leader deposed";
     /// An entry was committed.

@@ -65,6 +65,9 @@ impl Cluster {
     pub(crate) fn recover(disks: Vec<Durable>, configure: impl Fn(&mut Config)) -> Self {
         let ids = || (1..=disks.len() as u64).map(node);
         let mut config = Config::new(ids().collect());
+        // The paper has neither; stories that are about them switch them on.
+        config.pre_vote = false;
+        config.check_quorum = false;
         configure(&mut config);
         let servers = ids()
             .zip(disks.iter().cloned())

@@ -104,8 +104,11 @@ pub(super) fn envelope(envelope: &Envelope) -> String {
 fn role(raft: &Raft) -> String {
     let term = raft.current_term();
     match raft.role() {
-        Role::Follower { leader: None } => format!("follower {term:?}"),
-        Role::Follower { leader: Some(id) } => format!("follower {term:?} of {id:?}"),
+        Role::Follower { leader: None, .. } => format!("follower {term:?}"),
+        Role::Follower {
+            leader: Some(id), ..
+        } => format!("follower {term:?} of {id:?}"),
+        Role::PreCandidate { .. } => format!("pre-candidate {term:?}"),
         Role::Candidate(_) => format!("candidate {term:?}"),
         Role::Leader(_) => format!("leader {term:?}"),
     }
@@ -113,6 +116,21 @@ fn role(raft: &Raft) -> String {
 
 fn content(message: &Message) -> String {
     match message {
+        Message::PreVoteRequest(request) => {
+            let last = id(request.last_log_index, request.last_log_term);
+            format!("PreVote {:?} last={last}", request.next_term)
+        }
+        Message::PreVoteResponse(response) => {
+            let granted = if response.vote_granted {
+                "granted"
+            } else {
+                "refused"
+            };
+            format!(
+                "PreVote {:?} {granted} in {:?}",
+                response.next_term, response.term
+            )
+        }
         Message::RequestVoteRequest(request) => {
             let last = id(request.last_log_index, request.last_log_term);
             format!("RequestVote {:?} last={last}", request.term)

@@ -1,0 +1,231 @@
+//! `linearize`: judges what clients saw of a running cluster.
+
+use super::{
+    Exit,
+    figures::{Size, grouped, time},
+    interrupt::Interrupt,
+    live,
+};
+use crate::linearize::{History, Judgement, Limits, Verdict, Word, judge};
+use anyhow::Context;
+use serde::Serialize;
+use std::{
+    fs::File,
+    io::{self, BufReader, Write},
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+/// Judges recorded histories: is there one order of the operations that explains every answer?
+///
+/// Exit codes: 0 linearizable, 1 not, 2 usage or a line that is no operation, 3 undecided.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Histories, as `raft-client bench --history FILE` writes them; all together are one history
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Gives a key up after this many configurations: undecided
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    max_configurations: u64,
+    /// Gives a key up when its search holds this much, such as 512M or 4G: undecided
+    #[arg(long, value_name = "SIZE", default_value_t = Size(2 << 30))]
+    max_memory: Size,
+    /// Stops after this many seconds: what is left is undecided
+    #[arg(long, value_name = "SECONDS")]
+    max_time: Option<u64>,
+    /// Prints one JSON object for each key that is not linearizable and one for all, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let interrupt = Interrupt::install()?;
+    let mut history = History::default();
+    for path in &args.files {
+        let file = File::open(path)
+            .with_context(|| format!("cannot open {}: give a history to judge", path.display()))?;
+        history.read(&path.display().to_string(), BufReader::new(file))?;
+    }
+    let started = Instant::now();
+    let limits = Limits {
+        max_configurations: args.max_configurations,
+        max_memory: args.max_memory.0,
+        deadline: args
+            .max_time
+            .and_then(|seconds| started.checked_add(Duration::from_secs(seconds))),
+        interrupt: interrupt.flag(),
+    };
+    let behind = AtomicUsize::new(0);
+    let all = grouped(history.operations.len() as u64);
+    let judgement = live::watch_line(
+        "linearize",
+        || {},
+        |elapsed| {
+            let behind = grouped(behind.load(Ordering::Relaxed) as u64);
+            format!("{behind} of {all} operations · {}", time(elapsed))
+        },
+        || {
+            judge(&history, &limits, |count| {
+                behind.store(count, Ordering::Relaxed);
+            })
+        },
+    );
+    let mut out = io::stdout().lock();
+    if args.json {
+        print_json(&mut out, &history, &judgement)?;
+    } else {
+        print(&mut out, &history, &judgement, started.elapsed())?;
+    }
+    out.flush()?;
+    Ok(match judgement.word() {
+        Word::Linearizable => Exit::Passed,
+        Word::Violated => Exit::Failed,
+        Word::Undecided => Exit::Truncated,
+    })
+}
+
+fn print(
+    out: &mut impl Write,
+    history: &History,
+    judgement: &Judgement,
+    took: Duration,
+) -> anyhow::Result<()> {
+    for key in &judgement.keys {
+        match &key.verdict {
+            Verdict::Linearizable => {}
+            Verdict::Violated(explanation) => {
+                writeln!(out, "key {:?}: not linearizable", key.key)?;
+                write!(out, "{explanation}")?;
+            }
+            Verdict::Undecided => writeln!(
+                out,
+                "key {:?}: undecided after {} configurations of {} operations; raise --max-configurations, --max-memory or --max-time",
+                key.key,
+                grouped(key.configurations),
+                grouped(key.operations as u64)
+            )?,
+        }
+    }
+    if let Some(disorder) = &judgement.disorder {
+        writeln!(out, "versions contradict the order of time: {disorder}")?;
+    }
+    let figures = Figures::of(history, judgement);
+    let word = match judgement.word() {
+        Word::Linearizable => "linearizable",
+        Word::Violated => "not linearizable",
+        Word::Undecided => "undecided: nothing wrong was found, and nothing is claimed",
+    };
+    writeln!(out, "{word}")?;
+    writeln!(
+        out,
+        "  operations  {} ({} of unknown outcome; {} more certainly did nothing)",
+        grouped(figures.operations as u64),
+        grouped(figures.unknown as u64),
+        grouped(figures.without_effect as u64)
+    )?;
+    writeln!(
+        out,
+        "  keys        {} ({} not linearizable, {} undecided)",
+        figures.keys, figures.violated, figures.undecided
+    )?;
+    writeln!(
+        out,
+        "  searched    {} configurations in {}",
+        grouped(figures.configurations),
+        time(took)
+    )?;
+    if figures.operations == 0 {
+        writeln!(
+            out,
+            "There was nothing to judge: no operation says anything."
+        )?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Figures {
+    operations: usize,
+    unknown: usize,
+    without_effect: usize,
+    keys: usize,
+    violated: usize,
+    undecided: usize,
+    configurations: u64,
+}
+
+impl Figures {
+    fn of(history: &History, judgement: &Judgement) -> Self {
+        let count = |wanted: fn(&Verdict) -> bool| {
+            let keys = judgement.keys.iter();
+            keys.filter(|key| wanted(&key.verdict)).count()
+        };
+        let operations = history.operations.iter();
+        Self {
+            operations: history.operations.len(),
+            unknown: operations.filter(|op| !op.is_definite()).count(),
+            without_effect: history.without_effect,
+            keys: judgement.keys.len(),
+            violated: count(|verdict| matches!(verdict, Verdict::Violated(_))),
+            undecided: count(|verdict| matches!(verdict, Verdict::Undecided)),
+            configurations: judgement.keys.iter().map(|key| key.configurations).sum(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct KeyJson<'a> {
+    key: &'a str,
+    verdict: &'static str,
+    operations: usize,
+    configurations: u64,
+    /// Where the operations that contradict one another were recorded.
+    contradiction: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct WholeJson {
+    verdict: &'static str,
+    disorder: Option<String>,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+fn print_json(
+    out: &mut impl Write,
+    history: &History,
+    judgement: &Judgement,
+) -> anyhow::Result<()> {
+    for key in &judgement.keys {
+        let (verdict, contradiction) = match &key.verdict {
+            Verdict::Linearizable => continue,
+            Verdict::Violated(explanation) => {
+                let places = explanation.operations.iter().map(|op| op.place.to_string());
+                ("violated", places.collect())
+            }
+            Verdict::Undecided => ("undecided", Vec::new()),
+        };
+        let json = KeyJson {
+            key: &key.key,
+            verdict,
+            operations: key.operations,
+            configurations: key.configurations,
+            contradiction,
+        };
+        serde_json::to_writer(&mut *out, &json)?;
+        writeln!(out)?;
+    }
+    let json = WholeJson {
+        verdict: match judgement.word() {
+            Word::Linearizable => "linearizable",
+            Word::Violated => "violated",
+            Word::Undecided => "undecided",
+        },
+        disorder: judgement.disorder.as_ref().map(ToString::to_string),
+        figures: Figures::of(history, judgement),
+    };
+    serde_json::to_writer(&mut *out, &json)?;
+    writeln!(out)?;
+    Ok(())
+}

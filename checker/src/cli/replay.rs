@@ -1,0 +1,161 @@
+//! `replay`: judges what the servers of a running cluster recorded.
+
+use super::{
+    Exit,
+    figures::{grouped, time},
+    interrupt::Interrupt,
+    live,
+};
+use crate::replay::{Rejection, Report, Source, replay};
+use anyhow::Context;
+use std::{
+    fs::File,
+    io::{self, BufReader, Write},
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+/// Judges traces that the servers of a running cluster recorded: takes every step again with the
+/// checked core, puts the servers together by what caused what, and judges the laws over all.
+///
+/// Exit codes: 0 accepted, 1 rejected, 2 usage or a line that cannot be read, 3 interrupted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Traces, as `raft-node --trace FILE` writes them: one of each server of the cluster
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let interrupt = Interrupt::install()?;
+    let mut sources = Vec::new();
+    for path in &args.files {
+        let file = File::open(path)
+            .with_context(|| format!("cannot open {}: give a trace to replay", path.display()))?;
+        sources.push(Source::new(
+            &path.display().to_string(),
+            BufReader::with_capacity(1 << 20, file),
+        ));
+    }
+    let started = Instant::now();
+    let steps = AtomicU64::new(0);
+    let judged = live::watch_line(
+        "replay",
+        || {},
+        |elapsed| {
+            let steps = grouped(steps.load(Ordering::Relaxed));
+            format!("{steps} steps · {}", time(elapsed))
+        },
+        || replay(sources, &steps, interrupt.flag()),
+    );
+    let mut out = io::stdout().lock();
+    let exit = match &judged {
+        Ok(report) if report.planted.is_none() => Exit::Passed,
+        Ok(_) | Err(Rejection::Disagreement { .. } | Rejection::Broken { .. }) => Exit::Failed,
+        Err(Rejection::Interrupted) => Exit::Truncated,
+        Err(Rejection::Unreadable { .. }) => {
+            let Err(error) = judged else {
+                unreachable!("matched as an error");
+            };
+            return Err(error).context("give traces that can be read");
+        }
+    };
+    match &judged {
+        _ if args.json => print_json(&mut out, &judged)?,
+        Ok(report) => print(&mut out, report, started.elapsed())?,
+        Err(Rejection::Interrupted) => writeln!(out, "{}", Rejection::Interrupted)?,
+        Err(rejection) => writeln!(out, "rejected: {rejection}")?,
+    }
+    out.flush()?;
+    Ok(exit)
+}
+
+fn print(out: &mut impl Write, report: &Report, took: Duration) -> anyhow::Result<()> {
+    match &report.planted {
+        None => writeln!(out, "accepted")?,
+        Some(bug) => writeln!(
+            out,
+            "every step agrees, but the servers had a planted bug: {bug}"
+        )?,
+    }
+    writeln!(
+        out,
+        "  servers    {} ({} runs)",
+        report.servers,
+        grouped(report.runs)
+    )?;
+    writeln!(
+        out,
+        "  steps      {}, each taken again in {}",
+        grouped(report.steps),
+        time(took)
+    )?;
+    writeln!(
+        out,
+        "  messages   {} between servers received, each sent before; {} different ones sent",
+        grouped(report.received),
+        grouped(report.sent)
+    )?;
+    writeln!(
+        out,
+        "  elections  {}, up to term {}",
+        grouped(report.elections),
+        report.highest_term
+    )?;
+    writeln!(out, "  committed  {} entries", grouped(report.committed))?;
+    for place in &report.cut_short {
+        writeln!(out, "  left out   {place}: cut short where its run ended")?;
+    }
+    match &report.coverage.longest {
+        None => writeln!(
+            out,
+            "No step lies within the bounds of an exhaustible scope."
+        )?,
+        Some(within) => writeln!(
+            out,
+            "The first {} steps lie within the bounds of the scope \"{}\" ({} servers, {} terms, {} entries, {} reads, {} crashes); the others beyond any that was searched.",
+            grouped(within.steps),
+            within.scope,
+            within.servers,
+            within.terms,
+            within.budget.entries,
+            within.budget.reads,
+            within.budget.crashes
+        )?,
+    }
+    Ok(())
+}
+
+fn print_json(out: &mut impl Write, judged: &Result<Report, Rejection>) -> anyhow::Result<()> {
+    let json = match judged {
+        Ok(report) => serde_json::json!({
+            "verdict": if report.planted.is_some() { "planted" } else { "accepted" },
+            "planted": report.planted,
+            "servers": report.servers,
+            "runs": report.runs,
+            "steps": report.steps,
+            "received": report.received,
+            "sent": report.sent,
+            "elections": report.elections,
+            "highest_term": report.highest_term,
+            "committed": report.committed,
+            "cut_short": report.cut_short.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "within": report.coverage.longest.as_ref().map(|within| serde_json::json!({
+                "scope": within.scope,
+                "steps": within.steps,
+            })),
+        }),
+        Err(Rejection::Interrupted) => serde_json::json!({ "verdict": "interrupted" }),
+        Err(rejection) => serde_json::json!({
+            "verdict": "rejected",
+            "law": rejection.law().map(model::system::Law::name),
+            "why": rejection.to_string(),
+        }),
+    };
+    writeln!(out, "{json}")?;
+    Ok(())
+}

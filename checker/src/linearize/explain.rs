@@ -1,0 +1,259 @@
+//! Why no order explains a key: as few operations as possible that cannot be put in order whatever
+//! the others did.
+//!
+//! A history without an order is weakened step by step, and a step is kept while there still is no
+//! order:
+//! * it ends earlier: what returned later may have taken effect or not, what was called later is gone;
+//! * an operation is made optional: a read is gone, a write took effect as it says, or never.
+//!
+//! Weaker histories have every order that stronger ones have. So what is left has no order either,
+//! and names the operations whose answers contradict one another.
+
+use super::{
+    format::Operation,
+    object::{State, Step, Values},
+    search::{Decision, Found, Limits, search},
+};
+use std::{
+    fmt,
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
+
+/// How long the search for a short explanation may take. A longer one is as true.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most configurations of one attempt.
+const ATTEMPT: u64 = 50_000;
+/// The most bytes of one attempt.
+const MEMORY: u64 = 512 << 20;
+
+/// Why no order explains a key.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The operations whose answers contradict one another, by their call.
+    pub operations: Vec<Operation>,
+    /// How many operations are on this key besides. Even if each is left out or not, at will, there
+    /// is no order.
+    pub others: usize,
+    /// The order that gets furthest, with such others as help it, and what the key holds after
+    /// each.
+    pub order: Vec<(Operation, String)>,
+    /// What the key holds before any of them.
+    start: String,
+    /// What would have to come next, and why it cannot.
+    pub blocked: Vec<(Operation, String)>,
+}
+
+/// Explains why these operations, all on one key, have no order.
+pub(super) fn explain(operations: &[&Operation], interrupt: &AtomicBool) -> Explanation {
+    let limits = Limits {
+        max_configurations: ATTEMPT,
+        max_memory: MEMORY,
+        deadline: Some(Instant::now() + PATIENCE),
+        interrupt,
+    };
+    let whole: Vec<Operation> = operations.iter().map(|op| (*op).clone()).collect();
+    let cut = shorten(&whole, &limits);
+    let core = weaken(cut, &limits);
+    let found = attempt(&core, &limits);
+    describe(operations.len(), &core, &found)
+}
+
+fn attempt(operations: &[Operation], limits: &Limits<'_>) -> Found {
+    let operations: Vec<&Operation> = operations.iter().collect();
+    search(&operations, limits)
+}
+
+fn is_violated(operations: &[Operation], limits: &Limits<'_>) -> bool {
+    attempt(operations, limits).decision == Decision::Violated
+}
+
+/// Whether an order must have it.
+fn is_firm(operation: &Operation) -> bool {
+    operation.returned.is_some()
+}
+
+/// The shortest beginning without an order.
+fn shorten(whole: &[Operation], limits: &Limits<'_>) -> Vec<Operation> {
+    let mut returns: Vec<u64> = whole.iter().filter_map(|op| op.returned).collect();
+    returns.sort_unstable();
+    returns.dedup();
+    // Every beginning of a history that has an order has one, so halving finds the first without.
+    let (mut low, mut high) = (0, returns.len().saturating_sub(1));
+    let mut shortest = whole.to_vec();
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        let until = until(whole, returns[middle]);
+        if is_violated(&until, limits) {
+            shortest = until;
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    shortest
+}
+
+fn until(whole: &[Operation], time: u64) -> Vec<Operation> {
+    let begun = whole.iter().filter(|op| op.invoke <= time);
+    begun
+        .filter_map(|op| match op.returned {
+            Some(returned) if returned > time => optional(op),
+            _ => Some(op.clone()),
+        })
+        .collect()
+}
+
+/// The operation as one that took effect as it says, or never; `None` if it then says nothing.
+fn optional(operation: &Operation) -> Option<Operation> {
+    let only_sees = Step::of(operation, &mut Values::default()).only_sees();
+    (!only_sees).then(|| Operation {
+        returned: None,
+        ..operation.clone()
+    })
+}
+
+/// Makes operations optional, many at a time and then fewer, while there still is no order.
+fn weaken(mut operations: Vec<Operation>, limits: &Limits<'_>) -> Vec<Operation> {
+    let definite = |operations: &[Operation]| operations.iter().filter(|op| is_firm(op)).count();
+    let mut size = definite(&operations).div_ceil(2);
+    while size > 0 {
+        let mut first = 0;
+        while first < definite(&operations) {
+            let weaker = without(&operations, first, size);
+            if is_violated(&weaker, limits) {
+                operations = weaker;
+            } else {
+                first += size;
+            }
+        }
+        size = if size == 1 { 0 } else { size.div_ceil(2) };
+    }
+    operations
+}
+
+/// The same with `count` operations made optional, from the `first` that is not on.
+fn without(operations: &[Operation], first: usize, count: usize) -> Vec<Operation> {
+    let mut definite = 0;
+    let mut weaker = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let place = definite;
+        definite += usize::from(is_firm(operation));
+        if is_firm(operation) && (first..first + count).contains(&place) {
+            weaker.extend(optional(operation));
+        } else {
+            weaker.push(operation.clone());
+        }
+    }
+    weaker
+}
+
+fn describe(all: usize, core: &[Operation], found: &Found) -> Explanation {
+    let mut operations: Vec<Operation> = core.iter().filter(|op| is_firm(op)).cloned().collect();
+    operations.sort_by_key(|op| op.invoke);
+    let mut values = Values::default();
+    let mut state = State::default();
+    let start = state.told(&values);
+    let mut order = Vec::new();
+    for operation in found.longest.iter().map(|place| &core[*place]) {
+        let step = Step::of(operation, &mut values);
+        state = state.after(&step, &mut values).unwrap_or(state);
+        order.push((operation.clone(), state.told(&values)));
+    }
+    let waiting = |op: &&Operation| !order.iter().any(|(placed, _)| placed.place == op.place);
+    let left: Vec<&Operation> = operations.iter().filter(waiting).collect();
+    let first_return = left.iter().filter_map(|op| op.returned).min();
+    let blocked = left
+        .into_iter()
+        .filter(|op| first_return.is_none_or(|time| op.invoke <= time))
+        .map(|op| (op.clone(), obstacle(op, state, &mut values)))
+        .collect();
+    Explanation {
+        others: all - operations.len(),
+        operations,
+        order,
+        start,
+        blocked,
+    }
+}
+
+fn obstacle(operation: &Operation, state: State, values: &mut Values) -> String {
+    let step = Step::of(operation, values);
+    if state.after(&step, values).is_some() {
+        return "it can, but then another of these never can".into();
+    }
+    match operation.made() {
+        Some(made) if made <= state.floor => {
+            format!(
+                "the last write before it has version {} or more",
+                state.floor
+            )
+        }
+        _ => state.told(values),
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  No order explains these operations:")?;
+        let origin = self.operations.iter().map(|op| op.invoke).min();
+        for (at, operation) in self.operations.iter().enumerate() {
+            let since = |time: u64| milliseconds(time - origin.unwrap_or(0));
+            writeln!(
+                f,
+                "    {}. {}: {} ({} to {} ms; process {}, {})",
+                at + 1,
+                operation.call,
+                operation.outcome,
+                since(operation.invoke),
+                operation.returned.map(since).unwrap_or_default(),
+                operation.process,
+                operation.place
+            )?;
+        }
+        match self.others {
+            0 => {}
+            1 => writeln!(f, "  With or without the other operation on this key.")?,
+            others => writeln!(
+                f,
+                "  With or without any of the other {others} on this key."
+            )?,
+        }
+        writeln!(f, "  The order that gets furthest:")?;
+        writeln!(f, "    At first {}.", self.start)?;
+        for (operation, then) in &self.order {
+            writeln!(
+                f,
+                "    {} {}: {then}.",
+                self.name(operation),
+                operation.call
+            )?;
+        }
+        writeln!(f, "  Next would have to come:")?;
+        for (operation, why) in &self.blocked {
+            writeln!(
+                f,
+                "    {} {}: {}; but {why}.",
+                self.name(operation),
+                operation.call,
+                operation.outcome
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Explanation {
+    /// Its number among the operations, or where it was recorded.
+    fn name(&self, operation: &Operation) -> String {
+        let mut numbered = self.operations.iter();
+        match numbered.position(|other| other.place == operation.place) {
+            Some(at) => format!("{}.", at + 1),
+            None => format!("({})", operation.place),
+        }
+    }
+}
+
+fn milliseconds(nanoseconds: u64) -> String {
+    format!("{:.3}", nanoseconds as f64 / 1e6)
+}

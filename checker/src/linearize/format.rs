@@ -1,0 +1,372 @@
+//! Histories as JSON lines, one operation a line, as `raft-client bench --history` writes them.
+//! `docs/histories.md` describes the format.
+//!
+//! Reading is strict: a line that is not exactly an operation with a result it can have is refused
+//! by its number. A judge that guesses what was meant judges something else.
+
+use serde::{Deserialize, Deserializer};
+use std::{
+    fmt, io,
+    io::{BufRead, Read},
+    sync::Arc,
+};
+
+/// The most bytes a line may have: a key, two values and some numbers, with room to spare.
+const LONGEST_LINE: u64 = 64 << 20;
+
+/// Everything that was recorded.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// The operations, in the order of the lines.
+    pub operations: Vec<Operation>,
+    /// How many operations certainly did nothing and told nothing; they are left out.
+    pub without_effect: usize,
+}
+
+/// Where an operation was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<str>,
+    /// The line in it, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One operation on one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Where it was recorded.
+    pub place: Place,
+    /// Who called it.
+    pub process: u64,
+    /// The key.
+    pub key: String,
+    /// What it does.
+    pub call: Call,
+    /// When it was called, in nanoseconds.
+    pub invoke: u64,
+    /// When it returned; `None` if it never did, or without saying what became of it.
+    pub returned: Option<u64>,
+    /// What it returned.
+    pub outcome: Outcome,
+}
+
+/// What an operation does to its key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// Sets it.
+    Put(String),
+    /// Reads it.
+    Get,
+    /// Removes it.
+    Delete,
+    /// Adds to the number it holds; an absent key counts as 0.
+    Increment(i64),
+    /// Sets it, if it is as expected.
+    CompareAndSet {
+        /// The new value.
+        value: String,
+        /// The version it must have; `None` if it must be absent.
+        expected: Option<u64>,
+    },
+}
+
+/// What an operation returned. A version is `None` where the history does not say.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Nobody knows: it may take effect at any time after its call, or never.
+    Unknown,
+    /// It took effect, making this version.
+    Written(Option<u64>),
+    /// It read this value of this version.
+    Found(String, Option<u64>),
+    /// It found no value.
+    Absent,
+    /// It left this number, making this version.
+    Number(i64, Option<u64>),
+    /// Its condition did not hold: the key had this version, `None` if it was absent.
+    ConditionFailed(Option<u64>),
+    /// The key held no number, or adding would overflow.
+    NotANumber,
+}
+
+/// Why a file is no history.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {why}")]
+pub struct BadHistory {
+    /// The line.
+    pub place: Place,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl History {
+    /// Adds the operations of one more file. All files together are one history, and their times
+    /// must be of one clock.
+    ///
+    /// # Errors
+    /// The first line that is no operation.
+    pub fn read(&mut self, file: &str, mut input: impl BufRead) -> Result<(), BadHistory> {
+        let file: Arc<str> = file.into();
+        let mut text = Vec::new();
+        for line in 1.. {
+            let place = Place {
+                file: Arc::clone(&file),
+                line,
+            };
+            let bad = |why: String| BadHistory {
+                place: place.clone(),
+                why,
+            };
+            text.clear();
+            let read = read_line(&mut input, &mut text).map_err(|error| bad(error.to_string()))?;
+            if read == 0 {
+                break;
+            }
+            let record: Record =
+                serde_json::from_slice(&text).map_err(|error| bad(told(&error)))?;
+            match record.operation(place.clone()).map_err(bad)? {
+                Some(operation) => self.operations.push(operation),
+                None => self.without_effect += 1,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_line(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<usize> {
+    let read = input.take(LONGEST_LINE).read_until(b'\n', text)?;
+    if read as u64 == LONGEST_LINE {
+        return Err(io::Error::other(format!(
+            "the line is longer than {LONGEST_LINE} bytes"
+        )));
+    }
+    Ok(read)
+}
+
+/// Without serde's own line number, which is always 1 here.
+fn told(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((what, _)) => format!("{what} (column {})", error.column()),
+        None => text,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    process: u64,
+    op: Op,
+    invoke: u64,
+    #[serde(rename = "return", deserialize_with = "present")]
+    returned: Option<u64>,
+    #[serde(deserialize_with = "present")]
+    result: Option<ResultOf>,
+}
+
+/// A field that may be null but not missing.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(from)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum Op {
+    Put {
+        key: String,
+        value: String,
+    },
+    Get {
+        key: String,
+    },
+    Delete {
+        key: String,
+    },
+    Increment {
+        key: String,
+        by: i64,
+    },
+    Cas {
+        key: String,
+        value: String,
+        #[serde(deserialize_with = "present")]
+        version: Option<u64>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum ResultOf {
+    Written {
+        version: Option<u64>,
+    },
+    Value {
+        value: String,
+        version: Option<u64>,
+    },
+    Absent(True),
+    Number {
+        value: i64,
+        version: Option<u64>,
+    },
+    ConditionFailed {
+        #[serde(deserialize_with = "present")]
+        found: Option<u64>,
+    },
+    NotANumber(True),
+    Unavailable(True),
+}
+
+/// The constant `true`.
+struct True;
+
+impl<'de> Deserialize<'de> for True {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match bool::deserialize(from)? {
+            true => Ok(Self),
+            false => Err(serde::de::Error::custom("only true means anything here")),
+        }
+    }
+}
+
+impl Record {
+    /// The operation; `None` if it certainly did nothing and tells nothing.
+    fn operation(self, place: Place) -> Result<Option<Operation>, String> {
+        let (key, call) = match self.op {
+            Op::Put { key, value } => (key, Call::Put(value)),
+            Op::Get { key } => (key, Call::Get),
+            Op::Delete { key } => (key, Call::Delete),
+            Op::Increment { key, by } => (key, Call::Increment(by)),
+            Op::Cas {
+                key,
+                value,
+                version: expected,
+            } => (key, Call::CompareAndSet { value, expected }),
+        };
+        if let Some(returned) = self.returned
+            && returned < self.invoke
+        {
+            return Err("it returns before it is called".into());
+        }
+        let outcome = match self.result {
+            Some(ResultOf::Unavailable(True)) => return Ok(None),
+            None => Outcome::Unknown,
+            Some(ResultOf::Written { version }) => Outcome::Written(version),
+            Some(ResultOf::Value { value, version }) => Outcome::Found(value, version),
+            Some(ResultOf::Absent(True)) => Outcome::Absent,
+            Some(ResultOf::Number { value, version }) => Outcome::Number(value, version),
+            Some(ResultOf::ConditionFailed { found }) => Outcome::ConditionFailed(found),
+            Some(ResultOf::NotANumber(True)) => Outcome::NotANumber,
+        };
+        let fits = match (&call, &outcome) {
+            (_, Outcome::Unknown) => true,
+            (Call::Put(_) | Call::Delete, outcome) => matches!(outcome, Outcome::Written(_)),
+            (Call::Get, outcome) => matches!(outcome, Outcome::Found(..) | Outcome::Absent),
+            (Call::Increment(_), outcome) => {
+                matches!(outcome, Outcome::Number(..) | Outcome::NotANumber)
+            }
+            (Call::CompareAndSet { .. }, outcome) => {
+                matches!(outcome, Outcome::Written(_) | Outcome::ConditionFailed(_))
+            }
+        };
+        if !fits {
+            return Err("this is no result that such an operation can have".into());
+        }
+        if outcome == Outcome::Unknown {
+            // A read that told nothing says nothing about any order.
+            if call == Call::Get {
+                return Ok(None);
+            }
+        } else if self.returned.is_none() {
+            return Err("it has a result but did not return: \"return\" is null".into());
+        }
+        Ok(Some(Operation {
+            place,
+            process: self.process,
+            key,
+            call,
+            invoke: self.invoke,
+            returned: self.returned.filter(|_| outcome != Outcome::Unknown),
+            outcome,
+        }))
+    }
+}
+
+impl Operation {
+    /// Whether its outcome is known.
+    pub fn is_definite(&self) -> bool {
+        self.outcome != Outcome::Unknown
+    }
+
+    /// The version it made, if it says.
+    pub fn made(&self) -> Option<u64> {
+        match self.outcome {
+            Outcome::Written(version) | Outcome::Number(_, version) => version,
+            _ => None,
+        }
+    }
+
+    /// The version it shows to have been made before it returned, if any.
+    pub fn shows(&self) -> Option<u64> {
+        match self.outcome {
+            Outcome::Found(_, version) => version,
+            Outcome::ConditionFailed(found) => found,
+            _ => self.made(),
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Put(value) => write!(f, "put {}", quoted(value)),
+            Self::Get => f.write_str("get"),
+            Self::Delete => f.write_str("delete"),
+            Self::Increment(by) => write!(f, "increment by {by}"),
+            Self::CompareAndSet {
+                value,
+                expected: None,
+            } => write!(f, "put {} if absent", quoted(value)),
+            Self::CompareAndSet {
+                value,
+                expected: Some(version),
+            } => write!(f, "put {} if at version {version}", quoted(value)),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = |version: &Option<u64>| match version {
+            Some(version) => format!(", version {version}"),
+            None => String::new(),
+        };
+        match self {
+            Self::Unknown => f.write_str("outcome unknown"),
+            Self::Written(made) => write!(f, "done{}", version(made)),
+            Self::Found(value, at) => write!(f, "found {}{}", quoted(value), version(at)),
+            Self::Absent => f.write_str("found nothing"),
+            Self::Number(number, made) => write!(f, "left {number}{}", version(made)),
+            Self::ConditionFailed(None) => f.write_str("condition failed: absent"),
+            Self::ConditionFailed(Some(found)) => write!(f, "condition failed: version {found}"),
+            Self::NotANumber => f.write_str("refused: not a number"),
+        }
+    }
+}
+
+/// A value as people read it: quoted, and not longer than a line.
+pub(super) fn quoted(value: &str) -> String {
+    const LONGEST: usize = 40;
+    if value.chars().count() <= LONGEST {
+        return format!("{value:?}");
+    }
+    let start: String = value.chars().take(LONGEST).collect();
+    format!("{start:?}... ({} bytes)", value.len())
+}

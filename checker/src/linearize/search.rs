@@ -1,0 +1,609 @@
+//! Decides one key: depth-first over the orders that time allows (Wing and Gong), never entering a
+//! configuration twice (Lowe).
+//!
+//! An operation may come next if it was called before every operation still to be placed had
+//! returned. The search is exact; what keeps it short are rules that leave out no order that
+//! matters:
+//! * *What changes nothing comes at once.* A read that is right now is right here in some order if
+//!   there is any: moving it forward moves nothing else.
+//! * *Versions come in their order.* A write of a known version waits for all lower ones, and a
+//!   version is not left while someone still has to see it.
+//! * *Unknown outcomes come last, and only where someone looks.* An operation of unknown outcome
+//!   whose effect is written over before anybody sees it can as well be left out. And of equal ones
+//!   the one called first is taken first.
+//!
+//! A configuration is kept exactly: which operations were taken, and what the key holds. No verdict
+//! rests on a hash.
+
+use super::{
+    format::Operation,
+    object::{State, Step, Values},
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::{
+    collections::hash_map::Entry,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+/// When a search gives up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits<'a> {
+    /// The most configurations that are entered for one key.
+    pub max_configurations: u64,
+    /// The most bytes that the configurations of one key may take.
+    pub max_memory: u64,
+    /// When time is up.
+    pub deadline: Option<Instant>,
+    /// Set when a person asks to stop.
+    pub interrupt: &'a AtomicBool,
+}
+
+/// What a search found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    Linearizable,
+    Violated,
+    Undecided,
+}
+
+/// A finished search.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) decision: Decision,
+    /// How many configurations were entered.
+    pub(super) configurations: u64,
+    /// The order that placed the most operations of known outcome: places among the operations
+    /// searched. A whole one if there is one.
+    pub(super) longest: Vec<usize>,
+}
+
+/// Decides whether some order explains these operations, all on one key.
+pub(super) fn search(operations: &[&Operation], limits: &Limits<'_>) -> Found {
+    Search::new(operations).run(limits)
+}
+
+/// How many configurations pass between two looks at the clock.
+const LOOK: u64 = 1 << 12;
+
+struct Search {
+    values: Values,
+    /// Operations that an order must have: those that returned, by their call.
+    definite: Vec<Definite>,
+    /// Operations that it may have: those of unknown outcome, by their call.
+    open: Vec<Open>,
+    /// Calls and returns of the definite operations still to be placed, in the order of time.
+    timeline: Timeline,
+    /// The versions that definite operations made, ascending; the first `versions_made` are placed.
+    versions: Vec<u64>,
+    versions_made: usize,
+    /// How many definite operations still have to see a version.
+    to_see: FxHashMap<u64, u32>,
+    taken: Bits,
+    used: Bits,
+    /// How many definite operations are placed.
+    placed: usize,
+    visited: FxHashSet<Configuration>,
+    visited_bytes: u64,
+}
+
+struct Definite {
+    step: Step,
+    /// Its place among the operations searched.
+    place: usize,
+}
+
+struct Open {
+    step: Step,
+    invoke: u64,
+    place: usize,
+    /// The one before it that does the same.
+    twin: Option<usize>,
+}
+
+/// All that the future depends on.
+#[derive(PartialEq, Eq, Hash)]
+struct Configuration {
+    taken: Box<[u64]>,
+    used: Box<[u64]>,
+    state: State,
+    unseen: bool,
+}
+
+/// What the search stands on.
+#[derive(Clone, Copy)]
+struct Standing {
+    state: State,
+    /// Whether the last change was one of unknown outcome, and nobody has seen it yet.
+    unseen: bool,
+}
+
+/// An operation that was taken, and what to try after taking it back.
+struct Frame {
+    taken: Choice,
+    before: Standing,
+    /// Where to go on; `None` if nothing else needs to be tried.
+    next: Option<Cursor>,
+}
+
+#[derive(Clone, Copy)]
+enum Choice {
+    Definite(usize),
+    Open(usize),
+}
+
+/// Where among the candidates the search is.
+#[derive(Clone, Copy)]
+enum Cursor {
+    /// At a node of the timeline.
+    Definite(usize),
+    /// At an operation of unknown outcome; those called after this time are out of reach.
+    Open { next: usize, until: u64 },
+}
+
+impl Search {
+    fn new(operations: &[&Operation]) -> Self {
+        let mut values = Values::default();
+        let mut by_call: Vec<usize> = (0..operations.len()).collect();
+        by_call.sort_by_key(|place| operations[*place].invoke);
+        let mut definite = Vec::new();
+        let mut open: Vec<Open> = Vec::new();
+        let mut spans = Vec::new();
+        let mut twins = FxHashMap::default();
+        for place in by_call {
+            let operation = operations[place];
+            let step = Step::of(operation, &mut values);
+            match operation.returned {
+                Some(returned) => {
+                    spans.push((operation.invoke, returned));
+                    definite.push(Definite { step, place });
+                }
+                None => {
+                    let twin = match twins.entry(step) {
+                        Entry::Occupied(mut last) => Some(last.insert(open.len())),
+                        Entry::Vacant(first) => {
+                            first.insert(open.len());
+                            None
+                        }
+                    };
+                    let invoke = operation.invoke;
+                    open.push(Open {
+                        step,
+                        invoke,
+                        place,
+                        twin,
+                    });
+                }
+            }
+        }
+        let mut versions: Vec<u64> = definite.iter().filter_map(|op| made(&op.step)).collect();
+        versions.sort_unstable();
+        let mut to_see = FxHashMap::default();
+        for version in definite.iter().filter_map(|op| op.step.sees_version()) {
+            *to_see.entry(version).or_default() += 1;
+        }
+        Self {
+            values,
+            timeline: Timeline::new(&spans),
+            taken: Bits::default(),
+            used: Bits::default(),
+            definite,
+            open,
+            versions,
+            versions_made: 0,
+            to_see,
+            placed: 0,
+            visited: FxHashSet::default(),
+            visited_bytes: 0,
+        }
+    }
+
+    fn run(mut self, limits: &Limits<'_>) -> Found {
+        let mut frames: Vec<Frame> = Vec::new();
+        let mut standing = Standing {
+            state: State::default(),
+            unseen: false,
+        };
+        let mut cursor = self.first();
+        let mut longest: Option<(usize, Vec<usize>)> = None;
+        let mut configurations = 0;
+        let decision = loop {
+            if self.placed == self.definite.len() {
+                longest = Some((self.placed, self.order(&frames)));
+                break Decision::Linearizable;
+            }
+            if let Some((taken, next, after)) = self.candidate(cursor, standing) {
+                configurations += 1;
+                let is_over = configurations > limits.max_configurations
+                    || self.visited_bytes > limits.max_memory;
+                let look = configurations.is_multiple_of(LOOK);
+                if is_over || (look && is_stopped(limits)) {
+                    break Decision::Undecided;
+                }
+                let before = standing;
+                frames.push(Frame {
+                    taken,
+                    before,
+                    next,
+                });
+                standing = after;
+                cursor = self.first();
+                continue;
+            }
+            if longest.as_ref().is_none_or(|(most, _)| self.placed > *most) {
+                longest = Some((self.placed, self.order(&frames)));
+            }
+            // A dead end. Take back until there is something else to try.
+            let resumed = loop {
+                let Some(frame) = frames.pop() else {
+                    break None;
+                };
+                self.take_back(frame.taken);
+                standing = frame.before;
+                if frame.next.is_some() {
+                    break frame.next;
+                }
+            };
+            match resumed {
+                Some(next) => cursor = next,
+                None => break Decision::Violated,
+            }
+        };
+        Found {
+            decision,
+            configurations,
+            longest: longest.map(|(_, order)| order).unwrap_or_default(),
+        }
+    }
+
+    /// The order so far, up to the last operation that it must have.
+    fn order(&self, frames: &[Frame]) -> Vec<usize> {
+        let is_definite = |frame: &Frame| matches!(frame.taken, Choice::Definite(_));
+        let count = frames
+            .iter()
+            .rposition(is_definite)
+            .map_or(0, |last| last + 1);
+        let place = |frame: &Frame| match frame.taken {
+            Choice::Definite(op) => self.definite[op].place,
+            Choice::Open(op) => self.open[op].place,
+        };
+        frames[..count].iter().map(place).collect()
+    }
+
+    fn first(&self) -> Cursor {
+        Cursor::Definite(self.timeline.first())
+    }
+
+    /// Takes the next candidate that can come here and leads somewhere new. Says where to go on if
+    /// it has to be taken back.
+    fn candidate(
+        &mut self,
+        mut cursor: Cursor,
+        standing: Standing,
+    ) -> Option<(Choice, Option<Cursor>, Standing)> {
+        if let Cursor::Definite(node) = cursor
+            && node == self.timeline.first()
+            && let Some(op) = self.sure_candidate(standing)
+        {
+            self.take(Choice::Definite(op));
+            let unseen = false;
+            return Some((Choice::Definite(op), None, Standing { unseen, ..standing }));
+        }
+        loop {
+            let (choice, step, next) = match cursor {
+                Cursor::Definite(node) => match self.timeline.event(node) {
+                    Event::Call(op) => {
+                        cursor = Cursor::Definite(self.timeline.next(node));
+                        (Choice::Definite(op), self.definite[op].step, cursor)
+                    }
+                    Event::Return(until) => {
+                        cursor = Cursor::Open { next: 0, until };
+                        continue;
+                    }
+                },
+                Cursor::Open { next, until } => {
+                    let open = self.open.get(next).filter(|open| open.invoke <= until)?;
+                    let step = open.step;
+                    let is_usable = !self.used.contains(next)
+                        && open.twin.is_none_or(|op| self.used.contains(op));
+                    cursor = Cursor::Open {
+                        next: next + 1,
+                        until,
+                    };
+                    if !is_usable {
+                        continue;
+                    }
+                    (Choice::Open(next), step, cursor)
+                }
+            };
+            if standing.unseen && step.is_blind() {
+                continue;
+            }
+            let Some(state) = self.reached(standing.state, choice, &step) else {
+                continue;
+            };
+            let after = Standing {
+                state,
+                unseen: matches!(choice, Choice::Open(_)),
+            };
+            self.take(choice);
+            if self.enter(after) {
+                return Some((choice, Some(next), after));
+            }
+            self.take_back(choice);
+        }
+    }
+
+    /// A candidate that is right here and leaves everything as it is: nothing else needs trying.
+    fn sure_candidate(&mut self, standing: Standing) -> Option<usize> {
+        let mut node = self.timeline.first();
+        while let Event::Call(op) = self.timeline.event(node) {
+            let step = self.definite[op].step;
+            if step.only_sees()
+                && standing.state.after(&step, &mut self.values) == Some(standing.state)
+            {
+                return Some(op);
+            }
+            node = self.timeline.next(node);
+        }
+        None
+    }
+
+    /// The state after an operation, unless it can lead to no whole order.
+    fn reached(&mut self, before: State, choice: Choice, step: &Step) -> Option<State> {
+        // Those that an order must have make their versions one after the other.
+        let mut due = self.versions_made;
+        if let (Choice::Definite(_), Some(made)) = (choice, made(step)) {
+            if self.versions.get(due) != Some(&made) {
+                return None;
+            }
+            due += 1;
+        }
+        let after = before.after(step, &mut self.values)?;
+        // There must be room for those that are still to be made.
+        if self
+            .versions
+            .get(due)
+            .is_some_and(|due| *due <= after.floor)
+        {
+            return None;
+        }
+        // Whoever still has to see the version that ends here never will.
+        let still = |version: &u64| self.to_see.get(version).is_some_and(|count| *count > 0);
+        let ends = !step.only_sees();
+        if ends && before.version.as_ref().is_some_and(still) {
+            return None;
+        }
+        Some(after)
+    }
+
+    /// Notes a configuration; says whether it is new.
+    fn enter(&mut self, standing: Standing) -> bool {
+        let configuration = Configuration {
+            taken: self.taken.key(),
+            used: self.used.key(),
+            state: standing.state,
+            unseen: standing.unseen,
+        };
+        let words = configuration.taken.len() + configuration.used.len();
+        let is_new = self.visited.insert(configuration);
+        if is_new {
+            self.visited_bytes += (words * 8 + size_of::<Configuration>() * 2) as u64;
+        }
+        is_new
+    }
+
+    fn take(&mut self, choice: Choice) {
+        match choice {
+            Choice::Open(op) => self.used.insert(op),
+            Choice::Definite(op) => {
+                self.timeline.lift(op);
+                self.taken.insert(op);
+                self.placed += 1;
+                let step = &self.definite[op].step;
+                self.versions_made += usize::from(made(step).is_some());
+                if let Some(version) = step.sees_version() {
+                    *self.to_see.entry(version).or_default() -= 1;
+                }
+            }
+        }
+    }
+
+    fn take_back(&mut self, choice: Choice) {
+        match choice {
+            Choice::Open(op) => self.used.remove(op),
+            Choice::Definite(op) => {
+                self.timeline.put_back(op);
+                self.taken.remove(op);
+                self.placed -= 1;
+                let step = &self.definite[op].step;
+                self.versions_made -= usize::from(made(step).is_some());
+                if let Some(version) = step.sees_version() {
+                    *self.to_see.entry(version).or_default() += 1;
+                }
+            }
+        }
+    }
+}
+
+fn made(step: &Step) -> Option<u64> {
+    match step {
+        Step::Set { made, .. } | Step::Add { made, .. } => *made,
+        _ => None,
+    }
+}
+
+fn is_stopped(limits: &Limits<'_>) -> bool {
+    limits.interrupt.load(Ordering::Relaxed)
+        || limits
+            .deadline
+            .is_some_and(|deadline| Instant::now() > deadline)
+}
+
+#[derive(Clone, Copy)]
+enum Event {
+    /// Of this definite operation.
+    Call(usize),
+    /// At this time.
+    Return(u64),
+}
+
+/// A doubly linked list of calls and returns, from which operations are lifted and into which they
+/// are put back in reverse order (Lowe's list; Knuth's dancing links). Node 0 is both ends.
+struct Timeline {
+    events: Vec<Event>,
+    next: Vec<usize>,
+    previous: Vec<usize>,
+    /// For each operation its two nodes.
+    nodes: Vec<(usize, usize)>,
+}
+
+impl Timeline {
+    /// Of operations with these calls and returns. What returns at the very moment at which another
+    /// is called is taken to overlap it: clocks have a grain, and a doubt accuses nobody.
+    fn new(spans: &[(u64, u64)]) -> Self {
+        let mut order: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * spans.len());
+        for (op, (invoke, returned)) in spans.iter().enumerate() {
+            order.push((*invoke, false, op));
+            order.push((*returned, true, op));
+        }
+        order.sort_unstable();
+        let count = order.len() + 1;
+        let mut nodes = vec![(0, 0); spans.len()];
+        let mut events = vec![Event::Return(u64::MAX)];
+        for (place, (time, is_return, op)) in order.into_iter().enumerate() {
+            if is_return {
+                nodes[op].1 = place + 1;
+                events.push(Event::Return(time));
+            } else {
+                nodes[op].0 = place + 1;
+                events.push(Event::Call(op));
+            }
+        }
+        Self {
+            events,
+            next: (1..=count).map(|node| node % count).collect(),
+            previous: (0..count).map(|node| (node + count - 1) % count).collect(),
+            nodes,
+        }
+    }
+
+    fn first(&self) -> usize {
+        self.next[0]
+    }
+
+    fn next(&self, node: usize) -> usize {
+        self.next[node]
+    }
+
+    fn event(&self, node: usize) -> Event {
+        self.events[node]
+    }
+
+    fn lift(&mut self, op: usize) {
+        let (call, returned) = self.nodes[op];
+        for node in [call, returned] {
+            self.next[self.previous[node]] = self.next[node];
+            self.previous[self.next[node]] = self.previous[node];
+        }
+    }
+
+    fn put_back(&mut self, op: usize) {
+        let (call, returned) = self.nodes[op];
+        for node in [returned, call] {
+            self.next[self.previous[node]] = node;
+            self.previous[self.next[node]] = node;
+        }
+    }
+}
+
+/// A set of small numbers of which the low ones are mostly present: the words that are full from
+/// the start are not kept in a key, only counted.
+#[derive(Default)]
+struct Bits {
+    words: Vec<u64>,
+    /// How many words from the start are full.
+    full: usize,
+}
+
+impl Bits {
+    fn contains(&self, bit: usize) -> bool {
+        let word = self.words.get(bit / 64).copied().unwrap_or(0);
+        word >> (bit % 64) & 1 == 1
+    }
+
+    fn insert(&mut self, bit: usize) {
+        if self.words.len() <= bit / 64 {
+            self.words.resize(bit / 64 + 1, 0);
+        }
+        self.words[bit / 64] |= 1 << (bit % 64);
+        while self.words.get(self.full) == Some(&u64::MAX) {
+            self.full += 1;
+        }
+    }
+
+    fn remove(&mut self, bit: usize) {
+        self.words[bit / 64] &= !(1 << (bit % 64));
+        self.full = self.full.min(bit / 64);
+        while self.words.last() == Some(&0) {
+            self.words.pop();
+        }
+    }
+
+    /// Equal for equal sets, different for different ones.
+    fn key(&self) -> Box<[u64]> {
+        let mut key = vec![self.full as u64];
+        key.extend_from_slice(&self.words[self.full..]);
+        key.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_sets_are_equal_exactly_for_equal_sets() {
+        let mut bits = Bits::default();
+        let empty = bits.key();
+        for bit in 0..200 {
+            bits.insert(bit);
+        }
+        let full = bits.key();
+        assert!(full.len() < 4, "full words are counted, not kept");
+        bits.remove(3);
+        assert_ne!(bits.key(), full);
+        assert!(!bits.contains(3) && bits.contains(4) && !bits.contains(1000));
+        bits.insert(3);
+        assert_eq!(bits.key(), full);
+        for bit in (0..200).rev() {
+            bits.remove(bit);
+        }
+        assert_eq!(bits.key(), empty);
+    }
+
+    #[test]
+    fn timeline_gives_back_what_was_lifted_in_reverse_order() {
+        let spans = [(0, 10), (5, 20), (10, 15)];
+        let mut timeline = Timeline::new(&spans);
+        let walk = |timeline: &Timeline| {
+            let mut nodes = Vec::new();
+            let mut node = timeline.first();
+            while node != 0 {
+                nodes.push(node);
+                node = timeline.next(node);
+            }
+            nodes
+        };
+        let whole = walk(&timeline);
+        // The third is called as the first returns: they overlap.
+        let event = timeline.event(timeline.next(timeline.next(timeline.first())));
+        assert!(matches!(event, Event::Call(2)));
+        timeline.lift(1);
+        timeline.lift(0);
+        assert_eq!(walk(&timeline).len(), 2);
+        timeline.put_back(0);
+        timeline.put_back(1);
+        assert_eq!(walk(&timeline), whole);
+    }
+}

@@ -1,0 +1,111 @@
+//! What no single key shows. A version is the position of a write in the one log that all keys
+//! share, and a position is filled only after all before it. So over all keys:
+//! * no two writes share a version;
+//! * a write called after an answer showed some version makes a higher one.
+
+use super::format::{Operation, Place};
+use std::{collections::HashMap, fmt};
+
+/// Versions that contradict the order of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disorder {
+    /// Two writes made the same version.
+    Shared {
+        /// The version.
+        version: u64,
+        /// One write.
+        one: Place,
+        /// The other.
+        other: Place,
+    },
+    /// A write made a version that is not higher than one seen before it was called.
+    Backwards {
+        /// What was seen.
+        seen: u64,
+        /// By whom.
+        by: Place,
+        /// What was made later.
+        made: u64,
+        /// By whom.
+        later: Place,
+    },
+}
+
+impl fmt::Display for Disorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shared {
+                version,
+                one,
+                other,
+            } => write!(
+                f,
+                "{one} and {other} both made version {version}; a version is a position in the log, and no two writes share one"
+            ),
+            Self::Backwards {
+                seen,
+                by,
+                made,
+                later,
+            } => write!(
+                f,
+                "{by} had returned, showing version {seen}, before {later} was called, which then made version {made}; versions are positions in the log and only rise"
+            ),
+        }
+    }
+}
+
+/// The first contradiction, if there is one.
+pub(super) fn find_disorder(operations: &[Operation]) -> Option<Disorder> {
+    shared(operations).or_else(|| backwards(operations))
+}
+
+fn shared(operations: &[Operation]) -> Option<Disorder> {
+    let mut makers: HashMap<u64, &Operation> = HashMap::new();
+    for operation in operations {
+        let Some(version) = operation.made() else {
+            continue;
+        };
+        if let Some(one) = makers.insert(version, operation) {
+            return Some(Disorder::Shared {
+                version,
+                one: one.place.clone(),
+                other: operation.place.clone(),
+            });
+        }
+    }
+    None
+}
+
+fn backwards(operations: &[Operation]) -> Option<Disorder> {
+    let mut shown: Vec<(u64, u64, &Operation)> = operations
+        .iter()
+        .filter_map(|operation| Some((operation.returned?, operation.shows()?, operation)))
+        .collect();
+    shown.sort_by_key(|(returned, ..)| *returned);
+    let mut making: Vec<(u64, u64, &Operation)> = operations
+        .iter()
+        .filter_map(|operation| Some((operation.invoke, operation.made()?, operation)))
+        .collect();
+    making.sort_by_key(|(invoke, ..)| *invoke);
+    let mut shown = shown.into_iter().peekable();
+    let mut highest: Option<(u64, &Operation)> = None;
+    for (invoke, made, later) in making {
+        while let Some((_, seen, by)) = shown.next_if(|(returned, ..)| *returned < invoke) {
+            if highest.is_none_or(|(highest, _)| seen > highest) {
+                highest = Some((seen, by));
+            }
+        }
+        if let Some((seen, by)) = highest
+            && made <= seen
+        {
+            return Some(Disorder::Backwards {
+                seen,
+                by: by.place.clone(),
+                made,
+                later: later.place.clone(),
+            });
+        }
+    }
+    None
+}

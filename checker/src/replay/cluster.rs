@@ -1,0 +1,294 @@
+//! The laws over all servers together, kept up step by step.
+//!
+//! These are the laws that `model::system` judges on whole states (`history` and `laws` there), over
+//! the whole history: leaders ever elected, entries ever committed, votes ever cast. Here nothing is
+//! copied or compared as a whole: a log prefix is one number, so two logs agree up to an index if
+//! their numbers there are equal.
+//!
+//! A commit by the leader of a term says that everything up to its commit index was committed in
+//! that term or before. So for Leader Completeness it is enough to keep, for each term, how far its
+//! leader committed.
+
+use super::{
+    prefixes::{Prefix, Prefixes},
+    server::{Led, Server},
+};
+use model::{
+    Address, AppendOutcome, Entry, Envelope, HardState, Message, NodeId, Payload, Raft, Role, Term,
+    message::ResponseBody,
+    store::{Answer, Command},
+    system::{Broken, Law},
+};
+use std::collections::BTreeMap;
+
+/// What happened in the cluster so far.
+pub(super) struct Cluster {
+    prefixes: Prefixes,
+    /// Leaders ever elected, and the log each had.
+    elected: BTreeMap<Term, (NodeId, Prefix)>,
+    /// Entries ever committed: the prefix up to each.
+    committed: Vec<Prefix>,
+    /// How far the leader of each term committed.
+    committed_in: BTreeMap<Term, usize>,
+    /// Votes ever cast.
+    votes: BTreeMap<(Term, NodeId), Address>,
+    client_entries: u64,
+    /// How many times a server became leader.
+    pub(super) elections: u64,
+    /// The highest term any server was in.
+    pub(super) highest_term: Term,
+}
+
+impl Cluster {
+    pub(super) fn new() -> Self {
+        Self {
+            prefixes: Prefixes::new(),
+            elected: BTreeMap::new(),
+            committed: Vec::new(),
+            committed_in: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            client_entries: 0,
+            elections: 0,
+            highest_term: Term::ZERO,
+        }
+    }
+
+    /// The prefixes that these entries make after another.
+    pub(super) fn intern(
+        &mut self,
+        mut last: Prefix,
+        entries: &[Entry],
+    ) -> Result<Vec<Prefix>, Broken> {
+        let mut prefixes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let known = self.prefixes.count();
+            last = self.prefixes.longer(last, entry)?;
+            let is_new = self.prefixes.count() > known;
+            self.client_entries += u64::from(is_new && entry.payload != Payload::Noop);
+            prefixes.push(last);
+        }
+        Ok(prefixes)
+    }
+
+    /// The last entry of a prefix.
+    pub(super) fn entry(&self, prefix: Prefix) -> Option<&Entry> {
+        self.prefixes.entry(prefix)
+    }
+
+    /// How many entries were committed.
+    pub(super) fn committed(&self) -> usize {
+        self.committed.len()
+    }
+
+    /// Judges a step of a server: whether it was elected, and what it committed.
+    pub(super) fn judge_step(&mut self, server: &Server, led: &Led) -> Result<(), Broken> {
+        let Some(raft) = server.raft() else {
+            return Ok(());
+        };
+        self.highest_term = self.highest_term.max(raft.current_term());
+        if let Some(log) = led.elected_with {
+            self.elect(raft, log)?;
+        }
+        let commit_index = raft.commit_index().get() as usize;
+        if commit_index > led.committed_before {
+            self.commit(raft, &server.log, commit_index)?;
+        }
+        Ok(())
+    }
+
+    fn elect(&mut self, raft: &Raft, log: Prefix) -> Result<(), Broken> {
+        let (term, id) = (raft.current_term(), raft.id());
+        self.elections += 1;
+        if let Some((rival, _)) = self.elected.get(&term)
+            && *rival != id
+        {
+            return broken(
+                Law::ElectionSafety,
+                format!("servers {rival} and {id} were both elected in term {term}"),
+            );
+        }
+        let earlier = self.committed_in.range(..term);
+        if let Some((in_term, count)) = earlier.max_by_key(|(_, count)| **count)
+            && self.prefixes.beginning(log, *count) != Some(self.committed[count - 1])
+        {
+            return broken(
+                Law::LeaderCompleteness,
+                format!(
+                    "server {id} was elected in term {term} without all {count} entries committed by term {in_term}"
+                ),
+            );
+        }
+        self.elected.entry(term).or_insert((id, log));
+        Ok(())
+    }
+
+    fn commit(&mut self, raft: &Raft, log: &[Prefix], count: usize) -> Result<(), Broken> {
+        let id = raft.id();
+        let both = count.min(self.committed.len());
+        if both > 0 && log[both - 1] != self.committed[both - 1] {
+            let place = (0..both).find(|place| log[*place] != self.committed[*place]);
+            return broken(
+                Law::StateMachineSafety,
+                format!(
+                    "server {id} applied another entry at index {} than was committed there before",
+                    place.map_or(both, |place| place + 1)
+                ),
+            );
+        }
+        self.committed.extend_from_slice(&log[both..count]);
+        if !matches!(raft.role(), Role::Leader(_)) {
+            return Ok(());
+        }
+        let term = raft.current_term();
+        let furthest = self.committed_in.entry(term).or_default();
+        *furthest = count.max(*furthest);
+        for (elected, (leader, log)) in self.elected.range(term.next()..) {
+            if self.prefixes.beginning(*log, count) != Some(self.committed[count - 1]) {
+                return broken(
+                    Law::LeaderCompleteness,
+                    format!(
+                        "server {id} committed up to entry {count} in term {term}, but server {leader} was elected in term {elected} without all of it"
+                    ),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges what a disk came to promise: a vote once cast stays cast.
+    pub(super) fn judge_disk(
+        &mut self,
+        id: NodeId,
+        old: HardState,
+        new: HardState,
+    ) -> Result<(), Broken> {
+        let kept = new.current_term > old.current_term
+            || (new.current_term == old.current_term
+                && (old.voted_for.is_none() || old.voted_for == new.voted_for));
+        if !kept {
+            return broken(
+                Law::OneVotePerTerm,
+                format!("the disk of server {id} went back on its term or its vote"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Judges a message as it leaves: it promises nothing that the disk does not hold, and nothing
+    /// against an earlier promise.
+    pub(super) fn judge_send(
+        &mut self,
+        server: &Server,
+        envelope: &Envelope,
+    ) -> Result<(), Broken> {
+        let id = server.id;
+        let (term, vote) = match &envelope.message {
+            Message::RequestVoteRequest(request) => (request.term, envelope.from),
+            Message::RequestVoteResponse(response) if response.vote_granted => {
+                (response.term, envelope.to)
+            }
+            Message::AppendEntriesResponse(response) => {
+                let AppendOutcome::Matched { match_index } = response.outcome else {
+                    return Ok(());
+                };
+                // In a later term the disk may have lost, rightly, what was acknowledged before.
+                let durable = server.disk.hard_state.current_term > response.term
+                    || server.disk.log.len() as u64 >= match_index.get();
+                if durable {
+                    return Ok(());
+                }
+                return broken(
+                    Law::MatchIsDurable,
+                    format!(
+                        "server {id} acknowledged entry {match_index}, but its disk holds {} entries",
+                        server.disk.log.len()
+                    ),
+                );
+            }
+            Message::ClientResponse(response) => {
+                return match &response.body {
+                    ResponseBody::Applied(answer) => self.judge_answer(server, answer),
+                    _ => Ok(()),
+                };
+            }
+            _ => return Ok(()),
+        };
+        let held = server.disk.hard_state;
+        let is_held = held.current_term > term
+            || (held.current_term == term && held.voted_for.map(Address::Node) == Some(vote));
+        if !is_held {
+            return broken(
+                Law::OneVotePerTerm,
+                format!("server {id} spoke of a vote in term {term} that its disk does not hold"),
+            );
+        }
+        let cast = *self.votes.entry((term, id)).or_insert(vote);
+        if cast != vote {
+            return broken(
+                Law::OneVotePerTerm,
+                format!("server {id} voted for {cast} and for {vote} in term {term}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// An acknowledged write is committed.
+    fn judge_answer(&self, server: &Server, answer: &Answer) -> Result<(), Broken> {
+        let (Answer::Written { version } | Answer::Number { version, .. }) = answer else {
+            return Ok(());
+        };
+        let place = (version.get() as usize).checked_sub(1);
+        let committed = place.and_then(|place| self.committed.get(place));
+        let is_write = committed.is_some_and(|prefix| {
+            let entry = self.entry(*prefix);
+            entry.is_some_and(|entry| matches!(entry.payload, Payload::Command(Command::Write(_))))
+        });
+        if is_write {
+            return Ok(());
+        }
+        broken(
+            Law::AcknowledgedWritesKept,
+            format!(
+                "server {} acknowledged a write at index {version}, where none is committed",
+                server.id
+            ),
+        )
+    }
+
+    /// A leader's belief about a follower it just heard of, against that follower's disk.
+    pub(super) fn judge_belief(&self, leader: &Server, follower: &Server) -> Result<(), Broken> {
+        let Some(raft) = leader.raft() else {
+            return Ok(());
+        };
+        let Role::Leader(role) = raft.role() else {
+            return Ok(());
+        };
+        let Some(progress) = role.followers.get(&follower.id) else {
+            return Ok(());
+        };
+        let count = progress.match_index.get() as usize;
+        if count == 0 || follower.disk.hard_state.current_term != raft.current_term() {
+            return Ok(());
+        }
+        let (own, held) = (leader.log.get(count - 1), follower.disk.log.get(count - 1));
+        if own.is_some() && own == held {
+            return Ok(());
+        }
+        broken(
+            Law::MatchIsDurable,
+            format!(
+                "server {} believes that server {} holds entries up to {count} durably, and it does not",
+                leader.id, follower.id
+            ),
+        )
+    }
+
+    /// How many entries of clients were ever in any log.
+    pub(super) fn client_entries(&self) -> u64 {
+        self.client_entries
+    }
+}
+
+fn broken(law: Law, why: String) -> Result<(), Broken> {
+    Err(Broken { law, why })
+}

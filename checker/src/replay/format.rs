@@ -1,0 +1,220 @@
+//! Lines of a trace. A run begins with a header; each step is a line after it. `docs/traces.md`
+//! describes the fields.
+//!
+//! Values are read as JSON and as the model's types, and both must say the same: a field that the
+//! model does not know, or a set with an element twice, would otherwise be overlooked.
+
+use super::{Place, Rejection};
+use model::{Config, Durable, Event, NodeId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{
+    io::{self, BufRead, Read},
+    sync::Arc,
+};
+
+/// The name and version of the format.
+const NAME: &str = "stateraft-node";
+const VERSION: u64 = 1;
+/// The most bytes a line may have. A header holds a whole log.
+const LONGEST_LINE: u64 = 4 << 30;
+
+/// One line.
+pub(super) enum Line {
+    Header(Box<Header>),
+    Step(Box<Step>),
+}
+
+/// The first line of a run.
+pub(super) struct Header {
+    pub(super) node: NodeId,
+    pub(super) boot: String,
+    pub(super) config: Config,
+    pub(super) durable: Durable,
+}
+
+/// What happened to a server, and what it did.
+pub(super) struct Step {
+    pub(super) number: u64,
+    pub(super) event: Event,
+    /// As recorded: compared as JSON, so that nothing in it is overlooked.
+    pub(super) effects: Value,
+}
+
+/// The trace of one server.
+pub struct Source {
+    file: Arc<str>,
+    input: Box<dyn BufRead + Send>,
+    line: usize,
+    /// A line read ahead.
+    ahead: Option<Vec<u8>>,
+    pub(super) cut_short: Vec<Place>,
+}
+
+impl Source {
+    /// A trace that is read from `input` and called `file` in messages.
+    pub fn new(file: &str, input: impl BufRead + Send + 'static) -> Self {
+        Self {
+            file: file.into(),
+            input: Box::new(input),
+            line: 0,
+            ahead: None,
+            cut_short: Vec::new(),
+        }
+    }
+
+    /// Where the last line was.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            file: Arc::clone(&self.file),
+            line: self.line,
+        }
+    }
+
+    /// The next line, if there is one. A line that the end of a run cut short (it is no JSON, and
+    /// nothing of that run follows) is left out.
+    pub(super) fn next_line(&mut self) -> Result<Option<Line>, Rejection> {
+        loop {
+            let Some(text) = self.next_text()? else {
+                return Ok(None);
+            };
+            let value: Value = match serde_json::from_slice(&text) {
+                Ok(value) => value,
+                Err(error) => {
+                    let place = self.place();
+                    let next = self.next_text()?;
+                    let ends = next.as_deref().is_none_or(is_header);
+                    if !ends {
+                        let why = format!("this is no JSON: {}", told(&error));
+                        return Err(Rejection::Unreadable { place, why });
+                    }
+                    if next.is_some() {
+                        self.line -= 1;
+                        self.ahead = next;
+                    }
+                    self.cut_short.push(place);
+                    continue;
+                }
+            };
+            return parse(value).map(Some).map_err(|why| Rejection::Unreadable {
+                place: self.place(),
+                why,
+            });
+        }
+    }
+
+    fn next_text(&mut self) -> Result<Option<Vec<u8>>, Rejection> {
+        self.line += 1;
+        if let Some(text) = self.ahead.take() {
+            return Ok(Some(text));
+        }
+        let mut text = Vec::new();
+        let read = (&mut self.input)
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut text);
+        let read = read.and_then(|read| match read as u64 == LONGEST_LINE {
+            true => Err(io::Error::other("the line is too long for any trace")),
+            false => Ok(read),
+        });
+        match read {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(text)),
+            Err(error) => Err(Rejection::Unreadable {
+                place: self.place(),
+                why: error.to_string(),
+            }),
+        }
+    }
+}
+
+/// Without serde's own line number, which is always 1 here.
+fn told(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((what, _)) => format!("{what} (column {})", error.column()),
+        None => text,
+    }
+}
+
+fn is_header(text: &[u8]) -> bool {
+    let value: Result<Value, _> = serde_json::from_slice(text);
+    value.is_ok_and(|value| value.get("trace").is_some())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderLine {
+    trace: String,
+    version: u64,
+    node: NodeId,
+    boot: String,
+    config: Value,
+    durable: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepLine {
+    step: u64,
+    event: Value,
+    effects: Value,
+}
+
+fn parse(value: Value) -> Result<Line, String> {
+    if value.get("trace").is_some() {
+        header(value).map(|header| Line::Header(Box::new(header)))
+    } else {
+        step(value).map(|step| Line::Step(Box::new(step)))
+    }
+}
+
+fn header(value: Value) -> Result<Header, String> {
+    let line: HeaderLine = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    if line.trace != NAME || line.version != VERSION {
+        return Err(format!(
+            "this is a trace of {} version {}; only {NAME} version {VERSION} is known",
+            line.trace, line.version
+        ));
+    }
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if line.boot.len() != 16 || !line.boot.bytes().all(is_hex) {
+        return Err(format!("boot {:?} is not 16 hexadecimal digits", line.boot));
+    }
+    let mut config = line.config;
+    // Nodes are built without planted bugs, so their settings do not speak of any.
+    if let Some(fields) = config.as_object_mut() {
+        fields.entry("mutant").or_insert(Value::Null);
+    }
+    Ok(Header {
+        node: line.node,
+        boot: line.boot,
+        config: exactly("config", config)?,
+        durable: exactly("durable", line.durable)?,
+    })
+}
+
+fn step(value: Value) -> Result<Step, String> {
+    let line: StepLine = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    Ok(Step {
+        number: line.step,
+        event: exactly("event", line.event)?,
+        effects: line.effects,
+    })
+}
+
+/// The value that `json` says, which must be all that it says.
+fn exactly<T: DeserializeOwned + Serialize>(what: &str, json: Value) -> Result<T, String> {
+    let value = T::deserialize(&json).map_err(|error| format!("{what}: {error}"))?;
+    if to_json(&value) == json {
+        Ok(value)
+    } else {
+        Err(format!(
+            "{what}: it says more than this build of the checker knows, or says it in another way"
+        ))
+    }
+}
+
+/// A value of the model as a trace writes it.
+pub(super) fn to_json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("the model's values have a form in JSON")
+}

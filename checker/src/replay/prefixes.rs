@@ -1,0 +1,180 @@
+//! Log prefixes by number: equal prefixes have equal numbers, different ones different.
+//!
+//! By Log Matching, term and index of an entry name the whole log up to it, for ever. So a prefix is
+//! found by the term and index of its last entry, and whoever brings another entry, or another
+//! prefix before it, under the same name breaks that law.
+
+use model::{
+    Entry, EntryId, LogIndex, Term,
+    system::{Broken, Law},
+};
+use rustc_hash::FxHashMap;
+
+/// The number of a log prefix.
+pub(super) type Prefix = u32;
+
+/// The prefix that is empty.
+pub(super) const EMPTY: Prefix = 0;
+
+/// All log prefixes there ever were.
+pub(super) struct Prefixes {
+    nodes: Vec<Node>,
+    by_last: FxHashMap<EntryId, Prefix>,
+}
+
+struct Node {
+    /// The last entry; `None` of the empty prefix.
+    entry: Option<Entry>,
+    /// The prefix without it.
+    parent: Prefix,
+    /// A shorter prefix, such that any is reached in few jumps (Myers' skew-binary jump pointers).
+    jump: Prefix,
+    length: usize,
+}
+
+impl Prefixes {
+    pub(super) fn new() -> Self {
+        Self {
+            nodes: vec![Node {
+                entry: None,
+                parent: EMPTY,
+                jump: EMPTY,
+                length: 0,
+            }],
+            by_last: FxHashMap::default(),
+        }
+    }
+
+    /// The prefix one entry longer.
+    ///
+    /// # Errors
+    /// If the entry breaks Log Matching, or an order of terms.
+    pub(super) fn longer(&mut self, parent: Prefix, entry: &Entry) -> Result<Prefix, Broken> {
+        let length = self.length(parent) + 1;
+        let last = EntryId {
+            term: entry.term,
+            index: LogIndex::new(length as u64),
+        };
+        if let Some(known) = self.by_last.get(&last) {
+            let node = &self.nodes[*known as usize];
+            if node.parent == parent && node.entry.as_ref() == Some(entry) {
+                return Ok(*known);
+            }
+            return Err(Broken {
+                law: Law::LogMatching,
+                why: format!(
+                    "two logs have an entry of term {} at index {length} and differ at or before it",
+                    entry.term
+                ),
+            });
+        }
+        if entry.term < self.term(parent) {
+            return Err(Broken {
+                law: Law::TermsOrderedInLog,
+                why: format!(
+                    "entry {length} is of term {}, after one of term {}",
+                    entry.term,
+                    self.term(parent)
+                ),
+            });
+        }
+        let new = Prefix::try_from(self.nodes.len()).expect("fewer than 2^32 entries");
+        self.nodes.push(Node {
+            entry: Some(entry.clone()),
+            parent,
+            jump: self.jump_from(parent),
+            length,
+        });
+        self.by_last.insert(last, new);
+        Ok(new)
+    }
+
+    fn jump_from(&self, parent: Prefix) -> Prefix {
+        let length = |prefix: Prefix| self.nodes[prefix as usize].length;
+        let jump = self.nodes[parent as usize].jump;
+        let next = self.nodes[jump as usize].jump;
+        if length(parent) - length(jump) == length(jump) - length(next) {
+            next
+        } else {
+            parent
+        }
+    }
+
+    pub(super) fn length(&self, prefix: Prefix) -> usize {
+        self.nodes[prefix as usize].length
+    }
+
+    /// The term of the last entry.
+    pub(super) fn term(&self, prefix: Prefix) -> Term {
+        self.entry(prefix).map_or(Term::ZERO, |entry| entry.term)
+    }
+
+    /// The last entry.
+    pub(super) fn entry(&self, prefix: Prefix) -> Option<&Entry> {
+        self.nodes[prefix as usize].entry.as_ref()
+    }
+
+    /// The beginning of this length; `None` if it is not that long.
+    pub(super) fn beginning(&self, mut prefix: Prefix, length: usize) -> Option<Prefix> {
+        if self.length(prefix) < length {
+            return None;
+        }
+        while self.length(prefix) > length {
+            let node = &self.nodes[prefix as usize];
+            prefix = if self.length(node.jump) >= length {
+                node.jump
+            } else {
+                node.parent
+            };
+        }
+        Some(prefix)
+    }
+
+    /// How many entries there ever were.
+    pub(super) fn count(&self) -> usize {
+        self.nodes.len() - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Payload;
+
+    fn entry(term: u64) -> Entry {
+        Entry {
+            term: Term::new(term),
+            payload: Payload::Noop,
+        }
+    }
+
+    #[test]
+    fn every_beginning_of_a_long_log_is_found() {
+        let mut prefixes = Prefixes::new();
+        let mut chain = vec![EMPTY];
+        for length in 1..500 {
+            let last = prefixes.longer(chain[length - 1], &entry(length as u64 / 7 + 1));
+            chain.push(last.expect("a lawful log"));
+        }
+        for prefix in &chain {
+            for length in 0..chain.len() {
+                let expected = (length <= prefixes.length(*prefix)).then(|| chain[length]);
+                assert_eq!(prefixes.beginning(*prefix, length), expected);
+            }
+        }
+        assert_eq!(prefixes.count(), 499);
+    }
+
+    #[test]
+    fn another_history_under_the_same_name_breaks_log_matching() {
+        let mut prefixes = Prefixes::new();
+        let one = prefixes.longer(EMPTY, &entry(1)).expect("lawful");
+        let two = prefixes.longer(EMPTY, &entry(2)).expect("lawful");
+        let long = prefixes.longer(one, &entry(3)).expect("lawful");
+        assert_eq!(prefixes.longer(one, &entry(3)).expect("the same"), long);
+        let broken = prefixes.longer(two, &entry(3)).expect_err("another prefix");
+        assert_eq!(broken.law, Law::LogMatching);
+        let broken = prefixes.longer(two, &entry(1)).expect_err("an older term");
+        assert_eq!(broken.law, Law::TermsOrderedInLog);
+    }
+}

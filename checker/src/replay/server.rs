@@ -1,0 +1,311 @@
+//! One server as its trace tells it: the core that takes every step again, its disk, and the writes
+//! on their way there.
+
+use super::{
+    Place, Rejection,
+    cluster::Cluster,
+    format::{Header, Step, to_json},
+    prefixes::{EMPTY, Prefix},
+};
+use model::{
+    Durable, Effects, Entry, Envelope, Event, HardState, NodeId, Raft, Role, Timer, Write, WriteId,
+    invariants::{self, Watermarks},
+    system::{Broken, Law},
+};
+use serde_json::Value;
+use std::collections::{BTreeSet, VecDeque};
+
+/// A server.
+pub(super) struct Server {
+    pub(super) id: NodeId,
+    /// `None` before its first run.
+    raft: Option<Raft>,
+    pub(super) steps: u64,
+    pub(super) runs: u64,
+    pub(super) disk: Disk,
+    /// Its log in memory: the prefix up to each entry.
+    pub(super) log: Vec<Prefix>,
+    unsynced: VecDeque<Unsynced>,
+    last_write: WriteId,
+    boots: BTreeSet<String>,
+}
+
+/// What a disk holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    pub(super) hard_state: HardState,
+    /// The prefix up to each entry.
+    pub(super) log: Vec<Prefix>,
+}
+
+/// A write on its way to the disk.
+struct Unsynced {
+    id: WriteId,
+    hard_state: Option<HardState>,
+    truncate_from: Option<usize>,
+    append: Vec<Prefix>,
+}
+
+/// What a step did that other servers, or the laws, must know.
+pub(super) struct Taken {
+    pub(super) sends: Vec<Envelope>,
+    pub(super) led: Led,
+}
+
+/// How the step changed who leads and what is committed.
+pub(super) struct Led {
+    /// The log before the step, if the step made the server a leader.
+    pub(super) elected_with: Option<Prefix>,
+    /// The commit index before.
+    pub(super) committed_before: usize,
+}
+
+impl Server {
+    pub(super) fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            raft: None,
+            steps: 0,
+            runs: 0,
+            disk: Disk::default(),
+            log: Vec::new(),
+            unsynced: VecDeque::new(),
+            last_write: WriteId::default(),
+            boots: BTreeSet::new(),
+        }
+    }
+
+    /// The core. There is one after the first header.
+    pub(super) fn raft(&self) -> Option<&Raft> {
+        self.raft.as_ref()
+    }
+
+    /// Starts a run.
+    pub(super) fn start(
+        &mut self,
+        header: Header,
+        place: &Place,
+        cluster: &mut Cluster,
+    ) -> Result<(), Rejection> {
+        if !self.boots.insert(header.boot.clone()) {
+            let why = format!(
+                "boot {} is the name of an earlier run already: is a part of this trace here twice?",
+                header.boot
+            );
+            return Err(Rejection::disagreement(place, why));
+        }
+        if self.runs == 0 {
+            self.disk.hard_state = header.durable.hard_state;
+            let log = cluster.intern(EMPTY, &header.durable.log);
+            self.disk.log = log.map_err(|broken| broken_at(place, broken))?;
+        } else {
+            self.crash(&header.durable, place, cluster)?;
+        }
+        self.log.clone_from(&self.disk.log);
+        self.runs += 1;
+        self.steps = 0;
+        self.last_write = WriteId::default();
+        self.raft = Some(Raft::recover(self.id, header.config, header.durable));
+        Ok(())
+    }
+
+    /// The earlier run ended. Its disk holds what was declared durable, and of the writes after
+    /// that, in their order, as many as had reached it.
+    fn crash(
+        &mut self,
+        found: &Durable,
+        place: &Place,
+        cluster: &Cluster,
+    ) -> Result<(), Rejection> {
+        let mut lost = std::mem::take(&mut self.unsynced);
+        loop {
+            if self.disk.holds(found, cluster) {
+                return Ok(());
+            }
+            let Some(write) = lost.pop_front() else {
+                break;
+            };
+            self.disk.apply(&write);
+        }
+        Err(Rejection::disagreement(
+            place,
+            format!(
+                "server {} does not start from what its run before left: what was declared durable there, and maybe some of the writes after that, in their order",
+                self.id
+            ),
+        ))
+    }
+
+    /// Takes a step again. What was recorded of it must be what happens.
+    pub(super) fn step(
+        &mut self,
+        step: Step,
+        place: &Place,
+        cluster: &mut Cluster,
+    ) -> Result<Taken, Rejection> {
+        let Some(raft) = &mut self.raft else {
+            let why = "a step comes before any header: the beginning of the trace is missing";
+            return Err(Rejection::disagreement(place, why));
+        };
+        if step.number != self.steps + 1 {
+            let why = format!("this is step {}, not {}", self.steps + 1, step.number);
+            return Err(Rejection::disagreement(place, why));
+        }
+        self.steps += 1;
+        if let Event::Persisted(id) = &step.event {
+            let is_next = self.unsynced.front().is_some_and(|first| first.id <= *id);
+            if !is_next || *id > self.last_write {
+                let why =
+                    format!("write {id} is reported durable, but no such write is on its way");
+                return Err(Rejection::disagreement(place, why));
+            }
+            while let Some(write) = self.unsynced.pop_front_if(|write| write.id <= *id) {
+                let before = self.disk.hard_state;
+                self.disk.apply(&write);
+                cluster
+                    .judge_disk(self.id, before, self.disk.hard_state)
+                    .map_err(|broken| broken_at(place, broken))?;
+            }
+        }
+        let before = Watermarks::of(raft);
+        let (led, term) = (leads(raft), raft.current_term());
+        let committed_before = raft.commit_index().get() as usize;
+        let effects = raft.step(step.event);
+        compare(&effects, &step.effects, self.id, place)?;
+        invariants::check(before, raft, &effects).map_err(|law| {
+            let law = Broken {
+                law: Law::Invariants,
+                why: format!("after this step of server {}: {law}", self.id),
+            };
+            broken_at(place, law)
+        })?;
+        let is_new_leader = leads(raft) && (!led || term != raft.current_term());
+        let elected_with = is_new_leader.then(|| self.log.last().copied().unwrap_or(EMPTY));
+        if let Some(write) = &effects.write {
+            self.write(write, place, cluster)?;
+        }
+        Ok(Taken {
+            sends: effects.sends,
+            led: Led {
+                elected_with,
+                committed_before,
+            },
+        })
+    }
+
+    /// Follows a write: in memory at once, on the disk later.
+    fn write(
+        &mut self,
+        write: &Write,
+        place: &Place,
+        cluster: &mut Cluster,
+    ) -> Result<(), Rejection> {
+        let truncate_from = write.truncate_from.map(|index| index.get() as usize);
+        if let Some(index) = truncate_from {
+            self.log.truncate(index.saturating_sub(1));
+        }
+        let last = self.log.last().copied().unwrap_or(EMPTY);
+        let append = cluster
+            .intern(last, &write.append)
+            .map_err(|broken| broken_at(place, broken))?;
+        self.log.extend_from_slice(&append);
+        self.last_write = write.id;
+        self.unsynced.push_back(Unsynced {
+            id: write.id,
+            hard_state: write.hard_state,
+            truncate_from,
+            append,
+        });
+        let in_memory = self.raft.as_ref().map(|raft| raft.log().last_index().get());
+        if in_memory != Some(self.log.len() as u64) {
+            let broken = Broken {
+                law: Law::Invariants,
+                why: format!(
+                    "the log of server {} is not what its writes make of it",
+                    self.id
+                ),
+            };
+            return Err(broken_at(place, broken));
+        }
+        Ok(())
+    }
+}
+
+impl Disk {
+    fn apply(&mut self, write: &Unsynced) {
+        if let Some(hard_state) = write.hard_state {
+            self.hard_state = hard_state;
+        }
+        if let Some(index) = write.truncate_from {
+            self.log.truncate(index.saturating_sub(1));
+        }
+        self.log.extend_from_slice(&write.append);
+    }
+
+    fn holds(&self, found: &Durable, cluster: &Cluster) -> bool {
+        let same = |(entry, prefix): (&Entry, &Prefix)| cluster.entry(*prefix) == Some(entry);
+        self.hard_state == found.hard_state
+            && self.log.len() == found.log.len()
+            && found.log.iter().zip(&self.log).rev().all(same)
+    }
+}
+
+pub(super) fn broken_at(place: &Place, broken: Broken) -> Rejection {
+    Rejection::Broken {
+        place: place.clone(),
+        broken,
+    }
+}
+
+fn leads(raft: &Raft) -> bool {
+    matches!(raft.role(), Role::Leader(_))
+}
+
+/// The effects that come of the step, as a trace writes them.
+pub(super) fn written(effects: &Effects) -> Value {
+    let timers: Vec<String> = effects.timers.iter().map(timer).collect();
+    serde_json::json!({
+        "write": to_json(&effects.write),
+        "sends": to_json(&effects.sends),
+        "timers": timers,
+    })
+}
+
+fn timer(timer: &Timer) -> String {
+    format!("{timer:?}")
+}
+
+/// What was recorded must be all that comes of the step.
+fn compare(
+    effects: &Effects,
+    recorded: &Value,
+    id: NodeId,
+    place: &Place,
+) -> Result<(), Rejection> {
+    let real = written(effects);
+    if real == *recorded {
+        return Ok(());
+    }
+    let parts = real.as_object().into_iter().flatten();
+    let mut differing = parts.filter(|(part, value)| recorded.get(part) != Some(value));
+    let why = match differing.next() {
+        Some((part, value)) => format!(
+            "server {id} takes this step otherwise: \"{part}\" is {}, recorded is {}",
+            excerpt(value),
+            excerpt(recorded.get(part).unwrap_or(&Value::Null))
+        ),
+        None => {
+            format!("the effects of this step of server {id} have more parts than effects have")
+        }
+    };
+    Err(Rejection::disagreement(place, why))
+}
+
+fn excerpt(value: &Value) -> String {
+    const LONGEST: usize = 300;
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        None => text,
+        Some((end, _)) => format!("{}...", &text[..end]),
+    }
+}

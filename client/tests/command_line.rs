@@ -1,0 +1,397 @@
+//! The real binary, over real sockets: what it prints, and its exit codes.
+
+mod support;
+
+use model::NodeId;
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    process::{Command, Stdio},
+    thread,
+};
+use support::{Manner, start, start_sealed};
+use transport::{Key, Keys};
+
+/// What a run left behind.
+#[derive(Debug)]
+struct Run {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn run_with(arguments: &[&str], input: &str) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raft-client"));
+    // What is set where the tests run must not matter.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RAFT_") {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command
+        .args(arguments)
+        .env("HOME", std::env::temp_dir())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Whoever refuses its arguments does not read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Run {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs against this endpoint; `arguments` are parted at spaces.
+fn run(at: SocketAddr, arguments: &str) -> Run {
+    let at = at.to_string();
+    let mut all = vec!["--endpoints", &at];
+    all.extend(arguments.split(' '));
+    run_with(&all, "")
+}
+
+#[track_caller]
+fn expect(run: &Run, code: i32, out: &str) {
+    assert_eq!((run.code, run.out.as_str()), (Some(code), out), "{run:?}");
+}
+
+#[test]
+fn operations_answer_and_exit_as_promised() {
+    let at = start(Manner::Whole);
+    expect(&run(at, "get k -o plain"), 1, "");
+    expect(&run(at, "put k v -o plain"), 0, "2\n");
+    expect(&run(at, "get k -o plain"), 0, "v\n");
+    let json = "{\"key\":\"k\",\"value\":\"v\",\"version\":2}\n";
+    expect(&run(at, "-o json get k"), 0, json);
+    let table = "\
+┌─────┬───────┬─────────┐
+│ key ┆ value ┆ version │
+╞═════╪═══════╪═════════╡
+│ k   ┆ v     ┆ 2       │
+└─────┴───────┴─────────┘
+";
+    expect(&run(at, "get k"), 0, table);
+
+    let failed = run(at, "cas k w --version 9");
+    expect(&failed, 1, "");
+    let complaint = "the key \"k\" has version 2; nothing was written\n";
+    assert_eq!(failed.err, complaint);
+    expect(&run(at, "cas k w --absent -o plain"), 1, "");
+    // Each run opens a session first, which is an entry too: 3, 4 | 5, 6 | 7, 8.
+    expect(&run(at, "cas k w --version 2 -o plain"), 0, "8\n");
+    expect(&run(at, "cas k x --present -o plain"), 0, "10\n");
+
+    expect(&run(at, "incr n -o plain"), 0, "1\n");
+    expect(&run(at, "incr n -3 -o plain"), 0, "-2\n");
+    let not_a_number = run(at, "incr k");
+    expect(&not_a_number, 1, "");
+    assert!(not_a_number.err.contains("no whole number"));
+
+    expect(&run(at, "scan -o plain"), 0, "k\tx\nn\t-2\n");
+    expect(&run(at, "scan --after k --limit 5 -o plain"), 0, "n\t-2\n");
+    expect(&run(at, "scan z -o plain"), 0, "");
+    expect(&run(at, "delete k --version 1"), 1, "");
+    expect(&run(at, "delete k -o plain"), 0, "20\n");
+    let absent = run(at, "delete k");
+    expect(&absent, 1, "");
+    assert_eq!(absent.err, "the key \"k\" was not found\n");
+}
+
+#[test]
+fn value_is_read_from_standard_input_when_left_out() {
+    let at = start(Manner::Whole).to_string();
+    let put = run_with(
+        &["--endpoints", &at, "put", "k", "-o", "plain"],
+        "two\nlines",
+    );
+    expect(&put, 0, "2\n");
+    let get = run_with(&["--endpoints", &at, "get", "k", "-o", "plain"], "");
+    expect(&get, 0, "two\nlines\n");
+}
+
+#[test]
+fn command_line_that_is_not_right_exits_2_and_says_what_to_do() {
+    let at = start(Manner::Whole);
+    for (arguments, says) in [
+        ("gett k", "'get'"),
+        ("put", "<KEY>"),
+        ("cas k v", "--absent"),
+        ("cas k v --absent --present", "cannot be used with"),
+        ("get k --timeout 3", "as in 100ms or 2s"),
+        ("get k --consistency stale", "leave the option out"),
+        ("get k --direct", "ID=HOST:PORT"),
+        ("get k --endpoints nowhere", "HOST:PORT"),
+        ("put k", ""),
+        ("bench --history h --clients 1,2", "one number of --clients"),
+    ] {
+        // An empty standard input is an empty value: the only one here that is right.
+        let code = if arguments == "put k" { 0 } else { 2 };
+        let run = run(at, arguments);
+        assert_eq!(run.code, Some(code), "{arguments}: {run:?}");
+        assert!(run.err.contains(says), "{arguments}: {run:?}");
+    }
+    assert_eq!(run_with(&[], "").code, Some(2));
+}
+
+#[test]
+fn nobody_answers_exits_3_as_nothing_was_done() {
+    for manner in [Manner::Silent, Manner::Unavailable] {
+        let at = start(manner);
+        for operation in ["get k", "put k v", "incr k", "status", "health"] {
+            let run = run(at, &format!("--timeout 200ms {operation}"));
+            expect(&run, 3, "");
+            assert!(run.err.contains("nothing was done"), "{run:?}");
+        }
+    }
+    let run = run(start(Manner::Silent), "--timeout 200ms -o json get k");
+    expect(&run, 3, "");
+    assert!(run.err.starts_with("{\"error\":\"unavailable\""), "{run:?}");
+}
+
+#[test]
+fn write_that_was_sent_and_not_answered_exits_4() {
+    let at = start(Manner::NoWrites);
+    for operation in ["put k v", "delete k", "cas k v --absent", "incr k"] {
+        let run = run(
+            at,
+            &format!("--timeout 1s --attempt-timeout 100ms {operation}"),
+        );
+        expect(&run, 4, "");
+        assert!(run.err.contains("the outcome is unknown"), "{run:?}");
+    }
+    expect(
+        &run(at, "--timeout 1s --attempt-timeout 100ms get k"),
+        1,
+        "",
+    );
+}
+
+#[test]
+fn silent_endpoint_is_left_for_the_next() {
+    for first in [Manner::Silent, Manner::Unavailable] {
+        let endpoints = format!("{},{}", start(first), start(Manner::Whole));
+        let arguments = ["--endpoints", &endpoints, "--attempt-timeout", "50ms"];
+        let put = run_with(
+            &[&arguments[..], &["put", "k", "v", "-o", "plain"]].concat(),
+            "",
+        );
+        expect(&put, 0, "2\n");
+    }
+}
+
+#[test]
+fn servers_are_asked_directly_and_the_leader_is_found() {
+    let leader = start(Manner::Whole);
+    let follower = start(Manner::Follower(NodeId::new(3)));
+    let silent = start(Manner::Silent);
+    let endpoints = format!("1={silent},2={follower},3={leader}");
+    let arguments = [
+        "--direct",
+        "--endpoints",
+        &endpoints,
+        "--attempt-timeout",
+        "50ms",
+    ];
+    for (operation, out) in [
+        (&["put", "k", "v", "-o", "plain"][..], "2\n"),
+        (&["get", "k", "-o", "plain"], "v\n"),
+    ] {
+        let run = run_with(&[&arguments[..], operation].concat(), "");
+        expect(&run, 0, out);
+    }
+}
+
+#[test]
+fn key_opens_a_sealed_cluster_and_nothing_else_does() {
+    let key = Key::generate().unwrap();
+    let file = std::env::temp_dir().join(format!("raft-client-key-{}", std::process::id()));
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, key.to_text()).unwrap();
+    let keys = Keys {
+        cluster: Some(Key::generate().unwrap()),
+        client: Some(key),
+    };
+    let at = start_sealed(Manner::Whole, keys);
+    let sealed = run(at, &format!("--client-key-file {path} health"));
+    let open = run(at, "--timeout 200ms health");
+    std::fs::write(&file, "no key").unwrap();
+    let spoilt = run(at, &format!("--client-key-file {path} health"));
+    std::fs::remove_file(&file).unwrap();
+    let missing = run(at, &format!("--client-key-file {path} health"));
+    expect(&sealed, 0, "healthy\n");
+    expect(&open, 3, "");
+    expect(&spoilt, 2, "");
+    expect(&missing, 2, "");
+    assert!(missing.err.contains(path), "{missing:?}");
+}
+
+#[test]
+fn status_and_health_say_so() {
+    let at = start(Manner::Whole);
+    expect(&run(at, "health"), 0, "healthy\n");
+    expect(&run(at, "health -o json"), 0, "{\"healthy\":true}\n");
+    expect(&run(at, "status -o plain"), 0, "healthy\n");
+    let status = run(at, "status");
+    assert!(status.out.contains("stateraft"), "{status:?}");
+    assert!(status.out.contains(&at.to_string()), "{status:?}");
+    let json = run(at, "status -o json");
+    let state: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(state["healthy"], true);
+}
+
+/// Answers every HTTP request with this.
+fn web(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut question = Vec::new();
+            while !question.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                question.extend(byte);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    at
+}
+
+#[test]
+fn status_and_health_over_http_follow_the_answer() {
+    let nobody = start(Manner::Silent);
+    let good = web("HTTP/1.0 200 OK\r\n\r\n{\"leader\":1}");
+    expect(
+        &run(nobody, &format!("status -o json --http {good}")),
+        0,
+        "{\"leader\":1}\n",
+    );
+    expect(
+        &run(nobody, &format!("health --http {good}")),
+        0,
+        "healthy\n",
+    );
+    let bad = web("HTTP/1.0 503 Service Unavailable\r\n\r\nno leader");
+    let health = run(nobody, &format!("health --http {bad}"));
+    expect(&health, 3, "");
+    assert!(health.err.contains("no leader"), "{health:?}");
+    let other = web("HTTP/1.0 200 OK\r\n\r\n<html>");
+    expect(&run(nobody, &format!("status --http {other}")), 3, "");
+}
+
+#[test]
+fn repl_takes_lines_and_goes_on_after_mistakes() {
+    let at = start(Manner::Whole).to_string();
+    let history = std::env::temp_dir().join(format!("raft-client-test-{}", std::process::id()));
+    let arguments = ["--endpoints", &at, "-o", "plain", "repl", "--history-file"];
+    let arguments = [&arguments[..], &[history.to_str().unwrap()]].concat();
+    let run = run_with(
+        &arguments,
+        "put k 'two words'\nget k\ngett\nput k\nget 'k\n\nget absent\nincr n 5\nhelp\nexit\nget k\n",
+    );
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let (answers, help) = run.out.split_once("get KEY").unwrap();
+    assert_eq!(answers, "2\ntwo words\n5\n", "{run:?}");
+    assert!(help.contains("exit"), "{run:?}");
+    for says in [
+        "'get'",
+        "put k VALUE",
+        "close it",
+        "\"absent\" was not found",
+    ] {
+        assert!(run.err.contains(says), "{says}: {run:?}");
+    }
+    let remembered = std::fs::read_to_string(&history).unwrap();
+    assert!(remembered.contains("put k 'two words'"), "{remembered}");
+    std::fs::remove_file(history).unwrap();
+}
+
+#[test]
+fn completions_are_printed_for_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let run = run_with(&["completions", shell], "");
+        assert_eq!(run.code, Some(0));
+        assert!(
+            run.out.contains("raft-client") && run.out.contains("repl"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn bench_measures_each_combination_and_counts_only_answers() {
+    let at = start(Manner::Whole);
+    let run = run(
+        at,
+        "-o json bench --clients 1,8 --value-size 16 --ops put,get --keys 20 --seconds 1 --warm-up 10ms",
+    );
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let lines = run
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<serde_json::Value> = lines.collect();
+    let what = lines
+        .iter()
+        .map(|line| (line["op"].as_str(), line["clients"].as_u64()));
+    let (put, get) = (Some("put"), Some("get"));
+    let expected = [
+        (put, Some(1)),
+        (put, Some(8)),
+        (get, Some(1)),
+        (get, Some(8)),
+    ];
+    assert_eq!(Vec::from_iter(what), expected);
+    for line in &lines {
+        assert!(line["operations"].as_u64() > Some(0), "{line}");
+        assert!(
+            line["p50_us"].as_f64() <= line["p999_us"].as_f64(),
+            "{line}"
+        );
+        assert_eq!(line["unknown"], 0, "{line}");
+    }
+    let args = "bench --clients 1 --value-size 16 --ops put --seconds 1 --warm-up 10ms";
+    let table = run_table(at, args);
+    assert!(table.contains("ops/s"), "{table}");
+}
+
+fn run_table(at: SocketAddr, arguments: &str) -> String {
+    let run = run(at, arguments);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    run.out
+}
+
+#[test]
+fn history_holds_operations_of_every_kind_one_at_a_time_for_each_process() {
+    let at = start(Manner::Whole);
+    let name = format!("raft-client-history-{}", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    let path = file.to_str().unwrap();
+    let arguments = format!("bench --history {path} --clients 4 --seconds 1 --warm-up 10ms");
+    assert_eq!(run(at, &arguments).code, Some(0));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let mut kinds = std::collections::BTreeSet::new();
+    let mut values = std::collections::BTreeSet::new();
+    let mut last = std::collections::BTreeMap::new();
+    for line in text.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let (kind, op) = line["op"].as_object().unwrap().iter().next().unwrap();
+        kinds.insert(kind.clone());
+        if let Some(value) = op.get("value") {
+            assert!(values.insert(value.to_string()), "a value twice: {line}");
+        }
+        let (invoke, end) = (line["invoke"].as_u64(), line["return"].as_u64());
+        assert!(invoke <= end, "{line}");
+        let before = last.insert(line["process"].as_u64(), end);
+        assert!(before <= Some(invoke), "{line}");
+    }
+    let all = ["cas", "delete", "get", "increment", "put"];
+    assert_eq!(Vec::from_iter(kinds), all);
+    assert_eq!(last.len(), 4);
+}

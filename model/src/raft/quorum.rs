@@ -1,0 +1,150 @@
+//! What keeps elections rare: PreVote (thesis §9.6), a leader that checks for its quorum (§6.2) and
+//! servers that stick to the leader they hear (§4.2.3).
+//!
+//! Safety needs none of it. PreVote delays a candidacy that could have begun at once, stickiness
+//! ignores a request that could have been lost, and a leader that steps down does what one cut off
+//! does: nothing. What they add is peace. A server that comes back from a partition cannot have
+//! raised its term meanwhile, and a leader that no majority hears makes way for one that is heard.
+//!
+//! They must not wedge each other, so that
+//! * a refused pre-candidate is told the term of the server that refused, however old its own is;
+//! * a refusal for an old term is never held back by stickiness: a leader whose follower is in a
+//!   newer term steps down, and the next election is above both;
+//! * stickiness ends with the quorum timer, with the follower's own candidacy, and with its term.
+
+use super::*;
+use crate::{EntryId, PreVoteRequest, PreVoteResponse, mutant::planted};
+
+impl Raft {
+    pub(super) fn quorum_timeout(&mut self, turn: &mut Turn) {
+        if !self.config.check_quorum {
+            return;
+        }
+        let majority = self.config.majority();
+        match &mut self.role {
+            Role::Follower { heard, .. } => *heard = false,
+            Role::PreCandidate { .. } | Role::Candidate(_) => {}
+            Role::Leader(_) if planted!(self.config, LeaderNeverChecksQuorum) => {
+                turn.arm(Timer::Quorum);
+            }
+            Role::Leader(leader) if 1 + leader.heard.len() >= majority => {
+                if !planted!(self.config, QuorumHeardForEver) {
+                    leader.heard.clear();
+                }
+                turn.arm(Timer::Quorum);
+            }
+            // Whoever can be heard by a majority may now lead it.
+            Role::Leader(_) => self.become_follower(self.current_term, None, turn),
+        }
+    }
+
+    /// Notes that the leader of this term was heard from.
+    pub(super) fn hear_leader(&mut self, turn: &mut Turn) {
+        turn.arm(Timer::Election);
+        if self.config.check_quorum
+            && let Role::Follower { heard, .. } = &mut self.role
+        {
+            *heard = true;
+            turn.arm(Timer::Quorum);
+        }
+    }
+
+    /// Whether a majority may be following the leader of our term, as far as we know.
+    pub(crate) fn sticks_to_leader(&self) -> bool {
+        match self.role {
+            _ if planted!(self.config, VotesAgainstLeaderItHears) => false,
+            Role::Follower { heard, .. } => heard,
+            Role::Leader(_) => self.config.check_quorum,
+            Role::PreCandidate { .. } | Role::Candidate(_) => false,
+        }
+    }
+
+    pub(super) fn become_pre_candidate(&mut self, turn: &mut Turn) {
+        turn.arm(Timer::Election);
+        self.role = Role::PreCandidate {
+            votes: [self.id].into(),
+        };
+        self.request_pre_votes(turn);
+        self.count_pre_votes(turn);
+    }
+
+    pub(super) fn request_pre_votes(&mut self, turn: &mut Turn) {
+        let Role::PreCandidate { votes } = &self.role else {
+            return;
+        };
+        let last = self.log.last_id();
+        let request = Message::PreVoteRequest(PreVoteRequest {
+            next_term: self.current_term.next(),
+            last_log_index: last.index,
+            last_log_term: last.term,
+        });
+        for id in self.others() {
+            if !votes.contains(&id) {
+                turn.send_after_writes(id, request.clone());
+            }
+        }
+    }
+
+    /// Answers as it would to the candidate, and forgets the question: neither term nor vote
+    /// change.
+    pub(super) fn handle_pre_vote_request(
+        &mut self,
+        from: NodeId,
+        request: &PreVoteRequest,
+        turn: &mut Turn,
+    ) {
+        let newer = request.next_term > self.current_term;
+        if !newer && planted!(self.config, StalePreVoteDropped) {
+            return;
+        }
+        let up_to_date = self.is_up_to_date(EntryId {
+            term: request.last_log_term,
+            index: request.last_log_index,
+        });
+        let response = PreVoteResponse {
+            term: self.current_term,
+            next_term: request.next_term,
+            vote_granted: newer && up_to_date && !self.sticks_to_leader() && !self.leads(),
+        };
+        if planted!(self.config, PreVoteRaisesTerm) {
+            self.observe_term(request.next_term, turn);
+        }
+        turn.send_after_term(from, Message::PreVoteResponse(response));
+    }
+
+    pub(super) fn handle_pre_vote_response(
+        &mut self,
+        from: NodeId,
+        response: &PreVoteResponse,
+        turn: &mut Turn,
+    ) {
+        self.observe_term(response.term, turn);
+        if !response.vote_granted {
+            return;
+        }
+        #[cfg(feature = "mutants")]
+        if planted!(self.config, PreVoteCountedAsVote)
+            && response.next_term == self.current_term
+            && let Role::Candidate(candidate) = &mut self.role
+        {
+            candidate.votes.insert(from);
+            self.count_votes(turn);
+            return;
+        }
+        // Nobody is pre-candidate in the last term, so that there is a next one.
+        if let Role::PreCandidate { votes } = &mut self.role
+            && response.next_term == self.current_term.next()
+        {
+            votes.insert(from);
+            self.count_pre_votes(turn);
+        }
+    }
+
+    fn count_pre_votes(&mut self, turn: &mut Turn) {
+        if let Role::PreCandidate { votes } = &self.role
+            && votes.len() >= self.config.majority()
+        {
+            self.become_candidate(turn);
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! What a datagram means, byte by byte: `docs/wire.md` draws it.
+//!
+//! A datagram is a fixed [`Header`], in the clear but authenticated, and a body of [`Frame`]s that
+//! is sealed unless the cluster runs without keys. This module turns values into bytes and back. It
+//! lacks, on purpose, the sealing itself, any notion of who is trusted beyond [`KeyId::allows`], and
+//! everything that takes time: repeating, reassembling, forgetting.
+//!
+//! Bytes from a peer never panic here, and no length they claim is believed before the bytes are
+//! there.
+
+use crate::{Address, Envelope, Message};
+use alloc::vec::Vec;
+use bytes::{Buf, BufMut};
+use core::fmt;
+
+/// The first bytes of every datagram.
+pub const MAGIC: [u8; 4] = *b"SRFT";
+/// The version of the format. Another one is refused.
+pub const VERSION: u8 = 1;
+/// Bytes of the header.
+pub const HEADER: usize = 38;
+/// Bytes of the authentication tag behind a sealed body.
+pub const TAG: usize = 16;
+/// Bytes before the contents of a frame: its kind and its length.
+pub const FRAME: usize = 3;
+/// Bytes in a chunk's frame before the piece of the message it carries.
+pub const CHUNK: usize = 12;
+/// Bytes in an acknowledgement's frame before the bitmap.
+pub const ACKNOWLEDGEMENT: usize = 10;
+
+const PADDING: u8 = 0;
+const ENVELOPE: u8 = 1;
+const CHUNK_OF_MESSAGE: u8 = 2;
+const CHUNKS_RECEIVED: u8 = 3;
+
+/// Which cluster a datagram belongs to: the 64-bit FNV-1a hash of its name.
+///
+/// It keeps apart the clusters that share a network or, by mistake, a key. It is no secret and
+/// proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(u64);
+
+impl ClusterId {
+    /// The cluster of this name.
+    pub fn of(name: &str) -> Self {
+        Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        }))
+    }
+
+    /// The hash.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// One run of a process. Later runs are greater, as far as the machine's clock is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootId {
+    /// When it began, in microseconds since 1970.
+    pub started: u64,
+    /// Drawn at random, so that no two runs are the same one whatever their clocks say.
+    pub random: u64,
+}
+
+/// Which key a datagram is sealed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum KeyId {
+    /// None: the body is in the clear, and anyone could have written it.
+    None = 0,
+    /// The key that servers and proxies share.
+    Cluster = 1,
+    /// The key that clients have too.
+    Client = 2,
+}
+
+impl KeyId {
+    /// Whether who holds this key may say this.
+    ///
+    /// The client key speaks for clients that ask, and to clients that are answered; never for a
+    /// server or proxy towards another.
+    pub fn allows(self, envelope: &Envelope) -> bool {
+        match self {
+            Self::None | Self::Cluster => true,
+            Self::Client => match (&envelope.message, envelope.from, envelope.to) {
+                (Message::ClientRequest(_), Address::Client(_), to) => {
+                    !matches!(to, Address::Client(_))
+                }
+                (Message::ClientResponse(_), from, Address::Client(_)) => {
+                    !matches!(from, Address::Client(_))
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+/// The fixed part of a datagram. It is not secret, but it is authenticated with the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Of which cluster.
+    pub cluster: ClusterId,
+    /// What seals the body.
+    pub key: KeyId,
+    /// Which run of which process sent it.
+    pub boot: BootId,
+    /// Which datagram of that run, from 1. No two are the same.
+    pub sequence: u64,
+}
+
+/// Why a header could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadHeader {
+    /// Fewer bytes than a header has.
+    Short,
+    /// It does not begin with [`MAGIC`].
+    Magic,
+    /// Of another version of the format.
+    Version(u8),
+    /// A key no version 1 knows.
+    Key(u8),
+}
+
+impl fmt::Display for BadHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short => write!(f, "shorter than a header of {HEADER} bytes"),
+            Self::Magic => write!(f, "does not begin like a datagram of ours"),
+            Self::Version(version) => {
+                write!(f, "of version {version} of the format, not {VERSION}")
+            }
+            Self::Key(key) => write!(f, "names a key of an unknown kind, {key}"),
+        }
+    }
+}
+
+impl Header {
+    /// Writes the header.
+    pub fn encode(&self, to: &mut impl BufMut) {
+        to.put_slice(&MAGIC);
+        to.put_u8(VERSION);
+        to.put_u8(self.key as u8);
+        to.put_u64(self.cluster.0);
+        to.put_u64(self.boot.started);
+        to.put_u64(self.boot.random);
+        to.put_u64(self.sequence);
+    }
+
+    /// Reads the header of a datagram. What follows it are the [`HEADER`]th byte and all after.
+    ///
+    /// # Errors
+    /// If the datagram is too short, not ours, or of another version.
+    pub fn decode(datagram: &[u8]) -> Result<Self, BadHeader> {
+        let mut bytes = datagram.get(..HEADER).ok_or(BadHeader::Short)?;
+        if bytes.get_u32() != u32::from_be_bytes(MAGIC) {
+            return Err(BadHeader::Magic);
+        }
+        match bytes.get_u8() {
+            VERSION => {}
+            other => return Err(BadHeader::Version(other)),
+        }
+        let key = match bytes.get_u8() {
+            0 => KeyId::None,
+            1 => KeyId::Cluster,
+            2 => KeyId::Client,
+            other => return Err(BadHeader::Key(other)),
+        };
+        Ok(Self {
+            key,
+            cluster: ClusterId(bytes.get_u64()),
+            boot: BootId {
+                started: bytes.get_u64(),
+                random: bytes.get_u64(),
+            },
+            sequence: bytes.get_u64(),
+        })
+    }
+
+    /// The nonce the body is sealed with: the boot and the sequence, which together never repeat.
+    pub fn nonce(&self) -> [u8; 24] {
+        let mut nonce = [0; 24];
+        let mut rest = &mut nonce[..];
+        rest.put_u64(self.boot.started);
+        rest.put_u64(self.boot.random);
+        rest.put_u64(self.sequence);
+        nonce
+    }
+}
+
+/// A part of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// A whole message, encoded.
+    Envelope(&'a [u8]),
+    /// A piece of a message that no datagram can hold.
+    Chunk(Chunk<'a>),
+    /// Which pieces of a message arrived.
+    Acknowledgement(Acknowledgement<'a>),
+}
+
+/// A piece of an encoded message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk<'a> {
+    /// Which message of the sender's run.
+    pub message: u64,
+    /// Which piece of it, from 0.
+    pub index: u16,
+    /// Of how many; at least 1, more than `index`.
+    pub count: u16,
+    /// The piece, not empty.
+    pub bytes: &'a [u8],
+}
+
+/// Which pieces of a message arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledgement<'a> {
+    /// Which message of the run of whoever this is sent to.
+    pub message: u64,
+    /// How many pieces it has.
+    pub count: u16,
+    /// A bit for each, piece 0 first, in the lowest bit of the first byte; unused bits are 0.
+    pub bitmap: &'a [u8],
+}
+
+impl Acknowledgement<'_> {
+    /// Whether this piece arrived.
+    pub fn has(&self, index: u16) -> bool {
+        self.bitmap
+            .get(usize::from(index / 8))
+            .is_some_and(|byte| byte & (1 << (index % 8)) != 0)
+    }
+}
+
+/// How many bytes a bitmap of so many pieces has.
+pub const fn bitmap_length(count: u16) -> usize {
+    (count as usize).div_ceil(8)
+}
+
+impl Frame<'_> {
+    /// How many bytes it takes in a body.
+    pub fn length(&self) -> usize {
+        FRAME
+            + match self {
+                Self::Envelope(bytes) => bytes.len(),
+                Self::Chunk(chunk) => CHUNK + chunk.bytes.len(),
+                Self::Acknowledgement(of) => ACKNOWLEDGEMENT + of.bitmap.len(),
+            }
+    }
+
+    /// Writes the frame.
+    ///
+    /// # Panics
+    /// If it is longer than a frame can be, 65,535 bytes without its own [`FRAME`].
+    pub fn encode(&self, to: &mut impl BufMut) {
+        let length = u16::try_from(self.length() - FRAME)
+            .expect("a frame is no longer than the datagram it was made for");
+        match self {
+            Self::Envelope(bytes) => {
+                to.put_u8(ENVELOPE);
+                to.put_u16(length);
+                to.put_slice(bytes);
+            }
+            Self::Chunk(chunk) => {
+                to.put_u8(CHUNK_OF_MESSAGE);
+                to.put_u16(length);
+                to.put_u64(chunk.message);
+                to.put_u16(chunk.index);
+                to.put_u16(chunk.count);
+                to.put_slice(chunk.bytes);
+            }
+            Self::Acknowledgement(of) => {
+                to.put_u8(CHUNKS_RECEIVED);
+                to.put_u16(length);
+                to.put_u64(of.message);
+                to.put_u16(of.count);
+                to.put_slice(of.bitmap);
+            }
+        }
+    }
+}
+
+/// Bytes that are no frame. What came before them in the body was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadFrame;
+
+/// The frames of a body, one after the other. Ends after the first that cannot be read.
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Frames<'a> {
+    /// The frames of this body.
+    pub const fn of(body: &'a [u8]) -> Self {
+        Self { rest: body }
+    }
+
+    fn read(&mut self) -> Option<Frame<'a>> {
+        let kind = self.rest.try_get_u8().ok()?;
+        let length = usize::from(self.rest.try_get_u16().ok()?);
+        let (mut contents, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        match kind {
+            ENVELOPE => Some(Frame::Envelope(contents)),
+            CHUNK_OF_MESSAGE if length > CHUNK => {
+                let chunk = Chunk {
+                    message: contents.get_u64(),
+                    index: contents.get_u16(),
+                    count: contents.get_u16(),
+                    bytes: contents,
+                };
+                (chunk.index < chunk.count).then_some(Frame::Chunk(chunk))
+            }
+            CHUNKS_RECEIVED if length > ACKNOWLEDGEMENT => {
+                let of = Acknowledgement {
+                    message: contents.get_u64(),
+                    count: contents.get_u16(),
+                    bitmap: contents,
+                };
+                (of.bitmap.len() == bitmap_length(of.count)).then_some(Frame::Acknowledgement(of))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, BadFrame>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // A 0 where a frame would begin ends the body: the rest is padding, and says nothing.
+        if self.rest.first().is_none_or(|kind| *kind == PADDING) {
+            return None;
+        }
+        let frame = self.read();
+        if frame.is_none() {
+            self.rest = &[];
+        }
+        Some(frame.ok_or(BadFrame))
+    }
+}
+
+/// An encoded message that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadEnvelope;
+
+/// Appends who sends to whom: the first part of an encoded message. [`encode_message`] appends the
+/// rest, which is the same for all receivers.
+pub fn encode_addresses(from: Address, to: Address, into: &mut Vec<u8>) {
+    append(&(from, to), into);
+}
+
+/// Appends what a message says: the second part of an encoded message.
+pub fn encode_message(message: &Message, into: &mut Vec<u8>) {
+    append(message, into);
+}
+
+fn append(value: &impl serde::Serialize, into: &mut Vec<u8>) {
+    postcard::serialize_with_flavor(value, Appender(into))
+        .expect("what is sent has known lengths, and a vector takes all of it");
+}
+
+/// Reads an encoded message, of which every byte must be used.
+///
+/// # Errors
+/// If it is none, or has bytes left over.
+pub fn decode_envelope(bytes: &[u8]) -> Result<Envelope, BadEnvelope> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((envelope, [])) => Ok(envelope),
+        _ => Err(BadEnvelope),
+    }
+}
+
+/// Lets postcard append to a vector that is reused.
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Appender<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}

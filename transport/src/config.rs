@@ -1,0 +1,91 @@
+//! How an endpoint is set up, and which settings cannot be.
+
+use crate::{Faults, Keys};
+use model::{
+    Address,
+    wire::{ACKNOWLEDGEMENT, CHUNK, FRAME, HEADER, TAG},
+};
+use std::{collections::BTreeMap, net::SocketAddr};
+
+/// Every path carries this much, but for the odd tunnel within a tunnel: 1,448 bytes with the
+/// headers of UDP and IPv6, of the 1,500 of Ethernet.
+const DATAGRAM: usize = 1_400;
+const DATAGRAMS: std::ops::RangeInclusive<usize> = 576..=65_507;
+
+/// How an endpoint is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The cluster: datagrams of another one are dropped.
+    pub cluster: String,
+    /// Where the processes with fixed addresses are.
+    pub peers: BTreeMap<Address, SocketAddr>,
+    /// What datagrams are sealed with.
+    pub keys: Keys,
+    /// What goes wrong on purpose.
+    pub faults: Option<Faults>,
+    /// The most bytes of a datagram, UDP's and IP's headers not counted. Datagrams are never cut up
+    /// on their way, so a longer one than the path carries is lost.
+    pub max_datagram: usize,
+    /// The most bytes of an encoded message, sent or received.
+    pub max_message: usize,
+    /// The most bytes that wait while the socket takes no more.
+    pub send_queue: usize,
+    /// The most messages that wait in the inbox.
+    pub inbox: usize,
+    /// The most processes that are remembered without being listed.
+    pub learned_routes: usize,
+}
+
+impl Config {
+    /// Without peers, keys and faults.
+    pub fn new(listen: SocketAddr, cluster: impl Into<String>) -> Self {
+        Self {
+            listen,
+            cluster: cluster.into(),
+            peers: BTreeMap::new(),
+            keys: Keys::INSECURE,
+            faults: None,
+            max_datagram: DATAGRAM,
+            max_message: 4 << 20,
+            send_queue: 4 << 20,
+            inbox: 65_536,
+            learned_routes: 65_536,
+        }
+    }
+
+    /// The most bytes of a body.
+    pub(crate) const fn room(&self) -> usize {
+        self.max_datagram - HEADER - TAG
+    }
+
+    /// The bytes of a message in each chunk but the last.
+    pub(crate) const fn chunk(&self) -> usize {
+        self.room() - FRAME - CHUNK
+    }
+
+    /// The most chunks of a message whose acknowledgement fits into a datagram.
+    pub(crate) fn chunks(&self) -> u16 {
+        u16::try_from(8 * (self.room() - FRAME - ACKNOWLEDGEMENT)).unwrap_or(u16::MAX)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if !DATAGRAMS.contains(&self.max_datagram) {
+            return Err(format!(
+                "max_datagram is {}; a datagram has {} to {} bytes",
+                self.max_datagram,
+                DATAGRAMS.start(),
+                DATAGRAMS.end()
+            ));
+        }
+        let most = self.chunk() * usize::from(self.chunks());
+        if self.max_message > most {
+            return Err(format!(
+                "max_message is {}; in datagrams of {} bytes no message has more than {most}",
+                self.max_message, self.max_datagram
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,417 @@
+//! One socket, and the tasks that serve it: one reads, one does what could not be done at once or
+//! is not due yet.
+
+use crate::{
+    Config, Counters, KeyError,
+    chunks::Outgoing,
+    counters::{Cause, Count},
+    held::{Held, Way},
+    inbound::Reader,
+    pack::Batch,
+    queue::{Arrived, SendQueue},
+    resolve,
+    routes::Routes,
+    seal::Sealer,
+};
+use model::{Address, Envelope};
+use quinn_udp::{Transmit, UdpSocketState};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{io::Interest, net::UdpSocket, sync::Notify, task::JoinHandle, time::Instant};
+
+/// Asked of the system for what arrives while nobody reads, and for what leaves. It may grant less.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// The most bytes of messages, as encoded, that wait in the inbox.
+const INBOX_BYTES: usize = 64 << 20;
+/// How long reading pauses after the system refused it.
+const READ_PAUSE: Duration = Duration::from_millis(10);
+/// So many batches leave from the queue before others get a turn.
+const FLUSH: usize = 64;
+
+/// Sends. Cheap to clone; when the last clone is gone the [`Inbox`] ends and the socket closes.
+#[derive(Clone)]
+pub struct Endpoint {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        lock(&self.shared.arrived).close();
+        self.shared.arrival.notify_one();
+    }
+}
+
+/// Receives.
+pub struct Inbox {
+    shared: Arc<Shared>,
+}
+
+/// What sending, receiving and the tasks share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) sealer: Sealer,
+    pub(crate) counters: Counters,
+    pub(crate) routes: Mutex<Routes>,
+    pub(crate) outgoing: Mutex<Outgoing>,
+    pub(crate) held: Mutex<Held>,
+    local: SocketAddr,
+    socket: UdpSocket,
+    state: UdpSocketState,
+    queue: Mutex<SendQueue>,
+    /// Whether the queue holds anything, to be asked without a lock.
+    queued: AtomicBool,
+    arrived: Mutex<Arrived>,
+    arrival: Notify,
+    /// When the second task wakes next by itself, and how it is woken earlier.
+    alarm: Mutex<Option<Instant>>,
+    wake: Notify,
+}
+
+impl Endpoint {
+    /// Opens the socket. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If a setting cannot be, or the socket cannot be opened, most often because the address is
+    /// in use.
+    pub async fn bind(config: Config) -> io::Result<(Self, Inbox)> {
+        config
+            .check()
+            .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+        let sealer = Sealer::new(&config.cluster, &config.keys).map_err(KeyError::into_io)?;
+        if config.keys.are_insecure() {
+            tracing::warn!(
+                listen = %config.listen,
+                "datagrams are not sealed: whoever reaches this socket can speak for anyone"
+            );
+        }
+        let socket = open(config.listen)?;
+        let state = UdpSocketState::new((&socket).into())?;
+        let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
+        let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
+        let local = socket.local_addr()?;
+        let socket = UdpSocket::from_std(socket)?;
+        let shared = Arc::new(Shared {
+            sealer,
+            counters: Counters::new(),
+            routes: Mutex::new(Routes::new(config.learned_routes)),
+            outgoing: Mutex::new(Outgoing::new()),
+            held: Mutex::new(Held::default()),
+            local,
+            state,
+            queue: Mutex::new(SendQueue::new(config.send_queue)),
+            queued: AtomicBool::new(false),
+            arrived: Mutex::new(Arrived::new(config.inbox, INBOX_BYTES)),
+            arrival: Notify::new(),
+            alarm: Mutex::new(None),
+            wake: Notify::new(),
+            socket,
+            config,
+        });
+        for (address, at) in &shared.config.peers {
+            shared.tell(*address, *at);
+        }
+        // Until the runtime has looked once, it takes no socket for ready.
+        shared.socket.writable().await?;
+        let tasks = [
+            tokio::spawn(read(Arc::clone(&shared))),
+            tokio::spawn(tend(Arc::clone(&shared))),
+        ];
+        let inbox = Inbox {
+            shared: Arc::clone(&shared),
+        };
+        let inner = Arc::new(Inner { shared, tasks });
+        Ok((Self { inner }, inbox))
+    }
+
+    /// Where the socket listens.
+    ///
+    /// # Errors
+    /// If the system cannot say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.shared.socket.local_addr()
+    }
+
+    /// Tells where a process is, from now on. Told the same again, nothing changes.
+    pub fn set_peer(&self, address: Address, at: SocketAddr) {
+        self.inner.shared.tell(address, at);
+    }
+
+    /// Looks up `HOST:PORT` until there is an address this socket can reach. Names of containers
+    /// appear late, so there is no end to trying: put a limit on it, or ask for it in a task.
+    pub async fn resolve(&self, host_port: &str) -> SocketAddr {
+        resolve::resolve(self.inner.shared.local, host_port).await
+    }
+
+    /// Sends messages, together where they go to the same place. Never waits: what cannot be sent
+    /// now is queued, and dropped if the queue is full.
+    pub fn send(&self, envelopes: Vec<Envelope>) {
+        self.inner.shared.send(envelopes);
+    }
+
+    /// What was sent, received and dropped so far.
+    pub fn counters(&self) -> &Counters {
+        &self.inner.shared.counters
+    }
+}
+
+impl Inbox {
+    /// The messages that arrived since the last call, at least one. `None` once the endpoint is
+    /// closed. May be given up at any time without loss.
+    pub async fn receive(&mut self) -> Option<Vec<Envelope>> {
+        loop {
+            let all = lock(&self.shared.arrived).take()?;
+            if !all.is_empty() {
+                return Some(all);
+            }
+            self.shared.arrival.notified().await;
+        }
+    }
+}
+
+impl Shared {
+    fn tell(&self, address: Address, at: SocketAddr) {
+        match resolve::reachable_from(self.local, at) {
+            Some(at) => lock(&self.routes).tell(address, at),
+            None => tracing::warn!(
+                %address, %at, local = %self.local,
+                "this socket cannot reach that address: listen on [::] to reach both kinds"
+            ),
+        }
+    }
+
+    /// Puts messages into the inbox, each with the bytes it was encoded in.
+    pub(crate) fn deliver(&self, envelopes: impl IntoIterator<Item = (Envelope, usize)>) {
+        let mut all = 0;
+        let mut refused = 0;
+        {
+            let mut arrived = lock(&self.arrived);
+            for (envelope, bytes) in envelopes {
+                all += 1;
+                refused += usize::from(!arrived.push(envelope, bytes));
+            }
+        }
+        if all > 0 {
+            self.arrival.notify_one();
+        }
+        self.counters.add(Count::MessagesReceived, all - refused);
+        self.counters.drop(
+            Cause::InboxFull,
+            refused,
+            format_args!("messages arrive faster than they are taken"),
+        );
+    }
+
+    /// How many datagrams leave with one call.
+    pub(crate) fn segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Sends a batch now if the socket takes it, and later if not.
+    pub(crate) fn transmit(&self, batch: Batch) {
+        if self.queued.load(Ordering::Acquire) {
+            return self.enqueue(batch);
+        }
+        if let Err(rest) = self.try_transmit(batch) {
+            self.enqueue(rest);
+        }
+    }
+
+    fn enqueue(&self, batch: Batch) {
+        let mut queue = lock(&self.queue);
+        let pushed = queue.push(batch);
+        self.queued.store(!queue.is_empty(), Ordering::Release);
+        drop(queue);
+        match pushed {
+            Ok(()) => self.wake.notify_one(),
+            Err(batch) => self.counters.drop(
+                Cause::SendQueueFull,
+                batch.datagrams(),
+                format_args!("{} bytes for {} found no room", batch.bytes.len(), batch.to),
+            ),
+        }
+    }
+
+    /// Sends a batch, or gives back what the socket does not take yet.
+    fn try_transmit(&self, mut batch: Batch) -> Result<(), Batch> {
+        loop {
+            // Where the system has stopped to take batches, each datagram leaves by itself.
+            let single = batch.datagrams() > self.segments().max(1);
+            let length = if single {
+                batch.segment
+            } else {
+                batch.bytes.len()
+            };
+            let transmit = Transmit {
+                destination: batch.to,
+                ecn: None,
+                contents: &batch.bytes[..length],
+                segment_size: Some(batch.segment),
+                src_ip: None,
+            };
+            let datagrams = length.div_ceil(batch.segment);
+            let sent = self.socket.try_io(Interest::WRITABLE, || {
+                self.state.try_send((&self.socket).into(), &transmit)
+            });
+            match sent {
+                Ok(()) => {
+                    self.counters.add(Count::SendCalls, 1);
+                    self.counters.add(Count::DatagramsSent, datagrams);
+                    self.counters.add(Count::BytesSent, length);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(batch),
+                // The system has just been found to take no batches: once more, one by one.
+                Err(_) if datagrams > self.segments() => continue,
+                Err(error) => self.counters.drop(
+                    Cause::SendFailed,
+                    datagrams,
+                    format_args!("to {}: {error}", batch.to),
+                ),
+            }
+            if length == batch.bytes.len() {
+                return Ok(());
+            }
+            batch.bytes.drain(..length);
+        }
+    }
+
+    /// Sends what was queued, as far as the socket takes it.
+    fn flush(&self) {
+        for _ in 0..FLUSH {
+            let Some(batch) = lock(&self.queue).pop() else {
+                break;
+            };
+            if let Err(rest) = self.try_transmit(batch) {
+                lock(&self.queue).put_back(rest);
+                break;
+            }
+        }
+        let queue = lock(&self.queue);
+        self.queued.store(!queue.is_empty(), Ordering::Release);
+    }
+
+    /// Makes sure that the second task wakes by then.
+    pub(crate) fn wake_by(&self, due: Option<Instant>) {
+        let Some(due) = due else {
+            return;
+        };
+        let mut alarm = lock(&self.alarm);
+        if alarm.is_none_or(|at| due < at) {
+            *alarm = Some(due);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Does what is due.
+    fn tick(&self, now: Instant) {
+        let (mut out, mut arrive) = (Vec::new(), Vec::new());
+        {
+            let mut held = lock(&self.held);
+            while let Some((way, envelope)) = held.pop(now) {
+                match way {
+                    Way::Out => out.push(envelope),
+                    Way::In => arrive.push((envelope, 0)),
+                }
+            }
+        }
+        self.send_unharmed(&out);
+        self.deliver(arrive);
+        self.send_due_chunks(now);
+    }
+
+    /// When the second task is to wake by itself. The lock is kept meanwhile, so that whoever adds
+    /// something due is either seen here or sees what is set here.
+    fn set_alarm(&self) -> Option<Instant> {
+        let mut alarm = lock(&self.alarm);
+        let held = lock(&self.held).deadline();
+        let chunks = lock(&self.outgoing).deadline();
+        *alarm = held.into_iter().chain(chunks).min();
+        *alarm
+    }
+}
+
+fn open(listen: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(
+        Domain::for_address(listen),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if listen.is_ipv6() {
+        // So that [::] hears IPv4 too, whatever the system's default.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&listen.into()).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot listen on UDP {listen}: {error}"),
+        )
+    })?;
+    Ok(socket.into())
+}
+
+/// The first task: takes datagrams from the socket, for as long as the endpoint lives.
+async fn read(shared: Arc<Shared>) {
+    let mut reader = Reader::new(&shared);
+    loop {
+        let received = shared
+            .socket
+            .async_io(Interest::READABLE, || {
+                reader.receive(&shared.state, (&shared.socket).into())
+            })
+            .await;
+        match received {
+            Ok(calls) => reader.process(&shared, calls),
+            Err(error) => {
+                shared
+                    .counters
+                    .drop(Cause::ReceiveFailed, 1, format_args!("{error}"));
+                tokio::time::sleep(READ_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The second task: sends what had to wait, for the socket or for its time.
+async fn tend(shared: Arc<Shared>) {
+    loop {
+        let due = shared.set_alarm();
+        let queued = shared.queued.load(Ordering::Acquire);
+        let alarm = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            () = alarm => shared.tick(Instant::now()),
+            writable = shared.socket.writable(), if queued => {
+                if writable.is_ok() {
+                    shared.flush();
+                }
+                // The socket may be ready all the time: others get their turn.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,250 @@
+//! From datagrams to messages: unsealed, checked for repeats, taken apart, put together, checked
+//! against what their key allows.
+//!
+//! Whatever is wrong is counted by its cause and dropped. A datagram whose seal is broken changes
+//! nothing here but a counter.
+
+use crate::{
+    chunks::{Destination, Limits, Taken},
+    counters::{Cause, Count},
+    endpoint::{Shared, lock},
+    faults::Side,
+    outbound::Packers,
+    peers::{Peers, Run},
+};
+use model::{
+    Address, Envelope,
+    wire::{Acknowledgement, Chunk, Frame, Frames, Header, KeyId, decode_envelope},
+};
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use std::{
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+};
+use tokio::time::Instant;
+
+/// Buffers that one call of the system may fill, each with many datagrams of the same sender where
+/// the system can do that.
+const BUFFERS: usize = 8;
+const BUFFER: usize = 65_536;
+/// Bytes of unfinished messages for all peers together.
+const ASSEMBLING: usize = 64 << 20;
+
+/// Reads from the socket.
+pub(crate) struct Reader {
+    buffers: Vec<Vec<u8>>,
+    metas: [RecvMeta; BUFFERS],
+    peers: Peers,
+}
+
+/// What one round of reading led to.
+struct Round {
+    now: Instant,
+    envelopes: Vec<(Envelope, usize)>,
+    /// Messages of which chunks arrived, and whom to tell.
+    touched: Vec<(SocketAddr, Run, u64)>,
+    /// For whom there may be room for more chunks.
+    room_for: Vec<Destination>,
+}
+
+/// Where a datagram came from.
+#[derive(Clone, Copy)]
+struct Origin {
+    at: SocketAddr,
+    header: Header,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let limits = Limits {
+            message: shared.config.max_message,
+            chunks: shared.config.chunks(),
+            bytes: shared.config.max_message * 2,
+        };
+        Self {
+            buffers: vec![vec![0; BUFFER]; BUFFERS],
+            metas: [RecvMeta::default(); BUFFERS],
+            peers: Peers::new(limits, ASSEMBLING),
+        }
+    }
+
+    /// Takes from the socket what is there. Says how many buffers that filled.
+    pub(crate) fn receive(
+        &mut self,
+        state: &UdpSocketState,
+        socket: UdpSockRef<'_>,
+    ) -> io::Result<usize> {
+        let mut slices = self
+            .buffers
+            .iter_mut()
+            .map(|buffer| IoSliceMut::new(buffer));
+        let mut slices: [IoSliceMut<'_>; BUFFERS] =
+            std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        state.recv(socket, &mut slices, &mut self.metas)
+    }
+
+    /// Makes messages of what is in the first so many buffers.
+    pub(crate) fn process(&mut self, shared: &Shared, filled: usize) {
+        let mut round = Round {
+            now: Instant::now(),
+            envelopes: Vec::new(),
+            touched: Vec::new(),
+            room_for: Vec::new(),
+        };
+        let counters = &shared.counters;
+        counters.add(Count::ReceiveCalls, 1);
+        for (buffer, meta) in self.buffers.iter_mut().zip(&self.metas).take(filled) {
+            let bytes = &mut buffer[..meta.len.min(BUFFER)];
+            counters.add(Count::BytesReceived, bytes.len());
+            // An empty datagram has no stride to go by.
+            if bytes.is_empty() {
+                counters.add(Count::DatagramsReceived, 1);
+                let about = format_args!("an empty datagram from {}", meta.addr);
+                counters.drop(Cause::Short, 1, about);
+            }
+            for datagram in bytes.chunks_mut(meta.stride.max(1)) {
+                counters.add(Count::DatagramsReceived, 1);
+                take_datagram(shared, &mut self.peers, datagram, meta.addr, &mut round);
+            }
+        }
+        let Round {
+            now,
+            envelopes,
+            touched,
+            room_for,
+        } = round;
+        if !touched.is_empty() || !room_for.is_empty() {
+            let mut packers = Packers::new(shared.config.room());
+            self.acknowledge(&touched, &mut packers);
+            shared.send_chunks(room_for, packers, now);
+        }
+        if !envelopes.is_empty() {
+            shared.deliver(envelopes);
+        }
+    }
+
+    fn acknowledge(&self, touched: &[(SocketAddr, Run, u64)], packers: &mut Packers) {
+        for (at, run, message) in touched {
+            if let Some((count, bitmap)) = self.peers.acknowledgement(*run, *message) {
+                packers
+                    .to((*at, run.1))
+                    .push(&Frame::Acknowledgement(Acknowledgement {
+                        message: *message,
+                        count,
+                        bitmap: &bitmap,
+                    }));
+            }
+        }
+    }
+}
+
+fn take_datagram(
+    shared: &Shared,
+    peers: &mut Peers,
+    datagram: &mut [u8],
+    at: SocketAddr,
+    round: &mut Round,
+) {
+    let counters = &shared.counters;
+    let length = datagram.len();
+    let (header, body) = match shared.sealer.unseal(datagram) {
+        Ok(opened) => opened,
+        Err(cause) => {
+            let about = format_args!("a datagram of {length} bytes from {at}");
+            return counters.drop(cause, 1, about);
+        }
+    };
+    let run = (header.boot, header.key);
+    if !peers.admit(run, header.sequence, round.now) {
+        let about = format_args!("datagram {} from {at}", header.sequence);
+        return counters.drop(Cause::Replayed, 1, about);
+    }
+    let origin = Origin { at, header };
+    let mut heard = None;
+    for frame in Frames::of(body) {
+        match frame {
+            Ok(Frame::Envelope(bytes)) => {
+                take_envelope(shared, bytes, origin, &mut heard, round);
+            }
+            Ok(Frame::Chunk(chunk)) => {
+                counters.add(Count::ChunksReceived, 1);
+                if let Some(bytes) = take_chunk(shared, peers, &chunk, origin, round) {
+                    counters.add(Count::ChunkedMessagesReceived, 1);
+                    take_envelope(shared, &bytes, origin, &mut heard, round);
+                }
+            }
+            Ok(Frame::Acknowledgement(of)) => {
+                let room = lock(&shared.outgoing).acknowledge(header.key, &of, round.now);
+                if let Some(to) = room
+                    && !round.room_for.contains(&to)
+                {
+                    round.room_for.push(to);
+                }
+            }
+            Err(_) => counters.drop(Cause::Frame, 1, format_args!("the rest of what {at} sent")),
+        }
+    }
+}
+
+fn take_envelope(
+    shared: &Shared,
+    bytes: &[u8],
+    Origin { at, header }: Origin,
+    heard: &mut Option<Address>,
+    round: &mut Round,
+) {
+    let counters = &shared.counters;
+    let Ok(envelope) = decode_envelope(bytes) else {
+        let about = format_args!("{} bytes from {at} that are no message", bytes.len());
+        return counters.drop(Cause::Message, 1, about);
+    };
+    if !header.key.allows(&envelope) {
+        let (from, to) = (envelope.from, envelope.to);
+        let about = format_args!("{at} spoke as {from} to {to}, which its key does not allow");
+        return counters.drop(Cause::Forbidden, 1, about);
+    }
+    if *heard != Some(envelope.from) {
+        *heard = Some(envelope.from);
+        let when = (header.boot, header.sequence);
+        let authentic = header.key != KeyId::None;
+        lock(&shared.routes).hear(envelope.from, at, when, authentic, round.now);
+    }
+    shared.harm(Side::Receive, envelope, |envelope| {
+        round.envelopes.push((envelope, bytes.len()));
+    });
+}
+
+/// Takes a chunk. Gives the whole message if it was the last missing one.
+fn take_chunk(
+    shared: &Shared,
+    peers: &mut Peers,
+    chunk: &Chunk<'_>,
+    Origin { at, header }: Origin,
+    round: &mut Round,
+) -> Option<Vec<u8>> {
+    let counters = &shared.counters;
+    let run = (header.boot, header.key);
+    let (taken, dropped) = peers.take(run, chunk);
+    let about = format_args!("unfinished messages made room for one from {at}");
+    counters.drop(Cause::ReassemblyFull, dropped, about);
+    let whole = match taken {
+        Taken::Kept | Taken::Known => None,
+        Taken::Whole(bytes) => Some(bytes),
+        Taken::Contradicts => {
+            let about = format_args!("a chunk from {at} contradicts others of its message");
+            counters.drop(Cause::Chunk, 1, about);
+            return None;
+        }
+        Taken::Oversized => {
+            let about = format_args!("a message from {at} is larger than is taken");
+            counters.drop(Cause::Oversized, 1, about);
+            return None;
+        }
+    };
+    // Mostly chunks of one message come one after the other.
+    let touched = (at, run, chunk.message);
+    if round.touched.last() != Some(&touched) && !round.touched.contains(&touched) {
+        round.touched.push(touched);
+    }
+    whole
+}

@@ -1,0 +1,257 @@
+//! Keys: how they are made, kept in a file, and never shown.
+
+use std::{fmt, io, path::Path, path::PathBuf, str::FromStr};
+
+const PREFIX: &str = "stateraft-key-1:";
+const LENGTH: usize = 32;
+/// Far more than a key file holds; what is longer is some other file.
+const FILE_LIMIT: u64 = 4096;
+
+/// A secret that seals datagrams: 32 random bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key([u8; LENGTH]);
+
+/// The keys of an endpoint. With none at all, datagrams are not sealed, and anyone who reaches the
+/// socket can speak for anyone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// What servers and proxies share. Who holds it may say anything.
+    pub cluster: Option<Key>,
+    /// What clients hold too. Who holds nothing else can only ask, and be answered.
+    pub client: Option<Key>,
+}
+
+impl Keys {
+    /// No keys: datagrams are in the clear.
+    pub const INSECURE: Self = Self {
+        cluster: None,
+        client: None,
+    };
+
+    /// Whether datagrams are in the clear.
+    pub const fn are_insecure(&self) -> bool {
+        self.cluster.is_none() && self.client.is_none()
+    }
+}
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file could not be read.
+    #[error("cannot read the key file {}; `raft-node keygen` makes a key", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What the file holds is no key.
+    #[error("the file {} holds no key", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyTextError,
+    },
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes for a key")]
+    Random(#[source] getrandom::Error),
+}
+
+/// Why a text is no key. Says nothing of what the text holds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyTextError {
+    /// Another kind of text altogether.
+    #[error("a key is one line that begins with {PREFIX:?}")]
+    Prefix,
+    /// More lines than one.
+    #[error("a key is one line, and more follow it")]
+    Lines,
+    /// Too short or too long.
+    #[error("a key has {} hexadecimal digits behind {PREFIX:?}, this has {found}", 2 * LENGTH)]
+    Length {
+        /// How many characters there are.
+        found: usize,
+    },
+    /// A character that is no digit.
+    #[error("character {position} behind {PREFIX:?} is no hexadecimal digit")]
+    Digit {
+        /// Which character, from 1.
+        position: usize,
+    },
+}
+
+impl KeyError {
+    /// As what binding a socket may fail with.
+    pub(crate) fn into_io(self) -> io::Error {
+        io::Error::other(self)
+    }
+}
+
+impl Key {
+    /// Draws a key from the system's random numbers.
+    ///
+    /// # Errors
+    /// If the system gives none.
+    pub fn generate() -> Result<Self, KeyError> {
+        let mut bytes = [0; LENGTH];
+        getrandom::fill(&mut bytes).map_err(KeyError::Random)?;
+        Ok(Self(bytes))
+    }
+
+    /// Reads a key from a file of one line, as [`Self::to_text`] makes it. That others than its
+    /// owner may read the file is only warned of.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or holds no key.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, KeyError> {
+        let path = path.as_ref();
+        let text = read_text(path).map_err(|source| KeyError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        text.parse().map_err(|source| KeyError::File {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// The line that [`Self::read`] and [`str::parse`] read. It is the secret itself.
+    pub fn to_text(&self) -> String {
+        use fmt::Write;
+        let mut text = String::from(PREFIX);
+        for byte in self.0 {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+
+    pub(crate) const fn bytes(&self) -> &[u8; LENGTH] {
+        &self.0
+    }
+}
+
+impl FromStr for Key {
+    type Err = KeyTextError;
+
+    fn from_str(text: &str) -> Result<Self, KeyTextError> {
+        let digits = text
+            .trim()
+            .strip_prefix(PREFIX)
+            .ok_or(KeyTextError::Prefix)?;
+        if digits.contains('\n') {
+            return Err(KeyTextError::Lines);
+        }
+        if digits.len() != 2 * LENGTH {
+            return Err(KeyTextError::Length {
+                found: digits.chars().count(),
+            });
+        }
+        let mut bytes = [0; LENGTH];
+        for (place, digit) in digits.chars().enumerate() {
+            let value = digit.to_digit(16).ok_or(KeyTextError::Digit {
+                position: place + 1,
+            })?;
+            bytes[place / 2] = bytes[place / 2] << 4 | value as u8;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Shows that there is a key, not which.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(secret)")
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    use io::Read;
+    let file = std::fs::File::open(path)?;
+    warn_if_open_to_others(path, &file);
+    let mut text = String::new();
+    file.take(FILE_LIMIT).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(unix)]
+fn warn_if_open_to_others(path: &Path, file: &std::fs::File) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(metadata) = file.metadata() else {
+        return;
+    };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            "others may read the key file (mode {mode:03o}); chmod 600 keeps the key secret"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_open_to_others(_: &Path, _: &std::fs::File) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_file_give_the_same_key_back() {
+        let key = Key::generate().unwrap();
+        assert_eq!(key.to_text().parse(), Ok(key.clone()));
+        assert_ne!(key, Key::generate().unwrap());
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        std::fs::write(&path, format!("{}\n", key.to_text())).unwrap();
+        assert_eq!(Key::read(&path).unwrap(), key);
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        let key = Key::generate().unwrap();
+        let secret = key.to_text();
+        let keys = Keys {
+            cluster: Some(key.clone()),
+            client: None,
+        };
+        let shown = format!("{key:?} {keys:?}");
+        assert!(!shown.contains(&secret[PREFIX.len()..]));
+        assert_eq!(
+            shown,
+            "Key(secret) Keys { cluster: Some(Key(secret)), client: None }"
+        );
+    }
+
+    #[test]
+    fn each_fault_of_a_text_has_its_own_error() {
+        let fault = |text: &str| text.parse::<Key>().unwrap_err();
+        let digits = "0".repeat(64);
+        assert_eq!(fault(""), KeyTextError::Prefix);
+        assert_eq!(fault(&digits), KeyTextError::Prefix);
+        assert_eq!(
+            fault(&format!("{PREFIX}{}", &digits[1..])),
+            KeyTextError::Length { found: 63 }
+        );
+        assert_eq!(
+            fault(&format!("{PREFIX}{digits}\n{PREFIX}{digits}")),
+            KeyTextError::Lines
+        );
+        assert_eq!(
+            fault(&format!("{PREFIX}x{}", &digits[1..])),
+            KeyTextError::Digit { position: 1 }
+        );
+        assert_eq!(
+            fault(&format!("{PREFIX}é{}", &digits[2..])),
+            KeyTextError::Digit { position: 1 }
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Key::read("/nowhere/key").unwrap_err();
+        assert!(error.to_string().contains("/nowhere/key"), "{error}");
+        assert!(matches!(error, KeyError::Read { .. }));
+    }
+}

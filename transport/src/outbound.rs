@@ -1,0 +1,224 @@
+//! From messages to datagrams: the fault plan, where to, under which key, encoded once, packed with
+//! others or cut into chunks.
+
+use crate::{
+    chunks::{Destination, Outgoing},
+    counters::{Cause, Count},
+    endpoint::{Shared, lock},
+    faults::Side,
+    held::Way,
+    pack::Packer,
+};
+use bytes::Bytes;
+use model::{
+    Envelope,
+    wire::{FRAME, Frame, encode_addresses, encode_message},
+};
+use std::collections::HashMap;
+use tokio::time::Instant;
+
+/// Frames for several receivers.
+pub(crate) struct Packers {
+    packers: Vec<(Destination, Packer)>,
+    places: HashMap<Destination, usize>,
+    room: usize,
+}
+
+impl Packers {
+    pub(crate) fn new(room: usize) -> Self {
+        Self {
+            packers: Vec::new(),
+            places: HashMap::new(),
+            room,
+        }
+    }
+
+    pub(crate) fn to(&mut self, to: Destination) -> &mut Packer {
+        // Mostly there is one receiver, or a run of messages for the same.
+        let place = match self.packers.last() {
+            Some((last, _)) if *last == to => self.packers.len() - 1,
+            _ => *self.places.entry(to).or_insert_with(|| {
+                self.packers.push((to, Packer::new(self.room)));
+                self.packers.len() - 1
+            }),
+        };
+        &mut self.packers[place].1
+    }
+
+    fn send(self, shared: &Shared) {
+        let segments = shared.segments();
+        for (to, packer) in self.packers {
+            packer.seal(&shared.sealer, to, segments, |batch| shared.transmit(batch));
+        }
+    }
+}
+
+impl Shared {
+    /// Sends messages, if the fault plan lets them through.
+    pub(crate) fn send(&self, envelopes: Vec<Envelope>) {
+        if self.config.faults.is_none() {
+            return self.send_unharmed(&envelopes);
+        }
+        let mut through = Vec::new();
+        for envelope in envelopes {
+            self.harm(Side::Send, envelope, |envelope| through.push(envelope));
+        }
+        self.send_unharmed(&through);
+    }
+
+    /// What the fault plan, if there is one, makes of a message: passed on at once, once or twice,
+    /// or held back, or dropped.
+    pub(crate) fn harm(&self, side: Side, envelope: Envelope, mut pass: impl FnMut(Envelope)) {
+        let Some(faults) = &self.config.faults else {
+            return pass(envelope);
+        };
+        let fate = faults.fate(side, envelope.from, envelope.to);
+        let Some(first) = fate.first else {
+            let (from, to) = (envelope.from, envelope.to);
+            return self
+                .counters
+                .drop(Cause::Faults, 1, format_args!("{from} to {to}"));
+        };
+        let copy = fate.second.map(|by| (by, envelope.clone()));
+        self.counters
+            .add(Count::DuplicatedByFaults, usize::from(copy.is_some()));
+        for (by, envelope) in std::iter::once((first, envelope)).chain(copy) {
+            if by.is_zero() {
+                pass(envelope);
+            } else {
+                self.hold(side, Instant::now() + by, envelope);
+            }
+        }
+    }
+
+    fn hold(&self, side: Side, due: Instant, envelope: Envelope) {
+        let way = match side {
+            Side::Send => Way::Out,
+            Side::Receive => Way::In,
+        };
+        if lock(&self.held).push(due, way, envelope) {
+            self.counters.add(Count::DelayedByFaults, 1);
+            self.wake_by(Some(due));
+        } else {
+            let about = format_args!("the fault plan delays more messages than can be held");
+            self.counters.drop(Cause::DelayFull, 1, about);
+        }
+    }
+
+    /// Sends messages, whatever the fault plan says.
+    pub(crate) fn send_unharmed(&self, envelopes: &[Envelope]) {
+        if envelopes.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut packers = Packers::new(self.config.room());
+        let mut large: Vec<(Destination, Bytes)> = Vec::new();
+        let mut encoded = Vec::new();
+        let mut message = Vec::new();
+        let mut sent = 0;
+        for (nth, envelope) in envelopes.iter().enumerate() {
+            // What goes to several receivers is encoded once.
+            let same = nth > 0 && envelopes[nth - 1].message == envelope.message;
+            if !same {
+                message.clear();
+                encode_message(&envelope.message, &mut message);
+            }
+            let Some(to) = self.destination(envelope, now) else {
+                continue;
+            };
+            encoded.clear();
+            encode_addresses(envelope.from, envelope.to, &mut encoded);
+            if encoded.len() + message.len() > self.config.max_message {
+                let length = message.len();
+                let about = format_args!("a message of {length} bytes to {}", envelope.to);
+                self.counters.drop(Cause::Oversized, 1, about);
+                continue;
+            }
+            encoded.extend_from_slice(&message);
+            sent += 1;
+            if FRAME + encoded.len() <= self.config.room() {
+                packers.to(to).push(&Frame::Envelope(&encoded));
+            } else {
+                large.push((to, Bytes::copy_from_slice(&encoded)));
+            }
+        }
+        if !large.is_empty() {
+            sent -= self.push_chunks(large, &mut packers, now);
+        }
+        self.counters.add(Count::MessagesSent, sent);
+        packers.send(self);
+    }
+
+    fn destination(&self, envelope: &Envelope, now: Instant) -> Option<Destination> {
+        let Some(key) = self.sealer.key_for(envelope) else {
+            let (from, to) = (envelope.from, envelope.to);
+            let about = format_args!("{from} to {to}: no key held here may seal it");
+            self.counters.drop(Cause::NoKey, 1, about);
+            return None;
+        };
+        let Some(at) = lock(&self.routes).find(envelope.to, now) else {
+            let about = format_args!("nobody knows where {} is", envelope.to);
+            self.counters.drop(Cause::NoRoute, 1, about);
+            return None;
+        };
+        Some((at, key))
+    }
+
+    /// Starts sending large messages. Says how many found no room.
+    fn push_chunks(
+        &self,
+        large: Vec<(Destination, Bytes)>,
+        packers: &mut Packers,
+        now: Instant,
+    ) -> usize {
+        let mut refused = 0;
+        let mut outgoing = lock(&self.outgoing);
+        for (to, bytes) in large {
+            refused += usize::from(!outgoing.push(to, bytes, self.config.chunk(), now));
+            pack_chunks(&mut outgoing, to, now, packers);
+        }
+        self.after_chunks(outgoing);
+        let about = format_args!("large messages found too many waiting already");
+        self.counters.drop(Cause::ChunkQueueFull, refused, about);
+        refused
+    }
+
+    /// Counts what became of chunks, and sees to it that what is to be repeated will be.
+    fn after_chunks(&self, mut outgoing: std::sync::MutexGuard<'_, Outgoing>) {
+        let tally = outgoing.tally();
+        let deadline = outgoing.deadline();
+        drop(outgoing);
+        self.wake_by(deadline);
+        self.counters.add(Count::ChunksSent, tally.sent);
+        self.counters.add(Count::ChunksRepeated, tally.repeated);
+        self.counters
+            .add(Count::ChunkedMessagesDelivered, tally.delivered);
+        let about = format_args!("no word came of large messages, in spite of repeats");
+        self.counters.drop(Cause::GaveUp, tally.given_up, about);
+    }
+
+    /// Sends the chunks that are due.
+    pub(crate) fn send_due_chunks(&self, now: Instant) {
+        let due = lock(&self.outgoing).due(now);
+        self.send_chunks(due, Packers::new(self.config.room()), now);
+    }
+
+    /// Sends the chunks that may go to these receivers now, with what is packed already.
+    pub(crate) fn send_chunks(
+        &self,
+        to: impl IntoIterator<Item = Destination>,
+        mut packers: Packers,
+        now: Instant,
+    ) {
+        let mut outgoing = lock(&self.outgoing);
+        for to in to {
+            pack_chunks(&mut outgoing, to, now, &mut packers);
+        }
+        self.after_chunks(outgoing);
+        packers.send(self);
+    }
+}
+
+fn pack_chunks(outgoing: &mut Outgoing, to: Destination, now: Instant, packers: &mut Packers) {
+    outgoing.poll(to, now, |chunk| packers.to(to).push(&Frame::Chunk(chunk)));
+}

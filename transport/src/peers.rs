@@ -1,0 +1,110 @@
+//! What is remembered of each run of a peer: which datagrams were received, and messages on their
+//! way in.
+//!
+//! A run is known by its boot id and by the key it speaks under, so that nobody with the client key
+//! gets at what travels under the cluster key. The table is bounded; who was silent for longest is
+//! forgotten first.
+
+use crate::{
+    chunks::{Incoming, Limits, Taken},
+    replay::Window,
+};
+use model::wire::{BootId, Chunk, KeyId};
+use std::collections::HashMap;
+use tokio::time::Instant;
+
+/// Runs that are remembered.
+const RUNS: usize = 4096;
+
+/// A run of a peer, under one of the keys.
+pub(crate) type Run = (BootId, KeyId);
+
+/// What is remembered of peers.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    peers: HashMap<Run, Peer>,
+    limits: Limits,
+    /// Bytes of unfinished messages for all together.
+    capacity: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Peer {
+    window: Window,
+    incoming: Incoming,
+    heard: Instant,
+}
+
+impl Peers {
+    pub(crate) fn new(limits: Limits, capacity: usize) -> Self {
+        Self {
+            peers: HashMap::new(),
+            limits,
+            capacity,
+            bytes: 0,
+        }
+    }
+
+    /// Notes that this datagram arrived. False if it had before.
+    pub(crate) fn admit(&mut self, run: Run, sequence: u64, now: Instant) -> bool {
+        if self.peers.len() >= RUNS && !self.peers.contains_key(&run) {
+            self.forget();
+        }
+        let peer = self.peers.entry(run).or_insert_with(|| Peer {
+            window: Window::default(),
+            incoming: Incoming::default(),
+            heard: now,
+        });
+        let new = peer.window.take(sequence);
+        if new {
+            peer.heard = now;
+        }
+        new
+    }
+
+    /// Takes a chunk. Also says how many unfinished messages were dropped to make room.
+    pub(crate) fn take(&mut self, run: Run, chunk: &Chunk<'_>) -> (Taken, usize) {
+        let Some(peer) = self.peers.get_mut(&run) else {
+            return (Taken::Known, 0);
+        };
+        let before = peer.incoming.bytes();
+        let (taken, mut dropped) = peer.incoming.take(chunk, self.limits);
+        self.bytes = self.bytes - before + peer.incoming.bytes();
+        while self.bytes > self.capacity {
+            let holding = self
+                .peers
+                .values_mut()
+                .filter(|peer| peer.incoming.bytes() > 0);
+            let Some(silent) = holding.min_by_key(|peer| peer.heard) else {
+                break;
+            };
+            self.bytes -= silent.incoming.bytes();
+            dropped += silent.incoming.clear();
+        }
+        (taken, dropped)
+    }
+
+    /// Which chunks of this message arrived.
+    pub(crate) fn acknowledgement(&self, run: Run, message: u64) -> Option<(u16, Vec<u8>)> {
+        self.peers.get(&run)?.incoming.acknowledgement(message)
+    }
+
+    /// Makes room: an eighth go at once, so that it need not be looked for whom to forget with
+    /// each newcomer.
+    fn forget(&mut self) {
+        let mut times: Vec<Instant> = self.peers.values().map(|peer| peer.heard).collect();
+        let nth = times.len() / 8;
+        let (_, last, _) = times.select_nth_unstable(nth);
+        let last = *last;
+        let mut going = nth + 1;
+        self.peers.retain(|_, peer| {
+            let goes = going > 0 && peer.heard <= last;
+            if goes {
+                going -= 1;
+                self.bytes -= peer.incoming.bytes();
+            }
+            !goes
+        });
+    }
+}

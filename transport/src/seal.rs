@@ -1,0 +1,277 @@
+//! Sealing and unsealing of datagrams, in place.
+//!
+//! XChaCha20-Poly1305 breaks if two bodies are ever sealed with the same key and nonce. The nonce
+//! is what the header names: the run of the process (microseconds of its start, 64 random bits) and
+//! the datagram's number in that run. A number is given out once; and two runs, even of processes
+//! that share the key, have the same name only if they start within the same microsecond and draw
+//! the same 64 bits. Where clocks cannot be trusted at all, the random bits alone remain: after a
+//! million runs of that kind, a chance of 1 in 37 million that any two are the same. What this
+//! cannot survive is a machine restored twice from one snapshot of its memory.
+
+use crate::{Key, KeyError, Keys, counters::Cause};
+use chacha20poly1305::{AeadInOut, KeyInit, Tag, XChaCha20Poly1305, XNonce};
+use model::{
+    Address, Envelope,
+    wire::{BadHeader, BootId, ClusterId, HEADER, Header, KeyId, TAG},
+};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Writes headers, seals and unseals, for one run of one process.
+pub(crate) struct Sealer {
+    cluster: ClusterId,
+    boot: BootId,
+    sequence: AtomicU64,
+    cluster_cipher: Option<XChaCha20Poly1305>,
+    client_cipher: Option<XChaCha20Poly1305>,
+}
+
+impl Sealer {
+    pub(crate) fn new(cluster: &str, keys: &Keys) -> Result<Self, KeyError> {
+        let cipher = |key: &Key| XChaCha20Poly1305::new(key.bytes().into());
+        let random = getrandom::u64().map_err(KeyError::Random)?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let started = since.map_or(0, |since| since.as_micros() as u64);
+        Ok(Self {
+            cluster: ClusterId::of(cluster),
+            boot: BootId { started, random },
+            sequence: AtomicU64::new(1),
+            cluster_cipher: keys.cluster.as_ref().map(cipher),
+            client_cipher: keys.client.as_ref().map(cipher),
+        })
+    }
+
+    /// Which key this message goes under, if any held here may say it.
+    pub(crate) fn key_for(&self, envelope: &Envelope) -> Option<KeyId> {
+        let client = |address| matches!(address, Address::Client(_));
+        let of_client = client(envelope.from) || client(envelope.to);
+        if of_client && self.client_cipher.is_some() {
+            KeyId::Client.allows(envelope).then_some(KeyId::Client)
+        } else if self.cluster_cipher.is_some() {
+            Some(KeyId::Cluster)
+        } else if self.client_cipher.is_none() {
+            Some(KeyId::None)
+        } else {
+            None
+        }
+    }
+
+    fn cipher(&self, key: KeyId) -> Option<&XChaCha20Poly1305> {
+        match key {
+            KeyId::None => None,
+            KeyId::Cluster => self.cluster_cipher.as_ref(),
+            KeyId::Client => self.client_cipher.as_ref(),
+        }
+    }
+
+    /// How many bytes a datagram under this key has besides its body.
+    pub(crate) const fn overhead(key: KeyId) -> usize {
+        match key {
+            KeyId::None => HEADER,
+            KeyId::Cluster | KeyId::Client => HEADER + TAG,
+        }
+    }
+
+    /// Fills in the header at the front of this datagram and the tag at its end, and seals what is
+    /// between them.
+    ///
+    /// # Panics
+    /// If this key is not held, or the datagram has no room for header and tag.
+    pub(crate) fn seal(&self, key: KeyId, datagram: &mut [u8]) {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let header = Header {
+            cluster: self.cluster,
+            key,
+            boot: self.boot,
+            sequence,
+        };
+        let (mut front, body) = datagram.split_at_mut(HEADER);
+        header.encode(&mut front);
+        if key == KeyId::None {
+            return;
+        }
+        let cipher = self.cipher(key).expect("what is sealed has its key here");
+        let (body, tag) = body.split_at_mut(body.len() - TAG);
+        let mut associated = [0; HEADER];
+        header.encode(&mut &mut associated[..]);
+        let sealed = cipher
+            .encrypt_inout_detached(&XNonce::from(header.nonce()), &associated, body.into())
+            .expect("a datagram is far shorter than what can be sealed");
+        tag.copy_from_slice(&sealed);
+    }
+
+    /// Reads a datagram's header and opens its body, in place.
+    pub(crate) fn unseal<'a>(
+        &self,
+        datagram: &'a mut [u8],
+    ) -> Result<(Header, &'a mut [u8]), Cause> {
+        let header = Header::decode(datagram).map_err(|bad| match bad {
+            BadHeader::Short => Cause::Short,
+            BadHeader::Magic => Cause::Magic,
+            BadHeader::Version(_) => Cause::Version,
+            BadHeader::Key(_) => Cause::UnknownKey,
+        })?;
+        if header.cluster != self.cluster {
+            return Err(Cause::Cluster);
+        }
+        let insecure = self.cluster_cipher.is_none() && self.client_cipher.is_none();
+        let (front, body) = datagram.split_at_mut(HEADER);
+        if header.key == KeyId::None {
+            return if insecure {
+                Ok((header, body))
+            } else {
+                Err(Cause::Unsealed)
+            };
+        }
+        if insecure {
+            return Err(Cause::Sealed);
+        }
+        let cipher = self.cipher(header.key).ok_or(Cause::UnknownKey)?;
+        let length = body.len().checked_sub(TAG).ok_or(Cause::Short)?;
+        let (body, tag) = body.split_at_mut(length);
+        let tag = Tag::try_from(&*tag).map_err(|_| Cause::Short)?;
+        cipher
+            .decrypt_inout_detached(
+                &XNonce::from(header.nonce()),
+                front,
+                (&mut *body).into(),
+                &tag,
+            )
+            .map_err(|_| Cause::Seal)?;
+        Ok((header, body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: &str) -> Option<Key> {
+        format!("stateraft-key-1:{}", byte.repeat(32)).parse().ok()
+    }
+
+    fn sealer(cluster: Option<Key>, client: Option<Key>) -> Sealer {
+        let mut sealer = Sealer::new("stateraft", &Keys { cluster, client }).unwrap();
+        sealer.boot = BootId {
+            started: 1,
+            random: 2,
+        };
+        sealer
+    }
+
+    /// "body" as a datagram.
+    fn datagram(sealer: &Sealer, key: KeyId) -> Vec<u8> {
+        let mut bytes = vec![0; Sealer::overhead(key) + 4];
+        bytes[HEADER..HEADER + 4].copy_from_slice(b"body");
+        sealer.seal(key, &mut bytes);
+        bytes
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn cause(sealer: &Sealer, datagram: &[u8]) -> Option<Cause> {
+        sealer.unseal(&mut datagram.to_owned()).err()
+    }
+
+    #[test]
+    fn sealed_datagram_golden() {
+        let sealer = sealer(key("01"), None);
+        let bytes = datagram(&sealer, KeyId::Cluster);
+        assert_eq!(
+            hex(&bytes[HEADER..]),
+            "36e881f1d458750442771a567155a8cd1595da7e"
+        );
+        let mut opened = bytes.clone();
+        let (header, body) = sealer.unseal(&mut opened).unwrap();
+        assert_eq!(body, b"body");
+        assert_eq!((header.key, header.sequence), (KeyId::Cluster, 1));
+        // The next is sealed with another nonce.
+        assert_ne!(datagram(&sealer, KeyId::Cluster)[HEADER..], bytes[HEADER..]);
+    }
+
+    #[test]
+    fn every_changed_bit_is_noticed() {
+        let sealer = sealer(key("01"), key("02"));
+        let bytes = datagram(&sealer, KeyId::Cluster);
+        for place in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[place] ^= 1 << bit;
+                assert!(
+                    cause(&sealer, &changed).is_some(),
+                    "byte {place}, bit {bit}"
+                );
+            }
+        }
+        for length in 0..bytes.len() {
+            assert!(cause(&sealer, &bytes[..length]).is_some(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn each_fault_has_its_cause() {
+        let both = sealer(key("01"), key("02"));
+        let cluster = sealer(key("01"), None);
+        let client = sealer(None, key("02"));
+        let other = sealer(key("03"), None);
+        let none = sealer(None, None);
+        let elsewhere = Sealer::new("elsewhere", &Keys::INSECURE).unwrap();
+
+        let under_cluster = datagram(&both, KeyId::Cluster);
+        let under_client = datagram(&both, KeyId::Client);
+        let in_clear = datagram(&none, KeyId::None);
+        assert_eq!(cause(&cluster, &under_cluster), None);
+        assert_eq!(cause(&client, &under_client), None);
+        assert_eq!(cause(&none, &in_clear), None);
+        assert_eq!(cause(&client, &under_cluster), Some(Cause::UnknownKey));
+        assert_eq!(cause(&cluster, &under_client), Some(Cause::UnknownKey));
+        assert_eq!(cause(&other, &under_cluster), Some(Cause::Seal));
+        assert_eq!(cause(&cluster, &in_clear), Some(Cause::Unsealed));
+        assert_eq!(cause(&none, &under_cluster), Some(Cause::Sealed));
+        assert_eq!(cause(&elsewhere, &in_clear), Some(Cause::Cluster));
+        assert_eq!(
+            cause(&cluster, &under_cluster[..HEADER + TAG - 1]),
+            Some(Cause::Short)
+        );
+        // Saying that it is under another key does not make it so.
+        let mut disguised = under_client.clone();
+        disguised[5] = KeyId::Cluster as u8;
+        assert_eq!(cause(&both, &disguised), Some(Cause::Seal));
+    }
+
+    #[test]
+    fn each_message_goes_under_the_least_key_that_may_say_it() {
+        use model::{ClientId, ClientRequest, Message, NodeId, ProxyId, RequestId};
+        let ask = |from, to| Envelope {
+            from,
+            to,
+            message: Message::ClientRequest(ClientRequest {
+                client: ClientId::new(1),
+                id: RequestId::new(1),
+                body: model::message::RequestBody::OpenSession,
+            }),
+        };
+        let of_client = ask(
+            Address::Client(ClientId::new(1)),
+            Address::Node(NodeId::new(1)),
+        );
+        let of_proxy = ask(
+            Address::Proxy(ProxyId::new(1)),
+            Address::Node(NodeId::new(1)),
+        );
+        let both = sealer(key("01"), key("02"));
+        assert_eq!(both.key_for(&of_client), Some(KeyId::Client));
+        assert_eq!(both.key_for(&of_proxy), Some(KeyId::Cluster));
+        let cluster = sealer(key("01"), None);
+        assert_eq!(cluster.key_for(&of_client), Some(KeyId::Cluster));
+        let client = sealer(None, key("02"));
+        assert_eq!(client.key_for(&of_client), Some(KeyId::Client));
+        assert_eq!(client.key_for(&of_proxy), None);
+        let none = sealer(None, None);
+        assert_eq!(none.key_for(&of_proxy), Some(KeyId::None));
+    }
+}

@@ -1,0 +1,174 @@
+//! Two endpoints on loopback, messages to send between them, and datagrams forged by hand.
+
+#![allow(dead_code, unreachable_pub)]
+
+use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, XNonce};
+use model::{
+    Address, AppendEntriesRequest, ClientId, ClientRequest, Entry, Envelope, LogIndex, Message,
+    NodeId, Payload, ProxyId, RequestId, SessionId, Term,
+    message::RequestBody,
+    store::{Command, Condition, Operation, Write},
+    wire::{BootId, ClusterId, Header, KeyId},
+};
+use std::time::{Duration, Instant};
+use transport::{Config, Endpoint, Inbox, Key, Keys};
+
+/// How long anything may take before a test fails. Nothing takes that long.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub fn node(id: u64) -> Address {
+    Address::Node(NodeId::new(id))
+}
+
+pub fn proxy(id: u64) -> Address {
+    Address::Proxy(ProxyId::new(id))
+}
+
+pub fn client(id: u64) -> Address {
+    Address::Client(ClientId::new(id))
+}
+
+pub fn key(number: u8) -> Key {
+    let text = format!("stateraft-key-1:{}", format!("{number:02x}").repeat(32));
+    text.parse().unwrap()
+}
+
+/// The keys of a server.
+pub fn keys() -> Keys {
+    Keys {
+        cluster: Some(key(1)),
+        client: Some(key(2)),
+    }
+}
+
+pub fn config(keys: Keys) -> Config {
+    let mut config = Config::new(([127, 0, 0, 1], 0).into(), "test");
+    config.keys = keys;
+    config
+}
+
+pub async fn bind(config: Config) -> (Endpoint, Inbox) {
+    Endpoint::bind(config).await.unwrap()
+}
+
+/// Servers 1 and 2, which know one another, and the inbox of server 2.
+pub async fn pair(keys: Keys) -> (Endpoint, Endpoint, Inbox) {
+    let (a, _) = bind(config(keys.clone())).await;
+    let (b, inbox) = bind(config(keys)).await;
+    a.set_peer(node(2), b.local_addr().unwrap());
+    b.set_peer(node(1), a.local_addr().unwrap());
+    (a, b, inbox)
+}
+
+/// An AppendEntries with one entry of about this length.
+pub fn append(from: Address, to: Address, nth: u64, length: usize) -> Envelope {
+    let write = Write {
+        session: SessionId::new(1),
+        sequence: nth,
+        acknowledged: nth,
+        operation: Operation::Put {
+            key: b"key".to_vec(),
+            value: (0..length).map(|place| (place % 251) as u8).collect(),
+            condition: Condition::Always,
+        },
+    };
+    Envelope {
+        from,
+        to,
+        message: Message::AppendEntriesRequest(AppendEntriesRequest {
+            term: Term::new(3),
+            prev_log_index: LogIndex::new(nth),
+            prev_log_term: Term::new(3),
+            entries: vec![Entry {
+                term: Term::new(3),
+                payload: Payload::Command(Command::Write(write)),
+            }],
+            leader_commit: LogIndex::new(nth),
+            read_round: 0,
+        }),
+    }
+}
+
+pub fn request(from: Address, to: Address) -> Envelope {
+    Envelope {
+        from,
+        to,
+        message: Message::ClientRequest(ClientRequest {
+            client: ClientId::new(7),
+            id: RequestId::new(1),
+            body: RequestBody::OpenSession,
+        }),
+    }
+}
+
+/// A datagram as the format says, sealed without the help of the crate.
+pub fn seal(key_id: KeyId, key: &Key, sequence: u64, body: &[u8]) -> Vec<u8> {
+    let header = Header {
+        cluster: ClusterId::of("test"),
+        key: key_id,
+        boot: BootId {
+            started: 1,
+            random: 2,
+        },
+        sequence,
+    };
+    let text = key.to_text();
+    let digits = text.strip_prefix("stateraft-key-1:").unwrap().as_bytes();
+    let mut secret = [0; 32];
+    for (byte, pair) in secret.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    }
+    let mut datagram = Vec::new();
+    header.encode(&mut datagram);
+    let mut sealed = body.to_vec();
+    let tag = XChaCha20Poly1305::new(&secret.into())
+        .encrypt_inout_detached(
+            &XNonce::from(header.nonce()),
+            &datagram,
+            (&mut sealed[..]).into(),
+        )
+        .unwrap();
+    datagram.extend(sealed);
+    datagram.extend(tag);
+    datagram
+}
+
+/// Waits for so many messages, in as many goes as it takes.
+pub async fn receive(inbox: &mut Inbox, many: usize) -> Vec<Envelope> {
+    let start = Instant::now();
+    let mut all = Vec::new();
+    while all.len() < many {
+        // Not tokio's clock, which may be paused.
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{} of {many} arrived",
+            all.len()
+        );
+        tokio::select! {
+            some = inbox.receive() => all.extend(some.expect("the endpoint is open")),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+    all
+}
+
+/// Sees to it that whatever is in the inbox now is nothing.
+pub async fn nothing_more(inbox: &mut Inbox) {
+    tokio::select! {
+        biased;
+        some = inbox.receive() => panic!("nothing should have arrived, but {some:?}"),
+        () = tokio::task::yield_now() => {}
+    }
+}
+
+/// Waits until it is so.
+pub async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(
+            start.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

@@ -1,0 +1,341 @@
+//! The format, byte by byte, as `docs/wire.md` draws it; and what becomes of bytes that are not in
+//! it.
+
+use model::{
+    Address, ClientId, ClientRequest, ClientResponse, Envelope, LogIndex, Message, NodeId, ProxyId,
+    RequestId, RequestVoteRequest, Term,
+    message::{RequestBody, ResponseBody},
+    store::{Condition, Operation},
+    wire::{
+        Acknowledgement, BadFrame, BadHeader, BootId, Chunk, ClusterId, Frame, Frames, Header,
+        KeyId, bitmap_length, decode_envelope, encode_addresses, encode_message,
+    },
+};
+use proptest::prelude::*;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn encoded(envelope: &Envelope) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_addresses(envelope.from, envelope.to, &mut bytes);
+    encode_message(&envelope.message, &mut bytes);
+    bytes
+}
+
+fn vote() -> Envelope {
+    Envelope {
+        from: Address::Node(NodeId::new(1)),
+        to: Address::Node(NodeId::new(300)),
+        message: Message::RequestVoteRequest(RequestVoteRequest {
+            term: Term::new(5),
+            last_log_index: LogIndex::new(1000),
+            last_log_term: Term::new(4),
+        }),
+    }
+}
+
+fn request(value: &[u8]) -> Envelope {
+    Envelope {
+        from: Address::Client(ClientId::new(7)),
+        to: Address::Proxy(ProxyId::new(1)),
+        message: Message::ClientRequest(ClientRequest {
+            client: ClientId::new(7),
+            id: RequestId::new(2),
+            body: RequestBody::Write {
+                session: model::SessionId::new(9),
+                sequence: 3,
+                acknowledged: 3,
+                operation: Operation::Put {
+                    key: b"k".to_vec(),
+                    value: value.to_vec(),
+                    condition: Condition::Always,
+                },
+            },
+        }),
+    }
+}
+
+#[test]
+fn header_golden() {
+    let header = Header {
+        cluster: ClusterId::of("stateraft"),
+        key: KeyId::Cluster,
+        boot: BootId {
+            started: 0x0102_0304_0506_0708,
+            random: 0x1112_1314_1516_1718,
+        },
+        sequence: 0x21_2223,
+    };
+    let mut bytes = Vec::new();
+    header.encode(&mut bytes);
+    assert_eq!(
+        hex(&bytes),
+        [
+            "53524654",
+            "01",
+            "01",
+            "75c670d2788c09b5",
+            "0102030405060708",
+            "1112131415161718",
+            "0000000000212223",
+        ]
+        .concat()
+    );
+    assert_eq!(Header::decode(&bytes), Ok(header));
+    assert_eq!(hex(&header.nonce()), hex(&bytes[14..]));
+}
+
+#[test]
+fn cluster_id_is_fnv_1a() {
+    // From the reference's list of test vectors.
+    assert_eq!(ClusterId::of("").get(), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(ClusterId::of("a").get(), 0xaf63_dc4c_8601_ec8c);
+    assert_eq!(ClusterId::of("foobar").get(), 0x8594_4171_f739_67e8);
+}
+
+#[test]
+fn header_faults_are_told_apart() {
+    let header = Header {
+        cluster: ClusterId::of("a"),
+        key: KeyId::None,
+        boot: BootId {
+            started: 1,
+            random: 2,
+        },
+        sequence: 3,
+    };
+    let mut good = Vec::new();
+    header.encode(&mut good);
+    let changed = |place: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[place] = byte;
+        Header::decode(&bytes)
+    };
+    assert_eq!(Header::decode(&good[..37]), Err(BadHeader::Short));
+    assert_eq!(changed(0, b'X'), Err(BadHeader::Magic));
+    assert_eq!(changed(4, 2), Err(BadHeader::Version(2)));
+    assert_eq!(changed(5, 3), Err(BadHeader::Key(3)));
+}
+
+#[test]
+fn body_golden() {
+    let envelope = encoded(&vote());
+    let mut body = Vec::new();
+    for frame in [
+        Frame::Envelope(&envelope),
+        Frame::Chunk(Chunk {
+            message: 0x0102,
+            index: 3,
+            count: 10,
+            bytes: b"piece",
+        }),
+        Frame::Acknowledgement(Acknowledgement {
+            message: 0x0102,
+            count: 10,
+            bitmap: &[0b0000_1001, 0b10],
+        }),
+    ] {
+        let before = body.len();
+        frame.encode(&mut body);
+        assert_eq!(body.len() - before, frame.length());
+    }
+    body.extend([0; 4]);
+    assert_eq!(
+        hex(&body),
+        [
+            // An envelope of 10 bytes: server 1 to server 300, RequestVote, term 5, 1000, term 4.
+            "01",
+            "000a",
+            "0001",
+            "00ac02",
+            "00",
+            "05",
+            "e807",
+            "04",
+            // A chunk: message 0x102, piece 3 of 10.
+            "02",
+            "0011",
+            "0000000000000102",
+            "0003",
+            "000a",
+            "7069656365",
+            // An acknowledgement: of that message, pieces 0, 3 and 9.
+            "03",
+            "000c",
+            "0000000000000102",
+            "000a",
+            "0902",
+            // Padding.
+            "00000000",
+        ]
+        .concat()
+    );
+    let frames: Vec<_> = Frames::of(&body).collect();
+    assert_eq!(frames.len(), 3);
+    assert_eq!(frames[0], Ok(Frame::Envelope(&envelope)));
+    assert_eq!(decode_envelope(&envelope), Ok(vote()));
+    let Ok(Frame::Acknowledgement(of)) = frames[2] else {
+        panic!("an acknowledgement");
+    };
+    let pieces: Vec<u16> = (0..20).filter(|index| of.has(*index)).collect();
+    assert_eq!(pieces, [0, 3, 9]);
+}
+
+#[test]
+fn client_request_golden() {
+    assert_eq!(
+        hex(&encoded(&request(b"vw"))),
+        "020701010407020109030300016b02767700"
+    );
+}
+
+#[test]
+fn frames_that_contradict_themselves_are_bad() {
+    let bad = |body: &[u8]| {
+        let frames: Vec<_> = Frames::of(body).collect();
+        assert_eq!(frames, [Err(BadFrame)], "{}", hex(body));
+    };
+    // A kind that is not known, a length beyond the end, no length.
+    bad(&[9, 0, 1, 0]);
+    bad(&[1, 0, 2, 0]);
+    bad(&[1, 0]);
+    let chunk = |index: u8, count: u8, piece: &[u8]| {
+        let mut body = vec![2, 0, 12 + piece.len() as u8, 0, 0, 0, 0, 0, 0, 0, 1];
+        body.extend([0, index, 0, count]);
+        body.extend(piece);
+        body
+    };
+    assert!(Frames::of(&chunk(0, 1, b"x")).all(|frame| frame.is_ok()));
+    bad(&chunk(0, 1, b""));
+    bad(&chunk(1, 1, b"x"));
+    bad(&chunk(0, 0, b"x"));
+    // An acknowledgement of 9 pieces with a bitmap for 8.
+    bad(&[3, 0, 11, 0, 0, 0, 0, 0, 0, 0, 1, 0, 9, 0]);
+}
+
+#[test]
+fn client_key_speaks_for_clients_and_to_clients_only() {
+    let response = |from, to| Envelope {
+        from,
+        to,
+        message: Message::ClientResponse(ClientResponse {
+            client: ClientId::new(7),
+            id: RequestId::new(2),
+            body: ResponseBody::Unavailable,
+        }),
+    };
+    let asks = |from, to| Envelope {
+        from,
+        to,
+        ..request(b"")
+    };
+    let client = Address::Client(ClientId::new(7));
+    let proxy = Address::Proxy(ProxyId::new(1));
+    let node = Address::Node(NodeId::new(1));
+    for (envelope, allowed) in [
+        (asks(client, proxy), true),
+        (asks(client, node), true),
+        (asks(client, client), false),
+        (asks(proxy, node), false),
+        (asks(node, proxy), false),
+        (response(proxy, client), true),
+        (response(node, client), true),
+        (response(client, client), false),
+        (response(client, node), false),
+        (response(node, proxy), false),
+        (vote(), false),
+        (
+            Envelope {
+                from: client,
+                ..vote()
+            },
+            false,
+        ),
+        (
+            Envelope {
+                to: client,
+                ..vote()
+            },
+            false,
+        ),
+    ] {
+        assert_eq!(KeyId::Client.allows(&envelope), allowed, "{envelope:?}");
+        assert!(KeyId::Cluster.allows(&envelope));
+        assert!(KeyId::None.allows(&envelope));
+    }
+}
+
+#[test]
+fn bytes_behind_a_message_are_refused() {
+    let mut bytes = encoded(&vote());
+    assert!(decode_envelope(&bytes).is_ok());
+    bytes.push(0);
+    assert!(decode_envelope(&bytes).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let _ = Header::decode(&bytes);
+        let _ = decode_envelope(&bytes);
+        let read: usize = Frames::of(&bytes).flatten().map(|frame| frame.length()).sum();
+        prop_assert!(read <= bytes.len());
+    }
+
+    #[test]
+    fn bytes_after_a_good_header_are_read_without_panic(
+        kind in 0..5_u8,
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let mut body = vec![kind, 0, bytes.len() as u8];
+        body.extend(&bytes);
+        for frame in Frames::of(&body).flatten() {
+            if let Frame::Acknowledgement(of) = frame {
+                prop_assert_eq!(of.bitmap.len(), bitmap_length(of.count));
+                let _ = of.has(u16::MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn messages_come_back_and_changed_ones_do_no_harm(
+        value in prop::collection::vec(any::<u8>(), 0..300),
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let envelope = request(&value);
+        let mut bytes = encoded(&envelope);
+        prop_assert_eq!(decode_envelope(&bytes), Ok(envelope));
+        prop_assert!(decode_envelope(&bytes[..cut.index(bytes.len())]).is_err());
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        let _ = decode_envelope(&bytes);
+    }
+
+    #[test]
+    fn frames_come_back(
+        pieces in prop::collection::vec(
+            (any::<u64>(), 0..100_u16, prop::collection::vec(any::<u8>(), 1..100)), 0..10
+        ),
+    ) {
+        let mut body = Vec::new();
+        let mut written = Vec::new();
+        for (message, index, bytes) in &pieces {
+            let bitmap = &bytes[..];
+            let count = u16::try_from(bitmap.len() * 8).unwrap();
+            for frame in [
+                Frame::Envelope(bytes),
+                Frame::Chunk(Chunk { message: *message, index: *index, count: index + 1, bytes }),
+                Frame::Acknowledgement(Acknowledgement { message: *message, count, bitmap }),
+            ] {
+                frame.encode(&mut body);
+                written.push(Ok(frame));
+            }
+        }
+        let read: Vec<_> = Frames::of(&body).collect();
+        prop_assert_eq!(read, written);
+    }
+}
