@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for node in &nodes {
         for other in &nodes {
-            node.set_peer(other.id(), other.local_addr());
+            node.set_peer(other.id(), other.local_addr()).await;
         }
     }
     for clients in clients {

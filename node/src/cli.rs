@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Run(Box<Run>),
     /// Asks a running server whether it is alive.
     Health(Health),
+    /// Makes a key for --key-file or --client-key-file.
+    Keygen(Keygen),
 }
 
 /// How to run.
@@ -72,6 +74,12 @@ pub(crate) struct Run {
     /// Where the log is kept; made if it does not exist
     #[arg(long, env = "RAFT_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
+    /// A file with the key that servers and proxies share; see keygen
+    #[arg(long, env = "RAFT_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// A file with the key that clients hold too
+    #[arg(long, env = "RAFT_CLIENT_KEY_FILE", value_name = "FILE")]
+    pub(crate) client_key_file: Option<PathBuf>,
     /// A file with the bearer token that HTTP requests must carry; /livez and /readyz need none
     #[arg(long, env = "RAFT_HTTP_TOKEN_FILE", value_name = "FILE")]
     pub(crate) http_token_file: Option<PathBuf>,
@@ -92,6 +100,9 @@ pub(crate) struct Run {
     /// Record every step in this file, for `raft-checker replay`
     #[arg(long, env = "RAFT_TRACE", value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+    /// Serve /chaos, where faults of the network are asked for
+    #[arg(long, env = "RAFT_CHAOS")]
+    pub(crate) chaos: bool,
     /// How to log, to standard error
     #[arg(long, env = "RAFT_LOG", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log: LogFormat,
@@ -103,6 +114,13 @@ pub(crate) struct Health {
     /// Where the server serves HTTP
     #[arg(long, env = "RAFT_HTTP", default_value = "127.0.0.1:8101")]
     pub(crate) http: SocketAddr,
+}
+
+/// Where to write.
+#[derive(Debug, Args)]
+pub(crate) struct Keygen {
+    /// A file that does not exist yet; only its owner may read it. Without it the key is printed
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -8,6 +8,7 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
+use transport::{Faults, Keys};
 
 /// The settings of one server. Made by [`Config::new`]; the fields are then set as wished.
 #[derive(Clone, Debug)]
@@ -24,6 +25,12 @@ pub struct Config {
     pub peers: BTreeMap<NodeId, String>,
     /// Where to listen for datagrams. Port 0 takes any free one.
     pub listen: SocketAddr,
+    /// What datagrams are sealed with. Without keys, anyone who reaches the socket can speak for
+    /// anyone.
+    pub keys: Keys,
+    /// What goes wrong on the network on purpose. With a plan here, HTTP serves `/chaos`, where it
+    /// is read and changed.
+    pub faults: Option<Faults>,
     /// Where to serve HTTP for operators, if at all.
     pub http: Option<SocketAddr>,
     /// The bearer token that HTTP requests must carry, if any. `/livez` and `/readyz` need none.
@@ -85,6 +92,8 @@ impl Config {
             voters: BTreeSet::from([id]),
             peers: BTreeMap::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            keys: Keys::INSECURE,
+            faults: None,
             http: None,
             http_token: None,
             data_dir: data_dir.into(),

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Ask { ask: Ask, reply: Reply },
     /// Say where the server stands.
     Status(oneshot::Sender<Status>),
+    /// Do something with the socket.
+    Endpoint(Box<dyn FnOnce(&Endpoint) + Send>),
     /// Finish what is under way, take on nothing new, and end.
     Stop,
 }
@@ -273,6 +275,7 @@ impl Driver {
                 Command::Status(reply) => {
                     let _ = reply.send(self.status());
                 }
+                Command::Endpoint(action) => action(&self.endpoint),
                 Command::Stop => {
                     self.local.refuse_waiting();
                     self.agenda.stop_by.get_or_insert(now + LINGER);

@@ -1,4 +1,5 @@
-//! What operators ask over HTTP. Nothing here changes anything.
+//! What operators ask over HTTP. Nothing here changes anything but the plan of faults, which is
+//! served only where there is one.
 
 use crate::node::{Inner, Node};
 use axum::{
@@ -16,17 +17,27 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, time};
-use tracing::error;
+use tracing::{error, warn};
+use transport::{Faults, Plan};
 
 /// A driver that did nothing for so long is stuck. It has something to do ten times a second.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// How long to wait for the driver to say where it stands.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What may be asked, and by whom.
+#[derive(Clone)]
+pub(crate) struct Access {
+    /// The bearer token, if one is needed.
+    pub(crate) token: Option<Arc<str>>,
+    /// The faults that may be changed.
+    pub(crate) faults: Option<Faults>,
+}
+
 #[derive(Clone)]
 struct Shared {
     node: Weak<Inner>,
-    token: Option<Arc<str>>,
+    access: Access,
 }
 
 impl Shared {
@@ -36,12 +47,10 @@ impl Shared {
 }
 
 /// Serves until the server is gone.
-pub(crate) async fn serve(listener: TcpListener, node: Weak<Inner>, token: Option<String>) {
-    let shared = Shared {
-        node,
-        token: token.map(Into::into),
-    };
+pub(crate) async fn serve(listener: TcpListener, node: Weak<Inner>, access: Access) {
+    let shared = Shared { node, access };
     let guarded = Router::new()
+        .route("/chaos", get(chaos).put(set_chaos))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/version", get(version))
@@ -57,7 +66,7 @@ pub(crate) async fn serve(listener: TcpListener, node: Weak<Inner>, token: Optio
 }
 
 async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let Some(token) = &shared.token else {
+    let Some(token) = &shared.access.token else {
         return next.run(request).await;
     };
     let given = request
@@ -83,7 +92,7 @@ async fn metrics(State(shared): State<Shared>) -> Response {
         return gone();
     };
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], node.metrics()).into_response()
+    ([(header::CONTENT_TYPE, kind)], node.metrics().await).into_response()
 }
 
 async fn status(State(shared): State<Shared>) -> Response {
@@ -109,6 +118,31 @@ async fn version(State(shared): State<Shared>) -> Response {
         "node": id,
     }))
     .into_response()
+}
+
+async fn chaos(State(shared): State<Shared>) -> Response {
+    match &shared.access.faults {
+        Some(faults) => Json(faults.plan()).into_response(),
+        None => no_chaos(),
+    }
+}
+
+async fn set_chaos(State(shared): State<Shared>, Json(plan): Json<Plan>) -> Response {
+    let Some(faults) = &shared.access.faults else {
+        return no_chaos();
+    };
+    match faults.set(plan) {
+        Ok(()) => {
+            warn!("another plan of faults is in force");
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")).into_response(),
+    }
+}
+
+fn no_chaos() -> Response {
+    let text = "faults are made only by a server started with --chaos\n";
+    (StatusCode::NOT_FOUND, text).into_response()
 }
 
 /// Whether the process is worth keeping. A server without a quorum is: restarting it helps nobody.

@@ -4,11 +4,13 @@ mod cli;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use cli::{Cli, Command, Health, LogFormat, Run};
+use cli::{Cli, Command, Health, Keygen, LogFormat, Run};
 use node::{Config, Failure, Node};
 use std::{
-    io::{self, Read as _, Write as _},
+    fs::OpenOptions,
+    io::{self, IsTerminal as _, Read as _, Write as _},
     net::TcpStream,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::ExitCode,
     time::Duration,
@@ -16,6 +18,7 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
+use transport::{Faults, Key};
 
 /// What `health` waits for at the most.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match (cli.command, cli.run) {
         (Some(Command::Health(health)), _) => ask_health(&health).map(|()| ExitCode::SUCCESS),
+        (Some(Command::Keygen(keygen)), _) => make_key(&keygen).map(|()| ExitCode::SUCCESS),
         (Some(Command::Run(run)), _) => serve(*run),
         (None, Some(run)) => serve(run),
         (None, None) => Err(anyhow::anyhow!("nothing to do: see raft-node --help")),
@@ -62,11 +66,25 @@ fn serve(run: Run) -> anyhow::Result<ExitCode> {
 }
 
 fn config_of(run: Run) -> anyhow::Result<Config> {
-    if !run.listen.ip().is_loopback() && !run.insecure {
+    let key = run.key_file.map(Key::read).transpose()?;
+    let client_key = run.client_key_file.map(Key::read).transpose()?;
+    if !run.listen.ip().is_loopback() && key.is_none() && !run.insecure {
         bail!(
             "{} can be reached from other machines, and there is no key: \
-             anyone could speak for a server. Listen on 127.0.0.1, or say --insecure",
+             anyone could speak for a server. Make one with `raft-node keygen` and give it with --key-file, \
+             listen on 127.0.0.1, or say --insecure",
             run.listen
+        );
+    }
+    if let Some(http) = run.http
+        && run.chaos
+        && !http.ip().is_loopback()
+        && run.http_token_file.is_none()
+        && !run.insecure
+    {
+        bail!(
+            "{http} can be reached from other machines, and with --chaos anyone there could cut the \
+             network: give --http-token-file, serve HTTP on 127.0.0.1, or say --insecure"
         );
     }
     let mut config = Config::new(run.id, run.cluster, run.data_dir);
@@ -89,6 +107,9 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
         );
     }
     config.listen = run.listen;
+    config.keys.cluster = key;
+    config.keys.client = client_key;
+    config.faults = run.chaos.then(Faults::default);
     config.http = run.http;
     config.http_token = run.http_token_file.as_deref().map(read_token).transpose()?;
     config.heartbeat = run.heartbeat;
@@ -112,6 +133,7 @@ fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match format {
         LogFormat::Text => builder.init(),
@@ -163,6 +185,23 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
         }
     }
+}
+
+fn make_key(keygen: &Keygen) -> anyhow::Result<()> {
+    let text = Key::generate()?.to_text();
+    let Some(path) = &keygen.file else {
+        println!("{text}");
+        return Ok(());
+    };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot make {}: a key replaces no file", path.display()))?;
+    writeln!(file, "{text}")
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn ask_health(health: &Health) -> anyhow::Result<()> {

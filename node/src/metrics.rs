@@ -10,7 +10,7 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use std::{fmt, sync::atomic::AtomicU64, time::Duration};
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 type Labels = [(&'static str, &'static str); 1];
 type Number = Gauge<u64, AtomicU64>;
@@ -187,10 +187,18 @@ impl Metrics {
         self.role.get_or_create(&[("role", taken)]).set(1);
     }
 
-    /// All of it, as Prometheus reads it.
-    pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
+    /// All of it, and what the transport counted, as Prometheus reads it.
+    pub(crate) fn encode(&self, transport: &[(String, u64)]) -> String {
         let mut text = String::new();
-        text::encode(&mut text, &self.registry)?;
-        Ok(text)
+        // Writing into memory does not fail.
+        let _ = text::encode(&mut text, &self.registry);
+        let end = text.trim_end_matches("# EOF\n").len();
+        text.truncate(end);
+        text += "# HELP raft_transport What the transport counted, by what.\n\
+                 # TYPE raft_transport counter\n";
+        for (name, count) in transport {
+            text += &format!("raft_transport_total{{count=\"{name}\"}} {count}\n");
+        }
+        text + "# EOF\n"
     }
 }

@@ -30,7 +30,8 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot, watch},
+    sync::{Mutex, mpsc, oneshot, watch},
+    task::JoinSet,
 };
 use transport::Endpoint;
 
@@ -163,7 +164,8 @@ pub struct Progress {
     pub next_index: u64,
 }
 
-/// A running server. Cheap to clone; it stops when told to, or when the last handle is dropped.
+/// A running server. Cheap to clone. It stops when told to, or, without anyone waiting for it, when
+/// the last handle is dropped.
 #[derive(Clone)]
 pub struct Node {
     inner: Arc<Inner>,
@@ -173,22 +175,16 @@ pub struct Node {
 pub(crate) struct Inner {
     id: NodeId,
     commands: mpsc::Sender<Command>,
-    ended: watch::Receiver<Option<Result<(), Arc<Failure>>>>,
-    endpoint: Endpoint,
+    ended: watch::Receiver<Option<Ended>>,
     address: SocketAddr,
     http: Option<SocketAddr>,
     pulse: Arc<Pulse>,
     metrics: Arc<Metrics>,
-    helpers: Vec<tokio::task::AbortHandle>,
+    /// Serve HTTP and look up names. Aborted when dropped.
+    helpers: Mutex<JoinSet<()>>,
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        for helper in &self.helpers {
-            helper.abort();
-        }
-    }
-}
+type Ended = Result<(), Arc<Failure>>;
 
 impl Node {
     /// Starts a server: reads its log, opens its sockets, and listens for a leader. Must be called
@@ -221,16 +217,20 @@ impl Node {
             Some(address) => Some(listen_http(address).await?),
             None => None,
         };
-        let token = config.http_token.clone();
+        let access = http::Access {
+            token: config.http_token.clone().map(Into::into),
+            faults: config.faults.clone(),
+        };
         let names = config.peers.clone();
         let id = config.id;
+        let span = move || tracing::info_span!("node", %id);
         let (started, starting) = oneshot::channel();
         let (end, ended) = watch::channel(None);
         thread::Builder::new()
             .name(format!("raft-{id}"))
             .spawn(move || {
                 let _ending = Ending(end.clone());
-                let span = tracing::info_span!("node", id = %config.id);
+                let span = span();
                 let _entered = span.enter();
                 let result = drive(config, open, started);
                 if let Some(result) = result {
@@ -241,26 +241,24 @@ impl Node {
         let started = starting
             .await
             .map_err(|_| StartError::Thread(io::Error::other("it panicked: see the log")))??;
-        let mut inner = Inner {
+        let inner = Arc::new(Inner {
             id,
             commands: started.commands,
             ended,
-            endpoint: started.endpoint,
             address: started.address,
             http: http.as_ref().map(|(_, address)| *address),
             pulse: started.pulse,
             metrics: started.metrics,
-            helpers: Vec::new(),
-        };
-        let resolver = peers::resolve(id, names, inner.endpoint.clone(), Arc::clone(&inner.pulse));
-        inner.helpers.push(tokio::spawn(resolver).abort_handle());
-        let inner = Arc::new_cyclic(|weak| {
-            if let Some((listener, _)) = http {
-                let server = http::serve(listener, weak.clone(), token);
-                inner.helpers.push(tokio::spawn(server).abort_handle());
-            }
-            inner
+            helpers: Mutex::default(),
         });
+        // The helpers hold no handle: they must not keep the server running.
+        let weak = Arc::downgrade(&inner);
+        let mut helpers = inner.helpers.lock().await;
+        helpers.spawn(peers::resolve(id, names, weak.clone(), span()));
+        if let Some((listener, _)) = http {
+            helpers.spawn(http::serve(listener, weak, access));
+        }
+        drop(helpers);
         Ok(Self { inner })
     }
 
@@ -280,8 +278,24 @@ impl Node {
     }
 
     /// Tells where another server is, from now on.
-    pub fn set_peer(&self, id: NodeId, at: SocketAddr) {
-        self.inner.endpoint.set_peer(Address::Node(id), at);
+    pub async fn set_peer(&self, id: NodeId, at: SocketAddr) {
+        self.with_endpoint(move |endpoint| endpoint.set_peer(Address::Node(id), at))
+            .await;
+    }
+
+    /// Has the driver, which alone holds the socket, do something with it. `None` once it has
+    /// stopped.
+    pub(crate) async fn with_endpoint<T: Send + 'static>(
+        &self,
+        action: impl FnOnce(&Endpoint) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let action = Box::new(move |endpoint: &Endpoint| {
+            let _ = reply.send(action(endpoint));
+        });
+        let command = Command::Endpoint(action);
+        self.inner.commands.send(command).await.ok()?;
+        answer.await.ok()
     }
 
     /// Carries out a write, exactly once, and returns the store's answer.
@@ -331,20 +345,30 @@ impl Node {
         self.inner.pulse.since_turn()
     }
 
-    /// The metrics, in Prometheus' text format.
-    pub fn metrics(&self) -> String {
-        // Writing into memory does not fail.
-        self.inner.metrics.encode().unwrap_or_default()
+    /// How long ago another server was heard of, or since the start.
+    pub(crate) fn silence_of(&self, id: NodeId) -> std::time::Duration {
+        self.inner.pulse.since_heard(id)
     }
 
-    /// Stops the server: refuses what is new, finishes what is under way, and ends.
+    /// The metrics, in Prometheus' text format.
+    pub async fn metrics(&self) -> String {
+        let counters = self
+            .with_endpoint(|endpoint| Vec::from_iter(endpoint.counters().iter()))
+            .await;
+        self.inner.metrics.encode(&counters.unwrap_or_default())
+    }
+
+    /// Stops the server: refuses what is new, finishes what is under way, and ends. Its addresses
+    /// and its directory are free when this returns.
     ///
     /// # Errors
     /// If it had failed before, or failed now.
     pub async fn stop(&self) -> Result<(), Arc<Failure>> {
         // An error means that it has ended already.
         let _ = self.inner.commands.send(Command::Stop).await;
-        self.ended().await
+        let ended = self.ended().await;
+        self.inner.helpers.lock().await.shutdown().await;
+        ended
     }
 
     /// Waits until the server has stopped, for whatever reason.
@@ -374,14 +398,13 @@ impl Node {
 /// What the server's thread hands out once it runs.
 struct Started {
     commands: mpsc::Sender<Command>,
-    endpoint: Endpoint,
     address: SocketAddr,
     pulse: Arc<Pulse>,
     metrics: Arc<Metrics>,
 }
 
 /// Says that the thread ended, however it did.
-struct Ending(watch::Sender<Option<Result<(), Arc<Failure>>>>);
+struct Ending(watch::Sender<Option<Ended>>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
@@ -471,7 +494,6 @@ async fn prepare(
     let raft = Raft::recover(config.id, model_config, durable);
     let started = Started {
         commands: command,
-        endpoint: endpoint.clone(),
         address,
         pulse: Arc::clone(&pulse),
         metrics: Arc::clone(&metrics),
@@ -501,7 +523,10 @@ async fn prepare(
 }
 
 fn transport_config(config: &Config) -> transport::Config {
-    transport::Config::new(config.listen, config.cluster.clone())
+    let mut transport = transport::Config::new(config.listen, config.cluster.clone());
+    transport.keys = config.keys.clone();
+    transport.faults = config.faults.clone();
+    transport
 }
 
 async fn listen_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -513,4 +538,58 @@ async fn listen_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), S
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Write;
+    use std::time::Duration;
+
+    /// A disk that breaks at this write.
+    struct Breaking(usize);
+
+    impl Disk for Breaking {
+        fn write(&mut self, _: &[Write]) -> Result<(), DiskError> {
+            self.0 -= 1;
+            if self.0 == 0 {
+                let source = io::Error::from(io::ErrorKind::StorageFull);
+                return Err(DiskError::of("write", "log", source));
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn failing_disk_stops_the_server_and_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::new(NodeId::new(1), "test", dir.path());
+        config.heartbeat = Duration::from_millis(10);
+        config.election_min = Duration::from_millis(20);
+        config.election_max = Duration::from_millis(40);
+        let open = |_: &Config| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+            Ok((Box::new(Breaking(3)), Durable::default()))
+        };
+        let node = Node::start_with(config, open).await.unwrap();
+        // Its vote, its no-op, and then the session of this read's writer.
+        let operation = Operation::Increment {
+            key: b"n".to_vec(),
+            by: 1,
+        };
+        let failure = loop {
+            tokio::select! {
+                ended = node.ended() => break ended.unwrap_err(),
+                _ = node.propose(operation.clone()) => tokio::task::yield_now().await,
+            }
+        };
+        let Failure::Disk(DiskError::Full { .. }) = &*failure else {
+            panic!("{failure}");
+        };
+        assert_eq!(
+            node.propose(operation).await,
+            Err(ProposeError::Stopped),
+            "nothing is acknowledged any more"
+        );
+        assert!(node.stop().await.is_err());
+    }
 }

@@ -1,46 +1,52 @@
 //! Where the other servers are: names are looked up until they are found, and again when a server
 //! is not heard of, for it may have moved.
 
-use crate::driver::Pulse;
-use model::{Address, NodeId};
+use crate::node::{Inner, Node};
+use model::NodeId;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Arc,
+    sync::Weak,
     time::Duration,
 };
 use tokio::{net, time};
-use tracing::{debug, info, warn};
-use transport::Endpoint;
+use tracing::{Instrument as _, Span, debug, info, warn};
 
 /// How often to look whether there is anything to look up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A server not heard of for so long may have moved.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
 
-/// Keeps the addresses of the others up to date, for ever.
+/// Keeps the addresses of the others up to date while the server lives.
 pub(crate) async fn resolve(
     own: NodeId,
     names: BTreeMap<NodeId, String>,
-    endpoint: Endpoint,
-    pulse: Arc<Pulse>,
+    node: Weak<Inner>,
+    span: Span,
 ) {
+    keep_resolving(own, names, node).instrument(span).await;
+}
+
+async fn keep_resolving(own: NodeId, names: BTreeMap<NodeId, String>, node: Weak<Inner>) {
     let mut known: BTreeMap<NodeId, SocketAddr> = BTreeMap::new();
     let mut complained = BTreeSet::new();
     let mut ticks = time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let Some(node) = Node::upgrade(&node) else {
+            return;
+        };
         for (id, name) in &names {
-            let settled = known.contains_key(id) && pulse.since_heard(*id) < SILENT_AFTER;
+            let settled = known.contains_key(id) && node.silence_of(*id) < SILENT_AFTER;
             if *id == own || settled {
                 continue;
             }
-            match look_up(name).await {
+            match look_up(name, node.local_addr()).await {
                 Ok(Some(at)) => {
                     if known.insert(*id, at) != Some(at) {
                         info!(peer = %id, name, address = %at, "a peer has an address");
-                        endpoint.set_peer(Address::Node(*id), at);
+                        node.set_peer(*id, at).await;
                     }
                     complained.remove(id);
                 }
@@ -57,6 +63,26 @@ pub(crate) async fn resolve(
     }
 }
 
-async fn look_up(name: &str) -> std::io::Result<Option<SocketAddr>> {
-    Ok(net::lookup_host(name).await?.next())
+/// An address behind the name that a socket at `local` can reach, if there is one.
+async fn look_up(name: &str, local: SocketAddr) -> std::io::Result<Option<SocketAddr>> {
+    let mut found = net::lookup_host(name).await?;
+    // A socket of IPv6 reaches both kinds.
+    Ok(found.find(|at| at.is_ipv4() || local.is_ipv6()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_out_of_reach_are_passed_over() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (four, six) = (at("127.0.0.1:1"), at("[::]:1"));
+        assert_eq!(look_up("[::1]:5", four).await.unwrap(), None);
+        assert_eq!(look_up("[::1]:5", six).await.unwrap(), Some(at("[::1]:5")));
+        assert_eq!(
+            look_up("10.0.0.1:5", six).await.unwrap(),
+            Some(at("10.0.0.1:5"))
+        );
+    }
 }

@@ -144,3 +144,81 @@ fn size_of(write: &Write) -> usize {
     let entries = write.append.iter().map(|each| 32 + entry(&each.payload));
     64 + entries.sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Entry, Term};
+    use std::sync::mpsc::{Receiver, Sender};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    /// Says what it is asked to write, and waits to be told how that goes.
+    struct Asked {
+        began: Sender<Vec<u64>>,
+        verdicts: Receiver<Result<(), DiskError>>,
+    }
+
+    impl Disk for Asked {
+        fn write(&mut self, writes: &[Write]) -> Result<(), DiskError> {
+            let ids = writes.iter().map(|write| write.id.get()).collect();
+            self.began.send(ids).unwrap();
+            self.verdicts.recv().unwrap()
+        }
+    }
+
+    fn write(id: u64) -> Write {
+        let entry = Entry {
+            term: Term::new(1),
+            payload: Payload::Noop,
+        };
+        Write {
+            id: WriteId::new(id),
+            hard_state: None,
+            truncate_from: None,
+            append: vec![entry],
+        }
+    }
+
+    #[test]
+    fn one_sync_covers_what_arrived_while_the_last_one_ran() {
+        let (began, begun) = mpsc::channel();
+        let (verdict, verdicts) = mpsc::channel();
+        let disk = Box::new(Asked { began, verdicts });
+        let (report, mut reports) = unbounded_channel();
+        let writer = Writer::start(disk, report, Arc::new(Metrics::new())).unwrap();
+        writer.write(write(1));
+        assert_eq!(begun.recv().unwrap(), [1]);
+        for id in 2..=9 {
+            writer.write(write(id));
+        }
+        assert!(reports.try_recv().is_err(), "nothing is durable yet");
+        assert!(writer.backlog() > 0);
+        verdict.send(Ok(())).unwrap();
+        assert_eq!(begun.recv().unwrap(), Vec::from_iter(2..=9));
+        verdict.send(Ok(())).unwrap();
+        let durable = |report: Option<Report>| report.unwrap().unwrap().get();
+        assert_eq!(durable(reports.blocking_recv()), 1);
+        assert_eq!(durable(reports.blocking_recv()), 9);
+        assert_eq!(writer.backlog(), 0);
+        writer.close();
+    }
+
+    #[test]
+    fn failed_sync_is_reported_and_nothing_is_written_after_it() {
+        let (began, begun) = mpsc::channel();
+        let (verdict, verdicts) = mpsc::channel();
+        let disk = Box::new(Asked { began, verdicts });
+        let (report, mut reports) = unbounded_channel();
+        let writer = Writer::start(disk, report, Arc::new(Metrics::new())).unwrap();
+        writer.write(write(1));
+        assert_eq!(begun.recv().unwrap(), [1]);
+        writer.write(write(2));
+        verdict.send(Err(DiskError::Failed)).unwrap();
+        assert!(matches!(
+            reports.blocking_recv(),
+            Some(Err(DiskError::Failed))
+        ));
+        assert!(begun.recv().is_err(), "the disk is gone");
+        writer.close();
+    }
+}

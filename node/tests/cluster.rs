@@ -42,14 +42,14 @@ impl Cluster {
     async fn start_node(&mut self, place: usize) {
         let node = Node::start(self.config(place)).await.unwrap();
         self.nodes[place] = Some(node);
-        self.introduce();
+        self.introduce().await;
     }
 
     /// Tells every server where the others are.
-    fn introduce(&self) {
+    async fn introduce(&self) {
         for node in self.running() {
             for other in self.running() {
-                node.set_peer(other.id(), other.local_addr());
+                node.set_peer(other.id(), other.local_addr()).await;
             }
         }
     }

@@ -48,7 +48,7 @@ impl Embedded {
         for (id, node) in &nodes {
             for (other, at) in &nodes {
                 if other != id {
-                    node.set_peer(*other, at.local_addr());
+                    node.set_peer(*other, at.local_addr()).await;
                 }
             }
         }
