@@ -26,6 +26,25 @@ pub struct Limits {
     pub listing: u32,
 }
 
+/// A message that carries a page of a listing has a few bytes besides the pairs.
+const PAGE: usize = (4 << 20) - (64 << 10);
+/// Of each pair, besides key and value: lengths and the version.
+const PAIR: usize = 32;
+
+impl Limits {
+    /// These limits, and listings whose pages fit into a message whatever is stored.
+    pub fn new(key: usize, value: usize) -> Self {
+        let pairs = PAGE / (key + value + PAIR);
+        // One pair more than a page has tells whether there is another page.
+        let listing = u32::try_from(pairs.clamp(2, 1001) - 1).unwrap_or(1);
+        Self {
+            key,
+            value,
+            listing,
+        }
+    }
+}
+
 /// Why an operation did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -249,5 +268,20 @@ impl Desk {
             .metrics
             .operation(verb, &outcome, started.elapsed());
         Ok(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_fits_into_a_message() {
+        assert_eq!(Limits::new(8, 10).listing, 1000);
+        for (key, value) in [(1024, 32_768), (4096, 60_000), (1, 1)] {
+            let limits = Limits::new(key, value);
+            let pairs = limits.listing as usize + 1;
+            assert!(limits.listing >= 1 && pairs * (key + value + PAIR) <= 4 << 20);
+        }
     }
 }

@@ -555,8 +555,17 @@ mod tests {
         let called = ProxyId::new(1);
         let mut client = loopback().await;
         client.0.set_peer(Address::Proxy(called), stage.at);
-        client.0.send(vec![request(1, called)]);
-        within(stage.server.1.receive()).await.unwrap();
+        // Sent again until it arrives: a datagram may be lost.
+        let asked = async {
+            let mut again = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                tokio::select! {
+                    asked = stage.server.1.receive() => break asked,
+                    _ = again.tick() => client.0.send(vec![request(1, called)]),
+                }
+            }
+        };
+        within(asked).await.unwrap();
         stage.server.0.send(vec![found(1, stage.handle.id)]);
         let answer = within(client.1.receive()).await.unwrap();
         assert_eq!(answer[0].from, Address::Proxy(called));

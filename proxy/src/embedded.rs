@@ -1,7 +1,7 @@
 //! A whole cluster in this process, to try things out: real servers, real datagrams over loopback,
 //! real logs on disk. Only the machine is one.
 
-use crate::{overview::Source, wire::Keys};
+use crate::overview::Source;
 use anyhow::Context;
 use futures_util::{FutureExt, future::join_all};
 use model::NodeId;
@@ -11,6 +11,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
 };
+use transport::Keys;
 
 /// The servers of this process.
 pub struct Embedded {
@@ -26,7 +27,7 @@ impl Embedded {
         count: u64,
         cluster: &str,
         data_dir: &Path,
-        _keys: Keys,
+        keys: &Keys,
     ) -> anyhow::Result<Self> {
         let voters: Vec<_> = (1..=count).map(NodeId::new).collect();
         let mut nodes = BTreeMap::new();
@@ -34,6 +35,7 @@ impl Embedded {
             let directory = data_dir.join(format!("node-{id}"));
             let mut config = node::Config::new(*id, cluster, &directory);
             config.voters = voters.iter().copied().collect();
+            config.keys = keys.clone();
             config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let node = Node::start(config).await.with_context(|| {
                 format!(
@@ -46,7 +48,7 @@ impl Embedded {
         for (id, node) in &nodes {
             for (other, at) in &nodes {
                 if other != id {
-                    node.set_peer(*other, at.local_addr());
+                    node.set_peer(*other, at.local_addr()).await;
                 }
             }
         }

@@ -31,6 +31,7 @@ use problem::Problem;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+use transport::Endpoint;
 
 /// A client that takes longer to say what it wants has gone.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +46,8 @@ pub struct Http {
     pub loopback: bool,
     /// What the driver knows.
     pub gauges: Arc<Gauges>,
+    /// What counts datagrams.
+    pub endpoint: Endpoint,
     /// What is shown to those who look on.
     pub overview: Arc<Overview>,
 }

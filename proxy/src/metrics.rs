@@ -12,6 +12,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
+use transport::Counters;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,11 +131,11 @@ impl Metrics {
         self.seconds[verb as usize].observe(took.as_secs_f64());
     }
 
-    /// Everything, with what the driver knows.
+    /// Everything, with what the driver and the socket know.
     ///
     /// # Errors
     /// None that can happen: the text is written to memory.
-    pub fn encode(&self, gauges: &Gauges) -> Result<String, fmt::Error> {
+    pub fn encode(&self, gauges: &Gauges, datagrams: &Counters) -> Result<String, fmt::Error> {
         use fmt::Write as _;
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -185,6 +186,10 @@ impl Metrics {
                 text,
                 "stateraft_proxy_requests_total{{from=\"{from}\"}} {number}"
             )?;
+        }
+        for (name, number) in datagrams.iter() {
+            writeln!(text, "# TYPE stateraft_proxy_udp_{name} counter")?;
+            writeln!(text, "stateraft_proxy_udp_{name}_total {number}")?;
         }
         text.push_str("# EOF\n");
         Ok(text)

@@ -64,8 +64,8 @@ impl Server {
         let udp = endpoint.local_addr()?;
         let embedded = match settings.embedded {
             Some(count) => {
-                let keys = wire::keys(&settings)?;
-                Some(Embedded::start(count, &settings.cluster, &settings.data_dir, keys).await?)
+                let (cluster, dir) = (&settings.cluster, &settings.data_dir);
+                Some(Embedded::start(count, cluster, dir, &wire::keys(&settings)?).await?)
             }
             None => None,
         };
@@ -93,17 +93,14 @@ impl Server {
             attempt_timeout: settings.patience(),
         };
         let pool = Pool::new(config, move |envelopes| handle.carry(envelopes));
-        let follower = peers::follow(endpoint.clone(), servers, udp.is_ipv4());
+        let follower = peers::follow(endpoint.clone(), servers);
         let follower = tokio::spawn(follower);
+        let counted = endpoint.clone();
         let answers = pool.clone();
         let receive = move |envelopes| answers.receive(envelopes);
         let driver = tokio::spawn(driver.run(endpoint, inbox, receive, ending.clone()));
 
-        let limits = Limits {
-            key: settings.max_key,
-            value: settings.max_value,
-            listing: 1000,
-        };
+        let limits = Limits::new(settings.max_key, settings.max_value);
         let metrics = Arc::new(Metrics::new());
         let desk = Desk::new(pool, limits, Arc::clone(&metrics), closing.clone());
         let tasks = TaskTracker::new();
@@ -136,6 +133,7 @@ impl Server {
                 token,
                 loopback: at.ip().is_loopback(),
                 gauges: Arc::clone(&gauges),
+                endpoint: counted,
                 overview,
             });
             let (close, open) = (closing.clone(), metrics.http_connections.clone());

@@ -1,28 +1,28 @@
 //! How endpoints are set up: the one place that knows the transport's settings.
 
 use crate::settings::Settings;
-use std::net::SocketAddr;
-
-pub(crate) type Keys = ();
+use std::path::PathBuf;
+use transport::{Config, Key, KeyError, Keys};
 
 /// An endpoint's settings. Where the servers are is told later.
-pub(crate) fn config(settings: &Settings) -> anyhow::Result<transport::Config> {
-    keys(settings)?;
-    Ok(plain(settings.listen, &settings.cluster))
+pub(crate) fn config(settings: &Settings) -> Result<Config, KeyError> {
+    let mut config = Config::new(settings.listen, &settings.cluster);
+    config.keys = keys(settings)?;
+    Ok(config)
 }
 
 /// The keys, from their files.
-pub(crate) fn keys(_settings: &Settings) -> anyhow::Result<Keys> {
-    Ok(())
-}
-
-fn plain(listen: SocketAddr, cluster: &str) -> transport::Config {
-    transport::Config::new(listen, cluster)
+pub(crate) fn keys(settings: &Settings) -> Result<Keys, KeyError> {
+    let read = |path: &Option<PathBuf>| path.as_ref().map(Key::read).transpose();
+    Ok(Keys {
+        cluster: read(&settings.key_file)?,
+        client: read(&settings.client_key_file)?,
+    })
 }
 
 /// An endpoint on any free port of the loopback interface, without keys.
 #[cfg(test)]
 pub(crate) async fn loopback() -> (transport::Endpoint, transport::Inbox) {
-    let config = plain(SocketAddr::from(([127, 0, 0, 1], 0)), "test");
+    let config = Config::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)), "test");
     transport::Endpoint::bind(config).await.unwrap()
 }

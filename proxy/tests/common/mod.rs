@@ -21,14 +21,14 @@ struct Line {
 }
 
 /// The settings of a command line, with ports that are free.
-pub fn settings(line: &str) -> Settings {
+pub(crate) fn settings(line: &str) -> Settings {
     let free = "raft-proxy --listen 127.0.0.1:0 --http 127.0.0.1:0 --redis 127.0.0.1:0";
     let words = free.split(' ').chain(line.split_whitespace());
     Line::try_parse_from(words).unwrap().settings
 }
 
 /// A proxy that is ready, in front of servers in this process.
-pub async fn ready(dir: &Path, line: &str) -> Server {
+pub(crate) async fn ready(dir: &Path, line: &str) -> Server {
     let line = format!("--data-dir {} {line}", dir.display());
     let server = Server::start(settings(&line)).await.unwrap();
     let http = server.http.unwrap();
@@ -43,35 +43,35 @@ pub async fn ready(dir: &Path, line: &str) -> Server {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
     /// The status and the body, for comparison.
-    pub fn shown(&self) -> (u16, &str) {
+    pub(crate) fn shown(&self) -> (u16, &str) {
         (
             self.status.as_u16(),
             str::from_utf8(&self.body).unwrap_or("not text"),
         )
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
-pub async fn get(at: SocketAddr, path: &str) -> Answer {
+pub(crate) async fn get(at: SocketAddr, path: &str) -> Answer {
     ask(at, "GET", path, &[], b"").await
 }
 
-pub async fn ask(
+pub(crate) async fn ask(
     at: SocketAddr,
     method: &str,
     path: &str,
@@ -108,15 +108,15 @@ pub async fn ask(
 }
 
 /// A connection to the Redis door.
-pub struct Redis(pub TcpStream);
+pub(crate) struct Redis(pub(crate) TcpStream);
 
 impl Redis {
-    pub async fn connect(server: &Server) -> Self {
+    pub(crate) async fn connect(server: &Server) -> Self {
         Self(TcpStream::connect(server.redis.unwrap()).await.unwrap())
     }
 
     /// Sends a command, each word an argument.
-    pub async fn send(&mut self, line: &str) {
+    pub(crate) async fn send(&mut self, line: &str) {
         let mut bytes = Vec::new();
         let words: Vec<_> = line.split(' ').collect();
         bytes.extend(format!("*{}\r\n", words.len()).bytes());
@@ -128,7 +128,7 @@ impl Redis {
 
     /// Exactly these bytes come next.
     #[track_caller]
-    pub fn expect(&mut self, expected: &str) -> impl Future<Output = ()> {
+    pub(crate) fn expect(&mut self, expected: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
             let mut got = vec![0; expected.len()];
@@ -146,7 +146,7 @@ impl Redis {
 
     /// A command and its reply.
     #[track_caller]
-    pub fn say(&mut self, line: &str, expected: &str) -> impl Future<Output = ()> {
+    pub(crate) fn say(&mut self, line: &str, expected: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
             self.send(line).await;
@@ -158,14 +158,14 @@ impl Redis {
     }
 
     /// Everything until the proxy closes the connection.
-    pub async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         within(self.0.read_to_end(&mut rest)).await.unwrap();
         String::from_utf8_lossy(&rest).into_owned()
     }
 }
 
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future)
         .await
         .expect("nothing came within a minute")

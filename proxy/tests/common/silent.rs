@@ -6,16 +6,12 @@ use model::{
     message::{RequestBody, ResponseBody},
     store::Answer,
 };
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::net::SocketAddr;
 use transport::{Config, Endpoint};
 
 /// Where it is.
-pub async fn server(id: NodeId) -> SocketAddr {
-    let config = Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        cluster: "stateraft".to_owned(),
-        peers: BTreeMap::new(),
-    };
+pub(crate) async fn server(id: NodeId) -> SocketAddr {
+    let config = Config::new("127.0.0.1:0".parse().unwrap(), "stateraft");
     let (endpoint, mut inbox) = Endpoint::bind(config).await.unwrap();
     let at = endpoint.local_addr().unwrap();
     tokio::spawn(async move {
