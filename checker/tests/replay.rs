@@ -4,7 +4,7 @@
 use checker::replay::{Conditions, Rejection, Report, Source, replay};
 use model::{
     Address, ClientId, ClientRequest, Config, Durable, Effects, Envelope, Event, LogIndex, Message,
-    NodeId, Raft, RequestId, Role, SessionId, Write, WriteId,
+    NodeId, Raft, RequestId, Role, SessionId, Write,
     invariants::{self, Watermarks},
     message::{RequestBody, ResponseBody},
     mutant::Mutant,
@@ -183,7 +183,7 @@ impl World {
     fn turn(&mut self) {
         let at = self.dice.below(self.nodes.len());
         match self.dice.below(100) {
-            0..60 if !self.network.is_empty() => {
+            0..=59 if !self.network.is_empty() => {
                 let place = self.dice.below(self.network.len());
                 let envelope = match self.dice.below(10) {
                     // Delivered, and may be again.
@@ -202,7 +202,7 @@ impl World {
                 let (from, message) = (envelope.from, envelope.message);
                 self.step(at, Event::Receive { from, message });
             }
-            60..80 => {
+            60..=79 => {
                 let waiting = self.nodes[at].unsynced.len();
                 if waiting > 0 {
                     let last = self.dice.below(waiting);
@@ -210,7 +210,7 @@ impl World {
                     self.step(at, Event::Persisted(id));
                 }
             }
-            80..90 => {
+            80..=89 => {
                 let requests = 1 + self.dice.below(3);
                 let requests = (0..requests).map(|_| self.request()).collect();
                 let leader = self
@@ -219,9 +219,9 @@ impl World {
                     .position(|node| matches!(node.raft.role(), Role::Leader(_)));
                 self.step(leader.unwrap_or(at), Event::Requests(requests));
             }
-            90..94 => self.step(at, Event::HeartbeatTimeout),
-            94..96 => self.step(at, Event::QuorumTimeout),
-            96..98 => self.step(at, Event::ElectionTimeout),
+            90..=93 => self.step(at, Event::HeartbeatTimeout),
+            94 | 95 => self.step(at, Event::QuorumTimeout),
+            96 | 97 => self.step(at, Event::ElectionTimeout),
             98 if self.dice.one_in(3) => {
                 let waiting = self.nodes[at].unsynced.len();
                 let reached = self.dice.below(waiting + 1);
@@ -241,8 +241,8 @@ impl World {
             count => Some(self.dice.below(count)),
         };
         let body = match (session, self.dice.below(10)) {
-            (None, 0..8) | (_, 8) => RequestBody::OpenSession,
-            (Some(place), 0..6) => {
+            (None, 0..=7) | (_, 8) => RequestBody::OpenSession,
+            (Some(place), 0..=5) => {
                 let (session, sequence) = &mut self.sessions[place];
                 *sequence += 1;
                 let (session, sequence) = (*session, *sequence);
@@ -489,55 +489,55 @@ fn alterations(value: &Value) -> Vec<(String, Value)> {
     found
 }
 
-/// Alterations that make another honest trace: nothing that was recorded depends on them. What came
-/// from outside and was never answered could have been otherwise; so could the name of a run; and
-/// of several writes that reached the disk one after the other, fewer may have been reported.
-fn is_free(path: &str) -> bool {
-    path == "/boot" || path.starts_with("/event/Requests/") || path == "/event/Persisted"
+/// Whether an alteration makes another honest trace: nothing that was recorded depends on it.
+/// * Nothing else speaks of the name of a run.
+/// * What clients ask comes from outside. If nothing came of it in the trace (a server that did not
+///   lead refused it, or a read found the same) it could have been otherwise.
+/// * Of several writes fewer may have been reported durable first.
+/// * Another message of the same server may have arrived in place of this one, and been ignored too.
+fn is_free(files: &Files, file: &str, path: &str, step: &Value) -> bool {
+    path == "/boot"
+        || path == "/event/Persisted"
+        || (path.starts_with("/event/Requests/")
+            && (step["effects"]["write"].is_null() || !path.contains("/operation/")))
+        || files.have_sent(file, step)
 }
 
 #[test]
 fn any_altered_field_is_rejected_with_its_line() {
-    let files = sample();
-    let (mut tried, mut exact, mut free) = (0, 0, Vec::new());
+    let mut world = World::new(3, None, 7);
+    world.run(500);
+    let files = world.files();
+    let report = files.judged().expect("honest");
+    assert!(report.runs > 3 && report.committed > 5, "{report:?}");
+    let (mut tried, mut exact, mut free) = (0, 0, 0);
     for (file, lines) in &files.0 {
-        for line in (0..lines.len()).step_by(14).chain([lines.len() - 1]) {
+        for line in (0..lines.len()).step_by(23).chain([lines.len() - 1]) {
             let value: Value = serde_json::from_str(&lines[line]).expect("JSON");
             for (path, other) in alterations(&value) {
                 tried += 1;
                 let place = format!("{file}:{}", line + 1);
                 match files.altered(file, line, &other).judged() {
                     Ok(_) => {
-                        let is_free = is_free(&path) || files.have_sent(file, &other);
+                        let is_free = is_free(&files, file, &path, &other);
                         assert!(is_free, "{place}{path} altered is accepted: {other}");
-                        free.push(path);
+                        free += 1;
                     }
                     Err(rejection) => {
-                        let told = format!("{rejection}: ");
-                        let named = told.contains(&format!("{place}: "))
-                            || told.contains(&format!("{place} "));
-                        if !named {
-                            println!("{place} {path}: {told}");
-                        }
-                        exact += u32::from(named);
+                        let told = rejection.to_string();
+                        let names = |end: char| told.contains(&format!("{place}{end}"));
+                        exact += u32::from(names(':') || names(' '));
                     }
                 }
             }
         }
     }
-    println!(
-        "{tried} tried, {exact} exact, {} free: {free:?}",
-        free.len()
-    );
-    assert!(tried > 2000, "{tried}");
+    // What is found only later is what a step took in and told later.
+    assert!(tried > 500, "{tried}");
+    assert!(free * 10 < tried, "{free} of {tried} accepted");
     assert!(
-        (free.len() as f64) < 0.02 * f64::from(tried),
-        "{} of {tried}",
-        free.len()
-    );
-    assert!(
-        f64::from(exact) > 0.95 * f64::from(tried),
-        "{exact} of {tried}"
+        (exact + free) * 100 > tried * 97,
+        "{exact} of {tried} by their line, {free} accepted"
     );
 }
 
@@ -565,53 +565,61 @@ fn lines_left_out_or_doubled_are_rejected() {
 
 #[test]
 fn a_run_starts_from_what_the_one_before_left() {
-    let config = Config::new([1, 2, 3].map(NodeId::new).into());
-    // Four writes; the first two are declared durable.
+    // A cluster of one needs no messages.
+    let config = Config::new([NodeId::new(1)].into());
     let recorded = || {
         let mut node = Node::start(NodeId::new(1), &config, Durable::default());
-        for _ in 0..4 {
-            node.step(Event::ElectionTimeout);
-            if node.unsynced.is_empty() {
-                // With PreVote a timeout alone writes nothing.
-                let from = Address::Node(NodeId::new(2));
-                let term = node.raft.current_term().next();
-                let message = Message::RequestVoteResponse(model::RequestVoteResponse {
-                    term,
-                    vote_granted: false,
-                });
-                node.step(Event::Receive { from, message });
-            }
+        node.step(Event::ElectionTimeout);
+        let ballot = node.unsynced[0].clone();
+        node.step(Event::Persisted(ballot.id));
+        let mut writes = vec![ballot];
+        for id in 1..4 {
+            let client = ClientId::new(5);
+            let request = ClientRequest {
+                client,
+                id: RequestId::new(id),
+                body: RequestBody::OpenSession,
+            };
+            node.step(Event::Requests(vec![(Address::Client(client), request)]));
         }
-        node
+        writes.extend(node.unsynced.iter().cloned());
+        assert!(writes.len() > 3, "there are writes");
+        // The first three are declared durable.
+        node.step(Event::Persisted(writes[2].id));
+        (node, writes)
     };
-    let mut disks = Vec::new();
-    let mut durable = Durable::default();
-    disks.push(durable.clone());
-    for write in &recorded().unsynced {
-        durable.apply(write);
-        disks.push(durable.clone());
-    }
-    assert!(disks.len() > 3, "there are writes");
-    for (reached, disk) in disks.iter().enumerate() {
-        let mut node = recorded();
-        if node.lines.iter().any(|line| line.contains("\"Receive\"")) {
-            // Then the messages have no cause here, and there is nothing to test so simply.
-            return;
+    for reached in 0..=recorded().1.len() {
+        let (mut node, writes) = recorded();
+        let mut disk = Durable::default();
+        for write in &writes[..reached] {
+            disk.apply(write);
         }
-        node.step(Event::Persisted(WriteId::new(2)));
         node.disk = disk.clone();
-        node.unsynced.clear();
         node.begin(&config);
-        let files = Files([("one".to_owned(), node.lines)].into());
-        if reached < 2 {
+        let line = node.lines.len();
+        let files = Files([("one".to_owned(), node.lines.clone())].into());
+        if reached < 3 {
             let told = files.rejected();
+            let place = format!("one:{line}: ");
             assert!(
-                told.starts_with("one:7: ") && told.contains("does not start from"),
+                told.starts_with(&place) && told.contains("does not start from"),
                 "{told}"
             );
         } else {
             files.judged().expect("some of the writes reached the disk");
         }
+        // Only the last run, from a disk that was in use.
+        let files = Files([("one".to_owned(), node.lines[line - 1..].to_vec())].into());
+        if disk != Durable::default() {
+            let told = files.rejected();
+            assert!(
+                told.starts_with("one:1: ") && told.contains("--used-disks"),
+                "{told}"
+            );
+        }
+        files
+            .judged_from(true)
+            .expect("told that the disk was in use");
     }
 }
 
@@ -704,7 +712,7 @@ fn an_answer_received_before_its_question_was_sent_is_rejected() {
 }
 
 #[test]
-fn laws_break_in_traces_exactly_where_they_break_by_definition() {
+fn laws_that_break_by_definition_break_in_traces() {
     let mut broken_by: BTreeMap<&str, u32> = BTreeMap::new();
     for mutant in [
         Mutant::QuorumOffByOne,
@@ -731,36 +739,26 @@ fn laws_break_in_traces_exactly_where_they_break_by_definition() {
                     let found = rejection
                         .law()
                         .unwrap_or_else(|| panic!("{mutant:?} seed {seed}: {rejection}"));
-                    if law.is_none() {
-                        println!("{mutant:?} {seed} only in replay: {rejection}");
-                    }
+                    // What a server promised before its disk held it, traces find earlier.
+                    let of_disks = [Law::OneVotePerTerm, Law::MatchIsDurable].contains(&found);
+                    assert!(
+                        law.is_some() || of_disks,
+                        "{mutant:?} seed {seed}: {rejection}"
+                    );
                     *broken_by.entry(found.name()).or_default() += 1;
                 }
             }
         }
     }
-    println!("{broken_by:?}");
     assert!(broken_by.len() > 4, "{broken_by:?}");
 }
 
 #[test]
 fn a_long_trace_is_replayed() {
     let mut world = World::new(3, None, 99);
-    let t = std::time::Instant::now();
-    world.run(60_000);
-    println!("simulated {:?}", t.elapsed());
-    let files = world.files();
-    println!(
-        "bytes {}",
-        files.0.values().flatten().map(String::len).sum::<usize>()
-    );
-    let t = std::time::Instant::now();
-    for (file, lines) in &files.0 {
-        fs::write(format!("/tmp/judge-{file}"), lines.join("\n") + "\n").expect("x");
-    }
-    let report = files.judged().expect("honest");
-    println!("replayed {:?}", t.elapsed());
-    assert!(report.steps > 30_000, "{report:?}");
+    world.run(12_000);
+    let report = world.files().judged().expect("honest");
+    assert!(report.steps > 6_000, "{report:?}");
 }
 
 #[test]
