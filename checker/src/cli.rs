@@ -2,7 +2,8 @@
 //!
 //! Exit codes: 0 every scope exhausted and every law and witness holds, and progress where it was
 //! checked; 1 one of them fails, or a bug was planted, found or not; 2 usage; 3 truncated, whatever
-//! else.
+//! else. `linearize` and `replay` judge what a running cluster recorded by the same codes: 0 accepted,
+//! 1 rejected, 2 unreadable, 3 nothing concluded.
 
 mod bench;
 mod certify;

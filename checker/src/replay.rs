@@ -24,7 +24,7 @@ mod format;
 mod prefixes;
 mod server;
 
-pub use cause::replay;
+pub use cause::{Conditions, replay};
 pub use coverage::{Coverage, Within};
 pub use format::Source;
 

@@ -20,8 +20,10 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-/// Reads lines of `op | invoke | return | result`, the fields as in the format.
-fn history(lines: &[(&str, u64, Option<u64>, &str)]) -> String {
+/// An operation: what it does, its call and its return, its result, the words as in the format.
+type Recorded<'a> = (&'a str, u64, Option<u64>, &'a str);
+
+fn history(lines: &[Recorded<'_>]) -> String {
     let mut text = String::new();
     for (place, (op, invoke, returned, result)) in lines.iter().enumerate() {
         let returned = returned.map_or("null".into(), |time| time.to_string());
@@ -87,7 +89,7 @@ fn failed(found: &str) -> String {
 
 #[test]
 fn histories_that_some_order_explains_are_accepted() {
-    let right: &[&[(&str, u64, Option<u64>, &str)]] = &[
+    let right: &[&[Recorded<'_>]] = &[
         &[],
         // A read beside a write sees it or not.
         &[
@@ -163,7 +165,7 @@ fn histories_that_some_order_explains_are_accepted() {
 
 #[test]
 fn histories_that_no_order_explains_are_rejected() {
-    let wrong: &[(&str, &[(&str, u64, Option<u64>, &str)])] = &[
+    let wrong: &[(&str, &[Recorded<'_>])] = &[
         (
             "stale read",
             &[

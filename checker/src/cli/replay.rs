@@ -6,7 +6,7 @@ use super::{
     interrupt::Interrupt,
     live,
 };
-use crate::replay::{Rejection, Report, Source, replay};
+use crate::replay::{Conditions, Rejection, Report, Source, replay};
 use anyhow::Context;
 use std::{
     fs::File,
@@ -25,6 +25,10 @@ pub(crate) struct Args {
     /// Traces, as `raft-node --trace FILE` writes them: one of each server of the cluster
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// Accepts first runs that start from a disk that was in use: what was promised and committed
+    /// before is then not judged
+    #[arg(long)]
+    used_disks: bool,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -42,15 +46,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         ));
     }
     let started = Instant::now();
-    let steps = AtomicU64::new(0);
+    let lines = AtomicU64::new(0);
     let judged = live::watch_line(
         "replay",
         || {},
         |elapsed| {
-            let steps = grouped(steps.load(Ordering::Relaxed));
-            format!("{steps} steps · {}", time(elapsed))
+            let lines = grouped(lines.load(Ordering::Relaxed));
+            format!("{lines} lines · {}", time(elapsed))
         },
-        || replay(sources, &steps, interrupt.flag()),
+        || {
+            let conditions = Conditions {
+                used_disks: args.used_disks,
+                lines: &lines,
+                interrupt: interrupt.flag(),
+            };
+            replay(sources, conditions)
+        },
     );
     let mut out = io::stdout().lock();
     let exit = match &judged {

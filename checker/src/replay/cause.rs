@@ -15,32 +15,39 @@ use super::{
     format::{Header, Line, Source, Step, to_json},
     server::{Server, broken_at},
 };
-use model::{Address, Config, Envelope, Event, NodeId};
+use model::{Address, Config, Durable, Envelope, Event, NodeId};
 use rustc_hash::{FxHashMap, FxHashSet};
-use serde_json::Value;
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-/// How many steps pass between two looks at whether to go on.
+/// How many lines pass between two looks at whether to go on.
 const LOOK: u64 = 1 << 10;
 
-/// Judges the traces of the servers of one cluster, one trace each. `steps` counts along.
+/// What a replay may take for granted, and what it shares with who watches it.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions<'a> {
+    /// Whether a server's first run may start from a disk that was in use before. Then what was
+    /// promised and committed before is not known, and the laws speak of what came after.
+    pub used_disks: bool,
+    /// Counts the lines that were judged.
+    pub lines: &'a AtomicU64,
+    /// Set when a person asks to stop.
+    pub interrupt: &'a AtomicBool,
+}
+
+/// Judges the traces of the servers of one cluster, one trace each.
 ///
 /// # Errors
-/// The first thing that is wrong; [`Rejection::Interrupted`] once `interrupt` is set.
-pub fn replay(
-    sources: Vec<Source>,
-    steps: &AtomicU64,
-    interrupt: &AtomicBool,
-) -> Result<Report, Rejection> {
-    let mut replay = Replay::open(sources)?;
+/// The first thing that is wrong; [`Rejection::Interrupted`] if a person asked to stop.
+pub fn replay(sources: Vec<Source>, conditions: Conditions<'_>) -> Result<Report, Rejection> {
+    let mut replay = Replay::open(sources, conditions.used_disks)?;
     let mut runnable: Vec<usize> = (0..replay.tracks.len()).rev().collect();
     while let Some(track) = runnable.pop() {
         loop {
-            let taken = steps.fetch_add(1, Ordering::Relaxed);
-            if taken.is_multiple_of(LOOK) && interrupt.load(Ordering::Relaxed) {
+            let lines = conditions.lines.fetch_add(1, Ordering::Relaxed);
+            if lines.is_multiple_of(LOOK) && conditions.interrupt.load(Ordering::Relaxed) {
                 return Err(Rejection::Interrupted);
             }
             match replay.advance(track)? {
@@ -71,6 +78,7 @@ struct Replay {
     received: u64,
     steps: u64,
     tally: Tally,
+    used_disks: bool,
 }
 
 /// One trace, and its next line.
@@ -100,7 +108,7 @@ impl Track {
 }
 
 impl Replay {
-    fn open(sources: Vec<Source>) -> Result<Self, Rejection> {
+    fn open(sources: Vec<Source>, used_disks: bool) -> Result<Self, Rejection> {
         let mut replay = Self {
             tracks: Vec::new(),
             servers: Vec::new(),
@@ -112,6 +120,7 @@ impl Replay {
             received: 0,
             steps: 0,
             tally: Tally::new(),
+            used_disks,
         };
         for source in sources {
             let mut track = Track {
@@ -210,7 +219,13 @@ impl Replay {
             Some(_) => {}
             None => self.config = Some((header.config.clone(), place.clone())),
         }
-        self.tally.run(&header, self.servers[track].runs > 0);
+        let is_first = self.servers[track].runs == 0;
+        if is_first && !self.used_disks && header.durable != Durable::default() {
+            return wrong(format!(
+                "server {id} starts from a disk that was in use: what it recorded before is missing (--used-disks does without)"
+            ));
+        }
+        self.tally.run(&header, !is_first);
         self.servers[track].start(header, place, &mut self.cluster)
     }
 
@@ -298,11 +313,7 @@ impl Replay {
         let wanted = to_json(envelope);
         let sends = |line: &Line| match line {
             Line::Header(_) => false,
-            Line::Step(step) => step
-                .effects
-                .get("sends")
-                .and_then(Value::as_array)
-                .is_some_and(|sends| sends.contains(&wanted)),
+            Line::Step(step) => step.sends(&wanted),
         };
         let track = &mut self.tracks[sender];
         let at_hand = track.next.as_ref().is_some_and(|(line, _)| sends(line));

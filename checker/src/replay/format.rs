@@ -1,12 +1,16 @@
 //! Lines of a trace. A run begins with a header; each step is a line after it. `docs/traces.md`
 //! describes the fields.
 //!
-//! Values are read as JSON and as the model's types, and both must say the same: a field that the
-//! model does not know, or a set with an element twice, would otherwise be overlooked.
+//! A line is read as the model's types, and written again from them it must say the same: a field
+//! that the model does not know, or a set with an element twice, would otherwise be overlooked. Where
+//! the bytes differ (in their order, or their spaces) the JSON is compared.
 
 use super::{Place, Rejection};
-use model::{Config, Durable, Event, NodeId};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use model::{Config, Durable, Effects, Envelope, Event, NodeId, Write};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::Value;
 use std::{
     io::{self, BufRead, Read},
@@ -37,8 +41,8 @@ pub(super) struct Header {
 pub(super) struct Step {
     pub(super) number: u64,
     pub(super) event: Event,
-    /// As recorded: compared as JSON, so that nothing in it is overlooked.
-    pub(super) effects: Value,
+    /// The line as it was recorded.
+    text: Vec<u8>,
 }
 
 /// The trace of one server.
@@ -78,6 +82,14 @@ impl Source {
             let Some(text) = self.next_text()? else {
                 return Ok(None);
             };
+            // Most lines are steps, and read as such at once.
+            if let Ok(line) = serde_json::from_slice::<StepLine>(&text) {
+                return Ok(Some(Line::Step(Box::new(Step {
+                    number: line.step,
+                    event: line.event,
+                    text,
+                }))));
+            }
             let value: Value = match serde_json::from_slice(&text) {
                 Ok(value) => value,
                 Err(error) => {
@@ -96,10 +108,11 @@ impl Source {
                     continue;
                 }
             };
-            return parse(value).map(Some).map_err(|why| Rejection::Unreadable {
+            let header = header(&text, value).map_err(|why| Rejection::Unreadable {
                 place: self.place(),
                 why,
-            });
+            })?;
+            return Ok(Some(Line::Header(Box::new(header))));
         }
     }
 
@@ -156,19 +169,26 @@ struct HeaderLine {
 #[serde(deny_unknown_fields)]
 struct StepLine {
     step: u64,
-    event: Value,
-    effects: Value,
+    event: Event,
+    /// Compared with what comes of the step, not understood.
+    #[serde(rename = "effects")]
+    _effects: IgnoredAny,
 }
 
-fn parse(value: Value) -> Result<Line, String> {
-    if value.get("trace").is_some() {
-        header(value).map(|header| Line::Header(Box::new(header)))
-    } else {
-        step(value).map(|step| Line::Step(Box::new(step)))
+/// Effects as a node writes them.
+#[derive(Serialize)]
+struct WrittenEffects<'a> {
+    write: &'a Option<Write>,
+    sends: &'a [Envelope],
+    timers: Vec<String>,
+}
+
+fn header(text: &[u8], value: Value) -> Result<Header, String> {
+    if value.get("trace").is_none() {
+        // Neither a header nor a step: say what is wrong with the step.
+        let wrong = serde_json::from_slice::<StepLine>(text).err();
+        return Err(wrong.map_or_else(String::new, |error| told(&error)));
     }
-}
-
-fn header(value: Value) -> Result<Header, String> {
     let line: HeaderLine = serde_json::from_value(value).map_err(|error| error.to_string())?;
     if line.trace != NAME || line.version != VERSION {
         return Err(format!(
@@ -188,33 +208,105 @@ fn header(value: Value) -> Result<Header, String> {
     Ok(Header {
         node: line.node,
         boot: line.boot,
-        config: exactly("config", config)?,
-        durable: exactly("durable", line.durable)?,
-    })
-}
-
-fn step(value: Value) -> Result<Step, String> {
-    let line: StepLine = serde_json::from_value(value).map_err(|error| error.to_string())?;
-    Ok(Step {
-        number: line.step,
-        event: exactly("event", line.event)?,
-        effects: line.effects,
+        config: exactly("config", &config)?,
+        durable: exactly("durable", &line.durable)?,
     })
 }
 
 /// The value that `json` says, which must be all that it says.
-fn exactly<T: DeserializeOwned + Serialize>(what: &str, json: Value) -> Result<T, String> {
-    let value = T::deserialize(&json).map_err(|error| format!("{what}: {error}"))?;
-    if to_json(&value) == json {
+fn exactly<T: DeserializeOwned + Serialize>(what: &str, json: &Value) -> Result<T, String> {
+    let value = T::deserialize(json).map_err(|error| format!("{what}: {error}"))?;
+    if to_json(&value) == *json {
         Ok(value)
     } else {
-        Err(format!(
-            "{what}: it says more than this build of the checker knows, or says it in another way"
-        ))
+        Err(says_more(what))
     }
+}
+
+fn says_more(what: &str) -> String {
+    format!("{what}: it says more than this build of the checker knows, or says it in another way")
 }
 
 /// A value of the model as a trace writes it.
 pub(super) fn to_json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("the model's values have a form in JSON")
+}
+
+fn to_bytes(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("the model's values have a form in JSON")
+}
+
+/// What a line says of a step, to be compared with what comes of it.
+pub(super) struct Recorded {
+    text: Vec<u8>,
+    /// The beginning of the line as a node writes it: the number and the event.
+    start: Vec<u8>,
+}
+
+/// How a line differs from the step.
+pub(super) enum Difference {
+    /// The event says more than is known.
+    Event(String),
+    /// This part of the effects is this, and recorded is that.
+    Effects {
+        part: String,
+        real: Value,
+        recorded: Value,
+    },
+}
+
+impl Step {
+    /// Parts with the event, for the core to take, and keeps what is to be compared.
+    pub(super) fn into_parts(self) -> (Event, Recorded) {
+        let mut start = format!("{{\"step\":{},\"event\":", self.number).into_bytes();
+        start.extend(to_bytes(&self.event));
+        let text = self.text;
+        (self.event, Recorded { text, start })
+    }
+
+    /// Whether it records this message, written as JSON, as sent.
+    pub(super) fn sends(&self, envelope: &Value) -> bool {
+        let value: Value = serde_json::from_slice(&self.text).unwrap_or_default();
+        let sends = value["effects"]["sends"].as_array();
+        sends.is_some_and(|sends| sends.contains(envelope))
+    }
+}
+
+impl Recorded {
+    /// Compares with what came of the step. `None` if nothing differs.
+    pub(super) fn difference(&self, effects: &Effects) -> Option<Difference> {
+        let effects = WrittenEffects {
+            write: &effects.write,
+            sends: &effects.sends,
+            timers: effects
+                .timers
+                .iter()
+                .map(|timer| format!("{timer:?}"))
+                .collect(),
+        };
+        let mut real = self.start.clone();
+        real.extend_from_slice(b",\"effects\":");
+        real.extend(to_bytes(&effects));
+        real.push(b'}');
+        if self.text.trim_ascii_end() == real {
+            return None;
+        }
+        let real: Value = serde_json::from_slice(&real).unwrap_or_default();
+        let recorded: Value = serde_json::from_slice(&self.text).unwrap_or_default();
+        if real["event"] != recorded["event"] {
+            return Some(Difference::Event(says_more("event")));
+        }
+        let (real, recorded) = (&real["effects"], &recorded["effects"]);
+        let mut parts = real.as_object().into_iter().flatten();
+        let differs = |(part, value): &(&String, &Value)| recorded.get(part) != Some(*value);
+        match parts.find(differs) {
+            Some((part, real)) => Some(Difference::Effects {
+                part: part.clone(),
+                real: real.clone(),
+                recorded: recorded.get(part).cloned().unwrap_or_default(),
+            }),
+            None if real == recorded => None,
+            None => Some(Difference::Event(says_more("effects"))),
+        }
+    }
 }

@@ -157,8 +157,8 @@ mod tests {
             chain.push(last.expect("a lawful log"));
         }
         for prefix in &chain {
-            for length in 0..chain.len() {
-                let expected = (length <= prefixes.length(*prefix)).then(|| chain[length]);
+            for (length, beginning) in chain.iter().enumerate() {
+                let expected = (length <= prefixes.length(*prefix)).then_some(*beginning);
                 assert_eq!(prefixes.beginning(*prefix, length), expected);
             }
         }

@@ -4,11 +4,11 @@
 use super::{
     Place, Rejection,
     cluster::Cluster,
-    format::{Header, Step, to_json},
+    format::{Difference, Header, Recorded, Step},
     prefixes::{EMPTY, Prefix},
 };
 use model::{
-    Durable, Effects, Entry, Envelope, Event, HardState, NodeId, Raft, Role, Timer, Write, WriteId,
+    Durable, Effects, Entry, Envelope, Event, HardState, NodeId, Raft, Role, Write, WriteId,
     invariants::{self, Watermarks},
     system::{Broken, Law},
 };
@@ -152,7 +152,8 @@ impl Server {
             return Err(Rejection::disagreement(place, why));
         }
         self.steps += 1;
-        if let Event::Persisted(id) = &step.event {
+        let (event, recorded) = step.into_parts();
+        if let Event::Persisted(id) = &event {
             let is_next = self.unsynced.front().is_some_and(|first| first.id <= *id);
             if !is_next || *id > self.last_write {
                 let why =
@@ -170,8 +171,8 @@ impl Server {
         let before = Watermarks::of(raft);
         let (led, term) = (leads(raft), raft.current_term());
         let committed_before = raft.commit_index().get() as usize;
-        let effects = raft.step(step.event);
-        compare(&effects, &step.effects, self.id, place)?;
+        let effects = raft.step(event);
+        compare(&effects, &recorded, self.id, place)?;
         invariants::check(before, raft, &effects).map_err(|law| {
             let law = Broken {
                 law: Law::Invariants,
@@ -261,44 +262,32 @@ fn leads(raft: &Raft) -> bool {
     matches!(raft.role(), Role::Leader(_))
 }
 
-/// The effects that come of the step, as a trace writes them.
-pub(super) fn written(effects: &Effects) -> Value {
-    let timers: Vec<String> = effects.timers.iter().map(timer).collect();
-    serde_json::json!({
-        "write": to_json(&effects.write),
-        "sends": to_json(&effects.sends),
-        "timers": timers,
-    })
-}
-
-fn timer(timer: &Timer) -> String {
-    format!("{timer:?}")
-}
-
 /// What was recorded must be all that comes of the step.
 fn compare(
     effects: &Effects,
-    recorded: &Value,
+    recorded: &Recorded,
     id: NodeId,
     place: &Place,
 ) -> Result<(), Rejection> {
-    let real = written(effects);
-    if real == *recorded {
-        return Ok(());
+    match recorded.difference(effects) {
+        None => Ok(()),
+        Some(Difference::Event(why)) => Err(Rejection::Unreadable {
+            place: place.clone(),
+            why,
+        }),
+        Some(Difference::Effects {
+            part,
+            real,
+            recorded,
+        }) => Err(Rejection::disagreement(
+            place,
+            format!(
+                "server {id} takes this step otherwise: \"{part}\" is {}, recorded is {}",
+                excerpt(&real),
+                excerpt(&recorded)
+            ),
+        )),
     }
-    let parts = real.as_object().into_iter().flatten();
-    let mut differing = parts.filter(|(part, value)| recorded.get(part) != Some(value));
-    let why = match differing.next() {
-        Some((part, value)) => format!(
-            "server {id} takes this step otherwise: \"{part}\" is {}, recorded is {}",
-            excerpt(value),
-            excerpt(recorded.get(part).unwrap_or(&Value::Null))
-        ),
-        None => {
-            format!("the effects of this step of server {id} have more parts than effects have")
-        }
-    };
-    Err(Rejection::disagreement(place, why))
 }
 
 fn excerpt(value: &Value) -> String {
