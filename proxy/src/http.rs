@@ -1,8 +1,8 @@
 //! The HTTP door: the store as resources, the state of the cluster, and what operators ask.
 //!
-//! `/v1/kv` is the store ([`kv`]), `/v1/status` and `/v1/events` tell what goes on ([`live`]), `/`
+//! `/v1/kv` is the store (`kv`), `/v1/status` and `/v1/events` tell what goes on (`live`), `/`
 //! is a page that shows it; `/livez`, `/readyz`, `/version` and `/metrics` are for machines
-//! ([`operators`]). All errors are JSON of one shape ([`problem`]).
+//! (`operators`). All errors are JSON of one shape (`problem`).
 //!
 //! # Who may ask
 //! With a token, everything under `/v1` and `/metrics` needs it. Without one the door is open to

@@ -1,6 +1,6 @@
 //! The Redis door: RESP2 over TCP, for the clients and tools people already have.
 //!
-//! What is served is listed in [`command`]; everything else is answered with an error, as is
+//! What is served is listed in `command`; everything else is answered with an error, as is
 //! whatever cannot be read. Every command means what it means in Redis, with three differences
 //! that a strongly consistent store makes: an operation may fail because the cluster is not
 //! available (`-TRYAGAIN`, nothing was done), its outcome may be unknown (`-UNKNOWN`), and a
@@ -9,7 +9,7 @@
 //! # Order
 //! The commands of one connection are answered in order. Those that arrived together may be
 //! carried out at the same time, as long as no two of them touch the same key unless both only
-//! read it; see [`connection`].
+//! read it; see `connection`.
 //!
 //! # What is left out
 //! RESP3, inline commands (so that a web page cannot speak to this port by a form), transactions,
