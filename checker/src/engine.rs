@@ -7,14 +7,19 @@
 //!
 //! * `interner` gives ids to values and to all their renamings;
 //! * `tables` turns values into ids and remembers local steps;
-//! * `worker` is one thread's copy of what it needs of the tables, and the successor function;
+//! * `recall` is one thread's memory of the tables, by orbits, and `memory` how it is laid out;
+//! * `renaming` says how a renaming of the servers moves the parts of a state;
+//! * `worker` is the successor function;
 //! * `shape` lays a state out in slots and packs it into words;
+//! * `outbox` gathers successors on their way to `visited`;
 //! * `visited` is the set of states, with their parents;
 //! * `search` is the parallel breadth-first search, level by level, so that the first
 //!   counterexample is a shortest one.
 
 mod interner;
 mod memory;
+mod outbox;
+mod recall;
 mod renaming;
 mod search;
 mod shape;

@@ -32,89 +32,108 @@ pub(crate) struct Ear {
     /// A hash table; its length is a power of two, or 0.
     lanes: Vec<Heard>,
     len: usize,
-    /// The lanes among them that were tidied.
-    pub(crate) cells: Vec<Cell>,
+}
+
+/// A lane and the facts that decide with it, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LaneKey(u32);
+
+impl LaneKey {
+    #[inline]
+    pub(crate) fn new(lane: u32, facts: Facts) -> Self {
+        assert!(lane < 1 << 30, "more lanes than a key can tell apart");
+        Self(lane << 2 | u32::from(facts.settled) << 1 | u32::from(facts.calm))
+    }
+
+    pub(crate) fn lane(self) -> u32 {
+        self.0 >> 2
+    }
+
+    pub(crate) fn facts(self) -> Facts {
+        Facts {
+            settled: self.0 & 2 != 0,
+            calm: self.0 & 1 != 0,
+        }
+    }
 }
 
 /// What is known of a lane and its receiver.
 #[derive(Clone, Copy)]
 pub(crate) struct Heard {
-    key: u32,
+    key: LaneKey,
     /// The lane after the receiver has just come into this state, [`UNKNOWN`] until it is needed.
     pub(crate) entered: u32,
     /// What is sent early then.
     pub(crate) early: Bundle,
-    /// The cell of the lane within its ear, [`UNKNOWN`] until it is needed.
-    cell: u32,
+    /// The number of the lane's cell, [`UNKNOWN`] until it is needed.
+    pub(crate) cell: u32,
 }
 
 const VACANT: Heard = Heard {
-    key: UNKNOWN,
+    key: LaneKey(UNKNOWN),
     entered: UNKNOWN,
     early: NOTHING,
     cell: UNKNOWN,
 };
 
 impl Ear {
-    /// What is known of a lane under these facts.
+    /// What is known of a lane.
     #[inline]
-    pub(crate) fn heard(&mut self, lane: u32, facts: Facts) -> &mut Heard {
-        assert!(lane < 1 << 30, "more lanes than a key can tell apart");
-        let key = lane << 2 | u32::from(facts.settled) << 1 | u32::from(facts.calm);
-        if self.len * 2 >= self.lanes.len() {
-            self.grow();
-        }
-        let mut place = self.place(key);
+    pub(crate) fn heard(&mut self, key: LaneKey) -> &mut Heard {
+        let mut mask = self.lanes.len().wrapping_sub(1);
+        let mut place = Self::hash(key) & mask;
         loop {
-            let held = self.lanes[place].key;
-            if held == key {
-                break;
-            }
-            if held == VACANT.key {
-                self.lanes[place].key = key;
-                self.len += 1;
-                break;
-            }
-            place = (place + 1) & (self.lanes.len() - 1);
-        }
-        &mut self.lanes[place]
-    }
-
-    /// The cell of a tidied lane.
-    #[inline]
-    pub(crate) fn cell(&mut self, lane: u32, facts: Facts) -> u32 {
-        let new = self.cells.len() as u32;
-        let heard = self.heard(lane, facts);
-        if heard.cell == UNKNOWN {
-            heard.cell = new;
-            self.cells.push(Cell::default());
-            return new;
-        }
-        heard.cell
-    }
-
-    fn place(&self, key: u32) -> usize {
-        (key.wrapping_mul(0x9e37_79b1) >> 8) as usize & (self.lanes.len() - 1)
-    }
-
-    fn grow(&mut self) {
-        let larger = vec![VACANT; (self.lanes.len() * 2).max(4)];
-        let lanes = std::mem::replace(&mut self.lanes, larger);
-        for heard in lanes {
-            if heard.key != VACANT.key {
-                let mut place = self.place(heard.key);
-                while self.lanes[place].key != VACANT.key {
-                    place = (place + 1) & (self.lanes.len() - 1);
+            match self.lanes.get(place) {
+                Some(heard) if heard.key == key => break,
+                Some(heard) if heard.key != VACANT.key => place = (place + 1) & mask,
+                _ => {
+                    place = self.insert(key);
+                    mask = self.lanes.len() - 1;
+                    break;
                 }
-                self.lanes[place] = heard;
             }
         }
+        &mut self.lanes[place & mask]
+    }
+
+    #[cold]
+    fn insert(&mut self, key: LaneKey) -> usize {
+        if self.len * 2 >= self.lanes.len() {
+            let larger = vec![VACANT; (self.lanes.len() * 2).max(4)];
+            for heard in std::mem::replace(&mut self.lanes, larger) {
+                if heard.key != VACANT.key {
+                    let place = self.vacancy(heard.key);
+                    self.lanes[place] = heard;
+                }
+            }
+        }
+        self.len += 1;
+        let place = self.vacancy(key);
+        self.lanes[place].key = key;
+        place
+    }
+
+    fn vacancy(&self, key: LaneKey) -> usize {
+        let mask = self.lanes.len() - 1;
+        let mut place = Self::hash(key) & mask;
+        while self.lanes[place].key != VACANT.key {
+            place = (place + 1) & mask;
+        }
+        place
+    }
+
+    fn hash(key: LaneKey) -> usize {
+        (key.0.wrapping_mul(0x9e37_79b1) >> 8) as usize
     }
 }
 
 /// A tidied lane with its receiver.
-#[derive(Default)]
+#[repr(align(64))]
 pub(crate) struct Cell {
+    /// Who hears it.
+    pub(crate) ear: u32,
+    /// The lane, and under which facts.
+    pub(crate) key: LaneKey,
     /// What the messages of the lane can bring about; `None` until it is needed.
     pub(crate) steps: Option<Range>,
     /// How many of their deliveries only send.
@@ -164,15 +183,14 @@ mod tests {
             let mut ear = Ear::default();
             let mut plain = HashMap::new();
             for (number, (lane, settled, calm)) in lanes.into_iter().enumerate() {
-                let facts = Facts { settled, calm };
-                let heard = ear.heard(lane, facts);
+                let key = LaneKey::new(lane, Facts { settled, calm });
+                prop_assert_eq!((key.lane(), key.facts()), (lane, Facts { settled, calm }));
+                let heard = ear.heard(key);
                 let expected = plain.entry((lane, settled, calm)).or_insert(UNKNOWN);
                 prop_assert_eq!(heard.entered, *expected);
                 (heard.entered, *expected) = (number as u32, number as u32);
-                let cell = ear.cell(lane, facts);
-                prop_assert_eq!(ear.cell(lane, facts), cell);
             }
-            prop_assert_eq!(ear.cells.len(), plain.len());
+            prop_assert_eq!(ear.len, plain.len());
         }
 
         #[test]

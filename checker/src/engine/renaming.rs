@@ -7,10 +7,14 @@ pub(crate) const MAX_SERVERS: usize = model::system::scope::MAX_SERVERS as usize
 
 /// The renamings that a search identifies, the identity first.
 pub(crate) struct Renaming {
-    /// For each name, where each server's place goes.
-    places: Vec<Vec<usize>>,
+    /// For each name, where each place goes, one name after the other. Only servers move.
+    places: Vec<u8>,
+    /// How many places there are.
+    width: usize,
+    /// For each name, the one that undoes it.
+    inverse: Vec<usize>,
     /// For each name, where each slot goes.
-    slots: Vec<Vec<usize>>,
+    slots: Vec<Vec<u8>>,
     /// Names by the order of places that they bring about ([`Self::code`]).
     by_code: Vec<usize>,
 }
@@ -18,45 +22,69 @@ pub(crate) struct Renaming {
 impl Renaming {
     pub(crate) fn new(tables: &Tables) -> Self {
         let shape = tables.shape();
-        let places: Vec<Vec<usize>> = tables
-            .names()
-            .all
+        let names = tables.names().all.iter();
+        let places: Vec<Vec<usize>> = names
+            .map(|name| {
+                let servers = (0..shape.servers).map(|place| name.place(place));
+                servers.chain(shape.servers..shape.places.len()).collect()
+            })
+            .collect();
+        let inverse = places
             .iter()
-            .map(|name| (0..shape.servers).map(|place| name.place(place)).collect())
+            .map(|moved: &Vec<usize>| {
+                let undoes = |other: &Vec<usize>| (0..moved.len()).all(|at| other[moved[at]] == at);
+                let found = places.iter().position(undoes);
+                found.expect("permutations are closed under inversion")
+            })
             .collect();
         let slots = places
             .iter()
             .map(|moved| {
-                let to = |place: usize| moved.get(place).copied().unwrap_or(place);
+                let to = |place: usize| moved[place];
                 let processes = (0..shape.places.len()).map(to);
                 let ends = shape.ends.iter();
                 let lanes = ends.map(|&(from, receiver)| shape.lane(to(from), to(receiver)));
                 let global = std::iter::once(shape.global());
-                processes.chain(lanes).chain(global).collect()
+                let slots = processes.chain(lanes).chain(global);
+                slots.map(|slot| slot as u8).collect()
             })
             .collect();
         let mut by_code = vec![usize::MAX; MAX_SERVERS.pow(MAX_SERVERS as u32)];
         for (name, moved) in places.iter().enumerate() {
             // Who comes first, who second, ...
             let mut order = [0; MAX_SERVERS];
-            for (place, to) in moved.iter().enumerate() {
+            for (place, to) in moved[..shape.servers].iter().enumerate() {
                 order[*to] = place;
             }
-            by_code[Self::code(&order[..moved.len()])] = name;
+            by_code[Self::code(&order[..shape.servers])] = name;
         }
         Self {
-            places,
+            width: shape.places.len(),
+            places: places.into_iter().flatten().map(|to| to as u8).collect(),
+            inverse,
             slots,
             by_code,
         }
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.places.len()
+        self.slots.len()
+    }
+
+    /// Where a name moves a place.
+    #[inline]
+    pub(crate) fn place(&self, name: usize, place: usize) -> usize {
+        usize::from(self.places[name * self.width + place])
+    }
+
+    /// The name that undoes another.
+    #[inline]
+    pub(crate) fn inverse(&self, name: usize) -> usize {
+        self.inverse[name]
     }
 
     /// Where a name moves each slot.
-    pub(crate) fn slots(&self, name: usize) -> &[usize] {
+    pub(crate) fn slots(&self, name: usize) -> &[u8] {
         &self.slots[name]
     }
 
@@ -87,7 +115,7 @@ impl Renaming {
     pub(crate) fn sorts(&self, name: usize, keys: &[u64]) -> bool {
         let mut sorted = [0_u64; MAX_SERVERS];
         for (place, key) in keys.iter().enumerate() {
-            sorted[self.places[name][place]] = *key;
+            sorted[self.place(name, place)] = *key;
         }
         sorted[..keys.len()].is_sorted()
     }

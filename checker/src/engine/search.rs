@@ -6,6 +6,7 @@
 //! insert many at once.
 
 use super::{
+    outbox::{BATCH, Batch, Outbox},
     shape::{self, MAX_WORDS, Packing, Shape},
     tables::{Sizes, Tables},
     visited::{Inserted, SHARDS, Shard, shard_of},
@@ -26,12 +27,8 @@ const TASK: usize = 256;
 /// Into how many pieces for each thread a frontier is cut, and the most states of a piece.
 const PIECES: usize = 8;
 const MAX_PIECE: usize = 1 << 16;
-/// How many successors a thread gathers for a shard before it locks it.
-const BATCH: usize = 64;
 /// After how many tasks the memory held is looked at.
 const LOOK_AT_MEMORY: u64 = 64;
-/// How many successors a thread remembers to have found: few enough for the processor's cache.
-const RECENT: usize = 1 << 13;
 /// The parent of the initial state.
 const ROOT: u32 = u32::MAX;
 
@@ -206,30 +203,37 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &Progress) -> 
 
 /// The states of a level that are to be expanded.
 ///
-/// They come in the order of their processes: states that have the same processes use the same
-/// remembered steps, which then are in the processor's caches. That is worth several times the
-/// cost of sorting.
+/// They come in the order of their processes, and those with the same global next to one another:
+/// they use the same remembered steps, which then are in the processor's caches, and most of what
+/// a step does is worked out once for all of them. That is worth several times the cost of sorting.
 #[derive(Default)]
-struct Frontier(Vec<u64>);
+struct Frontier(Vec<(u64, u32)>);
 
 impl Frontier {
-    fn push(&mut self, servers: &[u32], id: u32) {
+    fn push(&mut self, servers: &[u32], others: &[u32], global: u32, id: u32) {
         // Only an order: different processes may well have the same key.
-        let mut key = 0_u32;
-        for process in &servers[..servers.len().min(3)] {
-            key = key << 10 | process & 0x3ff;
-        }
-        self.0.push(u64::from(key) << 32 | u64::from(id));
+        let width = (u64::BITS - MIXED_BITS) / servers.len() as u32;
+        let key = servers.iter().fold(0_u64, |key, process| {
+            key << width | u64::from(*process) & ((1 << width) - 1)
+        });
+        let mixed = others.iter().fold(u64::from(global), |mixed, process| {
+            shape::fold(mixed << 32 | u64::from(*process))
+        });
+        let mixed = shape::fold(mixed) >> (u64::BITS - MIXED_BITS);
+        self.0.push((key << MIXED_BITS | mixed, id));
     }
 
     fn id(&self, place: usize) -> u32 {
-        self.0[place] as u32
+        self.0[place].1
     }
 
     fn len(&self) -> usize {
         self.0.len()
     }
 }
+
+/// Bits of a place in the order for what is no server.
+const MIXED_BITS: u32 = 16;
 
 struct Search<'a, const S: usize> {
     tables: &'a Tables,
@@ -393,7 +397,7 @@ impl<'a, const S: usize> Search<'a, S> {
         };
         let mut witnesses = Witnesses::default();
         for worker in &workers {
-            witnesses.add_all(worker.witnesses);
+            witnesses.add_all(worker.witnesses());
         }
         Found {
             end,
@@ -431,12 +435,15 @@ impl<'a, const S: usize> Search<'a, S> {
             });
             for place in *done..shard.len() {
                 let state: [u32; S] = self.packing.unpack(shard.state(place));
-                frontier.push(&state[..self.shape.servers], id_of(number, place));
+                let servers = &state[self.shape.server_places()];
+                let global = state[self.shape.global()];
+                let others = &state[self.shape.servers..self.shape.places.len()];
+                frontier.push(servers, others, global, id_of(number, place));
             }
             *done = shard.len();
         }
         frontier.0.sort_unstable();
-        let held = self.bytes() + (frontier.0.capacity() * size_of::<u64>()) as u64;
+        let held = self.bytes() + (frontier.0.capacity() * size_of::<(u64, u32)>()) as u64;
         self.peak_bytes = self.peak_bytes.max(held);
         frontier
     }
@@ -479,9 +486,8 @@ impl<'a, const S: usize> Search<'a, S> {
 
     fn work(&self, level: &Level, worker: &mut Worker<'_, S>) {
         let words = self.packing.words();
-        let mut out = Outbox::new(words);
         let mut packed = vec![0_u64; TASK * words];
-        let mut recent = Recent::<S>::new();
+        let mut out = Outbox::new(&self.first_of(level));
         let mut key = [0_u64; MAX_WORDS];
         let mut piece = 0..0;
         'pieces: while !level.is_halted() {
@@ -496,6 +502,10 @@ impl<'a, const S: usize> Search<'a, S> {
                 break;
             }
             let places = piece.start..piece.end.min(piece.start + TASK);
+            for place in places.clone() {
+                let (shard, at) = place_of(level.frontier.id(place));
+                self.shards[shard].lock().prefetch_at(at);
+            }
             for (number, place) in places.clone().enumerate() {
                 let (shard, at) = place_of(level.frontier.id(place));
                 packed[number * words..][..words]
@@ -506,17 +516,12 @@ impl<'a, const S: usize> Search<'a, S> {
                 let state = self.packing.unpack(&packed[number * words..][..words]);
                 let mut wider = None;
                 let expanded = worker.successors(&state, |next| {
-                    let hash = shape::hash(next);
-                    if recent.contains_or_keeps(next, hash) {
-                        return true;
-                    }
                     if !self.packing.pack(next, &mut key) {
                         wider = Some(self.packing.widened(&self.shape, next));
                         return false;
                     }
-                    let shard = shard_of(hash);
-                    if out.push(shard, &key[..words], hash, parent) {
-                        self.deliver(&mut out, shard);
+                    if let Some(shard) = out.push(&key[..words], shape::hash(next), parent) {
+                        self.deliver(shard, out.of_shard(shard));
                     }
                     true
                 });
@@ -534,34 +539,36 @@ impl<'a, const S: usize> Search<'a, S> {
             piece.start = places.end;
         }
         level.give_back(piece);
-        for shard in 0..SHARDS {
-            self.deliver(&mut out, shard);
-        }
+        out.flush(|shard, batch| self.deliver(shard, batch));
+    }
+
+    /// A packed state of a level.
+    fn first_of(&self, level: &Level) -> Vec<u64> {
+        let (shard, at) = place_of(level.frontier.id(0));
+        self.shards[shard].lock().state(at).to_vec()
     }
 
     /// Inserts what waits for a shard.
-    fn deliver(&self, out: &mut Outbox, shard: usize) {
-        let waiting = out.take(shard);
-        if waiting.count == 0 {
+    fn deliver(&self, shard: usize, batch: &mut Batch<BATCH>) {
+        if batch.count == 0 {
             return;
         }
         let mut held = self.shards[shard].lock();
         let before = held.len();
-        for place in 0..waiting.count {
-            held.prefetch(waiting.hashes[place]);
+        for hash in &batch.hashes[..batch.count] {
+            held.prefetch(*hash);
         }
-        for place in 0..waiting.count {
-            held.prefetch_state(waiting.hashes[place]);
+        for hash in &batch.hashes[..batch.count] {
+            held.prefetch_state(*hash);
         }
-        let words = self.packing.words();
-        for place in 0..waiting.count {
-            let state = &waiting.states[place * words..][..words];
-            let (hash, parent) = (waiting.hashes[place], waiting.parents[place]);
+        for place in 0..batch.count {
+            let state = batch.state(place);
+            let (hash, parent) = (batch.hashes[place], batch.parents[place]);
             if held.insert::<S>(&self.packing, state, hash, parent) == Inserted::Full {
                 self.is_full.store(true, Ordering::Relaxed);
             }
         }
-        waiting.count = 0;
+        batch.count = 0;
         let new = (held.len() - before) as u64;
         drop(held);
         self.progress.states.fetch_add(new, Ordering::Relaxed);
@@ -599,77 +606,6 @@ impl<'a, const S: usize> Search<'a, S> {
     fn bytes(&self) -> u64 {
         let shards = self.shards.iter();
         shards.map(|shard| shard.lock().bytes() as u64).sum()
-    }
-}
-
-/// Successors that were found a short while ago. Most states are found several times, and often by
-/// states that are expanded one after another.
-struct Recent<const S: usize>(Vec<[u32; S]>);
-
-impl<const S: usize> Recent<S> {
-    fn new() -> Self {
-        // No state is made of nothing but the largest id.
-        Self(vec![[u32::MAX; S]; RECENT])
-    }
-
-    /// Whether a state is among them; it is from now on.
-    fn contains_or_keeps(&mut self, state: &[u32; S], hash: u64) -> bool {
-        let held = &mut self.0[hash as usize % RECENT];
-        if is_same(held, state) {
-            return true;
-        }
-        *held = *state;
-        false
-    }
-}
-
-/// Equality of short arrays without a call.
-fn is_same<const S: usize>(one: &[u32; S], other: &[u32; S]) -> bool {
-    let differences = one.iter().zip(other).map(|(one, other)| one ^ other);
-    differences.fold(0, |all, one| all | one) == 0
-}
-
-/// Successors on their way to their shards.
-struct Outbox {
-    words: usize,
-    boxes: Vec<Waiting>,
-}
-
-/// What waits for one shard.
-struct Waiting {
-    count: usize,
-    states: Vec<u64>,
-    hashes: [u64; BATCH],
-    parents: [u32; BATCH],
-}
-
-impl Outbox {
-    fn new(words: usize) -> Self {
-        let waiting = || Waiting {
-            count: 0,
-            states: vec![0; BATCH * words],
-            hashes: [0; BATCH],
-            parents: [0; BATCH],
-        };
-        Self {
-            words,
-            boxes: (0..SHARDS).map(|_| waiting()).collect(),
-        }
-    }
-
-    /// Says whether the shard's box is full now.
-    fn push(&mut self, shard: usize, state: &[u64], hash: u64, parent: u32) -> bool {
-        let waiting = &mut self.boxes[shard];
-        let place = waiting.count;
-        waiting.states[place * self.words..][..self.words].copy_from_slice(state);
-        waiting.hashes[place] = hash;
-        waiting.parents[place] = parent;
-        waiting.count += 1;
-        waiting.count == BATCH
-    }
-
-    fn take(&mut self, shard: usize) -> &mut Waiting {
-        &mut self.boxes[shard]
     }
 }
 

@@ -269,19 +269,27 @@ fn kind(shape: &Shape, slot: usize) -> usize {
 /// the state is packed.
 #[inline]
 pub(crate) fn hash<const S: usize>(state: &[u32; S]) -> u64 {
-    let mut mixed = 0x9e37_79b9_7f4a_7c15_u64;
-    let (pairs, rest) = state.as_chunks::<2>();
-    for [low, high] in pairs {
-        mixed = fold(mixed ^ (u64::from(*high) << 32 | u64::from(*low)));
-    }
-    for id in rest {
-        mixed = fold(mixed ^ u64::from(*id));
-    }
-    fold(mixed)
+    // Sums wait for no one another.
+    let products = state.iter().zip(&FACTORS);
+    let sum = products.fold(0_u64, |sum, (id, factor)| {
+        sum.wrapping_add(u64::from(*id).wrapping_mul(*factor))
+    });
+    fold(sum ^ 0x9e37_79b9_7f4a_7c15)
 }
 
-fn fold(mixed: u64) -> u64 {
-    let product = u128::from(mixed) * 0xe703_7ed1_a0b4_28db;
+/// An odd number for each slot, without any pattern.
+const FACTORS: [u64; MAX_SLOTS] = {
+    let mut factors = [0; MAX_SLOTS];
+    let mut slot = 0;
+    while slot < MAX_SLOTS {
+        factors[slot] = fold((slot as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1;
+        slot += 1;
+    }
+    factors
+};
+
+pub(crate) const fn fold(mixed: u64) -> u64 {
+    let product = mixed as u128 * 0xe703_7ed1_a0b4_28db;
     (product as u64) ^ ((product >> 64) as u64)
 }
 

@@ -57,6 +57,18 @@ struct Effect {
     broken: Option<Broken>,
 }
 
+impl Relabel for Effect {
+    /// What is said of a broken law keeps the names it was said with: a path to it is one up to
+    /// renaming as well.
+    fn relabel(&self, names: &Relabelling) -> Self {
+        let observed = self.observed.iter();
+        Self {
+            observed: observed.map(|seen| seen.relabel(names)).collect(),
+            ..self.clone()
+        }
+    }
+}
+
 /// Budget and history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Global {
@@ -124,7 +136,7 @@ pub struct Tables {
     messages: RwLock<Orbits<Message>>,
     lanes: RwLock<Orbits<Messages>>,
     globals: RwLock<Orbits<Global>>,
-    effects: RwLock<Interner<Effect>>,
+    effects: RwLock<Orbits<Effect>>,
     facets: RwLock<Interner<Option<Facet>>>,
     /// By process, sender's place and message; the process's own place and [`OWN`] for what it
     /// does by itself.
@@ -147,8 +159,8 @@ impl Tables {
     pub fn new(scope: Scope, symmetric: bool) -> Self {
         let shape = Shape::of(&scope.initial());
         let names = Names::new(shape.servers, symmetric);
-        let mut effects = Interner::new();
-        effects.intern(Effect::default());
+        let mut effects = Orbits::new();
+        effects.intern(Effect::default(), &names, |effect, _| effect.clone());
         let mut lanes = Orbits::new();
         lanes.intern(Messages::from([]), &names, |lane, _| lane.clone());
         Self {
@@ -266,6 +278,10 @@ impl Tables {
         self.globals.read().row(id, &self.names).to_vec()
     }
 
+    pub(crate) fn effect_row(&self, id: u32) -> Vec<u32> {
+        self.effects.read().row(id, &self.names).to_vec()
+    }
+
     /// Whether no server can crash any more.
     pub(crate) fn is_calm(&self, global: u32) -> bool {
         self.scope.is_calm(&self.globals.read().value(global).spent)
@@ -365,7 +381,7 @@ impl Tables {
         };
         ProcessStep {
             next: self.process_id(step.next),
-            effect: self.effects.write().intern(effect),
+            effect: self.id_in(&self.effects, effect),
             posts: self.posts(step.sent),
         }
     }

@@ -4,7 +4,10 @@
 //! no memory of its own. The index holds, for each state, its place and a few bits of its hash;
 //! two states are the same only if all their words are.
 
-use super::shape::{MAX_WORDS, Packing, hash};
+use super::{
+    outbox::is_same,
+    shape::{MAX_WORDS, Packing, hash},
+};
 
 /// How many shards the visited set has: each is locked for itself, and grows by itself.
 pub(crate) const SHARDS: usize = 64;
@@ -76,6 +79,13 @@ impl Shard {
         self.states.get(place)
     }
 
+    /// Asks the processor to fetch a state.
+    pub(crate) fn prefetch_at(&self, place: usize) {
+        let state = self.states.get(place);
+        fetch(&state[0]);
+        fetch(&state[state.len() - 1]);
+    }
+
     pub(crate) fn parent(&self, place: usize) -> u32 {
         self.parents.get(place)[0]
     }
@@ -98,7 +108,7 @@ impl Shard {
     pub(crate) fn prefetch_state(&self, hash: u64) {
         let held = self.index[self.slot(hash)];
         if held != 0 && (held ^ tag_of(hash)) >> PLACE_BITS == 0 {
-            fetch(&self.states.get(place_of(held))[0]);
+            self.prefetch_at(place_of(held));
         }
     }
 
@@ -171,17 +181,13 @@ impl Shard {
     }
 }
 
-/// Equality of short slices of one length without a call.
-fn is_same(one: &[u64], other: &[u64]) -> bool {
-    let differences = one.iter().zip(other).map(|(one, other)| one ^ other);
-    differences.fold(0, |all, one| all | one) == 0
-}
-
 fn place_of(held: u32) -> usize {
     (held & MOST as u32) as usize - 1
 }
 
-fn fetch<T>(item: &T) {
+/// Asks the processor to fetch something that is used soon.
+#[inline]
+pub(crate) fn fetch<T>(item: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: prefetching has no effect but on caches, and the address is of a live value.
     unsafe {
@@ -201,7 +207,7 @@ struct Chunks<T> {
 }
 
 /// Records of a chunk.
-const CHUNK: usize = 1 << 12;
+const CHUNK: usize = 1 << 10;
 
 impl<T: Copy> Chunks<T> {
     fn new(width: usize) -> Self {

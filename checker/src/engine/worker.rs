@@ -1,16 +1,17 @@
-//! One thread's part of the search: its copies of the tables it uses, and the successors of a
-//! state. After a while almost every look-up is answered here, without a lock.
+//! One thread's part of the search: the successors of a state.
+//!
+//! States come in groups that have the same processes and the same global (`search` sorts them).
+//! What a step does to these is worked out once for a group; only the lanes are gone through for
+//! each state.
 
 use super::{
-    memory::{Bundle, Ear, NOTHING, Pairs, Range, UNKNOWN},
-    renaming::{MAX_SERVERS, Renaming},
+    memory::{Bundle, LaneKey, NOTHING, UNKNOWN},
+    recall::{After, KnownProcess, Recall},
+    renaming::MAX_SERVERS,
     shape::Shape,
-    tables::{EMPTY, Facts, GlobalStep, Meeting, NO_EFFECT, OWN, Posts, ProcessStep, Tables},
+    tables::{EMPTY, Facts, NO_EFFECT, Tables},
 };
-use model::system::{Broken, Relevance, Witnesses};
-use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
-use std::sync::Arc;
+use model::system::{Broken, Witnesses};
 
 /// `S` is the number of slots of a state; slots that a scope does not need are 0.
 ///
@@ -19,132 +20,107 @@ use std::sync::Arc;
 pub(crate) struct Worker<'a, const S: usize> {
     tables: &'a Tables,
     shape: Shape,
-    renaming: Renaming,
+    recall: Recall<'a>,
     drops_dead: bool,
     remembers_again: bool,
-    processes: Vec<KnownProcess>,
-    /// Renamings, by process, lane and global.
-    process_rows: Vec<u32>,
-    lane_rows: Vec<u32>,
-    global_rows: Vec<u32>,
-    globals_calm: Vec<Option<bool>>,
-    /// By (global, effect).
-    globals: FxHashMap<u64, KnownGlobal>,
-    /// By process and sender's place.
-    ears: Vec<Ear>,
-    meetings: FxHashMap<(u32, u32), Arc<Meeting>>,
-    lanes: FxHashMap<u32, Arc<[u32]>>,
-    lane_ids: FxHashMap<Box<[u32]>, u32>,
-    /// Facets of servers that were judged against each other and passed.
-    judged: Pairs,
-    /// What the ranges point into.
-    steps: Vec<KnownStep>,
-    posts: Posts,
-    /// What a bundle of posts is, by its id; the first is empty.
-    bundles: Vec<Range>,
-    known_bundles: FxHashMap<Posts, Bundle>,
-    /// Posts to deliver; this and the next two are kept to reuse their memory.
-    mail: Vec<Mail>,
-    kept: Vec<u32>,
-    tells: Vec<u32>,
-    /// What was witnessed by the steps taken so far.
-    pub(crate) witnesses: Witnesses,
+    group: Group<S>,
+    /// How many groups there were.
+    groups: u32,
+    /// What the outcomes taken in the present group lead to, and for each the processes and the
+    /// global in canonical form, if it has a name.
+    moves: Vec<Move>,
+    canonical: Vec<[u32; S]>,
+    /// By outcome and place: in which group it was last taken, and its move.
+    marks: Vec<(u32, u32)>,
+    /// The state that was expanded last, and the cells of its lanes as far as they are known.
+    last: [u32; S],
+    cells: [u32; S],
+    /// Posts to deliver: the slot, and what to add to it.
+    mail: Vec<(usize, u32)>,
     /// How many steps could be taken from the states expanded so far.
     pub(crate) transitions: u64,
 }
 
-/// A state that is expanded, and what all its steps need to know of it.
-struct Base<'s, const S: usize> {
-    state: &'s [u32; S],
+/// What states with the same processes and the same global have in common.
+struct Group<const S: usize> {
+    /// Whether all of it is known.
+    is_whole: bool,
+    /// One of its states, without lanes.
+    frame: [u32; S],
+    /// By place.
+    processes: [KnownProcess; S],
+    /// By the slot of a lane, who listens to it and under which facts.
+    ears: [u32; S],
+    facts: [Facts; S],
     /// Places of settled processes, as bits.
     settled: u32,
     /// Whether no server can crash any more.
     calm: bool,
-    /// For each lane, its cell.
-    cells: [u32; S],
+    /// What processes do by themselves: the step and its move.
+    own: Vec<(usize, u32)>,
+    /// How many steps these are, with those that only send.
+    own_count: u64,
 }
 
-/// A lane of messages on its way from one place to another.
+/// What an outcome does to the processes and the global of a group.
 #[derive(Clone, Copy)]
-struct Mail {
-    from: usize,
-    to: usize,
-    lane: u32,
+struct Move {
+    place: usize,
+    /// The process at this place afterwards.
+    process: u32,
+    known: KnownProcess,
+    is_changed: bool,
+    global: u32,
+    settled: u32,
+    calm: bool,
+    /// The name that brings the processes into order, `UNKNOWN` if some are alike.
+    name: u32,
 }
 
-#[derive(Clone, Copy)]
-struct KnownProcess {
-    /// Equal for all renamings of the process; `UNKNOWN` until it is learnt.
-    orbit: u32,
-    /// What it is judged by beside other servers.
-    facet: u32,
-    settled: bool,
-    /// What it does by itself; so many more events only send.
-    early_count: u32,
-    steps: Range,
-    early: Bundle,
-}
+/// The move of an outcome that the budget does not allow.
+const DISABLED: u32 = UNKNOWN;
 
-/// A step of a process, taken by itself or with a message.
-#[derive(Clone, Copy)]
-struct KnownStep {
-    next: u32,
-    effect: u32,
-    /// How many deliveries or events do the same.
-    count: u32,
-    /// What it sends; once the step was taken, which the budget may forbid, also what the process
-    /// then sends early by itself and because of the other messages in the lane.
-    posts: Bundle,
-    /// The lane of the message afterwards; `UNKNOWN` until the step is taken.
-    lane: u32,
+/// A successor in the making.
+struct Next<const S: usize> {
+    state: [u32; S],
+    /// The slots of lanes whose cells may not be those of the state expanded, as bits.
+    touched: u64,
 }
-
-#[derive(Clone)]
-enum KnownGlobal {
-    Disabled,
-    To(u32),
-    Broken(Box<Broken>),
-}
-
-impl KnownStep {
-    /// Whether nothing tells the two apart; neither was taken yet.
-    fn does_as(&self, other: &Self) -> bool {
-        (self.next, self.effect, self.posts) == (other.next, other.effect, other.posts)
-    }
-}
-
-/// The slot of no message.
-const BY_ITSELF: usize = usize::MAX;
 
 impl<'a, const S: usize> Worker<'a, S> {
     pub(crate) fn new(tables: &'a Tables) -> Self {
+        const { assert!(S <= u64::BITS as usize, "slots are counted by bits") };
         Self {
             tables,
             shape: tables.shape().clone(),
-            renaming: Renaming::new(tables),
+            recall: Recall::new(tables),
             drops_dead: tables.scope().reduction.drop_dead,
             remembers_again: tables.scope().reduction.remembers_again(),
-            processes: Vec::new(),
-            process_rows: Vec::new(),
-            lane_rows: Vec::new(),
-            global_rows: Vec::new(),
-            globals_calm: Vec::new(),
-            globals: FxHashMap::default(),
-            ears: Vec::new(),
-            meetings: FxHashMap::default(),
-            lanes: FxHashMap::default(),
-            lane_ids: FxHashMap::default(),
-            kept: Vec::new(),
-            tells: Vec::new(),
-            judged: Pairs::default(),
-            steps: Vec::new(),
-            posts: Vec::new(),
-            bundles: vec![Range::default()],
-            known_bundles: FxHashMap::default(),
+            group: Group {
+                is_whole: false,
+                frame: [EMPTY; S],
+                processes: [KnownProcess::UNKNOWN; S],
+                ears: [UNKNOWN; S],
+                facts: [Facts::default(); S],
+                settled: 0,
+                calm: false,
+                own: Vec::new(),
+                own_count: 0,
+            },
+            groups: 0,
+            moves: Vec::new(),
+            canonical: Vec::new(),
+            marks: Vec::new(),
+            last: [EMPTY; S],
+            cells: [UNKNOWN; S],
             mail: Vec::new(),
-            witnesses: Witnesses::default(),
             transitions: 0,
         }
+    }
+
+    /// What was witnessed by the steps taken so far.
+    pub(crate) fn witnesses(&self) -> Witnesses {
+        self.recall.witnesses
     }
 
     /// Calls `found` with each successor of a state, in canonical form. Counts its transitions
@@ -157,18 +133,13 @@ impl<'a, const S: usize> Worker<'a, S> {
         state: &[u32; S],
         mut found: impl FnMut(&[u32; S]) -> bool,
     ) -> Result<bool, Broken> {
-        let base = self.base(state);
-        let mut transitions = 0;
-        for place in self.shape.processes() {
-            let known = self.process(state[place]);
-            transitions += u64::from(known.early_count);
-            for number in known.steps.numbers() {
-                if let Some(next) = self.take(&base, place, BY_ITSELF, number)? {
-                    transitions += u64::from(self.steps[number].count);
-                    if !found(&self.canonical(next)) {
-                        return Ok(false);
-                    }
-                }
+        self.recall.look_for_names();
+        self.enter_group(state)?;
+        let mut transitions = self.group.own_count;
+        for own in 0..self.group.own.len() {
+            let (step, number) = self.group.own[own];
+            if !found(&self.take(step, None, number)) {
+                return Ok(false);
             }
         }
         for slot in self.shape.lanes() {
@@ -176,12 +147,15 @@ impl<'a, const S: usize> Worker<'a, S> {
                 continue;
             }
             let (_, to) = self.shape.ends(slot);
-            let (steps, early_count) = self.steps_of(&base, slot);
+            let cell = self.cell(slot);
+            let (steps, early_count) = self.recall.steps_of(cell);
             transitions += u64::from(early_count);
-            for number in steps.numbers() {
-                if let Some(next) = self.take(&base, to, slot, number)? {
-                    transitions += u64::from(self.steps[number].count);
-                    if !found(&self.canonical(next)) {
+            for step in steps.numbers() {
+                let known = self.recall.step(step);
+                let number = self.move_of(to, known.outcome)?;
+                if number != DISABLED {
+                    transitions += u64::from(known.count);
+                    if !found(&self.take(step, Some(slot), number)) {
                         return Ok(false);
                     }
                 }
@@ -191,186 +165,350 @@ impl<'a, const S: usize> Worker<'a, S> {
         Ok(true)
     }
 
-    fn base<'s>(&mut self, state: &'s [u32; S]) -> Base<'s, S> {
-        let calm = self.is_calm(state[self.shape.global()]);
-        let mut settled = 0;
-        for place in self.shape.server_places() {
-            settled |= u32::from(self.process(state[place]).settled) << place;
+    /// Makes the group of a state the present one, and forgets the cells that are not the state's.
+    fn enter_group(&mut self, state: &[u32; S]) -> Result<(), Broken> {
+        let places = self.shape.places.len();
+        let global = self.shape.global();
+        let is_same = self.group.is_whole
+            && state[..places] == self.group.frame[..places]
+            && state[global] == self.group.frame[global];
+        if !is_same {
+            self.begin_group(state)?;
         }
-        let mut cells = [UNKNOWN; S];
+        for slot in self.shape.lanes() {
+            if state[slot] != self.last[slot] {
+                self.cells[slot] = UNKNOWN;
+            }
+        }
+        self.last = *state;
+        // All of them now: the processor fetches many at once, and here none waits for another.
+        for slot in self.shape.lanes() {
+            let cell = self.cell(slot);
+            self.recall.fetch_cell(cell);
+        }
+        Ok(())
+    }
+
+    fn begin_group(&mut self, state: &[u32; S]) -> Result<(), Broken> {
+        let group = &mut self.group;
+        group.is_whole = false;
+        group.frame = *state;
+        group.frame[self.shape.lanes()].fill(EMPTY);
+        group.calm = self.recall.is_calm(state[self.shape.global()]);
+        group.settled = 0;
+        let mut are_others = 0_u32;
+        for place in self.shape.processes() {
+            let known = self.recall.process(state[place]);
+            are_others |= u32::from(known != group.processes[place]) << place;
+            group.processes[place] = known;
+            group.settled |= u32::from(self.recall.orbit(known.orbit).settled) << place;
+        }
         for slot in self.shape.lanes() {
             let (from, to) = self.shape.ends(slot);
+            let (settled, calm) = (self.group.settled, self.group.calm);
             let facts = self.facts(from, to, settled, calm);
-            cells[slot] = self.cell(state[to], from, state[slot], facts);
+            // Neighbours in the order of states have processes in common, and their cells too.
+            if are_others >> to & 1 != 0 || facts != self.group.facts[slot] {
+                self.cells[slot] = UNKNOWN;
+            }
+            self.group.ears[slot] = self.recall.ear_of(self.group.processes[to], from);
+            self.group.facts[slot] = facts;
         }
-        Base {
-            state,
-            settled,
-            calm,
-            cells,
+        self.groups += 1;
+        self.moves.clear();
+        self.canonical.clear();
+        self.group.own.clear();
+        self.group.own_count = 0;
+        for place in self.shape.processes() {
+            let orbit = *self.recall.orbit(self.group.processes[place].orbit);
+            self.group.own_count += u64::from(orbit.early_count);
+            for step in orbit.steps.numbers() {
+                let known = self.recall.step(step);
+                let number = self.move_of(place, known.outcome)?;
+                if number != DISABLED {
+                    self.group.own_count += u64::from(known.count);
+                    self.group.own.push((step, number));
+                }
+            }
+        }
+        self.group.is_whole = true;
+        Ok(())
+    }
+
+    /// The move of an outcome at a place in the present group; `DISABLED` if the budget does not
+    /// allow it.
+    #[inline]
+    fn move_of(&mut self, place: usize, outcome: u32) -> Result<u32, Broken> {
+        let mark = outcome as usize * self.shape.places.len() + place;
+        match self.marks.get(mark) {
+            Some((group, number)) if *group == self.groups => Ok(*number),
+            _ => self.new_move(place, outcome, mark),
         }
     }
 
-    /// What a step of the process at `place` leads to, not yet in canonical form; `None` if the
-    /// budget does not allow it. `through` is the slot of the message that is delivered.
-    fn take(
-        &mut self,
-        base: &Base<'_, S>,
-        place: usize,
-        through: usize,
-        number: usize,
-    ) -> Result<Option<[u32; S]>, Broken> {
-        let step = self.steps[number];
-        let global = self.shape.global();
-        let mut next = *base.state;
-        let mut calm = base.calm;
-        if step.effect != NO_EFFECT {
-            match self.apply(next[global], step.effect) {
-                KnownGlobal::Disabled => return Ok(None),
-                KnownGlobal::Broken(broken) => return Err(*broken),
-                KnownGlobal::To(after) => {
-                    if after != next[global] {
-                        next[global] = after;
-                        calm = self.is_calm(after);
+    fn new_move(&mut self, place: usize, outcome: u32, mark: usize) -> Result<u32, Broken> {
+        let mut number = DISABLED;
+        if let Some(found) = self.find_move(place, outcome)? {
+            number = self.moves.len() as u32;
+            let mut canonical = [EMPTY; S];
+            if found.name != UNKNOWN {
+                let mut frame = self.group.frame;
+                frame[place] = found.process;
+                frame[self.shape.global()] = found.global;
+                canonical = self.renamed_frame(&frame, found.name as usize);
+            }
+            self.moves.push(found);
+            self.canonical.push(canonical);
+        }
+        if mark >= self.marks.len() {
+            self.marks.resize(mark + 1, (0, 0));
+        }
+        self.marks[mark] = (self.groups, number);
+        Ok(number)
+    }
+
+    fn find_move(&mut self, place: usize, outcome: u32) -> Result<Option<Move>, Broken> {
+        let outcome = self.recall.outcome(outcome);
+        let before = self.group.processes[place];
+        let mut global = self.group.frame[self.shape.global()];
+        let mut calm = self.group.calm;
+        if outcome.effect != NO_EFFECT {
+            match self
+                .recall
+                .apply(global, outcome.effect, before.name as usize)
+            {
+                After::Disabled => return Ok(None),
+                After::Broken(broken) => return Err(broken),
+                After::To(after) => {
+                    if after != global {
+                        global = after;
+                        calm = self.recall.is_calm(after);
                     }
                 }
             }
         }
-        self.mail.clear();
-        let mut settled = base.settled;
-        if step.next == next[place] {
-            self.post(place, step.posts);
-        } else {
-            next[place] = step.next;
+        let process = self
+            .recall
+            .renamed_process(outcome.next, before.name as usize);
+        let is_changed = process != self.group.frame[place];
+        let known = self.recall.process(process);
+        let mut settled = self.group.settled;
+        if is_changed {
             if place < self.shape.servers {
-                self.judge_pairs(&next, place)?;
-            }
-            settled |= u32::from(self.process(step.next).settled) << place;
-            let step = self.taken(base, place, through, number);
-            self.post(place, step.posts);
-            for slot in self.shape.lanes_to(place) {
-                if slot == through {
-                    next[slot] = step.lane;
-                } else if next[slot] != EMPTY {
-                    let (from, _) = self.shape.ends(slot);
-                    let facts = self.facts(from, place, base.settled, base.calm);
-                    let (lane, early) = self.enter(step.next, from, next[slot], facts);
-                    next[slot] = lane;
-                    self.post(place, early);
+                for other in self.shape.server_places() {
+                    if other != place {
+                        let other = self.group.processes[other];
+                        self.recall.judge_pair(known, other)?;
+                    }
                 }
             }
+            settled |= u32::from(self.recall.orbit(known.orbit).settled) << place;
         }
-        self.deliver(&mut next, settled, calm, Some(base));
-        if self.remembers_again && step.next != base.state[place] {
-            self.send_again(&mut next, place, settled, calm);
+        let mut keys = [0_u64; MAX_SERVERS];
+        let keys = &mut keys[..self.shape.servers];
+        for (at, key) in keys.iter_mut().enumerate() {
+            let first = match at == place {
+                true => known.first,
+                false => self.group.processes[at].first,
+            };
+            *key = u64::from(first);
         }
-        if settled != base.settled || calm != base.calm {
-            let of = |from| calm != base.calm || from == place;
-            self.tidy_again(&mut next, of, settled, calm);
-        }
-        Ok(Some(next))
+        let name = match self.recall.renaming.count() {
+            1 => 0,
+            _ => match self.recall.renaming.sorting(keys) {
+                (name, false) => name as u32,
+                (_, true) => UNKNOWN,
+            },
+        };
+        Ok(Some(Move {
+            place,
+            process,
+            known,
+            is_changed,
+            global,
+            settled,
+            calm,
+            name,
+        }))
     }
 
-    /// Delivers until nothing more can be sent early. Where nothing changed yet since `base`, its
-    /// cells are known.
+    /// The cell of a lane of the state expanded.
     #[inline]
-    fn deliver(
-        &mut self,
-        next: &mut [u32; S],
-        settled: u32,
-        calm: bool,
-        base: Option<&Base<'_, S>>,
-    ) {
-        while let Some(Mail { from, to, lane }) = self.mail.pop() {
-            let slot = self.shape.lane(from, to);
-            let facts = self.facts(from, to, settled, calm);
-            let is_as_before = |base: &&Base<'_, S>| {
-                next[to] == base.state[to]
-                    && next[slot] == base.state[slot]
-                    && facts == self.facts(from, to, base.settled, base.calm)
-            };
-            let cell = match base.filter(is_as_before) {
-                Some(base) => base.cells[slot],
-                None => self.cell(next[to], from, next[slot], facts),
-            };
-            let receiver = (next[to], from);
-            let (lane, early) = self.add(cell, receiver, next[slot], lane, facts);
-            next[slot] = lane;
-            self.post(to, early);
+    fn cell(&mut self, slot: usize) -> u32 {
+        if self.cells[slot] == UNKNOWN {
+            let name = self.group.processes[self.shape.ends(slot).1].name;
+            let key = self.key(self.last[slot], name, self.group.facts[slot]);
+            self.cells[slot] = self.recall.cell(self.group.ears[slot], key);
+        }
+        self.cells[slot]
+    }
+
+    /// A lane as the first of its receiver's orbit sees it; the receiver has this name.
+    #[inline]
+    fn key(&mut self, lane: u32, name: u32, facts: Facts) -> LaneKey {
+        let back = self.recall.renaming.inverse(name as usize);
+        LaneKey::new(self.recall.renamed_lane(lane, back), facts)
+    }
+
+    /// What a step leads to, in canonical form. `through` is the slot of the message that is
+    /// delivered.
+    fn take(&mut self, step: usize, through: Option<usize>, number: u32) -> [u32; S] {
+        let moved = self.moves[number as usize];
+        let place = moved.place;
+        let name = self.group.processes[place].name;
+        let mut next = Next {
+            state: self.last,
+            touched: 0,
+        };
+        self.mail.clear();
+        if moved.is_changed {
+            let cell = through.map(|slot| self.cells[slot]);
+            let step = self.recall.taken(step, cell);
+            self.post(place, step.posts, name);
+            for slot in self.shape.lanes_to(place) {
+                next.touched |= 1 << slot;
+                let lane = next.state[slot];
+                if Some(slot) == through {
+                    next.state[slot] = self.recall.renamed_lane(step.lane, name as usize);
+                } else if lane != EMPTY {
+                    let (from, _) = self.shape.ends(slot);
+                    let facts = self.group.facts[slot];
+                    let (lane, early) = self.enter(moved.known, from, lane, facts);
+                    next.state[slot] = lane;
+                    self.post(place, early, moved.known.name);
+                }
+            }
+            next.state[place] = moved.process;
+        } else {
+            let step = self.recall.step(step);
+            self.post(place, step.posts, name);
+        }
+        next.state[self.shape.global()] = moved.global;
+        let facts_change = moved.settled != self.group.settled || moved.calm != self.group.calm;
+        if facts_change {
+            next.touched = u64::MAX;
+        }
+        self.deliver(&mut next, &moved);
+        if self.remembers_again && moved.is_changed {
+            self.send_again(&mut next, &moved);
+        }
+        if facts_change {
+            self.tidy_again(&mut next, &moved);
+        }
+        match moved.name {
+            UNKNOWN => self.canonical(next.state),
+            name => {
+                let mut canonical = self.canonical[number as usize];
+                self.rename_lanes(&next.state, name as usize, &mut canonical);
+                canonical
+            }
         }
     }
 
-    /// The process at `place` changed, and what it forgot may matter again: what others send it early
-    /// comes to it once more.
-    fn send_again(&mut self, next: &mut [u32; S], place: usize, settled: u32, calm: bool) {
+    /// What becomes of a lane whose receiver enters a new state, and what is sent early then.
+    #[inline]
+    fn enter(
+        &mut self,
+        receiver: KnownProcess,
+        from: usize,
+        lane: u32,
+        facts: Facts,
+    ) -> (u32, Bundle) {
+        let key = self.key(lane, receiver.name, facts);
+        let ear = self.recall.ear_of(receiver, from);
+        let (lane, early) = self.recall.enter(ear, key);
+        (
+            self.recall.renamed_lane(lane, receiver.name as usize),
+            early,
+        )
+    }
+
+    /// Puts posts of the process at `from`, which has this name, into the mail.
+    #[inline]
+    fn post(&mut self, from: usize, posts: Bundle, name: u32) {
+        if posts == NOTHING {
+            return;
+        }
+        for number in self.recall.posts_in(posts).numbers() {
+            let (to, lane) = self.recall.renamed_post(number, name as usize);
+            self.mail.push((self.shape.lane(from, to), lane));
+        }
+    }
+
+    /// Delivers until nothing more can be sent early.
+    #[inline]
+    fn deliver(&mut self, next: &mut Next<S>, moved: &Move) {
+        while let Some((slot, post)) = self.mail.pop() {
+            let (from, to) = self.shape.ends(slot);
+            let receiver = self.receiver(to, moved);
+            let cell = if next.touched >> slot & 1 == 0 {
+                self.cell(slot)
+            } else {
+                let facts = self.facts(from, to, moved.settled, moved.calm);
+                let key = self.key(next.state[slot], receiver.name, facts);
+                let ear = self.recall.ear_of(receiver, from);
+                self.recall.cell(ear, key)
+            };
+            let name = receiver.name as usize;
+            let back = self.recall.renaming.inverse(name);
+            let post = self.recall.renamed_lane(post, back);
+            let (lane, early) = self.recall.add(cell, post);
+            next.state[slot] = self.recall.renamed_lane(lane, name);
+            next.touched |= 1 << slot;
+            self.post(to, early, receiver.name);
+        }
+    }
+
+    #[inline]
+    fn receiver(&self, to: usize, moved: &Move) -> KnownProcess {
+        if to == moved.place {
+            moved.known
+        } else {
+            self.group.processes[to]
+        }
+    }
+
+    /// The process that moved forgot what may matter again: what others send it early comes to it
+    /// once more.
+    fn send_again(&mut self, next: &mut Next<S>, moved: &Move) {
         for from in self.shape.processes() {
-            if from == place {
+            if from == moved.place {
                 continue;
             }
-            let process = self.process(next[from]);
+            let process = self.group.processes[from];
             self.mail.clear();
-            self.post(from, process.early);
+            self.post(from, self.recall.orbit(process.orbit).early, process.name);
             for slot in self.shape.lanes_to(from) {
                 let (other, _) = self.shape.ends(slot);
-                let facts = self.facts(other, from, settled, calm);
-                let (_, early) = self.enter(next[from], other, next[slot], facts);
-                self.post(from, early);
+                let facts = self.facts(other, from, moved.settled, moved.calm);
+                let (_, early) = self.enter(process, other, next.state[slot], facts);
+                self.post(from, early, process.name);
             }
-            self.mail.retain(|mail| mail.to == place);
-            self.deliver(next, settled, calm, None);
+            let shape = &self.shape;
+            self.mail
+                .retain(|(slot, _)| shape.ends(*slot).1 == moved.place);
+            self.deliver(next, moved);
         }
     }
 
-    /// A step that changes its process, with what it brings about once it is taken.
-    fn taken(
-        &mut self,
-        base: &Base<'_, S>,
-        place: usize,
-        through: usize,
-        number: usize,
-    ) -> KnownStep {
-        let step = self.steps[number];
-        if step.lane != UNKNOWN {
-            return step;
-        }
-        let (mut lane, mut early) = (EMPTY, NOTHING);
-        if through != BY_ITSELF {
-            let (from, _) = self.shape.ends(through);
-            let facts = self.facts(from, place, base.settled, base.calm);
-            (lane, early) = self.enter(step.next, from, base.state[through], facts);
-        }
-        let posts = [step.posts, self.process(step.next).early, early];
-        let all = posts.iter().flat_map(|posts| self.posts_of(*posts));
-        let posts = self.tables.gather(all.copied().collect());
-        let posts = self.keep_posts(&posts);
-        self.steps[number] = KnownStep {
-            posts,
-            lane,
-            ..step
-        };
-        self.steps[number]
-    }
-
-    /// Tidies the lanes of some senders under other facts than before.
-    fn tidy_again(
-        &mut self,
-        next: &mut [u32; S],
-        of: impl Fn(usize) -> bool,
-        settled: u32,
-        calm: bool,
-    ) {
+    /// Tidies the lanes whose facts may be others than before.
+    fn tidy_again(&mut self, next: &mut Next<S>, moved: &Move) {
         for slot in self.shape.lanes() {
             let (from, to) = self.shape.ends(slot);
-            if next[slot] != EMPTY && of(from) {
-                let facts = self.facts(from, to, settled, calm);
-                let cell = self.cell(next[to], from, next[slot], facts);
-                let receiver = (next[to], from);
-                (next[slot], _) = self.add(cell, receiver, next[slot], EMPTY, facts);
+            let may_differ = moved.calm != self.group.calm || from == moved.place;
+            if may_differ && next.state[slot] != EMPTY {
+                let facts = self.facts(from, to, moved.settled, moved.calm);
+                let receiver = self.receiver(to, moved);
+                let key = self.key(next.state[slot], receiver.name, facts);
+                let cell = self.recall.cell(self.recall.ear_of(receiver, from), key);
+                let (lane, _) = self.recall.add(cell, EMPTY);
+                next.state[slot] = self.recall.renamed_lane(lane, receiver.name as usize);
             }
         }
     }
 
     /// Only servers go by the facts, and only where dead messages are dropped.
+    #[inline]
     fn facts(&self, from: usize, to: usize, settled: u32, calm: bool) -> Facts {
         if self.drops_dead && to < self.shape.servers {
             let settled = settled >> from & 1 != 0;
@@ -380,312 +518,19 @@ impl<'a, const S: usize> Worker<'a, S> {
         }
     }
 
-    fn is_calm(&mut self, global: u32) -> bool {
-        let place = global as usize;
-        if place >= self.globals_calm.len() {
-            self.globals_calm.resize(place + 1, None);
-        }
-        *self.globals_calm[place].get_or_insert_with(|| self.tables.is_calm(global))
-    }
-
-    fn apply(&mut self, global: u32, effect: u32) -> KnownGlobal {
-        let key = u64::from(global) << 32 | u64::from(effect);
-        if let Some(known) = self.globals.get(&key) {
-            return known.clone();
-        }
-        let known = match self.tables.apply(global, effect) {
-            GlobalStep::Disabled => KnownGlobal::Disabled,
-            GlobalStep::To { global, witnesses } => {
-                self.witnesses.add_all(witnesses);
-                KnownGlobal::To(global)
-            }
-            GlobalStep::Broken(broken) => KnownGlobal::Broken(Box::new(broken)),
-        };
-        self.globals.insert(key, known.clone());
-        known
-    }
-
-    fn ear(&mut self, process: u32, from: usize) -> &mut Ear {
-        let place = process as usize * self.shape.places.len() + from;
-        if place >= self.ears.len() {
-            self.ears.resize_with(place + 1, Ear::default);
-        }
-        &mut self.ears[place]
-    }
-
-    /// What becomes of a lane whose receiver enters a new state: it meets every message.
-    fn enter(&mut self, process: u32, from: usize, lane: u32, facts: Facts) -> (u32, Bundle) {
-        let heard = self.ear(process, from).heard(lane, facts);
-        if heard.entered != UNKNOWN {
-            return (heard.entered, heard.early);
-        }
-        let (entered, early) = self.tidy((process, from), EMPTY, lane, facts);
-        let heard = self.ear(process, from).heard(lane, facts);
-        (heard.entered, heard.early) = (entered, early);
-        (entered, early)
-    }
-
-    fn cell(&mut self, process: u32, from: usize, lane: u32, facts: Facts) -> u32 {
-        self.ear(process, from).cell(lane, facts)
-    }
-
-    /// What becomes of the tidied lane of a cell when a post comes to it.
-    fn add(
-        &mut self,
-        cell: u32,
-        (process, from): (u32, usize),
-        lane: u32,
-        post: u32,
-        facts: Facts,
-    ) -> (u32, Bundle) {
-        let known = &self.ear(process, from).cells[cell as usize].added;
-        if let Some((_, lane, early)) = known.iter().find(|(known, _, _)| *known == post) {
-            return (*lane, *early);
-        }
-        let (after, early) = self.tidy((process, from), lane, post, facts);
-        let cell = &mut self.ear(process, from).cells[cell as usize];
-        cell.added.push((post, after, early));
-        (after, early)
-    }
-
-    /// Sends what a process can answer to the messages it has not `met` without changing, and
-    /// keeps what still matters of both ([`Relevance`] says why, and `tidy_inbox` of the model
-    /// does the same to whole messages).
-    fn tidy(
-        &mut self,
-        (process, from): (u32, usize),
-        met: u32,
-        new: u32,
-        facts: Facts,
-    ) -> (u32, Bundle) {
-        let (met, new) = (self.messages(met), self.messages(new));
-        let last = self.process(process).settled;
-        let mut early: Vec<(usize, u32)> = Vec::new();
-        let mut kept = std::mem::take(&mut self.kept);
-        kept.clear();
-        // Where several do the same, the first in the order of messages stays.
-        let mut tells = std::mem::take(&mut self.tells);
-        tells.clear();
-        let mut refusals: Vec<(model::Term, u32)> = Vec::new();
-        let new: SmallVec<[u32; 16]> = new
-            .iter()
-            .copied()
-            .filter(|message| !met.contains(message))
-            .collect();
-        let all = met.iter().map(|message| (message, false));
-        for (&message, is_new) in all.chain(new.iter().map(|message| (message, true))) {
-            let meeting = self.meet(process, from, message);
-            match meeting.relevance {
-                Relevance::Live => kept.push(message),
-                Relevance::Dead => continue,
-                Relevance::Tells { when_calm } if when_calm && !facts.calm => kept.push(message),
-                Relevance::Tells { .. } => {
-                    if !last && !facts.settled {
-                        tells.push(message);
-                    }
-                }
-                Relevance::Refusal(term) => refusals.push((term, message)),
-            }
-            if is_new && meeting.early_count > 0 {
-                early.extend(&meeting.early);
-                let witnesses = meeting.early_witnesses;
-                self.witnesses.add_all(witnesses);
-            }
-        }
-        if tells.len() > 1 {
-            self.tables.sort_messages(&mut tells);
-        }
-        kept.extend(tells.first());
-        if refusals.len() > 1 {
-            let mut messages: Vec<u32> = refusals.iter().map(|(_, message)| *message).collect();
-            self.tables.sort_messages(&mut messages);
-            let rank = |message| messages.iter().position(|other| *other == message);
-            refusals.sort_by_key(|(term, message)| (*term, rank(*message)));
-            refusals.dedup_by_key(|(term, _)| *term);
-        }
-        kept.extend(refusals.into_iter().map(|(_, message)| message));
-        kept.sort_unstable();
-        let lane = self.lane_id(&kept);
-        (self.kept, self.tells) = (kept, tells);
-        let early = self.tables.gather(early);
-        (lane, self.keep_posts(&early))
-    }
-
-    fn messages(&mut self, lane: u32) -> Arc<[u32]> {
-        let known = self.lanes.entry(lane);
-        Arc::clone(known.or_insert_with(|| self.tables.messages(lane)))
-    }
-
-    fn lane_id(&mut self, messages: &[u32]) -> u32 {
-        if messages.is_empty() {
-            return EMPTY;
-        }
-        if let Some(id) = self.lane_ids.get(messages) {
-            return *id;
-        }
-        let id = self.tables.lane_id(messages.into());
-        self.lane_ids.insert(messages.into(), id);
-        id
-    }
-
-    fn meet(&mut self, process: u32, from: usize, message: u32) -> &Arc<Meeting> {
-        let receiver = process * self.shape.places.len() as u32 + from as u32;
-        self.meetings
-            .entry((receiver, message))
-            .or_insert_with(|| self.tables.meet(process, from, message))
-    }
-
-    /// What the messages of a lane can bring about, and how many of their deliveries only send.
-    fn steps_of(&mut self, base: &Base<'_, S>, slot: usize) -> (Range, u32) {
-        let cell = base.cells[slot] as usize;
-        let (from, to) = self.shape.ends(slot);
-        let (process, lane) = (base.state[to], base.state[slot]);
-        let known = &self.ear(process, from).cells[cell];
-        if let Some(steps) = known.steps {
-            return (steps, known.early_count);
-        }
-        let messages = self.messages(lane);
-        let meetings: Vec<Arc<Meeting>> = messages
-            .iter()
-            .map(|message| Arc::clone(self.meet(process, from, *message)))
-            .collect();
-        let early_count = meetings.iter().map(|meeting| meeting.early_count).sum();
-        let mut found: Vec<KnownStep> = Vec::new();
-        for step in meetings.iter().flat_map(|meeting| &meeting.steps) {
-            let step = self.known_step(step);
-            match found.iter_mut().find(|known| known.does_as(&step)) {
-                Some(known) => known.count += 1,
-                None => found.push(step),
-            }
-        }
-        let steps = self.keep_steps(&found);
-        let known = &mut self.ear(process, from).cells[cell];
-        (known.steps, known.early_count) = (Some(steps), early_count);
-        (steps, early_count)
-    }
-
-    /// What is known of a process; learnt the first time.
-    #[inline]
-    fn process(&mut self, id: u32) -> KnownProcess {
-        match self.processes.get(id as usize) {
-            Some(known) if known.orbit != UNKNOWN => *known,
-            _ => self.learn(id),
-        }
-    }
-
-    #[cold]
-    fn learn(&mut self, id: u32) -> KnownProcess {
-        let (place, width) = (id as usize, self.renaming.count());
-        if place >= self.processes.len() {
-            let unknown = KnownProcess {
-                orbit: UNKNOWN,
-                facet: UNKNOWN,
-                settled: false,
-                early_count: 0,
-                steps: Range::default(),
-                early: NOTHING,
-            };
-            self.processes.resize(place + 1, unknown);
-            self.process_rows.resize((place + 1) * width, UNKNOWN);
-        }
-        let row = self.tables.process_row(id);
-        let process = self.tables.process(id);
-        let meeting = self.tables.meet(id, self.tables.place_of(&process), OWN);
-        let steps = meeting.steps.iter();
-        let found: Vec<KnownStep> = steps.map(|step| self.known_step(step)).collect();
-        self.witnesses.add_all(meeting.early_witnesses);
-        let known = KnownProcess {
-            orbit: row.iter().copied().min().unwrap_or(id),
-            facet: self.tables.facet_of(&process),
-            settled: self.drops_dead && self.tables.scope().is_settled(&process),
-            early_count: meeting.early_count,
-            steps: self.keep_steps(&found),
-            early: self.keep_posts(&meeting.early),
-        };
-        self.processes[place] = known;
-        self.process_rows[place * width..][..width].copy_from_slice(&row);
-        known
-    }
-
-    /// Puts posts of the process at `from` into the mail.
-    #[inline]
-    fn post(&mut self, from: usize, posts: Bundle) {
-        if posts == NOTHING {
-            return;
-        }
-        let range = self.bundles[posts as usize];
-        for &(to, lane) in &self.posts[range.numbers()] {
-            self.mail.push(Mail { from, to, lane });
-        }
-    }
-
-    fn posts_of(&self, posts: Bundle) -> &[(usize, u32)] {
-        &self.posts[self.bundles[posts as usize].numbers()]
-    }
-
-    fn keep_posts(&mut self, posts: &[(usize, u32)]) -> Bundle {
-        if posts.is_empty() {
-            return NOTHING;
-        }
-        if let Some(known) = self.known_bundles.get(posts) {
-            return *known;
-        }
-        let bundle = number(self.bundles.len());
-        self.bundles.push(Range {
-            first: number(self.posts.len()),
-            count: number(posts.len()),
-        });
-        self.posts.extend_from_slice(posts);
-        self.known_bundles.insert(posts.to_vec(), bundle);
-        bundle
-    }
-
-    fn known_step(&mut self, step: &ProcessStep) -> KnownStep {
-        KnownStep {
-            next: step.next,
-            effect: step.effect,
-            count: 1,
-            posts: self.keep_posts(&step.posts),
-            lane: UNKNOWN,
-        }
-    }
-
-    fn keep_steps(&mut self, steps: &[KnownStep]) -> Range {
-        let first = number(self.steps.len());
-        self.steps.extend_from_slice(steps);
-        let count = number(steps.len());
-        Range { first, count }
-    }
-
-    #[inline]
-    fn judge_pairs(&mut self, state: &[u32; S], place: usize) -> Result<(), Broken> {
-        let one = self.process(state[place]).facet;
-        for other in self.shape.server_places() {
-            if other == place {
-                continue;
-            }
-            let other = self.process(state[other]).facet;
-            if !self.judged.contains(other, one) {
-                self.tables.judge_pair(one, other)?;
-                self.judged.insert(other, one);
-            }
-        }
-        Ok(())
-    }
-
     /// Brings a state into canonical form: the least of its renamings among those that sort the
     /// servers by what renaming does not change.
-    #[inline]
     pub(crate) fn canonical(&mut self, state: [u32; S]) -> [u32; S] {
-        if self.renaming.count() == 1 {
+        self.recall.look_for_names();
+        if self.recall.renaming.count() == 1 {
             return state;
         }
         let servers = self.shape.servers;
         let mut keys = [0_u64; MAX_SERVERS];
         for (key, process) in keys[..servers].iter_mut().zip(&state) {
-            *key = u64::from(self.process(*process).orbit);
+            *key = u64::from(self.recall.process(*process).first);
         }
-        match self.renaming.sorting(&keys[..servers]) {
+        match self.recall.renaming.sorting(&keys[..servers]) {
             (0, false) => state,
             (name, false) => self.rename(&state, name),
             (_, true) => self.canonical_of_tied(&state, keys),
@@ -695,12 +540,12 @@ impl<'a, const S: usize> Worker<'a, S> {
     fn canonical_of_tied(&mut self, state: &[u32; S], mut keys: [u64; MAX_SERVERS]) -> [u32; S] {
         self.refine(state, &mut keys);
         let keys = &keys[..self.shape.servers];
-        if let (name, false) = self.renaming.sorting(keys) {
+        if let (name, false) = self.recall.renaming.sorting(keys) {
             return self.rename(state, name);
         }
         let mut best = [UNKNOWN; S];
-        for name in 0..self.renaming.count() {
-            if self.renaming.sorts(name, keys) {
+        for name in 0..self.recall.renaming.count() {
+            if self.recall.renaming.sorts(name, keys) {
                 best = best.min(self.rename(state, name));
             }
         }
@@ -718,7 +563,7 @@ impl<'a, const S: usize> Worker<'a, S> {
                 continue;
             }
             if has_names {
-                let row = self.lane_row(lane);
+                let row = self.recall.lane_row(lane);
                 lane = row.iter().copied().min().unwrap_or(lane);
             }
             let (from, to) = self.shape.ends(slot);
@@ -737,53 +582,30 @@ impl<'a, const S: usize> Worker<'a, S> {
     }
 
     fn rename(&mut self, state: &[u32; S], name: usize) -> [u32; S] {
-        let width = self.renaming.count();
-        let places = self.shape.places.len();
-        let has_names = self.tables.lanes_have_names();
-        let mut renamed = [0; S];
-        for (slot, process) in state[..places].iter().enumerate() {
-            self.process(*process);
-            let process = self.process_rows[*process as usize * width + name];
-            renamed[self.renaming.slots(name)[slot]] = process;
-        }
-        for slot in self.shape.lanes() {
-            let mut lane = state[slot];
-            if has_names {
-                lane = self.lane_row(lane)[name];
-            }
-            renamed[self.renaming.slots(name)[slot]] = lane;
-        }
-        let slot = self.shape.global();
-        renamed[slot] = self.rename_global(state[slot], name);
+        let mut renamed = self.renamed_frame(state, name);
+        self.rename_lanes(state, name, &mut renamed);
         renamed
     }
 
-    fn lane_row(&mut self, lane: u32) -> &[u32] {
-        let (tables, width) = (self.tables, self.renaming.count());
-        row_of(&mut self.lane_rows, lane, width, || tables.lane_row(lane))
+    /// The processes and the global under another name.
+    fn renamed_frame(&mut self, state: &[u32; S], name: usize) -> [u32; S] {
+        let mut renamed = [EMPTY; S];
+        for place in self.shape.processes() {
+            let process = self.recall.renamed_process(state[place], name);
+            renamed[usize::from(self.recall.renaming.slots(name)[place])] = process;
+        }
+        let global = self.shape.global();
+        renamed[global] = self.recall.renamed_global(state[global], name);
+        renamed
     }
 
-    fn rename_global(&mut self, global: u32, name: usize) -> u32 {
-        let (tables, width) = (self.tables, self.renaming.count());
-        let row = || tables.global_row(global);
-        row_of(&mut self.global_rows, global, width, row)[name]
+    #[inline]
+    fn rename_lanes(&mut self, state: &[u32; S], name: usize, renamed: &mut [u32; S]) {
+        for slot in self.shape.lanes() {
+            let lane = self.recall.renamed_lane(state[slot], name);
+            renamed[usize::from(self.recall.renaming.slots(name)[slot])] = lane;
+        }
     }
-}
-
-/// A row of an array of rows; learnt the first time.
-fn row_of(rows: &mut Vec<u32>, id: u32, width: usize, learn: impl FnOnce() -> Vec<u32>) -> &[u32] {
-    let place = id as usize * width;
-    if place >= rows.len() {
-        rows.resize(place + width, UNKNOWN);
-    }
-    if rows[place] == UNKNOWN {
-        rows[place..place + width].copy_from_slice(&learn());
-    }
-    &rows[place..place + width]
-}
-
-fn number(count: usize) -> u32 {
-    u32::try_from(count).expect("fewer than 2^32 remembered steps")
 }
 
 fn mix(value: u64) -> u64 {
