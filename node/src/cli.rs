@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::NodeId;
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -21,20 +21,36 @@ RUST_LOG says what is logged, for example `info,node=debug`.";
 #[command(
     name = "raft-node",
     version,
-    after_help = EXIT_CODES,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
+    after_help = EXIT_CODES
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-    #[command(flatten)]
-    pub(crate) run: Option<Run>,
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line. `run` need not be said.
+    ///
+    /// It is put in by hand: were its options those of the program too, the environment of a
+    /// container, meant for `run`, would be held against `health`.
+    pub(crate) fn of(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        let about = ["-h", "--help", "-V", "--version"];
+        let unsaid = arguments.get(1).is_none_or(|first| {
+            let first = first.to_string_lossy();
+            first.starts_with('-') && !about.contains(&&*first)
+        });
+        if unsaid {
+            let place = arguments.len().min(1);
+            arguments.insert(place, "run".into());
+        }
+        Self::try_parse_from(arguments)
+    }
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Runs the server. The default.
+    /// Runs the server; meant where no command is given. See raft-node run --help
     Run(Box<Run>),
     /// Asks a running server whether it is alive.
     Health(Health),
@@ -205,28 +221,37 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    #[test]
-    fn run_is_the_default() {
-        let line = [
-            "raft-node",
-            "--id",
-            "2",
-            "--data-dir",
-            "d",
-            "--peer",
-            "1=a:1,2=[::1]:2",
-        ];
-        let run = Cli::try_parse_from(line).unwrap().run.unwrap();
-        assert_eq!(run.id, NodeId::new(2));
-        assert_eq!(run.peers[1].at, "[::1]:2");
-        assert_eq!(run.election.max, Duration::from_secs(2));
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Cli::of(line.split(' ').map(OsString::from)).map(|cli| cli.command)
     }
 
     #[test]
-    fn subcommands_need_nothing_of_run() {
-        let cli = Cli::try_parse_from(["raft-node", "health"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::Health(_))));
-        assert!(cli.run.is_none());
+    fn run_is_the_default() {
+        for command in ["raft-node", "raft-node run"] {
+            let line = format!("{command} --id 2 --data-dir d --peer 1=a:1,2=[::1]:2");
+            let Command::Run(run) = parse(&line).unwrap() else {
+                panic!("{line}");
+            };
+            assert_eq!(run.id, NodeId::new(2));
+            assert_eq!(run.peers[1].at, "[::1]:2");
+            assert_eq!(run.election.max, Duration::from_secs(2));
+        }
+        let error = parse("raft-node").map(|_| ()).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            clap::error::ErrorKind::MissingRequiredArgument
+        );
+    }
+
+    #[test]
+    fn other_commands_need_nothing_of_run() {
+        assert!(matches!(parse("raft-node health"), Ok(Command::Health(_))));
+        assert!(matches!(
+            parse("raft-node keygen k"),
+            Ok(Command::Keygen(_))
+        ));
+        let error = parse("raft-node --help").map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 mod cli;
 
 use anyhow::{Context as _, bail};
-use clap::Parser;
 use cli::{Cli, Command, Health, Keygen, LogFormat, Run};
 use node::{Config, Failure, Node};
 use std::{
@@ -24,13 +23,11 @@ use transport::{Faults, Key};
 const PATIENCE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match (cli.command, cli.run) {
-        (Some(Command::Health(health)), _) => ask_health(&health).map(|()| ExitCode::SUCCESS),
-        (Some(Command::Keygen(keygen)), _) => make_key(&keygen).map(|()| ExitCode::SUCCESS),
-        (Some(Command::Run(run)), _) => serve(*run),
-        (None, Some(run)) => serve(run),
-        (None, None) => Err(anyhow::anyhow!("nothing to do: see raft-node --help")),
+    let cli = Cli::of(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
+        Command::Health(health) => ask_health(&health).map(|()| ExitCode::SUCCESS),
+        Command::Keygen(keygen) => make_key(&keygen).map(|()| ExitCode::SUCCESS),
+        Command::Run(run) => serve(*run),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
