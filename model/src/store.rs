@@ -52,8 +52,10 @@ pub enum Operation {
     /// Sets the key, if the condition holds.
     Put {
         /// The key.
+        #[serde(with = "serde_bytes")]
         key: Key,
         /// Its new value.
+        #[serde(with = "serde_bytes")]
         value: Value,
         /// When to do it.
         condition: Condition,
@@ -61,6 +63,7 @@ pub enum Operation {
     /// Removes the key, if the condition holds.
     Delete {
         /// The key.
+        #[serde(with = "serde_bytes")]
         key: Key,
         /// When to do it.
         condition: Condition,
@@ -68,6 +71,7 @@ pub enum Operation {
     /// Adds to the decimal number the key holds; an absent key counts as 0.
     Increment {
         /// The key.
+        #[serde(with = "serde_bytes")]
         key: Key,
         /// What to add.
         by: i64,
@@ -93,11 +97,13 @@ pub enum Query {
     /// One key.
     Get {
         /// The key.
+        #[serde(with = "serde_bytes")]
         key: Key,
     },
     /// Keys with a prefix, in order.
     Scan {
         /// What the keys start with.
+        #[serde(with = "serde_bytes")]
         prefix: Key,
         /// Only keys after this one.
         after: Option<Key>,
@@ -110,6 +116,7 @@ pub enum Query {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Versioned {
     /// The value.
+    #[serde(with = "serde_bytes")]
     pub value: Value,
     /// The index of the log entry that wrote it.
     pub version: LogIndex,
