@@ -175,19 +175,22 @@ impl Cluster {
         (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
     }
 
-    /// What a server's status says under this name.
-    pub fn number(&self, id: u64, name: &str) -> Option<u64> {
-        self.status(id)?[name].as_u64()
+    /// Waits for a server's status, and returns the number it has under this name.
+    pub fn number(&self, id: u64, name: &str) -> u64 {
+        let what = format!("the {name} of server {id}");
+        until(&what, || self.status(id)?[name].as_u64())
     }
 
-    /// A number of a server's metrics, if it answers.
-    pub fn metric(&self, id: u64, name: &str) -> Option<u64> {
-        metric(self.http[&id], name)
+    /// Waits for a server's metrics, and returns one of them.
+    pub fn metric(&self, id: u64, name: &str) -> u64 {
+        let what = format!("{name} of server {id}");
+        until(&what, || metric(self.http[&id], name))
     }
 
-    /// A number of the proxy's metrics, if it answers.
-    pub fn proxy_metric(&self, name: &str) -> Option<u64> {
-        metric(self.proxy_http, name)
+    /// Waits for the proxy's metrics, and returns one of them.
+    pub fn proxy_metric(&self, name: &str) -> u64 {
+        let what = format!("{name} of the proxy");
+        until(&what, || metric(self.proxy_http, name))
     }
 
     /// Waits for a server that leads and that a majority follows.
@@ -212,14 +215,15 @@ impl Cluster {
         })
     }
 
-    /// Waits until a server follows this one, and has on its disk all that is committed by now.
-    pub fn catches_up(&self, id: u64, leader: u64) {
-        let committed = until("what is committed", || self.number(leader, "commit_index"));
+    /// Waits until a server has a leader again, and has on its disk all that the other one knows
+    /// to be committed by now.
+    pub fn catches_up(&self, id: u64, other: u64) {
+        let committed = self.number(other, "commit_index");
         until(&format!("server {id} to have {committed} entries"), || {
             let status = self.status(id)?;
             let is_there = |name: &str| status[name].as_u64().is_some_and(|at| at >= committed);
-            let follows = status["role"] == "follower" && !status["leader"].is_null();
-            (follows && is_there("durable_index") && is_there("applied_index")).then_some(())
+            let has_a_leader = !status["leader"].is_null();
+            (has_a_leader && is_there("durable_index") && is_there("applied_index")).then_some(())
         });
     }
 

@@ -198,7 +198,7 @@ async fn read_back(shared: &Arc<Shared>) {
             "{key} is {number}, after {acknowledged} increments and {unknown} of unknown outcome"
         );
     }
-    for key in (0..KEYS).map(|number| format!("k{number}")) {
+    for key in (0..KEYS).map(shared_key) {
         worker.ask(Op::Get { key }).await;
     }
 }
@@ -252,7 +252,7 @@ impl Worker {
 
     fn choose(&mut self) -> Op {
         let number = self.random.random_range(0..KEYS);
-        let (key, counter) = (format!("k{number}"), format!("n{number}"));
+        let (key, counter) = (shared_key(number), format!("counter/{number}"));
         self.values += 1;
         // Nobody writes a value twice.
         let value = format!("{}-{}", self.process, self.values);
@@ -347,6 +347,10 @@ impl Op {
             }
         }
     }
+}
+
+fn shared_key(number: u64) -> String {
+    format!("shared/{number}")
 }
 
 async fn ask(client: &Client, op: &Op) -> Answer {

@@ -32,16 +32,16 @@ fn flood_of_junk_cluster_goes_on_serving() {
     // What arrived of it was counted, and by cause.
     for cause in CAUSES {
         let node = format!("raft_transport_total{{count=\"dropped_{cause}\"}}");
-        assert!(cluster.metric(leader, &node) > Some(10), "{node}");
+        assert!(cluster.metric(leader, &node) > 10, "{node}");
         let proxy = format!("stateraft_proxy_udp_dropped_{cause}_total");
-        assert!(cluster.proxy_metric(&proxy) > Some(10), "{proxy}");
+        assert!(cluster.proxy_metric(&proxy) > 10, "{proxy}");
     }
     load.expect_writes(50);
     let history = load.finish();
     cluster.assert_all_run();
     cluster.kill_all();
     let path = history.write(cluster.dir(), "history.jsonl");
-    judge::assert_linearizable(&path, 200);
+    judge::assert_linearizable(&path, 100);
     judge::assert_replays(&NODES.map(|id| cluster.trace(id)));
 }
 
