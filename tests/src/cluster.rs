@@ -307,11 +307,14 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        let failed = thread::panicking();
+        let mut all = self.running.values_mut().chain(&mut self.proxy);
+        if failed && let Some(ended) = all.find_map(Process::ended) {
+            eprintln!("{ended}");
+        }
         self.running.clear();
         self.proxy = None;
-        if thread::panicking()
-            && let Some(dir) = self.dir.take()
-        {
+        if failed && let Some(dir) = self.dir.take() {
             eprintln!(
                 "logs, traces and disks are kept in {}",
                 dir.keep().display()

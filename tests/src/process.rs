@@ -61,11 +61,17 @@ impl Process {
 
     /// That it did not end by itself.
     pub(crate) fn assert_runs(&mut self) {
-        let ended = self.child.try_wait().expect("a child can be asked for");
-        if let Some(status) = ended {
-            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-            panic!("{} ended by itself, {status}:\n{}", self.name, tail(&log));
+        if let Some(ended) = self.ended() {
+            panic!("{ended}");
         }
+    }
+
+    /// If it ended by itself, how, and what it said last.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().expect("a child can be asked for")?;
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last = tail(&log);
+        Some(format!("{} ended by itself, {status}:\n{last}", self.name))
     }
 }
 
