@@ -15,7 +15,7 @@
 //!   of the traces. It judges what `model::system::history` and `laws` define on whole states;
 //! * `prefixes` names log prefixes by numbers, so that logs are compared by one number.
 //!
-//! `docs/traces.md` describes the format and what an accepted trace proves.
+//! `docs/replay.md` describes the format and what an accepted trace proves.
 
 mod cause;
 mod cluster;

@@ -211,9 +211,10 @@ fn certificate_of_each_kind_of_scope_is_verified() {
 fn header_is_what_the_document_draws() {
     let drawn = [
         b"RAFTCERT".as_slice(),
-        &[1, 0],
+        &[2, 0],
         &[2, 1, 0, 0, 1, 1],
         &[64, 0],
+        &[0, 0, 0b000],
         &[0b1_0101, 0b1_1111, 0],
         b"\x05small",
         &[1, 0, 0, 0, 0],
@@ -369,15 +370,15 @@ fn bad_headers_are_named() {
         bytes
     };
     assert_rejected(&change(0, 0), "magic");
-    assert_rejected(&change(8, 2), "version");
+    assert_rejected(&change(8, 1), "version");
     assert_rejected(&change(10, 9), "servers 9 is out of range");
     assert_rejected(&change(11, 0), "terms 0 is out of range");
     assert_rejected(&change(20, 0xff), "what servers do");
     assert_rejected(&change(21, 0xff), "switches");
     assert_rejected(&change(22, 0xff), "reductions");
     assert_rejected(&change(23, 1), "mutant");
-    assert_rejected(&change(22, 0xff), "name");
-    assert_rejected(&change(30, 0xff), "plans");
+    assert_rejected(&change(25, 0xff), "name");
+    assert_rejected(&change(33, 0xff), "plans");
     assert_rejected(&[], "magic");
 }
 

@@ -11,8 +11,9 @@
 //!   must not leave before the write is durable is not in there: the server itself holds it back
 //!   until `Persisted` arrives. Held are answers that tell a term or a vote not yet durable,
 //!   requests for votes (the candidate's own vote must survive), acknowledgements of entries, and
-//!   reports of a conflict made while a write is under way. Free are a leader's AppendEntries (thesis §10.2.1: its own disk works in parallel) and
-//!   the answers to clients, which follow from commitment and so from what a majority holds.
+//!   reports of a conflict made while a write is under way. Free are a leader's AppendEntries
+//!   (thesis §10.2.1: its own disk works in parallel) and the answers to clients, which follow from
+//!   commitment and so from what a majority holds.
 //! * [`Effects::timers`] says which timers to arm anew; the driver draws the durations. A server that
 //!   just started has its election timer armed, and its heartbeat timer repeats all the time.
 //!
@@ -20,8 +21,8 @@
 //!
 //! # What is where
 //! `election` has terms and votes (§5.1, §5.2, §5.4.1), `quorum` what keeps elections rare (thesis
-//! §4.2.3, §6.2, §9.6), `replication` the log and the commit rule (§5.3, §5.4.2), `requests` what clients ask (§8, thesis §6.3, §6.4), `durability` the writes
-//! and what waits for them.
+//! §4.2.3, §6.2, §9.6), `replication` the log and the commit rule (§5.3, §5.4.2), `requests` what
+//! clients ask (§8, thesis §6.3, §6.4), `durability` the writes and what waits for them.
 //!
 //! # What is left out
 //! Leader leases, leadership transfer, membership changes and snapshots.

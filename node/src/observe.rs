@@ -48,14 +48,11 @@ impl Noted {
 
 /// The name of a role.
 pub(crate) fn role_name(role: &Role) -> &'static str {
-    if matches!(role, Role::Leader(_)) {
-        "leader"
-    } else if matches!(role, Role::Candidate(_)) {
-        "candidate"
-    } else if matches!(role, Role::Follower { .. }) {
-        "follower"
-    } else {
-        "pre-candidate"
+    match role {
+        Role::Follower { .. } => "follower",
+        Role::PreCandidate { .. } => "pre-candidate",
+        Role::Candidate(_) => "candidate",
+        Role::Leader(_) => "leader",
     }
 }
 
@@ -128,6 +125,14 @@ impl Observer {
             }
             Message::RequestVoteRequest(request) => {
                 debug!(candidate = %from, term = %request.term, last = %request.last_log_index, "asked for a vote");
+                Kind::Other
+            }
+            Message::PreVoteRequest(request) => {
+                debug!(candidate = %from, next_term = %request.next_term, last = %request.last_log_index, "asked whether it would win");
+                Kind::Other
+            }
+            Message::PreVoteResponse(response) if self.noted.role == "pre-candidate" => {
+                info!(voter = %from, next_term = %response.next_term, granted = response.vote_granted, "heard of a pre-vote");
                 Kind::Other
             }
             Message::RequestVoteResponse(response) if self.noted.role == "candidate" => {

@@ -1,4 +1,4 @@
-//! Lines of a trace. A run begins with a header; each step is a line after it. `docs/traces.md`
+//! Lines of a trace. A run begins with a header; each step is a line after it. `docs/replay.md`
 //! describes the fields.
 //!
 //! A line is read as the model's types, and written again from them it must say the same: a field
