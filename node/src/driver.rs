@@ -130,21 +130,13 @@ impl Driver {
         let result = self.serve().await;
         self.local.refuse_waiting();
         self.writer.close();
-        let traced = match self.trace.take() {
-            Some(trace) => trace.end().map_err(Failure::Trace),
-            None => Ok(()),
-        };
         // What was written last is reported last: a sync may have failed while we ended.
         while let Ok(report) = self.reports.try_recv() {
             if let Err(error) = report {
                 return result.and(Err(Failure::Disk(error)));
             }
         }
-        match result {
-            // The trace itself says why it failed.
-            Err(Failure::TraceEnded) => traced,
-            other => other.and(traced),
-        }
+        result
     }
 
     async fn serve(&mut self) -> Result<(), Failure> {
@@ -315,10 +307,8 @@ impl Driver {
         let kind = self.observer.before(&event);
         let recorded = self.trace.as_ref().map(|_| event.clone());
         let effects = self.raft.step(event);
-        if let (Some(trace), Some(event)) = (&self.trace, recorded)
-            && !trace.add(event, effects.clone())
-        {
-            return Err(Failure::TraceEnded);
+        if let (Some(trace), Some(event)) = (&mut self.trace, recorded) {
+            trace.add(&event, &effects).map_err(Failure::Trace)?;
         }
         if let Err(law) = invariants::check(before, &self.raft, &effects) {
             return Err(self.autopsy(law, &effects));

@@ -89,9 +89,6 @@ pub enum Failure {
     /// The trace cannot be written any more.
     #[error("the trace cannot be written any more, and a trace with a gap is worth nothing")]
     Trace(#[source] io::Error),
-    /// Likewise, before it is known why.
-    #[error("the trace cannot be written any more")]
-    TraceEnded,
     /// The socket is gone.
     #[error("the socket was closed")]
     SocketClosed,

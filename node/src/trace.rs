@@ -1,30 +1,28 @@
 //! Every step, as JSON lines, for `raft-checker replay`.
 //!
 //! A run begins with a line that says what the server started from; each step is one line after
-//! it. Lines are written by a thread of their own. If it cannot keep up the driver waits: a trace
-//! with a gap could not be replayed.
+//! it. The driver writes the line, with one `write`, before anything that the step asks for is
+//! done: of whatever a killed server said or wrote to its log, the trace has the reason. The lines
+//! are not synced, for they need to survive the process, not the machine.
 
 use model::{Config, Durable, Effects, Event, NodeId};
 use serde::Serialize;
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufWriter, Write as _},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::mpsc::{self, RecvTimeoutError, SyncSender},
-    thread,
-    time::{Duration, Instant},
 };
 
-/// How many steps may wait to be written.
-const WAITING: usize = 4096;
-/// How long a line may stay in memory.
-const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// More than this is not kept between lines.
+const SPARE: usize = 1 << 20;
 
 /// The driver's end of a trace.
 pub(crate) struct Trace {
-    lines: SyncSender<(Event, Effects)>,
-    thread: thread::JoinHandle<io::Result<()>>,
+    file: File,
+    step: u64,
+    /// Space for a line.
+    line: Vec<u8>,
 }
 
 #[derive(Serialize)]
@@ -56,12 +54,17 @@ impl Trace {
         config: &Config,
         durable: &Durable,
     ) -> io::Result<Self> {
-        let file = OpenOptions::new()
+        let mut file = OpenOptions::new()
+            .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
             .open(path)?;
-        let mut file = BufWriter::with_capacity(1 << 16, file);
+        let mut line = Vec::new();
+        if ends_within_a_line(&mut file)? {
+            // The run before was killed while it wrote. The header needs a line of its own.
+            line.push(b'\n');
+        }
         let header = Header {
             trace: "stateraft-node",
             version: 1,
@@ -70,59 +73,95 @@ impl Trace {
             config,
             durable,
         };
-        write_line(&mut file, &header)?;
-        file.flush()?;
-        let (lines, queue) = mpsc::sync_channel(WAITING);
-        let thread = thread::Builder::new()
-            .name("raft-trace".into())
-            .spawn(move || run(file, &queue))?;
-        Ok(Self { lines, thread })
+        let mut trace = Self {
+            file,
+            step: 0,
+            line,
+        };
+        trace.write(&header)?;
+        Ok(trace)
     }
 
-    /// Adds a step. Returns false if the trace cannot be written any more; [`Self::end`] says why.
-    #[must_use]
-    pub(crate) fn add(&self, event: Event, effects: Effects) -> bool {
-        self.lines.send((event, effects)).is_ok()
-    }
-
-    /// Writes what waits, and ends.
+    /// Adds a step. Nothing that it asks for may be done before this returns.
     ///
     /// # Errors
-    /// If a line could not be written.
-    pub(crate) fn end(self) -> io::Result<()> {
-        drop(self.lines);
-        match self.thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+    /// If the line cannot be written. Then the trace is at its end.
+    pub(crate) fn add(&mut self, event: &Event, effects: &Effects) -> io::Result<()> {
+        self.step += 1;
+        self.write(&Step {
+            step: self.step,
+            event,
+            effects,
+        })
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.line, line)?;
+        self.line.push(b'\n');
+        self.file.write_all(&self.line)?;
+        self.line.clear();
+        self.line.shrink_to(SPARE);
+        Ok(())
     }
 }
 
-fn run(mut file: BufWriter<File>, queue: &mpsc::Receiver<(Event, Effects)>) -> io::Result<()> {
-    let mut step = 0;
-    let mut flushed = Instant::now();
-    loop {
-        match queue.recv_timeout(FLUSH_EVERY.saturating_sub(flushed.elapsed())) {
-            Ok((event, effects)) => {
-                step += 1;
-                let line = Step {
-                    step,
-                    event: &event,
-                    effects: &effects,
-                };
-                write_line(&mut file, &line)?;
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return file.flush(),
-        }
-        if flushed.elapsed() >= FLUSH_EVERY {
-            file.flush()?;
-            flushed = Instant::now();
-        }
+fn ends_within_a_line(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
     }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
-fn write_line(file: &mut BufWriter<File>, line: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *file, line)?;
-    file.write_all(b"\n")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Raft;
+    use serde_json::Value;
+    use std::fs;
+
+    fn begin(path: &Path) -> Trace {
+        let id = NodeId::new(1);
+        let config = Config::new([id].into());
+        Trace::begin(path, id, 7, &config, &Durable::default()).unwrap()
+    }
+
+    fn lines(path: &Path) -> Vec<Option<Value>> {
+        let text = fs::read_to_string(path).unwrap();
+        let lines = text.lines();
+        lines.map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    #[test]
+    fn line_is_in_the_file_once_the_step_is_added() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trace.jsonl");
+        let mut trace = begin(&path);
+        assert_eq!(lines(&path).len(), 1);
+        let config = Config::new([NodeId::new(1)].into());
+        let mut raft = Raft::recover(NodeId::new(1), config, Durable::default());
+        for step in 1..=3 {
+            let event = Event::HeartbeatTimeout;
+            trace.add(&event, &raft.step(event.clone())).unwrap();
+            let lines = lines(&path);
+            assert_eq!(lines.len(), 1 + step);
+            assert_eq!(lines[step].as_ref().unwrap()["step"], step);
+        }
+    }
+
+    #[test]
+    fn run_after_a_line_cut_short_begins_on_a_line_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trace.jsonl");
+        drop(begin(&path));
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, [&whole[..], br#"{"step":1,"ev"#].concat()).unwrap();
+        drop(begin(&path));
+        let readable: Vec<bool> = lines(&path).iter().map(Option::is_some).collect();
+        assert_eq!(readable, [true, false, true]);
+        drop(begin(&path));
+        assert_eq!(lines(&path).len(), 4, "no line is empty");
+    }
 }

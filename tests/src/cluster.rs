@@ -1,0 +1,336 @@
+//! Three servers and a proxy, each a process, and what may be done to them.
+
+use crate::{http, process, process::Process, wait::until};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+};
+use tempfile::TempDir;
+
+/// The servers' numbers.
+pub const NODES: [u64; 3] = [1, 2, 3];
+const NAME: &str = "faults";
+
+/// Clusters that share two cores would only show that two cores are few.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A cluster that runs. Dropped, it is gone; its files stay if the test failed.
+pub struct Cluster {
+    running: BTreeMap<u64, Process>,
+    proxy: Option<Process>,
+    udp: BTreeMap<u64, SocketAddr>,
+    http: BTreeMap<u64, SocketAddr>,
+    proxy_udp: SocketAddr,
+    proxy_http: SocketAddr,
+    dir: Option<TempDir>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// Starts one, and waits until it has a leader.
+    pub fn start() -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = tempfile::tempdir().expect("a directory for a cluster cannot be made");
+        // All are held until all are found, so that none is found twice.
+        let sockets = [(); NODES.len() + 1].map(|()| free(UdpSocket::bind));
+        let listeners = [(); NODES.len() + 1].map(|()| free(TcpListener::bind));
+        let at = |number: usize| {
+            sockets[number]
+                .local_addr()
+                .expect("a socket has an address")
+        };
+        let udp = NODES
+            .into_iter()
+            .zip(0..)
+            .map(|(id, number)| (id, at(number)));
+        let udp = udp.collect();
+        let doors = listeners.each_ref().map(|listener| listener.local_addr());
+        let doors = doors.map(|door| door.expect("a listener has an address"));
+        let http = NODES.into_iter().zip(doors).collect();
+        let (proxy_udp, proxy_http) = (at(NODES.len()), doors[NODES.len()]);
+        drop((sockets, listeners));
+        let mut cluster = Self {
+            running: BTreeMap::new(),
+            proxy: None,
+            udp,
+            http,
+            proxy_udp,
+            proxy_http,
+            dir: Some(dir),
+            _turn: turn,
+        };
+        for key in ["cluster.key", "client.key"] {
+            let arguments = ["keygen".to_owned(), cluster.text(key)];
+            let made = process::run("raft-node", &arguments);
+            assert!(
+                made.status.success(),
+                "no key: {}",
+                String::from_utf8_lossy(&made.stderr)
+            );
+        }
+        for id in NODES {
+            cluster.restart(id);
+        }
+        cluster.start_proxy();
+        cluster.leader();
+        cluster
+    }
+
+    /// Starts a server that does not run.
+    pub fn restart(&mut self, id: u64) {
+        let mut arguments = vec![
+            format!("--id={id}"),
+            format!("--cluster={NAME}"),
+            format!("--listen={}", self.udp[&id]),
+            format!("--http={}", self.http[&id]),
+            format!("--data-dir={}", self.text(&format!("node-{id}"))),
+            format!("--trace={}", self.trace(id).display()),
+            "--heartbeat=30ms".into(),
+            "--election=150ms..300ms".into(),
+            "--chaos".into(),
+        ];
+        arguments.extend(self.peers_and_keys());
+        let name = format!("server {id}");
+        let process = Process::start("raft-node", &name, &arguments, &self.log(id));
+        assert!(
+            self.running.insert(id, process).is_none(),
+            "{name} runs already"
+        );
+    }
+
+    fn start_proxy(&mut self) {
+        let mut arguments = vec![
+            format!("--cluster={NAME}"),
+            format!("--listen={}", self.proxy_udp),
+            format!("--http={}", self.proxy_http),
+            "--redis=off".into(),
+            "--attempt-timeout=150ms".into(),
+        ];
+        arguments.extend(self.peers_and_keys());
+        let log = self.dir().join("proxy.log");
+        self.proxy = Some(Process::start("raft-proxy", "the proxy", &arguments, &log));
+    }
+
+    fn peers_and_keys(&self) -> Vec<String> {
+        let peers = self.udp.iter().map(|(id, at)| format!("--peer={id}={at}"));
+        let mut arguments = Vec::from_iter(peers);
+        arguments.push(format!("--key-file={}", self.text("cluster.key")));
+        arguments.push(format!("--client-key-file={}", self.text("client.key")));
+        arguments
+    }
+
+    /// Kills a server at once (SIGKILL).
+    pub fn kill(&mut self, id: u64) {
+        self.take(id).kill();
+    }
+
+    /// Kills all servers, as nearly at once as can be.
+    pub fn kill_all(&mut self) {
+        for process in self.running.values() {
+            process.signal(libc::SIGKILL);
+        }
+        self.running.clear();
+    }
+
+    /// Asks a server to stop, and waits until it did, without a complaint.
+    pub fn stop(&mut self, id: u64) {
+        let status = self.take(id).stop();
+        assert!(
+            status.success(),
+            "server {id} ended with {status}; see its log"
+        );
+    }
+
+    fn take(&mut self, id: u64) -> Process {
+        self.running
+            .remove(&id)
+            .unwrap_or_else(|| panic!("server {id} does not run"))
+    }
+
+    /// Stops a server without ending it (SIGSTOP): it hears nothing until [`Self::resume`].
+    pub fn pause(&self, id: u64) {
+        self.running[&id].signal(libc::SIGSTOP);
+    }
+
+    /// Lets a server go on (SIGCONT), which does not know that it was stopped.
+    pub fn resume(&self, id: u64) {
+        self.running[&id].signal(libc::SIGCONT);
+    }
+
+    /// Makes a server treat messages by these rules.
+    pub fn chaos(&self, id: u64, rules: &Value) {
+        let plan = json!({ "seed": id, "rules": rules }).to_string();
+        let (code, text) = http::ask(self.http[&id], "PUT", "/chaos", &plan)
+            .unwrap_or_else(|error| panic!("server {id} takes no plan of faults: {error}"));
+        assert_eq!(code, 204, "server {id} takes no plan of faults: {text}");
+    }
+
+    /// What a server says of itself, if it answers.
+    pub fn status(&self, id: u64) -> Option<Value> {
+        let (code, text) = http::ask(self.http[&id], "GET", "/status", "").ok()?;
+        (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
+    }
+
+    /// Waits for a server's status, and returns the number it has under this name.
+    pub fn number(&self, id: u64, name: &str) -> u64 {
+        let what = format!("the {name} of server {id}");
+        until(&what, || self.status(id)?[name].as_u64())
+    }
+
+    /// Waits for a server's metrics, and returns one of them.
+    pub fn metric(&self, id: u64, name: &str) -> u64 {
+        let what = format!("{name} of server {id}");
+        until(&what, || metric(self.http[&id], name))
+    }
+
+    /// Waits for the proxy's metrics, and returns one of them.
+    pub fn proxy_metric(&self, name: &str) -> u64 {
+        let what = format!("{name} of the proxy");
+        until(&what, || metric(self.proxy_http, name))
+    }
+
+    /// Waits for a server that leads and that a majority follows.
+    pub fn leader(&self) -> u64 {
+        self.leader_among(&NODES)
+    }
+
+    /// Waits for one of these servers to lead, followed by a majority.
+    pub fn leader_among(&self, servers: &[u64]) -> u64 {
+        until(&format!("a leader among {servers:?}"), || {
+            let statuses = self.running.keys().filter(|id| servers.contains(id));
+            let statuses = statuses.filter_map(|id| self.status(*id));
+            let statuses = Vec::from_iter(statuses);
+            let leader = statuses.iter().find(|status| {
+                let believe = |other: &&Value| {
+                    other["term"] == status["term"] && other["leader"] == status["id"]
+                };
+                let believers = statuses.iter().filter(believe).count();
+                status["role"] == "leader" && believers > NODES.len() / 2
+            });
+            leader.and_then(|status| status["id"].as_u64())
+        })
+    }
+
+    /// Waits until a server has a leader again, and has on its disk all that the other one knows
+    /// to be committed by now.
+    pub fn catches_up(&self, id: u64, other: u64) {
+        let committed = self.number(other, "commit_index");
+        until(&format!("server {id} to have {committed} entries"), || {
+            let status = self.status(id)?;
+            let is_there = |name: &str| status[name].as_u64().is_some_and(|at| at >= committed);
+            let has_a_leader = !status["leader"].is_null();
+            (has_a_leader && is_there("durable_index") && is_there("applied_index")).then_some(())
+        });
+    }
+
+    /// How to reach the proxy with the clients' key.
+    pub fn options(&self) -> client::Options {
+        let key = client::Key::read(self.dir().join("client.key"));
+        client::Options {
+            endpoints: vec![self.proxy_udp.to_string()],
+            cluster: NAME.to_owned(),
+            keys: client::Keys {
+                cluster: None,
+                client: Some(key.expect("the clients' key cannot be read")),
+            },
+            ..client::Options::default()
+        }
+    }
+
+    /// Runs `raft-client` against the proxy to its end, and returns what it prints.
+    pub fn client(&self, arguments: &[String]) -> String {
+        let mut all = vec![
+            format!("--endpoints={}", self.proxy_udp),
+            format!("--cluster={NAME}"),
+            format!("--client-key-file={}", self.text("client.key")),
+        ];
+        all.extend_from_slice(arguments);
+        let output = process::run("raft-client", &all);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "raft-client {arguments:?}: {errors}"
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Where a server hears datagrams.
+    pub fn node_udp(&self, id: u64) -> SocketAddr {
+        self.udp[&id]
+    }
+
+    /// Where the proxy hears datagrams.
+    pub fn proxy_udp(&self) -> SocketAddr {
+        self.proxy_udp
+    }
+
+    /// A directory for what a test writes.
+    pub fn dir(&self) -> &Path {
+        self.dir.as_ref().expect("kept until dropped").path()
+    }
+
+    /// The trace of a server.
+    pub fn trace(&self, id: u64) -> PathBuf {
+        self.dir().join(format!("trace-{id}.jsonl"))
+    }
+
+    /// The traces of all servers.
+    pub fn traces(&self) -> [PathBuf; 3] {
+        NODES.map(|id| self.trace(id))
+    }
+
+    fn log(&self, id: u64) -> PathBuf {
+        self.dir().join(format!("node-{id}.log"))
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.dir().join(name).display().to_string()
+    }
+
+    /// That no process ended which nobody ended.
+    pub fn assert_all_run(&mut self) {
+        assert_eq!(
+            self.running.len(),
+            NODES.len(),
+            "all servers were started again"
+        );
+        self.running
+            .values_mut()
+            .chain(&mut self.proxy)
+            .for_each(Process::assert_runs);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let failed = thread::panicking();
+        let mut all = self.running.values_mut().chain(&mut self.proxy);
+        if failed && let Some(ended) = all.find_map(Process::ended) {
+            eprintln!("{ended}");
+        }
+        self.running.clear();
+        self.proxy = None;
+        if failed && let Some(dir) = self.dir.take() {
+            eprintln!(
+                "logs, traces and disks are kept in {}",
+                dir.keep().display()
+            );
+        }
+    }
+}
+
+fn free<T>(bind: impl Fn((Ipv4Addr, u16)) -> std::io::Result<T>) -> T {
+    bind((Ipv4Addr::LOCALHOST, 0)).expect("no port is free")
+}
+
+fn metric(at: SocketAddr, name: &str) -> Option<u64> {
+    let (_, text) = http::ask(at, "GET", "/metrics", "").ok()?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok())
+}

@@ -1,0 +1,20 @@
+//! Clusters of real processes, for tests that kill them.
+//!
+//! [`Cluster`] is three servers and a proxy on this machine, each a process of its own, with keys,
+//! traces and, on request, faults of the network. [`Load`] is clients that use it all the while
+//! and write down what they saw. [`judge`] has the checker say whether that can be: what clients
+//! saw, and what the servers did.
+//!
+//! Every wait is for a condition, with a deadline ([`wait::until`]). Clusters run one at a time in
+//! a process, and all that they started ends with them.
+
+pub mod binaries;
+mod cluster;
+mod http;
+pub mod judge;
+mod load;
+mod process;
+pub mod wait;
+
+pub use cluster::{Cluster, NODES};
+pub use load::{History, Load};

@@ -1,0 +1,455 @@
+//! Clients that use a cluster all the while, and what they saw.
+//!
+//! Each asks one operation after the other, on few keys, so that operations meet. Some are patient
+//! and some are hasty: what a hasty client gives up has an unknown outcome, and stays open in the
+//! history. Beside shared keys, counters and compare-and-set, every client writes keys of its own
+//! once and for all; a write that was acknowledged and then lost would be missed among these.
+
+use crate::{Cluster, wait::until};
+use client::{Client, Error, Number, Options, Written};
+use model::{LogIndex, store::Condition};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{runtime::Runtime, task::JoinSet, time};
+
+/// How many clients wait for an answer as long as any fault lasts.
+const PATIENT: u64 = 8;
+/// How many do not.
+const HASTY: u64 = 4;
+/// How many shared keys there are, and how many counters.
+const KEYS: u64 = 4;
+/// How long a client rests after each operation: the load shall be steady, not heavy.
+const REST: Duration = Duration::from_millis(5);
+
+/// Clients at work.
+pub struct Load {
+    runtime: Runtime,
+    tasks: JoinSet<()>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    patient: Client,
+    started: Instant,
+    ended: AtomicBool,
+    processes: AtomicU64,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    lines: Vec<Value>,
+    /// Which span of time we are in, and how many writes began and were acknowledged within it.
+    span: u64,
+    acknowledged: u64,
+    /// Of each counter, how many increments were acknowledged, and of how many nobody knows.
+    counters: BTreeMap<String, (i64, i64)>,
+    /// Keys that were written once, with an acknowledgement.
+    once: BTreeMap<String, String>,
+}
+
+/// What clients saw of a cluster.
+pub struct History {
+    lines: Vec<Value>,
+}
+
+#[derive(Clone)]
+enum Op {
+    Put {
+        key: String,
+        value: String,
+    },
+    Get {
+        key: String,
+    },
+    Delete {
+        key: String,
+    },
+    Increment {
+        key: String,
+    },
+    Cas {
+        key: String,
+        value: String,
+        version: Option<u64>,
+    },
+}
+
+/// What an operation answered, as histories say it.
+enum Answer {
+    Result(Value),
+    Unknown,
+}
+
+impl Load {
+    /// Sets clients to work.
+    pub fn start(cluster: &Cluster) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("no runtime for the clients");
+        let connect = |timeout, sessions| {
+            let options = Options {
+                timeout,
+                attempt_timeout: Duration::from_millis(250),
+                max_sessions: sessions as usize,
+                ..cluster.options()
+            };
+            let client = runtime.block_on(Client::connect(options));
+            client.expect("the clients have no socket")
+        };
+        let patient = connect(Duration::from_secs(20), PATIENT);
+        let hasty = connect(Duration::from_millis(250), HASTY);
+        let shared = Arc::new(Shared {
+            patient: patient.clone(),
+            started: Instant::now(),
+            ended: AtomicBool::new(false),
+            processes: AtomicU64::new(0),
+            seen: Mutex::default(),
+        });
+        let mut tasks = JoinSet::new();
+        for number in 0..PATIENT + HASTY {
+            let client = if number < PATIENT { &patient } else { &hasty };
+            let worker = Worker::new(&shared, client, number);
+            tasks.spawn_on(worker.work(), runtime.handle());
+        }
+        let load = Self {
+            runtime,
+            tasks,
+            shared,
+        };
+        load.expect_writes(50);
+        load
+    }
+
+    /// Waits until so many writes that begin from now on were acknowledged.
+    pub fn expect_writes(&self, number: u64) {
+        let mut seen = self.shared.seen();
+        seen.span += 1;
+        seen.acknowledged = 0;
+        drop(seen);
+        until(&format!("{number} writes to be acknowledged"), || {
+            (self.shared.seen().acknowledged >= number).then_some(())
+        });
+    }
+
+    /// Lets the clients finish, then reads back every key that they wrote.
+    ///
+    /// # Panics
+    /// If an acknowledged write is lost, or a counter is not what increments made of it.
+    pub fn finish(mut self) -> History {
+        self.shared.ended.store(true, Relaxed);
+        let shared = Arc::clone(&self.shared);
+        self.runtime.block_on(async {
+            while let Some(done) = self.tasks.join_next().await {
+                done.expect("a client panicked");
+            }
+            read_back(&shared).await;
+        });
+        let lines = std::mem::take(&mut self.shared.seen().lines);
+        History { lines }
+    }
+}
+
+/// Reads all keys. These reads are part of the history.
+async fn read_back(shared: &Arc<Shared>) {
+    let (counters, once) = {
+        let seen = shared.seen();
+        (seen.counters.clone(), seen.once.clone())
+    };
+    let (acknowledged, unknown) = counters
+        .values()
+        .fold((0, 0), |(a, u), (b, v)| (a + b, u + v));
+    eprintln!(
+        "  {} keys written once; {acknowledged} increments acknowledged, {unknown} unknown",
+        once.len()
+    );
+    assert!(
+        !once.is_empty() && acknowledged > 0,
+        "the clients did next to nothing"
+    );
+    let mut worker = Worker::new(shared, &shared.patient, PATIENT + HASTY);
+    for (key, value) in &once {
+        let found = worker.ask(Op::Get { key: key.clone() }).await;
+        assert_eq!(
+            found["value"]["value"], **value,
+            "the acknowledged write of {key} is lost"
+        );
+    }
+    for (key, (acknowledged, unknown)) in counters {
+        let found = worker.ask(Op::Get { key: key.clone() }).await;
+        let number = found["value"]["value"]
+            .as_str()
+            .map_or(Ok(0), str::parse::<i64>);
+        let number = number.expect("a counter holds a number");
+        assert!(
+            (acknowledged..=acknowledged + unknown).contains(&number),
+            "{key} is {number}, after {acknowledged} increments and {unknown} of unknown outcome"
+        );
+    }
+    for key in (0..KEYS).map(shared_key) {
+        worker.ask(Op::Get { key }).await;
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_process(&self) -> u64 {
+        self.processes.fetch_add(1, Relaxed)
+    }
+
+    fn nanos(&self) -> u64 {
+        let nanos = self.started.elapsed().as_nanos();
+        u64::try_from(nanos).expect("a test is shorter than centuries")
+    }
+}
+
+/// One client.
+struct Worker {
+    shared: Arc<Shared>,
+    client: Client,
+    process: u64,
+    random: SmallRng,
+    values: u64,
+    /// The version of each shared key that it saw last.
+    versions: BTreeMap<String, Option<u64>>,
+}
+
+impl Worker {
+    fn new(shared: &Arc<Shared>, client: &Client, number: u64) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            client: client.clone(),
+            process: shared.new_process(),
+            random: SmallRng::seed_from_u64(number),
+            values: 0,
+            versions: BTreeMap::new(),
+        }
+    }
+
+    async fn work(mut self) {
+        while !self.shared.ended.load(Relaxed) {
+            let op = self.choose();
+            self.ask(op).await;
+            // Not to wait for anything: see REST.
+            time::sleep(REST).await;
+        }
+    }
+
+    fn choose(&mut self) -> Op {
+        let number = self.random.random_range(0..KEYS);
+        let (key, counter) = (shared_key(number), format!("counter/{number}"));
+        self.values += 1;
+        // Nobody writes a value twice.
+        let value = format!("{}-{}", self.process, self.values);
+        match self.random.random_range(0..20) {
+            0..6 => Op::Put { key, value },
+            6..11 => Op::Get { key },
+            11 => Op::Delete { key },
+            12..15 => Op::Increment { key: counter },
+            15 => Op::Get { key: counter },
+            16..19 => {
+                let version = self.versions.get(&key).copied().flatten();
+                Op::Cas {
+                    key,
+                    value,
+                    version,
+                }
+            }
+            _ => Op::Put {
+                key: format!("once/{value}"),
+                value,
+            },
+        }
+    }
+
+    /// Asks, writes down what came of it, and returns the result; null if it is unknown.
+    async fn ask(&mut self, op: Op) -> Value {
+        let span = self.shared.seen().span;
+        let invoke = self.shared.nanos();
+        let answer = ask(&self.client, &op).await;
+        let (returned, result) = match answer {
+            Answer::Result(result) => (Some(self.shared.nanos()), result),
+            Answer::Unknown => (None, Value::Null),
+        };
+        let mut seen = self.shared.seen();
+        seen.lines.push(json!({
+            "process": self.process,
+            "op": op.json(),
+            "invoke": invoke,
+            "return": returned,
+            "result": result,
+        }));
+        let done = result.get("written").or(result.get("number")).is_some();
+        if done && seen.span == span {
+            seen.acknowledged += 1;
+        }
+        match &op {
+            Op::Put { key, value } if done && key.starts_with("once/") => {
+                seen.once.insert(key.clone(), value.clone());
+            }
+            Op::Increment { key } => {
+                let (acknowledged, unknown) = seen.counters.entry(key.clone()).or_default();
+                *acknowledged += i64::from(done);
+                *unknown += i64::from(returned.is_none());
+            }
+            _ => {}
+        }
+        drop(seen);
+        self.learn(&op, &result);
+        if returned.is_none() {
+            // A process has one operation at a time, and this one never ends.
+            self.process = self.shared.new_process();
+        }
+        result
+    }
+
+    /// Remembers the version of a key, for compare-and-set.
+    fn learn(&mut self, op: &Op, result: &Value) {
+        let (Op::Put { key, .. } | Op::Get { key } | Op::Cas { key, .. }) = op else {
+            return;
+        };
+        let told = ["written", "value"]
+            .iter()
+            .find_map(|what| result[what]["version"].as_u64());
+        let told = told.or(result["condition_failed"]["found"].as_u64());
+        self.versions.insert(key.clone(), told);
+    }
+}
+
+impl Op {
+    fn json(&self) -> Value {
+        match self {
+            Self::Put { key, value } => json!({"put": {"key": key, "value": value}}),
+            Self::Get { key } => json!({"get": {"key": key}}),
+            Self::Delete { key } => json!({"delete": {"key": key}}),
+            Self::Increment { key } => json!({"increment": {"key": key, "by": 1}}),
+            Self::Cas {
+                key,
+                value,
+                version,
+            } => {
+                json!({"cas": {"key": key, "value": value, "version": version}})
+            }
+        }
+    }
+}
+
+fn shared_key(number: u64) -> String {
+    format!("shared/{number}")
+}
+
+async fn ask(client: &Client, op: &Op) -> Answer {
+    let answered = match op {
+        Op::Put { key, value } => {
+            let put = client.put(key.as_str(), value.as_str()).await;
+            put.map(|version| json!({"written": {"version": version.get()}}))
+        }
+        Op::Get { key } => client.get(key.as_str()).await.map(|found| match found {
+            None => json!({"absent": true}),
+            Some(found) => {
+                let value = String::from_utf8_lossy(&found.value).into_owned();
+                json!({"value": {"value": value, "version": found.version.get()}})
+            }
+        }),
+        Op::Delete { key } => {
+            let deleted = client.delete(key.as_str(), Condition::Always).await;
+            deleted.map(written)
+        }
+        Op::Increment { key } => {
+            let number = client.increment(key.as_str(), 1).await;
+            number.map(|Number { value, version }| {
+                json!({"number": {"value": value, "version": version.get()}})
+            })
+        }
+        Op::Cas {
+            key,
+            value,
+            version,
+        } => {
+            let condition = version.map_or(Condition::Absent, |version| {
+                Condition::Version(LogIndex::new(version))
+            });
+            client
+                .cas(key.as_str(), value.as_str(), condition)
+                .await
+                .map(written)
+        }
+    };
+    match answered {
+        Ok(result) => Answer::Result(result),
+        Err(Error::Unavailable(_) | Error::Overloaded(_)) => {
+            Answer::Result(json!({"unavailable": true}))
+        }
+        Err(Error::Unknown(_)) => Answer::Unknown,
+        Err(error @ (Error::NotANumber | Error::Mismatch)) => panic!("{error}"),
+    }
+}
+
+fn written(written: Written) -> Value {
+    match written {
+        Written::Done { version } => json!({"written": {"version": version.get()}}),
+        Written::ConditionFailed { found } => {
+            json!({"condition_failed": {"found": found.map(LogIndex::get)}})
+        }
+    }
+}
+
+impl History {
+    /// Writes it to a file of this name.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn write(&self, dir: &Path, name: &str) -> PathBuf {
+        let lines = self.lines.iter().map(|line| format!("{line}\n"));
+        let path = dir.join(name);
+        fs::write(&path, lines.collect::<String>()).expect("a history cannot be written");
+        path
+    }
+
+    /// The same history, but for one read in its middle, which finds what was never written.
+    ///
+    /// # Panics
+    /// If there is no such read.
+    pub fn with_forged_read(&self) -> Self {
+        self.forged(|line| {
+            let value = line.pointer_mut("/result/value/value")?;
+            *value = "forged".into();
+            Some(())
+        })
+    }
+
+    /// The same history, but for one increment in its middle, which answers one more.
+    ///
+    /// # Panics
+    /// If there is no such increment.
+    pub fn with_forged_increment(&self) -> Self {
+        self.forged(|line| {
+            let value = line.pointer_mut("/result/number/value")?;
+            *value = (value.as_i64()? + 1).into();
+            Some(())
+        })
+    }
+
+    fn forged(&self, mut forge: impl FnMut(&mut Value) -> Option<()>) -> Self {
+        let mut lines = self.lines.clone();
+        let later = lines.len() / 2;
+        let forged = lines[later..].iter_mut().find_map(&mut forge);
+        forged.expect("the history has nothing of the kind to be forged");
+        Self { lines }
+    }
+}

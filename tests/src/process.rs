@@ -1,0 +1,109 @@
+//! One process, which ends with its owner.
+
+use crate::{binaries, wait};
+use std::{
+    env,
+    fs::OpenOptions,
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+};
+
+/// A process that runs, or ran.
+pub(crate) struct Process {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program. What it says is added to the file.
+    pub(crate) fn start(program: &str, name: &str, arguments: &[String], log: &Path) -> Self {
+        let file = OpenOptions::new().create(true).append(true).open(log);
+        let file = file.expect("the log of a process cannot be opened");
+        let child = command(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a file has a second handle"))
+            .stderr(file)
+            .spawn();
+        Self {
+            child: child.unwrap_or_else(|error| panic!("{program} does not start: {error}")),
+            name: name.to_owned(),
+            log: log.to_owned(),
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.child.id()).expect("a process number is small");
+        // SAFETY: kill(2) touches no memory of ours. The child was not waited for, so the number
+        // is still its own.
+        let result = unsafe { libc::kill(pid, signal) };
+        assert_eq!(result, 0, "{}: {}", self.name, io::Error::last_os_error());
+    }
+
+    /// Ends it like a loss of power, but for what the operating system holds.
+    pub(crate) fn kill(mut self) {
+        self.assert_runs();
+        self.signal(libc::SIGKILL);
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Asks it to end, and waits until it did.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        self.assert_runs();
+        self.signal(libc::SIGTERM);
+        let name = format!("{} to stop", self.name);
+        wait::until(&name, || {
+            self.child.try_wait().expect("a child can be asked for")
+        })
+    }
+
+    /// That it did not end by itself.
+    pub(crate) fn assert_runs(&mut self) {
+        if let Some(ended) = self.ended() {
+            panic!("{ended}");
+        }
+    }
+
+    /// If it ended by itself, how, and what it said last.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().expect("a child can be asked for")?;
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last = tail(&log);
+        Some(format!("{} ended by itself, {status}:\n{last}", self.name))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // What ended already cannot be killed, and need not be.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a program to its end.
+pub(crate) fn run(program: &str, arguments: &[String]) -> Output {
+    let output = command(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    output.unwrap_or_else(|error| panic!("{program} does not start: {error}"))
+}
+
+/// A program that the environment of the tests does not set up.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(binaries::path(program));
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("RAFT_")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn tail(text: &str) -> &str {
+    let start = text.char_indices().rev().nth(4000).map_or(0, |(at, _)| at);
+    &text[start..]
+}

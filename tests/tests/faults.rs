@@ -1,0 +1,236 @@
+//! What breaks real systems, done to real processes while clients use them. Afterwards the checker
+//! judges what the clients saw and what the servers did.
+
+use harness::{Cluster, History, Load, NODES, judge, wait::until};
+use serde_json::{Value, json};
+use std::{fs, path::PathBuf, thread, time::Duration};
+
+/// Ends a scenario: the cluster works, nothing that was acknowledged is lost, nothing was done
+/// twice, what clients saw can be, and the servers did what the checked core does.
+fn judge_all(mut cluster: Cluster, load: Load, at_least: u64) -> (Cluster, History, PathBuf) {
+    load.expect_writes(50);
+    let history = load.finish();
+    let leader = cluster.leader();
+    for id in NODES.into_iter().filter(|id| *id != leader) {
+        cluster.catches_up(id, leader);
+    }
+    cluster.assert_all_run();
+    // One is killed in the midst of its heartbeats, one stops in good order; both leave a trace.
+    cluster.stop(leader);
+    cluster.kill_all();
+    let path = history.write(cluster.dir(), "history.jsonl");
+    judge::assert_linearizable(&path, at_least);
+    judge::assert_replays(&cluster.traces());
+    (cluster, history, path)
+}
+
+fn others(id: u64) -> Vec<u64> {
+    NODES.into_iter().filter(|other| *other != id).collect()
+}
+
+#[test]
+fn servers_killed_in_turn_cluster_goes_on() {
+    let mut cluster = Cluster::start();
+    let load = Load::start(&cluster);
+    let leader = cluster.leader();
+    for victim in [vec![leader], others(leader)].concat() {
+        cluster.kill(victim);
+        load.expect_writes(100);
+        cluster.restart(victim);
+        let leader = cluster.leader_among(&others(victim));
+        cluster.catches_up(victim, leader);
+    }
+    judge_all(cluster, load, 400);
+}
+
+#[test]
+fn leader_stopped_for_seconds_follows_when_it_goes_on() {
+    let cluster = Cluster::start();
+    let load = Load::start(&cluster);
+    let old = cluster.leader();
+    let term = cluster.number(old, "term");
+    cluster.pause(old);
+    let new = cluster.leader_among(&others(old));
+    load.expect_writes(100);
+    // It shall be gone for longer than any timer, and wake up believing that it leads.
+    thread::sleep(Duration::from_millis(2500));
+    cluster.resume(old);
+    let later = cluster.number(new, "term");
+    assert!(later > term, "the others had an election");
+    until("the old leader to know of a later one", || {
+        let status = cluster.status(old)?;
+        (status["term"].as_u64() >= Some(later) && !status["leader"].is_null()).then_some(())
+    });
+    judge_all(cluster, load, 200);
+}
+
+/// Rules by which nothing comes from these servers to those.
+fn cut(from: &[u64], to: &[u64]) -> Vec<Value> {
+    let links = from
+        .iter()
+        .flat_map(|from| to.iter().map(move |to| (from, to)));
+    let cut = |(from, to)| json!({"from": {"Node": from}, "to": {"Node": to}, "cut": true});
+    links.map(cut).collect()
+}
+
+#[test]
+fn leader_cut_off_steps_back_and_rejoins() {
+    let cluster = Cluster::start();
+    let load = Load::start(&cluster);
+    for (name, hears, is_heard) in [
+        ("neither hears nor is heard", false, false),
+        ("hears and is not heard", true, false),
+        ("is heard and hears nothing", false, true),
+    ] {
+        let old = cluster.leader();
+        let mut rules = Vec::new();
+        if !is_heard {
+            rules.extend(cut(&[old], &others(old)));
+        }
+        if !hears {
+            rules.extend(cut(&others(old), &[old]));
+        }
+        for id in NODES {
+            cluster.chaos(id, &json!(rules));
+        }
+        let term = cluster.number(old, "term");
+        eprintln!("  server {old} of term {term} {name}");
+        // It notices by itself that no majority answers, and does not stay a leader of nobody.
+        until("the leader cut off to step back", || {
+            (cluster.status(old)?["role"] != "leader").then_some(())
+        });
+        let new = cluster.leader_among(&others(old));
+        load.expect_writes(100);
+        if !hears {
+            // It asks whether it could win before it begins a term, so it begins none.
+            assert_eq!(
+                cluster.number(old, "term"),
+                term,
+                "it began terms that nobody needs"
+            );
+        }
+        for id in NODES {
+            cluster.chaos(id, &json!([]));
+        }
+        cluster.catches_up(old, new);
+        load.expect_writes(50);
+    }
+    judge_all(cluster, load, 500);
+}
+
+#[test]
+fn messages_lost_doubled_and_overtaken_clients_see_no_difference() {
+    let cluster = Cluster::start();
+    let load = Load::start(&cluster);
+    for id in NODES {
+        // Between servers, messages meet their fate where they are sent. The proxy makes no faults,
+        // so what it sends and what is sent to it meets it here.
+        let bad = |side| json!({"side": side, "drop": 0.2, "duplicate": 0.2, "reorder": 0.3});
+        let between = NODES.map(|from| json!({"side": "receive", "from": {"Node": from}}));
+        let mut rules = Vec::from(between);
+        rules.extend([bad("send"), bad("receive")]);
+        cluster.chaos(id, &json!(rules));
+    }
+    let path = cluster.dir().join("bench.jsonl");
+    let arguments = [
+        "bench",
+        "--seconds=4",
+        "--warm-up=500ms",
+        "--clients=8",
+        "--timeout=8s",
+    ];
+    let mut arguments = Vec::from(arguments.map(String::from));
+    arguments.push(format!("--history={}", path.display()));
+    // The clients of the benchmark have keys of their own.
+    cluster.client(&arguments);
+    judge::assert_linearizable(&path, 100);
+    load.expect_writes(200);
+    for name in ["duplicated_by_faults", "delayed_by_faults"] {
+        let name = format!("raft_transport_total{{count=\"{name}\"}}");
+        for id in NODES {
+            assert!(cluster.metric(id, &name) > 100, "server {id}: {name}");
+        }
+    }
+    judge_all(cluster, load, 300);
+}
+
+#[test]
+fn all_killed_at_once_no_acknowledged_write_is_lost() {
+    let mut cluster = Cluster::start();
+    let load = Load::start(&cluster);
+    for _ in 0..3 {
+        load.expect_writes(200);
+        cluster.kill_all();
+        for id in NODES {
+            cluster.restart(id);
+        }
+        cluster.leader();
+    }
+    judge_all(cluster, load, 700);
+}
+
+#[test]
+fn follower_that_missed_a_thousand_entries_catches_up() {
+    let mut cluster = Cluster::start();
+    let load = Load::start(&cluster);
+    let leader = cluster.leader();
+    let late = others(leader)[0];
+    let had = cluster.number(late, "last_index");
+    cluster.kill(late);
+    until("a thousand entries", || {
+        (cluster.number(leader, "commit_index") > had + 1000).then_some(())
+    });
+    cluster.restart(late);
+    cluster.catches_up(late, leader);
+    assert!(cluster.number(late, "durable_index") > had + 1000);
+    judge_all(cluster, load, 900);
+}
+
+/// The judges are worth what they find.
+#[test]
+fn forged_results_and_altered_traces_are_rejected() {
+    let mut cluster = Cluster::start();
+    let load = Load::start(&cluster);
+    let victim = cluster.leader();
+    cluster.kill(victim);
+    load.expect_writes(50);
+    cluster.restart(victim);
+    let (cluster, history, _) = judge_all(cluster, load, 150);
+
+    for (name, forged) in [
+        ("read.jsonl", history.with_forged_read()),
+        ("increment.jsonl", history.with_forged_increment()),
+    ] {
+        let verdict = judge::linearize(&[forged.write(cluster.dir(), name)]);
+        assert_eq!(verdict.code, Some(1), "{verdict:#?}");
+        assert_eq!(verdict.last()["verdict"], "violated");
+    }
+
+    let mut traces = cluster.traces();
+    let text = fs::read_to_string(&traces[0]).expect("a trace is text");
+    let mut lines = Vec::from_iter(text.lines().map(str::to_owned));
+    let middle = lines.len() / 2;
+    let (number, altered) = (middle..lines.len())
+        .find_map(|at| Some((at, altered(&lines[at])?)))
+        .expect("some step sends something");
+    lines[number] = altered;
+    traces[0] = cluster.dir().join("altered.jsonl");
+    fs::write(&traces[0], lines.join("\n")).expect("a trace can be written");
+    let verdict = judge::replay(&traces);
+    assert_eq!(verdict.code, Some(1), "{verdict:#?}");
+    assert_eq!(verdict.last()["verdict"], "rejected");
+    let place = format!("altered.jsonl:{}", number + 1);
+    let why = verdict.last()["why"].as_str().unwrap_or_default();
+    assert!(why.contains(&place), "{place} is not named: {why}");
+}
+
+/// A step that sends one message of another term.
+fn altered(line: &str) -> Option<String> {
+    let mut line: Value = serde_json::from_str(line).ok()?;
+    let message = line
+        .pointer_mut("/effects/sends/0/message")?
+        .as_object_mut()?;
+    let term = message.values_mut().next()?.get_mut("term")?;
+    *term = (term.as_u64()? + 1).into();
+    Some(line.to_string())
+}
