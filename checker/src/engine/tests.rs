@@ -122,6 +122,16 @@ fn walks_through_three_terms_agree() {
     assert_agrees("older-term");
 }
 
+#[test]
+fn walks_with_pre_votes_agree() {
+    assert_agrees("quorum");
+}
+
+#[test]
+fn walks_through_a_pipeline_agree() {
+    assert_agrees("pipelining");
+}
+
 /// The engine beside the model.
 struct Beside<'a, const S: usize> {
     tables: &'a Tables,
