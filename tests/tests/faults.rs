@@ -143,7 +143,7 @@ fn messages_lost_doubled_and_overtaken_clients_see_no_difference() {
     arguments.push(format!("--history={}", path.display()));
     // The clients of the benchmark have keys of their own.
     cluster.client(&arguments);
-    judge::assert_linearizable(&path, 100);
+    judge::assert_linearizable(&path, 20);
     load.expect_writes(200);
     for name in ["duplicated_by_faults", "delayed_by_faults"] {
         let name = format!("raft_transport_total{{count=\"{name}\"}}");
