@@ -162,7 +162,7 @@ impl Entry {
             let (end, states) = match drill.find(&self.scope) {
                 Drilled::Failed { why, trace } => {
                     let steps = trace.steps.len();
-                    let evidence = Box::new(Evidence::Script(trace));
+                    let evidence = Box::new(Evidence::Script(*trace));
                     let end = HuntEnd::Found {
                         why,
                         steps,

@@ -58,7 +58,7 @@ pub enum Drilled {
         /// What went wrong, in a sentence.
         why: String,
         /// What happened.
-        trace: Trace,
+        trace: Box<Trace>,
     },
 }
 
@@ -95,6 +95,7 @@ impl Drill {
             if let Err(why) = played {
                 let trace = Trace::run(scope, &stage.actions);
                 let trace = trace.expect("a drill takes only steps that the model allows");
+                let trace = Box::new(trace);
                 return Drilled::Failed { why, trace };
             }
         }
