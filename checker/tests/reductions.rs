@@ -60,7 +60,7 @@ fn without_hint(process: &Process) -> Vec<u8> {
     let running = process.server().and_then(|server| server.running.as_ref());
     let raft = &running.expect("only running servers are compared").raft;
     let role = match raft.role() {
-        Role::Follower { .. } => "follower".to_owned(),
+        Role::Follower { heard, .. } => format!("follower {heard}"),
         other => format!("{other:?}"),
     };
     format!(
@@ -167,6 +167,27 @@ fn one_leader_and_an_entry_lose_nothing() {
         .into_iter()
         .filter(|(name, _)| *name != "merge_syncs");
     assert_nothing_lost(&scope("replication", 1, budget), &some.collect::<Vec<_>>());
+}
+
+#[test]
+fn quorum_checks_lose_nothing() {
+    let two = Scope {
+        servers: 2,
+        ..scope("quorum", 2, Budget::default())
+    };
+    assert_nothing_lost(&two, &one_by_one());
+}
+
+#[test]
+fn pipeline_loses_nothing() {
+    let budget = Budget {
+        entries: 1,
+        ..Budget::default()
+    };
+    let some = one_by_one()
+        .into_iter()
+        .filter(|(name, _)| *name != "merge_syncs");
+    assert_nothing_lost(&scope("pipelining", 1, budget), &some.collect::<Vec<_>>());
 }
 
 #[test]

@@ -282,7 +282,8 @@ impl Raft {
         let Some(progress) = leader.followers.get_mut(&from) else {
             return;
         };
-        if self.config.check_quorum {
+        // A stale-term refusal answers an older request, and is no sign that anybody follows us.
+        if self.config.check_quorum && response.outcome != AppendOutcome::StaleTerm {
             leader.heard.insert(from);
         }
         // An answer to a request of this term, a conflict too, shows that the follower still took
