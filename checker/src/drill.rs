@@ -301,7 +301,10 @@ impl<'a> Stage<'a> {
             };
             match due {
                 Some(due) if due <= end => self.now = due,
-                _ => break,
+                _ => {
+                    self.now = end;
+                    break;
+                }
             }
             if let (true, Some(key)) = (arrives, arrival) {
                 if let Some(envelope) = self.flight.remove(&key) {
@@ -311,7 +314,6 @@ impl<'a> Stage<'a> {
                 self.ring(id, timer);
             }
         }
-        self.now = self.now.max(end.min(self.now + ticks));
     }
 
     fn arrive(&mut self, envelope: Envelope) {

@@ -176,6 +176,11 @@ fn quorum_checks_lose_nothing() {
         ..scope("quorum", 2, Budget::default())
     };
     assert_nothing_lost(&two, &one_by_one());
+    let drop_dead = one_by_one()
+        .into_iter()
+        .filter(|(name, _)| *name == "drop_dead");
+    let three = scope("quorum", 1, Budget::default());
+    assert_nothing_lost(&three, &drop_dead.collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What travels between servers, proxies and clients.
 //!
-//! Four server messages are those of Raft Figure 2, two those of PreVote (thesis §9.6). Where they depart from it, `Deviation:` says
-//! so at the place: the sender is in the envelope, `leader_commit` is clipped, the answer to an
-//! append says what became of it in place of yes or no, with the hint of §5.3, and an append and its
-//! answer carry the number of a read round (thesis §6.4).
+//! Four server messages are those of Raft Figure 2, two those of PreVote (thesis §9.6). Where they
+//! depart from it, `Deviation:` says so at the place: the sender is in the envelope, `leader_commit`
+//! is clipped, the answer to an append says what became of it in place of yes or no, with the hint of
+//! §5.3, and an append and its answer carry the number of a read round (thesis §6.4).
 
 use crate::{
     Address, ClientId, Entry, LogIndex, NodeId, RequestId, SessionId, Term,

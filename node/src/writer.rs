@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use model::{Entry, Term};
     use std::sync::mpsc::{Receiver, Sender};
-    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     /// Says what it is asked to write, and waits to be told how that goes.
     struct Asked {
@@ -179,15 +179,28 @@ mod tests {
         }
     }
 
-    #[test]
-    fn one_sync_covers_what_arrived_while_the_last_one_ran() {
+    /// A writer whose disk is busy with the first write; what its disk begins, how that goes, and
+    /// what is reported.
+    #[allow(clippy::type_complexity, reason = "each end of four channels, once")]
+    fn busy() -> (
+        Writer,
+        Receiver<Vec<u64>>,
+        Sender<Result<(), DiskError>>,
+        UnboundedReceiver<Report>,
+    ) {
         let (began, begun) = mpsc::channel();
         let (verdict, verdicts) = mpsc::channel();
         let disk = Box::new(Asked { began, verdicts });
-        let (report, mut reports) = unbounded_channel();
+        let (report, reports) = unbounded_channel();
         let writer = Writer::start(disk, report, Arc::new(Metrics::new())).unwrap();
         writer.write(write(1));
         assert_eq!(begun.recv().unwrap(), [1]);
+        (writer, begun, verdict, reports)
+    }
+
+    #[test]
+    fn one_sync_covers_what_arrived_while_the_last_one_ran() {
+        let (writer, begun, verdict, mut reports) = busy();
         for id in 2..=9 {
             writer.write(write(id));
         }
@@ -205,13 +218,7 @@ mod tests {
 
     #[test]
     fn failed_sync_is_reported_and_nothing_is_written_after_it() {
-        let (began, begun) = mpsc::channel();
-        let (verdict, verdicts) = mpsc::channel();
-        let disk = Box::new(Asked { began, verdicts });
-        let (report, mut reports) = unbounded_channel();
-        let writer = Writer::start(disk, report, Arc::new(Metrics::new())).unwrap();
-        writer.write(write(1));
-        assert_eq!(begun.recv().unwrap(), [1]);
+        let (writer, begun, verdict, mut reports) = busy();
         writer.write(write(2));
         verdict.send(Err(DiskError::Failed)).unwrap();
         assert!(matches!(

@@ -3,7 +3,7 @@
 
 use harness::{Cluster, History, Load, NODES, judge, wait::until};
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf, thread, time::Duration};
+use std::{fs, path::PathBuf};
 
 /// Ends a scenario: the cluster works, nothing that was acknowledged is lost, nothing was done
 /// twice, what clients saw can be, and the servers did what the checked core does.
@@ -53,7 +53,10 @@ fn leader_stopped_for_seconds_follows_when_it_goes_on() {
     let new = cluster.leader_among(&others(old));
     load.expect_writes(100);
     // It shall be gone for longer than any timer, and wake up believing that it leads.
-    thread::sleep(Duration::from_millis(2500));
+    let age = cluster.number(new, "uptime_seconds");
+    until("the others to be three seconds older", || {
+        (cluster.number(new, "uptime_seconds") >= age + 3).then_some(())
+    });
     cluster.resume(old);
     let later = cluster.number(new, "term");
     assert!(later > term, "the others had an election");
