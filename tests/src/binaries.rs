@@ -48,7 +48,7 @@ fn is_current(root: &Path, profile: &Path) -> bool {
     let Some(oldest) = built.min().flatten() else {
         return false;
     };
-    let sources = ["model", "transport"].iter().chain(&PACKAGES);
+    let sources = ["model", "transport", "ui"].iter().chain(&PACKAGES);
     sources
         .map(|package| youngest(&root.join(package).join("src")))
         .all(|young| young <= oldest)

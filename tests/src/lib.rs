@@ -9,6 +9,7 @@
 //! a process, and all that they started ends with them.
 
 pub mod binaries;
+pub mod browser;
 mod cluster;
 mod http;
 pub mod judge;

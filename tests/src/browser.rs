@@ -1,0 +1,421 @@
+//! A real browser, headless: Chromium, driven by the WebDriver protocol.
+//!
+//! Where a machine has none, [`Browser::open`] says that the test is skipped; with `CI` set that is
+//! a failure. Pictures go to `target/screenshots`, for people to look at. Whatever the page asked
+//! of the network and whatever it complained of is kept, and [`Browser::close`] judges it: the page
+//! must have asked nobody but the servers that the test names, and have complained of nothing.
+
+use crate::wait::until;
+use fantoccini::{
+    Client, ClientBuilder, Locator, elements::Element, error::CmdError, key::Key,
+    wd::WebDriverCompatibleCommand,
+};
+use serde_json::{Map, Value, json};
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Chromium under the names that systems give it.
+const BROWSERS: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+];
+const DRIVERS: [&str; 2] = ["chromedriver", "chromium.chromedriver"];
+
+/// One window. Dropped, it is gone.
+pub struct Browser {
+    runtime: Runtime,
+    client: Client,
+    driver: Child,
+    /// Read from as long as the driver runs, or it would be told that nobody listens.
+    _says: BufReader<ChildStdout>,
+    _profile: TempDir,
+    asked: Vec<String>,
+}
+
+impl Browser {
+    /// Opens a window of this size, or says that there is no browser.
+    ///
+    /// # Panics
+    /// If there is none and `CI` is set, or it does not start.
+    pub fn open(width: u32, height: u32) -> Option<Self> {
+        let (Some(browser), Some(driver)) = (find(&BROWSERS), find(&DRIVERS)) else {
+            let missing =
+                "no Chromium with its driver is installed (Debian: chromium, chromium-driver)";
+            assert!(env::var_os("CI").is_none(), "{missing}");
+            eprintln!("skipped: {missing}");
+            return None;
+        };
+        let profile = tempfile::tempdir().expect("a directory for a profile cannot be made");
+        let mut driver = Command::new(driver)
+            .args(["--port=0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the driver of the browser does not start");
+        let mut says = BufReader::new(driver.stdout.take().expect("it is piped"));
+        let port = port(&mut says);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime cannot be made");
+        let client = runtime.block_on(
+            ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+                .capabilities(capabilities(&browser, profile.path(), (width, height)))
+                .connect(&format!("http://127.0.0.1:{port}")),
+        );
+        let this = Self {
+            client: client.unwrap_or_else(|error| panic!("the browser does not start: {error}")),
+            runtime,
+            driver,
+            _says: says,
+            _profile: profile,
+            asked: Vec::new(),
+        };
+        this.resize(width, height);
+        Some(this)
+    }
+
+    /// Makes what the page sees of this size.
+    ///
+    /// # Panics
+    /// If the browser does not do it.
+    pub fn resize(&self, width: u32, height: u32) {
+        // A window cannot be as narrow as a telephone, but a telephone can be played.
+        let metrics = json!({
+            "cmd": "Emulation.setDeviceMetricsOverride",
+            "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false},
+        });
+        self.extra("goog/cdp/execute", metrics);
+    }
+
+    /// Goes to an address.
+    ///
+    /// # Panics
+    /// If it cannot be loaded.
+    pub fn go(&self, address: &str) {
+        let gone = self.runtime.block_on(self.client.goto(address));
+        gone.unwrap_or_else(|error| panic!("{address} cannot be loaded: {error}"));
+    }
+
+    /// Where the page is.
+    ///
+    /// # Panics
+    /// If the browser is gone.
+    pub fn address(&self) -> String {
+        let address = self.runtime.block_on(self.client.current_url());
+        address.expect("the browser says where it is").into()
+    }
+
+    /// Loads the page again.
+    ///
+    /// # Panics
+    /// If it cannot be loaded.
+    pub fn reload(&self) {
+        let done = self.runtime.block_on(self.client.refresh());
+        done.expect("the page can be loaded again");
+    }
+
+    /// What a function body returns in the page. `arguments` are its arguments.
+    ///
+    /// # Panics
+    /// If it throws.
+    pub fn run(&self, body: &str, arguments: Vec<Value>) -> Value {
+        let result = self.runtime.block_on(self.client.execute(body, arguments));
+        result.unwrap_or_else(|error| panic!("{body}: {error}"))
+    }
+
+    /// Waits until a selector matches something that is shown, and returns its text.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub fn see(&self, selector: &str) -> String {
+        let element = self.shown(selector);
+        let text = self.runtime.block_on(element.text());
+        text.unwrap_or_default()
+    }
+
+    /// Waits until the text of what a selector matches contains this, and returns it all.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub fn see_text(&self, selector: &str, part: &str) -> String {
+        until(&format!("{selector} to say {part:?}"), || {
+            let text = self.text(selector)?;
+            text.to_lowercase()
+                .contains(&part.to_lowercase())
+                .then_some(text)
+        })
+    }
+
+    /// Whether a selector matches anything now.
+    ///
+    /// # Panics
+    /// If the browser is gone.
+    pub fn has(&self, selector: &str) -> bool {
+        let found = self
+            .runtime
+            .block_on(self.client.find_all(Locator::Css(selector)));
+        !found.expect("the browser can be asked").is_empty()
+    }
+
+    /// How many things a selector matches now.
+    ///
+    /// # Panics
+    /// If the browser is gone.
+    pub fn count(&self, selector: &str) -> usize {
+        let found = self
+            .runtime
+            .block_on(self.client.find_all(Locator::Css(selector)));
+        found.expect("the browser can be asked").len()
+    }
+
+    /// Waits for what a selector matches, and clicks it.
+    ///
+    /// # Panics
+    /// If it never can be clicked.
+    pub fn click(&self, selector: &str) {
+        until(&format!("{selector} to be clicked"), || {
+            let click = async {
+                let element = self.client.find(Locator::Css(selector)).await?;
+                element.click().await
+            };
+            // Moving, covered or drawn anew: the next look will do.
+            self.runtime.block_on(click).ok()
+        });
+    }
+
+    /// Waits for a button, link or the like by what it says, and clicks it.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn click_text(&self, within: &str, text: &str) {
+        let script = "const [within, text] = arguments;
+            const all = [...document.querySelectorAll(within + ' button, ' + within + ' a, ' + within + ' summary')];
+            const found = all.find(e => !e.disabled && e.checkVisibility()
+                && (e.textContent.includes(text) || (e.getAttribute('aria-label') || '').includes(text)));
+            if (found) { found.scrollIntoView({block: 'center'}); found.click(); }
+            return !!found;";
+        until(&format!("a button {text:?} in {within}"), || {
+            let clicked = self.run(script, vec![json!(within), json!(text)]);
+            (clicked == json!(true)).then_some(())
+        });
+    }
+
+    /// Types into what a selector matches, in place of what was there.
+    ///
+    /// # Panics
+    /// If it cannot be typed into.
+    pub fn fill(&self, selector: &str, text: &str) {
+        let element = self.shown(selector);
+        let typed = self.runtime.block_on(async {
+            element.clear().await?;
+            element.send_keys(text).await
+        });
+        typed.unwrap_or_else(|error| panic!("{selector} cannot be typed into: {error}"));
+    }
+
+    /// Chooses the option of this value.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn choose(&self, selector: &str, value: &str) {
+        let element = self.shown(selector);
+        let chosen = self.runtime.block_on(element.select_by_value(value));
+        chosen.unwrap_or_else(|error| panic!("{selector} has no {value:?}: {error}"));
+    }
+
+    /// Presses a key, wherever the focus is.
+    ///
+    /// # Panics
+    /// If nothing has the focus.
+    pub fn press(&self, key: Key) {
+        self.type_keys(&char::from(key).to_string());
+    }
+
+    /// Types, wherever the focus is.
+    ///
+    /// # Panics
+    /// If nothing has the focus.
+    pub fn type_keys(&self, keys: &str) {
+        let typed = self.runtime.block_on(async {
+            let element = self.client.active_element().await?;
+            element.send_keys(keys).await
+        });
+        typed.expect("something has the focus");
+    }
+
+    /// Takes a picture of what is seen.
+    ///
+    /// # Panics
+    /// If it cannot be taken or written.
+    pub fn picture(&self, name: &str) {
+        let picture = self.runtime.block_on(self.client.screenshot());
+        let picture = picture.expect("the browser takes pictures");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/screenshots");
+        fs::create_dir_all(&folder).expect("the folder of pictures can be made");
+        fs::write(folder.join(format!("{name}.png")), picture).expect("a picture can be written");
+    }
+
+    /// The log of this kind since it was last read.
+    fn log(&mut self, kind: &str) -> Vec<Value> {
+        let log = self.extra("se/log", json!({"type": kind}));
+        log.as_array().cloned().unwrap_or_default()
+    }
+
+    /// What the page asked of the network since the start: each address.
+    pub fn asked(&mut self) -> Vec<String> {
+        for entry in self.log("performance") {
+            let message = entry["message"].as_str().unwrap_or_default();
+            let message: Value = serde_json::from_str(message).unwrap_or_default();
+            let message = &message["message"];
+            for (method, field) in [
+                ("Network.requestWillBeSent", "/params/request/url"),
+                ("Network.webSocketCreated", "/params/url"),
+            ] {
+                if message["method"] == method
+                    && let Some(address) = message.pointer(field).and_then(Value::as_str)
+                {
+                    self.asked.push(address.to_owned());
+                }
+            }
+        }
+        self.asked.clone()
+    }
+
+    /// Errors that the page wrote to its console, and that it threw, since they were last read.
+    pub fn complaints(&mut self) -> Vec<String> {
+        let log = self.log("browser").into_iter();
+        let severe = log.filter(|entry| entry["level"] == "SEVERE");
+        severe.map(|entry| entry["message"].to_string()).collect()
+    }
+
+    /// Closes the window. `origins` are who the page may have asked.
+    ///
+    /// # Panics
+    /// If the page asked anybody else, or complained.
+    pub fn close(mut self, origins: &[&str]) {
+        let asked = self.asked();
+        assert!(!asked.is_empty(), "what the page asked was not recorded");
+        for address in &asked {
+            let own = origins
+                .iter()
+                .any(|origin| address.starts_with(&format!("{origin}/")));
+            let inside = ["data:", "blob:", "about:", "chrome:"]
+                .iter()
+                .any(|scheme| address.starts_with(scheme));
+            assert!(own || inside, "the page asked a stranger: {address}");
+        }
+        let complaints = self.complaints();
+        assert!(complaints.is_empty(), "the page complains: {complaints:#?}");
+    }
+
+    fn text(&self, selector: &str) -> Option<String> {
+        let text = async {
+            let element = self.client.find(Locator::Css(selector)).await?;
+            element.text().await
+        };
+        self.runtime.block_on(text).ok()
+    }
+
+    fn shown(&self, selector: &str) -> Element {
+        until(&format!("{selector} to be seen"), || {
+            let look = async {
+                let element = self.client.find(Locator::Css(selector)).await?;
+                let shown = element.is_displayed().await?;
+                Ok::<_, CmdError>(shown.then_some(element))
+            };
+            self.runtime.block_on(look).ok().flatten()
+        })
+    }
+
+    fn extra(&self, path: &'static str, body: Value) -> Value {
+        let command = Extra { path, body };
+        let answer = self.runtime.block_on(self.client.issue_cmd(command));
+        answer.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Ends the browser, which is not a child of ours. Then the driver may go.
+        let _ = self.runtime.block_on(self.client.clone().close());
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// A command of the driver of Chromium that the standard does not have.
+#[derive(Debug)]
+struct Extra {
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for Extra {
+    fn endpoint(
+        &self,
+        base: &url::Url,
+        session: Option<&str>,
+    ) -> Result<url::Url, url::ParseError> {
+        let session = session.unwrap_or_default();
+        base.join(&format!("session/{session}/{}", self.path))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(self.body.to_string()))
+    }
+}
+
+fn capabilities(browser: &Path, profile: &Path, size: (u32, u32)) -> Map<String, Value> {
+    let profile = format!("--user-data-dir={}", profile.display());
+    let size = format!("--window-size={},{}", size.0, size.1);
+    let options = json!({
+        "goog:chromeOptions": {
+            "binary": browser,
+            "args": [
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-dev-shm-usage", "--disable-background-networking",
+                "--disable-component-update", "--disable-sync", profile, size,
+            ],
+        },
+        "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"},
+    });
+    let Value::Object(options) = options else {
+        unreachable!("it is written as an object above")
+    };
+    options
+}
+
+/// The port that the driver says it listens on.
+fn port(says: &mut BufReader<ChildStdout>) -> u16 {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        let read = says.read_line(&mut line).expect("the driver can be read");
+        assert!(read > 0, "the driver ended without naming its port");
+        let number = line.trim().trim_end_matches('.').rsplit(' ').next();
+        if line.contains("started successfully on port")
+            && let Some(port) = number.and_then(|number| number.parse().ok())
+        {
+            return port;
+        }
+    }
+}
+
+fn find(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let folders: Vec<_> = env::split_paths(&path).collect();
+    names.iter().find_map(|name| {
+        let mut found = folders.iter().map(|folder| folder.join(name));
+        found.find(|program| program.is_file())
+    })
+}
