@@ -6,16 +6,21 @@
 //!
 //! * `world` is what is walked through, `keys` how steps are written, `walk` the walking, `view` what
 //!   the page gets of it, `labels` its short names, `cache` the walks taken lately;
+//! * `jobs` are searches in the background, `find` looks for a state where one of the `predicates`
+//!   holds;
 //! * `menu` is what there is to choose from;
 //! * `guard` keeps other sites out, `problem` is how errors look.
 //!
 //! Lacks, on purpose: any drawing, any state of a session, any way to reach it from another site.
 
 mod cache;
+mod find;
 mod guard;
+mod jobs;
 mod keys;
 mod labels;
 mod menu;
+mod predicates;
 mod problem;
 mod view;
 mod walk;
@@ -24,18 +29,24 @@ mod world;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
-    http::{StatusCode, header},
+    extract::{DefaultBodyLimit, Path, State, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header},
     middleware,
-    response::{IntoResponse, Response},
-    routing::{get, post},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+    routing::{delete, get, post},
 };
 use cache::Cache;
+use futures_util::{StreamExt, stream};
+use jobs::{AskedJob, Jobs};
+use crate::engine::Limits;
 use keys::Key;
 use problem::Problem;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{any::Any, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use walk::Walk;
@@ -53,6 +64,8 @@ pub struct Explore {
     home: Home,
     is_loopback: bool,
     cache: Cache,
+    jobs: Jobs,
+    closing: CancellationToken,
 }
 
 /// The page to begin with.
@@ -65,22 +78,28 @@ pub enum Home {
 }
 
 impl Explore {
-    /// An explorer. If only this machine reaches it, it must be called by a local name.
-    pub fn new(home: Home, is_loopback: bool) -> Self {
+    /// An explorer whose searches keep to the limits. If only this machine reaches it, it must be
+    /// called by a local name.
+    pub fn new(home: Home, is_loopback: bool, limits: Limits) -> Self {
         Self {
             home,
             is_loopback,
             cache: Cache::default(),
+            jobs: Jobs::new(limits),
+            closing: CancellationToken::new(),
         }
     }
 
     /// All routes: the API, and the page.
-    pub fn router(self) -> Router {
-        let explore = Arc::new(self);
+    pub fn router(self: Arc<Self>) -> Router {
+        let explore = self;
         Router::new()
             .route("/api/app", get(app))
             .route("/api/catalogue", get(catalogue))
             .route("/api/walk", post(walk_along))
+            .route("/api/jobs", post(start_job))
+            .route("/api/jobs/{job}", delete(stop_job))
+            .route("/api/jobs/{job}/events", get(job_events))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .merge(ui::app())
             .fallback(not_found)
@@ -101,10 +120,13 @@ impl Explore {
         listener: TcpListener,
         closing: CancellationToken,
     ) -> std::io::Result<()> {
-        let serving = axum::serve(listener, self.router())
+        let explore = Arc::new(self);
+        let serving = axum::serve(listener, Arc::clone(&explore).router())
             .with_graceful_shutdown(closing.clone().cancelled_owned());
         let late = async {
             closing.cancelled().await;
+            explore.jobs.stop();
+            explore.closing.cancel();
             tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
@@ -175,12 +197,16 @@ fn told(failure: tokio::task::JoinError) -> String {
     let Ok(panic) = failure.try_into_panic() else {
         return "the server is stopping".into();
     };
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no reason given");
-    format!("the core stopped at an assertion of its own: {text}")
+    format!(
+        "the core stopped at an assertion of its own: {}",
+        panic_text(&*panic)
+    )
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given")
 }
 
 async fn not_found() -> Problem {
@@ -250,6 +276,79 @@ async fn walk_along(
         }
     });
     Ok(fresh(Json::<Value>(answer.await?)))
+}
+
+#[derive(Deserialize)]
+struct AskedJobIn {
+    #[serde(flatten)]
+    world: Asked,
+    #[serde(default)]
+    path: Vec<String>,
+    #[serde(flatten)]
+    job: AskedJob,
+}
+
+/// `POST /api/jobs`
+async fn start_job(
+    State(explore): State<Arc<Explore>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let asked: AskedJobIn = read(body)?;
+    let job = work(move || {
+        let world = World::find(&asked.world)?;
+        let path = read_path(&asked.path)?;
+        let task = asked.job.task(world, |world| {
+            let walked = explore.walk(world, &path);
+            walked.map_err(|astray| Problem::impossible(astray.error))
+        })?;
+        explore.jobs.start(task)
+    });
+    let answer = Json(json!({"job": job.await?.to_string()}));
+    Ok((StatusCode::ACCEPTED, fresh(answer)).into_response())
+}
+
+/// `DELETE /api/jobs/{job}`
+async fn stop_job(
+    State(explore): State<Arc<Explore>>,
+    Path(job): Path<String>,
+) -> Result<StatusCode, Problem> {
+    explore.jobs.get(&job)?.stop();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /api/jobs/{job}/events`: what the job says, from what the listener heard last on.
+async fn job_events(
+    State(explore): State<Arc<Explore>>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let listening = explore.jobs.get(&job)?.listen();
+    let heard = headers.get("last-event-id");
+    let heard: u64 = heard
+        .and_then(|heard| heard.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
+    let said = listening.said.borrow().clone();
+    if said.is_done && said.number <= heard {
+        // All was heard: to ask again would bring nothing more.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let events = stream::unfold(Some((listening, heard)), |listening| async move {
+        let (mut listening, heard) = listening?;
+        loop {
+            listening.said.changed().await.ok()?;
+            let said = listening.said.borrow_and_update().clone();
+            if said.number > heard {
+                let event = Event::default()
+                    .id(said.number.to_string())
+                    .event(said.event)
+                    .data(said.data.to_string());
+                let rest = (!said.is_done).then_some((listening, said.number));
+                return Some((Ok::<_, Infallible>(event), rest));
+            }
+        }
+    });
+    let events = events.take_until(explore.closing.clone().cancelled_owned());
+    Ok(fresh(Sse::new(events).keep_alive(KeepAlive::default())))
 }
 
 /// The steps of a path.

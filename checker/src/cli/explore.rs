@@ -2,9 +2,14 @@
 
 use super::{
     Exit,
+    figures::Size,
     selection::{self, Bounds},
 };
-use crate::explore::{self, Explore, Home};
+use crate::{
+    engine::Limits,
+    explore::{self, Explore, Home},
+    machine,
+};
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use model::{
@@ -32,6 +37,12 @@ pub(crate) struct Args {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     address: String,
+    /// How many threads a check uses [default: as many as the machine has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
+    threads: Option<u64>,
+    /// Stops a check when the process holds this much, such as 512M or 16G
+    #[arg(long, value_name = "SIZE", default_value = "2G")]
+    max_memory: Size,
     /// Whose page is served
     #[arg(long, value_enum, default_value_t = Engine::Own)]
     engine: Engine,
@@ -55,12 +66,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Engine::Own => {
             let place = fragment(&args.scope, &args.bounds, args.mutant);
             let told = format!("Exploring {} at http://{address}/{place}", args.scope);
-            serve(Explore::new(Home::Explore, explore::is_loopback(address)), listener, &told)
+            let limits = limits(args.threads, args.max_memory);
+            let explore = Explore::new(Home::Explore, explore::is_loopback(address), limits);
+            serve(explore, listener, &told)
         }
         Engine::Stateright => {
             drop(listener);
             serve_stateright(scope, &args.scope, address)
         }
+    }
+}
+
+/// What bounds each check that the page starts.
+pub(super) fn limits(threads: Option<u64>, max_memory: Size) -> Limits {
+    Limits {
+        threads: threads.map_or_else(machine::threads, |threads| threads as usize),
+        max_states: None,
+        max_memory: Some(max_memory.0),
+        symmetry: true,
     }
 }
 

@@ -1,6 +1,9 @@
 //! What there is to choose from: scopes, bounds, bugs to plant, laws, predicates.
 
-use super::world::{self, BOUNDS, bounds_of};
+use super::{
+    predicates::PREDICATES,
+    world::{self, BOUNDS, bounds_of},
+};
 use crate::catalogue;
 use model::system::{Law, Scope, Witness};
 use serde_json::{Value, json};
@@ -51,12 +54,16 @@ pub(super) fn catalogue() -> Value {
         .iter()
         .map(|law| json!({"name": law.name(), "about": about(*law)}))
         .collect();
+    let predicates: Vec<Value> = PREDICATES
+        .iter()
+        .map(|predicate| json!({"name": predicate.name, "about": predicate.about}))
+        .collect();
     json!({
         "scopes": scopes,
         "bounds": bounds,
         "mutants": mutants,
         "laws": laws,
-        "predicates": [],
+        "predicates": predicates,
     })
 }
 

@@ -186,6 +186,27 @@ impl Walk {
         }
     }
 
+    /// The same without the messages that were dropped and not sent again.
+    pub(super) fn system_without_dropped(&self) -> System {
+        let kept = self.messages.iter();
+        let kept = kept.filter(|sent| sent.dropped_at().is_none());
+        System {
+            network: kept
+                .map(|sent| Envelope::clone(&sent.envelope))
+                .collect(),
+            ..self.system.clone()
+        }
+    }
+
+    /// Whether a predicate holds of the state shown and of what the last step bore witness to.
+    pub(super) fn holds(&self, goal: &dyn Fn(&System, Witnesses) -> bool) -> bool {
+        let last = self.steps.last();
+        goal(
+            &self.system,
+            last.map_or(Witnesses::default(), |step| step.witnesses),
+        )
+    }
+
     /// About how many bytes it takes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes + self.messages.len() * 512
