@@ -111,7 +111,7 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
       h('p', { class: 'what' }, capital(tellEvent(at.step, at.before))),
       sent.length > 0 && [h('h3', {}, t('replay.sends')), h('ul', {}, sent.map((words) => h('li', {}, words)))],
       h('h3', {}, t('replay.changes')),
-      changed.length ? h('ul', {}, changed.map(({ field, of, was, is }) => h('li', {}, t('replay.change', { field: t(`stage.field-${field}`, { of }), was: was || '–', is: is || '–' }))))
+      changed.length ? h('ul', {}, changed.map(({ field, of, was, is }) => h('li', {}, t('replay.change', { field: t(`stage.field-${field}`, { of }), was: shown(was), is: shown(is) }))))
         : h('p', { class: 'dim' }, t('replay.no-change')));
   }
 
@@ -125,7 +125,7 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
   }
 
   return {
-    go(to) { if (to !== n) { n = Math.max(0, Math.min(timeline.length, to)); } draw(false); },
+    go(to) { n = Math.max(0, Math.min(timeline.length, to)); onMove(n); draw(false); },
     destroy() {
       removeEventListener('keydown', keys);
       for (const part of [stage, logs, space, inspector, scrubber]) part.destroy();
@@ -140,4 +140,5 @@ function title(timeline, kind) {
   return t(mutant ? 'replay.scope-mutant' : 'replay.scope', { scope: scope?.name ?? '?', mutant });
 }
 
+const shown = (value) => (value === '' || value === null || value === undefined ? '–' : value);
 const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
