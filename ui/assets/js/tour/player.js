@@ -20,6 +20,8 @@ import { exploreHash, lookedAt, traceOf, walkOf } from './walk.js';
 const PACE = 750;
 /** How long a card may play in all. */
 const LONGEST = 4500;
+/** For how many events a message that is never delivered is worth drawing. */
+const FRESH = 4;
 
 export function Player(host, { tour, next, app, navigate }) {
   const language = currentLanguage();
@@ -114,7 +116,7 @@ export function Player(host, { tour, next, app, navigate }) {
     const { timeline } = card.part;
     const look = lookedAt(timeline, card, n);
     const whole = timeline.at(n);
-    const { some, left } = sift(timeline, whole, { since: card.from, look: look.messages });
+    const { some, left } = sift(timeline, whole, { since: Math.max(card.from, n - FRESH), look: look.messages });
     const broken = n === card.to ? timeline.steps[n - 1]?.broken : null;
     const accused = accusedOf(broken);
     const view = all ? whole : withMessages(whole, some);
