@@ -11,8 +11,8 @@ import { LogGrid } from '../log-grid.js';
 import { format } from '../router.js';
 import { SpaceTime } from '../spacetime.js';
 import { Stage } from '../stage.js';
+import { accusedBy, lawName } from '../story.js';
 import { exportMenu } from '../export.js';
-import { accusedOf, lawName } from '../replay/laws.js';
 import { sift, siftNote, withMessages } from '../replay/sift.js';
 import { exploreHash, lookedAt, traceOf, walkOf } from './walk.js';
 
@@ -118,7 +118,7 @@ export function Player(host, { tour, next, app, navigate }) {
     const whole = timeline.at(n);
     const { some, left } = sift(timeline, whole, { since: Math.max(card.from, n - FRESH), look: look.messages });
     const broken = n === card.to ? timeline.steps[n - 1]?.broken : null;
-    const accused = accusedOf(broken);
+    const accused = accusedBy(broken?.[0], whole);
     const view = all ? whole : withMessages(whole, some);
     stage.update({ at: view, selected: null, accused, animate });
     point(stage.picture, look);

@@ -22,7 +22,7 @@ export default {
   'tour.logs': 'Logs',
   'tour.data': 'Los datos, según lo que ha aplicado cada servidor:',
   'tour.spacetime': 'Diagrama espacio-tiempo',
-  'tour.broken': 'Se rompe una ley: {law}',
+  'tour.broken': 'Se incumple una ley: {law}',
   'tour.mutant': 'Con un error plantado',
   'tour.none': 'No hay ningún recorrido «{name}».',
   'tour.failed': 'No se pudo cargar el recorrido: {why}',
