@@ -50,8 +50,7 @@ fn words(card: &Card) -> Result<()> {
             .strip_prefix("raft ")
             .or_else(|| cite.strip_prefix("thesis "));
         let is_place = place.is_some_and(|place| {
-            place.starts_with(|first: char| first.is_ascii_digit())
-                || place.starts_with("Figure ")
+            place.starts_with(|first: char| first.is_ascii_digit()) || place.starts_with("Figure ")
         });
         ensure!(is_place, "{cite:?} is no place in the paper or the thesis");
     }
@@ -176,13 +175,17 @@ fn process_holds(state: &Value, claim: &[&str]) -> Result<bool> {
 
 fn follower_of<'a>(running: &'a Value, follower: &str) -> Result<&'a Value> {
     let id: u64 = follower.parse()?;
-    let followers = running["followers"].as_array().context("it does not lead")?;
+    let followers = running["followers"]
+        .as_array()
+        .context("it does not lead")?;
     let found = followers.iter().find(|follower| follower["id"] == id);
     found.with_context(|| format!("it does not know server {id}"))
 }
 
 fn numbers(words: &[&str]) -> Result<Value> {
-    let numbers = words.iter().map(|word| word.parse::<u64>().map(Value::from));
+    let numbers = words
+        .iter()
+        .map(|word| word.parse::<u64>().map(Value::from));
     Ok(Value::Array(numbers.collect::<Result<_, _>>()?))
 }
 

@@ -172,7 +172,9 @@ pub(crate) fn message(words: &[&str], trace: &Trace) -> Result<Envelope> {
     let (kind, from, to, number) = match words {
         [kind, from, to] => (kind, from, to, None),
         [kind, from, to, number] => {
-            let digits = number.strip_prefix('#').context("write #1 for the oldest")?;
+            let digits = number
+                .strip_prefix('#')
+                .context("write #1 for the oldest")?;
             (kind, from, to, Some(digits.parse::<usize>()?))
         }
         _ => bail!("a message is written KIND FROM TO"),

@@ -37,7 +37,26 @@ export function exportMenu(timeline, options = {}) {
     if (open) list.replaceChildren(...items());
     list.hidden = !open;
     button.setAttribute('aria-expanded', String(open));
-    if (open) list.firstElementChild?.focus();
+    // It stands where its button is: when that moves, it is better gone.
+    for (const what of ['scroll', 'resize']) window[open ? 'addEventListener' : 'removeEventListener'](what, away, { capture: true });
+    if (!open) return;
+    place();
+    list.querySelector('button')?.focus({ preventScroll: true });
+  }
+
+  function away(event) {
+    if (!list.contains(event.target instanceof Node ? event.target : null)) toggle(false);
+  }
+
+  /** Below the button, or above it where there is more room; never out of the window. */
+  function place() {
+    const at = button.getBoundingClientRect();
+    const { width, height } = list.getBoundingClientRect();
+    const below = innerHeight - at.bottom;
+    const top = below >= height + 8 || below >= at.top ? at.bottom + 4 : at.top - height - 4;
+    list.style.left = `${Math.max(8, Math.min(at.left, innerWidth - width - 8))}px`;
+    list.style.top = `${Math.max(8, top)}px`;
+    list.style.maxHeight = `${innerHeight - 16}px`;
   }
 
   function items() {

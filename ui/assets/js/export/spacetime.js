@@ -4,7 +4,7 @@
 // Drawn from the timeline and not taken from the page, which draws only what is seen.
 
 import { event as tellEvent, family, initial, short } from '../describe.js';
-import { lawName } from '../replay/laws.js';
+import { lawName } from '../story.js';
 import { eventOf, isDown, roleOf, termOf } from '../timeline.js';
 import { has, t } from '../i18n.js';
 

@@ -1,6 +1,5 @@
 // A run that was opened: the cluster at one step of it, what that step did, where a law breaks.
 
-import { changes, event as tellEvent, sends } from '../describe.js';
 import { exportMenu } from '../export.js';
 import { h, replace } from '../dom.js';
 import { t } from '../i18n.js';
@@ -9,8 +8,8 @@ import { LogGrid } from '../log-grid.js';
 import { Scrubber } from '../scrubber.js';
 import { SpaceTime } from '../spacetime.js';
 import { Stage } from '../stage.js';
+import { accusedBy, lawName, Story } from '../story.js';
 import { exploreHash } from '../tour/walk.js';
-import { accusedOf, lawName } from './laws.js';
 import { sift, siftNote, withMessages } from './sift.js';
 
 /** `run` is what `open.js` returns; `onMove(n)` hears where one goes, `onAnother()` that one is enough. */
@@ -23,7 +22,7 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
 
   const stageHost = h('div', { class: 'replay-stage' });
   const note = h('div', { class: 'sift-note small dim' });
-  const tell = h('div', { class: 'replay-tell', 'aria-live': 'polite' });
+  const storyHost = h('div', {});
   const inspectorHost = h('div', { class: 'replay-inspector' });
   const logHost = h('div', {});
   const spaceHost = h('div', { class: 'replay-spacetime' });
@@ -46,7 +45,7 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
       h('section', { class: 'replay-show' }, stageHost, note,
         h('h2', { class: 'small dim' }, t('replay.logs')), logHost,
         h('h2', { class: 'small dim' }, t('replay.spacetime')), spaceHost),
-      h('aside', { class: 'replay-side' }, h('h2', {}, t('replay.now')), tell, h('h2', {}, t('replay.inspector')), inspectorHost)),
+      h('aside', { class: 'replay-side' }, h('h2', {}, t('replay.now')), storyHost, h('h2', {}, t('replay.inspector')), inspectorHost)),
     scrubHost);
   host.append(box);
 
@@ -54,6 +53,7 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
   const logs = LogGrid(logHost, {});
   const space = SpaceTime(spaceHost, { onGoto: go, onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) });
   const inspector = Inspector(inspectorHost, { onGoto: go, onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) });
+  const story = Story(storyHost, {});
   const scrubber = Scrubber(scrubHost, { onGoto: go });
   addEventListener('keydown', keys);
 
@@ -91,7 +91,7 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
 
   function draw(animate) {
     const at = timeline.at(n);
-    const accused = accusedOf(at.step?.broken);
+    const accused = accusedBy(at.step?.broken?.[0], at);
     const { some, left } = sift(timeline, at, { look: new Set(selected?.message ? [selected.message] : []) });
     stage.update({ at: all ? at : withMessages(at, some), selected, accused, animate });
     siftNote(note, { left, all, onToggle: () => { all = !all; draw(false); } });
@@ -99,20 +99,8 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
     space.update({ timeline, at, selected, accused });
     inspector.update({ timeline, at, selected, accused });
     scrubber.update({ timeline, at });
-    describe(at);
+    story.update({ timeline, at });
     if (explore) explore.href = exploreHash(walk, Math.min(n, walk.path.length));
-  }
-
-  function describe(at) {
-    if (!at.step) { replace(tell, h('p', {}, t('stage.at-start'))); return; }
-    const sent = sends(at.step);
-    const changed = at.step.state ? changes(at.before, at.step.state) : [];
-    replace(tell,
-      h('p', { class: 'what' }, capital(tellEvent(at.step, at.before))),
-      sent.length > 0 && [h('h3', {}, t('replay.sends')), h('ul', {}, sent.map((words) => h('li', {}, words)))],
-      h('h3', {}, t('replay.changes')),
-      changed.length ? h('ul', {}, changed.map(({ field, of, was, is }) => h('li', {}, t('replay.change', { field: t(`stage.field-${field}`, { of }), was: was || '–', is: is || '–' }))))
-        : h('p', { class: 'dim' }, t('replay.no-change')));
   }
 
   function keys(event) {
@@ -125,10 +113,10 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
   }
 
   return {
-    go(to) { if (to !== n) { n = Math.max(0, Math.min(timeline.length, to)); } draw(false); },
+    go(to) { n = Math.max(0, Math.min(timeline.length, to)); onMove(n); draw(false); },
     destroy() {
       removeEventListener('keydown', keys);
-      for (const part of [stage, logs, space, inspector, scrubber]) part.destroy();
+      for (const part of [stage, logs, space, inspector, story, scrubber]) part.destroy();
       box.remove();
     },
   };
@@ -139,5 +127,3 @@ function title(timeline, kind) {
   const { scope, mutant } = timeline.header;
   return t(mutant ? 'replay.scope-mutant' : 'replay.scope', { scope: scope?.name ?? '?', mutant });
 }
-
-const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);

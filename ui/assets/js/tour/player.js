@@ -11,8 +11,8 @@ import { LogGrid } from '../log-grid.js';
 import { format } from '../router.js';
 import { SpaceTime } from '../spacetime.js';
 import { Stage } from '../stage.js';
+import { accusedBy, lawName } from '../story.js';
 import { exportMenu } from '../export.js';
-import { accusedOf, lawName } from '../replay/laws.js';
 import { sift, siftNote, withMessages } from '../replay/sift.js';
 import { exploreHash, lookedAt, traceOf, walkOf } from './walk.js';
 
@@ -20,6 +20,8 @@ import { exploreHash, lookedAt, traceOf, walkOf } from './walk.js';
 const PACE = 750;
 /** How long a card may play in all. */
 const LONGEST = 4500;
+/** For how many events a message that is never delivered is worth drawing. */
+const FRESH = 4;
 
 export function Player(host, { tour, next, app, navigate }) {
   const language = currentLanguage();
@@ -114,9 +116,9 @@ export function Player(host, { tour, next, app, navigate }) {
     const { timeline } = card.part;
     const look = lookedAt(timeline, card, n);
     const whole = timeline.at(n);
-    const { some, left } = sift(timeline, whole, { since: card.from, look: look.messages });
+    const { some, left } = sift(timeline, whole, { since: Math.max(card.from, n - FRESH), look: look.messages });
     const broken = n === card.to ? timeline.steps[n - 1]?.broken : null;
-    const accused = accusedOf(broken);
+    const accused = accusedBy(broken?.[0], whole);
     const view = all ? whole : withMessages(whole, some);
     stage.update({ at: view, selected: null, accused, animate });
     point(stage.picture, look);

@@ -43,10 +43,6 @@ export default {
   'replay.failed-served': 'The trace that the server was started with could not be shown: {why}',
 
   'replay.now': 'This step',
-  'replay.sends': 'Sends',
-  'replay.changes': 'Changes',
-  'replay.change': '{field}: {was} → {is}',
-  'replay.no-change': 'Nothing changes.',
   'replay.logs': 'Logs',
   'replay.spacetime': 'Space-time diagram',
   'replay.inspector': 'Details',

@@ -22,14 +22,14 @@ export default {
   'replay.steps': { one: '{n} paso', other: '{n} pasos' },
 
   'replay.accepted': 'Aceptada',
-  'replay.accepted-about': 'Cada uno de los {n} pasos es un paso del núcleo, y no se rompe ninguna ley.',
-  'replay.accepted-broken': 'Cada uno de los {n} pasos es un paso del núcleo. La ejecución es auténtica, y rompe una ley.',
+  'replay.accepted-about': 'Cada uno de los {n} pasos es un paso del núcleo, y no se incumple ninguna ley.',
+  'replay.accepted-broken': 'Cada uno de los {n} pasos es un paso del núcleo. La ejecución es auténtica, e incumple una ley.',
   'replay.rejected': 'Rechazada',
   'replay.rejected-at': 'Línea {line} de {file}: {why}',
   'replay.rejected-line': 'Línea {line}: {why}',
   'replay.rejected-why': '{why}',
   'replay.rejected-shown': 'Se muestra lo que estaba bien: los pasos anteriores.',
-  'replay.broken': '{law} se rompe en el paso {n}',
+  'replay.broken': '«{law}» se incumple en el paso {n}',
   'replay.go-broken': 'Ir allí',
   'replay.go-end': 'Ir al último paso bueno',
 
@@ -43,13 +43,9 @@ export default {
   'replay.failed-served': 'No se pudo mostrar la traza con la que se arrancó el servidor: {why}',
 
   'replay.now': 'Este paso',
-  'replay.sends': 'Envía',
-  'replay.changes': 'Cambia',
-  'replay.change': '{field}: {was} → {is}',
-  'replay.no-change': 'No cambia nada.',
   'replay.logs': 'Logs',
   'replay.spacetime': 'Diagrama espacio-tiempo',
   'replay.inspector': 'Detalles',
-  'replay.key-broken': 'el siguiente lugar donde se rompe una ley',
+  'replay.key-broken': 'el siguiente lugar donde se incumple una ley',
   'replay.key-open': 'abrir otra traza',
 };
