@@ -11,6 +11,7 @@
 pub mod binaries;
 pub mod browser;
 mod cluster;
+mod door;
 mod http;
 pub mod judge;
 mod load;
@@ -18,4 +19,5 @@ mod process;
 pub mod wait;
 
 pub use cluster::{Cluster, NODES};
+pub use door::Door;
 pub use load::{History, Load};
