@@ -80,7 +80,7 @@ function ofProcess(name, snapshot, before) {
     return [title, h('dl', { class: 'facts-list' }, field('state', (p) => t(p.idle ? 'stage.idle' : 'stage.waiting')),
       field('session', (p) => p.session ?? t('stage.none')), field('invoked', (p) => p.invoked))];
   }
-  const run = (p) => p.running ?? {};
+  const run = (p) => p?.running ?? {};
   const log = (p) => { const held = logOf(p); return held.log.slice(-12).map((one, place) => `${held.last - Math.min(12, held.log.length) + 1 + place}:${entry(one)}`).join(', ') || t('stage.empty'); };
   const disk = (p) => {
     const held = p.disk ?? {};
