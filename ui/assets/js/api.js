@@ -1,0 +1,184 @@
+// Asking the server that served the page, and nobody else.
+//
+// `getJson`, `postJson` and `deleteJson` return the parsed body or throw an `ApiError` whose message
+// is a sentence for the reader and whose `body` is what the server said. `events` reads a stream of
+// server-sent events with `fetch`, because `EventSource` can send no token; it reconnects by itself
+// from the last event it saw. `onServer(run)` is told `'gone'` when the server does not answer and
+// `'back'` when it does again.
+//
+// A token, if the server wants one, is kept for the session under `stateraft.token`.
+
+import { t, has } from './i18n.js';
+
+const TOKEN = 'stateraft.token';
+const watchers = new Set();
+let gone = false;
+
+export class ApiError extends Error {
+  constructor(status, message, body) {
+    super(message);
+    this.name = 'ApiError';
+    this.status = status;
+    this.body = body ?? null;
+  }
+}
+
+export const token = () => { try { return sessionStorage.getItem(TOKEN); } catch { return null; } };
+
+export function setToken(value) {
+  try {
+    if (value) sessionStorage.setItem(TOKEN, value);
+    else sessionStorage.removeItem(TOKEN);
+  } catch { /* Without storage the token has to be given again. */ }
+}
+
+function headers(more) {
+  const held = token();
+  return held ? { ...more, authorization: `Bearer ${held}` } : { ...more };
+}
+
+export const getJson = (url, options) => ask('GET', url, undefined, options);
+export const postJson = (url, body, options) => ask('POST', url, body, options);
+export const putJson = (url, body, options) => ask('PUT', url, body, options);
+export const deleteJson = (url, options) => ask('DELETE', url, undefined, options);
+
+/** The answer's text as it is; errors as with the others. */
+export const postText = (url, body, options) => ask('POST', url, body, { ...options, raw: true });
+
+async function ask(method, url, body, { signal, raw = false } = {}) {
+  let answer;
+  try {
+    answer = await fetch(url, {
+      method,
+      signal,
+      headers: headers(body === undefined ? {} : { 'content-type': 'application/json' }),
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    tell('gone');
+    throw new ApiError(0, t('shell.gone'));
+  }
+  tell('back');
+  const text = await answer.text();
+  if (!answer.ok) throw failure(answer.status, text);
+  if (raw) return text;
+  if (!text) return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ApiError(answer.status, t('shell.not-json', { url }));
+  }
+}
+
+function failure(status, text) {
+  let body = null;
+  try { body = JSON.parse(text); } catch { /* A plain sentence, or nothing. */ }
+  const said = body?.error ?? (text.length && text.length < 400 && !text.startsWith('<') ? text : null);
+  const known = `shell.status-${status}`;
+  return new ApiError(status, said ?? (has(known) ? t(known) : t('shell.status', { status })), body);
+}
+
+/** `run('gone' | 'back')`; returns a function that ends it. */
+export function onServer(run) {
+  watchers.add(run);
+  return () => watchers.delete(run);
+}
+
+function tell(state) {
+  const now = state === 'gone';
+  if (now === gone) return;
+  gone = now;
+  for (const run of watchers) run(state);
+}
+
+/**
+ * Reads server-sent events. `onEvent({id, event, data})` with `data` parsed if it is JSON;
+ * `onState('open' | 'waiting' | 'refused', error?)`. Returns `{close()}`. A refusal (401, 403, 404,
+ * 410) ends it; anything else is tried again after 0.5 s, 1 s, 2 s, up to 10 s.
+ */
+export function events(url, { onEvent, onState = () => {}, lastEventId = null } = {}) {
+  const control = new AbortController();
+  let last = lastEventId;
+  let pause = 500;
+  const run = async () => {
+    while (!control.signal.aborted) {
+      try {
+        const more = { accept: 'text/event-stream' };
+        if (last !== null) more['last-event-id'] = last;
+        const answer = await fetch(url, { headers: headers(more), signal: control.signal, cache: 'no-store' });
+        if ([400, 401, 403, 404, 410].includes(answer.status)) {
+          onState('refused', failure(answer.status, await answer.text()));
+          return;
+        }
+        if (!answer.ok || !answer.body) throw failure(answer.status, await answer.text());
+        tell('back');
+        onState('open');
+        pause = 500;
+        await read(answer.body, (event) => {
+          if (event.id !== null) last = event.id;
+          if (event.retry) pause = event.retry;
+          if (event.data !== null) onEvent(event);
+        });
+      } catch (error) {
+        if (control.signal.aborted) return;
+        if (!(error instanceof ApiError)) tell('gone');
+      }
+      if (control.signal.aborted) return;
+      onState('waiting');
+      await rest(pause, control.signal);
+      pause = Math.min(pause * 2, 10_000);
+    }
+  };
+  run();
+  return { close: () => control.abort() };
+}
+
+async function read(body, each) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  const parse = eventParser(each);
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    parse(value);
+  }
+}
+
+/** A parser of the event stream format, fed with pieces of text. */
+export function eventParser(each) {
+  let rest = '';
+  let held = { id: null, event: 'message', data: [], retry: null };
+  return (piece) => {
+    rest += piece;
+    // A lone carriage return at the end may be the first half of a line's end.
+    const lines = rest.split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop();
+    for (const line of lines) {
+      if (line === '') {
+        const data = held.data.length ? parsed(held.data.join('\n')) : null;
+        if (data !== null || held.id !== null || held.retry) each({ id: held.id, event: held.event, data, retry: held.retry });
+        held = { id: null, event: 'message', data: [], retry: null };
+        continue;
+      }
+      const colon = line.indexOf(':');
+      if (colon === 0) continue;
+      const name = colon < 0 ? line : line.slice(0, colon);
+      const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
+      if (name === 'data') held.data.push(value);
+      else if (name === 'event') held.event = value;
+      else if (name === 'id') held.id = value;
+      else if (name === 'retry' && /^\d+$/.test(value)) held.retry = Number(value);
+    }
+  };
+}
+
+function parsed(text) {
+  try { return JSON.parse(text); } catch { return text; }
+}
+
+function rest(milliseconds, signal) {
+  return new Promise((done) => {
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener('abort', () => { clearTimeout(timer); done(); }, { once: true });
+  });
+}

@@ -1,0 +1,311 @@
+// Words for events, messages, entries and changes, in the language of the page. The English ones
+// are those of the checker's stories (checker/src/story/words.rs).
+//
+//   label(message)      'RequestVote t2', 'AppendEntries t1 [2,3] c1'
+//   short(message)      the same where there is little room: 'Vote? t2', 'App t1 [2,3]'
+//   sentence(message)   'RequestVote (term 2, log ends with entry 1 of term 1)'
+//   family(message)     'vote', 'append' or 'client': what it is about
+//   event(step, before) 'server 1 times out and runs for leader in term 2'
+//   sends(step)         ['RequestVote (..) to servers 2 and 3']
+//   changes(before, after) [{field: 'role', was: 'follower', is: 'candidate'}, ..]
+//   entry(entry), command(entry), text(bytes), who(name), role(name)
+
+import { list, t } from './i18n.js';
+import { addressName, eventOf, identity, isDown, logOf, roleOf, splitName, termOf } from './timeline.js';
+
+const decoder = new TextDecoder();
+
+/** Bytes as text. They are lists of numbers in traces, and texts where a source has texts. */
+export function text(bytes) {
+  if (typeof bytes === 'string') return bytes;
+  return decoder.decode(new Uint8Array(bytes ?? [])).replace(/[\u0000-\u001f\u007f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}
+
+/** 'server 2' in the language of the page. */
+export function who(name) {
+  const { kind, id } = splitName(name);
+  return t(`stage.${kind}`, { id });
+}
+
+/** 'S2', where there is little room. */
+export function initial(name) {
+  const { kind, id } = splitName(name);
+  return t(`stage.${kind}-short`, { id });
+}
+
+export const role = (name) => t(`stage.role-${name}`);
+
+function parts(message) {
+  const [kind, body] = Object.entries(message ?? {})[0] ?? ['Unknown', {}];
+  return { kind, body: body ?? {} };
+}
+
+export function family(message) {
+  const { kind } = parts(message);
+  if (kind.startsWith('Client')) return 'client';
+  if (kind.startsWith('Append') || kind.startsWith('InstallSnapshot')) return 'append';
+  return 'vote';
+}
+
+/** Whether it answers another message. */
+export const isAnswer = (message) => parts(message).kind.endsWith('Response');
+
+/** The indexes an AppendEntries carries. */
+function carried(body) {
+  const first = (body.prev_log_index ?? 0) + 1;
+  return (body.entries ?? []).map((_, place) => first + place);
+}
+
+function indexes(all) {
+  if (!all.length) return '[]';
+  if (all.length > 3) return `[${all[0]}–${all.at(-1)}]`;
+  return `[${all.join()}]`;
+}
+
+export function label(message) {
+  const { kind, body } = parts(message);
+  switch (kind) {
+    case 'PreVoteRequest': return `PreVote t${body.next_term}`;
+    case 'PreVoteResponse': return `PreVote t${body.next_term} ${body.vote_granted ? '✓' : '✗'}`;
+    case 'RequestVoteRequest': return `RequestVote t${body.term}`;
+    case 'RequestVoteResponse': return `${t('stage.msg-vote')} t${body.term} ${body.vote_granted ? '✓' : '✗'}`;
+    case 'AppendEntriesRequest': return `AppendEntries t${body.term} ${indexes(carried(body))} c${body.leader_commit}`;
+    case 'AppendEntriesResponse': return `${outcome(body.outcome)} t${body.term}${reach(body.outcome)}`;
+    case 'ClientRequest': return `${request(body.body)} #${body.id}`;
+    case 'ClientResponse': return `${response(body.body)} #${body.id}`;
+    default: return spaced(kind) + (body.term === undefined ? '' : ` t${body.term}`);
+  }
+}
+
+export function short(message) {
+  const { kind, body } = parts(message);
+  switch (kind) {
+    case 'PreVoteRequest': return `PV? t${body.next_term}`;
+    case 'PreVoteResponse': return `PV t${body.next_term} ${body.vote_granted ? '✓' : '✗'}`;
+    case 'RequestVoteRequest': return `${t('stage.msg-vote')}? t${body.term}`;
+    case 'AppendEntriesRequest': return `App t${body.term} ${indexes(carried(body))}`;
+    default: return label(message);
+  }
+}
+
+function outcome(outcome) {
+  if (outcome?.Matched) return t('stage.msg-ack');
+  return t('stage.msg-refusal');
+}
+
+function reach(outcome) {
+  if (outcome?.Matched) return ` ≤${outcome.Matched.match_index}`;
+  if (outcome?.Conflict) return ` <${outcome.Conflict.conflict_index}`;
+  return '';
+}
+
+function request(body) {
+  if (body === 'OpenSession') return t('stage.msg-open');
+  if (body?.Write) return operation(body.Write.operation);
+  if (body?.Read) return query(body.Read.query);
+  return spaced(Object.keys(body ?? {})[0] ?? '');
+}
+
+function response(body) {
+  if (body?.Applied !== undefined) return t('stage.msg-done');
+  if (body?.Found !== undefined) return body.Found?.Value ? `= ${text(body.Found.Value.value)}` : t('stage.msg-found');
+  if (body === 'Unavailable') return t('stage.msg-unavailable');
+  if (body?.NotLeader) return t('stage.msg-not-leader');
+  if (body?.Interrupted) return t('stage.msg-interrupted');
+  return spaced(typeof body === 'string' ? body : Object.keys(body ?? {})[0] ?? '');
+}
+
+const spaced = (name) => name.replace(/([a-z])([A-Z])/g, '$1 $2');
+
+/* Entries. */
+
+function operation(operation) {
+  const [kind, body] = Object.entries(operation ?? {})[0] ?? ['?', {}];
+  if (kind === 'Put') return `${text(body.key)}=${text(body.value)}`;
+  if (kind === 'Delete') return t('stage.cmd-delete', { key: text(body.key) });
+  if (kind === 'Increment') return `${text(body.key)}+=${body.by}`;
+  return spaced(kind);
+}
+
+function query(query) {
+  if (query?.Get) return t('stage.cmd-get', { key: text(query.Get.key) });
+  if (query?.Scan) return t('stage.cmd-scan', { key: text(query.Scan.prefix) });
+  return spaced(Object.keys(query ?? {})[0] ?? '');
+}
+
+/** What an entry says, without its term. */
+export function command(entry) {
+  const payload = entry?.payload;
+  if (payload === 'Noop') return t('stage.cmd-noop');
+  const held = payload?.Command;
+  if (held?.Write) return operation(held.Write.operation);
+  if (held?.OpenSession) return t('stage.cmd-open');
+  if (held) return spaced(typeof held === 'string' ? held : Object.keys(held)[0]);
+  // A source may have a text where the model has a command.
+  if (typeof payload === 'string') return spaced(payload);
+  return spaced(Object.keys(payload ?? {})[0] ?? '');
+}
+
+export const entry = (held) => `t${held.term} ${command(held)}`;
+
+const entries = (first, all) => all.map((held, place) => `${first + place}:${entry(held)}`).join(', ');
+
+/* Messages in a sentence. */
+
+export function sentence(message) {
+  const { kind, body } = parts(message);
+  const end = () => (body.last_log_index ? t('stage.say-log-end', { index: body.last_log_index, term: body.last_log_term }) : t('stage.say-log-empty'));
+  switch (kind) {
+    case 'PreVoteRequest': return t('stage.say-prevote', { term: body.next_term, end: end() });
+    case 'PreVoteResponse': return t(body.vote_granted ? 'stage.say-prevote-yes' : 'stage.say-prevote-no', { next: body.next_term, term: body.term });
+    case 'RequestVoteRequest': return t('stage.say-vote', { term: body.term, end: end() });
+    case 'RequestVoteResponse': return t(body.vote_granted ? 'stage.say-vote-yes' : 'stage.say-vote-no', { term: body.term });
+    case 'AppendEntriesRequest': return t('stage.say-append', {
+      term: body.term,
+      after: body.prev_log_index ? t('stage.say-after', { index: body.prev_log_index, term: body.prev_log_term }) : t('stage.say-from-start'),
+      entries: body.entries?.length ? t('stage.say-entries', { entries: entries(body.prev_log_index + 1, body.entries) }) : t('stage.say-no-entries'),
+      commit: body.leader_commit, round: round(body.read_round),
+    });
+    case 'AppendEntriesResponse': return appendAnswer(body);
+    case 'ClientRequest': return t('stage.say-request', { id: body.id, client: body.client, what: request(body.body) });
+    case 'ClientResponse': return t('stage.say-response', { id: body.id, client: body.client, what: answer(body.body) });
+    default: return label(message);
+  }
+}
+
+const round = (round) => (round ? t('stage.say-round', { round }) : '');
+
+function appendAnswer(body) {
+  const { Matched: matched, Conflict: conflict } = typeof body.outcome === 'object' ? body.outcome ?? {} : {};
+  const common = { term: body.term, round: round(body.read_round) };
+  if (matched) return t('stage.say-ack', { ...common, index: matched.match_index });
+  if (!conflict) return t('stage.say-refusal-stale', common);
+  const where = { ...common, prev: conflict.prev_log_index, index: conflict.conflict_index, conflict: conflict.conflict_term };
+  return t(conflict.conflict_term ? 'stage.say-refusal-conflict' : 'stage.say-refusal-short', where);
+}
+
+function answer(body) {
+  const hint = body?.NotLeader?.hint ?? body?.Interrupted?.hint;
+  if (body?.NotLeader) return hint ? t('stage.ans-not-leader-hint', { id: hint }) : t('stage.msg-not-leader');
+  if (body?.Interrupted) return hint ? t('stage.ans-interrupted-hint', { id: hint }) : t('stage.msg-interrupted');
+  if (body?.Applied !== undefined) return applied(body.Applied);
+  if (body?.Found !== undefined) {
+    const { Value: value, Pairs: pairs } = body.Found ?? {};
+    if (pairs) return t('stage.ans-pairs', { n: pairs.length });
+    return value ? t('stage.ans-value', { value: text(value.value), version: value.version }) : t('stage.ans-none');
+  }
+  return response(body);
+}
+
+function applied(held) {
+  if (held?.SessionOpened !== undefined) return t('stage.ans-session', { id: held.SessionOpened });
+  if (held?.Written) return t('stage.ans-written', { version: held.Written.version });
+  if (held?.Number) return t('stage.ans-number', { value: held.Number.value, version: held.Number.version });
+  if (held?.ConditionFailed) return t('stage.ans-condition');
+  const known = { Nothing: 'nothing', NotANumber: 'not-number', SessionExpired: 'expired', AlreadyAcknowledged: 'acknowledged' }[held];
+  return known ? t(`stage.ans-${known}`) : spaced(String(held));
+}
+
+/* Events. */
+
+/** What happens in a step, in a sentence without a full stop. `before` is the process before it. */
+export function event(step, before) {
+  const held = eventOf(step);
+  const name = who(step.process);
+  const running = before?.running;
+  const next = (termOf(before) || 0) + 1;
+  switch (held.name) {
+    case 'Deliver': {
+      const told = t('stage.ev-deliver', { who: name, message: sentence(held.envelope.message), from: who(addressName(held.envelope.from)) });
+      return held.ask ? `${told}; ${t('stage.ev-ask', { id: held.ask })}` : told;
+    }
+    case 'Drop': return t('stage.ev-drop', {
+      message: sentence(held.envelope?.message), from: who(addressName(held.envelope.from)), to: who(addressName(held.envelope.to)),
+    });
+    case 'ElectionTimeout':
+      if (step.state?.running?.role === 'pre-candidate') return t('stage.ev-prevote', { who: name, term: next });
+      return t('stage.ev-timeout', { who: name, term: step.state?.running?.term ?? next });
+    case 'HeartbeatTimeout': return t(running?.role === 'leader' || !running ? 'stage.ev-heartbeat' : 'stage.ev-asks-again', { who: name });
+    case 'QuorumTimeout': return t(running?.role === 'leader' ? 'stage.ev-quorum' : 'stage.ev-unheard', { who: name });
+    case 'ProxyTimeout': return t('stage.ev-proxy-timeout', { who: name, id: held.id, client: held.client, ask: held.ask });
+    default: {
+      const key = `stage.ev-${held.name.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase()}`;
+      const told = t(key, { who: name });
+      return told === key ? `${name}: ${spaced(held.name)}` : told;
+    }
+  }
+}
+
+/** What a step sends, equal messages together. */
+export function sends(step) {
+  const groups = new Map();
+  for (const envelope of step.sent ?? []) {
+    const key = identity({ ...envelope, to: null });
+    if (!groups.has(key)) groups.set(key, { message: envelope.message, to: [] });
+    groups.get(key).to.push(addressName(envelope.to));
+  }
+  return [...groups.values()].map(({ message, to }) => t('stage.say-to', { message: sentence(message), to: everybody(to) }));
+}
+
+function everybody(names) {
+  const ids = names.map(splitName);
+  if (names.length > 1 && ids.every(({ kind }) => kind === 'server')) return t('stage.servers', { ids: list(ids.map(({ id }) => id)) });
+  return list(names.map(who));
+}
+
+/** What a step changed in its process: `{field, was, is}` with words, `field` as `stage.field-..`. */
+export function changes(before, after) {
+  const found = [];
+  const change = (field, was, is) => { if (was !== is) found.push({ field, was, is }); };
+  if (!after || !before) return found;
+  if (after.kind === 'proxy') {
+    change('believes', nobody(before.leader), nobody(after.leader));
+    change('in-flight', before.in_flight, after.in_flight);
+    return found;
+  }
+  if (after.kind === 'client') {
+    change('state', t(before.idle ? 'stage.idle' : 'stage.waiting'), t(after.idle ? 'stage.idle' : 'stage.waiting'));
+    change('session', before.session ?? t('stage.none'), after.session ?? t('stage.none'));
+    change('invoked', before.invoked, after.invoked);
+    return found;
+  }
+  change('role', role(roleOf(before)), role(roleOf(after)));
+  change('term', termOf(before), termOf(after));
+  const [was, is] = [before.running ?? {}, after.running ?? {}];
+  if (!isDown(before) && !isDown(after)) {
+    change('vote', nobody(was.voted_for), nobody(is.voted_for));
+    change('leader', nobody(was.leader), nobody(is.leader));
+    change('votes', (was.votes ?? []).join(), (is.votes ?? []).join());
+    change('commit', was.commit_index, is.commit_index);
+    change('durable', was.durable_index, is.durable_index);
+    const followers = new Map((was.followers ?? []).map((held) => [held.id, held]));
+    for (const held of is.followers ?? []) {
+      const old = followers.get(held.id);
+      if (!old) continue;
+      if (old.match_index !== held.match_index) found.push({ field: 'match', of: held.id, was: old.match_index, is: held.match_index });
+      if (held.next_index < old.next_index) found.push({ field: 'next', of: held.id, was: old.next_index, is: held.next_index });
+    }
+    change('reads', (was.reads ?? []).length, (is.reads ?? []).length);
+    change('unsynced', (was.unsynced ?? []).length, (is.unsynced ?? []).length);
+  }
+  const [old, now] = [logOf(before), logOf(after)];
+  change('log', tail(old), tail(now));
+  return found;
+}
+
+/** The last entries of a log, in a few words. */
+function tail(held) {
+  const from = Math.max(0, held.log.length - 4);
+  const more = from > 0 || held.start > 1 ? '… ' : '';
+  return held.log.length ? more + entries(held.start + from, held.log.slice(from)) : t('stage.empty');
+}
+
+export const nobody = (id) => (id === null || id === undefined ? t('stage.none') : t('stage.server-short', { id }));
+
+/** The whole of a step: `{what, sends, changes}`. */
+export function tell(timeline, n) {
+  const step = timeline.steps[n - 1];
+  if (!step) return { what: t('stage.at-start'), sends: [], changes: [] };
+  const before = timeline.state(step.process, n - 1);
+  return { what: event(step, before), sends: sends(step), changes: step.state ? changes(before, step.state) : [] };
+}

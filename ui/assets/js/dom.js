@@ -1,0 +1,111 @@
+// Making elements. `h('button', {class: 'x', onclick: go, 'aria-label': '..'}, 'text', child)` and
+// the same for SVG with `svg`. A property that is a function is a listener, `null`, `undefined` and
+// `false` leave an attribute out, `style` is an object of CSS properties (the page's policy allows
+// no style attributes). Children may be nodes, texts, numbers, arrays, or nothing.
+//
+// `keyed` keeps a list of elements in step with a list of things, so that what stays is moved and
+// not made again: focus, scrolling and transitions survive an update.
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+export function h(tag, props, ...children) {
+  return fill(document.createElement(tag), props, children);
+}
+
+export function svg(tag, props, ...children) {
+  return fill(document.createElementNS(SVG, tag), props, children);
+}
+
+function fill(element, props, children) {
+  set(element, props);
+  append(element, children);
+  return element;
+}
+
+/** Sets attributes, listeners and style of an element that is there already. */
+export function set(element, props) {
+  for (const [name, value] of Object.entries(props ?? {})) {
+    if (name === 'style') {
+      for (const [property, what] of Object.entries(value)) element.style.setProperty(property, what);
+    } else if (typeof value === 'function') {
+      element.addEventListener(name.replace(/^on/, ''), value);
+    } else if (name === 'value' || name === 'checked' || name === 'disabled' || name === 'indeterminate') {
+      // Of a form's element the property counts, not the attribute.
+      if (name in element) element[name] = value ?? '';
+      else if (value) element.setAttribute(name, '');
+    } else if (value === null || value === undefined || value === false) {
+      element.removeAttribute(name);
+    } else {
+      const text = value === true ? '' : String(value);
+      if (element.getAttribute(name) !== text) element.setAttribute(name, text);
+    }
+  }
+  return element;
+}
+
+function append(element, children) {
+  for (const child of children) {
+    if (child === null || child === undefined || child === false) continue;
+    if (Array.isArray(child)) append(element, child);
+    else element.append(child instanceof Node ? child : String(child));
+  }
+}
+
+/** Puts new children in place of the old ones. */
+export function replace(element, ...children) {
+  element.replaceChildren();
+  append(element, children);
+  return element;
+}
+
+/** Sets a text, if it is another one. */
+export function text(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+/**
+ * Keeps `parent`'s children in step with `items`: `make(item)` returns an element, `update(element,
+ * item)` brings one up to date, `key(item)` tells them apart. Returns the elements by key.
+ */
+export function keyed(parent, items, key, make, update) {
+  const old = parent.keyedChildren ?? new Map();
+  const now = new Map();
+  let place = parent.firstChild;
+  for (const item of items) {
+    const name = key(item);
+    if (now.has(name)) continue;
+    let element = old.get(name);
+    if (!element) element = make(item);
+    now.set(name, element);
+    update?.(element, item);
+    if (element === place) place = place.nextSibling;
+    else parent.insertBefore(element, place);
+  }
+  for (const [name, element] of old) if (!now.has(name)) element.remove();
+  parent.keyedChildren = now;
+  return now;
+}
+
+/** Loads the style sheet `css/NAME.css` once. Resolves when it is there. */
+export function style(name) {
+  const href = `/ui/css/${name}.css`;
+  const there = document.querySelector(`link[href="${href}"]`);
+  if (there) return Promise.resolve();
+  return new Promise((done) => {
+    const link = h('link', { rel: 'stylesheet', href, onload: () => done(), onerror: () => done() });
+    document.head.append(link);
+  });
+}
+
+/** Calls `run` once in the next frame, however often it is asked to. */
+export function eachFrame(run) {
+  let asked = 0;
+  const later = () => {
+    if (!asked) asked = requestAnimationFrame(() => { asked = 0; run(); });
+  };
+  later.stop = () => { cancelAnimationFrame(asked); asked = 0; };
+  return later;
+}
+
+/** Whether the reader asked for less motion. */
+export const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;

@@ -1,0 +1,89 @@
+// Every word on the page. `t('key', {n: 3})` gives the text of the language in use. Texts are in
+// `lang/en/NAME.js` and `lang/es/NAME.js`, one file for each page, each exporting one object by
+// default: `{'explore.title': 'Explore {n} states'}`; a value `{one: '..', other: '..'}` is chosen by
+// the number `n`. `shell` and `stage` are always loaded; `loadStrings('tour')` adds a page's.
+//
+// A key without a text is shown as itself: ugly, and so found.
+
+const LANGUAGES = ['en', 'es'];
+const KEPT = 'stateraft.language';
+const loaded = new Set();
+const texts = {};
+let language = chosen();
+let plurals = new Intl.PluralRules(language);
+
+function chosen() {
+  const asked = new URLSearchParams(location.search).get('lang') ?? read() ?? navigator.language ?? 'en';
+  const short = asked.slice(0, 2).toLowerCase();
+  return LANGUAGES.includes(short) ? short : 'en';
+}
+
+function read() {
+  try { return localStorage.getItem(KEPT); } catch { return null; }
+}
+
+/** The language in use: `en` or `es`. */
+export const currentLanguage = () => language;
+export const languages = () => LANGUAGES;
+
+/** Changes the language; whoever draws has to draw again. */
+export async function setLanguage(next) {
+  language = next;
+  plurals = new Intl.PluralRules(next);
+  document.documentElement.lang = next;
+  try { localStorage.setItem(KEPT, next); } catch { /* A private window keeps nothing. */ }
+  const names = [...new Set([...loaded].map((place) => place.split('/')[1]))];
+  await loadStrings(...names);
+}
+
+/** Loads the texts of pages by name, in the language in use. */
+export async function loadStrings(...names) {
+  document.documentElement.lang = language;
+  await Promise.all(names.map(async (name) => {
+    const place = `${language}/${name}`;
+    if (loaded.has(place)) return;
+    const file = await import(`./lang/${place}.js`);
+    Object.assign(texts[language] ??= {}, file.default);
+    loaded.add(place);
+  }));
+}
+
+/** The text of a key, with `{name}` replaced by `params.name`. */
+export function t(key, params) {
+  let text = texts[language]?.[key];
+  if (text === undefined) return key;
+  if (typeof text === 'object') text = text[plurals.select(params?.n ?? 0)] ?? text.other;
+  if (!params) return text;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => {
+    const value = params[name];
+    if (value === undefined || value === null) return whole;
+    return typeof value === 'number' ? number(value) : String(value);
+  });
+}
+
+/** Whether a key has a text. */
+export const has = (key) => texts[language]?.[key] !== undefined;
+
+/** A number as the language writes it. */
+export function number(value, digits) {
+  return value.toLocaleString(language === 'es' ? 'es-ES' : 'en-GB', { maximumFractionDigits: digits ?? 2, useGrouping: 'always' });
+}
+
+/** "a, b and c". */
+export function list(words) {
+  return new Intl.ListFormat(language, { style: 'long', type: 'conjunction' }).format(words.map(String));
+}
+
+/** 1536 -> "1.5 KiB". */
+export function bytes(value) {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let place = 0;
+  while (value >= 1024 && place < units.length - 1) { value /= 1024; place += 1; }
+  return `${number(value, value < 10 && place ? 1 : 0)} ${units[place]}`;
+}
+
+/** 3.94 -> "3.9 s", 125 -> "2 min 5 s". */
+export function duration(seconds) {
+  if (seconds < 60) return `${number(seconds, 1)} s`;
+  return `${number(Math.floor(seconds / 60))} min ${Math.round(seconds % 60)} s`;
+}

@@ -1,0 +1,141 @@
+// The logs of all servers, one row each, one column for each index.
+//
+//   const grid = LogGrid(host, {});
+//   grid.update({at: timeline.at(n), accused: {index: 2, servers: ['server 1']}});
+//
+// A cell has its term's colour and number, and what the entry says. Below, in signs: ✓ committed as
+// that server knows, ● on disk, ○ not on disk yet, ▲ applied (where a source tells it). Entries that
+// only the disk still has, because memory has removed them, are shown struck. What is in a snapshot
+// is one cell at the left. Long logs are a window of what fits, which follows the last entries until
+// somebody moves it.
+
+import { command } from './describe.js';
+import { eachFrame, h, keyed, replace, set, text } from './dom.js';
+import { t } from './i18n.js';
+import { isDown, logOf, splitName, termOf } from './timeline.js';
+import { who, initial } from './describe.js';
+
+const CELL = 78;
+const HEAD = 74;
+
+export function LogGrid(host) {
+  const head = h('div', { class: 'log-row log-head', role: 'row' });
+  const body = h('div', { role: 'rowgroup' });
+  const table = h('div', { class: 'log-table', role: 'table', 'aria-label': t('stage.log-title') }, h('div', { role: 'rowgroup' }, head), body);
+  const where = h('span', { class: 'dim small', 'aria-live': 'polite' });
+  const move = (words, name, by) => h('button', { type: 'button', class: 'quiet', 'aria-label': t(name), title: t(name), onclick: () => shift(by) }, words);
+  const tools = h('div', { class: 'log-tools' },
+    move('«', 'stage.log-first', -Infinity), move('‹', 'stage.log-earlier', -1), where, move('›', 'stage.log-later', 1), move('»', 'stage.log-last', Infinity));
+  const legend = h('div', { class: 'log-legend' }, [['✓', 'committed'], ['●', 'durable'], ['○', 'volatile'], ['▲', 'applied']].map(([sign, name]) => h('span', {}, h('b', { 'aria-hidden': 'true' }, sign), ' ', t(`stage.log-${name}`))));
+  const box = h('div', { class: 'log-grid' }, table, h('div', { class: 'log-foot' }, legend, tools));
+  host.append(box);
+
+  let view = null;
+  let first = null;
+  const later = eachFrame(() => { if (view) draw(); });
+  const watch = new ResizeObserver(later);
+  watch.observe(box);
+
+  function shift(by) {
+    const { from, shownCount, last, lowest } = view.window;
+    const furthest = Math.max(lowest, last - shownCount + 1);
+    const next = by === Infinity ? null : Math.max(lowest, Math.min(furthest, by === -Infinity ? lowest : from + by * Math.max(1, shownCount - 1)));
+    first = next === furthest ? null : next;
+    draw();
+  }
+
+  function draw() {
+    const { at, accused = null } = view;
+    const rows = at.names.filter((name) => splitName(name).kind === 'server' && at.processes[name]).map((name) => row(at, name));
+    const last = Math.max(0, ...rows.map(({ log, disk }) => Math.max(log.last, disk.last)));
+    const lowest = Math.max(1, Math.min(...rows.map(({ log }) => log.start), last || 1));
+    const shownCount = Math.max(3, Math.floor((box.clientWidth - HEAD - 6) / CELL));
+    const from = Math.max(lowest, first ?? Math.max(lowest, last - shownCount + 1));
+    const to = Math.min(Math.max(last, lowest), from + shownCount - 1);
+    view.window = { from, shownCount, last, lowest };
+    const columns = [];
+    for (let index = from; index <= to; index += 1) columns.push(index);
+    table.style.setProperty('--columns', columns.length);
+    replace(head, h('div', { class: 'log-name', role: 'columnheader' }, t('stage.log-index')),
+      columns.map((index) => h('div', { class: `log-index${accused?.index === index ? ' is-accused' : ''}`, role: 'columnheader' }, String(index))));
+    keyed(body, rows, ({ name }) => name, () => h('div', { class: 'log-row', role: 'row' }), (element, one) => drawRow(element, one, columns, accused));
+    const fits = last - lowest + 1 <= shownCount;
+    tools.hidden = fits;
+    text(where, last === 0 ? t('stage.log-empty') : t('stage.log-window', { from, to, last }));
+  }
+
+  function row(at, name) {
+    const snapshot = at.processes[name];
+    const acting = at.step?.process === name;
+    return { name, snapshot, log: logOf(snapshot), disk: diskOf(snapshot), before: acting ? logOf(at.before) : null };
+  }
+
+  function drawRow(element, { name, snapshot, log, disk, before }, columns, accused) {
+    const down = isDown(snapshot);
+    const blamed = accused?.servers?.includes(name);
+    set(element, { class: `log-row${down ? ' is-down' : ''}${blamed ? ' is-accused' : ''}` });
+    const cells = [{ index: 0, name: true }, ...columns.map((index) => cell(index, log, disk, down, before, blamed && accused?.index === index))];
+    keyed(element, cells, ({ index }) => index, () => h('div', {}), (box, one) => {
+      if (one.name) {
+        set(box, { class: `log-name term-${termOf(snapshot) % 8}`, role: 'rowheader', 'aria-label': who(name) });
+        text(box, initial(name) + (down ? ` ${t('stage.role-down')}` : ''));
+        return;
+      }
+      set(box, { class: one.cls, role: 'cell', title: one.about, 'aria-label': one.about });
+      const signature = `${one.term}|${one.says}|${one.signs}`;
+      if (box.signature === signature) return;
+      box.signature = signature;
+      replace(box, one.says && [h('b', {}, one.term), h('span', { class: 'log-says' }, one.says), h('span', { class: 'log-signs', 'aria-hidden': 'true' }, one.signs)]);
+    });
+  }
+
+  return {
+    update(next) {
+      const wasAt = view?.at;
+      view = { ...next, window: view?.window };
+      // What a step changes, or a law speaks of, is not left out of sight.
+      if (wasAt && wasAt.length !== next.at.length && next.at.n === next.at.length) first = null;
+      draw();
+      const index = next.accused?.index;
+      if (index && (index < view.window.from || index >= view.window.from + view.window.shownCount)) { first = Math.max(1, index - 1); draw(); }
+    },
+    destroy() { watch.disconnect(); later.stop(); box.remove(); },
+  };
+}
+
+function diskOf(snapshot) {
+  const disk = snapshot?.disk;
+  const start = disk?.log_start ?? logOf(snapshot).start;
+  const log = disk?.log ?? [];
+  return { start, log, last: start + log.length - 1 };
+}
+
+function cell(index, log, disk, down, before, accused) {
+  const entry = log.log[index - log.start];
+  const onDisk = disk.log[index - disk.start];
+  if (!entry) {
+    if (index <= log.snapshot && index < log.start) {
+      return { index, cls: 'log-cell is-snapshot', about: `${index}: ${t('stage.log-in-snapshot')}`, term: '', says: '▤', signs: '' };
+    }
+    if (onDisk && !down) {
+      const about = `${t('stage.log-entry', { index, term: onDisk.term, command: command(onDisk) })}: ${t('stage.log-gone')}`;
+      return { index, cls: `log-cell is-gone term-${onDisk.term % 8}`, about, term: `t${onDisk.term}`, says: command(onDisk), signs: '' };
+    }
+    return { index, cls: 'log-cell is-none', about: null, term: '', says: '', signs: '' };
+  }
+  const old = before?.log[index - before.start];
+  const fresh = before && (!old || old.term !== entry.term);
+  const committed = index <= log.commit;
+  const durable = index <= log.durable;
+  const applied = log.applied !== null && index <= log.applied;
+  const committedNow = before && committed && index > before.commit;
+  const words = [
+    t(committed ? 'stage.log-committed' : 'stage.log-uncommitted'), t(durable ? 'stage.log-durable' : 'stage.log-volatile'),
+    applied && t('stage.log-applied'), index <= log.snapshot && t('stage.log-in-snapshot'), fresh && t('stage.log-new'), accused && t('stage.log-accused'),
+  ].filter(Boolean);
+  return {
+    index, term: `t${entry.term}`, says: command(entry), signs: `${committed ? '✓' : ''}${durable ? '●' : '○'}${applied ? '▲' : ''}`,
+    about: `${t('stage.log-entry', { index, term: entry.term, command: command(entry) })}: ${words.join(', ')}`,
+    cls: ['log-cell', `term-${entry.term % 8}`, committed && 'is-committed', !durable && 'is-volatile', (fresh || committedNow) && 'is-fresh', accused && 'is-accused'].filter(Boolean).join(' '),
+  };
+}

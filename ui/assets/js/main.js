@@ -1,0 +1,194 @@
+// The shell: what surrounds every page. It asks `GET /api/app` which pages there are, shows the one
+// that the fragment names (`#/explore?scope=older-term`), and owns the theme, the language, the list
+// of keyboard shortcuts and the notice that the server is gone.
+//
+// A page is a module `js/NAME.js`:
+//   export default function page(host, {params, rest, navigate, app, shortcuts}) -> {destroy(), go?}
+// `params` are the query of the fragment, `rest` its path after the page's name (`['figure-8']`),
+// `shortcuts([{keys: '?', what: 'text'}])` are listed in the help. When the fragment changes and
+// the page stays, `go({params, rest})` is called if there is one, and otherwise the page is made
+// again. `navigate(to, {replace})` goes to `'#/..'` or to `{page, rest, params}`; what a page says
+// with `{quiet: true}` is written to the fragment and nothing else happens.
+//
+// The texts of a page are in `lang/*/NAME.js`, its style sheet in `css/NAME.css` is loaded by the
+// page itself with `style(NAME)`.
+
+import { getJson, onServer } from './api.js';
+import { h, replace, text } from './dom.js';
+import { currentLanguage, languages, loadStrings, setLanguage, t } from './i18n.js';
+import { format, parse } from './router.js';
+import { toast } from './toast.js';
+
+const THEME = 'stateraft.theme';
+const root = document.documentElement;
+
+let app = null;
+let shown = null;
+let turn = 0;
+const frame = {};
+
+start();
+
+async function start() {
+  theme(new URLSearchParams(location.search).get('theme') ?? stored() ?? 'auto', { keep: false });
+  await loadStrings('shell', 'stage');
+  draw();
+  onServer((state) => { frame.gone.hidden = state !== 'gone'; if (state === 'gone') waitForServer(); });
+  addEventListener('hashchange', show);
+  addEventListener('keydown', keys);
+  await connect();
+}
+
+async function connect() {
+  try {
+    app = await getJson('/api/app');
+  } catch (error) {
+    replace(frame.host, failure(error.message, () => connect()));
+    return;
+  }
+  nav();
+  await show();
+}
+
+/** Asks until the server answers again. */
+async function waitForServer() {
+  for (let pause = 1000; !frame.gone.hidden; pause = Math.min(pause * 1.5, 10_000)) {
+    await new Promise((done) => setTimeout(done, pause));
+    try {
+      const now = await getJson('/api/app');
+      if (!app) { app = now; nav(); await show(); }
+    } catch { /* It is still gone: the notice stays. */ }
+  }
+}
+
+function draw() {
+  frame.nav = h('nav', { class: 'tabs', 'aria-label': t('shell.pages') });
+  frame.host = h('main', { id: 'page', tabindex: '-1' });
+  frame.gone = h('div', { class: 'banner is-bad', role: 'alert', hidden: true }, t('shell.gone'));
+  frame.theme = h('button', { type: 'button', class: 'quiet', onclick: nextTheme });
+  frame.version = h('span', { class: 'version' });
+  const language = h('select', {
+    class: 'quiet', 'aria-label': t('shell.language'), onchange: (event) => changeLanguage(event.target.value),
+  }, languages().map((name) => h('option', { value: name, selected: name === currentLanguage() }, t(`shell.language-${name}`))));
+  const bar = h('header', { class: 'bar' },
+    h('a', { class: 'brand', href: '#/', 'aria-label': t('shell.home') },
+      h('img', { src: '/ui/icon.svg', alt: '', width: 22, height: 22 }), 'Stateraft'),
+    frame.nav, h('span', { class: 'spacer' }), frame.version, language, frame.theme,
+    h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.help'), title: t('shell.help'), onclick: help }, '?'));
+  replace(document.getElementById('app'),
+    h('a', { class: 'skip', href: '#page', onclick: (event) => { event.preventDefault(); frame.host.focus(); } }, t('shell.skip')),
+    bar, frame.gone, frame.host);
+  themeButton();
+}
+
+function nav() {
+  const here = parse(location.hash).page ?? app.home;
+  replace(frame.nav, app.pages.map((page) => h('a', {
+    href: `#/${page}`, 'aria-current': page === here ? 'page' : null,
+  }, t(`shell.page-${page}`))));
+  text(frame.version, app.version ? `${app.app} ${app.version}` : '');
+}
+
+async function show() {
+  const { page: named, rest, params } = parse(location.hash);
+  const name = named ?? app.home;
+  nav();
+  if (shown?.name === name && shown.page?.go) {
+    shown.page.go({ params, rest });
+    return;
+  }
+  const mine = ++turn;
+  shown?.page?.destroy();
+  shown = { name, page: null, shortcuts: [] };
+  if (!app.pages.includes(name)) {
+    replace(frame.host, failure(t('shell.no-page', { page: name }), null));
+    return;
+  }
+  replace(frame.host, h('p', { class: 'loading' }, t('shell.loading')));
+  try {
+    const [module] = await Promise.all([import(`./${name}.js`), loadStrings(name)]);
+    if (mine !== turn) return;
+    frame.host.replaceChildren();
+    document.title = `${t(`shell.page-${name}`)} · Stateraft`;
+    const listed = shown;
+    shown.page = module.default(frame.host, {
+      params, rest, app, navigate, shortcuts: (list) => { listed.shortcuts = list; },
+    });
+  } catch (error) {
+    if (mine !== turn) return;
+    console.error(error);
+    replace(frame.host, failure(t('shell.page-failed', { page: name, why: error.message }), () => { shown = null; show(); }));
+  }
+}
+
+function navigate(to, { replace: instead = false, quiet = false } = {}) {
+  const hash = typeof to === 'string' ? to : format(to);
+  if (hash === location.hash) { if (!quiet) show(); return; }
+  // Neither of the two tells anybody: that is what makes `quiet` possible.
+  history[instead || quiet ? 'replaceState' : 'pushState'](null, '', hash);
+  if (!quiet) show();
+}
+
+function failure(words, again) {
+  return h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, words),
+    again && h('button', { type: 'button', onclick: again }, t('shell.again')),
+    ' ', h('a', { href: '#/' }, t('shell.home')));
+}
+
+/* Theme and language. */
+
+function stored() {
+  try { return localStorage.getItem(THEME); } catch { return null; }
+}
+
+function theme(name, { keep = true } = {}) {
+  if (name === 'light' || name === 'dark') root.dataset.theme = name;
+  else delete root.dataset.theme;
+  if (keep) try { localStorage.setItem(THEME, name); } catch { /* Not kept, then. */ }
+}
+
+function nextTheme() {
+  const order = ['auto', 'light', 'dark'];
+  theme(order[(order.indexOf(root.dataset.theme ?? 'auto') + 1) % order.length]);
+  themeButton();
+}
+
+function themeButton() {
+  const now = root.dataset.theme ?? 'auto';
+  text(frame.theme, { auto: '◐', light: '☀', dark: '☾' }[now]);
+  const words = t('shell.theme', { theme: t(`shell.theme-${now}`) });
+  frame.theme.setAttribute('aria-label', words);
+  frame.theme.title = words;
+}
+
+async function changeLanguage(name) {
+  await setLanguage(name);
+  shown?.page?.destroy();
+  shown = null;
+  draw();
+  if (app) { nav(); show(); } else connect();
+}
+
+/* Help. */
+
+function keys(event) {
+  const field = event.target.closest?.('input, textarea, select, [contenteditable]');
+  if (event.key === '?' && !field && !event.ctrlKey && !event.metaKey) { event.preventDefault(); help(); }
+}
+
+function help() {
+  if (document.querySelector('dialog.help')) return;
+  const rows = [{ keys: '?', what: t('shell.help') }, ...(shown?.shortcuts ?? [])];
+  const dialog = h('dialog', { class: 'help', 'aria-labelledby': 'help-title', onclose: () => dialog.remove() },
+    h('h2', { id: 'help-title' }, t('shell.shortcuts')),
+    h('dl', {}, rows.map((row) => [h('dt', {}, row.keys.split(' ').map((key) => [h('kbd', {}, key), ' '])), h('dd', {}, row.what)])),
+    h('form', { method: 'dialog' }, h('button', { class: 'primary' }, t('shell.close'))));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+addEventListener('unhandledrejection', (event) => {
+  if (event.reason?.name !== 'ApiError') return;
+  event.preventDefault();
+  toast(event.reason.message, 'bad');
+});

@@ -1,0 +1,131 @@
+// Where in a run one is, and the ways to be elsewhere.
+//
+//   const scrubber = Scrubber(host, {onGoto(n), onPlay(playing)});
+//   scrubber.update({timeline, at: timeline.at(n), next?: boolean});
+//   scrubber.key(event): takes the keys that are its own (see `shortcuts`), true if it did.
+//
+// `next: true` makes the way forward the obvious button. Playing calls `onGoto` for each step until
+// the end, or until anything else moves.
+
+import { h, set, svg, text } from './dom.js';
+import { t } from './i18n.js';
+
+const SPEEDS = [0.5, 1, 2, 5, 20];
+
+export const scrubberShortcuts = () => [
+  { keys: '← →', what: t('stage.key-step') },
+  { keys: 'Home End', what: t('stage.key-ends') },
+  { keys: 'Space', what: t('stage.key-play') },
+];
+
+export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
+  const button = (words, name, run, cls = '') => h('button', { type: 'button', class: cls, 'aria-label': t(name), title: t(name), onclick: run }, words);
+  const first = button('|◀', 'stage.go-start', () => go(0));
+  const back = button(['◀ ', h('span', { class: 'wide-only' }, t('stage.back'))], 'stage.go-back', () => go(now() - 1));
+  const play = button('', 'stage.play', () => setPlaying(!timer));
+  const forward = button([h('span', {}, t('stage.next')), ' ▶'], 'stage.go-forward', () => go(now() + 1));
+  const last = button('▶|', 'stage.go-end', () => go(length()));
+  const range = h('input', { type: 'range', min: 0, step: 1, 'aria-label': t('stage.scrub'), oninput: () => go(Number(range.value)) });
+  const marks = svg('svg', { class: 'scrub-marks', 'aria-hidden': 'true', preserveAspectRatio: 'none' });
+  const where = h('input', { type: 'text', inputmode: 'numeric', class: 'scrub-where', 'aria-label': t('stage.go-to'), onchange: () => goTyped(), onfocus: () => where.select() });
+  const of = h('span', { class: 'dim' });
+  const speed = h('select', { class: 'quiet', 'aria-label': t('stage.speed') }, SPEEDS.map((times) => h('option', { value: times, selected: times === 1 }, `${times}×`)));
+  const box = h('div', { class: 'scrubber', role: 'group', 'aria-label': t('stage.scrub') },
+    h('div', { class: 'scrub-buttons' }, first, back, play, forward, last),
+    h('div', { class: 'scrub-track' }, marks, range),
+    h('div', { class: 'scrub-where-box' }, where, of, speed));
+  host.append(box);
+
+  let view = null;
+  let timer = 0;
+  let drawn = null;
+  const now = () => view?.at.n ?? 0;
+  const length = () => view?.timeline.length ?? 0;
+
+  function go(n) {
+    n = Math.max(0, Math.min(length(), n));
+    setPlaying(false);
+    if (n !== now()) onGoto(n);
+  }
+
+  function goTyped() {
+    const n = Number.parseInt(where.value, 10);
+    if (Number.isNaN(n)) where.value = String(now());
+    else go(n);
+  }
+
+  function setPlaying(on) {
+    clearTimeout(timer);
+    const was = timer !== 0;
+    timer = 0;
+    if (on) {
+      if (now() >= length()) onGoto(0);
+      tick();
+    }
+    if (was !== (timer !== 0)) onPlay(timer !== 0);
+    drawPlay();
+  }
+
+  function tick() {
+    timer = setTimeout(() => {
+      if (now() >= length()) { setPlaying(false); return; }
+      onGoto(now() + 1);
+      if (now() < length()) tick();
+      else setPlaying(false);
+    }, 1100 / Number(speed.value));
+  }
+
+  function drawPlay() {
+    const on = timer !== 0;
+    text(play, on ? `❚❚ ${t('stage.pause')}` : `▶ ${t('stage.play')}`);
+    set(play, { 'aria-label': t(on ? 'stage.pause' : 'stage.play'), title: t(on ? 'stage.pause' : 'stage.play') });
+  }
+
+  function drawMarks() {
+    const { timeline } = view;
+    const signature = `${timeline.length}/${timeline.marks.length}`;
+    if (drawn?.timeline === timeline && drawn.signature === signature) return;
+    drawn = { timeline, signature };
+    const total = Math.max(1, timeline.length);
+    set(marks, { viewBox: `0 0 1000 10` });
+    // No more marks than can be told apart: the gravest of each place.
+    const grave = ['timeout', 'restart', 'leader', 'crash', 'broken'];
+    const places = new Map();
+    for (const mark of timeline.marks) {
+      if (!grave.includes(mark.kind)) continue;
+      const place = Math.round((mark.step / total) * 400);
+      if (!places.has(place) || grave.indexOf(places.get(place).kind) < grave.indexOf(mark.kind)) places.set(place, mark);
+    }
+    marks.replaceChildren(...[...places.values()].map((mark) => svg('rect', { class: `mark is-${mark.kind}`, x: (mark.step / total) * 1000 - 1.5, y: mark.kind === 'timeout' ? 4 : 0, width: 3, height: mark.kind === 'timeout' ? 6 : 10 })));
+  }
+
+  drawPlay();
+  return {
+    update(next) {
+      view = next;
+      const [n, total] = [now(), length()];
+      set(range, { max: total });
+      range.value = String(n);
+      range.setAttribute('aria-valuetext', t('stage.step-of', { n, of: total }));
+      if (document.activeElement !== where) where.value = String(n);
+      text(of, ` / ${total}`);
+      for (const [one, off] of [[first, n === 0], [back, n === 0], [forward, n >= total], [last, n >= total]]) one.disabled = off;
+      play.disabled = total === 0;
+      forward.classList.toggle('primary', next.next === true && n < total);
+      drawMarks();
+    },
+    key(event) {
+      if (event.ctrlKey || event.metaKey || event.altKey) return false;
+      // A field keeps its keys, and so does whatever the space bar presses.
+      if (event.target.closest?.('input:not([type="range"]), textarea, select, [role="tree"], [role="tab"], dialog')) return false;
+      const run = { ArrowLeft: () => go(now() - 1), ArrowRight: () => go(now() + 1), Home: () => go(0), End: () => go(length()) }[event.key];
+      if (run && event.target !== range) { event.preventDefault(); run(); return true; }
+      if (event.key === ' ' && !event.target.closest?.('button, a, [role="button"], summary')) { event.preventDefault(); setPlaying(!timer); return true; }
+      return false;
+    },
+    play: () => setPlaying(true),
+    pause: () => setPlaying(false),
+    get isPlaying() { return timer !== 0; },
+    destroy() { clearTimeout(timer); box.remove(); },
+  };
+}

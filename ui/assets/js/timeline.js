@@ -1,0 +1,293 @@
+// One run, from whatever source: the states of all processes and the messages at every step.
+//
+// A timeline is made of what a trace has (docs/trace.md): a header, the state of every process at
+// the start, and one line for each step. `at(n)` is the picture after step n (0 is the start), for
+// any n in any order: the state of a process is found by bisection among the steps that happened to
+// it, and the messages in flight by going on from a checkpoint, of which there is one every 64 steps.
+//
+// The network is a set: an equal message sent again is the same message. Messages are numbered from
+// 1 in the order in which they are first sent along the path; those that are there at the start
+// (`data.network`, or delivered without having been sent) come first.
+//
+// Lacks, on purpose: any judgement. It believes what it is given.
+
+const SPACING = 64;
+
+/** `"server 2"` of `{"Node": 2}`. */
+export function addressName(address) {
+  const [kind, id] = Object.entries(address)[0];
+  return `${{ Node: 'server', Proxy: 'proxy', Client: 'client' }[kind] ?? kind.toLowerCase()} ${id}`;
+}
+
+/** `"server 2"` of a snapshot. */
+export const processName = (snapshot) => `${snapshot.kind} ${snapshot.id}`;
+
+/** `{kind: 'server', id: '2'}` of `"server 2"`. */
+export function splitName(name) {
+  const place = name.lastIndexOf(' ');
+  return { kind: name.slice(0, place), id: name.slice(place + 1) };
+}
+
+/** The name of an event, and what it carries: `{name: 'Deliver', envelope, ask}`. */
+export function eventOf(step) {
+  const event = step.event;
+  if (typeof event === 'string') return { name: event };
+  const [name, held] = Object.entries(event ?? {})[0] ?? ['Unknown', {}];
+  // What is dropped may be given as an envelope, or with one.
+  if (name === 'Drop' && held && !held.envelope && held.message) return { name, envelope: held };
+  return { name, ...held };
+}
+
+/** What tells one message from another, whatever the order of its fields. */
+export function identity(envelope) {
+  return canonical([envelope.from, envelope.to, envelope.message]);
+}
+
+function canonical(value) {
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  return `{${Object.keys(value).sort().map((key) => `${key}:${canonical(value[key])}`).join()}}`;
+}
+
+export class Timeline {
+  /** `data`: `{source, header, start, steps, network?}`. */
+  constructor(data) {
+    this.source = data.source ?? 'trace';
+    this.header = data.header ?? {};
+    this.start = data.start ?? [];
+    this.steps = [];
+    /** Every message of the run, by number less one. */
+    this.all = [];
+    /** What is worth a mark: `{step, process, kind, ..}`, in order. */
+    this.marks = [];
+    this.names = [];
+    this.byIdentity = new Map();
+    this.histories = new Map();
+    this.waiting = new Set();
+    this.checkpoints = [];
+    /** For each step: the number of the message that it delivers or drops, and those it first sends. */
+    this.links = [];
+    for (const snapshot of this.start) this.know(processName(snapshot), snapshot);
+    for (const envelope of data.network ?? foundAtStart(data.steps ?? [])) this.send(envelope, 0);
+    this.checkpoint();
+    this.append(data.steps ?? []);
+  }
+
+  get length() { return this.steps.length; }
+
+  know(name, snapshot) {
+    this.names.push(name);
+    this.histories.set(name, { at: [0], snapshots: [snapshot] });
+  }
+
+  /** Adds steps at the end. */
+  append(steps) {
+    for (const step of steps) {
+      this.steps.push(step);
+      this.take(step, this.steps.length);
+      if (this.steps.length % SPACING === 0) this.checkpoint();
+    }
+  }
+
+  /** The first `n` steps, as a timeline of its own. */
+  firstSteps(n) {
+    const network = this.all.filter((message) => message.sentAt === 0);
+    return new Timeline({ source: this.source, header: this.header, start: this.start, network, steps: this.steps.slice(0, n) });
+  }
+
+  checkpoint() { this.checkpoints.push([...this.waiting]); }
+
+  take(step, n) {
+    if (!this.histories.has(step.process)) this.know(step.process, null);
+    const history = this.histories.get(step.process);
+    const before = history.snapshots.at(-1);
+    if (step.state) {
+      history.at.push(n);
+      history.snapshots.push(step.state);
+    }
+    const event = eventOf(step);
+    const link = { now: null, sent: [] };
+    if (event.envelope) {
+      const message = this.send(event.envelope, n);
+      if (event.name === 'Drop') message.dropped.push(n);
+      else message.delivered.push(n);
+      this.waiting.delete(message.id);
+      link.now = message.id;
+    }
+    for (const envelope of step.sent ?? []) {
+      const message = this.send(envelope, n);
+      if (message.sentAt === n) link.sent.push(message.id);
+      else if (message.sentAgain.at(-1) !== n) message.sentAgain.push(n);
+    }
+    this.links.push(link);
+    this.note(step, n, event, before);
+  }
+
+  send(envelope, n) {
+    const key = identity(envelope);
+    let message = this.byIdentity.get(key);
+    if (!message) {
+      message = {
+        id: this.all.length + 1,
+        from: addressName(envelope.from), to: addressName(envelope.to), message: envelope.message,
+        envelope: { from: envelope.from, to: envelope.to, message: envelope.message },
+        sentAt: n, sentAgain: [], delivered: [], dropped: [],
+      };
+      this.all.push(message);
+      this.byIdentity.set(key, message);
+      this.waiting.add(message.id);
+    }
+    return message;
+  }
+
+  note(step, n, event, before) {
+    const mark = (kind, more) => this.marks.push({ step: n, process: step.process, kind, ...more });
+    if (event.name === 'Crash') mark('crash');
+    if (event.name === 'Restart') mark('restart');
+    if (event.name === 'ElectionTimeout') mark('timeout');
+    const was = before?.running;
+    const is = step.state?.running;
+    if (is?.role === 'leader' && (was?.role !== 'leader' || was.term !== is.term)) mark('leader', { term: is.term });
+    if (was?.role === 'leader' && is && is.role !== 'leader') mark('deposed', { term: is.term });
+    if (was && is && is.commit_index > was.commit_index) mark('commit', { index: is.commit_index });
+    if (step.broken?.length) mark('broken', { laws: step.broken });
+  }
+
+  /** The state of a process after step `n`. */
+  state(name, n) {
+    const history = this.histories.get(name);
+    return history ? history.snapshots[lastNotAbove(history.at, n)] : null;
+  }
+
+  /** The number of the last step up to `n` that happened to a process; 0 if none did. */
+  lastStepOf(name, n) {
+    const history = this.histories.get(name);
+    return history ? history.at[lastNotAbove(history.at, n)] : 0;
+  }
+
+  /** The picture after step `n`. */
+  at(n) {
+    n = Math.max(0, Math.min(n, this.length));
+    const step = n > 0 ? this.steps[n - 1] : null;
+    const processes = {};
+    for (const name of this.names) processes[name] = this.state(name, n);
+    const before = step ? this.state(step.process, n - 1) : null;
+    const changed = new Set(step && step.state && canonical(step.state) !== canonical(before) ? [step.process] : []);
+    const self = this;
+    return {
+      n, step, processes, before, changed, names: this.names, length: this.length,
+      event: step ? eventOf(step) : null,
+      /** Messages in flight, and those that this step delivers or drops. */
+      get inFlight() { return memo(this, 'inFlight', self.inFlightAt(n)); },
+      /** Every message sent so far. */
+      get messages() { return memo(this, 'messages', self.messagesAt(n)); },
+    };
+  }
+
+  messagesAt(n) {
+    const found = [];
+    for (const message of this.all) if (message.sentAt <= n) found.push(asOf(message, n));
+    return found;
+  }
+
+  inFlightAt(n) {
+    const place = Math.min(Math.floor(n / SPACING), this.checkpoints.length - 1);
+    const waiting = new Set(this.checkpoints[place]);
+    for (let at = place * SPACING + 1; at <= n; at += 1) {
+      const link = this.links[at - 1];
+      for (const id of link.sent) waiting.add(id);
+      if (link.now !== null) waiting.delete(link.now);
+    }
+    const now = n > 0 ? this.links[n - 1].now : null;
+    if (now !== null) waiting.add(now);
+    return [...waiting].sort((one, other) => one - other).map((id) => asOf(this.all[id - 1], n));
+  }
+
+  /** A message by its number, as of step `n`; nothing if it is not sent yet. */
+  message(id, n = this.length) {
+    const message = this.all[id - 1];
+    return message && message.sentAt <= n ? asOf(message, n) : null;
+  }
+}
+
+function asOf(message, n) {
+  const droppedAt = message.dropped.find((at) => at <= n) ?? null;
+  const deliveredAt = message.delivered.filter((at) => at <= n);
+  return {
+    id: message.id, from: message.from, to: message.to, message: message.message, envelope: message.envelope,
+    sentAt: message.sentAt, sentAgain: message.sentAgain.filter((at) => at <= n), deliveredAt, droppedAt,
+    isNew: n > 0 && (message.sentAt === n || message.sentAgain.includes(n)),
+    isDelivering: deliveredAt.at(-1) === n && n > 0,
+    isDropping: droppedAt === n && n > 0,
+  };
+}
+
+function memo(holder, name, value) {
+  Object.defineProperty(holder, name, { value });
+  return value;
+}
+
+/** The messages delivered or dropped without having been sent before: they were there. */
+function foundAtStart(steps) {
+  const sent = new Set();
+  const found = [];
+  for (const step of steps) {
+    const { envelope } = eventOf(step);
+    if (envelope && !sent.has(identity(envelope))) { sent.add(identity(envelope)); found.push(envelope); }
+    for (const envelope of step.sent ?? []) sent.add(identity(envelope));
+  }
+  return found;
+}
+
+/** The place of the last number that is not above `limit` in an ascending list that starts with 0. */
+function lastNotAbove(numbers, limit) {
+  let low = 0;
+  let high = numbers.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (numbers[middle] <= limit) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/**
+ * A timeline of the lines of a trace file. Throws an `Error` whose message is one of the names
+ * `empty`, `not-json`, `schema`, with `line` and, of a schema, `found`.
+ */
+export function readJsonl(text, source = 'trace') {
+  const lines = text.split('\n').map((line) => line.trim());
+  const rows = [];
+  lines.forEach((line, place) => {
+    if (!line) return;
+    try { rows.push(JSON.parse(line)); } catch { throw Object.assign(new Error('not-json'), { line: place + 1 }); }
+  });
+  if (!rows.length) throw Object.assign(new Error('empty'), { line: 1 });
+  const [header, ...steps] = rows;
+  if (header.schema !== 'stateraft-trace/1') throw Object.assign(new Error('schema'), { line: 1, found: header.schema });
+  if (header.law && steps.length) steps.at(-1).broken ??= [{ law: header.law, why: header.why }];
+  return new Timeline({ source, header, start: header.start, steps });
+}
+
+/* What a snapshot says, whatever its source. */
+
+export const isDown = (snapshot) => snapshot?.down === true || (snapshot?.kind === 'server' && !snapshot.running);
+
+/** What a server holds in memory, or, of one that is down, on its disk. */
+export function logOf(snapshot) {
+  const disk = snapshot?.disk ?? {};
+  const running = snapshot?.running;
+  const start = running?.log_start ?? snapshot?.log_start ?? disk.log_start ?? 1;
+  const log = running?.log ?? disk.log ?? [];
+  const last = start + log.length - 1;
+  return {
+    start, log, last,
+    commit: running?.commit_index ?? 0,
+    applied: running?.applied_index ?? null,
+    durable: running ? running.durable_index ?? last : last,
+    snapshot: running?.snapshot_index ?? snapshot?.snapshot_index ?? disk.snapshot_index ?? 0,
+  };
+}
+
+export const termOf = (snapshot) => snapshot?.running?.term ?? snapshot?.disk?.hard_state?.current_term ?? 0;
+export const roleOf = (snapshot) => (isDown(snapshot) ? 'down' : snapshot?.running?.role ?? 'unknown');

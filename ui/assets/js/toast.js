@@ -1,0 +1,21 @@
+// Short notices at the edge of the page, read out by screen readers: `toast('copied')`,
+// `toast(error.message, 'bad')`. A bad one stays until it is closed.
+
+import { h } from './dom.js';
+import { t } from './i18n.js';
+
+let shelf = null;
+
+export function toast(words, kind = 'plain') {
+  if (!shelf?.isConnected) {
+    shelf = h('div', { class: 'toasts', role: 'status', 'aria-live': 'polite' });
+    document.body.append(shelf);
+  }
+  const note = h('div', { class: `toast is-${kind}` },
+    h('span', {}, words),
+    h('button', { class: 'quiet', type: 'button', 'aria-label': t('shell.close'), onclick: () => note.remove() }, '×'));
+  shelf.append(note);
+  while (shelf.children.length > 4) shelf.firstChild.remove();
+  if (kind !== 'bad') setTimeout(() => note.remove(), 5000);
+  return note;
+}
