@@ -1,8 +1,8 @@
 //! What the cluster looks like from here: the servers, as they tell of themselves, and some keys.
 //!
 //! Looked up twice a second and when something changed while somebody looks on. Otherwise the
-//! servers are asked once a second, for little: what happened to them goes into the [`History`], so
-//! that who comes later sees it. A server that does not answer is shown as such; keys that cannot
+//! servers alone are asked, once a second: what happened to them goes into the [`History`], so that
+//! who comes later sees it. A server that does not answer is shown as such; keys that cannot
 //! be read now are shown as they were.
 
 use crate::{
@@ -105,6 +105,9 @@ pub struct NodeStatus {
     pub status: Option<Value>,
     /// Why nothing is known of it.
     pub problem: Option<String>,
+    /// What it said of itself last, if it does not answer now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Value>,
 }
 
 /// Some keys, in order.
@@ -157,6 +160,8 @@ struct Acquaintance {
     /// The last of its events that was told.
     told: u64,
     silences: u32,
+    /// What it said of itself last.
+    last: Option<Value>,
 }
 
 impl Overview {
@@ -211,7 +216,7 @@ impl Overview {
                     }
                 };
                 if self.shown.receiver_count() == 0 {
-                    self.look(0).await;
+                    self.look().await;
                     tokio::select! {
                         () = changed => {}
                         () = chaos => {}
@@ -242,7 +247,7 @@ impl Overview {
 
     /// The state now.
     pub async fn status(&self) -> Status {
-        let (nodes, keys) = futures_util::join!(self.look(TAIL), self.keys());
+        let (nodes, keys) = futures_util::join!(self.look(), self.keys());
         Status {
             cluster: self.cluster.clone(),
             proxy: self.proxy(),
@@ -252,14 +257,17 @@ impl Overview {
         }
     }
 
-    /// Asks all servers how they are, with so many entries of their logs, and tells the history
-    /// what is new.
-    async fn look(&self, entries: usize) -> Vec<NodeStatus> {
+    /// Asks all servers how they are, and tells the history what is new.
+    async fn look(&self) -> Vec<NodeStatus> {
         let asked = self.nodes.iter().map(|(id, source)| {
             let known = self.acquaintances();
             let since = known.servers.get(id).map_or(0, |known| known.told);
             drop(known);
-            self.node(*id, source, Glance { entries, since })
+            let glance = Glance {
+                entries: TAIL,
+                since,
+            };
+            self.node(*id, source, glance)
         });
         let nodes = join_all(asked.collect::<Vec<_>>()).await;
         let leader = self.gauges.leader().map(NodeId::get);
@@ -376,10 +384,20 @@ impl Overview {
             Ok(status) => (Some(status), None),
             Err(problem) => (None, Some(problem)),
         };
+        let mut known = self.acquaintances();
+        let known = known.servers.entry(id).or_default();
+        let last = match &status {
+            Some(status) => {
+                known.last = Some(status.clone());
+                None
+            }
+            None => known.last.clone(),
+        };
         NodeStatus {
             id: id.get(),
             status,
             problem,
+            last,
         }
     }
 

@@ -17,6 +17,8 @@ struct Events {
     body: Incoming,
     text: String,
     ready: VecDeque<Told>,
+    /// What happened and was not looked at yet.
+    happened: VecDeque<Value>,
     /// Of the last event that had one.
     id: Option<String>,
 }
@@ -46,6 +48,7 @@ impl Events {
             body: response.into_body(),
             text: String::new(),
             ready: VecDeque::new(),
+            happened: VecDeque::new(),
             id: None,
         }
     }
@@ -77,20 +80,18 @@ impl Events {
         }
     }
 
-    /// Reads on until something that happened is like this.
+    /// Reads on until something that happened is like this. What happened after it is still to come.
     async fn until(&mut self, what: &str, like: impl Fn(&Value) -> bool) -> Value {
         within(async {
             loop {
-                let told = self.next().await;
-                if told.name != "happened" {
-                    continue;
+                while let Some(event) = self.happened.pop_front() {
+                    if event["what"] == what && like(&event) {
+                        return event;
+                    }
                 }
-                let all = told.data.as_array().unwrap();
-                let found = all
-                    .iter()
-                    .find(|event| event["what"] == what && like(event));
-                if let Some(found) = found {
-                    return found.clone();
+                let told = self.next().await;
+                if told.name == "happened" {
+                    self.happened.extend(told.data.as_array().unwrap().clone());
                 }
             }
         })

@@ -86,7 +86,8 @@ function View(box, app, refused) {
   const stagePanel = panel('cluster', 'is-stage', stageBox, h('p', { class: 'small dim' }, t('live.stage-hint')));
   const serversPanel = panel('servers', 'is-servers');
   const logPanel = panel('logs', 'is-logs');
-  const loadPanel = panel('load', 'is-load', h('div', { class: 'row' }, h('label', { class: 'small', for: 'live-span' }, t('live.span')), spans));
+  const loadPanel = panel('load', 'is-load', h('div', { class: 'row' }, h('label', { class: 'small', for: 'live-span' }, t('live.span')), spans,
+    h('span', { class: 'small dim' }, t('live.marks'))));
   const eventsPanel = panel('happened', 'is-events');
   const keysPanel = panel('keys', 'is-keys');
   const chaosPanel = app.chaos ? panel('chaos', 'is-chaos') : null;
@@ -158,7 +159,7 @@ function View(box, app, refused) {
       stage.update({ at: state.at(), selected: selected && { process: selected }, animate: false });
     }
     servers.update(state, selected);
-    if (fresh.events || fresh.samples) happened.update(state);
+    if (fresh.events) happened.update(state);
     const marks = marksOf(state.events);
     const now = Date.now() + ahead;
     throughput.update({ rows, span, marks, now });

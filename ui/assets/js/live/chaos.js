@@ -25,7 +25,7 @@ export function ChaosPanel(host) {
   const servers = h('div', { class: 'chaos-servers' });
   const from = h('select', { 'aria-label': t('live.from') });
   const to = h('select', { 'aria-label': t('live.to') });
-  const kind = h('select', { 'aria-label': t('live.what') }, Object.entries(HARMS).map(([name, what]) => h('option', { value: name }, `${t(`live.preset-${name}`)}: ${harm({ drop: 0, duplicate: 0, reorder: 0, ...what })}`)));
+  const kind = h('select', { 'aria-label': t('live.what') }, Object.entries(HARMS).map(([name, what]) => h('option', { value: name }, t(`live.preset-${name}`) + (what.cut ? '' : `: ${harm({ drop: 0, duplicate: 0, reorder: 0, ...what })}`))));
   const both = h('input', { type: 'checkbox', checked: true });
   const link = h('form', { class: 'row chaos-link', onsubmit: (event) => { event.preventDefault(); harmLink(); } },
     from, h('span', { 'aria-hidden': 'true' }, '→'), to, kind, h('label', { class: 'row' }, both, t('live.both')), h('button', {}, t('live.break-link')));

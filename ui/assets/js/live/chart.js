@@ -82,7 +82,7 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
         set(group, { class: mark.cls });
         text(about, mark.about);
         set(line, { x1: x(mark.at), x2: x(mark.at), y1: TOP, y2: HEIGHT - BOTTOM });
-        set(sign, { d: `M${x(mark.at) - 4} ${TOP - 6}h8l-4 7z` });
+        set(sign, { d: signOf(mark, x(mark.at)) });
       });
     keyed(paths, lines, ({ key }) => key, () => svg('path', {}), (path, line) => set(path, { class: `line ${line.cls}`, d: trace(rows, line.key, x, y) }));
     const here = read === null || !rows.length ? null : rows[nearest(rows, read)];
@@ -115,6 +115,12 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
     update(next) { view = { ...view, ...next }; later(); },
     destroy() { watch.disconnect(); later.stop(); box.remove(); },
   };
+}
+
+/** A crown's point for a leader, a cross for what broke. */
+function signOf({ cls }, x) {
+  const f = x.toFixed(1);
+  return cls === 'is-bad' ? `M${f} ${TOP - 3}m-3.5 -3.5l7 7m-7 0l7 -7` : `M${f} ${TOP + 1}l-4.5 -7h9z`;
 }
 
 function trace(rows, key, x, y) {
@@ -155,7 +161,7 @@ function times(from, { now, span }, width) {
   const room = Math.max(2, Math.floor((width - LEFT) / 90));
   const step = [10, 15, 30, 60, 120, 300].find((seconds) => span / seconds <= room) ?? 300;
   const ticks = [];
-  for (let at = Math.ceil(from / 1000 / step) * step * 1000; at <= now; at += step * 1000) ticks.push({ key: `x${at}`, at, words: clock(at, step % 60 === 0) });
+  for (let at = Math.ceil(from / 1000 / step) * step * 1000; at <= now - span * 40; at += step * 1000) ticks.push({ key: `x${at}`, at, words: clock(at, step % 60 === 0) });
   return ticks;
 }
 

@@ -48,7 +48,8 @@ export function Happened(host) {
     // By the clock of whom it happened to; numbers decide between equals.
     all.sort((one, other) => other.at - one.at || other.id - one.id);
     const some = all.slice(0, SHOWN);
-    keyed(rows, some, ({ id }) => id, (event) => {
+    // Another run of the proxy counts from 1 again.
+    keyed(rows, some, ({ id, at }) => `${id} ${at}`, (event) => {
       const { sign, cls } = kindOf(event);
       return h('li', { class: cls }, h('time', { datetime: new Date(event.at).toISOString() }, clock(event.at)),
         h('span', { class: 'sign', 'aria-hidden': 'true' }, sign), h('span', {}, sentence(event)));
@@ -65,7 +66,7 @@ export function Happened(host) {
 /** The marks of a chart. */
 export function marksOf(events) {
   return events.filter((event) => kindOf(event).mark && !(event.what === 'chaos' && event.by_itself)).map((event) => ({
-    key: event.id, at: event.at, cls: kindOf(event).cls, about: `${clock(event.at)} ${sentence(event)}`,
+    key: `${event.id} ${event.at}`, at: event.at, cls: kindOf(event).cls, about: `${clock(event.at)} ${sentence(event)}`,
   }));
 }
 

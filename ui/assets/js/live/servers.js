@@ -2,6 +2,7 @@
 
 import { h, keyed, set, text } from '../dom.js';
 import { duration, number, t } from '../i18n.js';
+import { lagOf } from './state.js';
 
 const COLUMNS = ['role', 'term', 'commit', 'applied', 'durable', 'last', 'lag', 'flow', 'in', 'out', 'dropped', 'syncs', 'elections', 'up'];
 const WORDS = new Set(['role', 'flow', 'up']);
@@ -31,7 +32,7 @@ function cells({ id, status, problem }, progress, state) {
   return {
     role: t(`stage.role-${status.role}`) + (state.isolated(id) ? ` · ${t('live.isolated')}` : ''),
     term: number(status.term), commit: number(status.commit_index), applied: number(status.applied_index), durable: number(status.durable_index), last: number(status.last_index),
-    lag: progress ? number(progress.lag) : null,
+    lag: progress ? (lagOf(progress) === '?' ? '?' : number(progress.lag)) : null,
     flow: progress ? (progress.silent_ms > 1500 ? t('live.silent', { n: Math.round(progress.silent_ms / 1000) }) : t('live.flow-short', { flow: t(`live.flow-${progress.flow}`), window: progress.window })) : null,
     in: number(counts.messages_in), out: number(counts.messages_out), dropped: number(counts.dropped), syncs: number(counts.fsyncs), elections: number(counts.elections),
     up: duration(status.uptime_seconds),

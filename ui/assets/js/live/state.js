@@ -63,7 +63,8 @@ export class State {
     const names = [];
     for (const node of this.status?.nodes ?? []) {
       const name = `server ${node.id}`;
-      if (node.status) this.known.set(node.id, node.status);
+      // What the proxy knows of a silent one, or what this page does.
+      if (node.status ?? node.last) this.known.set(node.id, node.status ?? node.last);
       names.push(name);
       processes[name] = this.snapshot(node);
       const { running } = processes[name];
@@ -116,3 +117,6 @@ export function figures(sample) {
 }
 
 const milliseconds = (micros) => (micros === undefined || micros === null ? null : micros / 1000);
+
+/** A leader that has never heard of a follower does not know how far that is. */
+export const lagOf = ({ lag, match_index: match, flow }) => (match === 0 && flow === 'probe' ? '?' : lag);
