@@ -23,6 +23,8 @@ mod verdict;
 mod verify;
 mod violation;
 
+pub(crate) use selection::is_default as is_default_scope;
+
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -54,7 +56,7 @@ enum Command {
     Linearize(linearize::Args),
     /// Judges traces that the servers of a running cluster recorded
     Replay(replay::Args),
-    /// Serves stateright's Explorer on a scope
+    /// Walks through a scope step by step, in a browser
     Explore(explore::Args),
     /// Measures the engines against each other
     Bench(bench::Args),

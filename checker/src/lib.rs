@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod cli;
 pub mod drill;
 pub mod engine;
+pub mod explore;
 pub mod linearize;
 pub mod machine;
 pub mod progress;

@@ -9,6 +9,7 @@ mod finale;
 mod words;
 
 pub use words::describe_action;
+pub(crate) use words::message;
 
 use crate::trace::Trace;
 use model::system::{Process, Scope, System};

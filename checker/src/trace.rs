@@ -237,6 +237,45 @@ pub fn concrete_path(scope: &Scope, path: &[System]) -> Result<Trace> {
     Ok(postpone_sends(real_run(scope, &decisions)?))
 }
 
+/// Makes a real continuation of the decisions that a search over the reduced model took from
+/// `shown`, a system with its whole network. It ends with the first step after which `goal` holds
+/// of the system and of what the step bore witness to.
+///
+/// # Errors
+/// If the reduced model allowed what the real network does not, or the goal is not reached: a fault
+/// of a reduction.
+pub(crate) fn continuation(
+    scope: &Scope,
+    shown: &System,
+    decisions: &[Action],
+    goal: &dyn Fn(&System, Witnesses) -> bool,
+) -> Result<Vec<Action>> {
+    let real = real_network(scope);
+    let mut steps = early_sends_from(scope, shown.clone(), decisions)?;
+    // What could be sent after the last decision may be what is looked for.
+    let mut system = shown.clone();
+    for step in &steps {
+        real.advance(&mut system, &step.action)
+            .context("a step of the continuation cannot happen")?;
+    }
+    send_early(&real, &mut system, &mut steps);
+    let mut system = shown.clone();
+    let mut last = None;
+    for (place, step) in steps.iter().enumerate() {
+        let witnesses = real
+            .advance(&mut system, &step.action)
+            .context("a step of the continuation cannot happen")?;
+        if goal(&system, witnesses) {
+            last = Some(place);
+            break;
+        }
+    }
+    let last = last.context("the continuation does not reach what was found")?;
+    steps.truncate(last + 1);
+    steps[last].only_sends = false;
+    Ok(needed(&steps))
+}
+
 fn real_run(scope: &Scope, decisions: &[Action]) -> Result<Trace> {
     let sends = with_early_sends(scope, decisions)?;
     Trace::run(scope, &needed(&sends)).context("the real run of the path")
@@ -299,8 +338,15 @@ struct Candidate {
 /// The decisions, and before each whatever could have been sent by steps that do nothing else: the
 /// reduced model has all of it in its network already.
 fn with_early_sends(scope: &Scope, decisions: &[Action]) -> Result<Vec<Candidate>> {
+    early_sends_from(scope, real_network(scope).start(), decisions)
+}
+
+fn early_sends_from(
+    scope: &Scope,
+    mut system: System,
+    decisions: &[Action],
+) -> Result<Vec<Candidate>> {
     let real = real_network(scope);
-    let mut system = real.start();
     let mut steps = Vec::new();
     for (place, decision) in decisions.iter().enumerate() {
         send_early(&real, &mut system, &mut steps);

@@ -23,9 +23,9 @@ const parts = [
   Stage(stageHost, { onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) }),
   LogGrid(logHost, {}),
 ];
-for (const [name, place] of [['spacetime', 'SpaceTime'], ['inspector', 'Inspector'], ['scrubber', 'Scrubber']]) {
-  const module = await import(`/ui/js/${name}.js`).catch(() => null);
-  if (!module) continue;
+for (const [name, place] of [['spacetime', 'SpaceTime'], ['inspector', 'Inspector'], ['scrubber', 'Scrubber'], ['story', 'Story']]) {
+  const module = await import(`/ui/js/${name}.js`);
+
   const there = h('div', { style: { padding: '8px' } });
   host.append(there);
   parts.push(module[place](there, { onGoto: (n) => { view.n = n; draw(); }, onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) }));

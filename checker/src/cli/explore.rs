@@ -1,20 +1,29 @@
-//! `explore`: stateright's Explorer on a scope, in a browser.
+//! `explore`: a scope step by step, in a browser.
 
 use super::{
     Exit,
+    figures::Size,
     selection::{self, Bounds},
 };
+use crate::{
+    engine::Limits,
+    explore::{self, Explore, Home},
+    machine,
+};
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 use model::{
     mutant::Mutant,
-    system::{RaftModel, Reduction},
+    system::{RaftModel, Reduction, Scope},
 };
 use stateright::Model;
 use std::{
     io::{self, ErrorKind, Write},
     net::{SocketAddr, TcpListener, ToSocketAddrs},
 };
+use tokio_util::sync::CancellationToken;
 
+/// Walks through a scope in a browser: every step is one of the real core.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The scope to walk through
@@ -28,22 +37,108 @@ pub(crate) struct Args {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     address: String,
+    /// How many threads a check uses [default: as many as the machine has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
+    threads: Option<u64>,
+    /// Stops a check when the process holds this much, such as 512M or 16G
+    #[arg(long, value_name = "SIZE", default_value = "2G")]
+    max_memory: Size,
+    /// Whose page is served
+    #[arg(long, value_enum, default_value_t = Engine::Own)]
+    engine: Engine,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    /// Our own explorer
+    Own,
+    /// stateright's Explorer, with every event as a step of its own
+    Stateright,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let named = selection::named(&args.scope)?;
     let mut scope = args.bounds.applied_to(&named)?.scope;
     scope.mutant = args.mutant;
+    let listener = listen(&args.address)?;
+    let address = listener.local_addr()?;
+    match args.engine {
+        Engine::Own => {
+            let place = fragment(&args.scope, &args.bounds, args.mutant);
+            let told = format!("Exploring {} at http://{address}/{place}", args.scope);
+            let limits = limits(args.threads, args.max_memory);
+            let explore = Explore::new(Home::Explore, explore::is_loopback(address), limits);
+            serve(explore, listener, &told)
+        }
+        Engine::Stateright => {
+            drop(listener);
+            serve_stateright(scope, &args.scope, address)
+        }
+    }
+}
+
+/// What bounds each check that the page starts.
+pub(super) fn limits(threads: Option<u64>, max_memory: Size) -> Limits {
+    Limits {
+        threads: threads.map_or_else(machine::threads, |threads| threads as usize),
+        max_states: None,
+        max_memory: Some(max_memory.0),
+        symmetry: true,
+    }
+}
+
+/// Serves until Ctrl-C.
+pub(super) fn serve(explore: Explore, listener: TcpListener, told: &str) -> anyhow::Result<Exit> {
+    listener
+        .set_nonblocking(true)
+        .context("cannot prepare the listener")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the threads that serve")?;
+    let served = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let closing = CancellationToken::new();
+        let asked = closing.clone();
+        tokio::spawn(async move {
+            // Where Ctrl-C cannot be heard, it ends the process by itself.
+            if tokio::signal::ctrl_c().await.is_ok() {
+                asked.cancel();
+            }
+        });
+        let mut out = io::stdout().lock();
+        writeln!(out, "{told} (Ctrl-C stops it)")?;
+        out.flush()?;
+        drop(out);
+        explore.serve(listener, closing).await
+    });
+    runtime.shutdown_background();
+    served.context("cannot serve")?;
+    Ok(Exit::Passed)
+}
+
+/// The part of the page's address that says what to look at.
+fn fragment(scope: &str, bounds: &Bounds, mutant: Option<Mutant>) -> String {
+    let mut parts = vec![format!("scope={scope}")];
+    let typed = bounds.arguments();
+    let mut words = typed.split_whitespace();
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        parts.push(format!("{}={value}", name.trim_start_matches('-')));
+    }
+    parts.extend(mutant.map(|mutant| format!("mutant={}", mutant.name())));
+    format!("#/explore?{}", parts.join("&"))
+}
+
+fn serve_stateright(mut scope: Scope, name: &str, address: SocketAddr) -> anyhow::Result<Exit> {
     // A person wants to see every event as a step of its own.
     scope.reduction = Reduction::NONE;
-    let address = free_address(&args.address)?;
     // The Explorer prefers files of the working directory's `ui` to its own.
     std::env::set_current_dir("/").context("cannot leave the working directory")?;
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "Exploring {} at http://{address}/ (Ctrl-C stops it)",
-        args.scope
+        "Exploring {name} at http://{address}/ (Ctrl-C stops it)"
     )?;
     out.flush()?;
     drop(out);
@@ -52,15 +147,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Passed)
 }
 
-/// The address that `text` means, which nobody listens on yet: the Explorer panics where it cannot
-/// listen.
-fn free_address(text: &str) -> anyhow::Result<SocketAddr> {
+/// Listens at the address that `text` means.
+pub(super) fn listen(text: &str) -> anyhow::Result<TcpListener> {
     let resolved = text.to_socket_addrs().ok();
     let Some(address) = resolved.and_then(|mut addresses| addresses.next()) else {
         bail!("{text} is no address to listen on: write HOST:PORT, such as 127.0.0.1:3000");
     };
     match TcpListener::bind(address) {
-        Ok(listener) => Ok(listener.local_addr()?),
+        Ok(listener) => Ok(listener),
         Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
             "{address} is in use: stop what listens there, or give another --address (port 0 takes any free one)"
         ),

@@ -71,6 +71,11 @@ pub(crate) struct Selected {
     pub(crate) is_altered: bool,
 }
 
+/// Whether a scope is checked when nothing is asked for.
+pub(crate) fn is_default(name: &str) -> bool {
+    DEFAULT_SCOPES.contains(&name)
+}
+
 /// Reads the name of a scope, and suggests the nearest where there is no such scope.
 pub(crate) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(Scope::catalogue().into_iter().map(|scope| scope.name))

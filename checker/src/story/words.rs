@@ -100,7 +100,7 @@ fn addresses(addresses: &[Address]) -> String {
 }
 
 /// A message.
-pub(super) fn message(message: &Message) -> String {
+pub(crate) fn message(message: &Message) -> String {
     match message {
         Message::PreVoteRequest(request) => format!(
             "PreVote (term {} next, {})",

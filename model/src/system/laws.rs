@@ -94,6 +94,9 @@ impl Laws {
     /// Every law.
     pub const ALL: Self = Self(u32::MAX);
 
+    /// No law: for whoever goes on after one is broken.
+    pub const NONE: Self = Self(0);
+
     /// One law alone.
     pub const fn only(law: Law) -> Self {
         Self(1 << law as u32)

@@ -46,7 +46,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
     const height = Math.max(box.clientHeight, 240);
     set(picture, { width, height, viewBox: `0 0 ${width} ${height}` });
     const places = place(names, width, height);
-    const routes = route(at.inFlight, places, width, selected);
+    const routes = route(at.inFlight, places, width, selected, factBoxes(names, places, at, width));
     drawArrows(routes, selected);
     drawNodes(names, places, at, selected, accused, width);
     if (opened) showList(routes);
@@ -143,7 +143,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
         text(line, one.words);
       });
       const told = facts(snapshot, kind, width);
-      const spots = factSpots(side, r, told.length);
+      const spots = factSpots(side, kind === 'server' ? r : 15, told.length);
       keyed(group.children[7], told.map((fact, place) => ({ ...fact, ...spots[place] })), ({ key }) => key,
         () => svg('text', {}), (line, one) => {
           set(line, { x: one.x, y: one.y, 'text-anchor': one.anchor, class: 'fact' });
@@ -228,7 +228,7 @@ function facts(snapshot, kind, width) {
     { key: 'commit', words: t('stage.fact-commit', { commit: log.commit, last: log.last }) },
   ];
   if (running.role?.endsWith('candidate')) told.push({ key: 'votes', words: t('stage.fact-votes', { votes: (running.votes ?? []).map(id).join(' ') || '–' }) });
-  else if (running.role !== 'leader') told.push({ key: 'leader', words: t('stage.fact-leader', { leader: id(running.leader) }) });
+  else if (running.role !== 'leader' && width >= 520) told.push({ key: 'leader', words: t('stage.fact-leader', { leader: id(running.leader) }) });
   if (running.unsynced?.length && width >= 500) told.push({ key: 'unsynced', words: t('stage.fact-unsynced', { n: running.unsynced.length }) });
   return told;
 }
@@ -242,7 +242,7 @@ function place(names, width, height) {
   const narrow = width < 520;
   const r = narrow ? 33 : servers.length > 5 ? 36 : 42;
   const places = new Map();
-  const row = clients.length + proxies.length > 0 ? 66 : 0;
+  const row = clients.length + proxies.length > 0 ? 78 : 0;
   const above = narrow ? 36 : 34;
   const below = narrow || row ? 54 : 48;
   const ringHeight = height - row;
@@ -268,7 +268,7 @@ function place(names, width, height) {
   const line = [...clients.slice(0, half), ...proxies, ...clients.slice(half)];
   const gap = width / (line.length || 1);
   line.forEach((name, i) => {
-    places.set(name, { x: gap * (i + 0.5), y: height - 50, r: narrow ? 34 : 40, side: 'below', kind: 'box' });
+    places.set(name, { x: gap * (i + 0.5), y: height - 54, r: narrow ? 34 : 40, side: 'below', kind: 'box' });
   });
   return places;
 }
@@ -287,6 +287,19 @@ function factSpots(side, r, count) {
     }
   }
   return spots;
+}
+
+/* The room that the small print takes, so that labels leave it alone. */
+function factBoxes(names, places, at, width) {
+  return names.map((name) => {
+    const { x, y, r, side, kind } = places.get(name);
+    const told = facts(at.processes[name], splitName(name).kind, width);
+    const spots = factSpots(side, kind === 'box' ? 15 : r, told.length);
+    const w = 6.3 * Math.max(1, ...told.map((fact) => fact.words.length));
+    const aside = { start: w / 2, end: -w / 2, middle: 0 }[spots[0]?.anchor ?? 'middle'];
+    const ys = spots.map((spot) => spot.y);
+    return { x: x + (spots[0]?.x ?? 0) + aside, y: y + (Math.min(...ys) + Math.max(...ys)) / 2 - 4, w, h: told.length * 14 };
+  });
 }
 
 /* Shapes: a follower is round, a leader too, with a second line and a crown; a candidate has six
@@ -309,7 +322,7 @@ const crownAt = (r) => `M-13 ${-r - 3}l-3 -14 8.5 6 7.5 -10 7.5 10 8.5 -6 -3 14z
 const cross = (r) => { const d = r * 0.62; return `M${-d} ${-d}L${d} ${d}M${-d} ${d}L${d} ${-d}`; };
 
 /* Arrows between the same two fan out; their labels look for a free place along them. */
-function route(messages, places, width, selected) {
+function route(messages, places, width, selected, boxes) {
   const pairs = new Map();
   for (const message of messages) {
     if (!places.has(message.from) || !places.has(message.to)) continue;
@@ -337,7 +350,7 @@ function route(messages, places, width, selected) {
       stacks.push({ pair, from: all[0].from, to: all[0].to, count, messages: all.filter((message) => !some.includes(message)), curve: curve(from, to, some.length), words, w: 14 + 7 * words.length });
     }
   }
-  spread([...drawn, ...stacks], places, width);
+  spread([...drawn, ...stacks], places, width, boxes);
   return { drawn, stacks };
 }
 
@@ -371,8 +384,9 @@ function edge(node, towards, i, away = 2) {
   return { x: node.x + (dx / far) * reach, y: node.y + (dy / far) * reach };
 }
 
-function spread(all, places, width) {
+function spread(all, places, width, boxes) {
   const taken = [...places.values()].map(({ x, y, r, kind }) => (kind === 'box' ? { x, y, w: r * 2 + 8, h: 34 } : { x, y, w: r * 2, h: r * 2 }));
+  taken.push(...boxes);
   const tries = [0.42, 0.5, 0.34, 0.58, 0.27, 0.66, 0.22, 0.74];
   for (const one of all) {
     let best = null;

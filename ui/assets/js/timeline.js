@@ -6,7 +6,8 @@
 // it, and the messages in flight by going on from a checkpoint, of which there is one every 64 steps.
 //
 // The network is a set: an equal message sent again is the same message. Messages are numbered from
-// 1 in the order in which they are first sent along the path; those that are there at the start
+// 1 in the order in which they are first sent along the path, and one that is sent again is in flight
+// again; those that are there at the start
 // (`data.network`, or delivered without having been sent) come first.
 //
 // Lacks, on purpose: any judgement. It believes what it is given.
@@ -62,10 +63,11 @@ export class Timeline {
     this.marks = [];
     this.names = [];
     this.byIdentity = new Map();
+    this.byText = new Map();
     this.histories = new Map();
     this.waiting = new Set();
     this.checkpoints = [];
-    /** For each step: the number of the message that it delivers or drops, and those it first sends. */
+    /** For each step: the number of the message that it delivers or drops, and those it sends. */
     this.links = [];
     for (const snapshot of this.start) this.know(processName(snapshot), snapshot);
     for (const envelope of data.network ?? foundAtStart(data.steps ?? [])) this.send(envelope, 0);
@@ -116,16 +118,22 @@ export class Timeline {
     }
     for (const envelope of step.sent ?? []) {
       const message = this.send(envelope, n);
-      if (message.sentAt === n) link.sent.push(message.id);
-      else if (message.sentAgain.at(-1) !== n) message.sentAgain.push(n);
+      if (message.sentAt !== n && message.sentAgain.at(-1) !== n) message.sentAgain.push(n);
+      link.sent.push(message.id);
+      this.waiting.add(message.id);
     }
     this.links.push(link);
     this.note(step, n, event, before);
   }
 
   send(envelope, n) {
+    // The same text is the same message; only a text not seen before is worth the longer look.
+    const text = JSON.stringify([envelope.from, envelope.to, envelope.message]);
+    let message = this.byText.get(text);
+    if (message) return message;
     const key = identity(envelope);
-    let message = this.byIdentity.get(key);
+    message = this.byIdentity.get(key);
+    if (message) this.byText.set(text, message);
     if (!message) {
       message = {
         id: this.all.length + 1,
@@ -135,6 +143,7 @@ export class Timeline {
       };
       this.all.push(message);
       this.byIdentity.set(key, message);
+      this.byText.set(text, message);
       this.waiting.add(message.id);
     }
     return message;
@@ -172,7 +181,7 @@ export class Timeline {
     const processes = {};
     for (const name of this.names) processes[name] = this.state(name, n);
     const before = step ? this.state(step.process, n - 1) : null;
-    const changed = new Set(step && step.state && canonical(step.state) !== canonical(before) ? [step.process] : []);
+    const changed = new Set(step && step.state && JSON.stringify(step.state) !== JSON.stringify(before) ? [step.process] : []);
     const self = this;
     return {
       n, step, processes, before, changed, names: this.names, length: this.length,
@@ -195,8 +204,8 @@ export class Timeline {
     const waiting = new Set(this.checkpoints[place]);
     for (let at = place * SPACING + 1; at <= n; at += 1) {
       const link = this.links[at - 1];
-      for (const id of link.sent) waiting.add(id);
       if (link.now !== null) waiting.delete(link.now);
+      for (const id of link.sent) waiting.add(id);
     }
     const now = n > 0 ? this.links[n - 1].now : null;
     if (now !== null) waiting.add(now);
@@ -210,15 +219,22 @@ export class Timeline {
   }
 }
 
+const NEVER = [];
+
+const upTo = (all, n) => (all.length ? all.filter((at) => at <= n) : NEVER);
+
 function asOf(message, n) {
-  const droppedAt = message.dropped.find((at) => at <= n) ?? null;
-  const deliveredAt = message.delivered.filter((at) => at <= n);
+  const sentAgain = upTo(message.sentAgain, n);
+  const dropped = message.dropped.length ? message.dropped.findLast((at) => at <= n) ?? null : null;
+  // What is sent again after it was lost is not lost.
+  const droppedAt = dropped !== null && dropped >= (sentAgain.at(-1) ?? 0) ? dropped : null;
+  const deliveredAt = upTo(message.delivered, n);
   return {
     id: message.id, from: message.from, to: message.to, message: message.message, envelope: message.envelope,
-    sentAt: message.sentAt, sentAgain: message.sentAgain.filter((at) => at <= n), deliveredAt, droppedAt,
-    isNew: n > 0 && (message.sentAt === n || message.sentAgain.includes(n)),
+    sentAt: message.sentAt, sentAgain, deliveredAt, droppedAt,
+    isNew: n > 0 && (message.sentAt === n || sentAgain.at(-1) === n),
     isDelivering: deliveredAt.at(-1) === n && n > 0,
-    isDropping: droppedAt === n && n > 0,
+    isDropping: dropped === n && n > 0,
   };
 }
 
@@ -231,10 +247,11 @@ function memo(holder, name, value) {
 function foundAtStart(steps) {
   const sent = new Set();
   const found = [];
+  const key = ({ from, to, message }) => JSON.stringify([from, to, message]);
   for (const step of steps) {
     const { envelope } = eventOf(step);
-    if (envelope && !sent.has(identity(envelope))) { sent.add(identity(envelope)); found.push(envelope); }
-    for (const envelope of step.sent ?? []) sent.add(identity(envelope));
+    if (envelope && !sent.has(key(envelope))) { sent.add(key(envelope)); found.push(envelope); }
+    for (const envelope of step.sent ?? []) sent.add(key(envelope));
   }
   return found;
 }

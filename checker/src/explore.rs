@@ -1,0 +1,367 @@
+//! The explorer: walks through a scope step by step, in a browser (`docs/explore.md`).
+//!
+//! The page (crate `ui`) keeps what a person looks at; this keeps nothing but what makes an answer
+//! quick. Every request names its world and its whole path, and what it gets is what the real core
+//! does along it: a walk is executed, never remembered from the page.
+//!
+//! * `world` is what is walked through, `keys` how steps are written, `walk` the walking, `view` what
+//!   the page gets of it, `labels` its short names, `cache` the walks taken lately;
+//! * `jobs` are searches in the background, `find` looks for a state where one of the `predicates`
+//!   holds;
+//! * `menu` is what there is to choose from;
+//! * `guard` keeps other sites out, `problem` is how errors look.
+//!
+//! Lacks, on purpose: any drawing, any state of a session, any way to reach it from another site.
+
+mod cache;
+mod find;
+mod guard;
+mod jobs;
+mod keys;
+mod labels;
+mod menu;
+mod predicates;
+mod problem;
+mod view;
+mod walk;
+mod world;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, State, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header},
+    middleware,
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+    routing::{delete, get, post},
+};
+use cache::Cache;
+use futures_util::{StreamExt, stream};
+use jobs::{AskedJob, Jobs};
+use crate::engine::Limits;
+use keys::Key;
+use problem::Problem;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use std::{any::Any, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use walk::Walk;
+use world::{Asked, World};
+
+/// The most bytes of an ordinary request.
+const MAX_BODY: usize = 1 << 20;
+/// The most steps of a walk.
+const MAX_STEPS: usize = 50_000;
+/// How long answers under way may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Everything the handlers share.
+pub struct Explore {
+    home: Home,
+    is_loopback: bool,
+    cache: Cache,
+    jobs: Jobs,
+    closing: CancellationToken,
+}
+
+/// The page to begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// A scope to walk through.
+    Explore,
+    /// Traces to look at.
+    Replay,
+}
+
+impl Explore {
+    /// An explorer whose searches keep to the limits. If only this machine reaches it, it must be
+    /// called by a local name.
+    pub fn new(home: Home, is_loopback: bool, limits: Limits) -> Self {
+        Self {
+            home,
+            is_loopback,
+            cache: Cache::default(),
+            jobs: Jobs::new(limits),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// All routes: the API, and the page.
+    pub fn router(self: Arc<Self>) -> Router {
+        let explore = self;
+        Router::new()
+            .route("/api/app", get(app))
+            .route("/api/catalogue", get(catalogue))
+            .route("/api/walk", post(walk_along))
+            .route("/api/jobs", post(start_job))
+            .route("/api/jobs/{job}", delete(stop_job))
+            .route("/api/jobs/{job}/events", get(job_events))
+            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .merge(ui::app())
+            .fallback(not_found)
+            .method_not_allowed_fallback(wrong_method)
+            .layer(middleware::from_fn_with_state(
+                Arc::clone(&explore),
+                guard::same_site,
+            ))
+            .with_state(explore)
+    }
+
+    /// Serves until `closing`; then what is under way has a moment to end.
+    ///
+    /// # Errors
+    /// Of the listener.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        closing: CancellationToken,
+    ) -> std::io::Result<()> {
+        let explore = Arc::new(self);
+        let serving = axum::serve(listener, Arc::clone(&explore).router())
+            .with_graceful_shutdown(closing.clone().cancelled_owned());
+        let late = async {
+            closing.cancelled().await;
+            explore.jobs.stop();
+            explore.closing.cancel();
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            ended = serving.into_future() => ended,
+            () = late => Ok(()),
+        }
+    }
+
+    /// The walk along a path, as far as it leads somewhere.
+    fn walk(&self, world: World, path: &[Key]) -> Result<Walk, Box<Astray>> {
+        let name = world.name();
+        let known = self.cache.take(&name, path);
+        let mut walk = known.unwrap_or_else(|| Walk::new(Arc::new(world)));
+        for key in &path[walk.steps.len()..] {
+            if let Err(why) = walk.take(*key) {
+                let good = walk.steps.len();
+                let error = format!(
+                    "step {} ({key}) of this path cannot be taken: {why}",
+                    good + 1
+                );
+                return Err(Box::new(Astray { error, walk, name }));
+            }
+        }
+        Ok(walk)
+    }
+}
+
+/// A path that leads nowhere, and the walk as far as it leads somewhere.
+struct Astray {
+    error: String,
+    walk: Walk,
+    name: String,
+}
+
+/// Whether an address is of this machine alone.
+pub fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().is_loopback()
+}
+
+/// An answer that is never kept by a browser.
+fn fresh(answer: impl IntoResponse) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], answer).into_response()
+}
+
+/// The JSON of a request.
+fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the request is too large: send less at once",
+        ),
+        status => Problem::new(status, rejection.body_text()),
+    })?;
+    serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad(format!("the request cannot be read: {error}")))
+}
+
+/// Does what takes the processor a while, off the threads that serve.
+async fn work<T: Send + 'static>(
+    task: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(task).await;
+    done.unwrap_or_else(|failure| Err(Problem::broken(told(failure))))
+}
+
+/// What went wrong in a task. A planted bug may trip an assertion of the core itself.
+fn told(failure: tokio::task::JoinError) -> String {
+    let Ok(panic) = failure.try_into_panic() else {
+        return "the server is stopping".into();
+    };
+    format!(
+        "the core stopped at an assertion of its own: {}",
+        panic_text(&*panic)
+    )
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given")
+}
+
+async fn not_found() -> Problem {
+    Problem::unknown("there is nothing here: the page is at /, the API is in docs/explore.md")
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this resource does not take that method: see the header Allow",
+    )
+}
+
+/// `GET /api/app`
+async fn app(State(explore): State<Arc<Explore>>) -> Response {
+    let home = match explore.home {
+        Home::Explore => "explore",
+        Home::Replay => "replay",
+    };
+    fresh(Json(json!({
+        "app": "raft-checker",
+        "version": env!("CARGO_PKG_VERSION"),
+        "pages": ["explore", "replay", "tour"],
+        "home": home,
+        "trace_schema": crate::trace::SCHEMA,
+    })))
+}
+
+/// `GET /api/catalogue`
+async fn catalogue() -> Response {
+    fresh(Json(menu::catalogue()))
+}
+
+#[derive(Deserialize)]
+struct AskedWalk {
+    #[serde(flatten)]
+    world: Asked,
+    #[serde(default)]
+    path: Vec<String>,
+    #[serde(default)]
+    from: usize,
+}
+
+/// `POST /api/walk`
+async fn walk_along(
+    State(explore): State<Arc<Explore>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let asked: AskedWalk = read(body)?;
+    let answer = work(move || {
+        let world = World::find(&asked.world)?;
+        let path = read_path(&asked.path)?;
+        match explore.walk(world, &path) {
+            Ok(walk) => {
+                let name = walk.world.name();
+                let answer = view::walk(&walk, asked.from);
+                explore.cache.keep(&name, walk);
+                Ok(answer)
+            }
+            Err(astray) => {
+                let Astray { error, walk, name } = *astray;
+                let mut told = view::walk(&walk, asked.from);
+                told["good"] = walk.steps.len().into();
+                explore.cache.keep(&name, walk);
+                Err(Problem::impossible(error).with(told))
+            }
+        }
+    });
+    Ok(fresh(Json::<Value>(answer.await?)))
+}
+
+#[derive(Deserialize)]
+struct AskedJobIn {
+    #[serde(flatten)]
+    world: Asked,
+    #[serde(default)]
+    path: Vec<String>,
+    #[serde(flatten)]
+    job: AskedJob,
+}
+
+/// `POST /api/jobs`
+async fn start_job(
+    State(explore): State<Arc<Explore>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let asked: AskedJobIn = read(body)?;
+    let job = work(move || {
+        let world = World::find(&asked.world)?;
+        let path = read_path(&asked.path)?;
+        let task = asked.job.task(world, |world| {
+            let walked = explore.walk(world, &path);
+            walked.map_err(|astray| Problem::impossible(astray.error))
+        })?;
+        explore.jobs.start(task)
+    });
+    let answer = Json(json!({"job": job.await?.to_string()}));
+    Ok((StatusCode::ACCEPTED, fresh(answer)).into_response())
+}
+
+/// `DELETE /api/jobs/{job}`
+async fn stop_job(
+    State(explore): State<Arc<Explore>>,
+    Path(job): Path<String>,
+) -> Result<StatusCode, Problem> {
+    explore.jobs.get(&job)?.stop();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /api/jobs/{job}/events`: what the job says, from what the listener heard last on.
+async fn job_events(
+    State(explore): State<Arc<Explore>>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let listening = explore.jobs.get(&job)?.listen();
+    let heard = headers.get("last-event-id");
+    let heard: u64 = heard
+        .and_then(|heard| heard.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
+    let said = listening.said.borrow().clone();
+    if said.is_done && said.number <= heard {
+        // All was heard: to ask again would bring nothing more.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let events = stream::unfold(Some((listening, heard)), |listening| async move {
+        let (mut listening, heard) = listening?;
+        loop {
+            listening.said.changed().await.ok()?;
+            let said = listening.said.borrow_and_update().clone();
+            if said.number > heard {
+                let event = Event::default()
+                    .id(said.number.to_string())
+                    .event(said.event)
+                    .data(said.data.to_string());
+                let rest = (!said.is_done).then_some((listening, said.number));
+                return Some((Ok::<_, Infallible>(event), rest));
+            }
+        }
+    });
+    let events = events.take_until(explore.closing.clone().cancelled_owned());
+    Ok(fresh(Sse::new(events).keep_alive(KeepAlive::default())))
+}
+
+/// The steps of a path.
+fn read_path(path: &[String]) -> Result<Vec<Key>, Problem> {
+    if path.len() > MAX_STEPS {
+        return Err(Problem::bad(format!(
+            "the path has {} steps: give at most {MAX_STEPS}",
+            path.len()
+        )));
+    }
+    let keys = path.iter().enumerate().map(|(place, text)| {
+        text.parse()
+            .map_err(|why| Problem::bad(format!("step {} of the path: {why}", place + 1)))
+    });
+    keys.collect()
+}

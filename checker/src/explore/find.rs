@@ -1,0 +1,176 @@
+//! Searches from the state shown for the nearest state where something holds.
+//!
+//! Breadth first over the readable model, with the reductions of the scope: what nobody will act on
+//! is forgotten, and what can be sent at any time is sent at once. So "nearest" counts decisions, not
+//! messages sent. What is found is then made a real continuation of the walk, with the steps that
+//! send what is delivered in it, and the walk itself takes them: only what it reached is reported.
+//!
+//! States visited are kept as 128 bits of their SHA-256. That nothing is found rests on no two of
+//! them being equal; that something is found rests on nothing.
+//!
+//! No law is judged: with a planted bug a state beyond a broken law can be found too.
+
+use super::walk::Walk;
+use crate::{
+    engine::{Progress, StopCause},
+    trace,
+};
+use anyhow::{Context, Result};
+use model::system::{Action, Laws, Scope, System, Witnesses};
+use rustc_hash::FxHashSet;
+use sha2::{Digest, Sha256};
+use std::sync::atomic::Ordering;
+
+/// The most states of a search.
+const MAX_STATES: usize = 1_500_000;
+/// The most bytes of the states found and not yet expanded.
+const MAX_FRONTIER: usize = 512 << 20;
+
+/// What is looked for: a state, and what the step into it bore witness to.
+pub(super) type Goal<'a> = &'a (dyn Fn(&System, Witnesses) -> bool + Sync);
+
+/// How a search ended.
+pub(super) enum Found {
+    /// The walk goes on to a state where it holds.
+    Here(Box<Walk>),
+    /// Every state that can be reached from the one shown was visited.
+    Nowhere,
+    /// Stopped early.
+    Stopped(StopCause),
+}
+
+/// What a search counts.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) transitions: u64,
+    pub(super) depth: u64,
+}
+
+/// Searches from where the walk is.
+///
+/// # Errors
+/// If the reduced model allowed what the real network does not: a fault of a reduction.
+pub(super) fn find(
+    walk: &Walk,
+    goal: Goal<'_>,
+    progress: &Progress,
+    counts: &mut Counts,
+) -> Result<Found> {
+    let mut scope = walk.world.scope.clone();
+    scope.laws = Laws::NONE;
+    if walk.holds(goal) {
+        return Ok(Found::Here(Box::new(walk.clone())));
+    }
+    let shown = walk.system_without_dropped();
+    match search(&scope, &shown, goal, progress, counts) {
+        Search::Path(decisions) => {
+            let steps = trace::continuation(&scope, &shown, &decisions, goal)
+                .context("what was found has no real run")?;
+            let mut walk = walk.clone();
+            for action in &steps {
+                let taken = walk.take_action(action);
+                taken.map_err(|why| anyhow::anyhow!("the walk cannot go there: {why}"))?;
+            }
+            anyhow::ensure!(walk.holds(goal), "the walk there ends elsewhere");
+            Ok(Found::Here(Box::new(walk)))
+        }
+        Search::Nowhere => Ok(Found::Nowhere),
+        Search::Stopped(cause) => Ok(Found::Stopped(cause)),
+    }
+}
+
+enum Search {
+    Path(Vec<Action>),
+    Nowhere,
+    Stopped(StopCause),
+}
+
+fn search(
+    scope: &Scope,
+    shown: &System,
+    goal: Goal<'_>,
+    progress: &Progress,
+    counts: &mut Counts,
+) -> Search {
+    let mut root = shown.clone();
+    scope.adopt(&mut root);
+    let mut visited = FxHashSet::default();
+    let bytes = root.encode();
+    visited.insert(digest(&bytes));
+    // Of each state its parent, and which of the parent's actions led to it.
+    let mut parents: Vec<(u32, u32)> = vec![(0, 0)];
+    let mut level = vec![(0_u32, bytes)];
+    while !level.is_empty() {
+        let mut next = Vec::new();
+        let mut held = 0;
+        for (place, (state, bytes)) in level.iter().enumerate() {
+            if progress.interrupt.load(Ordering::Relaxed) {
+                return Search::Stopped(StopCause::Interrupted);
+            }
+            let system = System::decode(bytes).expect("it was encoded here");
+            for (number, action) in scope.actions(&system).into_iter().enumerate() {
+                let Some((reached, witnesses)) = scope.next(&system, &action) else {
+                    continue;
+                };
+                counts.transitions += 1;
+                if goal(&reached, witnesses) {
+                    parents.push((*state, number as u32));
+                    counts.depth += 1;
+                    return Search::Path(path(scope, root, &parents));
+                }
+                let bytes = reached.encode();
+                if !visited.insert(digest(&bytes)) {
+                    continue;
+                }
+                held += bytes.len();
+                let id = parents.len() as u32;
+                parents.push((*state, number as u32));
+                next.push((id, bytes));
+            }
+            progress.states.store(visited.len() as u64, Ordering::Relaxed);
+            let frontier = level.len() - place - 1 + next.len();
+            progress.frontier.store(frontier as u64, Ordering::Relaxed);
+            let bytes = (held + visited.len() * 32 + parents.len() * 8) as u64;
+            progress.bytes.store(bytes, Ordering::Relaxed);
+            if visited.len() > MAX_STATES {
+                return Search::Stopped(StopCause::MaxStates);
+            }
+            if held > MAX_FRONTIER {
+                return Search::Stopped(StopCause::MaxMemory);
+            }
+        }
+        if !next.is_empty() {
+            counts.depth += 1;
+            progress.depth.store(counts.depth, Ordering::Relaxed);
+        }
+        level = next;
+    }
+    Search::Nowhere
+}
+
+fn path(scope: &Scope, root: System, parents: &[(u32, u32)]) -> Vec<Action> {
+    let mut numbers = Vec::new();
+    let mut state = parents.len() - 1;
+    while state != 0 {
+        let (parent, number) = parents[state];
+        numbers.push(number);
+        state = parent as usize;
+    }
+    let mut system = root;
+    let mut path = Vec::new();
+    for number in numbers.into_iter().rev() {
+        let mut actions = scope.actions(&system);
+        let action = actions.swap_remove(number as usize);
+        let next = scope.next(&system, &action);
+        system = next.expect("it was taken in the search").0;
+        path.push(action);
+    }
+    path
+}
+
+fn digest(bytes: &[u8]) -> [u8; 16] {
+    let hash = Sha256::digest(bytes);
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash[..16]);
+    short
+}

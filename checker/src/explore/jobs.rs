@@ -1,0 +1,601 @@
+//! Searches in the background: the check of a world, and "find me a state where ...".
+//!
+//! A job runs on a thread of its own, tells its progress from the live figures of the search, and
+//! ends with exactly one verdict. `exhausted`, `violated` and `truncated` are what the engine says;
+//! a job that was stopped is `stopped` and claims nothing; with a planted bug, `exhausted` means
+//! only that this scope does not show it, and the sentence says so.
+//!
+//! A violation is told as a path, and only if a walk along it really ends with that law broken.
+//!
+//! Few jobs run at once, each bounded in memory; one that nobody listens to is stopped.
+
+use super::{
+    find::{self, Counts, Found, Goal},
+    predicates::PREDICATES,
+    problem::Problem,
+    view,
+    walk::Walk,
+    world::{Steps, World},
+};
+use crate::{
+    catalogue::{Breaks, HuntEnd},
+    engine::{self, Limits, Outcome, Progress, StopCause},
+    trace::{self, Trace},
+};
+use axum::http::StatusCode;
+use model::{
+    mutant::Mutant,
+    system::{Law, Laws, Scope, Witness, Witnesses},
+};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// The most jobs that run at once.
+const MAX_RUNNING: usize = 3;
+/// The most jobs that ended and are still known.
+const MAX_ENDED: usize = 32;
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(200);
+/// A job that nobody listens to for so long is stopped.
+const LONELY: Duration = Duration::from_secs(60);
+
+/// What a job is to do.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct AskedJob {
+    kind: Kind,
+    /// Of a check: the only law judged.
+    #[serde(default)]
+    law: Option<String>,
+    #[serde(default)]
+    predicate: Option<String>,
+    #[serde(default)]
+    witness: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Check,
+    Find,
+    Witness,
+}
+
+/// What a job does.
+pub(super) enum Task {
+    /// Searches the whole world, judged by one law or by all.
+    Check(World, Option<Law>),
+    /// Searches from a state for one where this holds.
+    Find(Box<Walk>, &'static str, fn(&model::system::System, Witnesses) -> bool),
+    /// Searches from a state for a step that bears this witness.
+    Witness(Box<Walk>, Witness),
+}
+
+impl AskedJob {
+    /// The task, in a world along a path.
+    pub(super) fn task(
+        &self,
+        world: World,
+        walk: impl FnOnce(World) -> Result<Walk, Problem>,
+    ) -> Result<Task, Problem> {
+        match self.kind {
+            Kind::Check => {
+                let law = self.law.as_deref().map(law).transpose()?;
+                Ok(Task::Check(world, law))
+            }
+            Kind::Find => {
+                let name = self.predicate.as_deref().ok_or_else(|| {
+                    Problem::bad("a job that finds needs a predicate: /api/catalogue lists them")
+                })?;
+                let predicate = PREDICATES.iter().find(|known| known.name == name);
+                let predicate = predicate.ok_or_else(|| {
+                    Problem::unknown(format!(
+                        "there is no predicate {name:?}: /api/catalogue lists them"
+                    ))
+                })?;
+                Ok(Task::Find(
+                    Box::new(walk(world)?),
+                    predicate.about,
+                    predicate.holds,
+                ))
+            }
+            Kind::Witness => {
+                let name = self.witness.as_deref().ok_or_else(|| {
+                    Problem::bad("this job needs the name of a witness, as /api/walk lists them")
+                })?;
+                let mut all = Witness::ALL.iter().copied();
+                let witness = all.find(|witness| witness.name() == name).ok_or_else(|| {
+                    Problem::unknown(format!("there is no witness {name:?}: /api/walk lists them"))
+                })?;
+                Ok(Task::Witness(Box::new(walk(world)?), witness))
+            }
+        }
+    }
+}
+
+fn law(name: &str) -> Result<Law, Problem> {
+    let mut all = Law::ALL.iter().copied();
+    all.find(|law| law.name() == name).ok_or_else(|| {
+        Problem::unknown(format!("there is no law {name:?}: /api/catalogue lists them"))
+    })
+}
+
+/// All jobs.
+pub(super) struct Jobs {
+    limits: Limits,
+    all: Mutex<All>,
+}
+
+#[derive(Default)]
+struct All {
+    last: u64,
+    jobs: BTreeMap<u64, Arc<Job>>,
+}
+
+/// One job.
+pub(super) struct Job {
+    progress: Progress,
+    is_stopped: AtomicBool,
+    said: watch::Sender<Said>,
+    listeners: Mutex<Listeners>,
+}
+
+struct Listeners {
+    count: usize,
+    since: Instant,
+}
+
+/// What a job said last: enough for anyone who listens from any point on.
+#[derive(Clone, Default)]
+pub(super) struct Said {
+    /// Counts what was said.
+    pub(super) number: u64,
+    /// The last event.
+    pub(super) event: &'static str,
+    pub(super) data: Arc<Value>,
+    pub(super) is_done: bool,
+}
+
+impl Jobs {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            all: Mutex::default(),
+        }
+    }
+
+    /// Starts a job; says its name.
+    pub(super) fn start(&self, task: Task) -> Result<u64, Problem> {
+        let mut all = self.all.lock();
+        let is_running = |job: &Arc<Job>| !job.said.borrow().is_done;
+        let running = all.jobs.values().filter(|job| is_running(job)).count();
+        if running >= MAX_RUNNING {
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                format!("{running} searches are running: stop one, or wait until one ends"),
+            ));
+        }
+        let ended: Vec<u64> = all
+            .jobs
+            .iter()
+            .filter(|(_, job)| !is_running(job))
+            .map(|(name, _)| *name)
+            .collect();
+        for name in ended.iter().rev().skip(MAX_ENDED - 1) {
+            all.jobs.remove(name);
+        }
+        let job = Arc::new(Job {
+            progress: Progress::default(),
+            is_stopped: AtomicBool::new(false),
+            said: watch::channel(Said::default()).0,
+            listeners: Mutex::new(Listeners {
+                count: 0,
+                since: Instant::now(),
+            }),
+        });
+        let limits = self.limits;
+        let runs = Arc::clone(&job);
+        let started = thread::Builder::new()
+            .name("search".into())
+            .spawn(move || runs.run(task, &limits));
+        started.map_err(|error| Problem::broken(format!("cannot start a thread: {error}")))?;
+        all.last += 1;
+        let name = all.last;
+        all.jobs.insert(name, job);
+        Ok(name)
+    }
+
+    /// A job by its name.
+    pub(super) fn get(&self, name: &str) -> Result<Arc<Job>, Problem> {
+        let found = name
+            .parse()
+            .ok()
+            .and_then(|name: u64| self.all.lock().jobs.get(&name).cloned());
+        found.ok_or_else(|| {
+            Problem::unknown(format!(
+                "there is no job {name}: it ended long ago, or the server was started anew"
+            ))
+        })
+    }
+
+    /// Stops all jobs.
+    pub(super) fn stop(&self) {
+        for job in self.all.lock().jobs.values() {
+            job.stop();
+        }
+    }
+}
+
+impl Job {
+    /// Stops it. It ends soon, with the verdict `stopped` unless it had another by then.
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        self.progress.interrupt.store(true, Ordering::Relaxed);
+    }
+
+    /// What it says from here on, beginning with the last thing it said.
+    pub(super) fn listen(self: &Arc<Self>) -> Listening {
+        self.listeners.lock().count += 1;
+        let mut said = self.said.subscribe();
+        said.mark_changed();
+        Listening {
+            job: Arc::clone(self),
+            said,
+        }
+    }
+
+    fn say(&self, event: &'static str, data: Value) {
+        self.said.send_modify(|said| {
+            said.number += 1;
+            said.event = event;
+            said.data = Arc::new(data);
+            said.is_done = event == "done";
+        });
+    }
+
+    fn run(&self, task: Task, limits: &Limits) {
+        let started = Instant::now();
+        let is_done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let ticker = scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    self.tell(started);
+                    if self.is_lonely() {
+                        self.stop();
+                    }
+                    thread::park_timeout(TELL);
+                }
+            });
+            let done = catch_unwind(AssertUnwindSafe(|| self.work(task, limits)));
+            let mut done = done.unwrap_or_else(|panic| {
+                Verdict::failed(format!(
+                    "The search ended at an assertion, and concludes nothing: {}.",
+                    super::panic_text(&*panic)
+                ))
+            });
+            is_done.store(true, Ordering::Relaxed);
+            ticker.thread().unpark();
+            if ticker.join().is_err() {
+                done = Verdict::failed("The search could not tell its progress.");
+            }
+            self.say("done", done.told(started.elapsed()));
+        });
+    }
+
+    fn is_lonely(&self) -> bool {
+        let listeners = self.listeners.lock();
+        listeners.count == 0 && listeners.since.elapsed() > LONELY
+    }
+
+    fn tell(&self, started: Instant) {
+        let count = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed);
+        let progress = &self.progress;
+        let (states, elapsed) = (count(&progress.states), started.elapsed().as_secs_f64());
+        self.say(
+            "progress",
+            json!({
+                "states": states,
+                "states_per_second": (states as f64 / elapsed.max(1e-3)).round(),
+                "frontier": count(&progress.frontier),
+                "depth": count(&progress.depth),
+                "memory_bytes": count(&progress.bytes),
+                "elapsed_seconds": (elapsed * 100.0).round() / 100.0,
+            }),
+        );
+    }
+
+    fn work(&self, task: Task, limits: &Limits) -> Verdict {
+        match task {
+            Task::Check(world, law) => self.check(&world, law, limits),
+            Task::Find(walk, about, holds) => {
+                let what = about.trim_end_matches('.').to_owned();
+                self.find(&walk, &what, &|system, witnesses| holds(system, witnesses))
+            }
+            Task::Witness(walk, witness) => {
+                let what = format!("\"{witness}\" is witnessed");
+                self.find(&walk, &what, &|_, witnesses| witnesses.contains(witness))
+            }
+        }
+    }
+
+    fn find(&self, walk: &Walk, what: &str, goal: Goal<'_>) -> Verdict {
+        let mut counts = Counts::default();
+        let found = find::find(walk, goal, &self.progress, &mut counts);
+        let mut verdict = Verdict {
+            states: self.progress.states.load(Ordering::Relaxed),
+            transitions: counts.transitions,
+            depth: counts.depth,
+            ..Verdict::default()
+        };
+        match found {
+            Err(error) => {
+                return Verdict {
+                    states: verdict.states,
+                    ..Verdict::failed(format!("The search failed, and concludes nothing: {error:#}."))
+                };
+            }
+            Ok(Found::Here(found)) => {
+                let more = found.steps.len() - walk.steps.len();
+                verdict.verdict = "found";
+                verdict.say = match more {
+                    0 => format!("It holds here already: {what}."),
+                    1 => format!("Found one step from here: {what}."),
+                    more => format!(
+                        "Found {more} steps from here, {} of them decisions, the fewest there are: {what}.",
+                        verdict.depth
+                    ),
+                };
+                verdict.witnesses = found.witnesses();
+                verdict.path(&found);
+            }
+            Ok(Found::Nowhere) => {
+                verdict.verdict = "not_found";
+                verdict.say = format!(
+                    "Nowhere: none of the {} states that can be reached from here shows this: {what}.",
+                    verdict.states
+                );
+            }
+            Ok(Found::Stopped(cause)) => self.stopped(&mut verdict, cause, "found"),
+        }
+        verdict
+    }
+
+    fn check(&self, world: &World, law: Option<Law>, limits: &Limits) -> Verdict {
+        match (&world.entry, law) {
+            (Some(entry), None) => {
+                let hunt = entry.hunt(limits, &self.progress);
+                let mut verdict = Verdict {
+                    states: hunt.states,
+                    depth: self.progress.depth.load(Ordering::Relaxed),
+                    ..Verdict::default()
+                };
+                match &hunt.end {
+                    HuntEnd::Found {
+                        why, evidence, ..
+                    } => {
+                        let law = match entry.breaks {
+                            Breaks::Law(law) => Some(law),
+                            Breaks::Progress | Breaks::Peace => None,
+                        };
+                        verdict.law = Some(entry.breaks.name().to_owned());
+                        verdict.why = Some(why.clone());
+                        let trace = entry.trace(evidence);
+                        // The catalogue's own steps, whatever was asked for.
+                        let mut merged = world.clone();
+                        merged.steps = Steps::Merged;
+                        merged.scope.reduction = entry.scope.reduction;
+                        verdict.violated(trace, &merged, law);
+                    }
+                    HuntEnd::Survived => {
+                        verdict.exhausted(&world.scope, Some(entry.breaks.name()));
+                    }
+                    HuntEnd::Truncated => {
+                        self.stopped(&mut verdict, StopCause::MaxMemory, "judged");
+                    }
+                }
+                verdict
+            }
+            (_, law) => {
+                let mut scope = searchable(world);
+                scope.laws = law.map_or(Laws::ALL, Laws::only);
+                let report = engine::check(&scope, limits, &self.progress).report;
+                let mut verdict = Verdict {
+                    states: report.states,
+                    transitions: report.transitions,
+                    depth: report.depth,
+                    witnesses: report.witnesses,
+                    ..Verdict::default()
+                };
+                match &report.outcome {
+                    Outcome::Exhausted => {
+                        verdict.exhausted(&scope, law.map(Law::name));
+                        let missing = report.missing(&scope);
+                        if !missing.is_empty() && scope.mutant.is_none() {
+                            let names: Vec<&str> = missing.into_iter().map(Witness::name).collect();
+                            verdict.say += &format!(
+                                " Within these bounds it does not reach: {}.",
+                                names.join(", ")
+                            );
+                        }
+                    }
+                    Outcome::Truncated(cause) => self.stopped(&mut verdict, *cause, "judged"),
+                    Outcome::Violated { broken, path } => {
+                        verdict.law = Some(broken.law.name().to_owned());
+                        verdict.why = Some(broken.why.clone());
+                        let trace = trace::concrete(&scope, path, broken);
+                        verdict.violated(trace, world, Some(broken.law));
+                    }
+                }
+                verdict
+            }
+        }
+    }
+
+    /// It ended early: a person's doing, or a limit's.
+    fn stopped(&self, verdict: &mut Verdict, cause: StopCause, done: &str) {
+        let states = verdict.states;
+        if self.is_stopped.load(Ordering::Relaxed) {
+            verdict.verdict = "stopped";
+            verdict.say =
+                format!("Stopped after {states} states: nothing is claimed of the others.");
+            return;
+        }
+        verdict.verdict = "truncated";
+        let limit = match cause {
+            StopCause::MaxStates => "at its limit of states",
+            StopCause::MaxMemory => "at its limit of memory",
+            StopCause::Capacity => "as there are more states than it can number",
+            StopCause::Interrupted => "early",
+        };
+        verdict.say = format!(
+            "Truncated after {states} states, {limit}: the others were not {done}, and no claim is made."
+        );
+    }
+}
+
+/// The world as the engine searches it: split steps are kept apart, and what changes no behaviour
+/// is still reduced.
+fn searchable(world: &World) -> Scope {
+    let mut scope = world.scope.clone();
+    if world.steps == Steps::Split {
+        scope.reduction.drop_dead = scope.mutant.is_none();
+        scope.reduction.send_early = true;
+        scope.reduction.forget_hints = true;
+    }
+    scope
+}
+
+/// Someone who listens to a job.
+pub(super) struct Listening {
+    job: Arc<Job>,
+    pub(super) said: watch::Receiver<Said>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut listeners = self.job.listeners.lock();
+        listeners.count -= 1;
+        listeners.since = Instant::now();
+    }
+}
+
+/// How a job ended.
+#[derive(Default)]
+struct Verdict {
+    verdict: &'static str,
+    law: Option<String>,
+    why: Option<String>,
+    path: Option<Vec<String>>,
+    steps: Option<&'static str>,
+    states: u64,
+    transitions: u64,
+    depth: u64,
+    witnesses: Witnesses,
+    say: String,
+}
+
+impl Verdict {
+    fn failed(say: impl Into<String>) -> Self {
+        Self {
+            verdict: "failed",
+            say: say.into(),
+            ..Self::default()
+        }
+    }
+
+    fn path(&mut self, walk: &Walk) {
+        let keys = walk.steps.iter().map(|step| step.key.to_string());
+        self.path = Some(keys.collect());
+        self.steps = Some(walk.world.steps.name());
+    }
+
+    /// Everything was visited and nothing is broken.
+    fn exhausted(&mut self, scope: &Scope, law: Option<&str>) {
+        self.verdict = "exhausted";
+        let states = self.states;
+        self.say = match (scope.mutant, law) {
+            (None, None) => format!(
+                "Exhausted: all {states} states within these bounds were visited, and every law holds in each."
+            ),
+            (None, Some(law)) => format!(
+                "Exhausted: all {states} states within these bounds were visited, and {law} holds in each. No other law was judged."
+            ),
+            (Some(mutant), law) => {
+                let law = law.map_or_else(|| "no law".into(), |law| format!("{law} not"));
+                format!(
+                    "A bug is planted ({}), and this scope does not show it: in all {states} states {law} is broken. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",
+                    mutant.name()
+                )
+            }
+        };
+    }
+
+    /// A law is broken, if the walk agrees.
+    fn violated(&mut self, trace: anyhow::Result<Trace>, world: &World, law: Option<Law>) {
+        let walked = trace.and_then(|trace| {
+            let mut walk = Walk::new(Arc::new(world.clone()));
+            for action in trace.actions() {
+                let taken = walk.take_action(&action);
+                taken.map_err(|why| anyhow::anyhow!("the walk cannot take a step of it: {why}"))?;
+            }
+            let last = walk.steps.last();
+            let is_broken = |law| {
+                last.is_some_and(|step| step.broken.iter().any(|broken| broken.law == law))
+            };
+            anyhow::ensure!(
+                law.is_none_or(is_broken),
+                "the walk along it does not end with this law broken"
+            );
+            Ok(walk)
+        });
+        let broken = self.law.clone().unwrap_or_default();
+        match walked {
+            Err(error) => {
+                self.verdict = "failed";
+                self.say = format!(
+                    "The search says that {broken} is broken, but its path is no real run: {error:#}. This is a fault of the checker."
+                );
+            }
+            Ok(walk) => {
+                self.verdict = "violated";
+                self.path(&walk);
+                self.witnesses.add_all(walk.witnesses());
+                let steps = walk.steps.len();
+                let planted = world.scope.mutant.map(Mutant::name);
+                self.say = match planted {
+                    None => format!("{broken} is broken, {steps} steps from the start."),
+                    Some(bug) => format!(
+                        "The planted bug ({bug}) is caught: {broken} is broken, {steps} steps from the start. This is no verdict on Raft."
+                    ),
+                };
+            }
+        }
+    }
+
+    fn told(&self, elapsed: Duration) -> Value {
+        json!({
+            "verdict": self.verdict,
+            "law": self.law,
+            "why": self.why,
+            "path": self.path,
+            "steps": self.steps,
+            "states": self.states,
+            "transitions": self.transitions,
+            "depth": self.depth,
+            "elapsed_seconds": (elapsed.as_secs_f64() * 100.0).round() / 100.0,
+            "witnesses": view::names(self.witnesses),
+            "say": self.say,
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Steps as a few characters, so that a whole path fits into the address of a page.
+//!
+//! A key is the number of a process in the system's order (the servers, the proxy, the clients), a
+//! letter for what happens to it, and what the letter needs: `1e`, `2d3`, `4d7-2`. `x5` is message 5
+//! dropped. No key has a dot, which stands between keys in a path. `docs/explore.md` lists them.
+
+use model::{ClientId, NodeId, RequestId, system::Local};
+use std::{fmt, str::FromStr};
+
+/// A step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// Something happens to a process.
+    Step {
+        /// Its number, from 1.
+        process: u32,
+        /// What.
+        what: What,
+    },
+    /// A message is dropped.
+    Drop(u32),
+}
+
+/// What happens to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum What {
+    /// Something without a parameter: [`PLAIN`] has them all.
+    Plain(char),
+    /// A message arrives.
+    Deliver {
+        /// Its number on this path.
+        message: u32,
+        /// For a proxy: the server that was drawn.
+        ask: Option<NodeId>,
+    },
+    /// A proxy's timer for a request fires.
+    ProxyTimeout {
+        /// The client.
+        client: ClientId,
+        /// Its request.
+        id: RequestId,
+        /// The server that was drawn.
+        ask: NodeId,
+    },
+}
+
+/// What happens without a parameter, by its letter.
+const PLAIN: &[(char, Local)] = &[
+    ('e', Local::ElectionTimeout),
+    ('h', Local::HeartbeatTimeout),
+    ('q', Local::QuorumTimeout),
+    ('w', Local::Propose),
+    ('b', Local::ProposeTogether),
+    ('g', Local::Read),
+    ('s', Local::Sync),
+    ('c', Local::Crash),
+    ('r', Local::Restart),
+    ('i', Local::Invoke),
+    ('t', Local::ClientTimeout),
+];
+
+impl What {
+    /// What happens, for what is no delivery. `None` for a delivery, which only a path can tell.
+    pub(super) fn local(self) -> Option<Local> {
+        match self {
+            Self::Plain(letter) => {
+                let found = PLAIN.iter().find(|(known, _)| *known == letter);
+                found.map(|(_, local)| local.clone())
+            }
+            Self::ProxyTimeout { client, id, ask } => Some(Local::ProxyTimeout { client, id, ask }),
+            Self::Deliver { .. } => None,
+        }
+    }
+
+    /// The other way; `message` numbers a message that is delivered.
+    pub(super) fn of(
+        local: &Local,
+        message: impl FnOnce(&model::Envelope) -> Option<u32>,
+    ) -> Option<Self> {
+        match local {
+            Local::Deliver { envelope, ask } => Some(Self::Deliver {
+                message: message(envelope)?,
+                ask: *ask,
+            }),
+            Local::ProxyTimeout { client, id, ask } => Some(Self::ProxyTimeout {
+                client: *client,
+                id: *id,
+                ask: *ask,
+            }),
+            plain => {
+                let found = PLAIN.iter().find(|(_, known)| known == plain);
+                found.map(|(letter, _)| Self::Plain(*letter))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drop(message) => write!(f, "x{message}"),
+            Self::Step { process, what } => {
+                write!(f, "{process}")?;
+                match what {
+                    What::Plain(letter) => write!(f, "{letter}"),
+                    What::Deliver { message, ask: None } => write!(f, "d{message}"),
+                    What::Deliver {
+                        message,
+                        ask: Some(ask),
+                    } => write!(f, "d{message}-{ask}"),
+                    What::ProxyTimeout { client, id, ask } => write!(f, "p{client}-{id}-{ask}"),
+                }
+            }
+        }
+    }
+}
+
+impl FromStr for Key {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text).ok_or_else(|| {
+            let start: String = text.chars().take(20).collect();
+            format!("{start:?} is no step: write a key such as 1e or 2d3")
+        })
+    }
+}
+
+fn parse(text: &str) -> Option<Key> {
+    let number = |text: &str| {
+        let is_plain = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_plain.then(|| text.parse::<u32>().ok()).flatten()
+    };
+    if let Some(message) = text.strip_prefix('x') {
+        return Some(Key::Drop(number(message)?));
+    }
+    let place = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let process = number(&text[..place])?;
+    let letter = text[place..].chars().next()?;
+    let rest = &text[place + letter.len_utf8()..];
+    let what = match letter {
+        'd' => {
+            let (message, ask) = match rest.split_once('-') {
+                None => (rest, None),
+                Some((message, ask)) => (message, Some(NodeId::new(number(ask)?.into()))),
+            };
+            What::Deliver {
+                message: number(message)?,
+                ask,
+            }
+        }
+        'p' => {
+            let mut parts = rest.split('-').map(number);
+            let mut next = || parts.next().flatten().map(u64::from);
+            let what = What::ProxyTimeout {
+                client: ClientId::new(next()?),
+                id: RequestId::new(next()?),
+                ask: NodeId::new(next()?),
+            };
+            if parts.next().is_some() {
+                return None;
+            }
+            what
+        }
+        letter if rest.is_empty() => {
+            PLAIN.iter().find(|(known, _)| *known == letter)?;
+            What::Plain(letter)
+        }
+        _ => return None,
+    };
+    Some(Key::Step { process, what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_is_read_as_it_is_written() {
+        for text in ["1e", "12h", "2d3", "4d7-2", "4p1-101-3", "x5", "3w", "1r"] {
+            let key: Key = text.parse().expect(text);
+            assert_eq!(key.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        for text in [
+            "", "e", "1", "1z", "1ee", "1d", "1dx", "1d3-", "1d03", "01e", "0e", "x", "x0", "1p1-2",
+            "1p1-2-3-4", "1 e", "1é", "99999999999e", "1d-2", "-1e", "+1e", "1d+3",
+        ] {
+            assert!(text.parse::<Key>().is_err(), "{text}");
+        }
+    }
+}

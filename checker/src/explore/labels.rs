@@ -1,0 +1,93 @@
+//! Short names: of messages on their arrows, of actions on their buttons.
+
+use crate::story;
+use model::{
+    AppendOutcome, LogIndex, Message,
+    message::{RequestBody, ResponseBody},
+    system::{Action, Local, System},
+};
+
+/// A message in a few characters: `RequestVote t2`, `AppendEntries t1 [2,3] c1`.
+pub(super) fn message(message: &Message) -> String {
+    let granted = |granted| if granted { "yes" } else { "no" };
+    match message {
+        Message::PreVoteRequest(request) => format!("PreVote t{}", request.next_term),
+        Message::PreVoteResponse(response) => format!(
+            "pre-vote t{} {}",
+            response.next_term,
+            granted(response.vote_granted)
+        ),
+        Message::RequestVoteRequest(request) => format!("RequestVote t{}", request.term),
+        Message::RequestVoteResponse(response) => {
+            format!("vote t{} {}", response.term, granted(response.vote_granted))
+        }
+        Message::AppendEntriesRequest(request) => {
+            let first = request.prev_log_index.next();
+            let indexes: Vec<String> = (0..request.entries.len())
+                .map(|place| LogIndex::plus(first, place as u64).to_string())
+                .collect();
+            format!(
+                "AppendEntries t{} [{}] c{}",
+                request.term,
+                indexes.join(","),
+                request.leader_commit
+            )
+        }
+        Message::AppendEntriesResponse(response) => match &response.outcome {
+            AppendOutcome::Matched { match_index } => {
+                format!("ack t{} m{match_index}", response.term)
+            }
+            AppendOutcome::Conflict { prev_log_index, .. } => {
+                format!("conflict t{} at {prev_log_index}", response.term)
+            }
+            AppendOutcome::StaleTerm => format!("stale t{}", response.term),
+        },
+        Message::ClientRequest(request) => {
+            let what = match &request.body {
+                RequestBody::OpenSession => "open",
+                RequestBody::Write { .. } => "write",
+                RequestBody::Read { .. } => "read",
+            };
+            format!("{what} #{}", request.id)
+        }
+        Message::ClientResponse(response) => {
+            let what = match &response.body {
+                ResponseBody::Applied(_) => "applied",
+                ResponseBody::Found(_) => "found",
+                ResponseBody::NotLeader { .. } => "not leader",
+                ResponseBody::Interrupted { .. } => "interrupted",
+                ResponseBody::Unavailable => "unavailable",
+            };
+            format!("{what} #{}", response.id)
+        }
+    }
+}
+
+/// An action in words, without the name of whom it happens to.
+pub(super) fn action(action: &Action, system: &System) -> String {
+    let told = story::describe_action(action, system);
+    let who = system.processes[action.process].address().to_string();
+    match told.strip_prefix(&who) {
+        Some(rest) => rest.trim_start().to_owned(),
+        None => told,
+    }
+}
+
+/// What kind of thing an action is, for a page to group by.
+pub(super) const fn kind(local: &Local, is_first: bool) -> &'static str {
+    match local {
+        Local::Deliver { .. } if is_first => "deliver",
+        Local::Deliver { .. } => "again",
+        Local::ElectionTimeout => "timeout",
+        Local::HeartbeatTimeout => "heartbeat",
+        Local::QuorumTimeout => "quorum",
+        Local::Propose | Local::ProposeTogether => "client",
+        Local::Read => "read",
+        Local::Sync => "sync",
+        Local::Crash => "crash",
+        Local::Restart => "restart",
+        Local::Invoke => "invoke",
+        Local::ClientTimeout => "client-timeout",
+        Local::ProxyTimeout { .. } => "proxy-timeout",
+    }
+}

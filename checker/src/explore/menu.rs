@@ -1,0 +1,110 @@
+//! What there is to choose from: scopes, bounds, bugs to plant, laws, predicates.
+
+use super::{
+    predicates::PREDICATES,
+    world::{self, BOUNDS, bounds_of},
+};
+use crate::catalogue;
+use model::system::{Law, Scope, Witness};
+use serde_json::{Value, json};
+
+/// `GET /api/catalogue`
+pub(super) fn catalogue() -> Value {
+    let known = Scope::catalogue();
+    let scopes: Vec<Value> = world::scopes()
+        .iter()
+        .map(|scope| {
+            json!({
+                "name": scope.name,
+                "about": scope.summary,
+                "bounds": bounds_of(scope),
+                "must_reach": scope.expected.iter().copied().map(Witness::name).collect::<Vec<_>>(),
+                "default": known.iter().any(|known| known.name == scope.name)
+                    && crate::cli::is_default_scope(&scope.name),
+                "clients": scope.plans.len(),
+            })
+        })
+        .collect();
+    let bounds: Vec<Value> = BOUNDS
+        .iter()
+        .map(|bound| {
+            json!({
+                "name": bound.name,
+                "about": bound.about,
+                "min": bound.min,
+                "max": bound.max,
+            })
+        })
+        .collect();
+    let mutants: Vec<Value> = catalogue::entries()
+        .iter()
+        .map(|entry| {
+            let seen_in = entry.mutant.seen_in();
+            json!({
+                "name": entry.mutant.name(),
+                "about": entry.mutant.summary(),
+                "seen_in": (!seen_in.is_empty()).then_some(seen_in),
+                "law": entry.breaks.name(),
+                "scope": entry.scope.name,
+                "bounds": bounds_of(&entry.scope),
+            })
+        })
+        .collect();
+    let laws: Vec<Value> = Law::ALL
+        .iter()
+        .map(|law| json!({"name": law.name(), "about": about(*law)}))
+        .collect();
+    let predicates: Vec<Value> = PREDICATES
+        .iter()
+        .map(|predicate| json!({"name": predicate.name, "about": predicate.about}))
+        .collect();
+    json!({
+        "scopes": scopes,
+        "bounds": bounds,
+        "mutants": mutants,
+        "laws": laws,
+        "predicates": predicates,
+    })
+}
+
+/// What a law says.
+fn about(law: Law) -> &'static str {
+    match law {
+        Law::ElectionSafety => "At most one leader is ever elected in a term (Figure 3).",
+        Law::LeaderAppendOnly => {
+            "A leader never overwrites or removes entries of its log (Figure 3)."
+        }
+        Law::LogMatching => {
+            "Two logs with an entry of the same index and term agree up to it (Figure 3)."
+        }
+        Law::LeaderCompleteness => {
+            "A committed entry is in the log of every leader of a later term (Figure 3)."
+        }
+        Law::StateMachineSafety => {
+            "No two servers ever apply different entries at one index (Figure 3)."
+        }
+        Law::Monotone => {
+            "No server's term or commit index falls while it runs, nor its term below what it had \
+             made durable."
+        }
+        Law::OneVotePerTerm => {
+            "A server votes for one candidate in a term, restarts or not; it speaks of no vote \
+             that its disk does not hold."
+        }
+        Law::AcknowledgedWritesKept => "An acknowledged write is committed, and stays so.",
+        Law::ExactlyOnce => {
+            "The store holds what the committed commands make, each applied once."
+        }
+        Law::Linearizability => {
+            "Client operations appear to take effect one at a time, between call and return."
+        }
+        Law::TermsOrderedInLog => "Terms never fall within a log.",
+        Law::MatchIsDurable => {
+            "A leader's match_index never exceeds what that server holds durably, and a server \
+             acknowledges only entries its disk holds."
+        }
+        Law::Invariants => {
+            "The laws every server checks after every step, in deployment too."
+        }
+    }
+}

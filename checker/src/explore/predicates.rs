@@ -1,0 +1,216 @@
+//! "Find me a state where ...": what can be looked for.
+//!
+//! A predicate speaks of processes, of what happened, and of what the last step bore witness to;
+//! never of the network, which the search keeps reduced.
+
+use model::{
+    Entry, LogIndex, NodeId, Raft, Role, Term,
+    system::{Process, System, Witness, Witnesses},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Something that may hold of a state, or of the step into it.
+pub(super) struct Predicate {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) holds: fn(&System, Witnesses) -> bool,
+}
+
+/// All of them, in the order of a lesson.
+pub(super) const PREDICATES: &[Predicate] = &[
+    Predicate {
+        name: "leader",
+        about: "A server leads.",
+        holds: |system, _| leaders(system).next().is_some(),
+    },
+    Predicate {
+        name: "split-vote",
+        about: "Two candidates share the votes of a term, and neither can win it any more.",
+        holds: |system, _| is_split(system),
+    },
+    Predicate {
+        name: "two-leaders",
+        about: "Two servers lead at once, in different terms: nothing forbids that.",
+        holds: |system, _| {
+            let terms: BTreeSet<Term> = leaders(system).map(Raft::current_term).collect();
+            terms.len() > 1
+        },
+    },
+    Predicate {
+        name: "deposed-leader",
+        about: "A server still leads an old term: it does not know that another was elected since.",
+        holds: |system, _| {
+            let newest = system.history.elected.keys().next_back();
+            leaders(system).any(|raft| newest.is_some_and(|newest| raft.current_term() < *newest))
+        },
+    },
+    Predicate {
+        name: "logs-differ",
+        about: "Two logs hold different entries at one index.",
+        holds: |system, _| {
+            let logs = logs(system);
+            let differ = |one: &[Entry], other: &[Entry]| {
+                one.iter().zip(other).any(|(one, other)| one != other)
+            };
+            logs.iter()
+                .any(|one| logs.iter().any(|other| differ(one, other)))
+        },
+    },
+    Predicate {
+        name: "majority-not-committed",
+        about: "An entry is on the disks of a majority, and no server has committed it.",
+        holds: |system, _| !uncommitted_on_majority(system).is_empty(),
+    },
+    Predicate {
+        name: "older-term-on-majority",
+        about: "An entry of an older term is on the disks of a majority under a leader of a newer \
+                term, and not committed (Figure 8, before the danger).",
+        holds: |system, _| {
+            let waiting = uncommitted_on_majority(system);
+            leaders(system).any(|raft| {
+                let holds = |(index, term): &(usize, Term)| {
+                    *term < raft.current_term()
+                        && raft
+                            .log()
+                            .get(LogIndex::new(*index as u64))
+                            .is_some_and(|entry| entry.term == *term)
+                };
+                waiting.iter().any(holds)
+            })
+        },
+    },
+    Predicate {
+        name: "older-term-committed",
+        about: "An entry of an older term is committed, by an entry of the leader's own above it.",
+        holds: |system, _| {
+            let mut committed = system.history.committed.iter();
+            committed.any(|committed| committed.in_term > committed.entry.term)
+        },
+    },
+    Predicate {
+        name: "entry-overwritten",
+        about: "A follower removes entries that its leader does not have.",
+        holds: |_, witnesses| witnesses.contains(Witness::ConflictRemoved),
+    },
+    Predicate {
+        name: "follower-lacks-committed",
+        about: "An entry is committed, and a server that runs does not have it.",
+        holds: |system, _| {
+            let committed = system.history.committed.len();
+            rafts(system).any(|raft| (raft.log().last_index().get() as usize) < committed)
+        },
+    },
+    Predicate {
+        name: "all-agree",
+        about: "Every server runs, holds the same log, and knows all of it to be committed; a \
+                leader added to it.",
+        holds: |system, _| {
+            let logs = logs(system);
+            let all = rafts(system).count() == logs.len();
+            let known = |raft: &Raft| raft.commit_index() == raft.log().last_index();
+            let same = logs.windows(2).all(|pair| pair[0] == pair[1]);
+            all && same && !system.history.elected.is_empty() && rafts(system).all(known)
+        },
+    },
+    Predicate {
+        name: "write-lost",
+        about: "A crash takes a write that had not reached the disk.",
+        holds: |_, witnesses| witnesses.contains(Witness::UnsyncedWriteLost),
+    },
+    Predicate {
+        name: "leader-crashed",
+        about: "The leader crashes.",
+        holds: |_, witnesses| witnesses.contains(Witness::LeaderCrashed),
+    },
+    Predicate {
+        name: "commit-without-own-disk",
+        about: "A leader commits an entry that others hold durably and its own disk does not yet.",
+        holds: |_, witnesses| witnesses.contains(Witness::CommittedWithoutOwnDisk),
+    },
+    Predicate {
+        name: "write-acknowledged",
+        about: "A client is told that its write took effect.",
+        holds: |_, witnesses| witnesses.contains(Witness::WriteAcknowledged),
+    },
+    Predicate {
+        name: "read-served",
+        about: "A read is answered beside the log.",
+        holds: |_, witnesses| witnesses.contains(Witness::ReadServed),
+    },
+    Predicate {
+        name: "outcome-unknown",
+        about: "A client gives up on a write, and cannot know whether it takes effect.",
+        holds: |_, witnesses| witnesses.contains(Witness::OutcomeUnknown),
+    },
+    Predicate {
+        name: "retry-applied-once",
+        about: "A write is in the log twice, and the session's memory answers the second.",
+        holds: |_, witnesses| witnesses.contains(Witness::DuplicateAnswered),
+    },
+];
+
+fn rafts(system: &System) -> impl Iterator<Item = &Raft> {
+    let servers = system.processes.iter().filter_map(Process::server);
+    servers.filter_map(|server| Some(&server.running.as_ref()?.raft))
+}
+
+fn leaders(system: &System) -> impl Iterator<Item = &Raft> {
+    rafts(system).filter(|raft| matches!(raft.role(), Role::Leader(_)))
+}
+
+fn logs(system: &System) -> Vec<&[Entry]> {
+    let servers = system.processes.iter().filter_map(Process::server);
+    servers.map(|server| server.log()).collect()
+}
+
+/// Entries that a majority holds durably and nobody has committed, by index and term.
+fn uncommitted_on_majority(system: &System) -> Vec<(usize, Term)> {
+    let servers = system.processes.iter().filter_map(Process::server);
+    let disks: Vec<&[Entry]> = servers.map(|server| server.disk.log.as_slice()).collect();
+    // What the cluster starts with is in every log, and committed by nobody yet.
+    let led: BTreeSet<Term> = system.history.elected.keys().copied().collect();
+    let mut counts: BTreeMap<(usize, Term), usize> = BTreeMap::new();
+    for disk in &disks {
+        let beyond = disk.iter().enumerate().skip(system.history.committed.len());
+        for (place, entry) in beyond.filter(|(_, entry)| led.contains(&entry.term)) {
+            *counts.entry((place + 1, entry.term)).or_default() += 1;
+        }
+    }
+    let majority = disks.len() / 2 + 1;
+    let held = counts.into_iter().filter(|(_, count)| *count >= majority);
+    held.map(|(entry, _)| entry).collect()
+}
+
+/// Whether two run in one term, and for none of them a majority could still vote.
+fn is_split(system: &System) -> bool {
+    let candidates: Vec<&Raft> = rafts(system)
+        .filter(|raft| matches!(raft.role(), Role::Candidate(_)))
+        .collect();
+    let servers: Vec<_> = system.processes.iter().filter_map(Process::server).collect();
+    let majority = servers.len() / 2 + 1;
+    let could_vote = |term: Term, candidate: NodeId| {
+        let could = |server: &&&model::system::Server| {
+            let (at, vote) = match &server.running {
+                Some(running) => (running.raft.current_term(), running.raft.voted_for()),
+                None => {
+                    let held = server.disk.hard_state;
+                    (held.current_term, held.voted_for)
+                }
+            };
+            // A server that went on to a newer term may have voted in this one before.
+            at != term || vote.is_none_or(|vote| vote == candidate)
+        };
+        servers.iter().filter(could).count()
+    };
+    candidates.iter().any(|one| {
+        let term = one.current_term();
+        let rivals: Vec<NodeId> = candidates
+            .iter()
+            .filter(|rival| rival.current_term() == term)
+            .map(|rival| rival.id())
+            .collect();
+        rivals.len() > 1
+            && !system.history.elected.contains_key(&term)
+            && rivals.iter().all(|rival| could_vote(term, *rival) < majority)
+    })
+}

@@ -1,0 +1,215 @@
+//! A walk as the page gets it: the lines of a trace, and what is here now. The fields are those of
+//! `docs/trace.md` and `docs/explore.md`.
+
+use super::{
+    labels,
+    walk::{Choice, Effect, Step, Walk},
+    world::bounds_of,
+};
+use crate::trace::{SCHEMA, ScopeBounds, Snapshot};
+use model::{
+    Address,
+    mutant::Mutant,
+    system::{Law, Witness, Witnesses},
+};
+use serde_json::{Value, json};
+
+/// The answer to a walk: its header, its start, the steps after the first `from`, and what is here.
+pub(super) fn walk(walk: &Walk, from: usize) -> Value {
+    let start: Vec<Snapshot> = walk.start().iter().map(Snapshot::of).collect();
+    json!({
+        "header": header(walk),
+        "start": start,
+        "steps": steps(walk, from),
+        "here": here(walk),
+    })
+}
+
+/// A trace's header, without the number of steps.
+pub(super) fn header(walk: &Walk) -> Value {
+    let scope = &walk.world.scope;
+    let broken = walk.steps.last().and_then(|step| step.broken.first());
+    json!({
+        "schema": SCHEMA,
+        "scope": ScopeBounds::of(scope),
+        "mutant": scope.mutant.map(Mutant::name),
+        "law": broken.map(|broken| broken.law.name()),
+        "why": broken.map(|broken| &broken.why),
+        "bounds": bounds_of(scope),
+        "steps_are": walk.world.steps.name(),
+        "planted": scope.mutant.map(Mutant::summary),
+    })
+}
+
+/// The steps after the first `from`.
+pub(super) fn steps(walk: &Walk, from: usize) -> Vec<Value> {
+    let numbered = walk.steps.iter().enumerate();
+    numbered
+        .skip(from)
+        .map(|(place, step)| self::step(walk, place + 1, step))
+        .collect()
+}
+
+fn step(walk: &Walk, number: usize, step: &Step) -> Value {
+    let envelope = |message: &u32| &walk.messages[*message as usize - 1].envelope;
+    let event = match (&step.local, step.key) {
+        (Some(local), _) => json!(local),
+        (None, super::keys::Key::Drop(message)) => {
+            json!({"Drop": {"envelope": &**envelope(&message)}})
+        }
+        (None, super::keys::Key::Step { .. }) => Value::Null,
+    };
+    let sent: Vec<Value> = step
+        .sent
+        .iter()
+        .map(|message| json!(&**envelope(message)))
+        .collect();
+    json!({
+        "step": number,
+        "process": step.after.address().to_string(),
+        "event": event,
+        "sent": sent,
+        "witnesses": names(step.witnesses),
+        "state": Snapshot::of(&step.after),
+        "key": step.key.to_string(),
+        "story": step.story,
+        "broken": step
+            .broken
+            .iter()
+            .map(|broken| json!({"law": broken.law.name(), "why": broken.why}))
+            .collect::<Vec<_>>(),
+    })
+}
+
+/// What can happen here, and what holds.
+fn here(walk: &Walk) -> Value {
+    json!({
+        "actions": actions(walk),
+        "laws": laws(walk),
+        "witnesses": witnesses(walk),
+        "budgets": budgets(walk),
+        "messages": messages(walk),
+    })
+}
+
+fn actions(walk: &Walk) -> Vec<Value> {
+    let system = walk.system();
+    let choices = walk.choices();
+    choices
+        .iter()
+        .map(|choice| {
+            let Choice {
+                key,
+                action,
+                message,
+                outcome,
+            } = choice;
+            let sent = message.map(|number| &walk.messages[number as usize - 1]);
+            let to = sent.map(|sent| sent.envelope.to);
+            let (process, kind, label) = match action {
+                Some(action) => {
+                    let is_first = sent.is_none_or(|sent| sent.delivered().next().is_none());
+                    (
+                        system.processes[action.process].address(),
+                        labels::kind(&action.local, is_first),
+                        labels::action(action, &system),
+                    )
+                }
+                None => {
+                    let from = sent.map(|sent| (sent.envelope.from, &sent.envelope.message));
+                    let label = from.map(|(from, message)| {
+                        format!("{} from {from} is lost", crate::story::message(message))
+                    });
+                    let to = to.expect("only messages are dropped");
+                    (to, "drop", label.unwrap_or_default())
+                }
+            };
+            json!({
+                "key": key.to_string(),
+                "process": process.to_string(),
+                "kind": kind,
+                "message": message,
+                "label": label,
+                "allowed": outcome.is_ok(),
+                "why_not": outcome.as_ref().err(),
+                "effect": outcome.as_ref().is_ok_and(|effect| *effect == Effect::Something),
+            })
+        })
+        .collect()
+}
+
+/// Every law: whether it held on the whole way here.
+fn laws(walk: &Walk) -> Vec<Value> {
+    let broken = walk.broken();
+    let now = walk.broken_now();
+    let last = walk.steps.len();
+    Law::ALL
+        .iter()
+        .map(|law| {
+            let first = broken.iter().find(|(_, broken)| broken.law == *law);
+            let now = now.iter().find(|broken| broken.law == *law);
+            let step = first.map(|(step, _)| *step);
+            let why = match (first, now) {
+                (Some((step, broken)), _) if *step == last => {
+                    Some(format!("broken by this step: {}", broken.why))
+                }
+                (Some((step, broken)), _) => Some(format!("broken by step {step}: {}", broken.why)),
+                (None, Some(broken)) => Some(broken.why.clone()),
+                (None, None) => None,
+            };
+            json!({"law": law.name(), "holds": why.is_none(), "why": why, "step": step})
+        })
+        .collect()
+}
+
+fn witnesses(walk: &Walk) -> Vec<Value> {
+    let reached = walk.witnesses();
+    let required = &walk.world.scope.expected;
+    Witness::ALL
+        .iter()
+        .map(|witness| {
+            json!({
+                "name": witness.name(),
+                "required": required.contains(witness),
+                "reached": reached.contains(*witness),
+            })
+        })
+        .collect()
+}
+
+fn budgets(walk: &Walk) -> Vec<Value> {
+    let (spent, of) = (walk.spent(), &walk.world.scope.budget);
+    let budgets = [
+        ("terms", walk.terms_used(), walk.world.scope.terms),
+        ("entries", spent.entries.into(), of.entries.into()),
+        ("reads", spent.reads.into(), of.reads.into()),
+        ("crashes", spent.crashes.into(), of.crashes.into()),
+    ];
+    budgets
+        .into_iter()
+        .map(|(name, used, of): (&str, u64, u64)| json!({"name": name, "used": used, "of": of}))
+        .collect()
+}
+
+fn messages(walk: &Walk) -> Vec<Value> {
+    let address = |address: &Address| address.to_string();
+    (1..)
+        .zip(&walk.messages)
+        .map(|(id, sent): (u32, _)| {
+            json!({
+                "id": id,
+                "from": address(&sent.envelope.from),
+                "to": address(&sent.envelope.to),
+                "message": sent.envelope.message,
+                "sent_at": sent.sent_at(),
+                "delivered": sent.delivered().collect::<Vec<_>>(),
+                "dropped_at": sent.dropped_at(),
+                "label": labels::message(&sent.envelope.message),
+            })
+        })
+        .collect()
+}
+
+pub(super) fn names(witnesses: Witnesses) -> Vec<&'static str> {
+    witnesses.list().into_iter().map(Witness::name).collect()
+}

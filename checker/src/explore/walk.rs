@@ -1,0 +1,688 @@
+//! A walk: steps of a world, one after another, over the network as it is ([`crate::trace`]).
+//!
+//! Messages are numbered in the order in which they were first sent. Nothing is ever taken out of
+//! the network, so a delivered message can be delivered again; to drop one changes nothing in the
+//! model, and only means that this walk does not deliver it before it is sent again.
+//!
+//! A walk goes on after a law is broken: whoever walks wants to look around. From there on the
+//! history is kept without judging, and every step is judged by each law alone.
+//!
+//! A walk can be cut back to any step, and goes on from there, at the cost of what is cut off. What
+//! one more step costs does not depend on how long the walk is.
+
+use super::{
+    keys::{Key, What},
+    world::World,
+};
+use crate::{story, trace};
+use model::{
+    Envelope, Term,
+    system::{
+        Action, Broken, Budget, Facet, History, Law, Laws, Local, LocalStep, Process, Scope,
+        System, Witnesses, laws,
+    },
+};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+/// A walk.
+#[derive(Clone)]
+pub(super) struct Walk {
+    pub(super) world: Arc<World>,
+    real: Scope,
+    /// The same with a budget that never ends: what would something cost?
+    generous: Scope,
+    start: Arc<System>,
+    pub(super) steps: Vec<Step>,
+    /// The processes now; the network is not kept here but in `messages`.
+    system: System,
+    pub(super) messages: Vec<Sent>,
+    numbers: HashMap<Arc<Envelope>, u32>,
+    /// About how many bytes the steps take.
+    bytes: usize,
+}
+
+/// One step.
+#[derive(Clone)]
+pub(super) struct Step {
+    pub(super) key: Key,
+    /// The place of the process it happens to; of a message dropped, of its receiver.
+    pub(super) process: usize,
+    /// `None` if a message is dropped.
+    pub(super) local: Option<Local>,
+    /// The messages it sent, by their numbers, repetitions included.
+    pub(super) sent: Vec<u32>,
+    /// Its process afterwards.
+    pub(super) after: Arc<Process>,
+    pub(super) witnesses: Witnesses,
+    pub(super) story: String,
+    pub(super) broken: Vec<Broken>,
+    spent: Budget,
+    history: Arc<History>,
+    /// How many messages there are afterwards.
+    messages: usize,
+}
+
+impl Step {
+    /// About how many bytes it takes.
+    fn bytes(&self) -> usize {
+        let entries = self.after.server().map_or(0, |server| {
+            server.log().len() + server.disk.log.len()
+        });
+        1024 + entries * 256 + self.sent.len() * 32 + self.story.len()
+    }
+}
+
+/// A message, and what became of it.
+#[derive(Clone)]
+pub(super) struct Sent {
+    pub(super) envelope: Arc<Envelope>,
+    /// The step, from 1, and what it did; a message of the start was sent by step 0.
+    fates: Vec<(usize, Fate)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Sent,
+    Delivered,
+    Dropped,
+}
+
+impl Sent {
+    pub(super) fn sent_at(&self) -> usize {
+        self.fates.first().map_or(0, |(step, _)| *step)
+    }
+
+    pub(super) fn delivered(&self) -> impl Iterator<Item = usize> {
+        let delivered = self.fates.iter().filter(|(_, fate)| *fate == Fate::Delivered);
+        delivered.map(|(step, _)| *step)
+    }
+
+    /// When it was dropped, unless it was sent again since.
+    pub(super) fn dropped_at(&self) -> Option<usize> {
+        let mut late = self.fates.iter().rev();
+        let last = late.find(|(_, fate)| *fate != Fate::Delivered)?;
+        (last.1 == Fate::Dropped).then_some(last.0)
+    }
+}
+
+/// What could be done, or why not.
+pub(super) struct Choice {
+    pub(super) key: Key,
+    pub(super) action: Option<Action>,
+    pub(super) message: Option<u32>,
+    /// What would come of it.
+    pub(super) outcome: Result<Effect, String>,
+}
+
+/// Whether something would come of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Something,
+    Nothing,
+}
+
+/// Why a step cannot be taken, in a sentence.
+pub(super) type Refusal = String;
+
+impl Walk {
+    pub(super) fn new(world: Arc<World>) -> Self {
+        let real = trace::real_network(&world.scope);
+        let mut start = real.start();
+        let network = std::mem::take(&mut start.network);
+        let generous = Scope {
+            budget: Budget {
+                entries: u8::MAX,
+                reads: u8::MAX,
+                crashes: u8::MAX,
+            },
+            ..real.clone()
+        };
+        let mut walk = Self {
+            world,
+            real,
+            generous,
+            system: start.clone(),
+            start: Arc::new(start),
+            steps: Vec::new(),
+            messages: Vec::new(),
+            numbers: HashMap::new(),
+            bytes: 0,
+        };
+        for envelope in network {
+            walk.send(envelope, 0);
+        }
+        walk
+    }
+
+    /// The processes at the start.
+    pub(super) fn start(&self) -> &[Process] {
+        &self.start.processes
+    }
+
+    /// The processes now.
+    pub(super) fn processes(&self) -> &[Process] {
+        &self.system.processes
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.system.history
+    }
+
+    pub(super) fn spent(&self) -> &Budget {
+        &self.system.spent
+    }
+
+    /// The whole system now, its network included.
+    pub(super) fn system(&self) -> System {
+        let network = self.messages.iter();
+        System {
+            network: network
+                .map(|sent| Envelope::clone(&sent.envelope))
+                .collect(),
+            ..self.system.clone()
+        }
+    }
+
+    /// The same without the messages that were dropped and not sent again.
+    pub(super) fn system_without_dropped(&self) -> System {
+        let kept = self.messages.iter();
+        let kept = kept.filter(|sent| sent.dropped_at().is_none());
+        System {
+            network: kept
+                .map(|sent| Envelope::clone(&sent.envelope))
+                .collect(),
+            ..self.system.clone()
+        }
+    }
+
+    /// Whether a predicate holds of the state shown and of what the last step bore witness to.
+    pub(super) fn holds(&self, goal: &dyn Fn(&System, Witnesses) -> bool) -> bool {
+        let last = self.steps.last();
+        goal(
+            &self.system,
+            last.map_or(Witnesses::default(), |step| step.witnesses),
+        )
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.messages.len() * 512
+    }
+
+    /// The highest term that any server is in, counted from the start.
+    pub(super) fn terms_used(&self) -> u64 {
+        let last = self.real.last_term().get() - self.real.terms;
+        let servers = self.system.processes.iter().filter_map(Process::server);
+        let terms = servers.map(|server| {
+            let held = server.disk.hard_state.current_term;
+            server
+                .running
+                .as_ref()
+                .map_or(held, |running| running.raft.current_term())
+        });
+        terms.max().unwrap_or(Term::ZERO).get().saturating_sub(last)
+    }
+
+    /// The number of a message, if it was sent.
+    pub(super) fn number(&self, envelope: &Envelope) -> Option<u32> {
+        self.numbers.get(envelope).copied()
+    }
+
+    fn message(&self, number: u32) -> Option<&Sent> {
+        self.messages.get((number as usize).checked_sub(1)?)
+    }
+
+    /// What was witnessed.
+    pub(super) fn witnesses(&self) -> Witnesses {
+        let mut all = Witnesses::default();
+        for step in &self.steps {
+            all.add_all(step.witnesses);
+        }
+        all
+    }
+
+    /// The first step that broke each law.
+    pub(super) fn broken(&self) -> Vec<(usize, &Broken)> {
+        let mut seen = BTreeSet::new();
+        let steps = self.steps.iter().enumerate();
+        let all = steps.flat_map(|(place, step)| step.broken.iter().map(move |it| (place + 1, it)));
+        all.filter(|(_, broken)| seen.insert(broken.law)).collect()
+    }
+
+    /// The actions of the model, without the messages dropped.
+    pub(super) fn actions(&self) -> Vec<Action> {
+        let steps = self.steps.iter();
+        steps
+            .filter_map(|step| {
+                Some(Action {
+                    process: step.process,
+                    local: step.local.clone()?,
+                })
+            })
+            .collect()
+    }
+
+    /// Takes a step, or says why it cannot be taken.
+    pub(super) fn take(&mut self, key: Key) -> Result<(), Refusal> {
+        match key {
+            Key::Drop(message) => self.drop_message(key, message),
+            Key::Step { process, what } => {
+                let place = (process as usize).wrapping_sub(1);
+                let action = self.action(place, what)?;
+                self.act(key, action)
+            }
+        }
+    }
+
+    /// Takes a step of the model.
+    pub(super) fn take_action(&mut self, action: &Action) -> Result<Key, Refusal> {
+        let key = self.key(action).ok_or("the message was never sent")?;
+        self.take(key)?;
+        Ok(key)
+    }
+
+    /// The key of an action.
+    pub(super) fn key(&self, action: &Action) -> Option<Key> {
+        Some(Key::Step {
+            process: action.process as u32 + 1,
+            what: What::of(&action.local, |envelope| self.number(envelope))?,
+        })
+    }
+
+    /// Forgets the steps after the first `count`.
+    pub(super) fn cut(&mut self, count: usize) {
+        if count >= self.steps.len() {
+            return;
+        }
+        let gone = self.steps.split_off(count);
+        self.bytes -= gone.iter().map(Step::bytes).sum::<usize>();
+        let changed: BTreeSet<usize> = gone.iter().map(|step| step.process).collect();
+        for place in changed {
+            let last = self.steps.iter().rev().find(|step| step.process == place);
+            self.system.processes[place] = match last {
+                Some(step) => Process::clone(&step.after),
+                None => self.start.processes[place].clone(),
+            };
+        }
+        let kept = match self.steps.last() {
+            Some(step) => {
+                self.system.spent = step.spent;
+                self.system.history = History::clone(&step.history);
+                step.messages
+            }
+            None => {
+                self.system.spent = self.start.spent;
+                self.system.history = self.start.history.clone();
+                let at_start = |sent: &&Sent| sent.sent_at() == 0;
+                self.messages.iter().take_while(at_start).count()
+            }
+        };
+        for sent in self.messages.drain(kept..) {
+            self.numbers.remove(&sent.envelope);
+        }
+        for sent in &mut self.messages {
+            while sent.fates.pop_if(|(step, _)| *step > count).is_some() {}
+        }
+    }
+
+    /// Everything that might happen next to anyone: first what a process does by itself, then what
+    /// arrives, then what is dropped.
+    pub(super) fn choices(&self) -> Vec<Choice> {
+        let mut choices = Vec::new();
+        for place in 0..self.system.processes.len() {
+            self.choices_of(place, &mut choices);
+        }
+        choices
+    }
+
+    fn choices_of(&self, place: usize, choices: &mut Vec<Choice>) {
+        let process = &self.system.processes[place];
+        let locals = self.real.local_events(process);
+        let run = Local::ElectionTimeout;
+        let has_run = locals.contains(&run);
+        for local in locals {
+            choices.push(self.choice(place, local, None));
+        }
+        if !has_run
+            && let Some(server) = process.server()
+            && let Some(running) = &server.running
+            && !matches!(running.raft.role(), model::Role::Leader(_))
+        {
+            let key = Key::Step {
+                process: place as u32 + 1,
+                what: What::Plain('e'),
+            };
+            choices.push(Choice {
+                key,
+                action: Some(Action {
+                    process: place,
+                    local: run,
+                }),
+                message: None,
+                outcome: Err(self.last_term()),
+            });
+        }
+        let address = process.address();
+        let mine = || {
+            let numbered = (1..).zip(&self.messages);
+            numbered.filter(|(_, sent)| sent.envelope.to == address)
+        };
+        for (number, sent) in mine() {
+            for local in self.real.deliveries(&sent.envelope) {
+                choices.push(self.choice(place, local, Some(number)));
+            }
+        }
+        for (number, sent) in mine() {
+            let outcome = match sent.dropped_at() {
+                Some(step) => Err(format!("it was dropped in step {step} already")),
+                None => Ok(Effect::Nothing),
+            };
+            choices.push(Choice {
+                key: Key::Drop(number),
+                action: None,
+                message: Some(number),
+                outcome,
+            });
+        }
+    }
+
+    fn choice(&self, place: usize, local: Local, message: Option<u32>) -> Choice {
+        let what = What::of(&local, |_| message).expect("a delivery has its message's number");
+        let action = Action {
+            process: place,
+            local,
+        };
+        let outcome = self
+            .allowed(&action)
+            .map(|step| self.effect(&action, &step));
+        Choice {
+            key: Key::Step {
+                process: place as u32 + 1,
+                what,
+            },
+            action: Some(action),
+            message,
+            outcome,
+        }
+    }
+
+    fn effect(&self, action: &Action, step: &LocalStep) -> Effect {
+        let is_new = |sent: &Envelope| !self.numbers.contains_key(sent);
+        let is_idle = step.only_sends(&self.system.processes[action.process])
+            && !step.sent.iter().any(is_new);
+        if is_idle {
+            Effect::Nothing
+        } else {
+            Effect::Something
+        }
+    }
+
+    fn action(&self, place: usize, what: What) -> Result<Action, Refusal> {
+        let process = self.system.processes.get(place).ok_or_else(|| {
+            format!(
+                "there is no process {}: this world has {}",
+                place.wrapping_add(1),
+                self.system.processes.len()
+            )
+        })?;
+        let local = match what {
+            What::Deliver { message, ask } => {
+                let sent = self
+                    .message(message)
+                    .ok_or_else(|| format!("there is no message {message} by then"))?;
+                let envelope = Envelope::clone(&sent.envelope);
+                if envelope.to != process.address() {
+                    return Err(format!(
+                        "message {message} is for {}, not for {}",
+                        envelope.to,
+                        process.address()
+                    ));
+                }
+                let local = Local::Deliver { envelope, ask };
+                let is_way = matches!(&local, Local::Deliver { envelope, .. }
+                    if self.real.deliveries(envelope).contains(&local));
+                if !is_way {
+                    return Err(format!(
+                        "message {message} cannot be taken in this way: a client's request to a \
+                         proxy says which server is asked (4d1-2), nothing else does"
+                    ));
+                }
+                local
+            }
+            other => other.local().ok_or("there is no such event")?,
+        };
+        Ok(Action {
+            process: place,
+            local,
+        })
+    }
+
+    /// What the step comes to, if it can be taken.
+    fn allowed(&self, action: &Action) -> Result<LocalStep, Refusal> {
+        let process = &self.system.processes[action.process];
+        let who = process.address();
+        match &action.local {
+            Local::Deliver { envelope, .. } => {
+                let number = self.number(envelope);
+                let sent = number.and_then(|number| self.message(number));
+                if let Some(step) = sent.and_then(Sent::dropped_at) {
+                    return Err(format!(
+                        "it was dropped in step {step}: it can arrive once it is sent again"
+                    ));
+                }
+            }
+            Local::ElectionTimeout if self.at_last_term(process) => return Err(self.last_term()),
+            local => {
+                if !self.real.local_events(process).contains(local) {
+                    return Err(format!("{who} is in no state for this"));
+                }
+            }
+        }
+        let step = self.generous.local_step(process, &action.local);
+        let step = step.ok_or_else(|| match process.server() {
+            Some(server) if server.running.is_none() => format!("{who} is down"),
+            _ => format!("{who} is in no state for this"),
+        })?;
+        match self.lacking(&step.cost) {
+            None => Ok(step),
+            Some(why) => Err(why),
+        }
+    }
+
+    fn at_last_term(&self, process: &Process) -> bool {
+        let running = process.server().and_then(|server| server.running.as_ref());
+        running.is_some_and(|running| {
+            !matches!(running.raft.role(), model::Role::Leader(_))
+                && running.raft.current_term() >= self.real.last_term()
+        })
+    }
+
+    fn last_term(&self) -> String {
+        format!(
+            "no term after {} may be entered in this scope",
+            self.real.last_term()
+        )
+    }
+
+    /// What of the budget the cost is beyond.
+    fn lacking(&self, cost: &Budget) -> Option<String> {
+        let after = self.system.spent.plus(cost);
+        let Budget {
+            entries,
+            reads,
+            crashes,
+        } = self.real.budget;
+        let counts = [
+            ("entries", after.entries, entries),
+            ("reads", after.reads, reads),
+            ("crashes", after.crashes, crashes),
+        ];
+        let (what, _, most) = counts.into_iter().find(|(_, after, most)| after > most)?;
+        Some(match most {
+            0 => format!("this scope has no {what}"),
+            most => format!("it takes more {what} than the {most} of this scope"),
+        })
+    }
+
+    fn act(&mut self, key: Key, action: Action) -> Result<(), Refusal> {
+        let judged = self.allowed(&action)?;
+        let story = story::describe_action(&action, &self.system);
+        let (spent, mut history, witnesses, mut broken) = self
+            .real
+            .record(&self.system.spent, &self.system.history, &judged)
+            .ok_or("it is not within the bounds of this scope")?;
+        broken = broken.or_else(|| self.judge_pairs(&action, &judged.next, Laws::ALL));
+        let mut all = Vec::new();
+        if broken.is_some() {
+            all = self.judge_apart(&action);
+            let mut unjudged = self.real.clone();
+            unjudged.laws = Laws::NONE;
+            if let Some((_, whole, _, _)) =
+                unjudged.record(&self.system.spent, &self.system.history, &judged)
+            {
+                history = whole;
+            }
+        }
+        let number = self.steps.len() + 1;
+        if let Local::Deliver { envelope, .. } = &action.local
+            && let Some(message) = self.number(envelope)
+        {
+            let sent = &mut self.messages[message as usize - 1];
+            sent.fates.push((number, Fate::Delivered));
+        }
+        let sent = judged.sent.into_iter();
+        let sent = sent.map(|envelope| self.send(envelope, number)).collect();
+        self.system.spent = spent;
+        self.system.history = history.clone();
+        self.system.processes[action.process] = judged.next.clone();
+        let history = match self.steps.last() {
+            Some(last) if *last.history == history => Arc::clone(&last.history),
+            _ => Arc::new(history),
+        };
+        self.push(Step {
+            key,
+            process: action.process,
+            local: Some(action.local),
+            sent,
+            after: Arc::new(judged.next),
+            witnesses,
+            story,
+            broken: all,
+            spent,
+            history,
+            messages: self.messages.len(),
+        });
+        Ok(())
+    }
+
+    /// Every law that the step breaks, each judged as if there were no other.
+    fn judge_apart(&self, action: &Action) -> Vec<Broken> {
+        let mut scope = self.real.clone();
+        let mut judge = |law| {
+            scope.laws = Laws::only(law);
+            let step = scope.local_step(&self.system.processes[action.process], &action.local)?;
+            let (_, _, _, broken) =
+                scope.record(&self.system.spent, &self.system.history, &step)?;
+            broken.or_else(|| self.judge_pairs(action, &step.next, scope.laws))
+        };
+        Law::ALL.iter().filter_map(|law| judge(*law)).collect()
+    }
+
+    fn judge_pairs(&self, action: &Action, next: &Process, judged: Laws) -> Option<Broken> {
+        let facet = Facet::of(next.server()?);
+        let others = self.system.processes.iter().enumerate();
+        let others = others.filter(|(place, _)| *place != action.process);
+        others
+            .filter_map(|(_, other)| other.server())
+            .find_map(|other| laws::judge_pair(&facet, &Facet::of(other), judged).err())
+    }
+
+    /// The laws about two servers that do not hold in the state shown.
+    pub(super) fn broken_now(&self) -> Vec<Broken> {
+        let servers: Vec<Facet> = self
+            .system
+            .processes
+            .iter()
+            .filter_map(Process::server)
+            .map(Facet::of)
+            .collect();
+        let pairs = || {
+            let places = servers.iter().enumerate();
+            places.flat_map(|(place, one)| servers[place + 1..].iter().map(move |other| (one, other)))
+        };
+        let judge = |law: &Law| {
+            pairs().find_map(|(one, other)| laws::judge_pair(one, other, Laws::only(*law)).err())
+        };
+        Law::ALL.iter().filter_map(judge).collect()
+    }
+
+    fn drop_message(&mut self, key: Key, message: u32) -> Result<(), Refusal> {
+        let sent = self
+            .message(message)
+            .ok_or_else(|| format!("there is no message {message} by then"))?;
+        if let Some(step) = sent.dropped_at() {
+            return Err(format!("it was dropped in step {step} already"));
+        }
+        let to = sent.envelope.to;
+        let mut processes = self.system.processes.iter();
+        let process = processes
+            .position(|process| process.address() == to)
+            .ok_or("nobody waits for it")?;
+        let story = format!(
+            "the network drops {} from {} to {to}",
+            story::message(&sent.envelope.message),
+            sent.envelope.from
+        );
+        let number = self.steps.len() + 1;
+        self.messages[message as usize - 1]
+            .fates
+            .push((number, Fate::Dropped));
+        let last = self.steps.iter().rev().find(|step| step.process == process);
+        let after = match last {
+            Some(step) => Arc::clone(&step.after),
+            None => Arc::new(self.start.processes[process].clone()),
+        };
+        self.push(Step {
+            key,
+            process,
+            local: None,
+            sent: Vec::new(),
+            after,
+            witnesses: Witnesses::default(),
+            story,
+            broken: Vec::new(),
+            spent: self.system.spent,
+            history: Arc::new(self.system.history.clone()),
+            messages: self.messages.len(),
+        });
+        Ok(())
+    }
+
+    fn push(&mut self, step: Step) {
+        self.bytes += step.bytes();
+        self.steps.push(step);
+    }
+
+    fn send(&mut self, envelope: Envelope, step: usize) -> u32 {
+        let number = match self.number(&envelope) {
+            Some(number) => number,
+            None => {
+                let envelope = Arc::new(envelope);
+                self.messages.push(Sent {
+                    envelope: Arc::clone(&envelope),
+                    fates: Vec::new(),
+                });
+                let number = self.messages.len() as u32;
+                self.numbers.insert(envelope, number);
+                number
+            }
+        };
+        self.messages[number as usize - 1]
+            .fates
+            .push((step, Fate::Sent));
+        number
+    }
+}

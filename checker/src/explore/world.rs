@@ -1,0 +1,238 @@
+//! Which world is walked through: a scope of the catalogue, with bounds in place of its own and
+//! maybe a planted bug.
+//!
+//! A bound has the name it has on the command line. Where scope, bounds and bug are those with
+//! which [`crate::catalogue`] finds that bug, the world is the catalogue's own, including what no
+//! bound says (what a client means to do, whether servers ask before they run): so a bug picked in
+//! the page is found where it is known to be found.
+
+use super::problem::Problem;
+use crate::catalogue::{self, Entry};
+use model::{
+    mutant::Mutant,
+    system::{
+        Laws, Reduction, Scope,
+        scope::{MAX_BUDGET, MAX_SERVERS, MAX_TERMS},
+    },
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The scopes there are: those of the catalogue, then those that only planted bugs are shown in.
+pub(super) fn scopes() -> Vec<Scope> {
+    let mut scopes = Scope::catalogue();
+    for entry in catalogue::entries() {
+        if scopes.iter().all(|scope| scope.name != entry.scope.name) {
+            scopes.push(Scope {
+                mutant: None,
+                ..entry.scope
+            });
+        }
+    }
+    scopes
+}
+
+/// How a request names a world.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Asked {
+    scope: AskedScope,
+    #[serde(default)]
+    mutant: Option<String>,
+    #[serde(default)]
+    steps: Steps,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedScope {
+    name: String,
+    #[serde(default)]
+    bounds: BTreeMap<String, u64>,
+}
+
+/// How fine steps are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Steps {
+    /// As the scope merges them.
+    #[default]
+    Merged,
+    /// Every sync and every restart is a step of its own.
+    Split,
+}
+
+impl Steps {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Merged => "merged",
+            Self::Split => "split",
+        }
+    }
+}
+
+/// A bound, as on the command line.
+pub(super) struct Bound {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) min: u64,
+    pub(super) max: u64,
+    pub(super) of: fn(&Scope) -> u64,
+    set: fn(&mut Scope, u64),
+}
+
+/// All bounds, in the order of the command line.
+pub(super) const BOUNDS: &[Bound] = &[
+    Bound {
+        name: "servers",
+        about: "How many servers",
+        min: 1,
+        max: MAX_SERVERS,
+        of: |scope| scope.servers,
+        set: |scope, bound| scope.servers = bound,
+    },
+    Bound {
+        name: "terms",
+        about: "How many terms may be entered",
+        min: 1,
+        max: MAX_TERMS,
+        of: |scope| scope.terms,
+        set: |scope, bound| scope.terms = bound,
+    },
+    Bound {
+        name: "entries",
+        about: "How many entries clients ask for",
+        min: 0,
+        max: MAX_BUDGET as u64,
+        of: |scope| scope.budget.entries.into(),
+        set: |scope, bound| scope.budget.entries = bound as u8,
+    },
+    Bound {
+        name: "reads",
+        about: "How many reads leaders take",
+        min: 0,
+        max: MAX_BUDGET as u64,
+        of: |scope| scope.budget.reads.into(),
+        set: |scope, bound| scope.budget.reads = bound as u8,
+    },
+    Bound {
+        name: "crashes",
+        about: "How many servers crash",
+        min: 0,
+        max: MAX_BUDGET as u64,
+        of: |scope| scope.budget.crashes.into(),
+        set: |scope, bound| scope.budget.crashes = bound as u8,
+    },
+    Bound {
+        name: "batch",
+        about: "The most entries in one message",
+        min: 1,
+        max: 1024,
+        of: |scope| scope.batch as u64,
+        set: |scope, bound| scope.batch = bound as usize,
+    },
+    Bound {
+        name: "attempts",
+        about: "How often a client sends a request",
+        min: 1,
+        max: 8,
+        of: |scope| scope.attempts.into(),
+        set: |scope, bound| scope.attempts = bound as u32,
+    },
+];
+
+/// The bounds of a scope by their names.
+pub(super) fn bounds_of(scope: &Scope) -> BTreeMap<&'static str, u64> {
+    BOUNDS
+        .iter()
+        .map(|bound| (bound.name, (bound.of)(scope)))
+        .collect()
+}
+
+/// A world to walk through.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    /// With the bug planted, every law judged, and the reductions that `steps` says.
+    pub(super) scope: Scope,
+    pub(super) steps: Steps,
+    /// Where the catalogue finds the planted bug, if that is here.
+    pub(super) entry: Option<Box<Entry>>,
+}
+
+impl World {
+    /// The world that a request asks for.
+    pub(super) fn find(asked: &Asked) -> Result<Self, Problem> {
+        let name = &asked.scope.name;
+        let named = scopes()
+            .into_iter()
+            .find(|scope| scope.name == *name)
+            .ok_or_else(|| {
+                Problem::unknown(format!(
+                    "there is no scope {name:?}: /api/catalogue lists them"
+                ))
+            })?;
+        let mut scope = named;
+        for (name, value) in &asked.scope.bounds {
+            let bound = BOUNDS.iter().find(|bound| bound.name == name);
+            let bound = bound.ok_or_else(|| {
+                Problem::bad(format!(
+                    "there is no bound {name:?}: /api/catalogue lists them"
+                ))
+            })?;
+            if !(bound.min..=bound.max).contains(value) {
+                return Err(Problem::bad(format!(
+                    "{name} {value} is out of range: give {} to {}",
+                    bound.min, bound.max
+                )));
+            }
+            (bound.set)(&mut scope, *value);
+        }
+        scope.validate().map_err(Problem::bad)?;
+        let mutant = asked.mutant.as_deref().map(mutant).transpose()?;
+        scope.mutant = mutant;
+        let entry = mutant.and_then(|mutant| known_place(mutant, &scope));
+        if let Some(entry) = &entry {
+            scope = Scope {
+                expected: scope.expected,
+                laws: Laws::ALL,
+                ..entry.scope.clone()
+            };
+        } else if mutant.is_some() {
+            // A planted bug may break the rules by which messages are forgotten.
+            scope.reduction.drop_dead = false;
+        }
+        if asked.steps == Steps::Split {
+            scope.reduction = Reduction::NONE;
+        }
+        Ok(Self {
+            scope,
+            steps: asked.steps,
+            entry,
+        })
+    }
+
+    /// What tells it from other worlds.
+    pub(super) fn name(&self) -> String {
+        let bounds = crate::trace::ScopeBounds::of(&self.scope);
+        let bounds = serde_json::to_string(&bounds).expect("bounds have a form in JSON");
+        let mutant = self.scope.mutant.map_or("", Mutant::name);
+        format!("{} {mutant} {bounds}", self.steps.name())
+    }
+}
+
+fn mutant(name: &str) -> Result<Mutant, Problem> {
+    let mut all = Mutant::ALL.iter().copied();
+    all.find(|mutant| mutant.name() == name).ok_or_else(|| {
+        Problem::unknown(format!(
+            "there is no bug {name:?} to plant: /api/catalogue lists them"
+        ))
+    })
+}
+
+/// The catalogue's entry of a bug, if the scope is where it finds it.
+fn known_place(mutant: Mutant, scope: &Scope) -> Option<Box<Entry>> {
+    let entries = catalogue::entries();
+    let entry = entries.into_iter().find(|entry| entry.mutant == mutant)?;
+    let is_there =
+        entry.scope.name == scope.name && bounds_of(&entry.scope) == bounds_of(scope);
+    is_there.then(|| Box::new(entry))
+}

@@ -1,0 +1,65 @@
+// The step shown, told: what happened, what it sent, what it changed, what it bore witness to, and,
+// where a law breaks, which and why.
+//
+//   const story = Story(host, {});
+//   story.update({timeline, at: timeline.at(n)});
+//
+// `accusedBy(broken, at)` finds what the sentence of a broken law speaks of, to be marked elsewhere.
+
+import { h, replace } from './dom.js';
+import { tell } from './describe.js';
+import { has, t } from './i18n.js';
+
+export function Story(host) {
+  const box = h('div', { class: 'story', 'aria-live': 'polite' });
+  host.append(box);
+  let last = null;
+  return {
+    update({ timeline, at }) {
+      const key = `${at.n}/${at.step?.key ?? ''}`;
+      if (last?.timeline === timeline && last.key === key) return;
+      last = { timeline, key };
+      replace(box, words(timeline, at));
+    },
+    destroy() { box.remove(); },
+  };
+}
+
+function words(timeline, at) {
+  const told = tell(timeline, at.n);
+  const what = told.what.charAt(0).toUpperCase() + told.what.slice(1);
+  return [
+    h('p', { class: 'story-what' }, h('b', { class: 'story-number' }, at.n), ' ', h('span', {}, `${what}.`)),
+    told.sends.length > 0 && h('p', { class: 'story-line' }, h('span', { class: 'dim' }, t('stage.story-sends')), ' ', told.sends.join('; ')),
+    told.changes.length > 0 && h('p', { class: 'story-line' }, h('span', { class: 'dim' }, t('stage.story-now')), ' ', told.changes.map((change, place) => [
+      place > 0 && ' · ', h('span', { class: 'story-change' }, t(`stage.field-${change.field}`, { of: change.of }), ' ',
+        change.field === 'log' ? change.is : [h('s', {}, String(change.was === '' ? t('stage.none') : change.was)), ' → ', h('b', {}, String(change.is === '' ? t('stage.none') : change.is))])])),
+    (at.step?.witnesses?.length ?? 0) > 0 && h('p', { class: 'story-line' }, at.step.witnesses.map((name) => [h('span', { class: 'chip' }, witness(name)), ' '])),
+    (at.step?.broken ?? []).slice(0, 4).map((broken) => h('p', { class: 'story-broken' }, h('b', {}, t('stage.story-broken', { law: lawName(broken.law) })), ' ', `${broken.why}.`)),
+  ];
+}
+
+/** The name of a witness in the language of the page. */
+export function witness(name) {
+  const key = `stage.witness-${name.replaceAll(' ', '-')}`;
+  return has(key) ? t(key) : name;
+}
+
+/** A law's name: `LeaderCompleteness` and `Leader Completeness` are the same. */
+export function lawName(name) {
+  const key = `stage.law-${String(name).replace(/[^A-Za-z]/g, '').toLowerCase()}`;
+  return has(key) ? t(key) : String(name).replace(/([a-z])([A-Z])/g, '$1 $2');
+}
+
+/** What a broken law's sentence is about: `{servers: ['server 1'], index: 2 | null}`. */
+export function accusedBy(broken, at) {
+  if (!broken?.why) return null;
+  const found = new Set();
+  for (const [, one, other] of broken.why.matchAll(/servers? (\d+)(?: and (\d+))?/g)) {
+    found.add(`server ${one}`);
+    if (other) found.add(`server ${other}`);
+  }
+  if (!found.size && at.step) found.add(at.step.process);
+  const index = broken.why.match(/(?:index|entry|entries up to|up to) (\d+)/);
+  return { servers: [...found], index: index ? Number(index[1]) : null };
+}
