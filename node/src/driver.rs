@@ -12,14 +12,16 @@
 use crate::{
     local::{Local, Reply},
     metrics::Metrics,
-    node::{Failure, Progress, Status},
+    node::{Counts, Failure, Glance, Progress, Status},
     observe::{self, Observer},
+    switch::Switch,
+    tail,
     timers::Timers,
     trace::Trace,
     writer::{Report, Writer},
 };
 use model::{
-    Address, ClientRequest, Effects, Envelope, Event, Message, NodeId, Raft, Role, WriteId,
+    Address, ClientRequest, Effects, Envelope, Event, Flow, Message, NodeId, Raft, Role, WriteId,
     client::Ask,
     invariants::{self, Watermarks},
 };
@@ -34,7 +36,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
-use transport::{Endpoint, Inbox};
+use transport::{Cause, Count, Endpoint, Inbox};
 
 /// How long a server that stops waits for what is under way.
 const LINGER: Duration = Duration::from_secs(2);
@@ -46,7 +48,7 @@ pub(crate) enum Command {
     /// Carry out an operation.
     Ask { ask: Ask, reply: Reply },
     /// Say where the server stands.
-    Status(oneshot::Sender<Status>),
+    Status(Glance, oneshot::Sender<Status>),
     /// Do something with the socket.
     Endpoint(Box<dyn FnOnce(&Endpoint) + Send>),
     /// Finish what is under way, take on nothing new, and end.
@@ -110,6 +112,9 @@ pub(crate) struct Driver {
     /// Where to leave what is known when a law is broken.
     pub(crate) morgue: PathBuf,
     pub(crate) agenda: Agenda,
+    /// This run, by a number drawn at random.
+    pub(crate) boot: u64,
+    pub(crate) switch: Arc<Switch>,
 }
 
 /// What a turn gathers.
@@ -129,6 +134,10 @@ impl Driver {
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         let result = self.serve().await;
         self.local.refuse_waiting();
+        if self.switch.killed() {
+            self.writer.abandon();
+            return result;
+        }
         self.writer.close();
         // What was written last is reported last: a sync may have failed while we ended.
         while let Ok(report) = self.reports.try_recv() {
@@ -142,6 +151,9 @@ impl Driver {
     async fn serve(&mut self) -> Result<(), Failure> {
         loop {
             self.wait().await?;
+            if !self.switch.pass() {
+                return Ok(());
+            }
             self.turn()?;
             if let Some(stop_by) = self.agenda.stop_by
                 && (Instant::now() >= stop_by || (self.local.is_idle() && !self.raft.is_writing()))
@@ -264,8 +276,8 @@ impl Driver {
                 Command::Ask { ask, reply } => {
                     self.local.ask(ask, reply, now, &mut self.agenda.requests);
                 }
-                Command::Status(reply) => {
-                    let _ = reply.send(self.status());
+                Command::Status(glance, reply) => {
+                    let _ = reply.send(self.status(glance));
                 }
                 Command::Endpoint(action) => action(&self.endpoint),
                 Command::Stop => {
@@ -355,35 +367,70 @@ impl Driver {
         self.pulse.turned.store(self.pulse.millis(now), Relaxed);
     }
 
-    fn status(&self) -> Status {
+    fn status(&self, glance: Glance) -> Status {
         let raft = &self.raft;
-        let followers = match raft.role() {
-            Role::Leader(leader) => leader
-                .followers
-                .iter()
-                .map(|(id, progress)| {
+        let last_index = raft.log().last_index().get();
+        let mut votes = Vec::new();
+        let mut followers = BTreeMap::new();
+        let mut waiting = 0;
+        match raft.role() {
+            Role::Follower { .. } => {}
+            Role::PreCandidate { votes: of } => votes.extend(of.iter().map(|id| id.get())),
+            Role::Candidate(candidate) => votes.extend(candidate.votes.iter().map(|id| id.get())),
+            Role::Leader(leader) => {
+                waiting = leader.writes.len() + leader.reads.len();
+                followers.extend(leader.followers.iter().map(|(id, progress)| {
+                    let silent = self.pulse.since_heard(*id).as_millis();
                     let progress = Progress {
                         match_index: progress.match_index.get(),
                         next_index: progress.next_index.get(),
+                        lag: last_index.saturating_sub(progress.match_index.get()),
+                        flow: match progress.flow {
+                            Flow::Probe => "probe",
+                            Flow::Pipeline => "pipeline",
+                        },
+                        window: progress.window,
+                        silent_ms: u64::try_from(silent).unwrap_or(u64::MAX),
                     };
                     (id.get(), progress)
-                })
-                .collect(),
-            _ => BTreeMap::new(),
-        };
+                }));
+            }
+        }
+        let (log_start, log) = tail::of(raft.log(), glance.entries);
         Status {
             id: raft.id().get(),
             role: observe::role_name(raft.role()),
             term: raft.current_term().get(),
             leader: observe::leader_of(raft).map(NodeId::get),
             commit_index: raft.commit_index().get(),
-            last_index: raft.log().last_index().get(),
+            last_index,
             durable_index: raft.durable_index().get(),
             applied_index: raft.store().last_applied().get(),
             voters: raft.config().voters.iter().map(|id| id.get()).collect(),
             followers,
             syncs: self.metrics.syncs(),
             uptime_seconds: self.pulse.uptime().as_secs(),
+            boot: format!("{:016x}", self.boot),
+            voted_for: raft.voted_for().map(NodeId::get),
+            votes,
+            // Nothing is taken out of the log yet.
+            first_index: last_index.min(1),
+            waiting,
+            counts: self.counts(),
+            log_start: log_start.get(),
+            log,
+            events: self.observer.happened(glance.since),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let counters = self.endpoint.counters();
+        Counts {
+            messages_in: counters.get(Count::MessagesReceived),
+            messages_out: counters.get(Count::MessagesSent),
+            dropped: Cause::ALL.iter().map(|of| counters.dropped(*of)).sum(),
+            dropped_by_faults: counters.dropped(Cause::Faults),
+            ..self.metrics.counts()
         }
     }
 }

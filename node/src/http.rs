@@ -1,7 +1,7 @@
 //! What operators ask over HTTP. Nothing here changes anything but the plan of faults, which is
 //! served only where there is one.
 
-use crate::node::{Inner, Node};
+use crate::node::{Glance, Inner, Node};
 use axum::{
     Router,
     extract::{Query, Request, State},
@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Json, Response},
     routing::get,
 };
+use serde::Deserialize;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -95,11 +96,24 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, kind)], node.metrics().await).into_response()
 }
 
-async fn status(State(shared): State<Shared>) -> Response {
+/// How closely to look: `?entries=24&since=0`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Look {
+    entries: Option<usize>,
+    since: Option<u64>,
+}
+
+async fn status(State(shared): State<Shared>, Query(look): Query<Look>) -> Response {
     let Some(node) = shared.node() else {
         return gone();
     };
-    match time::timeout(PATIENCE, node.status()).await {
+    let all = Glance::default();
+    let glance = Glance {
+        entries: look.entries.unwrap_or(all.entries),
+        since: look.since.unwrap_or(all.since),
+    };
+    match time::timeout(PATIENCE, node.look(glance)).await {
         Ok(Some(status)) => Json(status).into_response(),
         Ok(None) => gone(),
         Err(_) => (

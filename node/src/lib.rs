@@ -7,7 +7,8 @@
 //! # What is where
 //! `driver` owns the server and is the only caller of `step`. `writer` is the thread that makes
 //! writes durable, on a `disk`, which is a `wal`. `local` has the operations asked of this process,
-//! `timers` the timers. `observe` derives logs and metrics from steps; `trace` records them.
+//! `timers` the timers. `observe` derives logs and metrics from steps; `trace` records them;
+//! `tail` cuts the log's end down to what is shown. `switch` pauses and kills, on purpose.
 //! `peers` looks up names, `http` answers operators.
 //!
 //! # What is left out
@@ -22,6 +23,8 @@ mod metrics;
 mod node;
 mod observe;
 mod peers;
+mod switch;
+mod tail;
 mod timers;
 mod trace;
 mod wal;
@@ -29,7 +32,10 @@ mod writer;
 
 pub use config::{Config, ConfigError};
 pub use disk::{Disk, DiskError};
-pub use node::{Failure, Node, Progress, ProposeError, StartError, Status};
+pub use node::{Counts, Failure, Glance, Node, Progress, ProposeError, StartError, Status};
+pub use observe::{Happened, What};
+pub use switch::Pause;
+pub use tail::{Shown, TAIL};
 
 const _: () = assert!(
     !model::mutant::COMPILED_IN,

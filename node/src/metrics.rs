@@ -1,5 +1,6 @@
 //! What operators count and measure. Values are atomics; writing one never waits for a reader.
 
+use crate::node::Counts;
 use prometheus_client::{
     encoding::text,
     metrics::{
@@ -162,6 +163,25 @@ impl Metrics {
     /// So many syncs were done.
     pub(crate) fn syncs(&self) -> u64 {
         self.syncs.get()
+    }
+
+    /// What is told without being asked for it as metrics.
+    pub(crate) fn counts(&self) -> Counts {
+        let heartbeats = |direction| {
+            self.heartbeats
+                .get_or_create(&[("direction", direction)])
+                .get()
+        };
+        Counts {
+            heartbeats_in: heartbeats("in"),
+            heartbeats_out: heartbeats("out"),
+            entries_appended: self.entries.get(),
+            elections: self.elections.get(),
+            leaderships: self.leaderships.get(),
+            steps: self.steps.get(),
+            fsyncs: self.syncs.get(),
+            ..Counts::default()
+        }
     }
 
     /// Entries were added to the log.

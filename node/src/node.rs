@@ -7,8 +7,10 @@ use crate::{
     http,
     local::Local,
     metrics::Metrics,
-    observe::Observer,
+    observe::{Happened, Observer},
     peers,
+    switch::{Pause, Switch},
+    tail::{Shown, TAIL},
     timers::Timers,
     trace::Trace,
     wal::{Directory, Identity, Wal},
@@ -150,6 +152,67 @@ pub struct Status {
     pub syncs: u64,
     /// How long it runs.
     pub uptime_seconds: u64,
+    /// This run of it, drawn at random when it started.
+    pub boot: String,
+    /// Who got its vote in the current term.
+    pub voted_for: Option<u64>,
+    /// Who voted for it, if it runs for leader.
+    pub votes: Vec<u64>,
+    /// The first entry of its log that it still has.
+    pub first_index: u64,
+    /// Requests that wait for it to answer, if it leads.
+    pub waiting: usize,
+    /// What it counted since it started.
+    pub counts: Counts,
+    /// The index of the first entry of `log`.
+    pub log_start: u64,
+    /// The last entries of its log, as many as were asked for.
+    pub log: Vec<Shown>,
+    /// What happened to it lately, as far as it was asked for.
+    pub events: Vec<Happened>,
+}
+
+/// What a server counted since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say it, and docs/http.md")]
+pub struct Counts {
+    pub messages_in: u64,
+    pub messages_out: u64,
+    pub dropped: u64,
+    pub dropped_by_faults: u64,
+    pub heartbeats_in: u64,
+    pub heartbeats_out: u64,
+    pub entries_appended: u64,
+    pub elections: u64,
+    pub leaderships: u64,
+    pub steps: u64,
+    pub fsyncs: u64,
+}
+
+/// How closely to look at a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// How many of the last entries of its log to show, [`TAIL`] at most.
+    pub entries: usize,
+    /// Only what happened after the event of this number is told.
+    pub since: u64,
+}
+
+impl Glance {
+    /// Neither entries nor events.
+    pub const BRIEF: Self = Self {
+        entries: 0,
+        since: u64::MAX,
+    };
+}
+
+impl Default for Glance {
+    fn default() -> Self {
+        Self {
+            entries: TAIL,
+            since: 0,
+        }
+    }
 }
 
 /// How far a follower is, as its leader knows.
@@ -159,6 +222,14 @@ pub struct Progress {
     pub match_index: u64,
     /// The next entry to send.
     pub next_index: u64,
+    /// How many entries it has yet to acknowledge.
+    pub lag: u64,
+    /// How entries are sent to it: `probe`, one message at a time, or `pipeline`.
+    pub flow: &'static str,
+    /// How many entries may be on their way to it.
+    pub window: usize,
+    /// How long nothing was heard of it, in milliseconds.
+    pub silent_ms: u64,
 }
 
 /// A running server. Cheap to clone. It stops when told to, or, without anyone waiting for it, when
@@ -177,6 +248,7 @@ pub(crate) struct Inner {
     http: Option<SocketAddr>,
     pulse: Arc<Pulse>,
     metrics: Arc<Metrics>,
+    switch: Arc<Switch>,
     /// Serve HTTP and look up names. Aborted when dropped.
     helpers: Mutex<JoinSet<()>>,
 }
@@ -246,6 +318,7 @@ impl Node {
             http: http.as_ref().map(|(_, address)| *address),
             pulse: started.pulse,
             metrics: started.metrics,
+            switch: started.switch,
             helpers: Mutex::default(),
         });
         // The helpers hold no handle: they must not keep the server running.
@@ -330,10 +403,48 @@ impl Node {
 
     /// Where the server stands; `None` once it has stopped.
     pub async fn status(&self) -> Option<Status> {
+        self.look(Glance::BRIEF).await
+    }
+
+    /// Where the server stands, with the end of its log and what happened to it lately; `None`
+    /// once it has stopped.
+    pub async fn look(&self, glance: Glance) -> Option<Status> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Status(reply);
+        let command = Command::Status(glance, reply);
         self.inner.commands.send(command).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Pauses the server, as SIGSTOP would, until what is returned is dropped: nothing is
+    /// received, no timer fires, no answer comes. `None` if it has stopped.
+    pub async fn pause(&self) -> Option<Pause> {
+        let (pause, asleep) = self.inner.switch.pause();
+        self.wake();
+        let mut ended = self.inner.ended.clone();
+        tokio::select! {
+            _ = asleep => Some(pause),
+            _ = ended.wait_for(Option::is_some) => None,
+        }
+    }
+
+    /// Ends the server as SIGKILL would: nothing under way is finished, nothing more is written,
+    /// nobody is told. Its addresses and its directory are free when this returns.
+    ///
+    /// # Errors
+    /// If it had failed before.
+    pub async fn kill(&self) -> Result<(), Arc<Failure>> {
+        self.inner.switch.kill();
+        self.wake();
+        let ended = self.ended().await;
+        self.inner.helpers.lock().await.shutdown().await;
+        ended
+    }
+
+    /// Makes the driver take another turn.
+    fn wake(&self) {
+        let nothing = Command::Endpoint(Box::new(|_| {}));
+        // Full or closed, it takes one anyway, or never again.
+        let _ = self.inner.commands.try_send(nothing);
     }
 
     /// How long ago the server last did anything. It does something with every heartbeat
@@ -398,6 +509,7 @@ struct Started {
     address: SocketAddr,
     pulse: Arc<Pulse>,
     metrics: Arc<Metrics>,
+    switch: Arc<Switch>,
 }
 
 /// Says that the thread ended, however it did.
@@ -489,11 +601,13 @@ async fn prepare(
     let writer = Writer::start(disk, report, Arc::clone(&metrics)).map_err(StartError::Thread)?;
     let (command, commands) = mpsc::channel(COMMANDS);
     let raft = Raft::recover(config.id, model_config, durable);
+    let switch = Arc::<Switch>::default();
     let started = Started {
         commands: command,
         address,
         pulse: Arc::clone(&pulse),
         metrics: Arc::clone(&metrics),
+        switch: Arc::clone(&switch),
     };
     let driver = Driver {
         observer: Observer::new(&raft, Arc::clone(&metrics)),
@@ -506,6 +620,8 @@ async fn prepare(
         timers: Timers::new(config.heartbeat, config.election_min, config.election_max),
         morgue: config.data_dir.join(format!("broken-law-{boot:016x}.json")),
         agenda: Agenda::default(),
+        boot,
+        switch,
         raft,
         endpoint,
         inbox,

@@ -3,11 +3,59 @@
 
 use crate::metrics::Metrics;
 use model::{Address, AppendOutcome, Effects, Event, LogIndex, Message, NodeId, Raft, Role, Term};
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use serde::Serialize;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 use tracing::{debug, info, trace};
 
 /// The most appends whose commitment is timed at once. Beyond it some go untimed.
 const TIMED: usize = 4096;
+/// How many of the last events are kept for those who look on.
+const KEPT: usize = 64;
+
+/// Something worth telling that happened to a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Happened {
+    /// Its number in this run of the server, from 1.
+    pub id: u64,
+    /// When, in milliseconds since 1970, by the server's clock.
+    pub at: u64,
+    /// The server's term afterwards.
+    pub term: u64,
+    /// What it was.
+    pub what: What,
+    /// The other server it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<u64>,
+    /// The entry it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+}
+
+/// What happened to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// It started, with what was on its disk up to `index`.
+    Started,
+    /// It heard of no leader in time, and asks whether it would win.
+    AsksFirst,
+    /// It runs for leader.
+    Runs,
+    /// It gave its vote to `node`.
+    Voted,
+    /// It leads.
+    Leads,
+    /// It leads no more.
+    StepsDown,
+    /// It has heard of its leader, `node`.
+    Follows,
+    /// Entries from `index` on, never committed, made room for the leader's.
+    Truncates,
+}
 
 /// Watches one server.
 pub(crate) struct Observer {
@@ -15,6 +63,7 @@ pub(crate) struct Observer {
     noted: Noted,
     /// The last entries of appends made while leading, and when.
     uncommitted: VecDeque<(LogIndex, Instant)>,
+    happened: VecDeque<Happened>,
 }
 
 /// What of an event is worth remembering until after the step.
@@ -71,11 +120,39 @@ impl Observer {
     pub(crate) fn new(raft: &Raft, metrics: Arc<Metrics>) -> Self {
         let noted = Noted::of(raft);
         metrics.role(noted.role, noted.role);
-        Self {
+        let mut observer = Self {
             metrics,
             noted,
             uncommitted: VecDeque::new(),
+            happened: VecDeque::new(),
+        };
+        let (term, last) = (raft.current_term(), raft.log().last_index());
+        observer.tell(What::Started, term, None, Some(last));
+        observer
+    }
+
+    /// What happened after the event of this number, as far as it is kept.
+    pub(crate) fn happened(&self, since: u64) -> Vec<Happened> {
+        let since = self.happened.iter().filter(|each| each.id > since);
+        since.cloned().collect()
+    }
+
+    fn tell(&mut self, what: What, term: Term, node: Option<NodeId>, index: Option<LogIndex>) {
+        let id = self.happened.back().map_or(0, |last| last.id) + 1;
+        let at = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+        if self.happened.len() >= KEPT {
+            self.happened.pop_front();
         }
+        self.happened.push_back(Happened {
+            id,
+            at,
+            term: term.get(),
+            what,
+            node: node.map(NodeId::get),
+            index: index.map(LogIndex::get),
+        });
     }
 
     /// Looks at an event before it is stepped.
@@ -167,8 +244,10 @@ impl Observer {
             if candidate == raft.id() {
                 self.metrics.elections.inc();
                 info!(term = %noted.term, "runs for leader and asks for votes");
+                self.tell(What::Runs, noted.term, None, None);
             } else {
                 info!(term = %noted.term, %candidate, "voted");
+                self.tell(What::Voted, noted.term, Some(candidate), None);
             }
         }
         if noted.role != self.noted.role {
@@ -177,12 +256,22 @@ impl Observer {
             self.uncommitted.clear();
             if noted.role == "leader" {
                 self.metrics.leaderships.inc();
+                self.tell(What::Leads, noted.term, None, None);
+            }
+            if noted.role == "pre-candidate" {
+                self.tell(What::AsksFirst, noted.term, None, None);
+            }
+            if self.noted.role == "leader" {
+                self.tell(What::StepsDown, noted.term, None, None);
             }
         }
         if noted.leader != self.noted.leader
             && let Some(leader) = noted.leader
         {
             info!(term = %noted.term, %leader, "has a leader");
+            if leader != raft.id() {
+                self.tell(What::Follows, noted.term, Some(leader), None);
+            }
         }
         if noted.commit_index != self.noted.commit_index {
             trace!(commit = %noted.commit_index, "committed");
@@ -209,6 +298,7 @@ impl Observer {
         };
         if let Some(index) = write.truncate_from {
             info!(from = %index, "entries that were never committed make room for the leader's");
+            self.tell(What::Truncates, raft.current_term(), None, Some(index));
         }
         if write.append.is_empty() {
             return;

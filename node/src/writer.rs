@@ -12,7 +12,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
         mpsc,
     },
     thread,
@@ -33,6 +33,7 @@ pub(crate) type Report = Result<WriteId, DiskError>;
 pub(crate) struct Writer {
     queue: mpsc::Sender<Write>,
     backlog: Arc<AtomicUsize>,
+    abandoned: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -49,10 +50,12 @@ impl Writer {
         let (queue, writes) = mpsc::channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let waiting = Arc::clone(&backlog);
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let given_up = Arc::clone(&abandoned);
         let thread = thread::Builder::new()
             .name("raft-disk".into())
             .spawn(move || {
-                if let Err(error) = run(disk, &writes, &reports, &waiting, &metrics) {
+                if let Err(error) = run(disk, &writes, &reports, &waiting, &given_up, &metrics) {
                     // Without a driver there is nobody left to tell.
                     let _ = reports.send(Err(error));
                 }
@@ -60,6 +63,7 @@ impl Writer {
         Ok(Self {
             queue,
             backlog,
+            abandoned,
             thread,
         })
     }
@@ -88,6 +92,12 @@ impl Writer {
             std::panic::resume_unwind(panic);
         }
     }
+
+    /// Ends the thread as if the process had been killed: what it has begun is all that is written.
+    pub(crate) fn abandon(self) {
+        self.abandoned.store(true, Relaxed);
+        self.close();
+    }
 }
 
 fn run(
@@ -95,6 +105,7 @@ fn run(
     queue: &mpsc::Receiver<Write>,
     reports: &UnboundedSender<Report>,
     backlog: &AtomicUsize,
+    abandoned: &AtomicBool,
     metrics: &Metrics,
 ) -> Result<(), DiskError> {
     let mut batch: Vec<Write> = Vec::new();
@@ -118,6 +129,9 @@ fn run(
             bytes += size_of(&write);
             batch.push(write);
         }
+        if abandoned.load(Relaxed) {
+            return Ok(());
+        }
         let begun = Instant::now();
         disk.write(&batch)?;
         metrics.synced(begun.elapsed(), batch.len());
@@ -126,6 +140,9 @@ fn run(
             let _ = reports.send(Ok(last.id));
         }
         batch.clear();
+    }
+    if abandoned.load(Relaxed) {
+        return Ok(());
     }
     disk.close()
 }
@@ -214,6 +231,22 @@ mod tests {
         assert_eq!(durable(reports.blocking_recv()), 9);
         assert_eq!(writer.backlog(), 0);
         writer.close();
+    }
+
+    #[test]
+    fn abandoned_writer_writes_only_what_it_had_begun() {
+        let (writer, begun, verdict, mut reports) = busy();
+        writer.write(write(2));
+        let abandoned = Arc::clone(&writer.abandoned);
+        let ended = thread::spawn(move || writer.abandon());
+        while !abandoned.load(Relaxed) {
+            thread::yield_now();
+        }
+        verdict.send(Ok(())).unwrap();
+        ended.join().unwrap();
+        assert!(begun.recv().is_err(), "the second write was never begun");
+        assert_eq!(reports.blocking_recv().unwrap().unwrap().get(), 1);
+        assert!(reports.blocking_recv().is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use model::{
     NodeId,
     store::{Answer, Condition, Found, Operation, Query},
 };
-use node::{Config, Node, ProposeError, Status};
+use node::{Config, Glance, Node, ProposeError, Status, What};
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -255,4 +255,72 @@ async fn stopped_server_refuses_and_frees_its_directory() {
     // The old handle is still here; the directory is not held by it.
     cluster.start_node(0).await;
     assert_eq!(cluster.get("a").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn paused_leader_is_replaced_and_follows_when_it_goes_on() {
+    let cluster = Cluster::start(3).await;
+    cluster.put("a", "1").await;
+    let leader = cluster.leader().await;
+    let pause = leader.pause().await.unwrap();
+    let others = || cluster.running().filter(|node| node.id() != leader.id());
+    poll("another leader", async || {
+        for node in others() {
+            let status = node.status().await.unwrap();
+            if status.role == "leader" {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+    assert!(!leader.has_ended());
+    drop(pause);
+    assert_ne!(cluster.leader().await.id(), leader.id());
+    assert_eq!(cluster.get("a").await.as_deref(), Some("1"));
+    let told = leader.look(Glance::default()).await.unwrap().events;
+    let steps_down = told.iter().find(|event| event.what == What::StepsDown);
+    assert!(steps_down.is_some(), "{told:?}");
+    let at = steps_down.unwrap().id;
+    let since = Glance {
+        entries: 0,
+        since: at,
+    };
+    let later = leader.look(since).await.unwrap().events;
+    assert!(later.iter().all(|event| event.id > at), "{later:?}");
+    assert_eq!(later.len() + at as usize, told.len());
+}
+
+#[tokio::test]
+async fn killed_servers_lose_nothing_they_acknowledged() {
+    let mut cluster = Cluster::start(3).await;
+    let mut done = Vec::new();
+    for round in 0..3 {
+        let leader = cluster.leader().await;
+        let mut puts = tokio::task::JoinSet::new();
+        for number in 0..64 {
+            let (leader, key) = (leader.clone(), format!("{round}/{number}"));
+            puts.spawn(async move { (leader.propose(put(&key, "value")).await.is_ok(), key) });
+        }
+        // In the midst of it, and one of them while it sleeps.
+        if let Some(first) = puts.join_next().await {
+            done.push(first.unwrap());
+        }
+        let place = leader.id().get() as usize - 1;
+        let pause = match round {
+            1 => leader.pause().await,
+            _ => None,
+        };
+        cluster.nodes[place].take().unwrap().kill().await.unwrap();
+        drop(pause);
+        done.extend(puts.join_all().await);
+        cluster.start_node(place).await;
+    }
+    let boots: BTreeSet<_> = cluster.settle().await.into_iter().map(|s| s.boot).collect();
+    assert_eq!(boots.len(), 3);
+    let kept: Vec<_> = done.iter().filter(|(kept, _)| *kept).collect();
+    assert!(!kept.is_empty());
+    for (_, key) in kept {
+        assert_eq!(cluster.get(key).await.as_deref(), Some("value"), "{key}");
+    }
 }

@@ -88,6 +88,20 @@ async fn http_tells_status_metrics_and_readiness() {
     let (code, status) = get(&node, "/status", "").await;
     assert_eq!(code, 200);
     assert!(status.contains("\"role\":\"leader\""), "{status}");
+    // What the browser draws: the end of the log, and what happened.
+    for part in [
+        r#""voted_for":1"#,
+        r#""log_start":1,"log":[{"term":1,"payload":"Noop"},"#,
+        r#""operation":{"Put":{"key":[97],"value":[118,97,108,117,101],"condition":"Always"}}}}}}]"#,
+        r#""what":"started","index":0}"#,
+        r#""term":1,"what":"leads"}"#,
+    ] {
+        assert!(status.contains(part), "{part} is missing in {status}");
+    }
+    let (_, brief) = get(&node, "/status?entries=0&since=1000", "").await;
+    assert!(brief.contains(r#""log":[],"events":[]"#), "{brief}");
+    let (code, _) = get(&node, "/status?entires=0", "").await;
+    assert_eq!(code, 400);
     let (code, metrics) = get(&node, "/metrics", "").await;
     assert_eq!(code, 200);
     for line in [

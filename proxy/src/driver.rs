@@ -14,6 +14,7 @@
 //! Anything that must survive: a proxy may lose all of its state without harm to anything but
 //! time. Back-pressure: the pure proxy refuses beyond its bound, and says so.
 
+use crate::load::{Kind, Load};
 use model::{
     Address, ClientId, Envelope, Message, NodeId, ProxyId, RequestId,
     message::ResponseBody,
@@ -70,6 +71,8 @@ pub struct Gauges {
     last_answer: AtomicU64,
     /// Told when the belief about the leader changes.
     pub changed: Notify,
+    /// What was answered and given up since the last sample.
+    pub load: Load,
 }
 
 impl Gauges {
@@ -85,6 +88,7 @@ impl Gauges {
             unavailable: AtomicU64::new(0),
             last_answer: AtomicU64::new(0),
             changed: Notify::new(),
+            load: Load::new(),
         }
     }
 
@@ -249,6 +253,8 @@ enum Door {
 #[derive(Debug)]
 struct Flight {
     door: Door,
+    kind: Kind,
+    since: Instant,
     deadline: Option<Instant>,
 }
 
@@ -305,7 +311,7 @@ impl Turn {
                 {
                     self.gauges.requests_udp.fetch_add(1, Relaxed);
                     let key = (request.client, request.id);
-                    self.expect(key, Door::Udp(called));
+                    self.expect(key, Door::Udp(called), Kind::of(request));
                 }
                 (Address::Node(_), Message::ClientResponse(response))
                     if called == self.proxy.id() =>
@@ -332,17 +338,21 @@ impl Turn {
             if let Message::ClientRequest(request) = &envelope.message {
                 self.gauges.requests_doors.fetch_add(1, Relaxed);
                 let key = (request.client, request.id);
-                self.expect(key, Door::Here);
+                self.expect(key, Door::Here, Kind::of(request));
             }
             self.receive(envelope.from, envelope.message);
         }
     }
 
     /// A request that is sent again while in flight is answered once, where it first came from.
-    fn expect(&mut self, key: Key, door: Door) {
+    fn expect(&mut self, key: Key, door: Door, kind: Kind) {
         if let Entry::Vacant(entry) = self.flights.entry(key) {
-            let deadline = None;
-            entry.insert(Flight { door, deadline });
+            entry.insert(Flight {
+                door,
+                kind,
+                since: self.now,
+                deadline: None,
+            });
         }
     }
 
@@ -387,21 +397,26 @@ impl Turn {
                 self.out.push(envelope);
                 continue;
             };
-            if response.body == ResponseBody::Unavailable {
+            let given_up = response.body == ResponseBody::Unavailable;
+            if given_up {
                 self.gauges.unavailable.fetch_add(1, Relaxed);
             }
-            match self.flights.remove(&(response.client, response.id)) {
-                Some(Flight {
-                    door: Door::Udp(called),
-                    ..
-                }) => {
+            let Some(flight) = self.flights.remove(&(response.client, response.id)) else {
+                continue;
+            };
+            match given_up {
+                true => self.gauges.load.unavailable(flight.kind),
+                false => {
+                    let took = self.now.saturating_duration_since(flight.since);
+                    self.gauges.load.answered(flight.kind, took);
+                }
+            }
+            match flight.door {
+                Door::Udp(called) => {
                     envelope.from = Address::Proxy(called);
                     self.out.push(envelope);
                 }
-                Some(Flight {
-                    door: Door::Here, ..
-                }) => self.home.push(envelope),
-                None => {}
+                Door::Here => self.home.push(envelope),
             }
         }
     }

@@ -1,21 +1,37 @@
 //! A whole cluster in this process, to try things out: real servers, real datagrams over loopback,
 //! real logs on disk. Only the machine is one.
+//!
+//! A server that was killed keeps its address and its directory, and can be started again.
 
 use crate::overview::Source;
 use anyhow::Context;
-use futures_util::{FutureExt, future::join_all};
+use futures_util::{
+    FutureExt,
+    future::{join_all, select_all},
+};
 use model::NodeId;
-use node::Node;
+use node::{Node, Pause};
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use transport::Keys;
+use tokio::sync::Notify;
+use transport::{Faults, Keys};
 
-/// The servers of this process.
+/// The servers of this process. Cheap to clone.
+#[derive(Clone)]
 pub struct Embedded {
-    nodes: BTreeMap<NodeId, Node>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// How each is started, with the address it got.
+    configs: BTreeMap<NodeId, node::Config>,
+    nodes: Mutex<BTreeMap<NodeId, Node>>,
+    /// Told when another server runs under a name.
+    changed: Notify,
 }
 
 impl Embedded {
@@ -28,83 +44,157 @@ impl Embedded {
         cluster: &str,
         data_dir: &Path,
         keys: &Keys,
+        faults: Option<Faults>,
     ) -> anyhow::Result<Self> {
         let voters: Vec<_> = (1..=count).map(NodeId::new).collect();
+        let mut configs = BTreeMap::new();
         let mut nodes = BTreeMap::new();
         for id in &voters {
             let directory = data_dir.join(format!("node-{id}"));
             let mut config = node::Config::new(*id, cluster, &directory);
             config.voters = voters.iter().copied().collect();
             config.keys = keys.clone();
+            config.faults.clone_from(&faults);
             config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let node = Node::start(config).await.with_context(|| {
-                format!(
-                    "cannot start server {id} with its log in {} (--data-dir says where)",
-                    directory.display()
-                )
-            })?;
+            let node = begin(config.clone()).await?;
+            config.listen = node.local_addr();
             nodes.insert(*id, node);
+            configs.insert(*id, config);
         }
-        for (id, node) in &nodes {
-            for (other, at) in &nodes {
-                if other != id {
-                    node.set_peer(*other, at.local_addr()).await;
-                }
+        let embedded = Self {
+            inner: Arc::new(Inner {
+                configs,
+                nodes: Mutex::new(nodes),
+                changed: Notify::new(),
+            }),
+        };
+        for id in &voters {
+            embedded.introduce(*id).await;
+        }
+        Ok(embedded)
+    }
+
+    /// Tells a server where the others are. They know, or learn it when it speaks.
+    async fn introduce(&self, id: NodeId) {
+        let Some(node) = self.node(id) else { return };
+        for (other, config) in &self.inner.configs {
+            if *other != id {
+                node.set_peer(*other, config.listen).await;
             }
         }
-        Ok(Self { nodes })
     }
 
     /// Where they listen.
     pub fn places(&self) -> BTreeMap<NodeId, String> {
-        let places = self.nodes.iter();
+        let places = self.inner.configs.iter();
         places
-            .map(|(id, node)| (*id, node.local_addr().to_string()))
+            .map(|(id, config)| (*id, config.listen.to_string()))
             .collect()
     }
 
     /// Where their state is found.
     pub fn sources(&self) -> BTreeMap<NodeId, Source> {
-        let sources = self.nodes.iter().map(|(id, node)| {
-            let node = node.clone();
-            let ask = move || {
-                let node = node.clone();
+        let sources = self.inner.configs.keys().map(|id| {
+            let (embedded, id) = (self.clone(), *id);
+            let ask = move |glance| {
+                let node = embedded.node(id);
                 async move {
-                    match node.status().await {
+                    let status = match node {
+                        Some(node) => node.look(glance).await,
+                        None => None,
+                    };
+                    match status {
                         Some(status) => serde_json::to_value(status).map_err(|e| e.to_string()),
                         None => Err("the server has stopped".to_owned()),
                     }
                 }
                 .boxed()
             };
-            (*id, Source::Here(Box::new(ask)))
+            (id, Source::Here(Box::new(ask)))
         });
         sources.collect()
     }
 
-    /// Stops one of them, as a crash of its machine would. For tests.
+    /// Stops one of them, as an operator would. For tests.
     pub async fn stop_one(&self, id: NodeId) {
-        if let Some(node) = self.nodes.get(&id) {
+        if let Some(node) = self.node(id) {
             let _ = node.stop().await;
         }
     }
 
+    /// Pauses one, as SIGSTOP would, until what is returned is dropped; `None` if it does not run.
+    pub(crate) async fn pause(&self, id: NodeId) -> Option<Pause> {
+        self.node(id)?.pause().await
+    }
+
+    /// Kills one, as SIGKILL would.
+    pub(crate) async fn kill(&self, id: NodeId) {
+        if let Some(node) = self.node(id) {
+            let _ = node.kill().await;
+        }
+    }
+
+    /// Starts one again that was stopped or killed. Does nothing if it runs.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_again(&self, id: NodeId) -> anyhow::Result<()> {
+        let Some(config) = self.inner.configs.get(&id) else {
+            return Ok(());
+        };
+        if self.node(id).is_some_and(|node| !node.has_ended()) {
+            return Ok(());
+        }
+        let node = begin(config.clone()).await?;
+        self.lock().insert(id, node);
+        self.inner.changed.notify_waiters();
+        self.introduce(id).await;
+        Ok(())
+    }
+
     /// Waits until one stops that nobody told to.
     pub async fn failed(&self) -> anyhow::Error {
-        let ends = self.nodes.iter().map(|(id, node)| {
-            async move {
-                match node.ended().await {
-                    Ok(()) => std::future::pending().await,
-                    Err(failure) => anyhow::Error::new(failure).context(format!("server {id}")),
+        loop {
+            let changed = self.inner.changed.notified();
+            let nodes = self.lock().clone();
+            let ends = nodes.into_iter().map(|(id, node)| {
+                async move {
+                    match node.ended().await {
+                        Ok(()) => std::future::pending().await,
+                        Err(failure) => anyhow::Error::new(failure).context(format!("server {id}")),
+                    }
                 }
+                .boxed()
+            });
+            tokio::select! {
+                (failure, ..) = select_all(ends) => return failure,
+                () = changed => {}
             }
-            .boxed()
-        });
-        futures_util::future::select_all(ends).await.0
+        }
     }
 
     /// Stops all of them.
     pub async fn stop(&self) {
-        join_all(self.nodes.values().map(Node::stop)).await;
+        let nodes = self.lock().clone();
+        join_all(nodes.values().map(Node::stop)).await;
     }
+
+    fn node(&self, id: NodeId) -> Option<Node> {
+        self.lock().get(&id).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Node>> {
+        let nodes = &self.inner.nodes;
+        nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn begin(config: node::Config) -> anyhow::Result<Node> {
+    let (id, directory) = (config.id, config.data_dir.clone());
+    Node::start(config).await.with_context(|| {
+        format!(
+            "cannot start server {id} with its log in {} (--data-dir says where)",
+            directory.display()
+        )
+    })
 }

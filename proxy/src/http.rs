@@ -1,7 +1,7 @@
 //! The HTTP door: the store as resources, the state of the cluster, and what operators ask.
 //!
-//! `/v1/kv` is the store (`kv`), `/v1/status` and `/v1/events` tell what goes on (`live`), `/`
-//! is a page that shows it; `/livez`, `/readyz`, `/version` and `/metrics` are for machines
+//! `/v1/kv` is the store (`kv`), `/v1/status` and `/v1/events` tell what goes on and `/v1/chaos`
+//! makes it go wrong (`live`), `/` is the browser app; `/livez`, `/readyz`, `/version` and `/metrics` are for machines
 //! (`operators`). All errors are JSON of one shape (`problem`).
 //!
 //! # Who may ask
@@ -16,7 +16,7 @@ pub(crate) mod operators;
 pub(crate) mod problem;
 pub(crate) mod query;
 
-use crate::{desk::Desk, driver::Gauges, overview::Overview, secret::Secret};
+use crate::{chaos::Chaos, desk::Desk, driver::Gauges, overview::Overview, secret::Secret};
 use axum::{
     Router,
     extract::{Request, State},
@@ -50,6 +50,8 @@ pub struct Http {
     pub endpoint: Endpoint,
     /// What is shown to those who look on.
     pub overview: Arc<Overview>,
+    /// What goes wrong on purpose, if that is allowed.
+    pub chaos: Option<Arc<Chaos>>,
 }
 
 /// All routes.
@@ -67,11 +69,13 @@ pub fn router(http: Http) -> Router {
         )
         .route("/v1/status", get(live::status))
         .route("/v1/events", get(live::events))
+        .route("/v1/chaos", get(live::chaos).post(live::act))
         .route("/metrics", get(operators::metrics))
         .layer(middleware::from_fn_with_state(Arc::clone(&http), guard));
     Router::new()
         .merge(guarded)
-        .route("/", get(live::page))
+        .merge(ui::app())
+        .route("/api/app", get(live::app))
         .route("/livez", get(operators::livez))
         .route("/readyz", get(operators::readyz))
         .route("/version", get(operators::version))

@@ -16,13 +16,16 @@
 //! Nothing is kept here that must survive. Whether an operation was carried out is decided by the
 //! servers' log alone, and an outcome that is not known is said to be unknown.
 
+pub mod chaos;
 pub mod desk;
 pub mod driver;
 pub mod embedded;
 mod fetch;
 pub mod health;
+pub mod history;
 pub mod http;
 mod listen;
+pub mod load;
 pub mod metrics;
 pub mod overview;
 pub mod peers;

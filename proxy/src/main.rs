@@ -129,6 +129,12 @@ fn greet(server: &Server) {
         redis = server.redis.map(tracing::field::display),
         "the proxy is open"
     );
+    if server.chaos {
+        tracing::warn!(
+            "CHAOS: whoever may use HTTP may cut links and stop servers by POST /v1/chaos; never \
+             run a cluster that matters like this"
+        );
+    }
     let Some(embedded) = &server.embedded else {
         return;
     };

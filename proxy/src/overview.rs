@@ -1,21 +1,26 @@
 //! What the cluster looks like from here: the servers, as they tell of themselves, and some keys.
 //!
-//! Looked up only while somebody looks on, once a second and when something changed. A server
-//! that does not answer is shown as such; keys that cannot be read now are shown as they were.
+//! Looked up twice a second and when something changed while somebody looks on. Otherwise the
+//! servers alone are asked, once a second: what happened to them goes into the [`History`], so that
+//! who comes later sees it. A server that does not answer is shown as such; keys that cannot
+//! be read now are shown as they were.
 
-use crate::{desk::Desk, driver::Gauges, fetch, http::kv, secret::Secret};
+use crate::{
+    chaos::Chaos, desk::Desk, driver::Gauges, fetch, history::History, http::kv, secret::Secret,
+};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, join_all},
 };
 use model::NodeId;
+use node::{Glance, TAIL};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -30,16 +35,22 @@ const VALUE: usize = 120;
 const PATIENCE: Duration = Duration::from_millis(400);
 /// Keys read longer ago than this are said to be old.
 const FRESH: Duration = Duration::from_secs(3);
-const INTERVAL: Duration = Duration::from_secs(1);
+const UNSEEN: Duration = Duration::from_secs(1);
+const SEEN: Duration = Duration::from_millis(500);
+/// A server that is late once may only be busy.
+const SILENCES: u32 = 2;
 /// Changes come in crowds, and are shown together.
 const SETTLE: Duration = Duration::from_millis(100);
+
+/// Asks a server of this process.
+type Ask = dyn Fn(Glance) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
 
 /// Where the state of a server is found.
 pub enum Source {
     /// At its HTTP address, `HOST:PORT`.
     Http(String),
     /// In this process.
-    Here(Box<dyn Fn() -> BoxFuture<'static, Result<Value, String>> + Send + Sync>),
+    Here(Box<Ask>),
     /// Nobody said where.
     Nowhere,
 }
@@ -63,6 +74,9 @@ pub struct Status {
     pub proxy: ProxyStatus,
     /// The servers, in order.
     pub nodes: Vec<NodeStatus>,
+    /// What goes wrong on purpose; nothing without `--chaos`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chaos: Option<Value>,
     /// Some keys.
     pub keys: Keys,
 }
@@ -91,6 +105,9 @@ pub struct NodeStatus {
     pub status: Option<Value>,
     /// Why nothing is known of it.
     pub problem: Option<String>,
+    /// What it said of itself last, if it does not answer now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Value>,
 }
 
 /// Some keys, in order.
@@ -118,11 +135,33 @@ pub struct Overview {
     gauges: Arc<Gauges>,
     nodes: BTreeMap<NodeId, Source>,
     node_token: Option<Secret>,
+    chaos: Option<Arc<Chaos>>,
+    history: Arc<History>,
+    /// What is known of the servers from earlier looks.
+    acquaintances: Mutex<Acquaintances>,
     keys: Arc<Mutex<Known>>,
     /// Whether the keys are being read.
     reading: Arc<AtomicBool>,
     shown: watch::Sender<Arc<str>>,
     looked_on: Notify,
+}
+
+/// What is known from earlier looks.
+#[derive(Debug, Default)]
+struct Acquaintances {
+    servers: BTreeMap<NodeId, Acquaintance>,
+    leader: Option<u64>,
+}
+
+/// What is known of a server from earlier looks.
+#[derive(Debug, Default)]
+struct Acquaintance {
+    boot: String,
+    /// The last of its events that was told.
+    told: u64,
+    silences: u32,
+    /// What it said of itself last.
+    last: Option<Value>,
 }
 
 impl Overview {
@@ -133,6 +172,7 @@ impl Overview {
         gauges: Arc<Gauges>,
         nodes: BTreeMap<NodeId, Source>,
         node_token: Option<Secret>,
+        (history, chaos): (Arc<History>, Option<Arc<Chaos>>),
     ) -> Self {
         Self {
             cluster,
@@ -140,11 +180,19 @@ impl Overview {
             gauges,
             nodes,
             node_token,
+            chaos,
+            history,
+            acquaintances: Mutex::default(),
             keys: Arc::default(),
             reading: Arc::default(),
             shown: watch::Sender::new(Arc::from("")),
             looked_on: Notify::new(),
         }
+    }
+
+    /// What happened lately.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
     }
 
     /// From now on, whenever there is something new: [`Status`] as JSON. The first may be old.
@@ -158,12 +206,25 @@ impl Overview {
     pub async fn run(self: Arc<Self>, closing: CancellationToken) {
         let forever = async {
             loop {
-                if self.shown.receiver_count() == 0 {
-                    self.looked_on.notified().await;
-                }
                 // Asked for before looking, so that no change falls between.
                 let (written, changed) = (self.desk.written(), &self.gauges.changed);
                 let (written, changed) = (written.notified(), changed.notified());
+                let chaos = async {
+                    match &self.chaos {
+                        Some(chaos) => chaos.changed.notified().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                if self.shown.receiver_count() == 0 {
+                    self.look().await;
+                    tokio::select! {
+                        () = changed => {}
+                        () = chaos => {}
+                        () = self.looked_on.notified() => {}
+                        () = tokio::time::sleep(UNSEEN) => {}
+                    }
+                    continue;
+                }
                 let status = self.status().await;
                 if let Ok(json) = serde_json::to_string(&status) {
                     self.shown.send_replace(json.into());
@@ -172,8 +233,9 @@ impl Overview {
                 tokio::select! {
                     () = written => {}
                     () = changed => {}
+                    () = chaos => {}
                     () = self.looked_on.notified() => {}
-                    () = tokio::time::sleep(INTERVAL - SETTLE) => {}
+                    () = tokio::time::sleep(SEEN - SETTLE) => {}
                 }
             }
         };
@@ -185,14 +247,106 @@ impl Overview {
 
     /// The state now.
     pub async fn status(&self) -> Status {
-        let nodes = join_all(self.nodes.iter().map(|(id, source)| self.node(*id, source)));
-        let (nodes, keys) = futures_util::join!(nodes, self.keys());
+        let (nodes, keys) = futures_util::join!(self.look(), self.keys());
         Status {
             cluster: self.cluster.clone(),
             proxy: self.proxy(),
             nodes,
+            chaos: self.chaos.as_ref().map(|chaos| chaos.status()),
             keys,
         }
+    }
+
+    /// Asks all servers how they are, and tells the history what is new.
+    async fn look(&self) -> Vec<NodeStatus> {
+        let asked = self.nodes.iter().map(|(id, source)| {
+            let known = self.acquaintances();
+            let since = known.servers.get(id).map_or(0, |known| known.told);
+            drop(known);
+            let glance = Glance {
+                entries: TAIL,
+                since,
+            };
+            self.node(*id, source, glance)
+        });
+        let nodes = join_all(asked.collect::<Vec<_>>()).await;
+        let leader = self.gauges.leader().map(NodeId::get);
+        let mut known = self.acquaintances();
+        if leader != known.leader {
+            known.leader = leader;
+            let about = Map::from_iter([("node".to_owned(), leader.into())]);
+            self.history.tell("proxy_follows", about);
+        }
+        nodes
+    }
+
+    /// What a look at a server brought that is worth telling. Its events are told, and taken out.
+    fn note(&self, id: NodeId, told: &mut Result<Value, String>) {
+        let mut known = self.acquaintances();
+        let known = known.servers.entry(id).or_default();
+        let of = || Map::from_iter([("node".to_owned(), id.get().into())]);
+        let status = match told {
+            Ok(Value::Object(status)) => status,
+            Ok(_) => return,
+            Err(problem) => {
+                known.silences += 1;
+                if known.silences == SILENCES {
+                    let mut about = of();
+                    about.insert("problem".to_owned(), problem.clone().into());
+                    self.history.tell("unreachable", about);
+                }
+                return;
+            }
+        };
+        if std::mem::take(&mut known.silences) >= SILENCES {
+            self.history.tell("back", of());
+        }
+        let boot = status.get("boot").and_then(Value::as_str).unwrap_or("");
+        if boot != known.boot {
+            boot.clone_into(&mut known.boot);
+            // Its numbers begin anew. What it was asked for may have been too late a part of them:
+            // the next look brings the rest.
+            known.told = 0;
+            let first = status
+                .get("events")
+                .and_then(|events| events.get(0)?.get("id"));
+            if first != Some(&Value::from(1)) {
+                status.remove("events");
+                return;
+            }
+        }
+        let Some(Value::Array(events)) = status.remove("events") else {
+            return;
+        };
+        for event in events {
+            let Value::Object(mut event) = event else {
+                continue;
+            };
+            let number = |name: &str, event: &mut Map<String, Value>| {
+                event.remove(name).and_then(|value| value.as_u64())
+            };
+            let (Some(number), Some(at)) = (number("id", &mut event), number("at", &mut event))
+            else {
+                continue;
+            };
+            let Some(Value::String(what)) = event.remove("what") else {
+                continue;
+            };
+            // Two looks at the same time bring the same.
+            if number > known.told {
+                known.told = number;
+                if let Some(other) = event.remove("node") {
+                    event.insert("other".to_owned(), other);
+                }
+                event.insert("node".to_owned(), id.get().into());
+                self.history.tell_of(at, &what, event);
+            }
+        }
+    }
+
+    fn acquaintances(&self) -> MutexGuard<'_, Acquaintances> {
+        let known = &self.acquaintances;
+        known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn proxy(&self) -> ProxyStatus {
@@ -206,27 +360,44 @@ impl Overview {
         }
     }
 
-    async fn node(&self, id: NodeId, source: &Source) -> NodeStatus {
+    async fn node(&self, id: NodeId, source: &Source, glance: Glance) -> NodeStatus {
         let asked = async {
             match source {
-                Source::Here(ask) => ask().await,
-                Source::Http(at) => fetch::json(at, "/status", self.node_token.as_ref()).await,
+                Source::Here(ask) => ask(glance).await,
+                Source::Http(at) => {
+                    let Glance { entries, since } = glance;
+                    let path = format!("/status?entries={entries}&since={since}");
+                    fetch::json(at, &path, self.node_token.as_ref()).await
+                }
                 Source::Nowhere => Err(format!(
                     "its HTTP address is not given: --node-http {id}=HOST:PORT"
                 )),
             }
         };
-        let told = tokio::time::timeout(PATIENCE, asked.boxed())
+        let mut told = tokio::time::timeout(PATIENCE, asked.boxed())
             .await
             .unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        if !matches!(source, Source::Nowhere) {
+            self.note(id, &mut told);
+        }
         let (status, problem) = match told {
             Ok(status) => (Some(status), None),
             Err(problem) => (None, Some(problem)),
+        };
+        let mut known = self.acquaintances();
+        let known = known.servers.entry(id).or_default();
+        let last = match &status {
+            Some(status) => {
+                known.last = Some(status.clone());
+                None
+            }
+            None => known.last.clone(),
         };
         NodeStatus {
             id: id.get(),
             status,
             problem,
+            last,
         }
     }
 

@@ -1,11 +1,14 @@
 //! Puts a proxy together: sockets, driver, pool, doors; and takes it apart again in order.
 
 use crate::{
+    chaos::Chaos,
     desk::{Desk, Limits},
     driver::{Driver, DriverConfig, Ending, Gauges},
     embedded::Embedded,
+    history::History,
     http::{self, Http},
     listen::accept,
+    load,
     metrics::Metrics,
     overview::{Overview, Source},
     peers,
@@ -20,7 +23,7 @@ use model::{Address, NodeId};
 use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use transport::Endpoint;
+use transport::{Endpoint, Faults};
 
 /// A proxy that runs.
 pub struct Server {
@@ -34,6 +37,8 @@ pub struct Server {
     pub embedded: Option<Embedded>,
     /// What the driver knows.
     pub gauges: Arc<Gauges>,
+    /// Whether things may be broken on purpose.
+    pub chaos: bool,
     drain: Duration,
     closing: CancellationToken,
     ending: Ending,
@@ -57,7 +62,10 @@ impl Server {
         // All that may be in use is taken before anything is started.
         let http = listen(settings.http, "HTTP", "--http").await?;
         let redis = listen(settings.redis, "the Redis protocol", "--redis").await?;
-        let config = wire::config(&settings)?;
+        // One plan of faults for the servers of this process, one for the proxy.
+        let faults = settings.chaos.then(<[Faults; 2]>::default);
+        let mut config = wire::config(&settings)?;
+        config.faults = faults.as_ref().map(|[_, at_proxy]| at_proxy.clone());
         let (endpoint, inbox) = Endpoint::bind(config)
             .await
             .map_err(|error| in_use(error, settings.listen, "clients over UDP", "--listen"))?;
@@ -65,7 +73,9 @@ impl Server {
         let embedded = match settings.embedded {
             Some(count) => {
                 let (cluster, dir) = (&settings.cluster, &settings.data_dir);
-                Some(Embedded::start(count, cluster, dir, &wire::keys(&settings)?).await?)
+                let among = faults.as_ref().map(|[among, _]| among.clone());
+                let keys = wire::keys(&settings)?;
+                Some(Embedded::start(count, cluster, dir, &keys, among).await?)
             }
             None => None,
         };
@@ -92,7 +102,14 @@ impl Server {
             max_attempts: 1,
             attempt_timeout: settings.patience(),
         };
-        let pool = Pool::new(config, move |envelopes| handle.carry(envelopes));
+        let carrier = handle.clone();
+        let pool = Pool::new(config, move |envelopes| carrier.carry(envelopes));
+        let history = Arc::new(History::new());
+        let chaos = faults.map(|faults| {
+            let (embedded, history) = (embedded.clone(), Arc::clone(&history));
+            let servers = servers.keys().copied();
+            Arc::new(Chaos::new(embedded, servers, handle.id, faults, history))
+        });
         let follower = peers::follow(endpoint.clone(), servers);
         let follower = tokio::spawn(follower);
         let counted = endpoint.clone();
@@ -110,6 +127,7 @@ impl Server {
             redis: None,
             embedded,
             gauges: Arc::clone(&gauges),
+            chaos: chaos.is_some(),
             drain: settings.drain,
             closing: closing.clone(),
             ending,
@@ -117,14 +135,23 @@ impl Server {
             driver,
             follower,
         };
+        if let Some(chaos) = &chaos {
+            tasks.spawn(Arc::clone(chaos).run(closing.clone()));
+        }
         if let Some((listener, at)) = http {
             server.http = Some(at);
+            let sampler = load::sample(Arc::clone(&gauges), Arc::clone(&history));
+            let sampler = closing.clone().run_until_cancelled_owned(sampler);
+            tasks.spawn(async {
+                let _ = sampler.await;
+            });
             let overview = Overview::new(
                 settings.cluster.clone(),
                 desk.clone(),
                 Arc::clone(&gauges),
                 sources,
                 token.clone(),
+                (Arc::clone(&history), chaos.clone()),
             );
             let overview = Arc::new(overview);
             tasks.spawn(Arc::clone(&overview).run(closing.clone()));
@@ -135,6 +162,7 @@ impl Server {
                 gauges: Arc::clone(&gauges),
                 endpoint: counted,
                 overview,
+                chaos,
             });
             let (close, open) = (closing.clone(), metrics.http_connections.clone());
             let serve = move |stream, _| http::serve(router.clone(), stream, close.clone());

@@ -83,6 +83,10 @@ pub struct Settings {
     /// Listen beyond this machine even without keys, tokens and passwords
     #[arg(long, env = "RAFT_INSECURE")]
     pub insecure: bool,
+    /// Let whoever may use HTTP break things on purpose, by POST /v1/chaos: cut and harm links, and
+    /// isolate, pause and kill the servers of --embedded. Never for a cluster that matters
+    #[arg(long, env = "RAFT_CHAOS")]
+    pub chaos: bool,
     /// How long a server may take to answer before the request goes elsewhere
     #[arg(long, value_name = "TIME", env = "RAFT_ATTEMPT_TIMEOUT", default_value = "400ms",
           value_parser = humantime::parse_duration)]
@@ -231,6 +235,15 @@ pub enum Nonsense {
     /// A server that is not among them.
     #[error("--node-http names server {0}, which no --peer names")]
     Stranger(NodeId),
+    /// Faults that nobody could ask for.
+    #[error("--chaos is asked for over HTTP, which is off: give --http ADDRESS:PORT")]
+    DeafChaos,
+    /// Faults that anyone could ask for.
+    #[error(
+        "--chaos lets whoever reaches --http {0} break the cluster, and that can be reached from \
+             other machines. Listen on 127.0.0.1, or, if that is meant, say --insecure"
+    )]
+    OpenChaos(SocketAddr),
     /// Open to everyone.
     #[error(
         "{option} {address} can be reached from other machines, and without {secret} anyone \
@@ -260,6 +273,15 @@ impl Settings {
         let http = places(&self.node_http, "--node-http")?;
         if let Some(stranger) = http.keys().find(|id| !peers.contains_key(id)) {
             return Err(Nonsense::Stranger(*stranger));
+        }
+        if self.chaos {
+            match self.http.address() {
+                None => return Err(Nonsense::DeafChaos),
+                Some(at) if !at.ip().is_loopback() && !self.insecure => {
+                    return Err(Nonsense::OpenChaos(at));
+                }
+                Some(_) => {}
+            }
         }
         if self.insecure {
             return Ok(());
@@ -358,6 +380,18 @@ mod tests {
         assert_eq!(open("--redis 192.0.2.1:1"), Some("--redis"));
         assert_eq!(open("--redis off --http off"), None);
         assert_eq!(open("--redis 0.0.0.0:1 --http 0.0.0.0:1 --insecure"), None);
+    }
+
+    #[test]
+    fn chaos_is_for_this_machine_unless_told_otherwise() {
+        let at = "0.0.0.0:1".parse().unwrap();
+        let chaos = |line: &str| checked(&format!("--embedded 1 --chaos {line}"));
+        assert_eq!(chaos(""), Ok(()));
+        assert_eq!(chaos("--http off"), Err(Nonsense::DeafChaos));
+        // A token says who may use the cluster, not who may break it.
+        let open = "--http 0.0.0.0:1 --http-token-file t";
+        assert_eq!(chaos(open), Err(Nonsense::OpenChaos(at)));
+        assert_eq!(chaos("--http 0.0.0.0:1 --insecure"), Ok(()));
     }
 
     #[test]

@@ -227,12 +227,21 @@ async fn token_is_needed_where_it_matters() {
     let line = format!("--peer 1=127.0.0.1:9 --http-token-file {}", file.display());
     let server = Server::start(settings(&line)).await.unwrap();
     let at = server.http.unwrap();
-    for path in ["/v1/kv", "/v1/kv/k", "/v1/status", "/v1/events", "/metrics"] {
+    let guarded = [
+        "/v1/kv",
+        "/v1/kv/k",
+        "/v1/status",
+        "/v1/events",
+        "/v1/chaos",
+        "/metrics",
+    ];
+    for path in guarded {
         let answer = get(at, path).await;
         assert_eq!(answer.status, 401, "{path}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
-    for path in ["/", "/livez", "/version"] {
+    // The page, which asks for the token; nothing of the cluster.
+    for path in ["/", "/ui/js/main.js", "/api/app", "/livez", "/version"] {
         assert_eq!(get(at, path).await.status, 200, "{path}");
     }
     let wrong = [("authorization", "Bearer sesamE")];

@@ -1,53 +1,195 @@
-//! The state of the cluster, once (`/v1/status`) or as it changes (`/v1/events`), and the page
-//! that shows it.
+//! The state of the cluster, once (`/v1/status`) or as it changes (`/v1/events`); what goes wrong
+//! on purpose (`/v1/chaos`); and who this server is to the browser app (`/api/app`).
 
-use super::Http;
+use super::{Http, problem::Problem};
+use crate::{
+    chaos::{Action, Chaos, ChaosError},
+    history::{History, Place},
+    overview::Overview,
+};
 use axum::{
     Json,
-    extract::State,
-    http::header,
+    extract::{State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode, header},
     response::{
-        Html, IntoResponse, Response, Sse,
+        IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
     },
 };
 use futures_util::{StreamExt, stream};
-use std::{convert::Infallible, sync::Arc};
+use serde::Serialize;
+use serde_json::json;
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+use tokio::sync::watch;
 
-const PAGE: &str = include_str!("page.html");
-/// The page is one file that asks nobody but this proxy for anything.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-                      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
-
-/// `GET /`
-pub(crate) async fn page() -> Response {
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, Html(PAGE)).into_response()
+/// `GET /api/app`: which pages of the browser app make sense here. Tells nothing of the cluster.
+pub(crate) async fn app(State(http): State<Arc<Http>>) -> Response {
+    let body = json!({
+        "app": "raft-proxy",
+        "version": env!("CARGO_PKG_VERSION"),
+        "pages": ["live", "tour"],
+        "home": "live",
+        "trace_schema": "stateraft-trace/1",
+        "chaos": http.chaos.is_some(),
+        "token": http.token.is_some(),
+    });
+    fresh(Json(body))
 }
 
 /// `GET /v1/status`
 pub(crate) async fn status(State(http): State<Arc<Http>>) -> Response {
-    let fresh = [(header::CACHE_CONTROL, "no-store")];
-    (fresh, Json(http.overview.status().await)).into_response()
+    fresh(Json(http.overview.status().await))
 }
 
-/// `GET /v1/events`: an event with the state whenever there is something new.
-pub(crate) async fn events(State(http): State<Arc<Http>>) -> impl IntoResponse {
-    let mut shown = http.overview.look_on();
-    if !shown.borrow().is_empty() {
-        shown.mark_changed();
-    }
-    let states = stream::unfold(shown, |mut shown| async move {
-        shown.changed().await.ok()?;
-        let state = Arc::clone(&shown.borrow_and_update());
-        Some((Ok::<_, Infallible>(Event::default().data(&state)), shown))
+/// `GET /v1/events`: the state whenever it is looked up, and what happens, with what happened
+/// since the id in `Last-Event-ID`.
+pub(crate) async fn events(State(http): State<Arc<Http>>, headers: HeaderMap) -> impl IntoResponse {
+    let resumed = headers.get("last-event-id").map(|id| {
+        id.to_str()
+            .ok()
+            .and_then(|id| http.overview.history().place(id))
     });
+    let news = stream::unfold(Watcher::new(&http.overview, resumed), Watcher::next);
     let closing = http.desk.closing().clone();
-    let states = states.take_until(closing.cancelled_owned());
-    Sse::new(states).keep_alive(KeepAlive::default())
+    let news = news.take_until(closing.cancelled_owned());
+    Sse::new(news).keep_alive(KeepAlive::default())
+}
+
+/// One that looks on.
+struct Watcher {
+    history: Arc<History>,
+    place: Place,
+    states: watch::Receiver<Arc<str>>,
+    changes: watch::Receiver<()>,
+    /// What is to be told next.
+    queue: VecDeque<Event>,
+}
+
+impl Watcher {
+    /// `resumed`: whether it was here before, and if that is known, up to where.
+    fn new(overview: &Overview, resumed: Option<Option<Place>>) -> Self {
+        let mut states = overview.look_on();
+        if !states.borrow().is_empty() {
+            states.mark_changed();
+        }
+        let history = Arc::clone(overview.history());
+        let mut changes = history.changes();
+        changes.mark_changed();
+        let mut queue = VecDeque::new();
+        if resumed == Some(None) {
+            // Another run of the proxy, or an id that was never given out.
+            queue.push_back(event("gap", &json!({ "missed": null })));
+        }
+        Self {
+            history,
+            place: resumed.flatten().unwrap_or_default(),
+            states,
+            changes,
+            queue,
+        }
+    }
+
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return Some((Ok(event), self));
+            }
+            tokio::select! {
+                changed = self.changes.changed() => {
+                    changed.ok()?;
+                    self.gather();
+                }
+                changed = self.states.changed() => {
+                    changed.ok()?;
+                    let state = Arc::clone(&self.states.borrow_and_update());
+                    self.queue.push_back(Event::default().data(&state));
+                }
+            }
+        }
+    }
+
+    fn gather(&mut self) {
+        let news = self.history.after(&mut self.place);
+        if news.missed > 0 {
+            let missed = json!({ "missed": news.missed });
+            self.queue.push_back(event("gap", &missed));
+        }
+        if !news.samples.is_empty() {
+            self.queue.push_back(event("samples", &news.samples));
+        }
+        if !news.events.is_empty() {
+            self.queue.push_back(event("happened", &news.events));
+        }
+        // With the last of them: who hears only the first ones gets all of them again.
+        if let Some(last) = self.queue.pop_back() {
+            self.queue.push_back(last.id(self.history.id(self.place)));
+        }
+    }
+}
+
+fn event(name: &str, data: &impl Serialize) -> Event {
+    let event = Event::default().event(name);
+    // What is told here is made of texts and numbers.
+    event.json_data(data).unwrap_or_default()
+}
+
+/// `GET /v1/chaos`
+pub(crate) async fn chaos(State(http): State<Arc<Http>>) -> Result<Response, Problem> {
+    Ok(fresh(Json(allowed(&http)?.status())))
+}
+
+/// `POST /v1/chaos`: one [`Action`]; the answer is what is active then.
+pub(crate) async fn act(
+    State(http): State<Arc<Http>>,
+    action: Result<Json<Action>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let chaos = allowed(&http)?;
+    let Json(action) = action.map_err(|rejection| {
+        let code = match rejection.status() {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "not_json",
+            _ => "bad_request",
+        };
+        Problem::new(rejection.status(), code, &rejection.body_text())
+    })?;
+    // By itself: who goes away half-way leaves no action half done.
+    let (acting, chaos) = (Arc::clone(&chaos), chaos);
+    let done = tokio::spawn(async move { acting.carry_out(action).await });
+    match done.await {
+        Ok(Ok(())) => Ok(fresh(Json(chaos.status()))),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "that failed in an unforeseen way: see the log of the proxy",
+        )),
+    }
+}
+
+fn allowed(http: &Http) -> Result<Arc<Chaos>, Problem> {
+    http.chaos.clone().ok_or_else(|| {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "no_chaos",
+            "nothing is broken on purpose here: that takes a raft-proxy started with --chaos",
+        )
+    })
+}
+
+impl From<ChaosError> for Problem {
+    fn from(error: ChaosError) -> Self {
+        let (status, code) = match error {
+            ChaosError::NoSuchNode(_) => (StatusCode::NOT_FOUND, "no_such_server"),
+            ChaosError::NoSuchLink(..) | ChaosError::Time | ChaosError::Harm(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "impossible")
+            }
+            ChaosError::Elsewhere => (StatusCode::CONFLICT, "elsewhere"),
+            ChaosError::Down(_) => (StatusCode::CONFLICT, "down"),
+            ChaosError::Start(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_started"),
+        };
+        Self::new(status, code, &error.to_string())
+    }
+}
+
+fn fresh(body: impl IntoResponse) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], body).into_response()
 }

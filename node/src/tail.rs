@@ -1,0 +1,128 @@
+//! The end of a log, for show: the last entries, with long keys and values cut, so that looking on
+//! costs a server little however large its entries are.
+
+use model::{
+    Log, LogIndex, Payload, Term,
+    store::{Command, Operation, Write},
+};
+use serde::Serialize;
+
+/// The most entries shown.
+pub const TAIL: usize = 24;
+/// How much of a key is shown, and of a value.
+const KEY: usize = 64;
+const VALUE: usize = 32;
+
+/// An entry, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// The term of the leader that created it.
+    pub term: Term,
+    /// What it asks for; its key and its value may be cut.
+    pub payload: Payload,
+    /// How many bytes key and value have, if either was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<usize>,
+}
+
+/// Up to `most` entries from the end, and the index of the first of them.
+pub(crate) fn of(log: &Log, most: usize) -> (LogIndex, Vec<Shown>) {
+    let most = most.min(TAIL);
+    let start = (log.last_index().get() + 1).saturating_sub(most as u64);
+    let start = LogIndex::new(start.max(1));
+    let entries = log.slice(start, most).iter().map(|entry| {
+        let (payload, cut) = cut(&entry.payload);
+        Shown {
+            term: entry.term,
+            payload,
+            cut,
+        }
+    });
+    (start, entries.collect())
+}
+
+fn cut(payload: &Payload) -> (Payload, Option<usize>) {
+    let Payload::Command(Command::Write(write)) = payload else {
+        return (payload.clone(), None);
+    };
+    let short = |bytes: &[u8], most: usize| bytes[..bytes.len().min(most)].to_vec();
+    let (operation, whole, long) = match &write.operation {
+        Operation::Put {
+            key,
+            value,
+            condition,
+        } => (
+            Operation::Put {
+                key: short(key, KEY),
+                value: short(value, VALUE),
+                condition: *condition,
+            },
+            key.len() + value.len(),
+            key.len() > KEY || value.len() > VALUE,
+        ),
+        Operation::Delete { key, condition } => (
+            Operation::Delete {
+                key: short(key, KEY),
+                condition: *condition,
+            },
+            key.len(),
+            key.len() > KEY,
+        ),
+        Operation::Increment { key, by } => (
+            Operation::Increment {
+                key: short(key, KEY),
+                by: *by,
+            },
+            key.len(),
+            key.len() > KEY,
+        ),
+    };
+    let payload = Payload::Command(Command::Write(Write {
+        session: write.session,
+        sequence: write.sequence,
+        acknowledged: write.acknowledged,
+        operation,
+    }));
+    (payload, long.then_some(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Entry, SessionId, store::Condition};
+
+    fn put(key: usize, value: usize) -> Entry {
+        Entry {
+            term: Term::new(1),
+            payload: Payload::Command(Command::Write(Write {
+                session: SessionId::new(1),
+                sequence: 1,
+                acknowledged: 0,
+                operation: Operation::Put {
+                    key: vec![b'k'; key],
+                    value: vec![b'v'; value],
+                    condition: Condition::Always,
+                },
+            })),
+        }
+    }
+
+    #[test]
+    fn only_the_end_is_shown_and_nothing_of_it_is_large() {
+        let mut log = Log::new(Vec::new());
+        assert_eq!(of(&log, TAIL), (LogIndex::new(1), Vec::new()));
+        log.append(&[put(4, 4)]);
+        let (start, entries) = of(&log, TAIL);
+        assert_eq!((start.get(), entries.len()), (1, 1));
+        assert_eq!(entries[0].payload, put(4, 4).payload);
+        assert_eq!(entries[0].cut, None);
+        for _ in 0..40 {
+            log.append(&[put(4, 60_000)]);
+        }
+        let (start, entries) = of(&log, usize::MAX);
+        assert_eq!((start.get(), entries.len()), (18, TAIL));
+        assert_eq!(entries[23].payload, put(4, VALUE).payload);
+        assert_eq!(entries[23].cut, Some(60_004));
+        assert_eq!(of(&log, 0), (LogIndex::new(42), Vec::new()));
+    }
+}

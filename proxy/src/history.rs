@@ -1,0 +1,248 @@
+//! What happened lately, kept for those who come to look: notable events, and a sample of the load
+//! for each second. Both are rings of a fixed size; each thing has a number, and who knows the last
+//! number it saw gets what came after it, or is told how much is gone.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::watch;
+
+/// How many events are kept.
+const EVENTS: usize = 1000;
+/// How many seconds are kept: ten minutes.
+const SAMPLES: usize = 600;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    /// Its number in this run of the proxy, from 1.
+    pub id: u64,
+    /// When, in milliseconds since 1970, by the clock of whom it happened to.
+    pub at: u64,
+    /// What: `leads`, `unreachable`, `chaos` ... `docs/http.md` lists them.
+    pub what: String,
+    /// What else there is to say of it.
+    #[serde(flatten)]
+    pub about: Map<String, Value>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct History {
+    run: String,
+    rings: Mutex<Rings>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Rings {
+    events: Ring<Event>,
+    samples: Ring<Value>,
+}
+
+/// The last things of many, numbered from 1.
+#[derive(Debug)]
+struct Ring<T> {
+    kept: VecDeque<T>,
+    most: usize,
+    /// How many there were.
+    last: u64,
+}
+
+impl<T: Clone> Ring<T> {
+    fn new(most: usize) -> Self {
+        Self {
+            kept: VecDeque::new(),
+            most,
+            last: 0,
+        }
+    }
+
+    fn push(&mut self, thing: T) {
+        if self.kept.len() >= self.most {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(thing);
+        self.last += 1;
+    }
+
+    /// Everything after that number, and how many of those are gone.
+    fn after(&self, seen: u64) -> (u64, Vec<T>) {
+        let wanted = self.last.saturating_sub(seen);
+        let there = wanted.min(self.kept.len() as u64);
+        let things = self.kept.range(self.kept.len() - there as usize..);
+        (wanted - there, things.cloned().collect())
+    }
+}
+
+/// How far somebody has read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    events: u64,
+    samples: u64,
+}
+
+/// What came after a place.
+#[derive(Debug)]
+pub struct News {
+    /// Events that were not read and are gone.
+    pub missed: u64,
+    /// Events, in order.
+    pub events: Vec<Event>,
+    /// Samples, in order.
+    pub samples: Vec<Value>,
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+impl History {
+    /// Without a past.
+    pub fn new() -> Self {
+        let history = Self {
+            run: format!("{:08x}", rand::random::<u32>()),
+            rings: Mutex::new(Rings {
+                events: Ring::new(EVENTS),
+                samples: Ring::new(SAMPLES),
+            }),
+            changed: watch::Sender::new(()),
+        };
+        let version = Map::from_iter([("version".to_owned(), env!("CARGO_PKG_VERSION").into())]);
+        history.tell("proxy_started", version);
+        history
+    }
+
+    /// Adds an event of this moment.
+    pub fn tell(&self, what: &str, about: Map<String, Value>) {
+        self.tell_of(now(), what, about);
+    }
+
+    /// Adds an event of a moment, in milliseconds since 1970.
+    pub fn tell_of(&self, at: u64, what: &str, about: Map<String, Value>) {
+        let mut rings = self.lock();
+        let event = Event {
+            id: rings.events.last + 1,
+            at,
+            what: what.to_owned(),
+            about,
+        };
+        rings.events.push(event);
+        drop(rings);
+        self.changed.send_replace(());
+    }
+
+    /// Adds a sample.
+    pub fn sample(&self, sample: Value) {
+        self.lock().samples.push(sample);
+        self.changed.send_replace(());
+    }
+
+    /// Told whenever something is added.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// What came after a place, which moves on behind it.
+    pub fn after(&self, place: &mut Place) -> News {
+        let rings = self.lock();
+        let fresh = *place == Place::default();
+        let (missed, events) = rings.events.after(place.events);
+        let (_, samples) = rings.samples.after(place.samples);
+        *place = Place {
+            events: rings.events.last,
+            samples: rings.samples.last,
+        };
+        News {
+            // Who comes for the first time has missed nothing.
+            missed: if fresh { 0 } else { missed },
+            events,
+            samples,
+        }
+    }
+
+    /// A place as an id of a server-sent event.
+    pub fn id(&self, place: Place) -> String {
+        format!("{}-{}-{}", self.run, place.events, place.samples)
+    }
+
+    /// The place such an id means; `None` if it is of another run of the proxy, or nonsense.
+    pub fn place(&self, id: &str) -> Option<Place> {
+        let (run, rest) = id.split_once('-')?;
+        let (events, samples) = rest.split_once('-')?;
+        let place = Place {
+            events: events.parse().ok()?,
+            samples: samples.parse().ok()?,
+        };
+        let rings = self.lock();
+        let known = place.events <= rings.events.last && place.samples <= rings.samples.last;
+        (run == self.run && known).then_some(place)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rings> {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_seen_comes_once_and_what_is_gone_is_counted() {
+        let history = History::new();
+        let mut place = Place::default();
+        let first = history.after(&mut place);
+        assert_eq!((first.missed, first.events.len()), (0, 1));
+        assert_eq!(first.events[0].what, "proxy_started");
+        let id = history.id(place);
+        for _ in 0..EVENTS + 5 {
+            history.tell("leads", Map::new());
+        }
+        history.sample(Value::Null);
+        let mut resumed = history.place(&id).unwrap();
+        assert_eq!(resumed, place);
+        let news = history.after(&mut resumed);
+        assert_eq!((news.missed, news.events.len()), (5, EVENTS));
+        assert_eq!(news.events[0].id, 7);
+        assert_eq!(news.samples.len(), 1);
+        let none = history.after(&mut resumed);
+        assert!(none.events.is_empty() && none.samples.is_empty() && none.missed == 0);
+        // Who was never here gets what there is, and is not told of the rest.
+        let news = history.after(&mut Place::default());
+        assert_eq!((news.missed, news.events.len()), (0, EVENTS));
+    }
+
+    #[test]
+    fn place_of_another_run_or_of_nowhere_is_none() {
+        let (history, other) = (History::new(), History::new());
+        let place = Place {
+            events: 1,
+            samples: 0,
+        };
+        assert_eq!(history.place(&history.id(place)), Some(place));
+        assert_eq!(history.place(&other.id(place)), None);
+        let beyond = Place {
+            events: 2,
+            samples: 0,
+        };
+        assert_eq!(history.place(&history.id(beyond)), None);
+        for wrong in ["", "-", "x-1-1", "1", "a-b-c"] {
+            assert_eq!(history.place(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The load, second by second: how many operations of each kind were answered or given up, and how
+//! long they took. Measured where all clients pass, UDP, HTTP and Redis alike: in the driver, from
+//! the moment a request arrives to the moment its answer leaves.
+//!
+//! The driver adds to atomics; once a second they are taken and become a sample of the
+//! [`History`].
+
+use crate::{
+    driver::Gauges,
+    history::{self, History},
+};
+use model::{
+    ClientRequest,
+    message::RequestBody,
+    store::{Operation, Query},
+};
+use serde_json::{Map, Value, json};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Kind {
+    Get,
+    Scan,
+    Put,
+    Delete,
+    Increment,
+    OpenSession,
+}
+
+/// By position.
+const KINDS: [&str; 6] = ["get", "scan", "put", "delete", "increment", "open_session"];
+
+impl Kind {
+    /// Of a request.
+    pub fn of(request: &ClientRequest) -> Self {
+        match &request.body {
+            RequestBody::OpenSession => Self::OpenSession,
+            RequestBody::Read { query } => match query {
+                Query::Get { .. } => Self::Get,
+                Query::Scan { .. } => Self::Scan,
+            },
+            RequestBody::Write { operation, .. } => match operation {
+                Operation::Put { .. } => Self::Put,
+                Operation::Delete { .. } => Self::Delete,
+                Operation::Increment { .. } => Self::Increment,
+            },
+        }
+    }
+
+    fn is_read(self) -> bool {
+        matches!(self, Self::Get | Self::Scan)
+    }
+}
+
+/// Each power of two of microseconds in so many steps: a figure is right to 1 in 16.
+const STEPS: u32 = 16;
+/// Up to 2^26 µs, about a minute.
+const BUCKETS: usize = 23 * STEPS as usize + STEPS as usize;
+
+/// What is counted until the next sample is taken.
+#[derive(Debug)]
+pub struct Load {
+    answered: [AtomicU64; KINDS.len()],
+    unavailable: [AtomicU64; KINDS.len()],
+    reads: Durations,
+    writes: Durations,
+}
+
+impl Load {
+    pub(crate) fn new() -> Self {
+        Self {
+            answered: [const { AtomicU64::new(0) }; KINDS.len()],
+            unavailable: [const { AtomicU64::new(0) }; KINDS.len()],
+            reads: Durations::new(),
+            writes: Durations::new(),
+        }
+    }
+
+    /// An answer came from a server.
+    pub(crate) fn answered(&self, kind: Kind, took: Duration) {
+        self.answered[kind as usize].fetch_add(1, Relaxed);
+        match kind.is_read() {
+            true => self.reads.add(took),
+            false => self.writes.add(took),
+        }
+    }
+
+    /// The proxy gave it up.
+    pub(crate) fn unavailable(&self, kind: Kind) {
+        self.unavailable[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Everything since the last time, as `docs/http.md` says.
+    fn take(&self, over: Duration, in_flight: u64) -> Value {
+        let mut operations = Map::new();
+        for (place, name) in KINDS.iter().enumerate() {
+            let answered = self.answered[place].swap(0, Relaxed);
+            let unavailable = self.unavailable[place].swap(0, Relaxed);
+            if answered + unavailable > 0 {
+                let both = json!({ "answered": answered, "unavailable": unavailable });
+                operations.insert((*name).to_owned(), both);
+            }
+        }
+        json!({
+            "at": history::now(),
+            "over_ms": u64::try_from(over.as_millis()).unwrap_or(u64::MAX),
+            "operations": operations,
+            "reads_us": self.reads.take(),
+            "writes_us": self.writes.take(),
+            "in_flight": in_flight,
+        })
+    }
+}
+
+/// How long things took, in buckets.
+#[derive(Debug)]
+struct Durations([AtomicU32; BUCKETS]);
+
+impl Durations {
+    fn new() -> Self {
+        Self([const { AtomicU32::new(0) }; BUCKETS])
+    }
+
+    fn add(&self, took: Duration) {
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        self.0[bucket(micros)].fetch_add(1, Relaxed);
+    }
+
+    /// The median, the 99th percentile and the longest, in microseconds; nothing of nothing.
+    fn take(&self) -> Option<Value> {
+        let counts: Vec<_> = self.0.iter().map(|count| count.swap(0, Relaxed)).collect();
+        let all: u64 = counts.iter().map(|count| u64::from(*count)).sum();
+        let at = |rank: u64| {
+            let mut passed = 0;
+            let place = counts.iter().position(|count| {
+                passed += u64::from(*count);
+                passed >= rank
+            });
+            place.map(least)
+        };
+        let share = |percent: u64| at((all * percent).div_ceil(100).max(1));
+        (all > 0).then(|| json!({ "p50": share(50), "p99": share(99), "max": at(all) }))
+    }
+}
+
+/// The bucket of a duration: exact below 16 µs, then 16 to each power of two.
+fn bucket(micros: u32) -> usize {
+    if micros < STEPS {
+        return micros as usize;
+    }
+    let power = micros.ilog2();
+    let step = (micros >> (power - 4)) - STEPS;
+    (((power - 3) * STEPS + step) as usize).min(BUCKETS - 1)
+}
+
+/// The least duration of a bucket.
+fn least(bucket: usize) -> u32 {
+    let bucket = bucket as u32;
+    match bucket / STEPS {
+        0 => bucket,
+        power => (STEPS + bucket % STEPS) << (power - 1),
+    }
+}
+
+/// Takes a sample every second, for ever.
+pub(crate) async fn sample(gauges: Arc<Gauges>, history: Arc<History>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut last = Instant::now();
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        let in_flight = gauges.in_flight.load(Relaxed);
+        history.sample(gauges.load.take(now - last, in_flight));
+        last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_follow_one_another_without_gap() {
+        for micros in 0..200_000 {
+            let place = bucket(micros);
+            assert!(least(place) <= micros, "{micros}");
+            assert!(least(place + 1) > micros, "{micros}");
+        }
+        assert_eq!(bucket(u32::MAX), BUCKETS - 1);
+        assert!(least(BUCKETS - 1) > 60_000_000);
+    }
+
+    #[test]
+    fn sample_holds_what_happened_since_the_last_one() {
+        let load = Load::new();
+        for micros in 1..=100 {
+            load.answered(Kind::Put, Duration::from_micros(micros * 10));
+        }
+        load.answered(Kind::Get, Duration::from_micros(7));
+        load.unavailable(Kind::Get);
+        let second = Duration::from_secs(1);
+        let sample = load.take(second, 3);
+        assert_eq!(
+            sample["operations"],
+            json!({
+                "get": {"answered": 1, "unavailable": 1},
+                "put": {"answered": 100, "unavailable": 0},
+            })
+        );
+        assert_eq!(sample["reads_us"], json!({"p50": 7, "p99": 7, "max": 7}));
+        assert_eq!(
+            sample["writes_us"],
+            json!({"p50": 496, "p99": 960, "max": 992})
+        );
+        assert_eq!(
+            (&sample["in_flight"], &sample["over_ms"]),
+            (&json!(3), &json!(1000))
+        );
+        let empty = load.take(second, 0);
+        assert_eq!(empty["operations"], json!({}));
+        assert_eq!(empty["writes_us"], Value::Null);
+    }
+}

@@ -1,0 +1,378 @@
+//! What the browser app asks for: the state as it changes, what happened, and breaking things on
+//! purpose. In front of real servers in this process.
+
+mod common;
+
+use bytes::Bytes;
+use common::{ask, get, ready, settings, within};
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, body::Incoming};
+use hyper_util::rt::TokioIo;
+use proxy::server::Server;
+use serde_json::{Value, json};
+use std::{collections::VecDeque, net::SocketAddr};
+
+/// A stream of server-sent events.
+struct Events {
+    body: Incoming,
+    text: String,
+    ready: VecDeque<Told>,
+    /// What happened and was not looked at yet.
+    happened: VecDeque<Value>,
+    /// Of the last event that had one.
+    id: Option<String>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Told {
+    name: String,
+    data: Value,
+}
+
+impl Events {
+    async fn open(at: SocketAddr, last: Option<&str>) -> Self {
+        let stream = tokio::net::TcpStream::connect(at).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let mut request = Request::get("/v1/events").header("host", at.to_string());
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let response = within(sender.send_request(request)).await.unwrap();
+        assert_eq!(response.status(), 200);
+        Self {
+            body: response.into_body(),
+            text: String::new(),
+            ready: VecDeque::new(),
+            happened: VecDeque::new(),
+            id: None,
+        }
+    }
+
+    async fn next(&mut self) -> Told {
+        loop {
+            if let Some(told) = self.ready.pop_front() {
+                return told;
+            }
+            let frame = within(self.body.frame()).await.unwrap().unwrap();
+            self.text
+                .push_str(str::from_utf8(&frame.into_data().unwrap()).unwrap());
+            while let Some((event, rest)) = self.text.split_once("\n\n") {
+                let mut told = Told {
+                    name: "message".to_owned(),
+                    data: Value::Null,
+                };
+                for line in event.lines() {
+                    match line.split_once(": ") {
+                        Some(("event", name)) => told.name = name.to_owned(),
+                        Some(("data", data)) => told.data = serde_json::from_str(data).unwrap(),
+                        Some(("id", id)) => self.id = Some(id.to_owned()),
+                        _ => {}
+                    }
+                }
+                self.ready.push_back(told);
+                self.text = rest.to_owned();
+            }
+        }
+    }
+
+    /// Reads on until something that happened is like this. What happened after it is still to come.
+    async fn until(&mut self, what: &str, like: impl Fn(&Value) -> bool) -> Value {
+        within(async {
+            loop {
+                while let Some(event) = self.happened.pop_front() {
+                    if event["what"] == what && like(&event) {
+                        return event;
+                    }
+                }
+                let told = self.next().await;
+                if told.name == "happened" {
+                    self.happened.extend(told.data.as_array().unwrap().clone());
+                }
+            }
+        })
+        .await
+    }
+}
+
+async fn chaos(at: SocketAddr, action: Value) -> Value {
+    let json = [("content-type", "application/json")];
+    let body = action.to_string();
+    let answer = ask(at, "POST", "/v1/chaos", &json, body.as_bytes()).await;
+    assert_eq!(answer.status, 200, "{action}: {answer:?}");
+    answer.json()
+}
+
+/// The state of a server, once it is like this.
+async fn node(at: SocketAddr, id: u64, like: impl Fn(&Value) -> bool) -> Value {
+    within(async {
+        loop {
+            let status = get(at, "/v1/status").await.json();
+            let node = &status["nodes"][id as usize - 1]["status"];
+            if like(node) {
+                return node.clone();
+            }
+        }
+    })
+    .await
+}
+
+/// Who leads, once somebody does in this term or a later one.
+async fn leader(at: SocketAddr, term: u64) -> (u64, u64) {
+    within(async {
+        loop {
+            let status = get(at, "/v1/status").await.json();
+            for node in status["nodes"].as_array().unwrap() {
+                let held = node["status"]["term"].as_u64().unwrap_or(0);
+                if node["status"]["role"] == "leader" && held >= term {
+                    return (node["id"].as_u64().unwrap(), held);
+                }
+            }
+        }
+    })
+    .await
+}
+
+async fn put(at: SocketAddr, key: &str, value: &str) {
+    let path = format!("/v1/kv/{key}");
+    let answer = ask(at, "PUT", &path, &[], value.as_bytes()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn isolated_leader_is_replaced_and_follows_once_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 3 --chaos").await;
+    let at = server.http.unwrap();
+    put(at, "before", "1").await;
+    let (old, term) = leader(at, 1).await;
+    let mut events = Events::open(at, None).await;
+    let elected = events.until("leads", |event| event["node"] == old).await;
+    assert_eq!(elected["term"], term);
+
+    let active = chaos(at, json!({"do": "isolate", "node": old})).await;
+    assert_eq!(
+        active["isolated"],
+        json!([{"node": old, "seconds_left": null}])
+    );
+    events
+        .until("chaos", |event| {
+            event["action"] == json!({"do": "isolate", "node": old}) && event["by_itself"] == false
+        })
+        .await;
+    let elected = events.until("leads", |event| event["node"] != old).await;
+    assert!(elected["term"].as_u64() > Some(term), "{elected}");
+    put(at, "during", "2").await;
+    let status = get(at, "/v1/status").await.json();
+    assert_eq!(status["chaos"]["isolated"][0]["node"], old);
+
+    let active = chaos(at, json!({"do": "heal"})).await;
+    assert_eq!(active["isolated"], json!([]));
+    // It follows the new leader, and has what was written without it.
+    let (new, term) = leader(at, term + 1).await;
+    let follows = node(at, old, |node| {
+        node["role"] == "follower" && node["leader"] == new && node["term"] == term
+    })
+    .await;
+    assert_eq!(follows["boot"].as_str().unwrap().len(), 16);
+    let caught_up = node(at, new, |node| {
+        node["followers"][old.to_string()]["lag"] == 0
+    })
+    .await;
+    assert_eq!(caught_up["followers"][old.to_string()]["flow"], "pipeline");
+    assert_eq!(get(at, "/v1/kv/before").await.json()["value"], "1");
+    assert_eq!(get(at, "/v1/kv/during").await.json()["value"], "2");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_paused_servers_come_back_with_what_they_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 3 --chaos").await;
+    let at = server.http.unwrap();
+    put(at, "k", "1").await;
+    let (first, term) = leader(at, 1).await;
+    let active = chaos(
+        at,
+        json!({"do": "kill", "node": first, "for_seconds": 3600}),
+    )
+    .await;
+    assert_eq!(active["halted"][0]["how"], "killed");
+    assert_eq!(active["halted"][0]["seconds_left"], 3600.0);
+    node(at, first, Value::is_null).await;
+    put(at, "k", "2").await;
+    let (second, term) = leader(at, term + 1).await;
+    // A second one sleeps: there is no majority, and nothing is done until one is back.
+    chaos(at, json!({"do": "pause", "node": second})).await;
+    node(at, second, Value::is_null).await;
+    chaos(at, json!({"do": "start", "node": first})).await;
+    put(at, "k", "3").await;
+    let active = chaos(at, json!({"do": "heal"})).await;
+    assert_eq!(active["halted"], json!([]));
+    node(at, second, |node| {
+        node["role"] == "follower" && node["term"].as_u64() > Some(term)
+    })
+    .await;
+    assert_eq!(get(at, "/v1/kv/k").await.json()["value"], "3");
+
+    // What happened is there for who comes late: two starts of the one that was killed.
+    let mut events = Events::open(at, None).await;
+    events
+        .until("started", |event| {
+            event["node"] == first && event["index"] == 0
+        })
+        .await;
+    events
+        .until("unreachable", |event| event["node"] == first)
+        .await;
+    let again = events
+        .until("started", |event| event["node"] == first)
+        .await;
+    assert!(again["index"].as_u64() > Some(0), "{again}");
+
+    // A server that sleeps does not keep the proxy from stopping.
+    chaos(at, json!({"do": "pause", "node": second})).await;
+    within(server.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_resumed_where_they_were_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1 --chaos").await;
+    let at = server.http.unwrap();
+    let mut events = Events::open(at, None).await;
+    let first = events.until("proxy_started", |_| true).await;
+    assert_eq!(first["id"], 1);
+    events.until("leads", |_| true).await;
+    // The load, too.
+    put(at, "k", "v").await;
+    within(async {
+        loop {
+            let told = events.next().await;
+            let samples = told.data.as_array().filter(|_| told.name == "samples");
+            let put = |sample: &Value| sample["operations"]["put"]["answered"] == 1;
+            if samples.is_some_and(|samples| samples.iter().any(put)) {
+                break;
+            }
+        }
+    })
+    .await;
+    let id = events.id.clone().unwrap();
+    drop(events);
+    chaos(at, json!({"do": "isolate", "node": 1})).await;
+    let mut events = Events::open(at, Some(&id)).await;
+    let mut happened = Vec::new();
+    while happened.is_empty() {
+        let told = events.next().await;
+        assert_ne!(told.name, "gap");
+        if told.name == "happened" {
+            happened.extend(told.data.as_array().unwrap().clone());
+        }
+    }
+    assert_eq!(
+        happened[0]["what"], "chaos",
+        "what was seen does not come again"
+    );
+
+    // An id of another run: that there is a gap is said, and all there is comes.
+    let mut events = Events::open(at, Some("0-1-1")).await;
+    let told = events.next().await;
+    assert_eq!(
+        (&told.name[..], &told.data["missed"]),
+        ("gap", &Value::Null)
+    );
+    events.until("proxy_started", |_| true).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_is_for_those_who_asked_for_it() {
+    let server = Server::start(settings("--peer 1=127.0.0.1:9"))
+        .await
+        .unwrap();
+    let at = server.http.unwrap();
+    let json = [("content-type", "application/json")];
+    let answer = ask(at, "POST", "/v1/chaos", &json, br#"{"do":"heal"}"#).await;
+    assert_eq!(
+        answer.shown(),
+        (
+            403,
+            r#"{"error":{"code":"no_chaos","message":"nothing is broken on purpose here: that takes a raft-proxy started with --chaos"}}"#
+        )
+    );
+    let status = get(at, "/v1/status").await.json();
+    assert!(status.get("chaos").is_none());
+    server.stop().await;
+
+    let server = Server::start(settings("--peer 1=127.0.0.1:9 --chaos"))
+        .await
+        .unwrap();
+    let at = server.http.unwrap();
+    let code = async |headers: &[(&str, &str)], body: &str| {
+        let answer = ask(at, "POST", "/v1/chaos", headers, body.as_bytes()).await;
+        let code = answer.json()["error"]["code"].as_str().unwrap().to_owned();
+        (answer.status.as_u16(), code)
+    };
+    let is = |status: u16, code: &str| (status, code.to_owned());
+    // What a form of another site's page can send is not taken.
+    assert_eq!(code(&[], r#"{"do":"heal"}"#).await, is(415, "not_json"));
+    let foreign = [json[0], ("sec-fetch-site", "cross-site")];
+    assert_eq!(
+        code(&foreign, r#"{"do":"heal"}"#).await,
+        is(403, "foreign_site")
+    );
+    assert_eq!(
+        code(&json, r#"{"do":"kill","node":1}"#).await,
+        is(409, "elsewhere")
+    );
+    assert_eq!(
+        code(&json, r#"{"do":"pause","node":2}"#).await,
+        is(404, "no_such_server")
+    );
+    let link = r#"{"do":"link","from":1,"to":"proxy","drop":1.5}"#;
+    assert_eq!(code(&json, link).await, is(422, "impossible"));
+    assert_eq!(
+        code(&json, r#"{"do":"dance"}"#).await,
+        is(422, "bad_request")
+    );
+    // The proxy's own links can be harmed.
+    let active = chaos(at, json!({"do": "link", "from": "proxy", "to": 1, "drop": 0.5, "delay_ms": [10, 20], "for_seconds": 60})).await;
+    assert_eq!(
+        active["links"],
+        json!([{
+            "from": "proxy",
+            "to": 1,
+            "harm": {"cut": false, "drop": 0.5, "duplicate": 0.0, "reorder": 0.0, "delay_ms": [10, 20]},
+            "seconds_left": 60.0,
+        }])
+    );
+    assert_eq!(get(at, "/v1/chaos").await.json(), active);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn app_is_told_who_serves_it_and_nothing_of_the_cluster() {
+    let server = Server::start(settings("--peer 1=127.0.0.1:9 --cluster hush --chaos"))
+        .await
+        .unwrap();
+    let at = server.http.unwrap();
+    let answer = get(at, "/api/app").await;
+    assert_eq!(
+        answer.json(),
+        json!({
+            "app": "raft-proxy",
+            "version": env!("CARGO_PKG_VERSION"),
+            "pages": ["live", "tour"],
+            "home": "live",
+            "trace_schema": "stateraft-trace/1",
+            "chaos": true,
+            "token": false,
+        })
+    );
+    assert!(!answer.shown().1.contains("hush"));
+    server.stop().await;
+}

@@ -1,0 +1,53 @@
+export default {
+  'stage.role-paused': 'paused', 'stage.role-killed': 'killed', 'stage.role-silent': 'no answer',
+  'live.title': 'The running cluster', 'live.connecting': 'Connecting…', 'live.connected': '● live', 'live.reconnecting': '○ no connection: trying again',
+  'live.token-title': 'A token is needed', 'live.token-why': 'This proxy shows its cluster to those who know its token (--http-token-file). It is kept until this tab is closed, and sent to this proxy alone.',
+  'live.token-wrong': 'That was not it.', 'live.token': 'Token', 'live.token-show': 'Show the cluster',
+  'live.key-server': 'mark a server', 'live.key-keys': 'to the keys', 'live.key-events': 'to what happened', 'live.key-chaos': 'to the faults', 'live.key-chart': 'in a chart: read a moment',
+
+  'live.cluster': 'Cluster', 'live.logs': 'Logs: the last entries of each server', 'live.load': 'Load', 'live.happened': 'What happened', 'live.keys': 'Keys', 'live.servers': 'Servers', 'live.chaos': 'Faults on purpose', 'live.links': 'Links',
+  'live.stage-hint': 'Lines go from the leader to its followers, with how many entries each has yet to acknowledge. Real messages are too many to draw.',
+  'live.sum-leader': 'leader', 'live.sum-term': 'term', 'live.sum-commit': 'committed', 'live.sum-writes': 'writes', 'live.sum-reads': 'reads', 'live.sum-w99': 'writes p99', 'live.sum-in-flight': 'in flight', 'live.nobody': 'nobody',
+
+  'live.server': 'Server', 'live.isolated': 'isolated',
+  'live.col-role': 'role', 'live.col-role-about': 'What it is', 'live.col-term': 'term', 'live.col-term-about': 'The latest term it has seen',
+  'live.col-commit': 'commit', 'live.col-commit-about': 'The last entry it knows to be committed', 'live.col-applied': 'applied', 'live.col-applied-about': 'The last entry applied to its store',
+  'live.col-durable': 'durable', 'live.col-durable-about': 'The last entry of its log that is on its disk', 'live.col-last': 'last', 'live.col-last-about': 'The last entry of its log',
+  'live.col-lag': 'lag', 'live.col-lag-about': 'Entries it has yet to acknowledge to the leader', 'live.col-flow': 'flow', 'live.col-flow-about': 'How the leader sends to it, and how many entries may be on their way',
+  'live.col-in': 'msgs in', 'live.col-in-about': 'Messages received since it started', 'live.col-out': 'out', 'live.col-out-about': 'Messages sent since it started', 'live.col-dropped': 'dropped', 'live.col-dropped-about': 'Messages and datagrams dropped, for whatever cause; faults on purpose too',
+  'live.col-syncs': 'fsyncs', 'live.col-syncs-about': 'Times its disk was synced', 'live.col-elections': 'elections', 'live.col-elections-about': 'Elections it began', 'live.col-up': 'up', 'live.col-up-about': 'How long it runs',
+  'live.flow-probe': 'probing', 'live.flow-pipeline': 'pipelined', 'live.flow-short': '{flow}, {window}',
+  'live.lag': 'lag {n}', 'live.silent': 'silent {n} s', 'live.follower-about': 'server {id}: matches up to {match}, next {next}, {lag} to acknowledge, {flow}', 'live.isolated-about': '{who} is cut off from everyone',
+
+  'live.throughput': 'Throughput', 'live.latency': 'Latency', 'live.per-second': 'operations per second', 'live.milliseconds': 'milliseconds, at the proxy',
+  'live.writes': 'writes', 'live.reads': 'reads', 'live.failed': 'given up', 'live.writes-p50': 'writes p50', 'live.writes-p99': 'writes p99', 'live.reads-p50': 'reads p50', 'live.reads-p99': 'reads p99',
+  'live.as-table': 'as a table', 'live.time': 'time', 'live.no-samples': 'nothing measured yet', 'live.chart-keys': 'Left and right arrow keys read a moment', 'live.span': 'Show', 'live.last-minutes': { one: 'the last minute', other: 'the last {n} minutes' },
+
+  'live.marks': '▼ a new leader   ✕ a fault, or a server lost',
+  'live.show': 'Show', 'live.kind-elections': 'elections', 'live.kind-servers': 'servers', 'live.kind-chaos': 'faults', 'live.kind-votes': 'votes', 'live.nothing-happened': 'Nothing of this kind is known.',
+  'live.gap': { one: 'One event is missing here: the proxy had forgotten it before this page asked.', other: '{n} events are missing here: the proxy had forgotten them before this page asked.' },
+  'live.gap-restart': 'The proxy was started anew: what happened before it is not known.',
+  'live.ev-leads': '{who} leads in term {term}', 'live.ev-steps_down': '{who} steps down, now in term {term}', 'live.ev-runs': '{who} runs for leader in term {term}', 'live.ev-asks_first': '{who} heard of no leader and asks whether it would win (term {term})',
+  'live.ev-voted': '{who} votes for {other} in term {term}', 'live.ev-follows': '{who} follows {other} in term {term}', 'live.ev-truncates': '{who} removes entries from {index} on: they were never committed',
+  'live.ev-started': '{who} starts with {index} entries on its disk, in term {term}', 'live.ev-started-new': '{who} starts with an empty log', 'live.ev-unreachable': '{who} does not answer: {problem}', 'live.ev-back': '{who} answers again',
+  'live.ev-proxy-started': 'The proxy starts, version {version}', 'live.ev-proxy-follows': 'The proxy sends requests to {who}', 'live.ev-proxy-lost': 'The proxy knows no leader', 'live.ev-by-itself': 'Its time is over: {what}',
+
+  'live.end-proxy': 'the proxy', 'live.end-clients': 'clients (UDP)',
+  'live.harm-cut': 'cut', 'live.harm-drop': 'loses {share} %', 'live.harm-duplicate': 'repeats {share} %', 'live.harm-reorder': 'reorders {share} %', 'live.harm-delay': 'delays by {min}–{max} ms', 'live.harm-none': 'mended',
+  'live.act-link': 'Link {from} → {to}: {harm}', 'live.act-link-both': 'Link {from} ↔ {to}: {harm}', 'live.act-isolate': '{who} is isolated', 'live.act-rejoin': '{who} is not isolated any more', 'live.act-pause': '{who} is paused', 'live.act-resume': '{who} goes on',
+  'live.act-kill': '{who} is killed', 'live.act-start': '{who} is started again', 'live.act-heal': 'Everything is healed', 'live.for': '{seconds} s',
+
+  'live.chaos-warn': 'This proxy was started with --chaos. What you do here happens to the real servers of this cluster.', 'live.all-well': '✓ no fault is active', 'live.active': 'Active faults',
+  'live.ends': 'New faults end', 'live.ends-after': 'after {seconds} s', 'live.ends-never': 'only when ended', 'live.heal': 'Heal all', 'live.left': { one: '{n} s left', other: '{n} s left' }, 'live.until-healed': 'until ended', 'live.end-it': 'End',
+  'live.do-isolate': 'Isolate', 'live.do-rejoin': 'Rejoin', 'live.do-pause': 'Pause', 'live.do-resume': 'Resume', 'live.do-kill': 'Kill', 'live.do-start': 'Start',
+  'live.is-isolated': '{who} is cut off from everyone', 'live.is-paused': '{who} is paused', 'live.is-killed': '{who} is killed',
+  'live.from': 'From', 'live.to': 'To', 'live.what': 'What becomes of messages', 'live.both': 'both ways', 'live.break-link': 'Break link',
+  'live.preset-cut': 'Cut', 'live.preset-lossy': 'Lossy', 'live.preset-slow': 'Slow', 'live.preset-twice': 'Twice', 'live.preset-reorder': 'Overtaken', 'live.preset-terrible': 'Terrible',
+
+  'live.prefix': 'Keys that start with…', 'live.list': 'List', 'live.page-back': 'Back', 'live.page-next': 'More', 'live.key': 'Key', 'live.value': 'Value', 'live.version': 'Version', 'live.edit': 'Edit {key}', 'live.no-keys': 'There are no such keys.', 'live.keys-old': 'Read a while ago: the cluster does not answer now.',
+  'live.base64': 'the value is written as base64', 'live.only': 'Put or delete', 'live.if-always': 'always', 'live.if-absent': 'only if the key is absent', 'live.if-present': 'only if the key is there', 'live.if-version': 'only if its version is still',
+  'live.get': 'Get', 'live.put': 'Put', 'live.delete': 'Delete', 'live.asking': 'Asking the cluster…', 'live.key-missing': 'Give a key.', 'live.not-base64': 'The value is not base64.', 'live.editor-hint': 'Pick a key from the list, or write one.',
+  'live.absent': 'There is no such key.', 'live.got': 'Read, version {version}.', 'live.written': 'Done: version {version}.', 'live.failed-absent': 'Nothing was changed: the key is absent.', 'live.failed-version': 'Nothing was changed: the key has version {version}.',
+  'live.unknown': 'No server answered in time. The write may have been carried out, or may yet be, once at most. Get the key to find out.', 'live.not-done': 'It was not carried out and will not be. {why}',
+  'live.outcome-good': '✓', 'live.outcome-bad': '✕', 'live.outcome-warn': '≠', 'live.outcome-plain': '', 'live.outcome-unknown': 'Outcome unknown.',
+};

@@ -1,0 +1,53 @@
+export default {
+  'stage.role-paused': 'en pausa', 'stage.role-killed': 'muerto', 'stage.role-silent': 'no responde',
+  'live.title': 'El clúster en marcha', 'live.connecting': 'Conectando…', 'live.connected': '● en directo', 'live.reconnecting': '○ sin conexión: reintentando',
+  'live.token-title': 'Hace falta una clave', 'live.token-why': 'Este proxy muestra su clúster a quien conoce su clave (--http-token-file). Se guarda hasta que se cierre esta pestaña y se envía solo a este proxy.',
+  'live.token-wrong': 'No era esa.', 'live.token': 'Clave', 'live.token-show': 'Mostrar el clúster',
+  'live.key-server': 'marcar un servidor', 'live.key-keys': 'ir a las claves', 'live.key-events': 'ir a lo ocurrido', 'live.key-chaos': 'ir a los fallos', 'live.key-chart': 'en un gráfico: leer un momento',
+
+  'live.cluster': 'Clúster', 'live.logs': 'Logs: las últimas entradas de cada servidor', 'live.load': 'Carga', 'live.happened': 'Lo ocurrido', 'live.keys': 'Claves', 'live.servers': 'Servidores', 'live.chaos': 'Fallos a propósito', 'live.links': 'Enlaces',
+  'live.stage-hint': 'Las líneas van del líder a sus seguidores, con cuántas entradas le falta confirmar a cada uno. Los mensajes reales son demasiados para dibujarlos.',
+  'live.sum-leader': 'líder', 'live.sum-term': 'mandato', 'live.sum-commit': 'comprometido', 'live.sum-writes': 'escrituras', 'live.sum-reads': 'lecturas', 'live.sum-w99': 'escrituras p99', 'live.sum-in-flight': 'en curso', 'live.nobody': 'nadie',
+
+  'live.server': 'Servidor', 'live.isolated': 'aislado',
+  'live.col-role': 'papel', 'live.col-role-about': 'Qué es', 'live.col-term': 'mandato', 'live.col-term-about': 'El último mandato que ha visto',
+  'live.col-commit': 'comprom.', 'live.col-commit-about': 'La última entrada que sabe comprometida', 'live.col-applied': 'aplicada', 'live.col-applied-about': 'La última entrada aplicada a su almacén',
+  'live.col-durable': 'durable', 'live.col-durable-about': 'La última entrada de su log que está en su disco', 'live.col-last': 'última', 'live.col-last-about': 'La última entrada de su log',
+  'live.col-lag': 'retraso', 'live.col-lag-about': 'Entradas que aún no ha confirmado al líder', 'live.col-flow': 'flujo', 'live.col-flow-about': 'Cómo le envía el líder y cuántas entradas pueden estar en camino',
+  'live.col-in': 'msjs. recib.', 'live.col-in-about': 'Mensajes recibidos desde que arrancó', 'live.col-out': 'enviados', 'live.col-out-about': 'Mensajes enviados desde que arrancó', 'live.col-dropped': 'descartados', 'live.col-dropped-about': 'Mensajes y datagramas descartados por cualquier causa; también por fallos a propósito',
+  'live.col-syncs': 'fsyncs', 'live.col-syncs-about': 'Veces que se sincronizó su disco', 'live.col-elections': 'elecciones', 'live.col-elections-about': 'Elecciones que inició', 'live.col-up': 'en marcha', 'live.col-up-about': 'Cuánto lleva en marcha',
+  'live.flow-probe': 'sondeo', 'live.flow-pipeline': 'continuo', 'live.flow-short': '{flow}, {window}',
+  'live.lag': 'retraso {n}', 'live.silent': 'callado {n} s', 'live.follower-about': 'servidor {id}: coincide hasta {match}, siguiente {next}, {lag} por confirmar, {flow}', 'live.isolated-about': '{who} está aislado de todos',
+
+  'live.throughput': 'Caudal', 'live.latency': 'Latencia', 'live.per-second': 'operaciones por segundo', 'live.milliseconds': 'milisegundos, en el proxy',
+  'live.writes': 'escrituras', 'live.reads': 'lecturas', 'live.failed': 'abandonadas', 'live.writes-p50': 'escrituras p50', 'live.writes-p99': 'escrituras p99', 'live.reads-p50': 'lecturas p50', 'live.reads-p99': 'lecturas p99',
+  'live.as-table': 'como tabla', 'live.time': 'hora', 'live.no-samples': 'aún no hay medidas', 'live.chart-keys': 'Las flechas izquierda y derecha leen un momento', 'live.span': 'Mostrar', 'live.last-minutes': { one: 'el último minuto', other: 'los últimos {n} minutos' },
+
+  'live.marks': '▼ un líder nuevo   ✕ un fallo, o un servidor perdido',
+  'live.show': 'Mostrar', 'live.kind-elections': 'elecciones', 'live.kind-servers': 'servidores', 'live.kind-chaos': 'fallos', 'live.kind-votes': 'votos', 'live.nothing-happened': 'No se sabe de nada de este tipo.',
+  'live.gap': { one: 'Aquí falta un suceso: el proxy lo había olvidado antes de que esta página preguntara.', other: 'Aquí faltan {n} sucesos: el proxy los había olvidado antes de que esta página preguntara.' },
+  'live.gap-restart': 'El proxy ha vuelto a arrancar: no se sabe qué ocurrió antes.',
+  'live.ev-leads': 'El {who} lidera en el mandato {term}', 'live.ev-steps_down': 'El {who} deja de liderar, ya en el mandato {term}', 'live.ev-runs': 'El {who} se presenta en el mandato {term}', 'live.ev-asks_first': 'El {who} no oyó a ningún líder y pregunta si ganaría (mandato {term})',
+  'live.ev-voted': 'El {who} vota al {other} en el mandato {term}', 'live.ev-follows': 'El {who} sigue al {other} en el mandato {term}', 'live.ev-truncates': 'El {who} quita las entradas desde la {index}: nunca se comprometieron',
+  'live.ev-started': 'El {who} arranca con {index} entradas en su disco, en el mandato {term}', 'live.ev-started-new': 'El {who} arranca con el log vacío', 'live.ev-unreachable': 'El {who} no responde: {problem}', 'live.ev-back': 'El {who} responde de nuevo',
+  'live.ev-proxy-started': 'El proxy arranca, versión {version}', 'live.ev-proxy-follows': 'El proxy envía las peticiones al {who}', 'live.ev-proxy-lost': 'El proxy no conoce a ningún líder', 'live.ev-by-itself': 'Se acabó su tiempo: {what}',
+
+  'live.end-proxy': 'el proxy', 'live.end-clients': 'clientes (UDP)',
+  'live.harm-cut': 'cortado', 'live.harm-drop': 'pierde el {share} %', 'live.harm-duplicate': 'repite el {share} %', 'live.harm-reorder': 'desordena el {share} %', 'live.harm-delay': 'retrasa {min}–{max} ms', 'live.harm-none': 'reparado',
+  'live.act-link': 'Enlace {from} → {to}: {harm}', 'live.act-link-both': 'Enlace {from} ↔ {to}: {harm}', 'live.act-isolate': 'El {who} queda aislado', 'live.act-rejoin': 'El {who} ya no está aislado', 'live.act-pause': 'El {who} queda en pausa', 'live.act-resume': 'El {who} continúa',
+  'live.act-kill': 'El {who} ha sido matado', 'live.act-start': 'El {who} arranca de nuevo', 'live.act-heal': 'Todo queda curado', 'live.for': '{seconds} s',
+
+  'live.chaos-warn': 'Este proxy se inició con --chaos. Lo que haga aquí les ocurre a los servidores reales de este clúster.', 'live.all-well': '✓ no hay ningún fallo activo', 'live.active': 'Fallos activos',
+  'live.ends': 'Los fallos nuevos acaban', 'live.ends-after': 'a los {seconds} s', 'live.ends-never': 'solo al quitarlos', 'live.heal': 'Curar todo', 'live.left': { one: 'queda {n} s', other: 'quedan {n} s' }, 'live.until-healed': 'hasta quitarlo', 'live.end-it': 'Quitar',
+  'live.do-isolate': 'Aislar', 'live.do-rejoin': 'Reunir', 'live.do-pause': 'Pausar', 'live.do-resume': 'Seguir', 'live.do-kill': 'Matar', 'live.do-start': 'Arrancar',
+  'live.is-isolated': 'El {who} está aislado de todos', 'live.is-paused': 'El {who} está en pausa', 'live.is-killed': 'El {who} está muerto',
+  'live.from': 'De', 'live.to': 'A', 'live.what': 'Qué les pasa a los mensajes', 'live.both': 'en ambos sentidos', 'live.break-link': 'Romper enlace',
+  'live.preset-cut': 'Corte', 'live.preset-lossy': 'Pérdidas', 'live.preset-slow': 'Lento', 'live.preset-twice': 'Doble', 'live.preset-reorder': 'Desorden', 'live.preset-terrible': 'Pésimo',
+
+  'live.prefix': 'Claves que empiezan por…', 'live.list': 'Listar', 'live.page-back': 'Atrás', 'live.page-next': 'Más', 'live.key': 'Clave', 'live.value': 'Valor', 'live.version': 'Versión', 'live.edit': 'Editar {key}', 'live.no-keys': 'No hay tales claves.', 'live.keys-old': 'Leído hace un rato: el clúster no responde ahora.',
+  'live.base64': 'el valor está escrito en base64', 'live.only': 'Escribir o borrar', 'live.if-always': 'siempre', 'live.if-absent': 'solo si la clave no existe', 'live.if-present': 'solo si la clave existe', 'live.if-version': 'solo si su versión sigue siendo',
+  'live.get': 'Leer', 'live.put': 'Escribir', 'live.delete': 'Borrar', 'live.asking': 'Preguntando al clúster…', 'live.key-missing': 'Falta la clave.', 'live.not-base64': 'El valor no es base64.', 'live.editor-hint': 'Elija una clave de la lista o escriba una.',
+  'live.absent': 'No existe esa clave.', 'live.got': 'Leída, versión {version}.', 'live.written': 'Hecho: versión {version}.', 'live.failed-absent': 'No se cambió nada: la clave no existe.', 'live.failed-version': 'No se cambió nada: la clave tiene la versión {version}.',
+  'live.unknown': 'Ningún servidor respondió a tiempo. La escritura pudo realizarse, o aún puede, como mucho una vez. Lea la clave para saberlo.', 'live.not-done': 'No se realizó ni se realizará. {why}',
+  'live.outcome-good': '✓', 'live.outcome-bad': '✕', 'live.outcome-warn': '≠', 'live.outcome-plain': '', 'live.outcome-unknown': 'Resultado desconocido.',
+};

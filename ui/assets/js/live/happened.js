@@ -1,0 +1,114 @@
+// What happened, latest first: elections, leaders, servers that went and came back, faults made on
+// purpose. A sign and a word say what kind it is; kinds can be left out.
+
+import { h, keyed, set, text } from '../dom.js';
+import { list, t } from '../i18n.js';
+import { clock } from './chart.js';
+
+/** kind: what is filtered by; sign: shown; mark: also in the charts. */
+const KINDS = {
+  leads: { kind: 'elections', sign: '♛', cls: 'is-good', mark: true },
+  steps_down: { kind: 'elections', sign: '▽', cls: 'is-warn' },
+  runs: { kind: 'elections', sign: '⬡', cls: 'is-plain' },
+  asks_first: { kind: 'votes', sign: '?', cls: 'is-plain' },
+  voted: { kind: 'votes', sign: '✓', cls: 'is-plain' },
+  follows: { kind: 'votes', sign: '→', cls: 'is-plain' },
+  truncates: { kind: 'elections', sign: '✂', cls: 'is-warn' },
+  started: { kind: 'servers', sign: '▲', cls: 'is-good' },
+  unreachable: { kind: 'servers', sign: '✕', cls: 'is-bad', mark: true },
+  back: { kind: 'servers', sign: '○', cls: 'is-good' },
+  chaos: { kind: 'chaos', sign: '⚡', cls: 'is-bad', mark: true },
+  proxy_started: { kind: 'servers', sign: '▲', cls: 'is-plain' },
+  proxy_follows: { kind: 'votes', sign: '→', cls: 'is-plain' },
+};
+const FILTERS = ['elections', 'servers', 'chaos', 'votes'];
+const SHOWN = 200;
+
+const kindOf = (event) => KINDS[event.what] ?? { kind: 'servers', sign: '·', cls: 'is-plain' };
+
+export function Happened(host) {
+  let shown = new Set(['elections', 'servers', 'chaos']);
+  let state = null;
+  const filters = h('div', { class: 'row', role: 'group', 'aria-label': t('live.show') }, FILTERS.map((kind) => h('button', {
+    type: 'button', class: 'chip-button', 'aria-pressed': String(shown.has(kind)), onclick: ({ currentTarget }) => {
+      shown = new Set(shown);
+      if (!shown.delete(kind)) shown.add(kind);
+      set(currentTarget, { 'aria-pressed': String(shown.has(kind)) });
+      draw();
+    },
+  }, t(`live.kind-${kind}`))));
+  const gap = h('p', { class: 'small chip is-warn', role: 'status', hidden: true });
+  const rows = h('ol', { class: 'happened plain scroll', tabindex: 0, 'aria-label': t('live.happened'), reversed: true });
+  const none = h('p', { class: 'dim small' }, t('live.nothing-happened'));
+  host.append(filters, gap, rows, none);
+
+  function draw() {
+    if (!state) return;
+    const all = state.events.filter((event) => shown.has(kindOf(event).kind));
+    // By the clock of whom it happened to; numbers decide between equals.
+    all.sort((one, other) => other.at - one.at || other.id - one.id);
+    const some = all.slice(0, SHOWN);
+    // Another run of the proxy counts from 1 again.
+    keyed(rows, some, ({ id, at }) => `${id} ${at}`, (event) => {
+      const { sign, cls } = kindOf(event);
+      return h('li', { class: cls }, h('time', { datetime: new Date(event.at).toISOString() }, clock(event.at)),
+        h('span', { class: 'sign', 'aria-hidden': 'true' }, sign), h('span', {}, sentence(event)));
+    });
+    none.hidden = some.length > 0;
+    rows.hidden = !none.hidden;
+    gap.hidden = !state.gap;
+    if (state.gap) text(gap, state.gap.missed === null ? t('live.gap-restart') : t('live.gap', { n: state.gap.missed }));
+  }
+
+  return { update(next) { state = next; draw(); } };
+}
+
+/** The marks of a chart. */
+export function marksOf(events) {
+  return events.filter((event) => kindOf(event).mark && !(event.what === 'chaos' && event.by_itself)).map((event) => ({
+    key: `${event.id} ${event.at}`, at: event.at, cls: kindOf(event).cls, about: `${clock(event.at)} ${sentence(event)}`,
+  }));
+}
+
+const server = (id) => t('stage.server', { id });
+
+/** An event in words. */
+export function sentence(event) {
+  const who = server(event.node);
+  switch (event.what) {
+    case 'leads': case 'steps_down': case 'runs': case 'asks_first': return t(`live.ev-${event.what}`, { who, term: event.term });
+    case 'voted': case 'follows': return t(`live.ev-${event.what}`, { who, other: server(event.other), term: event.term });
+    case 'truncates': return t('live.ev-truncates', { who, index: event.index });
+    case 'started': return event.index ? t('live.ev-started', { who, index: event.index, term: event.term }) : t('live.ev-started-new', { who });
+    case 'unreachable': return t('live.ev-unreachable', { who, problem: event.problem });
+    case 'back': return t('live.ev-back', { who });
+    case 'proxy_started': return t('live.ev-proxy-started', { version: event.version });
+    case 'proxy_follows': return event.node === null ? t('live.ev-proxy-lost') : t('live.ev-proxy-follows', { who });
+    case 'chaos': return event.by_itself ? t('live.ev-by-itself', { what: action(event.action) }) : action(event.action);
+    default: return event.what;
+  }
+}
+
+/** The end of a link: `1`, `'proxy'` or `'clients'`. */
+export const end = (which) => (typeof which === 'number' ? server(which) : t(`live.end-${which}`));
+
+/** What a link suffers: 'cut', or 'loses 30 %, delays by 50–100 ms'. */
+export function harm({ cut, drop, duplicate, reorder, delay_ms: delay }) {
+  if (cut) return t('live.harm-cut');
+  const share = (part) => Math.round(part * 100);
+  const all = [
+    drop > 0 && t('live.harm-drop', { share: share(drop) }), duplicate > 0 && t('live.harm-duplicate', { share: share(duplicate) }),
+    reorder > 0 && t('live.harm-reorder', { share: share(reorder) }), delay && t('live.harm-delay', { min: delay[0], max: delay[1] }),
+  ].filter(Boolean);
+  return all.length ? list(all) : t('live.harm-none');
+}
+
+function action(done) {
+  const who = done.node === undefined ? '' : server(done.node);
+  const time = done.for_seconds ? ` (${t('live.for', { seconds: done.for_seconds })})` : '';
+  if (done.do === 'link') {
+    const key = done.both ? 'live.act-link-both' : 'live.act-link';
+    return t(key, { from: end(done.from), to: end(done.to), harm: harm(done) }) + time;
+  }
+  return t(`live.act-${done.do}`, { who }) + time;
+}

@@ -1,0 +1,174 @@
+// The keys: a page of them by prefix, and a small editor for one: get, put, delete, and put or delete
+// only if a condition holds. What became of a write is said in the words of docs/http.md: done, the
+// condition did not hold, not done, or unknown.
+
+import { token } from '../api.js';
+import { h, keyed, replace, set, text } from '../dom.js';
+import { t } from '../i18n.js';
+
+const LIMIT = 25;
+
+export function Keys(host) {
+  let prefix = '';
+  /** Where the page begins that is shown; the first is `null`, and is kept up to date. */
+  let page = null;
+  let before = [];
+  let next = null;
+  let editing = null;
+
+  const search = h('input', { type: 'search', 'aria-label': t('live.prefix'), placeholder: t('live.prefix'), autocomplete: 'off', spellcheck: 'false' });
+  const body = h('tbody', {});
+  const note = h('p', { class: 'small dim', role: 'status' });
+  const back = h('button', { type: 'button', onclick: () => go(before.pop() ?? null) }, t('live.page-back'));
+  const on = h('button', { type: 'button', onclick: () => { before.push(page); go(next); } }, t('live.page-next'));
+  const list = h('div', { class: 'keys-list' },
+    h('form', { class: 'row', onsubmit: (event) => { event.preventDefault(); prefix = search.value; before = []; go(null); } },
+      search, h('button', {}, t('live.list')), h('span', { class: 'spacer' }), back, on),
+    h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': t('live.keys') }, h('table', { class: 'keys' },
+      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('live.key')), h('th', { scope: 'col' }, t('live.value')), h('th', { scope: 'col', class: 'number' }, t('live.version')))), body)),
+    note);
+
+  const key = h('input', { id: 'live-key', type: 'text', required: true, autocomplete: 'off', spellcheck: 'false' });
+  const value = h('textarea', { id: 'live-value', rows: 4, spellcheck: 'false' });
+  const binary = h('input', { type: 'checkbox' });
+  const condition = h('select', { id: 'live-condition', onchange: () => conditionChanged() },
+    ['always', 'absent', 'present', 'version'].map((name) => h('option', { value: name }, t(`live.if-${name}`))));
+  const version = h('input', { type: 'number', min: 1, 'aria-label': t('live.version'), hidden: true });
+  const outcome = h('p', { class: 'outcome', role: 'status', 'aria-live': 'polite' });
+  const button = (name, cls, run) => h('button', { type: 'button', class: cls, onclick: () => act(name, run) }, t(`live.${name}`));
+  const buttons = h('div', { class: 'row' }, button('get', '', get), button('put', 'primary', put), button('delete', 'danger', remove));
+  const editor = h('form', { class: 'keys-editor', onsubmit: (event) => { event.preventDefault(); act('get', get); } },
+    h('label', { for: 'live-key' }, t('live.key')), key,
+    h('label', { for: 'live-value' }, t('live.value')), value,
+    h('label', { class: 'small row' }, binary, t('live.base64')),
+    h('label', { for: 'live-condition' }, t('live.only')), h('div', { class: 'row' }, condition, version),
+    buttons, outcome);
+  host.append(h('div', { class: 'keys-both' }, list, editor));
+  say('plain', t('live.editor-hint'));
+
+  function conditionChanged() { version.hidden = condition.value !== 'version'; }
+
+  /* Listing. */
+
+  async function go(place) {
+    page = place;
+    const url = place ?? `/v1/kv?limit=${LIMIT}${prefix ? `&prefix=${encodeURIComponent(prefix)}` : ''}`;
+    const answer = await ask('GET', url);
+    if (answer.status !== 200) { text(note, answer.words); return; }
+    next = answer.body.next;
+    show(answer.body.items, Boolean(next), true);
+  }
+
+  function show(items, more, fresh) {
+    keyed(body, items, (item) => `${item.key_encoding ?? ''} ${item.key}`, (item) => {
+      const name = h('button', { type: 'button', class: 'quiet mono', title: t('live.edit', { key: item.key }) });
+      return h('tr', {}, h('td', {}, name), h('td', { class: 'mono' }), h('td', { class: 'number mono' }));
+    }, (row, item) => {
+      const [name, held, version] = row.children;
+      text(name.firstChild, item.key_encoding ? `base64 ${item.key}` : item.key);
+      name.firstChild.onclick = () => { key.value = item.key; key.encoded = item.key_encoding ? item.key : null; act('get', get); };
+      const shown = item.value.length > 120 ? `${item.value.slice(0, 120)}…` : item.value + (item.cut ? '…' : '');
+      text(held, (item.value_encoding ? 'base64 ' : '') + shown);
+      if (version.textContent && version.textContent !== String(item.version)) row.animate?.([{ background: 'var(--accent-soft)' }, {}], 900);
+      text(version, String(item.version));
+    });
+    back.disabled = before.length === 0 && page === null;
+    on.disabled = !more;
+    text(note, [items.length ? '' : t('live.no-keys'), fresh ? '' : t('live.keys-old')].filter(Boolean).join(' '));
+  }
+
+  /* One key. */
+
+  function path() {
+    const bytes = key.encoded && key.encoded === key.value ? decode(key.value) : new TextEncoder().encode(key.value);
+    return `/v1/kv/${[...bytes].map((byte) => (/[A-Za-z0-9_.~-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, '0')}`)).join('')}`;
+  }
+
+  async function act(name, run) {
+    if (!key.value) { say('bad', t('live.key-missing')); key.focus(); return; }
+    for (const each of buttons.children) each.disabled = true;
+    say('plain', t('live.asking'));
+    try { await run(); } finally { for (const each of buttons.children) each.disabled = false; }
+  }
+
+  async function get() {
+    const answer = await ask('GET', path());
+    if (answer.status === 404) { editing = null; say('plain', t('live.absent')); return; }
+    if (answer.status !== 200) { say('bad', answer.words); return; }
+    value.value = answer.body.value;
+    binary.checked = answer.body.value_encoding === 'base64';
+    editing = answer.body.version;
+    version.value = editing;
+    say('good', t('live.got', { version: editing }));
+  }
+
+  async function put() {
+    let held = value.value;
+    if (binary.checked) {
+      try { held = decode(value.value); } catch { say('bad', t('live.not-base64')); return; }
+    }
+    wrote(await ask('PUT', path(), held, conditions()));
+  }
+
+  async function remove() { wrote(await ask('DELETE', path(), undefined, conditions())); }
+
+  function conditions() {
+    switch (condition.value) {
+      case 'absent': return { 'if-none-match': '*' };
+      case 'present': return { 'if-match': '*' };
+      case 'version': return { 'if-match': `"${Number(version.value) || 0}"` };
+      default: return {};
+    }
+  }
+
+  function wrote(answer) {
+    if (answer.status === 200) {
+      editing = answer.body.version;
+      version.value = editing;
+      say('good', t('live.written', { version: editing }));
+      if (page === null) go(null);
+      return;
+    }
+    const { code, version: now } = answer.body?.error ?? {};
+    if (answer.status === 412) say('warn', now === null ? t('live.failed-absent') : t('live.failed-version', { version: now }));
+    else if (answer.status === 404) say('plain', t('live.absent'));
+    else if (code === 'outcome_unknown' || answer.status === 0) say('unknown', t('live.unknown'));
+    else if (code === 'unavailable') say('bad', t('live.not-done', { why: answer.words }));
+    else say('bad', answer.words);
+  }
+
+  function say(kind, words) {
+    set(outcome, { class: `outcome is-${kind}` });
+    replace(outcome, h('b', {}, t(`live.outcome-${kind}`)), ' ', words);
+  }
+
+  back.disabled = true;
+  on.disabled = true;
+  return {
+    /** The first keys as they are now, from the state. */
+    update({ status }) {
+      if (page !== null || prefix || !status) return;
+      const { items, more, fresh } = status.keys;
+      // The state has no link to what follows: it is asked for when it is wanted.
+      next = more ? `/v1/kv?limit=${LIMIT}&after=${encodeURIComponent(items.at(-1).key)}` : null;
+      show(items, more && !items.at(-1).key_encoding, fresh);
+    },
+    focus() { key.focus(); },
+  };
+}
+
+const decode = (held) => Uint8Array.from(atob(held.trim()), (c) => c.charCodeAt(0));
+
+/** Never throws: a status of 0 means that nothing was heard. */
+async function ask(method, url, body, more = {}) {
+  const headers = { ...more };
+  const held = token();
+  if (held) headers.authorization = `Bearer ${held}`;
+  try {
+    const answer = await fetch(url, { method, headers, body, cache: 'no-store' });
+    const told = await answer.json().catch(() => null);
+    return { status: answer.status, body: told, words: told?.error?.message ?? t('shell.status', { status: answer.status }) };
+  } catch {
+    return { status: 0, body: null, words: t('shell.gone') };
+  }
+}

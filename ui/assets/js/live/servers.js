@@ -1,0 +1,40 @@
+// The servers as a table: role, term, how far each is, how far behind its leader, and what it counts.
+
+import { h, keyed, set, text } from '../dom.js';
+import { duration, number, t } from '../i18n.js';
+import { lagOf } from './state.js';
+
+const COLUMNS = ['role', 'term', 'commit', 'applied', 'durable', 'last', 'lag', 'flow', 'in', 'out', 'dropped', 'syncs', 'elections', 'up'];
+const WORDS = new Set(['role', 'flow', 'up']);
+
+export function Servers(host, { onPick }) {
+  const body = h('tbody', {});
+  host.append(h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': t('live.servers') }, h('table', { class: 'servers' },
+    h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('live.server')), COLUMNS.map((name) => h('th', { scope: 'col', class: WORDS.has(name) ? null : 'number', title: t(`live.col-${name}-about`) }, t(`live.col-${name}`))))), body)));
+
+  return {
+    update(state, selected) {
+      const followers = state.leader?.followers ?? {};
+      keyed(body, state.status?.nodes ?? [], ({ id }) => id, ({ id }) => h('tr', {},
+        h('th', { scope: 'row' }, h('button', { type: 'button', class: 'quiet', onclick: () => onPick(`server ${id}`) }, t('stage.server', { id }))),
+        COLUMNS.map((name) => h('td', { class: WORDS.has(name) ? null : 'number mono' }))), (row, node) => {
+        const told = cells(node, followers[node.id], state);
+        set(row, { class: [selected === `server ${node.id}` && 'is-picked', !node.status && 'is-gone'].filter(Boolean).join(' ') });
+        COLUMNS.forEach((name, place) => text(row.children[place + 1], told[name] ?? '–'));
+      });
+    },
+  };
+}
+
+function cells({ id, status, problem }, progress, state) {
+  if (!status) return { role: state.halted(id) ? t(`stage.role-${state.halted(id)}`) : `${t('stage.role-silent')}: ${problem}` };
+  const { counts } = status;
+  return {
+    role: t(`stage.role-${status.role}`) + (state.isolated(id) ? ` · ${t('live.isolated')}` : ''),
+    term: number(status.term), commit: number(status.commit_index), applied: number(status.applied_index), durable: number(status.durable_index), last: number(status.last_index),
+    lag: progress ? (lagOf(progress) === '?' ? '?' : number(progress.lag)) : null,
+    flow: progress ? (progress.silent_ms > 1500 ? t('live.silent', { n: Math.round(progress.silent_ms / 1000) }) : t('live.flow-short', { flow: t(`live.flow-${progress.flow}`), window: progress.window })) : null,
+    in: number(counts.messages_in), out: number(counts.messages_out), dropped: number(counts.dropped), syncs: number(counts.fsyncs), elections: number(counts.elections),
+    up: duration(status.uptime_seconds),
+  };
+}

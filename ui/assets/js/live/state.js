@@ -1,0 +1,122 @@
+// What the proxy tells, gathered: the state as it was told last, the events and the samples of the
+// load with what is still kept of the past, and what of it the stage and the logs draw.
+
+const SAMPLES = 600;
+const EVENTS = 1000;
+
+export class State {
+  constructor() {
+    this.status = null;
+    this.samples = [];
+    /** In the order of their numbers, those of an earlier run of the proxy first. */
+    this.events = [];
+    /** Whether the past that is shown has a hole: `{missed: 12}`, or `{missed: null}` if nobody knows. */
+    this.gap = null;
+    this.known = new Map();
+    this.marks = new Map();
+  }
+
+  /** Takes a server-sent event. Returns what changed: `status`, `samples`, `events` or nothing. */
+  take({ event, data }) {
+    if (event === 'message') { this.status = data; return 'status'; }
+    if (event === 'samples') {
+      this.samples.push(...data);
+      this.samples.splice(0, this.samples.length - SAMPLES);
+      return 'samples';
+    }
+    if (event === 'happened') {
+      this.events.push(...data);
+      this.events.splice(0, this.events.length - EVENTS);
+      return 'events';
+    }
+    if (event === 'gap') {
+      // Another run of the proxy: it tells all that it has, and what was from the old one is done with.
+      if (data.missed === null) { this.events = []; this.samples = []; }
+      this.gap = data;
+      return 'events';
+    }
+    return null;
+  }
+
+  /** `'paused'`, `'killed'` or nothing. */
+  halted(id) {
+    return this.status?.chaos?.halted.find((one) => one.node === id)?.how ?? null;
+  }
+
+  isolated(id) {
+    return this.status?.chaos?.isolated.some((one) => one.node === id) ?? false;
+  }
+
+  /** The leader of the highest term, as servers that answer tell it. */
+  get leader() {
+    let best = null;
+    for (const { id, status } of this.status?.nodes ?? []) {
+      if (status?.role === 'leader' && (!best || status.term > best.term)) best = { ...status, id };
+    }
+    return best;
+  }
+
+  /** The picture, as `timeline.at(n)` gives it, of the moment. */
+  at() {
+    const processes = {};
+    const changed = new Set();
+    const names = [];
+    for (const node of this.status?.nodes ?? []) {
+      const name = `server ${node.id}`;
+      // What the proxy knows of a silent one, or what this page does.
+      if (node.status ?? node.last) this.known.set(node.id, node.status ?? node.last);
+      names.push(name);
+      processes[name] = this.snapshot(node);
+      const { running } = processes[name];
+      const mark = `${running?.role ?? 'down'} ${running?.term}`;
+      if (this.marks.has(name) && this.marks.get(name) !== mark) changed.add(name);
+      this.marks.set(name, mark);
+    }
+    if (this.status) {
+      const { leader, requests_in_flight: inFlight } = this.status.proxy;
+      names.push('proxy 1');
+      processes['proxy 1'] = { kind: 'proxy', id: 1, leader, in_flight: inFlight };
+    }
+    return { n: 0, length: 0, step: null, before: null, event: null, names, processes, changed, inFlight: [], messages: [] };
+  }
+
+  /** A server as docs/trace.md has it. One that is silent is drawn as it was when it last spoke. */
+  snapshot({ id, status }) {
+    const last = status ?? this.known.get(id);
+    if (!last) return { kind: 'server', id, disk: { hard_state: { current_term: 0, voted_for: null }, log: [] }, running: null };
+    const durable = Math.max(0, last.durable_index - last.log_start + 1);
+    const disk = {
+      hard_state: { current_term: last.term, voted_for: last.voted_for }, log_start: last.log_start, log: last.log.slice(0, durable),
+    };
+    const halted = this.halted(id);
+    if (halted === 'killed') return { kind: 'server', id, disk, running: null };
+    const running = {
+      role: status ? status.role : halted ?? 'silent', term: last.term, voted_for: last.voted_for, leader: last.leader, votes: last.votes,
+      log: last.log, log_start: last.log_start, commit_index: last.commit_index, durable_index: last.durable_index, applied_index: last.applied_index,
+      snapshot_index: last.snapshot_index, unsynced: [], followers: Object.entries(last.followers).map(([of, held]) => ({ id: Number(of), ...held })),
+    };
+    return { kind: 'server', id, disk, running };
+  }
+}
+
+const READS = ['get', 'scan'];
+
+/** What a sample says, for the charts: how many each second, and milliseconds. */
+export function figures(sample) {
+  const seconds = sample.over_ms / 1000 || 1;
+  const told = { at: sample.at, reads: 0, writes: 0, failed: 0 };
+  for (const [kind, { answered, unavailable }] of Object.entries(sample.operations)) {
+    told[READS.includes(kind) ? 'reads' : 'writes'] += answered / seconds;
+    told.failed += unavailable / seconds;
+  }
+  told.r50 = milliseconds(sample.reads_us?.p50);
+  told.r99 = milliseconds(sample.reads_us?.p99);
+  told.w50 = milliseconds(sample.writes_us?.p50);
+  told.w99 = milliseconds(sample.writes_us?.p99);
+  return told;
+}
+
+const milliseconds = (micros) => (micros === undefined || micros === null ? null : micros / 1000);
+
+/** A leader that has never heard of a follower does not know how far that is. */
+export const lagOf = ({ lag, match_index: match, flow }) => (match === 0 && flow === 'probe' ? '?' : lag);
