@@ -223,6 +223,21 @@ impl Browser {
         typed.unwrap_or_else(|error| panic!("{selector} cannot be typed into: {error}"));
     }
 
+    /// Gives a file to an input for files, which need not be seen.
+    ///
+    /// # Panics
+    /// If there is no such input.
+    pub fn give_file(&self, selector: &str, path: &Path) {
+        let path = path.to_str().expect("the path is text");
+        until(&format!("{selector} to take a file"), || {
+            let give = async {
+                let input = self.client.find(Locator::Css(selector)).await?;
+                input.send_keys(path).await
+            };
+            self.runtime.block_on(give).ok()
+        });
+    }
+
     /// Chooses the option of this value.
     ///
     /// # Panics

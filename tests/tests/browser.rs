@@ -1,8 +1,11 @@
 //! The browser app in a real browser, against the real servers.
 
 use fantoccini::key::Key;
-use harness::{Door, browser::Browser};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use harness::{Door, browser::Browser, wait::until};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
 
 #[test]
 fn page_that_asks_a_stranger_is_found_out() {
@@ -89,4 +92,87 @@ fn tours_are_walked_in_two_languages() {
     assert_eq!(wide, 390, "nothing sticks out of a narrow window");
     browser.picture("tour-narrow-spanish");
     browser.close(&[door.origin()]);
+}
+
+#[test]
+fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
+    let Some(browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let run = tour("figure-8-bug.jsonl");
+    let run = run.to_str().expect("the path is text");
+    let door = Door::open(
+        "raft-checker",
+        &["replay", "--serve", run, "--address", "127.0.0.1:0"],
+    );
+    browser.go(door.origin());
+    let verdict = browser.see_text(".replay-verdict", "broken");
+    assert!(verdict.contains("Leader Completeness"), "{verdict}");
+    let steps = jsonl(run).len() - 1;
+    browser.press(Key::End);
+    browser.see_text(".replay-side", "Leader Completeness");
+    assert!(browser.address().ends_with(&format!("step={steps}")));
+    browser.picture("replay-broken-law");
+    browser.press(Key::Left);
+    until_address(&browser, &format!("step={}", steps - 1));
+    browser.type_keys("l");
+    until_address(&browser, &format!("step={steps}"));
+    // The same state, where one can go on.
+    browser.click_text(".replay-head", "Explore");
+    browser.see(".stage");
+    assert!(browser.address().contains("#/explore?"));
+    browser.close(&[door.origin()]);
+}
+
+#[test]
+fn files_that_are_no_good_traces_are_refused_in_the_page() {
+    let Some(browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    browser.go(&format!("{}/#/replay", door.origin()));
+    let good = jsonl(tour("election.jsonl"));
+    let open = |name: &str, lines: &[String]| {
+        let path = door.file(name);
+        std::fs::write(&path, lines.join("\n") + "\n").expect("a file can be written");
+        browser.give_file("#replay-files", &path);
+    };
+    let mut other = good.clone();
+    other[0] = other[0].replace("stateraft-trace/1", "stateraft-trace/9");
+    open("other.jsonl", &other);
+    let said = browser.see_text("[role=alert]", "stateraft-trace/9");
+    assert!(
+        said.contains("stateraft-trace/1"),
+        "it says which it knows: {said}"
+    );
+    open("prose.txt", &["It was a dark and stormy night.".to_owned()]);
+    browser.see_text("[role=alert]", "prose.txt");
+    let mut altered = good.clone();
+    altered[5] = altered[5].replacen("\"term\":1", "\"term\":2", 1);
+    assert_ne!(altered[5], good[5], "something was altered");
+    open("altered.jsonl", &altered);
+    let verdict = browser.see_text(".replay-verdict", "6");
+    assert!(verdict.contains("ejected"), "{verdict}");
+    browser.picture("replay-rejected");
+    browser.type_keys("o");
+    browser.see(".replay-drop");
+    open("election.jsonl", &good);
+    browser.see_text(".replay-verdict", "ccepted");
+    browser.close(&[door.origin()]);
+}
+
+fn tour(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/assets/tours");
+    folder.join(name).canonicalize().expect("the tour is there")
+}
+
+fn jsonl(path: impl AsRef<Path>) -> Vec<String> {
+    let text = std::fs::read_to_string(path).expect("a run can be read");
+    text.lines().map(str::to_owned).collect()
+}
+
+fn until_address(browser: &Browser, end: &str) {
+    until(&format!("the address to end in {end}"), || {
+        browser.address().ends_with(end).then_some(())
+    });
 }
