@@ -24,7 +24,7 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
   const said = h('p', { class: 'chart-said small', 'aria-live': 'off' });
   const legend = h('ul', { class: 'chart-legend plain' }, lines.map((line) => h('li', {},
     svg('svg', { width: 26, height: 10, 'aria-hidden': 'true' }, svg('path', { d: 'M1 5H25', class: `line ${line.cls}` })), line.name)));
-  const table = h('details', { class: 'chart-table', ontoggle: () => tabulate() }, h('summary', {}, t('live.as-table')), h('div', { class: 'scroll', tabindex: 0 }));
+  const table = h('details', { class: 'chart-table', ontoggle: () => tabulate() }, h('summary', {}, t('live.as-table')), h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': title }));
   const box = h('figure', { class: 'chart' }, h('figcaption', {}, h('h3', {}, title, ' ', h('span', { class: 'dim' }, unit)), legend), picture, said, table);
   host.append(box);
   let view = { rows: [], span: 120, marks: [], now: Date.now() };

@@ -3,7 +3,7 @@
 // condition did not hold, not done, or unknown.
 
 import { token } from '../api.js';
-import { h, keyed, replace, set, text } from '../dom.js';
+import { h, keyed, replace, set, still, text } from '../dom.js';
 import { t } from '../i18n.js';
 
 const LIMIT = 25;
@@ -69,7 +69,7 @@ export function Keys(host) {
       name.firstChild.onclick = () => { key.value = item.key; key.encoded = item.key_encoding ? item.key : null; act('get', get); };
       const shown = item.value.length > 120 ? `${item.value.slice(0, 120)}…` : item.value + (item.cut ? '…' : '');
       text(held, (item.value_encoding ? 'base64 ' : '') + shown);
-      if (version.textContent && version.textContent !== String(item.version)) row.animate?.([{ background: 'var(--accent-soft)' }, {}], 900);
+      if (!still() && version.textContent && version.textContent !== String(item.version)) row.animate([{ background: 'var(--accent-soft)' }, {}], 900);
       text(version, String(item.version));
     });
     back.disabled = before.length === 0 && page === null;

@@ -69,6 +69,8 @@ function lines(state) {
   const cutOff = new Set(chaos?.isolated.map(({ node }) => node) ?? []);
   for (const [id, progress] of Object.entries(leader?.followers ?? {})) {
     const to = Number(id);
+    // A link that is cut is drawn as that.
+    if (cutOff.has(to) || cutOff.has(leader.id)) continue;
     const silent = progress.silent_ms > 1500;
     all.push({
       key: `f${id}`, from: leader.id, to, side: 0, place: 0.5, cls: silent ? 'is-silent' : progress.lag > 0 ? 'is-behind' : 'is-well',
