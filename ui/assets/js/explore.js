@@ -246,7 +246,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     parts.tree.update({ visited: now.visited, path, n });
     parts.frame.classList.toggle('is-large', at.names.length > 4);
     drawWorld(world);
-    drawBanner(broken);
+    drawBanner();
     if (!here) askHere();
   }
 
@@ -260,7 +260,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
 
   /** What was found, with the way through it. */
   function drawBanner() {
-    const { found, n, path } = now;
+    const { found, n, path, timeline } = now;
     const banner = parts.el.banner;
     const on = found && path.length === found.path.length && path.every((key, i) => key === found.path[i]);
     banner.hidden = !on;
@@ -272,7 +272,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     replace(banner,
       h('span', { class: `chip is-${found.law ? 'bad' : 'good'}` }, t(`explore.verdict-${found.verdict}`)),
       h('span', {}, found.law
-        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', atEnd ? t('explore.found-end') : t('explore.found-walk')]
+        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', !atEnd ? t('explore.found-walk') : timeline.at(n).step?.broken?.length ? t('explore.found-end') : `${found.why}.`]
         : [h('b', {}, t('explore.found-state', { n: path.length }))],
       h('span', { class: 'dim small' }, ` ${found.law && now.world.mutant ? `${t('explore.no-verdict')} ` : ''}${t('explore.states', { n: found.states })} · ${duration(found.seconds)}`)),
       h('span', { class: 'spacer' }),
@@ -358,7 +358,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     // A counterexample is opened at its start, to be walked; a state found is shown.
     await walk(world, done.path, isLaw ? 0 : done.path.length);
     if (!now) return;
-    now.found = { path: [...now.path], law: isLaw ? done.law ?? '' : null, verdict: done.verdict, states: done.states ?? 0, seconds: done.elapsed_seconds ?? 0 };
+    now.found = { path: [...now.path], law: isLaw ? done.law ?? '' : null, why: done.why, verdict: done.verdict, states: done.states ?? 0, seconds: done.elapsed_seconds ?? 0 };
     draw();
     if (isLaw) parts.el.banner.querySelector('#found-next')?.focus();
   }

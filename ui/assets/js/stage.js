@@ -288,7 +288,7 @@ function factSpots(side, r, count) {
     else if (side === 'above') spots.push({ x: 0, y: -r - 15 - (count - 1 - i) * step, anchor: 'middle' });
     else if (side === 'below') spots.push({ x: 0, y: r + 19 + i * step, anchor: 'middle' });
     else {
-      const x = (r + 13) * (side === 'right' ? 1 : -1);
+      const x = (r + 16) * (side === 'right' ? 1 : -1);
       spots.push({ x, y: (i - (count - 1) / 2) * step + 4, anchor: side === 'right' ? 'start' : 'end' });
     }
   }
