@@ -90,6 +90,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     await walk(world, [], 0);
     if (!now) return;
     job.clear();
+    pickTab('laws', 'actions');
     if (hunt) check();
   }
 
@@ -140,6 +141,8 @@ export default function page(host, { params, navigate, app, shortcuts }) {
   }
 
   function fault(error) {
+    // Of a server that is gone the shell tells already.
+    if (parts && error.status === 0) return;
     if (parts) { toast(error.message, 'bad'); return; }
     leave();
     replace(host, h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, error.message), h('a', { href: '#/explore' }, t('explore.back-to-start'))));
@@ -309,7 +312,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
         heres.set(prefix.join('.'), answer.here);
         if (mine === hereTurn) draw();
       } catch (error) {
-        if (mine === hereTurn && alive) toast(error.message, 'bad');
+        if (mine === hereTurn && alive && error.status !== 0) toast(error.message, 'bad');
       }
     }, parts.scrubber.isPlaying ? 350 : 60);
   }

@@ -342,7 +342,8 @@ function route(messages, places, width, selected, boxes) {
   for (const [pair, all] of pairs) {
     // What matters most is drawn: the picked one, those of this step, then the latest.
     const weight = (message) => (message.id === selected?.message ? 4 : 0) + (message.isDelivering || message.isDropping ? 2 : 0) + (message.isNew ? 1 : 0);
-    const sorted = [...all].sort((one, other) => weight(other) - weight(one) || other.id - one.id);
+    const latest = all.length > 40 ? [...all.slice(0, -40).filter(weight), ...all.slice(-40)] : [...all];
+    const sorted = latest.sort((one, other) => weight(other) - weight(one) || other.id - one.id);
     const fan = all.length > FAN ? FAN - 1 : FAN;
     const some = sorted.slice(0, fan).sort((one, other) => one.id - other.id);
     const [from, to] = [places.get(all[0].from), places.get(all[0].to)];

@@ -224,11 +224,18 @@ const NEVER = [];
 const upTo = (all, n) => (all.length ? all.filter((at) => at <= n) : NEVER);
 
 function asOf(message, n) {
+  const isQuiet = !message.sentAgain.length && !message.delivered.length && !message.dropped.length;
+  // Most of what is in flight in a long run was sent long ago and nothing came of it.
+  if (isQuiet && message.sentAt !== n) return message.quiet ??= asIs(message, n, NEVER, NEVER, null, null);
   const sentAgain = upTo(message.sentAgain, n);
   const dropped = message.dropped.length ? message.dropped.findLast((at) => at <= n) ?? null : null;
   // What is sent again after it was lost is not lost.
   const droppedAt = dropped !== null && dropped >= (sentAgain.at(-1) ?? 0) ? dropped : null;
   const deliveredAt = upTo(message.delivered, n);
+  return asIs(message, n, sentAgain, deliveredAt, dropped, droppedAt);
+}
+
+function asIs(message, n, sentAgain, deliveredAt, dropped, droppedAt) {
   return {
     id: message.id, from: message.from, to: message.to, message: message.message, envelope: message.envelope,
     sentAt: message.sentAt, sentAgain, deliveredAt, droppedAt,
