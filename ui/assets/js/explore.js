@@ -1,9 +1,381 @@
-// The explore page: walking the state space of a scope by hand.
+// The explore page: walking the state space of a scope by hand, with the real core.
+//
+// The page's whole state is its address: which world (scope, bounds, bug, how fine the steps are),
+// which path of keys, and at which step of it one stands. The server executes paths; the page keeps
+// the timeline of the one walked, what can happen at each of its states as far as it was asked, and
+// the tree of what was visited. Where one stands before the end of the path, what follows is what was
+// walked before: to do something else there is a branch, and the tree leads back.
+//
+// The parts are in `explore/`: `welcome` (the first screen), `world` (choosing), `actions`,
+// `verdicts`, `tree`, `jobs`, `share`.
 
-import { h } from './dom.js';
+import { ApiError, getJson, postJson } from './api.js';
+import { h, replace, style, text } from './dom.js';
 import { t } from './i18n.js';
+import { Actions } from './explore/actions.js';
+import { Job } from './explore/jobs.js';
+import { ShareMenu } from './explore/share.js';
+import { Tree, Visited } from './explore/tree.js';
+import { Verdicts } from './explore/verdicts.js';
+import { Welcome } from './explore/welcome.js';
+import { asked, boundsWords, chooseFind, choosePlant, chooseWorld, paramsOf, worldKey, worldOf } from './explore/world.js';
+import { Inspector } from './inspector.js';
+import { LogGrid } from './log-grid.js';
+import { Scrubber, scrubberShortcuts } from './scrubber.js';
+import { SpaceTime } from './spacetime.js';
+import { Stage } from './stage.js';
+import { Story, accusedBy, lawName } from './story.js';
+import { Timeline } from './timeline.js';
+import { toast } from './toast.js';
 
-export default function page(host) {
-  host.append(h('p', { class: 'loading' }, t('shell.loading')));
-  return { destroy() { host.replaceChildren(); } };
+const TABS = ['actions', 'laws', 'details', 'tree', 'logs', 'time'];
+
+export default function page(host, { params, navigate, app, shortcuts }) {
+  let catalogue = null;
+  let parts = null;
+  let welcome = null;
+  let alive = true;
+  /** What is shown: `world`, `path` (keys), `n`, `timeline`, `selected`. */
+  let now = null;
+  let job = null;
+  const heres = new Map();
+  let hereTurn = 0;
+  let walkTurn = 0;
+
+  shortcuts([...scrubberShortcuts(), { keys: '/', what: t('explore.key-search') }, { keys: 'f', what: t('explore.find') }, { keys: 'p', what: t('explore.plant') }, { keys: 'c', what: t('explore.check') }]);
+  addEventListener('keydown', keys);
+  begin(params);
+
+  async function begin(asking) {
+    await style('explore');
+    try {
+      catalogue ??= await getJson('/api/catalogue');
+    } catch (error) {
+      if (alive) replace(host, h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, error.message), h('button', { type: 'button', onclick: () => begin(asking) }, t('shell.again'))));
+      return;
+    }
+    if (alive) await show(asking);
+  }
+
+  /* From the address to what is shown. */
+
+  async function show(asking) {
+    if (!asking.scope) { welcomeScreen(); return; }
+    const world = worldOf(asking, catalogue);
+    const path = asking.path ? asking.path.split('.').filter(Boolean) : [];
+    const at = asking.at === undefined ? path.length : Number.parseInt(asking.at, 10) || 0;
+    await walk(world, path, at);
+  }
+
+  function welcomeScreen() {
+    leave();
+    host.replaceChildren();
+    now = null;
+    welcome = Welcome(host, { catalogue, app, onWorld: enter });
+  }
+
+  function leave() {
+    welcome?.destroy();
+    welcome = null;
+    job?.destroy();
+    job = null;
+    for (const part of parts?.all ?? []) part.destroy();
+    parts = null;
+  }
+
+  /** Into a world, and, if asked, straight into the search for what is wrong with it. */
+  async function enter(world, hunt) {
+    now = null;
+    heres.clear();
+    await walk(world, [], 0);
+    if (!now) return;
+    job.clear();
+    if (hunt) check();
+  }
+
+  async function walk(world, path, n, { keep = 0 } = {}) {
+    const mine = ++walkTurn;
+    const same = now && worldKey(now.world) === worldKey(world);
+    // As much of the path as is known already needs no asking.
+    let known = 0;
+    if (same) while (known < path.length && now.path[known] === path[known]) known += 1;
+    known = Math.max(known, keep);
+    let answer;
+    let lost = null;
+    try {
+      answer = same && known === path.length && path.length ? null : await postJson('/api/walk', { ...asked(world), path, from: same ? known : 0 });
+    } catch (error) {
+      if (mine !== walkTurn || !alive) return;
+      // A path that leads nowhere any more: what of it is good, and why the rest is not.
+      if (!(error instanceof ApiError) || error.status !== 422 || !error.body?.steps) { fault(error); return; }
+      answer = error.body;
+      lost = error.message;
+      path = path.slice(0, error.body.good);
+      n = Math.min(n, path.length);
+    }
+    if (mine !== walkTurn || !alive) return;
+    let timeline;
+    if (same && !answer) timeline = path.length === now.path.length ? now.timeline : now.timeline.firstSteps(known);
+    else if (same && known > 0) {
+      timeline = known === now.timeline.length ? now.timeline : now.timeline.firstSteps(known);
+      timeline.append(answer.steps.slice(Math.max(0, known - (path.length - answer.steps.length))));
+    } else {
+      const network = answer.here.messages.filter((message) => message.sent_at === 0).map(({ from, to, message }) => ({ from: address(from), to: address(to), message }));
+      timeline = new Timeline({ source: 'walk', header: answer.header, start: answer.start, network, steps: answer.steps });
+    }
+    if (!same) heres.clear();
+    if (answer) heres.set(path.join('.'), answer.here);
+    const visited = same ? now.visited : new Visited(worldKey(world));
+    now = { world, path, n: Math.max(0, Math.min(n, path.length)), timeline, visited, selected: same ? now.selected : null, header: answer?.header ?? now.header };
+    visited.add(path, timeline.steps);
+    if (!parts) workbench();
+    if (lost) toast(t('explore.lost', { why: lost }), 'bad');
+    writeAddress();
+    draw();
+  }
+
+  function address(name) {
+    const [kind, id] = name.split(' ');
+    return { [{ server: 'Node', proxy: 'Proxy', client: 'Client' }[kind]]: Number(id) };
+  }
+
+  function fault(error) {
+    if (parts) { toast(error.message, 'bad'); return; }
+    leave();
+    replace(host, h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, error.message), h('a', { href: '#/explore' }, t('explore.back-to-start'))));
+  }
+
+  function writeAddress() {
+    const { world, path, n } = now;
+    navigate({ page: 'explore', params: { ...paramsOf(world, catalogue), path: path.join('.'), at: n === path.length ? null : n } }, { quiet: true });
+  }
+
+  /* What is shown. */
+
+  function workbench() {
+    welcome?.destroy();
+    welcome = null;
+    host.replaceChildren();
+    const box = (cls, key, extra = {}) => h('section', { class: `panel ${cls}`, 'aria-label': t(key), ...extra });
+    const el = {
+      world: h('button', { type: 'button', class: 'world-button', onclick: () => chooseWorld({ catalogue, world: now.world, onChosen: enter }) }),
+      check: h('button', { type: 'button', onclick: check }, t('explore.check')),
+      plant: h('button', { type: 'button', onclick: plant }, t('explore.plant')),
+      find: h('button', { type: 'button', onclick: find }, t('explore.find')),
+      share: h('span', { class: 'row' }), job: h('div', {}), banner: h('div', { class: 'found', hidden: true, role: 'status' }),
+      actions: box('p-actions', 'explore.tab-actions'), stage: box('p-stage', 'stage.title'), story: h('div', { class: 'p-story panel' }),
+      laws: box('p-laws', 'explore.tab-laws'), details: box('p-details', 'explore.tab-details'), tree: box('p-tree', 'explore.tab-tree'),
+      logs: box('p-logs', 'explore.tab-logs'), time: box('p-time', 'explore.tab-time'), scrub: h('div', { class: 'p-scrub' }),
+    };
+    const frame = h('div', { class: 'explore', 'data-tab': 'laws', 'data-narrow': 'actions' });
+    const tabs = (names, data, cls) => h('div', { class: `tabbar ${cls}`, role: 'tablist', 'aria-label': t('explore.panels'), onkeydown: tabKeys },
+      names.map((name) => h('button', { type: 'button', role: 'tab', class: 'quiet', 'data-name': name, onclick: () => pickTab(name) }, t(`explore.tab-${name}`))));
+    el.side = h('div', { class: 'p-side' }, tabs(['laws', 'details', 'tree'], 'tab', 'is-wide'), el.laws, el.details, el.tree);
+    const fold = (panel, key) => h('details', { class: `fold ${panel.className.split(' ')[1]}-fold`, open: true }, h('summary', {}, t(key)), panel);
+    frame.append(
+      h('div', { class: 'toolbar' }, el.world, h('span', { class: 'spacer' }), el.plant, el.check, el.find, el.share),
+      el.job, el.banner,
+      h('div', { class: 'bench' },
+        el.actions,
+        h('div', { class: 'p-middle' }, el.stage, el.story),
+        el.side),
+      el.scrub,
+      tabs(TABS, 'narrow', 'is-narrow'),
+      h('div', { class: 'below' }, fold(el.logs, 'explore.tab-logs'), fold(el.time, 'explore.tab-time')));
+    host.append(frame);
+    const pickMessage = (id) => { now.selected = now.selected?.message === id ? null : { message: id }; if (now.selected) pickTab('details'); draw(); };
+    const pickProcess = (name) => { now.selected = now.selected?.process === name ? null : { process: name }; if (now.selected) pickTab('details'); draw(); };
+    const byName = {
+      stage: Stage(el.stage, { onPickMessage: pickMessage, onPickProcess: pickProcess }),
+      story: Story(el.story), logs: LogGrid(el.logs),
+      time: SpaceTime(el.time, { onGoto: goTo, onPickMessage: pickMessage }),
+      inspector: Inspector(el.details, { onGoto: goTo, onPickProcess: (name) => { now.selected = { process: name }; draw(); } }),
+      scrubber: Scrubber(el.scrub, { onGoto: goTo }),
+      actions: Actions(el.actions, { onAct: act }),
+      verdicts: Verdicts(el.laws, { onGoto: goTo, onWitness: (name) => findThat({ witness: name }) }),
+      tree: Tree(el.tree, { onVisit: (path) => visit(path) }),
+    };
+    job = Job(el.job, { onDone: jobDone });
+    parts = { el, frame, ...byName, all: Object.values(byName) };
+    ShareMenu(el.share, {
+      timeline: () => now.timeline, at: () => now.n, stageElement: () => parts.stage.picture,
+      walk: () => ({ ...asked(now.world), path: now.path.slice(0, now.n) }), name: () => now.world.name,
+    });
+    pickTab('laws', 'actions');
+  }
+
+  function pickTab(name, narrow = name) {
+    const { frame } = parts;
+    if (['laws', 'details', 'tree'].includes(name)) frame.dataset.tab = name;
+    frame.dataset.narrow = narrow;
+    for (const tab of frame.querySelectorAll('[role="tab"]')) {
+      const on = tab.parentElement.classList.contains('is-wide') ? tab.dataset.name === frame.dataset.tab : tab.dataset.name === frame.dataset.narrow;
+      tab.setAttribute('aria-selected', String(on));
+      tab.tabIndex = on ? 0 : -1;
+    }
+    if (now && name === 'tree') parts.tree.update({ visited: now.visited, path: now.path, n: now.n });
+  }
+
+  function tabKeys(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const all = [...event.currentTarget.children];
+    const next = all[(all.indexOf(document.activeElement) + by + all.length) % all.length];
+    pickTab(next.dataset.name);
+    next.focus();
+  }
+
+  function draw() {
+    if (!parts || !now) return;
+    const { timeline, n, path, world, selected } = now;
+    const at = timeline.at(n);
+    const broken = at.step?.broken?.[0] ?? null;
+    const accused = accusedBy(broken, at);
+    const here = heres.get(path.slice(0, n).join('.')) ?? null;
+    const view = { timeline, at, selected, accused };
+    parts.stage.update(view);
+    parts.story.update(view);
+    parts.logs.update(view);
+    parts.time.update(view);
+    parts.scrubber.update({ ...view, next: n < path.length });
+    parts.actions.update({ at, timeline, list: here?.actions ?? null, selected });
+    parts.verdicts.update({ here, catalogue });
+    parts.inspector.update({ ...view, actions: picked(here) });
+    parts.tree.update({ visited: now.visited, path, n });
+    drawWorld(world);
+    drawBanner(broken);
+    if (!here) askHere();
+  }
+
+  function drawWorld(world) {
+    const mutant = catalogue.mutants.find(({ name }) => name === world.mutant);
+    replace(parts.el.world, h('b', {}, world.name), h('span', { class: 'dim' }, boundsWords(world.bounds)),
+      mutant && h('span', { class: 'chip is-warn', lang: 'en', title: mutant.about }, `${t('explore.planted')}: ${mutant.about.replace(/\.$/, '')}`),
+      world.steps === 'split' && h('span', { class: 'chip' }, t('explore.split-short')), h('span', { 'aria-hidden': 'true' }, '▾'));
+    text(parts.el.check, t(world.mutant ? 'explore.check-bug' : 'explore.check'));
+  }
+
+  /** What was found, with the way through it. */
+  function drawBanner() {
+    const { found, n, path } = now;
+    const banner = parts.el.banner;
+    const on = found && path.length === found.path.length && path.every((key, i) => key === found.path[i]);
+    banner.hidden = !on;
+    if (!on) return;
+    const atEnd = n === path.length;
+    banner.className = `found ${found.law ? 'is-bad' : 'is-good'}`;
+    replace(banner,
+      h('span', {}, found.law
+        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', atEnd ? t('explore.found-end') : t('explore.found-walk')]
+        : [h('b', {}, t('explore.found-state', { n: path.length }))]),
+      h('span', { class: 'spacer' }),
+      n > 0 && h('button', { type: 'button', onclick: () => goTo(0) }, t('explore.from-start')),
+      !atEnd && h('button', { type: 'button', class: 'primary', id: 'found-next', onclick: () => goTo(now.n + 1) }, `${t('stage.next')} ▶`),
+      !atEnd && h('button', { type: 'button', onclick: () => (parts.scrubber.isPlaying ? parts.scrubber.pause() : parts.scrubber.play()) }, t('explore.play-pause')));
+    const next = banner.querySelector('#found-next');
+    if (next && now.focusNext) { next.focus(); }
+  }
+
+  /** What can be done with what is picked. */
+  function picked(here) {
+    const { selected } = now;
+    if (!selected || !here) return [];
+    const mine = here.actions.filter((action) => (selected.message ? action.message === selected.message : action.process === selected.process && !action.message));
+    return mine.map((action) => {
+      const ask = action.key.match(/-(\d+)$/)?.[1];
+      const named = t(`explore.act-${action.kind}`);
+      return { words: ask ? `${named} (${t('explore.ask', { id: ask })})` : named, run: () => act(action), disabled: !action.allowed, why: action.why_not, cls: action.kind === 'deliver' ? 'primary' : '' };
+    });
+  }
+
+  /** What can happen where one stands, if it was not asked before. Quick moves ask once, at the end. */
+  function askHere() {
+    const mine = ++hereTurn;
+    setTimeout(async () => {
+      if (mine !== hereTurn || !now || !alive) return;
+      const { world } = now;
+      const prefix = now.path.slice(0, now.n);
+      try {
+        const answer = await postJson('/api/walk', { ...asked(world), path: prefix, from: prefix.length });
+        if (!now || !alive || worldKey(now.world) !== worldKey(world)) return;
+        if (heres.size > 400) heres.clear();
+        heres.set(prefix.join('.'), answer.here);
+        if (mine === hereTurn) draw();
+      } catch (error) {
+        if (mine === hereTurn && alive) toast(error.message, 'bad');
+      }
+    }, parts.scrubber.isPlaying ? 350 : 60);
+  }
+
+  /* What one can do. */
+
+  function goTo(n) {
+    if (!now) return;
+    now.focusNext = document.activeElement?.id === 'found-next';
+    now.n = Math.max(0, Math.min(n, now.path.length));
+    // What is not sent yet cannot be picked.
+    if (now.selected?.message && !now.timeline.message(now.selected.message, now.n)) now.selected = null;
+    writeAddress();
+    draw();
+  }
+
+  async function act(action) {
+    const { world, path, n } = now;
+    if (path[n] === action.key) { now.selected = null; goTo(n + 1); return; }
+    if (now.selected?.message === action.message) now.selected = null;
+    await walk(world, [...path.slice(0, n), action.key], n + 1, { keep: n });
+  }
+
+  async function visit(path) {
+    // On the path shown it is only a matter of where one stands.
+    if (path.every((key, i) => key === now.path[i])) { goTo(path.length); return; }
+    await walk(now.world, path, path.length);
+  }
+
+  function check() {
+    job.start({ kind: 'check', ...asked(now.world), path: [] });
+  }
+
+  function plant() { choosePlant({ catalogue, world: now.world, onChosen: enter }); }
+
+  function find() { chooseFind({ catalogue, onFind: findThat }); }
+
+  function findThat(what) {
+    job.start({ kind: what.witness ? 'witness' : 'find', ...asked(now.world), path: now.path.slice(0, now.n), ...what });
+  }
+
+  async function jobDone(done, what) {
+    if (!now || !done.path?.length) return;
+    const world = { ...now.world, steps: done.steps ?? now.world.steps };
+    const isLaw = done.verdict === 'violated';
+    // A counterexample is opened at its start, to be walked; a state found is shown.
+    const before = what.path?.length ?? 0;
+    await walk(world, done.path, isLaw ? 0 : done.path.length);
+    if (!now) return;
+    now.found = { path: [...now.path], law: isLaw ? done.law ?? now.timeline.header.law ?? '' : null, before };
+    draw();
+    if (isLaw) parts.el.banner.querySelector('#found-next')?.focus();
+  }
+
+  function keys(event) {
+    if (!parts || document.querySelector('dialog[open]')) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const field = event.target.closest?.('input:not([type="range"]), textarea, select');
+    if (parts.scrubber.key(event)) return;
+    if (field) return;
+    const run = { '/': () => { pickTab('laws', 'actions'); parts.actions.focusSearch(); }, f: find, p: plant, c: check }[event.key];
+    if (run) { event.preventDefault(); run(); }
+  }
+
+  return {
+    go({ params: next }) { if (catalogue) show(next); },
+    destroy() {
+      alive = false;
+      removeEventListener('keydown', keys);
+      leave();
+      host.replaceChildren();
+    },
+  };
 }

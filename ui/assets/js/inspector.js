@@ -92,7 +92,7 @@ function ofProcess(name, snapshot, before) {
     rows.push(field('vote', (p) => id(run(p).voted_for)), field('leader', (p) => id(run(p).leader)));
     if (run(snapshot).votes?.length) rows.push(field('votes', (p) => ids(run(p).votes)));
     rows.push(field('commit', (p) => logOf(p).commit), field('durable', (p) => logOf(p).durable));
-    if (run(snapshot).unsynced?.length || run(before)?.unsynced?.length) rows.push(field('unsynced', (p) => run(p).unsynced?.length ?? 0));
+    if (run(snapshot).unsynced?.length || run(before).unsynced?.length) rows.push(field('unsynced', (p) => run(p).unsynced?.length ?? 0));
     if (run(snapshot).reads?.length) rows.push(field('reads', (p) => run(p).reads?.length ?? 0));
   }
   rows.push(field('log', log));
@@ -103,7 +103,7 @@ function ofProcess(name, snapshot, before) {
     followers.length > 0 && h('table', { class: 'insp-table' }, h('caption', {}, t('stage.insp-followers')),
       h('thead', {}, h('tr', {}, ['stage.insp-follower', 'stage.insp-match', 'stage.insp-next'].map((key) => h('th', { scope: 'col' }, t(key))))),
       h('tbody', {}, followers.map((held) => {
-        const was = run(before ?? {}).followers?.find((other) => other.id === held.id);
+        const was = run(before).followers?.find((other) => other.id === held.id);
         const cell = (key) => h('td', { class: was && was[key] !== held[key] ? 'is-changed' : null }, held[key], was && was[key] !== held[key] && h('span', { class: 'was' }, ` ${t('stage.insp-was', { was: was[key] })}`));
         return h('tr', {}, h('th', { scope: 'row' }, id(held.id)), cell('match_index'), cell('next_index'));
       }))),

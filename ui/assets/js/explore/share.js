@@ -1,0 +1,28 @@
+// Taking a walk elsewhere: its address, and what `export.js` makes of it.
+//
+//   const menu = ShareMenu(host, {timeline(), at(), stageElement(), walk(), name()});
+
+import { h } from '../dom.js';
+import { t } from '../i18n.js';
+import { toast } from '../toast.js';
+
+export function ShareMenu(host, { timeline, at, stageElement, walk, name }) {
+  const copy = h('button', { type: 'button', onclick: copyAddress }, t('explore.share'));
+  host.append(copy);
+  import('../export.js').then(({ exportMenu }) => {
+    if (host.isConnected) host.append(exportMenu(timeline, { name, at, stageElement, walk }));
+  }, () => { /* Without it a walk can still be shared by its address. */ });
+
+  async function copyAddress() {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      toast(t('explore.copied'), 'good');
+    } catch {
+      // No permission, or no secure context: then by hand.
+      const field = h('input', { type: 'text', readonly: true, value: location.href, 'aria-label': t('explore.share') });
+      const note = toast(t('explore.copy-this'));
+      note.querySelector('span').append(field);
+      field.select();
+    }
+  }
+}

@@ -1,0 +1,140 @@
+// The tree of what was visited: one for each world, kept for the session, also over a reload.
+//
+//   const visited = new Visited(worldName); visited.add(keys, steps); visited.paths()
+//   const tree = Tree(host, {onVisit(path)}); tree.update({visited, path, n});
+//
+// The path shown runs straight down; other branches are set in where they part from it. The arrow
+// keys move, Enter goes there.
+
+import { family, initial, label } from '../describe.js';
+import { h, replace } from '../dom.js';
+import { t } from '../i18n.js';
+import { eventOf } from '../timeline.js';
+
+const ROWS = 300;
+const KEPT = 120;
+
+export class Visited {
+  constructor(world) {
+    this.world = `stateraft.visited.${world}`;
+    this.root = { key: null, children: new Map(), depth: 0, parent: null, words: null };
+    try {
+      for (const path of JSON.parse(sessionStorage.getItem(this.world) ?? '[]')) path.split('.').reduce(grown, this.root);
+    } catch { /* What cannot be read is forgotten. */ }
+  }
+
+  /** A path that was walked, with the steps of a trace for their words. */
+  add(keys, steps) {
+    let node = this.root;
+    keys.forEach((key, place) => {
+      node = grown(node, key);
+      if (steps[place]) { node.words = shortWords(steps[place]); node.broken = steps[place].broken?.length > 0; }
+    });
+    this.keep();
+  }
+
+  keep() {
+    const leaves = [];
+    const open = [[this.root, '']];
+    while (open.length) {
+      const [node, path] = open.pop();
+      if (!node.children.size && path) leaves.push(path);
+      for (const [key, child] of node.children) open.push([child, path ? `${path}.${key}` : key]);
+    }
+    try {
+      sessionStorage.setItem(this.world, JSON.stringify(leaves.slice(-KEPT)));
+    } catch { /* A full store: the tree lives as long as the page. */ }
+  }
+}
+
+/** The child of a node, made if need be. */
+function grown(node, key) {
+  let next = node.children.get(key);
+  if (!next) {
+    next = { key, children: new Map(), depth: node.depth + 1, parent: node, words: null };
+    node.children.set(key, next);
+  }
+  return next;
+}
+
+/** 'S1 ← Vote t2 ✓', 'S2 time out'. */
+function shortWords(step) {
+  const held = eventOf(step);
+  const me = initial(step.process);
+  if (held.name === 'Deliver') return { words: `${me} ← ${label(held.envelope.message)}`, cls: `is-${family(held.envelope.message)}` };
+  if (held.name === 'Drop') return { words: `${me} ✕ ${label(held.envelope.message)}`, cls: '' };
+  const key = `explore.did-${held.name.toLowerCase()}`;
+  return { words: `${me} ${t(key) === key ? held.name : t(key)}`, cls: '' };
+}
+
+export function Tree(host, { onVisit }) {
+  const list = h('div', { class: 'tree', role: 'tree', 'aria-label': t('explore.tree'), onkeydown: keys });
+  host.append(list);
+  let rows = [];
+  let focused = 0;
+
+  function pathOf(node) {
+    const path = [];
+    for (let at = node; at.key !== null; at = at.parent) path.unshift(at.key);
+    return path;
+  }
+
+  function flatten(root, path, depth) {
+    const found = [];
+    const emit = (node, indent, onPath) => {
+      for (;;) {
+        found.push({ node, indent, onPath, isHere: onPath && node.depth === depth });
+        const children = [...node.children.values()];
+        if (!children.length || found.length > 5000) return;
+        const main = (onPath && node.children.get(path[node.depth])) || children[0];
+        const mainOnPath = onPath && main.key === path[node.depth];
+        for (const child of children) if (child !== main) emit(child, indent + 1, false);
+        node = main;
+        onPath = mainOnPath;
+      }
+    };
+    emit(root, 0, true);
+    return found;
+  }
+
+  function keys(event) {
+    const go = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const items = [...list.querySelectorAll('[role="treeitem"]')];
+    if (go) { event.preventDefault(); focus(items, Math.max(0, Math.min(items.length - 1, focused + go))); }
+    else if (event.key === 'Home' || event.key === 'End') { event.preventDefault(); focus(items, event.key === 'Home' ? 0 : items.length - 1); }
+    else if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') {
+      event.preventDefault();
+      const row = rows[focused];
+      const to = event.key === 'ArrowLeft' ? row.node.parent : [...row.node.children.values()][0];
+      const place = rows.findIndex(({ node }) => node === to);
+      if (place >= 0) focus(items, place);
+    } else if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); onVisit(pathOf(rows[focused].node)); }
+  }
+
+  function focus(items, place) {
+    items[focused]?.setAttribute('tabindex', '-1');
+    focused = place;
+    items[place]?.setAttribute('tabindex', '0');
+    items[place]?.focus();
+  }
+
+  return {
+    update({ visited, path, n }) {
+      const all = flatten(visited.root, path, n);
+      const here = Math.max(0, all.findIndex((row) => row.isHere));
+      const from = Math.max(0, Math.min(here - ROWS / 2, all.length - ROWS));
+      rows = all.slice(from, from + ROWS);
+      focused = Math.max(0, rows.findIndex((row) => row.isHere));
+      const held = list.contains(document.activeElement);
+      replace(list, rows.map(({ node, indent, onPath, isHere }, place) => h('div', {
+        class: `tree-item${onPath ? ' is-on-path' : ''}${isHere ? ' is-here' : ''}${node.broken ? ' is-broken' : ''}`, role: 'treeitem', 'aria-level': indent + 1,
+        'aria-current': isHere ? 'step' : null, tabindex: place === focused ? 0 : -1, style: { 'padding-left': `${Math.min(indent, 8) * 14 + 6}px` }, onclick: () => onVisit(pathOf(node)),
+      }, h('span', { class: 'tree-number' }, node.depth), indent > 0 && node.parent?.children.size > 1 && place > 0 && h('span', { class: 'dim', 'aria-hidden': 'true' }, '⤷ '),
+      node.key === null ? t('explore.tree-start') : h('span', { class: `mono ${node.words?.cls ?? ''}` }, node.words?.words ?? node.key), node.broken && ' ✗')));
+      const item = list.children[focused];
+      if (held) item?.focus();
+      else if (item && list.clientHeight) list.scrollTop = Math.max(0, item.offsetTop - list.offsetTop - list.clientHeight / 2);
+    },
+    destroy() { list.remove(); },
+  };
+}

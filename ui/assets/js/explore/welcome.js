@@ -1,0 +1,30 @@
+// The first screen: what this is, and three things to do.
+
+import { h } from '../dom.js';
+import { t } from '../i18n.js';
+import { MutantList, boundsWords, figure8, plantWorld } from './world.js';
+
+export function Welcome(host, { catalogue, onWorld, app }) {
+  let mutant = figure8(catalogue);
+  const scopes = catalogue.scopes.filter(({ name }) => name !== 'drill');
+  const scope = h('select', { 'aria-label': t('explore.scope'), onchange: () => { about.textContent = words(); } }, scopes.map(({ name }) => h('option', { value: name, selected: name === 'crashes' }, name)));
+  const words = () => { const found = scopes.find(({ name }) => name === scope.value); return found ? `${found.about} (${boundsWords(found.bounds)})` : ''; };
+  const about = h('p', { class: 'small dim', lang: 'en' }, words());
+  const box = h('div', { class: 'welcome' },
+    h('h1', {}, t('explore.hero')),
+    h('p', { class: 'lead' }, t('explore.lead')),
+    h('div', { class: 'cards' },
+      h('section', { class: 'card is-main', 'aria-labelledby': 'card-plant' },
+        h('h2', { id: 'card-plant' }, t('explore.card-plant')), h('p', {}, t('explore.card-plant-about')),
+        MutantList({ catalogue, picked: mutant, onPick: (next) => { mutant = next; }, rows: 7 }),
+        h('button', { type: 'button', class: 'primary big', id: 'plant-find', onclick: () => onWorld(plantWorld(mutant), true) }, t('explore.plant-find'))),
+      h('div', { class: 'card-column' },
+        h('section', { class: 'card', 'aria-labelledby': 'card-walk' },
+          h('h2', { id: 'card-walk' }, t('explore.card-walk')), h('p', {}, t('explore.card-walk-about')),
+          h('div', { class: 'row' }, scope, h('button', { type: 'button', class: 'primary', onclick: () => { const found = scopes.find(({ name }) => name === scope.value); onWorld({ name: found.name, known: true, bounds: { ...found.bounds }, mutant: null, steps: 'merged' }, false); } }, t('explore.card-walk-go'))), about),
+        app.pages.includes('tour') && h('section', { class: 'card', 'aria-labelledby': 'card-tour' },
+          h('h2', { id: 'card-tour' }, t('explore.card-tour')), h('p', {}, t('explore.card-tour-about')),
+          h('a', { class: 'button primary', href: '#/tour' }, t('explore.card-tour-go'))))));
+  host.append(box);
+  return { destroy() { box.remove(); } };
+}

@@ -1,0 +1,124 @@
+// Which world is walked through: scope, bounds, a planted bug, how fine the steps are.
+//
+//   worldOf(params, catalogue) -> {name, bounds, mutant, steps}   from the address
+//   paramsOf(world, catalogue) -> what goes into the address: only what differs from the scope's own
+//   asked(world) -> what the API wants
+//   plantWorld(mutant) -> the world in which the catalogue finds it
+//   chooseWorld({catalogue, world, onChosen}), choosePlant(..): dialogs
+
+import { h, replace } from '../dom.js';
+import { t } from '../i18n.js';
+import { lawName } from '../story.js';
+
+export function worldOf(params, catalogue) {
+  const scope = catalogue.scopes.find(({ name }) => name === params.scope);
+  const bounds = {};
+  for (const bound of catalogue.bounds) {
+    const given = Number.parseInt(params[bound.name], 10);
+    if (Number.isInteger(given)) bounds[bound.name] = given;
+  }
+  return { name: scope ? scope.name : params.scope, known: Boolean(scope), bounds: { ...(scope?.bounds ?? {}), ...bounds }, mutant: params.mutant || null, steps: params.steps === 'split' ? 'split' : 'merged' };
+}
+
+export function paramsOf(world, catalogue) {
+  const own = catalogue.scopes.find(({ name }) => name === world.name)?.bounds ?? {};
+  const params = { scope: world.name };
+  for (const [name, value] of Object.entries(world.bounds)) if (own[name] !== value) params[name] = value;
+  if (world.mutant) params.mutant = world.mutant;
+  if (world.steps === 'split') params.steps = 'split';
+  return params;
+}
+
+export const asked = (world) => ({ scope: { name: world.name, bounds: world.bounds }, mutant: world.mutant, steps: world.steps });
+
+export const worldKey = (world) => JSON.stringify([world.name, Object.entries(world.bounds).sort(), world.mutant, world.steps]);
+
+export const plantWorld = (mutant) => ({ name: mutant.scope, known: true, bounds: { ...mutant.bounds }, mutant: mutant.name, steps: 'merged' });
+
+/** '3 servers, 4 terms, 1 crash' */
+export function boundsWords(bounds) {
+  return ['servers', 'terms', 'entries', 'reads', 'crashes'].filter((name) => bounds[name] > 0).map((name) => t(`explore.n-${name}`, { n: bounds[name] })).join(', ');
+}
+
+/** A list of bugs to pick from, with a search field. `onPick(mutant)`. */
+export function MutantList({ catalogue, picked, onPick, rows = 8 }) {
+  const search = h('input', { type: 'search', placeholder: t('explore.search-bugs'), 'aria-label': t('explore.search-bugs'), oninput: draw });
+  const list = h('div', { class: 'bug-list', role: 'radiogroup', 'aria-label': t('explore.bugs'), style: { 'max-height': `${rows * 30}px` } });
+  let now = picked;
+  function draw() {
+    const words = search.value.toLowerCase().split(/\s+/);
+    const some = catalogue.mutants.filter((mutant) => words.every((word) => `${mutant.about} ${mutant.name} ${mutant.law} ${mutant.seen_in ?? ''}`.toLowerCase().includes(word)));
+    replace(list, some.map((mutant) => h('label', { class: `bug${mutant === now ? ' is-picked' : ''}` },
+      h('input', { type: 'radio', name: 'bug', value: mutant.name, checked: mutant === now, onchange: () => { now = mutant; for (const other of list.children) other.classList.toggle('is-picked', other.firstChild.checked); onPick(mutant); } }),
+      h('span', {}, h('span', { lang: 'en' }, mutant.about), h('span', { class: 'dim small' }, ` ${t('explore.bug-breaks', { law: lawName(mutant.law) })}${mutant.seen_in ? ` · ${t('explore.seen-in', { where: mutant.seen_in })}` : ''}`)))),
+    some.length === 0 && h('p', { class: 'dim' }, t('explore.no-match')));
+  }
+  draw();
+  // The picked one is in sight once the list is.
+  requestAnimationFrame(() => { const at = list.querySelector('.is-picked'); if (at) list.scrollTop = at.offsetTop - list.offsetTop - 34; });
+  return h('div', { class: 'bugs' }, search, list);
+}
+
+function dialog(title, ...content) {
+  const element = h('dialog', { class: 'ask', 'aria-label': title, onclose: () => element.remove() },
+    h('div', { class: 'row' }, h('h2', {}, title), h('span', { class: 'spacer' }), h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: () => element.close() }, '×')), content);
+  document.body.append(element);
+  element.showModal();
+  return element;
+}
+
+export function choosePlant({ catalogue, world, onChosen }) {
+  let mutant = catalogue.mutants.find(({ name }) => name === world?.mutant) ?? figure8(catalogue);
+  const where = h('p', { class: 'small dim' });
+  const say = () => replace(where, t('explore.plant-where', { scope: mutant.scope, bounds: boundsWords(mutant.bounds) }));
+  say();
+  const box = dialog(t('explore.plant'),
+    MutantList({ catalogue, picked: mutant, onPick: (next) => { mutant = next; say(); } }), where,
+    h('div', { class: 'row' },
+      h('button', { type: 'button', class: 'primary', onclick: () => { box.close(); onChosen(plantWorld(mutant), true); } }, t('explore.plant-find')),
+      h('button', { type: 'button', onclick: () => { box.close(); onChosen(plantWorld(mutant), false); } }, t('explore.plant-walk')),
+      world && h('button', { type: 'button', onclick: () => { box.close(); onChosen({ ...world, mutant: mutant.name }, false); } }, t('explore.plant-here'))));
+}
+
+export const figure8 = (catalogue) => catalogue.mutants.find(({ name }) => name === 'commits-older-term-by-counting') ?? catalogue.mutants[0];
+
+export function chooseWorld({ catalogue, world, onChosen }) {
+  const scope = h('select', { id: 'w-scope', onchange: () => fill() }, catalogue.scopes.map(({ name }) => h('option', { value: name, selected: name === world.name }, name)));
+  const about = h('p', { class: 'small dim', lang: 'en' });
+  const inputs = new Map(catalogue.bounds.map((bound) => [bound.name, h('input', { type: 'number', min: bound.min, max: bound.max, step: 1, required: true, title: bound.about })]));
+  const mutant = h('select', { onchange: () => { const found = catalogue.mutants.find(({ name }) => name === mutant.value); note(found); } }, h('option', { value: '' }, t('explore.no-bug')), catalogue.mutants.map(({ name, about: words }) => h('option', { value: name, selected: name === world.mutant }, words)));
+  const proposed = h('div', { class: 'small' });
+  const split = h('input', { type: 'checkbox', checked: world.steps === 'split' });
+  const form = h('form', { class: 'world-form', onsubmit: (event) => {
+    event.preventDefault();
+    const bounds = Object.fromEntries([...inputs].map(([name, input]) => [name, Number(input.value)]));
+    box.close();
+    onChosen({ name: scope.value, known: true, bounds, mutant: mutant.value || null, steps: split.checked ? 'split' : 'merged' }, false);
+  } },
+  h('label', {}, t('explore.scope'), scope), about,
+  h('fieldset', {}, h('legend', {}, t('explore.bounds')), [...inputs].map(([name, input]) => h('label', {}, t(`explore.bound-${name}`), input))),
+  h('label', {}, t('explore.bug'), mutant), proposed,
+  h('label', { class: 'check' }, split, ' ', t('explore.split')),
+  h('div', { class: 'row' }, h('button', { class: 'primary' }, t('explore.walk-here'))));
+  function fill(bounds) {
+    const found = catalogue.scopes.find(({ name }) => name === scope.value);
+    replace(about, found?.about ?? '');
+    for (const [name, input] of inputs) input.value = String((bounds ?? found?.bounds ?? {})[name] ?? 0);
+  }
+  function note(found) {
+    replace(proposed, found && h('button', { type: 'button', onclick: () => { scope.value = found.scope; fill(found.bounds); } }, t('explore.take-bounds', { scope: found.scope, bounds: boundsWords(found.bounds) })));
+  }
+  const box = dialog(t('explore.choose-world'), form);
+  fill(world.bounds);
+  note(catalogue.mutants.find(({ name }) => name === world.mutant));
+}
+
+/** "Find me a state where ...": a menu of predicates and witnesses. */
+export function chooseFind({ catalogue, onFind }) {
+  let picked = { predicate: catalogue.predicates[0]?.name };
+  const choice = (value, words, kind) => h('label', { class: 'bug' }, h('input', { type: 'radio', name: 'find', checked: kind === 'predicate' && value === picked.predicate, onchange: () => { picked = { [kind]: value }; } }), h('span', { lang: kind === 'predicate' ? 'en' : null }, words));
+  const box = dialog(t('explore.find'), h('p', { class: 'small dim' }, t('explore.find-about')),
+    h('div', { class: 'bug-list', role: 'radiogroup', 'aria-label': t('explore.find'), style: { 'max-height': '46vh' } },
+      catalogue.predicates.map((one) => choice(one.name, one.about, 'predicate'))),
+    h('div', { class: 'row' }, h('button', { type: 'button', class: 'primary', onclick: () => { box.close(); onFind(picked); } }, t('explore.find-go'))));
+}
