@@ -11,8 +11,8 @@
 
 import { ApiError, getJson, postJson } from './api.js';
 import { h, replace, style, text } from './dom.js';
-import { t } from './i18n.js';
-import { Actions } from './explore/actions.js';
+import { duration, t } from './i18n.js';
+import { Actions, reason } from './explore/actions.js';
 import { Job } from './explore/jobs.js';
 import { ShareMenu } from './explore/share.js';
 import { Tree, Visited } from './explore/tree.js';
@@ -244,8 +244,9 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     parts.verdicts.update({ here, catalogue });
     parts.inspector.update({ ...view, actions: picked(here) });
     parts.tree.update({ visited: now.visited, path, n });
+    parts.frame.classList.toggle('is-large', at.names.length > 4);
     drawWorld(world);
-    drawBanner(broken);
+    drawBanner();
     if (!here) askHere();
   }
 
@@ -259,17 +260,21 @@ export default function page(host, { params, navigate, app, shortcuts }) {
 
   /** What was found, with the way through it. */
   function drawBanner() {
-    const { found, n, path } = now;
+    const { found, n, path, timeline } = now;
     const banner = parts.el.banner;
     const on = found && path.length === found.path.length && path.every((key, i) => key === found.path[i]);
     banner.hidden = !on;
     if (!on) return;
     const atEnd = n === path.length;
+    // One notice is enough: the verdict is in this one.
+    job.hide();
     banner.className = `found ${found.law ? 'is-bad' : 'is-good'}`;
     replace(banner,
+      h('span', { class: `chip is-${found.law ? 'bad' : 'good'}` }, t(`explore.verdict-${found.verdict}`)),
       h('span', {}, found.law
-        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', atEnd ? t('explore.found-end') : t('explore.found-walk')]
-        : [h('b', {}, t('explore.found-state', { n: path.length }))]),
+        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', !atEnd ? t('explore.found-walk') : timeline.at(n).step?.broken?.length ? t('explore.found-end') : `${found.why}.`]
+        : [h('b', {}, t('explore.found-state', { n: path.length }))],
+      h('span', { class: 'dim small' }, ` ${found.law && now.world.mutant ? `${t('explore.no-verdict')} ` : ''}${t('explore.states', { n: found.states })} · ${duration(found.seconds)}`)),
       h('span', { class: 'spacer' }),
       n > 0 && h('button', { type: 'button', onclick: () => goTo(0) }, t('explore.from-start')),
       !atEnd && h('button', { type: 'button', class: 'primary', id: 'found-next', onclick: () => goTo(now.n + 1) }, `${t('stage.next')} ▶`),
@@ -286,7 +291,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     return mine.map((action) => {
       const ask = action.key.match(/-(\d+)$/)?.[1];
       const named = t(`explore.act-${action.kind}`);
-      return { words: ask ? `${named} (${t('explore.ask', { id: ask })})` : named, run: () => act(action), disabled: !action.allowed, why: action.why_not, cls: action.kind === 'deliver' ? 'primary' : '' };
+      return { words: ask ? `${named} (${t('explore.ask', { id: ask })})` : named, run: () => act(action), disabled: !action.allowed, why: action.why_not && reason(action.why_not), cls: action.kind === 'deliver' ? 'primary' : '' };
     });
   }
 
@@ -346,15 +351,14 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     job.start({ kind: what.witness ? 'witness' : 'find', ...asked(now.world), path: now.path.slice(0, now.n), ...what });
   }
 
-  async function jobDone(done, what) {
+  async function jobDone(done) {
     if (!now || !done.path?.length) return;
     const world = { ...now.world, steps: done.steps ?? now.world.steps };
     const isLaw = done.verdict === 'violated';
     // A counterexample is opened at its start, to be walked; a state found is shown.
-    const before = what.path?.length ?? 0;
     await walk(world, done.path, isLaw ? 0 : done.path.length);
     if (!now) return;
-    now.found = { path: [...now.path], law: isLaw ? done.law ?? now.timeline.header.law ?? '' : null, before };
+    now.found = { path: [...now.path], law: isLaw ? done.law ?? '' : null, why: done.why, verdict: done.verdict, states: done.states ?? 0, seconds: done.elapsed_seconds ?? 0 };
     draw();
     if (isLaw) parts.el.banner.querySelector('#found-next')?.focus();
   }

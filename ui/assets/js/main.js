@@ -69,7 +69,7 @@ function draw() {
   frame.version = h('span', { class: 'version' });
   const language = h('select', {
     class: 'quiet', 'aria-label': t('shell.language'), onchange: (event) => changeLanguage(event.target.value),
-  }, languages().map((name) => h('option', { value: name, selected: name === currentLanguage() }, t(`shell.language-${name}`))));
+  }, languages().map((name) => h('option', { value: name, selected: name === currentLanguage(), 'aria-label': t(`shell.language-${name}`) }, name.toUpperCase())));
   const bar = h('header', { class: 'bar' },
     h('a', { class: 'brand', href: '#/', 'aria-label': t('shell.home') },
       h('img', { src: '/ui/icon.svg', alt: '', width: 22, height: 22 }), 'Stateraft'),

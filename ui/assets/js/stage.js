@@ -240,15 +240,19 @@ function place(names, width, height) {
   const clients = names.filter((name) => splitName(name).kind === 'client');
   const proxies = names.filter((name) => !servers.includes(name) && !clients.includes(name));
   const narrow = width < 520;
-  const r = narrow ? 33 : servers.length > 5 ? 36 : 42;
+  const others = clients.length + proxies.length;
+  // Clients and proxies stand in a column beside the ring where there is room, else in a row below.
+  const column = others > 0 && width >= 600 && height < 560;
+  const row = others > 0 && !column ? 78 : 0;
+  const left = column ? 128 : 0;
+  const r = narrow ? 33 : servers.length > 4 && height - row < 480 ? 37 : 42;
   const places = new Map();
-  const row = clients.length + proxies.length > 0 ? 78 : 0;
   const above = narrow ? 36 : 34;
-  const below = narrow || row ? 54 : 48;
+  const below = narrow || row ? 54 : 40;
   const ringHeight = height - row;
   const ry = Math.max(60, (ringHeight - above - below) / 2 - r);
-  const rx = Math.min(width / 2 - r - (narrow ? 14 : 104), ry * 1.9);
-  const cx = width / 2;
+  const rx = Math.min((width - left) / 2 - r - (narrow ? 14 : column ? 84 : 104), Math.max(ry * 1.9, 210));
+  const cx = left + (width - left) / 2;
   // With an odd number the lowest stand a little above the ring's foot: use the room.
   const lowest = Math.max(...servers.map((_, i) => Math.sin(angle(i, servers.length))), 0);
   const stretch = servers.length > 1 ? 2 / (1 + lowest) : 1;
@@ -261,14 +265,15 @@ function place(names, width, height) {
     let side = Math.sin(a) < -0.3 ? 'above' : 'below';
     if (!narrow && Math.abs(cos) > 0.4) side = cos > 0 ? 'right' : 'left';
     // No arrow comes to the topmost from beside.
-    if (i === 0) side = 'right';
+    if (i === 0) side = 'top';
     places.set(name, { x, y, r, side, kind: 'server' });
   });
   const half = Math.ceil(clients.length / 2);
   const line = [...clients.slice(0, half), ...proxies, ...clients.slice(half)];
-  const gap = width / (line.length || 1);
+  const gap = (column ? height : width) / (line.length || 1);
   line.forEach((name, i) => {
-    places.set(name, { x: gap * (i + 0.5), y: height - 54, r: narrow ? 34 : 40, side: 'below', kind: 'box' });
+    if (column) places.set(name, { x: 62, y: gap * (i + 0.5) - 12, r: 40, side: 'below', kind: 'box' });
+    else places.set(name, { x: gap * (i + 0.5), y: height - 54, r: narrow ? 34 : 40, side: 'below', kind: 'box' });
   });
   return places;
 }
@@ -279,10 +284,11 @@ function factSpots(side, r, count) {
   const step = 14;
   const spots = [];
   for (let i = 0; i < count; i += 1) {
-    if (side === 'above') spots.push({ x: 0, y: -r - 15 - (count - 1 - i) * step, anchor: 'middle' });
+    if (side === 'top') spots.push({ x: r + 12, y: (i - count) * step + 8, anchor: 'start' });
+    else if (side === 'above') spots.push({ x: 0, y: -r - 15 - (count - 1 - i) * step, anchor: 'middle' });
     else if (side === 'below') spots.push({ x: 0, y: r + 19 + i * step, anchor: 'middle' });
     else {
-      const x = (r + 13) * (side === 'right' ? 1 : -1);
+      const x = (r + 16) * (side === 'right' ? 1 : -1);
       spots.push({ x, y: (i - (count - 1) / 2) * step + 4, anchor: side === 'right' ? 'start' : 'end' });
     }
   }
@@ -330,7 +336,7 @@ function route(messages, places, width, selected, boxes) {
     if (!pairs.has(pair)) pairs.set(pair, []);
     pairs.get(pair).push(message);
   }
-  const crowded = width < 520 || messages.length > 10;
+  const crowded = width < 520 || messages.length > 10 || places.size > 4;
   const drawn = [];
   const stacks = [];
   for (const [pair, all] of pairs) {

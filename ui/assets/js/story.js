@@ -30,12 +30,12 @@ function words(timeline, at) {
   const what = told.what.charAt(0).toUpperCase() + told.what.slice(1);
   return [
     h('p', { class: 'story-what' }, h('b', { class: 'story-number' }, at.n), ' ', h('span', {}, `${what}.`)),
+    (at.step?.broken ?? []).slice(0, 4).map((broken) => h('p', { class: 'story-broken' }, h('b', {}, t('stage.story-broken', { law: lawName(broken.law) })), ' ', `${broken.why}.`)),
     told.sends.length > 0 && h('p', { class: 'story-line' }, h('span', { class: 'dim' }, t('stage.story-sends')), ' ', told.sends.join('; ')),
     told.changes.length > 0 && h('p', { class: 'story-line' }, h('span', { class: 'dim' }, t('stage.story-now')), ' ', told.changes.map((change, place) => [
       place > 0 && ' · ', h('span', { class: 'story-change' }, t(`stage.field-${change.field}`, { of: change.of }), ' ',
         change.field === 'log' ? change.is : [h('s', {}, String(change.was === '' ? t('stage.none') : change.was)), ' → ', h('b', {}, String(change.is === '' ? t('stage.none') : change.is))])])),
     (at.step?.witnesses?.length ?? 0) > 0 && h('p', { class: 'story-line' }, at.step.witnesses.map((name) => [h('span', { class: 'chip' }, witness(name)), ' '])),
-    (at.step?.broken ?? []).slice(0, 4).map((broken) => h('p', { class: 'story-broken' }, h('b', {}, t('stage.story-broken', { law: lawName(broken.law) })), ' ', `${broken.why}.`)),
   ];
 }
 

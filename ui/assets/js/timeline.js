@@ -245,13 +245,24 @@ function memo(holder, name, value) {
 
 /** The messages delivered or dropped without having been sent before: they were there. */
 function foundAtStart(steps) {
-  const sent = new Set();
+  const texts = new Set();
+  const sent = [];
+  let known = null;
   const found = [];
-  const key = ({ from, to, message }) => JSON.stringify([from, to, message]);
+  const textOf = ({ from, to, message }) => JSON.stringify([from, to, message]);
   for (const step of steps) {
     const { envelope } = eventOf(step);
-    if (envelope && !sent.has(key(envelope))) { sent.add(key(envelope)); found.push(envelope); }
-    for (const envelope of step.sent ?? []) sent.add(key(envelope));
+    if (envelope && !texts.has(textOf(envelope))) {
+      // Its fields may be in another order than when it was sent: that takes a longer look.
+      known ??= new Set();
+      while (sent.length) known.add(identity(sent.pop()));
+      texts.add(textOf(envelope));
+      if (!known.has(identity(envelope))) { known.add(identity(envelope)); found.push(envelope); }
+    }
+    for (const envelope of step.sent ?? []) {
+      const text = textOf(envelope);
+      if (!texts.has(text)) { texts.add(text); sent.push(envelope); }
+    }
   }
   return found;
 }

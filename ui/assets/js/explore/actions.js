@@ -16,6 +16,24 @@ const GROUPS = {
   faults: ['crash', 'restart', 'drop', 'again', 'sync'], clients: ['client', 'read', 'invoke', 'client-timeout'],
 };
 
+/** Why something is forbidden, in the language of the page where the sentence is known. */
+export function reason(why) {
+  for (const [pattern, key] of REASONS) {
+    const found = why.match(pattern);
+    if (found) return t(key, { ...found.groups, what: found.groups?.what && t(`explore.bound-${found.groups.what}`) });
+  }
+  return why;
+}
+
+const REASONS = [
+  [/^this scope has no (?<what>entries|reads|crashes)$/, 'explore.why-none'],
+  [/^it takes more (?<what>entries|reads|crashes) than the (?<most>\d+) of this scope$/, 'explore.why-spent'],
+  [/^no term after (?<term>\d+) may be entered in this scope$/, 'explore.why-term'],
+  [/^it was dropped in step (?<step>\d+): it can arrive once it is sent again$/, 'explore.why-dropped'],
+  [/^(?<who>\w+ \d+) is down$/, 'explore.why-down'],
+  [/ is in no state for this$/, 'explore.why-state'],
+];
+
 export function Actions(host, { onAct }) {
   const search = h('input', { type: 'search', placeholder: t('explore.search'), 'aria-label': t('explore.search'), 'aria-keyshortcuts': '/', oninput: draw });
   const kind = h('select', { 'aria-label': t('explore.kind'), onchange: draw }, ['all', ...Object.keys(GROUPS)].map((name) => h('option', { value: name }, t(`explore.kind-${name}`))));
@@ -43,12 +61,12 @@ export function Actions(host, { onAct }) {
   }
 
   function button(action, content, cls = '') {
-    const why = action.why_not ? t('explore.forbidden', { why: action.why_not }) : null;
+    const why = action.why_not ? t('explore.forbidden', { why: reason(action.why_not) }) : null;
     return h('button', {
       type: 'button', class: `act ${cls}${action.allowed && action.effect === false && action.kind !== 'drop' ? ' is-idle' : ''}`, disabled: !action.allowed, 'data-key': action.key,
       title: why ?? `${who(action.process)} ${action.label}${action.effect === false && action.kind !== 'drop' ? `\n${t('explore.no-effect')}` : ''}`,
       onclick: () => onAct(action),
-    }, content, why && h('span', { class: 'act-why' }, action.why_not));
+    }, content, why && h('span', { class: 'act-why' }, reason(action.why_not)));
   }
 
   function messageRow(main, drop) {
@@ -70,7 +88,7 @@ export function Actions(host, { onAct }) {
       if (!mine.length) return null;
       const drops = new Map(mine.filter((action) => action.kind === 'drop').map((action) => [action.message, action]));
       const row = (action) => { const drop = drops.get(action.message); drops.delete(action.message); return messageRow(action, drop?.allowed ? drop : null); };
-      const plain = mine.filter((action) => !action.message);
+      const plain = mine.filter((action) => !action.message).sort((one, other) => other.allowed - one.allowed);
       const isGone = (action) => !action.allowed && list.some((other) => other.kind === 'drop' && other.message === action.message && !other.allowed);
       const fresh = mine.filter((action) => action.kind === 'deliver' && !isGone(action));
       const old = mine.filter((action) => action.kind === 'again' || (action.kind === 'deliver' && isGone(action)));

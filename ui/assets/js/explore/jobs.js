@@ -75,6 +75,8 @@ export function Job(host, { onDone }) {
   return {
     start, stop,
     clear() { stop(); box.hidden = true; },
+    /** Puts away the verdict, not a search under way. */
+    hide() { if (!running) box.hidden = true; },
     get isRunning() { return running !== null; },
     destroy() { stop(); box.remove(); },
   };

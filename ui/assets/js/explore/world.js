@@ -47,15 +47,15 @@ export function MutantList({ catalogue, picked, onPick, rows = 8 }) {
   let now = picked;
   function draw() {
     const words = search.value.toLowerCase().split(/\s+/);
-    const some = catalogue.mutants.filter((mutant) => words.every((word) => `${mutant.about} ${mutant.name} ${mutant.law} ${mutant.seen_in ?? ''}`.toLowerCase().includes(word)));
+    // The one that is picked from the start is the first to be seen.
+    const all = [picked, ...catalogue.mutants.filter((mutant) => mutant !== picked)].filter(Boolean);
+    const some = all.filter((mutant) => words.every((word) => `${mutant.about} ${mutant.name} ${mutant.law} ${mutant.seen_in ?? ''}`.toLowerCase().includes(word)));
     replace(list, some.map((mutant) => h('label', { class: `bug${mutant === now ? ' is-picked' : ''}` },
       h('input', { type: 'radio', name: 'bug', value: mutant.name, checked: mutant === now, onchange: () => { now = mutant; for (const other of list.children) other.classList.toggle('is-picked', other.firstChild.checked); onPick(mutant); } }),
       h('span', {}, h('span', { lang: 'en' }, mutant.about), h('span', { class: 'dim small' }, ` ${t('explore.bug-breaks', { law: lawName(mutant.law) })}${mutant.seen_in ? ` · ${t('explore.seen-in', { where: mutant.seen_in })}` : ''}`)))),
     some.length === 0 && h('p', { class: 'dim' }, t('explore.no-match')));
   }
   draw();
-  // The picked one is in sight once the list is.
-  requestAnimationFrame(() => { const at = list.querySelector('.is-picked'); if (at) list.scrollTop = at.offsetTop - list.offsetTop - 34; });
   return h('div', { class: 'bugs' }, search, list);
 }
 
