@@ -90,6 +90,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     await walk(world, [], 0);
     if (!now) return;
     job.clear();
+    pickTab('laws', 'actions');
     if (hunt) check();
   }
 
@@ -140,6 +141,8 @@ export default function page(host, { params, navigate, app, shortcuts }) {
   }
 
   function fault(error) {
+    // Of a server that is gone the shell tells already.
+    if (parts && error.status === 0) return;
     if (parts) { toast(error.message, 'bad'); return; }
     leave();
     replace(host, h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, error.message), h('a', { href: '#/explore' }, t('explore.back-to-start'))));
@@ -246,7 +249,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     parts.tree.update({ visited: now.visited, path, n });
     parts.frame.classList.toggle('is-large', at.names.length > 4);
     drawWorld(world);
-    drawBanner(broken);
+    drawBanner();
     if (!here) askHere();
   }
 
@@ -260,7 +263,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
 
   /** What was found, with the way through it. */
   function drawBanner() {
-    const { found, n, path } = now;
+    const { found, n, path, timeline } = now;
     const banner = parts.el.banner;
     const on = found && path.length === found.path.length && path.every((key, i) => key === found.path[i]);
     banner.hidden = !on;
@@ -272,7 +275,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     replace(banner,
       h('span', { class: `chip is-${found.law ? 'bad' : 'good'}` }, t(`explore.verdict-${found.verdict}`)),
       h('span', {}, found.law
-        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', atEnd ? t('explore.found-end') : t('explore.found-walk')]
+        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', !atEnd ? t('explore.found-walk') : timeline.at(n).step?.broken?.length ? t('explore.found-end') : `${found.why}.`]
         : [h('b', {}, t('explore.found-state', { n: path.length }))],
       h('span', { class: 'dim small' }, ` ${found.law && now.world.mutant ? `${t('explore.no-verdict')} ` : ''}${t('explore.states', { n: found.states })} · ${duration(found.seconds)}`)),
       h('span', { class: 'spacer' }),
@@ -309,7 +312,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
         heres.set(prefix.join('.'), answer.here);
         if (mine === hereTurn) draw();
       } catch (error) {
-        if (mine === hereTurn && alive) toast(error.message, 'bad');
+        if (mine === hereTurn && alive && error.status !== 0) toast(error.message, 'bad');
       }
     }, parts.scrubber.isPlaying ? 350 : 60);
   }
@@ -358,7 +361,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     // A counterexample is opened at its start, to be walked; a state found is shown.
     await walk(world, done.path, isLaw ? 0 : done.path.length);
     if (!now) return;
-    now.found = { path: [...now.path], law: isLaw ? done.law ?? '' : null, verdict: done.verdict, states: done.states ?? 0, seconds: done.elapsed_seconds ?? 0 };
+    now.found = { path: [...now.path], law: isLaw ? done.law ?? '' : null, why: done.why, verdict: done.verdict, states: done.states ?? 0, seconds: done.elapsed_seconds ?? 0 };
     draw();
     if (isLaw) parts.el.banner.querySelector('#found-next')?.focus();
   }

@@ -73,7 +73,7 @@ export function exportMenu(timeline, options = {}) {
       item('spacetime', () => saveSpacetime(held), whole ? undefined : t('export.spacetime-part', { from, to, of: held.length })),
       item('shiviz', () => save('shiviz.log', shiviz(held), 'text/plain')),
       (walk || options.jsonl) && item('jsonl', () => saveJsonl(walk)),
-      walk && item('script', async () => save('script', await postText('/api/export', { ...walk, format: 'script' }), 'text/plain')),
+      walk && !walk.mutant && item('script', async () => save('script', await postText('/api/export', { ...walk, format: 'script' }), 'text/plain')),
     ].filter(Boolean);
   }
 

@@ -21,6 +21,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
   const ended = new AbortController();
   const { signal } = ended;
   let player = null;
+  let usedDisks = false;
 
   addEventListener('dragover', (event) => {
     if (![...event.dataTransfer.types].includes('Files')) return;
@@ -73,6 +74,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
         h('ul', { class: 'small dim' },
           h('li', {}, around(t('replay.what-scope'), command('raft-checker check --trace FILE'))),
           h('li', {}, around(t('replay.what-nodes'), command('raft-node --trace FILE'))))),
+      h('label', { class: 'replay-disks small' }, h('input', { type: 'checkbox', checked: usedDisks, onchange: (event) => { usedDisks = event.target.checked; } }), ' ', t('replay.used-disks')),
       h('details', { class: 'replay-paste' }, h('summary', {}, t('replay.paste')), pasted,
         h('button', { type: 'button', onclick: () => open(async () => [{ name: t('replay.pasted'), text: pasted.value }]) }, t('replay.open'))),
       h('p', {}, h('button', { type: 'button', class: 'link', onclick: () => open(example) }, t('replay.example')))));
@@ -84,7 +86,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     before?.destroy();
     replace(box, h('p', { class: 'loading', role: 'status' }, t('replay.executing')));
     try {
-      const run = await execute(await read(), signal);
+      const run = await execute(await read(), { usedDisks, signal });
       if (signal.aborted) return;
       kept = run;
       const broken = run.timeline.marks.find((mark) => mark.kind === 'broken');

@@ -288,7 +288,7 @@ function factSpots(side, r, count) {
     else if (side === 'above') spots.push({ x: 0, y: -r - 15 - (count - 1 - i) * step, anchor: 'middle' });
     else if (side === 'below') spots.push({ x: 0, y: r + 19 + i * step, anchor: 'middle' });
     else {
-      const x = (r + 13) * (side === 'right' ? 1 : -1);
+      const x = (r + 16) * (side === 'right' ? 1 : -1);
       spots.push({ x, y: (i - (count - 1) / 2) * step + 4, anchor: side === 'right' ? 'start' : 'end' });
     }
   }
@@ -342,7 +342,8 @@ function route(messages, places, width, selected, boxes) {
   for (const [pair, all] of pairs) {
     // What matters most is drawn: the picked one, those of this step, then the latest.
     const weight = (message) => (message.id === selected?.message ? 4 : 0) + (message.isDelivering || message.isDropping ? 2 : 0) + (message.isNew ? 1 : 0);
-    const sorted = [...all].sort((one, other) => weight(other) - weight(one) || other.id - one.id);
+    const latest = all.length > 40 ? [...all.slice(0, -40).filter(weight), ...all.slice(-40)] : [...all];
+    const sorted = latest.sort((one, other) => weight(other) - weight(one) || other.id - one.id);
     const fan = all.length > FAN ? FAN - 1 : FAN;
     const some = sorted.slice(0, fan).sort((one, other) => one.id - other.id);
     const [from, to] = [places.get(all[0].from), places.get(all[0].to)];

@@ -41,8 +41,8 @@ export function boundsWords(bounds) {
 }
 
 /** A list of bugs to pick from, with a search field. `onPick(mutant)`. */
-export function MutantList({ catalogue, picked, onPick, rows = 8 }) {
-  const search = h('input', { type: 'search', placeholder: t('explore.search-bugs'), 'aria-label': t('explore.search-bugs'), oninput: draw });
+export function MutantList({ catalogue, picked, onPick, rows = 8, focus = false }) {
+  const search = h('input', { type: 'search', placeholder: t('explore.search-bugs'), 'aria-label': t('explore.search-bugs'), autofocus: focus, oninput: draw });
   const list = h('div', { class: 'bug-list', role: 'radiogroup', 'aria-label': t('explore.bugs'), style: { 'max-height': `${rows * 30}px` } });
   let now = picked;
   function draw() {
@@ -61,7 +61,7 @@ export function MutantList({ catalogue, picked, onPick, rows = 8 }) {
 
 function dialog(title, ...content) {
   const element = h('dialog', { class: 'ask', 'aria-label': title, onclose: () => element.remove() },
-    h('div', { class: 'row' }, h('h2', {}, title), h('span', { class: 'spacer' }), h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: () => element.close() }, '×')), content);
+    h('div', { class: 'row dialog-head' }, h('h2', {}, title), h('span', { class: 'spacer' }), h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: () => element.close() }, '×')), content);
   document.body.append(element);
   element.showModal();
   return element;
@@ -73,7 +73,7 @@ export function choosePlant({ catalogue, world, onChosen }) {
   const say = () => replace(where, t('explore.plant-where', { scope: mutant.scope, bounds: boundsWords(mutant.bounds) }));
   say();
   const box = dialog(t('explore.plant'),
-    MutantList({ catalogue, picked: mutant, onPick: (next) => { mutant = next; say(); } }), where,
+    MutantList({ catalogue, picked: mutant, onPick: (next) => { mutant = next; say(); }, focus: true }), where,
     h('div', { class: 'row' },
       h('button', { type: 'button', class: 'primary', onclick: () => { box.close(); onChosen(plantWorld(mutant), true); } }, t('explore.plant-find')),
       h('button', { type: 'button', onclick: () => { box.close(); onChosen(plantWorld(mutant), false); } }, t('explore.plant-walk')),

@@ -38,15 +38,15 @@ export async function readFiles(files) {
   }));
 }
 
-/** Has the server execute texts again: `[{name, text}]`. */
-export async function execute(files, signal) {
+/** Has the server execute texts again: `[{name, text}]`; `usedDisks` if the servers had run before. */
+export async function execute(files, { usedDisks = false, signal } = {}) {
   const kinds = new Set(files.map(kindOf));
   if (files.length > 1 && kinds.has('scope')) throw new Refusal(t('replay.mixed'));
   try {
-    const answer = await postJson('/api/traces', { files }, { signal });
+    const answer = await postJson('/api/traces', { files, used_disks: usedDisks }, { signal });
     return { ...opened(answer), files };
   } catch (error) {
-    if (error.status === 413) throw tooLarge(files.reduce((sum, { text }) => sum + text.length, 0), files);
+    if (error.status === 413) throw tooLarge(new Blob([JSON.stringify({ files })]).size, files);
     throw error;
   }
 }
@@ -72,9 +72,15 @@ function kindOf({ name, text }) {
 }
 
 function opened(answer) {
-  const timeline = new Timeline({
-    source: answer.kind === 'nodes' ? 'nodes' : 'trace',
-    header: answer.header, start: answer.start, steps: answer.steps, network: answer.network,
-  });
-  return { kind: answer.kind, timeline, verdict: answer.verdict ?? { accepted: true }, walk: answer.walk ?? null };
+  const { kind, header, start, steps = [], network, walk = null } = answer;
+  const verdict = answer.verdict ?? { accepted: true };
+  // Not even its start can be shown.
+  if (!header || !start?.length) throw new Refusal(rejection(verdict));
+  const timeline = new Timeline({ source: kind === 'nodes' ? 'nodes' : 'trace', header, start, steps, network });
+  return { kind, timeline, verdict, walk, of: answer.of ?? steps.length };
+}
+
+/** Why a trace is not accepted, in a sentence. */
+export function rejection(verdict) {
+  return t(verdict.file ? 'replay.rejected-at' : verdict.line ? 'replay.rejected-line' : 'replay.rejected-why', verdict);
 }

@@ -10,6 +10,7 @@ import { SpaceTime } from '../spacetime.js';
 import { Stage } from '../stage.js';
 import { accusedBy, lawName, Story } from '../story.js';
 import { exploreHash } from '../tour/walk.js';
+import { rejection } from './open.js';
 import { sift, siftNote, withMessages } from './sift.js';
 
 /** `run` is what `open.js` returns; `onMove(n)` hears where one goes, `onAnother()` that one is enough. */
@@ -64,8 +65,7 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
     const lines = [];
     const line = (cls, ...words) => h('p', { class: cls }, words);
     if (!good) {
-      const where = verdict.file ? 'at' : verdict.line ? 'line' : 'why';
-      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.rejected')), ' ', t(`replay.rejected-${where}`, verdict),
+      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.rejected')), ' ', rejection(verdict),
         timeline.length > 0 && h('span', { class: 'why' }, t('replay.rejected-shown'), ' ', jump(timeline.length, t('replay.go-end')))));
     } else {
       lines.push(line('is-good', h('strong', {}, '✓ ', t('replay.accepted')), ' ', t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: timeline.length })));
@@ -74,6 +74,9 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
       lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken', { law: lawName(mark.laws[0].law), n: mark.step })), ' ',
         jump(mark.step, t('replay.go-broken')), h('span', { class: 'why', lang: 'en' }, mark.laws[0].why)));
     }
+    const { law } = timeline.header;
+    if (!good && law && !breaks.length) lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken-next', { law: lawName(law) }))));
+    if (run.of > timeline.length && good) lines.push(line('is-warn', t('replay.shown', { n: timeline.length, of: run.of })));
     return h('div', { class: 'replay-verdict', role: 'status' }, lines);
   }
 

@@ -44,7 +44,7 @@ export function Player(host, { tour, next, app, navigate }) {
   const happens = h('details', { class: 'tour-happens' }, summary, events);
   const back = h('button', { type: 'button', onclick: () => go(number - 1) }, '← ', t('tour.back'));
   const forward = h('button', { type: 'button', class: 'primary', onclick: () => go(number + 1, { play: true }) }, t('tour.next'), ' →');
-  const onward = next && h('a', { class: 'button primary', href: format({ page: 'tour', rest: [next.name] }), hidden: true }, t('tour.next-tour', { title: next.title[language] }));
+  const onward = next && h('a', { class: 'button primary', href: format({ page: 'tour', rest: [next.name] }), title: next.title[language], hidden: true }, t('tour.next-tour'), ' →');
   const bar = h('div', { class: 'tour-bar', 'aria-hidden': 'true' }, h('i', {}));
   const explore = canExplore ? h('a', { class: 'button', title: t('tour.explore-about') }, t('tour.explore')) : null;
   const exports = h('span', {});

@@ -30,6 +30,9 @@ export default {
   'replay.rejected-why': '{why}',
   'replay.rejected-shown': 'Shown is what was good: the steps before it.',
   'replay.broken': '{law} is broken at step {n}',
+  'replay.broken-next': '{law} is broken by the very next line',
+  'replay.shown': 'Shown are the first {n} of {of} steps. All of them were judged.',
+  'replay.used-disks': 'The servers had run before: their first run starts from disks in use',
   'replay.go-broken': 'Go there',
   'replay.go-end': 'Go to the last good step',
 

@@ -17,7 +17,7 @@ export default {
   'tour.cites-about-thesis': 'In Ongaro’s thesis: “Consensus: Bridging Theory and Practice”',
   'tour.explore': 'Go on from here in Explore',
   'tour.explore-about': 'Opens this very state, where everything that can happen next is a button',
-  'tour.next-tour': 'Next tour: {title}',
+  'tour.next-tour': 'Next tour',
   'tour.contents': 'Contents',
   'tour.logs': 'Logs',
   'tour.data': 'Data, as each server has applied it:',

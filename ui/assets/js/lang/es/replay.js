@@ -30,6 +30,9 @@ export default {
   'replay.rejected-why': '{why}',
   'replay.rejected-shown': 'Se muestra lo que estaba bien: los pasos anteriores.',
   'replay.broken': '«{law}» se incumple en el paso {n}',
+  'replay.broken-next': '«{law}» se incumple en la línea siguiente',
+  'replay.shown': 'Se muestran los primeros {n} de {of} pasos. Se han juzgado todos.',
+  'replay.used-disks': 'Los servidores ya habían corrido antes: su primera ejecución parte de discos en uso',
   'replay.go-broken': 'Ir allí',
   'replay.go-end': 'Ir al último paso bueno',
 

@@ -17,7 +17,7 @@ export default {
   'tour.cites-about-thesis': 'En la tesis de Ongaro: «Consensus: Bridging Theory and Practice»',
   'tour.explore': 'Seguir desde aquí en Explorar',
   'tour.explore-about': 'Abre este mismo estado, donde todo lo que puede ocurrir después es un botón',
-  'tour.next-tour': 'Siguiente recorrido: {title}',
+  'tour.next-tour': 'Otro recorrido',
   'tour.contents': 'Contenido',
   'tour.logs': 'Logs',
   'tour.data': 'Los datos, según lo que ha aplicado cada servidor:',
