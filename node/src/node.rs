@@ -3,7 +3,7 @@
 use crate::{
     config::{Config, ConfigError},
     disk::{Disk, DiskError},
-    driver::{Agenda, Command, Driver, Pulse},
+    driver::{Agenda, Command, Driver, Pace, Pulse},
     http,
     local::Local,
     metrics::Metrics,
@@ -35,6 +35,9 @@ use tokio::{
 };
 use transport::Endpoint;
 
+/// The most bytes of a message between servers: of a snapshot, that is. As much as can be
+/// acknowledged chunk by chunk in one datagram, rounded down.
+const MAX_MESSAGE: usize = 12 << 20;
 /// How many commands may wait for the driver.
 const COMMANDS: usize = 4096;
 
@@ -138,6 +141,8 @@ pub struct Status {
     pub commit_index: u64,
     /// The last entry of its log.
     pub last_index: u64,
+    /// The last entry that its last snapshot covers; 0 if there is none.
+    pub snapshot_index: u64,
     /// The last entry of its log that is on its disk.
     pub durable_index: u64,
     /// The last entry applied to its store.
@@ -455,12 +460,15 @@ async fn prepare(
     let (disk, durable) = open(config)?;
     let mut voters = config.voters.clone();
     voters.insert(config.id);
-    let model_config = model::Config::new(voters.clone());
+    let mut model_config = model::Config::new(voters.clone());
+    // The log in memory is never much longer than what it may grow by and this.
+    model_config.trailing_bytes = usize::try_from(config.snapshot_bytes / 4).unwrap_or(usize::MAX);
     tracing::info!(
         cluster = config.cluster,
         voters = ?voters,
         term = %durable.hard_state.current_term,
         entries = durable.log.len(),
+        snapshot = %durable.base().index,
         "starts"
     );
     let boot: u64 = rand::random();
@@ -486,8 +494,15 @@ async fn prepare(
     let others = voters.into_iter().filter(|id| *id != config.id);
     let pulse = Arc::new(Pulse::new(others));
     let (report, reports) = mpsc::unbounded_channel();
+    metrics.snapshot_limit_bytes.set(MAX_MESSAGE as u64);
     let writer = Writer::start(disk, report, Arc::clone(&metrics)).map_err(StartError::Thread)?;
     let (command, commands) = mpsc::channel(COMMANDS);
+    let logged = durable.log.iter().map(|entry| entry.payload.size() as u64);
+    let pace = Pace {
+        snapshot_entries: config.snapshot_entries,
+        snapshot_bytes: config.snapshot_bytes,
+        grown: logged.sum(),
+    };
     let raft = Raft::recover(config.id, model_config, durable);
     let started = Started {
         commands: command,
@@ -506,6 +521,7 @@ async fn prepare(
         timers: Timers::new(config.heartbeat, config.election_min, config.election_max),
         morgue: config.data_dir.join(format!("broken-law-{boot:016x}.json")),
         agenda: Agenda::default(),
+        pace,
         raft,
         endpoint,
         inbox,
@@ -522,6 +538,7 @@ async fn prepare(
 fn transport_config(config: &Config) -> transport::Config {
     let mut transport = transport::Config::new(config.listen, config.cluster.clone());
     transport.keys = config.keys.clone();
+    transport.max_message = MAX_MESSAGE;
     transport.faults = config.faults.clone();
     transport
 }
