@@ -284,6 +284,8 @@ fn described(message: &Message) -> Option<(Kind, u64)> {
         Message::AppendEntriesResponse(response) => (Kind::Acknowledgement, response.term),
         Message::PreVoteRequest(_)
         | Message::PreVoteResponse(_)
+        | Message::InstallSnapshotRequest(_)
+        | Message::InstallSnapshotResponse(_)
         | Message::ClientRequest(_)
         | Message::ClientResponse(_) => return None,
     };
@@ -335,8 +337,8 @@ pub fn entries() -> Vec<Entry> {
 
 fn entry(mutant: Mutant) -> Entry {
     use Law::{
-        ElectionSafety, ExactlyOnce, LeaderCompleteness, Linearizability, MatchIsDurable,
-        OneVotePerTerm, StateMachineSafety,
+        ElectionSafety, ExactlyOnce, LeaderCompleteness, Linearizability, MatchIsDurable, Monotone,
+        OneVotePerTerm, StateMachineSafety, TermsOrderedInLog,
     };
     use Mutant::*;
     let (breaks, scope) = match mutant {
@@ -388,6 +390,14 @@ fn entry(mutant: Mutant) -> Entry {
             (Breaks::Progress, drill::scope())
         }
         VotesAgainstLeaderItHears | PreVoteRaisesTerm => (Breaks::Peace, drill::scope()),
+        SessionsLeftOutOfSnapshot => (Breaks::Law(ExactlyOnce), snapshots(1, 0, 0)),
+        PrefixRemovedBeforeSnapshotIsDurable => {
+            (Breaks::Law(ExactlyOnce), split(snapshots(1, 0, 1)))
+        }
+        SnapshotBeyondCommitted => (Breaks::Law(StateMachineSafety), snapshots(1, 1, 0)),
+        StaleSnapshotInstalled => (Breaks::Law(Monotone), snapshots(1, 1, 0)),
+        ConflictingSuffixKeptBehindSnapshot => (Breaks::Law(TermsOrderedInLog), snapshots(2, 1, 0)),
+        SnapshotAcknowledgedBeforeDurable => (Breaks::Law(MatchIsDurable), snapshots(1, 0, 0)),
     };
     let drill = match mutant {
         StalePreVoteDropped => Some(Drill::Outdated),
@@ -451,6 +461,17 @@ fn logs(terms: u64, entries: u8, crashes: u8) -> Scope {
         ..Budget::default()
     };
     bounded("crashes", terms, budget)
+}
+
+/// With one snapshot.
+fn snapshots(terms: u64, entries: u8, crashes: u8) -> Scope {
+    let budget = Budget {
+        entries,
+        crashes,
+        snapshots: 1,
+        ..Budget::default()
+    };
+    bounded("snapshots", terms, budget)
 }
 
 fn reads(terms: u64, entries: u8, reads: u8) -> Scope {

@@ -22,7 +22,7 @@ use std::{
 /// What every certificate begins with.
 const MAGIC: &[u8; 8] = b"RAFTCERT";
 /// The version of the format.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,7 +265,12 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
     head.extend(VERSION.to_le_bytes());
     head.push(u8::try_from(*servers)?);
     head.push(u8::try_from(*terms)?);
-    head.extend([budget.entries, budget.reads, budget.crashes]);
+    head.extend([
+        budget.entries,
+        budget.reads,
+        budget.crashes,
+        budget.snapshots,
+    ]);
     head.push(u8::try_from(*attempts)?);
     head.extend(u16::try_from(*batch)?.to_le_bytes());
     head.extend(u16::try_from(*window)?.to_le_bytes());

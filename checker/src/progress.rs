@@ -311,6 +311,21 @@ impl Aim {
                     5
                 }
             }
+            (Self::Replicate(id, term), Message::InstallSnapshotResponse(response))
+                if to == *id && response.term == *term =>
+            {
+                2
+            }
+            (Self::Replicate(id, term), Message::InstallSnapshotRequest(request))
+                if from == *id && request.term == *term =>
+            {
+                let last = request.snapshot.last_included_index;
+                if receiver.is_some_and(|raft| raft.commit_index() < last) {
+                    3
+                } else {
+                    5
+                }
+            }
             (Self::PreElect(id, term), Message::PreVoteResponse(response))
                 if to == *id && response.next_term == *term =>
             {
@@ -379,10 +394,9 @@ fn is_news(follower: &Raft, request: &AppendEntriesRequest) -> bool {
     let fits = request.prev_log_index == LogIndex::ZERO
         || follower.log().term_at(request.prev_log_index) == Some(request.prev_log_term);
     let last = request.entries.last();
-    let end = request.prev_log_index.get() + request.entries.len() as u64;
+    let end = request.prev_log_index.plus(request.entries.len() as u64);
     let known = |entry: &model::Entry| {
-        let held = follower.log().entries().get(end as usize - 1);
-        held.is_some_and(|held| held.term == entry.term)
+        end < follower.log().base().index || follower.log().term_at(end) == Some(entry.term)
     };
     fits && last.is_some_and(|entry| !known(entry))
 }

@@ -158,10 +158,11 @@ struct Temper {
     lost: u64,
     /// How often an election timer fires, against the others below.
     elections: u64,
-    /// Likewise heartbeats, what clients do, the disk, and crashes.
+    /// Likewise heartbeats, what clients do, the disk, snapshots, and crashes.
     heartbeats: u64,
     clients: u64,
     syncs: u64,
+    snapshots: u64,
     crashes: u64,
 }
 
@@ -176,6 +177,7 @@ impl Walk {
             heartbeats: dice.one_of(&[1, 2, 4]),
             clients: dice.one_of(&[1, 4, 8]),
             syncs: dice.one_of(&[2, 8]),
+            snapshots: 2,
             crashes: dice.one_of(&[0, 1, 4]),
         };
         let real = trace::real_network(scope);
@@ -293,6 +295,7 @@ impl Temper {
             Local::Propose | Local::ProposeTogether | Local::Read | Local::Invoke => self.clients,
             Local::ClientTimeout | Local::ProxyTimeout { .. } => 1,
             Local::Sync | Local::Restart => self.syncs,
+            Local::Compact => self.snapshots,
             Local::Crash => self.crashes,
             Local::Deliver { .. } => 0,
         }

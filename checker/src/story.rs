@@ -75,6 +75,7 @@ fn bounds(scope: &Scope) -> String {
         (budget.entries, "client entry"),
         (budget.reads, "read"),
         (budget.crashes, "crash"),
+        (budget.snapshots, "snapshot"),
     ];
     parts.extend(
         counts

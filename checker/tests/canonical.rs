@@ -126,6 +126,7 @@ fn any_system() -> impl Strategy<Value = System> {
         "crashes",
         "split-writes",
         "reads",
+        "snapshots",
         "end-to-end",
         "elections-4",
     ];

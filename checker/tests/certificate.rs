@@ -56,7 +56,7 @@ struct Parts {
 impl Parts {
     fn of(bytes: &[u8]) -> Self {
         let number = |at: usize| u32::from_le_bytes(bytes[at..][..4].try_into().unwrap()) as usize;
-        let plans = 25 + usize::from(bytes[24]);
+        let plans = 26 + usize::from(bytes[25]);
         let count = plans + 4 + number(plans);
         let mut at = count + 8 + 32;
         let mut states = Vec::new();
@@ -124,10 +124,16 @@ fn certificate_of_each_kind_of_scope_is_verified() {
             scope.budget = Budget {
                 entries: 1,
                 reads: 1,
-                crashes: 0,
+                ..Budget::default()
             };
             scope.with_session = true;
             scope.tracks_operations = true;
+        }),
+        with("snapshots", |scope| {
+            scope.servers = 2;
+            scope.budget.snapshots = 1;
+            scope.budget.crashes = 1;
+            scope.with_session = true;
         }),
         with("clients and a proxy", |scope| {
             scope.servers = 1;
@@ -373,12 +379,12 @@ fn bad_headers_are_named() {
     assert_rejected(&change(8, 1), "version");
     assert_rejected(&change(10, 9), "servers 9 is out of range");
     assert_rejected(&change(11, 0), "terms 0 is out of range");
-    assert_rejected(&change(20, 0xff), "what servers do");
-    assert_rejected(&change(21, 0xff), "switches");
-    assert_rejected(&change(22, 0xff), "reductions");
-    assert_rejected(&change(23, 1), "mutant");
-    assert_rejected(&change(25, 0xff), "name");
-    assert_rejected(&change(33, 0xff), "plans");
+    assert_rejected(&change(21, 0xff), "what servers do");
+    assert_rejected(&change(22, 0xff), "switches");
+    assert_rejected(&change(23, 0xff), "reductions");
+    assert_rejected(&change(24, 1), "mutant");
+    assert_rejected(&change(26, 0xff), "name");
+    assert_rejected(&change(34, 0xff), "plans");
     assert_rejected(&[], "magic");
 }
 

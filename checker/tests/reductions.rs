@@ -196,6 +196,40 @@ fn pipeline_loses_nothing() {
 }
 
 #[test]
+fn snapshots_lose_nothing() {
+    let budget = Budget {
+        crashes: 1,
+        snapshots: 1,
+        ..Budget::default()
+    };
+    assert_nothing_lost(&scope("snapshots", 1, budget), &one_by_one());
+}
+
+/// A late sync of a snapshot is the one thing that merging might lose: until then the server still has
+/// the entries.
+#[test]
+fn snapshots_beside_an_entry_lose_nothing() {
+    let budget = Budget {
+        entries: 1,
+        snapshots: 1,
+        ..Budget::default()
+    };
+    assert_nothing_lost(&scope("snapshots", 1, budget), &one_by_one());
+}
+
+#[test]
+fn snapshots_of_two_leaders_lose_nothing_by_forgetting_messages() {
+    let budget = Budget {
+        snapshots: 1,
+        ..Budget::default()
+    };
+    let some = one_by_one()
+        .into_iter()
+        .filter(|(name, _)| ["drop_dead", "merge_restarts"].contains(name));
+    assert_nothing_lost(&scope("snapshots", 2, budget), &some.collect::<Vec<_>>());
+}
+
+#[test]
 fn two_leaders_lose_nothing_by_forgetting_messages() {
     let all = Reduction::ALL;
     let variants = [

@@ -81,7 +81,7 @@ impl Node {
         }
         let header = json!({
             "trace": "stateraft-node",
-            "version": 1,
+            "version": 2,
             "node": self.id,
             "boot": format!("{:08x}{:08x}", self.id.get(), self.runs),
             "config": config,
@@ -160,6 +160,9 @@ impl World {
         config.pre_vote = mutant.is_none();
         config.check_quorum = mutant.is_none();
         config.mutant = mutant;
+        // Some of what a snapshot covers goes at once.
+        config.trailing_bytes = 100;
+        config.snapshot_patience = 1;
         let start = |id| Node::start(NodeId::new(id), &config, Durable::default());
         Self {
             nodes: (1..=servers).map(start).collect(),
@@ -231,6 +234,7 @@ impl World {
                 let config = self.config.clone();
                 self.nodes[at].crash(&config, reached);
             }
+            99 => self.step(at, Event::Compact),
             _ => {}
         }
     }
@@ -318,16 +322,17 @@ impl World {
         let leads = |raft: &Raft| matches!(raft.role(), Role::Leader(_));
         let mut observed = Vec::new();
         if leads(after) && (!leads(before) || before.current_term() != after.current_term()) {
-            let known = before.log().last_index().get() as usize;
+            let mut log = after.log().clone();
+            log.truncate_from(before.log().last_index().next());
             observed.push(Observation::Elected {
                 term: after.current_term(),
                 leader: after.id(),
-                log: after.log().slice(LogIndex::ZERO, known).to_vec(),
+                log,
             });
         }
         if after.commit_index() > before.commit_index() {
-            let count = after.commit_index().get() - before.commit_index().get();
-            let first = before.commit_index().next();
+            let first = before.commit_index().max(after.log().base().index).next();
+            let count = after.commit_index().get() + 1 - first.get();
             observed.push(Observation::Committed {
                 by_leader: leads(after).then_some(after.current_term()),
                 first,

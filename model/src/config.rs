@@ -23,6 +23,11 @@ pub struct Config {
     pub check_quorum: bool,
     /// The most sessions the store keeps.
     pub max_sessions: u32,
+    /// How many bytes of entries stay in memory behind a snapshot, for followers a little behind
+    /// ([`crate::Payload::size`]).
+    pub trailing_bytes: usize,
+    /// How many heartbeats pass before a snapshot that was not answered is sent again.
+    pub snapshot_patience: u32,
     /// The bug planted in this server, in checker builds.
     #[cfg(feature = "mutants")]
     pub mutant: Option<crate::mutant::Mutant>,
@@ -39,6 +44,8 @@ impl Config {
             pre_vote: true,
             check_quorum: true,
             max_sessions: 1024,
+            trailing_bytes: 1 << 20,
+            snapshot_patience: 50,
             #[cfg(feature = "mutants")]
             mutant: None,
         }

@@ -3,7 +3,7 @@
 //! The checker, the tests and the node all call [`check`] after each step with what [`Watermarks`]
 //! noted before it. A broken law is a bug of ours that may already have cost safety: the node stops.
 
-use crate::{Effects, LogIndex, Raft, Role, Term};
+use crate::{Effects, LogIndex, Raft, Role, Snapshot, Term};
 use alloc::string::String;
 
 /// What is noted of a server before a step, to be compared after it.
@@ -12,6 +12,7 @@ pub struct Watermarks {
     current_term: Term,
     commit_index: LogIndex,
     last_index: LogIndex,
+    snapshot_index: LogIndex,
     leads: bool,
 }
 
@@ -22,6 +23,7 @@ impl Watermarks {
             current_term: raft.current_term,
             commit_index: raft.commit_index,
             last_index: raft.log.last_index(),
+            snapshot_index: raft.snapshot_index,
             leads: matches!(raft.role, Role::Leader(_)),
         }
     }
@@ -48,6 +50,23 @@ pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), S
         (
             raft.store.last_applied() == raft.commit_index,
             "exactly the committed entries are applied",
+        ),
+        (
+            raft.log.base().index <= raft.snapshot_index
+                && raft.snapshot_index <= raft.commit_index,
+            "the log lacks only what a snapshot covers, and a snapshot covers only what is applied",
+        ),
+        (
+            raft.snapshot_index >= before.snapshot_index,
+            "snapshots never go back",
+        ),
+        (
+            snapshot_in(effects).is_none_or(|snapshot| {
+                snapshot.is_sound()
+                    && snapshot.last_included_index == raft.snapshot_index
+                    && raft.log.term_at(raft.snapshot_index) == Some(snapshot.last_included_term)
+            }),
+            "a snapshot ends with an entry of the log",
         ),
         (
             raft.durable_index <= raft.log.last_index(),
@@ -86,6 +105,10 @@ pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), S
         None => Ok(()),
         Some((_, law)) => Err((*law).into()),
     }
+}
+
+fn snapshot_in(effects: &Effects) -> Option<&Snapshot> {
+    effects.write.as_ref()?.snapshot.as_ref()
 }
 
 fn removed_from(effects: &Effects) -> Option<LogIndex> {

@@ -1,7 +1,10 @@
 //! The replicated log, in memory: a sequence of entries, positions counted from 1.
 //!
-//! Lacks, on purpose: any notion of what is committed or durable (that is the server's), and
-//! compaction.
+//! A log may begin after a *base*: the last entry that a snapshot covers (Raft §7). Of what lies
+//! before the base nothing is known but that it is committed; of the base itself, its term.
+//!
+//! Lacks, on purpose: any notion of what is committed or durable, and when a prefix may go. Both are
+//! the server's.
 
 use crate::{
     EntryId, LogIndex, Term,
@@ -44,50 +47,62 @@ pub struct Entry {
 /// The log of one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Log {
+    /// The last entry that is not kept any more; (0, 0) if the log is whole.
+    base: EntryId,
     entries: Vec<Entry>,
 }
 
 impl Log {
     /// A log of these entries, the first at index 1.
     pub fn new(entries: Vec<Entry>) -> Self {
-        Self { entries }
+        Self::after(EntryId::default(), entries)
     }
 
-    /// The index of the last entry, 0 if there is none.
+    /// A log of these entries, the first just after `base`.
+    pub fn after(base: EntryId, entries: Vec<Entry>) -> Self {
+        Self { base, entries }
+    }
+
+    /// The entry before the first one kept; (0, 0) if the log is whole.
+    pub fn base(&self) -> EntryId {
+        self.base
+    }
+
+    /// The index of the last entry, 0 if there never was one.
     pub fn last_index(&self) -> LogIndex {
-        LogIndex::new(self.entries.len() as u64)
+        self.base.index.plus(self.entries.len() as u64)
     }
 
-    /// Which entry is the last; (0, 0) if there is none.
+    /// Which entry is the last; (0, 0) if there never was one.
     pub fn last_id(&self) -> EntryId {
         EntryId {
-            term: self.entries.last().map_or(Term::ZERO, |entry| entry.term),
+            term: self.entries.last().map_or(self.base.term, |last| last.term),
             index: self.last_index(),
         }
     }
 
-    /// The entry at `index`, if there is one.
+    /// The entry at `index`, if it is kept.
     pub fn get(&self, index: LogIndex) -> Option<&Entry> {
-        let place = usize::try_from(index.get().checked_sub(1)?).ok()?;
-        self.entries.get(place)
+        let place = index.get().checked_sub(self.base.index.get() + 1)?;
+        self.entries.get(usize::try_from(place).ok()?)
     }
 
-    /// The term of the entry at `index`; term 0 at index 0; `None` past the end.
+    /// The term of the entry at `index`; term 0 at index 0; `None` before the base and past the end.
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
-        if index == LogIndex::ZERO {
-            return Some(Term::ZERO);
+        if index == self.base.index {
+            return Some(self.base.term);
         }
         self.get(index).map(|entry| entry.term)
     }
 
-    /// Up to `limit` entries from `index` on.
+    /// Up to `limit` entries from `index` on, of those kept.
     pub fn slice(&self, index: LogIndex, limit: usize) -> &[Entry] {
-        let start = (index.get().max(1) as usize - 1).min(self.entries.len());
+        let start = self.place(index).min(self.entries.len());
         let end = start.saturating_add(limit).min(self.entries.len());
         &self.entries[start..end]
     }
 
-    /// All entries, from index 1.
+    /// The entries kept, from the one after the base.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -97,25 +112,64 @@ impl Log {
         self.entries.extend_from_slice(entries);
     }
 
-    /// Removes the entry at `index` and all that follow.
+    /// Removes the entry at `index` and all that follow. The base stays.
     pub fn truncate_from(&mut self, index: LogIndex) {
-        self.entries
-            .truncate((index.get() as usize).saturating_sub(1));
+        self.entries.truncate(self.place(index));
     }
 
-    /// The first index that holds an entry of `term`.
+    /// Forgets all up to `base`, which becomes the base. What follows it is kept.
+    pub fn compact_to(&mut self, base: EntryId) {
+        let gone = self.place(base.index.next()).min(self.entries.len());
+        self.entries.drain(..gone);
+        // Room for what is gone would stay for ever.
+        self.entries.shrink_to(2 * self.entries.len());
+        self.base = base;
+    }
+
+    /// The first index that holds an entry of `term`, of those kept.
     pub fn first_index_of(&self, term: Term) -> Option<LogIndex> {
         // Terms never fall within a log.
         let place = self.entries.partition_point(|entry| entry.term < term);
         let found = self.entries.get(place)?.term == term;
-        found.then(|| LogIndex::new(place as u64 + 1))
+        found.then(|| self.base.index.plus(place as u64 + 1))
     }
 
-    /// The last index that holds an entry of `term`.
+    /// The last index that holds an entry of `term`, of those kept and their base.
     pub fn last_index_of(&self, term: Term) -> Option<LogIndex> {
         let past = self.entries.partition_point(|entry| entry.term <= term);
-        let last = past.checked_sub(1)?;
+        let Some(last) = past.checked_sub(1) else {
+            let found = term == self.base.term && self.base.index > LogIndex::ZERO;
+            return found.then_some(self.base.index);
+        };
         let found = self.entries[last].term == term;
-        found.then(|| LogIndex::new(past as u64))
+        found.then(|| self.base.index.plus(past as u64))
+    }
+
+    /// Whether this log has every entry that `earlier` had, as far as it still keeps them.
+    pub fn continues(&self, earlier: &Self) -> bool {
+        let start = self.base.index.max(earlier.base.index);
+        self.last_index() >= earlier.last_index()
+            && self
+                .slice(start.next(), usize::MAX)
+                .starts_with(earlier.slice(start.next(), usize::MAX))
+    }
+
+    /// Whether this log and another are the same up to and including `last`, as far as both keep
+    /// their entries; false if one of them ends before it.
+    pub fn agrees(&self, other: &Self, last: LogIndex) -> bool {
+        let start = self.base.index.max(other.base.index);
+        if self.last_index().min(other.last_index()) < last {
+            return false;
+        }
+        let count = last.get().saturating_sub(start.get());
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        (last < start || self.term_at(start) == other.term_at(start))
+            && self.slice(start.next(), count) == other.slice(start.next(), count)
+    }
+
+    /// Where in `entries` the entry at `index` is, or would be; 0 before the first.
+    fn place(&self, index: LogIndex) -> usize {
+        let place = index.get().saturating_sub(self.base.index.get() + 1);
+        usize::try_from(place).unwrap_or(usize::MAX)
     }
 }

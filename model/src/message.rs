@@ -1,12 +1,12 @@
 //! What travels between servers, proxies and clients.
 //!
-//! Four server messages are those of Raft Figure 2, two those of PreVote (thesis §9.6). Where they
-//! depart from it, `Deviation:` says so at the place: the sender is in the envelope, `leader_commit`
+//! Four server messages are those of Raft Figure 2, two those of PreVote (thesis §9.6), two those of
+//! snapshots (Raft §7, Figure 13). Where they depart from it, `Deviation:` says so at the place: the sender is in the envelope, `leader_commit`
 //! is clipped, the answer to an append says what became of it in place of yes or no, with the hint of
 //! §5.3, and an append and its answer carry the number of a read round (thesis §6.4).
 
 use crate::{
-    Address, ClientId, Entry, LogIndex, NodeId, RequestId, SessionId, Term,
+    Address, ClientId, Entry, LogIndex, NodeId, RequestId, SessionId, Snapshot, Term,
     store::{Answer, Found, Operation, Query},
 };
 use alloc::vec::Vec;
@@ -42,6 +42,10 @@ pub enum Message {
     ClientRequest(ClientRequest),
     /// The answer to it.
     ClientResponse(ClientResponse),
+    /// A leader brings what a follower lacks and its log does not hold any more.
+    InstallSnapshotRequest(InstallSnapshotRequest),
+    /// The answer to it.
+    InstallSnapshotResponse(InstallSnapshotResponse),
 }
 
 /// Would the sender get a vote, if it ran (thesis §9.6)?
@@ -153,6 +157,32 @@ pub enum AppendOutcome {
     },
     /// The request is of an older term.
     StaleTerm,
+}
+
+/// Raft Figure 13, InstallSnapshot arguments.
+///
+/// Deviation: no `leaderId`, as above; no `offset` and `done`, for it is one message, cut into
+/// datagrams by whoever carries it. It is made of what the leader has applied when it leaves, not
+/// read from its disk: what is committed needs no disk of the leader's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InstallSnapshotRequest {
+    /// The leader's term.
+    pub term: Term,
+    /// What it brings.
+    pub snapshot: Snapshot,
+}
+
+/// Raft Figure 13, InstallSnapshot results.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InstallSnapshotResponse {
+    /// The follower's term, for a leader that is behind.
+    pub term: Term,
+    /// The follower's log, or what it has in its place, agrees with the leader's up to and
+    /// including here, durably; 0 if the request was of an older term.
+    ///
+    /// Deviation: Figure 13 has the term alone. Answers may be late and repeated, so each says
+    /// what it speaks of.
+    pub match_index: LogIndex,
 }
 
 /// A request of a client, or of a proxy for one.

@@ -151,6 +151,18 @@ mod catalogue {
         PreVoteRaisesTerm = "pre-vote-raises-term", seen in "";
         /// An acknowledgement is taken to speak of everything sent so far.
         AckCountsEverythingSent = "ack-counts-everything-sent", seen in "";
+        /// The sessions are left out of a snapshot.
+        SessionsLeftOutOfSnapshot = "sessions-left-out-of-snapshot", seen in "iggy#3753";
+        /// The log's prefix leaves the disk before the snapshot in its place is durable.
+        PrefixRemovedBeforeSnapshotIsDurable = "prefix-removed-before-snapshot-is-durable", seen in "";
+        /// A snapshot covers entries that are not committed.
+        SnapshotBeyondCommitted = "snapshot-beyond-committed", seen in "";
+        /// A snapshot older than what is applied is installed.
+        StaleSnapshotInstalled = "stale-snapshot-installed", seen in "";
+        /// A conflicting suffix is kept behind an installed snapshot.
+        ConflictingSuffixKeptBehindSnapshot = "conflicting-suffix-kept-behind-snapshot", seen in "";
+        /// A snapshot is acknowledged before it is durable.
+        SnapshotAcknowledgedBeforeDurable = "snapshot-acknowledged-before-durable", seen in "";
         /// A candidate whose vote was split waits for ever.
         SplitVoteNeverRetried = "split-vote-never-retried", seen in "";
     }

@@ -22,18 +22,21 @@
 //! # What is where
 //! `election` has terms and votes (§5.1, §5.2, §5.4.1), `quorum` what keeps elections rare (thesis
 //! §4.2.3, §6.2, §9.6), `replication` the log and the commit rule (§5.3, §5.4.2), `requests` what
-//! clients ask (§8, thesis §6.3, §6.4), `durability` the writes and what waits for them.
+//! clients ask (§8, thesis §6.3, §6.4), `snapshots` how the log stays short (§7), `durability` the
+//! writes and what waits for them.
 //!
 //! # What is left out
-//! Leader leases, leadership transfer, membership changes and snapshots.
+//! Leader leases, leadership transfer and membership changes.
 
 mod durability;
 mod election;
 mod quorum;
 mod replication;
 mod requests;
+mod snapshots;
 
 pub use durability::{Durable, HardState, Write};
+pub use snapshots::Snapshot;
 
 use crate::{
     Address, AppendEntriesRequest, ClientId, ClientRequest, ClientResponse, Config, Envelope, Log,
@@ -69,6 +72,8 @@ pub enum Event {
     Requests(Vec<(Address, ClientRequest)>),
     /// This write, and every one before it, is durable.
     Persisted(WriteId),
+    /// The driver finds that the log has grown long enough for a snapshot.
+    Compact,
 }
 
 /// What the driver must do after a step. See the module's contract.
@@ -167,6 +172,8 @@ pub struct Progress {
     pub flow: Flow,
     /// How many entries may be on their way to it.
     pub window: usize,
+    /// How many heartbeats are to pass before it may be sent a snapshot again.
+    pub snapshot_pause: u32,
 }
 
 /// How entries are sent to a follower.
@@ -216,12 +223,17 @@ pub struct Raft {
     pub(crate) store: Store,
     /// The longest prefix of `log` that is durable.
     pub(crate) durable_index: LogIndex,
+    /// How far the last snapshot reaches that was taken or installed, durable or not.
+    pub(crate) snapshot_index: LogIndex,
     pub(crate) last_write: WriteId,
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) held: VecDeque<Held>,
     /// The `match_index` of an earlier leadership, if that bug is planted.
     #[cfg(feature = "mutants")]
     pub(crate) remembered_matches: BTreeMap<NodeId, LogIndex>,
+    /// A snapshot that follows its place in the log, if that bug is planted.
+    #[cfg(feature = "mutants")]
+    pub(crate) late_snapshot: Option<Snapshot>,
 }
 
 impl Raft {
@@ -229,22 +241,28 @@ impl Raft {
     pub fn recover(id: NodeId, config: Config, durable: Durable) -> Self {
         let wiped = crate::mutant::planted!(config, RejoinsWithWipedDisk);
         let durable = if wiped { Durable::default() } else { durable };
-        let log = Log::new(durable.log);
+        let log = Log::after(durable.base(), durable.log);
+        let store = durable.snapshot.map(|snapshot| snapshot.store);
+        let store = store.unwrap_or_default();
         Self {
             id,
             config,
             current_term: durable.hard_state.current_term,
             voted_for: durable.hard_state.voted_for,
             durable_index: log.last_index(),
+            snapshot_index: log.base().index,
+            // What a snapshot covers was committed when it was taken.
+            commit_index: log.base().index,
             log,
-            commit_index: LogIndex::ZERO,
             role: Role::follower(None),
-            store: Store::default(),
+            store,
             last_write: WriteId::default(),
             pending: VecDeque::new(),
             held: VecDeque::new(),
             #[cfg(feature = "mutants")]
             remembered_matches: BTreeMap::new(),
+            #[cfg(feature = "mutants")]
+            late_snapshot: None,
         }
     }
 
@@ -258,6 +276,7 @@ impl Raft {
             Event::QuorumTimeout => self.quorum_timeout(&mut turn),
             Event::Requests(requests) => self.handle_client_requests(requests, &mut turn),
             Event::Persisted(write) => self.persisted(write, &mut turn),
+            Event::Compact => self.compact(&mut turn),
         }
         self.finish(turn)
     }
@@ -290,6 +309,11 @@ impl Raft {
     /// The last entry of the log's durable prefix.
     pub fn durable_index(&self) -> LogIndex {
         self.durable_index
+    }
+
+    /// How far the last snapshot reaches, durable or on its way to the disk.
+    pub fn snapshot_index(&self) -> LogIndex {
+        self.snapshot_index
     }
 
     /// What the server is.
@@ -336,6 +360,12 @@ impl Raft {
                     }
                     Message::AppendEntriesResponse(response) => {
                         self.handle_append_entries_response(from, &response, turn);
+                    }
+                    Message::InstallSnapshotRequest(request) => {
+                        self.handle_install_snapshot_request(from, request, turn);
+                    }
+                    Message::InstallSnapshotResponse(response) => {
+                        self.handle_install_snapshot_response(from, &response, turn);
                     }
                     // Servers ask nothing of one another as clients.
                     Message::ClientRequest(_) | Message::ClientResponse(_) => {}
@@ -408,6 +438,7 @@ impl Raft {
 struct Turn {
     hard_state: bool,
     truncate_from: Option<LogIndex>,
+    snapshot: Option<Snapshot>,
     append_from: Option<LogIndex>,
     sends: Vec<(Address, Message, Release)>,
     timers: Vec<Timer>,

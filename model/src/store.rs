@@ -9,9 +9,12 @@
 //! until the client says that it has it (`acknowledged`: all sequences below are settled). A
 //! command seen before is answered from memory; one below `acknowledged` is refused; either way
 //! it is not applied again.
+//!
+//! A copy of a store costs nothing until one of the two changes: a snapshot is such a copy, and the
+//! first entry applied while it is still being written pays for it.
 
 use crate::{LogIndex, Payload, SessionId, config::Config, mutant::planted};
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::ops::Bound;
 use serde::{Deserialize, Serialize};
 
@@ -175,9 +178,42 @@ struct Session {
 /// The state machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Store {
+    contents: Arc<Contents>,
+    last_applied: LogIndex,
+}
+
+/// What copies of a store share until one of them changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Contents {
+    #[serde(with = "in_a_row")]
     pairs: BTreeMap<Key, Versioned>,
     sessions: BTreeMap<SessionId, Session>,
-    last_applied: LogIndex,
+}
+
+/// A map as the row of its pairs: keys that are bytes are no names of fields, as JSON wants them.
+mod in_a_row {
+    use super::{BTreeMap, Key, Vec, Versioned};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    struct Pair(#[serde(with = "serde_bytes")] Key, Versioned);
+
+    #[derive(serde::Serialize)]
+    struct PairRef<'a>(#[serde(with = "serde_bytes")] &'a Key, &'a Versioned);
+
+    pub(super) fn serialize<S: Serializer>(
+        pairs: &BTreeMap<Key, Versioned>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(pairs.iter().map(|(key, held)| PairRef(key, held)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Key, Versioned>, D::Error> {
+        let pairs = Vec::<Pair>::deserialize(deserializer)?;
+        Ok(pairs.into_iter().map(|pair| (pair.0, pair.1)).collect())
+    }
 }
 
 impl Store {
@@ -188,7 +224,28 @@ impl Store {
 
     /// All pairs, in key order.
     pub fn pairs(&self) -> impl Iterator<Item = (&Key, &Versioned)> {
-        self.pairs.iter()
+        self.contents.pairs.iter()
+    }
+
+    /// How many sessions are open.
+    pub fn session_count(&self) -> usize {
+        self.contents.sessions.len()
+    }
+
+    /// The same pairs without the sessions, for a bug.
+    pub(crate) fn without_sessions(&self) -> Self {
+        let mut bare = self.clone();
+        Arc::make_mut(&mut bare.contents).sessions.clear();
+        bare
+    }
+
+    /// As far applied and empty, for a bug.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn emptied(&self) -> Self {
+        Self {
+            contents: Arc::default(),
+            last_applied: self.last_applied,
+        }
     }
 
     /// Applies the next entry.
@@ -207,7 +264,7 @@ impl Store {
     /// Answers a query from what is applied so far.
     pub fn query(&self, query: &Query) -> Found {
         match query {
-            Query::Get { key } => Found::Value(self.pairs.get(key).cloned()),
+            Query::Get { key } => Found::Value(self.contents.pairs.get(key).cloned()),
             Query::Scan {
                 prefix,
                 after,
@@ -219,6 +276,7 @@ impl Store {
                     _ => Bound::Included(prefix),
                 };
                 let pairs = self
+                    .contents
                     .pairs
                     .range::<Key, _>((start, Bound::Unbounded))
                     .take_while(|(key, _)| key.starts_with(prefix))
@@ -231,19 +289,19 @@ impl Store {
     }
 
     fn open_session(&mut self, index: LogIndex, capacity: u32) -> Answer {
-        while self.sessions.len() >= capacity.max(1) as usize {
-            let Some(oldest) = self
-                .sessions
+        let sessions = &mut Arc::make_mut(&mut self.contents).sessions;
+        while sessions.len() >= capacity.max(1) as usize {
+            let Some(oldest) = sessions
                 .iter()
                 .min_by_key(|(id, session)| (session.last_used, **id))
                 .map(|(id, _)| *id)
             else {
                 break;
             };
-            self.sessions.remove(&oldest);
+            sessions.remove(&oldest);
         }
         let id = SessionId::new(index.get());
-        self.sessions.insert(
+        sessions.insert(
             id,
             Session {
                 acknowledged: 1,
@@ -255,12 +313,13 @@ impl Store {
     }
 
     fn apply_write(&mut self, index: LogIndex, write: &Write, config: &Config) -> Answer {
-        let Some(session) = self.sessions.get_mut(&write.session) else {
+        let Contents { pairs, sessions } = Arc::make_mut(&mut self.contents);
+        let Some(session) = sessions.get_mut(&write.session) else {
             return Answer::SessionExpired;
         };
         session.last_used = index;
         if planted!(config, CommandAppliedTwice) {
-            return operate(&mut self.pairs, index, &write.operation);
+            return operate(pairs, index, &write.operation);
         }
         if let Some(answer) = session.answers.get(&write.sequence) {
             return answer.clone();
@@ -271,7 +330,7 @@ impl Store {
         {
             return Answer::AlreadyAcknowledged;
         }
-        let answer = operate(&mut self.pairs, index, &write.operation);
+        let answer = operate(pairs, index, &write.operation);
         session.answers.insert(write.sequence, answer.clone());
         session.acknowledged = session.acknowledged.max(write.acknowledged);
         session.answers = session.answers.split_off(&session.acknowledged);

@@ -113,6 +113,24 @@ pub(crate) struct Run {
         value_name = "MIN..MAX"
     )]
     pub(crate) election: Span,
+    /// Take a snapshot when the log has grown by so many entries since the last
+    #[arg(
+        long,
+        env = "RAFT_SNAPSHOT_ENTRIES",
+        default_value_t = 10_000,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub(crate) snapshot_entries: u64,
+    /// Take a snapshot when the log has grown by so many bytes since the last
+    #[arg(
+        long,
+        env = "RAFT_SNAPSHOT_BYTES",
+        default_value_t = 4 << 20,
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub(crate) snapshot_bytes: u64,
     /// Record every step in this file, for `raft-checker replay`
     #[arg(long, env = "RAFT_TRACE", value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,

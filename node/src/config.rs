@@ -52,6 +52,10 @@ pub struct Config {
     pub max_waiting: usize,
     /// How long such an operation may take.
     pub ask_timeout: Duration,
+    /// A snapshot is taken when the log has grown by so many entries since the last.
+    pub snapshot_entries: u64,
+    /// A snapshot is taken when the log has grown by so many bytes since the last, roughly.
+    pub snapshot_bytes: u64,
     /// How large the segments of the log are.
     pub segment_bytes: u64,
 }
@@ -78,6 +82,9 @@ pub enum ConfigError {
     /// Too small to hold anything.
     #[error("segments of {0} bytes are too small: at least 8192")]
     Segment(u64),
+    /// A snapshot with each step.
+    #[error("snapshot_entries and snapshot_bytes must be at least 1")]
+    NoSnapshots,
     /// Nothing could ever be asked.
     #[error("max_local must be at least 1")]
     NoLocal,
@@ -104,6 +111,8 @@ impl Config {
             max_local: 256,
             max_waiting: 4096,
             ask_timeout: Duration::from_secs(5),
+            snapshot_entries: 10_000,
+            snapshot_bytes: 4 << 20,
             segment_bytes: wal::SEGMENT_BYTES,
         }
     }
@@ -128,6 +137,9 @@ impl Config {
         }
         if self.segment_bytes < 8192 {
             return Err(ConfigError::Segment(self.segment_bytes));
+        }
+        if self.snapshot_entries == 0 || self.snapshot_bytes == 0 {
+            return Err(ConfigError::NoSnapshots);
         }
         if self.max_local == 0 {
             return Err(ConfigError::NoLocal);

@@ -24,6 +24,11 @@ pub trait Disk: Send {
         Ok(())
     }
 
+    /// How many bytes the last snapshot took; 0 if there is none.
+    fn snapshot_bytes(&self) -> u64 {
+        0
+    }
+
     /// Says that nothing will be written any more.
     ///
     /// # Errors

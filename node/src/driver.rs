@@ -115,6 +115,26 @@ pub(crate) struct Driver {
     /// This run, by a number drawn at random.
     pub(crate) boot: u64,
     pub(crate) switch: Arc<Switch>,
+    pub(crate) pace: Pace,
+}
+
+/// When it is time for a snapshot.
+pub(crate) struct Pace {
+    /// After so many entries since the last.
+    pub(crate) snapshot_entries: u64,
+    /// After so many bytes of entries since the last.
+    pub(crate) snapshot_bytes: u64,
+    /// How many bytes of entries there were since the last.
+    pub(crate) grown: u64,
+}
+
+impl Pace {
+    fn is_due(&self, raft: &Raft) -> bool {
+        let covered = raft.snapshot_index().get();
+        let applied = raft.commit_index().get().saturating_sub(covered);
+        raft.may_compact()
+            && (applied >= self.snapshot_entries || self.grown >= self.snapshot_bytes)
+    }
 }
 
 /// What a turn gathers.
@@ -222,6 +242,10 @@ impl Driver {
         while !self.agenda.requests.is_empty() {
             self.take_requests()?;
         }
+        if self.pace.is_due(&self.raft) && !self.writer.is_behind() {
+            self.pace.grown = 0;
+            self.step(Event::Compact)?;
+        }
         if !self.agenda.sends.is_empty() {
             self.endpoint.send(std::mem::take(&mut self.agenda.sends));
         }
@@ -256,6 +280,9 @@ impl Driver {
                     if !request.entries.is_empty() && self.writer.is_behind() =>
                 {
                     // As if it had been lost: the leader sends it again.
+                    self.metrics.dropped("disk-behind", 1);
+                }
+                Message::InstallSnapshotRequest(_) if self.writer.is_behind() => {
                     self.metrics.dropped("disk-behind", 1);
                 }
                 message => self.step(Event::Receive { from, message })?,
@@ -332,6 +359,10 @@ impl Driver {
 
     fn carry_out(&mut self, effects: Effects) {
         if let Some(write) = effects.write {
+            if write.snapshot.is_none() {
+                let sizes = write.append.iter().map(|entry| entry.payload.size() as u64);
+                self.pace.grown += sizes.sum::<u64>();
+            }
             self.writer.write(write);
         }
         for timer in effects.timers {
@@ -361,6 +392,9 @@ impl Driver {
         metrics.term.set(self.raft.current_term().get());
         metrics.commit_index.set(self.raft.commit_index().get());
         metrics.last_index.set(self.raft.log().last_index().get());
+        metrics.snapshot_index.set(self.raft.snapshot_index().get());
+        let kept = self.raft.log().entries().len();
+        metrics.log_entries.set(kept as u64);
         metrics.durable_index.set(self.raft.durable_index().get());
         metrics.disk_backlog.set(self.writer.backlog() as u64);
         metrics.local_waiting.set(self.local.waiting() as u64);
@@ -404,6 +438,7 @@ impl Driver {
             leader: observe::leader_of(raft).map(NodeId::get),
             commit_index: raft.commit_index().get(),
             last_index,
+            snapshot_index: raft.snapshot_index().get(),
             durable_index: raft.durable_index().get(),
             applied_index: raft.store().last_applied().get(),
             voters: raft.config().voters.iter().map(|id| id.get()).collect(),
@@ -413,8 +448,7 @@ impl Driver {
             boot: format!("{:016x}", self.boot),
             voted_for: raft.voted_for().map(NodeId::get),
             votes,
-            // Nothing is taken out of the log yet.
-            first_index: last_index.min(1),
+            first_index: raft.log().base().index.next().get(),
             waiting,
             counts: self.counts(),
             log_start: log_start.get(),

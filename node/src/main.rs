@@ -112,6 +112,8 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
     config.heartbeat = run.heartbeat;
     config.election_min = run.election.min;
     config.election_max = run.election.max;
+    config.snapshot_entries = run.snapshot_entries;
+    config.snapshot_bytes = run.snapshot_bytes;
     config.trace = run.trace;
     Ok(config)
 }

@@ -24,6 +24,11 @@ pub(crate) struct Metrics {
     pub(crate) commit_index: Number,
     pub(crate) last_index: Number,
     pub(crate) durable_index: Number,
+    pub(crate) snapshot_index: Number,
+    pub(crate) log_entries: Number,
+    pub(crate) snapshot_bytes: Number,
+    pub(crate) snapshot_limit_bytes: Number,
+    pub(crate) snapshots: Family<Labels, Counter>,
     pub(crate) disk_backlog: Number,
     pub(crate) local_waiting: Number,
     pub(crate) elections: Counter,
@@ -51,6 +56,11 @@ impl Metrics {
             commit_index: Number::default(),
             last_index: Number::default(),
             durable_index: Number::default(),
+            snapshot_index: Number::default(),
+            log_entries: Number::default(),
+            snapshot_bytes: Number::default(),
+            snapshot_limit_bytes: Number::default(),
+            snapshots: Family::default(),
             disk_backlog: Number::default(),
             local_waiting: Number::default(),
             elections: Counter::default(),
@@ -86,6 +96,26 @@ impl Metrics {
                 "durable_index",
                 "Last entry of the log that is on this server's disk",
                 &self.durable_index,
+            ),
+            (
+                "snapshot_index",
+                "Last entry that the last snapshot covers",
+                &self.snapshot_index,
+            ),
+            (
+                "log_entries",
+                "Entries of the log that are kept",
+                &self.log_entries,
+            ),
+            (
+                "snapshot_bytes",
+                "What the last snapshot took on the disk",
+                &self.snapshot_bytes,
+            ),
+            (
+                "snapshot_limit_bytes",
+                "The most bytes of a snapshot that can be sent to another server",
+                &self.snapshot_limit_bytes,
             ),
             (
                 "disk_backlog_bytes",
@@ -132,6 +162,11 @@ impl Metrics {
             ),
             ("appends", "AppendEntries with entries", &self.appends),
             (
+                "snapshots",
+                "Snapshots taken, installed and sent",
+                &self.snapshots,
+            ),
+            (
                 "dropped",
                 "Messages dropped by the driver, by cause",
                 &self.drops,
@@ -158,6 +193,11 @@ impl Metrics {
         self.syncs.inc();
         self.writes.inc_by(writes as u64);
         self.sync_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A snapshot was taken, installed or sent.
+    pub(crate) fn snapshot(&self, what: &'static str) {
+        self.snapshots.get_or_create(&[("event", what)]).inc();
     }
 
     /// So many syncs were done.

@@ -3,7 +3,7 @@
 use crate::{
     config::{Config, ConfigError},
     disk::{Disk, DiskError},
-    driver::{Agenda, Command, Driver, Pulse},
+    driver::{Agenda, Command, Driver, Pace, Pulse},
     http,
     local::Local,
     metrics::Metrics,
@@ -37,6 +37,9 @@ use tokio::{
 };
 use transport::Endpoint;
 
+/// The most bytes of a message between servers: of a snapshot, that is. As much as can be
+/// acknowledged chunk by chunk in one datagram, rounded down.
+const MAX_MESSAGE: usize = 12 << 20;
 /// How many commands may wait for the driver.
 const COMMANDS: usize = 4096;
 
@@ -140,6 +143,8 @@ pub struct Status {
     pub commit_index: u64,
     /// The last entry of its log.
     pub last_index: u64,
+    /// The last entry that its last snapshot covers; 0 if there is none.
+    pub snapshot_index: u64,
     /// The last entry of its log that is on its disk.
     pub durable_index: u64,
     /// The last entry applied to its store.
@@ -158,7 +163,7 @@ pub struct Status {
     pub voted_for: Option<u64>,
     /// Who voted for it, if it runs for leader.
     pub votes: Vec<u64>,
-    /// The first entry of its log that it still has.
+    /// The first entry of its log that it still has, or would have if it had any.
     pub first_index: u64,
     /// Requests that wait for it to answer, if it leads.
     pub waiting: usize,
@@ -567,12 +572,15 @@ async fn prepare(
     let (disk, durable) = open(config)?;
     let mut voters = config.voters.clone();
     voters.insert(config.id);
-    let model_config = model::Config::new(voters.clone());
+    let mut model_config = model::Config::new(voters.clone());
+    // The log in memory is never much longer than what it may grow by and this.
+    model_config.trailing_bytes = usize::try_from(config.snapshot_bytes / 4).unwrap_or(usize::MAX);
     tracing::info!(
         cluster = config.cluster,
         voters = ?voters,
         term = %durable.hard_state.current_term,
         entries = durable.log.len(),
+        snapshot = %durable.base().index,
         "starts"
     );
     let boot: u64 = rand::random();
@@ -598,8 +606,15 @@ async fn prepare(
     let others = voters.into_iter().filter(|id| *id != config.id);
     let pulse = Arc::new(Pulse::new(others));
     let (report, reports) = mpsc::unbounded_channel();
+    metrics.snapshot_limit_bytes.set(MAX_MESSAGE as u64);
     let writer = Writer::start(disk, report, Arc::clone(&metrics)).map_err(StartError::Thread)?;
     let (command, commands) = mpsc::channel(COMMANDS);
+    let logged = durable.log.iter().map(|entry| entry.payload.size() as u64);
+    let pace = Pace {
+        snapshot_entries: config.snapshot_entries,
+        snapshot_bytes: config.snapshot_bytes,
+        grown: logged.sum(),
+    };
     let raft = Raft::recover(config.id, model_config, durable);
     let switch = Arc::<Switch>::default();
     let started = Started {
@@ -622,6 +637,7 @@ async fn prepare(
         agenda: Agenda::default(),
         boot,
         switch,
+        pace,
         raft,
         endpoint,
         inbox,
@@ -638,6 +654,7 @@ async fn prepare(
 fn transport_config(config: &Config) -> transport::Config {
     let mut transport = transport::Config::new(config.listen, config.cluster.clone());
     transport.keys = config.keys.clone();
+    transport.max_message = MAX_MESSAGE;
     transport.faults = config.faults.clone();
     transport
 }

@@ -72,6 +72,7 @@ pub(crate) enum Kind {
     Heartbeat,
     Acknowledged(NodeId),
     Requests,
+    Compacts,
     Other,
 }
 
@@ -168,6 +169,7 @@ impl Observer {
                 Kind::Requests
             }
             Event::HeartbeatTimeout => Kind::Heartbeat,
+            Event::Compact => Kind::Compacts,
             Event::ElectionTimeout if self.noted.role != "leader" => {
                 debug!(term = %self.noted.term, role = self.noted.role, "no leader was heard of in time");
                 Kind::Other
@@ -223,11 +225,11 @@ impl Observer {
     /// Looks at what a step did.
     pub(crate) fn after(&mut self, kind: Kind, raft: &Raft, effects: &Effects) {
         self.note_offices(raft);
-        self.note_log(raft, effects);
+        self.note_log(kind, raft, effects);
         match kind {
             Kind::Heartbeat => self.note_heartbeat(raft, effects),
             Kind::Acknowledged(from) => note_progress(from, raft),
-            Kind::Requests | Kind::Other => {}
+            Kind::Requests | Kind::Compacts | Kind::Other => {}
         }
     }
 
@@ -292,10 +294,29 @@ impl Observer {
         }
     }
 
-    fn note_log(&mut self, raft: &Raft, effects: &Effects) {
+    fn note_log(&mut self, kind: Kind, raft: &Raft, effects: &Effects) {
+        let sent = effects
+            .sends
+            .iter()
+            .filter(|envelope| matches!(envelope.message, Message::InstallSnapshotRequest(_)));
+        for envelope in sent {
+            self.metrics.snapshot("sent");
+            info!(to = %envelope.to, up_to = %raft.commit_index(), "sends a snapshot: what it lacks is no longer in the log");
+        }
         let Some(write) = &effects.write else {
             return;
         };
+        if let Some(snapshot) = &write.snapshot {
+            let up_to = snapshot.last_included_index;
+            if matches!(kind, Kind::Compacts) {
+                self.metrics.snapshot("taken");
+                info!(%up_to, "takes a snapshot");
+            } else {
+                self.metrics.snapshot("installed");
+                info!(%up_to, "installs a snapshot of the leader in place of its log");
+            }
+            return;
+        }
         if let Some(index) = write.truncate_from {
             info!(from = %index, "entries that were never committed make room for the leader's");
             self.tell(What::Truncates, raft.current_term(), None, Some(index));

@@ -29,7 +29,7 @@ pub struct Shown {
 pub(crate) fn of(log: &Log, most: usize) -> (LogIndex, Vec<Shown>) {
     let most = most.min(TAIL);
     let start = (log.last_index().get() + 1).saturating_sub(most as u64);
-    let start = LogIndex::new(start.max(1));
+    let start = LogIndex::new(start).max(log.base().index.next());
     let entries = log.slice(start, most).iter().map(|entry| {
         let (payload, cut) = cut(&entry.payload);
         Shown {

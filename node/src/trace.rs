@@ -67,7 +67,7 @@ impl Trace {
         }
         let header = Header {
             trace: "stateraft-node",
-            version: 1,
+            version: 2,
             node,
             boot: format!("{boot:016x}"),
             config,

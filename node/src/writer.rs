@@ -109,6 +109,7 @@ fn run(
     metrics: &Metrics,
 ) -> Result<(), DiskError> {
     let mut batch: Vec<Write> = Vec::new();
+    metrics.snapshot_bytes.set(disk.snapshot_bytes());
     loop {
         let first = match queue.try_recv() {
             Ok(write) => write,
@@ -134,6 +135,9 @@ fn run(
         }
         let begun = Instant::now();
         disk.write(&batch)?;
+        if batch.iter().any(|write| write.snapshot.is_some()) {
+            note_snapshot(disk.snapshot_bytes(), metrics);
+        }
         metrics.synced(begun.elapsed(), batch.len());
         backlog.fetch_sub(bytes, Relaxed);
         if let Some(last) = batch.last() {
@@ -145,6 +149,19 @@ fn run(
         return Ok(());
     }
     disk.close()
+}
+
+/// A snapshot is durable, of so many bytes.
+fn note_snapshot(bytes: u64, metrics: &Metrics) {
+    metrics.snapshot_bytes.set(bytes);
+    let limit = metrics.snapshot_limit_bytes.get();
+    if bytes > limit {
+        tracing::warn!(
+            bytes,
+            limit,
+            "the state has outgrown what can be sent to another server: one that falls behind the log cannot be brought up any more; delete keys, or keep less in this cluster"
+        );
+    }
 }
 
 /// About how many bytes a write takes.
@@ -192,6 +209,7 @@ mod tests {
             id: WriteId::new(id),
             hard_state: None,
             truncate_from: None,
+            snapshot: None,
             append: vec![entry],
         }
     }

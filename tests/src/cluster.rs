@@ -26,6 +26,8 @@ pub struct Cluster {
     http: BTreeMap<u64, SocketAddr>,
     proxy_udp: SocketAddr,
     proxy_http: SocketAddr,
+    /// What the servers are told beside the usual.
+    settings: Vec<String>,
     dir: Option<TempDir>,
     _turn: MutexGuard<'static, ()>,
 }
@@ -33,6 +35,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one, and waits until it has a leader.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Likewise, with more arguments for the servers.
+    pub fn start_with(settings: &[&str]) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("a directory for a cluster cannot be made");
         // All are held until all are found, so that none is found twice.
@@ -60,6 +67,7 @@ impl Cluster {
             http,
             proxy_udp,
             proxy_http,
+            settings: settings.iter().map(|&setting| setting.into()).collect(),
             dir: Some(dir),
             _turn: turn,
         };
@@ -93,6 +101,7 @@ impl Cluster {
             "--election=150ms..300ms".into(),
             "--chaos".into(),
         ];
+        arguments.extend_from_slice(&self.settings);
         arguments.extend(self.peers_and_keys());
         let name = format!("server {id}");
         let process = Process::start("raft-node", &name, &arguments, &self.log(id));

@@ -2,10 +2,11 @@
 //! it.
 
 use model::{
-    Address, ClientId, ClientRequest, ClientResponse, Envelope, LogIndex, Message, NodeId, ProxyId,
-    RequestId, RequestVoteRequest, Term,
+    Address, ClientId, ClientRequest, ClientResponse, Config, Envelope, InstallSnapshotRequest,
+    InstallSnapshotResponse, LogIndex, Message, NodeId, Payload, ProxyId, RequestId,
+    RequestVoteRequest, SessionId, Snapshot, Store, Term,
     message::{RequestBody, ResponseBody},
-    store::{Condition, Operation},
+    store::{Command, Condition, Operation, Write},
     wire::{
         Acknowledgement, BadFrame, BadHeader, BootId, Chunk, ClusterId, Frame, Frames, Header,
         KeyId, bitmap_length, decode_envelope, encode_addresses, encode_message,
@@ -74,7 +75,7 @@ fn header_golden() {
         hex(&bytes),
         [
             "53524654",
-            "01",
+            "02",
             "01",
             "75c670d2788c09b5",
             "0102030405060708",
@@ -115,7 +116,7 @@ fn header_faults_are_told_apart() {
     };
     assert_eq!(Header::decode(&good[..37]), Err(BadHeader::Short));
     assert_eq!(changed(0, b'X'), Err(BadHeader::Magic));
-    assert_eq!(changed(4, 2), Err(BadHeader::Version(2)));
+    assert_eq!(changed(4, 1), Err(BadHeader::Version(1)));
     assert_eq!(changed(5, 3), Err(BadHeader::Key(3)));
 }
 
@@ -181,6 +182,65 @@ fn body_golden() {
     };
     let pieces: Vec<u16> = (0..20).filter(|index| of.has(*index)).collect();
     assert_eq!(pieces, [0, 3, 9]);
+}
+
+/// A snapshot up to entry 2, of term 4: a session was opened, and `k` set to `v` in it.
+fn snapshot() -> Snapshot {
+    let config = Config::new([NodeId::new(1)].into());
+    let mut store = Store::default();
+    let write = Command::Write(Write {
+        session: SessionId::new(1),
+        sequence: 1,
+        acknowledged: 0,
+        operation: Operation::Put {
+            key: b"k".to_vec(),
+            value: b"v".to_vec(),
+            condition: Condition::Always,
+        },
+    });
+    for command in [Command::OpenSession { capacity: 4 }, write] {
+        store.apply(&Payload::Command(command), &config);
+    }
+    Snapshot {
+        last_included_index: LogIndex::new(2),
+        last_included_term: Term::new(4),
+        store,
+    }
+}
+
+#[test]
+fn snapshot_golden() {
+    let term = Term::new(5);
+    let golden = |message: Message, expected: &[&str]| {
+        let envelope = Envelope { message, ..vote() };
+        let bytes = encoded(&envelope);
+        assert_eq!(hex(&bytes), ["0001", "00ac02", &expected.concat()].concat());
+        assert_eq!(decode_envelope(&bytes), Ok(envelope));
+    };
+    let request = InstallSnapshotRequest {
+        term,
+        snapshot: snapshot(),
+    };
+    golden(
+        Message::InstallSnapshotRequest(request),
+        &[
+            // Term 5; up to entry 2 of term 4.
+            "08", "05", "02", "04", // One pair: k, v, written by entry 2.
+            "01", "016b", "0176", "02",
+            // One session, 1: acknowledged below 1; one answer, to 1: written by entry 2; last used
+            // by entry 2.
+            "01", "01", "01", "01", "01", "0202", "02", // Applied up to entry 2.
+            "02",
+        ],
+    );
+    let response = InstallSnapshotResponse {
+        term,
+        match_index: LogIndex::new(2),
+    };
+    golden(
+        Message::InstallSnapshotResponse(response),
+        &["09", "05", "02"],
+    );
 }
 
 #[test]

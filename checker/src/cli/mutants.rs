@@ -105,14 +105,15 @@ pub(crate) fn shown_by(mutant: Mutant) -> String {
     let entry = entry.expect("the catalogue names every bug");
     let scope = &entry.scope;
     format!(
-        "it breaks {} in {} with {} servers, {} terms, {} entries, {} reads and {} crashes",
+        "it breaks {} in {} with {} servers, {} terms, {} entries, {} reads, {} crashes and {} snapshots",
         entry.breaks.name(),
         scope.name,
         scope.servers,
         scope.terms,
         scope.budget.entries,
         scope.budget.reads,
-        scope.budget.crashes
+        scope.budget.crashes,
+        scope.budget.snapshots
     )
 }
 

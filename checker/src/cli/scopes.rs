@@ -54,6 +54,7 @@ fn bounds(scope: &Scope) -> String {
         count(scope.budget.entries.into(), "entry", "entries"),
         count(scope.budget.reads.into(), "read", "reads"),
         count(scope.budget.crashes.into(), "crash", "crashes"),
+        count(scope.budget.snapshots.into(), "snapshot", "snapshots"),
         format!("{} in a batch", scope.batch),
         count(scope.attempts.into(), "attempt", "attempts"),
         count(scope.plans.len() as u64, "client", "clients"),

@@ -19,6 +19,7 @@ const DEFAULT_SCOPES: &[&str] = &[
     "quorum",
     "reads",
     "end-to-end",
+    "snapshots",
     "crashes",
 ];
 /// What bounds without a scope apply to.
@@ -55,6 +56,9 @@ pub(crate) struct Bounds {
     /// How many servers crash
     #[arg(long, value_name = "N")]
     crashes: Option<u64>,
+    /// How many snapshots servers take
+    #[arg(long, value_name = "N")]
+    snapshots: Option<u64>,
     /// The most entries in one message
     #[arg(long, value_name = "N")]
     batch: Option<u64>,
@@ -140,6 +144,7 @@ impl Bounds {
             entries,
             reads,
             crashes,
+            snapshots,
             batch,
             attempts,
         } = self;
@@ -153,6 +158,7 @@ impl Bounds {
             typed("entries", entries),
             typed("reads", reads),
             typed("crashes", crashes),
+            typed("snapshots", snapshots),
             typed("batch", batch),
             typed("attempts", attempts),
         ]
@@ -175,6 +181,7 @@ impl Bounds {
         cut(&mut less.entries, scope.budget.entries.into(), 1);
         cut(&mut less.reads, scope.budget.reads.into(), 1);
         cut(&mut less.crashes, scope.budget.crashes.into(), 1);
+        cut(&mut less.snapshots, scope.budget.snapshots.into(), 1);
         if !is_less && scope.terms > 1 {
             less.terms = Some(1);
             is_less = true;
@@ -207,6 +214,7 @@ impl Bounds {
         scope.budget.entries = budget("entries", self.entries, scope.budget.entries)?;
         scope.budget.reads = budget("reads", self.reads, scope.budget.reads)?;
         scope.budget.crashes = budget("crashes", self.crashes, scope.budget.crashes)?;
+        scope.budget.snapshots = budget("snapshots", self.snapshots, scope.budget.snapshots)?;
         if let Some(batch) = self.batch {
             scope.batch = usize::try_from(batch).unwrap_or(usize::MAX);
         }

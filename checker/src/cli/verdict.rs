@@ -362,6 +362,7 @@ pub(crate) struct BoundsJson {
     entries: u8,
     reads: u8,
     crashes: u8,
+    snapshots: u8,
     batch: usize,
     attempts: u32,
 }
@@ -374,6 +375,7 @@ impl BoundsJson {
             entries: scope.budget.entries,
             reads: scope.budget.reads,
             crashes: scope.budget.crashes,
+            snapshots: scope.budget.snapshots,
             batch: scope.batch,
             attempts: scope.attempts,
         }

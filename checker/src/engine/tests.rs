@@ -77,6 +77,11 @@ fn assert_agrees_on(name: &str, walks: u64) {
 }
 
 #[test]
+fn walks_through_snapshots_agree() {
+    assert_agrees("snapshots");
+}
+
+#[test]
 fn walks_through_crashes_agree() {
     assert_agrees("crashes");
 }
@@ -301,6 +306,7 @@ fn weight(system: &System, action: &Action) -> u64 {
         | Local::Read
         | Local::Invoke
         | Local::Sync
+        | Local::Compact
         | Local::Restart => 8,
         Local::HeartbeatTimeout => 4,
         Local::ElectionTimeout
@@ -319,6 +325,8 @@ fn term_of(message: &Message) -> Option<Term> {
         Message::RequestVoteResponse(response) => response.term,
         Message::AppendEntriesRequest(request) => request.term,
         Message::AppendEntriesResponse(response) => response.term,
+        Message::InstallSnapshotRequest(request) => request.term,
+        Message::InstallSnapshotResponse(response) => response.term,
         Message::ClientRequest(_) | Message::ClientResponse(_) => return None,
     })
 }

@@ -14,12 +14,13 @@ use super::{
     server::{Led, Server},
 };
 use model::{
-    Address, AppendOutcome, Entry, Envelope, HardState, Message, NodeId, Payload, Raft, Role, Term,
+    Address, AppendOutcome, Config, Entry, Envelope, HardState, LogIndex, Message, NodeId, Payload,
+    Raft, Role, Snapshot, Store, Term,
     message::ResponseBody,
     store::{Answer, Command},
     system::{Broken, Law},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happened in the cluster so far.
 pub(super) struct Cluster {
@@ -33,6 +34,8 @@ pub(super) struct Cluster {
     /// Votes ever cast.
     votes: BTreeMap<(Term, NodeId), Address>,
     client_entries: u64,
+    /// What committed entries make, up to the last snapshot.
+    applied: Store,
     /// How many times a server became leader.
     pub(super) elections: u64,
     /// The highest term any server was in.
@@ -48,6 +51,7 @@ impl Cluster {
             committed_in: BTreeMap::new(),
             votes: BTreeMap::new(),
             client_entries: 0,
+            applied: Store::default(),
             elections: 0,
             highest_term: Term::ZERO,
         }
@@ -155,6 +159,48 @@ impl Cluster {
         Ok(())
     }
 
+    /// Judges a snapshot on its way to a disk: it ends with an entry that was committed, and holds
+    /// what the entries up to there make. Returns their prefixes.
+    pub(super) fn judge_snapshot(
+        &mut self,
+        id: NodeId,
+        snapshot: &Snapshot,
+    ) -> Result<&[Prefix], Broken> {
+        let last = snapshot.last_included();
+        let count = last.index.get() as usize;
+        let covered = self.committed.get(..count).unwrap_or_default();
+        let ends = covered.last().map(|prefix| self.prefixes.term(*prefix));
+        if ends != Some(last.term) {
+            return Err(Broken {
+                law: Law::StateMachineSafety,
+                why: format!(
+                    "server {id} has a snapshot that ends with entry {count} of term {}, which was not committed",
+                    last.term
+                ),
+            });
+        }
+        // Snapshots mostly come in order, so what was applied is kept and not applied again.
+        if self.applied.last_applied() > last.index {
+            self.applied = Store::default();
+        }
+        let from = self.applied.last_applied().get() as usize;
+        let config = Config::new(BTreeSet::new());
+        for prefix in &self.committed[from..count] {
+            if let Some(entry) = self.prefixes.entry(*prefix) {
+                self.applied.apply(&entry.payload, &config);
+            }
+        }
+        if self.applied != snapshot.store {
+            return Err(Broken {
+                law: Law::ExactlyOnce,
+                why: format!(
+                    "the snapshot of server {id} up to entry {count} is not what the committed entries make"
+                ),
+            });
+        }
+        Ok(&self.committed[..count])
+    }
+
     /// Judges what a disk came to promise: a vote once cast stays cast.
     pub(super) fn judge_disk(
         &mut self,
@@ -191,19 +237,10 @@ impl Cluster {
                 let AppendOutcome::Matched { match_index } = response.outcome else {
                     return Ok(());
                 };
-                // In a later term the disk may have lost, rightly, what was acknowledged before.
-                let durable = server.disk.hard_state.current_term > response.term
-                    || server.disk.log.len() as u64 >= match_index.get();
-                if durable {
-                    return Ok(());
-                }
-                return broken(
-                    Law::MatchIsDurable,
-                    format!(
-                        "server {id} acknowledged entry {match_index}, but its disk holds {} entries",
-                        server.disk.log.len()
-                    ),
-                );
+                return judge_acknowledgement(server, response.term, match_index);
+            }
+            Message::InstallSnapshotResponse(response) => {
+                return judge_acknowledgement(server, response.term, response.match_index);
             }
             Message::ClientResponse(response) => {
                 return match &response.body {
@@ -287,6 +324,23 @@ impl Cluster {
     pub(super) fn client_entries(&self) -> u64 {
         self.client_entries
     }
+}
+
+fn judge_acknowledgement(server: &Server, term: Term, match_index: LogIndex) -> Result<(), Broken> {
+    // In a later term the disk may have lost, rightly, what was acknowledged before.
+    let durable = server.disk.hard_state.current_term > term
+        || server.disk.log.len() as u64 >= match_index.get();
+    if durable {
+        return Ok(());
+    }
+    broken(
+        Law::MatchIsDurable,
+        format!(
+            "server {} acknowledged entry {match_index}, but its disk holds {} entries",
+            server.id,
+            server.disk.log.len()
+        ),
+    )
 }
 
 fn broken(law: Law, why: String) -> Result<(), Broken> {

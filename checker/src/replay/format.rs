@@ -19,7 +19,7 @@ use std::{
 
 /// The name and version of the format.
 const NAME: &str = "stateraft-node";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// The most bytes a line may have. A header holds a whole log.
 const LONGEST_LINE: u64 = 4 << 30;
 

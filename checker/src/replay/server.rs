@@ -1,5 +1,8 @@
 //! One server as its trace tells it: the core that takes every step again, its disk, and the writes
 //! on their way there.
+//!
+//! A log whose beginning went into a snapshot is whole here all the same: what a snapshot covers was
+//! committed, so the prefixes of what was committed stand in its place.
 
 use super::{
     Place, Rejection,
@@ -8,7 +11,8 @@ use super::{
     prefixes::{EMPTY, Prefix},
 };
 use model::{
-    Durable, Effects, Entry, Envelope, Event, HardState, NodeId, Raft, Role, Write, WriteId,
+    Durable, Effects, Entry, Envelope, Event, HardState, LogIndex, NodeId, Raft, Role, Snapshot,
+    Write, WriteId,
     invariants::{self, Watermarks},
     system::{Broken, Law},
 };
@@ -36,6 +40,8 @@ pub(super) struct Disk {
     pub(super) hard_state: HardState,
     /// The prefix up to each entry.
     pub(super) log: Vec<Prefix>,
+    /// What stands for the beginning of the log.
+    pub(super) snapshot: Option<Snapshot>,
 }
 
 /// A write on its way to the disk.
@@ -43,6 +49,8 @@ struct Unsynced {
     id: WriteId,
     hard_state: Option<HardState>,
     truncate_from: Option<usize>,
+    /// A snapshot in the place of the log, and the prefixes it covers.
+    snapshot: Option<(Snapshot, Vec<Prefix>)>,
     append: Vec<Prefix>,
 }
 
@@ -101,6 +109,11 @@ impl Server {
         }
         if self.runs == 0 {
             self.disk.hard_state = header.durable.hard_state;
+            let base = header.durable.base();
+            if base.index > LogIndex::ZERO {
+                let why = "this disk begins with a snapshot, and what it covers was recorded nowhere: the trace must begin with the first run of the server";
+                return Err(Rejection::disagreement(place, why));
+            }
             let log = cluster.intern(EMPTY, &header.durable.log);
             self.disk.log = log.map_err(|broken| broken_at(place, broken))?;
         } else {
@@ -210,6 +223,15 @@ impl Server {
         if let Some(index) = truncate_from {
             self.log.truncate(index.saturating_sub(1));
         }
+        let mut covering = None;
+        if let Some(snapshot) = &write.snapshot {
+            let covered = cluster
+                .judge_snapshot(self.id, snapshot)
+                .map_err(|broken| broken_at(place, broken))?;
+            self.log.clear();
+            self.log.extend_from_slice(covered);
+            covering = Some((snapshot.clone(), covered.to_vec()));
+        }
         let last = self.log.last().copied().unwrap_or(EMPTY);
         let append = cluster
             .intern(last, &write.append)
@@ -220,6 +242,7 @@ impl Server {
             id: write.id,
             hard_state: write.hard_state,
             truncate_from,
+            snapshot: covering,
             append,
         });
         let in_memory = self.raft.as_ref().map(|raft| raft.log().last_index().get());
@@ -245,14 +268,20 @@ impl Disk {
         if let Some(index) = write.truncate_from {
             self.log.truncate(index.saturating_sub(1));
         }
+        if let Some((snapshot, covered)) = &write.snapshot {
+            self.snapshot = Some(snapshot.clone());
+            self.log.clone_from(covered);
+        }
         self.log.extend_from_slice(&write.append);
     }
 
     fn holds(&self, found: &Durable, cluster: &Cluster) -> bool {
         let same = |(entry, prefix): (&Entry, &Prefix)| cluster.entry(*prefix) == Some(entry);
+        let covered = found.base().index.get() as usize;
         self.hard_state == found.hard_state
-            && self.log.len() == found.log.len()
-            && found.log.iter().zip(&self.log).rev().all(same)
+            && self.snapshot == found.snapshot
+            && self.log.len() == covered + found.log.len()
+            && found.log.iter().zip(&self.log[covered..]).rev().all(same)
     }
 }
 

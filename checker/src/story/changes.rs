@@ -50,7 +50,7 @@ fn server(before: &Server, after: &Server) -> Vec<Change> {
                 raft.current_term(),
                 vote(raft.voted_for())
             ));
-            facts.line("log", words::log(raft.log().entries()));
+            facts.line("log", words::kept(raft.log()));
         }
         (None, None) => {}
     }
@@ -81,7 +81,7 @@ fn running(before: &Running, after: &Running, facts: &mut Facts) {
         facts.say(format!("has the votes of {has}"));
     }
     if old.log() != new.log() {
-        facts.line("log", words::log(new.log().entries()));
+        facts.line("log", words::kept(new.log()));
     }
     progress(old, new, facts);
 }

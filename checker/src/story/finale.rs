@@ -3,7 +3,7 @@
 use super::{Story, changes, words};
 use crate::trace::Trace;
 use model::{
-    Entry,
+    Entry, Log, LogIndex,
     system::{Broken, Law, Process, Server, System, linearizability},
 };
 
@@ -64,15 +64,19 @@ impl Marks {
         if broken.law == Law::LogMatching
             && let [one, other] = servers.as_slice()
         {
-            let log = |id: u64| -> &[Entry] {
+            let log = |id: u64| {
                 let mut all = end.processes.iter().filter_map(Process::server);
-                all.find(|server| server.id.get() == id)
-                    .map_or(&[], Server::log)
+                let server = all.find(|server| server.id.get() == id);
+                server.map_or_else(Log::default, |server| {
+                    Log::after(server.base(), server.log().to_vec())
+                })
             };
-            let mut pairs = log(*one).iter().zip(log(*other));
-            index = pairs
-                .position(|(one, other)| one != other)
-                .map(|place| place + 1);
+            let (one, other) = (log(*one), log(*other));
+            let first = one.base().index.max(other.base().index).next().get();
+            let last = one.last_index().min(other.last_index()).get();
+            index = (first..=last)
+                .find(|index| one.get(LogIndex::new(*index)) != other.get(LogIndex::new(*index)))
+                .map(|index| index as usize);
         }
         let about_entries = matches!(
             broken.law,
@@ -128,7 +132,7 @@ fn states(servers: &[&Server], marks: &Marks) -> Vec<String> {
                 "term {}, vote {}, {} entries",
                 server.disk.hard_state.current_term,
                 changes::vote(server.disk.hard_state.voted_for),
-                server.disk.log.len()
+                server.disk.last_index()
             ),
         };
         let mut line = match &server.running {
@@ -160,6 +164,8 @@ fn states(servers: &[&Server], marks: &Marks) -> Vec<String> {
 struct Row<'a> {
     name: String,
     server: Option<u64>,
+    /// How many entries a snapshot stands for.
+    covered: usize,
     entries: Vec<&'a Entry>,
     commit: usize,
 }
@@ -172,13 +178,15 @@ fn logs<'a>(servers: &[&'a Server], end: &'a System) -> Vec<Row<'a>> {
         rows.push(Row {
             name: format!("server {id}"),
             server: Some(id),
+            covered: server.base().index.get() as usize,
             entries: server.log().iter().collect(),
             commit: changes::commit(server).map_or(0, |index| index.get() as usize),
         });
-        if server.disk.log != server.log() {
+        if server.disk.log != server.log() || server.disk.base() != server.base() {
             rows.push(Row {
                 name: "  its disk".into(),
                 server: Some(id),
+                covered: server.disk.base().index.get() as usize,
                 entries: server.disk.log.iter().collect(),
                 commit: 0,
             });
@@ -189,6 +197,7 @@ fn logs<'a>(servers: &[&'a Server], end: &'a System) -> Vec<Row<'a>> {
         rows.push(Row {
             name: "ever committed".into(),
             server: None,
+            covered: 0,
             entries: committed.iter().map(|committed| &committed.entry).collect(),
             commit: 0,
         });
@@ -200,9 +209,13 @@ fn logs<'a>(servers: &[&'a Server], end: &'a System) -> Vec<Row<'a>> {
 /// knows to be committed.
 fn grid(rows: &[Row<'_>], marks: &Marks) -> Vec<String> {
     let cell = |row: &Row<'_>, place: usize| {
+        let Some(place) = place.checked_sub(row.covered) else {
+            return "in snapshot".to_owned();
+        };
         let Some(entry) = row.entries.get(place) else {
             return "-".to_owned();
         };
+        let place = place + row.covered;
         let star = if place < row.commit { " *" } else { "" };
         format!("{}{star}", words::entry(entry))
     };
@@ -212,7 +225,8 @@ fn grid(rows: &[Row<'_>], marks: &Marks) -> Vec<String> {
                 .server
                 .is_none_or(|id| marks.servers.is_empty() || marks.servers.contains(&id))
     };
-    let columns = rows.iter().map(|row| row.entries.len()).max().unwrap_or(0);
+    let columns = rows.iter().map(|row| row.covered + row.entries.len());
+    let columns = columns.max().unwrap_or(0);
     let columns = columns.max(marks.index.unwrap_or(0));
     let widths: Vec<usize> = (0..columns)
         .map(|place| {

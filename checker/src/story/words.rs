@@ -55,6 +55,7 @@ pub fn describe_action(action: &Action, system: &System) -> String {
         Local::ProposeTogether => format!("two clients ask {who} for a write at once"),
         Local::Read => format!("a client asks {who} for a read"),
         Local::Sync => format!("the oldest write of {who} reaches its disk"),
+        Local::Compact => format!("{who} takes a snapshot of what it has applied"),
         Local::Crash => format!("{who} crashes: what is not on its disk is lost"),
         Local::Restart => format!("{who} starts again from its disk"),
         Local::Invoke => format!("{who} begins its next operation"),
@@ -160,6 +161,23 @@ pub(crate) fn message(message: &Message) -> String {
                 round(response.read_round)
             )
         }
+        Message::InstallSnapshotRequest(request) => {
+            let last = request.snapshot.last_included();
+            format!(
+                "InstallSnapshot (term {}, up to entry {} of term {})",
+                request.term, last.index, last.term
+            )
+        }
+        Message::InstallSnapshotResponse(response) => match response.match_index {
+            LogIndex::ZERO => format!(
+                "a refusal (term {}, the snapshot is of an older term)",
+                response.term
+            ),
+            index => format!(
+                "an acknowledgement (term {}, matches up to {index} with the snapshot)",
+                response.term
+            ),
+        },
         Message::ClientRequest(request) => client_request(request),
         Message::ClientResponse(response) => client_response(response),
     }
@@ -256,6 +274,19 @@ pub(super) fn log(log: &[Entry]) -> String {
     match log {
         [] => "(empty)".into(),
         some => entries(LogIndex::new(1), some),
+    }
+}
+
+/// A log, and where it begins if a snapshot stands for its beginning.
+pub(super) fn kept(log: &model::Log) -> String {
+    match log.base().index {
+        LogIndex::ZERO => self::log(log.entries()),
+        index => {
+            let entries = entries(index.next(), log.entries());
+            format!("(a snapshot up to {index}) {entries}")
+                .trim_end()
+                .into()
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! that do not change when the model's insides do. `docs/trace.md` lists the fields.
 
 use model::{
-    ClientId, Durable, Entry, LogIndex, NodeId, ProxyId, Role, SessionId, Term, Write,
+    ClientId, Durable, Entry, EntryId, LogIndex, NodeId, ProxyId, Role, SessionId, Term, Write,
     raft::{PendingRead, Waiter},
     store::{Key, Value},
     system::{Process, System, process::Running},
@@ -57,7 +57,9 @@ pub struct RunningSnapshot {
     pub leader: Option<NodeId>,
     /// Of a candidate: who voted for it.
     pub votes: Vec<NodeId>,
-    /// The log, from index 1.
+    /// The entry before the first of the log: the last that only a snapshot covers.
+    pub log_base: EntryId,
+    /// The log, from the entry after that.
     pub log: Vec<Entry>,
     /// The highest entry known to be committed.
     pub commit_index: LogIndex,
@@ -138,6 +140,7 @@ fn running(running: &Running) -> RunningSnapshot {
         voted_for: raft.voted_for(),
         leader: None,
         votes: Vec::new(),
+        log_base: raft.log().base(),
         log: raft.log().entries().to_vec(),
         commit_index: raft.commit_index(),
         durable_index: raft.durable_index(),

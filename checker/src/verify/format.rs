@@ -67,10 +67,10 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     ensure!(magic == *b"RAFTCERT", "magic: this is no certificate");
     let version = u16::from_le_bytes(input.fixed("version")?);
     ensure!(
-        version == 2,
-        "version: {version}, and only version 2 is known"
+        version == 3,
+        "version: {version}, and only version 3 is known"
     );
-    let [servers, terms, entries, reads, crashes, attempts] = input.fixed("bounds")?;
+    let [servers, terms, entries, reads, crashes, snapshots, attempts] = input.fixed("bounds")?;
     let batch = u16::from_le_bytes(input.fixed("batch")?);
     let window = u16::from_le_bytes(input.fixed("window")?);
     let [servers_do] = input.fixed("what servers do")?;
@@ -99,6 +99,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     scope.budget.entries = entries;
     scope.budget.reads = reads;
     scope.budget.crashes = crashes;
+    scope.budget.snapshots = snapshots;
     scope.attempts = attempts.into();
     scope.batch = batch.into();
     scope.window = window.into();
@@ -182,7 +183,8 @@ impl Certificate {
         let budget = &scope.budget;
         let yes_no = |flag| if flag { "yes" } else { "no" };
         format!(
-            "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, clients {}, attempts {}, \
+            "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, snapshots {}, clients {}, \
+             attempts {}, \
              batch {}, window {}, writes together {}, pre-vote {}, quorum checked {}, \
              appends {}, session {}, leader at the start {}, direct clients {}, operations judged {}, \
              symmetry {}, {}",
@@ -192,6 +194,7 @@ impl Certificate {
             budget.entries,
             budget.reads,
             budget.crashes,
+            budget.snapshots,
             scope.plans.len(),
             scope.attempts,
             scope.batch,

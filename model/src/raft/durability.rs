@@ -1,13 +1,13 @@
 //! Writes to stable storage, and what waits for them.
 //!
-//! Each step makes at most one [`Write`]: the hard state, a truncation and an append, together or
-//! not at all. Writes become durable in order. The server keeps, for each write under way, how
+//! Each step makes at most one [`Write`]: the hard state, a truncation, a snapshot and an append,
+//! together or not at all. Writes become durable in order. The server keeps, for each write under way, how
 //! far the log's durable prefix will reach once it is done; a truncation lowers that reach for all
 //! writes still under way, so that a late notice is never credited to entries that were written
 //! over in the meantime (the ABA race of asynchronous storage writes).
 
 use super::*;
-use crate::{Entry, mutant::planted};
+use crate::{Entry, EntryId, mutant::planted};
 
 /// What Figure 2 calls persistent state, without the log.
 #[derive(
@@ -29,6 +29,9 @@ pub struct Write {
     pub hard_state: Option<HardState>,
     /// Remove this entry and all after it, first.
     pub truncate_from: Option<LogIndex>,
+    /// Put this in the place of the last snapshot and of the whole log, without a moment at which
+    /// neither can be read. What of the log is to stay is in `append`.
+    pub snapshot: Option<Snapshot>,
     /// Then add these at the end.
     pub append: Vec<Entry>,
 }
@@ -38,7 +41,9 @@ pub struct Write {
 pub struct Durable {
     /// Term and vote.
     pub hard_state: HardState,
-    /// The log, from index 1.
+    /// What stands for the beginning of the log.
+    pub snapshot: Option<Snapshot>,
+    /// The log, from the entry after the snapshot, or from index 1.
     pub log: Vec<Entry>,
 }
 
@@ -49,9 +54,26 @@ impl Durable {
             self.hard_state = hard_state;
         }
         if let Some(index) = write.truncate_from {
-            self.log.truncate((index.get() as usize).saturating_sub(1));
+            let kept = index.get().saturating_sub(self.base().index.get() + 1);
+            self.log
+                .truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        }
+        if let Some(snapshot) = &write.snapshot {
+            self.snapshot = Some(snapshot.clone());
+            self.log.clear();
         }
         self.log.extend_from_slice(&write.append);
+    }
+
+    /// The last entry that the snapshot covers; (0, 0) without one.
+    pub fn base(&self) -> EntryId {
+        let snapshot = self.snapshot.as_ref();
+        snapshot.map_or(EntryId::default(), Snapshot::last_included)
+    }
+
+    /// The index of the last entry, 0 if there never was one.
+    pub fn last_index(&self) -> LogIndex {
+        self.base().index.plus(self.log.len() as u64)
     }
 }
 
@@ -62,6 +84,8 @@ pub(crate) struct Pending {
     /// The log is durable up to here once this write is.
     pub(crate) reach: LogIndex,
     pub(crate) hard_state: bool,
+    /// The last entry of the snapshot in it, if the log's prefix is to go once it is durable.
+    pub(crate) compacts: Option<LogIndex>,
 }
 
 /// A message that waits for a write.
@@ -113,7 +137,11 @@ impl Raft {
             current_term: self.current_term,
             voted_for: self.voted_for,
         });
-        let append = match turn.append_from {
+        let append_from = match &turn.snapshot {
+            Some(snapshot) => Some(snapshot.last_included_index.next()),
+            None => turn.append_from,
+        };
+        let append = match append_from {
             Some(index) => self.log.slice(index, usize::MAX).to_vec(),
             None => Vec::new(),
         };
@@ -122,7 +150,12 @@ impl Raft {
         } else {
             turn.truncate_from
         };
-        if hard_state.is_none() && truncate_from.is_none() && append.is_empty() {
+        let snapshot = turn.snapshot.clone();
+        if hard_state.is_none()
+            && truncate_from.is_none()
+            && snapshot.is_none()
+            && append.is_empty()
+        {
             return None;
         }
         self.last_write = self.last_write.next();
@@ -130,11 +163,15 @@ impl Raft {
             id: self.last_write,
             reach: self.log.last_index(),
             hard_state: hard_state.is_some(),
+            compacts: snapshot
+                .as_ref()
+                .map(|snapshot| snapshot.last_included_index),
         });
         Some(Write {
             id: self.last_write,
             hard_state,
             truncate_from,
+            snapshot,
             append,
         })
     }
@@ -155,6 +192,9 @@ impl Raft {
     pub(super) fn persisted(&mut self, durable: WriteId, turn: &mut Turn) {
         while let Some(pending) = self.pending.pop_front_if(|pending| pending.id <= durable) {
             self.durable_index = self.durable_index.max(pending.reach);
+            if let Some(last_included) = pending.compacts {
+                self.drop_prefix(last_included, turn);
+            }
         }
         while let Some(held) = self.held.pop_front_if(|held| held.after <= durable) {
             turn.sends

@@ -10,7 +10,10 @@ impl Raft {
             Role::Follower { .. } => {}
             Role::PreCandidate { .. } => self.request_pre_votes(turn),
             Role::Candidate(_) => self.request_votes(turn),
-            Role::Leader(_) => {
+            Role::Leader(ref mut leader) => {
+                for progress in leader.followers.values_mut() {
+                    progress.snapshot_pause = progress.snapshot_pause.saturating_sub(1);
+                }
                 turn.arm(Timer::Heartbeat);
                 self.broadcast(turn);
             }
@@ -36,6 +39,7 @@ impl Raft {
                     read_round: 0,
                     flow: Flow::Probe,
                     window: self.least_window(),
+                    snapshot_pause: 0,
                 };
                 (id, progress)
             })
@@ -116,12 +120,24 @@ impl Raft {
         let Some(progress) = leader.followers.get_mut(&to) else {
             return;
         };
-        let prev_log_index = progress.next_index.prev();
+        let base = self.log.base();
+        let lacks = progress.next_index <= base.index;
+        if lacks {
+            // What it needs is gone here. It gets a snapshot, and with it a message that only shows
+            // that we live: who has the snapshot answers that too.
+            progress.flow = Flow::Probe;
+        }
+        let prev_log_index = if lacks {
+            base.index
+        } else {
+            progress.next_index.prev()
+        };
         let Some(prev_log_term) = self.log.term_at(prev_log_index) else {
             return;
         };
         let limit = self.config.max_entries_per_append;
         let limit = match progress.flow {
+            _ if lacks => 0,
             Flow::Probe => limit,
             Flow::Pipeline => limit.min(progress.window.saturating_sub(progress.in_flight())),
         };
@@ -146,6 +162,9 @@ impl Raft {
                 read_round,
             }),
         );
+        if lacks {
+            self.send_snapshot(to, turn);
+        }
     }
 
     /// The window a follower starts with, and falls back to: one message.
@@ -216,6 +235,10 @@ impl Raft {
     /// leader should look next.
     fn find_conflict(&self, request: &AppendEntriesRequest) -> Option<AppendOutcome> {
         let prev_log_index = request.prev_log_index;
+        // A snapshot covers it, so it is committed, and the leader has the same entry there.
+        if prev_log_index < self.log.base().index {
+            return None;
+        }
         match self.log.term_at(prev_log_index) {
             Some(term) if term == request.prev_log_term => None,
             Some(_) if planted!(self.config, PrevTermNotCompared) => None,
@@ -243,6 +266,10 @@ impl Raft {
         let mut index = prev;
         for (place, entry) in entries.iter().enumerate() {
             index = index.next();
+            if index <= self.log.base().index {
+                // Covered by a snapshot: committed, and so the same.
+                continue;
+            }
             match self.log.term_at(index) {
                 // Already there: a delayed or repeated request must not remove what came after.
                 Some(term) if term == entry.term => continue,
@@ -275,7 +302,7 @@ impl Raft {
             return;
         }
         let last_index = self.log.last_index();
-        let (least, most) = (self.least_window(), self.config.max_entries_in_flight);
+        let least = self.least_window();
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -296,24 +323,9 @@ impl Raft {
                 let match_index = if planted!(self.config, AckCountsEverythingSent) {
                     match_index.max(progress.next_index.prev()).min(last_index)
                 } else {
-                    match_index.min(last_index)
+                    match_index
                 };
-                if match_index > progress.match_index {
-                    let acknowledged = match_index.get() - progress.match_index.get();
-                    progress.match_index = match_index;
-                    progress.widen(acknowledged, least, least.max(most));
-                    // The answer to what is being probed, or to more: the logs agree up to there.
-                    // (A probe brings at least one entry, so its answer is news.)
-                    if match_index >= progress.next_index.prev() {
-                        progress.next_index = match_index.next();
-                        if most > 0 {
-                            progress.flow = Flow::Pipeline;
-                        } else if progress.next_index <= last_index {
-                            self.send_append_entries(from, turn);
-                        }
-                    }
-                    self.replicate_to(from, turn);
-                }
+                self.note_match(from, match_index, turn);
             }
             AppendOutcome::Conflict {
                 prev_log_index,
@@ -348,6 +360,37 @@ impl Raft {
         self.serve_reads(turn);
     }
 
+    /// A follower's log agrees with ours up to here, durably: what it lacks comes after.
+    pub(super) fn note_match(&mut self, from: NodeId, match_index: LogIndex, turn: &mut Turn) {
+        let last_index = self.log.last_index();
+        let match_index = match_index.min(last_index);
+        let (least, most) = (self.least_window(), self.config.max_entries_in_flight);
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(progress) = leader.followers.get_mut(&from) else {
+            return;
+        };
+        if match_index <= progress.match_index {
+            return;
+        }
+        let acknowledged = match_index.get() - progress.match_index.get();
+        progress.match_index = match_index;
+        progress.widen(acknowledged, least, least.max(most));
+        // The answer to what is being probed, or to more: the logs agree up to there. (A probe
+        // brings at least one entry, or a snapshot, so its answer is news.)
+        if match_index >= progress.next_index.prev() {
+            progress.next_index = match_index.next();
+            progress.snapshot_pause = 0;
+            if most > 0 {
+                progress.flow = Flow::Pipeline;
+            } else if progress.next_index <= last_index {
+                self.send_append_entries(from, turn);
+            }
+        }
+        self.replicate_to(from, turn);
+    }
+
     /// §5.3, §5.4.2: the highest entry of the current term that a majority holds durably is
     /// committed, and with it, by Log Matching, everything before it.
     pub(super) fn advance_commit_index(&mut self, turn: &mut Turn) {
@@ -379,7 +422,7 @@ impl Raft {
     }
 
     /// Commits and applies up to `index`; never goes back.
-    fn commit_to(&mut self, index: LogIndex, turn: &mut Turn) {
+    pub(super) fn commit_to(&mut self, index: LogIndex, turn: &mut Turn) {
         while self.commit_index < index {
             let next = self.commit_index.next();
             let Some(entry) = self.log.get(next) else {

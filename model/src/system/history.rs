@@ -5,12 +5,16 @@
 //! not only of what is alive at the same moment.
 
 use super::{
-    laws::{Broken, Law, Laws},
+    laws::{Broken, Law, Laws, reference_pairs},
     linearizability::{self, Operation, OperationId},
     witness::{Witness, Witnesses},
 };
-use crate::{Entry, LogIndex, NodeId, SessionId, Term};
-use alloc::{collections::BTreeMap, format, vec::Vec};
+use crate::{Config, Entry, EntryId, Log, LogIndex, NodeId, SessionId, Store, Term};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    vec::Vec,
+};
 use serde::{Deserialize, Serialize};
 
 /// Something a step did that the properties speak of.
@@ -23,7 +27,7 @@ pub enum Observation {
         /// The server.
         leader: NodeId,
         /// Its log before it added anything.
-        log: Vec<Entry>,
+        log: Log,
     },
     /// A server moved its commit index.
     Committed {
@@ -33,6 +37,14 @@ pub enum Observation {
         first: LogIndex,
         /// The entries newly committed.
         entries: Vec<Entry>,
+    },
+    /// What a server, or a snapshot, makes of all entries up to one: where its log does not begin
+    /// with the first.
+    Stands {
+        /// The last entry applied.
+        at: EntryId,
+        /// What came of it and those before.
+        store: Store,
     },
     /// A server told a client that its write took effect.
     Acknowledged {
@@ -118,6 +130,7 @@ impl History {
                 }
                 Ok(())
             }
+            Observation::Stands { at, store } => self.stand(*at, store, laws),
             Observation::Acknowledged { session, sequence } => {
                 laws.require(Law::AcknowledgedWritesKept, self.holds_write(*session, *sequence), || {
                     format!("write {sequence} of session {session} was acknowledged, but no server had committed it")
@@ -148,7 +161,7 @@ impl History {
         &mut self,
         term: Term,
         leader: NodeId,
-        log: &[Entry],
+        log: &Log,
         laws: Laws,
         witnesses: &mut Witnesses,
     ) -> Result<(), Broken> {
@@ -158,6 +171,7 @@ impl History {
             let rival = rival.map_or(0, NodeId::get);
             format!("servers {rival} and {leader} were both elected in term {term}")
         })?;
+        let log = self.whole(log, laws)?;
         for (place, committed) in self.committed.iter().enumerate() {
             let present = committed.in_term >= term || log.get(place) == Some(&committed.entry);
             laws.require(Law::LeaderCompleteness, present, || {
@@ -172,11 +186,63 @@ impl History {
         if self.elected.keys().any(|earlier| *earlier < term) {
             witnesses.add(Witness::ReElection);
         }
-        self.elected.entry(term).or_insert_with(|| Election {
-            leader,
-            log: log.to_vec(),
-        });
+        self.elected
+            .entry(term)
+            .or_insert_with(|| Election { leader, log });
         Ok(())
+    }
+
+    /// A log from index 1. What its base stands for must be what was committed up to there.
+    fn whole(&self, log: &Log, laws: Laws) -> Result<Vec<Entry>, Broken> {
+        self.require_committed(log.base(), laws)?;
+        let gone = self.committed.iter().take(log.base().index.get() as usize);
+        let gone = gone.map(|committed| committed.entry.clone());
+        Ok(gone.chain(log.entries().iter().cloned()).collect())
+    }
+
+    /// Where a snapshot ends an entry was committed, and it is this one.
+    fn require_committed(&self, at: EntryId, laws: Laws) -> Result<(), Broken> {
+        let place = (at.index.get() as usize).checked_sub(1);
+        let is_committed = place.is_none_or(|place| {
+            let committed = self.committed.get(place);
+            committed.is_some_and(|committed| committed.entry.term == at.term)
+        });
+        laws.require(Law::StateMachineSafety, is_committed, || {
+            format!(
+                "a snapshot ends with entry {} of term {}, which was never committed",
+                at.index, at.term
+            )
+        })
+    }
+
+    /// A state that is not told by a log must be what the committed entries make.
+    fn stand(&self, at: EntryId, store: &Store, laws: Laws) -> Result<(), Broken> {
+        self.require_committed(at, laws)?;
+        let applied = self.committed.iter().take(at.index.get() as usize);
+        let applied = applied.map(|committed| &committed.entry);
+        let expected = reference_pairs(applied.clone());
+        let found: BTreeMap<_, _> = store
+            .pairs()
+            .map(|(key, held)| (key.clone(), held.value.clone()))
+            .collect();
+        laws.require(Law::ExactlyOnce, expected == found, || {
+            format!(
+                "a state after entry {} is not what the committed entries make when each command is applied once",
+                at.index
+            )
+        })?;
+        // The sessions' memory has no independent reading: it must be what applying makes of it.
+        let config = Config::new(BTreeSet::new());
+        let mut replayed = Store::default();
+        for entry in applied {
+            replayed.apply(&entry.payload, &config);
+        }
+        laws.require(Law::ExactlyOnce, replayed == *store, || {
+            format!(
+                "a state after entry {} has lost or changed what it must remember of sessions",
+                at.index
+            )
+        })
     }
 
     fn commit(

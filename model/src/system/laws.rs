@@ -6,8 +6,8 @@
 
 use super::process::{Running, Server};
 use crate::{
-    Address, AppendOutcome, Durable, Entry, Envelope, HardState, LogIndex, Message, NodeId,
-    Payload, Role, Term,
+    Address, AppendOutcome, Durable, Envelope, HardState, Log, LogIndex, Message, NodeId, Payload,
+    Role, Term,
     store::{Command, Operation},
 };
 use alloc::{
@@ -135,7 +135,7 @@ pub(super) fn judge_step(before: &Running, after: &Running, laws: Laws) -> Resul
     if let (Role::Leader(_), Role::Leader(_)) = (&old.role, &new.role)
         && old.current_term == new.current_term
     {
-        let kept = new.log.entries().starts_with(old.log.entries());
+        let kept = new.log.continues(&old.log);
         laws.require(Law::LeaderAppendOnly, kept, || {
             format!(
                 "server {id} changed its log while it led term {}",
@@ -143,11 +143,14 @@ pub(super) fn judge_step(before: &Running, after: &Running, laws: Laws) -> Resul
             )
         })?;
     }
-    let ordered = new.log.entries().is_sorted_by_key(|entry| entry.term);
+    let first = new.log.entries().first();
+    let ordered = new.log.entries().is_sorted_by_key(|entry| entry.term)
+        && first.is_none_or(|first| first.term >= new.log.base().term);
     laws.require(Law::TermsOrderedInLog, ordered, || {
         format!("the log of server {id} has an entry of an older term after one of a newer term")
     })?;
-    if new.commit_index > old.commit_index {
+    // Without its beginning, a log does not tell: then the history does (`Observation::Stands`).
+    if new.commit_index > old.commit_index && new.log.base().index == LogIndex::ZERO {
         let expected = reference_pairs(
             new.log
                 .slice(LogIndex::ZERO, new.commit_index.get() as usize),
@@ -171,7 +174,9 @@ pub(super) fn judge_step(before: &Running, after: &Running, laws: Laws) -> Resul
 /// memory of answers. Each (session, sequence) takes effect the first time it is seen, unless the
 /// session had said before that it needs no answer to it: then its client had given it up, and
 /// went on. Only the unconditional operations that the scopes use are read.
-fn reference_pairs(entries: &[crate::Entry]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+pub(super) fn reference_pairs<'a>(
+    entries: impl IntoIterator<Item = &'a crate::Entry>,
+) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut pairs = BTreeMap::new();
     let mut seen = BTreeSet::new();
     let mut settled: BTreeMap<_, u64> = BTreeMap::new();
@@ -258,29 +263,41 @@ pub(super) fn judge_send(envelope: &Envelope, disk: &Durable, laws: Laws) -> Res
         ),
         Message::AppendEntriesResponse(response) => match response.outcome {
             AppendOutcome::Matched { match_index } => {
-                // In a later term the disk may have lost, rightly, what was acknowledged before.
-                let durable = hard_state.current_term > response.term
-                    || disk.log.len() as u64 >= match_index.get();
-                laws.require(Law::MatchIsDurable, durable, || {
-                    format!(
-                        "{} acknowledged entry {match_index}, but its disk holds {} entries",
-                        envelope.from,
-                        disk.log.len()
-                    )
-                })
+                judge_acknowledgement(envelope, response.term, match_index, disk, laws)
             }
             _ => Ok(()),
         },
+        Message::InstallSnapshotResponse(response) => {
+            judge_acknowledgement(envelope, response.term, response.match_index, disk, laws)
+        }
         _ => Ok(()),
     }
+}
+
+fn judge_acknowledgement(
+    envelope: &Envelope,
+    term: Term,
+    match_index: LogIndex,
+    disk: &Durable,
+    laws: Laws,
+) -> Result<(), Broken> {
+    // In a later term the disk may have lost, rightly, what was acknowledged before.
+    let durable = disk.hard_state.current_term > term || disk.last_index() >= match_index;
+    laws.require(Law::MatchIsDurable, durable, || {
+        format!(
+            "{} acknowledged entry {match_index}, but its disk holds {} entries",
+            envelope.from,
+            disk.last_index()
+        )
+    })
 }
 
 /// What the laws about two servers read of each; they see nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Facet {
     id: NodeId,
-    log: Vec<Entry>,
-    durable_log: Vec<Entry>,
+    log: Log,
+    durable_log: Log,
     durable_term: Term,
     /// The term it leads, and what it believes the others to hold.
     leads: Option<(Term, BTreeMap<NodeId, LogIndex>)>,
@@ -300,8 +317,8 @@ impl Facet {
         });
         Self {
             id: server.id,
-            log: server.log().to_vec(),
-            durable_log: server.disk.log.clone(),
+            log: Log::after(server.base(), server.log().to_vec()),
+            durable_log: Log::after(server.disk.base(), server.disk.log.clone()),
             durable_term: server.disk.hard_state.current_term,
             leads,
         }
@@ -315,24 +332,25 @@ pub fn judge_pair(one: &Facet, other: &Facet, laws: Laws) -> Result<(), Broken> 
             && b.durable_term == *term
             && let Some(match_index) = believed.get(&b.id)
         {
-            let count = match_index.get() as usize;
-            let own = a.log.get(..count);
-            let held = own.is_some() && own == b.durable_log.get(..count);
+            let held = a.log.agrees(&b.durable_log, *match_index);
             laws.require(Law::MatchIsDurable, held, || {
                 format!(
-                    "server {} believes that server {} holds entries up to {count} durably, and it does not",
+                    "server {} believes that server {} holds entries up to {match_index} durably, and it does not",
                     a.id, b.id
                 )
             })?;
         }
     }
     let (a, b) = (&one.log, &other.log);
-    let agree_from = a
-        .iter()
-        .zip(b)
-        .rposition(|(x, y)| x.term == y.term)
-        .map_or(0, |place| place + 1);
-    laws.require(Law::LogMatching, a[..agree_from] == b[..agree_from], || {
+    let first = a.base().index.max(b.base().index).get();
+    let last = a.last_index().min(b.last_index()).get();
+    let same_term = |index: &u64| {
+        let index = LogIndex::new(*index);
+        a.term_at(index) == b.term_at(index)
+    };
+    let agree_from = (first..=last).rev().find(same_term).unwrap_or_default();
+    let agree_from = LogIndex::new(agree_from);
+    laws.require(Law::LogMatching, a.agrees(b, agree_from), || {
         format!(
             "servers {} and {} have the same term at index {agree_from} and differ at or before it",
             one.id, other.id

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     Address, AppendOutcome, ClientId, ClientRequest, ClientResponse, Durable, Effects, Entry,
-    Envelope, Event, Flow, LogIndex, Message, NodeId, Payload, Raft, RequestId, Role, Timer, Write,
+    EntryId, Envelope, Event, Flow, Log, LogIndex, Message, NodeId, Payload, Raft, RequestId, Role,
+    Timer, Write,
     client::{self, Client},
     invariants::{self, Watermarks},
     message::{RequestBody, ResponseBody},
@@ -106,6 +107,8 @@ pub enum Local {
         /// The server the driver drew.
         ask: NodeId,
     },
+    /// The driver finds the log long enough for a snapshot.
+    Compact,
 }
 
 /// What became of it.
@@ -175,11 +178,19 @@ impl Process {
 }
 
 impl Server {
-    /// The log: in memory if the server is up, on disk if not.
+    /// The log, as far as it is kept: in memory if the server is up, on disk if not.
     pub fn log(&self) -> &[Entry] {
         match &self.running {
             Some(running) => running.raft.log.entries(),
             None => &self.disk.log,
+        }
+    }
+
+    /// The entry before the first of them.
+    pub fn base(&self) -> EntryId {
+        match &self.running {
+            Some(running) => running.raft.log.base(),
+            None => self.disk.base(),
         }
     }
 }
@@ -260,6 +271,9 @@ impl Scope {
         if !running.unsynced.is_empty() {
             events.push(Local::Sync);
         }
+        if self.budget.snapshots > 0 && running.raft.may_compact() {
+            events.push(Local::Compact);
+        }
         events.push(Local::Crash);
         events
     }
@@ -333,6 +347,16 @@ impl Scope {
                 let writes = [next, next.next()].map(|index| self.direct_write(raft, index));
                 self.direct_requests(server, writes.into())
             }
+            Local::Compact => {
+                let raft = &server.running.as_ref()?.raft;
+                if !raft.may_compact() {
+                    return None;
+                }
+                let mut step = self.raft_step(server, Event::Compact, Vec::new())?;
+                step.cost.snapshots = 1;
+                step.witnesses.add(Witness::SnapshotTaken);
+                Some(step)
+            }
             Local::Invoke | Local::ClientTimeout | Local::ProxyTimeout { .. } => None,
         }
     }
@@ -387,6 +411,10 @@ impl Scope {
         if raft.voted_for.is_some() {
             step.witnesses.add(Witness::VoteSurvivedCrash);
         }
+        if raft.log.base().index > LogIndex::ZERO {
+            step.witnesses.add(Witness::RecoveredFromSnapshot);
+            step.observed.push(stands(&raft));
+        }
         if let Process::Server(next) = &mut step.next {
             // A server that comes back with nothing has nothing on its disk, whatever the reason.
             next.disk = Durable {
@@ -394,6 +422,11 @@ impl Scope {
                     current_term: raft.current_term,
                     voted_for: raft.voted_for,
                 },
+                snapshot: next
+                    .disk
+                    .snapshot
+                    .take()
+                    .filter(|snapshot| snapshot.last_included() == raft.log.base()),
                 log: raft.log.entries().to_vec(),
             };
             next.running = Some(Running {
@@ -455,6 +488,7 @@ impl Scope {
             self.laws.require(Law::Invariants, false, why)
         }));
         self.observe_roles(&before.raft, &after.raft, step);
+        observe_snapshot(&before.raft, &after.raft, &effects, step);
         step.timers.extend(&effects.timers);
         for envelope in effects.sends.iter().cloned() {
             if is_pipelined(&after.raft, &envelope) {
@@ -515,11 +549,12 @@ impl Scope {
         let led = matches!(before.role, Role::Leader(_));
         let leads = matches!(after.role, Role::Leader(_));
         if leads && (!led || before.current_term != after.current_term) {
-            let known = before.log.last_index().get() as usize;
+            let mut log = after.log.clone();
+            log.truncate_from(before.log.last_index().next());
             step.observed.push(Observation::Elected {
                 term: after.current_term,
                 leader: after.id,
-                log: after.log.slice(LogIndex::ZERO, known).to_vec(),
+                log,
             });
         }
         if led && !leads {
@@ -535,21 +570,20 @@ impl Scope {
         {
             step.witnesses.add(Witness::PreVoteWon);
         }
-        let removed = after.log.entries().len() < before.log.entries().len()
-            || !after.log.entries().starts_with(before.log.entries());
-        if removed {
+        if !after.log.continues(&before.log) {
             step.witnesses.add(Witness::ConflictRemoved);
         }
         if after.commit_index > before.commit_index {
-            let first = before.commit_index.next();
-            let count = after.commit_index.get() - before.commit_index.get();
+            // What a snapshot covers is not known here entry by entry.
+            let first = before.commit_index.max(after.log.base().index).next();
+            let count = (after.commit_index.get() + 1).saturating_sub(first.get());
             if leads && after.commit_index > after.durable_index {
                 step.witnesses.add(Witness::CommittedWithoutOwnDisk);
             }
             if !leads {
                 step.witnesses.add(Witness::FollowerCommitted);
             }
-            if repeats_a_command(after.log.entries(), first) {
+            if repeats_a_command(&after.log, first) {
                 step.witnesses.add(Witness::DuplicateAnswered);
             }
             step.observed.push(Observation::Committed {
@@ -557,6 +591,9 @@ impl Scope {
                 first,
                 entries: after.log.slice(first, count as usize).to_vec(),
             });
+            if after.log.base().index > LogIndex::ZERO {
+                step.observed.push(stands(after));
+            }
         }
     }
 
@@ -700,6 +737,16 @@ fn foresee(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
                 witnesses.add(Witness::VoteRefusedAsGiven);
             }
         }
+        Message::InstallSnapshotRequest(request) => {
+            let last = request.snapshot.last_included();
+            if request.term >= raft.current_term
+                && last.index > raft.commit_index
+                && last.index < raft.log.last_index()
+                && raft.log.term_at(last.index) == Some(last.term)
+            {
+                witnesses.add(Witness::SuffixKept);
+            }
+        }
         Message::AppendEntriesResponse(response) => {
             if let (Role::Leader(_), AppendOutcome::Conflict { .. }) =
                 (&raft.role, &response.outcome)
@@ -709,6 +756,40 @@ fn foresee(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
             }
         }
         _ => {}
+    }
+}
+
+/// What a server has applied, for whoever knows what was committed.
+fn stands(raft: &Raft) -> Observation {
+    let index = raft.commit_index;
+    Observation::Stands {
+        at: EntryId {
+            term: raft.log.term_at(index).unwrap_or_default(),
+            index,
+        },
+        store: raft.store.clone(),
+    }
+}
+
+/// A snapshot on its way to the disk, taken or installed.
+fn observe_snapshot(before: &Raft, after: &Raft, effects: &Effects, step: &mut LocalStep) {
+    let snapshot = effects
+        .write
+        .as_ref()
+        .and_then(|write| write.snapshot.as_ref());
+    let Some(snapshot) = snapshot else {
+        return;
+    };
+    let at = snapshot.last_included();
+    step.observed.push(Observation::Stands {
+        at,
+        store: snapshot.store.clone(),
+    });
+    if after.commit_index > before.commit_index {
+        step.witnesses.add(Witness::SnapshotInstalled);
+        if before.log.last_index() >= at.index {
+            step.witnesses.add(Witness::SuffixDiscarded);
+        }
     }
 }
 
@@ -769,12 +850,13 @@ fn direct_read(raft: &Raft, round: u64) -> ClientRequest {
 }
 
 /// Whether an entry from `first` on asks for a command that an earlier entry asked for already.
-fn repeats_a_command(entries: &[Entry], first: LogIndex) -> bool {
+fn repeats_a_command(log: &Log, first: LogIndex) -> bool {
     let name = |entry: &Entry| match &entry.payload {
         Payload::Command(Command::Write(write)) => Some((write.session, write.sequence)),
         _ => None,
     };
-    let (old, new) = entries.split_at(first.get() as usize - 1);
+    let kept_before = (first.get() - log.base().index.get()) as usize - 1;
+    let (old, new) = log.entries().split_at(kept_before);
     new.iter().any(|entry| {
         name(entry).is_some_and(|this| old.iter().any(|earlier| name(earlier) == Some(this)))
     })

@@ -8,7 +8,8 @@ use super::{
     scope::{Budget, Scope},
 };
 use crate::{
-    Address, AppendEntriesRequest, AppendOutcome, Envelope, HardState, Message, Role, Term,
+    Address, AppendEntriesRequest, AppendOutcome, EntryId, Envelope, HardState,
+    InstallSnapshotResponse, Log, LogIndex, Message, NodeId, Role, Snapshot, Term,
 };
 use alloc::vec::Vec;
 
@@ -162,32 +163,58 @@ fn only_tells(server: &Server, calm: bool, hints: bool, message: &Message) -> bo
         Message::PreVoteRequest(request) => request.next_term <= current_term,
         Message::AppendEntriesRequest(request) => {
             request.term < current_term
-                || (request.term == current_term && calm && is_absorbed(server, hints, request))
+                || (request.term == current_term
+                    && calm
+                    && follows_quietly(server, hints)
+                    && is_absorbed(server, request))
+        }
+        Message::InstallSnapshotRequest(request) => {
+            request.term < current_term
+                || (request.term == current_term
+                    && calm
+                    && follows_quietly(server, hints)
+                    && is_covered(server, &request.snapshot))
         }
         _ => false,
     }
 }
 
-/// Whether a follower holds durably all that the request says, and knows of its commit index. In
-/// the same term it stays so: only a crash takes the commit index back.
-fn is_absorbed(server: &Server, hints: bool, request: &AppendEntriesRequest) -> bool {
+/// Whether a follower holds all that the request says, and knows of its commit index. In the same
+/// term it stays so: only a crash takes the commit index back.
+fn is_absorbed(server: &Server, request: &AppendEntriesRequest) -> bool {
+    let Some(running) = &server.running else {
+        return false;
+    };
+    let raft = &running.raft;
+    let brought = Log::after(
+        EntryId {
+            term: request.prev_log_term,
+            index: request.prev_log_index,
+        },
+        request.entries.clone(),
+    );
+    // What a snapshot covers here is committed, and so the leader's too.
+    request.leader_commit <= raft.commit_index && raft.log.agrees(&brought, brought.last_index())
+}
+
+/// Whether a follower has applied all that a snapshot covers. Likewise.
+fn is_covered(server: &Server, snapshot: &Snapshot) -> bool {
+    let running = server.running.as_ref();
+    running.is_some_and(|running| snapshot.last_included_index <= running.raft.commit_index)
+}
+
+/// Whether the server follows in its durable term with nothing on its way to the disk, so that a
+/// request of that term can only bring entries and a commit index.
+fn follows_quietly(server: &Server, hints: bool) -> bool {
     let Some(running) = &server.running else {
         return false;
     };
     let raft = &running.raft;
     // Where hints are told, the request must also have told who leads.
-    let follows = matches!(raft.role, Role::Follower { leader, .. } if leader.is_some() || !hints)
+    matches!(raft.role, Role::Follower { leader, .. } if leader.is_some() || !hints)
         // That the leader was heard from is news again after each quorum timeout.
         && !raft.config.check_quorum
-        && raft.current_term == request.term
-        && running.unsynced.is_empty();
-    follows
-        && request.leader_commit <= raft.commit_index
-        && raft.log.term_at(request.prev_log_index) == Some(request.prev_log_term)
-        && raft
-            .log
-            .slice(request.prev_log_index.next(), request.entries.len())
-            == request.entries
+        && running.unsynced.is_empty()
 }
 
 /// Adds to a small set; says whether the item is new.
@@ -206,6 +233,9 @@ fn refusal_term(message: &Message) -> Option<Term> {
         Message::AppendEntriesResponse(response)
             if response.outcome == AppendOutcome::StaleTerm =>
         {
+            Some(response.term)
+        }
+        Message::InstallSnapshotResponse(response) if response.match_index == LogIndex::ZERO => {
             Some(response.term)
         }
         _ => None,
@@ -277,6 +307,12 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                                 _ => true,
                             })
                 }
+                Message::InstallSnapshotResponse(response) => {
+                    let LogIndex::ZERO = response.match_index else {
+                        return is_dead_match(server, role, from, response, term);
+                    };
+                    response.term <= term
+                }
                 _ => false,
             }
         }
@@ -290,6 +326,25 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
         }
         _ => false,
     }
+}
+
+/// As an append reply that acknowledges as much, in no read round.
+fn is_dead_match(
+    server: &Server,
+    role: Option<&Role>,
+    from: NodeId,
+    response: &InstallSnapshotResponse,
+    term: Term,
+) -> bool {
+    response.term < term
+        || (response.term == term
+            && match role {
+                Some(Role::Candidate(_)) => false,
+                Some(Role::Leader(leader)) => leader.followers.get(&from).is_none_or(|progress| {
+                    response.match_index <= progress.match_index && !leader_checks_quorum(server)
+                }),
+                _ => true,
+            })
 }
 
 fn pipelines(server: &Server) -> bool {

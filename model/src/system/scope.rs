@@ -34,12 +34,18 @@ pub struct Budget {
     pub reads: u8,
     /// Crashes of servers.
     pub crashes: u8,
+    /// Snapshots that servers take.
+    #[serde(default)]
+    pub snapshots: u8,
 }
 
 impl Budget {
     /// Whether `cost` fits.
     pub fn covers(&self, cost: &Self) -> bool {
-        cost.entries <= self.entries && cost.reads <= self.reads && cost.crashes <= self.crashes
+        cost.entries <= self.entries
+            && cost.reads <= self.reads
+            && cost.crashes <= self.crashes
+            && cost.snapshots <= self.snapshots
     }
 
     /// The sum.
@@ -49,6 +55,7 @@ impl Budget {
             entries: self.entries.saturating_add(cost.entries),
             reads: self.reads.saturating_add(cost.reads),
             crashes: self.crashes.saturating_add(cost.crashes),
+            snapshots: self.snapshots.saturating_add(cost.snapshots),
         }
     }
 }
@@ -119,7 +126,7 @@ impl core::error::Error for BadBound {}
 pub const MAX_SERVERS: u64 = 5;
 /// The most terms of a scope.
 pub const MAX_TERMS: u64 = 9;
-/// The most client entries, reads or crashes of a scope: names of operations have two digits.
+/// The most client entries, reads, crashes or snapshots of a scope: names of operations have two digits.
 pub const MAX_BUDGET: u8 = 20;
 
 impl Scope {
@@ -169,6 +176,12 @@ impl Scope {
         within("entries", self.budget.entries.into(), 0, MAX_BUDGET.into())?;
         within("reads", self.budget.reads.into(), 0, MAX_BUDGET.into())?;
         within("crashes", self.budget.crashes.into(), 0, MAX_BUDGET.into())?;
+        within(
+            "snapshots",
+            self.budget.snapshots.into(),
+            0,
+            MAX_BUDGET.into(),
+        )?;
         within("batch", self.batch as u64, 1, 1024)?;
         within("window", self.window as u64, 0, 1024)?;
         within("attempts", self.attempts.into(), 1, 8)?;
@@ -205,6 +218,9 @@ impl Scope {
         config.max_entries_in_flight = self.window;
         config.pre_vote = self.pre_vote;
         config.check_quorum = self.check_quorum;
+        // What is covered goes at once, and what may be sent at all may be sent with any heartbeat.
+        config.trailing_bytes = 0;
+        config.snapshot_patience = 0;
         #[cfg(feature = "mutants")]
         {
             config.mutant = self.mutant;
@@ -511,6 +527,32 @@ impl Scope {
                 ..Self::new(
                     "pipelining",
                     "entries follow one another without waiting, and arrive in any order",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 1,
+                    crashes: 1,
+                    snapshots: 1,
+                    ..Budget::default()
+                },
+                with_session: true,
+                starts_with_leader: true,
+                expected: vec![
+                    ReElection,
+                    EntryCommitted,
+                    FollowerCommitted,
+                    LeaderDeposed,
+                    SnapshotTaken,
+                    SnapshotInstalled,
+                    SuffixKept,
+                    SuffixDiscarded,
+                    RecoveredFromSnapshot,
+                ],
+                ..Self::new(
+                    "snapshots",
+                    "a log loses its beginning to a snapshot, which others are sent",
                 )
             },
             Self {

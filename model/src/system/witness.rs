@@ -66,6 +66,16 @@ witnesses! {
     VoteSurvivedCrash = "vote survived crash";
     /// A leader committed an entry that its own disk did not hold yet.
     CommittedWithoutOwnDisk = "commit without own disk";
+    /// A server took a snapshot.
+    SnapshotTaken = "snapshot taken";
+    /// A snapshot took the place of a follower's log.
+    SnapshotInstalled = "snapshot installed";
+    /// A snapshot ended with an entry that the follower had, and what followed that entry stayed.
+    SuffixKept = "suffix kept";
+    /// A snapshot ended where the follower had another entry, which went with all that followed.
+    SuffixDiscarded = "suffix discarded";
+    /// A server came back from a snapshot.
+    RecoveredFromSnapshot = "recovered from a snapshot";
     /// A client was told that its write took effect.
     WriteAcknowledged = "write acknowledged";
     /// A read was answered.

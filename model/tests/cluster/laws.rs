@@ -3,7 +3,8 @@
 
 use super::Server;
 use model::{
-    Address, Effects, Entry, Envelope, LogIndex, Message, NodeId, Raft, Role, Store, Term,
+    Address, Durable, Effects, Entry, Envelope, Log, LogIndex, Message, NodeId, Raft, Role, Store,
+    Term,
     invariants::{self, Watermarks},
 };
 use std::collections::{BTreeMap, btree_map};
@@ -24,7 +25,7 @@ pub(super) fn step(before: &Raft, after: &Raft, effects: &Effects) -> Result<(),
     let still_leads =
         leads(before) && leads(after) && before.current_term() == after.current_term();
     law(
-        !still_leads || after.log().entries().starts_with(before.log().entries()),
+        !still_leads || after.log().continues(before.log()),
         "Leader Append-Only",
     )
 }
@@ -62,15 +63,30 @@ impl History {
         for raft in &up {
             let latest = self.leaders.keys().next_back() == Some(&raft.current_term());
             law(
-                !(latest && leads(raft)) || raft.log().entries().starts_with(&self.committed),
+                !(latest && leads(raft)) || self.whole(raft.log())?.starts_with(&self.committed),
                 "Leader Completeness",
             )?;
         }
-        for (place, raft) in up.iter().enumerate() {
-            log_matching(raft, &up[place + 1..])?;
+        let mut logs = Vec::new();
+        for raft in &up {
+            logs.push((self.whole(raft.log())?, raft.current_term()));
         }
-        servers.values().try_for_each(disk_agrees)?;
+        for (place, (log, term)) in logs.iter().enumerate() {
+            log_matching(log, *term, &logs[place + 1..])?;
+        }
+        servers
+            .values()
+            .try_for_each(|server| self.disk_agrees(server))?;
         acknowledged_is_durable(servers)
+    }
+
+    /// A log from index 1: what a snapshot stands for is what was committed up to there.
+    fn whole(&self, log: &Log) -> Result<Vec<Entry>, String> {
+        let base = log.base().index.get() as usize;
+        let gone = self.committed.get(..base);
+        let gone = gone.filter(|gone| gone.last().is_none_or(|last| last.term == log.base().term));
+        let gone = gone.ok_or("State Machine Safety: a snapshot of what was never committed")?;
+        Ok(gone.iter().chain(log.entries()).cloned().collect())
     }
 
     fn elected(&mut self, raft: &Raft) -> Result<(), String> {
@@ -84,7 +100,7 @@ impl History {
     fn committed(&mut self, raft: &Raft) -> Result<(), String> {
         let commit = raft.commit_index().get() as usize;
         let known = self.committed.len().min(commit);
-        let log = raft.log().entries();
+        let log = self.whole(raft.log())?;
         law(
             commit <= log.len() && log[..known] == self.committed[..known],
             "State Machine Safety",
@@ -101,49 +117,52 @@ impl History {
             }
         }
     }
+
+    /// Nothing is in memory that is not on the disk or on its way there, in order.
+    fn disk_agrees(&self, server: &Server) -> Result<(), String> {
+        let whole = |disk: &Durable| self.whole(&Log::after(disk.base(), disk.log.clone()));
+        let Some(raft) = &server.raft else {
+            return Ok(());
+        };
+        let in_memory = self.whole(raft.log())?;
+        let durable = raft.durable_index().get() as usize;
+        law(
+            whole(&server.disk)?.get(..durable) == in_memory.get(..durable),
+            "what a server takes for durable is on its disk",
+        )?;
+        let mut disk = server.disk.clone();
+        for write in &server.unsynced {
+            disk.apply(write);
+        }
+        law(
+            disk.hard_state.current_term == raft.current_term()
+                && disk.hard_state.voted_for == raft.voted_for()
+                && whole(&disk)? == in_memory,
+            "what a server knows is on its way to its disk",
+        )?;
+        law(
+            disk.base().index == raft.snapshot_index(),
+            "the last snapshot is on the disk or on its way there",
+        )
+    }
 }
 
-fn log_matching(raft: &Raft, others: &[&Raft]) -> Result<(), String> {
-    let log = raft.log().entries();
+fn log_matching(log: &[Entry], term: Term, others: &[(Vec<Entry>, Term)]) -> Result<(), String> {
     law(
         log.is_sorted_by_key(|entry| entry.term),
         "terms never fall within a log",
     )?;
     law(
-        log.last()
-            .is_none_or(|last| last.term <= raft.current_term()),
+        log.last().is_none_or(|last| last.term <= term),
         "no entry is of a term its server has not reached",
     )?;
-    for other in others {
-        let other = other.log().entries();
+    for (other, _) in others {
         let both = log.iter().zip(other);
         let agreed = both.clone().rposition(|(a, b)| a.term == b.term);
         let agreed = agreed.map_or(0, |place| place + 1);
         law(log[..agreed] == other[..agreed], "Log Matching")?;
     }
     Ok(())
-}
-
-/// Nothing is in memory that is not on the disk or on its way there, in order.
-fn disk_agrees(server: &Server) -> Result<(), String> {
-    let Some(raft) = &server.raft else {
-        return Ok(());
-    };
-    let durable = raft.durable_index().get() as usize;
-    law(
-        server.disk.log.get(..durable) == raft.log().entries().get(..durable),
-        "what a server takes for durable is on its disk",
-    )?;
-    let mut disk = server.disk.clone();
-    for write in &server.unsynced {
-        disk.apply(write);
-    }
-    law(
-        disk.hard_state.current_term == raft.current_term()
-            && disk.hard_state.voted_for == raft.voted_for()
-            && disk.log == raft.log().entries(),
-        "what a server knows is on its way to its disk",
-    )
 }
 
 /// What the leader of the highest term counts on is on the followers' disks. (A leader that was
@@ -164,9 +183,11 @@ fn acknowledged_is_durable(servers: &BTreeMap<NodeId, Server>) -> Result<(), Str
             continue;
         }
         for (id, progress) in &leader.followers {
-            let matched = progress.match_index.get() as usize;
             law(
-                servers[id].disk.log.get(..matched) == raft.log().entries().get(..matched),
+                raft.log().agrees(
+                    &Log::after(servers[id].disk.base(), servers[id].disk.log.clone()),
+                    progress.match_index,
+                ),
                 "match_index never exceeds what the follower holds durably",
             )?;
         }

@@ -157,6 +157,11 @@ impl Cluster {
         self.step(id, Event::HeartbeatTimeout);
     }
 
+    /// The server's log is found to be long enough for a snapshot.
+    pub(crate) fn compact(&mut self, id: u64) {
+        self.step(id, Event::Compact);
+    }
+
     /// The oldest `count` writes of the server become durable, and it is told so once.
     pub(crate) fn sync_first(&mut self, id: u64, count: usize) {
         if let Some(last) = self.write_out(id, count) {
@@ -396,6 +401,11 @@ impl Cluster {
     /// The terms of the server's log, the way the paper draws it.
     pub(crate) fn terms(&self, id: u64) -> Vec<u64> {
         terms(self.raft(id).log().entries())
+    }
+
+    /// Where the server's log begins: the last entry that it does not keep.
+    pub(crate) fn base(&self, id: u64) -> u64 {
+        self.raft(id).log().base().index.get()
     }
 
     /// What is durable at the server.

@@ -24,6 +24,7 @@ pub(super) fn event(id: NodeId, event: &Event) -> String {
             .collect::<Vec<_>>()
             .join(", "),
         Event::Persisted(write) => format!("{id:?} has {write:?} on disk"),
+        Event::Compact => format!("{id:?} is to take a snapshot"),
     }
 }
 
@@ -55,6 +56,10 @@ pub(super) fn write(write: &Write, last_index: LogIndex) -> String {
     }
     if let Some(index) = write.truncate_from {
         parts.push(format!("remove from {index}"));
+    }
+    if let Some(snapshot) = &write.snapshot {
+        let last = snapshot.last_included();
+        parts.push(format!("snapshot to {}@{}", last.index, last.term));
     }
     if !write.append.is_empty() {
         let first = LogIndex::new(last_index.get() - write.append.len() as u64 + 1);
@@ -176,6 +181,18 @@ fn content(message: &Message) -> String {
             };
             format!("Appended {:?} {outcome}{round}", response.term)
         }
+        Message::InstallSnapshotRequest(request) => {
+            let last = request.snapshot.last_included();
+            format!(
+                "Snapshot {:?} to {}",
+                request.term,
+                id(last.index, last.term)
+            )
+        }
+        Message::InstallSnapshotResponse(response) => match response.match_index {
+            LogIndex::ZERO => format!("Installed {:?} stale term", response.term),
+            index => format!("Installed {:?} match={index}", response.term),
+        },
         Message::ClientRequest(request) => format!("{:?} {}", request.id, body(&request.body)),
         Message::ClientResponse(response) => {
             format!("{:?} {}", response.id, outcome(&response.body))

@@ -3,7 +3,7 @@
 use crate::disk::DiskError;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -19,6 +19,8 @@ pub(crate) trait Files: Send + Sync + 'static {
     fn names(&self) -> io::Result<Vec<String>>;
     /// All bytes of a file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// The first bytes of a file, or all if it has fewer.
+    fn read_start(&self, name: &str, length: usize) -> io::Result<Vec<u8>>;
     /// Opens an existing file.
     fn open(&self, name: &str) -> io::Result<Self::File>;
     /// Makes a file of so many zeros, durably. Replaces what has that name.
@@ -122,6 +124,13 @@ impl Files for Directory {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path.join(name))
+    }
+
+    fn read_start(&self, name: &str, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = File::open(self.path.join(name))?;
+        file.take(length as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn open(&self, name: &str) -> io::Result<File> {

@@ -5,7 +5,7 @@
 use model::Write;
 
 /// The version of the format this program reads and writes.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 /// How long a segment's header is: one page, so that frames never share a page with it.
 pub(crate) const HEADER: usize = 4096;
 /// How long a frame's header is, and a whole seal.
@@ -37,7 +37,13 @@ pub(crate) struct SegmentHeader {
     /// Drawn at random when the log was begun, and part of every frame: no bytes that a client
     /// chose, and no bytes of another log, can pass for a frame of this one.
     pub(crate) tag: u64,
+    /// Whether its first frame is a snapshot and all that follows it, so that no earlier segment
+    /// is needed.
+    pub(crate) begins_anew: bool,
 }
+
+/// Where the header says whether the segment begins anew: behind the longest name.
+const BEGINS_ANEW: usize = 320;
 
 /// Why a header cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +72,7 @@ impl SegmentHeader {
         bytes.extend_from_slice(&(cluster.len() as u64).to_le_bytes());
         bytes.extend_from_slice(cluster);
         bytes.resize(HEADER, 0);
+        bytes[BEGINS_ANEW] = self.begins_anew.into();
         let checksum = header_checksum(&bytes);
         bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -100,6 +107,11 @@ impl SegmentHeader {
             first_sequence: u64_at(bytes, 32),
             size: u64_at(bytes, 40),
             tag: u64_at(bytes, 48),
+            begins_anew: match bytes[BEGINS_ANEW] {
+                0 => false,
+                1 => true,
+                _ => return Err(BadHeader::Damaged("it begins in no way that is known")),
+            },
         })
     }
 }

@@ -6,9 +6,13 @@
 //! was never acknowledged and is cut away; what cannot be read anywhere else was, and the log is
 //! refused.
 //!
-//! Lacks, on purpose: compaction (the core has no snapshots yet, so segments are only added),
-//! reading while running (the core holds the log in memory), and threads of its own but for the
-//! one that zeroes the next segment.
+//! A snapshot stands at the beginning of a segment of its own, with the term, the vote and whatever
+//! of the log is to stay. That segment gets its name only once all of this is durable; from then on
+//! no earlier segment is needed, and they go. So there is no moment at which neither the old log nor
+//! the new one can be read, and a snapshot that has a name is never a torn one.
+//!
+//! Lacks, on purpose: reading while running (the core holds the log in memory), and threads of its
+//! own but for the one that zeroes the next segment.
 
 mod files;
 mod format;
@@ -21,13 +25,15 @@ pub(crate) use files::Directory;
 use files::{Files, SegmentFile};
 use format::{FRAME_HEADER, HEADER, SegmentHeader};
 pub(crate) use format::{Identity, MAX_CLUSTER};
-use model::{Durable, Write};
+use model::{Durable, HardState, Write};
 use std::{io, sync::Arc, thread};
 
 /// How large a segment is made unless a frame needs more.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
 
 const SPARE: &str = "spare.wal";
+/// More than this is not kept between frames.
+const SPARE_BUFFER: usize = 1 << 20;
 
 /// An open log, at its end.
 pub(crate) struct Wal<F: Files> {
@@ -39,10 +45,22 @@ pub(crate) struct Wal<F: Files> {
     next_sequence: u64,
     /// Whether the last frame is followed by its seal.
     sealed: bool,
-    /// The next segment, being zeroed.
-    spare: Option<thread::JoinHandle<io::Result<F::File>>>,
+    /// The first segment there is.
+    oldest: u64,
+    /// Term and vote, as the log has them.
+    hard_state: HardState,
+    /// How many bytes the last snapshot took, with what followed it.
+    snapshot_bytes: u64,
+    spare: Option<Spare<F::File>>,
     buffer: Vec<u8>,
     failed: bool,
+}
+
+/// The next segment.
+enum Spare<H> {
+    Zeroing(thread::JoinHandle<io::Result<H>>),
+    /// A segment that is not needed any more. What it holds is of sequences long past.
+    Used(H),
 }
 
 /// The segment that is written to.
@@ -70,6 +88,7 @@ impl<F: Files> Wal<F> {
         let files = Arc::new(files);
         let found = recovery::recover(&*files, &identity)?;
         let durable = found.durable;
+        let mut oldest = found.oldest;
         let (tag, segment, sealed) = match found.end {
             Some(end) => (end.tag, end.segment, end.sealed),
             None => {
@@ -80,8 +99,10 @@ impl<F: Files> Wal<F> {
                     first_sequence: found.next_sequence,
                     size: segment_bytes,
                     tag,
+                    begins_anew: false,
                 };
-                (tag, begin(&*files, file, &header)?, false)
+                oldest = 1;
+                (tag, begin(&*files, file, &header, &[])?, false)
             }
         };
         let mut wal = Self {
@@ -92,6 +113,9 @@ impl<F: Files> Wal<F> {
             segment,
             next_sequence: found.next_sequence,
             sealed,
+            oldest,
+            hard_state: durable.hard_state,
+            snapshot_bytes: found.snapshot_bytes,
             spare: None,
             buffer: Vec::new(),
             failed: false,
@@ -108,7 +132,24 @@ impl<F: Files> Wal<F> {
             .name("raft-spare".into())
             .spawn(move || files.create_zeroed(SPARE, size));
         // Without a thread to spare the segment is made when it is needed.
-        self.spare = spawned.ok();
+        self.spare = spawned.ok().map(Spare::Zeroing);
+    }
+
+    /// Makes writes durable. A snapshot begins a segment; what comes before it and after it goes as
+    /// usual.
+    fn write_all(&mut self, mut writes: &[Write]) -> Result<(), DiskError> {
+        while let Some(place) = writes.iter().position(|write| write.snapshot.is_some()) {
+            let (before, rest) = writes.split_at(place);
+            if !before.is_empty() {
+                self.append(before)?;
+            }
+            self.begin_anew(&rest[0])?;
+            writes = &rest[1..];
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.append(writes)
     }
 
     fn append(&mut self, writes: &[Write]) -> Result<(), DiskError> {
@@ -139,16 +180,80 @@ impl<F: Files> Wal<F> {
         segment.offset += length;
         self.next_sequence += 1;
         self.sealed = false;
+        let mut votes = writes.iter().filter_map(|write| write.hard_state);
+        self.hard_state = votes.next_back().unwrap_or(self.hard_state);
+        Ok(())
+    }
+
+    /// Begins a segment that needs none before it, and lets go of those.
+    fn begin_anew(&mut self, write: &Write) -> Result<(), DiskError> {
+        let whole = Write {
+            hard_state: Some(write.hard_state.unwrap_or(self.hard_state)),
+            truncate_from: None,
+            ..write.clone()
+        };
+        let of_one = std::slice::from_ref(&whole);
+        if !format::encode_frame(&mut self.buffer, self.tag, self.next_sequence, of_one) {
+            let source = io::Error::other("a snapshot of more than 4 GiB");
+            return Err(DiskError::of("write", SPARE, source));
+        }
+        let frame = std::mem::take(&mut self.buffer);
+        let (file, size) = self.next_file(frame.len() as u64)?;
+        let header = self.next_header(size, true);
+        let segment = begin(&*self.files, file, &header, &frame)?;
+        let last = std::mem::replace(&mut self.segment, segment);
+        self.next_sequence += 1;
+        self.sealed = false;
+        self.hard_state = whole.hard_state.unwrap_or_default();
+        self.snapshot_bytes = frame.len() as u64;
+        if frame.capacity() <= SPARE_BUFFER {
+            self.buffer = frame;
+        }
+        self.let_go(last)
+    }
+
+    /// Removes the segments before the present one, the last of which was `last`. One of them may
+    /// serve again.
+    fn let_go(&mut self, last: Segment<F::File>) -> Result<(), DiskError> {
+        for number in self.oldest..last.number {
+            let name = segment_name(number);
+            self.files
+                .remove(&name)
+                .map_err(|source| DiskError::of("remove", &name, source))?;
+        }
+        self.oldest = self.segment.number;
+        if last.size == self.segment_bytes {
+            self.files
+                .rename(&last.name, SPARE)
+                .map_err(|source| DiskError::of("rename", &last.name, source))?;
+            self.spare = Some(Spare::Used(last.file));
+        } else {
+            self.files
+                .remove(&last.name)
+                .map_err(|source| DiskError::of("remove", &last.name, source))?;
+            self.prepare_spare();
+        }
         Ok(())
     }
 
     /// Begins the next segment, with room for a frame of this length.
     fn roll(&mut self, length: u64) -> Result<(), DiskError> {
+        let (file, size) = self.next_file(length)?;
+        let header = self.next_header(size, false);
+        self.segment = begin(&*self.files, file, &header, &[])?;
+        self.prepare_spare();
+        Ok(())
+    }
+
+    /// The file of the next segment, under the spare's name, with room for a frame of this length;
+    /// and its size.
+    fn next_file(&mut self, length: u64) -> Result<(F::File, u64), DiskError> {
         let spare = match self.spare.take() {
-            Some(thread) => match thread.join() {
+            Some(Spare::Zeroing(thread)) => match thread.join() {
                 Ok(made) => Some(made.map_err(|source| DiskError::of("create", SPARE, source))?),
                 Err(panic) => std::panic::resume_unwind(panic),
             },
+            Some(Spare::Used(file)) => Some(file),
             None => None,
         };
         let needed = HEADER as u64 + length + FRAME_HEADER as u64;
@@ -157,16 +262,18 @@ impl<F: Files> Wal<F> {
             Some(file) if needed <= self.segment_bytes => file,
             _ => create(&*self.files, size)?,
         };
-        let header = SegmentHeader {
+        Ok((file, size))
+    }
+
+    fn next_header(&self, size: u64, begins_anew: bool) -> SegmentHeader {
+        SegmentHeader {
             identity: self.identity.clone(),
             number: self.segment.number + 1,
             first_sequence: self.next_sequence,
             size,
             tag: self.tag,
-        };
-        self.segment = begin(&*self.files, file, &header)?;
-        self.prepare_spare();
-        Ok(())
+            begins_anew,
+        }
     }
 
     fn seal(&mut self) -> Result<(), DiskError> {
@@ -202,7 +309,11 @@ impl<F: Files> Disk for Wal<F> {
         if writes.is_empty() {
             return Ok(());
         }
-        self.guarded(|wal| wal.append(writes))
+        self.guarded(|wal| wal.write_all(writes))
+    }
+
+    fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes
     }
 
     /// Seals the last frame, without a sync of its own: should the frame be damaged later, it
@@ -225,7 +336,7 @@ impl<F: Files> Disk for Wal<F> {
 impl<F: Files> Drop for Wal<F> {
     fn drop(&mut self) {
         // The directory is unlocked only when nobody writes to it any more.
-        if let Some(spare) = self.spare.take() {
+        if let Some(Spare::Zeroing(spare)) = self.spare.take() {
             let _ = spare.join();
         }
     }
@@ -246,15 +357,23 @@ fn create<F: Files>(files: &F, size: u64) -> Result<F::File, DiskError> {
         .map_err(|source| DiskError::of("create", SPARE, source))
 }
 
-/// Makes the spare file a segment: it has its name only once its header is durable, so that a
-/// segment without a sound header is always damage.
+/// Makes the spare file a segment, with this frame in it if there is one. It has its name only once
+/// its header and that frame are durable, so that a segment without them is always damage.
 fn begin<F: Files>(
     files: &F,
     file: F::File,
     header: &SegmentHeader,
+    frame: &[u8],
 ) -> Result<Segment<F::File>, DiskError> {
     let name = segment_name(header.number);
-    file.write_at(&header.encode(), 0)
+    let first = HEADER as u64;
+    let written = if frame.is_empty() {
+        Ok(())
+    } else {
+        file.write_at(frame, first)
+    };
+    written
+        .and_then(|()| file.write_at(&header.encode(), 0))
         .and_then(|()| file.sync())
         .map_err(|source| DiskError::of("write", SPARE, source))?;
     files
@@ -265,6 +384,6 @@ fn begin<F: Files>(
         number: header.number,
         file,
         size: header.size,
-        offset: HEADER as u64,
+        offset: first + frame.len() as u64,
     })
 }

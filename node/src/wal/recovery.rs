@@ -3,6 +3,9 @@
 //! The end of the log is where no frame of the expected sequence can be read. It is a torn end if
 //! nothing after it proves that the frame was once finished: neither a later frame (begun only
 //! after the sync of this one) nor a seal, nor a later segment. With such proof it is damage.
+//!
+//! Reading begins with the last segment that begins anew, or with the first of all. Segments before
+//! it are left over from a process that ended while it removed them, and are removed.
 
 use super::{
     SPARE, Segment,
@@ -11,13 +14,17 @@ use super::{
     segment_name, segment_number,
 };
 use crate::disk::DiskError;
-use model::{Durable, Term, Write};
+use model::{Durable, Write};
 use std::io;
 
 /// What a directory holds.
 pub(super) struct Recovered<H> {
     pub(super) durable: Durable,
     pub(super) next_sequence: u64,
+    /// The first segment that is needed.
+    pub(super) oldest: u64,
+    /// How many bytes the snapshot takes, with what followed it at first.
+    pub(super) snapshot_bytes: u64,
     /// Where to go on, if there is a log.
     pub(super) end: Option<End<H>>,
 }
@@ -35,10 +42,15 @@ pub(super) fn recover<F: Files>(
     files: &F,
     identity: &Identity,
 ) -> Result<Recovered<F::File>, DiskError> {
-    let numbers = segments_of(files)?;
+    let all = segments_of(files)?;
+    let first = first_needed(files, &all, identity)?;
+    let (gone, numbers) = all.split_at(first);
+    let oldest = numbers.first().copied().unwrap_or(1);
     let mut recovered = Recovered {
         durable: Durable::default(),
         next_sequence: 1,
+        oldest,
+        snapshot_bytes: 0,
         end: None,
     };
     let mut reader = None;
@@ -52,12 +64,19 @@ pub(super) fn recover<F: Files>(
             what,
         };
         let header = read_header(files, &name, &bytes, identity)?;
+        let is_first = reader.is_none();
         let reader = reader.get_or_insert(Reader {
             tag: header.tag,
             durable: Durable::default(),
-            next_sequence: 1,
+            next_sequence: if header.begins_anew {
+                header.first_sequence
+            } else {
+                1
+            },
         });
-        if header.number != *number || *number != place as u64 + 1 || header.tag != reader.tag {
+        let is_next = header.number == *number && *number == oldest + place as u64;
+        let is_begun = !is_first || header.begins_anew || *number == 1;
+        if !is_next || !is_begun || header.tag != reader.tag {
             return Err(damaged(0, "a segment is missing, or is not of this log"));
         }
         if header.first_sequence != reader.next_sequence {
@@ -69,6 +88,16 @@ pub(super) fn recover<F: Files>(
         let end = reader
             .read(&bytes)
             .map_err(|offset| damaged(offset as u64, "a write cannot follow those before it"))?;
+        if header.begins_anew && reader.durable.snapshot.is_none() {
+            // It had no name before its first frame was durable.
+            let what = "the snapshot that it begins with cannot be read";
+            return Err(damaged(HEADER as u64, what));
+        }
+        if header.begins_anew
+            && let Found::Frame { next, .. } = format::read_at(&bytes, HEADER, reader.tag)
+        {
+            recovered.snapshot_bytes = (next - HEADER) as u64;
+        }
         if format::find_from(&bytes, end, reader.tag, reader.next_sequence).is_some() {
             let what = "a frame cannot be read, though it was finished";
             return Err(damaged(end as u64, what));
@@ -95,7 +124,29 @@ pub(super) fn recover<F: Files>(
         recovered.durable = reader.durable;
         recovered.next_sequence = reader.next_sequence;
     }
+    for number in gone {
+        let name = segment_name(*number);
+        files.remove(&name).map_err(io_error("remove", &name))?;
+    }
     Ok(recovered)
+}
+
+/// The place of the last segment that needs none before it; of the first if none says so.
+fn first_needed<F: Files>(
+    files: &F,
+    numbers: &[u64],
+    identity: &Identity,
+) -> Result<usize, DiskError> {
+    for (place, number) in numbers.iter().enumerate().rev() {
+        let name = segment_name(*number);
+        let bytes = files
+            .read_start(&name, HEADER)
+            .map_err(io_error("read", &name))?;
+        if read_header(files, &name, &bytes, identity)?.begins_anew {
+            return Ok(place);
+        }
+    }
+    Ok(0)
 }
 
 /// The numbers of the segments, in order. A spare left over is removed: it may not be whole.
@@ -194,16 +245,23 @@ impl Reader {
 /// Whether a write can come after what is durable already. The checksum held, so anything else is
 /// the work of a program, not of a disk.
 fn follows(durable: &Durable, write: &Write) -> bool {
-    let last = durable.log.len() as u64;
+    let base = durable.base();
+    let last = durable.last_index();
     let kept = match write.truncate_from {
-        Some(index) if index.get() == 0 || index.get() > last => return false,
-        Some(index) => index.get() - 1,
+        Some(index) if index <= base.index || index > last => return false,
+        Some(index) => index.prev(),
         None => last,
     };
-    let mut term = match kept.checked_sub(1) {
-        Some(place) => durable.log[place as usize].term,
-        None => Term::ZERO,
+    let mut term = match kept.get() - base.index.get() {
+        0 => base.term,
+        count => durable.log[count as usize - 1].term,
     };
+    if let Some(snapshot) = &write.snapshot {
+        if !snapshot.is_sound() || snapshot.last_included_index <= base.index {
+            return false;
+        }
+        term = snapshot.last_included_term;
+    }
     let terms_rise = write.append.iter().all(|entry| {
         let rises = entry.term >= term;
         term = entry.term;

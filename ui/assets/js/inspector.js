@@ -10,7 +10,7 @@
 import { entry, family, initial, label, role, sentence, text as words, who } from './describe.js';
 import { h, replace } from './dom.js';
 import { t } from './i18n.js';
-import { isDown, logOf, roleOf, splitName, termOf } from './timeline.js';
+import { diskBase, isDown, logOf, roleOf, splitName, termOf } from './timeline.js';
 
 export function Inspector(host, { onGoto = () => {}, onPickProcess = () => {} } = {}) {
   const box = h('div', { class: 'inspector' });
@@ -85,7 +85,7 @@ function ofProcess(name, snapshot, before) {
   const disk = (p) => {
     const held = p.disk ?? {};
     const hard = held.hard_state ?? {};
-    return t('stage.insp-disk', { term: hard.current_term ?? 0, vote: id(hard.voted_for), n: (held.log_start ?? 1) - 1 + (held.log?.length ?? 0) });
+    return t('stage.insp-disk', { term: hard.current_term ?? 0, vote: id(hard.voted_for), n: (held.log_start ?? diskBase(held) + 1) - 1 + (held.log?.length ?? 0) });
   };
   const rows = [field('role', (p) => role(roleOf(p))), field('term', termOf)];
   if (!isDown(snapshot)) {

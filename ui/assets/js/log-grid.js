@@ -12,7 +12,7 @@
 import { command } from './describe.js';
 import { eachFrame, h, keyed, replace, set, text } from './dom.js';
 import { t } from './i18n.js';
-import { isDown, logOf, splitName, termOf } from './timeline.js';
+import { diskBase, isDown, logOf, splitName, termOf } from './timeline.js';
 import { who, initial } from './describe.js';
 
 const CELL = 78;
@@ -105,7 +105,7 @@ export function LogGrid(host) {
 
 function diskOf(snapshot) {
   const disk = snapshot?.disk;
-  const start = disk?.log_start ?? logOf(snapshot).start;
+  const start = disk ? disk.log_start ?? diskBase(disk) + 1 : logOf(snapshot).start;
   const log = disk?.log ?? [];
   return { start, log, last: start + log.length - 1 };
 }

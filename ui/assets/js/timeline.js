@@ -312,7 +312,9 @@ export const isDown = (snapshot) => snapshot?.down === true || (snapshot?.kind =
 export function logOf(snapshot) {
   const disk = snapshot?.disk ?? {};
   const running = snapshot?.running;
-  const start = running?.log_start ?? snapshot?.log_start ?? disk.log_start ?? 1;
+  // What a snapshot covers may be gone from the log.
+  const base = running ? running.log_base?.index : diskBase(disk);
+  const start = running?.log_start ?? snapshot?.log_start ?? disk.log_start ?? (base ?? 0) + 1;
   const log = running?.log ?? disk.log ?? [];
   const last = start + log.length - 1;
   return {
@@ -320,9 +322,12 @@ export function logOf(snapshot) {
     commit: running?.commit_index ?? 0,
     applied: running?.applied_index ?? null,
     durable: running ? running.durable_index ?? last : last,
-    snapshot: running?.snapshot_index ?? snapshot?.snapshot_index ?? disk.snapshot_index ?? 0,
+    snapshot: running?.snapshot_index ?? snapshot?.snapshot_index ?? disk.snapshot_index ?? base ?? 0,
   };
 }
+
+/** The last entry that only the snapshot on a disk holds. */
+export const diskBase = (disk) => disk?.snapshot?.last_included_index ?? 0;
 
 export const termOf = (snapshot) => snapshot?.running?.term ?? snapshot?.disk?.hard_state?.current_term ?? 0;
 export const roleOf = (snapshot) => (isDown(snapshot) ? 'down' : snapshot?.running?.role ?? 'unknown');
