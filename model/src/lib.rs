@@ -34,7 +34,8 @@ pub use ids::{
 pub use log::{Entry, Log, Payload};
 pub use message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, ClientRequest, ClientResponse,
-    Envelope, Message, PreVoteRequest, PreVoteResponse, RequestVoteRequest, RequestVoteResponse,
+    Envelope, FoundStale, Message, PreVoteRequest, PreVoteResponse, RequestVoteRequest,
+    RequestVoteResponse,
 };
 pub use raft::{Durable, Effects, Event, Flow, HardState, Raft, Role, Timer, Write};
 pub use store::Store;

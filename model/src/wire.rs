@@ -16,7 +16,7 @@ use core::fmt;
 /// The first bytes of every datagram.
 pub const MAGIC: [u8; 4] = *b"SRFT";
 /// The version of the format. Another one is refused.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Bytes of the header.
 pub const HEADER: usize = 38;
 /// Bytes of the authentication tag behind a sealed body.
@@ -118,7 +118,7 @@ pub enum BadHeader {
     Magic,
     /// Of another version of the format.
     Version(u8),
-    /// A key no version 1 knows.
+    /// A key that is not known.
     Key(u8),
 }
 

@@ -5,7 +5,7 @@ mod cluster;
 
 use cluster::{Cluster, add, disk, put};
 use model::{
-    Config, Payload, RequestId, SessionId, Store,
+    ClientId, ClientRequest, Config, Event, FoundStale, Payload, RequestId, SessionId, Store,
     message::{RequestBody, ResponseBody},
     store::{Answer, Command, Condition, Found, Operation, Query, Versioned, Write},
 };
@@ -97,6 +97,92 @@ fn read_at_a_deposed_leader_is_interrupted() {
         cluster.answer(read),
         Some(&ResponseBody::Interrupted { hint: None })
     );
+}
+
+/// A server that is cut off answers a stale read by itself, from what it has, and says how far that
+/// is. A linearizable read it does not answer.
+#[test]
+fn stale_read_is_answered_by_any_server_alone() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    cluster.write(1, (session, 1, 1), put("a", "old"));
+    cluster.settle();
+    cluster.heartbeat(1);
+    cluster.settle();
+    cluster.isolate(&[3]);
+    cluster.write(1, (session, 2, 2), put("a", "new"));
+    cluster.settle();
+    cluster.heartbeat(1);
+    cluster.settle();
+    for (server, value, applied) in [(1, "new", 4), (2, "new", 4), (3, "old", 3)] {
+        let read = cluster.stale_read(server, "a");
+        assert_eq!(stale(&cluster, read), (Some(value.to_owned()), applied));
+    }
+    let read = cluster.read(3, "a");
+    assert!(matches!(
+        cluster.answer(read),
+        Some(ResponseBody::NotLeader { .. })
+    ));
+    // Nobody is left to answer for it: the leader's read waits, its stale one does not.
+    cluster.isolate(&[1, 2, 3]);
+    let read = cluster.read(1, "a");
+    cluster.settle();
+    assert_eq!(cluster.answer(read), None);
+    let read = cluster.stale_read(1, "a");
+    assert_eq!(stale(&cluster, read), (Some("new".to_owned()), 4));
+}
+
+/// A server that has just started knows of no committed entry, and says so.
+#[test]
+fn stale_read_after_a_restart_is_of_the_empty_prefix() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    cluster.write(1, (session, 1, 1), put("a", "1"));
+    cluster.settle();
+    cluster.crash(1);
+    cluster.restart(1);
+    let read = cluster.stale_read(1, "a");
+    assert_eq!(stale(&cluster, read), (None, 0));
+}
+
+/// Stale reads that arrive with other requests change nothing about those.
+#[test]
+fn stale_reads_among_other_requests_leave_them_as_they_are() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    let request = |id: u64, body| ClientRequest {
+        client: ClientId::new(1),
+        id: RequestId::new(id),
+        body,
+    };
+    let query = || Query::Get { key: b"a".to_vec() };
+    let stale = || RequestBody::StaleRead { query: query() };
+    let write = RequestBody::Write {
+        session,
+        sequence: 1,
+        acknowledged: 1,
+        operation: put("a", "1"),
+    };
+    let read = RequestBody::Read { query: query() };
+    let others = [request(1, write), request(2, read)];
+    let mut among = Vec::from(others.clone());
+    among.insert(1, request(3, stale()));
+    among.push(request(4, stale()));
+    let of = |requests: &[ClientRequest]| {
+        let requests = requests
+            .iter()
+            .map(|request| (cluster::CLIENT, request.clone()));
+        Event::Requests(requests.collect())
+    };
+    let (mut plain, mut mixed) = (cluster.raft(1).clone(), cluster.raft(1).clone());
+    let expected = plain.step(of(&others));
+    let mut effects = mixed.step(of(&among));
+    let mut answers = effects
+        .sends
+        .extract_if(.., |send| send.to == cluster::CLIENT);
+    assert_eq!(answers.by_ref().count(), 2);
+    drop(answers);
+    assert_eq!((mixed, effects), (plain, expected));
 }
 
 /// An answer to an earlier round, late or repeated, says nothing about the present: the follower
@@ -398,6 +484,20 @@ fn found(cluster: &Cluster, read: RequestId) -> Option<String> {
             found.as_ref().map(|Versioned { value, .. }| text(value))
         }
         other => panic!("not a value: {other:?}"),
+    }
+}
+
+/// The value a stale read was answered with, and as of which entry.
+fn stale(cluster: &Cluster, read: RequestId) -> (Option<String>, u64) {
+    match cluster.answer(read) {
+        Some(ResponseBody::FoundStale(FoundStale {
+            found: Found::Value(found),
+            applied_index,
+        })) => {
+            let value = found.as_ref().map(|found| text(&found.value));
+            (value, applied_index.get())
+        }
+        other => panic!("not a stale value: {other:?}"),
     }
 }
 

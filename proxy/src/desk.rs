@@ -6,8 +6,12 @@
 //! whose outcome nobody knows.
 
 use crate::metrics::{Metrics, Verb};
-use client::pool::{Outcome, Pool};
+use client::{
+    Stale,
+    pool::{Outcome, Pool},
+};
 use model::{
+    FoundStale,
     client::Ask,
     store::{Answer, Condition, Found, Key, Operation, Query, Value, Versioned},
 };
@@ -100,6 +104,7 @@ struct Inner {
 }
 
 const UNAVAILABLE: &str = "no server answered in time: is a majority of the servers up?";
+const NO_SERVER: &str = "no server answered in time: is any of the servers up?";
 const NO_SESSION: &str =
     "no session could be opened, as no server answered in time: is a majority of the servers up?";
 const OVERLOADED: &str = "the proxy has as much to do as it takes on: try again in a moment";
@@ -153,6 +158,51 @@ impl Desk {
         match self.read(Verb::Get, query).await? {
             Found::Value(value) => Ok(value),
             Found::Pairs(_) => Err(Failure::NotDone(UNAVAILABLE)),
+        }
+    }
+
+    /// Reads one key as any one server has it: perhaps old.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a read is never unknown.
+    pub async fn get_stale(&self, key: Key) -> Result<Stale<Option<Versioned>>, Failure> {
+        self.check_key(&key)?;
+        match self.read_stale(Verb::Get, Query::Get { key }).await? {
+            FoundStale {
+                found: Found::Value(found),
+                applied_index,
+            } => Ok(Stale {
+                found,
+                applied_index,
+            }),
+            _ => Err(Failure::NotDone(UNAVAILABLE)),
+        }
+    }
+
+    /// Lists keys as any one server has them: perhaps old.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a read is never unknown.
+    pub async fn scan_stale(
+        &self,
+        prefix: Key,
+        after: Option<Key>,
+        limit: u32,
+    ) -> Result<Stale<Vec<(Key, Versioned)>>, Failure> {
+        let query = Query::Scan {
+            prefix,
+            after,
+            limit,
+        };
+        match self.read_stale(Verb::Scan, query).await? {
+            FoundStale {
+                found: Found::Pairs(found),
+                applied_index,
+            } => Ok(Stale {
+                found,
+                applied_index,
+            }),
+            _ => Err(Failure::NotDone(UNAVAILABLE)),
         }
     }
 
@@ -240,6 +290,14 @@ impl Desk {
             Outcome::Overloaded => Err(Failure::NotDone(OVERLOADED)),
             // A read changes nothing, whatever became of it.
             _ => Err(Failure::NotDone(UNAVAILABLE)),
+        }
+    }
+
+    async fn read_stale(&self, verb: Verb, query: Query) -> Result<FoundStale, Failure> {
+        match self.ask(verb, Ask::StaleRead(query)).await? {
+            Outcome::FoundStale(found) => Ok(found),
+            Outcome::Overloaded => Err(Failure::NotDone(OVERLOADED)),
+            _ => Err(Failure::NotDone(NO_SERVER)),
         }
     }
 

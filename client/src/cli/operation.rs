@@ -1,9 +1,9 @@
 //! The operations on keys: the same on the command line and in the REPL.
 
-use super::output::Reply;
+use super::{Consistency, output::Reply};
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use client::Client;
+use client::{Client, Stale};
 use model::{LogIndex, store::Condition};
 use std::io::{IsTerminal, Read};
 
@@ -86,11 +86,31 @@ impl When {
 }
 
 impl Operation {
-    pub(crate) async fn run(self, client: &Client) -> anyhow::Result<Reply> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        consistency: Consistency,
+    ) -> anyhow::Result<Reply> {
+        let stale = consistency == Consistency::Stale;
         Ok(match self {
+            Self::Get { key } if stale => {
+                let Stale {
+                    found,
+                    applied_index,
+                } = client.get_stale(key.as_str()).await?;
+                Reply::Value {
+                    key,
+                    found,
+                    as_of: Some(applied_index),
+                }
+            }
             Self::Get { key } => {
                 let found = client.get(key.as_str()).await?;
-                Reply::Value { key, found }
+                Reply::Value {
+                    key,
+                    found,
+                    as_of: None,
+                }
             }
             Self::Put { key, value } => {
                 let value = match value {
@@ -118,7 +138,18 @@ impl Operation {
                 limit,
             } => {
                 let after = after.map(String::into_bytes);
-                Reply::Pairs(client.scan(prefix, after, limit).await?)
+                if stale {
+                    let stale = client.scan_stale(prefix, after, limit).await?;
+                    Reply::Pairs {
+                        pairs: stale.found,
+                        as_of: Some(stale.applied_index),
+                    }
+                } else {
+                    Reply::Pairs {
+                        pairs: client.scan(prefix, after, limit).await?,
+                        as_of: None,
+                    }
+                }
             }
             Self::Incr { key, by } => {
                 let number = client.increment(key.as_str(), by).await?;
