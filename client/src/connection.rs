@@ -25,7 +25,9 @@ use model::{
     client::Ask,
     message::ResponseBody,
     proxy::ProxyConfig,
-    store::{Answer, Condition, Found, Key, Operation, Query, Value, Versioned},
+    store::{
+        Answer, Condition, Found, Key, MAX_SCAN_BYTES, Operation, Page, Query, Value, Versioned,
+    },
 };
 use std::{
     collections::BTreeSet,
@@ -148,7 +150,9 @@ impl Client {
         }
     }
 
-    /// Lists keys with a prefix in order, linearizably: those after `after`, at most `limit`.
+    /// Lists keys with a prefix in order, linearizably: those after `after`, at most `limit`,
+    /// and no more than fit into an answer. [`Page::more`] says whether that was all; if not, the
+    /// next page is the one after the last key of this one.
     ///
     /// # Errors
     /// See [`Error`]; a read is never unknown.
@@ -157,14 +161,15 @@ impl Client {
         prefix: impl Into<Key>,
         after: Option<Key>,
         limit: u32,
-    ) -> Result<Vec<(Key, Versioned)>, Error> {
+    ) -> Result<Page, Error> {
         let query = Query::Scan {
             prefix: prefix.into(),
             after,
             limit,
+            bytes: MAX_SCAN_BYTES,
         };
         match self.ask(Ask::Read(query)).await? {
-            Done::Found(Found::Pairs(pairs)) => Ok(pairs),
+            Done::Found(Found::Pairs(page)) => Ok(page),
             _ => Err(Error::Mismatch),
         }
     }
@@ -178,11 +183,12 @@ impl Client {
         prefix: impl Into<Key>,
         after: Option<Key>,
         limit: u32,
-    ) -> Result<Stale<Vec<(Key, Versioned)>>, Error> {
+    ) -> Result<Stale<Page>, Error> {
         let query = Query::Scan {
             prefix: prefix.into(),
             after,
             limit,
+            bytes: MAX_SCAN_BYTES,
         };
         match self.ask_stale(query).await? {
             Stale {

@@ -7,7 +7,10 @@ use cluster::{Cluster, add, disk, put};
 use model::{
     ClientId, ClientRequest, Config, Event, FoundStale, Payload, RequestId, SessionId, Store,
     message::{RequestBody, ResponseBody},
-    store::{Answer, Command, Condition, Found, Operation, Query, Versioned, Write},
+    store::{
+        Answer, Command, Condition, Found, MAX_SCAN_BYTES, Operation, PAIR_BYTES, Query, Versioned,
+        Write,
+    },
 };
 
 // Reads.
@@ -444,21 +447,81 @@ fn scan_returns_pages_in_key_order() {
             prefix: prefix.into(),
             after: after.map(Into::into),
             limit,
+            bytes: u32::MAX,
         };
         let id = cluster.request(1, RequestBody::Read { query });
         cluster.settle();
-        let Some(ResponseBody::Found(Found::Pairs(pairs))) = cluster.answer(id) else {
+        let Some(ResponseBody::Found(Found::Pairs(page))) = cluster.answer(id) else {
             panic!("a page: {:?}", cluster.answer(id));
         };
-        let keys = pairs.iter().map(|(key, _)| text(key));
-        keys.collect::<Vec<_>>().join(" ")
+        let mut keys = Vec::from_iter(page.pairs.iter().map(|(key, _)| text(key)));
+        keys.extend(page.more.then(|| "...".to_owned()));
+        keys.join(" ")
     };
     assert_eq!(page("a", None, 9), "a aa ab ac");
-    assert_eq!(page("a", None, 2), "a aa");
+    assert_eq!(page("a", None, 2), "a aa ...");
     assert_eq!(page("a", Some("aa"), 2), "ab ac");
     assert_eq!(page("a", Some("ac"), 2), "");
+    assert_eq!(page("a", None, 0), "...");
+    assert_eq!(page("none", None, 0), "");
     assert_eq!(page("", Some("ac"), 2), "b");
     assert_eq!(page("b", Some("a"), 2), "b");
+}
+
+/// A page is bounded in bytes as in number, has one pair at least, and says whether there are more:
+/// one page after the other gives every key once.
+#[test]
+fn scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped() {
+    let config = Config::new([cluster::node(1)].into());
+    let mut store = Store::default();
+    store.apply(
+        &Payload::Command(Command::OpenSession { capacity: 1 }),
+        &config,
+    );
+    // Of 10 bytes and more, one too large for any page.
+    let large = "x".repeat(MAX_SCAN_BYTES as usize + 1);
+    for sequence in 1..=60 {
+        let value = if sequence == 30 {
+            large.clone()
+        } else {
+            "y".repeat(sequence as usize * 10)
+        };
+        let write = Write {
+            session: SessionId::new(1),
+            sequence,
+            acknowledged: sequence,
+            operation: put(&format!("k{sequence:02}"), &value),
+        };
+        store.apply(&Payload::Command(Command::Write(write)), &config);
+    }
+    let size = |(key, held): &(Vec<u8>, Versioned)| key.len() + held.value.len() + PAIR_BYTES;
+    for bytes in [0, 1, 100, 1000, 1_000_000, u32::MAX] {
+        let (mut after, mut keys, mut pages) = (None, Vec::new(), 0);
+        loop {
+            let query = Query::Scan {
+                prefix: b"k".to_vec(),
+                after: after.take(),
+                limit: u32::MAX,
+                bytes,
+            };
+            let Found::Pairs(page) = store.query(&query) else {
+                panic!("a page");
+            };
+            let used: usize = page.pairs.iter().map(size).sum();
+            let bound = bytes.min(MAX_SCAN_BYTES) as usize;
+            assert!(used <= bound || page.pairs.len() == 1, "{used} of {bytes}");
+            keys.extend(page.pairs.into_iter().map(|(key, _)| key));
+            pages += 1;
+            if !page.more {
+                break;
+            }
+            after = keys.last().cloned();
+        }
+        assert_eq!(keys.len(), 60, "{bytes}");
+        assert!(keys.is_sorted());
+        let least = if bytes < 100 { 60 } else { 3 };
+        assert!(pages >= least, "{pages} pages of {bytes} bytes");
+    }
 }
 
 /// n1 leads in term 1, its no-op is committed, and everyone knows.

@@ -317,11 +317,14 @@ fn garbage_query() -> impl Strategy<Value = Query> {
     let key = garbage_bytes;
     prop_oneof![
         key().prop_map(|key| Query::Get { key }),
-        (key(), option::of(key()), any::<u32>()).prop_map(|(prefix, after, limit)| Query::Scan {
-            prefix,
-            after,
-            limit,
-        }),
+        (key(), option::of(key()), any::<u32>(), any::<u32>()).prop_map(
+            |(prefix, after, limit, bytes)| Query::Scan {
+                prefix,
+                after,
+                limit,
+                bytes,
+            }
+        ),
     ]
 }
 

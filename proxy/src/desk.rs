@@ -13,7 +13,9 @@ use client::{
 use model::{
     FoundStale,
     client::Ask,
-    store::{Answer, Condition, Found, Key, Operation, Query, Value, Versioned},
+    store::{
+        Answer, Condition, Found, Key, MAX_SCAN_BYTES, Operation, Page, Query, Value, Versioned,
+    },
 };
 use std::{sync::Arc, time::Instant};
 use tokio::sync::Notify;
@@ -30,21 +32,16 @@ pub struct Limits {
     pub listing: u32,
 }
 
-/// A message that carries a page of a listing has a few bytes besides the pairs.
-const PAGE: usize = (4 << 20) - (64 << 10);
-/// Of each pair, besides key and value: lengths and the version.
-const PAIR: usize = 32;
+/// Keys in one listing at most. How many bytes those may have is the servers' to bound.
+const LISTING: u32 = 1000;
 
 impl Limits {
-    /// These limits, and listings whose pages fit into a message whatever is stored.
+    /// These limits.
     pub fn new(key: usize, value: usize) -> Self {
-        let pairs = PAGE / (key + value + PAIR);
-        // One pair more than a page has tells whether there is another page.
-        let listing = u32::try_from(pairs.clamp(2, 1001) - 1).unwrap_or(1);
         Self {
             key,
             value,
-            listing,
+            listing: LISTING,
         }
     }
 }
@@ -188,11 +185,12 @@ impl Desk {
         prefix: Key,
         after: Option<Key>,
         limit: u32,
-    ) -> Result<Stale<Vec<(Key, Versioned)>>, Failure> {
+    ) -> Result<Stale<Page>, Failure> {
         let query = Query::Scan {
             prefix,
             after,
             limit,
+            bytes: MAX_SCAN_BYTES,
         };
         match self.read_stale(Verb::Scan, query).await? {
             FoundStale {
@@ -206,23 +204,20 @@ impl Desk {
         }
     }
 
-    /// Lists keys with a prefix after a key.
+    /// Lists keys with a prefix after a key: a page, which may have fewer than `limit` and say that
+    /// there are more.
     ///
     /// # Errors
     /// See [`Failure`]; a read is never unknown.
-    pub async fn scan(
-        &self,
-        prefix: Key,
-        after: Option<Key>,
-        limit: u32,
-    ) -> Result<Vec<(Key, Versioned)>, Failure> {
+    pub async fn scan(&self, prefix: Key, after: Option<Key>, limit: u32) -> Result<Page, Failure> {
         let query = Query::Scan {
             prefix,
             after,
             limit,
+            bytes: MAX_SCAN_BYTES,
         };
         match self.read(Verb::Scan, query).await? {
-            Found::Pairs(pairs) => Ok(pairs),
+            Found::Pairs(page) => Ok(page),
             Found::Value(_) => Err(Failure::NotDone(UNAVAILABLE)),
         }
     }
@@ -326,20 +321,5 @@ impl Desk {
             .metrics
             .operation(verb, &outcome, started.elapsed());
         Ok(outcome)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn page_fits_into_a_message() {
-        assert_eq!(Limits::new(8, 10).listing, 1000);
-        for (key, value) in [(1024, 32_768), (4096, 60_000), (1, 1)] {
-            let limits = Limits::new(key, value);
-            let pairs = limits.listing as usize + 1;
-            assert!(limits.listing >= 1 && pairs * (key + value + PAIR) <= 4 << 20);
-        }
     }
 }

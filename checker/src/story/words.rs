@@ -230,7 +230,7 @@ fn found(found: &Found) -> String {
         Found::Value(Some(held)) => {
             format!("found {}, version {}", text(&held.value), held.version)
         }
-        Found::Pairs(pairs) => format!("found {} pairs", pairs.len()),
+        Found::Pairs(page) => format!("found {} pairs", page.pairs.len()),
     }
 }
 

@@ -138,24 +138,40 @@ impl Operation {
                 limit,
             } => {
                 let after = after.map(String::into_bytes);
-                if stale {
-                    let stale = client.scan_stale(prefix, after, limit).await?;
-                    Reply::Pairs {
-                        pairs: stale.found,
-                        as_of: Some(stale.applied_index),
-                    }
-                } else {
-                    Reply::Pairs {
-                        pairs: client.scan(prefix, after, limit).await?,
-                        as_of: None,
-                    }
-                }
+                scan(client, prefix, after, limit, stale).await?
             }
             Self::Incr { key, by } => {
                 let number = client.increment(key.as_str(), by).await?;
                 Reply::Number { key, number }
             }
         })
+    }
+}
+
+/// As many keys as are asked for, page by page. Of several stale pages the oldest is told.
+async fn scan(
+    client: &Client,
+    prefix: String,
+    mut after: Option<Vec<u8>>,
+    limit: u32,
+    stale: bool,
+) -> anyhow::Result<Reply> {
+    let (mut pairs, mut as_of) = (Vec::new(), None);
+    loop {
+        let left = limit - u32::try_from(pairs.len()).unwrap_or(limit);
+        let page = if stale {
+            let page = client.scan_stale(prefix.as_str(), after, left).await?;
+            as_of = Some(as_of.map_or(page.applied_index, |index| page.applied_index.min(index)));
+            page.found
+        } else {
+            client.scan(prefix.as_str(), after, left).await?
+        };
+        pairs.extend(page.pairs);
+        if !page.more || pairs.len() >= limit as usize {
+            let more = page.more;
+            return Ok(Reply::Pairs { pairs, more, as_of });
+        }
+        after = pairs.last().map(|(key, _)| key.clone());
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) enum Reply {
     },
     Pairs {
         pairs: Vec<(Key, Versioned)>,
+        /// Whether there are others after these.
+        more: bool,
         /// As of [`Self::Value`].
         as_of: Option<LogIndex>,
     },
@@ -48,7 +50,8 @@ impl Reply {
         to.flush()?;
         // What is said beside the answer is in the answer, if that is JSON.
         if output != Output::Json {
-            for line in self.complaint().into_iter().chain(self.age()) {
+            let said = [self.complaint(), self.rest(), self.age()];
+            for line in said.into_iter().flatten() {
                 eprintln!("{line}");
             }
         }
@@ -82,6 +85,21 @@ impl Reply {
             } => Some(format!(
                 "the key {key:?} has version {found}; nothing was written"
             )),
+            _ => None,
+        }
+    }
+
+    /// That there are more keys, if there are.
+    fn rest(&self) -> Option<String> {
+        match self {
+            Self::Pairs {
+                pairs, more: true, ..
+            } => {
+                let after = pairs.last().map(|(key, _)| text::show(key));
+                let after =
+                    after.map_or(String::new(), |key| format!(": go on with --after {key:?}"));
+                Some(format!("there are more keys{after}"))
+            }
             _ => None,
         }
     }
@@ -160,7 +178,7 @@ impl Reply {
             Self::Number { key, number } => {
                 json!({"key": key, "number": number.value, "version": number.version.get()})
             }
-            Self::Pairs { pairs, as_of } => {
+            Self::Pairs { pairs, as_of, .. } => {
                 for (key, found) in pairs {
                     writeln!(to, "{}", dated(pair(key, found), *as_of))?;
                 }
@@ -250,7 +268,11 @@ mod tests {
     }
 
     fn pairs(pairs: Vec<(Key, Versioned)>) -> Reply {
-        Reply::Pairs { pairs, as_of: None }
+        Reply::Pairs {
+            pairs,
+            more: false,
+            as_of: None,
+        }
     }
 
     fn written(written: Written) -> Reply {

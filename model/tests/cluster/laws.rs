@@ -115,6 +115,7 @@ impl History {
             prefix: Vec::new(),
             after: None,
             limit: u32::MAX,
+            bytes: u32::MAX,
         };
         let Address::Client(client) = super::CLIENT else {
             return Ok(());

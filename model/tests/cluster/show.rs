@@ -238,7 +238,7 @@ fn found(found: &Found) -> String {
         Found::Value(Some(found)) => {
             format!("{}, written at {}", text(&found.value), found.version)
         }
-        Found::Pairs(pairs) => format!("{} pairs", pairs.len()),
+        Found::Pairs(page) => format!("{} pairs", page.pairs.len()),
     }
 }
 

@@ -20,7 +20,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::{
     LogIndex,
-    store::{Answer, Condition, Key, Versioned},
+    store::{Answer, Condition, Key, Page, Versioned},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use serde_json::{Map, Value, json};
@@ -166,19 +166,13 @@ pub(crate) async fn list(State(http): Shared, uri: Uri) -> Result<Response, Prob
     }
     let prefix = parameters.bytes("prefix").unwrap_or_default().to_vec();
     let after = parameters.bytes("after").map(<[u8]>::to_vec);
-    // One more than asked for tells whether there are more.
-    let (mut pairs, applied_index) = if stale {
-        let stale = http.desk.scan_stale(prefix.clone(), after, limit + 1);
+    let (Page { pairs, more }, applied_index) = if stale {
+        let stale = http.desk.scan_stale(prefix.clone(), after, limit);
         let stale = stale.await?;
         (stale.found, Some(stale.applied_index))
     } else {
-        (
-            http.desk.scan(prefix.clone(), after, limit + 1).await?,
-            None,
-        )
+        (http.desk.scan(prefix.clone(), after, limit).await?, None)
     };
-    let more = pairs.len() > limit as usize;
-    pairs.truncate(limit as usize);
     let next = match pairs.last() {
         Some((last, _)) if more => Value::String(format!(
             "/v1/kv?prefix={}&after={}&limit={limit}{}",
