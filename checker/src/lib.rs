@@ -11,6 +11,7 @@ pub mod linearize;
 pub mod machine;
 pub mod progress;
 pub mod replay;
+mod seal;
 pub mod simulate;
 pub mod stateright_engine;
 pub mod story;

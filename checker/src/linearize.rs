@@ -14,6 +14,7 @@
 //! * `search` decides one key;
 //! * `versions` checks what no single key shows: versions are positions in one log, so they
 //!   follow the order of time over all keys;
+//! * `stale` judges stale reads, which promise less and are no part of that order;
 //! * `explain` makes a history that has no order small enough to be read, and tells it.
 //!
 //! An operation of unknown outcome may take effect at any time after its call, or never. A search
@@ -26,11 +27,13 @@ mod explain;
 mod format;
 mod object;
 mod search;
+mod stale;
 mod versions;
 
 pub use explain::Explanation;
-pub use format::{BadHistory, Call, History, Operation, Outcome, Place};
+pub use format::{BadHistory, Call, History, Operation, Outcome, Place, StaleRead};
 pub use search::Limits;
+pub use stale::Invented;
 pub use versions::Disorder;
 
 use search::Decision;
@@ -67,12 +70,14 @@ pub struct Judgement {
     pub keys: Vec<KeyVerdict>,
     /// Where the versions contradict the order of time, if anywhere.
     pub disorder: Option<Disorder>,
+    /// The first stale read that shows what no prefix of the log makes, if there is one.
+    pub invented: Option<Invented>,
 }
 
 /// The word on a whole history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// Every key has an order, and the versions agree with time.
+    /// Every key has an order, the versions agree with time, and the stale reads with the log.
     Linearizable,
     /// Something has no order.
     Violated,
@@ -85,7 +90,10 @@ impl Judgement {
     /// was left undecided.
     pub fn word(&self) -> Word {
         let any = |wanted: fn(&Verdict) -> bool| self.keys.iter().any(|key| wanted(&key.verdict));
-        if self.disorder.is_some() || any(|verdict| matches!(verdict, Verdict::Violated(_))) {
+        if self.disorder.is_some()
+            || self.invented.is_some()
+            || any(|verdict| matches!(verdict, Verdict::Violated(_)))
+        {
             Word::Violated
         } else if any(|verdict| matches!(verdict, Verdict::Undecided)) {
             Word::Undecided
@@ -111,6 +119,7 @@ pub fn judge(history: &History, limits: &Limits<'_>, mut watch: impl FnMut(usize
     Judgement {
         keys,
         disorder: versions::find_disorder(&history.operations),
+        invented: stale::find_invented(history),
     }
 }
 

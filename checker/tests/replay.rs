@@ -20,8 +20,9 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     io::Cursor,
     process::{Command, Output},
@@ -277,6 +278,7 @@ impl World {
                     prefix: b"key".to_vec(),
                     after: None,
                     limit: 3,
+                    bytes: 1000,
                 },
             },
             _ => RequestBody::Read {
@@ -362,6 +364,38 @@ impl World {
     }
 }
 
+/// Lines with the digests that whoever wrote them would have ended them in. So what is tested with
+/// them is what the digests do not do: an alteration whose digests were made anew.
+fn sealed(lines: &[String]) -> String {
+    let mut digest = String::new();
+    let mut text = String::new();
+    for line in lines {
+        let Some(body) = line.strip_suffix('}') else {
+            // Cut short.
+            text += &format!("{line}\n");
+            continue;
+        };
+        let hash = Sha256::digest(digest.clone() + body);
+        digest = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        text += &format!("{body},\"digest\":\"{digest}\"}}\n");
+    }
+    text
+}
+
+/// Judges a text as the only trace of a cluster, or with others.
+fn judged_texts(texts: &BTreeMap<String, String>) -> Result<Report, Rejection> {
+    let sources = texts
+        .iter()
+        .map(|(file, text)| Source::new(file, Cursor::new(text.clone().into_bytes())));
+    let (lines, interrupt) = (AtomicU64::new(0), AtomicBool::new(false));
+    let conditions = Conditions {
+        used_disks: false,
+        lines: &lines,
+        interrupt: &interrupt,
+    };
+    replay(sources.collect(), conditions)
+}
+
 /// Traces by the names of their files.
 #[derive(Clone)]
 struct Files(BTreeMap<String, Vec<String>>);
@@ -372,10 +406,10 @@ impl Files {
     }
 
     fn judged_from(&self, used_disks: bool) -> Result<Report, Rejection> {
-        let sources = self.0.iter().map(|(file, lines)| {
-            let text = lines.join("\n") + "\n";
-            Source::new(file, Cursor::new(text.into_bytes()))
-        });
+        let sources = self
+            .0
+            .iter()
+            .map(|(file, lines)| Source::new(file, Cursor::new(sealed(lines).into_bytes())));
         let (lines, interrupt) = (AtomicU64::new(0), AtomicBool::new(false));
         let conditions = Conditions {
             used_disks,
@@ -447,6 +481,55 @@ fn honest_traces_are_accepted() {
         elections > 100 && committed > 1000 && runs > 300,
         "{elections} {committed} {runs}"
     );
+}
+
+/// Whoever alters one field of one line, whichever, is told the line: the digest is wrong, or the
+/// line is none any more.
+#[test]
+fn any_altered_field_of_any_line_is_rejected_with_just_that_line() {
+    let mut world = World::new(3, None, 7);
+    world.run(150);
+    let files = world.files();
+    let texts: BTreeMap<_, _> = files
+        .0
+        .iter()
+        .map(|(file, lines)| (file.clone(), sealed(lines)))
+        .collect();
+    judged_texts(&texts).expect("honest");
+    let mut tried = 0;
+    for (file, text) in &texts {
+        let lines = Vec::from_iter(text.lines().map(str::to_owned));
+        for (place, line) in lines.iter().enumerate() {
+            let value: Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(rewritten(value.clone()), *line, "nothing altered");
+            // One alteration of each field: which one makes no difference to a digest.
+            let mut paths = BTreeSet::new();
+            let each_field = alterations(&value)
+                .into_iter()
+                .filter(|(path, _)| paths.insert(path.clone()));
+            for (path, other) in each_field {
+                tried += 1;
+                let mut lines = lines.clone();
+                lines[place] = rewritten(other);
+                let mut texts = texts.clone();
+                texts.insert(file.clone(), lines.join("\n") + "\n");
+                let rejection = judged_texts(&texts).expect_err("altered");
+                let told = rejection.to_string();
+                let named = format!("{file}:{}: ", place + 1);
+                assert!(told.starts_with(&named), "{named}{path}: {told}");
+                assert!(told.contains("digest"), "{named}{path}: {told}");
+            }
+        }
+    }
+    assert!(tried > 1_000, "{tried}");
+}
+
+/// A line as it was written: its digest comes last.
+fn rewritten(mut line: Value) -> String {
+    let digest = line.as_object_mut().expect("a line").remove("digest");
+    let text = line.to_string();
+    let body = text.strip_suffix('}').expect("an object");
+    format!("{body},\"digest\":{}}}", digest.unwrap_or_default())
 }
 
 /// Every way in which one field of a value can be altered: numbers by one up and down, words
@@ -801,7 +884,7 @@ fn program_ends_with_the_code_of_its_verdict() {
         let mut paths = Vec::new();
         for (file, lines) in &files.0 {
             let path = directory.path().join(file);
-            fs::write(&path, lines.join("\n") + "\n").expect("written");
+            fs::write(&path, sealed(lines)).expect("written");
             paths.push(path.display().to_string());
         }
         paths

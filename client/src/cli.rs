@@ -64,7 +64,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "RAFT_ATTEMPT_TIMEOUT", value_name = "TIME",
           default_value = "500ms", value_parser = text::duration)]
     pub(crate) attempt_timeout: Duration,
-    /// What reads may see
+    /// What get, scan and bench may read
     #[arg(
         long,
         global = true,
@@ -97,7 +97,7 @@ pub(crate) enum Consistency {
     /// Every write that was answered before the read was asked
     #[default]
     Linearizable,
-    /// What one server happens to know (not offered by the servers yet)
+    /// What any one server has, without asking the others: perhaps old
     Stale,
 }
 
@@ -217,15 +217,10 @@ impl Global {
 /// Does what was said.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, command } = cli;
-    if global.consistency == Consistency::Stale {
-        anyhow::bail!(
-            "--consistency stale: the servers answer linearizable reads only, so far; leave the option out"
-        );
-    }
     match command {
         Command::Operation(operation) => {
             let client = global.connect().await?;
-            let reply = operation.run(&client).await?;
+            let reply = operation.run(&client, global.consistency).await?;
             reply.show(global.output, &mut std::io::stdout().lock())
         }
         Command::Repl(repl) => repl.run(&global).await,

@@ -11,7 +11,7 @@
 //! servers, and [`crate::direct`] finds the leader.
 //!
 //! # What is left out
-//! Stale reads: the servers have none. Encryption keys, queues and packets: the transport's.
+//! Encryption keys, queues and packets: the transport's.
 
 use crate::{
     ConnectError, Error, Options, Route,
@@ -21,11 +21,13 @@ use crate::{
     wire,
 };
 use model::{
-    Address, Envelope, LogIndex, Message, NodeId, ProxyId,
+    Address, Envelope, FoundStale, LogIndex, Message, NodeId, ProxyId,
     client::Ask,
     message::ResponseBody,
     proxy::ProxyConfig,
-    store::{Answer, Condition, Found, Key, Operation, Query, Value, Versioned},
+    store::{
+        Answer, Condition, Found, Key, MAX_SCAN_BYTES, Operation, Page, Query, Value, Versioned,
+    },
 };
 use std::{
     collections::BTreeSet,
@@ -71,6 +73,16 @@ pub enum Written {
         /// The version the key had, `None` if absent.
         found: Option<LogIndex>,
     },
+}
+
+/// What one server had when it was asked, which may be old: what the log up to some entry makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stale<T> {
+    /// What it had.
+    pub found: T,
+    /// The last entry it had applied; 0 if none, as right after it started. Of two answers the one
+    /// with the greater index is the newer one.
+    pub applied_index: LogIndex,
 }
 
 /// What became of an increment.
@@ -119,7 +131,28 @@ impl Client {
         }
     }
 
-    /// Lists keys with a prefix in order, linearizably: those after `after`, at most `limit`.
+    /// Reads a key as any one server has it, whether or not a majority can be reached. The value may
+    /// be old, and older than one read before; it is never one that was not committed.
+    ///
+    /// # Errors
+    /// See [`Error`]; a read is never unknown.
+    pub async fn get_stale(&self, key: impl Into<Key>) -> Result<Stale<Option<Versioned>>, Error> {
+        let key = key.into();
+        match self.ask_stale(Query::Get { key }).await? {
+            Stale {
+                found: Found::Value(found),
+                applied_index,
+            } => Ok(Stale {
+                found,
+                applied_index,
+            }),
+            _ => Err(Error::Mismatch),
+        }
+    }
+
+    /// Lists keys with a prefix in order, linearizably: those after `after`, at most `limit`,
+    /// and no more than fit into an answer. [`Page::more`] says whether that was all; if not, the
+    /// next page is the one after the last key of this one.
     ///
     /// # Errors
     /// See [`Error`]; a read is never unknown.
@@ -128,14 +161,43 @@ impl Client {
         prefix: impl Into<Key>,
         after: Option<Key>,
         limit: u32,
-    ) -> Result<Vec<(Key, Versioned)>, Error> {
+    ) -> Result<Page, Error> {
         let query = Query::Scan {
             prefix: prefix.into(),
             after,
             limit,
+            bytes: MAX_SCAN_BYTES,
         };
         match self.ask(Ask::Read(query)).await? {
-            Done::Found(Found::Pairs(pairs)) => Ok(pairs),
+            Done::Found(Found::Pairs(page)) => Ok(page),
+            _ => Err(Error::Mismatch),
+        }
+    }
+
+    /// Lists keys with a prefix in order, as any one server has them: see [`Self::get_stale`].
+    ///
+    /// # Errors
+    /// See [`Error`]; a read is never unknown.
+    pub async fn scan_stale(
+        &self,
+        prefix: impl Into<Key>,
+        after: Option<Key>,
+        limit: u32,
+    ) -> Result<Stale<Page>, Error> {
+        let query = Query::Scan {
+            prefix: prefix.into(),
+            after,
+            limit,
+            bytes: MAX_SCAN_BYTES,
+        };
+        match self.ask_stale(query).await? {
+            Stale {
+                found: Found::Pairs(found),
+                applied_index,
+            } => Ok(Stale {
+                found,
+                applied_index,
+            }),
             _ => Err(Error::Mismatch),
         }
     }
@@ -215,6 +277,19 @@ impl Client {
         }
     }
 
+    async fn ask_stale(&self, query: Query) -> Result<Stale<Found>, Error> {
+        match self.ask(Ask::StaleRead(query)).await? {
+            Done::FoundStale(FoundStale {
+                found,
+                applied_index,
+            }) => Ok(Stale {
+                found,
+                applied_index,
+            }),
+            _ => Err(Error::Mismatch),
+        }
+    }
+
     async fn ask(&self, ask: Ask) -> Result<Done, Error> {
         let timeout = self.inner.timeout;
         let is_write = matches!(ask, Ask::Write(_));
@@ -224,6 +299,7 @@ impl Client {
         match time::timeout(limit, self.inner.pool.ask(ask)).await {
             Ok(Outcome::Answered(answer)) => Ok(Done::Answered(answer)),
             Ok(Outcome::Found(found)) => Ok(Done::Found(found)),
+            Ok(Outcome::FoundStale(found)) => Ok(Done::FoundStale(found)),
             Ok(Outcome::NotDone | Outcome::Unavailable) => Err(Error::Unavailable(timeout)),
             Ok(Outcome::Overloaded) => Err(Error::Overloaded(self.inner.max_waiting)),
             Ok(Outcome::Unknown) => Err(Error::Unknown(timeout)),
@@ -237,6 +313,7 @@ impl Client {
 enum Done {
     Answered(Answer),
     Found(Found),
+    FoundStale(FoundStale),
 }
 
 /// How many attempts fit into the time.

@@ -29,7 +29,7 @@
 
 use crate::timers::Timers;
 use model::{
-    Address, ClientId, Envelope,
+    Address, ClientId, Envelope, FoundStale,
     client::{self, Ask, Client, ClientConfig, Event},
     store::{Answer, Found},
 };
@@ -78,6 +78,8 @@ pub enum Outcome {
     NotDone,
     /// Too many operations wait for a session. It was never sent: it had no effect and never will.
     Overloaded,
+    /// The result of a stale read.
+    FoundStale(FoundStale),
 }
 
 impl From<client::Outcome> for Outcome {
@@ -88,6 +90,7 @@ impl From<client::Outcome> for Outcome {
             client::Outcome::Unknown => Self::Unknown,
             client::Outcome::Unavailable => Self::Unavailable,
             client::Outcome::NotDone => Self::NotDone,
+            client::Outcome::FoundStale(found) => Self::FoundStale(found),
         }
     }
 }

@@ -102,6 +102,24 @@ fn operations_answer_and_exit_as_promised() {
 }
 
 #[test]
+fn stale_answers_say_that_they_are() {
+    let at = start(Manner::Whole);
+    expect(&run(at, "put k v -o plain"), 0, "2\n");
+    let stale = run(at, "get k --consistency stale -o plain");
+    expect(&stale, 0, "v\n");
+    assert!(stale.err.contains("applied the log up to 2"), "{stale:?}");
+    let stale = run(at, "get k --consistency stale -o json");
+    let line = "{\"applied_index\":2,\"key\":\"k\",\"value\":\"v\",\"version\":2}\n";
+    expect(&stale, 0, line);
+    expect(&run(at, "scan --consistency stale -o json"), 0, line);
+    let absent = run(at, "get other --consistency stale -o json");
+    let line = "{\"applied_index\":2,\"found\":false,\"key\":\"other\"}\n";
+    expect(&absent, 1, line);
+    let fresh = run(at, "get k -o plain");
+    assert!(fresh.err.is_empty(), "{fresh:?}");
+}
+
+#[test]
 fn value_is_read_from_standard_input_when_left_out() {
     let at = start(Manner::Whole).to_string();
     let put = run_with(
@@ -122,7 +140,6 @@ fn command_line_that_is_not_right_exits_2_and_says_what_to_do() {
         ("cas k v", "--absent"),
         ("cas k v --absent --present", "cannot be used with"),
         ("get k --timeout 3", "as in 100ms or 2s"),
-        ("get k --consistency stale", "leave the option out"),
         ("get k --direct", "ID=HOST:PORT"),
         ("get k --endpoints nowhere", "HOST:PORT"),
         ("put k", ""),

@@ -39,7 +39,7 @@
 
 use crate::{
     Address, ClientId, ClientRequest, Envelope, Message, RequestId, SessionId,
-    message::{RequestBody, ResponseBody},
+    message::{FoundStale, RequestBody, ResponseBody},
     mutant::planted,
     store::{Answer, Found, Operation, Query},
 };
@@ -94,6 +94,8 @@ pub enum Ask {
     Write(Operation),
     /// To know something, as of a moment between asking and hearing.
     Read(Query),
+    /// To know something, as any one server happens to have it: perhaps old.
+    StaleRead(Query),
 }
 
 /// What became of the operation.
@@ -111,6 +113,8 @@ pub enum Outcome {
     Unavailable,
     /// A write that was never sent: it had no effect and never will.
     NotDone,
+    /// The result of a stale read.
+    FoundStale(FoundStale),
 }
 
 /// What the driver must do after a step.
@@ -167,6 +171,8 @@ pub(crate) enum Task {
     },
     /// Reads.
     Read { query: Query },
+    /// Reads what any one server has.
+    StaleRead { query: Query },
 }
 
 impl Session {
@@ -238,6 +244,7 @@ impl Client {
         match ask {
             Ask::Write(operation) => self.begin_write(operation),
             Ask::Read(query) => self.begin(Task::Read { query }),
+            Ask::StaleRead(query) => self.begin(Task::StaleRead { query }),
         }
     }
 
@@ -320,7 +327,12 @@ impl Client {
             ResponseBody::Found(found) if matches!(in_flight.task, Task::Read { .. }) => {
                 self.finish(Outcome::Found(found))
             }
-            ResponseBody::Found(_) => Effects::default(),
+            ResponseBody::FoundStale(found) if matches!(in_flight.task, Task::StaleRead { .. }) => {
+                self.finish(Outcome::FoundStale(found))
+            }
+            // An answer to a question that was not asked. Above all, a stale one is never taken
+            // for the answer to a linearizable read.
+            ResponseBody::Found(_) | ResponseBody::FoundStale(_) => Effects::default(),
             // Of one copy, not of the request: see the module. The timer runs already.
             ResponseBody::NotLeader { .. }
             | ResponseBody::Interrupted { .. }
@@ -377,7 +389,7 @@ impl Client {
                 Outcome::NotDone
             }
             Task::Write { .. } => Outcome::Unknown,
-            Task::Read { .. } => Outcome::Unavailable,
+            Task::Read { .. } | Task::StaleRead { .. } => Outcome::Unavailable,
         };
         self.finish(outcome)
     }
@@ -409,6 +421,9 @@ impl Task {
                 operation: operation.clone(),
             },
             Self::Read { query } => RequestBody::Read {
+                query: query.clone(),
+            },
+            Self::StaleRead { query } => RequestBody::StaleRead {
                 query: query.clone(),
             },
         }
@@ -454,6 +469,17 @@ mod tests {
 
     fn read() -> Event {
         Event::Invoke(Ask::Read(get()))
+    }
+
+    fn stale_read() -> Event {
+        Event::Invoke(Ask::StaleRead(get()))
+    }
+
+    fn found_stale() -> ResponseBody {
+        ResponseBody::FoundStale(FoundStale {
+            found: Found::Value(None),
+            applied_index: LogIndex::new(9),
+        })
     }
 
     fn response_for(client: ClientId, id: u64, body: ResponseBody) -> Message {
@@ -637,6 +663,31 @@ mod tests {
     }
 
     #[test]
+    fn stale_read_takes_stale_answers_and_only_a_stale_read_does() {
+        let mut client = with_session(2);
+        assert_eq!(
+            sent(client.step(stale_read())),
+            (1, RequestBody::StaleRead { query: get() })
+        );
+        let linearizable = ResponseBody::Found(Found::Value(None));
+        assert_eq!(client.step(response(1, linearizable)), Effects::default());
+        let Outcome::FoundStale(found) = outcome(client.step(response(1, found_stale()))) else {
+            panic!("not stale");
+        };
+        assert_eq!(found.applied_index, LogIndex::new(9));
+        for ask in [read(), write()] {
+            let mut client = with_session(2);
+            client.step(ask);
+            let before = client.clone();
+            assert_eq!(client.step(response(1, found_stale())), Effects::default());
+            assert_eq!(client, before);
+        }
+        client.step(stale_read());
+        sent(client.step(Event::Timeout));
+        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unavailable);
+    }
+
+    #[test]
     fn invoke_while_busy_and_timeout_while_idle_are_ignored() {
         let mut client = with_session(2);
         assert_eq!(client.step(Event::Timeout), Effects::default());
@@ -656,8 +707,9 @@ mod tests {
             .chain([
                 ResponseBody::Found(Found::Value(None)),
                 ResponseBody::Unavailable,
+                found_stale(),
             ]);
-        let mut events = vec![Event::Timeout, write(), read()];
+        let mut events = vec![Event::Timeout, write(), read(), stale_read()];
         for id in 1..=6 {
             events.extend(bodies.clone().map(|body| response(id, body)));
         }
@@ -694,9 +746,17 @@ mod tests {
                     None => assert_eq!(client.is_idle(), sent.is_empty()),
                     Some(Outcome::NotDone) => assert_eq!(first, None, "sent, and so not undone"),
                     Some(Outcome::Answered(_) | Outcome::Unknown) => assert!(first.is_some()),
-                    Some(Outcome::Found(_) | Outcome::Unavailable) => {
+                    // Each kind of read has its own kind of answer, whatever arrives.
+                    Some(Outcome::Found(_)) => {
                         assert!(matches!(sent[0].body, RequestBody::Read { .. }));
                     }
+                    Some(Outcome::FoundStale(_)) => {
+                        assert!(matches!(sent[0].body, RequestBody::StaleRead { .. }));
+                    }
+                    Some(Outcome::Unavailable) => assert!(matches!(
+                        sent[0].body,
+                        RequestBody::Read { .. } | RequestBody::StaleRead { .. }
+                    )),
                 }
                 if let Some(outcome) = effects.outcome {
                     assert!(client.is_idle());
@@ -709,7 +769,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(outcomes.len(), 5, "every outcome was reached: {outcomes:?}");
+        assert_eq!(outcomes.len(), 6, "every outcome was reached: {outcomes:?}");
     }
 
     #[cfg(feature = "mutants")]

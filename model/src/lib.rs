@@ -34,7 +34,7 @@ pub use ids::{
 pub use log::{Entry, Log, Payload};
 pub use message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, ClientRequest, ClientResponse,
-    Envelope, InstallSnapshotRequest, InstallSnapshotResponse, Message, PreVoteRequest,
+    Envelope, FoundStale, InstallSnapshotRequest, InstallSnapshotResponse, Message, PreVoteRequest,
     PreVoteResponse, RequestVoteRequest, RequestVoteResponse,
 };
 pub use raft::{Durable, Effects, Event, Flow, HardState, Raft, Role, Snapshot, Timer, Write};

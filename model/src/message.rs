@@ -217,6 +217,12 @@ pub enum RequestBody {
         /// What is asked.
         query: Query,
     },
+    /// A read of whatever the server that gets it has applied: perhaps old, never made up. Any
+    /// server answers it, alone and at once.
+    StaleRead {
+        /// What is asked.
+        query: Query,
+    },
 }
 
 /// The answer to a client's request.
@@ -250,4 +256,16 @@ pub enum ResponseBody {
     },
     /// A proxy gave up. A write it had sent on may yet take effect.
     Unavailable,
+    /// The result of a stale read. It answers no other: who asked a linearizable read never takes
+    /// it.
+    FoundStale(FoundStale),
+}
+
+/// What one server had applied when it was asked, and how far that was.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FoundStale {
+    /// What the store held once exactly the entries up to `applied_index` were applied.
+    pub found: Found,
+    /// The last entry this server had applied; 0 if none, as right after it started.
+    pub applied_index: LogIndex,
 }

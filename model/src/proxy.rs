@@ -18,6 +18,13 @@
 //!   round would use up the attempts long before it ends, so the request waits for its timer.
 //! * *No answer*: when the timer runs out the request goes elsewhere.
 //!
+//! # Stale reads
+//! Any server answers those, so they go to the server that was drawn, whoever is believed to lead,
+//! and after a silence to another one. What becomes of them says nothing about who leads. Only the
+//! answer to a stale read ends one, and it ends nothing else: [`Flight`] holds the request, and an
+//! answer of the other kind is not looked at.
+//!
+//! # Giving up
 //! After [`ProxyConfig::max_attempts`] sends the proxy gives up and says `Unavailable`, which
 //! means that it knows nothing: what it sent may be carried out yet.
 //!
@@ -34,12 +41,13 @@
 //!   the leader it came from.
 //!
 //! # What is left out
-//! Reads at followers, batching, hedging (two servers asked at once), and waking the requests
+//! Linearizable reads at followers, batching, hedging (two servers asked at once), and waking the requests
 //! that wait when another finds the leader: their timers do that a little later.
 
 use crate::{
     Address, ClientId, ClientRequest, ClientResponse, Envelope, Message, NodeId, ProxyId,
-    RequestId, message::ResponseBody,
+    RequestId,
+    message::{RequestBody, ResponseBody},
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -112,6 +120,12 @@ pub(crate) struct Flight {
     pub(crate) asked: Option<NodeId>,
     /// How often it was sent, from 1.
     pub(crate) attempts: u32,
+}
+
+impl Flight {
+    fn is_stale_read(&self) -> bool {
+        matches!(self.request.body, RequestBody::StaleRead { .. })
+    }
 }
 
 impl Proxy {
@@ -194,8 +208,12 @@ impl Proxy {
             asked: None,
             attempts: 0,
         };
+        let to = match self.leader {
+            Some(leader) if !flight.is_stale_read() => leader,
+            _ => ask,
+        };
         self.in_flight.insert(key, flight);
-        self.send(key, self.leader.unwrap_or(ask), effects);
+        self.send(key, to, effects);
     }
 
     fn handle_client_response(
@@ -208,7 +226,17 @@ impl Proxy {
         let Some(flight) = self.in_flight.get(&key) else {
             return;
         };
+        if flight.is_stale_read() {
+            // No server refuses these, so there is no other answer.
+            if let body @ ResponseBody::FoundStale(_) = response.body {
+                self.respond(key, body, effects);
+                self.in_flight.remove(&key);
+            }
+            return;
+        }
         match response.body {
+            // Never for a request that was to be answered by who leads.
+            ResponseBody::FoundStale(_) => {}
             // Whichever attempt this answers, it is the same request.
             body @ (ResponseBody::Applied(_) | ResponseBody::Found(_)) => {
                 self.leader = Some(from);
@@ -257,14 +285,29 @@ impl Proxy {
         let Some(flight) = self.in_flight.get(&key) else {
             return;
         };
-        if flight.asked.is_some() && flight.asked == self.leader {
+        let stale = flight.is_stale_read();
+        if !stale && flight.asked.is_some() && flight.asked == self.leader {
             self.leader = None;
         }
+        let to = match self.leader {
+            _ if stale => self.other_than(flight.asked, ask),
+            leader => leader.unwrap_or(ask),
+        };
         if flight.attempts >= self.config.max_attempts {
             self.give_up(key, effects);
         } else {
-            self.send(key, self.leader.unwrap_or(ask), effects);
+            self.send(key, to, effects);
         }
+    }
+
+    /// The server drawn, or the one after it if that one was silent just now.
+    fn other_than(&self, silent: Option<NodeId>, ask: NodeId) -> NodeId {
+        if silent != Some(ask) {
+            return ask;
+        }
+        let nodes = &self.config.nodes;
+        let mut after = nodes.iter().filter(|node| **node > ask).chain(nodes);
+        after.next().copied().unwrap_or(ask)
     }
 
     fn send(&mut self, key: (ClientId, RequestId), to: NodeId, effects: &mut Effects) {
@@ -306,7 +349,7 @@ mod tests {
     use crate::{
         Config, LogIndex, Raft,
         client::{self, Ask, Client, ClientConfig, Outcome},
-        message::RequestBody,
+        message::FoundStale,
         raft::{self, Durable},
         store::{Answer, Condition, Found, Operation, Query, Versioned},
     };
@@ -334,6 +377,37 @@ mod tests {
             id: RequestId::new(id),
             body: RequestBody::OpenSession,
         }
+    }
+
+    fn stale_request(id: u64) -> ClientRequest {
+        let query = Query::Get { key: b"k".to_vec() };
+        let body = RequestBody::StaleRead { query };
+        ClientRequest {
+            body,
+            ..request(id)
+        }
+    }
+
+    /// The client asks for a stale read; the driver drew `ask`.
+    fn asks_stale(proxy: &mut Proxy, id: u64, ask: NodeId) -> Effects {
+        proxy.step(Event::Receive {
+            from: Address::Client(CLIENT),
+            message: Message::ClientRequest(stale_request(id)),
+            ask,
+        })
+    }
+
+    fn stale_sent(id: u64, to: NodeId) -> Effects {
+        let mut effects = sent(id, to);
+        effects.sends[0].message = Message::ClientRequest(stale_request(id));
+        effects
+    }
+
+    fn found_stale() -> ResponseBody {
+        ResponseBody::FoundStale(FoundStale {
+            found: Found::Value(None),
+            applied_index: LogIndex::new(9),
+        })
     }
 
     /// The client asks; the driver drew `ask`.
@@ -556,6 +630,46 @@ mod tests {
         }
         assert_eq!(timeout(&mut proxy, 2, N2), Effects::default());
         assert_eq!(proxy, before);
+    }
+
+    #[test]
+    fn stale_read_goes_to_anyone_and_says_nothing_about_who_leads() {
+        let mut proxy = proxy(3);
+        asks(&mut proxy, 1, N1);
+        answers(&mut proxy, N1, 1, applied());
+        // Not to the leader, but to whom was drawn; after a silence to another, be it drawn or not.
+        assert_eq!(asks_stale(&mut proxy, 2, N2), stale_sent(2, N2));
+        assert_eq!(timeout(&mut proxy, 2, N2), stale_sent(2, N3));
+        assert_eq!(timeout(&mut proxy, 2, N1), stale_sent(2, N1));
+        assert_eq!(proxy.leader(), Some(N1));
+        let effects = answers(&mut proxy, N2, 2, found_stale());
+        assert_eq!(effects, responded(2, found_stale()));
+        assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N1), 0));
+        // The last server is followed by the first.
+        asks_stale(&mut proxy, 3, N3);
+        assert_eq!(timeout(&mut proxy, 3, N3), stale_sent(3, N1));
+        timeout(&mut proxy, 3, N2);
+        let effects = timeout(&mut proxy, 3, N2);
+        assert_eq!(effects, responded(3, ResponseBody::Unavailable));
+        assert_eq!(proxy.leader(), Some(N1), "its silence was not looked at");
+    }
+
+    #[test]
+    fn stale_and_linearizable_answers_are_never_mixed_up() {
+        let mut proxy = proxy(3);
+        asks(&mut proxy, 1, N1);
+        asks_stale(&mut proxy, 2, N1);
+        let before = proxy.clone();
+        for (id, body) in [
+            (1, found_stale()),
+            (2, ResponseBody::Found(Found::Value(None))),
+            (2, applied()),
+            (2, not_leader(Some(N2))),
+            (2, ResponseBody::Interrupted { hint: None }),
+        ] {
+            assert_eq!(answers(&mut proxy, N1, id, body), Effects::default());
+            assert_eq!(proxy, before);
+        }
     }
 
     /// Every event, in every state, until no new state appears.

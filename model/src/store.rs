@@ -103,7 +103,7 @@ pub enum Query {
         #[serde(with = "serde_bytes")]
         key: Key,
     },
-    /// Keys with a prefix, in order.
+    /// A page of the keys with a prefix, in order.
     Scan {
         /// What the keys start with.
         #[serde(with = "serde_bytes")]
@@ -112,8 +112,18 @@ pub enum Query {
         after: Option<Key>,
         /// How many at most.
         limit: u32,
+        /// How many bytes at most, keys and values with [`PAIR_BYTES`] for each; no more than
+        /// [`MAX_SCAN_BYTES`], whatever this says. The first pair is found however large it is, so
+        /// that every page gets further.
+        bytes: u32,
     },
 }
+
+/// The most bytes of keys and values that one page has, but for its first pair: what anyone asks,
+/// an answer stays small enough to be sent.
+pub const MAX_SCAN_BYTES: u32 = 1 << 20;
+/// What a pair of a page counts beside its key and its value.
+pub const PAIR_BYTES: usize = 32;
 
 /// A value and the entry that last wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -164,7 +174,17 @@ pub enum Found {
     /// The key's value, `None` if absent.
     Value(Option<Versioned>),
     /// The keys that matched, in order.
-    Pairs(Vec<(Key, Versioned)>),
+    Pairs(Page),
+}
+
+/// A page of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Page {
+    /// The keys and what they hold, in order.
+    pub pairs: Vec<(Key, Versioned)>,
+    /// Whether the page ended before the keys did. The next page is the one after the last of
+    /// these keys.
+    pub more: bool,
 }
 
 /// What the store remembers of a session.
@@ -269,21 +289,19 @@ impl Store {
                 prefix,
                 after,
                 limit,
+                bytes,
             } => {
                 // The larger of the two lower bounds: the prefix itself, or just past `after`.
                 let start = match after {
                     Some(after) if after >= prefix => Bound::Excluded(after),
                     _ => Bound::Included(prefix),
                 };
-                let pairs = self
+                let matching = self
                     .contents
                     .pairs
                     .range::<Key, _>((start, Bound::Unbounded))
-                    .take_while(|(key, _)| key.starts_with(prefix))
-                    .take(*limit as usize)
-                    .map(|(key, found)| (key.clone(), found.clone()))
-                    .collect();
-                Found::Pairs(pairs)
+                    .take_while(|(key, _)| key.starts_with(prefix));
+                Found::Pairs(page(matching, *limit as usize, *bytes))
             }
         }
     }
@@ -336,6 +354,25 @@ impl Store {
         session.answers = session.answers.split_off(&session.acknowledged);
         answer
     }
+}
+
+/// As many of these pairs as a page may have.
+fn page<'a>(
+    matching: impl Iterator<Item = (&'a Key, &'a Versioned)>,
+    limit: usize,
+    bytes: u32,
+) -> Page {
+    let bytes = bytes.min(MAX_SCAN_BYTES) as usize;
+    let (mut page, mut taken) = (Page::default(), 0);
+    for (key, found) in matching {
+        taken += key.len() + found.value.len() + PAIR_BYTES;
+        if page.pairs.len() >= limit || (taken > bytes && !page.pairs.is_empty()) {
+            page.more = true;
+            break;
+        }
+        page.pairs.push((key.clone(), found.clone()));
+    }
+    page
 }
 
 fn operate(pairs: &mut BTreeMap<Key, Versioned>, index: LogIndex, operation: &Operation) -> Answer {

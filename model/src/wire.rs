@@ -118,7 +118,7 @@ pub enum BadHeader {
     Magic,
     /// Of another version of the format.
     Version(u8),
-    /// A key no version 1 knows.
+    /// A key that is not known.
     Key(u8),
 }
 

@@ -5,9 +5,12 @@ mod cluster;
 
 use cluster::{Cluster, add, disk, put};
 use model::{
-    Config, Payload, RequestId, SessionId, Store,
+    ClientId, ClientRequest, Config, Event, FoundStale, Payload, RequestId, SessionId, Store,
     message::{RequestBody, ResponseBody},
-    store::{Answer, Command, Condition, Found, Operation, Query, Versioned, Write},
+    store::{
+        Answer, Command, Condition, Found, MAX_SCAN_BYTES, Operation, PAIR_BYTES, Query, Versioned,
+        Write,
+    },
 };
 
 // Reads.
@@ -97,6 +100,92 @@ fn read_at_a_deposed_leader_is_interrupted() {
         cluster.answer(read),
         Some(&ResponseBody::Interrupted { hint: None })
     );
+}
+
+/// A server that is cut off answers a stale read by itself, from what it has, and says how far that
+/// is. A linearizable read it does not answer.
+#[test]
+fn stale_read_is_answered_by_any_server_alone() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    cluster.write(1, (session, 1, 1), put("a", "old"));
+    cluster.settle();
+    cluster.heartbeat(1);
+    cluster.settle();
+    cluster.isolate(&[3]);
+    cluster.write(1, (session, 2, 2), put("a", "new"));
+    cluster.settle();
+    cluster.heartbeat(1);
+    cluster.settle();
+    for (server, value, applied) in [(1, "new", 4), (2, "new", 4), (3, "old", 3)] {
+        let read = cluster.stale_read(server, "a");
+        assert_eq!(stale(&cluster, read), (Some(value.to_owned()), applied));
+    }
+    let read = cluster.read(3, "a");
+    assert!(matches!(
+        cluster.answer(read),
+        Some(ResponseBody::NotLeader { .. })
+    ));
+    // Nobody is left to answer for it: the leader's read waits, its stale one does not.
+    cluster.isolate(&[1, 2, 3]);
+    let read = cluster.read(1, "a");
+    cluster.settle();
+    assert_eq!(cluster.answer(read), None);
+    let read = cluster.stale_read(1, "a");
+    assert_eq!(stale(&cluster, read), (Some("new".to_owned()), 4));
+}
+
+/// A server that has just started knows of no committed entry, and says so.
+#[test]
+fn stale_read_after_a_restart_is_of_the_empty_prefix() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    cluster.write(1, (session, 1, 1), put("a", "1"));
+    cluster.settle();
+    cluster.crash(1);
+    cluster.restart(1);
+    let read = cluster.stale_read(1, "a");
+    assert_eq!(stale(&cluster, read), (None, 0));
+}
+
+/// Stale reads that arrive with other requests change nothing about those.
+#[test]
+fn stale_reads_among_other_requests_leave_them_as_they_are() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    let request = |id: u64, body| ClientRequest {
+        client: ClientId::new(1),
+        id: RequestId::new(id),
+        body,
+    };
+    let query = || Query::Get { key: b"a".to_vec() };
+    let stale = || RequestBody::StaleRead { query: query() };
+    let write = RequestBody::Write {
+        session,
+        sequence: 1,
+        acknowledged: 1,
+        operation: put("a", "1"),
+    };
+    let read = RequestBody::Read { query: query() };
+    let others = [request(1, write), request(2, read)];
+    let mut among = Vec::from(others.clone());
+    among.insert(1, request(3, stale()));
+    among.push(request(4, stale()));
+    let of = |requests: &[ClientRequest]| {
+        let requests = requests
+            .iter()
+            .map(|request| (cluster::CLIENT, request.clone()));
+        Event::Requests(requests.collect())
+    };
+    let (mut plain, mut mixed) = (cluster.raft(1).clone(), cluster.raft(1).clone());
+    let expected = plain.step(of(&others));
+    let mut effects = mixed.step(of(&among));
+    let mut answers = effects
+        .sends
+        .extract_if(.., |send| send.to == cluster::CLIENT);
+    assert_eq!(answers.by_ref().count(), 2);
+    drop(answers);
+    assert_eq!((mixed, effects), (plain, expected));
 }
 
 /// An answer to an earlier round, late or repeated, says nothing about the present: the follower
@@ -358,21 +447,81 @@ fn scan_returns_pages_in_key_order() {
             prefix: prefix.into(),
             after: after.map(Into::into),
             limit,
+            bytes: u32::MAX,
         };
         let id = cluster.request(1, RequestBody::Read { query });
         cluster.settle();
-        let Some(ResponseBody::Found(Found::Pairs(pairs))) = cluster.answer(id) else {
+        let Some(ResponseBody::Found(Found::Pairs(page))) = cluster.answer(id) else {
             panic!("a page: {:?}", cluster.answer(id));
         };
-        let keys = pairs.iter().map(|(key, _)| text(key));
-        keys.collect::<Vec<_>>().join(" ")
+        let mut keys = Vec::from_iter(page.pairs.iter().map(|(key, _)| text(key)));
+        keys.extend(page.more.then(|| "...".to_owned()));
+        keys.join(" ")
     };
     assert_eq!(page("a", None, 9), "a aa ab ac");
-    assert_eq!(page("a", None, 2), "a aa");
+    assert_eq!(page("a", None, 2), "a aa ...");
     assert_eq!(page("a", Some("aa"), 2), "ab ac");
     assert_eq!(page("a", Some("ac"), 2), "");
+    assert_eq!(page("a", None, 0), "...");
+    assert_eq!(page("none", None, 0), "");
     assert_eq!(page("", Some("ac"), 2), "b");
     assert_eq!(page("b", Some("a"), 2), "b");
+}
+
+/// A page is bounded in bytes as in number, has one pair at least, and says whether there are more:
+/// one page after the other gives every key once.
+#[test]
+fn scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped() {
+    let config = Config::new([cluster::node(1)].into());
+    let mut store = Store::default();
+    store.apply(
+        &Payload::Command(Command::OpenSession { capacity: 1 }),
+        &config,
+    );
+    // Of 10 bytes and more, one too large for any page.
+    let large = "x".repeat(MAX_SCAN_BYTES as usize + 1);
+    for sequence in 1..=60 {
+        let value = if sequence == 30 {
+            large.clone()
+        } else {
+            "y".repeat(sequence as usize * 10)
+        };
+        let write = Write {
+            session: SessionId::new(1),
+            sequence,
+            acknowledged: sequence,
+            operation: put(&format!("k{sequence:02}"), &value),
+        };
+        store.apply(&Payload::Command(Command::Write(write)), &config);
+    }
+    let size = |(key, held): &(Vec<u8>, Versioned)| key.len() + held.value.len() + PAIR_BYTES;
+    for bytes in [0, 1, 100, 1000, 1_000_000, u32::MAX] {
+        let (mut after, mut keys, mut pages) = (None, Vec::new(), 0);
+        loop {
+            let query = Query::Scan {
+                prefix: b"k".to_vec(),
+                after: after.take(),
+                limit: u32::MAX,
+                bytes,
+            };
+            let Found::Pairs(page) = store.query(&query) else {
+                panic!("a page");
+            };
+            let used: usize = page.pairs.iter().map(size).sum();
+            let bound = bytes.min(MAX_SCAN_BYTES) as usize;
+            assert!(used <= bound || page.pairs.len() == 1, "{used} of {bytes}");
+            keys.extend(page.pairs.into_iter().map(|(key, _)| key));
+            pages += 1;
+            if !page.more {
+                break;
+            }
+            after = keys.last().cloned();
+        }
+        assert_eq!(keys.len(), 60, "{bytes}");
+        assert!(keys.is_sorted());
+        let least = if bytes < 100 { 60 } else { 3 };
+        assert!(pages >= least, "{pages} pages of {bytes} bytes");
+    }
 }
 
 /// n1 leads in term 1, its no-op is committed, and everyone knows.
@@ -398,6 +547,20 @@ fn found(cluster: &Cluster, read: RequestId) -> Option<String> {
             found.as_ref().map(|Versioned { value, .. }| text(value))
         }
         other => panic!("not a value: {other:?}"),
+    }
+}
+
+/// The value a stale read was answered with, and as of which entry.
+fn stale(cluster: &Cluster, read: RequestId) -> (Option<String>, u64) {
+    match cluster.answer(read) {
+        Some(ResponseBody::FoundStale(FoundStale {
+            found: Found::Value(found),
+            applied_index,
+        })) => {
+            let value = found.as_ref().map(|found| text(&found.value));
+            (value, applied_index.get())
+        }
+        other => panic!("not a stale value: {other:?}"),
     }
 }
 

@@ -56,6 +56,8 @@ enum Act {
     Open(Index),
     Add(Index, u64),
     Read(Index),
+    /// Of any server, whoever leads.
+    StaleRead(Index),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -76,6 +78,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => any().prop_map(Act::Open),
         4 => (any(), 1..5_u64).prop_map(|(server, sequence)| Act::Add(server, sequence)),
         2 => any().prop_map(Act::Read),
+        1 => any().prop_map(Act::StaleRead),
     ]
 }
 
@@ -115,6 +118,13 @@ fn perform(cluster: &mut Cluster, act: Act, size: usize) {
         }
         Act::Read(id) => {
             cluster.read(asked(cluster, id), "a");
+        }
+        Act::StaleRead(id) => {
+            let id = server(id);
+            let answered = cluster.answers.len();
+            cluster.stale_read(id, "a");
+            let up = usize::from(cluster.is_up(id));
+            assert_eq!(cluster.answers.len(), answered + up, "answered at once");
         }
         Act::Add(id, sequence) => {
             let session = latest_session(cluster);
@@ -321,11 +331,14 @@ fn garbage_query() -> impl Strategy<Value = Query> {
     let key = garbage_bytes;
     prop_oneof![
         key().prop_map(|key| Query::Get { key }),
-        (key(), option::of(key()), any::<u32>()).prop_map(|(prefix, after, limit)| Query::Scan {
-            prefix,
-            after,
-            limit,
-        }),
+        (key(), option::of(key()), any::<u32>(), any::<u32>()).prop_map(
+            |(prefix, after, limit, bytes)| Query::Scan {
+                prefix,
+                after,
+                limit,
+                bytes,
+            }
+        ),
     ]
 }
 
@@ -361,6 +374,7 @@ fn garbage_message() -> impl Strategy<Value = Message> {
             }
         ),
         garbage_query().prop_map(|query| RequestBody::Read { query }),
+        garbage_query().prop_map(|query| RequestBody::StaleRead { query }),
     ];
     prop_oneof![
         1 => (term(), index(), term()).prop_map(|(term, last_log_index, last_log_term)| {

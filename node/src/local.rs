@@ -198,7 +198,10 @@ impl Local {
         self.idle.push(place);
         if let Some((reply, _)) = self.sessions[place].waiter.take() {
             let result = match (verdict, outcome) {
-                (None | Some(_), done @ (Outcome::Answered(_) | Outcome::Found(_))) => Ok(done),
+                (
+                    None | Some(_),
+                    done @ (Outcome::Answered(_) | Outcome::Found(_) | Outcome::FoundStale(_)),
+                ) => Ok(done),
                 (Some(verdict), _) => Err(verdict),
                 (None, Outcome::Unknown) => Err(ProposeError::Unknown),
                 (None, Outcome::NotDone | Outcome::Unavailable) => Err(ProposeError::Unavailable),
@@ -224,7 +227,8 @@ fn verdict(body: &ResponseBody) -> Option<ProposeError> {
         ResponseBody::Interrupted { .. }
         | ResponseBody::Unavailable
         | ResponseBody::Applied(_)
-        | ResponseBody::Found(_) => None,
+        | ResponseBody::Found(_)
+        | ResponseBody::FoundStale(_) => None,
     }
 }
 

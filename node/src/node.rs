@@ -17,7 +17,7 @@ use crate::{
     writer::Writer,
 };
 use model::{
-    Address, Durable, NodeId, Raft,
+    Address, Durable, FoundStale, NodeId, Raft,
     client::{Ask, Outcome},
     store::{Answer, Found, Operation, Query},
 };
@@ -393,6 +393,18 @@ impl Node {
     pub async fn read(&self, query: Query) -> Result<Found, ProposeError> {
         match self.ask(Ask::Read(query)).await? {
             Outcome::Found(found) => Ok(found),
+            _ => Err(ProposeError::Unavailable),
+        }
+    }
+
+    /// Reads what this server has applied, whoever leads and whoever can be reached: perhaps old,
+    /// but always what the log up to some entry makes. It says which entry that is.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]. A read changes nothing.
+    pub async fn read_stale(&self, query: Query) -> Result<FoundStale, ProposeError> {
+        match self.ask(Ask::StaleRead(query)).await? {
+            Outcome::FoundStale(found) => Ok(found),
             _ => Err(ProposeError::Unavailable),
         }
     }

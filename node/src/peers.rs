@@ -1,5 +1,7 @@
-//! Where the other servers are: names are looked up until they are found, and again when a server
-//! is not heard of, for it may have moved.
+//! Where the other servers are: names are looked up until they are found, every second while a
+//! server is not heard of, and now and then even while it is. For it may have moved and be heard all
+//! the same: what it says from its new place is not sealed where a cluster has no keys, and so does
+//! not tell where to answer it.
 
 use crate::node::{Inner, Node};
 use model::NodeId;
@@ -7,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Weak,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{net, time};
 use tracing::{Instrument as _, Span, debug, info, warn};
@@ -16,6 +18,8 @@ use tracing::{Instrument as _, Span, debug, info, warn};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A server not heard of for so long may have moved.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
+/// How long an address is taken for granted.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Keeps the addresses of the others up to date while the server lives.
 pub(crate) async fn resolve(
@@ -28,7 +32,7 @@ pub(crate) async fn resolve(
 }
 
 async fn keep_resolving(own: NodeId, names: BTreeMap<NodeId, String>, node: Weak<Inner>) {
-    let mut known: BTreeMap<NodeId, SocketAddr> = BTreeMap::new();
+    let mut known: BTreeMap<NodeId, (SocketAddr, Instant)> = BTreeMap::new();
     let mut complained = BTreeSet::new();
     let mut ticks = time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -38,13 +42,18 @@ async fn keep_resolving(own: NodeId, names: BTreeMap<NodeId, String>, node: Weak
             return;
         };
         for (id, name) in &names {
-            let settled = known.contains_key(id) && node.silence_of(*id) < SILENT_AFTER;
+            let is_number = name.parse::<SocketAddr>().is_ok();
+            let settled = known.get(id).is_some_and(|(_, looked_up)| {
+                let recent = looked_up.elapsed() < LOOK_AGAIN_AFTER;
+                is_number || (recent && node.silence_of(*id) < SILENT_AFTER)
+            });
             if *id == own || settled {
                 continue;
             }
             match look_up(name, node.local_addr()).await {
                 Ok(Some(at)) => {
-                    if known.insert(*id, at) != Some(at) {
+                    let was = known.insert(*id, (at, Instant::now()));
+                    if was.map(|(at, _)| at) != Some(at) {
                         info!(peer = %id, name, address = %at, "a peer has an address");
                         node.set_peer(*id, at).await;
                     }

@@ -4,9 +4,13 @@
 //! it. The driver writes the line, with one `write`, before anything that the step asks for is
 //! done: of whatever a killed server said or wrote to its log, the trace has the reason. The lines
 //! are not synced, for they need to survive the process, not the machine.
+//!
+//! Each line ends in a digest of itself and of all lines before it in the file, also those of
+//! earlier runs: `docs/replay.md` says how it is made.
 
 use model::{Config, Durable, Effects, Event, NodeId};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
@@ -14,6 +18,12 @@ use std::{
     path::Path,
 };
 
+/// What comes before and after the digest of a line, and how many digits it has.
+const BEFORE: &[u8] = b",\"digest\":\"";
+const AFTER: &[u8] = b"\"}";
+const DIGITS: usize = 16;
+/// How much is read at a time in search of the last digest.
+const TAIL: u64 = 1 << 16;
 /// More than this is not kept between lines.
 const SPARE: usize = 1 << 20;
 
@@ -23,6 +33,8 @@ pub(crate) struct Trace {
     step: u64,
     /// Space for a line.
     line: Vec<u8>,
+    /// The digest of the line before; none before the first.
+    digest: Vec<u8>,
 }
 
 #[derive(Serialize)]
@@ -61,6 +73,7 @@ impl Trace {
             .mode(0o600)
             .open(path)?;
         let mut line = Vec::new();
+        let digest = last_digest(&mut file)?;
         if ends_within_a_line(&mut file)? {
             // The run before was killed while it wrote. The header needs a line of its own.
             line.push(b'\n');
@@ -77,6 +90,7 @@ impl Trace {
             file,
             step: 0,
             line,
+            digest,
         };
         trace.write(&header)?;
         Ok(trace)
@@ -96,13 +110,55 @@ impl Trace {
     }
 
     fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
+        let start = self.line.len();
         serde_json::to_writer(&mut self.line, line)?;
+        self.line.pop();
+        let hash = Sha256::new()
+            .chain_update(&self.digest)
+            .chain_update(&self.line[start..])
+            .finalize();
+        self.digest.clear();
+        for byte in &hash[..DIGITS / 2] {
+            write!(self.digest, "{byte:02x}")?;
+        }
+        self.line.extend_from_slice(BEFORE);
+        self.line.extend_from_slice(&self.digest);
+        self.line.extend_from_slice(AFTER);
         self.line.push(b'\n');
         self.file.write_all(&self.line)?;
         self.line.clear();
         self.line.shrink_to(SPARE);
         Ok(())
     }
+}
+
+/// The digest of the last whole line, where the chain goes on. A line that was cut short has none.
+fn last_digest(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut tail = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(TAIL);
+        let mut piece = vec![0; usize::try_from(end - start).unwrap_or(0)];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut piece)?;
+        piece.append(&mut tail);
+        tail = piece;
+        end = start;
+        let mut lines = tail.rsplit(|byte| *byte == b'\n');
+        if let Some(digest) = lines.find_map(digest_of) {
+            return Ok(digest.to_owned());
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The digest that a line ends in, if it is whole.
+fn digest_of(line: &[u8]) -> Option<&[u8]> {
+    let (rest, digest) = line
+        .strip_suffix(AFTER)?
+        .split_last_chunk::<DIGITS>()
+        .map(|(rest, digest)| (rest, &digest[..]))?;
+    rest.ends_with(BEFORE).then_some(digest)
 }
 
 fn ends_within_a_line(file: &mut File) -> io::Result<bool> {
@@ -149,6 +205,48 @@ mod tests {
             assert_eq!(lines.len(), 1 + step);
             assert_eq!(lines[step].as_ref().unwrap()["step"], step);
         }
+    }
+
+    /// The digests of a file's whole lines, as the format has them; and that each is right.
+    fn check_digests(path: &Path) -> usize {
+        let (text, mut previous) = (fs::read_to_string(path).unwrap(), String::new());
+        let mut right = 0;
+        for line in text.lines() {
+            let Some((body, end)) = line.rsplit_once(",\"digest\":\"") else {
+                continue;
+            };
+            let hash = Sha256::digest(previous + body);
+            previous = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(end, format!("{previous}\"}}"), "line {}", right + 1);
+            right += 1;
+        }
+        right
+    }
+
+    #[test]
+    fn digests_go_on_from_run_to_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trace.jsonl");
+        for run in 1..=3 {
+            let mut trace = begin(&path);
+            for _ in 0..4 {
+                trace
+                    .add(&Event::HeartbeatTimeout, &Effects::default())
+                    .unwrap();
+            }
+            assert_eq!(check_digests(&path), 5 * run);
+        }
+        // Cut short within a line, and just before its end; then with much behind the last digest.
+        let whole = fs::read(&path).unwrap();
+        for (cut, lines) in [(30, 15), (1, 16)] {
+            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            drop(begin(&path));
+            assert_eq!(check_digests(&path), lines);
+        }
+        let junk = vec![b'x'; 3 * TAIL as usize];
+        fs::write(&path, [&whole[..], &junk].concat()).unwrap();
+        drop(begin(&path));
+        assert_eq!(check_digests(&path), 16);
     }
 
     #[test]

@@ -6,10 +6,16 @@
 //! whose outcome nobody knows.
 
 use crate::metrics::{Metrics, Verb};
-use client::pool::{Outcome, Pool};
+use client::{
+    Stale,
+    pool::{Outcome, Pool},
+};
 use model::{
+    FoundStale,
     client::Ask,
-    store::{Answer, Condition, Found, Key, Operation, Query, Value, Versioned},
+    store::{
+        Answer, Condition, Found, Key, MAX_SCAN_BYTES, Operation, Page, Query, Value, Versioned,
+    },
 };
 use std::{sync::Arc, time::Instant};
 use tokio::sync::Notify;
@@ -26,21 +32,16 @@ pub struct Limits {
     pub listing: u32,
 }
 
-/// A message that carries a page of a listing has a few bytes besides the pairs.
-const PAGE: usize = (4 << 20) - (64 << 10);
-/// Of each pair, besides key and value: lengths and the version.
-const PAIR: usize = 32;
+/// Keys in one listing at most. How many bytes those may have is the servers' to bound.
+const LISTING: u32 = 1000;
 
 impl Limits {
-    /// These limits, and listings whose pages fit into a message whatever is stored.
+    /// These limits.
     pub fn new(key: usize, value: usize) -> Self {
-        let pairs = PAGE / (key + value + PAIR);
-        // One pair more than a page has tells whether there is another page.
-        let listing = u32::try_from(pairs.clamp(2, 1001) - 1).unwrap_or(1);
         Self {
             key,
             value,
-            listing,
+            listing: LISTING,
         }
     }
 }
@@ -100,6 +101,7 @@ struct Inner {
 }
 
 const UNAVAILABLE: &str = "no server answered in time: is a majority of the servers up?";
+const NO_SERVER: &str = "no server answered in time: is any of the servers up?";
 const NO_SESSION: &str =
     "no session could be opened, as no server answered in time: is a majority of the servers up?";
 const OVERLOADED: &str = "the proxy has as much to do as it takes on: try again in a moment";
@@ -156,23 +158,66 @@ impl Desk {
         }
     }
 
-    /// Lists keys with a prefix after a key.
+    /// Reads one key as any one server has it: perhaps old.
     ///
     /// # Errors
     /// See [`Failure`]; a read is never unknown.
-    pub async fn scan(
+    pub async fn get_stale(&self, key: Key) -> Result<Stale<Option<Versioned>>, Failure> {
+        self.check_key(&key)?;
+        match self.read_stale(Verb::Get, Query::Get { key }).await? {
+            FoundStale {
+                found: Found::Value(found),
+                applied_index,
+            } => Ok(Stale {
+                found,
+                applied_index,
+            }),
+            _ => Err(Failure::NotDone(UNAVAILABLE)),
+        }
+    }
+
+    /// Lists keys as any one server has them: perhaps old.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a read is never unknown.
+    pub async fn scan_stale(
         &self,
         prefix: Key,
         after: Option<Key>,
         limit: u32,
-    ) -> Result<Vec<(Key, Versioned)>, Failure> {
+    ) -> Result<Stale<Page>, Failure> {
         let query = Query::Scan {
             prefix,
             after,
             limit,
+            bytes: MAX_SCAN_BYTES,
+        };
+        match self.read_stale(Verb::Scan, query).await? {
+            FoundStale {
+                found: Found::Pairs(found),
+                applied_index,
+            } => Ok(Stale {
+                found,
+                applied_index,
+            }),
+            _ => Err(Failure::NotDone(UNAVAILABLE)),
+        }
+    }
+
+    /// Lists keys with a prefix after a key: a page, which may have fewer than `limit` and say that
+    /// there are more.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a read is never unknown.
+    pub async fn scan(&self, prefix: Key, after: Option<Key>, limit: u32) -> Result<Page, Failure> {
+        let query = Query::Scan {
+            prefix,
+            after,
+            limit,
+            bytes: MAX_SCAN_BYTES,
         };
         match self.read(Verb::Scan, query).await? {
-            Found::Pairs(pairs) => Ok(pairs),
+            Found::Pairs(page) => Ok(page),
             Found::Value(_) => Err(Failure::NotDone(UNAVAILABLE)),
         }
     }
@@ -243,6 +288,14 @@ impl Desk {
         }
     }
 
+    async fn read_stale(&self, verb: Verb, query: Query) -> Result<FoundStale, Failure> {
+        match self.ask(verb, Ask::StaleRead(query)).await? {
+            Outcome::FoundStale(found) => Ok(found),
+            Outcome::Overloaded => Err(Failure::NotDone(OVERLOADED)),
+            _ => Err(Failure::NotDone(NO_SERVER)),
+        }
+    }
+
     async fn write(&self, verb: Verb, operation: Operation) -> Result<Answer, Failure> {
         match self.ask(verb, Ask::Write(operation)).await? {
             Outcome::Answered(answer) => {
@@ -268,20 +321,5 @@ impl Desk {
             .metrics
             .operation(verb, &outcome, started.elapsed());
         Ok(outcome)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn page_fits_into_a_message() {
-        assert_eq!(Limits::new(8, 10).listing, 1000);
-        for (key, value) in [(1024, 32_768), (4096, 60_000), (1, 1)] {
-            let limits = Limits::new(key, value);
-            let pairs = limits.listing as usize + 1;
-            assert!(limits.listing >= 1 && pairs * (key + value + PAIR) <= 4 << 20);
-        }
     }
 }

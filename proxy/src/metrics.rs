@@ -123,7 +123,7 @@ impl Metrics {
 
     pub(crate) fn operation(&self, verb: Verb, outcome: &Outcome, took: Duration) {
         let fate = match outcome {
-            Outcome::Answered(_) | Outcome::Found(_) => Fate::Answered,
+            Outcome::Answered(_) | Outcome::Found(_) | Outcome::FoundStale(_) => Fate::Answered,
             Outcome::NotDone | Outcome::Overloaded | Outcome::Unavailable => Fate::NotDone,
             Outcome::Unknown => Fate::Unknown,
         };

@@ -408,9 +408,9 @@ impl Overview {
             let (desk, known) = (self.desk.clone(), Arc::clone(&self.keys));
             let reading = Arc::clone(&self.reading);
             let read = tokio::spawn(async move {
-                if let Ok(pairs) = desk.scan(Vec::new(), None, KEYS + 1).await {
+                if let Ok(page) = desk.scan(Vec::new(), None, KEYS).await {
                     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                    known.keys = Keys::new(&pairs);
+                    known.keys = Keys::new(&page);
                     known.read = Some(Instant::now());
                 }
                 reading.store(false, Relaxed);
@@ -428,8 +428,8 @@ impl Overview {
 }
 
 impl Keys {
-    fn new(pairs: &[(Vec<u8>, model::store::Versioned)]) -> Self {
-        let items = pairs.iter().take(KEYS as usize).map(|(key, found)| {
+    fn new(page: &model::store::Page) -> Self {
+        let items = page.pairs.iter().map(|(key, found)| {
             let whole = found.value.len();
             let mut found = found.clone();
             found.value.truncate(VALUE);
@@ -448,7 +448,7 @@ impl Keys {
         });
         Self {
             items: items.collect(),
-            more: pairs.len() > KEYS as usize,
+            more: page.more,
             fresh: false,
         }
     }

@@ -96,6 +96,45 @@ async fn keys_are_resources() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn stale_reads_say_that_they_are_and_as_of_when() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let at = server.http.unwrap();
+    put(at, "/v1/kv/a", &[], b"one").await;
+    put(at, "/v1/kv/b", &[], b"two").await;
+    // The only server there is has applied all that it answered.
+    let answer = get(at, "/v1/kv/a?consistency=stale").await;
+    let body = r#"{"key":"a","value":"one","version":3,"applied_index":4}"#;
+    assert_eq!(answer.shown(), (200, body));
+    let header = |answer: &Answer| answer.header("stateraft-applied-index").map(str::to_owned);
+    assert_eq!(header(&answer).as_deref(), Some("4"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let raw = [("accept", "application/octet-stream")];
+    let answer = ask(at, "GET", "/v1/kv/a?consistency=stale", &raw, b"").await;
+    assert_eq!(answer.shown(), (200, "one"));
+    assert_eq!(header(&answer).as_deref(), Some("4"));
+    let held = [("if-none-match", "\"3\"")];
+    let answer = ask(at, "GET", "/v1/kv/a?consistency=stale", &held, b"").await;
+    assert_eq!(
+        (answer.status.as_u16(), header(&answer).as_deref()),
+        (304, Some("4"))
+    );
+    let answer = get(at, "/v1/kv/none?consistency=stale").await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.json()["error"]["applied_index"], 4);
+    let answer = get(at, "/v1/kv?limit=1&consistency=stale").await;
+    let body = r#"{"items":[{"key":"a","value":"one","version":3}],"next":"/v1/kv?prefix=&after=a&limit=1&consistency=stale","applied_index":4}"#;
+    assert_eq!(answer.shown(), (200, body));
+    // Others say nothing of the kind.
+    for path in ["/v1/kv/a", "/v1/kv/a?consistency=linearizable", "/v1/kv"] {
+        let answer = get(at, path).await;
+        assert_eq!(header(&answer), None, "{path}");
+        assert!(answer.json().get("applied_index").is_none(), "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_and_values_are_bytes_and_are_listed_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let server = ready(dir.path(), "--embedded 1").await;
@@ -183,10 +222,6 @@ async fn mistakes_are_told() {
     assert_eq!(
         status("GET", "/v1/kv/k?consistency=weak", &[], b"").await,
         is(400, "bad_request")
-    );
-    assert_eq!(
-        status("GET", "/v1/kv/k?consistency=stale", &[], b"").await,
-        is(501, "not_implemented")
     );
     assert_eq!(
         status("PATCH", "/v1/kv/k", &[], b"").await,

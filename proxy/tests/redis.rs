@@ -42,7 +42,12 @@ async fn commands_mean_what_they_mean_in_redis() {
         .say("SELECT 1", "-ERR there is one database, 0\r\n")
         .await;
     redis.say("COMMAND DOCS", "*0\r\n").await;
-    redis.say("CONFIG GET save", "*0\r\n").await;
+    redis
+        .say("CONFIG GET save", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n")
+        .await;
+    let always = "*2\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n";
+    redis.say("CONFIG GET APPENDONLY", always).await;
+    redis.say("CONFIG GET maxmemory", "*0\r\n").await;
     redis.say("CLIENT SETINFO LIB-NAME x", "+OK\r\n").await;
     redis.say("CLIENT SETNAME x", "+OK\r\n").await;
     redis

@@ -71,6 +71,8 @@ async fn tools_work() {
         for test in ["\"SET\"", "\"GET\"", "\"INCR\""] {
             assert!(csv.contains(test), "{csv}");
         }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &csv;
+        assert!(!said.contains("WARNING"), "{said}");
     }
     server.stop().await;
 }

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
+    process::Output,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -252,19 +253,29 @@ impl Cluster {
 
     /// Runs `raft-client` against the proxy to its end, and returns what it prints.
     pub fn client(&self, arguments: &[String]) -> String {
-        let mut all = vec![
-            format!("--endpoints={}", self.proxy_udp),
-            format!("--cluster={NAME}"),
-            format!("--client-key-file={}", self.text("client.key")),
-        ];
-        all.extend_from_slice(arguments);
-        let output = process::run("raft-client", &all);
+        let output = self.try_client(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
             "raft-client {arguments:?}: {errors}"
         );
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs `raft-client` against the proxy to its end, whatever that is.
+    pub fn try_client(&self, arguments: &[String]) -> Output {
+        let proxy = format!("--endpoints={}", self.proxy_udp);
+        self.try_client_at(&[&[proxy], arguments].concat())
+    }
+
+    /// Runs `raft-client` to its end, with the endpoints that the arguments name.
+    pub fn try_client_at(&self, arguments: &[String]) -> Output {
+        let mut all = vec![
+            format!("--cluster={NAME}"),
+            format!("--client-key-file={}", self.text("client.key")),
+        ];
+        all.extend_from_slice(arguments);
+        process::run("raft-client", &all)
     }
 
     /// Where a server hears datagrams.

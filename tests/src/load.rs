@@ -72,6 +72,9 @@ enum Op {
     Get {
         key: String,
     },
+    StaleGet {
+        key: String,
+    },
     Delete {
         key: String,
     },
@@ -256,10 +259,11 @@ impl Worker {
         self.values += 1;
         // Nobody writes a value twice.
         let value = format!("{}-{}", self.process, self.values);
-        match self.random.random_range(0..20) {
+        match self.random.random_range(0..21) {
             0..6 => Op::Put { key, value },
             6..11 => Op::Get { key },
             11 => Op::Delete { key },
+            20 => Op::StaleGet { key },
             12..15 => Op::Increment { key: counter },
             15 => Op::Get { key: counter },
             16..19 => {
@@ -336,6 +340,7 @@ impl Op {
         match self {
             Self::Put { key, value } => json!({"put": {"key": key, "value": value}}),
             Self::Get { key } => json!({"get": {"key": key}}),
+            Self::StaleGet { key } => json!({"stale_get": {"key": key}}),
             Self::Delete { key } => json!({"delete": {"key": key}}),
             Self::Increment { key } => json!({"increment": {"key": key, "by": 1}}),
             Self::Cas {
@@ -365,6 +370,14 @@ async fn ask(client: &Client, op: &Op) -> Answer {
                 let value = String::from_utf8_lossy(&found.value).into_owned();
                 json!({"value": {"value": value, "version": found.version.get()}})
             }
+        }),
+        Op::StaleGet { key } => client.get_stale(key.as_str()).await.map(|stale| {
+            let found = stale.found.map(|found| {
+                let value = String::from_utf8_lossy(&found.value).into_owned();
+                json!({"value": value, "version": found.version.get()})
+            });
+            let applied_index = stale.applied_index.get();
+            json!({"stale": {"found": found, "applied_index": applied_index}})
         }),
         Op::Delete { key } => {
             let deleted = client.delete(key.as_str(), Condition::Always).await;

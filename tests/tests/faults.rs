@@ -189,6 +189,48 @@ fn follower_that_missed_a_thousand_entries_catches_up() {
     judge_all(cluster, load, 900);
 }
 
+/// With two of three gone nobody knows what is true now. One server still knows what was.
+#[test]
+fn without_a_majority_stale_reads_are_answered_and_others_are_not() {
+    let mut cluster = Cluster::start();
+    let words = |line: &str| Vec::from_iter(line.split(' ').map(str::to_owned));
+    let written = cluster.client(&words("put k v -o plain"));
+    let version: u64 = written.trim().parse().expect("a version");
+    let leader = cluster.leader();
+    let left = others(leader)[0];
+    until("the follower to apply the write", || {
+        (cluster.status(left)?["applied_index"].as_u64()? >= version).then_some(())
+    });
+    for id in others(left) {
+        cluster.kill(id);
+    }
+    let stale = cluster.client(&words("get k --consistency stale -o json"));
+    let stale: Value = serde_json::from_str(&stale).expect("an answer in JSON");
+    assert_eq!(
+        (&stale["value"], &stale["version"]),
+        (&json!("v"), &json!(version))
+    );
+    assert!(stale["applied_index"].as_u64() >= Some(version), "{stale}");
+    let fresh = cluster.try_client(&words("get k --timeout 2s -o json"));
+    assert_eq!(fresh.status.code(), Some(3), "{fresh:?}");
+    assert!(fresh.stdout.is_empty(), "{fresh:?}");
+    // Not even the server that is asked directly, and has the value, answers otherwise.
+    let direct = |consistency: &str| {
+        let at = cluster.node_udp(left);
+        let line = format!("get k --direct --endpoints {left}={at} --timeout 2s {consistency}");
+        cluster.try_client_at(&words(line.trim())).status.code()
+    };
+    assert_eq!(direct("--consistency stale"), Some(0));
+    assert_eq!(direct(""), Some(3));
+    for id in others(left) {
+        cluster.restart(id);
+    }
+    cluster.leader();
+    let found = cluster.client(&words("get k -o plain"));
+    assert_eq!(found.trim(), "v");
+    cluster.assert_all_run();
+}
+
 /// The judges are worth what they find.
 #[test]
 fn forged_results_and_altered_traces_are_rejected() {

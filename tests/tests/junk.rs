@@ -1,7 +1,7 @@
 //! Datagrams that mean nothing, in great numbers, at everyone who listens.
 
 use harness::{Cluster, Load, NODES, judge};
-use model::wire::ClusterId;
+use model::wire::{ClusterId, VERSION};
 use rand::{Rng as _, RngExt as _, SeedableRng, rngs::SmallRng};
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -94,7 +94,8 @@ fn junk<'a>(random: &mut SmallRng, header: &[u8; 14], bytes: &'a mut [u8]) -> &'
 
 /// What begins every datagram; `docs/wire.md` draws it.
 fn header(cluster: &str, key: u8) -> [u8; 14] {
-    let mut header = *b"SRFT\x01\0........";
+    let mut header = *b"SRFT\0\0........";
+    header[4] = VERSION;
     header[5] = key;
     header[6..].copy_from_slice(&ClusterId::of(cluster).get().to_be_bytes());
     header

@@ -183,7 +183,7 @@ mod tests {
         let bytes = datagram(&sealer, KeyId::Cluster);
         assert_eq!(
             hex(&bytes[HEADER..]),
-            "36e881f1d458750442771a567155a8cd1595da7e"
+            "36e881f13f74645d362943e292222fcabc2b9060"
         );
         let mut opened = bytes.clone();
         let (header, body) = sealer.unseal(&mut opened).unwrap();

@@ -2,11 +2,11 @@
 //! it.
 
 use model::{
-    Address, ClientId, ClientRequest, ClientResponse, Config, Envelope, InstallSnapshotRequest,
-    InstallSnapshotResponse, LogIndex, Message, NodeId, Payload, ProxyId, RequestId,
-    RequestVoteRequest, SessionId, Snapshot, Store, Term,
+    Address, ClientId, ClientRequest, ClientResponse, Config, Envelope, FoundStale,
+    InstallSnapshotRequest, InstallSnapshotResponse, LogIndex, Message, NodeId, Payload, ProxyId,
+    RequestId, RequestVoteRequest, SessionId, Snapshot, Store, Term,
     message::{RequestBody, ResponseBody},
-    store::{Command, Condition, Operation, Write},
+    store::{Command, Condition, Found, Operation, Query, Versioned, Write},
     wire::{
         Acknowledgement, BadFrame, BadHeader, BootId, Chunk, ClusterId, Frame, Frames, Header,
         KeyId, bitmap_length, decode_envelope, encode_addresses, encode_message,
@@ -249,6 +249,66 @@ fn client_request_golden() {
         hex(&encoded(&request(b"vw"))),
         "020701010607020109030300016b02767700"
     );
+}
+
+/// A stale read and its answer, beside a linearizable read and its answer: other kinds, so that none
+/// can be read as the other.
+#[test]
+fn stale_read_golden() {
+    let (client, proxy) = (
+        Address::Client(ClientId::new(7)),
+        Address::Proxy(ProxyId::new(1)),
+    );
+    let asks = |body| Envelope {
+        from: client,
+        to: proxy,
+        message: Message::ClientRequest(ClientRequest {
+            client: ClientId::new(7),
+            id: RequestId::new(2),
+            body,
+        }),
+    };
+    let answers = |body| Envelope {
+        from: proxy,
+        to: client,
+        message: Message::ClientResponse(ClientResponse {
+            client: ClientId::new(7),
+            id: RequestId::new(2),
+            body,
+        }),
+    };
+    let query = || Query::Get { key: b"k".to_vec() };
+    let found = || {
+        Found::Value(Some(Versioned {
+            value: b"vw".to_vec(),
+            version: LogIndex::new(300),
+        }))
+    };
+    let stale = FoundStale {
+        found: found(),
+        applied_index: LogIndex::new(1000),
+    };
+    for (envelope, golden) in [
+        (
+            asks(RequestBody::Read { query: query() }),
+            "020701010607020200016b",
+        ),
+        (
+            asks(RequestBody::StaleRead { query: query() }),
+            "020701010607020300016b",
+        ),
+        (
+            answers(ResponseBody::Found(found())),
+            "01010207070702010001027677ac02",
+        ),
+        (
+            answers(ResponseBody::FoundStale(stale)),
+            "01010207070702050001027677ac02e807",
+        ),
+    ] {
+        assert_eq!(hex(&encoded(&envelope)), golden);
+        assert_eq!(decode_envelope(&encoded(&envelope)), Ok(envelope));
+    }
 }
 
 #[test]

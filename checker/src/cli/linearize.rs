@@ -110,6 +110,9 @@ fn print(
     if let Some(disorder) = &judgement.disorder {
         writeln!(out, "versions contradict the order of time: {disorder}")?;
     }
+    if let Some(invented) = &judgement.invented {
+        writeln!(out, "a stale read is of no prefix of the log: {invented}")?;
+    }
     let figures = Figures::of(history, judgement);
     let word = match judgement.word() {
         Word::Linearizable => "linearizable",
@@ -124,6 +127,13 @@ fn print(
         grouped(figures.unknown as u64),
         grouped(figures.without_effect as u64)
     )?;
+    if figures.stale_reads > 0 {
+        writeln!(
+            out,
+            "  beside them {} stale reads: no part of the order, each held against the log as far as it is known",
+            grouped(figures.stale_reads as u64)
+        )?;
+    }
     writeln!(
         out,
         "  keys        {} ({} not linearizable, {} undecided)",
@@ -135,7 +145,7 @@ fn print(
         grouped(figures.configurations),
         time(took)
     )?;
-    if figures.operations == 0 {
+    if figures.operations == 0 && figures.stale_reads == 0 {
         writeln!(
             out,
             "There was nothing to judge: no operation says anything."
@@ -149,6 +159,8 @@ struct Figures {
     operations: usize,
     unknown: usize,
     without_effect: usize,
+    /// No part of the operations.
+    stale_reads: usize,
     keys: usize,
     violated: usize,
     undecided: usize,
@@ -166,6 +178,7 @@ impl Figures {
             operations: history.operations.len(),
             unknown: operations.filter(|op| !op.is_definite()).count(),
             without_effect: history.without_effect,
+            stale_reads: history.stale_reads.len(),
             keys: judgement.keys.len(),
             violated: count(|verdict| matches!(verdict, Verdict::Violated(_))),
             undecided: count(|verdict| matches!(verdict, Verdict::Undecided)),
@@ -188,6 +201,7 @@ struct KeyJson<'a> {
 struct WholeJson {
     verdict: &'static str,
     disorder: Option<String>,
+    invented: Option<String>,
     #[serde(flatten)]
     figures: Figures,
 }
@@ -223,6 +237,7 @@ fn print_json(
             Word::Undecided => "undecided",
         },
         disorder: judgement.disorder.as_ref().map(ToString::to_string),
+        invented: judgement.invented.as_ref().map(ToString::to_string),
         figures: Figures::of(history, judgement),
     };
     serde_json::to_writer(&mut *out, &json)?;

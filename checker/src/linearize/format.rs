@@ -14,11 +14,16 @@ use std::{
 /// The most bytes a line may have: a key, two values and some numbers, with room to spare.
 const LONGEST_LINE: u64 = 64 << 20;
 
+const NO_SUCH_RESULT: &str = "this is no result that such an operation can have";
+const NO_RETURN: &str = "it has a result but did not return: \"return\" is null";
+
 /// Everything that was recorded.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// The operations, in the order of the lines.
     pub operations: Vec<Operation>,
+    /// The stale reads that were answered. They are no part of the order that is looked for.
+    pub stale_reads: Vec<StaleRead>,
     /// How many operations certainly did nothing and told nothing; they are left out.
     pub without_effect: usize,
 }
@@ -55,6 +60,23 @@ pub struct Operation {
     pub returned: Option<u64>,
     /// What it returned.
     pub outcome: Outcome,
+}
+
+/// A read of what one server had. It promises less than the others, and is judged by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaleRead {
+    /// Where it was recorded.
+    pub place: Place,
+    /// The key.
+    pub key: String,
+    /// When it was called.
+    pub invoke: u64,
+    /// When it returned.
+    pub returned: u64,
+    /// The value and its version; `None` if the server had none.
+    pub found: Option<(String, u64)>,
+    /// The last entry that the server had applied.
+    pub applied_index: u64,
 }
 
 /// What an operation does to its key.
@@ -131,9 +153,10 @@ impl History {
             }
             let record: Record =
                 serde_json::from_slice(&text).map_err(|error| bad(told(&error)))?;
-            match record.operation(place.clone()).map_err(bad)? {
-                Some(operation) => self.operations.push(operation),
-                None => self.without_effect += 1,
+            match record.read(place.clone()).map_err(bad)? {
+                Recorded::Operation(operation) => self.operations.push(operation),
+                Recorded::StaleRead(read) => self.stale_reads.push(read),
+                Recorded::Nothing => self.without_effect += 1,
             }
         }
         Ok(())
@@ -177,13 +200,16 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Op
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Op {
     Put {
         key: String,
         value: String,
     },
     Get {
+        key: String,
+    },
+    StaleGet {
         key: String,
     },
     Delete {
@@ -222,6 +248,26 @@ enum ResultOf {
     },
     NotANumber(True),
     Unavailable(True),
+    Stale {
+        #[serde(deserialize_with = "present")]
+        found: Option<Held>,
+        applied_index: u64,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Held {
+    value: String,
+    version: u64,
+}
+
+/// What a line says.
+enum Recorded {
+    Operation(Operation),
+    StaleRead(StaleRead),
+    /// It certainly did nothing and tells nothing.
+    Nothing,
 }
 
 /// The constant `true`.
@@ -237,11 +283,43 @@ impl<'de> Deserialize<'de> for True {
 }
 
 impl Record {
+    fn read(self, place: Place) -> Result<Recorded, String> {
+        if let Some(returned) = self.returned
+            && returned < self.invoke
+        {
+            return Err("it returns before it is called".into());
+        }
+        match self.op {
+            Op::StaleGet { key } => {
+                let (found, applied_index) = match self.result {
+                    None | Some(ResultOf::Unavailable(True)) => return Ok(Recorded::Nothing),
+                    Some(ResultOf::Stale {
+                        found,
+                        applied_index,
+                    }) => (found, applied_index),
+                    Some(_) => return Err(NO_SUCH_RESULT.into()),
+                };
+                Ok(Recorded::StaleRead(StaleRead {
+                    place,
+                    key,
+                    invoke: self.invoke,
+                    returned: self.returned.ok_or(NO_RETURN)?,
+                    found: found.map(|held| (held.value, held.version)),
+                    applied_index,
+                }))
+            }
+            _ => Ok(match self.operation(place)? {
+                Some(operation) => Recorded::Operation(operation),
+                None => Recorded::Nothing,
+            }),
+        }
+    }
+
     /// The operation; `None` if it certainly did nothing and tells nothing.
     fn operation(self, place: Place) -> Result<Option<Operation>, String> {
         let (key, call) = match self.op {
             Op::Put { key, value } => (key, Call::Put(value)),
-            Op::Get { key } => (key, Call::Get),
+            Op::Get { key } | Op::StaleGet { key } => (key, Call::Get),
             Op::Delete { key } => (key, Call::Delete),
             Op::Increment { key, by } => (key, Call::Increment(by)),
             Op::Cas {
@@ -250,11 +328,6 @@ impl Record {
                 version: expected,
             } => (key, Call::CompareAndSet { value, expected }),
         };
-        if let Some(returned) = self.returned
-            && returned < self.invoke
-        {
-            return Err("it returns before it is called".into());
-        }
         let outcome = match self.result {
             Some(ResultOf::Unavailable(True)) => return Ok(None),
             None => Outcome::Unknown,
@@ -264,6 +337,7 @@ impl Record {
             Some(ResultOf::Number { value, version }) => Outcome::Number(value, version),
             Some(ResultOf::ConditionFailed { found }) => Outcome::ConditionFailed(found),
             Some(ResultOf::NotANumber(True)) => Outcome::NotANumber,
+            Some(ResultOf::Stale { .. }) => return Err(NO_SUCH_RESULT.into()),
         };
         let fits = match (&call, &outcome) {
             (_, Outcome::Unknown) => true,
@@ -277,7 +351,7 @@ impl Record {
             }
         };
         if !fits {
-            return Err("this is no result that such an operation can have".into());
+            return Err(NO_SUCH_RESULT.into());
         }
         if outcome == Outcome::Unknown {
             // A read that told nothing says nothing about any order.
@@ -285,7 +359,7 @@ impl Record {
                 return Ok(None);
             }
         } else if self.returned.is_none() {
-            return Err("it has a result but did not return: \"return\" is null".into());
+            return Err(NO_RETURN.into());
         }
         Ok(Some(Operation {
             place,

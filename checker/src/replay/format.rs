@@ -1,11 +1,12 @@
 //! Lines of a trace. A run begins with a header; each step is a line after it. `docs/replay.md`
-//! describes the fields.
+//! describes the fields. Each line ends in a digest of itself and of all lines before it in the file.
 //!
 //! A line is read as the model's types, and written again from them it must say the same: a field
 //! that the model does not know, or a set with an element twice, would otherwise be overlooked. Where
 //! the bytes differ (in their order, or their spaces) the JSON is compared.
 
 use super::{Place, Rejection};
+use crate::seal::Seal;
 use model::{Config, Durable, Effects, Envelope, Event, NodeId, Write};
 use serde::{
     Deserialize, Serialize,
@@ -52,6 +53,7 @@ pub struct Source {
     line: usize,
     /// A line read ahead.
     ahead: Option<Vec<u8>>,
+    seal: Seal,
     pub(super) cut_short: Vec<Place>,
 }
 
@@ -63,6 +65,7 @@ impl Source {
             input: Box::new(input),
             line: 0,
             ahead: None,
+            seal: Seal::default(),
             cut_short: Vec::new(),
         }
     }
@@ -79,9 +82,21 @@ impl Source {
     /// nothing of that run follows) is left out.
     pub(super) fn next_line(&mut self) -> Result<Option<Line>, Rejection> {
         loop {
-            let Some(text) = self.next_text()? else {
+            let Some(mut text) = self.next_text()? else {
                 return Ok(None);
             };
+            text.truncate(text.trim_ascii_end().len());
+            match self.seal.check(&text) {
+                Ok(length) => {
+                    text.truncate(length);
+                    text.push(b'}');
+                }
+                // Said of a line that is one; below is said what others are.
+                Err(why) if serde_json::from_slice::<IgnoredAny>(&text).is_ok() => {
+                    return Err(Rejection::disagreement(&self.place(), why));
+                }
+                Err(_) => {}
+            }
             // Most lines are steps, and read as such at once.
             if let Ok(line) = serde_json::from_slice::<StepLine>(&text) {
                 return Ok(Some(Line::Step(Box::new(Step {

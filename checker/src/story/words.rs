@@ -229,6 +229,12 @@ fn client_request(request: &ClientRequest) -> String {
         RequestBody::Read {
             query: Query::Scan { prefix, .. },
         } => format!("scan {}*", text(prefix)),
+        RequestBody::StaleRead {
+            query: Query::Get { key },
+        } => format!("get {}, however old", text(key)),
+        RequestBody::StaleRead {
+            query: Query::Scan { prefix, .. },
+        } => format!("scan {}*, however old", text(prefix)),
     };
     format!(
         "request {} of client {} ({body})",
@@ -236,14 +242,27 @@ fn client_request(request: &ClientRequest) -> String {
     )
 }
 
+fn found(found: &Found) -> String {
+    match found {
+        Found::Value(None) => "found nothing".into(),
+        Found::Value(Some(held)) => {
+            format!("found {}, version {}", text(&held.value), held.version)
+        }
+        Found::Pairs(page) => format!("found {} pairs", page.pairs.len()),
+    }
+}
+
 fn client_response(response: &ClientResponse) -> String {
     let body = match &response.body {
         ResponseBody::Applied(applied) => answer(applied),
-        ResponseBody::Found(Found::Value(None)) => "found nothing".into(),
-        ResponseBody::Found(Found::Value(Some(held))) => {
-            format!("found {}, version {}", text(&held.value), held.version)
+        ResponseBody::Found(what) => found(what),
+        ResponseBody::FoundStale(stale) => {
+            format!(
+                "{} as of entry {}",
+                found(&stale.found),
+                stale.applied_index
+            )
         }
-        ResponseBody::Found(Found::Pairs(pairs)) => format!("found {} pairs", pairs.len()),
         ResponseBody::NotLeader { hint: None } => "not the leader".into(),
         ResponseBody::NotLeader { hint: Some(id) } => format!("not the leader, ask server {id}"),
         ResponseBody::Interrupted { hint: None } => "interrupted".into(),

@@ -5,6 +5,8 @@
 //! raised beyond what the run uses) the digests do: each line ends in a digest of itself and of
 //! all lines before it. They catch accidents and careless edits, not forgers.
 
+use crate::seal::Seal;
+
 use super::{ScopeBounds, Snapshot, Trace, TraceStep, real_network};
 use model::{
     Envelope,
@@ -12,7 +14,6 @@ use model::{
     system::{Action, Broken, Law, Local, Scope, System, Witnesses},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, Write};
 
 /// The name and version of the format.
@@ -313,49 +314,6 @@ fn bad(line: usize, why: impl ToString) -> BadTrace {
     BadTrace {
         line,
         why: why.to_string(),
-    }
-}
-
-/// The chain of digests. A digest is the first 16 hexadecimal digits of the SHA-256 of the digest
-/// before it and of the line up to where its own digest begins.
-#[derive(Default)]
-struct Seal {
-    previous: String,
-}
-
-/// What comes before and after the digest of a line.
-const BEFORE: &str = ",\"digest\":\"";
-const AFTER: &str = "\"}";
-
-impl Seal {
-    /// Adds its digest to a JSON object.
-    fn close(&mut self, mut object: String) -> String {
-        object.pop();
-        self.advance(&object);
-        object + BEFORE + &self.previous + AFTER
-    }
-
-    /// The JSON object without its digest, which must be right.
-    fn open(&mut self, line: &str) -> Result<String, String> {
-        let parts = line
-            .rsplit_once(BEFORE)
-            .and_then(|(body, rest)| Some((body, rest.strip_suffix(AFTER)?)));
-        let Some((body, digest)) = parts else {
-            return Err("it does not end in a digest".into());
-        };
-        self.advance(body);
-        if digest != self.previous {
-            return Err("its digest is wrong: this line was changed, or one was removed".into());
-        }
-        Ok(format!("{body}}}"))
-    }
-
-    fn advance(&mut self, body: &str) {
-        let hash = Sha256::new()
-            .chain_update(&self.previous)
-            .chain_update(body)
-            .finalize();
-        self.previous = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     }
 }
 

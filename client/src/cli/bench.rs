@@ -7,8 +7,8 @@
 //! All of it runs in one thread, so that the load costs little beside what is measured.
 
 use super::{
-    Exit, Global, Output,
-    history::{Answer, History, Op},
+    Consistency, Exit, Global, Output,
+    history::{Answer, Held, History, Op},
     proc, text,
 };
 use anyhow::Context;
@@ -79,6 +79,8 @@ enum Kind {
     Get,
     /// Everything, on few keys
     Mixed,
+    /// Reads of what any one server has; what get is with --consistency stale
+    StaleGet,
 }
 
 /// One measurement. Latencies are in microseconds.
@@ -124,6 +126,12 @@ impl Bench {
                 vec![Kind::Put, Kind::Get]
             }
         });
+        let stale = global.consistency == Consistency::Stale;
+        let stale_if_asked = |op: Kind| match op {
+            Kind::Get if stale => Kind::StaleGet,
+            op => op,
+        };
+        let ops = Vec::from_iter(ops.into_iter().map(stale_if_asked));
         if for_history && clients.len() * sizes.len() * ops.len() > 1 {
             anyhow::bail!(
                 "a history is of one measurement: give one number of --clients, one --value-size and one of --ops"
@@ -140,7 +148,7 @@ impl Bench {
         let mut measurements = Vec::new();
         for size in sizes {
             for op in &ops {
-                if *op == Kind::Get && !for_history {
+                if matches!(op, Kind::Get | Kind::StaleGet) && !for_history {
                     self.fill(global, size).await?;
                 }
                 for clients in &clients {
@@ -215,6 +223,7 @@ impl Bench {
         let run = Arc::new(Run {
             client: self.connect(global, clients).await?,
             op,
+            stale: global.consistency == Consistency::Stale,
             size: size as usize,
             keys: self.keys(),
             counting: AtomicBool::new(false),
@@ -321,6 +330,8 @@ async fn pace(run: Arc<Run>, workers: Vec<Worker>, every: Duration) -> anyhow::R
 struct Run {
     client: Client,
     op: Kind,
+    /// Whether reads among other operations are stale ones.
+    stale: bool,
     size: usize,
     keys: u64,
     counting: AtomicBool,
@@ -423,6 +434,7 @@ impl Worker {
         let started = Instant::now();
         let failed = match run.op {
             Kind::Get => run.client.get(key).await.err(),
+            Kind::StaleGet => run.client.get_stale(key).await.err(),
             Kind::Put | Kind::Mixed => run.client.put(key, value).await.err(),
         };
         self.count(counted, started, failed.as_ref());
@@ -454,11 +466,13 @@ impl Worker {
                 value: self.value(),
             },
             Kind::Get => Op::Get { key },
+            Kind::StaleGet => Op::StaleGet { key },
             Kind::Mixed => match self.random.random_range(0..10) {
                 0..=2 => Op::Put {
                     key,
                     value: self.value(),
                 },
+                3..=5 if self.run.stale => Op::StaleGet { key },
                 3..=5 => Op::Get { key },
                 6 => Op::Delete { key },
                 7 => Op::Increment {
@@ -486,6 +500,8 @@ impl Worker {
         let version = match (op, answer) {
             (Op::Increment { .. }, _) => return,
             (Op::Get { key }, _) if key.starts_with('n') => return,
+            // Perhaps of before what was seen last.
+            (Op::StaleGet { .. }, _) | (_, Answer::Stale { .. }) => return,
             (Op::Delete { .. }, Answer::Written { .. }) | (_, Answer::Absent(_)) => None,
             (_, Answer::Written { version } | Answer::Value { version, .. }) => Some(*version),
             (_, Answer::ConditionFailed { found }) => *found,
@@ -510,6 +526,16 @@ async fn ask(client: &Client, op: &Op) -> Result<Answer, Error> {
                 version: found.version.get(),
             },
         },
+        Op::StaleGet { key } => {
+            let stale = client.get_stale(key.as_str()).await?;
+            Answer::Stale {
+                found: stale.found.map(|found| Held {
+                    value: text::show(&found.value),
+                    version: found.version.get(),
+                }),
+                applied_index: stale.applied_index.get(),
+            }
+        }
         Op::Delete { key } => written(client.delete(key.as_str(), Condition::Always).await?),
         Op::Increment { key, by } => {
             let number = client.increment(key.as_str(), *by).await?;

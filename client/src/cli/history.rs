@@ -7,13 +7,14 @@
 //!
 //! * `process` asks one operation after the other. After an operation whose outcome is unknown it
 //!   never asks again: what follows goes by another number.
-//! * `op` is `put` (key, value), `get` (key), `delete` (key), `increment` (key, by) or `cas` (key,
+//! * `op` is `put` (key, value), `get` (key), `stale_get` (key), `delete` (key), `increment` (key, by) or `cas` (key,
 //!   value, and the version the key must have; null if it must be absent).
 //! * `invoke` and `return` are nanoseconds of one clock that never goes back, counted from 1970;
 //!   `return` and `result` are null if the outcome is unknown.
 //! * `result` is `written` (version), `value` (value, version), `absent` (true), `number` (value,
 //!   version), `condition_failed` (found: a version, or null if absent), or `unavailable` (true)
-//!   for what was certainly not done.
+//!   for what was certainly not done; of a stale get `stale` (found: value and version, or null if
+//!   absent; and applied_index).
 //! * Keys and values are text; what is none is `base64:` and its encoding.
 
 use serde::Serialize;
@@ -39,6 +40,9 @@ pub(crate) enum Op {
     Get {
         key: String,
     },
+    StaleGet {
+        key: String,
+    },
     Delete {
         key: String,
     },
@@ -57,12 +61,33 @@ pub(crate) enum Op {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
-    Written { version: u64 },
-    Value { value: String, version: u64 },
+    Written {
+        version: u64,
+    },
+    Value {
+        value: String,
+        version: u64,
+    },
     Absent(bool),
-    Number { value: i64, version: u64 },
-    ConditionFailed { found: Option<u64> },
+    Number {
+        value: i64,
+        version: u64,
+    },
+    ConditionFailed {
+        found: Option<u64>,
+    },
     Unavailable(bool),
+    Stale {
+        found: Option<Held>,
+        applied_index: u64,
+    },
+}
+
+/// What a key held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Held {
+    pub(crate) value: String,
+    pub(crate) version: u64,
 }
 
 #[derive(Serialize)]
@@ -197,6 +222,17 @@ mod tests {
                 Op::Get { key: key.clone() },
                 Some(Answer::Absent(true)),
                 r#"{"process":3,"op":{"get":{"key":"k"}},"invoke":10,"return":20,"result":{"absent":true}}"#,
+            ),
+            (
+                Op::StaleGet { key: key.clone() },
+                Some(Answer::Stale {
+                    found: Some(Held {
+                        value: value.clone(),
+                        version,
+                    }),
+                    applied_index: 9,
+                }),
+                r#"{"process":3,"op":{"stale_get":{"key":"k"}},"invoke":10,"return":20,"result":{"stale":{"found":{"value":"v","version":7},"applied_index":9}}}"#,
             ),
             (
                 Op::Delete { key: key.clone() },

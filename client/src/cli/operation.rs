@@ -1,9 +1,9 @@
 //! The operations on keys: the same on the command line and in the REPL.
 
-use super::output::Reply;
+use super::{Consistency, output::Reply};
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use client::Client;
+use client::{Client, Stale};
 use model::{LogIndex, store::Condition};
 use std::io::{IsTerminal, Read};
 
@@ -86,11 +86,31 @@ impl When {
 }
 
 impl Operation {
-    pub(crate) async fn run(self, client: &Client) -> anyhow::Result<Reply> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        consistency: Consistency,
+    ) -> anyhow::Result<Reply> {
+        let stale = consistency == Consistency::Stale;
         Ok(match self {
+            Self::Get { key } if stale => {
+                let Stale {
+                    found,
+                    applied_index,
+                } = client.get_stale(key.as_str()).await?;
+                Reply::Value {
+                    key,
+                    found,
+                    as_of: Some(applied_index),
+                }
+            }
             Self::Get { key } => {
                 let found = client.get(key.as_str()).await?;
-                Reply::Value { key, found }
+                Reply::Value {
+                    key,
+                    found,
+                    as_of: None,
+                }
             }
             Self::Put { key, value } => {
                 let value = match value {
@@ -118,13 +138,40 @@ impl Operation {
                 limit,
             } => {
                 let after = after.map(String::into_bytes);
-                Reply::Pairs(client.scan(prefix, after, limit).await?)
+                scan(client, prefix, after, limit, stale).await?
             }
             Self::Incr { key, by } => {
                 let number = client.increment(key.as_str(), by).await?;
                 Reply::Number { key, number }
             }
         })
+    }
+}
+
+/// As many keys as are asked for, page by page. Of several stale pages the oldest is told.
+async fn scan(
+    client: &Client,
+    prefix: String,
+    mut after: Option<Vec<u8>>,
+    limit: u32,
+    stale: bool,
+) -> anyhow::Result<Reply> {
+    let (mut pairs, mut as_of) = (Vec::new(), None);
+    loop {
+        let left = limit - u32::try_from(pairs.len()).unwrap_or(limit);
+        let page = if stale {
+            let page = client.scan_stale(prefix.as_str(), after, left).await?;
+            as_of = Some(as_of.map_or(page.applied_index, |index| page.applied_index.min(index)));
+            page.found
+        } else {
+            client.scan(prefix.as_str(), after, left).await?
+        };
+        pairs.extend(page.pairs);
+        if !page.more || pairs.len() >= limit as usize {
+            let more = page.more;
+            return Ok(Reply::Pairs { pairs, more, as_of });
+        }
+        after = pairs.last().map(|(key, _)| key.clone());
     }
 }
 

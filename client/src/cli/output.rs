@@ -4,7 +4,10 @@
 use super::{Exit, Output, text};
 use client::{Number, Written};
 use comfy_table::{Table, presets};
-use model::store::{Key, Versioned};
+use model::{
+    LogIndex,
+    store::{Key, Versioned},
+};
 use serde_json::{Value, json};
 use std::{
     fmt::Display,
@@ -17,6 +20,8 @@ pub(crate) enum Reply {
     Value {
         key: String,
         found: Option<Versioned>,
+        /// Of a stale read: the last entry that the server had applied.
+        as_of: Option<LogIndex>,
     },
     Written {
         key: String,
@@ -26,7 +31,13 @@ pub(crate) enum Reply {
         key: String,
         number: Number,
     },
-    Pairs(Vec<(Key, Versioned)>),
+    Pairs {
+        pairs: Vec<(Key, Versioned)>,
+        /// Whether there are others after these.
+        more: bool,
+        /// As of [`Self::Value`].
+        as_of: Option<LogIndex>,
+    },
 }
 
 impl Reply {
@@ -37,10 +48,12 @@ impl Reply {
             Output::Plain => self.plain(to)?,
         }
         to.flush()?;
-        if let Some(complaint) = self.complaint()
-            && output != Output::Json
-        {
-            eprintln!("{complaint}");
+        // What is said beside the answer is in the answer, if that is JSON.
+        if output != Output::Json {
+            let said = [self.complaint(), self.rest(), self.age()];
+            for line in said.into_iter().flatten() {
+                eprintln!("{line}");
+            }
         }
         Ok(self.exit())
     }
@@ -59,7 +72,9 @@ impl Reply {
     /// Why the exit code is not 0.
     fn complaint(&self) -> Option<String> {
         match self {
-            Self::Value { key, found: None }
+            Self::Value {
+                key, found: None, ..
+            }
             | Self::Written {
                 key,
                 written: Written::ConditionFailed { found: None },
@@ -74,6 +89,31 @@ impl Reply {
         }
     }
 
+    /// That there are more keys, if there are.
+    fn rest(&self) -> Option<String> {
+        match self {
+            Self::Pairs {
+                pairs, more: true, ..
+            } => {
+                let after = pairs.last().map(|(key, _)| text::show(key));
+                let after =
+                    after.map_or(String::new(), |key| format!(": go on with --after {key:?}"));
+                Some(format!("there are more keys{after}"))
+            }
+            _ => None,
+        }
+    }
+
+    /// That the answer may be old, if it may.
+    fn age(&self) -> Option<String> {
+        match self {
+            Self::Value { as_of, .. } | Self::Pairs { as_of, .. } => as_of.map(|index| {
+                format!("stale: as one server had it, which had applied the log up to {index}")
+            }),
+            _ => None,
+        }
+    }
+
     fn table(&self, to: &mut impl Write) -> io::Result<()> {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
@@ -81,6 +121,7 @@ impl Reply {
             Self::Value {
                 key,
                 found: Some(found),
+                ..
             } => {
                 table.set_header(["key", "value", "version"]);
                 table.add_row([
@@ -101,7 +142,7 @@ impl Reply {
                 let Number { value, version } = number;
                 table.add_row([key.clone(), value.to_string(), version.to_string()]);
             }
-            Self::Pairs(pairs) => {
+            Self::Pairs { pairs, .. } => {
                 table.set_header(["key", "value", "version"]);
                 for (key, Versioned { value, version }) in pairs {
                     table.add_row([text::show(key), text::show(value), version.to_string()]);
@@ -114,11 +155,16 @@ impl Reply {
 
     fn json(&self, to: &mut impl Write) -> io::Result<()> {
         let line = match self {
-            Self::Value { key, found: None } => json!({"key": key, "found": false}),
+            Self::Value {
+                key,
+                found: None,
+                as_of,
+            } => dated(json!({"key": key, "found": false}), *as_of),
             Self::Value {
                 key,
                 found: Some(found),
-            } => pair(key.as_bytes(), found),
+                as_of,
+            } => dated(pair(key.as_bytes(), found), *as_of),
             Self::Written {
                 key,
                 written: Written::Done { version },
@@ -132,9 +178,9 @@ impl Reply {
             Self::Number { key, number } => {
                 json!({"key": key, "number": number.value, "version": number.version.get()})
             }
-            Self::Pairs(pairs) => {
+            Self::Pairs { pairs, as_of, .. } => {
                 for (key, found) in pairs {
-                    writeln!(to, "{}", pair(key, found))?;
+                    writeln!(to, "{}", dated(pair(key, found), *as_of))?;
                 }
                 return Ok(());
             }
@@ -155,7 +201,7 @@ impl Reply {
                 ..
             } => writeln!(to, "{version}"),
             Self::Number { number, .. } => writeln!(to, "{}", number.value),
-            Self::Pairs(pairs) => {
+            Self::Pairs { pairs, .. } => {
                 for (key, found) in pairs {
                     writeln!(to, "{}\t{}", text::show(key), text::show(&found.value))?;
                 }
@@ -172,6 +218,14 @@ fn pair(key: &[u8], found: &Versioned) -> Value {
         "value": text::show(&found.value),
         "version": found.version.get(),
     })
+}
+
+/// With the entry as of which it is, if it may be old.
+fn dated(mut line: Value, as_of: Option<LogIndex>) -> Value {
+    if let Some(index) = as_of {
+        line["applied_index"] = index.get().into();
+    }
+    line
 }
 
 /// Prints a line. Unlike `println!`, it does not panic when nobody listens.
@@ -191,8 +245,6 @@ pub(crate) fn complain(output: Output, exit: Exit, error: &anyhow::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::LogIndex;
-
     fn shown(reply: &Reply, output: Output) -> String {
         let mut to = Vec::new();
         reply.show(output, &mut to).unwrap();
@@ -208,7 +260,19 @@ mod tests {
 
     fn value(found: Option<Versioned>) -> Reply {
         let key = "k".to_owned();
-        Reply::Value { key, found }
+        Reply::Value {
+            key,
+            found,
+            as_of: None,
+        }
+    }
+
+    fn pairs(pairs: Vec<(Key, Versioned)>) -> Reply {
+        Reply::Pairs {
+            pairs,
+            more: false,
+            as_of: None,
+        }
     }
 
     fn written(written: Written) -> Reply {
@@ -284,7 +348,7 @@ mod tests {
         assert_eq!(shown(&number, Output::Plain), "-2\n");
         let json = "{\"key\":\"n\",\"number\":-2,\"version\":3}\n";
         assert_eq!(shown(&number, Output::Json), json);
-        let pairs = Reply::Pairs(vec![
+        let pairs = pairs(vec![
             (b"a".to_vec(), found(b"1")),
             (vec![0xff], found(b"2")),
         ]);
@@ -294,6 +358,27 @@ mod tests {
 {\"key\":\"base64:/w==\",\"value\":\"2\",\"version\":7}
 ";
         assert_eq!(shown(&pairs, Output::Json), json);
-        assert_eq!(shown(&Reply::Pairs(Vec::new()), Output::Plain), "");
+        assert_eq!(shown(&self::pairs(Vec::new()), Output::Plain), "");
+    }
+
+    #[test]
+    fn stale_answers_say_as_of_when_they_are() {
+        let key = "k".to_owned();
+        let reply = |found| Reply::Value {
+            key: key.clone(),
+            found,
+            as_of: Some(LogIndex::new(9)),
+        };
+        let json = "{\"applied_index\":9,\"key\":\"k\",\"value\":\"v\",\"version\":7}\n";
+        assert_eq!(shown(&reply(Some(found(b"v"))), Output::Json), json);
+        assert_eq!(shown(&reply(Some(found(b"v"))), Output::Plain), "v\n");
+        let json = "{\"applied_index\":9,\"found\":false,\"key\":\"k\"}\n";
+        assert_eq!(shown(&reply(None), Output::Json), json);
+        assert!(
+            reply(None)
+                .age()
+                .is_some_and(|age| age.ends_with("up to 9"))
+        );
+        assert!(value(None).age().is_none());
     }
 }

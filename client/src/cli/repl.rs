@@ -116,7 +116,7 @@ async fn take(line: &str, client: &Client, global: &Global) -> bool {
         }
         Command::Operation(operation) => operation,
     };
-    let done = match operation.run(client).await {
+    let done = match operation.run(client, global.consistency).await {
         Ok(reply) => reply.show(global.output, &mut std::io::stdout().lock()),
         Err(error) => Err(error),
     };

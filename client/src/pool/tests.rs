@@ -117,6 +117,10 @@ impl Server {
                 operation,
             })),
             RequestBody::Read { query } => ResponseBody::Found(self.store.query(&query)),
+            RequestBody::StaleRead { query } => ResponseBody::FoundStale(FoundStale {
+                found: self.store.query(&query),
+                applied_index: self.store.last_applied(),
+            }),
         };
         response(request.client, request.id, body)
     }

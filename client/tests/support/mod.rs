@@ -2,7 +2,7 @@
 //! without a cluster. What it does not answer is what a test wants to see unanswered.
 
 use model::{
-    Address, ClientRequest, ClientResponse, Config, Envelope, Message, NodeId, Payload,
+    Address, ClientRequest, ClientResponse, Config, Envelope, FoundStale, Message, NodeId, Payload,
     message::{RequestBody, ResponseBody},
     store::{Command, Store, Write},
 };
@@ -97,5 +97,9 @@ fn answer(manner: Manner, store: &mut Store, request: ClientRequest) -> Option<R
             operation,
         })),
         (_, RequestBody::Read { query }) => Some(ResponseBody::Found(store.query(&query))),
+        (_, RequestBody::StaleRead { query }) => Some(ResponseBody::FoundStale(FoundStale {
+            found: store.query(&query),
+            applied_index: store.last_applied(),
+        })),
     }
 }

@@ -1,12 +1,21 @@
-//! What clients ask: writes through the log (thesis §6.3), linearizable reads beside it (§6.4).
+//! What clients ask: writes through the log (thesis §6.3), linearizable reads beside it (§6.4), and
+//! stale reads of whatever is applied here.
 
 use super::*;
 use crate::{
     Payload,
-    message::RequestBody,
+    message::{FoundStale, RequestBody},
     mutant::planted,
     store::{Command, Write},
 };
+
+/// What only a leader can do.
+enum Asked {
+    /// To be put into the log.
+    Command(Command),
+    /// To be answered beside it.
+    Read(Query),
+}
 
 impl Raft {
     /// Requests that arrived together share one write, one read round and one round of messages:
@@ -16,21 +25,19 @@ impl Raft {
         requests: Vec<(Address, ClientRequest)>,
         turn: &mut Turn,
     ) {
-        let requests = requests.into_iter().map(|(address, request)| {
-            let waiter = Waiter {
-                address,
-                client: request.client,
-                id: request.id,
-            };
-            (waiter, request.body)
-        });
+        let all = requests.len();
+        let asked = self.serve_stale_reads(requests, turn);
+        // Stale reads concern nobody else, and change nothing here.
+        if asked.is_empty() && all > 0 {
+            return;
+        }
         let hint = match self.role {
             Role::Leader(_) => {
                 let mut reads = Vec::new();
-                for (waiter, body) in requests {
-                    match self.command_of(body) {
-                        Ok(command) => self.propose(waiter, command, turn),
-                        Err(query) => reads.push((waiter, query)),
+                for (waiter, asked) in asked {
+                    match asked {
+                        Asked::Command(command) => self.propose(waiter, command, turn),
+                        Asked::Read(query) => reads.push((waiter, query)),
                     }
                 }
                 if reads.is_empty() {
@@ -46,30 +53,56 @@ impl Raft {
             Role::Follower { leader, .. } => leader,
             Role::PreCandidate { .. } | Role::Candidate(_) => None,
         };
-        for (waiter, _) in requests {
+        for (waiter, _) in asked {
             turn.respond(waiter, ResponseBody::NotLeader { hint });
         }
     }
 
-    /// What goes to the log, or the question that does not.
-    fn command_of(&self, body: RequestBody) -> Result<Command, Query> {
-        match body {
-            RequestBody::Read { query } => Err(query),
-            RequestBody::OpenSession => Ok(Command::OpenSession {
-                capacity: self.config.max_sessions,
-            }),
-            RequestBody::Write {
-                session,
-                sequence,
-                acknowledged,
-                operation,
-            } => Ok(Command::Write(Write {
-                session,
-                sequence,
-                acknowledged,
-                operation,
-            })),
+    /// Answers the stale reads from what is applied here, whoever leads, and returns the rest.
+    ///
+    /// What is applied is committed, so the answer is what some prefix of the one log makes. How
+    /// long that prefix is compared with others is not asked: a server that is cut off, or that
+    /// has just started, answers from an old or an empty one, and says which.
+    fn serve_stale_reads(
+        &self,
+        requests: Vec<(Address, ClientRequest)>,
+        turn: &mut Turn,
+    ) -> Vec<(Waiter, Asked)> {
+        let mut rest = Vec::with_capacity(requests.len());
+        for (address, request) in requests {
+            let waiter = Waiter {
+                address,
+                client: request.client,
+                id: request.id,
+            };
+            let asked = match request.body {
+                RequestBody::StaleRead { query } => {
+                    let found = FoundStale {
+                        found: self.store.query(&query),
+                        applied_index: self.store.last_applied(),
+                    };
+                    turn.respond(waiter, ResponseBody::FoundStale(found));
+                    continue;
+                }
+                RequestBody::Read { query } => Asked::Read(query),
+                RequestBody::OpenSession => Asked::Command(Command::OpenSession {
+                    capacity: self.config.max_sessions,
+                }),
+                RequestBody::Write {
+                    session,
+                    sequence,
+                    acknowledged,
+                    operation,
+                } => Asked::Command(Command::Write(Write {
+                    session,
+                    sequence,
+                    acknowledged,
+                    operation,
+                })),
+            };
+            rest.push((waiter, asked));
         }
+        rest
     }
 
     /// A repeated request becomes a second entry; the session sees to it that it is applied once.

@@ -616,6 +616,8 @@ impl Scope {
                 }
             }
             ResponseBody::Interrupted { .. } => step.witnesses.add(Witness::ClientInterrupted),
+            // No law speaks of a stale read, and no scope asks one.
+            ResponseBody::FoundStale(_) => {}
             ResponseBody::NotLeader { .. } | ResponseBody::Unavailable => {}
         }
         if self.direct_clients
@@ -688,7 +690,7 @@ impl Scope {
             None => {}
             Some(client::Outcome::Unknown) => step.witnesses.add(Witness::OutcomeUnknown),
             // A read without an answer says nothing about any order.
-            Some(client::Outcome::Unavailable) => {}
+            Some(client::Outcome::Unavailable | client::Outcome::FoundStale(_)) => {}
             Some(client::Outcome::NotDone) => {
                 step.observed.push(Observation::Refused { id: operation });
             }
@@ -876,14 +878,16 @@ fn answered_write<'a>(raft: &'a Raft, answer: &Answer) -> Option<&'a store::Writ
 fn call_of(body: &RequestBody) -> Call {
     match body {
         RequestBody::Write { operation, .. } => call_of_operation(operation),
-        RequestBody::Read { .. } | RequestBody::OpenSession => Call::Get,
+        RequestBody::Read { .. } | RequestBody::StaleRead { .. } | RequestBody::OpenSession => {
+            Call::Get
+        }
     }
 }
 
 fn call_of_ask(ask: &client::Ask) -> Call {
     match ask {
         client::Ask::Write(operation) => call_of_operation(operation),
-        client::Ask::Read(_) => Call::Get,
+        client::Ask::Read(_) | client::Ask::StaleRead(_) => Call::Get,
     }
 }
 

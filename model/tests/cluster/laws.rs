@@ -3,9 +3,11 @@
 
 use super::Server;
 use model::{
-    Address, Durable, Effects, Entry, Envelope, Log, LogIndex, Message, NodeId, Raft, Role, Store,
-    Term,
+    Address, ClientRequest, ClientResponse, Durable, Effects, Entry, Envelope, Event, FoundStale,
+    Log, LogIndex, Message, NodeId, Raft, RequestId, Role, Store, Term,
     invariants::{self, Watermarks},
+    message::{RequestBody, ResponseBody},
+    store::Query,
 };
 use std::collections::{BTreeMap, btree_map};
 
@@ -57,6 +59,7 @@ impl History {
         }
         for raft in &up {
             self.committed(raft)?;
+            self.stale_read(raft)?;
         }
         // An entry committed in term T is in the log of every leader of a term above T, and of
         // the one that committed it; so the latest leader ever elected has them all.
@@ -143,6 +146,52 @@ impl History {
         law(
             disk.base().index == raft.snapshot_index(),
             "the last snapshot is on the disk or on its way there",
+        )
+    }
+}
+
+impl History {
+    /// Asked for a stale read at this moment, a server answers with what the committed entries up
+    /// to the one it names make, and is the same server afterwards.
+    fn stale_read(&self, raft: &Raft) -> Result<(), String> {
+        let query = Query::Scan {
+            prefix: Vec::new(),
+            after: None,
+            limit: u32::MAX,
+            bytes: u32::MAX,
+        };
+        let Address::Client(client) = super::CLIENT else {
+            return Ok(());
+        };
+        let id = RequestId::new(u64::MAX);
+        let body = RequestBody::StaleRead {
+            query: query.clone(),
+        };
+        let mut asked = raft.clone();
+        let request = ClientRequest { client, id, body };
+        let effects = asked.step(Event::Requests(vec![(super::CLIENT, request)]));
+        law(asked == *raft, "a stale read changes nothing")?;
+        let applied_index = raft.commit_index();
+        let mut store = Store::default();
+        for entry in &self.committed[..applied_index.get() as usize] {
+            store.apply(&entry.payload, raft.config());
+        }
+        let body = ResponseBody::FoundStale(FoundStale {
+            found: store.query(&query),
+            applied_index,
+        });
+        let answer = Envelope {
+            from: Address::Node(raft.id()),
+            to: super::CLIENT,
+            message: Message::ClientResponse(ClientResponse { client, id, body }),
+        };
+        let only = Effects {
+            sends: vec![answer],
+            ..Effects::default()
+        };
+        law(
+            effects == only,
+            "a stale read tells what a committed prefix makes, at once",
         )
     }
 }

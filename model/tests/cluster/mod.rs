@@ -338,6 +338,13 @@ impl Cluster {
         self.request(server, RequestBody::Read { query })
     }
 
+    /// A client reads a key as this server has it.
+    pub(crate) fn stale_read(&mut self, server: u64, key: &str) -> RequestId {
+        let key = key.into();
+        let query = Query::Get { key };
+        self.request(server, RequestBody::StaleRead { query })
+    }
+
     /// A client writes in a session; it has the answers to all sequences below `acknowledged`.
     pub(crate) fn write(
         &mut self,

@@ -215,6 +215,12 @@ fn body(body: &RequestBody) -> String {
         RequestBody::Read {
             query: Query::Scan { prefix, .. },
         } => format!("scan {}", text(prefix)),
+        RequestBody::StaleRead {
+            query: Query::Get { key },
+        } => format!("read {}, however old", text(key)),
+        RequestBody::StaleRead {
+            query: Query::Scan { prefix, .. },
+        } => format!("scan {}, however old", text(prefix)),
     }
 }
 
@@ -233,14 +239,23 @@ fn outcome(body: &ResponseBody) -> String {
             Answer::SessionExpired => "session expired".into(),
             Answer::AlreadyAcknowledged => "already acknowledged".into(),
         },
-        ResponseBody::Found(Found::Value(None)) => "absent".into(),
-        ResponseBody::Found(Found::Value(Some(found))) => {
-            format!("{}, written at {}", text(&found.value), found.version)
+        ResponseBody::Found(found) => self::found(found),
+        ResponseBody::FoundStale(stale) => {
+            format!("{}, as of {}", found(&stale.found), stale.applied_index)
         }
-        ResponseBody::Found(Found::Pairs(pairs)) => format!("{} pairs", pairs.len()),
         ResponseBody::NotLeader { hint } => format!("not leader, try {}", whom(*hint)),
         ResponseBody::Interrupted { hint } => format!("interrupted, try {}", whom(*hint)),
         ResponseBody::Unavailable => "unavailable".into(),
+    }
+}
+
+fn found(found: &Found) -> String {
+    match found {
+        Found::Value(None) => "absent".into(),
+        Found::Value(Some(found)) => {
+            format!("{}, written at {}", text(&found.value), found.version)
+        }
+        Found::Pairs(page) => format!("{} pairs", page.pairs.len()),
     }
 }
 

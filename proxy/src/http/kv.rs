@@ -20,7 +20,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::{
     LogIndex,
-    store::{Answer, Condition, Key, Versioned},
+    store::{Answer, Condition, Key, Page, Versioned},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use serde_json::{Map, Value, json};
@@ -28,6 +28,8 @@ use std::{sync::Arc, time::Duration};
 
 /// A client that takes longer to send a value has gone.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The header of answers that may be old: the last entry that the server had applied.
+const APPLIED_INDEX: &str = "stateraft-applied-index";
 const DEFAULT_LIMIT: u32 = 100;
 const PREFIX: &str = "/v1/kv/";
 /// What must not stand for itself in a link.
@@ -46,24 +48,56 @@ pub(crate) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let parameters = Parameters::new(uri.query(), &["consistency"])?;
-    check_consistency(&parameters)?;
     let key = key(&uri);
+    if may_be_stale(&parameters)? {
+        let stale = http.desk.get_stale(key.clone()).await?;
+        let answer = match stale.found {
+            Some(found) => value(&key, found, &headers, Some(stale.applied_index)),
+            None => not_found()
+                .with("applied_index", stale.applied_index.get())
+                .into_response(),
+        };
+        return Ok(as_of(stale.applied_index, answer));
+    }
     let Some(found) = http.desk.get(key.clone()).await? else {
         return Err(not_found());
     };
+    Ok(value(&key, found, &headers, None))
+}
+
+/// The value of a key, as the request wants it.
+fn value(
+    key: &[u8],
+    found: Versioned,
+    headers: &HeaderMap,
+    applied_index: Option<LogIndex>,
+) -> Response {
     let tag = etag(found.version);
     if let Some(held) = headers.get(header::IF_NONE_MATCH)
         && (held == tag || held == "*")
     {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }
     let vary = (header::VARY, HeaderValue::from_static("Accept"));
-    if wants_raw(&headers) {
+    if wants_raw(headers) {
         let kind = HeaderValue::from_static("application/octet-stream");
         let headers = [(header::ETAG, tag), (header::CONTENT_TYPE, kind), vary];
-        return Ok((headers, found.value).into_response());
+        return (headers, found.value).into_response();
     }
-    Ok(([(header::ETAG, tag), vary], Json(pair(&key, &found))).into_response())
+    let mut body = pair(key, &found);
+    if let Some(index) = applied_index {
+        body.insert("applied_index".to_owned(), index.get().into());
+    }
+    ([(header::ETAG, tag), vary], Json(body)).into_response()
+}
+
+/// Says in a header that the answer may be old, and as of which entry of the log it is: whatever
+/// the body is, if there is one.
+fn as_of(applied_index: LogIndex, mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(APPLIED_INDEX, HeaderValue::from(applied_index.get()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 /// `PUT /v1/kv/{key}`
@@ -122,7 +156,7 @@ pub(crate) async fn increment(State(http): Shared, uri: Uri) -> Result<Response,
 pub(crate) async fn list(State(http): Shared, uri: Uri) -> Result<Response, Problem> {
     let known = ["prefix", "after", "limit", "consistency"];
     let parameters = Parameters::new(uri.query(), &known)?;
-    check_consistency(&parameters)?;
+    let stale = may_be_stale(&parameters)?;
     let most = http.desk.limits().listing;
     let limit = parameters
         .number("limit")?
@@ -132,20 +166,31 @@ pub(crate) async fn list(State(http): Shared, uri: Uri) -> Result<Response, Prob
     }
     let prefix = parameters.bytes("prefix").unwrap_or_default().to_vec();
     let after = parameters.bytes("after").map(<[u8]>::to_vec);
-    // One more than asked for tells whether there are more.
-    let mut pairs = http.desk.scan(prefix.clone(), after, limit + 1).await?;
-    let more = pairs.len() > limit as usize;
-    pairs.truncate(limit as usize);
+    let (Page { pairs, more }, applied_index) = if stale {
+        let stale = http.desk.scan_stale(prefix.clone(), after, limit);
+        let stale = stale.await?;
+        (stale.found, Some(stale.applied_index))
+    } else {
+        (http.desk.scan(prefix.clone(), after, limit).await?, None)
+    };
     let next = match pairs.last() {
         Some((last, _)) if more => Value::String(format!(
-            "/v1/kv?prefix={}&after={}&limit={limit}",
+            "/v1/kv?prefix={}&after={}&limit={limit}{}",
             percent_encode(&prefix, ENCODED),
-            percent_encode(last, ENCODED)
+            percent_encode(last, ENCODED),
+            if stale { "&consistency=stale" } else { "" }
         )),
         _ => Value::Null,
     };
     let items: Vec<_> = pairs.iter().map(|(key, found)| pair(key, found)).collect();
-    Ok(Json(json!({ "items": items, "next": next })).into_response())
+    let mut body = json!({ "items": items, "next": next });
+    Ok(match applied_index {
+        Some(index) => {
+            body["applied_index"] = index.get().into();
+            as_of(index, Json(body).into_response())
+        }
+        None => Json(body).into_response(),
+    })
 }
 
 /// Anything but listing at `/v1/kv/`.
@@ -235,15 +280,11 @@ fn wants_raw(headers: &HeaderMap) -> bool {
     kinds.any(|kind| kind.eq_ignore_ascii_case("application/octet-stream"))
 }
 
-/// Stale reads are not faked: a server has no way yet to answer without a read round.
-fn check_consistency(parameters: &Parameters) -> Result<(), Problem> {
+/// Whether whoever asks is content with what any one server has.
+fn may_be_stale(parameters: &Parameters) -> Result<bool, Problem> {
     match parameters.bytes("consistency") {
-        None | Some(b"linearizable") => Ok(()),
-        Some(b"stale") => Err(Problem::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "not_implemented",
-            "stale reads are not served yet; leave the parameter out for a linearizable read",
-        )),
+        None | Some(b"linearizable") => Ok(false),
+        Some(b"stale") => Ok(true),
         Some(_) => Err(Problem::bad("consistency is linearizable or stale")),
     }
 }

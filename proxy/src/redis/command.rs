@@ -44,6 +44,11 @@ pub(crate) enum Command {
     Auth(Bytes),
     /// Something that is agreed to without effect.
     Fine,
+    /// A setting of Redis that has a meaning here.
+    Setting {
+        name: &'static str,
+        value: &'static str,
+    },
     /// A question whose answer is an empty list.
     Nothing,
     /// A question whose answer is nil.
@@ -101,7 +106,9 @@ impl Command {
             (b"SELECT", [index]) if &index[..] == b"0" => Ok(Self::Fine),
             (b"SELECT", [_]) => Err("ERR there is one database, 0".to_owned()),
             (b"COMMAND", _) => Ok(Self::Nothing),
-            (b"CONFIG", [what, ..]) if what.eq_ignore_ascii_case(b"GET") => Ok(Self::Nothing),
+            (b"CONFIG", [what, asked @ ..]) if what.eq_ignore_ascii_case(b"GET") => {
+                Ok(setting(asked))
+            }
             (b"CLIENT", [what, _, ..])
                 if what.eq_ignore_ascii_case(b"SETNAME")
                     || what.eq_ignore_ascii_case(b"SETINFO") =>
@@ -140,6 +147,23 @@ impl Command {
             _ => Touches::None,
         }
     }
+}
+
+/// The two settings that clients ask for to know how durable writes are, as Redis words them: no
+/// dumps at intervals, and every write in a log. Of others nothing is said, which Redis does for
+/// settings it does not know.
+fn setting(asked: &[Bytes]) -> Command {
+    let known = [("save", ""), ("appendonly", "yes")];
+    let found = match asked {
+        [name] => known
+            .into_iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())),
+        _ => None,
+    };
+    found.map_or(Command::Nothing, |(name, value)| Command::Setting {
+        name,
+        value,
+    })
 }
 
 fn set(key: &Bytes, value: &Bytes, options: &[Bytes]) -> Result<Command, Refusal> {

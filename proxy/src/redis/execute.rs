@@ -4,7 +4,7 @@ use super::{Redis, command::Command};
 use crate::desk::Failure;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use model::store::{Answer, Condition, Versioned};
+use model::store::{Answer, Condition, Page, Versioned};
 use redis_protocol::resp2::types::BytesFrame as Reply;
 use std::{
     fmt::Write as _,
@@ -54,6 +54,10 @@ impl Redis {
             Command::Ping(None) => Reply::SimpleString(Bytes::from_static(b"PONG")),
             Command::Ping(Some(text)) | Command::Echo(text) => Reply::BulkString(text),
             Command::Info => Reply::BulkString(self.info().into()),
+            Command::Setting { name, value } => Reply::Array(vec![
+                Reply::BulkString(Bytes::from_static(name.as_bytes())),
+                Reply::BulkString(Bytes::from_static(value.as_bytes())),
+            ]),
             Command::Nothing => Reply::Array(Vec::new()),
             Command::Nil => Reply::Null,
             Command::Fine | Command::Auth(_) | Command::Quit => fine(),
@@ -128,10 +132,9 @@ impl Redis {
             };
         }
         match self.desk.scan(prefix, after, count).await {
-            Ok(pairs) => {
+            Ok(Page { pairs, more }) => {
                 let next = match pairs.last() {
-                    // Full, so there may be more.
-                    Some((last, _)) if pairs.len() >= count as usize => self
+                    Some((last, _)) if more => self
                         .cursors
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
