@@ -18,7 +18,7 @@ import { ShareMenu } from './explore/share.js';
 import { Tree, Visited } from './explore/tree.js';
 import { Verdicts } from './explore/verdicts.js';
 import { Welcome } from './explore/welcome.js';
-import { asked, boundsWords, chooseFind, choosePlant, chooseWorld, paramsOf, worldKey, worldOf } from './explore/world.js';
+import { aboutOf, asked, boundsWords, chooseFind, choosePlant, chooseWorld, paramsOf, worldKey, worldOf } from './explore/world.js';
 import { Inspector } from './inspector.js';
 import { LogGrid } from './log-grid.js';
 import { Scrubber, scrubberShortcuts } from './scrubber.js';
@@ -256,7 +256,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
   function drawWorld(world) {
     const mutant = catalogue.mutants.find(({ name }) => name === world.mutant);
     replace(parts.el.world, h('b', {}, world.name), h('span', { class: 'dim' }, boundsWords(world.bounds)),
-      mutant && h('span', { class: 'chip is-warn', lang: 'en', title: mutant.about }, `${t('explore.planted')}: ${mutant.about.replace(/\.$/, '')}`),
+      mutant && h('span', { class: 'chip is-warn', title: aboutOf('mutant', mutant) }, `${t('explore.planted')}: ${aboutOf('mutant', mutant).replace(/\.$/, '')}`),
       world.steps === 'split' && h('span', { class: 'chip' }, t('explore.split-short')), h('span', { 'aria-hidden': 'true' }, '▾'));
     text(parts.el.check, t(world.mutant ? 'explore.check-bug' : 'explore.check'));
   }
