@@ -53,6 +53,7 @@ const PLAIN: &[(char, Local)] = &[
     ('b', Local::ProposeTogether),
     ('g', Local::Read),
     ('s', Local::Sync),
+    ('k', Local::Compact),
     ('c', Local::Crash),
     ('r', Local::Restart),
     ('i', Local::Invoke),

@@ -42,11 +42,20 @@ pub(super) fn message(message: &Message) -> String {
             }
             AppendOutcome::StaleTerm => format!("stale t{}", response.term),
         },
+        Message::InstallSnapshotRequest(request) => format!(
+            "InstallSnapshot t{} ≤{}",
+            request.term, request.snapshot.last_included_index
+        ),
+        Message::InstallSnapshotResponse(response) => match response.match_index {
+            LogIndex::ZERO => format!("stale t{}", response.term),
+            index => format!("installed t{} m{index}", response.term),
+        },
         Message::ClientRequest(request) => {
             let what = match &request.body {
                 RequestBody::OpenSession => "open",
                 RequestBody::Write { .. } => "write",
                 RequestBody::Read { .. } => "read",
+                RequestBody::StaleRead { .. } => "stale read",
             };
             format!("{what} #{}", request.id)
         }
@@ -54,6 +63,7 @@ pub(super) fn message(message: &Message) -> String {
             let what = match &response.body {
                 ResponseBody::Applied(_) => "applied",
                 ResponseBody::Found(_) => "found",
+                ResponseBody::FoundStale(_) => "found stale",
                 ResponseBody::NotLeader { .. } => "not leader",
                 ResponseBody::Interrupted { .. } => "interrupted",
                 ResponseBody::Unavailable => "unavailable",
@@ -84,6 +94,7 @@ pub(super) const fn kind(local: &Local, is_first: bool) -> &'static str {
         Local::Propose | Local::ProposeTogether => "client",
         Local::Read => "read",
         Local::Sync => "sync",
+        Local::Compact => "compact",
         Local::Crash => "crash",
         Local::Restart => "restart",
         Local::Invoke => "invoke",

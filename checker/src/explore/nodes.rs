@@ -119,6 +119,10 @@ fn happened(id: NodeId, event: &Event) -> (Value, String) {
             json!("QuorumTimeout"),
             format!("the quorum timer of {who} fires"),
         ),
+        Event::Compact => (
+            json!("Compact"),
+            format!("{who} takes a snapshot of what it has applied"),
+        ),
         Event::Persisted(write) => (
             json!("Sync"),
             format!("{who} has everything up to write {write} on its disk"),

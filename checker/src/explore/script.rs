@@ -186,6 +186,7 @@ impl Writer {
             }
             Local::Deliver { envelope, .. } => self.deliver(envelope)?,
             Local::QuorumTimeout
+            | Local::Compact
             | Local::ProposeTogether
             | Local::Invoke
             | Local::ClientTimeout

@@ -184,6 +184,7 @@ fn budgets(walk: &Walk) -> Vec<Value> {
         ("entries", spent.entries.into(), of.entries.into()),
         ("reads", spent.reads.into(), of.reads.into()),
         ("crashes", spent.crashes.into(), of.crashes.into()),
+        ("snapshots", spent.snapshots.into(), of.snapshots.into()),
     ];
     budgets
         .into_iter()

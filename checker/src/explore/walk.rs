@@ -141,6 +141,7 @@ impl Walk {
                 entries: u8::MAX,
                 reads: u8::MAX,
                 crashes: u8::MAX,
+                snapshots: u8::MAX,
             },
             ..real.clone()
         };
@@ -507,11 +508,13 @@ impl Walk {
             entries,
             reads,
             crashes,
+            snapshots,
         } = self.real.budget;
         let counts = [
             ("entries", after.entries, entries),
             ("reads", after.reads, reads),
             ("crashes", after.crashes, crashes),
+            ("snapshots", after.snapshots, snapshots),
         ];
         let (what, _, most) = counts.into_iter().find(|(_, after, most)| after > most)?;
         Some(match most {

@@ -124,6 +124,14 @@ pub(super) const BOUNDS: &[Bound] = &[
         set: |scope, bound| scope.budget.crashes = bound as u8,
     },
     Bound {
+        name: "snapshots",
+        about: "How many snapshots servers take",
+        min: 0,
+        max: MAX_BUDGET as u64,
+        of: |scope| scope.budget.snapshots.into(),
+        set: |scope, bound| scope.budget.snapshots = bound as u8,
+    },
+    Bound {
         name: "batch",
         about: "The most entries in one message",
         min: 1,

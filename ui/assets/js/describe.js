@@ -71,6 +71,8 @@ export function label(message) {
     case 'RequestVoteResponse': return `${t('stage.msg-vote')} t${body.term} ${body.vote_granted ? '✓' : '✗'}`;
     case 'AppendEntriesRequest': return `AppendEntries t${body.term} ${indexes(carried(body))} c${body.leader_commit}`;
     case 'AppendEntriesResponse': return `${outcome(body.outcome)} t${body.term}${reach(body.outcome)}`;
+    case 'InstallSnapshotRequest': return `InstallSnapshot t${body.term} ≤${body.snapshot?.last_included_index}`;
+    case 'InstallSnapshotResponse': return body.match_index ? `${t('stage.msg-ack')} t${body.term} ≤${body.match_index}` : `${t('stage.msg-refusal')} t${body.term}`;
     case 'ClientRequest': return `${request(body.body)} #${body.id}`;
     case 'ClientResponse': return `${response(body.body)} #${body.id}`;
     default: return spaced(kind) + (body.term === undefined ? '' : ` t${body.term}`);
@@ -84,6 +86,7 @@ export function short(message) {
     case 'PreVoteResponse': return `PV t${body.next_term} ${body.vote_granted ? '✓' : '✗'}`;
     case 'RequestVoteRequest': return `${t('stage.msg-vote')}? t${body.term}`;
     case 'AppendEntriesRequest': return `App t${body.term} ${indexes(carried(body))}`;
+    case 'InstallSnapshotRequest': return `Snap t${body.term} ≤${body.snapshot?.last_included_index}`;
     default: return label(message);
   }
 }
@@ -167,6 +170,8 @@ export function sentence(message) {
       commit: body.leader_commit, round: round(body.read_round),
     });
     case 'AppendEntriesResponse': return appendAnswer(body);
+    case 'InstallSnapshotRequest': return t('stage.say-install', { term: body.term, index: body.snapshot?.last_included_index, of: body.snapshot?.last_included_term });
+    case 'InstallSnapshotResponse': return t(body.match_index ? 'stage.say-installed' : 'stage.say-install-stale', { term: body.term, index: body.match_index });
     case 'ClientRequest': return t('stage.say-request', { id: body.id, client: body.client, what: request(body.body) });
     case 'ClientResponse': return t('stage.say-response', { id: body.id, client: body.client, what: answer(body.body) });
     default: return label(message);

@@ -13,7 +13,7 @@ import { roleOf, splitName, termOf } from '../timeline.js';
 
 const GROUPS = {
   messages: ['deliver', 'again', 'drop'], timers: ['timeout', 'heartbeat', 'quorum', 'client-timeout', 'proxy-timeout'],
-  faults: ['crash', 'restart', 'drop', 'again', 'sync'], clients: ['client', 'read', 'invoke', 'client-timeout'],
+  faults: ['crash', 'restart', 'drop', 'again', 'sync', 'compact'], clients: ['client', 'read', 'invoke', 'client-timeout'],
 };
 
 /** Why something is forbidden, in the language of the page where the sentence is known. */
@@ -26,8 +26,8 @@ export function reason(why) {
 }
 
 const REASONS = [
-  [/^this scope has no (?<what>entries|reads|crashes)$/, 'explore.why-none'],
-  [/^it takes more (?<what>entries|reads|crashes) than the (?<most>\d+) of this scope$/, 'explore.why-spent'],
+  [/^this scope has no (?<what>entries|reads|crashes|snapshots)$/, 'explore.why-none'],
+  [/^it takes more (?<what>entries|reads|crashes|snapshots) than the (?<most>\d+) of this scope$/, 'explore.why-spent'],
   [/^no term after (?<term>\d+) may be entered in this scope$/, 'explore.why-term'],
   [/^it was dropped in step (?<step>\d+): it can arrive once it is sent again$/, 'explore.why-dropped'],
   [/^(?<who>\w+ \d+) is down$/, 'explore.why-down'],

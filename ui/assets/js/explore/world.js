@@ -43,7 +43,7 @@ export function aboutOf(kind, item) {
 
 /** '3 servers, 4 terms, 1 crash' */
 export function boundsWords(bounds) {
-  return ['servers', 'terms', 'entries', 'reads', 'crashes'].filter((name) => bounds[name] > 0).map((name) => t(`explore.n-${name}`, { n: bounds[name] })).join(', ');
+  return ['servers', 'terms', 'entries', 'reads', 'crashes', 'snapshots'].filter((name) => bounds[name] > 0).map((name) => t(`explore.n-${name}`, { n: bounds[name] })).join(', ');
 }
 
 /** A list of bugs to pick from, with a search field. `onPick(mutant)`. */

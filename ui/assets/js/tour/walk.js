@@ -8,7 +8,7 @@ import { eventOf, readJsonl } from '../timeline.js';
 import { format } from '../router.js';
 
 const LETTERS = {
-  ElectionTimeout: 'e', HeartbeatTimeout: 'h', QuorumTimeout: 'q', Propose: 'w', ProposeTogether: 'b', Read: 'g',
+  ElectionTimeout: 'e', HeartbeatTimeout: 'h', Compact: 'k', QuorumTimeout: 'q', Propose: 'w', ProposeTogether: 'b', Read: 'g',
   Sync: 's', Crash: 'c', Restart: 'r', Invoke: 'i', ClientTimeout: 't',
 };
 
