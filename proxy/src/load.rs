@@ -43,7 +43,7 @@ impl Kind {
     pub fn of(request: &ClientRequest) -> Self {
         match &request.body {
             RequestBody::OpenSession => Self::OpenSession,
-            RequestBody::Read { query } => match query {
+            RequestBody::Read { query } | RequestBody::StaleRead { query } => match query {
                 Query::Get { .. } => Self::Get,
                 Query::Scan { .. } => Self::Scan,
             },

@@ -32,8 +32,6 @@ pub(crate) struct Args {
     /// The scope to walk through
     #[arg(long, value_name = "NAME", default_value = "crashes", value_parser = selection::names())]
     scope: String,
-    #[command(flatten)]
-    bounds: Bounds,
     /// Plants a bug in every server
     #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
     mutant: Option<Mutant>,
@@ -49,6 +47,8 @@ pub(crate) struct Args {
     /// Whose page is served
     #[arg(long, value_enum, default_value_t = Engine::Own)]
     engine: Engine,
+    #[command(flatten)]
+    bounds: Bounds,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

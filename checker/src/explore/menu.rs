@@ -4,7 +4,6 @@ use super::{
     predicates::PREDICATES,
     world::{self, BOUNDS, bounds_of},
 };
-use crate::catalogue;
 use model::system::{Law, Scope, Witness};
 use serde_json::{Value, json};
 
@@ -36,7 +35,7 @@ pub(super) fn catalogue() -> Value {
             })
         })
         .collect();
-    let mutants: Vec<Value> = catalogue::entries()
+    let mutants: Vec<Value> = world::entries()
         .iter()
         .map(|entry| {
             let seen_in = entry.mutant.seen_in();

@@ -92,7 +92,8 @@ fn kind(input: &mut Input) -> Result<Kind, String> {
     let name = &input.name;
     let start = input.text.fill_buf();
     let start = start.map_err(|error| format!("{name} cannot be read: {error}"))?;
-    let start = String::from_utf8_lossy(&start[..start.len().min(200)]);
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or(start);
+    let start = String::from_utf8_lossy(&line[..line.len().min(1 << 16)]);
     let place = |field: &str| start.find(field).unwrap_or(usize::MAX);
     match place("\"schema\"").cmp(&place("\"trace\"")) {
         std::cmp::Ordering::Less => Ok(Kind::Scope),

@@ -17,20 +17,30 @@ use model::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 /// The scopes there are: those of the catalogue, then those that only planted bugs are shown in.
-pub(super) fn scopes() -> Vec<Scope> {
-    let mut scopes = Scope::catalogue();
-    for entry in catalogue::entries() {
-        if scopes.iter().all(|scope| scope.name != entry.scope.name) {
-            scopes.push(Scope {
-                mutant: None,
-                ..entry.scope
-            });
+pub(super) fn scopes() -> &'static [Scope] {
+    static SCOPES: LazyLock<Vec<Scope>> = LazyLock::new(|| {
+        let mut scopes = Scope::catalogue();
+        for entry in entries() {
+            if scopes.iter().all(|scope| scope.name != entry.scope.name) {
+                scopes.push(Scope {
+                    mutant: None,
+                    laws: Laws::ALL,
+                    ..entry.scope.clone()
+                });
+            }
         }
-    }
-    scopes
+        scopes
+    });
+    &SCOPES
+}
+
+/// Where the catalogue finds each bug.
+pub(super) fn entries() -> &'static [Entry] {
+    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(catalogue::entries);
+    &ENTRIES
 }
 
 /// How a request names a world.
@@ -172,8 +182,9 @@ impl World {
     pub(super) fn find(asked: &Asked) -> Result<Self, Problem> {
         let name = &asked.scope.name;
         let named = scopes()
-            .into_iter()
+            .iter()
             .find(|scope| scope.name == *name)
+            .cloned()
             .ok_or_else(|| {
                 Problem::unknown(format!(
                     "there is no scope {name:?}: /api/catalogue lists them"
@@ -277,8 +288,7 @@ fn mutant(name: &str) -> Result<Mutant, Problem> {
 
 /// The catalogue's entry of a bug, if the scope is where it finds it.
 fn known_place(mutant: Mutant, scope: &Scope) -> Option<Box<Entry>> {
-    let entries = catalogue::entries();
-    let entry = entries.into_iter().find(|entry| entry.mutant == mutant)?;
+    let entry = entries().iter().find(|entry| entry.mutant == mutant)?;
     let is_there = entry.scope.name == scope.name && bounds_of(&entry.scope) == bounds_of(scope);
-    is_there.then(|| Box::new(entry))
+    is_there.then(|| Box::new(entry.clone()))
 }
