@@ -269,6 +269,10 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     banner.hidden = !on;
     if (!on) return;
     const atEnd = n === path.length;
+    // Its buttons stay the same ones while one walks: a key held down must find them.
+    if (banner.shows?.found === found && banner.shows.atEnd === atEnd && banner.shows.moved === n > 0) return;
+    banner.shows = { found, atEnd, moved: n > 0 };
+    const held = banner.contains(document.activeElement) ? document.activeElement.id : null;
     // One notice is enough: the verdict is in this one.
     job.hide();
     banner.className = `found ${found.law ? 'is-bad' : 'is-good'}`;
@@ -279,11 +283,10 @@ export default function page(host, { params, navigate, app, shortcuts }) {
         : [h('b', {}, t('explore.found-state', { n: path.length }))],
       h('span', { class: 'dim small' }, ` ${found.law && now.world.mutant ? `${t('explore.no-verdict')} ` : ''}${t('explore.states', { n: found.states })} · ${duration(found.seconds)}`)),
       h('span', { class: 'spacer' }),
-      n > 0 && h('button', { type: 'button', onclick: () => goTo(0) }, t('explore.from-start')),
+      n > 0 && h('button', { type: 'button', id: 'found-start', onclick: () => goTo(0) }, t('explore.from-start')),
       !atEnd && h('button', { type: 'button', class: 'primary', id: 'found-next', onclick: () => goTo(now.n + 1) }, `${t('stage.next')} ▶`),
-      !atEnd && h('button', { type: 'button', onclick: () => (parts.scrubber.isPlaying ? parts.scrubber.pause() : parts.scrubber.play()) }, t('explore.play-pause')));
-    const next = banner.querySelector('#found-next');
-    if (next && now.focusNext) { next.focus(); }
+      !atEnd && h('button', { type: 'button', id: 'found-play', onclick: () => (parts.scrubber.isPlaying ? parts.scrubber.pause() : parts.scrubber.play()) }, t('explore.play-pause')));
+    if (held) (banner.querySelector(`#${held}`) ?? banner.querySelector('button'))?.focus();
   }
 
   /** What can be done with what is picked. */
@@ -321,7 +324,6 @@ export default function page(host, { params, navigate, app, shortcuts }) {
 
   function goTo(n) {
     if (!now) return;
-    now.focusNext = document.activeElement?.id === 'found-next';
     now.n = Math.max(0, Math.min(n, now.path.length));
     // What is not sent yet cannot be picked.
     if (now.selected?.message && !now.timeline.message(now.selected.message, now.n)) now.selected = null;
