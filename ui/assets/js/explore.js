@@ -237,7 +237,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     const broken = at.step?.broken?.[0] ?? null;
     const accused = accusedBy(broken, at);
     const here = heres.get(path.slice(0, n).join('.')) ?? null;
-    const view = { timeline, at, selected, accused };
+    const view = { timeline, at, selected, accused, actions: picked(here) };
     parts.stage.update(view);
     parts.story.update(view);
     parts.logs.update(view);
@@ -245,7 +245,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     parts.scrubber.update({ ...view, next: n < path.length });
     parts.actions.update({ at, timeline, list: here?.actions ?? null, selected });
     parts.verdicts.update({ here, catalogue });
-    parts.inspector.update({ ...view, actions: picked(here) });
+    parts.inspector.update(view);
     parts.tree.update({ visited: now.visited, path, n });
     parts.frame.classList.toggle('is-large', at.names.length > 4);
     drawWorld(world);
