@@ -237,7 +237,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     const broken = at.step?.broken?.[0] ?? null;
     const accused = accusedBy(broken, at);
     const here = heres.get(path.slice(0, n).join('.')) ?? null;
-    const view = { timeline, at, selected, accused };
+    const view = { timeline, at, selected, accused, actions: picked(here) };
     parts.stage.update(view);
     parts.story.update(view);
     parts.logs.update(view);
@@ -245,7 +245,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     parts.scrubber.update({ ...view, next: n < path.length });
     parts.actions.update({ at, timeline, list: here?.actions ?? null, selected });
     parts.verdicts.update({ here, catalogue });
-    parts.inspector.update({ ...view, actions: picked(here) });
+    parts.inspector.update(view);
     parts.tree.update({ visited: now.visited, path, n });
     parts.frame.classList.toggle('is-large', at.names.length > 4);
     drawWorld(world);
@@ -269,21 +269,23 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     banner.hidden = !on;
     if (!on) return;
     const atEnd = n === path.length;
+    // Its buttons stay the same ones while one walks: a key held down must find them.
+    if (banner.shows?.found === found && banner.shows.atEnd === atEnd && banner.shows.moved === n > 0) return;
+    banner.shows = { found, atEnd, moved: n > 0 };
+    const held = banner.contains(document.activeElement) ? document.activeElement.id : null;
     // One notice is enough: the verdict is in this one.
     job.hide();
     banner.className = `found ${found.law ? 'is-bad' : 'is-good'}`;
     replace(banner,
       h('span', { class: `chip is-${found.law ? 'bad' : 'good'}` }, t(`explore.verdict-${found.verdict}`)),
-      h('span', {}, found.law
+      h('span', { class: 'found-words' }, found.law
         ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', !atEnd ? t('explore.found-walk') : timeline.at(n).step?.broken?.length ? t('explore.found-end') : `${found.why}.`]
         : [h('b', {}, t('explore.found-state', { n: path.length }))],
       h('span', { class: 'dim small' }, ` ${found.law && now.world.mutant ? `${t('explore.no-verdict')} ` : ''}${t('explore.states', { n: found.states })} · ${duration(found.seconds)}`)),
-      h('span', { class: 'spacer' }),
-      n > 0 && h('button', { type: 'button', onclick: () => goTo(0) }, t('explore.from-start')),
+      n > 0 && h('button', { type: 'button', id: 'found-start', onclick: () => goTo(0) }, t('explore.from-start')),
       !atEnd && h('button', { type: 'button', class: 'primary', id: 'found-next', onclick: () => goTo(now.n + 1) }, `${t('stage.next')} ▶`),
-      !atEnd && h('button', { type: 'button', onclick: () => (parts.scrubber.isPlaying ? parts.scrubber.pause() : parts.scrubber.play()) }, t('explore.play-pause')));
-    const next = banner.querySelector('#found-next');
-    if (next && now.focusNext) { next.focus(); }
+      !atEnd && h('button', { type: 'button', id: 'found-play', onclick: () => (parts.scrubber.isPlaying ? parts.scrubber.pause() : parts.scrubber.play()) }, t('explore.play-pause')));
+    if (held) (banner.querySelector(`#${held}`) ?? banner.querySelector('button'))?.focus();
   }
 
   /** What can be done with what is picked. */
@@ -321,7 +323,6 @@ export default function page(host, { params, navigate, app, shortcuts }) {
 
   function goTo(n) {
     if (!now) return;
-    now.focusNext = document.activeElement?.id === 'found-next';
     now.n = Math.max(0, Math.min(n, now.path.length));
     // What is not sent yet cannot be picked.
     if (now.selected?.message && !now.timeline.message(now.selected.message, now.n)) now.selected = null;

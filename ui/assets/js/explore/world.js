@@ -89,7 +89,7 @@ export function choosePlant({ catalogue, world, onChosen }) {
 export const figure8 = (catalogue) => catalogue.mutants.find(({ name }) => name === 'commits-older-term-by-counting') ?? catalogue.mutants[0];
 
 export function chooseWorld({ catalogue, world, onChosen }) {
-  const scope = h('select', { id: 'w-scope', onchange: () => fill() }, catalogue.scopes.map(({ name }) => h('option', { value: name, selected: name === world.name }, name)));
+  const scope = h('select', { autofocus: true, onchange: () => fill() }, catalogue.scopes.map(({ name }) => h('option', { value: name, selected: name === world.name }, name)));
   const about = h('p', { class: 'small dim' });
   const inputs = new Map(catalogue.bounds.map((bound) => [bound.name, h('input', { type: 'number', min: bound.min, max: bound.max, step: 1, required: true, title: bound.about })]));
   const mutant = h('select', { onchange: () => { const found = catalogue.mutants.find(({ name }) => name === mutant.value); note(found); } }, h('option', { value: '' }, t('explore.no-bug')), catalogue.mutants.map((one) => h('option', { value: one.name, selected: one.name === world.mutant }, aboutOf('mutant', one))));
