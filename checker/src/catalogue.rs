@@ -225,6 +225,7 @@ fn perform(scope: &Scope, script: &[Directive]) -> Result<Trace> {
         reduction: Reduction {
             drop_dead: false,
             send_early: false,
+            trim_appends: false,
             ..scope.reduction
         },
         ..scope.clone()
@@ -430,6 +431,7 @@ fn bounded(name: &str, terms: u64, budget: Budget) -> Scope {
         budget,
         reduction: Reduction {
             drop_dead: false,
+            trim_appends: false,
             ..base.reduction
         },
         ..base

@@ -247,6 +247,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         drop_dead,
         send_early,
         forget_hints,
+        trim_appends,
     } = reduction;
     scope.validate()?;
     ensure!(
@@ -284,6 +285,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         *drop_dead,
         *send_early,
         *forget_hints,
+        *trim_appends,
     ]));
     head.push(0); // no bug is planted
     head.push(name_length);

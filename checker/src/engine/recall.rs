@@ -13,7 +13,7 @@ use super::{
     tables::{EMPTY, Facts, GlobalStep, Meeting, OWN, Posts, ProcessStep, Tables},
     visited::fetch,
 };
-use model::system::{Broken, Relevance, Witnesses};
+use model::system::{Broken, Reduction, Relevance, Witnesses};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub(crate) struct Recall<'a> {
     tables: &'a Tables,
     places: usize,
     drops_dead: bool,
+    reduction: Reduction,
     pub(crate) renaming: Renaming,
     /// Whether renaming servers may change a lane that this thread has met.
     lanes_have_names: bool,
@@ -135,6 +136,7 @@ impl<'a> Recall<'a> {
             tables,
             places: tables.shape().places.len(),
             drops_dead: tables.scope().reduction.drop_dead,
+            reduction: tables.scope().reduction,
             lanes_have_names: tables.lanes_have_names(),
             processes: Vec::new(),
             orbits: Vec::new(),
@@ -414,6 +416,7 @@ impl<'a> Recall<'a> {
         // Where several do the same, the first in the order of messages stays.
         let mut tells = std::mem::take(&mut self.tells);
         tells.clear();
+        let mut recalls: Vec<(model::LogIndex, u32)> = Vec::new();
         let mut refusals: Vec<(model::Term, u32)> = Vec::new();
         let old = met.clone().map(|place| (place, false));
         for (place, is_new) in old.chain(new.map(|place| (place, true))) {
@@ -421,16 +424,18 @@ impl<'a> Recall<'a> {
             if is_new && self.messages[met.clone()].contains(&message) {
                 continue;
             }
+            let reduction = self.reduction;
             let meeting = self.meet(ear, message);
-            match meeting.relevance {
+            let message = meeting.trimmed;
+            match meeting.relevance.now(reduction, facts.calm) {
                 Relevance::Live => kept.push(message),
                 Relevance::Dead => continue,
-                Relevance::Tells { when_calm } if when_calm && !facts.calm => kept.push(message),
-                Relevance::Tells { .. } => {
+                Relevance::Tells => {
                     if !last && !facts.settled {
                         tells.push(message);
                     }
                 }
+                Relevance::Recalls(commit_index) => recalls.push((commit_index, message)),
                 Relevance::Refusal(term) => refusals.push((term, message)),
             }
             if is_new && meeting.early_count > 0 {
@@ -443,20 +448,31 @@ impl<'a> Recall<'a> {
             self.tables.sort_messages(&mut tells);
         }
         kept.extend(tells.first());
-        if refusals.len() > 1 {
-            let mut messages: Vec<u32> = refusals.iter().map(|(_, message)| *message).collect();
-            self.tables.sort_messages(&mut messages);
-            let rank = |message| messages.iter().position(|other| *other == message);
-            refusals.sort_by_key(|(term, message)| (*term, rank(*message)));
-            refusals.dedup_by_key(|(term, _)| *term);
-        }
-        kept.extend(refusals.into_iter().map(|(_, message)| message));
+        kept.extend(self.first_of_each(recalls));
+        kept.extend(self.first_of_each(refusals));
         kept.sort_unstable();
+        // Several may be the same once they are trimmed.
+        kept.dedup();
         let lane = self.lane_id(&kept);
         (self.kept, self.tells) = (kept, tells);
         let early = self.tables.gather(early);
         self.look_for_names();
         (lane, self.keep_posts(&early))
+    }
+
+    /// Of the messages that do the same, the first in the order of messages.
+    fn first_of_each<K: Ord>(&self, mut alike: Vec<(K, u32)>) -> impl Iterator<Item = u32> {
+        if alike.len() > 1 {
+            let mut messages: Vec<u32> = alike.iter().map(|(_, message)| *message).collect();
+            self.tables.sort_messages(&mut messages);
+            let rank = |message| messages.iter().position(|other| *other == message);
+            alike.sort_by(|(key, message), (other_key, other)| {
+                key.cmp(other_key)
+                    .then_with(|| rank(*message).cmp(&rank(*other)))
+            });
+            alike.dedup_by(|(key, _), (kept, _)| key == kept);
+        }
+        alike.into_iter().map(|(_, message)| message)
     }
 
     /// Where the messages of a lane are.
