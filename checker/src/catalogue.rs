@@ -374,6 +374,7 @@ fn entry(mutant: Mutant) -> Entry {
         ReadBeforeCommitInTerm | ReadWithoutConfirmation | ReadRoundNotCompared => {
             (Breaks::Law(Linearizability), tidied(reads(2, 1, 1)))
         }
+        ReadJoinsEarlierRound => (Breaks::Law(Linearizability), tidied(reads(2, 1, 2))),
         ReadBeforeApplied => (Breaks::Law(Linearizability), tidied(reads(2, 1, 1))),
         CommandAppliedTwice => (Breaks::Law(ExactlyOnce), end_to_end(2, 1, 1)),
         AcknowledgedSequenceAppliedAgain => (Breaks::Law(ExactlyOnce), tidied(end_to_end(3, 2, 1))),
@@ -388,13 +389,15 @@ fn entry(mutant: Mutant) -> Entry {
         StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumHeardForEver => {
             (Breaks::Progress, drill::scope())
         }
-        VotesAgainstLeaderItHears | PreVoteRaisesTerm => (Breaks::Peace, drill::scope()),
+        VotesAgainstLeaderItHears | PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => {
+            (Breaks::Peace, drill::scope())
+        }
     };
     let drill = match mutant {
         StalePreVoteDropped => Some(Drill::Outdated),
         LeaderNeverChecksQuorum | QuorumHeardForEver => Some(Drill::Unheard),
         VotesAgainstLeaderItHears => Some(Drill::Deaf),
-        PreVoteRaisesTerm => Some(Drill::Returns),
+        PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => Some(Drill::Returns),
         _ => None,
     };
     let laws = match breaks {
@@ -420,7 +423,7 @@ fn entry(mutant: Mutant) -> Entry {
     }
 }
 
-/// A scope of the catalogue with other bounds, and every message kept.
+/// A scope of the catalogue with other bounds, and every message kept as it is.
 fn bounded(name: &str, terms: u64, budget: Budget) -> Scope {
     let found = Scope::catalogue()
         .into_iter()
