@@ -116,7 +116,11 @@ fn write_partial(
         )
     };
     let mut out = BufWriter::new(File::create(partial).with_context(failed)?);
-    let summary = write_until(explored, scope, symmetry, interrupt, &mut out)?;
+    let written = write_until(explored, scope, symmetry, interrupt, &mut out);
+    let summary = written.map_err(|error| match error.is::<std::io::Error>() {
+        true => error.context(failed()),
+        false => error,
+    })?;
     let file = out
         .into_inner()
         .map_err(std::io::IntoInnerError::into_error)

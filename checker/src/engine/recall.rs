@@ -13,7 +13,7 @@ use super::{
     tables::{EMPTY, Facts, GlobalStep, Meeting, OWN, Posts, ProcessStep, Tables},
     visited::fetch,
 };
-use model::system::{Broken, Reduction, Relevance, Witnesses};
+use model::system::{Broken, Relevance, Witnesses};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -22,7 +22,6 @@ pub(crate) struct Recall<'a> {
     tables: &'a Tables,
     places: usize,
     drops_dead: bool,
-    reduction: Reduction,
     pub(crate) renaming: Renaming,
     /// Whether renaming servers may change a lane that this thread has met.
     lanes_have_names: bool,
@@ -136,7 +135,6 @@ impl<'a> Recall<'a> {
             tables,
             places: tables.shape().places.len(),
             drops_dead: tables.scope().reduction.drop_dead,
-            reduction: tables.scope().reduction,
             lanes_have_names: tables.lanes_have_names(),
             processes: Vec::new(),
             orbits: Vec::new(),
@@ -416,7 +414,6 @@ impl<'a> Recall<'a> {
         // Where several do the same, the first in the order of messages stays.
         let mut tells = std::mem::take(&mut self.tells);
         tells.clear();
-        let mut recalls: Vec<(model::LogIndex, u32)> = Vec::new();
         let mut refusals: Vec<(model::Term, u32)> = Vec::new();
         let old = met.clone().map(|place| (place, false));
         for (place, is_new) in old.chain(new.map(|place| (place, true))) {
@@ -424,18 +421,16 @@ impl<'a> Recall<'a> {
             if is_new && self.messages[met.clone()].contains(&message) {
                 continue;
             }
-            let reduction = self.reduction;
             let meeting = self.meet(ear, message);
             let message = meeting.trimmed;
-            match meeting.relevance.now(reduction, facts.calm) {
-                Relevance::Live => kept.push(message),
+            match meeting.relevance.now(facts.calm) {
+                Relevance::Live | Relevance::TellsWhenCalm => kept.push(message),
                 Relevance::Dead => continue,
                 Relevance::Tells => {
                     if !last && !facts.settled {
                         tells.push(message);
                     }
                 }
-                Relevance::Recalls(commit_index) => recalls.push((commit_index, message)),
                 Relevance::Refusal(term) => refusals.push((term, message)),
             }
             if is_new && meeting.early_count > 0 {
@@ -448,7 +443,6 @@ impl<'a> Recall<'a> {
             self.tables.sort_messages(&mut tells);
         }
         kept.extend(tells.first());
-        kept.extend(self.first_of_each(recalls));
         kept.extend(self.first_of_each(refusals));
         kept.sort_unstable();
         // Several may be the same once they are trimmed.

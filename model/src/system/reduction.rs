@@ -107,7 +107,7 @@ impl Scope {
                 Some(LogIndex::ZERO) if !hints && self.reduction.is_settled_at_once() => {
                     Relevance::Tells
                 }
-                Some(commit_index) => Relevance::Recalls(commit_index),
+                Some(_) => Relevance::TellsWhenCalm,
                 None => Relevance::Live,
             },
         }
@@ -163,14 +163,13 @@ impl Scope {
         }
         inbox.sort_unstable();
         inbox.dedup();
-        let (mut tells, mut recalls, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tells, mut refusals) = (Vec::new(), Vec::new());
         inbox.retain(|envelope| {
             let from = envelope.from;
-            match self.relevance(receiver, envelope).now(self.reduction, calm) {
-                Relevance::Live => true,
+            match self.relevance(receiver, envelope).now(calm) {
+                Relevance::Live | Relevance::TellsWhenCalm => true,
                 Relevance::Dead => false,
                 Relevance::Tells => !last && !is_settled(from) && insert(&mut tells, from),
-                Relevance::Recalls(commit_index) => insert(&mut recalls, (from, commit_index)),
                 Relevance::Refusal(term) => insert(&mut refusals, (from, term)),
             }
         });
@@ -189,20 +188,19 @@ pub enum Relevance {
     /// a sender that no newer term can reach needs none, and neither does a receiver that will
     /// enter none, for the term it is in has been told.
     Tells,
-    /// The same, and after a crash it makes the receiver commit up to here once more. One such
-    /// request of a sender and commit index does it as well as several.
-    Recalls(LogIndex),
+    /// The same, once no server can crash any more. Before, a crash makes news of its commit index.
+    TellsWhenCalm,
     /// All that it can do is tell this term. One of each sender and term is enough.
     Refusal(Term),
 }
 
 impl Relevance {
     /// In a state in which no server can crash any more, or some can.
-    pub fn now(self, reduction: Reduction, calm: bool) -> Self {
+    #[must_use]
+    pub fn now(self, calm: bool) -> Self {
         match self {
-            Self::Recalls(_) if calm => Self::Tells,
-            // A server may be down, or crash while a write is on its way.
-            Self::Recalls(_) if !reduction.is_settled_at_once() => Self::Live,
+            Self::TellsWhenCalm if calm => Self::Tells,
+            Self::TellsWhenCalm => Self::Live,
             other => other,
         }
     }
