@@ -225,6 +225,7 @@ fn perform(scope: &Scope, script: &[Directive]) -> Result<Trace> {
         reduction: Reduction {
             drop_dead: false,
             send_early: false,
+            trim_appends: false,
             ..scope.reduction
         },
         ..scope.clone()
@@ -375,6 +376,7 @@ fn entry(mutant: Mutant) -> Entry {
         ReadBeforeCommitInTerm | ReadWithoutConfirmation | ReadRoundNotCompared => {
             (Breaks::Law(Linearizability), tidied(reads(2, 1, 1)))
         }
+        ReadJoinsEarlierRound => (Breaks::Law(Linearizability), tidied(reads(2, 1, 2))),
         ReadBeforeApplied => (Breaks::Law(Linearizability), tidied(reads(2, 1, 1))),
         CommandAppliedTwice => (Breaks::Law(ExactlyOnce), end_to_end(2, 1, 1)),
         AcknowledgedSequenceAppliedAgain => (Breaks::Law(ExactlyOnce), tidied(end_to_end(3, 2, 1))),
@@ -389,7 +391,6 @@ fn entry(mutant: Mutant) -> Entry {
         StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumHeardForEver => {
             (Breaks::Progress, drill::scope())
         }
-        VotesAgainstLeaderItHears | PreVoteRaisesTerm => (Breaks::Peace, drill::scope()),
         SessionsLeftOutOfSnapshot => (Breaks::Law(ExactlyOnce), snapshots(1, 0, 0)),
         PrefixRemovedBeforeSnapshotIsDurable => {
             (Breaks::Law(ExactlyOnce), split(snapshots(1, 0, 1)))
@@ -398,12 +399,15 @@ fn entry(mutant: Mutant) -> Entry {
         StaleSnapshotInstalled => (Breaks::Law(Monotone), snapshots(1, 1, 0)),
         ConflictingSuffixKeptBehindSnapshot => (Breaks::Law(TermsOrderedInLog), snapshots(2, 1, 0)),
         SnapshotAcknowledgedBeforeDurable => (Breaks::Law(MatchIsDurable), snapshots(1, 0, 0)),
+        VotesAgainstLeaderItHears | PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => {
+            (Breaks::Peace, drill::scope())
+        }
     };
     let drill = match mutant {
         StalePreVoteDropped => Some(Drill::Outdated),
         LeaderNeverChecksQuorum | QuorumHeardForEver => Some(Drill::Unheard),
         VotesAgainstLeaderItHears => Some(Drill::Deaf),
-        PreVoteRaisesTerm => Some(Drill::Returns),
+        PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => Some(Drill::Returns),
         _ => None,
     };
     let laws = match breaks {
@@ -429,7 +433,7 @@ fn entry(mutant: Mutant) -> Entry {
     }
 }
 
-/// A scope of the catalogue with other bounds, and every message kept.
+/// A scope of the catalogue with other bounds, and every message kept as it is.
 fn bounded(name: &str, terms: u64, budget: Budget) -> Scope {
     let found = Scope::catalogue()
         .into_iter()
@@ -440,6 +444,7 @@ fn bounded(name: &str, terms: u64, budget: Budget) -> Scope {
         budget,
         reduction: Reduction {
             drop_dead: false,
+            trim_appends: false,
             ..base.reduction
         },
         ..base

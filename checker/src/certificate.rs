@@ -116,7 +116,11 @@ fn write_partial(
         )
     };
     let mut out = BufWriter::new(File::create(partial).with_context(failed)?);
-    let summary = write_until(explored, scope, symmetry, interrupt, &mut out)?;
+    let written = write_until(explored, scope, symmetry, interrupt, &mut out);
+    let summary = written.map_err(|error| match error.is::<std::io::Error>() {
+        true => error.context(failed()),
+        false => error,
+    })?;
     let file = out
         .into_inner()
         .map_err(std::io::IntoInnerError::into_error)
@@ -247,6 +251,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         drop_dead,
         send_early,
         forget_hints,
+        trim_appends,
     } = reduction;
     scope.validate()?;
     ensure!(
@@ -289,6 +294,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         *drop_dead,
         *send_early,
         *forget_hints,
+        *trim_appends,
     ]));
     head.push(0); // no bug is planted
     head.push(name_length);

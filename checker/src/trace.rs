@@ -178,6 +178,7 @@ pub(crate) fn real_network(scope: &Scope) -> Scope {
     let mut real = scope.clone();
     real.reduction.send_early = false;
     real.reduction.drop_dead = false;
+    real.reduction.trim_appends = false;
     real
 }
 
@@ -357,20 +358,48 @@ fn early_sends_from(
     let mut steps = Vec::new();
     for (place, decision) in decisions.iter().enumerate() {
         send_early(&real, &mut system, &mut steps);
-        enabled(&real, &system, decision)
+        let decision = really_sent(scope, &system, decision);
+        enabled(&real, &system, &decision)
             .with_context(|| format!("decision {} of the path", place + 1))?;
         let step = real
             .local_step(&system.processes[decision.process], &decision.local)
             .with_context(|| format!("decision {} of the path cannot happen", place + 1))?;
+        real.advance(&mut system, &decision)
+            .with_context(|| format!("decision {} of the path is not allowed", place + 1))?;
         steps.push(Candidate {
-            action: decision.clone(),
+            action: decision,
             sent: step.sent,
             only_sends: false,
         });
-        real.advance(&mut system, decision)
-            .with_context(|| format!("decision {} of the path is not allowed", place + 1))?;
     }
     Ok(steps)
+}
+
+/// A message that the reduced model trimmed was never sent; one was that its receiver takes the same
+/// way, for it says nothing more that the receiver does not hold.
+fn really_sent(scope: &Scope, system: &System, decision: &Action) -> Action {
+    let Local::Deliver { envelope, ask } = &decision.local else {
+        return decision.clone();
+    };
+    let receiver = &system.processes[decision.process];
+    let is_it = |sent: &&Envelope| {
+        sent.from == envelope.from
+            && sent.to == envelope.to
+            && scope.trimmed(receiver, &sent.message).as_ref() == Some(&envelope.message)
+    };
+    if system.network.contains(envelope) {
+        return decision.clone();
+    }
+    let Some(sent) = system.network.iter().find(is_it) else {
+        return decision.clone();
+    };
+    Action {
+        process: decision.process,
+        local: Local::Deliver {
+            envelope: sent.clone(),
+            ask: *ask,
+        },
+    }
 }
 
 fn send_early(real: &Scope, system: &mut System, steps: &mut Vec<Candidate>) {

@@ -88,6 +88,11 @@ fn assert_nothing_lost(scope: &Scope, variants: &[(&str, Reduction)]) {
     }
 }
 
+const UNTRIMMED: Reduction = Reduction {
+    trim_appends: false,
+    ..Reduction::ALL
+};
+
 fn one_by_one() -> Vec<(&'static str, Reduction)> {
     let all = Reduction::ALL;
     vec![
@@ -126,6 +131,7 @@ fn one_by_one() -> Vec<(&'static str, Reduction)> {
                 ..all
             },
         ),
+        ("trim_appends", UNTRIMMED),
     ]
 }
 
@@ -247,6 +253,23 @@ fn two_leaders_lose_nothing_by_forgetting_messages() {
                 ..all
             },
         ),
+        ("trim_appends", UNTRIMMED),
     ];
     assert_nothing_lost(&scope("older-term", 2, Budget::default()), &variants);
+}
+
+/// Where trimming has most to do: entries that arrive in pieces, beside a crash, and beside a leader
+/// of another term.
+#[test]
+fn trimming_loses_nothing() {
+    let variants = [("trim_appends", UNTRIMMED)];
+    let bounds = |entries, crashes| Budget {
+        entries,
+        crashes,
+        ..Budget::default()
+    };
+    assert_nothing_lost(&scope("crashes", 1, bounds(1, 1)), &variants);
+    assert_nothing_lost(&scope("crashes", 2, bounds(1, 0)), &variants);
+    assert_nothing_lost(&scope("pipelining", 1, bounds(2, 0)), &variants);
+    assert_nothing_lost(&scope("older-term", 3, bounds(0, 0)), &variants);
 }

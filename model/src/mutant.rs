@@ -119,6 +119,8 @@ mod catalogue {
         ReadWithoutConfirmation = "read-without-confirmation", seen in "";
         /// Any acknowledgement of the term confirms a read, a late one too.
         ReadRoundNotCompared = "read-round-not-compared", seen in "";
+        /// A read joins the round before its own, which may be answered already.
+        ReadJoinsEarlierRound = "read-joins-earlier-round", seen in "";
         /// A read is answered before everything committed is applied.
         ReadBeforeApplied = "read-before-applied", seen in "";
         /// The session's memory of answers is not consulted.
@@ -163,6 +165,10 @@ mod catalogue {
         ConflictingSuffixKeptBehindSnapshot = "conflicting-suffix-kept-behind-snapshot", seen in "";
         /// A snapshot is acknowledged before it is durable.
         SnapshotAcknowledgedBeforeDurable = "snapshot-acknowledged-before-durable", seen in "";
+        /// A leader sends no heartbeats.
+        HeartbeatsNotSent = "heartbeats-not-sent", seen in "";
+        /// A message of the leader does not put off the election timer.
+        LeaderNotWaitedFor = "leader-not-waited-for", seen in "";
         /// A candidate whose vote was split waits for ever.
         SplitVoteNeverRetried = "split-vote-never-retried", seen in "";
     }

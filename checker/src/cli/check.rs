@@ -128,8 +128,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         scope.mutant = args.mutant;
         if args.mutant.is_some() && scope.reduction.drop_dead {
-            // What a message may be dropped for is a rule of the correct protocol.
+            // What a message may be dropped or trimmed for is a rule of the correct protocol.
             scope.reduction.drop_dead = false;
+            scope.reduction.trim_appends = false;
             keeps_dead = true;
         }
     }
@@ -206,7 +207,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         if keeps_dead {
             writeln!(
                 out,
-                "The reduction drop_dead is off: a planted bug may break the rules by which it forgets messages."
+                "The reductions drop_dead and trim_appends are off: a planted bug may break the rules by which they forget messages."
             )?;
         }
         if let Some((file, certified)) = &certified {

@@ -8,7 +8,7 @@ use crate::{
 use anyhow::Context;
 use model::system::{Broken, Scope, System};
 use std::{
-    fs,
+    fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -98,10 +98,19 @@ pub(crate) fn report_trace(
 fn keep(trace: &Trace, file: &Path) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     trace.write_jsonl(&mut lines)?;
-    fs::write(file, lines).with_context(|| {
+    let failed = || {
         format!(
-            "cannot write the run to {}: give another --trace FILE",
+            "cannot write the run to {}: give another --trace FILE, or make room",
             file.display()
         )
-    })
+    };
+    let mut out = File::create(file).with_context(failed)?;
+    if let Err(error) = out.write_all(&lines) {
+        // Half a run is none. Best effort: the error at hand matters more than a file left over.
+        if file.is_file() {
+            let _ = fs::remove_file(file);
+        }
+        return Err(error).with_context(failed);
+    }
+    Ok(())
 }

@@ -422,11 +422,11 @@ impl<'a> Recall<'a> {
                 continue;
             }
             let meeting = self.meet(ear, message);
-            match meeting.relevance {
-                Relevance::Live => kept.push(message),
+            let message = meeting.trimmed;
+            match meeting.relevance.now(facts.calm) {
+                Relevance::Live | Relevance::TellsWhenCalm => kept.push(message),
                 Relevance::Dead => continue,
-                Relevance::Tells { when_calm } if when_calm && !facts.calm => kept.push(message),
-                Relevance::Tells { .. } => {
+                Relevance::Tells => {
                     if !last && !facts.settled {
                         tells.push(message);
                     }
@@ -443,20 +443,30 @@ impl<'a> Recall<'a> {
             self.tables.sort_messages(&mut tells);
         }
         kept.extend(tells.first());
-        if refusals.len() > 1 {
-            let mut messages: Vec<u32> = refusals.iter().map(|(_, message)| *message).collect();
-            self.tables.sort_messages(&mut messages);
-            let rank = |message| messages.iter().position(|other| *other == message);
-            refusals.sort_by_key(|(term, message)| (*term, rank(*message)));
-            refusals.dedup_by_key(|(term, _)| *term);
-        }
-        kept.extend(refusals.into_iter().map(|(_, message)| message));
+        kept.extend(self.first_of_each(refusals));
         kept.sort_unstable();
+        // Several may be the same once they are trimmed.
+        kept.dedup();
         let lane = self.lane_id(&kept);
         (self.kept, self.tells) = (kept, tells);
         let early = self.tables.gather(early);
         self.look_for_names();
         (lane, self.keep_posts(&early))
+    }
+
+    /// Of the messages that do the same, the first in the order of messages.
+    fn first_of_each<K: Ord>(&self, mut alike: Vec<(K, u32)>) -> impl Iterator<Item = u32> {
+        if alike.len() > 1 {
+            let mut messages: Vec<u32> = alike.iter().map(|(_, message)| *message).collect();
+            self.tables.sort_messages(&mut messages);
+            let rank = |message| messages.iter().position(|other| *other == message);
+            alike.sort_by(|(key, message), (other_key, other)| {
+                key.cmp(other_key)
+                    .then_with(|| rank(*message).cmp(&rank(*other)))
+            });
+            alike.dedup_by(|(key, _), (kept, _)| key == kept);
+        }
+        alike.into_iter().map(|(_, message)| message)
     }
 
     /// Where the messages of a lane are.

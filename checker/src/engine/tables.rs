@@ -105,6 +105,8 @@ pub(crate) enum GlobalStep {
 #[derive(Debug)]
 pub(crate) struct Meeting {
     pub(crate) relevance: Relevance,
+    /// The message without what the process holds for good.
+    pub(crate) trimmed: u32,
     /// The remembered outcomes, without those that only send where these are taken early.
     pub(crate) steps: Vec<ProcessStep>,
     /// How many outcomes only send and are taken early.
@@ -339,15 +341,18 @@ impl Tables {
             return Arc::clone(known);
         }
         let state = self.process(process);
-        let (relevance, locals) = if message == OWN {
-            (Relevance::Live, self.scope.local_events(&state))
+        let (relevance, trimmed, locals) = if message == OWN {
+            (Relevance::Live, OWN, self.scope.local_events(&state))
         } else {
             let envelope = self.envelope(sender, self.place_of(&state), message);
             let relevance = self.scope.relevance(&state, &envelope);
-            (relevance, self.scope.deliveries(&envelope))
+            let trimmed = self.scope.trimmed(&state, &envelope.message);
+            let trimmed = trimmed.map_or(message, |trimmed| self.message_id(trimmed));
+            (relevance, trimmed, self.scope.deliveries(&envelope))
         };
         let mut meeting = Meeting {
             relevance,
+            trimmed,
             steps: Vec::new(),
             early_count: 0,
             early: Posts::new(),

@@ -64,6 +64,9 @@ pub struct Reductions {
     pub send_early: bool,
     /// See [`Reduction::forget_hints`].
     pub forget_hints: bool,
+    /// See [`Reduction::trim_appends`]. Traces of earlier versions do not have it.
+    #[serde(default)]
+    pub trim_appends: bool,
 }
 
 impl ScopeBounds {
@@ -99,6 +102,7 @@ impl ScopeBounds {
             drop_dead,
             send_early,
             forget_hints,
+            trim_appends,
         } = reduction;
         Self {
             name,
@@ -123,6 +127,7 @@ impl ScopeBounds {
                 drop_dead,
                 send_early,
                 forget_hints,
+                trim_appends,
             },
             only_law: Law::ALL
                 .iter()
@@ -158,6 +163,7 @@ impl ScopeBounds {
         scope.reduction.drop_dead = self.reduction.drop_dead;
         scope.reduction.send_early = self.reduction.send_early;
         scope.reduction.forget_hints = self.reduction.forget_hints;
+        scope.reduction.trim_appends = self.reduction.trim_appends;
         scope.laws = self.only_law.map_or(Laws::ALL, Laws::only);
         scope.mutant = mutant;
         scope

@@ -81,7 +81,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     let [switches, reductions, mutant, name_length] = input.fixed("switches")?;
     ensure!(switches < 1 << 6, "switches: unknown bits {switches:#010b}");
     ensure!(
-        reductions < 1 << 5,
+        reductions < 1 << 6,
         "reductions: unknown bits {reductions:#010b}"
     );
     ensure!(mutant == 0, "mutant: a bug is planted");
@@ -118,6 +118,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
         drop_dead: bit(reductions, 2),
         send_early: bit(reductions, 3),
         forget_hints: bit(reductions, 4),
+        trim_appends: bit(reductions, 5),
     };
     scope.validate().context("bounds")?;
     Ok((scope, bit(switches, 4)))
@@ -220,6 +221,7 @@ fn reductions(reduction: Reduction) -> String {
         drop_dead,
         send_early,
         forget_hints,
+        trim_appends,
     } = reduction;
     let named = [
         (merge_syncs, "merged syncs"),
@@ -227,6 +229,7 @@ fn reductions(reduction: Reduction) -> String {
         (drop_dead, "dead messages dropped"),
         (send_early, "early sends"),
         (forget_hints, "forgotten hints"),
+        (trim_appends, "trimmed appends"),
     ];
     let on: Vec<&str> = named
         .into_iter()
@@ -247,7 +250,7 @@ mod tests {
         assert_eq!(reductions(Reduction::NONE), "no reductions");
         assert_eq!(
             reductions(Reduction::ALL),
-            "reductions: merged syncs, merged restarts, dead messages dropped, early sends, forgotten hints"
+            "reductions: merged syncs, merged restarts, dead messages dropped, early sends, forgotten hints, trimmed appends"
         );
     }
 }

@@ -40,7 +40,9 @@ impl Raft {
 
     /// Notes that the leader of this term was heard from.
     pub(super) fn hear_leader(&mut self, turn: &mut Turn) {
-        turn.arm(Timer::Election);
+        if !planted!(self.config, LeaderNotWaitedFor) {
+            turn.arm(Timer::Election);
+        }
         if self.config.check_quorum
             && let Role::Follower { heard, .. } = &mut self.role
         {

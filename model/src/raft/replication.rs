@@ -10,6 +10,7 @@ impl Raft {
             Role::Follower { .. } => {}
             Role::PreCandidate { .. } => self.request_pre_votes(turn),
             Role::Candidate(_) => self.request_votes(turn),
+            Role::Leader(_) if planted!(self.config, HeartbeatsNotSent) => {}
             Role::Leader(ref mut leader) => {
                 for progress in leader.followers.values_mut() {
                     progress.snapshot_pause = progress.snapshot_pause.saturating_sub(1);

@@ -128,8 +128,14 @@ impl Raft {
         } else {
             commit_index.max(leader.first_index)
         };
+        // A round of its own: what a follower answered before the read arrived may be older than a
+        // write of the next leader.
         leader.read_round += 1;
-        let round = leader.read_round;
+        let round = if planted!(self.config, ReadJoinsEarlierRound) {
+            leader.read_round.max(2) - 1
+        } else {
+            leader.read_round
+        };
         let reads = reads.into_iter().map(|(waiter, query)| PendingRead {
             waiter,
             query,

@@ -26,6 +26,8 @@ pub struct Reduction {
     pub send_early: bool,
     /// A follower's idea of who leads is forgotten where nobody asks for it.
     pub forget_hints: bool,
+    /// What a follower holds for good is taken out of the requests on their way to it.
+    pub trim_appends: bool,
 }
 
 impl Reduction {
@@ -36,6 +38,7 @@ impl Reduction {
         drop_dead: true,
         send_early: true,
         forget_hints: true,
+        trim_appends: true,
     };
 
     /// None of them: every event is a step of its own.
@@ -45,6 +48,7 @@ impl Reduction {
         drop_dead: false,
         send_early: false,
         forget_hints: false,
+        trim_appends: false,
     };
 }
 
@@ -53,7 +57,12 @@ impl Reduction {
     /// again: to a server that is down, or whose term is not durable yet. What others send at any
     /// time then comes to it again.
     pub fn remembers_again(&self) -> bool {
-        self.send_early && self.drop_dead && !(self.merge_syncs && self.merge_restarts)
+        self.send_early && self.drop_dead && !self.is_settled_at_once()
+    }
+
+    /// Whether a server is always up, and what a follower holds always durable.
+    fn is_settled_at_once(&self) -> bool {
+        self.merge_syncs && self.merge_restarts
     }
 }
 
@@ -89,13 +98,60 @@ impl Scope {
         };
         let message = &envelope.message;
         let hints = self.tells_hints();
-        let tells = |calm| self.reduction.send_early && only_tells(server, calm, hints, message);
         match refusal_term(message) {
             Some(term) => Relevance::Refusal(term),
-            None if tells(false) => Relevance::Tells { when_calm: false },
-            None if tells(true) => Relevance::Tells { when_calm: true },
-            None => Relevance::Live,
+            None if !self.reduction.send_early => Relevance::Live,
+            None if only_tells(server, message) => Relevance::Tells,
+            None => match absorbed_commit(server, hints, message) {
+                // Not even a crash makes news of it. Of snapshots this was not shown.
+                Some(LogIndex::ZERO)
+                    if !hints
+                        && self.reduction.is_settled_at_once()
+                        && self.budget.snapshots == 0 =>
+                {
+                    Relevance::Tells
+                }
+                Some(_) => Relevance::TellsWhenCalm,
+                None => Relevance::Live,
+            },
         }
+    }
+
+    /// A request without the entries that its receiver holds for good, and one of a term that its
+    /// receiver has left without anything but the term; `None` if it stays as it is. In this and in
+    /// every later state both do the same.
+    pub fn trimmed(&self, receiver: &Process, message: &Message) -> Option<Message> {
+        let (Process::Server(server), Message::AppendEntriesRequest(request)) = (receiver, message)
+        else {
+            return None;
+        };
+        if !self.reduction.trim_appends || !self.reduction.is_settled_at_once() {
+            return None;
+        }
+        if request.term < server.disk.hard_state.current_term {
+            // It will be refused for its term, whatever else it says.
+            let refused = AppendEntriesRequest {
+                term: request.term,
+                prev_log_index: LogIndex::ZERO,
+                prev_log_term: Term::ZERO,
+                entries: Vec::new(),
+                leader_commit: LogIndex::ZERO,
+                read_round: 0,
+            };
+            return (refused != *request).then_some(Message::AppendEntriesRequest(refused));
+        }
+        if self.budget.snapshots > 0 {
+            // Nothing was shown of entries that a snapshot may come to cover.
+            return None;
+        }
+        let held = held_for_good(server, request)?;
+        let last_held = request.entries.get(held.checked_sub(1)?)?;
+        Some(Message::AppendEntriesRequest(AppendEntriesRequest {
+            prev_log_index: request.prev_log_index.plus(held as u64),
+            prev_log_term: last_held.term,
+            entries: request.entries[held..].to_vec(),
+            ..request.clone()
+        }))
     }
 
     /// Removes from a receiver's inbox what can no longer matter, given that whatever the receiver
@@ -108,14 +164,20 @@ impl Scope {
         inbox: &mut Vec<Envelope>,
     ) {
         let last = self.is_settled(receiver);
+        for envelope in inbox.iter_mut() {
+            if let Some(message) = self.trimmed(receiver, &envelope.message) {
+                envelope.message = message;
+            }
+        }
+        inbox.sort_unstable();
+        inbox.dedup();
         let (mut tells, mut refusals) = (Vec::new(), Vec::new());
         inbox.retain(|envelope| {
             let from = envelope.from;
-            match self.relevance(receiver, envelope) {
-                Relevance::Live => true,
+            match self.relevance(receiver, envelope).now(calm) {
+                Relevance::Live | Relevance::TellsWhenCalm => true,
                 Relevance::Dead => false,
-                Relevance::Tells { when_calm } if when_calm && !calm => true,
-                Relevance::Tells { .. } => !last && !is_settled(from) && insert(&mut tells, from),
+                Relevance::Tells => !last && !is_settled(from) && insert(&mut tells, from),
                 Relevance::Refusal(term) => insert(&mut refusals, (from, term)),
             }
         });
@@ -133,26 +195,42 @@ pub enum Relevance {
     /// one. One such request of a sender does it as well as several (the first in order is kept);
     /// a sender that no newer term can reach needs none, and neither does a receiver that will
     /// enter none, for the term it is in has been told.
-    Tells {
-        /// Only if no server can crash any more.
-        when_calm: bool,
-    },
+    Tells,
+    /// The same, once no server can crash any more. Before, a crash makes news of its commit index.
+    TellsWhenCalm,
     /// All that it can do is tell this term. One of each sender and term is enough.
     Refusal(Term),
 }
 
+impl Relevance {
+    /// In a state in which no server can crash any more, or some can.
+    #[must_use]
+    pub fn now(self, calm: bool) -> Self {
+        match self {
+            Self::TellsWhenCalm if calm => Self::Tells,
+            Self::TellsWhenCalm => Self::Live,
+            other => other,
+        }
+    }
+}
+
+/// Whether the term and the vote that a server goes by are those of its disk: only then is a refusal
+/// sent at once, and no crash takes back what it leans on.
+fn is_told(server: &Server) -> bool {
+    let held = server.disk.hard_state;
+    server.running.as_ref().is_some_and(|running| {
+        running.raft.current_term == held.current_term && running.raft.voted_for == held.voted_for
+    })
+}
+
 /// Whether all that a request can still do, in this and in every later state, is to be refused
 /// for its old term.
-fn only_tells(server: &Server, calm: bool, hints: bool, message: &Message) -> bool {
+fn only_tells(server: &Server, message: &Message) -> bool {
     let HardState {
         current_term,
         voted_for,
     } = server.disk.hard_state;
-    // A refusal is sent at once only if the term it tells is durable.
-    let told = server.running.as_ref().is_some_and(|running| {
-        running.raft.current_term == current_term && running.raft.voted_for == voted_for
-    });
-    if !told {
+    if !is_told(server) {
         return false;
     }
     match message {
@@ -161,50 +239,41 @@ fn only_tells(server: &Server, calm: bool, hints: bool, message: &Message) -> bo
             request.term < current_term || (request.term == current_term && voted_for.is_some())
         }
         Message::PreVoteRequest(request) => request.next_term <= current_term,
-        Message::AppendEntriesRequest(request) => {
-            request.term < current_term
-                || (request.term == current_term
-                    && calm
-                    && follows_quietly(server, hints)
-                    && is_absorbed(server, request))
-        }
-        Message::InstallSnapshotRequest(request) => {
-            request.term < current_term
-                || (request.term == current_term
-                    && calm
-                    && follows_quietly(server, hints)
-                    && is_covered(server, &request.snapshot))
-        }
+        Message::AppendEntriesRequest(request) => request.term < current_term,
+        Message::InstallSnapshotRequest(request) => request.term < current_term,
         _ => false,
     }
 }
 
-/// Whether a follower holds all that the request says, and knows of its commit index. In the same
-/// term it stays so: only a crash takes the commit index back.
-fn is_absorbed(server: &Server, request: &AppendEntriesRequest) -> bool {
-    let Some(running) = &server.running else {
-        return false;
+/// The commit index of what a follower holds durably and knows to be committed: of a request all of
+/// whose entries it has, of a snapshot whose entries it has applied. In the same term it stays so:
+/// only a crash takes the commit index back.
+fn absorbed_commit(server: &Server, hints: bool, message: &Message) -> Option<LogIndex> {
+    if !is_told(server) || !follows_quietly(server, hints) {
+        return None;
+    }
+    let raft = &server.running.as_ref()?.raft;
+    let (term, commit, is_held) = match message {
+        Message::AppendEntriesRequest(request) => {
+            let before = EntryId {
+                term: request.prev_log_term,
+                index: request.prev_log_index,
+            };
+            let brought = Log::after(before, request.entries.clone());
+            // What a snapshot covers here is committed, and so the leader's too.
+            let is_held = raft.log.agrees(&brought, brought.last_index());
+            (request.term, request.leader_commit, is_held)
+        }
+        Message::InstallSnapshotRequest(request) => {
+            (request.term, request.snapshot.last_included_index, true)
+        }
+        _ => return None,
     };
-    let raft = &running.raft;
-    let brought = Log::after(
-        EntryId {
-            term: request.prev_log_term,
-            index: request.prev_log_index,
-        },
-        request.entries.clone(),
-    );
-    // What a snapshot covers here is committed, and so the leader's too.
-    request.leader_commit <= raft.commit_index && raft.log.agrees(&brought, brought.last_index())
+    (term == raft.current_term && is_held && commit <= raft.commit_index).then_some(commit)
 }
 
-/// Whether a follower has applied all that a snapshot covers. Likewise.
-fn is_covered(server: &Server, snapshot: &Snapshot) -> bool {
-    let running = server.running.as_ref();
-    running.is_some_and(|running| snapshot.last_included_index <= running.raft.commit_index)
-}
-
-/// Whether the server follows in its durable term with nothing on its way to the disk, so that a
-/// request of that term can only bring entries and a commit index.
+/// Whether the server follows with nothing on its way to the disk, so that a request of its term can
+/// only bring entries and a commit index.
 fn follows_quietly(server: &Server, hints: bool) -> bool {
     let Some(running) = &server.running else {
         return false;
@@ -215,6 +284,29 @@ fn follows_quietly(server: &Server, hints: bool) -> bool {
         // That the leader was heard from is news again after each quorum timeout.
         && !raft.config.check_quorum
         && running.unsynced.is_empty()
+}
+
+/// How many of the first entries of a request its receiver holds for good; `None` if it does not
+/// hold the entry before them. It is in the request's term and does not lead, and all its log is
+/// durable. The leader of a term only appends, so while the receiver is in this term no request
+/// removes what agrees with this one, and no crash does.
+fn held_for_good(server: &Server, request: &AppendEntriesRequest) -> Option<usize> {
+    let running = server.running.as_ref()?;
+    let raft = &running.raft;
+    let is_in_term = server.disk.hard_state.current_term == request.term
+        && raft.current_term == request.term
+        && !matches!(raft.role, Role::Leader(_));
+    if !is_in_term
+        || !running.unsynced.is_empty()
+        || raft.log.term_at(request.prev_log_index) != Some(request.prev_log_term)
+    {
+        return None;
+    }
+    let own = raft
+        .log
+        .slice(request.prev_log_index.next(), request.entries.len());
+    let held = own.iter().zip(&request.entries);
+    Some(held.take_while(|(own, sent)| own == sent).count())
 }
 
 /// Adds to a small set; says whether the item is new.
