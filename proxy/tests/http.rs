@@ -104,7 +104,7 @@ async fn stale_reads_say_that_they_are_and_as_of_when() {
     put(at, "/v1/kv/b", &[], b"two").await;
     // The only server there is has applied all that it answered.
     let answer = get(at, "/v1/kv/a?consistency=stale").await;
-    let body = r#"{"key":"a","value":"one","version":3,"applied_index":4}"#;
+    let body = r#"{"applied_index":4,"key":"a","value":"one","version":3}"#;
     assert_eq!(answer.shown(), (200, body));
     let header = |answer: &Answer| answer.header("stateraft-applied-index").map(str::to_owned);
     assert_eq!(header(&answer).as_deref(), Some("4"));
@@ -123,7 +123,7 @@ async fn stale_reads_say_that_they_are_and_as_of_when() {
     assert_eq!(answer.status, 404);
     assert_eq!(answer.json()["error"]["applied_index"], 4);
     let answer = get(at, "/v1/kv?limit=1&consistency=stale").await;
-    let body = r#"{"items":[{"key":"a","value":"one","version":3}],"next":"/v1/kv?prefix=&after=a&limit=1&consistency=stale","applied_index":4}"#;
+    let body = r#"{"applied_index":4,"items":[{"key":"a","value":"one","version":3}],"next":"/v1/kv?prefix=&after=a&limit=1&consistency=stale"}"#;
     assert_eq!(answer.shown(), (200, body));
     // Others say nothing of the kind.
     for path in ["/v1/kv/a", "/v1/kv/a?consistency=linearizable", "/v1/kv"] {

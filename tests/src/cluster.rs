@@ -19,6 +19,34 @@ const NAME: &str = "faults";
 /// Clusters that share two cores would only show that two cores are few.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Where a server is started.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// What its command begins with: [`crate::Namespace::entry`], or nothing.
+    pub entry: Vec<String>,
+    /// Its directory, in place of one in the cluster's.
+    pub data_dir: Option<PathBuf>,
+    /// The address it listens at, in place of 127.0.0.1.
+    pub ip: Option<Ipv4Addr>,
+}
+
+/// What is unusual about a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    /// The servers that are in places of their own.
+    pub places: BTreeMap<u64, Place>,
+    /// What the proxy's command begins with.
+    pub proxy_entry: Vec<String>,
+    /// Names that the others know servers by, in place of addresses.
+    pub names: BTreeMap<u64, String>,
+    /// Whether nothing is sealed.
+    pub without_keys: bool,
+    /// Whether steps are not written down: what fills a disk would fill a trace many times.
+    pub without_traces: bool,
+    /// What the servers are told beside the usual.
+    pub settings: Vec<String>,
+}
+
 /// A cluster that runs. Dropped, it is gone; its files stay if the test failed.
 pub struct Cluster {
     running: BTreeMap<u64, Process>,
@@ -27,20 +55,27 @@ pub struct Cluster {
     http: BTreeMap<u64, SocketAddr>,
     proxy_udp: SocketAddr,
     proxy_http: SocketAddr,
-    /// What the servers are told beside the usual.
-    settings: Vec<String>,
     dir: Option<TempDir>,
+    shape: Shape,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
     /// Starts one, and waits until it has a leader.
     pub fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_as(Shape::default())
     }
 
     /// Likewise, with more arguments for the servers.
     pub fn start_with(settings: &[&str]) -> Self {
+        Self::start_as(Shape {
+            settings: settings.iter().map(|&setting| setting.into()).collect(),
+            ..Shape::default()
+        })
+    }
+
+    /// Starts one that is unusual, and waits until it has a leader.
+    pub fn start_as(shape: Shape) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("a directory for a cluster cannot be made");
         // All are held until all are found, so that none is found twice.
@@ -68,8 +103,8 @@ impl Cluster {
             http,
             proxy_udp,
             proxy_http,
-            settings: settings.iter().map(|&setting| setting.into()).collect(),
             dir: Some(dir),
+            shape,
             _turn: turn,
         };
         for key in ["cluster.key", "client.key"] {
@@ -91,28 +126,69 @@ impl Cluster {
 
     /// Starts a server that does not run.
     pub fn restart(&mut self, id: u64) {
+        let place = self.shape.places.get(&id).cloned().unwrap_or_default();
+        let data_dir = self.data_dir(id);
+        let mut listen = self.udp[&id];
+        if let Some(ip) = place.ip {
+            listen.set_ip(ip.into());
+        }
         let mut arguments = vec![
             format!("--id={id}"),
             format!("--cluster={NAME}"),
-            format!("--listen={}", self.udp[&id]),
+            format!("--listen={listen}"),
             format!("--http={}", self.http[&id]),
-            format!("--data-dir={}", self.text(&format!("node-{id}"))),
-            format!("--trace={}", self.trace(id).display()),
+            format!("--data-dir={}", data_dir.display()),
             "--heartbeat=30ms".into(),
             "--election=150ms..300ms".into(),
             "--chaos".into(),
         ];
-        arguments.extend_from_slice(&self.settings);
+        arguments.extend_from_slice(&self.shape.settings);
+        if !self.shape.without_traces {
+            arguments.push(format!("--trace={}", self.trace(id).display()));
+        }
         arguments.extend(self.peers_and_keys());
         let name = format!("server {id}");
-        let process = Process::start("raft-node", &name, &arguments, &self.log(id));
+        let log = self.log(id);
+        let process = Process::start(&place.entry, "raft-node", &name, &arguments, &log);
         assert!(
             self.running.insert(id, process).is_none(),
             "{name} runs already"
         );
     }
 
-    fn start_proxy(&mut self) {
+    /// The directory of a server.
+    pub fn data_dir(&self, id: u64) -> PathBuf {
+        let place = self.shape.places.get(&id);
+        let place = place.and_then(|place| place.data_dir.clone());
+        place.unwrap_or_else(|| self.dir().join(format!("node-{id}")))
+    }
+
+    /// Runs one more server than there are, which cannot start: with the number and the directory
+    /// given, and addresses that nobody has. Returns its exit code and what it said.
+    pub fn run_server(&self, id: u64, cluster: &str, data_dir: &Path) -> (Option<i32>, String) {
+        let place = self.shape.places.get(&id);
+        let entry = place.map_or(&[][..], |place| &place.entry);
+        let mut arguments = vec![
+            format!("--id={id}"),
+            format!("--cluster={cluster}"),
+            "--listen=127.0.0.1:0".to_owned(),
+            format!("--data-dir={}", data_dir.display()),
+        ];
+        arguments.extend(self.peers_and_keys());
+        let log = self.dir().join("one-more.log");
+        let _ = std::fs::remove_file(&log);
+        let mut process = Process::start(entry, "raft-node", "one more", &arguments, &log);
+        let status = process.wait();
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        (status.code(), said)
+    }
+
+    /// Starts the proxy, which does not run.
+    ///
+    /// # Panics
+    /// If it does.
+    pub fn start_proxy(&mut self) {
+        assert!(self.proxy.is_none(), "the proxy runs already");
         let mut arguments = vec![
             format!("--cluster={NAME}"),
             format!("--listen={}", self.proxy_udp),
@@ -122,12 +198,28 @@ impl Cluster {
         ];
         arguments.extend(self.peers_and_keys());
         let log = self.dir().join("proxy.log");
-        self.proxy = Some(Process::start("raft-proxy", "the proxy", &arguments, &log));
+        let process = Process::start(
+            &self.shape.proxy_entry,
+            "raft-proxy",
+            "the proxy",
+            &arguments,
+            &log,
+        );
+        self.proxy = Some(process);
     }
 
     fn peers_and_keys(&self) -> Vec<String> {
-        let peers = self.udp.iter().map(|(id, at)| format!("--peer={id}={at}"));
+        let peers = self
+            .udp
+            .iter()
+            .map(|(id, at)| match self.shape.names.get(id) {
+                Some(name) => format!("--peer={id}={name}:{}", at.port()),
+                None => format!("--peer={id}={at}"),
+            });
         let mut arguments = Vec::from_iter(peers);
+        if self.shape.without_keys {
+            return arguments;
+        }
         arguments.push(format!("--key-file={}", self.text("cluster.key")));
         arguments.push(format!("--client-key-file={}", self.text("client.key")));
         arguments
@@ -153,6 +245,54 @@ impl Cluster {
             status.success(),
             "server {id} ended with {status}; see its log"
         );
+    }
+
+    /// Asks a server to stop, twice at once. Returns its exit code and all it ever said.
+    pub fn stop_at_once(&mut self, id: u64) -> (Option<i32>, String) {
+        let code = self.take(id).stop_at_once().code();
+        (code, self.said_by(id))
+    }
+
+    /// Waits until a server ended by itself. Returns its exit code and all it ever said.
+    pub fn wait_for_end(&mut self, id: u64) -> (Option<i32>, String) {
+        let code = self.take(id).wait().code();
+        (code, self.said_by(id))
+    }
+
+    /// Whether a server that nobody ended has ended.
+    pub fn has_ended(&mut self, id: u64) -> bool {
+        let process = self.running.get_mut(&id);
+        process.is_none_or(Process::has_ended)
+    }
+
+    /// All that a server said.
+    pub fn said_by(&self, id: u64) -> String {
+        std::fs::read_to_string(self.log(id)).unwrap_or_default()
+    }
+
+    /// Asks the proxy to stop, and waits until it did: its exit code.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn stop_proxy(&mut self) -> Option<i32> {
+        let proxy = self.proxy.take().expect("the proxy does not run");
+        proxy.stop().code()
+    }
+
+    /// The same, asked twice at once; and all it ever said.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn stop_proxy_at_once(&mut self) -> (Option<i32>, String) {
+        let proxy = self.proxy.take().expect("the proxy does not run");
+        let code = proxy.stop_at_once().code();
+        let said = std::fs::read_to_string(self.dir().join("proxy.log"));
+        (code, said.unwrap_or_default())
+    }
+
+    /// Changes where a server is started from now on.
+    pub fn place(&mut self, id: u64, place: Place) {
+        self.shape.places.insert(id, place);
     }
 
     fn take(&mut self, id: u64) -> Process {

@@ -25,7 +25,7 @@ impl Door {
             .iter()
             .map(|argument| argument.replace("{dir}", place))
             .collect();
-        let mut process = Process::start(program, program, &arguments, &log);
+        let mut process = Process::start(&[], program, program, &arguments, &log);
         let origin = until(&format!("{program} to say where it serves"), || {
             process.assert_runs();
             let said = fs::read_to_string(&log).unwrap_or_default();

@@ -2,7 +2,8 @@
 //!
 //! [`Cluster`] is three servers and a proxy on this machine, each a process of its own, with keys,
 //! traces and, on request, faults of the network. [`Load`] is clients that use it all the while
-//! and write down what they saw. [`judge`] has the checker say whether that can be: what clients
+//! and write down what they saw. [`Namespace`] has disks and files that only a test's own processes
+//! see. [`judge`] has the checker say whether that can be: what clients
 //! saw, and what the servers did.
 //!
 //! Every wait is for a condition, with a deadline ([`wait::until`]). Clusters run one at a time in
@@ -15,9 +16,11 @@ mod door;
 mod http;
 pub mod judge;
 mod load;
+mod namespace;
 mod process;
 pub mod wait;
 
-pub use cluster::{Cluster, NODES};
+pub use cluster::{Cluster, NODES, Place, Shape};
 pub use door::Door;
 pub use load::{History, Load};
+pub use namespace::Namespace;

@@ -263,7 +263,6 @@ impl Worker {
             0..6 => Op::Put { key, value },
             6..11 => Op::Get { key },
             11 => Op::Delete { key },
-            20 => Op::StaleGet { key },
             12..15 => Op::Increment { key: counter },
             15 => Op::Get { key: counter },
             16..19 => {
@@ -274,6 +273,7 @@ impl Worker {
                     version,
                 }
             }
+            19 => Op::StaleGet { key },
             _ => Op::Put {
                 key: format!("once/{value}"),
                 value,

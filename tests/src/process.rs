@@ -17,11 +17,18 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program. What it says is added to the file.
-    pub(crate) fn start(program: &str, name: &str, arguments: &[String], log: &Path) -> Self {
+    /// Starts a program, by way of the words of `entry` if there are any. What it says is added to
+    /// the file.
+    pub(crate) fn start(
+        entry: &[String],
+        program: &str,
+        name: &str,
+        arguments: &[String],
+        log: &Path,
+    ) -> Self {
         let file = OpenOptions::new().create(true).append(true).open(log);
         let file = file.expect("the log of a process cannot be opened");
-        let child = command(program)
+        let child = command(entry, program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a file has a second handle"))
@@ -53,10 +60,32 @@ impl Process {
     pub(crate) fn stop(mut self) -> ExitStatus {
         self.assert_runs();
         self.signal(libc::SIGTERM);
-        let name = format!("{} to stop", self.name);
+        self.wait()
+    }
+
+    /// Asks it to end twice, before it can do anything about the first time.
+    pub(crate) fn stop_at_once(mut self) -> ExitStatus {
+        self.assert_runs();
+        self.signal(libc::SIGSTOP);
+        // Two of one kind would be taken for one.
+        self.signal(libc::SIGTERM);
+        self.signal(libc::SIGINT);
+        self.signal(libc::SIGCONT);
+        self.wait()
+    }
+
+    /// Waits until it ended.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let name = format!("{} to end", self.name);
         wait::until(&name, || {
             self.child.try_wait().expect("a child can be asked for")
         })
+    }
+
+    /// Whether it ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait();
+        status.expect("a child can be asked for").is_some()
     }
 
     /// That it did not end by itself.
@@ -85,7 +114,7 @@ impl Drop for Process {
 
 /// Runs a program to its end.
 pub(crate) fn run(program: &str, arguments: &[String]) -> Output {
-    let output = command(program)
+    let output = command(&[], program)
         .args(arguments)
         .stdin(Stdio::null())
         .output();
@@ -93,8 +122,16 @@ pub(crate) fn run(program: &str, arguments: &[String]) -> Output {
 }
 
 /// A program that the environment of the tests does not set up.
-fn command(program: &str) -> Command {
-    let mut command = Command::new(binaries::path(program));
+fn command(entry: &[String], program: &str) -> Command {
+    let program = binaries::path(program);
+    let mut command = match entry {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("RAFT_")) {
             command.env_remove(name);

@@ -251,6 +251,10 @@ fn forged_results_and_altered_traces_are_rejected() {
         assert_eq!(verdict.last()["verdict"], "violated");
     }
 
+    for place in 0..12 {
+        assert_altered_digit_is_found(&cluster, place % 3, place + 1, 13);
+    }
+
     let mut traces = cluster.traces();
     let text = fs::read_to_string(&traces[0]).expect("a trace is text");
     let mut lines = Vec::from_iter(text.lines().map(str::to_owned));
@@ -267,6 +271,24 @@ fn forged_results_and_altered_traces_are_rejected() {
     let place = format!("altered.jsonl:{}", number + 1);
     let why = verdict.last()["why"].as_str().unwrap_or_default();
     assert!(why.contains(&place), "{place} is not named: {why}");
+}
+
+/// One digit anywhere in a real trace, and the replay names the line: the digests leave nothing out.
+fn assert_altered_digit_is_found(cluster: &Cluster, trace: usize, part: usize, of: usize) {
+    let mut traces = cluster.traces();
+    let mut text = fs::read(&traces[trace]).expect("a trace can be read");
+    let from = text.len() / of * part;
+    let found = text[from..].iter().position(u8::is_ascii_digit);
+    let at = from + found.expect("there are numbers everywhere");
+    let line = 1 + text[..at].iter().filter(|byte| **byte == b'\n').count();
+    text[at] = if text[at] == b'9' { b'8' } else { text[at] + 1 };
+    traces[trace] = cluster.dir().join("digit.jsonl");
+    fs::write(&traces[trace], text).expect("a trace can be written");
+    let verdict = judge::replay(&traces);
+    assert_eq!(verdict.code, Some(1), "{verdict:#?}");
+    let why = verdict.last()["why"].as_str().unwrap_or_default();
+    let place = format!("digit.jsonl:{line}: its digest is wrong");
+    assert!(why.contains(&place), "{place}: {why}");
 }
 
 /// A step that sends one message of another term.

@@ -1,0 +1,145 @@
+//! What goes wrong with disks, done to servers of a cluster that clients use: each ends with an
+//! error that says what to do, nothing that was acknowledged is lost, and the others go on.
+
+use harness::{Cluster, Load, NODES, Namespace, Place, Shape, judge, wait::until};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// What a server ends with if its disk fails it.
+const DISK_FAILED: Option<i32> = Some(74);
+/// What it ends with if it cannot start.
+const NOT_STARTED: Option<i32> = Some(1);
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// Nothing is lost, and what clients saw and servers did can be.
+fn judge_all(mut cluster: Cluster, load: Load) {
+    load.expect_writes(50);
+    let history = load.finish();
+    let leader = cluster.leader();
+    for id in NODES.into_iter().filter(|id| *id != leader) {
+        cluster.catches_up(id, leader);
+    }
+    cluster.assert_all_run();
+    cluster.kill_all();
+    let path = history.write(cluster.dir(), "history.jsonl");
+    judge::assert_linearizable(&path, 100);
+    if cluster.trace(1).exists() {
+        judge::assert_replays(&cluster.traces());
+    }
+}
+
+/// Server 3 on a file system of its own that has room for so much.
+fn with_small_disk(namespace: &Namespace, size: &str, without_traces: bool) -> (Cluster, PathBuf) {
+    // Any directory will do to mount on: who is not in the namespace does not see it.
+    let disk = PathBuf::from("/mnt");
+    namespace.shell(&format!("mount -t tmpfs -o size={size} stateraft /mnt"));
+    let place = Place {
+        entry: namespace.entry(),
+        data_dir: Some(disk.join("node-3")),
+        ..Place::default()
+    };
+    let shape = Shape {
+        places: BTreeMap::from([(3, place)]),
+        without_traces,
+        ..Shape::default()
+    };
+    (Cluster::start_as(shape), disk)
+}
+
+/// A disk that is full is full: the server says so and ends. Given room, it goes on where it was.
+#[test]
+fn full_disk_ends_the_server_and_loses_nothing() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    // Two segments of the log find room, a third does not.
+    let (mut cluster, _) = with_small_disk(&namespace, "40m", true);
+    let load = Load::start(&cluster);
+    let large = words("bench --ops=put --value-size=32000 --clients=8 --seconds=1 --warm-up=1ms");
+    until("server 3 to fill its disk", || {
+        cluster.client(&large);
+        cluster.has_ended(3).then_some(())
+    });
+    let (code, said) = cluster.wait_for_end(3);
+    assert_eq!(code, DISK_FAILED, "{said}");
+    assert!(said.contains("no space left for"), "{said}");
+    assert!(
+        said.contains("free some, then start the server again"),
+        "{said}"
+    );
+    load.expect_writes(100);
+    // Without any more room it gets no further: what it missed does not fit.
+    cluster.client(&large);
+    cluster.restart(3);
+    let (code, said) = cluster.wait_for_end(3);
+    assert_eq!(code, DISK_FAILED, "{said}");
+    assert_eq!(said.matches("no space left for").count(), 2, "{said}");
+    namespace.shell("mount -o remount,size=400m /mnt");
+    cluster.restart(3);
+    let leader = cluster.leader();
+    cluster.catches_up(3, leader);
+    judge_all(cluster, load);
+}
+
+/// A directory that can be read only: nothing starts on it, and nothing in it is harmed.
+#[test]
+fn read_only_directory_is_refused_with_a_reason() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    let (mut cluster, disk) = with_small_disk(&namespace, "100m", false);
+    let load = Load::start(&cluster);
+    load.expect_writes(50);
+    cluster.stop(3);
+    namespace.shell("mount -o remount,ro /mnt");
+    let (code, said) = cluster.run_server(3, "faults", &disk.join("node-3"));
+    assert_eq!(code, NOT_STARTED, "{said}");
+    assert!(
+        said.contains("must be a directory this user may write to"),
+        "{said}"
+    );
+    assert!(said.contains("Read-only file system"), "{said}");
+    // Likewise where there is no directory yet.
+    let (code, said) = cluster.run_server(3, "faults", &disk.join("other"));
+    assert_eq!(code, NOT_STARTED, "{said}");
+    assert!(said.contains("Read-only file system"), "{said}");
+    load.expect_writes(50);
+    namespace.shell("mount -o remount,rw /mnt");
+    cluster.restart(3);
+    let leader = cluster.leader();
+    cluster.catches_up(3, leader);
+    judge_all(cluster, load);
+}
+
+/// A directory belongs to one process, one server and one cluster.
+#[test]
+fn directory_of_another_is_refused_and_its_owner_goes_on() {
+    let mut cluster = Cluster::start();
+    let load = Load::start(&cluster);
+    let theirs = cluster.data_dir(1);
+    let (code, said) = cluster.run_server(1, "faults", &theirs);
+    assert_eq!(code, NOT_STARTED, "{said}");
+    assert!(
+        said.contains("is in use by another process: stop that one"),
+        "{said}"
+    );
+    load.expect_writes(50);
+    cluster.assert_all_run();
+    cluster.kill(1);
+    let (code, said) = cluster.run_server(2, "faults", &theirs);
+    assert_eq!(code, NOT_STARTED, "{said}");
+    assert!(
+        said.contains("belongs to node 1, but this is node 2"),
+        "{said}"
+    );
+    let (code, said) = cluster.run_server(1, "another", &theirs);
+    assert_eq!(code, NOT_STARTED, "{said}");
+    let belongs = "belongs to cluster \"faults\", but this server is of cluster \"another\"";
+    assert!(said.contains(belongs), "{said}");
+    cluster.restart(1);
+    let leader = cluster.leader();
+    cluster.catches_up(1, leader);
+    judge_all(cluster, load);
+}
