@@ -8,6 +8,8 @@
 //!   the page gets of it, `labels` its short names, `cache` the walks taken lately;
 //! * `jobs` are searches in the background, `find` looks for a state where one of the `predicates`
 //!   holds;
+//! * `traces` reads what was recorded, `nodes` that of running servers; `script` tells a walk as a
+//!   golden script;
 //! * `menu` is what there is to choose from;
 //! * `guard` keeps other sites out, `problem` is how errors look.
 //!
@@ -20,12 +22,16 @@ mod jobs;
 mod keys;
 mod labels;
 mod menu;
+mod nodes;
 mod predicates;
 mod problem;
+mod script;
+mod traces;
 mod view;
 mod walk;
 mod world;
 
+use crate::{engine::Limits, trace};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -41,14 +47,15 @@ use axum::{
 use cache::Cache;
 use futures_util::{StreamExt, stream};
 use jobs::{AskedJob, Jobs};
-use crate::engine::Limits;
 use keys::Key;
+use model::system::Laws;
 use problem::Problem;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{any::Any, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{any::Any, convert::Infallible, io::BufRead, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use traces::{AskedTraces, Input};
 use walk::Walk;
 use world::{Asked, World};
 
@@ -56,6 +63,8 @@ use world::{Asked, World};
 const MAX_BODY: usize = 1 << 20;
 /// The most steps of a walk.
 const MAX_STEPS: usize = 50_000;
+/// The most bytes of traces.
+const MAX_TRACES: usize = 64 << 20;
 /// How long answers under way may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -66,6 +75,10 @@ pub struct Explore {
     cache: Cache,
     jobs: Jobs,
     closing: CancellationToken,
+    /// The timeline of the traces that the command was given.
+    served: Option<Bytes>,
+    /// Traces are read one after another: each may take a lot of memory.
+    reading: tokio::sync::Semaphore,
 }
 
 /// The page to begin with.
@@ -87,7 +100,25 @@ impl Explore {
             cache: Cache::default(),
             jobs: Jobs::new(limits),
             closing: CancellationToken::new(),
+            served: None,
+            reading: tokio::sync::Semaphore::new(1),
         }
+    }
+
+    /// The same with the timeline of these traces, each by its name.
+    ///
+    /// # Errors
+    /// If they are no traces, or none that go together. A trace that is rejected is no error: the
+    /// page shows it, and why.
+    pub fn with_traces(
+        mut self,
+        files: Vec<(String, Box<dyn BufRead + Send>)>,
+        used_disks: bool,
+    ) -> Result<Self, String> {
+        let inputs = files.into_iter().map(|(name, text)| Input { name, text });
+        let timeline = traces::timeline(inputs.collect(), used_disks)?;
+        self.served = Some(timeline.into());
+        Ok(self)
     }
 
     /// All routes: the API, and the page.
@@ -100,7 +131,14 @@ impl Explore {
             .route("/api/jobs", post(start_job))
             .route("/api/jobs/{job}", delete(stop_job))
             .route("/api/jobs/{job}/events", get(job_events))
+            .route("/api/export", post(export))
+            .route("/api/traces/served", get(served_traces))
             .layer(DefaultBodyLimit::max(MAX_BODY))
+            .merge(
+                Router::new()
+                    .route("/api/traces", post(read_traces))
+                    .layer(DefaultBodyLimit::max(MAX_TRACES)),
+            )
             .merge(ui::app())
             .fallback(not_found)
             .method_not_allowed_fallback(wrong_method)
@@ -349,6 +387,96 @@ async fn job_events(
     });
     let events = events.take_until(explore.closing.clone().cancelled_owned());
     Ok(fresh(Sse::new(events).keep_alive(KeepAlive::default())))
+}
+
+/// `POST /api/traces`
+async fn read_traces(
+    State(explore): State<Arc<Explore>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let _one = explore.reading.acquire().await;
+    let timeline = work(move || read::<AskedTraces>(body)?.read()).await?;
+    Ok(fresh(as_json(timeline.into())))
+}
+
+/// `GET /api/traces/served`
+async fn served_traces(State(explore): State<Arc<Explore>>) -> Result<Response, Problem> {
+    let served = explore.served.clone();
+    served
+        .map(|timeline| fresh(as_json(timeline)))
+        .ok_or_else(|| {
+            Problem::unknown(
+                "no traces were given: `raft-checker replay --serve FILE...` serves some, and this \
+             page opens others",
+            )
+        })
+}
+
+fn as_json(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[derive(Deserialize)]
+struct AskedExport {
+    #[serde(flatten)]
+    world: Asked,
+    #[serde(default)]
+    path: Vec<String>,
+    format: Format,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Jsonl,
+    Script,
+}
+
+/// `POST /api/export`
+async fn export(
+    State(explore): State<Arc<Explore>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let asked: AskedExport = read(body)?;
+    let format = asked.format;
+    let text = work(move || {
+        let world = World::find(&asked.world)?;
+        let path = read_path(&asked.path)?;
+        let walk = explore.walk(world, &path);
+        let walk = walk.map_err(|astray| Problem::impossible(astray.error))?;
+        let text = match asked.format {
+            Format::Jsonl => jsonl(&walk),
+            Format::Script => script::script(&walk).map(String::into_bytes),
+        };
+        text.map_err(|error| Problem::impossible(format!("{error:#}")))
+    });
+    let kind = match format {
+        Format::Jsonl => "application/jsonl; charset=utf-8",
+        Format::Script => "text/plain; charset=utf-8",
+    };
+    Ok(fresh(([(header::CONTENT_TYPE, kind)], text.await?)))
+}
+
+/// The walk as a trace. A trace ends with the first law that breaks. Where the last step breaks a
+/// law and others broke before, it is a trace judged by that law alone.
+fn jsonl(walk: &Walk) -> anyhow::Result<Vec<u8>> {
+    let mut scope = walk.world.scope.clone();
+    let actions = walk.actions();
+    let (broken, last) = (walk.broken(), walk.steps.len());
+    if let Some((step, first)) = broken.first()
+        && *step < last
+    {
+        let Some((_, fresh)) = broken.iter().find(|(step, _)| *step == last) else {
+            anyhow::bail!(
+                "a trace ends with the first law that breaks, and step {step} breaks {}: go back to step {step} and export from there",
+                first.law
+            );
+        };
+        scope.laws = Laws::only(fresh.law);
+    }
+    let mut text = Vec::new();
+    trace::write_run(&scope, &actions, &mut text)?;
+    Ok(text)
 }
 
 /// The steps of a path.

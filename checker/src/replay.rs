@@ -25,6 +25,7 @@ mod prefixes;
 mod server;
 
 pub use cause::{Conditions, replay};
+pub(crate) use cause::{Seen, replay_watched};
 pub use coverage::{Coverage, Within};
 pub use format::Source;
 

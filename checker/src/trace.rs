@@ -21,6 +21,7 @@ mod snapshot;
 
 pub use bounds::ScopeBounds;
 pub use jsonl::{BadTrace, SCHEMA, read_jsonl};
+pub(crate) use jsonl::{Read, read_each, write_run};
 pub use snapshot::Snapshot;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -136,7 +137,18 @@ impl Trace {
 
     /// One more step, not added yet.
     fn advance(&self, real: &Scope, action: &Action) -> Result<TraceStep> {
-        let before = self.end();
+        TraceStep::take(real, self.end(), action)
+    }
+
+    fn push(&mut self, step: TraceStep) {
+        self.broken.clone_from(&step.state.broken);
+        self.steps.push(step);
+    }
+}
+
+impl TraceStep {
+    /// A step from a system, over the network as it is.
+    fn take(real: &Scope, before: System, action: &Action) -> Result<Self> {
         if let Some(broken) = &before.broken {
             bail!(
                 "nothing happens after a law is broken, and {} is",
@@ -152,17 +164,12 @@ impl Trace {
         let witnesses = real
             .advance(&mut state, action)
             .context("this cannot happen, or not within the bounds of the scope")?;
-        Ok(TraceStep {
+        Ok(Self {
             action: action.clone(),
             sent,
             state,
             witnesses,
         })
-    }
-
-    fn push(&mut self, step: TraceStep) {
-        self.broken.clone_from(&step.state.broken);
-        self.steps.push(step);
     }
 }
 

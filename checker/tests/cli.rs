@@ -484,6 +484,8 @@ fn explore_serves_status_at_the_address_it_prints() {
         program()
             .args([
                 "explore",
+                "--engine",
+                "stateright",
                 "--scope",
                 "elections",
                 "--address",
@@ -514,6 +516,127 @@ fn explore_serves_status_at_the_address_it_prints() {
     assert!(head.starts_with("HTTP/1.0 200"), "{head}");
     let status: Value = serde_json::from_str(body).expect("a body of JSON");
     assert_eq!(status["unique_state_count"], 1);
+}
+
+/// Starts a server that prints its address; the address, and what follows it up to a space.
+fn serving(arguments: &[&str]) -> (Server, String, String) {
+    let mut server = Server(
+        program()
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts"),
+    );
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().expect("a pipe"))
+        .read_line(&mut line)
+        .expect("a line");
+    let (_, rest) = line.split_once("http://").expect("an address");
+    let (address, rest) = rest.split_once('/').expect("an address");
+    let place = rest.split(' ').next().unwrap_or_default();
+    (server, address.to_owned(), place.to_owned())
+}
+
+fn http(address: &str, method: &str, path: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("it listens before it says so");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time to wait");
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .expect("a request");
+    stream
+}
+
+fn answer(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn explore_ends_at_ctrl_c_with_its_streams() {
+    let (mut server, address, place) = serving(&[
+        "explore",
+        "--scope",
+        "crashes",
+        "--terms",
+        "3",
+        "--mutant",
+        "vote-not-persisted",
+        "--address",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(
+        place,
+        "#/explore?scope=crashes&terms=3&mutant=vote-not-persisted"
+    );
+    let body = r#"{"kind":"check","scope":{"name":"crashes","bounds":{"terms":3}}}"#;
+    let started = answer(http(&address, "POST", "/api/jobs", body));
+    assert!(started.starts_with("HTTP/1.1 202"), "{started}");
+    let mut events = BufReader::new(http(&address, "GET", "/api/jobs/1/events", ""));
+    let mut line = String::new();
+    while !line.starts_with("event: progress") {
+        line.clear();
+        assert_ne!(events.read_line(&mut line).expect("a line"), 0);
+    }
+    // SAFETY: the child runs, so its number is its own.
+    assert_eq!(unsafe { libc::kill(server.0.id() as i32, libc::SIGINT) }, 0);
+    let mut rest = String::new();
+    events.read_to_string(&mut rest).expect("the stream ends");
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = server.0.try_wait().expect("a status") {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it goes on");
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn replay_serves_traces() {
+    let directory = directory();
+    let output = run_in(
+        directory.path(),
+        &[
+            "check",
+            "--scope",
+            "elections",
+            "--terms",
+            "2",
+            "--crashes",
+            "1",
+            "--mutant",
+            "votes-twice-in-a-term",
+        ],
+    );
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let file = directory
+        .path()
+        .join("raft-checker-elections-violation.jsonl");
+    let file = file.to_str().expect("a path of text");
+    let (_server, address, place) =
+        serving(&["replay", "--serve", file, "--address", "127.0.0.1:0"]);
+    assert_eq!(place, "#/replay");
+    let served = answer(http(&address, "GET", "/api/traces/served", ""));
+    assert!(served.starts_with("HTTP/1.1 200"), "{served}");
+    assert!(served.contains("\"kind\":\"scope\"") && served.contains("Election Safety"));
+    assert_usage_error(
+        &["replay", "--serve", "/nowhere.jsonl"],
+        &["/nowhere.jsonl"],
+    );
+    let text = directory.path().join("text");
+    std::fs::write(&text, "hello").expect("a file");
+    let text = text.to_str().expect("a path of text");
+    assert_usage_error(
+        &["replay", "--serve", text, "--address", "127.0.0.1:0"],
+        &["is no trace"],
+    );
 }
 
 /// A bug in a small world.

@@ -9,8 +9,8 @@ mod cluster;
 
 use cluster::{Cluster, add, put};
 use goldenscript::{Context, Runner};
-use model::{Durable, SessionId, message::RequestBody};
-use std::{error::Error, str::FromStr};
+use model::{Config, Durable, Entry, Payload, SessionId, Term, message::RequestBody, store};
+use std::{collections::BTreeSet, error::Error, str::FromStr};
 
 macro_rules! stories {
     ($($name:ident)+) => {
@@ -33,6 +33,9 @@ stories! {
     election_split_vote_then_retry
     election_stale_log_refused
     election_three_servers
+    explored_crash_and_reordering
+    explored_older_term
+    explored_split_writes
     read_index_waits_for_noop
     replication_basic
     replication_conflict_backtracks_by_term
@@ -53,17 +56,22 @@ fn every_script_is_run() {
 /// What a script may say. Servers are `n1`, `n2`, ...
 #[derive(goldenscript::Command)]
 enum Command {
-    /// Starts a cluster. Each append carries at most `batch` entries.
+    /// Starts a cluster. Each append carries at most `batch` entries, and at most `window` of them
+    /// are on their way to a follower.
     Cluster {
         size: usize,
         #[arg(key)]
         batch: Option<usize>,
+        #[arg(key)]
+        window: Option<usize>,
     },
-    /// Starts a cluster of these logs, given by their terms: `logs 1-1-2 1-3`.
+    /// Starts a cluster of these logs, given by their terms: `logs 1-1-2 1-3`. `1o` opens a session.
     Logs {
-        logs: Vec<Terms>,
+        logs: Vec<Log>,
         #[arg(key)]
         batch: Option<usize>,
+        #[arg(key)]
+        window: Option<usize>,
     },
     /// The first wins an election that only the others hear of.
     Elect(Server, Vec<Server>),
@@ -88,6 +96,8 @@ enum Command {
     Repeat {
         from: Server,
         to: Server,
+        #[arg(key)]
+        nth: Option<usize>,
     },
     /// What is in flight from one server to another is lost.
     Lose {
@@ -136,20 +146,32 @@ impl Runner for Story {
     fn run(&mut self, command: &Command, _: &Context) -> Result<String, Box<dyn Error>> {
         let cluster = &mut self.cluster;
         match command {
-            Command::Cluster { size, batch } => {
+            Command::Cluster {
+                size,
+                batch,
+                window,
+            } => {
                 *cluster = Cluster::recover(vec![Durable::default(); *size], |config| {
-                    config.max_entries_per_append = batch.unwrap_or(64);
+                    limit(config, *batch, *window);
                 });
             }
             Command::Elect(id, voters) => {
                 cluster.elect_by(id.0, &voters.iter().map(|id| id.0).collect::<Vec<_>>());
             }
-            Command::Logs { logs, batch } => {
-                let term = logs.iter().flat_map(|log| log.0.last()).max();
-                let term = term.copied().unwrap_or(0);
-                let disks = logs.iter().map(|log| cluster::disk(term, &log.0));
+            Command::Logs {
+                logs,
+                batch,
+                window,
+            } => {
+                let last = |log: &Log| log.0.last().map(|entry| entry.term);
+                let term = logs.iter().filter_map(last).max();
+                let disks = logs.iter().map(|log| {
+                    let mut disk = cluster::disk(term.map_or(0, Term::get), &[]);
+                    disk.log.clone_from(&log.0);
+                    disk
+                });
                 *cluster = Cluster::recover(disks.collect(), |config| {
-                    config.max_entries_per_append = batch.unwrap_or(64);
+                    limit(config, *batch, *window);
                 });
             }
             Command::Timeout(id) => cluster.timeout(id.0),
@@ -169,9 +191,13 @@ impl Runner for Story {
                 }
                 taken.into_iter().for_each(|one| cluster.arrive(one));
             }
-            Command::Repeat { from, to } => {
-                let copies = cluster.take(from.0, to.0);
+            Command::Repeat { from, to, nth } => {
+                let mut copies = cluster.take(from.0, to.0);
                 cluster.network.extend(copies.iter().cloned());
+                if let Some(nth) = nth {
+                    let chosen = copies.remove(nth.checked_sub(1).ok_or("counted from 1")?);
+                    copies = vec![chosen];
+                }
                 copies.into_iter().for_each(|one| cluster.arrive(one));
             }
             Command::Lose { from, to } => drop(cluster.take(from.0, to.0)),
@@ -241,20 +267,38 @@ impl FromStr for Write {
     }
 }
 
-/// `1-1-2`, or `none`: the terms of a log.
-struct Terms(Vec<u64>);
+/// `1-1-2`, or `none`: a log by the terms of its entries. They are no-ops; `1o` opens a session.
+struct Log(Vec<Entry>);
 
-impl FromStr for Terms {
+impl FromStr for Log {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "none" {
             return Ok(Self(Vec::new()));
         }
-        let term = |term: &str| term.parse().map_err(|_| format!("{term} is no term"));
+        let entry = |text: &str| {
+            let (term, opens) = match text.strip_suffix('o') {
+                Some(term) => (term, true),
+                None => (text, false),
+            };
+            let term = term.parse().map_err(|_| format!("{term} is no term"))?;
+            let mut entry = cluster::entries(&[term]).remove(0);
+            if opens {
+                let capacity = Config::new(BTreeSet::new()).max_sessions;
+                entry.payload = Payload::Command(store::Command::OpenSession { capacity });
+            }
+            Ok(entry)
+        };
         text.split('-')
-            .map(term)
+            .map(entry)
             .collect::<Result<_, _>>()
             .map(Self)
     }
+}
+
+/// How much an append carries, and how much is on its way.
+fn limit(config: &mut Config, batch: Option<usize>, window: Option<usize>) {
+    config.max_entries_per_append = batch.unwrap_or(64);
+    config.max_entries_in_flight = window.unwrap_or(config.max_entries_in_flight);
 }

@@ -37,4 +37,4 @@ function draw() {
   for (const part of parts) part.update({ timeline, at, selected: view.selected, accused: asked.get('accused') ? { index: 2, servers: ['server 1', 'server 2'] } : null });
 }
 draw();
-window.gallery = { timeline, view, draw, read, go(n) { view.n = n; draw(); } };
+window.gallery = { parts, timeline, view, draw, read, go(n) { view.n = n; draw(); } };

@@ -23,6 +23,9 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// How much the process may hold before a check that the page started is stopped.
+pub(super) const MAX_MEMORY: Size = Size(2 << 30);
+
 /// Walks through a scope in a browser: every step is one of the real core.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -41,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: Option<u64>,
     /// Stops a check when the process holds this much, such as 512M or 16G
-    #[arg(long, value_name = "SIZE", default_value = "2G")]
+    #[arg(long, value_name = "SIZE", default_value_t = MAX_MEMORY)]
     max_memory: Size,
     /// Whose page is served
     #[arg(long, value_enum, default_value_t = Engine::Own)]

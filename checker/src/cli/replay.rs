@@ -1,17 +1,20 @@
 //! `replay`: judges what the servers of a running cluster recorded.
 
 use super::{
-    Exit,
+    Exit, explore,
     figures::{grouped, time},
     interrupt::Interrupt,
     live,
 };
-use crate::replay::{Conditions, Rejection, Report, Source, replay};
+use crate::{
+    explore::{Explore, Home, is_loopback},
+    replay::{Conditions, Rejection, Report, Source, replay},
+};
 use anyhow::Context;
 use std::{
     fs::File,
     io::{self, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -32,14 +35,49 @@ pub(crate) struct Args {
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
+    /// Shows the traces in a browser instead, step by step; a trace of a scope can be shown too
+    #[arg(long, conflicts_with = "json")]
+    serve: bool,
+    /// Where --serve listens; port 0 takes any free one
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:3000",
+        requires = "serve"
+    )]
+    address: String,
+}
+
+/// Serves the page with these traces until Ctrl-C. That they are rejected is for the page to show.
+fn serve(args: &Args) -> anyhow::Result<Exit> {
+    let listener = explore::listen(&args.address)?;
+    let address = listener.local_addr()?;
+    let mut files = Vec::new();
+    for path in &args.files {
+        let file: Box<dyn io::BufRead + Send> = Box::new(BufReader::new(open(path)?));
+        files.push((path.display().to_string(), file));
+    }
+    let limits = explore::limits(None, explore::MAX_MEMORY);
+    let explorer = Explore::new(Home::Replay, is_loopback(address), limits)
+        .with_traces(files, args.used_disks)
+        .map_err(anyhow::Error::msg)?;
+    let told = format!("Replaying at http://{address}/#/replay");
+    explore::serve(explorer, listener, &told)
+}
+
+fn open(path: &Path) -> anyhow::Result<File> {
+    File::open(path)
+        .with_context(|| format!("cannot open {}: give a trace to replay", path.display()))
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    if args.serve {
+        return serve(args);
+    }
     let interrupt = Interrupt::install()?;
     let mut sources = Vec::new();
     for path in &args.files {
-        let file = File::open(path)
-            .with_context(|| format!("cannot open {}: give a trace to replay", path.display()))?;
+        let file = open(path)?;
         sources.push(Source::new(
             &path.display().to_string(),
             BufReader::with_capacity(1 << 20, file),

@@ -32,7 +32,9 @@ impl Cache {
         let mut kept = self.0.lock();
         let shared = |kept: &Kept| {
             let keys = kept.walk.steps.iter().map(|step| &step.key);
-            keys.zip(path).take_while(|(one, other)| one == other).count()
+            keys.zip(path)
+                .take_while(|(one, other)| one == other)
+                .count()
         };
         let places = kept.iter().enumerate();
         let mine = places.filter(|(_, kept)| kept.world == world);

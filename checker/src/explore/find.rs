@@ -127,7 +127,9 @@ fn search(
                 parents.push((*state, number as u32));
                 next.push((id, bytes));
             }
-            progress.states.store(visited.len() as u64, Ordering::Relaxed);
+            progress
+                .states
+                .store(visited.len() as u64, Ordering::Relaxed);
             let frontier = level.len() - place - 1 + next.len();
             progress.frontier.store(frontier as u64, Ordering::Relaxed);
             let bytes = (held + visited.len() * 32 + parents.len() * 8) as u64;

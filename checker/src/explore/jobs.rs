@@ -77,7 +77,11 @@ pub(super) enum Task {
     /// Searches the whole world, judged by one law or by all.
     Check(World, Option<Law>),
     /// Searches from a state for one where this holds.
-    Find(Box<Walk>, &'static str, fn(&model::system::System, Witnesses) -> bool),
+    Find(
+        Box<Walk>,
+        &'static str,
+        fn(&model::system::System, Witnesses) -> bool,
+    ),
     /// Searches from a state for a step that bears this witness.
     Witness(Box<Walk>, Witness),
 }
@@ -116,7 +120,9 @@ impl AskedJob {
                 })?;
                 let mut all = Witness::ALL.iter().copied();
                 let witness = all.find(|witness| witness.name() == name).ok_or_else(|| {
-                    Problem::unknown(format!("there is no witness {name:?}: /api/walk lists them"))
+                    Problem::unknown(format!(
+                        "there is no witness {name:?}: /api/walk lists them"
+                    ))
                 })?;
                 Ok(Task::Witness(Box::new(walk(world)?), witness))
             }
@@ -127,7 +133,9 @@ impl AskedJob {
 fn law(name: &str) -> Result<Law, Problem> {
     let mut all = Law::ALL.iter().copied();
     all.find(|law| law.name() == name).ok_or_else(|| {
-        Problem::unknown(format!("there is no law {name:?}: /api/catalogue lists them"))
+        Problem::unknown(format!(
+            "there is no law {name:?}: /api/catalogue lists them"
+        ))
     })
 }
 
@@ -334,7 +342,7 @@ impl Job {
         let found = find::find(walk, goal, &self.progress, &mut counts);
         let mut verdict = Verdict {
             states: self.progress.states.load(Ordering::Relaxed),
-            transitions: counts.transitions,
+            transitions: Some(counts.transitions),
             depth: counts.depth,
             ..Verdict::default()
         };
@@ -342,7 +350,9 @@ impl Job {
             Err(error) => {
                 return Verdict {
                     states: verdict.states,
-                    ..Verdict::failed(format!("The search failed, and concludes nothing: {error:#}."))
+                    ..Verdict::failed(format!(
+                        "The search failed, and concludes nothing: {error:#}."
+                    ))
                 };
             }
             Ok(Found::Here(found)) => {
@@ -381,9 +391,7 @@ impl Job {
                     ..Verdict::default()
                 };
                 match &hunt.end {
-                    HuntEnd::Found {
-                        why, evidence, ..
-                    } => {
+                    HuntEnd::Found { why, evidence, .. } => {
                         let law = match entry.breaks {
                             Breaks::Law(law) => Some(law),
                             Breaks::Progress | Breaks::Peace => None,
@@ -412,7 +420,7 @@ impl Job {
                 let report = engine::check(&scope, limits, &self.progress).report;
                 let mut verdict = Verdict {
                     states: report.states,
-                    transitions: report.transitions,
+                    transitions: Some(report.transitions),
                     depth: report.depth,
                     witnesses: report.witnesses,
                     ..Verdict::default()
@@ -499,7 +507,7 @@ struct Verdict {
     path: Option<Vec<String>>,
     steps: Option<&'static str>,
     states: u64,
-    transitions: u64,
+    transitions: Option<u64>,
     depth: u64,
     witnesses: Witnesses,
     say: String,
@@ -550,9 +558,8 @@ impl Verdict {
                 taken.map_err(|why| anyhow::anyhow!("the walk cannot take a step of it: {why}"))?;
             }
             let last = walk.steps.last();
-            let is_broken = |law| {
-                last.is_some_and(|step| step.broken.iter().any(|broken| broken.law == law))
-            };
+            let is_broken =
+                |law| last.is_some_and(|step| step.broken.iter().any(|broken| broken.law == law));
             anyhow::ensure!(
                 law.is_none_or(is_broken),
                 "the walk along it does not end with this law broken"

@@ -92,9 +92,7 @@ fn about(law: Law) -> &'static str {
              that its disk does not hold."
         }
         Law::AcknowledgedWritesKept => "An acknowledged write is committed, and stays so.",
-        Law::ExactlyOnce => {
-            "The store holds what the committed commands make, each applied once."
-        }
+        Law::ExactlyOnce => "The store holds what the committed commands make, each applied once.",
         Law::Linearizability => {
             "Client operations appear to take effect one at a time, between call and return."
         }
@@ -103,8 +101,6 @@ fn about(law: Law) -> &'static str {
             "A leader's match_index never exceeds what that server holds durably, and a server \
              acknowledges only entries its disk holds."
         }
-        Law::Invariants => {
-            "The laws every server checks after every step, in deployment too."
-        }
+        Law::Invariants => "The laws every server checks after every step, in deployment too.",
     }
 }

@@ -186,7 +186,11 @@ fn is_split(system: &System) -> bool {
     let candidates: Vec<&Raft> = rafts(system)
         .filter(|raft| matches!(raft.role(), Role::Candidate(_)))
         .collect();
-    let servers: Vec<_> = system.processes.iter().filter_map(Process::server).collect();
+    let servers: Vec<_> = system
+        .processes
+        .iter()
+        .filter_map(Process::server)
+        .collect();
     let majority = servers.len() / 2 + 1;
     let could_vote = |term: Term, candidate: NodeId| {
         let could = |server: &&&model::system::Server| {
@@ -211,6 +215,8 @@ fn is_split(system: &System) -> bool {
             .collect();
         rivals.len() > 1
             && !system.history.elected.contains_key(&term)
-            && rivals.iter().all(|rival| could_vote(term, *rival) < majority)
+            && rivals
+                .iter()
+                .all(|rival| could_vote(term, *rival) < majority)
     })
 }

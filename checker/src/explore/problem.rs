@@ -48,11 +48,6 @@ impl Problem {
         }
         self
     }
-
-    #[cfg(test)]
-    pub(super) fn message(&self) -> &str {
-        self.body["error"].as_str().unwrap_or_default()
-    }
 }
 
 impl IntoResponse for Problem {

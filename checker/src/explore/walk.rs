@@ -68,9 +68,10 @@ pub(super) struct Step {
 impl Step {
     /// About how many bytes it takes.
     fn bytes(&self) -> usize {
-        let entries = self.after.server().map_or(0, |server| {
-            server.log().len() + server.disk.log.len()
-        });
+        let entries = self
+            .after
+            .server()
+            .map_or(0, |server| server.log().len() + server.disk.log.len());
         1024 + entries * 256 + self.sent.len() * 32 + self.story.len()
     }
 }
@@ -96,7 +97,10 @@ impl Sent {
     }
 
     pub(super) fn delivered(&self) -> impl Iterator<Item = usize> {
-        let delivered = self.fates.iter().filter(|(_, fate)| *fate == Fate::Delivered);
+        let delivered = self
+            .fates
+            .iter()
+            .filter(|(_, fate)| *fate == Fate::Delivered);
         delivered.map(|(step, _)| *step)
     }
 
@@ -162,15 +166,6 @@ impl Walk {
         &self.start.processes
     }
 
-    /// The processes now.
-    pub(super) fn processes(&self) -> &[Process] {
-        &self.system.processes
-    }
-
-    pub(super) fn history(&self) -> &History {
-        &self.system.history
-    }
-
     pub(super) fn spent(&self) -> &Budget {
         &self.system.spent
     }
@@ -191,9 +186,7 @@ impl Walk {
         let kept = self.messages.iter();
         let kept = kept.filter(|sent| sent.dropped_at().is_none());
         System {
-            network: kept
-                .map(|sent| Envelope::clone(&sent.envelope))
-                .collect(),
+            network: kept.map(|sent| Envelope::clone(&sent.envelope)).collect(),
             ..self.system.clone()
         }
     }
@@ -611,7 +604,8 @@ impl Walk {
             .collect();
         let pairs = || {
             let places = servers.iter().enumerate();
-            places.flat_map(|(place, one)| servers[place + 1..].iter().map(move |other| (one, other)))
+            places
+                .flat_map(|(place, one)| servers[place + 1..].iter().map(move |other| (one, other)))
         };
         let judge = |law: &Law| {
             pairs().find_map(|(one, other)| laws::judge_pair(one, other, Laws::only(*law)).err())

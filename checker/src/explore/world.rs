@@ -16,6 +16,7 @@ use model::{
     },
 };
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The scopes there are: those of the catalogue, then those that only planted bugs are shown in.
@@ -210,6 +211,44 @@ impl World {
         })
     }
 
+    /// The world that a trace is a run of.
+    pub(super) fn of_trace(scope: &Scope) -> Self {
+        let is_split = !scope.reduction.merge_syncs && !scope.reduction.merge_restarts;
+        Self {
+            scope: Scope {
+                laws: Laws::ALL,
+                ..scope.clone()
+            },
+            steps: if is_split {
+                Steps::Split
+            } else {
+                Steps::Merged
+            },
+            entry: None,
+        }
+    }
+
+    /// How a request names this world, if one can.
+    pub(super) fn place(&self) -> Option<Value> {
+        let mutant = self.scope.mutant.map(Mutant::name);
+        let alike = |scope: &Scope| {
+            // What walks do not feel.
+            let mut real = crate::trace::real_network(scope);
+            real.reduction.forget_hints = false;
+            crate::trace::ScopeBounds::of(&real)
+        };
+        let named = |steps: Steps| {
+            let asked = json!({
+                "scope": {"name": self.scope.name, "bounds": bounds_of(&self.scope)},
+                "mutant": mutant,
+                "steps": steps.name(),
+            });
+            let found = Self::find(&serde_json::from_value(asked.clone()).ok()?).ok()?;
+            (alike(&found.scope) == alike(&self.scope)).then_some(asked)
+        };
+        named(Steps::Merged).or_else(|| named(Steps::Split))
+    }
+
     /// What tells it from other worlds.
     pub(super) fn name(&self) -> String {
         let bounds = crate::trace::ScopeBounds::of(&self.scope);
@@ -232,7 +271,6 @@ fn mutant(name: &str) -> Result<Mutant, Problem> {
 fn known_place(mutant: Mutant, scope: &Scope) -> Option<Box<Entry>> {
     let entries = catalogue::entries();
     let entry = entries.into_iter().find(|entry| entry.mutant == mutant)?;
-    let is_there =
-        entry.scope.name == scope.name && bounds_of(&entry.scope) == bounds_of(scope);
+    let is_there = entry.scope.name == scope.name && bounds_of(&entry.scope) == bounds_of(scope);
     is_there.then(|| Box::new(entry))
 }

@@ -15,7 +15,7 @@ use super::{
     format::{Header, Line, Source, Step, to_json},
     server::{Server, broken_at},
 };
-use model::{Address, Config, Durable, Envelope, Event, NodeId};
+use model::{Address, Config, Durable, Entry, Envelope, Event, HardState, NodeId, Raft};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     collections::BTreeMap,
@@ -42,6 +42,18 @@ pub struct Conditions<'a> {
 /// # Errors
 /// The first thing that is wrong; [`Rejection::Interrupted`] if a person asked to stop.
 pub fn replay(sources: Vec<Source>, conditions: Conditions<'_>) -> Result<Report, Rejection> {
+    replay_watched(sources, conditions, &mut |_| {})
+}
+
+/// The same, and each line is shown to `watch` in the order in which it was judged, once it was.
+///
+/// # Errors
+/// The same; what was shown before agrees with everything before it.
+pub(crate) fn replay_watched(
+    sources: Vec<Source>,
+    conditions: Conditions<'_>,
+    watch: &mut dyn FnMut(Seen<'_>),
+) -> Result<Report, Rejection> {
     let mut replay = Replay::open(sources, conditions.used_disks)?;
     let mut runnable: Vec<usize> = (0..replay.tracks.len()).rev().collect();
     while let Some(track) = runnable.pop() {
@@ -50,7 +62,7 @@ pub fn replay(sources: Vec<Source>, conditions: Conditions<'_>) -> Result<Report
             if lines.is_multiple_of(LOOK) && conditions.interrupt.load(Ordering::Relaxed) {
                 return Err(Rejection::Interrupted);
             }
-            match replay.advance(track)? {
+            match replay.advance(track, watch)? {
                 Advance::Took(woken) => runnable.extend(woken),
                 Advance::Waits | Advance::Ended => break,
             }
@@ -60,6 +72,57 @@ pub fn replay(sources: Vec<Source>, conditions: Conditions<'_>) -> Result<Report
         return Err(replay.stuck()?);
     }
     Ok(replay.report())
+}
+
+/// A line that was judged, and its server after it.
+pub(crate) struct Seen<'a> {
+    server: &'a Server,
+    cluster: &'a Cluster,
+    /// What happened; `None` if a run began.
+    pub(crate) event: Option<&'a Event>,
+    /// What it sent.
+    pub(crate) sends: &'a [Envelope],
+}
+
+impl<'a> Seen<'a> {
+    /// Whose line it is.
+    pub(crate) fn id(&self) -> NodeId {
+        self.server.id
+    }
+
+    /// Which of its runs it is in, from 1.
+    pub(crate) fn run(&self) -> u64 {
+        self.server.runs
+    }
+
+    /// The server's core. There is one after the first header.
+    pub(crate) fn raft(&self) -> Option<&'a Raft> {
+        self.server.raft()
+    }
+
+    /// The term and the vote on its disk.
+    pub(crate) fn hard_state(&self) -> HardState {
+        self.server.disk.hard_state
+    }
+
+    /// How many entries its disk holds.
+    pub(crate) fn disk_len(&self) -> usize {
+        self.server.disk.log.len()
+    }
+
+    /// The last entries on its disk, at most `count`.
+    pub(crate) fn disk_tail(&self, count: usize) -> Vec<&'a Entry> {
+        let log = &self.server.disk.log;
+        let tail = &log[log.len().saturating_sub(count)..];
+        tail.iter()
+            .filter_map(|prefix| self.cluster.entry(*prefix))
+            .collect()
+    }
+
+    /// How many writes are on their way to its disk.
+    pub(crate) fn unsynced(&self) -> usize {
+        self.server.unsynced()
+    }
 }
 
 /// The traces, and how far they are.
@@ -160,7 +223,11 @@ impl Replay {
     }
 
     /// Takes the next line of a trace, if it can come now.
-    fn advance(&mut self, track: usize) -> Result<Advance, Rejection> {
+    fn advance(
+        &mut self,
+        track: usize,
+        watch: &mut dyn FnMut(Seen<'_>),
+    ) -> Result<Advance, Rejection> {
         if let Some(envelope) = self.received_next(track)
             && !self.sent.contains(&envelope)
         {
@@ -173,9 +240,15 @@ impl Replay {
         let woken = match line {
             Line::Header(header) => {
                 self.start(track, *header, &place)?;
+                watch(Seen {
+                    server: &self.servers[track],
+                    cluster: &self.cluster,
+                    event: None,
+                    sends: &[],
+                });
                 Vec::new()
             }
-            Line::Step(step) => self.step(track, *step, &place)?,
+            Line::Step(step) => self.step(track, *step, &place, watch)?,
         };
         self.tracks[track].read()?;
         Ok(Advance::Took(woken))
@@ -229,7 +302,14 @@ impl Replay {
         self.servers[track].start(header, place, &mut self.cluster)
     }
 
-    fn step(&mut self, track: usize, step: Step, place: &Place) -> Result<Vec<usize>, Rejection> {
+    fn step(
+        &mut self,
+        track: usize,
+        step: Step,
+        place: &Place,
+        watch: &mut dyn FnMut(Seen<'_>),
+    ) -> Result<Vec<usize>, Rejection> {
+        let event = step.event.clone();
         let heard = match &step.event {
             Event::Receive {
                 from: Address::Node(from),
@@ -249,11 +329,19 @@ impl Replay {
                 .judge_belief(server, &self.servers[heard])
                 .map_err(|broken| broken_at(place, broken))?;
         }
+        for envelope in &taken.sends {
+            self.cluster
+                .judge_send(server, envelope)
+                .map_err(|broken| broken_at(place, broken))?;
+        }
+        watch(Seen {
+            server,
+            cluster: &self.cluster,
+            event: Some(&event),
+            sends: &taken.sends,
+        });
         let mut woken = Vec::new();
         for envelope in taken.sends {
-            self.cluster
-                .judge_send(server, &envelope)
-                .map_err(|broken| broken_at(place, broken))?;
             if matches!(envelope.to, Address::Node(_)) && !self.sent.contains(&envelope) {
                 woken.extend(self.waiting.remove(&envelope).into_iter().flatten());
                 self.sent.insert(envelope);

@@ -80,6 +80,11 @@ impl Server {
         self.raft.as_ref()
     }
 
+    /// How many writes are on their way to the disk.
+    pub(super) fn unsynced(&self) -> usize {
+        self.unsynced.len()
+    }
+
     /// Starts a run.
     pub(super) fn start(
         &mut self,

@@ -9,7 +9,7 @@ use super::{ScopeBounds, Snapshot, Trace, TraceStep, real_network};
 use model::{
     Envelope,
     mutant::Mutant,
-    system::{Action, Law, Local, Witnesses},
+    system::{Action, Broken, Law, Local, Scope, System, Witnesses},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -59,30 +59,92 @@ impl Trace {
     /// # Errors
     /// Of the writer.
     pub fn write_jsonl(&self, out: &mut impl Write) -> io::Result<()> {
-        let mut seal = Seal::default();
-        let header = Header {
-            schema: SCHEMA.into(),
-            scope: ScopeBounds::of(&self.scope),
-            mutant: self.scope.mutant.map(|mutant| mutant.name().into()),
-            law: self.broken.as_ref().map(|broken| broken.law),
-            why: self.broken.as_ref().map(|broken| broken.why.clone()),
-            steps: self.steps.len(),
-            start: serde_json::to_value(Snapshot::all(&self.start()))?,
-        };
-        writeln!(out, "{}", seal.close(serde_json::to_string(&header)?))?;
-        for (place, step) in self.steps.iter().enumerate() {
-            let process = &step.state.processes[step.action.process];
-            let line = StepLine {
-                step: place + 1,
-                process: process.address().to_string(),
-                event: step.action.local.clone(),
-                sent: step.sent.clone(),
-                witnesses: names(step.witnesses),
-                state: serde_json::to_value(Snapshot::of(process))?,
-            };
-            writeln!(out, "{}", seal.close(serde_json::to_string(&line)?))?;
+        let mut lines = Lines::begin(
+            out,
+            &self.scope,
+            self.steps.len(),
+            self.broken.as_ref(),
+            &self.start(),
+        )?;
+        for step in &self.steps {
+            lines.step(step)?;
         }
         Ok(())
+    }
+}
+
+/// Executes actions from the start of a scope and writes the trace of it, keeping none of it but the
+/// last step: for long ones.
+///
+/// # Errors
+/// The first action that the model does not allow, or of the writer.
+pub(crate) fn write_run(
+    scope: &Scope,
+    actions: &[Action],
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let real = real_network(scope);
+    let mut system = real.start();
+    for action in actions {
+        system = TraceStep::take(&real, system, action)?.state;
+    }
+    let broken = system.broken.take();
+    let mut system = real.start();
+    let mut lines = Lines::begin(out, scope, actions.len(), broken.as_ref(), &system)?;
+    for action in actions {
+        let step = TraceStep::take(&real, system, action)?;
+        lines.step(&step)?;
+        system = step.state;
+    }
+    Ok(())
+}
+
+/// The lines of a trace as they are written.
+struct Lines<'a, W> {
+    out: &'a mut W,
+    seal: Seal,
+    steps: usize,
+}
+
+impl<'a, W: Write> Lines<'a, W> {
+    fn begin(
+        out: &'a mut W,
+        scope: &Scope,
+        steps: usize,
+        broken: Option<&Broken>,
+        start: &System,
+    ) -> io::Result<Self> {
+        let header = Header {
+            schema: SCHEMA.into(),
+            scope: ScopeBounds::of(scope),
+            mutant: scope.mutant.map(|mutant| mutant.name().into()),
+            law: broken.map(|broken| broken.law),
+            why: broken.map(|broken| broken.why.clone()),
+            steps,
+            start: serde_json::to_value(Snapshot::all(start))?,
+        };
+        let mut seal = Seal::default();
+        writeln!(out, "{}", seal.close(serde_json::to_string(&header)?))?;
+        Ok(Self {
+            out,
+            seal,
+            steps: 0,
+        })
+    }
+
+    fn step(&mut self, step: &TraceStep) -> io::Result<()> {
+        self.steps += 1;
+        let process = &step.state.processes[step.action.process];
+        let line = StepLine {
+            step: self.steps,
+            process: process.address().to_string(),
+            event: step.action.local.clone(),
+            sent: step.sent.clone(),
+            witnesses: names(step.witnesses),
+            state: serde_json::to_value(Snapshot::of(process))?,
+        };
+        let text = self.seal.close(serde_json::to_string(&line)?);
+        writeln!(self.out, "{text}")
     }
 }
 
@@ -91,33 +153,74 @@ impl Trace {
 /// # Errors
 /// The first line that cannot be read, was changed, or that the model contradicts.
 pub fn read_jsonl(input: impl BufRead) -> Result<Trace, BadTrace> {
+    let mut trace = None;
+    read_each(input, |read| match read {
+        Read::Start(scope) => {
+            trace = Some(Trace {
+                scope: scope.clone(),
+                steps: Vec::new(),
+                broken: None,
+            });
+        }
+        Read::Step(step) => {
+            if let Some(trace) = &mut trace {
+                trace.push(step.clone());
+            }
+        }
+    })?;
+    trace.ok_or_else(|| bad(1, "the file is empty"))
+}
+
+/// What was read of a trace, and is true so far.
+pub(crate) enum Read<'a> {
+    /// The header: the scope it is a run of.
+    Start(&'a Scope),
+    /// A step.
+    Step(&'a TraceStep),
+}
+
+/// Reads a trace and executes it again, keeping none of it but the last step.
+///
+/// # Errors
+/// The first line that cannot be read, was changed, or that the model contradicts; what was handed
+/// on before is true all the same.
+pub(crate) fn read_each(
+    input: impl BufRead,
+    mut read: impl FnMut(Read<'_>),
+) -> Result<(), BadTrace> {
     let mut seal = Seal::default();
     let mut lines = input.lines().enumerate();
     let Some((_, first)) = lines.next() else {
         return Err(bad(1, "the file is empty"));
     };
-    let (header, mut trace) = read_header(&mut seal, &first.map_err(|error| bad(1, error))?)
-        .map_err(|why| bad(1, why))?;
+    let first = first.map_err(|error| bad(1, error))?;
+    let (header, scope) = read_header(&mut seal, &first).map_err(|why| bad(1, why))?;
+    read(Read::Start(&scope));
+    let real = real_network(&scope);
+    let mut system = real.start();
+    let mut steps = 0;
     for (place, text) in lines {
         let line = place + 1;
         let text = text.map_err(|error| bad(line, error))?;
         if place > header.steps {
             return Err(bad(line, "there are more steps than the header says"));
         }
-        let step = read_step(&mut seal, &text, place, &trace).map_err(|why| bad(line, why))?;
-        trace.push(step);
+        let step = read_step(&mut seal, &text, place, &real, system);
+        let step = step.map_err(|why| bad(line, why))?;
+        read(Read::Step(&step));
+        system = step.state;
+        steps += 1;
     }
-    let last = trace.steps.len() + 1;
-    if trace.steps.len() != header.steps {
+    if steps != header.steps {
         return Err(bad(
-            last,
+            steps + 1,
             format!(
                 "the trace ends here, but its header says {} steps",
                 header.steps
             ),
         ));
     }
-    let found = trace.broken.as_ref();
+    let found = system.broken.as_ref();
     if found.map(|broken| broken.law) != header.law
         || found.map(|broken| &broken.why) != header.why.as_ref()
     {
@@ -129,10 +232,10 @@ pub fn read_jsonl(input: impl BufRead) -> Result<Trace, BadTrace> {
             },
         ));
     }
-    Ok(trace)
+    Ok(())
 }
 
-fn read_header(seal: &mut Seal, text: &str) -> Result<(Header, Trace), String> {
+fn read_header(seal: &mut Seal, text: &str) -> Result<(Header, Scope), String> {
     let header: Header = parse(&seal.open(text)?)?;
     if header.schema != SCHEMA {
         return Err(format!(
@@ -152,26 +255,22 @@ fn read_header(seal: &mut Seal, text: &str) -> Result<(Header, Trace), String> {
     };
     let scope = header.scope.clone().scope(mutant);
     scope.validate().map_err(|error| error.to_string())?;
-    let trace = Trace {
-        scope,
-        steps: Vec::new(),
-        broken: None,
-    };
-    differs("start", &header.start, &Snapshot::all(&trace.start()))?;
-    Ok((header, trace))
+    let start = real_network(&scope).start();
+    differs("start", &header.start, &Snapshot::all(&start))?;
+    Ok((header, scope))
 }
 
 fn read_step(
     seal: &mut Seal,
     text: &str,
     number: usize,
-    trace: &Trace,
+    real: &Scope,
+    before: System,
 ) -> Result<TraceStep, String> {
     let line: StepLine = parse(&seal.open(text)?)?;
     if line.step != number {
         return Err(format!("this is step {number}, not {}", line.step));
     }
-    let before = trace.end();
     let process = before
         .processes
         .iter()
@@ -181,9 +280,7 @@ fn read_step(
         process,
         local: line.event,
     };
-    let step = trace
-        .advance(&real_network(&trace.scope), &action)
-        .map_err(|error| format!("{error:#}"))?;
+    let step = TraceStep::take(real, before, &action).map_err(|error| format!("{error:#}"))?;
     if step.sent != line.sent {
         return Err("\"sent\" is not what the model sends in this step".into());
     }
@@ -266,7 +363,6 @@ impl Seal {
 mod tests {
     use super::*;
     use crate::simulate;
-    use model::system::Scope;
 
     /// Changes one number somewhere inside a JSON value, the `place`-th; says whether it exists.
     fn change(value: &mut serde_json::Value, place: &mut usize) -> bool {

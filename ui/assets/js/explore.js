@@ -18,7 +18,7 @@ import { ShareMenu } from './explore/share.js';
 import { Tree, Visited } from './explore/tree.js';
 import { Verdicts } from './explore/verdicts.js';
 import { Welcome } from './explore/welcome.js';
-import { asked, boundsWords, chooseFind, choosePlant, chooseWorld, paramsOf, worldKey, worldOf } from './explore/world.js';
+import { aboutOf, asked, boundsWords, chooseFind, choosePlant, chooseWorld, paramsOf, worldKey, worldOf } from './explore/world.js';
 import { Inspector } from './inspector.js';
 import { LogGrid } from './log-grid.js';
 import { Scrubber, scrubberShortcuts } from './scrubber.js';
@@ -90,6 +90,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     await walk(world, [], 0);
     if (!now) return;
     job.clear();
+    pickTab('laws', 'actions');
     if (hunt) check();
   }
 
@@ -140,6 +141,8 @@ export default function page(host, { params, navigate, app, shortcuts }) {
   }
 
   function fault(error) {
+    // Of a server that is gone the shell tells already.
+    if (parts && error.status === 0) return;
     if (parts) { toast(error.message, 'bad'); return; }
     leave();
     replace(host, h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, error.message), h('a', { href: '#/explore' }, t('explore.back-to-start'))));
@@ -234,7 +237,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     const broken = at.step?.broken?.[0] ?? null;
     const accused = accusedBy(broken, at);
     const here = heres.get(path.slice(0, n).join('.')) ?? null;
-    const view = { timeline, at, selected, accused };
+    const view = { timeline, at, selected, accused, actions: picked(here) };
     parts.stage.update(view);
     parts.story.update(view);
     parts.logs.update(view);
@@ -242,45 +245,47 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     parts.scrubber.update({ ...view, next: n < path.length });
     parts.actions.update({ at, timeline, list: here?.actions ?? null, selected });
     parts.verdicts.update({ here, catalogue });
-    parts.inspector.update({ ...view, actions: picked(here) });
+    parts.inspector.update(view);
     parts.tree.update({ visited: now.visited, path, n });
     parts.frame.classList.toggle('is-large', at.names.length > 4);
     drawWorld(world);
-    drawBanner(broken);
+    drawBanner();
     if (!here) askHere();
   }
 
   function drawWorld(world) {
     const mutant = catalogue.mutants.find(({ name }) => name === world.mutant);
     replace(parts.el.world, h('b', {}, world.name), h('span', { class: 'dim' }, boundsWords(world.bounds)),
-      mutant && h('span', { class: 'chip is-warn', lang: 'en', title: mutant.about }, `${t('explore.planted')}: ${mutant.about.replace(/\.$/, '')}`),
+      mutant && h('span', { class: 'chip is-warn', title: aboutOf('mutant', mutant) }, `${t('explore.planted')}: ${aboutOf('mutant', mutant).replace(/\.$/, '')}`),
       world.steps === 'split' && h('span', { class: 'chip' }, t('explore.split-short')), h('span', { 'aria-hidden': 'true' }, '▾'));
     text(parts.el.check, t(world.mutant ? 'explore.check-bug' : 'explore.check'));
   }
 
   /** What was found, with the way through it. */
   function drawBanner() {
-    const { found, n, path } = now;
+    const { found, n, path, timeline } = now;
     const banner = parts.el.banner;
     const on = found && path.length === found.path.length && path.every((key, i) => key === found.path[i]);
     banner.hidden = !on;
     if (!on) return;
     const atEnd = n === path.length;
+    // Its buttons stay the same ones while one walks: a key held down must find them.
+    if (banner.shows?.found === found && banner.shows.atEnd === atEnd && banner.shows.moved === n > 0) return;
+    banner.shows = { found, atEnd, moved: n > 0 };
+    const held = banner.contains(document.activeElement) ? document.activeElement.id : null;
     // One notice is enough: the verdict is in this one.
     job.hide();
     banner.className = `found ${found.law ? 'is-bad' : 'is-good'}`;
     replace(banner,
       h('span', { class: `chip is-${found.law ? 'bad' : 'good'}` }, t(`explore.verdict-${found.verdict}`)),
-      h('span', {}, found.law
-        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', atEnd ? t('explore.found-end') : t('explore.found-walk')]
+      h('span', { class: 'found-words' }, found.law
+        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', !atEnd ? t('explore.found-walk') : timeline.at(n).step?.broken?.length ? t('explore.found-end') : `${found.why}.`]
         : [h('b', {}, t('explore.found-state', { n: path.length }))],
       h('span', { class: 'dim small' }, ` ${found.law && now.world.mutant ? `${t('explore.no-verdict')} ` : ''}${t('explore.states', { n: found.states })} · ${duration(found.seconds)}`)),
-      h('span', { class: 'spacer' }),
-      n > 0 && h('button', { type: 'button', onclick: () => goTo(0) }, t('explore.from-start')),
+      n > 0 && h('button', { type: 'button', id: 'found-start', onclick: () => goTo(0) }, t('explore.from-start')),
       !atEnd && h('button', { type: 'button', class: 'primary', id: 'found-next', onclick: () => goTo(now.n + 1) }, `${t('stage.next')} ▶`),
-      !atEnd && h('button', { type: 'button', onclick: () => (parts.scrubber.isPlaying ? parts.scrubber.pause() : parts.scrubber.play()) }, t('explore.play-pause')));
-    const next = banner.querySelector('#found-next');
-    if (next && now.focusNext) { next.focus(); }
+      !atEnd && h('button', { type: 'button', id: 'found-play', onclick: () => (parts.scrubber.isPlaying ? parts.scrubber.pause() : parts.scrubber.play()) }, t('explore.play-pause')));
+    if (held) (banner.querySelector(`#${held}`) ?? banner.querySelector('button'))?.focus();
   }
 
   /** What can be done with what is picked. */
@@ -309,7 +314,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
         heres.set(prefix.join('.'), answer.here);
         if (mine === hereTurn) draw();
       } catch (error) {
-        if (mine === hereTurn && alive) toast(error.message, 'bad');
+        if (mine === hereTurn && alive && error.status !== 0) toast(error.message, 'bad');
       }
     }, parts.scrubber.isPlaying ? 350 : 60);
   }
@@ -318,7 +323,6 @@ export default function page(host, { params, navigate, app, shortcuts }) {
 
   function goTo(n) {
     if (!now) return;
-    now.focusNext = document.activeElement?.id === 'found-next';
     now.n = Math.max(0, Math.min(n, now.path.length));
     // What is not sent yet cannot be picked.
     if (now.selected?.message && !now.timeline.message(now.selected.message, now.n)) now.selected = null;
@@ -358,7 +362,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     // A counterexample is opened at its start, to be walked; a state found is shown.
     await walk(world, done.path, isLaw ? 0 : done.path.length);
     if (!now) return;
-    now.found = { path: [...now.path], law: isLaw ? done.law ?? '' : null, verdict: done.verdict, states: done.states ?? 0, seconds: done.elapsed_seconds ?? 0 };
+    now.found = { path: [...now.path], law: isLaw ? done.law ?? '' : null, why: done.why, verdict: done.verdict, states: done.states ?? 0, seconds: done.elapsed_seconds ?? 0 };
     draw();
     if (isLaw) parts.el.banner.querySelector('#found-next')?.focus();
   }

@@ -15,7 +15,7 @@ export function format({ page, rest = [], params = {} }) {
     .filter(([, value]) => value !== null && value !== undefined && value !== '')
     .map(([name, value]) => `${encode(name)}=${encode(value)}`)
     .join('&');
-  return `#/${[page, ...rest].map(encode).join('/')}${query ? `?${query}` : ''}`;
+  return `#/${[page, ...rest].map(encodeURIComponent).join('/')}${query ? `?${query}` : ''}`;
 }
 
 /** What a fragment may hold as it is stays readable: `1e.2d1`, `a=1,b=2`. */

@@ -7,7 +7,7 @@
 // `next: true` makes the way forward the obvious button. Playing calls `onGoto` for each step until
 // the end, or until anything else moves.
 
-import { h, set, svg, text } from './dom.js';
+import { h, replace, set, svg, text } from './dom.js';
 import { t } from './i18n.js';
 
 const SPEEDS = [0.5, 1, 2, 5, 20];
@@ -77,7 +77,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
 
   function drawPlay() {
     const on = timer !== 0;
-    text(play, on ? `❚❚ ${t('stage.pause')}` : `▶ ${t('stage.play')}`);
+    replace(play, on ? '❚❚' : '▶', h('span', { class: 'wide-only' }, t(on ? 'stage.pause' : 'stage.play')));
     set(play, { 'aria-label': t(on ? 'stage.pause' : 'stage.play'), title: t(on ? 'stage.pause' : 'stage.play') });
   }
 

@@ -40,7 +40,13 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   let lanes = [];
   const later = eachFrame(() => { if (view) draw(); });
   scroll.addEventListener('scroll', later, { passive: true });
-  const watch = new ResizeObserver(later);
+  let width = 0;
+  const watch = new ResizeObserver(() => {
+    // What was out of sight knew no place to scroll to.
+    if (!width && scroll.clientWidth && view) inSight(view.at.n);
+    width = scroll.clientWidth;
+    later();
+  });
   watch.observe(scroll);
 
   const x = (step) => LEFT + step * DX;
@@ -54,8 +60,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       y += height;
       return lane;
     });
-    const width = x(view.timeline.length) + 40;
-    space.style.width = `${width}px`;
+    space.style.width = `${x(view.timeline.length) + 40}px`;
     space.style.height = `${y + 8}px`;
     names.style.height = `${y + 8}px`;
     keyed(names, lanes, ({ name }) => name, ({ name }) => h('div', { class: 'st-name' },
@@ -69,6 +74,12 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     });
     hiddenList.hidden = gone.size === 0;
     replace(hiddenList, t('stage.st-hidden'), [...gone].map((name) => h('button', { type: 'button', onclick: () => { gone.delete(name); redo(); } }, `${initial(name)} ↩`)));
+  }
+
+  function inSight(n) {
+    const here = x(n);
+    if (here < scroll.scrollLeft + 30) scroll.scrollLeft = here - scroll.clientWidth * 0.3;
+    else if (here > scroll.scrollLeft + scroll.clientWidth - 60) scroll.scrollLeft = here - scroll.clientWidth * 0.7;
   }
 
   function redo() { layOut(); draw(); }
@@ -212,11 +223,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       if (before?.timeline !== timeline || before.at.length !== at.length || before.at.names.length !== lanes.length + gone.size) layOut();
       set(scroll, { 'aria-valuemax': timeline.length, 'aria-valuenow': at.n, 'aria-valuetext': at.step ? `${at.n}: ${event(at.step, at.before)}` : t('stage.at-start') });
       // The present step is kept in sight, with some of what is to come.
-      const here = x(at.n);
-      if (!before || before.at.n !== at.n || before.timeline !== timeline) {
-        if (here < scroll.scrollLeft + 30) scroll.scrollLeft = here - scroll.clientWidth * 0.3;
-        else if (here > scroll.scrollLeft + scroll.clientWidth - 60) scroll.scrollLeft = here - scroll.clientWidth * 0.7;
-      }
+      if (!before || before.at.n !== at.n || before.timeline !== timeline) inSight(at.n);
       later();
     },
     destroy() { watch.disconnect(); later.stop(); box.remove(); },

@@ -2,7 +2,8 @@
 //
 //   const stage = Stage(host, {onPickMessage(id), onPickProcess(name)});
 //   stage.update({at: timeline.at(n), selected: {message: 3} | {process: 'server 2'} | null,
-//                 accused: {servers: ['server 1'], index: 2} | null, animate: true});
+//                 accused: {servers: ['server 1'], index: 2} | null, animate: true,
+//                 actions: [{words, run, disabled, why, cls}]});   // offered beside a picked message
 //
 // Servers stand on a ring, clients and proxies below it. A server's shape and word say its role, its
 // colour its term, always with the number. A message is an arrow with a label on it; between the same
@@ -50,6 +51,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
     drawArrows(routes, selected);
     drawNodes(names, places, at, selected, accused, width);
     if (opened) showList(routes);
+    else offer(routes, width, height);
     if (moved) animate(routes, at);
   }
 
@@ -101,12 +103,27 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
   function showList({ stacks }) {
     const stack = stacks.find(({ pair }) => pair === opened);
     list.hidden = !stack;
+    list.classList.remove('is-offer');
+    set(list, { style: { left: '', top: '' } });
     if (!stack) { opened = null; return; }
     replace(list,
       h('div', { class: 'row' }, h('strong', {}, `${initial(stack.from)} → ${initial(stack.to)}`), h('span', { class: 'spacer' }),
         h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: () => { opened = null; list.hidden = true; } }, '×')),
       stack.messages.slice(-60).map((message) => h('button', { type: 'button', class: `is-${family(message.message)}`, title: sentence(message.message), onclick: () => onPickMessage(message.id) },
         label(message.message))));
+  }
+
+  /** What can be done with the picked message, beside it. */
+  function offer({ drawn }, width, height) {
+    const picked = view.selected?.message && drawn.find(({ message }) => message.id === view.selected.message);
+    const actions = picked ? view.actions ?? [] : [];
+    list.hidden = actions.length === 0;
+    list.classList.toggle('is-offer', !list.hidden);
+    if (list.hidden) return;
+    replace(list, actions.map((one) => h('button', { type: 'button', class: one.cls ?? '', disabled: one.disabled, title: one.why ?? null, onclick: one.run }, one.words)));
+    const x = Math.max(4, Math.min(width - list.offsetWidth - 4, picked.x - list.offsetWidth / 2));
+    const below = picked.y + 14 + list.offsetHeight < height;
+    set(list, { style: { left: `${x}px`, top: `${below ? picked.y + 14 : picked.y - 14 - list.offsetHeight}px` } });
   }
 
   /* Processes. */
@@ -288,7 +305,7 @@ function factSpots(side, r, count) {
     else if (side === 'above') spots.push({ x: 0, y: -r - 15 - (count - 1 - i) * step, anchor: 'middle' });
     else if (side === 'below') spots.push({ x: 0, y: r + 19 + i * step, anchor: 'middle' });
     else {
-      const x = (r + 13) * (side === 'right' ? 1 : -1);
+      const x = (r + 16) * (side === 'right' ? 1 : -1);
       spots.push({ x, y: (i - (count - 1) / 2) * step + 4, anchor: side === 'right' ? 'start' : 'end' });
     }
   }
@@ -342,7 +359,8 @@ function route(messages, places, width, selected, boxes) {
   for (const [pair, all] of pairs) {
     // What matters most is drawn: the picked one, those of this step, then the latest.
     const weight = (message) => (message.id === selected?.message ? 4 : 0) + (message.isDelivering || message.isDropping ? 2 : 0) + (message.isNew ? 1 : 0);
-    const sorted = [...all].sort((one, other) => weight(other) - weight(one) || other.id - one.id);
+    const latest = all.length > 40 ? [...all.slice(0, -40).filter(weight), ...all.slice(-40)] : [...all];
+    const sorted = latest.sort((one, other) => weight(other) - weight(one) || other.id - one.id);
     const fan = all.length > FAN ? FAN - 1 : FAN;
     const some = sorted.slice(0, fan).sort((one, other) => one.id - other.id);
     const [from, to] = [places.get(all[0].from), places.get(all[0].to)];

@@ -30,7 +30,7 @@ function words(timeline, at) {
   const what = told.what.charAt(0).toUpperCase() + told.what.slice(1);
   return [
     h('p', { class: 'story-what' }, h('b', { class: 'story-number' }, at.n), ' ', h('span', {}, `${what}.`)),
-    (at.step?.broken ?? []).slice(0, 4).map((broken) => h('p', { class: 'story-broken' }, h('b', {}, t('stage.story-broken', { law: lawName(broken.law) })), ' ', `${broken.why}.`)),
+    (at.step?.broken ?? []).slice(0, 4).map((broken) => h('p', { class: 'story-broken' }, h('b', {}, t('stage.story-broken', { law: lawName(broken.law) })), ' ', h('span', { lang: 'en' }, `${broken.why}.`))),
     told.sends.length > 0 && h('p', { class: 'story-line' }, h('span', { class: 'dim' }, t('stage.story-sends')), ' ', told.sends.join('; ')),
     told.changes.length > 0 && h('p', { class: 'story-line' }, h('span', { class: 'dim' }, t('stage.story-now')), ' ', told.changes.map((change, place) => [
       place > 0 && ' · ', h('span', { class: 'story-change' }, t(`stage.field-${change.field}`, { of: change.of }), ' ',

@@ -60,7 +60,7 @@ export function Job(host, { onDone }) {
       box.className = `job is-${TONE[done.verdict] ?? 'warn'}`;
       replace(box, h('div', { class: 'row' },
         h('span', { class: `chip is-${TONE[done.verdict] ?? 'warn'}` }, t(`explore.verdict-${done.verdict}`)),
-        h('span', { class: 'job-say', role: 'status' }, done.say),
+        h('span', { class: 'job-say', role: 'status', lang: 'en' }, done.say),
         done.states > 0 && h('span', { class: 'dim small mono' }, `${t('explore.states', { n: done.states })} · ${duration(done.elapsed_seconds ?? 0)}`),
         h('span', { class: 'spacer' }), h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: () => { box.hidden = true; } }, '×')));
       return;

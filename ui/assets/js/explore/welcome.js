@@ -2,14 +2,14 @@
 
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
-import { MutantList, boundsWords, figure8, plantWorld } from './world.js';
+import { MutantList, aboutOf, boundsWords, figure8, plantWorld } from './world.js';
 
 export function Welcome(host, { catalogue, onWorld, app }) {
   let mutant = figure8(catalogue);
   const scopes = catalogue.scopes.filter(({ name }) => name !== 'drill');
   const scope = h('select', { 'aria-label': t('explore.scope'), onchange: () => { about.textContent = words(); } }, scopes.map(({ name }) => h('option', { value: name, selected: name === 'crashes' }, name)));
-  const words = () => { const found = scopes.find(({ name }) => name === scope.value); return found ? `${found.about} (${boundsWords(found.bounds)})` : ''; };
-  const about = h('p', { class: 'small dim', lang: 'en' }, words());
+  const words = () => { const found = scopes.find(({ name }) => name === scope.value); return found ? `${aboutOf('scope', found)} (${boundsWords(found.bounds)})` : ''; };
+  const about = h('p', { class: 'small dim' }, words());
   const box = h('div', { class: 'welcome' },
     h('h1', {}, t('explore.hero')),
     h('p', { class: 'lead' }, t('explore.lead')),

@@ -7,7 +7,7 @@
 //   chooseWorld({catalogue, world, onChosen}), choosePlant(..): dialogs
 
 import { h, replace } from '../dom.js';
-import { t } from '../i18n.js';
+import { has, t } from '../i18n.js';
 import { lawName } from '../story.js';
 
 export function worldOf(params, catalogue) {
@@ -35,24 +35,30 @@ export const worldKey = (world) => JSON.stringify([world.name, Object.entries(wo
 
 export const plantWorld = (mutant) => ({ name: mutant.scope, known: true, bounds: { ...mutant.bounds }, mutant: mutant.name, steps: 'merged' });
 
+/** What something of the catalogue is, in the language of the page if that has it. */
+export function aboutOf(kind, item) {
+  const key = `explore.${kind}-${item.name}`;
+  return has(key) ? t(key) : item.about;
+}
+
 /** '3 servers, 4 terms, 1 crash' */
 export function boundsWords(bounds) {
   return ['servers', 'terms', 'entries', 'reads', 'crashes'].filter((name) => bounds[name] > 0).map((name) => t(`explore.n-${name}`, { n: bounds[name] })).join(', ');
 }
 
 /** A list of bugs to pick from, with a search field. `onPick(mutant)`. */
-export function MutantList({ catalogue, picked, onPick, rows = 8 }) {
-  const search = h('input', { type: 'search', placeholder: t('explore.search-bugs'), 'aria-label': t('explore.search-bugs'), oninput: draw });
+export function MutantList({ catalogue, picked, onPick, rows = 8, focus = false }) {
+  const search = h('input', { type: 'search', placeholder: t('explore.search-bugs'), 'aria-label': t('explore.search-bugs'), autofocus: focus, oninput: draw });
   const list = h('div', { class: 'bug-list', role: 'radiogroup', 'aria-label': t('explore.bugs'), style: { 'max-height': `${rows * 30}px` } });
   let now = picked;
   function draw() {
     const words = search.value.toLowerCase().split(/\s+/);
     // The one that is picked from the start is the first to be seen.
     const all = [picked, ...catalogue.mutants.filter((mutant) => mutant !== picked)].filter(Boolean);
-    const some = all.filter((mutant) => words.every((word) => `${mutant.about} ${mutant.name} ${mutant.law} ${mutant.seen_in ?? ''}`.toLowerCase().includes(word)));
+    const some = all.filter((mutant) => words.every((word) => `${aboutOf('mutant', mutant)} ${mutant.about} ${mutant.name} ${mutant.law} ${mutant.seen_in ?? ''}`.toLowerCase().includes(word)));
     replace(list, some.map((mutant) => h('label', { class: `bug${mutant === now ? ' is-picked' : ''}` },
       h('input', { type: 'radio', name: 'bug', value: mutant.name, checked: mutant === now, onchange: () => { now = mutant; for (const other of list.children) other.classList.toggle('is-picked', other.firstChild.checked); onPick(mutant); } }),
-      h('span', {}, h('span', { lang: 'en' }, mutant.about), h('span', { class: 'dim small' }, ` ${t('explore.bug-breaks', { law: lawName(mutant.law) })}${mutant.seen_in ? ` · ${t('explore.seen-in', { where: mutant.seen_in })}` : ''}`)))),
+      h('span', {}, h('span', {}, aboutOf('mutant', mutant)), h('span', { class: 'dim small' }, ` ${t('explore.bug-breaks', { law: lawName(mutant.law) })}${mutant.seen_in ? ` · ${t('explore.seen-in', { where: mutant.seen_in })}` : ''}`)))),
     some.length === 0 && h('p', { class: 'dim' }, t('explore.no-match')));
   }
   draw();
@@ -61,7 +67,7 @@ export function MutantList({ catalogue, picked, onPick, rows = 8 }) {
 
 function dialog(title, ...content) {
   const element = h('dialog', { class: 'ask', 'aria-label': title, onclose: () => element.remove() },
-    h('div', { class: 'row' }, h('h2', {}, title), h('span', { class: 'spacer' }), h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: () => element.close() }, '×')), content);
+    h('div', { class: 'row dialog-head' }, h('h2', {}, title), h('span', { class: 'spacer' }), h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: () => element.close() }, '×')), content);
   document.body.append(element);
   element.showModal();
   return element;
@@ -73,7 +79,7 @@ export function choosePlant({ catalogue, world, onChosen }) {
   const say = () => replace(where, t('explore.plant-where', { scope: mutant.scope, bounds: boundsWords(mutant.bounds) }));
   say();
   const box = dialog(t('explore.plant'),
-    MutantList({ catalogue, picked: mutant, onPick: (next) => { mutant = next; say(); } }), where,
+    MutantList({ catalogue, picked: mutant, onPick: (next) => { mutant = next; say(); }, focus: true }), where,
     h('div', { class: 'row' },
       h('button', { type: 'button', class: 'primary', onclick: () => { box.close(); onChosen(plantWorld(mutant), true); } }, t('explore.plant-find')),
       h('button', { type: 'button', onclick: () => { box.close(); onChosen(plantWorld(mutant), false); } }, t('explore.plant-walk')),
@@ -83,10 +89,10 @@ export function choosePlant({ catalogue, world, onChosen }) {
 export const figure8 = (catalogue) => catalogue.mutants.find(({ name }) => name === 'commits-older-term-by-counting') ?? catalogue.mutants[0];
 
 export function chooseWorld({ catalogue, world, onChosen }) {
-  const scope = h('select', { id: 'w-scope', onchange: () => fill() }, catalogue.scopes.map(({ name }) => h('option', { value: name, selected: name === world.name }, name)));
-  const about = h('p', { class: 'small dim', lang: 'en' });
+  const scope = h('select', { autofocus: true, onchange: () => fill() }, catalogue.scopes.map(({ name }) => h('option', { value: name, selected: name === world.name }, name)));
+  const about = h('p', { class: 'small dim' });
   const inputs = new Map(catalogue.bounds.map((bound) => [bound.name, h('input', { type: 'number', min: bound.min, max: bound.max, step: 1, required: true, title: bound.about })]));
-  const mutant = h('select', { onchange: () => { const found = catalogue.mutants.find(({ name }) => name === mutant.value); note(found); } }, h('option', { value: '' }, t('explore.no-bug')), catalogue.mutants.map(({ name, about: words }) => h('option', { value: name, selected: name === world.mutant }, words)));
+  const mutant = h('select', { onchange: () => { const found = catalogue.mutants.find(({ name }) => name === mutant.value); note(found); } }, h('option', { value: '' }, t('explore.no-bug')), catalogue.mutants.map((one) => h('option', { value: one.name, selected: one.name === world.mutant }, aboutOf('mutant', one))));
   const proposed = h('div', { class: 'small' });
   const split = h('input', { type: 'checkbox', checked: world.steps === 'split' });
   const form = h('form', { class: 'world-form', onsubmit: (event) => {
@@ -102,7 +108,7 @@ export function chooseWorld({ catalogue, world, onChosen }) {
   h('div', { class: 'row' }, h('button', { class: 'primary' }, t('explore.walk-here'))));
   function fill(bounds) {
     const found = catalogue.scopes.find(({ name }) => name === scope.value);
-    replace(about, found?.about ?? '');
+    replace(about, found ? aboutOf('scope', found) : '');
     for (const [name, input] of inputs) input.value = String((bounds ?? found?.bounds ?? {})[name] ?? 0);
   }
   function note(found) {
@@ -116,9 +122,9 @@ export function chooseWorld({ catalogue, world, onChosen }) {
 /** "Find me a state where ...": a menu of predicates and witnesses. */
 export function chooseFind({ catalogue, onFind }) {
   let picked = { predicate: catalogue.predicates[0]?.name };
-  const choice = (value, words, kind) => h('label', { class: 'bug' }, h('input', { type: 'radio', name: 'find', checked: kind === 'predicate' && value === picked.predicate, onchange: () => { picked = { [kind]: value }; } }), h('span', { lang: kind === 'predicate' ? 'en' : null }, words));
+  const choice = (value, words, kind) => h('label', { class: 'bug' }, h('input', { type: 'radio', name: 'find', checked: kind === 'predicate' && value === picked.predicate, onchange: () => { picked = { [kind]: value }; } }), h('span', {}, words));
   const box = dialog(t('explore.find'), h('p', { class: 'small dim' }, t('explore.find-about')),
     h('div', { class: 'bug-list', role: 'radiogroup', 'aria-label': t('explore.find'), style: { 'max-height': '46vh' } },
-      catalogue.predicates.map((one) => choice(one.name, one.about, 'predicate'))),
+      catalogue.predicates.map((one) => choice(one.name, aboutOf('predicate', one), 'predicate'))),
     h('div', { class: 'row' }, h('button', { type: 'button', class: 'primary', onclick: () => { box.close(); onFind(picked); } }, t('explore.find-go'))));
 }

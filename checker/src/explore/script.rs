@@ -1,0 +1,357 @@
+//! A walk as a golden script: a story that `model/tests/scripts.rs` runs on servers of its own, with
+//! disks that sync when they are told to and a network whose messages are taken out when they
+//! arrive. Ready to paste: it ends with what every server must then look like.
+//!
+//! The walk is taken again with every sync and every restart a step of its own, and what is in flight
+//! between each two servers is kept as the script's network keeps it: in the order sent, repetitions
+//! included. A message that arrives again later stays in flight (`repeat`).
+//!
+//! What scripts do not know cannot be told by one: clients and proxies as processes, planted bugs,
+//! PreVote and CheckQuorum, two requests in one step.
+
+use super::walk::Walk;
+use crate::{story, trace};
+use anyhow::{Context, Result, bail, ensure};
+use model::{
+    Address, Entry, Envelope, LogIndex, Message, Payload, Raft, Role,
+    store::{Command, Operation},
+    system::{Action, Local, Process, Reduction, Scope, Server, System},
+};
+use std::collections::BTreeMap;
+
+/// The script of a walk.
+///
+/// # Errors
+/// Why there can be none.
+pub(super) fn script(walk: &Walk) -> Result<String> {
+    let scope = &walk.world.scope;
+    ensure!(
+        scope.plans.is_empty(),
+        "a walk with clients and a proxy cannot be a golden script: scripts have servers alone. Export it as a trace"
+    );
+    ensure!(
+        scope.mutant.is_none(),
+        "a walk with a planted bug cannot be a golden script: scripts run the core as it is. Export it as a trace"
+    );
+    ensure!(
+        !scope.pre_vote && !scope.check_quorum,
+        "a walk with PreVote or CheckQuorum cannot be a golden script: scripts run without them. Export it as a trace"
+    );
+    let mut writer = Writer::new(scope, walk)?;
+    for (place, step) in walk.steps.iter().enumerate() {
+        writer.comment(&step.story);
+        match &step.local {
+            Some(local) => writer
+                .step(step.process, local, &step.after)
+                .with_context(|| format!("step {} of the walk", place + 1))?,
+            None => writer.line("# It simply never arrives."),
+        }
+    }
+    Ok(writer.finish())
+}
+
+struct Writer {
+    text: String,
+    fine: Scope,
+    system: System,
+    /// In flight from one server to another, in the order sent.
+    flight: BTreeMap<(Address, Address), Vec<Envelope>>,
+    /// Deliveries still to come.
+    later: Vec<Envelope>,
+}
+
+impl Writer {
+    fn new(scope: &Scope, walk: &Walk) -> Result<Self> {
+        let mut fine = trace::real_network(scope);
+        fine.reduction = Reduction::NONE;
+        // The script's network carries them, whatever the scope does with them.
+        fine.append_entries = true;
+        fine.starts_with_leader = false;
+        let mut later: Vec<Envelope> = walk.steps.iter().filter_map(delivered).collect();
+        later.reverse();
+        let system = fine.start();
+        let logs: Vec<&str> = system
+            .processes
+            .iter()
+            .map(|_| if scope.with_session { "1o" } else { "none" })
+            .collect();
+        let mut text = format!(
+            "# A walk through the scope {:?}, step by step.\n\nlogs {} batch={} window={}\n---\nok\n\n",
+            scope.name,
+            logs.join(" "),
+            scope.batch,
+            scope.window
+        );
+        if !scope.with_session {
+            text = text.replace(
+                &format!("logs {}", logs.join(" ")),
+                &format!("cluster {}", scope.servers),
+            );
+        }
+        let mut writer = Self {
+            text,
+            fine,
+            system,
+            flight: BTreeMap::new(),
+            later,
+        };
+        if scope.starts_with_leader {
+            writer.elect_first(walk)?;
+        }
+        Ok(writer)
+    }
+
+    /// Server 1 wins an election that nothing disturbs; what it says then is lost.
+    fn elect_first(&mut self, walk: &Walk) -> Result<()> {
+        self.comment("server 1 is elected; what else was sent is lost");
+        self.happen(0, &Local::ElectionTimeout)?;
+        self.sync_all()?;
+        loop {
+            let vote = self.flight.values().flatten().find(|envelope| {
+                matches!(
+                    envelope.message,
+                    Message::RequestVoteRequest(_) | Message::RequestVoteResponse(_)
+                )
+            });
+            let Some(envelope) = vote.cloned() else {
+                break;
+            };
+            let place = self.place(envelope.to)?;
+            self.happen(
+                place,
+                &Local::Deliver {
+                    envelope,
+                    ask: None,
+                },
+            )?;
+            self.sync_all()?;
+        }
+        self.line("(lose_all)");
+        self.flight.clear();
+        for (one, start) in self.system.processes.iter().zip(walk.start()) {
+            ensure!(
+                looks_like(one, start),
+                "the election at the start of this scope cannot be told by a script"
+            );
+        }
+        Ok(())
+    }
+
+    fn sync_all(&mut self) -> Result<()> {
+        for place in 0..self.system.processes.len() {
+            while unsynced(&self.system.processes[place]) > 0 {
+                self.happen(place, &Local::Sync)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A step of the walk, and the syncs and the restart that it includes.
+    fn step(&mut self, place: usize, local: &Local, after: &Process) -> Result<()> {
+        self.happen(place, local)?;
+        let is_up = |process: &Process| {
+            let server = process.server();
+            server.is_some_and(|server| server.running.is_some())
+        };
+        if is_up(after) && !is_up(&self.system.processes[place]) {
+            self.happen(place, &Local::Restart)?;
+        }
+        while unsynced(&self.system.processes[place]) > unsynced(after) {
+            self.happen(place, &Local::Sync)?;
+        }
+        ensure!(
+            looks_like(&self.system.processes[place], after),
+            "taken apart it leads elsewhere: this walk cannot be told by a script"
+        );
+        Ok(())
+    }
+
+    /// One step of the script.
+    fn happen(&mut self, place: usize, local: &Local) -> Result<()> {
+        let process = &self.system.processes[place];
+        let server = process.server().context("scripts have servers alone")?;
+        let id = server.id;
+        let line = match local {
+            Local::ElectionTimeout => format!("(timeout n{id})"),
+            Local::HeartbeatTimeout => format!("(heartbeat n{id})"),
+            Local::Sync => format!("(sync n{id} writes=1)"),
+            Local::Crash => format!("(crash n{id})"),
+            Local::Restart => format!("(restart n{id})"),
+            Local::Read => format!("(read n{id} x)"),
+            Local::Propose => {
+                let running = server.running.as_ref().context("it is down")?;
+                let term = running.raft.current_term().get();
+                let index = running.raft.log().last_index().next().get();
+                format!("(put n{id} s1/{} x t{term}i{index})", term * 100 + index)
+            }
+            Local::Deliver { envelope, .. } => self.deliver(envelope)?,
+            Local::QuorumTimeout
+            | Local::ProposeTogether
+            | Local::Invoke
+            | Local::ClientTimeout
+            | Local::ProxyTimeout { .. } => {
+                let action = Action {
+                    process: place,
+                    local: local.clone(),
+                };
+                bail!(
+                    "scripts do not know this: {}. Export the walk as a trace",
+                    story::describe_action(&action, &self.system)
+                );
+            }
+        };
+        self.line(&line);
+        let process = &self.system.processes[place];
+        let step = self
+            .fine
+            .local_step(process, local)
+            .context("it cannot happen when it is taken apart")?;
+        self.system.processes[place] = step.next;
+        for envelope in step.sent {
+            let way = (envelope.from, envelope.to);
+            self.flight.entry(way).or_default().push(envelope);
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, envelope: &Envelope) -> Result<String> {
+        if self.later.last() == Some(envelope) {
+            self.later.pop();
+        }
+        let stays = self.later.contains(envelope);
+        let flight = self.flight.entry((envelope.from, envelope.to)).or_default();
+        let place = flight.iter().position(|other| other == envelope);
+        let place = place.context("the message is not in flight when it is taken apart")?;
+        if !stays {
+            flight.remove(place);
+        }
+        let name = |address: Address| match address {
+            Address::Node(id) => Ok(format!("n{id}")),
+            Address::Proxy(_) | Address::Client(_) => bail!("scripts have servers alone"),
+        };
+        let (from, to) = (name(envelope.from)?, name(envelope.to)?);
+        let verb = if stays { "repeat" } else { "deliver" };
+        Ok(format!("({verb} {from} {to} nth={})", place + 1))
+    }
+
+    fn place(&self, address: Address) -> Result<usize> {
+        let mut processes = self.system.processes.iter();
+        let place = processes.position(|process| process.address() == address);
+        place.context("nobody has this address")
+    }
+
+    fn comment(&mut self, text: &str) {
+        let mut text = text.to_owned();
+        if let Some(first) = text.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        self.line(&format!("# {text}."));
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text += line;
+        self.text.push('\n');
+    }
+
+    fn finish(mut self) -> String {
+        self.line("status");
+        self.line("---");
+        let servers = self.system.processes.iter().filter_map(Process::server);
+        let lines: Vec<String> = servers.map(status).collect();
+        for line in lines {
+            self.line(&line);
+        }
+        self.text
+    }
+}
+
+fn delivered(step: &super::walk::Step) -> Option<Envelope> {
+    match step.local.as_ref()? {
+        Local::Deliver { envelope, .. } => Some(envelope.clone()),
+        _ => None,
+    }
+}
+
+fn unsynced(process: &Process) -> usize {
+    let running = process.server().and_then(|server| server.running.as_ref());
+    running.map_or(0, |running| running.unsynced.len())
+}
+
+/// Whether two servers are the same but for whom they take for their leader, which the scope may
+/// forget.
+fn looks_like(one: &Process, other: &Process) -> bool {
+    let seen = |process: &Process| {
+        let server = process.server()?;
+        let running = server.running.as_ref().map(|running| {
+            let raft = &running.raft;
+            (
+                (raft.current_term(), raft.voted_for(), raft.commit_index()),
+                raft.log().entries().to_vec(),
+                std::mem::discriminant(raft.role()),
+                running.unsynced.len(),
+            )
+        });
+        Some((server.disk.clone(), running))
+    };
+    seen(one) == seen(other)
+}
+
+/// A server as the scripts' `status` shows it.
+fn status(server: &Server) -> String {
+    let id = server.id;
+    let Some(running) = &server.running else {
+        return format!(
+            "n{id} down t{} log {}",
+            server.disk.hard_state.current_term,
+            log(&server.disk.log)
+        );
+    };
+    let raft = &running.raft;
+    let unsynced = match running.unsynced.len() {
+        0 => String::new(),
+        _ => format!(" durable {}", raft.durable_index()),
+    };
+    format!(
+        "n{id} {} log {} commit {}{unsynced}",
+        role(raft),
+        log(raft.log().entries()),
+        raft.commit_index()
+    )
+}
+
+fn role(raft: &Raft) -> String {
+    let term = raft.current_term();
+    match raft.role() {
+        Role::Follower { leader: None, .. } => format!("follower t{term}"),
+        Role::Follower {
+            leader: Some(id), ..
+        } => format!("follower t{term} of n{id}"),
+        Role::PreCandidate { .. } => format!("pre-candidate t{term}"),
+        Role::Candidate(_) => format!("candidate t{term}"),
+        Role::Leader(_) => format!("leader t{term}"),
+    }
+}
+
+fn log(log: &[Entry]) -> String {
+    let entry = |(place, entry): (usize, &Entry)| {
+        let id = format!("{}@t{}", LogIndex::new(place as u64 + 1), entry.term);
+        match &entry.payload {
+            Payload::Noop => format!("{id} noop"),
+            Payload::Command(Command::OpenSession { .. }) => format!("{id} open session"),
+            Payload::Command(Command::Write(write)) => {
+                let what = match &write.operation {
+                    Operation::Put { key, value, .. } => format!("{}={}", text(key), text(value)),
+                    Operation::Delete { key, .. } => format!("delete {}", text(key)),
+                    Operation::Increment { key, by } => format!("{}{by:+}", text(key)),
+                };
+                format!("{id} s{}/{} {what}", write.session, write.sequence)
+            }
+        }
+    };
+    let entries: Vec<String> = log.iter().enumerate().map(entry).collect();
+    format!("[{}]", entries.join(", "))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

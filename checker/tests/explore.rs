@@ -1,0 +1,1065 @@
+//! The explorer's API, as the page uses it. `UPDATE_GOLDENFILES=1` writes `explore/walk.json` and the
+//! scripts of `model/tests/scripts` that are exported here anew; read them before they are committed.
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode},
+};
+use checker::{
+    catalogue,
+    engine::Limits,
+    explore::{Explore, Home},
+    simulate,
+};
+use http_body_util::BodyExt;
+use model::{
+    Address, Config, Durable, Envelope, Event, NodeId, Raft,
+    mutant::Mutant,
+    system::{Law, Scope},
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+use tower::ServiceExt;
+
+/// A server, asked without a network.
+struct App(Router);
+
+impl App {
+    fn new() -> Self {
+        Self::within(None)
+    }
+
+    fn within(max_states: Option<u64>) -> Self {
+        let limits = Limits {
+            threads: 1,
+            max_states,
+            max_memory: None,
+            symmetry: true,
+        };
+        let explore = Explore::new(Home::Explore, true, limits);
+        Self(Arc::new(explore).router())
+    }
+
+    async fn ask(&self, request: Request<Body>) -> (StatusCode, String) {
+        let answer = self.0.clone().oneshot(request).await.expect("an answer");
+        let status = answer.status();
+        let body = answer.into_body().collect().await.expect("a body");
+        let text = String::from_utf8(body.to_bytes().to_vec()).expect("text");
+        (status, text)
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let (status, text) = self.ask(request("GET", path, "")).await;
+        (status, serde_json::from_str(&text).expect("JSON"))
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let (status, text) = self.ask(request("POST", path, &body.to_string())).await;
+        (status, serde_json::from_str(&text).expect("JSON"))
+    }
+
+    /// A walk that leads somewhere.
+    async fn walk(&self, world: &Value, path: &[String]) -> Value {
+        let mut body = world.clone();
+        body["path"] = json!(path);
+        let (status, walk) = self.post("/api/walk", &body).await;
+        assert_eq!(status, StatusCode::OK, "{}", walk["error"]);
+        walk
+    }
+
+    /// Starts a job and waits for its end.
+    async fn job(&self, body: &Value) -> Value {
+        let (status, started) = self.post("/api/jobs", body).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{started}");
+        let events = self
+            .events(started["job"].as_str().expect("a name"), None)
+            .await;
+        let (_, kind, done) = events.last().expect("an event").clone();
+        assert_eq!(kind, "done");
+        done
+    }
+
+    /// What a job says until its end: each event's id, name and data.
+    async fn events(&self, job: &str, heard: Option<u64>) -> Vec<(u64, String, Value)> {
+        let mut request = request("GET", &format!("/api/jobs/{job}/events"), "");
+        if let Some(heard) = heard {
+            let heard = heard.to_string().parse().expect("a header");
+            request.headers_mut().insert("last-event-id", heard);
+        }
+        let (_, text) = self.ask(request).await;
+        let field = |event: &str, name: &str| {
+            let mut lines = event.lines();
+            lines.find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
+        };
+        text.split("\n\n")
+            .filter_map(|event| {
+                let data = serde_json::from_str(&field(event, "data:")?).expect("JSON");
+                let id = field(event, "id:")?.parse().expect("a number");
+                Some((id, field(event, "event:")?, data))
+            })
+            .collect()
+    }
+}
+
+fn request(method: &str, path: &str, body: &str) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "127.0.0.1:3000")
+        .body(Body::from(body.to_owned()))
+        .expect("a request")
+}
+
+fn world(name: &str, bounds: Value) -> Value {
+    json!({"scope": {"name": name, "bounds": bounds}})
+}
+
+fn path(keys: &str) -> Vec<String> {
+    keys.split_whitespace().map(str::to_owned).collect()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    let list = value.as_array().expect("a list").iter();
+    list.map(|text| text.as_str().expect("text").to_owned())
+        .collect()
+}
+
+fn scope(name: &str) -> Scope {
+    let found = Scope::catalogue()
+        .into_iter()
+        .find(|scope| scope.name == name);
+    found.expect("the catalogue has it")
+}
+
+/// Compares with a file, or writes it.
+fn golden(file: &Path, text: &str) {
+    if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+        std::fs::write(file, text).expect("the file can be written");
+    }
+    let held = std::fs::read_to_string(file).unwrap_or_default();
+    assert_eq!(text, held, "{} differs", file.display());
+}
+
+#[tokio::test]
+async fn app_says_who_serves_the_page() {
+    let (status, app) = App::new().get("/api/app").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        app,
+        json!({
+            "app": "raft-checker",
+            "version": env!("CARGO_PKG_VERSION"),
+            "pages": ["explore", "replay", "tour"],
+            "home": "explore",
+            "trace_schema": "stateraft-trace/1",
+        })
+    );
+    let (status, page) = App::new().ask(request("GET", "/", "")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.starts_with("<!doctype html>"));
+}
+
+#[tokio::test]
+async fn catalogue_has_everything_there_is_to_choose_from() {
+    let (_, menu) = App::new().get("/api/catalogue").await;
+    let names = |list: &str| -> Vec<String> {
+        let list = menu[list].as_array().expect("a list").iter();
+        list.map(|one| one["name"].as_str().expect("a name").to_owned())
+            .collect()
+    };
+    for scope in Scope::catalogue() {
+        assert!(names("scopes").contains(&scope.name), "{}", scope.name);
+    }
+    let bugs: Vec<&str> = Mutant::ALL.iter().map(|bug| bug.name()).collect();
+    assert_eq!(names("mutants"), bugs);
+    let laws: Vec<&str> = Law::ALL.iter().map(|law| law.name()).collect();
+    assert_eq!(names("laws"), laws);
+    for list in ["scopes", "bounds", "mutants", "laws", "predicates"] {
+        for one in menu[list].as_array().expect("a list") {
+            assert!(one["about"].as_str().is_some_and(|about| !about.is_empty()));
+        }
+    }
+    for bug in menu["mutants"].as_array().expect("a list") {
+        assert!(names("scopes").contains(&bug["scope"].as_str().expect("a name").to_owned()));
+        assert_eq!(
+            bug["bounds"].as_object().map(|all| all.len()),
+            Some(names("bounds").len())
+        );
+    }
+    let is_default = |scope: &&Value| scope["default"] == true;
+    let scopes = menu["scopes"].as_array().expect("a list");
+    assert!(scopes.iter().filter(is_default).count() >= 10);
+}
+
+/// A bound that the command line has and the page has not, or the other way round, shows here.
+#[tokio::test]
+async fn bounds_are_those_of_the_command_line() {
+    let program = env!("CARGO_BIN_EXE_raft-checker");
+    let help = std::process::Command::new(program)
+        .args(["explore", "--help"])
+        .output()
+        .expect("the program starts");
+    let help = String::from_utf8(help.stdout).expect("text");
+    let (_, bounds) = help.split_once("Bounds, in place").expect("the heading");
+    let typed: Vec<&str> = bounds
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("--")?.split(' ').next())
+        .collect();
+    let (_, menu) = App::new().get("/api/catalogue").await;
+    let known = menu["bounds"].as_array().expect("a list").iter();
+    let known: Vec<&str> = known.filter_map(|bound| bound["name"].as_str()).collect();
+    assert_eq!(known, typed);
+}
+
+#[tokio::test]
+async fn walk_is_pinned() {
+    let bounds = json!({"terms": 1, "crashes": 1});
+    let walk = App::new()
+        .walk(&world("elections", bounds), &path("1e 2d1 x2 1d3 1c"))
+        .await;
+    let text = serde_json::to_string_pretty(&walk).expect("JSON") + "\n";
+    golden(Path::new("tests/explore/walk.json"), &text);
+}
+
+#[tokio::test]
+async fn simulated_walk_is_walked_again_and_exported_as_it_was() {
+    let app = App::new();
+    for scope in Scope::catalogue() {
+        for seed in 0..3 {
+            let trace = simulate::walk(&scope, seed, 60);
+            let mut text = Vec::new();
+            trace.write_jsonl(&mut text).expect("memory takes all");
+            let text = String::from_utf8(text).expect("text");
+            let files = json!({"files": [{"name": "a.jsonl", "text": text}]});
+            let (status, read) = app.post("/api/traces", &files).await;
+            assert_eq!(status, StatusCode::OK);
+            assert_eq!(read["verdict"]["accepted"], true, "{}", read["verdict"]);
+            let mut world = read["walk"].clone();
+            let keys = strings(&world["path"]);
+            assert_eq!(keys.len(), trace.steps.len());
+            let walk = app.walk(&world, &keys).await;
+            assert_eq!(walk["steps"], read["steps"], "{} {seed}", scope.name);
+            assert_eq!(walk["start"], read["start"]);
+            for (line, step) in text.lines().skip(1).zip(walk["steps"].as_array().unwrap()) {
+                let line: Value = serde_json::from_str(line).expect("JSON");
+                for field in ["step", "process", "event", "sent", "witnesses", "state"] {
+                    assert_eq!(line[field], step[field], "{} {seed}", scope.name);
+                }
+            }
+            world["format"] = "jsonl".into();
+            let asked = request("POST", "/api/export", &world.to_string());
+            assert_eq!(app.ask(asked).await, (StatusCode::OK, text));
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_action_offered_can_be_taken_and_no_other() {
+    let app = App::new();
+    for (name, steps) in [
+        ("crashes", "split"),
+        ("fail-over", "merged"),
+        ("reads", "merged"),
+    ] {
+        let trace = simulate::walk(&scope(name), 5, 24);
+        let mut text = Vec::new();
+        trace.write_jsonl(&mut text).expect("memory takes all");
+        let text = String::from_utf8(text).expect("text");
+        let files = json!({"files": [{"name": "a.jsonl", "text": text}]});
+        let (_, read) = app.post("/api/traces", &files).await;
+        let mut world = read["walk"].clone();
+        let mut keys = strings(&world["path"]);
+        if steps == "split" {
+            world["steps"] = "split".into();
+            keys = path("1e 1s 2d1 2s 1d3 1s 2d4 2s x2");
+        }
+        let here = app.walk(&world, &keys).await["here"].clone();
+        let actions = here["actions"].as_array().expect("a list");
+        assert!(actions.iter().any(|action| action["allowed"] == false));
+        for action in actions {
+            let mut further = keys.clone();
+            further.push(action["key"].as_str().expect("a key").to_owned());
+            let mut body = world.clone();
+            body["path"] = json!(further);
+            let (status, walk) = app.post("/api/walk", &body).await;
+            if action["allowed"] == true {
+                assert_eq!(status, StatusCode::OK, "{action}: {}", walk["error"]);
+                assert_eq!(action["why_not"], Value::Null);
+            } else {
+                assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{action}");
+                let why = action["why_not"].as_str().expect("a reason");
+                let error = walk["error"].as_str().expect("an error");
+                assert!(error.ends_with(why), "{error} is not {why}");
+            }
+        }
+    }
+}
+
+/// What is remembered of earlier walks must not show.
+#[tokio::test]
+async fn walk_taken_back_and_branched_is_as_if_taken_anew() {
+    let trace = simulate::walk(&scope("crashes"), 11, 120);
+    let mut text = Vec::new();
+    trace.write_jsonl(&mut text).expect("memory takes all");
+    let text = String::from_utf8(text).expect("text");
+    let files = json!({"files": [{"name": "a.jsonl", "text": text}]});
+    let app = App::new();
+    let (_, read) = app.post("/api/traces", &files).await;
+    let world = read["walk"].clone();
+    let keys = strings(&world["path"]);
+    for (end, dropped) in [
+        (120, false),
+        (40, false),
+        (40, true),
+        (119, false),
+        (3, true),
+        (77, false),
+        (0, false),
+    ] {
+        let mut keys = keys[..end.min(keys.len())].to_vec();
+        if dropped {
+            keys.push("x1".into());
+            keys.push("1h".into());
+            let mut body = world.clone();
+            body["path"] = json!(keys);
+            let remembered = app.post("/api/walk", &body).await;
+            assert_eq!(remembered, App::new().post("/api/walk", &body).await);
+            continue;
+        }
+        let anew = App::new().walk(&world, &keys).await;
+        assert_eq!(app.walk(&world, &keys).await, anew);
+    }
+}
+
+#[tokio::test]
+async fn only_the_steps_asked_for_come() {
+    let app = App::new();
+    let mut body = world("crashes", json!({}));
+    body["path"] = json!(["1e", "2d1", "1d3"]);
+    body["from"] = 2.into();
+    let (_, walk) = app.post("/api/walk", &body).await;
+    let steps = walk["steps"].as_array().expect("a list");
+    assert_eq!(steps.len(), 1);
+    assert_eq!(steps[0]["step"], 3);
+    body["from"] = 99.into();
+    let (_, walk) = app.post("/api/walk", &body).await;
+    assert_eq!(walk["steps"], json!([]));
+}
+
+#[tokio::test]
+async fn dropped_message_arrives_only_once_it_is_sent_again() {
+    let app = App::new();
+    let world = world("crashes", json!({}));
+    let walk = app.walk(&world, &path("1e x1")).await;
+    let step = &walk["steps"][1];
+    assert_eq!(step["process"], "server 2");
+    assert_eq!(step["state"], walk["start"][1]);
+    assert_eq!(walk["here"]["messages"][0]["dropped_at"], 2);
+    let mut body = world.clone();
+    for again in ["2d1", "x1"] {
+        body["path"] = json!(["1e", "x1", again]);
+        let (status, walk) = app.post("/api/walk", &body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(
+            walk["error"]
+                .as_str()
+                .unwrap()
+                .contains("dropped in step 2")
+        );
+    }
+    // The heartbeat timer of a candidate asks again for the votes it lacks.
+    let walk = app.walk(&world, &path("1e x1 1h 2d1")).await;
+    assert_eq!(walk["here"]["messages"][0]["dropped_at"], Value::Null);
+    assert_eq!(walk["here"]["messages"][0]["delivered"], json!([4]));
+}
+
+#[tokio::test]
+async fn path_that_leads_nowhere_tells_how_far_it_is_good() {
+    let app = App::new();
+    let mut body = world("crashes", json!({"crashes": 0}));
+    for (keys, good, why) in [
+        ("1e 2d9", 1, "there is no message 9"),
+        ("1e 3d1", 1, "message 1 is for server 2, not for server 3"),
+        ("9e", 0, "there is no process 9"),
+        ("1e 1g", 1, "server 1 is in no state for this"),
+        ("1c", 0, "this scope has no crashes"),
+        ("1e 1e 1e", 2, "no term after 3"),
+        ("1e 2d1-2", 1, "cannot be taken in this way"),
+        ("1i", 0, "server 1 is in no state for this"),
+    ] {
+        body["path"] = json!(path(keys));
+        let (status, walk) = app.post("/api/walk", &body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{keys}");
+        assert_eq!(walk["good"], good, "{keys}");
+        assert_eq!(walk["steps"].as_array().map(Vec::len), Some(good), "{keys}");
+        let error = walk["error"].as_str().expect("an error");
+        assert!(error.contains(why), "{keys}: {error}");
+        assert!(walk["here"]["actions"].is_array());
+    }
+}
+
+#[tokio::test]
+async fn bad_requests_are_refused_with_a_reason() {
+    let app = App::new();
+    let good = world("crashes", json!({}));
+    let with = |field: &str, value: Value| {
+        let mut body = good.clone();
+        body[field] = value;
+        body
+    };
+    let cases = [
+        (world("nowhere", json!({})), 404, "no scope"),
+        (world("crashes", json!({"terms": 0})), 400, "terms 0"),
+        (world("crashes", json!({"servers": 6})), 400, "servers 6"),
+        (world("crashes", json!({"luck": 1})), 400, "no bound"),
+        (
+            world("crashes", json!({"terms": -1})),
+            400,
+            "cannot be read",
+        ),
+        (with("mutant", "no-such-bug".into()), 404, "no bug"),
+        (with("steps", "tiny".into()), 400, "cannot be read"),
+        (with("path", json!(["1z"])), 400, "1z"),
+        (with("path", json!("1e")), 400, "cannot be read"),
+        (with("path", json!(vec!["1e"; 50_001])), 400, "50001 steps"),
+        (json!([]), 400, "cannot be read"),
+        (json!({}), 400, "scope"),
+    ];
+    for (body, status, why) in cases {
+        let (found, answer) = app.post("/api/walk", &body).await;
+        let error = answer["error"].as_str().expect("an error");
+        assert_eq!(found.as_u16(), status, "{error}");
+        assert!(error.contains(why), "{error}");
+    }
+    let (status, answer) = app.ask(request("POST", "/api/walk", "{\"scope\":")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    let large = " ".repeat((1 << 20) + 1);
+    let (status, answer) = app.ask(request("POST", "/api/walk", &large)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer}");
+    assert!(answer.contains("too large"));
+    let (status, _) = app.get("/api/nothing").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, answer) = app.get("/api/walk").await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{answer}");
+    let (status, answer) = app.get("/api/traces/served").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(answer["error"].as_str().unwrap().contains("replay --serve"));
+}
+
+#[tokio::test]
+async fn requests_of_other_sites_are_refused() {
+    let app = App::new();
+    for (header, value, status) in [
+        ("sec-fetch-site", "cross-site", 403),
+        ("sec-fetch-site", "same-site", 403),
+        ("sec-fetch-site", "same-origin", 200),
+        ("origin", "http://elsewhere.example", 403),
+        ("origin", "null", 403),
+        ("origin", "http://127.0.0.1:3000", 200),
+        ("host", "elsewhere.example:3000", 403),
+        ("host", "localhost:3000", 200),
+        ("host", "[::1]:3000", 200),
+    ] {
+        let mut asked = request("GET", "/api/app", "");
+        asked
+            .headers_mut()
+            .insert(header, value.parse().expect("a header"));
+        let (found, answer) = app.ask(asked).await;
+        assert_eq!(found.as_u16(), status, "{header}: {value}: {answer}");
+    }
+    // A link to the page, anywhere, may be followed; but not under a name that is not ours.
+    let mut asked = request("GET", "/", "");
+    let cross = "cross-site".parse().expect("a header");
+    asked.headers_mut().insert("sec-fetch-site", cross);
+    assert_eq!(app.ask(asked).await.0, StatusCode::OK);
+    let mut asked = request("GET", "/", "");
+    let host = "elsewhere.example".parse().expect("a header");
+    asked.headers_mut().insert("host", host);
+    assert_eq!(app.ask(asked).await.0, StatusCode::FORBIDDEN);
+}
+
+fn check(name: &str, bounds: Value, mutant: Option<&str>) -> Value {
+    let mut body = world(name, bounds);
+    body["kind"] = "check".into();
+    body["mutant"] = json!(mutant);
+    body
+}
+
+#[tokio::test]
+async fn check_of_a_small_world_exhausts_it() {
+    let app = App::new();
+    let body = check("elections", json!({"terms": 1, "crashes": 0}), None);
+    let done = app.job(&body).await;
+    assert_eq!(done["verdict"], "exhausted");
+    assert_eq!(done["path"], Value::Null);
+    assert!(done["say"].as_str().unwrap().starts_with("Exhausted: all "));
+    let mut body = body;
+    body["law"] = "Election Safety".into();
+    let done = app.job(&body).await;
+    assert!(
+        done["say"]
+            .as_str()
+            .unwrap()
+            .contains("No other law was judged")
+    );
+}
+
+/// A few of the bugs, each where the catalogue finds it; `raft-checker mutants` finds all.
+#[tokio::test]
+async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_with_that_law_broken()
+{
+    let app = App::new();
+    let (_, menu) = app.get("/api/catalogue").await;
+    for name in [
+        "votes-twice-in-a-term",
+        "vote-not-persisted",
+        "command-applied-twice",
+        "late-notice-credits-overwritten-entries",
+        "read-without-confirmation",
+        "counts-stale-acknowledgements",
+        "pre-vote-counted-as-vote",
+    ] {
+        let mut bugs = menu["mutants"].as_array().expect("a list").iter();
+        let bug = bugs.find(|bug| bug["name"] == name).expect("it is there");
+        let scope = bug["scope"].as_str().expect("a name");
+        let done = app
+            .job(&check(scope, bug["bounds"].clone(), Some(name)))
+            .await;
+        assert_eq!(done["verdict"], "violated", "{done}");
+        assert_eq!(done["law"], bug["law"]);
+        assert!(done["say"].as_str().unwrap().contains("no verdict on Raft"));
+        let mut world = world(scope, bug["bounds"].clone());
+        world["mutant"] = name.into();
+        world["steps"] = done["steps"].clone();
+        let keys = strings(&done["path"]);
+        let walk = app.walk(&world, &keys).await;
+        let last = walk["steps"]
+            .as_array()
+            .and_then(|steps| steps.last())
+            .expect("a step");
+        let mut broken = last["broken"].as_array().expect("a list").iter();
+        assert!(
+            broken.any(|broken| broken["law"] == bug["law"]),
+            "{name}: {last}"
+        );
+        let laws = walk["here"]["laws"].as_array().expect("a list").iter();
+        let here = laws
+            .clone()
+            .find(|law| law["law"] == bug["law"])
+            .expect("the law");
+        assert_eq!(
+            (&here["holds"], &here["step"]),
+            (&json!(false), &json!(keys.len()))
+        );
+        // It can be kept, and be read again.
+        world["path"] = json!(keys);
+        world["format"] = "jsonl".into();
+        let (status, text) = app
+            .ask(request("POST", "/api/export", &world.to_string()))
+            .await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        let trace = checker::trace::read_jsonl(text.as_bytes()).expect("it can be executed");
+        assert_eq!(
+            trace.broken.map(|broken| broken.law.name()),
+            bug["law"].as_str()
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_way_of_finding_a_bug_leads_to_a_walk() {
+    let app = App::new();
+    // By progress, by a script, by a drill: none of these is a search for a law.
+    for name in [
+        "leader-skips-noop",
+        "match-index-survives-re-election",
+        "pre-vote-raises-term",
+    ] {
+        let entry = catalogue::entries()
+            .into_iter()
+            .find(|entry| entry.mutant.name() == name);
+        let entry = entry.expect("it is there");
+        let (_, menu) = app.get("/api/catalogue").await;
+        let mut bugs = menu["mutants"].as_array().expect("a list").iter();
+        let bug = bugs.find(|bug| bug["name"] == name).expect("it is there");
+        let body = check(&entry.scope.name, bug["bounds"].clone(), Some(name));
+        let done = app.job(&body).await;
+        assert_eq!(done["verdict"], "violated", "{done}");
+        let mut world = body.clone();
+        world["steps"] = done["steps"].clone();
+        app.walk(&world, &strings(&done["path"])).await;
+    }
+}
+
+#[tokio::test]
+async fn scope_that_does_not_show_a_planted_bug_says_so() {
+    let bounds = json!({"terms": 1, "crashes": 0});
+    let body = check("elections", bounds, Some("conflicting-suffix-kept"));
+    let done = App::new().job(&body).await;
+    assert_eq!(done["verdict"], "exhausted");
+    let say = done["say"].as_str().expect("a sentence");
+    assert!(
+        say.contains("A bug is planted") && say.contains("does not show it"),
+        "{say}"
+    );
+    assert!(say.contains("no verdict on Raft"), "{say}");
+}
+
+#[tokio::test]
+async fn check_that_meets_a_limit_is_truncated_and_claims_nothing() {
+    let done = App::within(Some(500))
+        .job(&check("crashes", json!({}), None))
+        .await;
+    assert_eq!(done["verdict"], "truncated");
+    assert!(done["say"].as_str().unwrap().contains("no claim is made"));
+}
+
+#[tokio::test]
+async fn job_that_is_stopped_is_stopped_and_no_more() {
+    let app = App::new();
+    let (_, started) = app
+        .post("/api/jobs", &check("crashes", json!({"terms": 3}), None))
+        .await;
+    let job = started["job"].as_str().expect("a name");
+    let stop = request("DELETE", &format!("/api/jobs/{job}"), "");
+    assert_eq!(app.ask(stop).await.0, StatusCode::NO_CONTENT);
+    let events = app.events(job, None).await;
+    let (last, kind, done) = events.last().expect("an event").clone();
+    assert_eq!(kind, "done");
+    assert_eq!(done["verdict"], "stopped", "{done}");
+    assert!(done["say"].as_str().unwrap().contains("nothing is claimed"));
+    assert!(events.is_sorted_by_key(|(id, ..)| *id));
+    // Who heard half of it hears the rest, who heard all hears nothing more.
+    assert_eq!(app.events(job, Some(last - 1)).await.len(), 1);
+    assert!(app.events(job, Some(last)).await.is_empty());
+}
+
+#[tokio::test]
+async fn only_a_few_jobs_run_at_once() {
+    let app = App::new();
+    let body = check("crashes", json!({"terms": 3}), None);
+    let mut jobs = Vec::new();
+    let refused = loop {
+        let (status, answer) = app.post("/api/jobs", &body).await;
+        match answer["job"].as_str() {
+            Some(job) => jobs.push(job.to_owned()),
+            None => break (status, answer),
+        }
+        assert!(jobs.len() < 10);
+    };
+    assert_eq!(refused.0, StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.1["error"].as_str().unwrap().contains("stop one"));
+    for job in &jobs {
+        app.ask(request("DELETE", &format!("/api/jobs/{job}"), ""))
+            .await;
+        app.events(job, None).await;
+    }
+    let small = check("elections", json!({"terms": 1, "crashes": 0}), None);
+    assert_eq!(app.job(&small).await["verdict"], "exhausted");
+}
+
+#[tokio::test]
+async fn bad_jobs_are_refused_with_a_reason() {
+    let app = App::new();
+    let good = check("crashes", json!({}), None);
+    let with = |kind: &str, field: &str, value: Value| {
+        let mut body = good.clone();
+        body["kind"] = kind.into();
+        body[field] = value;
+        body
+    };
+    for (body, status) in [
+        (with("check", "law", "Murphy".into()), 404),
+        (with("find", "predicate", "luck".into()), 404),
+        (with("find", "predicate", Value::Null), 400),
+        (with("witness", "witness", "luck".into()), 404),
+        (with("witness", "witness", Value::Null), 400),
+        (with("guess", "law", Value::Null), 400),
+        (with("find", "path", json!(["1d1"])), 400),
+    ] {
+        let (found, answer) = app.post("/api/jobs", &body).await;
+        assert_eq!(found.as_u16(), status, "{answer}");
+    }
+    let mut nowhere = with("find", "predicate", "leader".into());
+    nowhere["path"] = json!(["1e", "2d7"]);
+    let (found, _) = app.post("/api/jobs", &nowhere).await;
+    assert_eq!(found, StatusCode::UNPROCESSABLE_ENTITY);
+    for path in ["/api/jobs/7/events", "/api/jobs/x/events"] {
+        assert_eq!(app.get(path).await.0, StatusCode::NOT_FOUND);
+    }
+    let stop = request("DELETE", "/api/jobs/7", "");
+    assert_eq!(app.ask(stop).await.0, StatusCode::NOT_FOUND);
+}
+
+/// Where each predicate is found, and how far from the start.
+const REACHABLE: &[(&str, &str)] = &[
+    ("leader", "elections"),
+    ("split-vote", "elections"),
+    ("two-leaders", "elections"),
+    ("deposed-leader", "elections"),
+    ("logs-differ", "replication"),
+    ("majority-not-committed", "replication"),
+    ("older-term-on-majority", "older-term"),
+    ("older-term-committed", "older-term"),
+    ("entry-overwritten", "replication"),
+    ("follower-lacks-committed", "replication"),
+    ("all-agree", "replication"),
+    ("write-lost", "crashes"),
+    ("leader-crashed", "elections"),
+    ("commit-without-own-disk", "split-entries"),
+    ("write-acknowledged", "pipelining"),
+    ("read-served", "reads"),
+    ("outcome-unknown", "end-to-end"),
+    ("retry-applied-once", "end-to-end"),
+];
+
+#[tokio::test]
+async fn every_predicate_is_found_somewhere_and_the_walk_goes_there() {
+    let app = App::new();
+    let (_, menu) = app.get("/api/catalogue").await;
+    let known = menu["predicates"].as_array().expect("a list").iter();
+    let known: Vec<&str> = known.filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(
+        known,
+        REACHABLE.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+    );
+    for (predicate, scope) in REACHABLE {
+        let mut body = world(scope, json!({}));
+        body["kind"] = "find".into();
+        body["predicate"] = (*predicate).into();
+        let done = app.job(&body).await;
+        assert_eq!(done["verdict"], "found", "{predicate}: {done}");
+        let keys = strings(&done["path"]);
+        app.walk(&body, &keys).await;
+        // It does not hold a step before, so the walk ends where it begins to.
+        body["path"] = json!(keys[..keys.len() - 1]);
+        let before = app.job(&body).await;
+        assert!(
+            !before["say"].as_str().unwrap().contains("already"),
+            "{predicate}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn search_goes_on_from_the_state_shown() {
+    let app = App::new();
+    let mut body = world("crashes", json!({}));
+    body["kind"] = "find".into();
+    body["predicate"] = "leader".into();
+    body["path"] = json!(path("2e x1 3d2"));
+    let done = app.job(&body).await;
+    let keys = strings(&done["path"]);
+    assert_eq!(keys[..3], path("2e x1 3d2"));
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    body["path"] = json!(keys);
+    assert!(
+        app.job(&body).await["say"]
+            .as_str()
+            .unwrap()
+            .contains("already")
+    );
+}
+
+#[tokio::test]
+async fn what_is_nowhere_is_not_found_only_when_all_was_visited() {
+    let mut body = world("elections", json!({"terms": 1, "crashes": 0}));
+    body["kind"] = "find".into();
+    body["predicate"] = "two-leaders".into();
+    let done = App::new().job(&body).await;
+    assert_eq!(done["verdict"], "not_found");
+    assert!(
+        done["say"]
+            .as_str()
+            .unwrap()
+            .starts_with("Nowhere: none of the ")
+    );
+    body["kind"] = "witness".into();
+    body["witness"] = "vote refused as given".into();
+    let done = App::new().job(&body).await;
+    assert_eq!(done["verdict"], "found");
+    assert!(strings(&done["witnesses"]).contains(&"vote refused as given".to_owned()));
+}
+
+#[tokio::test]
+async fn walk_goes_on_after_a_law_is_broken() {
+    let app = App::new();
+    let mut world = world("elections", json!({"terms": 1, "crashes": 0}));
+    world["mutant"] = "votes-twice-in-a-term".into();
+    let done = app
+        .job(&check(
+            "elections",
+            json!({"terms": 1, "crashes": 0}),
+            Some("votes-twice-in-a-term"),
+        ))
+        .await;
+    let mut keys = strings(&done["path"]);
+    let broken = keys.len();
+    keys.push("3h".into());
+    let walk = app.walk(&world, &keys).await;
+    assert_eq!(walk["header"]["law"], Value::Null);
+    let mut laws = walk["here"]["laws"].as_array().expect("a list").iter();
+    let law = laws
+        .find(|law| law["law"] == "Election Safety")
+        .expect("the law");
+    assert_eq!(
+        (&law["holds"], &law["step"]),
+        (&json!(false), &json!(broken))
+    );
+    assert!(
+        law["why"]
+            .as_str()
+            .unwrap()
+            .starts_with(&format!("broken by step {broken}: "))
+    );
+    world["path"] = json!(keys);
+    world["format"] = "jsonl".into();
+    let (status, answer) = app.post("/api/export", &world).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        answer["error"]
+            .as_str()
+            .unwrap()
+            .contains("go back to step"),
+        "{answer}"
+    );
+}
+
+/// Each script is run by `model/tests/scripts.rs`, which lists it.
+#[tokio::test]
+async fn exported_scripts_are_those_that_the_model_runs() {
+    let app = App::new();
+    for (script, scope, steps, keys) in [
+        (
+            "explored_crash_and_reordering",
+            "crashes",
+            "merged",
+            "1e 2d1 3d2 1d4 1d3 1w 2d5 1s 1d8 2d9 x6 3d6 1d11 2e 1c 3e 3e",
+        ),
+        (
+            "explored_older_term",
+            "older-term",
+            "merged",
+            "1e 2d1 1d3 2d4 2e 3e",
+        ),
+        (
+            "explored_split_writes",
+            "split-writes",
+            "split",
+            "1s 1h 2d1 2c 2r 2d1 2s",
+        ),
+    ] {
+        let mut body = world(scope, json!({}));
+        body["steps"] = steps.into();
+        body["format"] = "script".into();
+        body["path"] = json!(path(keys));
+        let (status, text) = app
+            .ask(request("POST", "/api/export", &body.to_string()))
+            .await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        golden(
+            Path::new(&format!("../model/tests/scripts/{script}")),
+            &text,
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_scripts_cannot_tell_is_refused() {
+    let app = App::new();
+    for (scope, mutant, keys, why) in [
+        ("end-to-end", None, "5i", "clients and a proxy"),
+        ("crashes", Some("vote-not-persisted"), "1e", "planted bug"),
+        ("quorum", None, "1e", "PreVote"),
+        ("pipelining", None, "1e 2d1 1d3 1b", "two clients ask"),
+    ] {
+        let mut body = world(scope, json!({}));
+        body["mutant"] = json!(mutant);
+        body["format"] = "script".into();
+        body["path"] = json!(path(keys));
+        let (status, answer) = app.post("/api/export", &body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{scope}");
+        let error = answer["error"].as_str().expect("an error");
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+fn trace_of(name: &str, seed: u64, steps: usize) -> String {
+    let mut text = Vec::new();
+    let trace = simulate::walk(&scope(name), seed, steps);
+    trace.write_jsonl(&mut text).expect("memory takes all");
+    String::from_utf8(text).expect("text")
+}
+
+#[tokio::test]
+async fn rejected_trace_shows_what_was_good_of_it() {
+    let app = App::new();
+    let text = trace_of("crashes", 1, 12);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines[5] = lines[5].replace("\"step\":5", "\"step\":6");
+    let files = json!({"files": [{"name": "b.jsonl", "text": lines.join("\n")}]});
+    let (status, read) = app.post("/api/traces", &files).await;
+    assert_eq!(status, StatusCode::OK);
+    let verdict = &read["verdict"];
+    assert_eq!(verdict["accepted"], false);
+    assert_eq!(
+        (&verdict["file"], &verdict["line"]),
+        (&json!("b.jsonl"), &json!(6))
+    );
+    assert_eq!(read["steps"].as_array().map(Vec::len), Some(4));
+}
+
+#[tokio::test]
+async fn files_that_are_no_traces_are_refused() {
+    let app = App::new();
+    let text = trace_of("crashes", 1, 3);
+    let other = text.replace("stateraft-trace/1", "stateraft-trace/9");
+    let files = |files: &[(&str, &str)]| {
+        let files = files
+            .iter()
+            .map(|(name, text)| json!({"name": name, "text": text}));
+        json!({"files": files.collect::<Vec<_>>()})
+    };
+    let (status, read) = app
+        .post("/api/traces", &files(&[("c.jsonl", &other)]))
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(read["verdict"]["line"], 1);
+    for (asked, why) in [
+        (files(&[]), "no file"),
+        (files(&[("d", "hello")]), "d is no trace"),
+        (files(&[("e", "")]), "e is no trace"),
+        (files(&[("f", &text), ("g", &text)]), "do not go together"),
+    ] {
+        let (status, answer) = app.post("/api/traces", &asked).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(answer["error"].as_str().unwrap().contains(why), "{answer}");
+    }
+    let node = r#"{"trace":"stateraft-node","version":7,"node":1,"boot":"00c0ffee00c0ffee","config":{},"durable":{}}"#;
+    let (_, read) = app.post("/api/traces", &files(&[("h", node)])).await;
+    let why = read["verdict"]["why"].as_str().expect("a reason");
+    assert!(
+        why.contains("only stateraft-node version 1 is known"),
+        "{why}"
+    );
+}
+
+/// Three nodes of which one wins an election and brings its no-op to the others.
+fn node_traces() -> Vec<(String, String)> {
+    let ids: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
+    let mut config = Config::new(ids.iter().copied().collect());
+    config.pre_vote = false;
+    let mut files: BTreeMap<NodeId, (Raft, String, u64)> = ids
+        .iter()
+        .map(|id| {
+            let durable = Durable::default();
+            let header = json!({
+                "trace": "stateraft-node",
+                "version": 1,
+                "node": id,
+                "boot": format!("{:016x}", id.get()),
+                "config": config,
+                "durable": durable,
+            });
+            let raft = Raft::recover(*id, config.clone(), durable);
+            (*id, (raft, format!("{header}\n"), 0))
+        })
+        .collect();
+    let mut todo = vec![(NodeId::new(1), Event::ElectionTimeout)];
+    while let Some((id, event)) = (!todo.is_empty()).then(|| todo.remove(0)) {
+        let (raft, text, step) = files.get_mut(&id).expect("a node");
+        *step += 1;
+        let effects = raft.step(event.clone());
+        let timers: Vec<String> = effects
+            .timers
+            .iter()
+            .map(|timer| format!("{timer:?}"))
+            .collect();
+        let line = json!({
+            "step": *step,
+            "event": event,
+            "effects": {"write": effects.write, "sends": effects.sends, "timers": timers},
+        });
+        *text += &format!("{line}\n");
+        if let Some(write) = effects.write {
+            todo.push((id, Event::Persisted(write.id)));
+        }
+        for Envelope { from, to, message } in effects.sends {
+            if let Address::Node(to) = to {
+                todo.push((to, Event::Receive { from, message }));
+            }
+        }
+    }
+    let named = files.into_iter();
+    named
+        .map(|(id, (_, text, _))| (format!("node-{id}.jsonl"), text))
+        .collect()
+}
+
+#[tokio::test]
+async fn traces_of_nodes_become_one_timeline_in_the_order_of_their_causes() {
+    let app = App::new();
+    let traces = node_traces();
+    let files = |traces: &[(String, String)]| {
+        let files = traces
+            .iter()
+            .map(|(name, text)| json!({"name": name, "text": text}));
+        json!({"files": files.collect::<Vec<_>>()})
+    };
+    let (status, read) = app.post("/api/traces", &files(&traces)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(read["kind"], "nodes");
+    assert_eq!(read["verdict"]["accepted"], true, "{}", read["verdict"]);
+    assert_eq!(read["start"].as_array().map(Vec::len), Some(3));
+    let steps = read["steps"].as_array().expect("a list");
+    let lines: usize = traces
+        .iter()
+        .map(|(_, text)| text.lines().count() - 1)
+        .sum();
+    assert_eq!(steps.len(), lines);
+    let mut sent: Vec<&Value> = Vec::new();
+    for step in steps {
+        if let Some(envelope) = step["event"]["Deliver"]["envelope"].as_object() {
+            let envelope = Value::Object(envelope.clone());
+            assert!(sent.contains(&&envelope), "received before it was sent");
+        }
+        sent.extend(step["sent"].as_array().expect("a list"));
+    }
+    let mut last = steps.iter().rev();
+    let leader = last
+        .find(|step| step["process"] == "server 1")
+        .expect("a step");
+    assert_eq!(leader["state"]["running"]["role"], "leader");
+    assert_eq!(leader["state"]["running"]["commit_index"], 1);
+    assert_eq!(leader["state"]["running"]["log_start"], 1);
+    // Without one of them, the others go as far as they can.
+    let (_, read) = app.post("/api/traces", &files(&traces[..2])).await;
+    assert_eq!(read["verdict"]["accepted"], false);
+    assert!(
+        read["verdict"]["why"]
+            .as_str()
+            .unwrap()
+            .contains("server 3")
+    );
+}
+
+#[tokio::test]
+async fn served_traces_are_there_from_the_start() {
+    let limits = Limits {
+        threads: 1,
+        max_states: None,
+        max_memory: None,
+        symmetry: true,
+    };
+    let text = trace_of("crashes", 1, 3);
+    let file: Box<dyn std::io::BufRead + Send> = Box::new(std::io::Cursor::new(text.into_bytes()));
+    let explore = Explore::new(Home::Replay, true, limits)
+        .with_traces(vec![("a.jsonl".into(), file)], false)
+        .expect("it is a trace");
+    let app = App(Arc::new(explore).router());
+    let (status, read) = app.get("/api/traces/served").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(read["steps"].as_array().map(Vec::len), Some(3));
+    assert_eq!(app.get("/api/app").await.1["home"], "replay");
+}

@@ -1,0 +1,120 @@
+// The space-time diagram as a drawing for a paper: processes are columns, time goes down, each step
+// has a row, messages are arrows from the step that first sends them to every step that receives them.
+//
+// Drawn from the timeline and not taken from the page, which draws only what is seen.
+
+import { event as tellEvent, family, initial, short } from '../describe.js';
+import { lawName } from '../story.js';
+import { eventOf, isDown, roleOf, termOf } from '../timeline.js';
+import { has, t } from '../i18n.js';
+
+const ROW = 26;
+const COLUMN = 150;
+const LEFT = 56;
+const RIGHT = 90;
+const TOP = 62;
+const INK = { vote: '#8a4b00', append: '#155fa8', client: '#79398f' };
+const BAD = '#ab2018';
+const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
+
+/** The text of an SVG file: steps `from` + 1 to `to`. */
+export function spacetimeSvg(timeline, { from = 0, to = timeline.length, title = '' } = {}) {
+  const names = timeline.names;
+  const width = LEFT + COLUMN * names.length + RIGHT;
+  const height = TOP + ROW * (to - from + 1) + 24;
+  const x = (name) => LEFT + COLUMN * (names.indexOf(name) + 0.5);
+  const y = (n) => TOP + ROW * (n - from);
+  const parts = [];
+  for (const name of names) parts.push(...line(timeline, name, from, to, x(name), y));
+  const arrows = [];
+  const labels = [];
+  for (let n = from + 1; n <= to; n += 1) {
+    const id = timeline.links[n - 1].now;
+    if (id === null) continue;
+    const message = timeline.all[id - 1];
+    if (!names.includes(message.from)) continue;
+    const lost = eventOf(timeline.steps[n - 1]).name === 'Drop';
+    const ink = lost ? BAD : INK[family(message.message)];
+    const start = Math.max(message.sentAt, from);
+    const [x1, y1, x2, y2] = [x(message.from), y(start), x(message.to), y(n)];
+    const place = lost ? 0.6 : 1;
+    const [ex, ey] = [x1 + (x2 - x1) * place, y1 + (y2 - y1) * place];
+    arrows.push(`<line x1="${x1}" y1="${y1}" x2="${ex}" y2="${ey}" stroke="${ink}" stroke-width="1.3"${lost ? ' stroke-dasharray="4 3"' : ` marker-end="url(#${family(message.message)})"`}/>`);
+    if (lost) arrows.push(`<text x="${ex}" y="${ey + 4}" text-anchor="middle" fill="${BAD}" font-size="13">✕</text>`);
+    // The label stands near the receiver, on the side it comes from.
+    const side = x2 > x1 ? -1 : 1;
+    labels.push(text(x2 + side * 12, y2 - 5 - (y2 - y1 > ROW * 1.5 ? 2 : 0), short(message.message), { anchor: side < 0 ? 'end' : 'start', fill: ink, size: 9.5, halo: true }));
+  }
+  const ticks = [];
+  for (let n = from + 1; n <= to; n += 1) ticks.push(...tick(timeline, n, x, y));
+  return `<?xml version="1.0" encoding="UTF-8"?>
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="${FONT}">
+<title>${escape(title)}</title>
+<defs>${Object.entries(INK).map(([name, ink]) => `<marker id="${name}" viewBox="0 0 10 10" refX="10" refY="5" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 1 10 5 0 9z" fill="${ink}"/></marker>`).join('')}</defs>
+<rect width="${width}" height="${height}" fill="#ffffff"/>
+${text(10, 18, title, { size: 11, fill: '#505a5f' })}
+${parts.join('\n')}
+${arrows.join('\n')}
+${ticks.join('\n')}
+${labels.join('\n')}
+</svg>
+`;
+}
+
+/** A process: its name, and its life as a line, broken off while it is down, double while it leads. */
+function line(timeline, name, from, to, x, y) {
+  const found = [text(x, 40, initial(name), { anchor: 'middle', size: 14, weight: 700, fill: '#1b2225' })];
+  let since = from;
+  const kind = (n) => {
+    const snapshot = timeline.state(name, n);
+    if (isDown(snapshot)) return 'down';
+    return roleOf(snapshot) === 'leader' ? 'leader' : 'plain';
+  };
+  const close = (until, what) => {
+    const [y1, y2] = [y(since), y(until) + (until === to ? ROW / 2 : 0)];
+    if (what === 'leader') found.push(`<line x1="${x}" y1="${y1}" x2="${x}" y2="${y2}" stroke="#1b2225" stroke-width="5"/><line x1="${x}" y1="${y1}" x2="${x}" y2="${y2}" stroke="#ffffff" stroke-width="2"/>`);
+    else found.push(`<line x1="${x}" y1="${y1}" x2="${x}" y2="${y2}" stroke="${what === 'down' ? BAD : '#8b9094'}" stroke-width="1.4"${what === 'down' ? ' stroke-dasharray="2 4"' : ''}/>`);
+    since = until;
+  };
+  let now = kind(from);
+  for (let n = from + 1; n <= to; n += 1) {
+    const then = kind(n);
+    if (then !== now) { close(n, now); now = then; }
+  }
+  close(to, now);
+  return found;
+}
+
+/** What happens in a step: a dot on its process, its number at the left, words where it is no delivery. */
+function tick(timeline, n, x, y) {
+  const step = timeline.steps[n - 1];
+  const at = timeline.state(step.process, n);
+  const was = timeline.state(step.process, n - 1);
+  const event = eventOf(step);
+  const [px, py] = [x(step.process), y(n)];
+  const broken = step.broken?.length;
+  const found = [
+    text(10, py + 3.5, String(n), { size: 9, fill: '#8b9094' }),
+    `<circle cx="${px}" cy="${py}" r="3.4" fill="${broken ? BAD : '#1b2225'}"><title>${escape(tellEvent(step, was))}</title></circle>`,
+  ];
+  const words = [];
+  const elected = roleOf(at) === 'leader' && (roleOf(was) !== 'leader' || termOf(was) !== termOf(at));
+  if (elected) words.push(t('export.ev-leads', { term: termOf(at) }));
+  else if (event.name !== 'Deliver' && event.name !== 'Drop') words.push(eventWord(event.name));
+  if (at?.running && was?.running && at.running.commit_index > was.running.commit_index) words.push(t('export.ev-commit', { index: at.running.commit_index }));
+  if (words.length) found.push(text(px + 9, py + 12, words.join('  '), { size: 9.5, weight: 600, halo: true }));
+  if (broken) found.push(text(px - 9, py + 24, `✗ ${step.broken.map(({ law }) => lawName(law)).join(', ')}`, { anchor: 'end', weight: 700, fill: BAD, halo: true }));
+  return found;
+}
+
+const eventWord = (name) => {
+  const key = `export.ev-${name}`;
+  return has(key) ? t(key) : name;
+};
+
+function text(x, y, words, { anchor = 'start', size = 11, weight = 400, fill = '#1b2225', halo = false } = {}) {
+  const under = halo ? ' stroke="#ffffff" stroke-width="3" stroke-linejoin="round" paint-order="stroke"' : '';
+  return `<text x="${x}" y="${y}" text-anchor="${anchor}" font-size="${size}" font-weight="${weight}" fill="${fill}"${under}>${escape(words)}</text>`;
+}
+
+const escape = (words) => String(words).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');

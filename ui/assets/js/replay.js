@@ -1,0 +1,127 @@
+// The replay page: opening a recorded run, and walking through it.
+//
+// `#/replay?step=12`. What is opened stays in the page; only a trace that the server was started with
+// (`raft-checker replay --serve FILE..`) is there again after a reload, and can be shared by address.
+
+import { getJson } from './api.js';
+import { h, replace, style } from './dom.js';
+import { loadStrings, t } from './i18n.js';
+import { execute, readFiles, Refusal, served } from './replay/open.js';
+import { Player } from './replay/player.js';
+import { format } from './router.js';
+import { scrubberShortcuts } from './scrubber.js';
+
+const EXAMPLE = 'figure-8-bug';
+/** The last run opened, kept when the page is made anew: in another language, or after a detour. */
+let kept = null;
+
+export default function page(host, { params, navigate, app, shortcuts = () => {} }) {
+  const box = h('div', { class: 'replay-page' });
+  host.append(box);
+  const ended = new AbortController();
+  const { signal } = ended;
+  let player = null;
+  let usedDisks = false;
+
+  addEventListener('dragover', (event) => {
+    if (![...event.dataTransfer.types].includes('Files')) return;
+    event.preventDefault();
+    box.classList.add('is-over');
+  }, { signal });
+  addEventListener('dragleave', (event) => { if (!event.relatedTarget) box.classList.remove('is-over'); }, { signal });
+  addEventListener('drop', (event) => {
+    if (!event.dataTransfer.files.length) return;
+    event.preventDefault();
+    box.classList.remove('is-over');
+    open(() => readFiles([...event.dataTransfer.files]));
+  }, { signal });
+
+  begin();
+
+  async function begin() {
+    await Promise.all([style('replay'), loadStrings('sift')]);
+    if (kept) { show(kept, Number(params.step ?? 0)); return; }
+    replace(box, h('p', { class: 'loading' }, t('replay.loading')));
+    try {
+      const run = await served(signal);
+      if (signal.aborted) return;
+      if (run) show(run, Number(params.step ?? 0));
+      else door();
+    } catch (error) {
+      if (!signal.aborted) door(t('replay.failed-served', { why: error.message }));
+    }
+  }
+
+  /** Where traces come in; with what went wrong the last time. */
+  function door(wrong = null) {
+    player?.destroy();
+    player = null;
+    document.title = `${t('replay.title')} · Stateraft`;
+    shortcuts([]);
+    const input = h('input', {
+      type: 'file', multiple: true, class: 'sr-only', id: 'replay-files', tabindex: '-1', accept: '.jsonl,.json,.ndjson,.txt,application/jsonl',
+      onchange: () => { if (input.files.length) open(() => readFiles([...input.files])); },
+    });
+    const pasted = h('textarea', { rows: 6, spellcheck: 'false', 'aria-label': t('replay.paste-about'), placeholder: '{"schema":"stateraft-trace/1",…' });
+    const command = (words) => h('code', {}, words);
+    replace(box, h('div', { class: 'replay-door' },
+      h('h1', {}, t('replay.title')),
+      h('p', { class: 'replay-lead' }, t('replay.lead')),
+      wrong && h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, wrong)),
+      h('div', { class: 'replay-drop' }, input,
+        h('button', { type: 'button', class: 'primary', onclick: () => input.click() }, t('replay.choose')),
+        h('p', {}, t('replay.drop')),
+        h('ul', { class: 'small dim' },
+          h('li', {}, around(t('replay.what-scope'), command('raft-checker check --trace FILE'))),
+          h('li', {}, around(t('replay.what-nodes'), command('raft-node --trace FILE'))))),
+      h('label', { class: 'replay-disks small' }, h('input', { type: 'checkbox', checked: usedDisks, onchange: (event) => { usedDisks = event.target.checked; } }), ' ', t('replay.used-disks')),
+      h('details', { class: 'replay-paste' }, h('summary', {}, t('replay.paste')), pasted,
+        h('button', { type: 'button', onclick: () => open(async () => [{ name: t('replay.pasted'), text: pasted.value }]) }, t('replay.open'))),
+      h('p', {}, h('button', { type: 'button', class: 'link', onclick: () => open(example) }, t('replay.example')))));
+  }
+
+  async function open(read) {
+    const before = player;
+    player = null;
+    before?.destroy();
+    replace(box, h('p', { class: 'loading', role: 'status' }, t('replay.executing')));
+    try {
+      const run = await execute(await read(), { usedDisks, signal });
+      if (signal.aborted) return;
+      kept = run;
+      const broken = run.timeline.marks.find((mark) => mark.kind === 'broken');
+      show(run, broken || !run.verdict.accepted ? run.timeline.length : 0);
+    } catch (error) {
+      if (signal.aborted) return;
+      door(error instanceof Refusal ? error.message : t('replay.refused', { why: error.message }));
+    }
+  }
+
+  function show(run, step) {
+    box.replaceChildren();
+    document.title = `${t('replay.title')} · Stateraft`;
+    shortcuts([...scrubberShortcuts(), { keys: 'L', what: t('replay.key-broken') }, { keys: 'O', what: t('replay.key-open') }]);
+    player = Player(box, {
+      run,
+      canExplore: app.pages.includes('explore'),
+      onMove: (n) => navigate(format({ page: 'replay', params: { step: n || null } }), { replace: true, quiet: true }),
+      onAnother: () => { kept = null; navigate('#/replay', { replace: true, quiet: true }); door(); },
+    });
+    player.go(Number.isFinite(step) ? Math.trunc(step) : 0);
+  }
+
+  return {
+    go: (next) => { if (player) player.go(Number(next.params.step ?? 0)); },
+    destroy() { ended.abort(); player?.destroy(); box.remove(); },
+  };
+}
+
+async function example() {
+  return [{ name: `${EXAMPLE}.jsonl`, text: await getJson(`/ui/tours/${EXAMPLE}.jsonl`, { raw: true }) }];
+}
+
+/** A sentence with an element in place of `{command}`. */
+function around(sentence, element) {
+  const [before, after = ''] = sentence.split('{command}');
+  return [before, element, after];
+}

@@ -1,0 +1,86 @@
+// Getting a trace into the page: what is chosen, dropped, pasted, or served already.
+//
+// What can be told without the server is told here, in words that say what to do: a file that is too
+// large, empty, no trace, of another version. Everything else the server judges, which executes it.
+
+import { getJson, postJson } from '../api.js';
+import { bytes, t } from '../i18n.js';
+import { Timeline } from '../timeline.js';
+
+/** As much as the server takes. */
+export const MOST = 64 * 1024 * 1024;
+const SCOPE = 'stateraft-trace/1';
+const NODES = 'stateraft-node/1';
+
+/** Something the reader can do something about. */
+export class Refusal extends Error {}
+
+/** The trace that the server was started with; nothing if there is none. */
+export async function served(signal) {
+  try {
+    return opened(await getJson('/api/traces/served', { signal }));
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
+}
+
+/** Reads files of the browser. */
+export async function readFiles(files) {
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  if (size > MOST) throw tooLarge(size, files);
+  return Promise.all(files.map(async (file) => {
+    try {
+      return { name: file.name, text: await file.text() };
+    } catch (error) {
+      throw new Refusal(t('replay.unread', { file: file.name, why: error.message }));
+    }
+  }));
+}
+
+/** Has the server execute texts again: `[{name, text}]`; `usedDisks` if the servers had run before. */
+export async function execute(files, { usedDisks = false, signal } = {}) {
+  const kinds = new Set(files.map(kindOf));
+  if (files.length > 1 && kinds.has('scope')) throw new Refusal(t('replay.mixed'));
+  try {
+    const answer = await postJson('/api/traces', { files, used_disks: usedDisks }, { signal });
+    return { ...opened(answer), files };
+  } catch (error) {
+    if (error.status === 413) throw tooLarge(new Blob([JSON.stringify({ files })]).size, files);
+    throw error;
+  }
+}
+
+function tooLarge(size, files) {
+  const command = `raft-checker replay --serve ${files.map(({ name }) => name).join(' ')}`;
+  return new Refusal(t('replay.too-large', { size: bytes(size), most: bytes(MOST), command }));
+}
+
+/** What a file says it is. */
+function kindOf({ name, text }) {
+  const first = text.slice(0, text.search(/\n|$/)).trim();
+  if (!text.trim()) throw new Refusal(t('replay.empty', { file: name }));
+  let header = null;
+  try { header = JSON.parse(first); } catch { /* No header, then. */ }
+  const found = header?.schema ?? (header?.trace && `${header.trace}/${header.version}`);
+  if (found === SCOPE) return 'scope';
+  if (found === NODES) return 'nodes';
+  if (/^stateraft-(trace|node)\//.test(found ?? '')) {
+    throw new Refusal(t('replay.version', { file: name, found, known: found.startsWith('stateraft-node') ? NODES : SCOPE }));
+  }
+  throw new Refusal(t('replay.not-trace', { file: name }));
+}
+
+function opened(answer) {
+  const { kind, header, start, steps = [], network, walk = null } = answer;
+  const verdict = answer.verdict ?? { accepted: true };
+  // Not even its start can be shown.
+  if (!header || !start?.length) throw new Refusal(rejection(verdict));
+  const timeline = new Timeline({ source: kind === 'nodes' ? 'nodes' : 'trace', header, start, steps, network });
+  return { kind, timeline, verdict, walk, of: answer.of ?? steps.length };
+}
+
+/** Why a trace is not accepted, in a sentence. */
+export function rejection(verdict) {
+  return t(verdict.file ? 'replay.rejected-at' : verdict.line ? 'replay.rejected-line' : 'replay.rejected-why', verdict);
+}

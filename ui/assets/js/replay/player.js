@@ -1,0 +1,132 @@
+// A run that was opened: the cluster at one step of it, what that step did, where a law breaks.
+
+import { exportMenu } from '../export.js';
+import { h, replace } from '../dom.js';
+import { t } from '../i18n.js';
+import { Inspector } from '../inspector.js';
+import { LogGrid } from '../log-grid.js';
+import { Scrubber } from '../scrubber.js';
+import { SpaceTime } from '../spacetime.js';
+import { Stage } from '../stage.js';
+import { accusedBy, lawName, Story } from '../story.js';
+import { exploreHash } from '../tour/walk.js';
+import { rejection } from './open.js';
+import { sift, siftNote, withMessages } from './sift.js';
+
+/** `run` is what `open.js` returns; `onMove(n)` hears where one goes, `onAnother()` that one is enough. */
+export function Player(host, { run, canExplore, onMove, onAnother }) {
+  const { timeline, verdict, walk, kind } = run;
+  const breaks = timeline.marks.filter((mark) => mark.kind === 'broken');
+  let n = 0;
+  let selected = null;
+  let all = false;
+
+  const stageHost = h('div', { class: 'replay-stage' });
+  const note = h('div', { class: 'sift-note small dim' });
+  const storyHost = h('div', {});
+  const inspectorHost = h('div', { class: 'replay-inspector' });
+  const logHost = h('div', {});
+  const spaceHost = h('div', { class: 'replay-spacetime' });
+  const scrubHost = h('div', { class: 'replay-scrub' });
+  const explore = canExplore && walk ? h('a', { class: 'button', title: t('replay.explore-about') }, t('replay.explore')) : null;
+
+  const box = h('div', { class: 'replay' },
+    h('header', { class: 'replay-head' },
+      h('div', {}, h('h1', {}, title(timeline, kind)), h('span', { class: 'dim small' }, t('replay.steps', { n: timeline.length }))),
+      h('span', { class: 'spacer' }),
+      h('div', { class: 'row' }, explore,
+        exportMenu(timeline, {
+          name: run.files?.length === 1 ? run.files[0].name.replace(/\.jsonl?$/, '') : kind === 'nodes' ? 'nodes' : timeline.header.scope?.name ?? 'trace',
+          at: () => n, stageElement: () => stage.picture, walk,
+          jsonl: run.files?.length === 1 ? { text: run.files[0].text } : null,
+        }),
+        h('button', { type: 'button', onclick: onAnother }, t('replay.another')))),
+    judged(),
+    h('div', { class: 'replay-grid' },
+      h('section', { class: 'replay-show' }, stageHost, note,
+        h('h2', { class: 'small dim' }, t('replay.logs')), logHost,
+        h('h2', { class: 'small dim' }, t('replay.spacetime')), spaceHost),
+      h('aside', { class: 'replay-side' }, h('h2', {}, t('replay.now')), storyHost, h('h2', {}, t('replay.inspector')), inspectorHost)),
+    scrubHost);
+  host.append(box);
+
+  const stage = Stage(stageHost, { onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) });
+  const logs = LogGrid(logHost, {});
+  const space = SpaceTime(spaceHost, { onGoto: go, onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) });
+  const inspector = Inspector(inspectorHost, { onGoto: go, onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) });
+  const story = Story(storyHost, {});
+  const scrubber = Scrubber(scrubHost, { onGoto: go });
+  addEventListener('keydown', keys);
+
+  /** What was found about the whole run, and the way to where it shows. */
+  function judged() {
+    const good = verdict.accepted;
+    const jump = (to, words) => h('button', { type: 'button', onclick: () => go(to) }, words);
+    const lines = [];
+    const line = (cls, ...words) => h('p', { class: cls }, words);
+    if (!good) {
+      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.rejected')), ' ', rejection(verdict),
+        timeline.length > 0 && h('span', { class: 'why' }, t('replay.rejected-shown'), ' ', jump(timeline.length, t('replay.go-end')))));
+    } else {
+      lines.push(line('is-good', h('strong', {}, '✓ ', t('replay.accepted')), ' ', t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: timeline.length })));
+    }
+    for (const mark of breaks.slice(0, 5)) {
+      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken', { law: lawName(mark.laws[0].law), n: mark.step })), ' ',
+        jump(mark.step, t('replay.go-broken')), h('span', { class: 'why', lang: 'en' }, mark.laws[0].why)));
+    }
+    const { law } = timeline.header;
+    if (!good && law && !breaks.length) lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken-next', { law: lawName(law) }))));
+    if (run.of > timeline.length && good) lines.push(line('is-warn', t('replay.shown', { n: timeline.length, of: run.of })));
+    return h('div', { class: 'replay-verdict', role: 'status' }, lines);
+  }
+
+  function pick(what) {
+    const same = JSON.stringify(what) === JSON.stringify(selected);
+    selected = same ? null : what;
+    draw(false);
+  }
+
+  function go(to) {
+    n = Math.max(0, Math.min(timeline.length, to));
+    onMove(n);
+    draw(true);
+  }
+
+  function draw(animate) {
+    const at = timeline.at(n);
+    const accused = accusedBy(at.step?.broken?.[0], at);
+    const { some, left } = sift(timeline, at, { look: new Set(selected?.message ? [selected.message] : []) });
+    stage.update({ at: all ? at : withMessages(at, some), selected, accused, animate });
+    siftNote(note, { left, all, onToggle: () => { all = !all; draw(false); } });
+    logs.update({ timeline, at, accused });
+    space.update({ timeline, at, selected, accused });
+    inspector.update({ timeline, at, selected, accused });
+    scrubber.update({ timeline, at });
+    story.update({ timeline, at });
+    if (explore) explore.href = exploreHash(walk, Math.min(n, walk.path.length));
+  }
+
+  function keys(event) {
+    if (document.querySelector('dialog[open]') || scrubber.key(event)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.('input, textarea, select')) return;
+    if (event.key === 'l' && breaks.length) go((breaks.find((mark) => mark.step > n) ?? breaks[0]).step);
+    else if (event.key === 'o') onAnother();
+    else return;
+    event.preventDefault();
+  }
+
+  return {
+    go(to) { n = Math.max(0, Math.min(timeline.length, to)); onMove(n); draw(false); },
+    destroy() {
+      removeEventListener('keydown', keys);
+      for (const part of [stage, logs, space, inspector, story, scrubber]) part.destroy();
+      box.remove();
+    },
+  };
+}
+
+function title(timeline, kind) {
+  if (kind === 'nodes') return t('replay.nodes', { n: timeline.names.length });
+  const { scope, mutant } = timeline.header;
+  return t(mutant ? 'replay.scope-mutant' : 'replay.scope', { scope: scope?.name ?? '?', mutant });
+}

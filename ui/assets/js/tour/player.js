@@ -1,0 +1,222 @@
+// One tour being walked: the card on one side, on the other the cluster it speaks of.
+//
+// A card may hold several events. Going forward plays them one after another, going anywhere else
+// jumps; any of them can be looked at alone by its line in the list below the text. Where a reader
+// asked for less motion, nothing is played.
+
+import { event as tellEvent, initial, text as plain, who } from '../describe.js';
+import { h, replace, set, still, text } from '../dom.js';
+import { currentLanguage, t } from '../i18n.js';
+import { LogGrid } from '../log-grid.js';
+import { format } from '../router.js';
+import { SpaceTime } from '../spacetime.js';
+import { Stage } from '../stage.js';
+import { accusedBy, lawName } from '../story.js';
+import { exportMenu } from '../export.js';
+import { sift, siftNote, withMessages } from '../replay/sift.js';
+import { exploreHash, lookedAt, traceOf, walkOf } from './walk.js';
+
+/** How long an event is shown before the next one of the same card, in milliseconds. */
+const PACE = 750;
+/** How long a card may play in all. */
+const LONGEST = 4500;
+/** For how many events a message that is never delivered is worth drawing. */
+const FRESH = 4;
+
+export function Player(host, { tour, next, app, navigate }) {
+  const language = currentLanguage();
+  const canExplore = app.pages.includes('explore');
+  const last = tour.cards.length - 1;
+  let card = null;
+  let number = 0;
+  let at = 0;
+  let timer = 0;
+  let all = false;
+
+  const where = h('span', { class: 'dim small' });
+  const partName = h('p', { class: 'tour-part small' });
+  const heading = h('h2', { class: 'tour-head', tabindex: '-1' });
+  const words = h('p', { class: 'tour-text' });
+  const law = h('div', { class: 'tour-law', role: 'status', hidden: true });
+  const cites = h('p', { class: 'tour-cites' });
+  const summary = h('summary', {});
+  const events = h('ol', { class: 'tour-events' });
+  const happens = h('details', { class: 'tour-happens' }, summary, events);
+  const back = h('button', { type: 'button', onclick: () => go(number - 1) }, '← ', t('tour.back'));
+  const forward = h('button', { type: 'button', class: 'primary', onclick: () => go(number + 1, { play: true }) }, t('tour.next'), ' →');
+  const onward = next && h('a', { class: 'button primary', href: format({ page: 'tour', rest: [next.name] }), title: next.title[language], hidden: true }, t('tour.next-tour'), ' →');
+  const bar = h('div', { class: 'tour-bar', 'aria-hidden': 'true' }, h('i', {}));
+  const explore = canExplore ? h('a', { class: 'button', title: t('tour.explore-about') }, t('tour.explore')) : null;
+  const exports = h('span', {});
+  const contents = h('ol', { class: 'plain tour-contents' });
+
+  const stageHost = h('div', { class: 'tour-stage' });
+  const hidden = h('div', { class: 'sift-note small dim' });
+  const logHost = h('div', { class: 'tour-logs' });
+  const data = h('div', { class: 'tour-data row' });
+  const spaceHost = h('div', { class: 'tour-spacetime' });
+
+  const box = h('div', { class: 'tour' },
+    h('section', { class: 'tour-tell', 'aria-label': tour.title[language] },
+      h('div', { class: 'tour-top' }, h('a', { class: 'small', href: '#/tour' }, '← ', t('tour.all')), h('h1', {}, tour.title[language])),
+      h('div', { class: 'tour-words', 'aria-live': 'polite' }, partName, heading, words, law),
+      cites, happens,
+      h('div', { class: 'tour-more row' }, explore, exports),
+      h('details', { class: 'tour-toc' }, h('summary', {}, t('tour.contents')), contents)),
+    h('div', { class: 'tour-moves' }, bar, h('div', { class: 'row' }, back, where, h('span', { class: 'spacer' }), onward, forward)),
+    h('section', { class: 'tour-show' }, stageHost, hidden,
+      h('h2', { class: 'small' }, t('tour.logs')), logHost, data,
+      h('h2', { class: 'small' }, t('tour.spacetime')), spaceHost));
+  host.append(box);
+
+  const stage = Stage(stageHost, {});
+  const logs = LogGrid(logHost, {});
+  const space = SpaceTime(spaceHost, { onGoto: (n) => peek(n) });
+
+  replace(contents, tour.cards.map((one, place) => [
+    tour.parts.length > 1 && one.place === 0 && h('li', { class: 'tour-toc-part small dim' }, one.part.title[language]),
+    h('li', {}, h('a', { href: address(place) }, `${place + 1}. ${one.head[language]}`)),
+  ]));
+
+  addEventListener('keydown', keys);
+
+  function address(place) {
+    return format({ page: 'tour', rest: [tour.name], params: { step: place || null } });
+  }
+
+  /** Goes to a card; with `play`, through its events one by one. */
+  function go(to, { play = false } = {}) {
+    clearTimeout(timer);
+    number = Math.max(0, Math.min(last, Number.isFinite(to) ? Math.trunc(to) : 0));
+    card = tour.cards[number];
+    navigate(address(number), { replace: true, quiet: true });
+    drawCard();
+    const count = card.to - card.from;
+    if (play && count > 1 && !still()) run(card.from + 1, Math.min(PACE, LONGEST / count));
+    else show(card.to, count <= 1);
+  }
+
+  function run(n, pace) {
+    show(n, true);
+    if (n < card.to) timer = setTimeout(() => run(n + 1, pace), pace);
+  }
+
+  /** Shows one event of the run: where it belongs to another card of this part, goes there. */
+  function peek(n) {
+    clearTimeout(timer);
+    if (n < card.from || n > card.to) {
+      const place = tour.cards.findIndex((one) => one.part === card.part && n <= one.to && n >= one.from);
+      if (place >= 0) go(place);
+    }
+    show(n, true);
+  }
+
+  function show(n, animate) {
+    at = n;
+    const { timeline } = card.part;
+    const look = lookedAt(timeline, card, n);
+    const whole = timeline.at(n);
+    const { some, left } = sift(timeline, whole, { since: Math.max(card.from, n - FRESH), look: look.messages });
+    const broken = n === card.to ? timeline.steps[n - 1]?.broken : null;
+    const accused = accusedBy(broken?.[0], whole);
+    const view = all ? whole : withMessages(whole, some);
+    stage.update({ at: view, selected: null, accused, animate });
+    point(stage.picture, look);
+    logs.update({ at: whole, accused });
+    drawData(whole);
+    space.update({ timeline, at: whole, selected: null, accused });
+    siftNote(hidden, { left, all, onToggle: () => { all = !all; show(at, false); } });
+    for (const [place, line] of [...events.children].entries()) {
+      line.firstElementChild?.setAttribute('aria-current', card.from + place + 1 === n ? 'step' : 'false');
+    }
+    if (explore) explore.href = exploreHash(walkOf(card.part, n));
+  }
+
+  /** What the servers hold, where they hold anything. */
+  function drawData(whole) {
+    const held = whole.names.map((name) => ({ name, pairs: whole.processes[name]?.running?.store })).filter(({ pairs }) => pairs);
+    data.hidden = held.every(({ pairs }) => !pairs.length);
+    if (data.hidden) return;
+    replace(data, h('span', { class: 'dim small' }, t('tour.data')), held.map(({ name, pairs }) => h('span', { class: 'chip', title: who(name) },
+      h('b', {}, initial(name)), h('code', {}, pairs.map(({ key, value }) => `${plain(key)} = ${plain(value)}`).join(', ') || '–'))));
+  }
+
+  function drawCard() {
+    const { part } = card;
+    text(heading, card.head[language]);
+    text(words, card.text[language]);
+    text(where, t('tour.step', { n: number + 1, of: last + 1 }));
+    bar.firstElementChild.style.width = `${(100 * number) / last}%`;
+    partName.hidden = tour.parts.length < 2;
+    if (tour.parts.length > 1) {
+      replace(partName, t('tour.part', { n: card.number + 1, of: tour.parts.length, title: part.title[language] }),
+        part.mutant && [' ', h('span', { class: 'chip is-warn' }, t('tour.mutant'))]);
+    }
+    replace(cites, (card.cites ?? []).map(cite));
+    cites.hidden = !card.cites?.length;
+    const count = card.to - card.from;
+    text(summary, t('tour.happens-n', { n: count }));
+    happens.hidden = count === 0;
+    happens.open = count > 0 && count <= 6;
+    replace(events, part.timeline.steps.slice(card.from, card.to).map((step, place) => {
+      const n = card.from + place + 1;
+      return h('li', {}, h('button', { type: 'button', onclick: () => peek(n) }, capital(tellEvent(step, part.timeline.state(step.process, n - 1)))));
+    }));
+    const broken = part.timeline.steps[card.to - 1]?.broken;
+    law.hidden = !broken?.length;
+    if (broken?.length) replace(law, h('strong', {}, t('tour.broken', { law: lawName(broken[0].law) })), h('p', { lang: 'en' }, broken[0].why));
+    back.disabled = number === 0;
+    forward.hidden = number === last;
+    if (onward) onward.hidden = number !== last;
+    replace(exports, exportMenu(part.timeline, { name: part.trace, at: () => at, stageElement: () => stage.picture, jsonl: { url: traceOf(part) } }));
+    for (const [place, line] of [...contents.querySelectorAll('a')].entries()) {
+      set(line, { 'aria-current': place === number ? 'step' : null });
+    }
+    box.querySelector('.tour-tell').scrollTop = 0;
+  }
+
+  function keys(pressed) {
+    if (pressed.ctrlKey || pressed.metaKey || pressed.altKey || document.querySelector('dialog[open]')) return;
+    if (pressed.target.closest?.('input, select, textarea, [role="menu"], [role="slider"], .tour-spacetime')) return;
+    const run = {
+      ArrowRight: () => go(number + 1, { play: number < last }), ArrowLeft: () => go(number - 1),
+      Home: () => go(0), End: () => go(last), Escape: () => navigate('#/tour'),
+    }[pressed.key];
+    if (!run) return;
+    pressed.preventDefault();
+    run();
+  }
+
+  return {
+    go(to) { if (to !== number || !card) go(to); },
+    destroy() {
+      clearTimeout(timer);
+      removeEventListener('keydown', keys);
+      for (const part of [stage, logs, space]) part.destroy();
+      box.remove();
+    },
+  };
+}
+
+/** Marks what the card speaks of. The stage keeps its elements by name, so the marks stay. */
+function point(picture, { processes, messages }) {
+  const mark = (group, wanted) => {
+    for (const [key, element] of picture.querySelector(group)?.keyedChildren ?? []) {
+      if (wanted(key)) element.dataset.look = '';
+      else delete element.dataset.look;
+    }
+  };
+  mark('.nodes', (name) => processes.has(name));
+  mark('.labels', (key) => messages.has(Number(String(key).slice(1))));
+  mark('.arrows', (id) => messages.has(id));
+}
+
+function cite(place) {
+  const [source, ...rest] = place.split(' ');
+  const [first, second] = rest;
+  const about = t(source === 'thesis' ? 'tour.cites-about-thesis' : 'tour.cites-about');
+  const words = first === 'Figure' ? t('tour.cites-figure', { place: t('tour.figure', { n: second }) }) : t(`tour.cites-${source}`, { place: first });
+  return [h('span', { class: 'chip', title: about }, words), ' '];
+}
+
+const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);

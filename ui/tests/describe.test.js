@@ -1,0 +1,55 @@
+import { loadStrings, setLanguage } from '/ui/js/i18n.js';
+import { changes, command, event, label, short, tell } from '/ui/js/describe.js';
+import { Timeline } from '/ui/js/timeline.js';
+import { append, ask, run, vote } from './samples.js';
+
+const bytes = (text) => [...new TextEncoder().encode(text)];
+
+export const tests = {
+  async labels_are_short_and_say_what_matters(equal) {
+    await setLanguage('en');
+    await loadStrings('shell', 'stage');
+    equal([label(ask.message), label(vote.message), label(append.message), short(append.message)], ['RequestVote t2', 'Vote t2 ✓', 'AppendEntries t2 [2,3] c1', 'App t2 [2,3]']);
+    equal(label({ AppendEntriesResponse: { term: 3, read_round: 0, outcome: { Matched: { match_index: 4 } } } }), 'Ack t3 ≤4');
+    equal(label({ AppendEntriesResponse: { term: 3, read_round: 0, outcome: 'StaleTerm' } }), 'Refusal t3');
+  },
+  label_of_a_kind_not_known_is_its_name(equal) {
+    equal(label({ InstallSnapshotRequest: { term: 4 } }), 'Install Snapshot Request t4');
+  },
+  steps_are_told_as_in_the_checkers_stories(equal) {
+    const timeline = new Timeline(run());
+    equal(tell(timeline, 1), {
+      what: 'server 1 times out and runs for leader in term 2', sends: ['RequestVote (term 2, empty log) to server 2'],
+      changes: [{ field: 'role', was: 'follower', is: 'candidate' }, { field: 'term', was: 1, is: 2 }, { field: 'vote', was: 'none', is: 'S1' }, { field: 'votes', was: '', is: '1' }],
+    });
+    equal(tell(timeline, 2).what, 'server 2 receives RequestVote (term 2, empty log) from server 1');
+    equal(tell(timeline, 6).what, 'server 2 crashes: what is not on its disk is lost');
+  },
+  event_not_known_is_named(equal) {
+    equal(event({ process: 'server 1', event: 'TakeSnapshot' }, null), 'server 1: Take Snapshot');
+  },
+  commands_are_told_as_texts(equal) {
+    equal(command({ term: 1, payload: { Command: { Write: { operation: { Put: { key: bytes('x'), value: bytes('é'), condition: 'Always' } } } } } }), 'x=é');
+    equal(command({ term: 1, payload: { Command: { Write: { operation: { Increment: { key: bytes('n'), by: 2 } } } } } }), 'n+=2');
+  },
+  changes_of_what_did_not_change_are_none(equal) {
+    const { start } = run();
+    equal(changes(start[0], start[0]), []);
+  },
+  async spanish_says_the_same(equal) {
+    await setLanguage('es');
+    await loadStrings('stage');
+    const timeline = new Timeline(run());
+    equal(tell(timeline, 1).what, 'A servidor 1 se le agota el tiempo y se presenta a líder del mandato 2');
+    equal(label(vote.message), 'Voto t2 ✓');
+    await setLanguage('en');
+  },
+  async every_text_is_there_in_both_languages(equal) {
+    for (const name of ['shell', 'stage', 'explore']) {
+      const [en, es] = await Promise.all(['en', 'es'].map((language) => import(`/ui/js/lang/${language}/${name}.js`)));
+      // What the server says is English already.
+      const keys = (file) => Object.keys(file.default).filter((key) => !/^(stage\.(law|witness)|explore\.(mutant|predicate|scope))-/.test(key)).sort();
+      equal(keys(es), keys(en));
+    }
+  },
+};

@@ -1,0 +1,29 @@
+// Runs the tests of every module, in the browser itself. `window.results` is `{passed, failed}` when
+// they are done, and the page lists them. Not embedded: served by whoever tests.
+
+const files = ['timeline', 'describe', 'router', 'events', 'story', 'dom'];
+const results = { passed: 0, failed: [] };
+const out = document.getElementById('out');
+out.textContent = '';
+
+export function equal(found, expected) {
+  const [one, other] = [JSON.stringify(found), JSON.stringify(expected)];
+  if (one !== other) throw new Error(`expected ${other}, found ${one}`);
+}
+
+for (const file of files) {
+  const { tests } = await import(`./${file}.test.js`);
+  for (const [name, run] of Object.entries(tests)) {
+    let line = 'ok';
+    try {
+      await run(equal);
+      results.passed += 1;
+    } catch (error) {
+      line = `FAILED: ${error.message}`;
+      results.failed.push(`${file}: ${name}: ${error.message}`);
+    }
+    out.append(`${file}: ${name}: ${line}\n`);
+  }
+}
+out.append(results.failed.length ? `${results.failed.length} failed` : `${results.passed} passed`);
+window.results = results;

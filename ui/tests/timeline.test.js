@@ -1,0 +1,69 @@
+import { Timeline, isDown, logOf, readJsonl, roleOf } from '/ui/js/timeline.js';
+import { append, long, run, vote } from './samples.js';
+
+const ids = (at) => at.inFlight.map((message) => message.id);
+const fails = (run) => { try { run(); } catch (error) { return error; } throw new Error('it did not fail'); };
+
+export const tests = {
+  states_are_those_after_each_step(equal) {
+    const timeline = new Timeline(run());
+    equal([0, 1, 2, 3].map((n) => roleOf(timeline.at(n).processes['server 1'])), ['follower', 'candidate', 'candidate', 'leader']);
+    equal(isDown(timeline.at(6).processes['server 2']), true);
+    equal([...timeline.at(3).changed], ['server 1']);
+    equal([...timeline.at(4).changed], []);
+  },
+  messages_are_numbered_by_first_being_sent_whatever_the_order_of_their_fields(equal) {
+    const timeline = new Timeline(run());
+    equal(timeline.all.map((message) => [message.id, message.from, message.to, message.sentAt]), [[1, 'server 1', 'server 2', 1], [2, 'server 2', 'server 1', 2], [3, 'server 1', 'server 2', 3]]);
+    equal(timeline.message(1, 2).deliveredAt, [2]);
+  },
+  message_is_in_flight_until_it_is_delivered_or_lost_and_again_when_sent_again(equal) {
+    const timeline = new Timeline(run());
+    equal([0, 1, 2, 3, 4, 5, 6].map((n) => ids(timeline.at(n))), [[], [1], [1, 2], [2, 3], [3], [3], [3]]);
+    equal([timeline.at(4).inFlight[0].isDropping, timeline.at(5).inFlight[0].isDropping, timeline.at(5).inFlight[0].isNew], [true, false, true]);
+    equal([timeline.message(3, 4).droppedAt, timeline.message(3, 5).droppedAt], [4, null]);
+  },
+  message_delivered_without_being_sent_was_there_at_the_start(equal) {
+    const { header, start, steps } = run();
+    const timeline = new Timeline({ header, start, steps: [steps[2]] });
+    equal([timeline.all[0].sentAt, ids(timeline.at(0))], [0, [1]]);
+    equal(new Timeline({ header, start, network: [append, vote], steps: [] }).all.map((message) => message.from), ['server 1', 'server 2']);
+  },
+  jump_shows_the_same_as_walking_there(equal) {
+    const data = long(40);
+    const whole = new Timeline(data);
+    for (const n of [0, 1, 63, 64, 65, 127, 128, 129, 200, 240]) {
+      const walked = new Timeline({ ...data, steps: data.steps.slice(0, n) });
+      equal(ids(whole.at(n)), ids(walked.at(n)));
+      equal(whole.at(n).processes, walked.at(n).processes);
+    }
+  },
+  appended_steps_are_as_if_they_had_been_there(equal) {
+    const data = long(30);
+    const grown = new Timeline({ ...data, steps: data.steps.slice(0, 50) });
+    grown.append(data.steps.slice(50));
+    const whole = new Timeline(data);
+    equal([70, 180].map((n) => ids(grown.at(n))), [70, 180].map((n) => ids(whole.at(n))));
+    equal(grown.marks, whole.marks);
+    equal(whole.firstSteps(4).length, 4);
+  },
+  marks_tell_elections_leaders_and_crashes(equal) {
+    equal(new Timeline(run()).marks.map((mark) => [mark.step, mark.kind]), [[1, 'timeout'], [3, 'leader'], [6, 'crash']]);
+  },
+  log_of_a_tail_knows_its_indexes(equal) {
+    const held = logOf({ kind: 'server', running: { log: [{}, {}], log_start: 7, commit_index: 7, durable_index: 8, snapshot_index: 6 }, disk: {} });
+    equal([held.start, held.last, held.commit, held.durable, held.snapshot], [7, 8, 7, 8, 6]);
+  },
+  file_that_is_none_says_what_is_wrong_with_it(equal) {
+    equal(fails(() => readJsonl('')).message, 'empty');
+    const bad = fails(() => readJsonl('{"schema":"stateraft-trace/1"}\n{"step":'));
+    equal([bad.message, bad.line], ['not-json', 2]);
+    const other = fails(() => readJsonl('{"schema":"stateraft-trace/9"}'));
+    equal([other.message, other.found], ['schema', 'stateraft-trace/9']);
+  },
+  broken_law_of_a_file_is_of_its_last_step(equal) {
+    const { header, start, steps } = run();
+    const text = [{ ...header, start, law: 'LogMatching', why: 'because' }, ...steps].map((line) => JSON.stringify(line)).join('\n');
+    equal(readJsonl(text).at(6).step.broken, [{ law: 'LogMatching', why: 'because' }]);
+  },
+};
