@@ -3,7 +3,7 @@
 
 use checker::replay::{Conditions, Rejection, Report, Source, replay};
 use model::{
-    Address, ClientId, ClientRequest, Config, Durable, Effects, Envelope, Event, LogIndex, Message,
+    Address, ClientId, ClientRequest, Config, Durable, Effects, Envelope, Event, Message,
     NodeId, Raft, RequestId, Role, SessionId, Write,
     invariants::{self, Watermarks},
     message::{RequestBody, ResponseBody},

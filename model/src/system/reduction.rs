@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Address, AppendEntriesRequest, AppendOutcome, EntryId, Envelope, HardState,
-    InstallSnapshotResponse, Log, LogIndex, Message, NodeId, Role, Snapshot, Term,
+    InstallSnapshotResponse, Log, LogIndex, Message, NodeId, Role, Term,
 };
 use alloc::vec::Vec;
 

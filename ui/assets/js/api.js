@@ -74,7 +74,8 @@ async function ask(method, url, body, { signal, raw = false } = {}) {
 function failure(status, text) {
   let body = null;
   try { body = JSON.parse(text); } catch { /* A plain sentence, or nothing. */ }
-  const said = body?.error ?? (text.length && text.length < 400 && !text.startsWith('<') ? text : null);
+  // The checker says a sentence, the proxy an object that has one.
+  const said = body?.error?.message ?? body?.error ?? (text.length && text.length < 400 && !text.startsWith('<') ? text : null);
   const known = `shell.status-${status}`;
   return new ApiError(status, said ?? (has(known) ? t(known) : t('shell.status', { status })), body);
 }
