@@ -3,8 +3,8 @@
 
 use checker::replay::{Conditions, Rejection, Report, Source, replay};
 use model::{
-    Address, ClientId, ClientRequest, Config, Durable, Effects, Envelope, Event, Message,
-    NodeId, Raft, RequestId, Role, SessionId, Write,
+    Address, ClientId, ClientRequest, Config, Durable, Effects, Envelope, Event, Message, NodeId,
+    Raft, RequestId, Role, SessionId, Write,
     invariants::{self, Watermarks},
     message::{RequestBody, ResponseBody},
     mutant::Mutant,

@@ -13,6 +13,7 @@ pub mod binaries;
 pub mod browser;
 mod cluster;
 mod door;
+pub mod files;
 mod http;
 pub mod judge;
 mod load;

@@ -1,7 +1,8 @@
 //! The browser app in a real browser, against the real servers.
 
 use fantoccini::key::Key;
-use harness::{Door, browser::Browser, wait::until};
+use harness::{Door, browser::Browser, files, wait::until};
+use serde_json::json;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -159,6 +160,212 @@ fn files_that_are_no_good_traces_are_refused_in_the_page() {
     open("election.jsonl", &good);
     browser.see_text(".replay-verdict", "ccepted");
     browser.close(&[door.origin()]);
+}
+
+#[test]
+fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
+    let Some(mut browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    browser.go(door.origin());
+    browser.see("#plant-find");
+    browser.picture("explore-first-screen");
+    browser.click("#plant-find");
+    browser.see_text(".found", "Leader Completeness");
+    let mut steps = 0;
+    while browser.has("#found-next") {
+        steps += 1;
+        browser.click("#found-next");
+        browser.see_text(".story-number", &steps.to_string());
+    }
+    assert!((10..60).contains(&steps), "{steps} steps");
+    browser.see_text(".story-broken", "Leader Completeness");
+    browser.see_text(".law-list .is-broken", "Leader Completeness");
+    assert_eq!(browser.count(".law-list .is-broken"), 1);
+    browser.picture("explore-figure-8");
+    // The address is all there is to it.
+    let address = browser.address();
+    browser.go("about:blank");
+    browser.go(&address);
+    browser.see_text(".story-broken", "Leader Completeness");
+    browser.resize(390, 844);
+    let wide = browser.run("return document.documentElement.scrollWidth", vec![]);
+    assert_eq!(wide, 390, "nothing sticks out of a narrow window");
+    browser.picture("explore-figure-8-narrow");
+    // Without the bug the same steps break nothing, or cannot be taken.
+    browser.resize(1280, 900);
+    let mutant = address
+        .split('&')
+        .find(|part| part.starts_with("mutant="))
+        .expect("the address names the bug");
+    browser.go("about:blank");
+    browser.go(&address.replace(&format!("&{mutant}"), ""));
+    browser.see_text(".law-sum", "hold");
+    browser.complaints();
+    browser.close(&[door.origin()]);
+}
+
+#[test]
+fn state_space_is_walked_branched_and_searched_by_hand() {
+    let Some(mut browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    let start = format!("{}/#/explore?scope=crashes", door.origin());
+    browser.go(&start);
+    browser.click("[data-key='1e']");
+    browser.see_text(".story", "server 1");
+    until_address(&browser, "path=1e");
+    browser.see(".act-deliver:not([disabled])");
+    browser.click(".act-deliver:not([disabled])");
+    until_address(&browser, "path=1e.2d1");
+    browser.picture("explore-walk");
+    // Back, and another way: both are kept.
+    browser.press(Key::Left);
+    until_address(&browser, "at=1");
+    browser.click("[data-key='2e']");
+    until_address(&browser, "path=1e.2e");
+    browser.click("[data-name='tree']");
+    assert!(
+        browser.count(".p-tree [role=treeitem]") >= 3,
+        "both branches"
+    );
+    // What is shown is a state of the model, and every law is judged there.
+    browser.click("[data-name='laws']");
+    browser.see_text(".law-sum", "hold");
+    assert!(browser.count(".law-list li") >= 13);
+    // The search filters, and says so if nothing fits.
+    browser.type_keys("/");
+    browser.type_keys("crash");
+    until("buttons to be filtered", || {
+        (browser.count(".act-deliver") == 0).then_some(())
+    });
+    browser.fill(".act-filter input[type=search]", "");
+    // A state where something holds is found, and walked to.
+    browser.click_text(".toolbar", "Find");
+    browser.see("dialog[open]");
+    browser.click_text("dialog[open]", "Find");
+    browser.see_text(".found", "Found");
+    browser.picture("explore-found");
+    // An address that leads nowhere says so, and shows what was good.
+    browser.go("about:blank");
+    browser.go(&format!("{start}&path=1e.2d99"));
+    browser.see(".toast.is-bad");
+    until_address(&browser, "path=1e");
+    browser.complaints();
+    browser.close(&[door.origin()]);
+}
+
+#[test]
+fn cluster_is_watched_written_to_and_broken_on_purpose() {
+    let Some(mut browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = Door::open(
+        "raft-proxy",
+        &[
+            "--embedded=3",
+            "--chaos",
+            "--data-dir={dir}/data",
+            "--listen=127.0.0.1:0",
+            "--http=127.0.0.1:0",
+            "--redis=127.0.0.1:0",
+        ],
+    );
+    browser.go(door.origin());
+    let leader = |browser: &Browser| {
+        until("a leader to be shown", || {
+            let said = browser.run(
+                "return document.querySelector('.live-summary dd')?.textContent || ''",
+                vec![],
+            );
+            let said = said.as_str().unwrap_or_default().to_owned();
+            said.starts_with('S').then_some(said)
+        })
+    };
+    let first = leader(&browser);
+    browser.fill("#live-key", "greeting");
+    browser.fill("#live-value", "hello, cluster");
+    browser.click_text(".keys-editor", "Put");
+    browser.see(".outcome.is-good");
+    browser.see_text(".keys", "hello, cluster");
+    browser.picture("live");
+    browser.click(&format!("[aria-label='Isolate: {first}']"));
+    until("another leader", || {
+        (leader(&browser) != first).then_some(())
+    });
+    browser.see(".chaos-active li");
+    browser.picture("live-leader-isolated");
+    // What was written is still there, and more can be.
+    browser.fill("#live-value", "hello again");
+    browser.click_text(".keys-editor", "Put");
+    browser.see_text(".keys", "hello again");
+    browser.click_text(".is-chaos", "Heal");
+    until("nothing to be broken", || {
+        (!browser.has(".chaos-active li")).then_some(())
+    });
+    browser.resize(390, 844);
+    let wide = browser.run("return document.documentElement.scrollWidth", vec![]);
+    assert_eq!(wide, 390, "nothing sticks out of a narrow window");
+    browser.picture("live-narrow");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    let origin = door.origin().to_owned();
+    door.kill();
+    browser.see(".live-head .chip.is-bad");
+    // That nobody answers any more is what the page complains of now.
+    browser.complaints();
+    browser.close(&[&origin]);
+}
+
+#[test]
+fn nothing_of_the_cluster_is_shown_without_the_token() {
+    let Some(mut browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a directory can be made");
+    let token = folder.path().join("token");
+    std::fs::write(&token, "open sesame\n").expect("a file can be written");
+    let door = Door::open(
+        "raft-proxy",
+        &[
+            "--embedded=1",
+            "--data-dir={dir}/data",
+            "--listen=127.0.0.1:0",
+            "--http=127.0.0.1:0",
+            "--redis=off",
+            &format!("--http-token-file={}", token.display()),
+        ],
+    );
+    browser.go(door.origin());
+    browser.fill("#live-token", "guess");
+    browser.click_text(".live-token", "");
+    browser.see("[role=alert]");
+    assert!(!browser.has(".live-summary"), "nothing is shown");
+    browser.fill("#live-token", "open sesame");
+    browser.click_text(".live-token", "");
+    browser.see(".live-summary");
+    // That the guess was refused.
+    browser.complaints();
+    browser.close(&[door.origin()]);
+}
+
+#[test]
+fn modules_of_the_page_pass_their_own_tests() {
+    let Some(mut browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let origin = files::serve();
+    browser.go(&format!("{origin}/tests/index.html"));
+    let results = until("the tests to end", || {
+        let results = browser.run("return window.results || null", vec![]);
+        (!results.is_null()).then_some(results)
+    });
+    assert_eq!(results["failed"], json!([]));
+    assert!(results["passed"].as_u64() > Some(30), "{results}");
+    // Some of them provoke complaints.
+    browser.complaints();
+    browser.close(&[&origin]);
 }
 
 fn tour(name: &str) -> PathBuf {

@@ -26,12 +26,12 @@ fn follower_behind_the_log_is_brought_up_by_a_snapshot_and_all_restart_from_thei
     let had = cluster.number(late, "last_index");
     cluster.kill(late);
     until("the others to have no log that goes back so far", || {
-        let others = NODES.into_iter().filter(|id| *id != late);
+        let mut others = NODES.into_iter().filter(|id| *id != late);
         let is_past = |id| {
             let kept = cluster.metric(id, "raft_log_entries");
             cluster.number(id, "last_index").saturating_sub(kept) > had + 50
         };
-        others.map(is_past).all(|is_past| is_past).then_some(())
+        others.all(is_past).then_some(())
     });
     cluster.restart(late);
     let others: Vec<u64> = NODES.into_iter().filter(|id| *id != late).collect();
