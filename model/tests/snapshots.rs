@@ -33,6 +33,15 @@ fn leave_behind(cluster: &mut Cluster) -> SessionId {
     session
 }
 
+/// The leader finds out what server 3 lacks, and sends it.
+fn probe(cluster: &mut Cluster) {
+    cluster.heartbeat(1);
+    cluster.deliver(1, 3);
+    cluster.sync(3);
+    cluster.deliver(3, 1);
+    assert_eq!(snapshots(&cluster.between(1, 3)), 1);
+}
+
 fn snapshots(messages: &[&Message]) -> usize {
     let is_one = |message: &&&Message| matches!(message, Message::InstallSnapshotRequest(_));
     messages.iter().filter(is_one).count()
@@ -165,7 +174,7 @@ fn snapshot_is_sent_again_only_after_some_heartbeats() {
 fn snapshot_is_acknowledged_when_it_is_durable() {
     let mut cluster = led(0);
     leave_behind(&mut cluster);
-    cluster.heartbeat(1);
+    probe(&mut cluster);
     cluster.deliver(1, 3);
     assert_eq!(cluster.commit(3), cluster.commit(1), "in memory");
     let says_so = |message: &&Message| matches!(message, Message::InstallSnapshotResponse(_));
@@ -183,7 +192,7 @@ fn snapshot_is_acknowledged_when_it_is_durable() {
 fn late_snapshot_takes_nothing_back() {
     let mut cluster = led(0);
     leave_behind(&mut cluster);
-    cluster.heartbeat(1);
+    probe(&mut cluster);
     let late = cluster.take(1, 3);
     cluster.heartbeat(1);
     cluster.settle();

@@ -1,6 +1,6 @@
 //! How much of a recorded run lies within the bounds of scopes that are searched to exhaustion.
 //!
-//! Only bounds are compared: servers, terms entered, entries of clients, reads, crashes. That a
+//! Only bounds are compared: servers, terms entered, entries of clients, reads, crashes, snapshots. That a
 //! step lies within them does not say that the search took this very step: scopes start from images
 //! (a session that is open, a leader that is elected), and a real cluster is told its settings. And
 //! most of a long run lies beyond all bounds. What holds there was checked by replaying it, not by
@@ -44,6 +44,8 @@ pub(super) struct Tally {
     /// How often a server started again.
     restarts: u64,
     reads: u64,
+    /// How often a server was told to take a snapshot.
+    snapshots: u64,
 }
 
 impl Tally {
@@ -57,6 +59,7 @@ impl Tally {
             voters: 0,
             restarts: 0,
             reads: 0,
+            snapshots: 0,
         }
     }
 
@@ -70,6 +73,7 @@ impl Tally {
     }
 
     pub(super) fn event(&mut self, event: &Event) {
+        self.snapshots += u64::from(*event == Event::Compact);
         let Event::Requests(requests) = event else {
             return;
         };
@@ -92,7 +96,8 @@ impl Tally {
                 && terms <= scope.terms
                 && cluster.client_entries() <= bounds.entries.into()
                 && self.reads <= bounds.reads.into()
-                && self.restarts <= bounds.crashes.into();
+                && self.restarts <= bounds.crashes.into()
+                && self.snapshots <= bounds.snapshots.into();
             // Nothing counted here ever falls, so these are the steps before the first beyond.
             *steps += u64::from(is_within);
         }
