@@ -4,7 +4,9 @@
 //!
 //! The walk is taken again with every sync and every restart a step of its own, and what is in flight
 //! between each two servers is kept as the script's network keeps it: in the order sent, repetitions
-//! included. A message that arrives again later stays in flight (`repeat`).
+//! included. A message that arrives again later stays in flight (`repeat`). The order is that of the
+//! core itself, run beside the model: the model brings what a server holds back into a normal form,
+//! and so may release it in another order.
 //!
 //! What scripts do not know cannot be told by one: clients and proxies as processes, planted bugs,
 //! PreVote and CheckQuorum, two requests in one step.
@@ -13,11 +15,13 @@ use super::walk::Walk;
 use crate::{story, trace};
 use anyhow::{Context, Result, bail, ensure};
 use model::{
-    Address, Entry, Envelope, LogIndex, Message, Payload, Raft, Role,
-    store::{Command, Operation},
+    Address, ClientId, ClientRequest, Config, Durable, Entry, Envelope, Event, LogIndex, Message,
+    NodeId, Payload, Raft, RequestId, Role, SessionId, Write,
+    message::RequestBody,
+    store::{Command, Condition, Operation, Query},
     system::{Action, Local, Process, Reduction, Scope, Server, System},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The script of a walk.
 ///
@@ -50,14 +54,96 @@ pub(super) fn script(walk: &Walk) -> Result<String> {
     Ok(writer.finish())
 }
 
+/// A server outside the model.
+struct Core {
+    id: NodeId,
+    raft: Option<Raft>,
+    disk: Durable,
+    unsynced: VecDeque<Write>,
+}
+
 struct Writer {
     text: String,
     fine: Scope,
     system: System,
+    /// The same servers as the script runs them.
+    cores: Vec<Core>,
     /// In flight from one server to another, in the order sent.
     flight: BTreeMap<(Address, Address), Vec<Envelope>>,
     /// Deliveries still to come.
     later: Vec<Envelope>,
+}
+
+impl Core {
+    /// Lets it happen; what was sent to servers, in order.
+    fn step(&mut self, local: &Local, config: Config) -> Vec<Envelope> {
+        let event = match local {
+            Local::ElectionTimeout => Event::ElectionTimeout,
+            Local::HeartbeatTimeout => Event::HeartbeatTimeout,
+            Local::QuorumTimeout => Event::QuorumTimeout,
+            Local::Deliver { envelope, .. } => Event::Receive {
+                from: envelope.from,
+                message: envelope.message.clone(),
+            },
+            Local::Sync => {
+                let Some(write) = self.unsynced.pop_front() else {
+                    return Vec::new();
+                };
+                self.disk.apply(&write);
+                Event::Persisted(write.id)
+            }
+            Local::Crash => {
+                self.unsynced.clear();
+                self.raft = None;
+                return Vec::new();
+            }
+            Local::Restart => {
+                self.raft = Some(Raft::recover(self.id, config, self.disk.clone()));
+                return Vec::new();
+            }
+            Local::Propose => self.request(|term, index| RequestBody::Write {
+                session: SessionId::new(1),
+                sequence: term * 100 + index,
+                acknowledged: 0,
+                operation: Operation::Put {
+                    key: b"x".to_vec(),
+                    value: format!("t{term}i{index}").into_bytes(),
+                    condition: Condition::Always,
+                },
+            }),
+            Local::Read => self.request(|_, _| RequestBody::Read {
+                query: Query::Get { key: b"x".to_vec() },
+            }),
+            Local::ProposeTogether
+            | Local::Invoke
+            | Local::ClientTimeout
+            | Local::ProxyTimeout { .. } => return Vec::new(),
+        };
+        let Some(raft) = &mut self.raft else {
+            return Vec::new();
+        };
+        let effects = raft.step(event);
+        self.unsynced.extend(effects.write);
+        let to_servers = |envelope: &Envelope| matches!(envelope.to, Address::Node(_));
+        effects.sends.into_iter().filter(to_servers).collect()
+    }
+
+    /// A client asks, as the model's clients do: a write is named by its place.
+    fn request(&self, body: impl FnOnce(u64, u64) -> RequestBody) -> Event {
+        let (term, index) = self.raft.as_ref().map_or((0, 0), |raft| {
+            let next = raft.log().last_index().next();
+            (raft.current_term().get(), next.get())
+        });
+        let client = ClientId::new(1);
+        Event::Receive {
+            from: Address::Client(client),
+            message: Message::ClientRequest(ClientRequest {
+                client,
+                id: RequestId::new(term * 100 + index),
+                body: body(term, index),
+            }),
+        }
+    }
 }
 
 impl Writer {
@@ -88,10 +174,20 @@ impl Writer {
                 &format!("cluster {}", scope.servers),
             );
         }
+        let servers = system.processes.iter().filter_map(Process::server);
+        let cores = servers
+            .map(|server| Core {
+                id: server.id,
+                raft: Some(Raft::recover(server.id, fine.config(), server.disk.clone())),
+                disk: server.disk.clone(),
+                unsynced: VecDeque::new(),
+            })
+            .collect();
         let mut writer = Self {
             text,
             fine,
             system,
+            cores,
             flight: BTreeMap::new(),
             later,
         };
@@ -208,7 +304,17 @@ impl Writer {
             .local_step(process, local)
             .context("it cannot happen when it is taken apart")?;
         self.system.processes[place] = step.next;
-        for envelope in step.sent {
+        let config = self.fine.config();
+        let sent = self.cores[place].step(local, config);
+        let sorted = |mut sent: Vec<Envelope>| {
+            sent.sort();
+            sent
+        };
+        ensure!(
+            sorted(sent.clone()) == sorted(step.sent),
+            "the core sends something else than the model says"
+        );
+        for envelope in sent {
             let way = (envelope.from, envelope.to);
             self.flight.entry(way).or_default().push(envelope);
         }
