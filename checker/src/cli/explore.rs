@@ -23,15 +23,17 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// What is explored where nothing else is said.
+const BASE_SCOPE: &str = "crashes";
 /// How much the process may hold before a check that the page started is stopped.
 pub(super) const MAX_MEMORY: Size = Size(2 << 30);
 
 /// Walks through a scope in a browser: every step is one of the real core.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The scope to walk through
-    #[arg(long, value_name = "NAME", default_value = "crashes", value_parser = selection::names())]
-    scope: String,
+    /// The scope to walk through [default: the page asks; for bounds or a bug without one: crashes]
+    #[arg(long, value_name = "NAME", value_parser = selection::names())]
+    scope: Option<String>,
     /// Plants a bug in every server
     #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
     mutant: Option<Mutant>,
@@ -60,22 +62,30 @@ enum Engine {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let named = selection::named(&args.scope)?;
+    let name = args.scope.as_deref().unwrap_or(BASE_SCOPE);
+    let named = selection::named(name)?;
     let mut scope = args.bounds.applied_to(&named)?.scope;
     scope.mutant = args.mutant;
     let listener = listen(&args.address)?;
     let address = listener.local_addr()?;
     match args.engine {
         Engine::Own => {
-            let place = fragment(&args.scope, &args.bounds, args.mutant);
-            let told = format!("Exploring {} at http://{address}/{place}", args.scope);
+            let is_asked = args.scope.is_some()
+                || args.mutant.is_some()
+                || !args.bounds.arguments().is_empty();
+            let told = if is_asked {
+                let place = fragment(name, &args.bounds, args.mutant);
+                format!("Exploring {name} at http://{address}/{place}")
+            } else {
+                format!("Explore at http://{address}/")
+            };
             let limits = limits(args.threads, args.max_memory);
             let explore = Explore::new(Home::Explore, explore::is_loopback(address), limits);
             serve(explore, listener, &told)
         }
         Engine::Stateright => {
             drop(listener);
-            serve_stateright(scope, &args.scope, address)
+            serve_stateright(scope, name, address)
         }
     }
 }

@@ -81,6 +81,7 @@ impl Core {
             Local::ElectionTimeout => Event::ElectionTimeout,
             Local::HeartbeatTimeout => Event::HeartbeatTimeout,
             Local::QuorumTimeout => Event::QuorumTimeout,
+            Local::Compact => Event::Compact,
             Local::Deliver { envelope, .. } => Event::Receive {
                 from: envelope.from,
                 message: envelope.message.clone(),
