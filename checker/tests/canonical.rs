@@ -25,6 +25,7 @@ fn budget(entries: u8, reads: u8, crashes: u8) -> Budget {
         entries,
         reads,
         crashes,
+        ..Budget::default()
     }
 }
 
