@@ -628,7 +628,8 @@ fn replay_serves_traces() {
     assert_eq!(place, "#/replay");
     let served = answer(http(&address, "GET", "/api/traces/served", ""));
     assert!(served.starts_with("HTTP/1.1 200"), "{served}");
-    assert!(served.contains("\"kind\":\"scope\"") && served.contains("Election Safety"));
+    assert!(served.contains("\"kind\":\"scope\""), "{served}");
+    assert!(served.contains("\"law\":\"One vote per term\""), "{served}");
     assert_usage_error(
         &["replay", "--serve", "/nowhere.jsonl"],
         &["/nowhere.jsonl"],

@@ -143,10 +143,12 @@ fn of_scope(input: Input) -> String {
     let mut walk: Option<Walk> = None;
     let mut steps = 0;
     let mut unable = None;
+    let mut broken = None;
     let judged = trace::read_each(input.text, |read| match read {
         Read::Start(scope) => walk = Some(Walk::new(Arc::new(world::World::of_trace(scope)))),
         Read::Step(step) => {
             steps += 1;
+            broken.clone_from(&step.state.broken);
             if let Some(walk) = &mut walk
                 && unable.is_none()
                 && walk.steps.len() < MAX_SHOWN
@@ -170,9 +172,13 @@ fn of_scope(input: Input) -> String {
     }
     shown.all = steps;
     let start: Vec<_> = walk.start().iter().map(trace::Snapshot::of).collect();
+    let mut header = view::header(&walk);
+    // The law that the trace is judged by, whatever else its last step breaks.
+    header["law"] = json!(broken.as_ref().map(|broken| broken.law.name()));
+    header["why"] = json!(broken.as_ref().map(|broken| &broken.why));
     let mut told = json!({
         "kind": "scope",
-        "header": view::header(&walk),
+        "header": header,
         "start": start,
         "verdict": verdict,
     });
