@@ -19,6 +19,7 @@ use model::{
     system::{Law, Scope},
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tower::ServiceExt;
 
@@ -952,7 +953,7 @@ async fn files_that_are_no_traces_are_refused() {
     let (_, read) = app.post("/api/traces", &files(&[("h", node)])).await;
     let why = read["verdict"]["why"].as_str().expect("a reason");
     assert!(
-        why.contains("only stateraft-node version 1 is known"),
+        why.contains("only stateraft-node version 2 is known"),
         "{why}"
     );
 }
@@ -968,7 +969,7 @@ fn node_traces() -> Vec<(String, String)> {
             let durable = Durable::default();
             let header = json!({
                 "trace": "stateraft-node",
-                "version": 1,
+                "version": 2,
                 "node": id,
                 "boot": format!("{:016x}", id.get()),
                 "config": config,
@@ -1005,8 +1006,21 @@ fn node_traces() -> Vec<(String, String)> {
     }
     let named = files.into_iter();
     named
-        .map(|(id, (_, text, _))| (format!("node-{id}.jsonl"), text))
+        .map(|(id, (_, text, _))| (format!("node-{id}.jsonl"), sealed(&text)))
         .collect()
+}
+
+/// With the chained digests of docs/replay.md.
+fn sealed(text: &str) -> String {
+    let mut digest = String::new();
+    let mut sealed = String::new();
+    for line in text.lines() {
+        let body = line.strip_suffix('}').expect("an object");
+        let hash = Sha256::digest(digest.clone() + body);
+        digest = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        sealed += &format!("{body},\"digest\":\"{digest}\"}}\n");
+    }
+    sealed
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -38,7 +39,11 @@ pub struct Browser {
     _says: BufReader<ChildStdout>,
     _profile: TempDir,
     asked: Vec<String>,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// Browsers that share two cores would only show that two cores are few.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 impl Browser {
     /// Opens a window of this size, or says that there is no browser.
@@ -53,6 +58,7 @@ impl Browser {
             eprintln!("skipped: {missing}");
             return None;
         };
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let profile = tempfile::tempdir().expect("a directory for a profile cannot be made");
         let mut driver = Command::new(driver)
             .args(["--port=0"])
@@ -79,6 +85,7 @@ impl Browser {
             _says: says,
             _profile: profile,
             asked: Vec::new(),
+            _turn: turn,
         };
         this.resize(width, height);
         Some(this)

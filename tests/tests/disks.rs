@@ -43,6 +43,11 @@ fn with_small_disk(namespace: &Namespace, size: &str, without_traces: bool) -> (
     let shape = Shape {
         places: BTreeMap::from([(3, place)]),
         without_traces,
+        // Nothing makes room, so that what is to be full gets full and stays so.
+        settings: vec![
+            "--snapshot-entries=1000000000".into(),
+            "--snapshot-bytes=1000000000000".into(),
+        ],
         ..Shape::default()
     };
     (Cluster::start_as(shape), disk)

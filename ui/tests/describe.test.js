@@ -14,7 +14,7 @@ export const tests = {
     equal(label({ AppendEntriesResponse: { term: 3, read_round: 0, outcome: 'StaleTerm' } }), 'Refusal t3');
   },
   label_of_a_kind_not_known_is_its_name(equal) {
-    equal(label({ InstallSnapshotRequest: { term: 4 } }), 'Install Snapshot Request t4');
+    equal(label({ TimeoutNowRequest: { term: 4 } }), 'Timeout Now Request t4');
   },
   steps_are_told_as_in_the_checkers_stories(equal) {
     const timeline = new Timeline(run());

@@ -93,6 +93,11 @@ impl Source {
                 }
                 // Said of a line that is one; below is said what others are.
                 Err(why) if serde_json::from_slice::<IgnoredAny>(&text).is_ok() => {
+                    // Other versions have other digests, or none.
+                    if let Some(why) = of_another_version(&text) {
+                        let place = self.place();
+                        return Err(Rejection::Unreadable { place, why });
+                    }
                     return Err(Rejection::disagreement(&self.place(), why));
                 }
                 Err(_) => {}
@@ -172,8 +177,10 @@ fn is_header(text: &[u8]) -> bool {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HeaderLine {
-    trace: String,
-    version: u64,
+    #[serde(rename = "trace")]
+    _trace: IgnoredAny,
+    #[serde(rename = "version")]
+    _version: IgnoredAny,
     node: NodeId,
     boot: String,
     config: Value,
@@ -198,19 +205,31 @@ struct WrittenEffects<'a> {
     timers: Vec<String>,
 }
 
+/// What a header says it begins, if that is not what is read here.
+fn of_another_version(text: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Kind {
+        trace: String,
+        version: u64,
+    }
+    let Kind { trace, version } = serde_json::from_slice(text).ok()?;
+    (trace != NAME || version != VERSION).then(|| {
+        format!(
+            "this is a trace of {trace} version {version}; only {NAME} version {VERSION} is known"
+        )
+    })
+}
+
 fn header(text: &[u8], value: Value) -> Result<Header, String> {
     if value.get("trace").is_none() {
         // Neither a header nor a step: say what is wrong with the step.
         let wrong = serde_json::from_slice::<StepLine>(text).err();
         return Err(wrong.map_or_else(String::new, |error| told(&error)));
     }
-    let line: HeaderLine = serde_json::from_value(value).map_err(|error| error.to_string())?;
-    if line.trace != NAME || line.version != VERSION {
-        return Err(format!(
-            "this is a trace of {} version {}; only {NAME} version {VERSION} is known",
-            line.trace, line.version
-        ));
+    if let Some(why) = of_another_version(text) {
+        return Err(why);
     }
+    let line: HeaderLine = serde_json::from_value(value).map_err(|error| error.to_string())?;
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if line.boot.len() != 16 || !line.boot.bytes().all(is_hex) {
         return Err(format!("boot {:?} is not 16 hexadecimal digits", line.boot));

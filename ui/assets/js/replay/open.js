@@ -10,7 +10,7 @@ import { Timeline } from '../timeline.js';
 /** As much as the server takes. */
 export const MOST = 64 * 1024 * 1024;
 const SCOPE = 'stateraft-trace/1';
-const NODES = 'stateraft-node/1';
+const NODES = 'stateraft-node/2';
 
 /** Something the reader can do something about. */
 export class Refusal extends Error {}
