@@ -126,7 +126,7 @@ fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
 
 #[test]
 fn files_that_are_no_good_traces_are_refused_in_the_page() {
-    let Some(browser) = Browser::open(1280, 900) else {
+    let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
     let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
@@ -140,13 +140,13 @@ fn files_that_are_no_good_traces_are_refused_in_the_page() {
     let mut other = good.clone();
     other[0] = other[0].replace("stateraft-trace/1", "stateraft-trace/9");
     open("other.jsonl", &other);
-    let said = browser.see_text("[role=alert]", "stateraft-trace/9");
+    let said = browser.see_text(".replay-door [role=alert]", "stateraft-trace/9");
     assert!(
         said.contains("stateraft-trace/1"),
         "it says which it knows: {said}"
     );
     open("prose.txt", &["It was a dark and stormy night.".to_owned()]);
-    browser.see_text("[role=alert]", "prose.txt");
+    browser.see_text(".replay-door [role=alert]", "prose.txt");
     let mut altered = good.clone();
     altered[5] = altered[5].replacen("\"term\":1", "\"term\":2", 1);
     assert_ne!(altered[5], good[5], "something was altered");
@@ -158,6 +158,8 @@ fn files_that_are_no_good_traces_are_refused_in_the_page() {
     browser.see(".replay-drop");
     open("election.jsonl", &good);
     browser.see_text(".replay-verdict", "ccepted");
+    // That no trace was served with the page.
+    browser.complaints();
     browser.close(&[door.origin()]);
 }
 
@@ -337,7 +339,7 @@ fn nothing_of_the_cluster_is_shown_without_the_token() {
     browser.go(door.origin());
     browser.fill("#live-token", "guess");
     browser.click_text(".live-token", "");
-    browser.see("[role=alert]");
+    browser.see(".live-token [role=alert]");
     assert!(!browser.has(".live-summary"), "nothing is shown");
     browser.fill("#live-token", "open sesame");
     browser.click_text(".live-token", "");
