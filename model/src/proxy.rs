@@ -21,7 +21,7 @@
 //! # Stale reads
 //! Any server answers those, so they go to the server that was drawn, whoever is believed to lead,
 //! and after a silence to another one. What becomes of them says nothing about who leads. Only the
-//! answer to a stale read ends one, and it ends nothing else: [`Flight`] holds the request, and an
+//! answer to a stale read ends one, and it ends nothing else: `Flight` holds the request, and an
 //! answer of the other kind is not looked at.
 //!
 //! # Giving up
