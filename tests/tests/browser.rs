@@ -296,6 +296,7 @@ fn cluster_is_watched_written_to_and_broken_on_purpose() {
         (leader(&browser) != first).then_some(())
     });
     browser.see(".chaos-active li");
+    browser.run("window.scrollTo(0, 0)", vec![]);
     browser.picture("live-leader-isolated");
     // What was written is still there, and more can be.
     browser.fill("#live-value", "hello again");
