@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Scopes that are exhausted in a few minutes, from the smallest.
 const EXHAUSTIBLE: &[&str] = &["replication", "reads", "crashes", "fail-over"];
-/// A crash more makes some fifty times as many states: from so many, that is minutes.
+/// A crash more makes several times as many states: from so many, that is minutes.
 const MAX_GROWN: u64 = 1_000_000;
 /// The same for searches that visit more states, or visit them more slowly.
 const MAX_GROWN_PLAIN: u64 = 20_000;
