@@ -24,7 +24,7 @@ pub(crate) struct Recall<'a> {
     drops_dead: bool,
     pub(crate) renaming: Renaming,
     /// Whether renaming servers may change a lane that this thread has met.
-    lanes_have_names: bool,
+    pub(crate) lanes_have_names: bool,
     processes: Vec<KnownProcess>,
     orbits: Vec<Orbit>,
     /// By the first process of an orbit.
@@ -237,8 +237,8 @@ impl<'a> Recall<'a> {
     #[inline]
     pub(crate) fn renamed_process(&mut self, process: u32, name: usize) -> u32 {
         let tables = self.tables;
-        let row = || tables.process_row(process);
-        self.process_rows.get(process, row)[name]
+        self.process_rows
+            .at(process, name, || tables.process_row(process))
     }
 
     /// A lane under another name.
@@ -247,7 +247,8 @@ impl<'a> Recall<'a> {
         if !self.lanes_have_names || name == 0 {
             return lane;
         }
-        self.lane_row(lane)[name]
+        let tables = self.tables;
+        self.lane_rows.at(lane, name, || tables.lane_row(lane))
     }
 
     /// All renamings of a lane.
@@ -260,8 +261,8 @@ impl<'a> Recall<'a> {
     #[inline]
     pub(crate) fn renamed_global(&mut self, global: u32, name: usize) -> u32 {
         let tables = self.tables;
-        let row = || tables.global_row(global);
-        self.global_rows.get(global, row)[name]
+        self.global_rows
+            .at(global, name, || tables.global_row(global))
     }
 
     /// Whether no server can crash any more.
@@ -277,7 +278,7 @@ impl<'a> Recall<'a> {
     pub(crate) fn apply(&mut self, global: u32, effect: u32, name: usize) -> After {
         let tables = self.tables;
         let row = || tables.effect_row(effect);
-        let effect = self.effect_rows.get(effect, row)[name];
+        let effect = self.effect_rows.at(effect, name, row);
         let known = self.globals.get(global as usize);
         match known.and_then(|known| known.get(effect as usize)) {
             None | Some(&UNKNOWN) => self.learn_apply(global, effect),
@@ -675,19 +676,29 @@ impl Rows {
 
     #[inline]
     fn get(&mut self, id: u32, learn: impl FnOnce() -> Vec<u32>) -> &[u32] {
+        self.at(id, 0, learn);
         let place = id as usize * self.width;
-        if self.rows.get(place).is_none_or(|first| *first == UNKNOWN) {
-            self.learn(place, &learn());
-        }
         &self.rows[place..place + self.width]
     }
 
+    /// One of a row.
+    #[inline]
+    fn at(&mut self, id: u32, name: usize, learn: impl FnOnce() -> Vec<u32>) -> u32 {
+        let place = id as usize * self.width;
+        match self.rows.get(place + name) {
+            Some(known) if *known != UNKNOWN => *known,
+            _ => self.learn(place, &learn())[name],
+        }
+    }
+
     #[cold]
-    fn learn(&mut self, place: usize, row: &[u32]) {
+    fn learn(&mut self, place: usize, row: &[u32]) -> &[u32] {
         if place >= self.rows.len() {
             self.rows.resize(place + self.width, UNKNOWN);
         }
-        self.rows[place..place + self.width].copy_from_slice(row);
+        let known = &mut self.rows[place..place + self.width];
+        known.copy_from_slice(row);
+        known
     }
 }
 

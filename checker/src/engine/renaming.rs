@@ -15,7 +15,7 @@ pub(crate) struct Renaming {
     inverse: Vec<usize>,
     /// For each name, where each slot goes.
     slots: Vec<Vec<u8>>,
-    /// Names by the order of places that they bring about ([`Self::code`]).
+    /// Names by the order of keys that they sort ([`code`]).
     by_code: Vec<usize>,
 }
 
@@ -49,14 +49,12 @@ impl Renaming {
                 slots.map(|slot| slot as u8).collect()
             })
             .collect();
-        let mut by_code = vec![usize::MAX; MAX_SERVERS.pow(MAX_SERVERS as u32)];
+        let mut by_code = vec![usize::MAX; 1 << PAIRS];
         for (name, moved) in places.iter().enumerate() {
-            // Who comes first, who second, ...
-            let mut order = [0; MAX_SERVERS];
-            for (place, to) in moved[..shape.servers].iter().enumerate() {
-                order[*to] = place;
-            }
-            by_code[Self::code(&order[..shape.servers])] = name;
+            // It sorts keys that are in the order of where it moves the servers.
+            let keys = moved[..shape.servers].iter().map(|to| *to as u64);
+            let (code, _) = code(&keys.collect::<Vec<u64>>());
+            by_code[code] = name;
         }
         Self {
             width: shape.places.len(),
@@ -88,27 +86,12 @@ impl Renaming {
         &self.slots[name]
     }
 
-    fn code(order: &[usize]) -> usize {
-        order
-            .iter()
-            .fold(0, |code, place| code * MAX_SERVERS + place)
-    }
-
-    /// A name that sorts the servers by their keys, and whether some keys are equal.
+    /// A name that sorts the servers by their keys, and whether some keys are equal. The name is
+    /// good only if none are.
     #[inline]
     pub(crate) fn sorting(&self, keys: &[u64]) -> (usize, bool) {
-        let mut order = [0; MAX_SERVERS];
-        let order = &mut order[..keys.len()];
-        for place in 0..keys.len() {
-            let mut at = place;
-            while at > 0 && keys[order[at - 1]] > keys[place] {
-                order[at] = order[at - 1];
-                at -= 1;
-            }
-            order[at] = place;
-        }
-        let is_tied = order.windows(2).any(|pair| keys[pair[0]] == keys[pair[1]]);
-        (self.by_code[Self::code(order)], is_tied)
+        let (code, is_tied) = code(keys);
+        (self.by_code[code], is_tied)
     }
 
     /// Whether a name sorts the servers by their keys.
@@ -119,4 +102,21 @@ impl Renaming {
         }
         sorted[..keys.len()].is_sorted()
     }
+}
+
+/// How many pairs of servers there may be.
+const PAIRS: usize = MAX_SERVERS * (MAX_SERVERS - 1) / 2;
+
+/// Of each pair of keys whether the first is the greater, as bits, and whether some are equal.
+#[inline]
+fn code(keys: &[u64]) -> (usize, bool) {
+    let (mut code, mut bit, mut is_tied) = (0, 0, false);
+    for (place, key) in keys.iter().enumerate() {
+        for later in &keys[place + 1..] {
+            code |= usize::from(key > later) << bit;
+            bit += 1;
+            is_tied |= key == later;
+        }
+    }
+    (code, is_tied)
 }

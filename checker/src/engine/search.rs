@@ -442,8 +442,9 @@ impl<'a, const S: usize> Search<'a, S> {
             }
             *done = shard.len();
         }
-        frontier.0.sort_unstable();
-        let held = self.bytes() + (frontier.0.capacity() * size_of::<(u64, u32)>()) as u64;
+        radsort::sort_by_key(&mut frontier.0, |(key, _)| *key);
+        // Sorting takes as much again.
+        let held = self.bytes() + (2 * frontier.0.capacity() * size_of::<(u64, u32)>()) as u64;
         self.peak_bytes = self.peak_bytes.max(held);
         frontier
     }

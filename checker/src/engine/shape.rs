@@ -117,15 +117,31 @@ fn talk(from: Address, to: Address) -> bool {
     }
 }
 
-/// How many bits each slot has when a state is stored. Ids are dense, so few are enough; when an
-/// id no longer fits, all stored states are packed anew.
+/// Where each slot is when a state is stored: so many bits of one word. Ids are dense, so few bits
+/// are enough; when an id no longer fits, all stored states are packed anew.
 #[derive(Clone, Debug)]
 pub(crate) struct Packing {
     /// Bits for ids of processes, lanes and globals.
     bits: [u32; 3],
-    widths: Vec<u32>,
+    /// As many as the search is compiled for.
+    fields: Vec<Field>,
     words: usize,
 }
+
+/// A part of a word.
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    mask: u32,
+    word: u8,
+    shift: u8,
+}
+
+/// Where a slot that no state has is: it holds 0.
+const NOWHERE: Field = Field {
+    mask: 0,
+    word: 0,
+    shift: 0,
+};
 
 /// Numbers of slots that the search is compiled for; a shape gets the next larger one.
 macro_rules! with_slots {
@@ -153,8 +169,9 @@ macro_rules! with_slots {
 }
 pub(crate) use with_slots;
 
-/// The most words of a packed state: every slot of the widest shape at 32 bits.
-pub(crate) const MAX_WORDS: usize = 25;
+/// No packed state has more words: the widest shape with every slot at 32 bits has 25. A power of
+/// two, so that taking the remainder keeps an index within bounds at no cost.
+pub(crate) const MAX_WORDS: usize = 32;
 /// The most slots of a state: five servers, a proxy and four clients.
 pub(crate) const MAX_SLOTS: usize = 50;
 
@@ -168,15 +185,31 @@ impl Packing {
     }
 
     fn with_bits(shape: &Shape, bits: [u32; 3]) -> Self {
-        let mut widths: Vec<u32> = (0..shape.slots())
-            .map(|slot| bits[kind(shape, slot)])
-            .collect();
-        let words = widths.iter().sum::<u32>().div_ceil(64) as usize;
-        with_slots!(shape.slots(), S => widths.resize(S, 0));
+        let mut slots: Vec<usize> = (0..shape.slots()).collect();
+        let width = |slot: usize| bits[kind(shape, slot)];
+        slots.sort_by_key(|slot| std::cmp::Reverse(width(*slot)));
+        let mut filled: Vec<u32> = Vec::new();
+        let mut fields = vec![NOWHERE; shape.slots()];
+        with_slots!(shape.slots(), S => fields.resize(S, NOWHERE));
+        // No slot lies in two words: each goes, the widest first, where there is room.
+        for slot in slots {
+            let width = width(slot);
+            let fits = |filled: &u32| filled + width <= u64::BITS;
+            let word = filled.iter().position(fits).unwrap_or(filled.len());
+            if word == filled.len() {
+                filled.push(0);
+            }
+            fields[slot] = Field {
+                mask: u32::MAX >> (u32::BITS - width),
+                word: word as u8,
+                shift: filled[word] as u8,
+            };
+            filled[word] += width;
+        }
         Self {
             bits,
-            widths,
-            words,
+            fields,
+            words: filled.len(),
         }
     }
 
@@ -205,53 +238,32 @@ impl Packing {
         state: &[u32; S],
         words: &mut [u64; MAX_WORDS],
     ) -> bool {
-        debug_assert_eq!(S, self.widths.len());
-        let (mut word, mut filled, mut at, mut spilled) = (0_u64, 0_u32, 0, 0_u64);
-        for (&id, &width) in state.iter().zip(&self.widths) {
-            let id = u64::from(id);
-            spilled |= id >> width;
-            word |= id << filled;
-            filled += width;
-            if filled >= 64 {
-                words[at] = word;
-                at += 1;
-                filled -= 64;
-                // What did not fit into the full word; nothing if it ended with this slot.
-                word = if filled == 0 {
-                    0
-                } else {
-                    id >> (width - filled)
-                };
-            }
-        }
-        if filled > 0 {
-            words[at] = word;
+        let fields: &[Field; S] = self.fields();
+        words[..self.words].fill(0);
+        let mut spilled = 0;
+        for (id, field) in state.iter().zip(fields) {
+            spilled |= id & !field.mask;
+            words[usize::from(field.word) % MAX_WORDS] |= u64::from(*id) << (field.shift % 64);
         }
         spilled == 0
     }
 
     #[inline]
     pub(crate) fn unpack<const S: usize>(&self, words: &[u64]) -> [u32; S] {
-        debug_assert_eq!(S, self.widths.len());
+        let fields: &[Field; S] = self.fields();
         let mut state = [0; S];
-        let (mut at, mut from) = (0, 0_u32);
-        for (id, &width) in state.iter_mut().zip(&self.widths) {
-            if width == 0 {
-                break;
-            }
-            let mask = (1_u64 << width) - 1;
-            let mut value = words[at] >> from;
-            from += width;
-            if from >= 64 {
-                from -= 64;
-                at += 1;
-                if from > 0 {
-                    value |= words[at] << (width - from);
-                }
-            }
-            *id = (value & mask) as u32;
+        for (id, field) in state.iter_mut().zip(fields) {
+            *id = (words[usize::from(field.word)] >> (field.shift % 64)) as u32 & field.mask;
         }
         state
+    }
+
+    #[inline]
+    fn fields<const S: usize>(&self) -> &[Field; S] {
+        let fields = self.fields.as_slice();
+        fields
+            .try_into()
+            .expect("the search is compiled for this shape")
     }
 }
 
@@ -332,8 +344,8 @@ mod tests {
         ) {
             let packing = Packing::with_bits(&shape("end-to-end-reads"), bits);
             let mut state = ids;
-            for (id, width) in state.iter_mut().zip(&packing.widths) {
-                *id = (u64::from(*id) & ((1 << width) - 1)) as u32;
+            for (id, field) in state.iter_mut().zip(&packing.fields) {
+                *id &= field.mask;
             }
             round_trip(&packing, &state);
         }

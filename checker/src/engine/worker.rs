@@ -592,7 +592,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         let mut renamed = [EMPTY; S];
         for place in self.shape.processes() {
             let process = self.recall.renamed_process(state[place], name);
-            renamed[usize::from(self.recall.renaming.slots(name)[place])] = process;
+            renamed[self.recall.renaming.place(name, place)] = process;
         }
         let global = self.shape.global();
         renamed[global] = self.recall.renamed_global(state[global], name);
@@ -601,9 +601,17 @@ impl<'a, const S: usize> Worker<'a, S> {
 
     #[inline]
     fn rename_lanes(&mut self, state: &[u32; S], name: usize, renamed: &mut [u32; S]) {
-        for slot in self.shape.lanes() {
-            let lane = self.recall.renamed_lane(state[slot], name);
-            renamed[usize::from(self.recall.renaming.slots(name)[slot])] = lane;
+        let lanes = self.shape.lanes();
+        if self.recall.lanes_have_names {
+            for slot in lanes {
+                let lane = self.recall.renamed_lane(state[slot], name);
+                renamed[usize::from(self.recall.renaming.slots(name)[slot])] = lane;
+            }
+        } else {
+            let slots = &self.recall.renaming.slots(name)[lanes.clone()];
+            for (lane, slot) in state[lanes].iter().zip(slots) {
+                renamed[usize::from(*slot)] = *lane;
+            }
         }
     }
 }
