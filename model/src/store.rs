@@ -10,12 +10,15 @@
 //! command seen before is answered from memory; one below `acknowledged` is refused; either way
 //! it is not applied again.
 //!
-//! A copy of a store costs nothing until one of the two changes: a snapshot is such a copy, and the
-//! first entry applied while it is still being written pays for it.
+//! A copy of a store costs nothing, and what is changed after it costs little: a snapshot is such a
+//! copy, and is still being written while entries are applied (`pairs`).
+
+mod pairs;
 
 use crate::{LogIndex, Payload, SessionId, config::Config, mutant::planted};
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::ops::Bound;
+use pairs::Pairs;
 use serde::{Deserialize, Serialize};
 
 /// A key: any bytes.
@@ -205,35 +208,8 @@ pub struct Store {
 /// What copies of a store share until one of them changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Contents {
-    #[serde(with = "in_a_row")]
-    pairs: BTreeMap<Key, Versioned>,
+    pairs: Pairs,
     sessions: BTreeMap<SessionId, Session>,
-}
-
-/// A map as the row of its pairs: keys that are bytes are no names of fields, as JSON wants them.
-mod in_a_row {
-    use super::{BTreeMap, Key, Vec, Versioned};
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[derive(Deserialize)]
-    struct Pair(#[serde(with = "serde_bytes")] Key, Versioned);
-
-    #[derive(serde::Serialize)]
-    struct PairRef<'a>(#[serde(with = "serde_bytes")] &'a Key, &'a Versioned);
-
-    pub(super) fn serialize<S: Serializer>(
-        pairs: &BTreeMap<Key, Versioned>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(pairs.iter().map(|(key, held)| PairRef(key, held)))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<Key, Versioned>, D::Error> {
-        let pairs = Vec::<Pair>::deserialize(deserializer)?;
-        Ok(pairs.into_iter().map(|pair| (pair.0, pair.1)).collect())
-    }
 }
 
 impl Store {
@@ -299,7 +275,7 @@ impl Store {
                 let matching = self
                     .contents
                     .pairs
-                    .range::<Key, _>((start, Bound::Unbounded))
+                    .from(start)
                     .take_while(|(key, _)| key.starts_with(prefix));
                 Found::Pairs(page(matching, *limit as usize, *bytes))
             }
@@ -375,7 +351,7 @@ fn page<'a>(
     page
 }
 
-fn operate(pairs: &mut BTreeMap<Key, Versioned>, index: LogIndex, operation: &Operation) -> Answer {
+fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation) -> Answer {
     match operation {
         Operation::Put {
             key,
@@ -423,11 +399,7 @@ fn operate(pairs: &mut BTreeMap<Key, Versioned>, index: LogIndex, operation: &Op
     }
 }
 
-fn check(
-    pairs: &BTreeMap<Key, Versioned>,
-    key: &Key,
-    condition: Condition,
-) -> Result<(), Option<LogIndex>> {
+fn check(pairs: &Pairs, key: &Key, condition: Condition) -> Result<(), Option<LogIndex>> {
     let found = pairs.get(key).map(|held| held.version);
     let holds = match condition {
         Condition::Always => true,
