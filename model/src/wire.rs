@@ -16,7 +16,7 @@ use core::fmt;
 /// The first bytes of every datagram.
 pub const MAGIC: [u8; 4] = *b"SRFT";
 /// The version of the format. Another one is refused.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// Bytes of the header.
 pub const HEADER: usize = 38;
 /// Bytes of the authentication tag behind a sealed body.
@@ -24,9 +24,9 @@ pub const TAG: usize = 16;
 /// Bytes before the contents of a frame: its kind and its length.
 pub const FRAME: usize = 3;
 /// Bytes in a chunk's frame before the piece of the message it carries.
-pub const CHUNK: usize = 12;
+pub const CHUNK: usize = 16;
 /// Bytes in an acknowledgement's frame before the bitmap.
-pub const ACKNOWLEDGEMENT: usize = 10;
+pub const ACKNOWLEDGEMENT: usize = 16;
 
 const PADDING: u8 = 0;
 const ENVELOPE: u8 = 1;
@@ -205,9 +205,9 @@ pub struct Chunk<'a> {
     /// Which message of the sender's run.
     pub message: u64,
     /// Which piece of it, from 0.
-    pub index: u16,
+    pub index: u32,
     /// Of how many; at least 1, more than `index`.
-    pub count: u16,
+    pub count: u32,
     /// The piece, not empty.
     pub bytes: &'a [u8],
 }
@@ -218,23 +218,38 @@ pub struct Acknowledgement<'a> {
     /// Which message of the run of whoever this is sent to.
     pub message: u64,
     /// How many pieces it has.
-    pub count: u16,
-    /// A bit for each, piece 0 first, in the lowest bit of the first byte; unused bits are 0.
+    pub count: u32,
+    /// All pieces before this one arrived; `count` if all did.
+    pub first: u32,
+    /// A bit for each from `first` on, that one in the lowest bit of the first byte; none for
+    /// pieces that the message does not have. What it says nothing of did not arrive.
     pub bitmap: &'a [u8],
 }
 
 impl Acknowledgement<'_> {
     /// Whether this piece arrived.
-    pub fn has(&self, index: u16) -> bool {
+    pub fn has(&self, index: u32) -> bool {
+        let Some(nth) = index.checked_sub(self.first) else {
+            return true;
+        };
         self.bitmap
-            .get(usize::from(index / 8))
-            .is_some_and(|byte| byte & (1 << (index % 8)) != 0)
+            .get((nth / 8) as usize)
+            .is_some_and(|byte| byte & (1 << (nth % 8)) != 0)
     }
-}
 
-/// How many bytes a bitmap of so many pieces has.
-pub const fn bitmap_length(count: u16) -> usize {
-    (count as usize).div_ceil(8)
+    fn is_sound(&self) -> bool {
+        let Some(left) = self.count.checked_sub(self.first) else {
+            return false;
+        };
+        match self.bitmap.last() {
+            None => true,
+            // The last bit that is set speaks of a piece that there is.
+            Some(last) => {
+                let bits = 8 * self.bitmap.len() - last.leading_zeros() as usize;
+                *last != 0 && bits <= left as usize
+            }
+        }
+    }
 }
 
 impl Frame<'_> {
@@ -265,15 +280,16 @@ impl Frame<'_> {
                 to.put_u8(CHUNK_OF_MESSAGE);
                 to.put_u16(length);
                 to.put_u64(chunk.message);
-                to.put_u16(chunk.index);
-                to.put_u16(chunk.count);
+                to.put_u32(chunk.index);
+                to.put_u32(chunk.count);
                 to.put_slice(chunk.bytes);
             }
             Self::Acknowledgement(of) => {
                 to.put_u8(CHUNKS_RECEIVED);
                 to.put_u16(length);
                 to.put_u64(of.message);
-                to.put_u16(of.count);
+                to.put_u32(of.count);
+                to.put_u32(of.first);
                 to.put_slice(of.bitmap);
             }
         }
@@ -306,19 +322,20 @@ impl<'a> Frames<'a> {
             CHUNK_OF_MESSAGE if length > CHUNK => {
                 let chunk = Chunk {
                     message: contents.get_u64(),
-                    index: contents.get_u16(),
-                    count: contents.get_u16(),
+                    index: contents.get_u32(),
+                    count: contents.get_u32(),
                     bytes: contents,
                 };
                 (chunk.index < chunk.count).then_some(Frame::Chunk(chunk))
             }
-            CHUNKS_RECEIVED if length > ACKNOWLEDGEMENT => {
+            CHUNKS_RECEIVED if length >= ACKNOWLEDGEMENT => {
                 let of = Acknowledgement {
                     message: contents.get_u64(),
-                    count: contents.get_u16(),
+                    count: contents.get_u32(),
+                    first: contents.get_u32(),
                     bitmap: contents,
                 };
-                (of.bitmap.len() == bitmap_length(of.count)).then_some(Frame::Acknowledgement(of))
+                of.is_sound().then_some(Frame::Acknowledgement(of))
             }
             _ => None,
         }

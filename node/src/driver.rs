@@ -40,6 +40,8 @@ use transport::{Cause, Count, Endpoint, Inbox};
 
 /// How long a server that stops waits for what is under way.
 const LINGER: Duration = Duration::from_secs(2);
+/// Who was not heard of for so long is not sent what costs much.
+const SILENT: Duration = Duration::from_secs(5);
 /// How many commands are taken up in one turn.
 const COMMANDS: usize = 1024;
 
@@ -129,12 +131,29 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    fn is_due(&self, raft: &Raft) -> bool {
+    /// Whether it is time, when the last snapshot took so many bytes.
+    fn is_due(&self, raft: &Raft, last: u64) -> bool {
         let covered = raft.snapshot_index().get();
         let applied = raft.commit_index().get().saturating_sub(covered);
-        raft.may_compact()
-            && (applied >= self.snapshot_entries || self.grown >= self.snapshot_bytes)
+        // However large the state, no more goes to the disk in snapshots than twice what goes there
+        // in entries.
+        let enough = last / 2;
+        let due = applied >= self.snapshot_entries || self.grown >= self.snapshot_bytes;
+        if !due || self.grown < enough || !raft.may_compact() {
+            return false;
+        }
+        // What a follower will ask for after the snapshot it is being sent should still be there
+        // then. But there may be one that never answers.
+        let patience = 4 * enough.max(self.snapshot_bytes);
+        !sends_snapshots(raft) || self.grown >= patience
     }
+}
+
+fn sends_snapshots(raft: &Raft) -> bool {
+    let Role::Leader(leader) = raft.role() else {
+        return false;
+    };
+    leader.followers.values().any(|of| of.snapshot_pause > 0)
 }
 
 /// What a turn gathers.
@@ -242,7 +261,8 @@ impl Driver {
         while !self.agenda.requests.is_empty() {
             self.take_requests()?;
         }
-        if self.pace.is_due(&self.raft) && !self.writer.is_behind() {
+        let last = self.metrics.snapshot_bytes.get();
+        if self.pace.is_due(&self.raft, last) && !self.writer.is_behind() {
             self.pace.grown = 0;
             self.step(Event::Compact)?;
         }
@@ -369,11 +389,25 @@ impl Driver {
             self.timers.arm(timer);
         }
         for envelope in effects.sends {
-            if self.local.owns(envelope.to) {
+            if self.is_too_much(&envelope) {
+                // As if it had been lost: it is made again.
+                self.metrics.dropped("silent", 1);
+            } else if self.local.owns(envelope.to) {
                 self.local.receive(envelope, &mut self.agenda.requests);
             } else {
                 self.agenda.sends.push(envelope);
             }
+        }
+    }
+
+    /// Whether this is the whole state, for a server that says nothing, and may not be there.
+    fn is_too_much(&self, envelope: &Envelope) -> bool {
+        let Envelope { to, message, .. } = envelope;
+        match (to, message) {
+            (Address::Node(id), Message::InstallSnapshotRequest(_)) => {
+                self.pulse.since_heard(*id) > SILENT
+            }
+            _ => false,
         }
     }
 

@@ -37,9 +37,10 @@ use tokio::{
 };
 use transport::Endpoint;
 
-/// The most bytes of a message between servers: of a snapshot, that is. As much as can be
-/// acknowledged chunk by chunk in one datagram, rounded down.
+/// The most bytes of a message between servers that is no snapshot.
 const MAX_MESSAGE: usize = 12 << 20;
+/// The largest state that is sent to another server, and taken from one.
+const MAX_STATE: usize = 1 << 30;
 /// How many commands may wait for the driver.
 const COMMANDS: usize = 4096;
 
@@ -618,7 +619,7 @@ async fn prepare(
     let others = voters.into_iter().filter(|id| *id != config.id);
     let pulse = Arc::new(Pulse::new(others));
     let (report, reports) = mpsc::unbounded_channel();
-    metrics.snapshot_limit_bytes.set(MAX_MESSAGE as u64);
+    metrics.snapshot_limit_bytes.set(MAX_STATE as u64);
     let writer = Writer::start(disk, report, Arc::clone(&metrics)).map_err(StartError::Thread)?;
     let (command, commands) = mpsc::channel(COMMANDS);
     let logged = durable.log.iter().map(|entry| entry.payload.size() as u64);
@@ -667,6 +668,7 @@ fn transport_config(config: &Config) -> transport::Config {
     let mut transport = transport::Config::new(config.listen, config.cluster.clone());
     transport.keys = config.keys.clone();
     transport.max_message = MAX_MESSAGE;
+    transport.max_bulk = MAX_STATE;
     transport.faults = config.faults.clone();
     transport
 }

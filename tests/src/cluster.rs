@@ -45,6 +45,8 @@ pub struct Shape {
     pub without_traces: bool,
     /// What the servers are told beside the usual.
     pub settings: Vec<String>,
+    /// Whether timers are the usual ones of a server, and not ten times as quick.
+    pub patient: bool,
 }
 
 /// A cluster that runs. Dropped, it is gone; its files stay if the test failed.
@@ -138,10 +140,12 @@ impl Cluster {
             format!("--listen={listen}"),
             format!("--http={}", self.http[&id]),
             format!("--data-dir={}", data_dir.display()),
-            "--heartbeat=30ms".into(),
-            "--election=150ms..300ms".into(),
             "--chaos".into(),
         ];
+        if !self.shape.patient {
+            arguments.push("--heartbeat=30ms".into());
+            arguments.push("--election=150ms..300ms".into());
+        }
         arguments.extend_from_slice(&self.shape.settings);
         if !self.shape.without_traces {
             arguments.push(format!("--trace={}", self.trace(id).display()));
@@ -337,6 +341,11 @@ impl Cluster {
         until(&what, || metric(self.http[&id], name))
     }
 
+    /// The most bytes of memory that a server held at once.
+    pub fn peak_memory(&self, id: u64) -> u64 {
+        self.running[&id].peak_memory()
+    }
+
     /// Waits for the proxy's metrics, and returns one of them.
     pub fn proxy_metric(&self, name: &str) -> u64 {
         let what = format!("{name} of the proxy");
@@ -421,6 +430,11 @@ impl Cluster {
     /// Where a server hears datagrams.
     pub fn node_udp(&self, id: u64) -> SocketAddr {
         self.udp[&id]
+    }
+
+    /// Where a server answers operators.
+    pub fn node_http(&self, id: u64) -> SocketAddr {
+        self.http[&id]
     }
 
     /// Where the proxy hears datagrams.

@@ -18,6 +18,14 @@ impl Door {
     /// # Panics
     /// If it ends, or names no address.
     pub fn open(program: &str, arguments: &[&str]) -> Self {
+        Self::open_within(&[], program, arguments)
+    }
+
+    /// The same, by way of the words of `entry`.
+    ///
+    /// # Panics
+    /// If it ends, or names no address.
+    pub fn open_within(entry: &[String], program: &str, arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory cannot be made");
         let log = dir.path().join("said.txt");
         let place = dir.path().to_str().expect("the path is text");
@@ -25,7 +33,7 @@ impl Door {
             .iter()
             .map(|argument| argument.replace("{dir}", place))
             .collect();
-        let mut process = Process::start(&[], program, program, &arguments, &log);
+        let mut process = Process::start(entry, program, program, &arguments, &log);
         let origin = until(&format!("{program} to say where it serves"), || {
             process.assert_runs();
             let said = fs::read_to_string(&log).unwrap_or_default();
@@ -49,6 +57,19 @@ impl Door {
     /// A file in the directory of its own.
     pub fn file(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// All that it said.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.file("said.txt")).unwrap_or_default()
+    }
+
+    /// That it did not end.
+    ///
+    /// # Panics
+    /// If it did.
+    pub fn assert_runs(&mut self) {
+        self.process.assert_runs();
     }
 
     /// Ends it, as a crash would.

@@ -25,3 +25,4 @@ pub use cluster::{Cluster, NODES, Place, Shape};
 pub use door::Door;
 pub use load::{History, Load};
 pub use namespace::Namespace;
+pub use process::run;

@@ -41,6 +41,15 @@ impl Process {
         }
     }
 
+    /// The most bytes of memory it held at once, as Linux counts; 0 where that is not told.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kibibytes.unwrap_or(0) * 1024
+    }
+
     pub(crate) fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).expect("a process number is small");
         // SAFETY: kill(2) touches no memory of ours. The child was not waited for, so the number
@@ -113,7 +122,10 @@ impl Drop for Process {
 }
 
 /// Runs a program to its end.
-pub(crate) fn run(program: &str, arguments: &[String]) -> Output {
+///
+/// # Panics
+/// If it does not start.
+pub fn run(program: &str, arguments: &[String]) -> Output {
     let output = command(&[], program)
         .args(arguments)
         .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 use crate::{Faults, Keys};
 use model::{
     Address,
-    wire::{ACKNOWLEDGEMENT, CHUNK, FRAME, HEADER, TAG},
+    wire::{CHUNK, FRAME, HEADER, TAG},
 };
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -30,6 +30,9 @@ pub struct Config {
     pub max_datagram: usize,
     /// The most bytes of an encoded message, sent or received.
     pub max_message: usize,
+    /// The same for the state of a server on its way to another, of which one at a time is sent to
+    /// each receiver, and one taken of each sender. Nobody with the client key alone may send one.
+    pub max_bulk: usize,
     /// The most bytes that wait while the socket takes no more.
     pub send_queue: usize,
     /// The most messages that wait in the inbox.
@@ -49,6 +52,7 @@ impl Config {
             faults: None,
             max_datagram: DATAGRAM,
             max_message: 4 << 20,
+            max_bulk: 0,
             send_queue: 4 << 20,
             inbox: 65_536,
             learned_routes: 65_536,
@@ -65,11 +69,6 @@ impl Config {
         self.room() - FRAME - CHUNK
     }
 
-    /// The most chunks of a message whose acknowledgement fits into a datagram.
-    pub(crate) fn chunks(&self) -> u16 {
-        u16::try_from(8 * (self.room() - FRAME - ACKNOWLEDGEMENT)).unwrap_or(u16::MAX)
-    }
-
     pub(crate) fn check(&self) -> Result<(), String> {
         if !DATAGRAMS.contains(&self.max_datagram) {
             return Err(format!(
@@ -79,12 +78,17 @@ impl Config {
                 DATAGRAMS.end()
             ));
         }
-        let most = self.chunk() * usize::from(self.chunks());
-        if self.max_message > most {
-            return Err(format!(
-                "max_message is {}; in datagrams of {} bytes no message has more than {most}",
-                self.max_message, self.max_datagram
-            ));
+        let most = self.chunk().saturating_mul(u32::MAX as usize);
+        for (name, value) in [
+            ("max_message", self.max_message),
+            ("max_bulk", self.max_bulk),
+        ] {
+            if value > most {
+                return Err(format!(
+                    "{name} is {value}; in datagrams of {} bytes no message has more than {most}",
+                    self.max_datagram
+                ));
+            }
         }
         Ok(())
     }

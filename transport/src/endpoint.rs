@@ -109,7 +109,7 @@ impl Endpoint {
             sealer,
             counters: Counters::new(),
             routes: Mutex::new(Routes::new(config.learned_routes)),
-            outgoing: Mutex::new(Outgoing::new()),
+            outgoing: Mutex::new(Outgoing::new(config.max_bulk)),
             held: Mutex::new(Held::default()),
             local,
             state,
@@ -194,7 +194,7 @@ impl Shared {
         }
     }
 
-    /// Puts messages into the inbox, each with the bytes it was encoded in.
+    /// Puts messages into the inbox, each with the bytes it was encoded in. From any thread.
     pub(crate) fn deliver(&self, envelopes: impl IntoIterator<Item = (Envelope, usize)>) {
         let mut all = 0;
         let mut refused = 0;
@@ -304,7 +304,7 @@ impl Shared {
         self.queued.store(!queue.is_empty(), Ordering::Release);
     }
 
-    /// Makes sure that the second task wakes by then.
+    /// Makes sure that the second task wakes by then. From any thread.
     pub(crate) fn wake_by(&self, due: Option<Instant>) {
         let Some(due) = due else {
             return;
@@ -317,7 +317,7 @@ impl Shared {
     }
 
     /// Does what is due.
-    fn tick(&self, now: Instant) {
+    fn tick(self: &Arc<Self>, now: Instant) {
         let (mut out, mut arrive) = (Vec::new(), Vec::new());
         {
             let mut held = lock(&self.held);

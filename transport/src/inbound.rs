@@ -20,6 +20,8 @@ use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use std::{
     io::{self, IoSliceMut},
     net::SocketAddr,
+    sync::Arc,
+    thread,
 };
 use tokio::time::Instant;
 
@@ -29,6 +31,8 @@ const BUFFERS: usize = 8;
 const BUFFER: usize = 65_536;
 /// Bytes of unfinished messages for all peers together.
 const ASSEMBLING: usize = 64 << 20;
+/// A longer message takes so long to read that nothing is to wait for it.
+const APART: usize = 1 << 20;
 
 /// Reads from the socket.
 pub(crate) struct Reader {
@@ -58,8 +62,8 @@ impl Reader {
     pub(crate) fn new(shared: &Shared) -> Self {
         let limits = Limits {
             message: shared.config.max_message,
-            chunks: shared.config.chunks(),
             bytes: shared.config.max_message * 2,
+            bulk: shared.config.max_bulk,
         };
         Self {
             buffers: vec![vec![0; BUFFER]; BUFFERS],
@@ -84,7 +88,7 @@ impl Reader {
     }
 
     /// Makes messages of what is in the first so many buffers.
-    pub(crate) fn process(&mut self, shared: &Shared, filled: usize) {
+    pub(crate) fn process(&mut self, shared: &Arc<Shared>, filled: usize) {
         let mut round = Round {
             now: Instant::now(),
             envelopes: Vec::new(),
@@ -125,12 +129,13 @@ impl Reader {
 
     fn acknowledge(&self, touched: &[(SocketAddr, Run, u64)], packers: &mut Packers) {
         for (at, run, message) in touched {
-            if let Some((count, bitmap)) = self.peers.acknowledgement(*run, *message) {
+            if let Some((count, first, bitmap)) = self.peers.acknowledgement(*run, *message) {
                 packers
                     .to((*at, run.1))
                     .push(&Frame::Acknowledgement(Acknowledgement {
                         message: *message,
                         count,
+                        first,
                         bitmap: &bitmap,
                     }));
             }
@@ -139,7 +144,7 @@ impl Reader {
 }
 
 fn take_datagram(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     peers: &mut Peers,
     datagram: &mut [u8],
     at: SocketAddr,
@@ -170,7 +175,11 @@ fn take_datagram(
                 counters.add(Count::ChunksReceived, 1);
                 if let Some(bytes) = take_chunk(shared, peers, &chunk, origin, round) {
                     counters.add(Count::ChunkedMessagesReceived, 1);
-                    take_envelope(shared, &bytes, origin, &mut heard, round);
+                    if bytes.len() > APART {
+                        take_apart(shared, bytes, origin, round.now);
+                    } else {
+                        take_envelope(shared, &bytes, origin, &mut heard, round);
+                    }
                 }
             }
             Ok(Frame::Acknowledgement(of)) => {
@@ -189,9 +198,42 @@ fn take_datagram(
 fn take_envelope(
     shared: &Shared,
     bytes: &[u8],
-    Origin { at, header }: Origin,
+    origin: Origin,
     heard: &mut Option<Address>,
     round: &mut Round,
+) {
+    read_envelope(shared, bytes, origin, heard, round.now, |envelope| {
+        round.envelopes.push((envelope, bytes.len()));
+    });
+}
+
+/// Takes a message that takes long to read. Others are taken meanwhile.
+fn take_apart(shared: &Arc<Shared>, bytes: Vec<u8>, origin: Origin, now: Instant) {
+    let to = Arc::clone(shared);
+    let reading = move || {
+        let mut read = Vec::new();
+        read_envelope(&to, &bytes, origin, &mut None, now, |envelope| {
+            read.push((envelope, bytes.len()));
+        });
+        to.deliver(read);
+    };
+    if let Err(error) = thread::Builder::new()
+        .name("raft-decode".into())
+        .spawn(reading)
+    {
+        let about = format_args!("no thread to read a large message: {error}");
+        shared.counters.drop(Cause::InboxFull, 1, about);
+    }
+}
+
+/// Reads a message and checks it against its key. Passes on what the fault plan leaves of it.
+fn read_envelope(
+    shared: &Shared,
+    bytes: &[u8],
+    Origin { at, header }: Origin,
+    heard: &mut Option<Address>,
+    now: Instant,
+    pass: impl FnMut(Envelope),
 ) {
     let counters = &shared.counters;
     let Ok(envelope) = decode_envelope(bytes) else {
@@ -207,11 +249,9 @@ fn take_envelope(
         *heard = Some(envelope.from);
         let when = (header.boot, header.sequence);
         let authentic = header.key != KeyId::None;
-        lock(&shared.routes).hear(envelope.from, at, when, authentic, round.now);
+        lock(&shared.routes).hear(envelope.from, at, when, authentic, now);
     }
-    shared.harm(Side::Receive, envelope, |envelope| {
-        round.envelopes.push((envelope, bytes.len()));
-    });
+    shared.harm(Side::Receive, envelope, pass);
 }
 
 /// Takes a chunk. Gives the whole message if it was the last missing one.

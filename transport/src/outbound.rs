@@ -11,10 +11,10 @@ use crate::{
 };
 use bytes::Bytes;
 use model::{
-    Envelope,
+    Envelope, Message,
     wire::{FRAME, Frame, encode_addresses, encode_message},
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc, thread};
 use tokio::time::Instant;
 
 /// Frames for several receivers.
@@ -55,7 +55,7 @@ impl Packers {
 
 impl Shared {
     /// Sends messages, if the fault plan lets them through.
-    pub(crate) fn send(&self, envelopes: Vec<Envelope>) {
+    pub(crate) fn send(self: &Arc<Self>, envelopes: Vec<Envelope>) {
         if self.config.faults.is_none() {
             return self.send_unharmed(&envelopes);
         }
@@ -106,7 +106,7 @@ impl Shared {
     }
 
     /// Sends messages, whatever the fault plan says.
-    pub(crate) fn send_unharmed(&self, envelopes: &[Envelope]) {
+    pub(crate) fn send_unharmed(self: &Arc<Self>, envelopes: &[Envelope]) {
         if envelopes.is_empty() {
             return;
         }
@@ -117,6 +117,10 @@ impl Shared {
         let mut message = Vec::new();
         let mut sent = 0;
         for (nth, envelope) in envelopes.iter().enumerate() {
+            if matches!(envelope.message, Message::InstallSnapshotRequest(_)) {
+                self.send_apart(envelope, now);
+                continue;
+            }
             // What goes to several receivers is encoded once.
             let same = nth > 0 && envelopes[nth - 1].message == envelope.message;
             if !same {
@@ -162,6 +166,51 @@ impl Shared {
             return None;
         };
         Some((at, key))
+    }
+
+    /// Sends a snapshot. It may take long to encode, and nothing waits for that.
+    fn send_apart(self: &Arc<Self>, envelope: &Envelope, now: Instant) {
+        let Some(to) = self.destination(envelope, now) else {
+            return;
+        };
+        if !lock(&self.outgoing).promise(to) {
+            let about = format_args!("the last snapshot to {} is still under way", envelope.to);
+            return self.counters.drop(Cause::ChunkQueueFull, 1, about);
+        }
+        let (shared, envelope) = (Arc::clone(self), envelope.clone());
+        let encoding = move || shared.push_bulk(to, envelope);
+        if let Err(error) = thread::Builder::new()
+            .name("raft-encode".into())
+            .spawn(encoding)
+        {
+            lock(&self.outgoing).release(to);
+            let about = format_args!("no thread to encode a snapshot: {error}");
+            self.counters.drop(Cause::ChunkQueueFull, 1, about);
+        }
+    }
+
+    /// Leaves a snapshot to be sent in chunks.
+    fn push_bulk(&self, to: Destination, envelope: Envelope) {
+        let receiver = envelope.to;
+        let mut bytes = Vec::new();
+        encode_addresses(envelope.from, receiver, &mut bytes);
+        encode_message(&envelope.message, &mut bytes);
+        // A store is copied when it changes while somebody else holds it.
+        drop(envelope);
+        let (length, now) = (bytes.len(), Instant::now());
+        let mut outgoing = lock(&self.outgoing);
+        if length > self.config.max_bulk {
+            outgoing.release(to);
+            drop(outgoing);
+            let about = format_args!("a snapshot of {length} bytes to {receiver}");
+            return self.counters.drop(Cause::Oversized, 1, about);
+        }
+        let taken = outgoing.push_bulk(to, Bytes::from(bytes), self.config.chunk(), now);
+        self.after_chunks(outgoing);
+        self.counters.add(Count::MessagesSent, usize::from(taken));
+        let about = format_args!("a snapshot of {length} bytes found others waiting");
+        self.counters
+            .drop(Cause::ChunkQueueFull, usize::from(!taken), about);
     }
 
     /// Starts sending large messages. Says how many found no room.

@@ -24,9 +24,11 @@ pub(crate) type Run = (BootId, KeyId);
 pub(crate) struct Peers {
     peers: HashMap<Run, Peer>,
     limits: Limits,
-    /// Bytes of unfinished messages for all together.
+    /// Bytes of unfinished messages for all together, bulk not counted.
     capacity: usize,
     bytes: usize,
+    /// Bytes of unfinished bulk messages for all together; as many as one may have are kept.
+    bulk: usize,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,7 @@ impl Peers {
             limits,
             capacity,
             bytes: 0,
+            bulk: 0,
         }
     }
 
@@ -68,25 +71,41 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(&run) else {
             return (Taken::Known, 0);
         };
-        let before = peer.incoming.bytes();
-        let (taken, mut dropped) = peer.incoming.take(chunk, self.limits);
-        self.bytes = self.bytes - before + peer.incoming.bytes();
-        while self.bytes > self.capacity {
-            let holding = self
-                .peers
-                .values_mut()
-                .filter(|peer| peer.incoming.bytes() > 0);
-            let Some(silent) = holding.min_by_key(|peer| peer.heard) else {
-                break;
-            };
-            self.bytes -= silent.incoming.bytes();
-            dropped += silent.incoming.clear();
+        let mut limits = self.limits;
+        if run.1 == KeyId::Client {
+            // A client has nothing to say that long.
+            limits.bulk = 0;
+        }
+        self.bytes -= peer.incoming.bytes();
+        self.bulk -= peer.incoming.bulk();
+        let (taken, mut dropped) = peer.incoming.take(chunk, limits);
+        self.bytes += peer.incoming.bytes();
+        self.bulk += peer.incoming.bulk();
+        while self.bytes > self.capacity
+            && let Some(silent) = self.longest_silent(|of| of.bytes() > 0)
+        {
+            let before = silent.bytes();
+            dropped += silent.clear();
+            self.bytes -= before;
+        }
+        while self.bulk > self.limits.bulk
+            && let Some(silent) = self.longest_silent(|of| of.bulk() > 0)
+        {
+            let before = silent.bulk();
+            dropped += silent.clear_bulk();
+            self.bulk -= before;
         }
         (taken, dropped)
     }
 
+    fn longest_silent(&mut self, of: impl Fn(&Incoming) -> bool) -> Option<&mut Incoming> {
+        let holding = self.peers.values_mut().filter(|peer| of(&peer.incoming));
+        let silent = holding.min_by_key(|peer| peer.heard)?;
+        Some(&mut silent.incoming)
+    }
+
     /// Which chunks of this message arrived.
-    pub(crate) fn acknowledgement(&self, run: Run, message: u64) -> Option<(u16, Vec<u8>)> {
+    pub(crate) fn acknowledgement(&self, run: Run, message: u64) -> Option<(u32, u32, Vec<u8>)> {
         self.peers.get(&run)?.incoming.acknowledgement(message)
     }
 
@@ -103,6 +122,7 @@ impl Peers {
             if goes {
                 going -= 1;
                 self.bytes -= peer.incoming.bytes();
+                self.bulk -= peer.incoming.bulk();
             }
             !goes
         });

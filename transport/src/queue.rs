@@ -58,6 +58,8 @@ pub(crate) struct Arrived {
     bytes: usize,
     messages_capacity: usize,
     bytes_capacity: usize,
+    /// Whether a message is among them that alone takes much of that.
+    bulk: bool,
     closed: bool,
 }
 
@@ -68,16 +70,24 @@ impl Arrived {
             bytes: 0,
             messages_capacity,
             bytes_capacity,
+            bulk: false,
             closed: false,
         }
     }
 
-    /// Adds a message that took so many bytes. False if there is no room.
+    /// Adds a message that took so many bytes. False if there is no room. For one that takes more
+    /// than a quarter of the bytes there may be, there is always room, but for one such.
     pub(crate) fn push(&mut self, envelope: Envelope, bytes: usize) -> bool {
-        let room = self.envelopes.len() < self.messages_capacity
-            && self.bytes + bytes <= self.bytes_capacity;
+        let bulk = bytes > self.bytes_capacity / 4;
+        let fits = if bulk {
+            !self.bulk
+        } else {
+            self.bytes + bytes <= self.bytes_capacity
+        };
+        let room = fits && self.envelopes.len() < self.messages_capacity;
         if room {
-            self.bytes += bytes;
+            self.bulk |= bulk;
+            self.bytes += if bulk { 0 } else { bytes };
             self.envelopes.push(envelope);
         }
         room
@@ -86,6 +96,7 @@ impl Arrived {
     /// Takes everything out. `None` if there is nothing, and never will be.
     pub(crate) fn take(&mut self) -> Option<Vec<Envelope>> {
         self.bytes = 0;
+        self.bulk = false;
         let all = mem::take(&mut self.envelopes);
         (!all.is_empty() || !self.closed).then_some(all)
     }

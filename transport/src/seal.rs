@@ -183,7 +183,7 @@ mod tests {
         let bytes = datagram(&sealer, KeyId::Cluster);
         assert_eq!(
             hex(&bytes[HEADER..]),
-            "36e881f13f74645d362943e292222fcabc2b9060"
+            "36e881f1af8f53b62adb6b6eb4efb5c663c24542"
         );
         let mut opened = bytes.clone();
         let (header, body) = sealer.unseal(&mut opened).unwrap();

@@ -11,6 +11,7 @@ use pair::{
     append, bind, client, config, datagram, eventually, key, keys, node, nothing_more, pair, proxy,
     receive, request,
 };
+use std::time::Duration;
 use tokio::net::UdpSocket;
 use transport::{Cause, Config, Count, Endpoint, Keys};
 
@@ -141,8 +142,8 @@ async fn client_key_cannot_speak_for_a_node() {
             let mut chunk = Vec::new();
             Frame::Chunk(model::wire::Chunk {
                 message: 1,
-                index: index as u16,
-                count: (body.len() - 3).div_ceil(10) as u16,
+                index: index as u32,
+                count: (body.len() - 3).div_ceil(10) as u32,
                 bytes,
             })
             .encode(&mut chunk);
@@ -206,10 +207,10 @@ async fn what_is_wrong_is_counted_by_its_cause_and_dropped() {
     })
     .encode(&mut chunk);
     let mut contradicting = chunk.clone();
-    contradicting[14] = 6;
+    contradicting[18] = 6;
     let mut oversized = chunk.clone();
     oversized[10] = 9;
-    oversized[13] = 0xff;
+    oversized[15] = 0xff;
     wrong.extend([
         (Cause::Frame, sealed(1, &[9, 0, 0])),
         (Cause::Frame, sealed(2, &chunk[..chunk.len() - 1])),
@@ -386,7 +387,7 @@ async fn impossible_settings_and_taken_addresses_are_named() {
     let error = Endpoint::bind(tiny).await.err().unwrap();
     assert!(error.to_string().contains("max_datagram"), "{error}");
     let mut huge = config(keys());
-    huge.max_message = 1 << 30;
+    huge.max_message = 1 << 50;
     let error = Endpoint::bind(huge).await.err().unwrap();
     assert!(error.to_string().contains("max_message"), "{error}");
 }
@@ -407,4 +408,190 @@ async fn both_kinds_of_addresses_reach_a_socket_on_all() {
     receive(&mut inbox, 1).await;
     b.send(vec![append(node(2), node(1), 1, 50_000)]);
     receive(&mut a_inbox, 1).await;
+}
+
+/// A state of 64 MiB through a relay that loses a tenth of the datagrams each way, repeats some and
+/// lets some overtake. Small messages go beside it, and arrive before it.
+#[tokio::test]
+async fn state_of_64_mib_arrives_over_a_bad_way_and_holds_nothing_up() {
+    let bulk = |mut config: transport::Config| {
+        config.max_bulk = 128 << 20;
+        config
+    };
+    let (a, _) = bind(bulk(config(keys()))).await;
+    let (b, mut inbox) = bind(bulk(config(keys()))).await;
+    let relay = Relay::start(a.local_addr().unwrap(), b.local_addr().unwrap()).await;
+    a.set_peer(node(2), relay.to_b);
+    b.set_peer(node(1), relay.to_a);
+    let state = pair::snapshot(node(1), node(2), 1024, 64 << 10);
+    a.send(vec![state.clone(), state.clone()]);
+    // The second is refused: one is under way already.
+    eventually("the second is refused", || {
+        a.counters().dropped(Cause::ChunkQueueFull) == 1
+    })
+    .await;
+    let (mut small, mut arrived) = (0, None);
+    while arrived.is_none() {
+        a.send(vec![append(node(1), node(2), small, 0)]);
+        small += 1;
+        tokio::select! {
+            some = inbox.receive() => {
+                for envelope in some.expect("the endpoint is open") {
+                    match envelope.message {
+                        Message::InstallSnapshotRequest(_) => arrived = Some(envelope),
+                        _ => assert!(arrived.is_none()),
+                    }
+                }
+            }
+            () = tokio::time::sleep(Duration::from_millis(5)) => {}
+        }
+        assert_eq!(a.counters().dropped(Cause::GaveUp), 0);
+    }
+    assert!(arrived == Some(state), "it is not what was sent");
+    assert!(relay.lost() > 1000, "the way was a good one");
+    assert!(small > 100, "{small} small messages in all that time");
+    eventually("it is known to have arrived", || {
+        a.counters().get(Count::ChunkedMessagesDelivered) == 1
+    })
+    .await;
+    assert_eq!(b.counters().get(Count::ChunkedMessagesReceived), 1);
+}
+
+#[tokio::test]
+async fn state_that_is_too_large_is_refused_by_sender_and_receiver() {
+    let limited = |bulk| {
+        let mut config = config(keys());
+        config.max_message = 100_000;
+        config.max_bulk = bulk;
+        config
+    };
+    let (a, _) = bind(limited(1 << 20)).await;
+    let (b, mut inbox) = bind(limited(300_000)).await;
+    a.set_peer(node(2), b.local_addr().unwrap());
+    a.send(vec![pair::snapshot(node(1), node(2), 2, 1 << 20)]);
+    eventually("it does not leave", || {
+        a.counters().dropped(Cause::Oversized) == 1
+    })
+    .await;
+    a.send(vec![pair::snapshot(node(1), node(2), 2, 200_000)]);
+    eventually("it is not taken", || {
+        b.counters().dropped(Cause::Oversized) > 0
+    })
+    .await;
+    let fits = pair::snapshot(node(1), node(2), 2, 100_000);
+    eventually("the sender gave up", || {
+        a.counters().dropped(Cause::GaveUp) == 1
+    })
+    .await;
+    a.send(vec![fits.clone()]);
+    assert!(receive(&mut inbox, 1).await == [fits]);
+}
+
+/// Under the client key nobody is sent, or has put together, more than a message.
+#[tokio::test]
+async fn client_key_takes_no_bulk() {
+    let (server, _inbox) = bind({
+        let mut config = config(keys());
+        config.max_message = 5000;
+        config.max_bulk = 1 << 20;
+        config
+    })
+    .await;
+    let at = server.local_addr().unwrap();
+    let wire = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let piece = [0; 1000];
+    let send = async |id: KeyId, key: &transport::Key, sequence: u64, index: u32| {
+        let mut body = Vec::new();
+        Frame::Chunk(model::wire::Chunk {
+            message: 1,
+            index,
+            count: 9,
+            bytes: &piece,
+        })
+        .encode(&mut body);
+        let datagram = pair::seal(id, key, sequence, &body);
+        wire.send_to(&datagram, at).await.unwrap();
+    };
+    for index in 0..8 {
+        send(KeyId::Cluster, &key(1), 1 + u64::from(index), index).await;
+        send(KeyId::Client, &key(2), 101 + u64::from(index), index).await;
+    }
+    eventually("all came", || {
+        server.counters().get(Count::ChunksReceived) == 16
+    })
+    .await;
+    // The sixth under the clients' key was too much, and nothing after it is taken either.
+    assert_eq!(server.counters().dropped(Cause::Oversized), 3);
+}
+
+/// What lies between two endpoints.
+struct Relay {
+    to_a: std::net::SocketAddr,
+    to_b: std::net::SocketAddr,
+    lost: std::sync::Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Relay {
+    async fn start(a: std::net::SocketAddr, b: std::net::SocketAddr) -> Self {
+        let ends = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0"));
+        let [near_a, near_b] = ends;
+        let near_a = std::sync::Arc::new(near_a.await.unwrap());
+        let near_b = std::sync::Arc::new(near_b.await.unwrap());
+        let relay = Self {
+            to_b: near_a.local_addr().unwrap(),
+            to_a: near_b.local_addr().unwrap(),
+            lost: std::sync::Arc::default(),
+        };
+        for (from, to, at, seed) in [(&near_a, &near_b, b, 1), (&near_b, &near_a, a, 2)] {
+            tokio::spawn(pass_on(
+                std::sync::Arc::clone(from),
+                std::sync::Arc::clone(to),
+                at,
+                seed,
+                std::sync::Arc::clone(&relay.lost),
+            ));
+        }
+        relay
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+async fn pass_on(
+    from: std::sync::Arc<UdpSocket>,
+    to: std::sync::Arc<UdpSocket>,
+    at: std::net::SocketAddr,
+    seed: u64,
+    lost: std::sync::Arc<std::sync::atomic::AtomicU64>,
+) {
+    use rand_chacha::{
+        ChaCha8Rng,
+        rand_core::{RngCore, SeedableRng},
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut buffer = vec![0; 65_536];
+    let mut late: Option<Vec<u8>> = None;
+    while let Ok(length) = from.recv(&mut buffer).await {
+        let datagram = &buffer[..length];
+        match random.next_u32() % 100 {
+            0..10 => {
+                lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                continue;
+            }
+            10..15 if late.is_none() => {
+                late = Some(datagram.to_vec());
+                continue;
+            }
+            15..20 => {
+                let _ = to.send_to(datagram, at).await;
+            }
+            _ => {}
+        }
+        let _ = to.send_to(datagram, at).await;
+        if let Some(late) = late.take() {
+            let _ = to.send_to(&late, at).await;
+        }
+    }
 }

@@ -9,7 +9,7 @@ use model::{
     store::{Command, Condition, Found, Operation, Query, Versioned, Write},
     wire::{
         Acknowledgement, BadFrame, BadHeader, BootId, Chunk, ClusterId, Frame, Frames, Header,
-        KeyId, bitmap_length, decode_envelope, encode_addresses, encode_message,
+        KeyId, decode_envelope, encode_addresses, encode_message,
     },
 };
 use proptest::prelude::*;
@@ -75,7 +75,7 @@ fn header_golden() {
         hex(&bytes),
         [
             "53524654",
-            "02",
+            "03",
             "01",
             "75c670d2788c09b5",
             "0102030405060708",
@@ -134,7 +134,8 @@ fn body_golden() {
         }),
         Frame::Acknowledgement(Acknowledgement {
             message: 0x0102,
-            count: 10,
+            count: 20,
+            first: 2,
             bitmap: &[0b0000_1001, 0b10],
         }),
     ] {
@@ -157,16 +158,18 @@ fn body_golden() {
             "04",
             // A chunk: message 0x102, piece 3 of 10.
             "02",
-            "0011",
+            "0015",
             "0000000000000102",
-            "0003",
-            "000a",
+            "00000003",
+            "0000000a",
             "7069656365",
-            // An acknowledgement: of that message, pieces 0, 3 and 9.
+            // An acknowledgement: of that message, 20 pieces, those before piece 2, and of those from
+            // there on the 0th, the 3rd and the 9th.
             "03",
-            "000c",
+            "0012",
             "0000000000000102",
-            "000a",
+            "00000014",
+            "00000002",
             "0902",
             // Padding.
             "00000000",
@@ -180,8 +183,8 @@ fn body_golden() {
     let Ok(Frame::Acknowledgement(of)) = frames[2] else {
         panic!("an acknowledgement");
     };
-    let pieces: Vec<u16> = (0..20).filter(|index| of.has(*index)).collect();
-    assert_eq!(pieces, [0, 3, 9]);
+    let pieces: Vec<u32> = (0..20).filter(|index| of.has(*index)).collect();
+    assert_eq!(pieces, [0, 1, 2, 5, 11]);
 }
 
 /// A snapshot up to entry 2, of term 4: a session was opened, and `k` set to `v` in it.
@@ -322,8 +325,8 @@ fn frames_that_contradict_themselves_are_bad() {
     bad(&[1, 0, 2, 0]);
     bad(&[1, 0]);
     let chunk = |index: u8, count: u8, piece: &[u8]| {
-        let mut body = vec![2, 0, 12 + piece.len() as u8, 0, 0, 0, 0, 0, 0, 0, 1];
-        body.extend([0, index, 0, count]);
+        let mut body = vec![2, 0, 16 + piece.len() as u8, 0, 0, 0, 0, 0, 0, 0, 1];
+        body.extend([0, 0, 0, index, 0, 0, 0, count]);
         body.extend(piece);
         body
     };
@@ -331,8 +334,29 @@ fn frames_that_contradict_themselves_are_bad() {
     bad(&chunk(0, 1, b""));
     bad(&chunk(1, 1, b"x"));
     bad(&chunk(0, 0, b"x"));
-    // An acknowledgement of 9 pieces with a bitmap for 8.
-    bad(&[3, 0, 11, 0, 0, 0, 0, 0, 0, 0, 1, 0, 9, 0]);
+    let acknowledgement = |count: u8, first: u8, bitmap: &[u8]| {
+        let mut body = vec![3, 0, 16 + bitmap.len() as u8, 0, 0, 0, 0, 0, 0, 0, 1];
+        body.extend([0, 0, 0, count, 0, 0, 0, first]);
+        body.extend(bitmap);
+        body
+    };
+    for good in [
+        acknowledgement(9, 9, &[]),
+        acknowledgement(9, 0, &[]),
+        acknowledgement(9, 0, &[0, 1]),
+        acknowledgement(9, 3, &[0b10_0000]),
+    ] {
+        assert!(
+            Frames::of(&good).all(|frame| frame.is_ok()),
+            "{}",
+            hex(&good)
+        );
+    }
+    // More pieces than there are; a piece that there is not; a byte that says nothing.
+    bad(&acknowledgement(9, 10, &[]));
+    bad(&acknowledgement(9, 0, &[0, 2]));
+    bad(&acknowledgement(9, 3, &[0b100_0000]));
+    bad(&acknowledgement(9, 0, &[1, 0]));
 }
 
 #[test]
@@ -413,8 +437,8 @@ proptest! {
         body.extend(&bytes);
         for frame in Frames::of(&body).flatten() {
             if let Frame::Acknowledgement(of) = frame {
-                prop_assert_eq!(of.bitmap.len(), bitmap_length(of.count));
-                let _ = of.has(u16::MAX);
+                prop_assert!(of.first <= of.count);
+                let _ = of.has(u32::MAX);
             }
         }
     }
@@ -438,18 +462,20 @@ proptest! {
     #[test]
     fn frames_come_back(
         pieces in prop::collection::vec(
-            (any::<u64>(), 0..100_u16, prop::collection::vec(any::<u8>(), 1..100)), 0..10
+            (any::<u64>(), 0..100_u32, prop::collection::vec(any::<u8>(), 1..100)), 0..10
         ),
     ) {
         let mut body = Vec::new();
         let mut written = Vec::new();
         for (message, index, bytes) in &pieces {
-            let bitmap = &bytes[..];
-            let count = u16::try_from(bitmap.len() * 8).unwrap();
+            let ends = bytes.iter().rposition(|byte| *byte != 0);
+            let bitmap = &bytes[..ends.map_or(0, |last| last + 1)];
+            let first = *index;
+            let count = first + u32::try_from(bitmap.len() * 8).unwrap();
             for frame in [
                 Frame::Envelope(bytes),
                 Frame::Chunk(Chunk { message: *message, index: *index, count: index + 1, bytes }),
-                Frame::Acknowledgement(Acknowledgement { message: *message, count, bitmap }),
+                Frame::Acknowledgement(Acknowledgement { message: *message, count, first, bitmap }),
             ] {
                 frame.encode(&mut body);
                 written.push(Ok(frame));

@@ -90,6 +90,41 @@ pub fn append(from: Address, to: Address, nth: u64, length: usize) -> Envelope {
     }
 }
 
+/// The state of a server that holds so many values of this length.
+pub fn snapshot(from: Address, to: Address, many: usize, length: usize) -> Envelope {
+    let config = model::Config::new([NodeId::new(1)].into());
+    let mut store = model::Store::default();
+    store.apply(
+        &Payload::Command(Command::OpenSession { capacity: 1 }),
+        &config,
+    );
+    for nth in 0..many {
+        let write = Write {
+            session: SessionId::new(1),
+            sequence: nth as u64 + 1,
+            acknowledged: nth as u64 + 1,
+            operation: Operation::Put {
+                key: format!("key {nth}").into_bytes(),
+                value: (0..length).map(|place| (place * nth % 251) as u8).collect(),
+                condition: Condition::Always,
+            },
+        };
+        store.apply(&Payload::Command(Command::Write(write)), &config);
+    }
+    Envelope {
+        from,
+        to,
+        message: Message::InstallSnapshotRequest(model::InstallSnapshotRequest {
+            term: Term::new(3),
+            snapshot: model::Snapshot {
+                last_included_index: store.last_applied(),
+                last_included_term: Term::new(2),
+                store,
+            },
+        }),
+    }
+}
+
 pub fn request(from: Address, to: Address) -> Envelope {
     Envelope {
         from,
