@@ -26,7 +26,7 @@ mod server;
 
 pub use cause::{Conditions, replay};
 pub(crate) use cause::{Seen, replay_watched};
-pub use coverage::{Coverage, Within};
+pub use coverage::Coverage;
 pub use format::Source;
 
 use model::system::{Broken, Law};
@@ -119,6 +119,6 @@ pub struct Report {
     pub cut_short: Vec<Place>,
     /// The bug planted in the servers, if their configuration says so.
     pub planted: Option<String>,
-    /// How much of it lies within exhausted scopes.
+    /// How much of it lies inside a world that can be exhausted.
     pub coverage: Coverage,
 }

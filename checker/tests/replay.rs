@@ -152,6 +152,8 @@ struct World {
     history: History,
     broken: Option<Law>,
     judges: bool,
+    /// Whether clients ask for anything.
+    busy: bool,
 }
 
 impl World {
@@ -175,6 +177,7 @@ impl World {
             history: History::default(),
             broken: None,
             judges: false,
+            busy: true,
         }
     }
 
@@ -217,7 +220,7 @@ impl World {
                     self.step(at, Event::Persisted(id));
                 }
             }
-            80..=89 => {
+            80..=89 if self.busy => {
                 let requests = 1 + self.dice.below(3);
                 let requests = (0..requests).map(|_| self.request()).collect();
                 let leader = self
@@ -483,6 +486,83 @@ fn honest_traces_are_accepted() {
     );
 }
 
+/// What counts as inside a world that can be exhausted, by another definition: the largest set of
+/// steps that has with each what came before it on its server and a step that sent what it receives,
+/// and none that such a world has not.
+#[test]
+fn steps_inside_are_those_that_nothing_outside_caused() {
+    let (mut all, mut some) = (0, 0);
+    for seed in 0..40 {
+        let mut world = World::new(3, None, seed);
+        world.busy = seed % 2 == 0;
+        world.run(if world.busy { 400 } else { 60 });
+        let report = world.files().judged().expect("accepted");
+        let inside = inside_by_definition(&world);
+        assert_eq!(report.coverage.inside, inside, "seed {seed}");
+        all += u64::from(inside == report.steps);
+        some += u64::from(inside > 10 && inside < report.steps);
+    }
+    assert!(all > 0 && some > 5, "{all} {some}");
+}
+
+fn inside_by_definition(world: &World) -> u64 {
+    let mut steps: Vec<(usize, Value)> = Vec::new();
+    let mut outside = Vec::new();
+    for (server, node) in world.nodes.iter().enumerate() {
+        let (mut runs, mut term) = (0, 0);
+        for line in &node.lines {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            if line["trace"].is_string() {
+                runs += 1;
+                continue;
+            }
+            let written = &line["effects"]["write"]["hard_state"]["current_term"];
+            term = written.as_u64().unwrap_or(term);
+            let event = &line["event"];
+            let timers = ["ElectionTimeout", "HeartbeatTimeout", "QuorumTimeout"];
+            let is_of_this_world = timers.iter().any(|timer| event == timer)
+                || event["Persisted"].is_u64()
+                || event["Receive"]["from"]["Node"].is_u64();
+            // What a server refuses that does not lead counts for nothing.
+            let sends = line["effects"]["sends"].as_array().expect("sends");
+            let is_told = sends.iter().any(|envelope| envelope["to"]["Node"].is_u64());
+            if event["Requests"].is_array() && line["effects"]["write"].is_null() && !is_told {
+                continue;
+            }
+            outside.push(runs > 1 || term > 2 || !is_of_this_world);
+            steps.push((server, line));
+        }
+    }
+    loop {
+        let sent: BTreeSet<String> = steps
+            .iter()
+            .zip(&outside)
+            .filter(|(_, outside)| !**outside)
+            .flat_map(|((_, line), _)| line["effects"]["sends"].as_array().expect("sends"))
+            .map(ToString::to_string)
+            .collect();
+        let mut changed = false;
+        for place in 0..steps.len() {
+            let (server, line) = &steps[place];
+            let follows = place > 0 && steps[place - 1].0 == *server && outside[place - 1];
+            let received = &line["event"]["Receive"];
+            let is_unsent = received.is_object() && {
+                let to = json!({ "Node": server + 1 });
+                let envelope =
+                    json!({ "from": received["from"], "to": to, "message": received["message"] });
+                !sent.contains(&envelope.to_string())
+            };
+            if !outside[place] && (follows || is_unsent) {
+                outside[place] = true;
+                changed = true;
+            }
+        }
+        if !changed {
+            return outside.iter().filter(|outside| !**outside).count() as u64;
+        }
+    }
+}
+
 /// Whoever alters one field of one line, whichever, is told the line: the digest is wrong, or the
 /// line is none any more.
 #[test]
@@ -517,7 +597,14 @@ fn any_altered_field_of_any_line_is_rejected_with_just_that_line() {
                 let told = rejection.to_string();
                 let named = format!("{file}:{}: ", place + 1);
                 assert!(told.starts_with(&named), "{named}{path}: {told}");
-                assert!(told.contains("digest"), "{named}{path}: {told}");
+                // What a file is, is asked before anything of it is believed.
+                let is_kind = place == 0 && ["/trace", "/version"].contains(&path.as_str());
+                let why = if is_kind {
+                    "this is a trace of"
+                } else {
+                    "digest"
+                };
+                assert!(told.contains(why), "{named}{path}: {told}");
             }
         }
     }
@@ -898,6 +985,12 @@ fn program_ends_with_the_code_of_its_verdict() {
     let output = program(&paths);
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
     assert!(told(&output).starts_with("accepted\n"), "{}", told(&output));
+    assert!(
+        told(&output).contains("lie inside the world of 3 servers")
+            && told(&output).contains("It was exhausted now: "),
+        "{}",
+        told(&output)
+    );
 
     let mut value: Value = serde_json::from_str(&files.0["node-2"][4]).expect("JSON");
     value["step"] = 77.into();
@@ -920,4 +1013,12 @@ fn program_ends_with_the_code_of_its_verdict() {
     let output = program(&json);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(report["verdict"], "accepted");
+    assert_eq!(report["inside"]["search"], "exhausted");
+    let inside = report["inside"]["steps"].as_u64();
+    assert!(inside.is_some_and(|steps| steps > 0), "{report}");
+    json.push("--no-search".into());
+    let output = program(&json);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["inside"]["search"], "not searched");
+    assert_eq!(report["inside"]["steps"].as_u64(), inside);
 }

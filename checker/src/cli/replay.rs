@@ -7,8 +7,10 @@ use super::{
     live,
 };
 use crate::{
+    engine::{self, Limits, Outcome},
     explore::{Explore, Home, is_loopback},
-    replay::{Conditions, Rejection, Report, Source, replay},
+    machine,
+    replay::{Conditions, Coverage, Rejection, Report, Source, replay},
 };
 use anyhow::Context;
 use std::{
@@ -18,6 +20,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
+
+/// The most states of the world that the beginning of a run lies inside.
+const MAX_STATES: u64 = 20_000_000;
 
 /// Judges traces that the servers of a running cluster recorded: takes every step again with the
 /// checked core, puts the servers together by what caused what, and judges the laws over all.
@@ -32,6 +37,9 @@ pub(crate) struct Args {
     /// before is then not judged
     #[arg(long)]
     used_disks: bool,
+    /// Does not search the world that the beginning of the run lies inside
+    #[arg(long)]
+    no_search: bool,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -101,8 +109,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             replay(sources, conditions)
         },
     );
+    let took = started.elapsed();
+    let searched = match &judged {
+        Ok(report) if report.planted.is_none() && report.coverage.inside > 0 && !args.no_search => {
+            search(&report.coverage, &interrupt)
+        }
+        _ => Searched::Not,
+    };
     let mut out = io::stdout().lock();
     let exit = match &judged {
+        Ok(_) if searched.is_violated() => Exit::Failed,
         Ok(report) if report.planted.is_none() => Exit::Passed,
         Ok(_) | Err(Rejection::Disagreement { .. } | Rejection::Broken { .. }) => Exit::Failed,
         Err(Rejection::Interrupted) => Exit::Truncated,
@@ -114,13 +130,60 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     };
     match &judged {
-        _ if args.json => print_json(&mut out, &judged)?,
-        Ok(report) => print(&mut out, report, started.elapsed())?,
+        _ if args.json => print_json(&mut out, &judged, &searched)?,
+        Ok(report) => {
+            print(&mut out, report, took)?;
+            print_inside(&mut out, report, &searched)?;
+        }
         Err(Rejection::Interrupted) => writeln!(out, "{}", Rejection::Interrupted)?,
         Err(rejection) => writeln!(out, "rejected: {rejection}")?,
     }
     out.flush()?;
     Ok(exit)
+}
+
+/// What a search made of the world that the beginning of the run lies inside.
+enum Searched {
+    /// It was not searched.
+    Not,
+    /// No search takes so many servers.
+    TooMany,
+    /// It was, from beginning to end or until something stopped it.
+    Ended(Box<engine::Report>),
+}
+
+impl Searched {
+    const fn is_violated(&self) -> bool {
+        matches!(self, Self::Ended(found) if matches!(found.outcome, Outcome::Violated { .. }))
+    }
+
+    const fn verdict(&self) -> &'static str {
+        match self {
+            Self::Not => "not searched",
+            Self::TooMany => "too many servers",
+            Self::Ended(found) => match found.outcome {
+                Outcome::Exhausted => "exhausted",
+                Outcome::Truncated(_) => "truncated",
+                Outcome::Violated { .. } => "violated",
+            },
+        }
+    }
+}
+
+fn search(coverage: &Coverage, interrupt: &Interrupt) -> Searched {
+    let Some(scope) = coverage.scope() else {
+        return Searched::TooMany;
+    };
+    let limits = Limits {
+        threads: machine::threads(),
+        max_states: Some(MAX_STATES),
+        max_memory: machine::available_bytes().map(|bytes| bytes / 10 * 8),
+        symmetry: true,
+    };
+    let explored = live::watch("search", interrupt, |progress| {
+        engine::check(&scope, &limits, progress)
+    });
+    Searched::Ended(Box::new(explored.report))
 }
 
 fn print(out: &mut impl Write, report: &Report, took: Duration) -> anyhow::Result<()> {
@@ -159,27 +222,56 @@ fn print(out: &mut impl Write, report: &Report, took: Duration) -> anyhow::Resul
     for place in &report.cut_short {
         writeln!(out, "  left out   {place}: cut short where its run ended")?;
     }
-    match &report.coverage.longest {
-        None => writeln!(
-            out,
-            "No step lies within the bounds of an exhaustible scope."
-        )?,
-        Some(within) => writeln!(
-            out,
-            "The first {} steps lie within the bounds of the scope \"{}\" ({} servers, {} terms, {} entries, {} reads, {} crashes); the others beyond any that was searched.",
-            grouped(within.steps),
-            within.scope,
-            within.servers,
-            within.terms,
-            within.budget.entries,
-            within.budget.reads,
-            within.budget.crashes
-        )?,
+    Ok(())
+}
+
+/// How much of it lies inside a world that was searched.
+fn print_inside(out: &mut impl Write, report: &Report, searched: &Searched) -> anyhow::Result<()> {
+    let Coverage {
+        inside,
+        terms,
+        config,
+    } = &report.coverage;
+    let servers = config.as_ref().map_or(0, |config| config.voters.len());
+    writeln!(
+        out,
+        "{} of {} steps, and all that caused them, lie inside the world of {servers} servers with these settings, {terms} {} and no clients.",
+        grouped(*inside),
+        grouped(report.steps),
+        if *terms == 1 { "term" } else { "terms" },
+    )?;
+    match searched {
+        Searched::Not if *inside == 0 => {}
+        Searched::Not => writeln!(out, "It was not searched.")?,
+        Searched::TooMany => writeln!(out, "No search takes so many servers.")?,
+        Searched::Ended(found) => {
+            let states = grouped(found.states);
+            let took = time(found.elapsed);
+            match &found.outcome {
+                Outcome::Exhausted => writeln!(
+                    out,
+                    "It was exhausted now: {states} states in {took}, and every law holds in all of them."
+                )?,
+                Outcome::Truncated(_) => writeln!(
+                    out,
+                    "Its search was truncated after {states} states: no claim about it."
+                )?,
+                Outcome::Violated { broken, .. } => writeln!(
+                    out,
+                    "In it a law does not hold: {} is broken: {}",
+                    broken.law, broken.why
+                )?,
+            }
+        }
     }
     Ok(())
 }
 
-fn print_json(out: &mut impl Write, judged: &Result<Report, Rejection>) -> anyhow::Result<()> {
+fn print_json(
+    out: &mut impl Write,
+    judged: &Result<Report, Rejection>,
+    searched: &Searched,
+) -> anyhow::Result<()> {
     let json = match judged {
         Ok(report) => serde_json::json!({
             "verdict": if report.planted.is_some() { "planted" } else { "accepted" },
@@ -193,10 +285,15 @@ fn print_json(out: &mut impl Write, judged: &Result<Report, Rejection>) -> anyho
             "highest_term": report.highest_term,
             "committed": report.committed,
             "cut_short": report.cut_short.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "within": report.coverage.longest.as_ref().map(|within| serde_json::json!({
-                "scope": within.scope,
-                "steps": within.steps,
-            })),
+            "inside": {
+                "steps": report.coverage.inside,
+                "terms": report.coverage.terms,
+                "search": searched.verdict(),
+                "states": match searched {
+                    Searched::Ended(found) => Some(found.states),
+                    _ => None,
+                },
+            },
         }),
         Err(Rejection::Interrupted) => serde_json::json!({ "verdict": "interrupted" }),
         Err(rejection) => serde_json::json!({

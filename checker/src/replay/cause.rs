@@ -11,12 +11,12 @@
 use super::{
     Place, Rejection, Report,
     cluster::Cluster,
-    coverage::Tally,
+    coverage::{self, Tally},
     format::{Header, Line, Source, Step, to_json},
     server::{Server, broken_at},
 };
 use model::{Address, Config, Durable, Entry, Envelope, Event, HardState, NodeId, Raft};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -134,8 +134,8 @@ struct Replay {
     /// The settings, and where they were first told.
     config: Option<(Config, Place)>,
     /// Every message a server sent to a server. Nothing is taken out: what was sent once may arrive
-    /// any number of times.
-    sent: FxHashSet<Envelope>,
+    /// any number of times. With each, whether it was first sent inside ([`super::coverage`]).
+    sent: FxHashMap<Envelope, bool>,
     /// Who waits for a message.
     waiting: FxHashMap<Envelope, Vec<usize>>,
     received: u64,
@@ -178,7 +178,7 @@ impl Replay {
             places: BTreeMap::new(),
             cluster: Cluster::new(),
             config: None,
-            sent: FxHashSet::default(),
+            sent: FxHashMap::default(),
             waiting: FxHashMap::default(),
             received: 0,
             steps: 0,
@@ -228,11 +228,13 @@ impl Replay {
         track: usize,
         watch: &mut dyn FnMut(Seen<'_>),
     ) -> Result<Advance, Rejection> {
-        if let Some(envelope) = self.received_next(track)
-            && !self.sent.contains(&envelope)
-        {
-            self.waiting.entry(envelope).or_default().push(track);
-            return Ok(Advance::Waits);
+        let mut cause = None;
+        if let Some(envelope) = self.received_next(track) {
+            cause = self.sent.get(&envelope).copied();
+            if cause.is_none() {
+                self.waiting.entry(envelope).or_default().push(track);
+                return Ok(Advance::Waits);
+            }
         }
         let Some((line, place)) = self.tracks[track].next.take() else {
             return Ok(Advance::Ended);
@@ -248,7 +250,7 @@ impl Replay {
                 });
                 Vec::new()
             }
-            Line::Step(step) => self.step(track, *step, &place, watch)?,
+            Line::Step(step) => self.step(track, *step, cause, &place, watch)?,
         };
         self.tracks[track].read()?;
         Ok(Advance::Took(woken))
@@ -298,7 +300,7 @@ impl Replay {
                 "server {id} starts from a disk that was in use: what it recorded before is missing (--used-disks does without)"
             ));
         }
-        self.tally.run(&header, !is_first);
+        self.tally.run(track, &header, !is_first);
         self.servers[track].start(header, place, &mut self.cluster)
     }
 
@@ -306,6 +308,7 @@ impl Replay {
         &mut self,
         track: usize,
         step: Step,
+        cause: Option<bool>,
         place: &Place,
         watch: &mut dyn FnMut(Seen<'_>),
     ) -> Result<Vec<usize>, Rejection> {
@@ -317,7 +320,7 @@ impl Replay {
             } => self.places.get(from).copied(),
             _ => None,
         };
-        self.tally.event(&step.event);
+        let changes = coverage::changes(self.servers[track].raft(), &event);
         let taken = self.servers[track].step(step, place, &mut self.cluster)?;
         let server = &self.servers[track];
         self.cluster
@@ -340,15 +343,16 @@ impl Replay {
             event: Some(&event),
             sends: &taken.sends,
         });
+        let term = server.raft().map(Raft::current_term).unwrap_or_default();
+        let inside = self.tally.step(track, &event, cause, changes, term);
         let mut woken = Vec::new();
         for envelope in taken.sends {
-            if matches!(envelope.to, Address::Node(_)) && !self.sent.contains(&envelope) {
+            if matches!(envelope.to, Address::Node(_)) && !self.sent.contains_key(&envelope) {
                 woken.extend(self.waiting.remove(&envelope).into_iter().flatten());
-                self.sent.insert(envelope);
+                self.sent.insert(envelope, inside);
             }
         }
         self.steps += 1;
-        self.tally.step(&self.cluster);
         Ok(woken)
     }
 

@@ -33,7 +33,6 @@ pub(super) struct Cluster {
     committed_in: BTreeMap<Term, usize>,
     /// Votes ever cast.
     votes: BTreeMap<(Term, NodeId), Address>,
-    client_entries: u64,
     /// What committed entries make, up to the last snapshot.
     applied: Store,
     /// How many times a server became leader.
@@ -50,7 +49,6 @@ impl Cluster {
             committed: Vec::new(),
             committed_in: BTreeMap::new(),
             votes: BTreeMap::new(),
-            client_entries: 0,
             applied: Store::default(),
             elections: 0,
             highest_term: Term::ZERO,
@@ -65,10 +63,7 @@ impl Cluster {
     ) -> Result<Vec<Prefix>, Broken> {
         let mut prefixes = Vec::with_capacity(entries.len());
         for entry in entries {
-            let known = self.prefixes.count();
             last = self.prefixes.longer(last, entry)?;
-            let is_new = self.prefixes.count() > known;
-            self.client_entries += u64::from(is_new && entry.payload != Payload::Noop);
             prefixes.push(last);
         }
         Ok(prefixes)
@@ -318,11 +313,6 @@ impl Cluster {
                 leader.id, follower.id
             ),
         )
-    }
-
-    /// How many entries of clients were ever in any log.
-    pub(super) fn client_entries(&self) -> u64 {
-        self.client_entries
     }
 }
 

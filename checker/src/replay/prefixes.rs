@@ -131,6 +131,7 @@ impl Prefixes {
     }
 
     /// How many entries there ever were.
+    #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.nodes.len() - 1
     }
