@@ -13,10 +13,11 @@ use std::{
 /// So many are sent, at this rate: for ten seconds, or longer where the machine is too busy.
 const NUMBER: usize = 1_000_000;
 const EACH_SECOND: u64 = 100_000;
-/// How many leave in one call.
-const BUNCH: usize = 100;
-/// How many different ones there are.
-const KINDS: usize = 20_000;
+/// How many leave in one call, all of one length; the system takes no more.
+const BUNCH: usize = 64;
+/// How many different bunches there are.
+const KINDS: usize = 1_000;
+const LONGEST: usize = 200;
 
 #[test]
 fn flood_of_junk_cluster_goes_on_serving() {
@@ -34,7 +35,10 @@ fn flood_of_junk_cluster_goes_on_serving() {
         served += 10;
     }
     let (sent, took) = flood.join().expect("the flood ends by itself");
-    eprintln!("  {sent} datagrams of junk in {took:.1?}, and {served} writes meanwhile");
+    let rate = sent as f64 / took.as_secs_f64();
+    eprintln!(
+        "  {sent} datagrams of junk in {took:.1?}, {rate:.0} a second; {served} writes meanwhile"
+    );
     assert_eq!(sent, NUMBER);
     assert!(served >= 100, "{served} writes in all that time");
     // What arrived of it was counted, and by cause.
@@ -69,18 +73,13 @@ const CAUSES: [&str; 7] = [
 fn flood(targets: [SocketAddr; 2], headers: &[[u8; 14]; 4]) -> (usize, Duration) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("no port is free");
     let mut random = SmallRng::seed_from_u64(1);
-    let mut bytes = [0; 200];
-    let mut kinds = Vec::with_capacity(KINDS);
-    for _ in 0..KINDS {
-        let header = &headers[random.random_range(0..4)];
-        kinds.push(junk(&mut random, header, &mut bytes).to_vec());
-    }
-    let targets = targets.map(socket2::SockAddr::from);
+    let bunches: Vec<(usize, Vec<u8>)> = (0..KINDS).map(|_| bunch(&mut random, headers)).collect();
     let (begun, mut sent) = (Instant::now(), 0);
     while sent < NUMBER {
-        let first = random.random_range(0..KINDS - BUNCH);
-        let bunch = &kinds[first..first + BUNCH.min(NUMBER - sent)];
-        sent += send(&socket, bunch, &targets[random.random_range(0..2)]);
+        let (length, bytes) = &bunches[random.random_range(0..KINDS)];
+        let many = BUNCH.min(NUMBER - sent);
+        let target = targets[random.random_range(0..2)];
+        sent += send(&socket, &bytes[..many * length], *length, target);
         let due = Duration::from_micros(sent as u64 * 1_000_000 / EACH_SECOND);
         // The pace of the flood.
         thread::sleep(due.saturating_sub(begun.elapsed()));
@@ -88,45 +87,45 @@ fn flood(targets: [SocketAddr; 2], headers: &[[u8; 14]; 4]) -> (usize, Duration)
     (sent, begun.elapsed())
 }
 
-/// Sends datagrams in one call, and says how many the system took.
-fn send(socket: &UdpSocket, bunch: &[Vec<u8>], to: &socket2::SockAddr) -> usize {
-    let mut parts: Vec<libc::iovec> = bunch
-        .iter()
-        .map(|bytes| libc::iovec {
-            iov_base: bytes.as_ptr().cast_mut().cast(),
-            iov_len: bytes.len(),
-        })
-        .collect();
-    let mut messages: Vec<libc::mmsghdr> = parts
-        .iter_mut()
-        .map(|part| {
-            // SAFETY: zeros are a valid header, of a message without anything.
-            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
-            message.msg_hdr.msg_name = to.as_ptr().cast_mut().cast();
-            message.msg_hdr.msg_namelen = to.len();
-            message.msg_hdr.msg_iov = part;
-            message.msg_hdr.msg_iovlen = 1;
-            message
-        })
-        .collect();
-    let count = libc::c_uint::try_from(messages.len()).expect("a bunch is small");
-    // SAFETY: every header points to one part and one address, every part to bytes; all of them
-    // outlive the call, which writes to nothing but the headers.
-    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
-    // One that the system does not take for now is sent again.
-    usize::try_from(sent).unwrap_or(0)
+/// Sends datagrams of this length in one call, which the system cuts apart on their way (UDP
+/// segmentation offload). Says how many it took.
+fn send(socket: &UdpSocket, bytes: &[u8], length: usize, to: SocketAddr) -> usize {
+    let size = libc::c_int::try_from(length).expect("a datagram is small");
+    // SAFETY: the option is an int, and is read before the call returns.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            std::ptr::from_ref(&size).cast(),
+            size_of_val(&size) as libc::socklen_t,
+        )
+    };
+    let error = std::io::Error::last_os_error();
+    assert_eq!(set, 0, "the system cuts no datagrams apart: {error}");
+    // What the system does not take for now is sent again.
+    socket.send_to(bytes, to).unwrap_or(0) / length
+}
+
+/// Datagrams of one length, one after the other.
+fn bunch(random: &mut SmallRng, headers: &[[u8; 14]; 4]) -> (usize, Vec<u8>) {
+    let length = random.random_range(1..LONGEST);
+    let mut bytes = vec![0; BUNCH * length];
+    for datagram in bytes.chunks_mut(length) {
+        let header = &headers[random.random_range(0..4)];
+        junk(random, header, datagram);
+    }
+    (length, bytes)
 }
 
 /// Random bytes, behind as much of a right header as chance will have it.
-fn junk<'a>(random: &mut SmallRng, header: &[u8; 14], bytes: &'a mut [u8]) -> &'a [u8] {
-    let bytes = &mut bytes[..random.random_range(0..200)];
+fn junk(random: &mut SmallRng, header: &[u8; 14], bytes: &mut [u8]) {
     random.fill_bytes(bytes);
     // Nothing, or up to and with: what it is, the version, the key, the cluster.
     let right = [0, 4, 5, 6, 14][random.random_range(0..5)];
     if let Some(start) = bytes.get_mut(..right) {
         start.copy_from_slice(&header[..right]);
     }
-    bytes
 }
 
 /// What begins every datagram; `docs/wire.md` draws it.
