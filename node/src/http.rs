@@ -10,6 +10,11 @@ use axum::{
     response::{IntoResponse, Json, Response},
     routing::get,
 };
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use serde::Deserialize;
 use serde_json::json;
 use std::{
@@ -17,12 +22,21 @@ use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-use tokio::{net::TcpListener, time};
-use tracing::{error, warn};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time,
+};
+use tracing::warn;
 use transport::{Faults, Plan};
 
 /// A driver that did nothing for so long is stuck. It has something to do ten times a second.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// How many connections are open at once. The disk needs file descriptors too.
+const CONNECTIONS: usize = 256;
+/// Who takes longer to say what it wants has gone.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for the driver to say where it stands.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -61,9 +75,40 @@ pub(crate) async fn serve(listener: TcpListener, node: Weak<Inner>, access: Acce
         .route("/readyz", get(readyz))
         .merge(guarded)
         .with_state(shared);
-    if let Err(error) = axum::serve(listener, router).await {
-        error!(%error, "HTTP is not served any more");
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    // Dropped with this future, and the connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        // Who comes while there is no room waits in the queue of the socket.
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let serving = connection(router.clone(), stream);
+                connections.spawn(async move {
+                    serving.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Most often no file descriptor is left. Trying again at once would only burn.
+                warn!(%error, "cannot accept an HTTP connection");
+                time::sleep(Duration::from_millis(200)).await;
+            }
+        }
     }
+}
+
+async fn connection(router: Router, stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    // That a client went away is nobody's fault.
+    let _ = served.await;
 }
 
 async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {

@@ -8,6 +8,38 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// What is left for everything that is no connection of a door: sockets, pages, and of each server
+/// in this process its log and its spare.
+const DESCRIPTORS_BESIDE: u64 = 64;
+const DESCRIPTORS_PER_SERVER: u64 = 32;
+
+/// How many connections each of two doors may take, of those asked for: files of servers in this
+/// process must not want for descriptors, or their disks would fail. Takes as many descriptors as the
+/// system allows.
+pub(crate) fn room(asked: usize, servers: u64) -> usize {
+    let Ok(limit) = rlimit::increase_nofile_limit(u64::MAX) else {
+        return asked;
+    };
+    let room = share(asked, servers, limit);
+    if room < asked {
+        tracing::warn!(
+            limit,
+            asked,
+            room,
+            "the limit of open files (ulimit -n) leaves each door fewer connections than --max-connections"
+        );
+    }
+    room
+}
+
+fn share(asked: usize, servers: u64, limit: u64) -> usize {
+    let beside = DESCRIPTORS_BESIDE + DESCRIPTORS_PER_SERVER * servers;
+    let left = limit.saturating_sub(beside) / 2;
+    asked
+        .min(usize::try_from(left).unwrap_or(usize::MAX))
+        .max(1)
+}
+
 /// Accepts until `closing`; each connection is served by a task of `tasks`. Who comes while
 /// `room` connections are open waits in the queue of the listening socket.
 pub(crate) async fn accept<F>(
@@ -64,4 +96,17 @@ fn broken_before_accepted(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn doors_leave_descriptors_to_disks() {
+        assert_eq!(share(1024, 3, 1 << 20), 1024);
+        assert_eq!(share(1024, 3, 1024), 432);
+        assert_eq!(share(100, 0, 1024), 100);
+        assert_eq!(share(1024, 5, 100), 1);
+    }
 }

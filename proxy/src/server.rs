@@ -7,7 +7,7 @@ use crate::{
     embedded::Embedded,
     history::History,
     http::{self, Http},
-    listen::accept,
+    listen::{accept, room},
     load,
     metrics::Metrics,
     overview::{Overview, Source},
@@ -121,6 +121,8 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let desk = Desk::new(pool, limits, Arc::clone(&metrics), closing.clone());
         let tasks = TaskTracker::new();
+        let servers = settings.embedded.unwrap_or(0);
+        let room = room(settings.max_connections, servers);
         let mut server = Self {
             udp,
             http: None,
@@ -166,7 +168,7 @@ impl Server {
             });
             let (close, open) = (closing.clone(), metrics.http_connections.clone());
             let serve = move |stream, _| http::serve(router.clone(), stream, close.clone());
-            let (room, track) = (settings.max_connections, tasks.clone());
+            let track = tasks.clone();
             tasks.spawn(accept(listener, room, open, closing.clone(), track, serve));
         }
         if let Some((listener, at)) = redis {
@@ -181,7 +183,7 @@ impl Server {
                     }
                 }
             };
-            let (room, track) = (settings.max_connections, tasks.clone());
+            let track = tasks.clone();
             tasks.spawn(accept(listener, room, open, closing, track, serve));
         }
         Ok(server)

@@ -121,7 +121,7 @@ pub struct Settings {
         default_value_t = 16_384
     )]
     pub max_waiting: usize,
-    /// How many connections each TCP door takes
+    /// How many connections each TCP door takes; fewer, if the limit of open files leaves no more
     #[arg(
         long,
         value_name = "N",

@@ -1,7 +1,12 @@
 //! Processes that are asked to end, and processes that come back elsewhere.
 
-use harness::{Cluster, Load, NODES, Namespace, Place, Shape, judge};
-use std::{collections::BTreeMap, fs, net::Ipv4Addr};
+use harness::{Cluster, Door, Load, NODES, Namespace, Place, Shape, judge, run, wait::until};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    net::{Ipv4Addr, TcpStream},
+};
 
 /// A second signal is for who has no time: the process ends at once. The others go on, and nothing
 /// that was acknowledged is lost.
@@ -42,6 +47,90 @@ fn first_signal_ends_a_proxy_and_servers_in_good_order() {
         cluster.leader();
     }
     finish(cluster, load);
+}
+
+/// Connections that say half of a request and no more, more of them than the servers have file
+/// descriptors. The disk needs some too; and whoever comes with a whole request has a turn.
+#[test]
+fn idle_connections_take_neither_the_disk_nor_the_turn_of_others() {
+    let few = Place {
+        entry: ["prlimit", "--nofile=300:300"].map(String::from).into(),
+        ..Place::default()
+    };
+    let cluster = Cluster::start_as(Shape {
+        places: NODES.map(|id| (id, few.clone())).into(),
+        // Segments come and go all the while.
+        settings: ["--snapshot-entries=100", "--snapshot-bytes=4000"]
+            .map(String::from)
+            .into(),
+        ..Shape::default()
+    });
+    let load = Load::start(&cluster);
+    let leader = cluster.leader();
+    let mut idle = Vec::new();
+    for _ in 0..400 {
+        let mut stream = TcpStream::connect(cluster.node_http(leader)).expect("no connection");
+        let half = b"GET /status HTTP/1.1\r\nHost: localhost\r\nX-";
+        stream.write_all(half).expect("nothing can be said");
+        idle.push(stream);
+    }
+    let taken = |cluster: &Cluster| cluster.metric(leader, "raft_snapshots_total{event=\"taken\"}");
+    load.expect_writes(300);
+    // Asked over HTTP, beside all those.
+    let before = taken(&cluster);
+    load.expect_writes(300);
+    assert!(taken(&cluster) > before);
+    drop(idle);
+    finish(cluster, load);
+}
+
+/// The same in one process: the doors of the proxy take no descriptors that the disks of its servers
+/// need.
+#[test]
+fn idle_connections_leave_the_disks_of_an_embedded_cluster_alone() {
+    let few = ["prlimit", "--nofile=400:400"].map(String::from);
+    let arguments = [
+        "--embedded=3",
+        "--data-dir={dir}/data",
+        "--listen=127.0.0.1:0",
+        "--http=127.0.0.1:0",
+        "--redis=off",
+    ];
+    let mut door = Door::open_within(&few, "raft-proxy", &arguments);
+    let said = door.said();
+    let udp = said
+        .split("UDP:")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next());
+    let udp = udp.expect("it says where it hears datagrams").to_owned();
+    let at = door
+        .origin()
+        .strip_prefix("http://")
+        .expect("an address")
+        .to_owned();
+    let idle: Vec<TcpStream> = (0..500)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&at).expect("no connection");
+            stream
+                .write_all(b"GET /livez")
+                .expect("nothing can be said");
+            stream
+        })
+        .collect();
+    // Each snapshot begins a file.
+    until("many snapshots", || {
+        let put =
+            format!("--endpoints={udp} bench --clients=16 --value-size=8192 --ops=put --seconds=1");
+        let put: Vec<String> = put.split(' ').map(str::to_owned).collect();
+        let output = run("raft-client", &put);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        door.assert_runs();
+        let said = door.said();
+        assert!(!said.contains("the disk failed"), "{said}");
+        (said.matches("takes a snapshot").count() >= 9).then_some(())
+    });
+    drop(idle);
 }
 
 fn finish(mut cluster: Cluster, load: Load) {
