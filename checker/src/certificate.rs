@@ -97,6 +97,12 @@ fn beside(path: &Path) -> anyhow::Result<PathBuf> {
         "{} is a directory: give the path of the certificate to write",
         path.display()
     );
+    // The certificate takes the place of what bears its name. That must not be a device or a pipe.
+    ensure!(
+        path.is_file() || !path.exists(),
+        "{} is no ordinary file: give the path of the certificate to write",
+        path.display()
+    );
     let mut partial = OsString::from(name);
     partial.push(format!(".{}.partial", std::process::id()));
     Ok(path.with_file_name(partial))
