@@ -39,7 +39,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let is_asked = |entry: &Entry| args.names.is_empty() || args.names.contains(&entry.mutant);
     let mut hunted = Vec::new();
-    for entry in catalogue::entries().into_iter().filter(is_asked) {
+    let asked: Vec<Entry> = catalogue::entries().into_iter().filter(is_asked).collect();
+    let all = asked.len();
+    for entry in asked {
         let hunt = live::watch(entry.mutant.name(), &interrupt, |progress| {
             entry.hunt(&limits, progress)
         });
@@ -60,8 +62,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let found = hunted
         .iter()
         .filter(|(_, hunt)| matches!(hunt.end, HuntEnd::Found { .. }));
-    let (found, all) = (found.count(), hunted.len());
+    let (found, left) = (found.count(), all - hunted.len());
     writeln!(out, "{found} of {all} planted bugs found.")?;
+    if left > 0 {
+        writeln!(out, "Interrupted: {left} were not hunted.")?;
+    }
     let is_over = !interrupt.is_asked()
         && !hunted
             .iter()
