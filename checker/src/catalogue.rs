@@ -26,10 +26,13 @@ use std::time::{Duration, Instant};
 pub enum Breaks {
     /// A law of [`Law::ALL`].
     Law(Law),
-    /// No law; but from some state no leader can ever commit a new entry.
+    /// No law; but from some state no leader can ever commit a new entry, or, in a drill, what must
+    /// come does not.
     Progress,
     /// No law; but a leader that a majority hears is deposed.
     Peace,
+    /// No law; but what should take a moment takes long.
+    Pace,
 }
 
 impl Breaks {
@@ -39,6 +42,7 @@ impl Breaks {
             Self::Law(law) => law.name(),
             Self::Progress => "Progress",
             Self::Peace => "Peace",
+            Self::Pace => "Pace",
         }
     }
 }
@@ -67,6 +71,8 @@ enum Directive {
     Heartbeat(u64),
     /// A client asks a server for a write.
     Propose(u64),
+    /// A client asks a server for a read.
+    Read(u64),
     /// A server's oldest write becomes durable.
     Sync(u64),
     /// The message of this kind and term that says most goes from one server to another.
@@ -206,8 +212,8 @@ impl Entry {
             }
             // A mutant that was to break progress alone broke a law: it is not what it says.
             (Outcome::Violated { .. }, Breaks::Progress) => HuntEnd::Survived,
-            // Peace is a matter of time, and the search knows none: drills show it.
-            (_, Breaks::Peace) => HuntEnd::Survived,
+            // These are matters of time, and the search knows none: drills show them.
+            (_, Breaks::Peace | Breaks::Pace) => HuntEnd::Survived,
             (Outcome::Truncated(_), _) => HuntEnd::Truncated,
         };
         let elapsed = started.elapsed();
@@ -253,6 +259,7 @@ impl Directive {
             Self::Timeout(server) => (server, Local::ElectionTimeout),
             Self::Heartbeat(server) => (server, Local::HeartbeatTimeout),
             Self::Propose(server) => (server, Local::Propose),
+            Self::Read(server) => (server, Local::Read),
             Self::Sync(server) => (server, Local::Sync),
             Self::Deliver(kind, term, from, to) => {
                 let node = |server| Address::Node(NodeId::new(server));
@@ -331,6 +338,30 @@ const OUTLIVED: &[Directive] = {
     ]
 };
 
+/// Server 1 leads in term 2 and asks server 3 to confirm a read. It leads again in term 4, with server
+/// 3's vote; then that old question arrives and is refused, in term 4. Server 2 is elected in term 5
+/// and commits a write with server 3. Server 1 knows nothing of it, and must not take the refusal for
+/// a confirmation of its next read.
+#[rustfmt::skip]
+const REFUSED: &[Directive] = {
+    use Directive::*;
+    use Kind::*;
+    &[
+        Timeout(1), Deliver(VoteRequest, 2, 1, 2), Deliver(Vote, 2, 2, 1),
+        Deliver(Append, 2, 1, 2), Read(1),
+        Timeout(2), Deliver(VoteRequest, 3, 2, 1),
+        Timeout(1), Deliver(VoteRequest, 4, 1, 3), Deliver(Vote, 4, 3, 1),
+        Deliver(Append, 2, 1, 3), Deliver(Acknowledgement, 4, 3, 1),
+        Sync(1), Deliver(Append, 4, 1, 2), Deliver(Acknowledgement, 4, 2, 1),
+        Timeout(2), Deliver(VoteRequest, 5, 2, 3), Deliver(Vote, 5, 3, 2), Propose(2),
+        Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
+        Sync(2), Sync(2),
+        Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
+        Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
+        Read(1),
+    ]
+};
+
 /// Every mutant, in the order of [`Mutant::ALL`].
 pub fn entries() -> Vec<Entry> {
     Mutant::ALL.iter().map(|mutant| entry(*mutant)).collect()
@@ -338,8 +369,9 @@ pub fn entries() -> Vec<Entry> {
 
 fn entry(mutant: Mutant) -> Entry {
     use Law::{
-        ElectionSafety, ExactlyOnce, LeaderCompleteness, Linearizability, MatchIsDurable, Monotone,
-        OneVotePerTerm, StateMachineSafety, TermsOrderedInLog,
+        AcknowledgedWritesKept, ElectionSafety, ExactlyOnce, Invariants, LeaderCompleteness,
+        Linearizability, MatchIsDurable, Monotone, OneVotePerTerm, StateMachineSafety,
+        TermsOrderedInLog,
     };
     use Mutant::*;
     let (breaks, scope) = match mutant {
@@ -402,17 +434,49 @@ fn entry(mutant: Mutant) -> Entry {
         VotesAgainstLeaderItHears | PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => {
             (Breaks::Peace, drill::scope())
         }
+        WaitersOutliveTheLead => (Breaks::Law(AcknowledgedWritesKept), tidied(logs(2, 2, 0))),
+        MatchIndexFalls => (Breaks::Law(Invariants), logs(1, 1, 0)),
+        WindowNotKept => (Breaks::Law(Invariants), pipelined(logs(1, 3, 0))),
+        StaleRefusalConfirmsReads => (Breaks::Law(Linearizability), tidied(reads(4, 1, 2))),
+        UnknownSessionApplied | SessionsNeverEvicted => {
+            (Breaks::Law(ExactlyOnce), alone(1, tidied(sessions(4, 2))))
+        }
+        ExpiredSessionWriteRepeated => (
+            Breaks::Law(Linearizability),
+            alone(1, tidied(sessions(5, 1))),
+        ),
+        EarlierWritesNotSettled => (
+            Breaks::Law(Linearizability),
+            alone(1, tidied(end_to_end(3, 3, 1))),
+        ),
+        ProxyMixesRequestsUp => (Breaks::Law(Linearizability), end_to_end(2, 2, 1)),
+        VoteRequestsNotRepeated
+        | RepeatedVoteRefused
+        | ClientNeverRetries
+        | ClientNeverGivesUp
+        | ProxyStaysWithSilentServer
+        | ProxyNeverGivesUp => (Breaks::Progress, drill::scope()),
+        ConflictHintIgnored | LostLeadNotTold | ProxyIgnoresHints | ProxyForgetsLeader => {
+            (Breaks::Pace, drill::scope())
+        }
     };
     let drill = match mutant {
         StalePreVoteDropped => Some(Drill::Outdated),
         LeaderNeverChecksQuorum | QuorumHeardForEver => Some(Drill::Unheard),
         VotesAgainstLeaderItHears => Some(Drill::Deaf),
         PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => Some(Drill::Returns),
+        ConflictHintIgnored => Some(Drill::Behind),
+        VoteRequestsNotRepeated | RepeatedVoteRefused | ClientNeverRetries => Some(Drill::Lossy),
+        ProxyStaysWithSilentServer => Some(Drill::Silent),
+        ProxyIgnoresHints | ProxyForgetsLeader => Some(Drill::Redirected),
+        LostLeadNotTold => Some(Drill::Deposed),
+        ClientNeverGivesUp | ProxyNeverGivesUp => Some(Drill::Abandoned),
         _ => None,
     };
+    let scope = drill.map_or(scope, Drill::scope);
     let laws = match breaks {
         Breaks::Law(law) => Laws::only(law),
-        Breaks::Progress | Breaks::Peace => Laws::ALL,
+        Breaks::Progress | Breaks::Peace | Breaks::Pace => Laws::ALL,
     };
     let scope = Scope {
         mutant: Some(mutant),
@@ -420,15 +484,16 @@ fn entry(mutant: Mutant) -> Entry {
         expected: Vec::new(),
         ..scope
     };
-    let script = matches!(
-        mutant,
-        CountsStaleAcknowledgements | MatchIndexSurvivesReElection
-    );
+    let script = match mutant {
+        CountsStaleAcknowledgements | MatchIndexSurvivesReElection => Some(OUTLIVED),
+        StaleRefusalConfirmsReads => Some(REFUSED),
+        _ => None,
+    };
     Entry {
         mutant,
         breaks,
         scope,
-        script: script.then_some(OUTLIVED),
+        script,
         drill,
     }
 }
@@ -506,6 +571,17 @@ fn end_to_end(entries: u8, operations: usize, attempts: u32) -> Scope {
         attempts,
         ..base
     }
+}
+
+/// The clients of `sessions`, of whom the first adds to a counter so often.
+fn sessions(entries: u8, operations: usize) -> Scope {
+    let budget = Budget {
+        entries,
+        ..Budget::default()
+    };
+    let mut scope = bounded("sessions", 1, budget);
+    scope.plans[0].truncate(operations);
+    scope
 }
 
 fn alone(servers: u64, scope: Scope) -> Scope {

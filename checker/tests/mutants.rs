@@ -25,6 +25,15 @@ fn catalogue_names_every_mutant_once() {
 }
 
 #[test]
+fn book_of_rules_names_every_mutant() {
+    let rules = include_str!("../../docs/rules.md");
+    for mutant in Mutant::ALL {
+        let name = format!("`{}`", mutant.name());
+        assert!(rules.contains(&name), "docs/rules.md lacks {name}");
+    }
+}
+
+#[test]
 fn no_mutant_survives_and_the_quick_ones_are_found() {
     let mut slow = Vec::new();
     for entry in entries() {

@@ -278,7 +278,7 @@ impl Client {
         let message = Message::ClientRequest(ClientRequest {
             client: self.id,
             id: in_flight.id,
-            body: in_flight.task.request(),
+            body: in_flight.task.request(&self.config),
         });
         Effects {
             sends: vec![Envelope {
@@ -299,6 +299,12 @@ impl Client {
             return self.give_up();
         }
         in_flight.attempts += 1;
+        if planted!(self.config, ClientNeverRetries) {
+            return Effects {
+                timer: true,
+                ..Effects::default()
+            };
+        }
         if planted!(self.config, RetriesUnderNewSequence)
             && let Task::Write { sequence, .. } = &mut in_flight.task
             && let Some(session) = &mut self.session
@@ -363,6 +369,13 @@ impl Client {
             // copy applied from now on has an effect, and the session is of no more use.
             (Task::Write { .. }, Answer::SessionExpired | Answer::AlreadyAcknowledged) => {
                 self.session = None;
+                #[cfg(feature = "mutants")]
+                if planted!(self.config, ExpiredSessionWriteRepeated)
+                    && let Task::Write { operation, .. } = &in_flight.task
+                {
+                    let operation = operation.clone();
+                    return self.begin_write(operation);
+                }
                 self.finish(Outcome::Unknown)
             }
             (
@@ -382,6 +395,12 @@ impl Client {
         let Some(in_flight) = &self.in_flight else {
             return Effects::default();
         };
+        if planted!(self.config, ClientNeverGivesUp) {
+            return Effects {
+                timer: true,
+                ..Effects::default()
+            };
+        }
         let outcome = match in_flight.task {
             // Only the request for a session left; the write itself never did.
             Task::OpenSession { .. } => Outcome::NotDone,
@@ -405,7 +424,7 @@ impl Client {
 }
 
 impl Task {
-    fn request(&self) -> RequestBody {
+    fn request(&self, config: &ClientConfig) -> RequestBody {
         match self {
             Self::OpenSession { .. } => RequestBody::OpenSession,
             Self::Write {
@@ -417,7 +436,10 @@ impl Task {
                 sequence: *sequence,
                 // One write at a time: all before this one are answered or abandoned. To
                 // acknowledge the abandoned ones too is what settles them (see the module).
-                acknowledged: *sequence,
+                acknowledged: match planted!(config, EarlierWritesNotSettled) {
+                    true => 0,
+                    false => *sequence,
+                },
                 operation: operation.clone(),
             },
             Self::Read { query } => RequestBody::Read {

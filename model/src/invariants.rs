@@ -3,7 +3,7 @@
 //! The checker, the tests and the node all call [`check`] after each step with what [`Watermarks`]
 //! noted before it. A broken law is a bug of ours that may already have cost safety: the node stops.
 
-use crate::{Effects, LogIndex, Raft, Role, Snapshot, Term};
+use crate::{Effects, Flow, LogIndex, Raft, Role, Snapshot, Term};
 use alloc::string::String;
 
 /// What is noted of a server before a step, to be compared after it.
@@ -14,6 +14,9 @@ pub struct Watermarks {
     last_index: LogIndex,
     snapshot_index: LogIndex,
     leads: bool,
+    /// The sum of what a leader knows its followers to hold: a step learns of one of them at most,
+    /// so one that falls makes the sum fall.
+    matches: u64,
 }
 
 impl Watermarks {
@@ -25,6 +28,7 @@ impl Watermarks {
             last_index: raft.log.last_index(),
             snapshot_index: raft.snapshot_index,
             leads: matches!(raft.role, Role::Leader(_)),
+            matches: sum_of_matches(raft),
         }
     }
 }
@@ -100,6 +104,17 @@ pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), S
             leader_is_sound(raft),
             "a leader's view of its followers stays within its log",
         ),
+        (
+            !before.leads
+                || before.current_term != raft.current_term
+                || !matches!(raft.role, Role::Leader(_))
+                || sum_of_matches(raft) >= before.matches,
+            "match_index never falls (Figure 2)",
+        ),
+        (
+            windows_are_kept(raft),
+            "no more entries are on their way to a follower than its window",
+        ),
     ];
     match laws.iter().find(|(holds, _)| !holds) {
         None => Ok(()),
@@ -113,6 +128,22 @@ fn snapshot_in(effects: &Effects) -> Option<&Snapshot> {
 
 fn removed_from(effects: &Effects) -> Option<LogIndex> {
     effects.write.as_ref()?.truncate_from
+}
+
+fn sum_of_matches(raft: &Raft) -> u64 {
+    let Role::Leader(leader) = &raft.role else {
+        return 0;
+    };
+    let matches = leader.followers.values();
+    matches.map(|progress| progress.match_index.get()).sum()
+}
+
+fn windows_are_kept(raft: &Raft) -> bool {
+    let Role::Leader(leader) = &raft.role else {
+        return true;
+    };
+    let mut all = leader.followers.values();
+    all.all(|progress| progress.flow == Flow::Probe || progress.in_flight() <= progress.window)
 }
 
 fn leader_is_sound(raft: &Raft) -> bool {

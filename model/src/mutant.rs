@@ -171,5 +171,43 @@ mod catalogue {
         LeaderNotWaitedFor = "leader-not-waited-for", seen in "";
         /// A candidate whose vote was split waits for ever.
         SplitVoteNeverRetried = "split-vote-never-retried", seen in "";
+        /// A candidate asks each server for its vote once.
+        VoteRequestsNotRepeated = "vote-requests-not-repeated", seen in "";
+        /// A candidate that asks again for a vote it was given is refused.
+        RepeatedVoteRefused = "repeated-vote-refused", seen in "";
+        /// Whoever waits for an entry is answered when there is one at its place, though it is another leader's.
+        WaitersOutliveTheLead = "waiters-outlive-the-lead", seen in "";
+        /// Clients that wait for a leader are not told that it lost the lead.
+        LostLeadNotTold = "lost-lead-not-told", seen in "";
+        /// A follower that reports a conflict is asked about the entry before, one at a time.
+        ConflictHintIgnored = "conflict-hint-ignored", seen in "";
+        /// A late acknowledgement takes match_index back.
+        MatchIndexFalls = "match-index-falls", seen in "";
+        /// A leader sends entries to a follower however many are on their way.
+        WindowNotKept = "window-not-kept", seen in "";
+        /// The refusal of an older term's request confirms a read of the present term.
+        StaleRefusalConfirmsReads = "stale-refusal-confirms-reads", seen in "";
+        /// A write is applied though its session is not known.
+        UnknownSessionApplied = "unknown-session-applied", seen in "";
+        /// No session makes room for another.
+        SessionsNeverEvicted = "sessions-never-evicted", seen in "";
+        /// A client's write does not settle the writes before it.
+        EarlierWritesNotSettled = "earlier-writes-not-settled", seen in "";
+        /// A client whose session has gone writes again in a new one.
+        ExpiredSessionWriteRepeated = "expired-session-write-repeated", seen in "";
+        /// A client sends a request once.
+        ClientNeverRetries = "client-never-retries", seen in "";
+        /// A client waits for an answer for ever.
+        ClientNeverGivesUp = "client-never-gives-up", seen in "";
+        /// A proxy takes any response to a client for the answer to its present request.
+        ProxyMixesRequestsUp = "proxy-mixes-requests-up", seen in "";
+        /// A proxy goes on asking a server that stays silent.
+        ProxyStaysWithSilentServer = "proxy-stays-with-silent-server", seen in "";
+        /// A proxy does not follow the hint of a server that refuses.
+        ProxyIgnoresHints = "proxy-ignores-hints", seen in "";
+        /// A proxy forgets whom it was answered by, and asks anyone.
+        ProxyForgetsLeader = "proxy-forgets-leader", seen in "";
+        /// A proxy keeps a request for which it has no attempt left.
+        ProxyNeverGivesUp = "proxy-never-gives-up", seen in "";
     }
 }

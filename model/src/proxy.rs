@@ -48,6 +48,7 @@ use crate::{
     Address, ClientId, ClientRequest, ClientResponse, Envelope, Message, NodeId, ProxyId,
     RequestId,
     message::{RequestBody, ResponseBody},
+    mutant::planted,
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -65,6 +66,22 @@ pub struct ProxyConfig {
     pub max_attempts: u32,
     /// How many requests may be in flight.
     pub max_in_flight: usize,
+    /// The bug planted in this proxy, in checker builds.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<crate::mutant::Mutant>,
+}
+
+impl ProxyConfig {
+    /// A proxy of these servers, that tries so often and holds so many requests.
+    pub fn new(nodes: BTreeSet<NodeId>, max_attempts: u32, max_in_flight: usize) -> Self {
+        Self {
+            nodes,
+            max_attempts,
+            max_in_flight,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
+    }
 }
 
 /// Something that happens to a proxy.
@@ -222,7 +239,16 @@ impl Proxy {
         response: ClientResponse,
         effects: &mut Effects,
     ) {
-        let key = (response.client, response.id);
+        let mut key = (response.client, response.id);
+        if planted!(self.config, ProxyMixesRequestsUp) {
+            let of_client = |flight: &&(ClientId, RequestId)| flight.0 == response.client;
+            key = self
+                .in_flight
+                .keys()
+                .find(of_client)
+                .copied()
+                .unwrap_or(key);
+        }
         let Some(flight) = self.in_flight.get(&key) else {
             return;
         };
@@ -239,7 +265,8 @@ impl Proxy {
             ResponseBody::FoundStale(_) => {}
             // Whichever attempt this answers, it is the same request.
             body @ (ResponseBody::Applied(_) | ResponseBody::Found(_)) => {
-                self.leader = Some(from);
+                let is_kept = !planted!(self.config, ProxyForgetsLeader);
+                self.leader = is_kept.then_some(from);
                 self.respond(key, body, effects);
                 self.in_flight.remove(&key);
             }
@@ -263,7 +290,9 @@ impl Proxy {
         hint: Option<NodeId>,
         effects: &mut Effects,
     ) {
-        let hint = hint.filter(|hint| *hint != from && self.config.nodes.contains(hint));
+        let hint = hint
+            .filter(|hint| *hint != from && self.config.nodes.contains(hint))
+            .filter(|_| !planted!(self.config, ProxyIgnoresHints));
         if hint.is_some() {
             self.leader = hint;
         } else if self.leader == Some(from) {
@@ -275,7 +304,9 @@ impl Proxy {
         };
         flight.asked = None;
         if flight.attempts >= self.config.max_attempts {
-            self.give_up(key, effects);
+            if !planted!(self.config, ProxyNeverGivesUp) {
+                self.give_up(key, effects);
+            }
         } else if let Some(leader) = self.leader {
             self.send(key, leader, effects);
         }
@@ -286,15 +317,19 @@ impl Proxy {
             return;
         };
         let stale = flight.is_stale_read();
-        if !stale && flight.asked.is_some() && flight.asked == self.leader {
+        let stays = planted!(self.config, ProxyStaysWithSilentServer);
+        if !stale && !stays && flight.asked.is_some() && flight.asked == self.leader {
             self.leader = None;
         }
         let to = match self.leader {
             _ if stale => self.other_than(flight.asked, ask),
+            _ if stays => flight.asked.unwrap_or(ask),
             leader => leader.unwrap_or(ask),
         };
         if flight.attempts >= self.config.max_attempts {
-            self.give_up(key, effects);
+            if !planted!(self.config, ProxyNeverGivesUp) {
+                self.give_up(key, effects);
+            }
         } else {
             self.send(key, to, effects);
         }
@@ -363,11 +398,7 @@ mod tests {
     const STRANGER: NodeId = NodeId::new(9);
 
     fn proxy(max_attempts: u32) -> Proxy {
-        let config = ProxyConfig {
-            nodes: [N1, N2, N3].into(),
-            max_attempts,
-            max_in_flight: 2,
-        };
+        let config = ProxyConfig::new([N1, N2, N3].into(), max_attempts, 2);
         Proxy::new(ID, config)
     }
 

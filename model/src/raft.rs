@@ -234,6 +234,9 @@ pub struct Raft {
     /// A snapshot that follows its place in the log, if that bug is planted.
     #[cfg(feature = "mutants")]
     pub(crate) late_snapshot: Option<Snapshot>,
+    /// Who waited for which entry of an earlier leadership, if that bug is planted.
+    #[cfg(feature = "mutants")]
+    pub(crate) remembered_writes: BTreeMap<LogIndex, Waiter>,
 }
 
 impl Raft {
@@ -263,6 +266,8 @@ impl Raft {
             remembered_matches: BTreeMap::new(),
             #[cfg(feature = "mutants")]
             late_snapshot: None,
+            #[cfg(feature = "mutants")]
+            remembered_writes: BTreeMap::new(),
         }
     }
 
@@ -400,6 +405,11 @@ impl Raft {
             }
         }
         if let Role::Leader(old) = &mut self.role {
+            #[cfg(feature = "mutants")]
+            if crate::mutant::planted!(self.config, WaitersOutliveTheLead) {
+                self.remembered_writes = core::mem::take(&mut old.writes);
+            }
+            // No later: at their places there may soon be entries of other leaders.
             let waiting: Vec<_> = core::mem::take(&mut old.writes)
                 .into_values()
                 .chain(old.reads.drain(..).map(|read| read.waiter))
@@ -412,7 +422,8 @@ impl Raft {
                     .map(|(id, progress)| (*id, progress.match_index))
                     .collect();
             }
-            for waiter in waiting {
+            let is_told = !crate::mutant::planted!(self.config, LostLeadNotTold);
+            for waiter in waiting.into_iter().filter(|_| is_told) {
                 turn.respond(waiter, ResponseBody::Interrupted { hint: leader });
             }
         }

@@ -251,7 +251,7 @@ impl Store {
         match payload {
             Payload::Noop => Answer::Nothing,
             Payload::Command(Command::OpenSession { capacity }) => {
-                self.open_session(index, *capacity)
+                self.open_session(index, *capacity, config)
             }
             Payload::Command(Command::Write(write)) => self.apply_write(index, write, config),
         }
@@ -282,9 +282,10 @@ impl Store {
         }
     }
 
-    fn open_session(&mut self, index: LogIndex, capacity: u32) -> Answer {
+    fn open_session(&mut self, index: LogIndex, capacity: u32, config: &Config) -> Answer {
         let sessions = &mut Arc::make_mut(&mut self.contents).sessions;
-        while sessions.len() >= capacity.max(1) as usize {
+        let unbound = planted!(config, SessionsNeverEvicted);
+        while sessions.len() >= capacity.max(1) as usize && !unbound {
             let Some(oldest) = sessions
                 .iter()
                 .min_by_key(|(id, session)| (session.last_used, **id))
@@ -308,7 +309,11 @@ impl Store {
 
     fn apply_write(&mut self, index: LogIndex, write: &Write, config: &Config) -> Answer {
         let Contents { pairs, sessions } = Arc::make_mut(&mut self.contents);
+        // What such a session had applied is forgotten with it, so nothing more may be.
         let Some(session) = sessions.get_mut(&write.session) else {
+            if planted!(config, UnknownSessionApplied) {
+                return operate(pairs, index, &write.operation);
+            }
             return Answer::SessionExpired;
         };
         session.last_used = index;

@@ -6,7 +6,13 @@ use model::{mutant::Mutant, system::Scope};
 use std::path::Path;
 
 /// Scopes that are exhausted in a few minutes, from the smallest.
-const EXHAUSTIBLE: &[&str] = &["replication", "reads", "crashes", "fail-over"];
+const EXHAUSTIBLE: &[&str] = &[
+    "replication",
+    "reads",
+    "crashes",
+    "fail-over",
+    "end-to-end-reads",
+];
 /// A crash more makes several times as many states: from so many, that is minutes.
 const MAX_GROWN: u64 = 1_000_000;
 /// The same for searches that visit more states, or visit them more slowly.

@@ -21,6 +21,10 @@ const DEFAULT_SCOPES: &[&str] = &[
     "end-to-end",
     "snapshots",
     "crashes",
+    "crashes-2",
+    "elections-5",
+    "fail-over",
+    "sessions",
 ];
 /// What bounds without a scope apply to.
 const BASE_SCOPE: &str = "crashes";
@@ -189,8 +193,8 @@ impl Bounds {
         is_less.then_some(less)
     }
 
-    /// These with a crash more. `None` where the scope can have none: with clients as processes the
-    /// reductions allow no crashes.
+    /// These with a crash more. `None` with clients as processes: beside them a crash makes every sync
+    /// a step of its own, and that many times as many states.
     pub(crate) fn with_crash(&self, scope: &Scope) -> Option<Self> {
         let crashes = scope.budget.crashes + 1;
         (scope.plans.is_empty() && crashes <= MAX_BUDGET).then(|| Self {
@@ -221,6 +225,7 @@ impl Bounds {
         if let Some(attempts) = self.attempts {
             scope.attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
         }
+        scope.reduction.merge_syncs &= scope.may_merge_syncs();
         scope
             .validate()
             .with_context(|| format!("scope {} cannot have these bounds", scope.name))?;

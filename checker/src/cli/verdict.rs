@@ -136,6 +136,11 @@ impl Verdict {
             Outcome::Exhausted => notes.extend(self.witness_note()),
         }
         notes.extend(self.progress_note());
+        if !self.scope.may_merge_syncs() {
+            notes.push(format!(
+                "{name}: every sync is a step of its own: beside clients, crashes do not allow to merge them."
+            ));
+        }
         if let Some(mutant) = self.scope.mutant {
             notes.push(format!(
                 "{name}: with {} planted: this is no verdict on Raft.",
@@ -297,9 +302,13 @@ fn why(broken: &Broken) -> String {
     broken.why.clone()
 }
 
+/// How many laws are judged in a scope: where nobody records operations, nothing is said of their order.
 fn laws_judged(scope: &Scope) -> usize {
-    let judged = Law::ALL.iter().filter(|law| scope.laws.contains(**law));
-    judged.count()
+    let is_judged = |law: &&Law| {
+        let has_matter = **law != Law::Linearizability || scope.tracks_operations;
+        scope.laws.contains(**law) && has_matter
+    };
+    Law::ALL.iter().filter(is_judged).count()
 }
 
 fn reason(cause: StopCause) -> &'static str {

@@ -394,7 +394,7 @@ impl Job {
                     HuntEnd::Found { why, evidence, .. } => {
                         let law = match entry.breaks {
                             Breaks::Law(law) => Some(law),
-                            Breaks::Progress | Breaks::Peace => None,
+                            Breaks::Progress | Breaks::Peace | Breaks::Pace => None,
                         };
                         verdict.law = Some(entry.breaks.name().to_owned());
                         verdict.why = Some(why.clone());

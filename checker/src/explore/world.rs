@@ -206,6 +206,7 @@ impl World {
             }
             (bound.set)(&mut scope, *value);
         }
+        scope.reduction.merge_syncs &= scope.may_merge_syncs();
         scope.validate().map_err(Problem::bad)?;
         let mutant = asked.mutant.as_deref().map(mutant).transpose()?;
         scope.mutant = mutant;
@@ -219,6 +220,7 @@ impl World {
         } else if mutant.is_some() {
             // A planted bug may break the rules by which messages are forgotten.
             scope.reduction.drop_dead = false;
+            scope.reduction.trim_appends = false;
         }
         if asked.steps == Steps::Split {
             scope.reduction = Reduction::NONE;

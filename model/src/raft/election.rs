@@ -42,6 +42,10 @@ impl Raft {
         let Role::Candidate(candidate) = &self.role else {
             return;
         };
+        let is_repeated = candidate.ballot <= self.last_write;
+        if is_repeated && planted!(self.config, VoteRequestsNotRepeated) {
+            return;
+        }
         let last = self.log.last_id();
         let request = Message::RequestVoteRequest(RequestVoteRequest {
             term: self.current_term,
@@ -76,8 +80,12 @@ impl Raft {
         });
         // §5.2: at most one vote a term, first come first served; a repeated request from the
         // same candidate gets the same answer, for the first answer may be lost.
-        let free = self.voted_for.is_none_or(|candidate| candidate == from)
-            || planted!(self.config, VotesTwiceInATerm);
+        let free = match self.voted_for {
+            None => true,
+            Some(_) if planted!(self.config, VotesTwiceInATerm) => true,
+            Some(_) if planted!(self.config, RepeatedVoteRefused) => false,
+            Some(candidate) => candidate == from,
+        };
         let current = request.term == self.current_term;
         let vote_granted = if !current && planted!(self.config, VotesInAnOlderTerm) {
             true

@@ -98,11 +98,12 @@ impl Raft {
     fn replicate_to(&mut self, to: NodeId, turn: &mut Turn) -> bool {
         let last_index = self.log.last_index();
         let mut sent = false;
+        let unbound = planted!(self.config, WindowNotKept);
         while let Role::Leader(leader) = &self.role
             && let Some(progress) = leader.followers.get(&to)
             && progress.flow == Flow::Pipeline
             && progress.next_index <= last_index
-            && progress.in_flight() < progress.window
+            && (progress.in_flight() < progress.window || unbound)
         {
             self.send_append_entries(to, turn);
             sent = true;
@@ -140,6 +141,7 @@ impl Raft {
         let limit = match progress.flow {
             _ if lacks => 0,
             Flow::Probe => limit,
+            Flow::Pipeline if planted!(self.config, WindowNotKept) => limit,
             Flow::Pipeline => limit.min(progress.window.saturating_sub(progress.in_flight())),
         };
         let entries = within(
@@ -186,7 +188,12 @@ impl Raft {
         let read_round = request.read_round;
         if request.term < self.current_term && !planted!(self.config, AcceptsStaleAppends) {
             // Refused, with our term, so that a deposed leader learns of it.
-            let response = self.append_response(0, AppendOutcome::StaleTerm);
+            // It names no round: the sender may lead our term by now, and knows rounds of its own.
+            let read_round = match planted!(self.config, StaleRefusalConfirmsReads) {
+                true => read_round,
+                false => 0,
+            };
+            let response = self.append_response(read_round, AppendOutcome::StaleTerm);
             turn.send_after_term(from, response);
             return;
         }
@@ -348,6 +355,7 @@ impl Raft {
                 }
                 // §5.3: skip a whole term at a time.
                 let hint = match self.log.last_index_of(conflict_term) {
+                    _ if planted!(self.config, ConflictHintIgnored) => prev_log_index,
                     Some(last) if conflict_term > Term::ZERO => last.next(),
                     _ => conflict_index,
                 };
@@ -373,6 +381,9 @@ impl Raft {
             return;
         };
         if match_index <= progress.match_index {
+            if planted!(self.config, MatchIndexFalls) {
+                progress.match_index = match_index;
+            }
             return;
         }
         let acknowledged = match_index.get() - progress.match_index.get();
@@ -431,6 +442,10 @@ impl Raft {
             };
             self.commit_index = next;
             let answer = self.store.apply(&entry.payload, &self.config);
+            #[cfg(feature = "mutants")]
+            if let Some(waiter) = self.remembered_writes.remove(&next) {
+                turn.respond(waiter, ResponseBody::Applied(answer.clone()));
+            }
             if let Role::Leader(leader) = &mut self.role
                 && let Some(waiter) = leader.writes.remove(&next)
             {

@@ -72,6 +72,11 @@ pub enum Observation {
         /// Which.
         id: OperationId,
     },
+    /// A client has the answer to this write. Those it wrote before are settled by it.
+    Settles {
+        /// Which.
+        id: OperationId,
+    },
 }
 
 /// A leader that was elected.
@@ -146,6 +151,10 @@ impl History {
                 laws.require(Law::Linearizability, holds, || {
                     format!("no order of the operations explains their results: {}", linearizability::told(&self.operations).join("; "))
                 })
+            }
+            Observation::Settles { id } => {
+                linearizability::settle(&mut self.operations, *id);
+                Ok(())
             }
             Observation::Refused { id } => {
                 linearizability::refuse(&mut self.operations, *id);

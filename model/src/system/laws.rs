@@ -7,7 +7,7 @@
 use super::process::{Running, Server};
 use crate::{
     Address, AppendOutcome, Durable, Envelope, HardState, Log, LogIndex, Message, NodeId, Payload,
-    Role, Term,
+    Role, SessionId, Term,
     store::{Command, Operation},
 };
 use alloc::{
@@ -173,17 +173,33 @@ pub(super) fn judge_step(before: &Running, after: &Running, laws: Laws) -> Resul
 /// What the committed entries make of the store: an independent reading, without the sessions'
 /// memory of answers. Each (session, sequence) takes effect the first time it is seen, unless the
 /// session had said before that it needs no answer to it: then its client had given it up, and
-/// went on. Only the unconditional operations that the scopes use are read.
+/// went on. Nothing of a session takes effect that was never opened, or has made room for others.
+/// Only the unconditional operations that the scopes use are read. The first entry is that of
+/// index 1.
 pub(super) fn reference_pairs<'a>(
     entries: impl IntoIterator<Item = &'a crate::Entry>,
 ) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut pairs = BTreeMap::new();
     let mut seen = BTreeSet::new();
     let mut settled: BTreeMap<_, u64> = BTreeMap::new();
-    for entry in entries {
-        let Payload::Command(Command::Write(write)) = &entry.payload else {
+    // The one used last is the last.
+    let mut open: Vec<SessionId> = Vec::new();
+    for (index, entry) in (1..).zip(entries) {
+        let write = match &entry.payload {
+            Payload::Noop => continue,
+            Payload::Command(Command::OpenSession { capacity }) => {
+                let room = capacity.max(&1) - 1;
+                let leave = open.len().saturating_sub(room as usize);
+                open.drain(..leave);
+                open.push(SessionId::new(index));
+                continue;
+            }
+            Payload::Command(Command::Write(write)) => write,
+        };
+        let Some(place) = open.iter().position(|id| *id == write.session) else {
             continue;
         };
+        open[place..].rotate_left(1);
         let settled = settled.entry(write.session).or_default();
         if write.sequence < *settled || !seen.insert((write.session, write.sequence)) {
             continue;

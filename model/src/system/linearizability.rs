@@ -2,7 +2,8 @@
 //!
 //! An operation records which others had returned when it was called: that partial order, the
 //! calls and the results are all that linearizability speaks of. An operation without a result may
-//! take effect at any time after its call, or never.
+//! take effect at any time after its call, or never; once its client has the answer to a later write
+//! it is *settled*: what effect it had, it had before that write.
 
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
@@ -46,6 +47,8 @@ pub enum End {
     Returned(Result),
     /// The client was told that it had no effect.
     Refused,
+    /// Nobody knows with what result, but it is over: a later write of its client was answered.
+    Settled,
 }
 
 /// An operation.
@@ -83,6 +86,7 @@ impl fmt::Display for End {
                 write!(f, "found {}", String::from_utf8_lossy(value))
             }
             Self::Refused => f.write_str("was reported as not done"),
+            Self::Settled => f.write_str("got no answer, and was settled by a later write"),
         }
     }
 }
@@ -141,6 +145,21 @@ pub(super) fn complete(operations: &mut [Operation], id: OperationId, result: Re
     end(operations, id, End::Returned(result));
 }
 
+/// A write was answered: those of its client before it took effect before it, or never do.
+pub(super) fn settle(operations: &mut [Operation], answered: OperationId) {
+    let is_earlier = |id: OperationId| id.0 == answered.0 && id.1 < answered.1;
+    let mut settled = BTreeSet::new();
+    for operation in operations.iter_mut() {
+        if operation.end == End::Open && is_earlier(operation.id) {
+            operation.end = End::Settled;
+            settled.insert(operation.id);
+        }
+    }
+    if let Ok(place) = operations.binary_search_by_key(&answered, |operation| operation.id) {
+        operations[place].after.extend(settled);
+    }
+}
+
 /// An operation ends, reported as without effect.
 pub(super) fn refuse(operations: &mut [Operation], id: OperationId) {
     end(operations, id, End::Refused);
@@ -169,14 +188,18 @@ fn extend(operations: &[Operation], done: &mut Vec<OperationId>, value: Option<&
     }
     for operation in operations {
         // An operation may come next if everything that had returned before its call, and had an
-        // effect, came before.
+        // effect, came before. What was settled may have had none; but then it has none any more.
         let ready = !done.contains(&operation.id)
             && operation.end != End::Refused
             && operations.iter().all(|other| {
-                !operation.after.contains(&other.id)
-                    || other.end == End::Refused
-                    || done.contains(&other.id)
+                let is_over = other.end == End::Refused || other.end == End::Settled;
+                !operation.after.contains(&other.id) || is_over || done.contains(&other.id)
             });
+        let is_too_late = operation.end == End::Settled
+            && operations
+                .iter()
+                .any(|other| done.contains(&other.id) && other.after.contains(&operation.id));
+        let ready = ready && !is_too_late;
         if !ready {
             continue;
         }
@@ -246,6 +269,26 @@ mod tests {
             (2, Some(Call::Get), Some(Result::Found(None))),
         ]);
         assert!(!is_linearizable(&stale));
+    }
+
+    #[test]
+    fn settled_write_takes_effect_before_the_one_that_settles_it_or_never() {
+        let id = |number| OperationId(1, number);
+        let counted = |results: &[i64]| {
+            let mut operations = Vec::new();
+            let increment = || Call::Increment(1);
+            // The first got no answer. Its client went on.
+            invoke(&mut operations, id(1), increment());
+            for (number, result) in (2..).zip(results) {
+                invoke(&mut operations, id(number), increment());
+                settle(&mut operations, id(number));
+                complete(&mut operations, id(number), Result::Number(*result));
+            }
+            is_linearizable(&operations)
+        };
+        assert!(counted(&[1, 2]), "it had no effect");
+        assert!(counted(&[2, 3]), "it took effect first");
+        assert!(!counted(&[1, 3]), "it took effect when it was settled");
     }
 
     #[test]

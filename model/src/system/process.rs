@@ -583,6 +583,10 @@ impl Scope {
             if !leads {
                 step.witnesses.add(Witness::FollowerCommitted);
             }
+            let newly = after.log.slice(first, count as usize);
+            if newly.iter().any(|entry| evicts(&before.store, entry)) {
+                step.witnesses.add(Witness::SessionEvicted);
+            }
             if repeats_a_command(&after.log, first) {
                 step.witnesses.add(Witness::DuplicateAnswered);
             }
@@ -603,10 +607,19 @@ impl Scope {
             ResponseBody::Applied(answer) => {
                 if let Some(write) = answered_write(raft, answer) {
                     step.witnesses.add(Witness::WriteAcknowledged);
+                    // A direct client's request bears the sequence of its write: the answer speaks
+                    // of that one, whatever the entry is.
+                    let sequence = match self.direct_clients {
+                        true => response.id.get(),
+                        false => write.sequence,
+                    };
                     step.observed.push(Observation::Acknowledged {
                         session: write.session,
-                        sequence: write.sequence,
+                        sequence,
                     });
+                }
+                if *answer == Answer::SessionExpired {
+                    step.witnesses.add(Witness::SessionGone);
                 }
             }
             ResponseBody::Found(found) => {
@@ -695,8 +708,9 @@ impl Scope {
                 step.observed.push(Observation::Refused { id: operation });
             }
             Some(client::Outcome::Answered(answer)) => {
+                let id = operation;
+                step.observed.push(Observation::Settles { id });
                 if let Some(result) = result_of_answer(&answer) {
-                    let id = operation;
                     step.observed.push(Observation::Returned { id, result });
                 }
             }
@@ -849,6 +863,12 @@ fn direct_read(raft: &Raft, round: u64) -> ClientRequest {
             query: Query::Get { key: KEY.to_vec() },
         },
     }
+}
+
+/// Whether an entry opens a session for which another makes room.
+fn evicts(store: &store::Store, entry: &Entry) -> bool {
+    matches!(&entry.payload, Payload::Command(Command::OpenSession { capacity })
+        if store.session_count() >= (*capacity).max(1) as usize)
 }
 
 /// Whether an entry from `first` on asks for a command that an earlier entry asked for already.

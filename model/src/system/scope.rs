@@ -185,7 +185,20 @@ impl Scope {
         within("batch", self.batch as u64, 1, 1024)?;
         within("window", self.window as u64, 0, 1024)?;
         within("attempts", self.attempts.into(), 1, 8)?;
-        within("clients", self.plans.len() as u64, 0, 4)
+        within("clients", self.plans.len() as u64, 0, 4)?;
+        if self.reduction.merge_syncs && !self.may_merge_syncs() {
+            return Err(BadBound(
+                "syncs cannot be merged where servers crash beside clients: an answer to a client waits for no disk".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a write that nobody could see may be durable at once (`Reduction::merge_syncs`). What a
+    /// server tells a client waits for no disk: a crash may take the term from which a hint came that
+    /// a client has.
+    pub fn may_merge_syncs(&self) -> bool {
+        self.plans.is_empty() || self.budget.crashes == 0
     }
 
     /// The servers.
@@ -221,6 +234,10 @@ impl Scope {
         // What is covered goes at once, and what may be sent at all may be sent with any heartbeat.
         config.trailing_bytes = 0;
         config.snapshot_patience = 0;
+        if self.opens_sessions() {
+            // The next one to be opened takes the place of the one before.
+            config.max_sessions = 1;
+        }
         #[cfg(feature = "mutants")]
         {
             config.mutant = self.mutant;
@@ -259,11 +276,12 @@ impl Scope {
             .collect();
         if !self.plans.is_empty() {
             let id = ProxyId::new(1);
-            let config = ProxyConfig {
-                nodes: self.nodes().collect(),
-                max_attempts: self.attempts,
-                max_in_flight: 16,
-            };
+            #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
+            let mut config = ProxyConfig::new(self.nodes().collect(), self.attempts, 16);
+            #[cfg(feature = "mutants")]
+            {
+                config.mutant = self.mutant;
+            }
             processes.push(Process::Proxy(Proxy::new(id, config)));
             for place in 0..self.plans.len() {
                 processes.push(Process::Client(ClientProcess {
@@ -322,7 +340,13 @@ impl Scope {
         }
     }
 
-    /// Only the first client holds the session; the others only read.
+    /// Whether clients write that hold no session to begin with.
+    fn opens_sessions(&self) -> bool {
+        let without = self.plans.iter().skip(usize::from(self.with_session));
+        without.flatten().any(|ask| matches!(ask, Ask::Write(_)))
+    }
+
+    /// Only the first client holds the session that the scope starts with.
     fn client(&self, id: ClientId, proxy: Address) -> Client {
         #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
         let mut config = ClientConfig::new(proxy, self.attempts);
@@ -418,6 +442,28 @@ impl Scope {
                 )
             },
             Self {
+                servers: 5,
+                terms: 3,
+                budget: Budget {
+                    crashes: 1,
+                    ..Budget::default()
+                },
+                append_entries: false,
+                expected: vec![
+                    LeaderElected,
+                    ReElectionAfterCrash,
+                    VoteRefusedForLog,
+                    VoteRefusedAsGiven,
+                    LeaderDeposed,
+                    VoteSurvivedCrash,
+                    LeaderCrashed,
+                ],
+                ..Self::new(
+                    "elections-5",
+                    "five servers: majorities that share only one",
+                )
+            },
+            Self {
                 terms: 2,
                 budget: Budget {
                     entries: 2,
@@ -440,6 +486,17 @@ impl Scope {
                     "crashes",
                     "replication with a crash that takes what was not synced",
                 )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 2,
+                    crashes: 2,
+                    ..Budget::default()
+                },
+                with_session: true,
+                expected: [replication.clone(), crashes.clone(), vec![LeaderCrashed]].concat(),
+                ..Self::new("crashes-2", "the same with two crashes")
             },
             Self {
                 terms: 2,
@@ -637,6 +694,26 @@ impl Scope {
                     ClientInterrupted,
                 ],
                 ..clients("fail-over", "a client's write meets a change of leaders")
+            },
+            Self {
+                servers: 1,
+                terms: 1,
+                budget: Budget {
+                    entries: 4,
+                    ..Budget::default()
+                },
+                plans: vec![vec![increment(), increment()], vec![put("b")]],
+                expected: vec![
+                    WriteAcknowledged,
+                    DuplicateAnswered,
+                    OutcomeUnknown,
+                    SessionEvicted,
+                    SessionGone,
+                ],
+                ..clients(
+                    "sessions",
+                    "a client opens a session, for which that of another makes room",
+                )
             },
         ]
     }

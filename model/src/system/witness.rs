@@ -92,6 +92,10 @@ witnesses! {
     OutcomeUnknown = "outcome unknown";
     /// A proxy was sent on to another server.
     ProxyRedirected = "proxy redirected";
+    /// A session made room for another.
+    SessionEvicted = "session evicted";
+    /// A write came when its session was gone.
+    SessionGone = "write of a session that is gone";
 }
 
 impl fmt::Display for Witness {
