@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Prints one JSON object for each number of clients. `cpu_us_per_put` is of the whole process:
-//! three servers, their disk threads, and the loops that ask.
+//! three servers and the loops that ask.
 
 use model::{
     NodeId,

@@ -1,7 +1,7 @@
 //! What the driver needs of stable storage, and what can go wrong with it.
 //!
-//! [`crate::wal`] is the implementation. A disk is written by one thread only
-//! ([`crate::writer`]); the core learns that a write is durable from the driver alone.
+//! [`crate::wal`] is the implementation. A disk is in one hand at a time ([`crate::writer`]); the
+//! core learns that a write is durable from the driver alone.
 
 use model::Write;
 use std::{io, path::PathBuf};

@@ -1,13 +1,12 @@
-//! The driver: one thread that owns the server, waits for what happens to it, and carries out what
-//! it says.
+//! The driver: owns the server, takes up what happened to it, and carries out what it says, one
+//! turn at a time.
 //!
 //! There is one call to [`Raft::step`] here ([`Driver::step`]) and one place that tells the core
 //! that a write is durable ([`Driver::persisted`]). Everything that arrived while a turn ran is
 //! taken up by the next one together: client requests become one event, messages leave together,
-//! and the disk thread makes one sync of all writes.
+//! and one sync makes all writes durable.
 //!
-//! The thread runs a single-threaded tokio runtime with the socket on it, so that nothing on the
-//! way from a datagram to the core and back changes threads. It never touches the disk.
+//! Whose thread a turn runs on is the [crew's](crate::crew) business. No turn touches the disk.
 
 use crate::{
     local::{Local, Reply},
@@ -18,7 +17,8 @@ use crate::{
     tail,
     timers::Timers,
     trace::Trace,
-    writer::{Report, Writer},
+    waiting::{Waiting, Woken},
+    writer::Writer,
 };
 use model::{
     Address, ClientRequest, Effects, Envelope, Event, Flow, Message, NodeId, Raft, Role, WriteId,
@@ -27,7 +27,6 @@ use model::{
 };
 use std::{
     collections::BTreeMap,
-    future,
     path::PathBuf,
     sync::{
         Arc,
@@ -36,7 +35,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
-use transport::{Cause, Count, Endpoint, Inbox};
+use transport::{Cause, Count, Endpoint, Socket};
 
 /// How long a server that stops waits for what is under way.
 const LINGER: Duration = Duration::from_secs(2);
@@ -101,9 +100,8 @@ impl Pulse {
 pub(crate) struct Driver {
     pub(crate) raft: Raft,
     pub(crate) endpoint: Endpoint,
-    pub(crate) inbox: Inbox,
-    pub(crate) writer: Writer,
-    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+    pub(crate) socket: Socket,
+    pub(crate) writer: Arc<Writer>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) local: Local,
     pub(crate) timers: Timers,
@@ -118,6 +116,28 @@ pub(crate) struct Driver {
     pub(crate) boot: u64,
     pub(crate) switch: Arc<Switch>,
     pub(crate) pace: Pace,
+    pub(crate) alarm: Alarm,
+    /// How it ended.
+    pub(crate) outcome: Option<Result<(), Failure>>,
+}
+
+/// What those who wait are to be told of.
+#[derive(Default)]
+pub(crate) struct Alarm {
+    /// When the clock goes off, or went off.
+    clock: Option<Instant>,
+    /// Whether it is of interest that the socket can be written to.
+    to_write: bool,
+}
+
+/// What a turn takes up.
+#[derive(Clone, Copy)]
+pub(crate) enum Look {
+    /// Whatever happened.
+    Everything(Woken),
+    /// What the disk reports, and nothing else: not what is due, for a leader may have been heard
+    /// of in a datagram that nobody has looked at yet.
+    Reports,
 }
 
 /// When it is time for a snapshot.
@@ -159,7 +179,6 @@ fn sends_snapshots(raft: &Raft) -> bool {
 /// What a turn gathers.
 #[derive(Default)]
 pub(crate) struct Agenda {
-    persisted: Option<WriteId>,
     envelopes: Vec<Envelope>,
     commands: Vec<Command>,
     requests: Vec<(Address, ClientRequest)>,
@@ -169,94 +188,86 @@ pub(crate) struct Agenda {
 }
 
 impl Driver {
-    /// Runs until told to stop, or until something breaks.
-    pub(crate) async fn run(mut self) -> Result<(), Failure> {
-        let result = self.serve().await;
+    /// One turn; none, once it has ended.
+    pub(crate) fn turn(&mut self, look: Look) {
+        if self.has_ended() {
+            return;
+        }
+        if matches!(look, Look::Everything(_)) {
+            self.gather();
+        }
+        if !self.switch.pass() {
+            self.writer.abandon();
+            self.outcome = Some(Ok(()));
+            return;
+        }
+        if let Err(failure) = self.take_up(look) {
+            return self.fail(failure);
+        }
+        if let Some(stop_by) = self.agenda.stop_by
+            && (Instant::now() >= stop_by || (self.local.is_idle() && !self.raft.is_writing()))
+        {
+            self.outcome = Some(Ok(()));
+        }
+    }
+
+    /// Whether there will be no more turns.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.outcome.is_some()
+    }
+
+    /// Something broke. There will be no more turns.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        if !matches!(self.outcome, Some(Err(_))) {
+            self.outcome = Some(Err(failure));
+        }
+    }
+
+    /// Says how it ended. Unless it was killed, what was still to be written is.
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.local.refuse_waiting();
+        let outcome = self.outcome.take().unwrap_or(Ok(()));
         if self.switch.killed() {
             self.writer.abandon();
-            return result;
+            return outcome;
         }
-        self.writer.close();
-        // What was written last is reported last: a sync may have failed while we ended.
-        while let Ok(report) = self.reports.try_recv() {
-            if let Err(error) = report {
-                return result.and(Err(Failure::Disk(error)));
-            }
-        }
-        result
+        // A sync may have failed while we ended.
+        let closed = self.writer.close().map_err(Failure::Disk);
+        outcome.and(closed)
     }
 
-    async fn serve(&mut self) -> Result<(), Failure> {
-        loop {
-            self.wait().await?;
-            if !self.switch.pass() {
-                return Ok(());
-            }
-            self.turn()?;
-            if let Some(stop_by) = self.agenda.stop_by
-                && (Instant::now() >= stop_by || (self.local.is_idle() && !self.raft.is_writing()))
-            {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Waits for anything to happen, then takes up all that did.
-    async fn wait(&mut self) -> Result<(), Failure> {
-        let Self {
-            inbox,
-            reports,
-            commands,
-            timers,
-            agenda,
-            ..
-        } = self;
-        tokio::select! {
-            biased;
-            report = reports.recv() => agenda.take_report(report)?,
-            envelopes = inbox.receive() => {
-                agenda.envelopes = envelopes.ok_or(Failure::SocketClosed)?;
-            }
-            count = commands.recv_many(&mut agenda.commands, COMMANDS), if agenda.stop_by.is_none() => {
-                if count == 0 {
+    /// Collects what waits: datagrams and commands.
+    fn gather(&mut self) {
+        self.socket.tend(Instant::now());
+        self.agenda.envelopes = self.socket.receive();
+        while self.agenda.commands.len() < COMMANDS {
+            match self.commands.try_recv() {
+                Ok(command) => self.agenda.commands.push(command),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => {
                     // Every handle is gone.
-                    agenda.commands.push(Command::Stop);
+                    if self.agenda.stop_by.is_none() {
+                        self.agenda.commands.push(Command::Stop);
+                    }
+                    break;
                 }
             }
-            () = timers.wait() => {}
         }
-        while let Ok(report) = reports.try_recv() {
-            agenda.take_report(Some(report))?;
-        }
-        if agenda.envelopes.is_empty() {
-            tokio::select! {
-                biased;
-                envelopes = inbox.receive() => {
-                    agenda.envelopes = envelopes.ok_or(Failure::SocketClosed)?;
-                }
-                () = future::ready(()) => {}
-            }
-        }
-        while agenda.commands.len() < COMMANDS
-            && let Ok(command) = commands.try_recv()
-        {
-            agenda.commands.push(command);
-        }
-        Ok(())
     }
 
-    fn turn(&mut self) -> Result<(), Failure> {
+    fn take_up(&mut self, look: Look) -> Result<(), Failure> {
         self.metrics.turns.inc();
         let now = Instant::now();
-        if let Some(id) = self.agenda.persisted.take() {
-            self.persisted(id)?;
+        if let Some(report) = self.writer.take_report() {
+            self.persisted(report.map_err(Failure::Disk)?)?;
         }
         self.take_envelopes(now)?;
         self.take_commands(now);
-        // What is due is looked at after what arrived: a leader that was heard of is no reason to
-        // run for office, however late this thread got to listen.
-        self.take_timers(now)?;
+        if matches!(look, Look::Everything(_)) {
+            // What is due is looked at after what arrived: a leader that was heard of is no reason
+            // to run for office, however late this thread got to listen.
+            self.take_timers(now)?;
+        }
         // Answers to local operations may bring new requests, of the same turn.
         while !self.agenda.requests.is_empty() {
             self.take_requests()?;
@@ -271,6 +282,29 @@ impl Driver {
         }
         self.publish(now);
         Ok(())
+    }
+
+    /// Sees to it that whoever waits hears of what comes next.
+    pub(crate) fn prepare_to_wait(&mut self, look: Look, waiting: &Waiting) {
+        let to_write = self.socket.is_congested();
+        let was_told = matches!(look, Look::Everything(Woken::Socket));
+        let mut done = Ok(());
+        if was_told || to_write != self.alarm.to_write {
+            self.alarm.to_write = to_write;
+            done = waiting.listen(&self.socket, to_write);
+        }
+        let timers = self.timers.next();
+        let due = self.socket.deadline().map_or(timers, |at| at.min(timers));
+        let now = Instant::now();
+        // Timers are put off far more often than they fire: the clock is not set later than it is,
+        // and goes off for nothing once.
+        if done.is_ok() && self.alarm.clock.is_none_or(|at| due < at || at <= now) {
+            self.alarm.clock = Some(due);
+            done = waiting.set_clock(due.saturating_duration_since(now));
+        }
+        if let Err(error) = done {
+            self.fail(Failure::System(error.into()));
+        }
     }
 
     /// The only place that declares a write durable.
@@ -499,19 +533,6 @@ impl Driver {
             dropped: Cause::ALL.iter().map(|of| counters.dropped(*of)).sum(),
             dropped_by_faults: counters.dropped(Cause::Faults),
             ..self.metrics.counts()
-        }
-    }
-}
-
-impl Agenda {
-    fn take_report(&mut self, report: Option<Report>) -> Result<(), Failure> {
-        match report {
-            Some(Ok(id)) => {
-                self.persisted = self.persisted.max(Some(id));
-                Ok(())
-            }
-            Some(Err(error)) => Err(Failure::Disk(error)),
-            None => Err(Failure::Disk(crate::disk::DiskError::Failed)),
         }
     }
 }

@@ -5,8 +5,9 @@
 //! time and draws random numbers.
 //!
 //! # What is where
-//! `driver` owns the server and is the only caller of `step`. `writer` is the thread that makes
-//! writes durable, on a `disk`, which is a `wal`. `local` has the operations asked of this process,
+//! `driver` owns the server and is the only caller of `step`. The `crew` is the two threads that
+//! have it take turns, `waiting` what they wait for. `writer` makes writes durable, on a `disk`,
+//! which is a `wal`. `local` has the operations asked of this process,
 //! `timers` the timers. `observe` derives logs and metrics from steps; `trace` records them;
 //! `tail` cuts the log's end down to what is shown. `switch` pauses and kills, on purpose.
 //! `peers` looks up names, `http` answers operators.
@@ -15,6 +16,7 @@
 //! Log compaction and changes of membership: the core has neither yet.
 
 mod config;
+mod crew;
 mod disk;
 mod driver;
 mod http;
@@ -27,6 +29,7 @@ mod switch;
 mod tail;
 mod timers;
 mod trace;
+mod waiting;
 mod wal;
 mod writer;
 

@@ -2,8 +2,9 @@
 
 use crate::{
     config::{Config, ConfigError},
+    crew::Crew,
     disk::{Disk, DiskError},
-    driver::{Agenda, Command, Driver, Pace, Pulse},
+    driver::{Agenda, Alarm, Command, Driver, Pace, Pulse},
     http,
     local::Local,
     metrics::Metrics,
@@ -13,6 +14,7 @@ use crate::{
     tail::{Shown, TAIL},
     timers::Timers,
     trace::Trace,
+    waiting::{Bell, Waiting},
     wal::{Directory, Identity, Wal},
     writer::Writer,
 };
@@ -95,10 +97,12 @@ pub enum Failure {
     /// The trace cannot be written any more.
     #[error("the trace cannot be written any more, and a trace with a gap is worth nothing")]
     Trace(#[source] io::Error),
-    /// The socket is gone.
-    #[error("the socket was closed")]
-    SocketClosed,
-    /// The driver's thread ended by a panic.
+    /// The system refused what a server cannot do without.
+    #[error(
+        "the system has no thread to give, or does not say any more what happens to the socket"
+    )]
+    System(#[source] io::Error),
+    /// One of the server's threads ended by a panic.
     #[error("the driver panicked: a bug, see the log")]
     Panicked,
 }
@@ -249,6 +253,8 @@ pub struct Node {
 pub(crate) struct Inner {
     id: NodeId,
     commands: mpsc::Sender<Command>,
+    /// Dropped after the commands, so that the server notices that all handles are gone.
+    bell: RungAtTheEnd,
     ended: watch::Receiver<Option<Ended>>,
     address: SocketAddr,
     http: Option<SocketAddr>,
@@ -257,6 +263,14 @@ pub(crate) struct Inner {
     switch: Arc<Switch>,
     /// Serve HTTP and look up names. Aborted when dropped.
     helpers: Mutex<JoinSet<()>>,
+}
+
+struct RungAtTheEnd(Bell);
+
+impl Drop for RungAtTheEnd {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
 }
 
 type Ended = Result<(), Arc<Failure>>;
@@ -319,6 +333,7 @@ impl Node {
         let inner = Arc::new(Inner {
             id,
             commands: started.commands,
+            bell: RungAtTheEnd(started.bell),
             ended,
             address: started.address,
             http: http.as_ref().map(|(_, address)| *address),
@@ -369,8 +384,7 @@ impl Node {
         let action = Box::new(move |endpoint: &Endpoint| {
             let _ = reply.send(action(endpoint));
         });
-        let command = Command::Endpoint(action);
-        self.inner.commands.send(command).await.ok()?;
+        self.command(Command::Endpoint(action)).await?;
         answer.await.ok()
     }
 
@@ -413,7 +427,10 @@ impl Node {
     async fn ask(&self, ask: Ask) -> Result<Outcome, ProposeError> {
         let (reply, answer) = oneshot::channel();
         match self.inner.commands.try_send(Command::Ask { ask, reply }) {
-            Ok(()) => answer.await.unwrap_or(Err(ProposeError::Stopped)),
+            Ok(()) => {
+                self.inner.bell.0.ring();
+                answer.await.unwrap_or(Err(ProposeError::Stopped))
+            }
             Err(mpsc::error::TrySendError::Full(_)) => Err(ProposeError::Overloaded),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(ProposeError::Stopped),
         }
@@ -428,9 +445,15 @@ impl Node {
     /// once it has stopped.
     pub async fn look(&self, glance: Glance) -> Option<Status> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Status(glance, reply);
-        self.inner.commands.send(command).await.ok()?;
+        self.command(Command::Status(glance, reply)).await?;
         answer.await.ok()
+    }
+
+    /// Hands something to the driver. `None` once it has stopped.
+    async fn command(&self, command: Command) -> Option<()> {
+        self.inner.commands.send(command).await.ok()?;
+        self.inner.bell.0.ring();
+        Some(())
     }
 
     /// Pauses the server, as SIGSTOP would, until what is returned is dropped: nothing is
@@ -463,6 +486,7 @@ impl Node {
         let nothing = Command::Endpoint(Box::new(|_| {}));
         // Full or closed, it takes one anyway, or never again.
         let _ = self.inner.commands.try_send(nothing);
+        self.inner.bell.0.ring();
     }
 
     /// How long ago the server last did anything. It does something with every heartbeat
@@ -490,8 +514,8 @@ impl Node {
     /// # Errors
     /// If it had failed before, or failed now.
     pub async fn stop(&self) -> Result<(), Arc<Failure>> {
-        // An error means that it has ended already.
-        let _ = self.inner.commands.send(Command::Stop).await;
+        // Nothing comes back if it has ended already.
+        self.command(Command::Stop).await;
         let ended = self.ended().await;
         self.inner.helpers.lock().await.shutdown().await;
         ended
@@ -524,6 +548,7 @@ impl Node {
 /// What the server's thread hands out once it runs.
 struct Started {
     commands: mpsc::Sender<Command>,
+    bell: Bell,
     address: SocketAddr,
     pulse: Arc<Pulse>,
     metrics: Arc<Metrics>,
@@ -551,37 +576,25 @@ fn drive(
     open: impl FnOnce(&Config) -> Result<(Box<dyn Disk>, Durable), DiskError>,
     started: oneshot::Sender<Result<Started, StartError>>,
 ) -> Option<Result<(), Failure>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
+    let (crew, handed_out) = match prepare(&config, open) {
+        Ok(prepared) => prepared,
         Err(error) => {
-            let _ = started.send(Err(StartError::Thread(error)));
+            let _ = started.send(Err(error));
             return None;
         }
     };
-    runtime.block_on(async {
-        match prepare(&config, open).await {
-            Ok((driver, handed_out)) => {
-                if started.send(Ok(handed_out)).is_err() {
-                    // Nobody waits for it any more.
-                    return None;
-                }
-                Some(driver.run().await)
-            }
-            Err(error) => {
-                let _ = started.send(Err(error));
-                None
-            }
-        }
-    })
+    if started.send(Ok(handed_out)).is_err() {
+        // Nobody waits for it any more.
+        return None;
+    }
+    let second = thread::Builder::new().name(format!("raft-{}-b", config.id));
+    Some(crew.run(second))
 }
 
-async fn prepare(
+fn prepare(
     config: &Config,
     open: impl FnOnce(&Config) -> Result<(Box<dyn Disk>, Durable), DiskError>,
-) -> Result<(Driver, Started), StartError> {
+) -> Result<(Crew, Started), StartError> {
     let (disk, durable) = open(config)?;
     let mut voters = config.voters.clone();
     voters.insert(config.id);
@@ -607,20 +620,21 @@ async fn prepare(
         }
         None => None,
     };
-    let (endpoint, inbox) = Endpoint::bind(transport_config(config))
-        .await
-        .map_err(|source| StartError::Listen {
-            address: config.listen,
-            purpose: "datagrams",
-            source,
-        })?;
+    let failed = |source| StartError::Listen {
+        address: config.listen,
+        purpose: "datagrams",
+        source,
+    };
+    let (endpoint, socket) = Endpoint::open(transport_config(config)).map_err(failed)?;
+    let waiting = Waiting::new(&socket).map_err(|error| failed(error.into()))?;
+    let bell = waiting.bell();
+    socket.call_by(move || bell.ring());
     let address = endpoint.local_addr().unwrap_or(config.listen);
     let metrics = Arc::new(Metrics::new());
     let others = voters.into_iter().filter(|id| *id != config.id);
     let pulse = Arc::new(Pulse::new(others));
-    let (report, reports) = mpsc::unbounded_channel();
     metrics.snapshot_limit_bytes.set(MAX_STATE as u64);
-    let writer = Writer::start(disk, report, Arc::clone(&metrics)).map_err(StartError::Thread)?;
+    let writer = Arc::new(Writer::new(disk, Arc::clone(&metrics)));
     let (command, commands) = mpsc::channel(COMMANDS);
     let logged = durable.log.iter().map(|entry| entry.payload.size() as u64);
     let pace = Pace {
@@ -632,6 +646,7 @@ async fn prepare(
     let switch = Arc::<Switch>::default();
     let started = Started {
         commands: command,
+        bell: waiting.bell(),
         address,
         pulse: Arc::clone(&pulse),
         metrics: Arc::clone(&metrics),
@@ -651,17 +666,18 @@ async fn prepare(
         boot,
         switch,
         pace,
+        alarm: Alarm::default(),
+        outcome: None,
         raft,
         endpoint,
-        inbox,
+        socket,
         writer,
-        reports,
         commands,
         metrics,
         pulse,
         trace,
     };
-    Ok((driver, started))
+    Ok((Crew::new(driver, waiting), started))
 }
 
 fn transport_config(config: &Config) -> transport::Config {
@@ -735,5 +751,74 @@ mod tests {
             "nothing is acknowledged any more"
         );
         assert!(node.stop().await.is_err());
+    }
+
+    /// A disk whose writes from the third on take until the other end is dropped.
+    struct Stuck {
+        writes: usize,
+        reached: std::sync::mpsc::Sender<()>,
+        released: std::sync::mpsc::Receiver<()>,
+    }
+
+    impl Disk for Stuck {
+        fn write(&mut self, _: &[Write]) -> Result<(), DiskError> {
+            self.writes += 1;
+            if self.writes >= 3 {
+                let _ = self.reached.send(());
+                let _ = self.released.recv();
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn timers_and_questions_are_served_while_the_disk_hangs() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::new(NodeId::new(1), "test", dir.path());
+        config.heartbeat = Duration::from_millis(10);
+        config.election_min = Duration::from_millis(20);
+        config.election_max = Duration::from_millis(40);
+        let (reached, reach) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel();
+        let disk = Stuck {
+            writes: 0,
+            reached,
+            released,
+        };
+        let open = |_: &Config| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+            Ok((Box::new(disk), Durable::default()))
+        };
+        let node = Node::start_with(config, open).await.unwrap();
+        let operation = Operation::Increment {
+            key: b"n".to_vec(),
+            by: 1,
+        };
+        let asking = tokio::spawn({
+            let (node, operation) = (node.clone(), operation.clone());
+            async move {
+                loop {
+                    match node.propose(operation.clone()).await {
+                        Err(ProposeError::NotLeader { .. }) => tokio::task::yield_now().await,
+                        done => return done,
+                    }
+                }
+            }
+        });
+        tokio::task::spawn_blocking(move || reach.recv().unwrap())
+            .await
+            .unwrap();
+        let before = node.status().await.unwrap();
+        // Nobody asks: the turns are the heartbeat timer's.
+        let turns = || node.inner.metrics.turns.get();
+        let from = turns();
+        while turns() < from + 3 {
+            tokio::task::yield_now().await;
+        }
+        let after = node.status().await.unwrap();
+        assert_eq!(before.syncs, after.syncs, "the disk hangs");
+        assert!(!asking.is_finished());
+        drop(release);
+        asking.await.unwrap().unwrap();
+        node.stop().await.unwrap();
     }
 }

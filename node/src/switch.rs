@@ -1,9 +1,9 @@
 //! Stopping a server the way a system stops a process: paused without warning, as by SIGSTOP, or
 //! killed without a last word, as by SIGKILL. For showing and testing what the others bear.
 //!
-//! While paused the driver's thread sleeps: nothing is received, no timer fires, no heartbeat
-//! leaves; datagrams pile up at the socket. What the disk's thread had begun it finishes, which a
-//! real SIGSTOP would put off.
+//! While paused whoever has the driver sleeps: nothing is received, no timer fires, no heartbeat
+//! leaves; datagrams pile up at the socket. What was begun at the disk is finished, which a real
+//! SIGSTOP would put off.
 
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, PoisonError,

@@ -11,11 +11,9 @@ pub(crate) struct Timers {
     heartbeat: Instant,
     election: Option<Instant>,
     quorum: Option<Instant>,
-    sleep: std::pin::Pin<Box<tokio::time::Sleep>>,
 }
 
 impl Timers {
-    /// Must be called within a tokio runtime.
     pub(crate) fn new(
         heartbeat_every: Duration,
         election_min: Duration,
@@ -29,7 +27,6 @@ impl Timers {
             heartbeat: now + heartbeat_every,
             election: None,
             quorum: None,
-            sleep: Box::pin(tokio::time::sleep_until((now + heartbeat_every).into())),
         };
         timers.arm(Timer::Election);
         timers.arm(Timer::Quorum);
@@ -50,18 +47,13 @@ impl Timers {
         }
     }
 
-    /// Returns when a timer is due, or a little before: the caller looks which.
-    pub(crate) async fn wait(&mut self) {
-        let due = [self.election, self.quorum]
+    /// When the next timer is due.
+    pub(crate) fn next(&self) -> Instant {
+        let others = [self.election, self.quorum];
+        others
             .into_iter()
             .flatten()
-            .fold(self.heartbeat, Instant::min);
-        // Timers are put off far more often than they fire: one that was moved later is left, and
-        // wakes us for nothing once.
-        if self.sleep.deadline().into_std() > due || self.sleep.is_elapsed() {
-            self.sleep.as_mut().reset(due.into());
-        }
-        self.sleep.as_mut().await;
+            .fold(self.heartbeat, Instant::min)
     }
 
     /// Whether the heartbeat timer is due. It runs again at once.

@@ -1,7 +1,9 @@
-//! The thread that writes: one sync covers everything that arrived while the last one ran.
+//! Making writes durable: one sync covers everything that arrived while the last one ran.
 //!
-//! It reports to the driver which writes are durable, and is alone in touching the disk, so that
-//! a slow disk delays neither timers nor heartbeats.
+//! There is one disk, and whoever has it in hand ([`Shift`]) is alone in touching it. A write is
+//! handed over under the driver's lock; the thread that did so then takes the disk, if nobody has
+//! it, and works off what is there, and what comes meanwhile, without that lock. So a slow disk
+//! delays neither timers nor heartbeats: they are the other thread's ([`crate::crew`]).
 
 use crate::{
     disk::{Disk, DiskError},
@@ -9,16 +11,16 @@ use crate::{
 };
 use model::{Payload, Write, WriteId, store};
 use std::{
-    io,
+    collections::VecDeque,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-        mpsc,
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
-    thread,
     time::Instant,
 };
-use tokio::sync::mpsc::UnboundedSender;
 
 /// The most bytes that are begun to be written together, roughly.
 const BATCH_BYTES: usize = 4 << 20;
@@ -29,50 +31,56 @@ const BACKLOG_BYTES: usize = 64 << 20;
 /// What became of writes: those up to this one are durable, or none is known to be any more.
 pub(crate) type Report = Result<WriteId, DiskError>;
 
-/// The driver's end of the thread.
+/// What waits to be written, and the disk.
 pub(crate) struct Writer {
-    queue: mpsc::Sender<Write>,
-    backlog: Arc<AtomicUsize>,
-    abandoned: Arc<AtomicBool>,
-    thread: thread::JoinHandle<()>,
+    desk: Mutex<Desk>,
+    /// Bytes waiting, roughly.
+    backlog: AtomicUsize,
+    /// Whether there is a report, to be asked without a lock.
+    reported: AtomicBool,
+    abandoned: AtomicBool,
+    metrics: Arc<Metrics>,
+}
+
+struct Desk {
+    queue: VecDeque<Write>,
+    /// Missing while someone has it in hand, and for ever once it failed.
+    disk: Option<Box<dyn Disk>>,
+    /// The last word of the disk that was not taken up yet.
+    report: Option<Report>,
+}
+
+/// The disk in someone's hand, and what to write first.
+pub(crate) struct Shift {
+    disk: Box<dyn Disk>,
+    batch: Batch,
+}
+
+struct Batch {
+    writes: Vec<Write>,
+    bytes: usize,
 }
 
 impl Writer {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// If the system has no thread to give.
-    pub(crate) fn start(
-        disk: Box<dyn Disk>,
-        reports: UnboundedSender<Report>,
-        metrics: Arc<Metrics>,
-    ) -> io::Result<Self> {
-        let (queue, writes) = mpsc::channel();
-        let backlog = Arc::new(AtomicUsize::new(0));
-        let waiting = Arc::clone(&backlog);
-        let abandoned = Arc::new(AtomicBool::new(false));
-        let given_up = Arc::clone(&abandoned);
-        let thread = thread::Builder::new()
-            .name("raft-disk".into())
-            .spawn(move || {
-                if let Err(error) = run(disk, &writes, &reports, &waiting, &given_up, &metrics) {
-                    // Without a driver there is nobody left to tell.
-                    let _ = reports.send(Err(error));
-                }
-            })?;
-        Ok(Self {
-            queue,
-            backlog,
-            abandoned,
-            thread,
-        })
+    pub(crate) fn new(disk: Box<dyn Disk>, metrics: Arc<Metrics>) -> Self {
+        metrics.snapshot_bytes.set(disk.snapshot_bytes());
+        Self {
+            desk: Mutex::new(Desk {
+                queue: VecDeque::new(),
+                disk: Some(disk),
+                report: None,
+            }),
+            backlog: AtomicUsize::new(0),
+            reported: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            metrics,
+        }
     }
 
-    /// Hands over a write. Never waits; see [`Self::is_behind`].
+    /// Hands over a write. Never waits for the disk; see [`Self::is_behind`].
     pub(crate) fn write(&self, write: Write) {
         self.backlog.fetch_add(size_of(&write), Relaxed);
-        // The thread only ends on its own after it reported why.
-        let _ = self.queue.send(write);
+        self.desk().queue.push_back(write);
     }
 
     /// Bytes waiting, roughly.
@@ -85,70 +93,130 @@ impl Writer {
         self.backlog() > BACKLOG_BYTES
     }
 
-    /// Waits for everything handed over to be written, and ends the thread.
-    pub(crate) fn close(self) {
-        drop(self.queue);
-        if let Err(panic) = self.thread.join() {
-            std::panic::resume_unwind(panic);
+    /// The disk, if there is something to write and nobody is at it: whoever gets it is to
+    /// [work](Self::work).
+    pub(crate) fn begin(&self) -> Option<Shift> {
+        let mut desk = self.desk();
+        if desk.queue.is_empty() {
+            return None;
+        }
+        let disk = desk.disk.take()?;
+        let batch = desk.next_batch();
+        Some(Shift { disk, batch })
+    }
+
+    /// Writes until nothing waits any more. `tell` is called after each sync, when there is a report
+    /// to take up. A disk that failed is never used again, and nor is one whose use panicked.
+    pub(crate) fn work(&self, shift: Shift, mut tell: impl FnMut()) {
+        let Shift {
+            mut disk,
+            mut batch,
+        } = shift;
+        loop {
+            while !batch.writes.is_empty() {
+                if self.abandoned.load(Relaxed) {
+                    return;
+                }
+                let report = self.carry_out(&mut *disk, &batch);
+                let failed = report.is_err();
+                self.report(report);
+                tell();
+                if failed {
+                    return;
+                }
+                batch = self.desk().next_batch();
+            }
+            if self.abandoned.load(Relaxed) {
+                return;
+            }
+            if let Err(error) = disk.rest() {
+                self.report(Err(error));
+                return tell();
+            }
+            let mut desk = self.desk();
+            batch = desk.next_batch();
+            if batch.writes.is_empty() {
+                desk.disk = Some(disk);
+                return;
+            }
         }
     }
 
-    /// Ends the thread as if the process had been killed: what it has begun is all that is written.
-    pub(crate) fn abandon(self) {
+    fn carry_out(&self, disk: &mut dyn Disk, batch: &Batch) -> Report {
+        let begun = Instant::now();
+        disk.write(&batch.writes)?;
+        if batch.writes.iter().any(|write| write.snapshot.is_some()) {
+            note_snapshot(disk.snapshot_bytes(), &self.metrics);
+        }
+        self.metrics.synced(begun.elapsed(), batch.writes.len());
+        self.backlog.fetch_sub(batch.bytes, Relaxed);
+        let last = batch.writes.last();
+        Ok(last.expect("a batch has writes").id)
+    }
+
+    fn report(&self, report: Report) {
+        self.desk().report = Some(report);
+        self.reported.store(true, SeqCst);
+    }
+
+    /// Whether the disk has said something that was not taken up yet.
+    pub(crate) fn has_report(&self) -> bool {
+        self.reported.load(SeqCst)
+    }
+
+    /// What the disk said last: what is durable now, or that it failed.
+    pub(crate) fn take_report(&self) -> Option<Report> {
+        if !self.has_report() {
+            return None;
+        }
+        let mut desk = self.desk();
+        self.reported.store(false, SeqCst);
+        desk.report.take()
+    }
+
+    /// Writes what still waits, and leaves the disk as one that was closed.
+    ///
+    /// # Errors
+    /// If the disk fails, now or since its last report was taken up.
+    pub(crate) fn close(&self) -> Result<(), DiskError> {
+        if let Some(shift) = self.begin() {
+            self.work(shift, || {});
+        }
+        if let Some(Err(error)) = self.take_report() {
+            return Err(error);
+        }
+        let disk = self.desk().disk.take();
+        match disk {
+            Some(mut disk) => disk.close(),
+            None => Ok(()),
+        }
+    }
+
+    /// From now on nothing more is written, as if the process had been killed.
+    pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Relaxed);
-        self.close();
+        self.desk().queue.clear();
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn run(
-    mut disk: Box<dyn Disk>,
-    queue: &mpsc::Receiver<Write>,
-    reports: &UnboundedSender<Report>,
-    backlog: &AtomicUsize,
-    abandoned: &AtomicBool,
-    metrics: &Metrics,
-) -> Result<(), DiskError> {
-    let mut batch: Vec<Write> = Vec::new();
-    metrics.snapshot_bytes.set(disk.snapshot_bytes());
-    loop {
-        let first = match queue.try_recv() {
-            Ok(write) => write,
-            Err(mpsc::TryRecvError::Disconnected) => break,
-            Err(mpsc::TryRecvError::Empty) => {
-                disk.rest()?;
-                match queue.recv() {
-                    Ok(write) => write,
-                    Err(mpsc::RecvError) => break,
-                }
-            }
+impl Desk {
+    fn next_batch(&mut self) -> Batch {
+        let mut batch = Batch {
+            writes: Vec::new(),
+            bytes: 0,
         };
-        let mut bytes = size_of(&first);
-        batch.push(first);
-        while bytes < BATCH_BYTES
-            && let Ok(write) = queue.try_recv()
+        while batch.bytes < BATCH_BYTES
+            && let Some(write) = self.queue.pop_front()
         {
-            bytes += size_of(&write);
-            batch.push(write);
+            batch.bytes += size_of(&write);
+            batch.writes.push(write);
         }
-        if abandoned.load(Relaxed) {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        disk.write(&batch)?;
-        if batch.iter().any(|write| write.snapshot.is_some()) {
-            note_snapshot(disk.snapshot_bytes(), metrics);
-        }
-        metrics.synced(begun.elapsed(), batch.len());
-        backlog.fetch_sub(bytes, Relaxed);
-        if let Some(last) = batch.last() {
-            let _ = reports.send(Ok(last.id));
-        }
-        batch.clear();
+        batch
     }
-    if abandoned.load(Relaxed) {
-        return Ok(());
-    }
-    disk.close()
 }
 
 /// A snapshot is durable, of so many bytes.
@@ -183,8 +251,10 @@ fn size_of(write: &Write) -> usize {
 mod tests {
     use super::*;
     use model::{Entry, Term};
-    use std::sync::mpsc::{Receiver, Sender};
-    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use std::{
+        sync::mpsc::{Receiver, Sender, channel},
+        thread,
+    };
 
     /// Says what it is asked to write, and waits to be told how that goes.
     struct Asked {
@@ -214,69 +284,108 @@ mod tests {
         }
     }
 
-    /// A writer whose disk is busy with the first write; what its disk begins, how that goes, and
-    /// what is reported.
-    #[allow(clippy::type_complexity, reason = "each end of four channels, once")]
-    fn busy() -> (
-        Writer,
-        Receiver<Vec<u64>>,
-        Sender<Result<(), DiskError>>,
-        UnboundedReceiver<Report>,
-    ) {
-        let (began, begun) = mpsc::channel();
-        let (verdict, verdicts) = mpsc::channel();
+    /// A writer whose disk is busy with the first write.
+    struct Busy {
+        writer: Arc<Writer>,
+        /// What its disk begins.
+        begun: Receiver<Vec<u64>>,
+        /// How that goes.
+        verdict: Sender<Result<(), DiskError>>,
+        /// What was taken up after each sync.
+        reports: Receiver<Report>,
+        at_the_disk: thread::JoinHandle<()>,
+    }
+
+    fn busy() -> Busy {
+        let (began, begun) = channel();
+        let (verdict, verdicts) = channel();
+        let (told, reports) = channel();
         let disk = Box::new(Asked { began, verdicts });
-        let (report, reports) = unbounded_channel();
-        let writer = Writer::start(disk, report, Arc::new(Metrics::new())).unwrap();
+        let writer = Arc::new(Writer::new(disk, Arc::new(Metrics::new())));
+        assert!(writer.begin().is_none(), "there is nothing to write");
         writer.write(write(1));
+        let shift = writer.begin().unwrap();
+        let at_the_disk = thread::spawn({
+            let writer = Arc::clone(&writer);
+            move || {
+                writer.work(shift, || {
+                    told.send(writer.take_report().unwrap()).unwrap();
+                });
+            }
+        });
         assert_eq!(begun.recv().unwrap(), [1]);
-        (writer, begun, verdict, reports)
+        Busy {
+            writer,
+            begun,
+            verdict,
+            reports,
+            at_the_disk,
+        }
     }
 
     #[test]
     fn one_sync_covers_what_arrived_while_the_last_one_ran() {
-        let (writer, begun, verdict, mut reports) = busy();
+        let busy = busy();
         for id in 2..=9 {
-            writer.write(write(id));
+            busy.writer.write(write(id));
         }
-        assert!(reports.try_recv().is_err(), "nothing is durable yet");
-        assert!(writer.backlog() > 0);
-        verdict.send(Ok(())).unwrap();
-        assert_eq!(begun.recv().unwrap(), Vec::from_iter(2..=9));
-        verdict.send(Ok(())).unwrap();
-        let durable = |report: Option<Report>| report.unwrap().unwrap().get();
-        assert_eq!(durable(reports.blocking_recv()), 1);
-        assert_eq!(durable(reports.blocking_recv()), 9);
-        assert_eq!(writer.backlog(), 0);
-        writer.close();
+        assert!(
+            busy.writer.begin().is_none(),
+            "one at a time is at the disk"
+        );
+        assert!(!busy.writer.has_report(), "nothing is durable yet");
+        assert!(busy.writer.backlog() > 0);
+        busy.verdict.send(Ok(())).unwrap();
+        assert_eq!(busy.begun.recv().unwrap(), Vec::from_iter(2..=9));
+        busy.verdict.send(Ok(())).unwrap();
+        let durable = || busy.reports.recv().unwrap().unwrap().get();
+        assert_eq!((durable(), durable()), (1, 9));
+        busy.at_the_disk.join().unwrap();
+        assert_eq!(busy.writer.backlog(), 0);
+        busy.writer.write(write(10));
+        assert!(busy.writer.begin().is_some(), "the disk was put back");
     }
 
     #[test]
     fn abandoned_writer_writes_only_what_it_had_begun() {
-        let (writer, begun, verdict, mut reports) = busy();
-        writer.write(write(2));
-        let abandoned = Arc::clone(&writer.abandoned);
-        let ended = thread::spawn(move || writer.abandon());
-        while !abandoned.load(Relaxed) {
-            thread::yield_now();
-        }
-        verdict.send(Ok(())).unwrap();
-        ended.join().unwrap();
-        assert!(begun.recv().is_err(), "the second write was never begun");
-        assert_eq!(reports.blocking_recv().unwrap().unwrap().get(), 1);
-        assert!(reports.blocking_recv().is_none());
+        let busy = busy();
+        busy.writer.write(write(2));
+        busy.writer.abandon();
+        busy.verdict.send(Ok(())).unwrap();
+        busy.at_the_disk.join().unwrap();
+        assert!(busy.begun.try_recv().is_err(), "the second was never begun");
+        assert_eq!(busy.reports.recv().unwrap().unwrap().get(), 1);
     }
 
     #[test]
     fn failed_sync_is_reported_and_nothing_is_written_after_it() {
-        let (writer, begun, verdict, mut reports) = busy();
-        writer.write(write(2));
+        let busy = busy();
+        busy.writer.write(write(2));
+        busy.verdict.send(Err(DiskError::Failed)).unwrap();
+        let report = busy.reports.recv().unwrap();
+        assert!(matches!(report, Err(DiskError::Failed)));
+        busy.at_the_disk.join().unwrap();
+        assert!(busy.begun.recv().is_err(), "the disk is gone");
+        assert!(busy.writer.begin().is_none());
+    }
+
+    #[test]
+    fn closing_writes_what_waits_and_tells_of_a_failure() {
+        let busy = busy();
+        for verdict in [Ok(()), Ok(()), Err(DiskError::Failed)] {
+            busy.verdict.send(verdict).unwrap();
+        }
+        busy.at_the_disk.join().unwrap();
+        busy.writer.write(write(2));
+        busy.writer.close().unwrap();
+        assert_eq!(busy.begun.recv().unwrap(), [2]);
+        // The last disk was closed. Another one fails.
+        let (began, _begun) = channel();
+        let (verdict, verdicts) = channel();
         verdict.send(Err(DiskError::Failed)).unwrap();
-        assert!(matches!(
-            reports.blocking_recv(),
-            Some(Err(DiskError::Failed))
-        ));
-        assert!(begun.recv().is_err(), "the disk is gone");
-        writer.close();
+        let disk = Box::new(Asked { began, verdicts });
+        let writer = Writer::new(disk, Arc::new(Metrics::new()));
+        writer.write(write(1));
+        assert!(matches!(writer.close(), Err(DiskError::Failed)));
     }
 }

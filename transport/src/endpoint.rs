@@ -1,5 +1,5 @@
-//! One socket, and the tasks that serve it: one reads, one does what could not be done at once or
-//! is not due yet.
+//! One socket, and who serves it: two tasks, of which one reads and one does what could not be done
+//! at once or is not due yet; or the owner's own loop, with a [`Socket`].
 
 use crate::{
     Config, Counters, KeyError,
@@ -12,6 +12,7 @@ use crate::{
     resolve,
     routes::Routes,
     seal::Sealer,
+    socket::Socket,
 };
 use model::{Address, Envelope};
 use quinn_udp::{Transmit, UdpSocketState};
@@ -19,7 +20,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -43,7 +44,8 @@ pub struct Endpoint {
 
 struct Inner {
     shared: Arc<Shared>,
-    tasks: [JoinHandle<()>; 2],
+    /// None, if the owner serves the socket.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Inner {
@@ -70,7 +72,7 @@ pub(crate) struct Shared {
     pub(crate) outgoing: Mutex<Outgoing>,
     pub(crate) held: Mutex<Held>,
     local: SocketAddr,
-    socket: UdpSocket,
+    socket: std::net::UdpSocket,
     state: UdpSocketState,
     queue: Mutex<SendQueue>,
     /// Whether the queue holds anything, to be asked without a lock.
@@ -80,6 +82,8 @@ pub(crate) struct Shared {
     /// When the second task wakes next by itself, and how it is woken earlier.
     alarm: Mutex<Option<Instant>>,
     wake: Notify,
+    /// How the owner who serves the socket is woken.
+    call: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Endpoint {
@@ -89,53 +93,30 @@ impl Endpoint {
     /// If a setting cannot be, or the socket cannot be opened, most often because the address is
     /// in use.
     pub async fn bind(config: Config) -> io::Result<(Self, Inbox)> {
-        config
-            .check()
-            .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-        let sealer = Sealer::new(&config.cluster, &config.keys).map_err(KeyError::into_io)?;
-        if config.keys.are_insecure() {
-            tracing::warn!(
-                listen = %config.listen,
-                "datagrams are not sealed: whoever reaches this socket can speak for anyone"
-            );
-        }
-        let socket = open(config.listen)?;
-        let state = UdpSocketState::new((&socket).into())?;
-        let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
-        let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
-        let local = socket.local_addr()?;
-        let socket = UdpSocket::from_std(socket)?;
-        let shared = Arc::new(Shared {
-            sealer,
-            counters: Counters::new(),
-            routes: Mutex::new(Routes::new(config.learned_routes)),
-            outgoing: Mutex::new(Outgoing::new(config.max_bulk)),
-            held: Mutex::new(Held::default()),
-            local,
-            state,
-            queue: Mutex::new(SendQueue::new(config.send_queue)),
-            queued: AtomicBool::new(false),
-            arrived: Mutex::new(Arrived::new(config.inbox, INBOX_BYTES)),
-            arrival: Notify::new(),
-            alarm: Mutex::new(None),
-            wake: Notify::new(),
-            socket,
-            config,
-        });
-        for (address, at) in &shared.config.peers {
-            shared.tell(*address, *at);
-        }
-        // Until the runtime has looked once, it takes no socket for ready.
-        shared.socket.writable().await?;
-        let tasks = [
-            tokio::spawn(read(Arc::clone(&shared))),
-            tokio::spawn(tend(Arc::clone(&shared))),
+        let shared = Arc::new(Shared::new(config)?);
+        let socket = Arc::new(UdpSocket::from_std(shared.socket.try_clone()?)?);
+        let tasks = vec![
+            tokio::spawn(read(Arc::clone(&shared), Arc::clone(&socket))),
+            tokio::spawn(tend(Arc::clone(&shared), socket)),
         ];
         let inbox = Inbox {
             shared: Arc::clone(&shared),
         };
         let inner = Arc::new(Inner { shared, tasks });
         Ok((Self { inner }, inbox))
+    }
+
+    /// Opens the socket for an owner who serves it: who waits until it is ready, and keeps its time.
+    /// Needs no runtime.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn open(config: Config) -> io::Result<(Self, Socket)> {
+        let shared = Arc::new(Shared::new(config)?);
+        let socket = Socket::new(Arc::clone(&shared));
+        let tasks = Vec::new();
+        let inner = Arc::new(Inner { shared, tasks });
+        Ok((Self { inner }, socket))
     }
 
     /// Where the socket listens.
@@ -184,6 +165,46 @@ impl Inbox {
 }
 
 impl Shared {
+    fn new(config: Config) -> io::Result<Self> {
+        config
+            .check()
+            .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+        let sealer = Sealer::new(&config.cluster, &config.keys).map_err(KeyError::into_io)?;
+        if config.keys.are_insecure() {
+            tracing::warn!(
+                listen = %config.listen,
+                "datagrams are not sealed: whoever reaches this socket can speak for anyone"
+            );
+        }
+        let socket = open(config.listen)?;
+        let state = UdpSocketState::new((&socket).into())?;
+        let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
+        let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
+        let local = socket.local_addr()?;
+        let shared = Self {
+            sealer,
+            counters: Counters::new(),
+            routes: Mutex::new(Routes::new(config.learned_routes)),
+            outgoing: Mutex::new(Outgoing::new(config.max_bulk)),
+            held: Mutex::new(Held::default()),
+            local,
+            state,
+            queue: Mutex::new(SendQueue::new(config.send_queue)),
+            queued: AtomicBool::new(false),
+            arrived: Mutex::new(Arrived::new(config.inbox, INBOX_BYTES)),
+            arrival: Notify::new(),
+            alarm: Mutex::new(None),
+            wake: Notify::new(),
+            call: OnceLock::new(),
+            socket,
+            config,
+        };
+        for (address, at) in &shared.config.peers {
+            shared.tell(*address, *at);
+        }
+        Ok(shared)
+    }
+
     fn tell(&self, address: Address, at: SocketAddr) {
         match resolve::reachable_from(self.local, at) {
             Some(at) => lock(&self.routes).tell(address, at),
@@ -264,10 +285,7 @@ impl Shared {
                 src_ip: None,
             };
             let datagrams = length.div_ceil(batch.segment);
-            let sent = self.socket.try_io(Interest::WRITABLE, || {
-                self.state.try_send((&self.socket).into(), &transmit)
-            });
-            match sent {
+            match self.state.try_send((&self.socket).into(), &transmit) {
                 Ok(()) => {
                     self.counters.add(Count::SendCalls, 1);
                     self.counters.add(Count::DatagramsSent, datagrams);
@@ -289,19 +307,54 @@ impl Shared {
         }
     }
 
-    /// Sends what was queued, as far as the socket takes it.
-    fn flush(&self) {
+    /// Sends what was queued. Says whether the socket took all it was given.
+    pub(crate) fn flush(&self) -> bool {
+        let mut taken = true;
         for _ in 0..FLUSH {
             let Some(batch) = lock(&self.queue).pop() else {
                 break;
             };
             if let Err(rest) = self.try_transmit(batch) {
                 lock(&self.queue).put_back(rest);
+                taken = false;
                 break;
             }
         }
         let queue = lock(&self.queue);
         self.queued.store(!queue.is_empty(), Ordering::Release);
+        taken
+    }
+
+    /// Whether anything waits for the socket.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.queued.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn socket(&self) -> (&std::net::UdpSocket, &UdpSocketState) {
+        (&self.socket, &self.state)
+    }
+
+    /// Takes out what arrived.
+    pub(crate) fn take_arrived(&self) -> Vec<Envelope> {
+        lock(&self.arrived).take().unwrap_or_default()
+    }
+
+    /// How the owner who serves the socket is to be woken.
+    pub(crate) fn call_by(&self, call: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.call.set(call);
+    }
+
+    /// Wakes the owner who serves the socket, if one does. To be called by threads of our own, when
+    /// they brought something.
+    pub(crate) fn call_owner(&self) {
+        if let Some(call) = self.call.get() {
+            call();
+        }
+    }
+
+    /// When something is due that waits for its time.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        *lock(&self.alarm)
     }
 
     /// Makes sure that the second task wakes by then. From any thread.
@@ -317,7 +370,7 @@ impl Shared {
     }
 
     /// Does what is due.
-    fn tick(self: &Arc<Self>, now: Instant) {
+    pub(crate) fn tick(self: &Arc<Self>, now: Instant) {
         let (mut out, mut arrive) = (Vec::new(), Vec::new());
         {
             let mut held = lock(&self.held);
@@ -335,7 +388,7 @@ impl Shared {
 
     /// When the second task is to wake by itself. The lock is kept meanwhile, so that whoever adds
     /// something due is either seen here or sees what is set here.
-    fn set_alarm(&self) -> Option<Instant> {
+    pub(crate) fn set_alarm(&self) -> Option<Instant> {
         let mut alarm = lock(&self.alarm);
         let held = lock(&self.held).deadline();
         let chunks = lock(&self.outgoing).deadline();
@@ -366,11 +419,10 @@ fn open(listen: SocketAddr) -> io::Result<std::net::UdpSocket> {
 }
 
 /// The first task: takes datagrams from the socket, for as long as the endpoint lives.
-async fn read(shared: Arc<Shared>) {
+async fn read(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
     let mut reader = Reader::new(&shared);
     loop {
-        let received = shared
-            .socket
+        let received = socket
             .async_io(Interest::READABLE, || {
                 reader.receive(&shared.state, (&shared.socket).into())
             })
@@ -388,10 +440,10 @@ async fn read(shared: Arc<Shared>) {
 }
 
 /// The second task: sends what had to wait, for the socket or for its time.
-async fn tend(shared: Arc<Shared>) {
+async fn tend(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
     loop {
         let due = shared.set_alarm();
-        let queued = shared.queued.load(Ordering::Acquire);
+        let queued = shared.is_queued();
         let alarm = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due).await,
@@ -401,9 +453,13 @@ async fn tend(shared: Arc<Shared>) {
         tokio::select! {
             () = shared.wake.notified() => {}
             () = alarm => shared.tick(Instant::now()),
-            writable = shared.socket.writable(), if queued => {
+            writable = socket.writable(), if queued => {
                 if writable.is_ok() {
-                    shared.flush();
+                    // The runtime is told when the socket takes no more, so that it waits for it.
+                    let _ = socket.try_io(Interest::WRITABLE, || {
+                        let taken = shared.flush();
+                        taken.then_some(()).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+                    });
                 }
                 // The socket may be ready all the time: others get their turn.
                 tokio::task::yield_now().await;

@@ -87,6 +87,11 @@ impl Reader {
         state.recv(socket, &mut slices, &mut self.metas)
     }
 
+    /// Whether so many filled buffers are all there are, so that more may wait.
+    pub(crate) const fn is_full(filled: usize) -> bool {
+        filled >= BUFFERS
+    }
+
     /// Makes messages of what is in the first so many buffers.
     pub(crate) fn process(&mut self, shared: &Arc<Shared>, filled: usize) {
         let mut round = Round {
@@ -216,6 +221,7 @@ fn take_apart(shared: &Arc<Shared>, bytes: Vec<u8>, origin: Origin, now: Instant
             read.push((envelope, bytes.len()));
         });
         to.deliver(read);
+        to.call_owner();
     };
     if let Err(error) = thread::Builder::new()
         .name("raft-decode".into())

@@ -35,9 +35,11 @@ mod replay;
 mod resolve;
 mod routes;
 mod seal;
+mod socket;
 
 pub use config::Config;
 pub use counters::{Cause, Count, Counters};
 pub use endpoint::{Endpoint, Inbox};
 pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};
 pub use key::{Key, KeyError, KeyTextError, Keys};
+pub use socket::Socket;

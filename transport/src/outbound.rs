@@ -178,7 +178,10 @@ impl Shared {
             return self.counters.drop(Cause::ChunkQueueFull, 1, about);
         }
         let (shared, envelope) = (Arc::clone(self), envelope.clone());
-        let encoding = move || shared.push_bulk(to, envelope);
+        let encoding = move || {
+            shared.push_bulk(to, envelope);
+            shared.call_owner();
+        };
         if let Err(error) = thread::Builder::new()
             .name("raft-encode".into())
             .spawn(encoding)

@@ -4,8 +4,8 @@ mod pair;
 
 use model::Envelope;
 use pair::{append, bind, config, eventually, keys, node, nothing_more, receive};
-use std::time::Duration;
-use transport::{Cause, Count, Delay, Endpoint, Faults, Inbox, Plan, Rule, Side};
+use std::time::{Duration, Instant};
+use transport::{Cause, Count, Delay, Endpoint, Faults, Inbox, Plan, Rule, Side, Socket};
 
 /// Servers 1 and 2, each with the faults given.
 async fn pair_with(a: Option<Faults>, b: Option<Faults>) -> [(Endpoint, Inbox); 2] {
@@ -149,4 +149,73 @@ async fn some_are_overtaken() {
     assert_eq!(arrived, numbered(100));
     let held = a.counters().get(Count::DelayedByFaults);
     assert!((20..80).contains(&held), "{held} held back");
+}
+
+/// Servers 1 and 2 whose sockets their owner serves; what server 1 sends is late.
+fn served_by_hand(delay: Delay) -> [(Endpoint, Socket); 2] {
+    let late = Rule {
+        delay: Some(delay),
+        ..Rule::default()
+    };
+    let open = |faults| {
+        let mut config = config(keys());
+        config.faults = faults;
+        Endpoint::open(config).unwrap()
+    };
+    let [a, b] = [open(Some(Faults::new(plan([late])).unwrap())), open(None)];
+    a.0.set_peer(node(2), b.0.local_addr().unwrap());
+    b.0.set_peer(node(1), a.0.local_addr().unwrap());
+    [a, b]
+}
+
+#[test]
+fn socket_served_by_its_owner_sends_what_is_late_when_its_time_has_come() {
+    let delay = Delay {
+        min_ms: 20,
+        max_ms: 30,
+    };
+    let [(a, a_socket), (_b, mut b_socket)] = served_by_hand(delay);
+    assert_eq!(a_socket.deadline(), None);
+    let begun = Instant::now();
+    a.send(numbered(1));
+    let due = a_socket.deadline().unwrap();
+    assert!(due >= begun + Duration::from_millis(20));
+    a_socket.tend(due - Duration::from_millis(1));
+    assert_eq!(b_socket.receive(), [], "it is not due");
+    a_socket.tend(due);
+    assert_eq!(a_socket.deadline(), None);
+    assert_eq!(until_something_arrives(&mut b_socket), numbered(1));
+}
+
+#[test]
+fn large_messages_arrive_at_sockets_served_by_their_owners() {
+    let delay = Delay {
+        min_ms: 0,
+        max_ms: 0,
+    };
+    let [(a, mut a_socket), (_b, mut b_socket)] = served_by_hand(delay);
+    let sent = vec![append(node(1), node(2), 1, 3 << 20)];
+    a.send(sent.clone());
+    let arrived = loop {
+        let now = Instant::now();
+        a_socket.tend(now);
+        b_socket.tend(now);
+        a_socket.receive();
+        let arrived = b_socket.receive();
+        if !arrived.is_empty() {
+            break arrived;
+        }
+    };
+    assert_eq!(arrived, sent);
+    assert!(a.counters().get(Count::ChunksSent) > 1000);
+}
+
+fn until_something_arrives(socket: &mut Socket) -> Vec<Envelope> {
+    loop {
+        let arrived = socket.receive();
+        if !arrived.is_empty() {
+            return arrived;
+        }
+        std::thread::yield_now();
+    }
 }

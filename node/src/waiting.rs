@@ -1,0 +1,182 @@
+//! Waiting for whatever comes first: datagrams, the clock, or someone who rings.
+//!
+//! Several threads may wait at once, and of what happens one of them is told. Who is told of
+//! datagrams is told alone, until it [listens](Waiting::listen) again: what arrives while it is busy
+//! wakes nobody.
+//!
+//! This is `epoll` in one-shot and edge-triggered use, so a server runs on Linux only.
+
+use rustix::{
+    event::{EventfdFlags, epoll, eventfd},
+    fd::{AsFd, OwnedFd},
+    io,
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    },
+};
+use std::{sync::Arc, time::Duration};
+
+const SOCKET: u64 = 0;
+const CLOCK: u64 = 1;
+const BELL: u64 = 2;
+
+/// See the module.
+pub(crate) struct Waiting {
+    epoll: OwnedFd,
+    clock: OwnedFd,
+    bell: Bell,
+}
+
+/// Wakes one of those who wait, or the next who will. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Bell(Arc<OwnedFd>);
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        // It fails only when it was rung 2^64 times, and then it rings.
+        let _ = io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// Why someone woke up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// The socket is ready. Nobody hears of it again before [`Waiting::listen`].
+    Socket,
+    /// The clock went off, or someone rang.
+    Otherwise,
+}
+
+impl Waiting {
+    /// Nobody hears of the socket before [`Self::listen`].
+    pub(crate) fn new(socket: impl AsFd) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let clock = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        let data = epoll::EventData::new_u64;
+        epoll::add(&epoll, &clock, data(CLOCK), edge)?;
+        epoll::add(&epoll, &bell, data(BELL), edge)?;
+        epoll::add(&epoll, socket, data(SOCKET), epoll::EventFlags::ONESHOT)?;
+        Ok(Self {
+            epoll,
+            clock,
+            bell: Bell(Arc::new(bell)),
+        })
+    }
+
+    pub(crate) fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+
+    /// Lets one of those who wait, now or later, hear when the socket can be read; or also when it
+    /// can be written to.
+    pub(crate) fn listen(&self, socket: impl AsFd, to_write: bool) -> io::Result<()> {
+        let mut flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        flags.set(epoll::EventFlags::OUT, to_write);
+        epoll::modify(
+            &self.epoll,
+            socket,
+            epoll::EventData::new_u64(SOCKET),
+            flags,
+        )
+    }
+
+    /// Sets the clock, and forgets what it was set to before.
+    pub(crate) fn set_clock(&self, after: Duration) -> io::Result<()> {
+        // Zero would stop it.
+        let after = after.max(Duration::from_nanos(1));
+        let value = Itimerspec {
+            it_interval: Timespec::default(),
+            it_value: Timespec::try_from(after).unwrap_or(Timespec {
+                tv_sec: i64::MAX,
+                tv_nsec: 0,
+            }),
+        };
+        timerfd_settime(&self.clock, TimerfdTimerFlags::empty(), &value)?;
+        Ok(())
+    }
+
+    /// Waits.
+    pub(crate) fn wait(&self) -> io::Result<Woken> {
+        let mut events = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(BELL),
+        }];
+        match epoll::wait(&self.epoll, &mut events[..], None) {
+            Ok(0) | Err(io::Errno::INTR) => Ok(Woken::Otherwise),
+            Ok(_) if events[0].data.u64() == SOCKET => Ok(Woken::Socket),
+            Ok(_) => Ok(Woken::Otherwise),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        net::UdpSocket,
+        sync::mpsc::{Receiver, channel},
+        thread,
+        time::Instant,
+    };
+
+    /// Two who wait, and what they are told.
+    fn two(waiting: &Arc<Waiting>) -> Receiver<Woken> {
+        let (tell, told) = channel();
+        for _ in 0..2 {
+            let (waiting, tell) = (Arc::clone(waiting), tell.clone());
+            thread::spawn(move || while tell.send(waiting.wait().unwrap()).is_ok() {});
+        }
+        told
+    }
+
+    #[test]
+    fn datagrams_are_told_to_one_and_once_until_it_listens_again() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = socket.local_addr().unwrap();
+        let waiting = Arc::new(Waiting::new(&socket).unwrap());
+        let told = two(&waiting);
+        socket.send_to(&[1], at).unwrap();
+        waiting.bell().ring();
+        assert_eq!(told.recv().unwrap(), Woken::Otherwise, "not listening yet");
+        waiting.listen(&socket, false).unwrap();
+        assert_eq!(told.recv().unwrap(), Woken::Socket);
+        // Neither what is there nor what comes is told, though the other one waits.
+        socket.send_to(&[2], at).unwrap();
+        waiting.bell().ring();
+        assert_eq!(told.recv().unwrap(), Woken::Otherwise);
+        assert!(told.try_recv().is_err());
+        waiting.listen(&socket, false).unwrap();
+        assert_eq!(told.recv().unwrap(), Woken::Socket, "two are still there");
+        let mut buffer = [0];
+        for expected in [1, 2] {
+            socket.recv(&mut buffer).unwrap();
+            assert_eq!(buffer[0], expected);
+        }
+        waiting.listen(&socket, false).unwrap();
+        waiting.bell().ring();
+        assert_eq!(told.recv().unwrap(), Woken::Otherwise, "nothing is there");
+        waiting.listen(&socket, true).unwrap();
+        assert_eq!(told.recv().unwrap(), Woken::Socket, "it can be written to");
+    }
+
+    #[test]
+    fn clock_goes_off_not_before_its_time_and_can_be_set_earlier() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let waiting = Waiting::new(&socket).unwrap();
+        let begun = Instant::now();
+        waiting.set_clock(Duration::from_secs(3600)).unwrap();
+        waiting.set_clock(Duration::from_millis(20)).unwrap();
+        assert_eq!(waiting.wait().unwrap(), Woken::Otherwise);
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        waiting.set_clock(Duration::ZERO).unwrap();
+        assert_eq!(waiting.wait().unwrap(), Woken::Otherwise);
+        waiting.set_clock(Duration::MAX).unwrap();
+        waiting.bell().ring();
+        assert_eq!(waiting.wait().unwrap(), Woken::Otherwise);
+    }
+}
