@@ -9,34 +9,102 @@
 //! cannot survive is a machine restored twice from one snapshot of its memory.
 
 use crate::{Key, KeyError, Keys, counters::Cause};
-use chacha20poly1305::{AeadInOut, KeyInit, Tag, XChaCha20Poly1305, XNonce};
+use chacha20::{R20, hchacha};
 use model::{
     Address, Envelope,
     wire::{BadHeader, BootId, ClusterId, HEADER, Header, KeyId, TAG},
 };
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
+use zeroize::Zeroizing;
 
 /// Writes headers, seals and unseals, for one run of one process.
 pub(crate) struct Sealer {
     cluster: ClusterId,
     boot: BootId,
     sequence: AtomicU64,
-    cluster_cipher: Option<XChaCha20Poly1305>,
-    client_cipher: Option<XChaCha20Poly1305>,
+    cluster_cipher: Option<Cipher>,
+    client_cipher: Option<Cipher>,
+}
+
+/// XChaCha20-Poly1305 under one key, put together from its two halves: HChaCha20 makes a key of the
+/// first 16 bytes of the nonce, which name the run of a process, and ChaCha20-Poly1305 takes the
+/// other 8, the number of the datagram (draft-irtf-cfrg-xchacha, 2.3). So the first half is done
+/// once for all datagrams of this run. What comes of it is compared with a whole implementation in
+/// the tests.
+struct Cipher {
+    key: Zeroizing<[u8; 32]>,
+    /// For what this run sends.
+    own: LessSafeKey,
+}
+
+impl Cipher {
+    fn new(key: &Key, boot: BootId) -> Self {
+        let key = Zeroizing::new(*key.bytes());
+        let first = Header {
+            cluster: ClusterId::of(""),
+            key: KeyId::None,
+            boot,
+            sequence: 0,
+        };
+        let own = of_run(&key, &first.nonce());
+        Self { key, own }
+    }
+
+    fn seal(&self, header: &Header, associated: &[u8], body: &mut [u8]) -> [u8; TAG] {
+        let nonce = within_run(&header.nonce());
+        let tag = self
+            .own
+            .seal_in_place_separate_tag(nonce, Aad::from(associated), body)
+            .expect("a datagram is far shorter than what can be sealed");
+        let mut bytes = [0; TAG];
+        bytes.copy_from_slice(tag.as_ref());
+        bytes
+    }
+
+    /// Opens a body with its tag behind it.
+    fn open<'a>(
+        &self,
+        header: &Header,
+        associated: &[u8],
+        sealed: &'a mut [u8],
+    ) -> Result<&'a mut [u8], Cause> {
+        let nonce = header.nonce();
+        of_run(&self.key, &nonce)
+            .open_in_place(within_run(&nonce), Aad::from(associated), sealed)
+            .map_err(|_| Cause::Seal)
+    }
+}
+
+/// The key of what the run sends that this nonce is of.
+fn of_run(key: &[u8; 32], nonce: &[u8; 24]) -> LessSafeKey {
+    let mut run = [0; 16];
+    run.copy_from_slice(&nonce[..16]);
+    let key = Zeroizing::new(<[u8; 32]>::from(hchacha::<R20>(key.into(), &run.into())));
+    let key = UnboundKey::new(&CHACHA20_POLY1305, &*key).expect("32 bytes are a key");
+    LessSafeKey::new(key)
+}
+
+/// The nonce that tells apart what one run sends.
+fn within_run(nonce: &[u8; 24]) -> Nonce {
+    let mut rest = [0; 12];
+    rest[4..].copy_from_slice(&nonce[16..]);
+    Nonce::assume_unique_for_key(rest)
 }
 
 impl Sealer {
     pub(crate) fn new(cluster: &str, keys: &Keys) -> Result<Self, KeyError> {
-        let cipher = |key: &Key| XChaCha20Poly1305::new(key.bytes().into());
         let random = getrandom::u64().map_err(KeyError::Random)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let started = since.map_or(0, |since| since.as_micros() as u64);
+        let boot = BootId { started, random };
+        let cipher = |key: &Key| Cipher::new(key, boot);
         Ok(Self {
             cluster: ClusterId::of(cluster),
-            boot: BootId { started, random },
+            boot,
             sequence: AtomicU64::new(1),
             cluster_cipher: keys.cluster.as_ref().map(cipher),
             client_cipher: keys.client.as_ref().map(cipher),
@@ -58,7 +126,7 @@ impl Sealer {
         }
     }
 
-    fn cipher(&self, key: KeyId) -> Option<&XChaCha20Poly1305> {
+    fn cipher(&self, key: KeyId) -> Option<&Cipher> {
         match key {
             KeyId::None => None,
             KeyId::Cluster => self.cluster_cipher.as_ref(),
@@ -96,10 +164,7 @@ impl Sealer {
         let (body, tag) = body.split_at_mut(body.len() - TAG);
         let mut associated = [0; HEADER];
         header.encode(&mut &mut associated[..]);
-        let sealed = cipher
-            .encrypt_inout_detached(&XNonce::from(header.nonce()), &associated, body.into())
-            .expect("a datagram is far shorter than what can be sealed");
-        tag.copy_from_slice(&sealed);
+        tag.copy_from_slice(&cipher.seal(&header, &associated, body));
     }
 
     /// Reads a datagram's header and opens its body, in place.
@@ -129,18 +194,10 @@ impl Sealer {
             return Err(Cause::Sealed);
         }
         let cipher = self.cipher(header.key).ok_or(Cause::UnknownKey)?;
-        let length = body.len().checked_sub(TAG).ok_or(Cause::Short)?;
-        let (body, tag) = body.split_at_mut(length);
-        let tag = Tag::try_from(&*tag).map_err(|_| Cause::Short)?;
-        cipher
-            .decrypt_inout_detached(
-                &XNonce::from(header.nonce()),
-                front,
-                (&mut *body).into(),
-                &tag,
-            )
-            .map_err(|_| Cause::Seal)?;
-        Ok((header, body))
+        if body.len() < TAG {
+            return Err(Cause::Short);
+        }
+        Ok((header, cipher.open(&header, front, body)?))
     }
 }
 
@@ -153,12 +210,17 @@ mod tests {
     }
 
     fn sealer(cluster: Option<Key>, client: Option<Key>) -> Sealer {
-        let mut sealer = Sealer::new("stateraft", &Keys { cluster, client }).unwrap();
-        sealer.boot = BootId {
+        let boot = BootId {
             started: 1,
             random: 2,
         };
-        sealer
+        Sealer {
+            cluster: ClusterId::of("stateraft"),
+            boot,
+            sequence: AtomicU64::new(1),
+            cluster_cipher: cluster.map(|key| Cipher::new(&key, boot)),
+            client_cipher: client.map(|key| Cipher::new(&key, boot)),
+        }
     }
 
     /// "body" as a datagram.
