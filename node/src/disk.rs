@@ -15,7 +15,7 @@ pub trait Disk: Send {
     /// disk must not be used again.
     fn write(&mut self, writes: &[Write]) -> Result<(), DiskError>;
 
-    /// Says that nothing waits to be written for now. A disk may use the pause to mark what it
+    /// Says that nothing was to be written for a while. A disk may use the pause to mark what it
     /// holds as complete.
     ///
     /// # Errors

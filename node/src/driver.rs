@@ -373,6 +373,7 @@ impl Driver {
     fn take_timers(&mut self, now: Instant) -> Result<(), Failure> {
         if self.timers.take_heartbeat(now) {
             self.local.expire(now, &mut self.agenda.requests);
+            self.writer.tick();
             self.step(Event::HeartbeatTimeout)?;
         }
         if self.timers.take_quorum(now) {

@@ -48,6 +48,19 @@ struct Desk {
     disk: Option<Box<dyn Disk>>,
     /// The last word of the disk that was not taken up yet.
     report: Option<Report>,
+    /// Whether anything was written since [`Writer::tick`] was called last.
+    stirred: bool,
+    /// Whether the disk is to be told that nothing comes.
+    rest: Rest,
+}
+
+/// Whether the disk was told that nothing comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Told,
+    Untold,
+    /// It is time.
+    Due,
 }
 
 /// The disk in someone's hand, and what to write first.
@@ -69,6 +82,8 @@ impl Writer {
                 queue: VecDeque::new(),
                 disk: Some(disk),
                 report: None,
+                stirred: false,
+                rest: Rest::Told,
             }),
             backlog: AtomicUsize::new(0),
             reported: AtomicBool::new(false),
@@ -93,11 +108,20 @@ impl Writer {
         self.backlog() > BACKLOG_BYTES
     }
 
-    /// The disk, if there is something to write and nobody is at it: whoever gets it is to
+    /// To be called now and then. The disk is told to rest when nothing was written from one call
+    /// to the next: not with each pause, for that may cost as much as a write.
+    pub(crate) fn tick(&self) {
+        let mut desk = self.desk();
+        if !std::mem::take(&mut desk.stirred) && desk.rest == Rest::Untold {
+            desk.rest = Rest::Due;
+        }
+    }
+
+    /// The disk, if there is something to do and nobody is at it: whoever gets it is to
     /// [work](Self::work).
     pub(crate) fn begin(&self) -> Option<Shift> {
         let mut desk = self.desk();
-        if desk.queue.is_empty() {
+        if desk.queue.is_empty() && desk.rest != Rest::Due {
             return None;
         }
         let disk = desk.disk.take()?;
@@ -124,20 +148,28 @@ impl Writer {
                 if failed {
                     return;
                 }
-                batch = self.desk().next_batch();
+                let mut desk = self.desk();
+                desk.stirred = true;
+                desk.rest = Rest::Untold;
+                batch = desk.next_batch();
             }
             if self.abandoned.load(Relaxed) {
                 return;
             }
+            let mut desk = self.desk();
+            batch = desk.next_batch();
+            if !batch.writes.is_empty() {
+                continue;
+            }
+            if desk.rest != Rest::Due {
+                desk.disk = Some(disk);
+                return;
+            }
+            desk.rest = Rest::Told;
+            drop(desk);
             if let Err(error) = disk.rest() {
                 self.report(Err(error));
                 return tell();
-            }
-            let mut desk = self.desk();
-            batch = desk.next_batch();
-            if batch.writes.is_empty() {
-                desk.disk = Some(disk);
-                return;
             }
         }
     }
@@ -387,5 +419,53 @@ mod tests {
         let writer = Writer::new(disk, Arc::new(Metrics::new()));
         writer.write(write(1));
         assert!(matches!(writer.close(), Err(DiskError::Failed)));
+    }
+
+    /// Counts how often it is told to rest.
+    struct Resting(Arc<AtomicUsize>);
+
+    impl Disk for Resting {
+        fn write(&mut self, _: &[Write]) -> Result<(), DiskError> {
+            Ok(())
+        }
+
+        fn rest(&mut self) -> Result<(), DiskError> {
+            self.0.fetch_add(1, Relaxed);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn disk_is_told_to_rest_once_when_nothing_came_for_a_while() {
+        let rests = Arc::new(AtomicUsize::new(0));
+        let disk = Box::new(Resting(Arc::clone(&rests)));
+        let writer = Writer::new(disk, Arc::new(Metrics::new()));
+        let work = || {
+            let shift = writer.begin();
+            let any = shift.is_some();
+            shift
+                .into_iter()
+                .for_each(|shift| writer.work(shift, || {}));
+            (any, rests.load(Relaxed))
+        };
+        writer.tick();
+        writer.tick();
+        assert_eq!(work(), (false, 0), "nothing was ever written");
+        for id in 1..=3 {
+            writer.write(write(id));
+            assert_eq!(work(), (true, 0));
+            writer.tick();
+            assert_eq!(work(), (false, 0), "something was written before this tick");
+        }
+        writer.tick();
+        assert_eq!(work(), (true, 1));
+        writer.tick();
+        writer.tick();
+        assert_eq!(work(), (false, 1), "once is enough");
+        writer.write(write(4));
+        assert_eq!(work(), (true, 1));
+        writer.tick();
+        writer.tick();
+        assert_eq!(work(), (true, 2));
     }
 }

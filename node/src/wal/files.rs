@@ -1,9 +1,13 @@
 //! The few things the log asks of a file system, so that tests can break each of them.
 
 use crate::disk::DiskError;
+use rustix::{
+    fs::OFlags,
+    io::{Errno, ReadWriteFlags, pwritev2},
+};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Write as _},
+    io::{self, IoSlice, Read as _, Write as _},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -37,10 +41,27 @@ pub(crate) trait Files: Send + Sync + 'static {
 /// A file open for writing.
 pub(crate) trait SegmentFile: Send + 'static {
     /// Writes all of it there.
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Returns when everything written is durable.
     fn sync(&self) -> io::Result<()>;
+
+    /// Writes all of it there, and returns when it is durable. May put zeros behind it, up to the
+    /// next multiple of [`BLOCK`].
+    fn append(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(bytes, offset)?;
+        self.sync()
+    }
+
+    /// Like [`Self::append`], but does not wait until it is durable.
+    fn note(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(bytes, offset)
+    }
 }
+
+/// What is written past the system's cache begins and ends at multiples of this.
+pub(crate) const BLOCK: usize = 4096;
+/// More bytes than this go through the cache: no buffer is kept for them.
+const LARGE: usize = 256 << 10;
 
 /// A directory of the operating system, locked against everyone else while this value lives.
 #[derive(Debug)]
@@ -105,7 +126,7 @@ fn make_durably(path: &Path) -> io::Result<()> {
 }
 
 impl Files for Directory {
-    type File = File;
+    type File = LogFile;
 
     fn dir(&self) -> &Path {
         &self.path
@@ -133,11 +154,13 @@ impl Files for Directory {
         Ok(bytes)
     }
 
-    fn open(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().write(true).open(self.path.join(name))
+    fn open(&self, name: &str) -> io::Result<LogFile> {
+        let path = self.path.join(name);
+        let file = OpenOptions::new().write(true).open(&path)?;
+        LogFile::new(file, &path)
     }
 
-    fn create_zeroed(&self, name: &str, size: u64) -> io::Result<File> {
+    fn create_zeroed(&self, name: &str, size: u64) -> io::Result<LogFile> {
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -152,7 +175,7 @@ impl Files for Directory {
             left -= part;
         }
         file.sync_all()?;
-        Ok(file)
+        LogFile::new(file, &self.path.join(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -165,12 +188,217 @@ impl Files for Directory {
     }
 }
 
-impl SegmentFile for File {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+/// A segment's file.
+///
+/// What one sync covers is written past the system's cache where the file system can do that: the
+/// one call that writes it also makes it durable, and the system has neither a page to look for nor
+/// one to write back.
+pub(crate) struct LogFile {
+    file: File,
+    direct: Option<Direct>,
+}
+
+impl LogFile {
+    fn new(file: File, path: &Path) -> io::Result<Self> {
+        // Whole blocks are written, and the file must not grow by that.
+        let whole = file.metadata()?.len().is_multiple_of(BLOCK as u64);
+        // Some file systems refuse this: then all goes through the cache.
+        let direct = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlags::DIRECT.bits().cast_signed())
+            .open(path);
+        Ok(Self {
+            file,
+            direct: direct.ok().filter(|_| whole).map(Direct::new),
+        })
+    }
+
+    /// Writes past the cache. False if that cannot be done, and nothing was written.
+    fn write_direct(&mut self, bytes: &[u8], offset: u64, sync: bool) -> io::Result<bool> {
+        let Some(direct) = &mut self.direct else {
+            return Ok(false);
+        };
+        if bytes.len() > LARGE {
+            return Ok(false);
+        }
+        match direct.write(bytes, offset, sync) {
+            // The file system wants other blocks, or does not do this after all.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.direct = None;
+                Ok(false)
+            }
+            done => done.map(|()| true),
+        }
+    }
+}
+
+impl SegmentFile for LogFile {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if let Some(direct) = &mut self.direct {
+            direct.last_block = None;
+        }
+        self.file.write_all_at(bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
+    }
+
+    fn append(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.write_direct(bytes, offset, true)? {
+            return Ok(());
+        }
+        self.write_at(bytes, offset)?;
+        self.sync()
+    }
+
+    fn note(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.write_direct(bytes, offset, false)? {
+            return Ok(());
+        }
+        self.write_at(bytes, offset)
+    }
+}
+
+/// A file open for writing past the system's cache.
+struct Direct {
+    file: File,
+    /// Longer than what is written, so that there is a multiple of [`BLOCK`] to begin at.
+    buffer: Vec<u8>,
+    /// Where the block is that was written last, and what is in it: the next write mostly begins
+    /// there.
+    last_block: Option<u64>,
+    last: Box<[u8; BLOCK]>,
+}
+
+impl Direct {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            buffer: Vec::new(),
+            last_block: None,
+            last: Box::new([0; BLOCK]),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: u64, sync: bool) -> io::Result<()> {
+        let inside = (offset % BLOCK as u64) as usize;
+        let start = offset - inside as u64;
+        let length = (inside + bytes.len()).next_multiple_of(BLOCK);
+        if self.buffer.len() < length + BLOCK {
+            self.buffer.resize(length + BLOCK, 0);
+        }
+        let aligned = self.buffer.as_ptr().align_offset(BLOCK);
+        let blocks = &mut self.buffer[aligned..aligned + length];
+        if inside > 0 {
+            if self.last_block == Some(start) {
+                blocks[..BLOCK].copy_from_slice(&*self.last);
+            } else {
+                self.file.read_exact_at(&mut blocks[..BLOCK], start)?;
+            }
+        }
+        blocks[inside..inside + bytes.len()].copy_from_slice(bytes);
+        blocks[inside + bytes.len()..].fill(0);
+        self.last_block = None;
+        let flags = if sync {
+            ReadWriteFlags::DSYNC
+        } else {
+            ReadWriteFlags::empty()
+        };
+        let mut written = 0;
+        while written < length {
+            let rest = [IoSlice::new(&blocks[written..])];
+            match pwritev2(&self.file, &rest, start + written as u64, flags) {
+                // Whole blocks again, should the system have stopped within one.
+                Ok(count) if count >= BLOCK => written += count - count % BLOCK,
+                Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(Errno::INTR) => {}
+                // Not what says that this cannot be done: something was.
+                Err(error) if written > 0 => return Err(io::Error::other(io::Error::from(error))),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.last.copy_from_slice(&blocks[length - BLOCK..]);
+        self.last_block = Some(start + (length - BLOCK) as u64);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of four blocks full of ones.
+    fn ones(dir: &tempfile::TempDir) -> LogFile {
+        let path = dir.path().join("ones");
+        fs::write(&path, [1; 4 * BLOCK]).unwrap();
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        LogFile::new(file, &path).unwrap()
+    }
+
+    fn content(dir: &tempfile::TempDir) -> Vec<u8> {
+        fs::read(dir.path().join("ones")).unwrap()
+    }
+
+    #[test]
+    fn what_comes_before_a_write_stays_whoever_wrote_it() {
+        // Not the directory for temporary files, which may be in memory.
+        let dir = tempfile::tempdir_in(".").unwrap();
+        let mut file = ones(&dir);
+        file.append(&[2; 10], 100).unwrap();
+        let mut expected = vec![1; 4 * BLOCK];
+        expected[100..110].fill(2);
+        expected[110..BLOCK].copy_from_slice(&content(&dir)[110..BLOCK]);
+        assert_eq!(content(&dir), expected, "a block that was never read");
+        // Over the end of the block that was written last, and within it, again and again.
+        for (byte, offset, length) in [(3, 110, 5000), (4, 5110, 8), (5, 5110, 24), (6, 5134, 1)] {
+            file.append(&vec![byte; length], offset as u64).unwrap();
+            expected[offset..offset + length].fill(byte);
+            let end = (offset + length).next_multiple_of(BLOCK);
+            assert_eq!(
+                content(&dir)[..offset + length],
+                expected[..offset + length]
+            );
+            assert_eq!(content(&dir)[end..], expected[end..], "later blocks");
+        }
+        // Through the cache, then past it.
+        file.write_at(&[7; 4], 5134).unwrap();
+        file.append(&[8; 4], 5138).unwrap();
+        file.note(&[9; 4], 5142).unwrap();
+        expected[5134..5146].copy_from_slice(&[7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9]);
+        assert_eq!(content(&dir)[..5146], expected[..5146]);
+        assert_eq!(content(&dir).len(), 4 * BLOCK);
+    }
+
+    #[test]
+    fn large_writes_and_odd_files_are_written_as_well() {
+        let dir = tempfile::tempdir_in(".").unwrap();
+        let path = dir.path().join("odd");
+        fs::write(&path, vec![0; LARGE + 2 * BLOCK + 1]).unwrap();
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        let mut file = LogFile::new(file, &path).unwrap();
+        assert!(file.direct.is_none(), "the file would grow");
+        file.append(&[1; 10], 10).unwrap();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len((LARGE + 2 * BLOCK) as u64)
+            .unwrap();
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        let mut file = LogFile::new(file, &path).unwrap();
+        file.append(&[2; 10], 20).unwrap();
+        file.append(&vec![3; LARGE + 1], 30).unwrap();
+        file.append(&[4; 10], LARGE as u64 + 31).unwrap();
+        let read = fs::read(&path).unwrap();
+        let expected = [
+            vec![0; 10],
+            vec![1; 10],
+            vec![2; 10],
+            vec![3; LARGE + 1],
+            vec![4; 10],
+        ];
+        assert_eq!(read[..LARGE + 41], expected.concat());
     }
 }

@@ -171,12 +171,8 @@ impl<F: Files> Wal<F> {
         let segment = &mut self.segment;
         segment
             .file
-            .write_at(&self.buffer, segment.offset)
+            .append(&self.buffer, segment.offset)
             .map_err(|source| DiskError::of("write", &segment.name, source))?;
-        segment
-            .file
-            .sync()
-            .map_err(|source| DiskError::of("sync", &segment.name, source))?;
         segment.offset += length;
         self.next_sequence += 1;
         self.sealed = false;
@@ -283,7 +279,7 @@ impl<F: Files> Wal<F> {
         let seal = format::encode_seal(self.tag, self.next_sequence - 1);
         self.segment
             .file
-            .write_at(&seal, self.segment.offset)
+            .note(&seal, self.segment.offset)
             .map_err(|source| DiskError::of("write", &self.segment.name, source))?;
         self.sealed = true;
         Ok(())
@@ -361,7 +357,7 @@ fn create<F: Files>(files: &F, size: u64) -> Result<F::File, DiskError> {
 /// its header and that frame are durable, so that a segment without them is always damage.
 fn begin<F: Files>(
     files: &F,
-    file: F::File,
+    mut file: F::File,
     header: &SegmentHeader,
     frame: &[u8],
 ) -> Result<Segment<F::File>, DiskError> {

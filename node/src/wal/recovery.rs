@@ -103,10 +103,10 @@ pub(super) fn recover<F: Files>(
             return Err(damaged(end as u64, what));
         }
         if place + 1 == numbers.len() {
-            let file = files.open(&name).map_err(io_error("open", &name))?;
+            let mut file = files.open(&name).map_err(io_error("open", &name))?;
             let sealed = reader.is_sealed(&bytes, end);
             let used = if sealed { end + FRAME_HEADER } else { end };
-            clean(&file, &bytes, used).map_err(io_error("write", &name))?;
+            clean(&mut file, &bytes, used).map_err(io_error("write", &name))?;
             recovered.end = Some(End {
                 tag: reader.tag,
                 sealed,
@@ -274,7 +274,7 @@ fn follows(durable: &Durable, write: &Write) -> bool {
 }
 
 /// Zeroes what is left of an unfinished frame.
-fn clean<H: SegmentFile>(file: &H, segment: &[u8], used: usize) -> io::Result<()> {
+fn clean<H: SegmentFile>(file: &mut H, segment: &[u8], used: usize) -> io::Result<()> {
     let rest = &segment[used.min(segment.len())..];
     let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
         return Ok(());

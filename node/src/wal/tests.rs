@@ -170,7 +170,7 @@ impl Files for Memory {
 }
 
 impl SegmentFile for Handle {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let result = self.files.count();
         // A write that fails may still have written.
         let mut state = self.files.state();
@@ -633,7 +633,13 @@ fn disk_that_failed_a_sync_is_never_used_again() {
     // The write succeeds, its sync does not.
     files.fail_at(files.operations() + 2, io::ErrorKind::Other);
     let failed = wal.write(std::slice::from_ref(&next));
-    assert!(matches!(failed, Err(DiskError::Io { action: "sync", .. })));
+    assert!(matches!(
+        failed,
+        Err(DiskError::Io {
+            action: "write",
+            ..
+        })
+    ));
     files.fail_at(usize::MAX, io::ErrorKind::Other);
     assert!(matches!(
         wal.write(std::slice::from_ref(&next)),
