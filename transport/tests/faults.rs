@@ -194,6 +194,8 @@ fn large_messages_arrive_at_sockets_served_by_their_owners() {
         max_ms: 0,
     };
     let [(a, mut a_socket), (_b, mut b_socket)] = served_by_hand(delay);
+    let (call, called) = std::sync::mpsc::channel();
+    b_socket.call_by(move || call.send(()).unwrap());
     let sent = vec![append(node(1), node(2), 1, 3 << 20)];
     a.send(sent.clone());
     let arrived = loop {
@@ -207,6 +209,8 @@ fn large_messages_arrive_at_sockets_served_by_their_owners() {
         }
     };
     assert_eq!(arrived, sent);
+    // It was read apart, and the owner might have been asleep.
+    called.recv().unwrap();
     assert!(a.counters().get(Count::ChunksSent) > 1000);
 }
 
