@@ -539,13 +539,14 @@ impl Verdict {
             (None, Some(law)) => format!(
                 "Exhausted: all {states} states within these bounds were visited, and {law} holds in each. No other law was judged."
             ),
-            (Some(mutant), law) => {
-                let law = law.map_or_else(|| "no law".into(), |law| format!("{law} not"));
-                format!(
-                    "A bug is planted ({}), and this scope does not show it: in all {states} states {law} is broken. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",
-                    mutant.name()
-                )
-            }
+            (Some(mutant), None) => format!(
+                "A bug is planted ({}), and this scope does not show it: in all {states} states every law holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",
+                mutant.name()
+            ),
+            (Some(mutant), Some(law)) => format!(
+                "A bug is planted ({}), and this scope does not show it: in all {states} states {law} holds, and no other law was judged. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",
+                mutant.name()
+            ),
         };
     }
 

@@ -8,10 +8,17 @@
 
 import { deleteJson, events, postJson } from '../api.js';
 import { h, replace } from '../dom.js';
-import { bytes, duration, number, t } from '../i18n.js';
+import { bytes, duration, has, number, t } from '../i18n.js';
 import { toast } from '../toast.js';
+import { why } from '../why.js';
 
 const TONE = { exhausted: 'good', found: 'good', violated: 'bad', truncated: 'warn', not_found: 'warn', stopped: 'warn', failed: 'bad' };
+
+/** What was looked for, in the words of the page. */
+function known({ predicate }) {
+  const key = `explore.predicate-${predicate}`;
+  return has(key) ? { what: t(key).replace(/\.$/, '') } : {};
+}
 
 export function Job(host, { onDone }) {
   const box = h('section', { class: 'job', hidden: true, 'aria-label': t('explore.job') });
@@ -60,7 +67,7 @@ export function Job(host, { onDone }) {
       box.className = `job is-${TONE[done.verdict] ?? 'warn'}`;
       replace(box, h('div', { class: 'row' },
         h('span', { class: `chip is-${TONE[done.verdict] ?? 'warn'}` }, t(`explore.verdict-${done.verdict}`)),
-        h('span', { class: 'job-say', role: 'status', lang: 'en' }, done.say),
+        h('span', { class: 'job-say', role: 'status' }, why(done.say, { known: known(asked) })),
         done.states > 0 && h('span', { class: 'dim small mono' }, `${t('explore.states', { n: done.states })} · ${duration(done.elapsed_seconds ?? 0)}`),
         h('span', { class: 'spacer' }), h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: () => { box.hidden = true; } }, '×')));
       return;

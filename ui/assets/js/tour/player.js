@@ -12,6 +12,7 @@ import { format } from '../router.js';
 import { SpaceTime } from '../spacetime.js';
 import { Stage } from '../stage.js';
 import { accusedBy, lawName } from '../story.js';
+import { why } from '../why.js';
 import { exportMenu } from '../export.js';
 import { sift, siftNote, withMessages } from '../replay/sift.js';
 import { exploreHash, lookedAt, traceOf, walkOf } from './walk.js';
@@ -164,7 +165,7 @@ export function Player(host, { tour, next, app, navigate }) {
     }));
     const broken = part.timeline.steps[card.to - 1]?.broken;
     law.hidden = !broken?.length;
-    if (broken?.length) replace(law, h('strong', {}, t('tour.broken', { law: lawName(broken[0].law) })), h('p', { lang: 'en' }, broken[0].why));
+    if (broken?.length) replace(law, h('strong', {}, t('tour.broken', { law: lawName(broken[0].law) })), h('p', {}, why(broken[0].why, { end: '.' })));
     back.disabled = number === 0;
     forward.hidden = number === last;
     if (onward) onward.hidden = number !== last;
