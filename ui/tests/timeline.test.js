@@ -29,6 +29,24 @@ export const tests = {
     equal([timeline.all[0].sentAt, ids(timeline.at(0))], [0, [1]]);
     equal(new Timeline({ header, start, network: [append, vote], steps: [] }).all.map((message) => message.from), ['server 1', 'server 2']);
   },
+  messages_of_a_window_are_those_that_a_look_at_all_finds(equal) {
+    const timeline = new Timeline(long(40));
+    for (const [from, to] of [[0, 3], [1, 5], [60, 70], [100, 140], [236, 240], [0, 240]]) {
+      const touched = new Set(timeline.touched(from, to));
+      const within = (n) => n >= Math.max(from, 1) && n <= to;
+      for (const { id, sentAt, sentAgain, delivered, dropped } of timeline.all) {
+        const ends = [sentAt, ...sentAgain, ...delivered, ...dropped].some(within);
+        const passes = sentAt < from && delivered.some((n) => n > to);
+        if ((ends || passes) && !touched.has(id)) throw new Error(`${id} is missing from ${from} to ${to}`);
+      }
+      const seen = [...touched].filter((id) => timeline.all[id - 1].sentAt > to);
+      equal(seen, []);
+    }
+    // One that arrives again, long after it was sent, passes over all between.
+    const { header, start, steps } = run();
+    const again = new Timeline({ header, start, steps: [...steps, ...long(4).steps.slice(6), steps[1]] });
+    equal(again.touched(steps.length + 4, steps.length + 6).includes(1), true);
+  },
   jump_shows_the_same_as_walking_there(equal) {
     const data = long(40);
     const whole = new Timeline(data);

@@ -107,5 +107,35 @@ export function eachFrame(run) {
   return later;
 }
 
+/**
+ * Keeps a drawing in step with what it shows, in `element`: `draw()` is called in the next frame after
+ * each `later()`, or once the element comes into view, if it is out of sight by then. `size` is that of
+ * the element as last laid out: to ask the element itself would have the page laid out again.
+ */
+export function drawing(element, draw) {
+  let isSeen = true;
+  let isDue = false;
+  const size = { width: element.clientWidth, height: element.clientHeight };
+  const frame = eachFrame(() => { isDue = false; draw(); });
+  const later = () => { if (isSeen) frame(); else isDue = true; };
+  const sizes = new ResizeObserver(() => {
+    const [width, height] = [element.clientWidth, element.clientHeight];
+    if (width === size.width && height === size.height) return;
+    Object.assign(size, { width, height });
+    later();
+  });
+  sizes.observe(element);
+  // A little more than what is in sight, so that nothing is seen to come late.
+  const sight = new IntersectionObserver((found) => {
+    isSeen = found.at(-1).isIntersecting;
+    if (isSeen && isDue) frame();
+  }, { rootMargin: '200px' });
+  sight.observe(element);
+  return {
+    later, size,
+    stop() { sizes.disconnect(); sight.disconnect(); frame.stop(); },
+  };
+}
+
 /** Whether the reader asked for less motion. */
 export const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;

@@ -23,10 +23,12 @@ import { Inspector } from './inspector.js';
 import { LogGrid } from './log-grid.js';
 import { Scrubber, scrubberShortcuts } from './scrubber.js';
 import { SpaceTime } from './spacetime.js';
+import { Splitter } from './splitter.js';
 import { Stage } from './stage.js';
 import { Story, accusedBy, lawName } from './story.js';
 import { Timeline } from './timeline.js';
 import { toast } from './toast.js';
+import { why } from './why.js';
 
 const TABS = ['actions', 'laws', 'details', 'tree', 'logs', 'time'];
 
@@ -175,13 +177,15 @@ export default function page(host, { params, navigate, app, shortcuts }) {
       names.map((name) => h('button', { type: 'button', role: 'tab', class: 'quiet', 'data-name': name, onclick: () => pickTab(name) }, t(`explore.tab-${name}`))));
     el.side = h('div', { class: 'p-side' }, tabs(['laws', 'details', 'tree'], 'tab', 'is-wide'), el.laws, el.details, el.tree);
     const fold = (panel, key) => h('details', { class: `fold ${panel.className.split(' ')[1]}-fold`, open: true }, h('summary', {}, t(key)), panel);
+    const middle = h('div', { class: 'p-middle' }, el.stage, el.story);
+    const bench = h('div', { class: 'bench' });
+    const line = (name, panel, axis, side, least, most) => Splitter({ name, label: t(`explore.resize-${name}`), of: bench, panel, axis, side, least, most });
+    bench.append(el.actions, line('actions', el.actions, 'x', 1, 200, 0.4), middle, line('side', el.side, 'x', -1, 200, 0.4), el.side);
     frame.append(
+      h('h1', { class: 'sr-only' }, t('shell.page-explore')),
       h('div', { class: 'toolbar' }, el.world, h('span', { class: 'spacer' }), el.plant, el.check, el.find, el.share),
       el.job, el.banner,
-      h('div', { class: 'bench' },
-        el.actions,
-        h('div', { class: 'p-middle' }, el.stage, el.story),
-        el.side),
+      bench, line('bench', bench, 'y', 1, 320, 0.85),
       el.scrub,
       tabs(TABS, 'narrow', 'is-narrow'),
       h('div', { class: 'below' }, fold(el.logs, 'explore.tab-logs'), fold(el.time, 'explore.tab-time')));
@@ -279,7 +283,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     replace(banner,
       h('span', { class: `chip is-${found.law ? 'bad' : 'good'}` }, t(`explore.verdict-${found.verdict}`)),
       h('span', { class: 'found-words' }, found.law
-        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', !atEnd ? t('explore.found-walk') : timeline.at(n).step?.broken?.length ? t('explore.found-end') : `${found.why}.`]
+        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', !atEnd ? t('explore.found-walk') : timeline.at(n).step?.broken?.length ? t('explore.found-end') : why(found.why, { end: '.' })]
         : [h('b', {}, t('explore.found-state', { n: path.length }))],
       h('span', { class: 'dim small' }, ` ${found.law && now.world.mutant ? `${t('explore.no-verdict')} ` : ''}${t('explore.states', { n: found.states })} · ${duration(found.seconds)}`)),
       n > 0 && h('button', { type: 'button', id: 'found-start', onclick: () => goTo(0) }, t('explore.from-start')),

@@ -31,7 +31,8 @@ export function exportMenu(timeline, options = {}) {
   const button = h('button', { type: 'button', class: 'menu', 'aria-haspopup': 'menu', 'aria-expanded': 'false', onclick: () => toggle() });
   const box = h('span', { class: 'export-menu', onfocusout: (event) => { if (!box.contains(event.relatedTarget)) toggle(false); } }, button, list);
   style('export');
-  loadStrings('export').then(() => { button.append(t('export.menu'), ' ▾'); });
+  // Without its words it is of no use; what is exported can still be shared by its address.
+  loadStrings('export').then(() => { button.append(t('export.menu'), ' ▾'); }, () => { box.hidden = true; });
 
   function toggle(open = list.hidden) {
     if (open) list.replaceChildren(...items());

@@ -64,9 +64,18 @@ export function t(key, params) {
 /** Whether a key has a text. */
 export const has = (key) => texts[language]?.[key] !== undefined;
 
+/** By language and digits: to make one takes longer than a thousand uses of it. */
+const formats = new Map();
+
 /** A number as the language writes it. */
-export function number(value, digits) {
-  return value.toLocaleString(language === 'es' ? 'es-ES' : 'en-GB', { maximumFractionDigits: digits ?? 2, useGrouping: 'always' });
+export function number(value, digits = 2) {
+  const name = `${language}${digits}`;
+  let format = formats.get(name);
+  if (!format) {
+    format = new Intl.NumberFormat(language === 'es' ? 'es-ES' : 'en-GB', { maximumFractionDigits: digits, useGrouping: 'always' });
+    formats.set(name, format);
+  }
+  return format.format(value);
 }
 
 /** "a, b and c". */

@@ -10,7 +10,7 @@
 // somebody moves it.
 
 import { command } from './describe.js';
-import { eachFrame, h, keyed, replace, set, text } from './dom.js';
+import { drawing, h, keyed, replace, set, text } from './dom.js';
 import { t } from './i18n.js';
 import { diskBase, isDown, logOf, splitName, termOf } from './timeline.js';
 import { who, initial } from './describe.js';
@@ -32,9 +32,7 @@ export function LogGrid(host) {
 
   let view = null;
   let first = null;
-  const later = eachFrame(() => { if (view) draw(); });
-  const watch = new ResizeObserver(later);
-  watch.observe(box);
+  const sheet = drawing(box, () => { if (view) draw(); });
 
   function shift(by) {
     const { from, shownCount, last, lowest } = view.window;
@@ -45,11 +43,18 @@ export function LogGrid(host) {
   }
 
   function draw() {
+    drawWindow();
+    // What a law speaks of is not left out of sight.
+    const index = view.accused?.index;
+    if (index && (index < view.window.from || index >= view.window.from + view.window.shownCount)) { first = Math.max(1, index - 1); drawWindow(); }
+  }
+
+  function drawWindow() {
     const { at, accused = null } = view;
     const rows = at.names.filter((name) => splitName(name).kind === 'server' && at.processes[name]).map((name) => row(at, name));
     const last = Math.max(0, ...rows.map(({ log, disk }) => Math.max(log.last, disk.last)));
     const lowest = Math.max(1, Math.min(...rows.map(({ log }) => log.start), last || 1));
-    const shownCount = Math.max(3, Math.floor((box.clientWidth - HEAD - 6) / CELL));
+    const shownCount = Math.max(3, Math.floor((sheet.size.width - HEAD - 6) / CELL));
     const from = Math.max(lowest, first ?? Math.max(lowest, last - shownCount + 1));
     const to = Math.min(Math.max(last, lowest), from + shownCount - 1);
     view.window = { from, shownCount, last, lowest };
@@ -93,13 +98,10 @@ export function LogGrid(host) {
     update(next) {
       const wasAt = view?.at;
       view = { ...next, window: view?.window };
-      // What a step changes, or a law speaks of, is not left out of sight.
       if (wasAt && wasAt.length !== next.at.length && next.at.n === next.at.length) first = null;
-      draw();
-      const index = next.accused?.index;
-      if (index && (index < view.window.from || index >= view.window.from + view.window.shownCount)) { first = Math.max(1, index - 1); draw(); }
+      sheet.later();
     },
-    destroy() { watch.disconnect(); later.stop(); box.remove(); },
+    destroy() { sheet.stop(); box.remove(); },
   };
 }
 

@@ -16,7 +16,7 @@
 import { getJson, onServer } from './api.js';
 import { h, replace, text } from './dom.js';
 import { currentLanguage, languages, loadStrings, setLanguage, t } from './i18n.js';
-import { format, parse } from './router.js';
+import { addressLater, addressNow, format, parse } from './router.js';
 import { toast } from './toast.js';
 
 const THEME = 'stateraft.theme';
@@ -35,6 +35,7 @@ async function start() {
   draw();
   onServer((state) => { frame.gone.hidden = state !== 'gone'; if (state === 'gone') waitForServer(); });
   addEventListener('hashchange', show);
+  addEventListener('pagehide', addressNow);
   addEventListener('keydown', keys);
   await connect();
 }
@@ -69,9 +70,9 @@ function draw() {
   frame.version = h('span', { class: 'version' });
   const language = h('select', {
     class: 'quiet', 'aria-label': t('shell.language'), onchange: (event) => changeLanguage(event.target.value),
-  }, languages().map((name) => h('option', { value: name, selected: name === currentLanguage(), 'aria-label': t(`shell.language-${name}`) }, name.toUpperCase())));
+  }, languages().map((name) => h('option', { value: name, selected: name === currentLanguage(), title: t(`shell.language-${name}`) }, name.toUpperCase())));
   const bar = h('header', { class: 'bar' },
-    h('a', { class: 'brand', href: '#/', 'aria-label': t('shell.home') },
+    h('a', { class: 'brand', href: '#/', 'aria-label': `Stateraft: ${t('shell.home')}` },
       h('img', { src: '/ui/icon.svg', alt: '', width: 22, height: 22 }), 'Stateraft'),
     frame.nav, h('span', { class: 'spacer' }), frame.version, language, frame.theme,
     h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.help'), title: t('shell.help'), onclick: help }, '?'));
@@ -123,10 +124,12 @@ async function show() {
 
 function navigate(to, { replace: instead = false, quiet = false } = {}) {
   const hash = typeof to === 'string' ? to : format(to);
-  if (hash === location.hash) { if (!quiet) show(); return; }
+  if (quiet) { addressLater(hash); return; }
+  addressNow();
+  if (hash === location.hash) { show(); return; }
   // Neither of the two tells anybody: that is what makes `quiet` possible.
-  history[instead || quiet ? 'replaceState' : 'pushState'](null, '', hash);
-  if (!quiet) show();
+  history[instead ? 'replaceState' : 'pushState'](null, '', hash);
+  show();
 }
 
 function failure(words, again) {
@@ -162,6 +165,7 @@ function themeButton() {
 }
 
 async function changeLanguage(name) {
+  addressNow();
   await setLanguage(name);
   shown?.page?.destroy();
   shown = null;

@@ -27,3 +27,23 @@ function encode(value) {
 function decode(text) {
   try { return decodeURIComponent(text); } catch { return text; }
 }
+
+// The address of where one is comes once one stays there: to write it for every step that one passes
+// takes time, and browsers refuse to after some hundreds.
+
+const due = { hash: null, over: null, timer: 0 };
+
+/** Writes this fragment soon, in place of the one there is; nobody is told. */
+export function addressLater(hash) {
+  clearTimeout(due.timer);
+  Object.assign(due, { hash, over: location.hash, timer: setTimeout(addressNow, 100) });
+}
+
+/** Writes what is still to be written. */
+export function addressNow() {
+  clearTimeout(due.timer);
+  const { hash, over } = due;
+  due.hash = null;
+  // Who went elsewhere meanwhile stays there.
+  if (hash !== null && over === location.hash && hash !== over) history.replaceState(null, '', hash);
+}

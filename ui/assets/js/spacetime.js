@@ -13,7 +13,7 @@
 // Only what is in sight is drawn, so the length of a run does not matter.
 
 import { event, family, initial, label, who } from './describe.js';
-import { eachFrame, h, keyed, replace, set, svg } from './dom.js';
+import { drawing, h, keyed, replace, set, svg } from './dom.js';
 import { t } from './i18n.js';
 import { eventOf, isDown, roleOf, termOf } from './timeline.js';
 
@@ -38,16 +38,11 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   const low = new Set();
   const gone = new Set();
   let lanes = [];
-  const later = eachFrame(() => { if (view) draw(); });
-  scroll.addEventListener('scroll', later, { passive: true });
-  let width = 0;
-  const watch = new ResizeObserver(() => {
-    // What was out of sight knew no place to scroll to.
-    if (!width && scroll.clientWidth && view) inSight(view.at.n);
-    width = scroll.clientWidth;
-    later();
-  });
-  watch.observe(scroll);
+  const sheet = drawing(scroll, () => { if (view) draw(); });
+  /** Where it is scrolled to, and whether the step shown is still to be brought into sight. */
+  let left = 0;
+  let isAstray = false;
+  scroll.addEventListener('scroll', () => { if (scroll.scrollLeft !== left) { left = scroll.scrollLeft; sheet.later(); } }, { passive: true });
 
   const x = (step) => LEFT + step * DX;
   const stepAt = (px) => Math.max(0, Math.min(view.timeline.length, Math.round((px - LEFT) / DX)));
@@ -76,18 +71,25 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     replace(hiddenList, t('stage.st-hidden'), [...gone].map((name) => h('button', { type: 'button', onclick: () => { gone.delete(name); redo(); } }, `${initial(name)} ↩`)));
   }
 
+  /** Where to scroll to, so that a step is in sight with some of what comes after it. */
   function inSight(n) {
+    const { width } = sheet.size;
     const here = x(n);
-    if (here < scroll.scrollLeft + 30) scroll.scrollLeft = here - scroll.clientWidth * 0.3;
-    else if (here > scroll.scrollLeft + scroll.clientWidth - 60) scroll.scrollLeft = here - scroll.clientWidth * 0.7;
+    const most = Math.max(0, x(view.timeline.length) + 40 - width);
+    if (here < left + 30) return Math.max(0, Math.min(most, here - width * 0.3));
+    if (here > left + width - 60) return Math.max(0, Math.min(most, here - width * 0.7));
+    return left;
   }
 
   function redo() { layOut(); draw(); }
 
   function draw() {
     const { timeline, at, selected } = view;
-    const from = Math.max(0, stepAt(scroll.scrollLeft) - 4);
-    const to = Math.min(timeline.length, stepAt(scroll.scrollLeft + scroll.clientWidth) + 4);
+    // What has no width yet knows no place to scroll to.
+    const target = isAstray && sheet.size.width ? Math.round(inSight(at.n)) : left;
+    if (sheet.size.width) isAstray = false;
+    const from = Math.max(0, stepAt(target) - 4);
+    const to = Math.min(timeline.length, stepAt(target + sheet.size.width) + 4);
     const offset = x(from) - LEFT;
     const width = (to - from) * DX + LEFT + 40;
     const height = lanes.length ? lanes.at(-1).top + lanes.at(-1).height + 8 : 40;
@@ -102,6 +104,8 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     parts.push(...ticks(timeline, byName, from, to, at.n));
     if (at.n < timeline.length) parts.push(svg('rect', { class: 'st-later', x: x(at.n) + DX / 2, y: TOP - 4, width: Math.max(0, x(to) + 40 - x(at.n)), height }));
     picture.replaceChildren(...parts);
+    // Last, when what is there is as wide as it will be.
+    if (target !== left) { left = target; scroll.scrollLeft = target; }
   }
 
   /* A line in pieces, one for each stretch of the same role and term. */
@@ -134,14 +138,17 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   function messages(timeline, byName, from, to, selected) {
     const found = [];
     const passing = [];
-    for (const message of timeline.all) {
+    for (const id of timeline.touched(from, to)) {
+      const message = timeline.all[id - 1];
       const [a, b] = [byName.get(message.from), byName.get(message.to)];
       if (!a || !b || low.has(message.from) || low.has(message.to)) continue;
       const cls = `st-message is-${family(message.message)}${selected?.message === message.id ? ' is-picked' : ''}`;
-      const sendBefore = (step) => message.sentAgain.findLast((at) => at < step) ?? message.sentAt;
-      for (const step of message.delivered) {
+      const sendBefore = (step) => message.sentAgain[placeFrom(message.sentAgain, step) - 1] ?? message.sentAt;
+      // Of those that arrive out of sight one tells enough: a message may arrive thousands of times.
+      const beyond = placeFrom(message.delivered, to + 1);
+      for (const step of message.delivered.slice(placeFrom(message.delivered, from), beyond + 1)) {
         const sent = sendBefore(step);
-        if (sent > to || step < from) continue;
+        if (sent > to) break;
         const begin = () => arrow(message, cls, x(sent), a.y, x(step), b.y, 'end');
         if (sent < from && step > to && selected?.message !== message.id) passing.push(begin);
         else found.push(begin());
@@ -223,21 +230,26 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       if (before?.timeline !== timeline || before.at.length !== at.length || before.at.names.length !== lanes.length + gone.size) layOut();
       set(scroll, { 'aria-valuemax': timeline.length, 'aria-valuenow': at.n, 'aria-valuetext': at.step ? `${at.n}: ${event(at.step, at.before)}` : t('stage.at-start') });
       // The present step is kept in sight, with some of what is to come.
-      if (!before || before.at.n !== at.n || before.timeline !== timeline) inSight(at.n);
-      later();
+      if (!before || before.at.n !== at.n || before.timeline !== timeline) isAstray = true;
+      sheet.later();
     },
-    destroy() { watch.disconnect(); later.stop(); box.remove(); },
+    destroy() { sheet.stop(); box.remove(); },
   };
 }
 
-function marksWithin(marks, from, to) {
-  let [lowest, highest] = [0, marks.length];
+/** The place of the first in an ascending list that is not below `limit`. */
+function placeFrom(list, limit, value = (one) => one) {
+  let [lowest, highest] = [0, list.length];
   while (lowest < highest) {
     const middle = (lowest + highest) >> 1;
-    if (marks[middle].step < from) lowest = middle + 1; else highest = middle;
+    if (value(list[middle]) < limit) lowest = middle + 1; else highest = middle;
   }
+  return lowest;
+}
+
+function marksWithin(marks, from, to) {
   const found = [];
-  for (let place = lowest; place < marks.length && marks[place].step <= to; place += 1) found.push(marks[place]);
+  for (let place = placeFrom(marks, from, (mark) => mark.step); place < marks.length && marks[place].step <= to; place += 1) found.push(marks[place]);
   return found;
 }
 

@@ -13,7 +13,7 @@
 // The drawing is in pixels of the host, so that letters have the same size at every width.
 
 import { family, initial, label, role, sentence, short, text as words, who } from './describe.js';
-import { eachFrame, h, keyed, replace, set, still, svg, text } from './dom.js';
+import { drawing, h, keyed, replace, set, still, svg, text } from './dom.js';
 import { t } from './i18n.js';
 import { isDown, logOf, roleOf, splitName, termOf } from './timeline.js';
 
@@ -35,16 +35,14 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
   let view = null;
   let opened = null;
   let lastStep = null;
-  const later = eachFrame(() => { if (view) draw(false); });
-  const watch = new ResizeObserver(later);
-  watch.observe(box);
+  const sheet = drawing(box, () => { if (view) draw(false); });
 
   function draw(moved) {
-    const width = Math.max(280, box.clientWidth);
+    const width = Math.max(280, sheet.size.width);
     const { at, selected = null } = view;
     const accused = view.accused?.servers ?? [];
     const names = at.names.filter((name) => at.processes[name]);
-    const height = Math.max(box.clientHeight, 240);
+    const height = Math.max(sheet.size.height, 240);
     set(picture, { width, height, viewBox: `0 0 ${width} ${height}` });
     const places = place(names, width, height);
     const routes = route(at.inFlight, places, width, selected, factBoxes(names, places, at, width));
@@ -153,10 +151,10 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
       const small = r < 38;
       const lines = kind === 'server'
         ? [{ words: initial(name), cls: 'name', dy: small ? -11 : -13 }, { words: role(roleName), cls: 'role', dy: small ? 3 : 4 },
-          { words: t('stage.term', { term: termOf(snapshot) }), cls: 'termline', dy: small ? 16 : 20 }]
+          { words: t('stage.term', { term: termOf(snapshot) }), cls: 'termline', dy: small ? 16 : 20 }].map((line) => ({ ...line, isTight: line.words.length > r / 4 }))
         : [{ words: who(name), cls: 'name plain', dy: 0 }];
       keyed(words, lines, ({ cls }) => cls, () => svg('text', { 'text-anchor': 'middle' }), (line, one) => {
-        set(line, { class: one.cls, y: one.dy, dy: '0.35em' });
+        set(line, { class: `${one.cls}${one.isTight ? ' is-tight' : ''}`, y: one.dy, dy: '0.35em' });
         text(line, one.words);
       });
       const told = facts(snapshot, kind, width);
@@ -199,7 +197,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
       view = next;
       draw(moved);
     },
-    destroy() { watch.disconnect(); later.stop(); box.remove(); },
+    destroy() { sheet.stop(); box.remove(); },
   };
 }
 

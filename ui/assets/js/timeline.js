@@ -66,6 +66,8 @@ export class Timeline {
     this.byText = new Map();
     this.histories = new Map();
     this.waiting = new Set();
+    /** The numbers of those that arrive more than once. */
+    this.repeated = new Set();
     this.checkpoints = [];
     /** For each step: the number of the message that it delivers or drops, and those it sends. */
     this.links = [];
@@ -112,7 +114,7 @@ export class Timeline {
     if (event.envelope) {
       const message = this.send(event.envelope, n);
       if (event.name === 'Drop') message.dropped.push(n);
-      else message.delivered.push(n);
+      else if (message.delivered.push(n) > 1) this.repeated.add(message.id);
       this.waiting.delete(message.id);
       link.now = message.id;
     }
@@ -199,7 +201,8 @@ export class Timeline {
     return found;
   }
 
-  inFlightAt(n) {
+  /** The numbers of the messages that are in flight after step `n`, in no order. */
+  waitingAt(n) {
     const place = Math.min(Math.floor(n / SPACING), this.checkpoints.length - 1);
     const waiting = new Set(this.checkpoints[place]);
     for (let at = place * SPACING + 1; at <= n; at += 1) {
@@ -207,6 +210,31 @@ export class Timeline {
       if (link.now !== null) waiting.delete(link.now);
       for (const id of link.sent) waiting.add(id);
     }
+    return waiting;
+  }
+
+  /**
+   * The numbers of the messages that are sent or end between two steps, just before them, or pass over
+   * all of them, in order.
+   */
+  touched(from, to) {
+    const found = new Set();
+    const begin = Math.max(1, from - 2);
+    for (let n = begin; n <= Math.min(to, this.length); n += 1) {
+      const link = this.links[n - 1];
+      if (link.now !== null) found.add(link.now);
+      for (const id of link.sent) found.add(id);
+    }
+    for (const id of [...this.waitingAt(begin - 1), ...this.repeated]) {
+      const { delivered, sentAt, dropped } = this.all[id - 1];
+      // What was there at the start and never arrives is drawn at the start.
+      if ((sentAt < begin && delivered.at(-1) > to) || (begin === 1 && sentAt === 0 && !dropped.length)) found.add(id);
+    }
+    return [...found].sort((one, other) => one - other);
+  }
+
+  inFlightAt(n) {
+    const waiting = this.waitingAt(n);
     const now = n > 0 ? this.links[n - 1].now : null;
     if (now !== null) waiting.add(now);
     return [...waiting].sort((one, other) => one - other).map((id) => asOf(this.all[id - 1], n));

@@ -35,11 +35,11 @@ const REASONS = [
 ];
 
 export function Actions(host, { onAct }) {
-  const search = h('input', { type: 'search', placeholder: t('explore.search'), 'aria-label': t('explore.search'), 'aria-keyshortcuts': '/', oninput: draw });
+  const search = h('input', { type: 'search', placeholder: t('explore.search-short'), 'aria-label': t('explore.search'), 'aria-keyshortcuts': '/', oninput: draw });
   const kind = h('select', { 'aria-label': t('explore.kind'), onchange: draw }, ['all', ...Object.keys(GROUPS)].map((name) => h('option', { value: name }, t(`explore.kind-${name}`))));
   const forbidden = h('input', { type: 'checkbox', checked: true, onchange: draw });
   const body = h('div', { class: 'act-list' });
-  const box = h('div', { class: 'actions' }, h('div', { class: 'act-filter' }, search, kind, h('label', { class: 'small' }, forbidden, ' ', t('explore.show-forbidden'))), body);
+  const box = h('div', { class: 'actions' }, h('h2', { class: 'sr-only' }, t('explore.tab-actions')), h('div', { class: 'act-filter' }, search, kind, h('label', { class: 'small' }, forbidden, ' ', t('explore.show-forbidden'))), body);
   host.append(box);
   let view = null;
   const unfolded = new Set();
@@ -83,22 +83,26 @@ export function Actions(host, { onAct }) {
     body.removeAttribute('aria-busy');
     const held = document.activeElement?.dataset?.key;
     const some = list.filter(matches);
+    const gone = new Set(list.filter((action) => action.kind === 'drop' && !action.allowed).map((action) => action.message));
     replace(body, at.names.map((name) => {
       const mine = some.filter((action) => action.process === name);
       if (!mine.length) return null;
       const drops = new Map(mine.filter((action) => action.kind === 'drop').map((action) => [action.message, action]));
-      const row = (action) => { const drop = drops.get(action.message); drops.delete(action.message); return messageRow(action, drop?.allowed ? drop : null); };
+      const row = (action) => { const drop = drops.get(action.message); return messageRow(action, drop?.allowed ? drop : null); };
       const plain = mine.filter((action) => !action.message).sort((one, other) => other.allowed - one.allowed);
-      const isGone = (action) => !action.allowed && list.some((other) => other.kind === 'drop' && other.message === action.message && !other.allowed);
+      const isGone = (action) => !action.allowed && gone.has(action.message);
       const fresh = mine.filter((action) => action.kind === 'deliver' && !isGone(action));
       const old = mine.filter((action) => action.kind === 'again' || (action.kind === 'deliver' && isGone(action)));
       const snapshot = at.processes[name];
       const isServer = splitName(name).kind === 'server';
-      const again = h('details', { open: unfolded.has(name) || search.value !== '' || kind.value === 'faults', ontoggle: (event) => { if (search.value) return; if (event.target.open) unfolded.add(name); else unfolded.delete(name); } },
+      const again = h('details', { open: unfolded.has(name) || search.value !== '' || kind.value === 'faults', ontoggle: (event) => { fill(); if (search.value) return; if (event.target.open) unfolded.add(name); else unfolded.delete(name); } },
         h('summary', {}, t('explore.again', { n: old.length })));
       const freshRows = fresh.map(row);
-      again.append(...old.map(row));
-      const lonely = [...drops.values()].filter((drop) => drop.allowed && kind.value !== 'all');
+      // After thousands of steps there are thousands of them: made when somebody looks.
+      const fill = () => { if (again.open && again.children.length === 1) again.append(...old.map(row)); };
+      fill();
+      const withRow = new Set([...fresh, ...old].map((action) => action.message));
+      const lonely = [...drops.values()].filter((drop) => drop.allowed && kind.value !== 'all' && !withRow.has(drop.message));
       return h('section', { class: 'act-group', 'aria-label': who(name) },
         h('h3', {}, who(name), ' ', isServer && h('span', { class: `term-badge term-${termOf(snapshot) % 8}` }, `${role(roleOf(snapshot))} · t${termOf(snapshot)}`)),
         plain.length > 0 && h('div', { class: 'act-plain' }, plain.map((action) => button(action, words(action).says))),

@@ -4,6 +4,7 @@
 
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
+import { addressNow } from '../router.js';
 import { toast } from '../toast.js';
 
 export function ShareMenu(host, { timeline, at, stageElement, walk, name }) {
@@ -14,6 +15,7 @@ export function ShareMenu(host, { timeline, at, stageElement, walk, name }) {
   }, () => { /* Without it a walk can still be shared by its address. */ });
 
   async function copyAddress() {
+    addressNow();
     try {
       await navigator.clipboard.writeText(location.href);
       toast(t('explore.copied'), 'good');

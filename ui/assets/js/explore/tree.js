@@ -7,7 +7,7 @@
 // keys move, Enter goes there.
 
 import { family, initial, label } from '../describe.js';
-import { h, replace } from '../dom.js';
+import { drawing, h, keyed, replace, set } from '../dom.js';
 import { t } from '../i18n.js';
 import { eventOf } from '../timeline.js';
 
@@ -28,7 +28,7 @@ export class Visited {
     let node = this.root;
     keys.forEach((key, place) => {
       node = grown(node, key);
-      if (steps[place]) { node.words = shortWords(steps[place]); node.broken = steps[place].broken?.length > 0; }
+      if (steps[place] && !node.words) { node.words = shortWords(steps[place]); node.broken = steps[place].broken?.length > 0; }
     });
     this.keep();
   }
@@ -72,6 +72,8 @@ export function Tree(host, { onVisit }) {
   host.append(list);
   let rows = [];
   let focused = 0;
+  let view = null;
+  const sheet = drawing(list, () => { if (view) draw(); });
 
   function pathOf(node) {
     const path = [];
@@ -85,7 +87,7 @@ export function Tree(host, { onVisit }) {
       for (;;) {
         found.push({ node, indent, onPath, isHere: onPath && node.depth === depth });
         const children = [...node.children.values()];
-        if (!children.length || found.length > 5000) return;
+        if (!children.length) return;
         const main = (onPath && node.children.get(path[node.depth])) || children[0];
         const mainOnPath = onPath && main.key === path[node.depth];
         for (const child of children) if (child !== main) emit(child, indent + 1, false);
@@ -118,23 +120,35 @@ export function Tree(host, { onVisit }) {
     items[place]?.focus();
   }
 
+  function draw() {
+    const { visited, path, n } = view;
+    const all = flatten(visited.root, path, n);
+    const here = Math.max(0, all.findIndex((row) => row.isHere));
+    const from = Math.max(0, Math.min(here - ROWS / 2, all.length - ROWS));
+    rows = all.slice(from, from + ROWS).map((row, place) => ({ ...row, place }));
+    focused = Math.max(0, rows.findIndex((row) => row.isHere));
+    const held = list.contains(document.activeElement);
+    keyed(list, rows, ({ node }) => node, () => h('div', { role: 'treeitem' }), (item, { node, indent, onPath, isHere, place }) => {
+      set(item, {
+        class: `tree-item${onPath ? ' is-on-path' : ''}${isHere ? ' is-here' : ''}${node.broken ? ' is-broken' : ''}`, 'aria-level': indent + 1,
+        'aria-current': isHere ? 'step' : null, tabindex: place === focused ? 0 : -1,
+      });
+      const parts = node.parent?.children.size > 1 && indent > 0 && place > 0;
+      const looks = `${indent} ${parts} ${node.words?.words}`;
+      if (item.looks === looks) return;
+      item.looks = looks;
+      item.onclick = () => onVisit(pathOf(node));
+      set(item, { style: { 'padding-left': `${Math.min(indent, 8) * 14 + 6}px` } });
+      replace(item, h('span', { class: 'tree-number' }, node.depth), parts && h('span', { class: 'dim', 'aria-hidden': 'true' }, '⤷ '),
+        node.key === null ? t('explore.tree-start') : h('span', { class: `mono ${node.words?.cls ?? ''}` }, node.words?.words ?? node.key), node.broken && ' ✗');
+    });
+    const item = list.children[focused];
+    if (held) item?.focus();
+    else if (item && list.clientHeight) list.scrollTop = Math.max(0, item.offsetTop - list.offsetTop - list.clientHeight / 2);
+  }
+
   return {
-    update({ visited, path, n }) {
-      const all = flatten(visited.root, path, n);
-      const here = Math.max(0, all.findIndex((row) => row.isHere));
-      const from = Math.max(0, Math.min(here - ROWS / 2, all.length - ROWS));
-      rows = all.slice(from, from + ROWS);
-      focused = Math.max(0, rows.findIndex((row) => row.isHere));
-      const held = list.contains(document.activeElement);
-      replace(list, rows.map(({ node, indent, onPath, isHere }, place) => h('div', {
-        class: `tree-item${onPath ? ' is-on-path' : ''}${isHere ? ' is-here' : ''}${node.broken ? ' is-broken' : ''}`, role: 'treeitem', 'aria-level': indent + 1,
-        'aria-current': isHere ? 'step' : null, tabindex: place === focused ? 0 : -1, style: { 'padding-left': `${Math.min(indent, 8) * 14 + 6}px` }, onclick: () => onVisit(pathOf(node)),
-      }, h('span', { class: 'tree-number' }, node.depth), indent > 0 && node.parent?.children.size > 1 && place > 0 && h('span', { class: 'dim', 'aria-hidden': 'true' }, '⤷ '),
-      node.key === null ? t('explore.tree-start') : h('span', { class: `mono ${node.words?.cls ?? ''}` }, node.words?.words ?? node.key), node.broken && ' ✗')));
-      const item = list.children[focused];
-      if (held) item?.focus();
-      else if (item && list.clientHeight) list.scrollTop = Math.max(0, item.offsetTop - list.offsetTop - list.clientHeight / 2);
-    },
-    destroy() { list.remove(); },
+    update(next) { view = next; sheet.later(); },
+    destroy() { sheet.stop(); list.remove(); },
   };
 }

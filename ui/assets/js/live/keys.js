@@ -24,7 +24,7 @@ export function Keys(host) {
   const list = h('div', { class: 'keys-list' },
     h('form', { class: 'row', onsubmit: (event) => { event.preventDefault(); prefix = search.value; before = []; go(null); } },
       search, h('button', {}, t('live.list')), h('span', { class: 'spacer' }), back, on),
-    h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': t('live.keys') }, h('table', { class: 'keys' },
+    h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('live.keys') }, h('table', { class: 'keys' },
       h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('live.key')), h('th', { scope: 'col' }, t('live.value')), h('th', { scope: 'col', class: 'number' }, t('live.version')))), body)),
     note);
 

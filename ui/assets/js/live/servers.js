@@ -9,7 +9,7 @@ const WORDS = new Set(['role', 'flow', 'up']);
 
 export function Servers(host, { onPick }) {
   const body = h('tbody', {});
-  host.append(h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': t('live.servers') }, h('table', { class: 'servers' },
+  host.append(h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('live.servers') }, h('table', { class: 'servers' },
     h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('live.server')), COLUMNS.map((name) => h('th', { scope: 'col', class: WORDS.has(name) ? null : 'number', title: t(`live.col-${name}-about`) }, t(`live.col-${name}`))))), body)));
 
   return {

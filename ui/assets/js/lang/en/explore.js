@@ -9,7 +9,7 @@ export default {
   'explore.card-tour': 'Take the tour',
   'explore.card-tour-about': 'Elections, replication, crashes and Figure 8 in short told walks.',
   'explore.card-tour-go': 'Take the tour',
-  'explore.search': 'Search actions ( / )',
+  'explore.search': 'Search actions ( / )', 'explore.search-short': 'Search ( / )',
   'explore.kind': 'Kind of action',
   'explore.kind-all': 'everything',
   'explore.kind-messages': 'messages',
@@ -146,4 +146,7 @@ export default {
   'explore.why-down': 'it is down',
   'explore.why-state': 'it is in no state for this',
   'explore.key-search': 'search the actions',
+  'explore.resize-actions': 'Width of the actions',
+  'explore.resize-side': 'Width of laws, details and tree',
+  'explore.resize-bench': 'Height of the stage',
 };

@@ -23,7 +23,7 @@ export default {
   'live.writes': 'writes', 'live.reads': 'reads', 'live.failed': 'given up', 'live.writes-p50': 'writes p50', 'live.writes-p99': 'writes p99', 'live.reads-p50': 'reads p50', 'live.reads-p99': 'reads p99',
   'live.as-table': 'as a table', 'live.time': 'time', 'live.no-samples': 'nothing measured yet', 'live.chart-keys': 'Left and right arrow keys read a moment', 'live.span': 'Show', 'live.last-minutes': { one: 'the last minute', other: 'the last {n} minutes' },
 
-  'live.marks': '▼ a new leader   ✕ a fault, or a server lost',
+  'live.marks': '▼ a new leader   ✕ a fault, or a server lost · this page reads the keys twice a second itself',
   'live.show': 'Show', 'live.kind-elections': 'elections', 'live.kind-servers': 'servers', 'live.kind-chaos': 'faults', 'live.kind-votes': 'votes', 'live.nothing-happened': 'Nothing of this kind is known.',
   'live.gap': { one: 'One event is missing here: the proxy had forgotten it before this page asked.', other: '{n} events are missing here: the proxy had forgotten them before this page asked.' },
   'live.gap-restart': 'The proxy was started anew: what happened before it is not known.',

@@ -9,7 +9,7 @@ export default {
   'explore.card-tour': 'Haga la visita guiada',
   'explore.card-tour-about': 'Elecciones, replicación, caídas y la Figura 8, contadas en paseos breves.',
   'explore.card-tour-go': 'Hacer la visita',
-  'explore.search': 'Buscar acciones ( / )',
+  'explore.search': 'Buscar acciones ( / )', 'explore.search-short': 'Buscar ( / )',
   'explore.kind': 'Tipo de acción',
   'explore.kind-all': 'todo',
   'explore.kind-messages': 'mensajes',
@@ -247,4 +247,7 @@ export default {
   'explore.scope-fail-over': 'la escritura de un cliente coincide con un cambio de líder',
   'explore.scope-sessions': 'un cliente abre una sesión, a la que la de otro deja sitio',
   'explore.scope-drill': 'servidores movidos por un reloj',
+  'explore.resize-actions': 'Ancho de las acciones',
+  'explore.resize-side': 'Ancho de leyes, detalles y árbol',
+  'explore.resize-bench': 'Alto del escenario',
 };

@@ -23,7 +23,7 @@ export default {
   'live.writes': 'escrituras', 'live.reads': 'lecturas', 'live.failed': 'abandonadas', 'live.writes-p50': 'escrituras p50', 'live.writes-p99': 'escrituras p99', 'live.reads-p50': 'lecturas p50', 'live.reads-p99': 'lecturas p99',
   'live.as-table': 'como tabla', 'live.time': 'hora', 'live.no-samples': 'aún no hay medidas', 'live.chart-keys': 'Las flechas izquierda y derecha leen un momento', 'live.span': 'Mostrar', 'live.last-minutes': { one: 'el último minuto', other: 'los últimos {n} minutos' },
 
-  'live.marks': '▼ un líder nuevo   ✕ un fallo, o un servidor perdido',
+  'live.marks': '▼ un líder nuevo   ✕ un fallo, o un servidor perdido · esta página misma lee las claves dos veces por segundo',
   'live.show': 'Mostrar', 'live.kind-elections': 'elecciones', 'live.kind-servers': 'servidores', 'live.kind-chaos': 'fallos', 'live.kind-votes': 'votos', 'live.nothing-happened': 'No se sabe de nada de este tipo.',
   'live.gap': { one: 'Aquí falta un suceso: el proxy lo había olvidado antes de que esta página preguntara.', other: 'Aquí faltan {n} sucesos: el proxy los había olvidado antes de que esta página preguntara.' },
   'live.gap-restart': 'El proxy ha vuelto a arrancar: no se sabe qué ocurrió antes.',

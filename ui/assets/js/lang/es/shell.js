@@ -2,7 +2,7 @@ export default {
   'shell.pages': 'Páginas',
   'shell.page-explore': 'Explorar',
   'shell.page-replay': 'Reproducir',
-  'shell.page-tour': 'Visita guiada',
+  'shell.page-tour': 'Visita',
   'shell.page-live': 'En vivo',
   'shell.home': 'Página inicial',
   'shell.skip': 'Ir al contenido',

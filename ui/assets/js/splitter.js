@@ -1,0 +1,76 @@
+// A line between two panels that can be moved: with the pointer, or with the arrow keys (Home and End
+// for the ends, Enter or a double click for the size the page would choose). What was chosen is kept.
+//
+//   const line = Splitter({name: 'actions', label: t('..'), of: bench, panel, axis: 'x', side: 1, least: 200, most: 0.4});
+//   bench.append(panel, line, rest);
+//
+// The size of `panel` is the custom property `--NAME` of `of`, for the style sheet to use; `side` is 1
+// where the panel stands before the line and -1 where it stands after it; `most` is a part of the
+// window. A window too small for what was chosen gets less.
+
+import { h, set } from './dom.js';
+
+const KEPT = 'stateraft.sizes';
+const STEP = 16;
+
+function kept() {
+  try { return JSON.parse(localStorage.getItem(KEPT)) ?? {}; } catch { return {}; }
+}
+
+export function Splitter({ name, label, of, panel, axis, side, least, most }) {
+  const isWide = axis === 'x';
+  const line = h('div', {
+    class: `splitter is-${axis}`, role: 'separator', tabindex: 0, 'aria-label': label, title: label, 'aria-orientation': isWide ? 'vertical' : 'horizontal',
+    'data-panel': name, onkeydown: keys, onpointerdown: grab, ondblclick: () => resize(null),
+  });
+  const limit = () => Math.max(least, Math.round((isWide ? innerWidth : innerHeight) * most));
+  const size = () => Math.round(panel.getBoundingClientRect()[isWide ? 'width' : 'height']);
+
+  /** Of so many pixels; `null`: as the page would have it. */
+  function resize(pixels) {
+    const chosen = pixels === null ? null : Math.max(least, Math.min(limit(), Math.round(pixels)));
+    apply(chosen);
+    const all = kept();
+    if (chosen === null) delete all[name];
+    else all[name] = chosen;
+    try { localStorage.setItem(KEPT, JSON.stringify(all)); } catch { /* Then it is so until the page is closed. */ }
+  }
+
+  function apply(pixels) {
+    if (pixels === null) of.style.removeProperty(`--${name}`);
+    else of.style.setProperty(`--${name}`, `clamp(${least}px, ${pixels}px, ${most * 100}${isWide ? 'vw' : 'vh'})`);
+  }
+
+  function tell() {
+    set(line, { 'aria-valuemin': least, 'aria-valuemax': limit(), 'aria-valuenow': size() });
+  }
+
+  function keys(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const [less, more] = isWide ? ['ArrowLeft', 'ArrowRight'] : ['ArrowUp', 'ArrowDown'];
+    const to = { [less]: () => size() - side * STEP, [more]: () => size() + side * STEP, Home: () => least, End: limit, Enter: () => null }[event.key];
+    if (!to) return;
+    event.preventDefault();
+    // What is walked through has the same keys.
+    event.stopPropagation();
+    resize(to());
+  }
+
+  function grab(event) {
+    if (event.button !== 0) return;
+    event.preventDefault();
+    line.focus();
+    line.setPointerCapture(event.pointerId);
+    const place = isWide ? 'clientX' : 'clientY';
+    const [from, was] = [event[place], size()];
+    const move = (moved) => resize(was + side * (moved[place] - from));
+    line.addEventListener('pointermove', move);
+    line.addEventListener('lostpointercapture', () => line.removeEventListener('pointermove', move), { once: true });
+  }
+
+  if (typeof kept()[name] === 'number') apply(kept()[name]);
+  tell();
+  // Gone with the panel.
+  new ResizeObserver(tell).observe(panel);
+  return line;
+}
