@@ -269,6 +269,8 @@ async fn app(State(explore): State<Arc<Explore>>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "pages": ["explore", "replay", "tour"],
         "home": home,
+        // So that the page need not ask for what is not there.
+        "traces_served": explore.served.is_some(),
         "trace_schema": crate::trace::SCHEMA,
     })))
 }

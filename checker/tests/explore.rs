@@ -153,6 +153,7 @@ async fn app_says_who_serves_the_page() {
             "version": env!("CARGO_PKG_VERSION"),
             "pages": ["explore", "replay", "tour"],
             "home": "explore",
+            "traces_served": false,
             "trace_schema": "stateraft-trace/1",
         })
     );
@@ -959,10 +960,11 @@ async fn files_that_are_no_traces_are_refused() {
 }
 
 /// Three nodes of which one wins an election and brings its no-op to the others.
-fn node_traces() -> Vec<(String, String)> {
+fn node_traces(mutant: Option<Mutant>) -> Vec<(String, String)> {
     let ids: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
     let mut config = Config::new(ids.iter().copied().collect());
     config.pre_vote = false;
+    config.mutant = mutant;
     let mut files: BTreeMap<NodeId, (Raft, String, u64)> = ids
         .iter()
         .map(|id| {
@@ -1026,7 +1028,7 @@ fn sealed(text: &str) -> String {
 #[tokio::test]
 async fn traces_of_nodes_become_one_timeline_in_the_order_of_their_causes() {
     let app = App::new();
-    let traces = node_traces();
+    let traces = node_traces(None);
     let files = |traces: &[(String, String)]| {
         let files = traces
             .iter()
@@ -1071,6 +1073,42 @@ async fn traces_of_nodes_become_one_timeline_in_the_order_of_their_causes() {
 }
 
 #[tokio::test]
+async fn step_of_a_node_that_breaks_a_law_is_shown_with_it() {
+    let traces = node_traces(Some(Mutant::VoteSentBeforeDurable));
+    // The browser's tests look at these.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explore");
+    for (name, text) in &traces {
+        golden(&folder.join(format!("broken-{name}")), text);
+    }
+    let files = traces
+        .iter()
+        .map(|(name, text)| json!({"name": name, "text": text}));
+    let files = json!({"files": files.collect::<Vec<_>>()});
+    let (status, read) = App::new().post("/api/traces", &files).await;
+    assert_eq!(status, StatusCode::OK);
+    let verdict = &read["verdict"];
+    assert_eq!(verdict["accepted"], false);
+    let place = (&verdict["file"], &verdict["line"]);
+    assert_eq!(place, (&json!("node-2.jsonl"), &json!(2)), "{verdict}");
+    // All of them, also the one that had done nothing by then.
+    assert_eq!(read["start"].as_array().map(Vec::len), Some(3));
+    let steps = read["steps"].as_array().expect("a list");
+    let (last, before) = steps.split_last().expect("there are steps");
+    assert!(before.iter().all(|step| step["broken"].is_null()));
+    assert_eq!(last["process"], "server 2");
+    assert_eq!(
+        last["broken"],
+        json!([{
+            "law": "One vote per term",
+            "why": "server 2 spoke of a vote in term 1 that its disk does not hold",
+        }])
+    );
+    // What it did is there, not what was before.
+    assert_eq!(last["state"]["running"]["voted_for"], 1);
+    assert_eq!(last["sent"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
 async fn served_traces_are_there_from_the_start() {
     let limits = Limits {
         threads: 1,
@@ -1087,5 +1125,7 @@ async fn served_traces_are_there_from_the_start() {
     let (status, read) = app.get("/api/traces/served").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(read["steps"].as_array().map(Vec::len), Some(3));
-    assert_eq!(app.get("/api/app").await.1["home"], "replay");
+    let (_, told) = app.get("/api/app").await;
+    assert_eq!(told["home"], "replay");
+    assert_eq!(told["traces_served"], true);
 }

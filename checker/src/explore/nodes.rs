@@ -56,7 +56,11 @@ impl Nodes {
         };
         self.steps.push(|step| {
             let (event, told) = happened(seen.id(), event);
-            line(step, &who, event, seen.sends, snapshot(seen), &told)
+            let mut line = line(step, &who, event, seen.sends, snapshot(seen), &told);
+            if let Some(broken) = seen.broken {
+                line["broken"] = json!([{"law": broken.law.name(), "why": broken.why}]);
+            }
+            line
         });
     }
 }

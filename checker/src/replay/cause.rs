@@ -15,7 +15,9 @@ use super::{
     format::{Header, Line, Source, Step, to_json},
     server::{Server, broken_at},
 };
-use model::{Address, Config, Durable, Entry, Envelope, Event, HardState, NodeId, Raft};
+use model::{
+    Address, Config, Durable, Entry, Envelope, Event, HardState, NodeId, Raft, system::Broken,
+};
 use rustc_hash::FxHashMap;
 use std::{
     collections::BTreeMap,
@@ -45,7 +47,8 @@ pub fn replay(sources: Vec<Source>, conditions: Conditions<'_>) -> Result<Report
     replay_watched(sources, conditions, &mut |_| {})
 }
 
-/// The same, and each line is shown to `watch` in the order in which it was judged, once it was.
+/// The same, and each line is shown to `watch` in the order in which it was judged, once it was. A
+/// step that breaks a law is shown too, as the last.
 ///
 /// # Errors
 /// The same; what was shown before agrees with everything before it.
@@ -56,6 +59,11 @@ pub(crate) fn replay_watched(
 ) -> Result<Report, Rejection> {
     let mut replay = Replay::open(sources, conditions.used_disks)?;
     let mut runnable: Vec<usize> = (0..replay.tracks.len()).rev().collect();
+    // Each begins with a header, which waits for nothing: so all servers are there from the start.
+    for track in 0..replay.tracks.len() {
+        conditions.lines.fetch_add(1, Ordering::Relaxed);
+        replay.advance(track, watch)?;
+    }
     while let Some(track) = runnable.pop() {
         loop {
             let lines = conditions.lines.fetch_add(1, Ordering::Relaxed);
@@ -82,6 +90,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) event: Option<&'a Event>,
     /// What it sent.
     pub(crate) sends: &'a [Envelope],
+    /// The law that it breaks.
+    pub(crate) broken: Option<&'a Broken>,
 }
 
 impl<'a> Seen<'a> {
@@ -247,6 +257,7 @@ impl Replay {
                     cluster: &self.cluster,
                     event: None,
                     sends: &[],
+                    broken: None,
                 });
                 Vec::new()
             }
@@ -321,32 +332,26 @@ impl Replay {
             _ => None,
         };
         let changes = coverage::changes(self.servers[track].raft(), &event);
-        let taken = self.servers[track].step(step, place, &mut self.cluster)?;
+        let judged = self.judge(track, step, heard, place);
+        let broken = match &judged {
+            Ok(()) => None,
+            Err(Rejection::Broken { broken, .. }) => Some(broken),
+            // It was not taken as it was recorded: there is nothing to show.
+            Err(_) => return judged.map(|()| Vec::new()),
+        };
         let server = &self.servers[track];
-        self.cluster
-            .judge_step(server, &taken.led)
-            .map_err(|broken| broken_at(place, broken))?;
-        if let Some(heard) = heard {
-            self.received += 1;
-            self.cluster
-                .judge_belief(server, &self.servers[heard])
-                .map_err(|broken| broken_at(place, broken))?;
-        }
-        for envelope in &taken.sends {
-            self.cluster
-                .judge_send(server, envelope)
-                .map_err(|broken| broken_at(place, broken))?;
-        }
         watch(Seen {
             server,
             cluster: &self.cluster,
             event: Some(&event),
-            sends: &taken.sends,
+            sends: &server.sends,
+            broken,
         });
+        judged?;
         let term = server.raft().map(Raft::current_term).unwrap_or_default();
         let inside = self.tally.step(track, &event, cause, changes, term);
         let mut woken = Vec::new();
-        for envelope in taken.sends {
+        for envelope in std::mem::take(&mut self.servers[track].sends) {
             if matches!(envelope.to, Address::Node(_)) && !self.sent.contains_key(&envelope) {
                 woken.extend(self.waiting.remove(&envelope).into_iter().flatten());
                 self.sent.insert(envelope, inside);
@@ -354,6 +359,30 @@ impl Replay {
         }
         self.steps += 1;
         Ok(woken)
+    }
+
+    /// Takes a step on its server, and judges it.
+    fn judge(
+        &mut self,
+        track: usize,
+        step: Step,
+        heard: Option<usize>,
+        place: &Place,
+    ) -> Result<(), Rejection> {
+        let led = self.servers[track].step(step, place, &mut self.cluster)?;
+        let server = &self.servers[track];
+        let broken = |broken| broken_at(place, broken);
+        self.cluster.judge_step(server, &led).map_err(broken)?;
+        if let Some(heard) = heard {
+            self.received += 1;
+            self.cluster
+                .judge_belief(server, &self.servers[heard])
+                .map_err(broken)?;
+        }
+        for envelope in &server.sends {
+            self.cluster.judge_send(server, envelope).map_err(broken)?;
+        }
+        Ok(())
     }
 
     /// Why nobody can go on: the message that nobody sends, or that each waits for the next.

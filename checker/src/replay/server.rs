@@ -30,6 +30,8 @@ pub(super) struct Server {
     /// Its log in memory: the prefix up to each entry.
     pub(super) log: Vec<Prefix>,
     unsynced: VecDeque<Unsynced>,
+    /// What the last step sent.
+    pub(super) sends: Vec<Envelope>,
     last_write: WriteId,
     boots: BTreeSet<String>,
 }
@@ -54,12 +56,6 @@ struct Unsynced {
     append: Vec<Prefix>,
 }
 
-/// What a step did that other servers, or the laws, must know.
-pub(super) struct Taken {
-    pub(super) sends: Vec<Envelope>,
-    pub(super) led: Led,
-}
-
 /// How the step changed who leads and what is committed.
 pub(super) struct Led {
     /// The log before the step, if the step made the server a leader.
@@ -78,6 +74,7 @@ impl Server {
             disk: Disk::default(),
             log: Vec::new(),
             unsynced: VecDeque::new(),
+            sends: Vec::new(),
             last_write: WriteId::default(),
             boots: BTreeSet::new(),
         }
@@ -154,13 +151,14 @@ impl Server {
         ))
     }
 
-    /// Takes a step again. What was recorded of it must be what happens.
+    /// Takes a step again. What was recorded of it must be what happens. A step that breaks a law is
+    /// taken all the same, to be looked at.
     pub(super) fn step(
         &mut self,
         step: Step,
         place: &Place,
         cluster: &mut Cluster,
-    ) -> Result<Taken, Rejection> {
+    ) -> Result<Led, Rejection> {
         let Some(raft) = &mut self.raft else {
             let why = "a step comes before any header: the beginning of the trace is missing";
             return Err(Rejection::disagreement(place, why));
@@ -171,6 +169,7 @@ impl Server {
         }
         self.steps += 1;
         let (event, recorded) = step.into_parts();
+        let mut promised = Ok(());
         if let Event::Persisted(id) = &event {
             let is_next = self.unsynced.front().is_some_and(|first| first.id <= *id);
             if !is_next || *id > self.last_write {
@@ -181,34 +180,32 @@ impl Server {
             while let Some(write) = self.unsynced.pop_front_if(|write| write.id <= *id) {
                 let before = self.disk.hard_state;
                 self.disk.apply(&write);
-                cluster
-                    .judge_disk(self.id, before, self.disk.hard_state)
-                    .map_err(|broken| broken_at(place, broken))?;
+                let judged = cluster.judge_disk(self.id, before, self.disk.hard_state);
+                promised = promised.and(judged);
             }
         }
         let before = Watermarks::of(raft);
         let (led, term) = (leads(raft), raft.current_term());
         let committed_before = raft.commit_index().get() as usize;
         let effects = raft.step(event);
-        compare(&effects, &recorded, self.id, place)?;
-        invariants::check(before, raft, &effects).map_err(|law| {
-            let law = Broken {
-                law: Law::Invariants,
-                why: format!("after this step of server {}: {law}", self.id),
-            };
-            broken_at(place, law)
-        })?;
+        let compared = compare(&effects, &recorded, self.id, place);
+        let checked = invariants::check(before, raft, &effects).map_err(|law| Broken {
+            law: Law::Invariants,
+            why: format!("after this step of server {}: {law}", self.id),
+        });
+        let Effects { write, sends, .. } = effects;
+        self.sends = sends;
+        promised.map_err(|broken| broken_at(place, broken))?;
+        compared?;
+        checked.map_err(|broken| broken_at(place, broken))?;
         let is_new_leader = leads(raft) && (!led || term != raft.current_term());
         let elected_with = is_new_leader.then(|| self.log.last().copied().unwrap_or(EMPTY));
-        if let Some(write) = &effects.write {
+        if let Some(write) = &write {
             self.write(write, place, cluster)?;
         }
-        Ok(Taken {
-            sends: effects.sends,
-            led: Led {
-                elected_with,
-                committed_before,
-            },
+        Ok(Led {
+            elected_with,
+            committed_before,
         })
     }
 

@@ -41,12 +41,11 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
   async function begin() {
     await Promise.all([style('replay'), loadStrings('sift')]);
     if (kept) { show(kept, Number(params.step ?? 0)); return; }
+    if (!app.traces_served) { door(params.step === undefined ? null : t('replay.not-here')); return; }
     replace(box, h('p', { class: 'loading' }, t('replay.loading')));
     try {
       const run = await served(signal);
-      if (signal.aborted) return;
-      if (run) show(run, Number(params.step ?? 0));
-      else door();
+      if (!signal.aborted) show(run, params.step === undefined ? worth(run) : Number(params.step));
     } catch (error) {
       if (!signal.aborted) door(t('replay.failed-served', { why: error.message }));
     }
@@ -59,7 +58,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     document.title = `${t('replay.title')} · Stateraft`;
     shortcuts([]);
     const input = h('input', {
-      type: 'file', multiple: true, class: 'sr-only', id: 'replay-files', tabindex: '-1', accept: '.jsonl,.json,.ndjson,.txt,application/jsonl',
+      type: 'file', multiple: true, class: 'sr-only', id: 'replay-files', tabindex: '-1', 'aria-label': t('replay.choose'), accept: '.jsonl,.json,.ndjson,.txt,application/jsonl',
       onchange: () => { if (input.files.length) open(() => readFiles([...input.files])); },
     });
     const pasted = h('textarea', { rows: 6, spellcheck: 'false', 'aria-label': t('replay.paste-about'), placeholder: '{"schema":"stateraft-trace/1",…' });
@@ -89,8 +88,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
       const run = await execute(await read(), { usedDisks, signal });
       if (signal.aborted) return;
       kept = run;
-      const broken = run.timeline.marks.find((mark) => mark.kind === 'broken');
-      show(run, broken || !run.verdict.accepted ? run.timeline.length : 0);
+      show(run, worth(run));
     } catch (error) {
       if (signal.aborted) return;
       door(error instanceof Refusal ? error.message : t('replay.refused', { why: error.message }));
@@ -114,6 +112,12 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     go: (next) => { if (player) player.go(Number(next.params.step ?? 0)); },
     destroy() { ended.abort(); player?.destroy(); box.remove(); },
   };
+}
+
+/** The step to begin with: where a law breaks, or where it is no true run any more. */
+function worth({ timeline, verdict }) {
+  const broken = timeline.marks.find((mark) => mark.kind === 'broken');
+  return broken?.step ?? (verdict.accepted ? 0 : timeline.length);
 }
 
 async function example() {

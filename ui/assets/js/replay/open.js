@@ -6,6 +6,7 @@
 import { getJson, postJson } from '../api.js';
 import { bytes, t } from '../i18n.js';
 import { Timeline } from '../timeline.js';
+import { translated } from '../why.js';
 
 /** As much as the server takes. */
 export const MOST = 64 * 1024 * 1024;
@@ -15,14 +16,9 @@ const NODES = 'stateraft-node/2';
 /** Something the reader can do something about. */
 export class Refusal extends Error {}
 
-/** The trace that the server was started with; nothing if there is none. */
+/** The trace that the server was started with. */
 export async function served(signal) {
-  try {
-    return opened(await getJson('/api/traces/served', { signal }));
-  } catch (error) {
-    if (error.status === 404) return null;
-    throw error;
-  }
+  return opened(await getJson('/api/traces/served', { signal }));
 }
 
 /** Reads files of the browser. */
@@ -82,5 +78,6 @@ function opened(answer) {
 
 /** Why a trace is not accepted, in a sentence. */
 export function rejection(verdict) {
-  return t(verdict.file ? 'replay.rejected-at' : verdict.line ? 'replay.rejected-line' : 'replay.rejected-why', verdict);
+  const known = { ...verdict, why: translated(verdict.why) ?? verdict.why };
+  return t(verdict.file ? 'replay.rejected-at' : verdict.line ? 'replay.rejected-line' : 'replay.rejected-why', known);
 }

@@ -7,9 +7,11 @@ import { Inspector } from '../inspector.js';
 import { LogGrid } from '../log-grid.js';
 import { Scrubber } from '../scrubber.js';
 import { SpaceTime } from '../spacetime.js';
+import { Splitter } from '../splitter.js';
 import { Stage } from '../stage.js';
 import { accusedBy, lawName, Story } from '../story.js';
 import { exploreHash } from '../tour/walk.js';
+import { why } from '../why.js';
 import { rejection } from './open.js';
 import { sift, siftNote, withMessages } from './sift.js';
 
@@ -30,6 +32,13 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
   const scrubHost = h('div', { class: 'replay-scrub' });
   const explore = canExplore && walk ? h('a', { class: 'button', title: t('replay.explore-about') }, t('replay.explore')) : null;
 
+  const side = h('aside', { class: 'replay-side' }, h('h2', {}, t('replay.now')), storyHost, h('h2', {}, t('replay.inspector')), inspectorHost);
+  const grid = h('div', { class: 'replay-grid' });
+  grid.append(
+    h('section', { class: 'replay-show' }, stageHost, note,
+      h('h2', { class: 'small dim' }, t('replay.logs')), logHost,
+      h('h2', { class: 'small dim' }, t('replay.spacetime')), spaceHost),
+    Splitter({ name: 'told', label: t('replay.resize-told'), of: grid, panel: side, axis: 'x', side: -1, least: 220, most: 0.5 }), side);
   const box = h('div', { class: 'replay' },
     h('header', { class: 'replay-head' },
       h('div', {}, h('h1', {}, title(timeline, kind)), h('span', { class: 'dim small' }, t('replay.steps', { n: timeline.length }))),
@@ -42,11 +51,7 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
         }),
         h('button', { type: 'button', onclick: onAnother }, t('replay.another')))),
     judged(),
-    h('div', { class: 'replay-grid' },
-      h('section', { class: 'replay-show' }, stageHost, note,
-        h('h2', { class: 'small dim' }, t('replay.logs')), logHost,
-        h('h2', { class: 'small dim' }, t('replay.spacetime')), spaceHost),
-      h('aside', { class: 'replay-side' }, h('h2', {}, t('replay.now')), storyHost, h('h2', {}, t('replay.inspector')), inspectorHost)),
+    grid,
     scrubHost);
   host.append(box);
 
@@ -61,22 +66,26 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
   /** What was found about the whole run, and the way to where it shows. */
   function judged() {
     const good = verdict.accepted;
+    const cut = run.of > timeline.length;
     const jump = (to, words) => h('button', { type: 'button', onclick: () => go(to) }, words);
     const lines = [];
     const line = (cls, ...words) => h('p', { class: cls }, words);
-    if (!good) {
+    const [first] = breaks;
+    if (!good && first) {
+      // A step of a node that breaks a law ends the run.
+      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken-at', { law: lawName(first.laws[0].law), n: first.step, line: verdict.line, file: verdict.file })), ' ',
+        jump(first.step, t('replay.go-broken')), h('span', { class: 'why' }, why(first.laws[0].why, { end: '.' }), ' ', t('replay.broken-nodes'))));
+    } else if (!good) {
       lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.rejected')), ' ', rejection(verdict),
-        timeline.length > 0 && h('span', { class: 'why' }, t('replay.rejected-shown'), ' ', jump(timeline.length, t('replay.go-end')))));
+        timeline.length > 0 && !cut && h('span', { class: 'why' }, t('replay.rejected-shown'), ' ', jump(timeline.length, t('replay.go-end')))));
     } else {
       lines.push(line('is-good', h('strong', {}, '✓ ', t('replay.accepted')), ' ', t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: timeline.length })));
+      for (const mark of breaks.slice(0, 5)) {
+        lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken', { law: lawName(mark.laws[0].law), n: mark.step })), ' ',
+          jump(mark.step, t('replay.go-broken')), h('span', { class: 'why' }, why(mark.laws[0].why))));
+      }
     }
-    for (const mark of breaks.slice(0, 5)) {
-      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken', { law: lawName(mark.laws[0].law), n: mark.step })), ' ',
-        jump(mark.step, t('replay.go-broken')), h('span', { class: 'why', lang: 'en' }, mark.laws[0].why)));
-    }
-    const { law } = timeline.header;
-    if (!good && law && !breaks.length) lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken-next', { law: lawName(law) }))));
-    if (run.of > timeline.length && good) lines.push(line('is-warn', t('replay.shown', { n: timeline.length, of: run.of })));
+    if (cut) lines.push(line('is-warn', t('replay.shown', { n: timeline.length, of: run.of })));
     return h('div', { class: 'replay-verdict', role: 'status' }, lines);
   }
 

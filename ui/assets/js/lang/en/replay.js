@@ -30,7 +30,8 @@ export default {
   'replay.rejected-why': '{why}',
   'replay.rejected-shown': 'Shown is what was good: the steps before it.',
   'replay.broken': '{law} is broken at step {n}',
-  'replay.broken-next': '{law} is broken by the very next line',
+  'replay.broken-at': '{law} is broken at step {n}, line {line} of {file}',
+  'replay.broken-nodes': 'Up to there each step that the servers recorded is a step of the core.',
   'replay.shown': 'Shown are the first {n} of {of} steps. All of them were judged.',
   'replay.used-disks': 'The servers had run before: their first run starts from disks in use',
   'replay.go-broken': 'Go there',
@@ -51,4 +52,6 @@ export default {
   'replay.inspector': 'Details',
   'replay.key-broken': 'the next place where a law breaks',
   'replay.key-open': 'open another trace',
+  'replay.resize-told': 'Width of what is told',
+  'replay.not-here': 'The address is of a run that was opened from a file, and a reload forgets it: open the file again.',
 };

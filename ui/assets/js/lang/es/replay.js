@@ -30,7 +30,8 @@ export default {
   'replay.rejected-why': '{why}',
   'replay.rejected-shown': 'Se muestra lo que estaba bien: los pasos anteriores.',
   'replay.broken': '«{law}» se incumple en el paso {n}',
-  'replay.broken-next': '«{law}» se incumple en la línea siguiente',
+  'replay.broken-at': '«{law}» se incumple en el paso {n}, línea {line} de {file}',
+  'replay.broken-nodes': 'Hasta ahí, cada paso que registraron los servidores es un paso del núcleo.',
   'replay.shown': 'Se muestran los primeros {n} de {of} pasos. Se han juzgado todos.',
   'replay.used-disks': 'Los servidores ya habían corrido antes: su primera ejecución parte de discos en uso',
   'replay.go-broken': 'Ir allí',
@@ -51,4 +52,6 @@ export default {
   'replay.inspector': 'Detalles',
   'replay.key-broken': 'el siguiente lugar donde se incumple una ley',
   'replay.key-open': 'abrir otra traza',
+  'replay.resize-told': 'Ancho de lo contado',
+  'replay.not-here': 'La dirección es de una ejecución abierta desde un archivo, y al recargar se olvida: abre el archivo otra vez.',
 };
