@@ -1,8 +1,9 @@
 //! What the cluster looks like from here: the servers, as they tell of themselves, and some keys.
 //!
 //! Looked up twice a second and when something changed while somebody looks on. Otherwise the
-//! servers alone are asked, once a second: what happened to them goes into the [`History`], so that
-//! who comes later sees it. A server that does not answer is shown as such; keys that cannot
+//! servers alone are asked, every ten seconds and when another leads: what happened to them goes into
+//! the [`History`], so that who comes later sees it. They keep it for a while, and tell when it was, so
+//! it need not be fetched at once. A server that does not answer is shown as such; keys that cannot
 //! be read now are shown as they were.
 
 use crate::{
@@ -35,7 +36,7 @@ const VALUE: usize = 120;
 const PATIENCE: Duration = Duration::from_millis(400);
 /// Keys read longer ago than this are said to be old.
 const FRESH: Duration = Duration::from_secs(3);
-const UNSEEN: Duration = Duration::from_secs(1);
+const UNSEEN: Duration = Duration::from_secs(10);
 const SEEN: Duration = Duration::from_millis(500);
 /// A server that is late once may only be busy.
 const SILENCES: u32 = 2;
@@ -221,7 +222,7 @@ impl Overview {
                         () = changed => {}
                         () = chaos => {}
                         () = self.looked_on.notified() => {}
-                        () = tokio::time::sleep(UNSEEN) => {}
+                        () = tokio::time::sleep(self.until_next()) => {}
                     }
                     continue;
                 }
@@ -242,6 +243,18 @@ impl Overview {
         tokio::select! {
             () = forever => {}
             () = closing.cancelled() => {}
+        }
+    }
+
+    /// How long to leave the servers alone while nobody looks on. One that was late once is soon
+    /// asked again, so that the history says when it fell silent.
+    fn until_next(&self) -> Duration {
+        let known = self.acquaintances();
+        let is_late = |known: &Acquaintance| (1..SILENCES).contains(&known.silences);
+        if known.servers.values().any(is_late) {
+            SEEN
+        } else {
+            UNSEEN
         }
     }
 
@@ -451,5 +464,93 @@ impl Keys {
             more: page.more,
             fresh: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        desk::Limits,
+        driver::{Driver, DriverConfig},
+        metrics::Metrics,
+    };
+    use client::pool::{Pool, PoolConfig};
+    use model::Address;
+    use std::sync::atomic::AtomicU64;
+
+    /// An overview of one server that counts how often it is asked, and answers while `is_up`.
+    fn overview(asked: &Arc<AtomicU64>, is_up: &Arc<AtomicBool>) -> Overview {
+        let driver = Driver::new(DriverConfig {
+            nodes: [NodeId::new(1)].into(),
+            attempt_timeout: PATIENCE,
+            max_attempts: 1,
+            max_in_flight: 1,
+        });
+        let handle = driver.handle();
+        let config = PoolConfig {
+            proxy: Address::Proxy(handle.id),
+            max_sessions: 1,
+            max_waiting: 1,
+            max_attempts: 1,
+            attempt_timeout: PATIENCE,
+        };
+        let pool = Pool::new(config, |_| {});
+        let limits = Limits::new(1, 1);
+        let desk = Desk::new(
+            pool,
+            limits,
+            Arc::new(Metrics::new()),
+            CancellationToken::new(),
+        );
+        let (asked, is_up) = (Arc::clone(asked), Arc::clone(is_up));
+        let ask = move |_| {
+            asked.fetch_add(1, Relaxed);
+            let up = is_up.load(Relaxed);
+            async move {
+                if up {
+                    Ok(Value::Object(Map::new()))
+                } else {
+                    Err("gone".to_owned())
+                }
+            }
+            .boxed()
+        };
+        let sources = BTreeMap::from([(NodeId::new(1), Source::Here(Box::new(ask)))]);
+        let history = (Arc::new(History::new()), None);
+        Overview::new("test".into(), desk, handle.gauges, sources, None, history)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_are_asked_rarely_while_nobody_looks_and_at_once_when_somebody_does() {
+        let (asked, is_up) = (Arc::default(), Arc::new(AtomicBool::new(true)));
+        let overview = Arc::new(overview(&asked, &is_up));
+        let closing = CancellationToken::new();
+        let running = tokio::spawn(Arc::clone(&overview).run(closing.clone()));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let unseen = asked.swap(0, Relaxed);
+        assert!((5..=7).contains(&unseen), "{unseen} times in a minute");
+
+        // One that falls silent is told of no later than it takes to ask it twice.
+        is_up.store(false, Relaxed);
+        tokio::time::sleep(UNSEEN + SEEN * 2).await;
+        let news = overview
+            .history()
+            .after(&mut crate::history::Place::default());
+        let told = news
+            .events
+            .iter()
+            .filter(|event| event.what == "unreachable");
+        assert_eq!(told.count(), 1);
+
+        asked.store(0, Relaxed);
+        let mut looking = overview.look_on();
+        looking.changed().await.expect("it goes on");
+        assert_eq!(asked.load(Relaxed), 1);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let seen = asked.load(Relaxed);
+        assert!(seen >= 10, "{seen} times in ten seconds");
+        closing.cancel();
+        running.await.expect("it ends");
     }
 }
