@@ -320,6 +320,21 @@ impl Browser {
         severe.map(|entry| entry["message"].to_string()).collect()
     }
 
+    /// That whatever it complained of since they were last read is an answer that something was
+    /// refused, at this place: browsers write down every such answer.
+    ///
+    /// # Panics
+    /// If it complained of anything else.
+    pub fn was_refused(&mut self, place: &str) {
+        for complaint in self.complaints() {
+            let is_answer = complaint.contains("the server responded with a status of 4");
+            assert!(
+                is_answer && complaint.contains(place),
+                "the page complains: {complaint}"
+            );
+        }
+    }
+
     /// Closes the window. `origins` are who the page may have asked.
     ///
     /// # Panics

@@ -59,7 +59,7 @@ fn walk(browser: &Browser, door: &Door, tour: &str, parts: usize) {
             "step {step} says nothing"
         );
     }
-    assert!(browser.address().ends_with(&format!("step={}", steps - 1)));
+    until_address(browser, &format!("step={}", steps - 1));
 }
 
 #[test]
@@ -108,15 +108,21 @@ fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
     browser.go(door.origin());
     let verdict = browser.see_text(".replay-verdict", "broken");
     assert!(verdict.contains("Leader Completeness"), "{verdict}");
+    // It is opened where it breaks.
     let steps = jsonl(run).len() - 1;
-    browser.press(Key::End);
     browser.see_text(".replay-side", "Leader Completeness");
-    assert!(browser.address().ends_with(&format!("step={steps}")));
+    until_address(&browser, &format!("step={steps}"));
     browser.picture("replay-broken-law");
     browser.press(Key::Left);
     until_address(&browser, &format!("step={}", steps - 1));
     browser.type_keys("l");
     until_address(&browser, &format!("step={steps}"));
+    // In the other language all of it is.
+    browser.choose("select", "es");
+    let told = browser.see_text(".story-broken", "mandato");
+    assert!(told.contains("fue elegido en el mandato"), "{told}");
+    browser.see_text(".replay-verdict", "fue elegido en el mandato");
+    browser.choose("select", "en");
     // The same state, where one can go on.
     browser.click_text(".replay-head", "Explore");
     browser.see(".stage");
@@ -125,8 +131,44 @@ fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
 }
 
 #[test]
+fn law_that_servers_broke_is_shown_where_it_breaks_and_why() {
+    let Some(browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let traces = [1, 2, 3].map(|node| {
+        let path = format!("../checker/tests/explore/broken-node-{node}.jsonl");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        path.display().to_string()
+    });
+    let [one, two, three] = &traces;
+    let arguments = ["replay", "--serve", one, two, three];
+    let door = Door::open(
+        "raft-checker",
+        &[&arguments[..], &["--address", "127.0.0.1:0"]].concat(),
+    );
+    browser.go(door.origin());
+    let verdict = browser.see_text(".replay-verdict", "line 2 of");
+    assert!(
+        verdict.contains("One vote per term is broken at step 3"),
+        "{verdict}"
+    );
+    assert!(verdict.contains("its disk does not hold"), "{verdict}");
+    browser.see_text(".story-broken", "server 2 spoke of a vote in term 1");
+    until_address(&browser, "step=3");
+    // All servers are there, and the one it is about is marked.
+    assert_eq!(browser.count(".process.is-server"), 3);
+    assert_eq!(browser.count(".process.is-accused"), 1);
+    browser.picture("replay-broken-by-servers");
+    browser.press(Key::Home);
+    until_address(&browser, "#/replay");
+    browser.click_text(".replay-verdict", "Go there");
+    until_address(&browser, "step=3");
+    browser.close(&[door.origin()]);
+}
+
+#[test]
 fn files_that_are_no_good_traces_are_refused_in_the_page() {
-    let Some(mut browser) = Browser::open(1280, 900) else {
+    let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
     let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
@@ -158,8 +200,11 @@ fn files_that_are_no_good_traces_are_refused_in_the_page() {
     browser.see(".replay-drop");
     open("election.jsonl", &good);
     browser.see_text(".replay-verdict", "ccepted");
-    // That no trace was served with the page.
-    browser.complaints();
+    // A step of it is no address for others, who have not opened the file, nor after a reload.
+    browser.press(Key::End);
+    until_address(&browser, &format!("step={}", good.len() - 1));
+    browser.reload();
+    browser.see_text(".replay-door [role=alert]", "open the file again");
     browser.close(&[door.origin()]);
 }
 
@@ -186,7 +231,10 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     assert_eq!(browser.count(".law-list .is-broken"), 1);
     browser.picture("explore-figure-8");
     // The address is all there is to it.
-    let address = browser.address();
+    let address = until("the address of the end", || {
+        let address = browser.address();
+        (!address.contains("at=")).then_some(address)
+    });
     browser.go("about:blank");
     browser.go(&address);
     browser.see_text(".story-broken", "Leader Completeness");
@@ -202,7 +250,8 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     browser.go("about:blank");
     browser.go(&address.replace(&format!("&{mutant}"), ""));
     browser.see_text(".law-sum", "hold");
-    browser.complaints();
+    // That the path cannot be walked to its end.
+    browser.was_refused("/api/walk");
     browser.close(&[door.origin()]);
 }
 
@@ -227,10 +276,9 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     browser.click("[data-key='2e']");
     until_address(&browser, "path=1e.2e");
     browser.click("[data-name='tree']");
-    assert!(
-        browser.count(".p-tree [role=treeitem]") >= 3,
-        "both branches"
-    );
+    until("both branches", || {
+        (browser.count(".p-tree [role=treeitem]") >= 3).then_some(())
+    });
     // What is shown is a state of the model, and every law is judged there.
     browser.click("[data-name='laws']");
     browser.see_text(".law-sum", "hold");
@@ -253,7 +301,193 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     browser.go(&format!("{start}&path=1e.2d99"));
     browser.see(".toast.is-bad");
     until_address(&browser, "path=1e");
-    browser.complaints();
+    browser.was_refused("/api/walk");
+    browser.close(&[door.origin()]);
+}
+
+/// What takes the keyboard and has no name for who does not see it, and what has a value that is not
+/// told.
+const NAMELESS: &str = "
+    const text = (e) => e.getAttribute('aria-label')
+        || (e.getAttribute('aria-labelledby') || '').split(' ').map(id => document.getElementById(id)?.textContent).join('')
+        || [...e.labels || []].map(l => l.textContent).join('') || e.textContent || e.title || e.placeholder;
+    const all = document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex], [role=button]');
+    const bad = [...all].filter(e => e.checkVisibility() && !(text(e) || '').trim());
+    const mute = [...document.querySelectorAll('[role=separator], [role=slider]')]
+        .filter(e => e.checkVisibility() && !e.hasAttribute('aria-valuenow'));
+    return [...bad, ...mute].map(e => e.outerHTML.slice(0, 200))";
+
+#[test]
+fn everything_that_takes_the_keyboard_has_a_name() {
+    let Some(browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    for (page, shows) in [
+        ("", "#plant-find"),
+        (
+            "#/explore?scope=crashes&path=1e.2d1.1d3.1w.2c",
+            ".act-deliver",
+        ),
+        ("#/replay", ".replay-drop"),
+        ("#/tour", ".tour-card"),
+        ("#/tour/figure-8?step=12", ".tour-head"),
+    ] {
+        browser.go("about:blank");
+        browser.go(&format!("{}/{page}", door.origin()));
+        browser.see(shows);
+        assert_eq!(browser.run(NAMELESS, vec![]), json!([]), "{page}");
+        assert_eq!(browser.count("h1"), 1, "{page}");
+    }
+    browser.close(&[door.origin()]);
+}
+
+#[test]
+fn panels_are_as_wide_as_somebody_made_them() {
+    let Some(browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    browser.go(&format!(
+        "{}/#/explore?scope=crashes&path=1e",
+        door.origin()
+    ));
+    browser.see(".bench");
+    let size = |panel: &str, side: &str| {
+        let script = "const box = document.querySelector(arguments[0]).getBoundingClientRect();
+            return Math.round(box[arguments[1]])";
+        let size = browser.run(script, vec![json!(panel), json!(side)]);
+        size.as_u64().expect("a number")
+    };
+    let press = |line: &str, key: Key| {
+        browser.run(
+            "document.querySelector(arguments[0]).focus()",
+            vec![json!(line)],
+        );
+        browser.press(key);
+    };
+    for (line, panel, side, more) in [
+        ("actions", ".p-actions", "width", Key::Right),
+        ("side", ".p-side", "width", Key::Left),
+        ("bench", ".bench", "height", Key::Down),
+    ] {
+        let line = format!("[data-panel={line}]");
+        let before = size(panel, side);
+        press(&line, more);
+        assert_eq!(size(panel, side), before + 16, "{line}");
+    }
+    // No step was taken by it, and after a reload it is still so.
+    until_address(&browser, "path=1e");
+    let chosen = size(".p-actions", "width");
+    browser.reload();
+    browser.see(".bench");
+    assert_eq!(size(".p-actions", "width"), chosen);
+    // No panel takes all the room, and what the page would choose comes back.
+    press("[data-panel=actions]", Key::End);
+    assert_eq!(size(".p-actions", "width"), 1280 * 2 / 5);
+    press("[data-panel=actions]", Key::Enter);
+    assert_eq!(size(".p-actions", "width"), chosen - 16);
+    // Where panels stand one below the other there is nothing to drag.
+    browser.resize(390, 844);
+    until("no line to be left", || {
+        let seen =
+            "return [...document.querySelectorAll('.splitter')].some(e => e.checkVisibility())";
+        (browser.run(seen, vec![]) == false).then_some(())
+    });
+    assert_fits(&browser, 390);
+    browser.close(&[door.origin()]);
+}
+
+#[test]
+fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
+    let Some(browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    // Two messages that arrive again and again.
+    let mut path = vec!["1e", "2d1", "1d3"];
+    while path.len() < 10_000 {
+        path.extend(["2d4", "3d5"]);
+    }
+    path.truncate(10_000);
+    let path = path.join(".");
+    browser.go(&format!(
+        "{}/#/explore?scope=crashes&path={path}&at=5000",
+        door.origin()
+    ));
+    browser.see_text(".scrub-where-box", "/ 10000");
+    let drawn = || browser.count(".st-picture *") + browser.count(".p-tree *");
+    browser.click("[data-name='tree']");
+    browser.see_text(".p-tree .is-here", "5000");
+    assert!(drawn() < 4000, "{} elements", drawn());
+    // Everywhere in it, what is shown is that step. Tabs have keys of their own.
+    browser.run("document.activeElement.blur()", vec![]);
+    for (key, step) in [(Key::Left, 4999), (Key::End, 10_000), (Key::Home, 0)] {
+        browser.press(key);
+        browser.see_text(".story-number", &step.to_string());
+        let here = if step == 0 {
+            "Start".into()
+        } else {
+            step.to_string()
+        };
+        browser.see_text(".p-tree .is-here", &here);
+        until("the step in the diagram", || {
+            let now = "const [now] = document.querySelectorAll('.st-now');
+                const [box, all] = [now, now.closest('.st-scroll')].map(e => e.getBoundingClientRect());
+                return box.left >= all.left - 1 && box.right <= all.right + 1";
+            (browser.run(now, vec![]) == true).then_some(())
+        });
+        assert!(drawn() < 4000, "{} elements at {step}", drawn());
+    }
+    // What nobody sees is not drawn, and is once somebody does.
+    browser.run(
+        "document.querySelector('.p-time-fold').open = false",
+        vec![],
+    );
+    browser.press(Key::Right);
+    browser.see_text(".story-number", "1");
+    let before = browser.run(
+        "return document.querySelector('.st-now').getAttribute('x')",
+        vec![],
+    );
+    browser.press(Key::Right);
+    browser.see_text(".story-number", "2");
+    let place = "return document.querySelector('.st-now').getAttribute('x')";
+    assert_eq!(browser.run(place, vec![]), before, "drawn for nobody");
+    browser.run("document.querySelector('.p-time-fold').open = true", vec![]);
+    until("the diagram to be drawn", || {
+        (browser.run(place, vec![]) != before).then_some(())
+    });
+    browser.close(&[door.origin()]);
+}
+
+#[test]
+fn server_that_goes_and_comes_back_is_gone_and_back_in_the_page() {
+    let Some(mut browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    let origin = door.origin().to_owned();
+    browser.go(&format!("{origin}/#/explore?scope=crashes"));
+    browser.see("[data-key='1e']");
+    browser.see_text(".export-menu", "Export");
+    door.kill();
+    browser.click("[data-key='1e']");
+    browser.see(".banner.is-bad");
+    let address = origin.trim_start_matches("http://");
+    let door = Door::open("raft-checker", &["explore", "--address", address]);
+    until("the notice to go by itself", || {
+        let hidden = "return document.querySelector('.banner.is-bad').hidden";
+        (browser.run(hidden, vec![]) == true).then_some(())
+    });
+    // It goes on where it was.
+    browser.click("[data-key='1e']");
+    until_address(&browser, "path=1e");
+    // That nobody answered for a while.
+    let complaints = browser.complaints();
+    let is_refusal =
+        |said: &String| said.contains("ERR_CONNECTION_REFUSED") || said.contains("Failed to load");
+    assert!(complaints.iter().all(is_refusal), "{complaints:#?}");
     browser.close(&[door.origin()]);
 }
 
@@ -291,6 +525,7 @@ fn cluster_is_watched_written_to_and_broken_on_purpose() {
     browser.see(".outcome.is-good");
     browser.see_text(".keys", "hello, cluster");
     browser.picture("live");
+    assert_eq!(browser.run(NAMELESS, vec![]), json!([]));
     browser.click(&format!("[aria-label='Isolate: {first}']"));
     until("another leader", || {
         (leader(&browser) != first).then_some(())
@@ -316,6 +551,104 @@ fn cluster_is_watched_written_to_and_broken_on_purpose() {
     // That nobody answers any more is what the page complains of now.
     browser.complaints();
     browser.close(&[&origin]);
+}
+
+#[test]
+fn keys_are_compared_and_deleted_and_links_broken_on_the_live_page() {
+    let Some(mut browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = Door::open(
+        "raft-proxy",
+        &[
+            "--embedded=3",
+            "--chaos",
+            "--data-dir={dir}/data",
+            "--listen=127.0.0.1:0",
+            "--http=127.0.0.1:0",
+            "--redis=off",
+        ],
+    );
+    browser.go(door.origin());
+    browser.see_text(".live-summary", "server");
+    let act = |browser: &Browser, what: &str| browser.click_text(".keys-editor", what);
+    let version = |browser: &Browser| {
+        let said = browser.see(".outcome.is-good");
+        let digits = said.rsplit(' ').next().unwrap_or_default();
+        let digits: String = digits.chars().filter(char::is_ascii_digit).collect();
+        digits
+            .parse::<u64>()
+            .unwrap_or_else(|_| panic!("no version in {said:?}"))
+    };
+    // Compare and swap: only if the key is absent, then only if nobody wrote meanwhile.
+    browser.fill("#live-key", "lock");
+    browser.fill("#live-value", "mine");
+    browser.choose("#live-condition", "absent");
+    act(&browser, "Put");
+    browser.see_text(".outcome.is-good", "Done");
+    let first = version(&browser);
+    act(&browser, "Put");
+    browser.see_text(".outcome.is-warn", &format!("has version {first}"));
+    browser.choose("#live-condition", "version");
+    act(&browser, "Get");
+    browser.see_text(".outcome.is-good", &format!("Read, version {first}"));
+    browser.fill("#live-value", "still mine");
+    act(&browser, "Put");
+    browser.see_text(".outcome.is-good", "Done");
+    let second = version(&browser);
+    assert!(second > first, "{second} after {first}");
+    let versions = "[aria-label=Version]";
+    browser.fill(versions, &first.to_string());
+    act(&browser, "Put");
+    browser.see_text(".outcome.is-warn", &format!("has version {second}"));
+    act(&browser, "Delete");
+    browser.see_text(".outcome.is-warn", &format!("has version {second}"));
+    browser.see_text(".keys", "still mine");
+    browser.fill(versions, &second.to_string());
+    act(&browser, "Delete");
+    browser.see_text(".outcome.is-good", "Done");
+    until("the key to be gone from the list", || {
+        (!browser.see(".keys-list").contains("still mine")).then_some(())
+    });
+    act(&browser, "Get");
+    browser.see_text(".keys-editor .outcome", "no such key");
+    // What was refused, and what is absent.
+    browser.was_refused("/v1/kv/lock");
+
+    // A link, one way and both ways.
+    let links = "return document.querySelectorAll('.chaos-active li').length";
+    browser.choose(".chaos-link select[aria-label=From]", "1");
+    browser.choose(".chaos-link select[aria-label=To]", "2");
+    browser.choose(".chaos-link select[aria-label^=What]", "cut");
+    browser.click(".chaos-link input[type=checkbox]");
+    browser.click_text(".chaos-link", "Break link");
+    let told = browser.see_text(".chaos-active", "server 1 → server 2");
+    assert!(told.contains("cut"), "{told}");
+    assert_eq!(browser.run(links, vec![]), 1);
+    browser.see(".links .is-cut");
+    browser.choose(".chaos-link select[aria-label^=What]", "slow");
+    browser.choose(".chaos-link select[aria-label=To]", "3");
+    browser.click(".chaos-link input[type=checkbox]");
+    browser.click_text(".chaos-link", "Break link");
+    browser.see_text(".chaos-active", "server 3 → server 1");
+    assert_eq!(browser.run(links, vec![]), 3);
+    browser.picture("live-links");
+    // One is ended alone, the rest together.
+    browser.click_text(".chaos-active", "server 1 → server 2");
+    until("one link to be whole", || {
+        (browser.run(links, vec![]) == 2).then_some(())
+    });
+    browser.click_text(".is-chaos", "Heal");
+    until("all links to be whole", || {
+        (browser.run(links, vec![]) == 0).then_some(())
+    });
+    browser.see_text(".happened", "server 1 → server 2");
+    // Nobody can make a link from a server to itself.
+    browser.choose(".chaos-link select[aria-label=To]", "1");
+    browser.click_text(".chaos-link", "Break link");
+    browser.see(".is-chaos .outcome.is-bad");
+    browser.was_refused("/v1/chaos");
+    browser.close(&[door.origin()]);
 }
 
 #[test]
@@ -346,7 +679,7 @@ fn nothing_of_the_cluster_is_shown_without_the_token() {
     browser.click_text(".live-token", "");
     browser.see(".live-summary");
     // That the guess was refused.
-    browser.complaints();
+    browser.was_refused("/v1/events");
     browser.close(&[door.origin()]);
 }
 
