@@ -13,7 +13,13 @@
 //! `peers` looks up names, `http` answers operators.
 //!
 //! # What is left out
-//! Log compaction and changes of membership: the core has neither yet.
+//! Changes of membership: the core has none yet. Systems that are not Linux: the two threads wait by
+//! `epoll`, `timerfd` and `eventfd` (`docs/adr/0014-two-threads-alike.md`).
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "a server needs Linux, for epoll, timerfd and eventfd; elsewhere run it in a container (docs/deploy.md), and build the checker alone: cargo test -p stateraft-model -p stateraft-model-checked -p stateraft-checker"
+);
 
 mod config;
 mod crew;

@@ -61,6 +61,8 @@ const SPANISH = [
   ['a leader never removes entries of its own log (Leader Append-Only)', 'un líder nunca quita entradas de su propio log (el líder solo añade)'],
   ['writes under way reach no further than the log', 'las escrituras en camino no llegan más allá del log'],
   ['a message is held only behind a write under way', 'un mensaje solo espera detrás de una escritura en camino'],
+  ['match_index never falls (Figure 2)', 'match_index nunca baja (figura 2)'],
+  ['no more entries are on their way to a follower than its window', 'no hay más entradas en camino a un seguidor que su ventana'],
   ['a leader\'s view of its followers stays within its log', 'lo que un líder cree de sus seguidores no sale de su log'],
   // Traces of nodes.
   ['server {id} was elected in term {term} without all {n} entries committed by term {earlier}', 'el servidor {id} fue elegido en el mandato {term} sin todas las {n} entradas comprometidas hasta el mandato {earlier}'],
