@@ -8,8 +8,8 @@
 //!
 //! A *bulk* message, the state of a server on its way to another, may be a thousand times as large as
 //! any other. There is one for each receiver at most, and a receiver takes one from each run of a
-//! peer. Whatever else goes there overtakes it: of several messages the one with the least left
-//! leaves first. Chunks leave no further than [`SPAN`] ahead of the first that is missing, so what
+//! peer. Whatever else goes there overtakes it. All others leave in the order in which they came: to
+//! Raft, entries that were overtaken by later ones look lost, and are sent again. Chunks leave no further than [`SPAN`] ahead of the first that is missing, so what
 //! is put in order stays little however large the message, and so does an acknowledgement.
 //!
 //! Nothing here reads a clock or sends: time and chunks are passed in and out. Memory is bounded
@@ -187,6 +187,14 @@ impl Outgoing {
         true
     }
 
+    /// Whether a message that is no bulk is yet to leave, whole or in part, for this receiver.
+    pub(crate) fn is_busy(&self, to: Destination) -> bool {
+        let unsent = |message: &Message| !message.bulk && message.next < message.count;
+        self.flows
+            .get(&to)
+            .is_some_and(|flow| flow.messages.iter().any(unsent))
+    }
+
     /// The chunks that may leave now for this receiver.
     pub(crate) fn poll(&mut self, to: Destination, now: Instant, mut emit: impl FnMut(Chunk<'_>)) {
         if let Some(flow) = self.flows.get_mut(&to) {
@@ -293,10 +301,9 @@ struct Message {
 }
 
 impl Message {
-    /// How many chunks were never sent, if one may be now.
-    fn left(&self) -> Option<u32> {
-        let may = self.next < self.count && self.next - self.first < SPAN;
-        may.then(|| self.count - self.next)
+    /// Whether a chunk that was never sent may be now.
+    fn may_go_on(&self) -> bool {
+        self.next < self.count && self.next - self.first < SPAN
     }
 }
 
@@ -418,8 +425,9 @@ impl Flow {
                 return Some((place, index, false));
             }
         }
-        let left = |(place, message): (usize, &Message)| message.left().map(|left| (left, place));
-        let (_, place) = self.messages.iter().enumerate().filter_map(left).min()?;
+        let ready = |of: &(usize, &Message)| of.1.may_go_on();
+        let ready = self.messages.iter().enumerate().filter(ready);
+        let (place, _) = ready.min_by_key(|(_, message)| message.bulk)?;
         let message = &mut self.messages[place];
         message.next += 1;
         Some((place, message.next - 1, true))
@@ -1072,7 +1080,8 @@ mod tests {
         }
         acknowledge(&mut outgoing, &incoming, 1, now);
         let then: Vec<u64> = poll(&mut outgoing, now).iter().map(|of| of.0).collect();
-        let expected = [[3; 5].as_slice(), &[2; 10]].concat();
+        // In the order in which they were sent, though the second is shorter.
+        let expected = [[2; 10].as_slice(), &[3; 5]].concat();
         assert_eq!(then[..15], expected);
         assert!(then[15..].iter().all(|message| *message == 1));
     }

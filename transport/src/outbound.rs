@@ -140,7 +140,11 @@ impl Shared {
             }
             encoded.extend_from_slice(&message);
             sent += 1;
-            if FRAME + encoded.len() <= self.config.room() {
+            let behind = || {
+                let waits = large.iter().any(|(receiver, _)| *receiver == to);
+                carries_entries(&envelope.message) && (waits || lock(&self.outgoing).is_busy(to))
+            };
+            if FRAME + encoded.len() <= self.config.room() && !behind() {
                 packers.to(to).push(&Frame::Envelope(&encoded));
             } else {
                 large.push((to, Bytes::copy_from_slice(&encoded)));
@@ -269,6 +273,13 @@ impl Shared {
         self.after_chunks(outgoing);
         packers.send(self);
     }
+}
+
+/// Whether this is to arrive after what was sent before it: entries that are overtaken by later ones
+/// are refused for the gap, and sent again. Whatever else there is may overtake them, and should:
+/// votes and heartbeats are worth most when they are quick.
+fn carries_entries(message: &Message) -> bool {
+    matches!(message, Message::AppendEntriesRequest(request) if !request.entries.is_empty())
 }
 
 fn pack_chunks(outgoing: &mut Outgoing, to: Destination, now: Instant, packers: &mut Packers) {

@@ -66,6 +66,29 @@ async fn messages_of_all_sizes_arrive() {
     }
 }
 
+/// Entries that arrive before those they follow are refused. More is sent than one window holds, in
+/// one call and in several, the small after the large.
+#[tokio::test]
+async fn entries_arrive_in_the_order_in_which_they_were_sent() {
+    let (a, _b, mut inbox) = pair(keys()).await;
+    let lengths = [300_000, 10, 50_000, 5_000, 0, 40_000, 1];
+    let sent: Vec<_> = (1..)
+        .zip(lengths)
+        .map(|(nth, length)| append(node(1), node(2), nth, length))
+        .collect();
+    let mut heartbeat = append(node(1), node(2), 9, 0);
+    if let Message::AppendEntriesRequest(request) = &mut heartbeat.message {
+        request.entries.clear();
+    }
+    a.send(sent[..3].to_vec());
+    a.send(sent[3..4].to_vec());
+    a.send(sent[4..].to_vec());
+    a.send(vec![heartbeat.clone()]);
+    let arrived = receive(&mut inbox, 8).await;
+    assert!(arrived[0] == heartbeat, "a heartbeat waits for nothing");
+    assert!(arrived[1..] == sent, "the order is another");
+}
+
 #[tokio::test]
 async fn one_message_to_many_arrives_at_each() {
     let (a, _b, mut inbox) = pair(keys()).await;
