@@ -299,18 +299,22 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     // An address that leads nowhere says so, and shows what was good.
     browser.go("about:blank");
     browser.go(&format!("{start}&path=1e.2d99"));
-    browser.see(".toast.is-bad");
+    browser.see_text(".toast.is-bad", "there is no message 99 by then");
     until_address(&browser, "path=1e");
+    browser.choose("select", "es");
+    browser.go("about:blank");
+    browser.go(&format!("{start}&path=1e.2d99"));
+    browser.see_text(".toast.is-bad", "entonces aún no existe el mensaje 99");
     browser.was_refused("/api/walk");
     browser.close(&[door.origin()]);
 }
 
-/// What takes the keyboard and has no name for who does not see it, and what has a value that is not
-/// told.
+/// What takes the keyboard and has no name for who does not see it (the choices in a list are none),
+/// and what has a value that is not told.
 const NAMELESS: &str = "
     const text = (e) => e.getAttribute('aria-label')
         || (e.getAttribute('aria-labelledby') || '').split(' ').map(id => document.getElementById(id)?.textContent).join('')
-        || [...e.labels || []].map(l => l.textContent).join('') || e.textContent || e.title || e.placeholder;
+        || [...e.labels || []].map(l => l.textContent).join('') || (e.matches('select') ? '' : e.textContent) || e.title || e.placeholder;
     const all = document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex], [role=button]');
     const bad = [...all].filter(e => e.checkVisibility() && !(text(e) || '').trim());
     const mute = [...document.querySelectorAll('[role=separator], [role=slider]')]

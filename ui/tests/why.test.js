@@ -6,6 +6,12 @@ export const tests = {
     equal(spanish('a disk that held term 2 and a vote for candidate 1 now holds term 2 and no vote'), 'un disco que guardaba el mandato 2 y un voto por el candidato 1 guarda ahora el mandato 2 y ningún voto');
     equal(spanish('broken by this step: after this step of server 3: the term never falls (Figure 2)'), 'la rompe este paso: después de este paso del servidor 3: el mandato nunca baja (figura 2)');
   },
+  what_is_refused_is_told_in_spanish(equal) {
+    equal(spanish('step 3 (2d9) of this path cannot be taken: there is no message 9 by then'), 'el paso 3 (2d9) de este camino no se puede dar: entonces aún no existe el mensaje 9');
+    equal(spanish('there is no scope "nowhere": /api/catalogue lists them'), 'no hay ningún ámbito "nowhere": están en /api/catalogue');
+    equal(spanish('it takes more reads than the 2 of this scope'), 'harían falta más lecturas que las 2 de este ámbito');
+    equal(spanish('all is well, and 40 ticks after it was asked for, operation 3 of the client has no answer'), 'todo va bien, y 40 pulsos después de pedirla, la operación 3 del cliente no tiene respuesta');
+  },
   operations_within_a_sentence_are_told_too(equal) {
     equal(
       spanish('no order of the operations explains their results: operation 1 (put a) is done; operation 3 (get), called after operations 1 and 2 had returned, found nothing'),

@@ -9,6 +9,7 @@
 // A token, if the server wants one, is kept for the session under `stateraft.token`.
 
 import { t, has } from './i18n.js';
+import { translated } from './why.js';
 
 const TOKEN = 'stateraft.token';
 const watchers = new Set();
@@ -77,7 +78,8 @@ function failure(status, text) {
   // The checker says a sentence, the proxy an object that has one.
   const said = body?.error?.message ?? body?.error ?? (text.length && text.length < 400 && !text.startsWith('<') ? text : null);
   const known = `shell.status-${status}`;
-  return new ApiError(status, said ?? (has(known) ? t(known) : t('shell.status', { status })), body);
+  const words = said === null ? null : translated(said) ?? said;
+  return new ApiError(status, words ?? (has(known) ? t(known) : t('shell.status', { status })), body);
 }
 
 /** `run('gone' | 'back')`; returns a function that ends it. */
