@@ -9,6 +9,7 @@
 //! Whose thread a turn runs on is the [crew's](crate::crew) business. No turn touches the disk.
 
 use crate::{
+    knock::Knock,
     local::{Local, Reply},
     metrics::Metrics,
     node::{Counts, Failure, Glance, Progress, Status},
@@ -35,6 +36,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
+use tracing::info;
 use transport::{Cause, Count, Endpoint, Socket};
 
 /// How long a server that stops waits for what is under way.
@@ -105,6 +107,7 @@ pub(crate) struct Driver {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) local: Local,
     pub(crate) timers: Timers,
+    pub(crate) knock: Knock,
     pub(crate) observer: Observer,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pulse: Arc<Pulse>,
@@ -375,12 +378,31 @@ impl Driver {
             self.local.expire(now, &mut self.agenda.requests);
             self.writer.tick();
             self.step(Event::HeartbeatTimeout)?;
+            self.look_for_leader(now)?;
         }
         if self.timers.take_quorum(now) {
             self.step(Event::QuorumTimeout)?;
         }
         if self.timers.take_election(now) {
             self.step(Event::ElectionTimeout)?;
+        }
+        Ok(())
+    }
+
+    /// If the leader we follow is silent because its process is gone, there is no reason to wait for
+    /// it much longer, nor to refuse others for its sake.
+    fn look_for_leader(&mut self, now: Instant) -> Result<(), Failure> {
+        let leader = observe::leader_of(&self.raft).filter(|id| *id != self.raft.id());
+        let silent = leader.filter(|id| self.timers.is_silence(self.pulse.since_heard(*id)));
+        let Some(leader) = silent else {
+            self.knock.forget();
+            return Ok(());
+        };
+        let at = self.endpoint.route_to(Address::Node(leader));
+        if at.is_some_and(|at| self.knock.finds_nobody(at)) && self.timers.hasten_election(now) {
+            info!(%leader, "the leader is silent, and nobody listens at its address");
+            self.metrics.leaders_gone.inc();
+            self.step(Event::QuorumTimeout)?;
         }
         Ok(())
     }

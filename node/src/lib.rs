@@ -26,6 +26,7 @@ mod crew;
 mod disk;
 mod driver;
 mod http;
+mod knock;
 mod local;
 mod metrics;
 mod node;

@@ -47,6 +47,24 @@ impl Timers {
         }
     }
 
+    /// Whether a leader that was not heard of for so long should have been.
+    pub(crate) fn is_silence(&self, silence: Duration) -> bool {
+        silence >= self.heartbeat_every * 2
+    }
+
+    /// Has the election timer fire within two heartbeats, as it may happen. False if it does so
+    /// anyway. The others may take one heartbeat to learn what we know, and it should be one of us
+    /// that asks for their votes first.
+    pub(crate) fn hasten_election(&mut self, now: Instant) -> bool {
+        let within = self.heartbeat_every * 2;
+        let is_later = |due: Instant| due > now + within;
+        if !self.election.is_some_and(is_later) {
+            return false;
+        }
+        self.election = Some(now + within.mul_f64(rand::random()));
+        true
+    }
+
     /// When the next timer is due.
     pub(crate) fn next(&self) -> Instant {
         let others = [self.election, self.quorum];

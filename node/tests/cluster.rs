@@ -219,6 +219,28 @@ async fn leader_lost_is_replaced() {
     assert_eq!(cluster.get("a").await.as_deref(), Some("2"));
 }
 
+/// Nobody but the first to lead would time out within an hour.
+#[tokio::test]
+async fn leader_whose_process_is_gone_is_not_waited_for() {
+    let mut cluster = Cluster {
+        dirs: (0..3).map(|_| TempDir::new().unwrap()).collect(),
+        nodes: vec![None, None, None],
+    };
+    for place in 0..3 {
+        let mut config = cluster.config(place);
+        let least = if place == 0 { 2 } else { 3600 };
+        config.election_min = Duration::from_secs(least);
+        config.election_max = Duration::from_secs(2 * least);
+        cluster.nodes[place] = Some(Node::start(config).await.unwrap());
+        cluster.introduce().await;
+    }
+    cluster.put("a", "1").await;
+    assert_eq!(cluster.leader().await.id(), NodeId::new(1));
+    cluster.stop_node(0).await;
+    cluster.put("a", "2").await;
+    assert_eq!(cluster.get("a").await.as_deref(), Some("2"));
+}
+
 #[tokio::test]
 async fn follower_away_for_a_thousand_entries_catches_up() {
     let mut cluster = Cluster::start(3).await;

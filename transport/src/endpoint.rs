@@ -132,6 +132,11 @@ impl Endpoint {
         self.inner.shared.tell(address, at);
     }
 
+    /// Where messages to a process are sent, if that is known.
+    pub fn route_to(&self, address: Address) -> Option<SocketAddr> {
+        lock(&self.inner.shared.routes).find(address, Instant::now())
+    }
+
     /// Looks up `HOST:PORT` until there is an address this socket can reach. Names of containers
     /// appear late, so there is no end to trying: put a limit on it, or ask for it in a task.
     pub async fn resolve(&self, host_port: &str) -> SocketAddr {
