@@ -50,7 +50,8 @@ fn is_current(root: &Path, profile: &Path) -> bool {
     };
     let sources = ["model", "transport", "ui"].iter().chain(&PACKAGES);
     sources
-        .map(|package| youngest(&root.join(package).join("src")))
+        .flat_map(|package| ["src", "assets"].map(|part| root.join(package).join(part)))
+        .map(|part| youngest(&part))
         .all(|young| young <= oldest)
 }
 
