@@ -35,7 +35,10 @@ use crate::{engine::Limits, trace};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State, rejection::BytesRejection},
+    extract::{
+        DefaultBodyLimit, Path, Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
     http::{HeaderMap, StatusCode, header},
     middleware,
     response::{
@@ -52,10 +55,11 @@ use model::system::Laws;
 use problem::Problem;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{any::Any, convert::Infallible, io::BufRead, net::SocketAddr, sync::Arc, time::Duration};
+use std::{any::Any, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use traces::{AskedTraces, Input};
+use traces::{AskedTraces, Part};
+pub use traces::{Input, Open};
 use walk::Walk;
 use world::{Asked, World};
 
@@ -75,10 +79,17 @@ pub struct Explore {
     cache: Cache,
     jobs: Jobs,
     closing: CancellationToken,
-    /// The timeline of the traces that the command was given.
-    served: Option<Bytes>,
+    /// The traces that the command was given.
+    served: Option<Arc<Served>>,
     /// Traces are read one after another: each may take a lot of memory.
     reading: tokio::sync::Semaphore,
+}
+
+/// Traces that were given, and their timeline.
+struct Served {
+    inputs: Vec<Input>,
+    used_disks: bool,
+    timeline: Bytes,
 }
 
 /// The page to begin with.
@@ -105,19 +116,18 @@ impl Explore {
         }
     }
 
-    /// The same with the timeline of these traces, each by its name.
+    /// The same with the timeline of these traces.
     ///
     /// # Errors
     /// If they are no traces, or none that go together. A trace that is rejected is no error: the
     /// page shows it, and why.
-    pub fn with_traces(
-        mut self,
-        files: Vec<(String, Box<dyn BufRead + Send>)>,
-        used_disks: bool,
-    ) -> Result<Self, String> {
-        let inputs = files.into_iter().map(|(name, text)| Input { name, text });
-        let timeline = traces::timeline(inputs.collect(), used_disks)?;
-        self.served = Some(timeline.into());
+    pub fn with_traces(mut self, inputs: Vec<Input>, used_disks: bool) -> Result<Self, String> {
+        let timeline = traces::timeline(&inputs, used_disks, Part::default())?;
+        self.served = Some(Arc::new(Served {
+            inputs,
+            used_disks,
+            timeline: timeline.into(),
+        }));
         Ok(self)
     }
 
@@ -402,16 +412,25 @@ async fn read_traces(
 }
 
 /// `GET /api/traces/served`
-async fn served_traces(State(explore): State<Arc<Explore>>) -> Result<Response, Problem> {
-    let served = explore.served.clone();
-    served
-        .map(|timeline| fresh(as_json(timeline)))
-        .ok_or_else(|| {
-            Problem::unknown(
-                "no traces were given: `raft-checker replay --serve FILE...` serves some, and this \
+async fn served_traces(
+    State(explore): State<Arc<Explore>>,
+    part: Result<Query<Part>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Some(served) = explore.served.clone() else {
+        return Err(Problem::unknown(
+            "no traces were given: `raft-checker replay --serve FILE...` serves some, and this \
              page opens others",
-            )
-        })
+        ));
+    };
+    let Query(part) = part.map_err(|rejection| Problem::bad(rejection.body_text()))?;
+    if part.is_whole() {
+        return Ok(fresh(as_json(served.timeline.clone())));
+    }
+    let _one = explore.reading.acquire().await;
+    let timeline = work(move || {
+        traces::timeline(&served.inputs, served.used_disks, part).map_err(Problem::bad)
+    });
+    Ok(fresh(as_json(timeline.await?.into())))
 }
 
 fn as_json(body: Bytes) -> Response {

@@ -9,7 +9,7 @@ use axum::{
 use checker::{
     catalogue,
     engine::Limits,
-    explore::{Explore, Home},
+    explore::{Explore, Home, Input},
     simulate,
 };
 use http_body_util::BodyExt;
@@ -20,7 +20,11 @@ use model::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::Arc,
+};
 use tower::ServiceExt;
 
 /// A server, asked without a network.
@@ -959,8 +963,9 @@ async fn files_that_are_no_traces_are_refused() {
     );
 }
 
-/// Three nodes of which one wins an election and brings its no-op to the others.
-fn node_traces(mutant: Option<Mutant>) -> Vec<(String, String)> {
+/// Three nodes of which one wins an election and brings its no-op to the others. Before that nothing
+/// comes of so many events on it.
+fn node_traces(mutant: Option<Mutant>, idle: usize) -> Vec<(String, String)> {
     let ids: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
     let mut config = Config::new(ids.iter().copied().collect());
     config.pre_vote = false;
@@ -981,8 +986,9 @@ fn node_traces(mutant: Option<Mutant>) -> Vec<(String, String)> {
             (*id, (raft, format!("{header}\n"), 0))
         })
         .collect();
-    let mut todo = vec![(NodeId::new(1), Event::ElectionTimeout)];
-    while let Some((id, event)) = (!todo.is_empty()).then(|| todo.remove(0)) {
+    let mut todo: VecDeque<_> = vec![(NodeId::new(1), Event::HeartbeatTimeout); idle].into();
+    todo.push_back((NodeId::new(1), Event::ElectionTimeout));
+    while let Some((id, event)) = todo.pop_front() {
         let (raft, text, step) = files.get_mut(&id).expect("a node");
         *step += 1;
         let effects = raft.step(event.clone());
@@ -998,11 +1004,11 @@ fn node_traces(mutant: Option<Mutant>) -> Vec<(String, String)> {
         });
         *text += &format!("{line}\n");
         if let Some(write) = effects.write {
-            todo.push((id, Event::Persisted(write.id)));
+            todo.push_back((id, Event::Persisted(write.id)));
         }
         for Envelope { from, to, message } in effects.sends {
             if let Address::Node(to) = to {
-                todo.push((to, Event::Receive { from, message }));
+                todo.push_back((to, Event::Receive { from, message }));
             }
         }
     }
@@ -1028,7 +1034,7 @@ fn sealed(text: &str) -> String {
 #[tokio::test]
 async fn traces_of_nodes_become_one_timeline_in_the_order_of_their_causes() {
     let app = App::new();
-    let traces = node_traces(None);
+    let traces = node_traces(None, 0);
     let files = |traces: &[(String, String)]| {
         let files = traces
             .iter()
@@ -1054,13 +1060,12 @@ async fn traces_of_nodes_become_one_timeline_in_the_order_of_their_causes() {
         }
         sent.extend(step["sent"].as_array().expect("a list"));
     }
-    let mut last = steps.iter().rev();
-    let leader = last
-        .find(|step| step["process"] == "server 1")
-        .expect("a step");
-    assert_eq!(leader["state"]["running"]["role"], "leader");
-    assert_eq!(leader["state"]["running"]["commit_index"], 1);
-    assert_eq!(leader["state"]["running"]["log_start"], 1);
+    let states = states(&read);
+    let leader = &states[&steps.len()]["server 1"];
+    assert_eq!(leader["running"]["role"], "leader");
+    assert_eq!(leader["running"]["commit_index"], 1);
+    assert_eq!(leader["running"]["log_start"], 1);
+    assert_eq!(leader["running"]["log"][0]["term"], 1);
     // Without one of them, the others go as far as they can.
     let (_, read) = app.post("/api/traces", &files(&traces[..2])).await;
     assert_eq!(read["verdict"]["accepted"], false);
@@ -1072,9 +1077,104 @@ async fn traces_of_nodes_become_one_timeline_in_the_order_of_their_causes() {
     );
 }
 
+/// The states of all nodes before each step shown and after the last, by the number of the step
+/// before. A step has what it changed.
+fn states(read: &Value) -> BTreeMap<usize, BTreeMap<String, Value>> {
+    let number = |value: &Value| usize::try_from(value.as_u64().expect("a number")).expect("small");
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut now: BTreeMap<String, Value> = list(&read["start"])
+        .into_iter()
+        .map(|state| (format!("server {}", state["id"]), state))
+        .collect();
+    let before = number(&read["from"]) - 1;
+    let mut all = BTreeMap::from([(before, now.clone())]);
+    for (step, line) in list(&read["steps"]).iter().enumerate() {
+        assert_eq!(number(&line["step"]), before + step + 1);
+        let process = line["process"].as_str().expect("a name");
+        let state = now.get_mut(process).expect("it was there at the start");
+        for part in ["disk", "running"] {
+            let (is, was) = (&line["state"][part], &mut state[part]);
+            if is.is_null() || was.is_null() {
+                *was = is.clone();
+                continue;
+            }
+            for (name, value) in is.as_object().expect("fields") {
+                if name == "log" {
+                    let kept = number(&is["log_from"]) - number(&was["log_start"]);
+                    let gone = number(&is["log_start"]) - number(&was["log_start"]);
+                    let log = list(&was["log"]);
+                    let log = [&log[gone.min(kept)..kept], &list(value)].concat();
+                    was["log"] = log.into();
+                }
+            }
+            for (name, value) in is.as_object().expect("fields") {
+                if !["log", "log_from"].contains(&name.as_str()) {
+                    was[name] = value.clone();
+                }
+            }
+        }
+        all.insert(before + step + 1, now.clone());
+    }
+    all
+}
+
+#[tokio::test]
+async fn part_of_what_nodes_did_is_as_it_is_in_the_whole() {
+    let app = App::new();
+    let files = json!(
+        node_traces(None, 0)
+            .iter()
+            .map(|(name, text)| json!({"name": name, "text": text}))
+            .collect::<Vec<_>>()
+    );
+    let (_, whole) = app.post("/api/traces", &json!({"files": files})).await;
+    let of = whole["of"].as_u64().expect("a number") as usize;
+    assert!(of > 10, "{of} steps");
+    let every = states(&whole);
+    for step in 1..=of {
+        let asked = json!({"files": files, "from": step});
+        let (_, part) = app.post("/api/traces", &asked).await;
+        assert_eq!((&part["from"], &part["of"]), (&json!(step), &json!(of)));
+        assert_eq!(part["shown"], json!(of - step + 1));
+        let after = every.range(step - 1..);
+        assert!(states(&part).iter().eq(after), "from {step}");
+        let asked = json!({"files": files, "to": step});
+        let (_, part) = app.post("/api/traces", &asked).await;
+        assert_eq!(part["shown"], json!(step));
+        assert!(states(&part).iter().eq(every.range(..=step)), "to {step}");
+    }
+}
+
+#[tokio::test]
+async fn law_that_breaks_after_more_steps_than_are_shown_is_shown() {
+    let idle = 60_000;
+    let traces = node_traces(Some(Mutant::VoteSentBeforeDurable), idle);
+    let files = traces
+        .iter()
+        .map(|(name, text)| json!({"name": name, "text": text}));
+    let mut files = json!({"files": files.collect::<Vec<_>>()});
+    let app = App::new();
+    let (_, read) = app.post("/api/traces", &files).await;
+    let number = |name: &str| read[name].as_u64().expect("a number") as usize;
+    assert_eq!(number("of"), idle + 3);
+    assert!(number("shown") < number("of"), "all of it is shown");
+    assert_eq!(number("from") + number("shown"), number("of") + 1);
+    let steps = read["steps"].as_array().expect("a list");
+    assert_eq!(steps.len(), number("shown"));
+    let last = steps.last().expect("there are steps");
+    assert_eq!(last["step"], read["of"]);
+    assert_eq!(last["broken"][0]["law"], "One vote per term");
+    // Somebody may look at what was before, of which no more is shown either.
+    files["from"] = 2.into();
+    let (_, read) = app.post("/api/traces", &files).await;
+    assert_eq!(read["steps"][0]["step"], 2);
+    assert_eq!(read["shown"], steps.len());
+    assert_eq!(read["header"]["law"], "One vote per term");
+}
+
 #[tokio::test]
 async fn step_of_a_node_that_breaks_a_law_is_shown_with_it() {
-    let traces = node_traces(Some(Mutant::VoteSentBeforeDurable));
+    let traces = node_traces(Some(Mutant::VoteSentBeforeDurable), 0);
     // The browser's tests look at these.
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explore");
     for (name, text) in &traces {
@@ -1104,7 +1204,7 @@ async fn step_of_a_node_that_breaks_a_law_is_shown_with_it() {
         }])
     );
     // What it did is there, not what was before.
-    assert_eq!(last["state"]["running"]["voted_for"], 1);
+    assert_eq!(states(&read)[&3]["server 2"]["running"]["voted_for"], 1);
     assert_eq!(last["sent"].as_array().map(Vec::len), Some(1));
 }
 
@@ -1117,14 +1217,20 @@ async fn served_traces_are_there_from_the_start() {
         symmetry: true,
     };
     let text = trace_of("crashes", 1, 3);
-    let file: Box<dyn std::io::BufRead + Send> = Box::new(std::io::Cursor::new(text.into_bytes()));
+    let file = Input::of_bytes("a.jsonl".into(), text.into());
     let explore = Explore::new(Home::Replay, true, limits)
-        .with_traces(vec![("a.jsonl".into(), file)], false)
+        .with_traces(vec![file], false)
         .expect("it is a trace");
     let app = App(Arc::new(explore).router());
     let (status, read) = app.get("/api/traces/served").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(read["steps"].as_array().map(Vec::len), Some(3));
+    // A part of a run that needs no parts.
+    let (status, again) = app.get("/api/traces/served?from=2").await;
+    assert_eq!((status, &again["of"]), (StatusCode::OK, &read["of"]));
+    let (status, wrong) = app.get("/api/traces/served?from=nowhere").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(wrong["error"].is_string());
     let (_, told) = app.get("/api/app").await;
     assert_eq!(told["home"], "replay");
     assert_eq!(told["traces_served"], true);

@@ -3,6 +3,7 @@
 use fantoccini::key::Key;
 use harness::{Door, browser::Browser, files, wait::until};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -67,7 +68,7 @@ fn tours_are_walked_in_two_languages() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    let door = checker(&["explore"]);
     browser.go(&format!("{}/#/tour", door.origin()));
     browser.see_text("h1", "guided tours");
     assert_eq!(browser.count(".tour-card"), 7);
@@ -101,10 +102,7 @@ fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
     };
     let run = tour("figure-8-bug.jsonl");
     let run = run.to_str().expect("the path is text");
-    let door = Door::open(
-        "raft-checker",
-        &["replay", "--serve", run, "--address", "127.0.0.1:0"],
-    );
+    let door = checker(&["replay", "--serve", run]);
     browser.go(door.origin());
     let verdict = browser.see_text(".replay-verdict", "broken");
     assert!(verdict.contains("Leader Completeness"), "{verdict}");
@@ -135,17 +133,8 @@ fn law_that_servers_broke_is_shown_where_it_breaks_and_why() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let traces = [1, 2, 3].map(|node| {
-        let path = format!("../checker/tests/explore/broken-node-{node}.jsonl");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-        path.display().to_string()
-    });
-    let [one, two, three] = &traces;
-    let arguments = ["replay", "--serve", one, two, three];
-    let door = Door::open(
-        "raft-checker",
-        &[&arguments[..], &["--address", "127.0.0.1:0"]].concat(),
-    );
+    let [one, two, three] = &broken_traces();
+    let door = checker(&["replay", "--serve", one, two, three]);
     browser.go(door.origin());
     let verdict = browser.see_text(".replay-verdict", "line 2 of");
     assert!(
@@ -166,12 +155,82 @@ fn law_that_servers_broke_is_shown_where_it_breaks_and_why() {
     browser.close(&[door.origin()]);
 }
 
+/// A trace with so many events before its first step, of which nothing comes.
+fn idle_before(trace: &Path, idle: usize) -> String {
+    let lines = jsonl(trace);
+    let plain = |line: &str| {
+        let (body, _) = line.rsplit_once(",\"digest\"").expect("a digest");
+        body.to_owned()
+    };
+    let nothing = r#"{"effects":{"sends":[],"timers":[],"write":null},"event":"HeartbeatTimeout""#;
+    let mut bodies = vec![plain(&lines[0])];
+    bodies.extend((1..=idle).map(|step| format!("{nothing},\"step\":{step}")));
+    for (place, line) in lines[1..].iter().enumerate() {
+        let (body, _) = line.rsplit_once(",\"step\"").expect("a number");
+        bodies.push(format!("{body},\"step\":{}", idle + place + 1));
+    }
+    let mut digest = String::new();
+    let mut text = String::new();
+    for body in bodies {
+        let hash = Sha256::digest(digest + &body);
+        digest = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        text += &format!("{body},\"digest\":\"{digest}\"}}\n");
+    }
+    text
+}
+
+#[test]
+fn law_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
+    let Some(browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let [one, two, three] = &broken_traces();
+    let folder = tempfile::tempdir().expect("a directory can be made");
+    let long = folder.path().join("long.jsonl");
+    std::fs::write(&long, idle_before(Path::new(one), 60_000)).expect("a file can be written");
+    let long = long.to_str().expect("the path is text");
+    let door = checker(&["replay", "--serve", long, two, three]);
+    browser.go(door.origin());
+    browser.see_text(".replay-verdict", "is broken at step 60,003");
+    browser.see_text(".story-broken", "server 2 spoke of a vote in term 1");
+    until_address(&browser, "step=60003");
+    browser.see_text(".replay-verdict", "to 60,003 of 60,003");
+    browser.picture("replay-part");
+    // Earlier, later, and by an address. The law is named, and the way to it is there.
+    browser.click_text(".replay-verdict", "Earlier");
+    browser.see_text(".replay-verdict", "steps 1 to");
+    browser.see_text(".replay-verdict", "is broken at step 60,003");
+    browser.press(Key::Home);
+    browser.see_text(".story-number", "0");
+    assert!(!browser.has(".story-broken"));
+    browser.click_text(".replay-verdict", "Later");
+    browser.see_text(".replay-verdict", "to 60,003 of 60,003");
+    browser.go(&format!("{}/#/replay?step=7", door.origin()));
+    browser.see_text(".replay-verdict", "steps 1 to");
+    browser.see_text(".story-number", "7");
+    browser.click_text(".replay-verdict", "Go there");
+    browser.see_text(".story-broken", "server 2 spoke of a vote in term 1");
+    until_address(&browser, "step=60003");
+    browser.choose("select", "es");
+    browser.see_text(".replay-verdict", "a 60.003 de 60.003");
+    browser.close(&[door.origin()]);
+}
+
+/// Traces of three servers of which the second votes before its vote is on its disk.
+fn broken_traces() -> [String; 3] {
+    [1, 2, 3].map(|node| {
+        let path = format!("../checker/tests/explore/broken-node-{node}.jsonl");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        path.display().to_string()
+    })
+}
+
 #[test]
 fn files_that_are_no_good_traces_are_refused_in_the_page() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    let door = checker(&["explore"]);
     browser.go(&format!("{}/#/replay", door.origin()));
     let good = jsonl(tour("election.jsonl"));
     let open = |name: &str, lines: &[String]| {
@@ -213,7 +272,7 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    let door = checker(&["explore"]);
     browser.go(door.origin());
     browser.see("#plant-find");
     browser.picture("explore-first-screen");
@@ -260,7 +319,7 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    let door = checker(&["explore"]);
     let start = format!("{}/#/explore?scope=crashes", door.origin());
     browser.go(&start);
     browser.click("[data-key='1e']");
@@ -326,7 +385,7 @@ fn everything_that_takes_the_keyboard_has_a_name() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    let door = checker(&["explore"]);
     for (page, shows) in [
         ("", "#plant-find"),
         (
@@ -351,7 +410,7 @@ fn panels_are_as_wide_as_somebody_made_them() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    let door = checker(&["explore"]);
     browser.go(&format!(
         "{}/#/explore?scope=crashes&path=1e",
         door.origin()
@@ -407,7 +466,7 @@ fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    let door = checker(&["explore"]);
     // Two messages that arrive again and again.
     let mut path = vec!["1e", "2d1", "1d3"];
     while path.len() < 10_000 {
@@ -470,7 +529,7 @@ fn server_that_goes_and_comes_back_is_gone_and_back_in_the_page() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = Door::open("raft-checker", &["explore", "--address", "127.0.0.1:0"]);
+    let door = checker(&["explore"]);
     let origin = door.origin().to_owned();
     browser.go(&format!("{origin}/#/explore?scope=crashes"));
     browser.see("[data-key='1e']");
@@ -500,17 +559,7 @@ fn cluster_is_watched_written_to_and_broken_on_purpose() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = Door::open(
-        "raft-proxy",
-        &[
-            "--embedded=3",
-            "--chaos",
-            "--data-dir={dir}/data",
-            "--listen=127.0.0.1:0",
-            "--http=127.0.0.1:0",
-            "--redis=127.0.0.1:0",
-        ],
-    );
+    let door = cluster(&["--embedded=3", "--chaos", "--redis=127.0.0.1:0"]);
     browser.go(door.origin());
     let leader = |browser: &Browser| {
         until("a leader to be shown", || {
@@ -562,17 +611,7 @@ fn keys_are_compared_and_deleted_and_links_broken_on_the_live_page() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = Door::open(
-        "raft-proxy",
-        &[
-            "--embedded=3",
-            "--chaos",
-            "--data-dir={dir}/data",
-            "--listen=127.0.0.1:0",
-            "--http=127.0.0.1:0",
-            "--redis=off",
-        ],
-    );
+    let door = cluster(&["--embedded=3", "--chaos", "--redis=off"]);
     browser.go(door.origin());
     browser.see_text(".live-summary", "server");
     let act = |browser: &Browser, what: &str| browser.click_text(".keys-editor", what);
@@ -663,17 +702,8 @@ fn nothing_of_the_cluster_is_shown_without_the_token() {
     let folder = tempfile::tempdir().expect("a directory can be made");
     let token = folder.path().join("token");
     std::fs::write(&token, "open sesame\n").expect("a file can be written");
-    let door = Door::open(
-        "raft-proxy",
-        &[
-            "--embedded=1",
-            "--data-dir={dir}/data",
-            "--listen=127.0.0.1:0",
-            "--http=127.0.0.1:0",
-            "--redis=off",
-            &format!("--http-token-file={}", token.display()),
-        ],
-    );
+    let token = format!("--http-token-file={}", token.display());
+    let door = cluster(&["--embedded=1", "--redis=off", &token]);
     browser.go(door.origin());
     browser.fill("#live-token", "guess");
     browser.click_text(".live-token", "");
@@ -703,6 +733,22 @@ fn modules_of_the_page_pass_their_own_tests() {
     // Some of them provoke complaints.
     browser.complaints();
     browser.close(&[&origin]);
+}
+
+/// The checker's server of pages, at any free address.
+fn checker(arguments: &[&str]) -> Door {
+    let address = ["--address", "127.0.0.1:0"];
+    Door::open("raft-checker", &[arguments, &address].concat())
+}
+
+/// A proxy with a cluster inside, at any free addresses.
+fn cluster(arguments: &[&str]) -> Door {
+    let places = [
+        "--data-dir={dir}/data",
+        "--listen=127.0.0.1:0",
+        "--http=127.0.0.1:0",
+    ];
+    Door::open("raft-proxy", &[arguments, &places].concat())
 }
 
 fn tour(name: &str) -> PathBuf {

@@ -65,6 +65,41 @@ export const tests = {
     equal(grown.marks, whole.marks);
     equal(whole.firstSteps(4).length, 4);
   },
+  part_of_a_run_has_the_numbers_of_the_whole(equal) {
+    const data = long(40);
+    const whole = new Timeline(data);
+    const offset = 100;
+    const start = whole.names.map((name) => whole.state(name, offset));
+    const part = new Timeline({ ...data, start, steps: data.steps.slice(offset), offset });
+    equal([part.length, part.last, part.at(7).n, part.at(999).n], [data.steps.length - offset, whole.last, offset, whole.last]);
+    equal([part.at(offset).step, part.at(offset).inFlight.some((message) => message.isNew)], [null, false]);
+    for (const n of [101, 163, 164, 165, whole.last]) {
+      equal(part.at(n).step, whole.at(n).step);
+      equal(part.at(n).processes, whole.at(n).processes);
+      // What was sent before and arrives nowhere in the part is not known there.
+      const known = new Set(part.all.map(({ envelope }) => JSON.stringify(envelope)));
+      const envelopes = (at) => at.inFlight.map(({ envelope }) => JSON.stringify(envelope)).filter((text) => known.has(text)).sort();
+      equal(envelopes(part.at(n)), envelopes(whole.at(n)));
+    }
+    equal(part.marks, whole.marks.filter((mark) => mark.step > offset));
+    equal(part.lastStepOf(part.names[0], offset), offset);
+  },
+  state_of_a_node_is_what_it_was_and_what_changed(equal) {
+    const start = [{ kind: 'server', id: 1, disk: { hard_state: { current_term: 1 }, log_start: 3, log: ['c', 'd'] }, running: { term: 1, log_start: 3, log: ['c', 'd', 'e'], store: ['a'] } }];
+    const step = (state) => ({ process: 'server 1', event: 'Sync', state: { kind: 'server', id: 1, ...state } });
+    const steps = [
+      step({ disk: { log_start: 4, log_from: 5, log: ['e'] }, running: {} }),
+      step({ disk: {}, running: { term: 2, log_start: 4, log_from: 5, log: ['x', 'y'] } }),
+      step({ disk: {}, running: null }),
+      step({ disk: {}, running: { term: 2, log_start: 4, log: ['d', 'e'], store: [] } }),
+      step({ disk: {}, running: { log_start: 9, log_from: 9, log: ['i'] } }),
+    ];
+    const timeline = new Timeline({ source: 'nodes', start, steps });
+    const running = (n) => { const held = timeline.state('server 1', n).running; return held && [held.term, held.log_start, held.log.join(''), held.store.join('')]; };
+    equal([1, 2, 3, 4, 5].map(running), [[1, 3, 'cde', 'a'], [2, 4, 'dxy', 'a'], null, [2, 4, 'de', ''], [2, 9, 'i', '']]);
+    const { disk } = timeline.state('server 1', 5);
+    equal([disk.hard_state.current_term, disk.log_start, disk.log.join('')], [1, 4, 'de']);
+  },
   marks_tell_elections_leaders_and_crashes(equal) {
     equal(new Timeline(run()).marks.map((mark) => [mark.step, mark.kind]), [[1, 'timeout'], [3, 'leader'], [6, 'crash']]);
   },

@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{
     engine::{self, Limits, Outcome},
-    explore::{Explore, Home, is_loopback},
+    explore::{Explore, Home, Input, is_loopback},
     machine,
     replay::{Conditions, Coverage, Rejection, Report, Source, replay},
 };
 use anyhow::Context;
 use std::{
     fs::File,
-    io::{self, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
@@ -62,8 +62,7 @@ fn serve(args: &Args) -> anyhow::Result<Exit> {
     let address = listener.local_addr()?;
     let mut files = Vec::new();
     for path in &args.files {
-        let file: Box<dyn io::BufRead + Send> = Box::new(BufReader::new(open(path)?));
-        files.push((path.display().to_string(), file));
+        files.push(input(path)?);
     }
     let limits = explore::limits(None, explore::MAX_MEMORY);
     let explorer = Explore::new(Home::Replay, is_loopback(address), limits)
@@ -71,6 +70,28 @@ fn serve(args: &Args) -> anyhow::Result<Exit> {
         .map_err(anyhow::Error::msg)?;
     let told = format!("Replaying at http://{address}/#/replay");
     explore::serve(explorer, listener, &told)
+}
+
+/// A trace that is read each time somebody asks for another part of it. What can be read once alone
+/// (the output of another program) is kept.
+fn input(path: &Path) -> anyhow::Result<Input> {
+    let name = path.display().to_string();
+    let mut file = open(path)?;
+    let kind = file.metadata();
+    if !kind.is_ok_and(|kind| kind.is_file()) {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)
+            .with_context(|| format!("{name} cannot be read"))?;
+        return Ok(Input::of_bytes(name, bytes.into()));
+    }
+    let path = path.to_owned();
+    let open = move || -> io::Result<Box<dyn BufRead + Send>> {
+        Ok(Box::new(BufReader::new(File::open(&path)?)))
+    };
+    Ok(Input {
+        name,
+        open: Box::new(open),
+    })
 }
 
 fn open(path: &Path) -> anyhow::Result<File> {

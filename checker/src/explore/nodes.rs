@@ -1,94 +1,232 @@
 //! Traces of nodes as the lines of a timeline: the same fields as in a trace of a scope, with the
-//! end of long logs alone, and without what would be the same for minutes (a whole store).
+//! end of long logs alone, and without what would be the same for minutes (a whole store). A step has
+//! of the state only what it changed.
 //!
 //! A run that begins after another is a crash and a restart. When the crash was, no trace says: it is
 //! shown just before the restart.
 
-use super::traces::Steps;
+use super::traces::{MAX_BYTES, MAX_SHOWN};
 use crate::{replay::Seen, story};
-use model::{Address, Entry, Envelope, Event, LogIndex, NodeId, Raft, Role};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use model::{Address, ClientRequest, Entry, Envelope, Event, LogIndex, NodeId, Raft, Role};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, VecDeque};
 
 /// The most entries shown of a log.
 const TAIL: usize = 24;
 /// The most keys shown of a store.
 const KEYS: usize = 16;
+/// So many steps are left out together, where those after them do not fit with them.
+const CHUNK: usize = 1 << 10;
 
-/// What was seen of all nodes.
-#[derive(Default)]
+/// What was seen of all nodes: the states that a part of the run starts from, and the steps of it.
 pub(super) struct Nodes {
-    start: BTreeMap<NodeId, Value>,
-    pub(super) steps: Steps,
+    /// The number of the first step that may be shown.
+    first: usize,
+    /// The number of the last.
+    last: usize,
+    /// Whether, of steps that do not fit, the earlier are left out.
+    keeps_end: bool,
+    /// How many steps there are, shown or not.
+    all: usize,
+    bytes: usize,
+    chunks: VecDeque<Chunk>,
+    /// Every node as it was after the last step told of it.
+    known: BTreeMap<NodeId, Node>,
+}
+
+/// Steps in their order.
+struct Chunk {
+    /// The number of the first.
+    from: usize,
+    /// Every node before it.
+    start: BTreeMap<NodeId, Node>,
+    lines: Vec<String>,
+    bytes: usize,
 }
 
 impl Nodes {
+    /// From this step on, as many as fit.
+    pub(super) fn starting_with(first: usize) -> Self {
+        Self {
+            first: first.max(1),
+            last: first.max(1).saturating_add(MAX_SHOWN - 1),
+            keeps_end: false,
+            all: 0,
+            bytes: 0,
+            chunks: VecDeque::new(),
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Up to this step, as many as fit.
+    pub(super) fn up_to(last: usize) -> Self {
+        Self {
+            last,
+            keeps_end: true,
+            ..Self::starting_with((last + 1).saturating_sub(MAX_SHOWN))
+        }
+    }
+
     /// How many nodes there are.
     pub(super) fn count(&self) -> usize {
-        self.start.len()
+        self.known.len()
+    }
+
+    /// How many steps there are.
+    pub(super) fn all(&self) -> usize {
+        self.all
+    }
+
+    /// The number of the first step shown.
+    pub(super) fn from(&self) -> usize {
+        self.chunks.front().map_or(1, |chunk| chunk.from)
+    }
+
+    /// Whether no step is left out after those that are shown.
+    pub(super) fn shows_the_end(&self) -> bool {
+        let end = self.chunks.back();
+        self.all == end.map_or(0, |chunk| chunk.from - 1 + chunk.lines.len())
     }
 
     /// What each starts from, in the order of their names.
-    pub(super) fn start(&self) -> Vec<&Value> {
-        self.start.values().collect()
+    pub(super) fn start(&self) -> Value {
+        let start = self
+            .chunks
+            .front()
+            .map_or(&self.known, |chunk| &chunk.start);
+        let start: Vec<_> = start.values().map(|node| node.told(None)).collect();
+        json!(start)
+    }
+
+    /// The steps, as JSON.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
+        let lines = self.chunks.iter().flat_map(|chunk| &chunk.lines);
+        lines.map(String::as_str)
     }
 
     /// Takes note of a line.
     pub(super) fn see(&mut self, seen: &Seen<'_>) {
-        let who = Address::Node(seen.id()).to_string();
-        let Some(event) = seen.event else {
-            if seen.run() <= 1 {
-                self.start.insert(seen.id(), snapshot(seen));
-                return;
+        let who = Address::Node(seen.id());
+        let up = || Node::of(seen);
+        match seen.event {
+            Some(event) => self.push(seen, up, || happened(who, event)),
+            None if seen.run() <= 1 => {
+                self.known.insert(seen.id(), up());
             }
-            let down = |_: &Seen<'_>| {
-                let mut down = snapshot(seen);
-                down["running"] = Value::Null;
-                down
-            };
-            let told = format!("{who} crashes: what is not on its disk is lost");
-            self.steps
-                .push(|step| line(step, &who, json!("Crash"), &[], down(seen), &told));
-            let told = format!("{who} starts again from its disk");
-            self.steps
-                .push(|step| line(step, &who, json!("Restart"), &[], snapshot(seen), &told));
+            None => {
+                let down = || Node::of(seen).down();
+                let told = format!("{who} crashes: what is not on its disk is lost");
+                self.push(seen, down, || (Happened::Crash, told));
+                let told = format!("{who} starts again from its disk");
+                self.push(seen, up, || (Happened::Restart, told));
+            }
+        }
+    }
+
+    /// Adds a step, if it is shown: its node after it, what happened, and that in words.
+    fn push<'a>(
+        &mut self,
+        seen: &Seen<'a>,
+        state: impl Fn() -> Node,
+        happened: impl FnOnce() -> (Happened<'a>, String),
+    ) {
+        self.all += 1;
+        if self.all + 1 == self.first {
+            let every = seen.every().map(|node| (node.id(), Node::of(&node)));
+            self.known = every.collect();
+            self.known.insert(seen.id(), state());
+        }
+        let is_full = !self.keeps_end && self.bytes >= MAX_BYTES;
+        if !(self.first..=self.last).contains(&self.all) || is_full {
             return;
+        }
+        let is_long = |chunk: &Chunk| chunk.lines.len() >= CHUNK || chunk.bytes >= MAX_BYTES / 16;
+        if self.chunks.back().is_none_or(is_long) {
+            self.chunks.push_back(Chunk {
+                from: self.all,
+                start: self.known.clone(),
+                lines: Vec::new(),
+                bytes: 0,
+            });
+        }
+        let state = state();
+        let (event, story) = happened();
+        let line = Line {
+            step: self.all,
+            process: &Address::Node(seen.id()).to_string(),
+            event,
+            sent: seen.sends.iter().filter(between_servers).collect(),
+            witnesses: [],
+            state: state.told(self.known.get(&seen.id())),
+            story: &story,
+            broken: seen.broken.map(|broken| {
+                [BrokenTold {
+                    law: broken.law.name(),
+                    why: &broken.why,
+                }]
+            }),
         };
-        self.steps.push(|step| {
-            let (event, told) = happened(seen.id(), event);
-            let mut line = line(step, &who, event, seen.sends, snapshot(seen), &told);
-            if let Some(broken) = seen.broken {
-                line["broken"] = json!([{"law": broken.law.name(), "why": broken.why}]);
-            }
-            line
-        });
+        let line = serde_json::to_string(&line).expect("JSON has a place for all of it");
+        self.known.insert(seen.id(), state);
+        self.bytes += line.len();
+        if let Some(chunk) = self.chunks.back_mut() {
+            chunk.bytes += line.len();
+            chunk.lines.push(line);
+        }
+        while self.keeps_end && self.bytes > MAX_BYTES && self.chunks.len() > 1 {
+            let left_out = self.chunks.pop_front();
+            self.bytes -= left_out.map_or(0, |chunk| chunk.bytes);
+        }
     }
 }
 
-fn line(
-    step: usize,
-    process: &str,
-    event: Value,
-    sends: &[Envelope],
-    state: Value,
-    story: &str,
-) -> Value {
-    let between = |envelope: &&Envelope| matches!(envelope.to, Address::Node(_));
-    let sent: Vec<&Envelope> = sends.iter().filter(between).collect();
-    json!({
-        "step": step,
-        "process": process,
-        "event": event,
-        "sent": sent,
-        "witnesses": [],
-        "state": state,
-        "story": story,
-    })
+fn between_servers(envelope: &&Envelope) -> bool {
+    matches!(envelope.to, Address::Node(_))
 }
 
-/// An event as a trace of a scope writes it, and in words.
-fn happened(id: NodeId, event: &Event) -> (Value, String) {
-    let who = Address::Node(id);
+/// A line of the timeline.
+#[derive(Serialize)]
+struct Line<'a> {
+    step: usize,
+    process: &'a str,
+    event: Happened<'a>,
+    sent: Vec<&'a Envelope>,
+    witnesses: [(); 0],
+    state: NodeTold<'a>,
+    story: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<[BrokenTold<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+struct BrokenTold<'a> {
+    law: &'a str,
+    why: &'a str,
+}
+
+/// An event as a trace of a scope writes it.
+#[derive(Serialize)]
+enum Happened<'a> {
+    Crash,
+    Restart,
+    Deliver { envelope: Envelope, ask: Option<()> },
+    Requests(Vec<Asked<'a>>),
+    ElectionTimeout,
+    HeartbeatTimeout,
+    QuorumTimeout,
+    Compact,
+    Sync,
+}
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    from: &'a Address,
+    request: &'a ClientRequest,
+}
+
+/// What happened, and in words.
+fn happened(who: Address, event: &Event) -> (Happened<'_>, String) {
     match event {
         Event::Receive { from, message } => {
             let told = format!("{who} receives {} from {from}", story::message(message));
@@ -97,76 +235,213 @@ fn happened(id: NodeId, event: &Event) -> (Value, String) {
                 to: who,
                 message: message.clone(),
             };
-            let event = json!({"Deliver": {"envelope": envelope, "ask": null}});
-            (event, told)
+            (
+                Happened::Deliver {
+                    envelope,
+                    ask: None,
+                },
+                told,
+            )
         }
         Event::Requests(requests) => {
-            let asked: Vec<Value> = requests
-                .iter()
-                .map(|(from, request)| json!({"from": from, "request": request}))
-                .collect();
+            let asked = requests.iter();
+            let asked = asked.map(|(from, request)| Asked { from, request });
             let told = match requests.len() {
                 1 => format!("a request reaches {who}"),
                 many => format!("{many} requests reach {who} at once"),
             };
-            (json!({"Requests": asked}), told)
+            (Happened::Requests(asked.collect()), told)
         }
         Event::ElectionTimeout => (
-            json!("ElectionTimeout"),
+            Happened::ElectionTimeout,
             format!("the election timer of {who} fires"),
         ),
         Event::HeartbeatTimeout => (
-            json!("HeartbeatTimeout"),
+            Happened::HeartbeatTimeout,
             format!("the heartbeat timer of {who} fires"),
         ),
         Event::QuorumTimeout => (
-            json!("QuorumTimeout"),
+            Happened::QuorumTimeout,
             format!("the quorum timer of {who} fires"),
         ),
         Event::Compact => (
-            json!("Compact"),
+            Happened::Compact,
             format!("{who} takes a snapshot of what it has applied"),
         ),
         Event::Persisted(write) => (
-            json!("Sync"),
+            Happened::Sync,
             format!("{who} has everything up to write {write} on its disk"),
         ),
     }
 }
 
-/// A node as a trace's snapshot of a server.
-fn snapshot(seen: &Seen<'_>) -> Value {
-    let disk = seen.disk_tail(TAIL);
-    let disk_start = seen.disk_len() - disk.len() + 1;
-    let running = seen.raft().map(|raft| running(raft, seen.unsynced()));
-    json!({
-        "kind": "server",
-        "id": seen.id(),
-        "disk": {"hard_state": seen.hard_state(), "log": disk, "log_start": disk_start},
-        "running": running,
-    })
+/// What is shown of a node.
+#[derive(Clone)]
+struct Node {
+    id: NodeId,
+    disk: Part,
+    running: Option<Part>,
 }
 
+/// What is shown of its disk, or of what it has in memory.
+#[derive(Clone)]
+struct Part {
+    /// What is short.
+    fields: Map<String, Value>,
+    log_start: usize,
+    log: Vec<Entry>,
+    store: Option<Vec<Held>>,
+}
+
+#[derive(Clone, PartialEq, Serialize)]
+struct Held {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    version: LogIndex,
+}
+
+/// A node as a trace's snapshot of a server; of its parts what is not as it was before. Most steps
+/// change little of it, and most of it is long.
+#[derive(Serialize)]
+struct NodeTold<'a> {
+    kind: &'static str,
+    id: NodeId,
+    disk: PartTold<'a>,
+    running: Option<PartTold<'a>>,
+}
+
+#[derive(Serialize)]
+struct PartTold<'a> {
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+    #[serde(flatten)]
+    log: Option<LogTold<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<&'a [Held]>,
+}
+
+/// Of a log: the entries from `log_from` on, the first that is another than before.
+#[derive(Serialize)]
+struct LogTold<'a> {
+    log_start: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_from: Option<usize>,
+    log: &'a [Entry],
+}
+
+impl Node {
+    fn of(seen: &Seen<'_>) -> Self {
+        let log: Vec<Entry> = seen.disk_tail(TAIL).into_iter().cloned().collect();
+        let hard_state = json!({"hard_state": seen.hard_state()});
+        Self {
+            id: seen.id(),
+            disk: Part {
+                fields: fields(hard_state),
+                log_start: seen.disk_len() - log.len() + 1,
+                log,
+                store: None,
+            },
+            running: seen.raft().map(|raft| Part::of(raft, seen.unsynced())),
+        }
+    }
+
+    /// The same, not running.
+    fn down(self) -> Self {
+        Self {
+            running: None,
+            ..self
+        }
+    }
+
+    fn told(&self, before: Option<&Self>) -> NodeTold<'_> {
+        let was_running = before.and_then(|before| before.running.as_ref());
+        NodeTold {
+            kind: "server",
+            id: self.id,
+            disk: self.disk.told(before.map(|before| &before.disk)),
+            running: self.running.as_ref().map(|is| is.told(was_running)),
+        }
+    }
+}
+
+impl Part {
+    fn of(raft: &Raft, unsynced: usize) -> Self {
+        let last = raft.log().last_index().get();
+        let first = last.saturating_sub(TAIL as u64) + 1;
+        let log: Vec<Entry> = (first..=last)
+            .filter_map(|index| raft.log().get(LogIndex::new(index)).cloned())
+            .collect();
+        let store = raft.store().pairs().take(KEYS);
+        let store = store.map(|(key, held)| Held {
+            key: key.clone(),
+            value: held.value.clone(),
+            version: held.version,
+        });
+        Self {
+            fields: fields(running(raft, unsynced)),
+            log_start: last as usize + 1 - log.len(),
+            log,
+            store: Some(store.collect()),
+        }
+    }
+
+    fn told(&self, before: Option<&Self>) -> PartTold<'_> {
+        let is_other = |name: &str, value: &Value| {
+            before.is_none_or(|before| before.fields.get(name) != Some(value))
+        };
+        let fields = self.fields.iter();
+        let fields = fields.filter(|(name, value)| is_other(name, value));
+        let is_same = |before: &Self| before.store == self.store;
+        PartTold {
+            fields: fields
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            log: self.log_told(before),
+            store: (!before.is_some_and(is_same))
+                .then_some(self.store.as_deref())
+                .flatten(),
+        }
+    }
+
+    fn log_told(&self, before: Option<&Self>) -> Option<LogTold<'_>> {
+        let Some(before) = before else {
+            return Some(LogTold {
+                log_start: self.log_start,
+                log_from: None,
+                log: &self.log,
+            });
+        };
+        if (before.log_start, &before.log) == (self.log_start, &self.log) {
+            return None;
+        }
+        let is_same = |(place, entry): &(usize, &Entry)| {
+            let place = (self.log_start + place).checked_sub(before.log_start);
+            place.and_then(|place| before.log.get(place)) == Some(*entry)
+        };
+        let same = self.log.iter().enumerate().take_while(is_same).count();
+        Some(LogTold {
+            log_start: self.log_start,
+            log_from: Some(self.log_start + same),
+            log: &self.log[same..],
+        })
+    }
+}
+
+fn fields(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// What is short of what a node has in memory.
 fn running(raft: &Raft, unsynced: usize) -> Value {
-    let last = raft.log().last_index().get();
-    let first = last.saturating_sub(TAIL as u64) + 1;
-    let log: Vec<&Entry> = (first..=last)
-        .filter_map(|index| raft.log().get(LogIndex::new(index)))
-        .collect();
-    let store: Vec<Value> = raft
-        .store()
-        .pairs()
-        .take(KEYS)
-        .map(|(key, held)| json!({"key": key, "value": held.value, "version": held.version}))
-        .collect();
     let mut told = json!({
         "role": "follower",
         "term": raft.current_term(),
         "voted_for": raft.voted_for(),
         "leader": null,
         "votes": [],
-        "log": log,
-        "log_start": last + 1 - log.len() as u64,
         "commit_index": raft.commit_index(),
         "durable_index": raft.durable_index(),
         "unsynced": [],
@@ -175,7 +450,6 @@ fn running(raft: &Raft, unsynced: usize) -> Value {
         "writes": [],
         "reads": [],
         "read_round": 0,
-        "store": store,
     });
     match raft.role() {
         Role::Follower { leader, .. } => told["leader"] = json!(leader),

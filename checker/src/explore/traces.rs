@@ -4,17 +4,20 @@
 //! What is wrong with a trace does not hide what is good of it: the timeline goes as far as the last
 //! line that agrees, and the verdict names the one that does not.
 //!
-//! Bounded: a timeline shows so many steps and no more; all are judged.
+//! Bounded: a timeline shows so many steps and no more; all are judged. Of the traces of nodes it is
+//! the part that is asked for, or the one that ends where a law breaks or a line does not agree.
 
-use super::{nodes, problem::Problem, view, walk::Walk, world};
+use super::{nodes::Nodes, problem::Problem, view, walk::Walk, world};
 use crate::{
     replay::{Conditions, Rejection, Report, Source, replay_watched},
     trace::{self, Read},
 };
+use axum::body::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead, Cursor},
+    io::{self, BufRead, Cursor},
+    iter,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64},
@@ -22,9 +25,9 @@ use std::{
 };
 
 /// The most steps of a timeline.
-const MAX_SHOWN: usize = 50_000;
-/// The most bytes of the steps of a timeline.
-const MAX_BYTES: usize = 192 << 20;
+pub(super) const MAX_SHOWN: usize = 50_000;
+/// The most bytes of the steps of a timeline: a browser reads them in one piece.
+pub(super) const MAX_BYTES: usize = 192 << 20;
 
 /// `POST /api/traces`
 #[derive(Deserialize)]
@@ -32,6 +35,8 @@ pub(super) struct AskedTraces {
     files: Vec<File>,
     #[serde(default)]
     used_disks: bool,
+    #[serde(flatten)]
+    part: Part,
 }
 
 #[derive(Deserialize)]
@@ -40,19 +45,57 @@ struct File {
     text: String,
 }
 
+/// Which part of a run too long to be shown whole: the one that begins with step `from`, the one that
+/// ends with step `to`, or what is worth looking at.
+#[derive(Clone, Copy, Default, Deserialize)]
+pub(super) struct Part {
+    from: Option<usize>,
+    to: Option<usize>,
+}
+
+impl Part {
+    /// Whether nothing is asked for.
+    pub(super) fn is_whole(self) -> bool {
+        self.from.is_none() && self.to.is_none()
+    }
+}
+
+/// Gives the bytes of a file from its beginning, each time anew.
+pub type Open = Box<dyn Fn() -> io::Result<Box<dyn BufRead + Send>> + Send + Sync>;
+
 /// A file to read.
-pub(super) struct Input {
-    pub(super) name: String,
-    pub(super) text: Box<dyn BufRead + Send>,
+pub struct Input {
+    /// What it is called.
+    pub name: String,
+    /// What is in it.
+    pub open: Open,
+}
+
+impl Input {
+    /// What is at hand already.
+    pub fn of_bytes(name: String, bytes: Bytes) -> Self {
+        let open = move || -> io::Result<Box<dyn BufRead + Send>> {
+            Ok(Box::new(Cursor::new(bytes.clone())))
+        };
+        Self {
+            name,
+            open: Box::new(open),
+        }
+    }
+
+    fn read(&self) -> Result<Box<dyn BufRead + Send>, String> {
+        let name = &self.name;
+        (self.open)().map_err(|error| format!("{name} cannot be read: {error}"))
+    }
 }
 
 impl AskedTraces {
     pub(super) fn read(self) -> Result<String, Problem> {
-        let inputs = self.files.into_iter().map(|file| Input {
-            name: file.name,
-            text: Box::new(Cursor::new(file.text.into_bytes())),
-        });
-        timeline(inputs.collect(), self.used_disks).map_err(Problem::bad)
+        let files = self.files.into_iter();
+        let inputs: Vec<_> = files
+            .map(|file| Input::of_bytes(file.name, file.text.into()))
+            .collect();
+        timeline(&inputs, self.used_disks, self.part).map_err(Problem::bad)
     }
 }
 
@@ -66,19 +109,19 @@ enum Kind {
 ///
 /// # Errors
 /// If they are no traces at all, or none that go together.
-pub(super) fn timeline(mut inputs: Vec<Input>, used_disks: bool) -> Result<String, String> {
+pub(super) fn timeline(inputs: &[Input], used_disks: bool, part: Part) -> Result<String, String> {
     if inputs.is_empty() {
         return Err("there is no file: give a trace of a scope, or those of all nodes".into());
     }
     let mut kinds = Vec::new();
-    for input in &mut inputs {
+    for input in inputs {
         kinds.push(kind(input)?);
     }
     if kinds.iter().all(|kind| *kind == Kind::Nodes) {
-        return Ok(of_nodes(inputs, used_disks));
+        return of_nodes(inputs, used_disks, part);
     }
-    match (inputs.pop(), inputs.is_empty()) {
-        (Some(input), true) => Ok(of_scope(input)),
+    match inputs {
+        [input] => of_scope(input),
         _ => Err(
             "these files do not go together: give one trace of a scope, or the traces of all \
              nodes of one cluster"
@@ -88,9 +131,10 @@ pub(super) fn timeline(mut inputs: Vec<Input>, used_disks: bool) -> Result<Strin
 }
 
 /// What kind of trace it is, by how it begins.
-fn kind(input: &mut Input) -> Result<Kind, String> {
+fn kind(input: &Input) -> Result<Kind, String> {
     let name = &input.name;
-    let start = input.text.fill_buf();
+    let mut text = input.read()?;
+    let start = text.fill_buf();
     let start = start.map_err(|error| format!("{name} cannot be read: {error}"))?;
     let line = start.split(|byte| *byte == b'\n').next().unwrap_or(start);
     let start = String::from_utf8_lossy(&line[..line.len().min(1 << 16)]);
@@ -105,46 +149,34 @@ fn kind(input: &mut Input) -> Result<Kind, String> {
     }
 }
 
-/// Steps as JSON, as many as are shown.
-#[derive(Default)]
-pub(super) struct Steps {
-    lines: Vec<String>,
-    bytes: usize,
-    all: usize,
-}
-
-impl Steps {
-    /// Whether one more will be shown.
-    pub(super) fn has_room(&self) -> bool {
-        self.lines.len() < MAX_SHOWN && self.bytes < MAX_BYTES
+/// The answer, with `lines` of JSON for the steps from number `from` on, of so many.
+fn answer<'a>(
+    mut rest: Value,
+    from: usize,
+    lines: impl Iterator<Item = &'a str>,
+    of: usize,
+) -> String {
+    let mut steps = String::new();
+    let mut shown = 0;
+    for line in lines {
+        steps += if shown > 0 { "," } else { "" };
+        steps += line;
+        shown += 1;
     }
-
-    /// Adds a step, if there is room; `line` makes it.
-    pub(super) fn push(&mut self, line: impl FnOnce(usize) -> Value) {
-        self.all += 1;
-        if self.has_room() {
-            let line = line(self.all).to_string();
-            self.bytes += line.len();
-            self.lines.push(line);
-        }
-    }
-}
-
-/// The answer, its steps put in as they are.
-fn answer(mut rest: Value, steps: &Steps) -> String {
-    rest["shown"] = steps.lines.len().into();
-    rest["of"] = steps.all.into();
+    rest["from"] = from.into();
+    rest["shown"] = shown.into();
+    rest["of"] = of.into();
     let mut text = rest.to_string();
     text.pop();
-    text + ",\"steps\":[" + &steps.lines.join(",") + "]}"
+    text + ",\"steps\":[" + &steps + "]}"
 }
 
-fn of_scope(input: Input) -> String {
+fn of_scope(input: &Input) -> Result<String, String> {
     let mut walk: Option<Walk> = None;
     let mut steps = 0;
     let mut unable = None;
     let mut broken = None;
-    let judged = trace::read_each(input.text, |read| match read {
+    let judged = trace::read_each(input.read()?, |read| match read {
         Read::Start(scope) => walk = Some(Walk::new(Arc::new(world::World::of_trace(scope)))),
         Read::Step(step) => {
             steps += 1;
@@ -164,13 +196,18 @@ fn of_scope(input: Input) -> String {
     };
     let Some(walk) = walk else {
         let nothing = json!({"kind": "scope", "header": null, "start": [], "verdict": verdict});
-        return answer(nothing, &Steps::default());
+        return Ok(answer(nothing, 1, iter::empty(), 0));
     };
-    let mut shown = Steps::default();
+    let mut shown = Vec::new();
+    let mut bytes = 0;
     for line in view::steps(&walk, 0) {
-        shown.push(|_| line);
+        let line = line.to_string();
+        bytes += line.len();
+        if bytes > MAX_BYTES {
+            break;
+        }
+        shown.push(line);
     }
-    shown.all = steps;
     let start: Vec<_> = walk.start().iter().map(trace::Snapshot::of).collect();
     let mut header = view::header(&walk);
     // The law that the trace is judged by, whatever else its last step breaks.
@@ -187,26 +224,51 @@ fn of_scope(input: Input) -> String {
         told["walk"] = place;
         told["walk"]["path"] = keys.collect::<Vec<_>>().into();
     }
-    answer(told, &shown)
+    Ok(answer(told, 1, shown.iter().map(String::as_str), steps))
 }
 
 fn rejected(why: &str, file: &str, line: usize) -> Value {
     json!({"accepted": false, "why": why, "file": file, "line": line})
 }
 
-fn of_nodes(inputs: Vec<Input>, used_disks: bool) -> String {
-    let sources = inputs
-        .into_iter()
-        .map(|input| Source::new(&input.name, input.text))
-        .collect();
-    let mut nodes = nodes::Nodes::default();
+/// The part of the nodes' run that is asked for. Where none is, the beginning of it; where it goes wrong
+/// after what that shows, its end.
+fn of_nodes(inputs: &[Input], used_disks: bool, part: Part) -> Result<String, String> {
+    let nodes = match part {
+        Part { to: Some(last), .. } => Nodes::up_to(last),
+        Part { from, .. } => Nodes::starting_with(from.unwrap_or(1)),
+    };
+    let (nodes, judged) = judge(inputs, used_disks, nodes)?;
+    if judged.is_ok() || !part.is_whole() || nodes.shows_the_end() {
+        return Ok(told_of_nodes(&nodes, &judged));
+    }
+    let end = Nodes::up_to(nodes.all());
+    // Before there is as much again.
+    drop(nodes);
+    let (nodes, judged) = judge(inputs, used_disks, end)?;
+    Ok(told_of_nodes(&nodes, &judged))
+}
+
+fn judge(
+    inputs: &[Input],
+    used_disks: bool,
+    mut nodes: Nodes,
+) -> Result<(Nodes, Result<Report, Rejection>), String> {
+    let mut sources = Vec::new();
+    for input in inputs {
+        sources.push(Source::new(&input.name, input.read()?));
+    }
     let conditions = Conditions {
         used_disks,
         lines: &AtomicU64::new(0),
         interrupt: &AtomicBool::new(false),
     };
     let judged = replay_watched(sources, conditions, &mut |seen| nodes.see(&seen));
-    let verdict = match &judged {
+    Ok((nodes, judged))
+}
+
+fn told_of_nodes(nodes: &Nodes, judged: &Result<Report, Rejection>) -> String {
+    let verdict = match judged {
         Ok(_) => json!({"accepted": true, "why": null, "file": null, "line": null}),
         Err(
             rejection @ (Rejection::Unreadable { place, .. }
@@ -234,5 +296,5 @@ fn of_nodes(inputs: Vec<Input>, used_disks: bool) -> String {
         "start": nodes.start(),
         "verdict": verdict,
     });
-    answer(told, &nodes.steps)
+    answer(told, nodes.from(), nodes.lines(), nodes.all())
 }

@@ -85,6 +85,7 @@ pub(crate) fn replay_watched(
 /// A line that was judged, and its server after it.
 pub(crate) struct Seen<'a> {
     server: &'a Server,
+    servers: &'a [Server],
     cluster: &'a Cluster,
     /// What happened; `None` if a run began.
     pub(crate) event: Option<&'a Event>,
@@ -98,6 +99,18 @@ impl<'a> Seen<'a> {
     /// Whose line it is.
     pub(crate) fn id(&self) -> NodeId {
         self.server.id
+    }
+
+    /// Every server as it is after this line.
+    pub(crate) fn every(&self) -> impl Iterator<Item = Seen<'a>> {
+        self.servers.iter().map(|server| Seen {
+            server,
+            servers: self.servers,
+            cluster: self.cluster,
+            event: None,
+            sends: &[],
+            broken: None,
+        })
     }
 
     /// Which of its runs it is in, from 1.
@@ -254,6 +267,7 @@ impl Replay {
                 self.start(track, *header, &place)?;
                 watch(Seen {
                     server: &self.servers[track],
+                    servers: &self.servers,
                     cluster: &self.cluster,
                     event: None,
                     sends: &[],
@@ -342,6 +356,7 @@ impl Replay {
         let server = &self.servers[track];
         watch(Seen {
             server,
+            servers: &self.servers,
             cluster: &self.cluster,
             event: Some(&event),
             sends: &server.sends,

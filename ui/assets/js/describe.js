@@ -309,8 +309,8 @@ export const nobody = (id) => (id === null || id === undefined ? t('stage.none')
 
 /** The whole of a step: `{what, sends, changes}`. */
 export function tell(timeline, n) {
-  const step = timeline.steps[n - 1];
-  if (!step) return { what: t('stage.at-start'), sends: [], changes: [] };
+  const step = timeline.step(n);
+  if (!step) return { what: t(n > 0 ? 'stage.at-part' : 'stage.at-start', { n: n + 1 }), sends: [], changes: [] };
   const before = timeline.state(step.process, n - 1);
   return { what: event(step, before), sends: sends(step), changes: step.state ? changes(before, step.state) : [] };
 }

@@ -68,10 +68,10 @@ export function exportMenu(timeline, options = {}) {
     }, h('strong', {}, t(`export.${name}`)), h('span', { class: 'dim small' }, about));
     if (!held) return [h('p', { class: 'dim' }, t('export.nothing'))];
     const [from, to] = drawn(held);
-    const whole = from === 0 && to === held.length;
+    const whole = from === held.offset && to === held.last;
     return [
       value(options.stageElement) && item('stage', () => saveStage(held)),
-      item('spacetime', () => saveSpacetime(held), whole ? undefined : t('export.spacetime-part', { from, to, of: held.length })),
+      item('spacetime', () => saveSpacetime(held), whole ? undefined : t('export.spacetime-part', { from, to, of: held.last })),
       item('shiviz', () => save('shiviz.log', shiviz(held), 'text/plain')),
       (walk || options.jsonl) && item('jsonl', () => saveJsonl(walk)),
       walk && !walk.mutant && item('script', async () => save('script', await postText('/api/export', { ...walk, format: 'script' }), 'text/plain')),
@@ -79,9 +79,9 @@ export function exportMenu(timeline, options = {}) {
   }
 
   function drawn(held) {
-    if (held.length <= DRAWN) return [0, held.length];
-    const shown = value(options.at) ?? held.length;
-    const from = Math.max(0, Math.min(held.length - DRAWN, shown - DRAWN / 2));
+    if (held.length <= DRAWN) return [held.offset, held.last];
+    const shown = value(options.at) ?? held.last;
+    const from = Math.max(held.offset, Math.min(held.last - DRAWN, shown - DRAWN / 2));
     return [from, from + DRAWN];
   }
 

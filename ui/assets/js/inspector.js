@@ -18,7 +18,7 @@ export function Inspector(host, { onGoto = () => {}, onPickProcess = () => {} } 
 
   function draw({ timeline, at, selected, actions = [] }) {
     const message = selected?.message ? timeline.message(selected.message, at.n) : null;
-    if (message) { replace(box, ofMessage(message, actions)); return; }
+    if (message) { replace(box, ofMessage(message, timeline, actions)); return; }
     const name = selected?.process ?? at.step?.process ?? at.names[0];
     const snapshot = at.processes[name];
     if (!snapshot) { replace(box, h('p', { class: 'dim' }, t('stage.nothing'))); return; }
@@ -36,10 +36,11 @@ export function Inspector(host, { onGoto = () => {}, onPickProcess = () => {} } 
     type: 'button', class: one.cls ?? '', disabled: one.disabled, title: one.why ?? null, onclick: one.run,
   }, one.words, one.disabled && one.why && h('span', { class: 'small' }, one.why))));
 
-  const stepLink = (n) => h('button', { type: 'button', class: 'quiet step-link', onclick: () => onGoto(n) }, n === 0 ? t('stage.insp-start') : t('stage.insp-step', { n }));
+  const stepLink = (n, { offset }) => h('button', { type: 'button', class: 'quiet step-link', onclick: () => onGoto(n) },
+    n > offset ? t('stage.insp-step', { n }) : offset > 0 ? t('stage.insp-before', { n: offset + 1 }) : t('stage.insp-start'));
 
-  function ofMessage(message, actions) {
-    const steps = (all) => all.map((n) => stepLink(n));
+  function ofMessage(message, timeline, actions) {
+    const steps = (all) => all.map((n) => stepLink(n, timeline));
     return [
       h('h3', { class: `insp-title is-${family(message.message)}` }, label(message.message)),
       h('p', {}, sentence(message.message)),

@@ -98,7 +98,7 @@ export function LogGrid(host) {
     update(next) {
       const wasAt = view?.at;
       view = { ...next, window: view?.window };
-      if (wasAt && wasAt.length !== next.at.length && next.at.n === next.at.length) first = null;
+      if (wasAt && wasAt.last !== next.at.last && next.at.n === next.at.last) first = null;
       sheet.later();
     },
     destroy() { sheet.stop(); box.remove(); },

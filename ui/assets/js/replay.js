@@ -2,6 +2,7 @@
 //
 // `#/replay?step=12`. What is opened stays in the page; only a trace that the server was started with
 // (`raft-checker replay --serve FILE..`) is there again after a reload, and can be shared by address.
+// Of a long run a part is shown, and another is asked for when somebody goes there.
 
 import { getJson } from './api.js';
 import { h, replace, style } from './dom.js';
@@ -12,6 +13,8 @@ import { format } from './router.js';
 import { scrubberShortcuts } from './scrubber.js';
 
 const EXAMPLE = 'figure-8-bug';
+/** So many steps are shown before one that is asked for. */
+const BEFORE = 500;
 /** The last run opened, kept when the page is made anew: in another language, or after a detour. */
 let kept = null;
 
@@ -21,6 +24,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
   const ended = new AbortController();
   const { signal } = ended;
   let player = null;
+  let shown = null;
   let usedDisks = false;
 
   addEventListener('dragover', (event) => {
@@ -40,12 +44,12 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
 
   async function begin() {
     await Promise.all([style('replay'), loadStrings('sift')]);
-    if (kept) { show(kept, Number(params.step ?? 0)); return; }
+    if (kept) { visit(kept, Number(params.step ?? 0)); return; }
     if (!app.traces_served) { door(params.step === undefined ? null : t('replay.not-here')); return; }
     replace(box, h('p', { class: 'loading' }, t('replay.loading')));
     try {
       const run = await served(signal);
-      if (!signal.aborted) show(run, params.step === undefined ? worth(run) : Number(params.step));
+      if (!signal.aborted) visit(run, params.step === undefined ? worth(run) : Number(params.step));
     } catch (error) {
       if (!signal.aborted) door(t('replay.failed-served', { why: error.message }));
     }
@@ -95,21 +99,49 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     }
   }
 
+  /** Shows a run at a step of it, which may not be in the part that is at hand. */
+  function visit(run, step) {
+    const { timeline } = run;
+    const isAhead = step > timeline.last && step <= run.of;
+    const isBehind = step > 0 && step < timeline.offset;
+    if (run.kind === 'nodes' && (isAhead || isBehind)) move(run, { from: Math.max(1, step - BEFORE) }, step);
+    else if (player && shown === run) player.go(step);
+    else show(run, step);
+  }
+
+  /** Has another part of the run shown. */
+  async function move(run, part, step) {
+    player?.destroy();
+    player = null;
+    replace(box, h('p', { class: 'loading', role: 'status' }, t('replay.executing')));
+    try {
+      const next = run.files ? await execute(run.files, { usedDisks: run.usedDisks, part, signal }) : await served(signal, part);
+      if (signal.aborted) return;
+      if (run.files) kept = next;
+      show(next, step);
+    } catch (error) {
+      if (!signal.aborted) door(t('replay.refused', { why: error.message }));
+    }
+  }
+
   function show(run, step) {
     box.replaceChildren();
+    shown = run;
     document.title = `${t('replay.title')} · Stateraft`;
     shortcuts([...scrubberShortcuts(), { keys: 'L', what: t('replay.key-broken') }, { keys: 'O', what: t('replay.key-open') }]);
     player = Player(box, {
       run,
       canExplore: app.pages.includes('explore'),
       onMove: (n) => navigate(format({ page: 'replay', params: { step: n || null } }), { replace: true, quiet: true }),
+      onVisit: (n) => visit(run, n),
+      onPart: (part, n) => move(run, part, n),
       onAnother: () => { kept = null; navigate('#/replay', { replace: true, quiet: true }); door(); },
     });
     player.go(Number.isFinite(step) ? Math.trunc(step) : 0);
   }
 
   return {
-    go: (next) => { if (player) player.go(Number(next.params.step ?? 0)); },
+    go: (next) => { if (player) visit(shown, Number(next.params.step ?? 0)); },
     destroy() { ended.abort(); player?.destroy(); box.remove(); },
   };
 }
@@ -117,7 +149,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
 /** The step to begin with: where a law breaks, or where it is no true run any more. */
 function worth({ timeline, verdict }) {
   const broken = timeline.marks.find((mark) => mark.kind === 'broken');
-  return broken?.step ?? (verdict.accepted ? 0 : timeline.length);
+  return broken?.step ?? (verdict.accepted ? 0 : timeline.last);
 }
 
 async function example() {

@@ -20,11 +20,11 @@ export const scrubberShortcuts = () => [
 
 export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
   const button = (words, name, run, cls = '') => h('button', { type: 'button', class: cls, 'aria-label': t(name), title: t(name), onclick: run }, words);
-  const first = button('|◀', 'stage.go-start', () => go(0));
+  const first = button('|◀', 'stage.go-start', () => go(least()));
   const back = button(['◀ ', h('span', { class: 'wide-only' }, t('stage.back'))], 'stage.go-back', () => go(now() - 1));
   const play = button('', 'stage.play', () => setPlaying(!timer));
   const forward = button([h('span', {}, t('stage.next')), ' ▶'], 'stage.go-forward', () => go(now() + 1));
-  const last = button('▶|', 'stage.go-end', () => go(length()));
+  const last = button('▶|', 'stage.go-end', () => go(most()));
   const range = h('input', { type: 'range', min: 0, step: 1, 'aria-label': t('stage.scrub'), oninput: () => go(Number(range.value)) });
   const marks = svg('svg', { class: 'scrub-marks', 'aria-hidden': 'true', preserveAspectRatio: 'none' });
   const where = h('input', { type: 'text', inputmode: 'numeric', class: 'scrub-where', 'aria-label': t('stage.go-to'), onchange: () => goTyped(), onfocus: () => where.select() });
@@ -40,10 +40,11 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
   let timer = 0;
   let drawn = null;
   const now = () => view?.at.n ?? 0;
-  const length = () => view?.timeline.length ?? 0;
+  const least = () => view?.timeline.offset ?? 0;
+  const most = () => view?.timeline.last ?? 0;
 
   function go(n) {
-    n = Math.max(0, Math.min(length(), n));
+    n = Math.max(least(), Math.min(most(), n));
     setPlaying(false);
     if (n !== now()) onGoto(n);
   }
@@ -59,7 +60,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
     const was = timer !== 0;
     timer = 0;
     if (on) {
-      if (now() >= length()) onGoto(0);
+      if (now() >= most()) onGoto(least());
       tick();
     }
     if (was !== (timer !== 0)) onPlay(timer !== 0);
@@ -68,9 +69,9 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
 
   function tick() {
     timer = setTimeout(() => {
-      if (now() >= length()) { setPlaying(false); return; }
+      if (now() >= most()) { setPlaying(false); return; }
       onGoto(now() + 1);
-      if (now() < length()) tick();
+      if (now() < most()) tick();
       else setPlaying(false);
     }, 1100 / Number(speed.value));
   }
@@ -87,30 +88,31 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
     if (drawn?.timeline === timeline && drawn.signature === signature) return;
     drawn = { timeline, signature };
     const total = Math.max(1, timeline.length);
+    const share = (step) => (step - timeline.offset) / total;
     set(marks, { viewBox: `0 0 1000 10` });
     // No more marks than can be told apart: the gravest of each place.
     const grave = ['timeout', 'restart', 'leader', 'crash', 'broken'];
     const places = new Map();
     for (const mark of timeline.marks) {
       if (!grave.includes(mark.kind)) continue;
-      const place = Math.round((mark.step / total) * 400);
+      const place = Math.round(share(mark.step) * 400);
       if (!places.has(place) || grave.indexOf(places.get(place).kind) < grave.indexOf(mark.kind)) places.set(place, mark);
     }
-    marks.replaceChildren(...[...places.values()].map((mark) => svg('rect', { class: `mark is-${mark.kind}`, x: (mark.step / total) * 1000 - 1.5, y: mark.kind === 'timeout' ? 4 : 0, width: 3, height: mark.kind === 'timeout' ? 6 : 10 })));
+    marks.replaceChildren(...[...places.values()].map((mark) => svg('rect', { class: `mark is-${mark.kind}`, x: share(mark.step) * 1000 - 1.5, y: mark.kind === 'timeout' ? 4 : 0, width: 3, height: mark.kind === 'timeout' ? 6 : 10 })));
   }
 
   drawPlay();
   return {
     update(next) {
       view = next;
-      const [n, total] = [now(), length()];
-      set(range, { max: total });
+      const [n, total] = [now(), most()];
+      set(range, { min: least(), max: total });
       range.value = String(n);
       range.setAttribute('aria-valuetext', t('stage.step-of', { n, of: total }));
       if (document.activeElement !== where) where.value = String(n);
       text(of, ` / ${total}`);
-      for (const [one, off] of [[first, n === 0], [back, n === 0], [forward, n >= total], [last, n >= total]]) one.disabled = off;
-      play.disabled = total === 0;
+      for (const [one, off] of [[first, n <= least()], [back, n <= least()], [forward, n >= total], [last, n >= total]]) one.disabled = off;
+      play.disabled = total === least();
       forward.classList.toggle('primary', next.next === true && n < total);
       drawMarks();
     },
@@ -118,7 +120,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
       if (event.ctrlKey || event.metaKey || event.altKey) return false;
       // A field keeps its keys, and so does whatever the space bar presses.
       if (event.target.closest?.('input:not([type="range"]), textarea, select, [role="tree"], [role="tab"], dialog')) return false;
-      const run = { ArrowLeft: () => go(now() - 1), ArrowRight: () => go(now() + 1), Home: () => go(0), End: () => go(length()) }[event.key];
+      const run = { ArrowLeft: () => go(now() - 1), ArrowRight: () => go(now() + 1), Home: () => go(least()), End: () => go(most()) }[event.key];
       if (run && event.target !== range) { event.preventDefault(); run(); return true; }
       if (event.key === ' ' && !event.target.closest?.('button, a, [role="button"], summary')) { event.preventDefault(); setPlaying(!timer); return true; }
       return false;

@@ -29,7 +29,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   const names = h('div', { class: 'st-names' });
   const picture = svg('svg', { class: 'st-picture', 'aria-hidden': 'true' });
   const space = h('div', { class: 'st-space' }, picture);
-  const scroll = h('div', { class: 'st-scroll', tabindex: 0, role: 'slider', 'aria-label': t('stage.st-title'), 'aria-valuemin': 0, onkeydown: keys, onclick: click }, space);
+  const scroll = h('div', { class: 'st-scroll', tabindex: 0, role: 'slider', 'aria-label': t('stage.st-title'), onkeydown: keys, onclick: click }, space);
   const hiddenList = h('div', { class: 'st-hidden row', hidden: true });
   const box = h('div', { class: 'spacetime' }, h('div', { class: 'st-body' }, names, scroll), hiddenList);
   host.append(box);
@@ -44,8 +44,11 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   let isAstray = false;
   scroll.addEventListener('scroll', () => { if (scroll.scrollLeft !== left) { left = scroll.scrollLeft; sheet.later(); } }, { passive: true });
 
-  const x = (step) => LEFT + step * DX;
-  const stepAt = (px) => Math.max(0, Math.min(view.timeline.length, Math.round((px - LEFT) / DX)));
+  const x = (step) => LEFT + (step - view.timeline.offset) * DX;
+  const stepAt = (px) => {
+    const { offset, last } = view.timeline;
+    return Math.max(offset, Math.min(last, offset + Math.round((px - LEFT) / DX)));
+  };
 
   function layOut() {
     let y = TOP;
@@ -55,7 +58,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       y += height;
       return lane;
     });
-    space.style.width = `${x(view.timeline.length) + 40}px`;
+    space.style.width = `${x(view.timeline.last) + 40}px`;
     space.style.height = `${y + 8}px`;
     names.style.height = `${y + 8}px`;
     keyed(names, lanes, ({ name }) => name, ({ name }) => h('div', { class: 'st-name' },
@@ -75,7 +78,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   function inSight(n) {
     const { width } = sheet.size;
     const here = x(n);
-    const most = Math.max(0, x(view.timeline.length) + 40 - width);
+    const most = Math.max(0, x(view.timeline.last) + 40 - width);
     if (here < left + 30) return Math.max(0, Math.min(most, here - width * 0.3));
     if (here > left + width - 60) return Math.max(0, Math.min(most, here - width * 0.7));
     return left;
@@ -88,8 +91,8 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     // What has no width yet knows no place to scroll to.
     const target = isAstray && sheet.size.width ? Math.round(inSight(at.n)) : left;
     if (sheet.size.width) isAstray = false;
-    const from = Math.max(0, stepAt(target) - 4);
-    const to = Math.min(timeline.length, stepAt(target + sheet.size.width) + 4);
+    const from = Math.max(timeline.offset, stepAt(target) - 4);
+    const to = Math.min(timeline.last, stepAt(target + sheet.size.width) + 4);
     const offset = x(from) - LEFT;
     const width = (to - from) * DX + LEFT + 40;
     const height = lanes.length ? lanes.at(-1).top + lanes.at(-1).height + 8 : 40;
@@ -102,7 +105,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     for (const lane of lanes) parts.push(...line(timeline, lane, from, to));
     parts.push(...messages(timeline, byName, from, to, selected));
     parts.push(...ticks(timeline, byName, from, to, at.n));
-    if (at.n < timeline.length) parts.push(svg('rect', { class: 'st-later', x: x(at.n) + DX / 2, y: TOP - 4, width: Math.max(0, x(to) + 40 - x(at.n)), height }));
+    if (at.n < timeline.last) parts.push(svg('rect', { class: 'st-later', x: x(at.n) + DX / 2, y: TOP - 4, width: Math.max(0, x(to) + 40 - x(at.n)), height }));
     picture.replaceChildren(...parts);
     // Last, when what is there is as wide as it will be.
     if (target !== left) { left = target; scroll.scrollLeft = target; }
@@ -131,7 +134,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       piece = { cls, begin, end: null };
       found.push(piece);
     }
-    if (piece) piece.end = x(to) + (to === timeline.length ? 20 : DX);
+    if (piece) piece.end = x(to) + (to === timeline.last ? 20 : DX);
     return found.map(({ cls, begin, end }) => svg('path', { class: cls, d: `M${begin} ${lane.y}H${end}` }));
   }
 
@@ -156,7 +159,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       const fate = message.delivered.length ? null : message.dropped[0] ?? message.sentAt;
       if (fate !== null && fate >= from - 2 && message.sentAt <= to) {
         const lost = message.dropped.length > 0;
-        const sent = sendBefore(lost ? fate : timeline.length + 1);
+        const sent = sendBefore(lost ? fate : timeline.last + 1);
         const reach = lost ? x(fate) : x(sent) + 20;
         const part = lost ? 0.5 : 0.28;
         const y = a.y + (b.y - a.y) * part;
@@ -178,8 +181,8 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
 
   function ticks(timeline, byName, from, to, now) {
     const found = [];
-    for (let n = Math.max(1, from); n <= to; n += 1) {
-      const step = timeline.steps[n - 1];
+    for (let n = Math.max(timeline.offset + 1, from); n <= to; n += 1) {
+      const step = timeline.step(n);
       const lane = byName.get(step.process);
       if (!lane || low.has(step.process)) continue;
       const held = eventOf(step);
@@ -212,11 +215,11 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       return next ? timeline.lastStepOf(next.name, at.n) || at.n : at.n;
     };
     const run = { ArrowLeft: () => at.n - 1, ArrowRight: () => at.n + 1, ArrowUp: () => beside(-1), ArrowDown: () => beside(1),
-      PageUp: () => at.n - 20, PageDown: () => at.n + 20, Home: () => 0, End: () => timeline.length }[pressed.key];
+      PageUp: () => at.n - 20, PageDown: () => at.n + 20, Home: () => timeline.offset, End: () => timeline.last }[pressed.key];
     if (!run) return;
     pressed.preventDefault();
     pressed.stopPropagation();
-    const n = Math.max(0, Math.min(timeline.length, run()));
+    const n = Math.max(timeline.offset, Math.min(timeline.last, run()));
     if (n !== at.n) onGoto(n);
   }
 
@@ -227,8 +230,8 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       const before = view;
       view = next;
       const { timeline, at } = next;
-      if (before?.timeline !== timeline || before.at.length !== at.length || before.at.names.length !== lanes.length + gone.size) layOut();
-      set(scroll, { 'aria-valuemax': timeline.length, 'aria-valuenow': at.n, 'aria-valuetext': at.step ? `${at.n}: ${event(at.step, at.before)}` : t('stage.at-start') });
+      if (before?.timeline !== timeline || before.at.last !== at.last || before.at.names.length !== lanes.length + gone.size) layOut();
+      set(scroll, { 'aria-valuemin': timeline.offset, 'aria-valuemax': timeline.last, 'aria-valuenow': at.n, 'aria-valuetext': at.step ? `${at.n}: ${event(at.step, at.before)}` : t('stage.at-start') });
       // The present step is kept in sight, with some of what is to come.
       if (!before || before.at.n !== at.n || before.timeline !== timeline) isAstray = true;
       sheet.later();

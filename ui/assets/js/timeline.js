@@ -10,6 +10,10 @@
 // again; those that are there at the start
 // (`data.network`, or delivered without having been sent) come first.
 //
+// A timeline may be a part of a longer run (`data.offset` steps come before it): steps keep the numbers
+// that they have in the run, and the start is the state before the first of them. A step of a node says
+// of its state what is not as it was (docs/explore.md).
+//
 // Lacks, on purpose: any judgement. It believes what it is given.
 
 const SPACING = 64;
@@ -51,12 +55,14 @@ function canonical(value) {
 }
 
 export class Timeline {
-  /** `data`: `{source, header, start, steps, network?}`. */
+  /** `data`: `{source, header, start, steps, network?, offset?}`. */
   constructor(data) {
     this.source = data.source ?? 'trace';
     this.header = data.header ?? {};
     this.start = data.start ?? [];
     this.steps = [];
+    /** How many steps of the run come before the first of these. */
+    this.offset = data.offset ?? 0;
     /** Every message of the run, by number less one. */
     this.all = [];
     /** What is worth a mark: `{step, process, kind, ..}`, in order. */
@@ -72,30 +78,39 @@ export class Timeline {
     /** For each step: the number of the message that it delivers or drops, and those it sends. */
     this.links = [];
     for (const snapshot of this.start) this.know(processName(snapshot), snapshot);
-    for (const envelope of data.network ?? foundAtStart(data.steps ?? [])) this.send(envelope, 0);
+    for (const envelope of data.network ?? foundAtStart(data.steps ?? [])) this.send(envelope, this.offset);
     this.checkpoint();
     this.append(data.steps ?? []);
   }
 
   get length() { return this.steps.length; }
 
+  /** The number of the last step. */
+  get last() { return this.offset + this.steps.length; }
+
+  /** The step of this number. */
+  step(n) { return this.steps[n - 1 - this.offset]; }
+
+  /** What the step of this number delivers or drops, and sends. */
+  link(n) { return this.links[n - 1 - this.offset]; }
+
   know(name, snapshot) {
     this.names.push(name);
-    this.histories.set(name, { at: [0], snapshots: [snapshot] });
+    this.histories.set(name, { at: [this.offset], snapshots: [snapshot] });
   }
 
   /** Adds steps at the end. */
   append(steps) {
     for (const step of steps) {
       this.steps.push(step);
-      this.take(step, this.steps.length);
+      this.take(step, this.last);
       if (this.steps.length % SPACING === 0) this.checkpoint();
     }
   }
 
   /** The first `n` steps, as a timeline of its own. */
   firstSteps(n) {
-    const network = this.all.filter((message) => message.sentAt === 0);
+    const network = this.all.filter((message) => message.sentAt <= this.offset);
     return new Timeline({ source: this.source, header: this.header, start: this.start, network, steps: this.steps.slice(0, n) });
   }
 
@@ -106,6 +121,7 @@ export class Timeline {
     const history = this.histories.get(step.process);
     const before = history.snapshots.at(-1);
     if (step.state) {
+      if (this.source === 'nodes') step.state = whole(before, step.state);
       history.at.push(n);
       history.snapshots.push(step.state);
     }
@@ -141,7 +157,7 @@ export class Timeline {
         id: this.all.length + 1,
         from: addressName(envelope.from), to: addressName(envelope.to), message: envelope.message,
         envelope: { from: envelope.from, to: envelope.to, message: envelope.message },
-        sentAt: n, sentAgain: [], delivered: [], dropped: [],
+        sentAt: n, sentAgain: [], delivered: [], dropped: [], wasThere: n === this.offset,
       };
       this.all.push(message);
       this.byIdentity.set(key, message);
@@ -178,15 +194,15 @@ export class Timeline {
 
   /** The picture after step `n`. */
   at(n) {
-    n = Math.max(0, Math.min(n, this.length));
-    const step = n > 0 ? this.steps[n - 1] : null;
+    n = Math.max(this.offset, Math.min(n, this.last));
+    const step = this.step(n) ?? null;
     const processes = {};
     for (const name of this.names) processes[name] = this.state(name, n);
     const before = step ? this.state(step.process, n - 1) : null;
     const changed = new Set(step && step.state && JSON.stringify(step.state) !== JSON.stringify(before) ? [step.process] : []);
     const self = this;
     return {
-      n, step, processes, before, changed, names: this.names, length: this.length,
+      n, step, processes, before, changed, names: this.names, last: this.last,
       event: step ? eventOf(step) : null,
       /** Messages in flight, and those that this step delivers or drops. */
       get inFlight() { return memo(this, 'inFlight', self.inFlightAt(n)); },
@@ -203,10 +219,10 @@ export class Timeline {
 
   /** The numbers of the messages that are in flight after step `n`, in no order. */
   waitingAt(n) {
-    const place = Math.min(Math.floor(n / SPACING), this.checkpoints.length - 1);
+    const place = Math.min(Math.floor((n - this.offset) / SPACING), this.checkpoints.length - 1);
     const waiting = new Set(this.checkpoints[place]);
-    for (let at = place * SPACING + 1; at <= n; at += 1) {
-      const link = this.links[at - 1];
+    for (let at = this.offset + place * SPACING + 1; at <= n; at += 1) {
+      const link = this.link(at);
       if (link.now !== null) waiting.delete(link.now);
       for (const id of link.sent) waiting.add(id);
     }
@@ -219,29 +235,30 @@ export class Timeline {
    */
   touched(from, to) {
     const found = new Set();
-    const begin = Math.max(1, from - 2);
-    for (let n = begin; n <= Math.min(to, this.length); n += 1) {
-      const link = this.links[n - 1];
+    const first = this.offset + 1;
+    const begin = Math.max(first, from - 2);
+    for (let n = begin; n <= Math.min(to, this.last); n += 1) {
+      const link = this.link(n);
       if (link.now !== null) found.add(link.now);
       for (const id of link.sent) found.add(id);
     }
     for (const id of [...this.waitingAt(begin - 1), ...this.repeated]) {
       const { delivered, sentAt, dropped } = this.all[id - 1];
       // What was there at the start and never arrives is drawn at the start.
-      if ((sentAt < begin && delivered.at(-1) > to) || (begin === 1 && sentAt === 0 && !dropped.length)) found.add(id);
+      if ((sentAt < begin && delivered.at(-1) > to) || (begin === first && sentAt < first && !dropped.length)) found.add(id);
     }
     return [...found].sort((one, other) => one - other);
   }
 
   inFlightAt(n) {
     const waiting = this.waitingAt(n);
-    const now = n > 0 ? this.links[n - 1].now : null;
+    const now = this.link(n)?.now ?? null;
     if (now !== null) waiting.add(now);
     return [...waiting].sort((one, other) => one - other).map((id) => asOf(this.all[id - 1], n));
   }
 
   /** A message by its number, as of step `n`; nothing if it is not sent yet. */
-  message(id, n = this.length) {
+  message(id, n = this.last) {
     const message = this.all[id - 1];
     return message && message.sentAt <= n ? asOf(message, n) : null;
   }
@@ -267,7 +284,7 @@ function asIs(message, n, sentAgain, deliveredAt, dropped, droppedAt) {
   return {
     id: message.id, from: message.from, to: message.to, message: message.message, envelope: message.envelope,
     sentAt: message.sentAt, sentAgain, deliveredAt, droppedAt,
-    isNew: n > 0 && (message.sentAt === n || sentAgain.at(-1) === n),
+    isNew: (message.sentAt === n && !message.wasThere) || sentAgain.at(-1) === n,
     isDelivering: deliveredAt.at(-1) === n && n > 0,
     isDropping: dropped === n && n > 0,
   };
@@ -276,6 +293,20 @@ function asIs(message, n, sentAgain, deliveredAt, dropped, droppedAt) {
 function memo(holder, name, value) {
   Object.defineProperty(holder, name, { value });
   return value;
+}
+
+/** The state of a node, of which a step says only what is not as it was before. */
+function whole(before, state) {
+  if (!before) return state;
+  const part = (old, now) => {
+    if (!old || !now) return now;
+    const { log_from: from, ...fields } = now;
+    if (from === undefined) return { ...old, ...fields };
+    // Of a log: the entries from `from` on, after those that stayed.
+    const kept = old.log.slice(Math.max(0, fields.log_start - old.log_start), Math.max(0, from - old.log_start));
+    return { ...old, ...fields, log: [...kept, ...fields.log] };
+  };
+  return { ...before, ...state, disk: part(before.disk, state.disk), running: 'running' in state ? part(before.running, state.running) : before.running };
 }
 
 /** The messages delivered or dropped without having been sent before: they were there. */

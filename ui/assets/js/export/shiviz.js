@@ -13,19 +13,19 @@ export const PATTERN = String.raw`(?<event>.*)\n(?<host>\S*) (?<clock>{.*})`;
 export function shiviz(timeline) {
   const clocks = new Map();
   /** Of every step: the clock after it. */
-  const after = [null];
+  const after = new Map();
   const lines = [PATTERN, ''];
   timeline.steps.forEach((step, place) => {
-    const n = place + 1;
+    const n = timeline.offset + place + 1;
     const host = step.process.replace(/\s+/g, '-');
     const clock = { ...clocks.get(host) };
     const message = timeline.links[place].now;
     const cause = message === null || isDrop(step) ? 0 : timeline.all[message - 1].sentAt;
-    for (const [name, count] of Object.entries(after[cause] ?? {})) clock[name] = Math.max(clock[name] ?? 0, count);
+    for (const [name, count] of Object.entries(after.get(cause) ?? {})) clock[name] = Math.max(clock[name] ?? 0, count);
     clock[host] = (clocks.get(host)?.[host] ?? 0) + 1;
     clocks.set(host, clock);
-    after.push(clock);
-    lines.push(`${n}. ${tellEvent(step, timeline.state(step.process, place)).replace(/\s+/g, ' ')}`, `${host} ${JSON.stringify(clock)}`);
+    after.set(n, clock);
+    lines.push(`${n}. ${tellEvent(step, timeline.state(step.process, n - 1)).replace(/\s+/g, ' ')}`, `${host} ${JSON.stringify(clock)}`);
   });
   return `${lines.join('\n')}\n`;
 }

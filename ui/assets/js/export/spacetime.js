@@ -18,7 +18,7 @@ const BAD = '#ab2018';
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
 
 /** The text of an SVG file: steps `from` + 1 to `to`. */
-export function spacetimeSvg(timeline, { from = 0, to = timeline.length, title = '' } = {}) {
+export function spacetimeSvg(timeline, { from = timeline.offset, to = timeline.last, title = '' } = {}) {
   const names = timeline.names;
   const width = LEFT + COLUMN * names.length + RIGHT;
   const height = TOP + ROW * (to - from + 1) + 24;
@@ -29,11 +29,11 @@ export function spacetimeSvg(timeline, { from = 0, to = timeline.length, title =
   const arrows = [];
   const labels = [];
   for (let n = from + 1; n <= to; n += 1) {
-    const id = timeline.links[n - 1].now;
+    const id = timeline.link(n).now;
     if (id === null) continue;
     const message = timeline.all[id - 1];
     if (!names.includes(message.from)) continue;
-    const lost = eventOf(timeline.steps[n - 1]).name === 'Drop';
+    const lost = eventOf(timeline.step(n)).name === 'Drop';
     const ink = lost ? BAD : INK[family(message.message)];
     const start = Math.max(message.sentAt, from);
     const [x1, y1, x2, y2] = [x(message.from), y(start), x(message.to), y(n)];
@@ -87,7 +87,7 @@ function line(timeline, name, from, to, x, y) {
 
 /** What happens in a step: a dot on its process, its number at the left, words where it is no delivery. */
 function tick(timeline, n, x, y) {
-  const step = timeline.steps[n - 1];
+  const step = timeline.step(n);
   const at = timeline.state(step.process, n);
   const was = timeline.state(step.process, n - 1);
   const event = eventOf(step);

@@ -77,7 +77,7 @@ export class State {
       names.push('proxy 1');
       processes['proxy 1'] = { kind: 'proxy', id: 1, leader, in_flight: inFlight };
     }
-    return { n: 0, length: 0, step: null, before: null, event: null, names, processes, changed, inFlight: [], messages: [] };
+    return { n: 0, last: 0, step: null, before: null, event: null, names, processes, changed, inFlight: [], messages: [] };
   }
 
   /** A server as docs/trace.md has it. One that is silent is drawn as it was when it last spoke. */

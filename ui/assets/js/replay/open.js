@@ -16,9 +16,13 @@ const NODES = 'stateraft-node/2';
 /** Something the reader can do something about. */
 export class Refusal extends Error {}
 
-/** The trace that the server was started with. */
-export async function served(signal) {
-  return opened(await getJson('/api/traces/served', { signal }));
+/**
+ * The trace that the server was started with. Of a long run a part is shown: `part` is `{from: 7}` or
+ * `{to: 9}`, the first or the last step of it; without, the server chooses.
+ */
+export async function served(signal, part = {}) {
+  const asked = new URLSearchParams(part).toString();
+  return opened(await getJson(`/api/traces/served${asked && `?${asked}`}`, { signal }));
 }
 
 /** Reads files of the browser. */
@@ -34,13 +38,13 @@ export async function readFiles(files) {
   }));
 }
 
-/** Has the server execute texts again: `[{name, text}]`; `usedDisks` if the servers had run before. */
-export async function execute(files, { usedDisks = false, signal } = {}) {
+/** Has the server execute texts again: `[{name, text}]`; `usedDisks` if the servers had run before; `part` as above. */
+export async function execute(files, { usedDisks = false, part = {}, signal } = {}) {
   const kinds = new Set(files.map(kindOf));
   if (files.length > 1 && kinds.has('scope')) throw new Refusal(t('replay.mixed'));
   try {
-    const answer = await postJson('/api/traces', { files, used_disks: usedDisks }, { signal });
-    return { ...opened(answer), files };
+    const answer = await postJson('/api/traces', { files, used_disks: usedDisks, ...part }, { signal });
+    return { ...opened(answer), files, usedDisks };
   } catch (error) {
     if (error.status === 413) throw tooLarge(new Blob([JSON.stringify({ files })]).size, files);
     throw error;
@@ -72,7 +76,7 @@ function opened(answer) {
   const verdict = answer.verdict ?? { accepted: true };
   // Not even its start can be shown.
   if (!header || !start?.length) throw new Refusal(rejection(verdict));
-  const timeline = new Timeline({ source: kind === 'nodes' ? 'nodes' : 'trace', header, start, steps, network });
+  const timeline = new Timeline({ source: kind === 'nodes' ? 'nodes' : 'trace', header, start, steps, network, offset: (answer.from ?? 1) - 1 });
   return { kind, timeline, verdict, walk, of: answer.of ?? steps.length };
 }
 

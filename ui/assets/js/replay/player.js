@@ -15,11 +15,15 @@ import { why } from '../why.js';
 import { rejection } from './open.js';
 import { sift, siftNote, withMessages } from './sift.js';
 
-/** `run` is what `open.js` returns; `onMove(n)` hears where one goes, `onAnother()` that one is enough. */
-export function Player(host, { run, canExplore, onMove, onAnother }) {
+/**
+ * `run` is what `open.js` returns; `onMove(n)` hears where one goes, `onVisit(n)` that one would go to a
+ * step of another part of the run, `onPart(part, n)` that one wants that part, `onAnother()` that one is
+ * enough.
+ */
+export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnother }) {
   const { timeline, verdict, walk, kind } = run;
   const breaks = timeline.marks.filter((mark) => mark.kind === 'broken');
-  let n = 0;
+  let n = timeline.offset;
   let selected = null;
   let all = false;
 
@@ -41,7 +45,7 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
     Splitter({ name: 'told', label: t('replay.resize-told'), of: grid, panel: side, axis: 'x', side: -1, least: 220, most: 0.5 }), side);
   const box = h('div', { class: 'replay' },
     h('header', { class: 'replay-head' },
-      h('div', {}, h('h1', {}, title(timeline, kind)), h('span', { class: 'dim small' }, t('replay.steps', { n: timeline.length }))),
+      h('div', {}, h('h1', {}, title(timeline, kind)), h('span', { class: 'dim small' }, t('replay.steps', { n: run.of }))),
       h('span', { class: 'spacer' }),
       h('div', { class: 'row' }, explore,
         exportMenu(timeline, {
@@ -66,26 +70,31 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
   /** What was found about the whole run, and the way to where it shows. */
   function judged() {
     const good = verdict.accepted;
-    const cut = run.of > timeline.length;
+    const isPart = run.of > timeline.length;
+    // A law that the steps of nodes break ends the run.
+    const end = kind === 'nodes' && timeline.header.law ? { law: timeline.header.law, why: timeline.header.why } : null;
     const jump = (to, words) => h('button', { type: 'button', onclick: () => go(to) }, words);
     const lines = [];
     const line = (cls, ...words) => h('p', { class: cls }, words);
-    const [first] = breaks;
-    if (!good && first) {
-      // A step of a node that breaks a law ends the run.
-      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken-at', { law: lawName(first.laws[0].law), n: first.step, line: verdict.line, file: verdict.file })), ' ',
-        jump(first.step, t('replay.go-broken')), h('span', { class: 'why' }, why(first.laws[0].why, { end: '.' }), ' ', t('replay.broken-nodes'))));
+    if (!good && end) {
+      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken-at', { law: lawName(end.law), n: run.of, line: verdict.line, file: verdict.file })), ' ',
+        jump(run.of, t('replay.go-broken')), h('span', { class: 'why' }, why(end.why, { end: '.' }), ' ', t('replay.broken-nodes'))));
     } else if (!good) {
       lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.rejected')), ' ', rejection(verdict),
-        timeline.length > 0 && !cut && h('span', { class: 'why' }, t('replay.rejected-shown'), ' ', jump(timeline.length, t('replay.go-end')))));
+        run.of > 0 && (kind === 'nodes' || !isPart) && h('span', { class: 'why' }, t('replay.rejected-shown'), ' ', jump(run.of, t('replay.go-end')))));
     } else {
-      lines.push(line('is-good', h('strong', {}, '✓ ', t('replay.accepted')), ' ', t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: timeline.length })));
+      lines.push(line('is-good', h('strong', {}, '✓ ', t('replay.accepted')), ' ', t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: run.of })));
       for (const mark of breaks.slice(0, 5)) {
         lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken', { law: lawName(mark.laws[0].law), n: mark.step })), ' ',
           jump(mark.step, t('replay.go-broken')), h('span', { class: 'why' }, why(mark.laws[0].why))));
       }
     }
-    if (cut) lines.push(line('is-warn', t('replay.shown', { n: timeline.length, of: run.of })));
+    if (isPart) {
+      const { offset, last } = timeline;
+      const other = (words, isThere, part, to) => kind === 'nodes' && isThere && h('button', { type: 'button', onclick: () => onPart(part, to) }, t(words));
+      lines.push(line('is-warn', t('replay.shown', { from: offset + 1, to: last, of: run.of }), ' ',
+        other('replay.earlier', offset > 0, { to: offset }, offset), ' ', other('replay.later', last < run.of, { from: last + 1 }, last + 1)));
+    }
     return h('div', { class: 'replay-verdict', role: 'status' }, lines);
   }
 
@@ -96,9 +105,15 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
   }
 
   function go(to) {
-    n = Math.max(0, Math.min(timeline.length, to));
+    const isElsewhere = to > timeline.last || (to > 0 && to < timeline.offset);
+    if (isElsewhere && kind === 'nodes' && to <= run.of) { onVisit(to); return; }
+    stand(to, true);
+  }
+
+  function stand(to, animate) {
+    n = Math.max(timeline.offset, Math.min(timeline.last, to));
     onMove(n);
-    draw(true);
+    draw(animate);
   }
 
   function draw(animate) {
@@ -125,7 +140,7 @@ export function Player(host, { run, canExplore, onMove, onAnother }) {
   }
 
   return {
-    go(to) { n = Math.max(0, Math.min(timeline.length, to)); onMove(n); draw(false); },
+    go: (to) => stand(to, false),
     destroy() {
       removeEventListener('keydown', keys);
       for (const part of [stage, logs, space, inspector, story, scrubber]) part.destroy();

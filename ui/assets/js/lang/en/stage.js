@@ -7,6 +7,7 @@ export default {
   'stage.role-learner': 'learner',
   'stage.none': 'none', 'stage.empty': '(empty)', 'stage.idle': 'idle', 'stage.waiting': 'waiting',
   'stage.at-start': 'The start: nothing has happened yet',
+  'stage.at-part': 'How it stood before step {n}',
 
   'stage.msg-vote': 'Vote', 'stage.msg-ack': 'Ack', 'stage.msg-refusal': 'Refusal', 'stage.msg-open': 'open session',
   'stage.msg-done': 'done', 'stage.msg-found': 'found', 'stage.msg-unavailable': 'unavailable',
@@ -119,6 +120,7 @@ export default {
   'stage.st-hidden': 'Hidden:',
   'stage.insp-which': 'Process',
   'stage.insp-start': 'the start',
+  'stage.insp-before': 'before step {n}',
   'stage.insp-step': 'step {n}',
   'stage.insp-number': 'number',
   'stage.insp-from': 'from',

@@ -7,6 +7,7 @@ export default {
   'stage.role-learner': 'aprendiz',
   'stage.none': 'ninguno', 'stage.empty': '(vacío)', 'stage.idle': 'libre', 'stage.waiting': 'esperando',
   'stage.at-start': 'El comienzo: aún no ha ocurrido nada',
+  'stage.at-part': 'Cómo estaba todo antes del paso {n}',
 
   'stage.msg-vote': 'Voto', 'stage.msg-ack': 'Acuse', 'stage.msg-refusal': 'Rechazo', 'stage.msg-open': 'abrir sesión',
   'stage.msg-done': 'hecho', 'stage.msg-found': 'hallado', 'stage.msg-unavailable': 'no disponible',
@@ -119,6 +120,7 @@ export default {
   'stage.st-hidden': 'Ocultos:',
   'stage.insp-which': 'Proceso',
   'stage.insp-start': 'el comienzo',
+  'stage.insp-before': 'antes del paso {n}',
   'stage.insp-step': 'paso {n}',
   'stage.insp-number': 'número',
   'stage.insp-from': 'de',
