@@ -6,11 +6,12 @@
 //! of which nothing new arrived for [`PATIENCE`] is given up: the protocol above repeats what
 //! matters, and by then has something newer to say.
 //!
-//! A *bulk* message, the state of a server on its way to another, may be a thousand times as large as
-//! any other. There is one for each receiver at most, and a receiver takes one from each run of a
-//! peer. Whatever else goes there overtakes it. All others leave in the order in which they came: to
-//! Raft, entries that were overtaken by later ones look lost, and are sent again. Chunks leave no further than [`SPAN`] ahead of the first that is missing, so what
-//! is put in order stays little however large the message, and so does an acknowledgement.
+//! A *bulk* message, the state of a server on its way to another, may be a thousand times as large
+//! as any other. There is one for each receiver at most, and a receiver takes one from each run of
+//! a peer. Whatever else goes there overtakes it. All others leave in the order in which they came:
+//! to Raft, entries that were overtaken by later ones look lost, and are sent again. Chunks leave
+//! no further than [`SPAN`] ahead of the first that is missing, so what is put in order stays
+//! little however large the message, and so does an acknowledgement.
 //!
 //! Nothing here reads a clock or sends: time and chunks are passed in and out. Memory is bounded
 //! whatever a peer sends: so much for each run of a peer, the oldest message going first, and so
