@@ -9,6 +9,10 @@ use model::{
     system::{Action, Local, System},
 };
 
+/// So many letters of a text are told, and so many of the bytes that are none.
+const LETTERS: usize = 40;
+const BYTES: usize = 6;
+
 /// What happens, in a sentence without a full stop. `system` is the system it happens to.
 pub fn describe_action(action: &Action, system: &System) -> String {
     let Some(process) = system.processes.get(action.process) else {
@@ -336,6 +340,31 @@ fn operation(operation: &Operation) -> String {
     }
 }
 
+/// Bytes as text, the beginning of a long one.
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).escape_debug().to_string()
+    let Ok(text) = str::from_utf8(bytes) else {
+        let start = &bytes[..bytes.len().min(BYTES)];
+        let start: String = start.iter().map(|byte| format!("{byte:02x}")).collect();
+        let end = if bytes.len() > BYTES { "…" } else { "" };
+        return format!("({} bytes: {start}{end})", bytes.len());
+    };
+    match text.char_indices().nth(LETTERS) {
+        None => text.escape_debug().to_string(),
+        Some((end, _)) => format!("{}…", text[..end].escape_debug()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn bytes_are_told_as_text_or_as_bytes_and_never_at_length() {
+        assert_eq!(text(b"x"), "x");
+        assert_eq!(text("ñ\n".as_bytes()), "ñ\\n");
+        assert_eq!(text("ñ".repeat(40).as_bytes()), "ñ".repeat(40));
+        assert_eq!(text(&[b'x'; 41]), format!("{}…", "x".repeat(40)));
+        assert_eq!(text(&[0xff, 0x0a]), "(2 bytes: ff0a)");
+        assert_eq!(text(&[0xff; 7]), "(7 bytes: ffffffffffff…)");
+    }
 }

@@ -13,12 +13,31 @@
 import { list, t } from './i18n.js';
 import { addressName, eventOf, identity, isDown, logOf, roleOf, splitName, termOf } from './timeline.js';
 
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { fatal: true });
+/** So many letters of a text are told, and so many of the bytes that are none. */
+const LETTERS = 40;
+const BYTES = 6;
 
-/** Bytes as text. They are lists of numbers in traces, and texts where a source has texts. */
+/** Bytes as text, the beginning of a long one. They are lists of numbers in traces, and texts where a
+    source has texts. */
 export function text(bytes) {
-  if (typeof bytes === 'string') return bytes;
-  return decoder.decode(new Uint8Array(bytes ?? [])).replace(/[\u0000-\u001f\u007f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  if (typeof bytes === 'string') return brief(bytes);
+  const held = new Uint8Array(bytes ?? []);
+  let read;
+  try {
+    read = decoder.decode(held);
+  } catch {
+    const start = Array.from(held.subarray(0, BYTES), hex).join('');
+    return t('stage.bytes', { n: held.length, start: held.length > BYTES ? `${start}…` : start });
+  }
+  return brief(read.replace(/[\u0000-\u001f\u007f]/g, (c) => `\\x${hex(c.charCodeAt(0))}`));
+}
+
+const hex = (byte) => byte.toString(16).padStart(2, '0');
+
+function brief(words) {
+  const letters = [...words];
+  return letters.length > LETTERS ? `${letters.slice(0, LETTERS).join('')}…` : words;
 }
 
 /** 'server 2' in the language of the page. */

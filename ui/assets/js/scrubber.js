@@ -109,6 +109,8 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
       set(range, { min: least(), max: total });
       range.value = String(n);
       range.setAttribute('aria-valuetext', t('stage.step-of', { n, of: total }));
+      // A long run has long numbers.
+      where.style.minWidth = `${String(total).length + 2}ch`;
       if (document.activeElement !== where) where.value = String(n);
       text(of, ` / ${total}`);
       for (const [one, off] of [[first, n <= least()], [back, n <= least()], [forward, n >= total], [last, n >= total]]) one.disabled = off;

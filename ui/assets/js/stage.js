@@ -44,7 +44,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
     const names = at.names.filter((name) => at.processes[name]);
     const height = Math.max(sheet.size.height, 240);
     set(picture, { width, height, viewBox: `0 0 ${width} ${height}` });
-    const places = place(names, width, height);
+    const places = place(names, width, height, widestFact(names, at, width));
     const routes = route(at.inFlight, places, width, selected, factBoxes(names, places, at, width));
     drawArrows(routes, selected);
     drawNodes(names, places, at, selected, accused, width);
@@ -250,7 +250,7 @@ function facts(snapshot, kind, width) {
 
 /* Where everything stands. */
 
-function place(names, width, height) {
+function place(names, width, height, widest) {
   const servers = names.filter((name) => splitName(name).kind === 'server');
   const clients = names.filter((name) => splitName(name).kind === 'client');
   const proxies = names.filter((name) => !servers.includes(name) && !clients.includes(name));
@@ -266,7 +266,9 @@ function place(names, width, height) {
   const below = narrow || row ? 54 : 40;
   const ringHeight = height - row;
   const ry = Math.max(60, (ringHeight - above - below) / 2 - r);
-  const rx = Math.min((width - left) / 2 - r - (narrow ? 14 : column ? 84 : 104), Math.max(ry * 1.9, 210));
+  // Beside a server stands its small print, below it in a narrow picture: long numbers need room.
+  const beside = narrow ? Math.max(14, widest / 2 - r + 4) : Math.max(column ? 84 : 104, widest + 20);
+  const rx = Math.min((width - left) / 2 - r - beside, Math.max(ry * 1.9, 210));
   const cx = left + (width - left) / 2;
   // With an odd number the lowest stand a little above the ring's foot: use the room.
   const lowest = Math.max(...servers.map((_, i) => Math.sin(angle(i, servers.length))), 0);
@@ -310,13 +312,21 @@ function factSpots(side, r, count) {
   return spots;
 }
 
+/* About how wide the words of a line of small print are. */
+const wordsWidth = (words) => 6.3 * words.length;
+
+function widestFact(names, at, width) {
+  const all = names.filter((name) => splitName(name).kind === 'server').flatMap((name) => facts(at.processes[name], 'server', width));
+  return Math.max(0, ...all.map((fact) => wordsWidth(fact.words)));
+}
+
 /* The room that the small print takes, so that labels leave it alone. */
 function factBoxes(names, places, at, width) {
   return names.map((name) => {
     const { x, y, r, side, kind } = places.get(name);
     const told = facts(at.processes[name], splitName(name).kind, width);
     const spots = factSpots(side, kind === 'box' ? 15 : r, told.length);
-    const w = 6.3 * Math.max(1, ...told.map((fact) => fact.words.length));
+    const w = Math.max(wordsWidth(' '), ...told.map((fact) => wordsWidth(fact.words)));
     const aside = { start: w / 2, end: -w / 2, middle: 0 }[spots[0]?.anchor ?? 'middle'];
     const ys = spots.map((spot) => spot.y);
     return { x: x + (spots[0]?.x ?? 0) + aside, y: y + (Math.min(...ys) + Math.max(...ys)) / 2 - 4, w, h: told.length * 14 };

@@ -71,6 +71,8 @@ export default {
   'stage.field-in-flight': 'requests in flight', 'stage.field-state': 'state', 'stage.field-session': 'session',
   'stage.field-invoked': 'operations begun',
 
+  'stage.bytes': '({n} bytes: {start})',
+
   'stage.title': 'Processes and messages in flight',
   'stage.term': 'term {term}', 'stage.term-short': 't{term}',
   'stage.fact-vote': 'vote {vote}', 'stage.fact-leader': 'leader {leader}', 'stage.fact-commit': 'commit {commit}/{last}',

@@ -71,6 +71,8 @@ export default {
   'stage.field-in-flight': 'peticiones en curso', 'stage.field-state': 'estado', 'stage.field-session': 'sesión',
   'stage.field-invoked': 'operaciones empezadas',
 
+  'stage.bytes': '({n} bytes: {start})',
+
   'stage.title': 'Procesos y mensajes en vuelo',
   'stage.term': 'mandato {term}', 'stage.term-short': 't{term}',
   'stage.fact-vote': 'voto {vote}', 'stage.fact-leader': 'líder {leader}', 'stage.fact-commit': 'commit {commit}/{last}',
