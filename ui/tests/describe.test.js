@@ -1,5 +1,5 @@
 import { loadStrings, setLanguage } from '/ui/js/i18n.js';
-import { changes, command, event, label, short, tell } from '/ui/js/describe.js';
+import { changes, command, event, label, short, tell, text } from '/ui/js/describe.js';
 import { Timeline } from '/ui/js/timeline.js';
 import { append, ask, run, vote } from './samples.js';
 
@@ -31,6 +31,10 @@ export const tests = {
   commands_are_told_as_texts(equal) {
     equal(command({ term: 1, payload: { Command: { Write: { operation: { Put: { key: bytes('x'), value: bytes('é'), condition: 'Always' } } } } } }), 'x=é');
     equal(command({ term: 1, payload: { Command: { Write: { operation: { Increment: { key: bytes('n'), by: 2 } } } } } }), 'n+=2');
+  },
+  bytes_are_told_as_text_or_as_bytes_and_never_at_length(equal) {
+    equal([text(bytes('ñ\n')), text(bytes('ñ'.repeat(40))), text(bytes('ñ'.repeat(41)))], ['ñ\\x0a', 'ñ'.repeat(40), `${'ñ'.repeat(40)}…`]);
+    equal([text([255, 10]), text(Array(7).fill(255))], ['(2 bytes: ff0a)', '(7 bytes: ffffffffffff…)']);
   },
   changes_of_what_did_not_change_are_none(equal) {
     const { start } = run();

@@ -1,6 +1,6 @@
 // A short run, made by hand: server 1 is elected, its first heartbeat is lost and sent again, server 2 crashes.
 
-const server = (id, more = {}) => ({
+export const server = (id, more = {}) => ({
   kind: 'server', id, disk: { hard_state: { current_term: 1, voted_for: null }, log: [] },
   running: { role: 'follower', term: 1, voted_for: null, leader: null, votes: [], log: [], commit_index: 0, durable_index: 0, unsynced: [], followers: [], writes: [], reads: [], read_round: 0, store: [], ...more },
 });

@@ -281,9 +281,10 @@ function place(names, width, height, widest) {
     const cos = Math.cos(a);
     let side = Math.sin(a) < -0.3 ? 'above' : 'below';
     if (!narrow && Math.abs(cos) > 0.4) side = cos > 0 ? 'right' : 'left';
-    // No arrow comes to the topmost from beside.
+    // No arrow comes to the topmost from beside: its small print stands there, and may push it.
     if (i === 0) side = 'top';
-    places.set(name, { x, y, r, side, kind: 'server' });
+    const room = i === 0 ? width - (r + 12 + widest) : width;
+    places.set(name, { x: Math.min(x, room), y, r, side, kind: 'server' });
   });
   const half = Math.ceil(clients.length / 2);
   const line = [...clients.slice(0, half), ...proxies, ...clients.slice(half)];
@@ -312,8 +313,15 @@ function factSpots(side, r, count) {
   return spots;
 }
 
-/* About how wide the words of a line of small print are. */
-const wordsWidth = (words) => 6.3 * words.length;
+let ruler = null;
+/* How wide a line of small print is (.stage text in components.css). */
+function wordsWidth(words) {
+  if (!ruler) {
+    ruler = document.createElement('canvas').getContext('2d');
+    ruler.font = `12px ${getComputedStyle(document.documentElement).getPropertyValue('--font')}`;
+  }
+  return ruler.measureText(words).width;
+}
 
 function widestFact(names, at, width) {
   const all = names.filter((name) => splitName(name).kind === 'server').flatMap((name) => facts(at.processes[name], 'server', width));
