@@ -17,7 +17,14 @@ fn main() -> ExitCode {
     match cli::run(Cli::parse()) {
         Ok(exit) => exit.into(),
         // Whoever read the output has gone: not all was said, so nothing is claimed.
-        Err(error) if is_broken_pipe(&error) => Exit::Truncated.into(),
+        Err(error) if kinds(&error).any(|kind| kind == Some(ErrorKind::BrokenPipe)) => {
+            Exit::Truncated.into()
+        }
+        // The same; an error with any other file comes with the file's name.
+        Err(error) if kinds(&error).next().flatten().is_some() => {
+            eprintln!("error: standard output cannot be written: {error}");
+            Exit::Truncated.into()
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             Exit::Usage.into()
@@ -25,12 +32,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let kind = match cause.downcast_ref::<serde_json::Error>() {
-            Some(json) => json.io_error_kind(),
-            None => cause.downcast_ref::<io::Error>().map(io::Error::kind),
-        };
-        kind == Some(ErrorKind::BrokenPipe)
+/// Of an error and its causes, the outermost first, what input or output each is an error of.
+fn kinds(error: &anyhow::Error) -> impl Iterator<Item = Option<ErrorKind>> {
+    error.chain().map(|cause| match cause.downcast_ref() {
+        Some(json) => serde_json::Error::io_error_kind(json),
+        None => cause.downcast_ref().map(io::Error::kind),
     })
 }

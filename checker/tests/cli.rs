@@ -405,6 +405,33 @@ fn check_interrupted_says_what_was_covered_and_exits_as_truncated() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_named_and_nothing_is_claimed() {
+    for arguments in [
+        SMALL,
+        &[SMALL, &["--json"]].concat(),
+        &["scopes"],
+        &["scopes", "--json"],
+        &["mutants", "votes-twice-in-a-term"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full");
+        let output = program()
+            .args(arguments)
+            .current_dir(directory().path())
+            .stdout(full.expect("a device that is always full"))
+            .output()
+            .expect("the program starts");
+        assert_eq!(code(&output), 3, "{arguments:?}: {}", stderr(&output));
+        let said = "error: standard output cannot be written: No space left on device";
+        assert!(
+            stderr(&output).contains(said),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
 #[test]
 fn check_closed_output_does_not_panic() {
     for arguments in [SMALL, &["scopes"], &["scopes", "--json"]] {
@@ -963,6 +990,38 @@ fn check_progress_without_verdict_is_truncated() {
     let output = run(&[SMALL, &["--progress", "--servers", "1"]].concat());
     assert_eq!(code(&output), 3, "{}", stderr(&output));
     assert!(stdout(&output).contains("no verdict on progress"));
+}
+
+/// What the bugs not hunted would have shown is not known.
+#[cfg(target_os = "linux")]
+#[test]
+fn mutants_interrupted_says_what_was_not_hunted_and_exits_as_truncated() {
+    let child = program()
+        .arg("mutants")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    interrupt(&child);
+    let output = child.wait_with_output().expect("the program ends");
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    let text = stdout(&output);
+    let end: Vec<&str> = text.lines().rev().take(2).collect();
+    let [left, found] = end[..] else {
+        panic!("{text}");
+    };
+    let count = |line: &str| line.split(' ').find_map(|word| word.parse::<usize>().ok());
+    let all = Mutant::ALL.len();
+    assert!(
+        found.ends_with(&format!(" of {all} planted bugs found.")),
+        "{text}"
+    );
+    assert!(left.starts_with("Interrupted: "), "{text}");
+    let (found, left) = (
+        count(found).expect("a count"),
+        count(left).expect("a count"),
+    );
+    assert!(found + left <= all && left > 0, "{text}");
 }
 
 #[test]
