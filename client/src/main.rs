@@ -4,7 +4,10 @@ mod cli;
 
 use clap::Parser;
 use cli::{Cli, Exit};
-use std::{io::ErrorKind, process::ExitCode};
+use std::{
+    io::{self, ErrorKind},
+    process::ExitCode,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -25,7 +28,16 @@ fn main() -> ExitCode {
     match done {
         Ok(exit) => exit.into(),
         // Whoever read the output has gone.
-        Err(error) if is_broken_pipe(&error) => Exit::Done.into(),
+        Err(error) if kinds(&error).any(|kind| kind == Some(ErrorKind::BrokenPipe)) => {
+            Exit::Done.into()
+        }
+        // Something was done that could not be told; an error with any other file comes with its
+        // name.
+        Err(error) if kinds(&error).next().flatten().is_some() => {
+            let error = error.context("standard output cannot be written");
+            cli::output::complain(output, Exit::Unknown, &error);
+            Exit::Unknown.into()
+        }
         Err(error) => {
             let exit = Exit::of(&error);
             cli::output::complain(output, exit, &error);
@@ -34,14 +46,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let kind = match cause.downcast_ref::<serde_json::Error>() {
-            Some(json) => json.io_error_kind(),
-            None => cause
-                .downcast_ref::<std::io::Error>()
-                .map(std::io::Error::kind),
-        };
-        kind == Some(ErrorKind::BrokenPipe)
+/// Of an error and its causes, the outermost first, what input or output each is an error of.
+fn kinds(error: &anyhow::Error) -> impl Iterator<Item = Option<ErrorKind>> {
+    error.chain().map(|cause| match cause.downcast_ref() {
+        Some(json) => serde_json::Error::io_error_kind(json),
+        None => cause.downcast_ref().map(io::Error::kind),
     })
 }

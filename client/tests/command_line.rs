@@ -101,6 +101,27 @@ fn operations_answer_and_exit_as_promised() {
     assert_eq!(absent.err, "the key \"k\" was not found\n");
 }
 
+/// A write was done then: nobody may take it for refused.
+#[cfg(target_os = "linux")]
+#[test]
+fn answer_that_cannot_be_printed_exits_4_and_names_the_output() {
+    let at = start(Manner::Whole).to_string();
+    for arguments in ["put k v", "get k", "-o json incr n"] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let output = Command::new(env!("CARGO_BIN_EXE_raft-client"))
+            .args(["--endpoints", &at])
+            .args(arguments.split(' '))
+            .stdout(full.expect("a device that is always full"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{arguments}: {said}");
+        let cause = "standard output cannot be written: No space left on device";
+        assert!(said.contains(cause), "{arguments}: {said}");
+    }
+    expect(&run(at.parse().unwrap(), "get k -o plain"), 0, "v\n");
+}
+
 #[test]
 fn stale_answers_say_that_they_are() {
     let at = start(Manner::Whole);
