@@ -708,6 +708,8 @@ mod tests {
     use model::Write;
     use std::time::Duration;
 
+    const PATIENCE: Duration = Duration::from_secs(30);
+
     /// A disk that breaks at this write.
     struct Breaking(usize);
 
@@ -806,17 +808,21 @@ mod tests {
                 }
             }
         });
-        tokio::task::spawn_blocking(move || reach.recv().unwrap())
+        tokio::task::spawn_blocking(move || reach.recv_timeout(PATIENCE).unwrap())
             .await
             .unwrap();
-        let before = node.status().await.unwrap();
-        // Nobody asks: the turns are the heartbeat timer's.
-        let turns = || node.inner.metrics.turns.get();
-        let from = turns();
-        while turns() < from + 3 {
-            tokio::task::yield_now().await;
-        }
-        let after = node.status().await.unwrap();
+        let served = async {
+            let before = node.status().await.unwrap();
+            // Nobody asks: the turns are the heartbeat timer's.
+            let turns = || node.inner.metrics.turns.get();
+            let from = turns();
+            while turns() < from + 3 {
+                tokio::task::yield_now().await;
+            }
+            (before, node.status().await.unwrap())
+        };
+        let served = tokio::time::timeout(PATIENCE, served).await;
+        let (before, after) = served.expect("the driver waits for the disk");
         assert_eq!(before.syncs, after.syncs, "the disk hangs");
         assert!(!asking.is_finished());
         drop(release);

@@ -30,8 +30,19 @@ fn judge_all(mut cluster: Cluster, load: Load) {
     }
 }
 
+/// Nothing makes room, so that what is to be full gets full and stays so.
+const NO_SNAPSHOTS: [&str; 2] = [
+    "--snapshot-entries=1000000000",
+    "--snapshot-bytes=1000000000000",
+];
+
 /// Server 3 on a file system of its own that has room for so much.
-fn with_small_disk(namespace: &Namespace, size: &str, without_traces: bool) -> (Cluster, PathBuf) {
+fn with_small_disk(
+    namespace: &Namespace,
+    size: &str,
+    without_traces: bool,
+    settings: &[&str],
+) -> (Cluster, PathBuf) {
     // Any directory will do to mount on: who is not in the namespace does not see it.
     let disk = PathBuf::from("/mnt");
     namespace.shell(&format!("mount -t tmpfs -o size={size} stateraft /mnt"));
@@ -43,11 +54,7 @@ fn with_small_disk(namespace: &Namespace, size: &str, without_traces: bool) -> (
     let shape = Shape {
         places: BTreeMap::from([(3, place)]),
         without_traces,
-        // Nothing makes room, so that what is to be full gets full and stays so.
-        settings: vec![
-            "--snapshot-entries=1000000000".into(),
-            "--snapshot-bytes=1000000000000".into(),
-        ],
+        settings: settings.iter().map(|&setting| setting.into()).collect(),
         ..Shape::default()
     };
     (Cluster::start_as(shape), disk)
@@ -60,7 +67,7 @@ fn full_disk_ends_the_server_and_loses_nothing() {
         return;
     };
     // Two segments of the log find room, a third does not.
-    let (mut cluster, _) = with_small_disk(&namespace, "40m", true);
+    let (mut cluster, _) = with_small_disk(&namespace, "40m", true, &NO_SNAPSHOTS);
     let load = Load::start(&cluster);
     let large = words("bench --ops=put --value-size=32000 --clients=8 --seconds=1 --warm-up=1ms");
     until("server 3 to fill its disk", || {
@@ -88,13 +95,48 @@ fn full_disk_ends_the_server_and_loses_nothing() {
     judge_all(cluster, load);
 }
 
+/// A snapshot that finds no room leaves the log it was to replace as it is.
+#[test]
+fn disk_too_small_for_a_snapshot_ends_the_server_and_loses_nothing() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    // Two segments of the log and one in reserve find room: 24 MB of entries. A snapshot of them
+    // beside them does not, though it may take the place of the one in reserve.
+    let settings = ["--snapshot-entries=1000000000", "--snapshot-bytes=24000000"];
+    let (mut cluster, disk) = with_small_disk(&namespace, "52m", true, &settings);
+    let load = Load::start(&cluster);
+    let large = words("bench --ops=put --value-size=32000 --clients=8 --seconds=1 --warm-up=1ms");
+    until("server 3 to fill its disk", || {
+        cluster.client(&large);
+        cluster.has_ended(3).then_some(())
+    });
+    let (code, said) = cluster.wait_for_end(3);
+    assert_eq!(code, DISK_FAILED, "{said}");
+    assert!(said.contains("no space left for spare.wal"), "{said}");
+    let files = namespace.shell(&format!("ls {}", disk.join("node-3").display()));
+    for segment in ["log-0000000001.wal", "log-0000000002.wal"] {
+        assert!(files.contains(segment), "{files}");
+    }
+    load.expect_writes(100);
+    // The log is whole, and as soon as there is room for it the snapshot is taken.
+    namespace.shell("mount -o remount,size=400m /mnt");
+    cluster.restart(3);
+    let leader = cluster.leader();
+    cluster.catches_up(3, leader);
+    until("a snapshot", || {
+        (cluster.metric(3, "raft_snapshots_total{event=\"taken\"}") > 0).then_some(())
+    });
+    judge_all(cluster, load);
+}
+
 /// A directory that can be read only: nothing starts on it, and nothing in it is harmed.
 #[test]
 fn read_only_directory_is_refused_with_a_reason() {
     let Some(namespace) = Namespace::new() else {
         return;
     };
-    let (mut cluster, disk) = with_small_disk(&namespace, "100m", false);
+    let (mut cluster, disk) = with_small_disk(&namespace, "100m", false, &NO_SNAPSHOTS);
     let load = Load::start(&cluster);
     load.expect_writes(50);
     cluster.stop(3);

@@ -7,6 +7,8 @@ use pair::{append, bind, config, eventually, keys, node, nothing_more, receive};
 use std::time::{Duration, Instant};
 use transport::{Cause, Count, Delay, Endpoint, Faults, Inbox, Plan, Rule, Side, Socket};
 
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Servers 1 and 2, each with the faults given.
 async fn pair_with(a: Option<Faults>, b: Option<Faults>) -> [(Endpoint, Inbox); 2] {
     let open = async |faults| {
@@ -198,8 +200,10 @@ fn large_messages_arrive_at_sockets_served_by_their_owners() {
     b_socket.call_by(move || call.send(()).unwrap());
     let sent = vec![append(node(1), node(2), 1, 3 << 20)];
     a.send(sent.clone());
+    let begun = Instant::now();
     let arrived = loop {
         let now = Instant::now();
+        assert!(now < begun + PATIENCE, "the message never arrives");
         a_socket.tend(now);
         b_socket.tend(now);
         a_socket.receive();
@@ -210,12 +214,15 @@ fn large_messages_arrive_at_sockets_served_by_their_owners() {
     };
     assert_eq!(arrived, sent);
     // It was read apart, and the owner might have been asleep.
-    called.recv().unwrap();
+    let call = called.recv_timeout(PATIENCE);
+    call.expect("the owner is never called");
     assert!(a.counters().get(Count::ChunksSent) > 1000);
 }
 
 fn until_something_arrives(socket: &mut Socket) -> Vec<Envelope> {
+    let begun = Instant::now();
     loop {
+        assert!(begun.elapsed() < PATIENCE, "nothing arrives");
         let arrived = socket.receive();
         if !arrived.is_empty() {
             return arrived;
