@@ -9,7 +9,6 @@ pub(crate) mod repl;
 pub(crate) mod status;
 pub(crate) mod text;
 
-use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use client::{Client, ConnectError, Error, Key, Keys, Options, Route};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -230,8 +229,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "raft-client", &mut script);
-            std::io::Write::write_all(&mut std::io::stdout(), &script)
-                .context("cannot print the completions")?;
+            std::io::Write::write_all(&mut std::io::stdout(), &script)?;
             Ok(Exit::Done)
         }
     }

@@ -27,29 +27,30 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(exit) => exit.into(),
-        // Whoever read the output has gone.
-        Err(error) if kinds(&error).any(|kind| kind == Some(ErrorKind::BrokenPipe)) => {
-            Exit::Done.into()
-        }
-        // Something was done that could not be told; an error with any other file comes with its
-        // name.
-        Err(error) if kinds(&error).next().flatten().is_some() => {
-            let error = error.context("standard output cannot be written");
-            cli::output::complain(output, Exit::Unknown, &error);
-            Exit::Unknown.into()
-        }
-        Err(error) => {
-            let exit = Exit::of(&error);
-            cli::output::complain(output, exit, &error);
-            exit.into()
-        }
+        Err(error) => match output_error(&error) {
+            // Whoever read the output has gone.
+            Some(ErrorKind::BrokenPipe) => Exit::Done.into(),
+            // Something was done that could not be told.
+            Some(_) => {
+                let error = error.context("standard output cannot be written");
+                cli::output::complain(output, Exit::Unknown, &error);
+                Exit::Unknown.into()
+            }
+            None => {
+                let exit = Exit::of(&error);
+                cli::output::complain(output, exit, &error);
+                exit.into()
+            }
+        },
     }
 }
 
-/// Of an error and its causes, the outermost first, what input or output each is an error of.
-fn kinds(error: &anyhow::Error) -> impl Iterator<Item = Option<ErrorKind>> {
-    error.chain().map(|cause| match cause.downcast_ref() {
+/// Why something could not be printed, if that is the error. An error with a file or a connection
+/// comes with the name of it around it.
+fn output_error(error: &anyhow::Error) -> Option<ErrorKind> {
+    let outermost = error.chain().next()?;
+    match outermost.downcast_ref() {
         Some(json) => serde_json::Error::io_error_kind(json),
-        None => cause.downcast_ref().map(io::Error::kind),
-    })
+        None => outermost.downcast_ref().map(io::Error::kind),
+    }
 }
