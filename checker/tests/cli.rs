@@ -815,6 +815,20 @@ fn interrupt(child: &Child) {
     assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
 }
 
+/// What a program says that is interrupted as soon as it can be. It ends as truncated.
+#[cfg(target_os = "linux")]
+fn interrupted(program: &mut Command) -> Output {
+    let child = program
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    interrupt(&child);
+    let output = child.wait_with_output().expect("the program ends");
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    output
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn verify_interrupted_concludes_nothing() {
@@ -824,16 +838,11 @@ fn verify_interrupted_concludes_nothing() {
     let certificate = ["--certificate", "elections"];
     let output = run_in(directory.path(), &[&scope[..], &certificate].concat());
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let child = program()
-        .current_dir(directory.path())
-        .args(["verify", "elections"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    interrupt(&child);
-    let output = child.wait_with_output().expect("the program ends");
-    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    let output = interrupted(
+        program()
+            .current_dir(directory.path())
+            .args(["verify", "elections"]),
+    );
     let text = stdout(&output);
     assert!(text.contains("nothing was concluded"), "{text}");
     assert!(!text.contains("accepted"), "{text}");
@@ -996,15 +1005,7 @@ fn check_progress_without_verdict_is_truncated() {
 #[cfg(target_os = "linux")]
 #[test]
 fn mutants_interrupted_says_what_was_not_hunted_and_exits_as_truncated() {
-    let child = program()
-        .arg("mutants")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    interrupt(&child);
-    let output = child.wait_with_output().expect("the program ends");
-    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    let output = interrupted(program().arg("mutants"));
     let text = stdout(&output);
     let end: Vec<&str> = text.lines().rev().take(2).collect();
     let [left, found] = end[..] else {

@@ -60,6 +60,23 @@ fn with_small_disk(
     (Cluster::start_as(shape), disk)
 }
 
+/// Large values, for a second.
+fn write_large(cluster: &Cluster) {
+    let line = "bench --ops=put --value-size=32000 --clients=8 --seconds=1 --warm-up=1ms";
+    cluster.client(&words(line));
+}
+
+/// Writes until server 3 ends because its disk has no room. Returns what it said.
+fn fill_the_disk(cluster: &mut Cluster) -> String {
+    until("server 3 to fill its disk", || {
+        write_large(cluster);
+        cluster.has_ended(3).then_some(())
+    });
+    let (code, said) = cluster.wait_for_end(3);
+    assert_eq!(code, DISK_FAILED, "{said}");
+    said
+}
+
 /// A disk that is full is full: the server says so and ends. Given room, it goes on where it was.
 #[test]
 fn full_disk_ends_the_server_and_loses_nothing() {
@@ -69,13 +86,7 @@ fn full_disk_ends_the_server_and_loses_nothing() {
     // Two segments of the log find room, a third does not.
     let (mut cluster, _) = with_small_disk(&namespace, "40m", true, &NO_SNAPSHOTS);
     let load = Load::start(&cluster);
-    let large = words("bench --ops=put --value-size=32000 --clients=8 --seconds=1 --warm-up=1ms");
-    until("server 3 to fill its disk", || {
-        cluster.client(&large);
-        cluster.has_ended(3).then_some(())
-    });
-    let (code, said) = cluster.wait_for_end(3);
-    assert_eq!(code, DISK_FAILED, "{said}");
+    let said = fill_the_disk(&mut cluster);
     assert!(said.contains("no space left for"), "{said}");
     assert!(
         said.contains("free some, then start the server again"),
@@ -83,7 +94,7 @@ fn full_disk_ends_the_server_and_loses_nothing() {
     );
     load.expect_writes(100);
     // Without any more room it gets no further: what it missed does not fit.
-    cluster.client(&large);
+    write_large(&cluster);
     cluster.restart(3);
     let (code, said) = cluster.wait_for_end(3);
     assert_eq!(code, DISK_FAILED, "{said}");
@@ -106,13 +117,7 @@ fn disk_too_small_for_a_snapshot_ends_the_server_and_loses_nothing() {
     let settings = ["--snapshot-entries=1000000000", "--snapshot-bytes=24000000"];
     let (mut cluster, disk) = with_small_disk(&namespace, "52m", true, &settings);
     let load = Load::start(&cluster);
-    let large = words("bench --ops=put --value-size=32000 --clients=8 --seconds=1 --warm-up=1ms");
-    until("server 3 to fill its disk", || {
-        cluster.client(&large);
-        cluster.has_ended(3).then_some(())
-    });
-    let (code, said) = cluster.wait_for_end(3);
-    assert_eq!(code, DISK_FAILED, "{said}");
+    let said = fill_the_disk(&mut cluster);
     assert!(said.contains("no space left for spare.wal"), "{said}");
     let files = namespace.shell(&format!("ls {}", disk.join("node-3").display()));
     for segment in ["log-0000000001.wal", "log-0000000002.wal"] {
