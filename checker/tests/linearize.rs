@@ -429,19 +429,19 @@ impl Cluster {
                 return match found {
                     None => ABSENT.into(),
                     Some(held) => {
-                        let text = String::from_utf8(held.value).expect("text");
+                        let text = String::from_utf8(held.value.to_vec()).expect("text");
                         value(&text, held.version.get())
                     }
                 };
             }
             Call::Put(value) => StoreOperation::Put {
                 key,
-                value: value.clone().into_bytes(),
+                value: value.clone().into(),
                 condition: Condition::Always,
             },
             Call::CompareAndSet { value, expected } => StoreOperation::Put {
                 key,
-                value: value.clone().into_bytes(),
+                value: value.clone().into(),
                 condition: match expected {
                     None => Condition::Absent,
                     Some(version) => Condition::Version(model::LogIndex::new(*version)),
@@ -454,7 +454,7 @@ impl Cluster {
             Call::Increment(by) => StoreOperation::Increment { key, by: *by },
         };
         self.sequence += 1;
-        let write = Payload::Command(Command::Write(StoreWrite {
+        let write = Payload::Command(Command::from(StoreWrite {
             session: self.session,
             sequence: self.sequence,
             acknowledged: self.sequence,

@@ -265,7 +265,7 @@ impl World {
                     },
                     _ => Operation::Put {
                         key,
-                        value: format!("value {}", self.requests).into_bytes(),
+                        value: format!("value {}", self.requests).into(),
                         condition: Condition::Always,
                     },
                 };

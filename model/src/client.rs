@@ -476,7 +476,7 @@ mod tests {
     fn put() -> Operation {
         Operation::Put {
             key: b"k".to_vec(),
-            value: b"v".to_vec(),
+            value: "v".into(),
             condition: Condition::Always,
         }
     }

@@ -108,8 +108,8 @@ impl Log {
     }
 
     /// Adds entries at the end.
-    pub fn append(&mut self, entries: &[Entry]) {
-        self.entries.extend_from_slice(entries);
+    pub fn append(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        self.entries.extend(entries);
     }
 
     /// Removes the entry at `index` and all that follow. The base stays.

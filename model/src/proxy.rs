@@ -826,7 +826,7 @@ mod tests {
     fn operations_run_from_client_through_proxy_to_server_and_back() {
         let mut world = World::new();
         let key = b"k".to_vec();
-        let value = b"v".to_vec();
+        let value = crate::store::Value::from("v");
         // Entry 1 is the leader's no-op, 2 opens the session.
         let version = LogIndex::new(3);
         let put = Operation::Put {

@@ -14,6 +14,7 @@
 //! copy, and is still being written while entries are applied (`pairs`).
 
 mod pairs;
+mod value;
 
 use crate::{LogIndex, Payload, SessionId, config::Config, mutant::planted};
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
@@ -21,10 +22,10 @@ use core::ops::Bound;
 use pairs::Pairs;
 use serde::{Deserialize, Serialize};
 
+pub use value::Value;
+
 /// A key: any bytes.
 pub type Key = Vec<u8>;
-/// A value: any bytes.
-pub type Value = Vec<u8>;
 
 /// What a log entry asks of the store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,8 +36,15 @@ pub enum Command {
         /// The most sessions the store keeps; the least recently used one makes room.
         capacity: u32,
     },
-    /// One operation of a session.
-    Write(Write),
+    /// One operation of a session. Log, disk and messages share it: the bytes of a value are copied
+    /// for none of them.
+    Write(Arc<Write>),
+}
+
+impl From<Write> for Command {
+    fn from(write: Write) -> Self {
+        Self::Write(Arc::new(write))
+    }
 }
 
 /// One operation of a session.
@@ -61,7 +69,6 @@ pub enum Operation {
         #[serde(with = "serde_bytes")]
         key: Key,
         /// Its new value.
-        #[serde(with = "serde_bytes")]
         value: Value,
         /// When to do it.
         condition: Condition,
@@ -132,7 +139,6 @@ pub const PAIR_BYTES: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Versioned {
     /// The value.
-    #[serde(with = "serde_bytes")]
     pub value: Value,
     /// The index of the log entry that wrote it.
     pub version: LogIndex,
@@ -219,7 +225,7 @@ impl Store {
     }
 
     /// All pairs, in key order.
-    pub fn pairs(&self) -> impl Iterator<Item = (&Key, &Versioned)> {
+    pub fn pairs(&self) -> impl Iterator<Item = (&[u8], &Versioned)> {
         self.contents.pairs.iter()
     }
 
@@ -332,14 +338,18 @@ impl Store {
         let answer = operate(pairs, index, &write.operation);
         session.answers.insert(write.sequence, answer.clone());
         session.acknowledged = session.acknowledged.max(write.acknowledged);
-        session.answers = session.answers.split_off(&session.acknowledged);
+        while let Some(first) = session.answers.first_entry()
+            && *first.key() < session.acknowledged
+        {
+            first.remove();
+        }
         answer
     }
 }
 
 /// As many of these pairs as a page may have.
 fn page<'a>(
-    matching: impl Iterator<Item = (&'a Key, &'a Versioned)>,
+    matching: impl Iterator<Item = (&'a [u8], &'a Versioned)>,
     limit: usize,
     bytes: u32,
 ) -> Page {
@@ -351,35 +361,38 @@ fn page<'a>(
             page.more = true;
             break;
         }
-        page.pairs.push((key.clone(), found.clone()));
+        page.pairs.push((key.to_vec(), found.clone()));
     }
     page
 }
 
 fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation) -> Answer {
+    let version = index;
     match operation {
         Operation::Put {
             key,
             value,
             condition,
-        } => match check(pairs, key, *condition) {
-            Err(found) => Answer::ConditionFailed { found },
-            Ok(()) => {
-                let value = value.clone();
-                let version = index;
-                pairs.insert(key.clone(), Versioned { value, version });
-                Answer::Written { version }
+        } => {
+            let place = pairs.find(key);
+            if let Err(found) = check(pairs.at(place), *condition) {
+                return Answer::ConditionFailed { found };
             }
-        },
-        Operation::Delete { key, condition } => match check(pairs, key, *condition) {
-            Err(found) => Answer::ConditionFailed { found },
-            Ok(()) => {
-                pairs.remove(key);
-                Answer::Written { version: index }
+            let value = value.clone();
+            pairs.insert(place, key, Versioned { value, version });
+            Answer::Written { version }
+        }
+        Operation::Delete { key, condition } => {
+            let place = pairs.find(key);
+            if let Err(found) = check(pairs.at(place), *condition) {
+                return Answer::ConditionFailed { found };
             }
-        },
+            pairs.remove(place);
+            Answer::Written { version }
+        }
         Operation::Increment { key, by } => {
-            let held = match pairs.get(key) {
+            let place = pairs.find(key);
+            let held = match pairs.at(place) {
                 None => Some(0),
                 Some(held) => core::str::from_utf8(&held.value)
                     .ok()
@@ -388,24 +401,18 @@ fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation) -> Answer 
             let Some(sum) = held.and_then(|number| number.checked_add(*by)) else {
                 return Answer::NotANumber;
             };
-            let value = alloc::format!("{sum}").into_bytes();
-            pairs.insert(
-                key.clone(),
-                Versioned {
-                    value,
-                    version: index,
-                },
-            );
+            let value = Value::from(alloc::format!("{sum}"));
+            pairs.insert(place, key, Versioned { value, version });
             Answer::Number {
                 value: sum,
-                version: index,
+                version,
             }
         }
     }
 }
 
-fn check(pairs: &Pairs, key: &Key, condition: Condition) -> Result<(), Option<LogIndex>> {
-    let found = pairs.get(key).map(|held| held.version);
+fn check(held: Option<&Versioned>, condition: Condition) -> Result<(), Option<LogIndex>> {
+    let found = held.map(|held| held.version);
     let holds = match condition {
         Condition::Always => true,
         Condition::Absent => found.is_none(),

@@ -320,7 +320,7 @@ fn session_remembers_how_a_condition_turned_out() {
     let session = cluster.open_session(1);
     let create = Operation::Put {
         key: b"a".to_vec(),
-        value: b"1".to_vec(),
+        value: "1".into(),
         condition: Condition::Absent,
     };
     let answers = [1, 1, 2, 2].map(|sequence| {
@@ -415,7 +415,7 @@ fn session_eviction_is_decided_by_the_log() {
     });
     let open = Payload::Command(Command::OpenSession { capacity: 2 });
     let write = |session| {
-        Payload::Command(Command::Write(Write {
+        Payload::Command(Command::from(Write {
             session: SessionId::new(session),
             sequence: 1,
             acknowledged: 1,
@@ -492,7 +492,7 @@ fn scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped() {
             acknowledged: sequence,
             operation: put(&format!("k{sequence:02}"), &value),
         };
-        store.apply(&Payload::Command(Command::Write(write)), &config);
+        store.apply(&Payload::Command(Command::from(write)), &config);
     }
     let size = |(key, held): &(Vec<u8>, Versioned)| key.len() + held.value.len() + PAIR_BYTES;
     for bytes in [0, 1, 100, 1000, 1_000_000, u32::MAX] {

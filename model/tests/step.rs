@@ -283,7 +283,7 @@ fn garbage_entry() -> impl Strategy<Value = Entry> {
         any::<u32>().prop_map(|capacity| Payload::Command(Command::OpenSession { capacity })),
         (number(), number(), number(), garbage_operation()).prop_map(
             |(session, sequence, acknowledged, operation)| {
-                Payload::Command(Command::Write(Write {
+                Payload::Command(Command::from(Write {
                     session: SessionId::new(session),
                     sequence,
                     acknowledged,
@@ -318,7 +318,7 @@ fn garbage_operation() -> impl Strategy<Value = Operation> {
         (key(), garbage_bytes(), condition.clone()).prop_map(|(key, value, condition)| {
             Operation::Put {
                 key,
-                value,
+                value: value.into(),
                 condition,
             }
         }),

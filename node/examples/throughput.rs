@@ -99,7 +99,7 @@ async fn measure(
                 }
                 let operation = Operation::Put {
                     key: format!("key {client} {}", number % 100).into_bytes(),
-                    value: vec![b'v'; 100],
+                    value: vec![b'v'; 100].into(),
                     condition: Condition::Always,
                 };
                 let begun = Instant::now();

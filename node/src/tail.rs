@@ -54,7 +54,7 @@ fn cut(payload: &Payload) -> (Payload, Option<usize>) {
         } => (
             Operation::Put {
                 key: short(key, KEY),
-                value: short(value, VALUE),
+                value: short(value, VALUE).into(),
                 condition: *condition,
             },
             key.len() + value.len(),
@@ -77,7 +77,7 @@ fn cut(payload: &Payload) -> (Payload, Option<usize>) {
             key.len() > KEY,
         ),
     };
-    let payload = Payload::Command(Command::Write(Write {
+    let payload = Payload::Command(Command::from(Write {
         session: write.session,
         sequence: write.sequence,
         acknowledged: write.acknowledged,
@@ -94,13 +94,13 @@ mod tests {
     fn put(key: usize, value: usize) -> Entry {
         Entry {
             term: Term::new(1),
-            payload: Payload::Command(Command::Write(Write {
+            payload: Payload::Command(Command::from(Write {
                 session: SessionId::new(1),
                 sequence: 1,
                 acknowledged: 0,
                 operation: Operation::Put {
                     key: vec![b'k'; key],
-                    value: vec![b'v'; value],
+                    value: vec![b'v'; value].into(),
                     condition: Condition::Always,
                 },
             })),
@@ -111,13 +111,13 @@ mod tests {
     fn only_the_end_is_shown_and_nothing_of_it_is_large() {
         let mut log = Log::new(Vec::new());
         assert_eq!(of(&log, TAIL), (LogIndex::new(1), Vec::new()));
-        log.append(&[put(4, 4)]);
+        log.append([put(4, 4)]);
         let (start, entries) = of(&log, TAIL);
         assert_eq!((start.get(), entries.len()), (1, 1));
         assert_eq!(entries[0].payload, put(4, 4).payload);
         assert_eq!(entries[0].cut, None);
         for _ in 0..40 {
-            log.append(&[put(4, 60_000)]);
+            log.append([put(4, 60_000)]);
         }
         let (start, entries) = of(&log, usize::MAX);
         assert_eq!((start.get(), entries.len()), (18, TAIL));

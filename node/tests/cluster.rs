@@ -101,7 +101,9 @@ impl Cluster {
             for node in self.running() {
                 let query = Query::Get { key: key.into() };
                 if let Ok(Found::Value(found)) = node.read(query).await {
-                    return Some(found.map(|found| String::from_utf8(found.value).unwrap()));
+                    return Some(
+                        found.map(|found| String::from_utf8(found.value.to_vec()).unwrap()),
+                    );
                 }
             }
             None
@@ -138,7 +140,7 @@ fn quick(id: u64, dir: &Path) -> Config {
 fn put(key: &str, value: &str) -> Operation {
     Operation::Put {
         key: key.into(),
-        value: value.into(),
+        value: value.to_owned().into(),
         condition: Condition::Always,
     }
 }

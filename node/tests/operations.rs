@@ -39,7 +39,7 @@ fn lonely(dir: &Path) -> Config {
 fn put(key: &str) -> Operation {
     Operation::Put {
         key: key.into(),
-        value: b"value".to_vec(),
+        value: "value".into(),
         condition: Condition::Always,
     }
 }

@@ -444,16 +444,15 @@ impl Keys {
     fn new(page: &model::store::Page) -> Self {
         let items = page.pairs.iter().map(|(key, found)| {
             let whole = found.value.len();
-            let mut found = found.clone();
-            found.value.truncate(VALUE);
+            let mut value = &found.value[..whole.min(VALUE)];
             if whole > VALUE
-                && let Err(error) = str::from_utf8(&found.value)
+                && let Err(error) = str::from_utf8(value)
                 && error.error_len().is_none()
             {
                 // Cut within a character: what is before it is still text.
-                found.value.truncate(error.valid_up_to());
+                value = &value[..error.valid_up_to()];
             }
-            let mut item = kv::pair(key, &found);
+            let mut item = kv::pair(key, value, found.version);
             if whole > VALUE {
                 item.insert("cut".to_owned(), whole.into());
             }

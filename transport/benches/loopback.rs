@@ -21,13 +21,13 @@ use transport::{Config, Endpoint, Inbox, Key, Keys};
 fn append(entries: usize, length: usize) -> Envelope {
     let entry = Entry {
         term: Term::new(3),
-        payload: Payload::Command(Command::Write(Write {
+        payload: Payload::Command(Command::from(Write {
             session: SessionId::new(1),
             sequence: 1,
             acknowledged: 1,
             operation: Operation::Put {
                 key: b"key".to_vec(),
-                value: vec![7; length],
+                value: vec![7; length].into(),
                 condition: Condition::Always,
             },
         })),

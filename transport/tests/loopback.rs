@@ -122,7 +122,7 @@ async fn client_is_answered_where_it_was_heard() {
             client: ClientId::new(7),
             id: RequestId::new(1),
             body: ResponseBody::Found(model::store::Found::Value(Some(model::store::Versioned {
-                value: vec![3; 50_000],
+                value: vec![3; 50_000].into(),
                 version: LogIndex::new(4),
             }))),
         }),

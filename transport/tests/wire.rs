@@ -50,7 +50,7 @@ fn request(value: &[u8]) -> Envelope {
                 acknowledged: 3,
                 operation: Operation::Put {
                     key: b"k".to_vec(),
-                    value: value.to_vec(),
+                    value: value.to_vec().into(),
                     condition: Condition::Always,
                 },
             },
@@ -191,13 +191,13 @@ fn body_golden() {
 fn snapshot() -> Snapshot {
     let config = Config::new([NodeId::new(1)].into());
     let mut store = Store::default();
-    let write = Command::Write(Write {
+    let write = Command::from(Write {
         session: SessionId::new(1),
         sequence: 1,
         acknowledged: 0,
         operation: Operation::Put {
             key: b"k".to_vec(),
-            value: b"v".to_vec(),
+            value: "v".into(),
             condition: Condition::Always,
         },
     });
@@ -283,7 +283,7 @@ fn stale_read_golden() {
     let query = || Query::Get { key: b"k".to_vec() };
     let found = || {
         Found::Value(Some(Versioned {
-            value: b"vw".to_vec(),
+            value: "vw".into(),
             version: LogIndex::new(300),
         }))
     };

@@ -373,8 +373,8 @@ impl Part {
             .collect();
         let store = raft.store().pairs().take(KEYS);
         let store = store.map(|(key, held)| Held {
-            key: key.clone(),
-            value: held.value.clone(),
+            key: key.to_vec(),
+            value: held.value.to_vec(),
             version: held.version,
         });
         Self {

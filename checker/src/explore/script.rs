@@ -108,7 +108,7 @@ impl Core {
                 acknowledged: 0,
                 operation: Operation::Put {
                     key: b"x".to_vec(),
-                    value: format!("t{term}i{index}").into_bytes(),
+                    value: format!("t{term}i{index}").into(),
                     condition: Condition::Always,
                 },
             }),

@@ -153,7 +153,7 @@ fn running(running: &Running) -> RunningSnapshot {
             .store()
             .pairs()
             .map(|(key, held)| PairSnapshot {
-                key: key.clone(),
+                key: key.to_vec(),
                 value: held.value.clone(),
                 version: held.version,
             })

@@ -27,7 +27,7 @@ fn config(max_sessions: usize, max_waiting: usize, max_attempts: u32) -> PoolCon
 fn put(key: &str) -> Ask {
     Ask::Write(Operation::Put {
         key: key.into(),
-        value: b"v".to_vec(),
+        value: "v".into(),
         condition: Condition::Always,
     })
 }
@@ -110,7 +110,7 @@ impl Server {
                 sequence,
                 acknowledged,
                 operation,
-            } => self.apply(Command::Write(Write {
+            } => self.apply(Command::from(Write {
                 session,
                 sequence,
                 acknowledged,

@@ -90,7 +90,7 @@ fn answer(manner: Manner, store: &mut Store, request: ClientRequest) -> Option<R
                 acknowledged,
                 operation,
             },
-        ) => apply(Command::Write(Write {
+        ) => apply(Command::from(Write {
             session,
             sequence,
             acknowledged,

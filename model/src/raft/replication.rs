@@ -71,7 +71,7 @@ impl Raft {
     /// overwrites or removes entries of its own log).
     pub(super) fn append_as_leader(&mut self, payload: Payload, turn: &mut Turn) -> LogIndex {
         let term = self.current_term;
-        self.log.append(&[Entry { term, payload }]);
+        self.log.append([Entry { term, payload }]);
         let index = self.log.last_index();
         turn.append_from.get_or_insert(index);
         index
@@ -215,7 +215,7 @@ impl Raft {
             return;
         }
         let last_new = request.prev_log_index.plus(request.entries.len() as u64);
-        self.merge_entries(request.prev_log_index, &request.entries, turn);
+        self.merge_entries(request.prev_log_index, request.entries, turn);
 
         // Figure 2: only up to the last entry this request vouches for. What follows it in our
         // log may not be the leader's.
@@ -267,7 +267,7 @@ impl Raft {
     }
 
     /// Figure 2, AppendEntries receiver rules 3 and 4.
-    fn merge_entries(&mut self, prev: LogIndex, entries: &[Entry], turn: &mut Turn) {
+    fn merge_entries(&mut self, prev: LogIndex, mut entries: Vec<Entry>, turn: &mut Turn) {
         if planted!(self.config, TruncatesWithoutConflict) && prev < self.log.last_index() {
             self.truncate_from(prev.next(), turn);
         }
@@ -285,7 +285,7 @@ impl Raft {
                 Some(_) => self.truncate_from(index, turn),
                 None => {}
             }
-            self.log.append(&entries[place..]);
+            self.log.append(entries.drain(place..));
             turn.append_from = Some(index);
             return;
         }

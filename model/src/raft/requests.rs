@@ -93,7 +93,7 @@ impl Raft {
                     sequence,
                     acknowledged,
                     operation,
-                } => Asked::Command(Command::Write(Write {
+                } => Asked::Command(Command::from(Write {
                     session,
                     sequence,
                     acknowledged,

@@ -1,179 +1,237 @@
 //! An ordered map of which a copy costs little: what two copies have in common they share.
 //!
 //! The pairs lie in leaves, each behind an `Arc` of its own. A copy of the map copies the list of its
-//! leaves; a change copies the one leaf it falls into, if somebody else still holds that. So a
-//! snapshot of millions of pairs is taken in a moment, and no single write after it pays for all of
-//! them (a server has heartbeats to answer meanwhile).
+//! leaves; a change copies the one leaf it falls into, if somebody else still holds that, and none of
+//! the values there. So a snapshot of millions of pairs is taken in a moment, and no single write
+//! after it pays for all of them (a server has heartbeats to answer meanwhile).
+//!
+//! Keys lie one behind the other ([`Row`]): looking for one reads a few neighbouring lines of memory.
 //!
 //! How the pairs are spread over leaves follows from what happened, and says nothing: two maps are
 //! equal, ordered and hashed by their pairs alone.
 
 use super::{Key, Versioned};
-use alloc::{collections::BTreeMap, sync::Arc, vec, vec::Vec};
+use alloc::{sync::Arc, vec, vec::Vec};
 use core::{
     cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
-    mem,
     ops::Bound,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The most pairs of a leaf,
-const PAIRS: usize = 128;
-/// and the most bytes, unless it is one pair.
+const PAIRS: usize = 64;
+/// and the most bytes of their keys, unless it is one pair.
 const BYTES: usize = 64 * 1024;
 
 /// See the module.
 #[derive(Clone, Default)]
 pub(super) struct Pairs {
-    /// By a key that none of a leaf is less than, and that all of those before it are less than.
-    leaves: BTreeMap<Key, Arc<Leaf>>,
+    /// For each leaf a key that none of it is less than, and that all of those before it are less
+    /// than; for the first the empty key.
+    bounds: Row,
+    leaves: Vec<Arc<Leaf>>,
 }
 
 #[derive(Clone, Default)]
 struct Leaf {
-    /// In the order of their keys; never none.
-    pairs: Vec<(Key, Versioned)>,
-    bytes: usize,
+    /// Never none.
+    keys: Row,
+    /// What each of them holds.
+    held: Vec<Versioned>,
 }
 
-impl Leaf {
-    fn place(&self, key: &Key) -> Result<usize, usize> {
-        self.pairs.binary_search_by(|(held, _)| held.cmp(key))
+/// Keys in ascending order.
+#[derive(Clone, Default)]
+struct Row {
+    /// One behind the other.
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+/// Where a key is, or would be, in a map that did not change since.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    leaf: usize,
+    pair: Result<usize, usize>,
+}
+
+impl Row {
+    fn len(&self) -> usize {
+        self.ends.len()
     }
 
-    fn is_full(&self) -> bool {
-        self.pairs.len() > 1 && (self.pairs.len() > PAIRS || self.bytes > BYTES)
+    fn start(&self, nth: usize) -> usize {
+        nth.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
+    fn get(&self, nth: usize) -> &[u8] {
+        &self.bytes[self.start(nth)..self.ends[nth]]
+    }
+
+    /// Where a key is, or where it would have to be.
+    fn find(&self, key: &[u8]) -> Result<usize, usize> {
+        let (mut from, mut to) = (0, self.len());
+        while from < to {
+            let middle = from.midpoint(to);
+            match self.get(middle).cmp(key) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Greater => to = middle,
+                Ordering::Equal => return Ok(middle),
+            }
+        }
+        Err(from)
+    }
+
+    fn insert(&mut self, nth: usize, key: &[u8]) {
+        let start = self.start(nth);
+        self.bytes.splice(start..start, key.iter().copied());
+        self.ends.insert(nth, start);
+        for end in &mut self.ends[nth..] {
+            *end += key.len();
+        }
+    }
+
+    fn remove(&mut self, nth: usize) {
+        let (start, end) = (self.start(nth), self.ends.remove(nth));
+        self.bytes.drain(start..end);
+        for later in &mut self.ends[nth..] {
+            *later -= end - start;
+        }
     }
 
     /// Takes out what comes from this place on.
-    fn split(&mut self, at: usize) -> Self {
-        let pairs = self.pairs.split_off(at);
-        let bytes = pairs.iter().map(size).sum();
-        self.bytes -= bytes;
-        Self { pairs, bytes }
+    fn split_off(&mut self, nth: usize) -> Self {
+        let start = self.start(nth);
+        let mut ends = self.ends.split_off(nth);
+        for end in &mut ends {
+            *end -= start;
+        }
+        let bytes = self.bytes.split_off(start);
+        Self { bytes, ends }
+    }
+}
+
+impl Leaf {
+    fn is_full(&self) -> bool {
+        self.held.len() > 1 && (self.held.len() > PAIRS || self.keys.bytes.len() > BYTES)
+    }
+
+    /// Takes out what comes from this place on.
+    fn split_off(&mut self, nth: usize) -> Self {
+        Self {
+            keys: self.keys.split_off(nth),
+            held: self.held.split_off(nth),
+        }
     }
 
     fn middle(&self) -> usize {
-        self.pairs.len() / 2
+        self.held.len() / 2
     }
-}
 
-fn size((key, held): &(Key, Versioned)) -> usize {
-    key.len() + held.value.len()
+    fn iter_from(&self, nth: usize) -> impl Iterator<Item = (&[u8], &Versioned)> {
+        let pairs = self.held[nth..].iter().enumerate();
+        pairs.map(move |(place, held)| (self.keys.get(nth + place), held))
+    }
 }
 
 impl Pairs {
-    pub(super) fn get(&self, key: &Key) -> Option<&Versioned> {
-        let (_, leaf) = self.leaves.range::<Key, _>(..=key).next_back()?;
-        let place = leaf.place(key).ok()?;
-        Some(&leaf.pairs[place].1)
+    pub(super) fn find(&self, key: &[u8]) -> Place {
+        let leaf = match self.bounds.find(key) {
+            Ok(leaf) => leaf,
+            Err(next) => next.saturating_sub(1),
+        };
+        let pair = match self.leaves.get(leaf) {
+            Some(of) => of.keys.find(key),
+            None => Err(0),
+        };
+        Place { leaf, pair }
     }
 
-    pub(super) fn insert(&mut self, key: Key, held: Versioned) {
-        let Some((_, leaf)) = self.leaves.range_mut::<Key, _>(..=&key).next_back() else {
-            // Less than all there are, and so is nothing.
-            let pair = (key, held);
-            let bytes = size(&pair);
-            let pairs = vec![pair];
-            self.leaves
-                .insert(Key::new(), Arc::new(Leaf { pairs, bytes }));
-            return;
-        };
-        let leaf = Arc::make_mut(leaf);
-        let place = leaf.place(&key);
-        match place {
-            Ok(place) => {
-                let value = &mut leaf.pairs[place].1;
-                leaf.bytes += held.value.len();
-                leaf.bytes -= mem::replace(value, held).value.len();
-            }
-            Err(place) => {
-                let pair = (key, held);
-                leaf.bytes += size(&pair);
-                leaf.pairs.insert(place, pair);
-            }
+    pub(super) fn at(&self, place: Place) -> Option<&Versioned> {
+        let at = place.pair.ok()?;
+        Some(&self.leaves[place.leaf].held[at])
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Versioned> {
+        self.at(self.find(key))
+    }
+
+    /// Sets a key, at its place.
+    pub(super) fn insert(&mut self, place: Place, key: &[u8], held: Versioned) {
+        if self.leaves.is_empty() {
+            self.bounds.insert(0, &[]);
+            self.leaves.push(Arc::default());
         }
+        let leaf = Arc::make_mut(&mut self.leaves[place.leaf]);
+        let at = match place.pair {
+            Ok(at) => {
+                leaf.held[at] = held;
+                return;
+            }
+            Err(at) => at,
+        };
+        leaf.keys.insert(at, key);
+        leaf.held.insert(at, held);
         if !leaf.is_full() {
             return;
         }
         // Of what is written in the order of keys, full leaves are left behind.
-        let last = leaf.pairs.len() - 1;
-        let at = if place == Err(last) {
-            last
-        } else {
-            leaf.middle()
-        };
-        let mut later = vec![leaf.split(at)];
+        let last = leaf.held.len() - 1;
+        let mut later = vec![leaf.split_off(if at == last { last } else { leaf.middle() })];
         while leaf.is_full() {
-            later.push(leaf.split(leaf.middle()));
+            later.push(leaf.split_off(leaf.middle()));
         }
+        let mut next = place.leaf + 1;
         while let Some(mut leaf) = later.pop() {
             if leaf.is_full() {
-                later.push(leaf.split(leaf.middle()));
+                later.push(leaf.split_off(leaf.middle()));
                 later.push(leaf);
             } else {
-                let bound = leaf.pairs[0].0.clone();
-                self.leaves.insert(bound, Arc::new(leaf));
+                self.bounds.insert(next, leaf.keys.get(0));
+                self.leaves.insert(next, Arc::new(leaf));
+                next += 1;
             }
         }
     }
 
-    pub(super) fn remove(&mut self, key: &Key) {
-        let Some((bound, leaf)) = self.leaves.range_mut::<Key, _>(..=key).next_back() else {
+    /// Removes the key at a place, if there is one.
+    pub(super) fn remove(&mut self, place: Place) {
+        let Ok(at) = place.pair else {
             return;
         };
-        let Ok(place) = leaf.place(key) else {
-            return;
-        };
-        let leaf = Arc::make_mut(leaf);
-        let pair = leaf.pairs.remove(place);
-        leaf.bytes -= size(&pair);
-        if leaf.pairs.is_empty() {
-            let bound = bound.clone();
-            self.leaves.remove(&bound);
+        let leaf = Arc::make_mut(&mut self.leaves[place.leaf]);
+        leaf.keys.remove(at);
+        leaf.held.remove(at);
+        if leaf.held.is_empty() {
+            // The first leaf there is goes down to the empty key.
+            let bound = place.leaf.max(1).min(self.leaves.len() - 1);
+            self.bounds.remove(bound);
+            self.leaves.remove(place.leaf);
         }
     }
 
     /// All pairs, in the order of their keys.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &Versioned)> {
-        self.leaves.values().flat_map(|leaf| in_leaf(leaf))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Versioned)> {
+        self.leaves.iter().flat_map(|leaf| leaf.iter_from(0))
     }
 
     /// Those from a key on.
-    pub(super) fn from<'a>(
-        &'a self,
-        start: Bound<&'a Key>,
-    ) -> impl Iterator<Item = (&'a Key, &'a Versioned)> {
-        let (Bound::Included(key) | Bound::Excluded(key)) = start else {
-            return self.leaves_from(None).skip_while(is_before(start));
+    pub(super) fn from(&self, start: Bound<&Key>) -> impl Iterator<Item = (&[u8], &Versioned)> {
+        let (first, mut skipped) = match start {
+            Bound::Unbounded => (0, 0),
+            Bound::Included(key) | Bound::Excluded(key) => {
+                let Place { leaf, pair } = self.find(key);
+                let past = usize::from(matches!(start, Bound::Excluded(_)));
+                (leaf, pair.map_or_else(|at| at, |at| at + past))
+            }
         };
-        let first = self.leaves.range::<Key, _>(..=key).next_back();
-        self.leaves_from(first.map(|(bound, _)| bound))
-            .skip_while(is_before(start))
-    }
-
-    fn leaves_from<'a>(
-        &'a self,
-        bound: Option<&'a Key>,
-    ) -> impl Iterator<Item = (&'a Key, &'a Versioned)> {
-        let start = bound.map_or(Bound::Unbounded, Bound::Included);
-        self.leaves
-            .range::<Key, _>((start, Bound::Unbounded))
-            .flat_map(|(_, leaf)| in_leaf(leaf))
-    }
-}
-
-fn in_leaf(leaf: &Leaf) -> impl Iterator<Item = (&Key, &Versioned)> {
-    leaf.pairs.iter().map(|(key, held)| (key, held))
-}
-
-fn is_before<'a>(start: Bound<&'a Key>) -> impl Fn(&(&Key, &Versioned)) -> bool + use<'a> {
-    move |(key, _)| match start {
-        Bound::Included(start) => *key < start,
-        Bound::Excluded(start) => *key <= start,
-        Bound::Unbounded => false,
+        let leaves = self.leaves.get(first..).unwrap_or_default();
+        leaves
+            .iter()
+            .flat_map(move |leaf| leaf.iter_from(core::mem::take(&mut skipped)))
     }
 }
 
@@ -220,9 +278,9 @@ impl Serialize for Pairs {
         use serde::ser::SerializeSeq as _;
 
         #[derive(serde::Serialize)]
-        struct Pair<'a>(#[serde(with = "serde_bytes")] &'a Key, &'a Versioned);
+        struct Pair<'a>(#[serde(with = "serde_bytes")] &'a [u8], &'a Versioned);
 
-        let count = self.leaves.values().map(|leaf| leaf.pairs.len()).sum();
+        let count = self.leaves.iter().map(|leaf| leaf.held.len()).sum();
         let mut row = serializer.serialize_seq(Some(count))?;
         for (key, held) in self.iter() {
             row.serialize_element(&Pair(key, held))?;
@@ -251,7 +309,7 @@ impl<'de> Deserialize<'de> for Pairs {
             ) -> Result<Pairs, A::Error> {
                 let mut pairs = Pairs::default();
                 while let Some(Pair(key, held)) = row.next_element()? {
-                    pairs.insert(key, held);
+                    pairs.insert(pairs.find(&key), &key, held);
                 }
                 Ok(pairs)
             }
@@ -265,28 +323,40 @@ impl<'de> Deserialize<'de> for Pairs {
 mod tests {
     use super::*;
     use crate::LogIndex;
+    use alloc::collections::BTreeMap;
     use proptest::prelude::*;
 
     fn held(version: u64, length: usize) -> Versioned {
         Versioned {
-            value: vec![version as u8; length],
+            value: vec![version as u8; length].into(),
             version: LogIndex::new(version),
         }
     }
 
     impl Pairs {
+        fn set(&mut self, key: &[u8], held: Versioned) {
+            self.insert(self.find(key), key, held);
+        }
+
         fn assert_sound(&self) {
-            let mut last: Option<&Key> = None;
-            for (bound, leaf) in &self.leaves {
-                assert!(!leaf.pairs.is_empty() && !leaf.is_full());
-                assert_eq!(leaf.bytes, leaf.pairs.iter().map(size).sum::<usize>());
+            let mut last: Option<&[u8]> = None;
+            assert_eq!(self.leaves.len(), self.bounds.len());
+            for (nth, leaf) in self.leaves.iter().enumerate() {
+                assert!(!leaf.held.is_empty() && !leaf.is_full());
+                assert_eq!(leaf.held.len(), leaf.keys.len());
+                let bound = self.bounds.get(nth);
+                assert_eq!(nth == 0, bound.is_empty());
                 assert!(last.is_none_or(|last| last < bound));
-                for (key, _) in &leaf.pairs {
+                for (key, _) in leaf.iter_from(0) {
                     assert!(key >= bound && last.is_none_or(|last| last < key));
                     last = Some(key);
                 }
             }
         }
+    }
+
+    fn borrowed<'a>((key, held): (&'a Key, &'a Versioned)) -> (&'a [u8], &'a Versioned) {
+        (key, held)
     }
 
     proptest! {
@@ -302,13 +372,13 @@ mod tests {
             let mut copies = Vec::new();
             for (nth, (what, key, length)) in steps.into_iter().enumerate() {
                 if what == 0 {
-                    pairs.remove(&key);
+                    pairs.remove(pairs.find(&key));
                     map.remove(&key);
                 } else {
                     // Mostly short, so that many share a leaf.
                     let length = if nth % 50 == 0 { length } else { length % 100 };
                     let new = held(nth as u64, length);
-                    pairs.insert(key.clone(), new.clone());
+                    pairs.set(&key, new.clone());
                     map.insert(key.clone(), new);
                 }
                 prop_assert_eq!(pairs.get(&key), map.get(&key));
@@ -316,45 +386,47 @@ mod tests {
                     copies.push((pairs.clone(), map.clone()));
                     for start in [Bound::Included(&key), Bound::Excluded(&key), Bound::Unbounded] {
                         let expected = map.range::<Key, _>((start, Bound::Unbounded));
-                        prop_assert!(pairs.from(start).eq(expected));
+                        prop_assert!(pairs.from(start).eq(expected.map(borrowed)));
                     }
                 }
             }
             copies.push((pairs, map));
-            for (pairs, map) in copies {
+            for (pairs, map) in &copies {
                 pairs.assert_sound();
-                prop_assert!(pairs.iter().eq(map.iter()));
+                prop_assert!(pairs.iter().eq(map.iter().map(borrowed)));
                 // Filled in order, its leaves are others.
                 let mut other = Pairs::default();
                 for (key, value) in map {
-                    other.insert(key, value);
+                    other.set(key, value.clone());
                 }
                 other.assert_sound();
-                prop_assert_eq!(&pairs, &other);
+                prop_assert_eq!(pairs, &other);
                 prop_assert_eq!(pairs.cmp(&other), Ordering::Equal);
-                let bytes = postcard::to_allocvec(&pairs).unwrap();
-                prop_assert_eq!(postcard::from_bytes::<Pairs>(&bytes), Ok(pairs));
+                let bytes = postcard::to_allocvec(pairs).unwrap();
+                prop_assert_eq!(postcard::from_bytes::<Pairs>(&bytes), Ok(other));
             }
         }
     }
 
-    /// After a copy, a write copies one leaf and shares all others.
+    /// After a copy, a write copies one leaf and shares all others, and no value of that one.
     #[test]
     fn write_after_a_copy_copies_one_leaf() {
         let mut pairs = Pairs::default();
         for nth in 0..10_000_u32 {
-            pairs.insert(nth.to_be_bytes().to_vec(), held(1, 64));
+            pairs.set(&nth.to_be_bytes(), held(1, 64));
         }
         let copy = pairs.clone();
-        pairs.insert(5_000_u32.to_be_bytes().to_vec(), held(2, 64));
-        pairs.remove(&7_000_u32.to_be_bytes().to_vec());
-        let shared = |(key, leaf): &(&Key, &Arc<Leaf>)| {
-            copy.leaves
-                .get(*key)
-                .is_some_and(|of| Arc::ptr_eq(of, leaf))
-        };
-        assert!(copy.leaves.len() > 50);
-        let own = pairs.leaves.iter().filter(|leaf| !shared(leaf)).count();
+        pairs.set(&5_000_u32.to_be_bytes(), held(2, 64));
+        pairs.remove(pairs.find(&7_000_u32.to_be_bytes()));
+        assert!(copy.leaves.len() > 50 && copy.leaves.len() == pairs.leaves.len());
+        let both = pairs.leaves.iter().zip(&copy.leaves);
+        let own = both.filter(|(one, other)| !Arc::ptr_eq(one, other)).count();
         assert_eq!(own, 2);
+        let values =
+            |of: &Pairs| -> Vec<_> { of.iter().map(|(_, held)| held.value.as_ptr()).collect() };
+        let (mut one, mut other) = (values(&pairs), values(&copy));
+        other.remove(7_000);
+        assert_ne!(one.remove(5_000), other.remove(5_000));
+        assert_eq!(one, other);
     }
 }

@@ -232,7 +232,7 @@ impl History {
         let expected = reference_pairs(applied.clone());
         let found: BTreeMap<_, _> = store
             .pairs()
-            .map(|(key, held)| (key.clone(), held.value.clone()))
+            .map(|(key, held)| (key.to_vec(), held.value.to_vec()))
             .collect();
         laws.require(Law::ExactlyOnce, expected == found, || {
             format!(

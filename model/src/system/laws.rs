@@ -158,7 +158,7 @@ pub(super) fn judge_step(before: &Running, after: &Running, laws: Laws) -> Resul
         let found: BTreeMap<_, _> = new
             .store
             .pairs()
-            .map(|(key, held)| (key.clone(), held.value.clone()))
+            .map(|(key, held)| (key.to_vec(), held.value.to_vec()))
             .collect();
         laws.require(Law::ExactlyOnce, expected == found, || {
             format!(
@@ -207,7 +207,7 @@ pub(super) fn reference_pairs<'a>(
         *settled = (*settled).max(write.acknowledged);
         match &write.operation {
             Operation::Put { key, value, .. } => {
-                pairs.insert(key.clone(), value.clone());
+                pairs.insert(key.clone(), value.to_vec());
             }
             Operation::Delete { key, .. } => {
                 pairs.remove(key);

@@ -375,7 +375,7 @@ impl Scope {
                 acknowledged: 0,
                 operation: Operation::Put {
                     key: KEY.to_vec(),
-                    value: format!("t{term}i{index}").into_bytes(),
+                    value: format!("t{term}i{index}").into(),
                     condition: Condition::Always,
                 },
             },
@@ -913,7 +913,7 @@ fn call_of_ask(ask: &client::Ask) -> Call {
 
 fn call_of_operation(operation: &Operation) -> Call {
     match operation {
-        Operation::Put { value, .. } => Call::Put(value.clone()),
+        Operation::Put { value, .. } => Call::Put(value.to_vec()),
         Operation::Increment { by, .. } => Call::Increment(*by),
         Operation::Delete { .. } => Call::Delete,
     }
@@ -937,7 +937,7 @@ fn result_of_answer(answer: &Answer) -> Option<linearizability::Result> {
 
 fn result_of_found(found: &Found) -> linearizability::Result {
     let value = match found {
-        Found::Value(Some(held)) => Some(held.value.clone()),
+        Found::Value(Some(held)) => Some(held.value.to_vec()),
         Found::Value(None) | Found::Pairs(_) => None,
     };
     linearizability::Result::Found(value)

@@ -18,6 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use model::{
     LogIndex,
     store::{Answer, Condition, Key, Page, Versioned},
@@ -82,9 +83,9 @@ fn value(
     if wants_raw(headers) {
         let kind = HeaderValue::from_static("application/octet-stream");
         let headers = [(header::ETAG, tag), (header::CONTENT_TYPE, kind), vary];
-        return (headers, found.value).into_response();
+        return (headers, Bytes::from_owner(found.value)).into_response();
     }
-    let mut body = pair(key, &found);
+    let mut body = pair(key, &found.value, found.version);
     if let Some(index) = applied_index {
         body.insert("applied_index".to_owned(), index.get().into());
     }
@@ -107,7 +108,10 @@ pub(crate) async fn write(State(http): Shared, request: Request) -> Result<Respo
     let condition = condition(&head.headers, &parameters)?;
     let key = key(&head.uri);
     let value = body_of(body, http.desk.limits().value).await?;
-    let answer = http.desk.put(key.clone(), value, condition).await?;
+    let answer = http
+        .desk
+        .put(key.clone(), value[..].into(), condition)
+        .await?;
     written(&key, answer)
 }
 
@@ -182,7 +186,9 @@ pub(crate) async fn list(State(http): Shared, uri: Uri) -> Result<Response, Prob
         )),
         _ => Value::Null,
     };
-    let items: Vec<_> = pairs.iter().map(|(key, found)| pair(key, found)).collect();
+    let items = pairs.iter();
+    let items = items.map(|(key, found)| pair(key, &found.value, found.version));
+    let items: Vec<_> = items.collect();
     let mut body = json!({ "items": items, "next": next });
     Ok(match applied_index {
         Some(index) => {
@@ -199,10 +205,10 @@ pub(crate) async fn empty_key() -> Problem {
 }
 
 /// A key and its value as JSON: text if it is text, else base64 with a mark beside it.
-pub(crate) fn pair(key: &[u8], found: &Versioned) -> Map<String, Value> {
+pub(crate) fn pair(key: &[u8], value: &[u8], version: LogIndex) -> Map<String, Value> {
     let mut body = named(key);
-    insert_bytes(&mut body, "value", &found.value);
-    body.insert("version".to_owned(), found.version.get().into());
+    insert_bytes(&mut body, "value", value);
+    body.insert("version".to_owned(), version.get().into());
     body
 }
 
@@ -324,10 +330,10 @@ fn condition(headers: &HeaderMap, parameters: &Parameters) -> Result<Condition, 
     }
 }
 
-async fn body_of(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+async fn body_of(body: Body, limit: usize) -> Result<Bytes, Problem> {
     let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limit)).await;
     match read {
-        Ok(Ok(bytes)) => Ok(bytes.into()),
+        Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_length(&error) => Err(value_too_large(
             limit,
             &format!("the value has more than {limit} bytes, which is the limit (--max-value)"),

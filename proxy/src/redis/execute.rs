@@ -32,7 +32,11 @@ impl Redis {
                 key,
                 value,
                 condition,
-            } => match self.desk.put(key.to_vec(), value.to_vec(), condition).await {
+            } => match self
+                .desk
+                .put(key.to_vec(), value[..].into(), condition)
+                .await
+            {
                 Ok(Answer::ConditionFailed { .. }) => Reply::Null,
                 Ok(_) => fine(),
                 Err(failure) => failed(&failure),
@@ -176,7 +180,9 @@ fn page(cursor: u64, keys: impl IntoIterator<Item = Vec<u8>>) -> Reply {
 }
 
 fn value(found: Option<Versioned>) -> Reply {
-    found.map_or(Reply::Null, |found| Reply::BulkString(found.value.into()))
+    found.map_or(Reply::Null, |found| {
+        Reply::BulkString(Bytes::from_owner(found.value))
+    })
 }
 
 fn failed(failure: &Failure) -> Reply {

@@ -82,7 +82,7 @@ pub fn append(from: Address, to: Address, nth: u64, length: usize) -> Envelope {
             prev_log_term: Term::new(3),
             entries: vec![Entry {
                 term: Term::new(3),
-                payload: Payload::Command(Command::Write(write)),
+                payload: Payload::Command(Command::from(write)),
             }],
             leader_commit: LogIndex::new(nth),
             read_round: 0,
@@ -109,7 +109,7 @@ pub fn snapshot(from: Address, to: Address, many: usize, length: usize) -> Envel
                 condition: Condition::Always,
             },
         };
-        store.apply(&Payload::Command(Command::Write(write)), &config);
+        store.apply(&Payload::Command(Command::from(write)), &config);
     }
     Envelope {
         from,
