@@ -113,7 +113,7 @@ pub(crate) struct Run {
         value_name = "MIN..MAX"
     )]
     pub(crate) election: Span,
-    /// Take a snapshot when the log has grown by so many entries since the last
+    /// Take a snapshot when the log has grown by about so many entries since the last
     #[arg(
         long,
         env = "RAFT_SNAPSHOT_ENTRIES",
@@ -122,7 +122,7 @@ pub(crate) struct Run {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub(crate) snapshot_entries: u64,
-    /// Take a snapshot when the log has grown by so many bytes since the last
+    /// Take a snapshot when the log has grown by about so many bytes since the last
     #[arg(
         long,
         env = "RAFT_SNAPSHOT_BYTES",

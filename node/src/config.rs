@@ -52,9 +52,11 @@ pub struct Config {
     pub max_waiting: usize,
     /// How long such an operation may take.
     pub ask_timeout: Duration,
-    /// A snapshot is taken when the log has grown by so many entries since the last.
+    /// A snapshot is taken when the log has grown by so many entries since the last, or a quarter
+    /// more or less: not by all servers at once.
     pub snapshot_entries: u64,
-    /// A snapshot is taken when the log has grown by so many bytes since the last, roughly.
+    /// A snapshot is taken when the log has grown by so many bytes since the last,
+    /// likewise, roughly.
     pub snapshot_bytes: u64,
     /// How large the segments of the log are.
     pub segment_bytes: u64,

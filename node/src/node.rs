@@ -638,11 +638,7 @@ fn prepare(
     let writer = Arc::new(Writer::new(disk, Arc::clone(&metrics)));
     let (command, commands) = mpsc::channel(COMMANDS);
     let logged = durable.log.iter().map(|entry| entry.payload.size() as u64);
-    let pace = Pace {
-        snapshot_entries: config.snapshot_entries,
-        snapshot_bytes: config.snapshot_bytes,
-        grown: logged.sum(),
-    };
+    let pace = Pace::new(config.snapshot_entries, config.snapshot_bytes, logged.sum());
     let raft = Raft::recover(config.id, model_config, durable);
     let switch = Arc::<Switch>::default();
     let started = Started {

@@ -2,7 +2,10 @@
 //!
 //! Reading never trusts a length before the checksum over it was seen to hold, and never panics.
 
+use super::files::BLOCK;
 use model::Write;
+use postcard::ser_flavors::{Flavor, Size};
+use std::io;
 
 /// The version of the format this program reads and writes.
 pub(crate) const FORMAT: u32 = 2;
@@ -190,21 +193,176 @@ pub(crate) fn encode_frame(
 ) -> bool {
     buffer.clear();
     buffer.resize(FRAME_HEADER, 0);
-    // Serialising plain data into memory has no way to fail.
-    let Ok(mut filled) = postcard::to_extend(writes, std::mem::take(buffer)) else {
+    let appended = postcard::serialize_with_flavor(writes, Appender(buffer));
+    appended.expect("what is written has known lengths, and a vector takes all of it");
+    let Ok(length) = u32::try_from(buffer.len() - FRAME_HEADER) else {
         return false;
     };
-    let Ok(length) = u32::try_from(filled.len() - FRAME_HEADER) else {
-        return false;
-    };
-    filled[..8].copy_from_slice(&tag.to_le_bytes());
-    filled[8..16].copy_from_slice(&sequence.to_le_bytes());
-    filled[16..20].copy_from_slice(&length.to_le_bytes());
-    let checksum = frame_checksum(&filled[..20], &filled[FRAME_HEADER..]);
-    filled[20..24].copy_from_slice(&checksum.to_le_bytes());
-    filled.resize(aligned(filled.len()), 0);
-    *buffer = filled;
+    let mut header = unchecked_header(tag, sequence, length);
+    let checksum = frame_checksum(&header[..20], &buffer[FRAME_HEADER..]);
+    header[20..].copy_from_slice(&checksum.to_le_bytes());
+    buffer[..FRAME_HEADER].copy_from_slice(&header);
+    buffer.resize(aligned(buffer.len()), 0);
     true
+}
+
+/// A frame that may be as large as a server's whole state, and is never in memory as a whole.
+pub(crate) struct LargeFrame<'a> {
+    write: &'a Write,
+    tag: u64,
+    sequence: u64,
+    length: u32,
+}
+
+/// So much of a large frame is written at a time.
+pub(crate) const PIECE: usize = 64 * BLOCK;
+
+impl<'a> LargeFrame<'a> {
+    /// The frame of one write. None if that is too long for a frame.
+    pub(crate) fn new(tag: u64, sequence: u64, write: &'a Write) -> Option<Self> {
+        let length = postcard::serialize_with_flavor(&[write][..], Size::default());
+        let length = u32::try_from(length.ok()?).ok()?;
+        Some(Self {
+            write,
+            tag,
+            sequence,
+            length,
+        })
+    }
+
+    /// How many bytes it takes.
+    pub(crate) fn size(&self) -> u64 {
+        (FRAME_HEADER as u64 + u64::from(self.length)).next_multiple_of(ALIGNMENT as u64)
+    }
+
+    /// Writes it, piece by piece, the first one last: it has the checksum. Each call says where its
+    /// bytes are in the frame, at a multiple of [`BLOCK`]; only the last piece may have no whole
+    /// number of blocks.
+    pub(crate) fn write(&self, mut to: impl FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<()> {
+        let mut header = unchecked_header(self.tag, self.sequence, self.length);
+        let mut pieces = Pieces {
+            first: Vec::new(),
+            buffer: Vec::with_capacity(PIECE),
+            at: 0,
+            checksum: crc32fast::Hasher::new(),
+            to: &mut to,
+            failed: None,
+        };
+        pieces.buffer.extend_from_slice(&header);
+        pieces.checksum.update(&header[..20]);
+        let written = postcard::serialize_with_flavor(&[self.write][..], &mut pieces);
+        if let Some(error) = pieces.failed {
+            return Err(error);
+        }
+        written.expect("what is written has known lengths");
+        let Pieces {
+            mut first,
+            buffer: mut last,
+            at,
+            mut checksum,
+            ..
+        } = pieces;
+        let length = last.len();
+        let expected = FRAME_HEADER as u64 + u64::from(self.length);
+        assert_eq!(at + length as u64, expected, "a write is as long as it was");
+        last.resize(aligned(length), 0);
+        if at == 0 {
+            checksum.update(&last[FRAME_HEADER..length]);
+            first = last;
+        } else {
+            checksum.update(&last[..length]);
+            to(&last, at)?;
+        }
+        header[20..].copy_from_slice(&checksum.finalize().to_le_bytes());
+        first[..FRAME_HEADER].copy_from_slice(&header);
+        to(&first, 0)
+    }
+}
+
+fn unchecked_header(tag: u64, sequence: u64, length: u32) -> [u8; FRAME_HEADER] {
+    let mut header = [0; FRAME_HEADER];
+    header[..8].copy_from_slice(&tag.to_le_bytes());
+    header[8..16].copy_from_slice(&sequence.to_le_bytes());
+    header[16..20].copy_from_slice(&length.to_le_bytes());
+    header
+}
+
+/// Lets postcard append to a vector that is reused.
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appender<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Passes on what postcard makes whenever a piece is full, but for the first piece and the last.
+struct Pieces<'a> {
+    /// Empty until it is full.
+    first: Vec<u8>,
+    buffer: Vec<u8>,
+    /// Where the buffer begins in the frame.
+    at: u64,
+    /// Of what is in no buffer any more, and of the first piece.
+    checksum: crc32fast::Hasher,
+    to: &'a mut dyn FnMut(&[u8], u64) -> io::Result<()>,
+    failed: Option<io::Error>,
+}
+
+impl Pieces<'_> {
+    fn next(&mut self) -> postcard::Result<()> {
+        if self.at == 0 {
+            self.checksum.update(&self.buffer[FRAME_HEADER..]);
+            self.first = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
+        } else {
+            self.checksum.update(&self.buffer);
+            if let Err(error) = (self.to)(&self.buffer, self.at) {
+                self.failed = Some(error);
+                return Err(postcard::Error::SerializeBufferFull);
+            }
+            self.buffer.clear();
+        }
+        self.at += PIECE as u64;
+        Ok(())
+    }
+}
+
+impl Flavor for &mut Pieces<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, mut data: &[u8]) -> postcard::Result<()> {
+        while let Some((part, rest)) = data.split_at_checked(PIECE - self.buffer.len()) {
+            self.buffer.extend_from_slice(part);
+            self.next()?;
+            data = rest;
+        }
+        self.buffer.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.try_extend(&[data])
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// The note that the frame of this sequence is durable.

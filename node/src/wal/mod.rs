@@ -23,15 +23,17 @@ mod tests;
 use crate::disk::{Disk, DiskError};
 pub(crate) use files::Directory;
 use files::{Files, SegmentFile};
-use format::{FRAME_HEADER, HEADER, SegmentHeader};
+use format::{FRAME_HEADER, HEADER, LargeFrame, SegmentHeader};
 pub(crate) use format::{Identity, MAX_CLUSTER};
 use model::{Durable, HardState, Write};
-use std::{io, sync::Arc, thread};
+use std::{collections::VecDeque, io, sync::Arc, thread};
 
 /// How large a segment is made unless a frame needs more.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
 
-const SPARE: &str = "spare.wal";
+/// What segments are called before and after they are ones. Between two snapshots mostly no more than
+/// so many are filled, and those need not be zeroed again.
+const SPARES: [&str; 2] = ["spare.wal", "spare-2.wal"];
 /// More than this is not kept between frames.
 const SPARE_BUFFER: usize = 1 << 20;
 
@@ -51,13 +53,21 @@ pub(crate) struct Wal<F: Files> {
     hard_state: HardState,
     /// How many bytes the last snapshot took, with what followed it.
     snapshot_bytes: u64,
-    spare: Option<Spare<F::File>>,
+    /// The one to be used next is the first.
+    spares: VecDeque<Spare<F::File>>,
+    /// The segment that was full when the present one was begun.
+    previous: Option<Segment<F::File>>,
     buffer: Vec<u8>,
     failed: bool,
 }
 
-/// The next segment.
-enum Spare<H> {
+/// A file for a segment.
+struct Spare<H> {
+    name: &'static str,
+    made: Made<H>,
+}
+
+enum Made<H> {
     Zeroing(thread::JoinHandle<io::Result<H>>),
     /// A segment that is not needed any more. What it holds is of sequences long past.
     Used(H),
@@ -92,7 +102,7 @@ impl<F: Files> Wal<F> {
         let (tag, segment, sealed) = match found.end {
             Some(end) => (end.tag, end.segment, end.sealed),
             None => {
-                let file = create(&*files, segment_bytes)?;
+                let file = create(&*files, SPARES[0], segment_bytes)?;
                 let header = SegmentHeader {
                     identity: identity.clone(),
                     number: 1,
@@ -102,7 +112,11 @@ impl<F: Files> Wal<F> {
                     begins_anew: false,
                 };
                 oldest = 1;
-                (tag, begin(&*files, file, &header, &[])?, false)
+                (
+                    tag,
+                    begin(&*files, (SPARES[0], file), &header, None)?,
+                    false,
+                )
             }
         };
         let mut wal = Self {
@@ -116,7 +130,8 @@ impl<F: Files> Wal<F> {
             oldest,
             hard_state: durable.hard_state,
             snapshot_bytes: found.snapshot_bytes,
-            spare: None,
+            spares: VecDeque::new(),
+            previous: None,
             buffer: Vec::new(),
             failed: false,
         };
@@ -124,15 +139,22 @@ impl<F: Files> Wal<F> {
         Ok((wal, durable))
     }
 
-    /// Has the next segment zeroed while this one is filled.
+    /// Has the next segment zeroed while this one is filled, if there is none.
     fn prepare_spare(&mut self) {
+        if !self.spares.is_empty() {
+            return;
+        }
+        let name = SPARES[0];
         let files = Arc::clone(&self.files);
         let size = self.segment_bytes;
         let spawned = thread::Builder::new()
             .name("raft-spare".into())
-            .spawn(move || files.create_zeroed(SPARE, size));
+            .spawn(move || files.create_zeroed(name, size));
         // Without a thread to spare the segment is made when it is needed.
-        self.spare = spawned.ok().map(Spare::Zeroing);
+        self.spares.extend(spawned.ok().map(|thread| Spare {
+            name,
+            made: Made::Zeroing(thread),
+        }));
     }
 
     /// Makes writes durable. A snapshot begins a segment; what comes before it and after it goes as
@@ -174,6 +196,9 @@ impl<F: Files> Wal<F> {
             .append(&self.buffer, segment.offset)
             .map_err(|source| DiskError::of("write", &segment.name, source))?;
         segment.offset += length;
+        if self.buffer.capacity() > SPARE_BUFFER {
+            self.buffer = Vec::new();
+        }
         self.next_sequence += 1;
         self.sealed = false;
         let mut votes = writes.iter().filter_map(|write| write.hard_state);
@@ -188,77 +213,85 @@ impl<F: Files> Wal<F> {
             truncate_from: None,
             ..write.clone()
         };
-        let of_one = std::slice::from_ref(&whole);
-        if !format::encode_frame(&mut self.buffer, self.tag, self.next_sequence, of_one) {
+        let Some(frame) = LargeFrame::new(self.tag, self.next_sequence, &whole) else {
             let source = io::Error::other("a snapshot of more than 4 GiB");
-            return Err(DiskError::of("write", SPARE, source));
-        }
-        let frame = std::mem::take(&mut self.buffer);
-        let (file, size) = self.next_file(frame.len() as u64)?;
+            return Err(DiskError::of("write", SPARES[0], source));
+        };
+        let (spare, size) = self.next_file(frame.size())?;
         let header = self.next_header(size, true);
-        let segment = begin(&*self.files, file, &header, &frame)?;
+        let segment = begin(&*self.files, spare, &header, Some(&frame))?;
         let last = std::mem::replace(&mut self.segment, segment);
         self.next_sequence += 1;
         self.sealed = false;
         self.hard_state = whole.hard_state.unwrap_or_default();
-        self.snapshot_bytes = frame.len() as u64;
-        if frame.capacity() <= SPARE_BUFFER {
-            self.buffer = frame;
-        }
+        self.snapshot_bytes = frame.size();
         self.let_go(last)
     }
 
-    /// Removes the segments before the present one, the last of which was `last`. One of them may
+    /// Removes the segments before the present one, the last of which was `last`. Some of them may
     /// serve again.
     fn let_go(&mut self, last: Segment<F::File>) -> Result<(), DiskError> {
-        for number in self.oldest..last.number {
+        let known = self.previous.take().into_iter().chain([last]);
+        let mut known: Vec<_> = known.collect();
+        for number in self.oldest..self.segment.number {
+            let free = SPARES
+                .into_iter()
+                .find(|name| self.spares.iter().all(|spare| spare.name != *name));
+            let again = known
+                .extract_if(.., |segment| segment.number == number)
+                .find(|segment| segment.size == self.segment_bytes);
             let name = segment_name(number);
-            self.files
-                .remove(&name)
-                .map_err(|source| DiskError::of("remove", &name, source))?;
+            if let (Some(segment), Some(spare)) = (again, free) {
+                self.files
+                    .rename(&name, spare)
+                    .map_err(|source| DiskError::of("rename", &name, source))?;
+                self.spares.push_back(Spare {
+                    name: spare,
+                    made: Made::Used(segment.file),
+                });
+            } else {
+                self.files
+                    .remove(&name)
+                    .map_err(|source| DiskError::of("remove", &name, source))?;
+            }
         }
         self.oldest = self.segment.number;
-        if last.size == self.segment_bytes {
-            self.files
-                .rename(&last.name, SPARE)
-                .map_err(|source| DiskError::of("rename", &last.name, source))?;
-            self.spare = Some(Spare::Used(last.file));
-        } else {
-            self.files
-                .remove(&last.name)
-                .map_err(|source| DiskError::of("remove", &last.name, source))?;
-            self.prepare_spare();
-        }
+        self.prepare_spare();
         Ok(())
     }
 
     /// Begins the next segment, with room for a frame of this length.
     fn roll(&mut self, length: u64) -> Result<(), DiskError> {
-        let (file, size) = self.next_file(length)?;
+        let (spare, size) = self.next_file(length)?;
         let header = self.next_header(size, false);
-        self.segment = begin(&*self.files, file, &header, &[])?;
+        let next = begin(&*self.files, spare, &header, None)?;
+        self.previous = Some(std::mem::replace(&mut self.segment, next));
         self.prepare_spare();
         Ok(())
     }
 
-    /// The file of the next segment, under the spare's name, with room for a frame of this length;
-    /// and its size.
-    fn next_file(&mut self, length: u64) -> Result<(F::File, u64), DiskError> {
-        let spare = match self.spare.take() {
-            Some(Spare::Zeroing(thread)) => match thread.join() {
-                Ok(made) => Some(made.map_err(|source| DiskError::of("create", SPARE, source))?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            },
-            Some(Spare::Used(file)) => Some(file),
-            None => None,
-        };
+    /// The file of the next segment and the spare's name that it has, with room for a frame of this
+    /// length; and its size.
+    fn next_file(&mut self, length: u64) -> Result<((&'static str, F::File), u64), DiskError> {
         let needed = HEADER as u64 + length + FRAME_HEADER as u64;
         let size = self.segment_bytes.max(needed);
-        let file = match spare {
-            Some(file) if needed <= self.segment_bytes => file,
-            _ => create(&*self.files, size)?,
+        let Some(Spare { name, made }) = self.spares.pop_front() else {
+            let name = SPARES[0];
+            return Ok(((name, create(&*self.files, name, size)?), size));
         };
-        Ok((file, size))
+        let file = match made {
+            Made::Zeroing(thread) => match thread.join() {
+                Ok(made) => made.map_err(|source| DiskError::of("create", name, source))?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+            Made::Used(file) => file,
+        };
+        let file = if size == self.segment_bytes {
+            file
+        } else {
+            create(&*self.files, name, size)?
+        };
+        Ok(((name, file), size))
     }
 
     fn next_header(&self, size: u64, begins_anew: bool) -> SegmentHeader {
@@ -332,8 +365,10 @@ impl<F: Files> Disk for Wal<F> {
 impl<F: Files> Drop for Wal<F> {
     fn drop(&mut self) {
         // The directory is unlocked only when nobody writes to it any more.
-        if let Some(Spare::Zeroing(spare)) = self.spare.take() {
-            let _ = spare.join();
+        for spare in self.spares.drain(..) {
+            if let Made::Zeroing(thread) = spare.made {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -347,39 +382,37 @@ fn segment_number(name: &str) -> Option<u64> {
     number.parse().ok()
 }
 
-fn create<F: Files>(files: &F, size: u64) -> Result<F::File, DiskError> {
+fn create<F: Files>(files: &F, name: &str, size: u64) -> Result<F::File, DiskError> {
     files
-        .create_zeroed(SPARE, size)
-        .map_err(|source| DiskError::of("create", SPARE, source))
+        .create_zeroed(name, size)
+        .map_err(|source| DiskError::of("create", name, source))
 }
 
-/// Makes the spare file a segment, with this frame in it if there is one. It has its name only once
+/// Makes a spare file a segment, with this frame in it if there is one. It has its name only once
 /// its header and that frame are durable, so that a segment without them is always damage.
 fn begin<F: Files>(
     files: &F,
-    mut file: F::File,
+    (spare, mut file): (&str, F::File),
     header: &SegmentHeader,
-    frame: &[u8],
+    frame: Option<&LargeFrame<'_>>,
 ) -> Result<Segment<F::File>, DiskError> {
     let name = segment_name(header.number);
     let first = HEADER as u64;
-    let written = if frame.is_empty() {
-        Ok(())
-    } else {
-        file.write_at(frame, first)
-    };
-    written
+    frame
+        .map_or(Ok(()), |frame| {
+            frame.write(|bytes, offset| file.note(bytes, first + offset))
+        })
         .and_then(|()| file.write_at(&header.encode(), 0))
         .and_then(|()| file.sync())
-        .map_err(|source| DiskError::of("write", SPARE, source))?;
+        .map_err(|source| DiskError::of("write", spare, source))?;
     files
-        .rename(SPARE, &name)
+        .rename(spare, &name)
         .map_err(|source| DiskError::of("create", &name, source))?;
     Ok(Segment {
         name,
         number: header.number,
         file,
         size: header.size,
-        offset: first + frame.len() as u64,
+        offset: first + frame.map_or(0, LargeFrame::size),
     })
 }

@@ -8,7 +8,7 @@
 //! it are left over from a process that ended while it removed them, and are removed.
 
 use super::{
-    SPARE, Segment,
+    SPARES, Segment,
     files::{Files, SegmentFile},
     format::{self, BadHeader, FORMAT, FRAME_HEADER, Found, HEADER, Identity, SegmentHeader},
     segment_name, segment_number,
@@ -149,12 +149,14 @@ fn first_needed<F: Files>(
     Ok(0)
 }
 
-/// The numbers of the segments, in order. A spare left over is removed: it may not be whole.
+/// The numbers of the segments, in order. Spares left over are removed: one may not be whole.
 fn segments_of<F: Files>(files: &F) -> Result<Vec<u64>, DiskError> {
     let dir = files.dir().display().to_string();
     let names = files.names().map_err(io_error("list", &dir))?;
-    if names.iter().any(|name| name == SPARE) {
-        files.remove(SPARE).map_err(io_error("remove", SPARE))?;
+    for spare in SPARES {
+        if names.iter().any(|name| name == spare) {
+            files.remove(spare).map_err(io_error("remove", spare))?;
+        }
     }
     let mut numbers: Vec<u64> = names
         .iter()

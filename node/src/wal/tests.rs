@@ -1,9 +1,9 @@
 //! The log against crashes at any byte, damage anywhere, and disks that refuse.
 
 use super::{
-    Directory, Disk, DiskError, Identity, SPARE, Wal,
-    files::{Files, SegmentFile},
-    format::{self, FRAME_HEADER, HEADER},
+    Directory, Disk, DiskError, Identity, SPARES, Wal,
+    files::{BLOCK, Files, SegmentFile},
+    format::{self, FRAME_HEADER, HEADER, LargeFrame, PIECE},
     segment_name,
 };
 use model::{
@@ -214,13 +214,13 @@ fn write(durable: &Durable, vote: bool, removed: usize, added: usize, size: usiz
     let removed = removed.min(last);
     let entry = Entry {
         term,
-        payload: Payload::Command(Command::Write(store::Write {
+        payload: Payload::Command(Command::from(store::Write {
             session: SessionId::new(1),
             sequence: last as u64,
             acknowledged: 0,
             operation: Operation::Put {
                 key: vec![b'k'; 3],
-                value: vec![b'v'; size],
+                value: vec![b'v'; size].into(),
                 condition: Condition::Always,
             },
         })),
@@ -422,7 +422,7 @@ fn segments_follow_one_another_and_grow_for_a_large_write() {
         durable.apply(&next);
     }
     drop(wal);
-    files.remove(SPARE).unwrap();
+    files.remove(SPARES[0]).unwrap();
     let segments = files.names().unwrap().len();
     assert!(segments > 5, "{segments} segments");
     assert_eq!(recovered(&files.crash(|_| false)).unwrap(), durable);
@@ -439,6 +439,44 @@ fn segments_follow_one_another_and_grow_for_a_large_write() {
             matches!(recovered(&shorter), Err(DiskError::Damaged { .. })),
             "with a shorter segment {number}"
         );
+    }
+}
+
+/// However it is cut, a large frame is what it would be if it were made at once.
+#[test]
+fn large_frame_has_the_bytes_of_any_other() {
+    let (tag, sequence) = (0x1234_5678_9abc_def0, 77);
+    let sizes = [PIECE, 2 * PIECE].map(|size| size - 90..size + 10);
+    for size in sizes.into_iter().flatten().chain([0, 10, 5 * PIECE + 3]) {
+        let write = write(&Durable::default(), true, 0, 1, size);
+        let mut whole = Vec::new();
+        let of_one = std::slice::from_ref(&write);
+        assert!(format::encode_frame(&mut whole, tag, sequence, of_one));
+        let frame = LargeFrame::new(tag, sequence, &write).unwrap();
+        assert_eq!(frame.size(), whole.len() as u64);
+        let mut made = vec![0xee; whole.len()];
+        let mut calls = 0;
+        let take = |bytes: &[u8], offset: u64| {
+            calls += 1;
+            let end = offset as usize + bytes.len();
+            assert!(offset.is_multiple_of(BLOCK as u64));
+            assert!(end == whole.len() || bytes.len().is_multiple_of(BLOCK));
+            made[offset as usize..end].copy_from_slice(bytes);
+            Ok(())
+        };
+        frame.write(take).unwrap();
+        assert!(made == whole, "with a value of {size} bytes");
+        assert!(calls > size / PIECE, "{calls} calls for {size} bytes");
+        // It ends where it cannot go on.
+        for failing in 0..calls {
+            let mut left = failing;
+            let fail = |_: &[u8], _| {
+                left = left.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+                Ok(())
+            };
+            let error = frame.write(fail).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        }
     }
 }
 
@@ -459,8 +497,13 @@ fn snapshot_takes_the_place_of_all_segments_before_it() {
         durable.apply(&next);
         assert!(wal.snapshot_bytes() > 0);
         let segments = files.names().unwrap();
-        let segments = segments.iter().filter(|name| *name != SPARE);
+        let segments = segments
+            .iter()
+            .filter(|name| !SPARES.contains(&name.as_str()));
         assert_eq!(segments.count(), 1, "after snapshot {round}");
+        // Of several, two are kept.
+        let second = files.names().unwrap().contains(&SPARES[1].to_owned());
+        assert_eq!(second, round > 0, "after snapshot {round}");
         assert_eq!(recovered(&files.crash(|_| false)).unwrap(), durable);
     }
     // What was used before is written over, and never taken for the log.
@@ -715,7 +758,7 @@ fn real_files_hold_what_was_written() {
     }
     assert!(dir.path().join(segment_name(2)).exists());
     // A spare that was not finished is no obstacle.
-    std::fs::write(dir.path().join(SPARE), b"half").unwrap();
+    std::fs::write(dir.path().join(SPARES[0]), b"half").unwrap();
     let (_, found) = open(Directory::open(dir.path()).unwrap()).unwrap();
     assert_eq!(found, durable);
 }
