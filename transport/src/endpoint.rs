@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) routes: Mutex<Routes>,
     pub(crate) outgoing: Mutex<Outgoing>,
     pub(crate) held: Mutex<Held>,
+    /// What the last messages were encoded in, to be used again.
+    pub(crate) scratch: Mutex<Vec<u8>>,
     local: SocketAddr,
     socket: std::net::UdpSocket,
     state: UdpSocketState,
@@ -192,6 +194,7 @@ impl Shared {
             routes: Mutex::new(Routes::new(config.learned_routes)),
             outgoing: Mutex::new(Outgoing::new(config.max_bulk)),
             held: Mutex::new(Held::default()),
+            scratch: Mutex::default(),
             local,
             state,
             queue: Mutex::new(SendQueue::new(config.send_queue)),

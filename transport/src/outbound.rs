@@ -17,6 +17,9 @@ use model::{
 use std::{collections::HashMap, sync::Arc, thread};
 use tokio::time::Instant;
 
+/// What messages are encoded in is kept for the next ones, unless it is more bytes than this.
+const SCRATCH: usize = 512 << 10;
+
 /// Frames for several receivers.
 pub(crate) struct Packers {
     packers: Vec<(Destination, Packer)>,
@@ -114,7 +117,7 @@ impl Shared {
         let mut packers = Packers::new(self.config.room());
         let mut large: Vec<(Destination, Bytes)> = Vec::new();
         let mut encoded = Vec::new();
-        let mut message = Vec::new();
+        let mut message = std::mem::take(&mut *lock(&self.scratch));
         let mut sent = 0;
         for (nth, envelope) in envelopes.iter().enumerate() {
             if matches!(envelope.message, Message::InstallSnapshotRequest(_)) {
@@ -138,17 +141,20 @@ impl Shared {
                 self.counters.drop(Cause::Oversized, 1, about);
                 continue;
             }
-            encoded.extend_from_slice(&message);
             sent += 1;
             let behind = || {
                 let waits = large.iter().any(|(receiver, _)| *receiver == to);
                 carries_entries(&envelope.message) && (waits || lock(&self.outgoing).is_busy(to))
             };
-            if FRAME + encoded.len() <= self.config.room() && !behind() {
+            if FRAME + encoded.len() + message.len() <= self.config.room() && !behind() {
+                encoded.extend_from_slice(&message);
                 packers.to(to).push(&Frame::Envelope(&encoded));
             } else {
-                large.push((to, Bytes::copy_from_slice(&encoded)));
+                large.push((to, Bytes::from([&encoded[..], &message].concat())));
             }
+        }
+        if message.capacity() <= SCRATCH {
+            *lock(&self.scratch) = message;
         }
         if !large.is_empty() {
             sent -= self.push_chunks(large, &mut packers, now);

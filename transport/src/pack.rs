@@ -56,6 +56,10 @@ impl Packer {
         if !self.ends.is_empty() && fits(self.body(self.ends.len() - 1)) {
             self.ends.pop();
         }
+        // Room for whole datagrams, doubled: not byte for byte.
+        if self.bodies.capacity() - self.bodies.len() < length {
+            self.bodies.reserve(self.room.max(self.bodies.len()));
+        }
         frame.encode(&mut self.bodies);
         self.ends.push(self.bodies.len());
     }

@@ -16,7 +16,11 @@ use model::{
 };
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    collections::VecDeque,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 use zeroize::Zeroizing;
@@ -39,7 +43,15 @@ struct Cipher {
     key: Zeroizing<[u8; 32]>,
     /// For what this run sends.
     own: LessSafeKey,
+    /// For what some others send, by the part of the nonce that names their run: those last heard
+    /// of, of whom something could be opened.
+    others: Mutex<VecDeque<([u8; RUN], LessSafeKey)>>,
 }
+
+/// How much of a nonce names a run.
+const RUN: usize = 16;
+/// The keys of so many runs are remembered.
+const OTHERS: usize = 16;
 
 impl Cipher {
     fn new(key: &Key, boot: BootId) -> Self {
@@ -50,8 +62,9 @@ impl Cipher {
             boot,
             sequence: 0,
         };
-        let own = of_run(&key, &first.nonce());
-        Self { key, own }
+        let own = of_run(&key, &run_of(&first.nonce()));
+        let others = Mutex::default();
+        Self { key, own, others }
     }
 
     fn seal(&self, header: &Header, associated: &[u8], body: &mut [u8]) -> [u8; TAG] {
@@ -73,17 +86,36 @@ impl Cipher {
         sealed: &'a mut [u8],
     ) -> Result<&'a mut [u8], Cause> {
         let nonce = header.nonce();
-        of_run(&self.key, &nonce)
-            .open_in_place(within_run(&nonce), Aad::from(associated), sealed)
-            .map_err(|_| Cause::Seal)
+        let (run, rest) = (run_of(&nonce), within_run(&nonce));
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = others.iter().position(|(of, _)| *of == run) {
+            // Who was not heard of for long comes to stand last, and goes first.
+            others.swap(0, place);
+            let opened = others[0]
+                .1
+                .open_in_place(rest, Aad::from(associated), sealed);
+            return opened.map_err(|_| Cause::Seal);
+        }
+        let key = of_run(&self.key, &run);
+        let opened = key
+            .open_in_place(rest, Aad::from(associated), sealed)
+            .map_err(|_| Cause::Seal)?;
+        others.truncate(OTHERS - 1);
+        others.push_front((run, key));
+        Ok(opened)
     }
 }
 
-/// The key of what the run sends that this nonce is of.
-fn of_run(key: &[u8; 32], nonce: &[u8; 24]) -> LessSafeKey {
-    let mut run = [0; 16];
-    run.copy_from_slice(&nonce[..16]);
-    let key = Zeroizing::new(<[u8; 32]>::from(hchacha::<R20>(key.into(), &run.into())));
+/// The run whose nonce this is.
+fn run_of(nonce: &[u8; 24]) -> [u8; RUN] {
+    let mut run = [0; RUN];
+    run.copy_from_slice(&nonce[..RUN]);
+    run
+}
+
+/// The key of what this run sends.
+fn of_run(key: &[u8; 32], run: &[u8; RUN]) -> LessSafeKey {
+    let key = Zeroizing::new(<[u8; 32]>::from(hchacha::<R20>(key.into(), run.into())));
     let key = UnboundKey::new(&CHACHA20_POLY1305, &*key).expect("32 bytes are a key");
     LessSafeKey::new(key)
 }
@@ -91,7 +123,7 @@ fn of_run(key: &[u8; 32], nonce: &[u8; 24]) -> LessSafeKey {
 /// The nonce that tells apart what one run sends.
 fn within_run(nonce: &[u8; 24]) -> Nonce {
     let mut rest = [0; 12];
-    rest[4..].copy_from_slice(&nonce[16..]);
+    rest[4..].copy_from_slice(&nonce[RUN..]);
     Nonce::assume_unique_for_key(rest)
 }
 
