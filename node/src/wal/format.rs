@@ -3,7 +3,7 @@
 //! Reading never trusts a length before the checksum over it was seen to hold, and never panics.
 
 use super::files::BLOCK;
-use model::Write;
+use model::{Write, wire};
 use postcard::ser_flavors::{Flavor, Size};
 use std::io;
 
@@ -193,8 +193,7 @@ pub(crate) fn encode_frame(
 ) -> bool {
     buffer.clear();
     buffer.resize(FRAME_HEADER, 0);
-    let appended = postcard::serialize_with_flavor(writes, Appender(buffer));
-    appended.expect("what is written has known lengths, and a vector takes all of it");
+    wire::append(writes, buffer);
     let Ok(length) = u32::try_from(buffer.len() - FRAME_HEADER) else {
         return false;
     };
@@ -285,29 +284,6 @@ fn unchecked_header(tag: u64, sequence: u64, length: u32) -> [u8; FRAME_HEADER] 
     header[8..16].copy_from_slice(&sequence.to_le_bytes());
     header[16..20].copy_from_slice(&length.to_le_bytes());
     header
-}
-
-/// Lets postcard append to a vector that is reused.
-struct Appender<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Appender<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(data);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.0.push(data);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
 }
 
 /// Passes on what postcard makes whenever a piece is full, but for the first piece and the last.
