@@ -242,10 +242,11 @@ mod tests {
     }
 
     fn sealer(cluster: Option<Key>, client: Option<Key>) -> Sealer {
-        let boot = BootId {
-            started: 1,
-            random: 2,
-        };
+        sealer_of_run(2, cluster, client)
+    }
+
+    fn sealer_of_run(random: u64, cluster: Option<Key>, client: Option<Key>) -> Sealer {
+        let boot = BootId { started: 1, random };
         Sealer {
             cluster: ClusterId::of("stateraft"),
             boot,
@@ -304,6 +305,39 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(cause(&sealer, &bytes[..length]).is_some(), "{length} bytes");
         }
+    }
+
+    /// Whether the key of a run is remembered or made anew, what the run sent is opened, and what it
+    /// did not send is not; and of that nothing is remembered.
+    #[test]
+    fn many_runs_are_told_apart() {
+        let receiver = sealer(key("01"), key("02"));
+        let runs = 3 * OTHERS as u64;
+        let sent = |run| {
+            let sender = sealer_of_run(run, key("01"), key("02"));
+            [KeyId::Cluster, KeyId::Client].map(|key| datagram(&sender, key))
+        };
+        let all: Vec<_> = (10..10 + runs).map(sent).collect();
+        for round in 0..3 {
+            for datagrams in all.iter().skip(round).step_by(1 + round) {
+                for bytes in datagrams {
+                    assert_eq!(cause(&receiver, bytes), None);
+                }
+            }
+        }
+        let remembered = || {
+            let others = receiver.cluster_cipher.as_ref().unwrap().others.lock();
+            let others: Vec<_> = others.unwrap().iter().map(|(run, _)| *run).collect();
+            others
+        };
+        let before = remembered();
+        assert_eq!(before.len(), OTHERS);
+        let stranger = sealer_of_run(7, key("03"), None);
+        for _ in 0..OTHERS {
+            let forged = datagram(&stranger, KeyId::Cluster);
+            assert_eq!(cause(&receiver, &forged), Some(Cause::Seal));
+        }
+        assert_eq!(remembered(), before);
     }
 
     #[test]

@@ -408,6 +408,40 @@ mod tests {
         }
     }
 
+    /// Leaves of which nothing is left are gone, wherever they were, and what comes later finds its
+    /// place among the others.
+    #[test]
+    fn emptied_leaves_leave_no_gap() {
+        let key = |nth: u32| nth.to_be_bytes();
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
+            let mut pairs = Pairs::default();
+            let mut map = BTreeMap::new();
+            for nth in 0..900 {
+                pairs.set(&key(nth), held(1, 8));
+                map.insert(key(nth).to_vec(), held(1, 8));
+            }
+            let leaves = pairs.leaves.len();
+            for third in order {
+                for nth in third * 300..(third + 1) * 300 {
+                    pairs.remove(pairs.find(&key(nth)));
+                    map.remove(&key(nth)[..]);
+                    pairs.assert_sound();
+                }
+                assert!(pairs.leaves.len() < leaves);
+                for nth in (third * 300..(third + 1) * 300).step_by(100) {
+                    pairs.set(&key(nth), held(2, 8));
+                    map.insert(key(nth).to_vec(), held(2, 8));
+                    pairs.assert_sound();
+                }
+                assert!(pairs.iter().eq(map.iter().map(borrowed)));
+            }
+            for nth in 0..900 {
+                pairs.remove(pairs.find(&key(nth)));
+            }
+            assert!(pairs.leaves.is_empty() && pairs.bounds.len() == 0);
+        }
+    }
+
     /// After a copy, a write copies one leaf and shares all others, and no value of that one.
     #[test]
     fn write_after_a_copy_copies_one_leaf() {
