@@ -140,7 +140,7 @@ fn quick(id: u64, dir: &Path) -> Config {
 fn put(key: &str, value: &str) -> Operation {
     Operation::Put {
         key: key.into(),
-        value: value.to_owned().into(),
+        value: value.into(),
         condition: Condition::Always,
     }
 }

@@ -50,7 +50,7 @@ fn request(value: &[u8]) -> Envelope {
                 acknowledged: 3,
                 operation: Operation::Put {
                     key: b"k".to_vec(),
-                    value: value.to_vec().into(),
+                    value: value.into(),
                     condition: Condition::Always,
                 },
             },

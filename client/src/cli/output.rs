@@ -253,7 +253,7 @@ mod tests {
 
     fn found(value: &[u8]) -> Versioned {
         Versioned {
-            value: value.to_vec().into(),
+            value: value.into(),
             version: LogIndex::new(7),
         }
     }

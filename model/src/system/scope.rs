@@ -398,7 +398,7 @@ impl Scope {
             tracks_operations: true,
             ..Self::new(name, summary)
         };
-        let put = |text: &'static str| {
+        let put = |text: &str| {
             Ask::Write(Operation::Put {
                 key: b"x".to_vec(),
                 value: text.into(),

@@ -514,7 +514,7 @@ pub(crate) fn disk(current_term: u64, terms: &[u64]) -> Durable {
 pub(crate) fn put(key: &str, value: &str) -> Operation {
     Operation::Put {
         key: key.into(),
-        value: value.to_owned().into(),
+        value: value.into(),
         condition: Condition::Always,
     }
 }
