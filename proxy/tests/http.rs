@@ -17,6 +17,15 @@ async fn put(at: SocketAddr, path: &str, headers: &[(&str, &str)], value: &[u8])
     ask(at, "PUT", path, headers, value).await
 }
 
+/// The version that a write was given: some log index after that of the last write. Which one it is
+/// nobody promises: a request that is sent again, because the disk was slow, is an entry more.
+#[track_caller]
+fn version_after(last: u64, answer: &Answer) -> u64 {
+    let version = answer.json()["version"].as_u64().expect("a version");
+    assert!(version > last, "{answer:?} after version {last}");
+    version
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_resources() {
     let dir = tempfile::tempdir().unwrap();
@@ -25,31 +34,38 @@ async fn keys_are_resources() {
 
     // Entry 1 is the leader's no-op, entry 2 opened the session.
     let answer = put(at, "/v1/kv/greeting", &[], b"hello").await;
-    assert_eq!(answer.shown(), (200, r#"{"key":"greeting","version":3}"#));
-    assert_eq!(answer.header("etag"), Some("\"3\""));
+    let first = version_after(2, &answer);
+    let written = format!(r#"{{"key":"greeting","version":{first}}}"#);
+    assert_eq!(answer.shown(), (200, &written[..]));
+    let tag = format!("\"{first}\"");
+    assert_eq!(answer.header("etag"), Some(&tag[..]));
     let answer = get(at, "/v1/kv/greeting").await;
-    let json = r#"{"key":"greeting","value":"hello","version":3}"#;
-    assert_eq!(answer.shown(), (200, json));
-    assert_eq!(answer.header("etag"), Some("\"3\""));
+    let json = format!(r#"{{"key":"greeting","value":"hello","version":{first}}}"#);
+    assert_eq!(answer.shown(), (200, &json[..]));
+    assert_eq!(answer.header("etag"), Some(&tag[..]));
     let answer = get(at, "/v1/kv/greeting?consistency=linearizable").await;
-    assert_eq!(answer.shown(), (200, json));
+    assert_eq!(answer.shown(), (200, &json[..]));
 
     // Raw, and not at all if it is known.
     let raw = [("accept", "application/octet-stream")];
     let answer = ask(at, "GET", "/v1/kv/greeting", &raw, b"").await;
     assert_eq!(answer.shown(), (200, "hello"));
-    let known = [("if-none-match", "\"3\"")];
+    let known = [("if-none-match", &tag[..])];
     let answer = ask(at, "GET", "/v1/kv/greeting", &known, b"").await;
     assert_eq!(answer.shown(), (304, ""));
 
     // Conditions.
-    let failed = r#"{"error":{"code":"condition_failed","message":"the condition does not hold: the key has version 3; nothing was changed","outcome":"not_done","version":3}}"#;
-    let answer = put(at, "/v1/kv/greeting", &[("if-match", "\"2\"")], b"x").await;
-    assert_eq!(answer.shown(), (412, failed));
-    let answer = put(at, "/v1/kv/greeting?version=2", &[], b"x").await;
-    assert_eq!(answer.shown(), (412, failed));
+    let failed = format!(
+        r#"{{"error":{{"code":"condition_failed","message":"the condition does not hold: the key has version {first}; nothing was changed","outcome":"not_done","version":{first}}}}}"#
+    );
+    let earlier = format!("\"{}\"", first - 1);
+    let answer = put(at, "/v1/kv/greeting", &[("if-match", &earlier)], b"x").await;
+    assert_eq!(answer.shown(), (412, &failed[..]));
+    let path = format!("/v1/kv/greeting?version={}", first - 1);
+    let answer = put(at, &path, &[], b"x").await;
+    assert_eq!(answer.shown(), (412, &failed[..]));
     let answer = put(at, "/v1/kv/greeting", &[("if-none-match", "*")], b"x").await;
-    assert_eq!(answer.shown(), (412, failed));
+    assert_eq!(answer.shown(), (412, &failed[..]));
     let answer = put(at, "/v1/kv/none", &[("if-match", "*")], b"x").await;
     assert_eq!(
         answer.shown(),
@@ -58,22 +74,24 @@ async fn keys_are_resources() {
             r#"{"error":{"code":"condition_failed","message":"the condition does not hold: the key is absent; nothing was changed","outcome":"not_done","version":null}}"#
         )
     );
-    let answer = put(at, "/v1/kv/greeting", &[("if-match", "\"3\"")], b"bye").await;
-    assert_eq!(answer.shown(), (200, r#"{"key":"greeting","version":8}"#));
+    let answer = put(at, "/v1/kv/greeting", &[("if-match", &tag)], b"bye").await;
+    let second = version_after(first, &answer);
+    let written = format!(r#"{{"key":"greeting","version":{second}}}"#);
+    assert_eq!(answer.shown(), (200, &written[..]));
     let answer = put(at, "/v1/kv/new", &[("if-none-match", "*")], b"").await;
-    assert_eq!(answer.shown(), (200, r#"{"key":"new","version":9}"#));
+    let third = version_after(second, &answer);
+    let written = format!(r#"{{"key":"new","version":{third}}}"#);
+    assert_eq!(answer.shown(), (200, &written[..]));
 
     // Numbers.
     let answer = ask(at, "POST", "/v1/kv/n/increment?by=-5", &[], b"").await;
-    assert_eq!(
-        answer.shown(),
-        (200, r#"{"key":"n","value":-5,"version":10}"#)
-    );
+    let version = version_after(third, &answer);
+    let number = format!(r#"{{"key":"n","value":-5,"version":{version}}}"#);
+    assert_eq!(answer.shown(), (200, &number[..]));
     let answer = ask(at, "POST", "/v1/kv/n/increment", &[], b"").await;
-    assert_eq!(
-        answer.shown(),
-        (200, r#"{"key":"n","value":-4,"version":11}"#)
-    );
+    let version = version_after(version, &answer);
+    let number = format!(r#"{{"key":"n","value":-4,"version":{version}}}"#);
+    assert_eq!(answer.shown(), (200, &number[..]));
     let answer = ask(at, "POST", "/v1/kv/greeting/increment", &[], b"").await;
     assert_eq!(
         answer.shown(),
@@ -84,10 +102,13 @@ async fn keys_are_resources() {
     );
 
     // Removing.
-    let answer = ask(at, "DELETE", "/v1/kv/new", &[("if-match", "\"8\"")], b"").await;
+    let other = format!("\"{second}\"");
+    let answer = ask(at, "DELETE", "/v1/kv/new", &[("if-match", &other)], b"").await;
     assert_eq!(answer.status, 412);
     let answer = ask(at, "DELETE", "/v1/kv/new", &[], b"").await;
-    assert_eq!(answer.shown(), (200, r#"{"key":"new","version":14}"#));
+    let version = version_after(version, &answer);
+    let removed = format!(r#"{{"key":"new","version":{version}}}"#);
+    assert_eq!(answer.shown(), (200, &removed[..]));
     let absent = r#"{"error":{"code":"not_found","message":"there is no such key"}}"#;
     let answer = ask(at, "DELETE", "/v1/kv/new", &[], b"").await;
     assert_eq!(answer.shown(), (404, absent));
@@ -100,35 +121,45 @@ async fn stale_reads_say_that_they_are_and_as_of_when() {
     let dir = tempfile::tempdir().unwrap();
     let server = ready(dir.path(), "--embedded 1").await;
     let at = server.http.unwrap();
-    put(at, "/v1/kv/a", &[], b"one").await;
-    put(at, "/v1/kv/b", &[], b"two").await;
-    // The only server there is has applied all that it answered.
+    let first = version_after(2, &put(at, "/v1/kv/a", &[], b"one").await);
+    let second = version_after(first, &put(at, "/v1/kv/b", &[], b"two").await);
+    // The only server there is has applied all that it answered, and never less than before.
+    let mut last = second;
+    let mut applied = |answer: &Answer| {
+        let applied = answer.header("stateraft-applied-index").expect("a header");
+        let applied = applied.parse().expect("an index");
+        assert!(applied >= last, "{applied} after {last}");
+        last = applied;
+        applied
+    };
     let answer = get(at, "/v1/kv/a?consistency=stale").await;
-    let body = r#"{"applied_index":4,"key":"a","value":"one","version":3}"#;
-    assert_eq!(answer.shown(), (200, body));
-    let header = |answer: &Answer| answer.header("stateraft-applied-index").map(str::to_owned);
-    assert_eq!(header(&answer).as_deref(), Some("4"));
+    let index = applied(&answer);
+    let item = format!(r#""key":"a","value":"one","version":{first}"#);
+    let body = format!(r#"{{"applied_index":{index},{item}}}"#);
+    assert_eq!(answer.shown(), (200, &body[..]));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let raw = [("accept", "application/octet-stream")];
     let answer = ask(at, "GET", "/v1/kv/a?consistency=stale", &raw, b"").await;
     assert_eq!(answer.shown(), (200, "one"));
-    assert_eq!(header(&answer).as_deref(), Some("4"));
-    let held = [("if-none-match", "\"3\"")];
+    applied(&answer);
+    let tag = format!("\"{first}\"");
+    let held = [("if-none-match", &tag[..])];
     let answer = ask(at, "GET", "/v1/kv/a?consistency=stale", &held, b"").await;
-    assert_eq!(
-        (answer.status.as_u16(), header(&answer).as_deref()),
-        (304, Some("4"))
-    );
+    assert_eq!(answer.status, 304);
+    applied(&answer);
     let answer = get(at, "/v1/kv/none?consistency=stale").await;
     assert_eq!(answer.status, 404);
-    assert_eq!(answer.json()["error"]["applied_index"], 4);
+    assert_eq!(answer.json()["error"]["applied_index"], applied(&answer));
     let answer = get(at, "/v1/kv?limit=1&consistency=stale").await;
-    let body = r#"{"applied_index":4,"items":[{"key":"a","value":"one","version":3}],"next":"/v1/kv?prefix=&after=a&limit=1&consistency=stale"}"#;
-    assert_eq!(answer.shown(), (200, body));
+    let index = applied(&answer);
+    let body = format!(
+        r#"{{"applied_index":{index},"items":[{{{item}}}],"next":"/v1/kv?prefix=&after=a&limit=1&consistency=stale"}}"#
+    );
+    assert_eq!(answer.shown(), (200, &body[..]));
     // Others say nothing of the kind.
     for path in ["/v1/kv/a", "/v1/kv/a?consistency=linearizable", "/v1/kv"] {
         let answer = get(at, path).await;
-        assert_eq!(header(&answer), None, "{path}");
+        assert_eq!(answer.header("stateraft-applied-index"), None, "{path}");
         assert!(answer.json().get("applied_index").is_none(), "{path}");
     }
     server.stop().await;
@@ -139,6 +170,8 @@ async fn keys_and_values_are_bytes_and_are_listed_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let server = ready(dir.path(), "--embedded 1").await;
     let at = server.http.unwrap();
+    let mut last = 2;
+    let mut versions = Vec::new();
     for (key, value) in [
         ("a/1", &b"one"[..]),
         ("a/%ff", b"\x00\xff"),
@@ -146,19 +179,27 @@ async fn keys_and_values_are_bytes_and_are_listed_in_order() {
     ] {
         let answer = put(at, &format!("/v1/kv/{key}"), &[], value).await;
         assert_eq!(answer.status, 200, "{answer:?}");
+        last = version_after(last, &answer);
+        versions.push(last);
     }
+    let [one, two, three] = versions[..] else {
+        unreachable!("three keys");
+    };
     let answer = get(at, "/v1/kv/a%2F%FF").await;
-    let bytes = r#"{"key":"YS//","key_encoding":"base64","value":"AP8=","value_encoding":"base64","version":4}"#;
-    assert_eq!(answer.shown(), (200, bytes));
+    let bytes = format!(
+        r#"{{"key":"YS//","key_encoding":"base64","value":"AP8=","value_encoding":"base64","version":{two}}}"#
+    );
+    assert_eq!(answer.shown(), (200, &bytes[..]));
     let answer = get(at, "/v1/kv").await;
+    let text = format!(r#"{{"key":"a/1","value":"one","version":{one}}}"#);
     let all = format!(
-        r#"{{"items":[{{"key":"a/1","value":"one","version":3}},{bytes},{{"key":"b","value":"ä","version":5}}],"next":null}}"#
+        r#"{{"items":[{text},{bytes},{{"key":"b","value":"ä","version":{three}}}],"next":null}}"#
     );
     assert_eq!(answer.shown(), (200, &all[..]));
     // Page by page, by the links.
     let answer = get(at, "/v1/kv?prefix=a/&limit=1").await;
-    let page = r#"{"items":[{"key":"a/1","value":"one","version":3}],"next":"/v1/kv?prefix=a%2F&after=a%2F1&limit=1"}"#;
-    assert_eq!(answer.shown(), (200, page));
+    let page = format!(r#"{{"items":[{text}],"next":"/v1/kv?prefix=a%2F&after=a%2F1&limit=1"}}"#);
+    assert_eq!(answer.shown(), (200, &page[..]));
     let next = answer.json()["next"].as_str().unwrap().to_owned();
     let answer = get(at, &next).await;
     let page = format!(r#"{{"items":[{bytes}],"next":null}}"#);
