@@ -1,5 +1,6 @@
 //! The few things the log asks of a file system, so that tests can break each of them.
 
+use super::blocks::{BLOCK, Blocks};
 use crate::disk::DiskError;
 use rustix::{
     fs::OFlags,
@@ -47,21 +48,16 @@ pub(crate) trait SegmentFile: Send + 'static {
 
     /// Writes all of it there, and returns when it is durable. May put zeros behind it, up to the
     /// next multiple of [`BLOCK`].
-    fn append(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn append(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         self.write_at(bytes, offset)?;
         self.sync()
     }
 
     /// Like [`Self::append`], but does not wait until it is durable.
-    fn note(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn note(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         self.write_at(bytes, offset)
     }
 }
-
-/// What is written past the system's cache begins and ends at multiples of this.
-pub(crate) const BLOCK: usize = 4096;
-/// More bytes than this go through the cache: no buffer is kept for them.
-const LARGE: usize = 256 << 10;
 
 /// A directory of the operating system, locked against everyone else while this value lives.
 #[derive(Debug)]
@@ -215,13 +211,10 @@ impl LogFile {
     }
 
     /// Writes past the cache. False if that cannot be done, and nothing was written.
-    fn write_direct(&mut self, bytes: &[u8], offset: u64, sync: bool) -> io::Result<bool> {
+    fn write_direct(&mut self, bytes: &mut Blocks, offset: u64, sync: bool) -> io::Result<bool> {
         let Some(direct) = &mut self.direct else {
             return Ok(false);
         };
-        if bytes.len() > LARGE {
-            return Ok(false);
-        }
         match direct.write(bytes, offset, sync) {
             // The file system wants other blocks, or does not do this after all.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -245,7 +238,7 @@ impl SegmentFile for LogFile {
         self.file.sync_data()
     }
 
-    fn append(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn append(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         if self.write_direct(bytes, offset, true)? {
             return Ok(());
         }
@@ -253,7 +246,7 @@ impl SegmentFile for LogFile {
         self.sync()
     }
 
-    fn note(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn note(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         if self.write_direct(bytes, offset, false)? {
             return Ok(());
         }
@@ -264,42 +257,35 @@ impl SegmentFile for LogFile {
 /// A file open for writing past the system's cache.
 struct Direct {
     file: File,
-    /// Longer than what is written, so that there is a multiple of [`BLOCK`] to begin at.
-    buffer: Vec<u8>,
     /// Where the block is that was written last, and what is in it: the next write mostly begins
     /// there.
     last_block: Option<u64>,
-    last: Box<[u8; BLOCK]>,
+    last: Blocks,
 }
 
 impl Direct {
     fn new(file: File) -> Self {
+        let mut last = Blocks::with_room(BLOCK);
+        last.extend(&[0; BLOCK]);
         Self {
             file,
-            buffer: Vec::new(),
             last_block: None,
-            last: Box::new([0; BLOCK]),
+            last,
         }
     }
 
-    fn write(&mut self, bytes: &[u8], offset: u64, sync: bool) -> io::Result<()> {
+    fn write(&mut self, bytes: &mut Blocks, offset: u64, sync: bool) -> io::Result<()> {
         let inside = (offset % BLOCK as u64) as usize;
         let start = offset - inside as u64;
-        let length = (inside + bytes.len()).next_multiple_of(BLOCK);
-        if self.buffer.len() < length + BLOCK {
-            self.buffer.resize(length + BLOCK, 0);
-        }
-        let aligned = self.buffer.as_ptr().align_offset(BLOCK);
-        let blocks = &mut self.buffer[aligned..aligned + length];
+        let blocks = bytes.laid_out(inside);
+        let length = blocks.len();
         if inside > 0 {
-            if self.last_block == Some(start) {
-                blocks[..BLOCK].copy_from_slice(&*self.last);
-            } else {
-                self.file.read_exact_at(&mut blocks[..BLOCK], start)?;
+            if self.last_block != Some(start) {
+                self.last_block = None;
+                self.file.read_exact_at(&mut self.last, start)?;
             }
+            blocks[..inside].copy_from_slice(&self.last[..inside]);
         }
-        blocks[inside..inside + bytes.len()].copy_from_slice(bytes);
-        blocks[inside + bytes.len()..].fill(0);
         self.last_block = None;
         let flags = if sync {
             ReadWriteFlags::DSYNC
@@ -341,19 +327,26 @@ mod tests {
         fs::read(dir.path().join("ones")).unwrap()
     }
 
+    fn blocks(bytes: &[u8]) -> Blocks {
+        let mut blocks = Blocks::default();
+        blocks.extend(bytes);
+        blocks
+    }
+
     #[test]
     fn what_comes_before_a_write_stays_whoever_wrote_it() {
         // Not the directory for temporary files, which may be in memory.
         let dir = tempfile::tempdir_in(".").unwrap();
         let mut file = ones(&dir);
-        file.append(&[2; 10], 100).unwrap();
+        file.append(&mut blocks(&[2; 10]), 100).unwrap();
         let mut expected = vec![1; 4 * BLOCK];
         expected[100..110].fill(2);
         expected[110..BLOCK].copy_from_slice(&content(&dir)[110..BLOCK]);
         assert_eq!(content(&dir), expected, "a block that was never read");
         // Over the end of the block that was written last, and within it, again and again.
         for (byte, offset, length) in [(3, 110, 5000), (4, 5110, 8), (5, 5110, 24), (6, 5134, 1)] {
-            file.append(&vec![byte; length], offset as u64).unwrap();
+            let mut bytes = blocks(&vec![byte; length]);
+            file.append(&mut bytes, offset as u64).unwrap();
             expected[offset..offset + length].fill(byte);
             let end = (offset + length).next_multiple_of(BLOCK);
             assert_eq!(
@@ -364,8 +357,8 @@ mod tests {
         }
         // Through the cache, then past it.
         file.write_at(&[7; 4], 5134).unwrap();
-        file.append(&[8; 4], 5138).unwrap();
-        file.note(&[9; 4], 5142).unwrap();
+        file.append(&mut blocks(&[8; 4]), 5138).unwrap();
+        file.note(&mut blocks(&[9; 4]), 5142).unwrap();
         expected[5134..5146].copy_from_slice(&[7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9]);
         assert_eq!(content(&dir)[..5146], expected[..5146]);
         assert_eq!(content(&dir).len(), 4 * BLOCK);
@@ -373,13 +366,14 @@ mod tests {
 
     #[test]
     fn large_writes_and_odd_files_are_written_as_well() {
+        const LARGE: usize = 1 << 20;
         let dir = tempfile::tempdir_in(".").unwrap();
         let path = dir.path().join("odd");
         fs::write(&path, vec![0; LARGE + 2 * BLOCK + 1]).unwrap();
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         let mut file = LogFile::new(file, &path).unwrap();
         assert!(file.direct.is_none(), "the file would grow");
-        file.append(&[1; 10], 10).unwrap();
+        file.append(&mut blocks(&[1; 10]), 10).unwrap();
         fs::OpenOptions::new()
             .write(true)
             .open(&path)
@@ -388,9 +382,10 @@ mod tests {
             .unwrap();
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         let mut file = LogFile::new(file, &path).unwrap();
-        file.append(&[2; 10], 20).unwrap();
-        file.append(&vec![3; LARGE + 1], 30).unwrap();
-        file.append(&[4; 10], LARGE as u64 + 31).unwrap();
+        file.append(&mut blocks(&[2; 10]), 20).unwrap();
+        file.append(&mut blocks(&[3; LARGE + 1]), 30).unwrap();
+        file.append(&mut blocks(&[4; 10]), LARGE as u64 + 31)
+            .unwrap();
         let read = fs::read(&path).unwrap();
         let expected = [
             vec![0; 10],

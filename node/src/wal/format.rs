@@ -2,8 +2,8 @@
 //!
 //! Reading never trusts a length before the checksum over it was seen to hold, and never panics.
 
-use super::files::BLOCK;
-use model::{Write, wire};
+use super::blocks::{BLOCK, Blocks};
+use model::Write;
 use postcard::ser_flavors::{Flavor, Size};
 use std::io;
 
@@ -182,18 +182,13 @@ pub(crate) fn find_from(segment: &[u8], offset: usize, tag: u64, sequence: u64) 
         })
 }
 
-/// Writes a frame of these writes over `buffer`.
+/// Adds a frame of these writes to an empty `buffer`.
 ///
 /// Returns false, with nothing useful in the buffer, if they are too long for one frame.
-pub(crate) fn encode_frame(
-    buffer: &mut Vec<u8>,
-    tag: u64,
-    sequence: u64,
-    writes: &[Write],
-) -> bool {
-    buffer.clear();
-    buffer.resize(FRAME_HEADER, 0);
-    wire::append(writes, buffer);
+pub(crate) fn encode_frame(buffer: &mut Blocks, tag: u64, sequence: u64, writes: &[Write]) -> bool {
+    buffer.extend(&[0; FRAME_HEADER]);
+    postcard::serialize_with_flavor(writes, &mut *buffer)
+        .expect("what is written has known lengths");
     let Ok(length) = u32::try_from(buffer.len() - FRAME_HEADER) else {
         return false;
     };
@@ -201,7 +196,7 @@ pub(crate) fn encode_frame(
     let checksum = frame_checksum(&header[..20], &buffer[FRAME_HEADER..]);
     header[20..].copy_from_slice(&checksum.to_le_bytes());
     buffer[..FRAME_HEADER].copy_from_slice(&header);
-    buffer.resize(aligned(buffer.len()), 0);
+    buffer.pad(ALIGNMENT);
     true
 }
 
@@ -237,17 +232,20 @@ impl<'a> LargeFrame<'a> {
     /// Writes it, piece by piece, the first one last: it has the checksum. Each call says where its
     /// bytes are in the frame, at a multiple of [`BLOCK`]; only the last piece may have no whole
     /// number of blocks.
-    pub(crate) fn write(&self, mut to: impl FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn write(
+        &self,
+        mut to: impl FnMut(&mut Blocks, u64) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut header = unchecked_header(self.tag, self.sequence, self.length);
         let mut pieces = Pieces {
-            first: Vec::new(),
-            buffer: Vec::with_capacity(PIECE),
+            first: None,
+            buffer: Blocks::with_room(PIECE),
             at: 0,
             checksum: crc32fast::Hasher::new(),
             to: &mut to,
             failed: None,
         };
-        pieces.buffer.extend_from_slice(&header);
+        pieces.buffer.extend(&header);
         pieces.checksum.update(&header[..20]);
         let written = postcard::serialize_with_flavor(&[self.write][..], &mut pieces);
         if let Some(error) = pieces.failed {
@@ -255,7 +253,7 @@ impl<'a> LargeFrame<'a> {
         }
         written.expect("what is written has known lengths");
         let Pieces {
-            mut first,
+            first,
             buffer: mut last,
             at,
             mut checksum,
@@ -264,17 +262,18 @@ impl<'a> LargeFrame<'a> {
         let length = last.len();
         let expected = FRAME_HEADER as u64 + u64::from(self.length);
         assert_eq!(at + length as u64, expected, "a write is as long as it was");
-        last.resize(aligned(length), 0);
-        if at == 0 {
-            checksum.update(&last[FRAME_HEADER..length]);
-            first = last;
-        } else {
+        last.pad(ALIGNMENT);
+        let mut first = if let Some(first) = first {
             checksum.update(&last[..length]);
-            to(&last, at)?;
-        }
+            to(&mut last, at)?;
+            first
+        } else {
+            checksum.update(&last[FRAME_HEADER..length]);
+            last
+        };
         header[20..].copy_from_slice(&checksum.finalize().to_le_bytes());
         first[..FRAME_HEADER].copy_from_slice(&header);
-        to(&first, 0)
+        to(&mut first, 0)
     }
 }
 
@@ -288,29 +287,30 @@ fn unchecked_header(tag: u64, sequence: u64, length: u32) -> [u8; FRAME_HEADER] 
 
 /// Passes on what postcard makes whenever a piece is full, but for the first piece and the last.
 struct Pieces<'a> {
-    /// Empty until it is full.
-    first: Vec<u8>,
-    buffer: Vec<u8>,
+    /// None until it is full.
+    first: Option<Blocks>,
+    buffer: Blocks,
     /// Where the buffer begins in the frame.
     at: u64,
     /// Of what is in no buffer any more, and of the first piece.
     checksum: crc32fast::Hasher,
-    to: &'a mut dyn FnMut(&[u8], u64) -> io::Result<()>,
+    to: &'a mut dyn FnMut(&mut Blocks, u64) -> io::Result<()>,
     failed: Option<io::Error>,
 }
 
 impl Pieces<'_> {
     fn next(&mut self) -> postcard::Result<()> {
-        if self.at == 0 {
+        if self.first.is_none() {
             self.checksum.update(&self.buffer[FRAME_HEADER..]);
-            self.first = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
+            let next = Blocks::with_room(PIECE);
+            self.first = Some(std::mem::replace(&mut self.buffer, next));
         } else {
             self.checksum.update(&self.buffer);
-            if let Err(error) = (self.to)(&self.buffer, self.at) {
+            if let Err(error) = (self.to)(&mut self.buffer, self.at) {
                 self.failed = Some(error);
                 return Err(postcard::Error::SerializeBufferFull);
             }
-            self.buffer.clear();
+            self.buffer.begin(0);
         }
         self.at += PIECE as u64;
         Ok(())
@@ -323,11 +323,11 @@ impl Flavor for &mut Pieces<'_> {
     #[inline]
     fn try_extend(&mut self, mut data: &[u8]) -> postcard::Result<()> {
         while let Some((part, rest)) = data.split_at_checked(PIECE - self.buffer.len()) {
-            self.buffer.extend_from_slice(part);
+            self.buffer.extend(part);
             self.next()?;
             data = rest;
         }
-        self.buffer.extend_from_slice(data);
+        self.buffer.extend(data);
         Ok(())
     }
 

@@ -14,6 +14,7 @@
 //! Lacks, on purpose: reading while running (the core holds the log in memory), and threads of its
 //! own but for the one that zeroes the next segment.
 
+mod blocks;
 mod files;
 mod format;
 mod recovery;
@@ -21,6 +22,7 @@ mod recovery;
 mod tests;
 
 use crate::disk::{Disk, DiskError};
+use blocks::Blocks;
 pub(crate) use files::Directory;
 use files::{Files, SegmentFile};
 use format::{FRAME_HEADER, HEADER, LargeFrame, SegmentHeader};
@@ -57,7 +59,7 @@ pub(crate) struct Wal<F: Files> {
     spares: VecDeque<Spare<F::File>>,
     /// The segment that was full when the present one was begun.
     previous: Option<Segment<F::File>>,
-    buffer: Vec<u8>,
+    buffer: Blocks,
     failed: bool,
 }
 
@@ -132,7 +134,7 @@ impl<F: Files> Wal<F> {
             snapshot_bytes: found.snapshot_bytes,
             spares: VecDeque::new(),
             previous: None,
-            buffer: Vec::new(),
+            buffer: Blocks::default(),
             failed: false,
         };
         wal.prepare_spare();
@@ -175,6 +177,7 @@ impl<F: Files> Wal<F> {
     }
 
     fn append(&mut self, writes: &[Write]) -> Result<(), DiskError> {
+        self.buffer.begin(self.segment.offset);
         if !format::encode_frame(&mut self.buffer, self.tag, self.next_sequence, writes) {
             // Longer than a length can say. Each half is durable before the next begins.
             if writes.len() < 2 {
@@ -193,11 +196,11 @@ impl<F: Files> Wal<F> {
         let segment = &mut self.segment;
         segment
             .file
-            .append(&self.buffer, segment.offset)
+            .append(&mut self.buffer, segment.offset)
             .map_err(|source| DiskError::of("write", &segment.name, source))?;
         segment.offset += length;
-        if self.buffer.capacity() > SPARE_BUFFER {
-            self.buffer = Vec::new();
+        if self.buffer.room() > SPARE_BUFFER {
+            self.buffer = Blocks::default();
         }
         self.next_sequence += 1;
         self.sealed = false;
@@ -309,10 +312,12 @@ impl<F: Files> Wal<F> {
         if self.sealed || self.next_sequence == 1 {
             return Ok(());
         }
+        self.buffer.begin(self.segment.offset);
         let seal = format::encode_seal(self.tag, self.next_sequence - 1);
+        self.buffer.extend(&seal);
         self.segment
             .file
-            .note(&seal, self.segment.offset)
+            .note(&mut self.buffer, self.segment.offset)
             .map_err(|source| DiskError::of("write", &self.segment.name, source))?;
         self.sealed = true;
         Ok(())

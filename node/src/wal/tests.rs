@@ -2,7 +2,8 @@
 
 use super::{
     Directory, Disk, DiskError, Identity, SPARES, Wal,
-    files::{BLOCK, Files, SegmentFile},
+    blocks::{BLOCK, Blocks},
+    files::{Files, SegmentFile},
     format::{self, FRAME_HEADER, HEADER, LargeFrame, PIECE},
     segment_name,
 };
@@ -449,14 +450,14 @@ fn large_frame_has_the_bytes_of_any_other() {
     let sizes = [PIECE, 2 * PIECE].map(|size| size - 90..size + 10);
     for size in sizes.into_iter().flatten().chain([0, 10, 5 * PIECE + 3]) {
         let write = write(&Durable::default(), true, 0, 1, size);
-        let mut whole = Vec::new();
+        let mut whole = Blocks::default();
         let of_one = std::slice::from_ref(&write);
         assert!(format::encode_frame(&mut whole, tag, sequence, of_one));
         let frame = LargeFrame::new(tag, sequence, &write).unwrap();
         assert_eq!(frame.size(), whole.len() as u64);
         let mut made = vec![0xee; whole.len()];
         let mut calls = 0;
-        let take = |bytes: &[u8], offset: u64| {
+        let take = |bytes: &mut Blocks, offset: u64| {
             calls += 1;
             let end = offset as usize + bytes.len();
             assert!(offset.is_multiple_of(BLOCK as u64));
@@ -465,12 +466,12 @@ fn large_frame_has_the_bytes_of_any_other() {
             Ok(())
         };
         frame.write(take).unwrap();
-        assert!(made == whole, "with a value of {size} bytes");
+        assert!(made == whole[..], "with a value of {size} bytes");
         assert!(calls > size / PIECE, "{calls} calls for {size} bytes");
         // It has failed if one of its pieces has, whatever becomes of the others.
         for failing in 0..calls {
             let mut call = 0;
-            let fail = |_: &[u8], _| {
+            let fail = |_: &mut Blocks, _| {
                 call += 1;
                 if call == failing + 1 {
                     return Err(io::ErrorKind::StorageFull.into());
