@@ -38,6 +38,9 @@ const WINDOW_FIRST: usize = 32;
 /// would cost a timeout.
 const WINDOW_LEAST: usize = 16;
 const WINDOW_MOST: usize = 128;
+/// Nor more bytes than this, roughly: what a receiver has room for that is busy, where the system
+/// grants it little.
+const WINDOW_BYTES: usize = 256 << 10;
 const TIMEOUT_FIRST: Duration = Duration::from_millis(100);
 const TIMEOUT_LEAST: Duration = Duration::from_millis(20);
 const TIMEOUT_MOST: Duration = Duration::from_secs(1);
@@ -164,7 +167,7 @@ impl Outgoing {
         }
         let count = u32::try_from(bytes.len().div_ceil(size))
             .expect("a message has no more chunks than a message may have");
-        let flow = self.flows.entry(to).or_insert_with(Flow::new);
+        let flow = self.flows.entry(to).or_insert_with(|| Flow::new(size));
         if bulk {
             self.bulk += bytes.len();
         } else {
@@ -271,6 +274,7 @@ struct Flow {
     lost: VecDeque<(u64, u32)>,
     next_flight: u64,
     window: usize,
+    window_most: usize,
     /// Chunks that arrived since the window last grew, once it was cut.
     grown_by: usize,
     /// Below this the window grows with each chunk that arrives.
@@ -324,16 +328,19 @@ struct RoundTrip {
 }
 
 impl Flow {
-    fn new() -> Self {
+    /// With chunks of this size.
+    fn new(size: usize) -> Self {
+        let window_most = (WINDOW_BYTES / size).clamp(1, WINDOW_MOST);
         Self {
             messages: VecDeque::new(),
             waiting: 0,
             flights: VecDeque::new(),
             lost: VecDeque::new(),
             next_flight: 0,
-            window: WINDOW_FIRST,
+            window: WINDOW_FIRST.min(window_most),
+            window_most,
             grown_by: 0,
-            threshold: WINDOW_MOST,
+            threshold: window_most,
             recovered_from: 0,
             round_trip: None,
             timeouts: 0,
@@ -507,7 +514,7 @@ impl Flow {
     }
 
     fn shrink(&mut self) {
-        self.window = (self.window / 2).max(WINDOW_LEAST);
+        self.window = (self.window / 2).max(WINDOW_LEAST.min(self.window_most));
         self.threshold = self.window;
         self.grown_by = 0;
         self.recovered_from = self.next_flight;
@@ -523,7 +530,7 @@ impl Flow {
                 self.window += 1;
             }
         }
-        self.window = self.window.min(WINDOW_MOST);
+        self.window = self.window.min(self.window_most);
     }
 
     fn measure(&mut self, sample: Duration) {
@@ -908,6 +915,43 @@ mod tests {
         assert!(tally.repeated > 0);
         assert_eq!(most, WINDOW_FIRST);
         assert_eq!(outgoing.waiting, 0);
+    }
+
+    /// However well it goes, and however badly.
+    #[test]
+    fn of_large_chunks_fewer_are_under_way() {
+        let mut now = Instant::now();
+        let (mut outgoing, mut incoming) = (Outgoing::new(0), Incoming::default());
+        outgoing.push(to(), content(3 << 20), 40_000, now);
+        let mut counts = Vec::new();
+        for round in 0.. {
+            let chunks = poll(&mut outgoing, now);
+            if chunks.is_empty() {
+                break;
+            }
+            counts.push(chunks.len());
+            now += Duration::from_secs(1);
+            if round % 4 == 3 {
+                continue;
+            }
+            for chunk in &chunks {
+                take_within(
+                    &mut incoming,
+                    chunk,
+                    Limits {
+                        message: 4 << 20,
+                        ..LIMITS
+                    },
+                );
+            }
+            acknowledge(&mut outgoing, &incoming, 1, now);
+        }
+        assert_eq!(outgoing.tally().delivered, 1);
+        counts.pop();
+        assert!(
+            counts.len() > 12 && counts.iter().all(|count| *count == 6),
+            "{counts:?}"
+        );
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::{collections::BTreeMap, net::SocketAddr};
 /// Every path carries this much, but for the odd tunnel within a tunnel: 1,448 bytes with the
 /// headers of UDP and IPv6, of the 1,500 of Ethernet.
 const DATAGRAM: usize = 1_400;
+/// More in one piece than others leave room for in what is there to receive them, where the system
+/// grants little, would be lost when several send at once.
+const LOOPBACK_DATAGRAM: usize = 30_000;
 const DATAGRAMS: std::ops::RangeInclusive<usize> = 576..=65_507;
 
 /// How an endpoint is set up.
@@ -28,6 +31,9 @@ pub struct Config {
     /// The most bytes of a datagram, UDP's and IP's headers not counted. Datagrams are never cut up
     /// on their way, so a longer one than the path carries is lost.
     pub max_datagram: usize,
+    /// The same for a socket that listens at a loopback address, and so reaches nothing beyond its
+    /// machine. Used if the system is seen to carry that much when the socket is opened.
+    pub max_loopback_datagram: usize,
     /// The most bytes of an encoded message, sent or received.
     pub max_message: usize,
     /// The same for the state of a server on its way to another, of which one at a time is sent to
@@ -51,6 +57,7 @@ impl Config {
             keys: Keys::INSECURE,
             faults: None,
             max_datagram: DATAGRAM,
+            max_loopback_datagram: LOOPBACK_DATAGRAM,
             max_message: 4 << 20,
             max_bulk: 0,
             send_queue: 4 << 20,
@@ -59,26 +66,20 @@ impl Config {
         }
     }
 
-    /// The most bytes of a body.
-    pub(crate) const fn room(&self) -> usize {
-        self.max_datagram - HEADER - TAG
-    }
-
-    /// The bytes of a message in each chunk but the last.
-    pub(crate) const fn chunk(&self) -> usize {
-        self.room() - FRAME - CHUNK
-    }
-
     pub(crate) fn check(&self) -> Result<(), String> {
-        if !DATAGRAMS.contains(&self.max_datagram) {
-            return Err(format!(
-                "max_datagram is {}; a datagram has {} to {} bytes",
-                self.max_datagram,
-                DATAGRAMS.start(),
-                DATAGRAMS.end()
-            ));
+        for (name, value) in [
+            ("max_datagram", self.max_datagram),
+            ("max_loopback_datagram", self.max_loopback_datagram),
+        ] {
+            if !DATAGRAMS.contains(&value) {
+                return Err(format!(
+                    "{name} is {value}; a datagram has {} to {} bytes",
+                    DATAGRAMS.start(),
+                    DATAGRAMS.end()
+                ));
+            }
         }
-        let most = self.chunk().saturating_mul(u32::MAX as usize);
+        let most = chunk_in(room_in(self.max_datagram)).saturating_mul(u32::MAX as usize);
         for (name, value) in [
             ("max_message", self.max_message),
             ("max_bulk", self.max_bulk),
@@ -92,4 +93,14 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The most bytes of a body, in datagrams of at most this length.
+pub(crate) const fn room_in(datagram: usize) -> usize {
+    datagram - HEADER - TAG
+}
+
+/// The bytes of a message in each chunk but the last, where a body has at most this length.
+pub(crate) const fn chunk_in(room: usize) -> usize {
+    room - FRAME - CHUNK
 }

@@ -4,6 +4,7 @@
 use crate::{
     Config, Counters, KeyError,
     chunks::Outgoing,
+    config::room_in,
     counters::{Cause, Count},
     held::{Held, Way},
     inbound::Reader,
@@ -18,7 +19,7 @@ use model::{Address, Envelope};
 use quinn_udp::{Transmit, UdpSocketState};
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -66,6 +67,8 @@ pub struct Inbox {
 /// What sending, receiving and the tasks share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    /// The most bytes of a body.
+    pub(crate) room: usize,
     pub(crate) sealer: Sealer,
     pub(crate) counters: Counters,
     pub(crate) routes: Mutex<Routes>,
@@ -188,7 +191,12 @@ impl Shared {
         let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
         let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
         let local = socket.local_addr()?;
+        let datagram = match config.max_loopback_datagram {
+            more if local.ip().to_canonical().is_loopback() && carries(local.ip(), more) => more,
+            _ => config.max_datagram,
+        };
         let shared = Self {
+            room: room_in(datagram),
             sealer,
             counters: Counters::new(),
             routes: Mutex::new(Routes::new(config.learned_routes)),
@@ -426,6 +434,20 @@ fn open(listen: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
+/// Whether a process on the same machine is reached at this address with so many bytes in one
+/// datagram, which is never cut up: one is sent to see.
+fn carries(ip: IpAddr, bytes: usize) -> bool {
+    let try_it = || {
+        let socket = open((ip, 0).into())?;
+        let state = UdpSocketState::new((&socket).into())?;
+        let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
+        socket.send_to(&vec![0; bytes], socket.local_addr()?)?;
+        // It has arrived when the call that sent it returns.
+        socket.recv(&mut vec![0; bytes + 1])
+    };
+    try_it().is_ok_and(|arrived| arrived == bytes)
+}
+
 /// The first task: takes datagrams from the socket, for as long as the endpoint lives.
 async fn read(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
     let mut reader = Reader::new(&shared);
@@ -478,4 +500,26 @@ async fn tend(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn loopback_carries_what_a_datagram_may_have_and_no_more() {
+        let most = 65_507;
+        assert!(carries(Ipv4Addr::LOCALHOST.into(), 576));
+        assert!(!carries(Ipv4Addr::LOCALHOST.into(), most + 1));
+        // Whether it is cut up depends on the interface.
+        let whole = |name| std::fs::read_to_string(format!("/sys/class/net/{name}/mtu"));
+        if let Ok(mtu) = whole("lo") {
+            let mtu: usize = mtu.trim().parse().unwrap();
+            assert_eq!(carries(Ipv4Addr::LOCALHOST.into(), most), mtu >= most + 28);
+            if open((Ipv6Addr::LOCALHOST, 0).into()).is_ok() {
+                assert!(carries(Ipv6Addr::LOCALHOST.into(), 1_000));
+            }
+        }
+    }
 }

@@ -123,7 +123,7 @@ impl Reader {
             room_for,
         } = round;
         if !touched.is_empty() || !room_for.is_empty() {
-            let mut packers = Packers::new(shared.config.room());
+            let mut packers = Packers::new(shared.room);
             self.acknowledge(&touched, &mut packers);
             shared.send_chunks(room_for, packers, now);
         }

@@ -3,6 +3,7 @@
 
 use crate::{
     chunks::{Destination, Outgoing},
+    config::chunk_in,
     counters::{Cause, Count},
     endpoint::{Shared, lock},
     faults::Side,
@@ -114,7 +115,7 @@ impl Shared {
             return;
         }
         let now = Instant::now();
-        let mut packers = Packers::new(self.config.room());
+        let mut packers = Packers::new(self.room);
         let mut large: Vec<(Destination, Bytes)> = Vec::new();
         let mut encoded = Vec::new();
         let mut message = std::mem::take(&mut *lock(&self.scratch));
@@ -146,7 +147,7 @@ impl Shared {
                 let waits = large.iter().any(|(receiver, _)| *receiver == to);
                 carries_entries(&envelope.message) && (waits || lock(&self.outgoing).is_busy(to))
             };
-            if FRAME + encoded.len() + message.len() <= self.config.room() && !behind() {
+            if FRAME + encoded.len() + message.len() <= self.room && !behind() {
                 encoded.extend_from_slice(&message);
                 packers.to(to).push(&Frame::Envelope(&encoded));
             } else {
@@ -218,7 +219,7 @@ impl Shared {
             let about = format_args!("a snapshot of {length} bytes to {receiver}");
             return self.counters.drop(Cause::Oversized, 1, about);
         }
-        let taken = outgoing.push_bulk(to, Bytes::from(bytes), self.config.chunk(), now);
+        let taken = outgoing.push_bulk(to, Bytes::from(bytes), chunk_in(self.room), now);
         self.after_chunks(outgoing);
         self.counters.add(Count::MessagesSent, usize::from(taken));
         let about = format_args!("a snapshot of {length} bytes found others waiting");
@@ -236,7 +237,7 @@ impl Shared {
         let mut refused = 0;
         let mut outgoing = lock(&self.outgoing);
         for (to, bytes) in large {
-            refused += usize::from(!outgoing.push(to, bytes, self.config.chunk(), now));
+            refused += usize::from(!outgoing.push(to, bytes, chunk_in(self.room), now));
             pack_chunks(&mut outgoing, to, now, packers);
         }
         self.after_chunks(outgoing);
@@ -262,7 +263,7 @@ impl Shared {
     /// Sends the chunks that are due.
     pub(crate) fn send_due_chunks(&self, now: Instant) {
         let due = lock(&self.outgoing).due(now);
-        self.send_chunks(due, Packers::new(self.config.room()), now);
+        self.send_chunks(due, Packers::new(self.room), now);
     }
 
     /// Sends the chunks that may go to these receivers now, with what is packed already.

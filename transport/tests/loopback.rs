@@ -35,6 +35,38 @@ async fn small_messages_share_datagrams_and_calls() {
     );
 }
 
+/// Where no network is in the way, few datagrams carry much.
+#[tokio::test]
+async fn datagrams_are_longer_between_loopback_addresses() {
+    let default = || {
+        let mut config = Config::new(([127, 0, 0, 1], 0).into(), "test");
+        config.keys = keys();
+        config
+    };
+    let (b, mut inbox) = bind(default()).await;
+    // The first listens there alone, the second everywhere.
+    for (all, datagrams, chunks) in [(false, 1, 0), (true, 16, 16)] {
+        let mut config = default();
+        if all {
+            config.listen = ([0, 0, 0, 0], 0).into();
+        }
+        let (a, _a) = bind(config).await;
+        a.set_peer(node(2), b.local_addr().unwrap());
+        let envelope = append(node(1), node(2), 1, 20_000);
+        a.send(vec![envelope.clone()]);
+        assert_eq!(receive(&mut inbox, 1).await, [envelope]);
+        let sent = [Count::DatagramsSent, Count::ChunksSent].map(|of| a.counters().get(of));
+        assert_eq!(sent, [datagrams, chunks], "listening everywhere: {all}");
+        // In chunks still, of which there are not more under way than fit.
+        let envelope = append(node(1), node(2), 2, 3 << 20);
+        a.send(vec![envelope.clone()]);
+        assert_eq!(receive(&mut inbox, 1).await, [envelope]);
+        let sent = a.counters().get(Count::ChunksSent) - chunks;
+        let least = if all { 2000 } else { 100 };
+        assert!((least..2 * least).contains(&sent), "{sent} chunks");
+    }
+}
+
 #[tokio::test]
 async fn messages_of_all_sizes_arrive() {
     for keys in [keys(), Keys::INSECURE] {
@@ -409,6 +441,13 @@ async fn impossible_settings_and_taken_addresses_are_named() {
     tiny.max_datagram = 100;
     let error = Endpoint::bind(tiny).await.err().unwrap();
     assert!(error.to_string().contains("max_datagram"), "{error}");
+    let mut long = config(keys());
+    long.max_loopback_datagram = 65_508;
+    let error = Endpoint::bind(long).await.err().unwrap();
+    assert!(
+        error.to_string().contains("max_loopback_datagram"),
+        "{error}"
+    );
     let mut huge = config(keys());
     huge.max_message = 1 << 50;
     let error = Endpoint::bind(huge).await.err().unwrap();
