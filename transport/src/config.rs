@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 /// Every path carries this much, but for the odd tunnel within a tunnel: 1,448 bytes with the
 /// headers of UDP and IPv6, of the 1,500 of Ethernet.
 const DATAGRAM: usize = 1_400;
-/// More in one piece than others leave room for in what is there to receive them, where the system
-/// grants little, would be lost when several send at once.
+/// Longer ones gained nothing, and of a few of them the last finds no room with a receiver that is
+/// busy, where the system grants it little.
 const LOOPBACK_DATAGRAM: usize = 30_000;
 const DATAGRAMS: std::ops::RangeInclusive<usize> = 576..=65_507;
 

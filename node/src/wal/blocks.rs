@@ -127,17 +127,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// For which place in a file, the lengths of what is added, and where it comes to lie instead.
+    fn rounds() -> impl Strategy<Value = Vec<(u64, Vec<usize>, usize)>> {
+        let lengths = prop::collection::vec(0_usize..6000, 0..5);
+        prop::collection::vec((0_u64..9000, lengths, 0..BLOCK), 1..6)
+    }
+
     proptest! {
         #[test]
-        fn bytes_stay_what_they_are_wherever_they_come_to_lie(
-            rounds in prop::collection::vec((0_u64..9000, prop::collection::vec(0_usize..6000, 0..5), 0..BLOCK), 1..6),
-        ) {
+        fn bytes_stay_what_they_are_wherever_they_come_to_lie(rounds in rounds()) {
             let mut blocks = Blocks::default();
             for (nth, (offset, lengths, elsewhere)) in rounds.into_iter().enumerate() {
                 blocks.begin(offset);
                 let mut expected = Vec::new();
                 for length in lengths {
-                    let bytes: Vec<u8> = (0..length).map(|at| 1 + ((nth + at * 7) % 255) as u8).collect();
+                    let byte = |at: usize| 1 + ((nth + at * 7) % 255) as u8;
+                    let bytes: Vec<u8> = (0..length).map(byte).collect();
                     blocks.extend(&bytes);
                     expected.extend_from_slice(&bytes);
                     prop_assert_eq!(&blocks[..], &expected[..]);
@@ -147,7 +152,8 @@ mod tests {
                 for inside in [offset as usize % BLOCK, elsewhere, 0, elsewhere] {
                     let laid_out = blocks.laid_out(inside);
                     prop_assert_eq!(laid_out.as_ptr().align_offset(BLOCK), 0);
-                    prop_assert_eq!(laid_out.len(), (inside + expected.len()).next_multiple_of(BLOCK));
+                    let whole = (inside + expected.len()).next_multiple_of(BLOCK);
+                    prop_assert_eq!(laid_out.len(), whole);
                     let (ours, behind) = laid_out[inside..].split_at(expected.len());
                     prop_assert_eq!(ours, &expected[..]);
                     prop_assert!(behind.iter().all(|byte| *byte == 0));
