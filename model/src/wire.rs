@@ -373,11 +373,9 @@ pub fn encode_message(message: &Message, into: &mut Vec<u8>) {
     append(message, into);
 }
 
-/// Appends a value in postcard's encoding. It must be one whose rows have known lengths, as all of
-/// this crate have.
-fn append(value: &(impl serde::Serialize + ?Sized), into: &mut Vec<u8>) {
+fn append(value: &impl serde::Serialize, into: &mut Vec<u8>) {
     postcard::serialize_with_flavor(value, Appender(into))
-        .expect("its rows have known lengths, and a vector takes all of it");
+        .expect("what is sent has known lengths, and a vector takes all of it");
 }
 
 /// Reads an encoded message, of which every byte must be used.

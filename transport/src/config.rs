@@ -79,15 +79,15 @@ impl Config {
                 ));
             }
         }
-        let most = chunk_in(room_in(self.max_datagram)).saturating_mul(u32::MAX as usize);
+        let shorter = self.max_datagram.min(self.max_loopback_datagram);
+        let most = chunk_in(room_in(shorter)).saturating_mul(u32::MAX as usize);
         for (name, value) in [
             ("max_message", self.max_message),
             ("max_bulk", self.max_bulk),
         ] {
             if value > most {
                 return Err(format!(
-                    "{name} is {value}; in datagrams of {} bytes no message has more than {most}",
-                    self.max_datagram
+                    "{name} is {value}; in datagrams of {shorter} bytes no message has more than {most}"
                 ));
             }
         }

@@ -191,9 +191,11 @@ impl Shared {
         let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
         let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
         let local = socket.local_addr()?;
-        let datagram = match config.max_loopback_datagram {
-            more if local.ip().to_canonical().is_loopback() && carries(local.ip(), more) => more,
-            _ => config.max_datagram,
+        let (ip, longer) = (local.ip(), config.max_loopback_datagram);
+        let datagram = if ip.to_canonical().is_loopback() && carries(ip, longer) {
+            longer
+        } else {
+            config.max_datagram
         };
         let shared = Self {
             room: room_in(datagram),
@@ -513,13 +515,13 @@ mod tests {
         assert!(carries(Ipv4Addr::LOCALHOST.into(), 576));
         assert!(!carries(Ipv4Addr::LOCALHOST.into(), most + 1));
         // Whether it is cut up depends on the interface.
-        let whole = |name| std::fs::read_to_string(format!("/sys/class/net/{name}/mtu"));
-        if let Ok(mtu) = whole("lo") {
+        if let Ok(mtu) = std::fs::read_to_string("/sys/class/net/lo/mtu") {
             let mtu: usize = mtu.trim().parse().unwrap();
             assert_eq!(carries(Ipv4Addr::LOCALHOST.into(), most), mtu >= most + 28);
-            if open((Ipv6Addr::LOCALHOST, 0).into()).is_ok() {
-                assert!(carries(Ipv6Addr::LOCALHOST.into(), 1_000));
-            }
+        }
+        // A machine may have no IPv6.
+        if open((Ipv6Addr::LOCALHOST, 0).into()).is_ok() {
+            assert!(carries(Ipv6Addr::LOCALHOST.into(), 1_000));
         }
     }
 }

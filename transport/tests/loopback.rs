@@ -452,6 +452,12 @@ async fn impossible_settings_and_taken_addresses_are_named() {
     huge.max_message = 1 << 50;
     let error = Endpoint::bind(huge).await.err().unwrap();
     assert!(error.to_string().contains("max_message"), "{error}");
+    // The shorter of the two datagrams counts.
+    let mut cut = config(keys());
+    cut.max_loopback_datagram = 576;
+    cut.max_message = 1_300 * u32::MAX as usize;
+    let error = Endpoint::bind(cut).await.err().unwrap();
+    assert!(error.to_string().contains("576 bytes"), "{error}");
 }
 
 #[tokio::test]
