@@ -92,6 +92,7 @@ async fn keys_are_resources() {
     let version = version_after(version, &answer);
     let number = format!(r#"{{"key":"n","value":-4,"version":{version}}}"#);
     assert_eq!(answer.shown(), (200, &number[..]));
+    assert_eq!(answer.header("etag"), Some(&format!("\"{version}\"")[..]));
     let answer = ask(at, "POST", "/v1/kv/greeting/increment", &[], b"").await;
     assert_eq!(
         answer.shown(),
