@@ -131,6 +131,10 @@ pub(crate) struct Run {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub(crate) snapshot_bytes: u64,
+    /// While writes come one at a time and so soon one after the other, wait awake for the next;
+    /// 0ms to sleep at once
+    #[arg(long, env = "RAFT_BUSY_WAIT", default_value = "500us", value_parser = duration)]
+    pub(crate) busy_wait: Duration,
     /// Record every step in this file, for `raft-checker replay`
     #[arg(long, env = "RAFT_TRACE", value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
@@ -219,14 +223,13 @@ fn node_id(text: &str) -> Result<NodeId, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let form = || format!("{text:?} is no duration, as in 100ms or 2s");
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1),
-        None => (text.strip_suffix('s').ok_or_else(form)?, 1000),
-    };
+    let form = || format!("{text:?} is no duration, as in 500us, 100ms or 2s");
+    let units = [("us", 1), ("ms", 1_000), ("s", 1_000_000)];
+    let of = |(unit, micros)| Some((text.strip_suffix(unit)?, micros));
+    let (number, unit) = units.into_iter().find_map(of).ok_or_else(form)?;
     let number: u64 = number.parse().map_err(|_| form())?;
-    let millis = number.checked_mul(unit).ok_or_else(form)?;
-    Ok(Duration::from_millis(millis))
+    let micros = number.checked_mul(unit).ok_or_else(form)?;
+    Ok(Duration::from_micros(micros))
 }
 
 #[cfg(test)]
@@ -253,6 +256,7 @@ mod tests {
             assert_eq!(run.id, NodeId::new(2));
             assert_eq!(run.peers[1].at, "[::1]:2");
             assert_eq!(run.election.max, Duration::from_secs(2));
+            assert_eq!(run.busy_wait, Duration::from_micros(500));
         }
         let error = parse("raft-node").map(|_| ()).unwrap_err();
         assert_eq!(

@@ -60,6 +60,10 @@ pub struct Config {
     pub snapshot_bytes: u64,
     /// How large the segments of the log are.
     pub segment_bytes: u64,
+    /// While writes come one at a time and so soon one after the other, both threads of the server
+    /// wait awake for the next, as long as this and no longer. It makes such writes quicker, at the
+    /// cost of processors that would otherwise be idle. Zero: never.
+    pub busy_wait: Duration,
 }
 
 /// What is wrong with the settings.
@@ -116,6 +120,7 @@ impl Config {
             snapshot_entries: 10_000,
             snapshot_bytes: 4 << 20,
             segment_bytes: wal::SEGMENT_BYTES,
+            busy_wait: Duration::from_micros(500),
         }
     }
 

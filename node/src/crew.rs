@@ -87,7 +87,7 @@ impl Crew {
     fn work(&self) {
         let _together = Together(self);
         while !self.over.load(Relaxed) {
-            let woken = self.waiting.wait();
+            let woken = self.waiting.wait(self.writer.vigil.end());
             // Not to be had only if the other thread panicked.
             let Ok(mut driver) = self.driver.lock() else {
                 return;

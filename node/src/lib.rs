@@ -36,6 +36,7 @@ mod switch;
 mod tail;
 mod timers;
 mod trace;
+mod vigil;
 mod waiting;
 mod wal;
 mod writer;

@@ -137,6 +137,7 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
     config.election_max = run.election.max;
     config.snapshot_entries = run.snapshot_entries;
     config.snapshot_bytes = run.snapshot_bytes;
+    config.busy_wait = run.busy_wait;
     config.trace = run.trace;
     Ok(config)
 }

@@ -15,6 +15,7 @@ use crate::{
     tail::{Shown, TAIL},
     timers::Timers,
     trace::Trace,
+    vigil::Vigil,
     waiting::{Bell, Waiting},
     wal::{Directory, Identity, Wal},
     writer::Writer,
@@ -29,9 +30,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
+    num::NonZero,
     path::PathBuf,
     sync::{Arc, Weak},
     thread,
+    time::Duration,
 };
 use tokio::{
     net::TcpListener,
@@ -492,12 +495,12 @@ impl Node {
 
     /// How long ago the server last did anything. It does something with every heartbeat
     /// interval, leader or not: if this is much longer, it is stuck.
-    pub fn idle_for(&self) -> std::time::Duration {
+    pub fn idle_for(&self) -> Duration {
         self.inner.pulse.since_turn()
     }
 
     /// How long ago another server was heard of, or since the start.
-    pub(crate) fn silence_of(&self, id: NodeId) -> std::time::Duration {
+    pub(crate) fn silence_of(&self, id: NodeId) -> Duration {
         self.inner.pulse.since_heard(id)
     }
 
@@ -635,7 +638,13 @@ fn prepare(
     let others = voters.into_iter().filter(|id| *id != config.id);
     let pulse = Arc::new(Pulse::new(others));
     metrics.snapshot_limit_bytes.set(MAX_STATE as u64);
-    let writer = Arc::new(Writer::new(disk, Arc::clone(&metrics)));
+    // To stay awake on the only processor would keep others from what is waited for.
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let vigil = Vigil::new(match processors {
+        1 => Duration::ZERO,
+        _ => config.busy_wait,
+    });
+    let writer = Arc::new(Writer::new(disk, vigil, Arc::clone(&metrics)));
     let (command, commands) = mpsc::channel(COMMANDS);
     let logged = durable.log.iter().map(|entry| entry.payload.size() as u64);
     let pace = Pace::new(config.snapshot_entries, config.snapshot_bytes, logged.sum());
@@ -702,7 +711,6 @@ async fn listen_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), S
 mod tests {
     use super::*;
     use model::Write;
-    use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -15,7 +15,11 @@ use rustix::{
         timerfd_settime,
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 const SOCKET: u64 = 0;
 const CLOCK: u64 = 1;
@@ -99,16 +103,29 @@ impl Waiting {
         Ok(())
     }
 
-    /// Waits.
-    pub(crate) fn wait(&self) -> io::Result<Woken> {
+    /// Waits: awake until then, and asleep from there on.
+    pub(crate) fn wait(&self, awake: Option<Instant>) -> io::Result<Woken> {
+        while awake.is_some_and(|end| Instant::now() < end) {
+            if let Some(woken) = self.look(Some(&Timespec::default()))? {
+                return Ok(woken);
+            }
+            // Whoever could do something goes first.
+            thread::yield_now();
+        }
+        let woken = self.look(None)?;
+        Ok(woken.unwrap_or(Woken::Otherwise))
+    }
+
+    /// What happened, if anything does within this time.
+    fn look(&self, within: Option<&Timespec>) -> io::Result<Option<Woken>> {
         let mut events = [epoll::Event {
             flags: epoll::EventFlags::empty(),
             data: epoll::EventData::new_u64(BELL),
         }];
-        match epoll::wait(&self.epoll, &mut events[..], None) {
-            Ok(0) | Err(io::Errno::INTR) => Ok(Woken::Otherwise),
-            Ok(_) if events[0].data.u64() == SOCKET => Ok(Woken::Socket),
-            Ok(_) => Ok(Woken::Otherwise),
+        match epoll::wait(&self.epoll, &mut events[..], within) {
+            Ok(0) | Err(io::Errno::INTR) => Ok(None),
+            Ok(_) if events[0].data.u64() == SOCKET => Ok(Some(Woken::Socket)),
+            Ok(_) => Ok(Some(Woken::Otherwise)),
             Err(error) => Err(error),
         }
     }
@@ -119,9 +136,8 @@ mod tests {
     use super::*;
     use std::{
         net::UdpSocket,
+        path::Path,
         sync::mpsc::{Receiver, channel},
-        thread,
-        time::Instant,
     };
 
     /// Two who wait, and what they are told.
@@ -129,7 +145,7 @@ mod tests {
         let (tell, told) = channel();
         for _ in 0..2 {
             let (waiting, tell) = (Arc::clone(waiting), tell.clone());
-            thread::spawn(move || while tell.send(waiting.wait().unwrap()).is_ok() {});
+            thread::spawn(move || while tell.send(waiting.wait(None).unwrap()).is_ok() {});
         }
         told
     }
@@ -165,18 +181,50 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_awake_is_told_the_same_and_falls_asleep_when_it_is_over() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = socket.local_addr().unwrap();
+        let waiting = Waiting::new(&socket).unwrap();
+        let far = Instant::now().checked_add(Duration::from_secs(3600));
+        waiting.listen(&socket, false).unwrap();
+        socket.send_to(&[1], at).unwrap();
+        assert_eq!(waiting.wait(far).unwrap(), Woken::Socket);
+        waiting.set_clock(Duration::from_millis(1)).unwrap();
+        assert_eq!(waiting.wait(far).unwrap(), Woken::Otherwise);
+        waiting.bell().ring();
+        assert_eq!(waiting.wait(far).unwrap(), Woken::Otherwise);
+        thread::scope(|scope| {
+            let (tell, told) = channel();
+            let waiting = &waiting;
+            scope.spawn(move || {
+                tell.send(std::fs::read_link("/proc/thread-self").unwrap())
+                    .unwrap();
+                let soon = Instant::now() + Duration::from_millis(1);
+                assert_eq!(waiting.wait(Some(soon)).unwrap(), Woken::Otherwise);
+            });
+            let stat = Path::new("/proc").join(told.recv().unwrap()).join("stat");
+            let begun = Instant::now();
+            while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
+                assert!(begun.elapsed() < Duration::from_secs(60), "still awake");
+                thread::yield_now();
+            }
+            waiting.bell().ring();
+        });
+    }
+
+    #[test]
     fn clock_goes_off_not_before_its_time_and_can_be_set_earlier() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let waiting = Waiting::new(&socket).unwrap();
         let begun = Instant::now();
         waiting.set_clock(Duration::from_secs(3600)).unwrap();
         waiting.set_clock(Duration::from_millis(20)).unwrap();
-        assert_eq!(waiting.wait().unwrap(), Woken::Otherwise);
+        assert_eq!(waiting.wait(None).unwrap(), Woken::Otherwise);
         assert!(begun.elapsed() >= Duration::from_millis(20));
         waiting.set_clock(Duration::ZERO).unwrap();
-        assert_eq!(waiting.wait().unwrap(), Woken::Otherwise);
+        assert_eq!(waiting.wait(None).unwrap(), Woken::Otherwise);
         waiting.set_clock(Duration::MAX).unwrap();
         waiting.bell().ring();
-        assert_eq!(waiting.wait().unwrap(), Woken::Otherwise);
+        assert_eq!(waiting.wait(None).unwrap(), Woken::Otherwise);
     }
 }

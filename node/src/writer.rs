@@ -8,6 +8,7 @@
 use crate::{
     disk::{Disk, DiskError},
     metrics::Metrics,
+    vigil::Vigil,
 };
 use model::{Payload, Write, WriteId, store};
 use std::{
@@ -39,6 +40,7 @@ pub(crate) struct Writer {
     /// Whether there is a report, to be asked without a lock.
     reported: AtomicBool,
     abandoned: AtomicBool,
+    pub(crate) vigil: Vigil,
     metrics: Arc<Metrics>,
 }
 
@@ -75,7 +77,7 @@ struct Batch {
 }
 
 impl Writer {
-    pub(crate) fn new(disk: Box<dyn Disk>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(disk: Box<dyn Disk>, vigil: Vigil, metrics: Arc<Metrics>) -> Self {
         metrics.snapshot_bytes.set(disk.snapshot_bytes());
         Self {
             desk: Mutex::new(Desk {
@@ -88,6 +90,7 @@ impl Writer {
             backlog: AtomicUsize::new(0),
             reported: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            vigil,
             metrics,
         }
     }
@@ -180,7 +183,10 @@ impl Writer {
         if batch.writes.iter().any(|write| write.snapshot.is_some()) {
             note_snapshot(disk.snapshot_bytes(), &self.metrics);
         }
-        self.metrics.synced(begun.elapsed(), batch.writes.len());
+        let now = Instant::now();
+        let entries = batch.writes.iter().map(|write| write.append.len());
+        self.vigil.note(entries.sum(), now);
+        self.metrics.synced(now - begun, batch.writes.len());
         self.backlog.fetch_sub(batch.bytes, Relaxed);
         let last = batch.writes.last();
         Ok(last.expect("a batch has writes").id)
@@ -286,6 +292,7 @@ mod tests {
     use std::{
         sync::mpsc::{Receiver, Sender, channel},
         thread,
+        time::Duration,
     };
 
     /// Says what it is asked to write, and waits to be told how that goes.
@@ -300,6 +307,11 @@ mod tests {
             self.began.send(ids).unwrap();
             self.verdicts.recv().unwrap()
         }
+    }
+
+    /// Never stays awake.
+    fn asleep() -> Vigil {
+        Vigil::new(Duration::ZERO)
     }
 
     fn write(id: u64) -> Write {
@@ -333,7 +345,7 @@ mod tests {
         let (verdict, verdicts) = channel();
         let (told, reports) = channel();
         let disk = Box::new(Asked { began, verdicts });
-        let writer = Arc::new(Writer::new(disk, Arc::new(Metrics::new())));
+        let writer = Arc::new(Writer::new(disk, asleep(), Arc::new(Metrics::new())));
         assert!(writer.begin().is_none(), "there is nothing to write");
         writer.write(write(1));
         let shift = writer.begin().unwrap();
@@ -416,9 +428,26 @@ mod tests {
         let (verdict, verdicts) = channel();
         verdict.send(Err(DiskError::Failed)).unwrap();
         let disk = Box::new(Asked { began, verdicts });
-        let writer = Writer::new(disk, Arc::new(Metrics::new()));
+        let writer = Writer::new(disk, asleep(), Arc::new(Metrics::new()));
         writer.write(write(1));
         assert!(matches!(writer.close(), Err(DiskError::Failed)));
+    }
+
+    #[test]
+    fn writes_that_are_made_durable_alone_keep_the_server_awake() {
+        let disk = Box::new(Resting(Arc::default()));
+        let vigil = Vigil::new(Duration::from_secs(3600));
+        let writer = Writer::new(disk, vigil, Arc::new(Metrics::new()));
+        let mut ids = 1..;
+        let mut is_awake_after = |batch: usize| {
+            ids.by_ref()
+                .take(batch)
+                .for_each(|id| writer.write(write(id)));
+            writer.work(writer.begin().unwrap(), || {});
+            writer.vigil.end().is_some()
+        };
+        let awake = [1, 1, 2, 1, 1].map(&mut is_awake_after);
+        assert_eq!(awake, [false, true, false, false, true]);
     }
 
     /// Counts how often it is told to rest.
@@ -439,7 +468,7 @@ mod tests {
     fn disk_is_told_to_rest_once_when_nothing_came_for_a_while() {
         let rests = Arc::new(AtomicUsize::new(0));
         let disk = Box::new(Resting(Arc::clone(&rests)));
-        let writer = Writer::new(disk, Arc::new(Metrics::new()));
+        let writer = Writer::new(disk, asleep(), Arc::new(Metrics::new()));
         let work = || {
             let shift = writer.begin();
             let any = shift.is_some();
