@@ -22,7 +22,7 @@ pub(crate) struct Vigil {
 }
 
 impl Vigil {
-    /// There is none to speak of if `most` is zero.
+    /// With zero there is none.
     pub(crate) fn new(most: Duration) -> Self {
         Self {
             most,

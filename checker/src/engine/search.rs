@@ -18,7 +18,7 @@ use serde::Serialize;
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -289,30 +289,95 @@ struct Level {
     frontier: Frontier,
     /// How many states a thread takes at once.
     piece: usize,
-    next: AtomicUsize,
+    /// What each thread has to begin with.
+    shares: Vec<Share>,
     is_halted: AtomicBool,
     halt: Mutex<Option<Halt>>,
     /// States that were taken and not expanded.
     left: Mutex<Frontier>,
 }
 
+/// A part of the frontier that was not taken yet. Neighbours in the frontier have processes in
+/// common, and so have those that lie at about the same place from one level to the next: a thread
+/// that keeps to its part has less to learn.
+#[repr(align(128))]
+struct Share(AtomicU64);
+
+impl Share {
+    fn new(places: Range<usize>) -> Self {
+        Self(AtomicU64::new(Self::packed(places)))
+    }
+
+    fn packed(places: Range<usize>) -> u64 {
+        (places.start as u64) << 32 | places.end as u64
+    }
+
+    fn unpacked(packed: u64) -> Range<usize> {
+        (packed >> 32) as usize..(packed & u64::from(u32::MAX)) as usize
+    }
+
+    fn left(&self) -> Range<usize> {
+        Self::unpacked(self.0.load(Ordering::Relaxed))
+    }
+
+    fn take_first(&self, most: usize) -> Option<Range<usize>> {
+        self.take(|left| left.start + most.min(left.len()), true)
+    }
+
+    fn take_last(&self, most: usize) -> Option<Range<usize>> {
+        self.take(|left| left.end - most.min(left.len()), false)
+    }
+
+    /// Cuts at a place, and takes what lies before it or behind it.
+    fn take(&self, at: impl Fn(&Range<usize>) -> usize, before: bool) -> Option<Range<usize>> {
+        let cut = |packed| {
+            let left = Self::unpacked(packed);
+            let at = at(&left);
+            match before {
+                true => (left.start..at, at..left.end),
+                false => (at..left.end, left.start..at),
+            }
+        };
+        let order = Ordering::Relaxed;
+        let packed = self.0.fetch_update(order, order, |packed| {
+            let (taken, left) = cut(packed);
+            (!taken.is_empty()).then(|| Self::packed(left))
+        });
+        packed.ok().map(|packed| cut(packed).0)
+    }
+}
+
 impl Level {
     fn new(frontier: Frontier, threads: usize) -> Self {
+        let len = frontier.len();
+        let end = |thread: usize| len * thread / threads;
         Self {
-            piece: (frontier.len() / threads / PIECES).clamp(TASK, MAX_PIECE),
+            piece: (len / threads / PIECES).clamp(TASK, MAX_PIECE),
+            shares: (0..threads)
+                .map(|thread| Share::new(end(thread)..end(thread + 1)))
+                .collect(),
             frontier,
-            next: AtomicUsize::new(0),
             is_halted: AtomicBool::new(false),
             halt: Mutex::new(None),
             left: Mutex::default(),
         }
     }
 
-    /// The next states to expand: neighbours, as many as leave enough for the other threads.
-    fn take(&self) -> Option<Range<usize>> {
-        let first = self.next.fetch_add(self.piece, Ordering::Relaxed);
-        let len = self.frontier.len();
-        (first < len).then(|| first..len.min(first + self.piece))
+    /// The next states to expand: neighbours, as many as leave enough for the other threads. A
+    /// thread whose share is done helps whoever has the most left, at the other end.
+    fn take(&self, thread: usize) -> Option<Range<usize>> {
+        if let Some(places) = self.shares[thread].take_first(self.piece) {
+            return Some(places);
+        }
+        loop {
+            let most = self.shares.iter().max_by_key(|share| share.left().len())?;
+            if let Some(places) = most.take_last(self.piece) {
+                return Some(places);
+            }
+            if self.shares.iter().all(|share| share.left().is_empty()) {
+                return None;
+            }
+        }
     }
 
     fn is_halted(&self) -> bool {
@@ -335,8 +400,9 @@ impl Level {
     /// Why it was halted, if it was, and what is left to do.
     fn finish(self) -> (Option<Halt>, Frontier) {
         let mut left = self.left.into_inner();
-        let taken = self.next.into_inner().min(self.frontier.len());
-        left.0.extend(&self.frontier.0[taken..]);
+        for share in &self.shares {
+            left.0.extend(&self.frontier.0[share.left()]);
+        }
         (self.halt.into_inner(), left)
     }
 }
@@ -386,6 +452,7 @@ impl<'a, const S: usize> Search<'a, S> {
                     left
                 }
                 Some(Halt::Stopped(_)) | None => {
+                    assert_eq!(left.len(), 0, "a level that is done leaves nothing");
                     let frontier = self.frontier();
                     if frontier.len() == 0 {
                         break End::Exhausted;
@@ -469,15 +536,15 @@ impl<'a, const S: usize> Search<'a, S> {
         let threads = workers.len();
         let level = Level::new(frontier, threads);
         if threads == 1 || level.frontier.len() <= TASK {
-            self.work(&level, &mut workers[0]);
+            self.work(&level, 0, &mut workers[0]);
             return level.finish();
         }
         std::thread::scope(|scope| {
-            for worker in workers {
+            for (thread, worker) in workers.iter_mut().enumerate() {
                 let level = &level;
                 scope.spawn(move || {
                     // A search with a hole in it must not come to any verdict.
-                    catch_unwind(AssertUnwindSafe(|| self.work(level, worker)))
+                    catch_unwind(AssertUnwindSafe(|| self.work(level, thread, worker)))
                         .unwrap_or_else(|_| std::process::abort());
                 });
             }
@@ -485,7 +552,7 @@ impl<'a, const S: usize> Search<'a, S> {
         level.finish()
     }
 
-    fn work(&self, level: &Level, worker: &mut Worker<'_, S>) {
+    fn work(&self, level: &Level, thread: usize, worker: &mut Worker<'_, S>) {
         let words = self.packing.words();
         let mut packed = vec![0_u64; TASK * words];
         let mut out = Outbox::new(&self.first_of(level));
@@ -493,7 +560,7 @@ impl<'a, const S: usize> Search<'a, S> {
         let mut piece = 0..0;
         'pieces: while !level.is_halted() {
             if piece.is_empty() {
-                match level.take() {
+                match level.take(thread) {
                     Some(next) => piece = next,
                     None => break,
                 }
@@ -672,6 +739,7 @@ impl<const S: usize> StateSet for Visited<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     fn search_with_shards_of(most: usize) -> (End, u64) {
         let scopes = Scope::catalogue();
@@ -701,5 +769,46 @@ mod tests {
             assert!(matches!(end, End::Stopped(StopCause::Capacity)), "{most}");
             assert!(states < all, "{most}");
         }
+    }
+
+    #[test]
+    fn every_state_of_a_level_is_taken_once() {
+        for (states, threads) in [(1, 1), (1, 3), (300, 2), (10_000, 2), (10_001, 3)] {
+            let mut frontier = Frontier::default();
+            (0..states).for_each(|id| frontier.push(&[0], &[], 0, id));
+            let level = Level::new(frontier, threads);
+            let taken = Mutex::new(Vec::new());
+            std::thread::scope(|scope| {
+                for thread in 0..threads {
+                    let (level, taken) = (&level, &taken);
+                    scope.spawn(move || {
+                        while let Some(places) = level.take(thread) {
+                            assert!(!places.is_empty());
+                            taken.lock().extend(places);
+                        }
+                    });
+                }
+            });
+            let mut taken = taken.into_inner();
+            taken.sort_unstable();
+            assert!(taken.into_iter().eq(0..states as usize));
+            assert_eq!(level.finish().1.len(), 0);
+        }
+    }
+
+    #[test]
+    fn what_nobody_took_is_left() {
+        let mut frontier = Frontier::default();
+        (0..10_000).for_each(|id| frontier.push(&[0], &[], 0, id));
+        let level = Level::new(frontier, 2);
+        let mut held: HashSet<u32> = HashSet::new();
+        // The second thread does its share and helps with the first one's.
+        for thread in [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1] {
+            let places = level.take(thread).expect("there is more");
+            held.extend(places.map(|place| level.frontier.id(place)));
+        }
+        let (_, left) = level.finish();
+        held.extend((0..left.len()).map(|place| left.id(place)));
+        assert_eq!((held.len(), left.len() > 0), (10_000, true));
     }
 }

@@ -348,7 +348,12 @@ impl Tables {
             let relevance = self.scope.relevance(&state, &envelope);
             let trimmed = self.scope.trimmed(&state, &envelope.message);
             let trimmed = trimmed.map_or(message, |trimmed| self.message_id(trimmed));
-            (relevance, trimmed, self.scope.deliveries(&envelope))
+            // What is ignored for ever is dropped before anyone asks what it would do.
+            let locals = match relevance {
+                Relevance::Dead => Vec::new(),
+                _ => self.scope.deliveries(&envelope),
+            };
+            (relevance, trimmed, locals)
         };
         let mut meeting = Meeting {
             relevance,
@@ -493,6 +498,6 @@ pub struct Sizes {
     pub lanes: usize,
     /// Budgets with histories.
     pub histories: usize,
-    /// (process state, message or own event) pairs: how often the real code ran.
+    /// (process state, message or own event) pairs: for how many the real code was asked.
     pub meetings: usize,
 }

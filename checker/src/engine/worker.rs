@@ -251,7 +251,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         if let Some(found) = self.find_move(place, outcome)? {
             number = self.moves.len() as u32;
             let mut canonical = [EMPTY; S];
-            if found.name != UNKNOWN {
+            if found.name != UNKNOWN && found.name != 0 {
                 let mut frame = self.group.frame;
                 frame[place] = found.process;
                 frame[self.shape.global()] = found.global;
@@ -397,6 +397,8 @@ impl<'a, const S: usize> Worker<'a, S> {
         }
         match moved.name {
             UNKNOWN => self.canonical(next.state),
+            // The processes lie in order as they are.
+            0 => next.state,
             name => {
                 let mut canonical = self.canonical[number as usize];
                 self.rename_lanes(&next.state, name as usize, &mut canonical);
