@@ -14,6 +14,7 @@ use crate::{
     metrics::Metrics,
     node::{Counts, Failure, Glance, Progress, Status},
     observe::{self, Observer},
+    pace::Pace,
     switch::Switch,
     tail,
     timers::Timers,
@@ -141,68 +142,6 @@ pub(crate) enum Look {
     /// What the disk reports, and nothing else: not what is due, for a leader may have been heard
     /// of in a datagram that nobody has looked at yet.
     Reports,
-}
-
-/// When it is time for a snapshot.
-pub(crate) struct Pace {
-    /// After so many entries since the last, or a quarter more or less.
-    snapshot_entries: u64,
-    /// After so many bytes of entries since the last, likewise.
-    snapshot_bytes: u64,
-    /// How many bytes of entries there were since the last.
-    grown: u64,
-    /// What counts as so many this time, of 1024.
-    share: u64,
-}
-
-impl Pace {
-    /// When the log has grown by so much already.
-    pub(crate) fn new(snapshot_entries: u64, snapshot_bytes: u64, grown: u64) -> Self {
-        let mut pace = Self {
-            snapshot_entries,
-            snapshot_bytes,
-            grown,
-            share: 0,
-        };
-        pace.begin(grown);
-        pace
-    }
-
-    /// Servers apply the same entries. Were they to write their snapshots at the same time too,
-    /// nothing would become durable on any of them meanwhile: a pause, for all who wait.
-    fn begin(&mut self, grown: u64) {
-        self.grown = grown;
-        self.share = rand::random_range(768..=1280);
-    }
-
-    fn share_of(&self, usual: u64) -> u64 {
-        let share = u128::from(usual) * u128::from(self.share) / 1024;
-        u64::try_from(share).unwrap_or(u64::MAX)
-    }
-
-    /// Whether it is time, when the last snapshot took so many bytes.
-    fn is_due(&self, raft: &Raft, last: u64) -> bool {
-        let covered = raft.snapshot_index().get();
-        let applied = raft.commit_index().get().saturating_sub(covered);
-        // However large the state, about as much goes to the disk in entries as in snapshots.
-        let enough = self.share_of(last);
-        let due = applied >= self.share_of(self.snapshot_entries)
-            || self.grown >= self.share_of(self.snapshot_bytes);
-        if !due || self.grown < enough || !raft.may_compact() {
-            return false;
-        }
-        // What a follower will ask for after the snapshot it is being sent should still be there
-        // then. But there may be one that never answers.
-        let patience = (2 * enough).max(4 * self.snapshot_bytes);
-        !sends_snapshots(raft) || self.grown >= patience
-    }
-}
-
-fn sends_snapshots(raft: &Raft) -> bool {
-    let Role::Leader(leader) = raft.role() else {
-        return false;
-    };
-    leader.followers.values().any(|of| of.snapshot_pause > 0)
 }
 
 /// What a turn gathers.

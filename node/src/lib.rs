@@ -31,6 +31,7 @@ mod local;
 mod metrics;
 mod node;
 mod observe;
+mod pace;
 mod peers;
 mod switch;
 mod tail;

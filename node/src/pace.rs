@@ -1,0 +1,132 @@
+//! When a server takes a snapshot.
+
+use model::{Raft, Role};
+
+/// When it is time for a snapshot.
+pub(crate) struct Pace {
+    /// After so many entries since the last, or a quarter more or less.
+    snapshot_entries: u64,
+    /// After so many bytes of entries since the last, likewise.
+    snapshot_bytes: u64,
+    /// How many bytes of entries there were since the last.
+    pub(crate) grown: u64,
+    /// What counts as so many this time, of 1024.
+    share: u64,
+}
+
+impl Pace {
+    /// When the log has grown by so much already.
+    pub(crate) fn new(snapshot_entries: u64, snapshot_bytes: u64, grown: u64) -> Self {
+        let mut pace = Self {
+            snapshot_entries,
+            snapshot_bytes,
+            grown,
+            share: 0,
+        };
+        pace.begin(grown);
+        pace
+    }
+
+    /// Servers apply the same entries. Were they to write their snapshots at the same time too,
+    /// nothing would become durable on any of them meanwhile: a pause, for all who wait.
+    pub(crate) fn begin(&mut self, grown: u64) {
+        self.grown = grown;
+        self.share = rand::random_range(768..=1280);
+    }
+
+    fn share_of(&self, usual: u64) -> u64 {
+        let share = u128::from(usual) * u128::from(self.share) / 1024;
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
+    /// Whether it is time, when the last snapshot took so many bytes.
+    pub(crate) fn is_due(&self, raft: &Raft, last: u64) -> bool {
+        let covered = raft.snapshot_index().get();
+        let applied = raft.commit_index().get().saturating_sub(covered);
+        raft.may_compact() && self.is_time(applied, last, sends_snapshots(raft))
+    }
+
+    /// The same, when so many entries were applied since.
+    fn is_time(&self, applied: u64, last: u64, is_sending: bool) -> bool {
+        // However large the state, about as much goes to the disk in entries as in snapshots.
+        let enough = self.share_of(last);
+        let due = applied >= self.share_of(self.snapshot_entries)
+            || self.grown >= self.share_of(self.snapshot_bytes);
+        if !due || self.grown < enough {
+            return false;
+        }
+        // What a follower will ask for after the snapshot it is being sent should still be there
+        // then. But there may be one that never answers.
+        let patience = (2 * enough).max(4 * self.snapshot_bytes);
+        !is_sending || self.grown >= patience
+    }
+}
+
+fn sends_snapshots(raft: &Raft) -> bool {
+    let Role::Leader(leader) = raft.role() else {
+        return false;
+    };
+    leader.followers.values().any(|of| of.snapshot_pause > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const NO_STATE: u64 = 0;
+
+    #[test]
+    fn servers_take_snapshots_at_different_times_a_quarter_earlier_or_later_at_most() {
+        let first = |is_time: &dyn Fn(&Pace, u64) -> bool| {
+            let drawn = (0..200).map(|_| {
+                let pace = Pace::new(1000, 1000, 0);
+                (0..9999).find(|so_many| is_time(&pace, *so_many)).unwrap()
+            });
+            drawn.collect::<BTreeSet<u64>>()
+        };
+        let entries = first(&|pace, applied| pace.is_time(applied, NO_STATE, false));
+        let bytes = first(&|pace, grown| {
+            let pace = Pace { grown, ..*pace };
+            pace.is_time(0, NO_STATE, false)
+        });
+        for drawn in [entries, bytes] {
+            assert!(drawn.iter().all(|so_many| (750..=1250).contains(so_many)));
+            assert!(drawn.len() > 20, "of 200 few are alike: {drawn:?}");
+        }
+    }
+
+    #[test]
+    fn each_snapshot_draws_anew() {
+        let mut pace = Pace::new(1000, 1000, 0);
+        let drawn = (0..200).map(|_| {
+            pace.begin(0);
+            pace.share
+        });
+        assert!(drawn.collect::<BTreeSet<u64>>().len() > 20);
+    }
+
+    #[test]
+    fn log_grows_by_about_as_much_as_a_large_state_takes() {
+        let mut pace = Pace::new(1000, 1000, 0);
+        let state = 1 << 20;
+        for (grown, is_time) in [(0, false), (state / 2, false), (state * 2, true)] {
+            pace.grown = grown;
+            assert_eq!(pace.is_time(u64::MAX, state, false), is_time, "{grown}");
+        }
+    }
+
+    #[test]
+    fn snapshot_on_its_way_is_waited_for_but_not_for_ever() {
+        let mut pace = Pace::new(1000, 1000, 0);
+        for (grown, state, is_time) in [
+            (3999, NO_STATE, false),
+            (4000, NO_STATE, true),
+            (1_000_000, 1_000_000, false),
+            (2_500_000, 1_000_000, true),
+        ] {
+            pace.grown = grown;
+            assert_eq!(pace.is_time(u64::MAX, state, true), is_time, "{grown}");
+        }
+    }
+}
