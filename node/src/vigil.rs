@@ -43,7 +43,7 @@ impl Vigil {
         if entries == 1 {
             let last = self.alone.load(Relaxed);
             alone = now;
-            if last > 0 && now - last.min(now) <= most {
+            if last > 0 && now.saturating_sub(last) <= most {
                 end = now.saturating_add(most);
             }
         }

@@ -185,7 +185,7 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let at = socket.local_addr().unwrap();
         let waiting = Waiting::new(&socket).unwrap();
-        let far = Instant::now().checked_add(Duration::from_secs(3600));
+        let far = Some(Instant::now() + Duration::from_secs(3600));
         waiting.listen(&socket, false).unwrap();
         socket.send_to(&[1], at).unwrap();
         assert_eq!(waiting.wait(far).unwrap(), Woken::Socket);

@@ -321,29 +321,31 @@ impl Share {
     }
 
     fn take_first(&self, most: usize) -> Option<Range<usize>> {
-        self.take(|left| left.start + most.min(left.len()), true)
+        self.take(|left| {
+            let at = left.start + most.min(left.len());
+            (left.start..at, at..left.end)
+        })
     }
 
     fn take_last(&self, most: usize) -> Option<Range<usize>> {
-        self.take(|left| left.end - most.min(left.len()), false)
+        self.take(|left| {
+            let at = left.end - most.min(left.len());
+            (at..left.end, left.start..at)
+        })
     }
 
-    /// Cuts at a place, and takes what lies before it or behind it.
-    fn take(&self, at: impl Fn(&Range<usize>) -> usize, before: bool) -> Option<Range<usize>> {
-        let cut = |packed| {
-            let left = Self::unpacked(packed);
-            let at = at(&left);
-            match before {
-                true => (left.start..at, at..left.end),
-                false => (at..left.end, left.start..at),
-            }
-        };
+    /// `part` says of what is left what is taken, and what is left then.
+    fn take(
+        &self,
+        part: impl Fn(Range<usize>) -> (Range<usize>, Range<usize>),
+    ) -> Option<Range<usize>> {
+        let part = |packed| part(Self::unpacked(packed));
         let order = Ordering::Relaxed;
-        let packed = self.0.fetch_update(order, order, |packed| {
-            let (taken, left) = cut(packed);
+        let before = self.0.fetch_update(order, order, |packed| {
+            let (taken, left) = part(packed);
             (!taken.is_empty()).then(|| Self::packed(left))
         });
-        packed.ok().map(|packed| cut(packed).0)
+        before.ok().map(|packed| part(packed).0)
     }
 }
 
@@ -371,11 +373,12 @@ impl Level {
         }
         loop {
             let most = self.shares.iter().max_by_key(|share| share.left().len())?;
+            if most.left().is_empty() {
+                return None;
+            }
+            // Whoever has it may have been faster.
             if let Some(places) = most.take_last(self.piece) {
                 return Some(places);
-            }
-            if self.shares.iter().all(|share| share.left().is_empty()) {
-                return None;
             }
         }
     }
