@@ -16,7 +16,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 const EXITS: &str = "Exit codes:
   0  done
   1  the key was not found, or the condition did not hold
-  2  the command line is not right
+  2  the command line is not right, or a key or value is outside of the limits
   3  unavailable: nothing was done, and nothing will be
   4  the outcome is unknown: the write may have been carried out, once at the most";
 
@@ -164,6 +164,7 @@ impl Exit {
         if let Some(error) = error.downcast_ref::<Error>() {
             return match error {
                 Error::Unavailable(_) | Error::Overloaded(_) => Self::Unavailable,
+                Error::OutsideLimits(_) => Self::Usage,
                 Error::NotANumber => Self::No,
                 Error::Unknown(_) | Error::Mismatch => Self::Unknown,
             };

@@ -301,6 +301,7 @@ impl Client {
             Ok(Outcome::Found(found)) => Ok(Done::Found(found)),
             Ok(Outcome::FoundStale(found)) => Ok(Done::FoundStale(found)),
             Ok(Outcome::NotDone | Outcome::Unavailable) => Err(Error::Unavailable(timeout)),
+            Ok(Outcome::OutsideLimits(error)) => Err(Error::OutsideLimits(error)),
             Ok(Outcome::Overloaded) => Err(Error::Overloaded(self.inner.max_waiting)),
             Ok(Outcome::Unknown) => Err(Error::Unknown(timeout)),
             Err(_) if is_write => Err(Error::Unknown(timeout)),

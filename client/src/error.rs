@@ -1,6 +1,7 @@
 //! Why there is no answer. The one distinction that matters: was the operation certainly not
 //! carried out, or does nobody know?
 
+use model::store::LimitError;
 use std::{io, time::Duration};
 
 /// Why an operation has no answer.
@@ -17,6 +18,10 @@ pub enum Error {
         "nothing was done: {0} operations wait for a session of this client already. Ask for less at once, or raise max_sessions"
     )]
     Overloaded(usize),
+    /// A key or a value is outside of the limits. The operation was not carried out and never will
+    /// be.
+    #[error("nothing was done: {0}")]
+    OutsideLimits(LimitError),
     /// A write that may have been carried out, or may yet be, or never will; once at the most.
     #[error(
         "the outcome is unknown: no answer within {0:?}. The write may have been carried out, or may yet be, at most once. Read the key to find out"

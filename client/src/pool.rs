@@ -31,7 +31,7 @@ use crate::timers::Timers;
 use model::{
     Address, ClientId, Envelope, FoundStale,
     client::{self, Ask, Client, ClientConfig, Event},
-    store::{Answer, Found},
+    store::{Answer, Found, LimitError},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -80,6 +80,8 @@ pub enum Outcome {
     Overloaded,
     /// The result of a stale read.
     FoundStale(FoundStale),
+    /// A key or a value is outside of the limits: the operation has no effect and never will.
+    OutsideLimits(LimitError),
 }
 
 impl From<client::Outcome> for Outcome {
@@ -91,6 +93,7 @@ impl From<client::Outcome> for Outcome {
             client::Outcome::Unavailable => Self::Unavailable,
             client::Outcome::NotDone => Self::NotDone,
             client::Outcome::FoundStale(found) => Self::FoundStale(found),
+            client::Outcome::OutsideLimits(error) => Self::OutsideLimits(error),
         }
     }
 }

@@ -103,6 +103,37 @@ fn operations_answer_and_exit_as_promised() {
     assert_eq!(absent.err, "the key \"k\" was not found\n");
 }
 
+/// They are refused before anything is sent: no server listens here.
+#[test]
+fn keys_and_values_outside_of_the_limits_are_refused_at_once() {
+    let nowhere = ["--endpoints", "127.0.0.1:9"];
+    let long = "k".repeat(1025);
+    let empty_key = "error: nothing was done: the key is empty: give at least one byte\n";
+    let long_key =
+        "error: nothing was done: the key is too large: it has 1025 bytes, the limit is 1024\n";
+    for (arguments, input, complaint) in [
+        (&["put", "", "x"][..], "", empty_key),
+        (&["get", ""], "", empty_key),
+        (&["incr", ""], "", empty_key),
+        (&["--consistency", "stale", "get", ""], "", empty_key),
+        (&["put", &long, "x"], "", long_key),
+        (&["delete", &long], "", long_key),
+        (&["scan", &long], "", long_key),
+    ] {
+        let refused = run_with(&[&nowhere, arguments].concat(), input);
+        expect(&refused, 2, "");
+        assert_eq!(refused.err, complaint, "{arguments:?}");
+    }
+    for length in [262_145, 3_900_000, 5_000_000] {
+        let refused = run_with(&[&nowhere[..], &["put", "k"]].concat(), &"v".repeat(length));
+        expect(&refused, 2, "");
+        let complaint = format!(
+            "error: nothing was done: the value is too large: it has {length} bytes, the limit is 262144\n"
+        );
+        assert_eq!(refused.err, complaint);
+    }
+}
+
 /// A write was done then: nobody may take it for refused.
 #[cfg(target_os = "linux")]
 #[test]

@@ -41,7 +41,7 @@ use crate::{
     Address, ClientId, ClientRequest, Envelope, Message, RequestId, SessionId,
     message::{FoundStale, RequestBody, ResponseBody},
     mutant::planted,
-    store::{Answer, Found, Operation, Query},
+    store::{Answer, Found, LimitError, Operation, Query},
 };
 use alloc::{vec, vec::Vec};
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,15 @@ pub enum Ask {
     StaleRead(Query),
 }
 
+impl Ask {
+    fn check_limits(&self) -> Result<(), LimitError> {
+        match self {
+            Self::Write(operation) => operation.check_limits(),
+            Self::Read(query) | Self::StaleRead(query) => query.check_limits(),
+        }
+    }
+}
+
 /// What became of the operation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Outcome {
@@ -115,6 +124,8 @@ pub enum Outcome {
     NotDone,
     /// The result of a stale read.
     FoundStale(FoundStale),
+    /// A key or a value is outside of the limits: the operation has no effect and never will.
+    OutsideLimits(LimitError),
 }
 
 /// What the driver must do after a step.
@@ -241,6 +252,10 @@ impl Client {
         if !self.is_idle() {
             return Effects::default();
         }
+        // Every server would refuse it, so it is refused here at once and never sent.
+        if let Err(error) = ask.check_limits() {
+            return self.finish(Outcome::OutsideLimits(error));
+        }
         match ask {
             Ask::Write(operation) => self.begin_write(operation),
             Ask::Read(query) => self.begin(Task::Read { query }),
@@ -336,6 +351,8 @@ impl Client {
             ResponseBody::FoundStale(found) if matches!(in_flight.task, Task::StaleRead { .. }) => {
                 self.finish(Outcome::FoundStale(found))
             }
+            // Every server refuses every copy of this request.
+            ResponseBody::OutsideLimits(error) => self.finish(Outcome::OutsideLimits(error)),
             // An answer to a question that was not asked. Above all, a stale one is never taken
             // for the answer to a linearizable read.
             ResponseBody::Found(_) | ResponseBody::FoundStale(_) => Effects::default(),
@@ -569,6 +586,34 @@ mod tests {
     }
 
     #[test]
+    fn operation_outside_of_the_limits_is_refused_at_once_and_never_sent() {
+        let key = vec![b'k'; crate::store::MAX_KEY_BYTES + 1];
+        let length = key.len() as u64;
+        let too_large = Outcome::OutsideLimits(LimitError::KeyTooLarge { length });
+        let query = || Query::Get { key: key.clone() };
+        let write = Operation::Increment {
+            key: key.clone(),
+            by: 1,
+        };
+        for ask in [
+            Ask::Write(write),
+            Ask::Read(query()),
+            Ask::StaleRead(query()),
+        ] {
+            let mut client = Client::new(ID, config(2));
+            assert_eq!(outcome(client.step(Event::Invoke(ask))), too_large);
+            assert!(client.is_idle());
+        }
+        // Should a server say so, it is as final: they all say so.
+        let mut client = with_session(2);
+        client.step(super::tests::write());
+        let length = 9;
+        let error = LimitError::ValueTooLarge { length };
+        let effects = client.step(response(1, ResponseBody::OutsideLimits(error)));
+        assert_eq!(outcome(effects), Outcome::OutsideLimits(error));
+    }
+
+    #[test]
     fn write_retried_is_the_same_request() {
         let mut client = with_session(3);
         let first = client.step(write());
@@ -768,6 +813,8 @@ mod tests {
                     None => assert_eq!(client.is_idle(), sent.is_empty()),
                     Some(Outcome::NotDone) => assert_eq!(first, None, "sent, and so not undone"),
                     Some(Outcome::Answered(_) | Outcome::Unknown) => assert!(first.is_some()),
+                    // No event here says so.
+                    Some(Outcome::OutsideLimits(_)) => panic!("all keys are within the limits"),
                     // Each kind of read has its own kind of answer, whatever arrives.
                     Some(Outcome::Found(_)) => {
                         assert!(matches!(sent[0].body, RequestBody::Read { .. }));

@@ -7,7 +7,7 @@
 
 use crate::{
     Address, ClientId, Entry, LogIndex, NodeId, RequestId, SessionId, Snapshot, Term,
-    store::{Answer, Found, Operation, Query},
+    store::{Answer, Found, LimitError, Operation, Query},
 };
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -225,6 +225,20 @@ pub enum RequestBody {
     },
 }
 
+impl RequestBody {
+    /// Checks the sizes of its keys and values.
+    ///
+    /// # Errors
+    /// The first limit that is exceeded.
+    pub fn check_limits(&self) -> Result<(), LimitError> {
+        match self {
+            Self::OpenSession => Ok(()),
+            Self::Write { operation, .. } => operation.check_limits(),
+            Self::Read { query } | Self::StaleRead { query } => query.check_limits(),
+        }
+    }
+}
+
 /// The answer to a client's request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientResponse {
@@ -259,6 +273,9 @@ pub enum ResponseBody {
     /// The result of a stale read. It answers no other: who asked a linearizable read never takes
     /// it.
     FoundStale(FoundStale),
+    /// A key or a value is outside of the limits. Every server refuses every copy of the request, so
+    /// it never takes effect.
+    OutsideLimits(LimitError),
 }
 
 /// What one server had applied when it was asked, and how far that was.

@@ -216,6 +216,11 @@ impl Proxy {
         if self.in_flight.contains_key(&key) {
             return;
         }
+        // Every server would refuse it: the values of such a request need not travel on.
+        if let Err(error) = request.body.check_limits() {
+            self.respond(key, ResponseBody::OutsideLimits(error), effects);
+            return;
+        }
         if self.in_flight.len() >= self.config.max_in_flight {
             self.respond(key, ResponseBody::Unavailable, effects);
             return;
@@ -253,14 +258,21 @@ impl Proxy {
             return;
         };
         if flight.is_stale_read() {
-            // No server refuses these, so there is no other answer.
-            if let body @ ResponseBody::FoundStale(_) = response.body {
+            // Any server answers these, so there is no other answer.
+            if let body @ (ResponseBody::FoundStale(_) | ResponseBody::OutsideLimits(_)) =
+                response.body
+            {
                 self.respond(key, body, effects);
                 self.in_flight.remove(&key);
             }
             return;
         }
         match response.body {
+            // All servers refuse alike, whether they lead or not.
+            body @ ResponseBody::OutsideLimits(_) => {
+                self.respond(key, body, effects);
+                self.in_flight.remove(&key);
+            }
             // Never for a request that was to be answered by who leads.
             ResponseBody::FoundStale(_) => {}
             // Whichever attempt this answers, it is the same request.
@@ -386,7 +398,7 @@ mod tests {
         client::{self, Ask, Client, ClientConfig, Outcome},
         message::FoundStale,
         raft::{self, Durable},
-        store::{Answer, Condition, Found, Operation, Query, Versioned},
+        store::{Answer, Condition, Found, LimitError, Operation, Query, Versioned},
     };
     use alloc::{collections::VecDeque, vec};
 
@@ -637,6 +649,37 @@ mod tests {
         assert_eq!(proxy, before);
         answers(&mut proxy, N1, 1, applied());
         assert_eq!(asks(&mut proxy, 3, N1), sent(3, N1));
+    }
+
+    #[test]
+    fn request_outside_of_the_limits_is_refused_and_never_sent() {
+        let mut proxy = proxy(3);
+        let query = Query::Get { key: vec![] };
+        let before = proxy.clone();
+        for body in [
+            RequestBody::Read {
+                query: query.clone(),
+            },
+            RequestBody::StaleRead { query },
+        ] {
+            let effects = proxy.step(Event::Receive {
+                from: Address::Client(CLIENT),
+                message: Message::ClientRequest(ClientRequest { body, ..request(1) }),
+                ask: N1,
+            });
+            let refused = ResponseBody::OutsideLimits(LimitError::EmptyKey);
+            assert_eq!(effects, responded(1, refused));
+            assert_eq!(proxy, before);
+        }
+        // A server's word ends the request too, whoever leads.
+        let refused = ResponseBody::OutsideLimits(LimitError::ValueTooLarge { length: 9 });
+        asks(&mut proxy, 1, N1);
+        let effects = answers(&mut proxy, N1, 1, refused.clone());
+        assert_eq!(effects, responded(1, refused.clone()));
+        asks_stale(&mut proxy, 2, N1);
+        let effects = answers(&mut proxy, N1, 2, refused.clone());
+        assert_eq!(effects, responded(2, refused));
+        assert_eq!(proxy, before);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! A copy of a store costs nothing, and what is changed after it costs little: a snapshot is such a
 //! copy, and is still being written while entries are applied (`pairs`).
 
+mod limits;
 mod pairs;
 mod value;
 
@@ -22,9 +23,10 @@ use core::ops::Bound;
 use pairs::Pairs;
 use serde::{Deserialize, Serialize};
 
+pub use limits::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_value_length};
 pub use value::Value;
 
-/// A key: any bytes.
+/// A key: 1 to [`MAX_KEY_BYTES`] bytes of any values.
 pub type Key = Vec<u8>;
 
 /// What a log entry asks of the store.
@@ -89,6 +91,15 @@ pub enum Operation {
         /// What to add.
         by: i64,
     },
+}
+
+impl Operation {
+    /// The key that is written.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key, .. } | Self::Increment { key, .. } => key,
+        }
+    }
 }
 
 /// When a put or a delete takes effect.

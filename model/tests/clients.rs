@@ -8,8 +8,8 @@ use model::{
     ClientId, ClientRequest, Config, Event, FoundStale, Payload, RequestId, SessionId, Store,
     message::{RequestBody, ResponseBody},
     store::{
-        Answer, Command, Condition, Found, MAX_SCAN_BYTES, Operation, PAIR_BYTES, Query, Versioned,
-        Write,
+        Answer, Command, Condition, Found, LimitError, MAX_SCAN_BYTES, MAX_VALUE_BYTES, Operation,
+        PAIR_BYTES, Query, Versioned, Write,
     },
 };
 
@@ -261,6 +261,34 @@ fn request_to_a_follower_is_turned_away() {
         Some(&ResponseBody::NotLeader { hint: None })
     );
     assert_eq!(cluster.terms(2), [1]);
+}
+
+/// Every server refuses a key or a value outside of the limits, and no log changes.
+#[test]
+fn request_outside_of_the_limits_is_refused_by_every_server() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    let large = Operation::Put {
+        key: b"a".to_vec(),
+        value: vec![0; MAX_VALUE_BYTES + 1].into(),
+        condition: Condition::Always,
+    };
+    let length = MAX_VALUE_BYTES as u64 + 1;
+    for server in 1..=3 {
+        let write = cluster.write(server, (session, 1, 1), large.clone());
+        let empty = cluster.read(server, "");
+        let stale = cluster.stale_read(server, "");
+        for (id, error) in [
+            (write, LimitError::ValueTooLarge { length }),
+            (empty, LimitError::EmptyKey),
+            (stale, LimitError::EmptyKey),
+        ] {
+            let refused = ResponseBody::OutsideLimits(error);
+            assert_eq!(cluster.answer(id), Some(&refused));
+        }
+    }
+    cluster.settle();
+    assert_eq!(cluster.terms(1).len(), 2);
 }
 
 // Writes.

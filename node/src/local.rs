@@ -203,6 +203,7 @@ impl Local {
                     done @ (Outcome::Answered(_) | Outcome::Found(_) | Outcome::FoundStale(_)),
                 ) => Ok(done),
                 (Some(verdict), _) => Err(verdict),
+                (None, Outcome::OutsideLimits(error)) => Err(ProposeError::OutsideLimits(error)),
                 (None, Outcome::Unknown) => Err(ProposeError::Unknown),
                 (None, Outcome::NotDone | Outcome::Unavailable) => Err(ProposeError::Unavailable),
             };
@@ -224,6 +225,7 @@ fn verdict(body: &ResponseBody) -> Option<ProposeError> {
     match body {
         ResponseBody::NotLeader { hint } => Some(ProposeError::NotLeader { leader: *hint }),
         ResponseBody::Applied(Answer::SessionExpired) => Some(ProposeError::SessionExpired),
+        ResponseBody::OutsideLimits(error) => Some(ProposeError::OutsideLimits(*error)),
         ResponseBody::Interrupted { .. }
         | ResponseBody::Unavailable
         | ResponseBody::Applied(_)

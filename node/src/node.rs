@@ -24,7 +24,7 @@ use crate::{
 use model::{
     Address, Durable, FoundStale, NodeId, Raft,
     client::{Ask, Outcome},
-    store::{Answer, Found, Operation, Query},
+    store::{Answer, Found, LimitError, Operation, Query},
 };
 use serde::Serialize;
 use std::{
@@ -124,6 +124,9 @@ pub enum ProposeError {
     /// Nothing was done: too much waits already.
     #[error("too many operations wait; nothing was done")]
     Overloaded,
+    /// Nothing was done: a key or a value is outside of the limits.
+    #[error("{0}; nothing was done")]
+    OutsideLimits(LimitError),
     /// Nothing was done: the cluster did not answer in time.
     #[error("the cluster did not answer in time; nothing was done")]
     Unavailable,

@@ -14,37 +14,30 @@ use model::{
     FoundStale,
     client::Ask,
     store::{
-        Answer, Condition, Found, Key, MAX_SCAN_BYTES, Operation, Page, Query, Value, Versioned,
+        Answer, Condition, Found, Key, LimitError, MAX_KEY_BYTES, MAX_SCAN_BYTES, MAX_VALUE_BYTES,
+        Operation, Page, Query, Value, Versioned,
     },
 };
 use std::{sync::Arc, time::Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// The largest key and value that are let in.
+/// What one request may hold, through every door.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of a key.
     pub key: usize,
     /// Bytes of a value.
     pub value: usize,
-    /// Keys in one listing.
+    /// Keys in one listing. The servers bound their bytes.
     pub listing: u32,
 }
 
-/// Keys in one listing at most. How many bytes those may have is the servers' to bound.
-const LISTING: u32 = 1000;
-
-impl Limits {
-    /// These limits.
-    pub fn new(key: usize, value: usize) -> Self {
-        Self {
-            key,
-            value,
-            listing: LISTING,
-        }
-    }
-}
+const LIMITS: Limits = Limits {
+    key: MAX_KEY_BYTES,
+    value: MAX_VALUE_BYTES,
+    listing: 1000,
+};
 
 /// Why an operation did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,33 +50,9 @@ pub enum Failure {
         "the outcome is unknown: no server answered in time, and the write may have been carried out, or may yet be, at most once; read the key to find out"
     )]
     Unknown,
-    /// The key or the value is not let in.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-}
-
-/// A key or a value that is not let in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// An empty key.
-    #[error("the key is empty: give at least one byte")]
-    EmptyKey,
-    /// A key that is too long.
-    #[error("the key has {length} bytes, the limit is {limit} (--max-key)")]
-    LongKey {
-        /// What it has.
-        length: usize,
-        /// What it may have.
-        limit: usize,
-    },
-    /// A value that is too long.
-    #[error("the value has {length} bytes, the limit is {limit} (--max-value)")]
-    LongValue {
-        /// What it has.
-        length: usize,
-        /// What it may have.
-        limit: usize,
-    },
+    /// A key or a value is outside of the limits of the cluster.
+    #[error("{0}")]
+    OutsideLimits(LimitError),
 }
 
 /// Where the doors take their operations. Cheap to clone.
@@ -94,7 +63,6 @@ pub struct Desk {
 
 struct Inner {
     pool: Pool,
-    limits: Limits,
     metrics: Arc<Metrics>,
     closing: CancellationToken,
     written: Notify,
@@ -109,15 +77,9 @@ const CLOSING: &str = "the proxy is shutting down: try again in a moment";
 
 impl Desk {
     /// A desk before this pool. Once `closing` is cancelled it refuses new operations.
-    pub fn new(
-        pool: Pool,
-        limits: Limits,
-        metrics: Arc<Metrics>,
-        closing: CancellationToken,
-    ) -> Self {
+    pub fn new(pool: Pool, metrics: Arc<Metrics>, closing: CancellationToken) -> Self {
         let inner = Arc::new(Inner {
             pool,
-            limits,
             metrics,
             closing,
             written: Notify::new(),
@@ -127,7 +89,7 @@ impl Desk {
 
     /// The limits.
     pub fn limits(&self) -> Limits {
-        self.inner.limits
+        LIMITS
     }
 
     /// Cancelled when the proxy shuts down.
@@ -150,7 +112,6 @@ impl Desk {
     /// # Errors
     /// See [`Failure`]; a read is never unknown.
     pub async fn get(&self, key: Key) -> Result<Option<Versioned>, Failure> {
-        self.check_key(&key)?;
         let query = Query::Get { key };
         match self.read(Verb::Get, query).await? {
             Found::Value(value) => Ok(value),
@@ -163,7 +124,6 @@ impl Desk {
     /// # Errors
     /// See [`Failure`]; a read is never unknown.
     pub async fn get_stale(&self, key: Key) -> Result<Stale<Option<Versioned>>, Failure> {
-        self.check_key(&key)?;
         match self.read_stale(Verb::Get, Query::Get { key }).await? {
             FoundStale {
                 found: Found::Value(found),
@@ -232,8 +192,6 @@ impl Desk {
         value: Value,
         condition: Condition,
     ) -> Result<Answer, Failure> {
-        self.check_key(&key)?;
-        self.check_value(value.len())?;
         let operation = Operation::Put {
             key,
             value,
@@ -247,7 +205,6 @@ impl Desk {
     /// # Errors
     /// See [`Failure`].
     pub async fn delete(&self, key: Key, condition: Condition) -> Result<Answer, Failure> {
-        self.check_key(&key)?;
         let operation = Operation::Delete { key, condition };
         self.write(Verb::Delete, operation).await
     }
@@ -257,26 +214,8 @@ impl Desk {
     /// # Errors
     /// See [`Failure`].
     pub async fn increment(&self, key: Key, by: i64) -> Result<Answer, Failure> {
-        self.check_key(&key)?;
         let operation = Operation::Increment { key, by };
         self.write(Verb::Increment, operation).await
-    }
-
-    fn check_key(&self, key: &[u8]) -> Result<(), Refusal> {
-        let (length, limit) = (key.len(), self.inner.limits.key);
-        match length {
-            0 => Err(Refusal::EmptyKey),
-            _ if length > limit => Err(Refusal::LongKey { length, limit }),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_value(&self, length: usize) -> Result<(), Refusal> {
-        let limit = self.inner.limits.value;
-        if length > limit {
-            return Err(Refusal::LongValue { length, limit });
-        }
-        Ok(())
     }
 
     async fn read(&self, verb: Verb, query: Query) -> Result<Found, Failure> {
@@ -320,6 +259,9 @@ impl Desk {
         self.inner
             .metrics
             .operation(verb, &outcome, started.elapsed());
-        Ok(outcome)
+        match outcome {
+            Outcome::OutsideLimits(error) => Err(Failure::OutsideLimits(error)),
+            outcome => Ok(outcome),
+        }
     }
 }

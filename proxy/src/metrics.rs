@@ -124,7 +124,10 @@ impl Metrics {
     pub(crate) fn operation(&self, verb: Verb, outcome: &Outcome, took: Duration) {
         let fate = match outcome {
             Outcome::Answered(_) | Outcome::Found(_) | Outcome::FoundStale(_) => Fate::Answered,
-            Outcome::NotDone | Outcome::Overloaded | Outcome::Unavailable => Fate::NotDone,
+            Outcome::NotDone
+            | Outcome::Overloaded
+            | Outcome::Unavailable
+            | Outcome::OutsideLimits(_) => Fate::NotDone,
             Outcome::Unknown => Fate::Unknown,
         };
         self.operations[verb as usize][fate as usize].inc();

@@ -470,7 +470,6 @@ impl Keys {
 mod tests {
     use super::*;
     use crate::{
-        desk::Limits,
         driver::{Driver, DriverConfig},
         metrics::Metrics,
     };
@@ -495,13 +494,7 @@ mod tests {
             attempt_timeout: PATIENCE,
         };
         let pool = Pool::new(config, |_| {});
-        let limits = Limits::new(1, 1);
-        let desk = Desk::new(
-            pool,
-            limits,
-            Arc::new(Metrics::new()),
-            CancellationToken::new(),
-        );
+        let desk = Desk::new(pool, Arc::new(Metrics::new()), CancellationToken::new());
         let (asked, is_up) = (Arc::clone(asked), Arc::clone(is_up));
         let ask = move |_| {
             asked.fetch_add(1, Relaxed);

@@ -2,7 +2,7 @@
 
 use crate::{
     chaos::Chaos,
-    desk::{Desk, Limits},
+    desk::Desk,
     driver::{Driver, DriverConfig, Ending, Gauges},
     embedded::Embedded,
     history::History,
@@ -117,9 +117,8 @@ impl Server {
         let receive = move |envelopes| answers.receive(envelopes);
         let driver = tokio::spawn(driver.run(endpoint, inbox, receive, ending.clone()));
 
-        let limits = Limits::new(settings.max_key, settings.max_value);
         let metrics = Arc::new(Metrics::new());
-        let desk = Desk::new(pool, limits, Arc::clone(&metrics), closing.clone());
+        let desk = Desk::new(pool, Arc::clone(&metrics), closing.clone());
         let tasks = TaskTracker::new();
         let servers = settings.embedded.unwrap_or(0);
         let room = room(settings.max_connections, servers);

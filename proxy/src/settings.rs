@@ -129,29 +129,10 @@ pub struct Settings {
         default_value_t = 1024
     )]
     pub max_connections: usize,
-    /// The longest key, in bytes, 4096 at most
-    #[arg(long, value_name = "BYTES", env = "RAFT_MAX_KEY", default_value_t = 1024,
-          value_parser = at_most::<4096>)]
-    pub max_key: usize,
-    /// The longest value, in bytes, 60000 at most: servers send each other up to 64 writes in one
-    /// message, which has 4 MiB at most
-    #[arg(long, value_name = "BYTES", env = "RAFT_MAX_VALUE", default_value_t = 32_768,
-          value_parser = at_most::<60_000>)]
-    pub max_value: usize,
     /// How long to wait, when stopping, for what is under way
     #[arg(long, value_name = "TIME", env = "RAFT_DRAIN", default_value = "10s",
           value_parser = humantime::parse_duration)]
     pub drain: Duration,
-}
-
-fn at_most<const MOST: usize>(text: &str) -> Result<usize, String> {
-    let number = text
-        .parse()
-        .map_err(|_| format!("'{text}' is not a number"))?;
-    if number == 0 || number > MOST {
-        return Err(format!("{number} is not between 1 and {MOST}"));
-    }
-    Ok(number)
 }
 
 /// How log lines look.

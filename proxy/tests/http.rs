@@ -211,7 +211,7 @@ async fn keys_and_values_are_bytes_and_are_listed_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_are_told() {
     let dir = tempfile::tempdir().unwrap();
-    let server = ready(dir.path(), "--embedded 1 --max-key 8 --max-value 10").await;
+    let server = ready(dir.path(), "--embedded 1").await;
     let at = server.http.unwrap();
     let status = async |method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]| {
         let answer = ask(at, method, path, headers, body).await;
@@ -221,11 +221,11 @@ async fn mistakes_are_told() {
     };
     let is = |status: u16, code: &str| (status, code.to_owned());
     assert_eq!(
-        status("PUT", "/v1/kv/k", &[], b"12345678901").await,
+        status("PUT", "/v1/kv/k", &[], &[b'v'; 262_145]).await,
         is(413, "value_too_large")
     );
     assert_eq!(
-        status("PUT", "/v1/kv/123456789", &[], b"").await,
+        status("PUT", &format!("/v1/kv/{}", "k".repeat(1025)), &[], b"").await,
         is(413, "key_too_large")
     );
     assert_eq!(

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_mean_what_they_mean_in_redis() {
     let dir = tempfile::tempdir().unwrap();
-    let server = ready(dir.path(), "--embedded 1 --max-value 100").await;
+    let server = ready(dir.path(), "--embedded 1").await;
     let mut redis = Redis::connect(&server).await;
     redis.say("PING", "+PONG\r\n").await;
     redis.say("ping hi", "$2\r\nhi\r\n").await;
@@ -56,11 +56,11 @@ async fn commands_mean_what_they_mean_in_redis() {
             "-ERR wrong number of arguments for 'get' command\r\n",
         )
         .await;
-    let long = format!("SET k {}", "v".repeat(101));
+    let long = format!("SET k {}", "v".repeat(262_145));
     redis
         .say(
             &long,
-            "-ERR the value has 101 bytes, the limit is 100 (--max-value)\r\n",
+            "-ERR the value is too large: it has 262145 bytes, the limit is 262144\r\n",
         )
         .await;
     redis.say("QUIT", "+OK\r\n").await;

@@ -409,7 +409,9 @@ async fn ask(client: &Client, op: &Op) -> Answer {
             Answer::Result(json!({"unavailable": true}))
         }
         Err(Error::Unknown(_)) => Answer::Unknown,
-        Err(error @ (Error::NotANumber | Error::Mismatch)) => panic!("{error}"),
+        Err(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
+            panic!("{error}")
+        }
     }
 }
 

@@ -67,6 +67,7 @@ pub(super) fn message(message: &Message) -> String {
                 ResponseBody::NotLeader { .. } => "not leader",
                 ResponseBody::Interrupted { .. } => "interrupted",
                 ResponseBody::Unavailable => "unavailable",
+                ResponseBody::OutsideLimits(_) => "outside of the limits",
             };
             format!("{what} #{}", response.id)
         }

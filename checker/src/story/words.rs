@@ -272,6 +272,7 @@ fn client_response(response: &ClientResponse) -> String {
         ResponseBody::Interrupted { hint: None } => "interrupted".into(),
         ResponseBody::Interrupted { hint: Some(id) } => format!("interrupted, ask server {id}"),
         ResponseBody::Unavailable => "unavailable".into(),
+        ResponseBody::OutsideLimits(error) => error.to_string(),
     };
     format!(
         "the answer to request {} of client {} ({body})",

@@ -412,7 +412,9 @@ impl Worker {
             }
             Err(Error::Unavailable(_) | Error::Overloaded(_)) => Some(Answer::Unavailable(true)),
             Err(Error::Unknown(_)) => None,
-            Err(error @ (Error::NotANumber | Error::Mismatch)) => return Err(error.into()),
+            Err(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
+                return Err(error.into());
+            }
         };
         if let Some(history) = &run.history {
             let recorded = history.record(self.process, &op, invoke, answer.as_ref());
@@ -439,7 +441,9 @@ impl Worker {
         };
         self.count(counted, started, failed.as_ref());
         match failed {
-            Some(error @ (Error::NotANumber | Error::Mismatch)) => Err(error.into()),
+            Some(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
+                Err(error.into())
+            }
             _ => Ok(()),
         }
     }

@@ -12,8 +12,8 @@ use tokio::{
     time,
 };
 
-/// The key that is read: the empty one, which the proxies' other doors let nobody write.
-const PROBED: &[u8] = b"";
+/// The key that the probe reads. It need not exist.
+const PROBED: &[u8] = b"health";
 /// More than any status takes.
 const LARGEST: u64 = 4 << 20;
 

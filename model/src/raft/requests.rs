@@ -27,7 +27,7 @@ impl Raft {
     ) {
         let all = requests.len();
         let asked = self.serve_stale_reads(requests, turn);
-        // Stale reads concern nobody else, and change nothing here.
+        // Stale reads and refused requests concern no other server, and change nothing here.
         if asked.is_empty() && all > 0 {
             return;
         }
@@ -58,7 +58,8 @@ impl Raft {
         }
     }
 
-    /// Answers the stale reads from what is applied here, whoever leads, and returns the rest.
+    /// Answers the stale reads from what is applied here, whoever leads, refuses requests outside of
+    /// the limits, and returns the rest.
     ///
     /// What is applied is committed, so the answer is what some prefix of the one log makes. How
     /// long that prefix is compared with others is not asked: a server that is cut off, or that
@@ -75,6 +76,10 @@ impl Raft {
                 client: request.client,
                 id: request.id,
             };
+            if let Err(error) = request.body.check_limits() {
+                turn.respond(waiter, ResponseBody::OutsideLimits(error));
+                continue;
+            }
             let asked = match request.body {
                 RequestBody::StaleRead { query } => {
                     let found = FoundStale {

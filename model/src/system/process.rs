@@ -631,7 +631,9 @@ impl Scope {
             ResponseBody::Interrupted { .. } => step.witnesses.add(Witness::ClientInterrupted),
             // No law speaks of a stale read, and no scope asks one.
             ResponseBody::FoundStale(_) => {}
-            ResponseBody::NotLeader { .. } | ResponseBody::Unavailable => {}
+            ResponseBody::NotLeader { .. }
+            | ResponseBody::Unavailable
+            | ResponseBody::OutsideLimits(_) => {}
         }
         if self.direct_clients
             && self.tracks_operations
@@ -704,7 +706,7 @@ impl Scope {
             Some(client::Outcome::Unknown) => step.witnesses.add(Witness::OutcomeUnknown),
             // A read without an answer says nothing about any order.
             Some(client::Outcome::Unavailable | client::Outcome::FoundStale(_)) => {}
-            Some(client::Outcome::NotDone) => {
+            Some(client::Outcome::NotDone | client::Outcome::OutsideLimits(_)) => {
                 step.observed.push(Observation::Refused { id: operation });
             }
             Some(client::Outcome::Answered(answer)) => {

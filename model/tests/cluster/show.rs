@@ -246,6 +246,7 @@ fn outcome(body: &ResponseBody) -> String {
         ResponseBody::NotLeader { hint } => format!("not leader, try {}", whom(*hint)),
         ResponseBody::Interrupted { hint } => format!("interrupted, try {}", whom(*hint)),
         ResponseBody::Unavailable => "unavailable".into(),
+        ResponseBody::OutsideLimits(error) => error.to_string(),
     }
 }
 

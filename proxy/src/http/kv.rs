@@ -336,7 +336,7 @@ async fn body_of(body: Body, limit: usize) -> Result<Bytes, Problem> {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_length(&error) => Err(value_too_large(
             limit,
-            &format!("the value has more than {limit} bytes, which is the limit (--max-value)"),
+            &format!("the value has more than {limit} bytes, which is the limit"),
         )),
         Ok(Err(_)) => Err(Problem::bad("the value did not arrive whole")),
         Err(_) => Err(Problem::new(

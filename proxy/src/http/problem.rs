@@ -3,12 +3,13 @@
 //! `code` is for programs and does not change, `message` is for people and may. Errors of a write
 //! or read say in `outcome` what is known: `not_done` or `unknown`.
 
-use crate::desk::{Failure, Refusal};
+use crate::desk::Failure;
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use model::store::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use serde_json::{Map, Value, json};
 
 /// An error to answer with.
@@ -68,21 +69,21 @@ impl From<Failure> for Problem {
             // Not a failure: a gateway that did not hear in time, and so does not know.
             Failure::Unknown => Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", &message)
                 .with("outcome", "unknown"),
-            Failure::Refused(refusal) => refusal.into(),
+            Failure::OutsideLimits(error) => error.into(),
         }
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let message = refusal.to_string();
-        match refusal {
-            Refusal::EmptyKey => Self::bad(&message),
-            Refusal::LongKey { limit, .. } => {
+impl From<LimitError> for Problem {
+    fn from(error: LimitError) -> Self {
+        let message = error.to_string();
+        match error {
+            LimitError::EmptyKey => Self::bad(&message),
+            LimitError::KeyTooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "key_too_large", &message)
-                    .with("limit", limit)
+                    .with("limit", MAX_KEY_BYTES)
             }
-            Refusal::LongValue { limit, .. } => value_too_large(limit, &message),
+            LimitError::ValueTooLarge { .. } => value_too_large(MAX_VALUE_BYTES, &message),
         }
     }
 }

@@ -192,6 +192,6 @@ fn failed(failure: &Failure) -> Reply {
             "UNKNOWN outcome unknown: the write may have been carried out, or may yet be, at most \
              once; read the key to find out",
         ),
-        Failure::Refused(refusal) => error(format!("ERR {refusal}")),
+        Failure::OutsideLimits(outside) => error(format!("ERR {outside}")),
     }
 }
