@@ -175,6 +175,12 @@ impl Process {
             Self::Proxy(_) | Self::Client(_) => None,
         }
     }
+
+    /// Whether it is a server that leads.
+    pub(super) fn leads(&self) -> bool {
+        let running = self.server().and_then(|server| server.running.as_ref());
+        running.is_some_and(|running| matches!(running.raft.role, Role::Leader(_)))
+    }
 }
 
 impl Server {
@@ -449,16 +455,16 @@ impl Scope {
         step.observed = called;
         foresee(before, &event, &mut step.witnesses);
         let left_freely = self.run(&mut step, event);
-        // What nobody can see before it is durable may as well be durable at once: a late sync
-        // whose messages are held looks to everyone else like an early one whose messages are
-        // late. So it is if nothing left freely, and nothing can before the sync: because nothing
-        // else was on its way to the disk, or because the term is, behind which all answers wait.
-        // What left freely is seen, so then the write stays on its way, and a crash may take it.
-        // (docs/reductions.md)
-        let silent = !left_freely
+        // A late sync of a write that no other process can notice looks like an early sync whose
+        // messages are late, and a write lost in a crash like a step that was never taken. That
+        // requires that nothing left in this step, and that nothing can leave before the sync:
+        // no earlier write was on its way, or a term is, behind which every response waits. A
+        // leader's next heartbeat shows its entries to others, so a leader's write stays on its
+        // way, and a crash may take it (docs/reductions.md).
+        let is_silent = !left_freely
             && (server.running.as_ref()?.unsynced.is_empty() || writes_term(&step.next));
-        if self.reduction.merge_syncs && silent {
-            while self.sync(&mut step) {}
+        if self.reduction.merge_syncs && is_silent {
+            while !step.next.leads() && self.sync(&mut step) {}
         }
         self.conclude(&mut step);
         step.cost = cost_of(before, &step.next);

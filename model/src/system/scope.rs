@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Address, ClientId, Config, Durable, Entry, HardState, Message, NodeId, Payload, ProxyId, Raft,
-    Role, SessionId, Term,
+    SessionId, Term,
     client::{Ask, Client, ClientConfig},
     proxy::{Proxy, ProxyConfig},
     store::{Command, Condition, Operation, Query},
@@ -333,7 +333,7 @@ impl Scope {
             };
             let Some(next) = self.actions(&system).into_iter().find_map(after) else {
                 system.network.clear();
-                let leads = leads(&system.processes[0]);
+                let leads = system.processes[0].leads();
                 return (leads && system.broken.is_none()).then_some(system);
             };
             system = next;
@@ -717,9 +717,4 @@ impl Scope {
             },
         ]
     }
-}
-
-fn leads(process: &Process) -> bool {
-    let running = process.server().and_then(|server| server.running.as_ref());
-    running.is_some_and(|running| matches!(running.raft.role, Role::Leader(_)))
 }
