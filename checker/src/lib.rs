@@ -8,6 +8,7 @@ pub mod drill;
 pub mod engine;
 pub mod explore;
 pub mod linearize;
+mod lines;
 pub mod machine;
 pub mod progress;
 pub mod replay;

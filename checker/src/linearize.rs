@@ -31,7 +31,7 @@ mod stale;
 mod versions;
 
 pub use explain::Explanation;
-pub use format::{BadHistory, Call, History, Operation, Outcome, Place, StaleRead};
+pub use format::{BadHistory, Call, History, Operation, Outcome, Place, ReadLimits, StaleRead};
 pub use search::Limits;
 pub use stale::Invented;
 pub use versions::Disorder;

@@ -1,8 +1,8 @@
 //! `raft-checker`: judges Raft by exhaustive search.
 
 use checker::cli::{self, Cli, Exit};
-use clap::Parser;
 use mimalloc::MiMalloc;
+use program::output;
 use std::{
     io::{self, ErrorKind},
     process::ExitCode,
@@ -14,7 +14,7 @@ use std::{
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run(Cli::parse()) {
+    match cli::run(program::command_line::parse::<Cli>()) {
         Ok(exit) => exit.into(),
         // Whoever read the output has gone: not all was said, so nothing is claimed.
         Err(error) if kinds(&error).any(|kind| kind == Some(ErrorKind::BrokenPipe)) => {
@@ -22,11 +22,11 @@ fn main() -> ExitCode {
         }
         // The same; an error with any other file comes with the file's name.
         Err(error) if kinds(&error).next().flatten().is_some() => {
-            eprintln!("error: standard output cannot be written: {error}");
+            output::error(format_args!("standard output cannot be written: {error}"));
             Exit::Truncated.into()
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::error(error);
             Exit::Usage.into()
         }
     }

@@ -367,13 +367,12 @@ fn check_engines_count_the_same_states() {
     }
 }
 
-/// Waits until the program searches: beside the thread that searches run those that listen for
-/// Ctrl-C and show the progress.
+/// Waits until the program searches: a thread that shows the progress runs beside the search.
 #[cfg(target_os = "linux")]
 fn wait_for_search(child: &Child) {
     let deadline = Instant::now() + PATIENCE;
     let threads = || std::fs::read_dir(format!("/proc/{}/task", child.id()));
-    while threads().expect("the program runs").count() < 3 {
+    while threads().expect("the program runs").count() < 2 {
         assert!(Instant::now() < deadline, "the search does not start");
         thread::sleep(Duration::from_millis(20));
     }
@@ -1229,4 +1228,141 @@ fn full_disk_leaves_neither_half_a_certificate_nor_half_a_run() {
     }
     assert!(stdout(&output).contains("violated"), "{}", stdout(&output));
     assert_eq!(files(), 0);
+}
+
+/// A file in a directory of its own.
+fn file_with(text: &[u8]) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let path = dir.path().join("input.jsonl");
+    fs::write(&path, text).expect("it can be written");
+    let name = path.to_str().expect("the path is text").to_owned();
+    (dir, name)
+}
+
+#[test]
+fn linearize_of_nothing_is_an_error_and_no_verdict() {
+    let no_effect =
+        br#"{"process":1,"op":{"get":{"key":"k"}},"invoke":1,"return":2,"result":{"unavailable":true}}
+"#;
+    let (_dir, without_effect) = file_with(no_effect);
+    let (_other, empty) = file_with(b"");
+    for name in [empty.as_str(), "/dev/null", &without_effect] {
+        let output = run(&["linearize", name]);
+        assert_eq!(code(&output), 2, "{name}: {}", stderr(&output));
+        assert!(!stdout(&output).contains("linearizable"), "{name}");
+    }
+}
+
+#[test]
+fn endless_input_is_refused_at_once() {
+    for command in ["linearize", "replay"] {
+        let output = run(&[command, "/dev/zero"]);
+        assert_eq!(code(&output), 2, "{command}: {}", stderr(&output));
+        assert!(stderr(&output).contains("/dev/zero"), "{}", stderr(&output));
+    }
+    let mut lines = String::new();
+    for time in 0..1000 {
+        lines += &format!(
+            "{{\"process\":1,\"op\":{{\"get\":{{\"key\":\"k\"}}}},\"invoke\":{},\"return\":{},\"result\":{{\"absent\":true}}}}\n",
+            2 * time,
+            2 * time + 1,
+        );
+    }
+    let (_dir, name) = file_with(lines.as_bytes());
+    let output = run(&["linearize", &name, "--max-memory", "1K"]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("--max-memory"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn replay_executes_the_trace_of_a_scope() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let trace = dir.path().join("bug.jsonl");
+    let name = trace.to_str().expect("the path is text");
+    let found = run(&["mutants", "votes-without-comparing-logs", "--trace", name]);
+    assert_eq!(code(&found), 0, "{}", stderr(&found));
+    let output = run(&["replay", name]);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let told = stdout(&output);
+    assert!(told.starts_with("violated"), "{told}");
+    assert!(told.contains("Leader Completeness"), "{told}");
+    let json = run(&["replay", "--json", name]);
+    assert_eq!(json_lines(&json)[0]["verdict"], "violated");
+    // The headline and the table count the same steps.
+    let steps = json_lines(&json)[0]["steps"].to_string();
+    let found = stdout(&found);
+    assert!(
+        found.contains(&format!("breaks in {steps} steps")),
+        "{found}"
+    );
+    let row = found.lines().find(|line| line.contains("┆ found"));
+    assert!(
+        row.is_some_and(|row| row.contains(&format!(" {steps} "))),
+        "{found}"
+    );
+
+    let text = fs::read_to_string(&trace).expect("it is text");
+    let changed = text.replacen("ElectionTimeout", "HeartbeatTimeout", 1);
+    let (_dir, changed) = file_with(changed.as_bytes());
+    let output = run(&["replay", &changed]);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(
+        stdout(&output).starts_with("rejected"),
+        "{}",
+        stdout(&output)
+    );
+    let two = run(&["replay", name, name]);
+    assert_eq!(code(&two), 2, "{}", stdout(&two));
+}
+
+#[test]
+fn mutants_writes_no_file_unless_asked() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let output = program()
+        .args(["mutants", "votes-without-comparing-logs"])
+        .current_dir(dir.path())
+        .output()
+        .expect("the program starts");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let files = fs::read_dir(dir.path()).expect("it can be listed").count();
+    assert_eq!(files, 0);
+    let several = run(&["mutants", "--trace", "x.jsonl"]);
+    assert_eq!(code(&several), 2, "{}", stderr(&several));
+}
+
+#[test]
+fn sigterm_and_sighup_end_a_search_as_truncated() {
+    for signal in [libc::SIGTERM, libc::SIGHUP] {
+        let mut child = program()
+            .args(LARGE)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        // It prints nothing before it ends, so the handlers are looked for.
+        let status = format!("/proc/{}/status", child.id());
+        let deadline = Instant::now() + PATIENCE;
+        let caught = |text: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+        };
+        while !caught(&fs::read_to_string(&status).expect("it runs")) {
+            assert!(Instant::now() < deadline, "no handler for {signal}");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let pid = i32::try_from(child.id()).expect("a process number is small");
+        // SAFETY: kill(2) touches no memory of ours, and the child was not waited for.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+        let mut told = String::new();
+        let mut out = child.stdout.take().expect("it is a pipe");
+        out.read_to_string(&mut told).expect("it is text");
+        let ended = child.wait().expect("it ends");
+        assert_eq!(ended.code(), Some(3), "{told}");
+        assert!(told.contains("interrupted"), "{told}");
+    }
 }

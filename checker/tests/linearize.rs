@@ -1,7 +1,9 @@
 //! Histories of a running cluster: right ones are accepted, wrong ones rejected, by an independent
 //! definition of what is right.
 
-use checker::linearize::{Call, History, Judgement, Limits, Outcome, Verdict, Word, judge};
+use checker::linearize::{
+    Call, History, Judgement, Limits, Outcome, ReadLimits, Verdict, Word, judge,
+};
 use model::{
     Config, NodeId, Payload, SessionId, Store,
     store::{
@@ -39,7 +41,7 @@ fn history(lines: &[Recorded<'_>]) -> String {
 fn read(text: &str) -> History {
     let mut history = History::default();
     history
-        .read("history", text.as_bytes())
+        .read("history", text.as_bytes(), ReadLimits::NONE)
         .unwrap_or_else(|error| panic!("{error}"));
     history
 }
@@ -1167,7 +1169,9 @@ fn lines_that_are_no_operations_are_refused_by_number() {
     ] {
         let text = format!("{good}{bad}\n");
         let mut history = History::default();
-        let error = history.read("file", text.as_bytes()).expect_err(bad);
+        let error = history
+            .read("file", text.as_bytes(), ReadLimits::NONE)
+            .expect_err(bad);
         let told = error.to_string();
         assert!(
             told.starts_with("file:2: ") && told.contains(words),

@@ -18,7 +18,8 @@ const EXITS: &str = "Exit codes:
   1  the key was not found, or the condition did not hold
   2  the command line is not right, or a key or value is outside of the limits
   3  unavailable: nothing was done, and nothing will be
-  4  the outcome is unknown: the write may have been carried out, once at the most";
+  4  the outcome is unknown: the write may have been carried out, once at the most
+  129, 130, 143  stopped by SIGHUP, SIGINT, SIGTERM; a pending operation has an unknown outcome";
 
 /// Asks a Stateraft cluster.
 #[derive(Debug, Parser)]

@@ -2,26 +2,30 @@
 
 mod cli;
 
-use clap::Parser;
 use cli::{Cli, Exit};
+use program::{command_line, output, signals::StopSignals};
 use std::{
     io::{self, ErrorKind},
     process::ExitCode,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let output = cli.global.output;
+    let cli: Cli = command_line::parse();
+    let format = cli.global.output;
     // One thread is enough for what one socket carries, and costs the least.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let done = match runtime {
         Ok(runtime) => {
-            let done = runtime.block_on(cli::run(cli));
-            // A prompt that still waits for a line must not keep the process.
+            let done = runtime.block_on(run_until_stopped(cli));
+            // A prompt that still waits for a line must not keep the process, nor a name that is
+            // still being resolved.
             runtime.shutdown_background();
-            done
+            match done {
+                Ok(done) => done,
+                Err(stopped) => return stopped,
+            }
         }
         Err(error) => Err(error.into()),
     };
@@ -33,15 +37,32 @@ fn main() -> ExitCode {
             // Something was done that could not be told.
             Some(_) => {
                 let error = error.context("standard output cannot be written");
-                cli::output::complain(output, Exit::Unknown, &error);
+                cli::output::complain(format, Exit::Unknown, &error);
                 Exit::Unknown.into()
             }
             None => {
                 let exit = Exit::of(&error);
-                cli::output::complain(output, exit, &error);
+                cli::output::complain(format, exit, &error);
                 exit.into()
             }
         },
+    }
+}
+
+/// Runs the command; `Err` with the exit code if a signal ended it first.
+async fn run_until_stopped(cli: Cli) -> Result<anyhow::Result<Exit>, ExitCode> {
+    let mut signals = match StopSignals::install() {
+        Ok(signals) => signals,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    tokio::select! {
+        done = cli::run(cli) => Ok(done),
+        signal = signals.next() => {
+            output::note(format_args!(
+                "stopped by {signal}; the outcome of an operation that was pending is unknown"
+            ));
+            Err(signal.exit_code().into())
+        }
     }
 }
 

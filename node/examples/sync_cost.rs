@@ -6,6 +6,8 @@
 //!
 //! Prints one JSON object a line, times in microseconds.
 
+#![allow(clippy::print_stdout, reason = "an example for the command line")]
+
 use std::{
     fs::File,
     io::{self, Write as _},

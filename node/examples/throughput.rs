@@ -8,6 +8,8 @@
 //! Prints one JSON object for each number of clients. `cpu_us_per_put` is of the whole process:
 //! three servers and the loops that ask.
 
+#![allow(clippy::print_stdout, reason = "an example for the command line")]
+
 use model::{
     NodeId,
     store::{Condition, Operation},

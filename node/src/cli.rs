@@ -1,28 +1,31 @@
 //! The command line: what can be said, and what it means.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use model::NodeId;
+use program::logging::LogFormat;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 const EXIT_CODES: &str = "\
+Commands:
+  run     run a server; this is the default, and its options are the ones above
+  health  check whether a running server is alive
+  keygen  generate a key
+`raft-node COMMAND --help` shows the options of a command.
+
 Exit codes:
   0   stopped because it was told to; `health`: the server is alive
   1   could not start; `health`: the server is not alive
   2   the command line makes no sense
   70  a law of the protocol was broken, or the server panicked: a bug
   74  the disk, the trace or the socket failed while running
-  130, 143  stopped at once by a second signal
+  129, 130, 143  a second signal (SIGHUP, SIGINT, SIGTERM) stopped it immediately
 
 Every option can also be given in the environment, as RAFT_ and its name: RAFT_DATA_DIR.
 RUST_LOG says what is logged, for example `info,node=debug`.";
 
 /// A server of a Stateraft cluster.
 #[derive(Debug, Parser)]
-#[command(
-    name = "raft-node",
-    version,
-    after_help = EXIT_CODES
-)]
+#[command(name = "raft-node", version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -35,7 +38,7 @@ impl Cli {
     /// container, meant for `run`, would be held against `health`.
     pub(crate) fn of(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-        let about = ["-h", "--help", "-V", "--version"];
+        let about = ["-V", "--version"];
         let unsaid = arguments.get(1).is_none_or(|first| {
             let first = first.to_string_lossy();
             first.starts_with('-') && !about.contains(&&*first)
@@ -44,13 +47,14 @@ impl Cli {
             let place = arguments.len().min(1);
             arguments.insert(place, "run".into());
         }
-        Self::try_parse_from(arguments)
+        program::command_line::parse_from(arguments)
     }
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Runs the server; meant where no command is given. See raft-node run --help
+    /// Run a server of a Stateraft cluster (the default command)
+    #[command(after_help = EXIT_CODES)]
     Run(Box<Run>),
     /// Asks a running server whether it is alive.
     Health(Health),
@@ -161,14 +165,6 @@ pub(crate) struct Keygen {
     pub(crate) file: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people
-    Text,
-    /// One object a line
-    Json,
-}
-
 /// A server and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
@@ -263,6 +259,16 @@ mod tests {
             error.kind(),
             clap::error::ErrorKind::MissingRequiredArgument
         );
+    }
+
+    #[test]
+    fn help_shows_the_options_of_run_and_the_other_commands() {
+        for line in ["raft-node --help", "raft-node -h", "raft-node run --help"] {
+            let help = parse(line).map(|_| ()).unwrap_err().to_string();
+            for text in ["--data-dir", "--peer", "health", "keygen", "Exit codes"] {
+                assert!(help.contains(text), "{line}: {text}\n{help}");
+            }
+        }
     }
 
     #[test]

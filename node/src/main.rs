@@ -3,20 +3,19 @@
 mod cli;
 
 use anyhow::{Context as _, bail};
-use cli::{Cli, Command, Health, Keygen, LogFormat, Run};
+use cli::{Cli, Command, Health, Keygen, Run};
 use node::{Config, Failure, Node};
+use program::{logging, output, signals::StopSignals};
 use std::{
     fs::OpenOptions,
-    io::{self, IsTerminal as _, Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::ExitCode,
     time::Duration,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 use transport::{Faults, Key};
 
 /// What `health` waits for at the most.
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
         Command::Run(run) => serve(*run),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        output::error(error);
         ExitCode::FAILURE
     })
 }
@@ -59,30 +58,34 @@ fn spare_memory() {
 const fn spare_memory() {}
 
 fn serve(run: Run) -> anyhow::Result<ExitCode> {
-    log_to_stderr(run.log);
+    let log = logging::start(run.log).map_err(anyhow::Error::msg)?;
     let config = config_of(run)?;
     // The server has a thread of its own; this one serves HTTP and waits for signals.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot set up timers and sockets")?;
-    runtime.block_on(async {
-        let mut signals = Signals::new().context("cannot listen for signals")?;
+    let ended = runtime.block_on(async {
+        let mut signals = StopSignals::install().context("cannot install signal handlers")?;
         let node = Node::start(config).await?;
         info!(listen = %node.local_addr(), "runs");
         tokio::select! {
             ended = node.ended() => return Ok(exit_code(ended.as_ref().err().map(|e| &**e))),
-            signal = signals.next() => info!(signal, "stops; a second signal ends it at once"),
+            signal = signals.next() => info!(%signal, "stopping; a second signal ends it at once"),
         }
         tokio::select! {
             ended = node.stop() => Ok(exit_code(ended.as_ref().err().map(|e| &**e))),
             signal = signals.next() => {
-                warn!(signal, "ends at once");
+                warn!(%signal, "terminating immediately");
+                drop(log);
                 // Destructors would wait for the disk.
-                std::process::exit(if signal == "SIGINT" { 130 } else { 143 });
+                std::process::exit(signal.exit_code().into());
             }
         }
-    })
+    });
+    // A name that is still being resolved must not delay the end.
+    runtime.shutdown_background();
+    ended
 }
 
 fn config_of(run: Run) -> anyhow::Result<Config> {
@@ -152,18 +155,6 @@ fn read_token(path: &Path) -> anyhow::Result<String> {
     Ok(token.to_owned())
 }
 
-fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
-    }
-}
-
 fn exit_code(failure: Option<&Failure>) -> ExitCode {
     let Some(failure) = failure else {
         info!("stopped");
@@ -188,33 +179,10 @@ fn chain(failure: &Failure) -> String {
     text
 }
 
-/// The signals that mean to stop.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
-}
-
 fn make_key(keygen: &Keygen) -> anyhow::Result<()> {
     let text = Key::generate()?.to_text();
     let Some(path) = &keygen.file else {
-        println!("{text}");
-        return Ok(());
+        return writeln!(io::stdout(), "{text}").context("cannot print the key");
     };
     let mut file = OpenOptions::new()
         .write(true)
@@ -250,6 +218,7 @@ fn ask_health(health: &Health) -> anyhow::Result<()> {
             answer.lines().last().unwrap_or(status)
         );
     }
-    println!("ok");
+    // The exit code is the answer.
+    let _ = writeln!(io::stdout(), "ok");
     Ok(())
 }

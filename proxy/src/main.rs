@@ -1,14 +1,21 @@
 //! `raft-proxy`: reads the command line, runs a proxy until it is told to stop.
 
 use clap::{Parser, Subcommand};
+use program::{
+    command_line,
+    logging::{self, LogFormat},
+    output,
+    signals::StopSignals,
+};
 use proxy::{
     health,
     server::Server,
-    settings::{Door, LogFormat, Settings},
+    settings::{Door, Settings},
 };
-use std::{io::IsTerminal, process::ExitCode};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 /// The front door of a cluster: UDP clients, HTTP and the Redis protocol
 #[derive(Parser)]
@@ -33,61 +40,66 @@ enum Command {
     },
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
+/// The exit code for a command line or an environment that does not allow the proxy to start.
+const CANNOT_START: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli: Cli = command_line::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::error(format_args!("cannot start threads: {error}"));
+            return CANNOT_START.into();
+        }
+    };
+    let exit = runtime.block_on(run(cli)).unwrap_or_else(|error| {
+        output::error(error);
+        CANNOT_START.into()
+    });
+    // A name that is still being resolved must not delay the end.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Some(Command::Health { http }) = cli.command {
-        return check(http).await;
+        return Ok(check(http).await.unwrap_or_else(|error| {
+            output::error(error);
+            ExitCode::FAILURE
+        }));
     }
-    start_log(cli.log);
+    let _log = logging::start(cli.log).map_err(anyhow::Error::msg)?;
     // Before anything can be interrupted.
-    let mut interrupts = Interrupts::new()?;
+    let mut signals = StopSignals::install()?;
     let server = tokio::select! {
         server = Server::start(cli.settings) => server?,
-        () = interrupts.next() => return Ok(ExitCode::FAILURE),
+        signal = signals.next() => {
+            tracing::info!(%signal, "stopped before it was ready");
+            return Ok(signal.exit_code().into());
+        }
     };
     greet(&server);
     let failure = tokio::select! {
-        () = interrupts.next() => None,
-        failure = server.failed() => Some(failure),
+        signal = signals.next() => {
+            tracing::info!(%signal, "stopping; a second signal stops it immediately");
+            None
+        }
+        failure = server.failed() => {
+            tracing::error!("{failure:#}");
+            Some(failure)
+        }
     };
-    match &failure {
-        None => tracing::info!("stopping; once more to stop at once"),
-        Some(failure) => tracing::error!("{failure:#}"),
-    }
     tokio::select! {
         () = server.stop() => {}
-        () = interrupts.next() => {
-            tracing::warn!("stopped at once; what was under way may or may not be done");
-            return Ok(ExitCode::FAILURE);
+        signal = signals.next() => {
+            tracing::warn!(%signal, "stopped immediately; the outcome of pending operations is unknown");
+            return Ok(signal.exit_code().into());
         }
     }
     Ok(match failure {
         None => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,
     })
-}
-
-/// Ctrl-C and what `kill` sends.
-struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 async fn check(http: Door) -> anyhow::Result<ExitCode> {
@@ -102,23 +114,13 @@ async fn check(http: Door) -> anyhow::Result<ExitCode> {
         });
     }
     let (ready, text) = health::ask(at).await?;
-    print!("{text}");
+    // The exit code is the answer.
+    let _ = write!(io::stdout(), "{text}");
     Ok(if ready {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().init(),
-    }
 }
 
 /// Where everything listens, and what to try.
@@ -135,25 +137,34 @@ fn greet(server: &Server) {
              run a cluster that matters like this"
         );
     }
-    let Some(embedded) = &server.embedded else {
-        return;
-    };
-    println!("Servers:    {}", listed(embedded));
-    println!("UDP:        {}", server.udp);
+    if let Some(embedded) = &server.embedded {
+        // The greeting is a courtesy: a closed standard output is no reason to stop.
+        let _ = print_greeting(server, embedded, &mut io::stdout().lock());
+    }
+}
+
+fn print_greeting(
+    server: &Server,
+    embedded: &proxy::embedded::Embedded,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    writeln!(out, "Servers:    {}", listed(embedded))?;
+    writeln!(out, "UDP:        {}", server.udp)?;
     if let Some(http) = server.http {
-        println!("HTTP:       http://{http}/    (open it in a browser)");
+        writeln!(out, "HTTP:       http://{http}/    (open it in a browser)")?;
     }
     if let Some(redis) = server.redis {
-        println!("Redis:      {redis}");
+        writeln!(out, "Redis:      {redis}")?;
     }
-    println!("\nTry:");
+    writeln!(out, "\nTry:")?;
     if let Some(http) = server.http {
-        println!("  curl -X PUT http://{http}/v1/kv/greeting -d hello");
-        println!("  curl http://{http}/v1/kv/greeting");
+        writeln!(out, "  curl -X PUT http://{http}/v1/kv/greeting -d hello")?;
+        writeln!(out, "  curl http://{http}/v1/kv/greeting")?;
     }
     if let Some(redis) = server.redis {
-        println!("  redis-cli -p {} incr visitors", redis.port());
+        writeln!(out, "  redis-cli -p {} incr visitors", redis.port())?;
     }
+    out.flush()
 }
 
 fn listed(embedded: &proxy::embedded::Embedded) -> String {

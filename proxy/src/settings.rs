@@ -1,6 +1,6 @@
 //! The command line, and what of it makes no sense together.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use model::NodeId;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -133,15 +133,6 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", env = "RAFT_DRAIN", default_value = "10s",
           value_parser = humantime::parse_duration)]
     pub drain: Duration,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
 }
 
 /// A door that may be shut.

@@ -48,7 +48,9 @@ fn is_current(root: &Path, profile: &Path) -> bool {
     let Some(oldest) = built.min().flatten() else {
         return false;
     };
-    let sources = ["model", "transport", "ui"].iter().chain(&PACKAGES);
+    let sources = ["model", "program", "transport", "ui"]
+        .iter()
+        .chain(&PACKAGES);
     sources
         .flat_map(|package| ["src", "assets"].map(|part| root.join(package).join(part)))
         .map(|part| youngest(&part))

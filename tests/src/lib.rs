@@ -9,6 +9,11 @@
 //! Every wait is for a condition, with a deadline ([`wait::until`]). Clusters run one at a time in
 //! a process, and all that they started ends with them.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "output of tests goes to the test runner"
+)]
+
 pub mod binaries;
 pub mod browser;
 mod cluster;

@@ -12,6 +12,7 @@ use crate::{
     engine::Explored,
     verify,
 };
+use program::output;
 use serde::Serialize;
 use std::{
     io::{self, Write},
@@ -83,7 +84,7 @@ impl Certified {
     /// Says what became of it; an error goes to standard error.
     pub(crate) fn report(&self, file: &Path, json: bool) -> anyhow::Result<()> {
         if let Self::Failed(error) = self {
-            eprintln!("error: {error:#}");
+            output::error(error);
         }
         let mut out = io::stdout().lock();
         if json {

@@ -115,8 +115,10 @@ pub(super) fn serve(explore: Explore, listener: TcpListener, told: &str) -> anyh
         let closing = CancellationToken::new();
         let asked = closing.clone();
         tokio::spawn(async move {
-            // Where Ctrl-C cannot be heard, it ends the process by itself.
-            if tokio::signal::ctrl_c().await.is_ok() {
+            // Without handlers, a signal ends the process by itself.
+            if let Ok(mut signals) = program::signals::StopSignals::install() {
+                let signal = signals.next().await;
+                program::output::note(format_args!("stopping on {signal}"));
                 asked.cancel();
             }
         });

@@ -1,31 +1,41 @@
-//! Ctrl-C: the first ends what runs in good order, the second at once.
+//! Stop signals (SIGINT, SIGTERM, SIGHUP): the first ends a search in an orderly way, with no claim;
+//! the second ends the process immediately.
 
 use super::Exit;
 use anyhow::Context;
+use signal_hook::{consts, flag};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Whether a person asked to stop.
+/// Whether a signal asked to stop.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens for Ctrl-C from here on. Once in a process.
+    /// Installs the handlers. Once in a process.
     pub(crate) fn install() -> anyhow::Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
-        let in_handler = Arc::clone(&asked);
-        ctrlc::set_handler(move || {
-            if in_handler.swap(true, Ordering::Relaxed) {
-                std::process::exit(Exit::Truncated.code().into());
-            }
-        })
-        .context("cannot listen for Ctrl-C")?;
+        let mut signals = vec![consts::SIGINT, consts::SIGTERM];
+        // `nohup` keeps a long search alive after its terminal is closed.
+        if !program::signals::is_hang_up_ignored() {
+            signals.push(consts::SIGHUP);
+        }
+        for number in signals {
+            // In this order: the second signal finds the flag set by the first.
+            flag::register_conditional_shutdown(
+                number,
+                Exit::Truncated.code().into(),
+                Arc::clone(&asked),
+            )
+            .and_then(|_| flag::register(number, Arc::clone(&asked)))
+            .context("cannot install signal handlers")?;
+        }
         Ok(Self(asked))
     }
 
-    /// What is set when a person asks to stop.
+    /// Set when a signal arrives.
     pub(crate) fn flag(&self) -> &AtomicBool {
         &self.0
     }

@@ -6,8 +6,8 @@ use super::{
     interrupt::Interrupt,
     live,
 };
-use crate::linearize::{History, Judgement, Limits, Verdict, Word, judge};
-use anyhow::Context;
+use crate::linearize::{History, Judgement, Limits, ReadLimits, Verdict, Word, judge};
+use anyhow::{Context, bail};
 use serde::Serialize;
 use std::{
     fs::File,
@@ -45,7 +45,30 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     for path in &args.files {
         let file = File::open(path)
             .with_context(|| format!("cannot open {}: give a history to judge", path.display()))?;
-        history.read(&path.display().to_string(), BufReader::new(file))?;
+        let read_limits = ReadLimits {
+            max_bytes: args.max_memory.0,
+            interrupt: interrupt.flag(),
+        };
+        let read = history.read(
+            &path.display().to_string(),
+            BufReader::new(file),
+            read_limits,
+        );
+        if interrupt.is_asked() {
+            writeln!(
+                io::stdout(),
+                "interrupted while reading: nothing was judged"
+            )?;
+            return Ok(Exit::Truncated);
+        }
+        read?;
+    }
+    if history.is_empty() {
+        bail!(
+            "the history has no operation to judge ({} had no effect): \
+             record one with `raft-client bench --history FILE`",
+            history.without_effect
+        );
     }
     let started = Instant::now();
     let limits = Limits {
@@ -145,12 +168,6 @@ fn print(
         grouped(figures.configurations),
         time(took)
     )?;
-    if figures.operations == 0 && figures.stale_reads == 0 {
-        writeln!(
-            out,
-            "There was nothing to judge: no operation says anything."
-        )?;
-    }
     Ok(())
 }
 

@@ -14,9 +14,10 @@ use std::{
 
 /// How often a search is looked at.
 const POLL: Duration = Duration::from_millis(100);
+/// How often a line of progress is printed where there is no terminal, as in CI.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Runs a search while showing its progress on standard error, if that is a terminal, and passing
-/// Ctrl-C on to it.
+/// Runs a search, shows its progress on standard error, and passes stop signals on to it.
 pub(crate) fn watch<T>(
     name: &str,
     interrupt: &Interrupt,
@@ -35,25 +36,45 @@ pub(crate) fn watch<T>(
     )
 }
 
-/// Runs some work while showing a line on standard error, if that is a terminal. `poll` is called
-/// before each look.
+/// Runs some work and shows a line of progress on standard error: live on a terminal, every ten
+/// seconds elsewhere. `poll` is called before each look.
 pub(crate) fn watch_line<T>(
     name: &str,
     poll: impl Fn() + Sync,
     line: impl Fn(Duration) -> String + Sync,
     work: impl FnOnce() -> T,
 ) -> T {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let log = (LOG_EVERY, |text: String| program::output::note(text));
+    show_while(name, bar, log, poll, line, work)
+}
+
+/// As [`watch_line`]; a hidden bar is replaced by lines that `log` prints, each after so long.
+fn show_while<T>(
+    name: &str,
+    bar: ProgressBar,
+    log: (Duration, impl Fn(String) + Sync),
+    poll: impl Fn() + Sync,
+    line: impl Fn(Duration) -> String + Sync,
+    work: impl FnOnce() -> T,
+) -> T {
     let is_over = AtomicBool::new(false);
+    let (log_every, print) = log;
     thread::scope(|scope| {
+        let print = &print;
         let watcher = scope.spawn(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(style());
             bar.set_prefix(name.to_owned());
             let started = Instant::now();
+            let mut next_line = log_every;
             while !is_over.load(Ordering::Relaxed) {
                 poll();
                 bar.set_message(line(started.elapsed()));
                 bar.tick();
+                if bar.is_hidden() && started.elapsed() >= next_line {
+                    next_line += log_every;
+                    print(format!("{name}  {}", line(started.elapsed())));
+                }
                 thread::park_timeout(POLL);
             }
             bar.finish_and_clear();
@@ -90,4 +111,29 @@ fn line(progress: &Progress, elapsed: Duration) -> String {
         bytes(read(&progress.bytes)),
         time(elapsed),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn progress_without_a_terminal_is_printed_as_lines() {
+        let (printed, lines) = mpsc::sync_channel(16);
+        let every = Duration::from_nanos(1);
+        let print = move |text: String| {
+            let _ = printed.try_send(text);
+        };
+        // The work ends when a line was printed: without lines it would end as a failure.
+        let line = show_while(
+            "search",
+            ProgressBar::hidden(),
+            (every, print),
+            || {},
+            |_| "5 states".to_owned(),
+            || lines.recv_timeout(Duration::from_secs(60)),
+        );
+        assert_eq!(line.as_deref(), Ok("search  5 states"));
+    }
 }

@@ -9,11 +9,15 @@ use super::{
 use crate::{
     catalogue::{self, Entry, Hunt, HuntEnd},
     engine::Limits,
-    machine,
+    machine, story,
 };
+use anyhow::bail;
 use comfy_table::{Table, presets};
 use model::mutant::Mutant;
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 /// The most states of a hunt: a mutant that hides longer needs another scope.
 const MAX_STATES: u64 = 20_000_000;
@@ -26,9 +30,15 @@ pub(crate) struct Args {
     /// How many threads [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
+    /// Write the run that shows the bug to this file; needs exactly one NAME
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    if args.trace.is_some() && args.names.len() != 1 {
+        bail!("--trace FILE keeps the run of one bug: name exactly one");
+    }
     let mut out = io::stdout().lock();
     let interrupt = Interrupt::install()?;
     let limits = Limits {
@@ -50,12 +60,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             break;
         }
     }
-    if let [(entry, hunt)] = hunted.as_slice()
-        && let HuntEnd::Found { evidence, .. } = &hunt.end
+    if let [(entry, hunt)] = hunted.as_mut_slice()
+        && let HuntEnd::Found {
+            evidence, steps, ..
+        } = &mut hunt.end
     {
         let trace = entry.trace(evidence)?;
-        let file = violation::default_file(&entry.scope, entry.mutant.name());
-        violation::report_trace(&mut out, &trace, &file)?;
+        // A step of the search may be several of the real run; the table counts what is told here.
+        *steps = trace.steps.len();
+        match &args.trace {
+            Some(file) => {
+                violation::report_trace(&mut out, &trace, file)?;
+            }
+            None => writeln!(out, "{}", story::tell(&trace))?,
+        }
         writeln!(out)?;
     }
     writeln!(out, "{}", table(&hunted))?;

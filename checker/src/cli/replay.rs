@@ -11,8 +11,10 @@ use crate::{
     explore::{Explore, Home, Input, is_loopback},
     machine,
     replay::{Conditions, Coverage, Rejection, Report, Source, replay},
+    trace::{self, Read as Line},
 };
-use anyhow::Context;
+use anyhow::{Context, bail};
+use model::mutant::Mutant;
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
@@ -23,14 +25,19 @@ use std::{
 
 /// The most states of the world that the beginning of a run lies inside.
 const MAX_STATES: u64 = 20_000_000;
+/// The most bytes that are kept of an input that can be read only once.
+const MAX_KEPT: u64 = 1 << 30;
 
 /// Judges traces that the servers of a running cluster recorded: takes every step again with the
-/// checked core, puts the servers together by what caused what, and judges the laws over all.
+/// checked core, puts the servers together by what caused what, and judges the laws over all. A trace
+/// of a scope, as `check`, `simulate` and the page write it, is executed again in the model.
 ///
-/// Exit codes: 0 accepted, 1 rejected, 2 usage or a line that cannot be read, 3 interrupted.
+/// Exit codes: 0 accepted; 1 rejected, or the trace of a scope breaks a property; 2 usage or a line
+/// that cannot be read; 3 interrupted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Traces, as `raft-node --trace FILE` writes them: one of each server of the cluster
+    /// Traces, as `raft-node --trace FILE` writes them, one of each server of the cluster; or one
+    /// trace of a scope
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Accepts first runs that start from a disk that was in use: what was promised and committed
@@ -79,9 +86,18 @@ fn input(path: &Path) -> anyhow::Result<Input> {
     let mut file = open(path)?;
     let kind = file.metadata();
     if !kind.is_ok_and(|kind| kind.is_file()) {
+        let most = machine::available_bytes().unwrap_or(MAX_KEPT).min(MAX_KEPT);
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
+        (&mut file)
+            .take(most + 1)
+            .read_to_end(&mut bytes)
             .with_context(|| format!("{name} cannot be read"))?;
+        if bytes.len() as u64 > most {
+            bail!(
+                "{name} is not a regular file, and more than {most} bytes came from it: save the \
+                 trace in a file first"
+            );
+        }
         return Ok(Input::of_bytes(name, bytes.into()));
     }
     let path = path.to_owned();
@@ -104,14 +120,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         return serve(args);
     }
     let interrupt = Interrupt::install()?;
-    let mut sources = Vec::new();
+    let mut inputs = Vec::new();
     for path in &args.files {
-        let file = open(path)?;
-        sources.push(Source::new(
-            &path.display().to_string(),
-            BufReader::with_capacity(1 << 20, file),
-        ));
+        let mut input = BufReader::with_capacity(1 << 20, open(path)?);
+        let is_scope = begins_with_schema(&mut input)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        inputs.push((path.display().to_string(), input, is_scope));
     }
+    if inputs.iter().any(|(_, _, is_scope)| *is_scope) {
+        return match <[_; 1]>::try_from(inputs) {
+            Ok([(name, input, _)]) => replay_scope(&name, input, args.json),
+            Err(_) => bail!(
+                "a trace of a scope is replayed alone: give one such file, or the traces of all \
+                 nodes of one cluster"
+            ),
+        };
+    }
+    let sources: Vec<_> = inputs
+        .into_iter()
+        .map(|(name, input, _)| Source::new(&name, input))
+        .collect();
     let started = Instant::now();
     let lines = AtomicU64::new(0);
     let judged = live::watch_line(
@@ -158,6 +186,66 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         Err(Rejection::Interrupted) => writeln!(out, "{}", Rejection::Interrupted)?,
         Err(rejection) => writeln!(out, "rejected: {rejection}")?,
+    }
+    out.flush()?;
+    Ok(exit)
+}
+
+/// Whether this is a trace of a scope, as `check`, `simulate` and the page write it: its first field is
+/// the schema.
+fn begins_with_schema(input: &mut impl BufRead) -> io::Result<bool> {
+    let start = input.fill_buf()?.trim_ascii_start();
+    let inside = start.strip_prefix(b"{").unwrap_or_default();
+    Ok(inside.trim_ascii_start().starts_with(b"\"schema\""))
+}
+
+/// Executes a trace of a scope again.
+fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<Exit> {
+    let mut steps = 0;
+    let mut scope = None;
+    let mut broken = None;
+    let read = trace::read_each(input, |read| match read {
+        Line::Start(start) => scope = Some(start.clone()),
+        Line::Step(step) => {
+            steps += 1;
+            broken.clone_from(&step.state.broken);
+        }
+    });
+    let mut out = io::stdout().lock();
+    let (exit, verdict, why) = match (&read, &broken) {
+        (Ok(()), None) => (Exit::Passed, "accepted", None),
+        (Ok(()), Some(broken)) => {
+            let why = format!("{} is broken: {}", broken.law, broken.why);
+            (Exit::Failed, "violated", Some(why))
+        }
+        // Nothing was executed: this is a file that cannot be read, not a run that is wrong.
+        (Err(error), _) if scope.is_none() => bail!("{name}: {error}"),
+        (Err(error), _) => (Exit::Failed, "rejected", Some(format!("{name}: {error}"))),
+    };
+    let (scope_name, mutant) = match &scope {
+        Some(scope) => (scope.name.as_str(), scope.mutant.map(Mutant::name)),
+        None => ("", None),
+    };
+    if json {
+        let line = serde_json::json!({
+            "verdict": verdict,
+            "scope": scope_name,
+            "mutant": mutant,
+            "steps": steps,
+            "law": broken.as_ref().map(|broken| broken.law.name()),
+            "why": why,
+        });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(out, "{verdict}")?;
+        writeln!(out, "  scope      {scope_name}")?;
+        if let Some(mutant) = mutant {
+            writeln!(out, "  mutant     {mutant}")?;
+        }
+        writeln!(out, "  steps      {}, each executed again", grouped(steps))?;
+        if let Some(why) = &why {
+            writeln!(out, "  reason     {why}")?;
+        }
     }
     out.flush()?;
     Ok(exit)

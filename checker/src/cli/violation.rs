@@ -7,6 +7,7 @@ use crate::{
 };
 use anyhow::Context;
 use model::system::{Broken, Scope, System};
+use program::output;
 use std::{
     fs::{self, File},
     io::Write,
@@ -37,7 +38,7 @@ pub(crate) fn report_violation(
             writeln!(out, "{}: {} is violated", scope.name, broken.law)?;
             writeln!(out, "  {}", broken.why)?;
             writeln!(out, "  in the step after state {}", path.len())?;
-            eprintln!("error: {:#}", error.context(NO_RUN));
+            output::error(error.context(NO_RUN));
             Ok(false)
         }
     }
@@ -56,13 +57,15 @@ pub(crate) fn report_stuck(
     file: &Path,
 ) -> anyhow::Result<bool> {
     if path.is_empty() {
-        eprintln!("error: the search for a way to the stuck state was interrupted: no story");
+        output::error(
+            "the search for a path to the stuck state was interrupted, so there is no trace",
+        );
         return Ok(false);
     }
     match trace::concrete_path(scope, path) {
         Ok(trace) => report_trace(out, &trace, file),
         Err(error) => {
-            eprintln!("error: {:#}", error.context(NO_RUN));
+            output::error(error.context(NO_RUN));
             Ok(false)
         }
     }
@@ -89,7 +92,7 @@ pub(crate) fn report_trace(
             Ok(true)
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::error(error);
             Ok(false)
         }
     }

@@ -4,11 +4,15 @@
 //! Reading is strict: a line that is not exactly an operation with a result it can have is refused
 //! by its number. A judge that guesses what was meant judges something else.
 
+use crate::lines::read_object;
 use serde::{Deserialize, Deserializer};
 use std::{
-    fmt, io,
-    io::{BufRead, Read},
-    sync::Arc,
+    fmt,
+    io::BufRead,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// The most bytes a line may have: a key, two values and some numbers, with room to spare.
@@ -26,6 +30,35 @@ pub struct History {
     pub stale_reads: Vec<StaleRead>,
     /// How many operations certainly did nothing and told nothing; they are left out.
     pub without_effect: usize,
+    /// Bytes of all lines.
+    bytes: u64,
+}
+
+/// What ends the reading of a history early.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits<'a> {
+    /// The most bytes of all files together. The parsed history takes a few times as much memory.
+    pub max_bytes: u64,
+    /// Set when a person asks to stop.
+    pub interrupt: &'a AtomicBool,
+}
+
+impl ReadLimits<'static> {
+    /// No limit: for histories that are at hand already.
+    pub const NONE: Self = {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        Self {
+            max_bytes: u64::MAX,
+            interrupt: &NEVER,
+        }
+    };
+}
+
+impl History {
+    /// Whether there is nothing to judge: no operation, or only those that certainly had no effect.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty() && self.stale_reads.is_empty()
+    }
 }
 
 /// Where an operation was recorded.
@@ -134,7 +167,12 @@ impl History {
     ///
     /// # Errors
     /// The first line that is no operation.
-    pub fn read(&mut self, file: &str, mut input: impl BufRead) -> Result<(), BadHistory> {
+    pub fn read(
+        &mut self,
+        file: &str,
+        mut input: impl BufRead,
+        limits: ReadLimits<'_>,
+    ) -> Result<(), BadHistory> {
         let file: Arc<str> = file.into();
         let mut text = Vec::new();
         for line in 1.. {
@@ -147,9 +185,22 @@ impl History {
                 why,
             };
             text.clear();
-            let read = read_line(&mut input, &mut text).map_err(|error| bad(error.to_string()))?;
+            let read = read_object(&mut input, LONGEST_LINE, &mut text)
+                .map_err(|error| bad(error.to_string()))?;
             if read == 0 {
                 break;
+            }
+            if limits.interrupt.load(Ordering::Relaxed) {
+                return Err(bad(
+                    "reading was interrupted here; nothing was judged".into()
+                ));
+            }
+            self.bytes += read as u64;
+            if self.bytes > limits.max_bytes {
+                return Err(bad(format!(
+                    "the history is larger than {} bytes: raise --max-memory, or judge a part",
+                    limits.max_bytes
+                )));
             }
             let record: Record =
                 serde_json::from_slice(&text).map_err(|error| bad(told(&error)))?;
@@ -161,16 +212,6 @@ impl History {
         }
         Ok(())
     }
-}
-
-fn read_line(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<usize> {
-    let read = input.take(LONGEST_LINE).read_until(b'\n', text)?;
-    if read as u64 == LONGEST_LINE {
-        return Err(io::Error::other(format!(
-            "the line is longer than {LONGEST_LINE} bytes"
-        )));
-    }
-    Ok(read)
 }
 
 /// Without serde's own line number, which is always 1 here.

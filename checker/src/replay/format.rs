@@ -6,17 +6,14 @@
 //! the bytes differ (in their order, or their spaces) the JSON is compared.
 
 use super::{Place, Rejection};
-use crate::seal::Seal;
+use crate::{lines::read_object, seal::Seal};
 use model::{Config, Durable, Effects, Envelope, Event, NodeId, Write};
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::Value;
-use std::{
-    io::{self, BufRead, Read},
-    sync::Arc,
-};
+use std::{io::BufRead, sync::Arc};
 
 /// The name and version of the format.
 const NAME: &str = "stateraft-node";
@@ -142,14 +139,7 @@ impl Source {
             return Ok(Some(text));
         }
         let mut text = Vec::new();
-        let read = (&mut self.input)
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut text);
-        let read = read.and_then(|read| match read as u64 == LONGEST_LINE {
-            true => Err(io::Error::other("the line is too long for any trace")),
-            false => Ok(read),
-        });
-        match read {
+        match read_object(&mut self.input, LONGEST_LINE, &mut text) {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(text)),
             Err(error) => Err(Rejection::Unreadable {

@@ -5,7 +5,7 @@
 //! raised beyond what the run uses) the digests do: each line ends in a digest of itself and of
 //! all lines before it. They catch accidents and careless edits, not forgers.
 
-use crate::seal::Seal;
+use crate::{lines::read_object, seal::Seal};
 
 use super::{ScopeBounds, Snapshot, Trace, TraceStep, real_network};
 use model::{
@@ -18,6 +18,8 @@ use std::io::{self, BufRead, Write};
 
 /// The name and version of the format.
 pub const SCHEMA: &str = "stateraft-trace/1";
+/// The most bytes of a line: a step has one process, the header all.
+const LONGEST_LINE: u64 = 256 << 20;
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
@@ -186,23 +188,23 @@ pub(crate) enum Read<'a> {
 /// The first line that cannot be read, was changed, or that the model contradicts; what was handed
 /// on before is true all the same.
 pub(crate) fn read_each(
-    input: impl BufRead,
+    mut input: impl BufRead,
     mut read: impl FnMut(Read<'_>),
 ) -> Result<(), BadTrace> {
     let mut seal = Seal::default();
-    let mut lines = input.lines().enumerate();
-    let Some((_, first)) = lines.next() else {
+    let Some(first) = next_line(&mut input).map_err(|why| bad(1, why))? else {
         return Err(bad(1, "the file is empty"));
     };
-    let first = first.map_err(|error| bad(1, error))?;
     let (header, scope) = read_header(&mut seal, &first).map_err(|why| bad(1, why))?;
     read(Read::Start(&scope));
     let real = real_network(&scope);
     let mut system = real.start();
     let mut steps = 0;
-    for (place, text) in lines {
+    for place in 1.. {
         let line = place + 1;
-        let text = text.map_err(|error| bad(line, error))?;
+        let Some(text) = next_line(&mut input).map_err(|why| bad(line, why))? else {
+            break;
+        };
         if place > header.steps {
             return Err(bad(line, "there are more steps than the header says"));
         }
@@ -234,6 +236,18 @@ pub(crate) fn read_each(
         ));
     }
     Ok(())
+}
+
+fn next_line(input: &mut impl BufRead) -> Result<Option<String>, String> {
+    let mut text = Vec::new();
+    let read = read_object(input, LONGEST_LINE, &mut text).map_err(|error| error.to_string())?;
+    if read == 0 {
+        return Ok(None);
+    }
+    text.truncate(text.trim_ascii_end().len());
+    String::from_utf8(text)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 fn read_header(seal: &mut Seal, text: &str) -> Result<(Header, Scope), String> {

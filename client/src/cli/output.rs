@@ -52,7 +52,7 @@ impl Reply {
         if output != Output::Json {
             let said = [self.complaint(), self.rest(), self.age()];
             for line in said.into_iter().flatten() {
-                eprintln!("{line}");
+                program::output::note(line);
             }
         }
         Ok(self.exit())
@@ -237,8 +237,10 @@ pub(crate) fn say(line: &impl Display) -> io::Result<()> {
 pub(crate) fn complain(output: Output, exit: Exit, error: &anyhow::Error) {
     let message = format!("{error:#}");
     match output {
-        Output::Json => eprintln!("{}", json!({"error": exit.name(), "message": message})),
-        Output::Table | Output::Plain => eprintln!("error: {message}"),
+        Output::Json => {
+            program::output::note(json!({"error": exit.name(), "message": message}));
+        }
+        Output::Table | Output::Plain => program::output::error(message),
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Exit, Global, operation::Operation, output};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use client::Client;
+use program::output::note;
 use rustyline::{DefaultEditor, error::ReadlineError};
 use std::{env, path::PathBuf};
 use tokio::task;
@@ -77,10 +78,10 @@ impl Repl {
         if let Some(history) = &history
             && let Err(error) = editor.save_history(history)
         {
-            eprintln!(
+            note(format_args!(
                 "the history was not saved to {}: {error}",
                 history.display()
-            );
+            ));
         }
         Ok(Exit::Done)
     }
@@ -91,14 +92,14 @@ async fn take(line: &str, client: &Client, global: &Global) -> bool {
     let command = match parse(line) {
         Ok(command) => command,
         Err(complaint) => {
-            eprintln!("{complaint}");
+            note(complaint);
             return true;
         }
     };
     let operation = match command {
         Command::Exit => return false,
         Command::Help { command: None } => {
-            println!("{HELP}");
+            note(HELP);
             return true;
         }
         Command::Help {
@@ -106,12 +107,12 @@ async fn take(line: &str, client: &Client, global: &Global) -> bool {
         } => {
             let asked = Line::try_parse_from([command.as_str(), "--help"]);
             if let Err(answer) = asked {
-                println!("{}", answer.render());
+                note(answer.render());
             }
             return true;
         }
         Command::Operation(Operation::Put { key, value: None }) => {
-            eprintln!("the value is missing: put {key} VALUE");
+            note(format_args!("the value is missing: put {key} VALUE"));
             return true;
         }
         Command::Operation(operation) => operation,

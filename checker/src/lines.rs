@@ -1,0 +1,96 @@
+//! Reading of JSON lines from files that may be anything: a device, the output of another program, a
+//! file of another kind. No line is believed to end, and no file to be small.
+
+use crate::machine;
+use std::io::{self, BufRead};
+
+/// A line of more bytes than this may need memory that the machine does not have.
+const LARGE: u64 = 64 << 20;
+
+/// Appends the next line to `text`, its end included, and returns its length; 0 at the end of the
+/// file.
+///
+/// # Errors
+/// If the input cannot be read, if the line is not the beginning of a JSON object (found at its first
+/// byte, before the rest is read), or if it is longer than `limit` bytes or, beyond [`LARGE`], than a
+/// quarter of the free memory.
+pub(crate) fn read_object(
+    input: &mut impl BufRead,
+    limit: u64,
+    text: &mut Vec<u8>,
+) -> io::Result<usize> {
+    let mut most = limit;
+    let before = text.len();
+    loop {
+        let available = match input.fill_buf() {
+            Ok(available) => available,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let read = text.len() - before;
+        if read == 0 && !matches!(available.first(), None | Some(b'{')) {
+            return Err(io::Error::other(
+                "the line does not begin with `{`, so it is not a JSON object",
+            ));
+        }
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(available.len(), |end| end + 1);
+        let length = (read + taken) as u64;
+        if length > LARGE && read as u64 <= LARGE {
+            most = machine::available_bytes().map_or(limit, |free| limit.min(free / 4));
+        }
+        if length > most {
+            return Err(io::Error::other(format!(
+                "the line is longer than {most} bytes, the most that is read here"
+            )));
+        }
+        text.extend_from_slice(&available[..taken]);
+        input.consume(taken);
+        if end.is_some() || taken == 0 {
+            return Ok(text.len() - before);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufReader, Cursor, Read, repeat};
+
+    fn read(bytes: &[u8], limit: u64) -> Vec<Result<String, String>> {
+        let mut input = BufReader::with_capacity(3, Cursor::new(bytes.to_vec()));
+        let mut lines = Vec::new();
+        loop {
+            let mut text = Vec::new();
+            match read_object(&mut input, limit, &mut text) {
+                Ok(0) => return lines,
+                Ok(_) => lines.push(Ok(String::from_utf8(text).expect("it was text"))),
+                Err(error) => {
+                    lines.push(Err(error.to_string()));
+                    return lines;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_returned_whole_up_to_the_limit() {
+        let lines = read(b"{\"a\":1}\n{\"bc\":2}", 8);
+        assert_eq!(lines[0].as_deref(), Ok("{\"a\":1}\n"));
+        assert_eq!(lines[1].as_deref(), Ok("{\"bc\":2}"));
+        assert_eq!(lines.len(), 2);
+        let lines = read(b"{\"a\":12}\n", 8);
+        assert!(lines[0].as_ref().is_err_and(|why| why.contains("8 bytes")));
+    }
+
+    #[test]
+    fn endless_input_is_refused_at_its_first_byte_or_at_the_limit() {
+        let mut zeros = BufReader::new(repeat(0));
+        let mut text = Vec::new();
+        read_object(&mut zeros, u64::MAX, &mut text).expect_err("it is no object");
+        assert!(text.is_empty());
+        let mut braces = BufReader::new((&b"{"[..]).chain(repeat(b'x')));
+        read_object(&mut braces, 1 << 20, &mut text).expect_err("it is too long");
+        assert!(text.len() <= 1 << 20);
+    }
+}

@@ -1,0 +1,50 @@
+//! Parsing of arguments and `RAFT_*` environment variables.
+//!
+//! Two rules that clap does not have by default, because compose files and unit files need them:
+//! * an empty variable counts as unset (`RAFT_HTTP=` in a compose file means "not given");
+//! * a flag accepts the usual spellings of true and false (`1`, `yes`, `on`, `true`, and their
+//!   opposites). Any other value is an error that lists them.
+
+use clap::{
+    Arg, ArgAction, Command, CommandFactory, FromArgMatches,
+    builder::{BoolishValueParser, Resettable},
+};
+use std::{env, ffi::OsString};
+
+/// Parses a command line.
+///
+/// # Errors
+/// If clap refuses it; `clap::Error::exit` prints the message and ends the process with code 2.
+pub fn parse_from<C: CommandFactory + FromArgMatches>(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<C, clap::Error> {
+    let mut command = with_lenient_environment(C::command());
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// Parses the command line of this process; prints help and errors, and exits, as clap does.
+pub fn parse<C: CommandFactory + FromArgMatches>() -> C {
+    parse_from(env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+fn with_lenient_environment(command: Command) -> Command {
+    let mut command = command.mut_args(lenient);
+    for subcommand in command.get_subcommands_mut() {
+        *subcommand = with_lenient_environment(std::mem::take(subcommand));
+    }
+    command
+}
+
+fn lenient(argument: Arg) -> Arg {
+    let Some(variable) = argument.get_env() else {
+        return argument;
+    };
+    if env::var_os(variable).is_some_and(|value| value.is_empty()) {
+        return argument.env(Resettable::Reset);
+    }
+    if matches!(argument.get_action(), ArgAction::SetTrue) {
+        return argument.value_parser(BoolishValueParser::new());
+    }
+    argument
+}
