@@ -441,9 +441,16 @@ fn entry(mutant: Mutant) -> Entry {
         UnknownSessionApplied | SessionsNeverEvicted => {
             (Breaks::Law(ExactlyOnce), alone(1, tidied(sessions(4, 2))))
         }
-        ExpiredSessionWriteRepeated => (
+        SessionInUseEvicted | ClosedSessionKept => {
+            (Breaks::Law(ExactlyOnce), alone(1, tidied(sessions(4, 2))))
+        }
+        SessionInUseGivenToAnother => (
             Breaks::Law(Linearizability),
-            alone(1, tidied(sessions(5, 1))),
+            alone(1, tidied(sessions(4, 1))),
+        ),
+        ExpiredSessionWriteRepeated | AppliedSequencesForgotten => (
+            Breaks::Law(Linearizability),
+            alone(1, tidied(sessions(6, 1))),
         ),
         EarlierWritesNotSettled => (
             Breaks::Law(Linearizability),

@@ -409,7 +409,10 @@ impl Cluster {
     fn new() -> Self {
         let config = Config::new([NodeId::new(1)].into());
         let mut store = Store::default();
-        let open = Payload::Command(Command::OpenSession { capacity: 1 });
+        let open = Payload::Command(Command::OpenSession {
+            capacity: 1,
+            window: 0,
+        });
         let Answer::SessionOpened(session) = store.apply(&open, &config) else {
             panic!("a session opens");
         };
@@ -457,6 +460,7 @@ impl Cluster {
         };
         self.sequence += 1;
         let write = Payload::Command(Command::from(StoreWrite {
+            quota: u64::MAX,
             session: self.session,
             sequence: self.sequence,
             acknowledged: self.sequence,

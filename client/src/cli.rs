@@ -164,7 +164,10 @@ impl Exit {
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if let Some(error) = error.downcast_ref::<Error>() {
             return match error {
-                Error::Unavailable(_) | Error::Overloaded(_) => Self::Unavailable,
+                Error::Unavailable(_)
+                | Error::Overloaded(_)
+                | Error::SessionsInUse
+                | Error::QuotaExceeded => Self::Unavailable,
                 Error::OutsideLimits(_) => Self::Usage,
                 Error::NotANumber => Self::No,
                 Error::Unknown(_) | Error::Mismatch => Self::Unknown,
@@ -221,8 +224,16 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match command {
         Command::Operation(operation) => {
             let client = global.connect().await?;
-            let reply = operation.run(&client, global.consistency).await?;
-            reply.show(global.output, &mut std::io::stdout().lock())
+            let done = operation.run(&client, global.consistency).await;
+            // The answer is printed before the session is closed: nobody waits for that.
+            let shown = done.and_then(|reply| {
+                let mut out = std::io::stdout().lock();
+                let exit = reply.show(global.output, &mut out)?;
+                std::io::Write::flush(&mut out)?;
+                Ok(exit)
+            });
+            client.close().await;
+            shown
         }
         Command::Repl(repl) => repl.run(&global).await,
         Command::Status(probe) => probe.status(&global).await,

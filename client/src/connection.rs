@@ -41,7 +41,12 @@ use transport::{Endpoint, Inbox};
 /// The name every proxy is called by: it is known by where it is.
 const PROXY: Address = Address::Proxy(ProxyId::new(1));
 
-/// A client of a cluster. Cheap to clone; its socket closes when the last clone is gone.
+/// How long closing waits for its answer. A request that was sent is rarely lost.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// A client of a cluster. Cheap to clone; its socket closes when the last clone is gone. Call
+/// [`Client::close`] before that: the cluster keeps a session that is not closed until others need its
+/// place.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -258,8 +263,16 @@ impl Client {
         match self.ask(Ask::Write(operation)).await? {
             Done::Answered(Answer::Number { value, version }) => Ok(Number { value, version }),
             Done::Answered(Answer::NotANumber) => Err(Error::NotANumber),
+            Done::Answered(Answer::QuotaExceeded) => Err(Error::QuotaExceeded),
             _ => Err(Error::Mismatch),
         }
+    }
+
+    /// Closes the sessions of this client, so that others can use their places. Waits for the answer
+    /// for a moment only: the requests are sent, and the cluster closes the sessions whether or not
+    /// this client hears of it.
+    pub async fn close(&self) {
+        self.inner.pool.close(CLOSE_PATIENCE).await;
     }
 
     /// How busy this client is.
@@ -273,6 +286,7 @@ impl Client {
             Done::Answered(Answer::ConditionFailed { found }) => {
                 Ok(Written::ConditionFailed { found })
             }
+            Done::Answered(Answer::QuotaExceeded) => Err(Error::QuotaExceeded),
             _ => Err(Error::Mismatch),
         }
     }
@@ -303,6 +317,8 @@ impl Client {
             Ok(Outcome::NotDone | Outcome::Unavailable) => Err(Error::Unavailable(timeout)),
             Ok(Outcome::OutsideLimits(error)) => Err(Error::OutsideLimits(error)),
             Ok(Outcome::Overloaded) => Err(Error::Overloaded(self.inner.max_waiting)),
+            Ok(Outcome::SessionsInUse) => Err(Error::SessionsInUse),
+            Ok(Outcome::Closed) => Err(Error::Mismatch),
             Ok(Outcome::Unknown) => Err(Error::Unknown(timeout)),
             Err(_) if is_write => Err(Error::Unknown(timeout)),
             Err(_) => Err(Error::Unavailable(timeout)),

@@ -22,6 +22,17 @@ pub enum Error {
     /// be.
     #[error("nothing was done: {0}")]
     OutsideLimits(LimitError),
+    /// The cluster opens no session for this client, because all sessions are in use by others. The
+    /// write was not carried out and never will be.
+    #[error(
+        "nothing was done: all client sessions of the cluster are in use. Close clients or lower their concurrency, or raise --max-sessions of the servers"
+    )]
+    SessionsInUse,
+    /// The write would make the state larger than its quota. Nothing changed.
+    #[error(
+        "nothing was done: the state has reached its quota. Delete keys, or raise --state-quota of the servers"
+    )]
+    QuotaExceeded,
     /// A write that may have been carried out, or may yet be, or never will; once at the most.
     #[error(
         "the outcome is unknown: no answer within {0:?}. The write may have been carried out, or may yet be, at most once. Read the key to find out"

@@ -10,7 +10,14 @@
 //! outcome means is [`model::client`]'s. In particular a session whose write ended
 //! [`Outcome::Unknown`] stays in use, because its next write is what settles the unknown one; and
 //! sessions are taken last in, first out, so that few are kept busy rather than many half idle
-//! (the store evicts the session least recently used).
+//! (the store evicts the session least recently used). A session that was idle for [`RENEW_AFTER`] is
+//! renewed before it is used for a write.
+//!
+//! When the store refuses to open a session, because all of them are in use, the operation is given
+//! to a session that this pool has; only a pool without any reports [`Outcome::SessionsInUse`]. For
+//! [`OPEN_PAUSE`] after a refusal a pool that has sessions opens no more.
+//!
+//! [`Pool::close`] closes the sessions, so that others can use their places.
 //!
 //! # Names
 //! Each client's name is 64 bits drawn at random when it is made, never written down and never
@@ -23,9 +30,8 @@
 //! of its own.
 //!
 //! # What is left out
-//! Sockets (`carry` and [`Pool::receive`] are where they attach), closing sessions (the store
-//! evicts what is not used), and waiting for abandoned operations when the last [`Pool`] is
-//! dropped: what they sent may yet take effect.
+//! Sockets (`carry` and [`Pool::receive`] are where they attach), and waiting for abandoned operations
+//! when the last [`Pool`] is dropped: what they sent may yet take effect.
 
 use crate::timers::Timers;
 use model::{
@@ -44,6 +50,11 @@ use tokio::{
     task::{self, JoinHandle},
     time::{self, Instant},
 };
+
+/// After how long without use a session is renewed before a write.
+pub const RENEW_AFTER: Duration = Duration::from_secs(5);
+/// For how long a pool that has sessions opens no more after the store refused one.
+pub const OPEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// The settings of a pool.
 #[derive(Clone, Debug)]
@@ -82,6 +93,11 @@ pub enum Outcome {
     FoundStale(FoundStale),
     /// A key or a value is outside of the limits: the operation has no effect and never will.
     OutsideLimits(LimitError),
+    /// All sessions of the store are in use, and this pool has none. The write was never sent: it had
+    /// no effect and never will.
+    SessionsInUse,
+    /// The session is closed.
+    Closed,
 }
 
 impl From<client::Outcome> for Outcome {
@@ -94,6 +110,8 @@ impl From<client::Outcome> for Outcome {
             client::Outcome::NotDone => Self::NotDone,
             client::Outcome::FoundStale(found) => Self::FoundStale(found),
             client::Outcome::OutsideLimits(error) => Self::OutsideLimits(error),
+            client::Outcome::SessionsInUse(_) => Self::SessionsInUse,
+            client::Outcome::Closed => Self::Closed,
         }
     }
 }
@@ -131,6 +149,8 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes the driver: there is something to send.
     wake: Notify,
+    /// Wakes [`Pool::close`]: a session became idle.
+    idle: Notify,
     carry: Box<dyn Fn(Vec<Envelope>) + Send + Sync>,
 }
 
@@ -139,9 +159,15 @@ struct State {
     sessions: Vec<Session>,
     by_id: HashMap<ClientId, usize>,
     idle: Vec<usize>,
-    /// By ticket, which counts up: the first is the one that waits longest.
-    waiting: BTreeMap<u64, (Ask, Waiter)>,
-    last_ticket: u64,
+    /// Idle clients that got no session, and are not used before `opens_again`.
+    refused: Vec<usize>,
+    opens_again: Option<Instant>,
+    /// By ticket, which counts up: the first is the one that waits longest. Operations that come back
+    /// from a client without a session go first.
+    waiting: BTreeMap<i64, (Ask, Waiter)>,
+    last_ticket: i64,
+    /// Whether sessions are closed as soon as they are idle.
+    closing: bool,
     timers: Timers<usize>,
     outbox: Vec<Envelope>,
 }
@@ -150,6 +176,9 @@ struct Session {
     client: Client,
     /// Who is told. Nobody, if the client is idle; perhaps nobody any more, if it is not.
     waiter: Option<Waiter>,
+    last_used: Instant,
+    /// Whether it is busy with closing its session.
+    closing: bool,
 }
 
 type Waiter = oneshot::Sender<Outcome>;
@@ -168,6 +197,7 @@ impl Pool {
             config,
             state: Mutex::default(),
             wake: Notify::new(),
+            idle: Notify::new(),
             carry: Box::new(carry),
         });
         let driver = tokio::spawn(Arc::clone(&shared).drive());
@@ -195,6 +225,7 @@ impl Pool {
         if wake {
             shared.wake.notify_one();
         }
+        shared.idle.notify_waiters();
         tell(told);
     }
 
@@ -220,12 +251,30 @@ impl Pool {
         }
     }
 
+    /// Closes the sessions: those that are idle at once, the others after their operations. Returns
+    /// when the store has closed all of them, or after `patience`: what was sent may still close them.
+    pub async fn close(&self, patience: Duration) {
+        let shared = &self.inner.shared;
+        shared.close_idle();
+        let all_idle = async {
+            loop {
+                let changed = shared.idle.notified();
+                if self.load().busy == 0 {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        // Beyond its patience nobody waits for the answers.
+        let _ = time::timeout(patience, all_idle).await;
+    }
+
     /// How busy the pool is.
     pub fn load(&self) -> Load {
         let state = self.inner.shared.lock();
         Load {
             sessions: state.sessions.len(),
-            busy: state.sessions.len() - state.idle.len(),
+            busy: state.sessions.len() - state.idle.len() - state.refused.len(),
             waiting: state.waiting.len(),
         }
     }
@@ -234,7 +283,7 @@ impl Pool {
 /// A place in the queue, given up when nobody waits for it.
 struct Turn<'a> {
     shared: &'a Shared,
-    ticket: u64,
+    ticket: i64,
 }
 
 impl Drop for Turn<'_> {
@@ -249,7 +298,7 @@ impl Shared {
     }
 
     /// Gives the operation to a client, or a ticket to wait with, or neither if too many wait.
-    fn begin(&self, ask: Ask, waiter: Waiter) -> Option<Option<u64>> {
+    fn begin(&self, ask: Ask, waiter: Waiter) -> Option<Option<i64>> {
         let mut told = Told::new();
         let mut state = self.lock();
         let Some(index) = state.free_session(&self.config) else {
@@ -270,6 +319,19 @@ impl Shared {
         }
         tell(told);
         Some(None)
+    }
+
+    /// Closes the sessions that are idle, and from now on every session once it is idle.
+    fn close_idle(&self) {
+        let mut told = Told::new();
+        let mut state = self.lock();
+        state.closing = true;
+        for index in mem::take(&mut state.idle) {
+            state.rest(&self.config, index, &mut told);
+        }
+        drop(state);
+        self.wake.notify_one();
+        tell(told);
     }
 
     /// The pool's task: carries what is to be sent, and lets the timers run out.
@@ -307,6 +369,7 @@ impl Shared {
         if !outbox.is_empty() {
             (self.carry)(outbox);
         }
+        self.idle.notify_waiters();
         tell(told);
         next
     }
@@ -316,6 +379,15 @@ impl State {
     /// An idle client, or a new one if there may be one more.
     fn free_session(&mut self, config: &PoolConfig) -> Option<usize> {
         if let Some(index) = self.idle.pop() {
+            return Some(index);
+        }
+        if let Some(again) = self.opens_again {
+            if Instant::now() < again && self.has_session() {
+                return None;
+            }
+            self.opens_again = None;
+        }
+        if let Some(index) = self.refused.pop() {
             return Some(index);
         }
         let index = self.sessions.len();
@@ -333,6 +405,8 @@ impl State {
         self.sessions.push(Session {
             client,
             waiter: None,
+            last_used: Instant::now(),
+            closing: false,
         });
         Some(index)
     }
@@ -351,6 +425,12 @@ impl State {
             "one operation of a client at a time"
         );
         session.waiter = Some(waiter);
+        let ask = match ask {
+            Ask::Write(operation) if session.last_used.elapsed() >= RENEW_AFTER => {
+                Ask::WriteAfterIdle(operation)
+            }
+            ask => ask,
+        };
         self.step(config, index, Event::Invoke(ask), told);
     }
 
@@ -367,13 +447,65 @@ impl State {
             return;
         };
         self.timers.disarm(&index);
-        if let Some(waiter) = session.waiter.take() {
+        let waiter = session.waiter.take();
+        let was_closing = mem::take(&mut session.closing);
+        if !matches!(
+            outcome,
+            client::Outcome::Found(_) | client::Outcome::FoundStale(_)
+        ) {
+            session.last_used = Instant::now();
+        }
+        let outcome = match outcome {
+            client::Outcome::SessionsInUse(operation) if self.has_session() => {
+                self.opens_again = Some(Instant::now() + OPEN_PAUSE);
+                self.refused.push(index);
+                if let Some(waiter) = waiter {
+                    self.give_to_another(config, Ask::Write(operation), waiter, told);
+                }
+                return;
+            }
+            outcome => outcome,
+        };
+        if let Some(waiter) = waiter {
             told.push((waiter, outcome.into()));
         }
         match self.waiting.pop_first() {
             Some((_, (ask, waiter))) => self.invoke(config, index, ask, waiter, told),
-            None => self.idle.push(index),
+            // Once: a store that does not answer is not asked for ever.
+            None if was_closing => self.idle.push(index),
+            None => self.rest(config, index, told),
         }
+    }
+
+    /// Gives an operation to a client that is idle, or else to the first that will be: some client
+    /// has a session, and if it is not idle it is busy.
+    fn give_to_another(&mut self, config: &PoolConfig, ask: Ask, waiter: Waiter, told: &mut Told) {
+        match self.idle.pop() {
+            Some(index) => self.invoke(config, index, ask, waiter, told),
+            None => {
+                let first = self
+                    .waiting
+                    .first_key_value()
+                    .map_or(0, |(first, _)| *first);
+                self.waiting.insert(first.min(0) - 1, (ask, waiter));
+            }
+        }
+    }
+
+    /// A client has nothing to do.
+    fn rest(&mut self, config: &PoolConfig, index: usize, told: &mut Told) {
+        let session = &mut self.sessions[index];
+        if self.closing && session.client.session().is_some() {
+            session.closing = true;
+            self.step(config, index, Event::Invoke(Ask::CloseSession), told);
+        } else {
+            self.idle.push(index);
+        }
+    }
+
+    fn has_session(&self) -> bool {
+        let mut sessions = self.sessions.iter();
+        sessions.any(|session| session.client.session().is_some())
     }
 }
 

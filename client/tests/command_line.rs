@@ -83,9 +83,10 @@ fn operations_answer_and_exit_as_promised() {
     let complaint = "the key \"k\" has version 2; nothing was written\n";
     assert_eq!(failed.err, complaint);
     expect(&run(at, "cas k w --absent -o plain"), 1, "");
-    // Each run opens a session first, which is an entry too: 3, 4 | 5, 6 | 7, 8.
-    expect(&run(at, "cas k w --version 2 -o plain"), 0, "8\n");
-    expect(&run(at, "cas k x --present -o plain"), 0, "10\n");
+    // Each run opens a session first and closes it at its end, which are entries too: 4 to 6, 7 to 9,
+    // 10 to 12.
+    expect(&run(at, "cas k w --version 2 -o plain"), 0, "11\n");
+    expect(&run(at, "cas k x --present -o plain"), 0, "14\n");
 
     expect(&run(at, "incr n -o plain"), 0, "1\n");
     expect(&run(at, "incr n -3 -o plain"), 0, "-2\n");
@@ -97,7 +98,7 @@ fn operations_answer_and_exit_as_promised() {
     expect(&run(at, "scan --after k --limit 5 -o plain"), 0, "n\t-2\n");
     expect(&run(at, "scan z -o plain"), 0, "");
     expect(&run(at, "delete k --version 1"), 1, "");
-    expect(&run(at, "delete k -o plain"), 0, "20\n");
+    expect(&run(at, "delete k -o plain"), 0, "29\n");
     let absent = run(at, "delete k");
     expect(&absent, 1, "");
     assert_eq!(absent.err, "the key \"k\" was not found\n");
@@ -161,13 +162,13 @@ fn stale_answers_say_that_they_are() {
     expect(&run(at, "put k v -o plain"), 0, "2\n");
     let stale = run(at, "get k --consistency stale -o plain");
     expect(&stale, 0, "v\n");
-    assert!(stale.err.contains("applied the log up to 2"), "{stale:?}");
+    assert!(stale.err.contains("applied the log up to 3"), "{stale:?}");
     let stale = run(at, "get k --consistency stale -o json");
-    let line = "{\"applied_index\":2,\"key\":\"k\",\"value\":\"v\",\"version\":2}\n";
+    let line = "{\"applied_index\":3,\"key\":\"k\",\"value\":\"v\",\"version\":2}\n";
     expect(&stale, 0, line);
     expect(&run(at, "scan --consistency stale -o json"), 0, line);
     let absent = run(at, "get other --consistency stale -o json");
-    let line = "{\"applied_index\":2,\"found\":false,\"key\":\"other\"}\n";
+    let line = "{\"applied_index\":3,\"found\":false,\"key\":\"other\"}\n";
     expect(&absent, 1, line);
     let fresh = run(at, "get k -o plain");
     assert!(fresh.err.is_empty(), "{fresh:?}");

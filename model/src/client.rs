@@ -18,12 +18,26 @@
 //!
 //! # What an outcome means
 //! A network that delays and repeats may deliver a request long after everyone stopped waiting.
-//! So a write that was sent, even once, is never reported as not done: it is [`Outcome::Unknown`].
-//! [`Outcome::NotDone`] is kept for the write that never left, because no session could be opened.
+//! So a write that was sent, even once, is never reported as not done: it is [`Outcome::Unknown`],
+//! unless the store itself says that no copy was or will be applied. [`Outcome::NotDone`] and
+//! [`Outcome::SessionsInUse`] are kept for the write that never left, because no session could be
+//! opened.
 //! An unknown write is settled as soon as a later write of the same client is answered: every
 //! write acknowledges all sequences below its own, and the store refuses those from then on; and
 //! a session is left only when the store has refused a write in it, for a reason that holds for
 //! every copy applied later, of this write and of those before it.
+//!
+//! # Sessions
+//! The store evicts sessions that were not used for long when others need room. A write that finds
+//! its session evicted is repeated in a new session only if the store answers that no copy of it was
+//! applied before the eviction ([`Answer::NotApplied`]): then none ever will be. Otherwise the outcome
+//! is unknown. A session that was idle for long is renewed before a write is sent in it
+//! ([`Ask::WriteAfterIdle`]), so that an eviction meanwhile costs no write its outcome. A client that
+//! ends closes its session ([`Ask::CloseSession`]).
+//!
+//! While all sessions of the store are in use, it refuses to open another. The client tries a few
+//! times ([`ClientConfig::max_refusals`]), as each attempt brings the eviction of unused sessions
+//! closer, and then reports it.
 //!
 //! # Invariants
 //! * Every attempt of a request carries the same id, session, sequence and operation.
@@ -34,8 +48,7 @@
 //!
 //! # What is left out
 //! Several operations in flight, following a server's hint (a proxy's work), sharing a session
-//! between clients, and keeping a session alive while idle: one that was evicted costs the next
-//! write an `Unknown`.
+//! between clients, and keeping a session open while idle.
 
 use crate::{
     Address, ClientId, ClientRequest, Envelope, Message, RequestId, SessionId,
@@ -53,6 +66,8 @@ pub struct ClientConfig {
     pub proxy: Address,
     /// How often a request is sent in all. At least once, whatever this says.
     pub max_attempts: u32,
+    /// How many refusals to open a session end an operation. At least one does, whatever this says.
+    pub max_refusals: u32,
     /// The bug planted in this client, in checker builds.
     #[cfg(feature = "mutants")]
     pub mutant: Option<crate::mutant::Mutant>,
@@ -64,6 +79,7 @@ impl ClientConfig {
         Self {
             proxy,
             max_attempts,
+            max_refusals: 8,
             #[cfg(feature = "mutants")]
             mutant: None,
         }
@@ -92,17 +108,22 @@ pub enum Event {
 pub enum Ask {
     /// To change something, once.
     Write(Operation),
+    /// To change something, once, after the session may have been evicted.
+    WriteAfterIdle(Operation),
     /// To know something, as of a moment between asking and hearing.
     Read(Query),
     /// To know something, as any one server happens to have it: perhaps old.
     StaleRead(Query),
+    /// To close the session, if one is open.
+    CloseSession,
 }
 
 impl Ask {
     fn check_limits(&self) -> Result<(), LimitError> {
         match self {
-            Self::Write(operation) => operation.check_limits(),
+            Self::Write(operation) | Self::WriteAfterIdle(operation) => operation.check_limits(),
             Self::Read(query) | Self::StaleRead(query) => query.check_limits(),
+            Self::CloseSession => Ok(()),
         }
     }
 }
@@ -118,7 +139,7 @@ pub enum Outcome {
     /// A write that may have taken effect, or may yet, or never will; once at the most. It is
     /// settled when a later write of this client is answered.
     Unknown,
-    /// A read that got no answer. A read changes nothing.
+    /// A read, or the closing of a session, that got no answer. Neither changes any pair.
     Unavailable,
     /// A write that was never sent: it had no effect and never will.
     NotDone,
@@ -126,6 +147,11 @@ pub enum Outcome {
     FoundStale(FoundStale),
     /// A key or a value is outside of the limits: the operation has no effect and never will.
     OutsideLimits(LimitError),
+    /// A write that was never sent, because all sessions of the store are in use: it had no effect
+    /// and never will. The operation, for another client that has a session.
+    SessionsInUse(Operation),
+    /// The session is closed, or none was open. All earlier writes of this client are settled.
+    Closed,
 }
 
 /// What the driver must do after a step.
@@ -172,8 +198,12 @@ pub(crate) struct InFlight {
 /// retry cannot differ from the first attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Task {
-    /// Opens a session for the write that waits for it.
-    OpenSession { then: Operation },
+    /// Opens a session for the write that waits for it. So often all sessions were in use.
+    OpenSession { then: Operation, refusals: u32 },
+    /// Renews the session for the write that waits for it.
+    RenewSession { session: SessionId, then: Operation },
+    /// Closes the session.
+    CloseSession { session: SessionId },
     /// Writes.
     Write {
         session: SessionId,
@@ -258,6 +288,18 @@ impl Client {
         }
         match ask {
             Ask::Write(operation) => self.begin_write(operation),
+            Ask::WriteAfterIdle(then) => match self.session {
+                Some(Session { id: session, .. }) => {
+                    self.begin(Task::RenewSession { session, then })
+                }
+                None => self.begin_write(then),
+            },
+            // Until the store says so, the session is not closed: a late copy of an earlier write may
+            // be applied, which only a later write of the same session settles.
+            Ask::CloseSession => match self.session {
+                Some(Session { id: session, .. }) => self.begin(Task::CloseSession { session }),
+                None => self.finish(Outcome::Closed),
+            },
             Ask::Read(query) => self.begin(Task::Read { query }),
             Ask::StaleRead(query) => self.begin(Task::StaleRead { query }),
         }
@@ -265,7 +307,10 @@ impl Client {
 
     fn begin_write(&mut self, operation: Operation) -> Effects {
         let task = match &mut self.session {
-            None => Task::OpenSession { then: operation },
+            None => Task::OpenSession {
+                then: operation,
+                refusals: 0,
+            },
             Some(session) => Task::Write {
                 session: session.id,
                 sequence: session.take_sequence(),
@@ -359,13 +404,15 @@ impl Client {
             // Of one copy, not of the request: see the module. The timer runs already.
             ResponseBody::NotLeader { .. }
             | ResponseBody::Interrupted { .. }
-            | ResponseBody::Unavailable => {
-                if in_flight.attempts >= self.config.max_attempts {
-                    self.give_up()
-                } else {
-                    Effects::default()
-                }
-            }
+            | ResponseBody::Unavailable => self.handle_refusal(),
+        }
+    }
+
+    /// One copy of the request was refused; other copies may be on their way.
+    fn handle_refusal(&mut self) -> Effects {
+        match &self.in_flight {
+            Some(in_flight) if in_flight.attempts >= self.config.max_attempts => self.give_up(),
+            _ => Effects::default(),
         }
     }
 
@@ -375,9 +422,36 @@ impl Client {
             return Effects::default();
         };
         match (&in_flight.task, answer) {
-            (Task::OpenSession { then }, Answer::SessionOpened(id)) => {
+            (Task::OpenSession { then, .. }, Answer::SessionOpened(id)) => {
                 let operation = then.clone();
                 self.session = Some(Session::new(id));
+                self.begin_write(operation)
+            }
+            (Task::OpenSession { then, refusals }, Answer::SessionsInUse) => {
+                let (then, refusals) = (then.clone(), refusals + 1);
+                if refusals >= self.config.max_refusals {
+                    return self.finish(Outcome::SessionsInUse(then));
+                }
+                self.begin(Task::OpenSession { then, refusals })
+            }
+            (Task::RenewSession { then, .. }, Answer::SessionRenewed) => {
+                let operation = then.clone();
+                self.begin_write(operation)
+            }
+            // Evicted meanwhile. The write was not sent in it.
+            (Task::RenewSession { then, .. }, Answer::SessionExpired) => {
+                let operation = then.clone();
+                self.session = None;
+                self.begin_write(operation)
+            }
+            (Task::CloseSession { .. }, Answer::SessionClosed) => {
+                self.session = None;
+                self.finish(Outcome::Closed)
+            }
+            // No copy was applied before the eviction, and none will be: this is another write.
+            (Task::Write { operation, .. }, Answer::NotApplied) => {
+                let operation = operation.clone();
+                self.session = None;
                 self.begin_write(operation)
             }
             // Not "nothing changed": that is true of the copy that was answered, but an earlier
@@ -400,8 +474,11 @@ impl Client {
                 answer @ (Answer::Written { .. }
                 | Answer::Number { .. }
                 | Answer::ConditionFailed { .. }
-                | Answer::NotANumber),
+                | Answer::NotANumber
+                | Answer::QuotaExceeded),
             ) => self.finish(Outcome::Answered(answer)),
+            // Of one copy, not of the request: another may be applied, so the timer goes on.
+            (Task::Write { .. }, Answer::TooManyUnacknowledged) => self.handle_refusal(),
             // An answer to a question that was not asked.
             (_, _) => Effects::default(),
         }
@@ -420,12 +497,14 @@ impl Client {
         }
         let outcome = match in_flight.task {
             // Only the request for a session left; the write itself never did.
-            Task::OpenSession { .. } => Outcome::NotDone,
+            Task::OpenSession { .. } | Task::RenewSession { .. } => Outcome::NotDone,
             Task::Write { .. } if planted!(self.config, UnavailableTakenForNotDone) => {
                 Outcome::NotDone
             }
             Task::Write { .. } => Outcome::Unknown,
-            Task::Read { .. } | Task::StaleRead { .. } => Outcome::Unavailable,
+            Task::Read { .. } | Task::StaleRead { .. } | Task::CloseSession { .. } => {
+                Outcome::Unavailable
+            }
         };
         self.finish(outcome)
     }
@@ -444,6 +523,8 @@ impl Task {
     fn request(&self, config: &ClientConfig) -> RequestBody {
         match self {
             Self::OpenSession { .. } => RequestBody::OpenSession,
+            Self::RenewSession { session, .. } => RequestBody::RenewSession { session: *session },
+            Self::CloseSession { session } => RequestBody::CloseSession { session: *session },
             Self::Write {
                 session,
                 sequence,
@@ -694,6 +775,101 @@ mod tests {
     }
 
     #[test]
+    fn write_never_applied_before_its_session_was_evicted_is_repeated_in_another() {
+        let mut client = with_session(2);
+        client.step(write());
+        client.step(Event::Timeout);
+        // The store knows of every copy that was applied.
+        let effects = client.step(applied(1, Answer::NotApplied));
+        assert_eq!(sent(effects), (2, RequestBody::OpenSession));
+        let other = SessionId::new(9);
+        let effects = client.step(applied(2, Answer::SessionOpened(other)));
+        assert_eq!(sent(effects), (3, write_body(other, 1)));
+        assert_eq!(
+            outcome(client.step(applied(3, WRITTEN))),
+            Outcome::Answered(WRITTEN)
+        );
+    }
+
+    #[test]
+    fn session_refused_is_tried_again_at_once_and_then_reported() {
+        let mut settings = config(2);
+        settings.max_refusals = 3;
+        let mut client = Client::new(ID, settings);
+        assert_eq!(sent(client.step(write())), (1, RequestBody::OpenSession));
+        for id in 1..=2 {
+            let effects = client.step(applied(id, Answer::SessionsInUse));
+            assert_eq!(sent(effects), (id + 1, RequestBody::OpenSession));
+            assert_eq!(client.session(), None);
+        }
+        let effects = client.step(applied(3, Answer::SessionsInUse));
+        assert_eq!(outcome(effects), Outcome::SessionsInUse(put()));
+        // The next operation tries anew.
+        assert_eq!(sent(client.step(write())), (4, RequestBody::OpenSession));
+        let effects = client.step(applied(4, Answer::SessionOpened(SESSION)));
+        assert_eq!(sent(effects), (5, write_body(SESSION, 1)));
+    }
+
+    #[test]
+    fn session_idle_for_long_is_renewed_before_a_write_is_sent_in_it() {
+        let after_idle = || Event::Invoke(Ask::WriteAfterIdle(put()));
+        let session = SESSION;
+        let renew = RequestBody::RenewSession { session };
+        let mut client = with_session(2);
+        assert_eq!(sent(client.step(after_idle())), (1, renew.clone()));
+        let effects = client.step(applied(1, Answer::SessionRenewed));
+        assert_eq!(sent(effects), (2, write_body(SESSION, 1)));
+        client.step(applied(2, WRITTEN));
+        // Evicted meanwhile: nothing was sent in it, so the write goes to another.
+        assert_eq!(sent(client.step(after_idle())), (3, renew.clone()));
+        let effects = client.step(applied(3, Answer::SessionExpired));
+        assert_eq!(sent(effects), (4, RequestBody::OpenSession));
+        client.step(applied(4, Answer::SessionOpened(SESSION)));
+        client.step(applied(5, WRITTEN));
+        // Without an answer the write was never sent.
+        assert_eq!(sent(client.step(after_idle())), (6, renew));
+        client.step(Event::Timeout);
+        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::NotDone);
+        // Without a session there is nothing to renew.
+        let mut client = Client::new(ID, config(2));
+        assert_eq!(
+            sent(client.step(after_idle())),
+            (1, RequestBody::OpenSession)
+        );
+    }
+
+    #[test]
+    fn session_is_closed_when_the_store_says_so() {
+        let close = || Event::Invoke(Ask::CloseSession);
+        let session = SESSION;
+        let mut client = Client::new(ID, config(1));
+        assert_eq!(outcome(client.step(close())), Outcome::Closed);
+        let mut client = with_session(1);
+        let closing = RequestBody::CloseSession { session };
+        assert_eq!(sent(client.step(close())), (1, closing.clone()));
+        // Perhaps not closed: then it is still the one that settles earlier writes.
+        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unavailable);
+        assert_eq!(client.session(), Some(SESSION));
+        assert_eq!(sent(client.step(close())), (2, closing));
+        let effects = client.step(applied(2, Answer::SessionClosed));
+        assert_eq!(outcome(effects), Outcome::Closed);
+        assert_eq!(sent(client.step(write())), (3, RequestBody::OpenSession));
+    }
+
+    #[test]
+    fn answers_retained_without_acknowledgement_put_a_write_off() {
+        let mut client = with_session(2);
+        let first = client.step(write());
+        let before = client.clone();
+        let effects = client.step(applied(1, Answer::TooManyUnacknowledged));
+        assert_eq!((effects, &client), (Effects::default(), &before));
+        assert_eq!(client.step(Event::Timeout), first);
+        // Another copy may be applied yet.
+        let effects = client.step(applied(1, Answer::TooManyUnacknowledged));
+        assert_eq!(outcome(effects), Outcome::Unknown);
+    }
+
+    #[test]
     fn session_lost_leaves_the_write_unknown_and_opens_another() {
         for answer in [Answer::SessionExpired, Answer::AlreadyAcknowledged] {
             let mut client = with_session(2);
@@ -814,7 +990,9 @@ mod tests {
                     Some(Outcome::NotDone) => assert_eq!(first, None, "sent, and so not undone"),
                     Some(Outcome::Answered(_) | Outcome::Unknown) => assert!(first.is_some()),
                     // No event here says so.
-                    Some(Outcome::OutsideLimits(_)) => panic!("all keys are within the limits"),
+                    Some(
+                        Outcome::OutsideLimits(_) | Outcome::SessionsInUse(_) | Outcome::Closed,
+                    ) => panic!("not asked for"),
                     // Each kind of read has its own kind of answer, whatever arrives.
                     Some(Outcome::Found(_)) => {
                         assert!(matches!(sent[0].body, RequestBody::Read { .. }));

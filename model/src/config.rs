@@ -23,6 +23,11 @@ pub struct Config {
     pub check_quorum: bool,
     /// The most sessions the store keeps.
     pub max_sessions: u32,
+    /// For how many applied entries after its last use a session is in use, and is not evicted.
+    pub session_window: u64,
+    /// How many bytes of keys and values the state may have. A write that would make it larger is
+    /// refused. Far below the 1 GiB that a snapshot can carry.
+    pub state_quota: u64,
     /// How many bytes of entries stay in memory behind a snapshot, for followers a little behind
     /// ([`crate::Payload::size`]).
     pub trailing_bytes: usize,
@@ -44,6 +49,8 @@ impl Config {
             pre_vote: true,
             check_quorum: true,
             max_sessions: 1024,
+            session_window: 16 * 1024,
+            state_quota: 512 << 20,
             trailing_bytes: 1 << 20,
             snapshot_patience: 50,
             #[cfg(feature = "mutants")]

@@ -223,6 +223,16 @@ pub enum RequestBody {
         /// What is asked.
         query: Query,
     },
+    /// Closes a session, which its client needs no more.
+    CloseSession {
+        /// The session.
+        session: SessionId,
+    },
+    /// Asks whether a session is still open, and keeps it open for a while.
+    RenewSession {
+        /// The session.
+        session: SessionId,
+    },
 }
 
 impl RequestBody {
@@ -232,7 +242,7 @@ impl RequestBody {
     /// The first limit that is exceeded.
     pub fn check_limits(&self) -> Result<(), LimitError> {
         match self {
-            Self::OpenSession => Ok(()),
+            Self::OpenSession | Self::CloseSession { .. } | Self::RenewSession { .. } => Ok(()),
             Self::Write { operation, .. } => operation.check_limits(),
             Self::Read { query } | Self::StaleRead { query } => query.check_limits(),
         }

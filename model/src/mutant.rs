@@ -193,6 +193,14 @@ mod catalogue {
         SessionsNeverEvicted = "sessions-never-evicted", seen in "";
         /// A client's write does not settle the writes before it.
         EarlierWritesNotSettled = "earlier-writes-not-settled", seen in "";
+        /// A session makes room for another though it is in use.
+        SessionInUseEvicted = "session-in-use-evicted", seen in "";
+        /// A client that is opened no session is given one that is in use by another.
+        SessionInUseGivenToAnother = "session-in-use-given-to-another", seen in "";
+        /// A session that its client closed stays open.
+        ClosedSessionKept = "closed-session-kept", seen in "";
+        /// Of an evicted session it is not remembered which writes were applied.
+        AppliedSequencesForgotten = "applied-sequences-forgotten", seen in "";
         /// A client whose session has gone writes again in a new one.
         ExpiredSessionWriteRepeated = "expired-session-write-repeated", seen in "";
         /// A client sends a request once.

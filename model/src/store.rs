@@ -8,22 +8,28 @@
 //! Exactly-once: a command carries (session, sequence). The answer to each sequence is remembered
 //! until the client says that it has it (`acknowledged`: all sequences below are settled). A
 //! command seen before is answered from memory; one below `acknowledged` is refused; either way
-//! it is not applied again.
+//! it is not applied again (`sessions`).
+//!
+//! The state has a quota, far below what a snapshot can carry. A write that would make it larger than
+//! that is refused, so that deletes are always possible and a follower can always be caught up.
 //!
 //! A copy of a store costs nothing, and what is changed after it costs little: a snapshot is such a
 //! copy, and is still being written while entries are applied (`pairs`).
 
 mod limits;
 mod pairs;
+mod sessions;
 mod value;
 
-use crate::{LogIndex, Payload, SessionId, config::Config, mutant::planted};
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use crate::{LogIndex, Payload, SessionId, config::Config};
+use alloc::{sync::Arc, vec::Vec};
 use core::ops::Bound;
-use pairs::Pairs;
+use pairs::{Pairs, Place};
 use serde::{Deserialize, Serialize};
+use sessions::Sessions;
 
 pub use limits::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_value_length};
+pub use sessions::{MAX_EVICTED, MAX_RETAINED_ANSWERS, REFUSALS_PER_WINDOW};
 pub use value::Value;
 
 /// A key: 1 to [`MAX_KEY_BYTES`] bytes of any values.
@@ -32,15 +38,27 @@ pub type Key = Vec<u8>;
 /// What a log entry asks of the store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Command {
-    /// Opens a session. The proposing leader writes down how many sessions the store may hold, so
-    /// that eviction is the same everywhere.
+    /// Opens a session. The proposing leader writes down its settings, so that every replica decides
+    /// alike whether another session makes room.
     OpenSession {
-        /// The most sessions the store keeps; the least recently used one makes room.
+        /// The most sessions the store keeps.
         capacity: u32,
+        /// For how many applied entries after its last use a session is in use, and stays.
+        window: u64,
     },
     /// One operation of a session. Log, disk and messages share it: the bytes of a value are copied
     /// for none of them.
     Write(Arc<Write>),
+    /// Closes a session whose client needs it no more.
+    CloseSession {
+        /// The session.
+        session: SessionId,
+    },
+    /// Asks whether a session is still open, and marks it as used.
+    RenewSession {
+        /// The session.
+        session: SessionId,
+    },
 }
 
 impl From<Write> for Command {
@@ -60,6 +78,9 @@ pub struct Write {
     pub acknowledged: u64,
     /// What to do.
     pub operation: Operation,
+    /// How many bytes the state may have ([`Store::state_bytes`]). The proposing leader writes it
+    /// down, so that every replica decides alike.
+    pub quota: u64,
 }
 
 /// What a write does to one key.
@@ -143,7 +164,10 @@ pub enum Query {
 /// The most bytes of keys and values that one page has, but for its first pair: what anyone asks,
 /// an answer stays small enough to be sent.
 pub const MAX_SCAN_BYTES: u32 = 1 << 20;
-/// What a pair of a page counts beside its key and its value.
+/// The largest quota of the state: a snapshot of so much, with all sessions, is far below the 1 GiB that
+/// can be sent to a follower.
+pub const MAX_STATE_QUOTA: u64 = 768 << 20;
+/// What a pair counts beside its key and its value, in a page and in the state.
 pub const PAIR_BYTES: usize = 32;
 
 /// A value and the entry that last wrote it.
@@ -181,11 +205,27 @@ pub enum Answer {
     },
     /// The key holds no decimal number, or adding would overflow; nothing changed.
     NotANumber,
-    /// The session is not known (never opened, or evicted); nothing changed.
+    /// The session is not open (never opened, closed, or evicted), and an earlier copy of the write may
+    /// have been applied; nothing changed.
     SessionExpired,
     /// The session had already acknowledged this sequence; nothing changed now, and the earlier
     /// answer is forgotten.
     AlreadyAcknowledged,
+    /// The session was evicted before any copy of this write was applied. None ever is, so the client
+    /// may repeat the write in another session.
+    NotApplied,
+    /// No session was opened: as many as may be are open, and all of them are in use.
+    SessionsInUse,
+    /// The session is closed.
+    SessionClosed,
+    /// The session is open, and counts as used now.
+    SessionRenewed,
+    /// The session retains [`MAX_RETAINED_ANSWERS`] answers that its client did not acknowledge;
+    /// nothing changed. Another copy of this write may be applied once the client acknowledged some.
+    TooManyUnacknowledged,
+    /// The write would make the state larger than its quota; nothing changed. Writes that make it
+    /// smaller are not refused.
+    QuotaExceeded,
 }
 
 /// What the store answers to a query.
@@ -207,14 +247,6 @@ pub struct Page {
     pub more: bool,
 }
 
-/// What the store remembers of a session.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-struct Session {
-    acknowledged: u64,
-    answers: BTreeMap<u64, Answer>,
-    last_used: LogIndex,
-}
-
 /// The state machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Store {
@@ -226,7 +258,7 @@ pub struct Store {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Contents {
     pairs: Pairs,
-    sessions: BTreeMap<SessionId, Session>,
+    sessions: Sessions,
 }
 
 impl Store {
@@ -243,6 +275,11 @@ impl Store {
     /// How many sessions are open.
     pub fn session_count(&self) -> usize {
         self.contents.sessions.len()
+    }
+
+    /// How many bytes of keys and values the state has, with [`PAIR_BYTES`] for each pair.
+    pub fn state_bytes(&self) -> u64 {
+        self.contents.pairs.bytes()
     }
 
     /// The same pairs without the sessions, for a bug.
@@ -267,10 +304,14 @@ impl Store {
         self.last_applied = index;
         match payload {
             Payload::Noop => Answer::Nothing,
-            Payload::Command(Command::OpenSession { capacity }) => {
-                self.open_session(index, *capacity, config)
-            }
-            Payload::Command(Command::Write(write)) => self.apply_write(index, write, config),
+            Payload::Command(command) => match command {
+                Command::OpenSession { capacity, window } => {
+                    self.sessions().open(index, *capacity, *window, config)
+                }
+                Command::Write(write) => self.apply_write(index, write, config),
+                Command::CloseSession { session } => self.sessions().close(*session, config),
+                Command::RenewSession { session } => self.sessions().renew(index, *session),
+            },
         }
     }
 
@@ -299,62 +340,15 @@ impl Store {
         }
     }
 
-    fn open_session(&mut self, index: LogIndex, capacity: u32, config: &Config) -> Answer {
-        let sessions = &mut Arc::make_mut(&mut self.contents).sessions;
-        let unbound = planted!(config, SessionsNeverEvicted);
-        while sessions.len() >= capacity.max(1) as usize && !unbound {
-            let Some(oldest) = sessions
-                .iter()
-                .min_by_key(|(id, session)| (session.last_used, **id))
-                .map(|(id, _)| *id)
-            else {
-                break;
-            };
-            sessions.remove(&oldest);
-        }
-        let id = SessionId::new(index.get());
-        sessions.insert(
-            id,
-            Session {
-                acknowledged: 1,
-                answers: BTreeMap::new(),
-                last_used: index,
-            },
-        );
-        Answer::SessionOpened(id)
-    }
-
     fn apply_write(&mut self, index: LogIndex, write: &Write, config: &Config) -> Answer {
         let Contents { pairs, sessions } = Arc::make_mut(&mut self.contents);
-        // What such a session had applied is forgotten with it, so nothing more may be.
-        let Some(session) = sessions.get_mut(&write.session) else {
-            if planted!(config, UnknownSessionApplied) {
-                return operate(pairs, index, &write.operation);
-            }
-            return Answer::SessionExpired;
-        };
-        session.last_used = index;
-        if planted!(config, CommandAppliedTwice) {
-            return operate(pairs, index, &write.operation);
-        }
-        if let Some(answer) = session.answers.get(&write.sequence) {
-            return answer.clone();
-        }
-        // Forgotten answers: the command may have been applied, and must not be again.
-        if write.sequence < session.acknowledged
-            && !planted!(config, AcknowledgedSequenceAppliedAgain)
-        {
-            return Answer::AlreadyAcknowledged;
-        }
-        let answer = operate(pairs, index, &write.operation);
-        session.answers.insert(write.sequence, answer.clone());
-        session.acknowledged = session.acknowledged.max(write.acknowledged);
-        while let Some(first) = session.answers.first_entry()
-            && *first.key() < session.acknowledged
-        {
-            first.remove();
-        }
-        answer
+        sessions.write(index, write, config, || {
+            operate(pairs, index, &write.operation, write.quota)
+        })
+    }
+
+    fn sessions(&mut self) -> &mut Sessions {
+        &mut Arc::make_mut(&mut self.contents).sessions
     }
 }
 
@@ -377,7 +371,7 @@ fn page<'a>(
     page
 }
 
-fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation) -> Answer {
+fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation, quota: u64) -> Answer {
     let version = index;
     match operation {
         Operation::Put {
@@ -388,6 +382,9 @@ fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation) -> Answer 
             let place = pairs.find(key);
             if let Err(found) = check(pairs.at(place), *condition) {
                 return Answer::ConditionFailed { found };
+            }
+            if exceeds(pairs, place, key, value, quota) {
+                return Answer::QuotaExceeded;
             }
             let value = value.clone();
             pairs.insert(place, key, Versioned { value, version });
@@ -413,6 +410,9 @@ fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation) -> Answer 
                 return Answer::NotANumber;
             };
             let value = Value::from(alloc::format!("{sum}"));
+            if exceeds(pairs, place, key, &value, quota) {
+                return Answer::QuotaExceeded;
+            }
             pairs.insert(place, key, Versioned { value, version });
             Answer::Number {
                 value: sum,
@@ -420,6 +420,20 @@ fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation) -> Answer 
             }
         }
     }
+}
+
+/// Whether a pair with this value would make the state grow beyond the quota.
+fn exceeds(pairs: &Pairs, place: Place, key: &[u8], value: &Value, quota: u64) -> bool {
+    let after = pair_bytes(key.len(), value.len());
+    let before = pairs
+        .at(place)
+        .map_or(0, |held| pair_bytes(key.len(), held.value.len()));
+    after > before && (pairs.bytes() - before).saturating_add(after) > quota
+}
+
+/// What a pair counts in the state.
+fn pair_bytes(key: usize, value: usize) -> u64 {
+    (key + value + PAIR_BYTES) as u64
 }
 
 fn check(held: Option<&Versioned>, condition: Condition) -> Result<(), Option<LogIndex>> {

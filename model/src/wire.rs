@@ -16,7 +16,7 @@ use core::fmt;
 /// The first bytes of every datagram.
 pub const MAGIC: [u8; 4] = *b"SRFT";
 /// The version of the format. Another one is refused.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// Bytes of the header.
 pub const HEADER: usize = 38;
 /// Bytes of the authentication tag behind a sealed body.

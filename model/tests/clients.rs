@@ -8,8 +8,9 @@ use model::{
     ClientId, ClientRequest, Config, Event, FoundStale, Payload, RequestId, SessionId, Store,
     message::{RequestBody, ResponseBody},
     store::{
-        Answer, Command, Condition, Found, LimitError, MAX_SCAN_BYTES, MAX_VALUE_BYTES, Operation,
-        PAIR_BYTES, Query, Versioned, Write,
+        Answer, Command, Condition, Found, LimitError, MAX_EVICTED, MAX_RETAINED_ANSWERS,
+        MAX_SCAN_BYTES, MAX_VALUE_BYTES, Operation, PAIR_BYTES, Query, REFUSALS_PER_WINDOW,
+        Versioned, Write,
     },
 };
 
@@ -399,7 +400,7 @@ fn session_acknowledged_sequence_is_not_applied_again() {
     assert_eq!(value(&mut cluster, 1, "a").as_deref(), Some("6"));
 }
 
-/// A session nobody opened, or that was closed for want of room, writes nothing.
+/// A session nobody opened writes nothing.
 #[test]
 fn session_unknown_writes_nothing() {
     let mut cluster = leader(3);
@@ -415,7 +416,10 @@ fn session_unknown_writes_nothing() {
 /// The session that was used least recently, by the log, makes room.
 #[test]
 fn session_least_recently_used_is_evicted() {
-    let mut cluster = Cluster::recover(vec![disk(0, &[]); 3], |config| config.max_sessions = 2);
+    let mut cluster = Cluster::recover(vec![disk(0, &[]); 3], |config| {
+        config.max_sessions = 2;
+        config.session_window = 0;
+    });
     cluster.elect(1);
     let [old, idle] = [(); 2].map(|()| cluster.open_session(1));
     cluster.write(1, (old, 1, 1), add("a", 1));
@@ -426,7 +430,7 @@ fn session_least_recently_used_is_evicted() {
     cluster.settle();
     assert_eq!(
         cluster.answer(expired),
-        Some(&ResponseBody::Applied(Answer::SessionExpired))
+        Some(&ResponseBody::Applied(Answer::NotApplied))
     );
     assert_eq!(number(&cluster, kept), 2);
     assert_eq!(number(&cluster, opened), 3);
@@ -441,9 +445,13 @@ fn session_eviction_is_decided_by_the_log() {
         config.max_sessions = max_sessions;
         (Store::default(), config)
     });
-    let open = Payload::Command(Command::OpenSession { capacity: 2 });
+    let open = Payload::Command(Command::OpenSession {
+        capacity: 2,
+        window: 0,
+    });
     let write = |session| {
         Payload::Command(Command::from(Write {
+            quota: u64::MAX,
             session: SessionId::new(session),
             sequence: 1,
             acknowledged: 1,
@@ -458,8 +466,309 @@ fn session_eviction_is_decided_by_the_log() {
     });
     assert_eq!(answers[0], answers[1]);
     assert_eq!(stores[0].0, stores[1].0);
-    assert_eq!(answers[0][3], Answer::SessionExpired);
+    assert_eq!(answers[0][3], Answer::NotApplied);
     assert!(matches!(answers[0][4], Answer::Written { .. }));
+}
+
+/// A store, and what it makes of commands.
+struct Applied {
+    store: Store,
+    config: Config,
+}
+
+impl Applied {
+    fn new() -> Self {
+        Self {
+            store: Store::default(),
+            config: Config::new([cluster::node(1)].into()),
+        }
+    }
+
+    fn apply(&mut self, command: Command) -> Answer {
+        self.store.apply(&Payload::Command(command), &self.config)
+    }
+
+    fn noops(&mut self, count: u64) {
+        for _ in 0..count {
+            self.store.apply(&Payload::Noop, &self.config);
+        }
+    }
+
+    fn open(&mut self, capacity: u32, window: u64) -> Answer {
+        self.apply(Command::OpenSession { capacity, window })
+    }
+
+    fn session(&mut self, capacity: u32, window: u64) -> SessionId {
+        match self.open(capacity, window) {
+            Answer::SessionOpened(session) => session,
+            other => panic!("no session: {other:?}"),
+        }
+    }
+
+    fn write(
+        &mut self,
+        session: SessionId,
+        (sequence, acknowledged): (u64, u64),
+        operation: Operation,
+        quota: u64,
+    ) -> Answer {
+        self.apply(Command::from(Write {
+            session,
+            sequence,
+            acknowledged,
+            operation,
+            quota,
+        }))
+    }
+}
+
+fn is_written(answer: &Answer) -> bool {
+    matches!(answer, Answer::Written { .. })
+}
+
+/// For `window` entries after its last use a session stays, whoever opens how many.
+#[test]
+fn session_in_use_is_not_evicted() {
+    let window = 10;
+    let mut log = Applied::new();
+    let used = log.session(2, window);
+    let unused = log.session(2, window);
+    log.noops(6);
+    assert!(is_written(&log.write(
+        used,
+        (1, 1),
+        put("a", "1"),
+        u64::MAX
+    )));
+    // The unused one was opened 8, 9 and 10 entries ago.
+    for _ in 0..3 {
+        assert_eq!(log.open(2, window), Answer::SessionsInUse);
+    }
+    let other = log.session(2, window);
+    assert_eq!(
+        log.write(unused, (1, 1), put("a", "2"), 0),
+        Answer::NotApplied
+    );
+    for (session, sequence) in [(used, 2), (other, 1)] {
+        let answer = log.write(session, (sequence, 1), put("a", "3"), u64::MAX);
+        assert!(is_written(&answer), "{answer:?}");
+    }
+    // A renewal is a use.
+    log.noops(window);
+    let session = used;
+    assert_eq!(
+        log.apply(Command::RenewSession { session }),
+        Answer::SessionRenewed
+    );
+    log.session(2, window);
+    assert!(is_written(&log.write(
+        used,
+        (3, 1),
+        put("a", "4"),
+        u64::MAX
+    )));
+    let session = other;
+    assert_eq!(
+        log.apply(Command::RenewSession { session }),
+        Answer::SessionExpired
+    );
+}
+
+/// In a cluster where nothing else happens, refused openings make room after a while.
+#[test]
+fn session_unused_is_evicted_after_refused_openings() {
+    let mut log = Applied::new();
+    let [used, unused] = [(); 2].map(|()| log.session(2, 1_000_000));
+    let mut refused = 0;
+    while log.open(2, 1_000_000) == Answer::SessionsInUse {
+        refused += 1;
+        // One that is used meanwhile stays.
+        let answer = log.write(used, (refused, refused), put("a", "1"), u64::MAX);
+        assert!(is_written(&answer), "{answer:?}");
+    }
+    assert!((60..=REFUSALS_PER_WINDOW).contains(&refused), "{refused}");
+    assert_eq!(
+        log.write(unused, (1, 1), put("a", "2"), 0),
+        Answer::NotApplied
+    );
+}
+
+/// A closed session makes room, and late copies of its writes have no effect.
+#[test]
+fn session_closed_makes_room_and_writes_nothing_more() {
+    let mut log = Applied::new();
+    let session = log.session(1, 100);
+    assert!(is_written(&log.write(
+        session,
+        (1, 1),
+        put("a", "1"),
+        u64::MAX
+    )));
+    assert_eq!(log.open(1, 100), Answer::SessionsInUse);
+    // Repeated, or of a session that never was, it is as well.
+    for session in [session, session, SessionId::new(99)] {
+        assert_eq!(
+            log.apply(Command::CloseSession { session }),
+            Answer::SessionClosed
+        );
+    }
+    let other = log.session(1, 100);
+    for sequence in [1, 2] {
+        assert_eq!(
+            log.write(session, (sequence, 1), put("a", "2"), u64::MAX),
+            Answer::SessionExpired
+        );
+    }
+    assert!(is_written(&log.write(
+        other,
+        (1, 1),
+        put("b", "1"),
+        u64::MAX
+    )));
+    assert_eq!(log.store.session_count(), 1);
+}
+
+/// Which writes of an evicted session were never applied is known of so many evicted sessions.
+#[test]
+fn session_evicted_is_remembered_for_a_while() {
+    let mut log = Applied::new();
+    let session = log.session(1, 0);
+    assert!(is_written(&log.write(
+        session,
+        (1, 1),
+        put("a", "1"),
+        u64::MAX
+    )));
+    assert!(is_written(&log.write(
+        session,
+        (3, 1),
+        put("a", "1"),
+        u64::MAX
+    )));
+    for nth in 0..MAX_EVICTED {
+        log.session(1, 0);
+        // The second may have been applied, as far as the store can tell.
+        for (sequence, expected) in [
+            (1, Answer::SessionExpired),
+            (2, Answer::SessionExpired),
+            (3, Answer::SessionExpired),
+            (4, Answer::NotApplied),
+        ] {
+            if nth == 0 || nth == MAX_EVICTED - 1 {
+                let answer = log.write(session, (sequence, 1), put("a", "2"), u64::MAX);
+                assert_eq!(answer, expected, "{nth}");
+            }
+        }
+    }
+    log.session(1, 0);
+    assert_eq!(
+        log.write(session, (4, 1), put("a", "2"), u64::MAX),
+        Answer::SessionExpired
+    );
+}
+
+/// Answers that a client does not acknowledge are bounded in number, and none is forgotten.
+#[test]
+fn session_retains_so_many_answers_and_then_refuses() {
+    let mut log = Applied::new();
+    let session = log.session(1, 0);
+    let most = MAX_RETAINED_ANSWERS as u64;
+    let answers: Vec<Answer> = (1..=most)
+        .map(|sequence| log.write(session, (sequence, 1), add("a", 1), u64::MAX))
+        .collect();
+    let refused = log.write(session, (most + 1, 1), add("a", 1), u64::MAX);
+    assert_eq!(refused, Answer::TooManyUnacknowledged);
+    for (sequence, answer) in (1..).zip(&answers) {
+        let repeated = log.write(session, (sequence, 1), add("a", 1), u64::MAX);
+        assert_eq!(&repeated, answer);
+    }
+    // The same write, with one answer less to retain.
+    let value = most as i64 + 1;
+    let answer = log.write(session, (most + 1, 2), add("a", 1), u64::MAX);
+    assert!(
+        matches!(answer, Answer::Number { value: found, .. } if found == value),
+        "{answer:?}"
+    );
+    // What is retained is bounded, whatever the client says.
+    let bytes = postcard::to_allocvec(&log.store).expect("a store is serialized");
+    assert!(bytes.len() < 16 * MAX_RETAINED_ANSWERS, "{}", bytes.len());
+}
+
+/// Writes that make the state larger are refused at the quota; others are not.
+#[test]
+fn state_at_its_quota_refuses_growing_writes_and_nothing_else() {
+    let mut log = Applied::new();
+    let session = log.session(1, 0);
+    let mut sequence = 0;
+    let quota = 2 * (1 + PAIR_BYTES as u64) + 10;
+    let mut write = |log: &mut Applied, operation| {
+        sequence += 1;
+        log.write(session, (sequence, sequence), operation, quota)
+    };
+    assert!(is_written(&write(&mut log, put("a", "1234567"))));
+    assert!(is_written(&write(&mut log, put("b", "123"))));
+    assert_eq!(log.store.state_bytes(), quota);
+    for growing in [put("c", ""), put("b", "1234"), add("c", 1), add("b", 999)] {
+        assert_eq!(write(&mut log, growing), Answer::QuotaExceeded);
+    }
+    assert_eq!(log.store.state_bytes(), quota);
+    // As large, or smaller.
+    assert!(is_written(&write(&mut log, put("b", "999"))));
+    assert!(is_written(&write(&mut log, put("a", "7654321"))));
+    let failed = Operation::Put {
+        key: b"c".to_vec(),
+        value: "1".into(),
+        condition: Condition::Present,
+    };
+    let answer = write(&mut log, failed);
+    assert_eq!(answer, Answer::ConditionFailed { found: None });
+    let delete = Operation::Delete {
+        key: b"b".to_vec(),
+        condition: Condition::Always,
+    };
+    assert!(is_written(&write(&mut log, delete)));
+    assert!(is_written(&write(&mut log, put("c", "123"))));
+    // Whoever leads writes the quota down: a smaller one lets a state shrink.
+    let smaller = log.write(session, (99, 99), put("a", "1"), 1);
+    assert!(is_written(&smaller), "{smaller:?}");
+}
+
+/// A snapshot carries what decides about sessions: the replica made from it goes on alike.
+#[test]
+fn sessions_survive_a_snapshot_with_their_last_use() {
+    let mut log = Applied::new();
+    let (capacity, window) = (3, 20);
+    let mut random = 1_u64;
+    let mut next = |below: u64| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) % below
+    };
+    for round in 0..200 {
+        let bytes = postcard::to_allocvec(&log.store).expect("a store is serialized");
+        let mut other = Applied::new();
+        other.store = postcard::from_bytes(&bytes).expect("and read again");
+        for _ in 0..20 {
+            let session = SessionId::new(
+                log.store.last_applied().get() - next(40).min(log.store.last_applied().get()),
+            );
+            let command = match next(8) {
+                0 | 1 => Command::OpenSession { capacity, window },
+                2 => Command::CloseSession { session },
+                3 => Command::RenewSession { session },
+                _ => Command::from(Write {
+                    session,
+                    sequence: next(4),
+                    acknowledged: next(4),
+                    operation: add("a", 1),
+                    quota: u64::MAX,
+                }),
+            };
+            assert_eq!(log.apply(command.clone()), other.apply(command), "{round}");
+        }
+        assert_eq!(log.store, other.store);
+    }
 }
 
 /// A scan returns the keys with a prefix, in order, a page at a time.
@@ -503,7 +812,10 @@ fn scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped() {
     let config = Config::new([cluster::node(1)].into());
     let mut store = Store::default();
     store.apply(
-        &Payload::Command(Command::OpenSession { capacity: 1 }),
+        &Payload::Command(Command::OpenSession {
+            capacity: 1,
+            window: 0,
+        }),
         &config,
     );
     // Of 10 bytes and more, one too large for any page.
@@ -515,6 +827,7 @@ fn scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped() {
             "y".repeat(sequence as usize * 10)
         };
         let write = Write {
+            quota: u64::MAX,
             session: SessionId::new(1),
             sequence,
             acknowledged: sequence,

@@ -285,8 +285,9 @@ impl FromStr for Log {
             let term = term.parse().map_err(|_| format!("{term} is no term"))?;
             let mut entry = cluster::entries(&[term]).remove(0);
             if opens {
-                let capacity = Config::new(BTreeSet::new()).max_sessions;
-                entry.payload = Payload::Command(store::Command::OpenSession { capacity });
+                let config = Config::new(BTreeSet::new());
+                let (capacity, window) = (config.max_sessions, config.session_window);
+                entry.payload = Payload::Command(store::Command::OpenSession { capacity, window });
             }
             Ok(entry)
         };

@@ -280,10 +280,21 @@ fn number() -> impl Strategy<Value = u64> {
 fn garbage_entry() -> impl Strategy<Value = Entry> {
     let payload = prop_oneof![
         Just(Payload::Noop),
-        any::<u32>().prop_map(|capacity| Payload::Command(Command::OpenSession { capacity })),
-        (number(), number(), number(), garbage_operation()).prop_map(
-            |(session, sequence, acknowledged, operation)| {
+        (any::<u32>(), number()).prop_map(|(capacity, window)| {
+            Payload::Command(Command::OpenSession { capacity, window })
+        }),
+        number().prop_map(|session| {
+            let session = SessionId::new(session);
+            Payload::Command(Command::CloseSession { session })
+        }),
+        number().prop_map(|session| {
+            let session = SessionId::new(session);
+            Payload::Command(Command::RenewSession { session })
+        }),
+        (number(), number(), number(), garbage_operation(), number()).prop_map(
+            |(session, sequence, acknowledged, operation, quota)| {
                 Payload::Command(Command::from(Write {
+                    quota,
                     session: SessionId::new(session),
                     sequence,
                     acknowledged,
@@ -344,7 +355,7 @@ fn garbage_query() -> impl Strategy<Value = Query> {
 
 /// A store that holds nothing and claims to have applied so much, as a peer may send it.
 fn empty_store(last_applied: u64) -> Store {
-    let (no_pairs, no_sessions) = (0_u8, 0_u8);
+    let (no_pairs, no_sessions) = (0_u8, [0_u8; 3]);
     let bytes = postcard::to_allocvec(&(no_pairs, no_sessions, last_applied));
     postcard::from_bytes(&bytes.expect("numbers")).expect("a store")
 }
@@ -365,6 +376,14 @@ fn garbage_message() -> impl Strategy<Value = Message> {
     ];
     let body = prop_oneof![
         Just(RequestBody::OpenSession),
+        number().prop_map(|session| {
+            let session = SessionId::new(session);
+            RequestBody::CloseSession { session }
+        }),
+        number().prop_map(|session| {
+            let session = SessionId::new(session);
+            RequestBody::RenewSession { session }
+        }),
         (number(), number(), number(), garbage_operation()).prop_map(
             |(session, sequence, acknowledged, operation)| RequestBody::Write {
                 session: SessionId::new(session),

@@ -139,6 +139,33 @@ pub(crate) struct Run {
     /// 0ms to sleep at once
     #[arg(long, env = "RAFT_BUSY_WAIT", default_value = "500us", value_parser = duration)]
     pub(crate) busy_wait: Duration,
+    /// The most client sessions that the cluster keeps. While this server leads, its setting counts
+    #[arg(
+        long,
+        env = "RAFT_MAX_SESSIONS",
+        default_value_t = 1024,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) max_sessions: u32,
+    /// For how many applied entries after its last use a session is in use and not evicted
+    #[arg(
+        long,
+        env = "RAFT_SESSION_WINDOW",
+        default_value_t = 16_384,
+        value_name = "ENTRIES"
+    )]
+    pub(crate) session_window: u64,
+    /// How many bytes of keys and values the state may have; beyond it, writes that make it larger are
+    /// refused. While this server leads, its setting counts
+    #[arg(
+        long,
+        env = "RAFT_STATE_QUOTA",
+        default_value_t = 512 << 20,
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u64).range(1..=model::store::MAX_STATE_QUOTA)
+    )]
+    pub(crate) state_quota: u64,
     /// Record every step in this file, for `raft-checker replay`
     #[arg(long, env = "RAFT_TRACE", value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,

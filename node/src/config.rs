@@ -1,7 +1,7 @@
 //! What a server is told when it starts.
 
 use crate::wal;
-use model::NodeId;
+use model::{NodeId, store::MAX_STATE_QUOTA};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -64,6 +64,14 @@ pub struct Config {
     /// wait awake for the next, as long as this and no longer. It makes such writes quicker, at the
     /// cost of processors that would otherwise be idle. Zero: never.
     pub busy_wait: Duration,
+    /// The most client sessions that the cluster keeps. The leader's setting counts.
+    pub max_sessions: u32,
+    /// For how many applied entries after its last use a session is not evicted. The leader's setting
+    /// counts.
+    pub session_window: u64,
+    /// How many bytes of keys and values, with 32 for each pair, the state may have. The leader's
+    /// setting counts.
+    pub state_quota: u64,
 }
 
 /// What is wrong with the settings.
@@ -91,6 +99,12 @@ pub enum ConfigError {
     /// A snapshot with each step.
     #[error("snapshot_entries and snapshot_bytes must be at least 1")]
     NoSnapshots,
+    /// No client could ever write.
+    #[error("max_sessions must be at least 1")]
+    NoSessions,
+    /// A state that no snapshot could carry to a follower.
+    #[error("a state quota of {0} bytes is out of range: give 1 to {MAX_STATE_QUOTA}")]
+    Quota(u64),
     /// Nothing could ever be asked.
     #[error("max_local must be at least 1")]
     NoLocal,
@@ -121,6 +135,9 @@ impl Config {
             snapshot_bytes: 4 << 20,
             segment_bytes: wal::SEGMENT_BYTES,
             busy_wait: Duration::from_micros(500),
+            max_sessions: 1024,
+            session_window: 16 * 1024,
+            state_quota: 512 << 20,
         }
     }
 
@@ -147,6 +164,12 @@ impl Config {
         }
         if self.snapshot_entries == 0 || self.snapshot_bytes == 0 {
             return Err(ConfigError::NoSnapshots);
+        }
+        if self.max_sessions == 0 {
+            return Err(ConfigError::NoSessions);
+        }
+        if self.state_quota == 0 || self.state_quota > MAX_STATE_QUOTA {
+            return Err(ConfigError::Quota(self.state_quota));
         }
         if self.max_local == 0 {
             return Err(ConfigError::NoLocal);

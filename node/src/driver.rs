@@ -446,6 +446,12 @@ impl Driver {
     fn publish(&self, now: Instant) {
         let metrics = &self.metrics;
         metrics.term.set(self.raft.current_term().get());
+        let store = self.raft.store();
+        metrics.state_bytes.set(store.state_bytes());
+        metrics
+            .state_quota_bytes
+            .set(self.raft.config().state_quota);
+        metrics.sessions.set(store.session_count() as u64);
         metrics.commit_index.set(self.raft.commit_index().get());
         metrics.last_index.set(self.raft.log().last_index().get());
         metrics.snapshot_index.set(self.raft.snapshot_index().get());
@@ -497,6 +503,8 @@ impl Driver {
             snapshot_index: raft.snapshot_index().get(),
             durable_index: raft.durable_index().get(),
             applied_index: raft.store().last_applied().get(),
+            state_bytes: raft.store().state_bytes(),
+            sessions: raft.store().session_count(),
             voters: raft.config().voters.iter().map(|id| id.get()).collect(),
             followers,
             syncs: self.metrics.syncs(),

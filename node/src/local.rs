@@ -203,8 +203,9 @@ impl Local {
                     done @ (Outcome::Answered(_) | Outcome::Found(_) | Outcome::FoundStale(_)),
                 ) => Ok(done),
                 (Some(verdict), _) => Err(verdict),
+                (None, Outcome::SessionsInUse(_)) => Err(ProposeError::SessionsInUse),
                 (None, Outcome::OutsideLimits(error)) => Err(ProposeError::OutsideLimits(error)),
-                (None, Outcome::Unknown) => Err(ProposeError::Unknown),
+                (None, Outcome::Unknown | Outcome::Closed) => Err(ProposeError::Unknown),
                 (None, Outcome::NotDone | Outcome::Unavailable) => Err(ProposeError::Unavailable),
             };
             answer(reply, result);

@@ -141,6 +141,9 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
     config.snapshot_entries = run.snapshot_entries;
     config.snapshot_bytes = run.snapshot_bytes;
     config.busy_wait = run.busy_wait;
+    config.max_sessions = run.max_sessions;
+    config.session_window = run.session_window;
+    config.state_quota = run.state_quota;
     config.trace = run.trace;
     Ok(config)
 }

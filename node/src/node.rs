@@ -124,6 +124,9 @@ pub enum ProposeError {
     /// Nothing was done: too much waits already.
     #[error("too many operations wait; nothing was done")]
     Overloaded,
+    /// Nothing was done: all client sessions of the cluster are in use.
+    #[error("all client sessions of the cluster are in use; nothing was done")]
+    SessionsInUse,
     /// Nothing was done: a key or a value is outside of the limits.
     #[error("{0}; nothing was done")]
     OutsideLimits(LimitError),
@@ -162,6 +165,10 @@ pub struct Status {
     pub durable_index: u64,
     /// The last entry applied to its store.
     pub applied_index: u64,
+    /// How many bytes of keys and values its store has, with 32 for each pair.
+    pub state_bytes: u64,
+    /// How many client sessions are open.
+    pub sessions: usize,
     /// The servers of the cluster.
     pub voters: BTreeSet<u64>,
     /// How far the others are, if it leads.
@@ -609,6 +616,9 @@ fn prepare(
     let mut model_config = model::Config::new(voters.clone());
     // The log in memory is never much longer than what it may grow by and this.
     model_config.trailing_bytes = usize::try_from(config.snapshot_bytes / 4).unwrap_or(usize::MAX);
+    model_config.max_sessions = config.max_sessions;
+    model_config.session_window = config.session_window;
+    model_config.state_quota = config.state_quota;
     tracing::info!(
         cluster = config.cluster,
         voters = ?voters,

@@ -78,6 +78,7 @@ fn cut(payload: &Payload) -> (Payload, Option<usize>) {
         ),
     };
     let payload = Payload::Command(Command::from(Write {
+        quota: u64::MAX,
         session: write.session,
         sequence: write.sequence,
         acknowledged: write.acknowledged,
@@ -95,6 +96,7 @@ mod tests {
         Entry {
             term: Term::new(1),
             payload: Payload::Command(Command::from(Write {
+                quota: u64::MAX,
                 session: SessionId::new(1),
                 sequence: 1,
                 acknowledged: 0,

@@ -50,6 +50,9 @@ pub enum Failure {
         "the outcome is unknown: no server answered in time, and the write may have been carried out, or may yet be, at most once; read the key to find out"
     )]
     Unknown,
+    /// The write would make the state larger than its quota. It was not carried out and never will be.
+    #[error("{QUOTA}; nothing was done")]
+    QuotaExceeded,
     /// A key or a value is outside of the limits of the cluster.
     #[error("{0}")]
     OutsideLimits(LimitError),
@@ -72,6 +75,9 @@ const UNAVAILABLE: &str = "no server answered in time: is a majority of the serv
 const NO_SERVER: &str = "no server answered in time: is any of the servers up?";
 const NO_SESSION: &str =
     "no session could be opened, as no server answered in time: is a majority of the servers up?";
+const SESSIONS_IN_USE: &str = "all client sessions of the cluster are in use: try again in a moment, lower the number of clients, or raise --max-sessions of the servers";
+const QUOTA: &str =
+    "the state has reached its quota: delete keys, or raise --state-quota of the servers";
 const OVERLOADED: &str = "the proxy has as much to do as it takes on: try again in a moment";
 const CLOSING: &str = "the proxy is shutting down: try again in a moment";
 
@@ -237,6 +243,7 @@ impl Desk {
 
     async fn write(&self, verb: Verb, operation: Operation) -> Result<Answer, Failure> {
         match self.ask(verb, Ask::Write(operation)).await? {
+            Outcome::Answered(Answer::QuotaExceeded) => Err(Failure::QuotaExceeded),
             Outcome::Answered(answer) => {
                 if matches!(answer, Answer::Written { .. } | Answer::Number { .. }) {
                     self.inner.written.notify_waiters();
@@ -244,6 +251,7 @@ impl Desk {
                 Ok(answer)
             }
             Outcome::NotDone => Err(Failure::NotDone(NO_SESSION)),
+            Outcome::SessionsInUse => Err(Failure::NotDone(SESSIONS_IN_USE)),
             Outcome::Overloaded => Err(Failure::NotDone(OVERLOADED)),
             // Everything else is not known to be undone, and so not said to be.
             _ => Err(Failure::Unknown),

@@ -45,6 +45,7 @@ impl Embedded {
         data_dir: &Path,
         keys: &Keys,
         faults: Option<Faults>,
+        state_quota: u64,
     ) -> anyhow::Result<Self> {
         let voters: Vec<_> = (1..=count).map(NodeId::new).collect();
         let mut configs = BTreeMap::new();
@@ -55,6 +56,7 @@ impl Embedded {
             config.voters = voters.iter().copied().collect();
             config.keys = keys.clone();
             config.faults.clone_from(&faults);
+            config.state_quota = state_quota;
             config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let node = begin(config.clone()).await?;
             config.listen = node.local_addr();

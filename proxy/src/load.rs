@@ -33,16 +33,29 @@ pub enum Kind {
     Delete,
     Increment,
     OpenSession,
+    CloseSession,
+    RenewSession,
 }
 
 /// By position.
-const KINDS: [&str; 6] = ["get", "scan", "put", "delete", "increment", "open_session"];
+const KINDS: [&str; 8] = [
+    "get",
+    "scan",
+    "put",
+    "delete",
+    "increment",
+    "open_session",
+    "close_session",
+    "renew_session",
+];
 
 impl Kind {
     /// Of a request.
     pub fn of(request: &ClientRequest) -> Self {
         match &request.body {
             RequestBody::OpenSession => Self::OpenSession,
+            RequestBody::CloseSession { .. } => Self::CloseSession,
+            RequestBody::RenewSession { .. } => Self::RenewSession,
             RequestBody::Read { query } | RequestBody::StaleRead { query } => match query {
                 Query::Get { .. } => Self::Get,
                 Query::Scan { .. } => Self::Scan,

@@ -123,11 +123,14 @@ impl Metrics {
 
     pub(crate) fn operation(&self, verb: Verb, outcome: &Outcome, took: Duration) {
         let fate = match outcome {
-            Outcome::Answered(_) | Outcome::Found(_) | Outcome::FoundStale(_) => Fate::Answered,
+            Outcome::Answered(_) | Outcome::Found(_) | Outcome::FoundStale(_) | Outcome::Closed => {
+                Fate::Answered
+            }
             Outcome::NotDone
             | Outcome::Overloaded
             | Outcome::Unavailable
-            | Outcome::OutsideLimits(_) => Fate::NotDone,
+            | Outcome::OutsideLimits(_)
+            | Outcome::SessionsInUse => Fate::NotDone,
             Outcome::Unknown => Fate::Unknown,
         };
         self.operations[verb as usize][fate as usize].inc();

@@ -25,6 +25,9 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transport::{Endpoint, Faults};
 
+/// How long stopping waits until the sessions are closed.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// A proxy that runs.
 pub struct Server {
     /// Where it listens for clients over UDP.
@@ -40,6 +43,7 @@ pub struct Server {
     /// Whether things may be broken on purpose.
     pub chaos: bool,
     drain: Duration,
+    pool: Pool,
     closing: CancellationToken,
     ending: Ending,
     /// Connections and what else must be finished.
@@ -75,7 +79,10 @@ impl Server {
                 let (cluster, dir) = (&settings.cluster, &settings.data_dir);
                 let among = faults.as_ref().map(|[among, _]| among.clone());
                 let keys = wire::keys(&settings)?;
-                Some(Embedded::start(count, cluster, dir, &keys, among).await?)
+                Some(
+                    Embedded::start(count, cluster, dir, &keys, among, settings.state_quota)
+                        .await?,
+                )
             }
             None => None,
         };
@@ -118,7 +125,7 @@ impl Server {
         let driver = tokio::spawn(driver.run(endpoint, inbox, receive, ending.clone()));
 
         let metrics = Arc::new(Metrics::new());
-        let desk = Desk::new(pool, Arc::clone(&metrics), closing.clone());
+        let desk = Desk::new(pool.clone(), Arc::clone(&metrics), closing.clone());
         let tasks = TaskTracker::new();
         let servers = settings.embedded.unwrap_or(0);
         let room = room(settings.max_connections, servers);
@@ -130,6 +137,7 @@ impl Server {
             gauges: Arc::clone(&gauges),
             chaos: chaos.is_some(),
             drain: settings.drain,
+            pool,
             closing: closing.clone(),
             ending,
             tasks: tasks.clone(),
@@ -195,6 +203,7 @@ impl Server {
         self.tasks.close();
         let finish = async {
             self.tasks.wait().await;
+            self.pool.close(CLOSE_PATIENCE).await;
             self.ending.end.cancel();
             let _ = self.driver.await;
         };

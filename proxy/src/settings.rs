@@ -67,6 +67,11 @@ pub struct Settings {
         default_value = "./data"
     )]
     pub data_dir: PathBuf,
+    /// How many bytes of keys and values the state of --embedded may have; beyond it, writes that make
+    /// it larger are refused
+    #[arg(long, value_name = "BYTES", env = "RAFT_STATE_QUOTA", default_value_t = 512 << 20,
+          value_parser = clap::value_parser!(u64).range(1..=model::store::MAX_STATE_QUOTA))]
+    pub state_quota: u64,
     /// The key that servers and proxies share (raft-node keygen makes one)
     #[arg(long, value_name = "FILE", env = "RAFT_KEY_FILE")]
     pub key_file: Option<PathBuf>,

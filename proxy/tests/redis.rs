@@ -69,6 +69,24 @@ async fn commands_mean_what_they_mean_in_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn state_at_its_quota_is_out_of_memory_and_deletes_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1 --state-quota 200").await;
+    let mut redis = Redis::connect(&server).await;
+    let value = "v".repeat(100);
+    redis.say(&format!("SET a {value}"), "+OK\r\n").await;
+    let full = "-OOM the state has reached its quota: delete keys, or raise --state-quota of the servers; nothing was done\r\n";
+    redis.say(&format!("SET b {value}"), full).await;
+    redis.say("SET a 1", "+OK\r\n").await;
+    redis.say("INCR a", ":2\r\n").await;
+    redis.say(&format!("SET b {value}"), "+OK\r\n").await;
+    redis.say("INCR c", full).await;
+    redis.say("DEL b", ":1\r\n").await;
+    redis.say("INCR c", ":1\r\n").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pipelined_commands_are_answered_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let server = ready(dir.path(), "--embedded 1").await;

@@ -427,6 +427,12 @@ impl Cluster {
         process::run("raft-client", &all)
     }
 
+    /// Sends an HTTP request to the proxy, and returns the status and the body.
+    pub fn ask_proxy(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        http::ask(self.proxy_http, method, path, body)
+            .unwrap_or_else(|error| panic!("{method} {path} got no answer of the proxy: {error}"))
+    }
+
     /// Where a server hears datagrams.
     pub fn node_udp(&self, id: u64) -> SocketAddr {
         self.udp[&id]

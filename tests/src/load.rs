@@ -405,9 +405,12 @@ async fn ask(client: &Client, op: &Op) -> Answer {
     };
     match answered {
         Ok(result) => Answer::Result(result),
-        Err(Error::Unavailable(_) | Error::Overloaded(_)) => {
-            Answer::Result(json!({"unavailable": true}))
-        }
+        Err(
+            Error::Unavailable(_)
+            | Error::Overloaded(_)
+            | Error::SessionsInUse
+            | Error::QuotaExceeded,
+        ) => Answer::Result(json!({"unavailable": true})),
         Err(Error::Unknown(_)) => Answer::Unknown,
         Err(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
             panic!("{error}")

@@ -22,6 +22,7 @@ fn append(entries: usize, length: usize) -> Envelope {
     let entry = Entry {
         term: Term::new(3),
         payload: Payload::Command(Command::from(Write {
+            quota: u64::MAX,
             session: SessionId::new(1),
             sequence: 1,
             acknowledged: 1,

@@ -75,7 +75,7 @@ fn header_golden() {
         hex(&bytes),
         [
             "53524654",
-            "03",
+            "04",
             "01",
             "75c670d2788c09b5",
             "0102030405060708",
@@ -192,6 +192,7 @@ fn snapshot() -> Snapshot {
     let config = Config::new([NodeId::new(1)].into());
     let mut store = Store::default();
     let write = Command::from(Write {
+        quota: u64::MAX,
         session: SessionId::new(1),
         sequence: 1,
         acknowledged: 0,
@@ -201,7 +202,13 @@ fn snapshot() -> Snapshot {
             condition: Condition::Always,
         },
     });
-    for command in [Command::OpenSession { capacity: 4 }, write] {
+    for command in [
+        Command::OpenSession {
+            capacity: 4,
+            window: 0,
+        },
+        write,
+    ] {
         store.apply(&Payload::Command(command), &config);
     }
     Snapshot {
@@ -232,8 +239,9 @@ fn snapshot_golden() {
             "01", "016b", "0176", "02",
             // One session, 1: acknowledged below 1; one answer, to 1: written by entry 2; last used
             // by entry 2.
-            "01", "01", "01", "01", "01", "0202", "02", // Applied up to entry 2.
-            "02",
+            "01", "01", "01", "01", "01", "0202", "02",
+            // No session was evicted, no opening refused. Applied up to entry 2.
+            "00", "00", "02",
         ],
     );
     let response = InstallSnapshotResponse {

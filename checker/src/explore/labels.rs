@@ -53,6 +53,8 @@ pub(super) fn message(message: &Message) -> String {
         Message::ClientRequest(request) => {
             let what = match &request.body {
                 RequestBody::OpenSession => "open",
+                RequestBody::CloseSession { .. } => "close",
+                RequestBody::RenewSession { .. } => "renew",
                 RequestBody::Write { .. } => "write",
                 RequestBody::Read { .. } => "read",
                 RequestBody::StaleRead { .. } => "stale read",

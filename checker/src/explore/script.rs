@@ -446,6 +446,12 @@ fn log(log: &[Entry]) -> String {
         match &entry.payload {
             Payload::Noop => format!("{id} noop"),
             Payload::Command(Command::OpenSession { .. }) => format!("{id} open session"),
+            Payload::Command(Command::CloseSession { session }) => {
+                format!("{id} close session {session}")
+            }
+            Payload::Command(Command::RenewSession { session }) => {
+                format!("{id} renew session {session}")
+            }
             Payload::Command(Command::Write(write)) => {
                 let what = match &write.operation {
                     Operation::Put { key, value, .. } => format!("{}={}", text(key), text(value)),

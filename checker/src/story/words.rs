@@ -221,6 +221,8 @@ fn end_of_log(index: LogIndex, term: Term) -> String {
 fn client_request(request: &ClientRequest) -> String {
     let body = match &request.body {
         RequestBody::OpenSession => "open a session".into(),
+        RequestBody::CloseSession { session } => format!("close session {session}"),
+        RequestBody::RenewSession { session } => format!("renew session {session}"),
         RequestBody::Write {
             session,
             sequence,
@@ -290,6 +292,12 @@ fn answer(answer: &Answer) -> String {
         Answer::NotANumber => "not a number".into(),
         Answer::SessionExpired => "the session has expired".into(),
         Answer::AlreadyAcknowledged => "already acknowledged".into(),
+        Answer::NotApplied => "the session was evicted before the write was applied".into(),
+        Answer::SessionsInUse => "all sessions are in use".into(),
+        Answer::SessionClosed => "the session is closed".into(),
+        Answer::SessionRenewed => "the session is renewed".into(),
+        Answer::TooManyUnacknowledged => "too many unacknowledged answers".into(),
+        Answer::QuotaExceeded => "the state quota is exceeded".into(),
     }
 }
 
@@ -328,6 +336,8 @@ pub(super) fn entry(entry: &Entry) -> String {
     let payload = match &entry.payload {
         Payload::Noop => "no-op".into(),
         Payload::Command(Command::OpenSession { .. }) => "open-session".into(),
+        Payload::Command(Command::CloseSession { .. }) => "close-session".into(),
+        Payload::Command(Command::RenewSession { .. }) => "renew-session".into(),
         Payload::Command(Command::Write(write)) => operation(&write.operation),
     };
     format!("t{} {payload}", entry.term)

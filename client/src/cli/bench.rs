@@ -410,7 +410,12 @@ impl Worker {
                 self.see(index, &op, &answer);
                 Some(answer)
             }
-            Err(Error::Unavailable(_) | Error::Overloaded(_)) => Some(Answer::Unavailable(true)),
+            Err(
+                Error::Unavailable(_)
+                | Error::Overloaded(_)
+                | Error::SessionsInUse
+                | Error::QuotaExceeded,
+            ) => Some(Answer::Unavailable(true)),
             Err(Error::Unknown(_)) => None,
             Err(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
                 return Err(error.into());

@@ -75,6 +75,7 @@ impl Repl {
                 break;
             }
         }
+        client.close().await;
         if let Some(history) = &history
             && let Err(error) = editor.save_history(history)
         {

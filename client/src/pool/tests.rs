@@ -92,6 +92,11 @@ fn response(client: ClientId, id: RequestId, body: ResponseBody) -> Envelope {
 struct Server {
     store: Store,
     config: Config,
+    /// How many sessions it keeps, and how long.
+    capacity: u32,
+    window: u64,
+    /// How often it opened none.
+    refused: usize,
 }
 
 impl Server {
@@ -99,18 +104,27 @@ impl Server {
         Self {
             store: Store::default(),
             config: Config::new([NodeId::new(1)].into()),
+            capacity: 1000,
+            window: 0,
+            refused: 0,
         }
     }
 
     fn answer(&mut self, request: &ClientRequest) -> Envelope {
         let body = match request.body.clone() {
-            RequestBody::OpenSession => self.apply(Command::OpenSession { capacity: 1000 }),
+            RequestBody::CloseSession { session } => self.apply(Command::CloseSession { session }),
+            RequestBody::RenewSession { session } => self.apply(Command::RenewSession { session }),
+            RequestBody::OpenSession => self.apply(Command::OpenSession {
+                capacity: self.capacity,
+                window: self.window,
+            }),
             RequestBody::Write {
                 session,
                 sequence,
                 acknowledged,
                 operation,
             } => self.apply(Command::from(Write {
+                quota: u64::MAX,
                 session,
                 sequence,
                 acknowledged,
@@ -126,7 +140,9 @@ impl Server {
     }
 
     fn apply(&mut self, command: Command) -> ResponseBody {
-        ResponseBody::Applied(self.store.apply(&Payload::Command(command), &self.config))
+        let answer = self.store.apply(&Payload::Command(command), &self.config);
+        self.refused += usize::from(answer == Answer::SessionsInUse);
+        ResponseBody::Applied(answer)
     }
 
     fn number(&self) -> i64 {
@@ -215,6 +231,123 @@ async fn write_without_a_session_is_certainly_not_done() {
     let wire = Wire::default();
     let pool = wire.pool(config(1, 0, 2));
     assert_eq!(pool.ask(put("k")).await, Outcome::NotDone);
+}
+
+/// Answers everything until a future is done.
+async fn serve_until<T>(
+    pool: &Pool,
+    wire: &Wire,
+    server: &mut Server,
+    done: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(done);
+    for _ in 0..1000 {
+        for request in wire.take().into_iter().flatten().map(request) {
+            pool.receive(vec![server.answer(&request)]);
+        }
+        tokio::select! {
+            biased;
+            done = &mut done => return done,
+            () = task::yield_now() => {}
+        }
+    }
+    panic!("not done");
+}
+
+/// So many writes at once.
+async fn write_together(pool: &Pool, count: usize) -> Vec<Outcome> {
+    let mut asked = JoinSet::new();
+    for _ in 0..count {
+        let pool = pool.clone();
+        asked.spawn(async move { pool.ask(increment()).await });
+    }
+    asked.join_all().await
+}
+
+fn is_number(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Answered(Answer::Number { .. }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_are_closed_when_the_pool_is() {
+    let (wire, mut server) = (Wire::default(), Server::new());
+    let pool = wire.pool(config(8, 0, 1));
+    // One that only reads has no session to close.
+    serve(&pool, &wire, &mut server, get("k")).await;
+    serve_until(&pool, &wire, &mut server, pool.close(TIMEOUT)).await;
+    assert_eq!(server.store.last_applied(), LogIndex::ZERO);
+
+    let outcomes = write_together(&pool, 5);
+    let outcomes = serve_until(&pool, &wire, &mut server, outcomes).await;
+    assert!(outcomes.iter().all(is_number), "{outcomes:?}");
+    serve_until(&pool, &wire, &mut server, pool.close(TIMEOUT)).await;
+    assert_eq!(server.store.session_count(), 0);
+
+    // One that is busy is closed once it is not; and a store that does not answer is not waited for.
+    let pool = wire.pool(config(8, 0, 1));
+    serve(&pool, &wire, &mut server, increment()).await;
+    let busy = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.ask(increment()).await }
+    });
+    let write = wire.requests().await.remove(0);
+    let started = Instant::now();
+    pool.close(TIMEOUT / 4).await;
+    assert_eq!(started.elapsed(), TIMEOUT / 4);
+    assert_eq!(server.store.session_count(), 1);
+    pool.receive(vec![server.answer(&write)]);
+    assert!(is_number(&busy.await.unwrap()));
+    let [close] = &wire.requests().await[..] else {
+        panic!("one request");
+    };
+    assert!(matches!(close.body, RequestBody::CloseSession { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_idle_for_long_is_renewed_before_a_write_and_only_then() {
+    let (wire, mut server) = (Wire::default(), Server::new());
+    let pool = wire.pool(config(1, 0, 1));
+    serve(&pool, &wire, &mut server, increment()).await;
+    time::advance(RENEW_AFTER / 2).await;
+    serve(&pool, &wire, &mut server, increment()).await;
+    let applied = server.store.last_applied().get();
+    assert_eq!(applied, 3);
+    // Evicted while it was idle, and forgotten.
+    time::advance(RENEW_AFTER).await;
+    serve(&pool, &wire, &mut server, get("k")).await;
+    server.store = Store::default();
+    let outcome = serve(&pool, &wire, &mut server, increment()).await;
+    assert!(is_number(&outcome), "{outcome:?}");
+    // Renewed, opened, written.
+    assert_eq!(server.store.last_applied().get(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_wait_for_a_session_of_the_pool_when_the_store_opens_no_more() {
+    let (wire, mut server) = (Wire::default(), Server::new());
+    (server.capacity, server.window) = (3, 1 << 20);
+    let pool = wire.pool(config(16, 64, 1));
+    let outcomes = write_together(&pool, 40);
+    let outcomes = serve_until(&pool, &wire, &mut server, outcomes).await;
+    assert!(outcomes.iter().all(is_number), "{outcomes:?}");
+    assert_eq!((server.number(), server.store.session_count()), (40, 3));
+    assert_eq!(pool.load().busy, 0);
+    // Nothing more is opened for a while; after it, the store is asked again.
+    let opened = server.refused;
+    let outcomes = write_together(&pool, 8);
+    let outcomes = serve_until(&pool, &wire, &mut server, outcomes).await;
+    assert!(outcomes.iter().all(is_number));
+    assert_eq!(server.refused, opened);
+    time::advance(OPEN_PAUSE).await;
+    let outcomes = write_together(&pool, 8);
+    serve_until(&pool, &wire, &mut server, outcomes).await;
+    assert!(server.refused > opened);
+    // A pool without any session reports it.
+    let other = wire.pool(config(4, 0, 1));
+    let outcomes = write_together(&other, 4);
+    let outcomes = serve_until(&other, &wire, &mut server, outcomes).await;
+    assert_eq!(outcomes, [const { Outcome::SessionsInUse }; 4]);
+    assert_eq!(other.load().busy, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -81,7 +81,12 @@ fn answer(manner: Manner, store: &mut Store, request: ClientRequest) -> Option<R
         (Manner::Unavailable, _) => Some(ResponseBody::Unavailable),
         (Manner::Follower(leader), _) => Some(ResponseBody::NotLeader { hint: Some(leader) }),
         (Manner::NoWrites, RequestBody::Write { .. }) => None,
-        (_, RequestBody::OpenSession) => apply(Command::OpenSession { capacity: 1000 }),
+        (_, RequestBody::CloseSession { session }) => apply(Command::CloseSession { session }),
+        (_, RequestBody::RenewSession { session }) => apply(Command::RenewSession { session }),
+        (_, RequestBody::OpenSession) => apply(Command::OpenSession {
+            capacity: 1000,
+            window: 0,
+        }),
         (
             _,
             RequestBody::Write {
@@ -91,6 +96,7 @@ fn answer(manner: Manner, store: &mut Store, request: ClientRequest) -> Option<R
                 operation,
             },
         ) => apply(Command::from(Write {
+            quota: u64::MAX,
             session,
             sequence,
             acknowledged,

@@ -92,7 +92,14 @@ impl Raft {
                 RequestBody::Read { query } => Asked::Read(query),
                 RequestBody::OpenSession => Asked::Command(Command::OpenSession {
                     capacity: self.config.max_sessions,
+                    window: self.config.session_window,
                 }),
+                RequestBody::CloseSession { session } => {
+                    Asked::Command(Command::CloseSession { session })
+                }
+                RequestBody::RenewSession { session } => {
+                    Asked::Command(Command::RenewSession { session })
+                }
                 RequestBody::Write {
                     session,
                     sequence,
@@ -103,6 +110,7 @@ impl Raft {
                     sequence,
                     acknowledged,
                     operation,
+                    quota: self.config.state_quota,
                 })),
             };
             rest.push((waiter, asked));

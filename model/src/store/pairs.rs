@@ -10,7 +10,7 @@
 //! How the pairs are spread over leaves follows from what happened, and says nothing: two maps are
 //! equal, ordered and hashed by their pairs alone.
 
-use super::{Key, Versioned};
+use super::{Key, Versioned, pair_bytes};
 use alloc::{sync::Arc, vec, vec::Vec};
 use core::{
     cmp::Ordering,
@@ -32,6 +32,8 @@ pub(super) struct Pairs {
     /// than; for the first the empty key.
     bounds: Row,
     leaves: Vec<Arc<Leaf>>,
+    /// The sum of [`pair_bytes`] over all pairs.
+    bytes: u64,
 }
 
 #[derive(Clone, Default)]
@@ -155,6 +157,11 @@ impl Pairs {
         Some(&self.leaves[place.leaf].held[at])
     }
 
+    /// What all pairs count in the state.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn get(&self, key: &[u8]) -> Option<&Versioned> {
         self.at(self.find(key))
     }
@@ -166,9 +173,11 @@ impl Pairs {
             self.leaves.push(Arc::default());
         }
         let leaf = Arc::make_mut(&mut self.leaves[place.leaf]);
+        self.bytes += pair_bytes(key.len(), held.value.len());
         let at = match place.pair {
             Ok(at) => {
-                leaf.held[at] = held;
+                let before = core::mem::replace(&mut leaf.held[at], held);
+                self.bytes -= pair_bytes(key.len(), before.value.len());
                 return;
             }
             Err(at) => at,
@@ -203,8 +212,10 @@ impl Pairs {
             return;
         };
         let leaf = Arc::make_mut(&mut self.leaves[place.leaf]);
+        let key = leaf.keys.get(at).len();
         leaf.keys.remove(at);
-        leaf.held.remove(at);
+        let removed = leaf.held.remove(at);
+        self.bytes -= pair_bytes(key, removed.value.len());
         if leaf.held.is_empty() {
             // The first leaf there is goes down to the empty key.
             let bound = place.leaf.max(1).min(self.leaves.len() - 1);
@@ -340,6 +351,9 @@ mod tests {
 
         fn assert_sound(&self) {
             let mut last: Option<&[u8]> = None;
+            let pairs = self.iter();
+            let bytes = pairs.map(|(key, held)| pair_bytes(key.len(), held.value.len()));
+            assert_eq!(self.bytes, bytes.sum::<u64>());
             assert_eq!(self.leaves.len(), self.bounds.len());
             for (nth, leaf) in self.leaves.iter().enumerate() {
                 assert!(!leaf.held.is_empty() && !leaf.is_full());

@@ -589,9 +589,9 @@ impl Scope {
             if !leads {
                 step.witnesses.add(Witness::FollowerCommitted);
             }
-            let newly = after.log.slice(first, count as usize);
-            if newly.iter().any(|entry| evicts(&before.store, entry)) {
-                step.witnesses.add(Witness::SessionEvicted);
+            if first == before.commit_index.next() {
+                let newly = after.log.slice(first, count as usize);
+                observe_sessions(before, newly, &mut step.witnesses);
             }
             if repeats_a_command(&after.log, first) {
                 step.witnesses.add(Witness::DuplicateAnswered);
@@ -624,8 +624,11 @@ impl Scope {
                         sequence,
                     });
                 }
-                if *answer == Answer::SessionExpired {
+                if matches!(answer, Answer::SessionExpired | Answer::NotApplied) {
                     step.witnesses.add(Witness::SessionGone);
+                }
+                if *answer == Answer::NotApplied {
+                    step.witnesses.add(Witness::WriteMoved);
                 }
             }
             ResponseBody::Found(found) => {
@@ -691,10 +694,10 @@ impl Scope {
             Local::Invoke if process.client.is_idle() => {
                 let ask = plan.get(process.invoked as usize)?;
                 next.invoked += 1;
-                observed.push(Observation::Invoked {
-                    id: OperationId(id.get(), next.invoked),
-                    call: call_of_ask(ask),
-                });
+                if let Some(call) = call_of_ask(ask) {
+                    let id = OperationId(id.get(), next.invoked);
+                    observed.push(Observation::Invoked { id, call });
+                }
                 client::Event::Invoke(ask.clone())
             }
             _ => return None,
@@ -712,7 +715,15 @@ impl Scope {
             Some(client::Outcome::Unknown) => step.witnesses.add(Witness::OutcomeUnknown),
             // A read without an answer says nothing about any order.
             Some(client::Outcome::Unavailable | client::Outcome::FoundStale(_)) => {}
-            Some(client::Outcome::NotDone | client::Outcome::OutsideLimits(_)) => {
+            // What it wrote before had its effect before, or never has one.
+            Some(client::Outcome::Closed) => {
+                step.observed.push(Observation::Settles { id: operation });
+            }
+            Some(
+                client::Outcome::NotDone
+                | client::Outcome::OutsideLimits(_)
+                | client::Outcome::SessionsInUse(_),
+            ) => {
                 step.observed.push(Observation::Refused { id: operation });
             }
             Some(client::Outcome::Answered(answer)) => {
@@ -873,10 +884,22 @@ fn direct_read(raft: &Raft, round: u64) -> ClientRequest {
     }
 }
 
-/// Whether an entry opens a session for which another makes room.
-fn evicts(store: &store::Store, entry: &Entry) -> bool {
-    matches!(&entry.payload, Payload::Command(Command::OpenSession { capacity })
-        if store.session_count() >= (*capacity).max(1) as usize)
+/// What becomes of the sessions that the entries after the commit index open and close.
+fn observe_sessions(before: &Raft, newly: &[Entry], witnesses: &mut Witnesses) {
+    let mut store = before.store.clone();
+    for entry in newly {
+        let open = store.session_count();
+        match (&entry.payload, store.apply(&entry.payload, &before.config)) {
+            (_, Answer::SessionOpened(_)) if store.session_count() <= open => {
+                witnesses.add(Witness::SessionEvicted);
+            }
+            (_, Answer::SessionsInUse) => witnesses.add(Witness::SessionRefused),
+            (Payload::Command(Command::CloseSession { .. }), _) if store.session_count() < open => {
+                witnesses.add(Witness::SessionClosed);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Whether an entry from `first` on asks for a command that an earlier entry asked for already.
@@ -906,16 +929,22 @@ fn answered_write<'a>(raft: &'a Raft, answer: &Answer) -> Option<&'a store::Writ
 fn call_of(body: &RequestBody) -> Call {
     match body {
         RequestBody::Write { operation, .. } => call_of_operation(operation),
-        RequestBody::Read { .. } | RequestBody::StaleRead { .. } | RequestBody::OpenSession => {
-            Call::Get
-        }
+        RequestBody::Read { .. }
+        | RequestBody::StaleRead { .. }
+        | RequestBody::OpenSession
+        | RequestBody::CloseSession { .. }
+        | RequestBody::RenewSession { .. } => Call::Get,
     }
 }
 
-fn call_of_ask(ask: &client::Ask) -> Call {
+/// What an operation does to the key; `None` if it concerns the session alone.
+fn call_of_ask(ask: &client::Ask) -> Option<Call> {
     match ask {
-        client::Ask::Write(operation) => call_of_operation(operation),
-        client::Ask::Read(_) | client::Ask::StaleRead(_) => Call::Get,
+        client::Ask::Write(operation) | client::Ask::WriteAfterIdle(operation) => {
+            Some(call_of_operation(operation))
+        }
+        client::Ask::Read(_) | client::Ask::StaleRead(_) => Some(Call::Get),
+        client::Ask::CloseSession => None,
     }
 }
 

@@ -122,6 +122,9 @@ impl fmt::Display for BadBound {
 
 impl core::error::Error for BadBound {}
 
+/// For how many applied entries after its last use a session is in use: few enough that some are and
+/// some are not.
+const SESSION_WINDOW: u64 = 1;
 /// The most servers of a scope: all their permutations are tried.
 pub const MAX_SERVERS: u64 = 5;
 /// The most terms of a scope.
@@ -238,6 +241,7 @@ impl Scope {
             // The next one to be opened takes the place of the one before.
             config.max_sessions = 1;
         }
+        config.session_window = SESSION_WINDOW;
         #[cfg(feature = "mutants")]
         {
             config.mutant = self.mutant;
@@ -251,14 +255,18 @@ impl Scope {
         let mut disk = Durable::default();
         if self.with_session {
             let term = Term::new(1);
-            let capacity = self.config().max_sessions;
+            let Config {
+                max_sessions: capacity,
+                session_window: window,
+                ..
+            } = self.config();
             disk.hard_state = HardState {
                 current_term: term,
                 voted_for: None,
             };
             disk.log = vec![Entry {
                 term,
-                payload: Payload::Command(Command::OpenSession { capacity }),
+                payload: Payload::Command(Command::OpenSession { capacity, window }),
             }];
         }
         let mut processes: Vec<Process> = self
@@ -343,13 +351,14 @@ impl Scope {
     /// Whether clients write that hold no session to begin with.
     fn opens_sessions(&self) -> bool {
         let without = self.plans.iter().skip(usize::from(self.with_session));
-        without.flatten().any(|ask| matches!(ask, Ask::Write(_)))
+        let writes = |ask: &Ask| matches!(ask, Ask::Write(_) | Ask::WriteAfterIdle(_));
+        without.flatten().any(writes)
     }
 
     /// Only the first client holds the session that the scope starts with.
     fn client(&self, id: ClientId, proxy: Address) -> Client {
-        #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
         let mut config = ClientConfig::new(proxy, self.attempts);
+        config.max_refusals = self.attempts;
         #[cfg(feature = "mutants")]
         {
             config.mutant = self.mutant;
@@ -702,17 +711,23 @@ impl Scope {
                     entries: 4,
                     ..Budget::default()
                 },
-                plans: vec![vec![increment(), increment()], vec![put("b")]],
+                plans: vec![
+                    vec![increment(), increment()],
+                    vec![put("b"), Ask::CloseSession],
+                ],
                 expected: vec![
                     WriteAcknowledged,
                     DuplicateAnswered,
                     OutcomeUnknown,
                     SessionEvicted,
                     SessionGone,
+                    SessionRefused,
+                    SessionClosed,
+                    WriteMoved,
                 ],
                 ..clients(
                     "sessions",
-                    "a client opens a session, for which that of another makes room",
+                    "clients open and close sessions; one makes room for another unless it is in use",
                 )
             },
         ]

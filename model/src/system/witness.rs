@@ -96,6 +96,12 @@ witnesses! {
     SessionEvicted = "session evicted";
     /// A write came when its session was gone.
     SessionGone = "write of a session that is gone";
+    /// No session was opened, as all of them were in use.
+    SessionRefused = "session refused";
+    /// A client closed its session.
+    SessionClosed = "session closed";
+    /// A write was told that its session was evicted before any copy of it was applied.
+    WriteMoved = "write moved to another session";
 }
 
 impl fmt::Display for Witness {

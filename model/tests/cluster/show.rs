@@ -203,6 +203,8 @@ fn content(message: &Message) -> String {
 fn body(body: &RequestBody) -> String {
     match body {
         RequestBody::OpenSession => "open session".into(),
+        RequestBody::CloseSession { session } => format!("close session {session:?}"),
+        RequestBody::RenewSession { session } => format!("renew session {session:?}"),
         RequestBody::Write {
             session,
             sequence,
@@ -238,6 +240,12 @@ fn outcome(body: &ResponseBody) -> String {
             Answer::NotANumber => "not a number".into(),
             Answer::SessionExpired => "session expired".into(),
             Answer::AlreadyAcknowledged => "already acknowledged".into(),
+            Answer::NotApplied => "session evicted, write not applied".into(),
+            Answer::SessionsInUse => "all sessions in use".into(),
+            Answer::SessionClosed => "session closed".into(),
+            Answer::SessionRenewed => "session renewed".into(),
+            Answer::TooManyUnacknowledged => "too many unacknowledged answers".into(),
+            Answer::QuotaExceeded => "state quota exceeded".into(),
         },
         ResponseBody::Found(found) => self::found(found),
         ResponseBody::FoundStale(stale) => {
@@ -298,6 +306,12 @@ fn entries(first: LogIndex, entries: &[Entry]) -> String {
         match &entry.payload {
             Payload::Noop => format!("{id} noop"),
             Payload::Command(Command::OpenSession { .. }) => format!("{id} open session"),
+            Payload::Command(Command::CloseSession { session }) => {
+                format!("{id} close session {session:?}")
+            }
+            Payload::Command(Command::RenewSession { session }) => {
+                format!("{id} renew session {session:?}")
+            }
             Payload::Command(Command::Write(write)) => {
                 let what = operation(&write.operation);
                 format!("{id} {:?}/{} {what}", write.session, write.sequence)

@@ -8,7 +8,7 @@ use postcard::ser_flavors::{Flavor, Size};
 use std::io;
 
 /// The version of the format this program reads and writes.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 /// How long a segment's header is: one page, so that frames never share a page with it.
 pub(crate) const HEADER: usize = 4096;
 /// How long a frame's header is, and a whole seal.

@@ -216,6 +216,7 @@ fn write(durable: &Durable, vote: bool, removed: usize, added: usize, size: usiz
     let entry = Entry {
         term,
         payload: Payload::Command(Command::from(store::Write {
+            quota: u64::MAX,
             session: SessionId::new(1),
             sequence: last as u64,
             acknowledged: 0,
@@ -252,7 +253,10 @@ fn snapshot(durable: &Durable, covered: usize) -> Option<Write> {
         None => Store::default(),
     };
     for entry in &durable.log[..covered] {
-        let opens = Payload::Command(Command::OpenSession { capacity: 9 });
+        let opens = Payload::Command(Command::OpenSession {
+            capacity: 9,
+            window: 0,
+        });
         let is_first = store.last_applied() == LogIndex::ZERO;
         store.apply(if is_first { &opens } else { &entry.payload }, &config);
     }

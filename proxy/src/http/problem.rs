@@ -69,6 +69,10 @@ impl From<Failure> for Problem {
             // Not a failure: a gateway that did not hear in time, and so does not know.
             Failure::Unknown => Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", &message)
                 .with("outcome", "unknown"),
+            Failure::QuotaExceeded => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota_exceeded", &message)
+                    .with("outcome", "not_done")
+            }
             Failure::OutsideLimits(error) => error.into(),
         }
     }

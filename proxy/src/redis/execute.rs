@@ -192,6 +192,8 @@ fn failed(failure: &Failure) -> Reply {
             "UNKNOWN outcome unknown: the write may have been carried out, or may yet be, at most \
              once; read the key to find out",
         ),
+        // The word of Redis for a state that is full, which its clients know.
+        Failure::QuotaExceeded => error(format!("OOM {failure}")),
         Failure::OutsideLimits(outside) => error(format!("ERR {outside}")),
     }
 }

@@ -66,6 +66,7 @@ pub async fn pair(keys: Keys) -> (Endpoint, Endpoint, Inbox) {
 /// An AppendEntries with one entry of about this length.
 pub fn append(from: Address, to: Address, nth: u64, length: usize) -> Envelope {
     let write = Write {
+        quota: u64::MAX,
         session: SessionId::new(1),
         sequence: nth,
         acknowledged: nth,
@@ -97,11 +98,15 @@ pub fn snapshot(from: Address, to: Address, many: usize, length: usize) -> Envel
     let config = model::Config::new([NodeId::new(1)].into());
     let mut store = model::Store::default();
     store.apply(
-        &Payload::Command(Command::OpenSession { capacity: 1 }),
+        &Payload::Command(Command::OpenSession {
+            capacity: 1,
+            window: 0,
+        }),
         &config,
     );
     for nth in 0..many {
         let write = Write {
+            quota: u64::MAX,
             session: SessionId::new(1),
             sequence: nth as u64 + 1,
             acknowledged: nth as u64 + 1,

@@ -123,6 +123,8 @@ function reach(outcome) {
 
 function request(body) {
   if (body === 'OpenSession') return t('stage.msg-open');
+  if (body?.CloseSession) return t('stage.msg-close');
+  if (body?.RenewSession) return t('stage.msg-renew');
   if (body?.Write) return operation(body.Write.operation);
   if (body?.Read) return query(body.Read.query);
   return spaced(Object.keys(body ?? {})[0] ?? '');
@@ -162,6 +164,8 @@ export function command(entry) {
   const held = payload?.Command;
   if (held?.Write) return operation(held.Write.operation);
   if (held?.OpenSession) return t('stage.cmd-open');
+  if (held?.CloseSession) return t('stage.cmd-close');
+  if (held?.RenewSession) return t('stage.cmd-renew');
   if (held) return spaced(typeof held === 'string' ? held : Object.keys(held)[0]);
   // A source may have a text where the model has a command.
   if (typeof payload === 'string') return spaced(payload);
@@ -226,7 +230,9 @@ function applied(held) {
   if (held?.Written) return t('stage.ans-written', { version: held.Written.version });
   if (held?.Number) return t('stage.ans-number', { value: held.Number.value, version: held.Number.version });
   if (held?.ConditionFailed) return t('stage.ans-condition');
-  const known = { Nothing: 'nothing', NotANumber: 'not-number', SessionExpired: 'expired', AlreadyAcknowledged: 'acknowledged' }[held];
+  const known = { Nothing: 'nothing', NotANumber: 'not-number', SessionExpired: 'expired', AlreadyAcknowledged: 'acknowledged',
+    NotApplied: 'not-applied', SessionsInUse: 'in-use', SessionClosed: 'closed', SessionRenewed: 'renewed',
+    TooManyUnacknowledged: 'too-many', QuotaExceeded: 'quota' }[held];
   return known ? t(`stage.ans-${known}`) : spaced(String(held));
 }
 

@@ -10,9 +10,10 @@ export default {
   'stage.at-part': 'How it stood before step {n}',
 
   'stage.msg-vote': 'Vote', 'stage.msg-ack': 'Ack', 'stage.msg-refusal': 'Refusal', 'stage.msg-open': 'open session',
+  'stage.msg-close': 'close session', 'stage.msg-renew': 'renew session',
   'stage.msg-done': 'done', 'stage.msg-found': 'found', 'stage.msg-unavailable': 'unavailable',
   'stage.msg-not-leader': 'not the leader', 'stage.msg-interrupted': 'interrupted',
-  'stage.cmd-noop': 'no-op', 'stage.cmd-open': 'session', 'stage.cmd-delete': 'delete {key}',
+  'stage.cmd-noop': 'no-op', 'stage.cmd-open': 'session', 'stage.cmd-close': 'close session', 'stage.cmd-renew': 'renew session', 'stage.cmd-delete': 'delete {key}',
   'stage.cmd-get': 'get {key}', 'stage.cmd-scan': 'scan {key}*',
 
   'stage.say-log-end': 'log ends with entry {index} of term {term}', 'stage.say-log-empty': 'empty log',
@@ -43,6 +44,9 @@ export default {
   'stage.ans-number': 'now {value}, version {version}', 'stage.ans-condition': 'the condition failed',
   'stage.ans-nothing': 'nothing', 'stage.ans-not-number': 'not a number',
   'stage.ans-expired': 'the session has expired', 'stage.ans-acknowledged': 'already acknowledged',
+  'stage.ans-not-applied': 'the session was evicted before the write was applied', 'stage.ans-in-use': 'all sessions are in use',
+  'stage.ans-closed': 'the session is closed', 'stage.ans-renewed': 'the session is renewed',
+  'stage.ans-too-many': 'too many unacknowledged answers', 'stage.ans-quota': 'the state quota is exceeded',
 
   'stage.ev-deliver': '{who} receives {message} from {from}',
   'stage.ev-ask': 'server {id} is drawn in case nobody is known to lead',

@@ -10,9 +10,10 @@ export default {
   'stage.at-part': 'Cómo estaba todo antes del paso {n}',
 
   'stage.msg-vote': 'Voto', 'stage.msg-ack': 'Acuse', 'stage.msg-refusal': 'Rechazo', 'stage.msg-open': 'abrir sesión',
+  'stage.msg-close': 'cerrar sesión', 'stage.msg-renew': 'renovar sesión',
   'stage.msg-done': 'hecho', 'stage.msg-found': 'hallado', 'stage.msg-unavailable': 'no disponible',
   'stage.msg-not-leader': 'no es el líder', 'stage.msg-interrupted': 'interrumpido',
-  'stage.cmd-noop': 'no-op', 'stage.cmd-open': 'sesión', 'stage.cmd-delete': 'borrar {key}',
+  'stage.cmd-noop': 'no-op', 'stage.cmd-open': 'sesión', 'stage.cmd-close': 'cerrar sesión', 'stage.cmd-renew': 'renovar sesión', 'stage.cmd-delete': 'borrar {key}',
   'stage.cmd-get': 'leer {key}', 'stage.cmd-scan': 'recorrer {key}*',
 
   'stage.say-log-end': 'el log acaba con la entrada {index} del mandato {term}', 'stage.say-log-empty': 'log vacío',
@@ -43,6 +44,9 @@ export default {
   'stage.ans-number': 'ahora {value}, versión {version}', 'stage.ans-condition': 'la condición no se cumplió',
   'stage.ans-nothing': 'nada', 'stage.ans-not-number': 'no es un número',
   'stage.ans-expired': 'la sesión ha caducado', 'stage.ans-acknowledged': 'ya confirmado',
+  'stage.ans-not-applied': 'la sesión fue expulsada antes de aplicar la escritura', 'stage.ans-in-use': 'todas las sesiones están en uso',
+  'stage.ans-closed': 'la sesión está cerrada', 'stage.ans-renewed': 'la sesión está renovada',
+  'stage.ans-too-many': 'demasiadas respuestas sin acuse', 'stage.ans-quota': 'se superó la cuota del estado',
 
   'stage.ev-deliver': '{who} recibe {message} de {from}',
   'stage.ev-ask': 'se sortea el servidor {id} por si nadie sabe quién lidera',
