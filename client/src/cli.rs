@@ -64,6 +64,12 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "RAFT_ATTEMPT_TIMEOUT", value_name = "TIME",
           default_value = "500ms", value_parser = text::duration)]
     pub(crate) attempt_timeout: Duration,
+    /// The most bytes of a datagram, without the headers of UDP and IP. The length in use follows what
+    /// each path carries; this only bounds it
+    #[arg(long, global = true, env = "RAFT_MAX_DATAGRAM", value_name = "BYTES",
+          default_value_t = transport::Config::DEFAULT_DATAGRAM,
+          value_parser = transport::Config::parse_max_datagram)]
+    pub(crate) max_datagram: usize,
     /// What get, scan and bench may read
     #[arg(
         long,
@@ -207,6 +213,7 @@ impl Global {
                 cluster: key(&self.key_file)?,
                 client: key(&self.client_key_file)?,
             },
+            max_datagram: self.max_datagram,
             timeout: self.timeout,
             attempt_timeout: self.attempt_timeout,
             ..Options::default()
@@ -223,8 +230,21 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, command } = cli;
     match command {
         Command::Operation(operation) => {
-            let client = global.connect().await?;
-            let done = operation.run(&client, global.consistency).await;
+            let (consistency, timeout) = (global.consistency, global.timeout);
+            let late = if operation.writes() {
+                Error::Unknown(timeout)
+            } else {
+                Error::Unavailable(timeout)
+            };
+            let run = async {
+                let client = global.connect().await?;
+                let done = operation.run(&client, consistency).await;
+                anyhow::Ok((client, done))
+            };
+            // Looking up names counts, too. An operation alone ends a little earlier by itself.
+            let (client, done) = tokio::time::timeout(timeout + timeout / 10, run)
+                .await
+                .unwrap_or_else(|_| Err(late.into()))?;
             // The answer is printed before the session is closed: nobody waits for that.
             let shown = done.and_then(|reply| {
                 let mut out = std::io::stdout().lock();

@@ -40,6 +40,8 @@ use transport::{Endpoint, Inbox};
 
 /// The name every proxy is called by: it is known by where it is.
 const PROXY: Address = Address::Proxy(ProxyId::new(1));
+/// How long looking up a proxy's name may take once a client runs.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long closing waits for its answer. A request that was sent is rarely lost.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
@@ -342,9 +344,9 @@ fn attempts(options: &Options) -> u32 {
 
 async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), ConnectError> {
     let first = options.endpoints.first().ok_or(ConnectError::NoEndpoint)?;
-    let at = wire::resolve(first).await?;
-    let (endpoint, inbox) = wire::bind(&options, at).await?;
-    endpoint.set_peer(PROXY, at);
+    let at = wire::resolve(first, time::Instant::now() + options.timeout).await?;
+    let (endpoint, inbox) = wire::bind(&options, &at).await?;
+    endpoint.set_peer_addresses(PROXY, &at);
     let config = PoolConfig {
         proxy: PROXY,
         max_sessions: options.max_sessions,
@@ -371,8 +373,9 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
 
 /// From now on the proxy is there. If it cannot be found, it stays where it was.
 async fn turn_to(endpoint: Endpoint, there: String) {
-    if let Ok(at) = wire::resolve(&there).await {
-        endpoint.set_peer(PROXY, at);
+    let until = time::Instant::now() + RESOLVE_AGAIN;
+    if let Ok(at) = wire::resolve(&there, until).await {
+        endpoint.set_peer_addresses(PROXY, &at);
     }
 }
 
@@ -394,6 +397,7 @@ fn is_useful(envelope: &Envelope) -> bool {
 
 async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), ConnectError> {
     let mut servers = Vec::new();
+    let until = time::Instant::now() + options.timeout;
     for endpoint in &options.endpoints {
         let named = endpoint.split_once('=');
         let Some((id, at)) = named.and_then(|(id, at)| Some((id.parse().ok()?, at))) else {
@@ -402,12 +406,15 @@ async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), 
                 expected: "ID=HOST:PORT, as asking servers directly needs",
             });
         };
-        servers.push((NodeId::new(id), wire::resolve(at).await?));
+        servers.push((NodeId::new(id), wire::resolve(at, until).await?));
     }
-    let (_, first) = servers.first().ok_or(ConnectError::NoEndpoint)?;
-    let (endpoint, inbox) = wire::bind(&options, *first).await?;
+    if servers.is_empty() {
+        return Err(ConnectError::NoEndpoint);
+    }
+    let all = Vec::from_iter(servers.iter().flat_map(|(_, at)| at.iter().copied()));
+    let (endpoint, inbox) = wire::bind(&options, &all).await?;
     for (id, at) in &servers {
-        endpoint.set_peer(Address::Node(*id), *at);
+        endpoint.set_peer_addresses(Address::Node(*id), at);
     }
     let config = ProxyConfig {
         nodes: BTreeSet::from_iter(servers.iter().map(|(id, _)| *id)),

@@ -14,7 +14,10 @@ pub struct Options {
     pub cluster: String,
     /// What datagrams are sealed with. The clients' key is enough.
     pub keys: Keys,
-    /// How long an operation may take in all.
+    /// The most bytes of a datagram, without the headers of UDP and IP. The length in use follows what
+    /// each path carries; this only bounds it.
+    pub max_datagram: usize,
+    /// How long an operation may take in all, and how long to look up an endpoint's name.
     pub timeout: Duration,
     /// After how long without an answer a request is sent again.
     pub attempt_timeout: Duration,
@@ -31,6 +34,7 @@ impl Default for Options {
             route: Route::Proxy,
             cluster: "stateraft".to_owned(),
             keys: Keys::INSECURE,
+            max_datagram: transport::Config::DEFAULT_DATAGRAM,
             timeout: Duration::from_secs(10),
             attempt_timeout: Duration::from_millis(500),
             max_sessions: 64,

@@ -2,36 +2,76 @@
 
 use crate::{ConnectError, Options};
 use std::{io, net::SocketAddr};
+use tokio::time::{Instant, timeout_at};
 use transport::{Endpoint, Inbox};
 
-/// Opens a socket to ask those at `to`, of either family.
+/// Opens a socket to ask those at `to`, of both families where both are among them.
 pub(crate) async fn bind(
     options: &Options,
-    to: SocketAddr,
+    to: &[SocketAddr],
 ) -> Result<(Endpoint, Inbox), ConnectError> {
-    let any: SocketAddr = match to {
-        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
+    let config = |any: SocketAddr| {
+        let mut config = transport::Config::new(any, options.cluster.clone());
+        config.keys = options.keys.clone();
+        config.max_datagram = options.max_datagram;
+        config
     };
-    let mut config = transport::Config::new(any, options.cluster.clone());
-    config.keys = options.keys.clone();
-    Endpoint::bind(config).await.map_err(ConnectError::Bind)
+    let four = config(([0, 0, 0, 0], 0).into());
+    if to.iter().all(SocketAddr::is_ipv4) {
+        return Endpoint::bind(four).await.map_err(ConnectError::Bind);
+    }
+    let six = Endpoint::bind(config(([0_u16; 8], 0).into())).await;
+    // A machine may have no IPv6 although names have such addresses.
+    let bound = if six.is_err() && to.iter().any(SocketAddr::is_ipv4) {
+        Endpoint::bind(four).await
+    } else {
+        six
+    };
+    bound.map_err(ConnectError::Bind)
 }
 
-/// Looks up `HOST:PORT`.
-pub(crate) async fn resolve(endpoint: &str) -> Result<SocketAddr, ConnectError> {
-    let not_found = |source| ConnectError::Resolve {
-        endpoint: endpoint.to_owned(),
-        source,
-    };
+/// Looks up `HOST:PORT`, until then at the longest: all addresses, in the order in which to try them.
+pub(crate) async fn resolve(
+    endpoint: &str,
+    until: Instant,
+) -> Result<Vec<SocketAddr>, ConnectError> {
     if !endpoint.contains(':') {
         return Err(ConnectError::Endpoint {
             endpoint: endpoint.to_owned(),
             expected: "HOST:PORT",
         });
     }
-    let mut found = tokio::net::lookup_host(endpoint).await.map_err(not_found)?;
+    let found = timeout_at(until, transport::lookup(endpoint)).await;
+    let silent = |_| {
+        io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the resolver does not answer in time",
+        )
+    };
     found
-        .next()
-        .ok_or_else(|| not_found(io::ErrorKind::NotFound.into()))
+        .map_err(silent)
+        .flatten()
+        .map_err(|source| ConnectError::Resolve {
+            endpoint: endpoint.to_owned(),
+            source,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn socket_reaches_all_addresses_of_a_name() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (four, six) = (at("127.0.0.1:7000"), at("[::1]:7000"));
+        let bound = async |to: &[SocketAddr]| {
+            let (endpoint, _) = bind(&Options::default(), to).await.unwrap();
+            endpoint.local_addr().unwrap().is_ipv6()
+        };
+        assert!(!bound(&[four]).await);
+        // A machine without IPv6 makes the best of it.
+        let has_six = std::net::UdpSocket::bind("[::]:0").is_ok();
+        assert_eq!(bound(&[six, four]).await, has_six);
+    }
 }

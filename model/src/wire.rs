@@ -25,13 +25,21 @@ pub const TAG: usize = 16;
 pub const FRAME: usize = 3;
 /// Bytes in a chunk's frame before the piece of the message it carries.
 pub const CHUNK: usize = 16;
-/// Bytes in an acknowledgement's frame before the bitmap.
+/// Bytes in an acknowledgement's frame before the ranges.
 pub const ACKNOWLEDGEMENT: usize = 16;
+/// Bytes of a range in an acknowledgement.
+pub const RANGE: usize = 8;
+/// Bytes in the frame of a probe.
+pub const PROBE: usize = 8;
+/// Bytes in the frame that acknowledges a probe.
+pub const PROBE_ACKNOWLEDGEMENT: usize = 10;
 
 const PADDING: u8 = 0;
 const ENVELOPE: u8 = 1;
 const CHUNK_OF_MESSAGE: u8 = 2;
 const CHUNKS_RECEIVED: u8 = 3;
+const PROBE_OF_PATH: u8 = 4;
+const PROBE_RECEIVED: u8 = 5;
 
 /// Which cluster a datagram belongs to: the 64-bit FNV-1a hash of its name.
 ///
@@ -195,61 +203,85 @@ pub enum Frame<'a> {
     Envelope(&'a [u8]),
     /// A piece of a message that no datagram can hold.
     Chunk(Chunk<'a>),
-    /// Which pieces of a message arrived.
+    /// Which bytes of a message arrived.
     Acknowledgement(Acknowledgement<'a>),
+    /// A request to acknowledge this very datagram. The datagram is padded to the length under test.
+    Probe(Probe),
+    /// The acknowledgement of a probe.
+    ProbeAcknowledgement(ProbeAcknowledgement),
 }
 
-/// A piece of an encoded message.
+/// A piece of an encoded message, at any position and of any length: a message may be cut anew
+/// while it is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk<'a> {
     /// Which message of the sender's run.
     pub message: u64,
-    /// Which piece of it, from 0.
-    pub index: u32,
-    /// Of how many; at least 1, more than `index`.
-    pub count: u32,
+    /// The position of the piece in the message.
+    pub offset: u32,
+    /// The length of the whole message. The piece ends within it.
+    pub length: u32,
     /// The piece, not empty.
     pub bytes: &'a [u8],
 }
 
-/// Which pieces of a message arrived.
+/// Which bytes of a message arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledgement<'a> {
     /// Which message of the run of whoever this is sent to.
     pub message: u64,
-    /// How many pieces it has.
-    pub count: u32,
-    /// All pieces before this one arrived; `count` if all did.
+    /// The length of the whole message.
+    pub length: u32,
+    /// All bytes before this one arrived; `length` if all did.
     pub first: u32,
-    /// A bit for each from `first` on, that one in the lowest bit of the first byte; none for
-    /// pieces that the message does not have. What it says nothing of did not arrive.
-    pub bitmap: &'a [u8],
+    /// Encoded ranges of bytes after `first` that arrived too, in ascending order; see
+    /// [`encode_range`]. The list may be incomplete.
+    pub ranges: &'a [u8],
 }
 
-impl Acknowledgement<'_> {
-    /// Whether this piece arrived.
-    pub fn has(&self, index: u32) -> bool {
-        let Some(nth) = index.checked_sub(self.first) else {
-            return true;
-        };
-        self.bitmap
-            .get((nth / 8) as usize)
-            .is_some_and(|byte| byte & (1 << (nth % 8)) != 0)
+impl<'a> Acknowledgement<'a> {
+    /// The ranges after `first`, each as its first byte and the byte behind its last.
+    pub fn ranges(&self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
+        self.ranges.chunks_exact(RANGE).map(|range| {
+            let mut range = range;
+            (range.get_u32(), range.get_u32())
+        })
     }
 
     fn is_sound(&self) -> bool {
-        let Some(left) = self.count.checked_sub(self.first) else {
+        if self.first > self.length || !self.ranges.len().is_multiple_of(RANGE) {
             return false;
-        };
-        match self.bitmap.last() {
-            None => true,
-            // The last bit that is set speaks of a piece that there is.
-            Some(last) => {
-                let bits = 8 * self.bitmap.len() - last.leading_zeros() as usize;
-                *last != 0 && bits <= left as usize
-            }
         }
+        // Between two ranges at least one byte is missing, and between `first` and the first range.
+        let mut end = self.first;
+        self.ranges().all(|(from, to)| {
+            let ascends = end < from && from < to && to <= self.length;
+            end = to;
+            ascends
+        })
     }
+}
+
+/// Appends a range of an [`Acknowledgement`]: its first byte, and the byte behind its last.
+pub fn encode_range((from, to): (u32, u32), into: &mut Vec<u8>) {
+    into.put_u32(from);
+    into.put_u32(to);
+}
+
+/// A request to acknowledge a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Which probe of the sender's run.
+    pub id: u64,
+}
+
+/// The acknowledgement of a [`Probe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeAcknowledgement {
+    /// Which probe of the run of whoever this is sent to.
+    pub id: u64,
+    /// The length of the datagram that carried it, as received.
+    pub length: u16,
 }
 
 impl Frame<'_> {
@@ -259,7 +291,9 @@ impl Frame<'_> {
             + match self {
                 Self::Envelope(bytes) => bytes.len(),
                 Self::Chunk(chunk) => CHUNK + chunk.bytes.len(),
-                Self::Acknowledgement(of) => ACKNOWLEDGEMENT + of.bitmap.len(),
+                Self::Acknowledgement(of) => ACKNOWLEDGEMENT + of.ranges.len(),
+                Self::Probe(_) => PROBE,
+                Self::ProbeAcknowledgement(_) => PROBE_ACKNOWLEDGEMENT,
             }
     }
 
@@ -280,17 +314,28 @@ impl Frame<'_> {
                 to.put_u8(CHUNK_OF_MESSAGE);
                 to.put_u16(length);
                 to.put_u64(chunk.message);
-                to.put_u32(chunk.index);
-                to.put_u32(chunk.count);
+                to.put_u32(chunk.offset);
+                to.put_u32(chunk.length);
                 to.put_slice(chunk.bytes);
             }
             Self::Acknowledgement(of) => {
                 to.put_u8(CHUNKS_RECEIVED);
                 to.put_u16(length);
                 to.put_u64(of.message);
-                to.put_u32(of.count);
+                to.put_u32(of.length);
                 to.put_u32(of.first);
-                to.put_slice(of.bitmap);
+                to.put_slice(of.ranges);
+            }
+            Self::Probe(probe) => {
+                to.put_u8(PROBE_OF_PATH);
+                to.put_u16(length);
+                to.put_u64(probe.id);
+            }
+            Self::ProbeAcknowledgement(of) => {
+                to.put_u8(PROBE_RECEIVED);
+                to.put_u16(length);
+                to.put_u64(of.id);
+                to.put_u16(of.length);
             }
         }
     }
@@ -322,20 +367,30 @@ impl<'a> Frames<'a> {
             CHUNK_OF_MESSAGE if length > CHUNK => {
                 let chunk = Chunk {
                     message: contents.get_u64(),
-                    index: contents.get_u32(),
-                    count: contents.get_u32(),
+                    offset: contents.get_u32(),
+                    length: contents.get_u32(),
                     bytes: contents,
                 };
-                (chunk.index < chunk.count).then_some(Frame::Chunk(chunk))
+                let end = u64::from(chunk.offset) + chunk.bytes.len() as u64;
+                (end <= u64::from(chunk.length)).then_some(Frame::Chunk(chunk))
             }
             CHUNKS_RECEIVED if length >= ACKNOWLEDGEMENT => {
                 let of = Acknowledgement {
                     message: contents.get_u64(),
-                    count: contents.get_u32(),
+                    length: contents.get_u32(),
                     first: contents.get_u32(),
-                    bitmap: contents,
+                    ranges: contents,
                 };
                 of.is_sound().then_some(Frame::Acknowledgement(of))
+            }
+            PROBE_OF_PATH if length == PROBE => Some(Frame::Probe(Probe {
+                id: contents.get_u64(),
+            })),
+            PROBE_RECEIVED if length == PROBE_ACKNOWLEDGEMENT => {
+                Some(Frame::ProbeAcknowledgement(ProbeAcknowledgement {
+                    id: contents.get_u64(),
+                    length: contents.get_u16(),
+                }))
             }
             _ => None,
         }

@@ -166,6 +166,12 @@ pub(crate) struct Run {
         value_parser = clap::value_parser!(u64).range(1..=model::store::MAX_STATE_QUOTA)
     )]
     pub(crate) state_quota: u64,
+    /// The most bytes of a datagram, without the headers of UDP and IP. The length in use follows what
+    /// each path carries; this only bounds it
+    #[arg(long, env = "RAFT_MAX_DATAGRAM", value_name = "BYTES",
+          default_value_t = transport::Config::DEFAULT_DATAGRAM,
+          value_parser = transport::Config::parse_max_datagram)]
+    pub(crate) max_datagram: usize,
     /// Record every step in this file, for `raft-checker replay`
     #[arg(long, env = "RAFT_TRACE", value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
@@ -280,6 +286,7 @@ mod tests {
             assert_eq!(run.peers[1].at, "[::1]:2");
             assert_eq!(run.election.max, Duration::from_secs(2));
             assert_eq!(run.busy_wait, Duration::from_micros(500));
+            assert_eq!(run.max_datagram, 30_000);
         }
         let error = parse("raft-node").map(|_| ()).unwrap_err();
         assert_eq!(

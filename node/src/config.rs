@@ -28,6 +28,9 @@ pub struct Config {
     /// What datagrams are sealed with. Without keys, anyone who reaches the socket can speak for
     /// anyone.
     pub keys: Keys,
+    /// The most bytes of a datagram, without the headers of UDP and IP. Each path begins at 1,200 and
+    /// grows as far as probes get through.
+    pub max_datagram: usize,
     /// What goes wrong on the network on purpose. With a plan here, HTTP serves `/chaos`, where it
     /// is read and changed.
     pub faults: Option<Faults>,
@@ -120,6 +123,7 @@ impl Config {
             peers: BTreeMap::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             keys: Keys::INSECURE,
+            max_datagram: transport::Config::DEFAULT_DATAGRAM,
             faults: None,
             http: None,
             http_token: None,

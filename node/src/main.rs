@@ -144,6 +144,7 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
     config.max_sessions = run.max_sessions;
     config.session_window = run.session_window;
     config.state_quota = run.state_quota;
+    config.max_datagram = run.max_datagram;
     config.trace = run.trace;
     Ok(config)
 }

@@ -1,6 +1,7 @@
 //! What operators count and measure. Values are atomics; writing one never waits for a reader.
 
 use crate::node::Counts;
+use model::Address;
 use prometheus_client::{
     encoding::text,
     metrics::{
@@ -272,7 +273,11 @@ impl Metrics {
     }
 
     /// All of it, and what the transport counted, as Prometheus reads it.
-    pub(crate) fn encode(&self, transport: &[(String, u64)]) -> String {
+    pub(crate) fn encode(
+        &self,
+        transport: &[(String, u64)],
+        datagrams: &[(Address, usize)],
+    ) -> String {
         let mut text = String::new();
         // Writing into memory does not fail.
         let _ = text::encode(&mut text, &self.registry);
@@ -282,6 +287,13 @@ impl Metrics {
                  # TYPE raft_transport counter\n";
         for (name, count) in transport {
             text += &format!("raft_transport_total{{count=\"{name}\"}} {count}\n");
+        }
+        text += "# HELP raft_datagram_bytes The greatest length of a datagram to a peer at present.\n\
+                 # TYPE raft_datagram_bytes gauge\n";
+        for (peer, size) in datagrams {
+            if let Address::Node(peer) = peer {
+                text += &format!("raft_datagram_bytes{{peer=\"{peer}\"}} {size}\n");
+            }
         }
         text + "# EOF\n"
     }

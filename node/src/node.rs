@@ -385,8 +385,15 @@ impl Node {
 
     /// Tells where another server is, from now on.
     pub async fn set_peer(&self, id: NodeId, at: SocketAddr) {
-        self.with_endpoint(move |endpoint| endpoint.set_peer(Address::Node(id), at))
-            .await;
+        self.set_peer_addresses(id, vec![at]).await;
+    }
+
+    /// The same for a server that is at one of several addresses.
+    pub(crate) async fn set_peer_addresses(&self, id: NodeId, at: Vec<SocketAddr>) {
+        let tell = move |endpoint: &Endpoint| {
+            endpoint.set_peer_addresses(Address::Node(id), &at);
+        };
+        self.with_endpoint(tell).await;
     }
 
     /// Has the driver, which alone holds the socket, do something with it. `None` once it has
@@ -517,10 +524,14 @@ impl Node {
 
     /// The metrics, in Prometheus' text format.
     pub async fn metrics(&self) -> String {
-        let counters = self
-            .with_endpoint(|endpoint| Vec::from_iter(endpoint.counters().iter()))
+        let transport = self
+            .with_endpoint(|endpoint| {
+                let counters = Vec::from_iter(endpoint.counters().iter());
+                (counters, endpoint.datagram_sizes())
+            })
             .await;
-        self.inner.metrics.encode(&counters.unwrap_or_default())
+        let (counters, sizes) = transport.unwrap_or_default();
+        self.inner.metrics.encode(&counters, &sizes)
     }
 
     /// Stops the server: refuses what is new, finishes what is under way, and ends. Its addresses
@@ -704,6 +715,7 @@ fn prepare(
 fn transport_config(config: &Config) -> transport::Config {
     let mut transport = transport::Config::new(config.listen, config.cluster.clone());
     transport.keys = config.keys.clone();
+    transport.max_datagram = config.max_datagram;
     transport.max_message = MAX_MESSAGE;
     transport.max_bulk = MAX_STATE;
     transport.faults = config.faults.clone();

@@ -11,7 +11,7 @@ use std::{
     sync::Weak,
     time::{Duration, Instant},
 };
-use tokio::{net, time};
+use tokio::{task::JoinSet, time};
 use tracing::{Instrument as _, Span, debug, info, warn};
 
 /// How often to look whether there is anything to look up.
@@ -32,51 +32,68 @@ pub(crate) async fn resolve(
 }
 
 async fn keep_resolving(own: NodeId, names: BTreeMap<NodeId, String>, node: Weak<Inner>) {
-    let mut known: BTreeMap<NodeId, (SocketAddr, Instant)> = BTreeMap::new();
+    let mut known: BTreeMap<NodeId, (Vec<SocketAddr>, Instant)> = BTreeMap::new();
     let mut complained = BTreeSet::new();
+    // A resolver that is slow with one name does not hold up the others.
+    let mut lookups = JoinSet::new();
+    let mut under_way = BTreeSet::new();
     let mut ticks = time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        let found = tokio::select! {
+            _ = ticks.tick() => None,
+            Some(found) = lookups.join_next() => Some(found),
+        };
         let Some(node) = Node::upgrade(&node) else {
             return;
         };
-        for (id, name) in &names {
-            let is_number = name.parse::<SocketAddr>().is_ok();
-            let settled = known.get(id).is_some_and(|(_, looked_up)| {
-                let recent = looked_up.elapsed() < LOOK_AGAIN_AFTER;
-                is_number || (recent && node.silence_of(*id) < SILENT_AFTER)
-            });
-            if *id == own || settled {
-                continue;
+        let Some(found) = found else {
+            for (id, name) in &names {
+                let is_number = name.parse::<SocketAddr>().is_ok();
+                let settled = known.get(id).is_some_and(|(_, looked_up)| {
+                    let recent = looked_up.elapsed() < LOOK_AGAIN_AFTER;
+                    is_number || (recent && node.silence_of(*id) < SILENT_AFTER)
+                });
+                if *id == own || settled || !under_way.insert(*id) {
+                    continue;
+                }
+                let (id, name, local) = (*id, name.clone(), node.local_addr());
+                lookups.spawn(async move { (id, look_up(&name, local).await) });
             }
-            match look_up(name, node.local_addr()).await {
-                Ok(Some(at)) => {
-                    let was = known.insert(*id, (at, Instant::now()));
-                    if was.map(|(at, _)| at) != Some(at) {
-                        info!(peer = %id, name, address = %at, "a peer has an address");
-                        node.set_peer(*id, at).await;
-                    }
-                    complained.remove(id);
+            continue;
+        };
+        let Ok((id, found)) = found else {
+            continue;
+        };
+        under_way.remove(&id);
+        let name = &names[&id];
+        match found {
+            Ok(at) if !at.is_empty() => {
+                let was = known.insert(id, (at.clone(), Instant::now()));
+                if was.map(|(at, _)| at).as_ref() != Some(&at) {
+                    info!(peer = %id, name, addresses = ?at, "a peer has an address");
+                    node.set_peer_addresses(id, at).await;
                 }
-                // Once for each time it goes missing.
-                Ok(None) if complained.insert(*id) => {
-                    warn!(peer = %id, name, "a peer's name has no address; it is looked up again every second");
-                }
-                Err(error) if complained.insert(*id) => {
-                    warn!(peer = %id, name, %error, "a peer's name cannot be looked up; it is tried again every second");
-                }
-                Ok(None) | Err(_) => debug!(peer = %id, name, "still no address"),
+                complained.remove(&id);
             }
+            // Once for each time it goes missing.
+            Ok(_) if complained.insert(id) => {
+                warn!(peer = %id, name, "a peer's name has no address; it is looked up again every second");
+            }
+            Err(error) if complained.insert(id) => {
+                warn!(peer = %id, name, %error, "a peer's name cannot be looked up; it is tried again every second");
+            }
+            Ok(_) | Err(_) => debug!(peer = %id, name, "still no address"),
         }
     }
 }
 
-/// An address behind the name that a socket at `local` can reach, if there is one.
-async fn look_up(name: &str, local: SocketAddr) -> std::io::Result<Option<SocketAddr>> {
-    let mut found = net::lookup_host(name).await?;
+/// The addresses behind the name that a socket at `local` can reach.
+async fn look_up(name: &str, local: SocketAddr) -> std::io::Result<Vec<SocketAddr>> {
+    let mut found = transport::lookup(name).await?;
     // A socket of IPv6 reaches both kinds.
-    Ok(found.find(|at| at.is_ipv4() || local.is_ipv6()))
+    found.retain(|at| at.is_ipv4() || local.is_ipv6());
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -87,11 +104,11 @@ mod tests {
     async fn addresses_out_of_reach_are_passed_over() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         let (four, six) = (at("127.0.0.1:1"), at("[::]:1"));
-        assert_eq!(look_up("[::1]:5", four).await.unwrap(), None);
-        assert_eq!(look_up("[::1]:5", six).await.unwrap(), Some(at("[::1]:5")));
+        assert_eq!(look_up("[::1]:5", four).await.unwrap(), []);
+        assert_eq!(look_up("[::1]:5", six).await.unwrap(), [at("[::1]:5")]);
         assert_eq!(
             look_up("10.0.0.1:5", six).await.unwrap(),
-            Some(at("10.0.0.1:5"))
+            [at("10.0.0.1:5")]
         );
     }
 }

@@ -44,6 +44,7 @@ impl Embedded {
         cluster: &str,
         data_dir: &Path,
         keys: &Keys,
+        max_datagram: usize,
         faults: Option<Faults>,
         state_quota: u64,
     ) -> anyhow::Result<Self> {
@@ -55,6 +56,7 @@ impl Embedded {
             let mut config = node::Config::new(*id, cluster, &directory);
             config.voters = voters.iter().copied().collect();
             config.keys = keys.clone();
+            config.max_datagram = max_datagram;
             config.faults.clone_from(&faults);
             config.state_quota = state_quota;
             config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

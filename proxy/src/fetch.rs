@@ -17,7 +17,8 @@ pub(crate) async fn get(
     path: &str,
     token: Option<&Secret>,
 ) -> Result<(StatusCode, Bytes), String> {
-    let stream = TcpStream::connect(at)
+    let connect = async { TcpStream::connect(&transport::lookup(at).await?[..]).await };
+    let stream = connect
         .await
         .map_err(|error| format!("cannot connect to {at}: {error}"))?;
     let broken = |error: hyper::Error| format!("{at} does not speak HTTP as it should: {error}");

@@ -2,6 +2,7 @@
 
 use crate::driver::Gauges;
 use client::pool::Outcome;
+use model::Address;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -12,7 +13,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
-use transport::Counters;
+use transport::Endpoint;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +142,7 @@ impl Metrics {
     ///
     /// # Errors
     /// None that can happen: the text is written to memory.
-    pub fn encode(&self, gauges: &Gauges, datagrams: &Counters) -> Result<String, fmt::Error> {
+    pub fn encode(&self, gauges: &Gauges, endpoint: &Endpoint) -> Result<String, fmt::Error> {
         use fmt::Write as _;
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -193,9 +194,20 @@ impl Metrics {
                 "stateraft_proxy_requests_total{{from=\"{from}\"}} {number}"
             )?;
         }
-        for (name, number) in datagrams.iter() {
+        for (name, number) in endpoint.counters().iter() {
             writeln!(text, "# TYPE stateraft_proxy_udp_{name} counter")?;
             writeln!(text, "stateraft_proxy_udp_{name}_total {number}")?;
+        }
+        let help = "The greatest length of a datagram to a server at present.";
+        writeln!(text, "# HELP stateraft_proxy_datagram_bytes {help}")?;
+        writeln!(text, "# TYPE stateraft_proxy_datagram_bytes gauge")?;
+        for (peer, size) in endpoint.datagram_sizes() {
+            if let Address::Node(id) = peer {
+                writeln!(
+                    text,
+                    "stateraft_proxy_datagram_bytes{{server=\"{id}\"}} {size}"
+                )?;
+            }
         }
         text.push_str("# EOF\n");
         Ok(text)

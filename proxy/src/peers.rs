@@ -19,12 +19,12 @@ async fn one(endpoint: &Endpoint, id: NodeId, name: String) {
     let mut known = None;
     loop {
         let at = endpoint.resolve(&name).await;
-        endpoint.set_peer(Address::Node(id), at);
+        endpoint.set_peer_addresses(Address::Node(id), &at);
         if name.parse::<SocketAddr>().is_ok() {
             return;
         }
-        if known != Some(at) {
-            tracing::info!(server = %id, name, address = %at, "server found");
+        if known.as_ref() != Some(&at) {
+            tracing::info!(server = %id, name, addresses = ?at, "server found");
             known = Some(at);
         }
         tokio::time::sleep(AGAIN).await;

@@ -79,10 +79,8 @@ impl Server {
                 let (cluster, dir) = (&settings.cluster, &settings.data_dir);
                 let among = faults.as_ref().map(|[among, _]| among.clone());
                 let keys = wire::keys(&settings)?;
-                Some(
-                    Embedded::start(count, cluster, dir, &keys, among, settings.state_quota)
-                        .await?,
-                )
+                let (quota, longest) = (settings.state_quota, settings.max_datagram);
+                Some(Embedded::start(count, cluster, dir, &keys, longest, among, quota).await?)
             }
             None => None,
         };

@@ -59,6 +59,12 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub node_http: Vec<Place>,
+    /// The most bytes of a datagram, without the headers of UDP and IP. The length in use follows what
+    /// each path carries; this only bounds it
+    #[arg(long, value_name = "BYTES", env = "RAFT_MAX_DATAGRAM",
+          default_value_t = transport::Config::DEFAULT_DATAGRAM,
+          value_parser = transport::Config::parse_max_datagram)]
+    pub max_datagram: usize,
     /// Where the servers of --embedded keep their logs
     #[arg(
         long,

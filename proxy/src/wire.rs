@@ -8,6 +8,7 @@ use transport::{Config, Key, KeyError, Keys};
 pub(crate) fn config(settings: &Settings) -> Result<Config, KeyError> {
     let mut config = Config::new(settings.listen, &settings.cluster);
     config.keys = keys(settings)?;
+    config.max_datagram = settings.max_datagram;
     Ok(config)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`Cluster`] is three servers and a proxy on this machine, each a process of its own, with keys,
 //! traces and, on request, faults of the network. [`Load`] is clients that use it all the while
-//! and write down what they saw. [`Namespace`] has disks and files that only a test's own processes
+//! and write down what they saw. [`Network`] is a cluster on a network of its own, which may carry
+//! less than Ethernet does. [`Namespace`] has disks and files that only a test's own processes
 //! see. [`judge`] has the checker say whether that can be: what clients
 //! saw, and what the servers did.
 //!
@@ -23,6 +24,7 @@ mod http;
 pub mod judge;
 mod load;
 mod namespace;
+mod network;
 mod process;
 pub mod wait;
 
@@ -30,4 +32,5 @@ pub use cluster::{Cluster, NODES, Place, Shape};
 pub use door::Door;
 pub use load::{History, Load};
 pub use namespace::Namespace;
+pub use network::Network;
 pub use process::run;

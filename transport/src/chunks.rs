@@ -6,19 +6,24 @@
 //! of which nothing new arrived for [`PATIENCE`] is given up: the protocol above repeats what
 //! matters, and by then has something newer to say.
 //!
+//! A chunk names its place in the message by bytes, and is cut when it leaves, to the length that
+//! the path carries at that moment. So a message under way survives a path that comes to carry less:
+//! lost bytes are cut anew.
+//!
 //! A *bulk* message, the state of a server on its way to another, may be a thousand times as large
 //! as any other. There is one for each receiver at most, and a receiver takes one from each run of
 //! a peer. Whatever else goes there overtakes it. All others leave in the order in which they came:
 //! to Raft, entries that were overtaken by later ones look lost, and are sent again. Chunks leave
-//! no further than [`SPAN`] ahead of the first that is missing, so what is put in order stays
+//! no further than [`SPAN`] ahead of the first byte that is missing, so what is put in order stays
 //! little however large the message, and so does an acknowledgement.
 //!
 //! Nothing here reads a clock or sends: time and chunks are passed in and out. Memory is bounded
 //! whatever a peer sends: so much for each run of a peer, the oldest message going first, and so
 //! much for all ([`crate::peers`]).
 
+use crate::{config::room_in, path_mtu::FLOOR, ranges::Ranges};
 use bytes::Bytes;
-use model::wire::{Acknowledgement, Chunk, KeyId};
+use model::wire::{ACKNOWLEDGEMENT, Acknowledgement, Chunk, FRAME, KeyId, RANGE, encode_range};
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     net::SocketAddr,
@@ -26,9 +31,14 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How far ahead of the first missing chunk others leave: what an acknowledgement can speak of, in
-/// the smallest datagram there is.
-const SPAN: u32 = 2048;
+/// How many bytes ahead of the first missing one others leave.
+const SPAN: u32 = 2 << 20;
+/// The most ranges of an acknowledgement, so that it fits into the smallest datagram there is.
+const RANGES: usize = 48;
+const _: () = assert!(FRAME + ACKNOWLEDGEMENT + RANGES * RANGE <= room_in(FLOOR));
+/// The most pieces of a message that are kept in front of a missing one: more than a sender has ahead
+/// in the smallest datagrams there are.
+const PIECES: usize = 8192;
 /// How long a message is kept trying after the last news of it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A chunk is lost if so many sent after it arrived.
@@ -110,36 +120,24 @@ impl Outgoing {
 
     /// Takes the bulk message that was promised. False if too much is under way already. Its first
     /// chunks are due at once.
-    pub(crate) fn push_bulk(
-        &mut self,
-        to: Destination,
-        bytes: Bytes,
-        size: usize,
-        now: Instant,
-    ) -> bool {
+    pub(crate) fn push_bulk(&mut self, to: Destination, bytes: Bytes, now: Instant) -> bool {
         self.release(to);
         // One is taken always.
         if self.bulk > 0 && self.bulk + bytes.len() > self.bulk_capacity {
             return false;
         }
-        let added = self.add(to, bytes, size, true, now);
+        let added = self.add(to, bytes, true, now);
         if let Some(flow) = self.flows.get_mut(&to) {
             flow.fresh = Some(now);
         }
         added
     }
 
-    /// Takes a message to be sent in chunks of this size. False if too much is waiting already.
+    /// Takes a message to be sent in chunks. False if too much is waiting already.
     ///
     /// # Panics
-    /// If it makes more chunks than can be counted; the limit on messages prevents that.
-    pub(crate) fn push(
-        &mut self,
-        to: Destination,
-        bytes: Bytes,
-        size: usize,
-        now: Instant,
-    ) -> bool {
+    /// If its bytes cannot be counted by 32 bits; the limit on messages prevents that.
+    pub(crate) fn push(&mut self, to: Destination, bytes: Bytes, now: Instant) -> bool {
         if self.waiting + bytes.len() > WAITING_FOR_ALL {
             return false;
         }
@@ -148,26 +146,18 @@ impl Outgoing {
         if waits > 0 && waits + bytes.len() > WAITING {
             return false;
         }
-        self.add(to, bytes, size, false, now)
+        self.add(to, bytes, false, now)
     }
 
-    fn add(
-        &mut self,
-        to: Destination,
-        bytes: Bytes,
-        size: usize,
-        bulk: bool,
-        now: Instant,
-    ) -> bool {
+    fn add(&mut self, to: Destination, bytes: Bytes, bulk: bool, now: Instant) -> bool {
         if self.flows.len() >= FLOWS && !self.flows.contains_key(&to) {
             self.flows.retain(|_, flow| !flow.messages.is_empty());
             if self.flows.len() >= FLOWS {
                 return false;
             }
         }
-        let count = u32::try_from(bytes.len().div_ceil(size))
-            .expect("a message has no more chunks than a message may have");
-        let flow = self.flows.entry(to).or_insert_with(|| Flow::new(size));
+        let length = u32::try_from(bytes.len()).expect("a message is no longer than allowed");
+        let flow = self.flows.entry(to).or_insert_with(Flow::new);
         if bulk {
             self.bulk += bytes.len();
         } else {
@@ -177,12 +167,10 @@ impl Outgoing {
         self.owners.insert(self.next_message, to);
         flow.messages.push_back(Message {
             id: self.next_message,
-            arrived: vec![false; count as usize],
-            missing: count,
+            arrived: Ranges::default(),
             first: 0,
             next: 0,
-            count,
-            size,
+            length,
             bytes,
             bulk,
             heard: now,
@@ -193,18 +181,43 @@ impl Outgoing {
 
     /// Whether a message that is no bulk is yet to leave, whole or in part, for this receiver.
     pub(crate) fn is_busy(&self, to: Destination) -> bool {
-        let unsent = |message: &Message| !message.bulk && message.next < message.count;
+        let unsent = |message: &Message| !message.bulk && message.next < message.length;
         self.flows
             .get(&to)
             .is_some_and(|flow| flow.messages.iter().any(unsent))
     }
 
-    /// The chunks that may leave now for this receiver.
-    pub(crate) fn poll(&mut self, to: Destination, now: Instant, mut emit: impl FnMut(Chunk<'_>)) {
+    /// The chunks that may leave now for this receiver, with up to `size` bytes of a message each.
+    /// Returns whether chunks timed out.
+    pub(crate) fn poll(
+        &mut self,
+        to: Destination,
+        size: usize,
+        now: Instant,
+        mut emit: impl FnMut(Chunk<'_>),
+    ) -> bool {
+        let Some(flow) = self.flows.get_mut(&to) else {
+            return false;
+        };
+        let mut ended = Vec::new();
+        let timed_out = flow.poll(size, now, &mut self.tally, &mut ended, &mut emit);
+        self.end(to, &ended);
+        timed_out
+    }
+
+    /// A chunk did not leave: it was too long. It is cut anew.
+    pub(crate) fn refused(&mut self, to: Destination, chunk: &Chunk<'_>) {
         if let Some(flow) = self.flows.get_mut(&to) {
-            let mut ended = Vec::new();
-            flow.poll(now, &mut self.tally, &mut ended, &mut emit);
-            self.end(to, &ended);
+            let (message, from) = (chunk.message, chunk.offset);
+            flow.recut(|flight| flight.message == message && flight.from == from);
+        }
+    }
+
+    /// The path to this receiver comes to carry no more than `size` bytes of a message in a chunk:
+    /// longer ones under way are cut anew.
+    pub(crate) fn shrunk(&mut self, to: Destination, size: usize) {
+        if let Some(flow) = self.flows.get_mut(&to) {
+            flow.recut(|flight| (flight.to - flight.from) as usize > size);
         }
     }
 
@@ -271,10 +284,10 @@ struct Flow {
     waiting: usize,
     /// Chunks of which no word has come, in the order they left.
     flights: VecDeque<Flight>,
-    lost: VecDeque<(u64, u32)>,
+    /// Bytes to send again: of which message, from where, to where.
+    lost: VecDeque<(u64, u32, u32)>,
     next_flight: u64,
     window: usize,
-    window_most: usize,
     /// Chunks that arrived since the window last grew, once it was cut.
     grown_by: usize,
     /// Below this the window grows with each chunk that arrives.
@@ -291,24 +304,27 @@ struct Flow {
 struct Message {
     id: u64,
     bytes: Bytes,
-    size: usize,
-    count: u32,
-    /// The first chunk of which there is no word that it arrived, but for those that are known to
-    /// have overtaken it.
+    length: u32,
+    /// All bytes before this one arrived.
     first: u32,
-    /// The first chunk that was never sent.
+    /// The first byte that was never sent.
     next: u32,
-    arrived: Vec<bool>,
-    missing: u32,
+    /// The bytes after `first` that arrived.
+    arrived: Ranges,
     bulk: bool,
     /// When something new of it arrived, or it was taken.
     heard: Instant,
 }
 
 impl Message {
-    /// Whether a chunk that was never sent may be now.
+    /// Whether bytes that were never sent may be now.
     fn may_go_on(&self) -> bool {
-        self.next < self.count && self.next - self.first < SPAN
+        self.next < self.length && self.next - self.first < SPAN
+    }
+
+    /// The first bytes between these that are not known to have arrived.
+    fn missing(&self, from: u32, to: u32) -> Option<(u32, u32)> {
+        self.arrived.gap(from.max(self.first), to)
     }
 }
 
@@ -316,7 +332,8 @@ impl Message {
 struct Flight {
     number: u64,
     message: u64,
-    index: u32,
+    from: u32,
+    to: u32,
     at: Instant,
     first: bool,
 }
@@ -328,19 +345,16 @@ struct RoundTrip {
 }
 
 impl Flow {
-    /// With chunks of this size.
-    fn new(size: usize) -> Self {
-        let window_most = (WINDOW_BYTES / size).clamp(1, WINDOW_MOST);
+    fn new() -> Self {
         Self {
             messages: VecDeque::new(),
             waiting: 0,
             flights: VecDeque::new(),
             lost: VecDeque::new(),
             next_flight: 0,
-            window: WINDOW_FIRST.min(window_most),
-            window_most,
+            window: WINDOW_FIRST,
             grown_by: 0,
-            threshold: window_most,
+            threshold: WINDOW_MOST,
             recovered_from: 0,
             round_trip: None,
             timeouts: 0,
@@ -371,19 +385,21 @@ impl Flow {
 
     fn poll(
         &mut self,
+        size: usize,
         now: Instant,
         tally: &mut Tally,
         ended: &mut Vec<Message>,
         emit: &mut impl FnMut(Chunk<'_>),
-    ) {
+    ) -> bool {
         self.fresh = None;
         let silent = |message: &Message| now.duration_since(message.heard) >= PATIENCE;
         while let Some(place) = self.messages.iter().position(silent) {
             self.give_up(place, tally, ended);
         }
-        self.expire(now);
-        while self.flights.len() < self.window {
-            let Some((place, index, first)) = self.next_chunk() else {
+        let timed_out = self.expire(now);
+        let window = self.window.min((WINDOW_BYTES / size).max(1));
+        while self.flights.len() < window {
+            let Some((place, from, to, first)) = self.next_chunk(size) else {
                 break;
             };
             let message = &self.messages[place];
@@ -392,53 +408,77 @@ impl Flow {
             self.flights.push_back(Flight {
                 number: self.next_flight,
                 message: message.id,
-                index,
+                from,
+                to,
                 at: now,
                 first,
             });
             self.next_flight += 1;
-            let start = index as usize * message.size;
-            let end = message.bytes.len().min(start + message.size);
             emit(Chunk {
                 message: message.id,
-                index,
-                count: message.count,
-                bytes: &message.bytes[start..end],
+                offset: from,
+                length: message.length,
+                bytes: &message.bytes[from as usize..to as usize],
             });
         }
+        timed_out
     }
 
-    /// Takes for lost what is overdue.
-    fn expire(&mut self, now: Instant) {
+    /// Takes for lost what is overdue. Returns whether there was something.
+    fn expire(&mut self, now: Instant) -> bool {
         let timeout = self.timeout();
         let overdue = |flight: &Flight| now.duration_since(flight.at) >= timeout;
         if !self.flights.front().is_some_and(overdue) {
-            return;
+            return false;
         }
         self.timeouts += 1;
         self.shrink();
         while self.flights.front().is_some_and(overdue) {
             if let Some(flight) = self.flights.pop_front() {
-                self.lost.push_back((flight.message, flight.index));
+                self.lost
+                    .push_back((flight.message, flight.from, flight.to));
             }
         }
+        true
     }
 
-    /// What to send next: what was lost before what was never sent; and whether it is the latter.
-    fn next_chunk(&mut self) -> Option<(usize, u32, bool)> {
-        while let Some((id, index)) = self.lost.pop_front() {
-            if let Some(place) = self.place(id)
-                && !self.messages[place].arrived[index as usize]
-            {
-                return Some((place, index, false));
+    /// Takes these flights for lost, which is no sign of congestion.
+    fn recut(&mut self, of: impl Fn(&Flight) -> bool) {
+        let lost = &mut self.lost;
+        self.flights.retain(|flight| {
+            let goes = of(flight);
+            if goes {
+                lost.push_back((flight.message, flight.from, flight.to));
             }
+            !goes
+        });
+        self.timeouts = 0;
+    }
+
+    /// The bytes to send next, up to so many: what was lost before what was never sent; and whether
+    /// it is the latter.
+    fn next_chunk(&mut self, size: usize) -> Option<(usize, u32, u32, bool)> {
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        while let Some((id, from, to)) = self.lost.pop_front() {
+            let Some(place) = self.place(id) else {
+                continue;
+            };
+            let Some((from, end)) = self.messages[place].missing(from, to) else {
+                continue;
+            };
+            let end = end.min(from.saturating_add(size));
+            if end < to {
+                self.lost.push_front((id, end, to));
+            }
+            return Some((place, from, end, false));
         }
         let ready = |of: &(usize, &Message)| of.1.may_go_on();
         let ready = self.messages.iter().enumerate().filter(ready);
         let (place, _) = ready.min_by_key(|(_, message)| message.bulk)?;
         let message = &mut self.messages[place];
-        message.next += 1;
-        Some((place, message.next - 1, true))
+        let from = message.next;
+        message.next = message.length.min(from.saturating_add(size));
+        Some((place, from, message.next, true))
     }
 
     fn give_up(&mut self, place: usize, tally: &mut Tally, ended: &mut Vec<Message>) {
@@ -460,30 +500,31 @@ impl Flow {
             return;
         };
         let message = &mut self.messages[place];
-        if message.count != of.count || of.first > message.next {
+        if message.length != of.length || of.first > message.next {
             return;
         }
-        for index in message.first..message.next {
-            let arrived = &mut message.arrived[index as usize];
-            if of.has(index) && !*arrived {
-                *arrived = true;
-                message.missing -= 1;
-                message.heard = now;
-            }
+        let mut new = message.arrived.insert(message.first, of.first);
+        for (from, to) in of.ranges() {
+            // Nothing that was never sent can have arrived.
+            new += message.arrived.insert(from, to.min(message.next));
         }
-        message.first = message.first.max(of.first);
+        message.first = message.arrived.advance(message.first);
+        if new > 0 {
+            message.heard = now;
+        }
         let mut latest = None;
         let mut landed = 0;
-        let arrived = &message.arrived;
+        let message = &self.messages[place];
         self.flights.retain(|flight| {
-            let lands = flight.message == of.message && arrived[flight.index as usize];
+            let lands =
+                flight.message == of.message && message.missing(flight.from, flight.to).is_none();
             if lands {
                 latest = Some(*flight);
                 landed += 1;
             }
             !lands
         });
-        if message.missing == 0 {
+        if message.first == message.length {
             tally.delivered += 1;
             ended.extend(self.messages.remove(place));
         }
@@ -505,7 +546,8 @@ impl Flow {
                 break;
             }
             cut |= flight.number >= self.recovered_from;
-            self.lost.push_back((flight.message, flight.index));
+            self.lost
+                .push_back((flight.message, flight.from, flight.to));
             self.flights.pop_front();
         }
         if cut {
@@ -514,7 +556,7 @@ impl Flow {
     }
 
     fn shrink(&mut self) {
-        self.window = (self.window / 2).max(WINDOW_LEAST.min(self.window_most));
+        self.window = (self.window / 2).max(WINDOW_LEAST);
         self.threshold = self.window;
         self.grown_by = 0;
         self.recovered_from = self.next_flight;
@@ -530,7 +572,7 @@ impl Flow {
                 self.window += 1;
             }
         }
-        self.window = self.window.min(self.window_most);
+        self.window = self.window.min(WINDOW_MOST);
     }
 
     fn measure(&mut self, sample: Duration) {
@@ -567,7 +609,8 @@ pub(crate) enum Taken {
     Known,
     /// It was the last missing one: the message.
     Whole(Vec<u8>),
-    /// It says otherwise than the others of its message, or is further ahead than any should be.
+    /// It contradicts the others of its message, or is further ahead or in more pieces than any
+    /// should be.
     Contradicts,
     /// Its message is larger than is taken.
     Oversized,
@@ -577,9 +620,8 @@ pub(crate) enum Taken {
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     assembling: VecDeque<Assembly>,
+    /// Messages that are complete, and their lengths.
     finished: VecDeque<(u64, u32)>,
-    /// Messages found too large. No word of them goes back, so that they are given up.
-    refused: VecDeque<u64>,
     bytes: usize,
     bulk: usize,
 }
@@ -587,11 +629,10 @@ pub(crate) struct Incoming {
 #[derive(Debug)]
 struct Assembly {
     message: u64,
-    count: u32,
-    /// The chunks before the first that is missing, and how many those are.
+    length: u32,
+    /// The bytes before the first that is missing.
     start: Vec<u8>,
-    first: u32,
-    /// Chunks that overtook it, and their bytes.
+    /// Pieces that overtook it, which do not overlap, by their positions; and their bytes.
     ahead: BTreeMap<u32, Box<[u8]>>,
     ahead_bytes: usize,
     bulk: bool,
@@ -601,64 +642,102 @@ struct Assembly {
 const BESIDES: usize = 64;
 
 impl Assembly {
-    const fn new(message: u64, count: u32) -> Self {
+    const fn new(message: u64, length: u32, bulk: bool) -> Self {
         Self {
             message,
-            count,
+            length,
             start: Vec::new(),
-            first: 0,
             ahead: BTreeMap::new(),
             ahead_bytes: 0,
-            bulk: false,
+            bulk,
         }
-    }
-
-    fn length(&self) -> usize {
-        self.start.len() + self.ahead_bytes
     }
 
     fn held(&self) -> usize {
-        self.length() + self.ahead.len() * BESIDES
+        self.start.len() + self.ahead_bytes + self.ahead.len() * BESIDES
+    }
+
+    /// The position of the first byte that is missing.
+    fn first(&self) -> u32 {
+        u32::try_from(self.start.len()).unwrap_or(u32::MAX)
     }
 
     fn take(&mut self, chunk: &Chunk<'_>) -> Taken {
-        if self.count != chunk.count {
+        let first = self.first();
+        let length = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
+        let end = chunk.offset.saturating_add(length);
+        if self.length != chunk.length || end > self.length {
             return Taken::Contradicts;
         }
-        let Some(ahead) = chunk.index.checked_sub(self.first) else {
+        if end <= first {
             return Taken::Known;
-        };
-        match ahead {
-            0 => self.extend(chunk.bytes),
-            SPAN.. => return Taken::Contradicts,
-            _ if self.ahead.contains_key(&chunk.index) => return Taken::Known,
-            _ => {
-                self.ahead_bytes += chunk.bytes.len();
-                self.ahead.insert(chunk.index, chunk.bytes.into());
-            }
         }
-        Taken::Kept
+        let Some(ahead) = chunk.offset.checked_sub(first).filter(|ahead| *ahead > 0) else {
+            self.extend(&chunk.bytes[(first - chunk.offset) as usize..]);
+            return Taken::Kept;
+        };
+        if ahead >= SPAN || self.ahead.len() >= PIECES {
+            return Taken::Contradicts;
+        }
+        self.keep_ahead(chunk, end)
+    }
+
+    /// Keeps those bytes of a chunk that are not there yet.
+    fn keep_ahead(&mut self, chunk: &Chunk<'_>, end: u32) -> Taken {
+        let mut taken = Taken::Known;
+        let mut from = chunk.offset;
+        while from < end {
+            let before = self.ahead.range(..=from).next_back();
+            if let Some((start, piece)) = before
+                && from - start < piece.len() as u32
+            {
+                from = start + piece.len() as u32;
+                continue;
+            }
+            let next = self.ahead.range(from..end).next();
+            let to = next.map_or(end, |(start, _)| *start);
+            let piece = &chunk.bytes[(from - chunk.offset) as usize..(to - chunk.offset) as usize];
+            self.ahead_bytes += piece.len();
+            self.ahead.insert(from, piece.into());
+            taken = Taken::Kept;
+            from = to;
+        }
+        taken
     }
 
     fn extend(&mut self, bytes: &[u8]) {
         self.start.extend_from_slice(bytes);
-        self.first += 1;
-        while let Some(next) = self.ahead.remove(&self.first) {
-            self.ahead_bytes -= next.len();
-            self.start.extend_from_slice(&next);
-            self.first += 1;
+        while let Some(next) = self.ahead.first_entry()
+            && let Some(overlap) = (self.start.len() as u64).checked_sub(u64::from(*next.key()))
+        {
+            let piece = next.remove();
+            self.ahead_bytes -= piece.len();
+            let new = piece.get(overlap as usize..).unwrap_or_default();
+            self.start.extend_from_slice(new);
         }
     }
 
-    fn bitmap(&self) -> Vec<u8> {
-        let mut bitmap = Vec::new();
-        for index in self.ahead.keys() {
-            let nth = index - self.first;
-            let byte = (nth / 8) as usize;
-            bitmap.resize(byte + 1, 0);
-            bitmap[byte] |= 1 << (nth % 8);
+    /// The ranges that arrived after the first missing byte: the first ones, if there are too many to
+    /// name.
+    fn ranges(&self) -> Vec<u8> {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for (from, piece) in &self.ahead {
+            let to = from + piece.len() as u32;
+            if let Some((_, end)) = ranges.last_mut()
+                && end == from
+            {
+                *end = to;
+            } else if ranges.len() < RANGES {
+                ranges.push((*from, to));
+            } else {
+                break;
+            }
         }
-        bitmap
+        let mut encoded = Vec::with_capacity(ranges.len() * RANGE);
+        for range in ranges {
+            encode_range(range, &mut encoded);
+        }
+        encoded
     }
 }
 
@@ -678,9 +757,9 @@ impl Incoming {
         if self.finished.iter().any(|(id, _)| *id == chunk.message) {
             return (Taken::Known, 0);
         }
-        let longest = limits.message.max(limits.bulk);
-        // No chunk is empty.
-        if chunk.count as usize > longest || self.refused.contains(&chunk.message) {
+        let length = chunk.length as usize;
+        // No word of it goes back, so that it is given up.
+        if length > limits.message.max(limits.bulk) {
             return (Taken::Oversized, 0);
         }
         let mut dropped = 0;
@@ -692,26 +771,19 @@ impl Incoming {
         // While it is added to, it is not among the others.
         let mut assembly = found
             .and_then(|place| self.remove(place))
-            .unwrap_or_else(|| Assembly::new(chunk.message, chunk.count));
+            .unwrap_or_else(|| {
+                let bulk = length > limits.message;
+                // Whoever sends one has given up the one before.
+                dropped += usize::from(bulk && self.drop_first(|of| of.bulk));
+                Assembly::new(chunk.message, chunk.length, bulk)
+            });
         let taken = assembly.take(chunk);
-        if assembly.length() > longest {
-            if self.refused.len() >= FINISHED {
-                self.refused.pop_front();
-            }
-            self.refused.push_back(chunk.message);
-            return (Taken::Oversized, dropped);
-        }
-        if assembly.first == assembly.count {
+        if assembly.first() == assembly.length {
             if self.finished.len() >= FINISHED {
                 self.finished.pop_front();
             }
-            self.finished.push_back((assembly.message, assembly.count));
+            self.finished.push_back((assembly.message, assembly.length));
             return (Taken::Whole(assembly.start), dropped);
-        }
-        if assembly.length() > limits.message && !assembly.bulk {
-            assembly.bulk = true;
-            // Whoever sends one has given up the one before.
-            dropped += usize::from(self.drop_first(|of| of.bulk));
         }
         // The oldest goes first; the one just added to goes last of all.
         while !assembly.bulk
@@ -735,15 +807,15 @@ impl Incoming {
         self.clear_of(|of| of.bulk)
     }
 
-    /// What arrived of this message: how many chunks it has, the first that is missing, and a bit
-    /// for each from there on, as in [`Acknowledgement`].
+    /// What arrived of this message: its length, the first byte that is missing, and the ranges
+    /// after that one, as in [`Acknowledgement`].
     pub(crate) fn acknowledgement(&self, message: u64) -> Option<(u32, u32, Vec<u8>)> {
         if let Some(place) = self.place(message) {
             let of = &self.assembling[place];
-            return Some((of.count, of.first, of.bitmap()));
+            return Some((of.length, of.first(), of.ranges()));
         }
-        let (_, count) = self.finished.iter().find(|(id, _)| *id == message)?;
-        Some((*count, *count, Vec::new()))
+        let (_, length) = self.finished.iter().find(|(id, _)| *id == message)?;
+        Some((*length, *length, Vec::new()))
     }
 
     fn place(&self, message: u64) -> Option<usize> {
@@ -807,15 +879,21 @@ mod tests {
         (0..length).map(|nth| (nth * 7 % 251) as u8).collect()
     }
 
+    /// Message, offset, length of the message, bytes.
     type Owned = (u64, u32, u32, Vec<u8>);
 
     fn poll(outgoing: &mut Outgoing, now: Instant) -> Vec<Owned> {
+        poll_in(outgoing, 1000, now)
+    }
+
+    fn poll_in(outgoing: &mut Outgoing, size: usize, now: Instant) -> Vec<Owned> {
         let mut chunks = Vec::new();
-        outgoing.poll(to(), now, |chunk| {
+        outgoing.poll(to(), size, now, |chunk| {
+            assert!(chunk.bytes.len() <= size);
             chunks.push((
                 chunk.message,
-                chunk.index,
-                chunk.count,
+                chunk.offset,
+                chunk.length,
                 chunk.bytes.to_vec(),
             ));
         });
@@ -827,30 +905,30 @@ mod tests {
     }
 
     fn take_within(incoming: &mut Incoming, chunk: &Owned, limits: Limits) -> Taken {
-        let (message, index, count, ref bytes) = *chunk;
+        let (message, offset, length, ref bytes) = *chunk;
         let chunk = Chunk {
             message,
-            index,
-            count,
+            offset,
+            length,
             bytes,
         };
         incoming.take(&chunk, limits).0
     }
 
     fn acknowledge(outgoing: &mut Outgoing, incoming: &Incoming, message: u64, now: Instant) {
-        if let Some((count, first, bitmap)) = incoming.acknowledgement(message) {
+        if let Some((length, first, ranges)) = incoming.acknowledgement(message) {
             let of = Acknowledgement {
                 message,
-                count,
+                length,
                 first,
-                bitmap: &bitmap,
+                ranges: &ranges,
             };
             outgoing.acknowledge(KeyId::Cluster, &of, now);
         }
     }
 
-    /// Both directions lose a tenth; three messages still arrive whole, and nothing is left of
-    /// them.
+    /// Both directions lose a tenth, and the path carries more and less all the while; three messages
+    /// still arrive whole, and nothing is left of them.
     #[test]
     fn lost_chunks_and_acknowledgements_are_made_up_for() {
         use rand_chacha::{
@@ -860,15 +938,17 @@ mod tests {
         for seed in 0..100 {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
             let lengths = [(); 3].map(|()| 1 + random.next_u32() as usize % 60_000);
+            let mut sizes = random.clone();
             let mut lost = move || random.next_u32() % 10 == 0;
             let mut now = Instant::now();
             let (mut outgoing, mut incoming) = (Outgoing::new(0), Incoming::default());
             for length in lengths {
-                assert!(outgoing.push(to(), content(length), 1000, now));
+                assert!(outgoing.push(to(), content(length), now));
             }
             let mut whole = BTreeMap::new();
             while let Some(due) = outgoing.deadline() {
-                let chunks = poll(&mut outgoing, now);
+                let size = 100 + sizes.next_u32() as usize % 1900;
+                let chunks = poll_in(&mut outgoing, size, now);
                 if chunks.is_empty() {
                     now = due.max(now);
                 }
@@ -903,7 +983,7 @@ mod tests {
         let start = Instant::now();
         let mut now = start;
         let mut outgoing = Outgoing::new(0);
-        assert!(outgoing.push(to(), content(100_000), 1000, now));
+        assert!(outgoing.push(to(), content(100_000), now));
         let mut most = poll(&mut outgoing, now).len();
         while let Some(due) = outgoing.deadline() {
             now = due.max(now);
@@ -922,10 +1002,10 @@ mod tests {
     fn of_large_chunks_fewer_are_under_way() {
         let mut now = Instant::now();
         let (mut outgoing, mut incoming) = (Outgoing::new(0), Incoming::default());
-        outgoing.push(to(), content(3 << 20), 40_000, now);
+        outgoing.push(to(), content(3 << 20), now);
         let mut counts = Vec::new();
         for round in 0.. {
-            let chunks = poll(&mut outgoing, now);
+            let chunks = poll_in(&mut outgoing, 40_000, now);
             if chunks.is_empty() {
                 break;
             }
@@ -958,7 +1038,7 @@ mod tests {
     fn chunk_overtaken_by_three_is_repeated_at_once() {
         let now = Instant::now();
         let (mut outgoing, mut incoming) = (Outgoing::new(0), Incoming::default());
-        outgoing.push(to(), content(10_000), 1000, now);
+        outgoing.push(to(), content(10_000), now);
         let chunks = poll(&mut outgoing, now);
         for chunk in &chunks[1..3] {
             take(&mut incoming, chunk);
@@ -977,25 +1057,25 @@ mod tests {
         let now = Instant::now();
         let mut outgoing = Outgoing::new(0);
         let mut taken = 0;
-        while outgoing.push(to(), content(1 << 20), 1000, now) {
+        while outgoing.push(to(), content(1 << 20), now) {
             taken += 1;
         }
         assert_eq!(taken, WAITING >> 20);
         let other = (([127, 0, 0, 1], 2).into(), KeyId::Cluster);
-        assert!(outgoing.push(other, content(1 << 20), 1000, now));
+        assert!(outgoing.push(other, content(1 << 20), now));
     }
 
     #[test]
     fn word_under_another_key_does_not_count() {
         let now = Instant::now();
         let mut outgoing = Outgoing::new(0);
-        outgoing.push(to(), content(2000), 1000, now);
+        outgoing.push(to(), content(2000), now);
         poll(&mut outgoing, now);
         let of = Acknowledgement {
             message: 1,
-            count: 2,
-            first: 2,
-            bitmap: &[],
+            length: 2000,
+            first: 2000,
+            ranges: &[],
         };
         assert_eq!(outgoing.acknowledge(KeyId::Client, &of, now), None);
         assert_eq!(outgoing.tally().delivered, 0);
@@ -1004,39 +1084,90 @@ mod tests {
         assert_eq!(outgoing.acknowledge(KeyId::Cluster, &of, now), None);
     }
 
+    /// A path that comes to carry less: what is under way is cut anew at once, whatever its length
+    /// was, and what had arrived already is not sent again.
+    #[test]
+    fn chunks_under_way_are_cut_anew_when_the_path_carries_less() {
+        let now = Instant::now();
+        let (mut outgoing, mut incoming) = (Outgoing::new(0), Incoming::default());
+        outgoing.push(to(), content(10_000), now);
+        let long = poll_in(&mut outgoing, 3000, now);
+        assert_eq!(long.len(), 4);
+        take(&mut incoming, &long[1]);
+        acknowledge(&mut outgoing, &incoming, 1, now);
+        outgoing.shrunk(to(), 700);
+        let short = poll_in(&mut outgoing, 700, now);
+        let lengths: Vec<usize> = short.iter().map(|of| of.3.len()).collect();
+        assert_eq!(lengths.iter().sum::<usize>(), 7000, "{lengths:?}");
+        assert!(short.iter().all(|of| !(3000..6000).contains(&of.1)));
+        // The first of the long ones arrives late, and overlaps.
+        take(&mut incoming, &long[0]);
+        let whole = short.iter().map(|chunk| take(&mut incoming, chunk));
+        let whole = whole.filter(|taken| *taken == Taken::Whole(content(10_000).to_vec()));
+        assert_eq!(whole.count(), 1);
+        acknowledge(&mut outgoing, &incoming, 1, now);
+        assert_eq!(outgoing.tally().delivered, 1);
+    }
+
+    #[test]
+    fn refused_chunk_is_cut_anew_at_once() {
+        let now = Instant::now();
+        let mut outgoing = Outgoing::new(0);
+        let whole = content(1400);
+        outgoing.push(to(), whole.clone(), now);
+        assert_eq!(poll_in(&mut outgoing, 1400, now).len(), 1);
+        let refused = Chunk {
+            message: 1,
+            offset: 0,
+            length: 1400,
+            bytes: &whole,
+        };
+        outgoing.refused(to(), &refused);
+        let again = poll_in(&mut outgoing, 900, now);
+        let cuts: Vec<_> = again.iter().map(|of| (of.1, of.3.len())).collect();
+        assert_eq!(cuts, [(0, 900), (900, 500)]);
+        assert_eq!(outgoing.tally().repeated, 2);
+    }
+
     #[test]
     fn chunks_that_contradict_or_exceed_are_refused() {
         let mut incoming = Incoming::default();
-        assert_eq!(take(&mut incoming, &(1, 0, 2, vec![1])), Taken::Kept);
-        assert_eq!(take(&mut incoming, &(1, 0, 2, vec![1])), Taken::Known);
-        assert_eq!(take(&mut incoming, &(1, 1, 3, vec![1])), Taken::Contradicts);
+        assert_eq!(take(&mut incoming, &(1, 0, 3, vec![1])), Taken::Kept);
+        assert_eq!(take(&mut incoming, &(1, 0, 3, vec![1])), Taken::Known);
+        assert_eq!(take(&mut incoming, &(1, 1, 4, vec![1])), Taken::Contradicts);
         assert_eq!(
-            take(&mut incoming, &(1, 1, 2, vec![2, 3])),
+            take(&mut incoming, &(1, 2, 3, vec![1, 2])),
+            Taken::Contradicts
+        );
+        assert_eq!(
+            take(&mut incoming, &(1, 1, 3, vec![2, 3])),
             Taken::Whole(vec![1, 2, 3])
         );
-        assert_eq!(take(&mut incoming, &(1, 1, 2, vec![2])), Taken::Known);
-        assert_eq!(incoming.acknowledgement(1), Some((2, 2, Vec::new())));
+        assert_eq!(take(&mut incoming, &(1, 1, 3, vec![2])), Taken::Known);
+        assert_eq!(incoming.acknowledgement(1), Some((3, 3, Vec::new())));
         assert_eq!(
             take(&mut incoming, &(2, 0, LIMITS.message as u32 + 1, vec![1])),
             Taken::Oversized
         );
-        let large = vec![0; LIMITS.message / 2 + 1];
-        assert_eq!(take(&mut incoming, &(3, 0, 3, large.clone())), Taken::Kept);
-        assert_eq!(take(&mut incoming, &(3, 1, 3, large)), Taken::Oversized);
+        assert_eq!(incoming.acknowledgement(2), None);
         assert_eq!(incoming.bytes(), 0);
-        assert_eq!(incoming.acknowledgement(3), None);
-        assert_eq!(take(&mut incoming, &(3, 2, 3, vec![1])), Taken::Oversized);
-        assert_eq!(incoming.acknowledgement(3), None);
         // Further ahead than a sender goes.
-        assert_eq!(
-            take(&mut incoming, &(4, SPAN, 9000, vec![1])),
-            Taken::Contradicts
-        );
-        assert_eq!(
-            take(&mut incoming, &(4, SPAN - 1, 9000, vec![1])),
-            Taken::Kept
-        );
-        assert_eq!(incoming.bytes(), 1 + BESIDES);
+        let length = 64 << 20;
+        let far = (4, SPAN, length, vec![1]);
+        assert_eq!(take_within(&mut incoming, &far, BULK), Taken::Contradicts);
+        let near = (4, SPAN - 1, length, vec![1]);
+        assert_eq!(take_within(&mut incoming, &near, BULK), Taken::Kept);
+        assert_eq!(incoming.bulk(), 1 + BESIDES);
+        // In more pieces than a sender has under way.
+        let piece = |nth: usize| (4, 2 + 2 * nth as u32, length, vec![1]);
+        for nth in 1..PIECES {
+            let taken = take_within(&mut incoming, &piece(nth), BULK);
+            assert_eq!(taken, Taken::Kept);
+        }
+        let taken = take_within(&mut incoming, &piece(PIECES), BULK);
+        assert_eq!(taken, Taken::Contradicts);
+        let (_, first, ranges) = incoming.acknowledgement(4).unwrap();
+        assert_eq!((first, ranges.len()), (0, RANGES * RANGE));
     }
 
     /// A bulk message of 64 MiB over a way that loses a fifth, repeats a twentieth and lets a tenth
@@ -1057,11 +1188,11 @@ mod tests {
         let whole = content(LENGTH);
         assert!(outgoing.promise(to()));
         assert!(!outgoing.promise(to()), "one is being made already");
-        assert!(outgoing.push_bulk(to(), whole.clone(), 1300, now));
+        assert!(outgoing.push_bulk(to(), whole.clone(), now));
         assert!(!outgoing.promise(to()), "one is under way already");
         let mut arrived = None;
         while arrived.is_none() {
-            let mut chunks = poll(&mut outgoing, now);
+            let mut chunks = poll_in(&mut outgoing, 1300, now);
             if chunks.is_empty() {
                 now = outgoing.deadline().expect("it is under way").max(now);
                 continue;
@@ -1084,8 +1215,8 @@ mod tests {
                     }
                 }
             }
-            if let Some((_, _, bitmap)) = incoming.acknowledgement(1) {
-                assert!(bitmap.len() <= SPAN as usize / 8);
+            if let Some((_, _, ranges)) = incoming.acknowledgement(1) {
+                assert!(ranges.len() <= RANGES * RANGE);
             }
             assert!(incoming.bytes() <= LIMITS.bytes && incoming.bulk() <= LENGTH + (1 << 20));
             if !one_in(5) {
@@ -1115,11 +1246,11 @@ mod tests {
         let now = Instant::now();
         let (mut outgoing, mut incoming) = (Outgoing::new(0), Incoming::default());
         outgoing.promise(to());
-        assert!(outgoing.push_bulk(to(), content(2 * WAITING), 1000, now));
+        assert!(outgoing.push_bulk(to(), content(2 * WAITING), now));
         let first = poll(&mut outgoing, now);
         assert_eq!(first.len(), WINDOW_FIRST);
-        assert!(outgoing.push(to(), content(10_000), 1000, now));
-        assert!(outgoing.push(to(), content(5_000), 1000, now));
+        assert!(outgoing.push(to(), content(10_000), now));
+        assert!(outgoing.push(to(), content(5_000), now));
         for chunk in &first {
             take_within(&mut incoming, chunk, BULK);
         }
@@ -1138,7 +1269,8 @@ mod tests {
         let piece = vec![0; LIMITS.message];
         for message in 1..=2 {
             for index in 0..3 {
-                let chunk = (message, index, 9, piece.clone());
+                let length = LIMITS.message as u32;
+                let chunk = (message, index * length, 9 * length, piece.clone());
                 assert_eq!(take_within(&mut incoming, &chunk, BULK), Taken::Kept);
             }
             assert_eq!(incoming.bulk(), 3 * LIMITS.message);
@@ -1156,26 +1288,54 @@ mod tests {
         let receivers = [1, 2, 3].map(|port| (([127, 0, 0, 1], port).into(), KeyId::Cluster));
         let taken = receivers.map(|to| {
             assert!(outgoing.promise(to));
-            outgoing.push_bulk(to, content(3 << 19), 1000, now)
+            outgoing.push_bulk(to, content(3 << 19), now)
         });
         assert_eq!(taken, [true, true, false]);
         assert!(outgoing.promise(receivers[2]), "it may be tried again");
     }
 
     proptest! {
+        /// However a message is cut, in whatever order and however often its pieces come.
+        #[test]
+        fn pieces_that_overlap_make_the_message(
+            length in 1..3000_usize,
+            cuts in prop::collection::vec((any::<prop::sample::Index>(), 1..700_usize), 0..60),
+            sizes in prop::collection::vec(1..900_usize, 1..5),
+        ) {
+            let whole = content(length);
+            let mut incoming = Incoming::default();
+            let mut made = None;
+            let tiled = sizes.iter().cycle().scan(0, |at, size| {
+                let start = *at;
+                *at += size;
+                (start < length).then_some((start, *size))
+            });
+            let cuts = cuts.into_iter().map(|(at, size)| (at.index(length), size));
+            for (start, size) in cuts.chain(tiled) {
+                let bytes = &whole[start..length.min(start + size)];
+                let chunk = (1, start as u32, length as u32, bytes.to_vec());
+                if let Taken::Whole(bytes) = take(&mut incoming, &chunk) {
+                    prop_assert!(made.replace(bytes).is_none());
+                }
+                let held: usize = incoming.assembling.iter().map(Assembly::held).sum();
+                prop_assert_eq!(incoming.bytes(), held);
+            }
+            prop_assert_eq!(made.as_deref(), Some(&whole[..]));
+        }
+
         #[test]
         fn memory_is_bounded_whatever_arrives(
-            chunks in prop::collection::vec((0..200_u64, 0..50_u32, 1..100_u32, 1..1500_usize), 0..2000),
+            chunks in prop::collection::vec((0..200_u64, 0..40_000_u32, 1..40_000_u32, 1..1500_usize), 0..2000),
             bulk in prop::sample::select(vec![0, 60_000]),
         ) {
             let limits = Limits { message: 20_000, bytes: 50_000, bulk };
             let mut incoming = Incoming::default();
-            for (message, index, more, length) in chunks {
-                let bytes = vec![0; length];
-                let chunk = Chunk { message, index, count: index + more, bytes: &bytes };
+            for (message, offset, length, size) in chunks {
+                let bytes = vec![0; size];
+                let chunk = Chunk { message, offset, length, bytes: &bytes };
                 incoming.take(&chunk, limits);
                 prop_assert!(incoming.bytes() <= limits.bytes);
-                prop_assert!(incoming.bulk() <= bulk + BESIDES * 50);
+                prop_assert!(incoming.bulk() <= bulk + BESIDES * 2000);
                 prop_assert!(incoming.assembling.len() <= ASSEMBLING);
                 let held = |bulk| -> usize {
                     let of = incoming.assembling.iter().filter(|of| of.bulk == bulk);

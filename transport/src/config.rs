@@ -1,19 +1,15 @@
 //! How an endpoint is set up, and which settings cannot be.
 
-use crate::{Faults, Keys};
+use crate::{Faults, Keys, path_mtu::FLOOR};
 use model::{
     Address,
     wire::{CHUNK, FRAME, HEADER, TAG},
 };
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive};
 
-/// Every path carries this much, but for the odd tunnel within a tunnel: 1,448 bytes with the
-/// headers of UDP and IPv6, of the 1,500 of Ethernet.
-const DATAGRAM: usize = 1_400;
 /// Longer ones gained nothing, and of a few of them the last finds no room with a receiver that is
 /// busy, where the system grants it little.
-const LOOPBACK_DATAGRAM: usize = 30_000;
-const DATAGRAMS: std::ops::RangeInclusive<usize> = 576..=65_507;
+const DATAGRAM: usize = 30_000;
 
 /// How an endpoint is set up.
 #[derive(Clone, Debug)]
@@ -28,12 +24,9 @@ pub struct Config {
     pub keys: Keys,
     /// What goes wrong on purpose.
     pub faults: Option<Faults>,
-    /// The most bytes of a datagram, UDP's and IP's headers not counted. Datagrams are never cut up
-    /// on their way, so a longer one than the path carries is lost.
+    /// The most bytes of a datagram, without the headers of UDP and IP: an upper bound. Each path
+    /// begins at 1,200 bytes and grows as far as probes get through.
     pub max_datagram: usize,
-    /// The same for a socket that listens at a loopback address, and so reaches nothing beyond its
-    /// machine. Used if the system is seen to carry that much when the socket is opened.
-    pub max_loopback_datagram: usize,
     /// The most bytes of an encoded message, sent or received.
     pub max_message: usize,
     /// The same for the state of a server on its way to another, of which one at a time is sent to
@@ -48,6 +41,29 @@ pub struct Config {
 }
 
 impl Config {
+    /// What [`Self::max_datagram`] may be.
+    pub const DATAGRAMS: RangeInclusive<usize> = FLOOR..=65_507;
+
+    /// What [`Self::max_datagram`] is unless it is set.
+    pub const DEFAULT_DATAGRAM: usize = DATAGRAM;
+
+    /// Reads [`Self::max_datagram`] from a command line.
+    ///
+    /// # Errors
+    /// If it is no number, or out of range.
+    pub fn parse_max_datagram(text: &str) -> Result<usize, String> {
+        let allowed = Self::DATAGRAMS;
+        let number = text.trim().parse().ok();
+        number
+            .filter(|number| allowed.contains(number))
+            .ok_or_else(|| {
+                let (least, most) = (allowed.start(), allowed.end());
+                format!(
+                    "{text:?} is not a length of datagrams: choose from {least} to {most} bytes"
+                )
+            })
+    }
+
     /// Without peers, keys and faults.
     pub fn new(listen: SocketAddr, cluster: impl Into<String>) -> Self {
         Self {
@@ -57,7 +73,6 @@ impl Config {
             keys: Keys::INSECURE,
             faults: None,
             max_datagram: DATAGRAM,
-            max_loopback_datagram: LOOPBACK_DATAGRAM,
             max_message: 4 << 20,
             max_bulk: 0,
             send_queue: 4 << 20,
@@ -67,27 +82,23 @@ impl Config {
     }
 
     pub(crate) fn check(&self) -> Result<(), String> {
-        for (name, value) in [
-            ("max_datagram", self.max_datagram),
-            ("max_loopback_datagram", self.max_loopback_datagram),
-        ] {
-            if !DATAGRAMS.contains(&value) {
-                return Err(format!(
-                    "{name} is {value}; a datagram has {} to {} bytes",
-                    DATAGRAMS.start(),
-                    DATAGRAMS.end()
-                ));
-            }
+        let allowed = Self::DATAGRAMS;
+        if !allowed.contains(&self.max_datagram) {
+            return Err(format!(
+                "max_datagram is {}; choose a length from {} to {} bytes",
+                self.max_datagram,
+                allowed.start(),
+                allowed.end()
+            ));
         }
-        let shorter = self.max_datagram.min(self.max_loopback_datagram);
-        let most = chunk_in(room_in(shorter)).saturating_mul(u32::MAX as usize);
+        let most = u32::MAX as usize;
         for (name, value) in [
             ("max_message", self.max_message),
             ("max_bulk", self.max_bulk),
         ] {
             if value > most {
                 return Err(format!(
-                    "{name} is {value}; in datagrams of {shorter} bytes no message has more than {most}"
+                    "{name} is {value}; at most {most} bytes are allowed"
                 ));
             }
         }
@@ -103,4 +114,27 @@ pub(crate) const fn room_in(datagram: usize) -> usize {
 /// The bytes of a message in each chunk but the last, where a body has at most this length.
 pub(crate) const fn chunk_in(room: usize) -> usize {
     room - FRAME - CHUNK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_of_datagrams_is_within_what_udp_carries() {
+        for (text, read) in [
+            ("508", Some(508)),
+            (" 1400 ", Some(1_400)),
+            ("65507", Some(65_507)),
+            ("507", None),
+            ("65508", None),
+            ("-1", None),
+            ("", None),
+            ("1400B", None),
+        ] {
+            assert_eq!(Config::parse_max_datagram(text).ok(), read, "{text}");
+        }
+        let error = Config::parse_max_datagram("9").unwrap_err();
+        assert!(error.contains("508 to 65507"), "{error}");
+    }
 }

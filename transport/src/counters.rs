@@ -58,6 +58,14 @@ named! {
     ChunkedMessagesDelivered = "chunked_messages_delivered",
     /// Messages put together from chunks.
     ChunkedMessagesReceived = "chunked_messages_received",
+    /// Datagrams that were too long for the kernel to send, and whose contents left in shorter ones.
+    DatagramsResplit = "datagrams_resplit",
+    /// Padded datagrams sent to find out which length a path carries.
+    ProbesSent = "probes_sent",
+    /// Those that were acknowledged.
+    ProbesAcknowledged = "probes_acknowledged",
+    /// Times a path ceased to carry datagrams of the length in use, while shorter ones passed.
+    BlackHoles = "black_holes",
     /// Messages the fault plan sent twice.
     DuplicatedByFaults = "duplicated_by_faults",
     /// Messages the fault plan held back for a while.
@@ -110,8 +118,16 @@ named! {
     ChunkQueueFull = "chunk_queue_full",
     /// A large message of which no word came in spite of repeats.
     GaveUp = "gave_up",
-    /// Datagrams the system refused to send.
+    /// Datagrams the system refused to send, for none of the reasons below.
     SendFailed = "send_failed",
+    /// Datagrams that are too long for the interface although they have the least length there is.
+    TooLong = "too_long",
+    /// Datagrams to an address without a route.
+    Unreachable = "unreachable",
+    /// Datagrams that a packet filter of this machine refused to send.
+    Filtered = "filtered",
+    /// Datagrams the system had no memory to send.
+    NoBuffers = "no_buffers",
     /// A call of the system that failed instead of handing over datagrams.
     ReceiveFailed = "receive_failed",
     /// A message the fault plan dropped, or cut off.

@@ -4,11 +4,11 @@
 use crate::{
     Config, Counters, KeyError,
     chunks::Outgoing,
-    config::room_in,
     counters::{Cause, Count},
     held::{Held, Way},
     inbound::Reader,
     pack::Batch,
+    path_mtu::Paths,
     queue::{Arrived, SendQueue},
     resolve,
     routes::Routes,
@@ -19,9 +19,9 @@ use model::{Address, Envelope};
 use quinn_udp::{Transmit, UdpSocketState};
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -67,18 +67,21 @@ pub struct Inbox {
 /// What sending, receiving and the tasks share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    /// The most bytes of a body.
-    pub(crate) room: usize,
     pub(crate) sealer: Sealer,
     pub(crate) counters: Counters,
     pub(crate) routes: Mutex<Routes>,
+    /// Taken before `paths`, where both are.
     pub(crate) outgoing: Mutex<Outgoing>,
+    pub(crate) paths: Mutex<Paths>,
     pub(crate) held: Mutex<Held>,
     /// What the last messages were encoded in, to be used again.
     pub(crate) scratch: Mutex<Vec<u8>>,
-    local: SocketAddr,
+    pub(crate) local: SocketAddr,
     socket: std::net::UdpSocket,
+    /// To receive with.
     state: UdpSocketState,
+    /// To send with: it remembers that the system takes no batches, which may turn out to be wrong.
+    sending: RwLock<UdpSocketState>,
     queue: Mutex<SendQueue>,
     /// Whether the queue holds anything, to be asked without a lock.
     queued: AtomicBool,
@@ -134,6 +137,12 @@ impl Endpoint {
 
     /// Tells where a process is, from now on. Told the same again, nothing changes.
     pub fn set_peer(&self, address: Address, at: SocketAddr) {
+        self.set_peer_addresses(address, &[at]);
+    }
+
+    /// The same for a process that is at one of several addresses: they are tried in this order, over
+    /// and over, until one answers.
+    pub fn set_peer_addresses(&self, address: Address, at: &[SocketAddr]) {
         self.inner.shared.tell(address, at);
     }
 
@@ -142,9 +151,22 @@ impl Endpoint {
         lock(&self.inner.shared.routes).find(address, Instant::now())
     }
 
-    /// Looks up `HOST:PORT` until there is an address this socket can reach. Names of containers
+    /// The greatest length of a datagram to this process at present, as far as its path is known.
+    pub fn datagram_size(&self, address: Address) -> usize {
+        let at = self.route_to(address);
+        lock(&self.inner.shared.paths).size_to(at)
+    }
+
+    /// The same for each process whose address was told.
+    pub fn datagram_sizes(&self) -> Vec<(Address, usize)> {
+        let listed = lock(&self.inner.shared.routes).listed().to_vec();
+        let with_size = |address| (address, self.datagram_size(address));
+        listed.into_iter().map(with_size).collect()
+    }
+
+    /// Looks up `HOST:PORT` until there are addresses this socket can reach. Names of containers
     /// appear late, so there is no end to trying: put a limit on it, or ask for it in a task.
-    pub async fn resolve(&self, host_port: &str) -> SocketAddr {
+    pub async fn resolve(&self, host_port: &str) -> Vec<SocketAddr> {
         resolve::resolve(self.inner.shared.local, host_port).await
     }
 
@@ -191,22 +213,18 @@ impl Shared {
         let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
         let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
         let local = socket.local_addr()?;
-        let (ip, longer) = (local.ip(), config.max_loopback_datagram);
-        let datagram = if ip.to_canonical().is_loopback() && carries(ip, longer) {
-            longer
-        } else {
-            config.max_datagram
-        };
+        let sending = RwLock::new(UdpSocketState::new((&socket).into())?);
         let shared = Self {
-            room: room_in(datagram),
             sealer,
             counters: Counters::new(),
             routes: Mutex::new(Routes::new(config.learned_routes)),
             outgoing: Mutex::new(Outgoing::new(config.max_bulk)),
+            paths: Mutex::new(Paths::new(config.max_datagram)),
             held: Mutex::new(Held::default()),
             scratch: Mutex::default(),
             local,
             state,
+            sending,
             queue: Mutex::new(SendQueue::new(config.send_queue)),
             queued: AtomicBool::new(false),
             arrived: Mutex::new(Arrived::new(config.inbox, INBOX_BYTES)),
@@ -218,19 +236,23 @@ impl Shared {
             config,
         };
         for (address, at) in &shared.config.peers {
-            shared.tell(*address, *at);
+            shared.tell(*address, &[*at]);
         }
         Ok(shared)
     }
 
-    fn tell(&self, address: Address, at: SocketAddr) {
-        match resolve::reachable_from(self.local, at) {
-            Some(at) => lock(&self.routes).tell(address, at),
-            None => tracing::warn!(
-                %address, %at, local = %self.local,
+    fn tell(&self, address: Address, at: &[SocketAddr]) {
+        let reachable = at
+            .iter()
+            .filter_map(|at| resolve::reachable_from(self.local, *at));
+        let reachable = Vec::from_iter(reachable);
+        if reachable.is_empty() {
+            tracing::warn!(
+                %address, ?at, local = %self.local,
                 "this socket cannot reach that address: listen on [::] to reach both kinds"
-            ),
+            );
         }
+        lock(&self.routes).tell(address, reachable);
     }
 
     /// Puts messages into the inbox, each with the bytes it was encoded in. From any thread.
@@ -257,7 +279,19 @@ impl Shared {
 
     /// How many datagrams leave with one call.
     pub(crate) fn segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.sending().max_gso_segments()
+    }
+
+    fn sending(&self) -> RwLockReadGuard<'_, UdpSocketState> {
+        self.sending.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets that the system took no batches: they were too long, that is all.
+    fn send_batches_again(&self) {
+        if let Ok(state) = UdpSocketState::new((&self.socket).into()) {
+            let mut sending = self.sending.write().unwrap_or_else(PoisonError::into_inner);
+            *sending = state;
+        }
     }
 
     /// Sends a batch now if the socket takes it, and later if not.
@@ -280,13 +314,20 @@ impl Shared {
             Err(batch) => self.counters.drop(
                 Cause::SendQueueFull,
                 batch.datagrams(),
-                format_args!("{} bytes for {} found no room", batch.bytes.len(), batch.to),
+                format_args!(
+                    "{} bytes for {} found no room",
+                    batch.bytes.len(),
+                    batch.to.0
+                ),
             ),
         }
     }
 
     /// Sends a batch, or gives back what the socket does not take yet.
     fn try_transmit(&self, mut batch: Batch) -> Result<(), Batch> {
+        // What is pending at the socket is reported once, in place of an error of this datagram.
+        let mut pending = true;
+        let mut batches_failed = false;
         loop {
             // Where the system has stopped to take batches, each datagram leaves by itself.
             let single = batch.datagrams() > self.segments().max(1);
@@ -296,33 +337,69 @@ impl Shared {
                 batch.bytes.len()
             };
             let transmit = Transmit {
-                destination: batch.to,
+                destination: batch.to.0,
                 ecn: None,
                 contents: &batch.bytes[..length],
                 segment_size: Some(batch.segment),
                 src_ip: None,
             };
             let datagrams = length.div_ceil(batch.segment);
-            match self.state.try_send((&self.socket).into(), &transmit) {
+            let sent = self.sending().try_send((&self.socket).into(), &transmit);
+            match sent {
                 Ok(()) => {
                     self.counters.add(Count::SendCalls, 1);
                     self.counters.add(Count::DatagramsSent, datagrams);
                     self.counters.add(Count::BytesSent, length);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(batch),
-                // The system has just been found to take no batches: once more, one by one.
-                Err(_) if datagrams > self.segments() => continue,
-                Err(error) => self.counters.drop(
-                    Cause::SendFailed,
-                    datagrams,
-                    format_args!("to {}: {error}", batch.to),
-                ),
+                Err(error) => match Refusal::of(&error) {
+                    Refusal::Full => return Err(batch),
+                    Refusal::TooLong => {
+                        if batches_failed {
+                            // Some kernels call a batch of datagrams that are too long invalid.
+                            self.send_batches_again();
+                        }
+                        let length = length.min(batch.segment);
+                        self.send_shorter(batch, length);
+                        return Ok(());
+                    }
+                    // The system has just been found to take no batches: once more, one by one.
+                    _ if datagrams > self.segments() => {
+                        batches_failed = true;
+                        continue;
+                    }
+                    Refusal::Pending if pending => {
+                        pending = false;
+                        continue;
+                    }
+                    refusal => self.refused(refusal, &error, batch.to.0, datagrams),
+                },
             }
             if length == batch.bytes.len() {
                 return Ok(());
             }
             batch.bytes.drain(..length);
         }
+    }
+
+    /// Counts datagrams that the system refused, and says what can be done about it.
+    fn refused(&self, refusal: Refusal, error: &io::Error, to: SocketAddr, datagrams: usize) {
+        let (cause, advice) = match refusal {
+            Refusal::NoRoute => {
+                lock(&self.routes).unreachable(to);
+                (
+                    Cause::Unreachable,
+                    "check the routes and the interfaces of this machine",
+                )
+            }
+            Refusal::Filtered => (
+                Cause::Filtered,
+                "a packet filter on this machine forbids it: check its output rules",
+            ),
+            Refusal::NoBuffers => (Cause::NoBuffers, "the system is short of memory"),
+            _ => (Cause::SendFailed, "it will be tried again"),
+        };
+        let about = format_args!("cannot send to {to}: {error}; {advice}");
+        self.counters.drop(cause, datagrams, about);
     }
 
     /// Sends what was queued. Says whether the socket took all it was given.
@@ -401,6 +478,7 @@ impl Shared {
         }
         self.send_unharmed(&out);
         self.deliver(arrive);
+        self.send_probes([], now);
         self.send_due_chunks(now);
     }
 
@@ -410,7 +488,8 @@ impl Shared {
         let mut alarm = lock(&self.alarm);
         let held = lock(&self.held).deadline();
         let chunks = lock(&self.outgoing).deadline();
-        *alarm = held.into_iter().chain(chunks).min();
+        let probes = lock(&self.paths).deadline();
+        *alarm = held.into_iter().chain(chunks).chain(probes).min();
         *alarm
     }
 }
@@ -436,18 +515,45 @@ fn open(listen: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// Whether a process on the same machine is reached at this address with so many bytes in one
-/// datagram, which is never cut up: one is sent to see.
-fn carries(ip: IpAddr, bytes: usize) -> bool {
-    let try_it = || {
-        let socket = open((ip, 0).into())?;
-        let state = UdpSocketState::new((&socket).into())?;
-        let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
-        socket.send_to(&vec![0; bytes], socket.local_addr()?)?;
-        // It has arrived when the call that sent it returns.
-        socket.recv(&mut vec![0; bytes + 1])
-    };
-    try_it().is_ok_and(|arrived| arrived == bytes)
+/// Why the system did not send a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The socket takes no more at the moment.
+    Full,
+    /// It is longer than the interface carries.
+    TooLong,
+    /// There is no route, or the interface is down.
+    NoRoute,
+    /// A packet filter forbids it.
+    Filtered,
+    /// The system is short of memory.
+    NoBuffers,
+    /// An earlier datagram failed, and this one was not sent.
+    Pending,
+    Other,
+}
+
+impl Refusal {
+    fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        if quinn_udp::is_msg_size_err(error) {
+            return Self::TooLong;
+        }
+        match error.kind() {
+            Kind::WouldBlock => Self::Full,
+            Kind::NetworkUnreachable
+            | Kind::HostUnreachable
+            | Kind::NetworkDown
+            | Kind::AddrNotAvailable => Self::NoRoute,
+            Kind::PermissionDenied => Self::Filtered,
+            Kind::OutOfMemory => Self::NoBuffers,
+            Kind::ConnectionRefused | Kind::ConnectionReset => Self::Pending,
+            _ if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
+                Self::NoBuffers
+            }
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The first task: takes datagrams from the socket, for as long as the endpoint lives.
@@ -507,21 +613,24 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use rustix::io::Errno;
 
     #[test]
-    fn loopback_carries_what_a_datagram_may_have_and_no_more() {
-        let most = 65_507;
-        assert!(carries(Ipv4Addr::LOCALHOST.into(), 576));
-        assert!(!carries(Ipv4Addr::LOCALHOST.into(), most + 1));
-        // Whether it is cut up depends on the interface.
-        if let Ok(mtu) = std::fs::read_to_string("/sys/class/net/lo/mtu") {
-            let mtu: usize = mtu.trim().parse().unwrap();
-            assert_eq!(carries(Ipv4Addr::LOCALHOST.into(), most), mtu >= most + 28);
-        }
-        // A machine may have no IPv6.
-        if open((Ipv6Addr::LOCALHOST, 0).into()).is_ok() {
-            assert!(carries(Ipv6Addr::LOCALHOST.into(), 1_000));
+    fn errors_of_sending_are_told_apart() {
+        for (errno, refusal) in [
+            (Errno::AGAIN, Refusal::Full),
+            (Errno::MSGSIZE, Refusal::TooLong),
+            (Errno::NETUNREACH, Refusal::NoRoute),
+            (Errno::HOSTUNREACH, Refusal::NoRoute),
+            (Errno::NETDOWN, Refusal::NoRoute),
+            (Errno::PERM, Refusal::Filtered),
+            (Errno::ACCESS, Refusal::Filtered),
+            (Errno::NOBUFS, Refusal::NoBuffers),
+            (Errno::NOMEM, Refusal::NoBuffers),
+            (Errno::CONNREFUSED, Refusal::Pending),
+            (Errno::INVAL, Refusal::Other),
+        ] {
+            assert_eq!(Refusal::of(&errno.into()), refusal, "{errno}");
         }
     }
 }

@@ -14,7 +14,10 @@ use crate::{
 };
 use model::{
     Address, Envelope,
-    wire::{Acknowledgement, Chunk, Frame, Frames, Header, KeyId, decode_envelope},
+    wire::{
+        Acknowledgement, BootId, Chunk, Frame, Frames, Header, KeyId, ProbeAcknowledgement,
+        decode_envelope,
+    },
 };
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use std::{
@@ -31,6 +34,8 @@ const BUFFERS: usize = 8;
 const BUFFER: usize = 65_536;
 /// Bytes of unfinished messages for all peers together.
 const ASSEMBLING: usize = 64 << 20;
+/// Probes that are acknowledged in one round of reading.
+const PROBES: usize = 64;
 /// A longer message takes so long to read that nothing is to wait for it.
 const APART: usize = 1 << 20;
 
@@ -49,6 +54,12 @@ struct Round {
     touched: Vec<(SocketAddr, Run, u64)>,
     /// For whom there may be room for more chunks.
     room_for: Vec<Destination>,
+    /// Probes that arrived, and the lengths of their datagrams.
+    probes: Vec<(Destination, ProbeAcknowledgement)>,
+    /// Paths of which a probe was acknowledged, and that have another to send.
+    probed: Vec<Destination>,
+    /// Of whom the last datagram came.
+    last: Option<(Destination, BootId)>,
 }
 
 /// Where a datagram came from.
@@ -99,6 +110,9 @@ impl Reader {
             envelopes: Vec::new(),
             touched: Vec::new(),
             room_for: Vec::new(),
+            probes: Vec::new(),
+            probed: Vec::new(),
+            last: None,
         };
         let counters = &shared.counters;
         counters.add(Count::ReceiveCalls, 1);
@@ -121,27 +135,37 @@ impl Reader {
             envelopes,
             touched,
             room_for,
+            probes,
+            probed,
+            last: _,
         } = round;
-        if !touched.is_empty() || !room_for.is_empty() {
-            let mut packers = Packers::new(shared.room);
+        if !touched.is_empty() || !room_for.is_empty() || !probes.is_empty() {
+            let mut packers = Packers::new(shared);
             self.acknowledge(&touched, &mut packers);
+            for (to, of) in probes {
+                packers.to(to).push(&Frame::ProbeAcknowledgement(of));
+            }
             shared.send_chunks(room_for, packers, now);
         }
+        if !probed.is_empty() {
+            shared.send_probes(probed, now);
+        }
+        shared.after_changes(now);
         if !envelopes.is_empty() {
             shared.deliver(envelopes);
         }
     }
 
-    fn acknowledge(&self, touched: &[(SocketAddr, Run, u64)], packers: &mut Packers) {
+    fn acknowledge(&self, touched: &[(SocketAddr, Run, u64)], packers: &mut Packers<'_>) {
         for (at, run, message) in touched {
-            if let Some((count, first, bitmap)) = self.peers.acknowledgement(*run, *message) {
+            if let Some((length, first, ranges)) = self.peers.acknowledgement(*run, *message) {
                 packers
                     .to((*at, run.1))
                     .push(&Frame::Acknowledgement(Acknowledgement {
                         message: *message,
-                        count,
+                        length,
                         first,
-                        bitmap: &bitmap,
+                        ranges: &ranges,
                     }));
             }
         }
@@ -169,6 +193,11 @@ fn take_datagram(
         let about = format_args!("datagram {} from {at}", header.sequence);
         return counters.drop(Cause::Replayed, 1, about);
     }
+    let from = (at, header.key);
+    if round.last != Some((from, header.boot)) {
+        round.last = Some((from, header.boot));
+        lock(&shared.paths).heard(from, header.boot, round.now);
+    }
     let origin = Origin { at, header };
     let mut heard = None;
     for frame in Frames::of(body) {
@@ -193,6 +222,27 @@ fn take_datagram(
                     && !round.room_for.contains(&to)
                 {
                     round.room_for.push(to);
+                }
+            }
+            Ok(Frame::Probe(probe)) => {
+                // No datagram is longer than 16 bits can count.
+                let length = u16::try_from(length).unwrap_or(u16::MAX);
+                let of = ProbeAcknowledgement {
+                    id: probe.id,
+                    length,
+                };
+                if round.probes.len() < PROBES {
+                    round.probes.push((from, of));
+                }
+            }
+            Ok(Frame::ProbeAcknowledgement(of)) => {
+                counters.add(Count::ProbesAcknowledged, 1);
+                let (key, length) = (header.key, usize::from(of.length));
+                let mut paths = lock(&shared.paths);
+                if let Some(to) = paths.acknowledged(key, of.id, length, round.now)
+                    && !round.probed.contains(&to)
+                {
+                    round.probed.push(to);
                 }
             }
             Err(_) => counters.drop(Cause::Frame, 1, format_args!("the rest of what {at} sent")),

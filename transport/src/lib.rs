@@ -8,7 +8,7 @@
 //! Datagrams are sealed with a key of the cluster, or with another that lets clients ask and be
 //! answered, and no more. Small messages share a datagram, large ones travel in chunks that are
 //! acknowledged and repeated. What the bytes mean is fixed in [`model::wire`] and drawn in
-//! `docs/wire.md`.
+//! `docs/wire.md`. The length of datagrams follows what each path carries (path MTU discovery).
 //!
 //! Nothing here is reliable, on purpose: the protocol is checked against messages that are lost,
 //! repeated, late and out of order. Chunks are repeated only since a message of a thousand pieces
@@ -27,10 +27,13 @@ mod faults;
 mod held;
 mod inbound;
 mod key;
+mod link_mtu;
 mod outbound;
 mod pack;
+mod path_mtu;
 mod peers;
 mod queue;
+mod ranges;
 mod replay;
 mod resolve;
 mod routes;
@@ -42,4 +45,5 @@ pub use counters::{Cause, Count, Counters};
 pub use endpoint::{Endpoint, Inbox};
 pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};
 pub use key::{Key, KeyError, KeyTextError, Keys};
+pub use resolve::lookup;
 pub use socket::Socket;

@@ -3,37 +3,44 @@
 
 use crate::{
     chunks::{Destination, Outgoing},
-    config::chunk_in,
+    config::{chunk_in, room_in},
     counters::{Cause, Count},
     endpoint::{Shared, lock},
     faults::Side,
     held::Way,
-    pack::Packer,
+    link_mtu,
+    pack::{Batch, Packer},
+    path_mtu::{Change, Paths, ProbeToSend, Reason},
+    seal::Sealer,
 };
 use bytes::Bytes;
 use model::{
     Envelope, Message,
-    wire::{FRAME, Frame, encode_addresses, encode_message},
+    wire::{FRAME, Frame, Frames, HEADER, Probe, encode_addresses, encode_message},
 };
-use std::{collections::HashMap, sync::Arc, thread};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    thread,
+};
 use tokio::time::Instant;
 
 /// What messages are encoded in is kept for the next ones, unless it is more bytes than this.
 const SCRATCH: usize = 512 << 10;
 
-/// Frames for several receivers.
-pub(crate) struct Packers {
+/// Frames for several receivers, in datagrams as long as the path to each carries.
+pub(crate) struct Packers<'a> {
     packers: Vec<(Destination, Packer)>,
     places: HashMap<Destination, usize>,
-    room: usize,
+    paths: &'a Mutex<Paths>,
 }
 
-impl Packers {
-    pub(crate) fn new(room: usize) -> Self {
+impl<'a> Packers<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Self {
         Self {
             packers: Vec::new(),
             places: HashMap::new(),
-            room,
+            paths: &shared.paths,
         }
     }
 
@@ -42,17 +49,30 @@ impl Packers {
         let place = match self.packers.last() {
             Some((last, _)) if *last == to => self.packers.len() - 1,
             _ => *self.places.entry(to).or_insert_with(|| {
-                self.packers.push((to, Packer::new(self.room)));
+                let room = room_in(lock(self.paths).size(to));
+                self.packers.push((to, Packer::new(room)));
                 self.packers.len() - 1
             }),
         };
         &mut self.packers[place].1
     }
 
-    fn send(self, shared: &Shared) {
+    fn send(self, shared: &Shared, now: Instant) {
         let segments = shared.segments();
+        let mut probed = Vec::new();
         for (to, packer) in self.packers {
+            let (datagrams, longest) = packer.contents();
+            if datagrams == 0 {
+                continue;
+            }
+            let longest = longest + Sealer::overhead(to.1);
+            if lock(self.paths).sent(to, longest, datagrams > 1, now) {
+                probed.push(to);
+            }
             packer.seal(&shared.sealer, to, segments, |batch| shared.transmit(batch));
+        }
+        if !probed.is_empty() {
+            shared.send_probes(probed, now);
         }
     }
 }
@@ -115,7 +135,7 @@ impl Shared {
             return;
         }
         let now = Instant::now();
-        let mut packers = Packers::new(self.room);
+        let mut packers = Packers::new(self);
         let mut large: Vec<(Destination, Bytes)> = Vec::new();
         let mut encoded = Vec::new();
         let mut message = std::mem::take(&mut *lock(&self.scratch));
@@ -147,9 +167,10 @@ impl Shared {
                 let waits = large.iter().any(|(receiver, _)| *receiver == to);
                 carries_entries(&envelope.message) && (waits || lock(&self.outgoing).is_busy(to))
             };
-            if FRAME + encoded.len() + message.len() <= self.room && !behind() {
+            let packer = packers.to(to);
+            if FRAME + encoded.len() + message.len() <= packer.room() && !behind() {
                 encoded.extend_from_slice(&message);
-                packers.to(to).push(&Frame::Envelope(&encoded));
+                packer.push(&Frame::Envelope(&encoded));
             } else {
                 large.push((to, Bytes::from([&encoded[..], &message].concat())));
             }
@@ -161,7 +182,7 @@ impl Shared {
             sent -= self.push_chunks(large, &mut packers, now);
         }
         self.counters.add(Count::MessagesSent, sent);
-        packers.send(self);
+        packers.send(self, now);
     }
 
     fn destination(&self, envelope: &Envelope, now: Instant) -> Option<Destination> {
@@ -219,7 +240,7 @@ impl Shared {
             let about = format_args!("a snapshot of {length} bytes to {receiver}");
             return self.counters.drop(Cause::Oversized, 1, about);
         }
-        let taken = outgoing.push_bulk(to, Bytes::from(bytes), chunk_in(self.room), now);
+        let taken = outgoing.push_bulk(to, Bytes::from(bytes), now);
         self.after_chunks(outgoing);
         self.counters.add(Count::MessagesSent, usize::from(taken));
         let about = format_args!("a snapshot of {length} bytes found others waiting");
@@ -231,14 +252,14 @@ impl Shared {
     fn push_chunks(
         &self,
         large: Vec<(Destination, Bytes)>,
-        packers: &mut Packers,
+        packers: &mut Packers<'_>,
         now: Instant,
     ) -> usize {
         let mut refused = 0;
         let mut outgoing = lock(&self.outgoing);
         for (to, bytes) in large {
-            refused += usize::from(!outgoing.push(to, bytes, chunk_in(self.room), now));
-            pack_chunks(&mut outgoing, to, now, packers);
+            refused += usize::from(!outgoing.push(to, bytes, now));
+            self.pack_chunks(&mut outgoing, to, now, packers);
         }
         self.after_chunks(outgoing);
         let about = format_args!("large messages found too many waiting already");
@@ -263,22 +284,143 @@ impl Shared {
     /// Sends the chunks that are due.
     pub(crate) fn send_due_chunks(&self, now: Instant) {
         let due = lock(&self.outgoing).due(now);
-        self.send_chunks(due, Packers::new(self.room), now);
+        self.send_chunks(due, Packers::new(self), now);
     }
 
     /// Sends the chunks that may go to these receivers now, with what is packed already.
     pub(crate) fn send_chunks(
         &self,
         to: impl IntoIterator<Item = Destination>,
-        mut packers: Packers,
+        mut packers: Packers<'_>,
         now: Instant,
     ) {
         let mut outgoing = lock(&self.outgoing);
         for to in to {
-            pack_chunks(&mut outgoing, to, now, &mut packers);
+            self.pack_chunks(&mut outgoing, to, now, &mut packers);
         }
         self.after_chunks(outgoing);
-        packers.send(self);
+        packers.send(self, now);
+    }
+
+    fn pack_chunks(
+        &self,
+        outgoing: &mut Outgoing,
+        to: Destination,
+        now: Instant,
+        packers: &mut Packers<'_>,
+    ) {
+        let packer = packers.to(to);
+        let size = chunk_in(packer.room());
+        if outgoing.poll(to, size, now, |chunk| packer.push(&Frame::Chunk(chunk))) {
+            // Whatever leaves next tests the path.
+            lock(&self.paths).suspect(to, now);
+        }
+    }
+
+    /// Sends the probes of these paths, and of those whose round is due.
+    pub(crate) fn send_probes(&self, to: impl IntoIterator<Item = Destination>, now: Instant) {
+        let link = |at| link_mtu::payload(self.local, at);
+        let (probes, deadline) = {
+            let mut paths = lock(&self.paths);
+            let probes = paths.poll(now, to, link);
+            (probes, paths.deadline())
+        };
+        self.wake_by(deadline);
+        self.after_changes(now);
+        self.counters.add(Count::ProbesSent, probes.len());
+        for ProbeToSend { to, id, length } in probes {
+            let mut bytes = vec![0; length];
+            // The rest of the body is padding.
+            Frame::Probe(Probe { id }).encode(&mut &mut bytes[HEADER..]);
+            self.sealer.seal(to.1, &mut bytes);
+            self.transmit(Batch {
+                to,
+                bytes,
+                segment: length,
+            });
+        }
+    }
+
+    /// Tells of paths that carry more or less, and cuts anew what is too long for them.
+    pub(crate) fn after_changes(&self, now: Instant) {
+        let changes = lock(&self.paths).changes();
+        let mut shrunk = Vec::new();
+        for Change {
+            to,
+            from,
+            size,
+            reason,
+        } in changes
+        {
+            let peer = to.0;
+            match reason {
+                Reason::BlackHole => {
+                    self.counters.add(Count::BlackHoles, 1);
+                    tracing::warn!(
+                        %peer, from, to = size,
+                        "datagrams of this length no longer reach the peer; sending shorter ones"
+                    );
+                }
+                Reason::Kernel => tracing::info!(
+                    %peer, from, to = size,
+                    "the interface or the route carries shorter datagrams; sending those"
+                ),
+                Reason::Probe | Reason::NewRun => {
+                    tracing::debug!(%peer, from, to = size, "datagram length changed");
+                }
+            }
+            if size < from {
+                shrunk.push((to, size));
+            }
+        }
+        if shrunk.is_empty() {
+            return;
+        }
+        let mut packers = Packers::new(self);
+        let mut outgoing = lock(&self.outgoing);
+        for (to, size) in shrunk {
+            outgoing.shrunk(to, chunk_in(room_in(size)));
+            self.pack_chunks(&mut outgoing, to, now, &mut packers);
+        }
+        self.after_chunks(outgoing);
+        packers.send(self, now);
+    }
+
+    /// The kernel refused datagrams of this length as too long: sends what is in them in shorter ones.
+    pub(crate) fn send_shorter(&self, mut batch: Batch, length: usize) {
+        let (to, now) = (batch.to, Instant::now());
+        let link = link_mtu::payload(self.local, to.0);
+        if !lock(&self.paths).refused(to, length, link, now) {
+            let about = format_args!(
+                "{length} bytes to {} are too long for the interface: raise its MTU to 576 at least",
+                to.0
+            );
+            return self.counters.drop(Cause::TooLong, batch.datagrams(), about);
+        }
+        self.counters
+            .add(Count::DatagramsResplit, batch.datagrams());
+        self.after_changes(now);
+        let mut packers = Packers::new(self);
+        let mut large = Vec::new();
+        for datagram in batch.bytes.chunks_mut(batch.segment) {
+            // They were sealed here a moment ago.
+            let Ok((_, body)) = self.sealer.unseal(datagram) else {
+                continue;
+            };
+            for frame in Frames::of(body).flatten() {
+                match frame {
+                    Frame::Probe(_) => {}
+                    Frame::Chunk(chunk) => lock(&self.outgoing).refused(to, &chunk),
+                    Frame::Envelope(bytes) if frame.length() > packers.to(to).room() => {
+                        large.push((to, Bytes::copy_from_slice(bytes)));
+                    }
+                    frame => packers.to(to).push(&frame),
+                }
+            }
+        }
+        self.push_chunks(large, &mut packers, now);
+        self.send_chunks([to], packers, now);
+        self.send_probes([to], now);
     }
 }
 
@@ -287,8 +429,4 @@ impl Shared {
 /// votes and heartbeats are worth most when they are quick.
 fn carries_entries(message: &Message) -> bool {
     matches!(message, Message::AppendEntriesRequest(request) if !request.entries.is_empty())
-}
-
-fn pack_chunks(outgoing: &mut Outgoing, to: Destination, now: Instant, packers: &mut Packers) {
-    outgoing.poll(to, now, |chunk| packers.to(to).push(&Frame::Chunk(chunk)));
 }

@@ -4,9 +4,9 @@
 //! In such a batch all datagrams but the last must have the same length, so shorter ones are padded
 //! to the longest of the batch.
 
-use crate::seal::Sealer;
-use model::wire::{Frame, HEADER, KeyId};
-use std::{net::SocketAddr, ops::Range};
+use crate::{chunks::Destination, seal::Sealer};
+use model::wire::{Frame, HEADER};
+use std::ops::Range;
 
 /// The system takes no more bytes than this with one call.
 const BATCH: usize = 64_000;
@@ -14,7 +14,7 @@ const BATCH: usize = 64_000;
 /// Sealed datagrams for one receiver, one after the other.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub(crate) to: SocketAddr,
+    pub(crate) to: Destination,
     pub(crate) bytes: Vec<u8>,
     /// The length of each but the last, which may be shorter.
     pub(crate) segment: usize,
@@ -45,6 +45,17 @@ impl Packer {
         }
     }
 
+    /// The most bytes of a body.
+    pub(crate) const fn room(&self) -> usize {
+        self.room
+    }
+
+    /// How many datagrams there are, and the most bytes of a body among them.
+    pub(crate) fn contents(&self) -> (usize, usize) {
+        let lengths = (0..self.ends.len()).map(|nth| self.body(nth).len());
+        (self.ends.len(), lengths.max().unwrap_or(0))
+    }
+
     /// Adds a frame, to the last datagram if it fits there.
     ///
     /// # Panics
@@ -73,10 +84,11 @@ impl Packer {
     pub(crate) fn seal(
         self,
         sealer: &Sealer,
-        (to, key): (SocketAddr, KeyId),
+        to: Destination,
         segments: usize,
         mut emit: impl FnMut(Batch),
     ) {
+        let key = to.1;
         let overhead = Sealer::overhead(key);
         let segments = segments.min(BATCH / (self.room + overhead)).max(1);
         let all: Vec<Range<usize>> = (0..self.ends.len()).map(|nth| self.body(nth)).collect();

@@ -50,6 +50,10 @@ impl Peers {
     }
 
     /// Notes that this datagram arrived. False if it had before.
+    ///
+    /// Without a key anyone could have written the number of a datagram, and one that is too high
+    /// would make all that follow look old. So such numbers are not noted: the protocol tolerates
+    /// duplicates.
     pub(crate) fn admit(&mut self, run: Run, sequence: u64, now: Instant) -> bool {
         if self.peers.len() >= RUNS && !self.peers.contains_key(&run) {
             self.forget();
@@ -59,7 +63,7 @@ impl Peers {
             incoming: Incoming::default(),
             heard: now,
         });
-        let new = peer.window.take(sequence);
+        let new = run.1 == KeyId::None || peer.window.take(sequence);
         if new {
             peer.heard = now;
         }

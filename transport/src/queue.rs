@@ -112,7 +112,7 @@ mod tests {
 
     fn batch(length: usize) -> Batch {
         Batch {
-            to: ([127, 0, 0, 1], 1).into(),
+            to: (([127, 0, 0, 1], 1).into(), model::wire::KeyId::None),
             bytes: vec![0; length],
             segment: length,
         }

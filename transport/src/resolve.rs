@@ -1,12 +1,96 @@
-//! Looking up the address behind a name, for as long as it takes.
+//! Looking up the addresses behind a name.
+//!
+//! The system's resolver may take as long as it likes and cannot be interrupted. So each lookup has a
+//! thread of its own, which neither holds up others nor keeps the process from ending; giving up the
+//! wait is enough.
 
 use std::{
-    net::{SocketAddr, SocketAddrV6},
+    io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV6, ToSocketAddrs, UdpSocket},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::Duration,
 };
+use tokio::sync::oneshot;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Lookups under way at once.
+const LOOKUPS: usize = 32;
+
+/// All addresses behind `HOST:PORT`, in the order in which to try them. To wait no longer than
+/// wanted, drop the future.
+///
+/// # Errors
+/// If the name has no address, no resolver answers, or too many lookups are under way.
+pub async fn lookup(host_port: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(at) = host_port.parse() {
+        return Ok(vec![at]);
+    }
+    let name = host_port.to_owned();
+    look_up_by(move || Ok(name.to_socket_addrs()?.collect())).await
+}
+
+async fn look_up_by(
+    resolver: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+) -> io::Result<Vec<SocketAddr>> {
+    static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+    if UNDER_WAY.fetch_add(1, Ordering::Relaxed) >= LOOKUPS {
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+        return Err(io::Error::other(format!(
+            "{LOOKUPS} lookups are under way already: the resolver does not answer"
+        )));
+    }
+    let (found, answer) = oneshot::channel();
+    let looking = move || {
+        let addresses = resolver().map(|addresses| in_order(addresses, refuses));
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+        // Nobody may be waiting any more.
+        let _ = found.send(addresses);
+    };
+    let thread = thread::Builder::new().name("raft-resolve".into());
+    if let Err(error) = thread.spawn(looking) {
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+        return Err(error);
+    }
+    let addresses = answer.await.map_err(io::Error::other)??;
+    if addresses.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        ));
+    }
+    Ok(addresses)
+}
+
+/// Each address once, and those at which nobody listens last.
+fn in_order(found: Vec<SocketAddr>, refuses: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    for at in found {
+        if !addresses.contains(&at) {
+            addresses.push(at);
+        }
+    }
+    if addresses.len() > 1 {
+        addresses.sort_by_cached_key(|at| refuses(*at));
+    }
+    addresses
+}
+
+/// Whether nobody listens at an address of this machine: the system says so at once. A datagram of one
+/// byte is sent to find out, which whoever does listen drops.
+fn refuses(at: SocketAddr) -> bool {
+    let ask = || {
+        let from = SocketAddr::new(at.ip(), 0);
+        let socket = UdpSocket::bind(from)?;
+        socket.connect(at)?;
+        socket.set_nonblocking(true)?;
+        socket.send(&[0])?;
+        socket.recv(&mut [0])
+    };
+    at.ip().is_loopback()
+        && ask().is_err_and(|error: io::Error| error.kind() != io::ErrorKind::WouldBlock)
+}
 
 /// The address as a socket bound to `local` must name it, if it can reach it at all.
 pub(crate) fn reachable_from(local: SocketAddr, at: SocketAddr) -> Option<SocketAddr> {
@@ -17,21 +101,25 @@ pub(crate) fn reachable_from(local: SocketAddr, at: SocketAddr) -> Option<Socket
             Some(SocketAddrV6::new(mapped, at.port(), 0, 0).into())
         }
         (SocketAddr::V4(_), SocketAddr::V6(at)) => {
-            let ip = at.ip().to_ipv4_mapped()?;
+            let ip: Ipv4Addr = at.ip().to_ipv4_mapped()?;
             Some(SocketAddr::from((ip, at.port())))
         }
     }
 }
 
-/// Looks up `HOST:PORT` until there is an address that a socket bound to `local` can reach.
-pub(crate) async fn resolve(local: SocketAddr, host_port: &str) -> SocketAddr {
+/// Looks up `HOST:PORT` until there is an address that a socket bound to `local` can reach. Returns
+/// all of those.
+pub(crate) async fn resolve(local: SocketAddr, host_port: &str) -> Vec<SocketAddr> {
     let mut pause = FIRST_PAUSE;
     loop {
-        match tokio::net::lookup_host(host_port).await {
+        match lookup(host_port).await {
             Ok(found) => {
-                let mut reachable = found.filter_map(|at| reachable_from(local, at));
-                if let Some(at) = reachable.next() {
-                    return at;
+                let reachable = found
+                    .into_iter()
+                    .filter(|at| reachable_from(local, *at).is_some());
+                let reachable = Vec::from_iter(reachable);
+                if !reachable.is_empty() {
+                    return reachable;
                 }
                 tracing::warn!(
                     host_port,
@@ -52,9 +140,12 @@ pub(crate) async fn resolve(local: SocketAddr, host_port: &str) -> SocketAddr {
 mod tests {
     use super::*;
 
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn addresses_are_named_as_the_socket_can() {
-        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         let (four, six) = (at("0.0.0.0:1"), at("[::]:1"));
         assert_eq!(
             reachable_from(four, at("10.0.0.1:2")),
@@ -77,10 +168,45 @@ mod tests {
 
     #[tokio::test]
     async fn a_number_needs_no_looking_up() {
-        let local = SocketAddr::from(([127, 0, 0, 1], 1));
-        assert_eq!(
-            resolve(local, "127.0.0.1:7101").await,
-            SocketAddr::from(([127, 0, 0, 1], 7101))
+        let local = at("127.0.0.1:1");
+        let found = resolve(local, "127.0.0.1:7101").await;
+        assert_eq!(found, [at("127.0.0.1:7101")]);
+    }
+
+    #[test]
+    fn addresses_at_which_nobody_listens_come_last() {
+        let found = ["[::1]:5", "127.0.0.1:5", "[::1]:5", "10.0.0.1:5"].map(at);
+        let ordered = in_order(found.into(), |address| address == at("[::1]:5"));
+        assert_eq!(ordered, ["127.0.0.1:5", "10.0.0.1:5", "[::1]:5"].map(at));
+        let open = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listens = open.local_addr().unwrap();
+        assert!(!refuses(listens));
+        drop(open);
+        assert!(refuses(listens));
+        assert!(
+            !refuses(at("192.0.2.1:5")),
+            "only this machine knows at once"
         );
+    }
+
+    /// A runtime waits for its blocking tasks when it ends, but not for a resolver.
+    #[test]
+    fn resolver_that_does_not_answer_keeps_nobody_waiting() {
+        let (ended, end) = std::sync::mpsc::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let stuck = move || {
+            let _ = end.recv();
+            Ok(Vec::new())
+        };
+        let waited = runtime.block_on(async {
+            tokio::time::timeout(Duration::from_millis(1), look_up_by(stuck)).await
+        });
+        assert!(waited.is_err());
+        // Would wait for ever.
+        drop(runtime);
+        drop(ended);
     }
 }

@@ -5,9 +5,13 @@
 //! is answered there; when it falls silent, the address that was told counts again, so that two
 //! that both moved find one another.
 //!
+//! A listed process may have several addresses, as the name `localhost` has. While none of them
+//! answers they are tried in turn.
+//!
 //! Only what the latest datagram of the latest run says counts, so a datagram recorded and sent
 //! again from elsewhere redirects nothing. A run is later if it started later by its own clock;
-//! since clocks may be set back, whoever has been silent for long enough may begin anew.
+//! since clocks may be set back, whoever has been silent for long enough may begin anew. Without
+//! keys, run and number prove nothing: there the datagram that arrives last counts.
 
 use model::{Address, wire::BootId};
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
@@ -16,6 +20,8 @@ use tokio::time::Instant;
 /// For how long a listed process is answered where it was heard from, and not where it was told to
 /// be.
 const HEARD_FOR: Duration = Duration::from_secs(5);
+/// How long an address of several is tried before the next one.
+const TRY_NEXT: Duration = Duration::from_millis(250);
 /// After how long a silence an earlier run may take over.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -25,12 +31,42 @@ pub(crate) struct Routes {
     routes: HashMap<Address, Route>,
     capacity: usize,
     learned: usize,
+    /// The listed processes.
+    listed: Vec<Address>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Route {
-    told: Option<SocketAddr>,
+    /// The addresses of a listed process; empty for one that is not listed.
+    told: Vec<SocketAddr>,
+    /// Which of those is used.
+    current: usize,
+    /// When that one last answered.
+    answered: Option<Instant>,
+    /// When it was first used since.
+    tried: Option<Instant>,
     heard: Option<Heard>,
+}
+
+impl Route {
+    /// The address to use of those told.
+    fn next_told(&mut self, now: Instant) -> Option<SocketAddr> {
+        let elapsed = |at: Option<Instant>, by| at.is_some_and(|at| now.duration_since(at) >= by);
+        let answers = self.answered.is_some() && !elapsed(self.answered, HEARD_FOR);
+        if self.told.len() > 1 && !answers {
+            if elapsed(self.tried, TRY_NEXT) {
+                self.skip();
+            }
+            self.tried.get_or_insert(now);
+        }
+        self.told.get(self.current).copied()
+    }
+
+    fn skip(&mut self) {
+        self.current = (self.current + 1) % self.told.len();
+        self.answered = None;
+        self.tried = None;
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,28 +84,57 @@ impl Routes {
             routes: HashMap::new(),
             capacity,
             learned: 0,
+            listed: Vec::new(),
         }
+    }
+
+    /// The listed processes.
+    pub(crate) fn listed(&self) -> &[Address] {
+        &self.listed
     }
 
     /// Where to send what is for this process.
-    pub(crate) fn find(&self, to: Address, now: Instant) -> Option<SocketAddr> {
-        let route = self.routes.get(&to)?;
-        match (route.told, route.heard) {
-            (Some(told), Some(heard)) if now.duration_since(heard.when) >= HEARD_FOR => Some(told),
-            (told, heard) => heard.map(|heard| heard.at).or(told),
+    pub(crate) fn find(&mut self, to: Address, now: Instant) -> Option<SocketAddr> {
+        let route = self.routes.get_mut(&to)?;
+        let stale = |heard: &Heard| now.duration_since(heard.when) >= HEARD_FOR;
+        match route.heard {
+            Some(heard) if route.told.is_empty() || !stale(&heard) => Some(heard.at),
+            _ => route.next_told(now),
         }
     }
 
-    /// Someone who knows says where this process is.
-    pub(crate) fn tell(&mut self, of: Address, at: SocketAddr) {
-        let route = self.routes.entry(of).or_default();
-        if route.told.is_none() && route.heard.is_some() {
-            self.learned -= 1;
+    /// Someone who knows says where this process is: at one of these addresses.
+    pub(crate) fn tell(&mut self, of: Address, at: Vec<SocketAddr>) {
+        if at.is_empty() {
+            return;
         }
-        // Told the same again, which is what looking up a name mostly brings, it stays where it is
-        // heard from.
-        if route.told.replace(at) != Some(at) {
-            route.heard = None;
+        let route = self.routes.entry(of).or_default();
+        if route.told.is_empty() {
+            self.listed.push(of);
+            if route.heard.is_some() {
+                self.learned -= 1;
+            }
+        }
+        // Told the same again, which is what looking up a name mostly brings, perhaps in another
+        // order, it stays where it is heard from.
+        let same = route.told.len() == at.len() && at.iter().all(|at| route.told.contains(at));
+        if !same {
+            *route = Route {
+                told: at,
+                ..Route::default()
+            };
+        }
+    }
+
+    /// Nothing can be sent to this address: there is no route.
+    pub(crate) fn unreachable(&mut self, at: SocketAddr) {
+        for of in &self.listed {
+            if let Some(route) = self.routes.get_mut(of)
+                && route.told.len() > 1
+                && route.told[route.current] == at
+            {
+                route.skip();
+            }
         }
     }
 
@@ -90,11 +155,17 @@ impl Routes {
         };
         match self.routes.get_mut(&of) {
             Some(route) => {
-                if route.told.is_some() && !authentic {
+                if let Some(place) = route.told.iter().position(|told| *told == at) {
+                    route.current = place;
+                    route.answered = Some(now);
+                    route.tried = None;
+                }
+                if !route.told.is_empty() && !authentic {
                     return;
                 }
                 let later = route.heard.is_none_or(|heard| {
-                    (boot, sequence) > (heard.boot, heard.sequence)
+                    !authentic
+                        || (boot, sequence) > (heard.boot, heard.sequence)
                         || now.duration_since(heard.when) >= SILENCE
                 });
                 if later {
@@ -109,8 +180,8 @@ impl Routes {
                 self.routes.insert(
                     of,
                     Route {
-                        told: None,
                         heard: Some(fresh),
+                        ..Route::default()
                     },
                 );
             }
@@ -120,7 +191,7 @@ impl Routes {
     /// Makes room: an eighth of those learned go at once, so that it need not be looked for whom
     /// to forget with each newcomer.
     fn forget(&mut self) {
-        let learned = |route: &Route| route.told.is_none().then_some(route.heard).flatten();
+        let learned = |route: &Route| route.told.is_empty().then_some(route.heard).flatten();
         let mut times: Vec<Instant> = self
             .routes
             .values()
@@ -174,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn forged_run_and_number_do_not_silence_anyone() {
+        let now = Instant::now();
+        let mut routes = Routes::new(10);
+        routes.hear(CLIENT, at(1), (boot(1), 10), false, now);
+        routes.hear(CLIENT, at(2), (boot(u64::MAX), u64::MAX), false, now);
+        routes.hear(CLIENT, at(1), (boot(1), 11), false, now);
+        assert_eq!(routes.find(CLIENT, now), Some(at(1)));
+    }
+
+    #[test]
     fn clock_set_back_is_believed_after_a_silence() {
         let now = Instant::now();
         let mut routes = Routes::new(10);
@@ -187,23 +268,52 @@ mod tests {
     fn listed_process_is_followed_only_if_it_proves_itself_and_only_while_it_speaks() {
         let now = Instant::now();
         let mut routes = Routes::new(10);
-        routes.tell(NODE, at(1));
+        routes.tell(NODE, vec![at(1)]);
         routes.hear(NODE, at(2), (boot(1), 1), false, now);
         assert_eq!(routes.find(NODE, now), Some(at(1)));
         routes.hear(NODE, at(2), (boot(1), 2), true, now);
         assert_eq!(routes.find(NODE, now), Some(at(2)));
-        routes.tell(NODE, at(1));
+        routes.tell(NODE, vec![at(1)]);
         assert_eq!(routes.find(NODE, now), Some(at(2)));
         assert_eq!(routes.find(NODE, now + HEARD_FOR), Some(at(1)));
-        routes.tell(NODE, at(3));
+        routes.tell(NODE, vec![at(3)]);
         assert_eq!(routes.find(NODE, now), Some(at(3)));
+    }
+
+    #[test]
+    fn addresses_of_a_name_are_tried_in_turn_until_one_answers() {
+        let start = Instant::now();
+        let after = |nth: u32| start + TRY_NEXT * nth;
+        for authentic in [false, true] {
+            let mut routes = Routes::new(10);
+            routes.tell(NODE, vec![at(1), at(2), at(3)]);
+            assert_eq!(routes.find(NODE, start), Some(at(1)));
+            assert_eq!(routes.find(NODE, start + TRY_NEXT / 2), Some(at(1)));
+            assert_eq!(routes.find(NODE, after(1)), Some(at(2)));
+            // Without a route it is not waited for.
+            routes.unreachable(at(2));
+            assert_eq!(routes.find(NODE, after(1)), Some(at(3)));
+            assert_eq!(routes.find(NODE, after(2)), Some(at(1)));
+            // The answer of the second was late.
+            routes.hear(NODE, at(2), (boot(1), 1), authentic, after(2));
+            for nth in 3..10 {
+                assert_eq!(routes.find(NODE, after(nth)), Some(at(2)));
+            }
+            // The same name again, in another order.
+            routes.tell(NODE, vec![at(3), at(2), at(1)]);
+            assert_eq!(routes.find(NODE, after(10)), Some(at(2)));
+            // It falls silent.
+            let silent = after(2) + HEARD_FOR;
+            assert_eq!(routes.find(NODE, silent), Some(at(2)));
+            assert_eq!(routes.find(NODE, silent + TRY_NEXT), Some(at(3)));
+        }
     }
 
     #[test]
     fn table_is_bounded_and_forgets_the_longest_silent() {
         let start = Instant::now();
         let mut routes = Routes::new(16);
-        routes.tell(NODE, at(1));
+        routes.tell(NODE, vec![at(1)]);
         let client = |nth| Address::Client(ClientId::new(nth));
         for nth in 0..1000 {
             let when = start + Duration::from_millis(nth);

@@ -278,7 +278,7 @@ mod tests {
         let bytes = datagram(&sealer, KeyId::Cluster);
         assert_eq!(
             hex(&bytes[HEADER..]),
-            "36e881f1af8f53b62adb6b6eb4efb5c663c24542"
+            "36e881f11fab420f1f8d94fad5bc3cc30a59fb23"
         );
         let mut opened = bytes.clone();
         let (header, body) = sealer.unseal(&mut opened).unwrap();

@@ -35,36 +35,70 @@ async fn small_messages_share_datagrams_and_calls() {
     );
 }
 
-/// Where no network is in the way, few datagrams carry much.
+/// Datagrams grow to what loopback carries once there is enough to fill them, wherever the sender
+/// listens, and no further than configured.
 #[tokio::test]
-async fn datagrams_are_longer_between_loopback_addresses() {
-    let default = || {
-        let mut config = Config::new(([127, 0, 0, 1], 0).into(), "test");
-        config.keys = keys();
-        config
-    };
-    let (b, mut inbox) = bind(default()).await;
-    // The first listens there alone, the second everywhere.
-    for (all, datagrams, chunks) in [(false, 1, 0), (true, 16, 16)] {
-        let mut config = default();
-        if all {
-            config.listen = ([0, 0, 0, 0], 0).into();
-        }
-        let (a, _a) = bind(config).await;
+async fn datagrams_grow_to_what_the_path_carries() {
+    for (listen, limit) in [
+        ([127, 0, 0, 1], 30_000),
+        ([0, 0, 0, 0], 30_000),
+        ([127, 0, 0, 1], 1_300),
+        ([127, 0, 0, 1], 600),
+    ] {
+        let with = |listen: [u8; 4]| {
+            let mut config = Config::new((listen, 0).into(), "test");
+            config.keys = keys();
+            config.max_datagram = limit;
+            config
+        };
+        let (b, mut inbox) = bind(with([127, 0, 0, 1])).await;
+        let (a, _a) = bind(with(listen)).await;
         a.set_peer(node(2), b.local_addr().unwrap());
         let envelope = append(node(1), node(2), 1, 20_000);
+        assert_eq!(a.datagram_size(node(2)), limit.min(1_200));
         a.send(vec![envelope.clone()]);
         assert_eq!(receive(&mut inbox, 1).await, [envelope]);
-        let sent = [Count::DatagramsSent, Count::ChunksSent].map(|of| a.counters().get(of));
-        assert_eq!(sent, [datagrams, chunks], "listening everywhere: {all}");
-        // In chunks still, of which there are not more under way than fit.
+        eventually("datagrams have the greatest length", || {
+            a.datagram_size(node(2)) == limit
+        })
+        .await;
+        let count = |of| a.counters().get(of);
+        let before = count(Count::ChunksSent);
         let envelope = append(node(1), node(2), 2, 3 << 20);
         a.send(vec![envelope.clone()]);
         assert_eq!(receive(&mut inbox, 1).await, [envelope]);
-        let sent = a.counters().get(Count::ChunksSent) - chunks;
-        let least = if all { 2000 } else { 100 };
-        assert!((least..2 * least).contains(&sent), "{sent} chunks");
+        let chunks = (count(Count::ChunksSent) - before) as usize;
+        let least = (3 << 20) / limit;
+        assert!((least..least + least / 4).contains(&chunks), "{chunks}");
+        let probes = count(Count::ProbesSent);
+        assert!((2..100).contains(&probes), "{probes} probes");
+        assert_eq!(b.counters().get(Count::ProbesSent), 0);
+        assert_eq!(count(Count::BlackHoles), 0);
     }
+}
+
+/// Without keys anyone can write any number into a datagram: none makes those that follow look old.
+#[tokio::test]
+async fn forged_number_does_not_silence_a_peer_without_keys() {
+    let (a, b, mut inbox) = pair(Keys::INSECURE).await;
+    let wire = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = b.local_addr().unwrap();
+    // A datagram of the peer is recorded, and its number changed.
+    a.set_peer(node(2), wire.local_addr().unwrap());
+    a.send(vec![append(node(1), node(2), 1, 0)]);
+    let mut forged = datagram(&wire).await;
+    forged[30..38].fill(0xff);
+    wire.send_to(&forged, at).await.unwrap();
+    receive(&mut inbox, 1).await;
+    a.set_peer(node(2), at);
+    let sent: Vec<_> = (2..10)
+        .map(|nth| append(node(1), node(2), nth, 0))
+        .collect();
+    for envelope in &sent {
+        a.send(vec![envelope.clone()]);
+    }
+    assert_eq!(receive(&mut inbox, 8).await, sent);
+    assert_eq!(b.counters().dropped(Cause::Replayed), 0);
 }
 
 #[tokio::test]
@@ -197,8 +231,8 @@ async fn client_key_cannot_speak_for_a_node() {
             let mut chunk = Vec::new();
             Frame::Chunk(model::wire::Chunk {
                 message: 1,
-                index: index as u32,
-                count: (body.len() - 3).div_ceil(10) as u32,
+                offset: index as u32 * 10,
+                length: body.len() as u32 - 3,
                 bytes,
             })
             .encode(&mut chunk);
@@ -256,13 +290,13 @@ async fn what_is_wrong_is_counted_by_its_cause_and_dropped() {
     let mut chunk = Vec::new();
     Frame::Chunk(model::wire::Chunk {
         message: 1,
-        index: 0,
-        count: 5,
+        offset: 0,
+        length: 9,
         bytes: b"12345",
     })
     .encode(&mut chunk);
     let mut contradicting = chunk.clone();
-    contradicting[18] = 6;
+    contradicting[18] = 8;
     let mut oversized = chunk.clone();
     oversized[10] = 9;
     oversized[15] = 0xff;
@@ -442,22 +476,13 @@ async fn impossible_settings_and_taken_addresses_are_named() {
     let error = Endpoint::bind(tiny).await.err().unwrap();
     assert!(error.to_string().contains("max_datagram"), "{error}");
     let mut long = config(keys());
-    long.max_loopback_datagram = 65_508;
+    long.max_datagram = 65_508;
     let error = Endpoint::bind(long).await.err().unwrap();
-    assert!(
-        error.to_string().contains("max_loopback_datagram"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("65507"), "{error}");
     let mut huge = config(keys());
     huge.max_message = 1 << 50;
     let error = Endpoint::bind(huge).await.err().unwrap();
     assert!(error.to_string().contains("max_message"), "{error}");
-    // The shorter of the two datagrams counts.
-    let mut cut = config(keys());
-    cut.max_loopback_datagram = 576;
-    cut.max_message = 1_300 * u32::MAX as usize;
-    let error = Endpoint::bind(cut).await.err().unwrap();
-    assert!(error.to_string().contains("576 bytes"), "{error}");
 }
 
 #[tokio::test]
@@ -572,8 +597,8 @@ async fn client_key_takes_no_bulk() {
         let mut body = Vec::new();
         Frame::Chunk(model::wire::Chunk {
             message: 1,
-            index,
-            count: 9,
+            offset: index * 1000,
+            length: 9000,
             bytes: &piece,
         })
         .encode(&mut body);
@@ -588,8 +613,8 @@ async fn client_key_takes_no_bulk() {
         server.counters().get(Count::ChunksReceived) == 16
     })
     .await;
-    // The sixth under the clients' key was too much, and nothing after it is taken either.
-    assert_eq!(server.counters().dropped(Cause::Oversized), 3);
+    // None under the client key was taken.
+    assert_eq!(server.counters().dropped(Cause::Oversized), 8);
 }
 
 /// What lies between two endpoints.

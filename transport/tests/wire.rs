@@ -9,7 +9,8 @@ use model::{
     store::{Command, Condition, Found, Operation, Query, Versioned, Write},
     wire::{
         Acknowledgement, BadFrame, BadHeader, BootId, Chunk, ClusterId, Frame, Frames, Header,
-        KeyId, decode_envelope, encode_addresses, encode_message,
+        KeyId, Probe, ProbeAcknowledgement, decode_envelope, encode_addresses, encode_message,
+        encode_range,
     },
 };
 use proptest::prelude::*;
@@ -123,20 +124,29 @@ fn header_faults_are_told_apart() {
 #[test]
 fn body_golden() {
     let envelope = encoded(&vote());
+    let mut ranges = Vec::new();
+    for range in [(5, 6), (11, 20)] {
+        encode_range(range, &mut ranges);
+    }
     let mut body = Vec::new();
     for frame in [
         Frame::Envelope(&envelope),
         Frame::Chunk(Chunk {
             message: 0x0102,
-            index: 3,
-            count: 10,
+            offset: 3,
+            length: 10,
             bytes: b"piece",
         }),
         Frame::Acknowledgement(Acknowledgement {
             message: 0x0102,
-            count: 20,
+            length: 20,
             first: 2,
-            bitmap: &[0b0000_1001, 0b10],
+            ranges: &ranges,
+        }),
+        Frame::Probe(Probe { id: 0x0304 }),
+        Frame::ProbeAcknowledgement(ProbeAcknowledgement {
+            id: 0x0304,
+            length: 1472,
         }),
     ] {
         let before = body.len();
@@ -156,35 +166,43 @@ fn body_golden() {
             "05",
             "e807",
             "04",
-            // A chunk: message 0x102, piece 3 of 10.
+            // A chunk: message 0x102, from byte 3 of 10.
             "02",
             "0015",
             "0000000000000102",
             "00000003",
             "0000000a",
             "7069656365",
-            // An acknowledgement: of that message, 20 pieces, those before piece 2, and of those from
-            // there on the 0th, the 3rd and the 9th.
+            // An acknowledgement: of that message, 20 bytes long, all before byte 2, byte 5, and from
+            // byte 11 to the end.
             "03",
-            "0012",
+            "0020",
             "0000000000000102",
             "00000014",
             "00000002",
-            "0902",
+            "0000000500000006",
+            "0000000b00000014",
+            // A probe, and its acknowledgement: a datagram of 1,472 bytes.
+            "04",
+            "0008",
+            "0000000000000304",
+            "05",
+            "000a",
+            "0000000000000304",
+            "05c0",
             // Padding.
             "00000000",
         ]
         .concat()
     );
     let frames: Vec<_> = Frames::of(&body).collect();
-    assert_eq!(frames.len(), 3);
+    assert_eq!(frames.len(), 5);
     assert_eq!(frames[0], Ok(Frame::Envelope(&envelope)));
     assert_eq!(decode_envelope(&envelope), Ok(vote()));
     let Ok(Frame::Acknowledgement(of)) = frames[2] else {
         panic!("an acknowledgement");
     };
-    let pieces: Vec<u32> = (0..20).filter(|index| of.has(*index)).collect();
-    assert_eq!(pieces, [0, 1, 2, 5, 11]);
+    assert!(of.ranges().eq([(5, 6), (11, 20)]));
 }
 
 /// A snapshot up to entry 2, of term 4: a session was opened, and `k` set to `v` in it.
@@ -332,27 +350,35 @@ fn frames_that_contradict_themselves_are_bad() {
     bad(&[9, 0, 1, 0]);
     bad(&[1, 0, 2, 0]);
     bad(&[1, 0]);
-    let chunk = |index: u8, count: u8, piece: &[u8]| {
+    let chunk = |offset: u8, length: u8, piece: &[u8]| {
         let mut body = vec![2, 0, 16 + piece.len() as u8, 0, 0, 0, 0, 0, 0, 0, 1];
-        body.extend([0, 0, 0, index, 0, 0, 0, count]);
+        body.extend([0, 0, 0, offset, 0, 0, 0, length]);
         body.extend(piece);
         body
     };
     assert!(Frames::of(&chunk(0, 1, b"x")).all(|frame| frame.is_ok()));
+    assert!(Frames::of(&chunk(2, 4, b"xy")).all(|frame| frame.is_ok()));
     bad(&chunk(0, 1, b""));
+    bad(&chunk(3, 4, b"xy"));
     bad(&chunk(1, 1, b"x"));
     bad(&chunk(0, 0, b"x"));
-    let acknowledgement = |count: u8, first: u8, bitmap: &[u8]| {
-        let mut body = vec![3, 0, 16 + bitmap.len() as u8, 0, 0, 0, 0, 0, 0, 0, 1];
-        body.extend([0, 0, 0, count, 0, 0, 0, first]);
-        body.extend(bitmap);
+    // Bytes beyond those that 32 bits can count.
+    let mut far = chunk(0, 0, b"xy");
+    far[11..19].fill(0xff);
+    bad(&far);
+    let acknowledgement = |length: u8, first: u8, ranges: &[(u32, u32)]| {
+        let mut body = vec![3, 0, 16 + 8 * ranges.len() as u8, 0, 0, 0, 0, 0, 0, 0, 1];
+        body.extend([0, 0, 0, length, 0, 0, 0, first]);
+        for range in ranges {
+            encode_range(*range, &mut body);
+        }
         body
     };
     for good in [
         acknowledgement(9, 9, &[]),
         acknowledgement(9, 0, &[]),
-        acknowledgement(9, 0, &[0, 1]),
-        acknowledgement(9, 3, &[0b10_0000]),
+        acknowledgement(9, 0, &[(8, 9)]),
+        acknowledgement(9, 3, &[(4, 5), (6, 9)]),
     ] {
         assert!(
             Frames::of(&good).all(|frame| frame.is_ok()),
@@ -360,11 +386,21 @@ fn frames_that_contradict_themselves_are_bad() {
             hex(&good)
         );
     }
-    // More pieces than there are; a piece that there is not; a byte that says nothing.
+    // More bytes than there are; ranges that are empty, touch, overlap, go back or too far; half of
+    // a range.
     bad(&acknowledgement(9, 10, &[]));
-    bad(&acknowledgement(9, 0, &[0, 2]));
-    bad(&acknowledgement(9, 3, &[0b100_0000]));
-    bad(&acknowledgement(9, 0, &[1, 0]));
+    bad(&acknowledgement(9, 0, &[(3, 3)]));
+    bad(&acknowledgement(9, 3, &[(3, 5)]));
+    bad(&acknowledgement(9, 0, &[(3, 5), (5, 7)]));
+    bad(&acknowledgement(9, 0, &[(5, 7), (2, 3)]));
+    bad(&acknowledgement(9, 0, &[(5, 10)]));
+    let mut half = acknowledgement(9, 0, &[(3, 5)]);
+    half[2] -= 4;
+    half.truncate(half.len() - 4);
+    bad(&half);
+    // Probes have one length, and so have their acknowledgements.
+    bad(&[4, 0, 7, 0, 0, 0, 0, 0, 0, 1]);
+    bad(&[5, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1]);
 }
 
 #[test]
@@ -438,15 +474,14 @@ proptest! {
 
     #[test]
     fn bytes_after_a_good_header_are_read_without_panic(
-        kind in 0..5_u8,
+        kind in 0..7_u8,
         bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let mut body = vec![kind, 0, bytes.len() as u8];
         body.extend(&bytes);
         for frame in Frames::of(&body).flatten() {
             if let Frame::Acknowledgement(of) = frame {
-                prop_assert!(of.first <= of.count);
-                let _ = of.has(u32::MAX);
+                prop_assert!(of.ranges().all(|(from, to)| of.first < from && to <= of.length));
             }
         }
     }
@@ -475,15 +510,24 @@ proptest! {
     ) {
         let mut body = Vec::new();
         let mut written = Vec::new();
-        for (message, index, bytes) in &pieces {
-            let ends = bytes.iter().rposition(|byte| *byte != 0);
-            let bitmap = &bytes[..ends.map_or(0, |last| last + 1)];
-            let first = *index;
-            let count = first + u32::try_from(bitmap.len() * 8).unwrap();
+        let ranges: Vec<Vec<u8>> = pieces.iter().map(|(_, index, _)| {
+            let mut ranges = Vec::new();
+            encode_range((index + 2, index + 5), &mut ranges);
+            ranges
+        }).collect();
+        for (nth, (message, index, bytes)) in pieces.iter().enumerate() {
+            let length = index + u32::try_from(bytes.len()).unwrap();
             for frame in [
                 Frame::Envelope(bytes),
-                Frame::Chunk(Chunk { message: *message, index: *index, count: index + 1, bytes }),
-                Frame::Acknowledgement(Acknowledgement { message: *message, count, first, bitmap }),
+                Frame::Chunk(Chunk { message: *message, offset: *index, length, bytes }),
+                Frame::Acknowledgement(Acknowledgement {
+                    message: *message,
+                    length: index + 9,
+                    first: *index,
+                    ranges: &ranges[nth],
+                }),
+                Frame::Probe(Probe { id: *message }),
+                Frame::ProbeAcknowledgement(ProbeAcknowledgement { id: *message, length: 7 }),
             ] {
                 frame.encode(&mut body);
                 written.push(Ok(frame));

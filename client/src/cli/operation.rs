@@ -86,6 +86,11 @@ impl When {
 }
 
 impl Operation {
+    /// Whether it changes anything.
+    pub(crate) const fn writes(&self) -> bool {
+        !matches!(self, Self::Get { .. } | Self::Scan { .. })
+    }
+
     pub(crate) async fn run(
         self,
         client: &Client,

@@ -91,10 +91,17 @@ impl Probe {
 
 /// How long a linearizable read takes.
 async fn probe(global: &Global) -> anyhow::Result<Duration> {
-    let client = global.connect().await?;
-    let started = Instant::now();
-    client.get(PROBED).await?;
-    Ok(started.elapsed())
+    let probe = async {
+        let client = global.connect().await?;
+        let started = Instant::now();
+        client.get(PROBED).await?;
+        Ok(started.elapsed())
+    };
+    // Looking up names counts, too.
+    let late = || Err(client::Error::Unavailable(global.timeout).into());
+    time::timeout(global.timeout + global.timeout / 10, probe)
+        .await
+        .unwrap_or_else(|_| late())
 }
 
 /// The body of a page, over HTTP/1.0: one question, one answer, and the connection closes.

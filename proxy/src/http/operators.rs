@@ -61,11 +61,7 @@ pub(crate) async fn version() -> Response {
 /// `GET /metrics`
 pub(crate) async fn metrics(State(http): State<Arc<Http>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match http
-        .desk
-        .metrics()
-        .encode(&http.gauges, http.endpoint.counters())
-    {
+    match http.desk.metrics().encode(&http.gauges, &http.endpoint) {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

@@ -46,7 +46,7 @@ pub fn config(keys: Keys) -> Config {
     let mut config = Config::new(([127, 0, 0, 1], 0).into(), "test");
     config.keys = keys;
     // As if there was a network between them.
-    config.max_loopback_datagram = config.max_datagram;
+    config.max_datagram = 1_400;
     config
 }
 

@@ -1,0 +1,275 @@
+//! Three servers and a proxy, each in a network namespace of its own, joined by a bridge: networks
+//! that carry less than Ethernet does.
+//!
+//! The thread that makes a [`Network`] moves into a new network namespace, which holds the bridge;
+//! clients of the test live there, too. Nothing on the machine outside sees any of it, and all of it
+//! is gone with the last process in it. That takes the rights of root and iproute2. Without them the
+//! test fails: a skip would hide that nothing was tested.
+
+use crate::{binaries, http, process::Process, wait::until};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tempfile::TempDir;
+
+/// The servers' numbers.
+const SERVERS: [u64; 3] = [1, 2, 3];
+const PROXY: u64 = 4;
+const UDP: u16 = 7000;
+const HTTP: u16 = 8000;
+const ADVICE: &str = "run this test as root, with iproute2 and util-linux installed \
+    (apt-get install iproute2 util-linux); in a container, add the capability SYS_ADMIN";
+
+/// Two cores are few.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A cluster on a network of its own. Dropped, both are gone.
+pub struct Network {
+    servers: BTreeMap<u64, Process>,
+    _proxy: Option<Process>,
+    /// Processes that hold the namespaces.
+    holders: BTreeMap<u64, Child>,
+    dir: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Network {
+    /// Starts a cluster whose links carry so many bytes, headers of IP counted, and waits until it
+    /// has a leader.
+    ///
+    /// # Panics
+    /// If this user may not make network namespaces.
+    pub fn start(mtu: u32) -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: it touches no memory of ours. Only this thread moves.
+        let moved = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+        let error = io::Error::last_os_error();
+        assert_eq!(
+            moved, 0,
+            "no network namespace can be made ({error}): {ADVICE}"
+        );
+        ip("link set lo up");
+        ip("link add bridge type bridge");
+        ip("addr add 10.77.0.254/24 dev bridge");
+        ip("link set bridge up");
+        let mut network = Self {
+            servers: BTreeMap::new(),
+            _proxy: None,
+            holders: BTreeMap::new(),
+            dir: tempfile::tempdir().expect("a directory for a cluster cannot be made"),
+            _turn: turn,
+        };
+        for id in SERVERS.into_iter().chain([PROXY]) {
+            network.join(id);
+            network.set_mtu(id, mtu);
+        }
+        for id in SERVERS {
+            network.restart(id);
+        }
+        let arguments = [
+            format!("--listen={}", at(PROXY, UDP)),
+            "--http=off".to_owned(),
+            "--redis=off".to_owned(),
+            "--attempt-timeout=150ms".to_owned(),
+        ];
+        network._proxy = Some(network.run(PROXY, "raft-proxy", &arguments));
+        network.leader();
+        network
+    }
+
+    /// Makes the namespace of a process and joins it to the bridge.
+    fn join(&mut self, id: u64) {
+        let holder = Command::new("unshare")
+            .args(["--net", "sleep", "infinity"])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("unshare does not start ({error}): {ADVICE}"));
+        let pid = holder.id();
+        self.holders.insert(id, holder);
+        let own = std::fs::read_link("/proc/thread-self/ns/net").expect("no namespace");
+        until("a network namespace", || {
+            let its = std::fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
+            (its != own).then_some(())
+        });
+        ip(&format!(
+            "link add port{id} type veth peer name eth0 netns {pid}"
+        ));
+        ip(&format!("link set port{id} master bridge up"));
+        self.inside(id, &format!("ip addr add 10.77.0.{id}/24 dev eth0"));
+        self.inside(id, "ip link set lo up");
+        self.inside(id, "ip link set eth0 up");
+    }
+
+    /// Sets how many bytes the link of a process carries, headers of IP counted, at both ends: what
+    /// is longer is refused where it is sent.
+    pub fn set_mtu(&self, id: u64, mtu: u32) {
+        self.set_port_mtu(id, mtu);
+        self.inside(id, &format!("ip link set eth0 mtu {mtu}"));
+    }
+
+    /// The same at the end of the bridge alone: what is longer and sent to the process is lost
+    /// without a word.
+    pub fn set_port_mtu(&self, id: u64, mtu: u32) {
+        ip(&format!("link set port{id} mtu {mtu}"));
+    }
+
+    /// Starts a server that does not run.
+    pub fn restart(&mut self, id: u64) {
+        let arguments = [
+            format!("--id={id}"),
+            format!("--listen={}", at(id, UDP)),
+            format!("--http={}", at(id, HTTP)),
+            format!(
+                "--data-dir={}",
+                self.dir.path().join(format!("node-{id}")).display()
+            ),
+        ];
+        let process = self.run(id, "raft-node", &arguments);
+        self.servers.insert(id, process);
+    }
+
+    fn run(&self, id: u64, program: &str, arguments: &[String]) -> Process {
+        let mut arguments = Vec::from(arguments);
+        arguments.push("--insecure".to_owned());
+        for server in SERVERS {
+            arguments.push(format!("--peer={server}={}", at(server, UDP)));
+        }
+        let log = self.dir.path().join(format!("{id}.log"));
+        Process::start(&self.entry(id), program, program, &arguments, &log)
+    }
+
+    /// Stops a server, and waits until it did.
+    pub fn stop(&mut self, id: u64) {
+        let process = self.servers.remove(&id).expect("it does not run");
+        let status = process.stop();
+        assert!(status.success(), "{status}: {}", self.log(id));
+    }
+
+    /// The log of a process.
+    pub fn log(&self, id: u64) -> String {
+        let path = self.dir.path().join(format!("{id}.log"));
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// The status of a server, if it answers.
+    pub fn status(&self, id: u64) -> Option<Value> {
+        let (code, text) = http::ask(at(id, HTTP), "GET", "/status", "").ok()?;
+        (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
+    }
+
+    /// Waits for a server that leads, and returns it with its term.
+    pub fn leader(&self) -> (u64, u64) {
+        until("a leader", || {
+            let leads = |id: &u64| {
+                let status = self.status(*id)?;
+                (status["role"] == "leader").then(|| (*id, status["term"].as_u64()))
+            };
+            let (id, term) = SERVERS.iter().find_map(leads)?;
+            Some((id, term?))
+        })
+    }
+
+    /// Waits until a server has applied all that another one knows to be committed by now.
+    pub fn catches_up(&self, id: u64, other: u64) {
+        let index = |id, name: &str| self.status(id)?[name].as_u64();
+        let committed = until("a commit index", || index(other, "commit_index"));
+        until(&format!("server {id} to have {committed} entries"), || {
+            (index(id, "applied_index")? >= committed).then_some(())
+        });
+    }
+
+    /// A metric of a server, 0 if it has none of this name.
+    pub fn metric(&self, id: u64, name: &str) -> u64 {
+        let text = until("the metrics", || {
+            let (code, text) = http::ask(at(id, HTTP), "GET", "/metrics", "").ok()?;
+            (code == 200).then_some(text)
+        });
+        let value = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
+        text.lines().find_map(value).unwrap_or(0)
+    }
+
+    /// The greatest length of datagrams from one server to another.
+    pub fn datagram_bytes(&self, from: u64, to: u64) -> u64 {
+        self.metric(from, &format!("raft_datagram_bytes{{peer=\"{to}\"}}"))
+    }
+
+    /// A client in the namespace of the bridge.
+    pub fn options(&self) -> client::Options {
+        client::Options {
+            endpoints: vec![at(PROXY, UDP).to_string()],
+            ..client::Options::default()
+        }
+    }
+
+    /// Runs `raft-client` in the namespace of the proxy, and returns what it prints.
+    pub fn client(&self, words: &[&str]) -> String {
+        let entry = self.entry(PROXY);
+        let output = Command::new(&entry[0])
+            .args(&entry[1..])
+            .arg(binaries::path("raft-client"))
+            .arg(format!("--endpoints={}", at(PROXY, UDP)))
+            .args(words)
+            .output()
+            .expect("raft-client does not start");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn entry(&self, id: u64) -> Vec<String> {
+        let target = self.holders[&id].id().to_string();
+        Vec::from(["nsenter", "--net", "--target", &target, "--"].map(str::to_owned))
+    }
+
+    fn inside(&self, id: u64, line: &str) {
+        let entry = self.entry(id);
+        let words = entry.iter().map(String::as_str).chain(line.split(' '));
+        succeed(&words.collect::<Vec<_>>());
+    }
+
+    /// Where the files of the cluster are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for id in SERVERS.into_iter().chain([PROXY]) {
+                let log = self.log(id);
+                let last = Vec::from_iter(log.lines().rev().take(15));
+                let last = Vec::from_iter(last.into_iter().rev());
+                eprintln!("-- process {id}:\n{}", last.join("\n"));
+            }
+        }
+        for holder in self.holders.values_mut() {
+            let _ = holder.kill();
+            let _ = holder.wait();
+        }
+    }
+}
+
+fn at(id: u64, port: u16) -> SocketAddr {
+    format!("10.77.0.{id}:{port}").parse().expect("an address")
+}
+
+fn ip(line: &str) {
+    let words = ["ip"].into_iter().chain(line.split(' '));
+    succeed(&words.collect::<Vec<_>>());
+}
+
+fn succeed(words: &[&str]) {
+    let output = Command::new(words[0])
+        .args(&words[1..])
+        .output()
+        .unwrap_or_else(|error| panic!("{} does not start ({error}): {ADVICE}", words[0]));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {errors}: {ADVICE}");
+}
