@@ -206,10 +206,9 @@ impl Bench {
                 Ok::<_, Error>(())
             });
         }
-        while let Some(done) = tasks.join_next().await {
-            done?.context("cannot write the keys that are to be read")?;
-        }
-        Ok(())
+        let done = all_of(tasks).await;
+        client.close().await;
+        done.context("cannot write the keys that are to be read")
     }
 
     async fn measure(
@@ -266,9 +265,9 @@ impl Bench {
         let resident = pids.iter().map(|pid| proc::resident_bytes(pid));
         let resident = resident.map(|bytes| Some(bytes? as f64 / 1e6));
         let server_resident_mb = resident.collect();
-        while let Some(done) = tasks.join_next().await {
-            done??;
-        }
+        let done = all_of(tasks).await;
+        run.client.close().await;
+        done?;
         let tally = run.tally();
         let operations = tally.latency.len();
         let per_op = |seconds: f64| seconds * 1e6 / operations.max(1) as f64;
@@ -377,6 +376,16 @@ struct Worker {
     values: u64,
     /// The version of each key that it saw last, to compare with.
     seen: BTreeMap<u64, Option<u64>>,
+}
+
+/// Waits for all tasks, or for the first that fails.
+async fn all_of<E: Into<anyhow::Error> + 'static>(
+    mut tasks: JoinSet<Result<(), E>>,
+) -> anyhow::Result<()> {
+    while let Some(done) = tasks.join_next().await {
+        done?.map_err(Into::into)?;
+    }
+    Ok(())
 }
 
 impl Worker {
