@@ -10,7 +10,7 @@
 //! the timer runs out, [`ClientConfig::max_attempts`] times in all. A write without a session
 //! opens one first; that is a request of its own, with attempts of its own.
 //!
-//! A refusal (`NotLeader`, `Interrupted`, `Unavailable`) speaks of one copy of the request, and
+//! A refusal (`NotLeader`, `Interrupted`, `Overloaded`, `Unavailable`) speaks of one copy of the request, and
 //! other copies may be on their way, so it decides nothing. It does not hasten the next attempt
 //! either: a proxy that refuses has already tried the servers or is overloaded, and asking again
 //! at once helps in neither case. The timer sets the pace. Only when no attempt is left does a
@@ -404,6 +404,7 @@ impl Client {
             // Of one copy, not of the request: see the module. The timer runs already.
             ResponseBody::NotLeader { .. }
             | ResponseBody::Interrupted { .. }
+            | ResponseBody::Overloaded
             | ResponseBody::Unavailable => self.handle_refusal(),
         }
     }
@@ -760,6 +761,7 @@ mod tests {
             ResponseBody::NotLeader { hint },
             ResponseBody::Interrupted { hint },
             ResponseBody::Unavailable,
+            ResponseBody::Overloaded,
         ] {
             let mut client = with_session(2);
             client.step(write());

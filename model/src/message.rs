@@ -286,6 +286,9 @@ pub enum ResponseBody {
     /// A key or a value is outside of the limits. Every server refuses every copy of the request, so
     /// it never takes effect.
     OutsideLimits(LimitError),
+    /// The leader did not take this copy of the request, because too much waits already. Another copy
+    /// may still be carried out.
+    Overloaded,
 }
 
 /// What one server had applied when it was asked, and how far that was.

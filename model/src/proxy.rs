@@ -16,6 +16,7 @@
 //!   chase ends. (A late message may break the chain; the attempts are counted anyway.)
 //! * *Refused without a hint*: an election is probably under way. Asking all servers round and
 //!   round would use up the attempts long before it ends, so the request waits for its timer.
+//! * *Refused for overload*: the server leads. The request waits for its timer, and goes there again.
 //! * *No answer*: when the timer runs out the request goes elsewhere.
 //!
 //! # Stale reads
@@ -289,6 +290,12 @@ impl Proxy {
                 self.handle_refusal(key, from, hint, effects);
             }
             ResponseBody::NotLeader { .. } | ResponseBody::Interrupted { .. } => {}
+            // The leader has too much to do. The request waits for its timer and goes there again.
+            ResponseBody::Overloaded => {
+                if flight.asked == Some(from) {
+                    self.handle_overload(key, from, effects);
+                }
+            }
             // Servers do not say this.
             ResponseBody::Unavailable => {}
         }
@@ -321,6 +328,19 @@ impl Proxy {
             }
         } else if let Some(leader) = self.leader {
             self.send(key, leader, effects);
+        }
+    }
+
+    /// The server asked leads, but did not take the request. Nobody else would take it, and sending it
+    /// again at once would add to the load.
+    fn handle_overload(&mut self, key: (ClientId, RequestId), from: NodeId, effects: &mut Effects) {
+        self.leader = Some(from);
+        let Some(flight) = self.in_flight.get_mut(&key) else {
+            return;
+        };
+        flight.asked = None;
+        if flight.attempts >= self.config.max_attempts {
+            self.give_up(key, effects);
         }
     }
 
@@ -579,6 +599,24 @@ mod tests {
             let effects = answers(&mut proxy, N3, 1, not_leader(None));
             assert_eq!(effects, responded(1, ResponseBody::Unavailable));
         }
+    }
+
+    #[test]
+    fn overloaded_leader_is_asked_again_when_the_timer_runs_out() {
+        let mut proxy = proxy(2);
+        asks(&mut proxy, 1, N1);
+        let effects = answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
+        assert_eq!((effects, proxy.leader()), (Effects::default(), Some(N1)));
+        // Once more it says nothing new, and neither does another server.
+        let before = proxy.clone();
+        for from in [N1, N2] {
+            let effects = answers(&mut proxy, from, 1, ResponseBody::Overloaded);
+            assert_eq!((effects, &proxy), (Effects::default(), &before));
+        }
+        assert_eq!(timeout(&mut proxy, 1, N3), sent(1, N1));
+        let effects = answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
+        assert_eq!(effects, responded(1, ResponseBody::Unavailable));
+        assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N1), 0));
     }
 
     #[test]

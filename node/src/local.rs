@@ -227,6 +227,7 @@ fn verdict(body: &ResponseBody) -> Option<ProposeError> {
         ResponseBody::NotLeader { hint } => Some(ProposeError::NotLeader { leader: *hint }),
         ResponseBody::Applied(Answer::SessionExpired) => Some(ProposeError::SessionExpired),
         ResponseBody::OutsideLimits(error) => Some(ProposeError::OutsideLimits(*error)),
+        ResponseBody::Overloaded => Some(ProposeError::Overloaded),
         ResponseBody::Interrupted { .. }
         | ResponseBody::Unavailable
         | ResponseBody::Applied(_)

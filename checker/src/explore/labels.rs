@@ -70,6 +70,7 @@ pub(super) fn message(message: &Message) -> String {
                 ResponseBody::Interrupted { .. } => "interrupted",
                 ResponseBody::Unavailable => "unavailable",
                 ResponseBody::OutsideLimits(_) => "outside of the limits",
+                ResponseBody::Overloaded => "overloaded",
             };
             format!("{what} #{}", response.id)
         }

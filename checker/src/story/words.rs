@@ -275,6 +275,7 @@ fn client_response(response: &ClientResponse) -> String {
         ResponseBody::Interrupted { hint: Some(id) } => format!("interrupted, ask server {id}"),
         ResponseBody::Unavailable => "unavailable".into(),
         ResponseBody::OutsideLimits(error) => error.to_string(),
+        ResponseBody::Overloaded => "overloaded".into(),
     };
     format!(
         "the answer to request {} of client {} ({body})",

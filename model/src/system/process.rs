@@ -642,6 +642,7 @@ impl Scope {
             ResponseBody::FoundStale(_) => {}
             ResponseBody::NotLeader { .. }
             | ResponseBody::Unavailable
+            | ResponseBody::Overloaded
             | ResponseBody::OutsideLimits(_) => {}
         }
         if self.direct_clients

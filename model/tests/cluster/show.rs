@@ -255,6 +255,7 @@ fn outcome(body: &ResponseBody) -> String {
         ResponseBody::Interrupted { hint } => format!("interrupted, try {}", whom(*hint)),
         ResponseBody::Unavailable => "unavailable".into(),
         ResponseBody::OutsideLimits(error) => error.to_string(),
+        ResponseBody::Overloaded => "overloaded".into(),
     }
 }
 
