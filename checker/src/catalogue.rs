@@ -418,6 +418,7 @@ fn entry(mutant: Mutant) -> Entry {
         LeaderSkipsNoop => (Breaks::Progress, alone(2, logs(1, 0, 0))),
         VoteKeptAcrossTerms | SplitVoteNeverRetried => (Breaks::Progress, elections(2, 1, 0)),
         NextIndexNotMovedBack => (Breaks::Progress, elections(2, 1, 1)),
+        PreCandidateRefusesOthers => (Breaks::Progress, quiet(elections(2, 1, 0))),
         PreVoteCountedAsVote => (Breaks::Law(ElectionSafety), quiet(elections(3, 1, 0))),
         AckCountsEverythingSent => (Breaks::Law(LeaderCompleteness), pipelined(logs(2, 1, 0))),
         StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumHeardForEver => {

@@ -8,17 +8,22 @@
 //! # The extension
 //! The continuations live in a larger scope: more terms, no budget left for crashes or for what
 //! clients ask (so that a new entry can only be a new leader's no-op), AppendEntries delivered
-//! even where the scope keeps them to itself. Messages may still be lost, late and repeated.
+//! even where the scope keeps them to itself.
 //!
-//! * A state of the scope was tidied under the smaller bound: messages were forgotten that could
-//!   only have told a newer term to a server in the last one. In the extension they might have
-//!   mattered; without them they are lost, which may happen to any message at any time. A
-//!   continuation that does without them is one of the untidied state too, so progress is never
-//!   claimed wrongly.
+//! * Every message sent before is lost: the network starts empty. A continuation must not depend on
+//!   a message that some server sent once and will not repeat.
+//! * No message is sent early (`Reduction::send_early`). An eager send answers a request at the
+//!   moment it is made, and so hides a server that refuses the same request a moment later.
 //! * Budgets spent and leaders elected so far decide nothing about what follows; they are cleared
 //!   so that states which differ in them only are looked at once. What was committed is kept.
 //!   Laws are judged within the continuation (a broken one leads nowhere); over the scope itself
 //!   they are the search's matter.
+//!
+//! # The stricter form
+//! A new election often repairs what the present one left broken, so a commit that needs a newer
+//! term says little about heartbeats and repeated requests. Where no server is ahead of a leader
+//! with uncommitted entries, or of a candidate for which a majority could still vote, that leader or
+//! candidate must commit an entry without any further election timeout.
 //!
 //! # The search
 //! Depth-first from each state with the most promising step first, until an entry is committed.
@@ -31,7 +36,7 @@ use crate::engine::{Explored, Outcome};
 use model::{
     Address, AppendEntriesRequest, Envelope, LogIndex, Message, NodeId, Raft, RequestVoteRequest,
     Role, Term,
-    system::{Action, Budget, Local, Scope, System},
+    system::{Action, Budget, Local, Reduction, Scope, System},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,7 +94,7 @@ pub fn check_progress(
 ) -> ProgressReport {
     let mut search = Search {
         extension: extension(scope, granted_terms),
-        good: FxHashSet::default(),
+        good: [FxHashSet::default(), FxHashSet::default()],
         visited: 0,
         interrupt,
     };
@@ -102,8 +107,15 @@ pub fn check_progress(
     if scope.servers == 1 {
         return report(&search, 0, ProgressVerdict::Truncated);
     }
+    // States that differ in their messages alone continue alike.
+    let mut asked: FxHashSet<Box<[u32]>> = FxHashSet::default();
     for place in 0..explored.states.len() {
-        let system = explored.tables.system(&explored.states.key(place));
+        let key = explored.states.key(place);
+        if !asked.insert(explored.tables.without_messages(&key).into()) {
+            states_checked += 1;
+            continue;
+        }
+        let system = explored.tables.system(&key);
         match search.from(&system) {
             Continuation::Commits => states_checked += 1,
             Continuation::Unknown => {
@@ -132,6 +144,10 @@ fn extension(scope: &Scope, granted_terms: u64) -> Scope {
         terms: scope.terms + granted_terms,
         budget: Budget::default(),
         append_entries: true,
+        reduction: Reduction {
+            send_early: false,
+            ..scope.reduction
+        },
         ..scope.clone()
     }
 }
@@ -147,9 +163,9 @@ enum Continuation {
 
 struct Search<'a> {
     extension: Scope,
-    /// The encodings of canonical states from which a commit is known to be reachable: exact, so
-    /// that no verdict rests on a hash.
-    good: FxHashSet<Box<[u8]>>,
+    /// The encodings of canonical states from which a commit is known to be reachable, with any
+    /// steps and without election timeouts: exact, so that no verdict rests on a hash.
+    good: [FxHashSet<Box<[u8]>>; 2],
     visited: u64,
     interrupt: &'a AtomicBool,
 }
@@ -167,10 +183,19 @@ impl Search<'_> {
         first.spent = Budget::default();
         first.history.elected.clear();
         first.history.operations.clear();
+        first.network.clear();
         self.extension.adopt(&mut first);
         let first = first.canonical();
+        // The leader or the candidate of the newest term needs no other election.
+        let is_strict = rafts(&first).count() as u64 == self.extension.servers
+            && matches!(Aim::of(&first), Aim::Replicate(..) | Aim::Elect(..));
+        self.search(first, is_strict)
+    }
+
+    fn search(&mut self, first: System, is_strict: bool) -> Continuation {
         let encoding = first.encode().into_boxed_slice();
-        if self.good.contains(&encoding) {
+        let good = usize::from(is_strict);
+        if self.good[good].contains(&encoding) {
             return Continuation::Commits;
         }
         let mut seen = FxHashSet::from_iter([encoding.clone()]);
@@ -183,6 +208,9 @@ impl Search<'_> {
                 path.pop();
                 continue;
             };
+            if is_strict && action.local == Local::ElectionTimeout {
+                continue;
+            }
             let Some((next, _)) = self.extension.next(&frame.system, &action) else {
                 continue;
             };
@@ -192,9 +220,9 @@ impl Search<'_> {
             let commits = next.history.committed.len() > frame.system.history.committed.len();
             let next = next.canonical();
             let encoding = next.encode().into_boxed_slice();
-            if commits || self.good.contains(&encoding) {
-                self.good
-                    .extend(path.into_iter().map(|frame| frame.encoding));
+            if commits || self.good[good].contains(&encoding) {
+                let path = path.into_iter().map(|frame| frame.encoding);
+                self.good[good].extend(path);
                 return Continuation::Commits;
             }
             if seen.insert(encoding.clone()) {

@@ -121,6 +121,60 @@ fn raft_with_clients_and_a_proxy_holds() {
     assert_holds(&scope);
 }
 
+fn named(name: &str, servers: u64, terms: u64, budget: Budget) -> Scope {
+    let mut scopes = Scope::catalogue().into_iter();
+    let found = scopes.find(|scope| scope.name == name);
+    Scope {
+        servers,
+        terms,
+        budget,
+        ..found.expect("the scope is in the catalogue")
+    }
+}
+
+#[test]
+fn raft_holds_with_every_feature() {
+    let budget = |entries, reads, crashes, snapshots| Budget {
+        entries,
+        reads,
+        crashes,
+        snapshots,
+    };
+    assert_holds(&named("quorum", 2, 1, budget(0, 0, 1, 0)));
+    assert_holds(&named("quorum", 2, 2, budget(0, 0, 0, 0)));
+    assert_holds(&named("snapshots", 2, 1, budget(1, 0, 0, 1)));
+    assert_holds(&named("reads", 2, 1, budget(1, 1, 0, 0)));
+    assert_holds(&named("pipelining", 2, 1, budget(1, 0, 0, 0)));
+    assert_holds(&named("older-term", 2, 2, budget(0, 0, 0, 0)));
+    assert_holds(&named("split-writes", 2, 1, budget(0, 0, 1, 0)));
+    assert_holds(&named("crashes", 2, 1, budget(1, 0, 1, 0)));
+}
+
+/// An eager send would grant each pre-vote before the voter becomes a pre-candidate itself.
+#[test]
+fn pre_candidates_that_refuse_each_other_are_stuck() {
+    let scope = named("quorum", 2, 1, Budget::default());
+    assert_stuck_by(Mutant::PreCandidateRefusesOthers, &scope, 2);
+}
+
+#[test]
+fn candidate_that_asks_once_is_stuck() {
+    let scope = elections(2, 1, Budget::default());
+    assert_stuck_by(Mutant::VoteRequestsNotRepeated, &scope, 1);
+}
+
+#[test]
+fn candidate_whose_vote_was_lost_and_is_refused_is_stuck() {
+    let scope = elections(2, 1, Budget::default());
+    assert_stuck_by(Mutant::RepeatedVoteRefused, &scope, 2);
+}
+
+#[test]
+fn leader_without_heartbeats_is_stuck() {
+    let scope = elections(2, 1, Budget::default());
+    assert_stuck_by(Mutant::HeartbeatsNotSent, &scope, 3);
+}
+
 #[test]
 fn leader_that_skips_its_noop_is_stuck() {
     // From the start: a leader is never asked for anything.

@@ -151,6 +151,8 @@ mod catalogue {
         VotesAgainstLeaderItHears = "votes-against-leader-it-hears", seen in "";
         /// A pre-vote request brings its term with it.
         PreVoteRaisesTerm = "pre-vote-raises-term", seen in "";
+        /// A pre-candidate refuses its pre-vote to every other server.
+        PreCandidateRefusesOthers = "pre-candidate-refuses-others", seen in "";
         /// An acknowledgement is taken to speak of everything sent so far.
         AckCountsEverythingSent = "ack-counts-everything-sent", seen in "";
         /// The sessions are left out of a snapshot.

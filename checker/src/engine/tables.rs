@@ -244,6 +244,13 @@ impl Tables {
         }
     }
 
+    /// A state without its lanes: equal for states that differ in their messages alone.
+    pub(crate) fn without_messages(&self, key: &[u32]) -> Vec<u32> {
+        let mut parts = key[self.shape.processes()].to_vec();
+        parts.push(key[self.shape.global()]);
+        parts
+    }
+
     /// A process by its id.
     pub(crate) fn process(&self, id: u32) -> Arc<Process> {
         Arc::clone(self.processes.read().value(id))

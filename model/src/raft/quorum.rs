@@ -106,7 +106,12 @@ impl Raft {
         let response = PreVoteResponse {
             term: self.current_term,
             next_term: request.next_term,
-            vote_granted: newer && up_to_date && !self.sticks_to_leader() && !self.leads(),
+            vote_granted: newer
+                && up_to_date
+                && !self.sticks_to_leader()
+                && !self.leads()
+                && !(matches!(self.role, Role::PreCandidate { .. })
+                    && planted!(self.config, PreCandidateRefusesOthers)),
         };
         if planted!(self.config, PreVoteRaisesTerm) {
             self.observe_term(request.next_term, turn);

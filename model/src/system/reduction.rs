@@ -75,9 +75,10 @@ impl Scope {
             .is_some_and(|server| server.disk.hard_state.current_term >= self.last_term())
     }
 
-    /// Whether anybody can learn whom a follower takes for its leader.
+    /// Whether anything can depend on whom a follower takes for its leader.
     pub(super) fn tells_hints(&self) -> bool {
-        !(self.reduction.forget_hints && self.direct_clients)
+        let is_unused = self.direct_clients && !self.pre_vote;
+        !(self.reduction.forget_hints && is_unused)
     }
 
     /// Whether no server can crash any more.
@@ -283,6 +284,8 @@ fn follows_quietly(server: &Server, hints: bool) -> bool {
     matches!(raft.role, Role::Follower { leader, .. } if leader.is_some() || !hints)
         // That the leader was heard from is news again after each quorum timeout.
         && !raft.config.check_quorum
+        // A pre-candidate of the same term follows again when a request of the leader arrives.
+        && !raft.config.pre_vote
         && running.unsynced.is_empty()
 }
 

@@ -190,6 +190,7 @@ export default {
   'explore.mutant-leader-never-checks-quorum': 'Un líder al que ninguna mayoría responde sigue liderando.',
   'explore.mutant-quorum-heard-for-ever': 'Un líder al que una mayoría respondió una vez sigue liderando para siempre.',
   'explore.mutant-votes-against-leader-it-hears': 'Un servidor vota contra un líder al que oye.',
+  'explore.mutant-pre-candidate-refuses-others': 'Un precandidato niega su prevoto a todos los demás servidores.',
   'explore.mutant-pre-vote-raises-term': 'Una petición de prevoto trae consigo su mandato.',
   'explore.mutant-ack-counts-everything-sent': 'Se entiende que un acuse habla de todo lo enviado hasta ahora.',
   'explore.mutant-split-vote-never-retried': 'Un candidato cuyo voto quedó dividido espera para siempre.',
