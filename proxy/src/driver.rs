@@ -135,15 +135,24 @@ pub struct Handle {
     pub id: ProxyId,
     /// What is going on.
     pub gauges: Arc<Gauges>,
-    requests: mpsc::UnboundedSender<Vec<Envelope>>,
+    requests: mpsc::UnboundedSender<Batch>,
 }
+
+/// Requests of this process, and whether they belong to the load: what the proxy reads for its own
+/// page does not.
+type Batch = (Vec<Envelope>, bool);
 
 impl Handle {
     /// Hands over requests of clients in this process. Never waits. The pool that calls this
     /// bounds how many there are.
     pub fn carry(&self, envelopes: Vec<Envelope>) {
         // Refused only once the driver is gone, when no answer can come: the caller's timer tells.
-        let _ = self.requests.send(envelopes);
+        let _ = self.requests.send((envelopes, true));
+    }
+
+    /// Hands over requests that the proxy makes for its own page. They are not part of the load.
+    pub fn carry_uncounted(&self, envelopes: Vec<Envelope>) {
+        let _ = self.requests.send((envelopes, false));
     }
 }
 
@@ -162,7 +171,7 @@ pub struct Ending {
 pub struct Driver {
     config: DriverConfig,
     handle: Handle,
-    requests: mpsc::UnboundedReceiver<Vec<Envelope>>,
+    requests: mpsc::UnboundedReceiver<Batch>,
 }
 
 impl Driver {
@@ -256,6 +265,8 @@ struct Flight {
     kind: Kind,
     since: Instant,
     deadline: Option<Instant>,
+    /// Whether it belongs to the load.
+    is_counted: bool,
 }
 
 type Key = (ClientId, RequestId);
@@ -311,7 +322,7 @@ impl Turn {
                 {
                     self.gauges.requests_udp.fetch_add(1, Relaxed);
                     let key = (request.client, request.id);
-                    self.expect(key, Door::Udp(called), Kind::of(request));
+                    self.expect(key, Door::Udp(called), Kind::of(request), true);
                 }
                 (Address::Node(_), Message::ClientResponse(response))
                     if called == self.proxy.id() =>
@@ -329,29 +340,34 @@ impl Turn {
         }
     }
 
-    fn receive_from_doors(&mut self, batches: &mut Vec<Vec<Envelope>>) {
+    fn receive_from_doors(&mut self, batches: &mut Vec<Batch>) {
         if batches.is_empty() {
             return;
         }
         self.now = Instant::now();
-        for envelope in batches.drain(..).flatten() {
-            if let Message::ClientRequest(request) = &envelope.message {
-                self.gauges.requests_doors.fetch_add(1, Relaxed);
-                let key = (request.client, request.id);
-                self.expect(key, Door::Here, Kind::of(request));
+        for (envelopes, is_counted) in batches.drain(..) {
+            for envelope in envelopes {
+                if let Message::ClientRequest(request) = &envelope.message {
+                    if is_counted {
+                        self.gauges.requests_doors.fetch_add(1, Relaxed);
+                    }
+                    let key = (request.client, request.id);
+                    self.expect(key, Door::Here, Kind::of(request), is_counted);
+                }
+                self.receive(envelope.from, envelope.message);
             }
-            self.receive(envelope.from, envelope.message);
         }
     }
 
     /// A request that is sent again while in flight is answered once, where it first came from.
-    fn expect(&mut self, key: Key, door: Door, kind: Kind) {
+    fn expect(&mut self, key: Key, door: Door, kind: Kind, is_counted: bool) {
         if let Entry::Vacant(entry) = self.flights.entry(key) {
             entry.insert(Flight {
                 door,
                 kind,
                 since: self.now,
                 deadline: None,
+                is_counted,
             });
         }
     }
@@ -404,12 +420,11 @@ impl Turn {
             let Some(flight) = self.flights.remove(&(response.client, response.id)) else {
                 continue;
             };
-            match given_up {
-                true => self.gauges.load.unavailable(flight.kind),
-                false => {
-                    let took = self.now.saturating_duration_since(flight.since);
-                    self.gauges.load.answered(flight.kind, took);
-                }
+            if flight.is_counted && given_up {
+                self.gauges.load.unavailable(flight.kind);
+            } else if flight.is_counted {
+                let took = self.now.saturating_duration_since(flight.since);
+                self.gauges.load.answered(flight.kind, took);
             }
             match flight.door {
                 Door::Udp(called) => {

@@ -42,6 +42,8 @@ const SEEN: Duration = Duration::from_millis(500);
 const SILENCES: u32 = 2;
 /// Changes come in crowds, and are shown together.
 const SETTLE: Duration = Duration::from_millis(100);
+/// A follower that its leader did not hear for so many milliseconds is not up.
+const SILENT: u64 = 1500;
 
 /// Asks a server of this process.
 type Ask = dyn Fn(Glance) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
@@ -73,6 +75,8 @@ pub struct Status {
     pub cluster: String,
     /// This proxy.
     pub proxy: ProxyStatus,
+    /// Whether the cluster can work.
+    pub health: Health,
     /// The servers, in order.
     pub nodes: Vec<NodeStatus>,
     /// What goes wrong on purpose; nothing without `--chaos`.
@@ -80,6 +84,99 @@ pub struct Status {
     pub chaos: Option<Value>,
     /// Some keys.
     pub keys: Keys,
+}
+
+/// Whether the cluster can work, as far as it is known here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// `ok`, `no_leader`, `no_quorum`, or `unknown` where it is not known how many servers are up.
+    pub state: &'static str,
+    /// How many servers there are.
+    pub servers: usize,
+    /// How many of them answer and are not isolated on purpose.
+    pub up: usize,
+    /// How many are needed.
+    pub majority: usize,
+    /// How many more may fail before writes wait; negative, how many are missing.
+    pub margin: i64,
+    /// The leader of the newest term among those that are up.
+    pub leader: Option<u64>,
+    /// Its term, or without a leader the newest term known.
+    pub term: Option<u64>,
+    /// The highest commit index that any server reported.
+    pub commit_index: Option<u64>,
+    /// How long ago that was.
+    pub commit_age_ms: Option<u64>,
+}
+
+/// What is known of one server for [`Health`].
+struct Known {
+    id: u64,
+    /// Whether it answers; `None` if it is not known where to ask.
+    answers: Option<bool>,
+    is_isolated: bool,
+    /// What it said of itself last.
+    said: Option<Value>,
+    age_ms: u64,
+}
+
+impl Health {
+    fn of(servers: &[Known]) -> Self {
+        let number = |said: &Value, name: &str| said.get(name).and_then(Value::as_u64);
+        let is_up = |server: &&Known| server.answers == Some(true) && !server.is_isolated;
+        let leader = servers
+            .iter()
+            .filter(is_up)
+            .filter_map(|server| Some((server.id, server.said.as_ref()?)))
+            .filter(|(_, said)| said.get("role").and_then(Value::as_str) == Some("leader"))
+            .max_by_key(|(_, said)| number(said, "term"));
+        // A server that cannot be asked is up if its leader hears it.
+        let heard = |id: u64| {
+            let silent = leader.and_then(|(_, said)| {
+                said.get("followers")?
+                    .get(id.to_string())?
+                    .get("silent_ms")?
+                    .as_u64()
+            });
+            silent.is_some_and(|silent| silent < SILENT)
+        };
+        let is_known = |server: &Known| server.answers.is_some() || heard(server.id);
+        let up = servers
+            .iter()
+            .filter(|server| is_up(server) || (server.answers.is_none() && heard(server.id)))
+            .count();
+        let unknown = servers.iter().filter(|server| !is_known(server)).count();
+        let majority = servers.len() / 2 + 1;
+        let state = match leader {
+            _ if up < majority && up + unknown >= majority => "unknown",
+            _ if up < majority => "no_quorum",
+            None if unknown > 0 => "unknown",
+            None => "no_leader",
+            Some(_) => "ok",
+        };
+        let newest = servers
+            .iter()
+            .filter_map(|server| number(server.said.as_ref()?, "term"))
+            .max();
+        let committed = servers
+            .iter()
+            .filter_map(|server| {
+                let index = number(server.said.as_ref()?, "commit_index")?;
+                Some((index, std::cmp::Reverse(server.age_ms)))
+            })
+            .max();
+        Self {
+            state,
+            servers: servers.len(),
+            up,
+            majority,
+            margin: up as i64 - majority as i64,
+            leader: leader.map(|(id, _)| id),
+            term: leader.and_then(|(_, said)| number(said, "term")).or(newest),
+            commit_index: committed.map(|(index, _)| index),
+            commit_age_ms: committed.map(|(_, std::cmp::Reverse(age))| age),
+        }
+    }
 }
 
 /// This proxy.
@@ -109,6 +206,8 @@ pub struct NodeStatus {
     /// What it said of itself last, if it does not answer now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Value>,
+    /// How long ago it said that, `status` or `last`.
+    pub age_ms: Option<u64>,
 }
 
 /// Some keys, in order.
@@ -124,7 +223,7 @@ pub struct Keys {
 
 /// The keys as they were last read.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownKeys {
     keys: Keys,
     read: Option<Instant>,
 }
@@ -133,6 +232,8 @@ struct Known {
 pub struct Overview {
     cluster: String,
     desk: Desk,
+    /// Where the keys are read: not counted as load.
+    reader: Desk,
     gauges: Arc<Gauges>,
     nodes: BTreeMap<NodeId, Source>,
     node_token: Option<Secret>,
@@ -140,7 +241,7 @@ pub struct Overview {
     history: Arc<History>,
     /// What is known of the servers from earlier looks.
     acquaintances: Mutex<Acquaintances>,
-    keys: Arc<Mutex<Known>>,
+    keys: Arc<Mutex<KnownKeys>>,
     /// Whether the keys are being read.
     reading: Arc<AtomicBool>,
     shown: watch::Sender<Arc<str>>,
@@ -161,15 +262,15 @@ struct Acquaintance {
     /// The last of its events that was told.
     told: u64,
     silences: u32,
-    /// What it said of itself last.
-    last: Option<Value>,
+    /// What it said of itself last, and when.
+    last: Option<(Value, Instant)>,
 }
 
 impl Overview {
     /// An overview of these servers.
     pub fn new(
         cluster: String,
-        desk: Desk,
+        (desk, reader): (Desk, Desk),
         gauges: Arc<Gauges>,
         nodes: BTreeMap<NodeId, Source>,
         node_token: Option<Secret>,
@@ -178,6 +279,7 @@ impl Overview {
         Self {
             cluster,
             desk,
+            reader,
             gauges,
             nodes,
             node_token,
@@ -261,13 +363,34 @@ impl Overview {
     /// The state now.
     pub async fn status(&self) -> Status {
         let (nodes, keys) = futures_util::join!(self.look(), self.keys());
+        let chaos = self.chaos.as_ref().map(|chaos| chaos.status());
         Status {
             cluster: self.cluster.clone(),
             proxy: self.proxy(),
+            health: self.health(&nodes, chaos.as_ref()),
             nodes,
-            chaos: self.chaos.as_ref().map(|chaos| chaos.status()),
+            chaos,
             keys,
         }
+    }
+
+    fn health(&self, nodes: &[NodeStatus], chaos: Option<&Value>) -> Health {
+        let isolated = chaos.and_then(|chaos| chaos["isolated"].as_array());
+        let is_isolated = |id: u64| {
+            let mut all = isolated.into_iter().flatten();
+            all.any(|one| one["node"] == id)
+        };
+        let known = nodes.iter().map(|node| Known {
+            id: node.id,
+            answers: match self.nodes.get(&NodeId::new(node.id)) {
+                Some(Source::Nowhere) | None => None,
+                Some(_) => Some(node.status.is_some()),
+            },
+            is_isolated: is_isolated(node.id),
+            said: node.status.clone().or_else(|| node.last.clone()),
+            age_ms: node.age_ms.unwrap_or(0),
+        });
+        Health::of(&known.collect::<Vec<_>>())
     }
 
     /// Asks all servers how they are, and tells the history what is new.
@@ -401,16 +524,18 @@ impl Overview {
         let known = known.servers.entry(id).or_default();
         let last = match &status {
             Some(status) => {
-                known.last = Some(status.clone());
+                known.last = Some((status.clone(), Instant::now()));
                 None
             }
-            None => known.last.clone(),
+            None => known.last.as_ref().map(|(last, _)| last.clone()),
         };
+        let age = known.last.as_ref().map(|(_, at)| at.elapsed());
         NodeStatus {
             id: id.get(),
             status,
             problem,
             last,
+            age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 
@@ -418,7 +543,7 @@ impl Overview {
     /// reading at a time: while the cluster is down they would pile up.
     async fn keys(&self) -> Keys {
         if !self.reading.swap(true, Relaxed) {
-            let (desk, known) = (self.desk.clone(), Arc::clone(&self.keys));
+            let (desk, known) = (self.reader.clone(), Arc::clone(&self.keys));
             let reading = Arc::clone(&self.reading);
             let read = tokio::spawn(async move {
                 if let Ok(page) = desk.scan(Vec::new(), None, KEYS).await {
@@ -510,7 +635,65 @@ mod tests {
         };
         let sources = BTreeMap::from([(NodeId::new(1), Source::Here(Box::new(ask)))]);
         let history = (Arc::new(History::new()), None);
-        Overview::new("test".into(), desk, handle.gauges, sources, None, history)
+        let desks = (desk.clone(), desk);
+        Overview::new("test".into(), desks, handle.gauges, sources, None, history)
+    }
+
+    /// A server that leads, follows, or does not answer; isolated where it says so.
+    fn known(id: u64, answers: Option<bool>, role: &str, index: u64) -> Known {
+        Known {
+            id,
+            answers,
+            is_isolated: false,
+            said: Some(serde_json::json!({"role": role, "term": 7, "commit_index": index})),
+            age_ms: if answers == Some(true) { 0 } else { 5000 },
+        }
+    }
+
+    #[test]
+    fn health_counts_who_is_up_and_keeps_the_last_known_commit_index() {
+        let mut servers = vec![
+            known(1, Some(true), "leader", 90),
+            known(2, Some(true), "follower", 89),
+            known(3, Some(false), "follower", 80),
+        ];
+        let health = Health::of(&servers);
+        assert_eq!((health.state, health.up, health.margin), ("ok", 2, 0));
+        assert_eq!((health.leader, health.commit_index), (Some(1), Some(90)));
+        assert_eq!(health.commit_age_ms, Some(0));
+        // The leader is cut off: the others cannot do without it.
+        servers[0].is_isolated = true;
+        let health = Health::of(&servers);
+        assert_eq!(
+            (health.state, health.up, health.margin),
+            ("no_quorum", 1, -1)
+        );
+        assert_eq!((health.leader, health.term), (None, Some(7)));
+        servers[0] = known(1, Some(false), "leader", 90);
+        let health = Health::of(&servers);
+        assert_eq!(health.state, "no_quorum");
+        assert_eq!(
+            (health.commit_index, health.commit_age_ms),
+            (Some(90), Some(5000))
+        );
+        servers[2].answers = Some(true);
+        assert_eq!(Health::of(&servers).state, "no_leader");
+    }
+
+    #[test]
+    fn server_that_cannot_be_asked_is_up_if_its_leader_hears_it() {
+        let mut servers = vec![
+            known(1, Some(true), "leader", 90),
+            known(2, None, "", 0),
+            known(3, None, "", 0),
+        ];
+        assert_eq!(Health::of(&servers).state, "unknown");
+        servers[0].said = Some(serde_json::json!({
+            "role": "leader", "term": 7, "commit_index": 90,
+            "followers": {"2": {"silent_ms": 20}, "3": {"silent_ms": 90_000}},
+        }));
+        let health = Health::of(&servers);
+        assert_eq!((health.state, health.up, health.margin), ("ok", 2, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use crate::{
 };
 use anyhow::Context;
 use client::pool::{Pool, PoolConfig};
-use model::{Address, NodeId};
+use model::{Address, Envelope, NodeId};
 use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -108,7 +108,17 @@ impl Server {
             attempt_timeout: settings.patience(),
         };
         let carrier = handle.clone();
-        let pool = Pool::new(config, move |envelopes| carrier.carry(envelopes));
+        let pool = Pool::new(config.clone(), move |envelopes| carrier.carry(envelopes));
+        // The page's own reads have a pool of their own, so that the load is what clients ask for.
+        let watching = PoolConfig {
+            max_sessions: 1,
+            max_waiting: 1,
+            ..config
+        };
+        let carrier = handle.clone();
+        let watcher = Pool::new(watching, move |envelopes| {
+            carrier.carry_uncounted(envelopes);
+        });
         let history = Arc::new(History::new());
         let chaos = faults.map(|faults| {
             let (embedded, history) = (embedded.clone(), Arc::clone(&history));
@@ -118,8 +128,11 @@ impl Server {
         let follower = peers::follow(endpoint.clone(), servers);
         let follower = tokio::spawn(follower);
         let counted = endpoint.clone();
-        let answers = pool.clone();
-        let receive = move |envelopes| answers.receive(envelopes);
+        let (answers, watched) = (pool.clone(), watcher.clone());
+        let receive = move |envelopes: Vec<Envelope>| {
+            watched.receive(envelopes.clone());
+            answers.receive(envelopes);
+        };
         let driver = tokio::spawn(driver.run(endpoint, inbox, receive, ending.clone()));
 
         let metrics = Arc::new(Metrics::new());
@@ -154,7 +167,10 @@ impl Server {
             });
             let overview = Overview::new(
                 settings.cluster.clone(),
-                desk.clone(),
+                (
+                    desk.clone(),
+                    Desk::new(watcher, Arc::new(Metrics::new()), closing.clone()),
+                ),
                 Arc::clone(&gauges),
                 sources,
                 token.clone(),

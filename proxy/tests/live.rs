@@ -240,6 +240,94 @@ async fn killed_and_paused_servers_come_back_with_what_they_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn health_says_how_many_are_up_and_keeps_what_was_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 3 --chaos").await;
+    let at = server.http.unwrap();
+    put(at, "k", "1").await;
+    leader(at, 1).await;
+    let health = |wanted: &'static str| async move {
+        within(async {
+            loop {
+                let status = get(at, "/v1/status").await.json();
+                if status["health"]["state"] == wanted {
+                    return status;
+                }
+            }
+        })
+        .await
+    };
+    let status = health("ok").await;
+    assert_eq!(
+        (&status["health"]["up"], &status["health"]["margin"]),
+        (&json!(3), &json!(1))
+    );
+    let committed = status["health"]["commit_index"].as_u64().unwrap();
+    for node in [1, 2] {
+        chaos(at, json!({"do": "kill", "node": node})).await;
+    }
+    let status = health("no_quorum").await;
+    let told = &status["health"];
+    assert_eq!((&told["up"], &told["margin"]), (&json!(1), &json!(-1)));
+    assert_eq!(told["leader"], Value::Null);
+    assert!(told["commit_index"].as_u64() >= Some(committed), "{told}");
+    // What the killed ones said last is kept, and how old it is.
+    let killed = &status["nodes"][0];
+    assert!(
+        killed["last"]["last_index"].as_u64() >= Some(committed),
+        "{killed}"
+    );
+    assert!(killed["age_ms"].is_u64(), "{killed}");
+    chaos(at, json!({"do": "heal"})).await;
+    health("ok").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_of_the_page_itself_are_no_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let at = server.http.unwrap();
+    put(at, "k", "v").await;
+    let mut events = Events::open(at, None).await;
+    // The page reads its keys, and they come; then somebody else reads one.
+    let read = within(async {
+        loop {
+            let told = events.next().await;
+            if told.name == "message" && told.data["keys"]["fresh"] == true {
+                break told.data["keys"]["items"][0]["value"].clone();
+            }
+        }
+    })
+    .await;
+    assert_eq!(read, "v");
+    let total = get(at, "/v1/status").await.json()["proxy"]["requests_total"].clone();
+    assert_eq!(get(at, "/v1/kv/k").await.json()["value"], "v");
+    let mut samples = 0;
+    let mut reads = 0;
+    within(async {
+        while samples < 3 || reads == 0 {
+            let told = events.next().await;
+            if told.name != "samples" {
+                continue;
+            }
+            for sample in told.data.as_array().unwrap() {
+                samples += 1;
+                assert_eq!(sample["operations"]["scan"], Value::Null, "{sample}");
+                reads += sample["operations"]["get"]["answered"]
+                    .as_u64()
+                    .unwrap_or(0);
+            }
+        }
+    })
+    .await;
+    assert_eq!(reads, 1);
+    let after = get(at, "/v1/status").await.json()["proxy"]["requests_total"].clone();
+    assert_eq!(after.as_u64().unwrap() - total.as_u64().unwrap(), 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_are_resumed_where_they_were_left() {
     let dir = tempfile::tempdir().unwrap();
     let server = ready(dir.path(), "--embedded 1 --chaos").await;
