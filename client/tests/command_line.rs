@@ -357,6 +357,68 @@ fn status_and_health_over_http_follow_the_answer() {
 }
 
 #[test]
+fn status_shows_leader_term_members_and_lag() {
+    let nobody = start(Manner::Silent);
+    let at = web(concat!(
+        "HTTP/1.0 200 OK\r\n\r\n",
+        r#"{"cluster":"north","health":{"state":"ok","servers":3,"up":2,"majority":2,"margin":0,"#,
+        r#""leader":2,"term":17,"commit_index":123456,"commit_age_ms":0},"nodes":["#,
+        r#"{"id":1,"status":{"role":"follower","term":17,"commit_index":123450,"durable_index":123455,"#,
+        r#""last_index":123456},"problem":null,"age_ms":0},"#,
+        r#"{"id":2,"status":{"role":"leader","term":17,"commit_index":123456,"durable_index":123456,"#,
+        r#""last_index":123456,"followers":{"1":{"lag":7},"3":{"lag":991}}},"problem":null,"age_ms":0},"#,
+        r#"{"id":3,"status":null,"problem":"no answer in time","age_ms":12000,"#,
+        r#""last":{"role":"follower","term":16,"commit_index":122465,"durable_index":122465,"last_index":122465}}]}"#,
+    ));
+    let table = run(nobody, &format!("status --http {at}"));
+    assert_eq!(table.code, Some(0), "{table:?}");
+    let row = |start: &str| {
+        let cells = |line: &str| -> Vec<String> {
+            line.split(['│', '┆'])
+                .map(|cell| cell.trim().to_owned())
+                .collect()
+        };
+        let mut rows = table.out.lines().map(cells);
+        let found = rows.find(|cells| cells.get(1).is_some_and(|first| first == start));
+        found.unwrap_or_else(|| panic!("no row {start} in {table:?}"))
+    };
+    assert_eq!(
+        row("north")[1..7],
+        [
+            "north",
+            "2",
+            "17",
+            "123456",
+            "2 of 3",
+            "ok, 0 more may fail"
+        ]
+    );
+    assert_eq!(
+        row("1")[1..8],
+        ["1", "follower", "17", "123450", "123455", "123456", "7"]
+    );
+    assert_eq!(row("2")[7], "-");
+    let silent = row("3");
+    assert_eq!(
+        silent[2..8],
+        ["no answer", "16", "122465", "122465", "122465", "991"]
+    );
+    assert_eq!(silent[8], "no answer in time; as it was 12 s ago");
+    let plain = run(nobody, &format!("status -o plain --http {at}"));
+    for line in [
+        "leader 2",
+        "term 17",
+        "margin 0",
+        "server 3 role no_answer term 16 committed 122465 durable 122465 last 122465 lag 991",
+    ] {
+        assert!(
+            plain.out.lines().any(|found| found == line),
+            "{line}: {plain:?}"
+        );
+    }
+}
+
+#[test]
 fn repl_takes_lines_and_goes_on_after_mistakes() {
     let at = start(Manner::Whole).to_string();
     let history = std::env::temp_dir().join(format!("raft-client-test-{}", std::process::id()));

@@ -1,11 +1,17 @@
-//! Whether the cluster answers. The question is a linearizable read, so the answer speaks for the
-//! whole way: to the proxy, to a leader, to a majority.
+//! Whether the cluster answers, and how it is. `health` and the first line of `status` are a
+//! linearizable read, so the answer speaks for the whole way: to the proxy, to a leader, to a majority.
+//!
+//! Leader, term, members and lag come from a proxy's HTTP port: `--http`, or port 8080 of the proxy
+//! where that listens on its default port.
 
 use super::{Exit, Global, Output, output::say};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -22,7 +28,13 @@ pub(crate) struct Probe {
     /// Ask a proxy over HTTP instead, at HOST:PORT
     #[arg(long, env = "RAFT_HTTP", value_name = "ADDR")]
     http: Option<String>,
+    /// The token of the proxy's HTTP port, in a file
+    #[arg(long, env = "RAFT_HTTP_TOKEN_FILE", value_name = "FILE")]
+    http_token_file: Option<PathBuf>,
 }
+
+/// The ports on which a proxy listens unless told otherwise: for clients, and for HTTP.
+const DEFAULT_PORTS: (u16, u16) = (7000, 8080);
 
 /// The cluster does not answer as it should.
 #[derive(Debug, thiserror::Error)]
@@ -32,19 +44,23 @@ pub(crate) struct Unhealthy(String);
 impl Probe {
     pub(crate) async fn status(&self, global: &Global) -> anyhow::Result<Exit> {
         if let Some(http) = &self.http {
-            let body = fetch(http, "/v1/status", global.timeout).await?;
-            let state: Value = serde_json::from_str(&body).map_err(|error| {
-                Unhealthy(format!(
-                    "{http} answers something else ({error}): is it a proxy?"
-                ))
-            })?;
+            let state = self.state(http, global.timeout).await?;
             match global.output {
                 Output::Json => say(&state)?,
-                Output::Table | Output::Plain => say(&format_args!("{state:#}"))?,
+                Output::Table => say(&format_args!("{}\n{}", summary(&state), members(&state)))?,
+                Output::Plain => say(&plain(&state))?,
             }
             return Ok(Exit::Done);
         }
-        let took = probe(global).await?;
+        let guessed = match global.output {
+            Output::Table => self.guess(global).await,
+            Output::Json | Output::Plain => None,
+        };
+        let probed = probe(global).await;
+        if let Some(state) = &guessed {
+            say(&format_args!("{}\n{}", summary(state), members(state)))?;
+        }
+        let took = probed?;
         let endpoints = global.endpoints.join(",");
         let micros = took.as_micros();
         match global.output {
@@ -67,15 +83,54 @@ impl Probe {
                     format!("{micros} µs"),
                 ]);
                 say(&table)?;
+                if guessed.is_none() {
+                    say(
+                        &"For leader, term, members and lag, give the HTTP address of a proxy: --http HOST:PORT",
+                    )?;
+                }
             }
         }
         Ok(Exit::Done)
     }
 
+    /// The state that a proxy tells over HTTP.
+    async fn state(&self, http: &str, timeout: Duration) -> Result<Value, Unhealthy> {
+        let body = self.fetch(http, "/v1/status", timeout).await?;
+        serde_json::from_str(&body).map_err(|error| {
+            Unhealthy(format!(
+                "{http} answers something else ({error}): is it a proxy?"
+            ))
+        })
+    }
+
+    /// The state from where the proxy's HTTP port is by default; `None` if it is not there, or is of
+    /// another cluster.
+    async fn guess(&self, global: &Global) -> Option<Value> {
+        let (host, port) = global.endpoints.first()?.rsplit_once(':')?;
+        let (clients, http) = DEFAULT_PORTS;
+        if global.direct || port.parse() != Ok(clients) {
+            return None;
+        }
+        let patience = global.timeout.min(Duration::from_secs(1));
+        let state = self.state(&format!("{host}:{http}"), patience).await.ok()?;
+        (state["cluster"] == global.cluster.as_str() && state["nodes"].is_array()).then_some(state)
+    }
+
+    async fn fetch(&self, at: &str, path: &str, timeout: Duration) -> Result<String, Unhealthy> {
+        let token =
+            match &self.http_token_file {
+                None => None,
+                Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
+                    Unhealthy(format!("cannot read {}: {error}", file.display()))
+                })?),
+            };
+        fetch(at, path, token.as_deref().map(str::trim), timeout).await
+    }
+
     pub(crate) async fn health(&self, global: &Global) -> anyhow::Result<Exit> {
         match &self.http {
             Some(http) => {
-                fetch(http, "/readyz", global.timeout).await?;
+                self.fetch(http, "/readyz", global.timeout).await?;
             }
             None => {
                 probe(global).await?;
@@ -87,6 +142,137 @@ impl Probe {
         }
         Ok(Exit::Done)
     }
+}
+
+/// A number or a word of the state, `-` where there is none.
+fn told(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Leader, term, what is committed, and whether writes can be served, in one row.
+fn summary(state: &Value) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "cluster",
+        "leader",
+        "term",
+        "committed",
+        "servers up",
+        "state",
+    ]);
+    let health = &state["health"];
+    let age = health["commit_age_ms"].as_u64().unwrap_or(0);
+    let committed = match age {
+        0..1000 => told(&health["commit_index"]),
+        _ => format!("{} ({} s ago)", told(&health["commit_index"]), age / 1000),
+    };
+    table.add_row([
+        told(&state["cluster"]),
+        told(&health["leader"]),
+        told(&health["term"]),
+        committed,
+        format!("{} of {}", told(&health["up"]), told(&health["servers"])),
+        condition(health),
+    ]);
+    table
+}
+
+/// What the state of the whole means for writes.
+fn condition(health: &Value) -> String {
+    let margin = health["margin"].as_i64().unwrap_or(0);
+    match health["state"].as_str() {
+        Some("ok") => format!("ok, {margin} more may fail"),
+        Some("no_leader") => "no leader: writes wait for an election".to_owned(),
+        Some("no_quorum") => format!("no quorum, {} too few: writes wait", -margin),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// The columns of a member, after its number.
+const MEMBER: [&str; 7] = [
+    "role",
+    "term",
+    "committed",
+    "durable",
+    "last",
+    "lag",
+    "note",
+];
+
+/// What is known of a member, in these columns.
+fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
+    let id = told(&node["id"]);
+    let leader = &state["health"]["leader"];
+    let mut nodes = state["nodes"].as_array().into_iter().flatten();
+    let leading = nodes.find(|node| !leader.is_null() && node["id"] == *leader);
+    let progress = leading.map(|node| &node["status"]["followers"][&id]);
+    let answers = !node["status"].is_null();
+    let said = if answers {
+        &node["status"]
+    } else {
+        &node["last"]
+    };
+    let role = if answers {
+        told(&said["role"])
+    } else {
+        "no answer".to_owned()
+    };
+    let note = match (answers, node["age_ms"].as_u64()) {
+        (true, _) => String::new(),
+        (false, Some(age)) => format!("{}; as it was {} s ago", told(&node["problem"]), age / 1000),
+        (false, None) => told(&node["problem"]),
+    };
+    [
+        role,
+        told(&said["term"]),
+        told(&said["commit_index"]),
+        told(&said["durable_index"]),
+        told(&said["last_index"]),
+        progress.map_or_else(|| "-".to_owned(), |progress| told(&progress["lag"])),
+        note,
+    ]
+}
+
+/// The members, a row each.
+fn members(state: &Value) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["server"].into_iter().chain(MEMBER));
+    for node in state["nodes"].as_array().into_iter().flatten() {
+        table.add_row([told(&node["id"])].into_iter().chain(member(state, node)));
+    }
+    table
+}
+
+/// The same for scripts: one `name value` a line, then one line for each member.
+fn plain(state: &Value) -> String {
+    let health = &state["health"];
+    let mut lines: Vec<String> = [
+        "state",
+        "leader",
+        "term",
+        "commit_index",
+        "up",
+        "servers",
+        "margin",
+    ]
+    .iter()
+    .map(|name| format!("{name} {}", told(&health[name])))
+    .collect();
+    for node in state["nodes"].as_array().into_iter().flatten() {
+        let [role, term, committed, durable, last, lag, _] = member(state, node);
+        lines.push(format!(
+            "server {} role {} term {term} committed {committed} durable {durable} last {last} lag {lag}",
+            told(&node["id"]),
+            role.replace(' ', "_"),
+        ));
+    }
+    lines.join("\n")
 }
 
 /// How long a linearizable read takes.
@@ -105,10 +291,17 @@ async fn probe(global: &Global) -> anyhow::Result<Duration> {
 }
 
 /// The body of a page, over HTTP/1.0: one question, one answer, and the connection closes.
-async fn fetch(at: &str, path: &str, timeout: Duration) -> Result<String, Unhealthy> {
+async fn fetch(
+    at: &str,
+    path: &str,
+    token: Option<&str>,
+    timeout: Duration,
+) -> Result<String, Unhealthy> {
     let answer = time::timeout(timeout, async {
         let mut stream = TcpStream::connect(at).await?;
-        let question = format!("GET {path} HTTP/1.0\r\nHost: {at}\r\n\r\n");
+        let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let token = token.unwrap_or_default();
+        let question = format!("GET {path} HTTP/1.0\r\nHost: {at}\r\n{token}\r\n");
         stream.write_all(question.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.take(LARGEST).read_to_end(&mut answer).await?;
