@@ -36,13 +36,80 @@ pub enum Breaks {
 }
 
 impl Breaks {
+    /// The properties that are no laws.
+    pub const PROPERTIES: [Self; 3] = [Self::Progress, Self::Peace, Self::Pace];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Law(law) => law.name(),
             Self::Progress => "Progress",
-            Self::Peace => "Peace",
-            Self::Pace => "Pace",
+            Self::Peace => "Stability",
+            Self::Pace => "Latency",
+        }
+    }
+
+    /// What the property demands, in a sentence; `None` for a law, which says it itself.
+    pub fn about(self) -> Option<&'static str> {
+        match self {
+            Self::Law(_) => None,
+            Self::Progress => Some(
+                "Without further faults the cluster can always elect a leader, commit a new entry and \
+                 answer its clients.",
+            ),
+            Self::Peace => Some("A leader that a majority hears keeps the lead."),
+            Self::Pace => Some("What takes a few round trips does not take many."),
+        }
+    }
+}
+
+/// How a planted bug is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// An exhaustive search of the scope, until the first violation.
+    Search,
+    /// A recorded schedule, in a scope too large to search.
+    Schedule,
+    /// An exhaustive search, then the progress check from every state.
+    Progress,
+    /// A simulation with a clock, with several seeds.
+    Timed,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Search, Self::Schedule, Self::Progress, Self::Timed];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Search => "search",
+            Self::Schedule => "schedule",
+            Self::Progress => "progress",
+            Self::Timed => "timed",
+        }
+    }
+
+    /// What it does and what it can conclude, in a sentence.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Search => {
+                "Exhaustive search: every run within the bounds, shortest first, until one breaks the \
+                 property."
+            }
+            Self::Schedule => {
+                "Recorded schedule: the scope is too large to search, so a fixed sequence of steps is \
+                 replayed. Nothing is claimed about other runs."
+            }
+            Self::Progress => {
+                "Progress check: every state within the bounds is visited, and from each one the checker \
+                 looks for a run without faults that commits a new entry. It finds a state from which \
+                 there is none."
+            }
+            Self::Timed => {
+                "Timed simulation: the servers run by a clock, with random timers and several seeds. \
+                 Nothing is claimed about other runs."
+            }
         }
     }
 }
@@ -125,6 +192,8 @@ pub enum Evidence {
     Stuck(Vec<System>),
     /// What happened.
     Script(Trace),
+    /// What happened, and at which tick of the clock each step did.
+    Timed(Trace, Vec<u64>),
 }
 
 impl Entry {
@@ -136,8 +205,26 @@ impl Entry {
         match evidence {
             Evidence::Path(path, broken) => trace::concrete(&self.scope, path, broken),
             Evidence::Stuck(path) => trace::concrete_path(&self.scope, path),
-            Evidence::Script(trace) => Ok(trace.clone()),
+            Evidence::Script(trace) | Evidence::Timed(trace, _) => Ok(trace.clone()),
         }
+    }
+
+    /// How it is found.
+    pub fn method(&self) -> Method {
+        if self.script.is_some() {
+            Method::Schedule
+        } else if self.drill.is_some() {
+            Method::Timed
+        } else if self.breaks == Breaks::Progress {
+            Method::Progress
+        } else {
+            Method::Search
+        }
+    }
+
+    /// The timed simulation that shows it, if one does.
+    pub fn drill(&self) -> Option<Drill> {
+        self.drill
     }
 
     /// Searches for the mutant, or follows its script.
@@ -166,9 +253,9 @@ impl Entry {
         }
         if let Some(drill) = self.drill {
             let (end, states) = match drill.find(&self.scope) {
-                Drilled::Failed { why, trace } => {
+                Drilled::Failed { why, trace, ticks } => {
                     let steps = trace.steps.len();
-                    let evidence = Box::new(Evidence::Script(*trace));
+                    let evidence = Box::new(Evidence::Timed(*trace, ticks));
                     let end = HuntEnd::Found {
                         why,
                         steps,
@@ -199,15 +286,22 @@ impl Entry {
                 match report.verdict {
                     ProgressVerdict::Holds => HuntEnd::Survived,
                     ProgressVerdict::Truncated => HuntEnd::Truncated,
-                    ProgressVerdict::Stuck(stuck) => HuntEnd::Found {
-                        why: format!(
-                            "from a state {} steps away no entry can be committed any more: none of the {} states reachable without faults does",
-                            stuck.path.len().saturating_sub(1),
-                            stuck.extension_states
-                        ),
-                        steps: stuck.path.len().saturating_sub(1),
-                        evidence: Box::new(Evidence::Stuck(stuck.path)),
-                    },
+                    ProgressVerdict::Stuck(stuck) => {
+                        let steps = stuck.path.len().saturating_sub(1);
+                        let states = stuck.extension_states;
+                        HuntEnd::Found {
+                            why: match steps {
+                                0 => format!(
+                                    "from the initial state no entry can ever be committed: none of the {states} states reachable without faults does"
+                                ),
+                                _ => format!(
+                                    "from a state {steps} steps away no entry can be committed any more: none of the {states} states reachable without faults does"
+                                ),
+                            },
+                            steps,
+                            evidence: Box::new(Evidence::Stuck(stuck.path)),
+                        }
+                    }
                 }
             }
             // A mutant that was to break progress alone broke a law: it is not what it says.

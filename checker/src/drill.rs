@@ -84,6 +84,8 @@ pub enum Drilled {
         why: String,
         /// What happened.
         trace: Box<Trace>,
+        /// The tick of the clock at which each step happened.
+        ticks: Vec<u64>,
     },
 }
 
@@ -148,6 +150,48 @@ impl Drill {
         Self::Abandoned,
     ];
 
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unheard => "unheard",
+            Self::Outdated => "outdated",
+            Self::Returns => "returns",
+            Self::Deaf => "deaf",
+            Self::Behind => "behind",
+            Self::Lossy => "lossy",
+            Self::Silent => "silent",
+            Self::Redirected => "redirected",
+            Self::Deposed => "deposed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// What happens in it, in a sentence.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Unheard => {
+                "A leader is elected; then nothing that the other servers send reaches it."
+            }
+            Self::Outdated => {
+                "Two servers are left: one in a newer term, the other with the longer log."
+            }
+            Self::Returns => {
+                "A follower is cut off for 600 ticks and returns; the leader should stay."
+            }
+            Self::Deaf => {
+                "Nothing that the leader sends reaches one follower; the leader should stay."
+            }
+            Self::Behind => "A follower that lacks 12 entries meets a new leader.",
+            Self::Lossy => "The network loses the first copy of every message.",
+            Self::Silent => "The server that a proxy asks is down for good.",
+            Self::Redirected => {
+                "A proxy asks a server that does not lead, and then asks once more."
+            }
+            Self::Deposed => "The server that a proxy asked loses the lead.",
+            Self::Abandoned => "Every server is down, and a client asks.",
+        }
+    }
+
     /// Where it is played.
     pub fn scope(self) -> Scope {
         match self {
@@ -186,7 +230,8 @@ impl Drill {
                 let trace = Trace::run(scope, &stage.actions);
                 let trace = trace.expect("a drill takes only steps that the model allows");
                 let trace = Box::new(trace);
-                return Drilled::Failed { why, trace };
+                let ticks = stage.ticks;
+                return Drilled::Failed { why, trace, ticks };
             }
         }
         Drilled::Passed { steps }
@@ -416,6 +461,8 @@ struct Stage<'a> {
     /// How many requests of clients went to servers.
     requests: u64,
     actions: Vec<Action>,
+    /// When each of them happened.
+    ticks: Vec<u64>,
     dice: ChaCha8Rng,
 }
 
@@ -442,6 +489,7 @@ impl<'a> Stage<'a> {
             ask: None,
             requests: 0,
             actions: Vec::new(),
+            ticks: Vec::new(),
             dice: ChaCha8Rng::seed_from_u64(seed),
         };
         for id in scope.nodes() {
@@ -679,6 +727,7 @@ impl<'a> Stage<'a> {
                 return;
             }
             self.actions.push(action);
+            self.ticks.push(self.now);
             match &self.system.processes[process] {
                 Process::Server(server) => match &server.running {
                     Some(running) if !running.unsynced.is_empty() => next = Some(Local::Sync),

@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use model::{
     Address, Config, Durable, Envelope, Event, NodeId, Raft,
     mutant::Mutant,
-    system::{Law, Scope},
+    system::{Law, Scope, Witness},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -216,6 +216,144 @@ async fn bounds_are_those_of_the_command_line() {
     let known = menu["bounds"].as_array().expect("a list").iter();
     let known: Vec<&str> = known.filter_map(|bound| bound["name"].as_str()).collect();
     assert_eq!(known, typed);
+}
+
+/// What the page takes from the server in English has a text in every other language of the page.
+#[tokio::test]
+async fn every_name_and_sentence_of_the_catalogue_is_in_spanish() {
+    let (_, menu) = App::new().get("/api/catalogue").await;
+    let text = |name: &str| {
+        let file = format!("../ui/assets/js/lang/es/{name}.js");
+        std::fs::read_to_string(file).expect("the Spanish texts are there")
+    };
+    let known = text("explore") + &text("stage");
+    let plain = |name: &str| -> String {
+        let letters = name.chars().filter(char::is_ascii_alphabetic);
+        letters.collect::<String>().to_lowercase()
+    };
+    let mut wanted = Vec::new();
+    let names = |list: &str| strings_of(&menu[list], "name");
+    for (list, key) in [
+        ("mutants", "explore.mutant-"),
+        ("scopes", "explore.scope-"),
+        ("predicates", "explore.predicate-"),
+        ("methods", "explore.method-"),
+        ("methods", "explore.by-"),
+        ("drills", "explore.drill-"),
+        ("bounds", "explore.bound-"),
+        ("bounds", "explore.about-bound-"),
+    ] {
+        wanted.extend(names(list).iter().map(|name| format!("{key}{name}")));
+    }
+    for name in names("laws").iter().chain(&names("properties")) {
+        wanted.push(format!("stage.law-{}", plain(name)));
+        wanted.push(format!("explore.about-law-{}", plain(name)));
+    }
+    let witnesses = Witness::ALL.iter().map(|witness| witness.name());
+    wanted.extend(witnesses.map(|name| format!("stage.witness-{}", name.replace(' ', "-"))));
+    assert!(wanted.len() > 200, "{}", wanted.len());
+    let missing: Vec<&String> = wanted
+        .iter()
+        .filter(|key| !known.contains(&format!("'{key}':")))
+        .collect();
+    assert_eq!(missing, Vec::<&String>::new());
+}
+
+fn strings_of(list: &Value, field: &str) -> Vec<String> {
+    let list = list.as_array().expect("a list").iter();
+    list.map(|one| one[field].as_str().expect("text").to_owned())
+        .collect()
+}
+
+/// A bug that breaks no law is shown by a run like any other: by its method, with steps to walk.
+#[tokio::test]
+async fn bug_found_by_other_means_than_a_search_names_them_and_can_be_walked() {
+    let app = App::new();
+    let (_, menu) = app.get("/api/catalogue").await;
+    let mut seen = BTreeMap::new();
+    for bug in menu["mutants"].as_array().expect("a list") {
+        let method = bug["method"].as_str().expect("a method");
+        if method == "search" {
+            continue;
+        }
+        *seen.entry(method.to_owned()).or_insert(0) += 1;
+        let name = bug["name"].as_str().expect("a name");
+        let mut body = world(
+            bug["scope"].as_str().expect("a scope"),
+            bug["bounds"].clone(),
+        );
+        body["mutant"] = name.into();
+        let mut job = body.clone();
+        job["kind"] = "check".into();
+        let done = app.job(&job).await;
+        assert_eq!(done["verdict"], "violated", "{name}: {}", done["say"]);
+        assert_eq!(done["method"], method, "{name}");
+        let keys = strings(&done["path"]);
+        assert!(!keys.is_empty(), "{name} has nothing to walk");
+        let walk = app.walk(&body, &keys).await;
+        assert_eq!(walk["steps"].as_array().map(Vec::len), Some(keys.len()));
+        let ticks = done["ticks"].as_array();
+        assert_eq!(
+            ticks.map(Vec::len),
+            (method == "timed").then_some(keys.len()),
+            "{name}"
+        );
+        let stuck = done["stuck_after"].as_u64();
+        assert_eq!(stuck.is_some(), method == "progress", "{name}");
+        let say = done["say"].as_str().expect("a sentence");
+        let word = match method {
+            "timed" => "timed simulation",
+            "progress" => "progress check",
+            _ => "recorded schedule",
+        };
+        assert!(say.contains(word), "{name}: {say}");
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+}
+
+/// Threads take turns as they like; what is shown does not depend on it.
+#[tokio::test]
+async fn same_check_gives_the_same_counterexample() {
+    let limits = Limits {
+        threads: 4,
+        max_states: None,
+        max_memory: None,
+        symmetry: true,
+    };
+    let explore = Explore::new(Home::Explore, true, limits);
+    let app = App(Arc::new(explore).router());
+    let entries = catalogue::entries();
+    let asked = |bug: Mutant, terms: u64| {
+        let entry = entries.iter().find(|entry| entry.mutant == bug);
+        let name = &entry.expect("the catalogue has it").scope.name;
+        let mut job = world(name, json!({"terms": terms, "crashes": 0, "entries": 0}));
+        job["mutant"] = bug.name().into();
+        job["kind"] = "check".into();
+        job
+    };
+    for job in [
+        asked(Mutant::QuorumOffByOne, 1),
+        asked(Mutant::VotesWithoutComparingLogs, 2),
+        asked(Mutant::ConflictingSuffixKept, 2),
+    ] {
+        let first = app.job(&job).await;
+        assert_eq!(first["verdict"], "violated", "{}", first["say"]);
+        for _ in 0..4 {
+            assert_eq!(app.job(&job).await["path"], first["path"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn linearizability_is_listed_only_where_operations_are_judged() {
+    let app = App::new();
+    for (scope, judged) in [("crashes", false), ("end-to-end-reads", true)] {
+        let walk = app.walk(&world(scope, json!({})), &[]).await;
+        let laws = strings_of(&walk["here"]["laws"], "law");
+        let listed = laws.iter().any(|law| law == Law::Linearizability.name());
+        assert_eq!(listed, judged, "{scope}");
+        assert_eq!(laws.len(), Law::ALL.len() - usize::from(!judged), "{scope}");
+    }
 }
 
 #[tokio::test]

@@ -98,6 +98,26 @@ fn every_sentence_of_a_verdict_is_in_every_language() {
     assert_eq!(stale.count(), 0, "some are nowhere now: {otherwise:#?}");
 }
 
+/// The proxy refuses with a code and a sentence in English; the page has a text for each code.
+#[test]
+fn every_code_of_the_proxy_is_in_spanish() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect(path);
+    let docs = read("docs/http.md");
+    let (_, table) = docs
+        .split_once("| status | code |")
+        .expect("the table of codes");
+    let (table, _) = table.split_once("\n\n").expect("its end");
+    let quoted = table.split('`').skip(1).step_by(2);
+    let codes: BTreeSet<&str> = quoted.filter(|code| !code.starts_with('/')).collect();
+    assert!(codes.len() > 15, "{codes:?}");
+    let texts = read("ui/assets/js/lang/es/live.js");
+    let missing = codes
+        .iter()
+        .filter(|code| !texts.contains(&format!("'live.code-{code}':")));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
+}
+
 /// What stands in quotes in the code, out of comments and of what is said to programmers.
 fn literals(code: &str) -> Vec<String> {
     let lines = code.lines().map(str::trim).filter(|line| {

@@ -5,7 +5,12 @@
 //! a job that was stopped is `stopped` and claims nothing; with a planted bug, `exhausted` means
 //! only that this scope does not show it, and the sentence says so.
 //!
-//! A violation is told as a path, and only if a walk along it really ends with that law broken.
+//! A violation is told as a path, and only if a walk along it really ends with that law broken. A bug of
+//! the catalogue is found by the catalogue's own method, which the verdict names. What the progress
+//! check finds is a state; the path goes on from there without faults for a while, so that a reader
+//! sees that nothing is committed. What a timed simulation finds comes with the tick of each step.
+//!
+//! The same check gives the same counterexample: a search that ends with one has one thread.
 //!
 //! Few jobs run at once, each bounded in memory; one that nobody listens to is stopped.
 
@@ -14,11 +19,11 @@ use super::{
     predicates::PREDICATES,
     problem::Problem,
     view,
-    walk::Walk,
+    walk::{Effect, Walk},
     world::{Steps, World},
 };
 use crate::{
-    catalogue::{Breaks, HuntEnd},
+    catalogue::{Breaks, Evidence, HuntEnd, Method},
     engine::{self, Limits, Outcome, Progress, StopCause},
     trace::{self, Trace},
 };
@@ -50,6 +55,9 @@ const MAX_ENDED: usize = 32;
 const TELL: Duration = Duration::from_millis(200);
 /// A job that nobody listens to for so long is stopped.
 const LONELY: Duration = Duration::from_secs(60);
+
+/// How many steps after a stuck state are shown at most.
+const SHOWN: usize = 24;
 
 /// What a job is to do.
 #[derive(Clone, Debug, Deserialize)]
@@ -384,7 +392,7 @@ impl Job {
     fn check(&self, world: &World, law: Option<Law>, limits: &Limits) -> Verdict {
         match (&world.entry, law) {
             (Some(entry), None) => {
-                let hunt = entry.hunt(limits, &self.progress);
+                let hunt = entry.hunt(&alone(limits), &self.progress);
                 let mut verdict = Verdict {
                     states: hunt.states,
                     depth: self.progress.depth.load(Ordering::Relaxed),
@@ -398,6 +406,10 @@ impl Job {
                         };
                         verdict.law = Some(entry.breaks.name().to_owned());
                         verdict.why = Some(why.clone());
+                        verdict.method = Some(entry.method());
+                        if let Evidence::Timed(_, ticks) = &**evidence {
+                            verdict.ticks = Some(ticks.clone());
+                        }
                         let trace = entry.trace(evidence);
                         // The catalogue's own steps, whatever was asked for.
                         let mut merged = world.clone();
@@ -417,7 +429,12 @@ impl Job {
             (_, law) => {
                 let mut scope = searchable(world);
                 scope.laws = law.map_or(Laws::ALL, Laws::only);
-                let report = engine::check(&scope, limits, &self.progress).report;
+                let planted = scope.mutant.is_some();
+                let limits = if planted { alone(limits) } else { *limits };
+                let mut report = engine::check(&scope, &limits, &self.progress).report;
+                if limits.threads > 1 && matches!(report.outcome, Outcome::Violated { .. }) {
+                    report = engine::check(&scope, &alone(&limits), &self.progress).report;
+                }
                 let mut verdict = Verdict {
                     states: report.states,
                     transitions: Some(report.transitions),
@@ -441,6 +458,7 @@ impl Job {
                     Outcome::Violated { broken, path } => {
                         verdict.law = Some(broken.law.name().to_owned());
                         verdict.why = Some(broken.why.clone());
+                        verdict.method = Some(Method::Search);
                         let trace = trace::concrete(&scope, path, broken);
                         verdict.violated(trace, world, Some(broken.law));
                     }
@@ -470,6 +488,40 @@ impl Job {
             "Truncated after {states} states, {limit}: the others were not {done}, and no claim is made."
         );
     }
+}
+
+/// The limits with one thread: which of several shortest counterexamples is found first does not
+/// depend on how threads take turns.
+fn alone(limits: &Limits) -> Limits {
+    Limits {
+        threads: 1,
+        ..*limits
+    }
+}
+
+/// Lets a walk go on without faults, up to so many steps or until nothing more happens: disks sync,
+/// servers that are down start, what is sent from here on arrives, and where nobody leads, timers fire.
+fn go_on(walk: &mut Walk, steps: usize) -> Result<(), String> {
+    let from = walk.steps.len();
+    let committed = walk.committed();
+    while walk.steps.len() < from + steps {
+        let mut possible: Vec<_> = walk
+            .choices()
+            .into_iter()
+            .filter(|choice| matches!(choice.outcome, Ok(Effect::Something)))
+            .filter_map(|choice| Some((walk.urgency(&choice, from)?, choice.key)))
+            .collect();
+        possible.sort_by_key(|(urgency, _)| *urgency);
+        let Some((_, key)) = possible.first().copied() else {
+            break;
+        };
+        walk.take(key)?;
+        if walk.committed() > committed {
+            walk.cut(walk.steps.len() - 1);
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The world as the engine searches it: split steps are kept apart, and what changes no behaviour
@@ -504,6 +556,12 @@ struct Verdict {
     verdict: &'static str,
     law: Option<String>,
     why: Option<String>,
+    /// How it was found.
+    method: Option<Method>,
+    /// Of a stuck state: how many steps lead there. What follows shows that nothing is committed.
+    stuck_after: Option<usize>,
+    /// Of a timed simulation: the tick of each step.
+    ticks: Option<Vec<u64>>,
     path: Option<Vec<String>>,
     steps: Option<&'static str>,
     states: u64,
@@ -565,7 +623,12 @@ impl Verdict {
                 law.is_none_or(is_broken),
                 "the walk along it does not end with this law broken"
             );
-            Ok(walk)
+            let steps = walk.steps.len();
+            if self.method == Some(Method::Progress) {
+                let gone = go_on(&mut walk, SHOWN);
+                gone.map_err(|why| anyhow::anyhow!("the walk cannot take a step of it: {why}"))?;
+            }
+            Ok((walk, steps))
         });
         let broken = self.law.clone().unwrap_or_default();
         match walked {
@@ -575,15 +638,26 @@ impl Verdict {
                     "The search says that {broken} is broken, but its path is no real run: {error:#}. This is a fault of the checker."
                 );
             }
-            Ok(walk) => {
+            Ok((walk, steps)) => {
                 self.verdict = "violated";
                 self.path(&walk);
                 self.witnesses.add_all(walk.witnesses());
-                let steps = walk.steps.len();
                 let planted = world.scope.mutant.map(Mutant::name);
-                self.say = match planted {
-                    None => format!("{broken} is broken, {steps} steps from the start."),
-                    Some(bug) => format!(
+                self.say = match (planted, self.method) {
+                    (None, _) => format!("{broken} is broken, {steps} steps from the start."),
+                    (Some(bug), Some(Method::Progress)) => {
+                        self.stuck_after = Some(steps);
+                        format!(
+                            "The planted bug ({bug}) is caught by the progress check: {steps} steps from the start the cluster is stuck. This is no verdict on Raft."
+                        )
+                    }
+                    (Some(bug), Some(Method::Timed)) => format!(
+                        "The planted bug ({bug}) is caught by a timed simulation: {broken} is broken after {steps} steps. This is no verdict on Raft."
+                    ),
+                    (Some(bug), Some(Method::Schedule)) => format!(
+                        "The planted bug ({bug}) is caught by a recorded schedule of {steps} steps, which breaks {broken}. This is no verdict on Raft."
+                    ),
+                    (Some(bug), _) => format!(
                         "The planted bug ({bug}) is caught: {broken} is broken, {steps} steps from the start. This is no verdict on Raft."
                     ),
                 };
@@ -596,6 +670,9 @@ impl Verdict {
             "verdict": self.verdict,
             "law": self.law,
             "why": self.why,
+            "method": self.method.map(Method::name),
+            "stuck_after": self.stuck_after,
+            "ticks": self.ticks,
             "path": self.path,
             "steps": self.steps,
             "states": self.states,

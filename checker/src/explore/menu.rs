@@ -4,6 +4,10 @@ use super::{
     predicates::PREDICATES,
     world::{self, BOUNDS, bounds_of},
 };
+use crate::{
+    catalogue::{Breaks, Method},
+    drill::Drill,
+};
 use model::system::{Law, Scope, Witness};
 use serde_json::{Value, json};
 
@@ -44,6 +48,8 @@ pub(super) fn catalogue() -> Value {
                 "about": entry.mutant.summary(),
                 "seen_in": (!seen_in.is_empty()).then_some(seen_in),
                 "law": entry.breaks.name(),
+                "method": entry.method().name(),
+                "drill": entry.drill().map(Drill::name),
                 "scope": entry.scope.name,
                 "bounds": bounds_of(&entry.scope),
             })
@@ -52,6 +58,18 @@ pub(super) fn catalogue() -> Value {
     let laws: Vec<Value> = Law::ALL
         .iter()
         .map(|law| json!({"name": law.name(), "about": about(*law)}))
+        .collect();
+    let properties: Vec<Value> = Breaks::PROPERTIES
+        .iter()
+        .map(|breaks| json!({"name": breaks.name(), "about": breaks.about()}))
+        .collect();
+    let methods: Vec<Value> = Method::ALL
+        .iter()
+        .map(|method| json!({"name": method.name(), "about": method.about()}))
+        .collect();
+    let drills: Vec<Value> = Drill::ALL
+        .iter()
+        .map(|drill| json!({"name": drill.name(), "about": drill.about()}))
         .collect();
     let predicates: Vec<Value> = PREDICATES
         .iter()
@@ -62,6 +80,9 @@ pub(super) fn catalogue() -> Value {
         "bounds": bounds,
         "mutants": mutants,
         "laws": laws,
+        "properties": properties,
+        "methods": methods,
+        "drills": drills,
         "predicates": predicates,
     })
 }

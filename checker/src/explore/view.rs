@@ -138,13 +138,16 @@ fn actions(walk: &Walk) -> Vec<Value> {
         .collect()
 }
 
-/// Every law: whether it held on the whole way here.
+/// Every law that is judged in this world: whether it held on the whole way here.
 fn laws(walk: &Walk) -> Vec<Value> {
     let broken = walk.broken();
     let now = walk.broken_now();
     let last = walk.steps.len();
+    // Where no operations are recorded, none are judged.
+    let has_operations = walk.world.scope.tracks_operations;
     Law::ALL
         .iter()
+        .filter(|law| **law != Law::Linearizability || has_operations)
         .map(|law| {
             let first = broken.iter().find(|(_, broken)| broken.law == *law);
             let now = now.iter().find(|broken| broken.law == *law);

@@ -96,6 +96,13 @@ impl Sent {
         self.fates.first().map_or(0, |(step, _)| *step)
     }
 
+    /// When it was sent last.
+    pub(super) fn last_sent_at(&self) -> usize {
+        let mut late = self.fates.iter().rev();
+        let last = late.find(|(_, fate)| *fate == Fate::Sent);
+        last.map_or(0, |(step, _)| *step)
+    }
+
     pub(super) fn delivered(&self) -> impl Iterator<Item = usize> {
         let delivered = self
             .fates
@@ -199,6 +206,43 @@ impl Walk {
             &self.system,
             last.map_or(Witnesses::default(), |step| step.witnesses),
         )
+    }
+
+    /// How many entries are committed.
+    pub(super) fn committed(&self) -> usize {
+        self.system.history.committed.len()
+    }
+
+    /// How soon a choice is due in a run without faults that begins after a step: the less, the
+    /// sooner. `None` for faults, for what clients ask, and for messages sent before that step, which
+    /// may be lost.
+    pub(super) fn urgency(&self, choice: &Choice, from: usize) -> Option<u8> {
+        let local = &choice.action.as_ref()?.local;
+        let raft = |process: &Process| {
+            let running = process.server()?.running.as_ref()?;
+            Some((
+                running.raft.current_term(),
+                matches!(running.raft.role(), model::Role::Leader(_)),
+            ))
+        };
+        let newest = self.system.processes.iter().filter_map(raft).max();
+        let has_leader = newest.is_some_and(|(_, leads)| leads);
+        match local {
+            Local::Sync => Some(0),
+            Local::Restart => Some(1),
+            Local::Deliver { .. } => {
+                let sent = self.message(choice.message?)?;
+                let is_new = sent.last_sent_at() > from;
+                let was_delivered = sent
+                    .delivered()
+                    .last()
+                    .is_some_and(|step| step > sent.last_sent_at());
+                (is_new && !was_delivered).then_some(2)
+            }
+            Local::HeartbeatTimeout => Some(3),
+            Local::ElectionTimeout if !has_leader => Some(4),
+            _ => None,
+        }
     }
 
     /// About how many bytes it takes.

@@ -18,7 +18,7 @@ import { ShareMenu } from './explore/share.js';
 import { Tree, Visited } from './explore/tree.js';
 import { Verdicts } from './explore/verdicts.js';
 import { Welcome } from './explore/welcome.js';
-import { aboutOf, asked, boundsWords, chooseFind, choosePlant, chooseWorld, paramsOf, worldKey, worldOf } from './explore/world.js';
+import { aboutOf, asked, boundsWords, chooseFind, choosePlant, chooseWorld, methodWords, paramsOf, worldKey, worldOf } from './explore/world.js';
 import { Inspector } from './inspector.js';
 import { LogGrid } from './log-grid.js';
 import { Scrubber, scrubberShortcuts } from './scrubber.js';
@@ -29,6 +29,9 @@ import { Story, accusedBy, lawName } from './story.js';
 import { Timeline } from './timeline.js';
 import { toast } from './toast.js';
 import { why } from './why.js';
+
+/** What was found in each world, so that it is still told after another page was looked at. */
+const found = new Map();
 
 const TABS = ['actions', 'laws', 'details', 'tree', 'logs', 'time'];
 
@@ -89,14 +92,14 @@ export default function page(host, { params, navigate, app, shortcuts }) {
   async function enter(world, hunt) {
     now = null;
     heres.clear();
-    await walk(world, [], 0);
+    await walk(world, [], 0, { push: true });
     if (!now) return;
     job.clear();
     pickTab('laws', 'actions');
     if (hunt) check();
   }
 
-  async function walk(world, path, n, { keep = 0 } = {}) {
+  async function walk(world, path, n, { keep = 0, push = false } = {}) {
     const mine = ++walkTurn;
     const same = now && worldKey(now.world) === worldKey(world);
     // As much of the path as is known already needs no asking.
@@ -129,11 +132,11 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     if (!same) heres.clear();
     if (answer) heres.set(path.join('.'), answer.here);
     const visited = same ? now.visited : new Visited(worldKey(world));
-    now = { world, path, n: Math.max(0, Math.min(n, path.length)), timeline, visited, selected: same ? now.selected : null, header: answer?.header ?? now.header };
+    now = { world, path, n: Math.max(0, Math.min(n, path.length)), timeline, visited, selected: same ? now.selected : null, header: answer?.header ?? now.header, found: found.get(worldKey(world)) ?? null };
     visited.add(path, timeline.steps);
     if (!parts) workbench();
     if (lost) toast(t('explore.lost', { why: lost }), 'bad');
-    writeAddress();
+    writeAddress({ push });
     draw();
   }
 
@@ -150,9 +153,9 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     replace(host, h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, error.message), h('a', { href: '#/explore' }, t('explore.back-to-start'))));
   }
 
-  function writeAddress() {
+  function writeAddress({ push = false } = {}) {
     const { world, path, n } = now;
-    navigate({ page: 'explore', params: { ...paramsOf(world, catalogue), path: path.join('.'), at: n === path.length ? null : n } }, { quiet: true });
+    navigate({ page: 'explore', params: { ...paramsOf(world, catalogue), path: path.join('.'), at: n === path.length ? null : n } }, { quiet: true, push });
   }
 
   /* What is shown. */
@@ -248,7 +251,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     parts.time.update(view);
     parts.scrubber.update({ ...view, next: n < path.length });
     parts.actions.update({ at, timeline, list: here?.actions ?? null, selected });
-    parts.verdicts.update({ here, catalogue });
+    parts.verdicts.update({ here, catalogue, claim: claim() });
     parts.inspector.update(view);
     parts.tree.update({ visited: now.visited, path, n });
     parts.frame.classList.toggle('is-large', at.names.length > 4);
@@ -267,29 +270,61 @@ export default function page(host, { params, navigate, app, shortcuts }) {
 
   /** What was found, with the way through it. */
   function drawBanner() {
-    const { found, n, path, timeline } = now;
+    const { n, path, timeline } = now;
+    const told = now.found;
     const banner = parts.el.banner;
-    const on = found && path.length === found.path.length && path.every((key, i) => key === found.path[i]);
+    const on = told && path.length === told.path.length && path.every((key, i) => key === told.path[i]);
     banner.hidden = !on;
     if (!on) return;
     const atEnd = n === path.length;
-    // Its buttons stay the same ones while one walks: a key held down must find them.
-    if (banner.shows?.found === found && banner.shows.atEnd === atEnd && banner.shows.moved === n > 0) return;
-    banner.shows = { found, atEnd, moved: n > 0 };
+    const line = told.law ? at(told, n) : '';
+    if (banner.shows?.told === told && banner.shows.n === n) return;
+    // Its buttons stay the same ones while only the words change: a key held down must find them.
+    if (banner.shows?.told === told && banner.shows.atEnd === atEnd && banner.shows.moved === n > 0 && banner.shows.isStuck === (n === told.stuck)) {
+      banner.shows.n = n;
+      replace(banner.querySelector('.found-line'), line);
+      return;
+    }
+    banner.shows = { told, atEnd, n, moved: n > 0, isStuck: n === told.stuck };
     const held = banner.contains(document.activeElement) ? document.activeElement.id : null;
     // One notice is enough: the verdict is in this one.
     job.hide();
-    banner.className = `found ${found.law ? 'is-bad' : 'is-good'}`;
+    banner.className = `found ${told.law ? 'is-bad' : 'is-good'}`;
     replace(banner,
-      h('span', { class: `chip is-${found.law ? 'bad' : 'good'}` }, t(`explore.verdict-${found.verdict}`)),
-      h('span', { class: 'found-words' }, found.law
-        ? [h('b', {}, t('explore.found-law', { law: lawName(found.law), n: path.length })), ' ', !atEnd ? t('explore.found-walk') : timeline.at(n).step?.broken?.length ? t('explore.found-end') : why(found.why, { end: '.' })]
-        : [h('b', {}, t('explore.found-state', { n: path.length }))],
-      h('span', { class: 'dim small' }, ` ${found.law && now.world.mutant ? `${t('explore.no-verdict')} ` : ''}${t('explore.states', { n: found.states })} · ${duration(found.seconds)}`)),
+      h('span', { class: `chip is-${told.law ? 'bad' : 'good'}` }, t(`explore.verdict-${told.verdict}`)),
+      h('div', { class: 'found-words' },
+        told.law ? [h('b', {}, headline(told)), ' ', h('span', { class: 'found-line' }, line)] : h('b', {}, t('explore.found-state', { n: path.length })),
+        h('div', { class: 'dim small' }, told.law && now.world.mutant ? `${t('explore.no-verdict')} ` : '',
+          // What a schedule or a simulation ran through is no number of states.
+          told.method === 'timed' || told.method === 'schedule' ? '' : `${t('explore.states', { n: told.states })} · `, duration(told.seconds)),
+        told.law && told.method && h('details', { class: 'small' }, h('summary', {}, t('explore.how-found')), h('p', {}, methodWords(catalogue, told.method, now.world.mutant)))),
       n > 0 && h('button', { type: 'button', id: 'found-start', onclick: () => goTo(0) }, t('explore.from-start')),
+      told.stuck !== null && n !== told.stuck && h('button', { type: 'button', id: 'found-stuck', onclick: () => goTo(told.stuck) }, t('explore.to-stuck')),
       !atEnd && h('button', { type: 'button', class: 'primary', id: 'found-next', onclick: () => goTo(now.n + 1) }, `${t('stage.next')} ▶`),
       !atEnd && h('button', { type: 'button', id: 'found-play', onclick: () => (parts.scrubber.isPlaying ? parts.scrubber.pause() : parts.scrubber.play()) }, t('explore.play-pause')));
     if (held) (banner.querySelector(`#${held}`) ?? banner.querySelector('button'))?.focus();
+  }
+
+  function headline({ law, method, path, stuck, ticks }) {
+    const n = stuck ?? path.length;
+    if (method === 'progress') return t(n ? 'explore.found-stuck' : 'explore.found-stuck-at-start', { n });
+    if (method === 'timed') return t('explore.found-timed', { law: lawName(law), n, ticks: ticks?.at(-1) ?? 0 });
+    return t(method === 'schedule' ? 'explore.found-schedule' : 'explore.found-law', { law: lawName(law), n });
+  }
+
+  /** What the counterexample shows at a step. */
+  function at({ path, stuck, ticks, why: reason }, n) {
+    const tick = ticks && n > 0 ? `${t('explore.at-tick', { n: ticks[n - 1] })} ` : '';
+    if (stuck !== null && n >= stuck) return [t(n > stuck ? 'explore.found-still-stuck' : path.length > stuck ? 'explore.found-is-stuck' : 'explore.found-is-stuck-alone', { n: path.length - stuck }), ' ', why(reason, { end: '.', capital: true })];
+    if (n < path.length) return [tick, t('explore.found-walk')];
+    return now.timeline.at(n).step?.broken?.length ? t('explore.found-end') : [tick, why(reason, { end: '.', capital: true })];
+  }
+
+  /** What the walk shown breaks, for the list of laws. */
+  function claim() {
+    const told = now.found;
+    const on = told?.law && now.path.length === told.path.length && now.path.every((key, i) => key === told.path[i]);
+    return on ? { law: told.law, why: told.why, key: `${told.law} ${told.path.length}` } : null;
   }
 
   /** What can be done with what is picked. */
@@ -364,9 +399,10 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     const world = { ...now.world, steps: done.steps ?? now.world.steps };
     const isLaw = done.verdict === 'violated';
     // A counterexample is opened at its start, to be walked; a state found is shown.
-    await walk(world, done.path, isLaw ? 0 : done.path.length);
+    await walk(world, done.path, isLaw ? 0 : done.path.length, { push: now.path.length > 0 });
     if (!now) return;
-    now.found = { path: [...now.path], law: isLaw ? done.law ?? '' : null, why: done.why, verdict: done.verdict, states: done.states ?? 0, seconds: done.elapsed_seconds ?? 0 };
+    now.found = { path: [...now.path], law: isLaw ? done.law ?? '' : null, why: done.why, verdict: done.verdict, states: done.states ?? 0, method: done.method ?? null, stuck: done.stuck_after ?? null, ticks: done.ticks ?? null, seconds: done.elapsed_seconds ?? 0 };
+    found.set(worldKey(world), now.found);
     draw();
     if (isLaw) parts.el.banner.querySelector('#found-next')?.focus();
   }

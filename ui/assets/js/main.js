@@ -8,7 +8,8 @@
 // `shortcuts([{keys: '?', what: 'text'}])` are listed in the help. When the fragment changes and
 // the page stays, `go({params, rest})` is called if there is one, and otherwise the page is made
 // again. `navigate(to, {replace})` goes to `'#/..'` or to `{page, rest, params}`; what a page says
-// with `{quiet: true}` is written to the fragment and nothing else happens.
+// with `{quiet: true}` is written to the fragment and nothing else happens; with `{quiet: true, push:
+// true}` as a new entry of the history. The tab of another page leads back to where that page was left.
 //
 // The texts of a page are in `lang/*/NAME.js`, its style sheet in `css/NAME.css` is loaded by the
 // page itself with `style(NAME)`.
@@ -26,6 +27,8 @@ let app = null;
 let shown = null;
 let turn = 0;
 const frame = {};
+/** The fragment at which each page was left. */
+const left = new Map();
 
 start();
 
@@ -85,7 +88,7 @@ function draw() {
 function nav() {
   const here = parse(location.hash).page ?? app.home;
   replace(frame.nav, app.pages.map((page) => h('a', {
-    href: `#/${page}`, 'aria-current': page === here ? 'page' : null,
+    href: page === here ? `#/${page}` : left.get(page) ?? `#/${page}`, 'aria-current': page === here ? 'page' : null,
   }, t(`shell.page-${page}`))));
   text(frame.version, app.version ? `${app.app} ${app.version}` : '');
 }
@@ -93,14 +96,16 @@ function nav() {
 async function show() {
   const { page: named, rest, params } = parse(location.hash);
   const name = named ?? app.home;
+  if (shown?.hash && shown.name !== name) left.set(shown.name, shown.hash);
   nav();
   if (shown?.name === name && shown.page?.go) {
+    shown.hash = location.hash;
     shown.page.go({ params, rest });
     return;
   }
   const mine = ++turn;
   shown?.page?.destroy();
-  shown = { name, page: null, shortcuts: [] };
+  shown = { name, page: null, shortcuts: [], hash: location.hash };
   if (!app.pages.includes(name)) {
     replace(frame.host, failure(t('shell.no-page', { page: name }), null));
     return;
@@ -122,8 +127,14 @@ async function show() {
   }
 }
 
-function navigate(to, { replace: instead = false, quiet = false } = {}) {
+function navigate(to, { replace: instead = false, quiet = false, push = false } = {}) {
   const hash = typeof to === 'string' ? to : format(to);
+  if (quiet && shown) shown.hash = hash;
+  if (quiet && push) {
+    addressNow();
+    if (hash !== location.hash) history.pushState(null, '', hash);
+    return;
+  }
   if (quiet) { addressLater(hash); return; }
   addressNow();
   if (hash === location.hash) { show(); return; }

@@ -52,6 +52,12 @@ export function lawName(name) {
   return has(key) ? t(key) : String(name).replace(/([a-z])([A-Z])/g, '$1 $2');
 }
 
+/** What a law or a property demands, in the language of the page: `{name, about}` of the catalogue. */
+export function aboutLaw({ name, about }) {
+  const key = `explore.about-law-${String(name).replace(/[^A-Za-z]/g, '').toLowerCase()}`;
+  return has(key) ? t(key) : about;
+}
+
 /** What a broken law's sentence is about: `{servers: ['server 1'], index: 2 | null}`. */
 export function accusedBy(broken, at) {
   if (!broken?.why) return null;

@@ -13,7 +13,8 @@ import { currentLanguage, number } from './i18n.js';
 import { lawName, witness } from './story.js';
 import { who as process } from './describe.js';
 
-const SPANISH = [
+/** Every sentence in English, and in Spanish. */
+export const SENTENCES = [
   // One step, two servers, the history (model).
   ['server {id} went from term {term} and commit index {commit} back to {less} and {fewer}', 'el servidor {id} pasó del mandato {term} y el commit {commit} de vuelta a {less} y {fewer}'],
   ['server {id} changed its log while it led term {term}', 'el servidor {id} cambió su log mientras lideraba el mandato {term}'],
@@ -93,6 +94,7 @@ const SPANISH = [
   ['nobody was elected at first', 'al principio no se eligió a nadie'],
   ['nobody ran without server {id}', 'nadie se presentó sin el servidor {id}'],
   ['this drill is for three servers', 'este ejercicio es para tres servidores'],
+  ['from the initial state no entry can ever be committed: none of the {states} states reachable without faults does', 'desde el estado inicial nunca se puede comprometer ninguna entrada: ninguno de los {states} estados alcanzables sin fallos lo hace'],
   ['from a state {n} steps away no entry can be committed any more: none of the {states} states reachable without faults does', 'desde un estado a {n} pasos ya no se puede comprometer ninguna entrada: ninguno de los {states} estados alcanzables sin fallos lo hace'],
   ['no leader in {n} ticks, with nothing in its way', 'ningún líder en {n} pulsos, sin nada que lo impida'],
   ['{said}, and in {n} ticks, each heartbeat taking {beat}, nothing new was committed', '{said}, y en {n} pulsos, a {beat} por latido, no se comprometió nada nuevo'],
@@ -110,6 +112,9 @@ const SPANISH = [
   ['A bug is planted ({bug}), and this scope does not show it: in all {states} states every law holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumplen todas las leyes. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
   ['A bug is planted ({bug}), and this scope does not show it: in all {states} states {law} holds, and no other law was judged. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumple «{law}», y no se juzgó ninguna otra ley. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
   ['The search says that {law} is broken, but its path is no real run: {error}. This is a fault of the checker.', 'La búsqueda dice que se incumple «{law}», pero su camino no es una ejecución real: {error}. Es un fallo del comprobador.'],
+  ['The planted bug ({bug}) is caught by the progress check: {n} steps from the start the cluster is stuck. This is no verdict on Raft.', 'La comprobación de progreso caza el error plantado ({bug}): a {n} pasos del inicio el clúster está atascado. Esto no es un veredicto sobre Raft.'],
+  ['The planted bug ({bug}) is caught by a timed simulation: {law} is broken after {n} steps. This is no verdict on Raft.', 'Una simulación con reloj caza el error plantado ({bug}): se incumple «{law}» tras {n} pasos. Esto no es un veredicto sobre Raft.'],
+  ['The planted bug ({bug}) is caught by a recorded schedule of {n} steps, which breaks {law}. This is no verdict on Raft.', 'Un guion grabado de {n} pasos caza el error plantado ({bug}): incumple «{law}». Esto no es un veredicto sobre Raft.'],
   ['The planted bug ({bug}) is caught: {law} is broken, {n} steps from the start. This is no verdict on Raft.', 'El error plantado ({bug}) ha caído: se incumple «{law}», a {n} pasos del inicio. Esto no es un veredicto sobre Raft.'],
   ['{law} is broken, {n} steps from the start.', 'Se incumple «{law}», a {n} pasos del inicio.'],
   ['It holds here already: {what}.', 'Aquí ya se cumple: {what}.'],
@@ -251,7 +256,7 @@ const WORDS = {
   witnesses: (list) => list.split(', ').map(witness).join(', '),
 };
 
-const patterns = SPANISH.map(([english, spanish]) => {
+const patterns = SENTENCES.map(([english, spanish]) => {
   const names = [];
   const escaped = english.replace(/[.*+?^$()|[\]\\]/g, '\\$&').replace(/\{(\w+)\}/g, (_, name) => { names.push(name); return '(.+?)'; });
   return { names, spanish, pattern: new RegExp(`^${escaped}$`, 's') };
@@ -274,7 +279,11 @@ function inner(words) { return spanish(words) ?? words; }
 export const translated = (sentence, known) => (currentLanguage() === 'es' ? spanish(sentence, known) : sentence);
 
 /** The same as an element, in English where it must be; `end` is put behind it. */
-export function why(sentence, { end = '', known = {} } = {}) {
-  const words = translated(sentence, known);
+export function why(sentence, { end = '', known = {}, capital = false } = {}) {
+  let words = translated(sentence, known);
+  if (capital) {
+    sentence = sentence.charAt(0).toUpperCase() + sentence.slice(1);
+    words = words && words.charAt(0).toUpperCase() + words.slice(1);
+  }
   return h('span', { lang: words === null ? 'en' : null }, (words ?? sentence) + end);
 }

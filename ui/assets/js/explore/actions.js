@@ -1,13 +1,14 @@
 // What can happen in the state shown: a button for each event, grouped by the process it happens
 // to. What is forbidden is there too, disabled, with the reason. Messages that have been delivered
-// before are folded away: they can arrive again.
+// before are folded away: they can arrive again. A line below the list says what the button under the
+// pointer or the focus does. After a step the focus stays in the list.
 //
 //   const actions = Actions(host, {onAct(action), onHover(message | null)});
 //   actions.update({at, timeline, list: here.actions | null, selected});
 //   actions.focusSearch();
 
-import { family, initial, label, role, sentence, who } from '../describe.js';
-import { h, replace } from '../dom.js';
+import { family, initial, label, role, sentence, the, who } from '../describe.js';
+import { h, replace, text } from '../dom.js';
 import { t } from '../i18n.js';
 import { roleOf, splitName, termOf } from '../timeline.js';
 
@@ -34,20 +35,50 @@ const REASONS = [
   [/ is in no state for this$/, 'explore.why-state'],
 ];
 
+/** What an action does, in a sentence. */
+function sentenceOf(action, { at, timeline }) {
+  const name = the(action.process);
+  const snapshot = at.processes[action.process];
+  const message = action.message ? timeline.message(action.message) : null;
+  const told = () => {
+    if (message && action.kind === 'drop') return t('stage.ev-drop', { message: sentence(message.message), from: the(message.from), to: the(message.to) });
+    if (message) return t('stage.ev-deliver', { who: name, message: sentence(message.message), from: the(message.from) });
+    const leads = roleOf(snapshot) === 'leader';
+    const key = { heartbeat: leads ? 'stage.ev-heartbeat' : 'stage.ev-asks-again', quorum: leads ? 'stage.ev-quorum' : 'stage.ev-unheard', client: 'stage.ev-propose' }[action.kind] ?? `explore.about-${action.kind}`;
+    return t(key, { who: name });
+  };
+  const words = told();
+  return [`${words.charAt(0).toUpperCase()}${words.slice(1)}.`, action.why_not && t('explore.forbidden', { why: reason(action.why_not) }),
+    action.allowed && action.effect === false && action.kind !== 'drop' && t('explore.no-effect')].filter(Boolean).join(' ');
+}
+
 export function Actions(host, { onAct }) {
   const search = h('input', { type: 'search', placeholder: t('explore.search-short'), 'aria-label': t('explore.search'), 'aria-keyshortcuts': '/', oninput: draw });
   const kind = h('select', { 'aria-label': t('explore.kind'), onchange: draw }, ['all', ...Object.keys(GROUPS)].map((name) => h('option', { value: name }, t(`explore.kind-${name}`))));
   const forbidden = h('input', { type: 'checkbox', checked: true, onchange: draw });
-  const body = h('div', { class: 'act-list' });
-  const box = h('div', { class: 'actions' }, h('h2', { class: 'sr-only' }, t('explore.tab-actions')), h('div', { class: 'act-filter' }, search, kind, h('label', { class: 'small' }, forbidden, ' ', t('explore.show-forbidden'))), body);
+  const body = h('div', { class: 'act-list', tabindex: '-1', onfocusin: tell, onpointerover: tell, onfocusout: untell, onpointerleave: untell });
+  const about = h('p', { class: 'act-about small', role: 'note' });
+  const box = h('div', { class: 'actions' }, h('h2', { class: 'sr-only' }, t('explore.tab-actions')), h('div', { class: 'act-filter' }, search, kind, h('label', { class: 'small' }, forbidden, ' ', t('explore.show-forbidden'))), body, about);
   host.append(box);
   let view = null;
+  let listed = new Map();
+  text(about, t('explore.about-hint'));
   const unfolded = new Set();
 
   function words(action) {
     const message = action.message ? view.timeline.message(action.message) : null;
     if (message) return { message, says: label(message.message), from: initial(message.from), ask: action.key.match(/-(\d+)$/)?.[1] };
     return { says: t(`explore.act-${action.kind}`) === `explore.act-${action.kind}` ? action.label : t(`explore.act-${action.kind}`) };
+  }
+
+  function tell(event) {
+    const action = listed.get(event.target.closest?.('[data-key]')?.dataset.key);
+    if (action) text(about, sentenceOf(action, view));
+  }
+
+  function untell() {
+    const action = listed.get(document.activeElement?.dataset?.key);
+    text(about, action && body.contains(document.activeElement) ? sentenceOf(action, view) : t('explore.about-hint'));
   }
 
   function matches(action) {
@@ -61,12 +92,10 @@ export function Actions(host, { onAct }) {
   }
 
   function button(action, content, cls = '') {
-    const why = action.why_not ? t('explore.forbidden', { why: reason(action.why_not) }) : null;
     return h('button', {
       type: 'button', class: `act ${cls}${action.allowed && action.effect === false && action.kind !== 'drop' ? ' is-idle' : ''}`, disabled: !action.allowed, 'data-key': action.key,
-      title: why ?? `${who(action.process)} ${action.label}${action.effect === false && action.kind !== 'drop' ? `\n${t('explore.no-effect')}` : ''}`,
       onclick: () => onAct(action),
-    }, content, why && h('span', { class: 'act-why' }, reason(action.why_not)));
+    }, content, action.why_not && h('span', { class: 'act-why' }, reason(action.why_not)));
   }
 
   function messageRow(main, drop) {
@@ -81,8 +110,9 @@ export function Actions(host, { onAct }) {
     const { list, at } = view;
     if (!list) { body.setAttribute('aria-busy', 'true'); return; }
     body.removeAttribute('aria-busy');
-    const held = document.activeElement?.dataset?.key;
+    const before = body.contains(document.activeElement) ? focused() : null;
     const some = list.filter(matches);
+    listed = new Map(list.map((action) => [action.key, action]));
     const gone = new Set(list.filter((action) => action.kind === 'drop' && !action.allowed).map((action) => action.message));
     replace(body, at.names.map((name) => {
       const mine = some.filter((action) => action.process === name);
@@ -108,11 +138,29 @@ export function Actions(host, { onAct }) {
         plain.length > 0 && h('div', { class: 'act-plain' }, plain.map((action) => button(action, words(action).says))),
         freshRows, old.length > 0 && again, lonely.map((drop) => messageRow(drop, null)));
     }), some.length === 0 && h('p', { class: 'dim' }, t(list.length ? 'explore.no-match' : 'explore.no-action')));
-    if (held) body.querySelector(`[data-key="${CSS.escape(held)}"]`)?.focus();
+    if (before) refocus(before);
+  }
+
+  const open = (within) => [...within.querySelectorAll('button:not([disabled])')].filter((one) => one.checkVisibility());
+
+  /** Which button has the focus: its key, and where it stands. */
+  function focused() {
+    const button = document.activeElement;
+    const group = button.closest('.act-group');
+    return { key: button.dataset.key, group: group?.getAttribute('aria-label'), inGroup: group ? open(group).indexOf(button) : 0, inList: open(body).indexOf(button) };
+  }
+
+  /** Focuses the same button, or the one in its place, so that the next step is one key away. */
+  function refocus({ key, group, inGroup, inList }) {
+    const at = (buttons, place) => buttons[Math.max(0, Math.min(place, buttons.length - 1))];
+    const same = key && body.querySelector(`[data-key="${CSS.escape(key)}"]:not([disabled])`);
+    const near = [...body.querySelectorAll('.act-group')].find((one) => one.getAttribute('aria-label') === group);
+    const next = same || (near && at(open(near), inGroup)) || at(open(body), inList) || body.querySelector('summary') || body;
+    next.focus({ preventScroll: next === body });
   }
 
   return {
-    update(next) { view = next; draw(); },
+    update(next) { view = next; draw(); untell(); },
     focusSearch() { search.focus(); search.select(); },
     destroy() { box.remove(); },
   };

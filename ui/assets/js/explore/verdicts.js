@@ -2,11 +2,13 @@
 // is used up.
 //
 //   const verdicts = Verdicts(host, {onGoto(step), onWitness(name)});
-//   verdicts.update({here, catalogue});
+//   verdicts.update({here, catalogue, claim: {law, why, key} | null});
+//
+// `claim` is what the counterexample shown breaks. The meaning of every law opens below its name.
 
 import { h, replace } from '../dom.js';
 import { t } from '../i18n.js';
-import { lawName, witness } from '../story.js';
+import { aboutLaw, lawName, witness } from '../story.js';
 import { why } from '../why.js';
 
 export function Verdicts(host, { onGoto, onWitness }) {
@@ -14,22 +16,30 @@ export function Verdicts(host, { onGoto, onWitness }) {
   host.append(box);
   let shown = null;
   return {
-    update({ here, catalogue }) {
+    update({ here, catalogue, claim = null }) {
       if (!here) { box.setAttribute('aria-busy', 'true'); return; }
       box.removeAttribute('aria-busy');
-      if (here === shown) return;
-      shown = here;
+      if (here === shown?.here && claim?.key === shown.claim) return;
+      const open = new Set([...box.querySelectorAll('.law-list details[open]')].map((one) => one.dataset.law));
+      shown = { here, claim: claim?.key };
       const broken = here.laws.filter((law) => !law.holds);
-      const about = new Map((catalogue?.laws ?? []).map((law) => [law.name, law.about]));
+      const about = new Map((catalogue?.laws ?? []).map((law) => [law.name, law]));
       const required = here.witnesses.filter((one) => one.required);
       const others = here.witnesses.filter((one) => !one.required && one.reached);
+      const property = claim && (catalogue?.properties ?? []).find(({ name }) => name === claim.law);
+      const meaning = (name, known) => {
+        const words = known ? aboutLaw(known) : '';
+        return words ? h('details', { 'data-law': name, open: open.has(name) }, h('summary', {}, lawName(name)), h('p', { class: 'law-about' }, words)) : lawName(name);
+      };
       replace(box,
-        h('h3', {}, t('explore.laws')),
-        h('p', { class: broken.length ? 'law-sum is-bad' : 'law-sum is-good' }, broken.length ? t('explore.laws-broken', { n: broken.length }) : t('explore.laws-hold', { n: here.laws.length })),
-        h('ul', { class: 'plain law-list' }, [...broken, ...here.laws.filter((law) => law.holds)].map((law) => h('li', { class: law.holds ? 'is-holding' : 'is-broken', title: about.get(law.law) ?? null },
-          h('span', { class: 'law-sign', 'aria-hidden': 'true' }, law.holds ? '✓' : '✗'),
-          h('span', {}, lawName(law.law), h('span', { class: 'sr-only' }, ` ${t(law.holds ? 'explore.holds' : 'explore.broken')}`),
-            law.why && h('span', { class: 'law-why' }, why(law.why, { end: '.' }), law.step && [' ', h('button', { type: 'button', class: 'quiet step-link', onclick: () => onGoto(law.step) }, t('stage.insp-step', { n: law.step }))]))))),
+        h('h3', {}, t('explore.laws')), summary(here.laws.length, broken.length, claim, property),
+        h('ul', { class: 'plain law-list' },
+          property && h('li', { class: 'is-broken' }, h('span', { class: 'law-sign', 'aria-hidden': 'true' }, '✗'),
+            h('div', {}, meaning(property.name, property), h('span', { class: 'sr-only' }, ` ${t('explore.broken')}`), h('span', { class: 'law-why' }, why(claim.why, { end: '.' })))),
+          [...broken, ...here.laws.filter((law) => law.holds)].map((law) => h('li', { class: law.holds ? 'is-holding' : 'is-broken' },
+            h('span', { class: 'law-sign', 'aria-hidden': 'true' }, law.holds ? '✓' : '✗'),
+            h('div', {}, meaning(law.law, about.get(law.law)), h('span', { class: 'sr-only' }, ` ${t(law.holds ? 'explore.holds' : 'explore.broken')}`),
+              law.why && h('span', { class: 'law-why' }, why(law.why, { end: '.' }), law.step && [' ', h('button', { type: 'button', class: 'quiet step-link', onclick: () => onGoto(law.step) }, t('stage.insp-step', { n: law.step }))]))))),
         h('h3', {}, t('explore.budgets')),
         h('div', { class: 'budgets' }, here.budgets.map((one) => h('div', { class: 'budget' },
           h('span', {}, t(`explore.bound-${one.name}`)), h('meter', { min: 0, max: Math.max(one.of, 1), value: one.used, 'aria-label': t(`explore.bound-${one.name}`) }),
@@ -42,4 +52,12 @@ export function Verdicts(host, { onGoto, onWitness }) {
     },
     destroy() { box.remove(); },
   };
+}
+
+/** What all laws together come to. Beside a counterexample no green line says that all is well. */
+function summary(count, broken, claim, property) {
+  if (broken) return h('p', { class: 'law-sum is-bad' }, t('explore.laws-broken', { n: broken }));
+  if (property) return h('p', { class: 'law-sum is-bad' }, t('explore.laws-property', { property: lawName(property.name), n: count }));
+  if (claim) return h('p', { class: 'law-sum' }, t('explore.laws-not-yet', { law: lawName(claim.law) }));
+  return h('p', { class: 'law-sum is-good' }, t('explore.laws-hold', { n: count }));
 }

@@ -8,7 +8,7 @@
 
 import { h, replace } from '../dom.js';
 import { has, t } from '../i18n.js';
-import { lawName } from '../story.js';
+import { aboutLaw, lawName } from '../story.js';
 
 export function worldOf(params, catalogue) {
   const scope = catalogue.scopes.find(({ name }) => name === params.scope);
@@ -41,6 +41,13 @@ export function aboutOf(kind, item) {
   return has(key) ? t(key) : item.about;
 }
 
+/** How a bug is found and, where a timed simulation shows it, what happens in that. */
+export function methodWords(catalogue, method, name) {
+  const mutant = catalogue.mutants.find((one) => one.name === name);
+  const known = (kind, list, wanted) => { const item = list?.find((one) => one.name === wanted); return item ? aboutOf(kind, item) : ''; };
+  return [known('method', catalogue.methods, method), mutant?.drill ? known('drill', catalogue.drills, mutant.drill) : ''].filter(Boolean).join(' ');
+}
+
 /** '3 servers, 4 terms, 1 crash' */
 export function boundsWords(bounds) {
   return ['servers', 'terms', 'entries', 'reads', 'crashes', 'snapshots'].filter((name) => bounds[name] > 0).map((name) => t(`explore.n-${name}`, { n: bounds[name] })).join(', ');
@@ -58,7 +65,7 @@ export function MutantList({ catalogue, picked, onPick, rows = 8, focus = false 
     const some = all.filter((mutant) => words.every((word) => `${aboutOf('mutant', mutant)} ${mutant.about} ${mutant.name} ${mutant.law} ${mutant.seen_in ?? ''}`.toLowerCase().includes(word)));
     replace(list, some.map((mutant) => h('label', { class: `bug${mutant === now ? ' is-picked' : ''}` },
       h('input', { type: 'radio', name: 'bug', value: mutant.name, checked: mutant === now, onchange: () => { now = mutant; for (const other of list.children) other.classList.toggle('is-picked', other.firstChild.checked); onPick(mutant); } }),
-      h('span', {}, h('span', {}, aboutOf('mutant', mutant)), h('span', { class: 'dim small' }, ` ${t('explore.bug-breaks', { law: lawName(mutant.law) })}${mutant.seen_in ? ` · ${t('explore.seen-in', { where: mutant.seen_in })}` : ''}`)))),
+      h('span', {}, h('span', {}, aboutOf('mutant', mutant)), h('span', { class: 'dim small' }, ` ${t('explore.bug-breaks', { law: lawName(mutant.law) })} · ${t(`explore.by-${mutant.method}`)}${mutant.seen_in ? ` · ${t('explore.seen-in', { where: mutant.seen_in })}` : ''}`)))),
     some.length === 0 && h('p', { class: 'dim' }, t('explore.no-match')));
   }
   draw();
@@ -70,13 +77,16 @@ function dialog(title, ...content) {
     h('div', { class: 'row dialog-head' }, h('h2', {}, title), h('span', { class: 'spacer' }), h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: () => element.close() }, '×')), content);
   document.body.append(element);
   element.showModal();
+  // The browser would take the first button, which closes it.
+  const fields = [...element.querySelectorAll('input, select, textarea')];
+  (fields.find((field) => field.hasAttribute('autofocus')) ?? fields.find((field) => field.checked) ?? fields[0])?.focus();
   return element;
 }
 
 export function choosePlant({ catalogue, world, onChosen }) {
   let mutant = catalogue.mutants.find(({ name }) => name === world?.mutant) ?? figure8(catalogue);
   const where = h('p', { class: 'small dim' });
-  const say = () => replace(where, t('explore.plant-where', { scope: mutant.scope, bounds: boundsWords(mutant.bounds) }));
+  const say = () => replace(where, t('explore.plant-where', { scope: mutant.scope, bounds: boundsWords(mutant.bounds) }), ' ', meaningOf(catalogue, mutant));
   say();
   const box = dialog(t('explore.plant'),
     MutantList({ catalogue, picked: mutant, onPick: (next) => { mutant = next; say(); }, focus: true }), where,
@@ -86,12 +96,18 @@ export function choosePlant({ catalogue, world, onChosen }) {
       world && h('button', { type: 'button', onclick: () => { box.close(); onChosen({ ...world, mutant: mutant.name }, false); } }, t('explore.plant-here'))));
 }
 
+/** What a bug breaks and how that is found, in sentences. */
+export function meaningOf(catalogue, mutant) {
+  const law = [...catalogue.laws, ...catalogue.properties].find(({ name }) => name === mutant.law);
+  return `${lawName(mutant.law)}: ${law ? aboutLaw(law) : ''} ${methodWords(catalogue, mutant.method, mutant.name)}`;
+}
+
 export const figure8 = (catalogue) => catalogue.mutants.find(({ name }) => name === 'commits-older-term-by-counting') ?? catalogue.mutants[0];
 
 export function chooseWorld({ catalogue, world, onChosen }) {
   const scope = h('select', { autofocus: true, onchange: () => fill() }, catalogue.scopes.map(({ name }) => h('option', { value: name, selected: name === world.name }, name)));
   const about = h('p', { class: 'small dim' });
-  const inputs = new Map(catalogue.bounds.map((bound) => [bound.name, h('input', { type: 'number', min: bound.min, max: bound.max, step: 1, required: true, title: bound.about })]));
+  const inputs = new Map(catalogue.bounds.map((bound) => [bound.name, h('input', { type: 'number', min: bound.min, max: bound.max, step: 1, required: true })]));
   const mutant = h('select', { onchange: () => { const found = catalogue.mutants.find(({ name }) => name === mutant.value); note(found); } }, h('option', { value: '' }, t('explore.no-bug')), catalogue.mutants.map((one) => h('option', { value: one.name, selected: one.name === world.mutant }, aboutOf('mutant', one))));
   const proposed = h('div', { class: 'small' });
   const split = h('input', { type: 'checkbox', checked: world.steps === 'split' });
@@ -102,7 +118,7 @@ export function chooseWorld({ catalogue, world, onChosen }) {
     onChosen({ name: scope.value, known: true, bounds, mutant: mutant.value || null, steps: split.checked ? 'split' : 'merged' }, false);
   } },
   h('label', {}, t('explore.scope'), scope), about,
-  h('fieldset', {}, h('legend', {}, t('explore.bounds')), [...inputs].map(([name, input]) => h('label', {}, t(`explore.bound-${name}`), input))),
+  h('fieldset', {}, h('legend', {}, t('explore.bounds')), [...inputs].map(([name, input]) => h('label', {}, t(`explore.bound-${name}`), input, h('span', { class: 'small dim' }, t(`explore.about-bound-${name}`))))),
   h('label', {}, t('explore.bug'), mutant), proposed,
   h('label', { class: 'check' }, split, ' ', t('explore.split')),
   h('div', { class: 'row' }, h('button', { class: 'primary' }, t('explore.walk-here'))));

@@ -1,5 +1,6 @@
 export default {
   'stage.server': 'server {id}', 'stage.proxy': 'proxy {id}', 'stage.client': 'client {id}',
+  'stage.the-server': 'server {id}', 'stage.the-proxy': 'proxy {id}', 'stage.the-client': 'client {id}',
   'stage.server-short': 'S{id}', 'stage.proxy-short': 'P{id}', 'stage.client-short': 'C{id}',
   'stage.servers': 'servers {ids}',
   'stage.role-leader': 'leader', 'stage.role-follower': 'follower', 'stage.role-candidate': 'candidate',
@@ -79,13 +80,13 @@ export default {
 
   'stage.title': 'Processes and messages in flight',
   'stage.term': 'term {term}', 'stage.term-short': 't{term}',
-  'stage.fact-vote': 'vote {vote}', 'stage.fact-leader': 'leader {leader}', 'stage.fact-commit': 'commit {commit}/{last}',
-  'stage.fact-votes': 'votes {votes}', 'stage.fact-down': 'disk: t{term}, {n} entries', 'stage.fact-unsynced': '{n} unsynced',
+  'stage.fact-vote': 'vote {vote}', 'stage.fact-leader': 'leader {leader}', 'stage.fact-commit-alone': 'commit {commit}', 'stage.fact-last': 'last {last}', 'stage.fact-commit': 'commit {commit}/{last}',
+  'stage.fact-votes': 'votes {votes}', 'stage.fact-down': 'disk: t{term}, to entry {last}', 'stage.fact-unsynced': '{n} unsynced',
   'stage.fact-believes': 'asks {leader}', 'stage.fact-in-flight': { one: '1 in flight', other: '{n} in flight' },
   'stage.fact-done': '{n} begun', 'stage.fact-session': 'session {id}',
   'stage.timer': 'Its election timer is armed. A timer in the model has no time: it may fire at any moment.',
   'stage.server-about': '{who}, {role}, term {term}, vote {vote}, leader {leader}, commit {commit} of {last}',
-  'stage.down-about': '{who} is down; its disk holds term {term} and {n} entries',
+  'stage.down-about': '{who} is down; its disk holds term {term} and entries up to {last}',
   'stage.process-about': '{who}: {facts}',
   'stage.changed': 'changed in this step',
   'stage.message-about': 'message {id} from {from} to {to}: {message}',

@@ -15,6 +15,7 @@ export default {
   'tour.figure': 'Figure {n}',
   'tour.cites-about': 'In the Raft paper: Ongaro and Ousterhout, “In Search of an Understandable Consensus Algorithm”',
   'tour.cites-about-thesis': 'In Ongaro’s thesis: “Consensus: Bridging Theory and Practice”',
+  'tour.sources': 'Where these are from',
   'tour.explore': 'Go on from here in Explore',
   'tour.explore-about': 'Opens this very state, where everything that can happen next is a button',
   'tour.next-tour': 'Next tour',

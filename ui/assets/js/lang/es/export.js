@@ -27,7 +27,7 @@ export default {
   'export.ev-ClientTimeout': 'ya esperó bastante',
   'export.ev-ProxyTimeout': 'ya esperó bastante',
   'export.ev-leads': 'líder del mandato {term}',
-  'export.ev-commit': 'confirmado hasta {index}',
+  'export.ev-commit': 'comprometido hasta {index}',
   'export.caption': '{scope}, {n} pasos',
   'export.caption-mutant': '{scope} con el error plantado {mutant}, {n} pasos',
 };

@@ -2,7 +2,7 @@ export default {
   'shell.pages': 'Páginas',
   'shell.page-explore': 'Explorar',
   'shell.page-replay': 'Reproducir',
-  'shell.page-tour': 'Visita',
+  'shell.page-tour': 'Recorridos',
   'shell.page-live': 'En vivo',
   'shell.home': 'Página inicial',
   'shell.skip': 'Ir al contenido',
@@ -24,7 +24,7 @@ export default {
   'shell.status-401': 'El servidor pide un token.',
   'shell.status-403': 'El servidor no lo permite.',
   'shell.status-404': 'El servidor no sabe nada de esto.',
-  'shell.status-429': 'El servidor está ocupado con otras peticiones: inténtelo de nuevo en un momento.',
+  'shell.status-429': 'El servidor está ocupado con otras peticiones: inténtalo de nuevo en un momento.',
   'shell.no-page': 'Aquí no hay ninguna página «{page}».',
   'shell.page-failed': 'No se pudo mostrar la página «{page}»: {why}',
 };

@@ -15,6 +15,7 @@ export default {
   'tour.figure': 'figura {n}',
   'tour.cites-about': 'En el artículo de Raft: Ongaro y Ousterhout, «In Search of an Understandable Consensus Algorithm»',
   'tour.cites-about-thesis': 'En la tesis de Ongaro: «Consensus: Bridging Theory and Practice»',
+  'tour.sources': 'De dónde son',
   'tour.explore': 'Seguir desde aquí en Explorar',
   'tour.explore-about': 'Abre este mismo estado, donde todo lo que puede ocurrir después es un botón',
   'tour.next-tour': 'Otro recorrido',
