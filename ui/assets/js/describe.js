@@ -8,7 +8,7 @@
 //   event(step, before) 'server 1 times out and runs for leader in term 2'
 //   sends(step)         ['RequestVote (..) to servers 2 and 3']
 //   changes(before, after) [{field: 'role', was: 'follower', is: 'candidate'}, ..]
-//   entry(entry), command(entry), text(bytes), who(name), role(name)
+//   entry(entry), command(entry), text(bytes), who(name), the(name), role(name)
 
 import { list, t } from './i18n.js';
 import { addressName, eventOf, identity, isDown, logOf, roleOf, splitName, termOf } from './timeline.js';
@@ -44,6 +44,12 @@ function brief(words) {
 export function who(name) {
   const { kind, id } = splitName(name);
   return t(`stage.${kind}`, { id });
+}
+
+/** The same within a sentence, with the article that some languages need: 'el servidor 2'. */
+export function the(name) {
+  const { kind, id } = splitName(name);
+  return t(`stage.the-${kind}`, { id });
 }
 
 /** 'S2', where there is little room. */
@@ -241,16 +247,16 @@ function applied(held) {
 /** What happens in a step, in a sentence without a full stop. `before` is the process before it. */
 export function event(step, before) {
   const held = eventOf(step);
-  const name = who(step.process);
+  const name = the(step.process);
   const running = before?.running;
   const next = (termOf(before) || 0) + 1;
   switch (held.name) {
     case 'Deliver': {
-      const told = t('stage.ev-deliver', { who: name, message: sentence(held.envelope.message), from: who(addressName(held.envelope.from)) });
+      const told = t('stage.ev-deliver', { who: name, message: sentence(held.envelope.message), from: the(addressName(held.envelope.from)) });
       return held.ask ? `${told}; ${t('stage.ev-ask', { id: held.ask })}` : told;
     }
     case 'Drop': return t('stage.ev-drop', {
-      message: sentence(held.envelope?.message), from: who(addressName(held.envelope.from)), to: who(addressName(held.envelope.to)),
+      message: sentence(held.envelope?.message), from: the(addressName(held.envelope.from)), to: the(addressName(held.envelope.to)),
     });
     case 'ElectionTimeout':
       if (step.state?.running?.role === 'pre-candidate') return t('stage.ev-prevote', { who: name, term: next });
@@ -280,7 +286,7 @@ export function sends(step) {
 function everybody(names) {
   const ids = names.map(splitName);
   if (names.length > 1 && ids.every(({ kind }) => kind === 'server')) return t('stage.servers', { ids: list(ids.map(({ id }) => id)) });
-  return list(names.map(who));
+  return list(names.map(the));
 }
 
 /** What a step changed in its process: `{field, was, is}` with words, `field` as `stage.field-..`. */

@@ -54,12 +54,16 @@ export function t(key, params) {
   if (text === undefined) return key;
   if (typeof text === 'object') text = text[plurals.select(params?.n ?? 0)] ?? text.other;
   if (!params) return text;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => {
+  const filled = text.replace(/\{(\w+)\}/g, (whole, name) => {
     const value = params[name];
     if (value === undefined || value === null) return whole;
     return typeof value === 'number' ? number(value) : String(value);
   });
+  return language === 'es' ? contracted(filled) : filled;
 }
+
+/** Spanish contracts a preposition and the article after it: 'de el servidor' is 'del servidor'. */
+const contracted = (words) => words.replace(/(?<!\p{L})([Aa]|[Dd]e) el /gu, (_, before) => `${before}l `);
 
 /** Whether a key has a text. */
 export const has = (key) => texts[language]?.[key] !== undefined;
@@ -91,8 +95,9 @@ export function bytes(value) {
   return `${number(value, value < 10 && place ? 1 : 0)} ${units[place]}`;
 }
 
-/** 3.94 -> "3.9 s", 125 -> "2 min 5 s". */
+/** 3.94 -> "3.9 s", 125 -> "2 min 5 s", 7320 -> "2 h 2 min". */
 export function duration(seconds) {
+  if (seconds >= 3600) return `${number(Math.floor(seconds / 3600))} h ${Math.floor((seconds % 3600) / 60)} min`;
   if (seconds < 60) return `${number(seconds, 1)} s`;
   return `${number(Math.floor(seconds / 60))} min ${Math.round(seconds % 60)} s`;
 }

@@ -12,7 +12,7 @@
 //
 // Only what is in sight is drawn, so the length of a run does not matter.
 
-import { event, family, initial, label, who } from './describe.js';
+import { event, family, initial, label, the, who } from './describe.js';
 import { drawing, h, keyed, replace, set, svg } from './dom.js';
 import { t } from './i18n.js';
 import { eventOf, isDown, roleOf, termOf } from './timeline.js';
@@ -63,11 +63,11 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     names.style.height = `${y + 8}px`;
     keyed(names, lanes, ({ name }) => name, ({ name }) => h('div', { class: 'st-name' },
       h('button', { type: 'button', class: 'quiet', onclick: () => { if (!low.delete(name)) low.add(name); redo(); } }, initial(name)),
-      h('button', { type: 'button', class: 'quiet st-hide', 'aria-label': t('stage.st-hide', { who: who(name) }), title: t('stage.st-hide', { who: who(name) }), onclick: () => { if (lanes.length > 1) gone.add(name); redo(); } }, '×')),
+      h('button', { type: 'button', class: 'quiet st-hide', 'aria-label': t('stage.st-hide', { who: the(name) }), title: t('stage.st-hide', { who: the(name) }), onclick: () => { if (lanes.length > 1) gone.add(name); redo(); } }, '×')),
     (element, lane) => {
       element.style.top = `${lane.top}px`;
       element.style.height = `${lane.height}px`;
-      const words = t(low.has(lane.name) ? 'stage.st-expand' : 'stage.st-collapse', { who: who(lane.name) });
+      const words = t(low.has(lane.name) ? 'stage.st-expand' : 'stage.st-collapse', { who: the(lane.name) });
       set(element.firstChild, { 'aria-expanded': String(!low.has(lane.name)), 'aria-label': words, title: words });
     });
     hiddenList.hidden = gone.size === 0;

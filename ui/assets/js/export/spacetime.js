@@ -1,7 +1,8 @@
 // The space-time diagram as a drawing for a paper: processes are columns, time goes down, each step
 // has a row, messages are arrows from the step that first sends them to every step that receives them.
 //
-// Drawn from the timeline and not taken from the page, which draws only what is seen.
+// Drawn from the timeline and not taken from the page, which draws only what is seen. The picture is as
+// wide as its words are: they are measured, and nothing is cut off at an edge.
 
 import { event as tellEvent, family, initial, short } from '../describe.js';
 import { lawName } from '../story.js';
@@ -11,7 +12,7 @@ import { has, t } from '../i18n.js';
 const ROW = 26;
 const COLUMN = 150;
 const LEFT = 56;
-const RIGHT = 90;
+const EDGE = 10;
 const TOP = 62;
 const INK = { vote: '#8a4b00', append: '#155fa8', client: '#79398f' };
 const BAD = '#ab2018';
@@ -20,7 +21,7 @@ const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-
 /** The text of an SVG file: steps `from` + 1 to `to`. */
 export function spacetimeSvg(timeline, { from = timeline.offset, to = timeline.last, title = '' } = {}) {
   const names = timeline.names;
-  const width = LEFT + COLUMN * names.length + RIGHT;
+  written = [];
   const height = TOP + ROW * (to - from + 1) + 24;
   const x = (name) => LEFT + COLUMN * (names.indexOf(name) + 0.5);
   const y = (n) => TOP + ROW * (n - from);
@@ -46,13 +47,16 @@ export function spacetimeSvg(timeline, { from = timeline.offset, to = timeline.l
     labels.push(text(x2 + side * 12, y2 - 5 - (y2 - y1 > ROW * 1.5 ? 2 : 0), short(message.message), { anchor: side < 0 ? 'end' : 'start', fill: ink, size: 9.5, halo: true }));
   }
   const ticks = [];
+  const heading = text(10, 18, title, { size: 11, fill: '#505a5f' });
   for (let n = from + 1; n <= to; n += 1) ticks.push(...tick(timeline, n, x, y));
+  const left = Math.floor(Math.min(0, ...written.map((one) => one.from)) - EDGE);
+  const width = Math.ceil(Math.max(LEFT + COLUMN * names.length, ...written.map((one) => one.to)) + EDGE) - left;
   return `<?xml version="1.0" encoding="UTF-8"?>
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="${FONT}">
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="${left} 0 ${width} ${height}" width="${width}" height="${height}" font-family="${FONT}">
 <title>${escape(title)}</title>
 <defs>${Object.entries(INK).map(([name, ink]) => `<marker id="${name}" viewBox="0 0 10 10" refX="10" refY="5" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 1 10 5 0 9z" fill="${ink}"/></marker>`).join('')}</defs>
-<rect width="${width}" height="${height}" fill="#ffffff"/>
-${text(10, 18, title, { size: 11, fill: '#505a5f' })}
+<rect x="${left}" width="${width}" height="${height}" fill="#ffffff"/>
+${heading}
 ${parts.join('\n')}
 ${arrows.join('\n')}
 ${ticks.join('\n')}
@@ -112,7 +116,21 @@ const eventWord = (name) => {
   return has(key) ? t(key) : name;
 };
 
+/** How far each text of the drawing under way reaches. */
+let written = [];
+let ruler = null;
+
+function wide(words, size, weight) {
+  ruler ??= document.createElement('canvas').getContext('2d');
+  ruler.font = `${weight} ${size}px ${FONT}`;
+  // Another program may have another font.
+  return ruler.measureText(words).width * 1.08;
+}
+
 function text(x, y, words, { anchor = 'start', size = 11, weight = 400, fill = '#1b2225', halo = false } = {}) {
+  const w = wide(words, size, weight);
+  const from = x - { start: 0, middle: w / 2, end: w }[anchor];
+  written.push({ from, to: from + w });
   const under = halo ? ' stroke="#ffffff" stroke-width="3" stroke-linejoin="round" paint-order="stroke"' : '';
   return `<text x="${x}" y="${y}" text-anchor="${anchor}" font-size="${size}" font-weight="${weight}" fill="${fill}"${under}>${escape(words)}</text>`;
 }

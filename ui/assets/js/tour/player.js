@@ -39,7 +39,7 @@ export function Player(host, { tour, next, app, navigate }) {
   const heading = h('h2', { class: 'tour-head', tabindex: '-1' });
   const words = h('p', { class: 'tour-text' });
   const law = h('div', { class: 'tour-law', role: 'status', hidden: true });
-  const cites = h('p', { class: 'tour-cites' });
+  const cites = h('div', { class: 'tour-cites' });
   const summary = h('summary', {});
   const events = h('ol', { class: 'tour-events' });
   const happens = h('details', { class: 'tour-happens' }, summary, events);
@@ -47,7 +47,7 @@ export function Player(host, { tour, next, app, navigate }) {
   const forward = h('button', { type: 'button', class: 'primary', onclick: () => go(number + 1, { play: true }) }, t('tour.next'), ' →');
   const onward = next && h('a', { class: 'button primary', href: format({ page: 'tour', rest: [next.name] }), title: next.title[language], hidden: true }, t('tour.next-tour'), ' →');
   const bar = h('div', { class: 'tour-bar', 'aria-hidden': 'true' }, h('i', {}));
-  const explore = canExplore ? h('a', { class: 'button', title: t('tour.explore-about') }, t('tour.explore')) : null;
+  const explore = canExplore ? h('a', { class: 'button', 'aria-description': t('tour.explore-about') }, t('tour.explore')) : null;
   const exports = h('span', {});
   const contents = h('ol', { class: 'plain tour-contents' });
 
@@ -153,7 +153,8 @@ export function Player(host, { tour, next, app, navigate }) {
       replace(partName, t('tour.part', { n: card.number + 1, of: tour.parts.length, title: part.title[language] }),
         part.mutant && [' ', h('span', { class: 'chip is-warn' }, t('tour.mutant'))]);
     }
-    replace(cites, (card.cites ?? []).map(cite));
+    const sources = new Set((card.cites ?? []).map((one) => (one.startsWith('thesis') ? 'tour.cites-about-thesis' : 'tour.cites-about')));
+    replace(cites, (card.cites ?? []).map(cite), h('details', { class: 'small dim' }, h('summary', {}, t('tour.sources')), [...sources].map((key) => h('p', {}, t(key)))));
     cites.hidden = !card.cites?.length;
     const count = card.to - card.from;
     text(summary, t('tour.happens-n', { n: count }));
@@ -215,9 +216,8 @@ function point(picture, { processes, messages }) {
 function cite(place) {
   const [source, ...rest] = place.split(' ');
   const [first, second] = rest;
-  const about = t(source === 'thesis' ? 'tour.cites-about-thesis' : 'tour.cites-about');
   const words = first === 'Figure' ? t('tour.cites-figure', { place: t('tour.figure', { n: second }) }) : t(`tour.cites-${source}`, { place: first });
-  return [h('span', { class: 'chip', title: about }, words), ' '];
+  return [h('span', { class: 'chip' }, words), ' '];
 }
 
 const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
