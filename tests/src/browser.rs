@@ -96,10 +96,19 @@ impl Browser {
     /// # Panics
     /// If the browser does not do it.
     pub fn resize(&self, width: u32, height: u32) {
+        self.zoom(width, height, 1);
+    }
+
+    /// The same at a zoom: the page of a window twice as wide at 200 % is this wide, each of its pixels
+    /// two of the screen.
+    ///
+    /// # Panics
+    /// If the browser does not do it.
+    pub fn zoom(&self, width: u32, height: u32, scale: u32) {
         // A window cannot be as narrow as a telephone, but a telephone can be played.
         let metrics = json!({
             "cmd": "Emulation.setDeviceMetricsOverride",
-            "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false},
+            "params": {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": false},
         });
         self.extra("goog/cdp/execute", metrics);
     }
@@ -138,6 +147,76 @@ impl Browser {
     pub fn run(&self, body: &str, arguments: Vec<Value>) -> Value {
         let result = self.runtime.block_on(self.client.execute(body, arguments));
         result.unwrap_or_else(|error| panic!("{body}: {error}"))
+    }
+
+    /// What a function body hands to its last argument, a function, in the page.
+    ///
+    /// # Panics
+    /// If it throws.
+    pub fn run_later(&self, body: &str, arguments: Vec<Value>) -> Value {
+        let result = self
+            .runtime
+            .block_on(self.client.execute_async(body, arguments));
+        result.unwrap_or_else(|error| panic!("{body}: {error}"))
+    }
+
+    /// Goes back in the history.
+    ///
+    /// # Panics
+    /// If the browser is gone.
+    pub fn back(&self) {
+        let done = self.runtime.block_on(self.client.back());
+        done.expect("the browser can go back");
+    }
+
+    /// What axe-core finds wrong with the page for people who cannot see it, read it or use a mouse:
+    /// a sentence for each rule that is violated. `None` if axe-core is not installed.
+    ///
+    /// # Panics
+    /// If it is not installed and `CI` is set, or it fails.
+    pub fn accessibility(&self) -> Option<Vec<String>> {
+        let Some(axe) = axe() else {
+            let missing =
+                "axe-core is not installed: npm install --prefix target/axe --no-save axe-core";
+            assert!(env::var_os("CI").is_none(), "{missing}");
+            eprintln!("skipped: {missing}");
+            return None;
+        };
+        self.run(&axe, vec![]);
+        let script = "const done = arguments[0];
+            const about = (node) => `${node.target.join(' ')}: ${node.failureSummary}`;
+            axe.run().then(({violations, passes}) => done({
+                passes: passes.length,
+                violations: violations.map(({id, help, nodes}) =>
+                    `${id}: ${help}\n${nodes.slice(0, 4).map(about).join('\n')}`),
+            }), (error) => done({error: String(error)}));";
+        let found = self.run_later(script, vec![]);
+        assert!(
+            found["passes"].as_u64() > Some(0),
+            "nothing was judged: {found}"
+        );
+        let found = found["violations"].as_array().expect("a list").iter();
+        Some(
+            found
+                .map(|one| one.as_str().unwrap_or_default().to_owned())
+                .collect(),
+        )
+    }
+
+    /// What is wrong with the picture of the stage (`ui/tests/overlaps.js`): a sentence for each fault.
+    ///
+    /// # Panics
+    /// If there is no stage.
+    pub fn overlaps(&self) -> Vec<String> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/tests/overlaps.js");
+        let script = fs::read_to_string(file).expect("ui/tests/overlaps.js can be read");
+        let script = script.replace("export function", "function");
+        let look = "return overlaps(document.querySelector('.stage-picture'))";
+        let found = self.run(&format!("{script}\n{look}"), vec![]);
+        let found = found.as_array().expect("a list").iter();
+        found
+            .map(|one| one.as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 
     /// Waits until a selector matches something that is shown, and returns its text.
@@ -446,6 +525,14 @@ fn port(says: &mut BufReader<ChildStdout>) -> u16 {
             return port;
         }
     }
+}
+
+/// The script of axe-core, from where `.ci/run` installs it or from where `AXE_CORE` says.
+fn axe() -> Option<String> {
+    let here = "../target/axe/node_modules/axe-core/axe.min.js";
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(here);
+    let file = env::var_os("AXE_CORE").map_or(installed, PathBuf::from);
+    fs::read_to_string(file).ok()
 }
 
 fn find(names: &[&str]) -> Option<PathBuf> {

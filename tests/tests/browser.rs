@@ -717,6 +717,368 @@ fn nothing_of_the_cluster_is_shown_without_the_token() {
     browser.close(&[door.origin()]);
 }
 
+/// The window sizes at which the stage is read: a narrow window, 1280 at a zoom of 200 %, tablets,
+/// laptops, a large screen.
+const SIZES: [(u32, u32, u32); 6] = [
+    (640, 800, 1),
+    (640, 400, 2),
+    (700, 800, 1),
+    (1024, 768, 1),
+    (1280, 800, 1),
+    (1920, 1080, 1),
+];
+
+#[test]
+fn live_stage_is_legible_at_every_window_size() {
+    let Some(mut browser) = Browser::open(1280, 800) else {
+        return;
+    };
+    let origin = files::serve();
+    let both = json!([
+        {"from": 1, "to": 2, "harm": {"cut": true}},
+        {"from": 2, "to": 1, "harm": {"cut": true}},
+        {"from": "proxy", "to": 3, "harm": {"cut": false, "drop": 0.3, "duplicate": 0, "reorder": 0}},
+    ]);
+    for servers in [3, 5] {
+        for (number, cluster) in [
+            json!({"servers": servers}),
+            json!({"servers": servers, "isolated": [2]}),
+            json!({"servers": servers, "isolated": [1], "silent": 99_000}),
+            json!({"servers": servers, "leader": 3, "isolated": [2], "lag": 123_456}),
+            json!({"servers": servers, "killed": [servers]}),
+            json!({"servers": servers, "links": both}),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let language = if number % 2 == 0 { "en" } else { "es" };
+            browser.go(&format!(
+                "{origin}/tests/live.html?{cluster}&lang={language}"
+            ));
+            browser.see(".nodes .process");
+            for (width, height, scale) in SIZES {
+                browser.zoom(width, height, scale);
+                until_drawn(&browser);
+                assert_eq!(
+                    browser.overlaps(),
+                    Vec::<String>::new(),
+                    "{width} x {height}: {cluster}"
+                );
+            }
+        }
+    }
+    browser.picture("live-stage");
+    browser.complaints();
+    browser.close(&[&origin]);
+}
+
+#[test]
+fn stage_of_the_tours_is_legible_at_every_window_size() {
+    let Some(browser) = Browser::open(1280, 800) else {
+        return;
+    };
+    let door = checker(&["explore"]);
+    for (tour, from, to, sizes) in [
+        ("exactly-once", 3, 4, &SIZES[..]),
+        ("figure-8", 0, 22, &SIZES[4..5]),
+        ("figure-8", 5, 7, &SIZES[..]),
+    ] {
+        for step in from..=to {
+            browser.go(&format!("{}/#/tour/{tour}?step={step}", door.origin()));
+            browser.see_text(".tour-moves", &format!("{} of", step + 1));
+            browser.see(".nodes .process");
+            for (width, height, scale) in sizes {
+                browser.zoom(*width, *height, *scale);
+                until_drawn(&browser);
+                assert_eq!(
+                    browser.overlaps(),
+                    Vec::<String>::new(),
+                    "{tour} {step}: {width} x {height}"
+                );
+            }
+        }
+    }
+    browser.close(&[door.origin()]);
+}
+
+/// Waits until the stage is drawn in the size that it has now.
+fn until_drawn(browser: &Browser) {
+    until("the stage to be drawn in its size", || {
+        let drawn = "const box = document.querySelector('.stage');
+            const picture = box.querySelector('.stage-picture');
+            return Number(picture.getAttribute('width')) === Math.max(280, box.clientWidth)
+                && Number(picture.getAttribute('height')) === Math.max(240, box.clientHeight)";
+        (browser.run(drawn, vec![]) == true).then_some(())
+    });
+}
+
+#[test]
+fn overlaps_of_a_stage_are_found_out() {
+    let Some(mut browser) = Browser::open(1280, 800) else {
+        return;
+    };
+    let origin = files::serve();
+    let cluster = json!({"servers": 3, "isolated": [2]});
+    browser.go(&format!("{origin}/tests/live.html?{cluster}"));
+    browser.see(".nodes .process");
+    until_drawn(&browser);
+    assert_eq!(browser.overlaps(), Vec::<String>::new());
+    // A server is put onto another: it, its small print and what leads to it are where they must not be.
+    browser.run(
+        "const [one, other] = document.querySelectorAll('.nodes > .process');
+         other.setAttribute('transform', one.getAttribute('transform'));",
+        vec![],
+    );
+    let found = browser.overlaps();
+    assert!(
+        found.iter().any(|fault| fault.contains("px apart")),
+        "{found:#?}"
+    );
+    assert!(
+        found.iter().any(|fault| fault.contains("line from")),
+        "{found:#?}"
+    );
+    browser.complaints();
+    browser.close(&[&origin]);
+}
+
+#[test]
+fn no_page_has_a_fault_that_axe_finds() {
+    let Some(mut browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = checker(&["explore"]);
+    let live = cluster(&["--embedded=3", "--chaos", "--redis=off"]);
+    let made_up = files::serve();
+    let no_quorum = json!({"servers": 5, "killed": [1, 2, 5]});
+    let pages = [
+        (door.origin(), "/?{}#/".to_owned(), "#plant-find"),
+        (
+            door.origin(),
+            "/?{}#/explore?scope=crashes&path=1e.2d1.1d3.1w.2c".to_owned(),
+            ".act-deliver",
+        ),
+        (door.origin(), "/?{}#/tour".to_owned(), ".tour-card"),
+        (
+            door.origin(),
+            "/?{}#/tour/figure-8?step=12".to_owned(),
+            ".tour-head",
+        ),
+        (door.origin(), "/?{}#/replay".to_owned(), ".replay-drop"),
+        (live.origin(), "/?{}#/live".to_owned(), ".live-summary dd"),
+        (
+            &made_up,
+            format!("/tests/live.html?{no_quorum}&{{}}"),
+            ".live-summary dd",
+        ),
+    ];
+    // A fault that is there is found.
+    browser.go(
+        "data:text/html,<title>x</title><html lang=en><main><h1>x</h1><button></button></main>",
+    );
+    let Some(found) = browser.accessibility() else {
+        return;
+    };
+    assert!(
+        found.iter().any(|fault| fault.contains("button-name")),
+        "{found:#?}"
+    );
+    for (origin, page, shows) in pages {
+        for (language, theme) in [
+            ("en", "light"),
+            ("en", "dark"),
+            ("es", "light"),
+            ("es", "dark"),
+        ] {
+            browser.go("about:blank");
+            let asked = format!("lang={language}&theme={theme}");
+            browser.go(&format!("{origin}{}", page.replace("{}", &asked)));
+            browser.see(shows);
+            browser.run(
+                "document.documentElement.dataset.theme = arguments[0]",
+                vec![json!(theme)],
+            );
+            let found = browser.accessibility().unwrap_or_default();
+            assert_eq!(found, Vec::<String>::new(), "{page} in {language}, {theme}");
+        }
+    }
+    browser.complaints();
+    browser.close(&[door.origin(), live.origin(), &made_up]);
+}
+
+#[test]
+fn back_leads_from_a_walk_to_the_first_screen_and_tabs_lead_back_to_the_walk() {
+    let Some(browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = checker(&["explore"]);
+    browser.go(door.origin());
+    browser.click_text(".welcome", "Start walking");
+    browser.click("[data-key='1e']");
+    until_address(&browser, "path=1e");
+    // Another page, and back by its tab: the walk is where it was.
+    browser.click_text(".tabs", "Tour");
+    browser.see(".tour-card");
+    browser.click_text(".tabs", "Explore");
+    browser.see_text(".story", "server 1");
+    until_address(&browser, "path=1e");
+    // Back through the pages, then out of the walk, not off the site.
+    browser.back();
+    browser.see(".tour-card");
+    browser.back();
+    browser.see_text(".story", "server 1");
+    browser.back();
+    browser.see("#plant-find");
+    assert!(browser.address().starts_with(door.origin()));
+    browser.close(&[door.origin()]);
+}
+
+#[test]
+fn focus_stays_on_the_actions_and_dialogs_begin_at_their_field() {
+    let Some(browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = checker(&["explore"]);
+    browser.go(&format!("{}/#/explore?scope=crashes", door.origin()));
+    browser.see("[data-key='1e']");
+    let focus = |selector: &str| {
+        let script = "document.querySelector(arguments[0]).focus()";
+        browser.run(script, vec![json!(selector)]);
+    };
+    let focused = || {
+        let script = "const e = document.activeElement;
+            return [e.closest('.act-list') !== null, e.disabled === true, e.dataset.key || e.tagName]";
+        browser.run(script, vec![])
+    };
+    focus("[data-key='1e']");
+    // What the button does is written where no mouse is needed.
+    browser.see_text(".act-about", "server 1 times out");
+    // Ten steps by Enter alone: the focus never leaves the list.
+    for step in 1..=10 {
+        browser.press(Key::Enter);
+        browser.see_text(".story-number", &step.to_string());
+        until("the actions of the step", || {
+            let busy = "return document.querySelector('.act-list').hasAttribute('aria-busy')";
+            (browser.run(busy, vec![]) == false).then_some(())
+        });
+        let now = focused();
+        assert_eq!(
+            (&now[0], &now[1]),
+            (&json!(true), &json!(false)),
+            "{step}: {now}"
+        );
+    }
+    for (open, field) in [("Find", "radio"), ("Plant", "search")] {
+        browser.click_text(".toolbar", open);
+        browser.see("dialog[open]");
+        let kind = browser.run("return document.activeElement.type", vec![]);
+        assert_eq!(kind, field, "{open}");
+        browser.click_text("dialog[open] .dialog-head", "");
+    }
+    browser.click(".world-button");
+    browser.see("dialog[open]");
+    assert_eq!(
+        browser.run("return document.activeElement.tagName", vec![]),
+        "SELECT"
+    );
+    browser.close(&[door.origin()]);
+}
+
+#[test]
+fn bug_that_breaks_no_law_is_shown_with_its_method_and_walked_to() {
+    let Some(browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let door = checker(&["explore"]);
+    for (bug, chip, headline, property) in [
+        (
+            "leader-skips-noop",
+            "progress check",
+            "stuck from the start",
+            "Progress",
+        ),
+        (
+            "next-index-not-moved-back",
+            "progress check",
+            "after 5 steps",
+            "Progress",
+        ),
+        (
+            "heartbeats-not-sent",
+            "timed simulation",
+            "timed simulation",
+            "Stability",
+        ),
+        (
+            "conflict-hint-ignored",
+            "timed simulation",
+            "timed simulation",
+            "Latency",
+        ),
+    ] {
+        browser.go("about:blank");
+        browser.go(door.origin());
+        browser.fill(".bugs input[type=search]", bug);
+        browser.see_text(".bug-list", chip);
+        browser.click(&format!(".bug input[value={bug}]"));
+        browser.see_text("#plant-meaning", property);
+        browser.click("#plant-find");
+        let told = browser.see_text(".found", headline);
+        assert!(!told.contains(" 0 steps"), "{told}");
+        // What a simulation ran through is no number of states.
+        assert_eq!(told.contains("states"), chip == "progress check", "{told}");
+        // There is something to walk, and no green line beside the red one.
+        browser.click("#found-next");
+        browser.see_text(".story-number", "1");
+        browser.see_text(".law-list .is-broken", property);
+        assert!(!browser.has(".law-sum.is-good"));
+        assert!(
+            !browser.see(".law-list").contains("Linearizability"),
+            "nothing judged it"
+        );
+        // The meaning of the property is there, in both languages.
+        browser.click(".law-list .is-broken summary");
+        assert!(browser.see(".law-list .is-broken .law-about").len() > 20);
+        browser.press(Key::End);
+        browser.see(".found .law-why, .found .found-line");
+        browser.picture(&format!("explore-{bug}"));
+    }
+    browser.choose("select", "es");
+    browser.see_text(".law-list .is-broken", "Latencia");
+    browser.see_text(".found", "simulación con reloj");
+    browser.close(&[door.origin()]);
+}
+
+#[test]
+fn state_of_a_cluster_without_a_quorum_is_told_as_that() {
+    let Some(mut browser) = Browser::open(1280, 900) else {
+        return;
+    };
+    let origin = files::serve();
+    let cluster = json!({"servers": 5, "killed": [1, 2, 5]});
+    browser.go(&format!("{origin}/tests/live.html?{cluster}"));
+    let chip = browser.see_text(".live-head .chip", "no quorum");
+    assert_eq!(chip, "✕ no quorum: 2 of 5 up; writes wait");
+    assert!(browser.has(".live-head .chip.is-bad"));
+    // The last known commit index stays, with its age; and what is on a killed server's disk is told
+    // by its last index, not by how many entries the page was sent.
+    let summary = browser.see_text(".live-summary", "123,456 ·");
+    assert!(summary.contains("ago"), "{summary}");
+    assert!(summary.contains("2 of 5 (majority 3)"), "{summary}");
+    assert!(summary.contains("1 too few"), "{summary}");
+    let stage = browser.see_text(".live-stage", "disk: t17, to entry 123,456");
+    assert!(!stage.contains("24 entries"), "{stage}");
+    browser.see_text(".servers tr.is-gone", "123,456");
+    browser.go(&format!(
+        "{origin}/tests/live.html?{}",
+        json!({"servers": 5})
+    ));
+    browser.see_text(".live-head .chip.is-good", "live: 5 of 5 up");
+    browser.see_text(".live-summary", "2 more may fail");
+    browser.complaints();
+    browser.close(&[&origin]);
+}
+
 #[test]
 fn modules_of_the_page_pass_their_own_tests() {
     let Some(mut browser) = Browser::open(1280, 900) else {

@@ -7,7 +7,7 @@
 
 import { events, setToken, token } from './api.js';
 import { eachFrame, h, replace, set, style, text } from './dom.js';
-import { number, t } from './i18n.js';
+import { duration, number, t } from './i18n.js';
 import { ChaosPanel, said } from './live/chaos.js';
 import { Chart } from './live/chart.js';
 import { Happened, end, marksOf } from './live/happened.js';
@@ -96,8 +96,9 @@ function View(box, app, refused) {
   replace(box, h('div', { class: 'live-head' }, h('h1', { class: 'sr-only' }, t('live.title')), cluster, connection, summary), empty, all);
 
   const pick = (name) => { selected = selected === name ? null : name; later(); };
-  const stage = Stage(stageBox, { onPickProcess: pick });
-  const links = Links(stage);
+  let links = null;
+  const stage = Stage(stageBox, { onPickProcess: pick, onDrawn: (layout) => links?.over(layout) });
+  links = Links(stage.picture);
   const servers = Servers(serversPanel, { onPick: pick });
   const logs = LogGrid(logPanel, {});
   const charts = h('div', { class: 'live-charts' });
@@ -119,7 +120,21 @@ function View(box, app, refused) {
   const chaos = chaosPanel && ChaosPanel(chaosPanel);
 
   const later = eachFrame(draw);
+  /** Whether the stream is open; nothing before the first try has ended. */
+  let isOpen = null;
   let rows = [];
+
+  /** Whether the cluster can work, in one line: never green where writes wait. */
+  function chip() {
+    const { health } = state;
+    const kind = isOpen === null ? null : !isOpen ? 'is-bad' : !health ? 'is-good' : {
+      ok: health.up < health.servers || health.margin === 0 && health.servers > 2 ? 'is-warn' : 'is-good', no_leader: 'is-warn', no_quorum: 'is-bad',
+    }[health.state] ?? 'is-warn';
+    set(connection, { class: `chip ${kind ?? ''}` });
+    const words = isOpen === null ? 'live.connecting' : !isOpen ? 'live.reconnecting' : health ? `live.health-${health.state}` : 'live.connected';
+    text(connection, t(words, { up: health?.up ?? 0, servers: health?.servers ?? 0 }));
+  }
+
   const fresh = { status: false, samples: false, events: false };
   const source = events('/v1/events', {
     onEvent(event) {
@@ -134,12 +149,11 @@ function View(box, app, refused) {
     },
     onState(now, error) {
       if (now === 'refused') { refused(error); return; }
-      set(connection, { class: `chip ${now === 'open' ? 'is-good' : 'is-bad'}` });
-      text(connection, t(now === 'open' ? 'live.connected' : 'live.reconnecting'));
+      isOpen = now === 'open';
+      chip();
       set(all, { class: `${all.className.replace(' is-old', '')}${now === 'open' ? '' : ' is-old'}` });
     },
   });
-  text(connection, t('live.connecting'));
   // Between samples time goes on.
   const tick = setInterval(() => later(), 1000);
 
@@ -150,7 +164,7 @@ function View(box, app, refused) {
     if (fresh.status) {
       const at = state.at();
       stage.update({ at, selected: selected && { process: selected }, animate: false });
-      links.update(state, at);
+      links.update(state);
       logs.update({ at });
       keys.update(state);
       chaos?.update(state);
@@ -169,11 +183,17 @@ function View(box, app, refused) {
   }
 
   function summarize() {
-    const { leader } = state;
+    const { leader, health } = state;
     const row = rows.at(-1);
+    chip();
+    // Without a leader the last known commit index stays, with its age.
+    const index = leader?.commit_index ?? health?.commit_index ?? null;
+    const old = !leader && health?.commit_age_ms >= 1000 ? ` · ${t('live.ago', { time: duration(Math.round(health.commit_age_ms / 1000)) })}` : '';
+    const margin = health ? (health.margin >= 0 ? t('live.margin', { n: health.margin }) : t('live.margin-short', { n: -health.margin })) : '–';
     const facts = [
       ['leader', leader ? end(leader.id) : t('live.nobody'), leader ? '' : 'is-bad'], ['term', leader ? number(leader.term) : '–', ''],
-      ['commit', leader ? number(leader.commit_index) : '–', ''], ['writes', row ? `${rate(row.writes)}/s` : '–', ''], ['reads', row ? `${rate(row.reads)}/s` : '–', ''],
+      ['commit', index === null ? '–' : number(index) + old, old ? 'is-bad' : ''],
+      ['up', health ? t('live.up-of', { up: health.up, servers: health.servers, majority: health.majority }) : '–', health?.margin < 0 ? 'is-bad' : ''], ['margin', margin, health?.margin < 0 ? 'is-bad' : ''], ['writes', row ? `${rate(row.writes)}/s` : '–', ''], ['reads', row ? `${rate(row.reads)}/s` : '–', ''],
       ['w99', row?.w99 ? `${number(row.w99, 1)} ms` : '–', ''], ['in-flight', number(state.status.proxy.requests_in_flight), ''],
     ];
     if (summary.children.length !== facts.length) replace(summary, facts.map(([name]) => h('div', {}, h('dt', {}, t(`live.sum-${name}`)), h('dd', {}))));
@@ -199,7 +219,7 @@ function View(box, app, refused) {
       source.close();
       clearInterval(tick);
       later.stop();
-      for (const part of [stage, links, logs, throughput, latency]) part.destroy();
+      for (const part of [stage, logs, throughput, latency]) part.destroy();
       box.replaceChildren();
     },
   };

@@ -10,16 +10,20 @@
 // two they fan out, up to three, and the rest is a count that opens a list. Messages of the step
 // shown are marked: new, delivered, lost. Everything that can be picked is a button to the keyboard.
 //
-// The drawing is in pixels of the host, so that letters have the same size at every width.
+// The drawing is in pixels of the host, so that letters have the same size at every width. Where things
+// stand is decided in `stage/layout.js`; `onDrawn(layout)` is called after each drawing, for those who
+// draw more into the picture.
 
-import { family, initial, label, role, sentence, short, text as words, who } from './describe.js';
+import { family, initial, label, role, sentence, short, text as words, the, who } from './describe.js';
 import { drawing, h, keyed, replace, set, still, svg, text } from './dom.js';
 import { t } from './i18n.js';
+import { arrange, connect, factSpots, settle } from './stage/layout.js';
 import { isDown, logOf, roleOf, splitName, termOf } from './timeline.js';
 
 const FAN = 3;
 
-export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {} } = {}) {
+export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}, onDrawn = () => {} } = {}) {
+  const leads = svg('g', { class: 'leads', 'aria-hidden': 'true' });
   const arrows = svg('g', { class: 'arrows' });
   const nodes = svg('g', { class: 'nodes' });
   const labels = svg('g', { class: 'labels' });
@@ -27,7 +31,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
   const defs = svg('defs', {}, ['vote', 'append', 'client'].map((name) => svg('marker', {
     id: `head-${name}`, viewBox: '0 0 10 10', refX: 8.5, refY: 5, markerWidth: 9, markerHeight: 9, markerUnits: 'userSpaceOnUse', orient: 'auto-start-reverse',
   }, svg('path', { d: 'M0 0 10 5 0 10 2.5 5z', class: `head is-${name}` }))));
-  const picture = svg('svg', { class: 'stage-picture', role: 'group', 'aria-label': t('stage.title') }, defs, arrows, nodes, labels, sparks);
+  const picture = svg('svg', { class: 'stage-picture', role: 'group', 'aria-label': t('stage.title') }, defs, arrows, nodes, leads, labels, sparks);
   const list = h('div', { class: 'stage-list', hidden: true, role: 'dialog' });
   const box = h('div', { class: 'stage' }, picture, list);
   host.append(box);
@@ -44,10 +48,11 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
     const names = at.names.filter((name) => at.processes[name]);
     const height = Math.max(sheet.size.height, 240);
     set(picture, { width, height, viewBox: `0 0 ${width} ${height}` });
-    const places = place(names, width, height, widestFact(names, at, width));
-    const routes = route(at.inFlight, places, width, selected, factBoxes(names, places, at, width));
+    const layout = arrange(names.map((name) => item(name, at.processes[name], width)), { width, height });
+    const routes = route(at.inFlight, layout, { width, height }, selected);
     drawArrows(routes, selected);
-    drawNodes(names, places, at, selected, accused, width);
+    drawNodes(names, layout.places, at, selected, accused, width);
+    onDrawn({ ...layout, width, height });
     if (opened) showList(routes);
     else offer(routes, width, height);
     if (moved) animate(routes, at);
@@ -62,10 +67,14 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
     ].filter(Boolean).join(' ');
     keyed(arrows, drawn, ({ message }) => message.id,
       () => svg('path', {}),
-      (path, { message, curve }) => set(path, { class: state(message), d: curve.d, 'marker-end': `url(#head-${family(message.message)})` }));
+      (path, { message, curve }) => set(path, {
+        class: state(message), d: curve.d, 'marker-end': `url(#head-${family(message.message)})`, 'data-from': message.from, 'data-to': message.to,
+      }));
     const all = [...drawn.map((one) => ({ ...one, key: `m${one.message.id}` })), ...stacks.map((one) => ({ ...one, key: `s${one.pair}` }))];
+    keyed(leads, all.filter(({ lead }) => lead), ({ key }) => key, () => svg('path', {}),
+      (path, { x, y, lead }) => set(path, { d: `M${x.toFixed(1)} ${y.toFixed(1)}L${lead.x.toFixed(1)} ${lead.y.toFixed(1)}` }));
     keyed(labels, all, ({ key }) => key, makeLabel, (group, one) => {
-      const about = one.message ? messageAbout(one.message) : t('stage.more-about', { n: one.count, from: who(one.from), to: who(one.to) });
+      const about = one.message ? messageAbout(one.message) : t('stage.more-about', { n: one.count, from: the(one.from), to: the(one.to) });
       set(group, {
         class: one.message ? state(one.message) : 'message stack',
         transform: `translate(${one.x.toFixed(1)} ${one.y.toFixed(1)})`, 'aria-label': about,
@@ -128,7 +137,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
 
   function drawNodes(names, places, at, selected, accused, width) {
     keyed(nodes, names, (name) => name, makeNode, (group, name) => {
-      const { x, y, r, side } = places.get(name);
+      const { x, y, r } = places.get(name);
       const snapshot = at.processes[name];
       const kind = splitName(name).kind;
       const roleName = kind === 'server' ? roleOf(snapshot) : kind;
@@ -151,14 +160,14 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
       const small = r < 38;
       const lines = kind === 'server'
         ? [{ words: initial(name), cls: 'name', dy: small ? -11 : -13 }, { words: role(roleName), cls: 'role', dy: small ? 3 : 4 },
-          { words: t('stage.term', { term: termOf(snapshot) }), cls: 'termline', dy: small ? 16 : 20 }].map((line) => ({ ...line, isTight: line.words.length > r / 4 }))
+          { words: termWords(termOf(snapshot), r, small ? 16 : 20), cls: 'termline', dy: small ? 16 : 20 }].map((line) => ({ ...line, isTight: line.words.length > r / 4 }))
         : [{ words: who(name), cls: 'name plain', dy: 0 }];
       keyed(words, lines, ({ cls }) => cls, () => svg('text', { 'text-anchor': 'middle' }), (line, one) => {
         set(line, { class: `${one.cls}${one.isTight ? ' is-tight' : ''}`, y: one.dy, dy: '0.35em' });
         text(line, one.words);
       });
       const told = facts(snapshot, kind, width);
-      const spots = factSpots(side, kind === 'server' ? r : 15, told.length);
+      const spots = factSpots(places.get(name), told.length);
       keyed(group.children[7], told.map((fact, place) => ({ ...fact, ...spots[place] })), ({ key }) => key,
         () => svg('text', {}), (line, one) => {
           set(line, { x: one.x, y: one.y, 'text-anchor': one.anchor, class: 'fact' });
@@ -203,7 +212,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
 
 function messageAbout(message) {
   const marks = [message.isNew && t('stage.message-new'), message.isDelivering && t('stage.message-delivered'), message.isDropping && t('stage.message-dropped')];
-  return [t('stage.message-about', { id: message.id, from: who(message.from), to: who(message.to), message: sentence(message.message) }), ...marks.filter(Boolean)].join('; ');
+  return [t('stage.message-about', { id: message.id, from: the(message.from), to: the(message.to), message: sentence(message.message) }), ...marks.filter(Boolean)].join('; ');
 }
 
 const hasTimer = (snapshot) => snapshot?.kind === 'server' && !isDown(snapshot) && roleOf(snapshot) !== 'leader';
@@ -212,7 +221,7 @@ function nodeAbout(name, snapshot) {
   const kind = splitName(name).kind;
   if (kind !== 'server') return t('stage.process-about', { who: who(name), facts: facts(snapshot, kind, 999).map((fact) => fact.words).join(', ') });
   const log = logOf(snapshot);
-  if (isDown(snapshot)) return t('stage.down-about', { who: who(name), term: termOf(snapshot), n: log.log.length });
+  if (isDown(snapshot)) return t('stage.down-about', { who: the(name), term: termOf(snapshot), last: log.last });
   const none = t('stage.none');
   const running = snapshot.running ?? {};
   return t('stage.server-about', {
@@ -236,11 +245,14 @@ function facts(snapshot, kind, width) {
     return told;
   }
   const log = logOf(snapshot);
-  if (isDown(snapshot)) return [{ key: 'down', words: t('stage.fact-down', { term: termOf(snapshot), n: log.log.length }) }];
+  if (isDown(snapshot)) return [{ key: 'down', words: t('stage.fact-down', { term: termOf(snapshot), last: log.last }) }];
   const running = snapshot.running ?? {};
   const told = [
     { key: 'vote', words: t('stage.fact-vote', { vote: id(running.voted_for) }) },
-    { key: 'commit', words: t('stage.fact-commit', { commit: log.commit, last: log.last }) },
+    ...(width >= 520 ? [{ key: 'commit', words: t('stage.fact-commit', { commit: log.commit, last: log.last }) }] : [
+      { key: 'commit', words: t('stage.fact-commit-alone', { commit: log.commit }) },
+      log.last !== log.commit && { key: 'last', words: t('stage.fact-last', { last: log.last }) },
+    ].filter(Boolean)),
   ];
   if (running.role?.endsWith('candidate')) told.push({ key: 'votes', words: t('stage.fact-votes', { votes: (running.votes ?? []).map(id).join(' ') || '–' }) });
   else if (running.role !== 'leader' && width >= 520) told.push({ key: 'leader', words: t('stage.fact-leader', { leader: id(running.leader) }) });
@@ -248,97 +260,17 @@ function facts(snapshot, kind, width) {
   return told;
 }
 
-/* Where everything stands. */
-
-function place(names, width, height, widest) {
-  const servers = names.filter((name) => splitName(name).kind === 'server');
-  const clients = names.filter((name) => splitName(name).kind === 'client');
-  const proxies = names.filter((name) => !servers.includes(name) && !clients.includes(name));
-  const narrow = width < 520;
-  const others = clients.length + proxies.length;
-  // Clients and proxies stand in a column beside the ring where there is room, else in a row below.
-  const column = others > 0 && width >= 600 && height < 560;
-  const row = others > 0 && !column ? 78 : 0;
-  const left = column ? 128 : 0;
-  const r = narrow ? 33 : servers.length > 4 && height - row < 480 ? 37 : 42;
-  const places = new Map();
-  const above = narrow ? 36 : 34;
-  const below = narrow || row ? 54 : 40;
-  const ringHeight = height - row;
-  const ry = Math.max(60, (ringHeight - above - below) / 2 - r);
-  // Beside a server stands its small print, below it in a narrow picture: long numbers need room.
-  const beside = narrow ? Math.max(14, widest / 2 - r + 4) : Math.max(column ? 84 : 104, widest + 20);
-  const rx = Math.min((width - left) / 2 - r - beside, Math.max(ry * 1.9, 210));
-  const cx = left + (width - left) / 2;
-  // With an odd number the lowest stand a little above the ring's foot: use the room.
-  const lowest = Math.max(...servers.map((_, i) => Math.sin(angle(i, servers.length))), 0);
-  const stretch = servers.length > 1 ? 2 / (1 + lowest) : 1;
-  const cy = servers.length > 1 ? above + r + ry * stretch : above + r + ry;
-  servers.forEach((name, i) => {
-    const a = angle(i, servers.length);
-    const x = cx + rx * Math.cos(a);
-    const y = cy + ry * stretch * Math.sin(a);
-    const cos = Math.cos(a);
-    let side = Math.sin(a) < -0.3 ? 'above' : 'below';
-    if (!narrow && Math.abs(cos) > 0.4) side = cos > 0 ? 'right' : 'left';
-    // No arrow comes to the topmost from beside: its small print stands there, and may push it.
-    if (i === 0) side = 'top';
-    const room = i === 0 ? width - (r + 12 + widest) : width;
-    places.set(name, { x: Math.min(x, room), y, r, side, kind: 'server' });
-  });
-  const half = Math.ceil(clients.length / 2);
-  const line = [...clients.slice(0, half), ...proxies, ...clients.slice(half)];
-  const gap = (column ? height : width) / (line.length || 1);
-  line.forEach((name, i) => {
-    if (column) places.set(name, { x: 62, y: gap * (i + 0.5) - 12, r: 40, side: 'below', kind: 'box' });
-    else places.set(name, { x: gap * (i + 0.5), y: height - 54, r: narrow ? 34 : 40, side: 'below', kind: 'box' });
-  });
-  return places;
+/** 'term 17', or 't17' where that would stick out of the circle so far from its middle. */
+function termWords(term, r, down) {
+  const words = t('stage.term', { term });
+  const room = 2 * Math.sqrt(Math.max(0, r ** 2 - (down + 4) ** 2));
+  return 7.3 * words.length <= room ? words : t('stage.term-short', { term });
 }
 
-const angle = (i, n) => -Math.PI / 2 + (2 * Math.PI * i) / n;
-
-function factSpots(side, r, count) {
-  const step = 14;
-  const spots = [];
-  for (let i = 0; i < count; i += 1) {
-    if (side === 'top') spots.push({ x: r + 12, y: (i - count) * step + 8, anchor: 'start' });
-    else if (side === 'above') spots.push({ x: 0, y: -r - 15 - (count - 1 - i) * step, anchor: 'middle' });
-    else if (side === 'below') spots.push({ x: 0, y: r + 19 + i * step, anchor: 'middle' });
-    else {
-      const x = (r + 16) * (side === 'right' ? 1 : -1);
-      spots.push({ x, y: (i - (count - 1) / 2) * step + 4, anchor: side === 'right' ? 'start' : 'end' });
-    }
-  }
-  return spots;
-}
-
-let ruler = null;
-/* How wide a line of small print is (.stage text in components.css). */
-function wordsWidth(words) {
-  if (!ruler) {
-    ruler = document.createElement('canvas').getContext('2d');
-    ruler.font = `12px ${getComputedStyle(document.documentElement).getPropertyValue('--font')}`;
-  }
-  return ruler.measureText(words).width;
-}
-
-function widestFact(names, at, width) {
-  const all = names.filter((name) => splitName(name).kind === 'server').flatMap((name) => facts(at.processes[name], 'server', width));
-  return Math.max(0, ...all.map((fact) => wordsWidth(fact.words)));
-}
-
-/* The room that the small print takes, so that labels leave it alone. */
-function factBoxes(names, places, at, width) {
-  return names.map((name) => {
-    const { x, y, r, side, kind } = places.get(name);
-    const told = facts(at.processes[name], splitName(name).kind, width);
-    const spots = factSpots(side, kind === 'box' ? 15 : r, told.length);
-    const w = Math.max(wordsWidth(' '), ...told.map((fact) => wordsWidth(fact.words)));
-    const aside = { start: w / 2, end: -w / 2, middle: 0 }[spots[0]?.anchor ?? 'middle'];
-    const ys = spots.map((spot) => spot.y);
-    return { x: x + (spots[0]?.x ?? 0) + aside, y: y + (Math.min(...ys) + Math.max(...ys)) / 2 - 4, w, h: told.length * 14 };
-  });
+/** A process as the layout sees it. */
+function item(name, snapshot, width) {
+  const { kind } = splitName(name);
+  return { name, kind, facts: facts(snapshot, kind, width).map(({ words: told }) => told), crown: kind === 'server' && roleOf(snapshot) === 'leader' };
 }
 
 /* Shapes: a follower is round, a leader too, with a second line and a crown; a candidate has six
@@ -360,8 +292,8 @@ function shape(roleName, r) {
 const crownAt = (r) => `M-13 ${-r - 3}l-3 -14 8.5 6 7.5 -10 7.5 10 8.5 -6 -3 14z`;
 const cross = (r) => { const d = r * 0.62; return `M${-d} ${-d}L${d} ${d}M${-d} ${d}L${d} ${-d}`; };
 
-/* Arrows between the same two fan out; their labels look for a free place along them. */
-function route(messages, places, width, selected, boxes) {
+/* Arrows between the same two fan out; what is beyond three of them is a count. */
+function route(messages, { places, boxes }, { width, height }, selected) {
   const pairs = new Map();
   for (const message of messages) {
     if (!places.has(message.from) || !places.has(message.to)) continue;
@@ -372,6 +304,8 @@ function route(messages, places, width, selected, boxes) {
   const crowded = width < 520 || messages.length > 10 || places.size > 4;
   const drawn = [];
   const stacks = [];
+  const nodes = [...places.values()];
+  const used = new Map();
   for (const [pair, all] of pairs) {
     // What matters most is drawn: the picked one, those of this step, then the latest.
     const weight = (message) => (message.id === selected?.message ? 4 : 0) + (message.isDelivering || message.isDropping ? 2 : 0) + (message.isNew ? 1 : 0);
@@ -380,69 +314,24 @@ function route(messages, places, width, selected, boxes) {
     const fan = all.length > FAN ? FAN - 1 : FAN;
     const some = sorted.slice(0, fan).sort((one, other) => one.id - other.id);
     const [from, to] = [places.get(all[0].from), places.get(all[0].to)];
+    const line = (i) => connect(from, to, { bend: 16 + 30 * i, nodes, boxes, used, width, height });
     some.forEach((message, i) => {
-      const words = crowded ? short(message.message) : label(message.message);
-      drawn.push({ message, curve: curve(from, to, i), words: messageMark(message) + words, w: 12 + 6.65 * (words.length + messageMark(message).length) });
+      const mark = messageMark(message);
+      const words = mark + (crowded ? short(message.message) : label(message.message));
+      const spare = mark || '•';
+      drawn.push({ message, weight: weight(message), curve: line(i), words, w: labelWidth(words), spare: { words: spare, w: labelWidth(spare) } });
     });
     if (all.length > some.length) {
       const count = all.length - some.length;
       const words = t('stage.more', { n: count });
-      stacks.push({ pair, from: all[0].from, to: all[0].to, count, messages: all.filter((message) => !some.includes(message)), curve: curve(from, to, some.length), words, w: 14 + 7 * words.length });
+      stacks.push({ pair, from: all[0].from, to: all[0].to, count, messages: all.filter((message) => !some.includes(message)), curve: line(some.length), words, w: labelWidth(words) });
     }
   }
-  spread([...drawn, ...stacks], places, width, boxes);
+  const labels = [...drawn, ...stacks].sort((one, other) => (other.weight ?? 0) - (one.weight ?? 0));
+  settle(labels, { nodes, boxes, width, height });
   return { drawn, stacks };
 }
 
+const labelWidth = (words) => 12 + 6.65 * words.length;
+
 const messageMark = (message) => (message.isDropping ? '✕ ' : '');
-
-function curve(from, to, i) {
-  const dx = to.x - from.x;
-  const dy = to.y - from.y;
-  const far = Math.hypot(dx, dy) || 1;
-  const bend = 16 + 30 * i;
-  // To the left of the way, so that the two directions never lie on each other.
-  const nx = dy / far;
-  const ny = -dx / far;
-  const c = { x: (from.x + to.x) / 2 + nx * bend * 2 * 0.9, y: (from.y + to.y) / 2 + ny * bend * 2 * 0.9 };
-  const a = edge(from, c, i);
-  const b = edge(to, c, i, 7);
-  const point = (s) => ({
-    x: (1 - s) ** 2 * a.x + 2 * s * (1 - s) * c.x + s * s * b.x,
-    y: (1 - s) ** 2 * a.y + 2 * s * (1 - s) * c.y + s * s * b.y,
-  });
-  const f = (number) => number.toFixed(1);
-  return { d: `M${f(a.x)} ${f(a.y)}Q${f(c.x)} ${f(c.y)} ${f(b.x)} ${f(b.y)}`, point };
-}
-
-function edge(node, towards, i, away = 2) {
-  const dx = towards.x - node.x;
-  const dy = towards.y - node.y;
-  const far = Math.hypot(dx, dy) || 1;
-  let reach = node.r + 7 + away;
-  if (node.kind === 'box') reach = Math.min((node.r + 4) / Math.abs(dx / far || 1e-6), 16 / Math.abs(dy / far || 1e-6)) + 3 + away;
-  return { x: node.x + (dx / far) * reach, y: node.y + (dy / far) * reach };
-}
-
-function spread(all, places, width, boxes) {
-  const taken = [...places.values()].map(({ x, y, r, kind }) => (kind === 'box' ? { x, y, w: r * 2 + 8, h: 34 } : { x, y, w: r * 2, h: r * 2 }));
-  taken.push(...boxes);
-  const tries = [0.42, 0.5, 0.34, 0.58, 0.27, 0.66, 0.22, 0.74];
-  for (const one of all) {
-    let best = null;
-    for (const s of tries) {
-      const { x: px, y } = one.curve.point(s);
-      const x = Math.max(one.w / 2 + 2, Math.min(width - one.w / 2 - 2, px));
-      let cost = Math.abs(s - 0.42) * 40;
-      for (const other of taken) {
-        const across = (one.w + other.w) / 2 + 3 - Math.abs(x - other.x);
-        const down = (20 + other.h) / 2 + 2 - Math.abs(y - other.y);
-        if (across > 0 && down > 0) cost += across * down;
-      }
-      if (!best || cost < best.cost) best = { x, y, cost };
-    }
-    one.x = best.x;
-    one.y = best.y;
-    taken.push({ x: best.x, y: best.y, w: one.w, h: 20 });
-  }
-}

@@ -3,7 +3,7 @@
 
 import { postJson } from '../api.js';
 import { h, keyed, set, text } from '../dom.js';
-import { t } from '../i18n.js';
+import { has, t } from '../i18n.js';
 import { toast } from '../toast.js';
 import { end, harm } from './happened.js';
 
@@ -114,5 +114,11 @@ export function ChaosPanel(host) {
   };
 }
 
-/** What an error of the proxy says. */
-export const said = (error) => error.body?.error?.message ?? error.message;
+/** What an error of the proxy says, in the language of the page where that has a text for its code. */
+export function saidBy(body) {
+  const { code, message } = body?.error ?? {};
+  const key = `live.code-${code}`;
+  return has(key) ? t(key) : message;
+}
+
+export const said = (error) => saidBy(error.body) ?? error.message;

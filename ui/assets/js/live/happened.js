@@ -4,6 +4,7 @@
 import { h, keyed, set, text } from '../dom.js';
 import { list, t } from '../i18n.js';
 import { clock } from './chart.js';
+import { reason } from './servers.js';
 
 /** kind: what is filtered by; sign: shown; mark: also in the charts. */
 const KINDS = {
@@ -80,7 +81,7 @@ export function sentence(event) {
     case 'voted': case 'follows': return t(`live.ev-${event.what}`, { who, other: server(event.other), term: event.term });
     case 'truncates': return t('live.ev-truncates', { who, index: event.index });
     case 'started': return event.index ? t('live.ev-started', { who, index: event.index, term: event.term }) : t('live.ev-started-new', { who });
-    case 'unreachable': return t('live.ev-unreachable', { who, problem: event.problem });
+    case 'unreachable': return t('live.ev-unreachable', { who, problem: reason(event.problem) });
     case 'back': return t('live.ev-back', { who });
     case 'proxy_started': return t('live.ev-proxy-started', { version: event.version });
     case 'proxy_follows': return event.node === null ? t('live.ev-proxy-lost') : t('live.ev-proxy-follows', { who });

@@ -5,6 +5,7 @@
 import { token } from '../api.js';
 import { h, keyed, replace, set, still, text } from '../dom.js';
 import { t } from '../i18n.js';
+import { saidBy } from './chaos.js';
 
 const LIMIT = 25;
 
@@ -167,7 +168,7 @@ async function ask(method, url, body, more = {}) {
   try {
     const answer = await fetch(url, { method, headers, body, cache: 'no-store' });
     const told = await answer.json().catch(() => null);
-    return { status: answer.status, body: told, words: told?.error?.message ?? t('shell.status', { status: answer.status }) };
+    return { status: answer.status, body: told, words: saidBy(told) ?? t('shell.status', { status: answer.status }) };
   } catch {
     return { status: 0, body: null, words: t('shell.gone') };
   }

@@ -10,7 +10,8 @@ const WORDS = new Set(['role', 'flow', 'up']);
 export function Servers(host, { onPick }) {
   const body = h('tbody', {});
   host.append(h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('live.servers') }, h('table', { class: 'servers' },
-    h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('live.server')), COLUMNS.map((name) => h('th', { scope: 'col', class: WORDS.has(name) ? null : 'number', title: t(`live.col-${name}-about`) }, t(`live.col-${name}`))))), body)));
+    h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('live.server')), COLUMNS.map((name) => h('th', { scope: 'col', class: WORDS.has(name) ? null : 'number' }, t(`live.col-${name}`))))), body)),
+  h('details', { class: 'small columns-about' }, h('summary', {}, t('live.columns')), h('dl', {}, COLUMNS.map((name) => [h('dt', {}, t(`live.col-${name}`)), h('dd', {}, t(`live.col-${name}-about`))]))));
 
   return {
     update(state, selected) {
@@ -26,8 +27,26 @@ export function Servers(host, { onPick }) {
   };
 }
 
-function cells({ id, status, problem }, progress, state) {
-  if (!status) return { role: state.halted(id) ? t(`stage.role-${state.halted(id)}`) : `${t('stage.role-silent')}: ${problem}` };
+/** Why a server is not known to be well, in the language of the page where the reason is known. */
+export function reason(problem) {
+  const key = { 'no answer in time': 'live.problem-late' }[problem];
+  return key ? t(key) : problem;
+}
+
+function cells(node, progress, state) {
+  const { id, status, problem } = node;
+  if (!status) {
+    const halted = state.halted(id);
+    const role = halted ? t(`stage.role-${halted}`) : `${t('stage.role-silent')}: ${reason(problem)}`;
+    const last = state.known.get(id);
+    const age = state.age(node);
+    if (!last || age === null) return { role };
+    // What it said last, and how long ago that was.
+    return {
+      role: `${role} · ${t('live.ago', { time: duration(Math.round(age / 1000)) })}`, term: number(last.term), commit: number(last.commit_index),
+      applied: number(last.applied_index), durable: number(last.durable_index), last: number(last.last_index), lag: progress ? number(progress.lag) : null,
+    };
+  }
   const { counts } = status;
   return {
     role: t(`stage.role-${status.role}`) + (state.isolated(id) ? ` · ${t('live.isolated')}` : ''),

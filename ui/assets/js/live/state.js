@@ -7,6 +7,8 @@ const EVENTS = 1000;
 export class State {
   constructor() {
     this.status = null;
+    /** When it came. */
+    this.told = 0;
     this.samples = [];
     /** In the order of their numbers, those of an earlier run of the proxy first. */
     this.events = [];
@@ -18,7 +20,7 @@ export class State {
 
   /** Takes a server-sent event. Returns what changed: `status`, `samples`, `events` or nothing. */
   take({ event, data }) {
-    if (event === 'message') { this.status = data; return 'status'; }
+    if (event === 'message') { this.status = data; this.told = Date.now(); return 'status'; }
     if (event === 'samples') {
       this.samples.push(...data);
       this.samples.splice(0, this.samples.length - SAMPLES);
@@ -45,6 +47,21 @@ export class State {
 
   isolated(id) {
     return this.status?.chaos?.isolated.some((one) => one.node === id) ?? false;
+  }
+
+  /** How many milliseconds ago a server said what is known of it; nothing if nothing is. */
+  age(node) {
+    if (node.status) return 0;
+    const since = this.told ? Date.now() - this.told : 0;
+    return node.age_ms === undefined || node.age_ms === null ? null : node.age_ms + since;
+  }
+
+  /** Whether the cluster can work: what the proxy makes of it, and how old the last known commit index is. */
+  get health() {
+    const held = this.status?.health;
+    if (!held) return null;
+    const since = held.commit_age_ms ? Date.now() - this.told : 0;
+    return { ...held, commit_age_ms: held.commit_age_ms === null ? null : held.commit_age_ms + since };
   }
 
   /** The leader of the highest term, as servers that answer tell it. */
