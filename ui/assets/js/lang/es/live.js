@@ -38,6 +38,7 @@ export default {
   'live.code-value_too_large': 'El valor es demasiado grande.',
   'live.code-not_json': 'La petición no es JSON.',
   'live.code-impossible': 'Eso no se puede romper: elige dos extremos distintos que tengan un enlace.',
+  'live.code-quota_exceeded': 'Los datos han llegado a su tamaño máximo (--state-quota de los servidores): borrar sigue siendo posible.',
   'live.code-unavailable': 'Ningún servidor respondió a tiempo: ¿está en marcha una mayoría? No se hizo nada.',
   'live.code-not_started': 'El servidor no arrancó.',
   'live.code-outcome_unknown': 'Ningún servidor respondió a tiempo: la escritura pudo realizarse, o aún puede, como mucho una vez.',
