@@ -188,7 +188,7 @@ impl Browser {
             axe.run().then(({violations, passes}) => done({
                 passes: passes.length,
                 violations: violations.map(({id, help, nodes}) =>
-                    `${id}: ${help}\n${nodes.slice(0, 4).map(about).join('\n')}`),
+                    `${id}: ${help}: ${nodes.slice(0, 4).map(about).join('; ')}`),
             }), (error) => done({error: String(error)}));";
         let found = self.run_later(script, vec![]);
         assert!(
