@@ -341,7 +341,8 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     // What is shown is a state of the model, and every law is judged there.
     browser.click("[data-name='laws']");
     browser.see_text(".law-sum", "hold");
-    assert!(browser.count(".law-list li") >= 13);
+    // All but linearizability, which nothing in this scope judges.
+    assert!(browser.count(".law-list li") >= 12);
     // The search filters, and says so if nothing fits.
     browser.type_keys("/");
     browser.type_keys("crash");
