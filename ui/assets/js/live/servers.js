@@ -29,7 +29,7 @@ export function Servers(host, { onPick }) {
 
 /** Why a server is not known to be well, in the language of the page where the reason is known. */
 export function reason(problem) {
-  const key = { 'no answer in time': 'live.problem-late' }[problem];
+  const key = { 'no answer in time': 'live.problem-late', 'the server has stopped': 'live.problem-stopped' }[problem];
   return key ? t(key) : problem;
 }
 

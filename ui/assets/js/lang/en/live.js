@@ -19,6 +19,7 @@ export default {
   'live.margin': { one: '{n} more may fail', other: '{n} more may fail' },
   'live.margin-short': { one: '{n} too few', other: '{n} too few' },
   'live.ago': '{time} ago',
+  'live.problem-stopped': 'the server has stopped',
   'live.problem-late': 'no answer in time',
   'live.columns': 'What the columns mean',
   'live.server': 'Server', 'live.isolated': 'isolated',

@@ -19,6 +19,7 @@ export default {
   'live.margin': { one: 'puede fallar {n} más', other: 'pueden fallar {n} más' },
   'live.margin-short': { one: 'falta {n}', other: 'faltan {n}' },
   'live.ago': 'hace {time}',
+  'live.problem-stopped': 'el servidor se ha detenido',
   'live.problem-late': 'no respondió a tiempo',
   // Lo que responde el proxy en inglés, por su código (docs/http.md).
   'live.code-bad_request': 'La petición no tiene sentido para el proxy.',
