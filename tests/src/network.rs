@@ -6,7 +6,11 @@
 //! is gone with the last process in it. That takes the rights of root and iproute2. Without them the
 //! test fails: a skip would hide that nothing was tested.
 
-use crate::{binaries, http, process::Process, wait::until};
+use crate::{
+    binaries, http,
+    process::{self, Process},
+    wait::until,
+};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -65,6 +69,11 @@ impl Network {
             dir: tempfile::tempdir().expect("a directory for a cluster cannot be made"),
             _turn: turn,
         };
+        for key in ["cluster.key", "client.key"] {
+            let made = process::run("raft-node", &["keygen".to_owned(), network.file(key)]);
+            let errors = String::from_utf8_lossy(&made.stderr);
+            assert!(made.status.success(), "no key: {errors}");
+        }
         for id in SERVERS.into_iter().chain([PROXY]) {
             network.join(id);
             network.set_mtu(id, mtu);
@@ -137,6 +146,8 @@ impl Network {
     fn run(&self, id: u64, program: &str, arguments: &[String]) -> Process {
         let mut arguments = Vec::from(arguments);
         arguments.push("--insecure".to_owned());
+        arguments.push(format!("--key-file={}", self.file("cluster.key")));
+        arguments.push(format!("--client-key-file={}", self.file("client.key")));
         for server in SERVERS {
             arguments.push(format!("--peer={server}={}", at(server, UDP)));
         }
@@ -199,9 +210,21 @@ impl Network {
         self.metric(from, &format!("raft_datagram_bytes{{peer=\"{to}\"}}"))
     }
 
+    fn file(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
     /// A client in the namespace of the bridge.
+    ///
+    /// # Panics
+    /// If the clients' key cannot be read.
     pub fn options(&self) -> client::Options {
+        let key = client::Key::read(self.file("client.key"));
         client::Options {
+            keys: client::Keys {
+                cluster: None,
+                client: Some(key.expect("the clients' key cannot be read")),
+            },
             endpoints: vec![at(PROXY, UDP).to_string()],
             ..client::Options::default()
         }
@@ -214,6 +237,7 @@ impl Network {
             .args(&entry[1..])
             .arg(binaries::path("raft-client"))
             .arg(format!("--endpoints={}", at(PROXY, UDP)))
+            .arg(format!("--client-key-file={}", self.file("client.key")))
             .args(words)
             .output()
             .expect("raft-client does not start");

@@ -131,11 +131,9 @@ fn cluster_leaves_a_black_hole() {
     let network = Network::start(1_500);
     let (leader, term) = network.leader();
     let follower = if leader == 1 { 2 } else { 1 };
-    with_client(&network, async |client| {
-        let grown = async || network.datagram_bytes(leader, follower) == 1_500 - HEADERS;
-        while !grown().await {
-            put(client, "more", 20_000).await;
-        }
+    until("datagrams as long as the link carries", || {
+        with_client(&network, async |client| put(client, "more", 20_000).await);
+        (network.datagram_bytes(leader, follower) == 1_500 - HEADERS).then_some(())
     });
     let before = network.metric(leader, "raft_transport_total{count=\"black_holes\"}");
     network.set_port_mtu(follower, 1_300);
