@@ -132,24 +132,6 @@ fn named(name: &str, servers: u64, terms: u64, budget: Budget) -> Scope {
     }
 }
 
-#[test]
-fn raft_holds_with_every_feature() {
-    let budget = |entries, reads, crashes, snapshots| Budget {
-        entries,
-        reads,
-        crashes,
-        snapshots,
-    };
-    assert_holds(&named("quorum", 2, 1, budget(0, 0, 1, 0)));
-    assert_holds(&named("quorum", 2, 2, budget(0, 0, 0, 0)));
-    assert_holds(&named("snapshots", 2, 1, budget(1, 0, 0, 1)));
-    assert_holds(&named("reads", 2, 1, budget(1, 1, 0, 0)));
-    assert_holds(&named("pipelining", 2, 1, budget(1, 0, 0, 0)));
-    assert_holds(&named("older-term", 2, 2, budget(0, 0, 0, 0)));
-    assert_holds(&named("split-writes", 2, 1, budget(0, 0, 1, 0)));
-    assert_holds(&named("crashes", 2, 1, budget(1, 0, 1, 0)));
-}
-
 /// An eager send would grant each pre-vote before the voter becomes a pre-candidate itself.
 #[test]
 fn pre_candidates_that_refuse_each_other_are_stuck() {
