@@ -4,7 +4,11 @@
 //! core learns that a write is durable from the driver alone.
 
 use model::Write;
-use std::{io, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
 
 /// Stable storage for the writes of one server.
 pub trait Disk: Send {
@@ -37,6 +41,12 @@ pub trait Disk: Send {
         Ok(())
     }
 }
+
+/// The advice for a server whose log is lost.
+const LOST: &str = "This server can no longer know what it promised, so it must not vote again: \
+     leave it stopped, keep the directory, and do not start an empty one under its number. \
+     The cluster tolerates one failure less until its data is copied to a new cluster: see \
+     \"A lost disk\" in docs/deploy.md";
 
 /// Why stable storage cannot be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -97,11 +107,7 @@ pub enum DiskError {
         expected: u32,
     },
     /// What was durable can no longer be read.
-    #[error(
-        "{file} is damaged at byte {offset}: {what}. What this server promised cannot be known any more, so it must not vote: \
-         wipe the directory {} and let it rejoin the cluster as a new member with a new id",
-        dir.display()
-    )]
+    #[error("{file} in data directory {} is damaged at byte {offset}: {what}. {LOST}", dir.display())]
     Damaged {
         /// The directory.
         dir: PathBuf,
@@ -112,9 +118,20 @@ pub enum DiskError {
         /// What is wrong.
         what: &'static str,
     },
+    /// What was durable is not there.
+    #[error(
+        "{file} is missing from data directory {}. If it was moved away, put it back; an older copy of it does not help. {LOST}",
+        dir.display()
+    )]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+        /// Which segments, in words.
+        file: String,
+    },
     /// There is no room left.
     #[error(
-        "no space left for {file}: free some, then start the server again; nothing it acknowledged is lost"
+        "no space left for {file}: free space on its file system, or raise the quota, then start the server again. Delete nothing in the data directory: everything this server acknowledged is there"
     )]
     Full {
         /// The file that was to be written.
@@ -124,7 +141,7 @@ pub enum DiskError {
     },
     /// The system refused.
     #[error(
-        "cannot {action} {file}: the server stops, for nothing is known about that file any more"
+        "cannot {action} {file}, so the server is shutting down: it cannot know what the disk holds. Check the disk and the kernel's log, then start the server again: it writes the end of its log again before it relies on it. If that fails too, leave it stopped and keep its data directory"
     )]
     Io {
         /// What was tried.
@@ -133,6 +150,14 @@ pub enum DiskError {
         file: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// The format of the log has no room for it.
+    #[error(
+        "{what} does not fit the format of the log, so the server is shutting down: the state of this cluster is too large. Start the server with such a --snapshot-entries and --snapshot-bytes that it takes no snapshot, delete keys, then start it as before"
+    )]
+    TooLarge {
+        /// What was to be written.
+        what: &'static str,
     },
     /// An earlier error made the disk unusable.
     #[error("the disk failed before and is not used again")]
@@ -154,4 +179,15 @@ impl DiskError {
             },
         }
     }
+}
+
+/// Writes a file whose contents and name are durable when this returns.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -9,6 +9,7 @@
 //! Whose thread a turn runs on is the [crew's](crate::crew) business. No turn touches the disk.
 
 use crate::{
+    disk::write_durably,
     knock::Knock,
     local::{Local, Reply},
     metrics::Metrics,
@@ -436,7 +437,7 @@ impl Driver {
     /// A law was broken: leaves behind what is known.
     fn autopsy(&self, law: String, effects: &Effects) -> Failure {
         let body = serde_json::json!({ "law": law, "server": self.raft, "effects": effects });
-        let report = match std::fs::write(&self.morgue, body.to_string()) {
+        let report = match write_durably(&self.morgue, body.to_string().as_bytes()) {
             Ok(()) => format!("see {}", self.morgue.display()),
             Err(error) => format!("and {} cannot be written: {error}", self.morgue.display()),
         };

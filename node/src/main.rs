@@ -7,7 +7,7 @@ use cli::{Cli, Command, Health, Keygen, Run};
 use node::{Config, Failure, Node};
 use program::{logging, output, signals::StopSignals};
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::OpenOptionsExt as _,
@@ -194,8 +194,14 @@ fn make_key(keygen: &Keygen) -> anyhow::Result<()> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot make {}: a key replaces no file", path.display()))?;
+    // The name is durable once the directory is.
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
     writeln!(file, "{text}")
         .and_then(|()| file.sync_all())
+        .and_then(|()| File::open(directory)?.sync_all())
         .with_context(|| format!("cannot write {}", path.display()))
 }
 

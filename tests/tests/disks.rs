@@ -2,7 +2,7 @@
 //! error that says what to do, nothing that was acknowledged is lost, and the others go on.
 
 use harness::{Cluster, Load, NODES, Namespace, Place, Shape, judge, wait::until};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 /// What a server ends with if its disk fails it.
 const DISK_FAILED: Option<i32> = Some(74);
@@ -89,7 +89,7 @@ fn full_disk_ends_the_server_and_loses_nothing() {
     let said = fill_the_disk(&mut cluster);
     assert!(said.contains("no space left for"), "{said}");
     assert!(
-        said.contains("free some, then start the server again"),
+        said.contains("then start the server again. Delete nothing in the data directory"),
         "{said}"
     );
     load.expect_writes(100);
@@ -161,6 +161,42 @@ fn read_only_directory_is_refused_with_a_reason() {
     assert!(said.contains("Read-only file system"), "{said}");
     load.expect_writes(50);
     namespace.shell("mount -o remount,rw /mnt");
+    cluster.restart(3);
+    let leader = cluster.leader();
+    cluster.catches_up(3, leader);
+    judge_all(cluster, load);
+}
+
+/// Whoever removes the log leaves other files: enough to know that there was a log, and that an empty
+/// one would be a server without memory of its votes.
+#[test]
+fn directory_without_its_log_is_refused() {
+    let mut cluster = Cluster::start();
+    let load = Load::start(&cluster);
+    load.expect_writes(50);
+    cluster.kill(3);
+    let dir = cluster.data_dir(3);
+    let away = cluster.dir().join("away");
+    fs::create_dir(&away).expect("a directory can be made");
+    let files = fs::read_dir(&dir).expect("the directory can be read");
+    for file in files.map(|file| file.expect("the directory can be read")) {
+        let name = file.file_name();
+        if name != "lock" && name != "spare.wal" {
+            fs::rename(file.path(), away.join(name)).expect("a file can be moved");
+        }
+    }
+    for _ in 0..2 {
+        let (code, said) = cluster.run_server(3, "faults", &dir);
+        assert_eq!(code, NOT_STARTED, "{said}");
+        assert!(said.contains("log-0000000001.wal is missing"), "{said}");
+        assert!(said.contains("put it back"), "{said}");
+        assert!(said.contains("do not start an empty one"), "{said}");
+    }
+    load.expect_writes(50);
+    for file in fs::read_dir(&away).expect("the directory can be read") {
+        let file = file.expect("the directory can be read");
+        fs::rename(file.path(), dir.join(file.file_name())).expect("a file can be moved");
+    }
     cluster.restart(3);
     let leader = cluster.leader();
     cluster.catches_up(3, leader);

@@ -29,6 +29,19 @@ impl Blocks {
         blocks
     }
 
+    /// So many zeros, for the beginning of a file.
+    pub(crate) fn zeroed(length: usize) -> Self {
+        let mut blocks = Self::with_room(length);
+        blocks.end = length;
+        blocks
+    }
+
+    /// The bytes and the rest of their last block, which are for the beginning of a file.
+    pub(crate) fn whole(&mut self) -> &mut [u8] {
+        let whole = self.end.next_multiple_of(BLOCK);
+        &mut self.memory[self.start..self.start + whole]
+    }
+
     /// How many bytes there may be before memory is asked for.
     pub(crate) const fn room(&self) -> usize {
         self.room

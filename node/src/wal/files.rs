@@ -1,14 +1,17 @@
 //! The few things the log asks of a file system, so that tests can break each of them.
 
-use super::blocks::{BLOCK, Blocks};
+use super::{
+    LOCK,
+    blocks::{BLOCK, Blocks},
+};
 use crate::disk::DiskError;
 use rustix::{
-    fs::OFlags,
+    fs::{Advice, OFlags, fadvise},
     io::{Errno, ReadWriteFlags, pwritev2},
 };
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, IoSlice, Read as _, Write as _},
+    io::{self, IoSlice, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -22,8 +25,10 @@ pub(crate) trait Files: Send + Sync + 'static {
     fn dir(&self) -> &Path;
     /// The names of what is in it.
     fn names(&self) -> io::Result<Vec<String>>;
-    /// All bytes of a file.
-    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// Makes the names in the directory durable, its own name, and those of the directories above it.
+    fn sync_names(&self) -> io::Result<()>;
+    /// All bytes of a file, past the system's cache where the file system allows it.
+    fn read(&self, name: &str) -> io::Result<Blocks>;
     /// The first bytes of a file, or all if it has fewer.
     fn read_start(&self, name: &str, length: usize) -> io::Result<Vec<u8>>;
     /// Opens an existing file.
@@ -33,10 +38,14 @@ pub(crate) trait Files: Send + Sync + 'static {
     /// The zeros are really written: a block that was only reserved costs more at its first sync
     /// than one that is overwritten.
     fn create_zeroed(&self, name: &str, size: u64) -> io::Result<Self::File>;
-    /// Gives a file another name, durably.
+    /// Gives a file another name, durably. Replaces what has that name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// The contents of the lock file: empty until [`Self::write_record`] was called.
+    fn read_record(&self) -> io::Result<Vec<u8>>;
+    /// Replaces the contents of the lock file, durably. A crash may leave a mixture of both.
+    fn write_record(&self, record: &[u8]) -> io::Result<()>;
 }
 
 /// A file open for writing.
@@ -64,7 +73,7 @@ pub(crate) trait SegmentFile: Send + 'static {
 pub(crate) struct Directory {
     path: PathBuf,
     handle: File,
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -74,13 +83,14 @@ impl Directory {
             dir: path.to_owned(),
             source,
         };
-        make_durably(path).map_err(unusable)?;
+        fs::create_dir_all(path).map_err(unusable)?;
         let lock = OpenOptions::new()
+            .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(path.join("lock"))
+            .open(path.join(LOCK))
             .map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -92,33 +102,47 @@ impl Directory {
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
         let handle = File::open(path).map_err(unusable)?;
-        handle.sync_all().map_err(unusable)?;
         Ok(Self {
             path: path.to_owned(),
             handle,
-            _lock: lock,
+            lock,
         })
     }
 }
 
-/// Makes a directory and those above it; an entry is durable once the directory that holds it is.
-fn make_durably(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+/// Syncs a directory above ours. One that this user may not read, or whose file system has nothing
+/// to sync, holds no entry that this program made.
+fn sync_ancestor(path: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    match File::open(path).and_then(|directory| directory.sync_all()) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        done => done,
     }
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    if parent != Path::new(".") && parent != path {
-        make_durably(parent)?;
+}
+
+/// Reads a file of this length. With `O_DIRECT`, memory, offsets and lengths are whole blocks.
+fn read_whole(file: &File, length: usize) -> io::Result<Blocks> {
+    let mut bytes = Blocks::zeroed(length);
+    let mut at = 0;
+    while at < length {
+        match file.read_at(&mut bytes.whole()[at..], at as u64) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) if at + count >= length => break,
+            // Whole blocks again, should the system have stopped within one.
+            Ok(count) if count >= BLOCK => at += count - count % BLOCK,
+            Ok(_) => return Err(io::Error::other("the file system returned part of a block")),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
-    match fs::create_dir(path) {
-        // Another thread may have been faster; if it is no directory, using it will fail.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-        other => other?,
-    }
-    File::open(parent)?.sync_all()
+    Ok(bytes)
 }
 
 impl Files for Directory {
@@ -139,8 +163,26 @@ impl Files for Directory {
         Ok(names)
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.path.join(name))
+    fn sync_names(&self) -> io::Result<()> {
+        self.handle.sync_all()?;
+        let path = self.path.canonicalize()?;
+        path.ancestors().skip(1).try_for_each(sync_ancestor)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Blocks> {
+        let path = self.path.join(name);
+        let file = File::open(&path)?;
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let direct = open_direct(&path).and_then(|direct| read_whole(&direct, length));
+        direct.or_else(|error| match error.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => {
+                // The file system cannot do that. Clean pages at least are read anew; a system that
+                // keeps them all the same is no error.
+                let _ = fadvise(&file, 0, None, Advice::DontNeed);
+                read_whole(&file, length)
+            }
+            _ => Err(error),
+        })
     }
 
     fn read_start(&self, name: &str, length: usize) -> io::Result<Vec<u8>> {
@@ -182,6 +224,27 @@ impl Files for Directory {
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.path.join(name))
     }
+
+    fn read_record(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut start = &self.lock;
+        start.seek(SeekFrom::Start(0))?;
+        start.take(BLOCK as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn write_record(&self, record: &[u8]) -> io::Result<()> {
+        self.lock.write_all_at(record, 0)?;
+        self.lock.sync_data()
+    }
+}
+
+fn open_direct(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlags::DIRECT.bits().cast_signed())
+        .open(path)
 }
 
 /// A segment's file.
@@ -199,11 +262,7 @@ impl LogFile {
         // Whole blocks are written, and the file must not grow by that.
         let whole = file.metadata()?.len().is_multiple_of(BLOCK as u64);
         // Some file systems refuse this: then all goes through the cache.
-        let direct = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(OFlags::DIRECT.bits().cast_signed())
-            .open(path);
+        let direct = open_direct(path);
         Ok(Self {
             file,
             direct: direct.ok().filter(|_| whole).map(Direct::new),
@@ -362,6 +421,23 @@ mod tests {
         expected[5134..5146].copy_from_slice(&[7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9]);
         assert_eq!(content(&dir)[..5146], expected[..5146]);
         assert_eq!(content(&dir).len(), 4 * BLOCK);
+    }
+
+    #[test]
+    fn file_of_any_length_is_read_whole() {
+        let dir = tempfile::tempdir_in(".").unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, (3 << 20) + 5] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at / 7) as u8).collect();
+            fs::write(dir.path().join("file"), &bytes).unwrap();
+            let read = directory.read("file").unwrap();
+            assert!(read[..] == bytes[..], "{length} bytes");
+            // And where the file system cannot read past the cache.
+            let file = File::open(dir.path().join("file")).unwrap();
+            assert!(read_whole(&file, length).unwrap()[..] == bytes[..]);
+        }
+        let file = File::open(dir.path().join("file")).unwrap();
+        assert!(read_whole(&file, (3 << 20) + 6).is_err(), "it is shorter");
     }
 
     #[test]

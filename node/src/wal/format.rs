@@ -119,6 +119,33 @@ impl SegmentHeader {
     }
 }
 
+/// What the lock file begins with once there is a log.
+const RECORD_MAGIC: [u8; 8] = *b"RAFT-END";
+/// How long a record is.
+const RECORD: usize = 24;
+
+/// The lock file's record: the log has a segment of this number, whose name is durable.
+pub(crate) fn encode_record(segment: u64) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    record[..8].copy_from_slice(&RECORD_MAGIC);
+    record[8..16].copy_from_slice(&segment.to_le_bytes());
+    let checksum = crc32fast::hash(&record[..16]);
+    record[16..20].copy_from_slice(&checksum.to_le_bytes());
+    record
+}
+
+/// The number of the last segment, as recorded. `None` if no log was ever begun; 0, which is no
+/// segment's number, if one was and the record cannot be read.
+pub(crate) fn decode_record(bytes: &[u8]) -> Option<u64> {
+    if bytes.is_empty() {
+        return None;
+    }
+    let sound = bytes.get(..RECORD).filter(|record| {
+        record[..8] == RECORD_MAGIC && u32_at(record, 16) == crc32fast::hash(&record[..16])
+    });
+    Some(sound.map_or(0, |record| u64_at(record, 8)))
+}
+
 fn header_checksum(bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&bytes[..12]);

@@ -6,6 +6,11 @@
 //! was never acknowledged and is cut away; what cannot be read anywhere else was, and the log is
 //! refused.
 //!
+//! What a start reads may be in the system's cache alone: the process before may have been killed
+//! within its sync, or its sync may have failed, after which the cache is clean and the disk is not
+//! up to date. So [`recovery`] writes again and syncs whatever no finished sync is proven for, before
+//! anything it read is handed to the core.
+//!
 //! A snapshot stands at the beginning of a segment of its own, with the term, the vote and whatever
 //! of the log is to stay. That segment gets its name only once all of this is durable; from then on
 //! no earlier segment is needed, and they go. So there is no moment at which neither the old log nor
@@ -18,6 +23,8 @@ mod blocks;
 mod files;
 mod format;
 mod recovery;
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +40,8 @@ use std::{collections::VecDeque, io, sync::Arc, thread};
 /// How large a segment is made unless a frame needs more.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
 
+/// The file that is locked, and that has the record of the last segment.
+const LOCK: &str = "lock";
 /// What segments are called before and after they are ones. Between two snapshots mostly no more than
 /// so many are filled, and those need not be zeroed again.
 const SPARES: [&str; 2] = ["spare.wal", "spare-2.wal"];
@@ -181,8 +190,8 @@ impl<F: Files> Wal<F> {
         if !format::encode_frame(&mut self.buffer, self.tag, self.next_sequence, writes) {
             // Longer than a length can say. Each half is durable before the next begins.
             if writes.len() < 2 {
-                let source = io::Error::other("a write of more than 4 GiB");
-                return Err(DiskError::of("write", &self.segment.name, source));
+                let what = "a write of more than 4 GiB";
+                return Err(DiskError::TooLarge { what });
             }
             let (first, second) = writes.split_at(writes.len() / 2);
             self.append(first)?;
@@ -217,8 +226,8 @@ impl<F: Files> Wal<F> {
             ..write.clone()
         };
         let Some(frame) = LargeFrame::new(self.tag, self.next_sequence, &whole) else {
-            let source = io::Error::other("a snapshot of more than 4 GiB");
-            return Err(DiskError::of("write", SPARES[0], source));
+            let what = "a snapshot of more than 4 GiB";
+            return Err(DiskError::TooLarge { what });
         };
         let (spare, size) = self.next_file(frame.size())?;
         let header = self.next_header(size, true);
@@ -393,8 +402,17 @@ fn create<F: Files>(files: &F, name: &str, size: u64) -> Result<F::File, DiskErr
         .map_err(|source| DiskError::of("create", name, source))
 }
 
+/// Records durably that the name of this segment is durable.
+fn record<F: Files>(files: &F, number: u64) -> Result<(), DiskError> {
+    files
+        .write_record(&format::encode_record(number))
+        .map_err(|source| DiskError::of("write", LOCK, source))
+}
+
 /// Makes a spare file a segment, with this frame in it if there is one. It has its name only once
-/// its header and that frame are durable, so that a segment without them is always damage.
+/// its header and that frame are durable, so that a segment without them is always damage; and no
+/// other frame is written to it before its number is recorded, so that a segment that was removed is
+/// missed.
 fn begin<F: Files>(
     files: &F,
     (spare, mut file): (&str, F::File),
@@ -413,6 +431,7 @@ fn begin<F: Files>(
     files
         .rename(spare, &name)
         .map_err(|source| DiskError::of("create", &name, source))?;
+    record(files, header.number)?;
     Ok(Segment {
         name,
         number: header.number,

@@ -6,12 +6,23 @@
 //!
 //! Reading begins with the last segment that begins anew, or with the first of all. Segments before
 //! it are left over from a process that ended while it removed them, and are removed.
+//!
+//! A sound frame was read, but it is not durable for that reason: the sync of the process before may
+//! not have finished, or may have failed. These are proven durable:
+//! * a frame with a seal or a later frame behind it: either is written only after its sync succeeded;
+//! * the header of a segment, and the snapshot that it begins with: it has its name only since then;
+//! * the name of a segment that the lock file's record covers: it is written only after the directory
+//!   was synced.
+//!
+//! Whatever else was read is written again: the last frame in place, a segment without a record as a
+//! new file. That includes bytes that a failed sync left clean in the cache, where another sync
+//! finds nothing to do. Files and names are synced as well, for they may be a copy that never was.
 
 use super::{
-    SPARES, Segment,
+    LOCK, SPARES, Segment, create,
     files::{Files, SegmentFile},
     format::{self, BadHeader, FORMAT, FRAME_HEADER, Found, HEADER, Identity, SegmentHeader},
-    segment_name, segment_number,
+    record, segment_name, segment_number,
 };
 use crate::disk::DiskError;
 use model::{Durable, Write};
@@ -37,12 +48,18 @@ pub(super) struct End<H> {
     pub(super) segment: Segment<H>,
 }
 
-/// Reads the log, and makes its end clean, durably.
+/// Reads the log, and makes its end clean. All that is returned is durable.
 pub(super) fn recover<F: Files>(
     files: &F,
     identity: &Identity,
 ) -> Result<Recovered<F::File>, DiskError> {
-    let all = segments_of(files)?;
+    let dir = files.dir().display().to_string();
+    files.sync_names().map_err(io_error("sync", &dir))?;
+    let names = files.names().map_err(io_error("list", &dir))?;
+    let all = segments_among(&names);
+    let recorded = files.read_record().map_err(io_error("read", LOCK))?;
+    let recorded = format::decode_record(&recorded);
+    refuse_missing(files, &all, recorded)?;
     let first = first_needed(files, &all, identity)?;
     let (gone, numbers) = all.split_at(first);
     let oldest = numbers.first().copied().unwrap_or(1);
@@ -56,6 +73,8 @@ pub(super) fn recover<F: Files>(
     let mut reader = None;
     for (place, number) in numbers.iter().enumerate() {
         let name = segment_name(*number);
+        let mut file = files.open(&name).map_err(io_error("open", &name))?;
+        file.sync().map_err(io_error("sync", &name))?;
         let bytes = files.read(&name).map_err(io_error("read", &name))?;
         let damaged = |offset, what| DiskError::Damaged {
             dir: files.dir().to_owned(),
@@ -85,7 +104,7 @@ pub(super) fn recover<F: Files>(
         if header.size != bytes.len() as u64 {
             return Err(damaged(0, "its size is not the one it was made with"));
         }
-        let end = reader
+        let frames = reader
             .read(&bytes)
             .map_err(|offset| damaged(offset as u64, "a write cannot follow those before it"))?;
         if header.begins_anew && reader.durable.snapshot.is_none() {
@@ -98,15 +117,26 @@ pub(super) fn recover<F: Files>(
         {
             recovered.snapshot_bytes = (next - HEADER) as u64;
         }
+        let end = frames.end;
         if format::find_from(&bytes, end, reader.tag, reader.next_sequence).is_some() {
             let what = "a frame cannot be read, though it was finished";
             return Err(damaged(end as u64, what));
         }
         if place + 1 == numbers.len() {
-            let mut file = files.open(&name).map_err(io_error("open", &name))?;
             let sealed = reader.is_sealed(&bytes, end);
             let used = if sealed { end + FRAME_HEADER } else { end };
-            clean(&mut file, &bytes, used).map_err(io_error("write", &name))?;
+            if recorded.is_none_or(|recorded| recorded < *number) {
+                file = renew(files, &name, &bytes, used)?;
+            } else {
+                let proven = match frames.last {
+                    _ if sealed => used,
+                    // The snapshot, which is proven by the segment's name.
+                    HEADER if header.begins_anew => used,
+                    last => last,
+                };
+                settle(&mut file, &bytes, proven, used).map_err(io_error("write", &name))?;
+            }
+            record(files, *number)?;
             recovered.end = Some(End {
                 tag: reader.tag,
                 sealed,
@@ -124,11 +154,36 @@ pub(super) fn recover<F: Files>(
         recovered.durable = reader.durable;
         recovered.next_sequence = reader.next_sequence;
     }
-    for number in gone {
-        let name = segment_name(*number);
+    // Spares may not be whole.
+    let spares = SPARES
+        .into_iter()
+        .filter(|spare| names.iter().any(|name| name == spare));
+    let gone = gone.iter().map(|number| segment_name(*number));
+    for name in gone.chain(spares.map(str::to_owned)) {
         files.remove(&name).map_err(io_error("remove", &name))?;
     }
     Ok(recovered)
+}
+
+/// Whether the last segment that the lock file names is there, or a later one.
+fn refuse_missing<F: Files>(
+    files: &F,
+    numbers: &[u64],
+    recorded: Option<u64>,
+) -> Result<(), DiskError> {
+    let last = numbers.last().copied();
+    if recorded.is_none_or(|recorded| last.is_some_and(|last| last >= recorded)) {
+        return Ok(());
+    }
+    // Of an unreadable record only that there was a log is known.
+    let file = recorded.filter(|number| *number > 0).map_or_else(
+        || "every log segment".to_owned(),
+        |number| format!("log segment {}", segment_name(number)),
+    );
+    Err(DiskError::Missing {
+        dir: files.dir().to_owned(),
+        file,
+    })
 }
 
 /// The place of the last segment that needs none before it; of the first if none says so.
@@ -149,21 +204,14 @@ fn first_needed<F: Files>(
     Ok(0)
 }
 
-/// The numbers of the segments, in order. Spares left over are removed: one may not be whole.
-fn segments_of<F: Files>(files: &F) -> Result<Vec<u64>, DiskError> {
-    let dir = files.dir().display().to_string();
-    let names = files.names().map_err(io_error("list", &dir))?;
-    for spare in SPARES {
-        if names.iter().any(|name| name == spare) {
-            files.remove(spare).map_err(io_error("remove", spare))?;
-        }
-    }
+/// The numbers of the segments, in order.
+fn segments_among(names: &[String]) -> Vec<u64> {
     let mut numbers: Vec<u64> = names
         .iter()
         .filter_map(|name| segment_number(name))
         .collect();
     numbers.sort_unstable();
-    Ok(numbers)
+    numbers
 }
 
 fn read_header<F: Files>(
@@ -210,10 +258,18 @@ struct Reader {
     next_sequence: u64,
 }
 
+/// Where the frames of a segment are.
+struct Frames {
+    /// Where the last one begins; their end if there is none.
+    last: usize,
+    end: usize,
+}
+
 impl Reader {
-    /// Reads the frames of a segment. Returns where they end, or the offset of one that makes no
+    /// Reads the frames of a segment. Returns where they are, or the offset of one that makes no
     /// sense.
-    fn read(&mut self, segment: &[u8]) -> Result<usize, usize> {
+    fn read(&mut self, segment: &[u8]) -> Result<Frames, usize> {
+        let mut last = HEADER;
         let mut offset = HEADER;
         while let Found::Frame {
             sequence,
@@ -232,9 +288,10 @@ impl Reader {
                 self.durable.apply(write);
             }
             self.next_sequence += 1;
+            last = offset;
             offset = next;
         }
-        Ok(offset)
+        Ok(Frames { last, end: offset })
     }
 
     /// Whether the seal of the last frame is at `end`.
@@ -275,14 +332,43 @@ fn follows(durable: &Durable, write: &Write) -> bool {
             .is_none_or(|new| new.current_term >= durable.hard_state.current_term)
 }
 
-/// Zeroes what is left of an unfinished frame.
-fn clean<H: SegmentFile>(file: &mut H, segment: &[u8], used: usize) -> io::Result<()> {
-    let rest = &segment[used.min(segment.len())..];
-    let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
+/// Writes what is not proven durable again, with the same bytes in the same place, zeroes what is left
+/// of an unfinished frame, and syncs both.
+fn settle<H: SegmentFile>(
+    file: &mut H,
+    segment: &[u8],
+    proven: usize,
+    used: usize,
+) -> io::Result<()> {
+    let (kept, rest) = segment.split_at(used.min(segment.len()));
+    let torn = rest
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    if proven == used && torn == 0 {
         return Ok(());
-    };
-    file.write_at(&vec![0; last + 1], used as u64)?;
+    }
+    file.write_at(&kept[proven..], proven as u64)?;
+    file.write_at(&vec![0; torn], used as u64)?;
     file.sync()
+}
+
+/// Writes a segment again as a new file, which takes its name once it is durable.
+fn renew<F: Files>(
+    files: &F,
+    name: &str,
+    segment: &[u8],
+    used: usize,
+) -> Result<F::File, DiskError> {
+    let spare = SPARES[0];
+    let mut file = create(files, spare, segment.len() as u64)?;
+    file.write_at(&segment[..used.min(segment.len())], 0)
+        .and_then(|()| file.sync())
+        .map_err(io_error("write", spare))?;
+    files
+        .rename(spare, name)
+        .map_err(io_error("create", name))?;
+    Ok(file)
 }
 
 fn io_error(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> DiskError {

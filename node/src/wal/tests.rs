@@ -22,32 +22,154 @@ use std::{
 
 const SEGMENT: u64 = 8192;
 
-/// A directory in memory that knows what was synced, and fails when told to.
+/// A directory in memory that keeps apart what is in the cache and what is on the disk. A process
+/// that ends leaves the cache as it is; a loss of power leaves the disk.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<State>>);
+pub(super) struct Memory(Arc<Mutex<State>>);
 
-#[derive(Default)]
-struct State {
+#[derive(Clone, Default)]
+pub(super) struct State {
+    /// As the cache has them.
     names: BTreeMap<String, usize>,
+    /// As the disk has them.
+    synced_names: BTreeMap<String, usize>,
+    /// Changes of names that the next sync makes durable.
+    pending_names: Vec<Vec<(String, Option<usize>)>>,
+    /// Whether the directory's own name is durable.
+    placed: bool,
     files: Vec<Content>,
+    record: Content,
     /// Operations that change something, spares left aside: they happen on another thread.
     operations: usize,
-    /// The operation that fails, and with what.
-    fault: Option<(usize, io::ErrorKind)>,
+    /// The operation at which the process ends, and how.
+    fault: Option<(usize, Fault)>,
     /// Whether there is no room for another file.
     full: bool,
 }
 
+/// How an operation fails. Those after it fail likewise: the process is at its end.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    /// With an error; a sync leaves unsynced what it should have synced.
+    Error(io::ErrorKind),
+    /// A sync fails, of its bytes these reach the disk, and the cache takes all for synced: what
+    /// Linux does after an I/O error.
+    Dropped(Fate),
+}
+
 #[derive(Clone, Default)]
 struct Content {
+    /// What is read.
+    cached: Vec<u8>,
+    /// What a loss of power leaves.
     synced: Vec<u8>,
     /// Written, but not synced.
     pending: Vec<(u64, Vec<u8>)>,
 }
 
-struct Handle {
+pub(super) struct Handle {
     files: Memory,
     place: usize,
+}
+
+impl Content {
+    fn write(&mut self, bytes: &[u8], offset: u64) {
+        self.cached[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+        self.pending.push((offset, bytes.to_vec()));
+    }
+
+    /// Nothing is pending any more. What `survives` names, counted from `count`, is on the disk.
+    fn settle(&mut self, count: &mut usize, mut survives: impl FnMut(usize) -> bool) {
+        for (offset, bytes) in self.pending.drain(..) {
+            for (place, byte) in bytes.into_iter().enumerate() {
+                if survives(*count) {
+                    let at = offset as usize + place;
+                    self.synced.resize(self.synced.len().max(at + 1), 0);
+                    self.synced[at] = byte;
+                }
+                *count += 1;
+            }
+        }
+    }
+}
+
+impl State {
+    /// Counts an operation. Says how it fails, if it does.
+    fn begin(&mut self) -> Result<(), Fault> {
+        self.operations += 1;
+        match &self.fault {
+            Some((operation, fault)) if self.operations == *operation => Err(fault.clone()),
+            Some((operation, _)) if self.operations > *operation => {
+                Err(Fault::Error(io::ErrorKind::Other))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&mut self, content: impl FnOnce(&mut Self) -> &mut Content) -> io::Result<()> {
+        match self.begin() {
+            Ok(()) => content(self).settle(&mut 0, |_| true),
+            Err(Fault::Error(kind)) => return Err(kind.into()),
+            Err(Fault::Dropped(fate)) => {
+                content(self).settle(&mut 0, |byte| fate.survives(byte));
+                return Err(io::ErrorKind::Other.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        bytes: &[u8],
+        offset: u64,
+        content: impl FnOnce(&mut Self) -> &mut Content,
+    ) -> io::Result<()> {
+        let result = self.fails();
+        // A write that fails may still have written.
+        content(self).write(bytes, offset);
+        result
+    }
+
+    fn change_names(&mut self, changes: Vec<(String, Option<usize>)>) {
+        for (name, place) in &changes {
+            match place {
+                Some(place) => self.names.insert(name.clone(), *place),
+                None => self.names.remove(name),
+            };
+        }
+        self.pending_names.push(changes);
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        match self.begin() {
+            Ok(()) => self.settle_names(|_| true),
+            Err(Fault::Error(kind)) => return Err(kind.into()),
+            Err(Fault::Dropped(fate)) => {
+                self.settle_names(|change| fate.survives(change * 512));
+                return Err(io::ErrorKind::Other.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_names(&mut self, survives: impl Fn(usize) -> bool) {
+        for (number, changes) in self.pending_names.drain(..).enumerate() {
+            for (name, place) in changes.into_iter().filter(|_| survives(number)) {
+                match place {
+                    Some(place) => self.synced_names.insert(name, place),
+                    None => self.synced_names.remove(&name),
+                };
+            }
+        }
+    }
+
+    /// Counts an operation that is no sync.
+    fn fails(&mut self) -> io::Result<()> {
+        self.begin().map_err(|fault| match fault {
+            Fault::Error(kind) => kind.into(),
+            Fault::Dropped(_) => io::ErrorKind::Other.into(),
+        })
+    }
 }
 
 impl Memory {
@@ -55,56 +177,106 @@ impl Memory {
         self.0.lock().unwrap()
     }
 
-    fn fail_at(&self, operation: usize, kind: io::ErrorKind) {
-        self.state().fault = Some((operation, kind));
+    pub(super) fn fail_at(&self, operation: usize, fault: Fault) {
+        self.state().fault = Some((operation, fault));
     }
 
-    fn operations(&self) -> usize {
+    /// Another process may use the directory; the cache is as it was.
+    pub(super) fn restart(&self) {
+        self.state().fault = None;
+    }
+
+    pub(super) fn operations(&self) -> usize {
         self.state().operations
     }
 
-    fn count(&self) -> io::Result<()> {
-        let mut state = self.state();
-        state.operations += 1;
-        match state.fault {
-            Some((operation, kind)) if state.operations >= operation => Err(kind.into()),
-            _ => Ok(()),
-        }
+    /// Whether the operation that was to fail was reached.
+    pub(super) fn has_failed(&self) -> bool {
+        let state = self.state();
+        let fault = state.fault.as_ref();
+        fault.is_some_and(|(operation, _)| state.operations >= *operation)
     }
 
-    /// What is found after a crash, when `survives` says of each byte written but not synced
+    /// What is found after a loss of power, when `survives` says of each byte written but not synced
     /// whether it had reached the disk. Bytes are counted over all files.
-    fn crash(&self, mut survives: impl FnMut(usize) -> bool) -> Self {
-        let state = self.state();
+    pub(super) fn crash(&self, mut survives: impl FnMut(usize) -> bool) -> Self {
+        let mut state = self.state();
+        if !state.placed {
+            return Self::default();
+        }
+        // Changes of names are as large as sectors.
+        let names = Vec::from_iter((0..state.pending_names.len()).map(|n| survives(n * 512)));
+        let (synced_names, pending) = (state.synced_names.clone(), state.pending_names.clone());
+        state.settle_names(|number| names[number]);
+        let names = std::mem::replace(&mut state.synced_names, synced_names);
+        state.pending_names = pending;
         let mut files = state.files.clone();
+        let mut record = state.record.clone();
         let mut count = 0;
-        for file in &mut files {
-            for (offset, bytes) in file.pending.drain(..) {
-                for (place, byte) in bytes.into_iter().enumerate() {
-                    if survives(count) {
-                        file.synced[offset as usize + place] = byte;
-                    }
-                    count += 1;
-                }
-            }
+        for file in files.iter_mut().chain([&mut record]) {
+            file.settle(&mut count, &mut survives);
+            file.cached.clone_from(&file.synced);
         }
         let state = State {
-            names: state.names.clone(),
+            synced_names: names.clone(),
+            names,
+            placed: true,
             files,
+            record,
             ..State::default()
         };
         Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Whether there is a file of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.state().names.contains_key(name)
+    }
+
+    /// Another directory with the same cache and the same disk.
+    pub(super) fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.state().clone())))
+    }
+
+    /// A copy of all files, of which nothing was ever synced.
+    pub(super) fn copied(&self) -> Self {
+        let state = self.state();
+        let unsynced = |content: &Content| Content {
+            cached: content.cached.clone(),
+            synced: Vec::new(),
+            pending: vec![(0, content.cached.clone())],
+        };
+        let names = state.names.iter();
+        let names = names.map(|(name, place)| vec![(name.clone(), Some(*place))]);
+        Self(Arc::new(Mutex::new(State {
+            names: state.names.clone(),
+            pending_names: names.collect(),
+            files: state.files.iter().map(unsynced).collect(),
+            record: unsynced(&state.record),
+            ..State::default()
+        })))
+    }
+
+    /// The contents of the lock file are these, durably.
+    pub(super) fn set_record(&self, record: &[u8]) {
+        self.state().record = Content {
+            cached: record.to_vec(),
+            synced: record.to_vec(),
+            pending: Vec::new(),
+        };
     }
 
     /// Changes what is on the disk of a segment.
     fn edit(&self, number: u64, edit: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let place = state.names[&segment_name(number)];
-        edit(&mut state.files[place].synced);
+        let content = &mut state.files[place];
+        edit(&mut content.synced);
+        content.cached.clone_from(&content.synced);
     }
 
     fn bytes(&self, number: u64) -> Vec<u8> {
-        self.read(&segment_name(number)).unwrap()
+        self.read(&segment_name(number)).unwrap().to_vec()
     }
 }
 
@@ -119,18 +291,23 @@ impl Files for Memory {
         Ok(self.state().names.keys().cloned().collect())
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+    fn sync_names(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.sync_names()?;
+        state.placed = true;
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> io::Result<Blocks> {
         let state = self.state();
         let content = &state.files[state.names[name]];
-        let mut bytes = content.synced.clone();
-        for (offset, written) in &content.pending {
-            bytes[*offset as usize..][..written.len()].copy_from_slice(written);
-        }
+        let mut bytes = Blocks::zeroed(content.cached.len());
+        bytes.copy_from_slice(&content.cached);
         Ok(bytes)
     }
 
     fn read_start(&self, name: &str, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = self.read(name)?;
+        let mut bytes = self.read(name)?.to_vec();
         bytes.truncate(length);
         Ok(bytes)
     }
@@ -147,48 +324,53 @@ impl Files for Memory {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let place = state.files.len();
+        let zeros = vec![0; size as usize];
         state.files.push(Content {
-            synced: vec![0; size as usize],
+            cached: zeros.clone(),
+            synced: zeros,
             pending: Vec::new(),
         });
-        state.names.insert(name.to_owned(), place);
+        state.change_names(vec![(name.to_owned(), Some(place))]);
         let files = self.clone();
         Ok(Handle { files, place })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.count()?;
         let mut state = self.state();
-        let place = state.names.remove(from).unwrap();
-        state.names.insert(to.to_owned(), place);
-        Ok(())
+        state.fails()?;
+        let place = state.names[from];
+        state.change_names(vec![(from.to_owned(), None), (to.to_owned(), Some(place))]);
+        state.sync_names()
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.state().names.remove(name);
+        self.state().change_names(vec![(name.to_owned(), None)]);
         Ok(())
+    }
+
+    fn read_record(&self) -> io::Result<Vec<u8>> {
+        Ok(self.state().record.cached.clone())
+    }
+
+    fn write_record(&self, record: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        state.record.cached.resize(record.len(), 0);
+        state.write(record, 0, |state| &mut state.record)?;
+        state.sync(|state| &mut state.record)
     }
 }
 
 impl SegmentFile for Handle {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let result = self.files.count();
-        // A write that fails may still have written.
+        let place = self.place;
         let mut state = self.files.state();
-        let content = &mut state.files[self.place];
-        assert!(offset as usize + bytes.len() <= content.synced.len());
-        content.pending.push((offset, bytes.to_vec()));
-        result
+        assert!(offset as usize + bytes.len() <= state.files[place].cached.len());
+        state.write(bytes, offset, |state| &mut state.files[place])
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.files.count()?;
-        let mut state = self.files.state();
-        let content = &mut state.files[self.place];
-        for (offset, bytes) in std::mem::take(&mut content.pending) {
-            content.synced[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
-        }
-        Ok(())
+        let place = self.place;
+        self.files.state().sync(|state| &mut state.files[place])
     }
 }
 
@@ -199,16 +381,22 @@ fn identity() -> Identity {
     }
 }
 
-fn open<F: Files>(files: F) -> Result<(Wal<F>, Durable), DiskError> {
+pub(super) fn open<F: Files>(files: F) -> Result<(Wal<F>, Durable), DiskError> {
     Wal::open(files, identity(), SEGMENT, 0x0123_4567_89ab_cdef)
 }
 
-fn recovered(files: &Memory) -> Result<Durable, DiskError> {
+pub(super) fn recovered(files: &Memory) -> Result<Durable, DiskError> {
     open(files.clone()).map(|(_, durable)| durable)
 }
 
 /// A write that follows what is durable: a new term, if `vote`; some entries less, some more.
-fn write(durable: &Durable, vote: bool, removed: usize, added: usize, size: usize) -> Write {
+pub(super) fn write(
+    durable: &Durable,
+    vote: bool,
+    removed: usize,
+    added: usize,
+    size: usize,
+) -> Write {
     let term = durable.hard_state.current_term;
     let term = if vote { term.next() } else { term };
     let last = durable.log.len();
@@ -244,7 +432,7 @@ fn write(durable: &Durable, vote: bool, removed: usize, added: usize, size: usiz
 
 /// A snapshot of what is durable up to so many entries of the log; the rest of it stays. `None` if
 /// there is nothing new to put into one.
-fn snapshot(durable: &Durable, covered: usize) -> Option<Write> {
+pub(super) fn snapshot(durable: &Durable, covered: usize) -> Option<Write> {
     let covered = covered.min(durable.log.len());
     let last = covered.checked_sub(1)?;
     let config = Config::new([NodeId::new(1)].into());
@@ -275,7 +463,7 @@ fn snapshot(durable: &Durable, covered: usize) -> Option<Write> {
 
 /// A log that began anew with a snapshot and the entry after it, in segment 2, and has three frames
 /// more there, sealed; what it holds, and where those frames begin and end.
-fn log_begun_anew() -> (Memory, Durable, Vec<usize>) {
+pub(super) fn log_begun_anew() -> (Memory, Durable, Vec<usize>) {
     let files = Memory::default();
     let (mut wal, mut durable) = open(files.clone()).unwrap();
     for number in 0..8 {
@@ -293,7 +481,7 @@ fn log_begun_anew() -> (Memory, Durable, Vec<usize>) {
 }
 
 /// A log of so many frames, each of one write, sealed; and what it holds after each.
-fn log_of(frames: usize) -> (Memory, Vec<Durable>) {
+pub(super) fn log_of(frames: usize) -> (Memory, Vec<Durable>) {
     let files = Memory::default();
     let (mut wal, mut durable) = open(files.clone()).unwrap();
     let mut states = vec![durable.clone()];
@@ -549,8 +737,10 @@ fn segments_left_over_before_a_snapshot_are_removed_whatever_they_hold() {
     {
         let mut state = files.state();
         let place = state.files.len();
+        let bytes: Vec<u8> = old.bytes(1).iter().rev().copied().collect();
         let content = Content {
-            synced: old.bytes(1).iter().rev().copied().collect(),
+            cached: bytes.clone(),
+            synced: bytes,
             pending: Vec::new(),
         };
         state.files.push(content);
@@ -570,7 +760,7 @@ fn damaged_snapshot_is_refused_and_never_replaced_by_nothing() {
             damaged.edit(2, |bytes| bytes[at] ^= 1 << bit);
             match recovered(&damaged) {
                 Err(error @ DiskError::Damaged { .. }) => {
-                    assert!(error.to_string().contains("wipe the directory"), "{error}");
+                    assert!(error.to_string().contains("keep the directory"), "{error}");
                 }
                 Err(DiskError::Format { .. }) => {}
                 // Padding means nothing.
@@ -588,7 +778,8 @@ fn damaged_snapshot_is_refused_and_never_replaced_by_nothing() {
         );
     }
     files.remove(&segment_name(2)).unwrap();
-    assert_eq!(recovered(&files).unwrap(), Durable::default());
+    let missing = recovered(&files).unwrap_err();
+    assert!(matches!(missing, DiskError::Missing { .. }), "{missing}");
 }
 
 #[test]
@@ -642,7 +833,7 @@ fn crash_at_every_operation_loses_nothing_acknowledged() {
     assert!(operations > 30, "{operations} operations");
     for operation in 1..=operations {
         let files = Memory::default();
-        files.fail_at(operation, io::ErrorKind::Other);
+        files.fail_at(operation, Fault::Error(io::ErrorKind::Other));
         let (acknowledged, begun) = run(&files);
         for part in [0, 1, 13, 24, 200, usize::MAX] {
             let durable = recovered(&files.crash(|byte| byte < part)).unwrap();
@@ -682,7 +873,7 @@ fn disk_that_failed_a_sync_is_never_used_again() {
     let (mut wal, durable) = open(files.clone()).unwrap();
     let next = write(&durable, true, 0, 1, 1);
     // The write succeeds, its sync does not.
-    files.fail_at(files.operations() + 2, io::ErrorKind::Other);
+    files.fail_at(files.operations() + 2, Fault::Error(io::ErrorKind::Other));
     let failed = wal.write(std::slice::from_ref(&next));
     assert!(matches!(
         failed,
@@ -691,7 +882,7 @@ fn disk_that_failed_a_sync_is_never_used_again() {
             ..
         })
     ));
-    files.fail_at(usize::MAX, io::ErrorKind::Other);
+    files.restart();
     assert!(matches!(
         wal.write(std::slice::from_ref(&next)),
         Err(DiskError::Failed)
@@ -773,7 +964,7 @@ fn real_files_hold_what_was_written() {
 
 /// How a crash treats what was not synced.
 #[derive(Clone, Debug)]
-enum Fate {
+pub(super) enum Fate {
     /// The first so many bytes reached the disk.
     Prefix(usize),
     /// Each sector did or did not, in no order.
@@ -781,7 +972,7 @@ enum Fate {
 }
 
 impl Fate {
-    fn survives(&self, byte: usize) -> bool {
+    pub(super) fn survives(&self, byte: usize) -> bool {
         match self {
             Self::Prefix(bytes) => byte < *bytes,
             Self::Sectors(sectors) => sectors[byte / 512 % sectors.len()],
@@ -789,7 +980,7 @@ impl Fate {
     }
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+pub(super) fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
         (0..3000_usize).prop_map(Fate::Prefix),
         prop::collection::vec(any::<bool>(), 1..9).prop_map(Fate::Sectors),
@@ -841,7 +1032,7 @@ proptest! {
                 if place + 1 == batches.len() {
                     // Written, but its sync is never done.
                     let second = files.operations() + 2;
-                    files.fail_at(second, io::ErrorKind::Other);
+                    files.fail_at(second, Fault::Error(io::ErrorKind::Other));
                     prop_assert!(wal.write(&writes).is_err());
                 } else {
                     wal.write(&writes).unwrap();

@@ -1,0 +1,394 @@
+//! What the core saw once is never lost: processes killed at every operation, syncs that fail and
+//! drop what they should have written, and losses of power at any moment, recovery included.
+
+use super::{
+    DiskError, SPARES, Wal,
+    files::Files as _,
+    format::encode_record,
+    segment_name,
+    tests::{Fate, Fault, Memory, fate, log_begun_anew, log_of, open, recovered, snapshot, write},
+};
+use crate::disk::Disk as _;
+use model::{Durable, Write};
+use proptest::prelude::*;
+use std::io;
+
+/// The server's process is killed.
+const KILLED: Fault = Fault::Error(io::ErrorKind::Other);
+/// Nothing that was not synced reaches the disk.
+const NOTHING: Fate = Fate::Prefix(0);
+/// All of it does.
+const ALL: Fate = Fate::Prefix(usize::MAX);
+
+/// A server, and what its core knows of the disk.
+struct Server {
+    files: Memory,
+    /// What its core saw last, or was told to be durable.
+    seen: Durable,
+    /// What may be found instead, for it was begun to be written since.
+    begun: Vec<Durable>,
+}
+
+impl Server {
+    fn new() -> Self {
+        Self {
+            files: Memory::default(),
+            seen: Durable::default(),
+            begun: Vec::new(),
+        }
+    }
+
+    fn copy(&self) -> Self {
+        Self {
+            files: self.files.copy(),
+            seen: self.seen.clone(),
+            begun: self.begun.clone(),
+        }
+    }
+
+    /// Lets this operation from now on fail, the first being 1.
+    fn fail_at(&self, operation: usize, fault: Fault) {
+        self.files
+            .fail_at(self.files.operations() + operation, fault);
+    }
+
+    /// Starts it, and judges what its core sees. `None` if it fails, as it was to.
+    fn start(&mut self, scenario: &str) -> Option<Wal<Memory>> {
+        match open(self.files.clone()) {
+            Ok((wal, found)) => {
+                assert!(
+                    found == self.seen || self.begun.contains(&found),
+                    "{scenario}: found {found:?}, but the core saw {:?}",
+                    self.seen
+                );
+                self.seen = found;
+                self.begun.clear();
+                Some(wal)
+            }
+            Err(error) => {
+                assert!(self.files.has_failed(), "{scenario}: {error}");
+                None
+            }
+        }
+    }
+
+    /// Writes a batch. Whether its core was told that it is durable.
+    fn write(&mut self, wal: &mut Wal<Memory>, batch: &[Write]) -> bool {
+        let mut state = self.seen.clone();
+        for write in batch {
+            state.apply(write);
+            self.begun.push(state.clone());
+        }
+        let durable = wal.write(batch).is_ok();
+        if durable {
+            self.seen = state;
+            self.begun.clear();
+        }
+        durable
+    }
+
+    fn lose_power(&mut self, fate: &Fate) {
+        self.files = self.files.crash(|byte| fate.survives(byte));
+    }
+
+    /// Starts it without any fault, twice, with a loss of power between.
+    fn expect_to_last(&mut self, scenario: &str) {
+        self.files.restart();
+        let wal = self.start(scenario);
+        drop(wal.expect("nothing fails"));
+        self.lose_power(&NOTHING);
+        let wal = self.start(scenario);
+        drop(wal.expect("nothing fails"));
+    }
+}
+
+/// One write to a log that has something in it already.
+fn next_write(server: &Server, is_vote: bool) -> Write {
+    let entries = usize::from(!is_vote);
+    write(&server.seen, is_vote, 0, entries, 40)
+}
+
+/// A server with some writes behind it, whose process ends so in the sync of one more.
+fn ended_in_a_sync(is_vote: bool, fault: Fault) -> Server {
+    let mut server = Server::new();
+    let mut wal = server.start("first start").unwrap();
+    for number in 0..4 {
+        let next = write(&server.seen, number == 0, 0, 1, 40);
+        assert!(server.write(&mut wal, &[next]));
+    }
+    let next = next_write(&server, is_vote);
+    // Written, and not synced.
+    server.fail_at(2, fault);
+    assert!(!server.write(&mut wal, &[next]));
+    drop(wal);
+    server.files.restart();
+    server
+}
+
+/// The cache has it after the process was killed, so the next one finds it; the core acknowledges
+/// it without another write, and it outlives a loss of power.
+#[test]
+fn write_found_in_the_cache_alone_is_durable_before_the_core_sees_it() {
+    for is_vote in [false, true] {
+        for fault in [KILLED, Fault::Dropped(NOTHING)] {
+            let mut server = ended_in_a_sync(is_vote, fault.clone());
+            let scenario = format!("vote: {is_vote}, {fault:?}");
+            let unsynced = server.begun[0].clone();
+            drop(server.start(&scenario).unwrap());
+            assert_eq!(server.seen, unsynced, "{scenario}: the cache has it");
+            server.lose_power(&NOTHING);
+            drop(server.start(&scenario).unwrap());
+            assert_eq!(server.seen, unsynced, "{scenario}");
+        }
+    }
+}
+
+/// What was not in the cache either was never seen.
+#[test]
+fn write_lost_before_the_next_start_is_never_seen() {
+    for is_vote in [false, true] {
+        for fault in [KILLED, Fault::Dropped(NOTHING)] {
+            let mut server = ended_in_a_sync(is_vote, fault);
+            let before = server.seen.clone();
+            server.lose_power(&NOTHING);
+            server.expect_to_last("lost at once");
+            assert_eq!(server.seen, before);
+        }
+    }
+}
+
+/// A recovery that fails hands nothing to the core, and the next one does all of it again.
+#[test]
+fn recovery_whose_sync_fails_is_done_again_whole() {
+    let mut server = ended_in_a_sync(false, Fault::Dropped(NOTHING));
+    let mut failed = 0;
+    for operation in 1.. {
+        server.fail_at(operation, Fault::Dropped(NOTHING));
+        let opened = server.start("with a failing sync").is_some();
+        server.files.restart();
+        if opened {
+            break;
+        }
+        failed += 1;
+    }
+    assert!(failed >= 6, "{failed} operations can fail");
+    server.expect_to_last("after failing syncs");
+    assert_eq!(server.seen.log.len(), 5);
+}
+
+/// The sync of the directory fails, and the name of the snapshot's segment is in the cache alone.
+#[test]
+fn snapshot_whose_name_was_never_synced_is_durable_before_the_core_sees_it() {
+    for fault in [KILLED, Fault::Dropped(NOTHING)] {
+        let mut server = Server::new();
+        let mut wal = server.start("first start").unwrap();
+        for _ in 0..4 {
+            let next = write(&server.seen, false, 0, 1, 40);
+            assert!(server.write(&mut wal, &[next]));
+        }
+        let next = snapshot(&server.seen, 3).unwrap();
+        // Frame, header, sync, rename, and the directory's sync.
+        server.fail_at(5, fault);
+        assert!(!server.write(&mut wal, &[next]));
+        drop(wal);
+        server.expect_to_last("a name that was not synced");
+        assert!(server.seen.snapshot.is_some(), "its name was in the cache");
+    }
+}
+
+/// All batches of a short life: votes, entries, a segment that is full, snapshots.
+fn batch(server: &Server, number: usize) -> Vec<Write> {
+    let seen = &server.seen;
+    if number % 4 == 3
+        && let Some(snapshot) = snapshot(seen, seen.log.len().saturating_sub(1))
+    {
+        return vec![snapshot];
+    }
+    let size = [30, 900, 2_500][number % 3];
+    let first = write(seen, number.is_multiple_of(2), number % 2, 1, size);
+    if number % 5 != 4 {
+        return vec![first];
+    }
+    let mut after = seen.clone();
+    after.apply(&first);
+    vec![first, write(&after, false, 0, 2, 20)]
+}
+
+/// Writes these batches, as far as that succeeds.
+fn live(server: &mut Server, mut wal: Wal<Memory>, batches: std::ops::Range<usize>) {
+    for number in batches {
+        let batch = batch(server, number);
+        let sealed = number % 3 != 1;
+        if !server.write(&mut wal, &batch) || (sealed && wal.rest().is_err()) {
+            return;
+        }
+    }
+}
+
+/// A life that ends at each of its operations, in each way; then a second one that ends at each
+/// operation of its recovery and soon after, by the end of its process or by a loss of power.
+#[test]
+fn second_crash_at_any_moment_of_the_recovery_loses_nothing_seen() {
+    let whole = {
+        let mut server = Server::new();
+        let wal = server.start("first start").unwrap();
+        live(&mut server, wal, 0..9);
+        server.files.operations()
+    };
+    assert!(whole > 50, "{whole} operations");
+    let half = Fate::Sectors(vec![true, false]);
+    let mut scenarios = 0;
+    for first in 1..=whole {
+        for fault in [
+            KILLED,
+            Fault::Dropped(NOTHING),
+            Fault::Dropped(half.clone()),
+        ] {
+            let mut server = Server::new();
+            server.fail_at(first, fault.clone());
+            if let Some(wal) = server.start("first start") {
+                live(&mut server, wal, 0..9);
+            }
+            server.files.restart();
+            for second in 1..=12 {
+                for again in [KILLED, Fault::Dropped(NOTHING)] {
+                    let mut server = server.copy();
+                    server.fail_at(second, again.clone());
+                    let scenario = format!("{first} {fault:?}, then {second} {again:?}");
+                    if let Some(wal) = server.start(&scenario) {
+                        live(&mut server, wal, 9..12);
+                    }
+                    server.files.restart();
+                    for fate in [None, Some(&NOTHING), Some(&ALL), Some(&half)] {
+                        let mut server = server.copy();
+                        if let Some(fate) = fate {
+                            server.lose_power(fate);
+                        }
+                        server.expect_to_last(&format!("{scenario}, power: {fate:?}"));
+                        scenarios += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(scenarios > 10_000, "{scenarios} scenarios");
+}
+
+#[test]
+fn only_segment_that_was_removed_is_missed() {
+    for (files, number) in [(log_of(3).0, 1), (log_begun_anew().0, 2)] {
+        files.remove(&segment_name(number)).unwrap();
+        assert!(files.has(SPARES[0]), "the spare is there");
+        for _ in 0..2 {
+            let error = recovered(&files).unwrap_err();
+            assert!(matches!(error, DiskError::Missing { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(&segment_name(number)), "{text}");
+        }
+        // Of a record that is damaged it is known that there was a log.
+        for length in [1, 8, 23, 24] {
+            files.set_record(&[b"x", &encode_record(number)[1..length]].concat());
+            let error = recovered(&files).unwrap_err();
+            assert!(matches!(error, DiskError::Missing { .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn last_of_several_segments_that_was_removed_is_missed() {
+    let mut server = Server::new();
+    let mut wal = server.start("first start").unwrap();
+    while !server.files.has(&segment_name(3)) {
+        let next = write(&server.seen, false, 0, 1, 900);
+        assert!(server.write(&mut wal, &[next]));
+    }
+    drop(wal);
+    server.files.remove(&segment_name(3)).unwrap();
+    let error = recovered(&server.files).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("log-0000000003.wal is missing"), "{text}");
+    server.files.remove(&segment_name(2)).unwrap();
+    assert!(recovered(&server.files).is_err());
+}
+
+#[test]
+fn copy_of_a_directory_that_nobody_synced_is_durable_once_the_server_started() {
+    let mut server = Server::new();
+    let mut wal = server.start("first start").unwrap();
+    while !server.files.has(&segment_name(4)) {
+        let next = write(&server.seen, false, 0, 1, 900);
+        assert!(server.write(&mut wal, &[next]));
+    }
+    drop(wal);
+    server.files = server.files.copied();
+    server.expect_to_last("a copy");
+}
+
+/// Some people remove lock files.
+#[test]
+fn lock_file_that_was_removed_or_damaged_is_written_again() {
+    for record in [&b""[..], b"RAFT-END", &encode_record(0)] {
+        let (files, states) = log_of(6);
+        files.set_record(record);
+        assert_eq!(recovered(&files).unwrap(), states[6]);
+        files.remove(&segment_name(1)).unwrap();
+        assert!(recovered(&files).is_err(), "it is recorded again");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Any lives one after the other, each with any batches, an end at any operation, and perhaps a
+    /// loss of power after it that leaves anything of what was not synced.
+    #[test]
+    fn any_crashes_one_after_another_lose_nothing_seen(
+        lives in prop::collection::vec(
+            (
+                prop::collection::vec(
+                    prop::collection::vec(
+                        (any::<bool>(), 0..4_usize, 0..4_usize, 0..1500_usize, 0..6_usize),
+                        1..4,
+                    ),
+                    0..6,
+                ),
+                any::<bool>(),
+                prop::option::of((1..40_usize, prop::option::of(fate()))),
+                prop::option::of(fate()),
+            ),
+            1..9,
+        ),
+    ) {
+        let mut server = Server::new();
+        for (batches, seals, end, power) in lives {
+            if let Some((operation, dropped)) = end {
+                server.fail_at(operation, dropped.map_or(KILLED, Fault::Dropped));
+            }
+            if let Some(mut wal) = server.start("a life") {
+                for shapes in batches {
+                    let mut state = server.seen.clone();
+                    let batch: Vec<Write> = shapes
+                        .into_iter()
+                        .map(|(vote, removed, added, size, covers)| {
+                            let covering = (covers < 2)
+                                .then(|| snapshot(&state, state.log.len().saturating_sub(covers)))
+                                .flatten();
+                            let next = covering
+                                .unwrap_or_else(|| write(&state, vote, removed, added, size));
+                            state.apply(&next);
+                            next
+                        })
+                        .collect();
+                    if !server.write(&mut wal, &batch) || (seals && wal.rest().is_err()) {
+                        break;
+                    }
+                }
+            }
+            server.files.restart();
+            if let Some(fate) = power {
+                server.lose_power(&fate);
+            }
+        }
+        server.expect_to_last("at last");
+    }
+}
