@@ -234,6 +234,14 @@ impl Cluster {
         self.take(id).kill();
     }
 
+    /// Kills a server that waits for its disk: it ends once `release` made the disk respond.
+    pub fn kill_at_its_disk(&mut self, id: u64, release: impl FnOnce()) {
+        let mut process = self.take(id);
+        process.signal(libc::SIGKILL);
+        release();
+        process.wait();
+    }
+
     /// Kills all servers, as nearly at once as can be.
     pub fn kill_all(&mut self) {
         for process in self.running.values() {

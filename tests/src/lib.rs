@@ -4,7 +4,8 @@
 //! traces and, on request, faults of the network. [`Load`] is clients that use it all the while
 //! and write down what they saw. [`Network`] is a cluster on a network of its own, which may carry
 //! less than Ethernet does. [`Namespace`] has disks and files that only a test's own processes
-//! see. [`judge`] has the checker say whether that can be: what clients
+//! see; [`LossyDisk`] is a disk that forgets what was not synced. [`judge`] has the checker say
+//! whether that can be: what clients
 //! saw, and what the servers did.
 //!
 //! Every wait is for a condition, with a deadline ([`wait::until`]). Clusters run one at a time in
@@ -20,9 +21,10 @@ pub mod browser;
 mod cluster;
 mod door;
 pub mod files;
-mod http;
+pub mod http;
 pub mod judge;
 mod load;
+mod lossy_disk;
 mod namespace;
 mod network;
 mod process;
@@ -31,6 +33,7 @@ pub mod wait;
 pub use cluster::{Cluster, NODES, Place, Shape};
 pub use door::Door;
 pub use load::{History, Load};
+pub use lossy_disk::{HangingSyncs, LossyDisk};
 pub use namespace::Namespace;
 pub use network::Network;
 pub use process::run;

@@ -1,0 +1,229 @@
+//! Servers on disks that forget what was not synced: killed within a sync, told of an I/O error by
+//! one, and cut off from power after they came back. What a server let anyone see is still there.
+//!
+//! Every disk refuses `O_DIRECT`. Its cache outlives a process, so the next process reads what the one
+//! before had not made durable.
+
+use client::{Client, Options};
+use harness::{Cluster, Load, LossyDisk, NODES, Place, Shape, judge};
+use std::{collections::BTreeMap, fs, time::Duration};
+use tokio::{runtime::Runtime, task::JoinHandle};
+
+/// What a server ends with if its disk fails it.
+const DISK_FAILED: Option<i32> = Some(74);
+
+/// Three servers, each on a disk of its own.
+struct Servers {
+    /// Dropped first: a disk can go when no process uses it.
+    cluster: Cluster,
+    disks: BTreeMap<u64, LossyDisk>,
+}
+
+impl Servers {
+    fn start(settings: &[&str], patient: bool) -> Self {
+        let disks = BTreeMap::from(NODES.map(|id| (id, LossyDisk::mount())));
+        let places = disks.iter().map(|(id, disk)| {
+            let data_dir = disk.path().join(format!("stateraft/node-{id}"));
+            // As a process leaves it that is killed before it synced a directory it made.
+            fs::create_dir_all(&data_dir).expect("a directory can be made");
+            let place = Place {
+                data_dir: Some(data_dir),
+                ..Place::default()
+            };
+            (*id, place)
+        });
+        let cluster = Cluster::start_as(Shape {
+            places: places.collect(),
+            without_traces: true,
+            settings: settings.iter().map(|&setting| setting.into()).collect(),
+            patient,
+            ..Shape::default()
+        });
+        Self { cluster, disks }
+    }
+
+    /// With elections so rare that none follows the restart of a server.
+    fn start_calm() -> Self {
+        Self::start(&["--election=3s..5s"], true)
+    }
+
+    fn disk(&self, id: u64) -> &LossyDisk {
+        &self.disks[&id]
+    }
+
+    /// The leader and its followers.
+    fn roles(&self) -> (u64, u64, u64) {
+        let leader = self.cluster.leader();
+        let others = Vec::from_iter(NODES.into_iter().filter(|id| *id != leader));
+        (leader, others[0], others[1])
+    }
+
+    /// The server loses power while it runs.
+    fn lose_power(&mut self, id: u64) {
+        self.cluster.kill(id);
+        self.disk(id).lose_power();
+    }
+
+    /// The follower acknowledged an entry and loses power, the leader goes, and the server that was
+    /// absent all the while comes back: the follower alone can have the entry.
+    fn expect_of_the_follower_alone(mut self, leader: u64, follower: u64, absent: u64) {
+        self.lose_power(follower);
+        self.cluster.kill(leader);
+        self.cluster.restart(absent);
+        self.cluster.restart(follower);
+        self.cluster.leader_among(&[follower, absent]);
+        let found = self.cluster.client(&words("-o plain get x"));
+        assert!(found.trim_end() == value(), "an acknowledged write is lost");
+    }
+}
+
+/// Longer than a page: nothing that is written later makes all of its pages dirty again.
+fn value() -> String {
+    "v".repeat(10_000)
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// A client whose session is open: a put is one entry, and the log's only write.
+struct Writer {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Writer {
+    fn connect(cluster: &Cluster) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime for the client");
+        let options = Options {
+            timeout: Duration::from_secs(50),
+            ..cluster.options()
+        };
+        let client = runtime.block_on(Client::connect(options));
+        let client = client.expect("the client has a socket");
+        let writer = Self { runtime, client };
+        let first = writer.begin_put("w", "1".into());
+        writer.expect_acknowledged(first);
+        writer
+    }
+
+    fn begin_put(&self, key: &'static str, value: String) -> Put {
+        let client = self.client.clone();
+        let put = async move { client.put(key, value).await.map(drop) };
+        self.runtime.spawn(put)
+    }
+
+    fn expect_acknowledged(&self, put: Put) {
+        let done = self.runtime.block_on(put).expect("no panic");
+        done.expect("the put is acknowledged");
+    }
+}
+
+type Put = JoinHandle<Result<(), client::Error>>;
+
+#[test]
+fn entry_of_a_follower_killed_within_its_sync_outlives_a_power_loss() {
+    let mut servers = Servers::start_calm();
+    let (leader, follower, absent) = servers.roles();
+    let writer = Writer::connect(&servers.cluster);
+    servers.cluster.catches_up(follower, leader);
+    servers.cluster.kill(absent);
+    let hanging = servers.disk(follower).hang_syncs();
+    let put = writer.begin_put("x", value());
+    servers.disk(follower).wait_for_a_hanging_sync();
+    servers.cluster.kill_at_its_disk(follower, || drop(hanging));
+    servers.cluster.restart(follower);
+    writer.expect_acknowledged(put);
+    servers.expect_of_the_follower_alone(leader, follower, absent);
+}
+
+#[test]
+fn entry_of_a_follower_whose_sync_failed_outlives_a_power_loss() {
+    let mut servers = Servers::start_calm();
+    let (leader, follower, absent) = servers.roles();
+    let writer = Writer::connect(&servers.cluster);
+    servers.cluster.catches_up(follower, leader);
+    servers.cluster.kill(absent);
+    servers.disk(follower).fail_the_next_sync();
+    let put = writer.begin_put("x", value());
+    let (code, said) = servers.cluster.wait_for_end(follower);
+    assert_eq!(code, DISK_FAILED, "{said}");
+    assert!(said.contains("writes the end of its log again"), "{said}");
+    servers.cluster.restart(follower);
+    writer.expect_acknowledged(put);
+    servers.expect_of_the_follower_alone(leader, follower, absent);
+}
+
+#[test]
+fn vote_of_a_server_killed_within_its_sync_outlives_a_power_loss() {
+    let mut servers = Servers::start_calm();
+    let (leader, voter, other) = servers.roles();
+    servers.cluster.catches_up(voter, leader);
+    let before = servers.cluster.number(leader, "term");
+    let hanging = servers.disk(voter).hang_syncs();
+    servers.cluster.kill(leader);
+    servers.disk(voter).wait_for_a_hanging_sync();
+    servers.cluster.kill_at_its_disk(voter, || drop(hanging));
+    // Alone, it begins no term.
+    servers.cluster.kill(other);
+    servers.cluster.restart(voter);
+    let vote = |cluster: &Cluster| {
+        let term = cluster.number(voter, "term");
+        let status = cluster.status(voter).expect("it responds");
+        (term, status["voted_for"].clone())
+    };
+    let seen = vote(&servers.cluster);
+    assert!(seen.0 > before, "its cache has the vote: {seen:?}");
+    servers.lose_power(voter);
+    servers.cluster.restart(voter);
+    assert_eq!(
+        vote(&servers.cluster),
+        seen,
+        "it could vote twice in a term"
+    );
+}
+
+/// Under load, one server after the other is killed within a sync, or has one fail, and then loses
+/// power; at last all lose power at once.
+#[test]
+fn power_losses_under_load_lose_nothing_acknowledged() {
+    let snapshots = ["--snapshot-entries=300", "--snapshot-bytes=30000"];
+    let mut servers = Servers::start(&snapshots, false);
+    let load = Load::start(&servers.cluster);
+    for (round, id) in (0..2).flat_map(|round| NODES.map(|id| (round, id))) {
+        load.expect_writes(40);
+        if round == 0 {
+            let hanging = servers.disk(id).hang_syncs();
+            servers.disk(id).wait_for_a_hanging_sync();
+            servers.cluster.kill_at_its_disk(id, || drop(hanging));
+        } else {
+            servers.disk(id).fail_the_next_sync();
+            let (code, said) = servers.cluster.wait_for_end(id);
+            assert_eq!(code, DISK_FAILED, "{said}");
+        }
+        servers.cluster.restart(id);
+        let leader = servers.cluster.leader();
+        servers.cluster.catches_up(id, leader);
+        load.expect_writes(40);
+        servers.lose_power(id);
+        servers.cluster.restart(id);
+        servers.cluster.leader();
+    }
+    load.expect_writes(40);
+    servers.cluster.kill_all();
+    for id in NODES {
+        servers.disk(id).lose_power();
+        servers.cluster.restart(id);
+    }
+    servers.cluster.leader();
+    load.expect_writes(40);
+    let history = load.finish();
+    servers.cluster.assert_all_run();
+    servers.cluster.kill_all();
+    let path = history.write(servers.cluster.dir(), "history.jsonl");
+    judge::assert_linearizable(&path, 300);
+}
