@@ -10,12 +10,10 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks, and returns the code and the body.
-pub(crate) fn ask(
-    at: SocketAddr,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> io::Result<(u16, String)> {
+///
+/// # Errors
+/// If there is no response, or it is not HTTP.
+pub fn ask(at: SocketAddr, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
