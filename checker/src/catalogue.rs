@@ -134,8 +134,6 @@ pub struct Entry {
 enum Directive {
     /// The election timer of a server fires.
     Timeout(u64),
-    /// The heartbeat timer of a server fires.
-    Heartbeat(u64),
     /// A client asks a server for a write.
     Propose(u64),
     /// A client asks a server for a read.
@@ -151,6 +149,8 @@ enum Kind {
     VoteRequest,
     Vote,
     Append,
+    /// An append that carries a read round.
+    ReadRound,
     Acknowledgement,
 }
 
@@ -351,7 +351,6 @@ impl Directive {
     fn action(self, system: &System) -> Option<Action> {
         let (server, local) = match self {
             Self::Timeout(server) => (server, Local::ElectionTimeout),
-            Self::Heartbeat(server) => (server, Local::HeartbeatTimeout),
             Self::Propose(server) => (server, Local::Propose),
             Self::Read(server) => (server, Local::Read),
             Self::Sync(server) => (server, Local::Sync),
@@ -361,7 +360,11 @@ impl Directive {
                     .network
                     .iter()
                     .filter(|envelope| envelope.from == node(from) && envelope.to == node(to))
-                    .filter(|envelope| described(&envelope.message) == Some((kind, term)))
+                    .filter(|envelope| {
+                        described(&envelope.message) == Some((kind, term))
+                            || (kind == Kind::Append
+                                && described(&envelope.message) == Some((Kind::ReadRound, term)))
+                    })
                     .max_by_key(|envelope| says(&envelope.message))?
                     .clone();
                 (
@@ -382,6 +385,9 @@ fn described(message: &Message) -> Option<(Kind, u64)> {
     let (kind, term) = match message {
         Message::RequestVoteRequest(request) => (Kind::VoteRequest, request.term),
         Message::RequestVoteResponse(response) => (Kind::Vote, response.term),
+        Message::AppendEntriesRequest(request) if request.read_round > 0 => {
+            (Kind::ReadRound, request.term)
+        }
         Message::AppendEntriesRequest(request) => (Kind::Append, request.term),
         Message::AppendEntriesResponse(response) => (Kind::Acknowledgement, response.term),
         Message::PreVoteRequest(_)
@@ -417,7 +423,7 @@ const OUTLIVED: &[Directive] = {
     &[
         Timeout(1), Deliver(VoteRequest, 1, 1, 2), Deliver(VoteRequest, 1, 1, 3),
         Deliver(Vote, 1, 2, 1), Deliver(Vote, 1, 3, 1), Propose(1),
-        Heartbeat(1),
+        Deliver(Append, 1, 1, 2), Deliver(Acknowledgement, 1, 2, 1),
         Deliver(Append, 1, 1, 2), Deliver(Acknowledgement, 1, 2, 1),
         Timeout(5), Timeout(5), Deliver(VoteRequest, 2, 5, 3), Deliver(VoteRequest, 2, 5, 4),
         Deliver(Vote, 2, 3, 5), Deliver(Vote, 2, 4, 5),
@@ -445,14 +451,14 @@ const REFUSED: &[Directive] = {
         Deliver(Append, 2, 1, 2), Read(1),
         Timeout(2), Deliver(VoteRequest, 3, 2, 1),
         Timeout(1), Deliver(VoteRequest, 4, 1, 3), Deliver(Vote, 4, 3, 1),
-        Deliver(Append, 2, 1, 3), Deliver(Acknowledgement, 4, 3, 1),
+        Deliver(ReadRound, 2, 1, 3),
         Sync(1), Deliver(Append, 4, 1, 2), Deliver(Acknowledgement, 4, 2, 1),
         Timeout(2), Deliver(VoteRequest, 5, 2, 3), Deliver(Vote, 5, 3, 2), Propose(2),
         Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
         Sync(2), Sync(2),
         Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
         Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
-        Read(1),
+        Read(1), Deliver(Acknowledgement, 4, 3, 1),
     ]
 };
 
@@ -493,6 +499,9 @@ fn entry(mutant: Mutant) -> Entry {
             without_session(alone(5, logs(4, 1, 0))),
         ),
         AppendAcknowledgedBeforeDurable => (Breaks::Law(LeaderCompleteness), logs(2, 0, 1)),
+        AnsweredBeforeTermIsDurable => (Breaks::Law(MatchIsDurable), split(logs(1, 0, 0))),
+        HeartbeatAcknowledgesUndurable => (Breaks::Law(MatchIsDurable), split(logs(2, 1, 0))),
+        HeartbeatAnswerWaitsForDisk => (Breaks::Peace, drill::scope()),
         LateNoticeCreditsOverwrittenEntries => (Breaks::Law(MatchIsDurable), split(logs(2, 0, 0))),
         AcceptsStaleAppends => (Breaks::Law(MatchIsDurable), logs(2, 0, 0)),
         TruncatesWithoutConflict => (Breaks::Law(LeaderCompleteness), logs(2, 1, 0)),
@@ -558,14 +567,15 @@ fn entry(mutant: Mutant) -> Entry {
         | ClientNeverGivesUp
         | ProxyStaysWithSilentServer
         | ProxyNeverGivesUp => (Breaks::Progress, drill::scope()),
-        ConflictHintIgnored | LostLeadNotTold | ProxyIgnoresHints | ProxyForgetsLeader => {
-            (Breaks::Pace, drill::scope())
-        }
+        ConflictHintIgnored | StepDownNotBelieved | LostLeadNotTold | ProxyIgnoresHints
+        | ProxyForgetsLeader => (Breaks::Pace, drill::scope()),
     };
     let drill = match mutant {
         StalePreVoteDropped => Some(Drill::Outdated),
         LeaderNeverChecksQuorum | QuorumHeardForEver => Some(Drill::Unheard),
         VotesAgainstLeaderItHears => Some(Drill::Deaf),
+        StepDownNotBelieved => Some(Drill::StepsDown),
+        HeartbeatAnswerWaitsForDisk => Some(Drill::SlowDisks),
         PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => Some(Drill::Returns),
         ConflictHintIgnored => Some(Drill::Behind),
         VoteRequestsNotRepeated | RepeatedVoteRefused | ClientNeverRetries => Some(Drill::Lossy),

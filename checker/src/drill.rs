@@ -41,6 +41,9 @@ const ATTEMPT: u64 = 50;
 /// How long it takes at most until a follower's log is the leader's again, however far behind: two
 /// round trips, and some.
 const CATCH_UP: u64 = 5 * DELAY;
+/// The most ticks until a leader that stepped down leads again: pre-votes and votes, two round trips
+/// each of at most [`DELAY`] one way, and one more.
+const RETURN: u64 = 5 * DELAY;
 /// How many entries a follower is behind.
 const BEHIND: usize = 12;
 
@@ -56,6 +59,10 @@ pub enum Drill {
     Returns,
     /// A server that cannot hear the leader, and is heard by the others, does not depose it.
     Deaf,
+    /// A leader whose followers' disks stall goes on leading, and commits once they work again.
+    SlowDisks,
+    /// A leader that stepped down is elected again at once, by followers that still follow it.
+    StepsDown,
     /// A follower that is many entries behind has them all after two round trips.
     Behind,
     /// Of everything that is said, the network loses the first saying; a client is answered.
@@ -137,11 +144,13 @@ fn plain(scope: Scope) -> Scope {
 
 impl Drill {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Unheard,
         Self::Outdated,
         Self::Returns,
         Self::Deaf,
+        Self::SlowDisks,
+        Self::StepsDown,
         Self::Behind,
         Self::Lossy,
         Self::Silent,
@@ -157,6 +166,8 @@ impl Drill {
             Self::Outdated => "outdated",
             Self::Returns => "returns",
             Self::Deaf => "deaf",
+            Self::SlowDisks => "slow-disks",
+            Self::StepsDown => "steps-down",
             Self::Behind => "behind",
             Self::Lossy => "lossy",
             Self::Silent => "silent",
@@ -181,6 +192,12 @@ impl Drill {
             Self::Deaf => {
                 "Nothing that the leader sends reaches one follower; the leader should stay."
             }
+            Self::SlowDisks => {
+                "The disks of the followers stall for 600 ticks; the leader should stay."
+            }
+            Self::StepsDown => {
+                "A leader steps down and asks the servers that still follow it for pre-votes."
+            }
             Self::Behind => "A follower that lacks 12 entries meets a new leader.",
             Self::Lossy => "The network loses the first copy of every message.",
             Self::Silent => "The server that a proxy asks is down for good.",
@@ -195,8 +212,10 @@ impl Drill {
     /// Where it is played.
     pub fn scope(self) -> Scope {
         match self {
-            Self::Unheard | Self::Outdated | Self::Returns | Self::Deaf => scope(),
-            Self::Behind => Scope {
+            Self::Unheard | Self::Outdated | Self::Returns | Self::Deaf | Self::StepsDown => {
+                scope()
+            }
+            Self::SlowDisks | Self::Behind => Scope {
                 budget: Budget {
                     entries: 20,
                     crashes: 1,
@@ -243,6 +262,8 @@ impl Drill {
             Self::Outdated => outdated(stage),
             Self::Returns => returns(stage),
             Self::Deaf => deaf(stage),
+            Self::SlowDisks => slow_disks(stage),
+            Self::StepsDown => steps_down(stage),
             Self::Behind => behind(stage),
             Self::Lossy => lossy(stage),
             Self::Silent => silent(stage),
@@ -318,6 +339,43 @@ fn deaf(stage: &mut Stage<'_>) -> Result<(), String> {
         term,
         &format!("server {deaf} cannot hear its leader"),
     )
+}
+
+fn slow_disks(stage: &mut Stage<'_>) -> Result<(), String> {
+    let (leader, term) = stage.elect()?;
+    stage.stalled.extend(stage.others(leader));
+    stage.act(leader, Local::Propose);
+    stage.expect_peace(leader, term, "the disks of the others stall")?;
+    for id in std::mem::take(&mut stage.stalled) {
+        stage.sync_all(id);
+    }
+    stage.expect_commit(&format!(
+        "the disks of the servers that follow server {leader} work again"
+    ))
+}
+
+fn steps_down(stage: &mut Stage<'_>) -> Result<(), String> {
+    let (leader, term) = stage.elect()?;
+    // The followers have just received a heartbeat, and the leader finds no quorum.
+    stage.act(leader, Local::HeartbeatTimeout);
+    stage.wait(DELAY);
+    for _ in 0..2 {
+        stage.act(leader, Local::QuorumTimeout);
+    }
+    stage.flight.clear();
+    stage.act(leader, Local::ElectionTimeout);
+    let leads_again = |stage: &Stage<'_>| {
+        stage
+            .leader()
+            .is_some_and(|(id, now)| id == leader && now > term)
+    };
+    stage.wait_for(RETURN, leads_again);
+    if leads_again(stage) {
+        return Ok(());
+    }
+    Err(format!(
+        "server {leader} stepped down and asks the servers that follow it for pre-votes, and {RETURN} ticks later it does not lead"
+    ))
 }
 
 fn behind(stage: &mut Stage<'_>) -> Result<(), String> {
@@ -453,6 +511,8 @@ struct Stage<'a> {
     sent: u64,
     /// The links between servers, from and to, on which nothing arrives.
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// The servers whose disks make nothing durable.
+    stalled: BTreeSet<NodeId>,
     /// Whether a message is lost the first time it is sent, and which were sent.
     loses_first: bool,
     said: BTreeSet<Envelope>,
@@ -484,6 +544,7 @@ impl<'a> Stage<'a> {
             flight: BTreeMap::new(),
             sent: 0,
             cut: BTreeSet::new(),
+            stalled: BTreeSet::new(),
             loses_first: false,
             said: BTreeSet::new(),
             ask: None,
@@ -703,6 +764,18 @@ impl<'a> Stage<'a> {
         self.act_at(place(id), local);
     }
 
+    /// Makes durable what a server has written.
+    fn sync_all(&mut self, id: NodeId) {
+        let writes = |stage: &Self| {
+            let server = stage.system.processes[place(id)].server();
+            let running = server.and_then(|server| server.running.as_ref());
+            running.is_some_and(|running| !running.unsynced.is_empty())
+        };
+        while writes(self) {
+            self.act(id, Local::Sync);
+        }
+    }
+
     /// Lets something happen to a process, and if it is a server its disk do its work at once.
     fn act_at(&mut self, process: usize, local: Local) {
         let mut next = Some(local);
@@ -729,6 +802,7 @@ impl<'a> Stage<'a> {
             self.actions.push(action);
             self.ticks.push(self.now);
             match &self.system.processes[process] {
+                Process::Server(server) if self.stalled.contains(&server.id) => {}
                 Process::Server(server) => match &server.running {
                     Some(running) if !running.unsynced.is_empty() => next = Some(Local::Sync),
                     Some(_) => {}

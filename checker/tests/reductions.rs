@@ -3,6 +3,8 @@
 //! Compared are all servers of a state *together*: a reduction that lost one combination of server
 //! states would show, even if each of them were still reached in another one.
 
+#![allow(clippy::print_stderr, reason = "a test that tells what it did")]
+
 use checker::engine::{Limits, Outcome, Progress, check};
 use model::{
     Role,

@@ -1,5 +1,7 @@
 //! Traces: from a search to a real run, to a file and back, to a story; and from random walks.
 
+#![allow(clippy::print_stdout, reason = "a test that tells what it did")]
+
 use checker::{
     engine::{self, Limits, Outcome, Progress},
     simulate::{self, Simulation, SimulationProgress, SimulationReport, Violation},

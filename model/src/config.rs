@@ -16,6 +16,17 @@ pub struct Config {
     /// The most entries on their way to a follower that were not acknowledged yet; with 0 no
     /// message leaves before the last one was answered.
     pub max_entries_in_flight: usize,
+    /// The most bytes of entries on their way to a follower that were not acknowledged yet, beside one
+    /// message (etcd: `MaxInflightBytes`).
+    pub max_bytes_in_flight: usize,
+    /// The most entries that wait to be committed; a leader refuses further writes
+    /// ([`crate::message::ResponseBody::Overloaded`]).
+    pub max_uncommitted_entries: usize,
+    /// The most bytes that these entries take, beside one entry (etcd:
+    /// `MaxUncommittedEntriesSize`).
+    pub max_uncommitted_bytes: usize,
+    /// The most reads that wait for their round; a leader refuses further reads.
+    pub max_pending_reads: usize,
     /// Whether a server asks if it could win before it enters a new term (thesis §9.6).
     pub pre_vote: bool,
     /// Whether a leader that hears from no majority steps down, and a server that hears from its
@@ -46,6 +57,10 @@ impl Config {
             max_entries_per_append: 512,
             max_bytes_per_append: 64 * 1024,
             max_entries_in_flight: 8192,
+            max_bytes_in_flight: 8 << 20,
+            max_uncommitted_entries: 16_384,
+            max_uncommitted_bytes: 64 << 20,
+            max_pending_reads: 16_384,
             pre_vote: true,
             check_quorum: true,
             max_sessions: 1024,

@@ -112,6 +112,17 @@ impl Term {
 
     /// The last term there can be. No election follows it.
     pub const LAST: Self = Self(u64::MAX);
+
+    /// The most terms by which one message may raise the receiver's term. A forged term near
+    /// [`Self::LAST`] would otherwise end all elections forever. A server that missed more elections
+    /// catches up within several messages.
+    pub const MAX_JUMP: u64 = 1 << 20;
+
+    /// The latest term that one message may bring to a server in this term.
+    #[must_use]
+    pub const fn farthest(self) -> Self {
+        Self(self.0.saturating_add(Self::MAX_JUMP))
+    }
 }
 
 /// Which entry: the term it was created in and its position. By Log Matching (Raft §5.3) this

@@ -16,7 +16,7 @@ pub struct Watermarks {
     leads: bool,
     /// The sum of what a leader knows its followers to hold: a step learns of one of them at most,
     /// so one that falls makes the sum fall.
-    matches: u64,
+    matches: u128,
 }
 
 impl Watermarks {
@@ -73,6 +73,14 @@ pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), S
             "a snapshot ends with an entry of the log",
         ),
         (
+            raft.log.last_id().term <= raft.current_term,
+            "no entry and no snapshot is of a term above the server's (Raft §5.1)",
+        ),
+        (
+            written_terms_are_ordered(raft, effects),
+            "terms never decrease within a log (Raft §5.3)",
+        ),
+        (
             raft.durable_index <= raft.log.last_index(),
             "only entries in the log are durable",
         ),
@@ -126,16 +134,35 @@ fn snapshot_in(effects: &Effects) -> Option<&Snapshot> {
     effects.write.as_ref()?.snapshot.as_ref()
 }
 
+/// Whether the entries written in this step continue the log before them.
+fn written_terms_are_ordered(raft: &Raft, effects: &Effects) -> bool {
+    let Some(write) = &effects.write else {
+        return true;
+    };
+    let log = &raft.log;
+    let first = log
+        .last_index()
+        .get()
+        .checked_sub(write.append.len() as u64);
+    let before = first.and_then(|before| log.term_at(LogIndex::new(before)));
+    let terms = before
+        .into_iter()
+        .chain(write.append.iter().map(|entry| entry.term));
+    write.append.is_empty() || terms.is_sorted()
+}
+
 fn removed_from(effects: &Effects) -> Option<LogIndex> {
     effects.write.as_ref()?.truncate_from
 }
 
-fn sum_of_matches(raft: &Raft) -> u64 {
+fn sum_of_matches(raft: &Raft) -> u128 {
     let Role::Leader(leader) = &raft.role else {
         return 0;
     };
     let matches = leader.followers.values();
-    matches.map(|progress| progress.match_index.get()).sum()
+    matches
+        .map(|progress| u128::from(progress.match_index.get()))
+        .sum()
 }
 
 fn windows_are_kept(raft: &Raft) -> bool {
@@ -143,7 +170,10 @@ fn windows_are_kept(raft: &Raft) -> bool {
         return true;
     };
     let mut all = leader.followers.values();
-    all.all(|progress| progress.flow == Flow::Probe || progress.in_flight() <= progress.window)
+    all.all(|progress| match progress.flow {
+        Flow::Probe => progress.bytes_in_flight == 0,
+        Flow::Pipeline => progress.in_flight() <= progress.window,
+    })
 }
 
 fn leader_is_sound(raft: &Raft) -> bool {
@@ -152,6 +182,8 @@ fn leader_is_sound(raft: &Raft) -> bool {
     };
     let last_index = raft.log.last_index();
     leader.followers.values().all(|progress| {
-        progress.match_index < progress.next_index && progress.next_index <= last_index.next()
+        progress.match_index < progress.next_index
+            && progress.next_index <= last_index.next()
+            && progress.read_round <= leader.read_round
     })
 }

@@ -126,23 +126,19 @@ impl Log {
         self.base = base;
     }
 
-    /// The first index that holds an entry of `term`, of those kept.
-    pub fn first_index_of(&self, term: Term) -> Option<LogIndex> {
-        // Terms never fall within a log.
-        let place = self.entries.partition_point(|entry| entry.term < term);
-        let found = self.entries.get(place)?.term == term;
-        found.then(|| self.base.index.plus(place as u64 + 1))
-    }
-
-    /// The last index that holds an entry of `term`, of those kept and their base.
-    pub fn last_index_of(&self, term: Term) -> Option<LogIndex> {
-        let past = self.entries.partition_point(|entry| entry.term <= term);
-        let Some(last) = past.checked_sub(1) else {
-            let found = term == self.base.term && self.base.index > LogIndex::ZERO;
-            return found.then_some(self.base.index);
-        };
-        let found = self.entries[last].term == term;
-        found.then(|| self.base.index.plus(past as u64))
+    /// The last position up to `index` that can hold an entry of `term` or an earlier term. Terms
+    /// never decrease within a log, so every entry after it, up to `index`, is of a later term. Where
+    /// the log starts after that position, the result is a position before the base.
+    pub fn last_index_up_to(&self, index: LogIndex, term: Term) -> LogIndex {
+        let index = index.min(self.last_index());
+        if index < self.base.index {
+            return index;
+        }
+        let kept = &self.entries[..self.place(index.next())];
+        match kept.partition_point(|entry| entry.term <= term) {
+            0 if self.base.term > term => self.base.index.prev(),
+            count => self.base.index.plus(count as u64),
+        }
     }
 
     /// Whether this log has every entry that `earlier` had, as far as it still keeps them.

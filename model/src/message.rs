@@ -48,6 +48,62 @@ pub enum Message {
     InstallSnapshotResponse(InstallSnapshotResponse),
 }
 
+impl Message {
+    /// Whether a later message to the same receiver, held for the same write, makes this one
+    /// superfluous.
+    pub(crate) fn is_replaced_by(&self, later: &Self) -> bool {
+        let kind = core::mem::discriminant::<Self>;
+        let outcome = core::mem::discriminant::<AppendOutcome>;
+        match (self, later) {
+            (Self::AppendEntriesResponse(one), Self::AppendEntriesResponse(other)) => {
+                one.term == other.term && outcome(&one.outcome) == outcome(&other.outcome)
+            }
+            _ => kind(self) == kind(later),
+        }
+    }
+
+    /// Takes over a later message that replaces this one. Of acknowledgements and read rounds the
+    /// highest count.
+    pub(crate) fn replace_by(&mut self, mut later: Self) {
+        match (&*self, &mut later) {
+            (Self::AppendEntriesResponse(earlier), Self::AppendEntriesResponse(later)) => {
+                later.read_round = later.read_round.max(earlier.read_round);
+                if let (
+                    AppendOutcome::Matched {
+                        match_index: earlier,
+                    },
+                    AppendOutcome::Matched { match_index },
+                ) = (&earlier.outcome, &mut later.outcome)
+                {
+                    *match_index = (*match_index).max(*earlier);
+                }
+            }
+            (Self::InstallSnapshotResponse(earlier), Self::InstallSnapshotResponse(later)) => {
+                later.match_index = later.match_index.max(earlier.match_index);
+            }
+            _ => {}
+        }
+        *self = later;
+    }
+
+    /// The term of the server that sent it, as far as the message tells; term 0 for messages of
+    /// clients and proxies.
+    pub(crate) fn sender_term(&self) -> Term {
+        match self {
+            // The sender has not entered that term, but the one before it.
+            Self::PreVoteRequest(request) => request.next_term,
+            Self::PreVoteResponse(response) => response.term,
+            Self::RequestVoteRequest(request) => request.term,
+            Self::RequestVoteResponse(response) => response.term,
+            Self::AppendEntriesRequest(request) => request.term,
+            Self::AppendEntriesResponse(response) => response.term,
+            Self::InstallSnapshotRequest(request) => request.term,
+            Self::InstallSnapshotResponse(response) => response.term,
+            Self::ClientRequest(_) | Self::ClientResponse(_) => Term::ZERO,
+        }
+    }
+}
+
 /// Would the sender get a vote, if it ran (thesis §9.6)?
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PreVoteRequest {
@@ -111,7 +167,9 @@ pub struct AppendEntriesRequest {
     /// of it (Figure 2: min(leaderCommit, index of last new entry)), and so two messages that mean
     /// the same are the same.
     pub leader_commit: LogIndex,
-    /// The read round this message belongs to; 0 before the first read of a term.
+    /// The read round that the response confirms; 0 if it is to confirm none. Heartbeats and the
+    /// messages that begin a round carry it. The response to such a message leaves at once, without
+    /// waiting for the entries in it to be durable.
     ///
     /// Deviation: Figure 2 has no reads beside the log; thesis §6.4 has a leader confirm them by a
     /// round of heartbeats, and the number tells which round.
@@ -143,16 +201,17 @@ pub struct AppendEntriesResponse {
 pub enum AppendOutcome {
     /// The follower's log agrees with the leader's up to and including `match_index`, durably.
     Matched {
-        /// Index of the last entry the request spoke of.
+        /// Index of the last entry of the request, or of the last durable entry before it.
         match_index: LogIndex,
     },
     /// The follower has no entry at `prev_log_index`, or one of another term (Raft §5.3).
     Conflict {
         /// Of the request, so that a stale refusal can be told from a fresh one.
         prev_log_index: LogIndex,
-        /// The term of the conflicting entry, 0 if the log is too short.
+        /// The term of the entry at `conflict_index`, 0 if there is none.
         conflict_term: Term,
-        /// The first index of that term; the log's end if the log is too short.
+        /// The last entry that may agree with the leader's log: up to `prev_log_index`, entries after
+        /// it are missing or of a later term than the request's `prev_log_term`.
         conflict_index: LogIndex,
     },
     /// The request is of an older term.

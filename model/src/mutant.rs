@@ -90,6 +90,12 @@ mod catalogue {
         /// An append is acknowledged before it is durable.
         AppendAcknowledgedBeforeDurable = "append-acknowledged-before-durable",
             seen in "yugabyte#32875, d-engine#446";
+        /// A heartbeat is answered with entries that are not durable.
+        HeartbeatAcknowledgesUndurable = "heartbeat-acknowledges-undurable", seen in "";
+        /// A leader's request is answered before the follower's term is durable.
+        AnsweredBeforeTermIsDurable = "answered-before-term-is-durable", seen in "";
+        /// The answer to a heartbeat or a read round waits until all entries are durable.
+        HeartbeatAnswerWaitsForDisk = "heartbeat-answer-waits-for-disk", seen in "";
         /// A late durability notice is credited to entries written over in the meantime.
         LateNoticeCreditsOverwrittenEntries = "late-notice-credits-overwritten-entries",
             seen in "etcd/raft async_storage_writes_append_aba_race";
@@ -149,6 +155,8 @@ mod catalogue {
         QuorumHeardForEver = "quorum-heard-for-ever", seen in "";
         /// A server votes against a leader it hears.
         VotesAgainstLeaderItHears = "votes-against-leader-it-hears", seen in "";
+        /// A server sticks to a leader even though that leader asks for its pre-vote.
+        StepDownNotBelieved = "step-down-not-believed", seen in "";
         /// A pre-vote request brings its term with it.
         PreVoteRaisesTerm = "pre-vote-raises-term", seen in "";
         /// A pre-candidate refuses its pre-vote to every other server.

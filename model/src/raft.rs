@@ -9,11 +9,12 @@
 //!   durable the driver steps [`Event::Persisted`]; it may report several at once by the last.
 //! * [`Effects::sends`] are free to leave at once, before, after or while the write happens. What
 //!   must not leave before the write is durable is not in there: the server itself holds it back
-//!   until `Persisted` arrives. Held are answers that tell a term or a vote not yet durable,
-//!   requests for votes (the candidate's own vote must survive), acknowledgements of entries, and
-//!   reports of a conflict made while a write is under way. Free are a leader's AppendEntries
-//!   (thesis §10.2.1: its own disk works in parallel) and the answers to clients, which follow from
-//!   commitment and so from what a majority holds.
+//!   until `Persisted` arrives, and no longer than its content requires. Responses and requests for
+//!   votes wait for the write of the term and the vote that they speak of. Acknowledgements wait for
+//!   the entries or the snapshot too; a heartbeat is answered with the index that is durable now.
+//!   Nothing else waits: neither a leader's AppendEntries (thesis §10.2.1: its own disk works in
+//!   parallel) nor the answers to clients, which follow from commitment and so from what a majority
+//!   holds.
 //! * [`Effects::timers`] says which timers to arm anew; the driver draws the durations. A server that
 //!   just started has its election timer armed, and its heartbeat timer repeats all the time.
 //!
@@ -23,13 +24,14 @@
 //! `election` has terms and votes (§5.1, §5.2, §5.4.1), `quorum` what keeps elections rare (thesis
 //! §4.2.3, §6.2, §9.6), `replication` the log and the commit rule (§5.3, §5.4.2), `requests` what
 //! clients ask (§8, thesis §6.3, §6.4), `snapshots` how the log stays short (§7), `durability` the
-//! writes and what waits for them.
+//! writes and what waits for them, `impossible` the messages that no correct server sends.
 //!
 //! # What is left out
 //! Leader leases, leadership transfer and membership changes.
 
 mod durability;
 mod election;
+mod impossible;
 mod quorum;
 mod replication;
 mod requests;
@@ -147,6 +149,8 @@ pub struct Candidate {
 pub struct Leader {
     /// How far each other server is.
     pub followers: BTreeMap<NodeId, Progress>,
+    /// How many bytes the entries take that are not committed ([`crate::Payload::size`]).
+    pub uncommitted_bytes: usize,
     /// The index of this leader's no-op, its first entry.
     pub first_index: LogIndex,
     /// Who waits for which entry to be applied.
@@ -172,6 +176,8 @@ pub struct Progress {
     pub flow: Flow,
     /// How many entries may be on their way to it.
     pub window: usize,
+    /// How many bytes the entries in the pipeline take; 0 while it is probed.
+    pub bytes_in_flight: usize,
     /// How many heartbeats are to pass before it may be sent a snapshot again.
     pub snapshot_pause: u32,
 }
@@ -336,6 +342,11 @@ impl Raft {
         &self.config
     }
 
+    /// How many messages wait for a write to be durable.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// Whether a write is on its way to the disk.
     pub fn is_writing(&self) -> bool {
         !self.pending.is_empty()
@@ -344,7 +355,11 @@ impl Raft {
     fn receive(&mut self, from: Address, message: Message, turn: &mut Turn) {
         match (from, message) {
             (Address::Node(from), message) if from != self.id => {
-                if !self.config.voters.contains(&from) {
+                if !self.config.voters.contains(&from) || self.is_impossible(&message) {
+                    return;
+                }
+                if message.sender_term() > self.current_term.farthest() {
+                    self.approach_term(&message, turn);
                     return;
                 }
                 match message {
@@ -391,6 +406,19 @@ impl Raft {
         }
     }
 
+    /// Raises the term toward that of a message which is too far ahead, and drops the message. The
+    /// sender repeats it, so a server that was away for so long still catches up.
+    fn approach_term(&mut self, message: &Message, turn: &mut Turn) {
+        let is_ignored = match message {
+            Message::PreVoteRequest(_) => true,
+            Message::RequestVoteRequest(_) => self.sticks_to_leader(),
+            _ => false,
+        };
+        if !is_ignored {
+            self.become_follower(self.current_term.farthest(), None, turn);
+        }
+    }
+
     fn become_follower(&mut self, term: Term, leader: Option<NodeId>, turn: &mut Turn) {
         if term > self.current_term {
             self.current_term = term;
@@ -434,6 +462,12 @@ impl Raft {
         self.role = Role::follower(leader);
     }
 
+    /// Whether this server is one of its own voters. Only then does it campaign and count itself
+    /// (etcd: `promotable`).
+    fn is_voter(&self) -> bool {
+        self.config.voters.contains(&self.id)
+    }
+
     fn others(&self) -> impl Iterator<Item = NodeId> + use<'_> {
         self.config
             .voters
@@ -459,8 +493,6 @@ struct Turn {
 enum Release {
     /// At once.
     Now,
-    /// When everything written so far is durable.
-    AfterWrites,
     /// When the term and the vote are durable.
     AfterTerm,
     /// When the term, the vote and the log up to this entry are durable.
@@ -476,11 +508,6 @@ impl Turn {
 
     fn send(&mut self, to: NodeId, message: Message) {
         self.sends.push((Address::Node(to), message, Release::Now));
-    }
-
-    fn send_after_writes(&mut self, to: NodeId, message: Message) {
-        self.sends
-            .push((Address::Node(to), message, Release::AfterWrites));
     }
 
     fn send_after_term(&mut self, to: NodeId, message: Message) {

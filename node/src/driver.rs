@@ -295,6 +295,11 @@ impl Driver {
             {
                 heard.store(millis, Relaxed);
             }
+            if self.raft.is_impossible(&message) {
+                // The core would drop it too. Here it is counted.
+                self.metrics.dropped("impossible", 1);
+                continue;
+            }
             match message {
                 Message::ClientRequest(request) if !matches!(from, Address::Node(_)) => {
                     self.agenda.requests.push((from, request));
@@ -396,6 +401,8 @@ impl Driver {
             return Err(self.autopsy(law, &effects));
         }
         self.observer.after(kind, &self.raft, &effects);
+        self.timers
+            .note_role(self.raft.role(), self.raft.current_term());
         self.carry_out(effects);
         Ok(())
     }

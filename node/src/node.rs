@@ -859,4 +859,106 @@ mod tests {
         asking.await.unwrap().unwrap();
         node.stop().await.unwrap();
     }
+
+    /// A disk whose writes wait while it is blocked.
+    struct Gated(Arc<Gate>);
+
+    #[derive(Default)]
+    struct Gate {
+        is_blocked: std::sync::Mutex<bool>,
+        opened: std::sync::Condvar,
+        waiting: std::sync::atomic::AtomicUsize,
+    }
+
+    impl Gate {
+        fn set(&self, is_blocked: bool) {
+            *self.is_blocked.lock().unwrap() = is_blocked;
+            self.opened.notify_all();
+        }
+
+        fn waiting(&self) -> usize {
+            self.waiting.load(std::sync::atomic::Ordering::SeqCst)
+        }
+    }
+
+    impl Disk for Gated {
+        fn write(&mut self, _: &[Write]) -> Result<(), DiskError> {
+            use std::sync::atomic::Ordering::SeqCst;
+            self.0.waiting.fetch_add(1, SeqCst);
+            let is_blocked = self.0.is_blocked.lock().unwrap();
+            drop(self.0.opened.wait_while(is_blocked, |blocked| *blocked));
+            self.0.waiting.fetch_sub(1, SeqCst);
+            Ok(())
+        }
+    }
+
+    /// However slow all disks are, an elected leader stays, and reads are answered beside a write that
+    /// waits for a disk.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn leader_stays_and_answers_reads_while_every_disk_is_blocked() {
+        let dir = tempfile::tempdir().unwrap();
+        let gate = Arc::new(Gate::default());
+        let mut nodes = Vec::new();
+        for id in 1..=3 {
+            let mut config = Config::new(NodeId::new(id), "test", dir.path());
+            config.voters = (1..=3).map(NodeId::new).collect();
+            config.heartbeat = Duration::from_millis(20);
+            config.election_min = Duration::from_millis(400);
+            config.election_max = Duration::from_millis(800);
+            let disk = Gated(Arc::clone(&gate));
+            let open = |_: &Config| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+                Ok((Box::new(disk), Durable::default()))
+            };
+            nodes.push(Node::start_with(config, open).await.unwrap());
+        }
+        for (one, other) in (0..9).map(|pair| (pair / 3, pair % 3)) {
+            if one != other {
+                let at = nodes[other].local_addr();
+                nodes[one].set_peer(nodes[other].id(), at).await;
+            }
+        }
+        let operation = || Operation::Increment {
+            key: b"n".to_vec(),
+            by: 1,
+        };
+        let leader = tokio::time::timeout(PATIENCE, async {
+            loop {
+                for node in &nodes {
+                    if node.propose(operation()).await.is_ok() {
+                        return node.clone();
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        let leader = leader.await.expect("a leader commits");
+        let elected = leader.status().await.unwrap();
+
+        gate.set(true);
+        let writing = tokio::spawn({
+            let (leader, operation) = (leader.clone(), operation());
+            async move { leader.propose(operation).await }
+        });
+        let blocked = async {
+            while gate.waiting() < 3 {
+                tokio::task::yield_now().await;
+            }
+            // Many times as long as a leader leads without a quorum.
+            let until = tokio::time::Instant::now() + 10 * Duration::from_millis(400);
+            while tokio::time::Instant::now() < until {
+                let query = Query::Get { key: b"n".to_vec() };
+                leader.read(query).await.expect("a read waits for no disk");
+            }
+            leader.status().await.unwrap()
+        };
+        let status = tokio::time::timeout(PATIENCE, blocked).await;
+        let status = status.expect("reads are answered while every disk is blocked");
+        assert_eq!((status.role, status.term), (elected.role, elected.term));
+        assert!(!writing.is_finished(), "no disk made it durable");
+        gate.set(false);
+        writing.await.unwrap().expect("the write commits");
+        for node in nodes {
+            node.stop().await.unwrap();
+        }
+    }
 }

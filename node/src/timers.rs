@@ -1,7 +1,10 @@
 //! When timers fire. The core says which to arm, this draws for how long.
 
-use model::Timer;
+use model::{Role, Term, Timer};
 use std::time::{Duration, Instant};
+
+/// The most by which a candidate's election timeout is prolonged.
+const MOST_BACKOFF: u32 = 8;
 
 /// The timers of one server. A new one has its heartbeat, election and quorum timers armed.
 pub(crate) struct Timers {
@@ -11,6 +14,11 @@ pub(crate) struct Timers {
     heartbeat: Instant,
     election: Option<Instant>,
     quorum: Option<Instant>,
+    /// How many elections in a row this server ran in and neither it nor another won, and the term of
+    /// the last one.
+    lost: u32,
+    ran_in: Term,
+    is_candidate: bool,
 }
 
 impl Timers {
@@ -27,10 +35,41 @@ impl Timers {
             heartbeat: now + heartbeat_every,
             election: None,
             quorum: None,
+            lost: 0,
+            ran_in: Term::ZERO,
+            is_candidate: false,
         };
         timers.arm(Timer::Election);
         timers.arm(Timer::Quorum);
         timers
+    }
+
+    /// Notes what became of elections, before timers are armed. A vote takes a sync of the voter's
+    /// disk, which may be slower than the election timeout. So from the third candidacy in a row a
+    /// candidate waits longer each time, up to [`MOST_BACKOFF`] times as long, until votes have time to
+    /// arrive.
+    pub(crate) fn note_role(&mut self, role: &Role, term: Term) {
+        self.is_candidate = matches!(role, Role::Candidate(_));
+        match role {
+            Role::Candidate(_) if term > self.ran_in => {
+                self.ran_in = term;
+                self.lost += 1;
+            }
+            Role::Leader(_)
+            | Role::Follower {
+                leader: Some(_), ..
+            } => self.lost = 0,
+            _ => {}
+        }
+    }
+
+    /// By how much the election timeout is prolonged.
+    fn backoff(&self) -> u32 {
+        if !self.is_candidate {
+            return 1;
+        }
+        let doublings = self.lost.saturating_sub(2).min(MOST_BACKOFF.ilog2());
+        1 << doublings
     }
 
     /// Starts a timer anew.
@@ -42,7 +81,7 @@ impl Timers {
             Timer::Election => {
                 let spread = self.election_max - self.election_min;
                 let more = spread.mul_f64(share_of(rand::random()));
-                self.election = Some(now + self.election_min + more);
+                self.election = Some(now + (self.election_min + more) * self.backoff());
             }
         }
     }
@@ -109,6 +148,43 @@ fn take(timer: &mut Option<Instant>, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::{Config, Durable, Event, NodeId, Raft};
+
+    #[test]
+    fn candidate_that_nobody_answers_in_time_waits_longer_each_time() {
+        let mut config = Config::new((1..=3).map(NodeId::new).collect());
+        config.pre_vote = false;
+        let mut raft = Raft::recover(NodeId::new(1), config, Durable::default());
+        let (min, max) = (Duration::from_millis(1000), Duration::from_millis(1000));
+        let mut timers = Timers::new(Duration::from_millis(100), min, max);
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            let effects = raft.step(Event::ElectionTimeout);
+            let written = effects.write.expect("its own vote").id;
+            raft.step(Event::Persisted(written));
+            timers.note_role(raft.role(), raft.current_term());
+            let begun = Instant::now();
+            timers.arm(Timer::Election);
+            let due = timers.election.expect("it was armed");
+            waits.push((due - begun).as_millis() / 1000);
+        }
+        assert_eq!(waits, [1, 1, 2, 4, 8, 8, 8]);
+        // Another server leads.
+        let heartbeat = model::AppendEntriesRequest {
+            term: raft.current_term(),
+            prev_log_index: model::LogIndex::ZERO,
+            prev_log_term: Term::ZERO,
+            entries: Vec::new(),
+            leader_commit: model::LogIndex::ZERO,
+            read_round: 0,
+        };
+        raft.step(Event::Receive {
+            from: model::Address::Node(NodeId::new(2)),
+            message: model::Message::AppendEntriesRequest(heartbeat),
+        });
+        timers.note_role(raft.role(), raft.current_term());
+        assert_eq!((timers.lost, timers.backoff()), (0, 1));
+    }
 
     #[test]
     fn election_timeout_lies_within_its_bounds_and_mostly_in_their_lower_half() {

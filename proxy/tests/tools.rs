@@ -1,6 +1,8 @@
 //! What people already have works: curl, redis-cli, redis-benchmark; and the program itself, from
 //! its start to its end. A tool that is not installed is passed over with a word, except in CI.
 
+#![allow(clippy::print_stdout, reason = "a test that tells what it did")]
+
 mod common;
 
 use common::{ready, within};

@@ -142,16 +142,15 @@ pub(crate) fn message(message: &Message) -> String {
                 AppendOutcome::Matched { match_index } => format!("matches up to {match_index}"),
                 AppendOutcome::Conflict {
                     prev_log_index,
-                    conflict_term: Term::ZERO,
-                    conflict_index,
-                } => format!("no entry {prev_log_index}, log ends before {conflict_index}"),
+                    conflict_index: LogIndex::ZERO,
+                    ..
+                } => format!("entry {prev_log_index} differs, no entry agrees"),
                 AppendOutcome::Conflict {
                     prev_log_index,
                     conflict_term,
                     conflict_index,
                 } => format!(
-                    "entry {prev_log_index} is of term {conflict_term}, which begins at \
-                     {conflict_index}"
+                    "entry {prev_log_index} differs, entries up to {conflict_index} (term {conflict_term}) may agree"
                 ),
                 AppendOutcome::StaleTerm => "the request is of an older term".into(),
             };

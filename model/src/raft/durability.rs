@@ -99,18 +99,18 @@ impl Raft {
     /// Settles a step: numbers its write and decides which sends must wait.
     pub(super) fn finish(&mut self, turn: Turn) -> Effects {
         let write = self.take_write(&turn);
-        let last_pending = self.pending.back().map(|pending| pending.id);
-        let term_pending = self.pending.iter().any(|pending| pending.hard_state);
+        let mut term_writes = self.pending.iter().rev();
+        let term_write = term_writes
+            .find(|pending| pending.hard_state)
+            .map(|pending| pending.id);
         let mut sends = Vec::new();
         for (to, message, release) in turn.sends {
             let from = Address::Node(self.id);
             let envelope = Envelope { from, to, message };
             let after = match release {
                 Release::Now => None,
-                Release::AfterWrites => last_pending,
-                Release::AfterTerm if !term_pending => None,
-                Release::AfterEntries(last) if last <= self.durable_index && !term_pending => None,
-                Release::AfterTerm | Release::AfterEntries(_) => last_pending,
+                Release::AfterTerm => term_write,
+                Release::AfterEntries(last) => self.write_that_reaches(last).max(term_write),
             };
             match after {
                 None => sends.push(envelope),
@@ -124,12 +124,37 @@ impl Raft {
         }
     }
 
-    /// A repeated request earns no second answer while the first one waits: what is held stays
-    /// bounded, however often the network repeats itself.
-    fn hold(&mut self, held: Held) {
-        if !self.held.contains(&held) {
-            self.held.push_back(held);
+    /// The write under way after which the log is durable up to this entry; none if it is already.
+    fn write_that_reaches(&self, last: LogIndex) -> Option<WriteId> {
+        if last <= self.durable_index {
+            return None;
         }
+        let covers = self.pending.iter().find(|pending| pending.reach >= last);
+        covers.or(self.pending.back()).map(|pending| pending.id)
+    }
+
+    /// Holds a message back, in the order of the writes. For each write, receiver and kind of message
+    /// at most one is held, so that the number stays bounded however many requests arrive while a
+    /// disk is slow: the latest acknowledgement covers the earlier ones, and a later message of
+    /// another kind replaces the earlier one.
+    fn hold(&mut self, held: Held) {
+        let start = self.held.partition_point(|other| other.after < held.after);
+        let mut end = start;
+        while let Some(other) = self.held.get_mut(end)
+            && other.after == held.after
+        {
+            if other.envelope.to == held.envelope.to
+                && other
+                    .envelope
+                    .message
+                    .is_replaced_by(&held.envelope.message)
+            {
+                other.envelope.message.replace_by(held.envelope.message);
+                return;
+            }
+            end += 1;
+        }
+        self.held.insert(end, held);
     }
 
     fn take_write(&mut self, turn: &Turn) -> Option<Write> {

@@ -7,9 +7,15 @@ impl Raft {
     pub(super) fn election_timeout(&mut self, turn: &mut Turn) {
         match self.role {
             Role::Leader(_) => {}
-            // Only a forged message can have brought us here.
+            // No majority of its voters includes this server.
+            _ if !self.is_voter() => {}
+            // Only forged messages can have brought us here.
             _ if self.current_term == Term::LAST => {}
             Role::Candidate(_) if planted!(self.config, SplitVoteNeverRetried) => {}
+            // Its own vote is not durable yet, so nobody was asked: a slow disk is no split vote.
+            Role::Candidate(ref candidate) if !candidate.votes.contains(&self.id) => {
+                turn.arm(Timer::Election);
+            }
             _ if self.config.pre_vote => self.become_pre_candidate(turn),
             _ => self.become_candidate(turn),
         }
@@ -59,7 +65,7 @@ impl Raft {
             if planted!(self.config, VotesRequestedBeforeDurable) {
                 turn.send(id, request.clone());
             } else {
-                turn.send_after_writes(id, request.clone());
+                turn.send_after_term(id, request.clone());
             }
         }
     }
@@ -70,7 +76,7 @@ impl Raft {
         request: &RequestVoteRequest,
         turn: &mut Turn,
     ) {
-        if request.term > self.current_term && self.sticks_to_leader() {
+        if request.term > self.current_term && self.sticks_against(from) {
             return;
         }
         self.observe_term(request.term, turn);

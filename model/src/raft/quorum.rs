@@ -10,7 +10,8 @@
 //! * a refused pre-candidate is told the term of the server that refused, however old its own is;
 //! * a refusal for an old term is never held back by stickiness: a leader whose follower is in a
 //!   newer term steps down, and the next election is above both;
-//! * stickiness ends with the quorum timer, with the follower's own candidacy, and with its term.
+//! * stickiness ends with the quorum timer, with the follower's own candidacy, with its term, and
+//!   toward the leader itself: a leader that campaigns has stepped down.
 
 use super::*;
 use crate::{EntryId, PreVoteRequest, PreVoteResponse, mutant::planted};
@@ -21,13 +22,14 @@ impl Raft {
             return;
         }
         let majority = self.config.majority();
+        let itself = usize::from(self.is_voter());
         match &mut self.role {
             Role::Follower { heard, .. } => *heard = false,
             Role::PreCandidate { .. } | Role::Candidate(_) => {}
             Role::Leader(_) if planted!(self.config, LeaderNeverChecksQuorum) => {
                 turn.arm(Timer::Quorum);
             }
-            Role::Leader(leader) if 1 + leader.heard.len() >= majority => {
+            Role::Leader(leader) if itself + leader.heard.len() >= majority => {
                 if !planted!(self.config, QuorumHeardForEver) {
                     leader.heard.clear();
                 }
@@ -49,6 +51,17 @@ impl Raft {
             *heard = true;
             turn.arm(Timer::Quorum);
         }
+    }
+
+    /// Whether a candidacy of this server is to be refused for the sake of a leader. The leader's own
+    /// candidacy proves that it stepped down (hashicorp/raft grants it too).
+    pub(crate) fn sticks_against(&self, candidate: NodeId) -> bool {
+        let follows_candidate = matches!(
+            self.role,
+            Role::Follower { leader, .. } if leader == Some(candidate)
+        );
+        self.sticks_to_leader()
+            && (!follows_candidate || planted!(self.config, StepDownNotBelieved))
     }
 
     /// Whether a majority may be following the leader of our term, as far as we know.
@@ -82,7 +95,7 @@ impl Raft {
         });
         for id in self.others() {
             if !votes.contains(&id) {
-                turn.send_after_writes(id, request.clone());
+                turn.send_after_term(id, request.clone());
             }
         }
     }
@@ -108,7 +121,7 @@ impl Raft {
             next_term: request.next_term,
             vote_granted: newer
                 && up_to_date
-                && !self.sticks_to_leader()
+                && !self.sticks_against(from)
                 && !self.leads()
                 && !(matches!(self.role, Role::PreCandidate { .. })
                     && planted!(self.config, PreCandidateRefusesOthers)),

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::{AppendEntriesResponse, Entry, Payload, message::AppendOutcome, mutant::planted};
-use alloc::vec;
 
 impl Raft {
     pub(super) fn heartbeat_timeout(&mut self, turn: &mut Turn) {
@@ -40,13 +39,16 @@ impl Raft {
                     read_round: 0,
                     flow: Flow::Probe,
                     window: self.least_window(),
+                    bytes_in_flight: 0,
                     snapshot_pause: 0,
                 };
                 (id, progress)
             })
             .collect();
+        let inherited = self.log.slice(self.commit_index.next(), usize::MAX);
         self.role = Role::Leader(Leader {
             followers,
+            uncommitted_bytes: size_of(inherited),
             first_index: next_index,
             writes: BTreeMap::new(),
             reads: Vec::new(),
@@ -71,17 +73,25 @@ impl Raft {
     /// overwrites or removes entries of its own log).
     pub(super) fn append_as_leader(&mut self, payload: Payload, turn: &mut Turn) -> LogIndex {
         let term = self.current_term;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_add(payload.size());
+        }
         self.log.append([Entry { term, payload }]);
         let index = self.log.last_index();
         turn.append_from.get_or_insert(index);
         index
     }
 
-    /// A message to every follower, with entries where some may go.
+    /// A message to every follower: new entries if the follower is ready for them, or a heartbeat.
+    /// It carries the read round, so each follower answers it at once.
     pub(super) fn broadcast(&mut self, turn: &mut Turn) {
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        let read_round = leader.read_round;
         for id in self.others().collect::<Vec<_>>() {
-            if !self.replicate_to(id, turn) {
-                self.send_append_entries(id, turn);
+            if !self.replicate_to(id, read_round, turn) {
+                self.send_append(id, 0, read_round, turn);
             }
         }
     }
@@ -89,36 +99,56 @@ impl Raft {
     /// New entries to every follower that is ready for more.
     pub(super) fn replicate(&mut self, turn: &mut Turn) {
         for id in self.others().collect::<Vec<_>>() {
-            self.replicate_to(id, turn);
+            self.replicate_to(id, 0, turn);
         }
     }
 
-    /// Fills the pipeline to a follower; says whether anything was sent. A follower that is probed
-    /// gets its one message with the next heartbeat.
-    fn replicate_to(&mut self, to: NodeId, turn: &mut Turn) -> bool {
+    /// Sends what a follower is ready for; returns whether anything was sent. A pipeline is filled.
+    /// The first message carries the read round.
+    /// A probe carries entries once: until the follower answers it, heartbeats repeat it without
+    /// entries, so that a dead follower costs no bandwidth (etcd: `MsgAppFlowPaused`). An answer to
+    /// the repeated probe fetches the entries.
+    fn replicate_to(&mut self, to: NodeId, read_round: u64, turn: &mut Turn) -> bool {
         let last_index = self.log.last_index();
         let mut sent = false;
         let unbound = planted!(self.config, WindowNotKept);
         while let Role::Leader(leader) = &self.role
             && let Some(progress) = leader.followers.get(&to)
-            && progress.flow == Flow::Pipeline
             && progress.next_index <= last_index
-            && (progress.in_flight() < progress.window || unbound)
         {
-            self.send_append_entries(to, turn);
+            let is_ready = match progress.flow {
+                Flow::Pipeline => {
+                    let fits = progress.bytes_in_flight < self.config.max_bytes_in_flight;
+                    (progress.in_flight() < progress.window && fits) || unbound
+                }
+                // All entries from `next_index` on are new in this step: the probe is unsent.
+                Flow::Probe => {
+                    let is_unsent = |first| first <= progress.next_index;
+                    !sent && turn.append_from.is_some_and(is_unsent)
+                }
+            };
+            if !is_ready {
+                break;
+            }
+            let limit = self.config.max_entries_per_append;
+            self.send_append(to, limit, if sent { 0 } else { read_round }, turn);
             sent = true;
         }
         sent
     }
 
-    /// Sends what the follower lacks, as far as we know: one message. Free to leave before our own
-    /// disk has the entries (thesis §10.2.1): they count for nothing until a majority has them
-    /// durably.
+    /// Sends one message with the entries that the follower lacks, as far as we know. Free to leave
+    /// before our own disk has the entries (thesis §10.2.1): they count for nothing until a majority
+    /// has them durably.
     fn send_append_entries(&mut self, to: NodeId, turn: &mut Turn) {
+        self.send_append(to, self.config.max_entries_per_append, 0, turn);
+    }
+
+    /// Sends one message with at most `limit` entries.
+    fn send_append(&mut self, to: NodeId, limit: usize, read_round: u64, turn: &mut Turn) {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        let read_round = leader.read_round;
         let Some(progress) = leader.followers.get_mut(&to) else {
             return;
         };
@@ -128,6 +158,7 @@ impl Raft {
             // What it needs is gone here. It gets a snapshot, and with it a message that only shows
             // that we live: who has the snapshot answers that too.
             progress.flow = Flow::Probe;
+            progress.bytes_in_flight = 0;
         }
         let prev_log_index = if lacks {
             base.index
@@ -137,7 +168,6 @@ impl Raft {
         let Some(prev_log_term) = self.log.term_at(prev_log_index) else {
             return;
         };
-        let limit = self.config.max_entries_per_append;
         let limit = match progress.flow {
             _ if lacks => 0,
             Flow::Probe => limit,
@@ -152,6 +182,7 @@ impl Raft {
         let last = prev_log_index.plus(entries.len() as u64);
         if progress.flow == Flow::Pipeline {
             progress.next_index = last.next();
+            progress.bytes_in_flight = progress.bytes_in_flight.saturating_add(size_of(&entries));
         }
         let leader_commit = self.commit_index.min(last);
         turn.send(
@@ -210,10 +241,12 @@ impl Raft {
             if planted!(self.config, FollowerCommitsDespiteConflict) {
                 self.commit_to(request.leader_commit, turn);
             }
+            // It acknowledges nothing, so it waits for no entry.
             let response = self.append_response(read_round, outcome);
-            turn.send_after_writes(from, response);
+            self.respond_in_term(from, response, turn);
             return;
         }
+        let brings_entries = !request.entries.is_empty();
         let last_new = request.prev_log_index.plus(request.entries.len() as u64);
         self.merge_entries(request.prev_log_index, request.entries, turn);
 
@@ -222,12 +255,43 @@ impl Raft {
         self.commit_to(request.leader_commit.min(last_new), turn);
 
         // For the same reason the acknowledgement speaks of `last_new`, not of our last entry.
-        let match_index = last_new;
-        let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
         if planted!(self.config, AppendAcknowledgedBeforeDurable) {
+            let match_index = last_new;
+            let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
             turn.send(from, response);
-        } else {
+            return;
+        }
+        // A leader needs to know that it is followed, and a read that its round is confirmed, however
+        // slow this disk is. So these are answered at once, with the entries that are durable now.
+        // The entries of the request are acknowledged when they are durable: one message more, and
+        // only if a disk is slower than a heartbeat or a read. A request with entries and no round
+        // has no other answer than that.
+        let is_durable = last_new <= self.durable_index;
+        let waits_for_disk = planted!(self.config, HeartbeatAnswerWaitsForDisk);
+        if is_durable || ((read_round > 0 || !brings_entries) && !waits_for_disk) {
+            let match_index = if planted!(self.config, HeartbeatAcknowledgesUndurable) {
+                last_new
+            } else {
+                last_new.min(self.durable_index)
+            };
+            let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
+            self.respond_in_term(from, response, turn);
+        }
+        if !is_durable {
+            let read_round = if waits_for_disk { read_round } else { 0 };
+            let match_index = last_new;
+            let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
             turn.send_after_entries(from, response, match_index);
+        }
+    }
+
+    /// Answers a leader once the term is durable: before, a crash could take this server back to an
+    /// older term, in which it would follow, and acknowledge, another leader.
+    fn respond_in_term(&self, leader: NodeId, response: Message, turn: &mut Turn) {
+        if planted!(self.config, AnsweredBeforeTermIsDurable) {
+            turn.send(leader, response);
+        } else {
+            turn.send_after_term(leader, response);
         }
     }
 
@@ -250,19 +314,20 @@ impl Raft {
         match self.log.term_at(prev_log_index) {
             Some(term) if term == request.prev_log_term => None,
             Some(_) if planted!(self.config, PrevTermNotCompared) => None,
-            Some(conflict_term) => Some(AppendOutcome::Conflict {
-                prev_log_index,
-                conflict_term,
-                conflict_index: self
+            _ => {
+                // An entry of a later term than the leader's at `prev_log_index` cannot be in the
+                // leader's log before it, so the search skips all of them (etcd:
+                // `findConflictByTerm`). Committed entries are in the log of every later leader.
+                let conflict_index = self
                     .log
-                    .first_index_of(conflict_term)
-                    .unwrap_or(prev_log_index),
-            }),
-            None => Some(AppendOutcome::Conflict {
-                prev_log_index,
-                conflict_term: Term::ZERO,
-                conflict_index: self.log.last_index().next(),
-            }),
+                    .last_index_up_to(prev_log_index, request.prev_log_term)
+                    .max(self.commit_index);
+                Some(AppendOutcome::Conflict {
+                    prev_log_index,
+                    conflict_term: self.log.term_at(conflict_index).unwrap_or_default(),
+                    conflict_index,
+                })
+            }
         }
     }
 
@@ -317,6 +382,12 @@ impl Raft {
         let Some(progress) = leader.followers.get_mut(&from) else {
             return;
         };
+        let is_beyond = matches!(response.outcome,
+            AppendOutcome::Matched { match_index } if match_index > last_index);
+        if response.read_round > leader.read_round || is_beyond {
+            // No follower of this term can know of a later round or entry.
+            return;
+        }
         // A stale-term refusal answers an older request, and is no sign that anybody follows us.
         if self.config.check_quorum && response.outcome != AppendOutcome::StaleTerm {
             leader.heard.insert(from);
@@ -353,14 +424,17 @@ impl Raft {
                     self.serve_reads(turn);
                     return;
                 }
-                // §5.3: skip a whole term at a time.
-                let hint = match self.log.last_index_of(conflict_term) {
-                    _ if planted!(self.config, ConflictHintIgnored) => prev_log_index,
-                    Some(last) if conflict_term > Term::ZERO => last.next(),
-                    _ => conflict_index,
+                // §5.3: skip whole terms. Up to `conflict_index` the follower has no entry of a term
+                // after `conflict_term`, so none of ours of such a term can be there.
+                let hint = if planted!(self.config, ConflictHintIgnored) {
+                    prev_log_index
+                } else {
+                    let agreed = self.log.last_index_up_to(conflict_index, conflict_term);
+                    agreed.next()
                 };
                 progress.next_index = hint.min(prev_log_index).max(progress.match_index.next());
                 progress.flow = Flow::Probe;
+                progress.bytes_in_flight = 0;
                 progress.window = (progress.window / 2).max(least);
                 self.send_append_entries(from, turn);
             }
@@ -372,7 +446,10 @@ impl Raft {
     /// A follower's log agrees with ours up to here, durably: what it lacks comes after.
     pub(super) fn note_match(&mut self, from: NodeId, match_index: LogIndex, turn: &mut Turn) {
         let last_index = self.log.last_index();
-        let match_index = match_index.min(last_index);
+        if match_index > last_index {
+            // No follower of this term can hold it.
+            return;
+        }
         let (least, most) = (self.least_window(), self.config.max_entries_in_flight);
         let Role::Leader(leader) = &mut self.role else {
             return;
@@ -380,27 +457,43 @@ impl Raft {
         let Some(progress) = leader.followers.get_mut(&from) else {
             return;
         };
+        // The answer to a probe, with or without entries: the logs agree up to there. While a
+        // snapshot is on its way, only its acknowledgement counts as one.
+        let is_probed = progress.flow == Flow::Probe
+            && match_index == progress.next_index.prev()
+            && progress.next_index > self.log.base().index;
         if match_index <= progress.match_index {
             if planted!(self.config, MatchIndexFalls) {
                 progress.match_index = match_index;
             }
-            return;
+            if !is_probed {
+                return;
+            }
+        } else {
+            let acknowledged = match_index.get() - progress.match_index.get();
+            if progress.flow == Flow::Pipeline {
+                let first = progress.match_index.next();
+                let count = usize::try_from(acknowledged).unwrap_or(usize::MAX);
+                let size = size_of(self.log.slice(first, count));
+                progress.bytes_in_flight = progress.bytes_in_flight.saturating_sub(size);
+            }
+            progress.match_index = match_index;
+            progress.widen(acknowledged, least, least.max(most));
+            if match_index >= progress.next_index.prev() {
+                progress.snapshot_pause = 0;
+            }
         }
-        let acknowledged = match_index.get() - progress.match_index.get();
-        progress.match_index = match_index;
-        progress.widen(acknowledged, least, least.max(most));
-        // The answer to what is being probed, or to more: the logs agree up to there. (A probe
-        // brings at least one entry, or a snapshot, so its answer is news.)
         if match_index >= progress.next_index.prev() {
             progress.next_index = match_index.next();
-            progress.snapshot_pause = 0;
+            // Nothing is on its way. (Of entries that a snapshot removed meanwhile the sizes are gone.)
+            progress.bytes_in_flight = 0;
             if most > 0 {
                 progress.flow = Flow::Pipeline;
             } else if progress.next_index <= last_index {
                 self.send_append_entries(from, turn);
             }
         }
-        self.replicate_to(from, turn);
+        self.replicate_to(from, 0, turn);
     }
 
     /// §5.3, §5.4.2: the highest entry of the current term that a majority holds durably is
@@ -414,7 +507,7 @@ impl Raft {
         } else {
             self.durable_index
         };
-        let mut matches = vec![own];
+        let mut matches = Vec::from_iter(self.is_voter().then_some(own));
         matches.extend(
             leader
                 .followers
@@ -441,6 +534,10 @@ impl Raft {
                 return;
             };
             self.commit_index = next;
+            if let Role::Leader(leader) = &mut self.role {
+                let size = entry.payload.size();
+                leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(size);
+            }
             let answer = self.store.apply(&entry.payload, &self.config);
             #[cfg(feature = "mutants")]
             if let Some(waiter) = self.remembered_writes.remove(&next) {
@@ -470,6 +567,11 @@ impl Progress {
         let acknowledged = usize::try_from(acknowledged).unwrap_or(usize::MAX);
         self.window = self.window.saturating_add(acknowledged.min(one)).min(most);
     }
+}
+
+/// How many bytes these entries take.
+fn size_of(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.payload.size()).sum()
 }
 
 /// As many of the entries as take so many bytes, the first in any case.

@@ -36,6 +36,12 @@ impl Raft {
                 let mut reads = Vec::new();
                 for (waiter, asked) in asked {
                     match asked {
+                        Asked::Command(_) if self.has_too_many_writes() => {
+                            turn.respond(waiter, ResponseBody::Overloaded);
+                        }
+                        Asked::Read(_) if self.has_too_many_reads(reads.len()) => {
+                            turn.respond(waiter, ResponseBody::Overloaded);
+                        }
                         Asked::Command(command) => self.propose(waiter, command, turn),
                         Asked::Read(query) => reads.push((waiter, query)),
                     }
@@ -118,6 +124,23 @@ impl Raft {
         rest
     }
 
+    /// Whether so much waits to be committed that nothing may be added: followers that do not respond
+    /// must not make a leader grow without bound.
+    fn has_too_many_writes(&self) -> bool {
+        let Role::Leader(leader) = &self.role else {
+            return false;
+        };
+        let entries = self.log.last_index().get() - self.commit_index.get();
+        leader.uncommitted_bytes >= self.config.max_uncommitted_bytes
+            || usize::try_from(entries).unwrap_or(usize::MAX) >= self.config.max_uncommitted_entries
+    }
+
+    /// The same of reads, of which so many are about to begin.
+    fn has_too_many_reads(&self, new: usize) -> bool {
+        matches!(&self.role, Role::Leader(leader)
+            if leader.reads.len() + new >= self.config.max_pending_reads)
+    }
+
     /// A repeated request becomes a second entry; the session sees to it that it is applied once.
     fn propose(&mut self, waiter: Waiter, command: Command, turn: &mut Turn) {
         let index = self.append_as_leader(Payload::Command(command), turn);
@@ -161,6 +184,7 @@ impl Raft {
     /// Answers the reads that waited long enough.
     pub(super) fn serve_reads(&mut self, turn: &mut Turn) {
         let majority = self.config.majority();
+        let itself = usize::from(self.is_voter());
         let unbound = planted!(self.config, ReadRoundNotCompared);
         let unconfirmed = planted!(self.config, ReadWithoutConfirmation);
         let unapplied = planted!(self.config, ReadBeforeApplied);
@@ -175,13 +199,14 @@ impl Raft {
         } = leader;
         let (commit_index, store) = (self.commit_index, &self.store);
         reads.retain(|read| {
-            let confirmed = 1 + followers
-                .values()
-                .filter(|progress| {
-                    progress.read_round >= read.round
-                        || (unbound && progress.match_index > LogIndex::ZERO)
-                })
-                .count();
+            let confirmed = itself
+                + followers
+                    .values()
+                    .filter(|progress| {
+                        progress.read_round >= read.round
+                            || (unbound && progress.match_index > LogIndex::ZERO)
+                    })
+                    .count();
             let ready = (confirmed >= majority || unconfirmed)
                 && (commit_index >= read.read_index || unapplied);
             if ready {

@@ -47,6 +47,7 @@ impl Snapshot {
     pub fn is_sound(&self) -> bool {
         self.store.last_applied() == self.last_included_index
             && self.last_included_index > LogIndex::ZERO
+            && self.last_included_term > Term::ZERO
             && self.last_included_index.get() <= u64::MAX / 2
     }
 }
@@ -163,8 +164,8 @@ impl Raft {
             turn.send_after_term(from, response);
             return;
         }
-        let rival = term == self.current_term && matches!(self.role, Role::Leader(_));
-        if rival || !snapshot.is_sound() {
+        if term == self.current_term && matches!(self.role, Role::Leader(_)) {
+            // As with AppendEntries: two leaders in one term.
             return;
         }
         self.become_follower(term, Some(from), turn);

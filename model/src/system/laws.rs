@@ -337,7 +337,14 @@ fn judge_acknowledgement(
     laws: Laws,
 ) -> Result<(), Broken> {
     // In a later term the disk may have lost, rightly, what was acknowledged before.
-    let durable = disk.hard_state.current_term > term || disk.last_index() >= match_index;
+    let on_disk = disk.hard_state.current_term;
+    laws.require(Law::MatchIsDurable, on_disk >= term, || {
+        format!(
+            "{} acknowledged entries in term {term}, but its disk holds term {on_disk}",
+            envelope.from
+        )
+    })?;
+    let durable = on_disk > term || disk.last_index() >= match_index;
     laws.require(Law::MatchIsDurable, durable, || {
         format!(
             "{} acknowledged entry {match_index}, but its disk holds {} entries",

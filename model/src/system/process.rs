@@ -463,7 +463,11 @@ impl Scope {
         // way, and a crash may take it (docs/reductions.md).
         let is_silent = !left_freely
             && (server.running.as_ref()?.unsynced.is_empty() || writes_term(&step.next));
-        if self.reduction.merge_syncs && is_silent {
+        // A follower's answer to a heartbeat at an entry that is on its way shows that it is. With a
+        // window such heartbeats exist, and with crashes the entry may be lost after that.
+        let may_show_entries =
+            self.window > 0 && self.budget.crashes > 0 && !writes_term(&step.next);
+        if self.reduction.merge_syncs && is_silent && !may_show_entries {
             while !step.next.leads() && self.sync(&mut step) {}
         }
         self.conclude(&mut step);
@@ -748,16 +752,15 @@ fn foresee(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
     let Event::Receive { from, message } = event else {
         return;
     };
+    let sticks = matches!(from, Address::Node(from) if raft.sticks_against(*from));
     match message {
         Message::PreVoteRequest(request) if request.next_term <= raft.current_term => {
             witnesses.add(Witness::PreVoteBehind);
         }
-        Message::PreVoteRequest(_) if raft.sticks_to_leader() => {
+        Message::PreVoteRequest(_) if sticks => {
             witnesses.add(Witness::StuckToLeader);
         }
-        Message::RequestVoteRequest(request)
-            if request.term > raft.current_term && raft.sticks_to_leader() =>
-        {
+        Message::RequestVoteRequest(request) if request.term > raft.current_term && sticks => {
             witnesses.add(Witness::StuckToLeader);
         }
         Message::RequestVoteRequest(request) => {

@@ -75,9 +75,10 @@ impl Scope {
             .is_some_and(|server| server.disk.hard_state.current_term >= self.last_term())
     }
 
-    /// Whether anything can depend on whom a follower takes for its leader.
+    /// Whether anything depends on whom a follower takes for its leader: hints to clients that are
+    /// processes, and stickiness, which does not hold against that leader.
     pub(super) fn tells_hints(&self) -> bool {
-        let is_unused = self.direct_clients && !self.pre_vote;
+        let is_unused = self.direct_clients && !self.pre_vote && !self.check_quorum;
         !(self.reduction.forget_hints && is_unused)
     }
 
@@ -381,8 +382,9 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                                         return true;
                                     };
                                     let nothing_new = match outcome {
+                                        // The answer to a probe at `match_index` fetches entries.
                                         AppendOutcome::Matched { match_index } => {
-                                            *match_index <= progress.match_index
+                                            *match_index < progress.match_index
                                         }
                                         // Where nothing is pipelined, next_index returns to a
                                         // position it has left only by a match at or past it.
@@ -436,7 +438,7 @@ fn is_dead_match(
             && match role {
                 Some(Role::Candidate(_)) => false,
                 Some(Role::Leader(leader)) => leader.followers.get(&from).is_none_or(|progress| {
-                    response.match_index <= progress.match_index && !leader_checks_quorum(server)
+                    response.match_index < progress.match_index && !leader_checks_quorum(server)
                 }),
                 _ => true,
             })

@@ -167,16 +167,11 @@ fn content(message: &Message) -> String {
                 AppendOutcome::Matched { match_index } => format!("match={match_index}"),
                 AppendOutcome::Conflict {
                     prev_log_index,
-                    conflict_term: Term::ZERO,
-                    conflict_index,
-                } => format!("conflict at {prev_log_index}: log ends before {conflict_index}"),
-                AppendOutcome::Conflict {
-                    prev_log_index,
                     conflict_term,
                     conflict_index,
-                } => {
-                    format!("conflict at {prev_log_index}: {conflict_term:?} from {conflict_index}")
-                }
+                } => format!(
+                    "conflict at {prev_log_index}: may agree up to {conflict_index}@{conflict_term:?}"
+                ),
                 AppendOutcome::StaleTerm => "stale term".into(),
             };
             format!("Appended {:?} {outcome}{round}", response.term)

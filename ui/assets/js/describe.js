@@ -123,7 +123,7 @@ function outcome(outcome) {
 
 function reach(outcome) {
   if (outcome?.Matched) return ` ≤${outcome.Matched.match_index}`;
-  if (outcome?.Conflict) return ` <${outcome.Conflict.conflict_index}`;
+  if (outcome?.Conflict) return ` ≤${outcome.Conflict.conflict_index}`;
   return '';
 }
 
@@ -215,7 +215,7 @@ function appendAnswer(body) {
   if (matched) return t('stage.say-ack', { ...common, index: matched.match_index });
   if (!conflict) return t('stage.say-refusal-stale', common);
   const where = { ...common, prev: conflict.prev_log_index, index: conflict.conflict_index, conflict: conflict.conflict_term };
-  return t(conflict.conflict_term ? 'stage.say-refusal-conflict' : 'stage.say-refusal-short', where);
+  return t(conflict.conflict_index ? 'stage.say-refusal-conflict' : 'stage.say-refusal-short', where);
 }
 
 function answer(body) {

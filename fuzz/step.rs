@@ -1,0 +1,11 @@
+//! Fuzzes `Raft::step`: arbitrary events from arbitrary peers, the invariants after every step, and a
+//! second run of each step that must have the same outcome. `fuzz/run` builds and starts it.
+
+#![no_main]
+
+#[path = "../model/tests/victim/mod.rs"]
+mod victim;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    victim::run(bytes);
+});
