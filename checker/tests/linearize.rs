@@ -472,7 +472,7 @@ impl Cluster {
             Answer::ConditionFailed { found } => {
                 failed(&found.map_or("null".into(), |found| found.to_string()))
             }
-            Answer::NotANumber => r#"{"not_a_number":true}"#.into(),
+            Answer::NotANumber | Answer::Overflow => r#"{"not_a_number":true}"#.into(),
             answer => panic!("no answer to a write: {answer:?}"),
         }
     }

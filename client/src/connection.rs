@@ -264,7 +264,7 @@ impl Client {
         let operation = Operation::Increment { key, by };
         match self.ask(Ask::Write(operation)).await? {
             Done::Answered(Answer::Number { value, version }) => Ok(Number { value, version }),
-            Done::Answered(Answer::NotANumber) => Err(Error::NotANumber),
+            Done::Answered(Answer::NotANumber | Answer::Overflow) => Err(Error::NotANumber),
             Done::Answered(Answer::QuotaExceeded) => Err(Error::QuotaExceeded),
             _ => Err(Error::Mismatch),
         }

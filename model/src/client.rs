@@ -476,7 +476,8 @@ impl Client {
                 | Answer::Number { .. }
                 | Answer::ConditionFailed { .. }
                 | Answer::NotANumber
-                | Answer::QuotaExceeded),
+                | Answer::QuotaExceeded
+                | Answer::Overflow),
             ) => self.finish(Outcome::Answered(answer)),
             // Of one copy, not of the request: another may be applied, so the timer goes on.
             (Task::Write { .. }, Answer::TooManyUnacknowledged) => self.handle_refusal(),

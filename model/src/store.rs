@@ -16,6 +16,7 @@
 //! A copy of a store costs nothing, and what is changed after it costs little: a snapshot is such a
 //! copy, and is still being written while entries are applied (`pairs`).
 
+mod integer;
 mod limits;
 mod pairs;
 mod sessions;
@@ -28,6 +29,7 @@ use pairs::{Pairs, Place};
 use serde::{Deserialize, Serialize};
 use sessions::Sessions;
 
+pub use integer::parse_integer;
 pub use limits::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_value_length};
 pub use sessions::{MAX_EVICTED, MAX_RETAINED_ANSWERS, REFUSALS_PER_WINDOW};
 pub use value::Value;
@@ -203,7 +205,7 @@ pub enum Answer {
         /// The version the key had, `None` if absent.
         found: Option<LogIndex>,
     },
-    /// The key holds no decimal number, or adding would overflow; nothing changed.
+    /// The key holds no decimal integer ([`parse_integer`]); nothing changed.
     NotANumber,
     /// The session is not open (never opened, closed, or evicted), and an earlier copy of the write may
     /// have been applied; nothing changed.
@@ -226,6 +228,8 @@ pub enum Answer {
     /// The write would make the state larger than its quota; nothing changed. Writes that make it
     /// smaller are not refused.
     QuotaExceeded,
+    /// The sum would exceed 64 bits; nothing changed.
+    Overflow,
 }
 
 /// What the store answers to a query.
@@ -402,12 +406,13 @@ fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation, quota: u64
             let place = pairs.find(key);
             let held = match pairs.at(place) {
                 None => Some(0),
-                Some(held) => core::str::from_utf8(&held.value)
-                    .ok()
-                    .and_then(|text| text.parse::<i64>().ok()),
+                Some(held) => parse_integer(&held.value),
             };
-            let Some(sum) = held.and_then(|number| number.checked_add(*by)) else {
+            let Some(held) = held else {
                 return Answer::NotANumber;
+            };
+            let Some(sum) = held.checked_add(*by) else {
+                return Answer::Overflow;
             };
             let value = Value::from(alloc::format!("{sum}"));
             if exceeds(pairs, place, key, &value, quota) {

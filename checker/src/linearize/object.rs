@@ -210,7 +210,7 @@ impl State {
     fn number(self, values: &Values) -> Option<i64> {
         match self.value {
             None => Some(0),
-            Some(value) => values.text(value).parse().ok(),
+            Some(value) => model::store::parse_integer(values.text(value).as_bytes()),
         }
     }
 

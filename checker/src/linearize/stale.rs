@@ -133,7 +133,7 @@ impl Call {
     fn may_leave(&self, value: &str) -> bool {
         match self {
             Self::Put(written) | Self::CompareAndSet { value: written, .. } => written == value,
-            Self::Increment(_) => value.parse::<i64>().is_ok(),
+            Self::Increment(_) => model::store::parse_integer(value.as_bytes()).is_some(),
             Self::Get | Self::Delete => false,
         }
     }

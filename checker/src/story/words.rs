@@ -290,6 +290,7 @@ fn answer(answer: &Answer) -> String {
         Answer::Number { value, version } => format!("now {value}, version {version}"),
         Answer::ConditionFailed { .. } => "the condition failed".into(),
         Answer::NotANumber => "not a number".into(),
+        Answer::Overflow => "the sum would overflow".into(),
         Answer::SessionExpired => "the session has expired".into(),
         Answer::AlreadyAcknowledged => "already acknowledged".into(),
         Answer::NotApplied => "the session was evicted before the write was applied".into(),

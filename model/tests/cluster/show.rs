@@ -233,6 +233,7 @@ fn outcome(body: &ResponseBody) -> String {
                 format!("refused, written at {found}")
             }
             Answer::NotANumber => "not a number".into(),
+            Answer::Overflow => "refused, the sum would overflow".into(),
             Answer::SessionExpired => "session expired".into(),
             Answer::AlreadyAcknowledged => "already acknowledged".into(),
             Answer::NotApplied => "session evicted, write not applied".into(),

@@ -238,7 +238,7 @@ function applied(held) {
   if (held?.ConditionFailed) return t('stage.ans-condition');
   const known = { Nothing: 'nothing', NotANumber: 'not-number', SessionExpired: 'expired', AlreadyAcknowledged: 'acknowledged',
     NotApplied: 'not-applied', SessionsInUse: 'in-use', SessionClosed: 'closed', SessionRenewed: 'renewed',
-    TooManyUnacknowledged: 'too-many', QuotaExceeded: 'quota' }[held];
+    TooManyUnacknowledged: 'too-many', QuotaExceeded: 'quota', Overflow: 'overflow' }[held];
   return known ? t(`stage.ans-${known}`) : spaced(String(held));
 }
 

@@ -43,7 +43,7 @@ export default {
   'stage.ans-value': 'found {value}, version {version}', 'stage.ans-none': 'found nothing',
   'stage.ans-session': 'session {id} is open', 'stage.ans-written': 'written as version {version}',
   'stage.ans-number': 'now {value}, version {version}', 'stage.ans-condition': 'the condition failed',
-  'stage.ans-nothing': 'nothing', 'stage.ans-not-number': 'not a number',
+  'stage.ans-nothing': 'nothing', 'stage.ans-not-number': 'not a number', 'stage.ans-overflow': 'the sum would overflow',
   'stage.ans-expired': 'the session has expired', 'stage.ans-acknowledged': 'already acknowledged',
   'stage.ans-not-applied': 'the session was evicted before the write was applied', 'stage.ans-in-use': 'all sessions are in use',
   'stage.ans-closed': 'the session is closed', 'stage.ans-renewed': 'the session is renewed',

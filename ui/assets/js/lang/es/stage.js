@@ -43,7 +43,7 @@ export default {
   'stage.ans-value': 'halló {value}, versión {version}', 'stage.ans-none': 'no halló nada',
   'stage.ans-session': 'la sesión {id} está abierta', 'stage.ans-written': 'escrito como versión {version}',
   'stage.ans-number': 'ahora {value}, versión {version}', 'stage.ans-condition': 'la condición no se cumplió',
-  'stage.ans-nothing': 'nada', 'stage.ans-not-number': 'no es un número',
+  'stage.ans-nothing': 'nada', 'stage.ans-not-number': 'no es un número', 'stage.ans-overflow': 'la suma no cabe en 64 bits',
   'stage.ans-expired': 'la sesión ha caducado', 'stage.ans-acknowledged': 'ya confirmado',
   'stage.ans-not-applied': 'la sesión fue expulsada antes de aplicar la escritura', 'stage.ans-in-use': 'todas las sesiones están en uso',
   'stage.ans-closed': 'la sesión está cerrada', 'stage.ans-renewed': 'la sesión está renovada',
