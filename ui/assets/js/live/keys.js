@@ -16,6 +16,8 @@ export function Keys(host) {
   let before = [];
   let next = null;
   let editing = null;
+  /** The key that was chosen in the list: its bytes, and what the input made of them. */
+  let chosen = null;
 
   const search = h('input', { type: 'search', 'aria-label': t('live.prefix'), placeholder: t('live.prefix'), autocomplete: 'off', spellcheck: 'false' });
   const body = h('tbody', {});
@@ -67,7 +69,11 @@ export function Keys(host) {
     }, (row, item) => {
       const [name, held, version] = row.children;
       text(name.firstChild, item.key_encoding ? `base64 ${item.key}` : item.key);
-      name.firstChild.onclick = () => { key.value = item.key; key.encoded = item.key_encoding ? item.key : null; act('get', get); };
+      name.firstChild.onclick = () => {
+        key.value = item.key;
+        chosen = { shown: key.value, bytes: item.key_encoding ? fromBase64(item.key) : utf8(item.key) };
+        act('get', get);
+      };
       const shown = item.value.length > 120 ? `${item.value.slice(0, 120)}…` : item.value + (item.cut ? '…' : '');
       text(held, (item.value_encoding ? 'base64 ' : '') + shown);
       if (!still() && version.textContent && version.textContent !== String(item.version)) row.animate([{ background: 'var(--accent-soft)' }, {}], 900);
@@ -81,8 +87,7 @@ export function Keys(host) {
   /* One key. */
 
   function path() {
-    const bytes = key.encoded && key.encoded === key.value ? decode(key.value) : new TextEncoder().encode(key.value);
-    return `/v1/kv/${[...bytes].map((byte) => (/[A-Za-z0-9_.~-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, '0')}`)).join('')}`;
+    return keyPath(chosen?.shown === key.value ? chosen.bytes : utf8(key.value));
   }
 
   async function act(name, run) {
@@ -98,6 +103,11 @@ export function Keys(host) {
     if (answer.status !== 200) { say('bad', answer.words); return; }
     value.value = answer.body.value;
     binary.checked = answer.body.value_encoding === 'base64';
+    if (value.value !== answer.body.value) {
+      // A text area changes line ends. In base64 the value survives being put back.
+      value.value = toBase64(utf8(answer.body.value));
+      binary.checked = true;
+    }
     editing = answer.body.version;
     version.value = editing;
     say('good', t('live.got', { version: editing }));
@@ -106,7 +116,7 @@ export function Keys(host) {
   async function put() {
     let held = value.value;
     if (binary.checked) {
-      try { held = decode(value.value); } catch { say('bad', t('live.not-base64')); return; }
+      try { held = fromBase64(value.value); } catch { say('bad', t('live.not-base64')); return; }
     }
     wrote(await ask('PUT', path(), held, conditions()));
   }
@@ -158,7 +168,12 @@ export function Keys(host) {
   };
 }
 
-const decode = (held) => Uint8Array.from(atob(held.trim()), (c) => c.charCodeAt(0));
+const utf8 = (text) => new TextEncoder().encode(text);
+const fromBase64 = (text) => Uint8Array.from(atob(text.trim()), (c) => c.charCodeAt(0));
+const toBase64 = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+
+/** The resource of a key. In base64url, because the browser resolves `.` and `..` in paths, escaped or not. */
+export const keyPath = (bytes) => `/v1/key/${toBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')}`;
 
 /** Never throws: a status of 0 means that nothing was heard. */
 async function ask(method, url, body, more = {}) {
