@@ -55,12 +55,13 @@ use model::system::Laws;
 use problem::Problem;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{any::Any, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use traces::{AskedTraces, Part};
 pub use traces::{Input, Open};
 use walk::Walk;
+use web::site::Policy;
 use world::{Asked, World};
 
 /// The most bytes of an ordinary request.
@@ -75,7 +76,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Everything the handlers share.
 pub struct Explore {
     home: Home,
-    is_loopback: bool,
+    policy: Policy,
     cache: Cache,
     jobs: Jobs,
     closing: CancellationToken,
@@ -102,12 +103,12 @@ pub enum Home {
 }
 
 impl Explore {
-    /// An explorer whose searches keep to the limits. If only this machine reaches it, it must be
-    /// called by a local name.
-    pub fn new(home: Home, is_loopback: bool, limits: Limits) -> Self {
+    /// An explorer whose searches keep to the limits. Browsers may call it `localhost`, by an IP address
+    /// or by one of these names.
+    pub fn new(home: Home, names: impl IntoIterator<Item = String>, limits: Limits) -> Self {
         Self {
             home,
-            is_loopback,
+            policy: Policy::new(names, false),
             cache: Cache::default(),
             jobs: Jobs::new(limits),
             closing: CancellationToken::new(),
@@ -156,6 +157,7 @@ impl Explore {
                 Arc::clone(&explore),
                 guard::same_site,
             ))
+            .layer(middleware::from_fn(web::no_store))
             .with_state(explore)
     }
 
@@ -207,11 +209,6 @@ struct Astray {
     error: String,
     walk: Walk,
     name: String,
-}
-
-/// Whether an address is of this machine alone.
-pub fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().is_loopback()
 }
 
 /// An answer that is never kept by a browser.

@@ -42,7 +42,7 @@ impl App {
             max_memory: None,
             symmetry: true,
         };
-        let explore = Explore::new(Home::Explore, true, limits);
+        let explore = Explore::new(Home::Explore, [], limits);
         Self(Arc::new(explore).router())
     }
 
@@ -1356,7 +1356,7 @@ async fn served_traces_are_there_from_the_start() {
     };
     let text = trace_of("crashes", 1, 3);
     let file = Input::of_bytes("a.jsonl".into(), text.into());
-    let explore = Explore::new(Home::Replay, true, limits)
+    let explore = Explore::new(Home::Replay, [], limits)
         .with_traces(vec![file], false)
         .expect("it is a trace");
     let app = App(Arc::new(explore).router());

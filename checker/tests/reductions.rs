@@ -205,6 +205,7 @@ fn leader_that_counts_itself_too_early_is_found_with_merged_syncs() {
 }
 
 #[track_caller]
+#[allow(clippy::print_stderr, reason = "shown by the test runner")]
 fn assert_merging_loses_nothing(scope: &Scope, history: bool) {
     let reduced = quiet_processes(scope, Reduction::ALL, history);
     let plain = quiet_processes(scope, UNMERGED, history);

@@ -103,7 +103,18 @@ pub(crate) struct Run {
     /// A file with the bearer token that HTTP requests must carry; /livez and /readyz need none
     #[arg(long, env = "RAFT_HTTP_TOKEN_FILE", value_name = "FILE")]
     pub(crate) http_token_file: Option<PathBuf>,
-    /// Listen to other machines without a key: anyone who reaches the port can speak for a server
+    /// A name by which clients may call this server over HTTP, beside localhost, IP addresses and its
+    /// own name in --peer. Without a token other names are refused
+    #[arg(
+        long,
+        env = "RAFT_HTTP_ALLOW_HOST",
+        value_delimiter = ',',
+        value_name = "NAME",
+        value_parser = web::site::parse_name
+    )]
+    pub(crate) http_allow_host: Vec<String>,
+    /// Listen to other machines without a key, and serve HTTP to them without a token: anyone who
+    /// reaches the ports can speak for a server and read its state
     #[arg(long, env = "RAFT_INSECURE")]
     pub(crate) insecure: bool,
     /// How often a leader shows that it lives

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 use transport::{Faults, Keys};
+use web::Secret;
 
 /// The settings of one server. Made by [`Config::new`]; the fields are then set as wished.
 #[derive(Clone, Debug)]
@@ -37,7 +38,10 @@ pub struct Config {
     /// Where to serve HTTP for operators, if at all.
     pub http: Option<SocketAddr>,
     /// The bearer token that HTTP requests must carry, if any. `/livez` and `/readyz` need none.
-    pub http_token: Option<String>,
+    pub http_token: Option<Secret>,
+    /// Names by which clients may call this server over HTTP, beside `localhost` and IP addresses.
+    /// Without a token other names are refused.
+    pub http_allow_host: Vec<String>,
     /// Where the log is kept. Made if it does not exist.
     pub data_dir: PathBuf,
     /// How often a leader shows that it lives.
@@ -127,6 +131,7 @@ impl Config {
             faults: None,
             http: None,
             http_token: None,
+            http_allow_host: Vec::new(),
             data_dir: data_dir.into(),
             heartbeat: Duration::from_millis(100),
             election_min: Duration::from_millis(1000),

@@ -1,7 +1,13 @@
 //! What operators ask over HTTP. Nothing here changes anything but the plan of faults, which is
 //! served only where there is one.
+//!
+//! Requests of foreign pages are refused, and without a token those that call the server by a name
+//! that is not allowed ([`web::site`]). Without a token `/status` shows no keys and no values.
 
-use crate::node::{Glance, Inner, Node};
+use crate::{
+    node::{Glance, Inner, Node},
+    tail::Shown,
+};
 use axum::{
     Router,
     extract::{Query, Request, State},
@@ -10,11 +16,6 @@ use axum::{
     response::{IntoResponse, Json, Response},
     routing::get,
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use serde::Deserialize;
 use serde_json::json;
 use std::{
@@ -22,21 +23,22 @@ use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-    time,
-};
+use tokio::{net::TcpListener, time};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use transport::{Faults, Plan};
+use web::{Secret, body, server::Limits, site::Policy};
 
 /// A driver that did nothing for so long is stuck. It has something to do ten times a second.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// How many connections are open at once. The disk needs file descriptors too.
-const CONNECTIONS: usize = 256;
-/// Who takes longer to say what it wants has gone.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTIONS: usize = 240;
+/// How many more there may be for health checks.
+const RESERVE: usize = 16;
+/// How long a client may take to send a request, or to take a part of the response.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest request body: a plan of faults.
+const MAX_BODY: usize = 1 << 20;
 /// How long to wait for the driver to say where it stands.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -44,7 +46,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Access {
     /// The bearer token, if one is needed.
-    pub(crate) token: Option<Arc<str>>,
+    pub(crate) token: Option<Secret>,
+    /// By which names the server may be called.
+    pub(crate) policy: Arc<Policy>,
     /// The faults that may be changed.
     pub(crate) faults: Option<Faults>,
 }
@@ -61,76 +65,68 @@ impl Shared {
     }
 }
 
-/// Serves until the server is gone.
+/// Serves until the server is gone. Dropped, it closes all connections.
 pub(crate) async fn serve(listener: TcpListener, node: Weak<Inner>, access: Access) {
     let shared = Shared { node, access };
+    let bounds = body::Bounds {
+        bytes: MAX_BODY,
+        timeout: CLIENT_TIMEOUT,
+        render: |error| (error.status(), format!("{error}\n")).into_response(),
+    };
     let guarded = Router::new()
         .route("/chaos", get(chaos).put(set_chaos))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/version", get(version))
+        .layer(middleware::from_fn(move |request, next| {
+            body::buffer(bounds, request, next)
+        }))
         .layer(middleware::from_fn_with_state(shared.clone(), guard));
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .merge(guarded)
+        .layer(middleware::from_fn_with_state(shared.clone(), same_site))
+        .layer(middleware::from_fn(web::no_store))
         .with_state(shared);
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    // Dropped with this future, and the connections with it.
-    let mut connections = JoinSet::new();
-    loop {
-        // Who comes while there is no room waits in the queue of the socket.
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let serving = connection(router.clone(), stream);
-                connections.spawn(async move {
-                    serving.await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                // Most often no file descriptor is left. Trying again at once would only burn.
-                warn!(%error, "cannot accept an HTTP connection");
-                time::sleep(Duration::from_millis(200)).await;
+    let limits = Limits {
+        connections: CONNECTIONS,
+        reserve: RESERVE,
+        timeout: CLIENT_TIMEOUT,
+        overloaded,
+    };
+    web::server::serve(listener, router, limits, |_| {}, CancellationToken::new()).await;
+}
+
+fn overloaded() -> Response {
+    let text = "all connections are busy: try again in a moment\n";
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+/// Keeps out what pages of other sites make a browser send.
+async fn same_site(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    match shared.access.policy.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => {
+            let response = (error.status(), format!("{error}\n")).into_response();
+            match error.status() {
+                StatusCode::BAD_REQUEST => body::closing(response),
+                _ => response,
             }
         }
     }
-}
-
-async fn connection(router: Router, stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    // That a client went away is nobody's fault.
-    let _ = served.await;
 }
 
 async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let Some(token) = &shared.access.token else {
         return next.run(request).await;
     };
-    let given = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    if given.is_some_and(|given| is_same(given, token.as_bytes())) {
+    if web::bearer_token(request.headers()).is_some_and(|given| token.is(given)) {
         return next.run(request).await;
     }
     let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
     let text = "this needs the header: Authorization: Bearer TOKEN\n";
     (StatusCode::UNAUTHORIZED, challenge, text).into_response()
-}
-
-/// Compares in a time that does not tell where the first difference is.
-fn is_same(given: &[u8], token: &[u8]) -> bool {
-    let differences = given.iter().zip(token).fold(0, |all, (a, b)| all | (a ^ b));
-    given.len() == token.len() && std::hint::black_box(differences) == 0
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
@@ -159,7 +155,12 @@ async fn status(State(shared): State<Shared>, Query(look): Query<Look>) -> Respo
         since: look.since.unwrap_or(all.since),
     };
     match time::timeout(PATIENCE, node.look(glance)).await {
-        Ok(Some(status)) => Json(status).into_response(),
+        Ok(Some(mut status)) => {
+            if shared.access.token.is_none() {
+                status.log.iter_mut().for_each(Shown::redact);
+            }
+            Json(status).into_response()
+        }
         Ok(None) => gone(),
         Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,

@@ -17,6 +17,7 @@ use std::{
 };
 use tracing::{error, info, warn};
 use transport::{Faults, Key};
+use web::Secret;
 
 /// What `health` waits for at the most.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -100,16 +101,20 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
         );
     }
     if let Some(http) = run.http
-        && run.chaos
         && !http.ip().is_loopback()
         && run.http_token_file.is_none()
         && !run.insecure
     {
         bail!(
-            "{http} can be reached from other machines, and with --chaos anyone there could cut the \
-             network: give --http-token-file, serve HTTP on 127.0.0.1, or say --insecure"
+            "--http {http} can be reached from other machines, and without a token anyone there \
+             could read the state of this server: give --http-token-file, serve HTTP on 127.0.0.1, \
+             or, if the network itself keeps others out, say --insecure"
         );
     }
+    // Proxies and monitoring call a server by the name that its peers use.
+    let own_name = run.peers.iter().find(|peer| peer.id == run.id);
+    let own_name = own_name.and_then(|peer| peer.at.rsplit_once(':'));
+    let own_name = own_name.and_then(|(host, _)| web::site::parse_name(host).ok());
     let mut config = Config::new(run.id, run.cluster, run.data_dir);
     for peer in run.peers {
         config.voters.insert(peer.id);
@@ -134,7 +139,16 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
     config.keys.client = client_key;
     config.faults = run.chaos.then(Faults::default);
     config.http = run.http;
-    config.http_token = run.http_token_file.as_deref().map(read_token).transpose()?;
+    config.http_token = run
+        .http_token_file
+        .as_deref()
+        .map(Secret::read)
+        .transpose()?;
+    config.http_allow_host = run.http_allow_host;
+    // A list that was not given must not restrict what a token protects already.
+    if config.http_token.is_none() {
+        config.http_allow_host.extend(own_name);
+    }
     config.heartbeat = run.heartbeat;
     config.election_min = run.election.min;
     config.election_max = run.election.max;
@@ -147,16 +161,6 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
     config.max_datagram = run.max_datagram;
     config.trace = run.trace;
     Ok(config)
-}
-
-fn read_token(path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the token in {}", path.display()))?;
-    let token = text.trim();
-    if token.is_empty() {
-        bail!("{} is empty: it must hold a token", path.display());
-    }
-    Ok(token.to_owned())
 }
 
 fn exit_code(failure: Option<&Failure>) -> ExitCode {

@@ -43,6 +43,7 @@ use tokio::{
     task::JoinSet,
 };
 use transport::Endpoint;
+use web::site::Policy;
 
 /// The most bytes of a message between servers that is no snapshot.
 const MAX_MESSAGE: usize = 12 << 20;
@@ -322,7 +323,11 @@ impl Node {
             None => None,
         };
         let access = http::Access {
-            token: config.http_token.clone().map(Into::into),
+            token: config.http_token.clone(),
+            policy: Arc::new(Policy::new(
+                config.http_allow_host.clone(),
+                config.http_token.is_some(),
+            )),
             faults: config.faults.clone(),
         };
         let names = config.peers.clone();

@@ -3,7 +3,7 @@
 
 use model::{
     Log, LogIndex, Payload, Term,
-    store::{Command, Operation, Write},
+    store::{Command, Operation, Value, Write},
 };
 use serde::Serialize;
 
@@ -23,6 +23,51 @@ pub struct Shown {
     /// How many bytes key and value have, if either was cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut: Option<usize>,
+}
+
+impl Shown {
+    /// Removes key and value, and what is added to a number. `cut` still tells their length.
+    pub(crate) fn redact(&mut self) {
+        let Payload::Command(Command::Write(write)) = &self.payload else {
+            return;
+        };
+        let key = Vec::new();
+        let (operation, length) = match &write.operation {
+            Operation::Put {
+                key: whole,
+                value,
+                condition,
+            } => (
+                Operation::Put {
+                    key,
+                    value: Value::default(),
+                    condition: *condition,
+                },
+                whole.len() + value.len(),
+            ),
+            Operation::Delete {
+                key: whole,
+                condition,
+            } => (
+                Operation::Delete {
+                    key,
+                    condition: *condition,
+                },
+                whole.len(),
+            ),
+            Operation::Increment { key: whole, .. } => {
+                (Operation::Increment { key, by: 0 }, whole.len())
+            }
+        };
+        self.cut.get_or_insert(length);
+        self.payload = Payload::Command(Command::from(Write {
+            session: write.session,
+            sequence: write.sequence,
+            acknowledged: write.acknowledged,
+            quota: write.quota,
+            operation,
+        }));
+    }
 }
 
 /// Up to `most` entries from the end, and the index of the first of them.

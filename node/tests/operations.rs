@@ -83,26 +83,29 @@ async fn ask(node: &Node, method: &str, path: &str, header: &str, body: &str) ->
 #[tokio::test]
 async fn http_tells_status_metrics_and_readiness() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(config(dir.path())).await.unwrap();
+    let mut config = config(dir.path());
+    config.http_token = Some("secret".into());
+    let node = Node::start(config).await.unwrap();
+    let token = "Authorization: Bearer secret\r\n";
     put_until_done(&node, "a").await;
-    let (code, status) = get(&node, "/status", "").await;
+    let (code, status) = get(&node, "/status", token).await;
     assert_eq!(code, 200);
     assert!(status.contains("\"role\":\"leader\""), "{status}");
     // What the browser draws: the end of the log, and what happened.
     for part in [
         r#""voted_for":1"#,
         r#""log_start":1,"log":[{"term":1,"payload":"Noop"},"#,
-        r#""operation":{"Put":{"key":[97],"value":[118,97,108,117,101],"condition":"Always"}}}}}}]"#,
+        r#""operation":{"Put":{"key":[97],"value":[118,97,108,117,101],"condition":"Always"}}"#,
         r#""what":"started","index":0}"#,
         r#""term":1,"what":"leads"}"#,
     ] {
         assert!(status.contains(part), "{part} is missing in {status}");
     }
-    let (_, brief) = get(&node, "/status?entries=0&since=1000", "").await;
+    let (_, brief) = get(&node, "/status?entries=0&since=1000", token).await;
     assert!(brief.contains(r#""log":[],"events":[]"#), "{brief}");
-    let (code, _) = get(&node, "/status?entires=0", "").await;
+    let (code, _) = get(&node, "/status?entires=0", token).await;
     assert_eq!(code, 400);
-    let (code, metrics) = get(&node, "/metrics", "").await;
+    let (code, metrics) = get(&node, "/metrics", token).await;
     assert_eq!(code, 200);
     for line in [
         "raft_role{role=\"leader\"} 1",
@@ -117,11 +120,135 @@ async fn http_tells_status_metrics_and_readiness() {
     }
     let (code, ready) = get(&node, "/readyz?verbose", "").await;
     assert!(code == 200 && ready.contains("[+] leader"), "{ready}");
-    let (code, version) = get(&node, "/version", "").await;
+    let (code, version) = get(&node, "/version", token).await;
     assert!(
         code == 200 && version.contains(env!("CARGO_PKG_VERSION")),
         "{version}"
     );
+}
+
+#[tokio::test]
+async fn status_without_a_token_shows_no_keys_and_values() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    put_until_done(&node, "hush").await;
+    poll("an increment", async || {
+        let increment = Operation::Increment {
+            key: "hush".into(),
+            by: 77,
+        };
+        node.propose(increment).await.ok()
+    })
+    .await;
+    let (code, status) = get(&node, "/status", "").await;
+    assert_eq!(code, 200);
+    assert!(
+        status.contains(r#""operation":{"Put":{"key":[],"value":[],"#),
+        "{status}"
+    );
+    // "hush" and "value" have nine bytes.
+    assert!(status.contains(r#""cut":9"#), "{status}");
+    assert!(
+        status.contains(r#""Increment":{"key":[],"by":0}"#),
+        "{status}"
+    );
+    for secret in ["104,117,115,104", "118,97,108", "77"] {
+        assert!(
+            !status.contains(&format!("[{secret}")),
+            "{secret} in {status}"
+        );
+    }
+    // The program that embeds the server sees them.
+    let all = node::Glance {
+        entries: 24,
+        since: 0,
+    };
+    let shown = serde_json::to_string(&node.look(all).await.unwrap()).unwrap();
+    assert!(shown.contains("[104,117,115,104]"), "{shown}");
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_are_kept_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = lonely(dir.path());
+    config.faults = Some(Faults::default());
+    config.http_allow_host = vec!["node1".to_owned()];
+    let node = Node::start(config).await.unwrap();
+    let at = node.http_addr().unwrap();
+    let code = async |method: &str, path: &str, lines: &str| {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\n{lines}Content-Type: application/json\r\n\
+             Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("cache-control: no-store"), "{answer}");
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    for host in ["localhost:8101", "127.0.0.1", "[::1]:1", "node1:8101"] {
+        let lines = format!("Host: {host}\r\n");
+        assert_eq!(code("GET", "/status", &lines).await, "200", "{host}");
+        assert_eq!(code("PUT", "/chaos", &lines).await, "204", "{host}");
+    }
+    for (lines, refused) in [
+        ("Host: evil.example\r\n", "403"),
+        (
+            "Host: evil.example\r\nSec-Fetch-Site: same-origin\r\n",
+            "403",
+        ),
+        ("Host: localhost\r\nOrigin: http://evil.example\r\n", "403"),
+        ("Host: localhost\r\nOrigin: null\r\n", "403"),
+        ("Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", "403"),
+        ("Host: localhost\r\nHost: localhost\r\n", "400"),
+        ("", "400"),
+    ] {
+        for (method, path) in [("GET", "/status"), ("PUT", "/chaos"), ("GET", "/livez")] {
+            assert_eq!(code(method, path, lines).await, refused, "{path} {lines}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn data_directory_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("above").join("data");
+    let node = Node::start(config(&data)).await.unwrap();
+    put_until_done(&node, "a").await;
+    node.stop().await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    assert_eq!(mode(data.parent().unwrap()), 0o700);
+    for entry in std::fs::read_dir(&data).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn http_beyond_loopback_needs_a_token_or_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data = data.display();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_raft-node"))
+        .args([
+            "--id=1",
+            "--peer=1=127.0.0.1:9",
+            "--listen=127.0.0.1:0",
+            "--http=0.0.0.0:0",
+        ])
+        .arg(format!("--data-dir={data}"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("--http-token-file") && said.contains("--insecure"),
+        "{said}"
+    );
+    assert!(!dir.path().join("data").exists());
 }
 
 #[tokio::test]
@@ -353,7 +480,10 @@ async fn broken_law_stops_the_server_and_leaves_a_report() {
     let report = names
         .into_iter()
         .find(|name| name.starts_with("broken-law-"));
-    let report = std::fs::read_to_string(dir.path().join(report.unwrap())).unwrap();
+    let report = dir.path().join(report.unwrap());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&report.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "a report holds keys and values");
+    let report = std::fs::read_to_string(report).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["server"]["current_term"], 2);
     assert_eq!(get(&node, "/livez", "").await.0, 503);

@@ -1,13 +1,13 @@
 //! Asks an HTTP server on the operators' network one question: what a node's state is, or whether
 //! a proxy is well. Plain HTTP/1.1, bounded answers, no redirects.
 
-use crate::secret::Secret;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use web::Secret;
 
 const LIMIT: usize = 1 << 20;
 

@@ -30,7 +30,6 @@ pub mod metrics;
 pub mod overview;
 pub mod peers;
 pub mod redis;
-pub mod secret;
 pub mod server;
 pub mod settings;
 mod wire;

@@ -1,17 +1,19 @@
 //! Accepts TCP connections, so many and no more, until the proxy closes.
 
 use prometheus_client::metrics::gauge::Gauge;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What is left for everything that is no connection of a door: sockets, pages, and of each server
 /// in this process its log and its spare.
-const DESCRIPTORS_BESIDE: u64 = 64;
+const DESCRIPTORS_BESIDE: u64 = 64 + RESERVE as u64 + REFUSALS as u64;
 const DESCRIPTORS_PER_SERVER: u64 = 32;
+/// HTTP connections beyond the others, for health checks.
+pub(crate) const RESERVE: usize = 16;
 
 /// How many connections each of two doors may take, of those asked for: files of servers in this
 /// process must not want for descriptors, or their disks would fail. Takes as many descriptors as the
@@ -40,35 +42,64 @@ fn share(asked: usize, servers: u64, limit: u64) -> usize {
         .max(1)
 }
 
-/// Accepts until `closing`; each connection is served by a task of `tasks`. Who comes while
-/// `room` connections are open waits in the queue of the listening socket.
-pub(crate) async fn accept<F>(
+/// Connections that are being refused at the same time. More are closed without a word.
+const REFUSALS: usize = 64;
+/// How long a refused client has to take the error.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection that must make room may take to close.
+const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How connections are served and refused.
+pub(crate) trait Door: Clone + Send + 'static {
+    /// Serves one connection until it ends.
+    fn serve(&self, stream: TcpStream, from: SocketAddr) -> impl Future<Output = ()> + Send;
+    /// Has a connection close for another one, if one may be closed.
+    fn make_room(&self) -> bool;
+    /// Tells a client that there is no room.
+    fn refuse(&self, stream: TcpStream) -> impl Future<Output = ()> + Send;
+}
+
+/// Accepts until `closing`; each connection is served by a task of `tasks`. A connection beyond
+/// `room` is refused with an error, unless another one makes room for it.
+pub(crate) async fn accept(
     listener: TcpListener,
     room: usize,
     open: Gauge,
     closing: CancellationToken,
     tasks: TaskTracker,
-    serve: impl Fn(TcpStream, SocketAddr) -> F,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
+    door: impl Door,
+) {
     let room = Arc::new(Semaphore::new(room));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
     loop {
         let accepted = tokio::select! {
-            accepted = one(&listener, &room) => accepted,
+            accepted = listener.accept() => accepted,
             () = closing.cancelled() => return,
         };
         match accepted {
-            Ok((stream, from, permit)) => {
-                let (open, serving) = (open.clone(), serve(stream, from));
-                open.inc();
-                tasks.spawn(async move {
-                    serving.await;
-                    open.dec();
-                    drop(permit);
-                });
-            }
-            Err(error) if broken_before_accepted(&error) => {}
+            Ok((stream, from)) => match permit(&room, &door).await {
+                Some(permit) => {
+                    let (open, door) = (open.clone(), door.clone());
+                    open.inc();
+                    tasks.spawn(async move {
+                        door.serve(stream, from).await;
+                        open.dec();
+                        drop(permit);
+                    });
+                }
+                None => {
+                    tracing::debug!(%from, "a connection is refused: all are taken");
+                    if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
+                        let door = door.clone();
+                        tasks.spawn(async move {
+                            let refused = door.refuse(stream);
+                            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refused).await;
+                            drop(refusing);
+                        });
+                    }
+                }
+            },
+            Err(error) if web::server::is_of_the_connection(&error) => {}
             Err(error) => {
                 // Most often no file descriptor is left. Trying again at once would only burn.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -78,24 +109,18 @@ pub(crate) async fn accept<F>(
     }
 }
 
-async fn one(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room)
-        .acquire_owned()
+async fn permit(room: &Arc<Semaphore>, door: &impl Door) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(room).try_acquire_owned() {
+        return Some(permit);
+    }
+    if !door.make_room() {
+        return None;
+    }
+    let permit = Arc::clone(room).acquire_owned();
+    tokio::time::timeout(EVICTION_TIMEOUT, permit)
         .await
-        .map_err(io::Error::other)?;
-    let (stream, from) = listener.accept().await?;
-    Ok((stream, from, permit))
-}
-
-fn broken_before_accepted(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
+        .ok()?
+        .ok()
 }
 
 #[cfg(test)]
@@ -105,7 +130,7 @@ mod tests {
     #[test]
     fn doors_leave_descriptors_to_disks() {
         assert_eq!(share(1024, 3, 1 << 20), 1024);
-        assert_eq!(share(1024, 3, 1024), 432);
+        assert_eq!(share(1024, 3, 1024), 392);
         assert_eq!(share(100, 0, 1024), 100);
         assert_eq!(share(1024, 5, 100), 1);
     }

@@ -6,9 +6,7 @@
 //! it need not be fetched at once. A server that does not answer is shown as such; keys that cannot
 //! be read now are shown as they were.
 
-use crate::{
-    chaos::Chaos, desk::Desk, driver::Gauges, fetch, history::History, http::kv, secret::Secret,
-};
+use crate::{chaos::Chaos, desk::Desk, driver::Gauges, fetch, history::History, http::kv};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, join_all},
@@ -28,6 +26,7 @@ use std::{
 };
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use web::Secret;
 
 /// How many keys are shown, and how much of each value.
 const KEYS: u32 = 25;

@@ -1,4 +1,4 @@
-//! The Redis door: RESP2 over TCP, for the clients and tools people already have.
+//! The Redis door: RESP2 and RESP3 over TCP, for the clients and tools people already have.
 //!
 //! What is served is listed in `command`; everything else is answered with an error, as is
 //! whatever cannot be read. Every command means what it means in Redis, with three differences
@@ -12,18 +12,30 @@
 //! read it; see `connection`.
 //!
 //! # What is left out
-//! RESP3, inline commands (so that a web page cannot speak to this port by a form), transactions,
-//! expiry, types other than strings, and databases other than 0.
+//! Push messages, inline commands (so that a web page cannot send commands to this port by a form),
+//! transactions, expiry, types other than strings, and databases other than 0.
 
 pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod cursors;
 pub(crate) mod execute;
 pub(crate) mod parse;
+pub(crate) mod reply;
+pub(crate) mod strangers;
 
-use crate::{desk::Desk, driver::Gauges, secret::Secret};
+use crate::{desk::Desk, driver::Gauges, listen::Door};
 use cursors::Cursors;
-use std::sync::{Arc, Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, atomic::AtomicI64},
+    time::Duration,
+};
+use strangers::Strangers;
+use tokio::net::TcpStream;
+use web::Secret;
+
+/// The version of Redis whose replies are imitated, for clients that ask.
+pub(crate) const REDIS_VERSION: &str = "7.0.0";
 
 /// What all connections of the door share.
 pub struct Redis {
@@ -33,18 +45,52 @@ pub struct Redis {
     pub password: Option<Secret>,
     /// What `INFO` tells.
     pub gauges: Arc<Gauges>,
+    /// How long a client may take to send a command it has begun, or to take replies.
+    pub client_timeout: Duration,
+    /// How long a connection may be idle, if that is bounded.
+    pub idle_timeout: Option<Duration>,
+    pub(crate) strangers: Arc<Strangers>,
     pub(crate) cursors: Mutex<Cursors>,
+    pub(crate) next_client: AtomicI64,
 }
 
 impl Redis {
-    /// A door before this desk.
-    pub fn new(desk: Desk, password: Option<Secret>, gauges: Arc<Gauges>) -> Self {
-        let cursors = Mutex::default();
+    /// A door before this desk, with room for so many connections.
+    pub fn new(
+        desk: Desk,
+        password: Option<Secret>,
+        gauges: Arc<Gauges>,
+        client_timeout: Duration,
+        idle_timeout: Option<Duration>,
+        room: usize,
+    ) -> Self {
         Self {
+            // Half of the connections stay for clients that are known.
+            strangers: Strangers::new((room / 2).max(1)),
             desk,
             password,
             gauges,
-            cursors,
+            client_timeout,
+            idle_timeout,
+            cursors: Mutex::default(),
+            next_client: AtomicI64::new(1),
         }
+    }
+}
+
+impl Door for Arc<Redis> {
+    async fn serve(&self, stream: TcpStream, from: SocketAddr) {
+        let stranger = self.strangers.enter();
+        if let Err(error) = connection::serve(self, stream, stranger).await {
+            tracing::debug!(%from, %error, "a Redis connection broke");
+        }
+    }
+
+    fn make_room(&self) -> bool {
+        self.strangers.evict_oldest()
+    }
+
+    async fn refuse(&self, stream: TcpStream) {
+        connection::refuse(stream).await;
     }
 }

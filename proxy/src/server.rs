@@ -7,13 +7,12 @@ use crate::{
     embedded::Embedded,
     history::History,
     http::{self, Http},
-    listen::{accept, room},
+    listen::{RESERVE, accept, room},
     load,
     metrics::Metrics,
     overview::{Overview, Source},
     peers,
-    redis::{self, Redis},
-    secret::Secret,
+    redis::Redis,
     settings::{Door, Settings, places},
     wire,
 };
@@ -21,9 +20,10 @@ use anyhow::Context;
 use client::pool::{Pool, PoolConfig};
 use model::{Address, Envelope, NodeId};
 use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transport::{Endpoint, Faults};
+use web::{Secret, site::Policy};
 
 /// How long stopping waits until the sessions are closed.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
@@ -62,6 +62,7 @@ impl Server {
         settings.check()?;
         let secret = |path: &Option<PathBuf>| path.as_deref().map(Secret::read).transpose();
         let token = secret(&settings.http_token_file)?;
+        let node_token = secret(&settings.node_http_token_file)?.or_else(|| token.clone());
         let password = secret(&settings.redis_password_file)?;
         // All that may be in use is taken before anything is started.
         let http = listen(settings.http, "HTTP", "--http").await?;
@@ -173,39 +174,44 @@ impl Server {
                 ),
                 Arc::clone(&gauges),
                 sources,
-                token.clone(),
+                node_token,
                 (Arc::clone(&history), chaos.clone()),
             );
             let overview = Arc::new(overview);
             tasks.spawn(Arc::clone(&overview).run(closing.clone()));
             let router = http::router(Http {
                 desk: desk.clone(),
+                policy: Policy::new(settings.http_allow_host.clone(), token.is_some()),
                 token,
-                loopback: at.ip().is_loopback(),
+                client_timeout: settings.client_timeout,
+                watchers: Arc::new(Semaphore::new((room / 2).max(1))),
                 gauges: Arc::clone(&gauges),
                 endpoint: counted,
                 overview,
                 chaos,
             });
-            let (close, open) = (closing.clone(), metrics.http_connections.clone());
-            let serve = move |stream, _| http::serve(router.clone(), stream, close.clone());
-            let track = tasks.clone();
-            tasks.spawn(accept(listener, room, open, closing.clone(), track, serve));
+            let limits = web::server::Limits {
+                connections: room,
+                reserve: RESERVE,
+                timeout: settings.client_timeout,
+                overloaded: http::overloaded,
+            };
+            let open = metrics.http_connections.clone();
+            let count = move |change| {
+                open.inc_by(change);
+            };
+            let closing = closing.clone();
+            tasks.spawn(web::server::serve(listener, router, limits, count, closing));
         }
         if let Some((listener, at)) = redis {
             server.redis = Some(at);
-            let door = Arc::new(Redis::new(desk, password, gauges));
+            let idle = settings.idle_timeout;
+            let idle = (!idle.is_zero()).then_some(idle);
+            let door = Redis::new(desk, password, gauges, settings.client_timeout, idle, room);
+            let door = Arc::new(door);
             let open = metrics.redis_connections.clone();
-            let serve = move |stream, from| {
-                let door = Arc::clone(&door);
-                async move {
-                    if let Err(error) = redis::connection::serve(&door, stream).await {
-                        tracing::debug!(%from, %error, "a Redis connection broke");
-                    }
-                }
-            };
             let track = tasks.clone();
-            tasks.spawn(accept(listener, room, open, closing, track, serve));
+            tasks.spawn(accept(listener, room, open, closing, track, door));
         }
         Ok(server)
     }

@@ -88,6 +88,19 @@ pub struct Settings {
     /// servers of --node-http
     #[arg(long, value_name = "FILE", env = "RAFT_HTTP_TOKEN_FILE")]
     pub http_token_file: Option<PathBuf>,
+    /// The token for the servers of --node-http, if it is another one than that of --http-token-file
+    #[arg(long, value_name = "FILE", env = "RAFT_NODE_HTTP_TOKEN_FILE")]
+    pub node_http_token_file: Option<PathBuf>,
+    /// A name by which clients may call this proxy over HTTP, beside localhost and IP addresses.
+    /// Without a token other names are refused. Repeat it, or separate several by commas
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "RAFT_HTTP_ALLOW_HOST",
+        value_delimiter = ',',
+        value_parser = web::site::parse_name
+    )]
+    pub http_allow_host: Vec<String>,
     /// The password that Redis clients must give with AUTH
     #[arg(long, value_name = "FILE", env = "RAFT_REDIS_PASSWORD_FILE")]
     pub redis_password_file: Option<PathBuf>,
@@ -140,10 +153,27 @@ pub struct Settings {
         default_value_t = 1024
     )]
     pub max_connections: usize,
+    /// How long a client over TCP may take to send a request, and to take each 32 KiB of a response
+    #[arg(long, value_name = "TIME", env = "RAFT_CLIENT_TIMEOUT", default_value = "10s",
+          value_parser = positive)]
+    pub client_timeout: Duration,
+    /// Close Redis connections that are idle for this long; 0s never closes them
+    #[arg(long, value_name = "TIME", env = "RAFT_IDLE_TIMEOUT", default_value = "10m",
+          value_parser = humantime::parse_duration)]
+    pub idle_timeout: Duration,
     /// How long to wait, when stopping, for what is under way
     #[arg(long, value_name = "TIME", env = "RAFT_DRAIN", default_value = "10s",
           value_parser = humantime::parse_duration)]
     pub drain: Duration,
+}
+
+/// A duration that is not zero.
+fn positive(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("give more than 0s".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// A door that may be shut.

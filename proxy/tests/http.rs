@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use model::NodeId;
 use proxy::server::Server;
 use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn put(at: SocketAddr, path: &str, headers: &[(&str, &str)], value: &[u8]) -> Answer {
     ask(at, "PUT", path, headers, value).await
@@ -240,9 +241,49 @@ async fn mistakes_are_told() {
         status("PUT", "/v1/kv/k", &[("if-match", "x")], b"").await,
         is(400, "bad_request")
     );
+    // Both must hold, which they cannot.
     let both = [("if-match", "\"1\""), ("if-none-match", "*")];
     assert_eq!(
         status("PUT", "/v1/kv/k", &both, b"").await,
+        is(412, "condition_failed")
+    );
+    for (header, value) in [
+        ("if-match", "12"),
+        ("if-match", ""),
+        ("if-match", "\"1\" \"2\""),
+        ("if-none-match", "W/1"),
+        ("if-none-match", "*, \"1\""),
+    ] {
+        for method in ["GET", "PUT", "DELETE"] {
+            let found = status(method, "/v1/kv/k", &[(header, value)], b"").await;
+            assert_eq!(found, is(400, "bad_request"), "{method} {header}: {value}");
+        }
+    }
+    for (header, value, found) in [
+        ("content-range", "bytes 0-1/3", is(400, "bad_request")),
+        ("content-encoding", "gzip", is(415, "unsupported_encoding")),
+    ] {
+        assert_eq!(
+            status("PUT", "/v1/kv/k", &[(header, value)], b"").await,
+            found
+        );
+    }
+    for path in [
+        "/v1/kv/%",
+        "/v1/kv/%f",
+        "/v1/kv/%zz",
+        "/v1/key/%zz",
+        "/v1/key/*",
+        "/v1/key/A",
+    ] {
+        assert_eq!(
+            status("PUT", path, &[], b"").await,
+            is(400, "bad_request"),
+            "{path}"
+        );
+    }
+    assert_eq!(
+        status("POST", "/v1/kv/k/increment", &[("if-match", "*")], b"").await,
         is(400, "bad_request")
     );
     assert_eq!(
@@ -293,6 +334,344 @@ async fn pages_of_other_sites_are_kept_out() {
     assert_eq!(status(&[("host", "localhost:80")]).await, 200);
     assert_eq!(status(&[("host", "[::1]:80")]).await, 200);
     assert_eq!(status(&[("host", "rebound.example:80")]).await, 403);
+    server.stop().await;
+
+    // The same on an address that others reach, where names can be allowed.
+    let line = "--peer 1=127.0.0.1:9 --insecure --http 0.0.0.0:0 --http-allow-host raft.example";
+    let server = Server::start(settings(line)).await.unwrap();
+    let at = SocketAddr::from(([127, 0, 0, 1], server.http.unwrap().port()));
+    let status = async |method: &str, path: &str, headers: &[(&str, &str)]| {
+        let answer = ask(at, method, path, headers, b"").await;
+        answer.status.as_u16()
+    };
+    let rebound = [("host", "evil.example"), ("sec-fetch-site", "same-origin")];
+    for (method, path) in [
+        ("GET", "/v1/kv"),
+        ("PUT", "/v1/kv/k"),
+        ("GET", "/"),
+        ("GET", "/livez"),
+    ] {
+        assert_eq!(status(method, path, &rebound).await, 403, "{path}");
+    }
+    assert_eq!(
+        status("GET", "/version", &[("host", "raft.example:80")]).await,
+        200
+    );
+    let foreign = [("origin", "http://evil.example")];
+    assert_eq!(status("POST", "/v1/kv/n/increment", &foreign).await, 403);
+    let own = format!("http://{at}");
+    assert_eq!(
+        status("OPTIONS", "/v1/kv/n", &[("origin", &own)]).await,
+        204
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_cached() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let at = server.http.unwrap();
+    for (method, path, headers, status) in [
+        ("PUT", "/v1/kv/k", &[][..], 200),
+        ("GET", "/v1/kv/k", &[], 200),
+        ("HEAD", "/v1/kv/k", &[], 200),
+        ("GET", "/v1/kv/k", &[("if-none-match", "*")], 304),
+        ("GET", "/v1/kv", &[], 200),
+        ("GET", "/v1/kv/none", &[], 404),
+        ("GET", "/v1/kv?limit=0", &[], 400),
+        ("PUT", "/v1/kv/k", &[("if-match", "\"1\"")], 412),
+        ("PATCH", "/v1/kv/k", &[], 405),
+        ("GET", "/v1/nothing", &[], 404),
+        ("GET", "/v1/kv/k", &[("origin", "null")], 403),
+        ("GET", "/livez", &[], 200),
+        ("GET", "/readyz", &[], 200),
+        ("GET", "/version", &[], 200),
+        ("GET", "/metrics", &[], 200),
+    ] {
+        let answer = ask(at, method, path, headers, b"").await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert_eq!(
+            answer.header("cache-control"),
+            Some("no-store"),
+            "{method} {path}"
+        );
+    }
+    let answer = ask(at, "PATCH", "/v1/kv/k", &[], b"").await;
+    let mut allowed: Vec<_> = answer.header("allow").unwrap().split(',').collect();
+    allowed.sort_unstable();
+    assert_eq!(allowed, ["DELETE", "GET", "HEAD", "POST", "PUT"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_key_has_a_name_that_is_never_normalized() {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let at = server.http.unwrap();
+    let all: Vec<u8> = (0..=255).collect();
+    let keys = [
+        &b"."[..],
+        b"..",
+        b"a/../b",
+        b"//",
+        b"\xff",
+        b"a/increment",
+        b" ",
+        b"%2e",
+        &all,
+    ];
+    for key in keys {
+        let path = format!("/v1/key/{}", URL_SAFE_NO_PAD.encode(key));
+        assert!(
+            path.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte))
+        );
+        assert_eq!(put(at, &path, &[], key).await.status, 200, "{path}");
+        let raw = [("accept", "application/octet-stream")];
+        let answer = ask(at, "GET", &path, &raw, b"").await;
+        assert_eq!(answer.body, key, "{path}");
+        // The same key under its other name, where a client leaves that alone.
+        let escaped: String = key.iter().map(|byte| format!("%{byte:02x}")).collect();
+        let other = ask(at, "GET", &format!("/v1/kv/{escaped}"), &raw, b"").await;
+        assert_eq!(other.body, key, "{path}");
+    }
+    let number = format!("/v1/key/{}/increment", URL_SAFE_NO_PAD.encode("n"));
+    assert_eq!(ask(at, "POST", &number, &[], b"").await.json()["value"], 1);
+    for padded in ["/v1/key/Lg==", "/v1/key/Lg%3D%3D", "/v1/key/Lg"] {
+        assert_eq!(get(at, padded).await.json()["value"], ".", "{padded}");
+    }
+    let answer = ask(at, "DELETE", "/v1/key/Li4", &[], b"").await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["key"]),
+        (200, &"..".into())
+    );
+    assert_eq!(put(at, "/v1/key/", &[], b"").await.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_follow_rfc_9110() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let at = server.http.unwrap();
+    let version = version_after(2, &put(at, "/v1/kv/k", &[], b"v").await);
+    let status = async |method: &str, key: &str, headers: &[(&str, &str)]| {
+        let path = format!("/v1/kv/{key}");
+        ask(at, method, &path, headers, b"w").await.status.as_u16()
+    };
+    let (weak, list) = (
+        format!("W/\"{version}\""),
+        format!("\"999\", W/\"{version}\""),
+    );
+    for tag in [&weak, &list, &format!(",\"{version}\",")] {
+        let answer = ask(at, "GET", "/v1/kv/k", &[("if-none-match", tag)], b"").await;
+        assert_eq!(answer.shown(), (304, ""), "{tag}");
+        assert_eq!(answer.header("etag"), Some(&format!("\"{version}\"")[..]));
+        assert!(answer.header("vary").is_some());
+        assert_eq!(status("GET", "none", &[("if-none-match", tag)]).await, 404);
+        // The value is still that version: not written.
+        assert_eq!(
+            status("PUT", "k", &[("if-none-match", tag)]).await,
+            412,
+            "{tag}"
+        );
+        assert_eq!(status("DELETE", "k", &[("if-none-match", tag)]).await, 412);
+    }
+    // If-Match compares strongly, so a weak tag never matches.
+    assert_eq!(status("GET", "k", &[("if-match", &weak)]).await, 412);
+    assert_eq!(status("PUT", "k", &[("if-match", &weak)]).await, 412);
+    assert_eq!(status("PUT", "k", &[("if-match", "\"abc\"")]).await, 412);
+    let leading = format!("\"0{version}\"");
+    assert_eq!(status("PUT", "k", &[("if-match", &leading)]).await, 412);
+    assert_eq!(
+        status("GET", "k", &[("if-none-match", &leading)]).await,
+        200
+    );
+    let strong = format!("\"999\", \"{version}\"");
+    assert_eq!(status("GET", "k", &[("if-match", &strong)]).await, 200);
+    assert_eq!(status("PUT", "none", &[("if-match", &strong)]).await, 412);
+    assert_eq!(status("PUT", "k", &[("if-match", &strong)]).await, 200);
+    // The version has changed, so the same list holds no more, and its opposite does.
+    assert_eq!(status("PUT", "k", &[("if-match", &strong)]).await, 412);
+    assert_eq!(status("PUT", "k", &[("if-none-match", &list)]).await, 200);
+    assert_eq!(status("PUT", "new", &[("if-none-match", &list)]).await, 200);
+    assert_eq!(
+        status("DELETE", "new", &[("if-none-match", "*")]).await,
+        412
+    );
+    assert_eq!(
+        status("DELETE", "none", &[("if-none-match", "*")]).await,
+        404
+    );
+    assert_eq!(
+        status("DELETE", "new", &[("if-none-match", "\"1\"")]).await,
+        200
+    );
+    assert_eq!(status("GET", "new", &[]).await, 404);
+
+    // Types that a client excludes are not sent.
+    let kind = async |accept: &str| {
+        let answer = ask(at, "GET", "/v1/kv/k", &[("accept", accept)], b"").await;
+        let kind = answer.header("content-type").unwrap().to_owned();
+        (answer.status.as_u16(), kind)
+    };
+    let is = |status: u16, kind: &str| (status, kind.to_owned());
+    let (raw, json) = ("application/octet-stream", "application/json");
+    assert_eq!(kind("*/*").await, is(200, json));
+    assert_eq!(
+        kind("application/octet-stream;q=0, */*").await,
+        is(200, json)
+    );
+    assert_eq!(
+        kind("application/json;q=0.1, application/octet-stream").await,
+        is(200, raw)
+    );
+    assert_eq!(kind("application/json;q=0, */*").await, is(200, raw));
+    assert_eq!(
+        kind("application/json, application/octet-stream;q=0.9").await,
+        is(200, json)
+    );
+    assert_eq!(kind("*/*;q=0").await, is(406, json));
+    assert_eq!(
+        status("GET", "k", &[("accept-encoding", "identity;q=0")]).await,
+        406
+    );
+    assert_eq!(
+        status("GET", "k", &[("accept-encoding", "gzip;q=0")]).await,
+        200
+    );
+    server.stop().await;
+}
+
+/// Sends these bytes and returns all that comes back until the proxy closes.
+async fn raw(at: SocketAddr, request: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = within(stream.read_to_end(&mut answer)).await;
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_stall_are_given_up_and_health_is_always_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = "--embedded 1 --chaos --max-connections 8 --client-timeout 500ms";
+    let server = ready(dir.path(), line).await;
+    let at = server.http.unwrap();
+    // Bodies that never arrive, on every route that takes one, and on those that take none.
+    for (method, path, status) in [
+        ("PUT", "/v1/kv/k", "408"),
+        ("POST", "/v1/chaos", "408"),
+        ("DELETE", "/v1/kv/k", "408"),
+        ("POST", "/v1/kv/k/increment", "408"),
+        ("GET", "/v1/kv", "200"),
+        ("GET", "/livez", "200"),
+    ] {
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx");
+        let answer = raw(at, &head).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {answer}"
+        );
+        // What comes after it on the connection is not another request.
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    }
+    let long = "PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n";
+    assert!(raw(at, long).await.starts_with("HTTP/1.1 413 "));
+
+    // Two lengths, as in request smuggling, or two hosts: nothing after such a request is served.
+    for (lines, status) in [
+        ("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", 200),
+        ("Transfer-Encoding: chunked\r\n", 200),
+        ("Transfer-Encoding: xchunked\r\n", 400),
+        ("Content-Length: 4\r\nContent-Length: 5\r\n", 400),
+        ("Host: localhost\r\nContent-Length: 5\r\n", 400),
+    ] {
+        let smuggled = format!(
+            "PUT /v1/kv/first HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n0\r\n\r\n\
+             PUT /v1/kv/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+        );
+        let answer = raw(at, &smuggled).await;
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{lines}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    }
+    assert_eq!(get(at, "/v1/kv/smuggled").await.status, 404);
+    // An old client needs no Host.
+    assert!(
+        raw(at, "GET /livez HTTP/1.0\r\n\r\n")
+            .await
+            .contains(" 200 ")
+    );
+
+    // Readers that never read, twice as many as there are connections.
+    for key in 0..8 {
+        let path = format!("/v1/kv/large{key}");
+        assert_eq!(put(at, &path, &[], &[b'v'; 250_000]).await.status, 200);
+    }
+    let mut stalled = Vec::new();
+    for path in ["/v1/kv", "/v1/events"].repeat(8) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(at).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stalled.push(stream);
+        assert_eq!(get(at, "/livez").await.shown(), (200, "ok\n"));
+    }
+    // They lose their connections; others are served again.
+    within(async { while put(at, "/v1/kv/after", &[], b"").await.status != 200 {} }).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_keep_nobody_out() {
+    let server = Server::start(settings("--peer 1=127.0.0.1:9 --max-connections 4"))
+        .await
+        .unwrap();
+    let at = server.http.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(tokio::net::TcpStream::connect(at).await.unwrap());
+        assert_eq!(get(at, "/version").await.status, 200);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn event_streams_leave_connections_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1 --max-connections 4").await;
+    let at = server.http.unwrap();
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+        let request = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut first = [0; 15];
+        within(stream.read_exact(&mut first)).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200 OK");
+        open.push(stream);
+    }
+    let answer = get(at, "/v1/events").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["error"]["code"], "too_many_watchers");
+    assert_eq!(get(at, "/v1/status").await.status, 200);
+    drop(open);
+    within(async {
+        loop {
+            let answer = raw(at, "GET /v1/events HTTP/1.0\r\n\r\n");
+            let answer = tokio::time::timeout(std::time::Duration::from_millis(200), answer).await;
+            // A stream that was opened does not end.
+            if answer.is_err() {
+                break;
+            }
+        }
+    })
+    .await;
     server.stop().await;
 }
 

@@ -4,7 +4,7 @@ mod common;
 #[path = "common/silent.rs"]
 mod silent;
 
-use common::{Redis, ready, settings, within};
+use common::{Redis, get, ready, settings, within};
 use model::NodeId;
 use proxy::server::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,6 +42,10 @@ async fn commands_mean_what_they_mean_in_redis() {
         .say("SELECT 1", "-ERR there is one database, 0\r\n")
         .await;
     redis.say("COMMAND DOCS", "*0\r\n").await;
+    redis.say("COMMAND INFO nonsense", "*1\r\n$-1\r\n").await;
+    redis.send("COMMAND INFO get").await;
+    let get = "*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n";
+    redis.expect(get).await;
     redis
         .say("CONFIG GET save", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n")
         .await;
@@ -172,6 +176,9 @@ async fn nonsense_ends_the_connection_and_nothing_else() {
         b"*1\r\n".repeat(500_000),
         b"*1000000000\r\n".to_vec(),
         b"*1\r\n$99999999999\r\n".to_vec(),
+        b"*1\r\n$-1\r\n".to_vec(),
+        b"*-5\r\n".to_vec(),
+        b"PING\r\n".to_vec(),
         b"*1\r\n$4\r\nPINGxx".to_vec(),
         vec![0; 1000],
     ] {
@@ -219,13 +226,33 @@ async fn password_is_asked_for() {
     let server = Server::start(settings(&line)).await.unwrap();
     let mut redis = Redis::connect(&server).await;
     let refused = "-NOAUTH Authentication required: send AUTH and the password\r\n";
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
     redis.say("PING", refused).await;
     redis.say("GET k", refused).await;
     redis.say("NONSENSE", refused).await;
+    redis.say("AUTH wrong", wrong).await;
+    redis.say("AUTH nobody sesame", wrong).await;
+    redis.say("HELLO 3 AUTH default wrong", wrong).await;
+    redis.send("HELLO 3").await;
     redis
-        .say("AUTH wrong", "-WRONGPASS the password is not that\r\n")
+        .expect("-NOAUTH HELLO must be called with the client already authenticated")
         .await;
+    let rest = ", otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n";
+    redis.expect(rest).await;
+    // The failed attempts have changed nothing.
+    redis
+        .say("HELLO 4", "-NOPROTO unsupported protocol version\r\n")
+        .await;
+    redis.say("PING", refused).await;
+    redis.send("HELLO 3 AUTH default sesame SETNAME me").await;
+    redis.expect("%7\r\n").await;
+    while self::line(&mut redis, false).await != "modules" {}
+    redis.expect("*0\r\n").await;
+    redis.say("CLIENT GETNAME", "$2\r\nme\r\n").await;
+    redis.say("RESET", "+RESET\r\n").await;
+    redis.say("PING", refused).await;
     redis.say("AUTH default sesame", "+OK\r\n").await;
+    redis.say("CLIENT GETNAME", "$-1\r\n").await;
     redis.say("PING", "+PONG\r\n").await;
     server.stop().await;
 }
@@ -255,4 +282,325 @@ async fn stopping_answers_what_was_sent_and_closes() {
     within(server.stop()).await;
     assert_eq!(idle.rest().await, "");
     assert_eq!(busy.rest().await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_have_the_types_of_resp3() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let mut redis = Redis::connect(&server).await;
+    redis.send("HELLO").await;
+    redis.expect("*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n").await;
+    while self::line(&mut redis, false).await != "modules" {}
+    redis.expect("*0\r\n").await;
+    redis.send("HELLO 3").await;
+    redis.expect("%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:").await;
+    let id = line(&mut redis, false).await;
+    redis.expect("$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n").await;
+    redis.say("CLIENT ID", &format!(":{id}\r\n")).await;
+    redis.say("CLIENT GETNAME", "_\r\n").await;
+    redis.say("GET k", "_\r\n").await;
+    redis.say("SET k v XX", "_\r\n").await;
+    redis.say("SET k v", "+OK\r\n").await;
+    redis.say("MGET k none", "*2\r\n$1\r\nv\r\n_\r\n").await;
+    redis.say("EXISTS k none", ":1\r\n").await;
+    redis.say("INCR n", ":1\r\n").await;
+    redis.say("DEL n", ":1\r\n").await;
+    redis
+        .say("SCAN 0", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nk\r\n")
+        .await;
+    redis
+        .say("CONFIG GET save", "%1\r\n$4\r\nsave\r\n$0\r\n\r\n")
+        .await;
+    redis.say("CONFIG GET nonsense", "%0\r\n").await;
+    redis.say("COMMAND DOCS get", "%0\r\n").await;
+    redis.send("COMMAND INFO get").await;
+    redis
+        .expect("*1\r\n*10\r\n$3\r\nget\r\n:2\r\n~2\r\n+readonly\r\n")
+        .await;
+    redis
+        .expect("+fast\r\n:1\r\n:1\r\n:1\r\n~0\r\n*0\r\n*0\r\n*0\r\n")
+        .await;
+    redis.send("INFO server").await;
+    redis.expect("=").await;
+    let length: usize = line(&mut redis, false).await.parse().unwrap();
+    let mut info = vec![0; length + 2];
+    within(redis.0.read_exact(&mut info)).await.unwrap();
+    let info = String::from_utf8(info).unwrap();
+    assert!(
+        info.starts_with("txt:# Server\r\nredis_version:7.0.0\r\n"),
+        "{info}"
+    );
+    assert!(!info.contains("# Clients"), "{info}");
+    // A pipeline that changes the protocol: each reply is in that of its command.
+    for line in [
+        "GET none",
+        "HELLO 2 SETNAME x",
+        "GET none",
+        "CLIENT GETNAME",
+    ] {
+        redis.send(line).await;
+    }
+    redis.expect("_\r\n*14\r\n").await;
+    while self::line(&mut redis, false).await != "modules" {}
+    redis.expect("*0\r\n$-1\r\n$1\r\nx\r\n").await;
+    for (line, refusal) in [
+        ("HELLO 1", "NOPROTO unsupported protocol version"),
+        (
+            "HELLO three",
+            "ERR Protocol version is not an integer or out of range",
+        ),
+        (
+            "HELLO 3 AUTH default",
+            "ERR Syntax error in HELLO option 'AUTH'",
+        ),
+        (
+            "HELLO 3 NONSENSE",
+            "ERR Syntax error in HELLO option 'NONSENSE'",
+        ),
+    ] {
+        redis.say(line, &format!("-{refusal}\r\n")).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_refused_transaction_is_executed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let mut redis = Redis::connect(&server).await;
+    let refused =
+        "-ERR MULTI is not served: commands are refused, not executed, until EXEC or DISCARD\r\n";
+    let skipped =
+        "-ERR not executed: MULTI was refused; send EXEC or DISCARD to end the transaction\r\n";
+    let abort = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    redis.say("SET a old", "+OK\r\n").await;
+    // As clients send it: all at once.
+    for line in [
+        "MULTI",
+        "SET a new",
+        "DEL a",
+        "INCR n",
+        "NONSENSE",
+        "MULTI",
+        "WATCH a",
+        "HELLO 3",
+        "EXEC",
+        "GET a",
+    ] {
+        redis.send(line).await;
+    }
+    redis.expect(refused).await;
+    for _ in 0..7 {
+        redis.expect(skipped).await;
+    }
+    redis.expect(abort).await;
+    redis.expect("$3\r\nold\r\n").await;
+    redis.say("EXISTS n", ":0\r\n").await;
+    // Abandoned.
+    redis.say("MULTI", refused).await;
+    redis.say("SET a new", skipped).await;
+    redis.say("DISCARD", "+OK\r\n").await;
+    redis.say("GET a", "$3\r\nold\r\n").await;
+    redis.say("MULTI", refused).await;
+    redis.say("RESET", "+RESET\r\n").await;
+    redis.say("GET a", "$3\r\nold\r\n").await;
+    redis.say("EXEC", "-ERR EXEC without MULTI\r\n").await;
+    redis.say("DISCARD", "-ERR DISCARD without MULTI\r\n").await;
+    redis
+        .say("WATCH a", "-ERR WATCH is not served, as MULTI is not\r\n")
+        .await;
+    redis.say("UNWATCH", "+OK\r\n").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_integers_of_redis_are_incremented() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let mut redis = Redis::connect(&server).await;
+    let refused = "-ERR value is not an integer or out of range\r\n";
+    for text in [
+        "007",
+        "+5",
+        "-0",
+        "1.0",
+        "1e3",
+        "0x1",
+        "",
+        "9223372036854775808",
+        "\u{661}",
+    ] {
+        redis.say(&format!("SET n {text}"), "+OK\r\n").await;
+        redis.say("INCR n", refused).await;
+        redis
+            .say("GET n", &format!("${}\r\n{text}\r\n", text.len()))
+            .await;
+        redis.say(&format!("INCRBY m {text}"), refused).await;
+    }
+    let overflow = "-ERR increment or decrement would overflow\r\n";
+    redis.say("SET n 9223372036854775807", "+OK\r\n").await;
+    redis.say("INCR n", overflow).await;
+    redis.say("SET n -9223372036854775808", "+OK\r\n").await;
+    redis.say("DECR n", overflow).await;
+    redis.say("INCRBY n 9223372036854775807", ":-1\r\n").await;
+    redis.say("EXISTS m", ":0\r\n").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_arguments_are_served_or_refused_and_the_connection_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let mut redis = Redis::connect(&server).await;
+    redis.say("SET k v", "+OK\r\n").await;
+    redis.send(&format!("MGET{}", " k none".repeat(1024))).await;
+    let both = "$1\r\nv\r\n$-1\r\n".repeat(1024);
+    redis.expect(&format!("*2048\r\n{both}")).await;
+    redis
+        .say(&format!("EXISTS{}", " k none".repeat(1024)), ":1024\r\n")
+        .await;
+    redis
+        .say(&format!("DEL{}", " none".repeat(1024)), ":0\r\n")
+        .await;
+    redis.send(&format!("MGET{}", " k".repeat(65_536))).await;
+    redis
+        .expect("-ERR too many arguments: 65537, the limit is 65536\r\n")
+        .await;
+    redis.send(&format!("SET k {}", "v".repeat(3 << 20))).await;
+    redis
+        .expect("-ERR the command is longer than 1048576 bytes\r\n")
+        .await;
+    redis.say("GET k", "$1\r\nv\r\n").await;
+    // In the middle of a pipeline.
+    for line in [
+        "SET a 1",
+        &format!("ECHO {}", "x".repeat(2 << 20)),
+        "INCR a",
+    ] {
+        redis.send(line).await;
+    }
+    redis
+        .expect("+OK\r\n-ERR the command is longer than 1048576 bytes\r\n:2\r\n")
+        .await;
+    // More than is sent in one piece.
+    let large = "v".repeat(200_000);
+    redis.say(&format!("SET k {large}"), "+OK\r\n").await;
+    redis.send(&format!("MGET{}", " k".repeat(40))).await;
+    redis
+        .expect(&format!(
+            "*40\r\n{}",
+            format!("$200000\r\n{large}\r\n").repeat(40)
+        ))
+        .await;
+    redis.say("PING", "+PONG\r\n").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_clients_lock_nobody_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "sesame\n").unwrap();
+    let password = format!("--redis-password-file {}", file.display());
+    for line in ["", &password[..]] {
+        let line = format!("--peer 1=127.0.0.1:9 --max-connections 8 {line}");
+        let server = Server::start(settings(&line)).await.unwrap();
+        let hello = async |redis: &mut Redis| {
+            redis.send("HELLO 2 AUTH default sesame").await;
+            redis.expect("*14\r\n").await;
+            while self::line(redis, false).await != "modules" {}
+            redis.expect("*0\r\n").await;
+        };
+        let mut known = Vec::new();
+        for _ in 0..4 {
+            let mut redis = Redis::connect(&server).await;
+            hello(&mut redis).await;
+            known.push(redis);
+        }
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            silent.push(Redis::connect(&server).await);
+        }
+        // The last ones are still open; one more is served.
+        for _ in 0..4 {
+            let mut redis = Redis::connect(&server).await;
+            hello(&mut redis).await;
+            known.push(redis);
+        }
+        for redis in &mut known {
+            redis.say("PING", "+PONG\r\n").await;
+        }
+        for redis in &mut silent {
+            let told = redis.rest().await;
+            assert_eq!(
+                told,
+                "-ERR max number of unauthenticated clients reached\r\n"
+            );
+        }
+        // All are known now, so a newcomer is refused, and told so.
+        let mut refused = Redis::connect(&server).await;
+        let told = refused.rest().await;
+        assert_eq!(told, "-ERR max number of clients reached\r\n");
+        drop(known.pop());
+        within(async {
+            loop {
+                let mut redis = Redis::connect(&server).await;
+                redis.send("HELLO 2 AUTH default sesame").await;
+                let mut first = [0; 1];
+                if redis.0.read_exact(&mut first).await.is_ok() && &first == b"*" {
+                    break;
+                }
+            }
+        })
+        .await;
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_idle_clients_are_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = "--embedded 1 --client-timeout 200ms --idle-timeout 1s";
+    let server = ready(dir.path(), line).await;
+    let late = "-ERR timeout: the command did not arrive in time (--client-timeout)\r\n";
+    // Silent, half a command after nothing, and half a command after a whole one.
+    let mut silent = Redis::connect(&server).await;
+    assert_eq!(silent.rest().await, late);
+    let mut half = Redis::connect(&server).await;
+    half.0.write_all(b"*2\r\n$3\r\nGET\r\n").await.unwrap();
+    assert_eq!(half.rest().await, late);
+    let mut half = Redis::connect(&server).await;
+    half.say("PING", "+PONG\r\n").await;
+    half.0.write_all(b"*1\r\n$1000\r\nx").await.unwrap();
+    assert_eq!(half.rest().await, late);
+    // A client that belongs here may be idle for longer, and is closed without a word.
+    let mut idle = Redis::connect(&server).await;
+    idle.say("PING", "+PONG\r\n").await;
+    assert_eq!(idle.rest().await, "");
+
+    // One that takes no replies loses its connection, whatever it asked for.
+    let mut redis = Redis::connect(&server).await;
+    redis
+        .say(&format!("SET k {}", "v".repeat(200_000)), "+OK\r\n")
+        .await;
+    drop(redis);
+    let many = format!("MGET{}", " k".repeat(1000));
+    for (line, times) in [(&many[..], 1), ("GET k", 1000)] {
+        let mut stalled = Redis::connect(&server).await;
+        for _ in 0..times {
+            stalled.send(line).await;
+        }
+        let none = r#"stateraft_proxy_connections{door="redis"} 0"#;
+        within(async {
+            let http = server.http.unwrap();
+            while !get(http, "/metrics").await.shown().1.contains(none) {}
+        })
+        .await;
+        let mut rest = Vec::new();
+        // The end may be a reset.
+        let _ = within(stalled.0.read_to_end(&mut rest)).await;
+        assert!(rest.len() < 200_000_000, "{}", rest.len());
+    }
+    server.stop().await;
 }

@@ -79,6 +79,178 @@ async fn tools_work() {
     server.stop().await;
 }
 
+/// Runs a script for a Redis client library, which `.ci/run` installs in the folder that an
+/// environment variable names.
+async fn run_library(interpreter: &str, variable: &str, script: &str, port: u16) {
+    let Some(folder) = std::env::var_os(variable) else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{variable} must name the folder of the client library in CI"
+        );
+        println!("{variable} is not set: skipped");
+        return;
+    };
+    let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
+    let folder = std::path::PathBuf::from(folder);
+    // Node.js looks for modules beside the script only.
+    let mut command = tokio::process::Command::new(interpreter);
+    command
+        .args([&script, &port.to_string()])
+        .env("PYTHONPATH", &folder)
+        .env("CLIENT_LIBRARY", &folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = within(command.output()).await;
+    let output = output.unwrap_or_else(|error| panic!("{interpreter}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &out(&output);
+    assert!(output.status.success(), "{script}: {said}");
+    assert!(said.ends_with("ok\n"), "{script}: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_libraries_work_with_their_defaults() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let port = server.redis.unwrap().port();
+    run_library("python3", "STATERAFT_REDIS_PY", "redis_py.py", port).await;
+    run_library("node", "STATERAFT_NODE_REDIS", "node_redis.mjs", port).await;
+    server.stop().await;
+}
+
+/// The same commands to Redis itself and to the proxy, in both protocols: the replies are equal,
+/// byte by byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_are_those_of_redis() {
+    let version = run("redis-server", "--version").await;
+    if version.is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut redis = tokio::process::Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--save", "", "--dir"])
+        .arg(dir.path())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let ours = server.redis.unwrap().port();
+    for protocol in ["2", "3"] {
+        let mut replies = Vec::new();
+        for port in [port, ours] {
+            replies.push(within(conversation(port, protocol)).await);
+        }
+        let [theirs, ours] = &replies[..] else {
+            unreachable!("two conversations")
+        };
+        for (line, (theirs, ours)) in LINES.iter().zip(theirs.iter().zip(ours)) {
+            assert_eq!(ours, theirs, "{line} with RESP{protocol}");
+        }
+    }
+    server.stop().await;
+    redis.kill().await.unwrap();
+}
+
+/// Commands whose replies do not depend on the server.
+const LINES: &[&str] = &[
+    "DEL k n m t big",
+    "PING",
+    "PING hi",
+    "PING a b",
+    "ECHO hi",
+    "GET k",
+    "GET",
+    "GET a b",
+    "SET k v XX",
+    "SET k v NX",
+    "SET k w NX",
+    "SET k w XX",
+    "GET k",
+    "MGET k none k",
+    "MGET",
+    "EXISTS k k none",
+    "DEL none",
+    "INCR n",
+    "INCRBY n 41",
+    "DECRBY n 2",
+    "DECR n",
+    "GET n",
+    "INCRBY n 007",
+    "INCRBY n +5",
+    "INCRBY n -0",
+    "INCRBY n 9223372036854775808",
+    "INCRBY n 9223372036854775807",
+    "DECRBY n -9223372036854775808",
+    "INCR k",
+    "SET n 007",
+    "INCR n",
+    "SET n +5",
+    "INCR n",
+    "SET n -0",
+    "INCR n",
+    "SET n -9223372036854775808",
+    "DECR n",
+    "INCR n",
+    "SELECT 0",
+    "CONFIG GET save",
+    "CONFIG GET nonsense",
+    "CLIENT SETNAME me",
+    "CLIENT GETNAME",
+    "CLIENT SETNAME",
+    "CLIENT NO-EVICT off",
+    "EXEC",
+    "DISCARD",
+    "UNWATCH",
+    "COMMAND INFO nonsense",
+    "SCAN 0 MATCH k COUNT 1000",
+    "SCAN x",
+    "AUTH default any",
+    "AUTH nobody any",
+    "AUTH any",
+    "AUTH a b c",
+    "HELLO 1",
+    "HELLO x",
+    "HELLO 3 NONSENSE",
+    "CLIENT GETNAME",
+    "RESET",
+    "CLIENT GETNAME",
+    "GET none",
+];
+
+async fn conversation(port: u16, protocol: &str) -> Vec<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = loop {
+        // Redis may need a moment to listen.
+        if let Ok(stream) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await {
+            break stream;
+        }
+        tokio::task::yield_now().await;
+    };
+    let mut replies = Vec::new();
+    let hello = format!("HELLO {protocol}");
+    for line in [&hello[..]].iter().chain(LINES) {
+        let words: Vec<_> = line.split(' ').collect();
+        let mut bytes = format!("*{}\r\n", words.len());
+        for word in words {
+            bytes += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        // What ends the reply.
+        bytes += "*2\r\n$4\r\nECHO\r\n$9\r\n--end--\r\n\r\n";
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        let mut reply = Vec::new();
+        while !reply.ends_with(b"$9\r\n--end--\r\n\r\n") {
+            reply.push(stream.read_u8().await.unwrap());
+        }
+        replies.push(String::from_utf8_lossy(&reply).into_owned());
+    }
+    // HELLO tells the version of the server.
+    replies.remove(0);
+    replies
+}
+
 fn program(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_raft-proxy"));
     command.args(line.split(' ')).stdin(Stdio::null());

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     engine::Limits,
-    explore::{self, Explore, Home},
+    explore::{Explore, Home},
     machine,
 };
 use anyhow::{Context, bail};
@@ -40,6 +40,10 @@ pub(crate) struct Args {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     address: String,
+    /// A name by which browsers may call this server, beside localhost and IP addresses. Repeat it for
+    /// several
+    #[arg(long, value_name = "NAME", value_parser = web::site::parse_name)]
+    http_allow_host: Vec<String>,
     /// How many threads a check uses [default: as many as the machine has]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: Option<u64>,
@@ -80,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
                 format!("Explore at http://{address}/")
             };
             let limits = limits(args.threads, args.max_memory);
-            let explore = Explore::new(Home::Explore, explore::is_loopback(address), limits);
+            let explore = Explore::new(Home::Explore, args.http_allow_host.clone(), limits);
             serve(explore, listener, &told)
         }
         Engine::Stateright => {

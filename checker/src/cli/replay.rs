@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     engine::{self, Limits, Outcome},
-    explore::{Explore, Home, Input, is_loopback},
+    explore::{Explore, Home, Input},
     machine,
     replay::{Conditions, Coverage, Rejection, Report, Source, replay},
     trace::{self, Read as Line},
@@ -61,6 +61,10 @@ pub(crate) struct Args {
         requires = "serve"
     )]
     address: String,
+    /// A name by which browsers may call this server, beside localhost and IP addresses. Repeat it for
+    /// several
+    #[arg(long, value_name = "NAME", value_parser = web::site::parse_name, requires = "serve")]
+    http_allow_host: Vec<String>,
 }
 
 /// Serves the page with these traces until Ctrl-C. That they are rejected is for the page to show.
@@ -72,7 +76,7 @@ fn serve(args: &Args) -> anyhow::Result<Exit> {
         files.push(input(path)?);
     }
     let limits = explore::limits(None, explore::MAX_MEMORY);
-    let explorer = Explore::new(Home::Replay, is_loopback(address), limits)
+    let explorer = Explore::new(Home::Replay, args.http_allow_host.clone(), limits)
         .with_traces(files, args.used_disks)
         .map_err(anyhow::Error::msg)?;
     let told = format!("Replaying at http://{address}/#/replay");

@@ -10,9 +10,9 @@ use rustix::{
     io::{Errno, ReadWriteFlags, pwritev2},
 };
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, IoSlice, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -83,7 +83,12 @@ impl Directory {
             dir: path.to_owned(),
             source,
         };
-        fs::create_dir_all(path).map_err(unusable)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(unusable)?;
+        warn_if_open_to_others(path);
         let lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -107,6 +112,22 @@ impl Directory {
             handle,
             lock,
         })
+    }
+}
+
+/// The directory holds every key and value. It may belong to somebody else or to a group on purpose,
+/// so its mode is not changed.
+fn warn_if_open_to_others(path: &Path) {
+    let Ok(metadata) = fs::metadata(path) else {
+        return;
+    };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            directory = %path.display(),
+            "others may read the data directory (mode {mode:03o}); chmod 700 protects its keys and \
+             values"
+        );
     }
 }
 

@@ -1,38 +1,51 @@
 //! `/v1/kv`: keys as resources.
 //!
-//! A key is everything behind `/v1/kv/`, percent-decoded; slashes are part of it. A version is the
+//! A key is everything behind `/v1/kv/`, percent-decoded; slashes are part of it. Browsers and many
+//! libraries normalize paths, so that the keys `.` and `..` and those with such segments cannot be
+//! reached in this way: `/v1/key/BASE64URL` is a second name of every key. A version is the
 //! index of the log entry that wrote the value: it is in the JSON and, quoted, in `ETag`.
-//! Conditions are those of HTTP: `If-Match` with a version (or `?version=`), `If-Match: *`,
-//! `If-None-Match: *`.
+//! Conditions are those of RFC 9110: `If-Match` and `If-None-Match`, or `?version=`.
 
 use super::{
     Http,
-    problem::{Problem, value_too_large},
-    query::Parameters,
+    problem::Problem,
+    query::{Parameters, decode},
 };
+use crate::desk::Failure;
 use axum::{
     Json,
-    body::{Body, to_bytes},
-    extract::{Request, State},
+    body::Bytes,
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
+};
 use model::{
     LogIndex,
     store::{Answer, Condition, Key, Page, Versioned},
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::{Map, Value, json};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use web::{negotiate, preconditions::Tags};
 
-/// A client that takes longer to send a value has gone.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The header of answers that may be old: the last entry that the server had applied.
 const APPLIED_INDEX: &str = "stateraft-applied-index";
+/// How often a write whose condition needs a read is tried anew because the key changed meanwhile.
+const CONTENTION: usize = 16;
+const JSON: &str = "application/json";
+const RAW: &str = "application/octet-stream";
+/// Padding may be left out.
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 const DEFAULT_LIMIT: u32 = 100;
 const PREFIX: &str = "/v1/kv/";
+const BASE64_PREFIX: &str = "/v1/key/";
 /// What must not stand for itself in a link.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -49,43 +62,79 @@ pub(crate) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let parameters = Parameters::new(uri.query(), &["consistency"])?;
-    let key = key(&uri);
+    let key = key(&uri)?;
+    let wanted = Wanted::new(&headers)?;
+    let preconditions = Preconditions::new(&headers, &parameters)?;
     if may_be_stale(&parameters)? {
         let stale = http.desk.get_stale(key.clone()).await?;
+        let index = stale.applied_index;
         let answer = match stale.found {
-            Some(found) => value(&key, found, &headers, Some(stale.applied_index)),
+            Some(found) => value(&key, found, wanted, &preconditions, Some(index)),
             None => not_found()
-                .with("applied_index", stale.applied_index.get())
+                .with("applied_index", index.get())
                 .into_response(),
         };
-        return Ok(as_of(stale.applied_index, answer));
+        return Ok(as_of(index, answer));
     }
     let Some(found) = http.desk.get(key.clone()).await? else {
         return Err(not_found());
     };
-    Ok(value(&key, found, &headers, None))
+    Ok(value(&key, found, wanted, &preconditions, None))
+}
+
+/// The representation that a client wants of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Json,
+    Raw,
+}
+
+impl Wanted {
+    /// The raw value if the client names its type and weighs it no less than JSON.
+    fn new(headers: &HeaderMap) -> Result<Self, Problem> {
+        let [json, raw] = [JSON, RAW].map(|kind| negotiate::media_weight(headers, kind));
+        let is_excluded = |kind: &str, weight| weight == 0 && negotiate::mentions(headers, kind);
+        if !negotiate::accepts_identity(headers) || is_excluded(JSON, json) && raw == 0 {
+            return Err(Problem::new(
+                StatusCode::NOT_ACCEPTABLE,
+                "not_acceptable",
+                "a value is sent as application/json or application/octet-stream, without content \
+                 coding; the request excludes that by q=0",
+            ));
+        }
+        if is_excluded(JSON, json) || negotiate::names_media(headers, RAW) && raw >= json {
+            return Ok(Self::Raw);
+        }
+        Ok(Self::Json)
+    }
 }
 
 /// The value of a key, as the request wants it.
 fn value(
     key: &[u8],
     found: Versioned,
-    headers: &HeaderMap,
+    wanted: Wanted,
+    preconditions: &Preconditions,
     applied_index: Option<LogIndex>,
 ) -> Response {
-    let tag = etag(found.version);
-    if let Some(held) = headers.get(header::IF_NONE_MATCH)
-        && (held == tag || held == "*")
-    {
-        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
+    let version = found.version;
+    if !preconditions.if_match_holds(Some(version)) {
+        return condition_failed(Some(version)).into_response();
     }
-    let vary = (header::VARY, HeaderValue::from_static("Accept"));
-    if wants_raw(headers) {
-        let kind = HeaderValue::from_static("application/octet-stream");
+    let tag = etag(version);
+    let vary = (
+        header::VARY,
+        HeaderValue::from_static("Accept, Accept-Encoding"),
+    );
+    if !preconditions.if_none_match_holds(Some(version)) {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag), vary]).into_response();
+    }
+    if wanted == Wanted::Raw {
+        let kind = HeaderValue::from_static(RAW);
         let headers = [(header::ETAG, tag), (header::CONTENT_TYPE, kind), vary];
         return (headers, Bytes::from_owner(found.value)).into_response();
     }
-    let mut body = pair(key, &found.value, found.version);
+    let mut body = pair(key, &found.value, version);
     if let Some(index) = applied_index {
         body.insert("applied_index".to_owned(), index.get().into());
     }
@@ -102,16 +151,18 @@ fn as_of(applied_index: LogIndex, mut answer: Response) -> Response {
 }
 
 /// `PUT /v1/kv/{key}`
-pub(crate) async fn write(State(http): Shared, request: Request) -> Result<Response, Problem> {
-    let (head, body) = request.into_parts();
-    let parameters = Parameters::new(head.uri.query(), &["version"])?;
-    let condition = condition(&head.headers, &parameters)?;
-    let key = key(&head.uri);
-    let value = body_of(body, http.desk.limits().value).await?;
-    let answer = http
-        .desk
-        .put(key.clone(), value[..].into(), condition)
-        .await?;
+pub(crate) async fn write(
+    State(http): Shared,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let parameters = Parameters::new(uri.query(), &["version"])?;
+    let preconditions = Preconditions::new(&headers, &parameters)?;
+    refuse_partial(&headers)?;
+    let key = key(&uri)?;
+    let change = Change::Put(body[..].into());
+    let answer = conditionally(&http, &key, &preconditions, change).await?;
     written(&key, answer)
 }
 
@@ -122,30 +173,123 @@ pub(crate) async fn remove(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let parameters = Parameters::new(uri.query(), &["version"])?;
-    let asked = condition(&headers, &parameters)?;
-    let condition = match asked {
-        // So that there is something to remove is known, and told.
-        Condition::Always => Condition::Present,
-        Condition::Absent => return Err(Problem::bad("what is absent cannot be removed")),
-        other => other,
-    };
-    let key = key(&uri);
-    match http.desk.delete(key.clone(), condition).await? {
-        Answer::ConditionFailed { found: None } if asked == Condition::Always => Err(not_found()),
+    let preconditions = Preconditions::new(&headers, &parameters)?;
+    let key = key(&uri)?;
+    let answer = conditionally(&http, &key, &preconditions, Change::Delete).await?;
+    match answer {
+        // Without a condition, or with one that holds of an absent key: there is nothing to remove.
+        Answer::ConditionFailed { found: None } if preconditions.hold(None) => Err(not_found()),
         answer => written(&key, answer),
     }
 }
 
+/// What a write does to a key.
+enum Change {
+    Put(model::store::Value),
+    Delete,
+}
+
+impl Change {
+    async fn execute(
+        &self,
+        http: &Http,
+        key: &Key,
+        condition: Condition,
+    ) -> Result<Answer, Failure> {
+        match (self, condition) {
+            (Self::Put(value), _) => http.desk.put(key.clone(), value.clone(), condition).await,
+            // So that there is something to remove is known, and told.
+            (Self::Delete, Condition::Always) => {
+                http.desk.delete(key.clone(), Condition::Present).await
+            }
+            (Self::Delete, Condition::Absent) => Ok(Answer::ConditionFailed { found: None }),
+            (Self::Delete, _) => http.desk.delete(key.clone(), condition).await,
+        }
+    }
+
+    /// The conditions as one of the store, if there is one that it can be executed under.
+    fn direct(&self, preconditions: &Preconditions) -> Option<Condition> {
+        match (self, preconditions.direct()) {
+            // Whether a key is absent is read; nothing is written to find out.
+            (Self::Delete, Some(Condition::Absent)) => None,
+            (_, direct) => direct,
+        }
+    }
+}
+
+/// Executes a write under its conditions. Those that the store does not know itself are checked
+/// against a read; the write then depends on the version that was read, and is tried anew if that has
+/// changed.
+async fn conditionally(
+    http: &Http,
+    key: &Key,
+    preconditions: &Preconditions,
+    change: Change,
+) -> Result<Answer, Problem> {
+    if let Some(condition) = change.direct(preconditions) {
+        return Ok(change.execute(http, key, condition).await?);
+    }
+    let found = http.desk.get(key.clone()).await?;
+    let mut version = found.map(|found| found.version);
+    for _ in 0..CONTENTION {
+        if !preconditions.hold(version) {
+            return Ok(Answer::ConditionFailed { found: version });
+        }
+        let condition = version.map_or(Condition::Absent, Condition::Version);
+        match change.execute(http, key, condition).await? {
+            Answer::ConditionFailed { found } if found != version => version = found,
+            answer => return Ok(answer),
+        }
+    }
+    Err(Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "unavailable",
+        "the key is being changed by others all the time: try again; nothing was done",
+    )
+    .with("outcome", "not_done"))
+}
+
+/// A body that is a part of a value, or an encoded one, must not be stored as the value (RFC 9110
+/// §14.4, §15.5.16).
+fn refuse_partial(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Err(Problem::bad(
+            "a value is written whole: send it without Content-Range",
+        ));
+    }
+    let is_encoded = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|coding| coding != "identity");
+    if is_encoded {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_encoding",
+            "a value is stored as it is sent: send it without Content-Encoding",
+        ));
+    }
+    Ok(())
+}
+
 /// `POST /v1/kv/{key}/increment`
-pub(crate) async fn increment(State(http): Shared, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn increment(
+    State(http): Shared,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let parameters = Parameters::new(uri.query(), &["by"])?;
     let by = parameters.number("by")?.unwrap_or(1);
-    let Some(key) = raw_key(&uri).strip_suffix("/increment") else {
+    if headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
+        return Err(Problem::bad(
+            "an increment takes no condition: read the value and write the sum with If-Match",
+        ));
+    }
+    let Some(path) = uri.path().strip_suffix("/increment") else {
         return Err(Problem::bad(
             "POST is for POST /v1/kv/KEY/increment only; to write a value, use PUT /v1/kv/KEY",
         ));
     };
-    let key: Key = percent_decode_str(key).collect();
+    let key = key_of_path(path)?;
     let answer = http.desk.increment(key.clone(), by).await?;
     let Answer::Number { value, version } = answer else {
         return written(&key, answer);
@@ -238,52 +382,57 @@ fn written(key: &[u8], answer: Answer) -> Result<Response, Problem> {
             body.insert("version".to_owned(), version.get().into());
             Ok(([(header::ETAG, etag(version))], Json(body)).into_response())
         }
-        Answer::ConditionFailed { found } => {
-            let found = found.map(LogIndex::get);
-            let message = match found {
-                Some(version) => format!("the condition does not hold: the key has version {version}; nothing was changed"),
-                None => "the condition does not hold: the key is absent; nothing was changed".to_owned(),
-            };
-            Err(
-                Problem::new(StatusCode::PRECONDITION_FAILED, "condition_failed", &message)
-                    .with("version", found)
-                    .with("outcome", "not_done"),
-            )
-        }
-        Answer::NotANumber => Err(Problem::new(
+        Answer::ConditionFailed { found } => Err(condition_failed(found)),
+        Answer::NotANumber | Answer::Overflow => Err(Problem::new(
             StatusCode::BAD_REQUEST,
             "not_a_number",
             "the key holds no decimal number, or the sum would overflow 64 bits; nothing was changed",
         )
         .with("outcome", "not_done")),
         // The client turns the rest into outcomes of its own.
-        _ => Err(crate::desk::Failure::Unknown.into()),
+        _ => Err(Failure::Unknown.into()),
     }
+}
+
+fn condition_failed(found: Option<LogIndex>) -> Problem {
+    let found = found.map(LogIndex::get);
+    let message = match found {
+        Some(version) => format!(
+            "the condition does not hold: the key has version {version}; nothing was changed"
+        ),
+        None => "the condition does not hold: the key is absent; nothing was changed".to_owned(),
+    };
+    Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "condition_failed",
+        &message,
+    )
+    .with("version", found)
+    .with("outcome", "not_done")
 }
 
 fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such key")
 }
 
-fn raw_key(uri: &Uri) -> &str {
-    uri.path().strip_prefix(PREFIX).unwrap_or_default()
+fn key(uri: &Uri) -> Result<Key, Problem> {
+    key_of_path(uri.path())
 }
 
-fn key(uri: &Uri) -> Key {
-    percent_decode_str(raw_key(uri)).collect()
+fn key_of_path(path: &str) -> Result<Key, Problem> {
+    if let Some(text) = path.strip_prefix(BASE64_PREFIX) {
+        return BASE64URL.decode(decode(text)?).map_err(|_| {
+            Problem::bad(
+                "the key is not base64url: after /v1/key/, give the bytes of the key as RFC 4648 \
+                 section 5 has it",
+            )
+        });
+    }
+    decode(path.strip_prefix(PREFIX).unwrap_or_default())
 }
 
 fn etag(version: LogIndex) -> HeaderValue {
     HeaderValue::try_from(format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
-}
-
-fn wants_raw(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).into_iter();
-    let mut kinds = accepted
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|kind| kind.split(';').next().unwrap_or_default().trim());
-    kinds.any(|kind| kind.eq_ignore_ascii_case("application/octet-stream"))
 }
 
 /// Whether whoever asks is content with what any one server has.
@@ -295,65 +444,61 @@ fn may_be_stale(parameters: &Parameters) -> Result<bool, Problem> {
     }
 }
 
-fn condition(headers: &HeaderMap, parameters: &Parameters) -> Result<Condition, Problem> {
-    let mut conditions = Vec::new();
-    if let Some(version) = parameters.number("version")? {
-        conditions.push(Condition::Version(LogIndex::new(version)));
-    }
-    if let Some(tag) = headers.get(header::IF_MATCH) {
-        conditions.push(match tag.to_str().map(str::trim) {
-            Ok("*") => Condition::Present,
-            tag => {
-                let version = tag.ok().and_then(|tag| {
-                    let bare = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-                    bare.unwrap_or(tag).parse().ok()
-                });
-                let version = version.ok_or_else(|| {
-                    Problem::bad("If-Match takes one version, as in If-Match: \"12\", or *")
-                })?;
-                Condition::Version(LogIndex::new(version))
-            }
-        });
-    }
-    if let Some(tag) = headers.get(header::IF_NONE_MATCH) {
-        if tag != "*" {
-            return Err(Problem::bad("a write takes If-None-Match: * only"));
-        }
-        conditions.push(Condition::Absent);
-    }
-    match conditions[..] {
-        [] => Ok(Condition::Always),
-        [condition] => Ok(condition),
-        _ => Err(Problem::bad(
-            "more than one condition: give one of version, If-Match and If-None-Match",
-        )),
-    }
+/// The conditions of a request. All of them must hold (RFC 9110 §13.2.2).
+#[derive(Debug)]
+struct Preconditions {
+    if_match: Option<Tags>,
+    if_none_match: Option<Tags>,
+    version: Option<u64>,
 }
 
-async fn body_of(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limit)).await;
-    match read {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_length(&error) => Err(value_too_large(
-            limit,
-            &format!("the value has more than {limit} bytes, which is the limit"),
-        )),
-        Ok(Err(_)) => Err(Problem::bad("the value did not arrive whole")),
-        Err(_) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "slow_body",
-            "the value did not arrive in time",
-        )),
+impl Preconditions {
+    fn new(headers: &HeaderMap, parameters: &Parameters) -> Result<Self, Problem> {
+        Ok(Self {
+            if_match: Tags::read(headers, header::IF_MATCH)?,
+            if_none_match: Tags::read(headers, header::IF_NONE_MATCH)?,
+            version: parameters.number("version")?,
+        })
     }
-}
 
-fn is_length(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut error = Some(error);
-    while let Some(this) = error {
-        if this.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        error = this.source();
+    /// Whether they hold of a key with this version, or of an absent key.
+    fn hold(&self, found: Option<LogIndex>) -> bool {
+        let is_version = |wanted| found.is_some_and(|found| found.get() == wanted);
+        self.version.is_none_or(is_version)
+            && self.if_match_holds(found)
+            && self.if_none_match_holds(found)
     }
-    false
+
+    fn if_match_holds(&self, found: Option<LogIndex>) -> bool {
+        let tag = found.map(|version| version.to_string());
+        let tag = tag.as_ref().map(String::as_bytes);
+        let tags = self.if_match.as_ref();
+        tags.is_none_or(|tags| tags.match_strongly(tag))
+    }
+
+    fn if_none_match_holds(&self, found: Option<LogIndex>) -> bool {
+        let tag = found.map(|version| version.to_string());
+        let tag = tag.as_ref().map(String::as_bytes);
+        let tags = self.if_none_match.as_ref();
+        tags.is_none_or(|tags| !tags.match_weakly(tag))
+    }
+
+    /// The same as one condition of the store, if there is one.
+    fn direct(&self) -> Option<Condition> {
+        match (self.version, &self.if_match, &self.if_none_match) {
+            (None, None, None) => Some(Condition::Always),
+            (Some(version), None, None) => Some(Condition::Version(LogIndex::new(version))),
+            (None, Some(Tags::Any), None) => Some(Condition::Present),
+            (None, None, Some(Tags::Any)) => Some(Condition::Absent),
+            (None, Some(Tags::List(tags)), None) => match &tags[..] {
+                [tag] if !tag.weak => {
+                    let version: u64 = str::from_utf8(&tag.opaque).ok()?.parse().ok()?;
+                    let is_ours = version.to_string().as_bytes() == tag.opaque;
+                    is_ours.then(|| Condition::Version(LogIndex::new(version)))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }

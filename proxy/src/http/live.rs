@@ -43,7 +43,17 @@ pub(crate) async fn status(State(http): State<Arc<Http>>) -> Response {
 
 /// `GET /v1/events`: the state whenever it is looked up, and what happens, with what happened
 /// since the id in `Last-Event-ID`.
-pub(crate) async fn events(State(http): State<Arc<Http>>, headers: HeaderMap) -> impl IntoResponse {
+pub(crate) async fn events(
+    State(http): State<Arc<Http>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Ok(watching) = Arc::clone(&http.watchers).try_acquire_owned() else {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_watchers",
+            "half of the connections (--max-connections) are event streams: try again later",
+        ));
+    };
     let resumed = headers.get("last-event-id").map(|id| {
         id.to_str()
             .ok()
@@ -52,7 +62,14 @@ pub(crate) async fn events(State(http): State<Arc<Http>>, headers: HeaderMap) ->
     let news = stream::unfold(Watcher::new(&http.overview, resumed), Watcher::next);
     let closing = http.desk.closing().clone();
     let news = news.take_until(closing.cancelled_owned());
-    Sse::new(news).keep_alive(KeepAlive::default())
+    let news = news.map(move |event| {
+        // Held as long as the stream is.
+        let _ = &watching;
+        event
+    });
+    Ok(Sse::new(news)
+        .keep_alive(KeepAlive::default())
+        .into_response())
 }
 
 /// One that looks on.

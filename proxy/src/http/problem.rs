@@ -11,6 +11,7 @@ use axum::{
 };
 use model::store::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use serde_json::{Map, Value, json};
+use web::{body::BodyError, preconditions::BadTags};
 
 /// An error to answer with.
 #[derive(Clone, Debug)]
@@ -89,6 +90,23 @@ impl From<LimitError> for Problem {
             }
             LimitError::ValueTooLarge { .. } => value_too_large(MAX_VALUE_BYTES, &message),
         }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let message = error.to_string();
+        match error {
+            BodyError::TooLarge(limit) => value_too_large(limit, &message),
+            BodyError::Slow => Self::new(error.status(), "slow_body", &message),
+            BodyError::Broken => Self::bad(&message),
+        }
+    }
+}
+
+impl From<BadTags> for Problem {
+    fn from(error: BadTags) -> Self {
+        Self::bad(&error.to_string())
     }
 }
 

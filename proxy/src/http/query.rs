@@ -3,6 +3,21 @@
 use super::problem::Problem;
 use percent_encoding::percent_decode_str;
 
+/// Undoes percent-encoding. A `%` without two hexadecimal digits is an error: read as itself, one key
+/// would have two spellings.
+pub(crate) fn decode(text: &str) -> Result<Vec<u8>, Problem> {
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if text.split('%').skip(1).all(is_escape) {
+        return Ok(percent_decode_str(text).collect());
+    }
+    Err(Problem::bad(
+        "a '%' is not followed by two hexadecimal digits: write a plain one as %25",
+    ))
+}
+
 /// The parameters of a request, each at most once.
 #[derive(Debug)]
 pub(crate) struct Parameters(Vec<(String, Vec<u8>)>);
@@ -28,7 +43,7 @@ impl Parameters {
             }
             // As forms have it.
             let value = value.replace('+', " ");
-            parameters.push((name.to_owned(), percent_decode_str(&value).collect()));
+            parameters.push((name.to_owned(), decode(&value)?));
         }
         Ok(Self(parameters))
     }
@@ -72,7 +87,14 @@ mod tests {
 
     #[test]
     fn mistakes_are_told() {
-        for wrong in ["prefx=a", "limit=1&limit=2", "=1"] {
+        for wrong in [
+            "prefx=a",
+            "limit=1&limit=2",
+            "=1",
+            "limit=%",
+            "limit=%1",
+            "limit=%1g",
+        ] {
             assert!(Parameters::new(Some(wrong), &["limit"]).is_err(), "{wrong}");
         }
         let parameters = Parameters::new(Some("limit=-1"), &["limit"]).unwrap();

@@ -1,14 +1,17 @@
 //! The commands that are served, from their arguments.
 //!
 //! `GET`, `SET` with `NX` or `XX`, `DEL` (`UNLINK`), `EXISTS`, `MGET`, `INCR`, `DECR`, `INCRBY`,
-//! `DECRBY`, `SCAN` with `MATCH prefix*` and `COUNT`; and what clients say to find their way:
-//! `PING`, `ECHO`, `INFO`, `AUTH`, `SELECT 0`, `COMMAND`, `CONFIG GET`, `CLIENT`, `QUIT`.
+//! `DECRBY`, `SCAN` with `MATCH prefix*` and `COUNT`; and what clients send to set up a connection:
+//! `HELLO`, `AUTH`, `CLIENT`, `SELECT 0`, `RESET`, `QUIT`, `PING`, `ECHO`, `INFO`, `COMMAND`,
+//! `CONFIG GET`. `MULTI` and `WATCH` are refused in a way that keeps the commands of the transaction
+//! from being executed (see `connection`).
 
+use super::reply::Reply;
 use bytes::Bytes;
-use model::store::Condition;
+use model::store::{Condition, parse_integer};
 
 /// A command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
     Get {
         key: Bytes,
@@ -38,23 +41,68 @@ pub(crate) enum Command {
         exact: bool,
         count: u32,
     },
-    Ping(Option<Bytes>),
-    Echo(Bytes),
-    Info,
-    Auth(Bytes),
-    /// Something that is agreed to without effect.
-    Fine,
-    /// A setting of Redis that has a meaning here.
-    Setting {
-        name: &'static str,
-        value: &'static str,
-    },
-    /// A question whose answer is an empty list.
-    Nothing,
-    /// A question whose answer is nil.
-    Nil,
-    Quit,
+    /// The sections of `INFO`, in lower case; all of them if there are none.
+    Info(Vec<String>),
+    /// Answered from the arguments alone.
+    Known(Reply),
+    /// Answered by the connection, whose state it reads or changes.
+    Connection(ConnectionCommand),
 }
+
+/// A command about the connection itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectionCommand {
+    Auth {
+        user: Option<Bytes>,
+        password: Bytes,
+    },
+    /// What follows `HELLO`.
+    Hello(Vec<Bytes>),
+    Reset,
+    Quit,
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    ClientId,
+    ClientGetName,
+    ClientSetName(Bytes),
+    ClientInfo,
+}
+
+/// A row of the reply to `COMMAND`: name, number of arguments with the name (negative: at least),
+/// flags, and the places of the first key and the last (-1: to the end).
+type Row = (&'static str, i64, &'static [&'static str], i64, i64);
+
+const TABLE: &[Row] = &[
+    ("get", 2, &["readonly", "fast"], 1, 1),
+    ("set", -3, &["write", "denyoom"], 1, 1),
+    ("del", -2, &["write"], 1, -1),
+    ("unlink", -2, &["write", "fast"], 1, -1),
+    ("exists", -2, &["readonly", "fast"], 1, -1),
+    ("mget", -2, &["readonly", "fast"], 1, -1),
+    ("incr", 2, &["write", "denyoom", "fast"], 1, 1),
+    ("decr", 2, &["write", "denyoom", "fast"], 1, 1),
+    ("incrby", 3, &["write", "denyoom", "fast"], 1, 1),
+    ("decrby", 3, &["write", "denyoom", "fast"], 1, 1),
+    ("scan", -2, &["readonly"], 0, 0),
+    ("ping", -1, &["fast"], 0, 0),
+    ("echo", 2, &["fast"], 0, 0),
+    ("info", -1, &["loading", "stale"], 0, 0),
+    ("hello", -1, &["noscript", "no_auth", "fast"], 0, 0),
+    ("auth", -2, &["noscript", "no_auth", "fast"], 0, 0),
+    ("select", 2, &["fast"], 0, 0),
+    ("client", -2, &["noscript"], 0, 0),
+    ("command", -1, &["loading", "stale"], 0, 0),
+    ("config", -2, &["admin", "noscript"], 0, 0),
+    ("multi", 1, &["noscript", "fast"], 0, 0),
+    ("exec", 1, &["noscript"], 0, 0),
+    ("discard", 1, &["noscript", "fast"], 0, 0),
+    ("watch", -2, &["noscript", "fast"], 1, -1),
+    ("unwatch", 1, &["noscript", "fast"], 0, 0),
+    ("reset", 1, &["noscript", "no_auth", "fast"], 0, 0),
+    ("quit", -1, &["noscript", "no_auth", "fast"], 0, 0),
+];
 
 /// Which keys a command touches.
 pub(crate) enum Touches<'a> {
@@ -68,69 +116,78 @@ pub(crate) enum Touches<'a> {
 pub(crate) type Refusal = String;
 
 impl Command {
-    /// Makes sense of a command. `arguments` holds the name too.
+    /// Parses a command. `arguments` begins with the name and is not empty.
     pub(crate) fn new(arguments: &[Bytes]) -> Result<Self, Refusal> {
         let Some((name, rest)) = arguments.split_first() else {
-            return Ok(Self::Nothing);
+            return Err("ERR unknown command ''".into());
         };
-        let name = name.to_ascii_uppercase();
-        match (&name[..], rest) {
-            (b"GET", [key]) => Ok(Self::Get { key: key.clone() }),
-            (b"SET", [key, value, options @ ..]) => set(key, value, options),
-            (b"DEL" | b"UNLINK", [_, ..]) => Ok(Self::Delete {
-                keys: rest.to_vec(),
+        let lower = name.to_ascii_lowercase();
+        let row = TABLE
+            .iter()
+            .find(|(known, ..)| known.as_bytes() == &lower[..]);
+        let Some((name, arity, ..)) = row else {
+            return Err(format!(
+                "ERR unknown command '{}': served are{}",
+                shown(name),
+                served()
+            ));
+        };
+        let given = i64::try_from(arguments.len()).unwrap_or(i64::MAX);
+        if *arity >= 0 && given != *arity || given < -arity {
+            return Err(wrong_arity(name));
+        }
+        let connection = |command| Ok(Self::Connection(command));
+        match (*name, rest) {
+            ("get", [key]) => Ok(Self::Get { key: key.clone() }),
+            ("set", [key, value, options @ ..]) => set(key, value, options),
+            ("del" | "unlink", keys) => Ok(Self::Delete {
+                keys: keys.to_vec(),
             }),
-            (b"EXISTS", [_, ..]) => Ok(Self::Exists {
-                keys: rest.to_vec(),
+            ("exists", keys) => Ok(Self::Exists {
+                keys: keys.to_vec(),
             }),
-            (b"MGET", [_, ..]) => Ok(Self::GetMany {
-                keys: rest.to_vec(),
+            ("mget", keys) => Ok(Self::GetMany {
+                keys: keys.to_vec(),
             }),
-            (b"INCR", [key]) => increment(key, 1),
-            (b"DECR", [key]) => increment(key, -1),
-            (b"INCRBY", [key, by]) => increment(key, number(by)?),
-            (b"DECRBY", [key, by]) => {
+            ("incr", [key]) => increment(key, 1),
+            ("decr", [key]) => increment(key, -1),
+            ("incrby", [key, by]) => increment(key, number(by)?),
+            ("decrby", [key, by]) => {
                 let by = number(by)?.checked_neg();
                 increment(key, by.ok_or("ERR decrement would overflow")?)
             }
-            (b"SCAN", [cursor, options @ ..]) => scan(cursor, options),
-            (b"PING", []) => Ok(Self::Ping(None)),
-            (b"PING", [text]) => Ok(Self::Ping(Some(text.clone()))),
-            (b"ECHO", [text]) => Ok(Self::Echo(text.clone())),
-            (b"INFO", _) => Ok(Self::Info),
-            (b"AUTH", [password]) => Ok(Self::Auth(password.clone())),
-            (b"AUTH", [user, password]) if &user[..] == b"default" => {
-                Ok(Self::Auth(password.clone()))
+            ("scan", [cursor, options @ ..]) => scan(cursor, options),
+            ("ping", []) => Ok(Self::Known(Reply::Simple("PONG"))),
+            ("ping" | "echo", [text]) => Ok(Self::Known(Reply::Bulk(text.clone()))),
+            ("info", sections) => {
+                let sections = sections.iter();
+                let sections =
+                    sections.map(|name| String::from_utf8_lossy(name).to_ascii_lowercase());
+                Ok(Self::Info(sections.collect()))
             }
-            (b"AUTH", [_, _]) => Err("WRONGPASS there is one user, named default".to_owned()),
-            (b"SELECT", [index]) if &index[..] == b"0" => Ok(Self::Fine),
-            (b"SELECT", [_]) => Err("ERR there is one database, 0".to_owned()),
-            (b"COMMAND", _) => Ok(Self::Nothing),
-            (b"CONFIG", [what, asked @ ..]) if what.eq_ignore_ascii_case(b"GET") => {
-                Ok(setting(asked))
-            }
-            (b"CLIENT", [what, _, ..])
-                if what.eq_ignore_ascii_case(b"SETNAME")
-                    || what.eq_ignore_ascii_case(b"SETINFO") =>
-            {
-                Ok(Self::Fine)
-            }
-            (b"CLIENT", [what]) if what.eq_ignore_ascii_case(b"GETNAME") => Ok(Self::Nil),
-            (b"QUIT", _) => Ok(Self::Quit),
-            (b"HELLO", _) => Err("NOPROTO only RESP2 is spoken here, without HELLO".to_owned()),
-            (
-                b"GET" | b"SET" | b"DEL" | b"UNLINK" | b"EXISTS" | b"MGET" | b"INCR" | b"DECR"
-                | b"INCRBY" | b"DECRBY" | b"SCAN" | b"PING" | b"ECHO" | b"AUTH" | b"SELECT",
-                _,
-            ) => Err(format!(
-                "ERR wrong number of arguments for '{}' command",
-                shown(&name.to_ascii_lowercase())
-            )),
-            _ => Err(format!(
-                "ERR unknown command '{}': served are GET SET DEL EXISTS MGET INCR DECR INCRBY \
-                 DECRBY SCAN PING ECHO INFO AUTH SELECT COMMAND CONFIG CLIENT QUIT",
-                shown(&name)
-            )),
+            ("select", [index]) if &index[..] == b"0" => Ok(Self::Known(Reply::ok())),
+            ("select", _) => Err("ERR there is one database, 0".to_owned()),
+            ("command", rest) => command(rest),
+            ("config", rest) => config(rest),
+            ("client", rest) => client(rest),
+            ("unwatch", _) => Ok(Self::Known(Reply::ok())),
+            ("auth", [password]) => connection(ConnectionCommand::Auth {
+                user: None,
+                password: password.clone(),
+            }),
+            ("auth", [user, password]) => connection(ConnectionCommand::Auth {
+                user: Some(user.clone()),
+                password: password.clone(),
+            }),
+            ("auth", _) => Err("ERR syntax error".into()),
+            ("hello", rest) => connection(ConnectionCommand::Hello(rest.to_vec())),
+            ("reset", _) => connection(ConnectionCommand::Reset),
+            ("quit", _) => connection(ConnectionCommand::Quit),
+            ("multi", _) => connection(ConnectionCommand::Multi),
+            ("exec", _) => connection(ConnectionCommand::Exec),
+            ("discard", _) => connection(ConnectionCommand::Discard),
+            ("watch", _) => connection(ConnectionCommand::Watch),
+            (name, _) => Err(wrong_arity(name)),
         }
     }
 
@@ -149,21 +206,139 @@ impl Command {
     }
 }
 
-/// The two settings that clients ask for to know how durable writes are, as Redis words them: no
-/// dumps at intervals, and every write in a log. Of others nothing is said, which Redis does for
-/// settings it does not know.
-fn setting(asked: &[Bytes]) -> Command {
-    let known = [("save", ""), ("appendonly", "yes")];
-    let found = match asked {
-        [name] => known
-            .into_iter()
-            .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())),
-        _ => None,
+fn wrong_arity(name: &str) -> Refusal {
+    format!("ERR wrong number of arguments for '{name}' command")
+}
+
+/// The names of the commands, each after a space.
+fn served() -> String {
+    let names = TABLE
+        .iter()
+        .map(|(name, ..)| format!(" {}", name.to_ascii_uppercase()));
+    names.collect()
+}
+
+fn unknown_subcommand(name: &[u8], of: &str, served: &str) -> Refusal {
+    format!(
+        "ERR unknown subcommand '{}': {of} serves {served}",
+        shown(name)
+    )
+}
+
+/// The settings that clients read to learn how durable writes are, in Redis's terms: no snapshots
+/// at intervals, and every write in a log. Other names match nothing, as unknown names do in Redis.
+fn config(rest: &[Bytes]) -> Result<Command, Refusal> {
+    const SETTINGS: [(&str, &str); 2] = [("save", ""), ("appendonly", "yes")];
+    let (what, patterns) = rest.split_first().ok_or_else(|| wrong_arity("config"))?;
+    if !what.eq_ignore_ascii_case(b"get") {
+        return Err(unknown_subcommand(what, "CONFIG", "GET"));
+    }
+    if patterns.is_empty() {
+        return Err(wrong_arity("config|get"));
+    }
+    let is_asked = |name: &str| {
+        let is =
+            |pattern: &Bytes| &pattern[..] == b"*" || pattern.eq_ignore_ascii_case(name.as_bytes());
+        patterns.iter().any(is)
     };
-    found.map_or(Command::Nothing, |(name, value)| Command::Setting {
-        name,
-        value,
-    })
+    let found = SETTINGS.into_iter().filter(|(name, _)| is_asked(name));
+    let found = found.map(|(name, value)| (Reply::text(name), Reply::text(value)));
+    Ok(Command::Known(Reply::Map(found.collect())))
+}
+
+fn command(rest: &[Bytes]) -> Result<Command, Refusal> {
+    let Some((what, names)) = rest.split_first() else {
+        let rows = TABLE.iter().map(described);
+        return Ok(Command::Known(Reply::Array(rows.collect())));
+    };
+    let reply = match &what.to_ascii_lowercase()[..] {
+        b"count" if names.is_empty() => {
+            Reply::Integer(i64::try_from(TABLE.len()).unwrap_or(i64::MAX))
+        }
+        b"list" if names.is_empty() => {
+            let names = TABLE.iter().map(|(name, ..)| Reply::text(*name));
+            Reply::Array(names.collect())
+        }
+        b"info" if names.is_empty() => Reply::Array(TABLE.iter().map(described).collect()),
+        b"info" => {
+            let find = |name: &Bytes| {
+                let row = TABLE
+                    .iter()
+                    .find(|(known, ..)| name.eq_ignore_ascii_case(known.as_bytes()));
+                row.map_or(Reply::Null, described)
+            };
+            Reply::Array(names.iter().map(find).collect())
+        }
+        // Nothing is documented here. Clients take that as an older server.
+        b"docs" => Reply::Map(Vec::new()),
+        b"count" | b"list" => return Err(wrong_arity("command")),
+        _ => return Err(unknown_subcommand(what, "COMMAND", "COUNT DOCS INFO LIST")),
+    };
+    Ok(Command::Known(reply))
+}
+
+/// A row as Redis 7 has it: what follows the step between keys (categories, tips, key
+/// specifications, subcommands) is empty.
+fn described((name, arity, flags, first, last): &Row) -> Reply {
+    let flags = flags.iter().map(|flag| Reply::Simple(flag));
+    Reply::Array(vec![
+        Reply::text(*name),
+        Reply::Integer(*arity),
+        Reply::Set(flags.collect()),
+        Reply::Integer(*first),
+        Reply::Integer(*last),
+        Reply::Integer((*first).min(1)),
+        Reply::Set(Vec::new()),
+        Reply::Array(Vec::new()),
+        Reply::Array(Vec::new()),
+        Reply::Array(Vec::new()),
+    ])
+}
+
+fn client(rest: &[Bytes]) -> Result<Command, Refusal> {
+    let (what, rest) = rest.split_first().ok_or_else(|| wrong_arity("client"))?;
+    let connection = |command| Ok(Command::Connection(command));
+    let name = String::from_utf8_lossy(what).to_ascii_lowercase();
+    match (&name[..], rest) {
+        ("id", []) => connection(ConnectionCommand::ClientId),
+        ("getname", []) => connection(ConnectionCommand::ClientGetName),
+        ("setname", [name]) => connection(ConnectionCommand::ClientSetName(client_name(name)?)),
+        ("info", []) => connection(ConnectionCommand::ClientInfo),
+        // Statements about the client that change nothing here.
+        ("setinfo", [attribute, value]) => {
+            let known = [&b"lib-name"[..], b"lib-ver"];
+            if !known
+                .iter()
+                .any(|known| attribute.eq_ignore_ascii_case(known))
+            {
+                return Err(format!("ERR Unrecognized option '{}'", shown(attribute)));
+            }
+            client_name(value)?;
+            Ok(Command::Known(Reply::ok()))
+        }
+        ("no-evict" | "no-touch", [switch])
+            if switch.eq_ignore_ascii_case(b"on") || switch.eq_ignore_ascii_case(b"off") =>
+        {
+            Ok(Command::Known(Reply::ok()))
+        }
+        ("no-evict" | "no-touch", [_]) => Err("ERR syntax error".into()),
+        ("id" | "getname" | "setname" | "info" | "setinfo" | "no-evict" | "no-touch", _) => {
+            Err(wrong_arity(&format!("client|{name}")))
+        }
+        _ => Err(unknown_subcommand(
+            what,
+            "CLIENT",
+            "GETNAME ID INFO NO-EVICT NO-TOUCH SETINFO SETNAME",
+        )),
+    }
+}
+
+/// The name of a client: printable ASCII without spaces, as in Redis.
+pub(crate) fn client_name(name: &Bytes) -> Result<Bytes, Refusal> {
+    if name.iter().all(u8::is_ascii_graphic) {
+        return Ok(name.clone());
+    }
+    Err("ERR Client names cannot contain spaces, newlines or special characters.".into())
 }
 
 fn set(key: &Bytes, value: &Bytes, options: &[Bytes]) -> Result<Command, Refusal> {
@@ -254,12 +429,11 @@ fn pattern_prefix(pattern: &[u8]) -> Result<(Vec<u8>, bool), Refusal> {
 }
 
 fn number(text: &[u8]) -> Result<i64, Refusal> {
-    let number = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| "ERR value is not an integer or out of range".to_owned())
+    parse_integer(text).ok_or_else(|| "ERR value is not an integer or out of range".to_owned())
 }
 
 /// A few characters of what was sent, harmless within a line.
-fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     let end = bytes.len().min(64);
     bytes[..end].escape_ascii().to_string()
 }
@@ -337,6 +511,51 @@ mod tests {
         assert_eq!(by("DECRBY k 7"), Some(-7));
         assert_eq!(by("DECRBY k -9223372036854775808"), None);
         assert_eq!(by("INCRBY k 9223372036854775808"), None);
+        assert_eq!(by("INCRBY k +7"), None);
+        assert_eq!(by("INCRBY k 07"), None);
+        assert_eq!(by("DECRBY k -0"), None);
+    }
+
+    #[test]
+    fn refusal_names_what_is_wrong() {
+        for (line, refusal) in [
+            (
+                "CLIENT KILL x",
+                "ERR unknown subcommand 'KILL': CLIENT serves",
+            ),
+            (
+                "CONFIG SET save x",
+                "ERR unknown subcommand 'SET': CONFIG serves GET",
+            ),
+            (
+                "COMMAND GETKEYS x",
+                "ERR unknown subcommand 'GETKEYS': COMMAND serves",
+            ),
+            (
+                "CLIENT",
+                "ERR wrong number of arguments for 'client' command",
+            ),
+            (
+                "CLIENT SETNAME",
+                "ERR wrong number of arguments for 'client|setname' command",
+            ),
+            (
+                "PING a b",
+                "ERR wrong number of arguments for 'ping' command",
+            ),
+            (
+                "MULTI x",
+                "ERR wrong number of arguments for 'multi' command",
+            ),
+            ("GET", "ERR wrong number of arguments for 'get' command"),
+            (
+                "LPUSH k v",
+                "ERR unknown command 'LPUSH': served are GET SET",
+            ),
+        ] {
+            let found = command(line).unwrap_err();
+            assert!(found.starts_with(refusal), "{line}: {found}");
+        }
     }
 
     #[test]

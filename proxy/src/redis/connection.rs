@@ -6,94 +6,225 @@
 //! may take effect in any order, as they would in a Redis cluster whose keys live apart; a client
 //! that cares waits for the answer.
 //!
-//! Input is bounded by the largest command, output by what one wave replies: nothing is read
-//! while replies wait to be taken.
+//! # Bounds
+//! Input is bounded by the largest command, output by the values of 16 keys: nothing is
+//! read while replies wait to be taken, and an `MGET` of more keys is sent piece by piece. A client
+//! has `client_timeout` for its first command, for the rest of a command that has begun, and to take
+//! each [`FLUSH`] bytes of replies; between commands it has `idle_timeout`.
+//!
+//! # Transactions
+//! `MULTI` is refused. Clients send the commands of a transaction without waiting for the reply to
+//! `MULTI`, so until `EXEC` or `DISCARD` every command is refused as well, and `EXEC` replies
+//! `EXECABORT`: either all of a transaction or, as here, nothing of it is executed.
 
 use super::{
     Redis,
-    command::{Command, Touches},
-    execute::{error, fine},
-    parse::parse,
+    command::{Command, ConnectionCommand, Touches, client_name, shown},
+    execute::{READS_AT_ONCE, value_of},
+    parse::{Bounds, Parsed, Parser},
+    reply::{Protocol, Reply, array_header},
+    strangers::Stranger,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
-use redis_protocol::resp2::{encode::extend_encode, types::BytesFrame as Reply};
-use std::{collections::HashMap, io, time::Duration};
+use model::store::parse_integer;
+use socket2::{SockRef, TcpKeepalive};
+use std::{collections::HashMap, io, sync::atomic::Ordering::Relaxed, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::{Instant, timeout, timeout_at},
 };
 
-/// Keys touched by one wave, at most, unless one command alone touches more.
-const MAX_WAVE: usize = 256;
-/// A client that takes no replies for so long is gone.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What one wave may weigh, unless one command alone weighs more. What its reads hold in memory is
+/// at most 4 MiB: 16 values of 256 KiB each, or 4 pages of 1 MiB.
+const MAX_WAVE: usize = 64;
+const WRITE_WEIGHT: usize = 1;
+const READ_WEIGHT: usize = 4;
+const SCAN_WEIGHT: usize = 16;
 const READ_AT_ONCE: usize = 16 * 1024;
-/// The largest command of a client that has not shown yet that it may be here.
+/// The largest command of a client that has not authenticated.
 const STRANGER_LIMIT: usize = 4096;
+/// The bytes of replies that are collected before they are sent.
+const FLUSH: usize = 256 * 1024;
+/// The replies of an `MGET` beyond which it is sent piece by piece. A shorter one that fails is
+/// answered with an error; a longer one ends the connection then.
+const STREAMED: usize = 1 << 20;
+/// Probes find a client whose machine is gone.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
 
-/// What a command of a wave replies.
-enum Step {
-    /// Known already.
+const NOT_AUTHENTICATED: &str = "NOAUTH Authentication required: send AUTH and the password";
+const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+const MULTI_REFUSED: &str = "ERR MULTI is not served: commands are refused, not executed, until \
+                             EXEC or DISCARD";
+const IN_REFUSED_MULTI: &str = "ERR not executed: MULTI was refused; send EXEC or DISCARD to end \
+                                the transaction";
+const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+
+/// A command of a wave, and the protocol of its reply.
+#[derive(Debug)]
+struct Step {
+    protocol: Protocol,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    /// Answered already.
     Reply(Reply),
-    /// To be carried out.
+    /// To be executed.
     Run(Command),
 }
 
-/// What a connection knows.
+/// The state of a connection.
 struct Connection<'a> {
     redis: &'a Redis,
+    id: i64,
+    parser: Parser,
     input: BytesMut,
     /// The largest command.
     limit: usize,
     authenticated: bool,
+    /// Whether a command was accepted, as from a client that belongs here.
+    known: bool,
+    protocol: Protocol,
+    name: Bytes,
+    /// Whether a refused `MULTI` has not been ended yet.
+    in_refused_multi: bool,
     /// The command that ended the last wave and begins the next.
-    held: Option<Command>,
+    held: Option<Step>,
     quit: bool,
 }
 
-/// Serves a connection until either side has had enough.
+/// Serves a connection until it ends.
 ///
 /// # Errors
-/// If the connection breaks, which is nobody's fault.
-pub(crate) async fn serve(redis: &Redis, mut stream: TcpStream) -> io::Result<()> {
+/// If the connection breaks or the client is too slow.
+pub(crate) async fn serve(
+    redis: &Redis,
+    mut stream: TcpStream,
+    stranger: Stranger,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     let limits = redis.desk.limits();
     let mut connection = Connection {
         redis,
+        id: redis.next_client.fetch_add(1, Relaxed),
+        parser: Parser::default(),
         input: BytesMut::new(),
         limit: (1 << 20).max(limits.value.saturating_mul(2) + limits.key),
         authenticated: redis.password.is_none(),
+        known: false,
+        protocol: Protocol::default(),
+        name: Bytes::new(),
+        in_refused_multi: false,
         held: None,
         quit: false,
     };
     let closing = redis.desk.closing();
+    let mut stranger = Some(stranger);
     let mut output = BytesMut::new();
+    // When the client must have sent what it has begun.
+    let mut deadline = Instant::now() + redis.client_timeout;
     loop {
         loop {
             let wave = connection.next_wave();
             if wave.is_empty() {
                 break;
             }
-            for reply in connection.run(wave).await {
-                if let Err(problem) = extend_encode(&mut output, &reply, false) {
-                    return Err(io::Error::other(problem));
-                }
-            }
-            tokio::time::timeout(WRITE_TIMEOUT, stream.write_all(&output)).await??;
-            output.clear();
+            connection.run(wave, &mut output, &mut stream).await?;
+            flush(redis, &mut output, &mut stream).await?;
+            deadline = Instant::now() + redis.client_timeout;
+        }
+        if connection.known {
+            stranger = None;
         }
         if connection.quit || closing.is_cancelled() {
             return stream.shutdown().await;
         }
+        let is_idle =
+            connection.known && connection.input.is_empty() && !connection.parser.has_begun();
+        let until = match (is_idle, redis.idle_timeout) {
+            (true, None) => None,
+            (true, Some(idle)) => Some(Instant::now() + idle),
+            (false, _) => Some(deadline),
+        };
         connection.input.reserve(READ_AT_ONCE);
-        tokio::select! {
-            read = stream.read_buf(&mut connection.input) => if read? == 0 {
-                return Ok(());
-            },
-            () = closing.cancelled() => {}
+        let read = tokio::select! {
+            read = within(until, stream.read_buf(&mut connection.input)) => read,
+            () = closing.cancelled() => continue,
+            () = evicted(stranger.as_ref()) => {
+                let text = "ERR max number of unauthenticated clients reached";
+                Reply::error(text).encode(connection.protocol, &mut output);
+                flush(redis, &mut output, &mut stream).await?;
+                return stream.shutdown().await;
+            }
+        };
+        match read {
+            Some(read) => {
+                if read? == 0 {
+                    return Ok(());
+                }
+                if is_idle {
+                    deadline = Instant::now() + redis.client_timeout;
+                }
+            }
+            // An idle connection is closed without a word, as in Redis.
+            None if is_idle => return stream.shutdown().await,
+            None => {
+                let text = "ERR timeout: the command did not arrive in time (--client-timeout)";
+                Reply::error(text).encode(connection.protocol, &mut output);
+                flush(redis, &mut output, &mut stream).await?;
+                return stream.shutdown().await;
+            }
         }
     }
+}
+
+/// Refuses a connection for which there is no room.
+pub(crate) async fn refuse(mut stream: TcpStream) {
+    let said = stream
+        .write_all(b"-ERR max number of clients reached\r\n")
+        .await;
+    if said.is_ok() && stream.shutdown().await.is_ok() {
+        // Closing a socket with unread input would reset the connection, and the error be lost.
+        let mut unread = [0; 1024];
+        while matches!(stream.read(&mut unread).await, Ok(1..)) {}
+    }
+}
+
+/// The result of a future, or `None` at the deadline, if there is one.
+async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+async fn evicted(stranger: Option<&Stranger>) {
+    match stranger {
+        Some(stranger) => stranger.evicted.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sends what was collected.
+async fn flush(redis: &Redis, output: &mut BytesMut, stream: &mut TcpStream) -> io::Result<()> {
+    for part in output.chunks(FLUSH) {
+        timeout(redis.client_timeout, stream.write_all(part)).await??;
+    }
+    output.clear();
+    if output.capacity() > 2 * FLUSH {
+        *output = BytesMut::new();
+    }
+    Ok(())
 }
 
 impl Connection<'_> {
@@ -102,81 +233,278 @@ impl Connection<'_> {
         let mut wave = Vec::new();
         let mut touched = Touched::default();
         while !self.quit {
-            let step = match self.held.take() {
-                Some(command) => Step::Run(command),
-                None => match self.next_step() {
-                    Some(step) => step,
-                    None => break,
-                },
+            let Some(step) = self.held.take().or_else(|| self.next_step()) else {
+                break;
             };
-            if let Step::Run(command) = step {
-                if !touched.admit(&command) {
-                    self.held = Some(command);
-                    break;
-                }
-                wave.push(Step::Run(command));
-            } else {
-                wave.push(step);
+            if let Work::Run(command) = &step.work
+                && !touched.admit(command, wave.is_empty())
+            {
+                self.held = Some(step);
+                break;
             }
-            if wave.len() >= MAX_WAVE {
+            wave.push(step);
+            if wave.len() >= MAX_WAVE || touched.full {
                 break;
             }
         }
         wave
     }
 
-    /// The next command that has arrived, after what it means to the connection.
+    /// The next command that has arrived, after its effect on the connection.
     fn next_step(&mut self) -> Option<Step> {
         let arguments = loop {
-            let limit = match self.authenticated {
-                true => self.limit,
-                false => STRANGER_LIMIT,
+            let bounds = match self.authenticated {
+                true => Bounds {
+                    bytes: self.limit,
+                    strict: false,
+                },
+                false => Bounds {
+                    bytes: STRANGER_LIMIT,
+                    strict: true,
+                },
             };
-            match parse(&mut self.input, limit) {
-                Ok(Some(arguments)) if arguments.is_empty() => {}
-                Ok(Some(arguments)) => break arguments,
+            match self.parser.parse(&mut self.input, bounds) {
+                Ok(Some(Parsed::Command(arguments))) if arguments.is_empty() => {}
+                Ok(Some(Parsed::Command(arguments))) => break arguments,
+                Ok(Some(Parsed::Refused(reason))) => {
+                    return Some(self.reply(Reply::error(format!("ERR {reason}"))));
+                }
                 Ok(None) => return None,
                 Err(problem) => {
                     self.quit = true;
                     self.redis.desk.metrics().redis_protocol_errors.inc();
-                    return Some(Step::Reply(error(format!("ERR {problem}"))));
+                    return Some(self.reply(Reply::error(format!("ERR {problem}"))));
                 }
             }
         };
-        let command = Command::new(&arguments);
-        Some(match command {
-            Ok(Command::Auth(password)) => Step::Reply(self.authenticate(&password)),
-            Ok(Command::Quit) => {
-                self.quit = true;
-                Step::Reply(fine())
+        let work = match Command::new(&arguments) {
+            Ok(Command::Connection(command)) => Work::Reply(self.connection_command(command)),
+            _ if !self.authenticated => Work::Reply(Reply::error(NOT_AUTHENTICATED)),
+            _ if self.in_refused_multi => Work::Reply(Reply::error(IN_REFUSED_MULTI)),
+            Ok(Command::Known(reply)) => {
+                self.known = true;
+                Work::Reply(reply)
             }
-            _ if !self.authenticated => Step::Reply(error(
-                "NOAUTH Authentication required: send AUTH and the password",
-            )),
-            Ok(command) => Step::Run(command),
-            Err(refusal) => Step::Reply(error(refusal)),
-        })
+            Ok(command) => {
+                self.known = true;
+                Work::Run(command)
+            }
+            Err(refusal) => Work::Reply(Reply::error(refusal)),
+        };
+        // After the command: HELLO is answered in the protocol it chooses.
+        let protocol = self.protocol;
+        Some(Step { protocol, work })
     }
 
-    fn authenticate(&mut self, offered: &[u8]) -> Reply {
-        match &self.redis.password {
-            None => error("ERR there is no password to give"),
-            Some(password) if password.is(offered) => {
-                self.authenticated = true;
-                fine()
-            }
-            Some(_) => error("WRONGPASS the password is not that"),
+    fn reply(&self, reply: Reply) -> Step {
+        Step {
+            protocol: self.protocol,
+            work: Work::Reply(reply),
         }
     }
 
-    async fn run(&self, wave: Vec<Step>) -> Vec<Reply> {
-        let steps = wave.into_iter().map(|step| async {
-            match step {
-                Step::Reply(reply) => reply,
-                Step::Run(command) => self.redis.execute(command).await,
+    fn connection_command(&mut self, command: ConnectionCommand) -> Reply {
+        match command {
+            ConnectionCommand::Quit => {
+                self.quit = true;
+                return Reply::ok();
             }
+            ConnectionCommand::Reset => {
+                self.authenticated = self.redis.password.is_none();
+                self.protocol = Protocol::default();
+                self.name = Bytes::new();
+                self.in_refused_multi = false;
+                return Reply::Simple("RESET");
+            }
+            ConnectionCommand::Exec if self.in_refused_multi => {
+                self.in_refused_multi = false;
+                return Reply::error(EXEC_ABORT);
+            }
+            ConnectionCommand::Discard if self.in_refused_multi => {
+                self.in_refused_multi = false;
+                return Reply::ok();
+            }
+            _ if self.in_refused_multi => return Reply::error(IN_REFUSED_MULTI),
+            ConnectionCommand::Auth { user, password } => {
+                return match self.authenticate(user.as_deref(), &password) {
+                    Ok(()) => Reply::ok(),
+                    Err(refusal) => Reply::error(refusal),
+                };
+            }
+            ConnectionCommand::Hello(rest) => {
+                return self.hello(&rest).unwrap_or_else(Reply::Error);
+            }
+            _ if !self.authenticated => return Reply::error(NOT_AUTHENTICATED),
+            _ => {}
+        }
+        self.known = true;
+        match command {
+            ConnectionCommand::Multi => {
+                self.in_refused_multi = true;
+                Reply::error(MULTI_REFUSED)
+            }
+            ConnectionCommand::Exec => Reply::error("ERR EXEC without MULTI"),
+            ConnectionCommand::Discard => Reply::error("ERR DISCARD without MULTI"),
+            ConnectionCommand::Watch => Reply::error("ERR WATCH is not served, as MULTI is not"),
+            ConnectionCommand::ClientId => Reply::Integer(self.id),
+            ConnectionCommand::ClientGetName if self.name.is_empty() => Reply::Null,
+            ConnectionCommand::ClientGetName => Reply::Bulk(self.name.clone()),
+            ConnectionCommand::ClientSetName(name) => {
+                self.name = name;
+                Reply::ok()
+            }
+            ConnectionCommand::ClientInfo => {
+                let (id, resp) = (self.id, self.protocol.number());
+                let name = String::from_utf8_lossy(&self.name);
+                Reply::Verbatim(format!(
+                    "id={id} name={name} db=0 user=default resp={resp}\n"
+                ))
+            }
+            other => unreachable!("answered above: {other:?}"),
+        }
+    }
+
+    fn authenticate(&mut self, user: Option<&[u8]>, offered: &[u8]) -> Result<(), String> {
+        let is_default = user.is_none_or(|user| user == b"default");
+        match &self.redis.password {
+            None if user.is_none() => {
+                return Err(
+                    "ERR AUTH <password> called without any password configured for the default \
+                     user. Are you sure your configuration is correct?"
+                        .into(),
+                );
+            }
+            // As in Redis, a user without a password accepts any.
+            None if is_default => {}
+            Some(password) if is_default && password.is(offered) => {}
+            _ => return Err(WRONG_PASSWORD.into()),
+        }
+        self.authenticated = true;
+        self.known = true;
+        Ok(())
+    }
+
+    /// `HELLO [version [AUTH user password] [SETNAME name]]`. Changes nothing if it fails.
+    fn hello(&mut self, rest: &[Bytes]) -> Result<Reply, String> {
+        let (protocol, mut options) = match rest.split_first() {
+            None => (self.protocol, rest),
+            Some((version, options)) => match parse_integer(version) {
+                Some(2) => (Protocol::Resp2, options),
+                Some(3) => (Protocol::Resp3, options),
+                Some(_) => return Err("NOPROTO unsupported protocol version".into()),
+                None => {
+                    return Err("ERR Protocol version is not an integer or out of range".into());
+                }
+            },
+        };
+        let (mut credentials, mut name) = (None, None);
+        while let Some((option, after)) = options.split_first() {
+            options = match (&option.to_ascii_uppercase()[..], after) {
+                (b"AUTH", [user, password, after @ ..]) => {
+                    credentials = Some((user, password));
+                    after
+                }
+                (b"SETNAME", [wanted, after @ ..]) => {
+                    name = Some(client_name(wanted)?);
+                    after
+                }
+                _ => {
+                    let option = shown(option);
+                    return Err(format!("ERR Syntax error in HELLO option '{option}'"));
+                }
+            };
+        }
+        if let Some((user, password)) = credentials {
+            self.authenticate(Some(user), password)?;
+        }
+        if !self.authenticated {
+            return Err(
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+                 HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
+                 and select the RESP protocol version at the same time"
+                    .into(),
+            );
+        }
+        self.known = true;
+        self.protocol = protocol;
+        self.name = name.unwrap_or_else(|| std::mem::take(&mut self.name));
+        let field = |name: &str, value| (Reply::text(name), value);
+        Ok(Reply::Map(vec![
+            // Clients look for this name; INFO has the true one in server_name.
+            field("server", Reply::text("redis")),
+            field("version", Reply::text(super::REDIS_VERSION)),
+            field("proto", Reply::Integer(protocol.number())),
+            field("id", Reply::Integer(self.id)),
+            field("mode", Reply::text("standalone")),
+            field("role", Reply::text("master")),
+            field("modules", Reply::Array(Vec::new())),
+        ]))
+    }
+
+    /// Executes a wave and collects its replies; sends them where they become many.
+    async fn run(
+        &self,
+        mut wave: Vec<Step>,
+        output: &mut BytesMut,
+        stream: &mut TcpStream,
+    ) -> io::Result<()> {
+        if let [
+            Step {
+                protocol,
+                work: Work::Run(Command::GetMany { keys }),
+            },
+        ] = &mut wave[..]
+            && keys.len() * READ_WEIGHT > MAX_WAVE
+        {
+            let keys = std::mem::take(keys);
+            return self.get_many(keys, *protocol, output, stream).await;
+        }
+        let steps = wave.into_iter().map(async |Step { protocol, work }| {
+            let reply = match work {
+                Work::Reply(reply) => reply,
+                Work::Run(command) => self.redis.execute(command).await,
+            };
+            (protocol, reply)
         });
-        join_all(steps).await
+        for (protocol, reply) in join_all(steps).await {
+            reply.encode(protocol, output);
+            if output.len() >= FLUSH {
+                flush(self.redis, output, stream).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `MGET` of many keys, a few at a time, so that only those values are in memory.
+    async fn get_many(
+        &self,
+        keys: Vec<Bytes>,
+        protocol: Protocol,
+        output: &mut BytesMut,
+        stream: &mut TcpStream,
+    ) -> io::Result<()> {
+        let start = output.len();
+        let mut sent = false;
+        array_header(keys.len(), output);
+        for keys in keys.chunks(READS_AT_ONCE) {
+            let reads = keys.iter().map(|key| self.redis.desk.get(key.to_vec()));
+            for found in join_all(reads).await {
+                match found {
+                    Ok(found) => value_of(found).encode(protocol, output),
+                    Err(failure) if sent => return Err(io::Error::other(failure)),
+                    Err(failure) => {
+                        output.truncate(start);
+                        super::execute::failed(&failure).encode(protocol, output);
+                        return Ok(());
+                    }
+                }
+            }
+            if output.len() >= STREAMED || sent {
+                flush(self.redis, output, stream).await?;
+                sent = true;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -185,32 +513,35 @@ impl Connection<'_> {
 struct Touched {
     /// Whether a key is written.
     keys: HashMap<Bytes, bool>,
+    weight: usize,
     reads_all: bool,
     any_write: bool,
+    /// Whether the wave is one heavy command.
+    full: bool,
 }
 
 impl Touched {
-    /// Adds a command, unless its place in the order could be told.
-    fn admit(&mut self, command: &Command) -> bool {
-        let (keys, writes) = match command.touches() {
+    /// Adds a command, unless its place in the order could be told or the wave would be too heavy.
+    fn admit(&mut self, command: &Command, is_first: bool) -> bool {
+        let (keys, writes, weight) = match command.touches() {
             Touches::None => return true,
             Touches::ReadsAll if self.any_write => return false,
-            Touches::ReadsAll => {
-                self.reads_all = true;
-                return true;
-            }
+            Touches::ReadsAll => (&[][..], false, SCAN_WEIGHT),
             Touches::Writes(_) if self.reads_all => return false,
-            Touches::Reads(keys) => (keys, false),
-            Touches::Writes(keys) => (keys, true),
+            Touches::Reads(keys) => (keys, false, keys.len() * READ_WEIGHT),
+            Touches::Writes(keys) => (keys, true, keys.len() * WRITE_WEIGHT),
         };
-        if !self.keys.is_empty() && self.keys.len() + keys.len() > MAX_WAVE {
+        self.full = self.weight + weight > MAX_WAVE;
+        if self.full && !is_first {
             return false;
         }
         let clash = |key| self.keys.get(key).is_some_and(|written| *written || writes);
         if keys.iter().any(clash) {
             return false;
         }
+        self.weight += weight;
         self.any_write |= writes;
+        self.reads_all |= keys.is_empty();
         for key in keys {
             self.keys.insert(key.clone(), writes);
         }
@@ -247,7 +578,10 @@ mod tests {
     /// How many of these commands make up the first wave.
     fn first_wave(commands: &[Command]) -> usize {
         let mut touched = Touched::default();
-        let admitted = commands.iter().take_while(|command| touched.admit(command));
+        let admitted = commands
+            .iter()
+            .enumerate()
+            .take_while(|(place, command)| touched.admit(command, *place == 0));
         admitted.count()
     }
 
@@ -257,7 +591,8 @@ mod tests {
         assert_eq!(first_wave(&[set("a"), set("a")]), 1);
         assert_eq!(first_wave(&[set("a"), get("a")]), 1);
         assert_eq!(first_wave(&[get("a"), set("b"), set("a")]), 2);
-        assert_eq!(first_wave(&[get("a"), scan(), Command::Info, set("b")]), 3);
+        let info = Command::Info(Vec::new());
+        assert_eq!(first_wave(&[get("a"), scan(), info, set("b")]), 3);
         assert_eq!(first_wave(&[set("a"), scan()]), 1);
         let keys = vec!["b".into(), "a".into()];
         assert_eq!(first_wave(&[set("a"), Command::GetMany { keys }]), 1);
@@ -269,6 +604,10 @@ mod tests {
         let many = Command::GetMany {
             keys: keys.collect(),
         };
-        assert_eq!(first_wave(&[many.clone(), many]), 1);
+        assert_eq!(first_wave(&[many.clone(), get("a")]), 1);
+        // After others it has a wave of its own.
+        assert_eq!(first_wave(&[get("a"), many]), 1);
+        let scans: Vec<_> = (0..MAX_WAVE).map(|_| scan()).collect();
+        assert_eq!(first_wave(&scans), MAX_WAVE / SCAN_WEIGHT);
     }
 }

@@ -1,31 +1,23 @@
 //! Carries out one command and says what to reply.
 
-use super::{Redis, command::Command};
+use super::{Redis, command::Command, reply::Reply};
 use crate::desk::Failure;
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream};
 use model::store::{Answer, Condition, Page, Versioned};
-use redis_protocol::resp2::types::BytesFrame as Reply;
-use std::{
-    fmt::Write as _,
-    sync::{PoisonError, atomic::Ordering::Relaxed},
-};
+use std::sync::{PoisonError, atomic::Ordering::Relaxed};
 
-/// A reply that is an error.
-pub(crate) fn error(text: impl Into<String>) -> Reply {
-    Reply::Error(text.into().into())
-}
-
-pub(crate) fn fine() -> Reply {
-    Reply::SimpleString(Bytes::from_static(b"OK"))
-}
+/// How many keys of one command are read at the same time. Their values are in memory together.
+pub(crate) const READS_AT_ONCE: usize = 16;
+/// How many keys of one command are removed at the same time.
+const REMOVALS_AT_ONCE: usize = 64;
 
 impl Redis {
-    /// Carries out a command. What belongs to the connection (AUTH, QUIT) is not done here.
+    /// Executes a command that touches keys, or `INFO`.
     pub(crate) async fn execute(&self, command: Command) -> Reply {
         match command {
             Command::Get { key } => match self.desk.get(key.to_vec()).await {
-                Ok(found) => value(found),
+                Ok(found) => value_of(found),
                 Err(failure) => failed(&failure),
             },
             Command::Set {
@@ -38,12 +30,13 @@ impl Redis {
                 .await
             {
                 Ok(Answer::ConditionFailed { .. }) => Reply::Null,
-                Ok(_) => fine(),
+                Ok(_) => Reply::ok(),
                 Err(failure) => failed(&failure),
             },
             Command::Increment { key, by } => match self.desk.increment(key.to_vec(), by).await {
                 Ok(Answer::Number { value, .. }) => Reply::Integer(value),
-                Ok(_) => error("ERR value is not an integer or out of range"),
+                Ok(Answer::Overflow) => Reply::error("ERR increment or decrement would overflow"),
+                Ok(_) => Reply::error("ERR value is not an integer or out of range"),
                 Err(failure) => failed(&failure),
             },
             Command::Delete { keys } => self.delete(keys).await,
@@ -55,16 +48,11 @@ impl Redis {
                 exact,
                 count,
             } => self.scan(cursor, prefix, exact, count).await,
-            Command::Ping(None) => Reply::SimpleString(Bytes::from_static(b"PONG")),
-            Command::Ping(Some(text)) | Command::Echo(text) => Reply::BulkString(text),
-            Command::Info => Reply::BulkString(self.info().into()),
-            Command::Setting { name, value } => Reply::Array(vec![
-                Reply::BulkString(Bytes::from_static(name.as_bytes())),
-                Reply::BulkString(Bytes::from_static(value.as_bytes())),
-            ]),
-            Command::Nothing => Reply::Array(Vec::new()),
-            Command::Nil => Reply::Null,
-            Command::Fine | Command::Auth(_) | Command::Quit => fine(),
+            Command::Info(sections) => Reply::Verbatim(self.info(&sections)),
+            Command::Known(reply) => reply,
+            Command::Connection(command) => {
+                unreachable!("the connection answers {command:?} itself")
+            }
         }
     }
 
@@ -72,8 +60,9 @@ impl Redis {
         let deletions = keys
             .into_iter()
             .map(|key| self.desk.delete(key.to_vec(), Condition::Present));
+        let mut deletions = stream::iter(deletions).buffered(REMOVALS_AT_ONCE);
         let (mut removed, mut done, mut failure) = (0, false, None);
-        for result in join_all(deletions).await {
+        while let Some(result) = deletions.next().await {
             match result {
                 Ok(Answer::Written { .. }) => (removed, done) = (removed + 1, true),
                 Ok(_) => {}
@@ -84,7 +73,7 @@ impl Redis {
         }
         match failure {
             None => Reply::Integer(removed),
-            Some(Failure::NotDone(reason)) if done => error(format!(
+            Some(Failure::NotDone(reason)) if done => Reply::error(format!(
                 "UNKNOWN outcome unknown: {removed} of the keys were removed, for others {reason}"
             )),
             Some(failure) => failed(&failure),
@@ -92,21 +81,24 @@ impl Redis {
     }
 
     async fn exists(&self, keys: Vec<Bytes>) -> Reply {
-        let mut held = 0;
-        for found in join_all(keys.into_iter().map(|key| self.desk.get(key.to_vec()))).await {
+        let reads = keys.into_iter().map(|key| self.desk.get(key.to_vec()));
+        let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
+        let mut present = 0;
+        while let Some(found) = reads.next().await {
             match found {
-                Ok(found) => held += i64::from(found.is_some()),
+                Ok(found) => present += i64::from(found.is_some()),
                 Err(failure) => return failed(&failure),
             }
         }
-        Reply::Integer(held)
+        Reply::Integer(present)
     }
 
+    /// For few keys; the connection itself serves more of them piece by piece.
     async fn get_many(&self, keys: Vec<Bytes>) -> Reply {
         let mut values = Vec::with_capacity(keys.len());
         for found in join_all(keys.into_iter().map(|key| self.desk.get(key.to_vec()))).await {
             match found {
-                Ok(found) => values.push(value(found)),
+                Ok(found) => values.push(value_of(found)),
                 Err(failure) => return failed(&failure),
             }
         }
@@ -123,7 +115,9 @@ impl Redis {
                     .unwrap_or_else(PoisonError::into_inner)
                     .find(cursor);
                 let Some(place) = place else {
-                    return error("ERR the cursor is not known any more: start again from 0");
+                    return Reply::error(
+                        "ERR the cursor is not known any more: start again from 0",
+                    );
                 };
                 Some(place)
             }
@@ -151,49 +145,71 @@ impl Redis {
         }
     }
 
-    fn info(&self) -> String {
-        let mut text = String::new();
+    /// The sections that were asked for, in Redis's format.
+    fn info(&self, sections: &[String]) -> String {
         let gauges = &self.gauges;
         let leader = gauges
             .leader()
             .map_or_else(|| "unknown".to_owned(), |id| id.to_string());
-        let _ = write!(
-            text,
-            "# Server\r\nserver_name:stateraft\r\nstateraft_version:{}\r\nredis_mode:standalone\r\n\
-             uptime_in_seconds:{}\r\n\r\n# Clients\r\nconnected_clients:{}\r\n\r\n\
-             # Cluster\r\nleader:{leader}\r\nrequests_in_flight:{}\r\n",
+        let server = format!(
+            "redis_version:{}\r\nredis_mode:standalone\r\nserver_name:stateraft\r\n\
+             stateraft_version:{}\r\nuptime_in_seconds:{}\r\n",
+            super::REDIS_VERSION,
             env!("CARGO_PKG_VERSION"),
             gauges.uptime().as_secs(),
-            self.desk.metrics().redis_connections.get(),
+        );
+        let clients = format!(
+            "connected_clients:{}\r\n",
+            self.desk.metrics().redis_connections.get()
+        );
+        let cluster = format!(
+            "cluster_enabled:0\r\nleader:{leader}\r\nrequests_in_flight:{}\r\n",
             gauges.in_flight.load(Relaxed),
         );
-        text
+        let is_asked = |name: &str| {
+            let everything = ["all", "default", "everything"];
+            sections.is_empty()
+                || sections
+                    .iter()
+                    .any(|asked| asked == name || everything.contains(&&asked[..]))
+        };
+        [
+            ("server", "Server", server),
+            ("clients", "Clients", clients),
+            ("replication", "Replication", "role:master\r\n".to_owned()),
+            ("cluster", "Cluster", cluster),
+        ]
+        .into_iter()
+        .filter(|(name, ..)| is_asked(name))
+        .map(|(_, title, fields)| format!("# {title}\r\n{fields}"))
+        .collect::<Vec<_>>()
+        .join("\r\n")
     }
 }
 
 fn page(cursor: u64, keys: impl IntoIterator<Item = Vec<u8>>) -> Reply {
-    let keys = keys.into_iter().map(|key| Reply::BulkString(key.into()));
+    let keys = keys.into_iter().map(|key| Reply::Bulk(key.into()));
     Reply::Array(vec![
-        Reply::BulkString(cursor.to_string().into()),
+        Reply::text(cursor.to_string()),
         Reply::Array(keys.collect()),
     ])
 }
 
-fn value(found: Option<Versioned>) -> Reply {
+pub(crate) fn value_of(found: Option<Versioned>) -> Reply {
     found.map_or(Reply::Null, |found| {
-        Reply::BulkString(Bytes::from_owner(found.value))
+        Reply::Bulk(Bytes::from_owner(found.value))
     })
 }
 
-fn failed(failure: &Failure) -> Reply {
+pub(crate) fn failed(failure: &Failure) -> Reply {
     match failure {
-        Failure::NotDone(_) => error(format!("TRYAGAIN {failure}")),
-        Failure::Unknown => error(
+        Failure::NotDone(_) => Reply::error(format!("TRYAGAIN {failure}")),
+        Failure::Unknown => Reply::error(
             "UNKNOWN outcome unknown: the write may have been carried out, or may yet be, at most \
              once; read the key to find out",
         ),
         // The word of Redis for a state that is full, which its clients know.
-        Failure::QuotaExceeded => error(format!("OOM {failure}")),
-        Failure::OutsideLimits(outside) => error(format!("ERR {outside}")),
+        Failure::QuotaExceeded => Reply::error(format!("OOM {failure}")),
+        Failure::OutsideLimits(outside) => Reply::error(format!("ERR {outside}")),
     }
 }

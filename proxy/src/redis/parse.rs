@@ -1,95 +1,209 @@
-//! Reads commands off the wire: arrays of bulk strings, and nothing else.
+//! Parses commands: arrays of bulk strings, and nothing else.
 //!
-//! Strict and bounded, because anyone may connect. Deviation: `redis-protocol` writes the replies
-//! but does not read the commands, as its decoder follows nested arrays without a bound on their
-//! depth, and a few hundred kilobytes of `*1` would use up the stack and end the process.
+//! Strict and bounded, because anyone may connect. The parser keeps its place between calls, so a
+//! command that arrives byte by byte costs time linear in its length. A command that is too long or
+//! has too many arguments is consumed without storing it and reported as [`Parsed::Refused`]; the
+//! connection stays usable. Only bytes that are no command at all end it.
 
 use bytes::{Buf, Bytes, BytesMut};
+use std::ops::Range;
 
 /// The most arguments of one command.
-pub(crate) const MAX_ARGUMENTS: usize = 1024;
-/// Digits, sign and line end; more than any length needs.
+pub(crate) const MAX_ARGUMENTS: usize = 65_536;
+/// The longest array that is skipped, as in Redis. A longer one is a protocol error.
+const MAX_SKIPPED_ARGUMENTS: usize = 1 << 20;
+/// The longest argument that is skipped, as in Redis. A longer one is a protocol error.
+const MAX_SKIPPED_BYTES: usize = 512 << 20;
+/// Digits, sign and line end of a length; more than any needs.
 const MAX_HEADER: usize = 24;
 
-/// What is wrong with the bytes. Nothing that follows can be trusted.
+/// A protocol error. Nothing that follows can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParseError {
     #[error("Protocol error: expected '{expected}', got '{}'", char::from(*got).escape_default())]
     Kind { expected: char, got: u8 },
-    #[error("Protocol error: invalid length")]
-    Length,
-    #[error("Protocol error: {0} arguments, the limit is {MAX_ARGUMENTS}")]
-    Arguments(usize),
-    #[error("Protocol error: the command has more than {0} bytes")]
-    Long(usize),
+    #[error("Protocol error: invalid multibulk length")]
+    ArrayLength,
+    #[error("Protocol error: invalid bulk length")]
+    BulkLength,
     #[error("Protocol error: an argument does not end where its length says")]
     End,
+    #[error("Protocol error: unauthenticated clients may send {0} bytes in a command")]
+    Unauthenticated(usize),
 }
 
-/// Takes one command off the front, if all of it has arrived. An empty one means nothing.
-/// Once `buffer` holds more than `limit` bytes and this still returns `None`, more is read in
-/// vain: the next call returns an error.
-pub(crate) fn parse(buffer: &mut BytesMut, limit: usize) -> Result<Option<Vec<Bytes>>, ParseError> {
-    let Some((count, mut position)) = header(buffer, 0, '*')? else {
-        return Ok(None);
-    };
-    if count > MAX_ARGUMENTS {
-        return Err(ParseError::Arguments(count));
-    }
-    let mut ends = Vec::with_capacity(count);
-    for _ in 0..count {
-        let Some((length, start)) = header(buffer, position, '$')? else {
-            return Ok(None);
+/// Bounds on one command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Bytes of the whole command.
+    pub(crate) bytes: usize,
+    /// Whether a longer command is a protocol error instead of one that is skipped.
+    pub(crate) strict: bool,
+}
+
+/// A whole command has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    /// Its arguments, the name first. None at all means nothing.
+    Command(Vec<Bytes>),
+    /// It was too long, or had too many arguments. The text explains it.
+    Refused(String),
+}
+
+/// What is known of the command at the front of the buffer.
+#[derive(Debug, Default)]
+pub(crate) struct Parser {
+    /// Arguments still to come; `None` before the header of the array.
+    remaining: Option<usize>,
+    /// Where parsing continues.
+    position: usize,
+    /// Where the arguments are.
+    arguments: Vec<Range<usize>>,
+    /// Bytes of a skipped argument that have not arrived.
+    skip: usize,
+    /// Why the command is skipped.
+    refusal: Option<String>,
+}
+
+impl Parser {
+    /// Takes one command off the front, or returns `None` if it has not arrived whole.
+    ///
+    /// `buffer` never grows beyond `bounds.bytes` by more than what one read appends, because what is
+    /// skipped is removed at once.
+    pub(crate) fn parse(
+        &mut self,
+        buffer: &mut BytesMut,
+        bounds: Bounds,
+    ) -> Result<Option<Parsed>, ParseError> {
+        let mut remaining = match self.remaining {
+            Some(remaining) => remaining,
+            None => {
+                let Some((count, start)) = header(buffer, 0, '*')? else {
+                    return Ok(None);
+                };
+                self.position = start;
+                if count > MAX_ARGUMENTS {
+                    self.refuse(
+                        buffer,
+                        bounds,
+                        format!("too many arguments: {count}, the limit is {MAX_ARGUMENTS}"),
+                    )?;
+                }
+                self.remaining = Some(count);
+                count
+            }
         };
-        position = start.saturating_add(length).saturating_add(2);
-        if position > limit {
-            return Err(ParseError::Long(limit));
+        while remaining > 0 {
+            if !self.skip_arrived(buffer) {
+                return Ok(None);
+            }
+            let Some((length, start)) = header(buffer, self.position, '$')? else {
+                return Ok(None);
+            };
+            let end = start.saturating_add(length);
+            if self.refusal.is_none() && end.saturating_add(2) > bounds.bytes {
+                let limit = bounds.bytes;
+                self.refuse(
+                    buffer,
+                    bounds,
+                    format!("the command is longer than {limit} bytes"),
+                )?;
+                // The header is read again at its new place.
+                continue;
+            }
+            if self.refusal.is_some() {
+                buffer.advance(start);
+                self.position = 0;
+                self.skip = length + 2;
+            } else {
+                let Some(line_end) = buffer.get(end..end + 2) else {
+                    return Ok(None);
+                };
+                if line_end != b"\r\n" {
+                    return Err(ParseError::End);
+                }
+                self.arguments.push(start..end);
+                self.position = end + 2;
+            }
+            remaining -= 1;
+            self.remaining = Some(remaining);
         }
-        ends.push(start..start + length);
-        if let Some(line_end) = buffer.get(start + length..position)
-            && line_end != b"\r\n"
-        {
-            return Err(ParseError::End);
+        if !self.skip_arrived(buffer) {
+            return Ok(None);
         }
+        let finished = std::mem::take(self);
+        if let Some(refusal) = finished.refusal {
+            return Ok(Some(Parsed::Refused(refusal)));
+        }
+        let command = buffer.split_to(finished.position).freeze();
+        let arguments = finished.arguments.into_iter();
+        let arguments = arguments.map(|range| command.slice(range)).collect();
+        Ok(Some(Parsed::Command(arguments)))
     }
-    if buffer.len() < position {
-        return Ok(None);
+
+    /// Whether part of a command has been consumed already.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.remaining.is_some()
     }
-    let command = buffer.split_to(position).freeze();
-    let arguments = ends.into_iter().map(|range| command.slice(range));
-    Ok(Some(arguments.collect()))
+
+    /// From now on, drops this command instead of storing it.
+    fn refuse(
+        &mut self,
+        buffer: &mut BytesMut,
+        bounds: Bounds,
+        refusal: String,
+    ) -> Result<(), ParseError> {
+        if bounds.strict {
+            return Err(ParseError::Unauthenticated(bounds.bytes));
+        }
+        buffer.advance(self.position);
+        self.position = 0;
+        self.arguments = Vec::new();
+        self.refusal = Some(refusal);
+        Ok(())
+    }
+
+    /// Removes what has arrived of a skipped argument; whether all of it has.
+    fn skip_arrived(&mut self, buffer: &mut BytesMut) -> bool {
+        let arrived = self.skip.min(buffer.len());
+        buffer.advance(arrived);
+        self.skip -= arrived;
+        self.skip == 0
+    }
 }
 
 /// A length behind its mark, and where the line after it begins. `None` if it has not arrived.
 fn header(buffer: &[u8], at: usize, expected: char) -> Result<Option<(usize, usize)>, ParseError> {
-    let Some(mut line) = buffer.get(at..).filter(|line| !line.is_empty()) else {
+    let Some(line) = buffer.get(at..).filter(|line| !line.is_empty()) else {
         return Ok(None);
     };
     let got = line[0];
     if got != expected as u8 {
         return Err(ParseError::Kind { expected, got });
     }
-    line.advance(1);
-    let seen = &line[..line.len().min(MAX_HEADER)];
+    let (invalid, most) = match expected {
+        '*' => (ParseError::ArrayLength, MAX_SKIPPED_ARGUMENTS),
+        _ => (ParseError::BulkLength, MAX_SKIPPED_BYTES),
+    };
+    let seen = &line[1..line.len().min(MAX_HEADER)];
     let Some(length) = seen.iter().position(|byte| *byte == b'\n') else {
-        return match seen.len() {
-            MAX_HEADER => Err(ParseError::Length),
-            _ => Ok(None),
+        return match line.len() >= MAX_HEADER {
+            true => Err(invalid),
+            false => Ok(None),
         };
     };
-    let digits = seen[..length]
-        .strip_suffix(b"\r")
-        .ok_or(ParseError::Length)?;
-    let digits = match (expected, digits) {
-        // The null array means the same as the empty one. There is no null argument.
-        ('*', b"-1") => b"0",
-        _ => digits,
+    let Some(digits) = seen[..length].strip_suffix(b"\r") else {
+        return Err(invalid);
     };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(ParseError::Length);
-    }
-    let number = str::from_utf8(digits).map_err(|_| ParseError::Length)?;
-    let number = number.parse().map_err(|_| ParseError::Length)?;
+    let number = match (expected, model::store::parse_integer(digits)) {
+        // The null array means the same as the empty one. There is no null argument.
+        ('*', Some(-1)) => Some(0),
+        (_, Some(number)) => usize::try_from(number)
+            .ok()
+            .filter(|number| *number <= most),
+        (_, None) => None,
+    };
+    let number = number.ok_or(invalid)?;
     Ok(Some((number, at + 1 + length + 1)))
 }
 
@@ -97,19 +211,42 @@ fn header(buffer: &[u8], at: usize, expected: char) -> Result<Option<(usize, usi
 mod tests {
     use super::*;
 
-    const LIMIT: usize = 1000;
+    const BOUNDS: Bounds = Bounds {
+        bytes: 1000,
+        strict: false,
+    };
 
-    fn one(bytes: &[u8]) -> Result<Option<Vec<Bytes>>, ParseError> {
-        parse(&mut BytesMut::from(bytes), LIMIT)
+    fn one(bytes: &[u8]) -> Result<Option<Parsed>, ParseError> {
+        Parser::default().parse(&mut BytesMut::from(bytes), BOUNDS)
+    }
+
+    fn words(words: &[&'static [u8]]) -> Parsed {
+        Parsed::Command(words.iter().map(|word| Bytes::from_static(word)).collect())
+    }
+
+    /// What comes out of these bytes, in pieces of this size, and the most that was stored.
+    fn all(bytes: &[u8], piece: usize, bounds: Bounds) -> (Vec<Parsed>, usize) {
+        let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());
+        let (mut found, mut most) = (Vec::new(), 0);
+        for piece in bytes.chunks(piece) {
+            buffer.extend_from_slice(piece);
+            while let Some(parsed) = parser.parse(&mut buffer, bounds).unwrap() {
+                found.push(parsed);
+            }
+            most = most.max(buffer.len());
+        }
+        assert!(buffer.is_empty(), "{}", buffer.escape_ascii());
+        (found, most)
     }
 
     #[test]
     fn command_is_taken_off_the_front() {
         let mut buffer = BytesMut::from(&b"*2\r\n$3\r\nGET\r\n$2\r\n\r\n\r\n*1\r\n"[..]);
-        let command = parse(&mut buffer, LIMIT).unwrap().unwrap();
-        assert_eq!(command, [&b"GET"[..], b"\r\n"]);
+        let mut parser = Parser::default();
+        let command = parser.parse(&mut buffer, BOUNDS).unwrap();
+        assert_eq!(command, Some(words(&[b"GET", b"\r\n"])));
         assert_eq!(&buffer[..], b"*1\r\n");
-        assert_eq!(parse(&mut buffer, LIMIT), Ok(None));
+        assert_eq!(parser.parse(&mut buffer, BOUNDS), Ok(None));
     }
 
     #[test]
@@ -118,13 +255,67 @@ mod tests {
         for end in 0..whole.len() {
             assert_eq!(one(&whole[..end]), Ok(None), "{end}");
         }
-        assert_eq!(one(whole).unwrap().unwrap().len(), 3);
+        let twice = [&whole[..], whole].concat();
+        for piece in 1..twice.len() {
+            let (found, _) = all(&twice, piece, BOUNDS);
+            let set = words(&[b"SET", b"k", b""]);
+            assert_eq!(found, [set.clone(), set], "{piece}");
+        }
     }
 
     #[test]
     fn nothing_is_nothing() {
-        assert_eq!(one(b"*0\r\n"), Ok(Some(vec![])));
-        assert_eq!(one(b"*-1\r\n"), Ok(Some(vec![])));
+        assert_eq!(one(b"*0\r\n"), Ok(Some(words(&[]))));
+        assert_eq!(one(b"*-1\r\n"), Ok(Some(words(&[]))));
+    }
+
+    #[test]
+    fn long_command_is_skipped_and_the_next_one_is_read() {
+        let mut bytes = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5000\r\n".to_vec();
+        bytes.extend([b'v'; 5000]);
+        bytes.extend(b"\r\n*1\r\n$4\r\nPING\r\n");
+        for piece in [1, 7, 100, 5000, 10_000] {
+            let (found, most) = all(&bytes, piece, BOUNDS);
+            let refused = "the command is longer than 1000 bytes".to_owned();
+            assert_eq!(
+                found,
+                [Parsed::Refused(refused), words(&[b"PING"])],
+                "{piece}"
+            );
+            assert!(
+                most <= BOUNDS.bytes + piece,
+                "{most} bytes stored of {piece}"
+            );
+        }
+        // Many short arguments are long together.
+        let mut bytes = b"*1000\r\n".to_vec();
+        bytes.extend(b"$1\r\nk\r\n".repeat(1000));
+        let (found, _) = all(&bytes, 9, BOUNDS);
+        assert!(matches!(&found[..], [Parsed::Refused(_)]), "{found:?}");
+    }
+
+    #[test]
+    fn too_many_arguments_are_skipped() {
+        let count = MAX_ARGUMENTS + 1;
+        let mut bytes = format!("*{count}\r\n").into_bytes();
+        bytes.extend(b"$0\r\n\r\n".repeat(count));
+        bytes.extend(b"*1\r\n$4\r\nPING\r\n");
+        let (found, most) = all(&bytes, 1000, BOUNDS);
+        let refused = format!("too many arguments: {count}, the limit is {MAX_ARGUMENTS}");
+        assert_eq!(found, [Parsed::Refused(refused), words(&[b"PING"])]);
+        assert!(most < 2000, "{most}");
+    }
+
+    #[test]
+    fn stranger_may_not_send_much() {
+        let strict = Bounds {
+            strict: true,
+            ..BOUNDS
+        };
+        for bytes in [&b"*70000\r\n$1\r\n"[..], b"*1\r\n$5000\r\n"] {
+            let parsed = Parser::default().parse(&mut BytesMut::from(bytes), strict);
+            assert_eq!(parsed, Err(ParseError::Unauthenticated(1000)));
+        }
     }
 
     #[test]
@@ -136,16 +327,19 @@ mod tests {
             b"*x\r\n",
             b"*\r\n",
             b"*+1\r\n",
+            b"*01\r\n",
             b"*-2\r\n",
             b"*1\n",
             b"*1\r\n:1\r\n",
             b"*1\r\n*1\r\n",
             b"*1\r\n$-1\r\n",
+            b"*1\r\n$+1\r\n",
             b"*1\r\n$1\r\nabc",
-            b"*1025\r\n",
+            b"*1048577\r\n",
             b"*99999999999999999999999\r\n",
             b"*1\r\n$18446744073709551615\r\n",
-            b"*1\r\n$1000\r\n",
+            b"*1\r\n$9223372036854775807\r\n",
+            b"*1\r\n$536870913\r\n",
             b"*000000000000000000000000000000000000000",
         ] {
             assert!(one(nonsense).is_err(), "{}", nonsense.escape_ascii());

@@ -15,6 +15,7 @@ use tokio::{
 };
 
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Line {
     #[command(flatten)]
     settings: Settings,
@@ -85,7 +86,10 @@ pub(crate) async fn ask(
             .unwrap();
         let connection = tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path);
-        if !headers.iter().any(|(name, _)| *name == "host") {
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
             request = request.header("host", at.to_string());
         }
         for (name, value) in headers {

@@ -1,24 +1,35 @@
 //! Tokens and passwords, read from files: never from the command line, where everyone sees them.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, fs::File, io::Read, path::Path};
+
+/// The most bytes of a file that are read.
+const FILE_LIMIT: u64 = 64 * 1024;
 
 /// Something a caller must know. Does not show itself.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Reads a secret: the first line of the file, without the space around it.
+    /// Reads a secret: the first line of the file, without the space around it. Warns if others than
+    /// its owner may read the file.
     ///
     /// # Errors
     /// If the file cannot be read, or holds nothing.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read(path)
-            .map_err(|error| anyhow::anyhow!("cannot read the secret in {path:?}: {error}"))?;
+        let unreadable =
+            |error| anyhow::anyhow!("cannot read the secret in {}: {error}", path.display());
+        let file = File::open(path).map_err(unreadable)?;
+        warn_if_open_to_others(path, &file);
+        let mut text = Vec::new();
+        file.take(FILE_LIMIT)
+            .read_to_end(&mut text)
+            .map_err(unreadable)?;
         let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let secret = line.trim_ascii();
         anyhow::ensure!(
             !secret.is_empty(),
-            "the secret in {path:?} is empty: put one line of text there"
+            "the secret in {} is empty: put one line of text there",
+            path.display()
         );
         Ok(Self(secret.to_vec()))
     }
@@ -35,10 +46,34 @@ impl Secret {
     }
 
     /// For a request made by this process.
-    pub(crate) fn expose(&self) -> &[u8] {
+    pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+#[cfg(unix)]
+fn warn_if_open_to_others(path: &Path, file: &File) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(metadata) = file.metadata() else {
+        return;
+    };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            "others may read this secret (mode {mode:03o}); chmod 600 protects it"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_open_to_others(_: &Path, _: &File) {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,6 +84,7 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn secret_is_one_trimmed_line() {

@@ -1,0 +1,504 @@
+//! Accepts connections and serves HTTP/1.1 on them, bounded in number and in time.
+//!
+//! # Number
+//! Up to [`Limits::connections`] are served. One more closes the connection that has been idle for the
+//! longest time, so idle and silent clients, however many, keep nobody out. Only if every connection
+//! is in the middle of a request does the newcomer get one of [`Limits::reserve`] further places; there
+//! the health checks are answered and everything else is refused with 503. So a health check is always
+//! answered.
+//!
+//! # Time
+//! A client has [`Limits::timeout`] to send the head of a request, from accept or from the last
+//! response on, and to take each 32 KiB of a response. Bodies are bounded by [`crate::body`].
+//!
+//! # Framing
+//! A request with `Transfer-Encoding` is the last of its connection. It may have had a `Content-Length`
+//! too, which hyper removes and a proxy in front may have believed (request smuggling, RFC 9112 §6.3).
+
+use crate::{body::closing, stalls::Stalls};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{Request, header},
+    response::Response,
+};
+use http_body::{Frame, SizeHint};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// What is served on reserved places.
+const HEALTH: [&str; 2] = ["/livez", "/readyz"];
+/// When a server stops, connections without a request have this long to send what is under way.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// Bounds of a listener.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections that are served.
+    pub connections: usize,
+    /// Connections beyond these, for health checks.
+    pub reserve: usize,
+    /// How long a client may take; see the module.
+    pub timeout: Duration,
+    /// The response when all connections are busy.
+    pub overloaded: fn() -> Response,
+}
+
+/// Serves until `closing` is cancelled, and then until the requests under way are answered. Dropping
+/// the future drops all connections. `count` is called with the change of the number of connections.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    count: impl Fn(i64) + Clone + Send + 'static,
+    closing: CancellationToken,
+) {
+    let places = Arc::new(Places::default());
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            () = closing.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let place = places.take(&limits);
+                let counted = Counted::new(count.clone());
+                let (router, limits, closing) = (router.clone(), limits.clone(), closing.clone());
+                connections.spawn(async move {
+                    connection(stream, router, &limits, place, closing).await;
+                    drop(counted);
+                });
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                // Most often no file descriptor is left. Trying again at once would only burn.
+                tracing::warn!(%error, "cannot accept an HTTP connection");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Whether accepting failed because of the client.
+pub fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+/// Counts a connection while it lives.
+struct Counted<F: Fn(i64)>(F);
+
+impl<F: Fn(i64)> Counted<F> {
+    fn new(count: F) -> Self {
+        count(1);
+        Self(count)
+    }
+}
+
+impl<F: Fn(i64)> Drop for Counted<F> {
+    fn drop(&mut self) {
+        (self.0)(-1);
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    limits: &Limits,
+    place: Place,
+    stopping: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true);
+    let (slot, is_reserved, overloaded) = (&place.slot, place.is_reserved, limits.overloaded);
+    let service = service_fn(|request: Request<Incoming>| {
+        let busy = Busy::begin(slot);
+        let router = router.clone();
+        let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
+        async move {
+            let response = if is_reserved && !HEALTH.contains(&request.uri().path()) {
+                closing(overloaded())
+            } else {
+                router.oneshot(request.map(Body::new)).await?
+            };
+            let response = match is_last {
+                true => closing(response),
+                false => response,
+            };
+            let body = |body| Body::new(Tracked { body, _busy: busy });
+            Ok::<_, Infallible>(response.map(body))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.timeout)
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(!is_reserved)
+        .serve_connection(TokioIo::new(Stalls::new(stream, limits.timeout)), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        // That a client went away is nobody's fault.
+        _ = connection.as_mut() => return,
+        () = slot.evicted.cancelled() => return,
+        () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let idle = async {
+        tokio::time::sleep(GRACE).await;
+        while slot.is_busy() {
+            tokio::time::sleep(GRACE).await;
+        }
+    };
+    tokio::select! {
+        _ = connection => {}
+        () = slot.evicted.cancelled() => {}
+        () = idle => {}
+    }
+}
+
+/// The connections that are served.
+#[derive(Debug, Default)]
+struct Places(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    regular: BTreeMap<u64, Arc<Slot>>,
+    reserved: BTreeMap<u64, Arc<Slot>>,
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+struct Slot {
+    /// Since when it has no request; `None` while it has.
+    idle_since: Mutex<Option<Instant>>,
+    /// Cancelled when it must make room.
+    evicted: CancellationToken,
+}
+
+/// The place of a connection. Dropped, it is free.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    id: u64,
+    slot: Arc<Slot>,
+    is_reserved: bool,
+}
+
+impl Places {
+    /// Makes a place for a connection. Another one may have to leave for it.
+    fn take(self: &Arc<Self>, limits: &Limits) -> Place {
+        let slot = Arc::new(Slot {
+            idle_since: Mutex::new(Some(Instant::now())),
+            evicted: CancellationToken::new(),
+        });
+        let mut taken = self.lock();
+        let id = taken.next;
+        taken.next += 1;
+        if taken.regular.len() >= limits.connections {
+            evict_idle(&mut taken.regular);
+        }
+        let is_reserved = taken.regular.len() >= limits.connections;
+        if is_reserved {
+            if taken.reserved.len() >= limits.reserve
+                && let Some((_, oldest)) = taken.reserved.pop_first()
+            {
+                oldest.evicted.cancel();
+            }
+            taken.reserved.insert(id, Arc::clone(&slot));
+        } else {
+            taken.regular.insert(id, Arc::clone(&slot));
+        }
+        drop(taken);
+        Place {
+            places: Arc::clone(self),
+            id,
+            slot,
+            is_reserved,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes the connection that has been idle for the longest time, if one is idle.
+fn evict_idle(slots: &mut BTreeMap<u64, Arc<Slot>>) {
+    let idle = slots
+        .iter()
+        .filter_map(|(id, slot)| Some((slot.idle_since()?, *id)));
+    if let Some((_, id)) = idle.min()
+        && let Some(slot) = slots.remove(&id)
+    {
+        slot.evicted.cancel();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        taken.regular.remove(&self.id);
+        taken.reserved.remove(&self.id);
+    }
+}
+
+impl Slot {
+    fn idle_since(&self) -> Option<Instant> {
+        *self.lock()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.idle_since().is_none()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        let idle_since = &self.idle_since;
+        idle_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request under way, until its response was sent.
+struct Busy(Arc<Slot>);
+
+impl Busy {
+    fn begin(slot: &Arc<Slot>) -> Self {
+        *slot.lock() = None;
+        Self(Arc::clone(slot))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+}
+
+/// A response body that knows when it is done.
+struct Tracked {
+    body: Body,
+    _busy: Busy,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{response::IntoResponse, routing::get};
+    use std::net::SocketAddr;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::{Notify, Semaphore},
+    };
+
+    /// A server with three places and one in reserve.
+    struct Server {
+        at: SocketAddr,
+        /// Lets one request of the slow route finish.
+        go: Arc<Notify>,
+        /// Requests that have reached it.
+        reached: Arc<Semaphore>,
+        closing: CancellationToken,
+    }
+
+    impl Server {
+        async fn reached(&self, count: u32) {
+            let reached = self.reached.acquire_many(count);
+            let reached = tokio::time::timeout(Duration::from_secs(60), reached).await;
+            reached
+                .expect("not reached within a minute")
+                .unwrap()
+                .forget();
+        }
+    }
+
+    async fn start(timeout: Duration) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let (go, closing) = (Arc::new(Notify::new()), CancellationToken::new());
+        let reached = Arc::new(Semaphore::new(0));
+        let (waits, reaches) = (Arc::clone(&go), Arc::clone(&reached));
+        let slow = move || async move {
+            reaches.add_permits(1);
+            waits.notified().await;
+            "slow\n"
+        };
+        let router = Router::new()
+            .route("/livez", get(|| async { "ok\n" }))
+            .route("/large", get(|| async { vec![b'x'; 64 << 20] }))
+            .route("/slow", get(slow));
+        let limits = Limits {
+            connections: 3,
+            reserve: 1,
+            timeout,
+            overloaded: || "overloaded\n".into_response(),
+        };
+        tokio::spawn(serve(listener, router, limits, |_| {}, closing.clone()));
+        Server {
+            at,
+            go,
+            reached,
+            closing,
+        }
+    }
+
+    async fn begin(at: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut text = Vec::new();
+        let read = stream.read_to_end(&mut text);
+        let read = tokio::time::timeout(Duration::from_secs(60), read).await;
+        // A reset ends it as well.
+        let _ = read.expect("the connection did not end within a minute");
+        String::from_utf8(text).unwrap()
+    }
+
+    async fn ask(at: SocketAddr, path: &str) -> String {
+        let mut stream = begin(at, path).await;
+        rest(&mut stream).await
+    }
+
+    #[tokio::test]
+    async fn health_is_answered_while_all_connections_are_busy() {
+        let server = start(Duration::from_secs(60)).await;
+        let at = server.at;
+        let mut busy = Vec::new();
+        while busy.len() < 3 {
+            busy.push(begin(at, "/slow").await);
+            server.reached(1).await;
+        }
+        assert!(ask(at, "/slow").await.ends_with("overloaded\n"));
+        // Silent connections take the reserve, and lose it again.
+        let mut silent = Vec::new();
+        for _ in 0..5 {
+            silent.push(TcpStream::connect(at).await.unwrap());
+            assert!(ask(at, "/livez").await.ends_with("ok\n"));
+        }
+        for mut stream in silent {
+            assert_eq!(rest(&mut stream).await, "");
+        }
+        for mut stream in busy {
+            server.go.notify_one();
+            assert!(rest(&mut stream).await.ends_with("slow\n"));
+        }
+    }
+
+    #[tokio::test]
+    async fn idle_connections_make_room_the_oldest_first() {
+        let server = start(Duration::from_secs(60)).await;
+        let at = server.at;
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            silent.push(TcpStream::connect(at).await.unwrap());
+        }
+        let mut busy = begin(at, "/slow").await;
+        server.reached(1).await;
+        for stream in &mut silent[..17] {
+            assert_eq!(rest(stream).await, "");
+        }
+        assert!(ask(at, "/livez").await.ends_with("ok\n"));
+        server.go.notify_one();
+        assert!(rest(&mut busy).await.ends_with("slow\n"));
+    }
+
+    #[tokio::test]
+    async fn silent_and_half_sent_requests_end() {
+        let at = start(Duration::from_millis(100)).await.at;
+        let mut silent = TcpStream::connect(at).await.unwrap();
+        let mut half = TcpStream::connect(at).await.unwrap();
+        half.write_all(b"GET /livez HT").await.unwrap();
+        assert!(rest(&mut silent).await.is_empty());
+        let _ = rest(&mut half).await;
+        // Between two requests, too.
+        let mut idle = TcpStream::connect(at).await.unwrap();
+        let request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+        idle.write_all(request).await.unwrap();
+        assert!(rest(&mut idle).await.ends_with("ok\n"));
+    }
+
+    #[tokio::test]
+    async fn reader_that_never_reads_is_given_up() {
+        let at = start(Duration::from_millis(100)).await.at;
+        let mut stream = begin(at, "/large").await;
+        // Reads only once the server has given up: what is left is what the sockets had room for.
+        let mut last = 0;
+        loop {
+            let unread = unread(&stream).await;
+            if unread > 0 && unread == last && is_closed(&stream).await {
+                break;
+            }
+            last = unread;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let got = rest(&mut stream).await.len();
+        assert!(got < 64 << 20, "{got}");
+    }
+
+    async fn unread(stream: &TcpStream) -> usize {
+        let mut buffer = vec![0; 1 << 20];
+        stream.peek(&mut buffer).await.unwrap_or(1)
+    }
+
+    /// Whether the peer has closed: writing to it fails.
+    async fn is_closed(stream: &TcpStream) -> bool {
+        stream.try_write(b"x").is_err()
+    }
+
+    #[tokio::test]
+    async fn stopping_answers_requests_and_closes_the_rest() {
+        let server = start(Duration::from_secs(60)).await;
+        let mut silent = TcpStream::connect(server.at).await.unwrap();
+        let mut busy = begin(server.at, "/slow").await;
+        server.reached(1).await;
+        server.closing.cancel();
+        assert_eq!(rest(&mut silent).await, "");
+        server.go.notify_one();
+        assert!(rest(&mut busy).await.ends_with("slow\n"));
+    }
+}

@@ -1,0 +1,378 @@
+//! Which site a request comes from, and whether it is meant for this server.
+//!
+//! The browser of an operator reaches loopback addresses and private networks on behalf of any page
+//! it shows. Three headers tell such requests apart, and none of them suffices alone:
+//!
+//! * `Host`. Through DNS rebinding a page of `evil.example` resolves its own name to this machine, so
+//!   its requests are same-origin and `Sec-Fetch-Site` says so. The name in `Host` gives it away: where
+//!   no token protects the server, it must be `localhost`, an IP address (which cannot be rebound) or a
+//!   configured name. (etcd: CVE-2018-1098, CVE-2018-1099.)
+//! * `Origin`, sent with every request that may change something: it must name the server itself or a
+//!   configured name.
+//! * `Sec-Fetch-Site`, which also covers requests without `Origin`.
+//!
+//! A client that is no browser sends neither `Origin` nor `Sec-Fetch-Site`.
+//!
+//! A request with two `Host` headers may be read differently by a proxy in front and is refused (RFC
+//! 9112 §3.2).
+
+use axum::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header,
+    uri::Authority,
+};
+use std::{collections::BTreeSet, net::IpAddr};
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SiteError {
+    /// No `Host`, two of them, or one that names no host.
+    #[error("the request must have one Host header that names this server")]
+    BadHost,
+    /// A name that is not allowed.
+    #[error(
+        "this server is called by a name that is not allowed: call it localhost, by its IP \
+         address, or by a name given with --http-allow-host"
+    )]
+    ForeignHost,
+    /// A page of another site.
+    #[error("requests made by pages of other sites are refused")]
+    ForeignOrigin,
+}
+
+impl SiteError {
+    /// The status to answer with. The connection is closed after a 400, as what follows on it may be
+    /// another request to somebody else.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadHost => StatusCode::BAD_REQUEST,
+            Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
+        }
+    }
+}
+
+/// By which names a server may be called.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    names: BTreeSet<String>,
+    /// Whether names that are not listed are fine, because a token is needed anyway.
+    any_name: bool,
+}
+
+impl Policy {
+    /// A policy for a server that needs a token or does not. `names` are allowed beside `localhost` and
+    /// IP addresses; if there are any they are enforced with a token too.
+    pub fn new(names: impl IntoIterator<Item = String>, has_token: bool) -> Self {
+        let names: BTreeSet<_> = names.into_iter().map(|name| normalized(&name)).collect();
+        Self {
+            any_name: has_token && names.is_empty(),
+            names,
+        }
+    }
+
+    /// Checks a request.
+    ///
+    /// # Errors
+    /// See [`SiteError`].
+    pub fn check<B>(&self, request: &Request<B>) -> Result<(), SiteError> {
+        let headers = request.headers();
+        let named = one(headers, header::HOST).map_err(|()| SiteError::BadHost)?;
+        let named = named.map(host_of).transpose()?;
+        // The authority of an absolute request target replaces Host (RFC 9112 §3.2.2).
+        let host = match request.uri().authority() {
+            Some(authority) => Some(Host::new(authority)?),
+            None => named,
+        };
+        match &host {
+            None if request.version() >= Version::HTTP_11 => return Err(SiteError::BadHost),
+            Some(host) if !self.may_be_called(host) => return Err(SiteError::ForeignHost),
+            _ => {}
+        }
+        let origin = one(headers, header::ORIGIN).map_err(|()| SiteError::ForeignOrigin)?;
+        if let Some(origin) = origin
+            && !self.is_own_origin(origin, host.as_ref())
+        {
+            return Err(SiteError::ForeignOrigin);
+        }
+        // Following a link to the page itself is harmless.
+        let is_link =
+            request.uri().path() == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
+        let mut sites = headers.get_all("sec-fetch-site").into_iter();
+        if !is_link && !sites.all(|site| site == "same-origin" || site == "none") {
+            return Err(SiteError::ForeignOrigin);
+        }
+        Ok(())
+    }
+
+    fn may_be_called(&self, host: &Host) -> bool {
+        self.any_name
+            || host.name == "localhost"
+            || is_address(&host.name)
+            || self.names.contains(&host.name)
+    }
+
+    fn is_own_origin(&self, origin: &HeaderValue, host: Option<&Host>) -> bool {
+        let Some((scheme, authority)) = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.split_once("://"))
+        else {
+            // `null` among others.
+            return false;
+        };
+        let port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return false,
+        };
+        let Ok(origin) = authority
+            .parse()
+            .map_err(|_| SiteError::BadHost)
+            .and_then(|authority| Host::new(&authority))
+        else {
+            return false;
+        };
+        let is_same = host.is_some_and(|host| {
+            host.name == origin.name && host.port.unwrap_or(port) == origin.port.unwrap_or(port)
+        });
+        is_same || self.names.contains(&origin.name)
+    }
+}
+
+/// Reads a name for [`Policy::new`] from a command line: a host name without scheme and port.
+///
+/// # Errors
+/// If it is none.
+pub fn parse_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    if is_name {
+        Ok(normalized(name))
+    } else {
+        Err(format!(
+            "{text:?} is not a host name: give it without scheme and port, as in raft.example"
+        ))
+    }
+}
+
+/// The host of a request, as a name in lower case or an address without brackets.
+#[derive(Debug)]
+struct Host {
+    name: String,
+    port: Option<u16>,
+}
+
+impl Host {
+    fn new(authority: &Authority) -> Result<Self, SiteError> {
+        let text = authority.as_str();
+        let port = authority.port_u16();
+        let is_whole = match port {
+            None => authority.host().len() == text.len(),
+            // A port that is no number is no port.
+            Some(_) => true,
+        };
+        if text.contains('@') || authority.host().is_empty() || !is_whole {
+            return Err(SiteError::BadHost);
+        }
+        Ok(Self {
+            name: normalized(authority.host()),
+            port,
+        })
+    }
+}
+
+fn host_of(value: &HeaderValue) -> Result<Host, SiteError> {
+    let text = value.to_str().map_err(|_| SiteError::BadHost)?;
+    let authority = text.parse().map_err(|_| SiteError::BadHost)?;
+    Host::new(&authority)
+}
+
+/// A name in lower case, without the dot of the root.
+fn normalized(name: &str) -> String {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.to_ascii_lowercase()
+}
+
+fn is_address(name: &str) -> bool {
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    match bare {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => matches!(name.parse(), Ok(IpAddr::V4(_))),
+    }
+}
+
+/// The only value of a header.
+fn one(headers: &HeaderMap, name: HeaderName) -> Result<Option<&HeaderValue>, ()> {
+    let mut values = headers.get_all(name).into_iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(policy: &Policy, lines: &[(&str, &str)]) -> Result<(), SiteError> {
+        let mut request = Request::get("/v1/kv/k");
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        policy.check(&request.body(()).unwrap())
+    }
+
+    #[test]
+    fn host_without_a_token_is_local_or_listed() {
+        let policy = Policy::new(["raft.example".to_owned()], false);
+        for host in [
+            "localhost",
+            "LocalHost:8080",
+            "localhost.:80",
+            "127.0.0.1:8080",
+            "0.0.0.0:1",
+            "[::1]:8080",
+            "[::1]",
+            "192.0.2.7",
+            "raft.example:1",
+            "RAFT.EXAMPLE.",
+        ] {
+            assert_eq!(check(&policy, &[("host", host)]), Ok(()), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "evil.example:8080",
+            "127.0.0.1.evil.example",
+            "2130706433",
+            "0x7f.1",
+            "xlocalhost",
+            "sub.raft.example",
+        ] {
+            let refused = Err(SiteError::ForeignHost);
+            assert_eq!(check(&policy, &[("host", host)]), refused, "{host}");
+        }
+        for host in [
+            "",
+            "evil@localhost",
+            "localhost:8080@evil.example",
+            "localhost:x",
+            "localhost:99999",
+            "localhost/",
+            "a b",
+            "[::1",
+            "::1",
+        ] {
+            let found = check(&policy, &[("host", host)]);
+            assert!(found.is_err(), "{host}: {found:?}");
+        }
+        let twice = [("host", "localhost"), ("host", "localhost")];
+        assert_eq!(check(&policy, &twice), Err(SiteError::BadHost));
+        assert_eq!(check(&policy, &[]), Err(SiteError::BadHost));
+    }
+
+    #[test]
+    fn token_allows_any_name_unless_names_are_listed() {
+        let host = [("host", "raft.internal")];
+        assert_eq!(check(&Policy::new([], true), &host), Ok(()));
+        let listed = Policy::new(["raft.example".to_owned()], true);
+        assert_eq!(check(&listed, &host), Err(SiteError::ForeignHost));
+        assert_eq!(
+            check(&Policy::new([], false), &host),
+            Err(SiteError::ForeignHost)
+        );
+    }
+
+    #[test]
+    fn absolute_target_counts_instead_of_host() {
+        let policy = Policy::new([], false);
+        let target = |uri: &str| {
+            let request = Request::get(uri).header("host", "localhost").body(());
+            policy.check(&request.unwrap())
+        };
+        assert_eq!(target("http://127.0.0.1/v1/kv"), Ok(()));
+        assert_eq!(
+            target("http://evil.example/v1/kv"),
+            Err(SiteError::ForeignHost)
+        );
+    }
+
+    #[test]
+    fn old_clients_need_no_host() {
+        let request = Request::get("/").version(Version::HTTP_10).body(());
+        assert_eq!(Policy::new([], false).check(&request.unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn origin_is_the_server_itself_or_listed() {
+        for has_token in [false, true] {
+            let policy = Policy::new(["raft.example".to_owned()], has_token);
+            let from = |host, origin| check(&policy, &[("host", host), ("origin", origin)]);
+            for (host, origin) in [
+                ("localhost:8080", "http://localhost:8080"),
+                ("127.0.0.1", "http://127.0.0.1"),
+                ("127.0.0.1:80", "http://127.0.0.1"),
+                ("[::1]:8080", "http://[::1]:8080"),
+                ("raft.example", "https://raft.example"),
+                // Behind a proxy that ends TLS and calls this server by its address.
+                ("10.0.0.9:8080", "https://raft.example"),
+            ] {
+                assert_eq!(from(host, origin), Ok(()), "{host} {origin}");
+            }
+            for (host, origin) in [
+                ("localhost:8080", "http://evil.example"),
+                ("localhost:8080", "http://localhost:3000"),
+                ("localhost:8080", "http://localhost"),
+                ("localhost:8080", "http://127.0.0.1:8080"),
+                ("localhost:8080", "null"),
+                ("localhost:8080", "file://"),
+                ("localhost:8080", "ftp://localhost:8080"),
+                ("localhost:8080", "localhost:8080"),
+                ("localhost:8080", "http://localhost:8080@evil.example"),
+                ("localhost:8080", ""),
+            ] {
+                let refused = Err(SiteError::ForeignOrigin);
+                assert_eq!(from(host, origin), refused, "{host} {origin}");
+            }
+        }
+    }
+
+    #[test]
+    fn fetch_site_alone_proves_nothing() {
+        let policy = Policy::new([], false);
+        let same = ("sec-fetch-site", "same-origin");
+        assert_eq!(check(&policy, &[("host", "localhost"), same]), Ok(()));
+        assert_eq!(
+            check(&policy, &[("host", "evil.example"), same]),
+            Err(SiteError::ForeignHost)
+        );
+        let foreign = ("origin", "http://evil.example");
+        assert_eq!(
+            check(&policy, &[("host", "localhost"), same, foreign]),
+            Err(SiteError::ForeignOrigin)
+        );
+        for site in ["cross-site", "same-site", "", "Same-Origin"] {
+            let lines = [("host", "localhost"), ("sec-fetch-site", site)];
+            let refused = Err(SiteError::ForeignOrigin);
+            assert_eq!(check(&policy, &lines), refused, "{site}");
+        }
+        let twice = [
+            ("host", "localhost"),
+            same,
+            ("sec-fetch-site", "cross-site"),
+        ];
+        assert_eq!(check(&policy, &twice), Err(SiteError::ForeignOrigin));
+    }
+
+    #[test]
+    fn names_have_no_scheme_and_no_port() {
+        assert_eq!(parse_name(" Raft.Example "), Ok("raft.example".to_owned()));
+        for text in ["", "http://a", "a:80", "a/b", "*", "[::1]"] {
+            assert!(parse_name(text).is_err(), "{text}");
+        }
+    }
+}

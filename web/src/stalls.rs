@@ -1,0 +1,162 @@
+//! A connection that ends when its peer stops reading.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// The bytes that a peer must take within the time given, unless fewer wait to be sent.
+const PROGRESS: usize = 32 * 1024;
+
+/// A stream whose writes fail with `TimedOut` once less than [`PROGRESS`] bytes were taken within the
+/// time given. A peer that takes a byte now and then is as slow as one that takes nothing.
+pub(crate) struct Stalls<S> {
+    stream: S,
+    timeout: Duration,
+    /// Armed while bytes wait.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// Bytes taken since it was armed.
+    taken: usize,
+}
+
+impl<S> Stalls<S> {
+    pub(crate) fn new(stream: S, timeout: Duration) -> Self {
+        Self {
+            stream,
+            timeout,
+            deadline: None,
+            taken: 0,
+        }
+    }
+
+    fn after_write(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(count)) => {
+                self.taken += count;
+                if self.taken >= PROGRESS {
+                    self.deadline = None;
+                }
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                if self.deadline.is_none() {
+                    self.taken = 0;
+                }
+                let at = Instant::now() + self.timeout;
+                let deadline = self
+                    .deadline
+                    .get_or_insert_with(|| Box::pin(sleep_until(at)));
+                match deadline.as_mut().poll(context) {
+                    Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Stalls<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stalls<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.after_write(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.after_write(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Called once all was handed over.
+        self.deadline = None;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    /// Sends a megabyte to a peer that takes so many bytes in each tenth of the time given.
+    async fn send(taken: usize) -> io::Result<()> {
+        let (one, mut other) = duplex(1024);
+        let timeout = Duration::from_secs(10);
+        let mut one = Stalls::new(one, timeout);
+        let reader = tokio::spawn(async move {
+            let mut buffer = vec![0; taken];
+            while taken > 0 && other.read_exact(&mut buffer).await.is_ok() {
+                tokio::time::sleep(timeout / 10).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        let sent = one.write_all(&vec![0; 1 << 20]).await;
+        reader.abort();
+        sent
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peer_that_takes_too_little_is_given_up() {
+        for taken in [0, 1, 1000] {
+            let error = send(taken).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{taken}");
+        }
+        send(8 * 1024).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_without_anything_to_send_does_not_count() {
+        let (one, mut other) = duplex(1024);
+        let mut one = Stalls::new(one, Duration::from_secs(10));
+        for _ in 0..3 {
+            let mut buffer = [0; 2048];
+            let (sent, read) = tokio::join!(
+                async {
+                    one.write_all(&[0; 2048]).await?;
+                    one.flush().await
+                },
+                other.read_exact(&mut buffer)
+            );
+            sent.unwrap();
+            read.unwrap();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+    }
+}
