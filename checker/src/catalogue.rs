@@ -395,7 +395,8 @@ fn described(message: &Message) -> Option<(Kind, u64)> {
         | Message::InstallSnapshotRequest(_)
         | Message::InstallSnapshotResponse(_)
         | Message::ClientRequest(_)
-        | Message::ClientResponse(_) => return None,
+        | Message::ClientResponse(_)
+        | Message::Identity(_) => return None,
     };
     Some((kind, term.get()))
 }

@@ -13,6 +13,7 @@ extern crate alloc;
 #[cfg(any(feature = "system", test))]
 extern crate std;
 
+pub mod admission;
 pub mod client;
 pub mod config;
 pub mod ids;

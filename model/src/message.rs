@@ -1,12 +1,13 @@
 //! What travels between servers, proxies and clients.
 //!
 //! Four server messages are those of Raft Figure 2, two those of PreVote (thesis §9.6), two those of
-//! snapshots (Raft §7, Figure 13). Where they depart from it, `Deviation:` says so at the place: the sender is in the envelope, `leader_commit`
+//! snapshots (Raft §7, Figure 13); one more admits servers ([`crate::admission`]). Where they depart from it, `Deviation:` says so at the place: the sender is in the envelope, `leader_commit`
 //! is clipped, the answer to an append says what became of it in place of yes or no, with the hint of
 //! §5.3, and an append and its answer carry the number of a read round (thesis §6.4).
 
 use crate::{
     Address, ClientId, Entry, LogIndex, NodeId, RequestId, SessionId, Snapshot, Term,
+    admission::IdentityMessage,
     store::{Answer, Found, LimitError, Operation, Query},
 };
 use alloc::vec::Vec;
@@ -46,6 +47,8 @@ pub enum Message {
     InstallSnapshotRequest(InstallSnapshotRequest),
     /// The answer to it.
     InstallSnapshotResponse(InstallSnapshotResponse),
+    /// Servers tell each other which disks they run on ([`crate::admission`]). The core ignores it.
+    Identity(IdentityMessage),
 }
 
 impl Message {
@@ -87,7 +90,7 @@ impl Message {
     }
 
     /// The term of the server that sent it, as far as the message tells; term 0 for messages of
-    /// clients and proxies.
+    /// clients and proxies, and about disk identities.
     pub(crate) fn sender_term(&self) -> Term {
         match self {
             // The sender has not entered that term, but the one before it.
@@ -99,7 +102,7 @@ impl Message {
             Self::AppendEntriesResponse(response) => response.term,
             Self::InstallSnapshotRequest(request) => request.term,
             Self::InstallSnapshotResponse(response) => response.term,
-            Self::ClientRequest(_) | Self::ClientResponse(_) => Term::ZERO,
+            Self::ClientRequest(_) | Self::ClientResponse(_) | Self::Identity(_) => Term::ZERO,
         }
     }
 }

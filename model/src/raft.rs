@@ -387,8 +387,11 @@ impl Raft {
                     Message::InstallSnapshotResponse(response) => {
                         self.handle_install_snapshot_response(from, &response, turn);
                     }
-                    // Servers ask nothing of one another as clients.
-                    Message::ClientRequest(_) | Message::ClientResponse(_) => {}
+                    // Servers ask nothing of one another as clients, and the driver decides with
+                    // `admission` whose messages arrive here.
+                    Message::ClientRequest(_)
+                    | Message::ClientResponse(_)
+                    | Message::Identity(_) => {}
                 }
             }
             (Address::Proxy(_) | Address::Client(_), Message::ClientRequest(request)) => {

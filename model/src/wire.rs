@@ -8,17 +8,18 @@
 //! Bytes from a peer never panic here, and no length they claim is believed before the bytes are
 //! there.
 
-use crate::{Address, Envelope, Message};
-use alloc::vec::Vec;
+use crate::{Address, Envelope, Message, NodeId};
+use alloc::{collections::BTreeSet, vec::Vec};
 use bytes::{Buf, BufMut};
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// The first bytes of every datagram.
 pub const MAGIC: [u8; 4] = *b"SRFT";
 /// The version of the format. Another one is refused.
 pub const VERSION: u8 = 4;
 /// Bytes of the header.
-pub const HEADER: usize = 38;
+pub const HEADER: usize = 46;
 /// Bytes of the authentication tag behind a sealed body.
 pub const TAG: usize = 16;
 /// Bytes before the contents of a frame: its kind and its length.
@@ -51,9 +52,7 @@ pub struct ClusterId(u64);
 impl ClusterId {
     /// The cluster of this name.
     pub fn of(name: &str) -> Self {
-        Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        }))
+        Self(fnv_1a(name.bytes()))
     }
 
     /// The hash.
@@ -62,8 +61,38 @@ impl ClusterId {
     }
 }
 
-/// One run of a process. Later runs are greater, as far as the machine's clock is right.
+/// The voters that a process was configured with: the 64-bit FNV-1a hash of their numbers.
+///
+/// Two servers with different voters count different majorities, so neither accepts the other's
+/// datagrams. Like [`ClusterId`] it detects mistakes and proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VotersDigest(u64);
+
+impl VotersDigest {
+    /// The value that a process sends if it was configured with no voters, as a client is.
+    pub const NONE: Self = Self(0);
+
+    /// The digest of these voters: over the 8 bytes of each number, big-endian, in ascending order.
+    pub fn new(voters: &BTreeSet<NodeId>) -> Self {
+        let hash = fnv_1a(voters.iter().flat_map(|id| id.get().to_be_bytes()));
+        // 0 means that there is no digest.
+        Self(hash.max(1))
+    }
+
+    /// The hash.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+fn fnv_1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// One run of a process. Later runs are greater, as far as the machine's clock is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BootId {
     /// When it began, in microseconds since 1970.
     pub started: u64,
@@ -109,6 +138,8 @@ impl KeyId {
 pub struct Header {
     /// Of which cluster.
     pub cluster: ClusterId,
+    /// The voters that the sender was configured with; a client has none.
+    pub voters: VotersDigest,
     /// What seals the body.
     pub key: KeyId,
     /// Which run of which process sent it.
@@ -150,6 +181,7 @@ impl Header {
         to.put_u8(VERSION);
         to.put_u8(self.key as u8);
         to.put_u64(self.cluster.0);
+        to.put_u64(self.voters.0);
         to.put_u64(self.boot.started);
         to.put_u64(self.boot.random);
         to.put_u64(self.sequence);
@@ -177,6 +209,7 @@ impl Header {
         Ok(Self {
             key,
             cluster: ClusterId(bytes.get_u64()),
+            voters: VotersDigest(bytes.get_u64()),
             boot: BootId {
                 started: bytes.get_u64(),
                 random: bytes.get_u64(),

@@ -10,6 +10,7 @@
 
 use crate::{
     disk::write_durably,
+    identities::{self, Identities},
     knock::Knock,
     local::{Local, Reply},
     metrics::Metrics,
@@ -24,9 +25,12 @@ use crate::{
     writer::Writer,
 };
 use model::{
-    Address, ClientRequest, Effects, Envelope, Event, Flow, Message, NodeId, Raft, Role, WriteId,
+    Address, AppendEntriesResponse, ClientRequest, Effects, Envelope, Event, Flow, Message, NodeId,
+    Raft, Role, WriteId,
+    admission::IdentityMessage,
     client::Ask,
     invariants::{self, Watermarks},
+    wire::BootId,
 };
 use std::{
     collections::BTreeMap,
@@ -39,7 +43,7 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
-use transport::{Cause, Count, Endpoint, Socket};
+use transport::{Cause, Count, Endpoint, Received, Socket};
 
 /// How long a server that stops waits for what is under way.
 const LINGER: Duration = Duration::from_secs(2);
@@ -94,6 +98,12 @@ impl Pulse {
         self.uptime().saturating_sub(Duration::from_millis(heard))
     }
 
+    /// How long ago a server was heard of, if it ever was.
+    fn silence(&self, id: NodeId) -> Option<Duration> {
+        let heard = self.heard.get(&id)?.load(Relaxed);
+        (heard > 0).then(|| self.since_heard(id))
+    }
+
     fn millis(&self, now: Instant) -> u64 {
         let millis = now.saturating_duration_since(self.started).as_millis();
         u64::try_from(millis).unwrap_or(u64::MAX)
@@ -119,6 +129,7 @@ pub(crate) struct Driver {
     pub(crate) agenda: Agenda,
     /// This run, by a number drawn at random.
     pub(crate) boot: u64,
+    pub(crate) identities: Identities,
     pub(crate) switch: Arc<Switch>,
     pub(crate) pace: Pace,
     pub(crate) alarm: Alarm,
@@ -148,7 +159,9 @@ pub(crate) enum Look {
 /// What a turn gathers.
 #[derive(Default)]
 pub(crate) struct Agenda {
-    envelopes: Vec<Envelope>,
+    messages: Vec<Received>,
+    /// Whether the peers were asked for their identities.
+    greeted: bool,
     commands: Vec<Command>,
     requests: Vec<(Address, ClientRequest)>,
     sends: Vec<Envelope>,
@@ -208,7 +221,7 @@ impl Driver {
     /// Collects what waits: datagrams and commands.
     fn gather(&mut self) {
         self.socket.tend(Instant::now());
-        self.agenda.envelopes = self.socket.receive();
+        self.agenda.messages = self.socket.receive();
         while self.agenda.commands.len() < COMMANDS {
             match self.commands.try_recv() {
                 Ok(command) => self.agenda.commands.push(command),
@@ -230,7 +243,13 @@ impl Driver {
         if let Some(report) = self.writer.take_report() {
             self.persisted(report.map_err(Failure::Disk)?)?;
         }
-        self.take_envelopes(now)?;
+        if let Some(turn) = self.identities.take_report(now).map_err(Failure::Disk)? {
+            self.carry_out_identities(turn);
+        }
+        if !std::mem::replace(&mut self.agenda.greeted, true) {
+            self.tick_identities(now);
+        }
+        self.take_messages(now)?;
         self.take_commands(now);
         if matches!(look, Look::Everything(_)) {
             // What is due is looked at after what arrived: a leader that was heard of is no reason
@@ -281,19 +300,26 @@ impl Driver {
         self.step(Event::Persisted(id))
     }
 
-    fn take_envelopes(&mut self, now: Instant) -> Result<(), Failure> {
+    fn take_messages(&mut self, now: Instant) -> Result<(), Failure> {
         let millis = self.pulse.millis(now);
-        let mut envelopes = std::mem::take(&mut self.agenda.envelopes);
-        for envelope in envelopes.drain(..) {
+        let mut messages = std::mem::take(&mut self.agenda.messages);
+        for Received { envelope, boot } in messages.drain(..) {
             let Envelope { from, to, message } = envelope;
             if to != Address::Node(self.raft.id()) {
                 self.metrics.dropped("misdirected", 1);
                 continue;
             }
-            if let Address::Node(id) = from
-                && let Some(heard) = self.pulse.heard.get(&id)
-            {
-                heard.store(millis, Relaxed);
+            if let Address::Node(id) = from {
+                if let Message::Identity(message) = message {
+                    self.take_identity((id, boot), message, now);
+                    continue;
+                }
+                if !self.is_admitted(id, boot, &message, now) {
+                    continue;
+                }
+                if let Some(heard) = self.pulse.heard.get(&id) {
+                    heard.store(millis.max(1), Relaxed);
+                }
             }
             if self.raft.is_impossible(&message) {
                 // The core would drop it too. Here it is counted.
@@ -317,8 +343,73 @@ impl Driver {
             }
         }
         // The space is kept for the next turn.
-        self.agenda.envelopes = envelopes;
+        self.agenda.messages = messages;
         Ok(())
+    }
+
+    /// Whether the core may see this message of a server. If not, its sender is asked to prove
+    /// itself.
+    fn is_admitted(&mut self, id: NodeId, boot: BootId, message: &Message, now: Instant) -> bool {
+        if !self.identities.is_admitted(id, boot) {
+            self.metrics.dropped("not-admitted", 1);
+            let silence = self.pulse.silence(id);
+            let turn = self.identities.unadmitted((id, boot), silence, now);
+            self.carry_out_identities(turn);
+            return false;
+        }
+        if let Message::AppendEntriesResponse(response) = message {
+            return !self.has_lost_entries(id, response, now);
+        }
+        true
+    }
+
+    /// Whether this response proves that the follower lost what it had acknowledged. Then it does
+    /// not count any more.
+    fn has_lost_entries(
+        &mut self,
+        id: NodeId,
+        response: &AppendEntriesResponse,
+        now: Instant,
+    ) -> bool {
+        let lost = self.identities.contradicts(id, response);
+        if lost {
+            let turn = self.identities.lost_entries(id, now);
+            self.carry_out_identities(turn);
+        }
+        lost
+    }
+
+    fn take_identity(
+        &mut self,
+        (id, boot): (NodeId, BootId),
+        message: IdentityMessage,
+        now: Instant,
+    ) {
+        let silence = self.pulse.silence(id);
+        let turn = self.identities.receive((id, boot), message, silence, now);
+        self.carry_out_identities(turn);
+    }
+
+    fn tick_identities(&mut self, now: Instant) {
+        let other_voters = self.endpoint.counters().dropped(Cause::Voters);
+        let turn = self.identities.tick(other_voters, now);
+        self.carry_out_identities(turn);
+    }
+
+    fn carry_out_identities(&mut self, turn: identities::Turn) {
+        for id in turn.admitted {
+            let acknowledged = match self.raft.role() {
+                Role::Leader(leader) => leader.followers.get(&id),
+                _ => None,
+            };
+            let term = self.raft.current_term();
+            let acknowledged = acknowledged.map(|progress| (term, progress.match_index));
+            self.identities.note_acknowledged(id, acknowledged);
+        }
+        let known = turn.sends.into_iter();
+        // Where a peer is may become known later, and it is asked again.
+        let known = known.filter(|envelope| self.endpoint.route_to(envelope.to).is_some());
+        self.agenda.sends.extend(known);
     }
 
     fn take_commands(&mut self, now: Instant) {
@@ -348,13 +439,14 @@ impl Driver {
         if self.timers.take_heartbeat(now) {
             self.local.expire(now, &mut self.agenda.requests);
             self.writer.tick();
+            self.tick_identities(now);
             self.step(Event::HeartbeatTimeout)?;
             self.look_for_leader(now)?;
         }
         if self.timers.take_quorum(now) {
             self.step(Event::QuorumTimeout)?;
         }
-        if self.timers.take_election(now) {
+        if self.timers.take_election(now) && !self.identities.is_suspended() {
             self.step(Event::ElectionTimeout)?;
         }
         Ok(())
@@ -419,7 +511,12 @@ impl Driver {
             self.timers.arm(timer);
         }
         for envelope in effects.sends {
-            if self.is_too_much(&envelope) {
+            if let Address::Node(id) = envelope.to
+                && self.identities.is_cut_off(id)
+            {
+                // As if it had been lost.
+                self.metrics.dropped("refused", 1);
+            } else if self.is_too_much(&envelope) {
                 // As if it had been lost: it is made again.
                 self.metrics.dropped("silent", 1);
             } else if self.local.owns(envelope.to) {
@@ -435,7 +532,7 @@ impl Driver {
         let Envelope { to, message, .. } = envelope;
         match (to, message) {
             (Address::Node(id), Message::InstallSnapshotRequest(_)) => {
-                self.pulse.since_heard(*id) > SILENT
+                self.pulse.since_heard(*id) > SILENT || !self.identities.counts(*id)
             }
             _ => false,
         }
@@ -495,6 +592,7 @@ impl Driver {
                         },
                         window: progress.window,
                         silent_ms: u64::try_from(silent).unwrap_or(u64::MAX),
+                        counts: self.counts(*id),
                     };
                     (id.get(), progress)
                 }));
@@ -518,18 +616,29 @@ impl Driver {
             syncs: self.metrics.syncs(),
             uptime_seconds: self.pulse.uptime().as_secs(),
             boot: format!("{:016x}", self.boot),
+            disk: self.identities.disk().to_owned(),
+            suspended: self.identities.suspended(),
+            alerts: self
+                .identities
+                .alerts(|id| self.pulse.silence(id), Instant::now()),
             voted_for: raft.voted_for().map(NodeId::get),
             votes,
             first_index: raft.log().base().index.next().get(),
             waiting,
-            counts: self.counts(),
+            counts: self.counted(),
             log_start: log_start.get(),
             log,
             events: self.observer.happened(glance.since),
         }
     }
 
-    fn counts(&self) -> Counts {
+    /// Whether a server counts toward a quorum, as far as is known.
+    fn counts(&self, id: NodeId) -> bool {
+        let silence = self.pulse.silence(id);
+        self.identities.counts(id) && !self.identities.is_lost(id, silence, Instant::now())
+    }
+
+    fn counted(&self) -> Counts {
         let counters = self.endpoint.counters();
         Counts {
             messages_in: counters.get(Count::MessagesReceived),

@@ -246,6 +246,13 @@ async fn readyz(
                 .is_some_and(|status| status.applied_index == status.commit_index),
             "everything known to be committed is applied",
         ),
+        (
+            "identity",
+            status
+                .as_ref()
+                .is_some_and(|status| status.suspended.is_none()),
+            "the cluster knows this server by its disk",
+        ),
     ];
     let ready = checks.iter().all(|(_, holds, _)| *holds);
     let code = if ready {

@@ -10,7 +10,8 @@
 //! which is a `wal`. `local` has the operations asked of this process,
 //! `timers` the timers. `observe` derives logs and metrics from steps; `trace` records them;
 //! `tail` cuts the log's end down to what is shown. `switch` pauses and kills, on purpose.
-//! `peers` looks up names, `http` answers operators.
+//! `peers` looks up names, `http` answers operators. `metadata` keeps what the data directory says
+//! about its server, `identities` which peers count, `addresses` checks the list of peers.
 //!
 //! # What is left out
 //! Changes of membership: the core has none yet. Systems that are not Linux: the two threads wait by
@@ -21,13 +22,16 @@ compile_error!(
     "a server needs Linux, for epoll, timerfd and eventfd; elsewhere run it in a container (docs/deploy.md), and build the checker alone: cargo test -p stateraft-model -p stateraft-model-checked -p stateraft-checker"
 );
 
+mod addresses;
 mod config;
 mod crew;
 mod disk;
 mod driver;
 mod http;
+mod identities;
 mod knock;
 mod local;
+mod metadata;
 mod metrics;
 mod node;
 mod observe;
@@ -44,6 +48,8 @@ mod writer;
 
 pub use config::{Config, ConfigError};
 pub use disk::{Disk, DiskError};
+pub use identities::{Alert, AlertKind};
+pub use metadata::MetadataError;
 pub use node::{Counts, Failure, Glance, Node, Progress, ProposeError, StartError, Status};
 pub use observe::{Happened, What};
 pub use switch::Pause;

@@ -1,13 +1,16 @@
 //! A running server, and the handle to it.
 
 use crate::{
+    addresses,
     config::{Config, ConfigError},
     crew::Crew,
     disk::{Disk, DiskError},
     driver::{Agenda, Alarm, Command, Driver, Pulse},
     http,
+    identities::{Alert, Identities},
     knock::Knock,
     local::Local,
+    metadata::{Keeper, Metadata, MetadataError},
     metrics::Metrics,
     observe::{Happened, Observer},
     pace::Pace,
@@ -23,8 +26,10 @@ use crate::{
 };
 use model::{
     Address, Durable, FoundStale, NodeId, Raft,
+    admission::Admission,
     client::{Ask, Outcome},
     store::{Answer, Found, LimitError, Operation, Query},
+    wire::{BootId, VotersDigest},
 };
 use serde::Serialize;
 use std::{
@@ -42,7 +47,7 @@ use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     task::JoinSet,
 };
-use transport::Endpoint;
+use transport::{Endpoint, new_boot};
 use web::site::Policy;
 
 /// The most bytes of a message between servers that is no snapshot.
@@ -61,6 +66,37 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The data directory is not one of this server in this cluster.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// Two servers of the list have one address.
+    #[error(
+        "servers {first} and {second} have the same address in the --peer list, {address}: give each server its own"
+    )]
+    SharedAddress {
+        /// One of them.
+        first: NodeId,
+        /// The other one.
+        second: NodeId,
+        /// The address.
+        address: String,
+    },
+    /// The others look for this server where it does not listen.
+    #[error(
+        "--peer {id}={address} says where the other servers reach this one, but it listens at {listen}: \
+         make --listen and the entry the same, or listen at 0.0.0.0 if the address is translated on the way"
+    )]
+    OwnAddress {
+        /// This server.
+        id: NodeId,
+        /// Its entry in the list.
+        address: String,
+        /// Where it listens.
+        listen: SocketAddr,
+    },
+    /// Nothing that must be unique can be drawn.
+    #[error("the system provides no random bytes")]
+    Random(#[source] io::Error),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {purpose}: is another process using it?")]
     Listen {
@@ -180,6 +216,12 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// This run of it, drawn at random when it started.
     pub boot: String,
+    /// The identity of its disk, drawn at random at the first start.
+    pub disk: String,
+    /// Why it does not count toward a quorum and takes no part, if that is so.
+    pub suspended: Option<String>,
+    /// What an operator has to see to.
+    pub alerts: Vec<Alert>,
     /// Who got its vote in the current term.
     pub voted_for: Option<u64>,
     /// Who voted for it, if it runs for leader.
@@ -256,6 +298,8 @@ pub struct Progress {
     pub window: usize,
     /// How long nothing was heard of it, in milliseconds.
     pub silent_ms: u64,
+    /// Whether it counts toward a quorum: its present run was admitted by its disk identity.
+    pub counts: bool,
 }
 
 /// A running server. Cheap to clone. It stops when told to, or, without anyone waiting for it, when
@@ -300,8 +344,7 @@ impl Node {
     /// See [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
-        let open = |config: &Config| {
-            let directory = Directory::open(&config.data_dir)?;
+        let open = |config: &Config, directory: Directory| {
             let identity = Identity {
                 cluster: config.cluster.clone(),
                 node: config.id.get(),
@@ -316,8 +359,11 @@ impl Node {
     /// Starts a server on a disk of the caller's. `open` is called on the server's own thread.
     async fn start_with(
         config: Config,
-        open: impl FnOnce(&Config) -> Result<(Box<dyn Disk>, Durable), DiskError> + Send + 'static,
+        open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>
+        + Send
+        + 'static,
     ) -> Result<Self, StartError> {
+        addresses::check(&config).await?;
         let http = match config.http {
             Some(address) => Some(listen_http(address).await?),
             None => None,
@@ -604,7 +650,7 @@ impl Drop for Ending {
 /// The life of the server's thread. `None` if it never came to run.
 fn drive(
     config: Config,
-    open: impl FnOnce(&Config) -> Result<(Box<dyn Disk>, Durable), DiskError>,
+    open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>,
     started: oneshot::Sender<Result<Started, StartError>>,
 ) -> Option<Result<(), Failure>> {
     let (crew, handed_out) = match prepare(&config, open) {
@@ -624,9 +670,11 @@ fn drive(
 
 fn prepare(
     config: &Config,
-    open: impl FnOnce(&Config) -> Result<(Box<dyn Disk>, Durable), DiskError>,
+    open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>,
 ) -> Result<(Crew, Started), StartError> {
-    let (disk, durable) = open(config)?;
+    let directory = Directory::open(&config.data_dir)?;
+    let mut metadata = Metadata::open(&directory, config)?;
+    let (disk, durable) = open(config, directory)?;
     let mut voters = config.voters.clone();
     voters.insert(config.id);
     let mut model_config = model::Config::new(voters.clone());
@@ -643,7 +691,8 @@ fn prepare(
         snapshot = %durable.base().index,
         "starts"
     );
-    let boot: u64 = rand::random();
+    let boot_id = new_boot().map_err(|error| StartError::Random(io::Error::other(error)))?;
+    let boot = boot_id.random;
     let trace = match &config.trace {
         Some(path) => {
             let trace = Trace::begin(path, config.id, boot, &model_config, &durable);
@@ -659,12 +708,26 @@ fn prepare(
         purpose: "datagrams",
         source,
     };
-    let (endpoint, socket) = Endpoint::open(transport_config(config)).map_err(failed)?;
+    let (endpoint, socket) = Endpoint::open(transport_config(config, boot_id)).map_err(failed)?;
     let waiting = Waiting::new(&socket).map_err(|error| failed(error.into()))?;
     let bell = waiting.bell();
     socket.call_by(move || bell.ring());
     let address = endpoint.local_addr().unwrap_or(config.listen);
+    // Durable before the first datagram of this start leaves.
+    metadata.begin_start(boot_id)?;
     let metrics = Arc::new(Metrics::new());
+    let own_disk = metadata.own_disk();
+    let disk_id = own_disk.disk.to_string();
+    let admission = Admission::new(config.id, &voters, own_disk, metadata.table().clone());
+    let keeper = Keeper::start(metadata, waiting.bell()).map_err(StartError::Thread)?;
+    let identities = Identities::new(
+        config.id,
+        admission,
+        keeper,
+        Arc::clone(&metrics),
+        disk_id,
+        config.heartbeat,
+    );
     let others = voters.into_iter().filter(|id| *id != config.id);
     let pulse = Arc::new(Pulse::new(others));
     metrics.snapshot_limit_bytes.set(MAX_STATE as u64);
@@ -701,6 +764,7 @@ fn prepare(
         morgue: config.data_dir.join(format!("broken-law-{boot:016x}.json")),
         agenda: Agenda::default(),
         boot,
+        identities,
         switch,
         pace,
         alarm: Alarm::default(),
@@ -717,8 +781,12 @@ fn prepare(
     Ok((Crew::new(driver, waiting), started))
 }
 
-fn transport_config(config: &Config) -> transport::Config {
+fn transport_config(config: &Config, boot: BootId) -> transport::Config {
     let mut transport = transport::Config::new(config.listen, config.cluster.clone());
+    let mut voters = config.voters.clone();
+    voters.insert(config.id);
+    transport.voters = VotersDigest::new(&voters);
+    transport.boot = Some(boot);
     transport.keys = config.keys.clone();
     transport.max_datagram = config.max_datagram;
     transport.max_message = MAX_MESSAGE;
@@ -766,7 +834,7 @@ mod tests {
         config.heartbeat = Duration::from_millis(10);
         config.election_min = Duration::from_millis(20);
         config.election_max = Duration::from_millis(40);
-        let open = |_: &Config| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+        let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
             Ok((Box::new(Breaking(3)), Durable::default()))
         };
         let node = Node::start_with(config, open).await.unwrap();
@@ -824,7 +892,7 @@ mod tests {
             reached,
             released,
         };
-        let open = |_: &Config| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+        let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
             Ok((Box::new(disk), Durable::default()))
         };
         let node = Node::start_with(config, open).await.unwrap();
@@ -905,13 +973,13 @@ mod tests {
         let gate = Arc::new(Gate::default());
         let mut nodes = Vec::new();
         for id in 1..=3 {
-            let mut config = Config::new(NodeId::new(id), "test", dir.path());
+            let mut config = Config::new(NodeId::new(id), "test", dir.path().join(id.to_string()));
             config.voters = (1..=3).map(NodeId::new).collect();
             config.heartbeat = Duration::from_millis(20);
             config.election_min = Duration::from_millis(400);
             config.election_max = Duration::from_millis(800);
             let disk = Gated(Arc::clone(&gate));
-            let open = |_: &Config| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+            let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
                 Ok((Box::new(disk), Durable::default()))
             };
             nodes.push(Node::start_with(config, open).await.unwrap());

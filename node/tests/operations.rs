@@ -3,10 +3,13 @@
 use model::{
     Address, AppendEntriesRequest, Config as ModelConfig, Durable, Entry, Envelope, Event,
     LogIndex, Message, NodeId, Payload, Raft, Term,
+    admission::{DiskId, IdentityMessage, Response},
     store::{Condition, Operation},
+    wire::VotersDigest,
 };
 use node::{Config, Failure, Node, StartError};
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
@@ -425,6 +428,7 @@ impl Liar {
     async fn new(node: &Node) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = transport::Config::new(listen, "test");
+        config.voters = VotersDigest::new(&(1..=3).map(NodeId::new).collect());
         config.peers = [(Address::Node(node.id()), node.local_addr())].into();
         let (endpoint, _) = Endpoint::bind(config).await.unwrap();
         Self { endpoint }
@@ -433,10 +437,20 @@ impl Liar {
     /// Claims to lead in this term, with an empty entry of it as the whole log.
     fn lead(&self, term: u64, leader_commit: u64) {
         let term = Term::new(term);
-        self.endpoint.send(vec![Envelope {
+        let identity = IdentityMessage::Response(Response {
+            version: 0,
+            disk: DiskId::new(1),
+            counter: 1,
+            boots: BTreeMap::new(),
+        });
+        let envelope = |message| Envelope {
             from: Address::Node(NodeId::new(2)),
             to: Address::Node(NodeId::new(1)),
-            message: Message::AppendEntriesRequest(AppendEntriesRequest {
+            message,
+        };
+        self.endpoint.send(vec![
+            envelope(Message::Identity(identity)),
+            envelope(Message::AppendEntriesRequest(AppendEntriesRequest {
                 term,
                 prev_log_index: LogIndex::ZERO,
                 prev_log_term: Term::ZERO,
@@ -446,8 +460,8 @@ impl Liar {
                 }],
                 leader_commit: LogIndex::new(leader_commit),
                 read_round: 0,
-            }),
-        }]);
+            })),
+        ]);
     }
 }
 

@@ -1,6 +1,7 @@
 //! How endpoints are set up: the one place that knows the transport's settings.
 
 use crate::settings::Settings;
+use model::{NodeId, wire::VotersDigest};
 use std::path::PathBuf;
 use transport::{Config, Key, KeyError, Keys};
 
@@ -9,6 +10,10 @@ pub(crate) fn config(settings: &Settings) -> Result<Config, KeyError> {
     let mut config = Config::new(settings.listen, &settings.cluster);
     config.keys = keys(settings)?;
     config.max_datagram = settings.max_datagram;
+    // Servers that were configured with other voters are not of this cluster.
+    let embedded = (1..=settings.embedded.unwrap_or(0)).map(NodeId::new);
+    let voters = settings.peers.iter().map(|place| place.id);
+    config.voters = VotersDigest::new(&voters.chain(embedded).collect());
     Ok(config)
 }
 

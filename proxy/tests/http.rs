@@ -840,3 +840,27 @@ async fn operators_are_answered() {
     assert!(page.header("content-security-policy").is_some());
     server.stop().await;
 }
+
+/// Servers with other voters would count other majorities over the same data.
+#[tokio::test]
+async fn embedded_servers_of_another_number_are_refused_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let at = server.http.unwrap();
+    assert_eq!(ask(at, "PUT", "/v1/kv/x", &[], b"10").await.status, 200);
+    server.stop().await;
+    let data = dir.path().display();
+    let line = format!("--embedded 3 --data-dir {data}");
+    let error = Server::start(settings(&line))
+        .await
+        .map(|_| ())
+        .unwrap_err();
+    let text = format!("{error:#}");
+    assert!(
+        text.contains("a cluster with voter 1, but this start names voters 1, 2, 3"),
+        "{text}"
+    );
+    let server = ready(dir.path(), "--embedded 1").await;
+    let got = get(server.http.unwrap(), "/v1/kv/x").await;
+    assert!(got.shown().1.contains("10"), "{got:?}");
+}

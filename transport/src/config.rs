@@ -1,11 +1,16 @@
 //! How an endpoint is set up, and which settings cannot be.
 
-use crate::{Faults, Keys, path_mtu::FLOOR};
+use crate::{Faults, KeyError, Keys, path_mtu::FLOOR};
 use model::{
     Address,
-    wire::{CHUNK, FRAME, HEADER, TAG},
+    wire::{BootId, CHUNK, FRAME, HEADER, TAG, VotersDigest},
 };
-use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// Longer ones gained nothing, and of a few of them the last finds no room with a receiver that is
 /// busy, where the system grants it little.
@@ -18,6 +23,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The cluster: datagrams of another one are dropped.
     pub cluster: String,
+    /// The voters that this process was configured with. Datagrams of a process with other voters
+    /// are dropped; those of a process without voters, such as a client, are accepted.
+    pub voters: VotersDigest,
+    /// This run of the process; drawn when the endpoint is opened if it is not given.
+    pub boot: Option<BootId>,
     /// Where the processes with fixed addresses are.
     pub peers: BTreeMap<Address, SocketAddr>,
     /// What datagrams are sealed with.
@@ -69,6 +79,8 @@ impl Config {
         Self {
             listen,
             cluster: cluster.into(),
+            voters: VotersDigest::NONE,
+            boot: None,
             peers: BTreeMap::new(),
             keys: Keys::INSECURE,
             faults: None,
@@ -104,6 +116,19 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Names a new run of a process: the time of its start and 64 random bits.
+///
+/// # Errors
+/// If the system provides no random bytes.
+pub fn new_boot() -> Result<BootId, KeyError> {
+    let random = getrandom::u64().map_err(KeyError::Random)?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let started = since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    });
+    Ok(BootId { started, random })
 }
 
 /// The most bytes of a body, in datagrams of at most this length.

@@ -84,6 +84,8 @@ named! {
     Version = "version",
     /// A datagram of another cluster.
     Cluster = "cluster",
+    /// A datagram of a process that was configured with other voters.
+    Voters = "voters",
     /// A datagram under a key that is not known here.
     UnknownKey = "unknown_key",
     /// A datagram in the clear, where there are keys.

@@ -4,6 +4,7 @@
 use crate::{
     Config, Counters, KeyError,
     chunks::Outgoing,
+    config::new_boot,
     counters::{Cause, Count},
     held::{Held, Way},
     inbound::Reader,
@@ -15,7 +16,7 @@ use crate::{
     seal::Sealer,
     socket::Socket,
 };
-use model::{Address, Envelope};
+use model::{Address, Envelope, wire::BootId};
 use quinn_udp::{Transmit, UdpSocketState};
 use std::{
     io,
@@ -57,6 +58,15 @@ impl Drop for Inner {
         lock(&self.shared.arrived).close();
         self.shared.arrival.notify_one();
     }
+}
+
+/// A message that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The message.
+    pub envelope: Envelope,
+    /// Which run of its sender's process sent it.
+    pub boot: BootId,
 }
 
 /// Receives.
@@ -189,7 +199,7 @@ impl Inbox {
         loop {
             let all = lock(&self.shared.arrived).take()?;
             if !all.is_empty() {
-                return Some(all);
+                return Some(all.into_iter().map(|message| message.envelope).collect());
             }
             self.shared.arrival.notified().await;
         }
@@ -201,7 +211,11 @@ impl Shared {
         config
             .check()
             .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-        let sealer = Sealer::new(&config.cluster, &config.keys).map_err(KeyError::into_io)?;
+        let boot = match config.boot {
+            Some(boot) => boot,
+            None => new_boot().map_err(KeyError::into_io)?,
+        };
+        let sealer = Sealer::new(&config.cluster, config.voters, boot, &config.keys);
         if config.keys.are_insecure() {
             tracing::warn!(
                 listen = %config.listen,
@@ -256,14 +270,14 @@ impl Shared {
     }
 
     /// Puts messages into the inbox, each with the bytes it was encoded in. From any thread.
-    pub(crate) fn deliver(&self, envelopes: impl IntoIterator<Item = (Envelope, usize)>) {
+    pub(crate) fn deliver(&self, messages: impl IntoIterator<Item = (Received, usize)>) {
         let mut all = 0;
         let mut refused = 0;
         {
             let mut arrived = lock(&self.arrived);
-            for (envelope, bytes) in envelopes {
+            for (message, bytes) in messages {
                 all += 1;
-                refused += usize::from(!arrived.push(envelope, bytes));
+                refused += usize::from(!arrived.push(message, bytes));
             }
         }
         if all > 0 {
@@ -430,7 +444,7 @@ impl Shared {
     }
 
     /// Takes out what arrived.
-    pub(crate) fn take_arrived(&self) -> Vec<Envelope> {
+    pub(crate) fn take_arrived(&self) -> Vec<Received> {
         lock(&self.arrived).take().unwrap_or_default()
     }
 
@@ -472,7 +486,7 @@ impl Shared {
             while let Some((way, envelope)) = held.pop(now) {
                 match way {
                     Way::Out => out.push(envelope),
-                    Way::In => arrive.push((envelope, 0)),
+                    Way::In(boot) => arrive.push((Received { envelope, boot }, 0)),
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Messages that the fault plan holds back, until it is time.
 
-use model::Envelope;
+use crate::faults::Side;
+use model::{Envelope, wire::BootId};
 use std::{cmp::Ordering, collections::BinaryHeap};
 use tokio::time::Instant;
 
@@ -11,7 +12,17 @@ const CAPACITY: usize = 16_384;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Out,
-    In,
+    /// To the inbox; it came from this run of its sender.
+    In(BootId),
+}
+
+impl Way {
+    pub(crate) const fn side(self) -> Side {
+        match self {
+            Self::Out => Side::Send,
+            Self::In(_) => Side::Receive,
+        }
+    }
 }
 
 /// Messages held back.

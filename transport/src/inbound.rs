@@ -7,16 +7,16 @@
 use crate::{
     chunks::{Destination, Limits, Taken},
     counters::{Cause, Count},
-    endpoint::{Shared, lock},
-    faults::Side,
+    endpoint::{Received, Shared, lock},
+    held::Way,
     outbound::Packers,
     peers::{Peers, Run},
 };
 use model::{
-    Address, Envelope,
+    Address,
     wire::{
         Acknowledgement, BootId, Chunk, Frame, Frames, Header, KeyId, ProbeAcknowledgement,
-        decode_envelope,
+        VotersDigest, decode_envelope,
     },
 };
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
@@ -49,7 +49,7 @@ pub(crate) struct Reader {
 /// What one round of reading led to.
 struct Round {
     now: Instant,
-    envelopes: Vec<(Envelope, usize)>,
+    messages: Vec<(Received, usize)>,
     /// Messages of which chunks arrived, and whom to tell.
     touched: Vec<(SocketAddr, Run, u64)>,
     /// For whom there may be room for more chunks.
@@ -107,7 +107,7 @@ impl Reader {
     pub(crate) fn process(&mut self, shared: &Arc<Shared>, filled: usize) {
         let mut round = Round {
             now: Instant::now(),
-            envelopes: Vec::new(),
+            messages: Vec::new(),
             touched: Vec::new(),
             room_for: Vec::new(),
             probes: Vec::new(),
@@ -132,7 +132,7 @@ impl Reader {
         }
         let Round {
             now,
-            envelopes,
+            messages,
             touched,
             room_for,
             probes,
@@ -151,8 +151,8 @@ impl Reader {
             shared.send_probes(probed, now);
         }
         shared.after_changes(now);
-        if !envelopes.is_empty() {
-            shared.deliver(envelopes);
+        if !messages.is_empty() {
+            shared.deliver(messages);
         }
     }
 
@@ -188,6 +188,16 @@ fn take_datagram(
             return counters.drop(cause, 1, about);
         }
     };
+    let own = shared.config.voters;
+    if own != VotersDigest::NONE && header.voters != VotersDigest::NONE && header.voters != own {
+        let about = format_args!(
+            "{at} was configured with other voters: digest {:016x} there, {:016x} here. \
+             Give the same --peer list to all servers and proxies of a cluster",
+            header.voters.get(),
+            own.get()
+        );
+        return counters.drop(Cause::Voters, 1, about);
+    }
     let run = (header.boot, header.key);
     if !peers.admit(run, header.sequence, round.now) {
         let about = format_args!("datagram {} from {at}", header.sequence);
@@ -257,8 +267,8 @@ fn take_envelope(
     heard: &mut Option<Address>,
     round: &mut Round,
 ) {
-    read_envelope(shared, bytes, origin, heard, round.now, |envelope| {
-        round.envelopes.push((envelope, bytes.len()));
+    read_envelope(shared, bytes, origin, heard, round.now, |message| {
+        round.messages.push((message, bytes.len()));
     });
 }
 
@@ -267,8 +277,8 @@ fn take_apart(shared: &Arc<Shared>, bytes: Vec<u8>, origin: Origin, now: Instant
     let to = Arc::clone(shared);
     let reading = move || {
         let mut read = Vec::new();
-        read_envelope(&to, &bytes, origin, &mut None, now, |envelope| {
-            read.push((envelope, bytes.len()));
+        read_envelope(&to, &bytes, origin, &mut None, now, |message| {
+            read.push((message, bytes.len()));
         });
         to.deliver(read);
         to.call_owner();
@@ -289,7 +299,7 @@ fn read_envelope(
     Origin { at, header }: Origin,
     heard: &mut Option<Address>,
     now: Instant,
-    pass: impl FnMut(Envelope),
+    mut pass: impl FnMut(Received),
 ) {
     let counters = &shared.counters;
     let Ok(envelope) = decode_envelope(bytes) else {
@@ -301,13 +311,25 @@ fn read_envelope(
         let about = format_args!("{at} spoke as {from} to {to}, which its key does not allow");
         return counters.drop(Cause::Forbidden, 1, about);
     }
+    let of_servers = matches!(
+        (envelope.from, envelope.to),
+        (Address::Node(_), Address::Node(_))
+    );
+    if of_servers && header.voters != shared.config.voters {
+        let (from, to) = (envelope.from, envelope.to);
+        let about = format_args!("{at} spoke as {from} to {to}, and did not say with which voters");
+        return counters.drop(Cause::Voters, 1, about);
+    }
     if *heard != Some(envelope.from) {
         *heard = Some(envelope.from);
         let when = (header.boot, header.sequence);
         let authentic = header.key != KeyId::None;
         lock(&shared.routes).hear(envelope.from, at, when, authentic, now);
     }
-    shared.harm(Side::Receive, envelope, pass);
+    let boot = header.boot;
+    shared.harm(Way::In(boot), envelope, |envelope| {
+        pass(Received { envelope, boot });
+    });
 }
 
 /// Takes a chunk. Gives the whole message if it was the last missing one.

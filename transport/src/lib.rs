@@ -40,9 +40,9 @@ mod routes;
 mod seal;
 mod socket;
 
-pub use config::Config;
+pub use config::{Config, new_boot};
 pub use counters::{Cause, Count, Counters};
-pub use endpoint::{Endpoint, Inbox};
+pub use endpoint::{Endpoint, Inbox, Received};
 pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};
 pub use key::{Key, KeyError, KeyTextError, Keys};
 pub use resolve::lookup;

@@ -6,7 +6,6 @@ use crate::{
     config::{chunk_in, room_in},
     counters::{Cause, Count},
     endpoint::{Shared, lock},
-    faults::Side,
     held::Way,
     link_mtu,
     pack::{Batch, Packer},
@@ -85,18 +84,18 @@ impl Shared {
         }
         let mut through = Vec::new();
         for envelope in envelopes {
-            self.harm(Side::Send, envelope, |envelope| through.push(envelope));
+            self.harm(Way::Out, envelope, |envelope| through.push(envelope));
         }
         self.send_unharmed(&through);
     }
 
     /// What the fault plan, if there is one, makes of a message: passed on at once, once or twice,
     /// or held back, or dropped.
-    pub(crate) fn harm(&self, side: Side, envelope: Envelope, mut pass: impl FnMut(Envelope)) {
+    pub(crate) fn harm(&self, way: Way, envelope: Envelope, mut pass: impl FnMut(Envelope)) {
         let Some(faults) = &self.config.faults else {
             return pass(envelope);
         };
-        let fate = faults.fate(side, envelope.from, envelope.to);
+        let fate = faults.fate(way.side(), envelope.from, envelope.to);
         let Some(first) = fate.first else {
             let (from, to) = (envelope.from, envelope.to);
             return self
@@ -110,16 +109,12 @@ impl Shared {
             if by.is_zero() {
                 pass(envelope);
             } else {
-                self.hold(side, Instant::now() + by, envelope);
+                self.hold(way, Instant::now() + by, envelope);
             }
         }
     }
 
-    fn hold(&self, side: Side, due: Instant, envelope: Envelope) {
-        let way = match side {
-            Side::Send => Way::Out,
-            Side::Receive => Way::In,
-        };
+    fn hold(&self, way: Way, due: Instant, envelope: Envelope) {
         if lock(&self.held).push(due, way, envelope) {
             self.counters.add(Count::DelayedByFaults, 1);
             self.wake_by(Some(due));

@@ -1,8 +1,7 @@
 //! Two bounded queues: batches that wait for the socket, and messages that wait for whoever takes
 //! them out.
 
-use crate::pack::Batch;
-use model::Envelope;
+use crate::{endpoint::Received, pack::Batch};
 use std::{collections::VecDeque, mem};
 
 /// Batches that wait until the socket takes more.
@@ -53,7 +52,7 @@ impl SendQueue {
 /// Messages that arrived and were not taken out yet.
 #[derive(Debug)]
 pub(crate) struct Arrived {
-    envelopes: Vec<Envelope>,
+    messages: Vec<Received>,
     /// What they were encoded.
     bytes: usize,
     messages_capacity: usize,
@@ -66,7 +65,7 @@ pub(crate) struct Arrived {
 impl Arrived {
     pub(crate) const fn new(messages_capacity: usize, bytes_capacity: usize) -> Self {
         Self {
-            envelopes: Vec::new(),
+            messages: Vec::new(),
             bytes: 0,
             messages_capacity,
             bytes_capacity,
@@ -77,27 +76,27 @@ impl Arrived {
 
     /// Adds a message that took so many bytes. False if there is no room. For one that takes more
     /// than a quarter of the bytes there may be, there is always room, but for one such.
-    pub(crate) fn push(&mut self, envelope: Envelope, bytes: usize) -> bool {
+    pub(crate) fn push(&mut self, message: Received, bytes: usize) -> bool {
         let bulk = bytes > self.bytes_capacity / 4;
         let fits = if bulk {
             !self.bulk
         } else {
             self.bytes + bytes <= self.bytes_capacity
         };
-        let room = fits && self.envelopes.len() < self.messages_capacity;
+        let room = fits && self.messages.len() < self.messages_capacity;
         if room {
             self.bulk |= bulk;
             self.bytes += if bulk { 0 } else { bytes };
-            self.envelopes.push(envelope);
+            self.messages.push(message);
         }
         room
     }
 
     /// Takes everything out. `None` if there is nothing, and never will be.
-    pub(crate) fn take(&mut self) -> Option<Vec<Envelope>> {
+    pub(crate) fn take(&mut self) -> Option<Vec<Received>> {
         self.bytes = 0;
         self.bulk = false;
-        let all = mem::take(&mut self.envelopes);
+        let all = mem::take(&mut self.messages);
         (!all.is_empty() || !self.closed).then_some(all)
     }
 

@@ -8,11 +8,11 @@
 //! million runs of that kind, a chance of 1 in 37 million that any two are the same. What this
 //! cannot survive is a machine restored twice from one snapshot of its memory.
 
-use crate::{Key, KeyError, Keys, counters::Cause};
+use crate::{Key, Keys, counters::Cause};
 use chacha20::{R20, hchacha};
 use model::{
     Address, Envelope,
-    wire::{BadHeader, BootId, ClusterId, HEADER, Header, KeyId, TAG},
+    wire::{BadHeader, BootId, ClusterId, HEADER, Header, KeyId, TAG, VotersDigest},
 };
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use std::{
@@ -21,13 +21,13 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
 };
 use zeroize::Zeroizing;
 
 /// Writes headers, seals and unseals, for one run of one process.
 pub(crate) struct Sealer {
     cluster: ClusterId,
+    voters: VotersDigest,
     boot: BootId,
     sequence: AtomicU64,
     cluster_cipher: Option<Cipher>,
@@ -58,6 +58,7 @@ impl Cipher {
         let key = Zeroizing::new(*key.bytes());
         let first = Header {
             cluster: ClusterId::of(""),
+            voters: VotersDigest::NONE,
             key: KeyId::None,
             boot,
             sequence: 0,
@@ -128,19 +129,16 @@ fn within_run(nonce: &[u8; 24]) -> Nonce {
 }
 
 impl Sealer {
-    pub(crate) fn new(cluster: &str, keys: &Keys) -> Result<Self, KeyError> {
-        let random = getrandom::u64().map_err(KeyError::Random)?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let started = since.map_or(0, |since| since.as_micros() as u64);
-        let boot = BootId { started, random };
+    pub(crate) fn new(cluster: &str, voters: VotersDigest, boot: BootId, keys: &Keys) -> Self {
         let cipher = |key: &Key| Cipher::new(key, boot);
-        Ok(Self {
+        Self {
             cluster: ClusterId::of(cluster),
+            voters,
             boot,
             sequence: AtomicU64::new(1),
             cluster_cipher: keys.cluster.as_ref().map(cipher),
             client_cipher: keys.client.as_ref().map(cipher),
-        })
+        }
     }
 
     /// Which key this message goes under, if any held here may say it.
@@ -183,6 +181,7 @@ impl Sealer {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let header = Header {
             cluster: self.cluster,
+            voters: self.voters,
             key,
             boot: self.boot,
             sequence,
@@ -249,6 +248,7 @@ mod tests {
         let boot = BootId { started: 1, random };
         Sealer {
             cluster: ClusterId::of("stateraft"),
+            voters: VotersDigest::NONE,
             boot,
             sequence: AtomicU64::new(1),
             cluster_cipher: cluster.map(|key| Cipher::new(&key, boot)),
@@ -278,7 +278,7 @@ mod tests {
         let bytes = datagram(&sealer, KeyId::Cluster);
         assert_eq!(
             hex(&bytes[HEADER..]),
-            "36e881f11fab420f1f8d94fad5bc3cc30a59fb23"
+            "36e881f199b4b25690d460bb83f378dfc5869765"
         );
         let mut opened = bytes.clone();
         let (header, body) = sealer.unseal(&mut opened).unwrap();
@@ -347,7 +347,15 @@ mod tests {
         let client = sealer(None, key("02"));
         let other = sealer(key("03"), None);
         let none = sealer(None, None);
-        let elsewhere = Sealer::new("elsewhere", &Keys::INSECURE).unwrap();
+        let elsewhere = Sealer::new(
+            "elsewhere",
+            VotersDigest::NONE,
+            BootId {
+                started: 1,
+                random: 2,
+            },
+            &Keys::INSECURE,
+        );
 
         let under_cluster = datagram(&both, KeyId::Cluster);
         let under_client = datagram(&both, KeyId::Client);

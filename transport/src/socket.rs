@@ -4,8 +4,11 @@
 //! [`Socket::is_congested`] whether to look when it can be written to again, and from
 //! [`Socket::deadline`] when to come back whatever happens.
 
-use crate::{counters::Cause, endpoint::Shared, inbound::Reader};
-use model::Envelope;
+use crate::{
+    counters::Cause,
+    endpoint::{Received, Shared},
+    inbound::Reader,
+};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
@@ -37,7 +40,7 @@ impl Socket {
 
     /// The messages that arrived, perhaps none. Never waits. More may be there: the system says so
     /// when asked whether the socket can be read.
-    pub fn receive(&mut self) -> Vec<Envelope> {
+    pub fn receive(&mut self) -> Vec<Received> {
         let (socket, state) = self.shared.socket();
         for _ in 0..CALLS {
             match self.reader.receive(state, socket.into()) {

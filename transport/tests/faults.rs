@@ -212,7 +212,8 @@ fn large_messages_arrive_at_sockets_served_by_their_owners() {
             break arrived;
         }
     };
-    assert_eq!(arrived, sent);
+    assert_eq!(arrived[0].envelope, sent[0]);
+    assert_eq!(arrived.len(), 1);
     // It was read apart, and the owner might have been asleep.
     let call = called.recv_timeout(PATIENCE);
     call.expect("the owner is never called");
@@ -225,7 +226,10 @@ fn until_something_arrives(socket: &mut Socket) -> Vec<Envelope> {
         assert!(begun.elapsed() < PATIENCE, "nothing arrives");
         let arrived = socket.receive();
         if !arrived.is_empty() {
-            return arrived;
+            return arrived
+                .into_iter()
+                .map(|message| message.envelope)
+                .collect();
         }
         std::thread::yield_now();
     }

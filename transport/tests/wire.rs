@@ -5,12 +5,13 @@ use model::{
     Address, ClientId, ClientRequest, ClientResponse, Config, Envelope, FoundStale,
     InstallSnapshotRequest, InstallSnapshotResponse, LogIndex, Message, NodeId, Payload, ProxyId,
     RequestId, RequestVoteRequest, SessionId, Snapshot, Store, Term,
+    admission::{DiskId, IdentityMessage, Record, Request, Response, Standing},
     message::{RequestBody, ResponseBody},
     store::{Command, Condition, Found, Operation, Query, Versioned, Write},
     wire::{
         Acknowledgement, BadFrame, BadHeader, BootId, Chunk, ClusterId, Frame, Frames, Header,
-        KeyId, Probe, ProbeAcknowledgement, decode_envelope, encode_addresses, encode_message,
-        encode_range,
+        KeyId, Probe, ProbeAcknowledgement, VotersDigest, decode_envelope, encode_addresses,
+        encode_message, encode_range,
     },
 };
 use proptest::prelude::*;
@@ -63,6 +64,7 @@ fn request(value: &[u8]) -> Envelope {
 fn header_golden() {
     let header = Header {
         cluster: ClusterId::of("stateraft"),
+        voters: VotersDigest::new(&[1, 2, 3].map(NodeId::new).into()),
         key: KeyId::Cluster,
         boot: BootId {
             started: 0x0102_0304_0506_0708,
@@ -79,6 +81,7 @@ fn header_golden() {
             "04",
             "01",
             "75c670d2788c09b5",
+            "0c2654236a2e0585",
             "0102030405060708",
             "1112131415161718",
             "0000000000212223",
@@ -86,7 +89,7 @@ fn header_golden() {
         .concat()
     );
     assert_eq!(Header::decode(&bytes), Ok(header));
-    assert_eq!(hex(&header.nonce()), hex(&bytes[14..]));
+    assert_eq!(hex(&header.nonce()), hex(&bytes[22..]));
 }
 
 #[test]
@@ -98,9 +101,27 @@ fn cluster_id_is_fnv_1a() {
 }
 
 #[test]
+fn voters_digest_is_fnv_1a_and_never_none() {
+    let digest = |ids: &[u64]| VotersDigest::new(&ids.iter().copied().map(NodeId::new).collect());
+    assert_eq!(digest(&[]).get(), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(digest(&[3, 1, 2]), digest(&[1, 2, 3]));
+    let all = [
+        digest(&[1]),
+        digest(&[1, 2]),
+        digest(&[1, 2, 3]),
+        digest(&[1, 2, 4]),
+    ];
+    for (place, one) in all.iter().enumerate() {
+        assert_ne!(*one, VotersDigest::NONE);
+        assert!(!all[place + 1..].contains(one));
+    }
+}
+
+#[test]
 fn header_faults_are_told_apart() {
     let header = Header {
         cluster: ClusterId::of("a"),
+        voters: VotersDigest::NONE,
         key: KeyId::None,
         boot: BootId {
             started: 1,
@@ -115,7 +136,7 @@ fn header_faults_are_told_apart() {
         bytes[place] = byte;
         Header::decode(&bytes)
     };
-    assert_eq!(Header::decode(&good[..37]), Err(BadHeader::Short));
+    assert_eq!(Header::decode(&good[..45]), Err(BadHeader::Short));
     assert_eq!(changed(0, b'X'), Err(BadHeader::Magic));
     assert_eq!(changed(4, 1), Err(BadHeader::Version(1)));
     assert_eq!(changed(5, 3), Err(BadHeader::Key(3)));
@@ -334,6 +355,41 @@ fn stale_read_golden() {
             answers(ResponseBody::FoundStale(stale)),
             "01010207070702050001027677ac02e807",
         ),
+    ] {
+        assert_eq!(hex(&encoded(&envelope)), golden);
+        assert_eq!(decode_envelope(&encoded(&envelope)), Ok(envelope));
+    }
+}
+
+#[test]
+fn identity_messages_golden() {
+    let boot = |random| BootId {
+        started: 300,
+        random,
+    };
+    let envelope = |from, to, message| Envelope {
+        from: Address::Node(NodeId::new(from)),
+        to: Address::Node(NodeId::new(to)),
+        message: Message::Identity(message),
+    };
+    let record = Record {
+        disk: DiskId::new(5),
+        starts: [(3, boot(7))].into(),
+        standing: Standing::Trusted,
+    };
+    let request = IdentityMessage::Request(Request {
+        version: 2,
+        table: [(NodeId::new(2), record)].into(),
+    });
+    let response = IdentityMessage::Response(Response {
+        version: 2,
+        disk: DiskId::new(5),
+        counter: 4,
+        boots: [(3, Some(boot(7)))].into(),
+    });
+    for (envelope, golden) in [
+        (envelope(1, 2, request), "000100020a00020102050103ac020700"),
+        (envelope(2, 1, response), "000200010a01020504010301ac0207"),
     ] {
         assert_eq!(hex(&encoded(&envelope)), golden);
         assert_eq!(decode_envelope(&encoded(&envelope)), Ok(envelope));

@@ -400,6 +400,8 @@ fn term_of(message: &Message) -> Option<Term> {
         Message::AppendEntriesResponse(response) => response.term,
         Message::InstallSnapshotRequest(request) => request.term,
         Message::InstallSnapshotResponse(response) => response.term,
-        Message::ClientRequest(_) | Message::ClientResponse(_) => return None,
+        Message::ClientRequest(_) | Message::ClientResponse(_) | Message::Identity(_) => {
+            return None;
+        }
     })
 }

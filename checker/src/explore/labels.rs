@@ -74,6 +74,7 @@ pub(super) fn message(message: &Message) -> String {
             };
             format!("{what} #{}", response.id)
         }
+        Message::Identity(_) => "identity".into(),
     }
 }
 

@@ -183,6 +183,7 @@ pub(crate) fn message(message: &Message) -> String {
         },
         Message::ClientRequest(request) => client_request(request),
         Message::ClientResponse(response) => client_response(response),
+        Message::Identity(_) => "a message about disk identities".into(),
     }
 }
 

@@ -192,6 +192,7 @@ fn content(message: &Message) -> String {
         Message::ClientResponse(response) => {
             format!("{:?} {}", response.id, outcome(&response.body))
         }
+        Message::Identity(_) => "Identity".into(),
     }
 }
 

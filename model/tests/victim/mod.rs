@@ -117,7 +117,7 @@ fn of_term(mut message: Message, current: Term) -> Message {
             response.term = current;
             response.next_term = next;
         }
-        Message::ClientRequest(_) | Message::ClientResponse(_) => {}
+        Message::ClientRequest(_) | Message::ClientResponse(_) | Message::Identity(_) => {}
     }
     message
 }

@@ -30,8 +30,8 @@ mod tests;
 
 use crate::disk::{Disk, DiskError};
 use blocks::Blocks;
-pub(crate) use files::Directory;
-use files::{Files, SegmentFile};
+use files::SegmentFile;
+pub(crate) use files::{Directory, Files};
 use format::{FRAME_HEADER, HEADER, LargeFrame, SegmentHeader};
 pub(crate) use format::{Identity, MAX_CLUSTER};
 use model::{Durable, HardState, Write};
@@ -394,6 +394,11 @@ fn segment_name(number: u64) -> String {
 fn segment_number(name: &str) -> Option<u64> {
     let number = name.strip_prefix("log-")?.strip_suffix(".wal")?;
     number.parse().ok()
+}
+
+/// Whether a file of this name is a segment of a log.
+pub(crate) fn is_segment(name: &str) -> bool {
+    segment_number(name).is_some()
 }
 
 fn create<F: Files>(files: &F, name: &str, size: u64) -> Result<F::File, DiskError> {

@@ -8,7 +8,7 @@ use model::{
     NodeId, Payload, ProxyId, RequestId, SessionId, Term,
     message::RequestBody,
     store::{Command, Condition, Operation, Write},
-    wire::{BootId, ClusterId, Header, KeyId},
+    wire::{BootId, ClusterId, Header, KeyId, VotersDigest},
 };
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
@@ -148,6 +148,7 @@ pub fn request(from: Address, to: Address) -> Envelope {
 pub fn seal(key_id: KeyId, key: &Key, sequence: u64, body: &[u8]) -> Vec<u8> {
     let header = Header {
         cluster: ClusterId::of("test"),
+        voters: VotersDigest::NONE,
         key: key_id,
         boot: BootId {
             started: 1,

@@ -1,0 +1,834 @@
+//! Which servers count: admission by disk identity.
+//!
+//! Raft counts servers by number, and trusts each to remember what it wrote: its votes and the
+//! entries it acknowledged. A server that returns under its number with an empty disk, or with an
+//! old copy of it, breaks that premise, and two majorities need not intersect any more. So every
+//! disk has an identity, drawn at random at its first start, and a counter of its starts. Each
+//! server records the identities of its peers durably, and the core sees the messages of one run of
+//! a peer (a *boot*, named in every datagram) only after that run was **admitted**.
+//!
+//! # The handshake
+//! A receiver that meets an unknown boot of a peer sends a [`Request`] with all that it has
+//! recorded. The peer answers with its disk, the counter of its present start, and the boots that
+//! its own list of starts has for the recorded counters. The receiver admits the boot if
+//! * the disk is the recorded one, or none is recorded (trust on first use);
+//! * the start is later than every recorded one, or is itself the recorded one;
+//! * the peer's list agrees with the boots recorded for earlier starts. An old copy of a disk that
+//!   was restarted until its counter is high enough fails here: its list names other boots.
+//!
+//! The new record is durable before the boot counts ([`Event::Persisted`]). Requests carry the whole
+//! table, so that a server learns the identities of peers that it has never met; a request is
+//! repeated until the peer has answered for the present version of the table.
+//!
+//! # Refusal
+//! A boot that fails is refused: no message of it reaches the core, so it gives no vote, no
+//! acknowledgement, and is followed by nobody. A record itself can turn bad, for good: if two disks
+//! of one number were recorded, if two boots are recorded for one start, or if a follower lacks
+//! entries that it had acknowledged ([`Admission::contradicts`]). A server that finds its own number
+//! recorded otherwise at an admitted peer suspends itself.
+//!
+//! # What this cannot detect
+//! * A disk that is lost before any running server recorded it: a majority that contains the server
+//!   has `f` other members of `2f + 1`, so no rule lets that majority write, and another majority of
+//!   returning servers read, in all cases (`docs/adr/0021-disk-identity.md`).
+//! * A copy that is made and restored within one start, by the counter alone. What the copy lacks of
+//!   the log is detected by the leader of the same term.
+//!
+//! Lacks, on purpose: a clock. The driver calls [`Event::Tick`] at a regular interval.
+
+use crate::{
+    Address, AppendEntriesResponse, AppendOutcome, Envelope, LogIndex, Message, NodeId, Term,
+    wire::BootId,
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// The most starts of one server that a record keeps.
+const RECORDED_STARTS: usize = 4;
+/// The most starts that are remembered as proven by a run.
+const PROVEN_STARTS: usize = 16;
+/// The most messages to one peer between two ticks.
+const SENDS_PER_TICK: u32 = 8;
+/// The most ticks between two requests to a peer that does not answer.
+const LONGEST_PAUSE: u32 = 10;
+/// A run that does not answer so many requests is gone. If not, its next message is challenged.
+const MOST_UNANSWERED: u32 = 20;
+
+/// The identity of a disk: 128 bits drawn at random at its first start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DiskId(u128);
+
+impl DiskId {
+    /// The identity with these bits.
+    pub const fn new(bits: u128) -> Self {
+        Self(bits)
+    }
+}
+
+impl fmt::Display for DiskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for DiskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "disk {self}")
+    }
+}
+
+/// What a server knows of its own disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnDisk {
+    /// Its identity.
+    pub disk: DiskId,
+    /// The starts on it by their counters, from 1; the last one is the present start.
+    pub starts: BTreeMap<u64, BootId>,
+}
+
+/// What is recorded of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// Its disk.
+    pub disk: DiskId,
+    /// Starts on that disk by their counters. One, the latest, once the peer proved the others.
+    pub starts: BTreeMap<u64, BootId>,
+    /// Whether that disk can be trusted.
+    pub standing: Standing,
+}
+
+/// Whether a recorded disk can be trusted. Everything but [`Self::Trusted`] is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Standing {
+    /// Nothing speaks against it.
+    Trusted,
+    /// Two disks were recorded under this number.
+    TwoDisks,
+    /// Two boots were recorded for one start: the disk was copied.
+    Forked,
+    /// It lacks entries that it had acknowledged.
+    LostEntries,
+}
+
+/// What a server has recorded of its peers.
+pub type Table = BTreeMap<NodeId, Record>;
+
+/// What servers tell each other about identities.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum IdentityMessage {
+    /// A server asks a peer for its identity, and says what it has recorded.
+    Request(Request),
+    /// The answer.
+    Response(Response),
+}
+
+/// A server asks a peer for its identity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Request {
+    /// Which version of the sender's table this is, in this run of the sender.
+    pub version: u64,
+    /// All that the sender has recorded, the receiver included.
+    pub table: Table,
+}
+
+/// A server says which disk it runs on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Response {
+    /// Of the request, if its table was accepted; otherwise 0.
+    pub version: u64,
+    /// The disk of the sender.
+    pub disk: DiskId,
+    /// The counter of its present start. The boot is the one that the datagram names.
+    pub counter: u64,
+    /// The boots that its list has for the starts which the request named.
+    pub boots: BTreeMap<u64, Option<BootId>>,
+}
+
+/// Why a run of a server does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Its number is recorded with another disk.
+    OtherDisk,
+    /// Its disk is an old copy: a later start of it is recorded, or another boot for one of its
+    /// starts.
+    OldCopy,
+    /// Two disks are recorded under its number.
+    TwoDisks,
+    /// Its disk was copied, and both copies were started.
+    Forked,
+    /// It lacks entries that it had acknowledged.
+    LostEntries,
+}
+
+impl Standing {
+    const fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Trusted => None,
+            Self::TwoDisks => Some(Refusal::TwoDisks),
+            Self::Forked => Some(Refusal::Forked),
+            Self::LostEntries => Some(Refusal::LostEntries),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OtherDisk => "its number is recorded with another disk",
+            Self::OldCopy => "its disk is an old copy: a later start of that disk is recorded",
+            Self::TwoDisks => "two disks are recorded under its number",
+            Self::Forked => "its disk was copied, and both copies were started",
+            Self::LostEntries => "it lacks entries that it had acknowledged",
+        })
+    }
+}
+
+/// Something that happens to the admission of peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A message for the core arrived from a run that is not admitted.
+    Unadmitted {
+        /// Who sent it.
+        from: NodeId,
+        /// Which run of it.
+        boot: BootId,
+    },
+    /// A message about identities arrived. It may be late, repeated or out of order.
+    Receive {
+        /// Who sent it.
+        from: NodeId,
+        /// Which run of it.
+        boot: BootId,
+        /// What it says.
+        message: IdentityMessage,
+        /// Whether the admitted run of that server was heard from a moment ago. If so, another run
+        /// is not admitted yet: two servers use one number.
+        is_incumbent_alive: bool,
+    },
+    /// This version of the table, and every one before it, is durable.
+    Persisted(u64),
+    /// Time passes, by one heartbeat interval.
+    Tick,
+    /// The leader found that this follower lacks entries that it had acknowledged
+    /// ([`Admission::contradicts`]).
+    LostEntries(NodeId),
+}
+
+/// What the driver must do after a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// A version of the table, to be made durable in place of earlier ones.
+    pub save: Option<(u64, Table)>,
+    /// What may leave now.
+    pub sends: Vec<Envelope>,
+    /// What people should know.
+    pub notices: Vec<Notice>,
+}
+
+/// What people should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A run of this server counts from now on.
+    Admitted(NodeId),
+    /// A run of this server does not count.
+    Refused(NodeId, Refusal),
+    /// Another run of this server asks to be admitted while the admitted one still runs.
+    TwoRuns(NodeId),
+    /// This server found that it does not count, in the table of that peer.
+    Suspended(NodeId, Refusal),
+}
+
+/// Decides which runs of which servers count. See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    id: NodeId,
+    own: OwnDisk,
+    table: Table,
+    version: u64,
+    durable: u64,
+    peers: BTreeMap<NodeId, Peer>,
+    suspended: Option<Refusal>,
+}
+
+/// What is known of a peer in this run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Peer {
+    /// The run that counts.
+    admitted: Option<BootId>,
+    /// The run that counts as soon as this version of the table is durable.
+    admitting: Option<(BootId, u64)>,
+    /// The run that is to prove itself.
+    challenged: Option<BootId>,
+    /// The last run that was refused.
+    refused: Option<(BootId, Refusal)>,
+    /// Earlier starts that the admitted run proved to be its own.
+    proven: BTreeMap<u64, BootId>,
+    /// What a run said that is not admitted yet.
+    unmerged: Option<(BootId, Table)>,
+    /// The version of our table that it has.
+    told: u64,
+    /// What it had acknowledged in this term when its present run was admitted.
+    acknowledged: Option<(Term, LogIndex)>,
+    /// Ticks until the next request, and how many it will be then.
+    wait: u32,
+    pause: u32,
+    /// Requests since the challenged run last answered.
+    unanswered: u32,
+    /// Messages sent since the last tick.
+    sent: u32,
+}
+
+impl Admission {
+    /// The admission of the peers of server `id`, after a start on `own` with a durable `table`.
+    ///
+    /// # Panics
+    /// If the own disk has no start.
+    pub fn new(id: NodeId, voters: &BTreeSet<NodeId>, own: OwnDisk, table: Table) -> Self {
+        assert!(!own.starts.is_empty(), "the present start is in the list");
+        // An answer to an earlier start never passes for one to this start.
+        let version = (own.present().0 << 32) + 1;
+        let others = voters.iter().filter(|other| **other != id);
+        let peers = others.map(|other| {
+            // It may still run, and has nothing to prove then.
+            let admitted = table.get(other).and_then(Record::proven_boot);
+            let peer = Peer {
+                admitted,
+                ..Peer::default()
+            };
+            (*other, peer)
+        });
+        Self {
+            id,
+            own,
+            peers: peers.collect(),
+            table,
+            version,
+            durable: version,
+            suspended: None,
+        }
+    }
+
+    /// Whether messages of this run of a server may reach the core.
+    pub fn is_admitted(&self, from: NodeId, boot: BootId) -> bool {
+        let peer = self.peers.get(&from);
+        self.suspended.is_none() && peer.is_some_and(|peer| peer.admitted == Some(boot))
+    }
+
+    /// Whether a run of this server may count: messages to it are of use.
+    pub fn counts(&self, id: NodeId) -> bool {
+        self.suspended.is_none()
+            && self
+                .peers
+                .get(&id)
+                .is_some_and(|peer| peer.admitted.is_some())
+    }
+
+    /// Why this server does not count, if it found that it does not.
+    pub fn suspended(&self) -> Option<Refusal> {
+        self.suspended
+    }
+
+    /// The run of this server that was refused last, if none was admitted since.
+    pub fn refused(&self, id: NodeId) -> Option<(BootId, Refusal)> {
+        self.peers.get(&id)?.refused
+    }
+
+    /// The other servers.
+    pub fn peers(&self) -> impl Iterator<Item = NodeId> {
+        self.peers.keys().copied()
+    }
+
+    /// What is recorded.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Notes what a peer had acknowledged in this term when its present run was admitted; `None` if
+    /// this server does not lead.
+    pub fn note_acknowledged(&mut self, id: NodeId, acknowledged: Option<(Term, LogIndex)>) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.acknowledged = acknowledged;
+        }
+    }
+
+    /// Whether this response of the admitted run proves that it lost entries which an earlier run
+    /// had acknowledged in the same term.
+    ///
+    /// In the term of one leader a follower never removes what it acknowledged, and a restart keeps
+    /// what is durable. So its log is no shorter than that, and agrees with the leader's up to there.
+    /// Responses of the same run are not compared: an early conflict may arrive late.
+    pub fn contradicts(&self, from: NodeId, response: &AppendEntriesResponse) -> bool {
+        let peer = self.peers.get(&from);
+        let Some((term, acknowledged)) = peer.and_then(|peer| peer.acknowledged) else {
+            return false;
+        };
+        let AppendOutcome::Conflict {
+            prev_log_index,
+            conflict_index,
+            ..
+        } = response.outcome
+        else {
+            return false;
+        };
+        // The entry that was acknowledged is of no later term than those that follow it in the
+        // leader's log, so a follower that has it never hints at an earlier one.
+        let lacks = conflict_index < acknowledged || prev_log_index <= acknowledged;
+        response.term == term && acknowledged > LogIndex::ZERO && lacks
+    }
+
+    /// Takes one event and says what to do about it.
+    pub fn step(&mut self, event: Event) -> Effects {
+        let mut effects = Effects::default();
+        let version = self.version;
+        match event {
+            Event::Unadmitted { from, boot } => self.unadmitted(from, boot, &mut effects),
+            Event::Receive {
+                from,
+                boot,
+                message: IdentityMessage::Request(request),
+                ..
+            } => self.handle_request(from, boot, request, &mut effects),
+            Event::Receive {
+                from,
+                boot,
+                message: IdentityMessage::Response(response),
+                is_incumbent_alive,
+            } => self.handle_response(from, boot, &response, is_incumbent_alive, &mut effects),
+            Event::Persisted(version) => self.persisted(version, &mut effects),
+            Event::Tick => self.tick(&mut effects),
+            Event::LostEntries(id) => self.lost_entries(id, &mut effects),
+        }
+        if self.version != version {
+            effects.save = Some((self.version, self.table.clone()));
+        }
+        effects
+    }
+
+    fn unadmitted(&mut self, from: NodeId, boot: BootId, effects: &mut Effects) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        let is_settled =
+            peer.admitted == Some(boot) || peer.admitting.is_some_and(|(of, _)| of == boot);
+        if self.suspended.is_some() || is_settled {
+            return;
+        }
+        // A run that was refused is told so again: it may not know.
+        if !peer.refuses(boot) && peer.challenged != Some(boot) {
+            peer.challenged = Some(boot);
+            peer.unanswered = 0;
+        }
+        self.send_request(from, effects);
+    }
+
+    fn handle_request(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        request: Request,
+        effects: &mut Effects,
+    ) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        let is_accepted = !peer.refuses(boot);
+        let asked = request.table.get(&self.id);
+        let asked = asked.map(|record| record.starts.keys().rev().take(2 * RECORDED_STARTS));
+        let boots = asked.into_iter().flatten();
+        let boots = boots.map(|counter| (*counter, self.own.starts.get(counter).copied()));
+        let (counter, _) = self.own.present();
+        let response = IdentityMessage::Response(Response {
+            version: if is_accepted { request.version } else { 0 },
+            disk: self.own.disk,
+            counter,
+            boots: boots.collect(),
+        });
+        if peer.sent < SENDS_PER_TICK {
+            peer.sent += 1;
+            effects.sends.push(envelope(self.id, from, response));
+        }
+        if !is_accepted {
+            return;
+        }
+        let table = self.sound(request.table);
+        if self.is_admitted(from, boot) {
+            self.merge(from, table, effects);
+        } else if let Some(peer) = self.peers.get_mut(&from) {
+            peer.unmerged = Some((boot, table));
+            self.unadmitted(from, boot, effects);
+        }
+    }
+
+    /// What of a received table is about voters, and no longer than a record can be.
+    fn sound(&self, table: Table) -> Table {
+        let known = table.into_iter().filter(|(id, record)| {
+            (self.peers.contains_key(id) || *id == self.id) && !record.starts.is_empty()
+        });
+        let short = known.map(|(id, mut record)| {
+            while record.starts.len() > RECORDED_STARTS {
+                record.starts.pop_first();
+            }
+            (id, record)
+        });
+        short.collect()
+    }
+
+    fn handle_response(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        response: &Response,
+        is_incumbent_alive: bool,
+        effects: &mut Effects,
+    ) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        let is_admitted = peer.admitted == Some(boot);
+        if is_admitted {
+            peer.told = peer.told.max(response.version.min(self.version));
+        }
+        // An answer that was not asked for is accepted where no run is known. Elsewhere it may be late,
+        // and the run is asked.
+        let is_first = peer.admitted.is_none()
+            && peer.admitting.is_none()
+            && peer.challenged.is_none()
+            && !peer.refuses(boot);
+        if self.suspended.is_some() || is_admitted && peer.challenged != Some(boot) {
+            return;
+        }
+        if peer.challenged == Some(boot) {
+            peer.unanswered = 0;
+        } else if !is_first {
+            return self.unadmitted(from, boot, effects);
+        }
+        let none = BTreeMap::new();
+        let proven = if is_admitted { &peer.proven } else { &none };
+        let verified = match self.table.get(&from) {
+            None => Ok(Some(BTreeMap::new())),
+            Some(record) => verify(record, proven, boot, response),
+        };
+        match verified {
+            Err(refusal) => self.refuse(from, boot, refusal, effects),
+            // Something was recorded since it was asked.
+            Ok(None) => self.send_request(from, effects),
+            Ok(Some(_)) if !is_admitted && is_incumbent_alive && peer.admitted.is_some() => {
+                effects.notices.push(Notice::TwoRuns(from));
+            }
+            Ok(Some(proven)) => {
+                peer.challenged = None;
+                if !is_admitted {
+                    // The run that is recorded as the last one no longer counts.
+                    peer.admitted = None;
+                    peer.proven.clear();
+                    peer.told = response.version.min(self.version);
+                    peer.admitting = Some((boot, self.version + 1));
+                }
+                peer.proven.extend(proven);
+                while peer.proven.len() > PROVEN_STARTS {
+                    peer.proven.pop_first();
+                }
+                let record = Record {
+                    disk: response.disk,
+                    starts: [(response.counter, boot)].into(),
+                    standing: Standing::Trusted,
+                };
+                self.table.insert(from, record);
+                self.version += 1;
+            }
+        }
+    }
+
+    fn refuse(&mut self, id: NodeId, boot: BootId, refusal: Refusal, effects: &mut Effects) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.refused = Some((boot, refusal));
+        if peer.challenged == Some(boot) {
+            peer.challenged = None;
+        }
+        if peer.admitted == Some(boot) {
+            peer.admitted = None;
+        }
+        peer.admitting.take_if(|(of, _)| *of == boot);
+        peer.unmerged.take_if(|(of, _)| *of == boot);
+        effects.notices.push(Notice::Refused(id, refusal));
+        // It learns from the request why.
+        self.send_request(id, effects);
+    }
+
+    fn persisted(&mut self, version: u64, effects: &mut Effects) {
+        self.durable = self.durable.max(version);
+        for id in self.peers.keys().copied().collect::<Vec<_>>() {
+            let Some(peer) = self.peers.get_mut(&id) else {
+                continue;
+            };
+            if let Some((boot, of)) = peer.admitting
+                && of <= self.durable
+            {
+                peer.admitting = None;
+                let record = self.table.get(&id);
+                if record.and_then(Record::last_trusted_boot) == Some(boot) {
+                    peer.admitted = Some(boot);
+                    peer.refused = None;
+                    peer.acknowledged = None;
+                    effects.notices.push(Notice::Admitted(id));
+                    if let Some((of, table)) = peer.unmerged.take()
+                        && of == boot
+                    {
+                        self.merge(id, table, effects);
+                    }
+                }
+            }
+        }
+        for id in self.peers.keys().copied().collect::<Vec<_>>() {
+            if self.peers[&id].told < self.durable {
+                self.send_request(id, effects);
+            }
+        }
+    }
+
+    /// Takes over what an admitted peer has recorded.
+    fn merge(&mut self, from: NodeId, table: Table, effects: &mut Effects) {
+        for (id, record) in table {
+            if id == self.id {
+                self.compare_with_own(from, &record, effects);
+            } else {
+                self.merge_record(id, record, effects);
+            }
+        }
+    }
+
+    fn compare_with_own(&mut self, from: NodeId, record: &Record, effects: &mut Effects) {
+        let own = |(counter, boot): (&u64, &BootId)| self.own.starts.get(counter) == Some(boot);
+        let refusal = match record.standing.refusal() {
+            Some(refusal) => refusal,
+            None if record.disk != self.own.disk => Refusal::OtherDisk,
+            None if !record.starts.iter().all(own) => Refusal::OldCopy,
+            None => return,
+        };
+        if self.suspended.is_none() {
+            self.suspended = Some(refusal);
+            effects.notices.push(Notice::Suspended(from, refusal));
+        }
+    }
+
+    fn merge_record(&mut self, id: NodeId, theirs: Record, effects: &mut Effects) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(ours) = self.table.get_mut(&id) else {
+            // The sender has verified it, or trusts it on first use, as this server would.
+            let boot = theirs.proven_boot();
+            peer.admitting = boot.map(|boot| (boot, self.version + 1));
+            self.table.insert(id, theirs);
+            self.version += 1;
+            return;
+        };
+        let mut merged = ours.clone();
+        if theirs.disk != ours.disk {
+            merged.standing = Standing::TwoDisks;
+        } else {
+            merged.standing = ours.standing.max(theirs.standing);
+            let last = ours.starts.keys().next_back().copied().unwrap_or_default();
+            for (counter, boot) in theirs.starts {
+                let known = merged.starts.get(&counter);
+                match known.or_else(|| peer.proven.get(&counter)) {
+                    Some(known) if *known == boot => {}
+                    Some(_) => merged.standing = merged.standing.max(Standing::Forked),
+                    None => {
+                        merged.starts.insert(counter, boot);
+                        let later = counter > last;
+                        // A later run exists, so this one has ended; an earlier start is yet to be
+                        // proven by this one.
+                        if later && peer.admitted != Some(boot) {
+                            peer.admitted = None;
+                        } else {
+                            peer.challenged = peer.challenged.or(peer.admitted);
+                        }
+                    }
+                }
+            }
+            while merged.starts.len() > RECORDED_STARTS {
+                // The first, which this server verified, and the latest say most.
+                let second = merged.starts.keys().nth(1).copied().unwrap_or_default();
+                merged.starts.remove(&second);
+            }
+        }
+        // Once it cannot be trusted there is nothing to add.
+        if ours.standing != Standing::Trusted || merged == *ours {
+            return;
+        }
+        let standing = merged.standing;
+        let boot = merged.starts.values().next_back().copied();
+        *ours = merged;
+        self.version += 1;
+        if let (Some(refusal), Some(boot)) = (standing.refusal(), boot) {
+            self.condemn(id, boot, refusal, effects);
+        } else if self.peers[&id].challenged.is_some() {
+            self.send_request(id, effects);
+        }
+    }
+
+    /// No run of this server counts any more.
+    fn condemn(&mut self, id: NodeId, last: BootId, refusal: Refusal, effects: &mut Effects) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            let boot = peer.admitted.unwrap_or(last);
+            peer.admitted = None;
+            peer.admitting = None;
+            self.refuse(id, boot, refusal, effects);
+        }
+    }
+
+    fn lost_entries(&mut self, id: NodeId, effects: &mut Effects) {
+        let Some(record) = self.table.get_mut(&id) else {
+            return;
+        };
+        if record.standing == Standing::Trusted {
+            record.standing = Standing::LostEntries;
+            let last = record.starts.values().next_back().copied();
+            self.version += 1;
+            if let Some(last) = last {
+                self.condemn(id, last, Refusal::LostEntries, effects);
+            }
+        }
+    }
+
+    fn tick(&mut self, effects: &mut Effects) {
+        for peer in self.peers.values_mut() {
+            peer.sent = 0;
+        }
+        if self.suspended.is_some() {
+            return;
+        }
+        let durable = self.durable;
+        for id in self.peers.keys().copied().collect::<Vec<_>>() {
+            let Some(peer) = self.peers.get_mut(&id) else {
+                continue;
+            };
+            let record = self.table.get(&id);
+            if peer.challenged.is_none() && record.is_some_and(|record| record.starts.len() > 1) {
+                peer.challenged = peer.admitted;
+            }
+            let is_refused = peer.admitted.is_none() && peer.refused.is_some();
+            let has_to_hear = peer.told < durable && !is_refused;
+            if !has_to_hear && peer.challenged.is_none() {
+                (peer.wait, peer.pause) = (0, 0);
+                continue;
+            }
+            if peer.wait > 0 {
+                peer.wait -= 1;
+                continue;
+            }
+            if peer.challenged.is_some() {
+                peer.unanswered += 1;
+                if peer.unanswered > MOST_UNANSWERED {
+                    peer.challenged = None;
+                    continue;
+                }
+            }
+            peer.pause = (2 * peer.pause).clamp(1, LONGEST_PAUSE);
+            peer.wait = peer.pause;
+            self.send_request(id, effects);
+        }
+    }
+
+    fn send_request(&mut self, to: NodeId, effects: &mut Effects) {
+        let Some(peer) = self.peers.get_mut(&to) else {
+            return;
+        };
+        if peer.sent >= SENDS_PER_TICK {
+            return;
+        }
+        let request = envelope(
+            self.id,
+            to,
+            IdentityMessage::Request(Request {
+                version: self.version,
+                table: self.table.clone(),
+            }),
+        );
+        // The same message once a step is enough.
+        if !effects.sends.contains(&request) {
+            peer.sent += 1;
+            effects.sends.push(request);
+        }
+    }
+}
+
+impl OwnDisk {
+    fn present(&self) -> (u64, BootId) {
+        let last = self.starts.last_key_value();
+        let (counter, boot) = last.expect("the present start is in the list");
+        (*counter, *boot)
+    }
+}
+
+impl Record {
+    /// The run that has nothing to prove.
+    fn proven_boot(&self) -> Option<BootId> {
+        (self.starts.len() == 1)
+            .then(|| self.last_trusted_boot())
+            .flatten()
+    }
+
+    fn last_trusted_boot(&self) -> Option<BootId> {
+        let (_, boot) = self.starts.last_key_value()?;
+        (self.standing == Standing::Trusted).then_some(*boot)
+    }
+}
+
+impl Peer {
+    fn refuses(&self, boot: BootId) -> bool {
+        self.refused.is_some_and(|(of, _)| of == boot)
+    }
+}
+
+/// Compares what a run says with what is recorded. Returns the starts that it proved to be its own,
+/// or `None` if it was not asked for all of them.
+fn verify(
+    record: &Record,
+    proven: &BTreeMap<u64, BootId>,
+    boot: BootId,
+    response: &Response,
+) -> Result<Option<BTreeMap<u64, BootId>>, Refusal> {
+    if let Some(refusal) = record.standing.refusal() {
+        return Err(refusal);
+    }
+    if record.disk != response.disk {
+        return Err(Refusal::OtherDisk);
+    }
+    let mut shown = BTreeMap::new();
+    let mut is_whole = true;
+    for (counter, recorded) in &record.starts {
+        let own = if *counter == response.counter {
+            Some(boot)
+        } else if *counter > response.counter {
+            None
+        } else if let Some(known) = proven.get(counter) {
+            Some(*known)
+        } else if let Some(own) = response.boots.get(counter) {
+            *own
+        } else {
+            is_whole = false;
+            continue;
+        };
+        if own != Some(*recorded) {
+            return Err(Refusal::OldCopy);
+        }
+        shown.insert(*counter, *recorded);
+    }
+    Ok(is_whole.then_some(shown))
+}
+
+fn envelope(from: NodeId, to: NodeId, message: IdentityMessage) -> Envelope {
+    Envelope {
+        from: Address::Node(from),
+        to: Address::Node(to),
+        message: Message::Identity(message),
+    }
+}

@@ -1,0 +1,669 @@
+//! Admission by disk identity: who counts after restarts, lost disks and old copies, however late,
+//! repeated and out of order the messages are.
+
+use model::{
+    Address, AppendEntriesResponse, AppendOutcome, Envelope, LogIndex, Message, NodeId, Term,
+    admission::{
+        Admission, DiskId, Effects, Event, IdentityMessage, Notice, OwnDisk, Record, Refusal,
+        Response, Standing, Table,
+    },
+    wire::BootId,
+};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The servers' numbers.
+const SERVERS: [u64; 3] = [1, 2, 3];
+
+fn id(number: u64) -> NodeId {
+    NodeId::new(number)
+}
+
+fn boot(random: u64) -> BootId {
+    BootId { started: 0, random }
+}
+
+/// What is on the disk of a server.
+#[derive(Clone, Debug)]
+struct Disk {
+    own: OwnDisk,
+    table: Table,
+}
+
+/// A process that runs under a number.
+struct Server {
+    disk: Disk,
+    boot: BootId,
+    admission: Admission,
+    /// A version on its way to the disk, and the one that will be next.
+    saving: Option<(u64, Table)>,
+    waiting: Option<(u64, Table)>,
+}
+
+/// Servers, all messages that were ever sent, and which boots must not count where.
+struct World {
+    servers: BTreeMap<u64, Server>,
+    sent: Vec<(BootId, Envelope)>,
+    /// The old copies that may be restored.
+    copies: BTreeMap<u64, Disk>,
+    next_disk: u128,
+    next_boot: u64,
+    /// Which history of a disk a boot belongs to.
+    lineages: BTreeMap<BootId, u64>,
+    next_lineage: u64,
+    forbidden: BTreeSet<(u64, u64)>,
+    /// Whether the driver reports a table durable before it is.
+    lies: bool,
+    notices: Vec<(u64, Notice)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            servers: BTreeMap::new(),
+            sent: Vec::new(),
+            copies: BTreeMap::new(),
+            next_disk: 1,
+            next_boot: 1,
+            lineages: BTreeMap::new(),
+            next_lineage: 0,
+            forbidden: BTreeSet::new(),
+            lies: false,
+            notices: Vec::new(),
+        };
+        for number in SERVERS {
+            world.start_empty(number);
+        }
+        world
+    }
+
+    fn start_empty(&mut self, number: u64) {
+        let disk = Disk {
+            own: OwnDisk {
+                disk: DiskId::new(self.next_disk),
+                starts: BTreeMap::new(),
+            },
+            table: Table::new(),
+        };
+        self.next_disk += 1;
+        self.next_lineage += 1;
+        self.start(number, disk, self.next_lineage);
+    }
+
+    fn start(&mut self, number: u64, mut disk: Disk, lineage: u64) {
+        let boot = boot(self.next_boot);
+        self.next_boot += 1;
+        self.lineages.insert(boot, lineage);
+        let last = disk.own.starts.keys().next_back().copied().unwrap_or(0);
+        disk.own.starts.insert(last + 1, boot);
+        let voters = SERVERS.map(id).into();
+        let admission = Admission::new(id(number), &voters, disk.own.clone(), disk.table.clone());
+        let server = Server {
+            disk,
+            boot,
+            admission,
+            saving: None,
+            waiting: None,
+        };
+        self.servers.insert(number, server);
+        self.step(number, Event::Tick);
+    }
+
+    fn restart(&mut self, number: u64) {
+        let server = &self.servers[&number];
+        let (disk, lineage) = (server.disk.clone(), self.lineages[&server.boot]);
+        self.start(number, disk, lineage);
+    }
+
+    /// The server returns without its disk.
+    fn wipe(&mut self, number: u64) {
+        self.start_empty(number);
+        self.forget(number);
+        self.forbid(number, |_| true);
+    }
+
+    fn copy(&mut self, number: u64) {
+        self.copies
+            .insert(number, self.servers[&number].disk.clone());
+    }
+
+    /// The server returns with an old copy of its disk, which is then started so many times.
+    fn restore(&mut self, number: u64, starts: u64) {
+        let Some(copy) = self.copies.get(&number).cloned() else {
+            return;
+        };
+        let (disk, last) = (copy.own.disk, *copy.own.starts.keys().next_back().unwrap());
+        self.next_lineage += 1;
+        self.start(number, copy, self.next_lineage);
+        self.forget(number);
+        self.forbid(number, |record| {
+            let later = record
+                .starts
+                .keys()
+                .next_back()
+                .is_some_and(|start| *start > last);
+            record.disk != disk || later
+        });
+        for _ in 1..starts {
+            self.restart(number);
+        }
+    }
+
+    /// What a server recorded went with its disk.
+    fn forget(&mut self, number: u64) {
+        self.forbidden.retain(|(at, _)| *at != number);
+    }
+
+    /// Whoever has recorded something that this lineage does not know must not count it.
+    fn forbid(&mut self, number: u64, contradicts: impl Fn(&Record) -> bool) {
+        for (other, server) in &self.servers {
+            let record = server.disk.table.get(&id(number));
+            if *other != number && record.is_some_and(&contradicts) {
+                self.forbidden.insert((*other, self.next_lineage));
+            }
+        }
+    }
+
+    fn step(&mut self, number: u64, event: Event) {
+        let server = self.servers.get_mut(&number).unwrap();
+        let Effects {
+            save,
+            sends,
+            notices,
+        } = server.admission.step(event);
+        let boot = server.boot;
+        self.sent
+            .extend(sends.into_iter().map(|envelope| (boot, envelope)));
+        self.notices
+            .extend(notices.into_iter().map(|notice| (number, notice)));
+        if let Some((version, table)) = save {
+            if server.saving.is_none() {
+                server.saving = Some((version, table));
+            } else {
+                server.waiting = Some((version, table));
+            }
+            if self.lies {
+                self.step(number, Event::Persisted(version));
+            }
+        }
+        self.judge();
+    }
+
+    fn persist(&mut self, number: u64) {
+        let server = self.servers.get_mut(&number).unwrap();
+        if let Some((version, table)) = server.saving.take() {
+            server.disk.table = table;
+            server.saving = server.waiting.take();
+            self.step(number, Event::Persisted(version));
+        }
+    }
+
+    fn deliver(&mut self, place: usize, is_incumbent_alive: bool) {
+        let (boot, envelope) = self.sent[place].clone();
+        let Envelope { from, to, message } = envelope;
+        let (Address::Node(from), Address::Node(to), Message::Identity(message)) =
+            (from, to, message)
+        else {
+            panic!("only servers speak, and only of identities");
+        };
+        let event = Event::Receive {
+            from,
+            boot,
+            message,
+            is_incumbent_alive,
+        };
+        self.step(to.get(), event);
+    }
+
+    /// A message for the core.
+    fn speak(&mut self, from: u64, to: u64) {
+        let boot = self.servers[&from].boot;
+        if from != to && !self.servers[&to].admission.is_admitted(id(from), boot) {
+            self.step(
+                to,
+                Event::Unadmitted {
+                    from: id(from),
+                    boot,
+                },
+            );
+        }
+    }
+
+    fn judge(&self) {
+        for (number, server) in &self.servers {
+            for (boot, lineage) in &self.lineages {
+                if self.forbidden.contains(&(*number, *lineage)) {
+                    let admitted = SERVERS
+                        .iter()
+                        .find(|from| server.admission.is_admitted(id(**from), *boot));
+                    assert_eq!(admitted, None, "admitted by server {number} as {boot:?}");
+                }
+            }
+        }
+    }
+
+    /// Delivers everything in order, and lets time pass, until nothing changes any more.
+    fn settle(&mut self) {
+        let mut place = 0;
+        for _ in 0..40 {
+            for number in SERVERS {
+                self.step(number, Event::Tick);
+                for other in SERVERS {
+                    self.speak(number, other);
+                }
+            }
+            while place < self.sent.len() {
+                // What is addressed to a server arrives at the process that runs now.
+                self.deliver(place, false);
+                place += 1;
+                for number in SERVERS {
+                    self.persist(number);
+                }
+            }
+        }
+    }
+
+    fn admits(&self, at: u64, from: u64) -> bool {
+        let boot = self.servers[&from].boot;
+        self.servers[&at].admission.is_admitted(id(from), boot)
+    }
+
+    fn all_admit_all(&self) -> bool {
+        let mut pairs = SERVERS
+            .iter()
+            .flat_map(|at| SERVERS.map(|from| (*at, from)));
+        pairs.all(|(at, from)| at == from || self.admits(at, from))
+    }
+
+    fn suspended(&self, number: u64) -> Option<Refusal> {
+        self.servers[&number].admission.suspended()
+    }
+
+    fn refusal(&self, at: u64, of: u64) -> Option<Refusal> {
+        let (_, refusal) = self.servers[&at].admission.refused(id(of))?;
+        Some(refusal)
+    }
+}
+
+#[test]
+fn fresh_servers_admit_one_another_and_restarts_are_admitted_again() {
+    let mut world = World::new();
+    world.settle();
+    assert!(world.all_admit_all());
+    for number in [1, 2, 1, 3] {
+        world.restart(number);
+        assert!(!world.all_admit_all());
+        world.settle();
+        assert!(world.all_admit_all());
+    }
+    for number in SERVERS {
+        world.restart(number);
+    }
+    world.settle();
+    assert!(world.all_admit_all());
+    // Nothing is said any more.
+    let sent = world.sent.len();
+    for number in SERVERS {
+        for _ in 0..100 {
+            world.step(number, Event::Tick);
+        }
+    }
+    assert_eq!(world.sent.len(), sent);
+}
+
+#[test]
+fn identity_counts_only_once_it_is_durable() {
+    let mut world = World::new();
+    for place in 0..world.sent.len() {
+        world.deliver(place, false);
+    }
+    for place in 0..world.sent.len() {
+        world.deliver(place, false);
+    }
+    assert!(world.servers[&1].saving.is_some());
+    assert!(!world.admits(1, 2) && !world.admits(1, 3));
+    world.persist(1);
+    assert!(world.admits(1, 2) != world.admits(1, 3), "the first of two");
+    world.persist(1);
+    assert!(world.admits(1, 2) && world.admits(1, 3));
+}
+
+/// The driver must not report a table durable that is not: this is what happens then.
+#[test]
+fn identity_reported_durable_too_early_lets_a_lost_disk_count() {
+    for lies in [false, true] {
+        let mut world = World::new();
+        world.lies = lies;
+        // The others learn of server 3, and lose power before that is on their disks.
+        for place in 0..world.sent.len() {
+            world.deliver(place, false);
+        }
+        for place in 0..world.sent.len() {
+            world.deliver(place, false);
+        }
+        assert_eq!(
+            world.admits(1, 3),
+            lies,
+            "it counts only if it was reported"
+        );
+        world.restart(1);
+        world.restart(2);
+        world.sent.clear();
+        world.start_empty(3);
+        world.settle();
+        let counted_both = lies && world.admits(1, 3);
+        assert_eq!(counted_both, lies, "two disks of server 3 have counted");
+    }
+}
+
+#[test]
+fn server_with_an_empty_disk_is_refused_and_learns_it() {
+    let mut world = World::new();
+    world.settle();
+    world.wipe(3);
+    world.settle();
+    for other in [1, 2] {
+        assert!(!world.admits(other, 3));
+        assert_eq!(world.refusal(other, 3), Some(Refusal::OtherDisk));
+    }
+    assert_eq!(world.suspended(3), Some(Refusal::OtherDisk));
+    assert!(world.admits(1, 2) && world.admits(2, 1));
+    // Likewise when all start anew.
+    for number in SERVERS {
+        world.restart(number);
+    }
+    world.settle();
+    assert_eq!(world.suspended(3), Some(Refusal::OtherDisk));
+    assert!(world.admits(1, 2) && world.admits(2, 1));
+}
+
+#[test]
+fn right_disk_counts_again_after_a_start_without_it() {
+    let mut world = World::new();
+    world.settle();
+    let disk = world.servers[&3].disk.clone();
+    world.wipe(3);
+    world.settle();
+    assert!(!world.admits(1, 3));
+    world.start(3, disk, 3);
+    world.settle();
+    assert!(world.all_admit_all());
+}
+
+#[test]
+fn server_learns_of_a_peers_disk_from_others() {
+    let mut world = World::new();
+    // Server 2 hears nothing of server 3, and server 1 of both.
+    let heard = |envelope: &Envelope| {
+        !matches!(
+            (envelope.from, envelope.to),
+            (Address::Node(from), Address::Node(to))
+                if [from.get(), to.get()] == [2, 3] || [from.get(), to.get()] == [3, 2]
+        )
+    };
+    let mut place = 0;
+    for _ in 0..20 {
+        for number in SERVERS {
+            world.step(number, Event::Tick);
+        }
+        while place < world.sent.len() {
+            if heard(&world.sent[place].1) {
+                world.deliver(place, false);
+            }
+            place += 1;
+            for number in SERVERS {
+                world.persist(number);
+            }
+        }
+    }
+    assert!(world.servers[&2].disk.table.contains_key(&id(3)));
+    // Server 1 is gone, and server 3 returns without its disk.
+    world.wipe(3);
+    world.sent.clear();
+    for _ in 0..20 {
+        for number in [2, 3] {
+            world.step(number, Event::Tick);
+        }
+        for place in 0..world.sent.len() {
+            if heard_by(&world.sent[place].1, [2, 3]) {
+                world.deliver(place, false);
+                world.persist(2);
+                world.persist(3);
+            }
+        }
+    }
+    assert!(!world.admits(2, 3));
+    assert_eq!(world.suspended(3), Some(Refusal::OtherDisk));
+}
+
+fn heard_by(envelope: &Envelope, servers: [u64; 2]) -> bool {
+    matches!(envelope.to, Address::Node(to) if servers.contains(&to.get()))
+}
+
+#[test]
+fn old_copy_is_refused_however_often_it_is_started() {
+    for starts in [1, 2, 3, 10] {
+        let mut world = World::new();
+        world.settle();
+        world.copy(3);
+        for _ in 0..3 {
+            world.restart(3);
+            world.settle();
+        }
+        world.restore(3, starts);
+        world.settle();
+        for other in [1, 2] {
+            assert!(!world.admits(other, 3), "{starts} starts");
+            assert_eq!(world.refusal(other, 3), Some(Refusal::OldCopy));
+        }
+        assert_eq!(world.suspended(3), Some(Refusal::OldCopy));
+    }
+}
+
+#[test]
+fn second_run_waits_while_the_first_is_alive() {
+    let mut world = World::new();
+    world.settle();
+    world.restart(3);
+    let until = world.sent.len() + 200;
+    let mut place = world.sent.len() - 2;
+    while place < world.sent.len() && place < until {
+        world.deliver(place, true);
+        world.persist(1);
+        place += 1;
+    }
+    assert!(!world.admits(1, 3));
+    assert!(world.notices.contains(&(1, Notice::TwoRuns(id(3)))));
+    world.settle();
+    assert!(world.all_admit_all());
+}
+
+#[test]
+fn number_with_two_disks_counts_nowhere() {
+    let mut world = World::new();
+    world.settle();
+    // Server 2 is new, and met another server 3 than server 1 did.
+    let other = Record {
+        disk: DiskId::new(99),
+        starts: [(1, boot(9999))].into(),
+        standing: Standing::Trusted,
+    };
+    let mut disk = world.servers[&2].disk.clone();
+    disk.table.insert(id(3), other);
+    world.start(2, disk, 2);
+    world.settle();
+    for at in [1, 2] {
+        assert!(!world.admits(at, 3));
+        let record = &world.servers[&at].disk.table[&id(3)];
+        assert_eq!(record.standing, Standing::TwoDisks);
+    }
+    assert!(world.suspended(3).is_some());
+    assert!(world.admits(1, 2) && world.admits(2, 1));
+}
+
+#[test]
+fn follower_that_lost_entries_is_refused_for_good() {
+    let mut world = World::new();
+    world.settle();
+    let response = |term, outcome| AppendEntriesResponse {
+        term: Term::new(term),
+        read_round: 0,
+        outcome,
+    };
+    let conflict = |prev, term, index| AppendOutcome::Conflict {
+        prev_log_index: LogIndex::new(prev),
+        conflict_term: Term::new(term),
+        conflict_index: LogIndex::new(index),
+    };
+    let leader = &mut world.servers.get_mut(&1).unwrap().admission;
+    let lost = response(5, conflict(20, 3, 9));
+    assert!(
+        !leader.contradicts(id(3), &lost),
+        "it had acknowledged nothing before this run"
+    );
+    leader.note_acknowledged(id(3), Some((Term::new(5), LogIndex::new(10))));
+    for (response, proves) in [
+        (lost.clone(), true),
+        (response(5, conflict(20, 0, 0)), true),
+        (response(5, conflict(20, 3, 10)), false),
+        (response(4, conflict(20, 3, 9)), false),
+        (response(6, conflict(20, 3, 9)), false),
+        // A conflict behind what it had acknowledged says nothing; at it, everything.
+        (response(5, conflict(11, 3, 10)), false),
+        (response(5, conflict(10, 3, 10)), true),
+        (response(5, AppendOutcome::StaleTerm), false),
+        (
+            response(
+                5,
+                AppendOutcome::Matched {
+                    match_index: LogIndex::new(1),
+                },
+            ),
+            false,
+        ),
+    ] {
+        assert_eq!(leader.contradicts(id(3), &response), proves, "{response:?}");
+    }
+    world.step(1, Event::LostEntries(id(3)));
+    assert!(!world.admits(1, 3));
+    world.settle();
+    world.restart(3);
+    world.restart(2);
+    world.settle();
+    for at in [1, 2] {
+        assert!(!world.admits(at, 3));
+    }
+    assert_eq!(world.suspended(3), Some(Refusal::LostEntries));
+    assert!(world.admits(1, 2) && world.admits(2, 1));
+}
+
+#[test]
+fn strangers_and_flooding_peers_change_and_cost_little() {
+    let mut world = World::new();
+    world.settle();
+    let before = world.servers[&1].admission.clone();
+    let response = IdentityMessage::Response(Response {
+        version: u64::MAX,
+        disk: DiskId::new(7),
+        counter: u64::MAX,
+        boots: BTreeMap::new(),
+    });
+    let stranger = Event::Receive {
+        from: id(9),
+        boot: boot(5),
+        message: response,
+        is_incumbent_alive: false,
+    };
+    world.step(1, stranger);
+    assert_eq!(world.servers[&1].admission, before);
+    world.step(1, Event::Tick);
+    let sent = world.sent.len();
+    for random in 0..1000 {
+        let event = Event::Unadmitted {
+            from: id(2),
+            boot: boot(1_000_000 + random),
+        };
+        world.step(1, event);
+    }
+    assert!(world.sent.len() - sent <= 8);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Deliver(prop::sample::Index, bool),
+    Last(u64),
+    Persist(u64),
+    Tick(u64),
+    Speak(u64, u64),
+    Restart(u64),
+    Wipe(u64),
+    Copy(u64),
+    Restore(u64, u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let server = || 1..=3_u64;
+    prop_oneof![
+        12 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(at, alive)| Op::Deliver(at, alive)),
+        20 => (1..12_u64).prop_map(Op::Last),
+        8 => server().prop_map(Op::Persist),
+        6 => server().prop_map(Op::Tick),
+        4 => (server(), server()).prop_map(|(from, to)| Op::Speak(from, to)),
+        3 => server().prop_map(Op::Restart),
+        1 => server().prop_map(Op::Wipe),
+        1 => server().prop_map(Op::Copy),
+        1 => (server(), 1..6_u64).prop_map(|(number, starts)| Op::Restore(number, starts)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// [`World::judge`] looks after each step.
+    #[test]
+    fn impostor_is_never_admitted_by_whoever_recorded_more(ops in prop::collection::vec(op(), 0..300)) {
+        let mut world = World::new();
+        for op in ops {
+            match op {
+                Op::Deliver(at, alive) => world.deliver(at.index(world.sent.len()), alive),
+                Op::Last(back) => {
+                    let place = world.sent.len().saturating_sub(back as usize);
+                    world.deliver(place.min(world.sent.len() - 1), false);
+                }
+                Op::Persist(number) => world.persist(number),
+                Op::Tick(number) => world.step(number, Event::Tick),
+                Op::Speak(from, to) => world.speak(from, to),
+                Op::Restart(number) => world.restart(number),
+                Op::Wipe(number) => world.wipe(number),
+                Op::Copy(number) => world.copy(number),
+                Op::Restore(number, starts) => world.restore(number, starts),
+            }
+        }
+        world.settle();
+    }
+
+    /// Without a lost disk, whatever the network does and whoever restarts, all count in the end.
+    #[test]
+    fn honest_servers_are_all_admitted_in_the_end(ops in prop::collection::vec(op(), 0..200)) {
+        let mut world = World::new();
+        for op in ops {
+            match op {
+                Op::Deliver(at, alive) => world.deliver(at.index(world.sent.len()), alive),
+                Op::Last(back) => {
+                    let place = world.sent.len().saturating_sub(back as usize);
+                    world.deliver(place.min(world.sent.len() - 1), false);
+                }
+                Op::Persist(number) => world.persist(number),
+                Op::Tick(number) => world.step(number, Event::Tick),
+                Op::Speak(from, to) => world.speak(from, to),
+                Op::Restart(number) | Op::Restore(number, _) => world.restart(number),
+                Op::Wipe(_) | Op::Copy(_) => {}
+            }
+        }
+        world.settle();
+        prop_assert!(world.all_admit_all());
+        for number in SERVERS {
+            prop_assert_eq!(world.suspended(number), None);
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! The file `metadata` in a data directory: to whom the directory belongs, with which voters it was
+//! first started, the identity and the starts of the disk, and what is recorded of the peers' disks.
+//! `docs/storage.md` draws the bytes.
+//!
+//! The file is replaced as a whole: written beside the old one, synced, renamed, and the directory
+//! synced. So there is always one whole version of it. It exists before the log does, and a start is
+//! in it before the first datagram of that start leaves.
+//!
+//! After the start the table of peers alone changes. [`Keeper`] writes it on a thread of its own,
+//! so that no heartbeat waits for the disk.
+
+use crate::{
+    Config, DiskError,
+    waiting::Bell,
+    wal::{self, Directory, Files as _},
+};
+use model::{
+    NodeId,
+    admission::{DiskId, OwnDisk, Table},
+    wire::BootId,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+const NAME: &str = "metadata";
+/// What the next version is called until it is durable.
+const NEW: &str = "metadata.new";
+const MAGIC: [u8; 8] = *b"RAFT-MET";
+/// The version of the format.
+const FORMAT: u32 = 1;
+/// Magic, format and checksum.
+const HEADER: usize = 16;
+/// How many starts are kept. A peer that recorded an earlier one refuses the disk.
+const STARTS: usize = 65_536;
+
+/// Why the metadata of a directory do not allow a start.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// The file cannot be read or written, or belongs to another server.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The directory was first started with other voters.
+    #[error(
+        "data directory {} belongs to a server of a cluster with {}, but this start names {}: start it with the \
+         voters it has. Voters cannot be changed; to move the data to a cluster with other voters see \
+         \"A lost disk\" in docs/deploy.md",
+        dir.display(), numbers(stored), numbers(given)
+    )]
+    Voters {
+        /// The directory.
+        dir: PathBuf,
+        /// The voters of the first start.
+        stored: BTreeSet<NodeId>,
+        /// The voters of this start.
+        given: BTreeSet<NodeId>,
+    },
+    /// There is a log, but no metadata.
+    #[error(
+        "data directory {} has a log but no file `metadata`: an older version wrote it, or the file was removed. \
+         Run the version that wrote it, or put the file back. If it is gone, keep the directory and leave this server \
+         stopped: see \"A lost disk\" in docs/deploy.md",
+        dir.display()
+    )]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There are metadata of earlier starts, but no log.
+    #[error(
+        "data directory {} was in use before, but its log is gone: what this server acknowledged is not there any more. \
+         Put the files back; if they are lost, keep the directory and leave this server stopped: see \"A lost disk\" \
+         in docs/deploy.md",
+        dir.display()
+    )]
+    LogGone {
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+fn numbers(voters: &BTreeSet<NodeId>) -> String {
+    let all: Vec<_> = voters.iter().map(NodeId::to_string).collect();
+    let noun = if all.len() == 1 { "voter" } else { "voters" };
+    format!("{noun} {}", all.join(", "))
+}
+
+/// The contents of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Contents {
+    cluster: String,
+    node: u64,
+    voters: BTreeSet<NodeId>,
+    disk: DiskId,
+    starts: BTreeMap<u64, BootId>,
+    table: Table,
+}
+
+impl Contents {
+    fn encode(&self) -> Vec<u8> {
+        let body = postcard::to_allocvec(self).expect("what is written has known lengths");
+        let mut bytes = Vec::with_capacity(HEADER + body.len());
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    fn decode(dir: &Path, bytes: &[u8]) -> Result<Self, DiskError> {
+        let damaged = |offset, what| DiskError::Damaged {
+            dir: dir.to_owned(),
+            file: NAME.to_owned(),
+            offset,
+            what,
+        };
+        let (header, body) = bytes
+            .split_first_chunk::<HEADER>()
+            .ok_or_else(|| damaged(0, "it is too short"))?;
+        if header[..8] != MAGIC {
+            return Err(damaged(0, "it does not begin as metadata do"));
+        }
+        let word = |at: usize| {
+            header[at..]
+                .first_chunk()
+                .map(|four| u32::from_le_bytes(*four))
+        };
+        match word(8) {
+            Some(FORMAT) => {}
+            found => {
+                return Err(DiskError::Format {
+                    file: NAME.to_owned(),
+                    found: found.unwrap_or_default(),
+                    expected: FORMAT,
+                });
+            }
+        }
+        if word(12) != Some(crc32fast::hash(body)) {
+            return Err(damaged(12, "its checksum is wrong"));
+        }
+        match postcard::take_from_bytes(body) {
+            Ok((contents, [])) => Ok(contents),
+            _ => Err(damaged(HEADER as u64, "it cannot be decoded")),
+        }
+    }
+}
+
+/// The metadata of a data directory that is in use by this process.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    dir: PathBuf,
+    contents: Contents,
+}
+
+impl Metadata {
+    /// Reads the metadata of a directory, or writes those of a first start if the directory is new.
+    pub(crate) fn open(directory: &Directory, config: &Config) -> Result<Self, MetadataError> {
+        let dir = directory.dir().to_owned();
+        let failed = |action| move |source| DiskError::of(action, NAME, source);
+        let names = directory.names().map_err(failed("list the directory of"))?;
+        let has_log = names.iter().any(|name| wal::is_segment(name));
+        let mut voters = config.voters.clone();
+        voters.insert(config.id);
+        if !names.iter().any(|name| name == NAME) {
+            if has_log {
+                return Err(MetadataError::Missing { dir });
+            }
+            let contents = Contents {
+                cluster: config.cluster.clone(),
+                node: config.id.get(),
+                voters,
+                disk: DiskId::new(rand::random()),
+                starts: BTreeMap::new(),
+                table: Table::new(),
+            };
+            let metadata = Self { dir, contents };
+            metadata.write().map_err(failed("write"))?;
+            return Ok(metadata);
+        }
+        let bytes = directory.read(NAME).map_err(failed("read"))?;
+        let contents = Contents::decode(&dir, &bytes)?;
+        if contents.node != config.id.get() {
+            return Err(DiskError::OtherNode {
+                dir,
+                found: contents.node,
+                expected: config.id.get(),
+            }
+            .into());
+        }
+        if contents.cluster != config.cluster {
+            return Err(DiskError::OtherCluster {
+                dir,
+                found: contents.cluster,
+                expected: config.cluster.clone(),
+            }
+            .into());
+        }
+        if contents.voters != voters {
+            return Err(MetadataError::Voters {
+                dir,
+                stored: contents.voters,
+                given: voters,
+            });
+        }
+        // If `lock` has a record of the log, the log itself says which file is missing.
+        let is_recorded = directory
+            .read("lock")
+            .is_ok_and(|record| !record.is_empty());
+        if !contents.starts.is_empty() && !has_log && !is_recorded {
+            return Err(MetadataError::LogGone { dir });
+        }
+        Ok(Self { dir, contents })
+    }
+
+    /// Adds a start, durably.
+    pub(crate) fn begin_start(&mut self, boot: BootId) -> Result<(), DiskError> {
+        let starts = &mut self.contents.starts;
+        let last = starts.last_key_value().map_or(0, |(counter, _)| *counter);
+        starts.insert(last + 1, boot);
+        while starts.len() > STARTS {
+            starts.pop_first();
+        }
+        self.write()
+            .map_err(|source| DiskError::of("write", NAME, source))
+    }
+
+    /// The disk, with its starts.
+    pub(crate) fn own_disk(&self) -> OwnDisk {
+        OwnDisk {
+            disk: self.contents.disk,
+            starts: self.contents.starts.clone(),
+        }
+    }
+
+    /// What is recorded of the peers.
+    pub(crate) fn table(&self) -> &Table {
+        &self.contents.table
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let new = self.dir.join(NEW);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        file.write_all(&self.contents.encode())?;
+        file.sync_all()?;
+        fs::rename(&new, self.dir.join(NAME))?;
+        File::open(&self.dir)?.sync_all()
+    }
+}
+
+/// Writes new versions of the table, the latest one only if several wait.
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    bell: Bell,
+}
+
+#[derive(Default)]
+struct State {
+    next: Option<(u64, Table)>,
+    report: Option<Result<u64, DiskError>>,
+    is_over: bool,
+}
+
+impl Keeper {
+    /// Starts the thread. It rings when it has a report.
+    pub(crate) fn start(metadata: Metadata, bell: Bell) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            bell,
+        });
+        let thread = thread::Builder::new().name("raft-metadata".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.work(metadata)
+        })?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Leaves a version of the table to be written.
+    pub(crate) fn save(&self, version: u64, table: Table) {
+        self.shared.lock().next = Some((version, table));
+        self.shared.changed.notify_all();
+    }
+
+    /// The version that has become durable since the last call, or why none did.
+    pub(crate) fn take_report(&self) -> Option<Result<u64, DiskError>> {
+        self.shared.lock().report.take()
+    }
+}
+
+impl Drop for Keeper {
+    /// Nothing is written to the directory any more when this returns.
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self, mut metadata: Metadata) {
+        loop {
+            let mut state = self.lock();
+            let (version, table) = loop {
+                if state.is_over {
+                    return;
+                }
+                if let Some(next) = state.next.take() {
+                    break next;
+                }
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            };
+            drop(state);
+            metadata.contents.table = table;
+            let written = metadata
+                .write()
+                .map(|()| version)
+                .map_err(|source| DiskError::of("write", NAME, source));
+            let has_failed = written.is_err();
+            self.lock().report = Some(written);
+            self.bell.ring();
+            if has_failed {
+                // Nothing is known about the file any more: see `DiskError`.
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::waiting::Waiting;
+    use model::admission::{Record, Standing};
+    use proptest::prelude::*;
+    use std::time::Instant;
+
+    fn boot(random: u64) -> BootId {
+        BootId { started: 1, random }
+    }
+
+    fn table() -> Table {
+        let record = Record {
+            disk: DiskId::new(5),
+            starts: [(3, boot(9))].into(),
+            standing: Standing::Trusted,
+        };
+        [(NodeId::new(2), record)].into()
+    }
+
+    fn config(dir: &Path) -> Config {
+        let mut config = Config::new(NodeId::new(1), "test", dir);
+        config.voters = [1, 2, 3].map(NodeId::new).into();
+        config
+    }
+
+    fn open(dir: &Path) -> Result<Metadata, MetadataError> {
+        Metadata::open(&Directory::open(dir).unwrap(), &config(dir))
+    }
+
+    /// As the log would have begun.
+    fn begin_log(dir: &Path) {
+        fs::write(dir.join("log-0000000001.wal"), "").unwrap();
+    }
+
+    #[test]
+    fn first_start_draws_an_identity_that_later_starts_keep() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut first = open(one.path()).unwrap();
+        begin_log(one.path());
+        first.begin_start(boot(1)).unwrap();
+        first.begin_start(boot(2)).unwrap();
+        let again = open(one.path()).unwrap();
+        assert_eq!(again.contents, first.contents);
+        assert_eq!(again.own_disk().starts, [(1, boot(1)), (2, boot(2))].into());
+        let other = open(other.path()).unwrap();
+        assert_ne!(other.own_disk().disk, again.own_disk().disk);
+    }
+
+    #[test]
+    fn start_that_ended_before_its_log_began_is_no_loss() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path()).unwrap();
+        assert_eq!(open(dir.path()).unwrap().contents, first.contents);
+    }
+
+    #[test]
+    fn other_voters_another_server_and_another_cluster_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path()).unwrap();
+        let with = |change: fn(&mut Config)| {
+            let mut config = config(dir.path());
+            change(&mut config);
+            let directory = Directory::open(dir.path()).unwrap();
+            Metadata::open(&directory, &config).unwrap_err().to_string()
+        };
+        let text = with(|config| config.voters = [NodeId::new(1)].into());
+        assert!(
+            text.contains("a cluster with voters 1, 2, 3, but this start names voter 1"),
+            "{text}"
+        );
+        let text = with(|config| config.id = NodeId::new(2));
+        assert!(text.contains("belongs to node 1"), "{text}");
+        let text = with(|config| config.cluster = "other".into());
+        assert!(text.contains("belongs to cluster \"test\""), "{text}");
+    }
+
+    #[test]
+    fn log_without_metadata_and_metadata_without_log_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        begin_log(dir.path());
+        let error = open(dir.path()).unwrap_err();
+        assert!(matches!(error, MetadataError::Missing { .. }), "{error}");
+        fs::remove_file(dir.path().join("log-0000000001.wal")).unwrap();
+        open(dir.path()).unwrap().begin_start(boot(1)).unwrap();
+        let error = open(dir.path()).unwrap_err();
+        assert!(matches!(error, MetadataError::LogGone { .. }), "{error}");
+    }
+
+    #[test]
+    fn starts_are_bounded_and_the_latest_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut metadata = open(dir.path()).unwrap();
+        let many = (1..=STARTS as u64).map(|counter| (counter, boot(counter)));
+        metadata.contents.starts = many.collect();
+        metadata.begin_start(boot(0)).unwrap();
+        let starts = metadata.own_disk().starts;
+        assert_eq!(starts.len(), STARTS);
+        assert_eq!(
+            starts.last_key_value(),
+            Some((&(STARTS as u64 + 1), &boot(0)))
+        );
+    }
+
+    #[test]
+    fn keeper_reports_a_version_once_it_is_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut metadata = open(dir.path()).unwrap();
+        begin_log(dir.path());
+        metadata.begin_start(boot(1)).unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let bell = Waiting::new(&socket).unwrap().bell();
+        let keeper = Keeper::start(metadata, bell).unwrap();
+        keeper.save(7, table());
+        let deadline = Instant::now() + std::time::Duration::from_secs(30);
+        let report = loop {
+            if let Some(report) = keeper.take_report() {
+                break report;
+            }
+            assert!(Instant::now() < deadline, "no report comes");
+            thread::yield_now();
+        };
+        assert_eq!(report.unwrap(), 7);
+        assert_eq!(*open(dir.path()).unwrap().table(), table());
+        // A directory that is gone is an error, not silence.
+        fs::remove_dir_all(dir.path()).unwrap();
+        keeper.save(8, table());
+        let report = loop {
+            if let Some(report) = keeper.take_report() {
+                break report;
+            }
+            assert!(Instant::now() < deadline, "no report comes");
+            thread::yield_now();
+        };
+        report.unwrap_err();
+    }
+
+    proptest! {
+        #[test]
+        fn damage_anywhere_is_noticed(place in any::<prop::sample::Index>(), bit in 0..8_u8, cut in any::<bool>()) {
+            let contents = Contents {
+                cluster: "test".into(),
+                node: 1,
+                voters: [1, 2, 3].map(NodeId::new).into(),
+                disk: DiskId::new(u128::MAX - 1),
+                starts: [(1, boot(1)), (2, boot(2))].into(),
+                table: table(),
+            };
+            let mut bytes = contents.encode();
+            let dir = Path::new("dir");
+            prop_assert_eq!(Contents::decode(dir, &bytes).unwrap(), contents);
+            let place = place.index(bytes.len());
+            if cut {
+                bytes.truncate(place);
+            } else {
+                bytes[place] ^= 1 << bit;
+            }
+            prop_assert!(Contents::decode(dir, &bytes).is_err());
+        }
+    }
+}

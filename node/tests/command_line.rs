@@ -1,0 +1,65 @@
+//! The real program: settings that contradict each other are refused with advice, before anything is
+//! written.
+
+use std::{path::Path, process::Command};
+
+/// Runs a server that cannot start; returns its exit code and what it said.
+fn refused(dir: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raft-node"));
+    // What is set where the tests run must not matter.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RAFT_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .args(["--id=1", "--data-dir"])
+        .arg(dir.join("data"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn peers_with_one_address_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let peers = "--peer=1=127.0.0.1:7151,2=127.0.0.1:7152,3=127.0.0.1:7152";
+    let (code, said) = refused(dir.path(), &["--listen=127.0.0.1:7151", peers]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("servers 2 and 3 have the same address"),
+        "{said}"
+    );
+    assert!(!dir.path().join("data").exists());
+}
+
+#[test]
+fn own_entry_elsewhere_than_it_listens_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for own in ["10.0.0.1:7151", "127.0.0.1:7152", "localhost:7152"] {
+        let peers = format!("--peer=1={own},2=127.0.0.1:7153");
+        let (code, said) = refused(dir.path(), &["--listen=127.0.0.1:7151", &peers]);
+        assert_eq!(code, Some(1), "{own}: {said}");
+        assert!(
+            said.contains("but it listens at 127.0.0.1:7151"),
+            "{own}: {said}"
+        );
+        assert!(!dir.path().join("data").exists());
+    }
+}
+
+#[test]
+fn log_of_an_older_version_is_refused_with_advice() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("data")).unwrap();
+    std::fs::write(dir.path().join("data/log-0000000001.wal"), "RAFT-WAL").unwrap();
+    let (code, said) = refused(
+        dir.path(),
+        &["--listen=127.0.0.1:0", "--peer=1=127.0.0.1:7151"],
+    );
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("an older version wrote it"), "{said}");
+    assert!(said.contains("A lost disk"), "{said}");
+}

@@ -1,0 +1,454 @@
+//! Servers that return without their disk, with an old one, with other voters, or twice: real
+//! servers, datagrams and disks in one process.
+
+use model::{
+    NodeId,
+    store::{Condition, Found, Operation, Query},
+};
+use node::{AlertKind, Config, Failure, MetadataError, Node, StartError, Status};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use transport::{Key, Keys};
+
+/// Long enough for a loaded machine; nothing waits this long when all is well.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        // Between two looks, not in place of one.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn put(key: &str) -> Operation {
+    Operation::Put {
+        key: key.into(),
+        value: "value".into(),
+        condition: Condition::Always,
+    }
+}
+
+struct Cluster {
+    dirs: Vec<TempDir>,
+    nodes: Vec<Option<Node>>,
+    keys: Keys,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        Self::start_with(Keys::INSECURE).await
+    }
+
+    async fn start_with(keys: Keys) -> Self {
+        let mut cluster = Self {
+            dirs: (0..3).map(|_| TempDir::new().unwrap()).collect(),
+            nodes: vec![None, None, None],
+            keys,
+        };
+        for place in 0..3 {
+            cluster.start_node(place).await;
+        }
+        cluster
+    }
+
+    fn config(&self, place: usize) -> Config {
+        let mut config = Config::new(
+            NodeId::new(place as u64 + 1),
+            "test",
+            self.dirs[place].path(),
+        );
+        config.voters = (1..=3).map(NodeId::new).collect();
+        config.heartbeat = Duration::from_millis(30);
+        config.election_min = Duration::from_millis(300);
+        config.election_max = Duration::from_millis(600);
+        config.segment_bytes = 1 << 20;
+        config.http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        config.keys = self.keys.clone();
+        config
+    }
+
+    async fn start_node(&mut self, place: usize) {
+        let node = Node::start(self.config(place)).await.unwrap();
+        self.nodes[place] = Some(node);
+        self.introduce().await;
+    }
+
+    /// Tells every server where the others are.
+    async fn introduce(&self) {
+        for node in self.running() {
+            for other in self.running().filter(|other| other.id() != node.id()) {
+                node.set_peer(other.id(), other.local_addr()).await;
+            }
+        }
+    }
+
+    async fn stop(&mut self, place: usize) {
+        let node = self.nodes[place].take().unwrap();
+        node.stop().await.unwrap();
+    }
+
+    async fn kill(&mut self, place: usize) {
+        let node = self.nodes[place].take().unwrap();
+        node.kill().await.unwrap();
+    }
+
+    fn node(&self, place: usize) -> &Node {
+        self.nodes[place].as_ref().unwrap()
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().flatten()
+    }
+
+    async fn status(&self, place: usize) -> Status {
+        self.node(place).status().await.unwrap()
+    }
+
+    /// Waits for one of these servers to lead, and returns its place.
+    async fn leader_among(&self, places: &[usize]) -> usize {
+        poll("a leader", async || {
+            for place in places {
+                if self.status(*place).await.role == "leader" {
+                    return Some(*place);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits until all servers that run count at one another, as far as a leader can tell.
+    async fn settle(&self) -> usize {
+        poll("a leader that counts all", async || {
+            for place in 0..3 {
+                let Some(node) = &self.nodes[place] else {
+                    continue;
+                };
+                let status = node.status().await.unwrap();
+                let is_in_step = |progress: &node::Progress| progress.counts && progress.lag == 0;
+                if status.role == "leader" && status.followers.values().all(is_in_step) {
+                    return Some(place);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    async fn put(&self, key: &str) {
+        poll("a put to be done", async || {
+            for node in self.running() {
+                if node.propose(put(key)).await.is_ok() {
+                    return Some(());
+                }
+            }
+            None
+        })
+        .await;
+    }
+
+    async fn has(&self, key: &str) -> bool {
+        poll("a read to be answered", async || {
+            for node in self.running() {
+                let query = Query::Get { key: key.into() };
+                if let Ok(Found::Value(found)) = node.read(query).await {
+                    return Some(found.is_some());
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Removes all that is in the directory of a server that does not run.
+    fn wipe(&self, place: usize) {
+        for entry in fs::read_dir(self.dirs[place].path()).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+
+    /// Waits until a server knows that it does not count, and another one too.
+    async fn is_refused(&self, place: usize, by: usize) {
+        poll("the server to be suspended", async || {
+            self.status(place).await.suspended
+        })
+        .await;
+        poll("an alert", async || {
+            let alerts = self.status(by).await.alerts;
+            let of = place as u64 + 1;
+            let mut alerts = alerts.into_iter();
+            alerts.find(|alert| alert.kind == AlertKind::LostDisk && alert.node == of)
+        })
+        .await;
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+async fn get(node: &Node, path: &str) -> (u16, String) {
+    let at = node.http_addr().unwrap();
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+}
+
+#[tokio::test]
+async fn start_with_other_voters_is_refused_and_loses_nothing() {
+    let dir = TempDir::new().unwrap();
+    let with = |voters: &[u64]| {
+        let mut config = Config::new(NodeId::new(1), "test", dir.path());
+        config.voters = voters.iter().copied().map(NodeId::new).collect();
+        config
+    };
+    let node = Node::start(with(&[1])).await.unwrap();
+    poll("a put", async || node.propose(put("a")).await.ok()).await;
+    node.stop().await.unwrap();
+    for voters in [&[1, 2, 3][..], &[1, 2], &[1, 2, 3, 4, 5]] {
+        let error = Node::start(with(voters)).await.map(|_| ()).unwrap_err();
+        let is_right = matches!(error, StartError::Metadata(MetadataError::Voters { .. }));
+        assert!(is_right, "{error}");
+    }
+    let node = Node::start(with(&[1])).await.unwrap();
+    let query = Query::Get { key: "a".into() };
+    let found = poll("a read", async || node.read(query.clone()).await.ok()).await;
+    assert!(matches!(found, Found::Value(Some(_))));
+}
+
+/// A new server that was given another list neither leads nor disturbs the others.
+#[tokio::test]
+async fn new_server_with_other_voters_is_not_heard_and_is_reported() {
+    let mut cluster = Cluster::start().await;
+    cluster.settle().await;
+    cluster.put("a").await;
+    cluster.stop(2).await;
+    cluster.wipe(2);
+    let mut config = cluster.config(2);
+    config.voters = [2, 3].map(NodeId::new).into();
+    cluster.nodes[2] = Some(Node::start(config).await.unwrap());
+    cluster.introduce().await;
+    for place in [1, 2] {
+        poll("an alert about other voters", async || {
+            let alerts = cluster.status(place).await.alerts;
+            let mut alerts = alerts.into_iter();
+            alerts.find(|alert| alert.kind == AlertKind::OtherVoters)
+        })
+        .await;
+        let metrics = cluster.node(place).metrics().await;
+        let line = "raft_transport_total{count=\"dropped_voters\"} ";
+        let count = metrics
+            .lines()
+            .find_map(|text| text.strip_prefix(line))
+            .unwrap();
+        assert_ne!(count, "0");
+    }
+    cluster.leader_among(&[0, 1]).await;
+    cluster.put("b").await;
+    let status = cluster.status(2).await;
+    assert_eq!((status.commit_index, status.leader), (0, None));
+    assert!(cluster.running().all(|node| !node.has_ended()));
+}
+
+#[tokio::test]
+async fn server_with_an_empty_disk_is_not_counted_and_is_seen() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.settle().await;
+    cluster.put("a").await;
+    let (lost, third) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.stop(lost).await;
+    cluster.wipe(lost);
+    cluster.start_node(lost).await;
+    cluster.is_refused(lost, leader).await;
+    let (code, text) = get(cluster.node(lost), "/readyz").await;
+    assert_eq!(code, 503);
+    assert!(text.contains("[-] identity"), "{text}");
+    assert_eq!(get(cluster.node(lost), "/livez").await.0, 200);
+    let metrics = cluster.node(lost).metrics().await;
+    assert!(metrics.contains("raft_suspended 1"), "{metrics}");
+    let metrics = cluster.node(leader).metrics().await;
+    assert!(metrics.contains("raft_refused_peers 1"), "{metrics}");
+    let (_, text) = get(cluster.node(leader), "/status").await;
+    assert!(text.contains("\"kind\":\"lost_disk\""), "{text}");
+    // The other two are a majority.
+    cluster.put("b").await;
+    assert_eq!(cluster.status(lost).await.last_index, 0);
+    // One of them is not.
+    let leader = cluster.leader_among(&[leader, third]).await;
+    let other = 3 - leader - lost;
+    cluster.stop(other).await;
+    poll("the leader to step down", async || {
+        let refused = cluster.node(leader).propose(put("c")).await;
+        assert!(
+            refused.is_err(),
+            "a majority that is none acknowledged a write"
+        );
+        (cluster.status(leader).await.role != "leader").then_some(())
+    })
+    .await;
+    cluster.start_node(other).await;
+    cluster.put("d").await;
+    assert!(cluster.has("a").await && cluster.has("b").await);
+}
+
+#[tokio::test]
+async fn whole_cluster_restarted_with_one_empty_disk_counts_the_others() {
+    let mut cluster = Cluster::start().await;
+    cluster.settle().await;
+    cluster.put("a").await;
+    for place in 0..3 {
+        cluster.stop(place).await;
+    }
+    cluster.wipe(0);
+    // The empty one first: it alone could be asked.
+    for place in 0..3 {
+        cluster.start_node(place).await;
+    }
+    cluster.leader_among(&[1, 2]).await;
+    cluster.is_refused(0, 1).await;
+    cluster.is_refused(0, 2).await;
+    assert!(cluster.has("a").await);
+    cluster.put("b").await;
+    assert_eq!(cluster.status(0).await.last_index, 0);
+}
+
+#[tokio::test]
+async fn old_copy_of_a_disk_is_not_counted_however_often_it_was_started() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.settle().await;
+    let lost = (leader + 1) % 3;
+    cluster.stop(lost).await;
+    let old = TempDir::new().unwrap();
+    copy(cluster.dirs[lost].path(), old.path());
+    for number in 0..3 {
+        cluster.start_node(lost).await;
+        cluster.settle().await;
+        cluster.put(&format!("key {number}")).await;
+        cluster.stop(lost).await;
+    }
+    cluster.wipe(lost);
+    copy(old.path(), cluster.dirs[lost].path());
+    // Nobody hears of these starts.
+    for _ in 0..5 {
+        Node::start(cluster.config(lost))
+            .await
+            .unwrap()
+            .stop()
+            .await
+            .unwrap();
+    }
+    cluster.start_node(lost).await;
+    let others: Vec<_> = (0..3).filter(|place| *place != lost).collect();
+    let leader = cluster.leader_among(&others).await;
+    cluster.is_refused(lost, leader).await;
+    cluster.put("more").await;
+    assert!(cluster.status(lost).await.last_index < cluster.status(leader).await.last_index);
+}
+
+/// Made and restored within one start, a copy has all the identity that the disk had. What it lacks
+/// of the log gives it away.
+#[tokio::test]
+async fn copy_within_one_start_is_found_by_what_it_lacks() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.settle().await;
+    let lost = (leader + 1) % 3;
+    let old = TempDir::new().unwrap();
+    copy(cluster.dirs[lost].path(), old.path());
+    for number in 0..10 {
+        cluster.put(&format!("key {number}")).await;
+    }
+    assert_eq!(cluster.settle().await, leader, "the leader is to stay");
+    cluster.kill(lost).await;
+    cluster.wipe(lost);
+    copy(old.path(), cluster.dirs[lost].path());
+    cluster.start_node(lost).await;
+    cluster.is_refused(lost, leader).await;
+    let text = cluster.status(lost).await.suspended.unwrap();
+    assert!(
+        text.contains("lacks entries that it had acknowledged"),
+        "{text}"
+    );
+    // For good, whoever leads.
+    for place in 0..3 {
+        cluster.stop(place).await;
+    }
+    for place in 0..3 {
+        cluster.start_node(place).await;
+    }
+    let others: Vec<_> = (0..3).filter(|place| *place != lost).collect();
+    let leader = cluster.leader_among(&others).await;
+    cluster.is_refused(lost, leader).await;
+    cluster.put("more").await;
+}
+
+#[tokio::test]
+async fn two_servers_with_one_number_are_reported_and_count_once() {
+    let key = || Some(Key::generate().unwrap());
+    let sealed = Keys {
+        cluster: key(),
+        client: key(),
+    };
+    for keys in [Keys::INSECURE, sealed] {
+        let cluster = Cluster::start_with(keys).await;
+        let leader = cluster.settle().await;
+        let twice = (leader + 1) % 3;
+        let clone_dir = TempDir::new().unwrap();
+        copy(cluster.dirs[twice].path(), clone_dir.path());
+        let mut config = cluster.config(twice);
+        config.data_dir = clone_dir.path().to_owned();
+        let clone = Node::start(config).await.unwrap();
+        for node in cluster.running().filter(|node| node.id() != clone.id()) {
+            clone.set_peer(node.id(), node.local_addr()).await;
+        }
+        poll("an alert about two servers", async || {
+            let mut all = Vec::new();
+            for place in 0..3 {
+                all.extend(cluster.status(place).await.alerts);
+            }
+            let mut all = all.into_iter();
+            let twice = twice as u64 + 1;
+            all.find(|alert| alert.kind == AlertKind::DuplicateNumber && alert.node == twice)
+        })
+        .await;
+        cluster.put("a").await;
+        clone.stop().await.unwrap();
+        cluster.settle().await;
+        assert!(cluster.has("a").await);
+    }
+}
+
+/// A record that cannot be written must not be relied on.
+#[tokio::test]
+async fn server_that_cannot_record_its_peers_stops() {
+    let mut cluster = Cluster {
+        dirs: (0..3).map(|_| TempDir::new().unwrap()).collect(),
+        nodes: vec![None, None, None],
+        keys: Keys::INSECURE,
+    };
+    cluster.start_node(0).await;
+    fs::remove_dir_all(cluster.dirs[0].path()).unwrap();
+    cluster.start_node(1).await;
+    let failure = cluster.node(0).ended().await.unwrap_err();
+    assert!(matches!(*failure, Failure::Disk(_)), "{failure}");
+    fs::create_dir(cluster.dirs[0].path()).unwrap();
+}
