@@ -320,7 +320,7 @@ async fn same_check_gives_the_same_counterexample() {
         max_memory: None,
         symmetry: true,
     };
-    let explore = Explore::new(Home::Explore, true, limits);
+    let explore = Explore::new(Home::Explore, [], limits);
     let app = App(Arc::new(explore).router());
     let entries = catalogue::entries();
     let asked = |bug: Mutant, terms: u64| {

@@ -138,7 +138,7 @@ impl Verdict {
         notes.extend(self.progress_note());
         if !self.scope.may_merge_syncs() {
             notes.push(format!(
-                "{name}: every sync is a step of its own: beside clients, crashes do not allow to merge them."
+                "{name}: every sync is a step of its own: beside clients or a window, crashes do not allow merging them."
             ));
         }
         if let Some(mutant) = self.scope.mutant {

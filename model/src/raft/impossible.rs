@@ -25,6 +25,7 @@ impl Raft {
             }
             Message::InstallSnapshotRequest(request) => {
                 request.snapshot.last_included_term > request.term
+                    || request.snapshot.last_included_term == Term::ZERO
                     || !request.snapshot.is_sound()
                     || (request.term >= self.current_term && self.contradicts_snapshot(request))
             }

@@ -47,7 +47,6 @@ impl Snapshot {
     pub fn is_sound(&self) -> bool {
         self.store.last_applied() == self.last_included_index
             && self.last_included_index > LogIndex::ZERO
-            && self.last_included_term > Term::ZERO
             && self.last_included_index.get() <= u64::MAX / 2
     }
 }

@@ -463,11 +463,7 @@ impl Scope {
         // way, and a crash may take it (docs/reductions.md).
         let is_silent = !left_freely
             && (server.running.as_ref()?.unsynced.is_empty() || writes_term(&step.next));
-        // A follower's answer to a heartbeat at an entry that is on its way shows that it is. With a
-        // window such heartbeats exist, and with crashes the entry may be lost after that.
-        let may_show_entries =
-            self.window > 0 && self.budget.crashes > 0 && !writes_term(&step.next);
-        if self.reduction.merge_syncs && is_silent && !may_show_entries {
+        if self.reduction.merge_syncs && is_silent {
             while !step.next.leads() && self.sync(&mut step) {}
         }
         self.conclude(&mut step);

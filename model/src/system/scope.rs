@@ -191,7 +191,7 @@ impl Scope {
         within("clients", self.plans.len() as u64, 0, 4)?;
         if self.reduction.merge_syncs && !self.may_merge_syncs() {
             return Err(BadBound(
-                "syncs cannot be merged where servers crash beside clients: an answer to a client waits for no disk".into(),
+                "syncs cannot be merged where servers crash beside clients or with a window: answers to clients and to heartbeats wait for no disk".into(),
             ));
         }
         Ok(())
@@ -199,9 +199,11 @@ impl Scope {
 
     /// Whether a write that nobody could see may be durable at once (`Reduction::merge_syncs`). What a
     /// server tells a client waits for no disk: a crash may take the term from which a hint came that
-    /// a client has.
+    /// a client has. With a window, a follower's answer to a heartbeat at an entry that is on its way
+    /// to the disk shows that it is, and a crash may take the entry.
     pub fn may_merge_syncs(&self) -> bool {
-        self.plans.is_empty() || self.budget.crashes == 0
+        let is_hidden = self.plans.is_empty() && self.window == 0;
+        is_hidden || self.budget.crashes == 0
     }
 
     /// The servers.
