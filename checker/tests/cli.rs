@@ -331,7 +331,7 @@ const BOTH_ENGINES: &[&str] = &[
     "quorum --servers 2",
     "quorum --terms 1 --no-symmetry",
     "pipelining --entries 1",
-    "pipelining --servers 2 --no-reduction --no-symmetry",
+    "pipelining --servers 2 --entries 1 --no-reduction --no-symmetry",
     "older-term --terms 1",
     "older-term --terms 1 --entries 1",
     "older-term --terms 3 --servers 2",

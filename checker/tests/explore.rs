@@ -991,7 +991,7 @@ async fn exported_scripts_are_those_that_the_model_runs() {
             ),
             "merged",
             "3c 3e 3e 1d1 2d2 3e x7 2d4 1e 1d1 2d8 3d11 2d2 3d13 2d10 1d16 1d3 2d17 3d21 3d19 3w \
-             3h 2d23 3d24",
+             2d23 3d24",
         ),
         (
             ("explored_older_term", "older-term", json!({})),
@@ -1002,8 +1002,8 @@ async fn exported_scripts_are_those_that_the_model_runs() {
         (
             ("explored_split_writes", "split-writes", json!({})),
             "split",
-            "1h 2c 3d2 3s 1d3 2r 2d1 2s 1d4 1h 3e 2d5 3s 2d8 1d7 3d6 2d1 1s 3d10 1d11 3s 2d12 1d7 \
-             2d8 2d5 2s 2s 3d17",
+            "1h 2c 3d2 1d3 3d4 3s 1d5 2r 2d1 1d6 2d7 2s 1d8 1h 3e 2d9 3s 2d12 1d11 3d10 2d1 1s \
+             3d14 1d15 3s 2d16 1d11 2d12 2d9 2s 2s 3d20",
         ),
     ] {
         let mut body = world(scope, bounds);

@@ -1150,7 +1150,7 @@ fn program_ends_with_the_code_of_its_verdict() {
 fn lines_that_are_no_operations_are_refused_by_number() {
     let good = history(&[(PUT_A, 0, Some(5), &written(3))]);
     for (bad, words) in [
-        ("", "EOF"),
+        ("", "not a JSON object"),
         ("{}", "missing field"),
         (
             &good.replace("\"return\":5", "\"return\":null"),

@@ -17,7 +17,7 @@ const SOURCES: [(&str, Begins); 21] = [
     ("checker/src/drill.rs", is_plain),
     ("checker/src/explore.rs", is_plain),
     ("checker/src/explore/find.rs", is_plain),
-    ("checker/src/explore/guard.rs", is_plain),
+    ("web/src/site.rs", is_plain),
     ("checker/src/explore/keys.rs", is_plain),
     ("checker/src/explore/script.rs", is_plain),
     ("checker/src/explore/traces.rs", is_plain),
@@ -33,7 +33,10 @@ const SOURCES: [(&str, Begins); 21] = [
 
 /// What looks like a sentence there, and is told in another way: in a script, in a story of which the
 /// page makes its own, as a name, or within another sentence.
-const OTHERWISE: [&str; 11] = [
+const OTHERWISE: [&str; 14] = [
+    "{} close session {}",
+    "{} renew session {}",
+    "{} is not a host name: give it without scheme and port, as in raft.example",
     "server 1 is elected; what else was sent is lost",
     "n{} down t{} log {}",
     "n{} {} log {} commit {}{}",

@@ -62,6 +62,9 @@ pub(crate) enum Command {
     Endpoint(Box<dyn FnOnce(&Endpoint) + Send>),
     /// Finish what is under way, take on nothing new, and end.
     Stop,
+    /// Lose the server's memory before its next step, which the invariants must notice.
+    #[cfg(test)]
+    LoseMemory,
 }
 
 /// What the driver shows to others while it runs.
@@ -135,6 +138,8 @@ pub(crate) struct Driver {
     pub(crate) alarm: Alarm,
     /// How it ended.
     pub(crate) outcome: Option<Result<(), Failure>>,
+    #[cfg(test)]
+    pub(crate) loses_memory: bool,
 }
 
 /// What those who wait are to be told of.
@@ -426,6 +431,8 @@ impl Driver {
                     let _ = reply.send(self.status(glance));
                 }
                 Command::Endpoint(action) => action(&self.endpoint),
+                #[cfg(test)]
+                Command::LoseMemory => self.loses_memory = true,
                 Command::Stop => {
                     self.local.refuse_waiting();
                     self.agenda.stop_by.get_or_insert(now + LINGER);
@@ -483,6 +490,11 @@ impl Driver {
     /// The only call to the core.
     fn step(&mut self, event: Event) -> Result<(), Failure> {
         let before = Watermarks::of(&self.raft);
+        #[cfg(test)]
+        if self.loses_memory {
+            let config = self.raft.config().clone();
+            self.raft = Raft::recover(self.raft.id(), config, model::Durable::default());
+        }
         let kind = self.observer.before(&event);
         let recorded = self.trace.as_ref().map(|_| event.clone());
         let effects = self.raft.step(event);

@@ -100,7 +100,8 @@ async fn take(line: &str, client: &Client, global: &Global) -> bool {
     let operation = match command {
         Command::Exit => return false,
         Command::Help { command: None } => {
-            note(HELP);
+            // Help is no result: where it cannot be written, the prompt goes on.
+            let _ = output::say(&HELP);
             return true;
         }
         Command::Help {
@@ -108,7 +109,7 @@ async fn take(line: &str, client: &Client, global: &Global) -> bool {
         } => {
             let asked = Line::try_parse_from([command.as_str(), "--help"]);
             if let Err(answer) = asked {
-                note(answer.render());
+                let _ = output::say(&answer.render());
             }
             return true;
         }
