@@ -38,6 +38,8 @@ const MAX_BODY: usize = model::store::MAX_VALUE_BYTES;
 pub struct Http {
     /// Where operations go.
     pub desk: Desk,
+    /// Where readiness probes go: no load of clients.
+    pub uncounted: Desk,
     /// What requests must show, if anything.
     pub token: Option<Secret>,
     /// By which names the proxy may be called.

@@ -110,14 +110,10 @@ impl Server {
         };
         let carrier = handle.clone();
         let pool = Pool::new(config.clone(), move |envelopes| carrier.carry(envelopes));
-        // The page's own reads have a pool of their own, so that the load is what clients ask for.
-        let watching = PoolConfig {
-            max_sessions: 1,
-            max_waiting: 1,
-            ..config
-        };
+        // Reads of the page and of readiness probes have a pool of their own, so that the load is
+        // the load of clients. Reads open no session.
         let carrier = handle.clone();
-        let watcher = Pool::new(watching, move |envelopes| {
+        let watcher = Pool::new(config, move |envelopes| {
             carrier.carry_uncounted(envelopes);
         });
         let history = Arc::new(History::new());
@@ -166,12 +162,10 @@ impl Server {
             tasks.spawn(async {
                 let _ = sampler.await;
             });
+            let uncounted = Desk::new(watcher, Arc::new(Metrics::new()), closing.clone());
             let overview = Overview::new(
                 settings.cluster.clone(),
-                (
-                    desk.clone(),
-                    Desk::new(watcher, Arc::new(Metrics::new()), closing.clone()),
-                ),
+                (desk.clone(), uncounted.clone()),
                 Arc::clone(&gauges),
                 sources,
                 node_token,
@@ -181,6 +175,7 @@ impl Server {
             tasks.spawn(Arc::clone(&overview).run(closing.clone()));
             let router = http::router(Http {
                 desk: desk.clone(),
+                uncounted,
                 policy: Policy::new(settings.http_allow_host.clone(), token.is_some()),
                 token,
                 client_timeout: settings.client_timeout,

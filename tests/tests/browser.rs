@@ -657,7 +657,8 @@ fn keys_are_compared_and_deleted_and_links_broken_on_the_live_page() {
     act(&browser, "Get");
     browser.see_text(".keys-editor .outcome", "no such key");
     // What was refused, and what is absent.
-    browser.was_refused("/v1/kv/lock");
+    // `lock` in base64url.
+    browser.was_refused("/v1/key/bG9jaw");
 
     // A link, one way and both ways.
     let links = "return document.querySelectorAll('.chaos-active li').length";
