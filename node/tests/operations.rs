@@ -7,7 +7,7 @@ use model::{
     store::{Condition, Operation},
     wire::VotersDigest,
 };
-use node::{Config, Failure, Node, StartError};
+use node::{Config, Node, StartError};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -491,6 +491,6 @@ async fn append_that_contradicts_a_committed_entry_is_dropped_and_counted() {
     })
     .await;
     let status = node.status().await.unwrap();
-    assert_eq!((status.commit_index, status.current_term), (1, 1));
+    assert_eq!((status.commit_index, status.term), (1, 1));
     node.stop().await.unwrap();
 }
