@@ -591,6 +591,9 @@ async fn slow_and_idle_clients_are_closed() {
         for _ in 0..times {
             stalled.send(line).await;
         }
+        // Before the proxy has accepted the connection, there is none either.
+        let replied = within(stalled.0.peek(&mut [0])).await;
+        assert_eq!(replied.unwrap(), 1);
         let none = r#"stateraft_proxy_connections{door="redis"} 0"#;
         within(async {
             let http = server.http.unwrap();
