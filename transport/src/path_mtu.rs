@@ -42,6 +42,8 @@ pub(crate) const FLOOR: usize = 508;
 const ETHERNET: usize = 1_452;
 /// A length failed after this many rounds (`MAX_PROBES`, RFC 8899 §5.1.2).
 const MAX_TRIES: u32 = 3;
+/// How many probes of a round are remembered: those of its last two tries at least.
+const PROBES: usize = 6;
 /// The search ends when fewer bytes than this are left to gain.
 const STEP: usize = 16;
 /// A length in use is confirmed at most this often, and the kernel asked for its estimate.
@@ -523,6 +525,9 @@ impl Path {
 
     fn note_probe(&mut self, id: u64, length: usize, now: Instant) {
         if let Some(round) = &mut self.round {
+            if round.probes.len() == PROBES {
+                round.probes.remove(0);
+            }
             round.probes.push(Sent {
                 id,
                 length,
@@ -556,6 +561,11 @@ impl Path {
         self.size = self.size.max(length);
         if length >= round.target {
             self.round = None;
+        } else if round.silent > 0 && round.target > self.size && length < self.size {
+            // The length in use was lost together with the longer one, and a short probe arrives:
+            // the path may have shrunk during the search. A confirmation finds out.
+            self.round = None;
+            self.confirmed = None;
         } else if round.silent > 0 {
             // It answers again: the whole round once more.
             round.silent = 0;
@@ -799,6 +809,40 @@ mod tests {
         net.carries = 1_472;
         assert_eq!(net.run(RAISE_AFTER), 0);
         assert_eq!(net.size(), 1_472);
+    }
+
+    #[test]
+    fn path_that_shrinks_at_any_moment_of_a_search_is_no_black_hole_for_long() {
+        for at in 0..120 {
+            let mut net = Net::new(1_392, Some(1_472));
+            net.run(at * SECOND / 100);
+            net.carries = 1_100;
+            net.run(5 * SECOND);
+            assert!(net.size() <= 1_100, "shrunk after {at}0 ms: {}", net.size());
+            assert_eq!(net.run(SECOND), 0, "shrunk after {at}0 ms");
+        }
+        // Once a minute a longer length is tested again.
+        for at in 0..110 {
+            let mut net = Net::new(1_392, Some(1_472));
+            net.run(RAISE_AFTER - 5 * SECOND + at * SECOND / 10);
+            net.carries = 1_252;
+            net.run(5 * SECOND);
+            assert!(net.size() <= 1_252, "shrunk at {at}: {}", net.size());
+            assert_eq!(net.run(SECOND), 0, "shrunk at {at}");
+        }
+    }
+
+    #[test]
+    fn memory_of_a_round_is_bounded_however_long_it_lasts() {
+        let mut net = Net::new(1_472, Some(1_472));
+        net.run(SECOND / 10);
+        for answers in [false, true].repeat(500) {
+            net.carries = if answers { FLOOR } else { 0 };
+            net.run(SECOND / 20);
+            let path = &net.paths.paths[&to()];
+            let held = path.round.as_ref().map_or(0, |round| round.probes.len());
+            assert!(held <= PROBES && net.paths.owners.len() <= PROBES);
+        }
     }
 
     #[test]
