@@ -157,6 +157,8 @@ impl Contents {
 pub(crate) struct Metadata {
     dir: PathBuf,
     contents: Contents,
+    /// The directory stays locked until nothing writes its metadata any more.
+    _lock: File,
 }
 
 impl Metadata {
@@ -164,6 +166,7 @@ impl Metadata {
     pub(crate) fn open(directory: &Directory, config: &Config) -> Result<Self, MetadataError> {
         let dir = directory.dir().to_owned();
         let failed = |action| move |source| DiskError::of(action, NAME, source);
+        let lock = directory.share_lock().map_err(failed("lock"))?;
         let names = directory.names().map_err(failed("list the directory of"))?;
         let has_log = names.iter().any(|name| wal::is_segment(name));
         let mut voters = config.voters.clone();
@@ -180,7 +183,11 @@ impl Metadata {
                 starts: BTreeMap::new(),
                 table: Table::new(),
             };
-            let metadata = Self { dir, contents };
+            let metadata = Self {
+                dir,
+                contents,
+                _lock: lock,
+            };
             metadata.write().map_err(failed("write"))?;
             return Ok(metadata);
         }
@@ -216,7 +223,11 @@ impl Metadata {
         if !contents.starts.is_empty() && !has_log && !is_recorded {
             return Err(MetadataError::LogGone { dir });
         }
-        Ok(Self { dir, contents })
+        Ok(Self {
+            dir,
+            contents,
+            _lock: lock,
+        })
     }
 
     /// Adds a start, durably.
@@ -399,8 +410,10 @@ mod tests {
         begin_log(one.path());
         first.begin_start(boot(1)).unwrap();
         first.begin_start(boot(2)).unwrap();
+        let written = first.contents.clone();
+        drop(first);
         let again = open(one.path()).unwrap();
-        assert_eq!(again.contents, first.contents);
+        assert_eq!(again.contents, written);
         assert_eq!(again.own_disk().starts, [(1, boot(1)), (2, boot(2))].into());
         let other = open(other.path()).unwrap();
         assert_ne!(other.own_disk().disk, again.own_disk().disk);
@@ -409,8 +422,8 @@ mod tests {
     #[test]
     fn start_that_ended_before_its_log_began_is_no_loss() {
         let dir = tempfile::tempdir().unwrap();
-        let first = open(dir.path()).unwrap();
-        assert_eq!(open(dir.path()).unwrap().contents, first.contents);
+        let first = open(dir.path()).unwrap().contents;
+        assert_eq!(open(dir.path()).unwrap().contents, first);
     }
 
     #[test]
@@ -480,7 +493,12 @@ mod tests {
             thread::yield_now();
         };
         assert_eq!(report.unwrap(), 7);
-        assert_eq!(*open(dir.path()).unwrap().table(), table());
+        let written = fs::read(dir.path().join(NAME)).unwrap();
+        let contents = Contents::decode(dir.path(), &written).unwrap();
+        assert_eq!(contents.table, table());
+        // Nobody else may use the directory while this thread still may write.
+        let error = Directory::open(dir.path()).unwrap_err();
+        assert!(matches!(error, DiskError::InUse { .. }), "{error}");
         // A directory that is gone is an error, not silence.
         fs::remove_dir_all(dir.path()).unwrap();
         keeper.save(8, table());

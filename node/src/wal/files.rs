@@ -113,6 +113,11 @@ impl Directory {
             lock,
         })
     }
+
+    /// The lock, which is held until this is dropped too.
+    pub(crate) fn share_lock(&self) -> io::Result<File> {
+        self.lock.try_clone()
+    }
 }
 
 /// The directory holds every key and value. It may belong to somebody else or to a group on purpose,
