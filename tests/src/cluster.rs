@@ -333,7 +333,7 @@ impl Cluster {
 
     /// What a server says of itself, if it answers.
     pub fn status(&self, id: u64) -> Option<Value> {
-        let (code, text) = http::ask(self.http[&id], "GET", "/status", "").ok()?;
+        let (code, text) = http::poll(self.http[&id], "/status").ok()?;
         (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
     }
 
@@ -516,7 +516,7 @@ fn free<T>(bind: impl Fn((Ipv4Addr, u16)) -> std::io::Result<T>) -> T {
 }
 
 fn metric(at: SocketAddr, name: &str) -> Option<u64> {
-    let (_, text) = http::ask(at, "GET", "/metrics", "").ok()?;
+    let (_, text) = http::poll(at, "/metrics").ok()?;
     let value = text
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

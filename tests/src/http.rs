@@ -6,17 +6,37 @@ use std::{
     time::Duration,
 };
 
-/// A process that was stopped does not answer, and is not waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A process that was stopped does not answer a poll, and is not waited for.
+const POLL: Duration = Duration::from_secs(2);
+/// A request may wait for an election, on a busy machine.
+const REQUEST: Duration = Duration::from_secs(60);
 
-/// Asks, and returns the code and the body.
+/// Asks a process that may be stopped, and returns the code and the body.
+///
+/// # Errors
+/// If there is no response soon, or it is not HTTP.
+pub fn poll(at: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    ask_within(POLL, at, "GET", path, "")
+}
+
+/// Asks a process that runs, and returns the code and the body.
 ///
 /// # Errors
 /// If there is no response, or it is not HTTP.
 pub fn ask(at: SocketAddr, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    ask_within(REQUEST, at, method, path, body)
+}
+
+fn ask_within(
+    patience: Duration,
+    at: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&at, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {at}\r\nContent-Type: application/json\r\n\

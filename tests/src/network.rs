@@ -170,7 +170,7 @@ impl Network {
 
     /// The status of a server, if it answers.
     pub fn status(&self, id: u64) -> Option<Value> {
-        let (code, text) = http::ask(at(id, HTTP), "GET", "/status", "").ok()?;
+        let (code, text) = http::poll(at(id, HTTP), "/status").ok()?;
         (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
     }
 
@@ -198,7 +198,7 @@ impl Network {
     /// A metric of a server, 0 if it has none of this name.
     pub fn metric(&self, id: u64, name: &str) -> u64 {
         let text = until("the metrics", || {
-            let (code, text) = http::ask(at(id, HTTP), "GET", "/metrics", "").ok()?;
+            let (code, text) = http::poll(at(id, HTTP), "/metrics").ok()?;
             (code == 200).then_some(text)
         });
         let value = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
