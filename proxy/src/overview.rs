@@ -92,7 +92,7 @@ pub struct Health {
     pub state: &'static str,
     /// How many servers there are.
     pub servers: usize,
-    /// How many of them answer and are not isolated on purpose.
+    /// How many of them answer, count toward a quorum, and are not isolated on purpose.
     pub up: usize,
     /// How many are needed.
     pub majority: usize,
@@ -122,28 +122,40 @@ struct Known {
 impl Health {
     fn of(servers: &[Known]) -> Self {
         let number = |said: &Value, name: &str| said.get(name).and_then(Value::as_u64);
-        let is_up = |server: &&Known| server.answers == Some(true) && !server.is_isolated;
+        // A server that lost its disk answers, and takes no part.
+        let is_suspended = |server: &Known| {
+            let said = server.said.as_ref().and_then(|said| said.get("suspended"));
+            said.is_some_and(|reason| !reason.is_null())
+        };
+        let answers = |server: &Known| {
+            server.answers == Some(true) && !server.is_isolated && !is_suspended(server)
+        };
         let leader = servers
             .iter()
-            .filter(is_up)
+            .filter(|server| answers(server))
             .filter_map(|server| Some((server.id, server.said.as_ref()?)))
             .filter(|(_, said)| said.get("role").and_then(Value::as_str) == Some("leader"))
             .max_by_key(|(_, said)| number(said, "term"));
+        let of_leader = |id: u64| {
+            let (_, said) = leader?;
+            said.get("followers")?.get(id.to_string())
+        };
         // A server that cannot be asked is up if its leader hears it.
         let heard = |id: u64| {
-            let silent = leader.and_then(|(_, said)| {
-                said.get("followers")?
-                    .get(id.to_string())?
-                    .get("silent_ms")?
-                    .as_u64()
-            });
+            let silent = of_leader(id).and_then(|follower| number(follower, "silent_ms"));
             silent.is_some_and(|silent| silent < SILENT)
         };
+        // A leader counts a server only in a run that it admitted.
+        let is_refused = |id: u64| {
+            let counts = of_leader(id).and_then(|follower| follower.get("counts")?.as_bool());
+            counts == Some(false)
+        };
+        let is_up = |server: &Known| {
+            let answers = answers(server) || (server.answers.is_none() && heard(server.id));
+            answers && !is_refused(server.id)
+        };
         let is_known = |server: &Known| server.answers.is_some() || heard(server.id);
-        let up = servers
-            .iter()
-            .filter(|server| is_up(server) || (server.answers.is_none() && heard(server.id)))
-            .count();
+        let up = servers.iter().filter(|server| is_up(server)).count();
         let unknown = servers.iter().filter(|server| !is_known(server)).count();
         let majority = servers.len() / 2 + 1;
         let state = match leader {
@@ -693,6 +705,43 @@ mod tests {
         }));
         let health = Health::of(&servers);
         assert_eq!((health.state, health.up, health.margin), ("ok", 2, 0));
+    }
+
+    #[test]
+    fn server_without_its_disk_answers_and_does_not_count() {
+        let mut servers = vec![
+            known(1, Some(true), "leader", 90),
+            known(2, Some(true), "follower", 89),
+            known(3, Some(true), "follower", 0),
+        ];
+        assert_eq!(Health::of(&servers).margin, 1);
+        // Its leader does not count it: it may not know that itself yet.
+        servers[0].said = Some(serde_json::json!({
+            "role": "leader", "term": 7, "commit_index": 90,
+            "followers": {"2": {"silent_ms": 20, "counts": true},
+                          "3": {"silent_ms": 20, "counts": false}},
+        }));
+        let health = Health::of(&servers);
+        assert_eq!((health.state, health.up, health.margin), ("ok", 2, 0));
+        // It knows it, and there is no leader to tell.
+        servers[0].answers = Some(false);
+        servers[2].said = Some(serde_json::json!({
+            "role": "follower", "term": 7, "commit_index": 0, "suspended": "another disk",
+        }));
+        let health = Health::of(&servers);
+        assert_eq!(
+            (health.state, health.up, health.margin),
+            ("no_quorum", 1, -1)
+        );
+        // What it says of itself is not believed: it may have led with its old disk.
+        servers[2].said = Some(serde_json::json!({
+            "role": "leader", "term": 8, "commit_index": 0, "suspended": "another disk",
+        }));
+        assert_eq!(Health::of(&servers).leader, None);
+        servers[2].said = Some(serde_json::json!({
+            "role": "follower", "term": 7, "commit_index": 0, "suspended": null,
+        }));
+        assert_eq!(Health::of(&servers).up, 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@
 // is needed, the page asks for it and shows nothing before.
 
 import { events, setToken, token } from './api.js';
-import { eachFrame, h, replace, set, style, text } from './dom.js';
+import { eachFrame, h, keyed, replace, set, style, text } from './dom.js';
 import { duration, number, t } from './i18n.js';
 import { ChaosPanel, said } from './live/chaos.js';
 import { Chart } from './live/chart.js';
@@ -91,9 +91,10 @@ function View(box, app, refused) {
   const eventsPanel = panel('happened', 'is-events');
   const keysPanel = panel('keys', 'is-keys');
   const chaosPanel = app.chaos ? panel('chaos', 'is-chaos') : null;
+  const alerts = h('ul', { class: 'live-alerts', role: 'status', 'aria-label': t('live.alerts') });
   const empty = h('p', { class: 'loading' }, t('live.connecting'));
   const all = h('div', { class: `live-panels${chaosPanel ? ' has-chaos' : ''}`, hidden: true }, stagePanel, chaosPanel, serversPanel, logPanel, loadPanel, eventsPanel, keysPanel);
-  replace(box, h('div', { class: 'live-head' }, h('h1', { class: 'sr-only' }, t('live.title')), cluster, connection, summary), empty, all);
+  replace(box, h('div', { class: 'live-head' }, h('h1', { class: 'sr-only' }, t('live.title')), cluster, connection, summary), alerts, empty, all);
 
   const pick = (name) => { selected = selected === name ? null : name; later(); };
   let links = null;
@@ -186,6 +187,7 @@ function View(box, app, refused) {
     const { leader, health } = state;
     const row = rows.at(-1);
     chip();
+    keyed(alerts, state.alerts, ({ kind, node }) => `${kind} ${node}`, () => h('li', {}), (item, { kind, node }) => text(item, t(`live.alert-${kind}`, { who: end(node) })));
     // Without a leader the last known commit index stays, with its age.
     const index = leader?.commit_index ?? health?.commit_index ?? null;
     const old = !leader && health?.commit_age_ms >= 1000 ? ` · ${t('live.ago', { time: duration(Math.round(health.commit_age_ms / 1000)) })}` : '';

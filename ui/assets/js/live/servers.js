@@ -20,7 +20,7 @@ export function Servers(host, { onPick }) {
         h('th', { scope: 'row' }, h('button', { type: 'button', class: 'quiet', onclick: () => onPick(`server ${id}`) }, t('stage.server', { id }))),
         COLUMNS.map((name) => h('td', { class: WORDS.has(name) ? null : 'number mono' }))), (row, node) => {
         const told = cells(node, followers[node.id], state);
-        set(row, { class: [selected === `server ${node.id}` && 'is-picked', !node.status && 'is-gone'].filter(Boolean).join(' ') });
+        set(row, { class: [selected === `server ${node.id}` && 'is-picked', !node.status && 'is-gone', node.status && !state.counts(node.id) && 'is-uncounted'].filter(Boolean).join(' ') });
         COLUMNS.forEach((name, place) => text(row.children[place + 1], told[name] ?? '–'));
       });
     },
@@ -49,7 +49,7 @@ function cells(node, progress, state) {
   }
   const { counts } = status;
   return {
-    role: t(`stage.role-${status.role}`) + (state.isolated(id) ? ` · ${t('live.isolated')}` : ''),
+    role: t(`stage.role-${status.role}`) + (state.isolated(id) ? ` · ${t('live.isolated')}` : '') + (state.counts(id) ? '' : ` · ${t('live.not-counted')}`),
     term: number(status.term), commit: number(status.commit_index), applied: number(status.applied_index), durable: number(status.durable_index), last: number(status.last_index),
     lag: progress ? (lagOf(progress) === '?' ? '?' : number(progress.lag)) : null,
     flow: progress ? (progress.silent_ms > 1500 ? t('live.silent', { n: Math.round(progress.silent_ms / 1000) }) : t('live.flow-short', { flow: t(`live.flow-${progress.flow}`), window: progress.window })) : null,

@@ -68,9 +68,24 @@ export class State {
   get leader() {
     let best = null;
     for (const { id, status } of this.status?.nodes ?? []) {
-      if (status?.role === 'leader' && (!best || status.term > best.term)) best = { ...status, id };
+      if (status?.role === 'leader' && !status.suspended && (!best || status.term > best.term)) best = { ...status, id };
     }
     return best;
+  }
+
+  /** What an operator has to see to, each once, whoever says so: `{kind, node, text}`. */
+  get alerts() {
+    const found = new Map();
+    for (const { status } of this.status?.nodes ?? []) {
+      for (const alert of status?.alerts ?? []) found.set(`${alert.kind} ${alert.node}`, alert);
+    }
+    return [...found.values()].sort((one, other) => one.node - other.node || (one.kind < other.kind ? -1 : 1));
+  }
+
+  /** Whether a server counts toward a quorum, as far as it or its leader says otherwise. */
+  counts(id) {
+    const status = this.status?.nodes.find((node) => node.id === id)?.status;
+    return !status?.suspended && this.leader?.followers[id]?.counts !== false;
   }
 
   /** The picture, as `timeline.at(n)` gives it, of the moment. */
