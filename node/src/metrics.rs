@@ -148,7 +148,7 @@ impl Metrics {
             ),
             (
                 "refused_peers",
-                "Peers that were refused, for a lost disk or a number in use twice",
+                "Peers that do not count because they returned without their disk or with an old copy",
                 &self.refused_peers,
             ),
             (

@@ -48,7 +48,7 @@ fn is_current(root: &Path, profile: &Path) -> bool {
     let Some(oldest) = built.min().flatten() else {
         return false;
     };
-    let sources = ["model", "program", "transport", "ui"]
+    let sources = ["model", "program", "transport", "ui", "web"]
         .iter()
         .chain(&PACKAGES);
     sources

@@ -87,4 +87,16 @@ fn copy_that_fails_says_so() {
     let (done, said) = copy(&[old.origin(), "http://127.0.0.1:1"]);
     assert!(!done, "{said}");
     assert!(said.contains("nothing more was copied"), "{said}");
+    // What is wrong on the command line is one line, too.
+    for (arguments, expected) in [
+        (vec!["localhost:8080", old.origin()], "such as http://"),
+        (
+            vec!["--old-token-file=/nowhere", old.origin(), old.origin()],
+            "cannot read the token in /nowhere",
+        ),
+    ] {
+        let (done, said) = copy(&arguments);
+        assert!(!done && said.contains(expected), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }

@@ -42,7 +42,11 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
 /// Middleware: forbids caches to store a response that says nothing of caching itself. Everything
 /// that these programs answer, errors too, is true at one moment only.
 pub async fn no_store(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    uncached(next.run(request).await)
+}
+
+/// The same for one response.
+pub(crate) fn uncached(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let forbid = HeaderValue::from_static("no-store");
     headers.entry(header::CACHE_CONTROL).or_insert(forbid);

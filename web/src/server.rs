@@ -140,7 +140,7 @@ async fn connection(
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         async move {
             let response = if is_reserved && !HEALTH.contains(&request.uri().path()) {
-                closing(overloaded())
+                closing(crate::uncached(overloaded()))
             } else {
                 router.oneshot(request.map(Body::new)).await?
             };
@@ -413,7 +413,9 @@ mod tests {
             busy.push(begin(at, "/slow").await);
             server.reached(1).await;
         }
-        assert!(ask(at, "/slow").await.ends_with("overloaded\n"));
+        let refused = ask(at, "/slow").await;
+        assert!(refused.ends_with("overloaded\n"), "{refused}");
+        assert!(refused.contains("cache-control: no-store"), "{refused}");
         // Silent connections take the reserve, and lose it again.
         let mut silent = Vec::new();
         for _ in 0..5 {

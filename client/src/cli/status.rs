@@ -45,25 +45,20 @@ impl Probe {
     pub(crate) async fn status(&self, global: &Global) -> anyhow::Result<Exit> {
         if let Some(http) = &self.http {
             let state = self.state(http, global.timeout).await?;
-            match global.output {
-                Output::Json => say(&state)?,
-                Output::Table => say(&format_args!("{}\n{}", summary(&state), members(&state)))?,
-                Output::Plain => say(&plain(&state))?,
-            }
+            show(&state, global.output)?;
             return Ok(Exit::Done);
         }
-        let guessed = match global.output {
-            Output::Table => self.guess(global).await,
-            Output::Json | Output::Plain => None,
-        };
+        let guessed = self.guess(global).await;
         let probed = probe(global).await;
         if let Some(state) = &guessed {
-            say(&format_args!("{}\n{}", summary(state), members(state)))?;
+            show(state, global.output)?;
         }
         let took = probed?;
         let endpoints = global.endpoints.join(",");
         let micros = took.as_micros();
         match global.output {
+            // One object: that of the proxy, if there is one.
+            Output::Json if guessed.is_some() => {}
             Output::Json => say(&json!({
                 "cluster": global.cluster,
                 "direct": global.direct,
@@ -71,6 +66,7 @@ impl Probe {
                 "healthy": true,
                 "read_us": micros,
             }))?,
+            Output::Plain if guessed.is_some() => say(&format_args!("read_us {micros}"))?,
             Output::Plain => say(&"healthy")?,
             Output::Table => {
                 let mut table = Table::new();
@@ -141,6 +137,15 @@ impl Probe {
             Output::Table | Output::Plain => say(&"healthy")?,
         }
         Ok(Exit::Done)
+    }
+}
+
+/// The state that a proxy tells.
+fn show(state: &Value, output: Output) -> std::io::Result<()> {
+    match output {
+        Output::Json => say(state),
+        Output::Table => say(&format_args!("{}\n{}", summary(state), members(state))),
+        Output::Plain => say(&plain(state)),
     }
 }
 
@@ -222,7 +227,15 @@ fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
     } else {
         "no answer".to_owned()
     };
+    let is_refused = progress.is_some_and(|progress| progress["counts"] == false);
     let note = match (answers, node["age_ms"].as_u64()) {
+        (true, _) if !said["suspended"].is_null() => {
+            format!(
+                "does not count toward a quorum: {}",
+                told(&said["suspended"])
+            )
+        }
+        (true, _) if is_refused => "does not count toward a quorum".to_owned(),
         (true, _) => String::new(),
         (false, Some(age)) => format!("{}; as it was {} s ago", told(&node["problem"]), age / 1000),
         (false, None) => told(&node["problem"]),
