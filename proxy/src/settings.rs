@@ -113,7 +113,7 @@ pub struct Settings {
     pub chaos: bool,
     /// How long a server may take to answer before the request goes elsewhere
     #[arg(long, value_name = "TIME", env = "RAFT_ATTEMPT_TIMEOUT", default_value = "400ms",
-          value_parser = humantime::parse_duration)]
+          value_parser = positive)]
     pub attempt_timeout: Duration,
     /// How often a request is sent to servers before it is given up. By default long enough to
     /// outlast an election
@@ -125,7 +125,8 @@ pub struct Settings {
         long,
         value_name = "N",
         env = "RAFT_MAX_IN_FLIGHT",
-        default_value_t = 65_536
+        default_value_t = 65_536,
+        value_parser = at_least_one
     )]
     pub max_in_flight: usize,
     /// How many sessions HTTP and Redis clients share. All proxies of a cluster together must
@@ -134,7 +135,8 @@ pub struct Settings {
         long,
         value_name = "N",
         env = "RAFT_MAX_SESSIONS",
-        default_value_t = 256
+        default_value_t = 256,
+        value_parser = at_least_one
     )]
     pub max_sessions: usize,
     /// How many of their operations may wait for a session
@@ -142,7 +144,8 @@ pub struct Settings {
         long,
         value_name = "N",
         env = "RAFT_MAX_WAITING",
-        default_value_t = 16_384
+        default_value_t = 16_384,
+        value_parser = at_least_one
     )]
     pub max_waiting: usize,
     /// How many connections each TCP door takes; fewer, if the limit of open files leaves no more
@@ -150,7 +153,8 @@ pub struct Settings {
         long,
         value_name = "N",
         env = "RAFT_MAX_CONNECTIONS",
-        default_value_t = 1024
+        default_value_t = 1024,
+        value_parser = at_least_one
     )]
     pub max_connections: usize,
     /// How long a client over TCP may take to send a request, and to take each 32 KiB of a response
@@ -165,6 +169,15 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", env = "RAFT_DRAIN", default_value = "10s",
           value_parser = humantime::parse_duration)]
     pub drain: Duration,
+}
+
+/// A number that is not zero.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("give at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
 /// A duration that is not zero.

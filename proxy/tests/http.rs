@@ -542,6 +542,15 @@ async fn conditions_follow_rfc_9110() {
         status("GET", "k", &[("accept-encoding", "gzip;q=0")]).await,
         200
     );
+    // A listing has one representation.
+    for (accept, expected) in [
+        ("application/json;q=0", 406),
+        ("application/json", 200),
+        ("*/*", 200),
+    ] {
+        let listing = ask(at, "GET", "/v1/kv", &[("accept", accept)], b"").await;
+        assert_eq!(listing.status, expected, "{accept}");
+    }
     server.stop().await;
 }
 
@@ -587,6 +596,7 @@ async fn clients_that_stall_are_given_up_and_health_is_always_answered() {
         ("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", 200),
         ("Transfer-Encoding: chunked\r\n", 200),
         ("Transfer-Encoding: xchunked\r\n", 400),
+        ("Transfer-Encoding: gzip, chunked\r\n", 501),
         ("Content-Length: 4\r\nContent-Length: 5\r\n", 400),
         ("Host: localhost\r\nContent-Length: 5\r\n", 400),
     ] {

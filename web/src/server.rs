@@ -19,8 +19,8 @@ use crate::{body::closing, stalls::Stalls};
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{Request, header},
-    response::Response,
+    http::{HeaderMap, Request, StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -125,6 +125,13 @@ impl<F: Fn(i64)> Drop for Counted<F> {
     }
 }
 
+/// Whether `chunked` is the only transfer coding.
+fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
+    let first = codings.next().map(|coding| coding.as_bytes().trim_ascii());
+    first.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
+}
+
 async fn connection(
     stream: TcpStream,
     router: Router,
@@ -138,8 +145,13 @@ async fn connection(
         let busy = Busy::begin(slot);
         let router = router.clone();
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let is_encoded = is_last && !is_only_chunked(request.headers());
         async move {
-            let response = if is_reserved && !HEALTH.contains(&request.uri().path()) {
+            let response = if is_encoded {
+                // RFC 9112 section 6.1. The body would be stored as it was encoded.
+                let text = "the only transfer coding that is served is chunked\n";
+                closing((StatusCode::NOT_IMPLEMENTED, text).into_response())
+            } else if is_reserved && !HEALTH.contains(&request.uri().path()) {
                 closing(crate::uncached(overloaded()))
             } else {
                 router.oneshot(request.map(Body::new)).await?

@@ -227,6 +227,10 @@ fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
     } else {
         "no answer".to_owned()
     };
+    // A new leader does not know how far a follower is that has not responded to it.
+    let is_unknown = |progress: &Value| progress["match_index"] == 0 && progress["flow"] == "probe";
+    let lag = progress.filter(|progress| !is_unknown(progress));
+    let lag = lag.map_or_else(|| "-".to_owned(), |progress| told(&progress["lag"]));
     let is_refused = progress.is_some_and(|progress| progress["counts"] == false);
     let note = match (answers, node["age_ms"].as_u64()) {
         (true, _) if !said["suspended"].is_null() => {
@@ -246,7 +250,7 @@ fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
         told(&said["commit_index"]),
         told(&said["durable_index"]),
         told(&said["last_index"]),
-        progress.map_or_else(|| "-".to_owned(), |progress| told(&progress["lag"])),
+        lag,
         note,
     ]
 }

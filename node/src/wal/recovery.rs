@@ -154,7 +154,8 @@ pub(super) fn recover<F: Files>(
         recovered.durable = reader.durable;
         recovered.next_sequence = reader.next_sequence;
     }
-    // Spares may not be whole.
+    // Spares may not be whole. One may have become a segment since `names` was read.
+    let names = files.names().map_err(io_error("list", &dir))?;
     let spares = SPARES
         .into_iter()
         .filter(|spare| names.iter().any(|name| name == spare));

@@ -960,6 +960,16 @@ fn real_files_hold_what_was_written() {
     std::fs::write(dir.path().join(SPARES[0]), b"half").unwrap();
     let (_, found) = open(Directory::open(dir.path()).unwrap()).unwrap();
     assert_eq!(found, durable);
+    // Nor is it where no record says which segment is the last, so that this one is written again.
+    for spare in SPARES {
+        std::fs::write(dir.path().join(spare), b"half").unwrap();
+    }
+    std::fs::write(dir.path().join("lock"), b"").unwrap();
+    let (_, found) = open(Directory::open(dir.path()).unwrap()).unwrap();
+    assert_eq!(found, durable);
+    for spare in SPARES {
+        assert!(!dir.path().join(spare).exists(), "{spare}");
+    }
 }
 
 /// How a crash treats what was not synced.

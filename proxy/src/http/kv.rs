@@ -301,7 +301,21 @@ pub(crate) async fn increment(
 }
 
 /// `GET /v1/kv`
-pub(crate) async fn list(State(http): Shared, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn list(
+    State(http): Shared,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let is_excluded =
+        negotiate::media_weight(&headers, JSON) == 0 && negotiate::mentions(&headers, JSON);
+    if is_excluded || !negotiate::accepts_identity(&headers) {
+        return Err(Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "not_acceptable",
+            "a listing is sent as application/json, without content coding; the request excludes \
+             that by q=0",
+        ));
+    }
     let known = ["prefix", "after", "limit", "consistency"];
     let parameters = Parameters::new(uri.query(), &known)?;
     let stale = may_be_stale(&parameters)?;

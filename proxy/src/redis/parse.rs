@@ -78,6 +78,8 @@ impl Parser {
         let mut remaining = match self.remaining {
             Some(remaining) => remaining,
             None => {
+                // As Redis does: `redis-cli --pipe` ends with one.
+                skip_empty_lines(buffer);
                 let Some((count, start)) = header(buffer, 0, '*')? else {
                     return Ok(None);
                 };
@@ -172,12 +174,26 @@ impl Parser {
     }
 }
 
+/// Removes empty lines from the front.
+fn skip_empty_lines(buffer: &mut BytesMut) {
+    loop {
+        match &buffer[..] {
+            [b'\r', b'\n', ..] => buffer.advance(2),
+            [b'\n', ..] => buffer.advance(1),
+            _ => return,
+        }
+    }
+}
+
 /// A length behind its mark, and where the line after it begins. `None` if it has not arrived.
 fn header(buffer: &[u8], at: usize, expected: char) -> Result<Option<(usize, usize)>, ParseError> {
     let Some(line) = buffer.get(at..).filter(|line| !line.is_empty()) else {
         return Ok(None);
     };
     let got = line[0];
+    if line == b"\r" && expected == '*' {
+        return Ok(None);
+    }
     if got != expected as u8 {
         return Err(ParseError::Kind { expected, got });
     }
@@ -261,6 +277,16 @@ mod tests {
             let set = words(&[b"SET", b"k", b""]);
             assert_eq!(found, [set.clone(), set], "{piece}");
         }
+    }
+
+    #[test]
+    fn empty_lines_between_commands_are_skipped() {
+        let bytes = b"\r\n*1\r\n$4\r\nPING\r\n\r\n\n\r\n*1\r\n$4\r\nPING\r\n\r\n";
+        for piece in 1..bytes.len() {
+            let (found, _) = all(bytes, piece, BOUNDS);
+            assert_eq!(found, [words(&[b"PING"]), words(&[b"PING"])], "{piece}");
+        }
+        assert!(one(b"\rPING").is_err());
     }
 
     #[test]
