@@ -30,8 +30,9 @@ use model::{
     },
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     mem,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -395,9 +396,12 @@ fn is_useful(envelope: &Envelope) -> bool {
     }
 }
 
-async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), ConnectError> {
-    let mut servers = Vec::new();
-    let until = time::Instant::now() + options.timeout;
+/// The addresses of the servers. Refuses a server that is listed twice, and an address of two servers:
+/// requests for one would go to the other.
+async fn resolve_servers(
+    options: &Options,
+) -> Result<BTreeMap<NodeId, Vec<SocketAddr>>, ConnectError> {
+    let (mut names, mut texts) = (BTreeMap::new(), BTreeMap::new());
     for endpoint in &options.endpoints {
         let named = endpoint.split_once('=');
         let Some((id, at)) = named.and_then(|(id, at)| Some((id.parse().ok()?, at))) else {
@@ -406,18 +410,45 @@ async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), 
                 expected: "ID=HOST:PORT, as asking servers directly needs",
             });
         };
-        servers.push((NodeId::new(id), wire::resolve(at, until).await?));
+        let id = NodeId::new(id);
+        if names.insert(id, at).is_some() {
+            return Err(ConnectError::ServerTwice(id));
+        }
+        if let Some(first) = texts.insert(at.to_ascii_lowercase(), id) {
+            return Err(ConnectError::SharedAddress {
+                first,
+                second: id,
+                address: at.to_owned(),
+            });
+        }
     }
-    if servers.is_empty() {
+    if names.is_empty() {
         return Err(ConnectError::NoEndpoint);
     }
-    let all = Vec::from_iter(servers.iter().flat_map(|(_, at)| at.iter().copied()));
+    let until = time::Instant::now() + options.timeout;
+    let mut servers = BTreeMap::new();
+    for (id, at) in names {
+        servers.insert(id, wire::resolve(at, until).await?);
+    }
+    if let Some((first, second, address)) = transport::find_shared_address(&servers) {
+        return Err(ConnectError::SharedAddress {
+            first,
+            second,
+            address: address.to_string(),
+        });
+    }
+    Ok(servers)
+}
+
+async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), ConnectError> {
+    let servers = resolve_servers(&options).await?;
+    let all = Vec::from_iter(servers.values().flatten().copied());
     let (endpoint, inbox) = wire::bind(&options, &all).await?;
     for (id, at) in &servers {
         endpoint.set_peer_addresses(Address::Node(*id), at);
     }
     let config = ProxyConfig {
-        nodes: BTreeSet::from_iter(servers.iter().map(|(id, _)| *id)),
+        nodes: BTreeSet::from_iter(servers.keys().copied()),
         max_attempts: attempts(&options),
         // Those given up by the clients are still in flight for a while.
         max_in_flight: options.max_sessions.saturating_mul(4).max(16),

@@ -1,7 +1,7 @@
 //! Why there is no answer. The one distinction that matters: was the operation certainly not
 //! carried out, or does nobody know?
 
-use model::store::LimitError;
+use model::{NodeId, store::LimitError};
 use std::{io, time::Duration};
 
 /// Why an operation has no answer.
@@ -63,6 +63,22 @@ pub enum ConnectError {
         endpoint: String,
         /// How it should look.
         expected: &'static str,
+    },
+    /// A server is listed twice.
+    #[error("server {0} has two endpoints: list every server once")]
+    ServerTwice(NodeId),
+    /// Two servers have one address.
+    #[error(
+        "the endpoints of servers {first} and {second} are one address, {address}: every server has \
+         an address of its own"
+    )]
+    SharedAddress {
+        /// The first server.
+        first: NodeId,
+        /// The second server.
+        second: NodeId,
+        /// The address, as it was given or resolved.
+        address: String,
     },
     /// An endpoint's name leads nowhere.
     #[error("the endpoint {endpoint:?} cannot be found: check its name")]

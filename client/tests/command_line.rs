@@ -210,6 +210,26 @@ fn command_line_that_is_not_right_exits_2_and_says_what_to_do() {
 }
 
 #[test]
+fn servers_that_share_a_number_or_an_address_are_refused() {
+    for (endpoints, says) in [
+        ("1=a.invalid:1,1=b.invalid:1", "server 1 has two endpoints"),
+        (
+            "1=a.invalid:1,2=A.invalid:1",
+            "servers 1 and 2 are one address",
+        ),
+        (
+            "1=127.0.0.1:1,2=localhost:1",
+            "servers 1 and 2 are one address",
+        ),
+    ] {
+        let arguments = ["--direct", "--endpoints", endpoints, "get", "k"];
+        let run = run_with(&arguments, "");
+        assert_eq!(run.code, Some(2), "{endpoints}: {run:?}");
+        assert!(run.err.contains(says), "{endpoints}: {run:?}");
+    }
+}
+
+#[test]
 fn nobody_answers_exits_3_as_nothing_was_done() {
     for manner in [Manner::Silent, Manner::Unavailable] {
         let at = start(manner);

@@ -8,24 +8,35 @@
 //! a peer (a *boot*, named in every datagram) only after that run was **admitted**.
 //!
 //! # The handshake
-//! A receiver that meets an unknown boot of a peer sends a [`Request`] with all that it has
-//! recorded. The peer answers with its disk, the counter of its present start, and the boots that
-//! its own list of starts has for the recorded counters. The receiver admits the boot if
+//! A receiver that meets an unknown boot of a peer sends a [`Request`]. The [`Response`] has the
+//! peer's disk, the counter of its present start, and the boots that its own list of starts has for
+//! the recorded counters. The receiver admits the boot if
 //! * the disk is the recorded one, or none is recorded (trust on first use);
 //! * the start is later than every recorded one, or is itself the recorded one;
 //! * the peer's list agrees with the boots recorded for earlier starts. An old copy of a disk that
 //!   was restarted until its counter is high enough fails here: its list names other boots.
 //!
-//! The new record is durable before the boot counts ([`Event::Persisted`]). Requests carry the whole
-//! table, so that a server learns the identities of peers that it has never met; a request is
-//! repeated until the peer has answered for the present version of the table.
+//! The new record is durable before the boot counts ([`Event::Persisted`]). Responses carry the whole
+//! table, so that a server learns the identities of peers that it has never met. A request names the
+//! version of its sender's table; a peer that has not merged that version requests the table in
+//! turn. Requests are repeated until the peer has merged the present version.
+//!
+//! # Evidence
+//! Every request carries a random nonce, and goes to the configured address of the peer. A response
+//! is used only if it repeats the nonce of the last request to that peer, once. A request changes
+//! nothing but what is requested in turn. So without cluster keys, where anybody can write the
+//! number and the boot of a server into a datagram, a datagram that was not requested neither
+//! suspends a server nor turns a record bad. An attacker who can read the requests can still forge
+//! the responses; only keys prevent that.
 //!
 //! # Refusal
 //! A boot that fails is refused: no message of it reaches the core, so it gives no vote, no
 //! acknowledgement, and is followed by nobody. A record itself can turn bad, for good: if two disks
 //! of one number were recorded, if two boots are recorded for one start, or if a follower lacks
-//! entries that it had acknowledged ([`Admission::contradicts`]). A server that finds its own number
-//! recorded otherwise at an admitted peer suspends itself.
+//! entries that it had acknowledged. A response to AppendEntries that suggests the last
+//! ([`Admission::contradicts`]) makes the leader request what the follower has at that index; the
+//! follower's own response decides. A server that finds its own number recorded otherwise at an
+//! admitted peer suspends itself.
 //!
 //! # What this cannot detect
 //! * A disk that is lost before any running server recorded it: a majority that contains the server
@@ -37,7 +48,7 @@
 //! Lacks, on purpose: a clock. The driver calls [`Event::Tick`] at a regular interval.
 
 use crate::{
-    Address, AppendEntriesResponse, AppendOutcome, Envelope, LogIndex, Message, NodeId, Term,
+    Address, AppendEntriesResponse, AppendOutcome, Envelope, Log, LogIndex, Message, NodeId, Term,
     wire::BootId,
 };
 use alloc::{
@@ -120,32 +131,102 @@ pub type Table = BTreeMap<NodeId, Record>;
 /// What servers tell each other about identities.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum IdentityMessage {
-    /// A server asks a peer for its identity, and says what it has recorded.
+    /// A server requests the identity and the table of a peer.
     Request(Request),
-    /// The answer.
+    /// The response.
     Response(Response),
 }
 
-/// A server asks a peer for its identity.
+/// A server requests the identity and the table of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Request {
-    /// Which version of the sender's table this is, in this run of the sender.
+    /// A random number that the response repeats.
+    pub nonce: u64,
+    /// The version of the sender's table, in this run of the sender.
     pub version: u64,
-    /// All that the sender has recorded, the receiver included.
-    pub table: Table,
+    /// The starts of the receiver that the sender has recorded.
+    pub starts: BTreeSet<u64>,
+    /// An index of the receiver's log; the sender doubts that the receiver still has the entry.
+    pub entry: Option<LogIndex>,
 }
 
-/// A server says which disk it runs on.
+/// A server identifies its disk, and shares its table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Response {
-    /// Of the request, if its table was accepted; otherwise 0.
-    pub version: u64,
+    /// The nonce of the request.
+    pub nonce: u64,
     /// The disk of the sender.
     pub disk: DiskId,
     /// The counter of its present start. The boot is the one that the datagram names.
     pub counter: u64,
     /// The boots that its list has for the starts which the request named.
     pub boots: BTreeMap<u64, Option<BootId>>,
+    /// The version of the sender's table, in this run of the sender.
+    pub version: u64,
+    /// All that the sender has recorded, the receiver included.
+    pub table: Table,
+    /// The last version of the receiver's table that the sender has merged; 0 if none.
+    pub merged: u64,
+    /// The state of the sender's log at the requested index.
+    pub log: Option<LogAt>,
+}
+
+/// The state of a server's log at one index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogAt {
+    /// The server's current term.
+    pub term: Term,
+    /// The index.
+    pub index: LogIndex,
+    /// The entry at the index.
+    pub entry: EntryAt,
+}
+
+/// An entry of a log, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum EntryAt {
+    /// The log ends before the index.
+    Missing,
+    /// The term of the entry.
+    Term(Term),
+    /// A snapshot covers the entry.
+    Compacted,
+}
+
+impl LogAt {
+    /// The state of this log at `index`, on a server in `term`.
+    pub fn new(log: &Log, term: Term, index: LogIndex) -> Self {
+        let entry = match log.term_at(index) {
+            Some(term) => EntryAt::Term(term),
+            None if index > log.last_index() => EntryAt::Missing,
+            None => EntryAt::Compacted,
+        };
+        Self { term, index, entry }
+    }
+}
+
+/// The last entry that earlier runs of a follower acknowledged to a leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The term of the leader.
+    pub term: Term,
+    /// The index of the entry.
+    pub index: LogIndex,
+    /// The term of the entry, if the leader still has it.
+    pub entry: Option<Term>,
+}
+
+impl Acknowledged {
+    /// Whether this state of the follower's log proves that the entry was lost. Within the term of
+    /// one leader a follower removes nothing that it acknowledged.
+    fn is_lost(self, at: LogAt) -> bool {
+        let is_other = match at.entry {
+            EntryAt::Missing => true,
+            EntryAt::Term(term) => self.entry.is_some_and(|entry| entry != term),
+            EntryAt::Compacted => false,
+        };
+        (at.term, at.index) == (self.term, self.index) && is_other
+    }
 }
 
 /// Why a run of a server does not count.
@@ -208,14 +289,19 @@ pub enum Event {
         /// Whether the admitted run of that server was heard from a moment ago. If so, another run
         /// is not admitted yet: two servers use one number.
         is_incumbent_alive: bool,
+        /// The state of this server's log at the index that a request names.
+        log: Option<LogAt>,
     },
     /// This version of the table, and every one before it, is durable.
     Persisted(u64),
     /// Time passes, by one heartbeat interval.
-    Tick,
-    /// The leader found that this follower lacks entries that it had acknowledged
-    /// ([`Admission::contradicts`]).
-    LostEntries(NodeId),
+    Tick {
+        /// A random number, for the requests until the next tick.
+        nonce: u64,
+    },
+    /// A response suggests that this follower lacks entries that it had acknowledged
+    /// ([`Admission::contradicts`]). The follower is requested to prove that it has them.
+    Doubted(NodeId),
 }
 
 /// What the driver must do after a step.
@@ -250,6 +336,8 @@ pub struct Admission {
     table: Table,
     version: u64,
     durable: u64,
+    /// For new requests; none before the first tick.
+    nonce: Option<u64>,
     peers: BTreeMap<NodeId, Peer>,
     suspended: Option<Refusal>,
 }
@@ -267,12 +355,18 @@ struct Peer {
     refused: Option<(BootId, Refusal)>,
     /// Earlier starts that the admitted run proved to be its own.
     proven: BTreeMap<u64, BootId>,
-    /// What a run said that is not admitted yet.
-    unmerged: Option<(BootId, Table)>,
-    /// The version of our table that it has.
+    /// The nonce of the requests that it has not responded to.
+    nonce: Option<u64>,
+    /// The table, by its version, of a run that is not admitted yet.
+    unmerged: Option<(BootId, u64, Table)>,
+    /// The version of its table that was merged last, of its admitted run.
+    merged: u64,
+    /// The version of our table that it has merged.
     told: u64,
     /// What it had acknowledged in this term when its present run was admitted.
-    acknowledged: Option<(Term, LogIndex)>,
+    acknowledged: Option<Acknowledged>,
+    /// Whether it is to prove that it still has that.
+    doubted: bool,
     /// Ticks until the next request, and how many it will be then.
     wait: u32,
     pause: u32,
@@ -308,6 +402,7 @@ impl Admission {
             table,
             version,
             durable: version,
+            nonce: None,
             suspended: None,
         }
     }
@@ -349,21 +444,21 @@ impl Admission {
 
     /// Notes what a peer had acknowledged in this term when its present run was admitted; `None` if
     /// this server does not lead.
-    pub fn note_acknowledged(&mut self, id: NodeId, acknowledged: Option<(Term, LogIndex)>) {
+    pub fn note_acknowledged(&mut self, id: NodeId, acknowledged: Option<Acknowledged>) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.acknowledged = acknowledged;
         }
     }
 
-    /// Whether this response of the admitted run proves that it lost entries which an earlier run
-    /// had acknowledged in the same term.
+    /// Whether this response, if the admitted run sent it, proves that it lost entries which an
+    /// earlier run had acknowledged in the same term.
     ///
     /// In the term of one leader a follower never removes what it acknowledged, and a restart keeps
     /// what is durable. So its log is no shorter than that, and agrees with the leader's up to there.
     /// Responses of the same run are not compared: an early conflict may arrive late.
     pub fn contradicts(&self, from: NodeId, response: &AppendEntriesResponse) -> bool {
         let peer = self.peers.get(&from);
-        let Some((term, acknowledged)) = peer.and_then(|peer| peer.acknowledged) else {
+        let Some(Acknowledged { term, index, .. }) = peer.and_then(|peer| peer.acknowledged) else {
             return false;
         };
         let AppendOutcome::Conflict {
@@ -376,8 +471,8 @@ impl Admission {
         };
         // The entry that was acknowledged is of no later term than those that follow it in the
         // leader's log, so a follower that has it never hints at an earlier one.
-        let lacks = conflict_index < acknowledged || prev_log_index <= acknowledged;
-        response.term == term && acknowledged > LogIndex::ZERO && lacks
+        let lacks = conflict_index < index || prev_log_index <= index;
+        response.term == term && index > LogIndex::ZERO && lacks
     }
 
     /// Takes one event and says what to do about it.
@@ -390,17 +485,22 @@ impl Admission {
                 from,
                 boot,
                 message: IdentityMessage::Request(request),
+                log,
                 ..
-            } => self.handle_request(from, boot, request, &mut effects),
+            } => self.handle_request(from, boot, &request, log, &mut effects),
             Event::Receive {
                 from,
                 boot,
                 message: IdentityMessage::Response(response),
                 is_incumbent_alive,
-            } => self.handle_response(from, boot, &response, is_incumbent_alive, &mut effects),
+                ..
+            } => self.handle_response(from, boot, response, is_incumbent_alive, &mut effects),
             Event::Persisted(version) => self.persisted(version, &mut effects),
-            Event::Tick => self.tick(&mut effects),
-            Event::LostEntries(id) => self.lost_entries(id, &mut effects),
+            Event::Tick { nonce } => {
+                self.nonce = Some(nonce);
+                self.tick(&mut effects);
+            }
+            Event::Doubted(id) => self.doubt(id, &mut effects),
         }
         if self.version != version {
             effects.save = Some((self.version, self.table.clone()));
@@ -425,41 +525,41 @@ impl Admission {
         self.send_request(from, effects);
     }
 
+    /// Responds. Anybody may have sent this, so nothing follows from it but a request in turn.
     fn handle_request(
         &mut self,
         from: NodeId,
         boot: BootId,
-        request: Request,
+        request: &Request,
+        log: Option<LogAt>,
         effects: &mut Effects,
     ) {
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
-        let is_accepted = !peer.refuses(boot);
-        let asked = request.table.get(&self.id);
-        let asked = asked.map(|record| record.starts.keys().rev().take(2 * RECORDED_STARTS));
-        let boots = asked.into_iter().flatten();
-        let boots = boots.map(|counter| (*counter, self.own.starts.get(counter).copied()));
+        let starts = request.starts.iter().rev().take(2 * RECORDED_STARTS);
+        let boots = starts.map(|counter| (*counter, self.own.starts.get(counter).copied()));
         let (counter, _) = self.own.present();
+        let is_current = peer.admitted == Some(boot);
         let response = IdentityMessage::Response(Response {
-            version: if is_accepted { request.version } else { 0 },
+            nonce: request.nonce,
             disk: self.own.disk,
             counter,
             boots: boots.collect(),
+            version: self.version,
+            table: self.table.clone(),
+            merged: if is_current { peer.merged } else { 0 },
+            log: log.filter(|log| request.entry == Some(log.index)),
         });
         if peer.sent < SENDS_PER_TICK {
             peer.sent += 1;
             effects.sends.push(envelope(self.id, from, response));
         }
-        if !is_accepted {
-            return;
-        }
-        let table = self.sound(request.table);
-        if self.is_admitted(from, boot) {
-            self.merge(from, table, effects);
-        } else if let Some(peer) = self.peers.get_mut(&from) {
-            peer.unmerged = Some((boot, table));
+        let is_news = request.version > peer.merged && self.suspended.is_none();
+        if !is_current && !peer.refuses(boot) {
             self.unadmitted(from, boot, effects);
+        } else if is_current && is_news {
+            self.send_request(from, effects);
         }
     }
 
@@ -481,65 +581,79 @@ impl Admission {
         &mut self,
         from: NodeId,
         boot: BootId,
-        response: &Response,
+        response: Response,
         is_incumbent_alive: bool,
         effects: &mut Effects,
     ) {
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
-        let is_admitted = peer.admitted == Some(boot);
-        if is_admitted {
-            peer.told = peer.told.max(response.version.min(self.version));
-        }
-        // An answer that was not asked for is accepted where no run is known. Elsewhere it may be late,
-        // and the run is asked.
-        let is_first = peer.admitted.is_none()
-            && peer.admitting.is_none()
-            && peer.challenged.is_none()
-            && !peer.refuses(boot);
-        if self.suspended.is_some() || is_admitted && peer.challenged != Some(boot) {
+        if self.suspended.is_some() {
             return;
         }
-        if peer.challenged == Some(boot) {
-            peer.unanswered = 0;
-        } else if !is_first {
+        if peer.nonce != Some(response.nonce) {
+            // It is late, repeated or forged.
             return self.unadmitted(from, boot, effects);
         }
+        peer.nonce = None;
+        peer.unanswered = 0;
+        let is_admitted = peer.admitted == Some(boot);
+        let is_admitting = peer.admitting.is_some_and(|(of, _)| of == boot);
         let none = BTreeMap::new();
         let proven = if is_admitted { &peer.proven } else { &none };
         let verified = match self.table.get(&from) {
             None => Ok(Some(BTreeMap::new())),
-            Some(record) => verify(record, proven, boot, response),
+            Some(record) => verify(record, proven, boot, &response),
         };
-        match verified {
-            Err(refusal) => self.refuse(from, boot, refusal, effects),
-            // Something was recorded since it was asked.
-            Ok(None) => self.send_request(from, effects),
+        let proven = match verified {
+            Err(refusal) => return self.refuse(from, boot, refusal, effects),
+            // Something was recorded since the request.
+            Ok(None) => return self.send_request(from, effects),
             Ok(Some(_)) if !is_admitted && is_incumbent_alive && peer.admitted.is_some() => {
+                peer.challenged = Some(boot);
                 effects.notices.push(Notice::TwoRuns(from));
+                return;
             }
-            Ok(Some(proven)) => {
-                peer.challenged = None;
-                if !is_admitted {
-                    // The run that is recorded as the last one no longer counts.
-                    peer.admitted = None;
-                    peer.proven.clear();
-                    peer.told = response.version.min(self.version);
-                    peer.admitting = Some((boot, self.version + 1));
+            Ok(Some(proven)) => proven,
+        };
+        peer.challenged = None;
+        let is_new = !is_admitted && !is_admitting;
+        if is_new {
+            // The run that is recorded as the last one no longer counts.
+            peer.admitted = None;
+            peer.proven.clear();
+            (peer.told, peer.merged) = (0, 0);
+            peer.admitting = Some((boot, self.version + 1));
+        }
+        peer.told = peer.told.max(response.merged.min(self.version));
+        peer.proven.extend(proven);
+        while peer.proven.len() > PROVEN_STARTS {
+            peer.proven.pop_first();
+        }
+        let record = Record {
+            disk: response.disk,
+            starts: [(response.counter, boot)].into(),
+            standing: Standing::Trusted,
+        };
+        if is_new || self.table.get(&from) != Some(&record) {
+            self.table.insert(from, record);
+            self.version += 1;
+        }
+        if is_admitted && peer.doubted {
+            match response.log {
+                Some(log) if peer.acknowledged.is_some_and(|entry| entry.is_lost(log)) => {
+                    return self.lost_entries(from, effects);
                 }
-                peer.proven.extend(proven);
-                while peer.proven.len() > PROVEN_STARTS {
-                    peer.proven.pop_first();
-                }
-                let record = Record {
-                    disk: response.disk,
-                    starts: [(response.counter, boot)].into(),
-                    standing: Standing::Trusted,
-                };
-                self.table.insert(from, record);
-                self.version += 1;
+                Some(_) => peer.doubted = false,
+                // The request was sent before the doubt.
+                None => peer.challenged = Some(boot),
             }
+        }
+        let table = self.sound(response.table);
+        if is_admitted {
+            self.merge(from, response.version, table, effects);
+        } else if let Some(peer) = self.peers.get_mut(&from) {
+            peer.unmerged = Some((boot, response.version, table));
         }
     }
 
@@ -555,9 +669,9 @@ impl Admission {
             peer.admitted = None;
         }
         peer.admitting.take_if(|(of, _)| *of == boot);
-        peer.unmerged.take_if(|(of, _)| *of == boot);
+        peer.unmerged.take_if(|(of, _, _)| *of == boot);
         effects.notices.push(Notice::Refused(id, refusal));
-        // It learns from the request why.
+        // It requests our table in turn, which has the reason.
         self.send_request(id, effects);
     }
 
@@ -576,11 +690,12 @@ impl Admission {
                     peer.admitted = Some(boot);
                     peer.refused = None;
                     peer.acknowledged = None;
+                    peer.doubted = false;
                     effects.notices.push(Notice::Admitted(id));
-                    if let Some((of, table)) = peer.unmerged.take()
+                    if let Some((of, version, table)) = peer.unmerged.take()
                         && of == boot
                     {
-                        self.merge(id, table, effects);
+                        self.merge(id, version, table, effects);
                     }
                 }
             }
@@ -593,7 +708,10 @@ impl Admission {
     }
 
     /// Takes over what an admitted peer has recorded.
-    fn merge(&mut self, from: NodeId, table: Table, effects: &mut Effects) {
+    fn merge(&mut self, from: NodeId, version: u64, table: Table, effects: &mut Effects) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.merged = peer.merged.max(version);
+        }
         for (id, record) in table {
             if id == self.id {
                 self.compare_with_own(from, &record, effects);
@@ -684,6 +802,20 @@ impl Admission {
         }
     }
 
+    fn doubt(&mut self, id: NodeId, effects: &mut Effects) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.doubted = peer.admitted.is_some();
+        if peer.challenged.is_none() {
+            peer.challenged = peer.admitted;
+            peer.unanswered = 0;
+            // A request that is under way does not name the entry.
+            peer.nonce = None;
+            self.send_request(id, effects);
+        }
+    }
+
     fn lost_entries(&mut self, id: NodeId, effects: &mut Effects) {
         let Some(record) = self.table.get_mut(&id) else {
             return;
@@ -744,12 +876,21 @@ impl Admission {
         if peer.sent >= SENDS_PER_TICK {
             return;
         }
+        let Some(nonce) = peer.nonce.or(self.nonce) else {
+            return;
+        };
+        peer.nonce = Some(nonce);
+        let record = self.table.get(&to);
+        let starts = record.map(|record| record.starts.keys().copied().collect());
+        let doubted = peer.acknowledged.filter(|_| peer.doubted);
         let request = envelope(
             self.id,
             to,
             IdentityMessage::Request(Request {
+                nonce,
                 version: self.version,
-                table: self.table.clone(),
+                starts: starts.unwrap_or_default(),
+                entry: doubted.map(|acknowledged| acknowledged.index),
             }),
         );
         // The same message once a step is enough.

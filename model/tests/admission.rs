@@ -4,8 +4,8 @@
 use model::{
     Address, AppendEntriesResponse, AppendOutcome, Envelope, LogIndex, Message, NodeId, Term,
     admission::{
-        Admission, DiskId, Effects, Event, IdentityMessage, Notice, OwnDisk, Record, Refusal,
-        Response, Standing, Table,
+        Acknowledged, Admission, DiskId, Effects, EntryAt, Event, IdentityMessage, LogAt, Notice,
+        OwnDisk, Record, Refusal, Request, Response, Standing, Table,
     },
     wire::BootId,
 };
@@ -51,6 +51,9 @@ struct World {
     /// Which history of a disk a boot belongs to.
     lineages: BTreeMap<BootId, u64>,
     next_lineage: u64,
+    next_nonce: u64,
+    /// What servers say when they are asked for an entry of their logs.
+    logs: BTreeMap<u64, LogAt>,
     forbidden: BTreeSet<(u64, u64)>,
     /// Whether the driver reports a table durable before it is.
     lies: bool,
@@ -67,6 +70,8 @@ impl World {
             next_boot: 1,
             lineages: BTreeMap::new(),
             next_lineage: 0,
+            next_nonce: 1,
+            logs: BTreeMap::new(),
             forbidden: BTreeSet::new(),
             lies: false,
             notices: Vec::new(),
@@ -106,7 +111,7 @@ impl World {
             waiting: None,
         };
         self.servers.insert(number, server);
-        self.step(number, Event::Tick);
+        self.tick(number);
     }
 
     fn restart(&mut self, number: u64) {
@@ -189,6 +194,12 @@ impl World {
         self.judge();
     }
 
+    fn tick(&mut self, number: u64) {
+        let nonce = self.next_nonce;
+        self.next_nonce += 1;
+        self.step(number, Event::Tick { nonce });
+    }
+
     fn persist(&mut self, number: u64) {
         let server = self.servers.get_mut(&number).unwrap();
         if let Some((version, table)) = server.saving.take() {
@@ -211,8 +222,21 @@ impl World {
             boot,
             message,
             is_incumbent_alive,
+            log: self.logs.get(&to.get()).copied(),
         };
         self.step(to.get(), event);
+    }
+
+    /// A message arrives that no server sent.
+    fn receive(&mut self, at: u64, from: u64, boot: BootId, message: IdentityMessage) {
+        let event = Event::Receive {
+            from: id(from),
+            boot,
+            message,
+            is_incumbent_alive: false,
+            log: None,
+        };
+        self.step(at, event);
     }
 
     /// A message for the core.
@@ -247,7 +271,7 @@ impl World {
         let mut place = 0;
         for _ in 0..40 {
             for number in SERVERS {
-                self.step(number, Event::Tick);
+                self.tick(number);
                 for other in SERVERS {
                     self.speak(number, other);
                 }
@@ -305,7 +329,7 @@ fn fresh_servers_admit_one_another_and_restarts_are_admitted_again() {
     let sent = world.sent.len();
     for number in SERVERS {
         for _ in 0..100 {
-            world.step(number, Event::Tick);
+            world.tick(number);
         }
     }
     assert_eq!(world.sent.len(), sent);
@@ -404,7 +428,7 @@ fn server_learns_of_a_peers_disk_from_others() {
     let mut place = 0;
     for _ in 0..20 {
         for number in SERVERS {
-            world.step(number, Event::Tick);
+            world.tick(number);
         }
         while place < world.sent.len() {
             if heard(&world.sent[place].1) {
@@ -422,7 +446,7 @@ fn server_learns_of_a_peers_disk_from_others() {
     world.sent.clear();
     for _ in 0..20 {
         for number in [2, 3] {
-            world.step(number, Event::Tick);
+            world.tick(number);
         }
         for place in 0..world.sent.len() {
             if heard_by(&world.sent[place].1, [2, 3]) {
@@ -501,6 +525,48 @@ fn number_with_two_disks_counts_nowhere() {
     assert!(world.admits(1, 2) && world.admits(2, 1));
 }
 
+/// The last entry that a follower acknowledged before its present run.
+const ACKNOWLEDGED: Acknowledged = Acknowledged {
+    term: Term::new(5),
+    index: LogIndex::new(10),
+    entry: Some(Term::new(4)),
+};
+
+const fn log_at(term: u64, index: u64, entry: EntryAt) -> LogAt {
+    LogAt {
+        term: Term::new(term),
+        index: LogIndex::new(index),
+        entry,
+    }
+}
+
+/// Without keys anybody can send a response that makes a leader doubt.
+#[test]
+fn doubted_follower_is_refused_only_if_its_own_log_lacks_the_entry() {
+    let term = |term| EntryAt::Term(Term::new(term));
+    for (log, is_lost) in [
+        (log_at(5, 10, EntryAt::Missing), true),
+        (log_at(5, 10, term(3)), true),
+        (log_at(5, 10, term(4)), false),
+        (log_at(5, 10, EntryAt::Compacted), false),
+        // A later leader may have replaced it, and another index was not requested.
+        (log_at(6, 10, EntryAt::Missing), false),
+        (log_at(5, 11, EntryAt::Missing), false),
+    ] {
+        let mut world = World::new();
+        world.settle();
+        let leader = &mut world.servers.get_mut(&1).unwrap().admission;
+        leader.note_acknowledged(id(3), Some(ACKNOWLEDGED));
+        world.logs.insert(3, log);
+        for _ in 0..20 {
+            world.step(1, Event::Doubted(id(3)));
+        }
+        world.settle();
+        assert_eq!(world.admits(1, 3), !is_lost, "{log:?}");
+        assert_eq!(world.suspended(3).is_some(), is_lost, "{log:?}");
+    }
+}
+
 #[test]
 fn follower_that_lost_entries_is_refused_for_good() {
     let mut world = World::new();
@@ -521,7 +587,7 @@ fn follower_that_lost_entries_is_refused_for_good() {
         !leader.contradicts(id(3), &lost),
         "it had acknowledged nothing before this run"
     );
-    leader.note_acknowledged(id(3), Some((Term::new(5), LogIndex::new(10))));
+    leader.note_acknowledged(id(3), Some(ACKNOWLEDGED));
     for (response, proves) in [
         (lost.clone(), true),
         (response(5, conflict(20, 0, 0)), true),
@@ -544,9 +610,12 @@ fn follower_that_lost_entries_is_refused_for_good() {
     ] {
         assert_eq!(leader.contradicts(id(3), &response), proves, "{response:?}");
     }
-    world.step(1, Event::LostEntries(id(3)));
-    assert!(!world.admits(1, 3));
+    // Its own word decides.
+    world.step(1, Event::Doubted(id(3)));
+    assert!(world.admits(1, 3));
+    world.logs.insert(3, log_at(5, 10, EntryAt::Missing));
     world.settle();
+    assert!(!world.admits(1, 3));
     world.restart(3);
     world.restart(2);
     world.settle();
@@ -562,21 +631,9 @@ fn strangers_and_flooding_peers_change_and_cost_little() {
     let mut world = World::new();
     world.settle();
     let before = world.servers[&1].admission.clone();
-    let response = IdentityMessage::Response(Response {
-        version: u64::MAX,
-        disk: DiskId::new(7),
-        counter: u64::MAX,
-        boots: BTreeMap::new(),
-    });
-    let stranger = Event::Receive {
-        from: id(9),
-        boot: boot(5),
-        message: response,
-        is_incumbent_alive: false,
-    };
-    world.step(1, stranger);
+    world.receive(1, 9, boot(5), forged_response(7, Table::new()));
     assert_eq!(world.servers[&1].admission, before);
-    world.step(1, Event::Tick);
+    world.tick(1);
     let sent = world.sent.len();
     for random in 0..1000 {
         let event = Event::Unadmitted {
@@ -586,6 +643,92 @@ fn strangers_and_flooding_peers_change_and_cost_little() {
         world.step(1, event);
     }
     assert!(world.sent.len() - sent <= 8);
+}
+
+fn forged_response(disk: u128, table: Table) -> IdentityMessage {
+    IdentityMessage::Response(Response {
+        nonce: 0xdead,
+        disk: DiskId::new(disk),
+        counter: 1,
+        boots: BTreeMap::new(),
+        version: u64::MAX,
+        table,
+        merged: u64::MAX,
+        log: Some(log_at(5, 10, EntryAt::Missing)),
+    })
+}
+
+/// Without keys anybody can write the boot of an admitted server into a datagram, and repeat those
+/// that were sent.
+#[test]
+fn messages_that_were_not_requested_change_no_record() {
+    let mut world = World::new();
+    world.settle();
+    let tables = |world: &World| SERVERS.map(|at| world.servers[&at].admission.table().clone());
+    let before = tables(&world);
+    let record = |disk, standing| Record {
+        disk: DiskId::new(disk),
+        starts: [(1, boot(9999))].into(),
+        standing,
+    };
+    let request = IdentityMessage::Request(Request {
+        nonce: 0xdead,
+        version: u64::MAX,
+        starts: (0..1000).collect(),
+        entry: Some(LogIndex::new(10)),
+    });
+    let mut forged = vec![request];
+    for about in SERVERS {
+        for record in [
+            record(99, Standing::Trusted),
+            record(1, Standing::LostEntries),
+        ] {
+            // The real disks have the numbers of their servers.
+            forged.push(forged_response(2, [(id(about), record)].into()));
+        }
+    }
+    forged.push(forged_response(99, Table::new()));
+    let leader = &mut world.servers.get_mut(&1).unwrap().admission;
+    leader.note_acknowledged(id(2), Some(ACKNOWLEDGED));
+    let real = world.servers[&2].boot;
+    let repeated = world.sent.len();
+    for message in forged {
+        for boot in [real, boot(5)] {
+            world.step(1, Event::Doubted(id(2)));
+            world.receive(1, 2, boot, message.clone());
+        }
+    }
+    for place in 0..repeated {
+        world.deliver(place, false);
+    }
+    world.settle();
+    assert!(world.all_admit_all());
+    assert_eq!(SERVERS.map(|number| world.suspended(number)), [None; 3]);
+    assert_eq!(tables(&world), before);
+}
+
+#[test]
+fn forged_boots_do_not_keep_a_restarted_server_out() {
+    let mut world = World::new();
+    world.settle();
+    world.restart(3);
+    let mut place = world.sent.len();
+    for random in 0..40 {
+        world.tick(1);
+        world.tick(3);
+        world.speak(3, 1);
+        while place < world.sent.len() {
+            let forged = Event::Unadmitted {
+                from: id(3),
+                boot: boot(1_000_000 + random),
+            };
+            world.step(1, forged);
+            world.deliver(place, false);
+            world.persist(1);
+            place += 1;
+        }
+    }
+    assert!(world.admits(1, 3));
 }
 
 #[derive(Clone, Debug)]
@@ -631,7 +774,7 @@ proptest! {
                     world.deliver(place.min(world.sent.len() - 1), false);
                 }
                 Op::Persist(number) => world.persist(number),
-                Op::Tick(number) => world.step(number, Event::Tick),
+                Op::Tick(number) => world.tick(number),
                 Op::Speak(from, to) => world.speak(from, to),
                 Op::Restart(number) => world.restart(number),
                 Op::Wipe(number) => world.wipe(number),
@@ -654,7 +797,7 @@ proptest! {
                     world.deliver(place.min(world.sent.len() - 1), false);
                 }
                 Op::Persist(number) => world.persist(number),
-                Op::Tick(number) => world.step(number, Event::Tick),
+                Op::Tick(number) => world.tick(number),
                 Op::Speak(from, to) => world.speak(from, to),
                 Op::Restart(number) | Op::Restore(number, _) => world.restart(number),
                 Op::Wipe(_) | Op::Copy(_) => {}

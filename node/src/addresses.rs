@@ -1,59 +1,154 @@
-//! The `--peer` list against itself and against `--listen`, before anything is started.
+//! The `--peer` list against itself and against `--listen`: before anything is started, and again
+//! whenever a name gets other addresses.
 //!
-//! Names that cannot be looked up yet are passed over: a container's peers may start later.
+//! A name that has no address at the start is no reason to refuse it: a container's peers may start
+//! later. What the texts alone show is refused at once.
 
-use crate::{Config, node::StartError};
+use crate::{
+    Config,
+    identities::{Alert, AlertKind},
+    node::StartError,
+};
 use model::NodeId;
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::{net, task::JoinSet, time};
+use tracing::{info, warn};
+use transport::{canonical, find_shared_address};
 
-/// How long names are looked up before a start.
+/// The time limit of the lookups before a start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Refuses a list in which two servers have one address, or this server another one than it listens
 /// at. A server that listens at every address (`0.0.0.0`) or at any free port may be reached by
 /// another one.
 pub(crate) async fn check(config: &Config) -> Result<(), StartError> {
+    check_texts(config)?;
     let mut lookups = JoinSet::new();
     for (id, name) in &config.peers {
         let (id, name) = (*id, name.clone());
         lookups.spawn(async move {
             let found = time::timeout(PATIENCE, net::lookup_host(&name)).await;
             let found = found.ok().and_then(Result::ok);
-            (id, found.into_iter().flatten().map(canonical).collect())
+            (id, found.into_iter().flatten().collect())
         });
     }
     let found: BTreeMap<NodeId, Vec<SocketAddr>> = lookups.join_all().await.into_iter().collect();
-    for (id, addresses) in &found {
-        for (other, theirs) in found.range(..id) {
-            let is_shared = addresses.iter().any(|address| theirs.contains(address));
-            if is_shared || config.peers[id] == config.peers[other] {
-                return Err(StartError::SharedAddress {
-                    first: *other,
-                    second: *id,
-                    address: config.peers[id].clone(),
-                });
-            }
+    if let Some((first, second, _)) = find_shared_address(&found) {
+        return Err(StartError::SharedAddress {
+            first,
+            second,
+            address: config.peers[&second].clone(),
+        });
+    }
+    let own = found.get(&config.id);
+    if own.is_some_and(|own| !is_listened_at(config.listen, own)) {
+        return Err(own_address(config));
+    }
+    Ok(())
+}
+
+/// The same without any lookup.
+fn check_texts(config: &Config) -> Result<(), StartError> {
+    let mut owners = BTreeMap::new();
+    for (id, address) in &config.peers {
+        // Case makes no difference in names.
+        if let Some(first) = owners.insert(address.to_ascii_lowercase(), *id) {
+            return Err(StartError::SharedAddress {
+                first,
+                second: *id,
+                address: address.clone(),
+            });
         }
     }
-    let listen = canonical(config.listen);
-    if listen.ip().is_unspecified() || listen.port() == 0 {
-        return Ok(());
+    let own = config.peers.get(&config.id);
+    let port = own.and_then(|own| own.rsplit_once(':')?.1.parse::<u16>().ok());
+    let is_other = port.is_some_and(|port| port != config.listen.port());
+    if is_fixed(config.listen) && is_other {
+        return Err(own_address(config));
     }
-    match (found.get(&config.id), config.peers.get(&config.id)) {
-        (Some(addresses), Some(name)) if !addresses.is_empty() && !addresses.contains(&listen) => {
-            Err(StartError::OwnAddress {
-                id: config.id,
-                address: name.clone(),
-                listen: config.listen,
-            })
-        }
-        _ => Ok(()),
+    Ok(())
+}
+
+fn own_address(config: &Config) -> StartError {
+    StartError::OwnAddress {
+        id: config.id,
+        address: config.peers.get(&config.id).cloned().unwrap_or_default(),
+        listen: config.listen,
     }
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+/// Whether a server that listens there can be reached only there.
+pub(crate) fn is_fixed(listen: SocketAddr) -> bool {
+    !listen.ip().to_canonical().is_unspecified() && listen.port() != 0
+}
+
+/// Whether a server that listens there may have these addresses. None are known yet if there are none.
+fn is_listened_at(listen: SocketAddr, addresses: &[SocketAddr]) -> bool {
+    let mut addresses = addresses.iter().copied().map(canonical).peekable();
+    !is_fixed(listen)
+        || addresses.peek().is_none()
+        || addresses.any(|address| address == canonical(listen))
+}
+
+/// What the running server found wrong with the addresses of the list.
+#[derive(Debug, Default)]
+pub(crate) struct AddressAlerts(Mutex<Vec<Alert>>);
+
+impl AddressAlerts {
+    /// What is wrong now.
+    pub(crate) fn get(&self) -> Vec<Alert> {
+        self.lock().clone()
+    }
+
+    /// Compares the addresses of all names, as known now, and reports what is new.
+    pub(crate) fn update<'a>(
+        &self,
+        (own, listen): (NodeId, SocketAddr),
+        names: &BTreeMap<NodeId, String>,
+        found: impl Iterator<Item = (NodeId, &'a [SocketAddr])>,
+    ) {
+        let found = found.map(|(id, addresses)| (id, addresses.to_vec()));
+        let found = found.collect::<BTreeMap<_, _>>();
+        let alert = |id: NodeId, text| Alert {
+            kind: AlertKind::PeerAddresses,
+            node: id.get(),
+            text,
+        };
+        let mut alerts = Vec::new();
+        if let Some((first, second, address)) = find_shared_address(&found) {
+            let text = format!(
+                "servers {first} and {second} of the --peer list have the same address, {address}"
+            );
+            alerts.push(alert(second, text));
+        }
+        if let Some(addresses) = found.get(&own)
+            && !is_listened_at(listen, addresses)
+        {
+            let name = names.get(&own).map_or("", String::as_str);
+            let text = format!(
+                "the other servers reach this one at --peer {own}={name}, which is {addresses:?}, but it \
+                 listens at {listen}"
+            );
+            alerts.push(alert(own, text));
+        }
+        let mut current = self.lock();
+        for alert in alerts.iter().filter(|alert| !current.contains(alert)) {
+            warn!(server = alert.node, "{}", alert.text);
+        }
+        if alerts.is_empty() && !current.is_empty() {
+            info!("the addresses of the --peer list are in order again");
+        }
+        *current = alerts;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Alert>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +172,7 @@ mod tests {
             ("127.0.0.1:7101", "[::ffff:127.0.0.1]:7101"),
             ("127.0.0.1:7101", "localhost:7101"),
             ("nobody.invalid:7101", "nobody.invalid:7101"),
+            ("nobody.invalid:7101", "Nobody.invalid:7101"),
         ] {
             let peers = [(1, "127.0.0.1:7100"), (2, first), (3, second)];
             let error = checked("127.0.0.1:7100", &peers).await.unwrap_err();
@@ -101,6 +197,9 @@ mod tests {
             ("127.0.0.1:7101", "127.0.0.1:7102", false),
             ("127.0.0.1:7101", "10.0.0.1:7101", false),
             ("127.0.0.1:7101", "nobody.invalid:7101", true),
+            ("127.0.0.1:7101", "nobody.invalid:7102", false),
+            ("0.0.0.0:7101", "nobody.invalid:7102", true),
+            ("127.0.0.1:0", "nobody.invalid:7102", true),
             ("0.0.0.0:7101", "10.0.0.1:17101", true),
             ("[::]:7101", "10.0.0.1:17101", true),
             ("127.0.0.1:0", "10.0.0.1:7101", true),
@@ -108,5 +207,25 @@ mod tests {
             let result = checked(listen, &[(1, own), (2, "10.0.0.2:7101")]).await;
             assert_eq!(result.is_ok(), is_right, "{listen} {own}: {result:?}");
         }
+    }
+
+    #[test]
+    fn later_addresses_are_compared_too() {
+        let at = |text: &str| vec![text.parse::<SocketAddr>().unwrap()];
+        let own = (NodeId::new(1), "127.0.0.1:7101".parse().unwrap());
+        let names = [(own.0, "a:7101".to_owned())].into();
+        let alerts = AddressAlerts::default();
+        let mut nodes_of = |found: &[(u64, &str)]| {
+            let found = Vec::from_iter(found.iter().map(|(id, text)| (NodeId::new(*id), at(text))));
+            let found = found.iter().map(|(id, at)| (*id, &at[..]));
+            alerts.update(own, &names, found);
+            Vec::from_iter(alerts.get().iter().map(|alert| alert.node))
+        };
+        let (one, two) = ((1, "127.0.0.1:7101"), (2, "127.0.0.1:7102"));
+        assert_eq!(nodes_of(&[]), []);
+        assert_eq!(nodes_of(&[one, two]), []);
+        assert_eq!(nodes_of(&[one, two, (3, "[::ffff:127.0.0.1]:7102")]), [3]);
+        assert_eq!(nodes_of(&[(1, "10.0.0.9:7101"), two]), [1]);
+        assert_eq!(nodes_of(&[one, two]), []);
     }
 }

@@ -21,8 +21,8 @@ pub struct Config {
     pub cluster: String,
     /// The servers of the cluster. This one is always among them.
     pub voters: BTreeSet<NodeId>,
-    /// Where the other servers are: `HOST:PORT`. One that is not listed is found when it speaks, or
-    /// by [`crate::Node::set_peer`].
+    /// Where the other servers are: `HOST:PORT`. The address of one that is not listed is learned from
+    /// its datagrams if they are sealed, or set by [`crate::Node::set_peer`].
     pub peers: BTreeMap<NodeId, String>,
     /// Where to listen for datagrams. Port 0 takes any free one.
     pub listen: SocketAddr,

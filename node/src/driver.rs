@@ -27,7 +27,7 @@ use crate::{
 use model::{
     Address, AppendEntriesResponse, ClientRequest, Effects, Envelope, Event, Flow, Message, NodeId,
     Raft, Role, WriteId,
-    admission::IdentityMessage,
+    admission::{Acknowledged, IdentityMessage, LogAt},
     client::Ask,
     invariants::{self, Watermarks},
     wire::BootId,
@@ -363,25 +363,21 @@ impl Driver {
             return false;
         }
         if let Message::AppendEntriesResponse(response) = message {
-            return !self.has_lost_entries(id, response, now);
+            return !self.is_doubtful(id, response, now);
         }
         true
     }
 
-    /// Whether this response proves that the follower lost what it had acknowledged. Then it does
-    /// not count any more.
-    fn has_lost_entries(
-        &mut self,
-        id: NodeId,
-        response: &AppendEntriesResponse,
-        now: Instant,
-    ) -> bool {
-        let lost = self.identities.contradicts(id, response);
-        if lost {
-            let turn = self.identities.lost_entries(id, now);
+    /// Whether this response suggests that the follower lost what it had acknowledged. Then the
+    /// follower is requested to prove that it has it.
+    fn is_doubtful(&mut self, id: NodeId, response: &AppendEntriesResponse, now: Instant) -> bool {
+        let is_doubtful = self.identities.contradicts(id, response);
+        if is_doubtful {
+            self.metrics.dropped("doubtful", 1);
+            let turn = self.identities.doubt(id, now);
             self.carry_out_identities(turn);
         }
-        lost
+        is_doubtful
     }
 
     fn take_identity(
@@ -391,7 +387,15 @@ impl Driver {
         now: Instant,
     ) {
         let silence = self.pulse.silence(id);
-        let turn = self.identities.receive((id, boot), message, silence, now);
+        let entry = match &message {
+            IdentityMessage::Request(request) => request.entry,
+            IdentityMessage::Response(_) => None,
+        };
+        let term = self.raft.current_term();
+        let log = entry.map(|index| LogAt::new(self.raft.log(), term, index));
+        let turn = self
+            .identities
+            .receive((id, boot), message, log, silence, now);
         self.carry_out_identities(turn);
     }
 
@@ -408,12 +412,17 @@ impl Driver {
                 _ => None,
             };
             let term = self.raft.current_term();
-            let acknowledged = acknowledged.map(|progress| (term, progress.match_index));
+            let acknowledged = acknowledged.map(|progress| Acknowledged {
+                term,
+                index: progress.match_index,
+                entry: self.raft.log().term_at(progress.match_index),
+            });
             self.identities.note_acknowledged(id, acknowledged);
         }
         let known = turn.sends.into_iter();
-        // Where a peer is may become known later, and it is asked again.
-        let known = known.filter(|envelope| self.endpoint.route_to(envelope.to).is_some());
+        // An address may become known later, and the request is repeated. A nonce must not go to an
+        // address that anybody could have claimed.
+        let known = known.filter(|envelope| self.endpoint.has_trusted_route(envelope.to));
         self.agenda.sends.extend(known);
     }
 

@@ -1,10 +1,10 @@
 //! Which peers count, as the driver sees it: [`model::admission`] decides, and this module brings it
 //! what it needs of clock and disk, and tells people.
 
-use crate::{disk::DiskError, metadata::Keeper, metrics::Metrics};
+use crate::{addresses::AddressAlerts, disk::DiskError, metadata::Keeper, metrics::Metrics};
 use model::{
     AppendEntriesResponse, Envelope, NodeId,
-    admission::{Admission, Effects, Event, IdentityMessage, Notice, Refusal},
+    admission::{Acknowledged, Admission, Effects, Event, IdentityMessage, LogAt, Notice, Refusal},
     wire::BootId,
 };
 use serde::Serialize;
@@ -41,6 +41,9 @@ pub enum AlertKind {
     DuplicateNumber,
     /// Datagrams arrive from processes that were configured with other voters.
     OtherVoters,
+    /// A name in the `--peer` list has the address of another server, or one at which this server does
+    /// not listen.
+    PeerAddresses,
 }
 
 /// See the module.
@@ -58,6 +61,8 @@ pub(crate) struct Identities {
     contested: BTreeMap<NodeId, Contest>,
     /// How many datagrams of other voters were dropped, and when the last was.
     other_voters: (u64, Option<Instant>),
+    /// What is wrong with the addresses of the peers.
+    addresses: Arc<AddressAlerts>,
 }
 
 /// Two runs of one server. After a restart the earlier one is soon silent.
@@ -86,6 +91,7 @@ impl Identities {
         metrics: Arc<Metrics>,
         disk: String,
         heartbeat: Duration,
+        addresses: Arc<AddressAlerts>,
     ) -> Self {
         Self {
             id,
@@ -97,6 +103,7 @@ impl Identities {
             refused_heard: BTreeMap::new(),
             contested: BTreeMap::new(),
             other_voters: (0, None),
+            addresses,
         }
     }
 
@@ -146,17 +153,13 @@ impl Identities {
         ))
     }
 
-    /// Whether this response proves that its sender lost what it had acknowledged.
+    /// Whether this response suggests that its sender lost what it had acknowledged.
     pub(crate) fn contradicts(&self, from: NodeId, response: &AppendEntriesResponse) -> bool {
         self.admission.contradicts(from, response)
     }
 
     /// See [`Admission::note_acknowledged`].
-    pub(crate) fn note_acknowledged(
-        &mut self,
-        id: NodeId,
-        acknowledged: Option<(model::Term, model::LogIndex)>,
-    ) {
+    pub(crate) fn note_acknowledged(&mut self, id: NodeId, acknowledged: Option<Acknowledged>) {
         self.admission.note_acknowledged(id, acknowledged);
     }
 
@@ -171,11 +174,13 @@ impl Identities {
         self.step(Event::Unadmitted { from, boot }, now)
     }
 
-    /// A message about identities arrived. `silence`: how long ago the admitted run was heard of.
+    /// A message about identities arrived. `log`: the state of the log at the index that a request
+    /// names. `silence`: how long ago the admitted run was heard of.
     pub(crate) fn receive(
         &mut self,
         (from, boot): (NodeId, BootId),
         message: IdentityMessage,
+        log: Option<LogAt>,
         silence: Option<Duration>,
         now: Instant,
     ) -> Turn {
@@ -186,14 +191,14 @@ impl Identities {
             boot,
             message,
             is_incumbent_alive,
+            log,
         };
         self.step(event, now)
     }
 
-    /// A follower proved that it lost what it had acknowledged.
-    pub(crate) fn lost_entries(&mut self, id: NodeId, now: Instant) -> Turn {
-        self.refused_heard.insert(id, now);
-        self.step(Event::LostEntries(id), now)
+    /// A response suggests that this follower lost what it had acknowledged.
+    pub(crate) fn doubt(&mut self, id: NodeId, now: Instant) -> Turn {
+        self.step(Event::Doubted(id), now)
     }
 
     /// A heartbeat interval went by. `other_voters`: how many datagrams of other voters were dropped
@@ -202,7 +207,8 @@ impl Identities {
         if other_voters > self.other_voters.0 {
             self.other_voters = (other_voters, Some(now));
         }
-        self.step(Event::Tick, now)
+        let nonce = rand::random();
+        self.step(Event::Tick { nonce }, now)
     }
 
     /// What has become durable since the last call. The only place that declares a table durable.
@@ -345,6 +351,7 @@ impl Identities {
                         the same --peer list to all servers and proxies of a cluster";
             alerts.push(alert(AlertKind::OtherVoters, self.id, text.to_owned()));
         }
+        alerts.extend(self.addresses.get());
         alerts
     }
 }

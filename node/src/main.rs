@@ -68,7 +68,14 @@ fn serve(run: Run) -> anyhow::Result<ExitCode> {
         .context("cannot set up timers and sockets")?;
     let ended = runtime.block_on(async {
         let mut signals = StopSignals::install().context("cannot install signal handlers")?;
-        let node = Node::start(config).await?;
+        let node = tokio::select! {
+            node = Node::start(config) => node?,
+            signal = signals.next() => {
+                // Nothing was acknowledged, and the disk may hang. The next start recovers.
+                info!(%signal, "stopped before it was ready");
+                return Ok(signal.exit_code().into());
+            }
+        };
         info!(listen = %node.local_addr(), "runs");
         tokio::select! {
             ended = node.ended() => return Ok(exit_code(ended.as_ref().err().map(|e| &**e))),

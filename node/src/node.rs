@@ -1,7 +1,7 @@
 //! A running server, and the handle to it.
 
 use crate::{
-    addresses,
+    addresses::{self, AddressAlerts},
     config::{Config, ConfigError},
     crew::Crew,
     disk::{Disk, DiskError},
@@ -377,7 +377,9 @@ impl Node {
             faults: config.faults.clone(),
         };
         let names = config.peers.clone();
-        let id = config.id;
+        let (id, listen) = (config.id, config.listen);
+        let alerts = Arc::<AddressAlerts>::default();
+        let for_driver = Arc::clone(&alerts);
         let span = move || tracing::info_span!("node", %id);
         let (started, starting) = oneshot::channel();
         let (end, ended) = watch::channel(None);
@@ -387,7 +389,7 @@ impl Node {
                 let _ending = Ending(end.clone());
                 let span = span();
                 let _entered = span.enter();
-                let result = drive(config, open, started);
+                let result = drive(config, open, for_driver, started);
                 if let Some(result) = result {
                     end.send_replace(Some(result.map_err(Arc::new)));
                 }
@@ -411,7 +413,8 @@ impl Node {
         // The helpers hold no handle: they must not keep the server running.
         let weak = Arc::downgrade(&inner);
         let mut helpers = inner.helpers.lock().await;
-        helpers.spawn(peers::resolve(id, names, weak.clone(), span()));
+        let own = (id, listen);
+        helpers.spawn(peers::resolve(own, names, weak.clone(), alerts, span()));
         if let Some((listener, _)) = http {
             helpers.spawn(http::serve(listener, weak, access));
         }
@@ -651,9 +654,10 @@ impl Drop for Ending {
 fn drive(
     config: Config,
     open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>,
+    alerts: Arc<AddressAlerts>,
     started: oneshot::Sender<Result<Started, StartError>>,
 ) -> Option<Result<(), Failure>> {
-    let (crew, handed_out) = match prepare(&config, open) {
+    let (crew, handed_out) = match prepare(&config, open, alerts) {
         Ok(prepared) => prepared,
         Err(error) => {
             let _ = started.send(Err(error));
@@ -671,6 +675,7 @@ fn drive(
 fn prepare(
     config: &Config,
     open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>,
+    alerts: Arc<AddressAlerts>,
 ) -> Result<(Crew, Started), StartError> {
     let directory = Directory::open(&config.data_dir)?;
     let mut metadata = Metadata::open(&directory, config)?;
@@ -727,6 +732,7 @@ fn prepare(
         Arc::clone(&metrics),
         disk_id,
         config.heartbeat,
+        alerts,
     );
     let others = voters.into_iter().filter(|id| *id != config.id);
     let pulse = Arc::new(Pulse::new(others));

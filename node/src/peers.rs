@@ -3,12 +3,15 @@
 //! the same: what it says from its new place is not sealed where a cluster has no keys, and so does
 //! not tell where to answer it.
 
-use crate::node::{Inner, Node};
+use crate::{
+    addresses::{self, AddressAlerts},
+    node::{Inner, Node},
+};
 use model::NodeId;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Weak,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 use tokio::{task::JoinSet, time};
@@ -23,15 +26,23 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Keeps the addresses of the others up to date while the server lives.
 pub(crate) async fn resolve(
-    own: NodeId,
+    own: (NodeId, SocketAddr),
     names: BTreeMap<NodeId, String>,
     node: Weak<Inner>,
+    alerts: Arc<AddressAlerts>,
     span: Span,
 ) {
-    keep_resolving(own, names, node).instrument(span).await;
+    keep_resolving(own, names, node, &alerts)
+        .instrument(span)
+        .await;
 }
 
-async fn keep_resolving(own: NodeId, names: BTreeMap<NodeId, String>, node: Weak<Inner>) {
+async fn keep_resolving(
+    (own, listen): (NodeId, SocketAddr),
+    names: BTreeMap<NodeId, String>,
+    node: Weak<Inner>,
+    alerts: &AddressAlerts,
+) {
     let mut known: BTreeMap<NodeId, (Vec<SocketAddr>, Instant)> = BTreeMap::new();
     let mut complained = BTreeSet::new();
     // A resolver that is slow with one name does not hold up the others.
@@ -52,9 +63,11 @@ async fn keep_resolving(own: NodeId, names: BTreeMap<NodeId, String>, node: Weak
                 let is_number = name.parse::<SocketAddr>().is_ok();
                 let settled = known.get(id).is_some_and(|(_, looked_up)| {
                     let recent = looked_up.elapsed() < LOOK_AGAIN_AFTER;
-                    is_number || (recent && node.silence_of(*id) < SILENT_AFTER)
+                    let is_heard = *id == own || node.silence_of(*id) < SILENT_AFTER;
+                    is_number || (recent && is_heard)
                 });
-                if *id == own || settled || !under_way.insert(*id) {
+                let is_needed = *id != own || addresses::is_fixed(listen);
+                if !is_needed || settled || !under_way.insert(*id) {
                     continue;
                 }
                 let (id, name, local) = (*id, name.clone(), node.local_addr());
@@ -71,8 +84,12 @@ async fn keep_resolving(own: NodeId, names: BTreeMap<NodeId, String>, node: Weak
             Ok(at) if !at.is_empty() => {
                 let was = known.insert(id, (at.clone(), Instant::now()));
                 if was.map(|(at, _)| at).as_ref() != Some(&at) {
-                    info!(peer = %id, name, addresses = ?at, "a peer has an address");
-                    node.set_peer_addresses(id, at).await;
+                    let found = known.iter().map(|(id, (at, _))| (*id, &at[..]));
+                    alerts.update((own, listen), &names, found);
+                    if id != own {
+                        info!(peer = %id, name, addresses = ?at, "a peer has an address");
+                        node.set_peer_addresses(id, at).await;
+                    }
                 }
                 complained.remove(&id);
             }

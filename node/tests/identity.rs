@@ -2,8 +2,12 @@
 //! servers, datagrams and disks in one process.
 
 use model::{
-    NodeId,
+    Address, AppendEntriesResponse, AppendOutcome, Envelope, LogIndex, Message, NodeId, Term,
+    admission::{
+        DiskId, EntryAt, IdentityMessage, LogAt, Record, Request, Response, Standing, Table,
+    },
     store::{Condition, Found, Operation, Query},
+    wire::{BootId, Header, VotersDigest},
 };
 use node::{AlertKind, Config, Failure, MetadataError, Node, StartError, Status};
 use std::{
@@ -15,9 +19,9 @@ use std::{
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
 };
-use transport::{Key, Keys};
+use transport::{Endpoint, Key, Keys};
 
 /// Long enough for a loaded machine; nothing waits this long when all is well.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -446,9 +450,193 @@ async fn server_that_cannot_record_its_peers_stops() {
         keys: Keys::INSECURE,
     };
     cluster.start_node(0).await;
-    fs::remove_dir_all(cluster.dirs[0].path()).unwrap();
+    poll("the directory to be removed", async || {
+        // The server may make a file meanwhile.
+        fs::remove_dir_all(cluster.dirs[0].path()).ok()
+    })
+    .await;
     cluster.start_node(1).await;
     let failure = cluster.node(0).ended().await.unwrap_err();
     assert!(matches!(*failure, Failure::Disk(_)), "{failure}");
     fs::create_dir(cluster.dirs[0].path()).unwrap();
+}
+
+/// Somebody without keys who reaches the sockets, and has seen one datagram of each server.
+struct Forger {
+    endpoint: Endpoint,
+    from: NodeId,
+    to: NodeId,
+}
+
+impl Forger {
+    async fn new(from: NodeId, boot: BootId, to: &Node) -> Self {
+        let mut config = transport::Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), "test");
+        config.voters = VotersDigest::new(&(1..=3).map(NodeId::new).collect());
+        config.boot = Some(boot);
+        config.peers = [(Address::Node(to.id()), to.local_addr())].into();
+        let (endpoint, _) = Endpoint::bind(config).await.unwrap();
+        Self {
+            endpoint,
+            from,
+            to: to.id(),
+        }
+    }
+
+    fn send(&self, message: Message) {
+        self.endpoint.send(vec![Envelope {
+            from: Address::Node(self.from),
+            to: Address::Node(self.to),
+            message,
+        }]);
+    }
+
+    /// Claims everything that would make a server count no more.
+    fn send_identities(&self) {
+        let record = |standing| Record {
+            disk: DiskId::new(99),
+            starts: [(
+                1,
+                BootId {
+                    started: 1,
+                    random: 1,
+                },
+            )]
+            .into(),
+            standing,
+        };
+        let request = Request {
+            nonce: 1,
+            version: u64::MAX,
+            starts: (0..100).collect(),
+            entry: Some(LogIndex::new(1)),
+        };
+        self.send(Message::Identity(IdentityMessage::Request(request)));
+        for standing in [Standing::Trusted, Standing::LostEntries] {
+            let table = Table::from([1, 2, 3].map(|id| (NodeId::new(id), record(standing))));
+            let response = Response {
+                nonce: 1,
+                disk: DiskId::new(99),
+                counter: 100,
+                boots: [(1, None)].into(),
+                version: u64::MAX,
+                table,
+                merged: u64::MAX,
+                log: Some(LogAt {
+                    term: Term::new(1),
+                    index: LogIndex::new(1),
+                    entry: EntryAt::Missing,
+                }),
+            };
+            self.send(Message::Identity(IdentityMessage::Response(response)));
+        }
+    }
+
+    /// Claims to be a follower that lacks everything.
+    fn send_conflict(&self, term: u64) {
+        self.send(Message::AppendEntriesResponse(AppendEntriesResponse {
+            term: Term::new(term),
+            read_round: 0,
+            outcome: AppendOutcome::Conflict {
+                prev_log_index: LogIndex::new(1),
+                conflict_term: Term::ZERO,
+                conflict_index: LogIndex::ZERO,
+            },
+        }));
+    }
+}
+
+impl Cluster {
+    /// The boot of a server, which is in clear in every datagram that it sends to another.
+    async fn boot_of(&self, place: usize, to: usize) -> BootId {
+        let (node, to) = (self.node(place), self.node(to));
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        node.set_peer(to.id(), socket.local_addr().unwrap()).await;
+        let mut datagram = [0; 1500];
+        let length = socket.recv(&mut datagram).await.unwrap();
+        node.set_peer(to.id(), to.local_addr()).await;
+        Header::decode(&datagram[..length]).unwrap().boot
+    }
+
+    /// That two servers count at each other, and that nobody is said to have lost a disk.
+    async fn expect_all_counted(&self, places: [usize; 2]) {
+        // Neither is a majority without the other.
+        for number in 0..20 {
+            self.put(&format!("more {number}")).await;
+        }
+        for place in places {
+            let status = self.status(place).await;
+            assert_eq!(status.suspended, None);
+            let lost = status
+                .alerts
+                .iter()
+                .find(|alert| alert.kind == AlertKind::LostDisk);
+            assert_eq!(lost, None);
+            let metrics = self.node(place).metrics().await;
+            assert!(metrics.contains("raft_refused_peers 0"), "{metrics}");
+        }
+    }
+}
+
+fn dropped(metrics: &str, cause: &str) -> u64 {
+    let name = format!("raft_dropped_total{{cause=\"{cause}\"}} ");
+    let mut counts = metrics.lines().filter_map(|line| line.strip_prefix(&name));
+    counts.next().map_or(0, |count| count.parse().unwrap())
+}
+
+/// Without keys a boot is seen in every datagram, and written into any. No such datagram suspends a
+/// server or makes a peer count no more, now or after a restart.
+#[tokio::test]
+async fn forged_datagrams_silence_nobody_without_keys() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.settle().await;
+    let (follower, third) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.put("a").await;
+    for (from, to) in [(leader, follower), (follower, leader)] {
+        let boot = cluster.boot_of(from, to).await;
+        let (from, at) = (cluster.node(from).id(), cluster.node(to));
+        let before = dropped(&at.metrics().await, "not-admitted");
+        let forger = Forger::new(from, boot, at).await;
+        let stranger = BootId {
+            started: boot.started + 1,
+            random: 1,
+        };
+        let other = Forger::new(from, stranger, at).await;
+        forger.send_identities();
+        other.send_identities();
+        // They were received before this one.
+        other.send_conflict(1);
+        poll("the last forged datagram", async || {
+            let metrics = at.metrics().await;
+            (dropped(&metrics, "not-admitted") > before).then_some(())
+        })
+        .await;
+    }
+    cluster.stop(third).await;
+    cluster.expect_all_counted([leader, follower]).await;
+    // What a restarted follower had acknowledged is no secret either.
+    cluster.start_node(third).await;
+    let leader = cluster.settle().await;
+    let (follower, third) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.kill(follower).await;
+    cluster.start_node(follower).await;
+    assert_eq!(cluster.settle().await, leader, "the leader is to stay");
+    let boot = cluster.boot_of(follower, leader).await;
+    let at = cluster.node(leader);
+    let forger = Forger::new(cluster.node(follower).id(), boot, at).await;
+    let term = cluster.status(leader).await.term;
+    poll("a forged conflict to be doubted", async || {
+        forger.send_conflict(term);
+        let metrics = at.metrics().await;
+        (dropped(&metrics, "doubtful") > 0).then_some(())
+    })
+    .await;
+    cluster.stop(third).await;
+    cluster.expect_all_counted([leader, follower]).await;
+    for place in [leader, follower] {
+        cluster.stop(place).await;
+    }
+    for place in [leader, follower] {
+        cluster.start_node(place).await;
+    }
+    cluster.expect_all_counted([leader, follower]).await;
 }

@@ -17,6 +17,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    task::JoinHandle,
 };
 use transport::{Endpoint, Faults, Plan, Rule};
 
@@ -422,6 +423,7 @@ async fn trace_replays_step_for_step() {
 /// Someone who holds the keys of the cluster, and lies.
 struct Liar {
     endpoint: Endpoint,
+    answering: JoinHandle<()>,
 }
 
 impl Liar {
@@ -430,27 +432,28 @@ impl Liar {
         let mut config = transport::Config::new(listen, "test");
         config.voters = VotersDigest::new(&(1..=3).map(NodeId::new).collect());
         config.peers = [(Address::Node(node.id()), node.local_addr())].into();
-        let (endpoint, _) = Endpoint::bind(config).await.unwrap();
-        Self { endpoint }
+        let (endpoint, mut inbox) = Endpoint::bind(config).await.unwrap();
+        node.set_peer(NodeId::new(2), endpoint.local_addr().unwrap())
+            .await;
+        let answers = endpoint.clone();
+        let answering = tokio::spawn(async move {
+            while let Some(messages) = inbox.receive().await {
+                answers.send(messages.into_iter().filter_map(identify).collect());
+            }
+        });
+        Self {
+            endpoint,
+            answering,
+        }
     }
 
     /// Claims to lead in this term, with an empty entry of it as the whole log.
     fn lead(&self, term: u64, leader_commit: u64) {
         let term = Term::new(term);
-        let identity = IdentityMessage::Response(Response {
-            version: 0,
-            disk: DiskId::new(1),
-            counter: 1,
-            boots: BTreeMap::new(),
-        });
-        let envelope = |message| Envelope {
+        self.endpoint.send(vec![Envelope {
             from: Address::Node(NodeId::new(2)),
             to: Address::Node(NodeId::new(1)),
-            message,
-        };
-        self.endpoint.send(vec![
-            envelope(Message::Identity(identity)),
-            envelope(Message::AppendEntriesRequest(AppendEntriesRequest {
+            message: Message::AppendEntriesRequest(AppendEntriesRequest {
                 term,
                 prev_log_index: LogIndex::ZERO,
                 prev_log_term: Term::ZERO,
@@ -460,9 +463,37 @@ impl Liar {
                 }],
                 leader_commit: LogIndex::new(leader_commit),
                 read_round: 0,
-            })),
-        ]);
+            }),
+        }]);
     }
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        self.answering.abort();
+    }
+}
+
+/// The response of a server at its first start to a request for its identity.
+fn identify(envelope: Envelope) -> Option<Envelope> {
+    let Message::Identity(IdentityMessage::Request(request)) = envelope.message else {
+        return None;
+    };
+    let response = Response {
+        nonce: request.nonce,
+        disk: DiskId::new(1),
+        counter: 1,
+        boots: BTreeMap::new(),
+        version: 1,
+        table: BTreeMap::new(),
+        merged: request.version,
+        log: None,
+    };
+    Some(Envelope {
+        from: envelope.to,
+        to: envelope.from,
+        message: Message::Identity(IdentityMessage::Response(response)),
+    })
 }
 
 #[tokio::test]

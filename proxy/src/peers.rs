@@ -1,25 +1,65 @@
 //! Where servers are, by name: names are looked up again and again, as a container that restarts
-//! may come back with another address.
+//! may come back with another address. No two servers may have one address: requests for one would
+//! go to the other.
 
 use futures_util::future::join_all;
 use model::{Address, NodeId};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
-use transport::Endpoint;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time;
+use transport::{Endpoint, find_shared_address};
 
 const AGAIN: Duration = Duration::from_secs(10);
+/// The time limit of the lookups before a start.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Refuses names of two servers that have one address. A name that has no address yet is passed over.
+///
+/// # Errors
+/// If two servers have one address.
+pub async fn check(names: &BTreeMap<NodeId, String>) -> anyhow::Result<()> {
+    let lookups = names.iter().map(async |(id, name)| {
+        let found = time::timeout(PATIENCE, transport::lookup(name)).await;
+        (*id, found.ok().and_then(Result::ok).unwrap_or_default())
+    });
+    let found = join_all(lookups).await.into_iter().collect();
+    match find_shared_address(&found) {
+        Some(shared) => anyhow::bail!("{}", describe(shared)),
+        None => Ok(()),
+    }
+}
+
+fn describe((first, second, address): (NodeId, NodeId, SocketAddr)) -> String {
+    format!(
+        "--peer gives servers {first} and {second} the same address, {address}: every server has an \
+         address of its own"
+    )
+}
 
 /// Tells the endpoint where the servers are, as long as it is not cancelled. Addresses written as
 /// numbers are told once.
 pub async fn follow(endpoint: Endpoint, names: BTreeMap<NodeId, String>) {
-    let names = names.into_iter().map(|(id, name)| one(&endpoint, id, name));
+    let found = Found::default();
+    let names = names
+        .into_iter()
+        .map(|(id, name)| one(&endpoint, &found, id, name));
     join_all(names).await;
 }
 
-async fn one(endpoint: &Endpoint, id: NodeId, name: String) {
+async fn one(endpoint: &Endpoint, all: &Found, id: NodeId, name: String) {
     let mut known = None;
     loop {
         let at = endpoint.resolve(&name).await;
         endpoint.set_peer_addresses(Address::Node(id), &at);
+        if known.as_ref() != Some(&at)
+            && let Some(shared) = all.add(id, at.clone())
+        {
+            tracing::warn!("{}", describe(shared));
+        }
         if name.parse::<SocketAddr>().is_ok() {
             return;
         }
@@ -28,5 +68,58 @@ async fn one(endpoint: &Endpoint, id: NodeId, name: String) {
             known = Some(at);
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// The addresses of all servers, as known now.
+#[derive(Debug, Default)]
+struct Found(Mutex<BTreeMap<NodeId, Vec<SocketAddr>>>);
+
+impl Found {
+    /// Adds the addresses of a server. Returns an address of two servers, if there is one.
+    fn add(&self, id: NodeId, at: Vec<SocketAddr>) -> Option<(NodeId, NodeId, SocketAddr)> {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.insert(id, at);
+        find_shared_address(&found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn checked(places: &[&str]) -> Result<(), String> {
+        let names = (1..)
+            .map(NodeId::new)
+            .zip(places.iter().map(|at| (*at).to_owned()));
+        check(&names.collect())
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn one_address_of_two_servers_is_refused() {
+        for second in [
+            "127.0.0.1:7101",
+            "[::ffff:127.0.0.1]:7101",
+            "localhost:7101",
+        ] {
+            let error = checked(&["127.0.0.1:7101", second]).await.unwrap_err();
+            assert!(error.contains("servers 1 and 2"), "{second}: {error}");
+        }
+        for second in ["127.0.0.1:7102", "127.0.0.2:7101", "nobody.invalid:7101"] {
+            checked(&["127.0.0.1:7101", second]).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn later_addresses_are_compared_too() {
+        let at = |text: &str| vec![text.parse().unwrap()];
+        let (one, two) = (NodeId::new(1), NodeId::new(2));
+        let found = Found::default();
+        assert_eq!(found.add(one, at("10.0.0.1:7101")), None);
+        assert_eq!(found.add(two, at("10.0.0.2:7101")), None);
+        let shared = (one, two, "10.0.0.1:7101".parse().unwrap());
+        assert_eq!(found.add(two, at("10.0.0.1:7101")), Some(shared));
     }
 }

@@ -258,6 +258,11 @@ pub enum Nonsense {
     /// Two places for one server.
     #[error("server {0} is given twice with {1}")]
     Twice(NodeId, &'static str),
+    /// Two servers in one place.
+    #[error(
+        "servers {0} and {1} are both given {2} with {3}: every server has an address of its own"
+    )]
+    SharedAddress(NodeId, NodeId, String, &'static str),
     /// A server that is not among them.
     #[error("--node-http names server {0}, which no --peer names")]
     Stranger(NodeId),
@@ -353,9 +358,14 @@ pub(crate) fn places(
     option: &'static str,
 ) -> Result<BTreeMap<NodeId, String>, Nonsense> {
     let mut by_id = BTreeMap::new();
+    let mut by_text = BTreeMap::new();
     for Place { id, at } in places {
         if by_id.insert(*id, at.clone()).is_some() {
             return Err(Nonsense::Twice(*id, option));
+        }
+        // Case makes no difference in names.
+        if let Some(other) = by_text.insert(at.to_ascii_lowercase(), *id) {
+            return Err(Nonsense::SharedAddress(other, *id, at.clone(), option));
         }
     }
     Ok(by_id)
@@ -387,6 +397,18 @@ mod tests {
         );
         let twice = Nonsense::Twice(NodeId::new(1), "--peer");
         assert_eq!(checked("--peer 1=a:1,1=b:1"), Err(twice));
+        let (one, two) = (NodeId::new(1), NodeId::new(2));
+        let shared = |at: &str, option| Nonsense::SharedAddress(one, two, at.to_owned(), option);
+        for (line, refused) in [
+            ("--peer 1=a:1,2=a:1", shared("a:1", "--peer")),
+            ("--peer 1=a:1 --peer 2=A:1", shared("A:1", "--peer")),
+            (
+                "--peer 1=a:1,2=a:2 --node-http 1=a:80,2=a:80",
+                shared("a:80", "--node-http"),
+            ),
+        ] {
+            assert_eq!(checked(line), Err(refused), "{line}");
+        }
         let stranger = Nonsense::Stranger(NodeId::new(2));
         assert_eq!(checked("--peer 1=a:1 --node-http 2=a:2"), Err(stranger));
     }

@@ -259,6 +259,18 @@ impl Cluster {
         );
     }
 
+    /// Asks a server that waits for its disk to stop, and waits until it logged `line`: it ends once
+    /// `release` made the disk respond. Returns its exit code.
+    pub fn stop_at_its_disk(&mut self, id: u64, line: &str, release: impl FnOnce()) -> Option<i32> {
+        let mut process = self.take(id);
+        process.signal(libc::SIGTERM);
+        until(&format!("server {id} to log {line:?}"), || {
+            self.said_by(id).contains(line).then_some(())
+        });
+        release();
+        process.wait().code()
+    }
+
     /// Asks a server to stop, twice at once. Returns its exit code and all it ever said.
     pub fn stop_at_once(&mut self, id: u64) -> (Option<i32>, String) {
         let code = self.take(id).stop_at_once().code();

@@ -1,7 +1,7 @@
 //! What goes wrong with disks, done to servers of a cluster that clients use: each ends with an
 //! error that says what to do, nothing that was acknowledged is lost, and the others go on.
 
-use harness::{Cluster, Load, NODES, Namespace, Place, Shape, judge, wait::until};
+use harness::{Cluster, Load, NODES, Namespace, Place, Shape, http, judge, wait::until};
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 /// What a server ends with if its disk fails it.
@@ -201,6 +201,52 @@ fn directory_without_its_log_is_refused() {
     let leader = cluster.leader();
     cluster.catches_up(3, leader);
     judge_all(cluster, load);
+}
+
+/// A lost disk is seen wherever an operator looks, at the server and at its leader, with keys and
+/// without.
+#[test]
+fn lost_disk_is_seen_in_logs_metrics_and_readiness() {
+    for without_keys in [false, true] {
+        let mut cluster = Cluster::start_as(Shape {
+            without_keys,
+            // An election would move the leader's line to another log.
+            patient: true,
+            ..Shape::default()
+        });
+        let leader = cluster.leader();
+        let lost = leader % NODES.len() as u64 + 1;
+        cluster.catches_up(lost, leader);
+        cluster.stop(lost);
+        fs::remove_dir_all(cluster.data_dir(lost)).expect("the directory can be removed");
+        cluster.restart(lost);
+        let other_disk = "its number is recorded with another disk";
+        let advice = "see \"A lost disk\" in docs/deploy.md";
+        let of_its_own =
+            format!("this server does not count toward a quorum and takes no part: {other_disk}");
+        let of_the_leader = format!("server {lost} does not count toward a quorum: {other_disk}");
+        for (id, text) in [(lost, of_its_own), (leader, of_the_leader)] {
+            until(
+                &format!("the log of server {id} to report a lost disk"),
+                || {
+                    let said = cluster.said_by(id);
+                    let mut lines = said.lines().filter(|line| line.contains("WARN"));
+                    let is_it = |line: &str| line.contains(&text) && line.contains(advice);
+                    lines.any(is_it).then_some(())
+                },
+            );
+        }
+        assert_eq!(cluster.metric(lost, "raft_suspended"), 1);
+        assert_eq!(cluster.metric(leader, "raft_refused_peers"), 1);
+        let ready = |id| {
+            let response = http::ask(cluster.node_http(id), "GET", "/readyz", "");
+            response.expect("the server responds")
+        };
+        let (code, text) = ready(lost);
+        assert_eq!(code, 503, "{text}");
+        assert!(text.contains("[-] identity"), "{text}");
+        assert_eq!(ready(leader).0, 200);
+    }
 }
 
 /// A directory belongs to one process, one server and one cluster.

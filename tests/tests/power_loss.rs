@@ -187,6 +187,23 @@ fn vote_of_a_server_killed_within_its_sync_outlives_a_power_loss() {
     );
 }
 
+/// The disk may hang for good: a supervisor must not have to wait for it.
+#[test]
+fn server_whose_disk_hangs_at_the_start_stops_when_told() {
+    let mut servers = Servers::start_calm();
+    let (leader, follower, _) = servers.roles();
+    servers.cluster.kill(follower);
+    let hanging = servers.disk(follower).hang_syncs();
+    servers.cluster.restart(follower);
+    servers.disk(follower).wait_for_a_hanging_sync();
+    let line = "stopped before it was ready";
+    let release = || drop(hanging);
+    let code = servers.cluster.stop_at_its_disk(follower, line, release);
+    assert_eq!(code, Some(143));
+    servers.cluster.restart(follower);
+    servers.cluster.catches_up(follower, leader);
+}
+
 /// Under load, one server after the other is killed within a sync, or has one fail, and then loses
 /// power; at last all lose power at once.
 #[test]

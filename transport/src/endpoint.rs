@@ -161,6 +161,19 @@ impl Endpoint {
         lock(&self.inner.shared.routes).find(address, Instant::now())
     }
 
+    /// Whether messages to a process go to an address that was configured, or that the process was
+    /// heard from under a key. Without keys anybody can speak for a process that has no configured
+    /// address.
+    pub fn has_trusted_route(&self, address: Address) -> bool {
+        let shared = &self.inner.shared;
+        let mut routes = lock(&shared.routes);
+        let is_insecure = shared.config.keys.are_insecure();
+        if is_insecure && !routes.is_listed(address) {
+            return false;
+        }
+        routes.find(address, Instant::now()).is_some()
+    }
+
     /// The greatest length of a datagram to this process at present, as far as its path is known.
     pub fn datagram_size(&self, address: Address) -> usize {
         let at = self.route_to(address);

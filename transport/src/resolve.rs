@@ -5,6 +5,7 @@
 //! wait is enough.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV6, ToSocketAddrs, UdpSocket},
     sync::atomic::{AtomicUsize, Ordering},
@@ -61,6 +62,28 @@ async fn look_up_by(
         ));
     }
     Ok(addresses)
+}
+
+/// The first two of several servers that have an address in common. An IPv4 address and its mapped
+/// IPv6 form are one address.
+pub fn find_shared_address<K: Ord + Copy>(
+    found: &BTreeMap<K, Vec<SocketAddr>>,
+) -> Option<(K, K, SocketAddr)> {
+    let mut owners = BTreeMap::new();
+    for (id, addresses) in found {
+        for address in addresses.iter().copied().map(canonical) {
+            let owner = *owners.entry(address).or_insert(*id);
+            if owner != *id {
+                return Some((owner, *id, address));
+            }
+        }
+    }
+    None
+}
+
+/// The address, as IPv4 if it is the mapped form of an IPv4 address.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Each address once, and those at which nobody listens last.

@@ -93,6 +93,12 @@ impl Routes {
         &self.listed
     }
 
+    /// Whether this process is listed.
+    pub(crate) fn is_listed(&self, address: Address) -> bool {
+        let route = self.routes.get(&address);
+        route.is_some_and(|route| !route.told.is_empty())
+    }
+
     /// Where to send what is for this process.
     pub(crate) fn find(&mut self, to: Address, now: Instant) -> Option<SocketAddr> {
         let route = self.routes.get_mut(&to)?;

@@ -5,7 +5,7 @@ use model::{
     Address, ClientId, ClientRequest, ClientResponse, Config, Envelope, FoundStale,
     InstallSnapshotRequest, InstallSnapshotResponse, LogIndex, Message, NodeId, Payload, ProxyId,
     RequestId, RequestVoteRequest, SessionId, Snapshot, Store, Term,
-    admission::{DiskId, IdentityMessage, Record, Request, Response, Standing},
+    admission::{DiskId, EntryAt, IdentityMessage, LogAt, Record, Request, Response, Standing},
     message::{RequestBody, ResponseBody},
     store::{Command, Condition, Found, Operation, Query, Versioned, Write},
     wire::{
@@ -378,18 +378,31 @@ fn identity_messages_golden() {
         standing: Standing::Trusted,
     };
     let request = IdentityMessage::Request(Request {
+        nonce: 300,
         version: 2,
-        table: [(NodeId::new(2), record)].into(),
+        starts: [3].into(),
+        entry: Some(LogIndex::new(9)),
     });
     let response = IdentityMessage::Response(Response {
-        version: 2,
+        nonce: 300,
         disk: DiskId::new(5),
         counter: 4,
         boots: [(3, Some(boot(7)))].into(),
+        version: 6,
+        table: [(NodeId::new(1), record)].into(),
+        merged: 2,
+        log: Some(LogAt {
+            term: Term::new(8),
+            index: LogIndex::new(9),
+            entry: EntryAt::Term(Term::new(7)),
+        }),
     });
     for (envelope, golden) in [
-        (envelope(1, 2, request), "000100020a00020102050103ac020700"),
-        (envelope(2, 1, response), "000200010a01020504010301ac0207"),
+        (envelope(1, 2, request), "000100020a00ac020201030109"),
+        (
+            envelope(2, 1, response),
+            "000200010a01ac020504010301ac0207060101050103ac020700020108090107",
+        ),
     ] {
         assert_eq!(hex(&encoded(&envelope)), golden);
         assert_eq!(decode_envelope(&encoded(&envelope)), Ok(envelope));
