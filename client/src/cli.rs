@@ -1,6 +1,7 @@
 //! The command line: what may be said, and which exit code means what.
 
 pub(crate) mod bench;
+pub(crate) mod clients;
 pub(crate) mod history;
 pub(crate) mod operation;
 pub(crate) mod output;
@@ -95,6 +96,9 @@ pub(crate) struct Global {
         default_value_t
     )]
     pub(crate) output: Output,
+    /// The clients that were opened with these settings.
+    #[arg(skip)]
+    pub(crate) clients: clients::Clients,
 }
 
 /// What a read may see.
@@ -172,11 +176,12 @@ impl Exit {
             return match error {
                 Error::Unavailable(_)
                 | Error::Overloaded(_)
+                | Error::ClusterOverloaded
                 | Error::SessionsInUse
                 | Error::QuotaExceeded => Self::Unavailable,
                 Error::OutsideLimits(_) => Self::Usage,
                 Error::NotANumber => Self::No,
-                Error::Unknown(_) | Error::Mismatch => Self::Unknown,
+                Error::Unknown(_) | Error::Forgotten | Error::Mismatch => Self::Unknown,
             };
         }
         match error.downcast_ref::<ConnectError>() {
@@ -221,11 +226,11 @@ impl Global {
     }
 
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(self.options()?).await?)
+        Ok(self.clients.connect(self.options()?).await?)
     }
 }
 
-/// Does what was said.
+/// Does what was said. The caller closes the [clients](Global::clients) that it opened.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, command } = cli;
     match command {
@@ -236,24 +241,20 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
             } else {
                 Error::Unavailable(timeout)
             };
+            // Not a part of the time for the operation.
+            let input = operation.input().await?;
             let run = async {
                 let client = global.connect().await?;
-                let done = operation.run(&client, consistency).await;
-                anyhow::Ok((client, done))
+                operation.run(&client, consistency, input).await
             };
             // Looking up names counts, too. An operation alone ends a little earlier by itself.
-            let (client, done) = tokio::time::timeout(timeout + timeout / 10, run)
+            let reply = tokio::time::timeout(timeout + timeout / 10, run)
                 .await
                 .unwrap_or_else(|_| Err(late.into()))?;
-            // The answer is printed before the session is closed: nobody waits for that.
-            let shown = done.and_then(|reply| {
-                let mut out = std::io::stdout().lock();
-                let exit = reply.show(global.output, &mut out)?;
-                std::io::Write::flush(&mut out)?;
-                Ok(exit)
-            });
-            client.close().await;
-            shown
+            let mut out = std::io::stdout().lock();
+            let exit = reply.show(global.output, &mut out)?;
+            std::io::Write::flush(&mut out)?;
+            Ok(exit)
         }
         Command::Repl(repl) => repl.run(&global).await,
         Command::Status(probe) => probe.status(&global).await,

@@ -22,7 +22,7 @@ use crate::{
 };
 use model::{
     Address, Envelope, FoundStale, LogIndex, Message, NodeId, ProxyId,
-    client::Ask,
+    client::{Ask, Doubt},
     message::ResponseBody,
     proxy::ProxyConfig,
     store::{
@@ -45,7 +45,7 @@ const PROXY: Address = Address::Proxy(ProxyId::new(1));
 const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long closing waits for its answer. A request that was sent is rarely lost.
-const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
+pub const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A client of a cluster. Cheap to clone; its socket closes when the last clone is gone. Call
 /// [`Client::close`] before that: the cluster keeps a session that is not closed until others need its
@@ -275,7 +275,13 @@ impl Client {
     /// for a moment only: the requests are sent, and the cluster closes the sessions whether or not
     /// this client hears of it.
     pub async fn close(&self) {
-        self.inner.pool.close(CLOSE_PATIENCE).await;
+        self.close_within(CLOSE_PATIENCE).await;
+    }
+
+    /// Closes the sessions of this client, as [`Self::close`] does, and waits for the answers for
+    /// `patience` at most. Sessions that are busy are closed after their operations.
+    pub async fn close_within(&self, patience: Duration) {
+        self.inner.pool.close(patience).await;
     }
 
     /// How busy this client is.
@@ -321,8 +327,10 @@ impl Client {
             Ok(Outcome::OutsideLimits(error)) => Err(Error::OutsideLimits(error)),
             Ok(Outcome::Overloaded) => Err(Error::Overloaded(self.inner.max_waiting)),
             Ok(Outcome::SessionsInUse) => Err(Error::SessionsInUse),
+            Ok(Outcome::ClusterOverloaded) => Err(Error::ClusterOverloaded),
             Ok(Outcome::Closed) => Err(Error::Mismatch),
-            Ok(Outcome::Unknown) => Err(Error::Unknown(timeout)),
+            Ok(Outcome::Unknown(Doubt::NotConfirmed)) => Err(Error::Unknown(timeout)),
+            Ok(Outcome::Unknown(Doubt::Forgotten)) => Err(Error::Forgotten),
             Err(_) if is_write => Err(Error::Unknown(timeout)),
             Err(_) => Err(Error::Unavailable(timeout)),
         }
@@ -350,6 +358,7 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
     endpoint.set_peer_addresses(PROXY, &at);
     let config = PoolConfig {
         proxy: PROXY,
+        is_in_process: false,
         max_sessions: options.max_sessions,
         max_waiting: options.max_waiting,
         max_attempts: attempts(&options),
@@ -391,7 +400,10 @@ async fn hear_proxy(pool: Pool, mut inbox: Inbox, rotation: Arc<Mutex<Rotation>>
 
 fn is_useful(envelope: &Envelope) -> bool {
     match &envelope.message {
-        Message::ClientResponse(response) => response.body != ResponseBody::Unavailable,
+        Message::ClientResponse(response) => !matches!(
+            response.body,
+            ResponseBody::Unavailable | ResponseBody::Overloaded
+        ),
         _ => false,
     }
 }
@@ -457,6 +469,7 @@ async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), 
     let (requests, queue) = mpsc::unbounded_channel();
     let config = PoolConfig {
         proxy: direct::NAME,
+        is_in_process: true,
         max_sessions: options.max_sessions,
         max_waiting: options.max_waiting,
         max_attempts: 1,

@@ -7,10 +7,10 @@ use std::{io, time::Duration};
 /// Why an operation has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Nobody answered in time. The operation was not carried out and never will be; a read
+    /// No server carried it out in time. The operation was not carried out and never will be; a read
     /// changes nothing anyway.
     #[error(
-        "nothing was done: no answer within {0:?}. Is there a proxy at the endpoint, and a majority of the servers up? Are cluster name and key the right ones?"
+        "nothing was done: no server carried it out within {0:?}. Is there a proxy at the endpoint, and a majority of the servers up? Are cluster name and key the right ones?"
     )]
     Unavailable(Duration),
     /// Too many operations wait in this client. It was not carried out and never will be.
@@ -18,6 +18,11 @@ pub enum Error {
         "nothing was done: {0} operations wait for a session of this client already. Ask for less at once, or raise max_sessions"
     )]
     Overloaded(usize),
+    /// The cluster or the proxy has too much to do. The operation was not carried out and never will be.
+    #[error(
+        "nothing was done: the cluster is overloaded, or the proxy has as many requests in flight as it accepts. Try again in a moment, or with fewer requests at once"
+    )]
+    ClusterOverloaded,
     /// A key or a value is outside of the limits. The operation was not carried out and never will
     /// be.
     #[error("nothing was done: {0}")]
@@ -35,9 +40,15 @@ pub enum Error {
     QuotaExceeded,
     /// A write that may have been carried out, or may yet be, or never will; once at the most.
     #[error(
-        "the outcome is unknown: no answer within {0:?}. The write may have been carried out, or may yet be, at most once. Read the key to find out"
+        "the outcome is unknown: no leader confirmed the write within {0:?}. It may have been carried out, or may yet be, at most once. Read the key to find out"
     )]
     Unknown(Duration),
+    /// A write whose session or answer the cluster no longer has. If it was not carried out by now, it
+    /// never will be.
+    #[error(
+        "the outcome is unknown: the cluster answered that it no longer has the session of the write. The write may have been carried out before that, at most once. Read the key to find out"
+    )]
+    Forgotten,
     /// The key to be incremented holds no number, or the sum would be too large. Nothing changed.
     #[error(
         "nothing was done: the key holds no whole number of 64 bits, or would not after adding"

@@ -27,7 +27,7 @@ mod rotation;
 mod timers;
 mod wire;
 
-pub use connection::{Client, Number, Stale, Written};
+pub use connection::{CLOSE_PATIENCE, Client, Number, Stale, Written};
 pub use error::{ConnectError, Error};
 pub use options::{Options, Route};
 pub use transport::{Key, Keys};

@@ -3,10 +3,12 @@
 mod cli;
 
 use cli::{Cli, Exit};
+use client::CLOSE_PATIENCE;
 use program::{command_line, output, signals::StopSignals};
 use std::{
     io::{self, ErrorKind},
     process::ExitCode,
+    time::Duration,
 };
 
 fn main() -> ExitCode {
@@ -49,21 +51,31 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the command; `Err` with the exit code if a signal ended it first.
+/// How long a program that a signal stops waits for its pending operations, to close their sessions.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs the command and closes its sessions; `Err` with the exit code if a signal ended the command
+/// first. A signal while sessions are being closed ends the program at once.
 async fn run_until_stopped(cli: Cli) -> Result<anyhow::Result<Exit>, ExitCode> {
     let mut signals = match StopSignals::install() {
         Ok(signals) => signals,
         Err(error) => return Ok(Err(error.into())),
     };
-    tokio::select! {
-        done = cli::run(cli) => Ok(done),
+    let clients = cli.global.clients.clone();
+    let (done, patience) = tokio::select! {
+        done = cli::run(cli) => (Ok(done), CLOSE_PATIENCE),
         signal = signals.next() => {
             output::note(format_args!(
                 "stopped by {signal}; the outcome of an operation that was pending is unknown"
             ));
-            Err(signal.exit_code().into())
+            (Err(signal.exit_code().into()), STOP_PATIENCE)
         }
+    };
+    tokio::select! {
+        () = clients.close(patience) => {}
+        _ = signals.next() => {}
     }
+    done
 }
 
 /// Why something could not be printed, if that is the error. An error with a file or a connection

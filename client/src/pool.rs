@@ -36,7 +36,7 @@
 use crate::timers::Timers;
 use model::{
     Address, ClientId, Envelope, FoundStale,
-    client::{self, Ask, Client, ClientConfig, Event},
+    client::{self, Ask, Client, ClientConfig, Doubt, Event},
     store::{Answer, Found, LimitError},
 };
 use std::{
@@ -61,6 +61,8 @@ pub const OPEN_PAUSE: Duration = Duration::from_secs(1);
 pub struct PoolConfig {
     /// Where requests go. Responses from anyone else are ignored.
     pub proxy: Address,
+    /// Whether the proxy is in this process, and `carry` repeats nothing.
+    pub is_in_process: bool,
     /// How many clients, and so sessions, there are at most; at least one, whatever this says.
     /// All pools of a cluster together should stay below the sessions its store keeps.
     pub max_sessions: usize,
@@ -82,7 +84,7 @@ pub enum Outcome {
     /// The result of the read.
     Found(Found),
     /// A write that may have taken effect, or may yet, or never will; once at the most.
-    Unknown,
+    Unknown(Doubt),
     /// A read that got no answer. A read changes nothing.
     Unavailable,
     /// A write that was never sent: it had no effect and never will.
@@ -98,6 +100,9 @@ pub enum Outcome {
     SessionsInUse,
     /// The session is closed.
     Closed,
+    /// The cluster or the proxy has too much to do. No copy of a write reached a server: it had no
+    /// effect and never will.
+    ClusterOverloaded,
 }
 
 impl From<client::Outcome> for Outcome {
@@ -105,13 +110,14 @@ impl From<client::Outcome> for Outcome {
         match outcome {
             client::Outcome::Answered(answer) => Self::Answered(answer),
             client::Outcome::Found(found) => Self::Found(found),
-            client::Outcome::Unknown => Self::Unknown,
+            client::Outcome::Unknown(doubt) => Self::Unknown(doubt),
             client::Outcome::Unavailable => Self::Unavailable,
             client::Outcome::NotDone => Self::NotDone,
             client::Outcome::FoundStale(found) => Self::FoundStale(found),
             client::Outcome::OutsideLimits(error) => Self::OutsideLimits(error),
             client::Outcome::SessionsInUse(_) => Self::SessionsInUse,
             client::Outcome::Closed => Self::Closed,
+            client::Outcome::Overloaded => Self::ClusterOverloaded,
         }
     }
 }
@@ -246,7 +252,7 @@ impl Pool {
         match outcome.await {
             Ok(outcome) => outcome,
             // Only if the driver was killed with its runtime. What was sent is not known here.
-            Err(_) if is_write => Outcome::Unknown,
+            Err(_) if is_write => Outcome::Unknown(Doubt::NotConfirmed),
             Err(_) => Outcome::Unavailable,
         }
     }
@@ -400,7 +406,9 @@ impl State {
                 break id;
             }
         };
-        let client = Client::new(id, ClientConfig::new(config.proxy, config.max_attempts));
+        let mut client = ClientConfig::new(config.proxy, config.max_attempts);
+        client.is_in_process = config.is_in_process;
+        let client = Client::new(id, client);
         self.by_id.insert(id, index);
         self.sessions.push(Session {
             client,

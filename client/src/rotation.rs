@@ -7,7 +7,7 @@
 //! middle of a request, and keeps its promise of exactly once.
 //!
 //! An endpoint is left when requests are sent and nothing useful has come back for a while. That
-//! it is unavailable is not useful: it may be cut off from the servers where another is not.
+//! it is unavailable or overloaded is not useful: another endpoint may reach the servers, or have room.
 //!
 //! # What is left out
 //! Spreading requests over several endpoints, and going back to the first.

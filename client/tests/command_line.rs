@@ -128,11 +128,23 @@ fn keys_and_values_outside_of_the_limits_are_refused_at_once() {
     for length in [262_145, 3_900_000, 5_000_000] {
         let refused = run_with(&[&nowhere[..], &["put", "k"]].concat(), &"v".repeat(length));
         expect(&refused, 2, "");
-        let complaint = format!(
-            "error: nothing was done: the value is too large: it has {length} bytes, the limit is 262144\n"
-        );
-        assert_eq!(refused.err, complaint);
+        assert_eq!(refused.err, TOO_LARGE);
     }
+}
+
+const TOO_LARGE: &str = "error: nothing was done: the value on standard input is too large: the limit is 262144 bytes\n";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn endless_standard_input_is_refused() {
+    let endless = std::fs::File::open("/dev/zero").expect("a device without an end");
+    let output = Command::new(env!("CARGO_BIN_EXE_raft-client"))
+        .args(["--endpoints", "127.0.0.1:9", "put", "k"])
+        .stdin(endless)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), &said[..]), (Some(2), TOO_LARGE));
 }
 
 /// A write was done then: nobody may take it for refused.
@@ -242,6 +254,25 @@ fn nobody_answers_exits_3_as_nothing_was_done() {
     let run = run(start(Manner::Silent), "--timeout 200ms -o json get k");
     expect(&run, 3, "");
     assert!(run.err.starts_with("{\"error\":\"unavailable\""), "{run:?}");
+}
+
+#[test]
+fn overload_exits_3_and_is_named() {
+    let at = start(Manner::Overloaded);
+    for operation in ["get k", "get k --consistency stale", "put k v", "health"] {
+        let run = run(at, &format!("--timeout 2s {operation}"));
+        expect(&run, 3, "");
+        let complaint = "nothing was done: the cluster is overloaded";
+        assert!(run.err.contains(complaint), "{operation}: {run:?}");
+    }
+}
+
+#[test]
+fn write_whose_session_is_gone_exits_4_for_that_reason() {
+    let run = run(start(Manner::Forgetful), "put k v");
+    expect(&run, 4, "");
+    let complaint = "it no longer has the session of the write";
+    assert!(run.err.contains(complaint), "{run:?}");
 }
 
 #[test]

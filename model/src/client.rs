@@ -11,7 +11,9 @@
 //! opens one first; that is a request of its own, with attempts of its own.
 //!
 //! A refusal (`NotLeader`, `Interrupted`, `Overloaded`, `Unavailable`) speaks of one copy of the request, and
-//! other copies may be on their way, so it decides nothing. It does not hasten the next attempt
+//! other copies may be on their way, so it decides nothing. The exception is `Overloaded` from a proxy
+//! that each copy reaches at most once ([`ClientConfig::is_in_process`]): it refused the only copy and
+//! sent none on. It does not hasten the next attempt
 //! either: a proxy that refuses has already tried the servers or is overloaded, and asking again
 //! at once helps in neither case. The timer sets the pace. Only when no attempt is left does a
 //! refusal end the wait early. The driver's timer should outlast the whole effort of a proxy.
@@ -21,7 +23,7 @@
 //! So a write that was sent, even once, is never reported as not done: it is [`Outcome::Unknown`],
 //! unless the store itself says that no copy was or will be applied. [`Outcome::NotDone`] and
 //! [`Outcome::SessionsInUse`] are kept for the write that never left, because no session could be
-//! opened.
+//! opened, and [`Outcome::Overloaded`] for the write of which no copy reached a server.
 //! An unknown write is settled as soon as a later write of the same client is answered: every
 //! write acknowledges all sequences below its own, and the store refuses those from then on; and
 //! a session is left only when the store has refused a write in it, for a reason that holds for
@@ -68,6 +70,9 @@ pub struct ClientConfig {
     pub max_attempts: u32,
     /// How many refusals to open a session end an operation. At least one does, whatever this says.
     pub max_refusals: u32,
+    /// Whether the proxy is in the same process: each copy of a request reaches it at most once. Over
+    /// a network a copy may arrive again.
+    pub is_in_process: bool,
     /// The bug planted in this client, in checker builds.
     #[cfg(feature = "mutants")]
     pub mutant: Option<crate::mutant::Mutant>,
@@ -80,6 +85,7 @@ impl ClientConfig {
             proxy,
             max_attempts,
             max_refusals: 8,
+            is_in_process: false,
             #[cfg(feature = "mutants")]
             mutant: None,
         }
@@ -138,7 +144,7 @@ pub enum Outcome {
     Found(Found),
     /// A write that may have taken effect, or may yet, or never will; once at the most. It is
     /// settled when a later write of this client is answered.
-    Unknown,
+    Unknown(Doubt),
     /// A read, or the closing of a session, that got no answer. Neither changes any pair.
     Unavailable,
     /// A write that was never sent: it had no effect and never will.
@@ -152,6 +158,19 @@ pub enum Outcome {
     SessionsInUse(Operation),
     /// The session is closed, or none was open. All earlier writes of this client are settled.
     Closed,
+    /// Refused because the cluster or the proxy has too much to do. No copy of a write reached a
+    /// server: it had no effect and never will.
+    Overloaded,
+}
+
+/// Why the outcome of a write is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Doubt {
+    /// No leader confirmed it in time. It may take effect yet.
+    NotConfirmed,
+    /// The store answered that it no longer has the session or the answer. If the write has had no
+    /// effect by now, it never will.
+    Forgotten,
 }
 
 /// What the driver must do after a step.
@@ -404,8 +423,8 @@ impl Client {
             // Of one copy, not of the request: see the module. The timer runs already.
             ResponseBody::NotLeader { .. }
             | ResponseBody::Interrupted { .. }
-            | ResponseBody::Overloaded
             | ResponseBody::Unavailable => self.handle_refusal(),
+            ResponseBody::Overloaded => self.handle_overload(),
         }
     }
 
@@ -413,6 +432,23 @@ impl Client {
     fn handle_refusal(&mut self) -> Effects {
         match &self.in_flight {
             Some(in_flight) if in_flight.attempts >= self.config.max_attempts => self.give_up(),
+            _ => Effects::default(),
+        }
+    }
+
+    /// One copy of the request was refused because too much waits. Only of a write that may have been
+    /// sent on is the outcome in doubt.
+    fn handle_overload(&mut self) -> Effects {
+        let Some(in_flight) = &self.in_flight else {
+            return Effects::default();
+        };
+        let is_last = in_flight.attempts >= self.config.max_attempts;
+        match in_flight.task {
+            Task::Write { .. } if self.config.is_in_process && in_flight.attempts == 1 => {
+                self.finish(Outcome::Overloaded)
+            }
+            Task::Write { .. } => self.handle_refusal(),
+            _ if is_last => self.finish(Outcome::Overloaded),
             _ => Effects::default(),
         }
     }
@@ -468,7 +504,7 @@ impl Client {
                     let operation = operation.clone();
                     return self.begin_write(operation);
                 }
-                self.finish(Outcome::Unknown)
+                self.finish(Outcome::Unknown(Doubt::Forgotten))
             }
             (
                 Task::Write { .. },
@@ -503,7 +539,7 @@ impl Client {
             Task::Write { .. } if planted!(self.config, UnavailableTakenForNotDone) => {
                 Outcome::NotDone
             }
-            Task::Write { .. } => Outcome::Unknown,
+            Task::Write { .. } => Outcome::Unknown(Doubt::NotConfirmed),
             Task::Read { .. } | Task::StaleRead { .. } | Task::CloseSession { .. } => {
                 Outcome::Unavailable
             }
@@ -564,6 +600,8 @@ mod tests {
     const WRITTEN: Answer = Answer::Written {
         version: LogIndex::new(3),
     };
+
+    const NOT_CONFIRMED: Outcome = Outcome::Unknown(Doubt::NotConfirmed);
 
     fn config(max_attempts: u32) -> ClientConfig {
         ClientConfig::new(PROXY, max_attempts)
@@ -703,7 +741,7 @@ mod tests {
         assert_eq!(client.step(Event::Timeout), first);
         assert_eq!(client.step(Event::Timeout), first);
         // The attempts are used up, and the write may be anywhere.
-        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unknown);
+        assert_eq!(outcome(client.step(Event::Timeout)), NOT_CONFIRMED);
         assert!(client.is_idle());
         // The next write takes a new sequence and settles the abandoned one.
         assert_eq!(sent(client.step(write())), (2, write_body(SESSION, 2)));
@@ -729,14 +767,14 @@ mod tests {
         client.step(applied(1, Answer::SessionOpened(SESSION)));
         let (id, _) = sent(client.step(Event::Timeout));
         assert_eq!(id, 2);
-        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unknown);
+        assert_eq!(outcome(client.step(Event::Timeout)), NOT_CONFIRMED);
     }
 
     #[test]
     fn attempts_of_zero_still_send_once() {
         let mut client = with_session(0);
         sent(client.step(write()));
-        assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unknown);
+        assert_eq!(outcome(client.step(Event::Timeout)), NOT_CONFIRMED);
     }
 
     #[test]
@@ -773,7 +811,45 @@ mod tests {
             // On the last attempt there is nothing left to wait for, and still nothing known.
             client.step(Event::Timeout);
             let effects = client.step(response(1, refusal));
-            assert_eq!(outcome(effects), Outcome::Unknown);
+            assert_eq!(outcome(effects), NOT_CONFIRMED);
+        }
+    }
+
+    #[test]
+    fn overload_is_definite_for_what_reached_no_server() {
+        let in_process = |max_attempts| {
+            let mut client = with_session(max_attempts);
+            client.config.is_in_process = true;
+            client
+        };
+        let overloaded = || response(1, ResponseBody::Overloaded);
+        // The only copy was refused.
+        let mut client = in_process(2);
+        client.step(write());
+        assert_eq!(outcome(client.step(overloaded())), Outcome::Overloaded);
+        assert_eq!(sent(client.step(write())), (2, write_body(SESSION, 2)));
+        // Another copy may have been sent on.
+        let mut client = in_process(2);
+        client.step(write());
+        client.step(Event::Timeout);
+        assert_eq!(outcome(client.step(overloaded())), NOT_CONFIRMED);
+        // Over a network the copy that was refused may arrive again.
+        let mut client = with_session(1);
+        client.step(write());
+        assert_eq!(outcome(client.step(overloaded())), NOT_CONFIRMED);
+        // A read changes nothing, and without a session the write was never sent. Each waits for its
+        // last attempt.
+        for (mut client, ask) in [
+            (with_session(2), read()),
+            (with_session(2), stale_read()),
+            (Client::new(ID, config(2)), write()),
+            (with_session(2), Event::Invoke(Ask::WriteAfterIdle(put()))),
+            (with_session(2), Event::Invoke(Ask::CloseSession)),
+        ] {
+            client.step(ask);
+            assert_eq!(client.step(overloaded()), Effects::default());
+            client.step(Event::Timeout);
+            assert_eq!(outcome(client.step(overloaded())), Outcome::Overloaded);
         }
     }
 
@@ -869,7 +945,7 @@ mod tests {
         assert_eq!(client.step(Event::Timeout), first);
         // Another copy may be applied yet.
         let effects = client.step(applied(1, Answer::TooManyUnacknowledged));
-        assert_eq!(outcome(effects), Outcome::Unknown);
+        assert_eq!(outcome(effects), NOT_CONFIRMED);
     }
 
     #[test]
@@ -878,7 +954,7 @@ mod tests {
             let mut client = with_session(2);
             client.step(write());
             let effects = client.step(applied(1, answer));
-            assert_eq!(outcome(effects), Outcome::Unknown);
+            assert_eq!(outcome(effects), Outcome::Unknown(Doubt::Forgotten));
             assert_eq!(client.session(), None);
             assert_eq!(sent(client.step(write())), (2, RequestBody::OpenSession));
         }
@@ -953,6 +1029,7 @@ mod tests {
             .chain([
                 ResponseBody::Found(Found::Value(None)),
                 ResponseBody::Unavailable,
+                ResponseBody::Overloaded,
                 found_stale(),
             ]);
         let mut events = vec![Event::Timeout, write(), read(), stale_read()];
@@ -990,8 +1067,10 @@ mod tests {
                 );
                 match &effects.outcome {
                     None => assert_eq!(client.is_idle(), sent.is_empty()),
-                    Some(Outcome::NotDone) => assert_eq!(first, None, "sent, and so not undone"),
-                    Some(Outcome::Answered(_) | Outcome::Unknown) => assert!(first.is_some()),
+                    Some(Outcome::NotDone | Outcome::Overloaded) => {
+                        assert_eq!(first, None, "sent, and so not undone");
+                    }
+                    Some(Outcome::Answered(_) | Outcome::Unknown(_)) => assert!(first.is_some()),
                     // No event here says so.
                     Some(
                         Outcome::OutsideLimits(_) | Outcome::SessionsInUse(_) | Outcome::Closed,
@@ -1019,7 +1098,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(outcomes.len(), 6, "every outcome was reached: {outcomes:?}");
+        assert_eq!(outcomes.len(), 8, "every outcome was reached: {outcomes:?}");
     }
 
     #[cfg(feature = "mutants")]

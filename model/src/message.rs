@@ -298,6 +298,17 @@ pub enum RequestBody {
 }
 
 impl RequestBody {
+    /// Whether a leader carries it out by an entry of its log.
+    pub fn is_command(&self) -> bool {
+        match self {
+            Self::OpenSession
+            | Self::Write { .. }
+            | Self::CloseSession { .. }
+            | Self::RenewSession { .. } => true,
+            Self::Read { .. } | Self::StaleRead { .. } => false,
+        }
+    }
+
     /// Checks the sizes of its keys and values.
     ///
     /// # Errors
@@ -348,8 +359,8 @@ pub enum ResponseBody {
     /// A key or a value is outside of the limits. Every server refuses every copy of the request, so
     /// it never takes effect.
     OutsideLimits(LimitError),
-    /// The leader did not take this copy of the request, because too much waits already. Another copy
-    /// may still be carried out.
+    /// Too much waits already. From a server: the leader did not accept this copy of the request, and
+    /// another copy may still be carried out. From a proxy, about a write: it sent no copy on.
     Overloaded,
 }
 

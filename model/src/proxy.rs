@@ -17,6 +17,7 @@
 //! * *Refused without a hint*: an election is probably under way. Asking all servers round and
 //!   round would use up the attempts long before it ends, so the request waits for its timer.
 //! * *Refused for overload*: the server leads. The request waits for its timer, and goes there again.
+//!   See *Backpressure*.
 //! * *No answer*: when the timer runs out the request goes elsewhere.
 //!
 //! # Stale reads
@@ -27,7 +28,17 @@
 //!
 //! # Giving up
 //! After [`ProxyConfig::max_attempts`] sends the proxy gives up and says `Unavailable`, which
-//! means that it knows nothing: what it sent may be carried out yet.
+//! means that it knows nothing: what it sent may be carried out yet. A read or a request about a
+//! session whose last attempt was refused for overload ends as `Overloaded`.
+//!
+//! # Backpressure
+//! `Overloaded` is the response to a write of which this proxy sent no copy. A write that was sent
+//! never ends that way, even if servers refused all of its copies: the network repeats datagrams, so a
+//! copy that was refused may arrive again and be carried out. The proxy therefore refuses early:
+//! * at its own bound of requests in flight;
+//! * while the leader is overloaded and some command is in flight. That command probes the leader:
+//!   its timer sends it again, and the first command that the leader carries out ends the overload.
+//!   Silence of the leader, or a belief in another one, ends it too.
 //!
 //! # Invariants
 //! * At most [`ProxyConfig::max_in_flight`] requests are in flight. One more is refused at once,
@@ -126,6 +137,8 @@ pub struct Proxy {
     pub(crate) config: ProxyConfig,
     /// Who is believed to lead.
     pub(crate) leader: Option<NodeId>,
+    /// The server that refused a command for overload, until one is carried out.
+    pub(crate) overloaded: Option<NodeId>,
     pub(crate) in_flight: BTreeMap<(ClientId, RequestId), Flight>,
 }
 
@@ -153,6 +166,7 @@ impl Proxy {
             id,
             config,
             leader: None,
+            overloaded: None,
             in_flight: BTreeMap::new(),
         }
     }
@@ -222,8 +236,9 @@ impl Proxy {
             self.respond(key, ResponseBody::OutsideLimits(error), effects);
             return;
         }
-        if self.in_flight.len() >= self.config.max_in_flight {
-            self.respond(key, ResponseBody::Unavailable, effects);
+        let is_full = self.in_flight.len() >= self.config.max_in_flight;
+        if is_full || (request.body.is_command() && self.sends_no_command()) {
+            self.respond(key, ResponseBody::Overloaded, effects);
             return;
         }
         let flight = Flight {
@@ -237,6 +252,16 @@ impl Proxy {
         };
         self.in_flight.insert(key, flight);
         self.send(key, to, effects);
+    }
+
+    /// Whether the leader is overloaded, and a command in flight will show when that ends.
+    fn sends_no_command(&self) -> bool {
+        self.overloaded.is_some()
+            && self.overloaded == self.leader
+            && self
+                .in_flight
+                .values()
+                .any(|flight| flight.request.body.is_command())
     }
 
     fn handle_client_response(
@@ -280,6 +305,9 @@ impl Proxy {
             body @ (ResponseBody::Applied(_) | ResponseBody::Found(_)) => {
                 let is_kept = !planted!(self.config, ProxyForgetsLeader);
                 self.leader = is_kept.then_some(from);
+                if matches!(body, ResponseBody::Applied(_)) {
+                    self.overloaded = None;
+                }
                 self.respond(key, body, effects);
                 self.in_flight.remove(&key);
             }
@@ -318,6 +346,9 @@ impl Proxy {
             // A server that knows no leader speaks for itself only: a belief in another stands.
             self.leader = None;
         }
+        if self.overloaded == Some(from) {
+            self.overloaded = None;
+        }
         let Some(flight) = self.in_flight.get_mut(&key) else {
             return;
         };
@@ -339,8 +370,17 @@ impl Proxy {
             return;
         };
         flight.asked = None;
+        let body = &flight.request.body;
+        if body.is_command() {
+            self.overloaded = Some(from);
+        }
         if flight.attempts >= self.config.max_attempts {
-            self.give_up(key, effects);
+            if matches!(body, RequestBody::Write { .. }) {
+                self.give_up(key, effects);
+            } else {
+                self.in_flight.remove(&key);
+                self.respond(key, ResponseBody::Overloaded, effects);
+            }
         }
     }
 
@@ -439,6 +479,22 @@ mod tests {
             client: CLIENT,
             id: RequestId::new(id),
             body: RequestBody::OpenSession,
+        }
+    }
+
+    fn write_request(id: u64) -> ClientRequest {
+        let body = RequestBody::Write {
+            session: crate::SessionId::new(1),
+            sequence: 1,
+            acknowledged: 1,
+            operation: Operation::Increment {
+                key: b"n".to_vec(),
+                by: 1,
+            },
+        };
+        ClientRequest {
+            body,
+            ..request(id)
         }
     }
 
@@ -615,8 +671,80 @@ mod tests {
         }
         assert_eq!(timeout(&mut proxy, 1, N3), sent(1, N1));
         let effects = answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
-        assert_eq!(effects, responded(1, ResponseBody::Unavailable));
+        assert_eq!(effects, responded(1, ResponseBody::Overloaded));
         assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N1), 0));
+    }
+
+    /// Copies of a write that servers refused may arrive again, so its end is never a definite refusal.
+    #[test]
+    fn write_that_was_sent_never_ends_as_overloaded() {
+        let mut proxy = proxy(2);
+        let write = write_request(1);
+        let effects = proxy.step(Event::Receive {
+            from: Address::Client(CLIENT),
+            message: Message::ClientRequest(write),
+            ask: N1,
+        });
+        assert_eq!(effects.sends.len(), 1);
+        answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
+        timeout(&mut proxy, 1, N3);
+        let effects = answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
+        assert_eq!(effects, responded(1, ResponseBody::Unavailable));
+    }
+
+    #[test]
+    fn one_command_at_a_time_probes_an_overloaded_leader_and_others_are_never_sent() {
+        let mut proxy = Proxy::new(ID, ProxyConfig::new([N1, N2, N3].into(), 9, 9));
+        asks(&mut proxy, 1, N1);
+        answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
+        let before = proxy.clone();
+        assert_eq!(
+            asks(&mut proxy, 2, N2),
+            responded(2, ResponseBody::Overloaded)
+        );
+        assert_eq!(proxy, before);
+        // Reads need no room in the log.
+        let query = Query::Get { key: b"k".to_vec() };
+        let read = ClientRequest {
+            body: RequestBody::Read { query },
+            ..request(3)
+        };
+        let effects = proxy.step(Event::Receive {
+            from: Address::Client(CLIENT),
+            message: Message::ClientRequest(read),
+            ask: N2,
+        });
+        assert_eq!(effects.sends[0].to, Address::Node(N1));
+        assert_eq!(asks_stale(&mut proxy, 4, N2), stale_sent(4, N2));
+        // That reads are served says nothing about writes.
+        answers(&mut proxy, N1, 3, ResponseBody::Found(Found::Value(None)));
+        assert_eq!(
+            asks(&mut proxy, 2, N2),
+            responded(2, ResponseBody::Overloaded)
+        );
+        // One command that is carried out ends the overload.
+        let mut recovered = proxy.clone();
+        timeout(&mut recovered, 1, N3);
+        answers(&mut recovered, N1, 1, applied());
+        assert_eq!(asks(&mut recovered, 2, N2), sent(2, N1));
+        assert_eq!(asks(&mut recovered, 5, N2), sent(5, N1));
+        // So does another leader, and the silence of this one.
+        let mut replaced = proxy.clone();
+        timeout(&mut replaced, 1, N3);
+        answers(&mut replaced, N1, 1, not_leader(Some(N2)));
+        assert_eq!(asks(&mut replaced, 2, N3), sent(2, N2));
+        let mut silent = proxy.clone();
+        timeout(&mut silent, 1, N3);
+        timeout(&mut silent, 1, N3);
+        assert_eq!(asks(&mut silent, 2, N2), sent(2, N2));
+        // Without a command in flight the next one probes.
+        let mut idle = proxy;
+        idle.in_flight.remove(&(CLIENT, RequestId::new(1)));
+        assert_eq!(asks(&mut idle, 2, N2), sent(2, N1));
+        assert_eq!(
+            asks(&mut idle, 5, N2),
+            responded(5, ResponseBody::Overloaded)
+        );
     }
 
     #[test]
@@ -681,7 +809,7 @@ mod tests {
         asks(&mut proxy, 2, N1);
         let before = proxy.clone();
         let effects = asks(&mut proxy, 3, N1);
-        assert_eq!(effects, responded(3, ResponseBody::Unavailable));
+        assert_eq!(effects, responded(3, ResponseBody::Overloaded));
         // One in flight is not over capacity when it comes again.
         assert_eq!(asks(&mut proxy, 2, N1), Effects::default());
         assert_eq!(proxy, before);
@@ -790,7 +918,11 @@ mod tests {
         let bodies = [None, Some(N1), Some(N2), Some(STRANGER)]
             .into_iter()
             .flat_map(|hint| [not_leader(hint), ResponseBody::Interrupted { hint }])
-            .chain([applied(), ResponseBody::Unavailable]);
+            .chain([
+                applied(),
+                ResponseBody::Unavailable,
+                ResponseBody::Overloaded,
+            ]);
         let mut events = Vec::new();
         for (ask, id) in [N1, N2, N3]
             .into_iter()
@@ -841,9 +973,9 @@ mod tests {
             }
         }
         // Each of three requests is absent, or asked of one of three or waits (but for the last
-        // attempt), and at most two are there; with each belief.
+        // attempt), and at most two are there; with each belief, and each server overloaded or none.
         let flight = (3 + 1) + 3;
-        assert!(seen.len() <= 4 * (1 + 3 * flight + 3 * flight * flight));
+        assert!(seen.len() <= 4 * 4 * (1 + 3 * flight + 3 * flight * flight));
         assert!(seen.len() > 100, "{}", seen.len());
     }
 

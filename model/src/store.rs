@@ -31,7 +31,7 @@ use sessions::Sessions;
 
 pub use integer::parse_integer;
 pub use limits::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_value_length};
-pub use sessions::{MAX_EVICTED, MAX_RETAINED_ANSWERS, REFUSALS_PER_WINDOW};
+pub use sessions::{MAX_EVICTED, MAX_RETAINED_ANSWERS, MAX_SESSIONS, REFUSALS_PER_WINDOW};
 pub use value::Value;
 
 /// A key: 1 to [`MAX_KEY_BYTES`] bytes of any values.
@@ -169,6 +169,9 @@ pub const MAX_SCAN_BYTES: u32 = 1 << 20;
 /// The largest quota of the state: a snapshot of so much, with all sessions, is far below the 1 GiB that
 /// can be sent to a follower.
 pub const MAX_STATE_QUOTA: u64 = 768 << 20;
+/// The most bytes of an encoded state: pairs within the quota, all sessions, and what was applied. What
+/// a pair counts beside its key and its value is more than its lengths and its version take.
+pub const MAX_ENCODED_STATE: u64 = MAX_STATE_QUOTA + sessions::MAX_ENCODED_BYTES + 1024;
 /// What a pair counts beside its key and its value, in a page and in the state.
 pub const PAIR_BYTES: usize = 32;
 

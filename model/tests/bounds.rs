@@ -160,3 +160,58 @@ fn bytes_in_flight_to_a_follower_are_bounded() {
     cluster.settle();
     assert_eq!(cluster.commit(1), 21);
 }
+
+/// A driver whose disk does not keep up refuses what a leader would append to its log, and nothing else.
+#[test]
+fn leader_refuses_commands_and_keeps_reads_for_a_driver_whose_disk_is_behind() {
+    let client = model::ClientId::new(7);
+    let key = || b"a".to_vec();
+    let query = model::store::Query::Get { key: key() };
+    let session = SessionId::new(1);
+    let increment = |key| RequestBody::Write {
+        session,
+        sequence: 1,
+        acknowledged: 1,
+        operation: model::store::Operation::Increment { key, by: 1 },
+    };
+    let bodies = [
+        RequestBody::Read {
+            query: query.clone(),
+        },
+        RequestBody::OpenSession,
+        increment(key()),
+        RequestBody::StaleRead { query },
+        RequestBody::CloseSession { session },
+        // Every server refuses this one for good.
+        increment(vec![]),
+        RequestBody::RenewSession { session },
+    ];
+    let requests = (1..).zip(bodies).map(|(id, body)| {
+        let id = model::RequestId::new(id);
+        (cluster::CLIENT, model::ClientRequest { client, id, body })
+    });
+    let requests = Vec::from_iter(requests);
+    let cluster = abandoned_leader(|_| {});
+    let mut kept = requests.clone();
+    let refusals = cluster.raft(1).refuse_commands(&mut kept);
+    let ids = |requests: &[(model::Address, model::ClientRequest)]| {
+        Vec::from_iter(requests.iter().map(|(_, request)| request.id.get()))
+    };
+    assert_eq!(ids(&kept), [1, 4, 6]);
+    let refused = refusals.into_iter().map(|refusal| {
+        assert_eq!(refusal.to, cluster::CLIENT);
+        let Message::ClientResponse(response) = refusal.message else {
+            panic!("not a response");
+        };
+        assert_eq!(
+            (response.client, response.body),
+            (client, ResponseBody::Overloaded)
+        );
+        response.id.get()
+    });
+    assert_eq!(Vec::from_iter(refused), [2, 3, 5, 7]);
+    // A follower names the leader instead.
+    let mut kept = requests.clone();
+    assert_eq!(cluster.raft(2).refuse_commands(&mut kept), []);
+    assert_eq!(kept, requests);
+}

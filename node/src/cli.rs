@@ -156,7 +156,7 @@ pub(crate) struct Run {
         env = "RAFT_MAX_SESSIONS",
         default_value_t = 1024,
         value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..)
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(model::store::MAX_SESSIONS))
     )]
     pub(crate) max_sessions: u32,
     /// For how many applied entries after its last use a session is in use and not evicted

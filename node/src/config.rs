@@ -1,7 +1,10 @@
 //! What a server is told when it starts.
 
 use crate::wal;
-use model::{NodeId, store::MAX_STATE_QUOTA};
+use model::{
+    NodeId,
+    store::{MAX_SESSIONS, MAX_STATE_QUOTA},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -106,9 +109,9 @@ pub enum ConfigError {
     /// A snapshot with each step.
     #[error("snapshot_entries and snapshot_bytes must be at least 1")]
     NoSnapshots,
-    /// No client could ever write.
-    #[error("max_sessions must be at least 1")]
-    NoSessions,
+    /// No client could ever write, or the sessions would not fit a snapshot.
+    #[error("max_sessions of {0} is out of range: give 1 to {MAX_SESSIONS}")]
+    Sessions(u32),
     /// A state that no snapshot could carry to a follower.
     #[error("a state quota of {0} bytes is out of range: give 1 to {MAX_STATE_QUOTA}")]
     Quota(u64),
@@ -174,8 +177,8 @@ impl Config {
         if self.snapshot_entries == 0 || self.snapshot_bytes == 0 {
             return Err(ConfigError::NoSnapshots);
         }
-        if self.max_sessions == 0 {
-            return Err(ConfigError::NoSessions);
+        if self.max_sessions == 0 || self.max_sessions > MAX_SESSIONS {
+            return Err(ConfigError::Sessions(self.max_sessions));
         }
         if self.state_quota == 0 || self.state_quota > MAX_STATE_QUOTA {
             return Err(ConfigError::Quota(self.state_quota));
@@ -184,5 +187,24 @@ impl Config {
             return Err(ConfigError::NoLocal);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_that_would_not_fit_a_snapshot_are_refused() {
+        let mut config = Config::new(NodeId::new(1), "test", "data");
+        for sessions in [1, MAX_SESSIONS] {
+            config.max_sessions = sessions;
+            assert!(config.check().is_ok());
+        }
+        for sessions in [0, MAX_SESSIONS + 1, u32::MAX] {
+            config.max_sessions = sessions;
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains("give 1 to 32768"), "{error}");
+        }
     }
 }

@@ -42,7 +42,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
-use tracing::info;
+use tracing::{info, warn};
 use transport::{Cause, Count, Endpoint, Received, Socket};
 
 /// How long a server that stops waits for what is under way.
@@ -136,6 +136,8 @@ pub(crate) struct Driver {
     pub(crate) switch: Arc<Switch>,
     pub(crate) pace: Pace,
     pub(crate) alarm: Alarm,
+    /// Whether the log says that the disk is behind.
+    pub(crate) disk_behind: bool,
     /// How it ended.
     pub(crate) outcome: Option<Result<(), Failure>>,
     #[cfg(test)]
@@ -261,6 +263,7 @@ impl Driver {
             // to run for office, however late this thread got to listen.
             self.take_timers(now)?;
         }
+        self.note_disk();
         // Answers to local operations may bring new requests, of the same turn.
         while !self.agenda.requests.is_empty() {
             self.take_requests()?;
@@ -487,13 +490,34 @@ impl Driver {
     }
 
     fn take_requests(&mut self) -> Result<(), Failure> {
-        let requests = std::mem::take(&mut self.agenda.requests);
+        let mut requests = std::mem::take(&mut self.agenda.requests);
         if self.writer.is_behind() {
-            // As if they had been lost. Whoever asked asks again, or gives up.
-            self.metrics.dropped("disk-behind", requests.len());
+            let sends = self.raft.refuse_commands(&mut requests);
+            self.metrics.refused("disk-behind", sends.len());
+            self.carry_out(Effects {
+                sends,
+                ..Effects::default()
+            });
+        }
+        if requests.is_empty() {
             return Ok(());
         }
         self.step(Event::Requests(requests))
+    }
+
+    /// Logs when the disk falls behind and when it has caught up.
+    fn note_disk(&mut self) {
+        let backlog = self.writer.backlog();
+        if !self.disk_behind && self.writer.is_behind() {
+            self.disk_behind = true;
+            warn!(
+                backlog,
+                "the disk does not keep up: as the leader, this server refuses writes and still answers reads"
+            );
+        } else if self.disk_behind && self.writer.has_caught_up() {
+            self.disk_behind = false;
+            info!(backlog, "the disk has caught up");
+        }
     }
 
     /// The only call to the core.

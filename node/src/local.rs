@@ -172,7 +172,8 @@ impl Local {
         }
         let id = ClientId::new(self.base + place as u64);
         // One attempt: see the module.
-        let config = ClientConfig::new(Address::Node(self.node), 1);
+        let mut config = ClientConfig::new(Address::Node(self.node), 1);
+        config.is_in_process = true;
         self.sessions.push(Session {
             client: Client::new(id, config),
             waiter: None,
@@ -205,7 +206,8 @@ impl Local {
                 (Some(verdict), _) => Err(verdict),
                 (None, Outcome::SessionsInUse(_)) => Err(ProposeError::SessionsInUse),
                 (None, Outcome::OutsideLimits(error)) => Err(ProposeError::OutsideLimits(error)),
-                (None, Outcome::Unknown | Outcome::Closed) => Err(ProposeError::Unknown),
+                (None, Outcome::Overloaded) => Err(ProposeError::Overloaded),
+                (None, Outcome::Unknown(_) | Outcome::Closed) => Err(ProposeError::Unknown),
                 (None, Outcome::NotDone | Outcome::Unavailable) => Err(ProposeError::Unavailable),
             };
             answer(reply, result);

@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
     sync_seconds: Histogram,
     commit_seconds: Histogram,
     drops: Family<Labels, Counter>,
+    refusals: Family<Labels, Counter>,
 }
 
 impl Metrics {
@@ -89,6 +90,7 @@ impl Metrics {
             sync_seconds: seconds(),
             commit_seconds: seconds(),
             drops: Family::default(),
+            refusals: Family::default(),
         };
         metrics.register();
         metrics
@@ -210,6 +212,11 @@ impl Metrics {
                 "Messages dropped by the driver, by cause",
                 &self.drops,
             ),
+            (
+                "requests_refused",
+                "Client requests refused by the driver, by cause",
+                &self.refusals,
+            ),
         ] {
             registry.register(name, help, family.clone());
         }
@@ -276,6 +283,13 @@ impl Metrics {
     /// Messages were dropped.
     pub(crate) fn dropped(&self, cause: &'static str, count: usize) {
         self.drops
+            .get_or_create(&[("cause", cause)])
+            .inc_by(count as u64);
+    }
+
+    /// Client requests were refused.
+    pub(crate) fn refused(&self, cause: &'static str, count: usize) {
+        self.refusals
             .get_or_create(&[("cause", cause)])
             .inc_by(count as u64);
     }

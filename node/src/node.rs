@@ -54,6 +54,10 @@ use web::site::Policy;
 const MAX_MESSAGE: usize = 12 << 20;
 /// The largest state that is sent to another server, and taken from one.
 const MAX_STATE: usize = 1 << 30;
+const _: () = assert!(
+    model::store::MAX_ENCODED_STATE < MAX_STATE as u64,
+    "every state fits a snapshot that can be sent"
+);
 /// How many commands may wait for the driver.
 const COMMANDS: usize = 4096;
 
@@ -774,6 +778,7 @@ fn prepare(
         switch,
         pace,
         alarm: Alarm::default(),
+        disk_behind: false,
         outcome: None,
         #[cfg(test)]
         loses_memory: false,
@@ -973,20 +978,16 @@ mod tests {
         }
     }
 
-    /// However slow all disks are, an elected leader stays, and reads are answered beside a write that
-    /// waits for a disk.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn leader_stays_and_answers_reads_while_every_disk_is_blocked() {
-        let dir = tempfile::tempdir().unwrap();
-        let gate = Arc::new(Gate::default());
+    /// Three servers whose disks are these, and the leader, which has committed a write.
+    async fn three_servers(dir: &std::path::Path, gates: [&Arc<Gate>; 3]) -> (Vec<Node>, Node) {
         let mut nodes = Vec::new();
-        for id in 1..=3 {
-            let mut config = Config::new(NodeId::new(id), "test", dir.path().join(id.to_string()));
+        for (id, gate) in (1..).zip(gates) {
+            let mut config = Config::new(NodeId::new(id), "test", dir.join(id.to_string()));
             config.voters = (1..=3).map(NodeId::new).collect();
             config.heartbeat = Duration::from_millis(20);
             config.election_min = Duration::from_millis(400);
             config.election_max = Duration::from_millis(800);
-            let disk = Gated(Arc::clone(&gate));
+            let disk = Gated(Arc::clone(gate));
             let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
                 Ok((Box::new(disk), Durable::default()))
             };
@@ -998,14 +999,10 @@ mod tests {
                 nodes[one].set_peer(nodes[other].id(), at).await;
             }
         }
-        let operation = || Operation::Increment {
-            key: b"n".to_vec(),
-            by: 1,
-        };
         let leader = tokio::time::timeout(PATIENCE, async {
             loop {
                 for node in &nodes {
-                    if node.propose(operation()).await.is_ok() {
+                    if node.propose(increment()).await.is_ok() {
                         return node.clone();
                     }
                 }
@@ -1013,12 +1010,76 @@ mod tests {
             }
         });
         let leader = leader.await.expect("a leader commits");
+        (nodes, leader)
+    }
+
+    fn increment() -> Operation {
+        Operation::Increment {
+            key: b"n".to_vec(),
+            by: 1,
+        }
+    }
+
+    /// A leader whose own disk is stuck commits on the disks of its followers, up to a backlog. Beyond
+    /// that it refuses writes, and says so. Reads need no disk.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn leader_whose_disk_is_far_behind_refuses_writes_and_answers_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let gates = [(); 3].map(|()| Arc::new(Gate::default()));
+        let (nodes, leader) = three_servers(dir.path(), gates.each_ref()).await;
+        let elected = leader.status().await.unwrap();
+        let gate = &gates[usize::try_from(leader.id().get()).unwrap() - 1];
+        gate.set(true);
+        let filled = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let put = Operation::Put {
+                    key: b"large".to_vec(),
+                    value: vec![0; model::store::MAX_VALUE_BYTES].into(),
+                    condition: model::store::Condition::Always,
+                };
+                if let Err(refused) = leader.propose(put).await {
+                    return refused;
+                }
+            }
+        });
+        assert_eq!(filled.await, Ok(ProposeError::Overloaded));
+        assert_eq!(
+            leader.propose(increment()).await,
+            Err(ProposeError::Overloaded)
+        );
+        let query = || Query::Get { key: b"n".to_vec() };
+        leader.read(query()).await.expect("a read needs no disk");
+        let stale = leader.read_stale(query()).await;
+        stale.expect("a stale read needs no disk");
+        let status = leader.status().await.unwrap();
+        assert_eq!((status.role, status.term), (elected.role, elected.term));
+        gate.set(false);
+        let caught_up = async {
+            while let Err(refused) = leader.propose(increment()).await {
+                assert_eq!(refused, ProposeError::Overloaded);
+                tokio::task::yield_now().await;
+            }
+        };
+        let caught_up = tokio::time::timeout(PATIENCE, caught_up).await;
+        caught_up.expect("writes are accepted once the disk has caught up");
+        for node in nodes {
+            node.stop().await.unwrap();
+        }
+    }
+
+    /// However slow all disks are, an elected leader stays, and reads are answered beside a write that
+    /// waits for a disk.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn leader_stays_and_answers_reads_while_every_disk_is_blocked() {
+        let dir = tempfile::tempdir().unwrap();
+        let gate = Arc::new(Gate::default());
+        let (nodes, leader) = three_servers(dir.path(), [&gate; 3]).await;
         let elected = leader.status().await.unwrap();
 
         gate.set(true);
         let writing = tokio::spawn({
-            let (leader, operation) = (leader.clone(), operation());
-            async move { leader.propose(operation).await }
+            let leader = leader.clone();
+            async move { leader.propose(increment()).await }
         });
         let blocked = async {
             while gate.waiting() < 3 {

@@ -25,8 +25,8 @@ use std::{
 
 /// The most bytes that are begun to be written together, roughly.
 const BATCH_BYTES: usize = 4 << 20;
-/// More than this waiting means that the disk does not keep up: the driver takes in nothing more
-/// that would have to be written.
+/// More than this waiting means that the disk does not keep up: the driver refuses client requests
+/// that would have to be written, and drops such messages of servers.
 const BACKLOG_BYTES: usize = 64 << 20;
 
 /// What became of writes: those up to this one are durable, or none is known to be any more.
@@ -109,6 +109,11 @@ impl Writer {
     /// Whether so much waits that nothing should be added.
     pub(crate) fn is_behind(&self) -> bool {
         self.backlog() > BACKLOG_BYTES
+    }
+
+    /// Whether the backlog is far below that bound again.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.backlog() <= BACKLOG_BYTES / 2
     }
 
     /// To be called now and then. The disk is told to rest when nothing was written from one call

@@ -12,7 +12,7 @@ use client::{
 };
 use model::{
     FoundStale,
-    client::Ask,
+    client::{Ask, Doubt},
     store::{
         Answer, Condition, Found, Key, LimitError, MAX_KEY_BYTES, MAX_SCAN_BYTES, MAX_VALUE_BYTES,
         Operation, Page, Query, Value, Versioned,
@@ -44,18 +44,71 @@ const LIMITS: Limits = Limits {
 pub enum Failure {
     /// It was not carried out and never will be.
     #[error("{0}; nothing was done")]
-    NotDone(&'static str),
+    NotDone(Reason),
     /// A write that may have been carried out, or may yet be, or never will; at most once.
-    #[error(
-        "the outcome is unknown: no server answered in time, and the write may have been carried out, or may yet be, at most once; read the key to find out"
-    )]
-    Unknown,
+    #[error("the outcome is unknown: {}; read the key to find out", doubt(*.0))]
+    Unknown(Doubt),
     /// The write would make the state larger than its quota. It was not carried out and never will be.
     #[error("{QUOTA}; nothing was done")]
     QuotaExceeded,
     /// A key or a value is outside of the limits of the cluster.
     #[error("{0}")]
     OutsideLimits(LimitError),
+}
+
+/// Why nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// A read or a session needs a leader.
+    #[error("no leader answered in time: is a majority of the servers up?")]
+    NoLeader,
+    /// A stale read needs a server.
+    #[error("no server answered in time: is any of the servers up?")]
+    NoServer,
+    /// A write needs a session.
+    #[error(
+        "no session could be opened, as no leader answered in time: is a majority of the servers up?"
+    )]
+    NoSession,
+    /// All sessions belong to others.
+    #[error(
+        "all client sessions of the cluster are in use: try again in a moment, lower the number of clients, or raise --max-sessions of the servers"
+    )]
+    SessionsInUse,
+    /// Too many operations wait in the proxy.
+    #[error("the proxy has as much to do as it takes on: try again in a moment")]
+    ProxyOverloaded,
+    /// The leader accepts no more, or too many requests are in flight.
+    #[error(
+        "the cluster is overloaded, or the proxy has as many requests in flight as it accepts: try again in a moment"
+    )]
+    ClusterOverloaded,
+    /// The proxy stops.
+    #[error("the proxy is shutting down: try again in a moment")]
+    ShuttingDown,
+}
+
+impl Reason {
+    /// The name for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoLeader | Self::NoServer | Self::NoSession => "unavailable",
+            Self::SessionsInUse => "sessions_in_use",
+            Self::ProxyOverloaded | Self::ClusterOverloaded => "overloaded",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+}
+
+fn doubt(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::NotConfirmed => {
+            "no leader confirmed the write in time, and it may have been carried out, or may yet be, at most once"
+        }
+        Doubt::Forgotten => {
+            "the cluster answered that it no longer has the session of the write, which may have been carried out before that, at most once"
+        }
+    }
 }
 
 /// Where the doors take their operations. Cheap to clone.
@@ -71,15 +124,8 @@ struct Inner {
     written: Notify,
 }
 
-const UNAVAILABLE: &str = "no server answered in time: is a majority of the servers up?";
-const NO_SERVER: &str = "no server answered in time: is any of the servers up?";
-const NO_SESSION: &str =
-    "no session could be opened, as no server answered in time: is a majority of the servers up?";
-const SESSIONS_IN_USE: &str = "all client sessions of the cluster are in use: try again in a moment, lower the number of clients, or raise --max-sessions of the servers";
 const QUOTA: &str =
     "the state has reached its quota: delete keys, or raise --state-quota of the servers";
-const OVERLOADED: &str = "the proxy has as much to do as it takes on: try again in a moment";
-const CLOSING: &str = "the proxy is shutting down: try again in a moment";
 
 impl Desk {
     /// A desk before this pool. Once `closing` is cancelled it refuses new operations.
@@ -121,7 +167,7 @@ impl Desk {
         let query = Query::Get { key };
         match self.read(Verb::Get, query).await? {
             Found::Value(value) => Ok(value),
-            Found::Pairs(_) => Err(Failure::NotDone(UNAVAILABLE)),
+            Found::Pairs(_) => Err(Failure::NotDone(Reason::NoLeader)),
         }
     }
 
@@ -138,7 +184,7 @@ impl Desk {
                 found,
                 applied_index,
             }),
-            _ => Err(Failure::NotDone(UNAVAILABLE)),
+            _ => Err(Failure::NotDone(Reason::NoLeader)),
         }
     }
 
@@ -166,7 +212,7 @@ impl Desk {
                 found,
                 applied_index,
             }),
-            _ => Err(Failure::NotDone(UNAVAILABLE)),
+            _ => Err(Failure::NotDone(Reason::NoLeader)),
         }
     }
 
@@ -184,7 +230,7 @@ impl Desk {
         };
         match self.read(Verb::Scan, query).await? {
             Found::Pairs(page) => Ok(page),
-            Found::Value(_) => Err(Failure::NotDone(UNAVAILABLE)),
+            Found::Value(_) => Err(Failure::NotDone(Reason::NoLeader)),
         }
     }
 
@@ -227,17 +273,19 @@ impl Desk {
     async fn read(&self, verb: Verb, query: Query) -> Result<Found, Failure> {
         match self.ask(verb, Ask::Read(query)).await? {
             Outcome::Found(found) => Ok(found),
-            Outcome::Overloaded => Err(Failure::NotDone(OVERLOADED)),
+            Outcome::Overloaded => Err(Failure::NotDone(Reason::ProxyOverloaded)),
+            Outcome::ClusterOverloaded => Err(Failure::NotDone(Reason::ClusterOverloaded)),
             // A read changes nothing, whatever became of it.
-            _ => Err(Failure::NotDone(UNAVAILABLE)),
+            _ => Err(Failure::NotDone(Reason::NoLeader)),
         }
     }
 
     async fn read_stale(&self, verb: Verb, query: Query) -> Result<FoundStale, Failure> {
         match self.ask(verb, Ask::StaleRead(query)).await? {
             Outcome::FoundStale(found) => Ok(found),
-            Outcome::Overloaded => Err(Failure::NotDone(OVERLOADED)),
-            _ => Err(Failure::NotDone(NO_SERVER)),
+            Outcome::Overloaded => Err(Failure::NotDone(Reason::ProxyOverloaded)),
+            Outcome::ClusterOverloaded => Err(Failure::NotDone(Reason::ClusterOverloaded)),
+            _ => Err(Failure::NotDone(Reason::NoServer)),
         }
     }
 
@@ -250,17 +298,19 @@ impl Desk {
                 }
                 Ok(answer)
             }
-            Outcome::NotDone => Err(Failure::NotDone(NO_SESSION)),
-            Outcome::SessionsInUse => Err(Failure::NotDone(SESSIONS_IN_USE)),
-            Outcome::Overloaded => Err(Failure::NotDone(OVERLOADED)),
+            Outcome::NotDone => Err(Failure::NotDone(Reason::NoSession)),
+            Outcome::SessionsInUse => Err(Failure::NotDone(Reason::SessionsInUse)),
+            Outcome::Overloaded => Err(Failure::NotDone(Reason::ProxyOverloaded)),
+            Outcome::ClusterOverloaded => Err(Failure::NotDone(Reason::ClusterOverloaded)),
+            Outcome::Unknown(doubt) => Err(Failure::Unknown(doubt)),
             // Everything else is not known to be undone, and so not said to be.
-            _ => Err(Failure::Unknown),
+            _ => Err(Failure::Unknown(Doubt::NotConfirmed)),
         }
     }
 
     async fn ask(&self, verb: Verb, ask: Ask) -> Result<Outcome, Failure> {
         if self.inner.closing.is_cancelled() {
-            return Err(Failure::NotDone(CLOSING));
+            return Err(Failure::NotDone(Reason::ShuttingDown));
         }
         let started = Instant::now();
         let outcome = self.inner.pool.ask(ask).await;

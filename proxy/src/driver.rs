@@ -413,7 +413,10 @@ impl Turn {
                 self.out.push(envelope);
                 continue;
             };
-            let given_up = response.body == ResponseBody::Unavailable;
+            let given_up = matches!(
+                response.body,
+                ResponseBody::Unavailable | ResponseBody::Overloaded
+            );
             if given_up {
                 self.gauges.unavailable.fetch_add(1, Relaxed);
             }

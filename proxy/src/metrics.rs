@@ -129,10 +129,11 @@ impl Metrics {
             }
             Outcome::NotDone
             | Outcome::Overloaded
+            | Outcome::ClusterOverloaded
             | Outcome::Unavailable
             | Outcome::OutsideLimits(_)
             | Outcome::SessionsInUse => Fate::NotDone,
-            Outcome::Unknown => Fate::Unknown,
+            Outcome::Unknown(_) => Fate::Unknown,
         };
         self.operations[verb as usize][fate as usize].inc();
         self.seconds[verb as usize].observe(took.as_secs_f64());

@@ -624,6 +624,7 @@ mod tests {
         let handle = driver.handle();
         let config = PoolConfig {
             proxy: Address::Proxy(handle.id),
+            is_in_process: true,
             max_sessions: 1,
             max_waiting: 1,
             max_attempts: 1,

@@ -103,6 +103,7 @@ impl Server {
         let gauges = Arc::clone(&handle.gauges);
         let config = PoolConfig {
             proxy: Address::Proxy(handle.id),
+            is_in_process: true,
             max_sessions: settings.max_sessions,
             max_waiting: settings.max_waiting,
             // Nothing is lost between pool and driver, and the driver does try again.

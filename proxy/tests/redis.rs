@@ -5,7 +5,7 @@ mod common;
 mod silent;
 
 use common::{Redis, get, ready, settings, within};
-use model::NodeId;
+use model::{NodeId, message::ResponseBody};
 use proxy::server::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -263,11 +263,23 @@ async fn silence_is_tryagain_or_unknown() {
     let line = format!("--peer 1={at} --attempt-timeout 50ms --attempts 4");
     let server = Server::start(settings(&line)).await.unwrap();
     let mut redis = Redis::connect(&server).await;
-    let unknown = "-UNKNOWN outcome unknown: the write may have been carried out, or may yet be, at most once; read the key to find out\r\n";
+    let unknown = "-UNKNOWN the outcome is unknown: no leader confirmed the write in time, and it may have been carried out, or may yet be, at most once; read the key to find out\r\n";
     redis.say("SET k v", unknown).await;
     redis.say("DEL k l", unknown).await;
     redis
-        .say("GET k", "-TRYAGAIN no server answered in time")
+        .say("GET k", "-TRYAGAIN no leader answered in time")
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overload_is_tryagain() {
+    let at = silent::responding(NodeId::new(1), |_| Some(ResponseBody::Overloaded)).await;
+    let line = format!("--peer 1={at} --attempt-timeout 50ms --attempts 4");
+    let server = Server::start(settings(&line)).await.unwrap();
+    let mut redis = Redis::connect(&server).await;
+    redis
+        .say("GET k", "-TRYAGAIN the cluster is overloaded")
         .await;
     server.stop().await;
 }

@@ -62,6 +62,22 @@ pub struct Cluster {
     _turn: MutexGuard<'static, ()>,
 }
 
+/// A `raft-client` that runs.
+pub struct RunningClient {
+    process: Process,
+    log: PathBuf,
+}
+
+impl RunningClient {
+    /// Sends SIGINT and waits for the end. Returns the exit code and the output.
+    pub fn interrupt(mut self) -> (Option<i32>, String) {
+        self.process.assert_runs();
+        self.process.signal(libc::SIGINT);
+        let code = self.process.wait().code();
+        (code, std::fs::read_to_string(&self.log).unwrap_or_default())
+    }
+}
+
 impl Cluster {
     /// Starts one, and waits until it has a leader.
     pub fn start() -> Self {
@@ -439,12 +455,25 @@ impl Cluster {
 
     /// Runs `raft-client` to its end, with the endpoints that the arguments name.
     pub fn try_client_at(&self, arguments: &[String]) -> Output {
+        process::run("raft-client", &self.client_arguments(arguments))
+    }
+
+    /// Starts `raft-client` against the proxy.
+    pub fn start_client(&self, arguments: &[String]) -> RunningClient {
+        let proxy = format!("--endpoints={}", self.proxy_udp);
+        let arguments = self.client_arguments(&[&[proxy], arguments].concat());
+        let log = self.dir().join("client.log");
+        let process = Process::start(&[], "raft-client", "the client", &arguments, &log);
+        RunningClient { process, log }
+    }
+
+    fn client_arguments(&self, arguments: &[String]) -> Vec<String> {
         let mut all = vec![
             format!("--cluster={NAME}"),
             format!("--client-key-file={}", self.text("client.key")),
         ];
         all.extend_from_slice(arguments);
-        process::run("raft-client", &all)
+        all
     }
 
     /// Sends an HTTP request to the proxy, and returns the status and the body.

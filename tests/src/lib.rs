@@ -30,7 +30,7 @@ mod network;
 mod process;
 pub mod wait;
 
-pub use cluster::{Cluster, NODES, Place, Shape};
+pub use cluster::{Cluster, NODES, Place, RunningClient, Shape};
 pub use door::Door;
 pub use load::{History, Load};
 pub use lossy_disk::{HangingSyncs, LossyDisk};

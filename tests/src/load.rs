@@ -408,10 +408,11 @@ async fn ask(client: &Client, op: &Op) -> Answer {
         Err(
             Error::Unavailable(_)
             | Error::Overloaded(_)
+            | Error::ClusterOverloaded
             | Error::SessionsInUse
             | Error::QuotaExceeded,
         ) => Answer::Result(json!({"unavailable": true})),
-        Err(Error::Unknown(_)) => Answer::Unknown,
+        Err(Error::Unknown(_) | Error::Forgotten) => Answer::Unknown,
         Err(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
             panic!("{error}")
         }

@@ -40,7 +40,7 @@ struct Shared(Arc<Mutex<State>>);
 struct State {
     nodes: Vec<Node>,
     hangs: bool,
-    hanging: Vec<ReplyEmpty>,
+    hanging: Vec<(INodeNo, ReplyEmpty)>,
     fails_once: bool,
 }
 
@@ -64,7 +64,8 @@ struct Names {
     synced: BTreeMap<OsString, INodeNo>,
 }
 
-/// Syncs hang until this is dropped; then they fail, and nothing was synced.
+/// Syncs hang until this is dropped; then they fail, and nothing was synced. See also
+/// [`HangingSyncs::succeed`].
 pub struct HangingSyncs(Shared);
 
 impl LossyDisk {
@@ -147,8 +148,18 @@ impl Drop for HangingSyncs {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.hangs = false;
-        for reply in state.hanging.drain(..) {
+        for (_, reply) in state.hanging.drain(..) {
             reply.error(Errno::EIO);
+        }
+    }
+}
+
+impl HangingSyncs {
+    /// The syncs that hang succeed, late.
+    pub fn succeed(self) {
+        let mut state = self.0.lock();
+        for (file, reply) in std::mem::take(&mut state.hanging) {
+            answer(reply, state.pages(file).map(Pages::sync));
         }
     }
 }
@@ -415,7 +426,7 @@ impl Filesystem for Shared {
         let mut state = self.lock();
         let is_log = state.is_log(ino);
         if is_log && state.hangs {
-            state.hanging.push(reply);
+            state.hanging.push((ino, reply));
             return;
         }
         let fails = is_log && std::mem::take(&mut state.fails_once);

@@ -5,7 +5,7 @@
 //! before had not made durable.
 
 use client::{Client, Options};
-use harness::{Cluster, Load, LossyDisk, NODES, Place, Shape, judge};
+use harness::{Cluster, Load, LossyDisk, NODES, Place, Shape, judge, wait::until};
 use std::{collections::BTreeMap, fs, time::Duration};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
@@ -202,6 +202,46 @@ fn server_whose_disk_hangs_at_the_start_stops_when_told() {
     assert_eq!(code, Some(143));
     servers.cluster.restart(follower);
     servers.cluster.catches_up(follower, leader);
+}
+
+/// Followers whose syncs take very long: they still answer the leader, which stays, and reads wait for no
+/// disk. The write is done when the disks are.
+#[test]
+fn followers_whose_syncs_hang_keep_their_leader_and_reads_are_answered() {
+    let timers = ["--heartbeat=50ms", "--election=500ms..1s"];
+    let servers = Servers::start(&timers, true);
+    let (leader, one, other) = servers.roles();
+    let writer = Writer::connect(&servers.cluster);
+    servers.cluster.catches_up(one, leader);
+    servers.cluster.catches_up(other, leader);
+    let cluster = &servers.cluster;
+    let term = cluster.number(leader, "term");
+    let [first, second] = [one, other].map(|id| servers.disk(id).hang_syncs());
+    let put = writer.begin_put("x", value());
+    for id in [one, other] {
+        servers.disk(id).wait_for_a_hanging_sync();
+    }
+    // Several times as long as a leader leads without a quorum.
+    let heartbeats = |id| cluster.metric(id, "raft_heartbeats_total{direction=\"in\"}");
+    for id in [one, other] {
+        let before = heartbeats(id);
+        until("heartbeats while syncs hang", || {
+            (heartbeats(id) >= before + 50).then_some(())
+        });
+    }
+    let client = writer.client.clone();
+    let read = writer.runtime.block_on(async { client.get("w").await });
+    let read = read.expect("a read waits for no disk").expect("w is there");
+    assert_eq!(read.value.as_ref(), b"1");
+    assert!(!put.is_finished(), "no follower has it on its disk");
+    for id in NODES {
+        assert_eq!(cluster.number(id, "term"), term, "server {id}");
+    }
+    assert_eq!(cluster.leader(), leader);
+    first.succeed();
+    second.succeed();
+    writer.expect_acknowledged(put);
+    assert_eq!(cluster.number(leader, "term"), term);
 }
 
 /// Under load, one server after the other is killed within a sync, or has one fail, and then loses

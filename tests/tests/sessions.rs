@@ -54,6 +54,24 @@ fn clients_that_write_once_leave_no_session_behind() {
     judge::assert_replays(&cluster.traces());
 }
 
+/// A load generator that is interrupted closes its sessions.
+#[test]
+fn interrupted_bench_leaves_no_session_behind() {
+    let cluster = Cluster::start();
+    let arguments = words(&["bench", "--ops=put", "--clients=200", "--seconds=3600"]);
+    let bench = cluster.start_client(&arguments);
+    let leader = cluster.leader();
+    until("the sessions to be open", || {
+        (cluster.number(leader, "sessions") >= 200).then_some(())
+    });
+    let (code, said) = bench.interrupt();
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("stopped by SIGINT"), "{said}");
+    until("the sessions to be closed", || {
+        (cluster.number(cluster.leader(), "sessions") == 0).then_some(())
+    });
+}
+
 /// While all sessions are in use, others are told why they get none, and those in use go on.
 #[test]
 fn sessions_in_use_are_kept_and_others_are_told() {

@@ -13,7 +13,7 @@ use super::{
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use client::{Client, Error, Written};
+use client::{CLOSE_PATIENCE, Client, Error, Written};
 use comfy_table::{Table, presets};
 use hdrhistogram::Histogram;
 use model::{LogIndex, store::Condition};
@@ -187,7 +187,7 @@ impl Bench {
     async fn connect(&self, global: &Global, clients: u32) -> anyhow::Result<Client> {
         let mut options = global.options()?;
         options.max_sessions = clients as usize;
-        Ok(Client::connect(options).await?)
+        Ok(global.clients.connect(options).await?)
     }
 
     /// Writes every key once, so that there is something to read.
@@ -207,7 +207,7 @@ impl Bench {
             });
         }
         let done = all_of(tasks).await;
-        client.close().await;
+        global.clients.close(CLOSE_PATIENCE).await;
         done.context("cannot write the keys that are to be read")
     }
 
@@ -266,7 +266,7 @@ impl Bench {
         let resident = resident.map(|bytes| Some(bytes? as f64 / 1e6));
         let server_resident_mb = resident.collect();
         let done = all_of(tasks).await;
-        run.client.close().await;
+        global.clients.close(CLOSE_PATIENCE).await;
         done?;
         let tally = run.tally();
         let operations = tally.latency.len();
@@ -422,10 +422,11 @@ impl Worker {
             Err(
                 Error::Unavailable(_)
                 | Error::Overloaded(_)
+                | Error::ClusterOverloaded
                 | Error::SessionsInUse
                 | Error::QuotaExceeded,
             ) => Some(Answer::Unavailable(true)),
-            Err(Error::Unknown(_)) => None,
+            Err(Error::Unknown(_) | Error::Forgotten) => None,
             Err(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
                 return Err(error.into());
             }
@@ -470,7 +471,7 @@ impl Worker {
         let mut tally = self.run.tally();
         match failed {
             None => tally.latency.saturating_record(nanos.clamp(1, LONGEST_NS)),
-            Some(Error::Unknown(_)) => tally.unknown += 1,
+            Some(Error::Unknown(_) | Error::Forgotten) => tally.unknown += 1,
             Some(_) => tally.unavailable += 1,
         }
     }

@@ -4,8 +4,12 @@ use super::{Consistency, output::Reply};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use client::{Client, Stale};
-use model::{LogIndex, store::Condition};
+use model::{
+    LogIndex,
+    store::{Condition, MAX_VALUE_BYTES},
+};
 use std::io::{IsTerminal, Read};
+use tokio::task;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Operation {
@@ -91,10 +95,20 @@ impl Operation {
         !matches!(self, Self::Get { .. } | Self::Scan { .. })
     }
 
+    /// The value from standard input, if the arguments have none. It may take for ever: a signal still
+    /// ends the program.
+    pub(crate) async fn input(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        Ok(match self {
+            Self::Put { value: None, .. } => Some(task::spawn_blocking(read_value).await??),
+            _ => None,
+        })
+    }
+
     pub(crate) async fn run(
         self,
         client: &Client,
         consistency: Consistency,
+        input: Option<Vec<u8>>,
     ) -> anyhow::Result<Reply> {
         let stale = consistency == Consistency::Stale;
         Ok(match self {
@@ -118,10 +132,7 @@ impl Operation {
                 }
             }
             Self::Put { key, value } => {
-                let value = match value {
-                    Some(value) => value.into_bytes(),
-                    None => read_value()?,
-                };
+                let value = value.map(String::into_bytes).or(input).unwrap_or_default();
                 let written = client.cas(key.as_str(), value, Condition::Always).await?;
                 Reply::Written { key, written }
             }
@@ -181,14 +192,39 @@ async fn scan(
 }
 
 fn read_value() -> anyhow::Result<Vec<u8>> {
-    let mut value = Vec::new();
-    let mut input = std::io::stdin().lock();
+    let input = std::io::stdin().lock();
     anyhow::ensure!(
         !input.is_terminal(),
         "the value is missing: put KEY VALUE, or pipe the value in"
     );
+    read_at_most(input, MAX_VALUE_BYTES)
+}
+
+/// Everything, unless that is more than a value may have.
+fn read_at_most(input: impl Read, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let mut value = Vec::new();
     input
+        .take(limit as u64 + 1)
         .read_to_end(&mut value)
         .context("cannot read the value from standard input")?;
+    anyhow::ensure!(
+        value.len() <= limit,
+        "nothing was done: the value on standard input is too large: the limit is {limit} bytes"
+    );
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endless_input_is_refused_after_one_byte_too_many() {
+        let exact = std::io::repeat(b'v').take(8);
+        assert_eq!(read_at_most(exact, 8).unwrap(), [b'v'; 8]);
+        let mut endless = std::io::repeat(b'v').take(1000);
+        let refused = read_at_most(&mut endless, 8).unwrap_err().to_string();
+        assert!(refused.contains("too large"), "{refused}");
+        assert_eq!(endless.limit(), 1000 - 9);
+    }
 }

@@ -7,13 +7,19 @@ use clap::{Args, Parser, Subcommand};
 use client::Client;
 use program::output::note;
 use rustyline::{DefaultEditor, error::ReadlineError};
-use std::{env, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 use tokio::task;
 
 const HELP: &str = "\
 get KEY                    put KEY VALUE              delete KEY [--version N]
 scan [PREFIX] [--limit N]  incr KEY [BY]              cas KEY VALUE --version N|--absent|--present
 help [COMMAND]             exit (or Ctrl-D)           quotes keep spaces: put k \"two words\"";
+
+/// The most bytes of a history file that is read.
+const HISTORY_LIMIT: u64 = 16 << 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Repl {
@@ -49,7 +55,9 @@ impl Repl {
         let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".raft_history"));
         let history = self.history_file.or_else(home);
         let mut editor = DefaultEditor::new().context("cannot take lines from this terminal")?;
-        if let Some(history) = &history {
+        if let Some(history) = &history
+            && is_history(history)
+        {
             // There is none the first time.
             let _ = editor.load_history(history);
         }
@@ -75,7 +83,6 @@ impl Repl {
                 break;
             }
         }
-        client.close().await;
         if let Some(history) = &history
             && let Err(error) = editor.save_history(history)
         {
@@ -86,6 +93,12 @@ impl Repl {
         }
         Ok(Exit::Done)
     }
+}
+
+/// Whether the file can be read in full. A device may have no end, and a line no limit.
+fn is_history(path: &Path) -> bool {
+    let file = fs::metadata(path);
+    file.is_ok_and(|file| file.is_file() && file.len() <= HISTORY_LIMIT)
 }
 
 /// Does what a line says, and says whether to go on.
@@ -119,7 +132,7 @@ async fn take(line: &str, client: &Client, global: &Global) -> bool {
         }
         Command::Operation(operation) => operation,
     };
-    let done = match operation.run(client, global.consistency).await {
+    let done = match operation.run(client, global.consistency, None).await {
         Ok(reply) => reply.show(global.output, &mut std::io::stdout().lock()),
         Err(error) => Err(error),
     };
@@ -152,6 +165,15 @@ mod tests {
         assert_eq!((key.as_str(), value.as_deref()), ("k", Some("two words")));
         assert!(matches!(parse("quit"), Ok(Command::Exit)));
         assert!(matches!(parse("help get"), Ok(Command::Help { .. })));
+    }
+
+    #[test]
+    fn history_is_a_file_with_an_end() {
+        assert!(!is_history(Path::new("/dev/zero")));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert!(!is_history(root));
+        assert!(!is_history(&root.join("none")));
+        assert!(is_history(&root.join("Cargo.toml")));
     }
 
     #[test]

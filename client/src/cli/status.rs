@@ -9,7 +9,9 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use std::{
-    path::PathBuf,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -116,7 +118,7 @@ impl Probe {
         let token =
             match &self.http_token_file {
                 None => None,
-                Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
+                Some(file) => Some(read_token(file).map_err(|error| {
                     Unhealthy(format!("cannot read {}: {error}", file.display()))
                 })?),
             };
@@ -290,6 +292,15 @@ fn plain(state: &Value) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// A token from its file, of which no more than this is read.
+fn read_token(file: &Path) -> io::Result<String> {
+    const FILE_LIMIT: u64 = 64 * 1024;
+    let mut text = String::new();
+    let mut file = io::Read::take(File::open(file)?, FILE_LIMIT);
+    io::Read::read_to_string(&mut file, &mut text)?;
+    Ok(text)
 }
 
 /// How long a linearizable read takes.

@@ -17,6 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 fn config(max_sessions: usize, max_waiting: usize, max_attempts: u32) -> PoolConfig {
     PoolConfig {
         proxy: PROXY,
+        is_in_process: false,
         max_sessions,
         max_waiting,
         max_attempts,
@@ -214,7 +215,10 @@ async fn request_unanswered_is_repeated_unchanged_then_given_up() {
     let pool = wire.pool(config(1, 0, 3));
     serve(&pool, &wire, &mut server, put("k")).await;
     let started = Instant::now();
-    assert_eq!(pool.ask(put("k")).await, Outcome::Unknown);
+    assert_eq!(
+        pool.ask(put("k")).await,
+        Outcome::Unknown(Doubt::NotConfirmed)
+    );
     assert_eq!(started.elapsed().as_secs(), 3 * TIMEOUT.as_secs());
     let sent = wire.requests().await;
     assert_eq!(sent.len(), 3);
@@ -355,7 +359,10 @@ async fn session_of_an_unknown_write_stays_in_use_and_the_next_write_settles_it(
     let (wire, mut server) = (Wire::default(), Server::new());
     let pool = wire.pool(config(1, 0, 1));
     serve(&pool, &wire, &mut server, increment()).await;
-    assert_eq!(pool.ask(increment()).await, Outcome::Unknown);
+    assert_eq!(
+        pool.ask(increment()).await,
+        Outcome::Unknown(Doubt::NotConfirmed)
+    );
     let late = wire.requests().await.remove(0);
     let outcome = serve(&pool, &wire, &mut server, increment()).await;
     assert!(matches!(
@@ -584,7 +591,7 @@ async fn increments_over_a_bad_network_count_once() {
                 Some(Outcome::Answered(Answer::Number { value, .. })) => {
                     assert!(values.insert(value), "two increments made {value}");
                 }
-                Some(Outcome::Unknown) | None => perhaps += 1,
+                Some(Outcome::Unknown(_)) | None => perhaps += 1,
                 Some(Outcome::NotDone | Outcome::Unavailable | Outcome::Found(_)) => {}
                 Some(other) => panic!("{other:?}"),
             }

@@ -4,7 +4,7 @@
 use model::{
     Address, ClientRequest, ClientResponse, Config, Envelope, FoundStale, Message, NodeId, Payload,
     message::{RequestBody, ResponseBody},
-    store::{Command, Store, Write},
+    store::{Answer, Command, Store, Write},
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -24,6 +24,10 @@ pub(crate) enum Manner {
     NoWrites,
     /// That it knows of no leader.
     Unavailable,
+    /// That too much waits.
+    Overloaded,
+    /// Writes: that their session is gone. Everything else.
+    Forgetful,
     /// That another server leads.
     Follower(NodeId),
 }
@@ -79,6 +83,10 @@ fn answer(manner: Manner, store: &mut Store, request: ClientRequest) -> Option<R
     match (manner, request.body) {
         (Manner::Silent, _) => None,
         (Manner::Unavailable, _) => Some(ResponseBody::Unavailable),
+        (Manner::Overloaded, _) => Some(ResponseBody::Overloaded),
+        (Manner::Forgetful, RequestBody::Write { .. }) => {
+            Some(ResponseBody::Applied(Answer::SessionExpired))
+        }
         (Manner::Follower(leader), _) => Some(ResponseBody::NotLeader { hint: Some(leader) }),
         (Manner::NoWrites, RequestBody::Write { .. }) => None,
         (_, RequestBody::CloseSession { session }) => apply(Command::CloseSession { session }),

@@ -18,6 +18,28 @@ enum Asked {
 }
 
 impl Raft {
+    /// Removes the requests that a leader would append to its log and returns the refusals of them. A
+    /// driver whose disk does not keep up calls this before [`Event::Requests`]. Reads stay, because
+    /// they need no disk. Requests that this server refuses for another reason stay too.
+    pub fn refuse_commands(&self, requests: &mut Vec<(Address, ClientRequest)>) -> Vec<Envelope> {
+        if !matches!(self.role, Role::Leader(_)) {
+            return Vec::new();
+        }
+        let commands = requests.extract_if(.., |(_, request)| {
+            request.body.is_command() && request.body.check_limits().is_ok()
+        });
+        let refusals = commands.map(|(to, request)| Envelope {
+            from: Address::Node(self.id),
+            to,
+            message: Message::ClientResponse(ClientResponse {
+                client: request.client,
+                id: request.id,
+                body: ResponseBody::Overloaded,
+            }),
+        });
+        refusals.collect()
+    }
+
     /// Requests that arrived together share one write, one read round and one round of messages:
     /// what a cluster does for each of them is then little more than to carry it.
     pub(super) fn handle_client_requests(

@@ -36,6 +36,20 @@ pub const MAX_EVICTED: usize = 4096;
 /// After how many refused openings a session that was not used meanwhile is no longer in use.
 pub const REFUSALS_PER_WINDOW: u64 = 64;
 
+/// The most sessions that a server may be set up to keep. With more of them a state within its quota
+/// would not always fit a snapshot.
+pub const MAX_SESSIONS: u32 = 32 * 1024;
+
+/// The most bytes of an encoded number.
+const NUMBER: u64 = 10;
+/// The most bytes of an encoded answer with its sequence: a tag and two numbers.
+const ANSWER: u64 = NUMBER + 1 + 2 * NUMBER;
+/// The most bytes of an encoded session with its id.
+const SESSION: u64 = 4 * NUMBER + MAX_RETAINED_ANSWERS as u64 * ANSWER;
+/// The most bytes that all sessions take in a snapshot.
+pub(super) const MAX_ENCODED_BYTES: u64 =
+    MAX_SESSIONS as u64 * SESSION + MAX_EVICTED as u64 * 2 * NUMBER + 3 * NUMBER;
+
 const _: () = assert!(
     !core::mem::needs_drop::<Answer>() && size_of::<Answer>() <= 24,
     "answers are bounded by their number"
@@ -236,5 +250,43 @@ impl Sessions {
 
     fn now(&self, index: LogIndex) -> u64 {
         index.get().saturating_add(self.aged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoded_session_is_no_larger_than_its_bound() {
+        let answers = (0..MAX_RETAINED_ANSWERS as u64).map(|nth| {
+            let version = LogIndex::new(u64::MAX);
+            let value = i64::MIN;
+            (u64::MAX - nth, Answer::Number { value, version })
+        });
+        let session = Session {
+            acknowledged: u64::MAX,
+            answers: answers.collect(),
+            last_used: u64::MAX,
+        };
+        let evicted = Evicted {
+            session: SessionId::new(u64::MAX),
+            unapplied_from: u64::MAX,
+        };
+        let size = |sessions: &Sessions| {
+            let bytes = postcard::to_allocvec(sessions).expect("sessions can be encoded");
+            bytes.len() as u64
+        };
+        let mut sessions = Sessions {
+            aged: u64::MAX,
+            ..Sessions::default()
+        };
+        sessions.evicted.push_back(evicted);
+        let without = size(&sessions);
+        assert!(without <= 2 * NUMBER + 3 * NUMBER);
+        sessions.open.insert(SessionId::new(u64::MAX), session);
+        let encoded = size(&sessions) - without;
+        assert!(encoded <= SESSION, "{encoded} bytes");
+        assert!(encoded > SESSION - 10, "{encoded} bytes of {SESSION}");
     }
 }

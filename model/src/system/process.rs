@@ -713,7 +713,7 @@ impl Scope {
         }
         match effects.outcome {
             None => {}
-            Some(client::Outcome::Unknown) => step.witnesses.add(Witness::OutcomeUnknown),
+            Some(client::Outcome::Unknown(_)) => step.witnesses.add(Witness::OutcomeUnknown),
             // A read without an answer says nothing about any order.
             Some(client::Outcome::Unavailable | client::Outcome::FoundStale(_)) => {}
             // What it wrote before had its effect before, or never has one.
@@ -723,7 +723,8 @@ impl Scope {
             Some(
                 client::Outcome::NotDone
                 | client::Outcome::OutsideLimits(_)
-                | client::Outcome::SessionsInUse(_),
+                | client::Outcome::SessionsInUse(_)
+                | client::Outcome::Overloaded,
             ) => {
                 step.observed.push(Observation::Refused { id: operation });
             }

@@ -178,6 +178,7 @@ impl Relabel for Proxy {
     fn relabel(&self, names: &Relabelling) -> Self {
         let mut proxy = self.clone();
         proxy.leader = proxy.leader.map(|id| names.node(id));
+        proxy.overloaded = proxy.overloaded.map(|id| names.node(id));
         for flight in proxy.in_flight.values_mut() {
             flight.asked = flight.asked.map(|id| names.node(id));
         }

@@ -25,6 +25,7 @@ use base64::{
 };
 use model::{
     LogIndex,
+    client::Doubt,
     store::{Answer, Condition, Key, Page, Versioned},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -404,7 +405,7 @@ fn written(key: &[u8], answer: Answer) -> Result<Response, Problem> {
         )
         .with("outcome", "not_done")),
         // The client turns the rest into outcomes of its own.
-        _ => Err(Failure::Unknown.into()),
+        _ => Err(Failure::Unknown(Doubt::NotConfirmed).into()),
     }
 }
 

@@ -63,13 +63,15 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let message = failure.to_string();
         match failure {
-            Failure::NotDone(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &message)
+            Failure::NotDone(reason) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, reason.code(), &message)
                     .with("outcome", "not_done")
             }
             // Not a failure: a gateway that did not hear in time, and so does not know.
-            Failure::Unknown => Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", &message)
-                .with("outcome", "unknown"),
+            Failure::Unknown(_) => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", &message)
+                    .with("outcome", "unknown")
+            }
             Failure::QuotaExceeded => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota_exceeded", &message)
                     .with("outcome", "not_done")

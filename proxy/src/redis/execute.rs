@@ -67,14 +67,14 @@ impl Redis {
                 Ok(Answer::Written { .. }) => (removed, done) = (removed + 1, true),
                 Ok(_) => {}
                 // The worst that can be said is what is said.
-                Err(Failure::Unknown) => failure = Some(Failure::Unknown),
+                Err(unknown @ Failure::Unknown(_)) => failure = Some(unknown),
                 Err(other) => failure = failure.or(Some(other)),
             }
         }
         match failure {
             None => Reply::Integer(removed),
             Some(Failure::NotDone(reason)) if done => Reply::error(format!(
-                "UNKNOWN outcome unknown: {removed} of the keys were removed, for others {reason}"
+                "UNKNOWN the outcome is unknown: {removed} of the keys were removed, for others {reason}"
             )),
             Some(failure) => failed(&failure),
         }
@@ -204,10 +204,7 @@ pub(crate) fn value_of(found: Option<Versioned>) -> Reply {
 pub(crate) fn failed(failure: &Failure) -> Reply {
     match failure {
         Failure::NotDone(_) => Reply::error(format!("TRYAGAIN {failure}")),
-        Failure::Unknown => Reply::error(
-            "UNKNOWN outcome unknown: the write may have been carried out, or may yet be, at most \
-             once; read the key to find out",
-        ),
+        Failure::Unknown(_) => Reply::error(format!("UNKNOWN {failure}")),
         // The word of Redis for a state that is full, which its clients know.
         Failure::QuotaExceeded => Reply::error(format!("OOM {failure}")),
         Failure::OutsideLimits(outside) => Reply::error(format!("ERR {outside}")),

@@ -1,5 +1,4 @@
-//! A server that opens sessions and is silent then: what is written through it has an outcome
-//! that nobody knows.
+//! A server that opens sessions, and responds to all else as a test wants it to.
 
 use model::{
     Address, ClientResponse, Envelope, Message, NodeId, SessionId,
@@ -9,8 +8,16 @@ use model::{
 use std::net::SocketAddr;
 use transport::{Config, Endpoint};
 
-/// Where it is.
+/// One that is silent then: a write through it has an unknown outcome.
 pub(crate) async fn server(id: NodeId) -> SocketAddr {
+    responding(id, |_| None).await
+}
+
+/// One that responds in this way. Returns its address.
+pub(crate) async fn responding(
+    id: NodeId,
+    respond: impl Fn(&RequestBody) -> Option<ResponseBody> + Send + 'static,
+) -> SocketAddr {
     let config = Config::new("127.0.0.1:0".parse().unwrap(), "stateraft");
     let (endpoint, mut inbox) = Endpoint::bind(config).await.unwrap();
     let at = endpoint.local_addr().unwrap();
@@ -20,17 +27,21 @@ pub(crate) async fn server(id: NodeId) -> SocketAddr {
                 let Message::ClientRequest(request) = message else {
                     continue;
                 };
-                if request.body != RequestBody::OpenSession {
+                let opened = ResponseBody::Applied(Answer::SessionOpened(SessionId::new(1)));
+                let body = match request.body {
+                    RequestBody::OpenSession => Some(opened),
+                    body => respond(&body),
+                };
+                let Some(body) = body else {
                     continue;
-                }
-                let answer = Answer::SessionOpened(SessionId::new(1));
+                };
                 endpoint.send(vec![Envelope {
                     from: Address::Node(id),
                     to: from,
                     message: Message::ClientResponse(ClientResponse {
                         client: request.client,
                         id: request.id,
-                        body: ResponseBody::Applied(answer),
+                        body,
                     }),
                 }]);
             }

@@ -140,11 +140,12 @@ export function Keys(host) {
       if (page === null) go(null);
       return;
     }
-    const { code, version: now } = answer.body?.error ?? {};
+    const { code, outcome: known, version: now } = answer.body?.error ?? {};
     if (answer.status === 412) say('warn', now === null ? t('live.failed-absent') : t('live.failed-version', { version: now }));
     else if (answer.status === 404) say('plain', t('live.absent'));
-    else if (code === 'outcome_unknown' || answer.status === 0) say('unknown', t('live.unknown'));
-    else if (code === 'unavailable') say('bad', t('live.not-done', { why: answer.words }));
+    else if (answer.status === 0) say('unknown', t('live.unknown'));
+    else if (code === 'outcome_unknown') say('unknown', answer.words);
+    else if (answer.status === 503 && known === 'not_done') say('bad', t('live.not-done', { why: answer.words }));
     else say('bad', answer.words);
   }
 

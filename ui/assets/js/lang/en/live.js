@@ -66,6 +66,6 @@ export default {
   'live.base64': 'the value is written as base64', 'live.only': 'Put or delete', 'live.if-always': 'always', 'live.if-absent': 'only if the key is absent', 'live.if-present': 'only if the key is there', 'live.if-version': 'only if its version is still',
   'live.get': 'Get', 'live.put': 'Put', 'live.delete': 'Delete', 'live.asking': 'Asking the cluster…', 'live.key-missing': 'Give a key.', 'live.not-base64': 'The value is not base64.', 'live.editor-hint': 'Pick a key from the list, or write one.',
   'live.absent': 'There is no such key.', 'live.got': 'Read, version {version}.', 'live.written': 'Done: version {version}.', 'live.failed-absent': 'Nothing was changed: the key is absent.', 'live.failed-version': 'Nothing was changed: the key has version {version}.',
-  'live.unknown': 'No server answered in time. The write may have been carried out, or may yet be, once at most. Get the key to find out.', 'live.not-done': 'It was not carried out and will not be. {why}',
+  'live.unknown': 'The proxy did not answer. The write may have been carried out, or may yet be, once at most. Get the key to find out.', 'live.not-done': 'It was not carried out and will not be. {why}',
   'live.outcome-good': '✓', 'live.outcome-bad': '✕', 'live.outcome-warn': '≠', 'live.outcome-plain': '', 'live.outcome-unknown': 'Outcome unknown.',
 };
