@@ -13,6 +13,9 @@
 //! * `menu` is what there is to choose from;
 //! * `guard` keeps other sites out, `problem` is how errors look.
 //!
+//! Connections, request bodies and slow clients are bounded by crate `web`. Two kinds of requests hold
+//! resources for long and have bounds of their own: event streams and uploads of traces.
+//!
 //! Lacks, on purpose: any drawing, any state of a session, any way to reach it from another site.
 
 mod cache;
@@ -35,12 +38,9 @@ use crate::{engine::Limits, trace};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{
-        DefaultBodyLimit, Path, Query, State,
-        rejection::{BytesRejection, QueryRejection},
-    },
+    extract::{DefaultBodyLimit, Path, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
-    middleware,
+    middleware::{self, Next},
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
@@ -56,12 +56,16 @@ use problem::Problem;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use traces::{AskedTraces, Part};
 pub use traces::{Input, Open};
 use walk::Walk;
-use web::site::Policy;
+use web::{
+    body::{self, BodyError},
+    server::Limits as ConnectionLimits,
+    site::Policy,
+};
 use world::{Asked, World};
 
 /// The most bytes of an ordinary request.
@@ -70,6 +74,16 @@ const MAX_BODY: usize = 1 << 20;
 const MAX_STEPS: usize = 50_000;
 /// The most bytes of traces.
 const MAX_TRACES: usize = 64 << 20;
+/// How many uploads of traces are in memory at once.
+const UPLOADS: usize = 4;
+/// How many connections are open at once.
+const CONNECTIONS: usize = 240;
+/// Further connections, on which a request is refused with an error.
+const RESERVE: usize = 16;
+/// How long a client may take to send a request, or to take 32 KiB of the response.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send traces.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long answers under way may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -83,7 +97,14 @@ pub struct Explore {
     /// The traces that the command was given.
     served: Option<Arc<Served>>,
     /// Traces are read one after another: each may take a lot of memory.
-    reading: tokio::sync::Semaphore,
+    reading: Semaphore,
+    connections: usize,
+    client_timeout: Duration,
+    upload_timeout: Duration,
+    /// Event streams that may still be opened.
+    streams: Arc<Semaphore>,
+    /// Uploads of traces that may still begin.
+    uploads: Semaphore,
 }
 
 /// Traces that were given, and their timeline.
@@ -113,8 +134,23 @@ impl Explore {
             jobs: Jobs::new(limits),
             closing: CancellationToken::new(),
             served: None,
-            reading: tokio::sync::Semaphore::new(1),
+            reading: Semaphore::new(1),
+            connections: CONNECTIONS,
+            client_timeout: CLIENT_TIMEOUT,
+            upload_timeout: UPLOAD_TIMEOUT,
+            streams: Arc::new(Semaphore::new(CONNECTIONS / 2)),
+            uploads: Semaphore::new(UPLOADS),
         }
+    }
+
+    /// The same with other bounds: connections that are open at once, and how long a client may take to
+    /// send a request or to take a part of the response.
+    pub fn with_connections(mut self, connections: usize, client_timeout: Duration) -> Self {
+        self.connections = connections;
+        self.client_timeout = client_timeout;
+        self.upload_timeout = client_timeout;
+        self.streams = Arc::new(Semaphore::new((connections / 2).max(1)));
+        self
     }
 
     /// The same with the timeline of these traces.
@@ -135,6 +171,11 @@ impl Explore {
     /// All routes: the API, and the page.
     pub fn router(self: Arc<Self>) -> Router {
         let explore = self;
+        let bounds = body::Bounds {
+            bytes: MAX_BODY,
+            timeout: explore.client_timeout,
+            render: refused_body,
+        };
         Router::new()
             .route("/api/app", get(app))
             .route("/api/catalogue", get(catalogue))
@@ -144,12 +185,16 @@ impl Explore {
             .route("/api/jobs/{job}/events", get(job_events))
             .route("/api/export", post(export))
             .route("/api/traces/served", get(served_traces))
-            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .layer(middleware::from_fn(move |request, next| {
+                body::buffer(bounds, request, next)
+            }))
             .merge(
                 Router::new()
                     .route("/api/traces", post(read_traces))
-                    .layer(DefaultBodyLimit::max(MAX_TRACES)),
+                    .layer(middleware::from_fn_with_state(Arc::clone(&explore), upload)),
             )
+            // The bounds of `body::buffer` replace it.
+            .layer(DefaultBodyLimit::disable())
             .merge(ui::app())
             .fallback(not_found)
             .method_not_allowed_fallback(wrong_method)
@@ -162,17 +207,16 @@ impl Explore {
     }
 
     /// Serves until `closing`; then what is under way has a moment to end.
-    ///
-    /// # Errors
-    /// Of the listener.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        closing: CancellationToken,
-    ) -> std::io::Result<()> {
+    pub async fn serve(self, listener: TcpListener, closing: CancellationToken) {
         let explore = Arc::new(self);
-        let serving = axum::serve(listener, Arc::clone(&explore).router())
-            .with_graceful_shutdown(closing.clone().cancelled_owned());
+        let limits = ConnectionLimits {
+            connections: explore.connections,
+            reserve: RESERVE,
+            timeout: explore.client_timeout,
+            overloaded,
+        };
+        let router = Arc::clone(&explore).router();
+        let serving = web::server::serve(listener, router, limits, |_| {}, closing.clone());
         let late = async {
             closing.cancelled().await;
             explore.jobs.stop();
@@ -180,9 +224,10 @@ impl Explore {
             tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
-            ended = serving.into_future() => ended,
-            () = late => Ok(()),
+            () = serving => {}
+            () = late => {}
         }
+        explore.jobs.stop();
     }
 
     /// The walk along a path, as far as it leads somewhere.
@@ -217,16 +262,38 @@ fn fresh(answer: impl IntoResponse) -> Response {
 }
 
 /// The JSON of a request.
-fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the request is too large: send less at once",
-        ),
-        status => Problem::new(status, rejection.body_text()),
-    })?;
-    serde_json::from_slice(&body)
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(body)
         .map_err(|error| Problem::bad(format!("the request cannot be read: {error}")))
+}
+
+/// The response to a body that is too large or does not arrive.
+fn refused_body(error: BodyError) -> Response {
+    let text = match error {
+        BodyError::TooLarge(_) => "the request is too large: send less at once",
+        BodyError::Slow => "the request did not arrive in time: send it again",
+        BodyError::Broken => "the request did not arrive whole: send it again",
+    };
+    Problem::new(error.status(), text).into_response()
+}
+
+/// The response when every connection is busy.
+fn overloaded() -> Response {
+    Problem::busy("all connections are busy: try again in a moment").into_response()
+}
+
+/// Reads an upload of traces, unless too many are in memory.
+async fn upload(State(explore): State<Arc<Explore>>, request: Request, next: Next) -> Response {
+    let Ok(_upload) = explore.uploads.try_acquire() else {
+        let busy = "other traces are being opened: try again in a moment";
+        return body::closing(Problem::busy(busy).into_response());
+    };
+    let bounds = body::Bounds {
+        bytes: MAX_TRACES,
+        timeout: explore.upload_timeout,
+        render: refused_body,
+    };
+    body::buffer(bounds, request, next).await
 }
 
 /// Does what takes the processor a while, off the threads that serve.
@@ -298,11 +365,8 @@ struct AskedWalk {
 }
 
 /// `POST /api/walk`
-async fn walk_along(
-    State(explore): State<Arc<Explore>>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    let asked: AskedWalk = read(body)?;
+async fn walk_along(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Response, Problem> {
+    let asked: AskedWalk = read(&body)?;
     let answer = work(move || {
         let world = World::find(&asked.world)?;
         let path = read_path(&asked.path)?;
@@ -336,11 +400,8 @@ struct AskedJobIn {
 }
 
 /// `POST /api/jobs`
-async fn start_job(
-    State(explore): State<Arc<Explore>>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    let asked: AskedJobIn = read(body)?;
+async fn start_job(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Response, Problem> {
+    let asked: AskedJobIn = read(&body)?;
     let job = work(move || {
         let world = World::find(&asked.world)?;
         let path = read_path(&asked.path)?;
@@ -370,6 +431,11 @@ async fn job_events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let listening = explore.jobs.get(&job)?.listen();
+    let Ok(permit) = Arc::clone(&explore.streams).try_acquire_owned() else {
+        return Err(Problem::busy(
+            "too many event streams are open: close another page first",
+        ));
+    };
     let heard = headers.get("last-event-id");
     let heard: u64 = heard
         .and_then(|heard| heard.to_str().ok()?.parse().ok())
@@ -395,16 +461,21 @@ async fn job_events(
         }
     });
     let events = events.take_until(explore.closing.clone().cancelled_owned());
+    let events = events.map(move |event| {
+        // Held as long as the stream is.
+        let _ = &permit;
+        event
+    });
     Ok(fresh(Sse::new(events).keep_alive(KeepAlive::default())))
 }
 
 /// `POST /api/traces`
 async fn read_traces(
     State(explore): State<Arc<Explore>>,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Result<Response, Problem> {
     let _one = explore.reading.acquire().await;
-    let timeline = work(move || read::<AskedTraces>(body)?.read()).await?;
+    let timeline = work(move || read::<AskedTraces>(&body)?.read()).await?;
     Ok(fresh(as_json(timeline.into())))
 }
 
@@ -451,11 +522,8 @@ enum Format {
 }
 
 /// `POST /api/export`
-async fn export(
-    State(explore): State<Arc<Explore>>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    let asked: AskedExport = read(body)?;
+async fn export(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Response, Problem> {
+    let asked: AskedExport = read(&body)?;
     let format = asked.format;
     let text = work(move || {
         let world = World::find(&asked.world)?;

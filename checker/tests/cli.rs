@@ -499,6 +499,11 @@ fn explore_bad_address_is_a_usage_error() {
     assert_usage_error(&["explore", "--address", "here"], &["HOST:PORT"]);
     assert_usage_error(&["explore", "--address", "192.0.2.1:80"], &["192.0.2.1:80"]);
     assert_usage_error(&["explore", "--scope", "nowhere"], &["elections"]);
+    // stateright's server does not check who asks.
+    assert_usage_error(
+        &["explore", "--engine=stateright", "--address=0.0.0.0:0"],
+        &["loopback"],
+    );
 }
 
 /// A child that does not outlive its test.

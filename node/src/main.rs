@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Command::Run(run) => serve(*run),
     };
     result.unwrap_or_else(|error| {
-        output::error(error);
+        output::final_error(error);
         ExitCode::FAILURE
     })
 }

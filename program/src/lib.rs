@@ -6,6 +6,7 @@
 //! own: an empty environment variable, an output that cannot be written, and a closed terminal.
 
 pub mod command_line;
+mod log_queue;
 pub mod logging;
 pub mod output;
 pub mod signals;

@@ -1,16 +1,27 @@
 //! Logging to standard error, best effort: no log line ever stops or delays a program.
 //!
 //! Standard error may be a full disk, a closed pipe, or a pipe whose reader has stopped reading. So a
-//! thread of its own writes the lines, from a bounded queue. A line that does not fit into the queue
-//! is dropped and counted; a write error is ignored.
+//! separate thread writes the lines, from a bounded queue. A line that does not fit into the queue is
+//! dropped and counted; a write error is ignored.
+//!
+//! `tracing-appender` does the same, but its guard calls `println!` if the queue is full at exit. That
+//! panics if standard output is closed and blocks if it is a pipe that nobody reads.
 
+use crate::log_queue::{Capacity, LogQueue};
 use clap::ValueEnum;
-use std::io::{self, IsTerminal as _};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 use tracing_subscriber::EnvFilter;
 
-/// Lines that may wait for the writing thread.
-const QUEUE: usize = 8192;
+/// What may wait for the writer thread.
+const CAPACITY: Capacity = Capacity {
+    lines: 8192,
+    bytes: 8 << 20,
+};
+/// How long the end of a program waits for the lines in the queue.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -21,26 +32,28 @@ pub enum LogFormat {
     Json,
 }
 
-/// Keeps the writing thread alive. When it is dropped, the lines in the queue are written, for at
-/// most one second.
+/// Writes the lines in the queue when it is dropped, for at most one second.
 #[must_use]
 #[derive(Debug)]
-pub struct LogGuard {
-    _worker: WorkerGuard,
-    dropped: ErrorCounter,
-}
+pub struct LogGuard(LogQueue);
 
 impl LogGuard {
     /// The number of lines that did not fit into the queue.
     pub fn dropped_lines(&self) -> usize {
-        self.dropped.dropped_lines()
+        self.0.dropped_lines()
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.0.close(CLOSE_TIMEOUT);
     }
 }
 
 /// Starts logging. `RUST_LOG` filters; the default is `info`.
 ///
 /// # Errors
-/// If `RUST_LOG` is not a filter; the text says which part.
+/// If `RUST_LOG` is not a filter (the text says which part), or the log thread cannot be started.
 pub fn start(format: LogFormat) -> Result<LogGuard, String> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.trim().is_empty() => EnvFilter::builder()
@@ -48,24 +61,18 @@ pub fn start(format: LogFormat) -> Result<LogGuard, String> {
             .map_err(|error| format!("RUST_LOG={text}: {error}; an example is info,node=debug"))?,
         _ => EnvFilter::new("info"),
     };
-    let (writer, worker) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(QUEUE)
-        .thread_name("log")
-        .finish(io::stderr());
-    let dropped = writer.error_counter();
+    let queue = LogQueue::start(CAPACITY, io::stderr())
+        .map_err(|error| format!("cannot start the log thread: {error}"))?;
+    let writer = queue.clone();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
         // The default prints internal errors with `eprintln!`, which panics on a closed stderr.
         .log_internal_errors(false)
-        .with_writer(writer);
+        .with_writer(move || writer.clone());
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
-    Ok(LogGuard {
-        _worker: worker,
-        dropped,
-    })
+    Ok(LogGuard(queue))
 }

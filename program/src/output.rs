@@ -7,7 +7,13 @@
 use std::{
     fmt::Display,
     io::{self, Write as _},
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::Duration,
 };
+
+/// How long [`final_error`] waits for the reader of standard error.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Prints a line to standard error; ignores a failure.
 pub fn note(line: impl Display) {
@@ -17,4 +23,38 @@ pub fn note(line: impl Display) {
 /// Prints an error and its causes to standard error as one line; ignores a failure.
 pub fn error(error: impl Display) {
     note(format_args!("error: {error:#}"));
+}
+
+/// Prints text to standard output without waiting for its reader; ignores a failure. Servers greet
+/// with it: a pipe that nobody reads must not keep them from serving, or from stopping.
+pub fn announce(text: impl Into<String>) {
+    let text = text.into();
+    // Without a thread to spare there is no greeting.
+    let _ = in_background(move || {
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    });
+}
+
+/// Prints the error with which a server ends, and its causes, to standard error as one line. Waits for
+/// the reader at most a second; ignores a failure.
+pub fn final_error(error: impl Display) {
+    let text = format!("error: {error:#}");
+    let (sender, printed) = mpsc::channel();
+    let line = text.clone();
+    let started = in_background(move || {
+        note(line);
+        let _ = sender.send(());
+    });
+    match started {
+        Ok(_) => {
+            let _ = printed.recv_timeout(PATIENCE);
+        }
+        Err(_) => note(text),
+    }
+}
+
+/// Runs `print` in a thread that nobody waits for.
+fn in_background(print: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("output".into()).spawn(print)
 }

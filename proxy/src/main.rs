@@ -13,7 +13,7 @@ use proxy::{
     settings::{Door, Settings},
 };
 use std::{
-    io::{self, Write},
+    io::{self, Write as _},
     process::ExitCode,
 };
 
@@ -48,12 +48,12 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            output::error(format_args!("cannot start threads: {error}"));
+            output::final_error(format_args!("cannot start threads: {error}"));
             return CANNOT_START.into();
         }
     };
     let exit = runtime.block_on(run(cli)).unwrap_or_else(|error| {
-        output::error(error);
+        output::final_error(error);
         CANNOT_START.into()
     });
     // A name that is still being resolved must not delay the end.
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Some(Command::Health { http }) = cli.command {
         return Ok(check(http).await.unwrap_or_else(|error| {
-            output::error(error);
+            output::final_error(error);
             ExitCode::FAILURE
         }));
     }
@@ -138,33 +138,34 @@ fn greet(server: &Server) {
         );
     }
     if let Some(embedded) = &server.embedded {
-        // The greeting is a courtesy: a closed standard output is no reason to stop.
-        let _ = print_greeting(server, embedded, &mut io::stdout().lock());
+        output::announce(greeting(server, embedded));
     }
 }
 
-fn print_greeting(
-    server: &Server,
-    embedded: &proxy::embedded::Embedded,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    writeln!(out, "Servers:    {}", listed(embedded))?;
-    writeln!(out, "UDP:        {}", server.udp)?;
+fn greeting(server: &Server, embedded: &proxy::embedded::Embedded) -> String {
+    let mut lines = vec![
+        format!("Servers:    {}", listed(embedded)),
+        format!("UDP:        {}", server.udp),
+    ];
     if let Some(http) = server.http {
-        writeln!(out, "HTTP:       http://{http}/    (open it in a browser)")?;
+        lines.push(format!(
+            "HTTP:       http://{http}/    (open it in a browser)"
+        ));
     }
     if let Some(redis) = server.redis {
-        writeln!(out, "Redis:      {redis}")?;
+        lines.push(format!("Redis:      {redis}"));
     }
-    writeln!(out, "\nTry:")?;
+    lines.push("\nTry:".to_owned());
     if let Some(http) = server.http {
-        writeln!(out, "  curl -X PUT http://{http}/v1/kv/greeting -d hello")?;
-        writeln!(out, "  curl http://{http}/v1/kv/greeting")?;
+        lines.push(format!(
+            "  curl -X PUT http://{http}/v1/kv/greeting -d hello"
+        ));
+        lines.push(format!("  curl http://{http}/v1/kv/greeting"));
     }
     if let Some(redis) = server.redis {
-        writeln!(out, "  redis-cli -p {} incr visitors", redis.port())?;
+        lines.push(format!("  redis-cli -p {} incr visitors", redis.port()));
     }
-    out.flush()
+    lines.join("\n") + "\n"
 }
 
 fn listed(embedded: &proxy::embedded::Embedded) -> String {

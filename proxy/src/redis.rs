@@ -18,19 +18,19 @@
 pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod cursors;
+pub(crate) mod eviction;
 pub(crate) mod execute;
 pub(crate) mod parse;
 pub(crate) mod reply;
-pub(crate) mod strangers;
 
 use crate::{desk::Desk, driver::Gauges, listen::Door};
 use cursors::Cursors;
+use eviction::Evictions;
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, atomic::AtomicI64},
     time::Duration,
 };
-use strangers::Strangers;
 use tokio::net::TcpStream;
 use web::Secret;
 
@@ -49,24 +49,26 @@ pub struct Redis {
     pub client_timeout: Duration,
     /// How long a connection may be idle, if that is bounded.
     pub idle_timeout: Option<Duration>,
-    pub(crate) strangers: Arc<Strangers>,
+    pub(crate) evictions: Arc<Evictions>,
     pub(crate) cursors: Mutex<Cursors>,
     pub(crate) next_client: AtomicI64,
 }
 
 impl Redis {
-    /// A door before this desk, with room for so many connections.
+    /// A door before this desk, with room for so many connections. A known client that has been idle
+    /// for `evict_idle` may have to make room for a new one.
     pub fn new(
         desk: Desk,
         password: Option<Secret>,
         gauges: Arc<Gauges>,
         client_timeout: Duration,
         idle_timeout: Option<Duration>,
+        evict_idle: Duration,
         room: usize,
     ) -> Self {
         Self {
             // Half of the connections stay for clients that are known.
-            strangers: Strangers::new((room / 2).max(1)),
+            evictions: Evictions::new((room / 2).max(1), evict_idle),
             desk,
             password,
             gauges,
@@ -80,14 +82,14 @@ impl Redis {
 
 impl Door for Arc<Redis> {
     async fn serve(&self, stream: TcpStream, from: SocketAddr) {
-        let stranger = self.strangers.enter();
-        if let Err(error) = connection::serve(self, stream, stranger).await {
+        let tracked = self.evictions.enter();
+        if let Err(error) = connection::serve(self, stream, tracked).await {
             tracing::debug!(%from, %error, "a Redis connection broke");
         }
     }
 
     fn make_room(&self) -> bool {
-        self.strangers.evict_oldest()
+        self.evictions.make_room()
     }
 
     async fn refuse(&self, stream: TcpStream) {

@@ -204,8 +204,15 @@ impl Server {
             server.redis = Some(at);
             let idle = settings.idle_timeout;
             let idle = (!idle.is_zero()).then_some(idle);
-            let door = Redis::new(desk, password, gauges, settings.client_timeout, idle, room);
-            let door = Arc::new(door);
+            let door = Arc::new(Redis::new(
+                desk,
+                password,
+                gauges,
+                settings.client_timeout,
+                idle,
+                settings.evict_idle,
+                room,
+            ));
             let open = metrics.redis_connections.clone();
             let track = tasks.clone();
             tasks.spawn(accept(listener, room, open, closing, track, door));

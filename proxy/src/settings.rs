@@ -165,6 +165,11 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", env = "RAFT_IDLE_TIMEOUT", default_value = "10m",
           value_parser = humantime::parse_duration)]
     pub idle_timeout: Duration,
+    /// When all Redis connections are taken, a new client closes the one that has been idle for the
+    /// longest time, unless that is less than this
+    #[arg(long, value_name = "TIME", env = "RAFT_EVICT_IDLE", default_value = "1m",
+          value_parser = humantime::parse_duration)]
+    pub evict_idle: Duration,
     /// How long to wait, when stopping, for what is under way
     #[arg(long, value_name = "TIME", env = "RAFT_DRAIN", default_value = "10s",
           value_parser = humantime::parse_duration)]

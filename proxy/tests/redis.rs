@@ -571,6 +571,43 @@ async fn silent_clients_lock_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn idle_clients_lock_nobody_out() {
+    let line = "--peer 1=127.0.0.1:9 --max-connections 8 --evict-idle 0s";
+    let server = Server::start(settings(line)).await.unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut redis = Redis::connect(&server).await;
+        redis.say("PING", "+PONG\r\n").await;
+        idle.push(redis);
+    }
+    // Refused as long as no connection counts as idle, which may be a moment after its reply.
+    let mut newcomer = within(async {
+        loop {
+            let mut redis = Redis::connect(&server).await;
+            redis.send("PING").await;
+            let mut first = [0; 7];
+            if redis.0.read_exact(&mut first).await.is_ok() && &first == b"+PONG\r\n" {
+                break redis;
+            }
+        }
+    })
+    .await;
+    let mut closed = 0;
+    for redis in &mut idle {
+        let _ = redis.0.write_all(b"*1\r\n$4\r\nPING\r\n").await;
+        let mut reply = [0; 7];
+        match within(redis.0.read_exact(&mut reply)).await {
+            Ok(_) => assert_eq!(&reply, b"+PONG\r\n"),
+            // A reset or the end.
+            Err(_) => closed += 1,
+        }
+    }
+    assert_eq!(closed, 1);
+    newcomer.say("PING", "+PONG\r\n").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn slow_and_idle_clients_are_closed() {
     let dir = tempfile::tempdir().unwrap();
     let line = "--embedded 1 --client-timeout 200ms --idle-timeout 1s";

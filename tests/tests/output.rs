@@ -1,7 +1,10 @@
 //! Programs whose output cannot be written, whose terminal is closed, and whose environment is what
 //! compose files make of it.
 
-use harness::{binaries, wait::until};
+use harness::{
+    binaries,
+    wait::{self, until},
+};
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
@@ -16,27 +19,30 @@ use tempfile::TempDir;
 struct Proxy {
     child: Child,
     http: SocketAddr,
+    redis: SocketAddr,
     _dir: TempDir,
 }
 
 impl Proxy {
     fn start(setup: impl FnOnce(&mut Command)) -> Self {
         let dir = tempfile::tempdir().expect("a directory cannot be made");
-        let (udp, http) = (free_port(), free_port());
+        let [udp, http, redis] = [(); 3].map(|()| free_port());
         let mut command = Command::new(binaries::path("raft-proxy"));
         command
-            .args(["--embedded", "1", "--redis", "off"])
+            .args(["--embedded", "1"])
             .args(["--listen", &format!("127.0.0.1:{udp}")])
             .args(["--http", &format!("127.0.0.1:{http}")])
+            .args(["--redis", &format!("127.0.0.1:{redis}")])
             .arg("--data-dir")
             .arg(dir.path())
             .stdin(Stdio::null());
         setup(&mut command);
-        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
+        let [http, redis] = [http, redis].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let child = command.spawn().expect("the proxy does not start");
         Self {
             child,
             http,
+            redis,
             _dir: dir,
         }
     }
@@ -49,6 +55,20 @@ impl Proxy {
             let answer = request(self.http, "PUT", "/v1/kv/x", "1").ok()?;
             answer.starts_with("HTTP/1.1 200").then_some(())
         });
+    }
+
+    /// Writes one key so many times. No write begins before the one before it has ended, so each is
+    /// an entry of its own in the server's log.
+    fn write_one_by_one(&self, count: usize) {
+        let mut stream = TcpStream::connect(self.redis).expect("it listens");
+        let timeout = Some(wait::DEADLINE);
+        stream.set_read_timeout(timeout).expect("a time to wait");
+        let command = b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$1\r\n1\r\n";
+        let reply = b"+OK\r\n";
+        stream.write_all(&command.repeat(count)).expect("it reads");
+        let mut replies = vec![0; reply.len() * count];
+        stream.read_exact(&mut replies).expect("it replies");
+        assert_eq!(replies, reply.repeat(count));
     }
 
     /// Sends a signal and waits for the exit code.
@@ -68,12 +88,16 @@ impl Drop for Proxy {
     }
 }
 
+/// A port that is free for UDP and for TCP.
 fn free_port() -> u16 {
-    let udp = UdpSocket::bind("127.0.0.1:0").expect("no port is free");
-    let port = udp.local_addr().expect("it is bound").port();
-    // HTTP needs the same number for TCP.
-    TcpListener::bind(("127.0.0.1", port)).expect("the port is taken");
-    port
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("no port is free");
+        let port = udp.local_addr().expect("it is bound").port();
+        // A connection of another test may have the same number.
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn send(child: &Child, signal: i32) {
@@ -155,6 +179,70 @@ fn reader_that_stopped_reading_delays_nothing() {
         proxy.assert_serves();
     }
     assert_eq!(proxy.stop(libc::SIGTERM), Some(0));
+}
+
+/// Each write is two lines or more at the level `trace`, and 8,192 lines fit into the queue.
+const WRITES_TO_FILL_THE_QUEUE: usize = 5_000;
+
+#[test]
+fn full_queue_of_log_lines_does_not_delay_the_end() {
+    for is_same_pipe in [false, true] {
+        let (_unread, stderr) = full_pipe();
+        let stdout = if is_same_pipe {
+            Stdio::from(stderr.try_clone().expect("a descriptor is free"))
+        } else {
+            full().into()
+        };
+        let mut proxy = Proxy::start(|command| {
+            command
+                .env("RUST_LOG", "trace")
+                .stdout(stdout)
+                .stderr(stderr);
+        });
+        proxy.assert_serves();
+        proxy.write_one_by_one(WRITES_TO_FILL_THE_QUEUE);
+        assert_eq!(proxy.stop(libc::SIGTERM), Some(0), "{is_same_pipe}");
+    }
+}
+
+/// Waits until a server of `raft-checker` answers a request with 200.
+fn assert_explores(child: &mut Child, at: SocketAddr, path: &str) {
+    until("the explorer to answer", || {
+        let ended = child.try_wait().expect("a child can be asked for");
+        assert_eq!(ended, None, "the explorer ended");
+        let answer = request(at, "GET", path, "").ok()?;
+        answer.starts_with("HTTP/1.1 200").then_some(())
+    });
+}
+
+#[test]
+fn unwritable_output_does_not_end_the_explorer() {
+    let explore = |engine: &str, path: &str, stdout: Stdio, stderr: Stdio, stops: bool| {
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let mut child = Command::new(binaries::path("raft-checker"))
+            .args(["explore", "--scope", "elections", "--engine", engine])
+            .args(["--address", &at.to_string()])
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .expect("the explorer does not start");
+        assert_explores(&mut child, at, path);
+        send(&child, libc::SIGTERM);
+        let status = until("the explorer to stop", || {
+            child.try_wait().expect("a child can be asked for")
+        });
+        if stops {
+            assert_eq!(status.code(), Some(0));
+        }
+    };
+    let (_unread, writer) = full_pipe();
+    let copy = || Stdio::from(writer.try_clone().expect("a descriptor is free"));
+    for (engine, path, stops) in [("own", "/api/app", true), ("stateright", "/.status", false)] {
+        explore(engine, path, full().into(), full().into(), stops);
+        explore(engine, path, closed_pipe(), closed_pipe(), stops);
+        explore(engine, path, copy(), copy(), stops);
+    }
 }
 
 #[test]

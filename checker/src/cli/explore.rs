@@ -18,8 +18,9 @@ use model::{
 };
 use stateright::Model;
 use std::{
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,9 @@ use tokio_util::sync::CancellationToken;
 const BASE_SCOPE: &str = "crashes";
 /// How much the process may hold before a check that the page started is stopped.
 pub(super) const MAX_MEMORY: Size = Size(2 << 30);
+
+/// How long stopping waits for the reader of standard error.
+const NOTE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Walks through a scope in a browser: every step is one of the real core.
 #[derive(Debug, clap::Args)]
@@ -61,7 +65,8 @@ pub(crate) struct Args {
 enum Engine {
     /// Our own explorer
     Own,
-    /// stateright's Explorer, with every event as a step of its own
+    /// stateright's Explorer, with every event as a step of its own. On loopback addresses only: it
+    /// checks neither Host nor Origin
     Stateright,
 }
 
@@ -77,7 +82,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             let is_asked = args.scope.is_some()
                 || args.mutant.is_some()
                 || !args.bounds.arguments().is_empty();
-            let told = if is_asked {
+            let greeting = if is_asked {
                 let place = fragment(name, &args.bounds, args.mutant);
                 format!("Exploring {name} at http://{address}/{place}")
             } else {
@@ -85,9 +90,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             };
             let limits = limits(args.threads, args.max_memory);
             let explore = Explore::new(Home::Explore, args.http_allow_host.clone(), limits);
-            serve(explore, listener, &told)
+            serve(explore, listener, &greeting)
         }
         Engine::Stateright => {
+            if !address.ip().is_loopback() {
+                bail!(
+                    "--engine stateright is served on a loopback address only, since its server does not check who asks: give --address 127.0.0.1:PORT, or use --engine own"
+                );
+            }
             drop(listener);
             serve_stateright(scope, name, address)
         }
@@ -104,8 +114,12 @@ pub(super) fn limits(threads: Option<u64>, max_memory: Size) -> Limits {
     }
 }
 
-/// Serves until Ctrl-C.
-pub(super) fn serve(explore: Explore, listener: TcpListener, told: &str) -> anyhow::Result<Exit> {
+/// Serves until Ctrl-C. `greeting` is printed if standard output can be written.
+pub(super) fn serve(
+    explore: Explore,
+    listener: TcpListener,
+    greeting: &str,
+) -> anyhow::Result<Exit> {
     listener
         .set_nonblocking(true)
         .context("cannot prepare the listener")?;
@@ -117,20 +131,21 @@ pub(super) fn serve(explore: Explore, listener: TcpListener, told: &str) -> anyh
     let served = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let closing = CancellationToken::new();
-        let asked = closing.clone();
-        tokio::spawn(async move {
+        let stop = closing.clone();
+        let stopped = tokio::spawn(async move {
             // Without handlers, a signal ends the process by itself.
             if let Ok(mut signals) = program::signals::StopSignals::install() {
                 let signal = signals.next().await;
-                program::output::note(format_args!("stopping on {signal}"));
-                asked.cancel();
+                stop.cancel();
+                let note = move || program::output::note(format_args!("stopping on {signal}"));
+                let _ = tokio::task::spawn_blocking(note).await;
             }
         });
-        let mut out = io::stdout().lock();
-        writeln!(out, "{told} (Ctrl-C stops it)")?;
-        out.flush()?;
-        drop(out);
-        explore.serve(listener, closing).await
+        program::output::announce(format!("{greeting} (Ctrl-C stops it)\n"));
+        explore.serve(listener, closing).await;
+        // The note may wait for a reader that does not read.
+        let _ = tokio::time::timeout(NOTE_TIMEOUT, stopped).await;
+        io::Result::Ok(())
     });
     runtime.shutdown_background();
     served.context("cannot serve")?;
@@ -154,31 +169,62 @@ fn serve_stateright(mut scope: Scope, name: &str, address: SocketAddr) -> anyhow
     scope.reduction = Reduction::NONE;
     // The Explorer prefers files of the working directory's `ui` to its own.
     std::env::set_current_dir("/").context("cannot leave the working directory")?;
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "Exploring {name} at http://{address}/ (Ctrl-C stops it)"
-    )?;
-    out.flush()?;
-    drop(out);
+    program::output::announce(format!(
+        "Exploring {name} at http://{address}/ (Ctrl-C stops it)\n"
+    ));
     // Serves for as long as the process lives.
     let _checker = RaftModel::new(scope, false).checker().serve(address);
     Ok(Exit::Passed)
 }
 
-/// Listens at the address that `text` means.
+/// Listens at the address that `text` means. A name may have several.
 pub(super) fn listen(text: &str) -> anyhow::Result<TcpListener> {
-    let resolved = text.to_socket_addrs().ok();
-    let Some(address) = resolved.and_then(|mut addresses| addresses.next()) else {
+    let addresses: Vec<_> = text
+        .to_socket_addrs()
+        .map(Iterator::collect)
+        .unwrap_or_default();
+    if addresses.is_empty() {
         bail!("{text} is no address to listen on: write HOST:PORT, such as 127.0.0.1:3000");
-    };
-    match TcpListener::bind(address) {
-        Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
-            "{address} is in use: stop what listens there, or give another --address (port 0 takes any free one)"
-        ),
-        Err(error) => Err(error).with_context(|| {
-            format!("cannot listen on {address}: give an --address of this machine")
-        }),
+    }
+    listen_on_first(&addresses)
+}
+
+/// Listens on the first of these addresses that this machine has. `localhost` may mean `::1` first
+/// although IPv6 is disabled.
+fn listen_on_first(addresses: &[SocketAddr]) -> anyhow::Result<TcpListener> {
+    let mut failures = Vec::new();
+    for address in addresses {
+        match TcpListener::bind(address) {
+            Ok(listener) => return Ok(listener),
+            // The next address would be another server for a browser that tries this one first.
+            Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
+                "{address} is in use: stop what listens there, or give another --address (port 0 takes any free one)"
+            ),
+            Err(error) => failures.push(format!("{address}: {error}")),
+        }
+    }
+    bail!(
+        "cannot listen on {}; give an --address of this machine",
+        failures.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_of_a_name_is_tried() {
+        let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        // No machine has it (RFC 5737).
+        let foreign = "192.0.2.1:0".parse().unwrap();
+        let listener = listen_on_first(&[foreign, free]).unwrap();
+        let taken = listener.local_addr().unwrap();
+        assert_eq!(taken.ip(), free.ip());
+
+        let error = listen_on_first(&[foreign]).unwrap_err().to_string();
+        assert!(error.contains("192.0.2.1:0"), "{error}");
+        let error = listen_on_first(&[taken, free]).unwrap_err().to_string();
+        assert!(error.contains("in use"), "{error}");
     }
 }

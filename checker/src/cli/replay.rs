@@ -79,8 +79,8 @@ fn serve(args: &Args) -> anyhow::Result<Exit> {
     let explorer = Explore::new(Home::Replay, args.http_allow_host.clone(), limits)
         .with_traces(files, args.used_disks)
         .map_err(anyhow::Error::msg)?;
-    let told = format!("Replaying at http://{address}/#/replay");
-    explore::serve(explorer, listener, &told)
+    let greeting = format!("Replaying at http://{address}/#/replay");
+    explore::serve(explorer, listener, &greeting)
 }
 
 /// A trace that is read each time somebody asks for another part of it. What can be read once alone

@@ -36,6 +36,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, error)
     }
 
+    /// Too much is asked at once.
+    pub(super) fn busy(error: impl ToString) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+
     /// A fault of our own, such as a planted bug that trips an assertion.
     pub(super) fn broken(error: impl ToString) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error)

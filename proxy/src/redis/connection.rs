@@ -10,7 +10,8 @@
 //! Input is bounded by the largest command, output by the values of 16 keys: nothing is
 //! read while replies wait to be taken, and an `MGET` of more keys is sent piece by piece. A client
 //! has `client_timeout` for its first command, for the rest of a command that has begun, and to take
-//! each [`FLUSH`] bytes of replies; between commands it has `idle_timeout`.
+//! each [`FLUSH`] bytes of replies; between commands it has `idle_timeout`, or less when all
+//! connections are taken (`eviction`).
 //!
 //! # Transactions
 //! `MULTI` is refused. Clients send the commands of a transaction without waiting for the reply to
@@ -20,10 +21,10 @@
 use super::{
     Redis,
     command::{Command, ConnectionCommand, Touches, client_name, shown},
+    eviction::Tracked,
     execute::{READS_AT_ONCE, value_of},
     parse::{Bounds, Parsed, Parser},
     reply::{Protocol, Reply, array_header},
-    strangers::Stranger,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
@@ -105,7 +106,7 @@ struct Connection<'a> {
 pub(crate) async fn serve(
     redis: &Redis,
     mut stream: TcpStream,
-    stranger: Stranger,
+    mut tracked: Tracked,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
@@ -129,7 +130,6 @@ pub(crate) async fn serve(
         quit: false,
     };
     let closing = redis.desk.closing();
-    let mut stranger = Some(stranger);
     let mut output = BytesMut::new();
     // When the client must have sent what it has begun.
     let mut deadline = Instant::now() + redis.client_timeout;
@@ -144,7 +144,7 @@ pub(crate) async fn serve(
             deadline = Instant::now() + redis.client_timeout;
         }
         if connection.known {
-            stranger = None;
+            tracked.set_busy();
         }
         if connection.quit || closing.is_cancelled() {
             return stream.shutdown().await;
@@ -156,16 +156,24 @@ pub(crate) async fn serve(
             (true, Some(idle)) => Some(Instant::now() + idle),
             (false, _) => Some(deadline),
         };
+        if is_idle {
+            tracked.set_idle();
+        }
         connection.input.reserve(READ_AT_ONCE);
         let read = tokio::select! {
-            read = within(until, stream.read_buf(&mut connection.input)) => read,
-            () = closing.cancelled() => continue,
-            () = evicted(stranger.as_ref()) => {
-                let text = "ERR max number of unauthenticated clients reached";
-                Reply::error(text).encode(connection.protocol, &mut output);
-                flush(redis, &mut output, &mut stream).await?;
+            // First, so that a client that goes on sending cannot keep a connection it must give up.
+            biased;
+            () = tracked.evicted.cancelled() => {
+                // A known client is closed without a reply, as an idle one is.
+                if tracked.is_stranger() {
+                    let text = "ERR max number of unauthenticated clients reached";
+                    Reply::error(text).encode(connection.protocol, &mut output);
+                    flush(redis, &mut output, &mut stream).await?;
+                }
                 return stream.shutdown().await;
             }
+            () = closing.cancelled() => continue,
+            read = within(until, stream.read_buf(&mut connection.input)) => read,
         };
         match read {
             Some(read) => {
@@ -173,6 +181,7 @@ pub(crate) async fn serve(
                     return Ok(());
                 }
                 if is_idle {
+                    tracked.set_busy();
                     deadline = Instant::now() + redis.client_timeout;
                 }
             }
@@ -205,13 +214,6 @@ async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -
     match deadline {
         Some(deadline) => timeout_at(deadline, future).await.ok(),
         None => Some(future.await),
-    }
-}
-
-async fn evicted(stranger: Option<&Stranger>) {
-    match stranger {
-        Some(stranger) => stranger.evicted.cancelled().await,
-        None => std::future::pending().await,
     }
 }
 
