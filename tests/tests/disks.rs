@@ -2,7 +2,12 @@
 //! error that says what to do, nothing that was acknowledged is lost, and the others go on.
 
 use harness::{Cluster, Load, NODES, Namespace, Place, Shape, http, judge, wait::until};
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// What a server ends with if its disk fails it.
 const DISK_FAILED: Option<i32> = Some(74);
@@ -62,8 +67,12 @@ fn with_small_disk(
 
 /// Large values, for a second.
 fn write_large(cluster: &Cluster) {
+    // The load is the same for the same number of keys. Each call writes to keys of its own, so that
+    // the state grows with the log however many calls it takes.
+    static KEYS: AtomicU64 = AtomicU64::new(10_000);
+    let keys = KEYS.fetch_add(997, Relaxed);
     let line = "bench --ops=put --value-size=32000 --clients=8 --seconds=1 --warm-up=1ms";
-    cluster.client(&words(line));
+    cluster.client(&words(&format!("{line} --keys={keys}")));
 }
 
 /// Writes until server 3 ends because its disk has no room. Returns what it said.

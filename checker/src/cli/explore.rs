@@ -132,9 +132,10 @@ pub(super) fn serve(
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let closing = CancellationToken::new();
         let stop = closing.clone();
+        // Without handlers, a signal ends the process by itself.
+        let signals = program::signals::StopSignals::install();
         let stopped = tokio::spawn(async move {
-            // Without handlers, a signal ends the process by itself.
-            if let Ok(mut signals) = program::signals::StopSignals::install() {
+            if let Ok(mut signals) = signals {
                 let signal = signals.next().await;
                 stop.cancel();
                 let note = move || program::output::note(format_args!("stopping on {signal}"));

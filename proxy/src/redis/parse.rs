@@ -349,7 +349,7 @@ mod tests {
         for nonsense in [
             &b"GET / HTTP/1.1\r\n"[..],
             b"PING\r\n",
-            b"\r\n",
+            b"\rPING",
             b"*x\r\n",
             b"*\r\n",
             b"*+1\r\n",
