@@ -1311,7 +1311,7 @@ async fn law_that_breaks_after_more_steps_than_are_shown_is_shown() {
     let last = steps.last().expect("there are steps");
     assert_eq!(last["step"], read["of"]);
     assert_eq!(last["broken"][0]["law"], "One vote per term");
-    // Somebody may look at what was before, of which no more is shown either.
+    // An earlier part of the trace is cut in the same way.
     files["from"] = 2.into();
     let (_, read) = app.post("/api/traces", &files).await;
     assert_eq!(read["steps"][0]["step"], 2);

@@ -1,7 +1,7 @@
 //! Asking a cluster: sessions, operations, outcomes.
 //!
-//! What a client says and when, and what may be concluded from what it hears, is decided in
-//! [`model::client`]. Here are the things around it: many sessions at once ([`pool`]), one socket
+//! [`model::client`] decides which requests a client sends, and what follows from the responses. This
+//! crate surrounds it: many sessions at once ([`pool`]), one socket
 //! for all of them, and functions for people who want a value rather than a message ([`Client`]).
 //!
 //! ```no_run

@@ -280,7 +280,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Sees to it that whoever waits hears of what comes next.
+    /// Arms the event loop for the socket and the next timer.
     pub(crate) fn prepare_to_wait(&mut self, look: Look, waiting: &Waiting) {
         let to_write = self.socket.is_congested();
         let was_told = matches!(look, Look::Everything(Woken::Socket));

@@ -492,8 +492,8 @@ impl Node {
         }
     }
 
-    /// Reads what this server has applied, whoever leads and whoever can be reached: perhaps old,
-    /// but always what the log up to some entry makes. It says which entry that is.
+    /// Reads the state that this server has applied, without a leader or a majority. The result may be
+    /// old, but it is the state after a prefix of the log. The last entry of this prefix is returned.
     ///
     /// # Errors
     /// See [`ProposeError`]. A read changes nothing.

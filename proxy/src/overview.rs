@@ -734,7 +734,7 @@ mod tests {
             (health.state, health.up, health.margin),
             ("no_quorum", 1, -1)
         );
-        // What it says of itself is not believed: it may have led with its old disk.
+        // Its own claim to lead does not count.
         servers[2].said = Some(serde_json::json!({
             "role": "leader", "term": 8, "commit_index": 0, "suspended": "another disk",
         }));

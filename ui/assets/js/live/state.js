@@ -1,5 +1,5 @@
-// What the proxy tells, gathered: the state as it was told last, the events and the samples of the
-// load with what is still kept of the past, and what of it the stage and the logs draw.
+// Collects the messages of the proxy: the latest status, recent events, and recent samples of the load.
+// Derives from them the state that the stage and the logs draw.
 
 const SAMPLES = 600;
 const EVENTS = 1000;
@@ -73,7 +73,7 @@ export class State {
     return best;
   }
 
-  /** What an operator has to see to, each once, whoever says so: `{kind, node, text}`. */
+  /** The alerts of all servers, each once: `{kind, node, text}`. */
   get alerts() {
     const found = new Map();
     for (const { status } of this.status?.nodes ?? []) {
@@ -82,7 +82,7 @@ export class State {
     return [...found.values()].sort((one, other) => one.node - other.node || (one.kind < other.kind ? -1 : 1));
   }
 
-  /** Whether a server counts toward a quorum, as far as it or its leader says otherwise. */
+  /** Whether a server counts toward a quorum. It does, unless it or its leader denies that. */
   counts(id) {
     const status = this.status?.nodes.find((node) => node.id === id)?.status;
     return !status?.suspended && this.leader?.followers[id]?.counts !== false;
