@@ -14,7 +14,22 @@
 //! * the disk is the recorded one, or none is recorded (trust on first use);
 //! * the start is later than every recorded one, or is itself the recorded one;
 //! * the peer's list agrees with the boots recorded for earlier starts. An old copy of a disk that
-//!   was restarted until its counter is high enough fails here: its list names other boots.
+//!   was restarted until its counter is high enough fails here: its list names other boots;
+//! * its list names no boot that is recorded as a copy.
+//!
+//! # Two live runs of one disk
+//! A later start is the restart of the recorded run, or a copy of its disk that was started while
+//! the recorded run is alive. A process holds its directory until it ends, so a recorded run that
+//! answers a nonce which was drawn after the later run proved itself shows that the later run is on a
+//! copy. Therefore a later start is admitted at once only from the address of the recorded run, since
+//! a port has one owner. From another address it has to wait: the recorded run is requested to answer
+//! at its own address, and the later one is admitted after [`SILENT_TICKS`] intervals without a word
+//! of the recorded one. If the recorded run answers, the boot of the later one is recorded as a copy.
+//! That boot never counts, nor does any later start whose list names it. The recorded run keeps
+//! counting all the while.
+//!
+//! A later start that another server recorded is treated the same way: it clears and records nothing
+//! until the recorded run was silent for so long.
 //!
 //! The new record is durable before the boot counts ([`Event::Persisted`]). Responses carry the whole
 //! table, so that a server learns the identities of peers that it has never met. A request names the
@@ -22,9 +37,11 @@
 //! turn. Requests are repeated until the peer has merged the present version.
 //!
 //! # Evidence
-//! Every request carries a random nonce, and goes to the configured address of the peer. A response
-//! is used only if it repeats the nonce of the last request to that peer, once. A request changes
-//! nothing but what is requested in turn. So without cluster keys, where anybody can write the
+//! Every request carries a random nonce. It goes to the address of the admitted run, or to that of
+//! the run which it challenges ([`Effects::direct`]); without cluster keys always to a configured
+//! address. A response is used only if it repeats the nonce of an outstanding request to that peer,
+//! once. Outstanding nonces are void once a later start is recorded or proven, so a late response of
+//! an ended run proves nothing. A request changes nothing but what is requested in turn. So without cluster keys, where anybody can write the
 //! number and the boot of a server into a datagram, a datagram that was not requested neither
 //! suspends a server nor turns a record bad. An attacker who can read the requests can still forge
 //! the responses; only keys prevent that.
@@ -42,6 +59,8 @@
 //! * A disk that is lost before any running server recorded it: a majority that contains the server
 //!   has `f` other members of `2f + 1`, so no rule lets that majority write, and another majority of
 //!   returning servers read, in all cases (`docs/adr/0021-disk-identity.md`).
+//! * A copy that is started while the original does not answer for [`SILENT_TICKS`] intervals, because
+//!   it stopped, stalls or is cut off: nobody has seen both alive, so the copy passes for a restart.
 //! * A copy that is made and restored within one start, by the counter alone. What the copy lacks of
 //!   the log is detected by the leader of the same term.
 //!
@@ -64,6 +83,13 @@ const RECORDED_STARTS: usize = 4;
 const PROVEN_STARTS: usize = 16;
 /// The most messages to one peer between two ticks.
 const SENDS_PER_TICK: u32 = 8;
+/// The most copies of one disk that a record keeps.
+const RECORDED_COPIES: usize = 4;
+/// A recorded run that does not answer for so many heartbeat intervals has ended, if a later start of
+/// its disk asks to be admitted.
+pub const SILENT_TICKS: u32 = 5;
+/// The distance of two nonces of one tick; odd, so that they differ.
+const NONCE_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The most ticks between two requests to a peer that does not answer.
 const LONGEST_PAUSE: u32 = 10;
 /// A run that does not answer so many requests is gone. If not, its next message is challenged.
@@ -108,6 +134,10 @@ pub struct Record {
     pub disk: DiskId,
     /// Starts on that disk by their counters. One, the latest, once the peer proved the others.
     pub starts: BTreeMap<u64, BootId>,
+    /// The starts before it that admitted runs had, as far as they are kept.
+    pub earlier: BTreeMap<u64, BootId>,
+    /// Starts on copies of that disk: the run before them was alive after they began.
+    pub copies: BTreeSet<(u64, BootId)>,
     /// Whether that disk can be trusted.
     pub standing: Standing,
 }
@@ -243,6 +273,8 @@ pub enum Refusal {
     Forked,
     /// It lacks entries that it had acknowledged.
     LostEntries,
+    /// It was started on a copy of a disk whose server was alive.
+    Copy,
 }
 
 impl Standing {
@@ -264,6 +296,7 @@ impl fmt::Display for Refusal {
             Self::TwoDisks => "two disks are recorded under its number",
             Self::Forked => "its disk was copied, and both copies were started",
             Self::LostEntries => "it lacks entries that it had acknowledged",
+            Self::Copy => "it was started on a copy of the disk while the original was running",
         })
     }
 }
@@ -286,9 +319,9 @@ pub enum Event {
         boot: BootId,
         /// What it says.
         message: IdentityMessage,
-        /// Whether the admitted run of that server was heard from a moment ago. If so, another run
-        /// is not admitted yet: two servers use one number.
-        is_incumbent_alive: bool,
+        /// Whether it came from the address of the recorded run. Then that run has ended if this is
+        /// another one: a port has one owner.
+        is_at_known_address: bool,
         /// The state of this server's log at the index that a request names.
         log: Option<LogAt>,
     },
@@ -298,6 +331,8 @@ pub enum Event {
     Tick {
         /// A random number, for the requests until the next tick.
         nonce: u64,
+        /// The servers whose admitted run was heard from within [`SILENT_TICKS`] intervals.
+        alive: BTreeSet<NodeId>,
     },
     /// A response suggests that this follower lacks entries that it had acknowledged
     /// ([`Admission::contradicts`]). The follower is requested to prove that it has them.
@@ -311,6 +346,9 @@ pub struct Effects {
     pub save: Option<(u64, Table)>,
     /// What may leave now.
     pub sends: Vec<Envelope>,
+    /// Messages to one run of a server: to the address that this run was last heard from. If anybody
+    /// can write the number of a server into a datagram, they go to its configured address instead.
+    pub direct: Vec<(BootId, Envelope)>,
     /// What people should know.
     pub notices: Vec<Notice>,
 }
@@ -322,8 +360,10 @@ pub enum Notice {
     Admitted(NodeId),
     /// A run of this server does not count.
     Refused(NodeId, Refusal),
-    /// Another run of this server asks to be admitted while the admitted one still runs.
-    TwoRuns(NodeId),
+    /// Another run of this server proved itself. It is admitted if the recorded one stays silent.
+    Contested(NodeId),
+    /// The recorded run of this server answered a request.
+    Answered(NodeId),
     /// This server found that it does not count, in the table of that peer.
     Suspended(NodeId, Refusal),
 }
@@ -338,6 +378,8 @@ pub struct Admission {
     durable: u64,
     /// For new requests; none before the first tick.
     nonce: Option<u64>,
+    /// How many nonces were drawn from it.
+    drawn: u64,
     peers: BTreeMap<NodeId, Peer>,
     suspended: Option<Refusal>,
 }
@@ -349,20 +391,28 @@ struct Peer {
     admitted: Option<BootId>,
     /// The run that counts as soon as this version of the table is durable.
     admitting: Option<(BootId, u64)>,
-    /// The run that is to prove itself.
+    /// The run, not the recorded one, that is to prove itself.
     challenged: Option<BootId>,
+    /// Whether the admitted run is to prove earlier starts or an entry.
+    is_questioned: bool,
+    /// Later starts than the recorded run, while that run may be alive.
+    contest: Option<Contest>,
     /// The last run that was refused.
     refused: Option<(BootId, Refusal)>,
     /// Earlier starts that the admitted run proved to be its own.
     proven: BTreeMap<u64, BootId>,
-    /// The nonce of the requests that it has not responded to.
+    /// The nonce of the requests to its address that were not responded to.
     nonce: Option<u64>,
+    /// The same of the requests to the challenged run.
+    challenge: Option<u64>,
     /// The table, by its version, of a run that is not admitted yet.
     unmerged: Option<(BootId, u64, Table)>,
     /// The version of its table that was merged last, of its admitted run.
     merged: u64,
     /// The version of our table that it has merged.
     told: u64,
+    /// Whether it counts this server, according to its last response.
+    counts_us: bool,
     /// What it had acknowledged in this term when its present run was admitted.
     acknowledged: Option<Acknowledged>,
     /// Whether it is to prove that it still has that.
@@ -374,6 +424,18 @@ struct Peer {
     unanswered: u32,
     /// Messages sent since the last tick.
     sent: u32,
+}
+
+/// Later starts of a server than the recorded one. They count once the recorded run was silent for
+/// [`SILENT_TICKS`] intervals; they are copies if it answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Contest {
+    /// Starts that other servers recorded.
+    claims: BTreeSet<(u64, BootId)>,
+    /// A run that proved itself.
+    contender: Option<(BootId, Response)>,
+    /// Intervals without a word of the recorded run.
+    silent: u32,
 }
 
 impl Admission {
@@ -403,6 +465,7 @@ impl Admission {
             version,
             durable: version,
             nonce: None,
+            drawn: 0,
             suspended: None,
         }
     }
@@ -420,6 +483,17 @@ impl Admission {
                 .peers
                 .get(&id)
                 .is_some_and(|peer| peer.admitted.is_some())
+    }
+
+    /// Whether another server counts this run, or there is none.
+    pub fn is_known(&self) -> bool {
+        self.peers.is_empty() || self.peers.values().any(|peer| peer.counts_us)
+    }
+
+    /// The run of a server that counts.
+    pub fn admitted(&self, id: NodeId) -> Option<BootId> {
+        let peer = self.peers.get(&id)?;
+        peer.admitted.filter(|_| self.suspended.is_none())
     }
 
     /// Why this server does not count, if it found that it does not.
@@ -492,13 +566,13 @@ impl Admission {
                 from,
                 boot,
                 message: IdentityMessage::Response(response),
-                is_incumbent_alive,
+                is_at_known_address,
                 ..
-            } => self.handle_response(from, boot, response, is_incumbent_alive, &mut effects),
+            } => self.handle_response(from, boot, response, is_at_known_address, &mut effects),
             Event::Persisted(version) => self.persisted(version, &mut effects),
-            Event::Tick { nonce } => {
-                self.nonce = Some(nonce);
-                self.tick(&mut effects);
+            Event::Tick { nonce, alive } => {
+                (self.nonce, self.drawn) = (Some(nonce), 0);
+                self.tick(&alive, &mut effects);
             }
             Event::Doubted(id) => self.doubt(id, &mut effects),
         }
@@ -522,7 +596,7 @@ impl Admission {
             peer.challenged = Some(boot);
             peer.unanswered = 0;
         }
-        self.send_request(from, effects);
+        self.send_challenge(from, boot, effects);
     }
 
     /// Responds. Anybody may have sent this, so nothing follows from it but a request in turn.
@@ -553,7 +627,9 @@ impl Admission {
         });
         if peer.sent < SENDS_PER_TICK {
             peer.sent += 1;
-            effects.sends.push(envelope(self.id, from, response));
+            effects
+                .direct
+                .push((boot, envelope(self.id, from, response)));
         }
         let is_news = request.version > peer.merged && self.suspended.is_none();
         if !is_current && !peer.refuses(boot) {
@@ -569,6 +645,7 @@ impl Admission {
             (self.peers.contains_key(id) || *id == self.id) && !record.starts.is_empty()
         });
         let short = known.map(|(id, mut record)| {
+            record.truncate();
             while record.starts.len() > RECORDED_STARTS {
                 record.starts.pop_first();
             }
@@ -582,23 +659,27 @@ impl Admission {
         from: NodeId,
         boot: BootId,
         response: Response,
-        is_incumbent_alive: bool,
+        is_at_known_address: bool,
         effects: &mut Effects,
     ) {
+        let recorded = self.recorded_boot(from);
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
         if self.suspended.is_some() {
             return;
         }
-        if peer.nonce != Some(response.nonce) {
+        let nonce = Some(response.nonce);
+        if peer.nonce == nonce {
+            peer.nonce = None;
+        } else if peer.challenge == nonce {
+            peer.challenge = None;
+        } else {
             // It is late, repeated or forged.
             return self.unadmitted(from, boot, effects);
         }
-        peer.nonce = None;
         peer.unanswered = 0;
         let is_admitted = peer.admitted == Some(boot);
-        let is_admitting = peer.admitting.is_some_and(|(of, _)| of == boot);
         let none = BTreeMap::new();
         let proven = if is_admitted { &peer.proven } else { &none };
         let verified = match self.table.get(&from) {
@@ -608,15 +689,119 @@ impl Admission {
         let proven = match verified {
             Err(refusal) => return self.refuse(from, boot, refusal, effects),
             // Something was recorded since the request.
-            Ok(None) => return self.send_request(from, effects),
-            Ok(Some(_)) if !is_admitted && is_incumbent_alive && peer.admitted.is_some() => {
-                peer.challenged = Some(boot);
-                effects.notices.push(Notice::TwoRuns(from));
-                return;
-            }
+            Ok(None) if recorded == Some(boot) => return self.send_request(from, effects),
+            Ok(None) => return self.send_challenge(from, boot, effects),
             Ok(Some(proven)) => proven,
         };
-        peer.challenged = None;
+        peer.challenged.take_if(|challenged| *challenged == boot);
+        if recorded == Some(boot) {
+            effects.notices.push(Notice::Answered(from));
+            if let Some(contest) = peer.contest.take() {
+                // The nonce was drawn after the later starts began.
+                self.record_copies(from, contest, effects);
+            }
+        } else if recorded.is_some() && !is_at_known_address {
+            return self.contend(from, boot, response, effects);
+        } else if let Some(contest) = &mut peer.contest {
+            // The recorded run has ended: what other servers recorded since counts.
+            contest.contender = Some((boot, response));
+            return self.end_contest(from, effects);
+        }
+        self.accept(from, boot, response, proven, effects);
+    }
+
+    /// A run with a later start than the recorded one proved itself, at another address.
+    fn contend(&mut self, id: NodeId, boot: BootId, response: Response, effects: &mut Effects) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let contest = peer.contest.get_or_insert_default();
+        if contest.contender.is_none() {
+            contest.contender = Some((boot, response));
+            effects.notices.push(Notice::Contested(id));
+            self.probe(id, effects);
+        }
+    }
+
+    /// Requests the recorded run to answer a nonce that is drawn now.
+    fn probe(&mut self, id: NodeId, effects: &mut Effects) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            (peer.nonce, peer.challenge) = (None, None);
+            self.send_request(id, effects);
+        }
+    }
+
+    /// Later starts than the recorded run exist, and that run is alive: they are on copies.
+    fn record_copies(&mut self, id: NodeId, contest: Contest, effects: &mut Effects) {
+        let Some(record) = self.table.get_mut(&id) else {
+            return;
+        };
+        let contender = contest.contender;
+        let proven = contender.map(|(boot, response)| (response.counter, boot));
+        let mut copies = contest.claims;
+        copies.extend(proven);
+        let boots: Vec<_> = copies.iter().map(|(_, boot)| *boot).collect();
+        record.copies.append(&mut copies);
+        record.truncate();
+        self.version += 1;
+        for boot in boots {
+            self.refuse(id, boot, Refusal::Copy, effects);
+        }
+    }
+
+    /// The recorded run has been silent for long enough: later starts are restarts.
+    fn end_contest(&mut self, id: NodeId, effects: &mut Effects) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(contest) = peer.contest.take() else {
+            return;
+        };
+        if let Some(record) = self.table.get_mut(&id)
+            && !contest.claims.is_empty()
+        {
+            for (counter, boot) in contest.claims {
+                if *record.starts.entry(counter).or_insert(boot) != boot {
+                    record.standing = record.standing.max(Standing::Forked);
+                }
+            }
+            record.shorten();
+            (peer.admitted, peer.admitting) = (None, None);
+            (peer.nonce, peer.challenge) = (None, None);
+            self.version += 1;
+            let last = record.starts.values().next_back().copied();
+            if let (Some(refusal), Some(last)) = (record.standing.refusal(), last) {
+                return self.condemn(id, last, refusal, effects);
+            }
+        }
+        let Some((boot, response)) = contest.contender else {
+            return;
+        };
+        let verified = match self.table.get(&id) {
+            None => Ok(Some(BTreeMap::new())),
+            Some(record) => verify(record, &BTreeMap::new(), boot, &response),
+        };
+        match verified {
+            Err(refusal) => self.refuse(id, boot, refusal, effects),
+            Ok(None) => self.unadmitted(id, boot, effects),
+            Ok(Some(proven)) => self.accept(id, boot, response, proven, effects),
+        }
+    }
+
+    /// A run proved that it may count. `proven`: the starts that it proved to be its own.
+    fn accept(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        response: Response,
+        proven: BTreeMap<u64, BootId>,
+        effects: &mut Effects,
+    ) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        let is_admitted = peer.admitted == Some(boot);
+        let is_admitting = peer.admitting.is_some_and(|(of, _)| of == boot);
         let is_new = !is_admitted && !is_admitting;
         if is_new {
             // The run that is recorded as the last one no longer counts.
@@ -624,18 +809,31 @@ impl Admission {
             peer.proven.clear();
             (peer.told, peer.merged) = (0, 0);
             peer.admitting = Some((boot, self.version + 1));
+            // Responses of ended runs are late from now on.
+            (peer.nonce, peer.challenge) = (None, None);
+            peer.contest = None;
         }
+        peer.counts_us = response.merged > 0;
         peer.told = peer.told.max(response.merged.min(self.version));
+        peer.is_questioned = false;
         peer.proven.extend(proven);
         while peer.proven.len() > PROVEN_STARTS {
             peer.proven.pop_first();
         }
-        let record = Record {
+        let old = self.table.get(&from);
+        let mut record = Record {
             disk: response.disk,
             starts: [(response.counter, boot)].into(),
+            earlier: old.map(|old| old.earlier.clone()).unwrap_or_default(),
+            copies: old.map(|old| old.copies.clone()).unwrap_or_default(),
             standing: Standing::Trusted,
         };
-        if is_new || self.table.get(&from) != Some(&record) {
+        record
+            .earlier
+            .extend(old.into_iter().flat_map(|old| &old.starts));
+        record.earlier.remove(&response.counter);
+        record.truncate();
+        if is_new || old != Some(&record) {
             self.table.insert(from, record);
             self.version += 1;
         }
@@ -646,7 +844,7 @@ impl Admission {
                 }
                 Some(_) => peer.doubted = false,
                 // The request was sent before the doubt.
-                None => peer.challenged = Some(boot),
+                None => peer.is_questioned = true,
             }
         }
         let table = self.sound(response.table);
@@ -672,7 +870,7 @@ impl Admission {
         peer.unmerged.take_if(|(of, _, _)| *of == boot);
         effects.notices.push(Notice::Refused(id, refusal));
         // It requests our table in turn, which has the reason.
-        self.send_request(id, effects);
+        self.send_challenge(id, boot, effects);
     }
 
     fn persisted(&mut self, version: u64, effects: &mut Effects) {
@@ -722,11 +920,24 @@ impl Admission {
     }
 
     fn compare_with_own(&mut self, from: NodeId, record: &Record, effects: &mut Effects) {
-        let own = |(counter, boot): (&u64, &BootId)| self.own.starts.get(counter) == Some(boot);
+        let (present, _) = self.own.present();
+        let is_own = |counter: &u64, boot: &BootId| self.own.starts.get(counter) == Some(boot);
+        let is_copy = record
+            .copies
+            .iter()
+            .any(|(counter, boot)| is_own(counter, boot));
+        // A later start that follows the present one is on a copy of this disk: this run is alive.
+        let mut recorded = record.starts.iter().chain(&record.earlier);
+        let knows_present =
+            recorded.any(|(counter, boot)| *counter == present && is_own(counter, boot));
+        let is_explained = |(counter, boot): (&u64, &BootId)| {
+            is_own(counter, boot) || (knows_present && *counter > present)
+        };
         let refusal = match record.standing.refusal() {
             Some(refusal) => refusal,
             None if record.disk != self.own.disk => Refusal::OtherDisk,
-            None if !record.starts.iter().all(own) => Refusal::OldCopy,
+            None if is_copy => Refusal::Copy,
+            None if !record.starts.iter().all(is_explained) => Refusal::OldCopy,
             None => return,
         };
         if self.suspended.is_none() {
@@ -748,47 +959,101 @@ impl Admission {
             return;
         };
         let mut merged = ours.clone();
+        let mut claims = BTreeSet::new();
         if theirs.disk != ours.disk {
             merged.standing = Standing::TwoDisks;
         } else {
             merged.standing = ours.standing.max(theirs.standing);
-            let last = ours.starts.keys().next_back().copied().unwrap_or_default();
+            merged.copies.extend(theirs.copies);
+            for (counter, boot) in theirs.earlier {
+                merged.earlier.entry(counter).or_insert(boot);
+            }
+            merged.remove_copies();
+            let last = merged.starts.keys().next_back().copied();
             for (counter, boot) in theirs.starts {
+                if merged.copies.contains(&(counter, boot)) {
+                    continue;
+                }
                 let known = merged.starts.get(&counter);
-                match known.or_else(|| peer.proven.get(&counter)) {
+                let known = known.or_else(|| peer.proven.get(&counter));
+                match known.or_else(|| merged.earlier.get(&counter)) {
                     Some(known) if *known == boot => {}
                     Some(_) => merged.standing = merged.standing.max(Standing::Forked),
+                    // The run that is recorded here may be alive.
+                    None if Some(counter) > last && last.is_some() => {
+                        claims.insert((counter, boot));
+                    }
                     None => {
                         merged.starts.insert(counter, boot);
-                        let later = counter > last;
-                        // A later run exists, so this one has ended; an earlier start is yet to be
-                        // proven by this one.
-                        if later && peer.admitted != Some(boot) {
-                            peer.admitted = None;
-                        } else {
-                            peer.challenged = peer.challenged.or(peer.admitted);
-                        }
+                        // The admitted run has yet to prove an earlier start.
+                        peer.is_questioned = peer.admitted.is_some();
                     }
                 }
             }
-            while merged.starts.len() > RECORDED_STARTS {
-                // The first, which this server verified, and the latest say most.
-                let second = merged.starts.keys().nth(1).copied().unwrap_or_default();
-                merged.starts.remove(&second);
+            if merged.starts.is_empty() {
+                // The admitted run was a copy: the start before it counts again.
+                merged.starts.extend(merged.earlier.pop_last());
             }
+            merged.shorten();
         }
         // Once it cannot be trusted there is nothing to add.
-        if ours.standing != Standing::Trusted || merged == *ours {
+        if ours.standing != Standing::Trusted {
             return;
         }
-        let standing = merged.standing;
+        let has_changed = merged != *ours;
+        let refusal = merged.standing.refusal();
         let boot = merged.starts.values().next_back().copied();
+        let copies = merged.copies.clone();
+        let ended = ours.last_trusted_boot();
         *ours = merged;
-        self.version += 1;
-        if let (Some(refusal), Some(boot)) = (standing.refusal(), boot) {
-            self.condemn(id, boot, refusal, effects);
-        } else if self.peers[&id].challenged.is_some() {
+        if has_changed {
+            self.version += 1;
+        }
+        if let (Some(refusal), Some(boot)) = (refusal, boot) {
+            return self.condemn(id, boot, refusal, effects);
+        }
+        let is_copy = |boot: BootId| copies.iter().any(|(_, copy)| *copy == boot);
+        if let Some(contest) = &mut peer.contest {
+            contest.claims.retain(|claim| !copies.contains(claim));
+            contest.contender.take_if(|(boot, _)| is_copy(*boot));
+            if contest.claims.is_empty() && contest.contender.is_none() {
+                peer.contest = None;
+            }
+        }
+        if let Some(copy) = ended.filter(|ended| is_copy(*ended)) {
+            (peer.nonce, peer.challenge) = (None, None);
+            peer.proven.clear();
+            return self.refuse(id, copy, Refusal::Copy, effects);
+        }
+        if peer.is_questioned {
             self.send_request(id, effects);
+        }
+        self.contest_claims(id, claims, effects);
+    }
+
+    /// Another server recorded later starts of this one. They are recorded here unless the run that
+    /// is recorded here answers.
+    fn contest_claims(
+        &mut self,
+        id: NodeId,
+        claims: BTreeSet<(u64, BootId)>,
+        effects: &mut Effects,
+    ) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let known = peer.contest.as_ref().map(|contest| &contest.claims);
+        let is_new = claims
+            .iter()
+            .any(|claim| known.is_none_or(|known| !known.contains(claim)));
+        if is_new {
+            let contest = peer.contest.get_or_insert_default();
+            contest.claims.extend(claims);
+            while contest.claims.len() > RECORDED_STARTS {
+                contest.claims.pop_first();
+            }
+            contest.silent = 0;
+            self.probe(id, effects);
         }
     }
 
@@ -807,9 +1072,8 @@ impl Admission {
             return;
         };
         peer.doubted = peer.admitted.is_some();
-        if peer.challenged.is_none() {
-            peer.challenged = peer.admitted;
-            peer.unanswered = 0;
+        if !peer.is_questioned && peer.doubted {
+            peer.is_questioned = true;
             // A request that is under way does not name the entry.
             peer.nonce = None;
             self.send_request(id, effects);
@@ -830,74 +1094,133 @@ impl Admission {
         }
     }
 
-    fn tick(&mut self, effects: &mut Effects) {
+    fn tick(&mut self, alive: &BTreeSet<NodeId>, effects: &mut Effects) {
         for peer in self.peers.values_mut() {
             peer.sent = 0;
         }
         if self.suspended.is_some() {
             return;
         }
-        let durable = self.durable;
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
-            let Some(peer) = self.peers.get_mut(&id) else {
-                continue;
-            };
-            let record = self.table.get(&id);
-            if peer.challenged.is_none() && record.is_some_and(|record| record.starts.len() > 1) {
-                peer.challenged = peer.admitted;
-            }
-            let is_refused = peer.admitted.is_none() && peer.refused.is_some();
-            let has_to_hear = peer.told < durable && !is_refused;
-            if !has_to_hear && peer.challenged.is_none() {
-                (peer.wait, peer.pause) = (0, 0);
-                continue;
-            }
-            if peer.wait > 0 {
-                peer.wait -= 1;
-                continue;
-            }
-            if peer.challenged.is_some() {
-                peer.unanswered += 1;
-                if peer.unanswered > MOST_UNANSWERED {
-                    peer.challenged = None;
-                    continue;
-                }
-            }
-            peer.pause = (2 * peer.pause).clamp(1, LONGEST_PAUSE);
-            peer.wait = peer.pause;
+            self.tick_contest(id, alive.contains(&id), effects);
+            self.repeat_requests(id, effects);
+        }
+    }
+
+    fn tick_contest(&mut self, id: NodeId, is_alive: bool, effects: &mut Effects) {
+        let Some(contest) = self
+            .peers
+            .get_mut(&id)
+            .and_then(|peer| peer.contest.as_mut())
+        else {
+            return;
+        };
+        contest.silent = if is_alive { 0 } else { contest.silent + 1 };
+        if contest.silent > SILENT_TICKS {
+            self.end_contest(id, effects);
+        } else {
             self.send_request(id, effects);
         }
     }
 
-    fn send_request(&mut self, to: NodeId, effects: &mut Effects) {
-        let Some(peer) = self.peers.get_mut(&to) else {
+    fn repeat_requests(&mut self, id: NodeId, effects: &mut Effects) {
+        let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        if peer.sent >= SENDS_PER_TICK {
+        let record = self.table.get(&id);
+        let has_unproven = record.is_some_and(|record| record.starts.len() > 1);
+        peer.is_questioned = peer.admitted.is_some() && (peer.is_questioned || has_unproven);
+        let is_refused = peer.admitted.is_none() && peer.refused.is_some();
+        let has_to_hear = peer.told < self.durable && !is_refused;
+        if !has_to_hear && !peer.is_questioned && peer.challenged.is_none() {
+            (peer.wait, peer.pause) = (0, 0);
             return;
         }
-        let Some(nonce) = peer.nonce.or(self.nonce) else {
+        if peer.wait > 0 {
+            peer.wait -= 1;
+            return;
+        }
+        if peer.challenged.is_some() {
+            peer.unanswered += 1;
+            if peer.unanswered > MOST_UNANSWERED {
+                peer.challenged = None;
+            }
+        }
+        peer.pause = (2 * peer.pause).clamp(1, LONGEST_PAUSE);
+        peer.wait = peer.pause;
+        let challenged = peer.challenged;
+        if has_to_hear || peer.is_questioned {
+            self.send_request(id, effects);
+        }
+        if let Some(boot) = challenged {
+            self.send_challenge(id, boot, effects);
+        }
+    }
+
+    /// Sends a request to the address of the recorded run.
+    fn send_request(&mut self, to: NodeId, effects: &mut Effects) {
+        let Some(peer) = self.peers.get(&to) else {
             return;
         };
-        peer.nonce = Some(nonce);
-        let record = self.table.get(&to);
-        let starts = record.map(|record| record.starts.keys().copied().collect());
-        let doubted = peer.acknowledged.filter(|_| peer.doubted);
-        let request = envelope(
-            self.id,
-            to,
-            IdentityMessage::Request(Request {
-                nonce,
-                version: self.version,
-                starts: starts.unwrap_or_default(),
-                entry: doubted.map(|acknowledged| acknowledged.index),
-            }),
-        );
-        // The same message once a step is enough.
-        if !effects.sends.contains(&request) {
+        let outstanding = peer.nonce;
+        if let Some((nonce, request)) = self.request(to, outstanding)
+            && !effects.sends.contains(&request)
+            && let Some(peer) = self.peers.get_mut(&to)
+        {
+            peer.nonce = Some(nonce);
             peer.sent += 1;
             effects.sends.push(request);
         }
+    }
+
+    /// Sends a request to the address of this run.
+    fn send_challenge(&mut self, to: NodeId, boot: BootId, effects: &mut Effects) {
+        let Some(peer) = self.peers.get(&to) else {
+            return;
+        };
+        let outstanding = peer.challenge;
+        if let Some((nonce, request)) = self.request(to, outstanding)
+            && !effects.direct.contains(&(boot, request.clone()))
+            && let Some(peer) = self.peers.get_mut(&to)
+        {
+            peer.challenge = Some(nonce);
+            peer.sent += 1;
+            effects.direct.push((boot, request));
+        }
+    }
+
+    /// A request, unless too many were sent. The outstanding nonce is repeated, so that a response to
+    /// an earlier request is of use.
+    fn request(&mut self, to: NodeId, outstanding: Option<u64>) -> Option<(u64, Envelope)> {
+        let peer = self.peers.get(&to)?;
+        if peer.sent >= SENDS_PER_TICK {
+            return None;
+        }
+        let nonce = match outstanding {
+            Some(nonce) => nonce,
+            None => {
+                // A nonce that was used up is not drawn again before the next tick.
+                self.drawn += 1;
+                let step = self.drawn.wrapping_mul(NONCE_STEP);
+                self.nonce?.wrapping_add(step)
+            }
+        };
+        let record = self.table.get(&to);
+        let starts = record.map(Record::questions).unwrap_or_default();
+        let doubted = peer.acknowledged.filter(|_| peer.doubted);
+        let request = Request {
+            nonce,
+            version: self.version,
+            starts,
+            entry: doubted.map(|acknowledged| acknowledged.index),
+        };
+        let request = IdentityMessage::Request(request);
+        Some((nonce, envelope(self.id, to, request)))
+    }
+
+    /// The run of a server that is recorded as its last one.
+    pub fn recorded_boot(&self, id: NodeId) -> Option<BootId> {
+        self.table.get(&id)?.last_trusted_boot()
     }
 }
 
@@ -915,6 +1238,44 @@ impl Record {
         (self.starts.len() == 1)
             .then(|| self.last_trusted_boot())
             .flatten()
+    }
+
+    /// The starts that a run has to name.
+    fn questions(&self) -> BTreeSet<u64> {
+        let copies = self.copies.iter().map(|(counter, _)| *counter);
+        self.starts.keys().copied().chain(copies).collect()
+    }
+
+    fn remove_copies(&mut self) {
+        let Self {
+            starts,
+            earlier,
+            copies,
+            ..
+        } = self;
+        for of in [starts, earlier] {
+            of.retain(|counter, boot| !copies.contains(&(*counter, *boot)));
+        }
+    }
+
+    /// Bounds the earlier starts and the copies: the latest stay.
+    fn truncate(&mut self) {
+        while self.earlier.len() > RECORDED_STARTS {
+            self.earlier.pop_first();
+        }
+        while self.copies.len() > RECORDED_COPIES {
+            self.copies.pop_first();
+        }
+    }
+
+    /// Bounds everything.
+    fn shorten(&mut self) {
+        self.truncate();
+        while self.starts.len() > RECORDED_STARTS {
+            // The first, which this server verified, and the latest say most.
+            let second = self.starts.keys().nth(1).copied().unwrap_or_default();
+            self.starts.remove(&second);
+        }
     }
 
     fn last_trusted_boot(&self) -> Option<BootId> {
@@ -943,25 +1304,34 @@ fn verify(
     if record.disk != response.disk {
         return Err(Refusal::OtherDisk);
     }
+    let own = |counter: &u64| {
+        if *counter == response.counter {
+            Some(Some(boot))
+        } else if *counter > response.counter {
+            Some(None)
+        } else if let Some(known) = proven.get(counter) {
+            Some(Some(*known))
+        } else {
+            response.boots.get(counter).copied()
+        }
+    };
     let mut shown = BTreeMap::new();
     let mut is_whole = true;
-    for (counter, recorded) in &record.starts {
-        let own = if *counter == response.counter {
-            Some(boot)
-        } else if *counter > response.counter {
-            None
-        } else if let Some(known) = proven.get(counter) {
-            Some(*known)
-        } else if let Some(own) = response.boots.get(counter) {
-            *own
-        } else {
-            is_whole = false;
-            continue;
-        };
-        if own != Some(*recorded) {
-            return Err(Refusal::OldCopy);
+    for (counter, copy) in &record.copies {
+        match own(counter) {
+            Some(Some(own)) if own == *copy => return Err(Refusal::Copy),
+            Some(_) => {}
+            None => is_whole = false,
         }
-        shown.insert(*counter, *recorded);
+    }
+    for (counter, recorded) in &record.starts {
+        match own(counter) {
+            Some(own) if own == Some(*recorded) => {
+                shown.insert(*counter, *recorded);
+            }
+            Some(_) => return Err(Refusal::OldCopy),
+            None => is_whole = false,
+        }
     }
     Ok(is_whole.then_some(shown))
 }

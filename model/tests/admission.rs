@@ -5,15 +5,17 @@ use model::{
     Address, AppendEntriesResponse, AppendOutcome, Envelope, LogIndex, Message, NodeId, Term,
     admission::{
         Acknowledged, Admission, DiskId, Effects, EntryAt, Event, IdentityMessage, LogAt, Notice,
-        OwnDisk, Record, Refusal, Request, Response, Standing, Table,
+        OwnDisk, Record, Refusal, Request, Response, SILENT_TICKS, Standing, Table,
     },
     wire::BootId,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The servers' numbers.
+/// The servers' numbers. The process at the configured address of a server has its number as its
+/// place; a second process under that number has the place [`SECOND`] more.
 const SERVERS: [u64; 3] = [1, 2, 3];
+const SECOND: u64 = 100;
 
 fn id(number: u64) -> NodeId {
     NodeId::new(number)
@@ -31,6 +33,7 @@ struct Disk {
 }
 
 /// A process that runs under a number.
+#[derive(Clone)]
 struct Server {
     disk: Disk,
     boot: BootId,
@@ -40,10 +43,24 @@ struct Server {
     waiting: Option<(u64, Table)>,
 }
 
+/// A message. With `to`, for that run of the receiver only.
+#[derive(Clone)]
+struct Sent {
+    from: BootId,
+    at: u64,
+    to: Option<BootId>,
+    envelope: Envelope,
+}
+
 /// Servers, all messages that were ever sent, and which boots must not count where.
 struct World {
+    /// The processes by their places.
     servers: BTreeMap<u64, Server>,
-    sent: Vec<(BootId, Envelope)>,
+    sent: Vec<Sent>,
+    /// Where each run is.
+    places: BTreeMap<BootId, u64>,
+    /// Whether a run that is at no configured address can be reached: with keys.
+    has_keys: bool,
     /// The old copies that may be restored.
     copies: BTreeMap<u64, Disk>,
     next_disk: u128,
@@ -65,6 +82,8 @@ impl World {
         let mut world = Self {
             servers: BTreeMap::new(),
             sent: Vec::new(),
+            places: BTreeMap::new(),
+            has_keys: true,
             copies: BTreeMap::new(),
             next_disk: 1,
             next_boot: 1,
@@ -99,10 +118,16 @@ impl World {
         let boot = boot(self.next_boot);
         self.next_boot += 1;
         self.lineages.insert(boot, lineage);
+        self.places.insert(boot, number);
         let last = disk.own.starts.keys().next_back().copied().unwrap_or(0);
         disk.own.starts.insert(last + 1, boot);
         let voters = SERVERS.map(id).into();
-        let admission = Admission::new(id(number), &voters, disk.own.clone(), disk.table.clone());
+        let admission = Admission::new(
+            id(number % SECOND),
+            &voters,
+            disk.own.clone(),
+            disk.table.clone(),
+        );
         let server = Server {
             disk,
             boot,
@@ -118,6 +143,13 @@ impl World {
         let server = &self.servers[&number];
         let (disk, lineage) = (server.disk.clone(), self.lineages[&server.boot]);
         self.start(number, disk, lineage);
+    }
+
+    /// A copy of the disk of a server is started beside it.
+    fn start_second(&mut self, number: u64) {
+        let disk = self.servers[&number].disk.clone();
+        self.next_lineage += 1;
+        self.start(number + SECOND, disk, self.next_lineage);
     }
 
     /// The server returns without its disk.
@@ -163,7 +195,7 @@ impl World {
     fn forbid(&mut self, number: u64, contradicts: impl Fn(&Record) -> bool) {
         for (other, server) in &self.servers {
             let record = server.disk.table.get(&id(number));
-            if *other != number && record.is_some_and(&contradicts) {
+            if *other % SECOND != number && record.is_some_and(&contradicts) {
                 self.forbidden.insert((*other, self.next_lineage));
             }
         }
@@ -174,11 +206,21 @@ impl World {
         let Effects {
             save,
             sends,
+            direct,
             notices,
         } = server.admission.step(event);
-        let boot = server.boot;
+        let from = server.boot;
+        let sends = sends.into_iter().map(|envelope| (None, envelope));
+        let direct = direct
+            .into_iter()
+            .map(|(boot, envelope)| (Some(boot), envelope));
         self.sent
-            .extend(sends.into_iter().map(|envelope| (boot, envelope)));
+            .extend(sends.chain(direct).map(|(to, envelope)| Sent {
+                from,
+                at: number,
+                to,
+                envelope,
+            }));
         self.notices
             .extend(notices.into_iter().map(|notice| (number, notice)));
         if let Some((version, table)) = save {
@@ -195,9 +237,14 @@ impl World {
     }
 
     fn tick(&mut self, number: u64) {
-        let nonce = self.next_nonce;
+        self.tick_with(number, BTreeSet::new());
+    }
+
+    fn tick_with(&mut self, number: u64, alive: BTreeSet<NodeId>) {
+        // Nonces of different ticks do not meet, however many were drawn from one.
+        let nonce = self.next_nonce << 32;
         self.next_nonce += 1;
-        self.step(number, Event::Tick { nonce });
+        self.step(number, Event::Tick { nonce, alive });
     }
 
     fn persist(&mut self, number: u64) {
@@ -209,22 +256,39 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, place: usize, is_incumbent_alive: bool) {
-        let (boot, envelope) = self.sent[place].clone();
-        let Envelope { from, to, message } = envelope;
-        let (Address::Node(from), Address::Node(to), Message::Identity(message)) =
-            (from, to, message)
-        else {
+    /// The process that a message reaches.
+    fn receiver(&self, sent: &Sent) -> u64 {
+        let Address::Node(to) = sent.envelope.to else {
+            panic!("only servers are sent to");
+        };
+        let second = to.get() + SECOND;
+        let followed = self.servers.get(&sent.at).and_then(|from| {
+            // The admitted run is followed.
+            sent.to.or_else(|| from.admission.admitted(to))
+        });
+        match self.servers.get(&second) {
+            Some(server) if self.has_keys && followed == Some(server.boot) => second,
+            _ => to.get(),
+        }
+    }
+
+    fn deliver(&mut self, place: usize) {
+        let sent = self.sent[place].clone();
+        let at = self.receiver(&sent);
+        let Envelope { from, message, .. } = sent.envelope;
+        let (Address::Node(from), Message::Identity(message)) = (from, message) else {
             panic!("only servers speak, and only of identities");
         };
+        let recorded = self.servers[&at].admission.recorded_boot(from);
+        let known = recorded.and_then(|boot| self.places.get(&boot));
         let event = Event::Receive {
             from,
-            boot,
+            boot: sent.from,
             message,
-            is_incumbent_alive,
-            log: self.logs.get(&to.get()).copied(),
+            is_at_known_address: known == self.places.get(&sent.from),
+            log: self.logs.get(&(at % SECOND)).copied(),
         };
-        self.step(to.get(), event);
+        self.step(at, event);
     }
 
     /// A message arrives that no server sent.
@@ -233,7 +297,7 @@ impl World {
             from: id(from),
             boot,
             message,
-            is_incumbent_alive: false,
+            is_at_known_address: true,
             log: None,
         };
         self.step(at, event);
@@ -242,14 +306,10 @@ impl World {
     /// A message for the core.
     fn speak(&mut self, from: u64, to: u64) {
         let boot = self.servers[&from].boot;
-        if from != to && !self.servers[&to].admission.is_admitted(id(from), boot) {
-            self.step(
-                to,
-                Event::Unadmitted {
-                    from: id(from),
-                    boot,
-                },
-            );
+        let number = id(from % SECOND);
+        let is_same = from % SECOND == to % SECOND;
+        if !is_same && !self.servers[&to].admission.is_admitted(number, boot) {
+            self.step(to, Event::Unadmitted { from: number, boot });
         }
     }
 
@@ -266,22 +326,36 @@ impl World {
         }
     }
 
+    fn all_places(&self) -> Vec<u64> {
+        self.servers.keys().copied().collect()
+    }
+
     /// Delivers everything in order, and lets time pass, until nothing changes any more.
     fn settle(&mut self) {
+        self.settle_without(|_, _| false);
+    }
+
+    /// The same while these places do not reach one another.
+    fn settle_without(&mut self, is_cut: impl Fn(u64, u64) -> bool) {
         let mut place = 0;
         for _ in 0..40 {
-            for number in SERVERS {
-                self.tick(number);
+            for at in self.all_places() {
+                self.tick(at);
                 for other in SERVERS {
-                    self.speak(number, other);
+                    if !is_cut(at, other) {
+                        self.speak(at, other);
+                    }
                 }
             }
             while place < self.sent.len() {
                 // What is addressed to a server arrives at the process that runs now.
-                self.deliver(place, false);
+                let sent = self.sent[place].clone();
+                if !is_cut(sent.at, self.receiver(&sent)) {
+                    self.deliver(place);
+                }
                 place += 1;
-                for number in SERVERS {
-                    self.persist(number);
+                for at in self.all_places() {
+                    self.persist(at);
                 }
             }
         }
@@ -289,7 +363,8 @@ impl World {
 
     fn admits(&self, at: u64, from: u64) -> bool {
         let boot = self.servers[&from].boot;
-        self.servers[&at].admission.is_admitted(id(from), boot)
+        let from = id(from % SECOND);
+        self.servers[&at].admission.is_admitted(from, boot)
     }
 
     fn all_admit_all(&self) -> bool {
@@ -339,10 +414,10 @@ fn fresh_servers_admit_one_another_and_restarts_are_admitted_again() {
 fn identity_counts_only_once_it_is_durable() {
     let mut world = World::new();
     for place in 0..world.sent.len() {
-        world.deliver(place, false);
+        world.deliver(place);
     }
     for place in 0..world.sent.len() {
-        world.deliver(place, false);
+        world.deliver(place);
     }
     assert!(world.servers[&1].saving.is_some());
     assert!(!world.admits(1, 2) && !world.admits(1, 3));
@@ -360,10 +435,10 @@ fn identity_reported_durable_too_early_lets_a_lost_disk_count() {
         world.lies = lies;
         // The others learn of server 3, and lose power before that is on their disks.
         for place in 0..world.sent.len() {
-            world.deliver(place, false);
+            world.deliver(place);
         }
         for place in 0..world.sent.len() {
-            world.deliver(place, false);
+            world.deliver(place);
         }
         assert_eq!(
             world.admits(1, 3),
@@ -431,8 +506,8 @@ fn server_learns_of_a_peers_disk_from_others() {
             world.tick(number);
         }
         while place < world.sent.len() {
-            if heard(&world.sent[place].1) {
-                world.deliver(place, false);
+            if heard(&world.sent[place].envelope) {
+                world.deliver(place);
             }
             place += 1;
             for number in SERVERS {
@@ -449,8 +524,8 @@ fn server_learns_of_a_peers_disk_from_others() {
             world.tick(number);
         }
         for place in 0..world.sent.len() {
-            if heard_by(&world.sent[place].1, [2, 3]) {
-                world.deliver(place, false);
+            if heard_by(&world.sent[place].envelope, [2, 3]) {
+                world.deliver(place);
                 world.persist(2);
                 world.persist(3);
             }
@@ -485,21 +560,203 @@ fn old_copy_is_refused_however_often_it_is_started() {
 }
 
 #[test]
-fn second_run_waits_while_the_first_is_alive() {
+fn copy_beside_the_original_does_not_count_and_learns_it() {
+    for has_keys in [false, true] {
+        for starts in [1, 3] {
+            let mut world = World::new();
+            world.has_keys = has_keys;
+            world.settle();
+            world.start_second(3);
+            for _ in 1..starts {
+                world.restart(3 + SECOND);
+            }
+            world.settle();
+            assert!(world.all_admit_all(), "the original goes on counting");
+            for other in [1, 2] {
+                assert!(!world.admits(other, 3 + SECOND));
+                assert!(world.servers[&3].admission.is_known());
+                // Without keys it gets no response, as its address is not configured.
+                let refusal = has_keys.then_some(Refusal::Copy);
+                assert_eq!(world.refusal(other, 3), refusal);
+                assert_eq!(world.suspended(3 + SECOND), refusal);
+                assert!(!world.servers[&(3 + SECOND)].admission.is_known());
+            }
+            // The original may restart.
+            world.restart(3);
+            world.settle();
+            assert!(world.all_admit_all());
+            for number in SERVERS {
+                assert_eq!(world.suspended(number), None);
+            }
+        }
+    }
+}
+
+/// The original is gone for good, and the copy is started again.
+#[test]
+fn copy_that_was_seen_beside_the_original_never_counts() {
     let mut world = World::new();
     world.settle();
-    world.restart(3);
-    let until = world.sent.len() + 200;
-    let mut place = world.sent.len() - 2;
-    while place < world.sent.len() && place < until {
-        world.deliver(place, true);
-        world.persist(1);
-        place += 1;
+    world.start_second(3);
+    world.settle();
+    let copy = world.servers.remove(&(3 + SECOND)).unwrap();
+    world.servers.insert(3, copy);
+    for number in [3, 1, 2, 3, 3] {
+        world.restart(number);
+        world.settle();
+        for other in [1, 2] {
+            assert!(!world.admits(other, 3));
+            assert_eq!(world.refusal(other, 3), Some(Refusal::Copy));
+        }
+        assert_eq!(world.suspended(3), Some(Refusal::Copy));
+        assert!(world.admits(1, 2) && world.admits(2, 1));
     }
-    assert!(!world.admits(1, 3));
-    assert!(world.notices.contains(&(1, Notice::TwoRuns(id(3)))));
+}
+
+#[test]
+fn restart_at_another_address_counts_once_the_earlier_run_is_silent() {
+    let mut world = World::new();
+    world.settle();
+    // The process at the configured address is gone.
+    let old = world.servers[&3].boot;
+    let place = world.sent.len();
+    world.start_second(3);
+    let is_gone = |world: &World, place: usize| world.receiver(&world.sent[place]) == 3;
+    let mut place = place;
+    for interval in 0..20 {
+        for at in [1, 2, 3 + SECOND] {
+            world.tick(at);
+        }
+        for to in [1, 2] {
+            world.speak(3 + SECOND, to);
+        }
+        while place < world.sent.len() {
+            if !is_gone(&world, place) {
+                world.deliver(place);
+            }
+            place += 1;
+            for at in [1, 2, 3 + SECOND] {
+                world.persist(at);
+            }
+        }
+        for other in [1, 2] {
+            let is_admitted = world.admits(other, 3 + SECOND);
+            assert!(
+                is_admitted || interval <= SILENT_TICKS + 1,
+                "interval {interval}"
+            );
+            assert!(
+                !is_admitted || interval >= SILENT_TICKS,
+                "interval {interval}"
+            );
+            let is_old = world.servers[&other].admission.is_admitted(id(3), old);
+            assert!(is_old || interval >= SILENT_TICKS);
+        }
+    }
+    assert_eq!(world.suspended(3 + SECOND), None);
+    assert!(world.servers[&(3 + SECOND)].admission.is_known());
+}
+
+/// Messages for the core show that the admitted run is alive, even if its responses are lost.
+#[test]
+fn later_run_waits_while_the_admitted_one_is_heard_from() {
+    let mut world = World::new();
+    world.settle();
+    let original = world.servers[&3].boot;
+    world.start_second(3);
+    let mut place = world.sent.len() - 4;
+    for _ in 0..30 {
+        world.tick_with(1, [id(3)].into());
+        world.tick(3 + SECOND);
+        world.speak(3 + SECOND, 1);
+        while place < world.sent.len() {
+            if [1, 3 + SECOND].contains(&world.receiver(&world.sent[place])) {
+                world.deliver(place);
+            }
+            place += 1;
+            world.persist(1);
+            world.persist(3 + SECOND);
+        }
+    }
+    assert!(world.notices.contains(&(1, Notice::Contested(id(3)))));
+    assert!(world.servers[&1].admission.is_admitted(id(3), original));
+    assert!(!world.admits(1, 3 + SECOND));
+}
+
+/// Server 2 cannot reach the original and admits the copy. Server 1 can.
+#[test]
+fn third_server_that_admitted_a_copy_clears_nothing_and_is_corrected() {
+    let mut world = World::new();
+    world.settle();
+    world.start_second(3);
+    // The copy reaches server 2 only, and the original server 1 only.
+    let is_cut = |from: u64, to: u64| {
+        let pair = [from.min(to), from.max(to)];
+        [[2, 3], [1, 3 + SECOND], [2, 3 + SECOND]].contains(&pair) && pair != [2, 3 + SECOND]
+    };
+    world.settle_without(|from, to| is_cut(from, to) || [from, to].contains(&1));
+    assert!(world.admits(2, 3 + SECOND), "it passes for a restart");
+    assert!(world.admits(1, 3));
+    world.settle_without(is_cut);
+    assert!(world.admits(1, 3), "the original goes on counting");
+    assert!(!world.admits(2, 3 + SECOND) && !world.admits(1, 3 + SECOND));
+    assert_eq!(world.suspended(3), None);
     world.settle();
     assert!(world.all_admit_all());
+    assert_eq!(world.suspended(3), None);
+    assert_eq!(world.suspended(3 + SECOND), Some(Refusal::Copy));
+}
+
+/// The response of a run arrives after its successor was admitted.
+#[test]
+fn late_response_of_an_ended_run_refuses_nobody() {
+    let mut world = World::new();
+    world.settle();
+    let old = world.servers[&3].boot;
+    // Something that server 3 is to learn makes server 1 send requests.
+    world.restart(2);
+    world.settle_without(|from, to| [from, to].contains(&3));
+    let is_response = |sent: &Sent| {
+        sent.from == old
+            && matches!(
+                sent.envelope.message,
+                Message::Identity(IdentityMessage::Response(_))
+            )
+    };
+    let before = world.sent.len();
+    for _ in 0..20 {
+        world.tick(1);
+    }
+    for place in before..world.sent.len() {
+        if world.receiver(&world.sent[place]) == 3 {
+            world.deliver(place);
+        }
+    }
+    let late: Vec<_> = (before..world.sent.len())
+        .filter(|at| is_response(&world.sent[*at]))
+        .collect();
+    assert!(!late.is_empty());
+    world.restart(3);
+    let mut place = world.sent.len() - 2;
+    world.notices.clear();
+    // In one interval: the successor is admitted, and asked again.
+    for _ in 0..100 {
+        world.speak(3, 1);
+        while place < world.sent.len() {
+            world.deliver(place);
+            place += 1;
+            world.persist(1);
+            for late in &late {
+                world.deliver(*late);
+            }
+        }
+    }
+    assert!(world.admits(1, 3));
+    let refused = world
+        .notices
+        .iter()
+        .find(|(_, notice)| matches!(notice, Notice::Refused(..)));
+    assert_eq!(refused, None);
 }
 
 #[test]
@@ -510,6 +767,8 @@ fn number_with_two_disks_counts_nowhere() {
     let other = Record {
         disk: DiskId::new(99),
         starts: [(1, boot(9999))].into(),
+        earlier: BTreeMap::new(),
+        copies: BTreeSet::new(),
         standing: Standing::Trusted,
     };
     let mut disk = world.servers[&2].disk.clone();
@@ -669,6 +928,8 @@ fn messages_that_were_not_requested_change_no_record() {
     let record = |disk, standing| Record {
         disk: DiskId::new(disk),
         starts: [(1, boot(9999))].into(),
+        earlier: BTreeMap::new(),
+        copies: BTreeSet::new(),
         standing,
     };
     let request = IdentityMessage::Request(Request {
@@ -699,7 +960,7 @@ fn messages_that_were_not_requested_change_no_record() {
         }
     }
     for place in 0..repeated {
-        world.deliver(place, false);
+        world.deliver(place);
     }
     world.settle();
     assert!(world.all_admit_all());
@@ -723,7 +984,7 @@ fn forged_boots_do_not_keep_a_restarted_server_out() {
                 boot: boot(1_000_000 + random),
             };
             world.step(1, forged);
-            world.deliver(place, false);
+            world.deliver(place);
             world.persist(1);
             place += 1;
         }
@@ -733,10 +994,10 @@ fn forged_boots_do_not_keep_a_restarted_server_out() {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Deliver(prop::sample::Index, bool),
+    Deliver(prop::sample::Index),
     Last(u64),
     Persist(u64),
-    Tick(u64),
+    Tick(u64, bool),
     Speak(u64, u64),
     Restart(u64),
     Wipe(u64),
@@ -747,10 +1008,10 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let server = || 1..=3_u64;
     prop_oneof![
-        12 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(at, alive)| Op::Deliver(at, alive)),
+        12 => any::<prop::sample::Index>().prop_map(Op::Deliver),
         20 => (1..12_u64).prop_map(Op::Last),
         8 => server().prop_map(Op::Persist),
-        6 => server().prop_map(Op::Tick),
+        6 => (server(), any::<bool>()).prop_map(|(number, alive)| Op::Tick(number, alive)),
         4 => (server(), server()).prop_map(|(from, to)| Op::Speak(from, to)),
         3 => server().prop_map(Op::Restart),
         1 => server().prop_map(Op::Wipe),
@@ -768,13 +1029,16 @@ proptest! {
         let mut world = World::new();
         for op in ops {
             match op {
-                Op::Deliver(at, alive) => world.deliver(at.index(world.sent.len()), alive),
+                Op::Deliver(at) => world.deliver(at.index(world.sent.len())),
                 Op::Last(back) => {
                     let place = world.sent.len().saturating_sub(back as usize);
-                    world.deliver(place.min(world.sent.len() - 1), false);
+                    world.deliver(place.min(world.sent.len() - 1));
                 }
                 Op::Persist(number) => world.persist(number),
-                Op::Tick(number) => world.tick(number),
+                Op::Tick(number, alive) => {
+                    let alive = SERVERS.map(id).into_iter().filter(|_| alive);
+                    world.tick_with(number, alive.collect());
+                }
                 Op::Speak(from, to) => world.speak(from, to),
                 Op::Restart(number) => world.restart(number),
                 Op::Wipe(number) => world.wipe(number),
@@ -791,13 +1055,16 @@ proptest! {
         let mut world = World::new();
         for op in ops {
             match op {
-                Op::Deliver(at, alive) => world.deliver(at.index(world.sent.len()), alive),
+                Op::Deliver(at) => world.deliver(at.index(world.sent.len())),
                 Op::Last(back) => {
                     let place = world.sent.len().saturating_sub(back as usize);
-                    world.deliver(place.min(world.sent.len() - 1), false);
+                    world.deliver(place.min(world.sent.len() - 1));
                 }
                 Op::Persist(number) => world.persist(number),
-                Op::Tick(number) => world.tick(number),
+                Op::Tick(number, alive) => {
+                    let alive = SERVERS.map(id).into_iter().filter(|_| alive);
+                    world.tick_with(number, alive.collect());
+                }
                 Op::Speak(from, to) => world.speak(from, to),
                 Op::Restart(number) | Op::Restore(number, _) => world.restart(number),
                 Op::Wipe(_) | Op::Copy(_) => {}
@@ -808,5 +1075,82 @@ proptest! {
         for number in SERVERS {
             prop_assert_eq!(world.suspended(number), None);
         }
+    }
+
+    /// Two runs of one disk: whatever arrives late, repeated and out of order of what the copies send
+    /// and are sent, the originals alone count, if they answer within each interval. They restart at
+    /// any time.
+    #[test]
+    fn originals_count_and_copies_do_not(
+        ops in prop::collection::vec((0..8_u8, 1..=3_u64, any::<prop::sample::Index>()), 0..120),
+        has_keys in any::<bool>(),
+    ) {
+        let mut world = World::new();
+        world.has_keys = has_keys;
+        world.settle();
+        let mut done = world.sent.len();
+        for (op, number, index) in ops {
+            let second = number + SECOND;
+            match op {
+                0 => world.start_second(number),
+                1 if world.servers.contains_key(&second) => world.restart(second),
+                2 => world.restart(number),
+                3 if world.servers.contains_key(&second) => {
+                    world.tick(second);
+                    for to in SERVERS {
+                        world.speak(second, to);
+                    }
+                }
+                4 | 5 => {
+                    let place = index.index(world.sent.len());
+                    let sent = world.sent[place].clone();
+                    if sent.at > SECOND || world.receiver(&sent) > SECOND {
+                        world.deliver(place);
+                    }
+                }
+                _ => {
+                    world.tick(number);
+                    for to in SERVERS {
+                        world.speak(number, to);
+                    }
+                }
+            }
+            // The originals reach one another.
+            while done < world.sent.len() {
+                let sent = world.sent[done].clone();
+                if sent.at < SECOND && world.receiver(&sent) < SECOND {
+                    world.deliver(done);
+                }
+                done += 1;
+                for at in world.all_places() {
+                    world.persist(at);
+                }
+            }
+            world.expect_originals()?;
+        }
+        world.settle();
+        world.expect_originals()?;
+        prop_assert!(world.all_admit_all());
+    }
+}
+
+impl World {
+    fn expect_originals(&self) -> Result<(), TestCaseError> {
+        for at in SERVERS {
+            let server = &self.servers[&at];
+            prop_assert_eq!(server.admission.suspended(), None, "server {}", at);
+            for second in SERVERS.map(|number| number + SECOND) {
+                if self.servers.contains_key(&second) && second - SECOND != at {
+                    prop_assert!(!self.admits(at, second), "{} at {}", second, at);
+                }
+            }
+            for record in server.admission.table().values() {
+                prop_assert_eq!(record.standing, Standing::Trusted);
+                for (_, boot) in &record.copies {
+                    prop_assert!(self.places[boot] > SECOND, "{:?} is an original", boot);
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@
 
 use crate::{
     disk::write_durably,
-    identities::{self, Identities},
+    identities::{self, Identities, Origin},
     knock::Knock,
     local::{Local, Reply},
     metrics::Metrics,
@@ -30,10 +30,10 @@ use model::{
     admission::{Acknowledged, IdentityMessage, LogAt},
     client::Ask,
     invariants::{self, Watermarks},
-    wire::BootId,
 };
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -43,7 +43,7 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
-use transport::{Cause, Count, Endpoint, Received, Socket};
+use transport::{Cause, Count, Endpoint, Received, Socket, canonical};
 
 /// How long a server that stops waits for what is under way.
 const LINGER: Duration = Duration::from_secs(2);
@@ -311,7 +311,7 @@ impl Driver {
     fn take_messages(&mut self, now: Instant) -> Result<(), Failure> {
         let millis = self.pulse.millis(now);
         let mut messages = std::mem::take(&mut self.agenda.messages);
-        for Received { envelope, boot } in messages.drain(..) {
+        for Received { envelope, boot, at } in messages.drain(..) {
             let Envelope { from, to, message } = envelope;
             if to != Address::Node(self.raft.id()) {
                 self.metrics.dropped("misdirected", 1);
@@ -319,10 +319,10 @@ impl Driver {
             }
             if let Address::Node(id) = from {
                 if let Message::Identity(message) = message {
-                    self.take_identity((id, boot), message, now);
+                    self.take_identity(Origin { id, boot, at }, message, now);
                     continue;
                 }
-                if !self.is_admitted(id, boot, &message, now) {
+                if !self.is_admitted(Origin { id, boot, at }, &message, now) {
                     continue;
                 }
                 if let Some(heard) = self.pulse.heard.get(&id) {
@@ -357,11 +357,12 @@ impl Driver {
 
     /// Whether the core may see this message of a server. If not, its sender is asked to prove
     /// itself.
-    fn is_admitted(&mut self, id: NodeId, boot: BootId, message: &Message, now: Instant) -> bool {
+    fn is_admitted(&mut self, from: Origin, message: &Message, now: Instant) -> bool {
+        let Origin { id, boot, .. } = from;
         if !self.identities.is_admitted(id, boot) {
             self.metrics.dropped("not-admitted", 1);
             let silence = self.pulse.silence(id);
-            let turn = self.identities.unadmitted((id, boot), silence, now);
+            let turn = self.identities.unadmitted(from, silence, now);
             self.carry_out_identities(turn);
             return false;
         }
@@ -383,13 +384,9 @@ impl Driver {
         is_doubtful
     }
 
-    fn take_identity(
-        &mut self,
-        (id, boot): (NodeId, BootId),
-        message: IdentityMessage,
-        now: Instant,
-    ) {
-        let silence = self.pulse.silence(id);
+    fn take_identity(&mut self, from: Origin, message: IdentityMessage, now: Instant) {
+        let silence = self.pulse.silence(from.id);
+        let is_known = self.is_at_known_address(from);
         let entry = match &message {
             IdentityMessage::Request(request) => request.entry,
             IdentityMessage::Response(_) => None,
@@ -398,13 +395,29 @@ impl Driver {
         let log = entry.map(|index| LogAt::new(self.raft.log(), term, index));
         let turn = self
             .identities
-            .receive((id, boot), message, log, silence, now);
+            .receive(from, message, log, is_known, silence, now);
         self.carry_out_identities(turn);
+    }
+
+    /// Whether this is the address of the recorded run of a server: the one that it was last heard
+    /// from, or its only configured address if it was not heard from since the start. Without keys it
+    /// counts as heard from where it answered with a nonce.
+    fn is_at_known_address(&self, Origin { id, at, .. }: Origin) -> bool {
+        let of = Address::Node(id);
+        let heard = self.endpoint.heard_at(of);
+        let heard = heard.filter(|_| self.endpoint.is_authentic());
+        let known = heard.or_else(|| self.identities.answered_at(id));
+        let known = known.or_else(|| match self.endpoint.configured_addresses(of)[..] {
+            [only] => Some(only),
+            _ => None,
+        });
+        known.is_some_and(|known| canonical(known) == canonical(at))
     }
 
     fn tick_identities(&mut self, now: Instant) {
         let other_voters = self.endpoint.counters().dropped(Cause::Voters);
-        let turn = self.identities.tick(other_voters, now);
+        let silence = |id| self.pulse.silence(id);
+        let turn = self.identities.tick(other_voters, silence, now);
         self.carry_out_identities(turn);
     }
 
@@ -427,6 +440,30 @@ impl Driver {
         // address that anybody could have claimed.
         let known = known.filter(|envelope| self.endpoint.has_trusted_route(envelope.to));
         self.agenda.sends.extend(known);
+        for (at, envelope) in turn.direct {
+            match at {
+                Some(at) if self.is_trusted(envelope.to, at) => {
+                    self.endpoint.send_to(at, vec![envelope]);
+                }
+                _ if self.endpoint.has_trusted_route(envelope.to) => {
+                    self.agenda.sends.push(envelope);
+                }
+                _ => {}
+            }
+        }
+        for (id, run, at) in self.identities.take_followed() {
+            self.endpoint.follow(Address::Node(id), run, at);
+        }
+    }
+
+    /// Whether nobody else can have claimed this address for a server.
+    fn is_trusted(&self, of: Address, at: SocketAddr) -> bool {
+        self.endpoint.is_authentic()
+            || self
+                .endpoint
+                .configured_addresses(of)
+                .iter()
+                .any(|known| canonical(*known) == canonical(at))
     }
 
     fn take_commands(&mut self, now: Instant) {
@@ -459,13 +496,18 @@ impl Driver {
             self.local.expire(now, &mut self.agenda.requests);
             self.writer.tick();
             self.tick_identities(now);
-            self.step(Event::HeartbeatTimeout)?;
-            self.look_for_leader(now)?;
+            if !self.identities.is_suspended() {
+                self.step(Event::HeartbeatTimeout)?;
+                self.look_for_leader(now)?;
+            }
         }
-        if self.timers.take_quorum(now) {
+        // A leader that is suspended hears nobody, and steps down.
+        let is_suspended = self.identities.is_suspended();
+        let takes_quorum = !is_suspended || matches!(self.raft.role(), Role::Leader(_));
+        if self.timers.take_quorum(now) && takes_quorum {
             self.step(Event::QuorumTimeout)?;
         }
-        if self.timers.take_election(now) && !self.identities.is_suspended() {
+        if self.timers.take_election(now) && !is_suspended {
             self.step(Event::ElectionTimeout)?;
         }
         Ok(())
@@ -663,6 +705,7 @@ impl Driver {
             boot: format!("{:016x}", self.boot),
             disk: self.identities.disk().to_owned(),
             suspended: self.identities.suspended(),
+            is_known: self.identities.is_known(),
             alerts: self
                 .identities
                 .alerts(|id| self.pulse.silence(id), Instant::now()),

@@ -250,7 +250,7 @@ async fn readyz(
             "identity",
             status
                 .as_ref()
-                .is_some_and(|status| status.suspended.is_none()),
+                .is_some_and(|status| status.suspended.is_none() && status.is_known),
             "the cluster knows this server by its disk",
         ),
     ];

@@ -3,13 +3,17 @@
 
 use crate::{addresses::AddressAlerts, disk::DiskError, metadata::Keeper, metrics::Metrics};
 use model::{
-    AppendEntriesResponse, Envelope, NodeId,
-    admission::{Acknowledged, Admission, Effects, Event, IdentityMessage, LogAt, Notice, Refusal},
+    Address, AppendEntriesResponse, Envelope, NodeId,
+    admission::{
+        Acknowledged, Admission, Effects, Event, IdentityMessage, LogAt, Notice, Refusal,
+        SILENT_TICKS,
+    },
     wire::BootId,
 };
 use serde::Serialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +23,8 @@ use tracing::{debug, info, warn};
 const SHOWN_FOR: Duration = Duration::from_secs(10);
 /// Two runs of a server that are heard of so far apart are no restart.
 const RESTART: Duration = Duration::from_secs(1);
+/// The most runs of other servers whose addresses are kept.
+const SOURCES: usize = 64;
 
 /// Something that an operator has to see to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,8 +59,14 @@ pub(crate) struct Identities {
     keeper: Keeper,
     metrics: Arc<Metrics>,
     disk: String,
-    /// For how long the admitted run of a server must have been silent before another is admitted.
+    /// An admitted run that was heard from within this time is alive.
     incumbent: Duration,
+    /// The address that a run was last heard from, of runs whose messages this module saw.
+    sources: BTreeMap<(NodeId, BootId), (SocketAddr, Instant)>,
+    /// The address that the recorded run of a server last answered from.
+    answered: BTreeMap<NodeId, (BootId, SocketAddr)>,
+    /// The runs whose addresses the transport follows.
+    followed: BTreeMap<NodeId, Option<BootId>>,
     /// When a run that was refused was last heard of.
     refused_heard: BTreeMap<NodeId, Instant>,
     /// Servers of which two runs were heard of.
@@ -75,12 +87,24 @@ struct Contest {
     is_reported: bool,
 }
 
+/// The sender of a message.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) id: NodeId,
+    pub(crate) boot: BootId,
+    pub(crate) at: SocketAddr,
+}
+
 /// What the driver does after an event.
 #[derive(Default)]
 pub(crate) struct Turn {
     pub(crate) sends: Vec<Envelope>,
+    /// Messages to one run, with its address if that is known.
+    pub(crate) direct: Vec<(Option<SocketAddr>, Envelope)>,
     /// Servers of which a run counts from now on.
     pub(crate) admitted: Vec<NodeId>,
+    /// The server whose recorded run answered.
+    answered: Option<NodeId>,
 }
 
 impl Identities {
@@ -99,7 +123,10 @@ impl Identities {
             keeper,
             metrics,
             disk,
-            incumbent: heartbeat * 5,
+            incumbent: heartbeat * SILENT_TICKS,
+            sources: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            followed: BTreeMap::new(),
             refused_heard: BTreeMap::new(),
             contested: BTreeMap::new(),
             other_voters: (0, None),
@@ -128,6 +155,9 @@ impl Identities {
         if self.admission.refused(id).is_none() {
             return false;
         }
+        if let Some((_, Refusal::Copy)) = self.admission.refused(id) {
+            return !self.counts(id);
+        }
         let (Some(silence), Some(refused)) = (silence, self.refused_heard.get(&id)) else {
             return true;
         };
@@ -143,6 +173,31 @@ impl Identities {
     /// Whether this server found that it does not count.
     pub(crate) fn is_suspended(&self) -> bool {
         self.admission.suspended().is_some()
+    }
+
+    /// Whether another server counts this run, or there is none.
+    pub(crate) fn is_known(&self) -> bool {
+        self.admission.is_known()
+    }
+
+    /// The address that the recorded run of a server last answered from.
+    pub(crate) fn answered_at(&self, id: NodeId) -> Option<SocketAddr> {
+        let (boot, at) = self.answered.get(&id)?;
+        (self.admission.recorded_boot(id) == Some(*boot)).then_some(*at)
+    }
+
+    /// The servers of which the transport has to follow another run now, or none, and the address of
+    /// that run.
+    pub(crate) fn take_followed(&mut self) -> Vec<(NodeId, Option<BootId>, Option<SocketAddr>)> {
+        let mut changed = Vec::new();
+        for id in self.admission.peers() {
+            let run = self.admission.admitted(id);
+            if self.followed.insert(id, run) != Some(run) {
+                let source = run.and_then(|run| self.sources.get(&(id, run)));
+                changed.push((id, run, source.map(|(at, _)| *at)));
+            }
+        }
+        changed
     }
 
     /// Why this server does not count, if it found that it does not.
@@ -166,34 +221,45 @@ impl Identities {
     /// A message for the core arrived from a run that is not admitted.
     pub(crate) fn unadmitted(
         &mut self,
-        (from, boot): (NodeId, BootId),
+        from: Origin,
         silence: Option<Duration>,
         now: Instant,
     ) -> Turn {
-        self.hear((from, boot), silence, now);
-        self.step(Event::Unadmitted { from, boot }, now)
+        self.hear(from, silence, now);
+        let Origin { id, boot, .. } = from;
+        self.step(Event::Unadmitted { from: id, boot }, now)
     }
 
     /// A message about identities arrived. `log`: the state of the log at the index that a request
-    /// names. `silence`: how long ago the admitted run was heard of.
+    /// names. `is_at_known_address`: whether it came from the address of the recorded run. `silence`:
+    /// how long ago the admitted run was heard of.
     pub(crate) fn receive(
         &mut self,
-        (from, boot): (NodeId, BootId),
+        from: Origin,
         message: IdentityMessage,
         log: Option<LogAt>,
+        is_at_known_address: bool,
         silence: Option<Duration>,
         now: Instant,
     ) -> Turn {
-        self.hear((from, boot), silence, now);
-        let is_incumbent_alive = silence.is_some_and(|silence| silence < self.incumbent);
+        self.hear(from, silence, now);
+        let Origin { id, boot, at } = from;
         let event = Event::Receive {
-            from,
+            from: id,
             boot,
             message,
-            is_incumbent_alive,
+            is_at_known_address,
             log,
         };
-        self.step(event, now)
+        let turn = self.step(event, now);
+        if turn.answered == Some(id) {
+            self.answered.insert(id, (boot, at));
+            if let Some(contest) = self.contested.get_mut(&id) {
+                contest.incumbent = now;
+                contest.report(id);
+            }
+        }
+        turn
     }
 
     /// A response suggests that this follower lost what it had acknowledged.
@@ -202,13 +268,22 @@ impl Identities {
     }
 
     /// A heartbeat interval went by. `other_voters`: how many datagrams of other voters were dropped
-    /// so far.
-    pub(crate) fn tick(&mut self, other_voters: u64, now: Instant) -> Turn {
+    /// so far. `silence`: how long ago the admitted run of a server was heard of.
+    pub(crate) fn tick(
+        &mut self,
+        other_voters: u64,
+        silence: impl Fn(NodeId) -> Option<Duration>,
+        now: Instant,
+    ) -> Turn {
         if other_voters > self.other_voters.0 {
             self.other_voters = (other_voters, Some(now));
         }
         let nonce = rand::random();
-        self.step(Event::Tick { nonce }, now)
+        let is_alive = |id: &NodeId| silence(*id).is_some_and(|silence| silence < self.incumbent);
+        let alive: BTreeSet<_> = self.admission.peers().filter(is_alive).collect();
+        let turn = self.step(Event::Tick { nonce, alive }, now);
+        self.publish(now);
+        turn
     }
 
     /// What has become durable since the last call. The only place that declares a table durable.
@@ -221,51 +296,64 @@ impl Identities {
     }
 
     /// Notes that a run of a server was heard of, `silence` after the admitted one.
-    fn hear(&mut self, (from, boot): (NodeId, BootId), silence: Option<Duration>, now: Instant) {
+    fn hear(&mut self, origin: Origin, silence: Option<Duration>, now: Instant) {
+        let Origin { id: from, boot, at } = origin;
+        self.sources.insert((from, boot), (at, now));
+        if self.sources.len() > SOURCES {
+            let oldest = self.sources.iter().min_by_key(|(_, (_, when))| *when);
+            if let Some(oldest) = oldest.map(|(run, _)| *run) {
+                self.sources.remove(&oldest);
+            }
+        }
         let refused = self.admission.refused(from);
         if refused.is_some_and(|(of, _)| of == boot) {
             self.refused_heard.insert(from, now);
             return;
         }
-        let Some(silence) = silence else {
-            return;
-        };
         if self.admission.is_admitted(from, boot) || !self.admission.counts(from) {
             return;
         }
-        let incumbent = now.checked_sub(silence).unwrap_or(now);
         let new = Contest {
             since: now,
             last: now,
-            incumbent,
+            incumbent: now,
             is_reported: false,
         };
         let contest = self.contested.entry(from).or_insert(new);
         if now.saturating_duration_since(contest.last) >= SHOWN_FOR {
             (contest.since, contest.is_reported) = (now, false);
         }
-        (contest.last, contest.incumbent) = (now, incumbent);
-        if contest.is_real() && !contest.is_reported {
-            contest.is_reported = true;
-            warn!(
-                peer = %from,
-                "two servers run as server {from}; the second one does not count. Stop one of them"
-            );
+        contest.last = now;
+        if let Some(incumbent) = silence.and_then(|silence| now.checked_sub(silence)) {
+            contest.incumbent = contest.incumbent.max(incumbent);
         }
+        contest.report(from);
     }
 
     fn step(&mut self, event: Event, now: Instant) -> Turn {
         let Effects {
             save,
             sends,
+            direct,
             notices,
         } = self.admission.step(event);
         if let Some((version, table)) = save {
             self.keeper.save(version, table);
         }
+        let direct = direct.into_iter().map(|(boot, envelope)| {
+            let run = match envelope.to {
+                Address::Node(id) => Some((id, boot)),
+                _ => None,
+            };
+            // The transport follows the admitted run.
+            let run = run.filter(|(id, boot)| !self.admission.is_admitted(*id, *boot));
+            let source = run.and_then(|run| self.sources.get(&run));
+            (source.map(|(at, _)| *at), envelope)
+        });
         let mut turn = Turn {
             sends,
-            admitted: Vec::new(),
+            direct: direct.collect(),
+            ..Turn::default()
         };
         for notice in notices {
             self.note(notice, &mut turn, now);
@@ -282,6 +370,20 @@ impl Identities {
                 self.contested.remove(&id);
                 turn.admitted.push(id);
             }
+            Notice::Answered(id) => turn.answered = Some(id),
+            Notice::Refused(id, Refusal::Copy) => {
+                if !self
+                    .refused_heard
+                    .get(&id)
+                    .is_some_and(|at| is_recent(*at, now))
+                {
+                    warn!(
+                        peer = %id,
+                        "{}. Stop that one, and leave it stopped", two_servers(id)
+                    );
+                }
+                self.refused_heard.insert(id, now);
+            }
             Notice::Refused(id, refusal) => {
                 warn!(
                     peer = %id,
@@ -290,8 +392,8 @@ impl Identities {
                 );
                 self.refused_heard.insert(id, now);
             }
-            Notice::TwoRuns(id) => {
-                debug!(peer = %id, "another run of this server waits until the admitted one is silent");
+            Notice::Contested(id) => {
+                debug!(peer = %id, "another run of this server waits until the recorded one is silent");
             }
             Notice::Suspended(peer, refusal) => {
                 warn!(
@@ -301,13 +403,23 @@ impl Identities {
                 );
             }
         }
-        let refused = self.refused().count();
-        self.metrics.refused_peers.set(refused as u64);
+        self.publish(now);
+    }
+
+    fn publish(&self, now: Instant) {
+        let heard = |id| {
+            self.refused_heard
+                .get(&id)
+                .is_some_and(|at| is_recent(*at, now))
+        };
+        let refused = self.refused();
+        let refused = refused.filter(|(id, _)| !self.counts(*id) || heard(*id));
+        self.metrics.refused_peers.set(refused.count() as u64);
         let suspended = u64::from(self.is_suspended());
         self.metrics.suspended.set(suspended);
     }
 
-    /// The peers of which no run counts, and why.
+    /// The peers of which a run was refused, and why.
     fn refused(&self) -> impl Iterator<Item = (NodeId, Refusal)> {
         let peers = self.admission.peers();
         peers.filter_map(|id| Some((id, self.admission.refused(id)?.1)))
@@ -319,7 +431,7 @@ impl Identities {
         silence: impl Fn(NodeId) -> Option<Duration>,
         now: Instant,
     ) -> Vec<Alert> {
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < SHOWN_FOR;
+        let is_recent = |at| is_recent(at, now);
         let mut alerts = Vec::new();
         let alert = |kind, node: NodeId, text| Alert {
             kind,
@@ -334,16 +446,18 @@ impl Identities {
                 let text = format!("server {id} does not count toward a quorum: {refusal}");
                 alerts.push(alert(AlertKind::LostDisk, id, text));
             } else if self.refused_heard.get(&id).copied().is_some_and(is_recent) {
-                let text = format!(
-                    "two servers run as server {id}; one of them does not count: {refusal}"
-                );
+                let text = match refusal {
+                    Refusal::Copy => two_servers(id),
+                    _ => format!(
+                        "two servers run as server {id}; one of them does not count: {refusal}"
+                    ),
+                };
                 alerts.push(alert(AlertKind::DuplicateNumber, id, text));
             }
         }
         for (id, contest) in &self.contested {
             if contest.is_real() && is_recent(contest.last) {
-                let text = format!("two servers run as server {id}; the second one does not count");
-                alerts.push(alert(AlertKind::DuplicateNumber, *id, text));
+                alerts.push(alert(AlertKind::DuplicateNumber, *id, two_servers(*id)));
             }
         }
         if self.other_voters.1.is_some_and(is_recent) {
@@ -356,7 +470,23 @@ impl Identities {
     }
 }
 
+fn is_recent(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < SHOWN_FOR
+}
+
+fn two_servers(id: NodeId) -> String {
+    format!("two servers run as server {id}; the one that was started later does not count")
+}
+
 impl Contest {
+    /// Once.
+    fn report(&mut self, id: NodeId) {
+        if self.is_real() && !self.is_reported {
+            self.is_reported = true;
+            warn!(peer = %id, "{}. Stop that one, and leave it stopped", two_servers(id));
+        }
+    }
+
     /// Whether the admitted run was heard of long after the other one.
     fn is_real(&self) -> bool {
         self.incumbent.saturating_duration_since(self.since) >= RESTART

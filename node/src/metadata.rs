@@ -383,6 +383,8 @@ mod tests {
         let record = Record {
             disk: DiskId::new(5),
             starts: [(3, boot(9))].into(),
+            earlier: [(2, boot(8))].into(),
+            copies: [(3, boot(10))].into(),
             standing: Standing::Trusted,
         };
         [(NodeId::new(2), record)].into()

@@ -224,6 +224,8 @@ pub struct Status {
     pub disk: String,
     /// Why it does not count toward a quorum and takes no part, if that is so.
     pub suspended: Option<String>,
+    /// Whether another server counts this run of the server, or there is no other server.
+    pub is_known: bool,
     /// What an operator has to see to.
     pub alerts: Vec<Alert>,
     /// Who got its vote in the current term.

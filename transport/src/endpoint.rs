@@ -67,6 +67,8 @@ pub struct Received {
     pub envelope: Envelope,
     /// Which run of its sender's process sent it.
     pub boot: BootId,
+    /// The address that it came from.
+    pub at: SocketAddr,
 }
 
 /// Receives.
@@ -174,6 +176,30 @@ impl Endpoint {
         routes.find(address, Instant::now()).is_some()
     }
 
+    /// From now on the address of a process is learned from datagrams of this run alone, or of no run.
+    /// `at`: the address of that run, if it was heard from. Before the first call the latest run is
+    /// followed.
+    pub fn follow(&self, address: Address, run: Option<BootId>, at: Option<SocketAddr>) {
+        let is_authentic = self.is_authentic();
+        let mut routes = lock(&self.inner.shared.routes);
+        routes.follow(address, run, at, is_authentic, Instant::now());
+    }
+
+    /// Whether datagrams of servers are sealed, so that nobody else can write their numbers into one.
+    pub fn is_authentic(&self) -> bool {
+        !self.inner.shared.config.keys.are_insecure()
+    }
+
+    /// The address that a process was last heard from, if its address is learned from its datagrams.
+    pub fn heard_at(&self, address: Address) -> Option<SocketAddr> {
+        lock(&self.inner.shared.routes).heard_at(address)
+    }
+
+    /// The configured addresses of a process.
+    pub fn configured_addresses(&self, address: Address) -> Vec<SocketAddr> {
+        lock(&self.inner.shared.routes).told(address).to_vec()
+    }
+
     /// The greatest length of a datagram to this process at present, as far as its path is known.
     pub fn datagram_size(&self, address: Address) -> usize {
         let at = self.route_to(address);
@@ -196,7 +222,12 @@ impl Endpoint {
     /// Sends messages, together where they go to the same place. Never waits: what cannot be sent
     /// now is queued, and dropped if the queue is full.
     pub fn send(&self, envelopes: Vec<Envelope>) {
-        self.inner.shared.send(envelopes);
+        self.inner.shared.send(envelopes, None);
+    }
+
+    /// The same, to this address, wherever the receivers are.
+    pub fn send_to(&self, at: SocketAddr, envelopes: Vec<Envelope>) {
+        self.inner.shared.send(envelopes, Some(at));
     }
 
     /// What was sent, received and dropped so far.
@@ -493,17 +524,21 @@ impl Shared {
 
     /// Does what is due.
     pub(crate) fn tick(self: &Arc<Self>, now: Instant) {
-        let (mut out, mut arrive) = (Vec::new(), Vec::new());
+        let (mut out, mut direct, mut arrive) = (Vec::new(), Vec::new(), Vec::new());
         {
             let mut held = lock(&self.held);
             while let Some((way, envelope)) = held.pop(now) {
                 match way {
-                    Way::Out => out.push(envelope),
-                    Way::In(boot) => arrive.push((Received { envelope, boot }, 0)),
+                    Way::Out(None) => out.push(envelope),
+                    Way::Out(Some(at)) => direct.push((at, envelope)),
+                    Way::In(boot, at) => arrive.push((Received { envelope, boot, at }, 0)),
                 }
             }
         }
-        self.send_unharmed(&out);
+        self.send_unharmed(&out, None);
+        for (at, envelope) in direct {
+            self.send_unharmed(&[envelope], Some(at));
+        }
         self.deliver(arrive);
         self.send_probes([], now);
         self.send_due_chunks(now);

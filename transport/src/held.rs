@@ -2,7 +2,7 @@
 
 use crate::faults::Side;
 use model::{Envelope, wire::BootId};
-use std::{cmp::Ordering, collections::BinaryHeap};
+use std::{cmp::Ordering, collections::BinaryHeap, net::SocketAddr};
 use tokio::time::Instant;
 
 /// So many are held at most.
@@ -11,16 +11,17 @@ const CAPACITY: usize = 16_384;
 /// Where a held message goes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    Out,
-    /// To the inbox; it came from this run of its sender.
-    In(BootId),
+    /// To this address, or where the receiver is.
+    Out(Option<SocketAddr>),
+    /// To the inbox; it came from this run of its sender, at this address.
+    In(BootId, SocketAddr),
 }
 
 impl Way {
     pub(crate) const fn side(self) -> Side {
         match self {
-            Self::Out => Side::Send,
-            Self::In(_) => Side::Receive,
+            Self::Out(_) => Side::Send,
+            Self::In(..) => Side::Receive,
         }
     }
 }

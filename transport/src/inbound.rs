@@ -327,8 +327,8 @@ fn read_envelope(
         lock(&shared.routes).hear(envelope.from, at, when, authentic, now);
     }
     let boot = header.boot;
-    shared.harm(Way::In(boot), envelope, |envelope| {
-        pass(Received { envelope, boot });
+    shared.harm(Way::In(boot, at), envelope, |envelope| {
+        pass(Received { envelope, boot, at });
     });
 }
 

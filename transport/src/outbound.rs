@@ -17,6 +17,7 @@ use model::{
     Envelope, Message,
     wire::{FRAME, Frame, Frames, HEADER, Probe, encode_addresses, encode_message},
 };
+use std::net::SocketAddr;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
@@ -78,15 +79,16 @@ impl<'a> Packers<'a> {
 
 impl Shared {
     /// Sends messages, if the fault plan lets them through.
-    pub(crate) fn send(self: &Arc<Self>, envelopes: Vec<Envelope>) {
+    /// To this address, or where the receivers are.
+    pub(crate) fn send(self: &Arc<Self>, envelopes: Vec<Envelope>, at: Option<SocketAddr>) {
         if self.config.faults.is_none() {
-            return self.send_unharmed(&envelopes);
+            return self.send_unharmed(&envelopes, at);
         }
         let mut through = Vec::new();
         for envelope in envelopes {
-            self.harm(Way::Out, envelope, |envelope| through.push(envelope));
+            self.harm(Way::Out(at), envelope, |envelope| through.push(envelope));
         }
-        self.send_unharmed(&through);
+        self.send_unharmed(&through, at);
     }
 
     /// What the fault plan, if there is one, makes of a message: passed on at once, once or twice,
@@ -125,7 +127,7 @@ impl Shared {
     }
 
     /// Sends messages, whatever the fault plan says.
-    pub(crate) fn send_unharmed(self: &Arc<Self>, envelopes: &[Envelope]) {
+    pub(crate) fn send_unharmed(self: &Arc<Self>, envelopes: &[Envelope], at: Option<SocketAddr>) {
         if envelopes.is_empty() {
             return;
         }
@@ -137,7 +139,7 @@ impl Shared {
         let mut sent = 0;
         for (nth, envelope) in envelopes.iter().enumerate() {
             if matches!(envelope.message, Message::InstallSnapshotRequest(_)) {
-                self.send_apart(envelope, now);
+                self.send_apart(envelope, at, now);
                 continue;
             }
             // What goes to several receivers is encoded once.
@@ -146,7 +148,7 @@ impl Shared {
                 message.clear();
                 encode_message(&envelope.message, &mut message);
             }
-            let Some(to) = self.destination(envelope, now) else {
+            let Some(to) = self.destination(envelope, at, now) else {
                 continue;
             };
             encoded.clear();
@@ -180,14 +182,19 @@ impl Shared {
         packers.send(self, now);
     }
 
-    fn destination(&self, envelope: &Envelope, now: Instant) -> Option<Destination> {
+    fn destination(
+        &self,
+        envelope: &Envelope,
+        at: Option<SocketAddr>,
+        now: Instant,
+    ) -> Option<Destination> {
         let Some(key) = self.sealer.key_for(envelope) else {
             let (from, to) = (envelope.from, envelope.to);
             let about = format_args!("{from} to {to}: no key held here may seal it");
             self.counters.drop(Cause::NoKey, 1, about);
             return None;
         };
-        let Some(at) = lock(&self.routes).find(envelope.to, now) else {
+        let Some(at) = at.or_else(|| lock(&self.routes).find(envelope.to, now)) else {
             let about = format_args!("nobody knows where {} is", envelope.to);
             self.counters.drop(Cause::NoRoute, 1, about);
             return None;
@@ -196,8 +203,8 @@ impl Shared {
     }
 
     /// Sends a snapshot. It may take long to encode, and nothing waits for that.
-    fn send_apart(self: &Arc<Self>, envelope: &Envelope, now: Instant) {
-        let Some(to) = self.destination(envelope, now) else {
+    fn send_apart(self: &Arc<Self>, envelope: &Envelope, at: Option<SocketAddr>, now: Instant) {
+        let Some(to) = self.destination(envelope, at, now) else {
             return;
         };
         if !lock(&self.outgoing).promise(to) {

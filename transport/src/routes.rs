@@ -8,6 +8,10 @@
 //! A listed process may have several addresses, as the name `localhost` has. While none of them
 //! answers they are tried in turn.
 //!
+//! A server that admits runs of its peers names the run to follow ([`Routes::follow`]): a copy of a
+//! server that runs beside it, with the same keys, does not divert the datagrams of the original.
+//! Otherwise the latest run is followed.
+//!
 //! Only what the latest datagram of the latest run says counts, so a datagram recorded and sent
 //! again from elsewhere redirects nothing. A run is later if it started later by its own clock;
 //! since clocks may be set back, whoever has been silent for long enough may begin anew. Without
@@ -33,6 +37,8 @@ pub(crate) struct Routes {
     learned: usize,
     /// The listed processes.
     listed: Vec<Address>,
+    /// The run of a process that is followed, or none.
+    followed: HashMap<Address, Option<BootId>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -85,7 +91,38 @@ impl Routes {
             capacity,
             learned: 0,
             listed: Vec::new(),
+            followed: HashMap::new(),
         }
+    }
+
+    /// From now on only this run of a process, or none, says where it is. `at`: where this run is.
+    pub(crate) fn follow(
+        &mut self,
+        of: Address,
+        run: Option<BootId>,
+        at: Option<SocketAddr>,
+        authentic: bool,
+        now: Instant,
+    ) {
+        self.followed.insert(of, run);
+        if let Some(route) = self.routes.get_mut(&of)
+            && !route.told.is_empty()
+        {
+            route.heard.take_if(|heard| Some(heard.boot) != run);
+        }
+        if let (Some(run), Some(at)) = (run, at) {
+            self.hear(of, at, (run, 0), authentic, now);
+        }
+    }
+
+    /// Where this process was last heard from.
+    pub(crate) fn heard_at(&self, of: Address) -> Option<SocketAddr> {
+        Some(self.routes.get(&of)?.heard?.at)
+    }
+
+    /// The addresses that were told of this process.
+    pub(crate) fn told(&self, of: Address) -> &[SocketAddr] {
+        self.routes.get(&of).map_or(&[], |route| &route.told)
     }
 
     /// The listed processes.
@@ -159,6 +196,11 @@ impl Routes {
             sequence,
             when: now,
         };
+        let followed = self.followed.get(&of).copied();
+        if followed.flatten().is_some_and(|run| run != boot) {
+            return;
+        }
+        let is_followed = followed.is_none_or(|run| run == Some(boot));
         match self.routes.get_mut(&of) {
             Some(route) => {
                 if let Some(place) = route.told.iter().position(|told| *told == at) {
@@ -166,7 +208,7 @@ impl Routes {
                     route.answered = Some(now);
                     route.tried = None;
                 }
-                if !route.told.is_empty() && !authentic {
+                if !is_followed || (!route.told.is_empty() && !authentic) {
                     return;
                 }
                 let later = route.heard.is_none_or(|heard| {
@@ -178,6 +220,7 @@ impl Routes {
                     route.heard = Some(fresh);
                 }
             }
+            None if !is_followed => {}
             None => {
                 if self.learned >= self.capacity {
                     self.forget();
@@ -284,6 +327,34 @@ mod tests {
         assert_eq!(routes.find(NODE, now + HEARD_FOR), Some(at(1)));
         routes.tell(NODE, vec![at(3)]);
         assert_eq!(routes.find(NODE, now), Some(at(3)));
+    }
+
+    #[test]
+    fn later_run_diverts_nothing_unless_it_is_followed() {
+        let now = Instant::now();
+        let mut routes = Routes::new(10);
+        routes.tell(NODE, vec![at(1), at(2)]);
+        routes.follow(NODE, Some(boot(1)), None, true, now);
+        routes.hear(NODE, at(1), (boot(1), 1), true, now);
+        for port in [2, 3] {
+            routes.hear(NODE, at(port), (boot(2), 1), true, now);
+            assert_eq!(routes.find(NODE, now), Some(at(1)));
+        }
+        assert_eq!(routes.heard_at(NODE), Some(at(1)));
+        routes.follow(NODE, Some(boot(2)), Some(at(3)), true, now);
+        routes.hear(NODE, at(1), (boot(1), 2), true, now);
+        assert_eq!(routes.find(NODE, now), Some(at(3)));
+        // Without a run to follow, the addresses that were told count.
+        routes.follow(NODE, None, None, true, now);
+        routes.hear(NODE, at(3), (boot(2), 2), true, now);
+        assert_eq!(routes.find(NODE, now), Some(at(1)));
+        // A process that was not told is found by the run that is followed.
+        let other = Address::Node(NodeId::new(2));
+        routes.follow(other, None, None, true, now);
+        routes.hear(other, at(4), (boot(1), 1), true, now);
+        assert_eq!(routes.find(other, now), None);
+        routes.follow(other, Some(boot(1)), Some(at(4)), true, now);
+        assert_eq!(routes.find(other, now), Some(at(4)));
     }
 
     #[test]

@@ -375,6 +375,8 @@ fn identity_messages_golden() {
     let record = Record {
         disk: DiskId::new(5),
         starts: [(3, boot(7))].into(),
+        earlier: [(2, boot(6))].into(),
+        copies: [(3, boot(8))].into(),
         standing: Standing::Trusted,
     };
     let request = IdentityMessage::Request(Request {
