@@ -134,7 +134,7 @@ pub struct Record {
     pub disk: DiskId,
     /// Starts on that disk by their counters. One, the latest, once the peer proved the others.
     pub starts: BTreeMap<u64, BootId>,
-    /// The starts before it that admitted runs had, as far as they are kept.
+    /// The latest starts before it that the list of the last start names.
     pub earlier: BTreeMap<u64, BootId>,
     /// Starts on copies of that disk: the run before them was alive after they began.
     pub copies: BTreeSet<(u64, BootId)>,
@@ -189,7 +189,7 @@ pub struct Response {
     pub disk: DiskId,
     /// The counter of its present start. The boot is the one that the datagram names.
     pub counter: u64,
-    /// The boots that its list has for the starts which the request named.
+    /// The boots that its list has for the starts which the request named, and for its latest ones.
     pub boots: BTreeMap<u64, Option<BootId>>,
     /// The version of the sender's table, in this run of the sender.
     pub version: u64,
@@ -613,6 +613,9 @@ impl Admission {
         };
         let starts = request.starts.iter().rev().take(2 * RECORDED_STARTS);
         let boots = starts.map(|counter| (*counter, self.own.starts.get(counter).copied()));
+        let latest = self.own.starts.iter().rev().take(RECORDED_STARTS + 1);
+        let latest = latest.map(|(counter, boot)| (*counter, Some(*boot)));
+        let boots = boots.chain(latest);
         let (counter, _) = self.own.present();
         let is_current = peer.admitted == Some(boot);
         let response = IdentityMessage::Response(Response {
@@ -760,6 +763,8 @@ impl Admission {
         if let Some(record) = self.table.get_mut(&id)
             && !contest.claims.is_empty()
         {
+            let before = record.starts.clone();
+            record.earlier.extend(before);
             for (counter, boot) in contest.claims {
                 if *record.starts.entry(counter).or_insert(boot) != boot {
                     record.standing = record.standing.max(Standing::Forked);
@@ -831,7 +836,14 @@ impl Admission {
         record
             .earlier
             .extend(old.into_iter().flat_map(|old| &old.starts));
-        record.earlier.remove(&response.counter);
+        let named = response
+            .boots
+            .iter()
+            .filter_map(|(counter, boot)| Some((*counter, (*boot)?)));
+        record.earlier.extend(named);
+        record
+            .earlier
+            .retain(|counter, _| *counter < response.counter);
         record.truncate();
         if is_new || old != Some(&record) {
             self.table.insert(from, record);
@@ -927,9 +939,8 @@ impl Admission {
             .iter()
             .any(|(counter, boot)| is_own(counter, boot));
         // A later start that follows the present one is on a copy of this disk: this run is alive.
-        let mut recorded = record.starts.iter().chain(&record.earlier);
-        let knows_present =
-            recorded.any(|(counter, boot)| *counter == present && is_own(counter, boot));
+        let recorded = record.earlier.get(&present);
+        let knows_present = recorded.is_some_and(|boot| is_own(&present, boot));
         let is_explained = |(counter, boot): (&u64, &BootId)| {
             is_own(counter, boot) || (knows_present && *counter > present)
         };
@@ -965,11 +976,24 @@ impl Admission {
         } else {
             merged.standing = ours.standing.max(theirs.standing);
             merged.copies.extend(theirs.copies);
-            for (counter, boot) in theirs.earlier {
-                merged.earlier.entry(counter).or_insert(boot);
-            }
             merged.remove_copies();
-            let last = merged.starts.keys().next_back().copied();
+            let last = merged
+                .starts
+                .last_key_value()
+                .map(|(last, boot)| (*last, *boot));
+            let their_last = theirs
+                .starts
+                .last_key_value()
+                .map(|(last, boot)| (*last, *boot));
+            // Only a later start whose list names the recorded run can be on a copy of its disk. Of
+            // any other one the recorded run may be on an old copy itself.
+            let descends =
+                last.is_some_and(|(last, boot)| theirs.earlier.get(&last) == Some(&boot));
+            if last == their_last {
+                for (counter, boot) in &theirs.earlier {
+                    merged.earlier.entry(*counter).or_insert(*boot);
+                }
+            }
             for (counter, boot) in theirs.starts {
                 if merged.copies.contains(&(counter, boot)) {
                     continue;
@@ -980,8 +1004,16 @@ impl Admission {
                     Some(known) if *known == boot => {}
                     Some(_) => merged.standing = merged.standing.max(Standing::Forked),
                     // The run that is recorded here may be alive.
-                    None if Some(counter) > last && last.is_some() => {
+                    None if descends && last.is_some_and(|(last, _)| counter > last) => {
                         claims.insert((counter, boot));
+                    }
+                    None if last.is_none_or(|(last, _)| counter > last) => {
+                        merged.starts.insert(counter, boot);
+                        merged.earlier.clone_from(&theirs.earlier);
+                        // A later run exists, so this one has ended, or never counted.
+                        (peer.admitted, peer.admitting) = (None, None);
+                        (peer.nonce, peer.challenge) = (None, None);
+                        peer.contest = None;
                     }
                     None => {
                         merged.starts.insert(counter, boot);
