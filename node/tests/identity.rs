@@ -11,6 +11,7 @@ use model::{
 };
 use node::{AlertKind, Config, Failure, MetadataError, Node, StartError, Status};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::SocketAddr,
     path::Path,
@@ -405,26 +406,72 @@ async fn copy_within_one_start_is_found_by_what_it_lacks() {
     cluster.put("more").await;
 }
 
-#[tokio::test]
-async fn two_servers_with_one_number_are_reported_and_count_once() {
+fn sealed() -> Keys {
     let key = || Some(Key::generate().unwrap());
-    let sealed = Keys {
+    Keys {
         cluster: key(),
         client: key(),
-    };
-    for keys in [Keys::INSECURE, sealed] {
-        let cluster = Cluster::start_with(keys).await;
-        let leader = cluster.settle().await;
-        let twice = (leader + 1) % 3;
-        let clone_dir = TempDir::new().unwrap();
-        copy(cluster.dirs[twice].path(), clone_dir.path());
-        let mut config = cluster.config(twice);
-        config.data_dir = clone_dir.path().to_owned();
-        let clone = Node::start(config).await.unwrap();
-        for node in cluster.running().filter(|node| node.id() != clone.id()) {
-            clone.set_peer(node.id(), node.local_addr()).await;
+    }
+}
+
+impl Cluster {
+    /// Starts a server on this directory at another address, beside the one in this place.
+    async fn start_second(&self, place: usize, dir: &TempDir) -> Node {
+        let mut config = self.config(place);
+        config.data_dir = dir.path().to_owned();
+        let second = Node::start(config).await.unwrap();
+        self.tell_second(&second).await;
+        second
+    }
+
+    async fn tell_second(&self, second: &Node) {
+        for node in self.running().filter(|node| node.id() != second.id()) {
+            second.set_peer(node.id(), node.local_addr()).await;
         }
-        poll("an alert about two servers", async || {
+    }
+
+    /// That this server counts: it has all that is committed, is ready, and is not suspended.
+    async fn expect_counted(&self, place: usize, leader: usize) {
+        let committed = self.status(leader).await.commit_index;
+        poll("the commit index of the original", async || {
+            let status = self.status(place).await;
+            assert_eq!(status.suspended, None);
+            (status.commit_index >= committed).then_some(())
+        })
+        .await;
+        poll("the original to be ready", async || {
+            (get(self.node(place), "/readyz").await.0 == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A copy of the directory of a running server is started at another address.
+#[tokio::test]
+async fn two_servers_with_one_number_are_reported_and_the_original_counts() {
+    for (keys, is_restarted) in [
+        (Keys::INSECURE, false),
+        (sealed(), false),
+        (Keys::INSECURE, true),
+        (sealed(), true),
+    ] {
+        let has_keys = keys.cluster.is_some();
+        let mut cluster = Cluster::start_with(keys).await;
+        let leader = cluster.settle().await;
+        cluster.put("before").await;
+        let (twice, third) = ((leader + 1) % 3, (leader + 2) % 3);
+        let dir = TempDir::new().unwrap();
+        if is_restarted {
+            cluster.stop(twice).await;
+        }
+        copy(cluster.dirs[twice].path(), dir.path());
+        if is_restarted {
+            cluster.start_node(twice).await;
+            assert_eq!(cluster.settle().await, leader, "the leader is to stay");
+        }
+        let second = cluster.start_second(twice, &dir).await;
+        let copied = second.status().await.unwrap().commit_index;
+        let alert = poll("an alert about two servers", async || {
             let mut all = Vec::new();
             for place in 0..3 {
                 all.extend(cluster.status(place).await.alerts);
@@ -434,11 +481,101 @@ async fn two_servers_with_one_number_are_reported_and_count_once() {
             all.find(|alert| alert.kind == AlertKind::DuplicateNumber && alert.node == twice)
         })
         .await;
+        assert!(
+            is_restarted
+                || alert
+                    .text
+                    .contains("the one that was started later does not count"),
+            "{}",
+            alert.text
+        );
+        for number in 0..20 {
+            cluster.put(&format!("key {number}")).await;
+        }
+        cluster.expect_counted(twice, leader).await;
+        // Without the third server the original is the majority.
+        cluster.stop(third).await;
         cluster.put("a").await;
-        clone.stop().await.unwrap();
-        cluster.settle().await;
+        cluster.expect_counted(twice, leader).await;
+        if has_keys {
+            // The metric is about the last seconds.
+            let metrics = cluster.node(leader).metrics().await;
+            assert!(metrics.contains("raft_refused_peers 1"), "{metrics}");
+        }
+        // A server that never heard the original in its present run counts it too.
+        cluster.start_node(third).await;
+        cluster.tell_second(&second).await;
+        let leader = cluster.settle().await;
+        if leader != twice {
+            let other = 3 - leader - twice;
+            cluster.stop(leader).await;
+            let leader = cluster.leader_among(&[twice, other]).await;
+            cluster.put("b").await;
+            cluster.expect_counted(twice, leader).await;
+        }
+        let (code, text) = get(&second, "/readyz").await;
+        assert_eq!(code, 503);
+        assert!(text.contains("[-] identity"), "{text}");
+        let status = second.status().await.unwrap();
+        assert_eq!(status.commit_index, copied, "no message reached its core");
+        assert_eq!(status.suspended.is_some(), has_keys);
+        let metrics = second.metrics().await;
+        let suspended = format!("raft_suspended {}", u64::from(has_keys));
+        assert!(metrics.contains(&suspended), "{metrics}");
+        second.stop().await.unwrap();
         assert!(cluster.has("a").await);
     }
+}
+
+/// The original ended, and the copy lacks what it acknowledged since.
+#[tokio::test]
+async fn copy_that_was_seen_beside_the_original_does_not_replace_it() {
+    let mut cluster = Cluster::start_with(sealed()).await;
+    let leader = cluster.settle().await;
+    let twice = (leader + 1) % 3;
+    let dir = TempDir::new().unwrap();
+    copy(cluster.dirs[twice].path(), dir.path());
+    let second = cluster.start_second(twice, &dir).await;
+    poll("the copy to be suspended", async || {
+        second.status().await.unwrap().suspended
+    })
+    .await;
+    cluster.put("a").await;
+    cluster.stop(twice).await;
+    second.stop().await.unwrap();
+    cluster.dirs[twice] = dir;
+    for _ in 0..2 {
+        cluster.start_node(twice).await;
+        cluster.is_refused(twice, leader).await;
+        let text = cluster.status(twice).await.suspended.unwrap();
+        assert!(text.contains("a copy of the disk"), "{text}");
+        cluster.stop(twice).await;
+    }
+    cluster.put("b").await;
+}
+
+/// It asks for nothing any more, whatever it was doing when it learned that it does not count.
+#[tokio::test]
+async fn server_that_is_suspended_before_an_election_takes_no_more_steps() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.settle().await;
+    let lost = (leader + 1) % 3;
+    cluster.stop(lost).await;
+    cluster.wipe(lost);
+    let node = Node::start(cluster.config(lost)).await.unwrap();
+    poll("it to ask for votes", async || {
+        let status = node.status().await.unwrap();
+        (status.role == "pre-candidate").then_some(())
+    })
+    .await;
+    cluster.nodes[lost] = Some(node);
+    cluster.introduce().await;
+    cluster.is_refused(lost, leader).await;
+    assert_eq!(cluster.status(lost).await.role, "pre-candidate");
+    let before = dropped(&cluster.node(lost).metrics().await, "refused");
+    tokio::time::sleep(10 * cluster.config(lost).heartbeat).await;
+    let after = dropped(&cluster.node(lost).metrics().await, "refused");
+    assert_eq!(after, before, "messages of a server that takes no part");
 }
 
 /// A record that cannot be written must not be relied on.
@@ -502,6 +639,8 @@ impl Forger {
                 },
             )]
             .into(),
+            earlier: BTreeMap::new(),
+            copies: BTreeSet::new(),
             standing,
         };
         let request = Request {
