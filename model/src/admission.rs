@@ -880,9 +880,14 @@ impl Admission {
         }
         peer.admitting.take_if(|(of, _)| *of == boot);
         peer.unmerged.take_if(|(of, _, _)| *of == boot);
+        let has_admitted = peer.admitted.is_some();
         effects.notices.push(Notice::Refused(id, refusal));
         // It requests our table in turn, which has the reason.
         self.send_challenge(id, boot, effects);
+        if has_admitted {
+            // Whether the admitted run is alive decides what people are told.
+            self.send_request(id, effects);
+        }
     }
 
     fn persisted(&mut self, version: u64, effects: &mut Effects) {

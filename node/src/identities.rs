@@ -63,8 +63,8 @@ pub(crate) struct Identities {
     incumbent: Duration,
     /// The address that a run was last heard from, of runs whose messages this module saw.
     sources: BTreeMap<(NodeId, BootId), (SocketAddr, Instant)>,
-    /// The address that the recorded run of a server last answered from.
-    answered: BTreeMap<NodeId, (BootId, SocketAddr)>,
+    /// The address that the recorded run of a server last answered from, and when.
+    answered: BTreeMap<NodeId, (BootId, SocketAddr, Instant)>,
     /// The runs whose addresses the transport follows.
     followed: BTreeMap<NodeId, Option<BootId>>,
     /// When a run that was refused was last heard of.
@@ -155,9 +155,9 @@ impl Identities {
         if self.admission.refused(id).is_none() {
             return false;
         }
-        if let Some((_, Refusal::Copy)) = self.admission.refused(id) {
-            return !self.counts(id);
-        }
+        let answered = self.answered.get(&id);
+        let answered = answered.map(|(_, _, at)| now.saturating_duration_since(*at));
+        let silence = silence.into_iter().chain(answered).min();
         let (Some(silence), Some(refused)) = (silence, self.refused_heard.get(&id)) else {
             return true;
         };
@@ -182,7 +182,7 @@ impl Identities {
 
     /// The address that the recorded run of a server last answered from.
     pub(crate) fn answered_at(&self, id: NodeId) -> Option<SocketAddr> {
-        let (boot, at) = self.answered.get(&id)?;
+        let (boot, at, _) = self.answered.get(&id)?;
         (self.admission.recorded_boot(id) == Some(*boot)).then_some(*at)
     }
 
@@ -253,7 +253,7 @@ impl Identities {
         };
         let turn = self.step(event, now);
         if turn.answered == Some(id) {
-            self.answered.insert(id, (boot, at));
+            self.answered.insert(id, (boot, at, now));
             if let Some(contest) = self.contested.get_mut(&id) {
                 contest.incumbent = now;
                 contest.report(id);
@@ -414,7 +414,11 @@ impl Identities {
         };
         let refused = self.refused();
         let refused = refused.filter(|(id, _)| !self.counts(*id) || heard(*id));
-        self.metrics.refused_peers.set(refused.count() as u64);
+        let mut peers: BTreeSet<_> = refused.map(|(id, _)| id).collect();
+        let contested = self.contested.iter();
+        let contested = contested.filter(|(_, contest)| contest.is_shown(now));
+        peers.extend(contested.map(|(id, _)| *id));
+        self.metrics.refused_peers.set(peers.len() as u64);
         let suspended = u64::from(self.is_suspended());
         self.metrics.suspended.set(suspended);
     }
@@ -456,7 +460,7 @@ impl Identities {
             }
         }
         for (id, contest) in &self.contested {
-            if contest.is_real() && is_recent(contest.last) {
+            if contest.is_shown(now) {
                 alerts.push(alert(AlertKind::DuplicateNumber, *id, two_servers(*id)));
             }
         }
@@ -487,8 +491,13 @@ impl Contest {
         }
     }
 
-    /// Whether the admitted run was heard of long after the other one.
+    /// Whether both were heard of again long after the second one was first heard of.
     fn is_real(&self) -> bool {
-        self.incumbent.saturating_duration_since(self.since) >= RESTART
+        let both = self.incumbent.min(self.last);
+        both.saturating_duration_since(self.since) >= RESTART
+    }
+
+    fn is_shown(&self, now: Instant) -> bool {
+        self.is_real() && is_recent(self.last, now)
     }
 }
