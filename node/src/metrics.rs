@@ -150,7 +150,7 @@ impl Metrics {
             ),
             (
                 "refused_peers",
-                "Peers that do not count because they returned without their disk or with an old copy",
+                "Peers that returned without their disk or with an old copy, or run twice",
                 &self.refused_peers,
             ),
             (

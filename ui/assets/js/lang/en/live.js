@@ -23,7 +23,7 @@ export default {
   'live.problem-late': 'no answer in time',
   'live.alerts': 'Alerts',
   'live.alert-lost_disk': '⚠ {who} does not count toward a quorum: its disk was lost or is an old copy. Keep its directory, leave it stopped, and copy the data to a new cluster (docs/deploy.md, "A lost disk").',
-  'live.alert-duplicate_number': '⚠ Two servers run under the number of {who}. Stop the second one.',
+  'live.alert-duplicate_number': '⚠ Two servers run under the number of {who}. The one that was started later does not count: stop it.',
   'live.alert-other_voters': '⚠ {who} receives datagrams from processes with another list of voters. Give the same --peer list to all servers and proxies.',
   'live.alert-peer_addresses': '⚠ {who}: its name in the --peer list has the address of another server, or one at which it does not listen. Correct the list or the name.',
   'live.not-counted': 'does not count',

@@ -52,7 +52,7 @@ export default {
   'live.code-outcome_unknown': 'Ningún líder confirmó la escritura, o el clúster ya no tiene su sesión: pudo realizarse, o aún puede, como mucho una vez. Lee la clave para saberlo.',
   'live.alerts': 'Avisos',
   'live.alert-lost_disk': '⚠ {who} no cuenta para el quórum: su disco se perdió o es una copia antigua. Conserva su directorio, déjalo parado y copia los datos a un clúster nuevo (docs/deploy.md, «A lost disk»).',
-  'live.alert-duplicate_number': '⚠ Dos servidores usan el número de {who}. Detén el segundo.',
+  'live.alert-duplicate_number': '⚠ Dos servidores usan el número de {who}. El que se inició después no cuenta: detenlo.',
   'live.alert-other_voters': '⚠ {who} recibe datagramas de procesos con otra lista de votantes. Da la misma lista --peer a todos los servidores y proxies.',
   'live.alert-peer_addresses': '⚠ {who}: su nombre en la lista --peer tiene la dirección de otro servidor, o una en la que no escucha. Corrige la lista o el nombre.',
   'live.not-counted': 'no cuenta',
