@@ -403,7 +403,7 @@ fn identity_messages_golden() {
         (envelope(1, 2, request), "000100020a00ac020201030109"),
         (
             envelope(2, 1, response),
-            "000200010a01ac020504010301ac0207060101050103ac020700020108090107",
+            "000200010a01ac020504010301ac0207060101050103ac02070102ac02060103ac020800020108090107",
         ),
     ] {
         assert_eq!(hex(&encoded(&envelope)), golden);
