@@ -707,15 +707,36 @@ fn third_server_that_admitted_a_copy_clears_nothing_and_is_corrected() {
     assert_eq!(world.suspended(3 + SECOND), Some(Refusal::Copy));
 }
 
+/// Server 2 admitted an old copy, which still answers, before it learned of the later starts.
+#[test]
+fn old_copy_does_not_turn_the_later_starts_into_copies() {
+    let mut world = World::new();
+    world.settle();
+    world.copy(3);
+    let is_cut = |from: u64, to: u64| [from, to].contains(&2);
+    for _ in 0..2 {
+        world.restart(3);
+        world.settle_without(is_cut);
+    }
+    assert!(world.admits(1, 3));
+    world.restore(3, 1);
+    world.settle_without(|from, to| [from, to].contains(&1));
+    assert!(world.admits(2, 3));
+    world.settle();
+    for other in [1, 2] {
+        assert!(!world.admits(other, 3), "server {other}");
+        let record = &world.servers[&other].disk.table[&id(3)];
+        assert_eq!(record.copies, BTreeSet::new());
+    }
+    assert_eq!(world.suspended(3), Some(Refusal::OldCopy));
+}
+
 /// The response of a run arrives after its successor was admitted.
 #[test]
 fn late_response_of_an_ended_run_refuses_nobody() {
     let mut world = World::new();
     world.settle();
     let old = world.servers[&3].boot;
-    // Something that server 3 is to learn makes server 1 send requests.
-    world.restart(2);
-    world.settle_without(|from, to| [from, to].contains(&3));
     let is_response = |sent: &Sent| {
         sent.from == old
             && matches!(
@@ -724,9 +745,10 @@ fn late_response_of_an_ended_run_refuses_nobody() {
             )
     };
     let before = world.sent.len();
-    for _ in 0..20 {
-        world.tick(1);
-    }
+    let leader = &mut world.servers.get_mut(&1).unwrap().admission;
+    leader.note_acknowledged(id(3), Some(ACKNOWLEDGED));
+    world.tick(1);
+    world.step(1, Event::Doubted(id(3)));
     for place in before..world.sent.len() {
         if world.receiver(&world.sent[place]) == 3 {
             world.deliver(place);

@@ -17,9 +17,9 @@ use model::{
     Envelope, Message,
     wire::{FRAME, Frame, Frames, HEADER, Probe, encode_addresses, encode_message},
 };
-use std::net::SocketAddr;
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     thread,
 };
