@@ -20,6 +20,7 @@ use crate::{
     rotation::Rotation,
     wire,
 };
+use futures_util::future::join_all;
 use model::{
     Address, Envelope, FoundStale, LogIndex, Message, NodeId, ProxyId,
     client::{Ask, Doubt},
@@ -352,8 +353,7 @@ fn attempts(options: &Options) -> u32 {
 }
 
 async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), ConnectError> {
-    let first = options.endpoints.first().ok_or(ConnectError::NoEndpoint)?;
-    let at = wire::resolve(first, time::Instant::now() + options.timeout).await?;
+    let (first, at) = first_found(&options).await?;
     let (endpoint, inbox) = wire::bind(&options, &at).await?;
     endpoint.set_peer_addresses(PROXY, &at);
     let config = PoolConfig {
@@ -366,7 +366,7 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
     };
     let endpoints = options.endpoints;
     let patience = options.attempt_timeout * 2;
-    let rotation = Arc::new(Mutex::new(Rotation::new(endpoints.len(), patience)));
+    let rotation = Arc::new(Mutex::new(Rotation::new(endpoints.len(), first, patience)));
     let carry = {
         let rotation = Arc::clone(&rotation);
         move |envelopes| {
@@ -379,6 +379,24 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
     let pool = Pool::new(config, carry);
     let task = tokio::spawn(hear_proxy(pool.clone(), inbox, rotation));
     Ok((pool, task))
+}
+
+/// The first endpoint whose name has addresses, by its position. Each lookup has an equal share of the
+/// time, so that one name that no resolver answers for leaves time for the others.
+async fn first_found(options: &Options) -> Result<(usize, Vec<SocketAddr>), ConnectError> {
+    let endpoints = &options.endpoints;
+    endpoints.iter().try_for_each(|at| wire::check(at))?;
+    let share = options.timeout / u32::try_from(endpoints.len().max(1)).unwrap_or(u32::MAX);
+    let mut until = time::Instant::now();
+    let mut first_error = None;
+    for (position, endpoint) in endpoints.iter().enumerate() {
+        until += share;
+        match wire::resolve(endpoint, until).await {
+            Ok(at) => return Ok((position, at)),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(first_error.unwrap_or(ConnectError::NoEndpoint))
 }
 
 /// From now on the proxy is there. If it cannot be found, it stays where it was.
@@ -408,7 +426,8 @@ fn is_useful(envelope: &Envelope) -> bool {
     }
 }
 
-/// The addresses of the servers. Refuses a server that is listed twice, and an address of two servers:
+/// The addresses of the servers; none of a server whose name has none, as when it is stopped, unless
+/// that is so for all of them. Refuses a server that is listed twice, and an address of two servers:
 /// requests for one would go to the other.
 async fn resolve_servers(
     options: &Options,
@@ -437,10 +456,28 @@ async fn resolve_servers(
     if names.is_empty() {
         return Err(ConnectError::NoEndpoint);
     }
-    let until = time::Instant::now() + options.timeout;
-    let mut servers = BTreeMap::new();
-    for (id, at) in names {
-        servers.insert(id, wire::resolve(at, until).await?);
+    names.values().try_for_each(|at| wire::check(at))?;
+    // A name that no resolver answers for leaves time for the operation.
+    let patience = match names.len() {
+        1 => options.timeout,
+        _ => options.timeout / 2,
+    };
+    let until = time::Instant::now() + patience;
+    let lookups = names
+        .into_iter()
+        .map(async |(id, at)| (id, wire::resolve(at, until).await));
+    let (mut servers, mut first_error) = (BTreeMap::new(), None);
+    for (id, found) in join_all(lookups).await {
+        let at = found.unwrap_or_else(|error| {
+            first_error.get_or_insert(error);
+            Vec::new()
+        });
+        servers.insert(id, at);
+    }
+    if let Some(error) = first_error
+        && servers.values().all(Vec::is_empty)
+    {
+        return Err(error);
     }
     if let Some((first, second, address)) = transport::find_shared_address(&servers) {
         return Err(ConnectError::SharedAddress {

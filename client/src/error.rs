@@ -91,6 +91,14 @@ pub enum ConnectError {
         /// The address, as it was given or resolved.
         address: String,
     },
+    /// An endpoint is an address that is never reached.
+    #[error("the endpoint {endpoint:?} cannot work: {why}")]
+    Unreachable {
+        /// What was given.
+        endpoint: String,
+        /// The reason.
+        why: &'static str,
+    },
     /// An endpoint's name leads nowhere.
     #[error("the endpoint {endpoint:?} cannot be found: check its name")]
     Resolve {

@@ -26,11 +26,11 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    /// Starts with the first of so many endpoints.
-    pub(crate) fn new(endpoints: usize, patience: Duration) -> Self {
+    /// Starts with one of so many endpoints.
+    pub(crate) fn new(endpoints: usize, current: usize, patience: Duration) -> Self {
         Self {
             endpoints,
-            current: 0,
+            current,
             patience,
             unheard_since: None,
         }
@@ -62,7 +62,7 @@ mod tests {
     fn silent_endpoint_is_left_after_a_while_and_a_heard_one_never() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut rotation = Rotation::new(2, Duration::from_secs(2));
+        let mut rotation = Rotation::new(2, 0, Duration::from_secs(2));
         assert_eq!(rotation.asked(at(0)), None);
         assert_eq!(rotation.asked(at(1)), None);
         assert_eq!(rotation.asked(at(2)), Some(1));
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn only_endpoint_is_looked_up_again() {
         let start = Instant::now();
-        let mut rotation = Rotation::new(1, Duration::from_secs(2));
+        let mut rotation = Rotation::new(1, 0, Duration::from_secs(2));
         assert_eq!(rotation.asked(start), None);
         assert_eq!(rotation.asked(start + Duration::from_secs(2)), Some(0));
     }

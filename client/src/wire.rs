@@ -1,11 +1,12 @@
 //! How the endpoint is set up: the one place that knows the transport's settings.
 
-use crate::{ConnectError, Options};
+use crate::{ConnectError, Options, Route};
 use std::{io, net::SocketAddr};
 use tokio::time::{Instant, timeout_at};
 use transport::{Endpoint, Inbox};
 
-/// Opens a socket to ask those at `to`, of both families where both are among them.
+/// Opens a socket to ask those at `to`, of both families where both are among them, or where another
+/// endpoint may turn out to be of the other one.
 pub(crate) async fn bind(
     options: &Options,
     to: &[SocketAddr],
@@ -17,7 +18,8 @@ pub(crate) async fn bind(
         config
     };
     let four = config(([0, 0, 0, 0], 0).into());
-    if to.iter().all(SocketAddr::is_ipv4) {
+    let is_only = options.route == Route::Proxy && options.endpoints.len() == 1;
+    if is_only && to.iter().all(SocketAddr::is_ipv4) {
         return Endpoint::bind(four).await.map_err(ConnectError::Bind);
     }
     let six = Endpoint::bind(config(([0_u16; 8], 0).into())).await;
@@ -30,17 +32,30 @@ pub(crate) async fn bind(
     bound.map_err(ConnectError::Bind)
 }
 
-/// Looks up `HOST:PORT`, until then at the longest: all addresses, in the order in which to try them.
-pub(crate) async fn resolve(
-    endpoint: &str,
-    until: Instant,
-) -> Result<Vec<SocketAddr>, ConnectError> {
+/// Refuses what is not written as `HOST:PORT`, and addresses that are never reached.
+pub(crate) fn check(endpoint: &str) -> Result<(), ConnectError> {
     if !endpoint.contains(':') {
         return Err(ConnectError::Endpoint {
             endpoint: endpoint.to_owned(),
             expected: "HOST:PORT",
         });
     }
+    let any = ([0_u16; 8], 0).into();
+    match transport::why_unreachable(any, endpoint) {
+        Some(why) => Err(ConnectError::Unreachable {
+            endpoint: endpoint.to_owned(),
+            why,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Looks up `HOST:PORT`, until then at the longest: all addresses, in the order in which to try them.
+pub(crate) async fn resolve(
+    endpoint: &str,
+    until: Instant,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    check(endpoint)?;
     let found = timeout_at(until, transport::lookup(endpoint)).await;
     let silent = |_| {
         io::Error::new(
@@ -73,5 +88,10 @@ mod tests {
         // A machine without IPv6 makes the best of it.
         let has_six = std::net::UdpSocket::bind("[::]:0").is_ok();
         assert_eq!(bound(&[six, four]).await, has_six);
+        // The other endpoint may be reached by IPv6 only.
+        let mut options = Options::default();
+        options.endpoints.push("[::1]:7000".to_owned());
+        let (endpoint, _) = bind(&options, &[four]).await.unwrap();
+        assert_eq!(endpoint.local_addr().unwrap().is_ipv6(), has_six);
     }
 }

@@ -242,6 +242,42 @@ fn servers_that_share_a_number_or_an_address_are_refused() {
 }
 
 #[test]
+fn name_without_address_leaves_the_other_endpoints() {
+    let at = start(Manner::Whole);
+    for endpoints in [
+        format!("a.invalid:1,{at}"),
+        format!("a.invalid:1,b.invalid:1,{at}"),
+        format!("{at},a.invalid:1"),
+    ] {
+        let run = run_with(&["--endpoints", &endpoints, "get", "missing"], "");
+        assert_eq!(run.code, Some(1), "{endpoints}: {run:?}");
+    }
+    for (endpoints, code, says) in [
+        (
+            "a.invalid:1,b.invalid:1",
+            3,
+            "\"a.invalid:1\" cannot be found",
+        ),
+        ("127.0.0.1:1,here", 2, "\"here\" is not HOST:PORT"),
+        ("127.0.0.1:0", 2, "nobody can be reached at port 0"),
+    ] {
+        let run = run_with(&["--endpoints", endpoints, "get", "k"], "");
+        assert_eq!(run.code, Some(code), "{endpoints}: {run:?}");
+        assert!(run.err.contains(says), "{endpoints}: {run:?}");
+    }
+    let endpoints = "1=a.invalid:1,2=b.invalid:1";
+    let run = run_with(&["--direct", "--endpoints", endpoints, "get", "k"], "");
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.err.contains("cannot be found"), "{run:?}");
+    // One that is there is tried: it answers with nothing, which is another error.
+    let endpoints = format!("1=a.invalid:1,2={}", start(Manner::Silent));
+    let arguments = ["--direct", "--timeout", "300ms", "--endpoints", &endpoints];
+    let run = run_with(&[&arguments[..], &["get", "k"]].concat(), "");
+    expect(&run, 3, "");
+    assert!(run.err.contains("nothing was done"), "{run:?}");
+}
+
+#[test]
 fn nobody_answers_exits_3_as_nothing_was_done() {
     for manner in [Manner::Silent, Manner::Unavailable] {
         let at = start(manner);

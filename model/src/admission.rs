@@ -40,11 +40,11 @@
 //! Every request carries a random nonce. It goes to the address of the admitted run, or to that of
 //! the run which it challenges ([`Effects::direct`]); without cluster keys always to a configured
 //! address. A response is used only if it repeats the nonce of an outstanding request to that peer,
-//! once. Outstanding nonces are void once a later start is recorded or proven, so a late response of
-//! an ended run proves nothing. A request changes nothing but what is requested in turn. So without cluster keys, where anybody can write the
-//! number and the boot of a server into a datagram, a datagram that was not requested neither
-//! suspends a server nor turns a record bad. An attacker who can read the requests can still forge
-//! the responses; only keys prevent that.
+//! once. Outstanding nonces are void once a later start is recorded or proven, so a late response
+//! of an ended run proves nothing. A request changes nothing but what is requested in turn. So
+//! without cluster keys, where anybody can write the number and the boot of a server into a
+//! datagram, a datagram that was not requested neither suspends a server nor turns a record bad. An
+//! attacker who can read the requests can still forge the responses; only keys prevent that.
 //!
 //! # Refusal
 //! A boot that fails is refused: no message of it reaches the core, so it gives no vote, no

@@ -18,7 +18,7 @@ use std::{
 };
 use tokio::{net, task::JoinSet, time};
 use tracing::{info, warn};
-use transport::{canonical, find_shared_address};
+use transport::{canonical, find_shared_address, why_unreachable};
 
 /// The time limit of the lookups before a start.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -45,8 +45,8 @@ pub(crate) async fn check(config: &Config) -> Result<(), StartError> {
             address: config.peers[&second].clone(),
         });
     }
-    let own = found.get(&config.id);
-    if own.is_some_and(|own| !is_listened_at(config.listen, own)) {
+    let (name, own) = (config.peers.get(&config.id), found.get(&config.id));
+    if name.is_some_and(|name| own.is_some_and(|own| !is_own(name, own, config.listen))) {
         return Err(own_address(config));
     }
     Ok(())
@@ -62,6 +62,13 @@ fn check_texts(config: &Config) -> Result<(), StartError> {
                 first,
                 second: *id,
                 address: address.clone(),
+            });
+        }
+        if let Some(why) = why_unreachable(config.listen, address) {
+            return Err(StartError::Unreachable {
+                id: *id,
+                address: address.clone(),
+                why,
             });
         }
     }
@@ -87,12 +94,24 @@ pub(crate) fn is_fixed(listen: SocketAddr) -> bool {
     !listen.ip().to_canonical().is_unspecified() && listen.port() != 0
 }
 
-/// Whether a server that listens there may have these addresses. None are known yet if there are none.
-fn is_listened_at(listen: SocketAddr, addresses: &[SocketAddr]) -> bool {
+/// Whether a server that listens there may be reached by this name, which has these addresses here; none
+/// if they are not known yet.
+fn is_own(name: &str, addresses: &[SocketAddr], listen: SocketAddr) -> bool {
     let mut addresses = addresses.iter().copied().map(canonical).peekable();
     !is_fixed(listen)
         || addresses.peek().is_none()
+        || (!listen.ip().is_loopback() && is_hidden(name, addresses.clone()))
         || addresses.any(|address| address == canonical(listen))
+}
+
+/// Whether this machine has a loopback address for its own name, as Debian's hosts file does
+/// (127.0.1.1). What address the others have for it cannot be seen here.
+fn is_hidden(name: &str, mut addresses: impl Iterator<Item = SocketAddr>) -> bool {
+    let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let is_local = host == "localhost" || host.ends_with(".localhost");
+    let is_number = name.parse::<SocketAddr>().is_ok();
+    !is_local && !is_number && addresses.all(|address| address.ip().is_loopback())
 }
 
 /// What the running server found wrong with the addresses of the list.
@@ -126,10 +145,10 @@ impl AddressAlerts {
             );
             alerts.push(alert(second, text));
         }
+        let name = names.get(&own).map_or("", String::as_str);
         if let Some(addresses) = found.get(&own)
-            && !is_listened_at(listen, addresses)
+            && !is_own(name, addresses, listen)
         {
-            let name = names.get(&own).map_or("", String::as_str);
             let text = format!(
                 "the other servers reach this one at --peer {own}={name}, which is {addresses:?}, but it \
                  listens at {listen}"
@@ -207,6 +226,45 @@ mod tests {
             let result = checked(listen, &[(1, own), (2, "10.0.0.2:7101")]).await;
             assert_eq!(result.is_ok(), is_right, "{listen} {own}: {result:?}");
         }
+    }
+
+    #[test]
+    fn name_of_a_machine_may_be_a_loopback_address_there() {
+        let is_own = |name, at: &str, listen: &str| {
+            is_own(name, &[at.parse().unwrap()], listen.parse().unwrap())
+        };
+        assert!(is_own("a:7101", "127.0.1.1:7101", "10.0.0.1:7101"));
+        assert!(is_own("a.example.:7101", "[::1]:7101", "10.0.0.1:7101"));
+        assert!(!is_own("a:7101", "10.0.0.2:7101", "10.0.0.1:7101"));
+        // The others would reach themselves.
+        assert!(!is_own("localhost:7101", "127.0.0.1:7101", "10.0.0.1:7101"));
+        assert!(!is_own(
+            "a.LocalHost.:7101",
+            "127.0.0.1:7101",
+            "10.0.0.1:7101"
+        ));
+        assert!(!is_own("127.0.1.1:7101", "127.0.1.1:7101", "10.0.0.1:7101"));
+        // The others are on the same machine, and reach nobody.
+        assert!(!is_own("a:7101", "127.0.1.1:7101", "127.0.0.1:7101"));
+    }
+
+    #[tokio::test]
+    async fn addresses_that_are_never_reached_are_refused() {
+        for (listen, own, other) in [
+            ("127.0.0.1:7101", "127.0.0.1:7101", "127.0.0.1:0"),
+            ("0.0.0.0:7101", "0.0.0.0:7101", "10.0.0.2:7101"),
+            ("10.0.0.1:7101", "10.0.0.1:7101", "255.255.255.255:7101"),
+            ("127.0.0.1:7101", "127.0.0.1:7101", "[::1]:7102"),
+            ("[::1]:7101", "[::1]:7101", "127.0.0.1:7102"),
+        ] {
+            let error = checked(listen, &[(1, own), (2, other)]).await.unwrap_err();
+            assert!(
+                error.contains("cannot work"),
+                "{listen} {own} {other}: {error}"
+            );
+        }
+        let both = [(1, "[::1]:7101"), (2, "127.0.0.1:7102")];
+        checked("[::]:7101", &both).await.unwrap();
     }
 
     #[test]

@@ -85,6 +85,16 @@ pub enum StartError {
         /// The address.
         address: String,
     },
+    /// An entry of the list is an address that is never reached.
+    #[error("--peer {id}={address} cannot work: {why}")]
+    Unreachable {
+        /// The server of the entry.
+        id: NodeId,
+        /// The address.
+        address: String,
+        /// The reason.
+        why: &'static str,
+    },
     /// The others look for this server where it does not listen.
     #[error(
         "--peer {id}={address} says where the other servers reach this one, but it listens at {listen}: \

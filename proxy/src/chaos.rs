@@ -70,18 +70,27 @@ pub struct Harm {
 
 /// What to do. `for_seconds` ends it by itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case")]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 #[allow(missing_docs, reason = "docs/http.md has them one by one")]
 pub enum Action {
-    /// Harms a link, in the way given and no other; no harm mends it.
+    /// Harms a link, in the way given and no other; no harm mends it. The fields are those of [`Harm`]:
+    /// a flattened struct would accept unknown fields, and a misspelled harm would mend the link.
     Link {
         from: End,
         to: End,
         /// The other direction too.
         #[serde(default)]
         both: bool,
-        #[serde(flatten)]
-        harm: Harm,
+        #[serde(default)]
+        cut: bool,
+        #[serde(default)]
+        drop: f64,
+        #[serde(default)]
+        duplicate: f64,
+        #[serde(default)]
+        reorder: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delay_ms: Option<[u64; 2]>,
         #[serde(skip_serializing_if = "Option::is_none")]
         for_seconds: Option<f64>,
     },
@@ -109,8 +118,8 @@ pub enum Action {
     },
     /// Starts a killed server again, with what its disk holds.
     Start { node: u64 },
-    /// Ends everything.
-    Heal,
+    /// Ends everything. With braces, because unknown fields beside a unit variant are not refused.
+    Heal {},
 }
 
 /// Why an action was not carried out. Nothing was changed.
@@ -280,17 +289,28 @@ impl Chaos {
                 from,
                 to,
                 both,
-                harm,
+                cut,
+                drop,
+                duplicate,
+                reorder,
+                delay_ms,
                 for_seconds,
             } => {
+                let harm = Harm {
+                    cut: *cut,
+                    drop: *drop,
+                    duplicate: *duplicate,
+                    reorder: *reorder,
+                    delay_ms: *delay_ms,
+                };
                 let until = end(*for_seconds)?;
                 self.check_link(*from, *to)?;
                 let ways = [Some((*from, *to)), both.then_some((*to, *from))];
                 let mut active = self.lock().clone();
                 for way in ways.into_iter().flatten() {
-                    match *harm == Harm::default() {
+                    match harm == Harm::default() {
                         true => active.links.remove(&way),
-                        false => active.links.insert(way, Active { what: *harm, until }),
+                        false => active.links.insert(way, Active { what: harm, until }),
                     };
                 }
                 self.enforce(active)?;
@@ -323,7 +343,7 @@ impl Chaos {
             Action::Resume { node } | Action::Start { node } => {
                 self.revive(*node, &mut pauses).await?;
             }
-            Action::Heal => {
+            Action::Heal {} => {
                 let halted = self.lock().halted.clone();
                 self.enforce(Faulty {
                     halted: halted.clone(),
@@ -463,7 +483,11 @@ impl Chaos {
                         from: *from,
                         to: *to,
                         both: false,
-                        harm: Harm::default(),
+                        cut: false,
+                        drop: 0.0,
+                        duplicate: 0.0,
+                        reorder: 0.0,
+                        delay_ms: None,
                         for_seconds: None,
                     });
                 }
@@ -631,7 +655,7 @@ mod tests {
         let mend = action(r#"{"do": "link", "from": 1, "to": "proxy"}"#);
         chaos.carry_out(mend).await.unwrap();
         assert_eq!(chaos.status()["links"].as_array().unwrap().len(), 2);
-        chaos.carry_out(Action::Heal).await.unwrap();
+        chaos.carry_out(Action::Heal {}).await.unwrap();
         assert_eq!(chaos.status()["links"], json!([]));
     }
 
@@ -661,6 +685,10 @@ mod tests {
         assert_eq!(chaos.status()["isolated"], json!([]));
         for text in [
             r#"{"do":"dance"}"#,
+            r#"{"do":"heal","node":1}"#,
+            r#"{"do":"rejoin","node":1,"for_seconds":3}"#,
+            r#"{"do":"link","from":1,"to":"proxy","cutt":true}"#,
+            r#"{"do":"link","from":1,"to":"proxy","delay":[1,2]}"#,
             r#"{"do":"kill"}"#,
             r#"{"do":"link","from":"moon","to":1}"#,
         ] {

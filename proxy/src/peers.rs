@@ -11,17 +11,23 @@ use std::{
     time::Duration,
 };
 use tokio::time;
-use transport::{Endpoint, find_shared_address};
+use transport::{Endpoint, find_shared_address, why_unreachable};
 
 const AGAIN: Duration = Duration::from_secs(10);
 /// The time limit of the lookups before a start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Refuses names of two servers that have one address. A name that has no address yet is passed over.
+/// Refuses names of two servers that have one address, and addresses that a socket at `listen` never
+/// reaches. A name that has no address yet is passed over.
 ///
 /// # Errors
-/// If two servers have one address.
-pub async fn check(names: &BTreeMap<NodeId, String>) -> anyhow::Result<()> {
+/// If two servers have one address, or one cannot be reached.
+pub async fn check(listen: SocketAddr, names: &BTreeMap<NodeId, String>) -> anyhow::Result<()> {
+    for (id, name) in names {
+        if let Some(why) = why_unreachable(listen, name) {
+            anyhow::bail!("--peer {id}={name} cannot work: {why}");
+        }
+    }
     let lookups = names.iter().map(async |(id, name)| {
         let found = time::timeout(PATIENCE, transport::lookup(name)).await;
         (*id, found.ok().and_then(Result::ok).unwrap_or_default())
@@ -92,7 +98,7 @@ mod tests {
         let names = (1..)
             .map(NodeId::new)
             .zip(places.iter().map(|at| (*at).to_owned()));
-        check(&names.collect())
+        check("127.0.0.1:7000".parse().unwrap(), &names.collect())
             .await
             .map_err(|error| error.to_string())
     }
@@ -109,6 +115,14 @@ mod tests {
         }
         for second in ["127.0.0.1:7102", "127.0.0.2:7101", "nobody.invalid:7101"] {
             checked(&["127.0.0.1:7101", second]).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_that_are_never_reached_are_refused() {
+        for at in ["127.0.0.1:0", "0.0.0.0:7101", "[::1]:7101"] {
+            let error = checked(&[at]).await.unwrap_err();
+            assert!(error.contains("cannot work"), "{at}: {error}");
         }
     }
 

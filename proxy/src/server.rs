@@ -60,7 +60,7 @@ impl Server {
     /// of `--embedded` does not start.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
-        peers::check(&places(&settings.peers, "--peer")?).await?;
+        peers::check(settings.listen, &places(&settings.peers, "--peer")?).await?;
         let secret = |path: &Option<PathBuf>| path.as_deref().map(Secret::read).transpose();
         let token = secret(&settings.http_token_file)?;
         let node_token = secret(&settings.node_http_token_file)?.or_else(|| token.clone());

@@ -45,5 +45,5 @@ pub use counters::{Cause, Count, Counters};
 pub use endpoint::{Endpoint, Inbox, Received};
 pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};
 pub use key::{Key, KeyError, KeyTextError, Keys};
-pub use resolve::{canonical, find_shared_address, lookup};
+pub use resolve::{canonical, find_shared_address, lookup, why_unreachable};
 pub use socket::Socket;

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV6, ToSocketAddrs, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, ToSocketAddrs, UdpSocket},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -130,6 +130,31 @@ pub(crate) fn reachable_from(local: SocketAddr, at: SocketAddr) -> Option<Socket
     }
 }
 
+/// Why a socket at `local` never reaches anybody at `HOST:PORT`, whatever the network does. Names are
+/// not looked up: the port and an address written as numbers are judged.
+pub fn why_unreachable(local: SocketAddr, host_port: &str) -> Option<&'static str> {
+    let (_, port) = host_port.rsplit_once(':')?;
+    if port.parse() == Ok(0_u16) {
+        return Some("nobody can be reached at port 0");
+    }
+    let at = host_port.parse::<SocketAddr>().ok()?;
+    let (from, to) = (canonical(local).ip(), canonical(at).ip());
+    if to.is_unspecified() {
+        Some("that is where to listen at every address of a machine, and not the address of one")
+    } else if to.is_multicast() || to == Ipv4Addr::BROADCAST {
+        Some("that is the address of a group of machines")
+    } else if reachable_from(local, at).is_none() || (to.is_ipv4() && is_only_six(from)) {
+        Some("it is of the other IP version than --listen: listen at [::], which has both")
+    } else {
+        None
+    }
+}
+
+/// Whether a socket at this address has IPv6 only.
+fn is_only_six(local: IpAddr) -> bool {
+    local.is_ipv6() && !local.is_unspecified()
+}
+
 /// Looks up `HOST:PORT` until there is an address that a socket bound to `local` can reach. Returns
 /// all of those.
 pub(crate) async fn resolve(local: SocketAddr, host_port: &str) -> Vec<SocketAddr> {
@@ -162,6 +187,39 @@ pub(crate) async fn resolve(local: SocketAddr, host_port: &str) -> Vec<SocketAdd
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_that_are_never_reached_are_known() {
+        let why = |local: &str, at| why_unreachable(local.parse().unwrap(), at).is_some();
+        for (local, at) in [
+            ("0.0.0.0:1", "10.0.0.1:7101"),
+            ("10.0.0.2:1", "10.0.0.1:7101"),
+            ("10.0.0.2:1", "[::ffff:10.0.0.1]:7101"),
+            ("[::]:1", "10.0.0.1:7101"),
+            ("[::]:1", "[fd00::1]:7101"),
+            ("[::1]:1", "[fd00::1]:7101"),
+            ("[::ffff:10.0.0.2]:1", "10.0.0.1:7101"),
+            ("10.0.0.2:1", "localhost:7101"),
+            ("10.0.0.2:1", "no port"),
+        ] {
+            assert!(!why(local, at), "{local} {at}");
+        }
+        for (local, at) in [
+            ("10.0.0.2:1", "10.0.0.1:0"),
+            ("10.0.0.2:1", "localhost:0"),
+            ("10.0.0.2:1", "0.0.0.0:7101"),
+            ("[::]:1", "[::]:7101"),
+            ("[::]:1", "[::ffff:0.0.0.0]:7101"),
+            ("0.0.0.0:1", "255.255.255.255:7101"),
+            ("0.0.0.0:1", "224.0.0.1:7101"),
+            ("[::]:1", "[ff02::1]:7101"),
+            ("0.0.0.0:1", "[::1]:7101"),
+            ("127.0.0.1:1", "[::1]:7101"),
+            ("[::1]:1", "127.0.0.1:7101"),
+        ] {
+            assert!(why(local, at), "{local} {at}");
+        }
+    }
 
     fn at(text: &str) -> SocketAddr {
         text.parse().unwrap()
