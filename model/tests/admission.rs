@@ -1099,9 +1099,9 @@ proptest! {
         }
     }
 
-    /// Two runs of one disk: whatever arrives late, repeated and out of order of what the copies send
-    /// and are sent, the originals alone count, if they answer within each interval. They restart at
-    /// any time.
+    /// Originals and copies of their disks run at the same time. Messages are late, repeated and out of
+    /// order, and servers restart at any time. Only the originals count, provided that they answer within
+    /// each interval.
     #[test]
     fn originals_count_and_copies_do_not(
         ops in prop::collection::vec((0..8_u8, 1..=3_u64, any::<prop::sample::Index>()), 0..120),

@@ -558,7 +558,7 @@ async fn copy_that_was_seen_beside_the_original_does_not_replace_it() {
     cluster.put("b").await;
 }
 
-/// It asks for nothing any more, whatever it was doing when it learned that it does not count.
+/// A suspended server sends nothing to its peers' cores, even if it was a pre-candidate.
 #[tokio::test]
 async fn server_that_is_suspended_before_an_election_takes_no_more_steps() {
     let mut cluster = Cluster::start().await;
@@ -577,7 +577,16 @@ async fn server_that_is_suspended_before_an_election_takes_no_more_steps() {
     cluster.is_refused(lost, leader).await;
     assert_eq!(cluster.status(lost).await.role, "pre-candidate");
     let before = dropped(&cluster.node(lost).metrics().await, "refused");
-    tokio::time::sleep(10 * cluster.config(lost).heartbeat).await;
+    // The leader measures how long it has not heard of the server.
+    let silence = async || {
+        let followers = cluster.status(leader).await.followers;
+        Duration::from_millis(followers[&(lost as u64 + 1)].silent_ms)
+    };
+    let until = silence().await + 10 * cluster.config(lost).heartbeat;
+    poll("ten heartbeat intervals", async || {
+        (silence().await >= until).then_some(())
+    })
+    .await;
     let after = dropped(&cluster.node(lost).metrics().await, "refused");
     assert_eq!(after, before, "messages of a server that takes no part");
 }
