@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
@@ -1342,12 +1343,20 @@ fn mutants_writes_no_file_unless_asked() {
 #[test]
 fn sigterm_and_sighup_end_a_search_as_truncated() {
     for signal in [libc::SIGTERM, libc::SIGHUP] {
-        let mut child = program()
+        let mut command = program();
+        command
             .args(LARGE)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
+            .stderr(Stdio::null());
+        // Under `nohup` the program would inherit that SIGHUP is ignored.
+        // SAFETY: signal(2) is async-signal-safe, and the child has only this thread.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGHUP, libc::SIG_DFL);
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().expect("the program starts");
         // It prints nothing before it ends, so the handlers are looked for.
         let status = format!("/proc/{}/status", child.id());
         let deadline = Instant::now() + PATIENCE;

@@ -245,10 +245,22 @@ fn unwritable_output_does_not_end_the_explorer() {
     }
 }
 
+/// Has a program inherit this disposition of SIGHUP, whatever that of the test is.
+fn set_hang_up(command: &mut Command, disposition: libc::sighandler_t) {
+    // SAFETY: signal(2) is async-signal-safe, and the child has only this thread.
+    unsafe {
+        command.pre_exec(move || {
+            libc::signal(libc::SIGHUP, disposition);
+            Ok(())
+        });
+    }
+}
+
 #[test]
 fn closed_terminal_stops_in_good_order_unless_it_is_ignored() {
     let mut proxy = Proxy::start(|command| {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
+        set_hang_up(command, libc::SIG_DFL);
     });
     proxy.assert_serves();
     assert_eq!(proxy.stop(libc::SIGHUP), Some(0));
@@ -260,13 +272,7 @@ fn closed_terminal_stops_in_good_order_unless_it_is_ignored() {
     let mut proxy = Proxy::start(|command| {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         // As `nohup` does.
-        // SAFETY: signal(2) is async-signal-safe, and the child has only this thread.
-        unsafe {
-            command.pre_exec(|| {
-                libc::signal(libc::SIGHUP, libc::SIG_IGN);
-                Ok(())
-            });
-        }
+        set_hang_up(command, libc::SIG_IGN);
     });
     proxy.assert_serves();
     send(&proxy.child, libc::SIGHUP);
