@@ -341,6 +341,8 @@ mod tests {
             assert_eq!(routes.find(NODE, now), Some(at(1)));
         }
         assert_eq!(routes.heard_at(NODE), Some(at(1)));
+        // Nor does it select one of the configured addresses.
+        assert_eq!(routes.find(NODE, now + HEARD_FOR), Some(at(1)));
         routes.follow(NODE, Some(boot(2)), Some(at(3)), true, now);
         routes.hear(NODE, at(1), (boot(1), 2), true, now);
         assert_eq!(routes.find(NODE, now), Some(at(3)));
