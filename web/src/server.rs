@@ -2,10 +2,10 @@
 //!
 //! # Number
 //! Up to [`Limits::connections`] are served. One more closes the connection that has been idle for the
-//! longest time, so idle and silent clients, however many, keep nobody out. Only if every connection
-//! is in the middle of a request does the newcomer get one of [`Limits::reserve`] further places; there
-//! the health checks are answered and everything else is refused with 503. So a health check is always
-//! answered.
+//! longest time, so idle and silent clients, however many, keep nobody out. A connection is busy from
+//! the head of a request until the last byte of the response was written to the socket. Only if every
+//! connection is busy does the newcomer get one of [`Limits::reserve`] further places; there the health
+//! checks are answered and everything else is refused with 503. So a health check is always answered.
 //!
 //! # Time
 //! A client has [`Limits::timeout`] to send the head of a request, from accept or from the last
@@ -164,12 +164,13 @@ async fn connection(
             Ok::<_, Infallible>(response.map(body))
         }
     });
+    let stream = Stalls::new(stream, limits.timeout, || slot.flushed());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.timeout)
         .max_buf_size(MAX_HEAD)
         .keep_alive(!is_reserved)
-        .serve_connection(TokioIo::new(Stalls::new(stream, limits.timeout)), service);
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         // That a client went away is nobody's fault.
@@ -204,10 +205,18 @@ struct Taken {
 /// What is known of a connection.
 #[derive(Debug)]
 struct Slot {
-    /// Since when it has no request; `None` while it has.
-    idle_since: Mutex<Option<Instant>>,
+    state: Mutex<State>,
     /// Cancelled when it must make room.
     evicted: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    IdleSince(Instant),
+    /// A request is under way: its response is not complete.
+    Busy,
+    /// Hyper has all of the response, in its buffers, and has not flushed them yet.
+    Sending,
 }
 
 /// The place of a connection. Dropped, it is free.
@@ -223,7 +232,7 @@ impl Places {
     /// Makes a place for a connection. Another one may have to leave for it.
     fn take(self: &Arc<Self>, limits: &Limits) -> Place {
         let slot = Arc::new(Slot {
-            idle_since: Mutex::new(Some(Instant::now())),
+            state: Mutex::new(State::IdleSince(Instant::now())),
             evicted: CancellationToken::new(),
         });
         let mut taken = self.lock();
@@ -279,32 +288,45 @@ impl Drop for Place {
 
 impl Slot {
     fn idle_since(&self) -> Option<Instant> {
-        *self.lock()
+        match *self.lock() {
+            State::IdleSince(since) => Some(since),
+            State::Busy | State::Sending => None,
+        }
     }
 
     fn is_busy(&self) -> bool {
         self.idle_since().is_none()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        let idle_since = &self.idle_since;
-        idle_since.lock().unwrap_or_else(PoisonError::into_inner)
+    /// All that hyper had to write was written.
+    fn flushed(&self) {
+        let mut state = self.lock();
+        if let State::Sending = *state {
+            *state = State::IdleSince(Instant::now());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let state = &self.state;
+        state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A request under way, until its response was sent.
+/// A request under way, until hyper has taken the last frame of its response. A response may be one
+/// frame, so this says nothing of what was written: see [`Slot::flushed`].
 struct Busy(Arc<Slot>);
 
 impl Busy {
     fn begin(slot: &Arc<Slot>) -> Self {
-        *slot.lock() = None;
+        *slot.lock() = State::Busy;
         Self(Arc::clone(slot))
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        *self.0.lock() = Some(Instant::now());
+        // Hyper flushes after each frame, the last one included.
+        *self.0.lock() = State::Sending;
     }
 }
 
@@ -340,9 +362,12 @@ mod tests {
     use axum::{response::IntoResponse, routing::get};
     use std::net::SocketAddr;
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
+        io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
         sync::{Notify, Semaphore},
     };
+
+    /// More than the buffers of two sockets hold.
+    const LARGE: usize = 64 << 20;
 
     /// A server with three places and one in reserve.
     struct Server {
@@ -356,12 +381,8 @@ mod tests {
 
     impl Server {
         async fn reached(&self, count: u32) {
-            let reached = self.reached.acquire_many(count);
-            let reached = tokio::time::timeout(Duration::from_secs(60), reached).await;
-            reached
-                .expect("not reached within a minute")
-                .unwrap()
-                .forget();
+            let reached = within(self.reached.acquire_many(count)).await;
+            reached.unwrap().forget();
         }
     }
 
@@ -378,7 +399,7 @@ mod tests {
         };
         let router = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
-            .route("/large", get(|| async { vec![b'x'; 64 << 20] }))
+            .route("/large", get(|| async { vec![b'x'; LARGE] }))
             .route("/slow", get(slow));
         let limits = Limits {
             connections: 3,
@@ -404,10 +425,8 @@ mod tests {
 
     async fn rest(stream: &mut TcpStream) -> String {
         let mut text = Vec::new();
-        let read = stream.read_to_end(&mut text);
-        let read = tokio::time::timeout(Duration::from_secs(60), read).await;
         // A reset ends it as well.
-        let _ = read.expect("the connection did not end within a minute");
+        let _ = within(stream.read_to_end(&mut text)).await;
         String::from_utf8(text).unwrap()
     }
 
@@ -461,6 +480,62 @@ mod tests {
         assert!(rest(&mut busy).await.ends_with("slow\n"));
     }
 
+    /// Requests the large response and reads none of it. All of it is in the server's memory then, and
+    /// its beginning was sent.
+    async fn begin_large(at: SocketAddr) -> TcpStream {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        assert_eq!(within(stream.peek(&mut [0])).await.unwrap(), 1);
+        stream
+    }
+
+    /// Reads the large response.
+    async fn read_large(stream: &mut TcpStream) -> io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        let read = async {
+            while stream.read_line(&mut String::new()).await? > "\r\n".len() {}
+            stream.read_exact(&mut vec![0; LARGE]).await
+        };
+        within(read).await.map(|_| ())
+    }
+
+    async fn within<T>(future: impl Future<Output = T>) -> T {
+        let result = tokio::time::timeout(Duration::from_secs(60), future).await;
+        result.expect("not within a minute")
+    }
+
+    /// Whether a newcomer finds all connections busy.
+    async fn is_refused(at: SocketAddr) -> bool {
+        ask(at, "/").await.ends_with("overloaded\n")
+    }
+
+    #[tokio::test]
+    async fn readers_that_never_read_lose_their_places() {
+        let at = start(Duration::from_millis(100)).await.at;
+        let mut readers = Vec::new();
+        while readers.len() < 3 {
+            readers.push(begin_large(at).await);
+        }
+        within(async { while is_refused(at).await {} }).await;
+    }
+
+    #[tokio::test]
+    async fn connection_is_busy_until_its_response_was_written() {
+        let at = start(Duration::from_secs(60)).await.at;
+        let mut readers = Vec::new();
+        while readers.len() < 3 {
+            readers.push(begin_large(at).await);
+        }
+        assert!(is_refused(at).await);
+        for stream in &mut readers {
+            read_large(stream).await.unwrap();
+        }
+        // They are idle now, and keep nobody out. The first of them became idle first.
+        within(async { while is_refused(at).await {} }).await;
+        assert_eq!(rest(&mut readers[0]).await, "");
+    }
+
     #[tokio::test]
     async fn silent_and_half_sent_requests_end() {
         let at = start(Duration::from_millis(100)).await.at;
@@ -491,7 +566,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let got = rest(&mut stream).await.len();
-        assert!(got < 64 << 20, "{got}");
+        assert!(got < LARGE, "{got}");
     }
 
     async fn unread(stream: &TcpStream) -> usize {
@@ -514,5 +589,16 @@ mod tests {
         assert_eq!(rest(&mut silent).await, "");
         server.go.notify_one();
         assert!(rest(&mut busy).await.ends_with("slow\n"));
+    }
+
+    #[tokio::test]
+    async fn stopping_sends_the_rest_of_a_response() {
+        let server = start(Duration::from_secs(60)).await;
+        let mut half = TcpStream::connect(server.at).await.unwrap();
+        half.write_all(b"GET /livez HT").await.unwrap();
+        let mut reader = begin_large(server.at).await;
+        server.closing.cancel();
+        assert_eq!(rest(&mut half).await, "");
+        read_large(&mut reader).await.unwrap();
     }
 }

@@ -16,22 +16,25 @@ const PROGRESS: usize = 32 * 1024;
 
 /// A stream whose writes fail with `TimedOut` once less than [`PROGRESS`] bytes were taken within the
 /// time given. A peer that takes a byte now and then is as slow as one that takes nothing.
-pub(crate) struct Stalls<S> {
+pub(crate) struct Stalls<S, F> {
     stream: S,
     timeout: Duration,
     /// Armed while bytes wait.
     deadline: Option<Pin<Box<Sleep>>>,
     /// Bytes taken since it was armed.
     taken: usize,
+    /// Called when all that was to be sent was written.
+    on_flush: F,
 }
 
-impl<S> Stalls<S> {
-    pub(crate) fn new(stream: S, timeout: Duration) -> Self {
+impl<S, F> Stalls<S, F> {
+    pub(crate) fn new(stream: S, timeout: Duration, on_flush: F) -> Self {
         Self {
             stream,
             timeout,
             deadline: None,
             taken: 0,
+            on_flush,
         }
     }
 
@@ -66,7 +69,7 @@ impl<S> Stalls<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stalls<S> {
+impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Stalls<S, F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -76,7 +79,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stalls<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stalls<S> {
+impl<S: AsyncWrite + Unpin, F: FnMut() + Unpin> AsyncWrite for Stalls<S, F> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -102,7 +105,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalls<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Called once all was handed over.
         self.deadline = None;
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if let Poll::Ready(Ok(())) = flushed {
+            (self.on_flush)();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -119,7 +126,7 @@ mod tests {
     async fn send(taken: usize) -> io::Result<()> {
         let (one, mut other) = duplex(1024);
         let timeout = Duration::from_secs(10);
-        let mut one = Stalls::new(one, timeout);
+        let mut one = Stalls::new(one, timeout, || {});
         let reader = tokio::spawn(async move {
             let mut buffer = vec![0; taken];
             while taken > 0 && other.read_exact(&mut buffer).await.is_ok() {
@@ -144,7 +151,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_without_anything_to_send_does_not_count() {
         let (one, mut other) = duplex(1024);
-        let mut one = Stalls::new(one, Duration::from_secs(10));
+        let mut one = Stalls::new(one, Duration::from_secs(10), || {});
         for _ in 0..3 {
             let mut buffer = [0; 2048];
             let (sent, read) = tokio::join!(
