@@ -689,6 +689,28 @@ async fn idle_clients_lock_nobody_out() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_takes_its_first_reply_makes_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1 --max-connections 2").await;
+    let value = "v".repeat(200_000);
+    let mut writer = Redis::connect(&server).await;
+    writer.say(&format!("SET k {value}"), "+OK\r\n").await;
+    // More than the buffers of two sockets hold, so the proxy is writing it once it has begun.
+    let mut reader = Redis::connect(&server).await;
+    reader.send(&format!("MGET{}", " k".repeat(100))).await;
+    assert_eq!(within(reader.0.peek(&mut [0])).await.unwrap(), 1);
+    let told = Redis::connect(&server).await.rest().await;
+    assert_eq!(told, "-ERR max number of clients reached\r\n");
+    let values = format!("$200000\r\n{value}\r\n").repeat(100);
+    let expected = format!("*100\r\n{values}");
+    let mut reply = vec![0; expected.len()];
+    within(reader.0.read_exact(&mut reply)).await.unwrap();
+    assert!(reply == expected.as_bytes());
+    reader.say("PING", "+PONG\r\n").await;
+    server.stop().await;
+}
+
 /// How many reads of single keys the servers answered.
 async fn answered_reads(server: &Server) -> u64 {
     let metrics = get(server.http.unwrap(), "/metrics").await;

@@ -139,12 +139,12 @@ pub(crate) async fn serve(
             if wave.is_empty() {
                 break;
             }
+            if connection.known {
+                tracked.set_busy();
+            }
             connection.run(wave, &mut output, &mut stream).await?;
             flush(redis, &mut output, &mut stream).await?;
             deadline = Instant::now() + redis.client_timeout;
-        }
-        if connection.known {
-            tracked.set_busy();
         }
         if connection.quit || closing.is_cancelled() {
             return stream.shutdown().await;

@@ -113,7 +113,7 @@ fn evict_stranger(candidates: &mut Candidates) -> bool {
 }
 
 impl Tracked {
-    /// The client is known, and a command is under way.
+    /// The client is known, and a command is under way: its reply is not written to the socket yet.
     pub(crate) fn set_busy(&mut self) {
         self.set(State::Busy);
     }
