@@ -9,7 +9,7 @@ use std::{
     net::{TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -42,6 +42,51 @@ fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_raft-checker"));
     command.stdin(Stdio::null());
     command
+}
+
+/// A child that does not outlive its test, not even one that fails.
+struct Spawned(Option<Child>);
+
+impl Spawned {
+    fn start(command: &mut Command) -> Self {
+        Self(Some(command.spawn().expect("the program starts")))
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("its output was not awaited")
+    }
+
+    fn id(&self) -> u32 {
+        self.0.as_ref().expect("its output was not awaited").id()
+    }
+
+    fn stdout(&mut self) -> BufReader<ChildStdout> {
+        BufReader::new(self.child().stdout.take().expect("a pipe"))
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        let pid = libc::pid_t::try_from(self.id()).expect("a process id");
+        // SAFETY: sends a signal to a child that was not waited for yet.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        self.child().wait().expect("the program ends")
+    }
+
+    fn output(mut self) -> Output {
+        let child = self.0.take().expect("a child");
+        child.wait_with_output().expect("the program ends")
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 fn run(arguments: &[&str]) -> Output {
@@ -370,7 +415,7 @@ fn check_engines_count_the_same_states() {
 
 /// Waits until the program searches: a thread that shows the progress runs beside the search.
 #[cfg(target_os = "linux")]
-fn wait_for_search(child: &Child) {
+fn wait_for_search(child: &Spawned) {
     let deadline = Instant::now() + PATIENCE;
     let threads = || std::fs::read_dir(format!("/proc/{}/task", child.id()));
     while threads().expect("the program runs").count() < 2 {
@@ -383,18 +428,16 @@ fn wait_for_search(child: &Child) {
 #[test]
 fn check_interrupted_says_what_was_covered_and_exits_as_truncated() {
     for engine in ["own", "stateright"] {
-        let child = program()
-            .args(LARGE)
-            .args(["--scope", "fail-over", "--json", "--engine", engine])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let child = Spawned::start(
+            program()
+                .args(LARGE)
+                .args(["--scope", "fail-over", "--json", "--engine", engine])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        );
         wait_for_search(&child);
-        let pid = libc::pid_t::try_from(child.id()).expect("a process id");
-        // SAFETY: sends a signal to a child that was not waited for yet.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
-        let output = child.wait_with_output().expect("the program ends");
+        child.signal(libc::SIGINT);
+        let output = child.output();
         assert_eq!(code(&output), 3, "{}", stderr(&output));
         let lines = json_lines(&output);
         assert_eq!(lines[0]["verdict"], "truncated");
@@ -507,19 +550,9 @@ fn explore_bad_address_is_a_usage_error() {
     );
 }
 
-/// A child that does not outlive its test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().expect("the server can be killed");
-        self.0.wait().expect("the server ends");
-    }
-}
-
 #[test]
 fn explore_serves_status_at_the_address_it_prints() {
-    let mut server = Server(
+    let mut server = Spawned::start(
         program()
             .args([
                 "explore",
@@ -530,14 +563,10 @@ fn explore_serves_status_at_the_address_it_prints() {
                 "--address",
                 "127.0.0.1:0",
             ])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts"),
+            .stdout(Stdio::piped()),
     );
     let mut line = String::new();
-    BufReader::new(server.0.stdout.take().expect("a pipe"))
-        .read_line(&mut line)
-        .expect("a line");
+    server.stdout().read_line(&mut line).expect("a line");
     let (_, rest) = line.split_once("http://").expect("an address");
     let (address, _) = rest.split_once('/').expect("an address");
     let deadline = Instant::now() + PATIENCE;
@@ -558,18 +587,10 @@ fn explore_serves_status_at_the_address_it_prints() {
 }
 
 /// Starts a server that prints its address; the address, and what follows it up to a space.
-fn serving(arguments: &[&str]) -> (Server, String, String) {
-    let mut server = Server(
-        program()
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts"),
-    );
+fn serving(arguments: &[&str]) -> (Spawned, String, String) {
+    let mut server = Spawned::start(program().args(arguments).stdout(Stdio::piped()));
     let mut line = String::new();
-    BufReader::new(server.0.stdout.take().expect("a pipe"))
-        .read_line(&mut line)
-        .expect("a line");
+    server.stdout().read_line(&mut line).expect("a line");
     let (_, rest) = line.split_once("http://").expect("an address");
     let (address, rest) = rest.split_once('/').expect("an address");
     let place = rest.split(' ').next().unwrap_or_default();
@@ -622,13 +643,12 @@ fn explore_ends_at_ctrl_c_with_its_streams() {
         line.clear();
         assert_ne!(events.read_line(&mut line).expect("a line"), 0);
     }
-    // SAFETY: the child runs, so its number is its own.
-    assert_eq!(unsafe { libc::kill(server.0.id() as i32, libc::SIGINT) }, 0);
+    server.signal(libc::SIGINT);
     let mut rest = String::new();
     events.read_to_string(&mut rest).expect("the stream ends");
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
-        if let Some(status) = server.0.try_wait().expect("a status") {
+        if let Some(status) = server.child().try_wait().expect("a status") {
             break status;
         }
         assert!(Instant::now() < deadline, "it goes on");
@@ -808,28 +828,22 @@ fn certificate_of_an_exhausted_scope_is_verified_and_an_altered_one_rejected() {
 
 /// Sends Ctrl-C once the program listens for it, which it does with a thread of its own.
 #[cfg(target_os = "linux")]
-fn interrupt(child: &Child) {
+fn interrupt(child: &Spawned) {
     let deadline = Instant::now() + PATIENCE;
     let threads = || fs::read_dir(format!("/proc/{}/task", child.id()));
     while threads().expect("the program runs").count() < 2 {
         assert!(Instant::now() < deadline, "nobody listens for Ctrl-C");
         thread::yield_now();
     }
-    let pid = libc::pid_t::try_from(child.id()).expect("a process id");
-    // SAFETY: sends a signal to a child that was not waited for yet.
-    assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
+    child.signal(libc::SIGINT);
 }
 
 /// What a program says that is interrupted as soon as it can be. It ends as truncated.
 #[cfg(target_os = "linux")]
 fn interrupted(program: &mut Command) -> Output {
-    let child = program
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let child = Spawned::start(program.stdout(Stdio::piped()).stderr(Stdio::piped()));
     interrupt(&child);
-    let output = child.wait_with_output().expect("the program ends");
+    let output = child.output();
     assert_eq!(code(&output), 3, "{}", stderr(&output));
     output
 }
@@ -1068,24 +1082,21 @@ fn simulate_without_violation_proves_nothing_and_says_so() {
 #[cfg(target_os = "linux")]
 #[test]
 fn simulate_interrupted_says_what_was_covered_and_exits_as_truncated() {
-    let mut child = program()
-        .args(["simulate", "--walks", "1000000000"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut child = Spawned::start(
+        program()
+            .args(["simulate", "--walks", "1000000000"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    let mut out = child.stdout();
     let mut line = String::new();
     // The seed is printed once Ctrl-C is listened for.
     out.read_line(&mut line).expect("a line");
     assert!(line.contains("seed "), "{line}");
-    let pid = libc::pid_t::try_from(child.id()).expect("a process id");
-    // SAFETY: sends a signal to a child that was not waited for yet.
-    assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
+    child.signal(libc::SIGINT);
     let mut text = String::new();
     out.read_to_string(&mut text).expect("text");
-    let status = child.wait().expect("the program ends");
-    assert_eq!(status.code(), Some(3), "{text}");
+    assert_eq!(child.wait().code(), Some(3), "{text}");
     for word in ["interrupted", "prove nothing"] {
         assert!(text.contains(word), "{word}: {text}");
     }
@@ -1158,20 +1169,20 @@ fn certificate_interrupted_in_the_writing_leaves_no_file() {
                 .expect("the directory")
                 .count()
         };
-        let child = program()
-            .current_dir(directory.path())
-            .args(["check", "--scope", "elections", "--no-progress"])
-            .args(["--certificate", "elections"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let child = Spawned::start(
+            program()
+                .current_dir(directory.path())
+                .args(["check", "--scope", "elections", "--no-progress"])
+                .args(["--certificate", "elections"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        );
         // It grows under another name. (For a moment it is also tried out before the search.)
         while files() == 0 && Instant::now() < deadline {
             thread::yield_now();
         }
         interrupt(&child);
-        let output = child.wait_with_output().expect("the program ends");
+        let output = child.output();
         if code(&output) == 0 {
             continue;
         }
@@ -1356,7 +1367,7 @@ fn sigterm_and_sighup_end_a_search_as_truncated() {
                 Ok(())
             });
         }
-        let mut child = command.spawn().expect("the program starts");
+        let mut child = Spawned::start(&mut command);
         // It prints nothing before it ends, so the handlers are looked for.
         let status = format!("/proc/{}/status", child.id());
         let deadline = Instant::now() + PATIENCE;
@@ -1369,14 +1380,11 @@ fn sigterm_and_sighup_end_a_search_as_truncated() {
             assert!(Instant::now() < deadline, "no handler for {signal}");
             thread::sleep(Duration::from_millis(5));
         }
-        let pid = i32::try_from(child.id()).expect("a process number is small");
-        // SAFETY: kill(2) touches no memory of ours, and the child was not waited for.
-        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+        child.signal(signal);
         let mut told = String::new();
-        let mut out = child.stdout.take().expect("it is a pipe");
+        let mut out = child.stdout();
         out.read_to_string(&mut told).expect("it is text");
-        let ended = child.wait().expect("it ends");
-        assert_eq!(ended.code(), Some(3), "{told}");
+        assert_eq!(child.wait().code(), Some(3), "{told}");
         assert!(told.contains("interrupted"), "{told}");
     }
 }

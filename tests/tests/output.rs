@@ -15,9 +15,19 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A proxy with one embedded server, on ports of its own. Dropped, it is killed.
+/// A child that does not outlive its test, not even one that fails.
+struct Spawned(Child);
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A proxy with one embedded server, on ports of its own.
 struct Proxy {
-    child: Child,
+    child: Spawned,
     http: SocketAddr,
     redis: SocketAddr,
     _dir: TempDir,
@@ -38,7 +48,7 @@ impl Proxy {
             .stdin(Stdio::null());
         setup(&mut command);
         let [http, redis] = [http, redis].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let child = command.spawn().expect("the proxy does not start");
+        let child = Spawned(command.spawn().expect("the proxy does not start"));
         Self {
             child,
             http,
@@ -50,7 +60,7 @@ impl Proxy {
     /// Waits until a write succeeds.
     fn assert_serves(&mut self) {
         until("the proxy to accept a write", || {
-            let ended = self.child.try_wait().expect("a child can be asked for");
+            let ended = self.child.0.try_wait().expect("a child can be asked for");
             assert_eq!(ended, None, "the proxy ended");
             let answer = request(self.http, "PUT", "/v1/kv/x", "1").ok()?;
             answer.starts_with("HTTP/1.1 200").then_some(())
@@ -73,18 +83,11 @@ impl Proxy {
 
     /// Sends a signal and waits for the exit code.
     fn stop(&mut self, signal: i32) -> Option<i32> {
-        send(&self.child, signal);
+        send(&self.child.0, signal);
         let status = until("the proxy to stop", || {
-            self.child.try_wait().expect("a child can be asked for")
+            self.child.0.try_wait().expect("a child can be asked for")
         });
         status.code()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -219,18 +222,18 @@ fn assert_explores(child: &mut Child, at: SocketAddr, path: &str) {
 fn unwritable_output_does_not_end_the_explorer() {
     let explore = |engine: &str, path: &str, stdout: Stdio, stderr: Stdio, stops: bool| {
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let mut child = Command::new(binaries::path("raft-checker"))
+        let child = Command::new(binaries::path("raft-checker"))
             .args(["explore", "--scope", "elections", "--engine", engine])
             .args(["--address", &at.to_string()])
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)
-            .spawn()
-            .expect("the explorer does not start");
-        assert_explores(&mut child, at, path);
-        send(&child, libc::SIGTERM);
+            .spawn();
+        let mut child = Spawned(child.expect("the explorer does not start"));
+        assert_explores(&mut child.0, at, path);
+        send(&child.0, libc::SIGTERM);
         let status = until("the explorer to stop", || {
-            child.try_wait().expect("a child can be asked for")
+            child.0.try_wait().expect("a child can be asked for")
         });
         if stops {
             assert_eq!(status.code(), Some(0));
@@ -265,7 +268,7 @@ fn closed_terminal_stops_in_good_order_unless_it_is_ignored() {
     proxy.assert_serves();
     assert_eq!(proxy.stop(libc::SIGHUP), Some(0));
     let mut log = String::new();
-    let mut stderr = proxy.child.stderr.take().expect("it is a pipe");
+    let mut stderr = proxy.child.0.stderr.take().expect("it is a pipe");
     stderr.read_to_string(&mut log).expect("the log is text");
     assert!(log.contains("SIGHUP"), "{log}");
 
@@ -275,7 +278,7 @@ fn closed_terminal_stops_in_good_order_unless_it_is_ignored() {
         set_hang_up(command, libc::SIG_IGN);
     });
     proxy.assert_serves();
-    send(&proxy.child, libc::SIGHUP);
+    send(&proxy.child.0, libc::SIGHUP);
     proxy.assert_serves();
     assert_eq!(proxy.stop(libc::SIGTERM), Some(0));
 }
@@ -350,7 +353,7 @@ fn stray_datagrams_and_a_full_log_disk_stop_no_server() {
     let dir = tempfile::tempdir().expect("a directory cannot be made");
     let port = free_port();
     let http = free_port();
-    let mut child = Command::new(binaries::path("raft-node"))
+    let child = Command::new(binaries::path("raft-node"))
         .args(["--id", "1", "--peer", &format!("1=127.0.0.1:{port}")])
         .args(["--listen", &format!("127.0.0.1:{port}")])
         .args(["--http", &format!("127.0.0.1:{http}")])
@@ -359,8 +362,8 @@ fn stray_datagrams_and_a_full_log_disk_stop_no_server() {
         .stdin(Stdio::null())
         .stdout(full())
         .stderr(full())
-        .spawn()
-        .expect("the server does not start");
+        .spawn();
+    let mut child = Spawned(child.expect("the server does not start"));
     let http = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
     until("the server to be ready", || {
         let answer = request(http, "GET", "/readyz", "").ok()?;
@@ -373,9 +376,9 @@ fn stray_datagrams_and_a_full_log_disk_stop_no_server() {
     }
     let answer = request(http, "GET", "/readyz", "").expect("it answers");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    send(&child, libc::SIGTERM);
+    send(&child.0, libc::SIGTERM);
     let status = until("the server to stop", || {
-        child.try_wait().expect("a child can be asked for")
+        child.0.try_wait().expect("a child can be asked for")
     });
     assert_eq!(status.code(), Some(0));
 }
