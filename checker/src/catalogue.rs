@@ -9,7 +9,7 @@
 
 use crate::{
     drill::{self, Drill, Drilled},
-    engine::{self, Limits, Outcome, Progress},
+    engine::{self, Limits, Outcome, Progress, StopCause},
     progress::{ProgressVerdict, check_progress},
     trace::{self, Trace},
 };
@@ -19,7 +19,10 @@ use model::{
     mutant::Mutant,
     system::{Action, Broken, Budget, Law, Laws, Local, Reduction, Scope, System},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 /// What a mutant breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +183,7 @@ pub enum HuntEnd {
     /// The scope was exhausted without finding it.
     Survived,
     /// Stopped early: no claim.
-    Truncated,
+    Truncated(StopCause),
 }
 
 /// What shows that a mutant breaks its property.
@@ -281,11 +284,17 @@ impl Entry {
                 evidence: Box::new(Evidence::Path(path.clone(), broken.clone())),
             },
             (Outcome::Exhausted, Breaks::Law(_)) => HuntEnd::Survived,
-            (Outcome::Exhausted, Breaks::Progress) => {
+            // A stuck state is one whatever the reductions assume.
+            (Outcome::Exhausted | Outcome::Truncated(StopCause::Obligation), Breaks::Progress) => {
                 let report = check_progress(&self.scope, &explored, 1, &progress.interrupt);
                 match report.verdict {
                     ProgressVerdict::Holds => HuntEnd::Survived,
-                    ProgressVerdict::Truncated => HuntEnd::Truncated,
+                    ProgressVerdict::Truncated => {
+                        HuntEnd::Truncated(match progress.interrupt.load(Ordering::Relaxed) {
+                            true => StopCause::Interrupted,
+                            false => StopCause::MaxStates,
+                        })
+                    }
                     ProgressVerdict::Stuck(stuck) => {
                         let steps = stuck.path.len().saturating_sub(1);
                         let states = stuck.extension_states;
@@ -308,7 +317,7 @@ impl Entry {
             (Outcome::Violated { .. }, Breaks::Progress) => HuntEnd::Survived,
             // These are matters of time, and the search knows none: drills show them.
             (_, Breaks::Peace | Breaks::Pace) => HuntEnd::Survived,
-            (Outcome::Truncated(_), _) => HuntEnd::Truncated,
+            (Outcome::Truncated(cause), _) => HuntEnd::Truncated(*cause),
         };
         let elapsed = started.elapsed();
         Hunt {

@@ -248,6 +248,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         attempts,
         reduction,
         mutant,
+        flaw: _,
         laws,
         expected: _,
     } = scope;

@@ -13,11 +13,13 @@
 //! * `shape` lays a state out in slots and packs it into words;
 //! * `outbox` gathers successors on their way to `visited`;
 //! * `visited` is the set of states, with their parents;
+//! * `obligations` checks what the reductions assume of the protocol;
 //! * `search` is the parallel breadth-first search, level by level, so that the first
 //!   counterexample is a shortest one.
 
 mod interner;
 mod memory;
+mod obligations;
 mod outbox;
 mod recall;
 mod renaming;
@@ -29,5 +31,6 @@ mod tests;
 mod visited;
 mod worker;
 
+pub use obligations::Checked;
 pub use search::{Explored, Limits, Outcome, Progress, Report, StateSet, StopCause, check};
 pub use tables::{Sizes, Tables};

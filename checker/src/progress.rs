@@ -185,6 +185,10 @@ impl Search<'_> {
         first.history.operations.clear();
         first.network.clear();
         self.extension.adopt(&mut first);
+        if !first.network.is_empty() {
+            // A message sent early would be taken for one that is repeated.
+            return Continuation::Unknown;
+        }
         let first = first.canonical();
         // The leader or the candidate of the newest term needs no other election.
         let is_strict = rafts(&first).count() as u64 == self.extension.servers

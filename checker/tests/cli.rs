@@ -371,8 +371,9 @@ const BOTH_ENGINES: &[&str] = &[
     "split-writes --terms 1 --entries 0 --crashes 1 --servers 2",
     "split-writes --terms 1 --entries 0 --crashes 1 --servers 2 --no-reduction",
     "split-writes --terms 2 --entries 0 --crashes 0 --servers 2",
-    "snapshots --terms 1 --entries 0",
-    "snapshots --terms 2 --entries 0 --crashes 0 --no-symmetry",
+    "snapshots --terms 1",
+    "snapshots --terms 2 --entries 1 --servers 2 --no-symmetry",
+    "snapshots-entries --crashes 1 --servers 2 --no-symmetry",
     "snapshots --terms 1 --entries 1 --servers 2 --no-reduction",
     "quorum --servers 2",
     "quorum --terms 1 --no-symmetry",
@@ -957,6 +958,24 @@ fn check_says_for_which_scopes_progress_was_checked() {
 }
 
 #[test]
+fn check_says_where_bounds_switch_merging_off() {
+    let says = |line: &str| {
+        let args: Vec<&str> = ["check", "--scope"]
+            .into_iter()
+            .chain(line.split(' '))
+            .collect();
+        stdout(&run(&args)).contains("with these bounds every sync is a step of its own")
+    };
+    assert!(says(
+        "fail-over --terms 1 --entries 1 --servers 2 --crashes 1"
+    ));
+    assert!(says("crashes --terms 1 --entries 0 --snapshots 1"));
+    // These never merge, or always.
+    assert!(!says("snapshots --terms 1"));
+    assert!(!says("crashes --terms 1 --entries 0"));
+}
+
+#[test]
 fn check_planted_bug_is_hunted_without_dropping_messages() {
     let directory = directory();
     let output = run_in(directory.path(), &[&["check"], BUGGY].concat());
@@ -971,11 +990,11 @@ fn check_planted_bug_is_hunted_without_dropping_messages() {
         &[&["check", "--no-reduction"], BUGGY].concat(),
     );
     assert!(
-        !stdout(&output).contains("drop_dead"),
+        !stdout(&output).contains("drop_dead and trim_appends are off"),
         "{}",
         stdout(&output)
     );
-    assert!(!stdout(&run(SMALL)).contains("drop_dead"));
+    assert!(!stdout(&run(SMALL)).contains("are off"));
     // Found by a stale vote, which drop_dead forgets.
     let stale = [
         "check",

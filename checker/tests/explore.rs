@@ -647,15 +647,10 @@ async fn check_of_a_small_world_exhausts_it() {
     assert_eq!(done["verdict"], "exhausted");
     assert_eq!(done["path"], Value::Null);
     assert!(done["say"].as_str().unwrap().starts_with("Exhausted: all "));
-    let mut body = body;
-    body["law"] = "Election Safety".into();
-    let done = app.job(&body).await;
-    assert!(
-        done["say"]
-            .as_str()
-            .unwrap()
-            .contains("No other law was judged")
-    );
+    // The reductions lean on other laws: all are judged, whichever is asked for.
+    let mut one = body;
+    one["law"] = "Election Safety".into();
+    assert_eq!(app.job(&one).await["say"], done["say"]);
 }
 
 /// A few of the bugs, each where the catalogue finds it; `raft-checker mutants` finds all.

@@ -47,7 +47,7 @@ fn no_mutant_survives_and_the_quick_ones_are_found() {
                     assert_eq!(broken, Some(law), "{}", entry.mutant.name());
                 }
             }
-            HuntEnd::Truncated => slow.push(entry.mutant.name()),
+            HuntEnd::Truncated(_) => slow.push(entry.mutant.name()),
             HuntEnd::Survived => panic!("{} survived", entry.mutant.name()),
         }
     }

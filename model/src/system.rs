@@ -13,6 +13,7 @@
 pub mod history;
 pub mod laws;
 pub mod linearizability;
+pub mod obligation;
 pub mod process;
 pub mod reduction;
 pub mod relabel;
@@ -22,6 +23,9 @@ pub mod witness;
 
 pub use history::{History, Observation};
 pub use laws::{Broken, Facet, Law, Laws};
+#[cfg(feature = "mutants")]
+pub use obligation::Flaw;
+pub use obligation::{Obligation, Obligations, Unmet};
 pub use process::{Local, LocalStep, Process, Server};
 pub use reduction::{Reduction, Relevance};
 pub use relabel::{Relabel, Relabelling};
@@ -255,7 +259,7 @@ impl Scope {
             let Some(step) = self.local_step(process, &action.local) else {
                 continue;
             };
-            if step.only_sends(process) {
+            if self.is_eager(&step, process) {
                 witnesses.add_all(step.witnesses);
                 for envelope in step.sent {
                     if system.network.insert(envelope.clone()) {

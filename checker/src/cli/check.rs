@@ -21,7 +21,7 @@ use anyhow::ensure;
 use clap::ValueEnum;
 use model::{
     mutant::Mutant,
-    system::{Reduction, Scope},
+    system::{Obligation, Reduction, Scope},
 };
 use serde::Serialize;
 use std::{
@@ -113,6 +113,8 @@ struct Summary {
     stuck: usize,
     /// Exhausted scopes in which the planted bug was not found.
     undetected: usize,
+    /// Obligations of reductions that the default scopes must check, and did not.
+    unchecked: Vec<&'static str>,
     not_run: Vec<String>,
     states: u64,
     seconds: f64,
@@ -177,7 +179,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         report(&mut verdict, args)?;
         verdicts.push(verdict);
     }
-    let of_verdicts = exit(&verdicts, &not_run);
+    let unchecked = args.unchecked(&verdicts);
+    let of_verdicts = match exit(&verdicts, &not_run) {
+        Exit::Passed if !unchecked.is_empty() => Exit::Failed,
+        exit => exit,
+    };
     let exit = match &certified {
         Some((_, certified)) => certified.exit(of_verdicts),
         None => of_verdicts,
@@ -197,6 +203,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             without_witnesses: count(Verdict::lacks_witnesses),
             stuck: count(Verdict::is_stuck),
             undetected: count(Verdict::is_undetected),
+            unchecked: unchecked.iter().map(|one| one.name()).collect(),
             not_run,
             states: verdicts.iter().map(|one| one.states).sum(),
             seconds: started.elapsed().as_secs_f64(),
@@ -204,6 +211,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         print_json(&mut out, &summary)?;
     } else {
         print_verdicts(&mut out, args.engine, &verdicts, &not_run)?;
+        for obligation in &unchecked {
+            writeln!(
+                out,
+                "Never checked, though the default scopes must: {obligation}."
+            )?;
+        }
         if keeps_dead {
             writeln!(
                 out,
@@ -226,6 +239,22 @@ impl Args {
         let is_small = verdict.states <= MAX_PROGRESS_STATES && verdict.scope.servers > 1;
         let is_asked = self.progress || (is_small && !self.no_progress);
         is_asked && matches!(verdict.outcome, Outcome::Exhausted)
+    }
+
+    /// The obligations that no scope checked, where each must be checked: in a whole run of the
+    /// default scopes, with every reduction.
+    fn unchecked(&self, verdicts: &[Verdict]) -> Vec<Obligation> {
+        let is_whole = self.selection.is_default()
+            && self.engine == Engine::Own
+            && !(self.no_reduction || self.no_symmetry)
+            && self.mutant.is_none()
+            && verdicts
+                .iter()
+                .all(|one| matches!(one.outcome, Outcome::Exhausted));
+        match is_whole {
+            true => verdict::unchecked(verdicts),
+            false => Vec::new(),
+        }
     }
 
     fn trace_file(&self, scope: &Scope, what: &str) -> PathBuf {
@@ -288,6 +317,7 @@ fn search(
                 elapsed: found.elapsed,
                 bytes: Some(found.bytes),
                 witnesses: found.witnesses,
+                checked: Some(found.checked),
                 progress: None,
                 trace: None,
             };
@@ -307,6 +337,7 @@ fn search(
                 elapsed: found.elapsed,
                 bytes: None,
                 witnesses: found.witnesses,
+                checked: None,
                 progress: None,
                 trace: None,
             };
@@ -367,6 +398,9 @@ fn print_verdicts(
     not_run: &[String],
 ) -> anyhow::Result<()> {
     writeln!(out, "{}", verdict::table(verdicts, not_run))?;
+    if let Some(obligations) = verdict::obligations_table(verdicts) {
+        writeln!(out, "{obligations}")?;
+    }
     for note in verdicts.iter().flat_map(Verdict::notes) {
         writeln!(out, "{note}")?;
     }
@@ -376,7 +410,7 @@ fn print_verdicts(
     if engine == Engine::Stateright {
         writeln!(
             out,
-            "stateright keeps states as 64-bit hashes: its verdicts hold up to collisions. Its depth is the longest path followed."
+            "stateright keeps states as 64-bit hashes: its verdicts hold up to collisions. It does not check what the reductions assume. Its depth is the longest path followed."
         )?;
     }
     Ok(())
@@ -434,7 +468,8 @@ fn exit(verdicts: &[Verdict], not_run: &[String]) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::system::{Broken, Law, Witnesses};
+    use crate::engine::Checked;
+    use model::system::{Broken, Law, Unmet, Witnesses};
     use std::time::Duration;
 
     fn verdict(outcome: Outcome, witnesses: Witnesses) -> Verdict {
@@ -450,9 +485,20 @@ mod tests {
             elapsed: Duration::ZERO,
             bytes: None,
             witnesses,
+            checked: None,
             progress: None,
             trace: None,
         }
+    }
+
+    fn parsed(line: &[&str]) -> Args {
+        use clap::Parser;
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        Line::parse_from([&["check"], line].concat()).args
     }
 
     fn violated() -> Outcome {
@@ -500,6 +546,50 @@ mod tests {
     }
 
     #[test]
+    fn failed_obligation_makes_no_claim_and_is_named() {
+        let all = Witnesses::from_bits(u64::MAX);
+        let mut failed = verdict(Outcome::Truncated(engine::StopCause::Obligation), all);
+        let mut checked = Checked::default();
+        checked.unmet.push(Unmet {
+            obligation: Obligation::DeadMessages,
+            process: "server 1".into(),
+            event: "a vote".into(),
+            why: "it is counted".into(),
+        });
+        failed.checked = Some(checked);
+        assert_eq!(exit(std::slice::from_ref(&failed), &[]), Exit::Truncated);
+        let notes = failed.notes().join("\n");
+        let reported = [
+            "no claim is made",
+            "drop_dead: a dropped message has no effect",
+            "server 1 on a vote: it is counted",
+        ];
+        for words in reported {
+            assert!(notes.contains(words), "{words}: {notes}");
+        }
+        let table = verdict::table(std::slice::from_ref(&failed), &[]).to_string();
+        assert!(!table.contains("13/13"), "{table}");
+    }
+
+    #[test]
+    fn default_scopes_must_check_every_obligation() {
+        let unchecked = |line: &[&str]| {
+            let mut vacuous = verdict(Outcome::Exhausted, Witnesses::default());
+            vacuous.checked = Some(Checked::default());
+            parsed(line).unchecked(&[vacuous])
+        };
+        assert_eq!(unchecked(&[]), Obligation::ALL);
+        for fewer in [
+            &["--scope", "elections"][..],
+            &["--no-reduction"],
+            &["--no-symmetry"],
+            &["--crashes", "1"],
+        ] {
+            assert_eq!(unchecked(fewer), [], "{fewer:?}");
+        }
+    }
+
+    #[test]
     fn planted_bug_that_nothing_catches_fails() {
         let all = Witnesses::from_bits(u64::MAX);
         let mut missed = verdict(Outcome::Exhausted, all);
@@ -517,13 +607,7 @@ mod tests {
 
     #[test]
     fn progress_is_checked_in_small_exhausted_scopes_and_where_asked() {
-        use clap::Parser;
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            args: Args,
-        }
-        let args = |line: &[&str]| Line::parse_from([&["check"], line].concat()).args;
+        let args = parsed;
         let exhausted = |states: u64| Verdict {
             states,
             ..verdict(Outcome::Exhausted, Witnesses::default())

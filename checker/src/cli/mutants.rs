@@ -4,7 +4,7 @@ use super::{
     Exit,
     figures::{grouped, time},
     interrupt::Interrupt,
-    live, selection, violation,
+    live, selection, verdict, violation,
 };
 use crate::{
     catalogue::{self, Entry, Hunt, HuntEnd},
@@ -81,6 +81,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         .iter()
         .filter(|(_, hunt)| matches!(hunt.end, HuntEnd::Found { .. }));
     let (found, left) = (found.count(), all - hunted.len());
+    for (entry, hunt) in &hunted {
+        if let HuntEnd::Truncated(cause) = hunt.end {
+            let (name, reason) = (entry.mutant.name(), verdict::reason(cause));
+            writeln!(out, "{name}: truncated, {reason}. No claim is made.")?;
+        }
+    }
     writeln!(out, "{found} of {all} planted bugs found.")?;
     if left > 0 {
         writeln!(out, "Interrupted: {left} were not hunted.")?;
@@ -88,7 +94,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let is_over = !interrupt.is_asked()
         && !hunted
             .iter()
-            .any(|(_, hunt)| matches!(hunt.end, HuntEnd::Truncated));
+            .any(|(_, hunt)| matches!(hunt.end, HuntEnd::Truncated(_)));
     Ok(match (found == all, is_over) {
         (_, false) => Exit::Truncated,
         (true, true) => Exit::Passed,
@@ -106,7 +112,7 @@ fn table(hunted: &[(Entry, Hunt)]) -> Table {
         let (verdict, steps) = match &hunt.end {
             HuntEnd::Found { steps, .. } => ("found", steps.to_string()),
             HuntEnd::Survived => ("SURVIVED", String::new()),
-            HuntEnd::Truncated => ("truncated", String::new()),
+            HuntEnd::Truncated(_) => ("truncated", String::new()),
         };
         table.add_row([
             entry.mutant.name().to_owned(),

@@ -119,6 +119,15 @@ impl Ended<'_> {
             (Outcome::Truncated(StopCause::Interrupted), _) => {
                 (again(options), "the same again, to its end")
             }
+            (Outcome::Truncated(StopCause::Obligation), _) => (
+                again(
+                    &options
+                        .without(&[])
+                        .with("--no-reduction")
+                        .with("--no-symmetry"),
+                ),
+                "without what the protocol does not allow",
+            ),
             (Outcome::Truncated(_), _) => self.simulate(),
             (_, _) if self.about.lacks_claim() => (
                 again(&options.without(&["--progress"]).with("--no-progress")),

@@ -4,7 +4,7 @@ use super::{
     Exit, explore,
     figures::{grouped, time},
     interrupt::Interrupt,
-    live,
+    live, verdict,
 };
 use crate::{
     engine::{self, Limits, Outcome},
@@ -365,9 +365,10 @@ fn print_inside(out: &mut impl Write, report: &Report, searched: &Searched) -> a
                     out,
                     "It was exhausted now: {states} states in {took}, and every law holds in all of them."
                 )?,
-                Outcome::Truncated(_) => writeln!(
+                Outcome::Truncated(cause) => writeln!(
                     out,
-                    "Its search was truncated after {states} states: no claim about it."
+                    "Its search was truncated after {states} states, {}: no claim about it.",
+                    verdict::reason(*cause)
                 )?,
                 Outcome::Violated { broken, .. } => writeln!(
                     out,

@@ -2,19 +2,20 @@
 
 use super::{
     figures::{grouped, time},
-    mutants,
+    mutants, selection,
 };
 use crate::{
-    engine::{Outcome, StopCause},
+    engine::{Checked, Outcome, StopCause},
     progress::{ProgressReport, ProgressVerdict},
 };
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use model::{
     mutant::Mutant,
-    system::{Broken, Law, Scope, Witness, Witnesses},
+    system::{Broken, Law, Obligation, Scope, Unmet, Witness, Witnesses},
 };
 use serde::Serialize;
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Verdict {
     /// Bytes of visited set, parents and frontier, where the engine tells.
     pub(crate) bytes: Option<u64>,
     pub(crate) witnesses: Witnesses,
+    /// How often the obligations of the reductions were checked, where the engine does.
+    pub(crate) checked: Option<Checked>,
     /// What the progress check found, where it ran.
     pub(crate) progress: Option<ProgressReport>,
     /// The file that holds the run to a violation or to a stuck state.
@@ -97,6 +100,12 @@ impl Verdict {
             && !self.lacks_claim()
     }
 
+    /// The obligations that failed.
+    fn unmet(&self) -> &[Unmet] {
+        let checked = self.checked.as_ref();
+        checked.map_or(&[], |checked| &checked.unmet)
+    }
+
     /// Why the scope did not pass, if it did not.
     pub(crate) fn fault(&self) -> Option<String> {
         let name = &self.scope.name;
@@ -135,10 +144,21 @@ impl Verdict {
             )),
             Outcome::Exhausted => notes.extend(self.witness_note()),
         }
+        notes.extend(self.unmet().iter().map(|unmet| match self.outcome {
+            Outcome::Violated { .. } => format!(
+                "{name}: the reduction {unmet}. The violation is a run of real steps all the same."
+            ),
+            _ => format!(
+                "{name}: the reduction {unmet}. Its results are not valid for this protocol."
+            ),
+        }));
         notes.extend(self.progress_note());
-        if !self.scope.may_merge_syncs() {
+        // Without these bounds the scope merges them.
+        let is_switched_off = !self.scope.may_merge_syncs()
+            && selection::named(name).is_ok_and(|base| base.reduction.merge_syncs);
+        if is_switched_off {
             notes.push(format!(
-                "{name}: every sync is a step of its own: beside clients or a window, crashes do not allow merging them."
+                "{name}: with these bounds every sync is a step of its own: snapshots do not allow merging them, nor do reads beside a window, nor crashes beside clients or a window."
             ));
         }
         if let Some(mutant) = self.scope.mutant {
@@ -264,6 +284,14 @@ impl Verdict {
                 judged: laws,
                 hold: matches!(self.outcome, Outcome::Exhausted).then_some(laws),
             },
+            obligations: self.checked.as_ref().map(|checked| ObligationsJson {
+                checked: checked
+                    .counts()
+                    .map(|(obligation, count)| (obligation.name(), count))
+                    .collect(),
+                unmet: checked.unmet.clone(),
+                seconds: checked.elapsed.as_secs_f64(),
+            }),
             progress: self
                 .progress
                 .as_ref()
@@ -311,12 +339,13 @@ fn laws_judged(scope: &Scope) -> usize {
     Law::ALL.iter().filter(is_judged).count()
 }
 
-fn reason(cause: StopCause) -> &'static str {
+pub(super) fn reason(cause: StopCause) -> &'static str {
     match cause {
         StopCause::MaxStates => "the limit of states was reached (--max-states)",
         StopCause::MaxMemory => "the limit of memory was reached (--max-memory)",
         StopCause::Interrupted => "it was interrupted",
         StopCause::Capacity => "there are more states than the index can number",
+        StopCause::Obligation => "an obligation of a reduction failed",
     }
 }
 
@@ -361,6 +390,49 @@ pub(crate) fn table(verdicts: &[Verdict], not_run: &[String]) -> Table {
         ]);
     }
     table
+}
+
+/// How often each obligation of a reduction was checked, in all scopes together; `None` where the
+/// engine checks none.
+pub(crate) fn obligations_table(verdicts: &[Verdict]) -> Option<Table> {
+    let totals = obligation_totals(verdicts)?;
+    let is_over = verdicts
+        .iter()
+        .all(|verdict| matches!(verdict.outcome, Outcome::Exhausted));
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["reduction", "what it assumes", "checked"]);
+    for (obligation, total) in totals {
+        let count = match total {
+            0 if is_over => "not needed".to_owned(),
+            0 => "not checked".to_owned(),
+            _ => grouped(total),
+        };
+        table.add_row([
+            Cell::new(obligation.reduction()),
+            Cell::new(obligation.statement()),
+            number(count),
+        ]);
+    }
+    Some(table)
+}
+
+/// How often each obligation was checked.
+fn obligation_totals(verdicts: &[Verdict]) -> Option<Vec<(Obligation, u64)>> {
+    let checked: Vec<&Checked> = verdicts
+        .iter()
+        .filter_map(|verdict| verdict.checked.as_ref())
+        .collect();
+    let total = |obligation: Obligation| checked.iter().map(|one| one.count(obligation)).sum();
+    let all = Obligation::ALL.iter();
+    (!checked.is_empty()).then(|| all.map(|one| (*one, total(*one))).collect())
+}
+
+/// The obligations that no scope checked.
+pub(crate) fn unchecked(verdicts: &[Verdict]) -> Vec<Obligation> {
+    let totals = obligation_totals(verdicts).unwrap_or_default().into_iter();
+    let unchecked = totals.filter(|(_, total)| *total == 0);
+    unchecked.map(|(obligation, _)| obligation).collect()
 }
 
 /// The bounds of a scope for programs.
@@ -410,6 +482,8 @@ struct ScopeJson {
     bytes: Option<u64>,
     witnesses: WitnessesJson,
     properties: PropertiesJson,
+    /// Null where the engine does not check them.
+    obligations: Option<ObligationsJson>,
     /// Null where progress was not checked.
     progress: Option<ProgressJson>,
     violation: Option<ViolationJson>,
@@ -437,6 +511,16 @@ struct PropertiesJson {
     judged: usize,
     /// How many are known to hold: only an exhausted scope knows.
     hold: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct ObligationsJson {
+    /// How often each was checked.
+    checked: BTreeMap<&'static str, u64>,
+    /// Those that failed.
+    unmet: Vec<Unmet>,
+    /// How long the checks took.
+    seconds: f64,
 }
 
 #[derive(Serialize)]

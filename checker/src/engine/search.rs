@@ -6,6 +6,7 @@
 //! insert many at once.
 
 use super::{
+    obligations::{Checked, Ledger},
     outbox::{BATCH, Batch, Outbox},
     shape::{self, MAX_WORDS, Packing, Shape},
     tables::{Sizes, Tables},
@@ -29,6 +30,8 @@ const PIECES: usize = 8;
 const MAX_PIECE: usize = 1 << 16;
 /// After how many tasks the memory held is looked at.
 const LOOK_AT_MEMORY: u64 = 64;
+/// Of how many states of a level the canonical form is checked.
+const RENAMED_STATES: usize = 64;
 /// The parent of the initial state.
 const ROOT: u32 = u32::MAX;
 
@@ -72,6 +75,8 @@ pub enum StopCause {
     Interrupted,
     /// More states than the index can number.
     Capacity,
+    /// An obligation of a reduction failed ([`Report::checked`] has it).
+    Obligation,
 }
 
 /// How a search ended.
@@ -110,6 +115,8 @@ pub struct Report {
     pub witnesses: Witnesses,
     /// What the tables hold.
     pub sizes: Sizes,
+    /// How often the obligations of the reductions were checked.
+    pub checked: Checked,
 }
 
 impl Report {
@@ -193,6 +200,7 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &Progress) -> 
         bytes: peak_bytes.max(visited.bytes()),
         witnesses: found.witnesses,
         sizes: tables.sizes(),
+        checked: found.checked,
     };
     Explored {
         report,
@@ -267,6 +275,7 @@ struct Found {
     end: End,
     transitions: u64,
     witnesses: Witnesses,
+    checked: Checked,
 }
 
 enum End {
@@ -436,9 +445,10 @@ impl<'a, const S: usize> Search<'a, S> {
         let mut workers: Vec<Worker<'a, S>> = (0..self.limits.threads.max(1))
             .map(|_| Worker::new(self.tables))
             .collect();
+        let mut ledger = Ledger::new(self.tables, &self.progress.interrupt);
         self.insert_first(&mut workers[0]);
         let mut frontier = self.frontier();
-        let end = loop {
+        let mut end = loop {
             let (halt, left) = self.run_level(frontier, &mut workers);
             frontier = match halt {
                 Some(Halt::Broken(parent, broken)) => break End::Broken(parent, broken),
@@ -457,7 +467,13 @@ impl<'a, const S: usize> Search<'a, S> {
                 Some(Halt::Stopped(_)) | None => {
                     assert_eq!(left.len(), 0, "a level that is done leaves nothing");
                     let frontier = self.frontier();
-                    if frontier.len() == 0 {
+                    let started = Instant::now();
+                    ledger.advance();
+                    self.rename_some(&frontier, &mut workers[0], &mut ledger);
+                    ledger.checked.elapsed += started.elapsed();
+                    // With a bug planted, a violation is looked for: that needs no obligation.
+                    let is_hunt = self.tables.scope().mutant.is_some();
+                    if frontier.len() == 0 || (ledger.has_failed() && !is_hunt) {
                         break End::Exhausted;
                     }
                     self.progress.depth.fetch_add(1, Ordering::Relaxed);
@@ -465,6 +481,18 @@ impl<'a, const S: usize> Search<'a, S> {
                 }
             };
         };
+        if matches!(end, End::Exhausted) {
+            if !ledger.has_failed() {
+                let started = Instant::now();
+                ledger.finish(self.limits.threads);
+                ledger.checked.elapsed += started.elapsed();
+            }
+            if ledger.has_failed() {
+                end = End::Stopped(StopCause::Obligation);
+            } else if ledger.is_interrupted() {
+                end = End::Stopped(StopCause::Interrupted);
+            }
+        }
         let mut witnesses = Witnesses::default();
         for worker in &workers {
             witnesses.add_all(worker.witnesses());
@@ -473,11 +501,36 @@ impl<'a, const S: usize> Search<'a, S> {
             end,
             transitions: workers.iter().map(|worker| worker.transitions).sum(),
             witnesses,
+            checked: ledger.checked,
+        }
+    }
+
+    /// Brings some states of a level into canonical form once more, under every other name.
+    fn rename_some(
+        &self,
+        frontier: &Frontier,
+        worker: &mut Worker<'a, S>,
+        ledger: &mut Ledger<'a>,
+    ) {
+        let step = (frontier.len() / RENAMED_STATES).max(1);
+        for place in (0..frontier.len()).step_by(step) {
+            let (shard, at) = place_of(frontier.id(place));
+            let state: [u32; S] = self.packing.unpack(self.shards[shard].lock().state(at));
+            for name in 1..self.tables.names().count() {
+                let is_same = worker.has_form(&state, name);
+                ledger.note_canonical(is_same);
+            }
         }
     }
 
     fn insert_first(&mut self, worker: &mut Worker<'a, S>) {
-        let key = self.tables.key_of(&self.tables.scope().start());
+        let scope = self.tables.scope();
+        let key = self.tables.key_of(&scope.start());
+        // What the first state forgot is met, too: its obligations are to be checked.
+        let mut complete = scope.clone();
+        complete.reduction.drop_dead = false;
+        complete.reduction.trim_appends = false;
+        self.tables.meet_all(&complete.start());
         let first = worker.canonical(self.shape.padded(&key));
         self.repack(self.packing.widened(&self.shape, &first));
         let mut words = [0; MAX_WORDS];

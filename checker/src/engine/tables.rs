@@ -15,8 +15,8 @@ use super::{
 use model::{
     Envelope, Message,
     system::{
-        Broken, Budget, Facet, History, LocalStep, Observation, Process, Relabel, Relabelling,
-        Relevance, Scope, System, Witnesses, laws,
+        Broken, Budget, Facet, History, Local, LocalStep, Observation, Process, Relabel,
+        Relabelling, Relevance, Scope, System, Witnesses, laws,
     },
 };
 use parking_lot::RwLock;
@@ -143,6 +143,8 @@ pub struct Tables {
     /// By process, sender's place and message; the process's own place and [`OWN`] for what it
     /// does by itself.
     meetings: RwLock<FxHashMap<(u32, usize, u32), Arc<Meeting>>>,
+    /// Their keys, in the order in which they were found.
+    met: RwLock<Vec<(u32, usize, u32)>>,
     /// Whether any lane has another name than its own.
     lanes_have_names: Apart<AtomicBool>,
 }
@@ -176,6 +178,7 @@ impl Tables {
             effects: RwLock::new(effects),
             facets: RwLock::new(Interner::new()),
             meetings: RwLock::default(),
+            met: RwLock::default(),
             lanes_have_names: Apart(AtomicBool::new(false)),
         }
     }
@@ -222,6 +225,19 @@ impl Tables {
         key
     }
 
+    /// Lets each process meet each message that was sent to it.
+    pub(crate) fn meet_all(&self, system: &System) {
+        for process in &system.processes {
+            let to = self.process_id(process.clone());
+            let mine = system.network.iter();
+            for envelope in mine.filter(|envelope| envelope.to == process.address()) {
+                if let Some(from) = self.shape.place_of(envelope.from) {
+                    self.meet(to, from, self.message_id(envelope.message.clone()));
+                }
+            }
+        }
+    }
+
     /// The system that a state stands for.
     pub fn system(&self, key: &[u32]) -> System {
         let places = self.shape.places.len();
@@ -261,7 +277,7 @@ impl Tables {
         Messages::clone(self.lanes.read().value(lane))
     }
 
-    fn envelope(&self, from: usize, to: usize, message: u32) -> Envelope {
+    pub(crate) fn envelope(&self, from: usize, to: usize, message: u32) -> Envelope {
         Envelope {
             from: self.shape.places[from],
             to: self.shape.places[to],
@@ -308,7 +324,8 @@ impl Tables {
         self.id_in(&self.processes, process)
     }
 
-    fn message_id(&self, message: Message) -> u32 {
+    /// The id of a message.
+    pub(crate) fn message_id(&self, message: Message) -> u32 {
         self.id_in(&self.messages, message)
     }
 
@@ -349,7 +366,7 @@ impl Tables {
         }
         let state = self.process(process);
         let (relevance, trimmed, locals) = if message == OWN {
-            (Relevance::Live, OWN, self.scope.local_events(&state))
+            (Relevance::Live, OWN, self.locals(&state, sender, message))
         } else {
             let envelope = self.envelope(sender, self.place_of(&state), message);
             let relevance = self.scope.relevance(&state, &envelope);
@@ -375,7 +392,7 @@ impl Tables {
             let Some(step) = self.scope.local_step(&state, local) else {
                 continue;
             };
-            if self.scope.reduction.send_early && step.only_sends(&state) {
+            if self.scope.reduction.send_early && self.scope.is_eager(&step, &state) {
                 meeting.early_count += 1;
                 meeting.early_witnesses.add_all(step.witnesses);
                 early.extend(step.sent);
@@ -386,7 +403,84 @@ impl Tables {
         meeting.early = self.posts(early);
         // Another thread may have been faster; what it found is the same.
         let mut meetings = self.meetings.write();
-        Arc::clone(meetings.entry(key).or_insert_with(|| Arc::new(meeting)))
+        Arc::clone(meetings.entry(key).or_insert_with(|| {
+            self.met.write().push(key);
+            Arc::new(meeting)
+        }))
+    }
+
+    /// The keys of what was met after so many others: process, sender's place and message.
+    pub(crate) fn met_since(&self, seen: usize) -> Vec<(u32, usize, u32)> {
+        self.met.read()[seen..].to_vec()
+    }
+
+    /// The ways in which a message can be delivered to a process, or what it can do by itself.
+    pub(crate) fn locals(&self, process: &Process, sender: usize, message: u32) -> Vec<Local> {
+        if message == OWN {
+            return self.scope.local_events(process);
+        }
+        let envelope = self.envelope_to(process, sender, message);
+        self.scope.deliveries(&envelope)
+    }
+
+    /// A message from the process at `sender` to this one.
+    pub(crate) fn envelope_to(&self, process: &Process, sender: usize, message: u32) -> Envelope {
+        self.envelope(sender, self.place_of(process), message)
+    }
+
+    /// What an effect takes from the budget.
+    pub(crate) fn cost_of(&self, effect: u32) -> Budget {
+        self.effects.read().value(effect).cost
+    }
+
+    /// The first of a process's orbit, and the name under which it is this process.
+    pub(crate) fn first_of(&self, process: u32) -> (u32, u32) {
+        let processes = self.processes.read();
+        let row = processes.row(process, &self.names);
+        let first = row.iter().copied().min().unwrap_or(process);
+        let renamed = processes.row(first, &self.names);
+        let name = renamed.iter().position(|renamed| *renamed == process);
+        let name = name.expect("a process is a renaming of the first of its orbit");
+        (first, name as u32)
+    }
+
+    /// The id of a process that is known.
+    pub(crate) fn find_process(&self, process: &Process) -> Option<u32> {
+        self.processes.read().find(process)
+    }
+
+    /// The id of a message that is known.
+    pub(crate) fn find_message(&self, message: &Message) -> Option<u32> {
+        self.messages.read().find(message)
+    }
+
+    /// A message by its id.
+    pub(crate) fn message(&self, id: u32) -> Arc<Message> {
+        Arc::clone(self.messages.read().value(id))
+    }
+
+    /// Whether a leader sends a message to replicate its log.
+    pub(crate) fn is_leaders_request(&self, id: u32) -> bool {
+        matches!(
+            **self.messages.read().value(id),
+            Message::AppendEntriesRequest(_) | Message::InstallSnapshotRequest(_)
+        )
+    }
+
+    /// Whether a lane has any such message.
+    pub(crate) fn has_leaders_request(&self, lane: u32) -> bool {
+        let messages = self.messages(lane);
+        messages
+            .iter()
+            .any(|message| self.is_leaders_request(*message))
+    }
+
+    /// A message under another name.
+    pub(crate) fn message_under(&self, message: u32, name: usize) -> u32 {
+        if name == 0 {
+            return message;
+        }
+        self.messages.read().row(message, &self.names)[name]
     }
 
     fn step(&self, step: LocalStep) -> ProcessStep {

@@ -88,8 +88,14 @@ fn assert_agrees_but(name: &str, walks: u64, rare: &[Witness]) {
 #[test]
 fn walks_through_snapshots_agree() {
     // A suffix that an installed snapshot discards takes two leaders and a follower left behind in
-    // time: the search must reach it, walks hardly do.
-    assert_agrees_but("snapshots", 16 * WALKS, &[Witness::SuffixDiscarded]);
+    // time, and one that it keeps a late snapshot: the search must reach them, walks hardly do.
+    let rare = [Witness::SuffixDiscarded, Witness::SuffixKept];
+    assert_agrees_but("snapshots", 16 * WALKS, &rare);
+}
+
+#[test]
+fn walks_through_snapshots_beside_entries_agree() {
+    assert_agrees_but("snapshots-entries", 4 * WALKS, &[Witness::SuffixKept]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{
     shape::Shape,
     tables::{EMPTY, Facts, NO_EFFECT, Tables},
 };
-use model::system::{Broken, Witnesses};
+use model::system::{Broken, Flaw, Witnesses};
 
 /// `S` is the number of slots of a state; slots that a scope does not need are 0.
 ///
@@ -539,15 +539,23 @@ impl<'a, const S: usize> Worker<'a, S> {
         }
     }
 
+    /// Whether a canonical state has the same form under another name.
+    pub(crate) fn has_form(&mut self, canonical: &[u32; S], name: usize) -> bool {
+        self.recall.look_for_names();
+        let renamed = self.rename(canonical, name);
+        self.canonical(renamed) == *canonical
+    }
+
     fn canonical_of_tied(&mut self, state: &[u32; S], mut keys: [u64; MAX_SERVERS]) -> [u32; S] {
         self.refine(state, &mut keys);
         let keys = &keys[..self.shape.servers];
         if let (name, false) = self.recall.renaming.sorting(keys) {
             return self.rename(state, name);
         }
+        let takes_first = self.tables.scope().flaw == Some(Flaw::FirstOrderIsCanonical);
         let mut best = [UNKNOWN; S];
         for name in 0..self.recall.renaming.count() {
-            if self.recall.renaming.sorts(name, keys) {
+            if self.recall.renaming.sorts(name, keys) && !(takes_first && best[0] != UNKNOWN) {
                 best = best.min(self.rename(state, name));
             }
         }

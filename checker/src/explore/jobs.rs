@@ -420,16 +420,16 @@ impl Job {
                     HuntEnd::Survived => {
                         verdict.exhausted(&world.scope, Some(entry.breaks.name()));
                     }
-                    HuntEnd::Truncated => {
-                        self.stopped(&mut verdict, StopCause::MaxMemory, "judged");
-                    }
+                    HuntEnd::Truncated(cause) => self.stopped(&mut verdict, *cause, "judged"),
                 }
                 verdict
             }
             (_, law) => {
                 let mut scope = searchable(world);
-                scope.laws = law.map_or(Laws::ALL, Laws::only);
                 let planted = scope.mutant.is_some();
+                // The obligations of the reductions lean on properties that must be judged, too.
+                let law = law.filter(|_| planted);
+                scope.laws = law.map_or(Laws::ALL, Laws::only);
                 let limits = if planted { alone(limits) } else { *limits };
                 let mut report = engine::check(&scope, &limits, &self.progress).report;
                 if limits.threads > 1 && matches!(report.outcome, Outcome::Violated { .. }) {
@@ -483,6 +483,7 @@ impl Job {
             StopCause::MaxMemory => "at its limit of memory",
             StopCause::Capacity => "as there are more states than it can number",
             StopCause::Interrupted => "early",
+            StopCause::Obligation => "as a reduction assumes what this protocol does not do",
         };
         verdict.say = format!(
             "Truncated after {states} states, {limit}: the others were not {done}, and no claim is made."
@@ -528,6 +529,11 @@ fn go_on(walk: &mut Walk, steps: usize) -> Result<(), String> {
 /// is still reduced.
 fn searchable(world: &World) -> Scope {
     let mut scope = world.scope.clone();
+    if scope.mutant.is_some() {
+        // What a message may be dropped or trimmed for is a rule of the correct protocol.
+        scope.reduction.drop_dead = false;
+        scope.reduction.trim_appends = false;
+    }
     if world.steps == Steps::Split {
         scope.reduction.drop_dead = scope.mutant.is_none();
         scope.reduction.send_early = true;
@@ -591,11 +597,8 @@ impl Verdict {
         self.verdict = "exhausted";
         let states = self.states;
         self.say = match (scope.mutant, law) {
-            (None, None) => format!(
+            (None, _) => format!(
                 "Exhausted: all {states} states within these bounds were visited, and every law holds in each."
-            ),
-            (None, Some(law)) => format!(
-                "Exhausted: all {states} states within these bounds were visited, and {law} holds in each. No other law was judged."
             ),
             (Some(mutant), None) => format!(
                 "A bug is planted ({}), and this scope does not show it: in all {states} states every law holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",

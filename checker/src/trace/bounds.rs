@@ -93,6 +93,7 @@ impl ScopeBounds {
             attempts,
             reduction,
             mutant: _,
+            flaw: _,
             laws,
             expected: _,
         } = scope.clone();

@@ -8,6 +8,7 @@ use super::{
     history::Observation,
     laws::{self, Broken, Law},
     linearizability::{self, Call, OperationId},
+    obligation::flawed,
     scope::{Budget, Scope},
     witness::{Witness, Witnesses},
 };
@@ -304,6 +305,11 @@ impl Scope {
             Local::Crash => {
                 let running = server.running.as_ref()?;
                 let mut down = server.clone();
+                if self.reduction.merge_restarts && flawed!(self, RestartKeepsUnsynced) {
+                    for write in &running.unsynced {
+                        down.disk.apply(write);
+                    }
+                }
                 down.running = None;
                 let mut step = if self.reduction.merge_restarts {
                     self.restart(&down)
@@ -463,8 +469,9 @@ impl Scope {
         // way, and a crash may take it (docs/reductions.md).
         let is_silent = !left_freely
             && (server.running.as_ref()?.unsynced.is_empty() || writes_term(&step.next));
+        let merges_leaders = flawed!(self, MergesWritesOfLeaders);
         if self.reduction.merge_syncs && is_silent {
-            while !step.next.leads() && self.sync(&mut step) {}
+            while (merges_leaders || !step.next.leads()) && self.sync(&mut step) {}
         }
         self.conclude(&mut step);
         step.cost = cost_of(before, &step.next);

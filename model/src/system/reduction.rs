@@ -4,7 +4,8 @@
 //! comparing the reachable server states with and without it.
 
 use super::{
-    process::{Process, Server},
+    obligation::flawed,
+    process::{LocalStep, Process, Running, Server},
     scope::{Budget, Scope},
 };
 use crate::{
@@ -78,8 +79,22 @@ impl Scope {
     /// Whether anything depends on whom a follower takes for its leader: hints to clients that are
     /// processes, and stickiness, which does not hold against that leader.
     pub(super) fn tells_hints(&self) -> bool {
-        let is_unused = self.direct_clients && !self.pre_vote && !self.check_quorum;
+        let is_unused = (self.direct_clients && !self.pre_vote && !self.check_quorum)
+            || flawed!(self, ForgetsUsedHints);
         !(self.reduction.forget_hints && is_unused)
+    }
+
+    /// Whether a step only sends, so that it is taken at once where messages are sent early.
+    pub fn is_eager(&self, step: &LocalStep, process: &Process) -> bool {
+        if flawed!(self, CommitsEagerly)
+            && let (Some(before), Some(after)) = (running(process), running(&step.next))
+        {
+            let mut committed = before.clone();
+            committed.raft.commit_index = after.raft.commit_index;
+            committed.raft.store.clone_from(&after.raft.store);
+            return step.broken.is_none() && committed == *after;
+        }
+        step.only_sends(process)
     }
 
     /// Whether no server can crash any more.
@@ -92,7 +107,7 @@ impl Scope {
         if !self.reduction.drop_dead {
             return Relevance::Live;
         }
-        if is_dead(receiver, envelope) {
+        if is_dead(receiver, envelope) || self.is_dead_by_flaw(receiver, envelope) {
             return Relevance::Dead;
         }
         let Process::Server(server) = receiver else {
@@ -100,10 +115,22 @@ impl Scope {
         };
         let message = &envelope.message;
         let hints = self.tells_hints();
+        if flawed!(self, ConflictsAreRefusals)
+            && let Message::AppendEntriesResponse(response) = message
+            && matches!(response.outcome, AppendOutcome::Conflict { .. })
+        {
+            return Relevance::Refusal(response.term);
+        }
         match refusal_term(message) {
             Some(term) => Relevance::Refusal(term),
             None if !self.reduction.send_early => Relevance::Live,
             None if only_tells(server, message) => Relevance::Tells,
+            None if flawed!(self, DropsVoteRequests)
+                && matches!(message, Message::RequestVoteRequest(request)
+                    if request.term == server.disk.hard_state.current_term) =>
+            {
+                Relevance::Tells
+            }
             None => match absorbed_commit(server, hints, message) {
                 // Not even a crash makes news of it. Of snapshots this was not shown.
                 Some(LogIndex::ZERO)
@@ -113,10 +140,21 @@ impl Scope {
                 {
                     Relevance::Tells
                 }
+                Some(_) if flawed!(self, ForgetsCommitOfCrashed) => Relevance::Tells,
                 Some(_) => Relevance::TellsWhenCalm,
                 None => Relevance::Live,
             },
         }
+    }
+
+    /// A vote that is not counted yet is none that a candidate ignores.
+    fn is_dead_by_flaw(&self, receiver: &Process, envelope: &Envelope) -> bool {
+        flawed!(self, DropsFreshVotes)
+            && matches!(&envelope.message, Message::RequestVoteResponse(response)
+            if response.vote_granted
+                && running(receiver).is_some_and(|running| {
+                    running.raft.current_term == response.term
+                }))
     }
 
     /// A request without the entries that its receiver holds for good, and one of a term that its
@@ -146,7 +184,10 @@ impl Scope {
             // Nothing was shown of entries that a snapshot may come to cover.
             return None;
         }
-        let held = held_for_good(server, request)?;
+        let mut held = held_for_good(server, request)?;
+        if flawed!(self, TrimsOneTooMany) {
+            held = (held + 1).min(request.entries.len());
+        }
         let last_held = request.entries.get(held.checked_sub(1)?)?;
         Some(Message::AppendEntriesRequest(AppendEntriesRequest {
             prev_log_index: request.prev_log_index.plus(held as u64),
@@ -214,6 +255,10 @@ impl Relevance {
             other => other,
         }
     }
+}
+
+fn running(process: &Process) -> Option<&Running> {
+    process.server()?.running.as_ref()
 }
 
 /// Whether the term and the vote that a server goes by are those of its disk: only then is a refusal
@@ -322,7 +367,7 @@ fn insert<T: PartialEq>(set: &mut Vec<T>, item: T) -> bool {
     new
 }
 
-fn refusal_term(message: &Message) -> Option<Term> {
+pub(super) fn refusal_term(message: &Message) -> Option<Term> {
     match message {
         Message::PreVoteResponse(response) if !response.vote_granted => Some(response.term),
         Message::RequestVoteResponse(response) if !response.vote_granted => Some(response.term),

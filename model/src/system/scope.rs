@@ -104,6 +104,9 @@ pub struct Scope {
     /// The bug to plant.
     #[cfg(feature = "mutants")]
     pub mutant: Option<crate::mutant::Mutant>,
+    /// The wrong reduction to plant.
+    #[cfg(feature = "mutants")]
+    pub flaw: Option<super::obligation::Flaw>,
     /// Which laws are judged.
     pub laws: Laws,
     /// What must be reached for the scope to count as passed.
@@ -156,6 +159,8 @@ impl Scope {
             reduction: Reduction::ALL,
             #[cfg(feature = "mutants")]
             mutant: None,
+            #[cfg(feature = "mutants")]
+            flaw: None,
             laws: Laws::ALL,
             expected: Vec::new(),
         }
@@ -191,7 +196,7 @@ impl Scope {
         within("clients", self.plans.len() as u64, 0, 4)?;
         if self.reduction.merge_syncs && !self.may_merge_syncs() {
             return Err(BadBound(
-                "syncs cannot be merged where servers crash beside clients or with a window: answers to clients and to heartbeats wait for no disk".into(),
+                "syncs cannot be merged where servers take snapshots, where leaders read beside a window, or where servers crash beside clients or a window: responses to clients and to heartbeats wait for no disk".into(),
             ));
         }
         Ok(())
@@ -200,10 +205,15 @@ impl Scope {
     /// Whether a write that nobody could see may be durable at once (`Reduction::merge_syncs`). What a
     /// server tells a client waits for no disk: a crash may take the term from which a hint came that
     /// a client has. With a window, a follower's answer to a heartbeat at an entry that is on its way
-    /// to the disk shows that it is, and a crash may take the entry.
+    /// to the disk shows that it is, and a crash may take the entry; beside reads the answer also
+    /// carries a read round, for which no other answer was shown to have the same index. A leader with a snapshot sends a
+    /// heartbeat at its last entry alone: what a follower acknowledges while it installs that
+    /// snapshot, or while the entries of an older leader are not durable yet, it says at no other time.
     pub fn may_merge_syncs(&self) -> bool {
         let is_hidden = self.plans.is_empty() && self.window == 0;
-        is_hidden || self.budget.crashes == 0
+        (is_hidden || self.budget.crashes == 0)
+            && (self.window == 0 || self.budget.reads == 0)
+            && self.budget.snapshots == 0
     }
 
     /// The servers.
@@ -393,6 +403,10 @@ impl Scope {
         let apart = Reduction {
             merge_syncs: false,
             merge_restarts: false,
+            ..Reduction::ALL
+        };
+        let unmerged = Reduction {
+            merge_syncs: false,
             ..Reduction::ALL
         };
         let get = || Ask::Read(Query::Get { key: b"x".to_vec() });
@@ -600,13 +614,13 @@ impl Scope {
             Self {
                 terms: 2,
                 budget: Budget {
-                    entries: 1,
                     crashes: 1,
                     snapshots: 1,
                     ..Budget::default()
                 },
                 with_session: true,
                 starts_with_leader: true,
+                reduction: unmerged,
                 expected: vec![
                     ReElection,
                     EntryCommitted,
@@ -621,6 +635,30 @@ impl Scope {
                 ..Self::new(
                     "snapshots",
                     "a log loses its beginning to a snapshot, which others are sent",
+                )
+            },
+            Self {
+                terms: 1,
+                budget: Budget {
+                    entries: 1,
+                    crashes: 2,
+                    snapshots: 2,
+                    ..Budget::default()
+                },
+                with_session: true,
+                starts_with_leader: true,
+                reduction: unmerged,
+                expected: vec![
+                    EntryCommitted,
+                    FollowerCommitted,
+                    SnapshotTaken,
+                    SnapshotInstalled,
+                    SuffixKept,
+                    RecoveredFromSnapshot,
+                ],
+                ..Self::new(
+                    "snapshots-entries",
+                    "two snapshots and two crashes, beside a client's entry",
                 )
             },
             Self {

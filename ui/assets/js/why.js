@@ -112,8 +112,6 @@ export const SENTENCES = [
   // How a search ended.
   ['Exhausted: all {states} states within these bounds were visited, and every law holds in each. Within these bounds it does not reach: {witnesses}.', 'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las leyes. Dentro de estos límites no se alcanza: {witnesses}.'],
   ['Exhausted: all {states} states within these bounds were visited, and every law holds in each.', 'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las leyes.'],
-  ['Exhausted: all {states} states within these bounds were visited, and {law} holds in each. No other law was judged. Within these bounds it does not reach: {witnesses}.', 'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumple «{law}». No se juzgó ninguna otra ley. Dentro de estos límites no se alcanza: {witnesses}.'],
-  ['Exhausted: all {states} states within these bounds were visited, and {law} holds in each. No other law was judged.', 'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumple «{law}». No se juzgó ninguna otra ley.'],
   ['A bug is planted ({bug}), and this scope does not show it: in all {states} states every law holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumplen todas las leyes. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
   ['A bug is planted ({bug}), and this scope does not show it: in all {states} states {law} holds, and no other law was judged. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumple «{law}», y no se juzgó ninguna otra ley. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
   ['The search says that {law} is broken, but its path is no real run: {error}. This is a fault of the checker.', 'La búsqueda dice que se incumple «{law}», pero su camino no es una ejecución real: {error}. Es un fallo del comprobador.'],
@@ -132,6 +130,7 @@ export const SENTENCES = [
   ['at its limit of states', 'en su límite de estados'],
   ['at its limit of memory', 'en su límite de memoria'],
   ['as there are more states than it can number', 'por haber más estados de los que puede numerar'],
+  ['as a reduction assumes what this protocol does not do', 'porque una reducción supone algo que este protocolo no cumple'],
   ['early', 'antes de tiempo'],
   ['The search failed, and concludes nothing: {error}.', 'La búsqueda falló, y no concluye nada: {error}.'],
   ['The search ended at an assertion, and concludes nothing: {error}.', 'La búsqueda acabó en una aserción, y no concluye nada: {error}.'],

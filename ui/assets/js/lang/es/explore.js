@@ -336,6 +336,7 @@ export default {
   'explore.scope-fail-over': 'la escritura de un cliente coincide con un cambio de líder',
   'explore.scope-sessions': 'un cliente abre una sesión, a la que la de otro deja sitio',
   'explore.scope-snapshots': 'un log pierde su comienzo a cambio de una instantánea, que se envía a otros',
+  'explore.scope-snapshots-entries': 'dos instantáneas y dos caídas, junto a una entrada de un cliente',
   'explore.scope-drill': 'servidores movidos por un reloj',
   'explore.resize-actions': 'Ancho de las acciones',
   'explore.resize-side': 'Ancho de leyes, detalles y árbol',
