@@ -290,9 +290,11 @@ impl Entry {
                 match report.verdict {
                     ProgressVerdict::Holds => HuntEnd::Survived,
                     ProgressVerdict::Truncated => {
-                        HuntEnd::Truncated(match progress.interrupt.load(Ordering::Relaxed) {
-                            true => StopCause::Interrupted,
-                            false => StopCause::MaxStates,
+                        let is_interrupted = progress.interrupt.load(Ordering::Relaxed);
+                        HuntEnd::Truncated(match explored.report.outcome {
+                            Outcome::Truncated(cause) if !is_interrupted => cause,
+                            _ if is_interrupted => StopCause::Interrupted,
+                            _ => StopCause::MaxStates,
                         })
                     }
                     ProgressVerdict::Stuck(stuck) => {

@@ -2,7 +2,7 @@
 
 use checker::trace::{Trace, read_jsonl};
 use model::mutant::Mutant;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
@@ -957,6 +957,19 @@ fn check_says_for_which_scopes_progress_was_checked() {
     );
 }
 
+/// The bug breaks what merge_syncs assumes, too. A stuck state is one whatever a reduction assumes.
+#[test]
+fn check_finds_a_stuck_state_although_an_obligation_failed() {
+    let bounds = "--servers 2 --terms 1 --entries 1 --crashes 0 --progress --json";
+    let args = format!("check --scope crashes {bounds} --mutant heartbeats-not-sent");
+    let output = run(&args.split(' ').collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    let told = stdout(&output);
+    let scope: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+    assert_eq!(scope["progress"]["verdict"], "stuck", "{scope}");
+    assert_ne!(scope["obligations"]["unmet"], json!([]), "{scope}");
+}
+
 #[test]
 fn check_says_where_bounds_switch_merging_off() {
     let says = |line: &str| {
@@ -964,12 +977,15 @@ fn check_says_where_bounds_switch_merging_off() {
             .into_iter()
             .chain(line.split(' '))
             .collect();
-        stdout(&run(&args)).contains("with these bounds every sync is a step of its own")
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+        stdout(&output).contains("with these bounds merge_syncs is off")
     };
     assert!(says(
         "fail-over --terms 1 --entries 1 --servers 2 --crashes 1"
     ));
     assert!(says("crashes --terms 1 --entries 0 --snapshots 1"));
+    assert!(says("quorum --servers 2 --crashes 1"));
     // These never merge, or always.
     assert!(!says("snapshots --terms 1"));
     assert!(!says("crashes --terms 1 --entries 0"));

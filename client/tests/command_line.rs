@@ -456,7 +456,7 @@ fn status_shows_leader_term_members_and_lag() {
         r#""last_index":123456,"followers":{"1":{"lag":7,"counts":true},"3":{"lag":991},"#,
         r#""4":{"lag":99,"match_index":0,"flow":"probe","counts":false},"5":{"lag":0,"counts":false}}},"problem":null,"age_ms":0},"#,
         r#"{"id":4,"status":{"role":"follower","term":17},"problem":null,"age_ms":0},"#,
-        r#"{"id":5,"status":{"role":"follower","term":0,"suspended":"another disk"},"problem":null,"age_ms":0},"#,
+        r#"{"id":5,"status":{"role":"follower","term":0,"suspended":"this server does not count toward a quorum: another disk"},"problem":null,"age_ms":0},"#,
         r#"{"id":3,"status":null,"problem":"no answer in time","age_ms":12000,"#,
         r#""last":{"role":"follower","term":16,"commit_index":122465,"durable_index":122465,"last_index":122465}}]}"#,
     ));
@@ -497,7 +497,8 @@ fn status_shows_leader_term_members_and_lag() {
     assert_eq!(row("1")[8], "");
     assert_eq!(row("4")[7], "-");
     assert_eq!(row("4")[8], "does not count toward a quorum");
-    assert_eq!(row("5")[8], "does not count toward a quorum: another disk");
+    let suspended = "this server does not count toward a quorum: another disk";
+    assert_eq!(row("5")[8], suspended);
     let plain = run(nobody, &format!("status -o plain --http {at}"));
     for line in [
         "leader 2",

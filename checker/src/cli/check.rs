@@ -238,7 +238,13 @@ impl Args {
         // One server alone gets no verdict, so none is sought unless told.
         let is_small = verdict.states <= MAX_PROGRESS_STATES && verdict.scope.servers > 1;
         let is_asked = self.progress || (is_small && !self.no_progress);
-        is_asked && matches!(verdict.outcome, Outcome::Exhausted)
+        let is_over = match verdict.outcome {
+            Outcome::Exhausted => true,
+            // The hunt for a bug goes on to the end. A stuck state is one whatever reductions assume.
+            Outcome::Truncated(engine::StopCause::Obligation) => self.mutant.is_some(),
+            Outcome::Truncated(_) | Outcome::Violated { .. } => false,
+        };
+        is_asked && is_over
     }
 
     /// The obligations that no scope checked, where each must be checked: in a whole run of the
@@ -251,10 +257,10 @@ impl Args {
             && verdicts
                 .iter()
                 .all(|one| matches!(one.outcome, Outcome::Exhausted));
-        match is_whole {
-            true => verdict::unchecked(verdicts),
-            false => Vec::new(),
+        if !is_whole {
+            return Vec::new();
         }
+        verdict::unchecked(verdicts)
     }
 
     fn trace_file(&self, scope: &Scope, what: &str) -> PathBuf {

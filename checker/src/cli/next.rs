@@ -5,14 +5,8 @@ use crate::engine::{Outcome, StopCause};
 use model::{mutant::Mutant, system::Scope};
 use std::path::Path;
 
-/// Scopes that are exhausted in a few minutes, from the smallest.
-const EXHAUSTIBLE: &[&str] = &[
-    "replication",
-    "reads",
-    "crashes",
-    "fail-over",
-    "end-to-end-reads",
-];
+/// Scopes that are exhausted in a minute or two, from the smallest.
+const EXHAUSTIBLE: &[&str] = &["replication", "reads", "crashes", "fail-over"];
 /// A crash more makes several times as many states: from so many, that is minutes.
 const MAX_GROWN: u64 = 1_000_000;
 /// The same for searches that visit more states, or visit them more slowly.
@@ -119,15 +113,7 @@ impl Ended<'_> {
             (Outcome::Truncated(StopCause::Interrupted), _) => {
                 (again(options), "the same again, to its end")
             }
-            (Outcome::Truncated(StopCause::Obligation), _) => (
-                again(
-                    &options
-                        .without(&[])
-                        .with("--no-reduction")
-                        .with("--no-symmetry"),
-                ),
-                "without what the protocol does not allow",
-            ),
+            (Outcome::Truncated(StopCause::Obligation), _) => self.without_the_obligation(),
             (Outcome::Truncated(_), _) => self.simulate(),
             (_, _) if self.about.lacks_claim() => (
                 again(&options.without(&["--progress"]).with("--no-progress")),
@@ -201,6 +187,19 @@ impl Ended<'_> {
             }
             None => self.simulate(),
         }
+    }
+
+    /// What needs no reduction whose obligation failed.
+    fn without_the_obligation(&self) -> (String, &'static str) {
+        if let Some(bug) = self.about.scope.mutant {
+            return (
+                format!("mutants {}", bug.name()),
+                "plant it in the smallest scope known to show it",
+            );
+        }
+        let plain = self.options.without(&["--no-reduction", "--no-symmetry"]);
+        let plain = plain.with("--no-reduction").with("--no-symmetry");
+        (self.check(self.bounds, &plain), "without any reduction")
     }
 
     /// The same question to someone else.

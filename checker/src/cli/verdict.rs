@@ -89,7 +89,8 @@ impl Verdict {
     /// Whether something that was asked for was stopped early.
     pub(crate) fn lacks_claim(&self) -> bool {
         let progress = self.progress_verdict();
-        self.is_truncated() || matches!(progress, Some(ProgressVerdict::Truncated))
+        (self.is_truncated() && !self.is_stuck())
+            || matches!(progress, Some(ProgressVerdict::Truncated))
     }
 
     /// Whether a bug was planted, and everything that was checked holds.
@@ -110,14 +111,14 @@ impl Verdict {
     pub(crate) fn fault(&self) -> Option<String> {
         let name = &self.scope.name;
         match &self.outcome {
+            Outcome::Truncated(_) | Outcome::Exhausted if self.is_stuck() => {
+                Some(format!("{name} has a state without progress"))
+            }
             Outcome::Truncated(cause) => Some(format!("{name} is truncated, {}", reason(*cause))),
             Outcome::Violated { broken, .. } => Some(format!("{name} breaks {}", broken.law)),
             Outcome::Exhausted if self.lacks_witnesses() => {
                 let missing = list(&self.missing());
                 Some(format!("{name} must reach, and does not: {missing}"))
-            }
-            Outcome::Exhausted if self.is_stuck() => {
-                Some(format!("{name} has a state without progress"))
             }
             Outcome::Exhausted if self.lacks_claim() => {
                 Some(format!("the progress check of {name} has no verdict"))
@@ -134,6 +135,10 @@ impl Verdict {
         let name = &self.scope.name;
         let mut notes = Vec::new();
         match &self.outcome {
+            Outcome::Truncated(StopCause::Obligation) => notes.push(format!(
+                "{name}: truncated, {}. The reductions may have left out states: no claim is made.",
+                reason(StopCause::Obligation)
+            )),
             Outcome::Truncated(cause) => notes.push(format!(
                 "{name}: truncated, {}. What was not visited may break any law: no claim is made.",
                 reason(*cause)
@@ -149,7 +154,7 @@ impl Verdict {
                 "{name}: the reduction {unmet}. The violation is a run of real steps all the same."
             ),
             _ => format!(
-                "{name}: the reduction {unmet}. Its results are not valid for this protocol."
+                "{name}: the reduction {unmet}. Without this reduction the search may find more."
             ),
         }));
         notes.extend(self.progress_note());
@@ -158,7 +163,7 @@ impl Verdict {
             && selection::named(name).is_ok_and(|base| base.reduction.merge_syncs);
         if is_switched_off {
             notes.push(format!(
-                "{name}: with these bounds every sync is a step of its own: snapshots do not allow merging them, nor do reads beside a window, nor crashes beside clients or a window."
+                "{name}: with these bounds merge_syncs is off, and every sync is a step of its own: it is not sound with snapshots, with reads beside a window, or with crashes beside clients, a window or PreVote."
             ));
         }
         if let Some(mutant) = self.scope.mutant {
@@ -341,8 +346,8 @@ fn laws_judged(scope: &Scope) -> usize {
 
 pub(super) fn reason(cause: StopCause) -> &'static str {
     match cause {
-        StopCause::MaxStates => "the limit of states was reached (--max-states)",
-        StopCause::MaxMemory => "the limit of memory was reached (--max-memory)",
+        StopCause::MaxStates => "the limit of states was reached",
+        StopCause::MaxMemory => "the limit of memory was reached",
         StopCause::Interrupted => "it was interrupted",
         StopCause::Capacity => "there are more states than the index can number",
         StopCause::Obligation => "an obligation of a reduction failed",

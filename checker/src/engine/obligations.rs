@@ -20,7 +20,7 @@ use super::{
 use model::{
     Envelope, Message,
     system::{
-        Local, Obligation, Obligations, Process, Relabelling, Relevance, Unmet,
+        Local, Obligation, Obligations, Process, Relabelling, Relevance, System, Unmet,
         obligation::{LeaderLog, MergedStep, Response, described, described_event, says_no_more},
     },
 };
@@ -137,6 +137,8 @@ pub(crate) struct Ledger<'a> {
 struct Node {
     first: u32,
     process: Arc<Process>,
+    /// The names under which it stays the same process.
+    names: Vec<usize>,
     edges: Vec<Edge>,
     claims: FxHashSet<Claim>,
     /// Senders' places and messages.
@@ -248,6 +250,23 @@ impl<'a> Ledger<'a> {
             why: "the renamed state has another canonical form".into(),
         });
         self.checked.note(Obligation::Symmetry, verdict);
+    }
+
+    /// Lets each process meet each message that was sent to it.
+    pub(crate) fn meet_all(&self, system: &System) {
+        let tables = self.tables;
+        for process in &system.processes {
+            let (first, name) = tables.first_of(tables.process_id(process.clone()));
+            let unnamed = self.renaming.inverse(name as usize);
+            let mine = system.network.iter();
+            for envelope in mine.filter(|envelope| envelope.to == process.address()) {
+                if let Some(from) = tables.shape().place_of(envelope.from) {
+                    let message = tables.message_id(envelope.message.clone());
+                    let message = tables.message_under(message, unnamed);
+                    tables.meet(first, self.renaming.place(unnamed, from), message);
+                }
+            }
+        }
     }
 
     /// Checks what was met since the last call.
@@ -410,6 +429,7 @@ impl<'a> Ledger<'a> {
             self.nodes.push(Node {
                 first,
                 process: self.tables.process(first),
+                names: self.tables.names_of(first, first),
                 edges: Vec::new(),
                 claims: FxHashSet::default(),
                 met: Vec::new(),
@@ -580,6 +600,50 @@ impl<'a> Ledger<'a> {
             let edge = self.nodes[node as usize].edges[edge];
             self.pass_on(edge, claim);
         }
+        // The search follows one of several events that differ in the names of servers which this
+        // process does not tell apart. The claim is about each of these servers.
+        for name in 0..self.nodes[node as usize].names.len() {
+            let name = self.nodes[node as usize].names[name];
+            self.open.push((node, self.renamed(claim, name)));
+        }
+    }
+
+    /// A claim under another name.
+    fn renamed(&self, claim: Claim, name: usize) -> Claim {
+        let sender = |from: u8| self.renaming.place(name, from.into()) as u8;
+        let renamed = |message: u32| self.tables.message_under(message, name);
+        match claim {
+            Claim::Dead { from, message } => Claim::Dead {
+                from: sender(from),
+                message: renamed(message),
+            },
+            Claim::Inert {
+                from,
+                message,
+                response,
+                log,
+                calm,
+            } => Claim::Inert {
+                from: sender(from),
+                message: renamed(message),
+                response,
+                log,
+                calm,
+            },
+            Claim::Equal {
+                of,
+                from,
+                one,
+                other,
+                log,
+            } => Claim::Equal {
+                of,
+                from: sender(from),
+                one: renamed(one),
+                other: renamed(other),
+                log,
+            },
+        }
     }
 
     /// Whether a claim holds at a process.
@@ -653,43 +717,23 @@ impl<'a> Ledger<'a> {
         let next = Arc::clone(&self.nodes[edge.to as usize].process);
         let is_over = log != NO_LOG && self.outlived(&next, log) == NO_LOG;
         let log = if is_over { NO_LOG } else { log };
-        let back = self.renaming.inverse(edge.name as usize);
-        let sender = |from: u8| self.renaming.place(back, from.into()) as u8;
-        let renamed = |message: u32| self.tables.message_under(message, back);
-        let claim = match claim {
+        let mut claim = self.renamed(claim, self.renaming.inverse(edge.name as usize));
+        match &mut claim {
+            Claim::Dead { .. } => {}
             Claim::Inert { calm: true, .. } if edge.is_crash => return,
-            Claim::Dead { from, message } => Claim::Dead {
-                from: sender(from),
-                message: renamed(message),
-            },
             Claim::Inert {
-                from,
-                message,
                 response,
-                calm,
+                log: known,
                 ..
-            } => Claim::Inert {
-                from: sender(from),
-                message: renamed(message),
-                // In a later term only a refusal is left.
-                response: if is_over { REFUSAL } else { response },
-                log,
-                calm,
-            },
-            Claim::Equal {
-                of,
-                from,
-                one,
-                other,
-                ..
-            } => Claim::Equal {
-                of,
-                from: sender(from),
-                one: renamed(one),
-                other: renamed(other),
-                log,
-            },
-        };
+            } => {
+                *known = log;
+                if is_over {
+                    // In a later term only a refusal is left.
+                    *response = REFUSAL;
+                }
+            }
+            Claim::Equal { log: known, .. } => *known = log,
+        }
         if !self.nodes[edge.to as usize].claims.contains(&claim) {
             self.open.push((edge.to, claim));
         }
@@ -815,7 +859,6 @@ impl<'a> Ledger<'a> {
             merged,
             ..
         } = &self.nodes[node];
-        let mut seen: FxHashSet<(Process, Process, u8, Option<LeaderLog>)> = FxHashSet::default();
         let mut sendable = None;
         for &(from, message) in merged {
             for local in self.tables.locals(state, from.into(), message) {
@@ -823,10 +866,6 @@ impl<'a> Ledger<'a> {
                     continue;
                 };
                 let cause = self.cause(state, from, message, &local);
-                let (pending, merged) = (step.pending.clone(), step.merged.clone());
-                if !seen.insert((pending, merged, from, cause.log.clone())) {
-                    continue;
-                }
                 let lost = self.obligations.is_lost_without_trace(&step);
                 let event = || described_event(&local);
                 checked.judge(Obligation::MergedSyncs, state, event, lost);
@@ -902,16 +941,13 @@ impl<'a> Ledger<'a> {
     /// and with the write durable. With the sender's place and the message, or [`OWN`].
     fn events_at(&self, node: usize, step: &MergedStep) -> Vec<(u8, u32, Local)> {
         let tables = self.tables;
-        let mut events: BTreeSet<(u8, u32)> = self.nodes[node].met.iter().copied().collect();
+        let node = &self.nodes[node];
+        let mut events = self.met_under(node, &node.names);
         if let Some(merged) = tables.find_process(&step.merged) {
-            let (first, name) = tables.first_of(merged);
+            let (first, _) = tables.first_of(merged);
             if let Some(number) = self.numbers.get(&first) {
-                let name = name as usize;
-                let met = self.nodes[*number as usize].met.iter();
-                events.extend(met.map(|(from, message)| {
-                    let from = self.renaming.place(name, (*from).into()) as u8;
-                    (from, tables.message_under(*message, name))
-                }));
+                let names = tables.names_of(first, merged);
+                events.extend(self.met_under(&self.nodes[*number as usize], &names));
             }
         }
         let own = tables.scope().local_events(&step.pending).into_iter();
@@ -921,6 +957,17 @@ impl<'a> Ledger<'a> {
             locals.into_iter().map(move |local| (from, message, local))
         });
         own.chain(met).collect()
+    }
+
+    /// The senders' places and messages that a process met, under each of some names.
+    fn met_under(&self, node: &Node, names: &[usize]) -> BTreeSet<(u8, u32)> {
+        let under = |name: usize| {
+            node.met.iter().map(move |(from, message)| {
+                let from = self.renaming.place(name, (*from).into()) as u8;
+                (from, self.tables.message_under(*message, name))
+            })
+        };
+        names.iter().flat_map(|name| under(*name)).collect()
     }
 
     /// What must hold at a process must hold while a merged write is pending.
@@ -974,7 +1021,12 @@ impl<'a> Ledger<'a> {
                 .flat_map(|step| step.posts.iter())
                 .chain(&meeting.early);
             for (place, lane) in posts {
-                sendable.extend(tables.messages(*lane).iter().map(|sent| (*place, *sent)));
+                let sent = tables.messages(*lane);
+                for name in &node.names {
+                    let place = self.renaming.place(*name, *place);
+                    let sent = sent.iter();
+                    sendable.extend(sent.map(|sent| (place, tables.message_under(*sent, *name))));
+                }
             }
         }
         sendable

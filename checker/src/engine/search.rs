@@ -447,6 +447,11 @@ impl<'a, const S: usize> Search<'a, S> {
             .collect();
         let mut ledger = Ledger::new(self.tables, &self.progress.interrupt);
         self.insert_first(&mut workers[0]);
+        // What the first state forgot is met, too: its obligations are to be checked.
+        let mut complete = self.tables.scope().clone();
+        complete.reduction.drop_dead = false;
+        complete.reduction.trim_appends = false;
+        ledger.meet_all(&complete.start());
         let mut frontier = self.frontier();
         let mut end = loop {
             let (halt, left) = self.run_level(frontier, &mut workers);
@@ -526,11 +531,6 @@ impl<'a, const S: usize> Search<'a, S> {
     fn insert_first(&mut self, worker: &mut Worker<'a, S>) {
         let scope = self.tables.scope();
         let key = self.tables.key_of(&scope.start());
-        // What the first state forgot is met, too: its obligations are to be checked.
-        let mut complete = scope.clone();
-        complete.reduction.drop_dead = false;
-        complete.reduction.trim_appends = false;
-        self.tables.meet_all(&complete.start());
         let first = worker.canonical(self.shape.padded(&key));
         self.repack(self.packing.widened(&self.shape, &first));
         let mut words = [0; MAX_WORDS];

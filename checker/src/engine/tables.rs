@@ -225,19 +225,6 @@ impl Tables {
         key
     }
 
-    /// Lets each process meet each message that was sent to it.
-    pub(crate) fn meet_all(&self, system: &System) {
-        for process in &system.processes {
-            let to = self.process_id(process.clone());
-            let mine = system.network.iter();
-            for envelope in mine.filter(|envelope| envelope.to == process.address()) {
-                if let Some(from) = self.shape.place_of(envelope.from) {
-                    self.meet(to, from, self.message_id(envelope.message.clone()));
-                }
-            }
-        }
-    }
-
     /// The system that a state stands for.
     pub fn system(&self, key: &[u32]) -> System {
         let places = self.shape.places.len();
@@ -320,7 +307,8 @@ impl Tables {
         orbits.write().intern(value, &self.names, rename)
     }
 
-    fn process_id(&self, process: Process) -> u32 {
+    /// The id of a process.
+    pub(crate) fn process_id(&self, process: Process) -> u32 {
         self.id_in(&self.processes, process)
     }
 
@@ -442,6 +430,15 @@ impl Tables {
         let name = renamed.iter().position(|renamed| *renamed == process);
         let name = name.expect("a process is a renaming of the first of its orbit");
         (first, name as u32)
+    }
+
+    /// The names under which the first of an orbit is this process. They are several where the process
+    /// does not tell two servers apart.
+    pub(crate) fn names_of(&self, first: u32, process: u32) -> Vec<usize> {
+        let processes = self.processes.read();
+        let row = processes.row(first, &self.names).iter().enumerate();
+        let is_it = row.filter(|(_, renamed)| **renamed == process);
+        is_it.map(|(name, _)| name).collect()
     }
 
     /// The id of a process that is known.

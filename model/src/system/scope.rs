@@ -196,21 +196,25 @@ impl Scope {
         within("clients", self.plans.len() as u64, 0, 4)?;
         if self.reduction.merge_syncs && !self.may_merge_syncs() {
             return Err(BadBound(
-                "syncs cannot be merged where servers take snapshots, where leaders read beside a window, or where servers crash beside clients or a window: responses to clients and to heartbeats wait for no disk".into(),
+                "syncs cannot be merged with snapshots, with reads beside a window, or with crashes beside clients, a window or PreVote: what then leaves waits for no disk".into(),
             ));
         }
         Ok(())
     }
 
-    /// Whether a write that nobody could see may be durable at once (`Reduction::merge_syncs`). What a
-    /// server tells a client waits for no disk: a crash may take the term from which a hint came that
-    /// a client has. With a window, a follower's answer to a heartbeat at an entry that is on its way
-    /// to the disk shows that it is, and a crash may take the entry; beside reads the answer also
-    /// carries a read round, for which no other answer was shown to have the same index. A leader with a snapshot sends a
-    /// heartbeat at its last entry alone: what a follower acknowledges while it installs that
-    /// snapshot, or while the entries of an older leader are not durable yet, it says at no other time.
+    /// Whether a write that nobody could see may be durable at once (`Reduction::merge_syncs`). It may
+    /// not where something that tells of the write leaves before it is durable:
+    /// * Beside clients and crashes: what a server tells a client waits for no disk. A crash may take
+    ///   the term from which a hint came that a client has.
+    /// * With PreVote and crashes: a request for a pre-vote tells of the last entry in memory.
+    /// * With a window and crashes: a follower's answer to a heartbeat at an entry that is pending
+    ///   shows that it is. Beside reads the answer also carries a read round, for which no other answer
+    ///   was shown to have the same index.
+    /// * With snapshots: a leader sends a heartbeat at the last entry of its snapshot alone. What a
+    ///   follower acknowledges while it installs that snapshot, or while the entries of an older leader
+    ///   are pending, it says at no other time.
     pub fn may_merge_syncs(&self) -> bool {
-        let is_hidden = self.plans.is_empty() && self.window == 0;
+        let is_hidden = self.plans.is_empty() && self.window == 0 && !self.pre_vote;
         (is_hidden || self.budget.crashes == 0)
             && (self.window == 0 || self.budget.reads == 0)
             && self.budget.snapshots == 0
