@@ -637,18 +637,75 @@ async fn silent_clients_lock_nobody_out() {
             assert_eq!(told, "-ERR max number of clients reached\r\n");
         }
         drop(known.pop());
-        within(async {
-            loop {
-                let mut redis = Redis::connect(&server).await;
-                redis.send("HELLO 2 AUTH default sesame").await;
-                let mut first = [0; 1];
-                if redis.0.read_exact(&mut first).await.is_ok() && &first == b"*" {
-                    break;
-                }
-            }
-        })
-        .await;
+        admitted(&server, "HELLO 2 AUTH default sesame", "*14\r\n").await;
         server.stop().await;
+    }
+}
+
+/// A client that is served, after as many attempts as it takes; each begins with this command.
+async fn admitted(server: &Server, line: &str, reply: &str) -> Redis {
+    within(async {
+        loop {
+            let mut redis = Redis::connect(server).await;
+            redis.send(line).await;
+            let mut first = vec![0; reply.len()];
+            if redis.0.read_exact(&mut first).await.is_ok() && first == reply.as_bytes() {
+                break redis;
+            }
+        }
+    })
+    .await
+}
+
+/// On one thread, so that the proxy runs whenever the test lets other tasks run.
+#[tokio::test]
+async fn strangers_that_take_no_replies_lock_nobody_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "sesame\n").unwrap();
+    // Replies that are not taken must not end a connection by themselves.
+    let line = format!(
+        "--peer 1=127.0.0.1:9 --max-connections 4 --client-timeout 1h --redis-password-file {}",
+        file.display()
+    );
+    let server = Server::start(settings(&line)).await.unwrap();
+    let refused = "-NOAUTH Authentication required: send AUTH and the password\r\n";
+    let mut reader = Redis::connect(&server).await;
+    reader.say("PING", refused).await;
+    let mut stuck = Vec::new();
+    for _ in 0..4 {
+        let redis = Redis::connect(&server).await;
+        send_until_nothing_is_read(&redis).await;
+        stuck.push(redis);
+    }
+    let told = reader.rest().await;
+    assert_eq!(
+        told,
+        "-ERR max number of unauthenticated clients reached\r\n"
+    );
+    // If they had kept their places, all would be taken. In the end known clients have all.
+    let mut known = Vec::new();
+    for _ in 0..4 {
+        known.push(admitted(&server, "AUTH sesame", "+OK\r\n").await);
+    }
+    for redis in &mut known {
+        redis.say("PING", "+PONG\r\n").await;
+    }
+    server.stop().await;
+}
+
+/// Sends commands and reads no reply, until the proxy waits for that and reads no more commands, or
+/// has closed the connection.
+async fn send_until_nothing_is_read(redis: &Redis) {
+    let commands = b"*1\r\n$4\r\nPING\r\n".repeat(1000);
+    let (mut sent, mut vain) = (0, 0);
+    while vain < 1000 {
+        match redis.0.try_write(&commands[sent % commands.len()..]) {
+            Ok(more) => (sent, vain) = (sent + more, 0),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => vain += 1,
+            Err(_) => return,
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -663,17 +720,7 @@ async fn idle_clients_lock_nobody_out() {
         idle.push(redis);
     }
     // Refused as long as no connection counts as idle, which may be a moment after its reply.
-    let mut newcomer = within(async {
-        loop {
-            let mut redis = Redis::connect(&server).await;
-            redis.send("PING").await;
-            let mut first = [0; 7];
-            if redis.0.read_exact(&mut first).await.is_ok() && &first == b"+PONG\r\n" {
-                break redis;
-            }
-        }
-    })
-    .await;
+    let mut newcomer = admitted(&server, "PING", "+PONG\r\n").await;
     let mut closed = 0;
     for redis in &mut idle {
         let _ = redis.0.write_all(b"*1\r\n$4\r\nPING\r\n").await;

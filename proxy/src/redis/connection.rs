@@ -11,7 +11,7 @@
 //! read while replies wait to be taken, and an `MGET` of more keys is sent piece by piece. A client
 //! has `client_timeout` for its first command, for the rest of a command that has begun, and to take
 //! each [`FLUSH`] bytes of replies; between commands it has `idle_timeout`, or less when all
-//! connections are taken (`eviction`).
+//! connections are taken (`eviction`). A stranger that must make room has no time to take replies.
 //!
 //! # Transactions
 //! `MULTI` is refused. Clients send the commands of a transaction without waiting for the reply to
@@ -142,8 +142,12 @@ pub(crate) async fn serve(
             if connection.known {
                 tracked.set_busy();
             }
-            connection.run(wave, &mut output, &mut stream).await?;
-            flush(redis, &mut output, &mut stream).await?;
+            let serving = async {
+                connection.run(wave, &mut output, &mut stream).await?;
+                flush(redis, &mut output, &mut stream).await
+            };
+            // The commands of a stranger are refused, so nothing is lost if this ends it.
+            unless_evicted(&tracked, serving).await?;
             deadline = Instant::now() + redis.client_timeout;
         }
         if connection.quit || closing.is_cancelled() {
@@ -168,7 +172,8 @@ pub(crate) async fn serve(
                 if tracked.is_stranger() {
                     let text = "ERR max number of unauthenticated clients reached";
                     Reply::error(text).encode(connection.protocol, &mut output);
-                    flush(redis, &mut output, &mut stream).await?;
+                    let sending = flush(redis, &mut output, &mut stream);
+                    unless_evicted(&tracked, sending).await?;
                 }
                 return stream.shutdown().await;
             }
@@ -190,9 +195,28 @@ pub(crate) async fn serve(
             None => {
                 let text = "ERR timeout: the command did not arrive in time (--client-timeout)";
                 Reply::error(text).encode(connection.protocol, &mut output);
-                flush(redis, &mut output, &mut stream).await?;
+                let sending = flush(redis, &mut output, &mut stream);
+                unless_evicted(&tracked, sending).await?;
                 return stream.shutdown().await;
             }
+        }
+    }
+}
+
+/// Sends to a client. A stranger that must make room does so at once if it does not take what is sent.
+///
+/// # Errors
+/// If sending fails or is given up.
+async fn unless_evicted(
+    tracked: &Tracked,
+    sending: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    tokio::select! {
+        // One that has taken its replies so far gets these, even if it is evicted already.
+        biased;
+        sent = sending => sent,
+        () = tracked.evicted.cancelled(), if tracked.is_stranger() => {
+            Err(io::Error::other("evicted while it took no replies"))
         }
     }
 }
