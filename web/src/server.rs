@@ -30,7 +30,10 @@ use std::{
     convert::Infallible,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -206,6 +209,8 @@ struct Taken {
 #[derive(Debug)]
 struct Slot {
     state: Mutex<State>,
+    /// Requests so far.
+    requests: AtomicU64,
     /// Cancelled when it must make room.
     evicted: CancellationToken,
 }
@@ -213,8 +218,8 @@ struct Slot {
 #[derive(Clone, Copy, Debug)]
 enum State {
     IdleSince(Instant),
-    /// A request is under way: its response is not complete.
-    Busy,
+    /// The request with this number is under way: its response is not complete.
+    Busy(u64),
     /// Hyper has all of the response, in its buffers, and has not flushed them yet.
     Sending,
 }
@@ -231,10 +236,7 @@ struct Place {
 impl Places {
     /// Makes a place for a connection. Another one may have to leave for it.
     fn take(self: &Arc<Self>, limits: &Limits) -> Place {
-        let slot = Arc::new(Slot {
-            state: Mutex::new(State::IdleSince(Instant::now())),
-            evicted: CancellationToken::new(),
-        });
+        let slot = Arc::new(Slot::new());
         let mut taken = self.lock();
         let id = taken.next;
         taken.next += 1;
@@ -287,10 +289,18 @@ impl Drop for Place {
 }
 
 impl Slot {
+    fn new() -> Self {
+        Self {
+            state: Mutex::new(State::IdleSince(Instant::now())),
+            requests: AtomicU64::new(0),
+            evicted: CancellationToken::new(),
+        }
+    }
+
     fn idle_since(&self) -> Option<Instant> {
         match *self.lock() {
             State::IdleSince(since) => Some(since),
-            State::Busy | State::Sending => None,
+            State::Busy(_) | State::Sending => None,
         }
     }
 
@@ -314,19 +324,28 @@ impl Slot {
 
 /// A request under way, until hyper has taken the last frame of its response. A response may be one
 /// frame, so this says nothing of what was written: see [`Slot::flushed`].
-struct Busy(Arc<Slot>);
+struct Busy {
+    slot: Arc<Slot>,
+    request: u64,
+}
 
 impl Busy {
     fn begin(slot: &Arc<Slot>) -> Self {
-        *slot.lock() = State::Busy;
-        Self(Arc::clone(slot))
+        let request = slot.requests.fetch_add(1, Relaxed);
+        *slot.lock() = State::Busy(request);
+        let slot = Arc::clone(slot);
+        Self { slot, request }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        // Hyper flushes after each frame, the last one included.
-        *self.0.lock() = State::Sending;
+        let mut state = self.slot.lock();
+        // A later request may have begun.
+        if matches!(*state, State::Busy(request) if request == self.request) {
+            // Hyper flushes after each frame, the last one included.
+            *state = State::Sending;
+        }
     }
 }
 
@@ -510,6 +529,25 @@ mod tests {
         ask(at, "/").await.ends_with("overloaded\n")
     }
 
+    /// Waits until a newcomer has a place. One that is refused, or closed without a response, has none.
+    async fn served(at: SocketAddr) {
+        within(async { while !ask(at, "/").await.starts_with("HTTP/1.1 404 ") {} }).await;
+    }
+
+    #[test]
+    fn slot_is_busy_until_its_last_response_was_flushed() {
+        let slot = Arc::new(Slot::new());
+        let first = Busy::begin(&slot);
+        let second = Busy::begin(&slot);
+        drop(first);
+        slot.flushed();
+        assert!(slot.is_busy());
+        drop(second);
+        assert!(slot.is_busy());
+        slot.flushed();
+        assert!(!slot.is_busy());
+    }
+
     #[tokio::test]
     async fn readers_that_never_read_lose_their_places() {
         let at = start(Duration::from_millis(100)).await.at;
@@ -517,7 +555,7 @@ mod tests {
         while readers.len() < 3 {
             readers.push(begin_large(at).await);
         }
-        within(async { while is_refused(at).await {} }).await;
+        served(at).await;
     }
 
     #[tokio::test]
@@ -532,7 +570,7 @@ mod tests {
             read_large(stream).await.unwrap();
         }
         // They are idle now, and keep nobody out. The first of them became idle first.
-        within(async { while is_refused(at).await {} }).await;
+        served(at).await;
         assert_eq!(rest(&mut readers[0]).await, "");
     }
 
@@ -556,15 +594,18 @@ mod tests {
         let at = start(Duration::from_millis(100)).await.at;
         let mut stream = begin(at, "/large").await;
         // Reads only once the server has given up: what is left is what the sockets had room for.
-        let mut last = 0;
-        loop {
-            let unread = unread(&stream).await;
-            if unread > 0 && unread == last && is_closed(&stream).await {
-                break;
+        let given_up = async {
+            let mut last = 0;
+            loop {
+                let unread = unread(&stream).await;
+                if unread > 0 && unread == last && is_closed(&stream).await {
+                    break;
+                }
+                last = unread;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            last = unread;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        };
+        within(given_up).await;
         let got = rest(&mut stream).await.len();
         assert!(got < LARGE, "{got}");
     }
