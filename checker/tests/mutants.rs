@@ -61,11 +61,11 @@ fn no_mutant_survives_and_the_quick_ones_are_found() {
 fn correct_core_passes_where_the_quick_mutants_are_found() {
     for mut entry in entries() {
         entry.scope.mutant = None;
-        let outcome = check(&entry.scope, &LIMITS, &Progress::default())
-            .report
-            .outcome;
+        let report = check(&entry.scope, &LIMITS, &Progress::default()).report;
+        let (outcome, name) = (report.outcome, entry.mutant.name());
         let broke = matches!(outcome, Outcome::Violated { .. });
-        assert!(!broke, "{}: {outcome:?}", entry.mutant.name());
+        assert!(!broke, "{name}: {outcome:?}");
+        assert_eq!(report.checked.unmet, Vec::new(), "{name}");
     }
 }
 
