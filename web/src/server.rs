@@ -2,7 +2,8 @@
 //!
 //! # Number
 //! Up to [`Limits::connections`] are served. One more closes the connection that has been idle for the
-//! longest time, so idle and silent clients, however many, keep nobody out. A connection is busy from
+//! longest time, so idle and silent clients, however many, keep nobody out. A connection that is closed so
+//! carries out no request any more. A connection is busy from
 //! the head of a request until the last byte of the response was written to the socket. Only if every
 //! connection is busy does the newcomer get one of [`Limits::reserve`] further places; there the health
 //! checks are answered and everything else is refused with 503. So a health check is always answered.
@@ -146,11 +147,15 @@ async fn connection(
     let (slot, is_reserved, overloaded) = (&place.slot, place.is_reserved, limits.overloaded);
     let service = service_fn(|request: Request<Incoming>| {
         let busy = Busy::begin(slot);
+        let is_evicted = busy.is_none();
         let router = router.clone();
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let is_encoded = is_last && !is_only_chunked(request.headers());
         async move {
-            let response = if is_encoded {
+            let response = if is_evicted {
+                // It made room in this moment. What is not answered must not be carried out.
+                closing(crate::uncached(overloaded()))
+            } else if is_encoded {
                 // RFC 9112 section 6.1. The body would be stored as it was encoded.
                 let text = "the only transfer coding that is served is chunked\n";
                 closing((StatusCode::NOT_IMPLEMENTED, text).into_response())
@@ -176,9 +181,10 @@ async fn connection(
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
+        biased;
+        () = slot.evicted.cancelled() => return,
         // That a client went away is nobody's fault.
         _ = connection.as_mut() => return,
-        () = slot.evicted.cancelled() => return,
         () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let idle = async {
@@ -188,8 +194,9 @@ async fn connection(
         }
     };
     tokio::select! {
-        _ = connection => {}
+        biased;
         () = slot.evicted.cancelled() => {}
+        _ = connection => {}
         () = idle => {}
     }
 }
@@ -222,6 +229,8 @@ enum State {
     Busy(u64),
     /// Hyper has all of the response, in its buffers, and has not flushed them yet.
     Sending,
+    /// It makes room for another: no request begins any more.
+    Evicted,
 }
 
 /// The place of a connection. Dropped, it is free.
@@ -246,6 +255,7 @@ impl Places {
         let is_reserved = taken.regular.len() >= limits.connections;
         if is_reserved {
             if taken.reserved.len() >= limits.reserve
+                && !evict_idle(&mut taken.reserved)
                 && let Some((_, oldest)) = taken.reserved.pop_first()
             {
                 oldest.evicted.cancel();
@@ -268,16 +278,16 @@ impl Places {
     }
 }
 
-/// Closes the connection that has been idle for the longest time, if one is idle.
-fn evict_idle(slots: &mut BTreeMap<u64, Arc<Slot>>) {
-    let idle = slots
+/// Closes the connection that has been idle for the longest time. Returns whether one was idle.
+fn evict_idle(slots: &mut BTreeMap<u64, Arc<Slot>>) -> bool {
+    let mut idle: Vec<(Instant, u64)> = slots
         .iter()
-        .filter_map(|(id, slot)| Some((slot.idle_since()?, *id)));
-    if let Some((_, id)) = idle.min()
-        && let Some(slot) = slots.remove(&id)
-    {
-        slot.evicted.cancel();
-    }
+        .filter_map(|(id, slot)| Some((slot.idle_since()?, *id)))
+        .collect();
+    idle.sort_unstable();
+    // A request may begin meanwhile.
+    let evicted = idle.into_iter().find(|(_, id)| slots[id].evict());
+    evicted.is_some_and(|(_, id)| slots.remove(&id).is_some())
 }
 
 impl Drop for Place {
@@ -300,8 +310,19 @@ impl Slot {
     fn idle_since(&self) -> Option<Instant> {
         match *self.lock() {
             State::IdleSince(since) => Some(since),
-            State::Busy(_) | State::Sending => None,
+            State::Busy(_) | State::Sending | State::Evicted => None,
         }
+    }
+
+    /// Closes an idle connection. Returns whether it was idle.
+    fn evict(&self) -> bool {
+        let mut state = self.lock();
+        let is_idle = matches!(*state, State::IdleSince(_));
+        if is_idle {
+            *state = State::Evicted;
+            self.evicted.cancel();
+        }
+        is_idle
     }
 
     fn is_busy(&self) -> bool {
@@ -330,11 +351,17 @@ struct Busy {
 }
 
 impl Busy {
-    fn begin(slot: &Arc<Slot>) -> Self {
+    /// `None` if the connection was made to leave.
+    fn begin(slot: &Arc<Slot>) -> Option<Self> {
         let request = slot.requests.fetch_add(1, Relaxed);
-        *slot.lock() = State::Busy(request);
+        let mut state = slot.lock();
+        if let State::Evicted = *state {
+            return None;
+        }
+        *state = State::Busy(request);
+        drop(state);
         let slot = Arc::clone(slot);
-        Self { slot, request }
+        Some(Self { slot, request })
     }
 }
 
@@ -352,7 +379,7 @@ impl Drop for Busy {
 /// A response body that knows when it is done.
 struct Tracked {
     body: Body,
-    _busy: Busy,
+    _busy: Option<Busy>,
 }
 
 impl http_body::Body for Tracked {
@@ -411,6 +438,12 @@ mod tests {
         let (go, closing) = (Arc::new(Notify::new()), CancellationToken::new());
         let reached = Arc::new(Semaphore::new(0));
         let (waits, reaches) = (Arc::clone(&go), Arc::clone(&reached));
+        let counts = Arc::clone(&reached);
+        let count = move || async move {
+            counts.add_permits(1);
+            tokio::task::yield_now().await;
+            "counted\n"
+        };
         let slow = move || async move {
             reaches.add_permits(1);
             waits.notified().await;
@@ -419,6 +452,7 @@ mod tests {
         let router = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/large", get(|| async { vec![b'x'; LARGE] }))
+            .route("/count", get(count))
             .route("/slow", get(slow));
         let limits = Limits {
             connections: 3,
@@ -546,6 +580,45 @@ mod tests {
         assert!(slot.is_busy());
         slot.flushed();
         assert!(!slot.is_busy());
+    }
+
+    #[test]
+    fn evicted_connection_begins_no_request() {
+        let slot = Arc::new(Slot::new());
+        let busy = Busy::begin(&slot).unwrap();
+        assert!(!slot.evict());
+        drop(busy);
+        assert!(!slot.evict());
+        slot.flushed();
+        assert!(slot.evict());
+        assert!(Busy::begin(&slot).is_none());
+        slot.flushed();
+        assert!(!slot.evict() && slot.evicted.is_cancelled());
+    }
+
+    /// Many clients come at once. Some are refused or closed, and what they asked for is not done.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_is_done_is_answered() {
+        let server = start(Duration::from_secs(60)).await;
+        let at = server.at;
+        let mut answered = 0;
+        for _ in 0..20 {
+            let clients = (0..40).map(|_| {
+                tokio::spawn(async move {
+                    let mut stream = TcpStream::connect(at).await?;
+                    let request = b"GET /count HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                    stream.write_all(request).await?;
+                    let mut text = Vec::new();
+                    stream.read_to_end(&mut text).await?;
+                    io::Result::Ok(text.ends_with(b"counted\n"))
+                })
+            });
+            for client in clients.collect::<Vec<_>>() {
+                answered += usize::from(client.await.unwrap().unwrap_or(false));
+            }
+        }
+        assert!(answered > 0);
+        assert_eq!(server.reached.available_permits(), answered);
     }
 
     #[tokio::test]
