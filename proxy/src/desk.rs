@@ -124,7 +124,7 @@ struct Inner {
     written: Notify,
 }
 
-const QUOTA: &str =
+pub(crate) const QUOTA: &str =
     "the state has reached its quota: delete keys, or raise --state-quota of the servers";
 
 impl Desk {

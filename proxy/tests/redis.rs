@@ -6,9 +6,9 @@ mod silent;
 
 use common::{Redis, get, ready, settings, within};
 use model::{
-    NodeId,
+    LogIndex, NodeId,
     message::{RequestBody, ResponseBody},
-    store::Query,
+    store::{Answer, Query},
 };
 use proxy::server::Server;
 use std::{
@@ -514,6 +514,62 @@ async fn many_arguments_are_served_or_refused_and_the_connection_stays() {
         ))
         .await;
     redis.say("PING", "+PONG\r\n").await;
+    server.stop().await;
+}
+
+/// A key outside of the limits is found before any other key of its command is read or removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn command_with_an_invalid_key_does_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let mut redis = Redis::connect(&server).await;
+    let long = "k".repeat(1025);
+    let empty = "-ERR the key is empty: give at least one byte\r\n";
+    let too_large = "-ERR the key is too large: it has 1025 bytes, the limit is 1024\r\n";
+    redis.say("SET a 1", "+OK\r\n").await;
+    redis.say("SET b 2", "+OK\r\n").await;
+    for command in ["DEL", "UNLINK", "EXISTS", "MGET"] {
+        // The second space makes an empty key.
+        redis.say(&format!("{command} a  b"), empty).await;
+        redis.say(&format!("{command} a b {long}"), too_large).await;
+    }
+    redis.say("EXISTS a b", ":2\r\n").await;
+    // Behind more values than are collected before the first are sent.
+    let large = "v".repeat(200_000);
+    redis.say(&format!("SET k {large}"), "+OK\r\n").await;
+    redis.say(&format!("MGET{} ", " k".repeat(40)), empty).await;
+    redis.say("PING", "+PONG\r\n").await;
+    server.stop().await;
+}
+
+/// Whatever keeps some keys from being removed, the reply does not say that nothing was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn failure_after_some_keys_were_removed_is_unknown() {
+    let at = silent::responding(NodeId::new(1), |body| {
+        let RequestBody::Write { operation, .. } = body else {
+            return None;
+        };
+        Some(ResponseBody::Applied(match operation.key() {
+            b"full" => Answer::QuotaExceeded,
+            _ => Answer::Written {
+                version: LogIndex::new(1),
+            },
+        }))
+    })
+    .await;
+    let server = Server::start(settings(&format!("--peer 1={at}")))
+        .await
+        .unwrap();
+    let mut redis = Redis::connect(&server).await;
+    let quota =
+        "the state has reached its quota: delete keys, or raise --state-quota of the servers";
+    let unknown = format!(
+        "-UNKNOWN the outcome is unknown: 2 of the keys were removed, for others {quota}\r\n"
+    );
+    redis.say("DEL a full b", &unknown).await;
+    redis
+        .say("DEL full", &format!("-OOM {quota}; nothing was done\r\n"))
+        .await;
     server.stop().await;
 }
 

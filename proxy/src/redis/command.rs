@@ -8,7 +8,7 @@
 
 use super::reply::Reply;
 use bytes::Bytes;
-use model::store::{Condition, parse_integer};
+use model::store::{Condition, check_key, parse_integer};
 
 /// A command.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,13 +141,13 @@ impl Command {
             ("get", [key]) => Ok(Self::Get { key: key.clone() }),
             ("set", [key, value, options @ ..]) => set(key, value, options),
             ("del" | "unlink", keys) => Ok(Self::Delete {
-                keys: keys.to_vec(),
+                keys: within_limits(keys)?,
             }),
             ("exists", keys) => Ok(Self::Exists {
-                keys: keys.to_vec(),
+                keys: within_limits(keys)?,
             }),
             ("mget", keys) => Ok(Self::GetMany {
-                keys: keys.to_vec(),
+                keys: within_limits(keys)?,
             }),
             ("incr", [key]) => increment(key, 1),
             ("decr", [key]) => increment(key, -1),
@@ -203,6 +203,15 @@ impl Command {
             Self::Scan { .. } => Touches::ReadsAll,
             _ => Touches::None,
         }
+    }
+}
+
+/// The keys of a command with several, each of which the cluster takes: otherwise the command would
+/// fail after a part of it was carried out.
+fn within_limits(keys: &[Bytes]) -> Result<Vec<Bytes>, Refusal> {
+    match keys.iter().find_map(|key| check_key(key).err()) {
+        Some(outside) => Err(format!("ERR {outside}")),
+        None => Ok(keys.to_vec()),
     }
 }
 

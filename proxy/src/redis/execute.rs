@@ -1,7 +1,7 @@
 //! Carries out one command and says what to reply.
 
 use super::{Redis, command::Command, reply::Reply};
-use crate::desk::Failure;
+use crate::desk::{Failure, QUOTA};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
 use model::store::{Answer, Condition, Page, Versioned};
@@ -61,23 +61,27 @@ impl Redis {
             .into_iter()
             .map(|key| self.desk.delete(key.to_vec(), Condition::Present));
         let mut deletions = stream::iter(deletions).buffered(REMOVALS_AT_ONCE);
-        let (mut removed, mut done, mut failure) = (0, false, None);
+        let (mut removed, mut failure) = (0, None);
         while let Some(result) = deletions.next().await {
             match result {
-                Ok(Answer::Written { .. }) => (removed, done) = (removed + 1, true),
+                Ok(Answer::Written { .. }) => removed += 1,
                 Ok(_) => {}
                 // The worst that can be said is what is said.
                 Err(unknown @ Failure::Unknown(_)) => failure = Some(unknown),
                 Err(other) => failure = failure.or(Some(other)),
             }
         }
-        match failure {
-            None => Reply::Integer(removed),
-            Some(Failure::NotDone(reason)) if done => Reply::error(format!(
-                "UNKNOWN the outcome is unknown: {removed} of the keys were removed, for others {reason}"
-            )),
-            Some(failure) => failed(&failure),
-        }
+        let reason = match failure {
+            None => return Reply::Integer(removed),
+            Some(failure @ Failure::Unknown(_)) => return failed(&failure),
+            Some(failure) if removed == 0 => return failed(&failure),
+            Some(Failure::NotDone(reason)) => reason.to_string(),
+            Some(Failure::QuotaExceeded) => QUOTA.to_owned(),
+            Some(Failure::OutsideLimits(outside)) => outside.to_string(),
+        };
+        Reply::error(format!(
+            "UNKNOWN the outcome is unknown: {removed} of the keys were removed, for others {reason}"
+        ))
     }
 
     async fn exists(&self, keys: Vec<Bytes>) -> Reply {
