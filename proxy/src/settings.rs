@@ -163,16 +163,16 @@ pub struct Settings {
     pub client_timeout: Duration,
     /// Close Redis connections that are idle for this long; 0s never closes them
     #[arg(long, value_name = "TIME", env = "RAFT_IDLE_TIMEOUT", default_value = "10m",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     pub idle_timeout: Duration,
     /// When all Redis connections are taken, a new client closes the one that has been idle for the
     /// longest time, unless that is less than this
     #[arg(long, value_name = "TIME", env = "RAFT_EVICT_IDLE", default_value = "1m",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     pub evict_idle: Duration,
     /// How long to wait, when stopping, for what is under way
     #[arg(long, value_name = "TIME", env = "RAFT_DRAIN", default_value = "10s",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     pub drain: Duration,
 }
 
@@ -185,12 +185,24 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A duration that is not zero.
-fn positive(text: &str) -> Result<Duration, String> {
+/// The longest duration that an option may have: that of `raft-client`. Sums of such durations and
+/// points in time cannot overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A duration of at most a day.
+fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("give more than 0s".to_owned()),
+        Ok(time) if time > LONGEST => Err("give at most 1day".to_owned()),
         Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A duration that is not zero, of at most a day.
+fn positive(text: &str) -> Result<Duration, String> {
+    match duration(text) {
+        Ok(Duration::ZERO) => Err("give more than 0s".to_owned()),
+        other => other,
     }
 }
 

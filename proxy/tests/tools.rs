@@ -271,6 +271,36 @@ async fn address_in_use_names_the_option() {
     );
 }
 
+#[test]
+fn settings_out_of_range_are_refused() {
+    for (option, value, says) in [
+        ("--attempt-timeout", "500000000000y", "at most 1day"),
+        ("--client-timeout", "500000000000y", "at most 1day"),
+        ("--idle-timeout", "500000000000y", "at most 1day"),
+        ("--evict-idle", "500000000000y", "at most 1day"),
+        ("--drain", "500000000000y", "at most 1day"),
+        ("--drain", "86401s", "at most 1day"),
+        ("--client-timeout", "0s", "more than 0s"),
+    ] {
+        for servers in ["--peer=1=127.0.0.1:9", "--embedded=1"] {
+            // An address in use ends a program that accepts the option.
+            let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+            let at = taken.local_addr().unwrap().to_string();
+            let listen = ["--listen=127.0.0.1:0", "--redis=off", "--http", &at];
+            let output = Command::new(env!("CARGO_BIN_EXE_raft-proxy"))
+                .arg(servers)
+                .args(listen)
+                .args([option, value])
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{option} {value}: {text}");
+            assert!(text.contains(says), "{option} {value}: {text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn signal_stops_the_program_in_order() {
     use std::io::{BufRead, BufReader};
