@@ -107,12 +107,13 @@ impl Client {
     /// Opens a socket. Nothing is sent before the first operation.
     ///
     /// # Errors
-    /// If an endpoint cannot be found, a key cannot be read or no socket can be opened. That
+    /// If no cluster can have this name, an endpoint cannot be found, a key cannot be read or no socket can be opened. That
     /// nobody answers shows in the operations.
     ///
     /// # Panics
     /// Outside of a tokio runtime with time and IO enabled.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        transport::Config::check_cluster(&options.cluster)?;
         let (timeout, max_waiting) = (options.timeout, options.max_waiting);
         let (pool, task) = match options.route {
             Route::Proxy => connect_to_proxy(options).await?,

@@ -67,6 +67,9 @@ pub enum ConnectError {
     /// No endpoint is given.
     #[error("no endpoint is given: name at least one as HOST:PORT")]
     NoEndpoint,
+    /// A name that no cluster can have.
+    #[error(transparent)]
+    Cluster(#[from] transport::ClusterNameError),
     /// An endpoint is not written as it should be.
     #[error("the endpoint {endpoint:?} is not {expected}")]
     Endpoint {

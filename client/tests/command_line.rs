@@ -221,6 +221,28 @@ fn command_line_that_is_not_right_exits_2_and_says_what_to_do() {
     assert_eq!(run_with(&[], "").code, Some(2));
 }
 
+/// As every server refuses it.
+#[test]
+fn name_of_a_cluster_that_none_can_have_is_refused() {
+    let long = "n".repeat(256);
+    for (name, length) in [("", 0), (&long, 256)] {
+        for command in [&["get", "k"][..], &["status"], &["--direct", "get", "k"]] {
+            let endpoints = match command {
+                ["--direct", ..] => "1=127.0.0.1:9",
+                _ => "127.0.0.1:9",
+            };
+            let options = ["--endpoints", endpoints, "--timeout", "1ms"];
+            let named = ["--cluster", name];
+            let run = run_with(&[&options[..], &named, command].concat(), "");
+            expect(&run, 2, "");
+            let complaint = format!(
+                "error: the cluster's name has {length} bytes: at most 255 are allowed, and at least 1\n"
+            );
+            assert_eq!(run.err, complaint, "{command:?}");
+        }
+    }
+}
+
 #[test]
 fn servers_that_share_a_number_or_an_address_are_refused() {
     for (endpoints, says) in [

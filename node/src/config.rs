@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
-use transport::{Faults, Keys};
+use transport::{ClusterNameError, Faults, Keys};
 use web::Secret;
 
 /// The settings of one server. Made by [`Config::new`]; the fields are then set as wished.
@@ -88,8 +88,8 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A name that does not fit into the log's header.
-    #[error("the cluster's name has {0} bytes: at most 255 are allowed, and at least 1")]
-    Cluster(usize),
+    #[error(transparent)]
+    Cluster(#[from] ClusterNameError),
     /// A server that would run for office before it could have heard of a leader.
     #[error(
         "an election timeout of {min:?} to {max:?} does not go with a heartbeat every {heartbeat:?}: \
@@ -158,9 +158,7 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.cluster.is_empty() || self.cluster.len() > wal::MAX_CLUSTER {
-            return Err(ConfigError::Cluster(self.cluster.len()));
-        }
+        transport::Config::check_cluster(&self.cluster)?;
         if self.heartbeat.is_zero()
             || self.election_min < self.heartbeat * 2
             || self.election_max <= self.election_min

@@ -272,6 +272,9 @@ pub enum Nonsense {
     /// Nobody to bring requests to.
     #[error("which servers? Give --peer 1=HOST:PORT for each, or --embedded 3 to try things out")]
     NoServers,
+    /// A name that no cluster can have.
+    #[error(transparent)]
+    Cluster(#[from] transport::ClusterNameError),
     /// Two places for one server.
     #[error("server {0} is given twice with {1}")]
     Twice(NodeId, &'static str),
@@ -314,6 +317,7 @@ impl Settings {
     /// # Errors
     /// See [`Nonsense`].
     pub fn check(&self) -> Result<(), Nonsense> {
+        transport::Config::check_cluster(&self.cluster)?;
         if self.embedded.is_none() && self.peers.is_empty() {
             return Err(Nonsense::NoServers);
         }

@@ -273,6 +273,8 @@ async fn address_in_use_names_the_option() {
 
 #[test]
 fn settings_out_of_range_are_refused() {
+    let long = "n".repeat(256);
+    let name = "at most 255 are allowed, and at least 1";
     for (option, value, says) in [
         ("--attempt-timeout", "500000000000y", "at most 1day"),
         ("--client-timeout", "500000000000y", "at most 1day"),
@@ -281,6 +283,8 @@ fn settings_out_of_range_are_refused() {
         ("--drain", "500000000000y", "at most 1day"),
         ("--drain", "86401s", "at most 1day"),
         ("--client-timeout", "0s", "more than 0s"),
+        ("--cluster", "", name),
+        ("--cluster", &long, name),
     ] {
         for servers in ["--peer=1=127.0.0.1:9", "--embedded=1"] {
             // An address in use ends a program that accepts the option.

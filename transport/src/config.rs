@@ -54,6 +54,9 @@ impl Config {
     /// What [`Self::max_datagram`] may be.
     pub const DATAGRAMS: RangeInclusive<usize> = FLOOR..=65_507;
 
+    /// The most bytes of [`Self::cluster`].
+    pub const MAX_CLUSTER: usize = 255;
+
     /// What [`Self::max_datagram`] is unless it is set.
     pub const DEFAULT_DATAGRAM: usize = DATAGRAM;
 
@@ -72,6 +75,17 @@ impl Config {
                     "{text:?} is not a length of datagrams: choose from {least} to {most} bytes"
                 )
             })
+    }
+
+    /// Checks [`Self::cluster`] as servers do, whose logs have no room for a longer name.
+    ///
+    /// # Errors
+    /// If no server has this name.
+    pub fn check_cluster(name: &str) -> Result<(), ClusterNameError> {
+        match name.len() {
+            1..=Self::MAX_CLUSTER => Ok(()),
+            length => Err(ClusterNameError(length)),
+        }
     }
 
     /// Without peers, keys and faults.
@@ -117,6 +131,11 @@ impl Config {
         Ok(())
     }
 }
+
+/// A name that no cluster can have. Holds its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the cluster's name has {0} bytes: at most {most} are allowed, and at least 1", most = Config::MAX_CLUSTER)]
+pub struct ClusterNameError(pub usize);
 
 /// Names a new run of a process: the time of its start and 64 random bits.
 ///

@@ -40,7 +40,7 @@ mod routes;
 mod seal;
 mod socket;
 
-pub use config::{Config, new_boot};
+pub use config::{ClusterNameError, Config, new_boot};
 pub use counters::{Cause, Count, Counters};
 pub use endpoint::{Endpoint, Inbox, Received};
 pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};

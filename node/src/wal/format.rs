@@ -14,7 +14,7 @@ pub(crate) const HEADER: usize = 4096;
 /// How long a frame's header is, and a whole seal.
 pub(crate) const FRAME_HEADER: usize = 24;
 /// The longest name a cluster may have.
-pub(crate) const MAX_CLUSTER: usize = 255;
+pub(crate) const MAX_CLUSTER: usize = transport::Config::MAX_CLUSTER;
 
 const MAGIC: [u8; 8] = *b"RAFT-WAL";
 /// Frames begin at multiples of this.

@@ -32,8 +32,8 @@ use crate::disk::{Disk, DiskError};
 use blocks::Blocks;
 use files::SegmentFile;
 pub(crate) use files::{Directory, Files};
+pub(crate) use format::Identity;
 use format::{FRAME_HEADER, HEADER, LargeFrame, SegmentHeader};
-pub(crate) use format::{Identity, MAX_CLUSTER};
 use model::{Durable, HardState, Write};
 use std::{collections::VecDeque, io, sync::Arc, thread};
 
