@@ -244,6 +244,41 @@ fn name_of_a_cluster_that_none_can_have_is_refused() {
 }
 
 #[test]
+fn tables_escape_what_controls_a_terminal() {
+    let at = start(Manner::Whole);
+    let at = at.to_string();
+    let (key, value) = ("a\u{1b}]0;x\u{7}", "\u{9b}31m\r\n\tz\u{7f}\u{202e}\\");
+    let run = |arguments: &[&str]| {
+        let run = run_with(&[&["--endpoints", &at], arguments].concat(), "");
+        assert_eq!(run.code, Some(0), "{run:?}");
+        run.out
+    };
+    let shown_key = r"a\u{1b}]0;x\u{7}";
+    let shown = format!(r"{shown_key} ┆ \u{{9b}}31m\r\n\tz\u{{7f}}\u{{202e}}\ ┆ 2");
+    for (arguments, shown) in [
+        (&["put", key, value][..], shown_key),
+        (&["get", key], &shown),
+        (&["scan"], &shown),
+        (&["put", "n\u{1b}", "1"], r"n\u{1b}"),
+        (&["incr", "n\u{1b}"], r"n\u{1b}"),
+    ] {
+        let table = run(arguments);
+        assert!(table.contains(shown), "{arguments:?}: {table}");
+        let controls = |c: char| c != '\n' && c.is_control();
+        assert!(!table.contains(controls), "{arguments:?}: {table:?}");
+    }
+    // For programs nothing is changed.
+    assert_eq!(run(&["get", key, "-o", "plain"]), format!("{value}\n"));
+    let line = run(&["get", key, "-o", "json"]);
+    let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&read["key"], &read["value"]), (&key.into(), &value.into()));
+    assert_eq!(
+        run(&["scan", "a", "-o", "plain"]),
+        format!("{key}\t{value}\n")
+    );
+}
+
+#[test]
 fn servers_that_share_a_number_or_an_address_are_refused() {
     for (endpoints, says) in [
         ("1=a.invalid:1,1=b.invalid:1", "server 1 has two endpoints"),

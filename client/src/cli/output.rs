@@ -125,8 +125,8 @@ impl Reply {
             } => {
                 table.set_header(["key", "value", "version"]);
                 table.add_row([
-                    key.clone(),
-                    text::show(&found.value),
+                    text::printable(key),
+                    text::printable(&text::show(&found.value)),
                     found.version.to_string(),
                 ]);
             }
@@ -135,17 +135,21 @@ impl Reply {
                 written: Written::Done { version },
             } => {
                 table.set_header(["key", "version"]);
-                table.add_row([key.clone(), version.to_string()]);
+                table.add_row([text::printable(key), version.to_string()]);
             }
             Self::Number { key, number } => {
                 table.set_header(["key", "value", "version"]);
                 let Number { value, version } = number;
-                table.add_row([key.clone(), value.to_string(), version.to_string()]);
+                table.add_row([text::printable(key), value.to_string(), version.to_string()]);
             }
             Self::Pairs { pairs, .. } => {
                 table.set_header(["key", "value", "version"]);
                 for (key, Versioned { value, version }) in pairs {
-                    table.add_row([text::show(key), text::show(value), version.to_string()]);
+                    table.add_row([
+                        text::printable(&text::show(key)),
+                        text::printable(&text::show(value)),
+                        version.to_string(),
+                    ]);
                 }
             }
             _ => return Ok(()),

@@ -15,6 +15,20 @@ pub(crate) fn show(bytes: &[u8]) -> String {
     }
 }
 
+/// Text for people: what would control a terminal, or turn the direction of the text, is escaped, as
+/// in error messages.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => shown.extend(c.escape_debug()),
+            c if c.is_control() => shown.extend(c.escape_debug()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// A duration, as in 100ms or 2s.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let form = || format!("{text:?} is no duration above zero, as in 100ms or 2s");
