@@ -34,7 +34,12 @@ pub(crate) async fn bind(
 
 /// Refuses what is not written as `HOST:PORT`, and addresses that are never reached.
 pub(crate) fn check(endpoint: &str) -> Result<(), ConnectError> {
-    if !endpoint.contains(':') {
+    let is_formed = endpoint.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_host = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
+        let is_port = port.bytes().all(|digit| digit.is_ascii_digit());
+        !host.is_empty() && host.chars().all(is_host) && is_port && port.parse::<u16>().is_ok()
+    });
+    if !is_formed {
         return Err(ConnectError::Endpoint {
             endpoint: endpoint.to_owned(),
             expected: "HOST:PORT",

@@ -244,6 +244,33 @@ fn name_of_a_cluster_that_none_can_have_is_refused() {
 }
 
 #[test]
+fn endpoints_that_are_not_written_as_they_should_be_are_refused() {
+    for endpoint in [
+        "127.0.0.1:99999",
+        "127.0.0.1:",
+        "127.0.0.1:-1",
+        ":17000",
+        "udp://127.0.0.1:17000",
+        "127.0.0.1:17000 ",
+        " 127.0.0.1:17000",
+        "two words:17000",
+    ] {
+        for (endpoints, direct) in [
+            (endpoint.to_owned(), false),
+            (format!("127.0.0.1:9,{endpoint}"), false),
+            (format!("1=127.0.0.1:9,2={endpoint}"), true),
+        ] {
+            let mut arguments = vec!["--endpoints", &endpoints, "--timeout", "1ms", "get", "k"];
+            arguments.extend(direct.then_some("--direct"));
+            let run = run_with(&arguments, "");
+            expect(&run, 2, "");
+            let complaint = format!("error: the endpoint {endpoint:?} is not HOST:PORT\n");
+            assert_eq!(run.err, complaint, "{endpoints}");
+        }
+    }
+}
+
+#[test]
 fn tables_escape_what_controls_a_terminal() {
     let at = start(Manner::Whole);
     let at = at.to_string();
