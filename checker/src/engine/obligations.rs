@@ -84,8 +84,8 @@ impl Checked {
         self.note(obligation, verdict);
     }
 
-    /// Notes a failure of what an obligation needs beside the check of what was removed. It is not
-    /// counted: a count says how often a reduction had something to do.
+    /// Notes only a failure. The obligation also needs this condition, but no reduction removed
+    /// anything here, and a count says how often a reduction had something to do.
     fn require(
         &mut self,
         obligation: Obligation,
