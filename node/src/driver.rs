@@ -10,7 +10,7 @@
 
 use crate::{
     disk::write_durably,
-    identities::{self, Identities, Origin},
+    identities::{self, Alert, AlertKind, Identities, Origin},
     knock::Knock,
     local::{Local, Reply},
     metrics::Metrics,
@@ -314,7 +314,13 @@ impl Driver {
         for Received { envelope, boot, at } in messages.drain(..) {
             let Envelope { from, to, message } = envelope;
             if to != Address::Node(self.raft.id()) {
-                self.metrics.dropped("misdirected", 1);
+                let own = self.raft.id();
+                let about = format_args!(
+                    "{from} at {at} sent a message for {to} to this server, {own}: {from} has this \
+                     address for {to} in its list of addresses"
+                );
+                let counters = self.endpoint.counters();
+                counters.drop(Cause::Misdirected, 1, about);
                 continue;
             }
             if let Address::Node(id) = from {
@@ -706,9 +712,7 @@ impl Driver {
             disk: self.identities.disk().to_owned(),
             suspended: self.identities.suspended(),
             is_known: self.identities.is_known(),
-            alerts: self
-                .identities
-                .alerts(|id| self.pulse.silence(id), Instant::now()),
+            alerts: self.alerts(),
             voted_for: raft.voted_for().map(NodeId::get),
             votes,
             first_index: raft.log().base().index.next().get(),
@@ -718,6 +722,23 @@ impl Driver {
             log,
             events: self.observer.happened(glance.since),
         }
+    }
+
+    /// What an operator has to see to now.
+    fn alerts(&self) -> Vec<Alert> {
+        let silence = |id| self.pulse.silence(id);
+        let mut alerts = self.identities.alerts(silence, Instant::now());
+        alerts.extend(self.endpoint.misplaced().iter().filter_map(|misplaced| {
+            let Address::Node(id) = misplaced.process else {
+                return None;
+            };
+            Some(Alert {
+                kind: AlertKind::PeerAddresses,
+                node: id.get(),
+                text: misplaced.to_string(),
+            })
+        }));
+        alerts
     }
 
     /// Whether a server counts toward a quorum, as far as is known.

@@ -48,7 +48,7 @@ pub enum AlertKind {
     /// Datagrams arrive from processes that were configured with other voters.
     OtherVoters,
     /// A name in the `--peer` list has the address of another server, or one at which this server does
-    /// not listen.
+    /// not listen; or a server is heard from the address of another one.
     PeerAddresses,
 }
 

@@ -275,6 +275,40 @@ async fn new_server_with_other_voters_is_not_heard_and_is_reported() {
     assert!(cluster.running().all(|node| !node.has_ended()));
 }
 
+/// A follower has the addresses of the two others exchanged.
+#[tokio::test]
+async fn exchanged_addresses_are_reported() {
+    for keys in [Keys::INSECURE, sealed()] {
+        let has_keys = keys.cluster.is_some();
+        let cluster = Cluster::start_with(keys).await;
+        let leader = cluster.settle().await;
+        let (wrong, third) = ((leader + 1) % 3, (leader + 2) % 3);
+        let (node, others) = (cluster.node(wrong), [leader, third]);
+        for (of, at) in others.into_iter().zip([third, leader]) {
+            let at = cluster.node(at).local_addr();
+            node.set_peer(cluster.node(of).id(), at).await;
+        }
+        let alert = poll("an alert", async || {
+            let mut alerts = cluster.status(wrong).await.alerts.into_iter();
+            alerts.find(|alert| alert.kind == AlertKind::PeerAddresses)
+        })
+        .await;
+        assert!(alert.text.contains("is heard from"), "{}", alert.text);
+        if has_keys {
+            // It is followed to where it is heard from, so nothing is lost.
+            cluster.settle().await;
+            continue;
+        }
+        let line = "raft_transport_total{count=\"dropped_misdirected\"} ";
+        poll("misdirected messages", async || {
+            let metrics = cluster.node(third).metrics().await;
+            let count = metrics.lines().find_map(|text| text.strip_prefix(line))?;
+            (count != "0").then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn server_with_an_empty_disk_is_not_counted_and_is_seen() {
     let mut cluster = Cluster::start().await;

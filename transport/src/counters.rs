@@ -102,6 +102,8 @@ named! {
     Message = "message",
     /// A message that its key does not allow its sender to send.
     Forbidden = "forbidden",
+    /// A message for another process: the sender has the address of this one for it.
+    Misdirected = "misdirected",
     /// A chunk of a message larger than is taken, or a message too large to be sent.
     Oversized = "oversized",
     /// A chunk that does not fit to others of its message.
@@ -183,7 +185,8 @@ impl Counters {
         self.counts[count as usize].fetch_add(many as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn drop(&self, cause: Cause, many: usize, about: fmt::Arguments<'_>) {
+    /// Counts what was dropped. `about` says what and why in the log.
+    pub fn drop(&self, cause: Cause, many: usize, about: fmt::Arguments<'_>) {
         if many == 0 {
             return;
         }

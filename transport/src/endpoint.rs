@@ -12,7 +12,7 @@ use crate::{
     path_mtu::Paths,
     queue::{Arrived, SendQueue},
     resolve,
-    routes::Routes,
+    routes::{Misplaced, Routes},
     seal::Sealer,
     socket::Socket,
 };
@@ -228,6 +228,11 @@ impl Endpoint {
     /// The same, to this address, wherever the receivers are.
     pub fn send_to(&self, at: SocketAddr, envelopes: Vec<Envelope>) {
         self.inner.shared.send(envelopes, Some(at));
+    }
+
+    /// The listed processes that are heard from the address of another one: the list is wrong.
+    pub fn misplaced(&self) -> Vec<Misplaced> {
+        lock(&self.inner.shared.routes).misplaced(Instant::now())
     }
 
     /// What was sent, received and dropped so far.

@@ -324,7 +324,10 @@ fn read_envelope(
         *heard = Some(envelope.from);
         let when = (header.boot, header.sequence);
         let authentic = header.key != KeyId::None;
-        lock(&shared.routes).hear(envelope.from, at, when, authentic, now);
+        let misplaced = lock(&shared.routes).hear(envelope.from, at, when, authentic, now);
+        if let Some(misplaced) = misplaced {
+            tracing::warn!("{misplaced}");
+        }
     }
     let boot = header.boot;
     shared.harm(Way::In(boot, at), envelope, |envelope| {

@@ -46,4 +46,5 @@ pub use endpoint::{Endpoint, Inbox, Received};
 pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};
 pub use key::{Key, KeyError, KeyTextError, Keys};
 pub use resolve::{canonical, find_shared_address, lookup, why_unreachable};
+pub use routes::Misplaced;
 pub use socket::Socket;

@@ -18,7 +18,7 @@
 //! keys, run and number prove nothing: there the datagram that arrives last counts.
 
 use model::{Address, wire::BootId};
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, fmt, net::SocketAddr, time::Duration};
 use tokio::time::Instant;
 
 /// For how long a listed process is answered where it was heard from, and not where it was told to
@@ -28,6 +28,9 @@ const HEARD_FOR: Duration = Duration::from_secs(5);
 const TRY_NEXT: Duration = Duration::from_millis(250);
 /// After how long a silence an earlier run may take over.
 const SILENCE: Duration = Duration::from_secs(30);
+/// For how long a process must be heard from the address of another one before that is reported. Two
+/// that exchanged their addresses in a restart are looked up again meanwhile.
+const MISPLACED: Duration = Duration::from_secs(3);
 
 /// Where processes are.
 #[derive(Debug)]
@@ -39,6 +42,43 @@ pub(crate) struct Routes {
     listed: Vec<Address>,
     /// The run of a process that is followed, or none.
     followed: HashMap<Address, Option<BootId>>,
+    /// Listed processes that are heard from the configured address of another one.
+    misplaced: HashMap<Address, Since>,
+}
+
+/// A listed process is heard from an address that was told of another one: the list is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misplaced {
+    /// The process.
+    pub process: Address,
+    /// Where it is heard from.
+    pub at: SocketAddr,
+    /// The process for which this address is configured.
+    pub configured_for: Address,
+}
+
+impl fmt::Display for Misplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            process,
+            at,
+            configured_for,
+        } = self;
+        write!(
+            f,
+            "{process} is heard from {at}, which is configured as the address of {configured_for}: \
+             correct the list of addresses"
+        )
+    }
+}
+
+/// The period in which a process was found misplaced.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    misplaced: Misplaced,
+    first: Instant,
+    last: Instant,
+    is_reported: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -92,6 +132,7 @@ impl Routes {
             learned: 0,
             listed: Vec::new(),
             followed: HashMap::new(),
+            misplaced: HashMap::new(),
         }
     }
 
@@ -181,7 +222,50 @@ impl Routes {
         }
     }
 
-    /// A datagram of this process came from there. `authentic`: nobody else could have sent it.
+    /// The listed processes that are heard from the address of another one, and have been for a while.
+    pub(crate) fn misplaced(&self, now: Instant) -> Vec<Misplaced> {
+        let is_shown =
+            |since: &&Since| since.is_reported && now.duration_since(since.last) < HEARD_FOR;
+        let shown = self.misplaced.values().filter(is_shown);
+        shown.map(|since| since.misplaced).collect()
+    }
+
+    /// Notes whether a listed process is heard from the address of another one. Returns what is to be
+    /// reported, once.
+    fn compare(&mut self, of: Address, at: SocketAddr, now: Instant) -> Option<Misplaced> {
+        let is_told = |of: &Address| self.told(*of).contains(&at);
+        let other = match is_told(&of) {
+            true => None,
+            false => self.listed.iter().copied().find(is_told),
+        };
+        let Some(configured_for) = other else {
+            if !self.misplaced.is_empty() {
+                self.misplaced.remove(&of);
+            }
+            return None;
+        };
+        let misplaced = Misplaced {
+            process: of,
+            at,
+            configured_for,
+        };
+        let fresh = Since {
+            misplaced,
+            first: now,
+            last: now,
+            is_reported: false,
+        };
+        let since = self.misplaced.entry(of).or_insert(fresh);
+        if since.misplaced != misplaced || now.duration_since(since.last) >= HEARD_FOR {
+            *since = fresh;
+        }
+        since.last = now;
+        let is_due = now.duration_since(since.first) >= MISPLACED;
+        (is_due && !std::mem::replace(&mut since.is_reported, is_due)).then_some(misplaced)
+    }
+
+    /// A datagram of this process came from there. `authentic`: nobody else could have sent it. Returns
+    /// what is to be reported of the list.
     pub(crate) fn hear(
         &mut self,
         of: Address,
@@ -189,7 +273,7 @@ impl Routes {
         (boot, sequence): (BootId, u64),
         authentic: bool,
         now: Instant,
-    ) {
+    ) -> Option<Misplaced> {
         let fresh = Heard {
             at,
             boot,
@@ -198,9 +282,13 @@ impl Routes {
         };
         let followed = self.followed.get(&of).copied();
         if followed.flatten().is_some_and(|run| run != boot) {
-            return;
+            return None;
         }
         let is_followed = followed.is_none_or(|run| run == Some(boot));
+        let misplaced = match self.is_listed(of) {
+            true => self.compare(of, at, now),
+            false => None,
+        };
         match self.routes.get_mut(&of) {
             Some(route) => {
                 if let Some(place) = route.told.iter().position(|told| *told == at) {
@@ -209,7 +297,7 @@ impl Routes {
                     route.tried = None;
                 }
                 if !is_followed || (!route.told.is_empty() && !authentic) {
-                    return;
+                    return misplaced;
                 }
                 let later = route.heard.is_none_or(|heard| {
                     !authentic
@@ -235,6 +323,7 @@ impl Routes {
                 );
             }
         }
+        misplaced
     }
 
     /// Makes room: an eighth of those learned go at once, so that it need not be looked for whom
@@ -327,6 +416,39 @@ mod tests {
         assert_eq!(routes.find(NODE, now + HEARD_FOR), Some(at(1)));
         routes.tell(NODE, vec![at(3)]);
         assert_eq!(routes.find(NODE, now), Some(at(3)));
+    }
+
+    #[test]
+    fn process_at_the_address_of_another_one_is_reported_once_after_a_while() {
+        let other = Address::Node(NodeId::new(2));
+        let start = Instant::now();
+        for authentic in [false, true] {
+            let mut routes = Routes::new(10);
+            routes.tell(NODE, vec![at(1)]);
+            routes.tell(other, vec![at(2), at(3)]);
+            let mut hear = |of, port, after| {
+                let now = start + after;
+                let reported = routes.hear(of, at(port), (boot(1), 1), authentic, now);
+                (reported, routes.misplaced(now))
+            };
+            let nothing = (None, vec![]);
+            let expected = Misplaced {
+                process: NODE,
+                at: at(3),
+                configured_for: other,
+            };
+            // Neither from its own address, nor from one that is nobody's, nor for a moment.
+            assert_eq!(hear(NODE, 1, Duration::ZERO), nothing);
+            assert_eq!(hear(NODE, 4, Duration::ZERO), nothing);
+            assert_eq!(hear(CLIENT, 3, MISPLACED), nothing);
+            assert_eq!(hear(NODE, 3, Duration::ZERO), nothing);
+            assert_eq!(hear(NODE, 3, MISPLACED), (Some(expected), vec![expected]));
+            assert_eq!(hear(NODE, 3, MISPLACED), (None, vec![expected]));
+            assert_eq!(hear(other, 2, MISPLACED), (None, vec![expected]));
+            assert_eq!(hear(other, 2, MISPLACED + HEARD_FOR), nothing);
+            assert_eq!(hear(NODE, 3, MISPLACED + HEARD_FOR), nothing);
+            assert_eq!(hear(NODE, 1, MISPLACED * 2 + HEARD_FOR), nothing);
+        }
     }
 
     #[test]
