@@ -2,6 +2,7 @@
 //! file of another kind. No line is believed to end, and no file to be small.
 
 use crate::machine;
+use serde::de::IgnoredAny;
 use std::io::{self, BufRead};
 
 /// A line of more bytes than this may need memory that the machine does not have.
@@ -12,8 +13,8 @@ const LARGE: u64 = 64 << 20;
 ///
 /// # Errors
 /// If the input cannot be read, if the line is not the beginning of a JSON object (found at its first
-/// byte, before the rest is read), or if it is longer than `limit` bytes or, beyond [`LARGE`], than a
-/// quarter of the free memory.
+/// byte, or after [`LARGE`] bytes, before the rest is read), or if it is longer than `limit` bytes or,
+/// beyond [`LARGE`], than an eighth of the free memory: the buffer doubles, and is copied then.
 pub(crate) fn read_object(
     input: &mut impl BufRead,
     limit: u64,
@@ -37,7 +38,11 @@ pub(crate) fn read_object(
         let taken = end.map_or(available.len(), |end| end + 1);
         let length = (read + taken) as u64;
         if length > LARGE && read as u64 <= LARGE {
-            most = machine::available_bytes().map_or(limit, |free| limit.min(free / 4));
+            let parsed = serde_json::from_slice::<IgnoredAny>(&text[before..]);
+            if parsed.is_ok() || parsed.is_err_and(|error| !error.is_eof()) {
+                return Err(io::Error::other("the line is not a JSON object"));
+            }
+            most = machine::available_bytes().map_or(limit, |free| limit.min(free / 8));
         }
         if length > most {
             return Err(io::Error::other(format!(
@@ -92,5 +97,16 @@ mod tests {
         let mut braces = BufReader::new((&b"{"[..]).chain(repeat(b'x')));
         read_object(&mut braces, 1 << 20, &mut text).expect_err("it is too long");
         assert!(text.len() <= 1 << 20);
+    }
+
+    #[test]
+    fn large_line_is_read_on_only_while_it_may_be_an_object() {
+        for (start, is_object) in [("{", false), ("{}", false), ("{\"key\":\"", true)] {
+            let mut input = BufReader::new(start.as_bytes().chain(repeat(b'x')));
+            let mut text = Vec::new();
+            let error = read_object(&mut input, 2 * LARGE, &mut text).expect_err("it is endless");
+            assert_eq!(text.len() as u64 > LARGE + (1 << 20), is_object, "{start}");
+            assert_eq!(error.to_string().contains("longer"), is_object, "{start}");
+        }
     }
 }

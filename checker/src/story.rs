@@ -6,7 +6,7 @@
 
 mod changes;
 mod finale;
-mod words;
+pub(crate) mod words;
 
 pub use words::describe_action;
 pub(crate) use words::message;

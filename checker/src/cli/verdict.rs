@@ -151,10 +151,10 @@ impl Verdict {
         }
         notes.extend(self.unmet().iter().map(|unmet| match self.outcome {
             Outcome::Violated { .. } => format!(
-                "{name}: the reduction {unmet}. The violation is a run of real steps all the same."
+                "{name}: obligation {unmet}. The violation is a run of real steps all the same."
             ),
             _ => format!(
-                "{name}: the reduction {unmet}. Without this reduction the search may find more."
+                "{name}: obligation {unmet}. Without this reduction the search may find more."
             ),
         }));
         notes.extend(self.progress_note());
@@ -406,7 +406,7 @@ pub(crate) fn obligations_table(verdicts: &[Verdict]) -> Option<Table> {
         .all(|verdict| matches!(verdict.outcome, Outcome::Exhausted));
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["reduction", "what it assumes", "checked"]);
+    table.set_header(["obligation", "reduction", "what it assumes", "checked"]);
     for (obligation, total) in totals {
         let count = match total {
             0 if is_over => "not needed".to_owned(),
@@ -414,6 +414,7 @@ pub(crate) fn obligations_table(verdicts: &[Verdict]) -> Option<Table> {
             _ => grouped(total),
         };
         table.add_row([
+            Cell::new(obligation.name()),
             Cell::new(obligation.reduction()),
             Cell::new(obligation.statement()),
             number(count),

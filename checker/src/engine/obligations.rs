@@ -17,11 +17,12 @@ use super::{
     renaming::Renaming,
     tables::{Meeting, OWN, Tables},
 };
+use crate::story::words;
 use model::{
     Envelope, Message,
     system::{
         Local, Obligation, Obligations, Process, Relabelling, Relevance, System, Unmet,
-        obligation::{LeaderLog, MergedStep, Response, described, described_event, says_no_more},
+        obligation::{LeaderLog, MergedStep, Response, described, says_no_more},
     },
 };
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -337,7 +338,7 @@ impl<'a> Ledger<'a> {
             self.renaming.count() > 1 && message % RENAMED_STEPS == process % RENAMED_STEPS;
         let mut merges = false;
         for local in &locals {
-            let event = || described_event(local);
+            let event = || words::event(local);
             if forgets {
                 let unneeded = self.obligations.needs_no_hint(&state, local);
                 self.note(Obligation::ForgottenHints, &state, event, unneeded);
@@ -393,7 +394,8 @@ impl<'a> Ledger<'a> {
                     let probed = self
                         .obligations
                         .can_be_probed(state, &after, request, &sent);
-                    let event = || format!("{:?} to {}", request.message, request.to);
+                    let event =
+                        || format!("{} to {}", words::message(&request.message), request.to);
                     self.checked
                         .require(Obligation::MergedSyncs, state, event, probed);
                 }
@@ -407,7 +409,7 @@ impl<'a> Ledger<'a> {
             && scope.is_eager(&step, state)
         {
             let only_sends = self.obligations.only_sends(state, local, &step.sent);
-            let event = || described_event(local);
+            let event = || words::event(local);
             self.note(Obligation::EagerSends, state, event, only_sends);
         }
     }
@@ -580,7 +582,7 @@ impl<'a> Ledger<'a> {
         verdict: Result<(), String>,
     ) {
         let state = Arc::clone(&self.nodes[node as usize].process);
-        let event = || format!("{:?} from {}", envelope.message, envelope.from);
+        let event = || words::received(envelope);
         self.note(obligation, &state, event, verdict);
     }
 
@@ -847,7 +849,7 @@ impl<'a> Ledger<'a> {
             let sent = is_sent.then_some(());
             let sent = sent.ok_or_else(|| "the search knows no sender of the request".into());
             let state = Arc::clone(&self.nodes[one.node as usize].process);
-            let event = || format!("{:?}", tables.message(one.request));
+            let event = || words::message(&tables.message(one.request));
             self.note(Obligation::MergedSyncs, &state, event, sent);
         }
     }
@@ -867,7 +869,7 @@ impl<'a> Ledger<'a> {
                 };
                 let cause = self.cause(state, from, message, &local);
                 let lost = self.obligations.is_lost_without_trace(&step);
-                let event = || described_event(&local);
+                let event = || words::event(&local);
                 checked.judge(Obligation::MergedSyncs, state, event, lost);
                 self.examine_pending(node, &cause, &step.pending, checked);
                 self.check_pending(node, &step, &cause, &mut sendable, checked, revealed);
@@ -909,7 +911,7 @@ impl<'a> Ledger<'a> {
                 .obligations
                 .reveals_nothing(step, &local, without, is_equal);
             let event = || {
-                let (event, cause) = (described_event(&local), described_event(&cause.local));
+                let (event, cause) = (words::event(&local), words::event(&cause.local));
                 format!("{event} after {cause}")
             };
             checked.judge(Obligation::MergedSyncs, &step.pending, event, verdict);
@@ -984,7 +986,7 @@ impl<'a> Ledger<'a> {
                 continue;
             }
             let (obligation, envelope, verdict) = self.judge(pending, claim);
-            let event = || format!("{:?} from {}", envelope.message, envelope.from);
+            let event = || words::received(&envelope);
             checked.judge(obligation, pending, event, verdict);
         }
     }

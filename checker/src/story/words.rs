@@ -71,6 +71,33 @@ pub fn describe_action(action: &Action, system: &System) -> String {
     }
 }
 
+/// What happens to a process, in a few words.
+pub(crate) fn event(local: &Local) -> String {
+    match local {
+        Local::Deliver { envelope, .. } => received(envelope),
+        Local::ElectionTimeout => "its election timeout".into(),
+        Local::HeartbeatTimeout => "its heartbeat timeout".into(),
+        Local::QuorumTimeout => "its quorum timeout".into(),
+        Local::Propose => "a write of a client".into(),
+        Local::ProposeTogether => "two writes of clients at once".into(),
+        Local::Read => "a read of a client".into(),
+        Local::Sync => "the end of its oldest write".into(),
+        Local::Compact => "a snapshot that it takes".into(),
+        Local::Crash => "its crash".into(),
+        Local::Restart => "its restart".into(),
+        Local::Invoke => "its next operation".into(),
+        Local::ClientTimeout => "its request timeout".into(),
+        Local::ProxyTimeout { client, id, .. } => {
+            format!("the timeout of request {id} of client {client}")
+        }
+    }
+}
+
+/// A message that arrives.
+pub(crate) fn received(envelope: &Envelope) -> String {
+    format!("{} from {}", message(&envelope.message), envelope.from)
+}
+
 /// What was sent, equal messages together.
 pub(super) fn sends(sent: &[Envelope]) -> Vec<String> {
     let mut groups: Vec<(&Message, Vec<Address>)> = Vec::new();

@@ -84,7 +84,8 @@ obligations! {
 
 impl fmt::Display for Obligation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reduction(), self.statement())
+        let (name, reduction) = (self.name(), self.reduction());
+        write!(f, "{name} (of {reduction}): {}", self.statement())
     }
 }
 
@@ -931,14 +932,6 @@ pub fn described(process: &Process) -> String {
         raft.commit_index,
         running.unsynced.len()
     )
-}
-
-/// What happens, in a few words.
-pub fn described_event(local: &Local) -> String {
-    match local {
-        Local::Deliver { envelope, .. } => format!("{:?} from {}", envelope.message, envelope.from),
-        other => format!("{other:?}"),
-    }
 }
 
 fn received(before: &Raft, envelope: &Envelope) -> (Raft, Effects) {
