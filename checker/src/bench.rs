@@ -6,7 +6,7 @@
 //! one short run says little.
 
 use crate::{
-    engine::{self, Limits, Outcome, Progress},
+    engine::{self, Limits, Outcome, SearchProgress},
     machine,
     stateright_engine::{self, Order},
 };
@@ -123,7 +123,7 @@ pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
         symmetry: task.symmetry,
     };
     let (cpu, peak) = (machine::cpu_time(), machine::peak_resident_bytes());
-    let progress = Progress::default();
+    let progress = SearchProgress::default();
     let (outcome, states, elapsed, held_bytes) = with_deadline(task.seconds, &progress, || {
         let order = match task.engine {
             Engine::Own => {
@@ -162,7 +162,7 @@ pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
 }
 
 /// Interrupts a search when its time is over.
-fn with_deadline<T>(seconds: u64, progress: &Progress, search: impl FnOnce() -> T) -> T {
+fn with_deadline<T>(seconds: u64, progress: &SearchProgress, search: impl FnOnce() -> T) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     thread::scope(|scope| {
         let (over, is_over) = std::sync::mpsc::channel::<()>();

@@ -9,7 +9,7 @@
 
 use crate::{
     drill::{self, Drill, Drilled},
-    engine::{self, Limits, Outcome, Progress, StopCause},
+    engine::{self, Limits, Outcome, SearchProgress, StopCause},
     progress::{ProgressVerdict, check_progress},
     trace::{self, Trace},
 };
@@ -234,7 +234,7 @@ impl Entry {
     ///
     /// # Panics
     /// If a script asks for what cannot happen: it is then not of this protocol.
-    pub fn hunt(&self, limits: &Limits, progress: &Progress) -> Hunt {
+    pub fn hunt(&self, limits: &Limits, progress: &SearchProgress) -> Hunt {
         let started = Instant::now();
         if let Some(script) = self.script {
             let trace = perform(&self.scope, script).expect("the script is of this protocol");

@@ -7,7 +7,7 @@
 //! holds only up to their collisions.
 
 use crate::{
-    engine::{Limits, Outcome, Progress, StopCause},
+    engine::{Limits, Outcome, SearchProgress, StopCause},
     machine,
 };
 use model::system::{Action, RaftModel, Scope, System, Witnesses};
@@ -53,7 +53,7 @@ pub struct Report {
 ///
 /// # Panics
 /// If a law of our own model or of stateright's search does not hold: no verdict comes of that.
-pub fn check(scope: &Scope, order: Order, limits: &Limits, progress: &Progress) -> Report {
+pub fn check(scope: &Scope, order: Order, limits: &Limits, progress: &SearchProgress) -> Report {
     let model = Tapped {
         model: RaftModel::new(scope.clone(), limits.symmetry),
         expanded: AtomicU64::new(0),
@@ -103,7 +103,7 @@ impl Model for Tapped {
     }
 }
 
-fn run(mut checker: impl Checker<Tapped>, limits: &Limits, progress: &Progress) -> Report {
+fn run(mut checker: impl Checker<Tapped>, limits: &Limits, progress: &SearchProgress) -> Report {
     let started = Instant::now();
     let handles = checker.handles();
     let mut stopped = None;
@@ -159,7 +159,7 @@ fn run(mut checker: impl Checker<Tapped>, limits: &Limits, progress: &Progress) 
     }
 }
 
-fn show(checker: &impl Checker<Tapped>, progress: &Progress) {
+fn show(checker: &impl Checker<Tapped>, progress: &SearchProgress) {
     let states = checker.unique_state_count() as u64;
     let expanded = checker.model().expanded.load(Ordering::Relaxed);
     let depth = (checker.max_depth() as u64).saturating_sub(1);

@@ -1,7 +1,7 @@
 //! The canonical form of a system: one for all that differ only in the names of servers, and one
 //! encoding of it.
 
-use checker::engine::{Explored, Limits, Progress, check};
+use checker::engine::{Explored, Limits, SearchProgress, check};
 use model::system::{Budget, Reduction, Relabel, Relabelling, Scope, System};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ fn explore(scope: &Scope, symmetry: bool) -> Explored {
         max_memory: None,
         symmetry,
     };
-    check(scope, &limits, &Progress::default())
+    check(scope, &limits, &SearchProgress::default())
 }
 
 /// Every state, with its names, is in one class with its renamings, and the search that knows of

@@ -2,7 +2,7 @@
 
 use checker::{
     certificate,
-    engine::{Explored, Limits, Progress, check},
+    engine::{Explored, Limits, SearchProgress, check},
     verify::{Verified, verify},
 };
 use model::{
@@ -25,7 +25,7 @@ fn explore(scope: &Scope, symmetry: bool, max_states: Option<u64>) -> Explored {
         max_memory: None,
         symmetry,
     };
-    check(scope, &limits, &Progress::default())
+    check(scope, &limits, &SearchProgress::default())
 }
 
 fn certify(scope: &Scope, symmetry: bool) -> Vec<u8> {

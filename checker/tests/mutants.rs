@@ -4,7 +4,7 @@
 
 use checker::{
     catalogue::{Breaks, HuntEnd, entries},
-    engine::{Limits, Outcome, Progress, check},
+    engine::{Limits, Outcome, SearchProgress, check},
 };
 use model::{mutant::Mutant, system::Law};
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ fn book_of_rules_names_every_mutant() {
 fn no_mutant_survives_and_the_quick_ones_are_found() {
     let mut slow = Vec::new();
     for entry in entries() {
-        match entry.hunt(&LIMITS, &Progress::default()).end {
+        match entry.hunt(&LIMITS, &SearchProgress::default()).end {
             HuntEnd::Found { evidence, .. } => {
                 let trace = entry
                     .trace(&evidence)
@@ -61,7 +61,7 @@ fn no_mutant_survives_and_the_quick_ones_are_found() {
 fn correct_core_passes_where_the_quick_mutants_are_found() {
     for mut entry in entries() {
         entry.scope.mutant = None;
-        let report = check(&entry.scope, &LIMITS, &Progress::default()).report;
+        let report = check(&entry.scope, &LIMITS, &SearchProgress::default()).report;
         let (outcome, name) = (report.outcome, entry.mutant.name());
         let broke = matches!(outcome, Outcome::Violated { .. });
         assert!(!broke, "{name}: {outcome:?}");

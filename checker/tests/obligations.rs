@@ -3,7 +3,7 @@
 
 use checker::{
     catalogue,
-    engine::{Limits, Outcome, Progress, Report, StopCause, check},
+    engine::{Limits, Outcome, Report, SearchProgress, StopCause, check},
 };
 use model::{
     mutant::Mutant,
@@ -39,7 +39,7 @@ fn limits(threads: usize) -> Limits {
 }
 
 fn searched(scope: &Scope, threads: usize) -> Report {
-    check(scope, &limits(threads), &Progress::default()).report
+    check(scope, &limits(threads), &SearchProgress::default()).report
 }
 
 fn unmet(report: &Report) -> BTreeSet<Obligation> {
@@ -126,7 +126,7 @@ fn threads_check_the_same() {
             symmetry: false,
             ..limits(threads)
         };
-        let report = check(&scope, &limits, &Progress::default()).report;
+        let report = check(&scope, &limits, &SearchProgress::default()).report;
         assert!(matches!(report.outcome, Outcome::Exhausted));
         report.checked.counts().collect::<Vec<_>>()
     };
@@ -328,7 +328,7 @@ fn bugs_that_reductions_would_hide_are_caught() {
             max_memory: None,
             symmetry: true,
         };
-        let report = check(&scope, &limits, &Progress::default()).report;
+        let report = check(&scope, &limits, &SearchProgress::default()).report;
         let unmet = unmet(&report);
         assert!(unmet.contains(&obligation), "{mutant:?}: {unmet:?}");
         assert!(!report.passed(&scope), "{mutant:?}");

@@ -1,7 +1,7 @@
 //! Progress stays possible in Raft, and each bug that ends it is found.
 
 use checker::{
-    engine::{Explored, Limits, Outcome, Progress, check},
+    engine::{Explored, Limits, Outcome, SearchProgress, check},
     progress::{ProgressReport, ProgressVerdict, check_progress},
 };
 use model::{
@@ -20,7 +20,7 @@ fn explore(scope: &Scope) -> Explored {
         max_memory: None,
         symmetry: true,
     };
-    check(scope, &limits, &Progress::default())
+    check(scope, &limits, &SearchProgress::default())
 }
 
 fn judge(scope: &Scope) -> ProgressReport {

@@ -5,7 +5,7 @@
 
 #![allow(clippy::print_stderr, reason = "a test that tells what it did")]
 
-use checker::engine::{Limits, Outcome, Progress, check};
+use checker::engine::{Limits, Outcome, SearchProgress, check};
 use model::{
     Role,
     mutant::Mutant,
@@ -39,7 +39,7 @@ fn quiet_processes(scope: &Scope, reduction: Reduction, history: bool) -> BTreeS
         max_memory: None,
         symmetry: true,
     };
-    let explored = check(&scope, &limits, &Progress::default());
+    let explored = check(&scope, &limits, &SearchProgress::default());
     assert!(
         matches!(explored.report.outcome, Outcome::Exhausted),
         "{} with {reduction:?} ends in {:?}",
@@ -226,7 +226,9 @@ fn leader_that_counts_itself_too_early_is_found_with_merged_syncs() {
         max_memory: None,
         symmetry: true,
     };
-    let outcome = check(&scope, &limits, &Progress::default()).report.outcome;
+    let outcome = check(&scope, &limits, &SearchProgress::default())
+        .report
+        .outcome;
     assert!(matches!(outcome, Outcome::Violated { .. }), "{outcome:?}");
 }
 

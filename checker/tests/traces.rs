@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a test that tells what it did")]
 
 use checker::{
-    engine::{self, Limits, Outcome, Progress},
+    engine::{self, Limits, Outcome, SearchProgress},
     simulate::{self, Simulation, SimulationProgress, SimulationReport, Violation},
     story,
     trace::{ScopeBounds, Trace, concrete, read_jsonl},
@@ -44,7 +44,7 @@ fn found_by_search(scope: &Scope, symmetry: bool) -> Trace {
         max_memory: None,
         symmetry,
     };
-    let explored = engine::check(scope, &limits, &Progress::default());
+    let explored = engine::check(scope, &limits, &SearchProgress::default());
     let Outcome::Violated { broken, path } = explored.report.outcome else {
         panic!("{}: {:?} was not found", scope.name, scope.mutant);
     };

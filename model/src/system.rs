@@ -242,7 +242,7 @@ impl Scope {
         if self.reduction.send_early {
             witnesses = self.send_early(system, fresh);
         }
-        self.tidy_network(system);
+        self.normalize_network(system);
         witnesses
     }
 
@@ -271,12 +271,12 @@ impl Scope {
         witnesses
     }
 
-    fn tidy_network(&self, system: &mut System) {
-        let calm = self.is_calm(&system.spent);
+    fn normalize_network(&self, system: &mut System) {
+        let calm = self.are_crashes_over(&system.spent);
         let settled: BTreeSet<Address> = system
             .processes
             .iter()
-            .filter(|process| self.is_settled(process))
+            .filter(|process| self.is_term_final(process))
             .map(Process::address)
             .collect();
         for process in &system.processes {
@@ -289,8 +289,8 @@ impl Scope {
                 }
                 !mine
             });
-            let is_settled = |sender| settled.contains(&sender);
-            self.tidy_inbox(process, calm, is_settled, &mut inbox);
+            let is_term_final = |sender| settled.contains(&sender);
+            self.normalize_inbox(process, calm, is_term_final, &mut inbox);
             system.network.extend(inbox);
         }
     }

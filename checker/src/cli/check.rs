@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     certificate,
-    engine::{self, Explored, Limits, Outcome, Progress},
+    engine::{self, Explored, Limits, Outcome, SearchProgress},
     machine,
     progress::{ProgressReport, ProgressVerdict, check_progress},
     stateright_engine::{self, Order},
@@ -304,7 +304,7 @@ fn search(
     engine: Engine,
     selected: Selected,
     limits: &Limits,
-    progress: &Progress,
+    progress: &SearchProgress,
 ) -> (Verdict, Option<Explored>) {
     let Selected { scope, is_altered } = selected;
     match engine {

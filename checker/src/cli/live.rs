@@ -4,7 +4,7 @@ use super::{
     figures::{bytes, grouped, rate, time},
     interrupt::Interrupt,
 };
-use crate::engine::Progress;
+use crate::engine::SearchProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -21,9 +21,9 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 pub(crate) fn watch<T>(
     name: &str,
     interrupt: &Interrupt,
-    search: impl FnOnce(&Progress) -> T,
+    search: impl FnOnce(&SearchProgress) -> T,
 ) -> T {
-    let progress = Progress::default();
+    let progress = SearchProgress::default();
     watch_line(
         name,
         || {
@@ -99,7 +99,7 @@ fn style() -> ProgressStyle {
         .expect("the template names fields that exist")
 }
 
-fn line(progress: &Progress, elapsed: Duration) -> String {
+fn line(progress: &SearchProgress, elapsed: Duration) -> String {
     let read = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
     let states = read(&progress.states);
     format!(

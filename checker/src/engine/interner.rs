@@ -43,14 +43,14 @@ impl<T: Eq + Hash> Interner<T> {
     }
 }
 
-/// An [`Interner`] that knows all renamings of each value: an *orbit* is interned as a whole.
+/// An [`Interner`] that inserts a value with its whole *orbit*: its images under all permutations.
 #[derive(Debug)]
 pub(crate) struct Orbits<T> {
     values: Interner<T>,
-    /// For each id a row: the ids of its renamings, in the order of the names.
+    /// For each id a row: the ids of its images, in the order of the permutations.
     rows: Vec<u32>,
-    /// Whether any value has another name than its own.
-    has_names: bool,
+    /// Whether any permutation changes any value: whether values hold server ids.
+    holds_ids: bool,
 }
 
 impl<T: Eq + Hash> Orbits<T> {
@@ -58,7 +58,7 @@ impl<T: Eq + Hash> Orbits<T> {
         Self {
             values: Interner::new(),
             rows: Vec::new(),
-            has_names: false,
+            holds_ids: false,
         }
     }
 
@@ -66,31 +66,31 @@ impl<T: Eq + Hash> Orbits<T> {
         self.values.find(value)
     }
 
-    /// Interns a value with its renamings.
+    /// Interns a value with its orbit.
     pub(crate) fn intern(
         &mut self,
         value: T,
-        names: &Names,
-        rename: impl Fn(&T, usize) -> T,
+        group: &PermutationGroup,
+        permute: impl Fn(&T, usize) -> T,
     ) -> u32 {
         if let Some(id) = self.values.find(&value) {
             return id;
         }
-        let mut row = Vec::with_capacity(names.count());
-        for name in 1..names.count() {
-            row.push(rename(&value, name));
+        let mut row = Vec::with_capacity(group.count());
+        for permutation in 1..group.count() {
+            row.push(permute(&value, permutation));
         }
         let first = self.values.intern(value);
         let row: Vec<u32> = std::iter::once(first)
             .chain(row.into_iter().map(|value| self.values.intern(value)))
             .collect();
-        self.has_names |= row.iter().any(|id| *id != first);
-        // Renaming `row[a]` by b is renaming the first by "a, then b".
+        self.holds_ids |= row.iter().any(|id| *id != first);
+        // Permuting `row[a]` by b is permuting the first by "a, then b".
         let width = row.len();
         self.rows.resize(self.values.len() * width, u32::MAX);
         for (a, member) in row.iter().enumerate() {
             for b in 0..width {
-                self.rows[*member as usize * width + b] = row[names.composed[a][b] as usize];
+                self.rows[*member as usize * width + b] = row[group.composed[a][b] as usize];
             }
         }
         first
@@ -100,14 +100,14 @@ impl<T: Eq + Hash> Orbits<T> {
         self.values.value(id)
     }
 
-    /// The renamings of a value.
-    pub(crate) fn row(&self, id: u32, names: &Names) -> &[u32] {
-        let width = names.count();
+    /// The images of a value under all permutations.
+    pub(crate) fn row(&self, id: u32, group: &PermutationGroup) -> &[u32] {
+        let width = group.count();
         &self.rows[id as usize * width..][..width]
     }
 
-    pub(crate) fn has_names(&self) -> bool {
-        self.has_names
+    pub(crate) fn holds_ids(&self) -> bool {
+        self.holds_ids
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -115,23 +115,24 @@ impl<T: Eq + Hash> Orbits<T> {
     }
 }
 
-/// The renamings of the servers that a search identifies; the identity is the first.
+/// The symmetry group of the servers; the identity is the first.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub(crate) struct PermutationGroup {
     pub(crate) all: Vec<Relabelling>,
-    /// `composed[a][b]` is the renaming "first a, then b".
+    /// `composed[a][b]` is the permutation "first a, then b".
     composed: Vec<Vec<u32>>,
 }
 
-impl Names {
+impl PermutationGroup {
     pub(crate) fn new(servers: usize, symmetric: bool) -> Self {
         let mut all = Relabelling::all(servers);
         if !symmetric {
             all.truncate(1);
         }
         let compose = |first: &Relabelling, second: &Relabelling| {
-            let is_both = |name: &Relabelling| {
-                (0..servers).all(|place| name.place(place) == second.place(first.place(place)))
+            let is_both = |permutation: &Relabelling| {
+                (0..servers)
+                    .all(|index| permutation.image(index) == second.image(first.image(index)))
             };
             let found = all.iter().position(is_both);
             found.expect("permutations are closed under composition") as u32
@@ -147,8 +148,8 @@ impl Names {
         self.all.len()
     }
 
-    /// A value renamed, where it is a plain one.
-    pub(crate) fn rename<T: Relabel>(&self, value: &T, name: usize) -> T {
-        value.relabel(&self.all[name])
+    /// The image of a value.
+    pub(crate) fn permute<T: Relabel>(&self, value: &T, permutation: usize) -> T {
+        value.relabel(&self.all[permutation])
     }
 }

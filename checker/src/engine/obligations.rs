@@ -1,21 +1,20 @@
-//! Checks what the reductions assume (`model::system::Obligation`) of every process and message that
-//! the search meets.
+//! Checks the assumptions of the reductions (`model::system::Obligation`) for every process and message
+//! of the search.
 //!
-//! The search remembers what each process does by itself and with each message. After each level
-//! the *ledger* goes through what is new there, and checks it without reductions. So an obligation
-//! costs time for each distinct pair of a process and a message, not for each state.
+//! The tables hold the results of each process's own events and of each delivery. After each level the
+//! *ledger* checks the new results without reductions. So an obligation costs time for each distinct
+//! pair of a process and a message, not for each state.
 //!
-//! What must also hold *later* is followed from process to process. The steps remembered make up a
-//! graph of processes. If a message has no effect on a process, it must have none on each process
-//! that a step leads to, and so on to all that can be reached. Steps beyond the total budget are
-//! left out. Which budget is spent already is not known for a process, so more is checked than can
-//! happen.
+//! Some obligations must also hold *later*. The cached steps form a graph of processes. If a message has
+//! no effect on a process, it must have none on every process that is reachable from it. Steps beyond
+//! the total budget are excluded. The graph does not record how much of the budget is used, so the
+//! ledger checks more than can happen.
 //!
-//! As everywhere in the engine, of all renamings of a process only the first is looked at.
+//! As everywhere in the engine, only the first process of each orbit is checked.
 
 use super::{
-    renaming::Renaming,
-    tables::{Meeting, OWN, Tables},
+    permutations::SlotPermutations,
+    tables::{Delivery, OWN, Tables},
 };
 use crate::story::words;
 use model::{
@@ -35,18 +34,18 @@ use std::{
     time::Duration,
 };
 
-/// How often each obligation was checked, and where one failed.
+/// The number of checks of each obligation, and the failures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     counts: [u64; Obligation::ALL.len()],
     /// The first failure of each obligation that failed.
     pub unmet: Vec<Unmet>,
-    /// How long the checks took. Meanwhile the search waits.
+    /// The time that the checks took. The search waits meanwhile.
     pub elapsed: Duration,
 }
 
 impl Checked {
-    /// How often an obligation was checked.
+    /// The number of checks of an obligation.
     pub fn count(&self, obligation: Obligation) -> u64 {
         self.counts[obligation as usize]
     }
@@ -85,8 +84,8 @@ impl Checked {
         self.note(obligation, verdict);
     }
 
-    /// Notes only a failure. The obligation also needs this condition, but no reduction removed
-    /// anything here, and a count says how often a reduction had something to do.
+    /// Records only a failure. The obligation needs this condition too, but no reduction removed anything
+    /// here, and the count is the number of removals.
     fn require(
         &mut self,
         obligation: Obligation,
@@ -99,7 +98,7 @@ impl Checked {
         }
     }
 
-    /// Adds what another thread checked.
+    /// Adds the checks of another thread.
     fn add(&mut self, other: Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
@@ -111,40 +110,40 @@ impl Checked {
     }
 }
 
-/// One step in so many is also taken under another name.
+/// One of this many steps is also taken under a permutation.
 const RENAMED_STEPS: u32 = 16;
 
-/// What was checked so far.
+/// The checks so far, and the graph of processes.
 pub(crate) struct Ledger<'a> {
     tables: &'a Tables,
-    /// Set when the search is to end: what is left is then not checked.
+    /// Set when the search must end; the remaining checks are then skipped.
     interrupt: &'a AtomicBool,
     obligations: Obligations,
-    renaming: Renaming,
+    permutations: SlotPermutations,
     pub(crate) checked: Checked,
-    /// How many remembered steps were looked at.
+    /// The number of table entries processed so far.
     seen: usize,
-    nodes: Vec<Node>,
+    nodes: Vec<ProcessNode>,
     /// By the first process of an orbit.
     numbers: FxHashMap<u32, u32>,
     /// Responses to requests that change nothing.
     responses: Vec<Message>,
     logs: Vec<LeaderLog>,
-    /// What is to be checked still.
+    /// The claims that are not checked yet.
     open: Vec<(u32, Claim)>,
 }
 
-/// A process, the first of its orbit.
-struct Node {
+/// A process: the first of its orbit.
+struct ProcessNode {
     first: u32,
     process: Arc<Process>,
-    /// The names under which it stays the same process.
-    names: Vec<usize>,
+    /// Its stabilizer: the permutations that map it to itself.
+    permutations: Vec<usize>,
     edges: Vec<Edge>,
     claims: FxHashSet<Claim>,
-    /// Senders' places and messages.
-    met: Vec<(u8, u32)>,
-    /// The events whose writes were merged.
+    /// The messages delivered to it: the sender's process index and the message.
+    delivered: Vec<(u8, u32)>,
+    /// The events with merged writes.
     merged: Vec<(u8, u32)>,
 }
 
@@ -152,27 +151,27 @@ struct Node {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Edge {
     to: u32,
-    /// The name under which the process there is the one that the step leads to.
-    name: u32,
-    /// The sender's place and the leader's request that causes the step; [`OWN`] for any other event.
+    /// The permutation that maps the target node's process to the process after the step.
+    permutation: u32,
+    /// The leader's process index and request, if it causes the step; [`OWN`] for any other event.
     request: (u8, u32),
     is_crash: bool,
 }
 
-/// What must hold at a process, and at all that follow it.
+/// A condition that must hold at a process and at all its successors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Claim {
     /// A message has no effect.
     Dead { from: u8, message: u32 },
-    /// A request changes nothing. Its response is a refusal, or what it was at first.
+    /// A request changes nothing. Its response is a refusal, or equal to the first response.
     Inert {
         from: u8,
         message: u32,
         response: u32,
-        /// What it shows of its leader's log.
+        /// The part of the leader's log that the request reveals.
         log: u32,
         /// Only while no server can crash any more.
-        calm: bool,
+        no_more_crashes: bool,
     },
     /// Two messages have equal effects.
     Equal {
@@ -180,13 +179,13 @@ enum Claim {
         from: u8,
         one: u32,
         other: u32,
-        /// What they show of their leader's log.
+        /// The part of the leader's log that the requests reveal.
         log: u32,
     },
 }
 
 impl Claim {
-    /// The sender's place and the message.
+    /// The sender's process index and the message.
     fn message(self) -> (u8, u32) {
         match self {
             Self::Dead { from, message } | Self::Inert { from, message, .. } => (from, message),
@@ -195,17 +194,18 @@ impl Claim {
     }
 }
 
-/// What caused a pending write.
+/// The cause of a pending write.
 struct Cause {
     from: u8,
     message: u32,
-    /// What it shows of its leader's log.
+    /// The part of the leader's log that the message reveals.
     log: Option<LeaderLog>,
     local: Local,
 }
 
-/// A message that a process sends while a merged write is pending, and the one that it sends without
-/// the write. They must be equal to the sender of the request that caused the write, from then on.
+/// A message that a process sends while a merged write is pending, and the message that it sends without
+/// the write. They must have equal effects on the sender of the request that caused the write, from then
+/// on.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Revealed {
     node: u32,
@@ -215,10 +215,10 @@ struct Revealed {
     other: Message,
 }
 
-/// In place of a leader's log, where none plays a part.
+/// Stands for the log of a leader where no log is relevant.
 const NO_LOG: u32 = u32::MAX;
 
-/// In place of the response, where it is a refusal.
+/// Stands for a response that is a refusal.
 const REFUSAL: u32 = u32::MAX;
 
 impl<'a> Ledger<'a> {
@@ -227,7 +227,7 @@ impl<'a> Ledger<'a> {
             tables,
             interrupt,
             obligations: Obligations::new(tables.scope()),
-            renaming: Renaming::new(tables),
+            permutations: SlotPermutations::new(tables),
             checked: Checked::default(),
             seen: 0,
             nodes: Vec::new(),
@@ -242,37 +242,37 @@ impl<'a> Ledger<'a> {
         !self.checked.unmet.is_empty()
     }
 
-    /// Notes whether a canonical form is the same under another name.
+    /// Records whether a canonical form is invariant under a permutation.
     pub(crate) fn note_canonical(&mut self, is_same: bool) {
         let verdict = is_same.then_some(()).ok_or_else(|| Unmet {
             obligation: Obligation::Symmetry,
             process: "a state".into(),
-            event: "renaming its servers".into(),
-            why: "the renamed state has another canonical form".into(),
+            event: "permutations its servers".into(),
+            why: "the permuted state has another canonical form".into(),
         });
         self.checked.note(Obligation::Symmetry, verdict);
     }
 
-    /// Lets each process meet each message that was sent to it.
-    pub(crate) fn meet_all(&self, system: &System) {
+    /// Delivers every message of a system to its receiver.
+    pub(crate) fn deliver_all(&self, system: &System) {
         let tables = self.tables;
         for process in &system.processes {
-            let (first, name) = tables.first_of(tables.process_id(process.clone()));
-            let unnamed = self.renaming.inverse(name as usize);
+            let (first, permutation) = tables.first_of(tables.process_id(process.clone()));
+            let inverse = self.permutations.inverse(permutation as usize);
             let mine = system.network.iter();
             for envelope in mine.filter(|envelope| envelope.to == process.address()) {
-                if let Some(from) = tables.shape().place_of(envelope.from) {
+                if let Some(from) = tables.layout().index_of(envelope.from) {
                     let message = tables.message_id(envelope.message.clone());
-                    let message = tables.message_under(message, unnamed);
-                    tables.meet(first, self.renaming.place(unnamed, from), message);
+                    let message = tables.permuted_message(message, inverse);
+                    tables.delivery(first, self.permutations.image(inverse, from), message);
                 }
             }
         }
     }
 
-    /// Checks what was met since the last call.
+    /// Checks the table entries that were added since the last call.
     pub(crate) fn advance(&mut self) {
-        let fresh = self.tables.met_since(self.seen);
+        let fresh = self.tables.delivered_since(self.seen);
         self.seen += fresh.len();
         for (process, sender, message) in fresh {
             if self.is_interrupted() {
@@ -298,16 +298,16 @@ impl<'a> Ledger<'a> {
 
     fn look_at(&mut self, process: u32, sender: usize, message: u32) {
         let tables = self.tables;
-        let meeting = tables.meet(process, sender, message);
+        let delivery = tables.delivery(process, sender, message);
         let node = self.node(process);
         let from = sender as u8;
-        self.follow(node, from, message, &meeting);
+        self.follow(node, from, message, &delivery);
         if message != OWN {
-            self.nodes[node as usize].met.push((from, message));
-            self.claim(node, from, message, &meeting);
+            self.nodes[node as usize].delivered.push((from, message));
+            self.claim(node, from, message, &delivery);
         }
         let state = Arc::clone(&self.nodes[node as usize].process);
-        let is_dropped = meeting.relevance == Relevance::Dead;
+        let is_dropped = delivery.relevance == Relevance::Dead;
         let locals = tables.locals(&state, sender, message);
         let reduction = tables.scope().reduction;
         if message == OWN && state.server().is_some() {
@@ -331,11 +331,11 @@ impl<'a> Ledger<'a> {
             }
         }
         if reduction.merge_syncs {
-            self.check_probes(&state, &meeting);
+            self.check_probes(&state, &delivery);
         }
         let forgets = self.obligations.forgets_hint(&state);
         let renames =
-            self.renaming.count() > 1 && message % RENAMED_STEPS == process % RENAMED_STEPS;
+            self.permutations.count() > 1 && message % RENAMED_STEPS == process % RENAMED_STEPS;
         let mut merges = false;
         for local in &locals {
             let event = || words::event(local);
@@ -346,18 +346,19 @@ impl<'a> Ledger<'a> {
             if is_dropped {
                 continue;
             }
-            if meeting.early_count > 0 {
+            if delivery.eager_count > 0 {
                 self.check_eager(&state, local);
             }
             if renames {
-                let names = &tables.names().all;
-                let names: &Relabelling = &names[1 + process as usize % (names.len() - 1)];
-                let commutes = self.obligations.commutes(&state, local, names);
+                let permutations = &tables.permutations().all;
+                let permutations: &Relabelling =
+                    &permutations[1 + process as usize % (permutations.len() - 1)];
+                let commutes = self.obligations.commutes(&state, local, permutations);
                 self.note(Obligation::Symmetry, &state, event, commutes);
             }
-            // A request that is trimmed is not delivered: the trimmed one is.
-            merges |= meeting.trimmed == message
-                && !meeting.steps.is_empty()
+            // The search delivers the trimmed request in place of this one.
+            merges |= delivery.trimmed == message
+                && !delivery.steps.is_empty()
                 && self.obligations.merged_step(&state, local).is_some();
         }
         if merges {
@@ -365,26 +366,26 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Checks that whoever sends entries could also send a heartbeat before them.
-    fn check_probes(&mut self, state: &Arc<Process>, meeting: &Meeting) {
+    /// Checks that a process that sends entries could also send a heartbeat before them.
+    fn check_probes(&mut self, state: &Arc<Process>, delivery: &Delivery) {
         let tables = self.tables;
-        let from = tables.place_of(state);
-        let steps = meeting.steps.iter();
+        let from = tables.index_of(state);
+        let steps = delivery.steps.iter();
         let steps = steps.filter(|step| tables.scope().budget.covers(&tables.cost_of(step.effect)));
-        let sends = steps.map(|step| (Some(step.next), &step.posts));
-        for (next, posts) in sends.chain([(None, &meeting.early)]) {
-            if !posts
+        let sends = steps.map(|step| (Some(step.next), &step.sends));
+        for (next, sends) in sends.chain([(None, &delivery.eager)]) {
+            if !sends
                 .iter()
-                .any(|(_, lane)| tables.has_leaders_request(*lane))
+                .any(|(_, channel)| tables.has_leaders_request(*channel))
             {
                 continue;
             }
             let after = next.map_or_else(|| Arc::clone(state), |next| tables.process(next));
-            for (place, lane) in posts {
-                let messages = tables.messages(*lane);
+            for (index, channel) in sends {
+                let messages = tables.messages(*channel);
                 let sent = messages.iter();
                 let sent: Vec<Envelope> = sent
-                    .map(|message| tables.envelope(from, *place, *message))
+                    .map(|message| tables.envelope(from, *index, *message))
                     .collect();
                 let with_entries = |sent: &&Envelope| {
                     matches!(&sent.message, Message::AppendEntriesRequest(request)
@@ -428,39 +429,39 @@ impl<'a> Ledger<'a> {
         let new = self.nodes.len() as u32;
         let number = *self.numbers.entry(first).or_insert(new);
         if number == new {
-            self.nodes.push(Node {
+            self.nodes.push(ProcessNode {
                 first,
                 process: self.tables.process(first),
-                names: self.tables.names_of(first, first),
+                permutations: self.tables.permutations_to(first, first),
                 edges: Vec::new(),
                 claims: FxHashSet::default(),
-                met: Vec::new(),
+                delivered: Vec::new(),
                 merged: Vec::new(),
             });
         }
         number
     }
 
-    /// Adds the steps to other processes. What must hold here must hold there.
-    fn follow(&mut self, node: u32, from: u8, message: u32, meeting: &Meeting) {
+    /// Adds the steps to other processes, and carries the claims over to them.
+    fn follow(&mut self, node: u32, from: u8, message: u32, delivery: &Delivery) {
         let request = match message != OWN && self.tables.is_leaders_request(message) {
             true => (from, message),
             false => (0, OWN),
         };
-        for step in &meeting.steps {
+        for step in &delivery.steps {
             let cost = self.tables.cost_of(step.effect);
             if !self.tables.scope().budget.covers(&cost) {
                 continue;
             }
-            let (first, name) = self.tables.first_of(step.next);
+            let (first, permutation) = self.tables.first_of(step.next);
             let edge = Edge {
                 to: self.node(first),
-                name,
+                permutation,
                 request,
                 is_crash: cost.crashes > 0,
             };
             let from = &mut self.nodes[node as usize];
-            if (edge.to == node && name == 0) || from.edges.contains(&edge) {
+            if (edge.to == node && permutation == 0) || from.edges.contains(&edge) {
                 continue;
             }
             from.edges.push(edge);
@@ -471,12 +472,12 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// What a message that is removed or changed must be.
-    fn claim(&mut self, node: u32, from: u8, message: u32, meeting: &Meeting) {
-        let relevance = meeting.relevance;
+    /// Adds the claims about a message that a reduction removes or changes.
+    fn claim(&mut self, node: u32, from: u8, message: u32, delivery: &Delivery) {
+        let relevance = delivery.relevance;
         match relevance {
             Relevance::Dead => self.open.push((node, Claim::Dead { from, message })),
-            Relevance::Tells | Relevance::TellsWhenCalm => {
+            Relevance::TermOnly | Relevance::TermOnlyAfterCrashes => {
                 let state = Arc::clone(&self.nodes[node as usize].process);
                 let envelope = self.envelope(node, from, message);
                 let response = match self.obligations.has_no_effect(&state, &envelope) {
@@ -485,21 +486,21 @@ impl<'a> Ledger<'a> {
                         .map_err(|_| "it does not have one response".into()),
                     Err(why) => Err(why),
                 };
-                // Its response left when the message was met, and nothing was recorded.
-                let response = match meeting.steps.is_empty() {
+                // The response was sent when the message was delivered, and nothing was recorded.
+                let response = match delivery.steps.is_empty() {
                     true => response,
                     false => Err("it causes a step that is not eager".into()),
                 };
                 match response {
                     Ok(response) => {
                         let response = self.number_of(response);
-                        let calm = relevance == Relevance::TellsWhenCalm;
+                        let no_more_crashes = relevance == Relevance::TermOnlyAfterCrashes;
                         let claim = Claim::Inert {
                             from,
                             message,
                             response,
                             log: self.log_of(&state, message),
-                            calm,
+                            no_more_crashes,
                         };
                         self.open.push((node, claim));
                     }
@@ -521,20 +522,20 @@ impl<'a> Ledger<'a> {
             }
             Relevance::Live => {}
         }
-        if meeting.trimmed != message {
+        if delivery.trimmed != message {
             let state = Arc::clone(&self.nodes[node as usize].process);
             let claim = Claim::Equal {
                 of: Obligation::TrimmedAppends,
                 from,
                 one: message,
-                other: meeting.trimmed,
+                other: delivery.trimmed,
                 log: self.log_of(&state, message),
             };
             self.open.push((node, claim));
         }
     }
 
-    /// What a message to this process shows of its leader's log.
+    /// The part of the leader's log that a message to this process reveals.
     fn log_of(&mut self, receiver: &Process, message: u32) -> u32 {
         let message = self.tables.message(message);
         let Some(log) = LeaderLog::shown_to(receiver, &message) else {
@@ -547,7 +548,7 @@ impl<'a> Ledger<'a> {
         }) as u32
     }
 
-    /// Without the leader's log once its term is over for a process.
+    /// Removes the leader's log from a claim once its term is over for a process.
     fn outlived(&self, receiver: &Process, log: u32) -> u32 {
         let Some(known) = self.logs.get(log as usize) else {
             return NO_LOG;
@@ -586,7 +587,7 @@ impl<'a> Ledger<'a> {
         self.note(obligation, &state, event, verdict);
     }
 
-    /// Checks a claim at a process, and passes it on to those that follow.
+    /// Checks a claim at a process, and adds it to the successors.
     fn examine(&mut self, node: u32, claim: Claim) {
         if !self.nodes[node as usize].claims.insert(claim) {
             return;
@@ -602,35 +603,35 @@ impl<'a> Ledger<'a> {
             let edge = self.nodes[node as usize].edges[edge];
             self.pass_on(edge, claim);
         }
-        // The search follows one of several events that differ in the names of servers which this
-        // process does not tell apart. The claim is about each of these servers.
-        for name in 0..self.nodes[node as usize].names.len() {
-            let name = self.nodes[node as usize].names[name];
-            self.open.push((node, self.renamed(claim, name)));
+        // The search takes one of several events that differ only by a permutation that fixes this process.
+        // The claim must hold for each of them.
+        for permutation in 0..self.nodes[node as usize].permutations.len() {
+            let permutation = self.nodes[node as usize].permutations[permutation];
+            self.open.push((node, self.permuted(claim, permutation)));
         }
     }
 
-    /// A claim under another name.
-    fn renamed(&self, claim: Claim, name: usize) -> Claim {
-        let sender = |from: u8| self.renaming.place(name, from.into()) as u8;
-        let renamed = |message: u32| self.tables.message_under(message, name);
+    /// A claim under a permutation.
+    fn permuted(&self, claim: Claim, permutation: usize) -> Claim {
+        let sender = |from: u8| self.permutations.image(permutation, from.into()) as u8;
+        let permuted = |message: u32| self.tables.permuted_message(message, permutation);
         match claim {
             Claim::Dead { from, message } => Claim::Dead {
                 from: sender(from),
-                message: renamed(message),
+                message: permuted(message),
             },
             Claim::Inert {
                 from,
                 message,
                 response,
                 log,
-                calm,
+                no_more_crashes,
             } => Claim::Inert {
                 from: sender(from),
-                message: renamed(message),
+                message: permuted(message),
                 response,
                 log,
-                calm,
+                no_more_crashes,
             },
             Claim::Equal {
                 of,
@@ -641,8 +642,8 @@ impl<'a> Ledger<'a> {
             } => Claim::Equal {
                 of,
                 from: sender(from),
-                one: renamed(one),
-                other: renamed(other),
+                one: permuted(one),
+                other: permuted(other),
                 log,
             },
         }
@@ -707,7 +708,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// A claim about a process as a claim about one that a step leads to.
+    /// A claim about a process, as a claim about a successor.
     fn pass_on(&mut self, edge: Edge, claim: Claim) {
         let log = match claim {
             Claim::Dead { .. } => NO_LOG,
@@ -719,10 +720,13 @@ impl<'a> Ledger<'a> {
         let next = Arc::clone(&self.nodes[edge.to as usize].process);
         let is_over = log != NO_LOG && self.outlived(&next, log) == NO_LOG;
         let log = if is_over { NO_LOG } else { log };
-        let mut claim = self.renamed(claim, self.renaming.inverse(edge.name as usize));
+        let mut claim = self.permuted(claim, self.permutations.inverse(edge.permutation as usize));
         match &mut claim {
             Claim::Dead { .. } => {}
-            Claim::Inert { calm: true, .. } if edge.is_crash => return,
+            Claim::Inert {
+                no_more_crashes: true,
+                ..
+            } if edge.is_crash => return,
             Claim::Inert {
                 response,
                 log: known,
@@ -730,7 +734,7 @@ impl<'a> Ledger<'a> {
             } => {
                 *known = log;
                 if is_over {
-                    // In a later term only a refusal is left.
+                    // In a later term the only response is a refusal.
                     *response = REFUSAL;
                 }
             }
@@ -741,7 +745,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Checks what can be judged only when all processes and messages are known.
+    /// Checks the obligations that need the complete tables.
     pub(crate) fn finish(&mut self, threads: usize) {
         self.advance();
         let nodes = 0..self.nodes.len();
@@ -764,7 +768,7 @@ impl<'a> Ledger<'a> {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut found = vec![work()];
             for other in others {
-                // A panic is a fault of the checker: no verdict may come of it.
+                // A panic is a fault of the checker, so there must be no verdict.
                 found.push(other.join().unwrap_or_else(|_| std::process::abort()));
             }
             found
@@ -780,24 +784,24 @@ impl<'a> Ledger<'a> {
         self.examine_open();
     }
 
-    /// Claims that pairs of messages are equal to whoever sent a request, once it is sent.
+    /// Claims that pairs of messages have equal effects on the sender of a request, once it is sent.
     fn claim_revealed(&mut self, revealed: &FxHashSet<Revealed>) {
         let tables = self.tables;
-        let met = tables.met_since(0);
-        // By the trimmed request, what it was before.
+        let delivered = tables.delivered_since(0);
+        // The original request of each trimmed request.
         let mut complete: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
-        // By the request, the process that it leads to, its receiver's place, and the sender's.
+        // By the request, the process after sending it, the receiver's process index, and the sender's.
         let mut senders: FxHashMap<u32, FxHashSet<(u32, u8, u8)>> = FxHashMap::default();
-        for (process, sender, message) in met {
-            let meeting = tables.meet(process, sender, message);
-            if meeting.trimmed != message {
-                complete.entry(meeting.trimmed).or_default().push(message);
+        for (process, sender, message) in delivered {
+            let delivery = tables.delivery(process, sender, message);
+            if delivery.trimmed != message {
+                complete.entry(delivery.trimmed).or_default().push(message);
             }
-            let steps = meeting.steps.iter().map(|step| (step.next, &step.posts));
-            for (next, posts) in steps.chain([(process, &meeting.early)]) {
-                let own = tables.place_of(&tables.process(next)) as u8;
-                for (to, lane) in posts {
-                    for sent in tables.messages(*lane).iter() {
+            let steps = delivery.steps.iter().map(|step| (step.next, &step.sends));
+            for (next, sends) in steps.chain([(process, &delivery.eager)]) {
+                let own = tables.index_of(&tables.process(next)) as u8;
+                for (to, channel) in sends {
+                    for sent in tables.messages(*channel).iter() {
                         if tables.is_leaders_request(*sent) {
                             let known = senders.entry(*sent).or_default();
                             known.insert((next, *to as u8, own));
@@ -807,7 +811,7 @@ impl<'a> Ledger<'a> {
             }
         }
         for one in revealed {
-            let receiver = tables.place_of(&self.nodes[one.node as usize].process);
+            let receiver = tables.index_of(&self.nodes[one.node as usize].process);
             let pair = [&one.one, &one.other].map(|message| tables.message_id(message.clone()));
             let mut sources = BTreeSet::new();
             let mut open = vec![one.request];
@@ -817,26 +821,26 @@ impl<'a> Ledger<'a> {
                 }
             }
             let before = self.open.len();
-            for name in 0..self.renaming.count() {
-                let back = self.renaming.inverse(name);
-                let at = |place: usize| self.renaming.place(back, place) as u8;
+            for permutation in 0..self.permutations.count() {
+                let back = self.permutations.inverse(permutation);
+                let at = |index: usize| self.permutations.image(back, index) as u8;
                 let ends = (at(receiver), at(one.from.into()));
                 for source in &sources {
-                    let source = tables.message_under(*source, back);
+                    let source = tables.permuted_message(*source, back);
                     let known = senders.get(&source).into_iter().flatten();
                     for (next, to, _) in known.filter(|(_, to, own)| (*to, *own) == ends) {
                         let (first, named) = tables.first_of(*next);
                         let Some(node) = self.numbers.get(&first) else {
                             continue;
                         };
-                        let unnamed = self.renaming.inverse(named as usize);
+                        let inverse = self.permutations.inverse(named as usize);
                         let [one, other] = pair.map(|message| {
-                            let message = tables.message_under(message, back);
-                            tables.message_under(message, unnamed)
+                            let message = tables.permuted_message(message, back);
+                            tables.permuted_message(message, inverse)
                         });
                         let claim = Claim::Equal {
                             of: Obligation::MergedSyncs,
-                            from: self.renaming.place(unnamed, (*to).into()) as u8,
+                            from: self.permutations.image(inverse, (*to).into()) as u8,
                             one,
                             other,
                             log: NO_LOG,
@@ -854,9 +858,9 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// All merged steps of a process, and each event that may come before the sync.
+    /// Checks all merged steps of a process, with each event that may occur before the sync.
     fn check_merged(&self, node: usize, checked: &mut Checked, revealed: &mut FxHashSet<Revealed>) {
-        let Node {
+        let ProcessNode {
             process: state,
             merged,
             ..
@@ -877,7 +881,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Each event that may come while a merged write is pending.
+    /// Checks each event that may occur while a merged write is pending.
     fn check_pending(
         &self,
         node: usize,
@@ -894,9 +898,9 @@ impl<'a> Ledger<'a> {
             let without = |sent: &Envelope| {
                 let known = sendable.get_or_insert_with(|| self.sendable(node));
                 let message = self.tables.find_message(&sent.message);
-                let place = self.tables.shape().place_of(sent.to);
-                matches!((place, message), (Some(place), Some(message))
-                    if known.contains(&(place, message)))
+                let index = self.tables.layout().index_of(sent.to);
+                matches!((index, message), (Some(index), Some(message))
+                    if known.contains(&(index, message)))
             };
             let is_equal = |sent: &Envelope, other: &Envelope| {
                 revealed.insert(Revealed {
@@ -931,7 +935,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Whether a message occurs in no run with this cause.
+    /// Whether no run has both this cause and this message.
     fn excludes(&self, cause: &Cause, from: u8, message: u32) -> bool {
         message != OWN
             && cause.log.as_ref().is_some_and(|log| {
@@ -939,40 +943,43 @@ impl<'a> Ledger<'a> {
             })
     }
 
-    /// What can happen to a process whose write is pending: what can happen to it without the step,
-    /// and with the write durable. With the sender's place and the message, or [`OWN`].
+    /// The events of a process with a pending write: those of the process without the step, and those with
+    /// the write durable. With the sender's process index and the message, or [`OWN`].
     fn events_at(&self, node: usize, step: &MergedStep) -> Vec<(u8, u32, Local)> {
         let tables = self.tables;
         let node = &self.nodes[node];
-        let mut events = self.met_under(node, &node.names);
+        let mut events = self.delivered_under(node, &node.permutations);
         if let Some(merged) = tables.find_process(&step.merged) {
             let (first, _) = tables.first_of(merged);
             if let Some(number) = self.numbers.get(&first) {
-                let names = tables.names_of(first, merged);
-                events.extend(self.met_under(&self.nodes[*number as usize], &names));
+                let permutations = tables.permutations_to(first, merged);
+                events.extend(self.delivered_under(&self.nodes[*number as usize], &permutations));
             }
         }
         let own = tables.scope().local_events(&step.pending).into_iter();
         let own = own.map(|local| (0, OWN, local));
-        let met = events.into_iter().flat_map(|(from, message)| {
+        let delivered = events.into_iter().flat_map(|(from, message)| {
             let locals = tables.locals(&step.pending, from.into(), message);
             locals.into_iter().map(move |local| (from, message, local))
         });
-        own.chain(met).collect()
+        own.chain(delivered).collect()
     }
 
-    /// The senders' places and messages that a process met, under each of some names.
-    fn met_under(&self, node: &Node, names: &[usize]) -> BTreeSet<(u8, u32)> {
-        let under = |name: usize| {
-            node.met.iter().map(move |(from, message)| {
-                let from = self.renaming.place(name, (*from).into()) as u8;
-                (from, self.tables.message_under(*message, name))
+    /// The senders and messages of all deliveries to a process, under each of the permutations.
+    fn delivered_under(&self, node: &ProcessNode, permutations: &[usize]) -> BTreeSet<(u8, u32)> {
+        let under = |permutation: usize| {
+            node.delivered.iter().map(move |(from, message)| {
+                let from = self.permutations.image(permutation, (*from).into()) as u8;
+                (from, self.tables.permuted_message(*message, permutation))
             })
         };
-        names.iter().flat_map(|name| under(*name)).collect()
+        permutations
+            .iter()
+            .flat_map(|permutation| under(*permutation))
+            .collect()
     }
 
-    /// What must hold at a process must hold while a merged write is pending.
+    /// Checks the claims of a process while a merged write is pending.
     fn examine_pending(
         &self,
         node: usize,
@@ -991,7 +998,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Whether what a claim knows of a leader excludes that a request causes a step.
+    /// Whether the leader's log of a claim contradicts the request that causes a step.
     fn is_contradicted(&self, claim: Claim, (from, request): (u8, u32)) -> bool {
         let (Claim::Inert { log, .. } | Claim::Equal { log, .. }) = claim else {
             return false;
@@ -1004,30 +1011,32 @@ impl<'a> Ledger<'a> {
             })
     }
 
-    /// What a process can send without changing its disk: receivers' places and messages.
+    /// The messages that a process can send without a write: the receiver's process index and the message.
     fn sendable(&self, node: usize) -> FxHashSet<(usize, u32)> {
         let (node, tables) = (&self.nodes[node], self.tables);
         let disk = |process: &Process| process.server().map(|server| server.disk.clone());
         let before = disk(&node.process);
-        let own = tables.place_of(&node.process);
-        let met = node
-            .met
+        let own = tables.index_of(&node.process);
+        let delivered = node
+            .delivered
             .iter()
             .map(|(from, message)| ((*from).into(), *message));
         let mut sendable = FxHashSet::default();
-        for (sender, message) in met.chain([(own, OWN)]) {
-            let meeting = tables.meet(node.first, sender, message);
-            let steps = meeting.steps.iter();
+        for (sender, message) in delivered.chain([(own, OWN)]) {
+            let delivery = tables.delivery(node.first, sender, message);
+            let steps = delivery.steps.iter();
             let steps = steps.filter(|step| disk(&tables.process(step.next)) == before);
-            let posts = steps
-                .flat_map(|step| step.posts.iter())
-                .chain(&meeting.early);
-            for (place, lane) in posts {
-                let sent = tables.messages(*lane);
-                for name in &node.names {
-                    let place = self.renaming.place(*name, *place);
+            let sends = steps
+                .flat_map(|step| step.sends.iter())
+                .chain(&delivery.eager);
+            for (index, channel) in sends {
+                let sent = tables.messages(*channel);
+                for permutation in &node.permutations {
+                    let index = self.permutations.image(*permutation, *index);
                     let sent = sent.iter();
-                    sendable.extend(sent.map(|sent| (place, tables.message_under(*sent, *name))));
+                    sendable.extend(
+                        sent.map(|sent| (index, tables.permuted_message(*sent, *permutation))),
+                    );
                 }
             }
         }

@@ -1,17 +1,16 @@
 //! Parallel breadth-first search to exhaustion.
 //!
-//! Levels are completed one after another, so the first violation found has a shortest trace.
-//! Within a level, each thread takes a piece of the frontier after the other, sorts the
-//! successors by the shard of the visited set that they belong to, and locks a shard only to
-//! insert many at once.
+//! The search completes one level after another, so the first violation found has a shortest trace.
+//! Within a level each thread takes one piece of the frontier at a time, batches the successors by shard
+//! of the visited set, and locks a shard only to insert a batch.
 
 use super::{
     obligations::{Checked, Ledger},
-    outbox::{BATCH, Batch, Outbox},
-    shape::{self, MAX_WORDS, Packing, Shape},
+    state_layout::{self, MAX_WORDS, Packing, StateLayout},
+    successor_buffer::{BATCH, Batch, SuccessorBuffer},
+    successors::Worker,
     tables::{Sizes, Tables},
     visited::{Inserted, SHARDS, Shard, shard_of},
-    worker::Worker,
 };
 use model::system::{Broken, Scope, System, Witness, Witnesses};
 use parking_lot::Mutex;
@@ -23,35 +22,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many states a thread expands between two looks at the limits.
+/// The number of states that a thread expands between two checks of the limits.
 const TASK: usize = 256;
-/// Into how many pieces for each thread a frontier is cut, and the most states of a piece.
+/// The number of pieces per thread, and the maximum number of states of a piece.
 const PIECES: usize = 8;
 const MAX_PIECE: usize = 1 << 16;
-/// After how many tasks the memory held is looked at.
+/// The number of tasks between two checks of the memory limit.
 const LOOK_AT_MEMORY: u64 = 64;
-/// Of how many states of a level the canonical form is checked.
+/// The number of states of each level whose canonical form is checked.
 const RENAMED_STATES: usize = 64;
 /// The parent of the initial state.
 const ROOT: u32 = u32::MAX;
 
-/// What ends a search early, and how it is done.
+/// The limits and settings of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How many threads, at least one.
+    /// The number of threads, at least one.
     pub threads: usize,
     /// Stop after this many states.
     pub max_states: Option<u64>,
     /// Stop when the process holds this many bytes.
     pub max_memory: Option<u64>,
-    /// Whether states that differ only in the names of servers are one.
+    /// Whether symmetry reduction is on: states that differ by a permutation of the servers are one.
     pub symmetry: bool,
 }
 
-/// What a running search shows to others.
+/// The progress of a running search, for other threads.
 #[derive(Debug, Default)]
-pub struct Progress {
-    /// Set this to end the search after the present round.
+pub struct SearchProgress {
+    /// Set this to end the search after the current task.
     pub interrupt: AtomicBool,
     /// Distinct states so far.
     pub states: AtomicU64,
@@ -63,7 +62,7 @@ pub struct Progress {
     pub bytes: AtomicU64,
 }
 
-/// Why a search stopped before the frontier ran dry.
+/// Why a search stopped before the frontier was empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopCause {
@@ -71,56 +70,56 @@ pub enum StopCause {
     MaxStates,
     /// The limit of memory was reached.
     MaxMemory,
-    /// A person stopped it.
+    /// It was interrupted.
     Interrupted,
-    /// More states than the index can number.
+    /// There are more states than state numbers.
     Capacity,
-    /// An obligation of a reduction failed ([`Report::checked`] has it).
+    /// An obligation of a reduction failed; see [`Report::checked`].
     Obligation,
 }
 
 /// How a search ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// Every state within the bounds was visited, and every law holds in all of them.
+    /// Every state within the bounds was visited, and every property holds in all of them.
     Exhausted,
     /// Stopped early: no claim.
     Truncated(StopCause),
-    /// A law is broken. `path` are the systems on a shortest way there, up to the renaming of
-    /// servers, without the one that broke it.
+    /// A property is violated. `path` is a shortest path to the violation, up to a permutation of the
+    /// servers, without the last system.
     Violated {
-        /// The law and why.
+        /// The property and the reason.
         broken: Broken,
-        /// From an initial system to the one whose step breaks the law.
+        /// From an initial system to the one with the violating step.
         path: Vec<System>,
     },
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// How it ended.
+    /// How the search ended.
     pub outcome: Outcome,
     /// Distinct states.
     pub states: u64,
     /// Steps enabled in the states expanded.
     pub transitions: u64,
-    /// Steps from the start to the farthest state.
+    /// The number of steps to the farthest state.
     pub depth: u64,
     /// Wall time.
     pub elapsed: Duration,
-    /// The most bytes that visited set, parents, index and frontier have held.
+    /// The peak size in bytes of visited set, parents, index and frontier.
     pub bytes: u64,
-    /// What was witnessed.
+    /// The witnesses reached.
     pub witnesses: Witnesses,
-    /// What the tables hold.
+    /// The sizes of the tables.
     pub sizes: Sizes,
-    /// How often the obligations of the reductions were checked.
+    /// The checks of the reductions' obligations.
     pub checked: Checked,
 }
 
 impl Report {
-    /// The witnesses the scope names that were not reached.
+    /// The expected witnesses of the scope that were not reached.
     pub fn missing(&self, scope: &Scope) -> Vec<Witness> {
         let expected = scope.expected.iter().copied();
         expected
@@ -128,29 +127,29 @@ impl Report {
             .collect()
     }
 
-    /// Whether the scope is exhausted, with every law kept and every witness reached.
+    /// Whether the scope is exhausted, every property holds and every witness was reached.
     pub fn passed(&self, scope: &Scope) -> bool {
         matches!(self.outcome, Outcome::Exhausted) && self.missing(scope).is_empty()
     }
 }
 
-/// The states a search visited, those nearer to the start first.
+/// The visited states, in breadth-first order.
 pub trait StateSet: Send + Sync {
-    /// How many.
+    /// The number of states.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// One of them, as the tables' ids.
-    fn key(&self, place: usize) -> Vec<u32>;
+    /// A state in ids of the tables.
+    fn key(&self, position: usize) -> Vec<u32>;
 }
 
 /// A finished search.
 pub struct Explored {
-    /// What it found.
+    /// The result.
     pub report: Report,
     /// The tables.
     pub tables: Tables,
@@ -159,16 +158,16 @@ pub struct Explored {
 }
 
 /// Searches a scope.
-pub fn check(scope: &Scope, limits: &Limits, progress: &Progress) -> Explored {
+pub fn check(scope: &Scope, limits: &Limits, progress: &SearchProgress) -> Explored {
     let tables = Tables::new(scope.clone(), limits.symmetry);
-    shape::with_slots!(tables.shape().slots(), S => run::<S>(tables, limits, progress))
+    state_layout::with_slots!(tables.layout().slots(), S => run::<S>(tables, limits, progress))
 }
 
-fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &Progress) -> Explored {
+fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &SearchProgress) -> Explored {
     let started = Instant::now();
     let mut search = Search::<S>::new(&tables, limits, progress);
     let found = search.run();
-    // What a search that stopped early found on the level it was at.
+    // The states of an unfinished level become its segment.
     search.frontier();
     let Search {
         shards,
@@ -181,7 +180,7 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &Progress) -> 
         shards: shards.into_iter().map(Mutex::into_inner).collect(),
         packing,
         segments,
-        slots: tables.shape().slots(),
+        slots: tables.layout().slots(),
     };
     let outcome = match found.end {
         End::Exhausted => Outcome::Exhausted,
@@ -209,30 +208,30 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &Progress) -> 
     }
 }
 
-/// The states of a level that are to be expanded.
+/// The states of a level that are not expanded yet.
 ///
-/// They come in the order of their processes, and those with the same global next to one another:
-/// they use the same remembered steps, which then are in the processor's caches, and most of what
-/// a step does is worked out once for all of them. That is worth several times the cost of sorting.
+/// They are sorted by their processes and then by their shared part. Neighbors use the same cached
+/// steps, and the effect of a step on their processes is computed once. That saves several times the
+/// cost of the sort.
 #[derive(Default)]
 struct Frontier(Vec<(u64, u32)>);
 
 impl Frontier {
-    fn push(&mut self, servers: &[u32], others: &[u32], global: u32, id: u32) {
-        // Only an order: different processes may well have the same key.
+    fn push(&mut self, servers: &[u32], others: &[u32], shared: u32, id: u32) {
+        // The key only sorts: different processes may have the same key.
         let width = (u64::BITS - MIXED_BITS) / servers.len() as u32;
         let key = servers.iter().fold(0_u64, |key, process| {
             key << width | u64::from(*process) & ((1 << width) - 1)
         });
-        let mixed = others.iter().fold(u64::from(global), |mixed, process| {
-            shape::fold(mixed << 32 | u64::from(*process))
+        let mixed = others.iter().fold(u64::from(shared), |mixed, process| {
+            state_layout::fold(mixed << 32 | u64::from(*process))
         });
-        let mixed = shape::fold(mixed) >> (u64::BITS - MIXED_BITS);
+        let mixed = state_layout::fold(mixed) >> (u64::BITS - MIXED_BITS);
         self.0.push((key << MIXED_BITS | mixed, id));
     }
 
-    fn id(&self, place: usize) -> u32 {
-        self.0[place].1
+    fn id(&self, position: usize) -> u32 {
+        self.0[position].1
     }
 
     fn len(&self) -> usize {
@@ -240,38 +239,38 @@ impl Frontier {
     }
 }
 
-/// Bits of a place in the order for what is no server.
+/// The bits of the sort key for everything but the servers.
 const MIXED_BITS: u32 = 16;
 
 struct Search<'a, const S: usize> {
     tables: &'a Tables,
     limits: Limits,
-    progress: &'a Progress,
-    shape: Shape,
+    progress: &'a SearchProgress,
+    layout: StateLayout,
     packing: Packing,
     shards: Vec<Mutex<Shard>>,
-    /// How many states of each shard belong to levels begun.
+    /// The number of states of each shard in the levels begun so far.
     done: [usize; SHARDS],
     segments: Vec<Segment>,
-    /// The most that visited set and frontier have held.
+    /// The peak size of visited set and frontier.
     peak_bytes: u64,
-    /// Whether a state was found for which there is no number left.
+    /// Whether a state was found after all state numbers were used.
     is_full: AtomicBool,
-    /// How often limits were looked at.
+    /// The number of limit checks.
     looks: AtomicU64,
 }
 
 /// The states of one level in one shard.
 struct Segment {
     shard: usize,
-    /// The place of the first in its shard.
+    /// The position of the first in its shard.
     first: usize,
-    /// How many states there are in this segment and those before it.
+    /// The number of states in this segment and all segments before it.
     end: usize,
 }
 
-/// How a search went.
-struct Found {
+/// The end of a search, with its totals.
+struct RunResult {
     end: End,
     transitions: u64,
     witnesses: Witnesses,
@@ -281,24 +280,24 @@ struct Found {
 enum End {
     Exhausted,
     Stopped(StopCause),
-    /// The law that a step from this state breaks.
+    /// The property that a step from this state violates.
     Broken(u32, Broken),
 }
 
-/// Why threads stop before a level is done.
+/// Why the threads stop before the end of a level.
 enum Halt {
     Stopped(StopCause),
     Broken(u32, Broken),
-    /// Ids no longer fit into stored states.
+    /// An id does not fit the packing.
     Widen(Packing),
 }
 
-/// What the threads of a level share.
+/// The state that the threads of a level share.
 struct Level {
     frontier: Frontier,
-    /// How many states a thread takes at once.
+    /// The number of states that a thread takes at once.
     piece: usize,
-    /// What each thread has to begin with.
+    /// The share of each thread at the beginning.
     shares: Vec<Share>,
     is_halted: AtomicBool,
     halt: Mutex<Option<Halt>>,
@@ -306,19 +305,18 @@ struct Level {
     left: Mutex<Frontier>,
 }
 
-/// A part of the frontier that was not taken yet. Neighbours in the frontier have processes in
-/// common, and so have those that lie at about the same place from one level to the next: a thread
-/// that keeps to its part has less to learn.
+/// A range of the frontier that no thread has taken yet. Neighbors in the frontier share processes, also
+/// from one level to the next. So a thread that stays in its share loads less into its step cache.
 #[repr(align(128))]
 struct Share(AtomicU64);
 
 impl Share {
-    fn new(places: Range<usize>) -> Self {
-        Self(AtomicU64::new(Self::packed(places)))
+    fn new(positions: Range<usize>) -> Self {
+        Self(AtomicU64::new(Self::packed(positions)))
     }
 
-    fn packed(places: Range<usize>) -> u64 {
-        (places.start as u64) << 32 | places.end as u64
+    fn packed(positions: Range<usize>) -> u64 {
+        (positions.start as u64) << 32 | positions.end as u64
     }
 
     fn unpacked(packed: u64) -> Range<usize> {
@@ -343,7 +341,7 @@ impl Share {
         })
     }
 
-    /// `part` says of what is left what is taken, and what is left then.
+    /// `part` splits the rest into the range taken and the range left.
     fn take(
         &self,
         part: impl Fn(Range<usize>) -> (Range<usize>, Range<usize>),
@@ -374,20 +372,20 @@ impl Level {
         }
     }
 
-    /// The next states to expand: neighbours, as many as leave enough for the other threads. A
-    /// thread whose share is done helps whoever has the most left, at the other end.
+    /// The next piece for a thread. A thread without a share of its own takes from the end of the largest
+    /// share.
     fn take(&self, thread: usize) -> Option<Range<usize>> {
-        if let Some(places) = self.shares[thread].take_first(self.piece) {
-            return Some(places);
+        if let Some(positions) = self.shares[thread].take_first(self.piece) {
+            return Some(positions);
         }
         loop {
             let most = self.shares.iter().max_by_key(|share| share.left().len())?;
             if most.left().is_empty() {
                 return None;
             }
-            // Whoever has it may have been faster.
-            if let Some(places) = most.take_last(self.piece) {
-                return Some(places);
+            // The owner may have taken the rest meanwhile.
+            if let Some(positions) = most.take_last(self.piece) {
+                return Some(positions);
             }
         }
     }
@@ -396,11 +394,11 @@ impl Level {
         self.is_halted.load(Ordering::Relaxed)
     }
 
-    fn give_back(&self, places: Range<usize>) {
-        self.left.lock().0.extend(&self.frontier.0[places]);
+    fn give_back(&self, positions: Range<usize>) {
+        self.left.lock().0.extend(&self.frontier.0[positions]);
     }
 
-    /// A violation goes before everything else: it is certain.
+    /// A violation replaces any other reason: it holds whatever the rest of the level is.
     fn halt(&self, halt: Halt) {
         let mut held = self.halt.lock();
         if held.is_none() || matches!(halt, Halt::Broken(..)) {
@@ -409,7 +407,7 @@ impl Level {
         self.is_halted.store(true, Ordering::Relaxed);
     }
 
-    /// Why it was halted, if it was, and what is left to do.
+    /// The reason if the level was halted, and the states that are not expanded.
     fn finish(self) -> (Option<Halt>, Frontier) {
         let mut left = self.left.into_inner();
         for share in &self.shares {
@@ -420,9 +418,9 @@ impl Level {
 }
 
 impl<'a, const S: usize> Search<'a, S> {
-    fn new(tables: &'a Tables, limits: &Limits, progress: &'a Progress) -> Self {
-        let shape = tables.shape().clone();
-        let packing = Packing::new(&shape);
+    fn new(tables: &'a Tables, limits: &Limits, progress: &'a SearchProgress) -> Self {
+        let layout = tables.layout().clone();
+        let packing = Packing::new(&layout);
         let shards = (0..SHARDS)
             .map(|_| Mutex::new(Shard::new(packing.words())))
             .collect();
@@ -430,7 +428,7 @@ impl<'a, const S: usize> Search<'a, S> {
             tables,
             limits: *limits,
             progress,
-            shape,
+            layout,
             packing,
             shards,
             done: [0; SHARDS],
@@ -441,27 +439,27 @@ impl<'a, const S: usize> Search<'a, S> {
         }
     }
 
-    fn run(&mut self) -> Found {
+    fn run(&mut self) -> RunResult {
         let mut workers: Vec<Worker<'a, S>> = (0..self.limits.threads.max(1))
             .map(|_| Worker::new(self.tables))
             .collect();
         let mut ledger = Ledger::new(self.tables, &self.progress.interrupt);
         self.insert_first(&mut workers[0]);
-        // What the first state forgot is met, too: its obligations are to be checked.
+        // Normalization already removed messages of the first state. Their obligations are checked too.
         let mut complete = self.tables.scope().clone();
         complete.reduction.drop_dead = false;
         complete.reduction.trim_appends = false;
-        ledger.meet_all(&complete.start());
+        ledger.deliver_all(&complete.start());
         let mut frontier = self.frontier();
         let mut end = loop {
             let (halt, left) = self.run_level(frontier, &mut workers);
             frontier = match halt {
                 Some(Halt::Broken(parent, broken)) => break End::Broken(parent, broken),
-                // A state was left out, whatever else is.
+                // A state was left out, so no other result counts.
                 _ if self.is_full.load(Ordering::Relaxed) => {
                     break End::Stopped(StopCause::Capacity);
                 }
-                // Whatever limit was reached with the last piece: everything is expanded.
+                // A limit that was reached with the last piece does not matter: all states are expanded.
                 Some(Halt::Stopped(cause)) if left.len() > 0 || self.has_more() => {
                     break End::Stopped(cause);
                 }
@@ -474,9 +472,9 @@ impl<'a, const S: usize> Search<'a, S> {
                     let frontier = self.frontier();
                     let started = Instant::now();
                     ledger.advance();
-                    self.rename_some(&frontier, &mut workers[0], &mut ledger);
+                    self.check_canonical_forms(&frontier, &mut workers[0], &mut ledger);
                     ledger.checked.elapsed += started.elapsed();
-                    // With a bug planted, a violation is looked for: that needs no obligation.
+                    // With a planted bug the search looks for a violation, which needs no obligation.
                     let is_hunt = self.tables.scope().mutant.is_some();
                     if frontier.len() == 0 || (ledger.has_failed() && !is_hunt) {
                         break End::Exhausted;
@@ -499,44 +497,47 @@ impl<'a, const S: usize> Search<'a, S> {
             }
         }
         let mut witnesses = Witnesses::default();
-        for worker in &workers {
-            witnesses.add_all(worker.witnesses());
+        for successors in &workers {
+            witnesses.add_all(successors.witnesses());
         }
-        Found {
+        RunResult {
             end,
-            transitions: workers.iter().map(|worker| worker.transitions).sum(),
+            transitions: workers
+                .iter()
+                .map(|successors| successors.transitions)
+                .sum(),
             witnesses,
             checked: ledger.checked,
         }
     }
 
-    /// Brings some states of a level into canonical form once more, under every other name.
-    fn rename_some(
+    /// Checks the canonical form of some states of a level under every permutation.
+    fn check_canonical_forms(
         &self,
         frontier: &Frontier,
-        worker: &mut Worker<'a, S>,
+        successors: &mut Worker<'a, S>,
         ledger: &mut Ledger<'a>,
     ) {
         let step = (frontier.len() / RENAMED_STATES).max(1);
-        for place in (0..frontier.len()).step_by(step) {
-            let (shard, at) = place_of(frontier.id(place));
+        for position in (0..frontier.len()).step_by(step) {
+            let (shard, at) = index_of(frontier.id(position));
             let state: [u32; S] = self.packing.unpack(self.shards[shard].lock().state(at));
-            for name in 1..self.tables.names().count() {
-                let is_same = worker.has_form(&state, name);
+            for name in 1..self.tables.permutations().count() {
+                let is_same = successors.has_form(&state, name);
                 ledger.note_canonical(is_same);
             }
         }
     }
 
-    fn insert_first(&mut self, worker: &mut Worker<'a, S>) {
+    fn insert_first(&mut self, successors: &mut Worker<'a, S>) {
         let scope = self.tables.scope();
         let key = self.tables.key_of(&scope.start());
-        let first = worker.canonical(self.shape.padded(&key));
-        self.repack(self.packing.widened(&self.shape, &first));
+        let first = successors.canonical(self.layout.padded(&key));
+        self.repack(self.packing.widened(&self.layout, &first));
         let mut words = [0; MAX_WORDS];
         let fits = self.packing.pack(&first, &mut words);
         assert!(fits, "the packing was widened for it");
-        let hash = shape::hash(&first);
+        let hash = state_layout::hash(&first);
         let state = &words[..self.packing.words()];
         let mut shard = self.shards[shard_of(hash)].lock();
         shard.insert::<S>(&self.packing, state, hash, ROOT);
@@ -556,17 +557,17 @@ impl<'a, const S: usize> Search<'a, S> {
                 first: *done,
                 end: first + shard.len() - *done,
             });
-            for place in *done..shard.len() {
-                let state: [u32; S] = self.packing.unpack(shard.state(place));
-                let servers = &state[self.shape.server_places()];
-                let global = state[self.shape.global()];
-                let others = &state[self.shape.servers..self.shape.places.len()];
-                frontier.push(servers, others, global, id_of(number, place));
+            for position in *done..shard.len() {
+                let state: [u32; S] = self.packing.unpack(shard.state(position));
+                let servers = &state[self.layout.servers_range()];
+                let shared = state[self.layout.shared()];
+                let others = &state[self.layout.servers..self.layout.addresses.len()];
+                frontier.push(servers, others, shared, id_of(number, position));
             }
             *done = shard.len();
         }
         radsort::sort_by_key(&mut frontier.0, |(key, _)| *key);
-        // Sorting takes as much again.
+        // The sort needs a second buffer of the same size.
         let held = self.bytes() + (2 * frontier.0.capacity() * size_of::<(u64, u32)>()) as u64;
         self.peak_bytes = self.peak_bytes.max(held);
         frontier
@@ -596,11 +597,11 @@ impl<'a, const S: usize> Search<'a, S> {
             return level.finish();
         }
         std::thread::scope(|scope| {
-            for (thread, worker) in workers.iter_mut().enumerate() {
+            for (thread, successors) in workers.iter_mut().enumerate() {
                 let level = &level;
                 scope.spawn(move || {
-                    // A search with a hole in it must not come to any verdict.
-                    catch_unwind(AssertUnwindSafe(|| self.work(level, thread, worker)))
+                    // A panic leaves states out, so there must be no verdict.
+                    catch_unwind(AssertUnwindSafe(|| self.work(level, thread, successors)))
                         .unwrap_or_else(|_| std::process::abort());
                 });
             }
@@ -608,10 +609,10 @@ impl<'a, const S: usize> Search<'a, S> {
         level.finish()
     }
 
-    fn work(&self, level: &Level, thread: usize, worker: &mut Worker<'_, S>) {
+    fn work(&self, level: &Level, thread: usize, successors: &mut Worker<'_, S>) {
         let words = self.packing.words();
         let mut packed = vec![0_u64; TASK * words];
-        let mut out = Outbox::new(&self.first_of(level));
+        let mut out = SuccessorBuffer::new(&self.first_of(level));
         let mut key = [0_u64; MAX_WORDS];
         let mut piece = 0..0;
         'pieces: while !level.is_halted() {
@@ -625,27 +626,27 @@ impl<'a, const S: usize> Search<'a, S> {
                 level.halt(Halt::Stopped(cause));
                 break;
             }
-            let places = piece.start..piece.end.min(piece.start + TASK);
-            for place in places.clone() {
-                let (shard, at) = place_of(level.frontier.id(place));
+            let positions = piece.start..piece.end.min(piece.start + TASK);
+            for position in positions.clone() {
+                let (shard, at) = index_of(level.frontier.id(position));
                 self.shards[shard].lock().prefetch_at(at);
             }
-            for (number, place) in places.clone().enumerate() {
-                let (shard, at) = place_of(level.frontier.id(place));
+            for (number, position) in positions.clone().enumerate() {
+                let (shard, at) = index_of(level.frontier.id(position));
                 packed[number * words..][..words]
                     .copy_from_slice(self.shards[shard].lock().state(at));
             }
-            for (number, place) in places.clone().enumerate() {
-                let parent = level.frontier.id(place);
+            for (number, position) in positions.clone().enumerate() {
+                let parent = level.frontier.id(position);
                 let state = self.packing.unpack(&packed[number * words..][..words]);
                 let mut wider = None;
-                let expanded = worker.successors(&state, |next| {
+                let expanded = successors.successors(&state, |next| {
                     if !self.packing.pack(next, &mut key) {
-                        wider = Some(self.packing.widened(&self.shape, next));
+                        wider = Some(self.packing.widened(&self.layout, next));
                         return false;
                     }
-                    if let Some(shard) = out.push(&key[..words], shape::hash(next), parent) {
-                        self.deliver(shard, out.of_shard(shard));
+                    if let Some(shard) = out.push(&key[..words], state_layout::hash(next), parent) {
+                        self.deliver(shard, out.batch_of(shard));
                     }
                     true
                 });
@@ -655,12 +656,12 @@ impl<'a, const S: usize> Search<'a, S> {
                     (Ok(_), None) => continue,
                 };
                 level.halt(halt);
-                piece.start = place;
+                piece.start = position;
                 break 'pieces;
             }
-            let count = places.len() as u64;
+            let count = positions.len() as u64;
             self.progress.frontier.fetch_sub(count, Ordering::Relaxed);
-            piece.start = places.end;
+            piece.start = positions.end;
         }
         level.give_back(piece);
         out.flush(|shard, batch| self.deliver(shard, batch));
@@ -668,11 +669,11 @@ impl<'a, const S: usize> Search<'a, S> {
 
     /// A packed state of a level.
     fn first_of(&self, level: &Level) -> Vec<u64> {
-        let (shard, at) = place_of(level.frontier.id(0));
+        let (shard, at) = index_of(level.frontier.id(0));
         self.shards[shard].lock().state(at).to_vec()
     }
 
-    /// Inserts what waits for a shard.
+    /// Inserts the batch of a shard.
     fn deliver(&self, shard: usize, batch: &mut Batch<BATCH>) {
         if batch.count == 0 {
             return;
@@ -685,9 +686,9 @@ impl<'a, const S: usize> Search<'a, S> {
         for hash in &batch.hashes[..batch.count] {
             held.prefetch_state(*hash);
         }
-        for place in 0..batch.count {
-            let state = batch.state(place);
-            let (hash, parent) = (batch.hashes[place], batch.parents[place]);
+        for position in 0..batch.count {
+            let state = batch.state(position);
+            let (hash, parent) = (batch.hashes[position], batch.parents[position]);
             if held.insert::<S>(&self.packing, state, hash, parent) == Inserted::Full {
                 self.is_full.store(true, Ordering::Relaxed);
             }
@@ -718,7 +719,7 @@ impl<'a, const S: usize> Search<'a, S> {
         let bytes = self.bytes();
         progress.bytes.store(bytes, Ordering::Relaxed);
         let held = crate::machine::resident_bytes().unwrap_or(0).max(bytes);
-        // While a shard's index grows, a part of it exists twice.
+        // While the index of a shard grows, a part of it exists twice.
         let growth = bytes / SHARDS as u64;
         let is_too_much = |most| held + growth >= most;
         self.limits
@@ -734,12 +735,12 @@ impl<'a, const S: usize> Search<'a, S> {
 }
 
 /// The number of a state among all shards.
-fn id_of(shard: usize, place: usize) -> u32 {
-    (place * SHARDS + shard) as u32
+fn id_of(shard: usize, position: usize) -> u32 {
+    (position * SHARDS + shard) as u32
 }
 
-/// The shard of a state, and its place there.
-fn place_of(id: u32) -> (usize, usize) {
+/// The shard of a state, and its position in the shard.
+fn index_of(id: u32) -> (usize, usize) {
     (id as usize % SHARDS, id as usize / SHARDS)
 }
 
@@ -747,7 +748,7 @@ fn place_of(id: u32) -> (usize, usize) {
 struct Visited<const S: usize> {
     shards: Vec<Shard>,
     packing: Packing,
-    /// Level by level.
+    /// In level order.
     segments: Vec<Segment>,
     slots: usize,
 }
@@ -757,8 +758,8 @@ impl<const S: usize> Visited<S> {
         self.shards.iter().map(|shard| shard.bytes() as u64).sum()
     }
 
-    fn unpacked(&self, shard: usize, place: usize) -> Vec<u32> {
-        let state: [u32; S] = self.packing.unpack(self.shards[shard].state(place));
+    fn unpacked(&self, shard: usize, position: usize) -> Vec<u32> {
+        let state: [u32; S] = self.packing.unpack(self.shards[shard].state(position));
         state[..self.slots].to_vec()
     }
 
@@ -766,9 +767,9 @@ impl<const S: usize> Visited<S> {
         let mut path = Vec::new();
         let mut id = last;
         while id != ROOT {
-            let (shard, place) = place_of(id);
-            path.push(tables.system(&self.unpacked(shard, place)));
-            id = self.shards[shard].parent(place);
+            let (shard, position) = index_of(id);
+            path.push(tables.system(&self.unpacked(shard, position)));
+            id = self.shards[shard].parent(position);
         }
         path.reverse();
         path
@@ -780,15 +781,15 @@ impl<const S: usize> StateSet for Visited<S> {
         self.shards.iter().map(Shard::len).sum()
     }
 
-    fn key(&self, place: usize) -> Vec<u32> {
+    fn key(&self, position: usize) -> Vec<u32> {
         let number = self
             .segments
-            .partition_point(|segment| segment.end <= place);
+            .partition_point(|segment| segment.end <= position);
         let before = number
             .checked_sub(1)
             .map_or(0, |last| self.segments[last].end);
         let segment = &self.segments[number];
-        self.unpacked(segment.shard, segment.first + place - before)
+        self.unpacked(segment.shard, segment.first + position - before)
     }
 }
 
@@ -807,7 +808,7 @@ mod tests {
             max_memory: None,
             symmetry: true,
         };
-        let progress = Progress::default();
+        let progress = SearchProgress::default();
         let mut search = Search::<10>::new(&tables, &limits, &progress);
         for shard in &mut search.shards {
             *shard.get_mut() = Shard::of_at_most(search.packing.words(), most);
@@ -838,9 +839,9 @@ mod tests {
                 for thread in 0..threads {
                     let (level, taken) = (&level, &taken);
                     scope.spawn(move || {
-                        while let Some(places) = level.take(thread) {
-                            assert!(!places.is_empty());
-                            taken.lock().extend(places);
+                        while let Some(positions) = level.take(thread) {
+                            assert!(!positions.is_empty());
+                            taken.lock().extend(positions);
                         }
                     });
                 }
@@ -853,18 +854,18 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_took_is_left() {
+    fn states_that_no_thread_took_are_left() {
         let mut frontier = Frontier::default();
         (0..10_000).for_each(|id| frontier.push(&[0], &[], 0, id));
         let level = Level::new(frontier, 2);
         let mut held: HashSet<u32> = HashSet::new();
-        // The second thread does its share and helps with the first one's.
+        // The second thread finishes its share and takes from the first one's.
         for thread in [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1] {
-            let places = level.take(thread).expect("there is more");
-            held.extend(places.map(|place| level.frontier.id(place)));
+            let positions = level.take(thread).expect("there is more");
+            held.extend(positions.map(|position| level.frontier.id(position)));
         }
         let (_, left) = level.finish();
-        held.extend((0..left.len()).map(|place| left.id(place)));
+        held.extend((0..left.len()).map(|position| left.id(position)));
         assert_eq!((held.len(), left.len() > 0), (10_000, true));
     }
 }

@@ -1,16 +1,15 @@
-//! Ids for everything a system is made of, and the remembered outcomes of local steps. All threads
-//! share them.
+//! Ids of the components of system states, and the results of local steps. All threads share them.
 //!
-//! A *lane* is what is on its way from one process to another: a set of messages, tidied of what
-//! can no longer matter to its receiver. A *global* is budget and history. A system state is one
-//! process for each place, one lane for each pair that talks, and one global. What a message does
-//! depends on the process that meets it alone, and what tidying leaves in a lane on that process,
-//! on the lane, and on two facts about the rest ([`Facts`]); so a few thousand remembered outcomes
-//! make up millions of states. Servers are renamed (symmetry) by tables too ([`Orbits`]).
+//! A *channel* is the set of messages in flight from one process to another, normalized: messages that
+//! cannot affect the receiver any more are removed. The *shared part* is budget and history. A system
+//! state has one process per process index, one channel per pair that communicates, and one shared part.
+//! The effect of a message depends only on its receiver. Normalization depends only on the receiver, the
+//! channel, and two facts about the other components ([`ChannelFacts`]). So a few thousand results make
+//! up millions of states. Tables hold the permutations of the servers (symmetry) too ([`Orbits`]).
 
 use super::{
-    interner::{Interner, Names, Orbits},
-    shape::Shape,
+    interner::{Interner, Orbits, PermutationGroup},
+    state_layout::StateLayout,
 };
 use model::{
     Envelope, Message,
@@ -33,22 +32,22 @@ use std::{
 /// Message ids, ascending.
 type Messages = Arc<[u32]>;
 
-/// The lane without messages.
+/// The channel without messages.
 pub(crate) const EMPTY: u32 = 0;
 
-/// The effect that is none.
+/// The empty effect.
 pub(crate) const NO_EFFECT: u32 = 0;
 
-/// What else decides which messages of a lane still matter to a server.
+/// Facts about the rest of the state on which normalization depends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Facts {
-    /// The sender can meet no newer term.
-    pub(crate) settled: bool,
+pub(crate) struct ChannelFacts {
+    /// The sender cannot enter a newer term.
+    pub(crate) term_final: bool,
     /// No server can crash any more.
-    pub(crate) calm: bool,
+    pub(crate) no_more_crashes: bool,
 }
 
-/// What a step does beside changing its process and sending.
+/// The effect of a step on the shared part and on the verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Effect {
     cost: Budget,
@@ -58,12 +57,12 @@ struct Effect {
 }
 
 impl Relabel for Effect {
-    /// What is said of a broken law keeps the names it was said with: a path to it is one up to
-    /// renaming as well.
-    fn relabel(&self, names: &Relabelling) -> Self {
+    /// The text about a broken property keeps its server ids: the path to it is also one up to a
+    /// permutation.
+    fn relabel(&self, permutations: &Relabelling) -> Self {
         let observed = self.observed.iter();
         Self {
-            observed: observed.map(|seen| seen.relabel(names)).collect(),
+            observed: observed.map(|seen| seen.relabel(permutations)).collect(),
             ..self.clone()
         }
     }
@@ -71,115 +70,116 @@ impl Relabel for Effect {
 
 /// Budget and history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Global {
+struct Shared {
     spent: Budget,
     history: History,
 }
 
-impl Relabel for Global {
-    fn relabel(&self, names: &Relabelling) -> Self {
+impl Relabel for Shared {
+    fn relabel(&self, permutations: &Relabelling) -> Self {
         Self {
             spent: self.spent,
-            history: self.history.relabel(names),
+            history: self.history.relabel(permutations),
         }
     }
 }
 
-/// What an effect does to a global.
+/// The shared part after an effect.
 #[derive(Clone, Debug)]
-pub(crate) enum GlobalStep {
+pub(crate) enum SharedStep {
     /// The budget does not allow it.
     Disabled,
-    /// It leads to this global.
+    /// The effect is allowed.
     To {
-        /// The global afterwards.
-        global: u32,
-        /// What was witnessed.
+        /// The shared part afterwards.
+        shared: u32,
+        /// The witnesses of the step.
         witnesses: Witnesses,
     },
-    /// It breaks a law.
+    /// The step violates a property.
     Broken(Broken),
 }
 
-/// What a process and a message are to one another; or a process and what it does by itself.
+/// The results of delivering a message to a process, or of a process's own events.
 #[derive(Debug)]
-pub(crate) struct Meeting {
+pub(crate) struct Delivery {
     pub(crate) relevance: Relevance,
-    /// The message without what the process holds for good.
+    /// The message without the entries that the process already holds.
     pub(crate) trimmed: u32,
-    /// The remembered outcomes, without those that only send where these are taken early.
+    /// The results, except those that only send where these are taken eagerly.
     pub(crate) steps: Vec<ProcessStep>,
-    /// How many outcomes only send and are taken early.
-    pub(crate) early_count: u32,
-    /// What these send.
-    pub(crate) early: Posts,
-    /// What they bear witness to.
-    pub(crate) early_witnesses: Witnesses,
+    /// The number of results that only send and are taken eagerly.
+    pub(crate) eager_count: u32,
+    /// Their sends.
+    pub(crate) eager: Sends,
+    /// Their witnesses.
+    pub(crate) eager_witnesses: Witnesses,
 }
 
-/// A remembered local step: what [`LocalStep`] says, in ids.
+/// A [`LocalStep`] in ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessStep {
     pub(crate) next: u32,
     pub(crate) effect: u32,
-    pub(crate) posts: Posts,
+    pub(crate) sends: Sends,
 }
 
-/// What is sent: lanes to add, by the receiver's place, ascending.
-pub(crate) type Posts = Vec<(usize, u32)>;
+/// Messages sent: for each receiver's process index a channel to add, ascending.
+pub(crate) type Sends = Vec<(usize, u32)>;
 
 /// All tables of one scope.
 #[derive(Debug)]
 pub struct Tables {
     scope: Scope,
-    names: Names,
-    shape: Shape,
+    permutations: PermutationGroup,
+    layout: StateLayout,
     processes: RwLock<Orbits<Process>>,
     messages: RwLock<Orbits<Message>>,
-    lanes: RwLock<Orbits<Messages>>,
-    globals: RwLock<Orbits<Global>>,
+    channels: RwLock<Orbits<Messages>>,
+    shared_parts: RwLock<Orbits<Shared>>,
     effects: RwLock<Orbits<Effect>>,
     facets: RwLock<Interner<Option<Facet>>>,
-    /// By process, sender's place and message; the process's own place and [`OWN`] for what it
-    /// does by itself.
-    meetings: RwLock<FxHashMap<(u32, usize, u32), Arc<Meeting>>>,
-    /// Their keys, in the order in which they were found.
-    met: RwLock<Vec<(u32, usize, u32)>>,
-    /// Whether any lane has another name than its own.
-    lanes_have_names: Apart<AtomicBool>,
+    /// By process, sender's process index and message; for own events the process's own index and
+    /// [`OWN`].
+    deliveries: RwLock<FxHashMap<(u32, usize, u32), Arc<Delivery>>>,
+    /// Their keys in the order of insertion.
+    delivered: RwLock<Vec<(u32, usize, u32)>>,
+    /// Whether any permutation changes the messages of any channel.
+    channels_hold_ids: Apart<AtomicBool>,
 }
 
-/// On lines of the processor's caches of its own: it is read all the time, and what lies around it
-/// is written.
+/// Aligned to its own cache lines: it is read often, and its neighbors are written often.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Apart<T>(T);
 
-/// No message: what happens to a process by itself.
+/// In place of a message: the process's own events.
 pub(crate) const OWN: u32 = u32::MAX;
 
 impl Tables {
     /// Empty tables for a scope.
     pub fn new(scope: Scope, symmetric: bool) -> Self {
-        let shape = Shape::of(&scope.initial());
-        let names = Names::new(shape.servers, symmetric);
+        let layout = StateLayout::of(&scope.initial());
+        let permutations = PermutationGroup::new(layout.servers, symmetric);
         let mut effects = Orbits::new();
-        effects.intern(Effect::default(), &names, |effect, _| effect.clone());
-        let mut lanes = Orbits::new();
-        lanes.intern(Messages::from([]), &names, |lane, _| lane.clone());
+        effects.intern(Effect::default(), &permutations, |effect, _| effect.clone());
+        let mut channels = Orbits::new();
+        channels.intern(Messages::from([]), &permutations, |channel, _| {
+            channel.clone()
+        });
         Self {
             scope,
-            names,
-            shape,
+            permutations,
+            layout,
             processes: RwLock::new(Orbits::new()),
             messages: RwLock::new(Orbits::new()),
-            lanes: RwLock::new(lanes),
-            globals: RwLock::new(Orbits::new()),
+            channels: RwLock::new(channels),
+            shared_parts: RwLock::new(Orbits::new()),
             effects: RwLock::new(effects),
             facets: RwLock::new(Interner::new()),
-            meetings: RwLock::default(),
-            met: RwLock::default(),
-            lanes_have_names: Apart(AtomicBool::new(false)),
+            deliveries: RwLock::default(),
+            delivered: RwLock::default(),
+            channels_hold_ids: Apart(AtomicBool::new(false)),
         }
     }
 
@@ -188,69 +188,69 @@ impl Tables {
         &self.scope
     }
 
-    pub(crate) fn shape(&self) -> &Shape {
-        &self.shape
+    pub(crate) fn layout(&self) -> &StateLayout {
+        &self.layout
     }
 
-    pub(crate) fn names(&self) -> &Names {
-        &self.names
+    pub(crate) fn permutations(&self) -> &PermutationGroup {
+        &self.permutations
     }
 
-    /// Whether renaming servers may change a lane, apart from who its ends are.
-    pub(crate) fn lanes_have_names(&self) -> bool {
-        self.lanes_have_names.0.load(Ordering::Relaxed)
+    /// Whether a permutation may change the messages of a channel.
+    pub(crate) fn channels_hold_ids(&self) -> bool {
+        self.channels_hold_ids.0.load(Ordering::Relaxed)
     }
 
-    /// The ids of a system in normal form.
+    /// The ids of a normalized system.
     pub(crate) fn key_of(&self, system: &System) -> Vec<u32> {
         let mut key: Vec<u32> = system
             .processes
             .iter()
             .map(|process| self.process_id(process.clone()))
             .collect();
-        for &(from, to) in &self.shape.ends {
-            let (from, to) = (self.shape.places[from], self.shape.places[to]);
+        for &(from, to) in &self.layout.ends {
+            let (from, to) = (self.layout.addresses[from], self.layout.addresses[to]);
             let between = |envelope: &&Envelope| envelope.from == from && envelope.to == to;
             let messages = system
                 .network
                 .iter()
                 .filter(between)
                 .map(|envelope| self.message_id(envelope.message.clone()));
-            key.push(self.lane_of(messages.collect()));
+            key.push(self.channel_of(messages.collect()));
         }
-        key.push(self.global_id(Global {
+        key.push(self.shared_id(Shared {
             spent: system.spent,
             history: system.history.clone(),
         }));
         key
     }
 
-    /// The system that a state stands for.
+    /// The system of a state.
     pub fn system(&self, key: &[u32]) -> System {
-        let places = self.shape.places.len();
-        let global = Arc::clone(self.globals.read().value(key[self.shape.global()]));
+        let addresses = self.layout.addresses.len();
+        let shared = Arc::clone(self.shared_parts.read().value(key[self.layout.shared()]));
         let mut network = BTreeSet::new();
-        for (lane, &(from, to)) in key[places..].iter().zip(&self.shape.ends) {
-            for message in self.messages(*lane).iter() {
+        for (channel, &(from, to)) in key[addresses..].iter().zip(&self.layout.ends) {
+            for message in self.messages(*channel).iter() {
                 network.insert(self.envelope(from, to, *message));
             }
         }
         System {
-            processes: key[..places]
+            processes: key[..addresses]
                 .iter()
                 .map(|process| self.process(*process).as_ref().clone())
                 .collect(),
             network,
-            spent: global.spent,
-            history: global.history.clone(),
+            spent: shared.spent,
+            history: shared.history.clone(),
             broken: None,
         }
     }
 
-    /// A state without its lanes: equal for states that differ in their messages alone.
+    /// A state without its channels: equal for states that differ only in messages in flight.
     pub(crate) fn without_messages(&self, key: &[u32]) -> Vec<u32> {
-        let mut parts = key[self.shape.processes()].to_vec();
-        parts.push(key[self.shape.global()]);
+        let mut parts = key[self.layout.processes()].to_vec();
+        parts.push(key[self.layout.shared()]);
         parts
     }
 
@@ -259,52 +259,56 @@ impl Tables {
         Arc::clone(self.processes.read().value(id))
     }
 
-    /// The messages of a lane.
-    pub(crate) fn messages(&self, lane: u32) -> Messages {
-        Messages::clone(self.lanes.read().value(lane))
+    /// The messages of a channel.
+    pub(crate) fn messages(&self, channel: u32) -> Messages {
+        Messages::clone(self.channels.read().value(channel))
     }
 
     pub(crate) fn envelope(&self, from: usize, to: usize, message: u32) -> Envelope {
         Envelope {
-            from: self.shape.places[from],
-            to: self.shape.places[to],
+            from: self.layout.addresses[from],
+            to: self.layout.addresses[to],
             message: self.messages.read().value(message).as_ref().clone(),
         }
     }
 
-    /// The place of a process.
-    pub(crate) fn place_of(&self, process: &Process) -> usize {
-        let place = self.shape.place_of(process.address());
-        place.expect("every process has a place")
+    /// The index of a process in the state layout.
+    pub(crate) fn index_of(&self, process: &Process) -> usize {
+        let index = self.layout.index_of(process.address());
+        index.expect("every process has an index")
     }
 
     pub(crate) fn process_row(&self, id: u32) -> Vec<u32> {
-        self.processes.read().row(id, &self.names).to_vec()
+        self.processes.read().row(id, &self.permutations).to_vec()
     }
 
-    pub(crate) fn lane_row(&self, id: u32) -> Vec<u32> {
-        self.lanes.read().row(id, &self.names).to_vec()
+    pub(crate) fn channel_row(&self, id: u32) -> Vec<u32> {
+        self.channels.read().row(id, &self.permutations).to_vec()
     }
 
-    pub(crate) fn global_row(&self, id: u32) -> Vec<u32> {
-        self.globals.read().row(id, &self.names).to_vec()
+    pub(crate) fn shared_row(&self, id: u32) -> Vec<u32> {
+        self.shared_parts
+            .read()
+            .row(id, &self.permutations)
+            .to_vec()
     }
 
     pub(crate) fn effect_row(&self, id: u32) -> Vec<u32> {
-        self.effects.read().row(id, &self.names).to_vec()
+        self.effects.read().row(id, &self.permutations).to_vec()
     }
 
     /// Whether no server can crash any more.
-    pub(crate) fn is_calm(&self, global: u32) -> bool {
-        self.scope.is_calm(&self.globals.read().value(global).spent)
+    pub(crate) fn are_crashes_over(&self, shared: u32) -> bool {
+        self.scope
+            .are_crashes_over(&self.shared_parts.read().value(shared).spent)
     }
 
     fn id_in<T: Relabel + Eq + Hash>(&self, orbits: &RwLock<Orbits<T>>, value: T) -> u32 {
         if let Some(id) = orbits.read().find(&value) {
             return id;
         }
-        let rename = |value: &T, name| self.names.rename(value, name);
-        orbits.write().intern(value, &self.names, rename)
+        let permute = |value: &T, permutation| self.permutations.permute(value, permutation);
+        orbits.write().intern(value, &self.permutations, permute)
     }
 
     /// The id of a process.
@@ -317,92 +321,92 @@ impl Tables {
         self.id_in(&self.messages, message)
     }
 
-    fn lane_of(&self, messages: BTreeSet<u32>) -> u32 {
-        self.lane_id(messages.into_iter().collect())
+    fn channel_of(&self, messages: BTreeSet<u32>) -> u32 {
+        self.channel_id(messages.into_iter().collect())
     }
 
-    /// The id of a lane; its messages are ascending.
-    pub(crate) fn lane_id(&self, lane: Messages) -> u32 {
-        if let Some(id) = self.lanes.read().find(&lane) {
+    /// The id of a channel; its messages are ascending.
+    pub(crate) fn channel_id(&self, channel: Messages) -> u32 {
+        if let Some(id) = self.channels.read().find(&channel) {
             return id;
         }
         let messages = self.messages.read();
-        let rename = |lane: &Messages, name: usize| {
-            let renamed = |message: &u32| messages.row(*message, &self.names)[name];
-            let mut lane: Vec<u32> = lane.iter().map(renamed).collect();
-            lane.sort_unstable();
-            lane.into()
+        let permute = |channel: &Messages, permutation: usize| {
+            let renamed = |message: &u32| messages.row(*message, &self.permutations)[permutation];
+            let mut channel: Vec<u32> = channel.iter().map(renamed).collect();
+            channel.sort_unstable();
+            channel.into()
         };
-        let mut lanes = self.lanes.write();
-        let id = lanes.intern(lane, &self.names, rename);
-        if lanes.has_names() {
-            self.lanes_have_names.0.store(true, Ordering::Relaxed);
+        let mut channels = self.channels.write();
+        let id = channels.intern(channel, &self.permutations, permute);
+        if channels.holds_ids() {
+            self.channels_hold_ids.0.store(true, Ordering::Relaxed);
         }
         id
     }
 
-    fn global_id(&self, global: Global) -> u32 {
-        self.id_in(&self.globals, global)
+    fn shared_id(&self, shared: Shared) -> u32 {
+        self.id_in(&self.shared_parts, shared)
     }
 
-    /// What becomes of a process when it meets a message of the one at `sender`, or by itself
-    /// ([`OWN`]); runs the real code the first time.
-    pub(crate) fn meet(&self, process: u32, sender: usize, message: u32) -> Arc<Meeting> {
+    /// The results of delivering a message of `sender` to a process, or of its own events ([`OWN`]). The
+    /// first call runs the model's code.
+    pub(crate) fn delivery(&self, process: u32, sender: usize, message: u32) -> Arc<Delivery> {
         let key = (process, sender, message);
-        if let Some(known) = self.meetings.read().get(&key) {
+        if let Some(known) = self.deliveries.read().get(&key) {
             return Arc::clone(known);
         }
         let state = self.process(process);
         let (relevance, trimmed, locals) = if message == OWN {
             (Relevance::Live, OWN, self.locals(&state, sender, message))
         } else {
-            let envelope = self.envelope(sender, self.place_of(&state), message);
+            let envelope = self.envelope(sender, self.index_of(&state), message);
             let relevance = self.scope.relevance(&state, &envelope);
             let trimmed = self.scope.trimmed(&state, &envelope.message);
             let trimmed = trimmed.map_or(message, |trimmed| self.message_id(trimmed));
-            // What is ignored for ever is dropped before anyone asks what it would do.
+            // A dead message is dropped, so its results are not needed.
             let locals = match relevance {
                 Relevance::Dead => Vec::new(),
                 _ => self.scope.deliveries(&envelope),
             };
             (relevance, trimmed, locals)
         };
-        let mut meeting = Meeting {
+        let mut delivery = Delivery {
             relevance,
             trimmed,
             steps: Vec::new(),
-            early_count: 0,
-            early: Posts::new(),
-            early_witnesses: Witnesses::default(),
+            eager_count: 0,
+            eager: Sends::new(),
+            eager_witnesses: Witnesses::default(),
         };
-        let mut early: Vec<Envelope> = Vec::new();
+        let mut eager: Vec<Envelope> = Vec::new();
         for local in &locals {
             let Some(step) = self.scope.local_step(&state, local) else {
                 continue;
             };
             if self.scope.reduction.send_early && self.scope.is_eager(&step, &state) {
-                meeting.early_count += 1;
-                meeting.early_witnesses.add_all(step.witnesses);
-                early.extend(step.sent);
+                delivery.eager_count += 1;
+                delivery.eager_witnesses.add_all(step.witnesses);
+                eager.extend(step.sent);
             } else {
-                meeting.steps.push(self.step(step));
+                delivery.steps.push(self.step(step));
             }
         }
-        meeting.early = self.posts(early);
-        // Another thread may have been faster; what it found is the same.
-        let mut meetings = self.meetings.write();
-        Arc::clone(meetings.entry(key).or_insert_with(|| {
-            self.met.write().push(key);
-            Arc::new(meeting)
+        delivery.eager = self.sends(eager);
+        // Another thread may have inserted the same result.
+        let mut deliveries = self.deliveries.write();
+        Arc::clone(deliveries.entry(key).or_insert_with(|| {
+            self.delivered.write().push(key);
+            Arc::new(delivery)
         }))
     }
 
-    /// The keys of what was met after so many others: process, sender's place and message.
-    pub(crate) fn met_since(&self, seen: usize) -> Vec<(u32, usize, u32)> {
-        self.met.read()[seen..].to_vec()
+    /// The keys inserted after the first `seen`: process, sender's process index and message.
+    pub(crate) fn delivered_since(&self, seen: usize) -> Vec<(u32, usize, u32)> {
+        self.delivered.read()[seen..].to_vec()
     }
 
-    /// The ways in which a message can be delivered to a process, or what it can do by itself.
+    /// The ways to deliver a message to a process, or its own events.
     pub(crate) fn locals(&self, process: &Process, sender: usize, message: u32) -> Vec<Local> {
         if message == OWN {
             return self.scope.local_events(process);
@@ -413,40 +417,41 @@ impl Tables {
 
     /// A message from the process at `sender` to this one.
     pub(crate) fn envelope_to(&self, process: &Process, sender: usize, message: u32) -> Envelope {
-        self.envelope(sender, self.place_of(process), message)
+        self.envelope(sender, self.index_of(process), message)
     }
 
-    /// What an effect takes from the budget.
+    /// The budget that an effect uses.
     pub(crate) fn cost_of(&self, effect: u32) -> Budget {
         self.effects.read().value(effect).cost
     }
 
-    /// The first of a process's orbit, and the name under which it is this process.
+    /// The first process of the orbit, and a permutation that maps it to this process.
     pub(crate) fn first_of(&self, process: u32) -> (u32, u32) {
         let processes = self.processes.read();
-        let row = processes.row(process, &self.names);
+        let row = processes.row(process, &self.permutations);
         let first = row.iter().copied().min().unwrap_or(process);
-        let renamed = processes.row(first, &self.names);
-        let name = renamed.iter().position(|renamed| *renamed == process);
-        let name = name.expect("a process is a renaming of the first of its orbit");
-        (first, name as u32)
+        let renamed = processes.row(first, &self.permutations);
+        let permutation = renamed.iter().position(|renamed| *renamed == process);
+        let permutation =
+            permutation.expect("a process is a permutation of the first of its orbit");
+        (first, permutation as u32)
     }
 
-    /// The names under which the first of an orbit is this process. They are several where the process
-    /// does not tell two servers apart.
-    pub(crate) fn names_of(&self, first: u32, process: u32) -> Vec<usize> {
+    /// All permutations that map the first of an orbit to this process. There are several if the process
+    /// does not distinguish two servers.
+    pub(crate) fn permutations_to(&self, first: u32, process: u32) -> Vec<usize> {
         let processes = self.processes.read();
-        let row = processes.row(first, &self.names).iter().enumerate();
+        let row = processes.row(first, &self.permutations).iter().enumerate();
         let is_it = row.filter(|(_, renamed)| **renamed == process);
-        is_it.map(|(name, _)| name).collect()
+        is_it.map(|(permutation, _)| permutation).collect()
     }
 
-    /// The id of a process that is known.
+    /// The id of a process, if it has one.
     pub(crate) fn find_process(&self, process: &Process) -> Option<u32> {
         self.processes.read().find(process)
     }
 
-    /// The id of a message that is known.
+    /// The id of a message, if it has one.
     pub(crate) fn find_message(&self, message: &Message) -> Option<u32> {
         self.messages.read().find(message)
     }
@@ -464,20 +469,20 @@ impl Tables {
         )
     }
 
-    /// Whether a lane has any such message.
-    pub(crate) fn has_leaders_request(&self, lane: u32) -> bool {
-        let messages = self.messages(lane);
+    /// Whether a channel has any such message.
+    pub(crate) fn has_leaders_request(&self, channel: u32) -> bool {
+        let messages = self.messages(channel);
         messages
             .iter()
             .any(|message| self.is_leaders_request(*message))
     }
 
-    /// A message under another name.
-    pub(crate) fn message_under(&self, message: u32, name: usize) -> u32 {
-        if name == 0 {
+    /// A message under a permutation.
+    pub(crate) fn permuted_message(&self, message: u32, permutation: usize) -> u32 {
+        if permutation == 0 {
             return message;
         }
-        self.messages.read().row(message, &self.names)[name]
+        self.messages.read().row(message, &self.permutations)[permutation]
     }
 
     fn step(&self, step: LocalStep) -> ProcessStep {
@@ -490,56 +495,56 @@ impl Tables {
         ProcessStep {
             next: self.process_id(step.next),
             effect: self.id_in(&self.effects, effect),
-            posts: self.posts(step.sent),
+            sends: self.sends(step.sent),
         }
     }
 
-    fn posts(&self, sent: Vec<Envelope>) -> Posts {
-        let mut by_place = vec![BTreeSet::new(); self.shape.places.len()];
+    fn sends(&self, sent: Vec<Envelope>) -> Sends {
+        let mut by_receiver = vec![BTreeSet::new(); self.layout.addresses.len()];
         for envelope in sent {
-            // A message to someone who is not part of the system is lost.
-            if let Some(place) = self.shape.place_of(envelope.to) {
-                by_place[place].insert(self.message_id(envelope.message));
+            // A message to a process that is not part of the system is lost.
+            if let Some(index) = self.layout.index_of(envelope.to) {
+                by_receiver[index].insert(self.message_id(envelope.message));
             }
         }
-        let lanes = by_place.into_iter().enumerate();
-        lanes
+        let channels = by_receiver.into_iter().enumerate();
+        channels
             .filter(|(_, messages)| !messages.is_empty())
-            .map(|(place, messages)| (place, self.lane_of(messages)))
+            .map(|(index, messages)| (index, self.channel_of(messages)))
             .collect()
     }
 
-    /// Posts of single messages, gathered by place.
-    pub(crate) fn gather(&self, mut posts: Posts) -> Posts {
-        if posts.len() < 2 {
-            return posts;
+    /// Combines sends to the same receiver.
+    pub(crate) fn gather(&self, mut sends: Sends) -> Sends {
+        if sends.len() < 2 {
+            return sends;
         }
-        posts.sort_unstable();
-        posts.dedup();
-        let same_place = posts.chunk_by(|(one, _), (other, _)| one == other);
-        let gathered = same_place.map(|posts| match posts {
-            [post] => *post,
+        sends.sort_unstable();
+        sends.dedup();
+        let same_receiver = sends.chunk_by(|(one, _), (other, _)| one == other);
+        let gathered = same_receiver.map(|sends| match sends {
+            [send] => *send,
             _ => {
-                let lanes = posts.iter().map(|(_, lane)| self.messages(*lane));
-                let messages = lanes.flat_map(|lane| lane.to_vec());
-                (posts[0].0, self.lane_of(messages.collect()))
+                let channels = sends.iter().map(|(_, channel)| self.messages(*channel));
+                let messages = channels.flat_map(|channel| channel.to_vec());
+                (sends[0].0, self.channel_of(messages.collect()))
             }
         });
         gathered.collect()
     }
 
-    /// Sorts ids by what they stand for.
+    /// Sorts message ids by their messages.
     pub(crate) fn sort_messages(&self, ids: &mut [u32]) {
         let messages = self.messages.read();
         ids.sort_by(|one, other| messages.value(*one).cmp(messages.value(*other)));
     }
 
-    /// What an effect does to a global.
-    pub(crate) fn apply(&self, global: u32, effect: u32) -> GlobalStep {
+    /// The shared part after an effect.
+    pub(crate) fn apply(&self, shared: u32, effect: u32) -> SharedStep {
         let effect = Arc::clone(self.effects.read().value(effect));
-        let before = Arc::clone(self.globals.read().value(global));
+        let before = Arc::clone(self.shared_parts.read().value(shared));
         let step = LocalStep {
-            // The process plays no part in what is recorded.
+            // The history does not record the process.
             next: self.process(0).as_ref().clone(),
             sent: Vec::new(),
             timers: Vec::new(),
@@ -549,23 +554,23 @@ impl Tables {
             broken: effect.broken.clone(),
         };
         match self.scope.record(&before.spent, &before.history, &step) {
-            None => GlobalStep::Disabled,
-            Some((_, _, _, Some(broken))) => GlobalStep::Broken(broken),
-            Some((spent, history, witnesses, None)) => GlobalStep::To {
-                global: self.global_id(Global { spent, history }),
+            None => SharedStep::Disabled,
+            Some((_, _, _, Some(broken))) => SharedStep::Broken(broken),
+            Some((spent, history, witnesses, None)) => SharedStep::To {
+                shared: self.shared_id(Shared { spent, history }),
                 witnesses,
             },
         }
     }
 
-    /// What a server is judged by beside other servers. Processes that are none share one.
+    /// The part of a server that pair properties compare. All other processes share one facet.
     pub(crate) fn facet_of(&self, process: &Process) -> u32 {
         let facet = process.server().map(Facet::of);
         self.facets.write().intern(facet)
     }
 
-    /// Judges two servers against each other, by their facets.
-    pub(crate) fn judge_pair(&self, one: u32, other: u32) -> Result<(), Broken> {
+    /// Checks the pair properties of two servers by their facets.
+    pub(crate) fn check_pair(&self, one: u32, other: u32) -> Result<(), Broken> {
         let facets = self.facets.read();
         match (facets.value(one).as_ref(), facets.value(other).as_ref()) {
             (Some(one), Some(other)) => laws::judge_pair(one, other, self.scope.laws),
@@ -578,9 +583,9 @@ impl Tables {
         Sizes {
             processes: self.processes.read().len(),
             messages: self.messages.read().len(),
-            lanes: self.lanes.read().len(),
-            histories: self.globals.read().len(),
-            meetings: self.meetings.read().len(),
+            channels: self.channels.read().len(),
+            histories: self.shared_parts.read().len(),
+            deliveries: self.deliveries.read().len(),
         }
     }
 }
@@ -592,10 +597,10 @@ pub struct Sizes {
     pub processes: usize,
     /// Messages.
     pub messages: usize,
-    /// Sets of messages on their way from one process to another.
-    pub lanes: usize,
+    /// Channels: sets of messages in flight from one process to another.
+    pub channels: usize,
     /// Budgets with histories.
     pub histories: usize,
-    /// (process state, message or own event) pairs: for how many the real code was asked.
-    pub meetings: usize,
+    /// Pairs of a process and a message (or its own events): calls of the model's code.
+    pub deliveries: usize,
 }

@@ -1,7 +1,10 @@
-//! The engine beside the readable model. In every state of random walks through scopes that are
-//! too large for a comparison as a whole, both must find the same successors.
+//! Compares the engine with the model: in every state of random walks both must find the same
+//! successors. The scopes are too large to compare all states.
 
-use super::{Limits, Outcome, Progress, check, shape::with_slots, tables::Tables, worker::Worker};
+use super::{
+    Limits, Outcome, SearchProgress, check, state_layout::with_slots, successors::Worker,
+    tables::Tables,
+};
 use model::{
     Message, Term,
     system::{
@@ -14,8 +17,7 @@ use rand_chacha::{
 };
 use std::collections::BTreeSet;
 
-/// Walks with the same tables and the same worker: what one remembers, the next must not stumble
-/// over.
+/// The number of walks that share tables and worker, so that cached results of earlier walks are used.
 const WALKS: u64 = 2;
 const STEPS: usize = 36;
 
@@ -25,7 +27,7 @@ fn scope(name: &str) -> Scope {
     found.unwrap_or_else(|| panic!("there is no scope {name}"))
 }
 
-/// As a scope has them, without each alone, and without any.
+/// The scope's reductions, without each single one, and without all.
 fn reductions(base: Reduction) -> Vec<Reduction> {
     let mut all = vec![base];
     for number in 0..6 {
@@ -38,8 +40,8 @@ fn reductions(base: Reduction) -> Vec<Reduction> {
             &mut reduction.forget_hints,
             &mut reduction.trim_appends,
         ];
-        for (place, switch) in switches.into_iter().enumerate() {
-            *switch &= place != number;
+        for (context, switch) in switches.into_iter().enumerate() {
+            *switch &= context != number;
         }
         all.push(reduction);
     }
@@ -47,7 +49,7 @@ fn reductions(base: Reduction) -> Vec<Reduction> {
     all
 }
 
-/// Walks through a scope in every form of it. All walks together get as far as a search would.
+/// Walks through a scope with each set of reductions. All walks together reach every witness.
 #[track_caller]
 fn assert_agrees(name: &str) {
     assert_agrees_on(name, WALKS);
@@ -58,7 +60,7 @@ fn assert_agrees_on(name: &str, walks: u64) {
     assert_agrees_but(name, walks, &[]);
 }
 
-/// All walks together may leave out what is rare.
+/// As above, except for the rare witnesses.
 #[track_caller]
 fn assert_agrees_but(name: &str, walks: u64, rare: &[Witness]) {
     let mut witnesses = Witnesses::default();
@@ -71,7 +73,7 @@ fn assert_agrees_but(name: &str, walks: u64, rare: &[Witness]) {
             };
             let tables = Tables::new(scope, symmetry);
             let seed = 2 * number as u64 + u64::from(symmetry);
-            with_slots!(tables.shape().slots(), S => {
+            with_slots!(tables.layout().slots(), S => {
                 let mut beside = Beside::<S>::new(&tables, symmetry);
                 for walk in 0..walks {
                     beside.walk(100 * walk + seed);
@@ -155,8 +157,8 @@ fn walks_through_a_pipeline_agree() {
     assert_agrees("pipelining");
 }
 
-/// A witness speaks of a step that was taken. Steps that the budget forbids are worked out too, for
-/// nobody knows before what they cost; they bear witness to nothing.
+/// A witness needs a step that was taken. The engine also computes steps that the budget forbids, since
+/// their cost is unknown before; these must add no witness.
 #[test]
 fn steps_beyond_the_budget_bear_no_witness() {
     let crashes = vec![
@@ -202,7 +204,7 @@ fn steps_beyond_the_budget_bear_no_witness() {
                     max_memory: None,
                     symmetry,
                 };
-                let report = check(&scope, &limits, &Progress::default()).report;
+                let report = check(&scope, &limits, &SearchProgress::default()).report;
                 assert!(matches!(report.outcome, Outcome::Exhausted), "{name}");
                 report.witnesses
             };
@@ -216,11 +218,11 @@ fn steps_beyond_the_budget_bear_no_witness() {
     }
 }
 
-/// The engine beside the model.
+/// Compares the engine with the model.
 struct Beside<'a, const S: usize> {
     tables: &'a Tables,
     worker: Worker<'a, S>,
-    names: Vec<Relabelling>,
+    permutations: Vec<Relabelling>,
     symmetry: bool,
     witnesses: Witnesses,
 }
@@ -230,7 +232,7 @@ impl<'a, const S: usize> Beside<'a, S> {
         Self {
             tables,
             worker: Worker::new(tables),
-            names: Relabelling::all(tables.shape().servers),
+            permutations: Relabelling::all(tables.layout().servers),
             symmetry,
             witnesses: Witnesses::default(),
         }
@@ -241,11 +243,11 @@ impl<'a, const S: usize> Beside<'a, S> {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         let mut system = scope.start();
         for step in 0..STEPS {
-            let place = format!(
+            let context = format!(
                 "{} with {:?}, symmetry {}, seed {seed}, step {step}",
                 scope.name, scope.reduction, self.symmetry
             );
-            let ways = self.compare(&system, &place);
+            let ways = self.compare(&system, &context);
             let weights = ways.iter().map(|(action, _)| weight(&system, action));
             let Some(mut rest) = generator.next_u64().checked_rem(weights.sum()) else {
                 return;
@@ -261,15 +263,15 @@ impl<'a, const S: usize> Beside<'a, S> {
     }
 
     /// Compares the successors of a system, and returns those of the model.
-    fn compare(&mut self, system: &System, place: &str) -> Vec<(Action, System)> {
-        let slots = self.tables.shape().slots();
+    fn compare(&mut self, system: &System, context: &str) -> Vec<(Action, System)> {
+        let slots = self.tables.layout().slots();
         let key = self.tables.key_of(system);
         assert!(
             self.tables.system(&key) == *system,
-            "another system: {place}"
+            "another system: {context}"
         );
-        let state = self.tables.shape().padded(&key);
-        self.assert_one_form(system, place);
+        let state = self.tables.layout().padded(&key);
+        self.assert_one_form(system, context);
 
         let scope = self.tables.scope();
         let (mut ways, mut taken) = (Vec::new(), 0);
@@ -277,7 +279,7 @@ impl<'a, const S: usize> Beside<'a, S> {
             let Some((next, witnesses)) = scope.next(system, &action) else {
                 continue;
             };
-            assert_eq!(next.broken, None, "{place}");
+            assert_eq!(next.broken, None, "{context}");
             taken += 1;
             self.witnesses.add_all(witnesses);
             if next != *system {
@@ -293,11 +295,11 @@ impl<'a, const S: usize> Beside<'a, S> {
             true
         };
         let all_kept = self.worker.successors(&state, &mut keep);
-        assert_eq!(all_kept, Ok(true), "{place}");
+        assert_eq!(all_kept, Ok(true), "{context}");
         assert_eq!(
             self.worker.transitions - before,
             taken,
-            "transitions: {place}"
+            "transitions: {context}"
         );
         keys.remove(&self.worker.canonical(state));
         let found: BTreeSet<System> = keys
@@ -308,25 +310,25 @@ impl<'a, const S: usize> Beside<'a, S> {
         let mut expected = self.canonical(expected);
         expected.remove(&self.canonical_of(system));
         let found = self.canonical(found);
-        assert_eq!(keys.len(), found.len(), "two forms of one state: {place}");
-        assert_same(&found, &expected, place);
+        assert_eq!(keys.len(), found.len(), "two forms of one state: {context}");
+        assert_same(&found, &expected, context);
         ways
     }
 
-    /// However its servers are called, a system is one state.
-    fn assert_one_form(&mut self, system: &System, place: &str) {
+    /// All permutations of a system have one canonical form.
+    fn assert_one_form(&mut self, system: &System, context: &str) {
         if !self.symmetry {
             return;
         }
         let forms: BTreeSet<[u32; S]> = self
-            .names
+            .permutations
             .iter()
-            .map(|names| {
-                let key = self.tables.key_of(&system.relabel(names));
-                self.worker.canonical(self.tables.shape().padded(&key))
+            .map(|permutations| {
+                let key = self.tables.key_of(&system.relabel(permutations));
+                self.worker.canonical(self.tables.layout().padded(&key))
             })
             .collect();
-        assert_eq!(forms.len(), 1, "forms of one state: {place}");
+        assert_eq!(forms.len(), 1, "forms of one state: {context}");
     }
 
     fn canonical_of(&self, system: &System) -> System {
@@ -345,7 +347,7 @@ impl<'a, const S: usize> Beside<'a, S> {
 }
 
 #[track_caller]
-fn assert_same(found: &BTreeSet<System>, expected: &BTreeSet<System>, place: &str) {
+fn assert_same(found: &BTreeSet<System>, expected: &BTreeSet<System>, context: &str) {
     let missed: Vec<_> = expected.difference(found).collect();
     let invented: Vec<_> = found.difference(expected).collect();
     if missed.is_empty() && invented.is_empty() {
@@ -360,14 +362,14 @@ fn assert_same(found: &BTreeSet<System>, expected: &BTreeSet<System>, place: &st
         }
     }
     panic!(
-        "the engine misses {} successors and invents {}: {place}",
+        "the engine misses {} successors and invents {}: {context}",
         missed.len(),
         invented.len()
     );
 }
 
-/// How often a walk goes a way, against the others. Messages of the newest term lead on; those who
-/// stand, give up or crash too often come to nothing.
+/// The weight of a step in a walk. Messages of the newest term get more weight; campaigns, timeouts and
+/// crashes get less, since they end most walks early.
 fn weight(system: &System, action: &Action) -> u64 {
     match &action.local {
         Local::Deliver { envelope, .. } => {

@@ -1,54 +1,54 @@
-//! The visited set: states stored exactly, each with the state it was first reached from.
+//! The visited set: exact states, each with its parent (the state from which it was first reached).
 //!
-//! States lie packed in the order of discovery, so that the frontier is a range of them and needs
-//! no memory of its own. The index holds, for each state, its place and a few bits of its hash;
-//! two states are the same only if all their words are.
+//! States are packed and stored in the order of discovery, so each level is a range of positions. The
+//! index holds the position and a few hash bits of each state. Two states are equal only if all their
+//! words are.
 
 use super::{
-    outbox::is_same,
-    shape::{MAX_WORDS, Packing, hash},
+    state_layout::{MAX_WORDS, Packing, hash},
+    successor_buffer::is_same,
 };
 
-/// How many shards the visited set has: each is locked for itself, and grows by itself.
+/// The number of shards. Each has its own lock and grows independently.
 pub(crate) const SHARDS: usize = 64;
 
-/// Bits of an index entry for a state's place; the rest are bits of its hash.
-const PLACE_BITS: u32 = 26;
-/// The most states a shard holds: places are counted from 1, and 0 is an empty entry.
-const MOST: usize = (1 << PLACE_BITS) - 1;
+/// The bits of an index entry for the position; the rest are hash bits.
+const POSITION_BITS: u32 = 26;
+/// The maximum number of states of a shard: positions count from 1, and 0 is an empty entry.
+const MOST: usize = (1 << POSITION_BITS) - 1;
 
-/// How full the index may get, in eighths: linear probing stays short.
+/// The maximum load of the index, in eighths: keeps linear probing short.
 const MAX_LOAD_EIGHTHS: usize = 6;
 
 /// A part of the visited set.
 pub(crate) struct Shard {
-    /// Words of a state.
+    /// The number of words of a state.
     words: usize,
     states: Chunks<u64>,
     parents: Chunks<u32>,
     index: Vec<u32>,
-    /// The most states.
+    /// The maximum number of states.
     most: usize,
 }
 
-/// What became of a state brought to its shard.
+/// The result of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inserted {
-    /// It was not there.
+    /// The state is new.
     New,
-    /// It was there.
+    /// The state was already in the set.
     Known,
-    /// It is not there, and there is no room for it.
+    /// The state is new, and the shard is full.
     Full,
 }
 
-/// Which shard a state belongs to, by its hash.
+/// The shard of a state, by its hash.
 pub(crate) fn shard_of(hash: u64) -> usize {
     (hash >> 58) as usize % SHARDS
 }
 
 fn tag_of(hash: u64) -> u32 {
-    ((hash >> 32) as u32) << PLACE_BITS
+    ((hash >> 32) as u32) << POSITION_BITS
 }
 
 impl Shard {
@@ -62,7 +62,7 @@ impl Shard {
         }
     }
 
-    /// One that is soon full.
+    /// A shard with a low maximum.
     #[cfg(test)]
     pub(crate) fn of_at_most(words: usize, most: usize) -> Self {
         Self {
@@ -75,19 +75,19 @@ impl Shard {
         self.parents.len()
     }
 
-    pub(crate) fn state(&self, place: usize) -> &[u64] {
-        self.states.get(place)
+    pub(crate) fn state(&self, position: usize) -> &[u64] {
+        self.states.get(position)
     }
 
-    /// Asks the processor to fetch a state.
-    pub(crate) fn prefetch_at(&self, place: usize) {
-        let state = self.states.get(place);
+    /// Prefetches a state.
+    pub(crate) fn prefetch_at(&self, position: usize) {
+        let state = self.states.get(position);
         fetch(&state[0]);
         fetch(&state[state.len() - 1]);
     }
 
-    pub(crate) fn parent(&self, place: usize) -> u32 {
-        self.parents.get(place)[0]
+    pub(crate) fn parent(&self, position: usize) -> u32 {
+        self.parents.get(position)[0]
     }
 
     /// Bytes held.
@@ -99,20 +99,20 @@ impl Shard {
         (((hash & 0xffff_ffff) * self.index.len() as u64) >> 32) as usize
     }
 
-    /// Asks the processor to fetch what [`Self::insert`] will look at first.
+    /// Prefetches the index entry that [`Self::insert`] reads first.
     pub(crate) fn prefetch(&self, hash: u64) {
         fetch(&self.index[self.slot(hash)]);
     }
 
-    /// Asks the processor to fetch the state that [`Self::insert`] will most likely compare with.
+    /// Prefetches the state that [`Self::insert`] most likely compares with.
     pub(crate) fn prefetch_state(&self, hash: u64) {
         let held = self.index[self.slot(hash)];
-        if held != 0 && (held ^ tag_of(hash)) >> PLACE_BITS == 0 {
-            self.prefetch_at(place_of(held));
+        if held != 0 && (held ^ tag_of(hash)) >> POSITION_BITS == 0 {
+            self.prefetch_at(index_of(held));
         }
     }
 
-    /// Adds a state unless it is there.
+    /// Inserts a state unless it is in the set.
     pub(crate) fn insert<const S: usize>(
         &mut self,
         packing: &Packing,
@@ -127,7 +127,8 @@ impl Shard {
             if held == 0 {
                 break;
             }
-            if (held ^ tag) >> PLACE_BITS == 0 && is_same(self.states.get(place_of(held)), state) {
+            if (held ^ tag) >> POSITION_BITS == 0 && is_same(self.states.get(index_of(held)), state)
+            {
                 return Inserted::Known;
             }
             slot += 1;
@@ -147,14 +148,14 @@ impl Shard {
         Inserted::New
     }
 
-    /// Makes the index half as large again, from the states themselves: old and new index never
+    /// Grows the index by half. It is rebuilt from the states, so that the old and the new index never
     /// exist together.
     fn grow<const S: usize>(&mut self, packing: &Packing) {
         let size = self.index.len() / 2 * 3;
         self.index = Vec::new();
         self.index = vec![0; size];
-        for place in 0..self.len() {
-            let hash = hash::<S>(&packing.unpack(self.states.get(place)));
+        for position in 0..self.len() {
+            let hash = hash::<S>(&packing.unpack(self.states.get(position)));
             let mut slot = self.slot(hash);
             while self.index[slot] != 0 {
                 slot += 1;
@@ -162,16 +163,16 @@ impl Shard {
                     slot = 0;
                 }
             }
-            self.index[slot] = tag_of(hash) | (place as u32 + 1);
+            self.index[slot] = tag_of(hash) | (position as u32 + 1);
         }
     }
 
-    /// Packs all states anew. Places and index stay as they are.
+    /// Packs all states again. Positions and index do not change.
     pub(crate) fn repack<const S: usize>(&mut self, from: &Packing, to: &Packing) {
         let mut states = Chunks::new(to.words());
         let mut words = [0; MAX_WORDS];
-        for place in 0..self.len() {
-            let state: [u32; S] = from.unpack(self.states.get(place));
+        for position in 0..self.len() {
+            let state: [u32; S] = from.unpack(self.states.get(position));
             let fits = to.pack(&state, &mut words);
             assert!(fits, "a wider packing holds what a narrower one held");
             states.push(&words[..to.words()]);
@@ -181,15 +182,15 @@ impl Shard {
     }
 }
 
-fn place_of(held: u32) -> usize {
+fn index_of(held: u32) -> usize {
     (held & MOST as u32) as usize - 1
 }
 
-/// Asks the processor to fetch something that is used soon.
+/// Prefetches a value.
 #[inline]
 pub(crate) fn fetch<T>(item: &T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching has no effect but on caches, and the address is of a live value.
+    // SAFETY: a prefetch affects only caches, and the address is that of a live value.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast());
@@ -201,12 +202,12 @@ pub(crate) fn fetch<T>(item: &T) {
 /// A vector of records that grows without moving or doubling.
 struct Chunks<T> {
     chunks: Vec<Vec<T>>,
-    /// Items of a record.
+    /// The number of items of a record.
     width: usize,
     len: usize,
 }
 
-/// Records of a chunk.
+/// The number of records of a chunk.
 const CHUNK: usize = 1 << 10;
 
 impl<T: Copy> Chunks<T> {
@@ -223,8 +224,8 @@ impl<T: Copy> Chunks<T> {
     }
 
     #[inline]
-    fn get(&self, place: usize) -> &[T] {
-        &self.chunks[place / CHUNK][place % CHUNK * self.width..][..self.width]
+    fn get(&self, position: usize) -> &[T] {
+        &self.chunks[position / CHUNK][position % CHUNK * self.width..][..self.width]
     }
 
     fn push(&mut self, record: &[T]) {
@@ -244,12 +245,12 @@ impl<T: Copy> Chunks<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::shape::Shape, *};
+    use super::{super::state_layout::StateLayout, *};
     use model::system::Scope;
     use std::collections::HashSet;
 
-    fn shape() -> Shape {
-        Shape::of(&Scope::new("test", "three servers").initial())
+    fn layout() -> StateLayout {
+        StateLayout::of(&Scope::new("test", "three servers").initial())
     }
 
     /// Three servers have ten slots.
@@ -263,8 +264,8 @@ mod tests {
 
     #[test]
     fn set_agrees_with_the_standard_one_through_growth() {
-        let shape = shape();
-        let packing = Packing::new(&shape);
+        let layout = layout();
+        let packing = Packing::new(&layout);
         let mut shard = Shard::new(packing.words());
         let mut plain = HashSet::new();
         for number in 0..200_000_u32 {
@@ -280,8 +281,8 @@ mod tests {
 
     #[test]
     fn states_with_equal_hashes_stay_apart() {
-        let shape = shape();
-        let packing = Packing::new(&shape);
+        let layout = layout();
+        let packing = Packing::new(&layout);
         let mut shard = Shard::new(packing.words());
         for number in 0..100 {
             let mut state: State = [0; 10];
@@ -294,8 +295,8 @@ mod tests {
 
     #[test]
     fn states_are_the_same_after_repacking() {
-        let shape = shape();
-        let narrow = Packing::new(&shape);
+        let layout = layout();
+        let narrow = Packing::new(&layout);
         let mut shard = Shard::new(narrow.words());
         let state = |number: u32| {
             let mut state: State = [number % 7; 10];
@@ -308,7 +309,7 @@ mod tests {
         }
         let mut large = state(0);
         large[5] = 1 << 20;
-        let wide = narrow.widened(&shape, &large);
+        let wide = narrow.widened(&layout, &large);
         shard.repack::<10>(&narrow, &wide);
         for number in 0..1000 {
             let state = state(number);

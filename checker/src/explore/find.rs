@@ -12,7 +12,7 @@
 
 use super::walk::Walk;
 use crate::{
-    engine::{Progress, StopCause},
+    engine::{SearchProgress, StopCause},
     trace,
 };
 use anyhow::{Context, Result};
@@ -53,7 +53,7 @@ pub(super) struct Counts {
 pub(super) fn find(
     walk: &Walk,
     goal: Goal<'_>,
-    progress: &Progress,
+    progress: &SearchProgress,
     counts: &mut Counts,
 ) -> Result<Found> {
     let mut scope = walk.world.scope.clone();
@@ -89,7 +89,7 @@ fn search(
     scope: &Scope,
     shown: &System,
     goal: Goal<'_>,
-    progress: &Progress,
+    progress: &SearchProgress,
     counts: &mut Counts,
 ) -> Search {
     let mut root = shown.clone();

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     catalogue::{Breaks, Evidence, HuntEnd, Method},
-    engine::{self, Limits, Outcome, Progress, StopCause},
+    engine::{self, Limits, Outcome, SearchProgress, StopCause},
     trace::{self, Trace},
 };
 use axum::http::StatusCode;
@@ -161,7 +161,7 @@ struct All {
 
 /// One job.
 pub(super) struct Job {
-    progress: Progress,
+    progress: SearchProgress,
     is_stopped: AtomicBool,
     said: watch::Sender<Said>,
     listeners: Mutex<Listeners>,
@@ -212,7 +212,7 @@ impl Jobs {
             all.jobs.remove(name);
         }
         let job = Arc::new(Job {
-            progress: Progress::default(),
+            progress: SearchProgress::default(),
             is_stopped: AtomicBool::new(false),
             said: watch::channel(Said::default()).0,
             listeners: Mutex::new(Listeners {

@@ -56,7 +56,7 @@ obligations! {
     /// [`Relevance::Dead`](super::Relevance::Dead).
     DeadMessages = "dead-messages" of "drop_dead":
         "a dropped message has no effect on its receiver, now or later";
-    /// [`Relevance::Tells`](super::Relevance::Tells).
+    /// [`Relevance::TermOnly`](super::Relevance::TermOnly).
     InertRequests = "inert-requests" of "drop_dead":
         "an inert request changes nothing and is answered alike, now and later";
     /// [`Relevance::Refusal`](super::Relevance::Refusal).

@@ -54,15 +54,15 @@ impl Reduction {
 }
 
 impl Reduction {
-    /// Whether a message that was forgotten as one that only tells ([`Relevance::Tells`]) may matter
+    /// Whether a message that was forgotten as one that only tells ([`Relevance::TermOnly`]) may matter
     /// again: to a server that is down, or whose term is not durable yet. What others send at any
     /// time then comes to it again.
     pub fn remembers_again(&self) -> bool {
-        self.send_early && self.drop_dead && !self.is_settled_at_once()
+        self.send_early && self.drop_dead && !self.is_term_final_at_once()
     }
 
     /// Whether a server is always up, and what a follower holds always durable.
-    fn is_settled_at_once(&self) -> bool {
+    fn is_term_final_at_once(&self) -> bool {
         self.merge_syncs && self.merge_restarts
     }
 }
@@ -70,7 +70,7 @@ impl Reduction {
 impl Scope {
     /// Whether a server can meet no newer term in this scope, now or later: it is in the last one,
     /// durably.
-    pub fn is_settled(&self, process: &Process) -> bool {
+    pub fn is_term_final(&self, process: &Process) -> bool {
         process
             .server()
             .is_some_and(|server| server.disk.hard_state.current_term >= self.last_term())
@@ -98,7 +98,7 @@ impl Scope {
     }
 
     /// Whether no server can crash any more.
-    pub fn is_calm(&self, spent: &Budget) -> bool {
+    pub fn are_crashes_over(&self, spent: &Budget) -> bool {
         spent.crashes >= self.budget.crashes
     }
 
@@ -124,24 +124,24 @@ impl Scope {
         match refusal_term(message) {
             Some(term) => Relevance::Refusal(term),
             None if !self.reduction.send_early => Relevance::Live,
-            None if only_tells(server, message) => Relevance::Tells,
+            None if only_tells(server, message) => Relevance::TermOnly,
             None if flawed!(self, DropsVoteRequests)
                 && matches!(message, Message::RequestVoteRequest(request)
                     if request.term == server.disk.hard_state.current_term) =>
             {
-                Relevance::Tells
+                Relevance::TermOnly
             }
             None => match absorbed_commit(server, hints, message) {
                 // Not even a crash makes news of it. Of snapshots this was not shown.
                 Some(LogIndex::ZERO)
                     if !hints
-                        && self.reduction.is_settled_at_once()
+                        && self.reduction.is_term_final_at_once()
                         && self.budget.snapshots == 0 =>
                 {
-                    Relevance::Tells
+                    Relevance::TermOnly
                 }
-                Some(_) if flawed!(self, ForgetsCommitOfCrashed) => Relevance::Tells,
-                Some(_) => Relevance::TellsWhenCalm,
+                Some(_) if flawed!(self, ForgetsCommitOfCrashed) => Relevance::TermOnly,
+                Some(_) => Relevance::TermOnlyAfterCrashes,
                 None => Relevance::Live,
             },
         }
@@ -165,7 +165,7 @@ impl Scope {
         else {
             return None;
         };
-        if !self.reduction.trim_appends || !self.reduction.is_settled_at_once() {
+        if !self.reduction.trim_appends || !self.reduction.is_term_final_at_once() {
             return None;
         }
         if request.term < server.disk.hard_state.current_term {
@@ -199,14 +199,14 @@ impl Scope {
 
     /// Removes from a receiver's inbox what can no longer matter, given that whatever the receiver
     /// answers without changing has been sent. `inbox` is in the order of its envelopes.
-    pub(super) fn tidy_inbox(
+    pub(super) fn normalize_inbox(
         &self,
         receiver: &Process,
         calm: bool,
-        is_settled: impl Fn(Address) -> bool,
+        is_term_final: impl Fn(Address) -> bool,
         inbox: &mut Vec<Envelope>,
     ) {
-        let last = self.is_settled(receiver);
+        let last = self.is_term_final(receiver);
         for envelope in inbox.iter_mut() {
             if let Some(message) = self.trimmed(receiver, &envelope.message) {
                 envelope.message = message;
@@ -218,9 +218,9 @@ impl Scope {
         inbox.retain(|envelope| {
             let from = envelope.from;
             match self.relevance(receiver, envelope).now(calm) {
-                Relevance::Live | Relevance::TellsWhenCalm => true,
+                Relevance::Live | Relevance::TermOnlyAfterCrashes => true,
                 Relevance::Dead => false,
-                Relevance::Tells => !last && !is_settled(from) && insert(&mut tells, from),
+                Relevance::TermOnly => !last && !is_term_final(from) && insert(&mut tells, from),
                 Relevance::Refusal(term) => insert(&mut refusals, (from, term)),
             }
         });
@@ -238,9 +238,9 @@ pub enum Relevance {
     /// one. One such request of a sender does it as well as several (the first in order is kept);
     /// a sender that no newer term can reach needs none, and neither does a receiver that will
     /// enter none, for the term it is in has been told.
-    Tells,
+    TermOnly,
     /// The same, once no server can crash any more. Before, a crash makes news of its commit index.
-    TellsWhenCalm,
+    TermOnlyAfterCrashes,
     /// All that it can do is tell this term. One of each sender and term is enough.
     Refusal(Term),
 }
@@ -250,8 +250,8 @@ impl Relevance {
     #[must_use]
     pub fn now(self, calm: bool) -> Self {
         match self {
-            Self::TellsWhenCalm if calm => Self::Tells,
-            Self::TellsWhenCalm => Self::Live,
+            Self::TermOnlyAfterCrashes if calm => Self::TermOnly,
+            Self::TermOnlyAfterCrashes => Self::Live,
             other => other,
         }
     }

@@ -38,9 +38,9 @@ impl Relabelling {
         }
     }
 
-    /// The place, from 0, that the server at `place` moves to.
-    pub fn place(&self, place: usize) -> usize {
-        self.0[place] as usize - 1
+    /// The index, from 0, that the server at `index` moves to.
+    pub fn image(&self, index: usize) -> usize {
+        self.0[index] as usize - 1
     }
 
     fn address(&self, address: Address) -> Address {
@@ -243,7 +243,7 @@ impl Relabel for System {
         let mut processes = vec![None; self.processes.len()];
         for (place, process) in self.processes.iter().enumerate() {
             let place = if place < servers {
-                names.place(place)
+                names.image(place)
             } else {
                 place
             };

@@ -1,49 +1,49 @@
-//! How a system state is laid out in words: a process for each place, a lane for each pair that
-//! talks, and one global.
+//! The layout of a system state: a slot for each process, for each channel between a pair that
+//! communicates, and for the shared part. Slots are packed into 64-bit words.
 
 use model::{Address, system::System};
 use std::ops::Range;
 
-/// The slots of a state: the processes, then the lanes by receiver, then the global.
+/// The slots of a state: the processes, then the channels by receiver, then the shared part.
 #[derive(Clone, Debug)]
-pub(crate) struct Shape {
-    pub(crate) places: Vec<Address>,
-    /// How many of them are servers; they come first.
+pub(crate) struct StateLayout {
+    pub(crate) addresses: Vec<Address>,
+    /// The number of servers; they come first.
     pub(crate) servers: usize,
-    /// For each lane in the order of slots: who sends on it, and who receives.
+    /// The sender and the receiver of each channel, in slot order.
     pub(crate) ends: Vec<(usize, usize)>,
-    /// `between[from][to]`: the slot of their lane.
+    /// `between[from][to]`: the slot of their channel.
     between: Vec<Vec<Option<usize>>>,
-    /// The slots of the lanes to each place.
+    /// The slots of the channels to each process.
     into: Vec<Range<usize>>,
 }
 
-impl Shape {
+impl StateLayout {
     pub(crate) fn of(system: &System) -> Self {
-        let places: Vec<Address> = system
+        let addresses: Vec<Address> = system
             .processes
             .iter()
             .map(model::system::Process::address)
             .collect();
-        let servers = places
+        let servers = addresses
             .iter()
-            .filter(|place| matches!(place, Address::Node(_)))
+            .filter(|index| matches!(index, Address::Node(_)))
             .count();
         let mut ends = Vec::new();
-        let mut between = vec![vec![None; places.len()]; places.len()];
+        let mut between = vec![vec![None; addresses.len()]; addresses.len()];
         let mut into = Vec::new();
-        for to in 0..places.len() {
-            let first = places.len() + ends.len();
-            for from in 0..places.len() {
-                if talk(places[from], places[to]) {
-                    between[from][to] = Some(places.len() + ends.len());
+        for to in 0..addresses.len() {
+            let first = addresses.len() + ends.len();
+            for from in 0..addresses.len() {
+                if talk(addresses[from], addresses[to]) {
+                    between[from][to] = Some(addresses.len() + ends.len());
                     ends.push((from, to));
                 }
             }
-            into.push(first..places.len() + ends.len());
+            into.push(first..addresses.len() + ends.len());
         }
         Self {
-            places,
+            addresses,
             servers,
             ends,
             between,
@@ -51,56 +51,59 @@ impl Shape {
         }
     }
 
-    /// How many slots there are.
+    /// The number of slots.
     pub(crate) fn slots(&self) -> usize {
-        self.places.len() + self.ends.len() + 1
+        self.addresses.len() + self.ends.len() + 1
     }
 
-    /// The slots of the processes: their places.
+    /// The slots of the processes.
     pub(crate) fn processes(&self) -> Range<usize> {
-        0..self.places.len()
+        0..self.addresses.len()
     }
 
     /// The slots of the servers.
-    pub(crate) fn server_places(&self) -> Range<usize> {
+    pub(crate) fn servers_range(&self) -> Range<usize> {
         0..self.servers
     }
 
-    /// The slots of all lanes.
-    pub(crate) fn lanes(&self) -> Range<usize> {
-        self.places.len()..self.global()
+    /// The slots of all channels.
+    pub(crate) fn channels(&self) -> Range<usize> {
+        self.addresses.len()..self.shared()
     }
 
-    /// The slot of the global: the last.
-    pub(crate) fn global(&self) -> usize {
+    /// The slot of the shared part: the last.
+    pub(crate) fn shared(&self) -> usize {
         self.slots() - 1
     }
 
-    pub(crate) fn place_of(&self, address: Address) -> Option<usize> {
-        self.places.iter().position(|place| *place == address)
+    pub(crate) fn index_of(&self, address: Address) -> Option<usize> {
+        self.addresses.iter().position(|index| *index == address)
     }
 
-    /// The slot of the lane between two places.
+    /// The slot of the channel between two processes.
     ///
     /// # Panics
-    /// If the two never talk in any scope: a message there would have nowhere to be.
-    pub(crate) fn lane(&self, from: usize, to: usize) -> usize {
+    /// If the two never communicate: there is no slot for such a message.
+    pub(crate) fn channel(&self, from: usize, to: usize) -> usize {
         self.between[from][to].unwrap_or_else(|| {
-            panic!("{:?} sent to {:?}", self.places[from], self.places[to]);
+            panic!(
+                "{:?} sent to {:?}",
+                self.addresses[from], self.addresses[to]
+            );
         })
     }
 
-    /// The ends of the lane in a slot.
+    /// The sender and the receiver of the channel in a slot.
     pub(crate) fn ends(&self, slot: usize) -> (usize, usize) {
-        self.ends[slot - self.places.len()]
+        self.ends[slot - self.addresses.len()]
     }
 
-    /// The slots of all lanes to a place.
-    pub(crate) fn lanes_to(&self, to: usize) -> Range<usize> {
+    /// The slots of all channels to a process.
+    pub(crate) fn channels_to(&self, to: usize) -> Range<usize> {
         self.into[to].clone()
     }
 
-    /// A state with as many slots as the search is compiled for.
+    /// A state padded to the number of slots that the search is compiled for.
     pub(crate) fn padded<const S: usize>(&self, key: &[u32]) -> [u32; S] {
         let mut state = [0; S];
         state[..self.slots()].copy_from_slice(key);
@@ -117,18 +120,18 @@ fn talk(from: Address, to: Address) -> bool {
     }
 }
 
-/// Where each slot is when a state is stored: so many bits of one word. Ids are dense, so few bits
-/// are enough; when an id no longer fits, all stored states are packed anew.
+/// The position of each slot in a stored state: some bits of one word. Ids are dense, so few bits
+/// suffice. When an id does not fit, all stored states are packed again with more bits.
 #[derive(Clone, Debug)]
 pub(crate) struct Packing {
-    /// Bits for ids of processes, lanes and globals.
+    /// Bits for ids of processes, channels and shared parts.
     bits: [u32; 3],
-    /// As many as the search is compiled for.
+    /// One for each slot that the search is compiled for.
     fields: Vec<Field>,
     words: usize,
 }
 
-/// A part of a word.
+/// Some bits of a word.
 #[derive(Clone, Copy, Debug)]
 struct Field {
     mask: u32,
@@ -136,14 +139,14 @@ struct Field {
     shift: u8,
 }
 
-/// Where a slot that no state has is: it holds 0.
+/// The field of an unused slot: it holds 0.
 const NOWHERE: Field = Field {
     mask: 0,
     word: 0,
     shift: 0,
 };
 
-/// Numbers of slots that the search is compiled for; a shape gets the next larger one.
+/// The numbers of slots that the search is compiled for. A layout uses the next larger one.
 macro_rules! with_slots {
     ($slots:expr, $size:ident => $body:expr) => {
         match $slots {
@@ -160,8 +163,11 @@ macro_rules! with_slots {
                 $body
             }
             slots => {
-                assert!(slots <= $crate::engine::shape::MAX_SLOTS, "{slots} slots");
-                const $size: usize = $crate::engine::shape::MAX_SLOTS;
+                assert!(
+                    slots <= $crate::engine::state_layout::MAX_SLOTS,
+                    "{slots} slots"
+                );
+                const $size: usize = $crate::engine::state_layout::MAX_SLOTS;
                 $body
             }
         }
@@ -169,29 +175,29 @@ macro_rules! with_slots {
 }
 pub(crate) use with_slots;
 
-/// No packed state has more words: the widest shape with every slot at 32 bits has 25. A power of
-/// two, so that taking the remainder keeps an index within bounds at no cost.
+/// The maximum number of words: the widest layout with 32 bits per slot has 25. A power of two, so that
+/// the remainder operation bounds an index at no cost.
 pub(crate) const MAX_WORDS: usize = 32;
-/// The most slots of a state: five servers, a proxy and four clients.
+/// The maximum number of slots: five servers, a proxy and four clients.
 pub(crate) const MAX_SLOTS: usize = 50;
 
 const PROCESS: usize = 0;
-const LANE: usize = 1;
-const GLOBAL: usize = 2;
+const CHANNEL: usize = 1;
+const SHARED: usize = 2;
 
 impl Packing {
-    pub(crate) fn new(shape: &Shape) -> Self {
-        Self::with_bits(shape, [10, 10, 8])
+    pub(crate) fn new(layout: &StateLayout) -> Self {
+        Self::with_bits(layout, [10, 10, 8])
     }
 
-    fn with_bits(shape: &Shape, bits: [u32; 3]) -> Self {
-        let mut slots: Vec<usize> = (0..shape.slots()).collect();
-        let width = |slot: usize| bits[kind(shape, slot)];
+    fn with_bits(layout: &StateLayout, bits: [u32; 3]) -> Self {
+        let mut slots: Vec<usize> = (0..layout.slots()).collect();
+        let width = |slot: usize| bits[kind(layout, slot)];
         slots.sort_by_key(|slot| std::cmp::Reverse(width(*slot)));
         let mut filled: Vec<u32> = Vec::new();
-        let mut fields = vec![NOWHERE; shape.slots()];
-        with_slots!(shape.slots(), S => fields.resize(S, NOWHERE));
-        // No slot lies in two words: each goes, the widest first, where there is room.
+        let mut fields = vec![NOWHERE; layout.slots()];
+        with_slots!(layout.slots(), S => fields.resize(S, NOWHERE));
+        // No slot spans two words. First fit, the widest slots first.
         for slot in slots {
             let width = width(slot);
             let fits = |filled: &u32| filled + width <= u64::BITS;
@@ -213,25 +219,25 @@ impl Packing {
         }
     }
 
-    /// The same with room for a state that did not fit.
+    /// A packing with more bits, for a state that did not fit.
     #[must_use]
-    pub(crate) fn widened(&self, shape: &Shape, state: &[u32]) -> Self {
+    pub(crate) fn widened(&self, layout: &StateLayout, state: &[u32]) -> Self {
         let mut bits = self.bits;
         for (slot, id) in state.iter().enumerate() {
-            let bits = &mut bits[kind(shape, slot)];
-            while slot < shape.slots() && id.checked_shr(*bits).unwrap_or(0) != 0 {
+            let bits = &mut bits[kind(layout, slot)];
+            while slot < layout.slots() && id.checked_shr(*bits).unwrap_or(0) != 0 {
                 *bits = (*bits + 2).min(32);
             }
         }
-        Self::with_bits(shape, bits)
+        Self::with_bits(layout, bits)
     }
 
-    /// How many words a state has.
+    /// The number of words of a packed state.
     pub(crate) fn words(&self) -> usize {
         self.words
     }
 
-    /// Packs a state; says whether every id fitted.
+    /// Packs a state. Returns whether every id fits.
     #[inline]
     pub(crate) fn pack<const S: usize>(
         &self,
@@ -263,25 +269,25 @@ impl Packing {
         let fields = self.fields.as_slice();
         fields
             .try_into()
-            .expect("the search is compiled for this shape")
+            .expect("the search is compiled for this layout")
     }
 }
 
-fn kind(shape: &Shape, slot: usize) -> usize {
-    if slot < shape.places.len() {
+fn kind(layout: &StateLayout, slot: usize) -> usize {
+    if slot < layout.addresses.len() {
         PROCESS
-    } else if shape.lanes().contains(&slot) {
-        LANE
+    } else if layout.channels().contains(&slot) {
+        CHANNEL
     } else {
-        GLOBAL
+        SHARED
     }
 }
 
-/// Mixes the ids of a state. Used to find a state, never to identify it; it does not depend on how
-/// the state is packed.
+/// The hash of a state. It locates a state in the index and never identifies it. It does not depend on
+/// the packing.
 #[inline]
 pub(crate) fn hash<const S: usize>(state: &[u32; S]) -> u64 {
-    // Sums wait for no one another.
+    // The products are independent, so the processor computes them in parallel.
     let products = state.iter().zip(&FACTORS);
     let sum = products.fold(0_u64, |sum, (id, factor)| {
         sum.wrapping_add(u64::from(*id).wrapping_mul(*factor))
@@ -289,7 +295,7 @@ pub(crate) fn hash<const S: usize>(state: &[u32; S]) -> u64 {
     fold(sum ^ 0x9e37_79b9_7f4a_7c15)
 }
 
-/// An odd number for each slot, without any pattern.
+/// A pseudo-random odd factor for each slot.
 const FACTORS: [u64; MAX_SLOTS] = {
     let mut factors = [0; MAX_SLOTS];
     let mut slot = 0;
@@ -311,21 +317,21 @@ mod tests {
     use model::system::Scope;
     use proptest::prelude::*;
 
-    fn shape(name: &str) -> Shape {
+    fn layout(name: &str) -> StateLayout {
         let scopes = Scope::catalogue();
         let scope = scopes.iter().find(|scope| scope.name == name);
-        Shape::of(&scope.expect("a scope of the catalogue").initial())
+        StateLayout::of(&scope.expect("a scope of the catalogue").initial())
     }
 
     #[test]
-    fn every_pair_that_talks_has_a_slot_of_its_own() {
-        let shape = shape("end-to-end-reads");
-        assert_eq!(shape.places.len(), 6);
+    fn every_communicating_pair_has_a_slot() {
+        let layout = layout("end-to-end-reads");
+        assert_eq!(layout.addresses.len(), 6);
         // Three servers among themselves, the proxy with each, and with two clients.
-        assert_eq!(shape.ends.len(), 6 + 6 + 4);
-        for slot in 6..shape.global() {
-            let (from, to) = shape.ends(slot);
-            assert_eq!(shape.lane(from, to), slot);
+        assert_eq!(layout.ends.len(), 6 + 6 + 4);
+        for slot in 6..layout.shared() {
+            let (from, to) = layout.ends(slot);
+            assert_eq!(layout.channel(from, to), slot);
         }
     }
 
@@ -342,7 +348,7 @@ mod tests {
             bits in prop::array::uniform3(1_u32..=32),
             ids in prop::array::uniform26(any::<u32>()),
         ) {
-            let packing = Packing::with_bits(&shape("end-to-end-reads"), bits);
+            let packing = Packing::with_bits(&layout("end-to-end-reads"), bits);
             let mut state = ids;
             for (id, field) in state.iter_mut().zip(&packing.fields) {
                 *id &= field.mask;
@@ -355,12 +361,12 @@ mod tests {
             slot in 0_usize..23,
             id in 1_u32 << 10..,
         ) {
-            let shape = shape("end-to-end-reads");
-            let packing = Packing::new(&shape);
+            let layout = layout("end-to-end-reads");
+            let packing = Packing::new(&layout);
             let mut state = [0; 26];
             state[slot] = id;
             prop_assert!(!packing.pack(&state, &mut [0; MAX_WORDS]));
-            round_trip(&packing.widened(&shape, &state), &state);
+            round_trip(&packing.widened(&layout, &state), &state);
         }
     }
 }
