@@ -24,8 +24,8 @@ pub const HEADER: usize = 46;
 pub const TAG: usize = 16;
 /// Bytes before the contents of a frame: its kind and its length.
 pub const FRAME: usize = 3;
-/// Bytes in a chunk's frame before the piece of the message it carries.
-pub const CHUNK: usize = 16;
+/// Bytes in a fragment's frame before the piece of the message it carries.
+pub const FRAGMENT: usize = 16;
 /// Bytes in an acknowledgement's frame before the ranges.
 pub const ACKNOWLEDGEMENT: usize = 16;
 /// Bytes of a range in an acknowledgement.
@@ -37,8 +37,8 @@ pub const PROBE_ACKNOWLEDGEMENT: usize = 10;
 
 const PADDING: u8 = 0;
 const ENVELOPE: u8 = 1;
-const CHUNK_OF_MESSAGE: u8 = 2;
-const CHUNKS_RECEIVED: u8 = 3;
+const FRAGMENT_OF_MESSAGE: u8 = 2;
+const FRAGMENTS_RECEIVED: u8 = 3;
 const PROBE_OF_PATH: u8 = 4;
 const PROBE_RECEIVED: u8 = 5;
 
@@ -235,7 +235,7 @@ pub enum Frame<'a> {
     /// A whole message, encoded.
     Envelope(&'a [u8]),
     /// A piece of a message that no datagram can hold.
-    Chunk(Chunk<'a>),
+    Fragment(Fragment<'a>),
     /// Which bytes of a message arrived.
     Acknowledgement(Acknowledgement<'a>),
     /// A request to acknowledge this very datagram. The datagram is padded to the length under test.
@@ -247,7 +247,7 @@ pub enum Frame<'a> {
 /// A piece of an encoded message, at any position and of any length: a message may be cut anew
 /// while it is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chunk<'a> {
+pub struct Fragment<'a> {
     /// Which message of the sender's run.
     pub message: u64,
     /// The position of the piece in the message.
@@ -323,7 +323,7 @@ impl Frame<'_> {
         FRAME
             + match self {
                 Self::Envelope(bytes) => bytes.len(),
-                Self::Chunk(chunk) => CHUNK + chunk.bytes.len(),
+                Self::Fragment(fragment) => FRAGMENT + fragment.bytes.len(),
                 Self::Acknowledgement(of) => ACKNOWLEDGEMENT + of.ranges.len(),
                 Self::Probe(_) => PROBE,
                 Self::ProbeAcknowledgement(_) => PROBE_ACKNOWLEDGEMENT,
@@ -343,16 +343,16 @@ impl Frame<'_> {
                 to.put_u16(length);
                 to.put_slice(bytes);
             }
-            Self::Chunk(chunk) => {
-                to.put_u8(CHUNK_OF_MESSAGE);
+            Self::Fragment(fragment) => {
+                to.put_u8(FRAGMENT_OF_MESSAGE);
                 to.put_u16(length);
-                to.put_u64(chunk.message);
-                to.put_u32(chunk.offset);
-                to.put_u32(chunk.length);
-                to.put_slice(chunk.bytes);
+                to.put_u64(fragment.message);
+                to.put_u32(fragment.offset);
+                to.put_u32(fragment.length);
+                to.put_slice(fragment.bytes);
             }
             Self::Acknowledgement(of) => {
-                to.put_u8(CHUNKS_RECEIVED);
+                to.put_u8(FRAGMENTS_RECEIVED);
                 to.put_u16(length);
                 to.put_u64(of.message);
                 to.put_u32(of.length);
@@ -397,17 +397,17 @@ impl<'a> Frames<'a> {
         self.rest = rest;
         match kind {
             ENVELOPE => Some(Frame::Envelope(contents)),
-            CHUNK_OF_MESSAGE if length > CHUNK => {
-                let chunk = Chunk {
+            FRAGMENT_OF_MESSAGE if length > FRAGMENT => {
+                let fragment = Fragment {
                     message: contents.get_u64(),
                     offset: contents.get_u32(),
                     length: contents.get_u32(),
                     bytes: contents,
                 };
-                let end = u64::from(chunk.offset) + chunk.bytes.len() as u64;
-                (end <= u64::from(chunk.length)).then_some(Frame::Chunk(chunk))
+                let end = u64::from(fragment.offset) + fragment.bytes.len() as u64;
+                (end <= u64::from(fragment.length)).then_some(Frame::Fragment(fragment))
             }
-            CHUNKS_RECEIVED if length >= ACKNOWLEDGEMENT => {
+            FRAGMENTS_RECEIVED if length >= ACKNOWLEDGEMENT => {
                 let of = Acknowledgement {
                     message: contents.get_u64(),
                     length: contents.get_u32(),

@@ -227,7 +227,7 @@ impl Driver {
 
     /// Collects what waits: datagrams and commands.
     fn gather(&mut self) {
-        self.socket.tend(Instant::now());
+        self.socket.serve_timers(Instant::now());
         self.agenda.messages = self.socket.receive();
         while self.agenda.commands.len() < COMMANDS {
             match self.commands.try_recv() {

@@ -732,7 +732,7 @@ fn prepare(
     let (endpoint, socket) = Endpoint::open(transport_config(config, boot_id)).map_err(failed)?;
     let waiting = Waiting::new(&socket).map_err(|error| failed(error.into()))?;
     let bell = waiting.bell();
-    socket.call_by(move || bell.ring());
+    socket.set_waker(move || bell.ring());
     let address = endpoint.local_addr().unwrap_or(config.listen);
     // Durable before the first datagram of this start leaves.
     metadata.begin_start(boot_id)?;

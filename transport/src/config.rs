@@ -3,7 +3,7 @@
 use crate::{Faults, KeyError, Keys, path_mtu::FLOOR};
 use model::{
     Address,
-    wire::{BootId, CHUNK, FRAME, HEADER, TAG, VotersDigest},
+    wire::{BootId, FRAGMENT, FRAME, HEADER, TAG, VotersDigest},
 };
 use std::{
     collections::BTreeMap,
@@ -155,9 +155,9 @@ pub(crate) const fn room_in(datagram: usize) -> usize {
     datagram - HEADER - TAG
 }
 
-/// The bytes of a message in each chunk but the last, where a body has at most this length.
-pub(crate) const fn chunk_in(room: usize) -> usize {
-    room - FRAME - CHUNK
+/// The bytes of a message in each fragment but the last, where a body has at most this length.
+pub(crate) const fn fragment_in(room: usize) -> usize {
+    room - FRAME - FRAGMENT
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ named! {
     BytesSent = "bytes_sent",
     /// Calls of the system that sent them: several datagrams may go with one.
     SendCalls = "send_calls",
-    /// Messages on their way, as datagrams or as chunks.
+    /// Messages on their way, as datagrams or as fragments.
     MessagesSent = "messages_sent",
     /// Datagrams the system handed over, good or not.
     DatagramsReceived = "datagrams_received",
@@ -48,16 +48,16 @@ named! {
     ReceiveCalls = "receive_calls",
     /// Messages put into the inbox.
     MessagesReceived = "messages_received",
-    /// Chunks sent for the first time.
-    ChunksSent = "chunks_sent",
-    /// Chunks sent again, since no word of them came.
-    ChunksRepeated = "chunks_repeated",
-    /// Chunks received, repeats included.
-    ChunksReceived = "chunks_received",
-    /// Messages sent as chunks all of which were acknowledged.
-    ChunkedMessagesDelivered = "chunked_messages_delivered",
-    /// Messages put together from chunks.
-    ChunkedMessagesReceived = "chunked_messages_received",
+    /// Fragments sent for the first time.
+    FragmentsSent = "fragments_sent",
+    /// Fragments sent again, since no word of them came.
+    FragmentsRepeated = "fragments_repeated",
+    /// Fragments received, repeats included.
+    FragmentsReceived = "fragments_received",
+    /// Messages sent as fragments all of which were acknowledged.
+    FragmentedMessagesDelivered = "fragmented_messages_delivered",
+    /// Messages put together from fragments.
+    FragmentedMessagesReceived = "fragmented_messages_received",
     /// Datagrams that were too long for the kernel to send, and whose contents left in shorter ones.
     DatagramsResplit = "datagrams_resplit",
     /// Padded datagrams sent to find out which length a path carries.
@@ -104,10 +104,10 @@ named! {
     Forbidden = "forbidden",
     /// A message for another process: the sender has the address of this one for it.
     Misdirected = "misdirected",
-    /// A chunk of a message larger than is taken, or a message too large to be sent.
+    /// A fragment of a message larger than is taken, or a message too large to be sent.
     Oversized = "oversized",
-    /// A chunk that does not fit to others of its message.
-    Chunk = "chunk",
+    /// A fragment that does not fit to others of its message.
+    Fragment = "fragment",
     /// A half-assembled message that made room for others.
     ReassemblyFull = "reassembly_full",
     /// A message that came faster than messages were taken out.
@@ -119,7 +119,7 @@ named! {
     /// Datagrams that found the queue to the socket full.
     SendQueueFull = "send_queue_full",
     /// A large message that found too much waiting for its receiver already.
-    ChunkQueueFull = "chunk_queue_full",
+    FragmentQueueFull = "fragment_queue_full",
     /// A large message of which no word came in spite of repeats.
     GaveUp = "gave_up",
     /// Datagrams the system refused to send, for none of the reasons below.

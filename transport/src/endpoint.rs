@@ -3,10 +3,10 @@
 
 use crate::{
     Config, Counters, KeyError,
-    chunks::Outgoing,
     config::new_boot,
     counters::{Cause, Count},
-    held::{Held, Way},
+    delay_queue::{DelayQueue, Way},
+    fragment::FragmentSender,
     inbound::Reader,
     pack::Batch,
     path_mtu::Paths,
@@ -82,10 +82,10 @@ pub(crate) struct Shared {
     pub(crate) sealer: Sealer,
     pub(crate) counters: Counters,
     pub(crate) routes: Mutex<Routes>,
-    /// Taken before `paths`, where both are.
-    pub(crate) outgoing: Mutex<Outgoing>,
+    /// Reassembly before `paths`, where both are.
+    pub(crate) outgoing: Mutex<FragmentSender>,
     pub(crate) paths: Mutex<Paths>,
-    pub(crate) held: Mutex<Held>,
+    pub(crate) held: Mutex<DelayQueue>,
     /// What the last messages were encoded in, to be used again.
     pub(crate) scratch: Mutex<Vec<u8>>,
     pub(crate) local: SocketAddr,
@@ -117,7 +117,7 @@ impl Endpoint {
         let socket = Arc::new(UdpSocket::from_std(shared.socket.try_clone()?)?);
         let tasks = vec![
             tokio::spawn(read(Arc::clone(&shared), Arc::clone(&socket))),
-            tokio::spawn(tend(Arc::clone(&shared), socket)),
+            tokio::spawn(serve_timers(Arc::clone(&shared), socket)),
         ];
         let inbox = Inbox {
             shared: Arc::clone(&shared),
@@ -281,9 +281,9 @@ impl Shared {
             sealer,
             counters: Counters::new(),
             routes: Mutex::new(Routes::new(config.learned_routes)),
-            outgoing: Mutex::new(Outgoing::new(config.max_bulk)),
+            outgoing: Mutex::new(FragmentSender::new(config.max_bulk)),
             paths: Mutex::new(Paths::new(config.max_datagram)),
-            held: Mutex::new(Held::default()),
+            held: Mutex::new(DelayQueue::default()),
             scratch: Mutex::default(),
             local,
             state,
@@ -498,13 +498,13 @@ impl Shared {
     }
 
     /// How the owner who serves the socket is to be woken.
-    pub(crate) fn call_by(&self, call: Box<dyn Fn() + Send + Sync>) {
+    pub(crate) fn set_waker(&self, call: Box<dyn Fn() + Send + Sync>) {
         let _ = self.call.set(call);
     }
 
     /// Wakes the owner who serves the socket, if one does. To be called by threads of our own, when
     /// they brought something.
-    pub(crate) fn call_owner(&self) {
+    pub(crate) fn wake_owner(&self) {
         if let Some(call) = self.call.get() {
             call();
         }
@@ -540,13 +540,13 @@ impl Shared {
                 }
             }
         }
-        self.send_unharmed(&out, None);
+        self.send_past_faults(&out, None);
         for (at, envelope) in direct {
-            self.send_unharmed(&[envelope], Some(at));
+            self.send_past_faults(&[envelope], Some(at));
         }
         self.deliver(arrive);
         self.send_probes([], now);
-        self.send_due_chunks(now);
+        self.send_due_fragments(now);
     }
 
     /// When the second task is to wake by itself. The lock is kept meanwhile, so that whoever adds
@@ -554,9 +554,9 @@ impl Shared {
     pub(crate) fn set_alarm(&self) -> Option<Instant> {
         let mut alarm = lock(&self.alarm);
         let held = lock(&self.held).deadline();
-        let chunks = lock(&self.outgoing).deadline();
+        let fragments = lock(&self.outgoing).deadline();
         let probes = lock(&self.paths).deadline();
-        *alarm = held.into_iter().chain(chunks).chain(probes).min();
+        *alarm = held.into_iter().chain(fragments).chain(probes).min();
         *alarm
     }
 }
@@ -645,7 +645,7 @@ async fn read(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
 }
 
 /// The second task: sends what had to wait, for the socket or for its time.
-async fn tend(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
+async fn serve_timers(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
     loop {
         let due = shared.set_alarm();
         let queued = shared.is_queued();

@@ -5,17 +5,17 @@
 //! nothing here but a counter.
 
 use crate::{
-    chunks::{Destination, Limits, Taken},
     counters::{Cause, Count},
+    delay_queue::Way,
     endpoint::{Received, Shared, lock},
-    held::Way,
-    outbound::Packers,
-    peers::{Peers, Run},
+    fragment::{Destination, Reassembly, ReassemblyLimits},
+    outbound::PacketBuilders,
+    peer_sessions::{PeerSessions, SessionId},
 };
 use model::{
     Address,
     wire::{
-        Acknowledgement, BootId, Chunk, Frame, Frames, Header, KeyId, ProbeAcknowledgement,
+        Acknowledgement, BootId, Fragment, Frame, Frames, Header, KeyId, ProbeAcknowledgement,
         VotersDigest, decode_envelope,
     },
 };
@@ -43,16 +43,16 @@ const APART: usize = 1 << 20;
 pub(crate) struct Reader {
     buffers: Vec<Vec<u8>>,
     metas: [RecvMeta; BUFFERS],
-    peers: Peers,
+    peers: PeerSessions,
 }
 
 /// What one round of reading led to.
 struct Round {
     now: Instant,
     messages: Vec<(Received, usize)>,
-    /// Messages of which chunks arrived, and whom to tell.
-    touched: Vec<(SocketAddr, Run, u64)>,
-    /// For whom there may be room for more chunks.
+    /// Messages of which fragments arrived, and whom to tell.
+    touched: Vec<(SocketAddr, SessionId, u64)>,
+    /// For whom there may be room for more fragments.
     room_for: Vec<Destination>,
     /// Probes that arrived, and the lengths of their datagrams.
     probes: Vec<(Destination, ProbeAcknowledgement)>,
@@ -71,7 +71,7 @@ struct Origin {
 
 impl Reader {
     pub(crate) fn new(shared: &Shared) -> Self {
-        let limits = Limits {
+        let limits = ReassemblyLimits {
             message: shared.config.max_message,
             bytes: shared.config.max_message * 2,
             bulk: shared.config.max_bulk,
@@ -79,7 +79,7 @@ impl Reader {
         Self {
             buffers: vec![vec![0; BUFFER]; BUFFERS],
             metas: [RecvMeta::default(); BUFFERS],
-            peers: Peers::new(limits, ASSEMBLING),
+            peers: PeerSessions::new(limits, ASSEMBLING),
         }
     }
 
@@ -140,12 +140,12 @@ impl Reader {
             last: _,
         } = round;
         if !touched.is_empty() || !room_for.is_empty() || !probes.is_empty() {
-            let mut packers = Packers::new(shared);
-            self.acknowledge(&touched, &mut packers);
+            let mut builders = PacketBuilders::new(shared);
+            self.acknowledge(&touched, &mut builders);
             for (to, of) in probes {
-                packers.to(to).push(&Frame::ProbeAcknowledgement(of));
+                builders.to(to).push(&Frame::ProbeAcknowledgement(of));
             }
-            shared.send_chunks(room_for, packers, now);
+            shared.send_fragments(room_for, builders, now);
         }
         if !probed.is_empty() {
             shared.send_probes(probed, now);
@@ -156,10 +156,14 @@ impl Reader {
         }
     }
 
-    fn acknowledge(&self, touched: &[(SocketAddr, Run, u64)], packers: &mut Packers<'_>) {
+    fn acknowledge(
+        &self,
+        touched: &[(SocketAddr, SessionId, u64)],
+        builders: &mut PacketBuilders<'_>,
+    ) {
         for (at, run, message) in touched {
             if let Some((length, first, ranges)) = self.peers.acknowledgement(*run, *message) {
-                packers
+                builders
                     .to((*at, run.1))
                     .push(&Frame::Acknowledgement(Acknowledgement {
                         message: *message,
@@ -174,7 +178,7 @@ impl Reader {
 
 fn take_datagram(
     shared: &Arc<Shared>,
-    peers: &mut Peers,
+    peers: &mut PeerSessions,
     datagram: &mut [u8],
     at: SocketAddr,
     round: &mut Round,
@@ -215,10 +219,10 @@ fn take_datagram(
             Ok(Frame::Envelope(bytes)) => {
                 take_envelope(shared, bytes, origin, &mut heard, round);
             }
-            Ok(Frame::Chunk(chunk)) => {
-                counters.add(Count::ChunksReceived, 1);
-                if let Some(bytes) = take_chunk(shared, peers, &chunk, origin, round) {
-                    counters.add(Count::ChunkedMessagesReceived, 1);
+            Ok(Frame::Fragment(fragment)) => {
+                counters.add(Count::FragmentsReceived, 1);
+                if let Some(bytes) = take_fragment(shared, peers, &fragment, origin, round) {
+                    counters.add(Count::FragmentedMessagesReceived, 1);
                     if bytes.len() > APART {
                         take_apart(shared, bytes, origin, round.now);
                     } else {
@@ -281,7 +285,7 @@ fn take_apart(shared: &Arc<Shared>, bytes: Vec<u8>, origin: Origin, now: Instant
             read.push((message, bytes.len()));
         });
         to.deliver(read);
-        to.call_owner();
+        to.wake_owner();
     };
     if let Err(error) = thread::Builder::new()
         .name("raft-decode".into())
@@ -330,40 +334,40 @@ fn read_envelope(
         }
     }
     let boot = header.boot;
-    shared.harm(Way::In(boot, at), envelope, |envelope| {
+    shared.apply_faults(Way::In(boot, at), envelope, |envelope| {
         pass(Received { envelope, boot, at });
     });
 }
 
-/// Takes a chunk. Gives the whole message if it was the last missing one.
-fn take_chunk(
+/// Takes a fragment. Gives the whole message if it was the last missing one.
+fn take_fragment(
     shared: &Shared,
-    peers: &mut Peers,
-    chunk: &Chunk<'_>,
+    peers: &mut PeerSessions,
+    fragment: &Fragment<'_>,
     Origin { at, header }: Origin,
     round: &mut Round,
 ) -> Option<Vec<u8>> {
     let counters = &shared.counters;
     let run = (header.boot, header.key);
-    let (taken, dropped) = peers.take(run, chunk);
+    let (taken, dropped) = peers.take(run, fragment);
     let about = format_args!("unfinished messages made room for one from {at}");
     counters.drop(Cause::ReassemblyFull, dropped, about);
     let whole = match taken {
-        Taken::Kept | Taken::Known => None,
-        Taken::Whole(bytes) => Some(bytes),
-        Taken::Contradicts => {
-            let about = format_args!("a chunk from {at} contradicts others of its message");
-            counters.drop(Cause::Chunk, 1, about);
+        Reassembly::Buffered | Reassembly::Duplicate => None,
+        Reassembly::Complete(bytes) => Some(bytes),
+        Reassembly::Inconsistent => {
+            let about = format_args!("a fragment from {at} contradicts others of its message");
+            counters.drop(Cause::Fragment, 1, about);
             return None;
         }
-        Taken::Oversized => {
+        Reassembly::Oversized => {
             let about = format_args!("a message from {at} is larger than is taken");
             counters.drop(Cause::Oversized, 1, about);
             return None;
         }
     };
-    // Mostly chunks of one message come one after the other.
-    let touched = (at, run, chunk.message);
+    // Mostly fragments of one message come one after the other.
+    let touched = (at, run, fragment.message);
     if round.touched.last() != Some(&touched) && !round.touched.contains(&touched) {
         round.touched.push(touched);
     }

@@ -6,12 +6,12 @@
 //! last heard from.
 //!
 //! Datagrams are sealed with a key of the cluster, or with another that lets clients ask and be
-//! answered, and no more. Small messages share a datagram, large ones travel in chunks that are
+//! answered, and no more. Small messages share a datagram, large ones travel in fragments that are
 //! acknowledged and repeated. What the bytes mean is fixed in [`model::wire`] and drawn in
 //! `docs/wire.md`. The length of datagrams follows what each path carries (path MTU discovery).
 //!
 //! Nothing here is reliable, on purpose: the protocol is checked against messages that are lost,
-//! repeated, late and out of order. Chunks are repeated only since a message of a thousand pieces
+//! repeated, late and out of order. Fragments are repeated only since a message of a thousand pieces
 //! would hardly ever arrive otherwise. Queues are bounded, sending never waits, and what does not
 //! fit is dropped and counted by its cause ([`Cause`]). [`Faults`] make the network as bad as
 //! wanted.
@@ -19,22 +19,22 @@
 //! Lacks, on purpose: streams, order, flow control between processes, discovery, and keys that
 //! change while a process runs.
 
-mod chunks;
 mod config;
 mod counters;
+mod delay_queue;
 mod endpoint;
 mod faults;
-mod held;
+mod fragment;
 mod inbound;
 mod key;
 mod link_mtu;
 mod outbound;
 mod pack;
 mod path_mtu;
-mod peers;
+mod peer_sessions;
 mod queue;
 mod ranges;
-mod replay;
+mod replay_window;
 mod resolve;
 mod routes;
 mod seal;

@@ -1,14 +1,14 @@
 //! From messages to datagrams: the fault plan, where to, under which key, encoded once, packed with
-//! others or cut into chunks.
+//! others or cut into fragments.
 
 use crate::{
-    chunks::{Destination, Outgoing},
-    config::{chunk_in, room_in},
+    config::{fragment_in, room_in},
     counters::{Cause, Count},
+    delay_queue::Way,
     endpoint::{Shared, lock},
-    held::Way,
+    fragment::{Destination, FragmentSender},
     link_mtu,
-    pack::{Batch, Packer},
+    pack::{Batch, PacketBuilder},
     path_mtu::{Change, Paths, ProbeToSend, Reason},
     seal::Sealer,
 };
@@ -29,39 +29,39 @@ use tokio::time::Instant;
 const SCRATCH: usize = 512 << 10;
 
 /// Frames for several receivers, in datagrams as long as the path to each carries.
-pub(crate) struct Packers<'a> {
-    packers: Vec<(Destination, Packer)>,
+pub(crate) struct PacketBuilders<'a> {
+    builders: Vec<(Destination, PacketBuilder)>,
     places: HashMap<Destination, usize>,
     paths: &'a Mutex<Paths>,
 }
 
-impl<'a> Packers<'a> {
+impl<'a> PacketBuilders<'a> {
     pub(crate) fn new(shared: &'a Shared) -> Self {
         Self {
-            packers: Vec::new(),
+            builders: Vec::new(),
             places: HashMap::new(),
             paths: &shared.paths,
         }
     }
 
-    pub(crate) fn to(&mut self, to: Destination) -> &mut Packer {
+    pub(crate) fn to(&mut self, to: Destination) -> &mut PacketBuilder {
         // Mostly there is one receiver, or a run of messages for the same.
-        let place = match self.packers.last() {
-            Some((last, _)) if *last == to => self.packers.len() - 1,
+        let place = match self.builders.last() {
+            Some((last, _)) if *last == to => self.builders.len() - 1,
             _ => *self.places.entry(to).or_insert_with(|| {
                 let room = room_in(lock(self.paths).size(to));
-                self.packers.push((to, Packer::new(room)));
-                self.packers.len() - 1
+                self.builders.push((to, PacketBuilder::new(room)));
+                self.builders.len() - 1
             }),
         };
-        &mut self.packers[place].1
+        &mut self.builders[place].1
     }
 
     fn send(self, shared: &Shared, now: Instant) {
         let segments = shared.segments();
         let mut probed = Vec::new();
-        for (to, packer) in self.packers {
-            let (datagrams, longest) = packer.contents();
+        for (to, builder) in self.builders {
+            let (datagrams, longest) = builder.contents();
             if datagrams == 0 {
                 continue;
             }
@@ -69,7 +69,7 @@ impl<'a> Packers<'a> {
             if lock(self.paths).sent(to, longest, datagrams > 1, now) {
                 probed.push(to);
             }
-            packer.seal(&shared.sealer, to, segments, |batch| shared.transmit(batch));
+            builder.seal(&shared.sealer, to, segments, |batch| shared.transmit(batch));
         }
         if !probed.is_empty() {
             shared.send_probes(probed, now);
@@ -82,18 +82,23 @@ impl Shared {
     /// To this address, or where the receivers are.
     pub(crate) fn send(self: &Arc<Self>, envelopes: Vec<Envelope>, at: Option<SocketAddr>) {
         if self.config.faults.is_none() {
-            return self.send_unharmed(&envelopes, at);
+            return self.send_past_faults(&envelopes, at);
         }
         let mut through = Vec::new();
         for envelope in envelopes {
-            self.harm(Way::Out(at), envelope, |envelope| through.push(envelope));
+            self.apply_faults(Way::Out(at), envelope, |envelope| through.push(envelope));
         }
-        self.send_unharmed(&through, at);
+        self.send_past_faults(&through, at);
     }
 
     /// What the fault plan, if there is one, makes of a message: passed on at once, once or twice,
     /// or held back, or dropped.
-    pub(crate) fn harm(&self, way: Way, envelope: Envelope, mut pass: impl FnMut(Envelope)) {
+    pub(crate) fn apply_faults(
+        &self,
+        way: Way,
+        envelope: Envelope,
+        mut pass: impl FnMut(Envelope),
+    ) {
         let Some(faults) = &self.config.faults else {
             return pass(envelope);
         };
@@ -127,12 +132,16 @@ impl Shared {
     }
 
     /// Sends messages, whatever the fault plan says.
-    pub(crate) fn send_unharmed(self: &Arc<Self>, envelopes: &[Envelope], at: Option<SocketAddr>) {
+    pub(crate) fn send_past_faults(
+        self: &Arc<Self>,
+        envelopes: &[Envelope],
+        at: Option<SocketAddr>,
+    ) {
         if envelopes.is_empty() {
             return;
         }
         let now = Instant::now();
-        let mut packers = Packers::new(self);
+        let mut builders = PacketBuilders::new(self);
         let mut large: Vec<(Destination, Bytes)> = Vec::new();
         let mut encoded = Vec::new();
         let mut message = std::mem::take(&mut *lock(&self.scratch));
@@ -162,12 +171,12 @@ impl Shared {
             sent += 1;
             let behind = || {
                 let waits = large.iter().any(|(receiver, _)| *receiver == to);
-                carries_entries(&envelope.message) && (waits || lock(&self.outgoing).is_busy(to))
+                carries_entries(&envelope.message) && (waits || lock(&self.outgoing).has_unsent(to))
             };
-            let packer = packers.to(to);
-            if FRAME + encoded.len() + message.len() <= packer.room() && !behind() {
+            let builder = builders.to(to);
+            if FRAME + encoded.len() + message.len() <= builder.room() && !behind() {
                 encoded.extend_from_slice(&message);
-                packer.push(&Frame::Envelope(&encoded));
+                builder.push(&Frame::Envelope(&encoded));
             } else {
                 large.push((to, Bytes::from([&encoded[..], &message].concat())));
             }
@@ -176,10 +185,10 @@ impl Shared {
             *lock(&self.scratch) = message;
         }
         if !large.is_empty() {
-            sent -= self.push_chunks(large, &mut packers, now);
+            sent -= self.push_fragments(large, &mut builders, now);
         }
         self.counters.add(Count::MessagesSent, sent);
-        packers.send(self, now);
+        builders.send(self, now);
     }
 
     fn destination(
@@ -207,26 +216,26 @@ impl Shared {
         let Some(to) = self.destination(envelope, at, now) else {
             return;
         };
-        if !lock(&self.outgoing).promise(to) {
+        if !lock(&self.outgoing).reserve_bulk(to) {
             let about = format_args!("the last snapshot to {} is still under way", envelope.to);
-            return self.counters.drop(Cause::ChunkQueueFull, 1, about);
+            return self.counters.drop(Cause::FragmentQueueFull, 1, about);
         }
         let (shared, envelope) = (Arc::clone(self), envelope.clone());
         let encoding = move || {
             shared.push_bulk(to, envelope);
-            shared.call_owner();
+            shared.wake_owner();
         };
         if let Err(error) = thread::Builder::new()
             .name("raft-encode".into())
             .spawn(encoding)
         {
-            lock(&self.outgoing).release(to);
+            lock(&self.outgoing).release_bulk(to);
             let about = format_args!("no thread to encode a snapshot: {error}");
-            self.counters.drop(Cause::ChunkQueueFull, 1, about);
+            self.counters.drop(Cause::FragmentQueueFull, 1, about);
         }
     }
 
-    /// Leaves a snapshot to be sent in chunks.
+    /// Leaves a snapshot to be sent in fragments.
     fn push_bulk(&self, to: Destination, envelope: Envelope) {
         let receiver = envelope.to;
         let mut bytes = Vec::new();
@@ -237,83 +246,86 @@ impl Shared {
         let (length, now) = (bytes.len(), Instant::now());
         let mut outgoing = lock(&self.outgoing);
         if length > self.config.max_bulk {
-            outgoing.release(to);
+            outgoing.release_bulk(to);
             drop(outgoing);
             let about = format_args!("a snapshot of {length} bytes to {receiver}");
             return self.counters.drop(Cause::Oversized, 1, about);
         }
         let taken = outgoing.push_bulk(to, Bytes::from(bytes), now);
-        self.after_chunks(outgoing);
+        self.after_fragments(outgoing);
         self.counters.add(Count::MessagesSent, usize::from(taken));
         let about = format_args!("a snapshot of {length} bytes found others waiting");
         self.counters
-            .drop(Cause::ChunkQueueFull, usize::from(!taken), about);
+            .drop(Cause::FragmentQueueFull, usize::from(!taken), about);
     }
 
     /// Starts sending large messages. Says how many found no room.
-    fn push_chunks(
+    fn push_fragments(
         &self,
         large: Vec<(Destination, Bytes)>,
-        packers: &mut Packers<'_>,
+        builders: &mut PacketBuilders<'_>,
         now: Instant,
     ) -> usize {
         let mut refused = 0;
         let mut outgoing = lock(&self.outgoing);
         for (to, bytes) in large {
             refused += usize::from(!outgoing.push(to, bytes, now));
-            self.pack_chunks(&mut outgoing, to, now, packers);
+            self.pack_fragments(&mut outgoing, to, now, builders);
         }
-        self.after_chunks(outgoing);
+        self.after_fragments(outgoing);
         let about = format_args!("large messages found too many waiting already");
-        self.counters.drop(Cause::ChunkQueueFull, refused, about);
+        self.counters.drop(Cause::FragmentQueueFull, refused, about);
         refused
     }
 
-    /// Counts what became of chunks, and sees to it that what is to be repeated will be.
-    fn after_chunks(&self, mut outgoing: std::sync::MutexGuard<'_, Outgoing>) {
-        let tally = outgoing.tally();
+    /// Counts what became of fragments, and sees to it that what is to be repeated will be.
+    fn after_fragments(&self, mut outgoing: std::sync::MutexGuard<'_, FragmentSender>) {
+        let counts = outgoing.counts();
         let deadline = outgoing.deadline();
         drop(outgoing);
         self.wake_by(deadline);
-        self.counters.add(Count::ChunksSent, tally.sent);
-        self.counters.add(Count::ChunksRepeated, tally.repeated);
+        self.counters.add(Count::FragmentsSent, counts.sent);
         self.counters
-            .add(Count::ChunkedMessagesDelivered, tally.delivered);
+            .add(Count::FragmentsRepeated, counts.retransmitted);
+        self.counters
+            .add(Count::FragmentedMessagesDelivered, counts.delivered);
         let about = format_args!("no word came of large messages, in spite of repeats");
-        self.counters.drop(Cause::GaveUp, tally.given_up, about);
+        self.counters.drop(Cause::GaveUp, counts.given_up, about);
     }
 
-    /// Sends the chunks that are due.
-    pub(crate) fn send_due_chunks(&self, now: Instant) {
+    /// Sends the fragments that are due.
+    pub(crate) fn send_due_fragments(&self, now: Instant) {
         let due = lock(&self.outgoing).due(now);
-        self.send_chunks(due, Packers::new(self), now);
+        self.send_fragments(due, PacketBuilders::new(self), now);
     }
 
-    /// Sends the chunks that may go to these receivers now, with what is packed already.
-    pub(crate) fn send_chunks(
+    /// Sends the fragments that may go to these receivers now, with what is packed already.
+    pub(crate) fn send_fragments(
         &self,
         to: impl IntoIterator<Item = Destination>,
-        mut packers: Packers<'_>,
+        mut builders: PacketBuilders<'_>,
         now: Instant,
     ) {
         let mut outgoing = lock(&self.outgoing);
         for to in to {
-            self.pack_chunks(&mut outgoing, to, now, &mut packers);
+            self.pack_fragments(&mut outgoing, to, now, &mut builders);
         }
-        self.after_chunks(outgoing);
-        packers.send(self, now);
+        self.after_fragments(outgoing);
+        builders.send(self, now);
     }
 
-    fn pack_chunks(
+    fn pack_fragments(
         &self,
-        outgoing: &mut Outgoing,
+        outgoing: &mut FragmentSender,
         to: Destination,
         now: Instant,
-        packers: &mut Packers<'_>,
+        builders: &mut PacketBuilders<'_>,
     ) {
-        let packer = packers.to(to);
-        let size = chunk_in(packer.room());
-        if outgoing.poll(to, size, now, |chunk| packer.push(&Frame::Chunk(chunk))) {
+        let builder = builders.to(to);
+        let size = fragment_in(builder.room());
+        if outgoing.poll(to, size, now, |fragment| {
+            builder.push(&Frame::Fragment(fragment));
+        }) {
             // Whatever leaves next tests the path.
             lock(&self.paths).suspect(to, now);
         }
@@ -378,14 +390,14 @@ impl Shared {
         if shrunk.is_empty() {
             return;
         }
-        let mut packers = Packers::new(self);
+        let mut builders = PacketBuilders::new(self);
         let mut outgoing = lock(&self.outgoing);
         for (to, size) in shrunk {
-            outgoing.shrunk(to, chunk_in(room_in(size)));
-            self.pack_chunks(&mut outgoing, to, now, &mut packers);
+            outgoing.on_path_shrunk(to, fragment_in(room_in(size)));
+            self.pack_fragments(&mut outgoing, to, now, &mut builders);
         }
-        self.after_chunks(outgoing);
-        packers.send(self, now);
+        self.after_fragments(outgoing);
+        builders.send(self, now);
     }
 
     /// The kernel refused datagrams of this length as too long: sends what is in them in shorter ones.
@@ -402,7 +414,7 @@ impl Shared {
         self.counters
             .add(Count::DatagramsResplit, batch.datagrams());
         self.after_changes(now);
-        let mut packers = Packers::new(self);
+        let mut builders = PacketBuilders::new(self);
         let mut large = Vec::new();
         for datagram in batch.bytes.chunks_mut(batch.segment) {
             // They were sealed here a moment ago.
@@ -412,16 +424,16 @@ impl Shared {
             for frame in Frames::of(body).flatten() {
                 match frame {
                     Frame::Probe(_) => {}
-                    Frame::Chunk(chunk) => lock(&self.outgoing).refused(to, &chunk),
-                    Frame::Envelope(bytes) if frame.length() > packers.to(to).room() => {
+                    Frame::Fragment(fragment) => lock(&self.outgoing).on_refused(to, &fragment),
+                    Frame::Envelope(bytes) if frame.length() > builders.to(to).room() => {
                         large.push((to, Bytes::copy_from_slice(bytes)));
                     }
-                    frame => packers.to(to).push(&frame),
+                    frame => builders.to(to).push(&frame),
                 }
             }
         }
-        self.push_chunks(large, &mut packers, now);
-        self.send_chunks([to], packers, now);
+        self.push_fragments(large, &mut builders, now);
+        self.send_fragments([to], builders, now);
         self.send_probes([to], now);
     }
 }

@@ -4,7 +4,7 @@
 //! In such a batch all datagrams but the last must have the same length, so shorter ones are padded
 //! to the longest of the batch.
 
-use crate::{chunks::Destination, seal::Sealer};
+use crate::{fragment::Destination, seal::Sealer};
 use model::wire::{Frame, HEADER};
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ impl Batch {
 
 /// Collects frames for one receiver.
 #[derive(Debug)]
-pub(crate) struct Packer {
+pub(crate) struct PacketBuilder {
     /// The most bytes of a body.
     room: usize,
     bodies: Vec<u8>,
@@ -36,7 +36,7 @@ pub(crate) struct Packer {
     ends: Vec<usize>,
 }
 
-impl Packer {
+impl PacketBuilder {
     pub(crate) const fn new(room: usize) -> Self {
         Self {
             room,

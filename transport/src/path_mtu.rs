@@ -21,9 +21,9 @@
 //! the search, but it never takes a path below [`BASE`]: an ICMP message may be forged.
 //!
 //! Deliberate omissions: ICMP messages are not read (the kernel validates them and they reach this
-//! module in its estimate), and congestion is left to [`crate::chunks`].
+//! module in its estimate), and congestion is left to [`crate::fragments`].
 
-use crate::chunks::Destination;
+use crate::fragment::Destination;
 use model::wire::{BootId, KeyId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -152,7 +152,7 @@ impl Paths {
         path.begins(now)
     }
 
-    /// Chunks above [`FLOOR`] bytes to this receiver timed out. Returns whether [`Self::poll`] has
+    /// Fragments above [`FLOOR`] bytes to this receiver timed out. Returns whether [`Self::poll`] has
     /// something to do.
     pub(crate) fn suspect(&mut self, to: Destination, now: Instant) -> bool {
         let path = self.path(to, now);

@@ -34,8 +34,8 @@ impl Socket {
 
     /// Says how the owner is woken, from any thread, when something is there that did not come of a
     /// call here: a large message was read apart, or encoded. To be called once.
-    pub fn call_by(&self, call: impl Fn() + Send + Sync + 'static) {
-        self.shared.call_by(Box::new(call));
+    pub fn set_waker(&self, call: impl Fn() + Send + Sync + 'static) {
+        self.shared.set_waker(Box::new(call));
     }
 
     /// The messages that arrived, perhaps none. Never waits. More may be there: the system says so
@@ -62,7 +62,7 @@ impl Socket {
     }
 
     /// Sends what waited for the socket, and what waited for its time and is due.
-    pub fn tend(&self, now: Instant) {
+    pub fn serve_timers(&self, now: Instant) {
         if self.shared.is_queued() {
             self.shared.flush();
         }
@@ -72,7 +72,7 @@ impl Socket {
         }
     }
 
-    /// When [`Self::tend`] has something to do at the latest.
+    /// When [`Self::serve_timers`] has something to do at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         self.shared.due().map(tokio::time::Instant::into_std)
     }

@@ -182,9 +182,9 @@ fn socket_served_by_its_owner_sends_what_is_late_when_its_time_has_come() {
     a.send(numbered(1));
     let due = a_socket.deadline().unwrap();
     assert!(due >= begun + Duration::from_millis(20));
-    a_socket.tend(due - Duration::from_millis(1));
+    a_socket.serve_timers(due - Duration::from_millis(1));
     assert_eq!(b_socket.receive(), [], "it is not due");
-    a_socket.tend(due);
+    a_socket.serve_timers(due);
     assert_eq!(a_socket.deadline(), None);
     assert_eq!(until_something_arrives(&mut b_socket), numbered(1));
 }
@@ -197,15 +197,15 @@ fn large_messages_arrive_at_sockets_served_by_their_owners() {
     };
     let [(a, mut a_socket), (_b, mut b_socket)] = served_by_hand(delay);
     let (call, called) = std::sync::mpsc::channel();
-    b_socket.call_by(move || call.send(()).unwrap());
+    b_socket.set_waker(move || call.send(()).unwrap());
     let sent = vec![append(node(1), node(2), 1, 3 << 20)];
     a.send(sent.clone());
     let begun = Instant::now();
     let arrived = loop {
         let now = Instant::now();
         assert!(now < begun + PATIENCE, "the message never arrives");
-        a_socket.tend(now);
-        b_socket.tend(now);
+        a_socket.serve_timers(now);
+        b_socket.serve_timers(now);
         a_socket.receive();
         let arrived = b_socket.receive();
         if !arrived.is_empty() {
@@ -217,7 +217,7 @@ fn large_messages_arrive_at_sockets_served_by_their_owners() {
     // It was read apart, and the owner might have been asleep.
     let call = called.recv_timeout(PATIENCE);
     call.expect("the owner is never called");
-    assert!(a.counters().get(Count::ChunksSent) > 1000);
+    assert!(a.counters().get(Count::FragmentsSent) > 1000);
 }
 
 fn until_something_arrives(socket: &mut Socket) -> Vec<Envelope> {

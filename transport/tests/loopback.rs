@@ -63,13 +63,16 @@ async fn datagrams_grow_to_what_the_path_carries() {
         })
         .await;
         let count = |of| a.counters().get(of);
-        let before = count(Count::ChunksSent);
+        let before = count(Count::FragmentsSent);
         let envelope = append(node(1), node(2), 2, 3 << 20);
         a.send(vec![envelope.clone()]);
         assert_eq!(receive(&mut inbox, 1).await, [envelope]);
-        let chunks = (count(Count::ChunksSent) - before) as usize;
+        let fragments = (count(Count::FragmentsSent) - before) as usize;
         let least = (3 << 20) / limit;
-        assert!((least..least + least / 4).contains(&chunks), "{chunks}");
+        assert!(
+            (least..least + least / 4).contains(&fragments),
+            "{fragments}"
+        );
         let probes = count(Count::ProbesSent);
         assert!((2..100).contains(&probes), "{probes} probes");
         assert_eq!(b.counters().get(Count::ProbesSent), 0);
@@ -122,13 +125,13 @@ async fn messages_of_all_sizes_arrive() {
             a.send(vec![envelope.clone()]);
             assert_eq!(receive(&mut inbox, 1).await, [envelope], "{length} bytes");
         }
-        // Word of the last chunks may still be on its way.
-        eventually("all chunks are acknowledged", || {
-            a.counters().get(Count::ChunkedMessagesDelivered)
-                == b.counters().get(Count::ChunkedMessagesReceived)
+        // Word of the last fragments may still be on its way.
+        eventually("all fragments are acknowledged", || {
+            a.counters().get(Count::FragmentedMessagesDelivered)
+                == b.counters().get(Count::FragmentedMessagesReceived)
         })
         .await;
-        assert!(a.counters().get(Count::ChunkedMessagesDelivered) >= 4);
+        assert!(a.counters().get(Count::FragmentedMessagesDelivered) >= 4);
     }
 }
 
@@ -180,7 +183,7 @@ async fn client_is_answered_where_it_was_heard() {
     let ask = request(client(7), proxy(1));
     user.send(vec![ask.clone()]);
     assert_eq!(receive(&mut server_inbox, 1).await, [ask]);
-    // Large enough for chunks, which the client key carries too.
+    // Large enough for fragments, which the client key carries too.
     let answer = Envelope {
         from: proxy(1),
         to: client(7),
@@ -224,24 +227,24 @@ async fn client_key_cannot_speak_for_a_node() {
     })
     .await;
     // Nor does it arrive in pieces.
-    let chunks: Vec<u8> = body[3..]
+    let fragments: Vec<u8> = body[3..]
         .chunks(10)
         .enumerate()
         .flat_map(|(index, bytes)| {
-            let mut chunk = Vec::new();
-            Frame::Chunk(model::wire::Chunk {
+            let mut fragment = Vec::new();
+            Frame::Fragment(model::wire::Fragment {
                 message: 1,
                 offset: index as u32 * 10,
                 length: body.len() as u32 - 3,
                 bytes,
             })
-            .encode(&mut chunk);
-            chunk
+            .encode(&mut fragment);
+            fragment
         })
         .collect();
-    let forged = pair::seal(KeyId::Client, &key(2), 2, &chunks);
+    let forged = pair::seal(KeyId::Client, &key(2), 2, &fragments);
     forger.send_to(&forged, at).await.unwrap();
-    eventually("the forged chunks are refused", || {
+    eventually("the forged fragments are refused", || {
         server.counters().dropped(Cause::Forbidden) == 2
     })
     .await;
@@ -331,27 +334,27 @@ async fn what_is_wrong_is_counted_by_its_cause_and_dropped() {
         (Cause::Seal, pair::seal(KeyId::Cluster, &key(9), 50, b"")),
     ];
     let sealed = |sequence, body: &[u8]| pair::seal(KeyId::Cluster, &key(1), sequence, body);
-    let mut chunk = Vec::new();
-    Frame::Chunk(model::wire::Chunk {
+    let mut fragment = Vec::new();
+    Frame::Fragment(model::wire::Fragment {
         message: 1,
         offset: 0,
         length: 9,
         bytes: b"12345",
     })
-    .encode(&mut chunk);
-    let mut contradicting = chunk.clone();
+    .encode(&mut fragment);
+    let mut contradicting = fragment.clone();
     contradicting[18] = 8;
-    let mut oversized = chunk.clone();
+    let mut oversized = fragment.clone();
     oversized[10] = 9;
     oversized[15] = 0xff;
     wrong.extend([
         (Cause::Frame, sealed(1, &[9, 0, 0])),
-        (Cause::Frame, sealed(2, &chunk[..chunk.len() - 1])),
-        (Cause::Frame, sealed(3, &chunk[..10])),
+        (Cause::Frame, sealed(2, &fragment[..fragment.len() - 1])),
+        (Cause::Frame, sealed(3, &fragment[..10])),
         (Cause::Message, sealed(4, &[1, 0, 2, 0xff, 0xff])),
         (
-            Cause::Chunk,
-            sealed(6, &[&chunk[..], &contradicting].concat()),
+            Cause::Fragment,
+            sealed(6, &[&fragment[..], &contradicting].concat()),
         ),
         (Cause::Oversized, sealed(7, &oversized)),
         (Cause::Replayed, sealed(7, b"")),
@@ -494,7 +497,7 @@ async fn large_message_to_nobody_is_given_up_and_counted() {
         a.counters().dropped(Cause::GaveUp) == 1
     })
     .await;
-    assert!(a.counters().get(Count::ChunksRepeated) > 0);
+    assert!(a.counters().get(Count::FragmentsRepeated) > 0);
 }
 
 #[tokio::test]
@@ -564,7 +567,7 @@ async fn state_of_64_mib_arrives_over_a_bad_way_and_holds_nothing_up() {
     a.send(vec![state.clone(), state.clone()]);
     // The second is refused: one is under way already.
     eventually("the second is refused", || {
-        a.counters().dropped(Cause::ChunkQueueFull) == 1
+        a.counters().dropped(Cause::FragmentQueueFull) == 1
     })
     .await;
     let (mut small, mut arrived) = (0, None);
@@ -588,10 +591,10 @@ async fn state_of_64_mib_arrives_over_a_bad_way_and_holds_nothing_up() {
     assert!(relay.lost() > 1000, "the way was a good one");
     assert!(small > 100, "{small} small messages in all that time");
     eventually("it is known to have arrived", || {
-        a.counters().get(Count::ChunkedMessagesDelivered) == 1
+        a.counters().get(Count::FragmentedMessagesDelivered) == 1
     })
     .await;
-    assert_eq!(b.counters().get(Count::ChunkedMessagesReceived), 1);
+    assert_eq!(b.counters().get(Count::FragmentedMessagesReceived), 1);
 }
 
 #[tokio::test]
@@ -639,7 +642,7 @@ async fn client_key_takes_no_bulk() {
     let piece = [0; 1000];
     let send = async |id: KeyId, key: &transport::Key, sequence: u64, index: u32| {
         let mut body = Vec::new();
-        Frame::Chunk(model::wire::Chunk {
+        Frame::Fragment(model::wire::Fragment {
             message: 1,
             offset: index * 1000,
             length: 9000,
@@ -654,7 +657,7 @@ async fn client_key_takes_no_bulk() {
         send(KeyId::Client, &key(2), 101 + u64::from(index), index).await;
     }
     eventually("all came", || {
-        server.counters().get(Count::ChunksReceived) == 16
+        server.counters().get(Count::FragmentsReceived) == 16
     })
     .await;
     // None under the client key was taken.

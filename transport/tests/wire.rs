@@ -9,7 +9,7 @@ use model::{
     message::{RequestBody, ResponseBody},
     store::{Command, Condition, Found, Operation, Query, Versioned, Write},
     wire::{
-        Acknowledgement, BadFrame, BadHeader, BootId, Chunk, ClusterId, Frame, Frames, Header,
+        Acknowledgement, BadFrame, BadHeader, BootId, ClusterId, Fragment, Frame, Frames, Header,
         KeyId, Probe, ProbeAcknowledgement, VotersDigest, decode_envelope, encode_addresses,
         encode_message, encode_range,
     },
@@ -152,7 +152,7 @@ fn body_golden() {
     let mut body = Vec::new();
     for frame in [
         Frame::Envelope(&envelope),
-        Frame::Chunk(Chunk {
+        Frame::Fragment(Fragment {
             message: 0x0102,
             offset: 3,
             length: 10,
@@ -187,7 +187,7 @@ fn body_golden() {
             "05",
             "e807",
             "04",
-            // A chunk: message 0x102, from byte 3 of 10.
+            // A fragment: message 0x102, from byte 3 of 10.
             "02",
             "0015",
             "0000000000000102",
@@ -421,20 +421,20 @@ fn frames_that_contradict_themselves_are_bad() {
     bad(&[9, 0, 1, 0]);
     bad(&[1, 0, 2, 0]);
     bad(&[1, 0]);
-    let chunk = |offset: u8, length: u8, piece: &[u8]| {
+    let fragment = |offset: u8, length: u8, piece: &[u8]| {
         let mut body = vec![2, 0, 16 + piece.len() as u8, 0, 0, 0, 0, 0, 0, 0, 1];
         body.extend([0, 0, 0, offset, 0, 0, 0, length]);
         body.extend(piece);
         body
     };
-    assert!(Frames::of(&chunk(0, 1, b"x")).all(|frame| frame.is_ok()));
-    assert!(Frames::of(&chunk(2, 4, b"xy")).all(|frame| frame.is_ok()));
-    bad(&chunk(0, 1, b""));
-    bad(&chunk(3, 4, b"xy"));
-    bad(&chunk(1, 1, b"x"));
-    bad(&chunk(0, 0, b"x"));
+    assert!(Frames::of(&fragment(0, 1, b"x")).all(|frame| frame.is_ok()));
+    assert!(Frames::of(&fragment(2, 4, b"xy")).all(|frame| frame.is_ok()));
+    bad(&fragment(0, 1, b""));
+    bad(&fragment(3, 4, b"xy"));
+    bad(&fragment(1, 1, b"x"));
+    bad(&fragment(0, 0, b"x"));
     // Bytes beyond those that 32 bits can count.
-    let mut far = chunk(0, 0, b"xy");
+    let mut far = fragment(0, 0, b"xy");
     far[11..19].fill(0xff);
     bad(&far);
     let acknowledgement = |length: u8, first: u8, ranges: &[(u32, u32)]| {
@@ -590,7 +590,7 @@ proptest! {
             let length = index + u32::try_from(bytes.len()).unwrap();
             for frame in [
                 Frame::Envelope(bytes),
-                Frame::Chunk(Chunk { message: *message, offset: *index, length, bytes }),
+                Frame::Fragment(Fragment { message: *message, offset: *index, length, bytes }),
                 Frame::Acknowledgement(Acknowledgement {
                     message: *message,
                     length: index + 9,

@@ -10,12 +10,12 @@ const WIDTH: u64 = WORDS as u64 * 64;
 
 /// The last [`WIDTH`] numbers, a bit each.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Window {
+pub(crate) struct ReplayWindow {
     latest: u64,
     seen: [u64; WORDS],
 }
 
-impl Window {
+impl ReplayWindow {
     /// Notes this number. False if it was there before or is too old to tell.
     pub(crate) fn take(&mut self, sequence: u64) -> bool {
         if sequence > self.latest {
@@ -58,7 +58,7 @@ mod tests {
         fn a_number_is_taken_once_if_it_is_recent(
             steps in prop::collection::vec(prop_oneof![0..50_u64, 0..3000_u64, 0..100_000_u64], 1..400)
         ) {
-            let mut window = Window::default();
+            let mut window = ReplayWindow::default();
             let mut taken = BTreeSet::new();
             let mut latest = 0;
             for (nth, step) in steps.into_iter().enumerate() {
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_last_number_there_is_does_no_harm() {
-        let mut window = Window::default();
+        let mut window = ReplayWindow::default();
         assert!(window.take(u64::MAX));
         assert!(!window.take(u64::MAX));
         assert!(!window.take(1));

@@ -6,10 +6,10 @@
 //! forgotten first.
 
 use crate::{
-    chunks::{Incoming, Limits, Taken},
-    replay::Window,
+    fragment::{Reassembler, Reassembly, ReassemblyLimits},
+    replay_window::ReplayWindow,
 };
-use model::wire::{BootId, Chunk, KeyId};
+use model::wire::{BootId, Fragment, KeyId};
 use std::collections::HashMap;
 use tokio::time::Instant;
 
@@ -17,13 +17,13 @@ use tokio::time::Instant;
 const RUNS: usize = 4096;
 
 /// A run of a peer, under one of the keys.
-pub(crate) type Run = (BootId, KeyId);
+pub(crate) type SessionId = (BootId, KeyId);
 
 /// What is remembered of peers.
 #[derive(Debug)]
-pub(crate) struct Peers {
-    peers: HashMap<Run, Peer>,
-    limits: Limits,
+pub(crate) struct PeerSessions {
+    peers: HashMap<SessionId, Peer>,
+    limits: ReassemblyLimits,
     /// Bytes of unfinished messages for all together, bulk not counted.
     capacity: usize,
     bytes: usize,
@@ -33,13 +33,13 @@ pub(crate) struct Peers {
 
 #[derive(Debug)]
 struct Peer {
-    window: Window,
-    incoming: Incoming,
+    window: ReplayWindow,
+    incoming: Reassembler,
     heard: Instant,
 }
 
-impl Peers {
-    pub(crate) fn new(limits: Limits, capacity: usize) -> Self {
+impl PeerSessions {
+    pub(crate) fn new(limits: ReassemblyLimits, capacity: usize) -> Self {
         Self {
             peers: HashMap::new(),
             limits,
@@ -54,13 +54,13 @@ impl Peers {
     /// Without a key anyone could have written the number of a datagram, and one that is too high
     /// would make all that follow look old. So such numbers are not noted: the protocol tolerates
     /// duplicates.
-    pub(crate) fn admit(&mut self, run: Run, sequence: u64, now: Instant) -> bool {
+    pub(crate) fn admit(&mut self, run: SessionId, sequence: u64, now: Instant) -> bool {
         if self.peers.len() >= RUNS && !self.peers.contains_key(&run) {
             self.forget();
         }
         let peer = self.peers.entry(run).or_insert_with(|| Peer {
-            window: Window::default(),
-            incoming: Incoming::default(),
+            window: ReplayWindow::default(),
+            incoming: Reassembler::default(),
             heard: now,
         });
         let new = run.1 == KeyId::None || peer.window.take(sequence);
@@ -70,10 +70,10 @@ impl Peers {
         new
     }
 
-    /// Takes a chunk. Also says how many unfinished messages were dropped to make room.
-    pub(crate) fn take(&mut self, run: Run, chunk: &Chunk<'_>) -> (Taken, usize) {
+    /// Takes a fragment. Also says how many unfinished messages were dropped to make room.
+    pub(crate) fn take(&mut self, run: SessionId, fragment: &Fragment<'_>) -> (Reassembly, usize) {
         let Some(peer) = self.peers.get_mut(&run) else {
-            return (Taken::Known, 0);
+            return (Reassembly::Duplicate, 0);
         };
         let mut limits = self.limits;
         if run.1 == KeyId::Client {
@@ -82,7 +82,7 @@ impl Peers {
         }
         self.bytes -= peer.incoming.bytes();
         self.bulk -= peer.incoming.bulk();
-        let (taken, mut dropped) = peer.incoming.take(chunk, limits);
+        let (taken, mut dropped) = peer.incoming.take(fragment, limits);
         self.bytes += peer.incoming.bytes();
         self.bulk += peer.incoming.bulk();
         while self.bytes > self.capacity
@@ -102,14 +102,18 @@ impl Peers {
         (taken, dropped)
     }
 
-    fn longest_silent(&mut self, of: impl Fn(&Incoming) -> bool) -> Option<&mut Incoming> {
+    fn longest_silent(&mut self, of: impl Fn(&Reassembler) -> bool) -> Option<&mut Reassembler> {
         let holding = self.peers.values_mut().filter(|peer| of(&peer.incoming));
         let silent = holding.min_by_key(|peer| peer.heard)?;
         Some(&mut silent.incoming)
     }
 
-    /// Which chunks of this message arrived.
-    pub(crate) fn acknowledgement(&self, run: Run, message: u64) -> Option<(u32, u32, Vec<u8>)> {
+    /// Which fragments of this message arrived.
+    pub(crate) fn acknowledgement(
+        &self,
+        run: SessionId,
+        message: u64,
+    ) -> Option<(u32, u32, Vec<u8>)> {
         self.peers.get(&run)?.incoming.acknowledgement(message)
     }
 

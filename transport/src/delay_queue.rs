@@ -28,7 +28,7 @@ impl Way {
 
 /// Messages held back.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct DelayQueue {
     heap: BinaryHeap<Entry>,
     next: u64,
 }
@@ -42,7 +42,7 @@ struct Entry {
     envelope: Envelope,
 }
 
-impl Held {
+impl DelayQueue {
     /// Holds this message until then. False if too many are held.
     pub(crate) fn push(&mut self, due: Instant, way: Way, envelope: Envelope) -> bool {
         if self.heap.len() >= CAPACITY {
