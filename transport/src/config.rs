@@ -1,6 +1,6 @@
 //! How an endpoint is set up, and which settings cannot be.
 
-use crate::{Faults, KeyError, Keys, path_mtu::FLOOR};
+use crate::{Faults, KeyError, Keys};
 use model::{
     Address,
     wire::{BootId, FRAGMENT, FRAME, HEADER, TAG, VotersDigest},
@@ -15,6 +15,9 @@ use std::{
 /// Longer ones gained nothing, and of a few of them the last finds no room with a receiver that is
 /// busy, where the system grants it little.
 const DATAGRAM: usize = 30_000;
+/// The least length that a path may be reduced to: with the longest headers of IPv4, less than the
+/// 576 bytes that every host accepts. Datagrams of up to this length are never probed.
+pub(crate) const FLOOR: usize = 508;
 
 /// How an endpoint is set up.
 #[derive(Clone, Debug)]

@@ -16,9 +16,12 @@
 //!
 //! Nothing here reads a clock or a socket: the caller passes time and fragments.
 
-use crate::{config::room_in, path_mtu::FLOOR};
-use model::wire::{ACKNOWLEDGEMENT, FRAME, KeyId, RANGE};
-use std::{net::SocketAddr, time::Duration};
+use crate::{
+    config::{FLOOR, room_in},
+    path_mtu::Destination,
+};
+use model::wire::{ACKNOWLEDGEMENT, FRAME, RANGE};
+use std::time::Duration;
 
 mod congestion;
 mod reassemble;
@@ -28,9 +31,6 @@ mod tests;
 
 pub(crate) use reassemble::{Reassembler, Reassembly, ReassemblyLimits};
 pub(crate) use send::FragmentSender;
-
-/// The receiver's address, and the key of its datagrams.
-pub(crate) type Destination = (SocketAddr, KeyId);
 
 /// The sender stays within this many bytes of the first missing byte of a message.
 const MAX_AHEAD: u32 = 2 << 20;

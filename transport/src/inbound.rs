@@ -8,8 +8,9 @@ use crate::{
     counters::{Cause, Count},
     delay_queue::Way,
     endpoint::{Received, Shared, lock},
-    fragment::{Destination, Reassembly, ReassemblyLimits},
+    fragment::{Reassembly, ReassemblyLimits},
     outbound::PacketBuilders,
+    path_mtu::Destination,
     peer_sessions::{PeerSessions, SessionId},
 };
 use model::{

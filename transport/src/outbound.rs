@@ -6,10 +6,10 @@ use crate::{
     counters::{Cause, Count},
     delay_queue::Way,
     endpoint::{Shared, lock},
-    fragment::{Destination, FragmentSender},
+    fragment::FragmentSender,
     link_mtu,
     pack::{Batch, PacketBuilder},
-    path_mtu::{Change, Paths, ProbeToSend, Reason},
+    path_mtu::{Change, Destination, Paths, ProbeToSend, Reason},
     seal::Sealer,
 };
 use bytes::Bytes;

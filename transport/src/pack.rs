@@ -4,7 +4,7 @@
 //! In such a batch all datagrams but the last must have the same length, so shorter ones are padded
 //! to the longest of the batch.
 
-use crate::{fragment::Destination, seal::Sealer};
+use crate::{path_mtu::Destination, seal::Sealer};
 use model::wire::{Frame, HEADER};
 use std::ops::Range;
 

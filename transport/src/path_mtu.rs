@@ -21,9 +21,9 @@
 //! the search, but it never takes a path below [`BASE`]: an ICMP message may be forged.
 //!
 //! Deliberate omissions: ICMP messages are not read (the kernel validates them and they reach this
-//! module in its estimate), and congestion is left to [`crate::fragments`].
+//! module in its estimate), and congestion is left to [`crate::fragment`].
 
-use crate::fragment::Destination;
+use crate::config::FLOOR;
 use model::wire::{BootId, KeyId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -32,12 +32,12 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// The receiver's address, and the key of its datagrams.
+pub(crate) type Destination = (SocketAddr, KeyId);
+
 /// The length that a path begins with: with the headers of IPv6 and UDP, 1,248 of the 1,280 bytes
 /// that every IPv6 path carries (`BASE_PLPMTU`, RFC 8899 §5.1.2).
 pub(crate) const BASE: usize = 1_200;
-/// The least length that a path may be reduced to: with the longest headers of IPv4, less than the
-/// 576 bytes that every host accepts. Datagrams of up to this length are never probed.
-pub(crate) const FLOOR: usize = 508;
 /// What Ethernet carries under IPv6: the first guess where the kernel has no estimate.
 const ETHERNET: usize = 1_452;
 /// A length failed after this many rounds (`MAX_PROBES`, RFC 8899 §5.1.2).

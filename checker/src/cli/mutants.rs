@@ -127,25 +127,6 @@ fn table(hunted: &[(Entry, Hunt)]) -> Table {
     table
 }
 
-/// Which property a bug breaks, and in which scope it is known to.
-pub(crate) fn shown_by(mutant: Mutant) -> String {
-    let mut entries = catalogue::entries().into_iter();
-    let entry = entries.find(|entry| entry.mutant == mutant);
-    let entry = entry.expect("the catalogue names every bug");
-    let scope = &entry.scope;
-    format!(
-        "it breaks {} in {} with {} servers, {} terms, {} entries, {} reads, {} crashes and {} snapshots",
-        entry.breaks.name(),
-        scope.name,
-        scope.servers,
-        scope.terms,
-        scope.budget.entries,
-        scope.budget.reads,
-        scope.budget.crashes,
-        scope.budget.snapshots
-    )
-}
-
 /// Servers, terms, client entries and crashes, as the catalogue of bugs counts them.
 fn notation(entry: &Entry) -> String {
     let scope = &entry.scope;

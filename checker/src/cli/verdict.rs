@@ -2,7 +2,7 @@
 
 use super::{
     figures::{grouped, time},
-    mutants, selection,
+    selection,
 };
 use crate::{
     engine::{Checked, Outcome, StopCause},
@@ -187,7 +187,7 @@ impl Verdict {
         };
         format!(
             "{name}: the planted bug {bug} was not found in this scope: {holds} in all {states} states. `raft-checker mutants {bug}` finds it: {}.",
-            mutants::shown_by(mutant)
+            crate::catalogue::shown_by(mutant)
         )
     }
 

@@ -1,7 +1,7 @@
 //! Buffers successors before their insertion into the visited set. It drops recent duplicates, and
 //! batches the rest by shard, so that one lock of a shard serves many insertions.
 
-use super::visited::{SHARDS, fetch, shard_of};
+use super::visited::{SHARDS, fetch, is_same, shard_of};
 
 /// The number of successors in a batch for one shard.
 pub(crate) const BATCH: usize = 64;
@@ -123,11 +123,4 @@ impl SuccessorBuffer {
         batch.count += 1;
         (batch.count == BATCH).then_some(shard)
     }
-}
-
-/// Equality of short slices of equal length, without a call to `memcmp`.
-#[inline]
-pub(crate) fn is_same(one: &[u64], other: &[u64]) -> bool {
-    let differences = one.iter().zip(other).map(|(one, other)| one ^ other);
-    differences.fold(0, |all, one| all | one) == 0
 }

@@ -4,10 +4,7 @@
 //! index holds the position and a few hash bits of each state. Two states are equal only if all their
 //! words are.
 
-use super::{
-    state_layout::{MAX_WORDS, Packing, hash},
-    successor_buffer::is_same,
-};
+use super::state_layout::{MAX_WORDS, Packing, hash};
 
 /// The number of shards. Each has its own lock and grows independently.
 pub(crate) const SHARDS: usize = 64;
@@ -197,6 +194,13 @@ pub(crate) fn fetch<T>(item: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = item;
+}
+
+/// Equality of short slices of equal length, without a call to `memcmp`.
+#[inline]
+pub(crate) fn is_same(one: &[u64], other: &[u64]) -> bool {
+    let differences = one.iter().zip(other).map(|(one, other)| one ^ other);
+    differences.fold(0, |all, one| all | one) == 0
 }
 
 /// A vector of records that grows without moving or doubling.

@@ -5,13 +5,16 @@
 //! A run that begins after another is a crash and a restart. When the crash was, no trace says: it is
 //! shown just before the restart.
 
-use super::traces::{MAX_BYTES, MAX_SHOWN};
 use crate::{replay::Seen, story};
 use model::{Address, ClientRequest, Entry, Envelope, Event, LogIndex, NodeId, Raft, Role};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
 
+/// The most steps of a timeline.
+pub(super) const MAX_SHOWN: usize = 50_000;
+/// The most bytes of the steps of a timeline: a browser reads them in one piece.
+pub(super) const MAX_BYTES: usize = 192 << 20;
 /// The most entries shown of a log.
 const TAIL: usize = 24;
 /// The most keys shown of a store.

@@ -7,7 +7,13 @@
 //! Bounded: a timeline shows so many steps and no more; all are judged. Of the traces of nodes it is
 //! the part that is asked for, or the one that ends where a law breaks or a line does not agree.
 
-use super::{nodes::Nodes, problem::Problem, view, walk::Walk, world};
+use super::{
+    nodes::{MAX_BYTES, MAX_SHOWN, Nodes},
+    problem::Problem,
+    view,
+    walk::Walk,
+    world,
+};
 use crate::{
     replay::{Conditions, Rejection, Report, Source, replay_watched},
     trace::{self, Read},
@@ -23,11 +29,6 @@ use std::{
         atomic::{AtomicBool, AtomicU64},
     },
 };
-
-/// The most steps of a timeline.
-pub(super) const MAX_SHOWN: usize = 50_000;
-/// The most bytes of the steps of a timeline: a browser reads them in one piece.
-pub(super) const MAX_BYTES: usize = 192 << 20;
 
 /// `POST /api/traces`
 #[derive(Deserialize)]

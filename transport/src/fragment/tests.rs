@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use bytes::Bytes;
-use model::wire::{Acknowledgement, Fragment};
+use model::wire::{Acknowledgement, Fragment, KeyId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
