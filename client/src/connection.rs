@@ -6,8 +6,8 @@
 //! fits.
 //!
 //! # Several endpoints
-//! With several proxies one is used at a time, and the next one when it goes silent; see
-//! [`crate::rotation`] for why a session may move. With [`Route::Direct`] the endpoints are the
+//! With several proxies one is used at a time, and the next one after an attempt without an answer;
+//! see [`crate::rotation`] for why a session may move. With [`Route::Direct`] the endpoints are the
 //! servers, and [`crate::direct`] finds the leader.
 //!
 //! # What is left out
@@ -357,24 +357,33 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
     let (first, at) = first_found(&options).await?;
     let (endpoint, inbox) = wire::bind(&options, &at).await?;
     endpoint.set_peer_addresses(PROXY, &at);
+    let attempt_timeout = options.timeout / attempts(&options);
     let config = PoolConfig {
         proxy: PROXY,
         is_in_process: false,
         max_sessions: options.max_sessions,
         max_waiting: options.max_waiting,
         max_attempts: attempts(&options),
-        attempt_timeout: options.timeout / attempts(&options),
+        attempt_timeout,
     };
     let endpoints = options.endpoints;
-    let patience = options.attempt_timeout * 2;
-    let rotation = Arc::new(Mutex::new(Rotation::new(endpoints.len(), first, patience)));
+    let rotation = Rotation::new(endpoints.len(), first, attempt_timeout);
+    let rotation = Arc::new(Mutex::new(rotation));
     let carry = {
         let rotation = Arc::clone(&rotation);
         move |envelopes| {
-            if let Some(next) = lock(&rotation).asked(time::Instant::now()) {
-                tokio::spawn(turn_to(endpoint.clone(), endpoints[next].clone()));
+            let next = lock(&rotation).asked(time::Instant::now());
+            match next {
+                // Another endpoint must get this attempt, as no other attempt may be left.
+                Some(next) if endpoints.len() > 1 => {
+                    turn_to(&endpoint, &endpoints[next], envelopes);
+                }
+                Some(next) => {
+                    turn_to(&endpoint, &endpoints[next], Vec::new());
+                    endpoint.send(envelopes);
+                }
+                None => endpoint.send(envelopes),
             }
-            endpoint.send(envelopes);
         }
     };
     let pool = Pool::new(config, carry);
@@ -400,12 +409,21 @@ async fn first_found(options: &Options) -> Result<(usize, Vec<SocketAddr>), Conn
     Err(first_error.unwrap_or(ConnectError::NoEndpoint))
 }
 
-/// From now on the proxy is there. If it cannot be found, it stays where it was.
-async fn turn_to(endpoint: Endpoint, there: String) {
-    let until = time::Instant::now() + RESOLVE_AGAIN;
-    if let Ok(at) = wire::resolve(&there, until).await {
-        endpoint.set_peer_addresses(PROXY, &at);
+/// Sends requests to `there` from now on, these first. While a name is looked up, and if the lookup
+/// fails, requests go to the previous address.
+fn turn_to(endpoint: &Endpoint, there: &str, envelopes: Vec<Envelope>) {
+    if let Ok(at) = there.parse() {
+        endpoint.set_peer_addresses(PROXY, &[at]);
+        return endpoint.send(envelopes);
     }
+    let (endpoint, there) = (endpoint.clone(), there.to_owned());
+    tokio::spawn(async move {
+        let until = time::Instant::now() + RESOLVE_AGAIN;
+        if let Ok(at) = wire::resolve(&there, until).await {
+            endpoint.set_peer_addresses(PROXY, &at);
+        }
+        endpoint.send(envelopes);
+    });
 }
 
 async fn hear_proxy(pool: Pool, mut inbox: Inbox, rotation: Arc<Mutex<Rotation>>) {

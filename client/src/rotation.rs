@@ -6,8 +6,9 @@
 //! network may deliver at any time. So a session goes on through another endpoint, even in the
 //! middle of a request, and keeps its promise of exactly once.
 //!
-//! An endpoint is left when requests are sent and nothing useful has come back for a while. That
-//! it is unavailable or overloaded is not useful: another endpoint may reach the servers, or have room.
+//! An endpoint is left after one attempt without a useful answer: the second attempt of a request goes
+//! to the next endpoint, and the silent one is tried again after all others. That it is unavailable or
+//! overloaded is not useful: another endpoint may reach the servers, or have room.
 //!
 //! # What is left out
 //! Spreading requests over several endpoints, and going back to the first.
@@ -26,12 +27,14 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    /// Starts with one of so many endpoints.
-    pub(crate) fn new(endpoints: usize, current: usize, patience: Duration) -> Self {
+    /// Starts with one of so many endpoints, each of which has the time of an attempt to answer.
+    pub(crate) fn new(endpoints: usize, current: usize, attempt_timeout: Duration) -> Self {
         Self {
             endpoints,
             current,
-            patience,
+            // The timer of an attempt starts a moment before its request leaves, so two attempts may
+            // leave a little less than the timeout apart.
+            patience: attempt_timeout * 9 / 10,
             unheard_since: None,
         }
     }
@@ -58,29 +61,32 @@ impl Rotation {
 mod tests {
     use super::*;
 
+    const ATTEMPT: Duration = Duration::from_millis(1000);
+
     #[test]
-    fn silent_endpoint_is_left_after_a_while_and_a_heard_one_never() {
+    fn endpoint_is_left_after_one_attempt_without_an_answer() {
         let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut rotation = Rotation::new(2, 0, Duration::from_secs(2));
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut rotation = Rotation::new(2, 0, ATTEMPT);
         assert_eq!(rotation.asked(at(0)), None);
-        assert_eq!(rotation.asked(at(1)), None);
-        assert_eq!(rotation.asked(at(2)), Some(1));
-        assert_eq!(rotation.asked(at(3)), None);
+        // Another request meanwhile, and then the second attempt of the first one.
+        assert_eq!(rotation.asked(at(500)), None);
+        assert_eq!(rotation.asked(at(999)), Some(1));
+        assert_eq!(rotation.asked(at(1500)), None);
         rotation.heard();
         // Nothing was asked for long: that is not silence.
-        assert_eq!(rotation.asked(at(9)), None);
+        assert_eq!(rotation.asked(at(9000)), None);
         rotation.heard();
-        assert_eq!(rotation.asked(at(10)), None);
-        assert_eq!(rotation.asked(at(12)), Some(0));
-        assert_eq!(rotation.asked(at(14)), Some(1));
+        assert_eq!(rotation.asked(at(10_000)), None);
+        assert_eq!(rotation.asked(at(11_000)), Some(0));
+        assert_eq!(rotation.asked(at(12_000)), Some(1));
     }
 
     #[test]
     fn only_endpoint_is_looked_up_again() {
         let start = Instant::now();
-        let mut rotation = Rotation::new(1, 0, Duration::from_secs(2));
+        let mut rotation = Rotation::new(1, 0, ATTEMPT);
         assert_eq!(rotation.asked(start), None);
-        assert_eq!(rotation.asked(start + Duration::from_secs(2)), Some(0));
+        assert_eq!(rotation.asked(start + ATTEMPT), Some(0));
     }
 }

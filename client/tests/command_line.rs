@@ -426,6 +426,41 @@ fn silent_endpoint_is_left_for_the_next() {
     }
 }
 
+/// With the default time of an attempt. The second attempt is the last that fits into the time.
+#[test]
+fn second_attempt_goes_to_the_second_endpoint() {
+    let whole = start(Manner::Whole);
+    for first in [Manner::Silent, Manner::Unavailable] {
+        for second in [whole.to_string(), format!("localhost:{}", whole.port())] {
+            let endpoints = format!("{},{second}", start(first));
+            let arguments = ["--endpoints", &endpoints, "--timeout", "1s"];
+            let attempts = ["--attempt-timeout", "500ms", "-o", "plain"];
+            let run = |operation: &[&str]| {
+                let run = run_with(&[&arguments[..], &attempts, operation].concat(), "");
+                assert_eq!(
+                    run.code,
+                    Some(0),
+                    "{first:?} {second} {operation:?}: {run:?}"
+                );
+            };
+            run(&["put", "k", "v"]);
+            run(&["get", "k"]);
+        }
+    }
+}
+
+/// A write moves to the next endpoint with its session and its sequence: it is applied once.
+#[test]
+fn write_that_was_sent_is_repeated_in_its_session_at_the_next_endpoint() {
+    let (deaf, whole) = support::start_pair();
+    let endpoints = format!("{deaf},{whole}");
+    let arguments = ["--endpoints", &endpoints, "--attempt-timeout", "100ms"];
+    let incr = ["incr", "n", "-o", "plain"];
+    for count in ["1\n", "2\n"] {
+        expect(&run_with(&[&arguments[..], &incr].concat(), ""), 0, count);
+    }
+}
+
 #[test]
 fn servers_are_asked_directly_and_the_leader_is_found() {
     let leader = start(Manner::Whole);

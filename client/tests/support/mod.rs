@@ -8,7 +8,7 @@ use model::{
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     thread,
 };
 use transport::Keys;
@@ -26,6 +26,8 @@ pub(crate) enum Manner {
     Unavailable,
     /// That too much waits.
     Overloaded,
+    /// Everything but writes, which it applies without an answer.
+    Mute,
     /// Writes: that their session is gone. Everything else.
     Forgetful,
     /// That another server leads.
@@ -39,31 +41,50 @@ pub(crate) fn start(manner: Manner) -> SocketAddr {
 
 /// Starts one that understands who has its keys.
 pub(crate) fn start_sealed(manner: Manner, keys: Keys) -> SocketAddr {
+    start_with(manner, keys, Arc::default())
+}
+
+/// Starts two proxies of one store: the first applies writes without an answer.
+pub(crate) fn start_pair() -> (SocketAddr, SocketAddr) {
+    let store = Arc::<Mutex<Store>>::default();
+    let start = |manner| start_with(manner, Keys::INSECURE, Arc::clone(&store));
+    (start(Manner::Mute), start(Manner::Whole))
+}
+
+fn start_with(manner: Manner, keys: Keys, store: Arc<Mutex<Store>>) -> SocketAddr {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(serve(manner, keys, tell));
+        runtime.block_on(serve(manner, keys, store, tell));
     });
     told.recv().unwrap()
 }
 
-async fn serve(manner: Manner, keys: Keys, tell: mpsc::Sender<SocketAddr>) {
+async fn serve(
+    manner: Manner,
+    keys: Keys,
+    store: Arc<Mutex<Store>>,
+    tell: mpsc::Sender<SocketAddr>,
+) {
     let listen = (Ipv4Addr::LOCALHOST, 0).into();
     let mut config = transport::Config::new(listen, "stateraft");
     config.keys = keys;
     let (endpoint, mut inbox) = transport::Endpoint::bind(config).await.unwrap();
     tell.send(endpoint.local_addr().unwrap()).unwrap();
-    let mut store = Store::default();
     while let Some(envelopes) = inbox.receive().await {
         let answers = envelopes.into_iter().filter_map(|envelope| {
             let Message::ClientRequest(request) = envelope.message else {
                 return None;
             };
             let (client, id) = (request.client, request.id);
-            let body = answer(manner, &mut store, request)?;
+            let is_write = matches!(request.body, RequestBody::Write { .. });
+            let body = answer(manner, &mut store.lock().unwrap(), request)?;
+            if manner == Manner::Mute && is_write {
+                return None;
+            }
             Some(Envelope {
                 from: envelope.to,
                 to: Address::Client(client),
