@@ -563,6 +563,40 @@ fn status_and_health_over_http_follow_the_answer() {
 }
 
 #[test]
+fn status_and_errors_escape_what_controls_a_terminal() {
+    let nobody = start(Manner::Silent);
+    let at = web(concat!(
+        "HTTP/1.0 200 OK\r\n\r\n",
+        r#"{"cluster":"n\u001b]0;x\u0007","health":{"state":"ok","leader":["\u009b1m"],"term":"\u202e"},"nodes":["#,
+        r#"{"id":"\u001b1","status":{"role":"a\u001b[2Jb","suspended":"\u001b[31m"}},"#,
+        r#"{"id":2,"status":null,"problem":"c\r\nd\u007f"}]}"#,
+    ));
+    let bad = web("HTTP/1.0 503 \x1b[2J\r\n\r\nno \x1b[31mleader\u{9b}\u{202e}\n");
+    let other = web("HTTP/1.0 200 OK\r\n\r\n\x1b[2J");
+    for (at, arguments, code, says) in [
+        (
+            at,
+            "status",
+            0,
+            &[r"n\u{1b}]0;x\u{7}", r"\u{1b}[31m", r"c\r\nd\u{7f}"][..],
+        ),
+        (at, "status -o plain", 0, &[r"a\u{1b}[2Jb", r"\u{202e}"]),
+        (bad, "status", 3, &[r"no \u{1b}[31mleader\u{9b}\u{202e}"]),
+        (bad, "health -o plain", 3, &[r"\u{1b}[2J"]),
+        (other, "status", 3, &["is it a proxy?"]),
+    ] {
+        let run = run(nobody, &format!("{arguments} --http {at}"));
+        assert_eq!(run.code, Some(code), "{run:?}");
+        let shown = run.out + &run.err;
+        for says in says {
+            assert!(shown.contains(says), "{arguments}: {says} in {shown}");
+        }
+        let controls = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!shown.contains(controls), "{arguments}: {shown:?}");
+    }
+}
+
+#[test]
 fn status_shows_leader_term_members_and_lag() {
     let nobody = start(Manner::Silent);
     let at = web(concat!(

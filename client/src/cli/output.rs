@@ -237,14 +237,14 @@ pub(crate) fn say(line: &impl Display) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-/// Tells what went wrong.
+/// Tells what went wrong. The message may contain text from the network, such as an HTTP body.
 pub(crate) fn complain(output: Output, exit: Exit, error: &anyhow::Error) {
     let message = format!("{error:#}");
     match output {
         Output::Json => {
             program::output::note(json!({"error": exit.name(), "message": message}));
         }
-        Output::Table | Output::Plain => program::output::error(message),
+        Output::Table | Output::Plain => program::output::error(text::printable(&message)),
     }
 }
 

@@ -4,7 +4,7 @@
 //! Leader, term, members and lag come from a proxy's HTTP port: `--http`, or port 8080 of the proxy
 //! where that listens on its default port.
 
-use super::{Exit, Global, Output, output::say};
+use super::{Exit, Global, Output, output::say, text::printable};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
@@ -155,8 +155,8 @@ fn show(state: &Value, output: Output) -> std::io::Result<()> {
 fn told(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => printable(text),
+        other => printable(&other.to_string()),
     }
 }
 
