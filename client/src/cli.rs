@@ -17,9 +17,11 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 const EXITS: &str = "Exit codes:
   0  done
   1  the key was not found, or the condition did not hold
-  2  the command line is not right, or a key or value is outside of the limits
+  2  the command line is not right, a key or value is outside of the limits, or the output of a
+     read cannot be written
   3  unavailable: nothing was done, and nothing will be
-  4  the outcome is unknown: the write may have been carried out, once at the most
+  4  the outcome is unknown: the write may have been carried out, once at the most; or the output of
+     a write cannot be written
   129, 130, 143  stopped by SIGHUP, SIGINT, SIGTERM; a pending operation has an unknown outcome";
 
 /// Asks a Stateraft cluster.
@@ -140,6 +142,17 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    /// Whether it changes anything. Each line of the prompt has its own outcome.
+    pub(crate) const fn writes(&self) -> bool {
+        match self {
+            Self::Operation(operation) => operation.writes(),
+            Self::Bench(_) => true,
+            Self::Repl(_) | Self::Status(_) | Self::Health(_) | Self::Completions { .. } => false,
+        }
+    }
 }
 
 /// How it ended.

@@ -14,6 +14,7 @@ use std::{
 fn main() -> ExitCode {
     let cli: Cli = command_line::parse();
     let format = cli.global.output;
+    let writes = cli.command.writes();
     // One thread is enough for what one socket carries, and costs the least.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -36,14 +37,19 @@ fn main() -> ExitCode {
         Err(error) => match output_error(&error) {
             // Whoever read the output has gone.
             Some(ErrorKind::BrokenPipe) => Exit::Done.into(),
-            // Something was done that could not be told.
             Some(_) => {
                 let error = error.context("standard output cannot be written");
-                cli::output::complain(format, Exit::Unknown, &error);
-                Exit::Unknown.into()
+                // A write was done, and its answer is lost. A read has changed nothing.
+                let exit = if writes { Exit::Unknown } else { Exit::Usage };
+                cli::output::complain(format, exit, &error);
+                exit.into()
             }
             None => {
-                let exit = Exit::of(&error);
+                let exit = match Exit::of(&error) {
+                    // An answer that does not fit the question.
+                    Exit::Unknown if !writes => Exit::Unavailable,
+                    exit => exit,
+                };
                 cli::output::complain(format, exit, &error);
                 exit.into()
             }

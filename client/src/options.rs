@@ -46,7 +46,7 @@ impl Default for Options {
 /// Whom a client asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Route {
-    /// A proxy, and the next one when it goes silent.
+    /// A proxy, and the next one after an attempt without an answer.
     #[default]
     Proxy,
     /// The servers themselves: the proxy's logic runs in this process.

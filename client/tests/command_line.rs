@@ -147,12 +147,23 @@ fn endless_standard_input_is_refused() {
     assert_eq!((output.status.code(), &said[..]), (Some(2), TOO_LARGE));
 }
 
-/// A write was done then: nobody may take it for refused.
+/// A write was done then: nobody may take it for refused. A read has no outcome but its output.
 #[cfg(target_os = "linux")]
 #[test]
-fn answer_that_cannot_be_printed_exits_4_and_names_the_output() {
+fn answer_that_cannot_be_printed_exits_4_after_a_write_and_2_otherwise() {
     let at = start(Manner::Whole).to_string();
-    for arguments in ["put k v", "get k", "-o json incr n"] {
+    for (arguments, code) in [
+        ("put k v", 4),
+        ("-o json incr n", 4),
+        ("cas k v --present", 4),
+        ("get k", 2),
+        ("-o json get k", 2),
+        ("-o plain scan", 2),
+        ("--consistency stale get k", 2),
+        ("status", 2),
+        ("health", 2),
+        ("completions bash", 2),
+    ] {
         let full = std::fs::File::options().write(true).open("/dev/full");
         let output = Command::new(env!("CARGO_BIN_EXE_raft-client"))
             .args(["--endpoints", &at])
@@ -161,7 +172,7 @@ fn answer_that_cannot_be_printed_exits_4_and_names_the_output() {
             .output()
             .unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(4), "{arguments}: {said}");
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {said}");
         let cause = "standard output cannot be written: No space left on device";
         assert!(said.contains(cause), "{arguments}: {said}");
     }
@@ -392,6 +403,14 @@ fn write_whose_session_is_gone_exits_4_for_that_reason() {
     let run = run(start(Manner::Forgetful), "put k v");
     expect(&run, 4, "");
     let complaint = "it no longer has the session of the write";
+    assert!(run.err.contains(complaint), "{run:?}");
+}
+
+#[test]
+fn read_whose_answer_does_not_fit_exits_3() {
+    let run = run(start(Manner::Confused), "get k");
+    expect(&run, 3, "");
+    let complaint = "the answer does not fit the question";
     assert!(run.err.contains(complaint), "{run:?}");
 }
 

@@ -4,7 +4,7 @@
 use model::{
     Address, ClientRequest, ClientResponse, Config, Envelope, FoundStale, Message, NodeId, Payload,
     message::{RequestBody, ResponseBody},
-    store::{Answer, Command, Store, Write},
+    store::{Answer, Command, Found, Page, Store, Write},
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -30,6 +30,8 @@ pub(crate) enum Manner {
     Mute,
     /// Writes: that their session is gone. Everything else.
     Forgetful,
+    /// Reads: with the answer to another question. Everything else.
+    Confused,
     /// That another server leads.
     Follower(NodeId),
 }
@@ -110,6 +112,9 @@ fn answer(manner: Manner, store: &mut Store, request: ClientRequest) -> Option<R
         }
         (Manner::Follower(leader), _) => Some(ResponseBody::NotLeader { hint: Some(leader) }),
         (Manner::NoWrites, RequestBody::Write { .. }) => None,
+        (Manner::Confused, RequestBody::Read { .. }) => {
+            Some(ResponseBody::Found(Found::Pairs(Page::default())))
+        }
         (_, RequestBody::CloseSession { session }) => apply(Command::CloseSession { session }),
         (_, RequestBody::RenewSession { session }) => apply(Command::RenewSession { session }),
         (_, RequestBody::OpenSession) => apply(Command::OpenSession {
