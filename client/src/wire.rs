@@ -34,17 +34,10 @@ pub(crate) async fn bind(
 
 /// Refuses what is not written as `HOST:PORT`, and addresses that are never reached.
 pub(crate) fn check(endpoint: &str) -> Result<(), ConnectError> {
-    let is_formed = endpoint.rsplit_once(':').is_some_and(|(host, port)| {
-        let is_host = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
-        let is_port = port.bytes().all(|digit| digit.is_ascii_digit());
-        !host.is_empty() && host.chars().all(is_host) && is_port && port.parse::<u16>().is_ok()
-    });
-    if !is_formed {
-        return Err(ConnectError::Endpoint {
-            endpoint: endpoint.to_owned(),
-            expected: "HOST:PORT",
-        });
-    }
+    transport::check_endpoint(endpoint).map_err(|expected| ConnectError::Endpoint {
+        endpoint: endpoint.to_owned(),
+        expected,
+    })?;
     let any = ([0_u16; 8], 0).into();
     match transport::why_unreachable(any, endpoint) {
         Some(why) => Err(ConnectError::Unreachable {

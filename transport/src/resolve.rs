@@ -130,6 +130,37 @@ pub(crate) fn reachable_from(local: SocketAddr, at: SocketAddr) -> Option<Socket
     }
 }
 
+/// Checks that a text is `HOST:PORT`, without a lookup: the host is a name, an IPv4 address, or an IPv6
+/// address in brackets.
+///
+/// # Errors
+/// What was expected instead, to follow "is not".
+pub fn check_endpoint(text: &str) -> Result<(), &'static str> {
+    const FORM: &str = "HOST:PORT";
+    let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
+    if !port.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(FORM);
+    }
+    match port.parse::<u16>() {
+        Ok(0) => {
+            return Err("HOST:PORT with a port from 1 to 65535: nobody can be reached at port 0");
+        }
+        Ok(_) => {}
+        Err(_) => return Err(FORM),
+    }
+    if host.starts_with('[') {
+        return text.parse::<SocketAddrV6>().map(|_| ()).map_err(|_| FORM);
+    }
+    let is_odd = |c: char| "/[]=".contains(c) || c.is_whitespace() || c.is_control();
+    if host.is_empty() || host.contains(is_odd) {
+        return Err(FORM);
+    }
+    if host.contains(':') {
+        return Err("HOST:PORT: put brackets around an IPv6 address, as in [fd00::2]:7101");
+    }
+    Ok(())
+}
+
 /// Why a socket at `local` never reaches anybody at `HOST:PORT`, whatever the network does. Names are
 /// not looked up: the port and an address written as numbers are judged.
 pub fn why_unreachable(local: SocketAddr, host_port: &str) -> Option<&'static str> {
@@ -218,6 +249,44 @@ mod tests {
             ("[::1]:1", "127.0.0.1:7101"),
         ] {
             assert!(why(local, at), "{local} {at}");
+        }
+    }
+
+    #[test]
+    fn endpoints_are_hosts_and_ports() {
+        for right in [
+            "10.0.0.2:7101",
+            "[fd00::2]:7101",
+            "[fe80::2%3]:7101",
+            "a-b.example.:65535",
+            "node_1:1",
+            "größe:1",
+        ] {
+            assert_eq!(check_endpoint(right), Ok(()), "{right}");
+        }
+        for (wrong, says) in [
+            ("::1:7000", "brackets"),
+            ("fd00::2:7101", "brackets"),
+            ("a:b:7000", "brackets"),
+            ("host:0", "port 0"),
+            ("host:00", "port 0"),
+            ("a b:7000", "HOST:PORT"),
+            ("a\u{1b}:7000", "HOST:PORT"),
+            (":7000", "HOST:PORT"),
+            ("host", "HOST:PORT"),
+            ("host:", "HOST:PORT"),
+            ("host:+1", "HOST:PORT"),
+            ("host:99999", "HOST:PORT"),
+            ("http://host:1", "HOST:PORT"),
+            ("a/b:1", "HOST:PORT"),
+            ("3=host:1", "HOST:PORT"),
+            ("[::1:7000", "HOST:PORT"),
+            ("[host]:7000", "HOST:PORT"),
+            ("host]:7000", "HOST:PORT"),
+            ("", "HOST:PORT"),
+        ] {
+            let error = check_endpoint(wrong).unwrap_err();
+            assert!(error.contains(says), "{wrong}: {error}");
         }
     }
 
