@@ -89,9 +89,17 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(failure)
         }
     };
+    let forced = async {
+        // After a failure no signal has asked for the stop yet.
+        if failure.is_some() {
+            let signal = signals.next().await;
+            tracing::info!(%signal, "stopping already; a second signal stops it immediately");
+        }
+        signals.next().await
+    };
     tokio::select! {
         () = server.stop() => {}
-        signal = signals.next() => {
+        signal = forced => {
             tracing::warn!(%signal, "stopped immediately; the outcome of pending operations is unknown");
             return Ok(signal.exit_code().into());
         }

@@ -331,3 +331,62 @@ async fn signal_stops_the_program_in_order() {
     let ended = tokio::task::spawn_blocking(move || child.wait());
     assert!(within(ended).await.unwrap().unwrap().success());
 }
+
+/// The disk fails while a write is under way, which the stop awaits.
+#[tokio::test]
+async fn first_signal_after_a_failure_forces_nothing() {
+    use std::io::{BufRead, BufReader};
+    use std::sync::mpsc;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let line = format!(
+        "--embedded 1 --listen 127.0.0.1:0 --http 127.0.0.1:0 --redis off --attempts 100 \
+         --drain 2s --data-dir {}",
+        data.display()
+    );
+    let mut child = program(&line)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = |output: Box<dyn std::io::Read + Send>| {
+        let (send, receive) = mpsc::channel();
+        std::thread::spawn(move || {
+            let lines = BufReader::new(output).lines();
+            lines
+                .map_while(Result::ok)
+                .try_for_each(|line| send.send(line))
+        });
+        receive
+    };
+    let greeting = lines(Box::new(child.stdout.take().unwrap()));
+    let log = lines(Box::new(child.stderr.take().unwrap()));
+    let find = |lines: &mpsc::Receiver<String>, text: &str| {
+        let limit = std::time::Duration::from_secs(20);
+        std::iter::from_fn(|| lines.recv_timeout(limit).ok()).find(|line| line.contains(text))
+    };
+    let http = find(&greeting, "HTTP:").unwrap();
+    let at = http.split('/').nth(2).unwrap().parse().unwrap();
+    find(&log, "has a leader").unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    // The log has no directory any more, and a snapshot begins a new segment.
+    let value = vec![b'v'; 250_000];
+    let writes = tokio::spawn(async move {
+        for number in 0..40 {
+            let path = format!("/v1/kv/k{number}");
+            common::ask(at, "PUT", &path, &[], &value).await;
+        }
+    });
+    let failed = tokio::task::spawn_blocking(move || (find(&log, "the disk failed"), log));
+    let (failed, log) = failed.await.unwrap();
+    assert!(failed.is_some());
+    let kill = || {
+        let id = child.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+    };
+    kill();
+    assert!(find(&log, "stopping already").is_some());
+    let ended = tokio::task::spawn_blocking(move || child.wait());
+    assert_eq!(within(ended).await.unwrap().unwrap().code(), Some(1));
+    writes.abort();
+}
