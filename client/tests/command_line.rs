@@ -583,6 +583,40 @@ fn status_and_health_over_http_follow_the_answer() {
 }
 
 #[test]
+fn files_with_secrets_are_bounded_and_may_be_pipes() {
+    let good = web("HTTP/1.0 200 OK\r\n\r\n").to_string();
+    for (option, file, code, says) in [
+        ("--http-token-file", "/dev/stdin", 0, ""),
+        (
+            "--http-token-file",
+            "/dev/zero",
+            2,
+            "neither a regular file nor a pipe",
+        ),
+        (
+            "--client-key-file",
+            "/dev/zero",
+            2,
+            "neither a regular file nor a pipe",
+        ),
+        (
+            "--key-file",
+            "/dev/zero",
+            2,
+            "neither a regular file nor a pipe",
+        ),
+    ] {
+        let mut arguments = vec!["health", "--endpoints", "127.0.0.1:9", option, file];
+        if option == "--http-token-file" {
+            arguments.extend(["--http", &good]);
+        }
+        let run = run_with(&arguments, "token\n");
+        assert_eq!(run.code, Some(code), "{option} {file}: {run:?}");
+        assert!(run.err.contains(says), "{option} {file}: {run:?}");
+    }
+}
+
+#[test]
 fn status_and_errors_escape_what_controls_a_terminal() {
     let nobody = start(Manner::Silent);
     let at = web(concat!(

@@ -149,8 +149,9 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
     config.http_token = run
         .http_token_file
         .as_deref()
-        .map(Secret::read)
-        .transpose()?;
+        .map(transport::read_secret)
+        .transpose()?
+        .map(|token| Secret::from(&token[..]));
     config.http_allow_host = run.http_allow_host;
     // A list that was not given must not restrict what a token protects already.
     if config.http_token.is_none() {

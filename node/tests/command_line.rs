@@ -90,6 +90,36 @@ fn own_entry_elsewhere_than_it_listens_is_refused() {
 }
 
 #[test]
+fn special_files_are_refused_in_a_data_directory_and_as_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let own = ["--listen=127.0.0.1:7151", "--peer=1=127.0.0.1:7151"];
+    std::fs::create_dir(&data).unwrap();
+    for name in ["metadata", "metadata.new", "lock", "log-0000000001.wal"] {
+        let path = data.join(name);
+        assert!(
+            Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let (code, said) = refused(dir.path(), &own);
+        assert_eq!(code, Some(1), "{name}: {said}");
+        let advice = format!("{name} is not a regular file");
+        assert!(said.contains(&advice), "{said}");
+        std::fs::remove_file(&path).unwrap();
+    }
+    for option in ["--http-token-file", "--key-file", "--client-key-file"] {
+        let zero = [option, "/dev/zero"];
+        let (code, said) = refused(dir.path(), &[&own[..], &zero].concat());
+        assert_eq!(code, Some(1), "{option}: {said}");
+        let advice = "neither a regular file nor a pipe";
+        assert!(said.contains(advice), "{option}: {said}");
+    }
+}
+
+#[test]
 fn log_of_an_older_version_is_refused_with_advice() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("data")).unwrap();

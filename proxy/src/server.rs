@@ -22,7 +22,7 @@ use model::{Address, Envelope, NodeId};
 use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use transport::{Endpoint, Faults};
+use transport::{Endpoint, Faults, SecretFileError, read_secret};
 use web::{Secret, site::Policy};
 
 /// How long stopping waits until the sessions are closed.
@@ -61,7 +61,10 @@ impl Server {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
         peers::check(settings.listen, &places(&settings.peers, "--peer")?).await?;
-        let secret = |path: &Option<PathBuf>| path.as_deref().map(Secret::read).transpose();
+        let secret = |path: &Option<PathBuf>| -> Result<Option<Secret>, SecretFileError> {
+            let text = path.as_deref().map(read_secret).transpose()?;
+            Ok(text.map(|text| Secret::from(&text[..])))
+        };
         let token = secret(&settings.http_token_file)?;
         let node_token = secret(&settings.node_http_token_file)?.or_else(|| token.clone());
         let password = secret(&settings.redis_password_file)?;

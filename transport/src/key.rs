@@ -1,11 +1,10 @@
 //! Keys: how they are made, kept in a file, and never shown.
 
+use crate::secret_file::read_text;
 use std::{fmt, io, path::Path, path::PathBuf, str::FromStr};
 
 const PREFIX: &str = "stateraft-key-1:";
 const LENGTH: usize = 32;
-/// Far more than a key file holds; what is longer is some other file.
-const FILE_LIMIT: u64 = 4096;
 
 /// A secret that seals datagrams: 32 random bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -99,7 +98,7 @@ impl Key {
         Ok(Self(bytes))
     }
 
-    /// Reads a key from a file of one line, as [`Self::to_text`] makes it. That others than its
+    /// Reads a key from a file or a pipe of one line, as [`Self::to_text`] makes it. That others than its
     /// owner may read the file is only warned of.
     ///
     /// # Errors
@@ -164,33 +163,6 @@ impl fmt::Debug for Key {
         f.write_str("Key(secret)")
     }
 }
-
-fn read_text(path: &Path) -> io::Result<String> {
-    use io::Read;
-    let file = std::fs::File::open(path)?;
-    warn_if_open_to_others(path, &file);
-    let mut text = String::new();
-    file.take(FILE_LIMIT).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-#[cfg(unix)]
-fn warn_if_open_to_others(path: &Path, file: &std::fs::File) {
-    use std::os::unix::fs::PermissionsExt;
-    let Ok(metadata) = file.metadata() else {
-        return;
-    };
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        tracing::warn!(
-            path = %path.display(),
-            "others may read the key file (mode {mode:03o}); chmod 600 keeps the key secret"
-        );
-    }
-}
-
-#[cfg(not(unix))]
-fn warn_if_open_to_others(_: &Path, _: &std::fs::File) {}
 
 #[cfg(test)]
 mod tests {

@@ -38,6 +38,7 @@ mod replay_window;
 mod resolve;
 mod routes;
 mod seal;
+mod secret_file;
 mod socket;
 
 pub use config::{ClusterNameError, Config, new_boot};
@@ -47,4 +48,5 @@ pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};
 pub use key::{Key, KeyError, KeyTextError, Keys};
 pub use resolve::{canonical, check_endpoint, find_shared_address, lookup, why_unreachable};
 pub use routes::Misplaced;
+pub use secret_file::{SecretFileError, read_secret};
 pub use socket::Socket;

@@ -9,9 +9,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use std::{
-    fs::File,
-    io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -92,13 +90,14 @@ impl Probe {
     }
 
     /// The state that a proxy tells over HTTP.
-    async fn state(&self, http: &str, timeout: Duration) -> Result<Value, Unhealthy> {
+    async fn state(&self, http: &str, timeout: Duration) -> anyhow::Result<Value> {
         let body = self.fetch(http, "/v1/status", timeout).await?;
-        serde_json::from_str(&body).map_err(|error| {
+        let state = serde_json::from_str(&body).map_err(|error| {
             Unhealthy(format!(
                 "{http} answers something else ({error}): is it a proxy?"
             ))
-        })
+        });
+        Ok(state?)
     }
 
     /// The state from where the proxy's HTTP port is by default; `None` if it is not there, or is of
@@ -114,15 +113,10 @@ impl Probe {
         (state["cluster"] == global.cluster.as_str() && state["nodes"].is_array()).then_some(state)
     }
 
-    async fn fetch(&self, at: &str, path: &str, timeout: Duration) -> Result<String, Unhealthy> {
-        let token =
-            match &self.http_token_file {
-                None => None,
-                Some(file) => Some(read_token(file).map_err(|error| {
-                    Unhealthy(format!("cannot read {}: {error}", file.display()))
-                })?),
-            };
-        fetch(at, path, token.as_deref().map(str::trim), timeout).await
+    async fn fetch(&self, at: &str, path: &str, timeout: Duration) -> anyhow::Result<String> {
+        let token = self.http_token_file.as_deref().map(transport::read_secret);
+        let token = token.transpose()?;
+        Ok(fetch(at, path, token.as_deref(), timeout).await?)
     }
 
     pub(crate) async fn health(&self, global: &Global) -> anyhow::Result<Exit> {
@@ -287,15 +281,6 @@ fn plain(state: &Value) -> String {
         ));
     }
     lines.join("\n")
-}
-
-/// A token from its file, of which no more than this is read.
-fn read_token(file: &Path) -> io::Result<String> {
-    const FILE_LIMIT: u64 = 64 * 1024;
-    let mut text = String::new();
-    let mut file = io::Read::take(File::open(file)?, FILE_LIMIT);
-    io::Read::read_to_string(&mut file, &mut text)?;
-    Ok(text)
 }
 
 /// How long a linearizable read takes.

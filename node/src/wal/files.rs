@@ -89,6 +89,7 @@ impl Directory {
             .create(path)
             .map_err(unusable)?;
         warn_if_open_to_others(path);
+        refuse_special_files(path).map_err(unusable)?;
         let lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -134,6 +135,24 @@ fn warn_if_open_to_others(path: &Path) {
              values"
         );
     }
+}
+
+/// To open a pipe would block, and a device has no end.
+fn refuse_special_files(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_ours = name == LOCK || name.starts_with("metadata") || name.ends_with(".wal");
+        // A dangling link is found when it is opened.
+        let is_special = fs::metadata(entry.path()).is_ok_and(|metadata| !metadata.is_file());
+        if is_ours && is_special {
+            return Err(io::Error::other(format!(
+                "{name} is not a regular file, so no server wrote it: remove it, or give another directory"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Syncs a directory above ours. One that this user may not read, or whose file system has nothing
