@@ -17,6 +17,7 @@ use client::{CLOSE_PATIENCE, Client, Error, Written};
 use comfy_table::{Table, presets};
 use hdrhistogram::Histogram;
 use model::{LogIndex, store::Condition};
+use program::output::note;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde::Serialize;
 use std::{
@@ -35,6 +36,10 @@ use tokio::{task::JoinSet, time};
 const LONGEST_NS: u64 = 60_000_000_000;
 /// How many keys a history has unless told otherwise: few, so that operations meet.
 const HISTORY_KEYS: u64 = 4;
+/// How many keys of a history are read before the load, and as many counters.
+const PROBED_KEYS: u64 = 64;
+/// How long that may take.
+const PROBE_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Bench {
@@ -61,7 +66,8 @@ pub(crate) struct Bench {
     /// Begin an operation every so often, unless all clients wait for an answer
     #[arg(long, value_name = "TIME", value_parser = text::duration)]
     every: Option<Duration>,
-    /// Record every operation in a file, for `raft-checker linearize`
+    /// Record every operation in a file, for `raft-checker linearize`, which expects that the keys
+    /// k0, n0, k1, n1, .. are absent at the start: use a new cluster, or delete them
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
     /// Processes whose CPU time and memory to report, by number
@@ -145,6 +151,9 @@ impl Bench {
             None => None,
         };
         let history = history.map(Arc::new);
+        if for_history {
+            self.warn_of_used_keys(global).await?;
+        }
         let mut measurements = Vec::new();
         for size in sizes {
             for op in &ops {
@@ -173,6 +182,28 @@ impl Bench {
             Output::Plain => plain(&measurements, &mut std::io::stdout().lock())?,
         }
         Ok(Exit::Done)
+    }
+
+    /// A history does not hold the initial values, so the checker takes all keys for absent. What cannot
+    /// be read is passed over: the load may begin before the cluster is up.
+    async fn warn_of_used_keys(&self, global: &Global) -> anyhow::Result<()> {
+        let client = self.connect(global, 1).await?;
+        let find = async {
+            for key in (0..self.keys().min(PROBED_KEYS)).flat_map(history_keys) {
+                if client.get(key.as_str()).await.ok()?.is_some() {
+                    return Some(key);
+                }
+            }
+            None
+        };
+        if let Ok(Some(key)) = time::timeout(PROBE_TIME, find).await {
+            note(format_args!(
+                "warning: the key {key:?} is not absent: raft-checker may judge this history not \
+                 linearizable. Use a new cluster, or delete the keys first"
+            ));
+        }
+        global.clients.close(CLOSE_PATIENCE).await;
+        Ok(())
     }
 
     fn keys(&self) -> u64 {
@@ -477,8 +508,7 @@ impl Worker {
     }
 
     fn choose(&mut self, index: u64) -> Op {
-        let counter = || format!("n{index}");
-        let key = format!("k{index}");
+        let [key, counter] = history_keys(index);
         match self.run.op {
             Kind::Put => Op::Put {
                 key,
@@ -495,10 +525,10 @@ impl Worker {
                 3..=5 => Op::Get { key },
                 6 => Op::Delete { key },
                 7 => Op::Increment {
-                    key: counter(),
+                    key: counter,
                     by: 1,
                 },
-                8 => Op::Get { key: counter() },
+                8 => Op::Get { key: counter },
                 _ => Op::Cas {
                     key,
                     value: self.value(),
@@ -586,6 +616,11 @@ fn written(written: Written) -> Answer {
             found: found.map(LogIndex::get),
         },
     }
+}
+
+/// The keys of mixed operations: one that is set, one that is incremented.
+fn history_keys(index: u64) -> [String; 2] {
+    [format!("k{index}"), format!("n{index}")]
 }
 
 fn key(index: u64) -> String {
