@@ -15,12 +15,15 @@
 //! # Framing
 //! A request with `Transfer-Encoding` is the last of its connection. It may have had a `Content-Length`
 //! too, which hyper removes and a proxy in front may have believed (request smuggling, RFC 9112 §6.3).
+//!
+//! The body of an HTTP/1.0 request without `Content-Length` ends with the connection, as far as the
+//! client knows, and hyper reads it as empty. A PUT or POST of this kind is refused with 411.
 
 use crate::{body::closing, stalls::Stalls};
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{HeaderMap, Request, StatusCode, header},
+    http::{HeaderMap, Method, Request, StatusCode, Version, header},
     response::{IntoResponse as _, Response},
 };
 use http_body::{Frame, SizeHint};
@@ -136,6 +139,15 @@ fn is_only_chunked(headers: &HeaderMap) -> bool {
     first.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
+/// Whether this request may have a body of which the server cannot know the length.
+fn lacks_length<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    request.version() == Version::HTTP_10
+        && matches!(*request.method(), Method::PUT | Method::POST)
+        && !headers.contains_key(header::CONTENT_LENGTH)
+        && !headers.contains_key(header::TRANSFER_ENCODING)
+}
+
 async fn connection(
     stream: TcpStream,
     router: Router,
@@ -158,7 +170,13 @@ async fn connection(
             } else if is_encoded {
                 // RFC 9112 section 6.1. The body would be stored as it was encoded.
                 let text = "the only transfer coding that is served is chunked\n";
-                closing((StatusCode::NOT_IMPLEMENTED, text).into_response())
+                let refusal = (StatusCode::NOT_IMPLEMENTED, text).into_response();
+                closing(crate::uncached(refusal))
+            } else if lacks_length(&request) {
+                // Stored as empty, the value of the client would be lost.
+                let text = "the request needs a Content-Length\n";
+                let refusal = (StatusCode::LENGTH_REQUIRED, text).into_response();
+                closing(crate::uncached(refusal))
             } else if is_reserved && !HEALTH.contains(&request.uri().path()) {
                 closing(crate::uncached(overloaded()))
             } else {
@@ -691,6 +709,31 @@ mod tests {
     /// Whether the peer has closed: writing to it fails.
     async fn is_closed(stream: &TcpStream) -> bool {
         stream.try_write(b"x").is_err()
+    }
+
+    #[tokio::test]
+    async fn body_of_unknown_length_is_refused() {
+        let at = start(Duration::from_secs(60)).await.at;
+        for (request, status) in [
+            ("PUT /count HTTP/1.0\r\n\r\nvalue", 411),
+            ("POST /count HTTP/1.0\r\n\r\n", 411),
+            ("PUT /count HTTP/1.0\r\nContent-Length: 0\r\n\r\n", 405),
+            ("GET /count HTTP/1.0\r\n\r\n", 200),
+            (
+                "PUT /count HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                405,
+            ),
+        ] {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let answer = rest(&mut stream).await;
+            let expected = format!(" {status} ");
+            assert_eq!(
+                answer.get(8..13),
+                Some(&expected[..]),
+                "{request}: {answer}"
+            );
+        }
     }
 
     #[tokio::test]
