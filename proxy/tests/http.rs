@@ -658,6 +658,25 @@ async fn clients_that_stall_are_given_up_and_health_is_always_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn half_closed_clients_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let at = server.http.unwrap();
+    for request in [
+        "PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx",
+        "GET /v1/kv/k HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{request}: {answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_keep_nobody_out() {
     let server = Server::start(settings("--peer 1=127.0.0.1:9 --max-connections 4"))
         .await

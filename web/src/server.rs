@@ -18,6 +18,10 @@
 //!
 //! The body of an HTTP/1.0 request without `Content-Length` ends with the connection, as far as the
 //! client knows, and hyper reads it as empty. A PUT or POST of this kind is refused with 411.
+//!
+//! # Half-closed connections
+//! A client may close its sending side after a request and still gets the response. If no byte of the
+//! response is ready for two seconds, the client counts as gone: TCP does not tell the two apart.
 
 use crate::{body::closing, stalls::Stalls};
 use axum::{
@@ -195,6 +199,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.timeout)
         .max_buf_size(MAX_HEAD)
+        .half_close(true)
         .keep_alive(!is_reserved)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -709,6 +714,34 @@ mod tests {
     /// Whether the peer has closed: writing to it fails.
     async fn is_closed(stream: &TcpStream) -> bool {
         stream.try_write(b"x").is_err()
+    }
+
+    #[tokio::test]
+    async fn half_closed_client_gets_its_response() {
+        let server = start(Duration::from_secs(60)).await;
+        let mut stream = TcpStream::connect(server.at).await.unwrap();
+        let request = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        stream.shutdown().await.unwrap();
+        server.reached(1).await;
+        // Long enough for the server to see the end of the stream.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.go.notify_one();
+        let answer = rest(&mut stream).await;
+        assert!(answer.ends_with("slow\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn client_that_is_gone_loses_its_place() {
+        let server = start(Duration::from_secs(60)).await;
+        let mut gone = Vec::new();
+        while gone.len() < 3 {
+            gone.push(begin(server.at, "/slow").await);
+            server.reached(1).await;
+        }
+        assert!(is_refused(server.at).await);
+        drop(gone);
+        served(server.at).await;
     }
 
     #[tokio::test]

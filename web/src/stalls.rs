@@ -1,18 +1,35 @@
-//! A connection that ends when its peer stops reading.
+//! A connection that ends when its peer stops reading, or is gone.
 
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 /// The bytes that a peer must take within the time given, unless fewer wait to be sent.
 const PROGRESS: usize = 32 * 1024;
+
+/// A peer that has closed its sending side may wait for the response, or be gone: TCP does not tell.
+/// Without a byte of the response for this long, it counts as gone.
+const HALF_CLOSED: Duration = Duration::from_secs(2);
+
+/// A stream whose received bytes can be looked at.
+pub(crate) trait Peek {
+    /// How many bytes wait, one at most; 0 at the end of the stream.
+    fn poll_peek_one(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>>;
+}
+
+impl Peek for TcpStream {
+    fn poll_peek_one(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.poll_peek(context, &mut ReadBuf::new(&mut [0]))
+    }
+}
 
 /// A stream whose writes fail with `TimedOut` once less than [`PROGRESS`] bytes were taken within the
 /// time given. A peer that takes a byte now and then is as slow as one that takes nothing.
@@ -23,6 +40,8 @@ pub(crate) struct Stalls<S, F> {
     deadline: Option<Pin<Box<Sleep>>>,
     /// Bytes taken since it was armed.
     taken: usize,
+    /// Armed while the peer has closed its sending side and no byte was sent to it.
+    half_closed: Option<Pin<Box<Sleep>>>,
     /// Called when all that was to be sent was written.
     on_flush: F,
 }
@@ -34,6 +53,7 @@ impl<S, F> Stalls<S, F> {
             timeout,
             deadline: None,
             taken: 0,
+            half_closed: None,
             on_flush,
         }
     }
@@ -45,6 +65,7 @@ impl<S, F> Stalls<S, F> {
     ) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(count)) => {
+                self.half_closed = None;
                 self.taken += count;
                 if self.taken >= PROGRESS {
                     self.deadline = None;
@@ -69,6 +90,24 @@ impl<S, F> Stalls<S, F> {
     }
 }
 
+impl<S: Peek, F> Stalls<S, F> {
+    /// Fails if the peer is gone. Hyper does not read while a request is under way.
+    fn check_peer(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.stream.poll_peek_one(context) {
+            Poll::Ready(Ok(0)) => {}
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Ready(Ok(_)) | Poll::Pending => return Ok(()),
+        }
+        let half_closed = self
+            .half_closed
+            .get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED)));
+        match half_closed.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Stalls<S, F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -79,7 +118,7 @@ impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Stalls<S, F> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, F: FnMut() + Unpin> AsyncWrite for Stalls<S, F> {
+impl<S: AsyncWrite + Peek + Unpin, F: FnMut() + Unpin> AsyncWrite for Stalls<S, F> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -105,11 +144,10 @@ impl<S: AsyncWrite + Unpin, F: FnMut() + Unpin> AsyncWrite for Stalls<S, F> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Called once all was handed over.
         self.deadline = None;
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        if let Poll::Ready(Ok(())) = flushed {
-            (self.on_flush)();
-        }
-        flushed
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        (self.on_flush)();
+        // Hyper flushes whenever it is polled.
+        Poll::Ready(self.check_peer(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -120,7 +158,13 @@ impl<S: AsyncWrite + Unpin, F: FnMut() + Unpin> AsyncWrite for Stalls<S, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    impl Peek for DuplexStream {
+        fn poll_peek_one(&self, _context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+    }
 
     /// Sends a megabyte to a peer that takes so many bytes in each tenth of the time given.
     async fn send(taken: usize) -> io::Result<()> {
