@@ -12,6 +12,11 @@
 //! A client has [`Limits::timeout`] to send the head of a request, from accept or from the last
 //! response on, and to take each 32 KiB of a response. Bodies are bounded by [`crate::body`].
 //!
+//! # Closing
+//! A request may be refused before its body was read. After the response the server closes its sending
+//! side, and discards what the client still sends for [`Limits::timeout`] and up to 8 MiB. Such a
+//! connection is idle.
+//!
 //! # Framing
 //! A request with `Transfer-Encoding` is the last of its connection. It may have had a `Content-Length`
 //! too, which hyper removes and a proxy in front may have believed (request smuggling, RFC 9112 §6.3).
@@ -428,7 +433,12 @@ impl http_body::Body for Tracked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::{response::IntoResponse, routing::get};
+    use crate::body::{self, Bounds};
+    use axum::{
+        middleware,
+        response::IntoResponse,
+        routing::{get, put},
+    };
     use std::net::SocketAddr;
     use tokio::{
         io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -472,7 +482,16 @@ mod tests {
             waits.notified().await;
             "slow\n"
         };
+        let bounds = Bounds {
+            bytes: 1024,
+            timeout,
+            render: |error| error.status().into_response(),
+        };
+        let bounded = move |request, next| body::buffer(bounds, request, next);
         let router = Router::new()
+            .route("/small", put(|| async { "small\n" }))
+            .layer(middleware::from_fn(bounded))
+            .route("/unread", put(|| async { "unread\n" }))
             .route("/livez", get(|| async { "ok\n" }))
             .route("/large", get(|| async { vec![b'x'; LARGE] }))
             .route("/count", get(count))
@@ -742,6 +761,67 @@ mod tests {
         assert!(is_refused(server.at).await);
         drop(gone);
         served(server.at).await;
+    }
+
+    /// A request whose body is sent whole before a byte of the response is read.
+    async fn upload(at: SocketAddr, head: &str, body: usize) -> String {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // In parts, for which a server that closes early does not wait.
+        for _ in 0..body / 1024 {
+            within(stream.write_all(&[b'x'; 1024])).await.unwrap();
+        }
+        let mut answer = String::new();
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        answer
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn refusal_reaches_a_client_that_sends_the_whole_body() {
+        let server = start(Duration::from_secs(10)).await;
+        let at = server.at;
+        let size = 4 << 20;
+        let head =
+            |path: &str, lines: &str| format!("PUT {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
+        let length = format!("Content-Length: {size}\r\n");
+        for (path, lines, status) in [
+            ("/small", &length[..], 413),
+            ("/unread", &length, 200),
+            ("/small", "Transfer-Encoding: gzip, chunked\r\n", 501),
+            // Hyper's own.
+            ("/small", "Content-Length: x\r\n", 400),
+        ] {
+            let answer = upload(at, &head(path, lines), size).await;
+            let expected = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&expected), "{path} {lines}: {answer}");
+        }
+        let mut busy = Vec::new();
+        while busy.len() < 3 {
+            busy.push(begin(at, "/slow").await);
+            server.reached(1).await;
+        }
+        let answer = upload(at, &head("/unread", &length), size).await;
+        assert!(answer.ends_with("overloaded\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn client_that_expects_100_is_refused_at_once() {
+        let at = start(Duration::from_secs(60)).await.at;
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let head = b"PUT /small HTTP/1.1\r\nHost: x\r\nContent-Length: 4096\r\n\
+            Expect: 100-continue\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn body_that_never_ends_is_cut_off() {
+        let at = start(Duration::from_secs(60)).await.at;
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let head = "PUT /small HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        within(async { while stream.write_all(&[b'x'; 1 << 16]).await.is_ok() {} }).await;
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -19,6 +20,9 @@ const PROGRESS: usize = 32 * 1024;
 /// Without a byte of the response for this long, it counts as gone.
 const HALF_CLOSED: Duration = Duration::from_secs(2);
 
+/// The bytes that are discarded at the end of a connection.
+const LINGER_BYTES: usize = 8 << 20;
+
 /// A stream whose received bytes can be looked at.
 pub(crate) trait Peek {
     /// How many bytes wait, one at most; 0 at the end of the stream.
@@ -29,6 +33,13 @@ impl Peek for TcpStream {
     fn poll_peek_one(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.poll_peek(context, &mut ReadBuf::new(&mut [0]))
     }
+}
+
+/// The end of a connection, until the peer closes too.
+struct Linger {
+    deadline: Pin<Box<Sleep>>,
+    /// Bytes that may still be discarded.
+    left: usize,
 }
 
 /// A stream whose writes fail with `TimedOut` once less than [`PROGRESS`] bytes were taken within the
@@ -42,6 +53,8 @@ pub(crate) struct Stalls<S, F> {
     taken: usize,
     /// Armed while the peer has closed its sending side and no byte was sent to it.
     half_closed: Option<Pin<Box<Sleep>>>,
+    /// Set once the sending side is closed.
+    linger: Option<Linger>,
     /// Called when all that was to be sent was written.
     on_flush: F,
 }
@@ -54,6 +67,7 @@ impl<S, F> Stalls<S, F> {
             deadline: None,
             taken: 0,
             half_closed: None,
+            linger: None,
             on_flush,
         }
     }
@@ -108,6 +122,27 @@ impl<S: Peek, F> Stalls<S, F> {
     }
 }
 
+impl<S: AsyncRead + Unpin, F> Stalls<S, F> {
+    /// Discards received bytes until the peer closes, within bounds.
+    fn discard(
+        stream: &mut S,
+        linger: &mut Linger,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while linger.left > 0 && linger.deadline.as_mut().poll(context).is_pending() {
+            let mut unread = [MaybeUninit::uninit(); 8 * 1024];
+            let mut unread = ReadBuf::uninit(&mut unread);
+            // After an error nothing can be lost any more.
+            let read = ready!(Pin::new(&mut *stream).poll_read(context, &mut unread));
+            if read.is_err() || unread.filled().is_empty() {
+                break;
+            }
+            linger.left = linger.left.saturating_sub(unread.filled().len());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Stalls<S, F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -118,7 +153,7 @@ impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Stalls<S, F> {
     }
 }
 
-impl<S: AsyncWrite + Peek + Unpin, F: FnMut() + Unpin> AsyncWrite for Stalls<S, F> {
+impl<S: AsyncRead + AsyncWrite + Peek + Unpin, F: FnMut() + Unpin> AsyncWrite for Stalls<S, F> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -151,7 +186,17 @@ impl<S: AsyncWrite + Peek + Unpin, F: FnMut() + Unpin> AsyncWrite for Stalls<S, 
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+        }
+        // Closing a socket with unread input resets the connection. The peer may lose the response to a
+        // request whose body was not read.
+        let linger = this.linger.get_or_insert_with(|| Linger {
+            deadline: Box::pin(sleep(this.timeout)),
+            left: LINGER_BYTES,
+        });
+        Self::discard(&mut this.stream, linger, context)
     }
 }
 
