@@ -4,9 +4,17 @@
 //! Up to [`Limits::connections`] are served. One more closes the connection that has been idle for the
 //! longest time, so idle and silent clients, however many, keep nobody out. A connection that is closed so
 //! carries out no request any more. A connection is busy from
-//! the head of a request until the last byte of the response was written to the socket. Only if every
-//! connection is busy does the newcomer get one of [`Limits::reserve`] further places; there the health
-//! checks are answered and everything else is refused with 503. So a health check is always answered.
+//! the head of a request until the last byte of the response was written to the socket.
+//!
+//! A connection without a request so far is not closed in its first 250 ms: the request may be under
+//! way. If no connection can be closed, the newcomer gets one of [`Limits::reserve`] further places. There
+//! the health checks are answered. If all regular connections are busy, any other request is refused with
+//! 503. Otherwise it waits up to 250 ms for a regular connection to end or to become idle.
+//!
+//! If the reserve is full too, newcomers wait in the backlog of the listener. Once this has lasted for
+//! 250 ms, their requests had time to arrive while they waited, so a connection makes room after 25 ms
+//! without a request. A busy one in the reserve makes room after 500 ms. So a health check is always
+//! answered, and silent connections only delay it: at least `reserve` of them pass every 25 ms.
 //!
 //! # Time
 //! A client has [`Limits::timeout`] to send the head of a request, from accept or from the last
@@ -38,6 +46,7 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use std::{
     collections::BTreeMap,
     convert::Infallible,
@@ -45,13 +54,14 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -61,6 +71,15 @@ use tower::ServiceExt as _;
 const MAX_HEAD: usize = 64 * 1024;
 /// What is served on reserved places.
 const HEALTH: [&str; 2] = ["/livez", "/readyz"];
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// A connection is not closed in this time if no request has arrived.
+const YOUNG: Duration = Duration::from_millis(250);
+/// The same once places have been lacking for [`YOUNG`].
+const YOUNG_IF_CROWDED: Duration = Duration::from_millis(25);
+/// A busy connection in the reserve makes room after this time. A request that waits for a regular place
+/// is refused before that.
+const BUSY_IN_RESERVE: Duration = Duration::from_millis(500);
 /// When a server stops, connections without a request have this long to send what is under way.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -86,6 +105,8 @@ pub async fn serve(
     count: impl Fn(i64) + Clone + Send + 'static,
     closing: CancellationToken,
 ) {
+    // The standard library asks for 128. The system may grant less.
+    let _ = SockRef::from(&listener).listen(BACKLOG);
     let places = Arc::new(Places::default());
     let mut connections = JoinSet::new();
     loop {
@@ -96,7 +117,11 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, _)) => {
-                let place = places.take(&limits);
+                // The backlog keeps the next ones meanwhile.
+                let place = tokio::select! {
+                    place = places.enter(&limits) => place,
+                    () = closing.cancelled() => break,
+                };
                 let counted = Counted::new(count.clone());
                 let (router, limits, closing) = (router.clone(), limits.clone(), closing.clone());
                 connections.spawn(async move {
@@ -165,15 +190,16 @@ async fn connection(
     stopping: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
-    let (slot, is_reserved, overloaded) = (&place.slot, place.is_reserved, limits.overloaded);
+    let (place, slot, overloaded) = (&place, &place.slot, limits.overloaded);
     let service = service_fn(|request: Request<Incoming>| {
         let busy = Busy::begin(slot);
         let is_evicted = busy.is_none();
+        let is_health = HEALTH.contains(&request.uri().path());
         let router = router.clone();
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let is_encoded = is_last && !is_only_chunked(request.headers());
         async move {
-            let response = if is_evicted {
+            let response = if is_evicted && !is_health {
                 // It made room in this moment. What is not answered must not be carried out.
                 closing(crate::uncached(overloaded()))
             } else if is_encoded {
@@ -186,7 +212,7 @@ async fn connection(
                 let text = "the request needs a Content-Length\n";
                 let refusal = (StatusCode::LENGTH_REQUIRED, text).into_response();
                 closing(crate::uncached(refusal))
-            } else if is_reserved && !HEALTH.contains(&request.uri().path()) {
+            } else if !is_health && !place.is_admitted(limits).await {
                 closing(crate::uncached(overloaded()))
             } else {
                 router.oneshot(request.map(Body::new)).await?
@@ -205,14 +231,15 @@ async fn connection(
         .header_read_timeout(limits.timeout)
         .max_buf_size(MAX_HEAD)
         .half_close(true)
-        .keep_alive(!is_reserved)
+        .keep_alive(!slot.is_reserved())
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
+        // A request that has arrived gets a response even if the connection must make room.
         biased;
-        () = slot.evicted.cancelled() => return,
         // That a client went away is nobody's fault.
         _ = connection.as_mut() => return,
+        () = slot.evicted.cancelled() => return,
         () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let idle = async {
@@ -223,31 +250,48 @@ async fn connection(
     };
     tokio::select! {
         biased;
-        () = slot.evicted.cancelled() => {}
         _ = connection => {}
+        () = slot.evicted.cancelled() => {}
         () = idle => {}
     }
 }
 
 /// The connections that are served.
 #[derive(Debug, Default)]
-struct Places(Mutex<Taken>);
+struct Places {
+    taken: Mutex<Taken>,
+    /// Notified when a connection ends or becomes idle.
+    changed: Arc<Notify>,
+}
 
 #[derive(Debug, Default)]
 struct Taken {
     next: u64,
+    lack: Option<Lack>,
     regular: BTreeMap<u64, Arc<Slot>>,
     reserved: BTreeMap<u64, Arc<Slot>>,
+}
+
+/// Newcomers had to wait for a place.
+#[derive(Clone, Copy, Debug)]
+struct Lack {
+    since: Instant,
+    last: Instant,
 }
 
 /// What is known of a connection.
 #[derive(Debug)]
 struct Slot {
+    accepted: Instant,
+    /// Changes under the lock of [`Places`].
+    is_reserved: AtomicBool,
     state: Mutex<State>,
     /// Requests so far.
     requests: AtomicU64,
     /// Cancelled when it must make room.
     evicted: CancellationToken,
+    /// That of [`Places`].
+    changed: Arc<Notify>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -267,55 +311,154 @@ struct Place {
     places: Arc<Places>,
     id: u64,
     slot: Arc<Slot>,
-    is_reserved: bool,
 }
 
 impl Places {
-    /// Makes a place for a connection. Another one may have to leave for it.
-    fn take(self: &Arc<Self>, limits: &Limits) -> Place {
-        let slot = Arc::new(Slot::new());
+    /// Waits for a place for a connection. Another one may have to leave for it.
+    async fn enter(self: &Arc<Self>, limits: &Limits) -> Place {
+        loop {
+            let changed = self.changed.notified();
+            match self.take(limits) {
+                Ok(place) => return place,
+                Err(Some(at)) => at_latest(at, changed).await,
+                Err(None) => changed.await,
+            }
+        }
+    }
+
+    /// # Errors
+    /// If there is no place: when a connection can be closed, if that is known.
+    fn take(self: &Arc<Self>, limits: &Limits) -> Result<Place, Option<Instant>> {
         let mut taken = self.lock();
+        let young = taken.young();
+        let is_reserved = match make_room(&mut taken.regular, limits.connections, young) {
+            Ok(()) => false,
+            Err(at) => match make_room(&mut taken.reserved, limits.reserve, young) {
+                Ok(()) => true,
+                Err(reserve_at) => {
+                    taken.note_lack();
+                    return Err([at, reserve_at].into_iter().flatten().min());
+                }
+            },
+        };
+        let slot = Arc::new(Slot::new(is_reserved, Arc::clone(&self.changed)));
         let id = taken.next;
         taken.next += 1;
-        if taken.regular.len() >= limits.connections {
-            evict_idle(&mut taken.regular);
-        }
-        let is_reserved = taken.regular.len() >= limits.connections;
-        if is_reserved {
-            if taken.reserved.len() >= limits.reserve
-                && !evict_idle(&mut taken.reserved)
-                && let Some((_, oldest)) = taken.reserved.pop_first()
-            {
-                oldest.evicted.cancel();
-            }
-            taken.reserved.insert(id, Arc::clone(&slot));
-        } else {
-            taken.regular.insert(id, Arc::clone(&slot));
-        }
+        let Taken {
+            regular, reserved, ..
+        } = &mut *taken;
+        let slots = if is_reserved { reserved } else { regular };
+        slots.insert(id, Arc::clone(&slot));
         drop(taken);
-        Place {
+        Ok(Place {
             places: Arc::clone(self),
             id,
             slot,
-            is_reserved,
+        })
+    }
+
+    /// Moves a connection from the reserve to a regular place.
+    ///
+    /// # Errors
+    /// As in [`Places::take`].
+    fn promote(&self, id: u64, limits: &Limits) -> Result<(), Option<Instant>> {
+        let mut taken = self.lock();
+        if !taken.reserved.contains_key(&id) {
+            return Err(None);
         }
+        let young = taken.young();
+        make_room(&mut taken.regular, limits.connections, young)?;
+        if let Some(slot) = taken.reserved.remove(&id) {
+            slot.is_reserved.store(false, Relaxed);
+            taken.regular.insert(id, slot);
+        }
+        drop(taken);
+        self.changed.notify_waiters();
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Closes the connection that has been idle for the longest time. Returns whether one was idle.
-fn evict_idle(slots: &mut BTreeMap<u64, Arc<Slot>>) -> bool {
-    let mut idle: Vec<(Instant, u64)> = slots
+impl Taken {
+    /// How long a connection has for its first request.
+    fn young(&self) -> Duration {
+        match self.lack {
+            Some(lack) if lack.is_recent() && lack.last - lack.since >= YOUNG => YOUNG_IF_CROWDED,
+            _ => YOUNG,
+        }
+    }
+
+    fn note_lack(&mut self) {
+        let now = Instant::now();
+        let since = match self.lack {
+            Some(lack) if lack.is_recent() => lack.since,
+            _ => now,
+        };
+        self.lack = Some(Lack { since, last: now });
+    }
+}
+
+impl Lack {
+    /// Places become free in batches, so some newcomers do not wait while places are lacking.
+    fn is_recent(self) -> bool {
+        self.last.elapsed() <= 2 * YOUNG
+    }
+}
+
+async fn at_latest(at: Instant, changed: impl Future<Output = ()>) {
+    let _ = tokio::time::timeout_at(at.into(), changed).await;
+}
+
+/// Closes the connection that may be closed for the longest time, if all places are taken. `young`: how
+/// long a connection has for its first request.
+///
+/// # Errors
+/// If none may be closed: from when on one may, unless all are busy.
+fn make_room(
+    slots: &mut BTreeMap<u64, Arc<Slot>>,
+    most: usize,
+    young: Duration,
+) -> Result<(), Option<Instant>> {
+    if slots.len() < most {
+        return Ok(());
+    }
+    let now = Instant::now();
+    let mut leaving: Vec<(Instant, u64)> = slots
         .iter()
-        .filter_map(|(id, slot)| Some((slot.idle_since()?, *id)))
+        .filter_map(|(id, slot)| Some((slot.leaves_at(*slot.lock(), young)?, *id)))
         .collect();
-    idle.sort_unstable();
-    // A request may begin meanwhile.
-    let evicted = idle.into_iter().find(|(_, id)| slots[id].evict());
-    evicted.is_some_and(|(_, id)| slots.remove(&id).is_some())
+    leaving.sort_unstable();
+    for (at, id) in leaving {
+        if at > now {
+            return Err(Some(at));
+        }
+        // A request may have begun meanwhile.
+        if slots[&id].evict(now, young) {
+            slots.remove(&id);
+            return Ok(());
+        }
+    }
+    Err(None)
+}
+
+impl Place {
+    /// Whether a request may be carried out that is no health check. In the reserve, another connection
+    /// has to make room for it.
+    async fn is_admitted(&self, limits: &Limits) -> bool {
+        let deadline = Instant::now() + YOUNG;
+        while self.slot.is_reserved() {
+            let changed = self.places.changed.notified();
+            match self.places.promote(self.id, limits) {
+                Ok(()) => break,
+                Err(Some(at)) if at <= deadline => at_latest(at, changed).await,
+                Err(_) => return false,
+            }
+        }
+        true
+    }
 }
 
 impl Drop for Place {
@@ -323,38 +466,54 @@ impl Drop for Place {
         let mut taken = self.places.lock();
         taken.regular.remove(&self.id);
         taken.reserved.remove(&self.id);
+        drop(taken);
+        self.places.changed.notify_waiters();
     }
 }
 
 impl Slot {
-    fn new() -> Self {
+    fn new(is_reserved: bool, changed: Arc<Notify>) -> Self {
+        let now = Instant::now();
         Self {
-            state: Mutex::new(State::IdleSince(Instant::now())),
+            accepted: now,
+            is_reserved: AtomicBool::new(is_reserved),
+            state: Mutex::new(State::IdleSince(now)),
             requests: AtomicU64::new(0),
             evicted: CancellationToken::new(),
+            changed,
         }
     }
 
-    fn idle_since(&self) -> Option<Instant> {
-        match *self.lock() {
-            State::IdleSince(since) => Some(since),
-            State::Busy(_) | State::Sending | State::Evicted => None,
+    fn is_reserved(&self) -> bool {
+        self.is_reserved.load(Relaxed)
+    }
+
+    /// From when on a connection in this state may be closed for another one.
+    fn leaves_at(&self, state: State, young: Duration) -> Option<Instant> {
+        match (state, self.is_reserved()) {
+            (State::IdleSince(since), true) => Some(since + young),
+            (State::IdleSince(since), false) => match self.requests.load(Relaxed) {
+                0 => Some(since + young),
+                _ => Some(since),
+            },
+            (State::Busy(_) | State::Sending, true) => Some(self.accepted + BUSY_IN_RESERVE),
+            (State::Busy(_) | State::Sending, false) | (State::Evicted, _) => None,
         }
     }
 
-    /// Closes an idle connection. Returns whether it was idle.
-    fn evict(&self) -> bool {
+    /// Closes a connection. Returns whether it may be closed.
+    fn evict(&self, now: Instant, young: Duration) -> bool {
         let mut state = self.lock();
-        let is_idle = matches!(*state, State::IdleSince(_));
-        if is_idle {
+        let may_leave = self.leaves_at(*state, young).is_some_and(|at| at <= now);
+        if may_leave {
             *state = State::Evicted;
             self.evicted.cancel();
         }
-        is_idle
+        may_leave
     }
 
     fn is_busy(&self) -> bool {
-        self.idle_since().is_none()
+        !matches!(*self.lock(), State::IdleSince(_))
     }
 
     /// All that hyper had to write was written.
@@ -362,6 +521,8 @@ impl Slot {
         let mut state = self.lock();
         if let State::Sending = *state {
             *state = State::IdleSince(Instant::now());
+            drop(state);
+            self.changed.notify_waiters();
         }
     }
 
@@ -381,11 +542,11 @@ struct Busy {
 impl Busy {
     /// `None` if the connection was made to leave.
     fn begin(slot: &Arc<Slot>) -> Option<Self> {
-        let request = slot.requests.fetch_add(1, Relaxed);
         let mut state = slot.lock();
         if let State::Evicted = *state {
             return None;
         }
+        let request = slot.requests.fetch_add(1, Relaxed);
         *state = State::Busy(request);
         drop(state);
         let slot = Arc::clone(slot);
@@ -442,7 +603,7 @@ mod tests {
     use std::net::SocketAddr;
     use tokio::{
         io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-        sync::{Notify, Semaphore},
+        sync::Semaphore,
     };
 
     /// More than the buffers of two sockets hold.
@@ -466,7 +627,10 @@ mod tests {
     }
 
     async fn start(timeout: Duration) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), timeout)
+    }
+
+    fn start_on(listener: TcpListener, timeout: Duration) -> Server {
         let at = listener.local_addr().unwrap();
         let (go, closing) = (Arc::new(Notify::new()), CancellationToken::new());
         let reached = Arc::new(Semaphore::new(0));
@@ -562,17 +726,79 @@ mod tests {
         let server = start(Duration::from_secs(60)).await;
         let at = server.at;
         let mut silent = Vec::new();
-        for _ in 0..20 {
+        while silent.len() < 3 {
             silent.push(TcpStream::connect(at).await.unwrap());
         }
+        tokio::time::sleep(2 * YOUNG).await;
+        for oldest in 0..3 {
+            silent.push(TcpStream::connect(at).await.unwrap());
+            assert_eq!(rest(&mut silent[oldest]).await, "");
+        }
+        // The three that are left are young, and a request waits until one is not.
         let mut busy = begin(at, "/slow").await;
         server.reached(1).await;
-        for stream in &mut silent[..17] {
-            assert_eq!(rest(stream).await, "");
-        }
+        assert_eq!(rest(&mut silent[3]).await, "");
         assert!(ask(at, "/livez").await.ends_with("ok\n"));
         server.go.notify_one();
         assert!(rest(&mut busy).await.ends_with("slow\n"));
+    }
+
+    /// Fewer than the backlog of a new listener keeps. They have sent their requests before the first of them is accepted.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn clients_that_come_at_once_are_all_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut clients = Vec::new();
+        for path in ["/livez", "/count", "/unread"].iter().cycle().take(100) {
+            clients.push((path, begin(at, path).await));
+        }
+        let _server = start_on(listener, Duration::from_secs(60));
+        for (path, mut client) in clients {
+            let mut answer = String::new();
+            let read = within(client.read_to_string(&mut answer)).await;
+            let is_answered = match *path {
+                "/livez" => answer.ends_with("ok\n"),
+                _ => answer.starts_with("HTTP/1.1 "),
+            };
+            assert!(is_answered, "{path}: {read:?} {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn silent_connections_only_delay_a_health_check() {
+        let server = start(Duration::from_secs(60)).await;
+        let at = server.at;
+        let mut busy = Vec::new();
+        while busy.len() < 3 {
+            busy.push(begin(at, "/slow").await);
+            server.reached(1).await;
+        }
+        let mut silent = Vec::new();
+        for _ in 0..40 {
+            silent.push(TcpStream::connect(at).await.unwrap());
+        }
+        assert!(ask(at, "/livez").await.ends_with("ok\n"));
+    }
+
+    #[test]
+    fn connection_leaves_once_it_had_time_for_a_request() {
+        let long = Duration::from_secs(60);
+        for (is_reserved, silent, busy, idle) in [
+            (false, Some(YOUNG), None, Some(Duration::ZERO)),
+            (true, Some(YOUNG), Some(BUSY_IN_RESERVE), Some(YOUNG)),
+        ] {
+            let slot = Arc::new(Slot::new(is_reserved, Arc::default()));
+            let now = slot.accepted;
+            let leaves = |state| slot.leaves_at(state, YOUNG).map(|at| at - now);
+            assert_eq!(leaves(State::IdleSince(now)), silent);
+            assert!(!slot.evict(now, YOUNG));
+            drop(Busy::begin(&slot));
+            assert_eq!(leaves(State::Busy(0)), busy);
+            assert_eq!(leaves(State::Sending), busy);
+            assert_eq!(leaves(State::IdleSince(now)), idle);
+            slot.flushed();
+            assert!(slot.evict(now + long, YOUNG) && !slot.evict(now + long, YOUNG));
+        }
     }
 
     /// Requests the large response and reads none of it. All of it is in the server's memory then, and
@@ -612,7 +838,7 @@ mod tests {
 
     #[test]
     fn slot_is_busy_until_its_last_response_was_flushed() {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::new(false, Arc::default()));
         let first = Busy::begin(&slot);
         let second = Busy::begin(&slot);
         drop(first);
@@ -626,16 +852,17 @@ mod tests {
 
     #[test]
     fn evicted_connection_begins_no_request() {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::new(false, Arc::default()));
+        let later = slot.accepted + Duration::from_secs(60);
         let busy = Busy::begin(&slot).unwrap();
-        assert!(!slot.evict());
+        assert!(!slot.evict(later, YOUNG));
         drop(busy);
-        assert!(!slot.evict());
+        assert!(!slot.evict(later, YOUNG));
         slot.flushed();
-        assert!(slot.evict());
+        assert!(slot.evict(later, YOUNG));
         assert!(Busy::begin(&slot).is_none());
         slot.flushed();
-        assert!(!slot.evict() && slot.evicted.is_cancelled());
+        assert!(!slot.evict(later, YOUNG) && slot.evicted.is_cancelled());
     }
 
     /// Many clients come at once. Some are refused or closed, and what they asked for is not done.
