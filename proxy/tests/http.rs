@@ -220,6 +220,40 @@ async fn keys_and_values_are_bytes_and_are_listed_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_are_bounded_as_they_are_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 1").await;
+    let at = server.http.unwrap();
+    // In JSON, each byte of the values takes six. One of the items alone is longer than a page.
+    let sizes = [80_000, 80_000, 80_000, 250_000, 1, 80_000];
+    for (key, size) in sizes.iter().enumerate() {
+        let answer = put(at, &format!("/v1/kv/{key}"), &[], &vec![1; *size]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    for stale in ["", "&consistency=stale"] {
+        let mut next = format!("/v1/kv?limit=1000{stale}");
+        let mut pages = Vec::new();
+        loop {
+            let answer = get(at, &next).await;
+            let page = answer.json();
+            let items = page["items"].as_array().unwrap();
+            let keys: Vec<_> = items
+                .iter()
+                .map(|item| item["key"].as_str().unwrap())
+                .collect();
+            assert!(answer.body.len() < 1_100_000 || keys.len() == 1, "{keys:?}");
+            pages.push(keys.concat());
+            match page["next"].as_str() {
+                Some(link) => next = link.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!(pages, ["01", "2", "3", "45"], "{stale}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mistakes_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let server = ready(dir.path(), "--embedded 1").await;
