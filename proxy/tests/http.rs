@@ -598,6 +598,15 @@ async fn conditions_follow_rfc_9110() {
     server.stop().await;
 }
 
+/// The HTTP connections, with that of this very request.
+async fn connections(at: SocketAddr) -> Option<usize> {
+    let metrics = get(at, "/metrics").await;
+    let name = r#"stateraft_proxy_connections{door="http"} "#;
+    let mut lines = metrics.shown().1.lines();
+    let count = lines.find_map(|line| line.strip_prefix(name))?;
+    count.parse().ok()
+}
+
 /// Sends these bytes and returns all that comes back until the proxy closes.
 async fn raw(at: SocketAddr, request: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
@@ -678,15 +687,8 @@ async fn clients_that_stall_are_given_up_and_health_is_always_answered() {
         assert_eq!(get(at, "/livez").await.shown(), (200, "ok\n"));
     }
     // They lose their connections, event streams aside; others are served again.
-    let connections = async || {
-        let metrics = get(at, "/metrics").await;
-        let name = r#"stateraft_proxy_connections{door="http"} "#;
-        let mut lines = metrics.shown().1.lines();
-        let count = lines.find_map(|line| line.strip_prefix(name))?;
-        count.parse::<usize>().ok()
-    };
     // Four event streams, and the connection of this very request.
-    within(async { while connections().await.is_none_or(|open| open > 5) {} }).await;
+    within(async { while connections(at).await.is_none_or(|open| open > 5) {} }).await;
     assert_eq!(put(at, "/v1/kv/after", &[], b"").await.status, 200);
     server.stop().await;
 }
@@ -707,6 +709,21 @@ async fn half_closed_clients_are_answered() {
         within(stream.read_to_string(&mut answer)).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{request}: {answer}");
     }
+    // An event stream goes on, and ends when the client is gone.
+    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+    let request = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut read = 0;
+    let begun = std::time::Instant::now();
+    while read < 1000 || begun.elapsed() < std::time::Duration::from_secs(3) {
+        let count = within(stream.read(&mut [0; 1 << 16])).await.unwrap();
+        assert!(count > 0);
+        read += count;
+    }
+    assert_eq!(connections(at).await, Some(2));
+    drop(stream);
+    within(async { while connections(at).await != Some(1) {} }).await;
     server.stop().await;
 }
 

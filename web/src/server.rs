@@ -765,6 +765,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn newcomers_leave_connections_time_for_a_request() {
+        let at = start(Duration::from_secs(60)).await.at;
+        loop {
+            let begun = Instant::now();
+            let mut clients = Vec::new();
+            while clients.len() < 3 {
+                clients.push(TcpStream::connect(at).await.unwrap());
+            }
+            assert!(ask(at, "/livez").await.ends_with("ok\n"));
+            for client in &mut clients {
+                let request = b"GET /count HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                let _ = client.write_all(request).await;
+            }
+            // Else this machine was too slow.
+            if begun.elapsed() < YOUNG {
+                for client in &mut clients {
+                    assert!(rest(client).await.ends_with("counted\n"));
+                }
+                break;
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn silent_connections_only_delay_a_health_check() {
         let server = start(Duration::from_secs(60)).await;
         let at = server.at;
