@@ -1,32 +1,36 @@
 //! One Raft server as a pure step function.
 //!
-//! [`Raft::step`] takes one [`Event`] (a message, a timer, a write that became durable) and returns
-//! the [`Effects`] the driver must carry out. Nothing here reads a clock, a socket, a disk or a
-//! random number: the driver does, and so does the model checker, with this very code.
+//! [`Raft::step`] takes one [`Event`] (a received message, a timeout, a durable write) and returns
+//! the [`Effects`] that the driver must carry out. This module reads no clock, socket, disk or
+//! random number. The driver does, and so does the model checker, which runs this very code.
 //!
 //! # The contract of effects
-//! * [`Effects::write`] is to be written to stable storage, after all writes before it. When it is
-//!   durable the driver steps [`Event::Persisted`]; it may report several at once by the last.
-//! * [`Effects::sends`] are free to leave at once, before, after or while the write happens. What
-//!   must not leave before the write is durable is not in there: the server itself holds it back
-//!   until `Persisted` arrives, and no longer than its content requires. Responses and requests for
-//!   votes wait for the write of the term and the vote that they speak of. Acknowledgements wait for
-//!   the entries or the snapshot too; a heartbeat is answered with the index that is durable now.
-//!   Nothing else waits: neither a leader's AppendEntries (thesis §10.2.1: its own disk works in
-//!   parallel) nor the answers to clients, which follow from commitment and so from what a majority
-//!   holds.
-//! * [`Effects::timers`] says which timers to arm anew; the driver draws the durations. A server that
-//!   just started has its election timer armed, and its heartbeat timer repeats all the time.
+//! * The driver writes [`Effects::write`] to stable storage, after all earlier writes. Once the
+//!   write is durable (fsync returned), the driver steps [`Event::Persisted`]. One event may report
+//!   several writes by the number of the last.
+//! * The driver may send [`Effects::sends`] at once: before, during or after the write. Messages
+//!   that must not leave before a write is durable are not in there. The server itself holds them
+//!   back until `Persisted` arrives, and no longer than their content requires. Responses and vote
+//!   requests wait until the term and the vote that they carry are durable. Acknowledgements also
+//!   wait for the entries or the snapshot; the response to a heartbeat reports the index that is
+//!   durable now. No other message waits. A leader's AppendEntries requests leave at once (thesis
+//!   §10.2.1: the leader's disk works in parallel). So do responses to clients: they follow from
+//!   commitment, and so from entries that a majority holds.
+//! * [`Effects::timers`] lists the timers to rearm; the driver draws the durations. The election
+//!   timer of a server that just started is armed, and the heartbeat timer repeats all the time.
 //!
-//! A crash loses the whole value. [`Raft::recover`] makes the next one from what was durable.
+//! A crash loses the whole value. [`Raft::recover`] builds the next one from durable state.
 //!
-//! # What is where
-//! `election` has terms and votes (§5.1, §5.2, §5.4.1), `quorum` what keeps elections rare (thesis
-//! §4.2.3, §6.2, §9.6), `replication` the log and the commit rule (§5.3, §5.4.2), `requests` what
-//! clients ask (§8, thesis §6.3, §6.4), `snapshots` how the log stays short (§7), `durability` the
-//! writes and what waits for them, `impossible` the messages that no correct server sends.
+//! # Modules
+//! * `election`: terms, votes and elections (§5.1, §5.2, §5.4.1)
+//! * `quorum`: PreVote, CheckQuorum and leader stickiness (thesis §4.2.3, §6.2, §9.6)
+//! * `replication`: log replication and the commit rule (§5.3, §5.4.2)
+//! * `requests`: client requests (§8, thesis §6.3, §6.4)
+//! * `snapshots`: log compaction (§7)
+//! * `durability`: writes, and the messages that wait for them
+//! * `impossible`: messages that no correct server sends
 //!
-//! # What is left out
+//! # Omissions
 //! Leader leases, leadership transfer and membership changes.
 
 mod durability;
@@ -54,74 +58,76 @@ use alloc::{
 use durability::{Held, Pending};
 use serde::{Deserialize, Serialize};
 
-/// Something that happens to a server.
+/// An input of the step function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Event {
-    /// A message arrived. It may be late, repeated or out of order.
+    /// A message was received. It may be delayed, duplicated or reordered.
     Receive {
-        /// Who sent it.
+        /// The sender.
         from: Address,
-        /// What it says.
+        /// The message.
         message: Message,
     },
-    /// The election timer ran out.
+    /// The election timeout elapsed.
     ElectionTimeout,
-    /// The heartbeat timer ran out.
+    /// The heartbeat interval elapsed.
     HeartbeatTimeout,
-    /// The quorum timer ran out.
+    /// The quorum timer fired.
     QuorumTimeout,
-    /// Requests of clients that arrived together. They become one write and one round of messages.
+    /// Client requests that arrived together. They share one write and one round of messages.
     Requests(Vec<(Address, ClientRequest)>),
-    /// This write, and every one before it, is durable.
+    /// This write and every earlier write are durable.
     Persisted(WriteId),
-    /// The driver finds that the log has grown long enough for a snapshot.
+    /// The driver asks for log compaction: the log is long enough for a snapshot.
     Compact,
 }
 
-/// What the driver must do after a step. See the module's contract.
+/// The work that a step leaves to the driver. See the module's contract.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effects {
-    /// What to make durable, after all earlier writes.
+    /// The write to make durable, after all earlier writes.
     pub write: Option<Write>,
-    /// What may leave now.
+    /// The messages that may leave now.
     pub sends: Vec<Envelope>,
-    /// The timers to arm anew.
+    /// The timers to rearm.
     pub timers: Vec<Timer>,
 }
 
-/// The timers a server has. The heartbeat timer runs beside the election timer, and does nothing
-/// on a follower.
+/// The timers of a server. The heartbeat timer runs beside the election timer and has no effect on
+/// a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Timer {
-    /// Fires after a randomized time without a leader (§5.2). A leader ignores it.
+    /// The election timeout: fires after a randomized time without a leader (§5.2). A leader
+    /// ignores it.
     Election,
-    /// Fires regularly: on leaders to show that they live, on candidates to repeat requests that
-    /// were not answered (§5.1). A follower ignores it.
+    /// Fires at a fixed interval. A leader sends heartbeats; a candidate retries its unanswered
+    /// vote requests (§5.1). A follower ignores it.
     Heartbeat,
-    /// Fires after the least time an election timer may take: on a leader to see whether a majority
-    /// answered meanwhile, on a follower to note that its leader has been silent so long.
+    /// Fires after the minimum election timeout. A leader checks whether a majority responded in
+    /// the meantime (CheckQuorum). A follower notes that its leader was silent for that long.
     Quorum,
 }
 
-/// What a server is, with what only that role has.
+/// The role of a server, with the state that only this role has.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
-    /// Follows the leader of its term, if it knows one.
+    /// Follows the leader of its term, if the leader is known.
     Follower {
-        /// The leader of the current term, once heard of.
+        /// The leader of the current term, once known.
         leader: Option<NodeId>,
-        /// Whether that leader was heard from since the quorum timer was armed; always false
+        /// Whether a message of that leader arrived since the quorum timer was armed; always false
         /// without [`Config::check_quorum`].
         heard: bool,
     },
-    /// Asks whether it could win an election (thesis §9.6). It has not left its term yet.
+    /// Asks the other servers whether it could win an election (PreVote, thesis §9.6). It has not
+    /// incremented its term yet.
     PreCandidate {
-        /// Who would vote for it, itself included.
+        /// The servers that granted their pre-vote, including this one.
         votes: BTreeSet<NodeId>,
     },
-    /// Asks for votes.
+    /// Requests votes.
     Candidate(Candidate),
-    /// Leads.
+    /// Leads its term.
     Leader(Leader),
 }
 
@@ -132,10 +138,10 @@ impl Role {
     }
 }
 
-/// What only a candidate has.
+/// The state of a candidate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Candidate {
-    /// Who granted its vote; the candidate itself once its vote is durable.
+    /// The servers that granted their vote; includes the candidate once its own vote is durable.
     pub votes: BTreeSet<NodeId>,
     /// The write that makes the candidate's own vote durable.
     pub ballot: WriteId,
@@ -144,79 +150,81 @@ pub struct Candidate {
     pub repeated_votes: usize,
 }
 
-/// What only a leader has.
+/// The state of a leader.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Leader {
-    /// How far each other server is.
+    /// The replication progress of each other server.
     pub followers: BTreeMap<NodeId, Progress>,
-    /// How many bytes the entries take that are not committed ([`crate::Payload::size`]).
+    /// The size of the uncommitted entries in bytes ([`crate::Payload::size`]).
     pub uncommitted_bytes: usize,
     /// The index of this leader's no-op, its first entry.
     pub first_index: LogIndex,
-    /// Who waits for which entry to be applied.
+    /// The clients that wait for an entry to be applied, by log index.
     pub writes: BTreeMap<LogIndex, Waiter>,
-    /// Who waits for which read round.
+    /// The reads that wait for their read round.
     pub reads: Vec<PendingRead>,
-    /// The last read round begun.
+    /// The latest read round.
     pub read_round: u64,
-    /// Who answered since the quorum timer was armed; empty without [`Config::check_quorum`].
+    /// The servers that responded since the quorum timer was armed; empty without
+    /// [`Config::check_quorum`].
     pub heard: BTreeSet<NodeId>,
 }
 
-/// How far a follower is, as its leader knows it.
+/// The replication progress of a follower, as its leader knows it (etcd: `Progress`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Progress {
     /// The next entry to send (Figure 2).
     pub next_index: LogIndex,
-    /// The last entry known to be durable there (Figure 2).
+    /// The last entry known to be durable on the follower (Figure 2).
     pub match_index: LogIndex,
-    /// The last read round it answered.
+    /// The latest read round that the follower responded to.
     pub read_round: u64,
-    /// How entries are sent to it.
+    /// The way entries are sent to the follower.
     pub flow: Flow,
-    /// How many entries may be on their way to it.
+    /// The maximum number of entries in flight to the follower.
     pub window: usize,
-    /// How many bytes the entries in the pipeline take; 0 while it is probed.
+    /// The size of the entries in flight in bytes; 0 while the follower is probed.
     pub bytes_in_flight: usize,
-    /// How many heartbeats are to pass before it may be sent a snapshot again.
+    /// The number of heartbeats before the leader may retransmit a snapshot.
     pub snapshot_pause: u32,
 }
 
-/// How entries are sent to a follower.
+/// The flow control state of a follower (etcd: `StateProbe`, `StateReplicate`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Flow {
-    /// Where the logs agree is not known, or something got lost. `next_index` stays until the
-    /// follower answers; what is sent from there is sent again with each heartbeat.
+    /// The point where the logs agree is unknown, or a message was lost. `next_index` stays until
+    /// the follower responds; every heartbeat retransmits from there.
     Probe,
-    /// One message follows another without waiting for answers: `next_index` is past what was sent.
+    /// Messages follow one another without waiting for responses: `next_index` is past the last
+    /// entry sent.
     Pipeline,
 }
 
-/// Who waits for an answer.
+/// A client that waits for a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Waiter {
-    /// Where the answer goes.
+    /// The address to respond to.
     pub address: Address,
-    /// The client that asked.
+    /// The client that sent the request.
     pub client: ClientId,
-    /// Which of its requests.
+    /// The number of the request.
     pub id: RequestId,
 }
 
-/// A linearizable read under way (thesis §6.4).
+/// A linearizable read in progress (ReadIndex, thesis §6.4).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PendingRead {
-    /// Who asked.
+    /// The client that sent the read.
     pub waiter: Waiter,
-    /// What it asked.
+    /// The query.
     pub query: Query,
-    /// The store must have applied this entry first.
+    /// The read waits until the store has applied this entry.
     pub read_index: LogIndex,
-    /// A majority must have answered this round first.
+    /// The read waits until a majority has responded to this round.
     pub round: u64,
 }
 
-/// A server. See the module.
+/// A Raft server. See the module.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Raft {
     pub(crate) id: NodeId,
@@ -227,26 +235,26 @@ pub struct Raft {
     pub(crate) commit_index: LogIndex,
     pub(crate) role: Role,
     pub(crate) store: Store,
-    /// The longest prefix of `log` that is durable.
+    /// The last entry of the longest durable prefix of `log`.
     pub(crate) durable_index: LogIndex,
-    /// How far the last snapshot reaches that was taken or installed, durable or not.
+    /// The last entry of the latest snapshot that was taken or installed, durable or not.
     pub(crate) snapshot_index: LogIndex,
     pub(crate) last_write: WriteId,
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) held: VecDeque<Held>,
-    /// The `match_index` of an earlier leadership, if that bug is planted.
+    /// The `match_index` values of an earlier leadership, if that bug is planted.
     #[cfg(feature = "mutants")]
     pub(crate) remembered_matches: BTreeMap<NodeId, LogIndex>,
-    /// A snapshot that follows its place in the log, if that bug is planted.
+    /// A snapshot that is written after the log prefix is removed, if that bug is planted.
     #[cfg(feature = "mutants")]
     pub(crate) late_snapshot: Option<Snapshot>,
-    /// Who waited for which entry of an earlier leadership, if that bug is planted.
+    /// The clients that waited for entries of an earlier leadership, if that bug is planted.
     #[cfg(feature = "mutants")]
     pub(crate) remembered_writes: BTreeMap<LogIndex, Waiter>,
 }
 
 impl Raft {
-    /// A server that starts, or starts again, with what was durable.
+    /// Starts or restarts a server from its durable state.
     pub fn recover(id: NodeId, config: Config, durable: Durable) -> Self {
         let wiped = crate::mutant::planted!(config, RejoinsWithWipedDisk);
         let durable = if wiped { Durable::default() } else { durable };
@@ -260,7 +268,7 @@ impl Raft {
             voted_for: durable.hard_state.voted_for,
             durable_index: log.last_index(),
             snapshot_index: log.base().index,
-            // What a snapshot covers was committed when it was taken.
+            // Entries that a snapshot covers were committed when it was taken.
             commit_index: log.base().index,
             log,
             role: Role::follower(None),
@@ -277,7 +285,7 @@ impl Raft {
         }
     }
 
-    /// Takes one event and says what to do about it.
+    /// Handles one event and returns its effects.
     pub fn step(&mut self, event: Event) -> Effects {
         let mut turn = Turn::default();
         match event {
@@ -292,7 +300,7 @@ impl Raft {
         self.finish(turn)
     }
 
-    /// This server's name.
+    /// This server's id.
     pub fn id(&self) -> NodeId {
         self.id
     }
@@ -302,7 +310,7 @@ impl Raft {
         self.current_term
     }
 
-    /// Who got this server's vote in the current term (Figure 2).
+    /// The candidate that received this server's vote in the current term (Figure 2).
     pub fn voted_for(&self) -> Option<NodeId> {
         self.voted_for
     }
@@ -312,7 +320,7 @@ impl Raft {
         &self.log
     }
 
-    /// The highest entry known to be committed (Figure 2). All up to it are applied.
+    /// The highest entry known to be committed (Figure 2). All entries up to it are applied.
     pub fn commit_index(&self) -> LogIndex {
         self.commit_index
     }
@@ -322,12 +330,12 @@ impl Raft {
         self.durable_index
     }
 
-    /// How far the last snapshot reaches, durable or on its way to the disk.
+    /// The last entry of the latest snapshot, durable or still being written.
     pub fn snapshot_index(&self) -> LogIndex {
         self.snapshot_index
     }
 
-    /// What the server is.
+    /// The current role.
     pub fn role(&self) -> &Role {
         &self.role
     }
@@ -337,17 +345,17 @@ impl Raft {
         &self.store
     }
 
-    /// The settings.
+    /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// How many messages wait for a write to be durable.
+    /// The number of messages that wait for a write to become durable.
     pub fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// Whether a write is on its way to the disk.
+    /// Whether a write is in progress.
     pub fn is_writing(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -387,8 +395,8 @@ impl Raft {
                     Message::InstallSnapshotResponse(response) => {
                         self.handle_install_snapshot_response(from, &response, turn);
                     }
-                    // Servers ask nothing of one another as clients, and the driver decides with
-                    // `admission` whose messages arrive here.
+                    // Servers send no client messages to each other, and `admission` in the driver
+                    // decides which senders' messages arrive here.
                     Message::ClientRequest(_)
                     | Message::ClientResponse(_)
                     | Message::Identity(_) => {}
@@ -397,20 +405,21 @@ impl Raft {
             (Address::Proxy(_) | Address::Client(_), Message::ClientRequest(request)) => {
                 self.handle_client_requests(vec![(from, request)], turn);
             }
-            // Nobody sends these here; a forged or misrouted message is nothing to act on.
+            // No correct sender addresses these here; a forged or misrouted message has no effect.
             _ => {}
         }
     }
 
-    /// A term above our own makes a follower of anyone (Figure 2, rules for all servers).
+    /// A message with a newer term turns any server into a follower (Figure 2, rules for all
+    /// servers).
     fn observe_term(&mut self, term: Term, turn: &mut Turn) {
         if term > self.current_term {
             self.become_follower(term, None, turn);
         }
     }
 
-    /// Raises the term toward that of a message which is too far ahead, and drops the message. The
-    /// sender repeats it, so a server that was away for so long still catches up.
+    /// Raises the term toward that of a message whose term is too far ahead, and drops the message.
+    /// The sender retransmits, so a server that was away for that long still catches up.
     fn approach_term(&mut self, message: &Message, turn: &mut Turn) {
         let is_ignored = match message {
             Message::PreVoteRequest(_) => true,
@@ -440,7 +449,7 @@ impl Raft {
             if crate::mutant::planted!(self.config, WaitersOutliveTheLead) {
                 self.remembered_writes = core::mem::take(&mut old.writes);
             }
-            // No later: at their places there may soon be entries of other leaders.
+            // Respond now: entries of other leaders may soon occupy these log positions.
             let waiting: Vec<_> = core::mem::take(&mut old.writes)
                 .into_values()
                 .chain(old.reads.drain(..).map(|read| read.waiter))
@@ -458,7 +467,8 @@ impl Raft {
                 turn.respond(waiter, ResponseBody::Interrupted { hint: leader });
             }
         }
-        // Whoever led or ran must now listen for a leader; a follower's timer already runs.
+        // A former leader or candidate arms its election timer; the timer of a follower already
+        // runs.
         if !matches!(self.role, Role::Follower { .. }) {
             turn.arm(Timer::Election);
         }
@@ -480,8 +490,8 @@ impl Raft {
     }
 }
 
-/// What one step gathers before its effects are settled: which sends are free is known only when
-/// it is known whether the step wrote anything.
+/// The intermediate results of one step. The messages that may leave are known only after the step,
+/// when it is known whether the step wrote anything.
 #[derive(Default)]
 struct Turn {
     hard_state: bool,
@@ -492,13 +502,13 @@ struct Turn {
     timers: Vec<Timer>,
 }
 
-/// When a message may leave.
+/// The condition under which a message may leave.
 enum Release {
     /// At once.
     Now,
-    /// When the term and the vote are durable.
+    /// Once the term and the vote are durable.
     AfterTerm,
-    /// When the term, the vote and the log up to this entry are durable.
+    /// Once the term, the vote and the log up to this entry are durable.
     AfterEntries(LogIndex),
 }
 

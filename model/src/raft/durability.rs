@@ -1,54 +1,54 @@
-//! Writes to stable storage, and what waits for them.
+//! Writes to stable storage, and the messages that wait for them.
 //!
-//! Each step makes at most one [`Write`]: the hard state, a truncation, a snapshot and an append,
-//! together or not at all. Writes become durable in order. The server keeps, for each write under way, how
-//! far the log's durable prefix will reach once it is done; a truncation lowers that reach for all
-//! writes still under way, so that a late notice is never credited to entries that were written
-//! over in the meantime (the ABA race of asynchronous storage writes).
+//! Each step makes at most one [`Write`], which is atomic: the hard state, a truncation, a snapshot
+//! and an append. Writes become durable in order. For each write in progress the server records how
+//! far the log's durable prefix will reach once that write is durable. A truncation lowers this
+//! reach for all writes in progress, so that a late notification never credits entries that were
+//! overwritten in the meantime (the ABA race of asynchronous storage writes).
 
 use super::*;
 use crate::{Entry, EntryId, mutant::planted};
 
-/// What Figure 2 calls persistent state, without the log.
+/// The persistent state of Figure 2, without the log (etcd: `HardState`).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct HardState {
     /// The latest term seen.
     pub current_term: Term,
-    /// Who got the vote in it.
+    /// The candidate that received the vote in that term.
     pub voted_for: Option<NodeId>,
 }
 
-/// One write to stable storage: all of it or nothing.
+/// One atomic write to stable storage. The fields take effect in their order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Write {
-    /// Which write this is.
+    /// The number of this write.
     pub id: WriteId,
     /// The new hard state, if it changed.
     pub hard_state: Option<HardState>,
-    /// Remove this entry and all after it, first.
+    /// First truncate: remove this entry and all later entries.
     pub truncate_from: Option<LogIndex>,
-    /// Put this in the place of the last snapshot and of the whole log, without a moment at which
-    /// neither can be read. What of the log is to stay is in `append`.
+    /// Atomically replace the previous snapshot and the whole log, so that one of the two is
+    /// readable at any moment. `append` repeats the log entries that remain.
     pub snapshot: Option<Snapshot>,
-    /// Then add these at the end.
+    /// Then append these entries.
     pub append: Vec<Entry>,
 }
 
-/// What stable storage holds.
+/// The content of stable storage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Durable {
-    /// Term and vote.
+    /// The term and the vote.
     pub hard_state: HardState,
-    /// What stands for the beginning of the log.
+    /// The snapshot that replaces the beginning of the log.
     pub snapshot: Option<Snapshot>,
     /// The log, from the entry after the snapshot, or from index 1.
     pub log: Vec<Entry>,
 }
 
 impl Durable {
-    /// Carries out a write.
+    /// Applies a write.
     pub fn apply(&mut self, write: &Write) {
         if let Some(hard_state) = write.hard_state {
             self.hard_state = hard_state;
@@ -65,26 +65,27 @@ impl Durable {
         self.log.extend_from_slice(&write.append);
     }
 
-    /// The last entry that the snapshot covers; (0, 0) without one.
+    /// The last entry that the snapshot covers; (0, 0) without a snapshot.
     pub fn base(&self) -> EntryId {
         let snapshot = self.snapshot.as_ref();
         snapshot.map_or(EntryId::default(), Snapshot::last_included)
     }
 
-    /// The index of the last entry, 0 if there never was one.
+    /// The index of the last entry; 0 if there never was an entry.
     pub fn last_index(&self) -> LogIndex {
         self.base().index.plus(self.log.len() as u64)
     }
 }
 
-/// A write under way.
+/// A write in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Pending {
     pub(crate) id: WriteId,
-    /// The log is durable up to here once this write is.
+    /// The last durable log index once this write is durable.
     pub(crate) reach: LogIndex,
     pub(crate) hard_state: bool,
-    /// The last entry of the snapshot in it, if the log's prefix is to go once it is durable.
+    /// The last entry of the write's snapshot, if the log prefix is removed once the write is
+    /// durable.
     pub(crate) compacts: Option<LogIndex>,
 }
 
@@ -96,7 +97,7 @@ pub(crate) struct Held {
 }
 
 impl Raft {
-    /// Settles a step: numbers its write and decides which sends must wait.
+    /// Completes a step: numbers its write and decides which sends must wait.
     pub(super) fn finish(&mut self, turn: Turn) -> Effects {
         let write = self.take_write(&turn);
         let mut term_writes = self.pending.iter().rev();
@@ -124,7 +125,7 @@ impl Raft {
         }
     }
 
-    /// The write under way after which the log is durable up to this entry; none if it is already.
+    /// The write in progress that makes the log durable up to this entry; none if it already is.
     fn write_that_reaches(&self, last: LogIndex) -> Option<WriteId> {
         if last <= self.durable_index {
             return None;
@@ -133,10 +134,10 @@ impl Raft {
         covers.or(self.pending.back()).map(|pending| pending.id)
     }
 
-    /// Holds a message back, in the order of the writes. For each write, receiver and kind of message
-    /// at most one is held, so that the number stays bounded however many requests arrive while a
-    /// disk is slow: the latest acknowledgement covers the earlier ones, and a later message of
-    /// another kind replaces the earlier one.
+    /// Holds a message back, in the order of the writes. The server holds at most one message per
+    /// write, receiver and kind, so that their number stays bounded however many requests arrive
+    /// while a disk is slow: the latest acknowledgement covers the earlier ones, and a later
+    /// message of another kind replaces the earlier one.
     fn hold(&mut self, held: Held) {
         let start = self.held.partition_point(|other| other.after < held.after);
         let mut end = start;
@@ -201,8 +202,8 @@ impl Raft {
         })
     }
 
-    /// Notes that the log lost the entry at `index` and all after it: neither what is durable nor
-    /// what is on its way to the disk speaks for those positions any more.
+    /// Notes that the log was truncated from `index`. Neither durable writes nor writes in progress
+    /// vouch for those positions after that.
     pub(super) fn forget_durable_from(&mut self, index: LogIndex) {
         let last = index.prev();
         self.durable_index = self.durable_index.min(last);
@@ -229,8 +230,8 @@ impl Raft {
         self.advance_commit_index(turn);
     }
 
-    /// Brings what waits for the same write into one order: it leaves together, and the order in
-    /// which messages leave means nothing. For the models, where names may change.
+    /// Sorts the messages that wait for the same write. They leave together, and their order has no
+    /// meaning. For the models only, where a permutation of server ids changes the order.
     #[cfg(feature = "system")]
     pub(crate) fn sort_held(&mut self) {
         let held = self.held.make_contiguous();
@@ -238,9 +239,9 @@ impl Raft {
         together.for_each(<[Held]>::sort_unstable);
     }
 
-    /// Numbers the writes under way from 1. Numbers are only compared, so nothing else changes;
-    /// but states that differ in nothing but how many writes went before become one. For the
-    /// models: a driver, which may hold notices of earlier writes, must not.
+    /// Renumbers the writes in progress from 1. Write numbers are only compared, so behavior stays
+    /// the same, but states that differ only in the number of earlier writes become equal. For the
+    /// models only: a driver may hold notifications of earlier writes and must not call this.
     #[cfg(feature = "system")]
     pub(crate) fn renumber_writes(&mut self, unsynced: &mut [Write]) {
         let base = match self.pending.front() {

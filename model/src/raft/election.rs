@@ -1,4 +1,4 @@
-//! Terms, votes and elections: Raft §5.1, §5.2, §5.4.1.
+//! Leader election, terms and votes: Raft §5.1, §5.2, §5.4.1.
 
 use super::*;
 use crate::{EntryId, RequestVoteRequest, mutant::planted};
@@ -9,10 +9,11 @@ impl Raft {
             Role::Leader(_) => {}
             // No majority of its voters includes this server.
             _ if !self.is_voter() => {}
-            // Only forged messages can have brought us here.
+            // Only forged messages can raise the term this far.
             _ if self.current_term == Term::LAST => {}
             Role::Candidate(_) if planted!(self.config, SplitVoteNeverRetried) => {}
-            // Its own vote is not durable yet, so nobody was asked: a slow disk is no split vote.
+            // The candidate's own vote is not durable yet, so no vote request has left: a slow disk
+            // is no split vote.
             Role::Candidate(ref candidate) if !candidate.votes.contains(&self.id) => {
                 turn.arm(Timer::Election);
             }
@@ -21,7 +22,8 @@ impl Raft {
         }
     }
 
-    /// §5.2: increment the term, vote for oneself, ask everyone else.
+    /// Starts an election (§5.2): increments the term, votes for itself and requests votes from all
+    /// other servers.
     pub(super) fn become_candidate(&mut self, turn: &mut Turn) {
         self.current_term = self.current_term.next();
         self.voted_for = if planted!(self.config, CandidateForgetsOwnVote) {
@@ -41,9 +43,10 @@ impl Raft {
         self.request_votes(turn);
     }
 
-    /// The requests leave after the candidate's own vote is durable. A candidate that forgot its
-    /// candidacy in a crash could run again in the same term with a shorter log, and count the
-    /// votes that its longer log had earned.
+    /// Sends RequestVote to every server that has not granted its vote. The requests leave after
+    /// the candidate's own vote is durable. A candidate that lost its candidacy in a crash could
+    /// otherwise run again in the same term with a shorter log, and count the votes that its longer
+    /// log earned.
     pub(super) fn request_votes(&mut self, turn: &mut Turn) {
         let Role::Candidate(candidate) = &self.role else {
             return;
@@ -84,8 +87,8 @@ impl Raft {
             term: request.last_log_term,
             index: request.last_log_index,
         });
-        // §5.2: at most one vote a term, first come first served; a repeated request from the
-        // same candidate gets the same answer, for the first answer may be lost.
+        // §5.2: at most one vote per term, first come, first served. A retransmitted request from
+        // the same candidate gets the same response, because the first response may be lost.
         let free = match self.voted_for {
             None => true,
             Some(_) if planted!(self.config, VotesTwiceInATerm) => true,
@@ -118,8 +121,9 @@ impl Raft {
         }
     }
 
-    /// §5.4.1: a vote goes only to a log at least as up-to-date as our own, so that a leader holds
-    /// every committed entry: the two majorities share a server that refuses otherwise.
+    /// §5.4.1: a server grants its vote only to a candidate whose log is at least as up-to-date as
+    /// its own. A leader therefore holds every committed entry: the majority that committed it and
+    /// the majority that votes share a server, and that server refuses its vote otherwise.
     pub(super) fn is_up_to_date(&self, last: EntryId) -> bool {
         match self.log.last_id() {
             _ if planted!(self.config, VotesWithoutComparingLogs) => true,
@@ -143,7 +147,7 @@ impl Raft {
             return;
         };
         if response.vote_granted {
-            // A set: the same vote may arrive twice.
+            // A set, because the same vote may arrive twice.
             let _new = candidate.votes.insert(from);
             #[cfg(feature = "mutants")]
             if !_new && planted!(self.config, CountsRepeatedVotes) {
@@ -153,7 +157,7 @@ impl Raft {
         }
     }
 
-    /// The candidate's own vote became durable.
+    /// Counts the candidate's own vote once it is durable.
     pub(super) fn count_own_vote(&mut self, durable: WriteId, turn: &mut Turn) {
         if let Role::Candidate(candidate) = &mut self.role
             && candidate.ballot <= durable
@@ -176,8 +180,8 @@ impl Raft {
         }
     }
 
-    /// Whether this server leads. A leader has voted for itself, so the test is implied by
-    /// `voted_for` unless a bug is planted there.
+    /// Whether this server is the leader. A leader has voted for itself, so `voted_for` implies
+    /// this test unless a planted bug changes it.
     pub(super) fn leads(&self) -> bool {
         matches!(self.role, Role::Leader(_))
     }

@@ -1,22 +1,23 @@
-//! Messages that no correct server sends: they are dropped before they change anything.
+//! Messages that no correct server sends. They are dropped before they change anything.
 //!
-//! The transport authenticates servers, but a server may be misconfigured, run on damaged memory, or
-//! be hostile. Such a message must not stop this server or break its invariants. Two kinds are
+//! The transport authenticates servers, but a server may be misconfigured, run on faulty memory or
+//! be hostile. Its messages must neither stop this server nor break its invariants. Two kinds are
 //! recognized:
 //! * *Inconsistent*: terms within a log never decrease, and no entry or snapshot is newer than its
 //!   leader's term.
 //! * *Contradicting*: every leader of this or a later term has all committed entries (Leader
-//!   Completeness), so a request that replaces one of ours cannot come from such a leader.
+//!   Completeness), so such a leader never sends a request that replaces one of them.
 //!
-//! Deviation: the paper assumes servers that fail only by stopping, and etcd panics on the second
-//! kind. Dropping the message is as safe, for the committed entry stays, and keeps the server up.
+//! Deviation: the paper assumes that servers fail only by stopping, and etcd panics on the second
+//! kind. Dropping the message is equally safe, because the committed entry stays, and it keeps the
+//! server up.
 
 use super::*;
 use crate::{AppendEntriesRequest, InstallSnapshotRequest};
 
 impl Raft {
-    /// Whether a message from a server is one that no correct server sends to this one. The core
-    /// drops it; a driver may count it.
+    /// Whether no correct server sends this message to this server. The core drops such a message;
+    /// a driver may count it.
     pub fn is_impossible(&self, message: &Message) -> bool {
         match message {
             Message::AppendEntriesRequest(request) => {
@@ -33,7 +34,7 @@ impl Raft {
         }
     }
 
-    /// Whether a committed entry here differs from the one in the request.
+    /// Whether a committed entry of this server differs from the entry in the request.
     fn contradicts_entries(&self, request: &AppendEntriesRequest) -> bool {
         let prev = (request.prev_log_index, request.prev_log_term);
         let first = request.prev_log_index.get().saturating_add(1);
@@ -46,7 +47,8 @@ impl Raft {
             .any(|(index, term)| self.log.term_at(index) != Some(term))
     }
 
-    /// Whether the snapshot's last entry cannot be in one log with a committed entry here.
+    /// Whether no single log can contain both the snapshot's last entry and this server's committed
+    /// entries.
     fn contradicts_snapshot(&self, request: &InstallSnapshotRequest) -> bool {
         let last_included = request.snapshot.last_included();
         let committed = self.log.term_at(self.commit_index).unwrap_or_default();
@@ -61,10 +63,10 @@ impl Raft {
     }
 }
 
-/// Whether the entries in a request can be those of one log of its leader.
+/// Whether the entries of a request can come from one log of its leader.
 fn is_consistent(request: &AppendEntriesRequest) -> bool {
     let fits = u64::MAX - request.prev_log_index.get() >= request.entries.len() as u64;
-    // Term 0 is that of the position before the log, and no other.
+    // Only the position before the first entry has term 0.
     let is_first = request.prev_log_index == LogIndex::ZERO;
     let starts_right = (request.prev_log_term == Term::ZERO) == is_first;
     let is_after_term_0 = |entry: &crate::Entry| entry.term > Term::ZERO;

@@ -1,17 +1,19 @@
-//! What keeps elections rare: PreVote (thesis §9.6), a leader that checks for its quorum (§6.2) and
-//! servers that stick to the leader they hear (§4.2.3).
+//! PreVote (thesis §9.6), CheckQuorum (a leader steps down without a majority, §6.2) and leader
+//! stickiness (a server that has a leader refuses its vote, §4.2.3) keep elections rare.
 //!
-//! Safety needs none of it. PreVote delays a candidacy that could have begun at once, stickiness
-//! ignores a request that could have been lost, and a leader that steps down does what one cut off
-//! does: nothing. What they add is peace. A server that comes back from a partition cannot have
-//! raised its term meanwhile, and a leader that no majority hears makes way for one that is heard.
+//! Safety does not depend on them. PreVote delays a candidacy that could have begun at once.
+//! Stickiness ignores a request that could have been lost. A leader that steps down commits
+//! nothing, exactly like a leader that is cut off. They add stability. A server that returns from a
+//! partition cannot have raised its term in the meantime, and a leader that no majority can reach
+//! makes way for a leader that a majority can reach.
 //!
-//! They must not wedge each other, so that
-//! * a refused pre-candidate is told the term of the server that refused, however old its own is;
-//! * a refusal for an old term is never held back by stickiness: a leader whose follower is in a
-//!   newer term steps down, and the next election is above both;
-//! * stickiness ends with the quorum timer, with the follower's own candidacy, with its term, and
-//!   toward the leader itself: a leader that campaigns has stepped down.
+//! The three must not deadlock each other. Therefore:
+//! * a server that refuses a pre-vote responds with its term, however old the term of the
+//!   pre-candidate is;
+//! * stickiness never holds back a refusal for an old term: a leader whose follower is in a newer
+//!   term steps down, and the next election has a term above both;
+//! * stickiness ends with the quorum timer, with the follower's own candidacy and with its term. It
+//!   never applies to the leader itself: a leader that campaigns has stepped down.
 
 use super::*;
 use crate::{EntryId, PreVoteRequest, PreVoteResponse, mutant::planted};
@@ -35,12 +37,12 @@ impl Raft {
                 }
                 turn.arm(Timer::Quorum);
             }
-            // Whoever can be heard by a majority may now lead it.
+            // A server that can reach a majority may now become leader.
             Role::Leader(_) => self.become_follower(self.current_term, None, turn),
         }
     }
 
-    /// Notes that the leader of this term was heard from.
+    /// Notes that a message of the current leader arrived, and rearms the election timer.
     pub(super) fn hear_leader(&mut self, turn: &mut Turn) {
         if !planted!(self.config, LeaderNotWaitedFor) {
             turn.arm(Timer::Election);
@@ -53,8 +55,8 @@ impl Raft {
         }
     }
 
-    /// Whether a candidacy of this server is to be refused for the sake of a leader. The leader's own
-    /// candidacy proves that it stepped down (hashicorp/raft grants it too).
+    /// Whether this server must refuse a candidate because of its current leader. The leader's own
+    /// candidacy proves that it stepped down (hashicorp/raft grants that vote too).
     pub(crate) fn sticks_against(&self, candidate: NodeId) -> bool {
         let follows_candidate = matches!(
             self.role,
@@ -64,7 +66,7 @@ impl Raft {
             && (!follows_candidate || planted!(self.config, StepDownNotBelieved))
     }
 
-    /// Whether a majority may be following the leader of our term, as far as we know.
+    /// Whether a majority may be following the leader of this term, as far as this server knows.
     pub(crate) fn sticks_to_leader(&self) -> bool {
         match self.role {
             _ if planted!(self.config, VotesAgainstLeaderItHears) => false,
@@ -100,8 +102,7 @@ impl Raft {
         }
     }
 
-    /// Answers as it would to the candidate, and forgets the question: neither term nor vote
-    /// change.
+    /// Responds as it would to a candidate, but changes neither its term nor its vote.
     pub(super) fn handle_pre_vote_request(
         &mut self,
         from: NodeId,
@@ -151,7 +152,7 @@ impl Raft {
             self.count_votes(turn);
             return;
         }
-        // Nobody is pre-candidate in the last term, so that there is a next one.
+        // No server is a pre-candidate in the last term, so a next term exists.
         if let Role::PreCandidate { votes } = &mut self.role
             && response.next_term == self.current_term.next()
         {

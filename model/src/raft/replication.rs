@@ -59,8 +59,9 @@ impl Raft {
         if self.config.check_quorum {
             turn.arm(Timer::Quorum);
         }
-        // §8: a leader knows what is committed only after an entry of its own term is. Without
-        // this no-op an idle cluster might never commit what an earlier leader left behind.
+        // §8: a leader knows the committed entries only once an entry of its own term is committed.
+        // Without this no-op, an idle cluster might never commit the entries that an earlier leader
+        // left behind.
         if planted!(self.config, LeaderSkipsNoop) {
             return;
         }
@@ -69,8 +70,8 @@ impl Raft {
         self.advance_commit_index(turn);
     }
 
-    /// Adds an entry of the current term at the end of the leader's log (§5.3: a leader never
-    /// overwrites or removes entries of its own log).
+    /// Appends an entry of the current term to the leader's log (§5.3: a leader never overwrites or
+    /// removes entries of its own log).
     pub(super) fn append_as_leader(&mut self, payload: Payload, turn: &mut Turn) -> LogIndex {
         let term = self.current_term;
         if let Role::Leader(leader) = &mut self.role {
@@ -82,8 +83,9 @@ impl Raft {
         index
     }
 
-    /// A message to every follower: new entries if the follower is ready for them, or a heartbeat.
-    /// It carries the read round, so each follower answers it at once.
+    /// Sends AppendEntries to every follower: new entries if the follower is ready for them,
+    /// otherwise a heartbeat. The request carries the read round, so each follower responds at
+    /// once.
     pub(super) fn broadcast(&mut self, turn: &mut Turn) {
         let Role::Leader(leader) = &self.role else {
             return;
@@ -96,18 +98,19 @@ impl Raft {
         }
     }
 
-    /// New entries to every follower that is ready for more.
+    /// Sends new entries to every follower that is ready for them.
     pub(super) fn replicate(&mut self, turn: &mut Turn) {
         for id in self.others().collect::<Vec<_>>() {
             self.replicate_to(id, 0, turn);
         }
     }
 
-    /// Sends what a follower is ready for; returns whether anything was sent. A pipeline is filled.
-    /// The first message carries the read round.
-    /// A probe carries entries once: until the follower answers it, heartbeats repeat it without
-    /// entries, so that a dead follower costs no bandwidth (etcd: `MsgAppFlowPaused`). An answer to
-    /// the repeated probe fetches the entries.
+    /// Sends the entries that a follower is ready for and returns whether it sent any. It fills the
+    /// pipeline; the first message carries the read round.
+    ///
+    /// A probe carries entries once. Until the follower responds, heartbeats retransmit the probe
+    /// without entries, so that a dead follower costs no bandwidth (etcd: `MsgAppFlowPaused`). The
+    /// response to such a heartbeat triggers the entries.
     fn replicate_to(&mut self, to: NodeId, read_round: u64, turn: &mut Turn) -> bool {
         let last_index = self.log.last_index();
         let mut sent = false;
@@ -121,7 +124,8 @@ impl Raft {
                     let fits = progress.bytes_in_flight < self.config.max_bytes_in_flight;
                     (progress.in_flight() < progress.window && fits) || unbound
                 }
-                // All entries from `next_index` on are new in this step: the probe is unsent.
+                // All entries from `next_index` on are new in this step: the probe has not been
+                // sent.
                 Flow::Probe => {
                     let is_unsent = |first| first <= progress.next_index;
                     !sent && turn.append_from.is_some_and(is_unsent)
@@ -137,9 +141,9 @@ impl Raft {
         sent
     }
 
-    /// Sends one message with the entries that the follower lacks, as far as we know. Free to leave
-    /// before our own disk has the entries (thesis §10.2.1): they count for nothing until a majority
-    /// has them durably.
+    /// Sends one message with the entries that the follower lacks, as far as the leader knows. It
+    /// may leave before the leader's own disk has the entries (thesis §10.2.1): they count for
+    /// nothing until a majority has them durably.
     fn send_append_entries(&mut self, to: NodeId, turn: &mut Turn) {
         self.send_append(to, self.config.max_entries_per_append, 0, turn);
     }
@@ -155,8 +159,9 @@ impl Raft {
         let base = self.log.base();
         let lacks = progress.next_index <= base.index;
         if lacks {
-            // What it needs is gone here. It gets a snapshot, and with it a message that only shows
-            // that we live: who has the snapshot answers that too.
+            // Log compaction removed the entries that the follower needs. The follower gets a
+            // snapshot, and with it a heartbeat, which a follower that already has the snapshot
+            // acknowledges too.
             progress.flow = Flow::Probe;
             progress.bytes_in_flight = 0;
         }
@@ -201,7 +206,7 @@ impl Raft {
         }
     }
 
-    /// The window a follower starts with, and falls back to: one message.
+    /// The initial and minimum window of a follower: one message.
     fn least_window(&self) -> usize {
         let (one, most) = (
             self.config.max_entries_per_append,
@@ -218,8 +223,8 @@ impl Raft {
     ) {
         let read_round = request.read_round;
         if request.term < self.current_term && !planted!(self.config, AcceptsStaleAppends) {
-            // Refused, with our term, so that a deposed leader learns of it.
-            // It names no round: the sender may lead our term by now, and knows rounds of its own.
+            // The refusal carries the current term, so that a deposed leader learns of it. It names
+            // no read round: the sender may lead the current term by now and count its own rounds.
             let read_round = match planted!(self.config, StaleRefusalConfirmsReads) {
                 true => read_round,
                 false => 0,
@@ -229,8 +234,8 @@ impl Raft {
             return;
         }
         if request.term == self.current_term && matches!(self.role, Role::Leader(_)) {
-            // Two leaders in one term: Election Safety is broken, and the checks say so. There is
-            // no right answer to give.
+            // Two leaders in one term violate Election Safety, and the checks report that. No
+            // response would be correct.
             return;
         }
         let term = request.term.max(self.current_term);
@@ -241,7 +246,7 @@ impl Raft {
             if planted!(self.config, FollowerCommitsDespiteConflict) {
                 self.commit_to(request.leader_commit, turn);
             }
-            // It acknowledges nothing, so it waits for no entry.
+            // The response acknowledges no entry, so it waits for no entry.
             let response = self.append_response(read_round, outcome);
             self.respond_in_term(from, response, turn);
             return;
@@ -250,22 +255,22 @@ impl Raft {
         let last_new = request.prev_log_index.plus(request.entries.len() as u64);
         self.merge_entries(request.prev_log_index, request.entries, turn);
 
-        // Figure 2: only up to the last entry this request vouches for. What follows it in our
-        // log may not be the leader's.
+        // Figure 2: commit only up to the last entry that this request vouches for. Later entries
+        // in this log may not be the leader's.
         self.commit_to(request.leader_commit.min(last_new), turn);
 
-        // For the same reason the acknowledgement speaks of `last_new`, not of our last entry.
+        // For the same reason the response acknowledges `last_new`, not the last entry of this log.
         if planted!(self.config, AppendAcknowledgedBeforeDurable) {
             let match_index = last_new;
             let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
             turn.send(from, response);
             return;
         }
-        // A leader needs to know that it is followed, and a read that its round is confirmed, however
-        // slow this disk is. So these are answered at once, with the entries that are durable now.
-        // The entries of the request are acknowledged when they are durable: one message more, and
-        // only if a disk is slower than a heartbeat or a read. A request with entries and no round
-        // has no other answer than that.
+        // A leader needs to know that it still has followers, and a read needs its round confirmed,
+        // however slow this disk is. A heartbeat or a read round is therefore answered at once,
+        // with the index that is durable now. A second response acknowledges the entries once they
+        // are durable: one more message, and only if a disk is slower than a heartbeat or a read. A
+        // request that carries entries and no round gets only that second response.
         let is_durable = last_new <= self.durable_index;
         let waits_for_disk = planted!(self.config, HeartbeatAnswerWaitsForDisk);
         if is_durable || ((read_round > 0 || !brings_entries) && !waits_for_disk) {
@@ -285,8 +290,8 @@ impl Raft {
         }
     }
 
-    /// Answers a leader once the term is durable: before, a crash could take this server back to an
-    /// older term, in which it would follow, and acknowledge, another leader.
+    /// Responds to a leader once the term is durable. Before that, a crash could return this server
+    /// to an older term, in which it would follow another leader and acknowledge its entries.
     fn respond_in_term(&self, leader: NodeId, response: Message, turn: &mut Turn) {
         if planted!(self.config, AnsweredBeforeTermIsDurable) {
             turn.send(leader, response);
@@ -303,11 +308,12 @@ impl Raft {
         })
     }
 
-    /// §5.3: the entry before the new ones must be the leader's. If it is not, says where the
-    /// leader should look next.
+    /// The consistency check of §5.3: the entry before the new ones must match the leader's. If it
+    /// does not, returns a hint where the logs may agree.
     fn find_conflict(&self, request: &AppendEntriesRequest) -> Option<AppendOutcome> {
         let prev_log_index = request.prev_log_index;
-        // A snapshot covers it, so it is committed, and the leader has the same entry there.
+        // A snapshot covers this entry, so it is committed, and the leader has the same entry
+        // there.
         if prev_log_index < self.log.base().index {
             return None;
         }
@@ -315,8 +321,8 @@ impl Raft {
             Some(term) if term == request.prev_log_term => None,
             Some(_) if planted!(self.config, PrevTermNotCompared) => None,
             _ => {
-                // An entry of a later term than the leader's at `prev_log_index` cannot be in the
-                // leader's log before it, so the search skips all of them (etcd:
+                // An entry of a later term than the leader's at `prev_log_index` cannot precede it
+                // in the leader's log, so the search skips all such entries (etcd:
                 // `findConflictByTerm`). Committed entries are in the log of every later leader.
                 let conflict_index = self
                     .log
@@ -331,7 +337,8 @@ impl Raft {
         }
     }
 
-    /// Figure 2, AppendEntries receiver rules 3 and 4.
+    /// Figure 2, AppendEntries receiver rules 3 and 4: truncates a conflicting suffix and appends
+    /// the new entries.
     fn merge_entries(&mut self, prev: LogIndex, mut entries: Vec<Entry>, turn: &mut Turn) {
         if planted!(self.config, TruncatesWithoutConflict) && prev < self.log.last_index() {
             self.truncate_from(prev.next(), turn);
@@ -340,11 +347,12 @@ impl Raft {
         for (place, entry) in entries.iter().enumerate() {
             index = index.next();
             if index <= self.log.base().index {
-                // Covered by a snapshot: committed, and so the same.
+                // A snapshot covers this entry, so it is committed and equal.
                 continue;
             }
             match self.log.term_at(index) {
-                // Already there: a delayed or repeated request must not remove what came after.
+                // Already in the log. A delayed or duplicated request must not truncate later
+                // entries.
                 Some(term) if term == entry.term => continue,
                 Some(_) if planted!(self.config, ConflictingSuffixKept) => continue,
                 Some(_) => self.truncate_from(index, turn),
@@ -369,7 +377,7 @@ impl Raft {
         turn: &mut Turn,
     ) {
         self.observe_term(response.term, turn);
-        // An acknowledgement counts only for the leadership it was given to.
+        // An acknowledgement counts only for the leadership that it was sent to.
         if response.term < self.current_term && !planted!(self.config, CountsStaleAcknowledgements)
         {
             return;
@@ -388,13 +396,14 @@ impl Raft {
             // No follower of this term can know of a later round or entry.
             return;
         }
-        // A stale-term refusal answers an older request, and is no sign that anybody follows us.
+        // A stale-term refusal answers an older request and does not show that the sender follows
+        // this leader.
         if self.config.check_quorum && response.outcome != AppendOutcome::StaleTerm {
             leader.heard.insert(from);
         }
-        // An answer to a request of this term, a conflict too, shows that the follower still took
-        // us for its leader at a moment after the round began. (A stale-term refusal answers a
-        // request of an older term, whose rounds are not ours: it names none.)
+        // A response to a request of this term, even a conflict, shows that the follower accepted
+        // this leader at a moment after the round began. (A stale-term refusal answers a request of
+        // an older term and names no round, because rounds of that term are not this leader's.)
         progress.read_round = progress.read_round.max(response.read_round);
         match response.outcome {
             AppendOutcome::StaleTerm => {}
@@ -411,8 +420,9 @@ impl Raft {
                 conflict_term,
                 conflict_index,
             } => {
-                // Only the answer to what is being probed, or to something in the pipeline: anything
-                // else is late, and acting on it would move back and forth for ever.
+                // Accept only the response to the current probe or to a message in the pipeline.
+                // Any other response is late, and acting on it could move `next_index` back and
+                // forth forever.
                 let timely = match progress.flow {
                     Flow::Probe => prev_log_index == progress.next_index.prev(),
                     Flow::Pipeline => prev_log_index < progress.next_index,
@@ -424,8 +434,8 @@ impl Raft {
                     self.serve_reads(turn);
                     return;
                 }
-                // §5.3: skip whole terms. Up to `conflict_index` the follower has no entry of a term
-                // after `conflict_term`, so none of ours of such a term can be there.
+                // §5.3: skip whole terms. Up to `conflict_index` the follower has no entry of a
+                // term after `conflict_term`, so no leader entry of such a term can be in its log.
                 let hint = if planted!(self.config, ConflictHintIgnored) {
                     prev_log_index
                 } else {
@@ -443,11 +453,11 @@ impl Raft {
         self.serve_reads(turn);
     }
 
-    /// A follower's log agrees with ours up to here, durably: what it lacks comes after.
+    /// Notes that a follower's log matches the leader's durably up to `match_index`.
     pub(super) fn note_match(&mut self, from: NodeId, match_index: LogIndex, turn: &mut Turn) {
         let last_index = self.log.last_index();
         if match_index > last_index {
-            // No follower of this term can hold it.
+            // No follower of this term can have this entry.
             return;
         }
         let (least, most) = (self.least_window(), self.config.max_entries_in_flight);
@@ -457,8 +467,8 @@ impl Raft {
         let Some(progress) = leader.followers.get_mut(&from) else {
             return;
         };
-        // The answer to a probe, with or without entries: the logs agree up to there. While a
-        // snapshot is on its way, only its acknowledgement counts as one.
+        // The response to a probe, with or without entries: the logs match up to there. While a
+        // snapshot is in flight, only its acknowledgement counts as such a response.
         let is_probed = progress.flow == Flow::Probe
             && match_index == progress.next_index.prev()
             && progress.next_index > self.log.base().index;
@@ -485,7 +495,8 @@ impl Raft {
         }
         if match_index >= progress.next_index.prev() {
             progress.next_index = match_index.next();
-            // Nothing is on its way. (Of entries that a snapshot removed meanwhile the sizes are gone.)
+            // No entries are in flight. (The sizes of entries that log compaction removed are
+            // unknown.)
             progress.bytes_in_flight = 0;
             if most > 0 {
                 progress.flow = Flow::Pipeline;
@@ -496,8 +507,8 @@ impl Raft {
         self.replicate_to(from, 0, turn);
     }
 
-    /// §5.3, §5.4.2: the highest entry of the current term that a majority holds durably is
-    /// committed, and with it, by Log Matching, everything before it.
+    /// §5.3, §5.4.2: commits the highest entry of the current term that a majority holds durably
+    /// and, by Log Matching, all earlier entries.
     pub(super) fn advance_commit_index(&mut self, turn: &mut Turn) {
         let Role::Leader(leader) = &self.role else {
             return;
@@ -518,7 +529,8 @@ impl Raft {
         let Some(held_by_majority) = matches.get(self.config.majority() - 1).copied() else {
             return;
         };
-        // Figure 8: an entry of an older term may be on a majority and still be replaced.
+        // Figure 8: a majority may hold an entry of an older term, and a later leader may still
+        // replace it.
         let own_term = self.log.term_at(held_by_majority) == Some(self.current_term)
             || planted!(self.config, CommitsOlderTermByCounting);
         if own_term {
@@ -526,7 +538,7 @@ impl Raft {
         }
     }
 
-    /// Commits and applies up to `index`; never goes back.
+    /// Commits and applies entries up to `index`. The commit index never decreases.
     pub(super) fn commit_to(&mut self, index: LogIndex, turn: &mut Turn) {
         while self.commit_index < index {
             let next = self.commit_index.next();
@@ -554,27 +566,27 @@ impl Raft {
 }
 
 impl Progress {
-    /// How many entries are on their way, or were lost there.
+    /// The number of entries in flight, or lost on the way.
     pub(crate) fn in_flight(&self) -> usize {
         let sent = self.next_index.prev().get() - self.match_index.get();
         usize::try_from(sent).unwrap_or(usize::MAX)
     }
 
-    /// What arrives may be more: the window grows by as much as was acknowledged, so that it doubles
-    /// with each round trip until something is lost. (The first answer speaks of the whole log; it
-    /// counts as one message.)
+    /// Grows the window by the number of entries acknowledged, so that it doubles with each round
+    /// trip until a message is lost. (The first acknowledgement covers the whole log, so it counts
+    /// as one message at most.)
     fn widen(&mut self, acknowledged: u64, one: usize, most: usize) {
         let acknowledged = usize::try_from(acknowledged).unwrap_or(usize::MAX);
         self.window = self.window.saturating_add(acknowledged.min(one)).min(most);
     }
 }
 
-/// How many bytes these entries take.
+/// The total size of the entries in bytes.
 fn size_of(entries: &[Entry]) -> usize {
     entries.iter().map(|entry| entry.payload.size()).sum()
 }
 
-/// As many of the entries as take so many bytes, the first in any case.
+/// The longest prefix of `entries` of at most `bytes` bytes, and at least one entry.
 fn within(entries: &[Entry], bytes: usize) -> &[Entry] {
     let mut left = bytes;
     let fits = |entry: &&Entry| {

@@ -1,5 +1,5 @@
-//! What clients ask: writes through the log (thesis §6.3), linearizable reads beside it (§6.4), and
-//! stale reads of whatever is applied here.
+//! Client requests: writes through the log (thesis §6.3), linearizable reads beside the log
+//! (ReadIndex, §6.4) and stale reads of the entries applied on this server.
 
 use super::*;
 use crate::{
@@ -9,18 +9,18 @@ use crate::{
     store::{Command, Write},
 };
 
-/// What only a leader can do.
+/// A request that only a leader can serve.
 enum Asked {
-    /// To be put into the log.
+    /// Goes through the log.
     Command(Command),
-    /// To be answered beside it.
+    /// Is answered without a log entry.
     Read(Query),
 }
 
 impl Raft {
-    /// Removes the requests that a leader would append to its log and returns the refusals of them. A
-    /// driver whose disk does not keep up calls this before [`Event::Requests`]. Reads stay, because
-    /// they need no disk. Requests that this server refuses for another reason stay too.
+    /// Removes the requests that a leader would append to its log and returns a refusal for each. A
+    /// driver whose disk does not keep up calls this before [`Event::Requests`]. Reads stay,
+    /// because they need no disk. Requests that this server refuses for another reason stay too.
     pub fn refuse_commands(&self, requests: &mut Vec<(Address, ClientRequest)>) -> Vec<Envelope> {
         if !matches!(self.role, Role::Leader(_)) {
             return Vec::new();
@@ -40,8 +40,8 @@ impl Raft {
         refusals.collect()
     }
 
-    /// Requests that arrived together share one write, one read round and one round of messages:
-    /// what a cluster does for each of them is then little more than to carry it.
+    /// Handles a batch of requests. They share one write, one read round and one round of messages,
+    /// so the cluster does little more per request than carry it.
     pub(super) fn handle_client_requests(
         &mut self,
         requests: Vec<(Address, ClientRequest)>,
@@ -49,7 +49,8 @@ impl Raft {
     ) {
         let all = requests.len();
         let asked = self.serve_stale_reads(requests, turn);
-        // Stale reads and refused requests concern no other server, and change nothing here.
+        // Stale reads and refused requests involve no other server and change nothing on this
+        // server.
         if asked.is_empty() && all > 0 {
             return;
         }
@@ -86,12 +87,12 @@ impl Raft {
         }
     }
 
-    /// Answers the stale reads from what is applied here, whoever leads, refuses requests outside of
-    /// the limits, and returns the rest.
+    /// Answers stale reads from the applied state in any role, refuses requests that exceed a
+    /// limit, and returns the remaining requests.
     ///
-    /// What is applied is committed, so the answer is what some prefix of the one log makes. How
-    /// long that prefix is compared with others is not asked: a server that is cut off, or that
-    /// has just started, answers from an old or an empty one, and says which.
+    /// Applied entries are committed, so the result reflects a prefix of the log. The prefix may be
+    /// short: a server that is cut off or has just started answers from an old or empty prefix, and
+    /// the response carries its applied index.
     fn serve_stale_reads(
         &self,
         requests: Vec<(Address, ClientRequest)>,
@@ -146,8 +147,8 @@ impl Raft {
         rest
     }
 
-    /// Whether so much waits to be committed that nothing may be added: followers that do not respond
-    /// must not make a leader grow without bound.
+    /// Whether the uncommitted entries have reached their limit. Unresponsive followers must not
+    /// make a leader grow without bound.
     fn has_too_many_writes(&self) -> bool {
         let Role::Leader(leader) = &self.role else {
             return false;
@@ -157,13 +158,14 @@ impl Raft {
             || usize::try_from(entries).unwrap_or(usize::MAX) >= self.config.max_uncommitted_entries
     }
 
-    /// The same of reads, of which so many are about to begin.
+    /// Whether the pending reads, with `new` further reads, have reached their limit.
     fn has_too_many_reads(&self, new: usize) -> bool {
         matches!(&self.role, Role::Leader(leader)
             if leader.reads.len() + new >= self.config.max_pending_reads)
     }
 
-    /// A repeated request becomes a second entry; the session sees to it that it is applied once.
+    /// Appends a command to the log. A retried request becomes a second entry; its session ensures
+    /// that it is applied once.
     fn propose(&mut self, waiter: Waiter, command: Command, turn: &mut Turn) {
         let index = self.append_as_leader(Payload::Command(command), turn);
         if let Role::Leader(leader) = &mut self.role {
@@ -171,23 +173,23 @@ impl Raft {
         }
     }
 
-    /// Thesis §6.4. The read waits for two things: that this leader has applied all that was
-    /// committed when the read arrived, and that a majority answered a message sent after that,
-    /// so that no later leader can have committed anything before.
+    /// Begins a read round (ReadIndex, thesis §6.4). A read waits for two conditions: this leader
+    /// has applied all entries that were committed when the read arrived, and a majority responded
+    /// to a message sent after that, so that no later leader can have committed an entry before.
     fn begin_reads(&mut self, reads: Vec<(Waiter, Query)>) {
         let commit_index = self.commit_index;
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        // Until its own no-op is committed a leader does not know what earlier leaders committed;
-        // everything they did lies before that no-op.
+        // Until its own no-op is committed, a leader does not know the entries that earlier leaders
+        // committed. All of them precede that no-op.
         let read_index = if planted!(self.config, ReadBeforeCommitInTerm) {
             commit_index
         } else {
             commit_index.max(leader.first_index)
         };
-        // A round of its own: what a follower answered before the read arrived may be older than a
-        // write of the next leader.
+        // Each batch needs its own round: a response that a follower sent before the read arrived
+        // may be older than a write of the next leader.
         leader.read_round += 1;
         let round = if planted!(self.config, ReadJoinsEarlierRound) {
             leader.read_round.max(2) - 1
@@ -203,7 +205,7 @@ impl Raft {
         leader.reads.extend(reads);
     }
 
-    /// Answers the reads that waited long enough.
+    /// Answers the reads whose round is confirmed and whose read index is applied.
     pub(super) fn serve_reads(&mut self, turn: &mut Turn) {
         let majority = self.config.majority();
         let itself = usize::from(self.is_voter());

@@ -1,40 +1,40 @@
-//! How the log stays short: snapshots in the place of its beginning. Raft §7, thesis ch. 5.
+//! Log compaction: snapshots replace the beginning of the log. Raft §7, thesis ch. 5.
 //!
-//! The driver says *when* ([`Event::Compact`]); the core says *what*: everything applied, no more.
-//! The snapshot goes to the disk with a numbered write like any other, together with the entries that
-//! follow it: the write stands for the whole log. Only when it is durable does the prefix leave
-//! memory. What a snapshot covers is committed, so nothing that is decided
-//! ever needs it again: votes look at last entries, and a leader's log agrees with every snapshot of
-//! its term or before (Leader Completeness).
+//! The driver decides *when* to take a snapshot ([`Event::Compact`]). The core decides *what* it
+//! contains: exactly the applied entries. The snapshot goes to the disk in a numbered write like
+//! any other, together with the log entries that follow it, so this write replaces the whole log.
+//! The log prefix leaves memory only once the write is durable. A snapshot covers committed entries
+//! only, so no decision needs those entries again: votes compare last entries, and a leader's log
+//! agrees with every snapshot of its term or of an earlier term (Leader Completeness).
 //!
-//! A follower that needs entries its leader has no more is sent the leader's state as it stands. Such
-//! a message is large, so it is sent once and then again only after a number of heartbeats; the
-//! heartbeats beside it stay small. To the follower it says that everything up to its last entry is
-//! committed, and, if its own log does not hold that entry, what came of it:
-//! * an entry at or below the commit index: nothing new;
-//! * an entry in the log: an AppendEntries in disguise. The log stays as it is, what follows the
-//!   entry too, and what it covers is applied from the log;
-//! * neither: the whole log makes room, for what lies before that entry is covered, and what lies
-//!   after it follows another history, or nothing.
+//! A leader whose log lacks the entries that a follower needs sends its current state as a
+//! snapshot. This message is large, so the leader retransmits it only after a number of heartbeats;
+//! the heartbeats beside it stay small. The snapshot shows the follower that all entries up to its
+//! last entry are committed. That last entry is
+//! * at or below the commit index: nothing changes;
+//! * in the log: the message acts like AppendEntries. The log stays as it is, including the entries
+//!   after this one, and the covered entries are applied from the log;
+//! * neither: the snapshot replaces the whole log. Earlier entries are covered, and later entries,
+//!   if any, follow a different history.
 //!
-//! An answer is held until all that it speaks of is durable.
+//! The acknowledgement is held back until everything that it covers is durable.
 
 use super::*;
 use crate::{EntryId, InstallSnapshotRequest, InstallSnapshotResponse, mutant::planted};
 
-/// The state after an entry, in place of all entries up to it.
+/// The state after an entry, which replaces all entries up to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The last entry it covers.
+    /// The last entry that the snapshot covers.
     pub last_included_index: LogIndex,
     /// The term of that entry.
     pub last_included_term: Term,
-    /// What the entries up to there make of the store, its sessions included.
+    /// The store after these entries were applied, including its sessions.
     pub store: Store,
 }
 
 impl Snapshot {
-    /// The last entry it covers.
+    /// The last entry that the snapshot covers.
     pub fn last_included(&self) -> EntryId {
         EntryId {
             term: self.last_included_term,
@@ -42,8 +42,9 @@ impl Snapshot {
         }
     }
 
-    /// Whether it can be a snapshot of any server: what a peer or a file says may be anything. (An
-    /// index in the upper half can only be forged, and leaves no room to count on.)
+    /// Whether this can be a snapshot of a correct server; a peer or a file may hold arbitrary
+    /// data. (Only a forged index lies in the upper half of the range, and it would leave no room
+    /// to count on.)
     pub fn is_sound(&self) -> bool {
         self.store.last_applied() == self.last_included_index
             && self.last_included_index > LogIndex::ZERO
@@ -52,7 +53,7 @@ impl Snapshot {
 }
 
 impl Raft {
-    /// Takes a snapshot, if there is anything new to put into one and none is on its way.
+    /// Takes a snapshot, if there are newly applied entries and no snapshot is being written.
     pub(super) fn compact(&mut self, turn: &mut Turn) {
         if !self.may_compact() {
             return;
@@ -71,13 +72,13 @@ impl Raft {
         turn.snapshot = Some(snapshot);
     }
 
-    /// Whether there is anything to put into a snapshot, and none is on its way to the disk.
+    /// Whether there are newly applied entries and no snapshot is being written.
     pub fn may_compact(&self) -> bool {
         let busy = self.pending.iter().any(|write| write.compacts.is_some());
         !busy && self.commit_index > self.snapshot_index
     }
 
-    /// Everything applied, and nothing else: an entry that is not committed may still be replaced.
+    /// A snapshot of exactly the applied entries: an uncommitted entry may still be replaced.
     fn present_state(&self) -> Snapshot {
         let index = if planted!(self.config, SnapshotBeyondCommitted) {
             self.log.last_index()
@@ -100,8 +101,8 @@ impl Raft {
         }
     }
 
-    /// A snapshot is durable: the entries it covers may go, but for some that followers a little
-    /// behind may still ask for.
+    /// Removes the log prefix that a durable snapshot covers, except for some trailing entries that
+    /// followers slightly behind may still need.
     pub(super) fn drop_prefix(&mut self, last_included: LogIndex, turn: &mut Turn) {
         #[cfg(feature = "mutants")]
         if let Some(snapshot) = self.late_snapshot.take()
@@ -119,7 +120,7 @@ impl Raft {
             room = left;
             base = base.prev();
         }
-        // The log may have begun anew behind a later snapshot since.
+        // The log may have been replaced by a later snapshot in the meantime.
         if base > self.log.base().index
             && let Some(term) = self.log.term_at(base)
         {
@@ -127,7 +128,7 @@ impl Raft {
         }
     }
 
-    /// Sends a follower everything there is, as a snapshot, unless it was sent one just now.
+    /// Sends a follower the current state as a snapshot, unless the leader sent one recently.
     pub(super) fn send_snapshot(&mut self, to: NodeId, turn: &mut Turn) {
         let patience = self.config.snapshot_patience;
         let Role::Leader(leader) = &mut self.role else {
@@ -158,7 +159,7 @@ impl Raft {
     ) {
         let InstallSnapshotRequest { term, snapshot } = request;
         if term < self.current_term {
-            // Refused, with our term, so that a deposed leader learns of it.
+            // The refusal carries the current term, so that a deposed leader learns of it.
             let response = self.snapshot_response(LogIndex::ZERO);
             turn.send_after_term(from, response);
             return;
@@ -176,7 +177,8 @@ impl Raft {
         let is_held = self.log.term_at(last_included.index) == Some(last_included.term)
             && !planted!(self.config, StaleSnapshotInstalled);
         if is_held {
-            // Log Matching: with this entry we hold all that the snapshot covers.
+            // Log Matching: a log that contains this entry contains all entries that the snapshot
+            // covers.
             self.commit_to(last_included.index, turn);
         } else if !is_stale {
             self.install(snapshot, turn);
@@ -196,16 +198,17 @@ impl Raft {
         })
     }
 
-    /// The snapshot takes the place of the log and the store.
+    /// Replaces the log and the store with the snapshot.
     fn install(&mut self, snapshot: Snapshot, turn: &mut Turn) {
         let last_included = snapshot.last_included();
-        // What was durable and committed stays so; about anything else the disk speaks of another
-        // log, until this write is done.
+        // Durable committed entries stay durable. Until this write is done, the other entries on
+        // disk belong to a different log.
         self.forget_durable_from(self.commit_index.next());
         if last_included.index < self.log.last_index()
             && !planted!(self.config, ConflictingSuffixKeptBehindSnapshot)
         {
-            // The entry there is another one, so what follows it is no continuation of this one.
+            // The log has a different entry there, so its later entries do not continue the
+            // snapshot.
             self.log.truncate_from(last_included.index.next());
         }
         self.log.compact_to(last_included);
