@@ -1,48 +1,50 @@
-//! What a server is told once, when it starts.
+//! The configuration of a server, fixed at start.
 
 use crate::NodeId;
 use alloc::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
-/// The settings of one server. The same on all servers of a cluster but for planted bugs.
+/// The configuration of one server. All servers of a cluster have the same one, except for planted
+/// bugs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Config {
-    /// The servers of the cluster, this one included.
+    /// The servers of the cluster, including this one.
     pub voters: BTreeSet<NodeId>,
-    /// The most entries one AppendEntries carries.
+    /// The maximum number of entries per AppendEntries.
     pub max_entries_per_append: usize,
-    /// How large the entries of one AppendEntries may grow, in bytes; one entry may always go.
+    /// The maximum size of the entries per AppendEntries, in bytes; a single entry may exceed it.
     pub max_bytes_per_append: usize,
-    /// The most entries on their way to a follower that were not acknowledged yet; with 0 no
-    /// message leaves before the last one was answered.
+    /// The maximum number of unacknowledged entries in flight to a follower; with 0, each message
+    /// waits for the response to the previous one.
     pub max_entries_in_flight: usize,
-    /// The most bytes of entries on their way to a follower that were not acknowledged yet, beside one
-    /// message (etcd: `MaxInflightBytes`).
+    /// The maximum size of the unacknowledged entries in flight to a follower, in bytes. One
+    /// message may exceed it (etcd: `MaxInflightBytes`).
     pub max_bytes_in_flight: usize,
-    /// The most entries that wait to be committed; a leader refuses further writes
+    /// The maximum number of uncommitted entries; beyond it, a leader refuses writes
     /// ([`crate::message::ResponseBody::Overloaded`]).
     pub max_uncommitted_entries: usize,
-    /// The most bytes that these entries take, beside one entry (etcd:
+    /// The maximum size of the uncommitted entries, in bytes. One entry may exceed it (etcd:
     /// `MaxUncommittedEntriesSize`).
     pub max_uncommitted_bytes: usize,
-    /// The most reads that wait for their round; a leader refuses further reads.
+    /// The maximum number of reads that wait for their round; beyond it, a leader refuses reads.
     pub max_pending_reads: usize,
-    /// Whether a server asks if it could win before it enters a new term (thesis §9.6).
+    /// Whether a server runs PreVote before it enters a new term (thesis §9.6).
     pub pre_vote: bool,
-    /// Whether a leader that hears from no majority steps down, and a server that hears from its
-    /// leader sticks to it (thesis §6.2, §4.2.3).
+    /// Whether a leader without responses from a majority steps down (CheckQuorum, thesis §6.2),
+    /// and whether a server with a live leader refuses its vote (stickiness, thesis §4.2.3).
     pub check_quorum: bool,
-    /// The most sessions the store keeps.
+    /// The maximum number of sessions in the store.
     pub max_sessions: u32,
-    /// For how many applied entries after its last use a session is in use, and is not evicted.
+    /// The number of applied entries after its last use during which a session is in use and is not
+    /// evicted.
     pub session_window: u64,
-    /// How many bytes of keys and values the state may have. A write that would make it larger is
-    /// refused. Far below the 1 GiB that a snapshot can carry.
+    /// The maximum size of all keys and values of the state, in bytes. A write that would exceed it
+    /// is refused. Far below the 1 GiB that a snapshot message can carry.
     pub state_quota: u64,
-    /// How many bytes of entries stay in memory behind a snapshot, for followers a little behind
-    /// ([`crate::Payload::size`]).
+    /// The size of the entries that stay in memory behind a snapshot, in bytes
+    /// ([`crate::Payload::size`]). They serve followers that are slightly behind.
     pub trailing_bytes: usize,
-    /// How many heartbeats pass before a snapshot that was not answered is sent again.
+    /// The number of heartbeats before an unacknowledged snapshot is retransmitted.
     pub snapshot_patience: u32,
     /// The bug planted in this server, in checker builds.
     #[cfg(feature = "mutants")]
@@ -50,7 +52,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The settings of a cluster of these servers.
+    /// The default configuration of a cluster of these servers.
     pub fn new(voters: BTreeSet<NodeId>) -> Self {
         Self {
             voters,
@@ -73,7 +75,7 @@ impl Config {
         }
     }
 
-    /// How many servers make a majority.
+    /// The number of servers in a majority.
     pub fn majority(&self) -> usize {
         let majority = self.voters.len() / 2 + 1;
         if crate::mutant::planted!(self, QuorumOffByOne) {

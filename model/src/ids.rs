@@ -1,6 +1,6 @@
-//! The small values everything else is named by: terms, log positions, servers, sessions, writes.
+//! The identifiers that all other modules use: terms, log positions, servers, sessions, writes.
 //!
-//! Each is a newtype with a private field, so that a term can never be passed for an index.
+//! Each is a newtype with a private field, so that a term cannot be passed in place of an index.
 
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ macro_rules! number {
                 self.0
             }
 
-            /// The number after this one.
+            /// The next number.
             #[must_use]
             pub const fn next(self) -> Self {
                 Self(self.0 + 1)
@@ -69,18 +69,18 @@ number!(
     "c"
 );
 number!(
-    /// A client session (thesis §6.3), named by the index of the log entry that opened it.
+    /// A client session (thesis §6.3), identified by the index of the log entry that opened it.
     SessionId,
     "s"
 );
 number!(
-    /// A write to stable storage, counted from 1 since the server started. Writes become durable
-    /// in this order.
+    /// A write to stable storage, counted from 1 since the server started. Writes become durable in
+    /// this order.
     WriteId,
     "w"
 );
 number!(
-    /// A request of one client or proxy; its answer carries the same number.
+    /// A request of one client or proxy; the response carries the same number.
     RequestId,
     "r"
 );
@@ -92,14 +92,14 @@ impl LogIndex {
     /// The position before this one.
     ///
     /// # Panics
-    /// At 0, which nothing precedes.
+    /// At 0, because no position precedes it.
     #[must_use]
     pub const fn prev(self) -> Self {
         assert!(self.0 > 0, "no position precedes the start of the log");
         Self(self.0 - 1)
     }
 
-    /// The position `count` entries further on.
+    /// The position `count` entries later.
     #[must_use]
     pub const fn plus(self, count: u64) -> Self {
         Self(self.0 + count)
@@ -110,23 +110,23 @@ impl Term {
     /// The term before the first election.
     pub const ZERO: Self = Self(0);
 
-    /// The last term there can be. No election follows it.
+    /// The last possible term. No election follows it.
     pub const LAST: Self = Self(u64::MAX);
 
-    /// The most terms by which one message may raise the receiver's term. A forged term near
-    /// [`Self::LAST`] would otherwise end all elections forever. A server that missed more elections
-    /// catches up within several messages.
+    /// The maximum number of terms by which one message may raise the receiver's term. Otherwise a
+    /// forged term near [`Self::LAST`] would end all elections forever. A server that missed more
+    /// elections catches up within several messages.
     pub const MAX_JUMP: u64 = 1 << 20;
 
-    /// The latest term that one message may bring to a server in this term.
+    /// The latest term to which one message may raise a server in this term.
     #[must_use]
     pub const fn farthest(self) -> Self {
         Self(self.0.saturating_add(Self::MAX_JUMP))
     }
 }
 
-/// Which entry: the term it was created in and its position. By Log Matching (Raft §5.3) this
-/// names one entry for ever.
+/// The identity of an entry: the term it was created in and its position. By Log Matching (Raft
+/// §5.3) this identifies one entry forever.
 ///
 /// The derived order compares the term first and the index second, which is exactly "at least as
 /// up-to-date" of Raft §5.4.1 when applied to last entries.
@@ -140,7 +140,7 @@ pub struct EntryId {
     pub index: LogIndex,
 }
 
-/// Who a message comes from or goes to.
+/// The sender or the receiver of a message.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Address {
     /// A server.

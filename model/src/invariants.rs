@@ -1,12 +1,13 @@
-//! What must hold of one server after every step, cheap enough to be always on.
+//! The invariants of one server after every step, cheap enough to be checked in every build.
 //!
-//! The checker, the tests and the node all call [`check`] after each step with what [`Watermarks`]
-//! noted before it. A broken law is a bug of ours that may already have cost safety: the node stops.
+//! The checker, the tests and the node call [`check`] after each step, with the [`Watermarks`]
+//! taken before it. A violation is a bug in this code that may already have cost safety, so the
+//! node stops.
 
 use crate::{Effects, Flow, LogIndex, Raft, Role, Snapshot, Term};
 use alloc::string::String;
 
-/// What is noted of a server before a step, to be compared after it.
+/// State of a server before a step, for comparison after the step.
 #[derive(Clone, Copy, Debug)]
 pub struct Watermarks {
     current_term: Term,
@@ -14,13 +15,13 @@ pub struct Watermarks {
     last_index: LogIndex,
     snapshot_index: LogIndex,
     leads: bool,
-    /// The sum of what a leader knows its followers to hold: a step learns of one of them at most,
-    /// so one that falls makes the sum fall.
+    /// The sum of a leader's `match_index` values. One step changes at most one of them, so the sum
+    /// decreases if one of them does.
     matches: u128,
 }
 
 impl Watermarks {
-    /// Notes where a server stands.
+    /// Takes the watermarks of a server.
     pub fn of(raft: &Raft) -> Self {
         Self {
             current_term: raft.current_term,
@@ -33,10 +34,10 @@ impl Watermarks {
     }
 }
 
-/// The laws one step must keep.
+/// Checks the invariants of one step.
 ///
 /// # Errors
-/// The law that was broken, in a sentence.
+/// The violated invariant, in a sentence.
 pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), String> {
     let laws = [
         (

@@ -1,10 +1,10 @@
-//! Raft as a pure function, the replicated store, and everything that is decided by protocol.
+//! Raft as a pure function, the replicated store, and every decision of the protocol.
 //!
-//! This crate holds no clock, randomness, socket, file, thread, async, logging or global state.
-//! Its protocol part builds without std. With the feature `system` it also holds the models:
-//! whole systems made of the very same servers, proxies and clients, a network that loses,
-//! repeats, delays and reorders, disks that forget what was not synced, and the properties that
-//! must hold of them.
+//! This crate has no clock, randomness, socket, file, thread, async, logging or global state. Its
+//! protocol part builds without std. With the feature `system` it also contains the models:
+//! complete systems of these very servers, proxies and clients, a network that drops, duplicates,
+//! delays and reorders messages, disks that lose writes before their fsync, and the properties that
+//! the systems must satisfy.
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -1,10 +1,10 @@
-//! The replicated log, in memory: a sequence of entries, positions counted from 1.
+//! The replicated log, in memory: a sequence of entries with indexes from 1.
 //!
-//! A log may begin after a *base*: the last entry that a snapshot covers (Raft §7). Of what lies
-//! before the base nothing is known but that it is committed; of the base itself, its term.
+//! A log may begin after a *base*, the last entry that a snapshot covers (Raft §7). The entries
+//! before the base are only known to be committed; of the base itself, the term is known.
 //!
-//! Lacks, on purpose: any notion of what is committed or durable, and when a prefix may go. Both are
-//! the server's.
+//! Deliberate omissions: the log does not know which entries are committed or durable, nor when log
+//! compaction may remove a prefix. The server decides both.
 
 use crate::{
     EntryId, LogIndex, Term,
@@ -13,17 +13,18 @@ use crate::{
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// What an entry asks of the replicated store.
+/// The content of an entry for the replicated store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Payload {
-    /// Nothing: a leader's first entry, whose commitment tells it what is committed (Raft §8).
+    /// The no-op that a leader appends first. Its commitment shows which earlier entries are
+    /// committed (Raft §8).
     Noop,
-    /// Something for the store to do.
+    /// A command for the store.
     Command(Command),
 }
 
 impl Payload {
-    /// About how many bytes it takes on the way: enough to keep messages small.
+    /// The approximate encoded size in bytes, accurate enough to keep messages small.
     pub fn size(&self) -> usize {
         let Self::Command(Command::Write(write)) = self else {
             return 8;
@@ -35,45 +36,45 @@ impl Payload {
     }
 }
 
-/// An entry of the log. Its index is its place.
+/// An entry of the log. Its index is its position in the log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Entry {
-    /// The term of the leader that created it.
+    /// The term of the leader that created the entry.
     pub term: Term,
-    /// What it asks of the store.
+    /// The content for the store.
     pub payload: Payload,
 }
 
 /// The log of one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Log {
-    /// The last entry that is not kept any more; (0, 0) if the log is whole.
+    /// The last entry that log compaction removed; (0, 0) if the log is complete.
     base: EntryId,
     entries: Vec<Entry>,
 }
 
 impl Log {
-    /// A log of these entries, the first at index 1.
+    /// Creates a log of these entries; the first has index 1.
     pub fn new(entries: Vec<Entry>) -> Self {
         Self::after(EntryId::default(), entries)
     }
 
-    /// A log of these entries, the first just after `base`.
+    /// Creates a log of these entries; the first follows `base` immediately.
     pub fn after(base: EntryId, entries: Vec<Entry>) -> Self {
         Self { base, entries }
     }
 
-    /// The entry before the first one kept; (0, 0) if the log is whole.
+    /// The entry before the first retained entry; (0, 0) if the log is complete.
     pub fn base(&self) -> EntryId {
         self.base
     }
 
-    /// The index of the last entry, 0 if there never was one.
+    /// The index of the last entry; 0 if there never was an entry.
     pub fn last_index(&self) -> LogIndex {
         self.base.index.plus(self.entries.len() as u64)
     }
 
-    /// Which entry is the last; (0, 0) if there never was one.
+    /// The id of the last entry; (0, 0) if there never was an entry.
     pub fn last_id(&self) -> EntryId {
         EntryId {
             term: self.entries.last().map_or(self.base.term, |last| last.term),
@@ -81,13 +82,14 @@ impl Log {
         }
     }
 
-    /// The entry at `index`, if it is kept.
+    /// The entry at `index`, if it is retained.
     pub fn get(&self, index: LogIndex) -> Option<&Entry> {
         let place = index.get().checked_sub(self.base.index.get() + 1)?;
         self.entries.get(usize::try_from(place).ok()?)
     }
 
-    /// The term of the entry at `index`; term 0 at index 0; `None` before the base and past the end.
+    /// The term of the entry at `index`; term 0 at index 0; `None` before the base and past the
+    /// end.
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
         if index == self.base.index {
             return Some(self.base.term);
@@ -95,40 +97,41 @@ impl Log {
         self.get(index).map(|entry| entry.term)
     }
 
-    /// Up to `limit` entries from `index` on, of those kept.
+    /// Up to `limit` retained entries from `index` on.
     pub fn slice(&self, index: LogIndex, limit: usize) -> &[Entry] {
         let start = self.place(index).min(self.entries.len());
         let end = start.saturating_add(limit).min(self.entries.len());
         &self.entries[start..end]
     }
 
-    /// The entries kept, from the one after the base.
+    /// The retained entries, from the one after the base.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Adds entries at the end.
+    /// Appends entries.
     pub fn append(&mut self, entries: impl IntoIterator<Item = Entry>) {
         self.entries.extend(entries);
     }
 
-    /// Removes the entry at `index` and all that follow. The base stays.
+    /// Truncates the log: removes the entry at `index` and all later entries. The base stays.
     pub fn truncate_from(&mut self, index: LogIndex) {
         self.entries.truncate(self.place(index));
     }
 
-    /// Forgets all up to `base`, which becomes the base. What follows it is kept.
+    /// Compacts the log: removes all entries up to `base`, which becomes the new base. Later
+    /// entries stay.
     pub fn compact_to(&mut self, base: EntryId) {
         let gone = self.place(base.index.next()).min(self.entries.len());
         self.entries.drain(..gone);
-        // Room for what is gone would stay for ever.
+        // The vector would otherwise keep the removed entries' capacity forever.
         self.entries.shrink_to(2 * self.entries.len());
         self.base = base;
     }
 
     /// The last position up to `index` that can hold an entry of `term` or an earlier term. Terms
-    /// never decrease within a log, so every entry after it, up to `index`, is of a later term. Where
-    /// the log starts after that position, the result is a position before the base.
+    /// never decrease within a log, so all entries after that position, up to `index`, are of later
+    /// terms. If the log starts after that position, the result is a position before the base.
     pub fn last_index_up_to(&self, index: LogIndex, term: Term) -> LogIndex {
         let index = index.min(self.last_index());
         if index < self.base.index {
@@ -141,7 +144,7 @@ impl Log {
         }
     }
 
-    /// Whether this log has every entry that `earlier` had, as far as it still keeps them.
+    /// Whether this log contains every entry of `earlier`, as far as both retain them.
     pub fn continues(&self, earlier: &Self) -> bool {
         let start = self.base.index.max(earlier.base.index);
         self.last_index() >= earlier.last_index()
@@ -150,8 +153,8 @@ impl Log {
                 .starts_with(earlier.slice(start.next(), usize::MAX))
     }
 
-    /// Whether this log and another are the same up to and including `last`, as far as both keep
-    /// their entries; false if one of them ends before it.
+    /// Whether this log and `other` are equal up to and including `last`, as far as both retain
+    /// their entries; false if one of them ends before `last`.
     pub fn agrees(&self, other: &Self, last: LogIndex) -> bool {
         let start = self.base.index.max(other.base.index);
         if self.last_index().min(other.last_index()) < last {
@@ -163,7 +166,7 @@ impl Log {
             && self.slice(start.next(), count) == other.slice(start.next(), count)
     }
 
-    /// Where in `entries` the entry at `index` is, or would be; 0 before the first.
+    /// The position in `entries` of the entry at `index`, present or not; 0 before the first.
     fn place(&self, index: LogIndex) -> usize {
         let place = index.get().saturating_sub(self.base.index.get() + 1);
         usize::try_from(place).unwrap_or(usize::MAX)

@@ -1,9 +1,11 @@
-//! What travels between servers, proxies and clients.
+//! The messages between servers, proxies and clients.
 //!
-//! Four server messages are those of Raft Figure 2, two those of PreVote (thesis §9.6), two those of
-//! snapshots (Raft §7, Figure 13); one more admits servers ([`crate::admission`]). Where they depart from it, `Deviation:` says so at the place: the sender is in the envelope, `leader_commit`
-//! is clipped, the answer to an append says what became of it in place of yes or no, with the hint of
-//! §5.3, and an append and its answer carry the number of a read round (thesis §6.4).
+//! Four server messages come from Raft Figure 2, two from PreVote (thesis §9.6) and two from
+//! snapshots (Raft §7, Figure 13). One more admits servers ([`crate::admission`]). `Deviation:`
+//! marks each departure from the source: the envelope carries the sender; `leader_commit` is
+//! clipped; the response to AppendEntries carries an outcome in place of a boolean, with the
+//! conflict hint of §5.3; and AppendEntries and its response carry the number of a read round
+//! (thesis §6.4).
 
 use crate::{
     Address, ClientId, Entry, LogIndex, NodeId, RequestId, SessionId, Snapshot, Term,
@@ -13,47 +15,47 @@ use crate::{
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// A message on its way.
+/// A message with its sender and receiver.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Envelope {
-    /// Who sent it.
+    /// The sender.
     pub from: Address,
-    /// Who shall get it.
+    /// The receiver.
     pub to: Address,
-    /// What it says.
+    /// The message.
     pub message: Message,
 }
 
-/// What one process says to another.
+/// A message from one process to another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Message {
-    /// A server asks whether it would get a vote.
+    /// A server asks whether it would receive a vote.
     PreVoteRequest(PreVoteRequest),
-    /// The answer to it.
+    /// The response to `PreVoteRequest`.
     PreVoteResponse(PreVoteResponse),
-    /// A candidate asks for a vote.
+    /// A candidate requests a vote.
     RequestVoteRequest(RequestVoteRequest),
-    /// The answer to it.
+    /// The response to `RequestVoteRequest`.
     RequestVoteResponse(RequestVoteResponse),
-    /// A leader replicates entries, or just shows that it lives.
+    /// A leader replicates entries or sends a heartbeat.
     AppendEntriesRequest(AppendEntriesRequest),
-    /// The answer to it.
+    /// The response to `AppendEntriesRequest`.
     AppendEntriesResponse(AppendEntriesResponse),
-    /// A client, or a proxy for it, asks for something.
+    /// A request from a client, or from a proxy on its behalf.
     ClientRequest(ClientRequest),
-    /// The answer to it.
+    /// The response to `ClientRequest`.
     ClientResponse(ClientResponse),
-    /// A leader brings what a follower lacks and its log does not hold any more.
+    /// A leader sends its state to a follower that lacks entries which log compaction removed.
     InstallSnapshotRequest(InstallSnapshotRequest),
-    /// The answer to it.
+    /// The response to `InstallSnapshotRequest`.
     InstallSnapshotResponse(InstallSnapshotResponse),
-    /// Servers tell each other which disks they run on ([`crate::admission`]). The core ignores it.
+    /// Servers exchange the identities of their disks ([`crate::admission`]). The core ignores it.
     Identity(IdentityMessage),
 }
 
 impl Message {
     /// Whether a later message to the same receiver, held for the same write, makes this one
-    /// superfluous.
+    /// redundant.
     pub(crate) fn is_replaced_by(&self, later: &Self) -> bool {
         let kind = core::mem::discriminant::<Self>;
         let outcome = core::mem::discriminant::<AppendOutcome>;
@@ -65,8 +67,8 @@ impl Message {
         }
     }
 
-    /// Takes over a later message that replaces this one. Of acknowledgements and read rounds the
-    /// highest count.
+    /// Replaces this message by a later one. Of the acknowledged indexes and the read rounds, the
+    /// higher ones remain.
     pub(crate) fn replace_by(&mut self, mut later: Self) {
         match (&*self, &mut later) {
             (Self::AppendEntriesResponse(earlier), Self::AppendEntriesResponse(later)) => {
@@ -89,11 +91,11 @@ impl Message {
         *self = later;
     }
 
-    /// The term of the server that sent it, as far as the message tells; term 0 for messages of
-    /// clients and proxies, and about disk identities.
+    /// The term of the sending server, as far as the message shows it; term 0 for messages of
+    /// clients and proxies and for disk identities.
     pub(crate) fn sender_term(&self) -> Term {
         match self {
-            // The sender has not entered that term, but the one before it.
+            // The sender is still in the term before this one.
             Self::PreVoteRequest(request) => request.next_term,
             Self::PreVoteResponse(response) => response.term,
             Self::RequestVoteRequest(request) => request.term,
@@ -107,25 +109,25 @@ impl Message {
     }
 }
 
-/// Would the sender get a vote, if it ran (thesis §9.6)?
+/// PreVote arguments (thesis §9.6): asks whether the receiver would grant a vote.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PreVoteRequest {
-    /// The term it would run in: the one after its own.
+    /// The term of the prospective candidacy: the sender's term + 1.
     pub next_term: Term,
-    /// Index of its last log entry.
+    /// Index of the sender's last log entry.
     pub last_log_index: LogIndex,
-    /// Term of that entry.
+    /// Term of the sender's last log entry.
     pub last_log_term: Term,
 }
 
-/// The answer to it. It binds nobody.
+/// PreVote results. The response binds neither server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PreVoteResponse {
-    /// The term of the server that answers, for one that is behind.
+    /// The responder's term, for a sender with an older term.
     pub term: Term,
-    /// Of the request: a late answer speaks of an earlier attempt.
+    /// The `next_term` of the request: a late response belongs to an earlier attempt.
     pub next_term: Term,
-    /// Whether the vote would be granted.
+    /// Whether the responder would grant the vote.
     pub vote_granted: bool,
 }
 
@@ -145,9 +147,9 @@ pub struct RequestVoteRequest {
 /// Raft Figure 2, RequestVote results.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestVoteResponse {
-    /// The voter's term, for a candidate that is behind.
+    /// The voter's term, for a candidate with an older term.
     pub term: Term,
-    /// Whether the candidate has the vote.
+    /// Whether the candidate received the vote.
     pub vote_granted: bool,
 }
 
@@ -158,139 +160,140 @@ pub struct RequestVoteResponse {
 pub struct AppendEntriesRequest {
     /// The leader's term.
     pub term: Term,
-    /// Index of the entry just before the new ones.
+    /// Index of the entry immediately before the new ones.
     pub prev_log_index: LogIndex,
     /// Term of that entry.
     pub prev_log_term: Term,
-    /// The new entries; none for a heartbeat.
+    /// The new entries; empty for a heartbeat.
     pub entries: Vec<Entry>,
     /// The leader's commit index.
     ///
-    /// Deviation: clipped to the last entry this message speaks of. The receiver could use no more
-    /// of it (Figure 2: min(leaderCommit, index of last new entry)), and so two messages that mean
-    /// the same are the same.
+    /// Deviation: clipped to the last entry that this message covers. The receiver could not use a
+    /// higher index (Figure 2: min(leaderCommit, index of last new entry)), and with the clipped
+    /// index, messages with equal meaning are equal.
     pub leader_commit: LogIndex,
-    /// The read round that the response confirms; 0 if it is to confirm none. Heartbeats and the
-    /// messages that begin a round carry it. The response to such a message leaves at once, without
-    /// waiting for the entries in it to be durable.
+    /// The read round that the response confirms; 0 for none. Heartbeats and the messages that
+    /// begin a round carry it. The response to such a message leaves at once, without waiting until
+    /// its entries are durable.
     ///
-    /// Deviation: Figure 2 has no reads beside the log; thesis §6.4 has a leader confirm them by a
-    /// round of heartbeats, and the number tells which round.
+    /// Deviation: Figure 2 has no reads beside the log. In thesis §6.4 a leader confirms reads by a
+    /// round of heartbeats, and this number identifies the round.
     pub read_round: u64,
 }
 
 /// Raft Figure 2, AppendEntries results.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AppendEntriesResponse {
-    /// The follower's term, for a leader that is behind.
+    /// The follower's term, for a leader with an older term.
     pub term: Term,
     /// The read round of the request.
     ///
-    /// Deviation: as in the request. A late duplicate of an earlier round's answer says nothing
-    /// about a later round.
+    /// Deviation: as in the request. A late duplicate of a response to an earlier round does not
+    /// confirm a later round.
     pub read_round: u64,
-    /// What became of it.
+    /// The outcome of the request.
     ///
-    /// Deviation: in place of Figure 2's `success`. Answers may be late, repeated and out of order,
-    /// so each says which entries it speaks of.
+    /// Deviation: replaces Figure 2's `success`. Responses may be delayed, duplicated and
+    /// reordered, so each one names the entries that it covers.
     pub outcome: AppendOutcome,
 }
 
-/// What became of an AppendEntries request.
+/// The outcome of an AppendEntries request.
 ///
-/// Deviation: Figure 2's `success` is [`Self::Matched`], with how far; its failure is two, as only
-/// [`Self::Conflict`] says anything about the log, with the hint of §5.3.
+/// Deviation: Figure 2's `success` is [`Self::Matched`] with an index. Its failure is split in two,
+/// because only [`Self::Conflict`] concerns the log; it carries the hint of §5.3.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AppendOutcome {
-    /// The follower's log agrees with the leader's up to and including `match_index`, durably.
+    /// The follower's log matches the leader's up to and including `match_index`, durably.
     Matched {
         /// Index of the last entry of the request, or of the last durable entry before it.
         match_index: LogIndex,
     },
-    /// The follower has no entry at `prev_log_index`, or one of another term (Raft §5.3).
+    /// The follower has no entry at `prev_log_index`, or an entry of another term (Raft §5.3).
     Conflict {
-        /// Of the request, so that a stale refusal can be told from a fresh one.
+        /// The `prev_log_index` of the request, which distinguishes a stale refusal from a current
+        /// one.
         prev_log_index: LogIndex,
-        /// The term of the entry at `conflict_index`, 0 if there is none.
+        /// The term of the entry at `conflict_index`; 0 if there is none.
         conflict_term: Term,
-        /// The last entry that may agree with the leader's log: up to `prev_log_index`, entries after
-        /// it are missing or of a later term than the request's `prev_log_term`.
+        /// The last entry that may match the leader's log: between it and `prev_log_index`, entries
+        /// are missing or of a later term than the request's `prev_log_term`.
         conflict_index: LogIndex,
     },
-    /// The request is of an older term.
+    /// The request has an older term.
     StaleTerm,
 }
 
 /// Raft Figure 13, InstallSnapshot arguments.
 ///
-/// Deviation: no `leaderId`, as above; no `offset` and `done`, for it is one message, cut into
-/// datagrams by whoever carries it. It is made of what the leader has applied when it leaves, not
-/// read from its disk: what is committed needs no disk of the leader's own.
+/// Deviation: no `leaderId`, as above. No `offset` and `done`, because a snapshot is one message,
+/// which the transport fragments. The leader builds it from its applied state when it sends it, not
+/// from its disk: committed entries do not depend on the leader's own disk.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstallSnapshotRequest {
     /// The leader's term.
     pub term: Term,
-    /// What it brings.
+    /// The snapshot.
     pub snapshot: Snapshot,
 }
 
 /// Raft Figure 13, InstallSnapshot results.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstallSnapshotResponse {
-    /// The follower's term, for a leader that is behind.
+    /// The follower's term, for a leader with an older term.
     pub term: Term,
-    /// The follower's log, or what it has in its place, agrees with the leader's up to and
-    /// including here, durably; 0 if the request was of an older term.
+    /// The follower's log, or the snapshot in its place, matches the leader's up to and including
+    /// this index, durably; 0 if the request had an older term.
     ///
-    /// Deviation: Figure 13 has the term alone. Answers may be late and repeated, so each says
-    /// what it speaks of.
+    /// Deviation: Figure 13 has the term alone. Responses may be delayed and duplicated, so each
+    /// one names the entries that it covers.
     pub match_index: LogIndex,
 }
 
-/// A request of a client, or of a proxy for one.
+/// A request of a client, possibly forwarded by a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientRequest {
-    /// The client that asks, whoever brings the request.
+    /// The client that issued the request, also if a proxy forwards it.
     pub client: ClientId,
-    /// Which request of that client; the response carries the same number.
+    /// The number of the request; the response carries the same number.
     pub id: RequestId,
-    /// What is asked.
+    /// The body of the request.
     pub body: RequestBody,
 }
 
-/// What a client asks.
+/// The body of a client request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RequestBody {
-    /// Opens a session. Repeating it may open a second one, which does no harm.
+    /// Opens a session. A retry may open a second session, which is harmless.
     OpenSession,
-    /// A write, exactly once.
+    /// Writes, exactly once.
     Write {
         /// The session.
         session: SessionId,
-        /// The sequence within it, from 1.
+        /// The sequence number within the session, from 1.
         sequence: u64,
-        /// No answer to a sequence below this one is needed any more.
+        /// The client needs no answer to any sequence number below this one.
         acknowledged: u64,
-        /// What to do.
+        /// The operation.
         operation: Operation,
     },
     /// A linearizable read.
     Read {
-        /// What is asked.
+        /// The query.
         query: Query,
     },
-    /// A read of whatever the server that gets it has applied: perhaps old, never made up. Any
-    /// server answers it, alone and at once.
+    /// A read of the receiving server's applied state: possibly outdated, but always a committed
+    /// state. Any server answers it, alone and at once.
     StaleRead {
-        /// What is asked.
+        /// The query.
         query: Query,
     },
-    /// Closes a session, which its client needs no more.
+    /// Closes a session that its client no longer needs.
     CloseSession {
         /// The session.
         session: SessionId,
     },
-    /// Asks whether a session is still open, and keeps it open for a while.
+    /// Checks that a session is still open, and keeps it open for a while.
     RenewSession {
         /// The session.
         session: SessionId,
@@ -298,7 +301,7 @@ pub enum RequestBody {
 }
 
 impl RequestBody {
-    /// Whether a leader carries it out by an entry of its log.
+    /// Whether a leader serves this request by a log entry.
     pub fn is_command(&self) -> bool {
         match self {
             Self::OpenSession
@@ -309,7 +312,7 @@ impl RequestBody {
         }
     }
 
-    /// Checks the sizes of its keys and values.
+    /// Checks the sizes of the keys and values.
     ///
     /// # Errors
     /// The first limit that is exceeded.
@@ -322,53 +325,55 @@ impl RequestBody {
     }
 }
 
-/// The answer to a client's request.
+/// The response to a client's request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientResponse {
-    /// The client that asked.
+    /// The client that issued the request.
     pub client: ClientId,
-    /// Which of its requests this answers.
+    /// The number of the request that this response answers.
     pub id: RequestId,
-    /// What became of it.
+    /// The body of the response.
     pub body: ResponseBody,
 }
 
-/// What became of a client's request.
+/// The body of a response to a client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ResponseBody {
-    /// Committed and applied; the store's answer.
+    /// Committed and applied, with the store's answer.
     Applied(Answer),
     /// The result of a read.
     Found(Found),
     /// This server is not the leader and did nothing with this copy of the request. Another copy
-    /// may still arrive here, or elsewhere, and be carried out.
+    /// may still arrive at this or another server and take effect.
     NotLeader {
-        /// Who it believes leads.
+        /// The leader, as far as this server knows.
         hint: Option<NodeId>,
     },
-    /// This server lost the lead before the outcome was known. The write may yet take effect.
+    /// This server lost its leadership before the outcome was known. The write may still take
+    /// effect.
     Interrupted {
-        /// Who it believes leads.
+        /// The leader, as far as this server knows.
         hint: Option<NodeId>,
     },
-    /// A proxy gave up. A write it had sent on may yet take effect.
+    /// A proxy gave up. A write that it forwarded may still take effect.
     Unavailable,
-    /// The result of a stale read. It answers no other: who asked a linearizable read never takes
-    /// it.
+    /// The result of a stale read. It answers no other request: a client never accepts it for a
+    /// linearizable read.
     FoundStale(FoundStale),
-    /// A key or a value is outside of the limits. Every server refuses every copy of the request, so
-    /// it never takes effect.
+    /// A key or a value exceeds a limit. Every server refuses every copy of the request, so it
+    /// never takes effect.
     OutsideLimits(LimitError),
-    /// Too much waits already. From a server: the leader did not accept this copy of the request, and
-    /// another copy may still be carried out. From a proxy, about a write: it sent no copy on.
+    /// Too many requests are pending. From a server: the leader did not accept this copy of the
+    /// request, and another copy may still take effect. From a proxy, about a write: it forwarded
+    /// no copy.
     Overloaded,
 }
 
-/// What one server had applied when it was asked, and how far that was.
+/// The result of a query on one server's applied state, with the index of that state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FoundStale {
-    /// What the store held once exactly the entries up to `applied_index` were applied.
+    /// The result in the state after exactly the entries up to `applied_index`.
     pub found: Found,
-    /// The last entry this server had applied; 0 if none, as right after it started.
+    /// The last entry that this server had applied; 0 if none, as immediately after a start.
     pub applied_index: LogIndex,
 }

@@ -1,12 +1,12 @@
-//! What a datagram means, byte by byte: `docs/wire.md` draws it.
+//! The wire format of a datagram, byte by byte: `docs/wire.md` draws it.
 //!
-//! A datagram is a fixed [`Header`], in the clear but authenticated, and a body of [`Frame`]s that
-//! is sealed unless the cluster runs without keys. This module turns values into bytes and back. It
-//! lacks, on purpose, the sealing itself, any notion of who is trusted beyond [`KeyId::allows`], and
-//! everything that takes time: repeating, reassembling, forgetting.
+//! A datagram is a fixed [`Header`], in plain text but authenticated, and a body of [`Frame`]s,
+//! which is sealed unless the cluster runs without keys. This module encodes values and decodes
+//! bytes. Deliberate omissions: sealing, trust beyond [`KeyId::allows`], and everything that
+//! depends on time, such as retransmission, reassembly and expiry.
 //!
-//! Bytes from a peer never panic here, and no length they claim is believed before the bytes are
-//! there.
+//! Bytes from a peer never cause a panic, and no claimed length is trusted before the bytes are
+//! present.
 
 use crate::{Address, Envelope, Message, NodeId};
 use alloc::{collections::BTreeSet, vec::Vec};
@@ -16,23 +16,23 @@ use serde::{Deserialize, Serialize};
 
 /// The first bytes of every datagram.
 pub const MAGIC: [u8; 4] = *b"SRFT";
-/// The version of the format. Another one is refused.
+/// The version of the format. Datagrams of other versions are refused.
 pub const VERSION: u8 = 4;
-/// Bytes of the header.
+/// The size of the header in bytes.
 pub const HEADER: usize = 46;
-/// Bytes of the authentication tag behind a sealed body.
+/// The size of the authentication tag that follows a sealed body, in bytes.
 pub const TAG: usize = 16;
-/// Bytes before the contents of a frame: its kind and its length.
+/// The size of a frame's prefix in bytes: its kind and its length.
 pub const FRAME: usize = 3;
-/// Bytes in a fragment's frame before the piece of the message it carries.
+/// The number of bytes in a fragment's frame before the piece of the message.
 pub const FRAGMENT: usize = 16;
-/// Bytes in an acknowledgement's frame before the ranges.
+/// The number of bytes in an acknowledgement's frame before the ranges.
 pub const ACKNOWLEDGEMENT: usize = 16;
-/// Bytes of a range in an acknowledgement.
+/// The size of a range in an acknowledgement, in bytes.
 pub const RANGE: usize = 8;
-/// Bytes in the frame of a probe.
+/// The number of bytes in the frame of a probe.
 pub const PROBE: usize = 8;
-/// Bytes in the frame that acknowledges a probe.
+/// The number of bytes in the frame that acknowledges a probe.
 pub const PROBE_ACKNOWLEDGEMENT: usize = 10;
 
 const PADDING: u8 = 0;
@@ -42,15 +42,15 @@ const FRAGMENTS_RECEIVED: u8 = 3;
 const PROBE_OF_PATH: u8 = 4;
 const PROBE_RECEIVED: u8 = 5;
 
-/// Which cluster a datagram belongs to: the 64-bit FNV-1a hash of its name.
+/// The cluster of a datagram: the 64-bit FNV-1a hash of the cluster's name.
 ///
-/// It keeps apart the clusters that share a network or, by mistake, a key. It is no secret and
-/// proves nothing.
+/// It separates clusters that share a network or, by mistake, a key. It is not secret and proves
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(u64);
 
 impl ClusterId {
-    /// The cluster of this name.
+    /// The id of the cluster with this name.
     pub fn of(name: &str) -> Self {
         Self(fnv_1a(name.bytes()))
     }
@@ -61,7 +61,7 @@ impl ClusterId {
     }
 }
 
-/// The voters that a process was configured with: the 64-bit FNV-1a hash of their numbers.
+/// The voters in a process's configuration: the 64-bit FNV-1a hash of their numbers.
 ///
 /// Two servers with different voters count different majorities, so neither accepts the other's
 /// datagrams. Like [`ClusterId`] it detects mistakes and proves nothing.
@@ -69,7 +69,7 @@ impl ClusterId {
 pub struct VotersDigest(u64);
 
 impl VotersDigest {
-    /// The value that a process sends if it was configured with no voters, as a client is.
+    /// The value of a process that is configured without voters, such as a client.
     pub const NONE: Self = Self(0);
 
     /// The digest of these voters: over the 8 bytes of each number, big-endian, in ascending order.
@@ -91,32 +91,32 @@ fn fnv_1a(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
-/// One run of a process. Later runs are greater, as far as the machine's clock is right.
+/// One run of a process. Later runs compare greater, as far as the machine's clock is correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BootId {
-    /// When it began, in microseconds since 1970.
+    /// The start of the run, in microseconds since 1970.
     pub started: u64,
-    /// Drawn at random, so that no two runs are the same one whatever their clocks say.
+    /// A random number that makes every run unique, regardless of the clock.
     pub random: u64,
 }
 
-/// Which key a datagram is sealed with.
+/// The key that seals a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum KeyId {
-    /// None: the body is in the clear, and anyone could have written it.
+    /// No key: the body is in plain text, and any sender could have written it.
     None = 0,
     /// The key that servers and proxies share.
     Cluster = 1,
-    /// The key that clients have too.
+    /// The key that clients hold too.
     Client = 2,
 }
 
 impl KeyId {
-    /// Whether who holds this key may say this.
+    /// Whether a holder of this key may send this message.
     ///
-    /// The client key speaks for clients that ask, and to clients that are answered; never for a
-    /// server or proxy towards another.
+    /// The client key permits requests from clients and responses to clients, but no message from a
+    /// server or proxy to another server or proxy.
     pub fn allows(self, envelope: &Envelope) -> bool {
         match self {
             Self::None | Self::Cluster => true,
@@ -133,31 +133,31 @@ impl KeyId {
     }
 }
 
-/// The fixed part of a datagram. It is not secret, but it is authenticated with the body.
+/// The fixed part of a datagram. It is not secret, but it is authenticated together with the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Of which cluster.
+    /// The cluster.
     pub cluster: ClusterId,
     /// The voters that the sender was configured with; a client has none.
     pub voters: VotersDigest,
-    /// What seals the body.
+    /// The key that seals the body.
     pub key: KeyId,
-    /// Which run of which process sent it.
+    /// The sender's run.
     pub boot: BootId,
-    /// Which datagram of that run, from 1. No two are the same.
+    /// The number of the datagram within that run, from 1. Numbers never repeat.
     pub sequence: u64,
 }
 
-/// Why a header could not be read.
+/// The reason why a header cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadHeader {
-    /// Fewer bytes than a header has.
+    /// The datagram is shorter than a header.
     Short,
     /// It does not begin with [`MAGIC`].
     Magic,
-    /// Of another version of the format.
+    /// An unsupported version of the format.
     Version(u8),
-    /// A key that is not known.
+    /// An unknown key.
     Key(u8),
 }
 
@@ -175,7 +175,7 @@ impl fmt::Display for BadHeader {
 }
 
 impl Header {
-    /// Writes the header.
+    /// Encodes the header.
     pub fn encode(&self, to: &mut impl BufMut) {
         to.put_slice(&MAGIC);
         to.put_u8(VERSION);
@@ -187,10 +187,10 @@ impl Header {
         to.put_u64(self.sequence);
     }
 
-    /// Reads the header of a datagram. What follows it are the [`HEADER`]th byte and all after.
+    /// Decodes the header of a datagram. The body starts at byte [`HEADER`].
     ///
     /// # Errors
-    /// If the datagram is too short, not ours, or of another version.
+    /// If the datagram is too short, has a different magic, or has another version.
     pub fn decode(datagram: &[u8]) -> Result<Self, BadHeader> {
         let mut bytes = datagram.get(..HEADER).ok_or(BadHeader::Short)?;
         if bytes.get_u32() != u32::from_be_bytes(MAGIC) {
@@ -218,7 +218,8 @@ impl Header {
         })
     }
 
-    /// The nonce the body is sealed with: the boot and the sequence, which together never repeat.
+    /// The nonce that seals the body: the boot and the sequence number, which together never
+    /// repeat.
     pub fn nonce(&self) -> [u8; 24] {
         let mut nonce = [0; 24];
         let mut rest = &mut nonce[..];
@@ -232,23 +233,24 @@ impl Header {
 /// A part of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// A whole message, encoded.
+    /// A complete encoded message.
     Envelope(&'a [u8]),
-    /// A piece of a message that no datagram can hold.
+    /// A piece of a message that is too large for one datagram.
     Fragment(Fragment<'a>),
-    /// Which bytes of a message arrived.
+    /// The ranges of a message that were received.
     Acknowledgement(Acknowledgement<'a>),
-    /// A request to acknowledge this very datagram. The datagram is padded to the length under test.
+    /// A request to acknowledge this very datagram. The datagram is padded to the length under
+    /// test.
     Probe(Probe),
     /// The acknowledgement of a probe.
     ProbeAcknowledgement(ProbeAcknowledgement),
 }
 
-/// A piece of an encoded message, at any position and of any length: a message may be cut anew
-/// while it is under way.
+/// A piece of an encoded message, at any position and of any length: the sender may fragment a
+/// message differently while it is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment<'a> {
-    /// Which message of the sender's run.
+    /// The number of the message within the sender's run.
     pub message: u64,
     /// The position of the piece in the message.
     pub offset: u32,
@@ -258,22 +260,22 @@ pub struct Fragment<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Which bytes of a message arrived.
+/// The ranges of a message that were received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledgement<'a> {
-    /// Which message of the run of whoever this is sent to.
+    /// The number of the message within the run of this acknowledgement's receiver.
     pub message: u64,
     /// The length of the whole message.
     pub length: u32,
-    /// All bytes before this one arrived; `length` if all did.
+    /// All bytes before this one were received; `length` if all were.
     pub first: u32,
-    /// Encoded ranges of bytes after `first` that arrived too, in ascending order; see
+    /// Encoded ranges of further bytes after `first` that were received, in ascending order; see
     /// [`encode_range`]. The list may be incomplete.
     pub ranges: &'a [u8],
 }
 
 impl<'a> Acknowledgement<'a> {
-    /// The ranges after `first`, each as its first byte and the byte behind its last.
+    /// The ranges after `first`, each as its first byte and the byte after its last.
     pub fn ranges(&self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
         self.ranges.chunks_exact(RANGE).map(|range| {
             let mut range = range;
@@ -285,7 +287,7 @@ impl<'a> Acknowledgement<'a> {
         if self.first > self.length || !self.ranges.len().is_multiple_of(RANGE) {
             return false;
         }
-        // Between two ranges at least one byte is missing, and between `first` and the first range.
+        // At least one byte is missing between `first` and the first range, and between two ranges.
         let mut end = self.first;
         self.ranges().all(|(from, to)| {
             let ascends = end < from && from < to && to <= self.length;
@@ -295,7 +297,7 @@ impl<'a> Acknowledgement<'a> {
     }
 }
 
-/// Appends a range of an [`Acknowledgement`]: its first byte, and the byte behind its last.
+/// Appends a range of an [`Acknowledgement`]: its first byte, and the byte after its last.
 pub fn encode_range((from, to): (u32, u32), into: &mut Vec<u8>) {
     into.put_u32(from);
     into.put_u32(to);
@@ -304,21 +306,21 @@ pub fn encode_range((from, to): (u32, u32), into: &mut Vec<u8>) {
 /// A request to acknowledge a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Which probe of the sender's run.
+    /// The number of the probe within the sender's run.
     pub id: u64,
 }
 
 /// The acknowledgement of a [`Probe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeAcknowledgement {
-    /// Which probe of the run of whoever this is sent to.
+    /// The number of the probe within the run of this acknowledgement's receiver.
     pub id: u64,
-    /// The length of the datagram that carried it, as received.
+    /// The received length of the datagram that carried the probe.
     pub length: u16,
 }
 
 impl Frame<'_> {
-    /// How many bytes it takes in a body.
+    /// The encoded size of the frame in bytes.
     pub fn length(&self) -> usize {
         FRAME
             + match self {
@@ -330,10 +332,10 @@ impl Frame<'_> {
             }
     }
 
-    /// Writes the frame.
+    /// Encodes the frame.
     ///
     /// # Panics
-    /// If it is longer than a frame can be, 65,535 bytes without its own [`FRAME`].
+    /// If the frame exceeds 65,535 bytes without its own [`FRAME`] prefix.
     pub fn encode(&self, to: &mut impl BufMut) {
         let length = u16::try_from(self.length() - FRAME)
             .expect("a frame is no longer than the datagram it was made for");
@@ -374,11 +376,11 @@ impl Frame<'_> {
     }
 }
 
-/// Bytes that are no frame. What came before them in the body was.
+/// The bytes are not a valid frame. The frames before them in the body are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadFrame;
 
-/// The frames of a body, one after the other. Ends after the first that cannot be read.
+/// The frames of a body, in order. The iterator ends after the first invalid frame.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     rest: &'a [u8],
@@ -434,7 +436,7 @@ impl<'a> Iterator for Frames<'a> {
     type Item = Result<Frame<'a>, BadFrame>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A 0 where a frame would begin ends the body: the rest is padding, and says nothing.
+        // A 0 in place of a frame ends the body: the rest is padding without meaning.
         if self.rest.first().is_none_or(|kind| *kind == PADDING) {
             return None;
         }
@@ -446,17 +448,17 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
-/// An encoded message that cannot be read.
+/// An encoded message that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadEnvelope;
 
-/// Appends who sends to whom: the first part of an encoded message. [`encode_message`] appends the
-/// rest, which is the same for all receivers.
+/// Appends the sender and the receiver: the first part of an encoded message. [`encode_message`]
+/// appends the rest, which is the same for all receivers.
 pub fn encode_addresses(from: Address, to: Address, into: &mut Vec<u8>) {
     append(&(from, to), into);
 }
 
-/// Appends what a message says: the second part of an encoded message.
+/// Appends the message itself: the second part of an encoded message.
 pub fn encode_message(message: &Message, into: &mut Vec<u8>) {
     append(message, into);
 }
@@ -466,10 +468,10 @@ fn append(value: &impl serde::Serialize, into: &mut Vec<u8>) {
         .expect("what is sent has known lengths, and a vector takes all of it");
 }
 
-/// Reads an encoded message, of which every byte must be used.
+/// Decodes a message, which must use every byte.
 ///
 /// # Errors
-/// If it is none, or has bytes left over.
+/// If the bytes are not a message, or if bytes are left over.
 pub fn decode_envelope(bytes: &[u8]) -> Result<Envelope, BadEnvelope> {
     match postcard::take_from_bytes(bytes) {
         Ok((envelope, [])) => Ok(envelope),
@@ -477,7 +479,7 @@ pub fn decode_envelope(bytes: &[u8]) -> Result<Envelope, BadEnvelope> {
     }
 }
 
-/// Lets postcard append to a vector that is reused.
+/// Lets postcard append to a reused vector.
 struct Appender<'a>(&'a mut Vec<u8>);
 
 impl postcard::ser_flavors::Flavor for Appender<'_> {
