@@ -1,56 +1,59 @@
-//! A client as a pure step function: one operation at a time, exactly once or honestly unknown.
+//! A client as a pure step function: one operation at a time, applied exactly once or reported as
+//! unknown.
 //!
-//! [`Client::step`] takes one [`Event`] (an operation asked for, a message, the request timer) and
-//! returns the [`Effects`] the driver must carry out. It is the client's half of thesis §6.3: the
-//! servers remember the answer to each (session, sequence), and the client sees to it that one
-//! write keeps one sequence however often it is sent.
+//! [`Client::step`] takes one [`Event`] (an operation, a received message, a timeout) and returns
+//! the [`Effects`] that the driver must carry out. This is the client's half of thesis §6.3: the
+//! servers retain the answer to each (session, sequence), and the client ensures that a write keeps
+//! its sequence number across retries.
 //!
 //! # Requests
-//! A request is sent to one place, [`ClientConfig::proxy`], and sent again, the very same, whenever
-//! the timer runs out, [`ClientConfig::max_attempts`] times in all. A write without a session
-//! opens one first; that is a request of its own, with attempts of its own.
+//! A request goes to one address, [`ClientConfig::proxy`]. On each timeout the client retries it
+//! unchanged, up to [`ClientConfig::max_attempts`] attempts in total. A write without a session
+//! first opens one; that is a separate request with its own attempts.
 //!
-//! A refusal (`NotLeader`, `Interrupted`, `Overloaded`, `Unavailable`) speaks of one copy of the request, and
-//! other copies may be on their way, so it decides nothing. The exception is `Overloaded` from a proxy
-//! that each copy reaches at most once ([`ClientConfig::is_in_process`]): it refused the only copy and
-//! sent none on. It does not hasten the next attempt
-//! either: a proxy that refuses has already tried the servers or is overloaded, and asking again
-//! at once helps in neither case. The timer sets the pace. Only when no attempt is left does a
-//! refusal end the wait early. The driver's timer should outlast the whole effort of a proxy.
+//! A refusal (`NotLeader`, `Interrupted`, `Overloaded`, `Unavailable`) concerns one copy of the
+//! request. Other copies may be in flight, so a refusal decides nothing. The exception is
+//! `Overloaded` from a proxy that each copy reaches at most once ([`ClientConfig::is_in_process`]):
+//! it refused the only copy and forwarded none. A refusal does not trigger an early retry either: a
+//! proxy that refuses has already tried the servers or is overloaded, and an immediate retry helps
+//! in neither case. The timer sets the pace. Only a refusal of the last attempt ends the wait
+//! early. The driver's timeout should exceed the time that a proxy needs for all of its attempts.
 //!
-//! # What an outcome means
-//! A network that delays and repeats may deliver a request long after everyone stopped waiting.
-//! So a write that was sent, even once, is never reported as not done: it is [`Outcome::Unknown`],
-//! unless the store itself says that no copy was or will be applied. [`Outcome::NotDone`] and
-//! [`Outcome::SessionsInUse`] are kept for the write that never left, because no session could be
-//! opened, and [`Outcome::Overloaded`] for the write of which no copy reached a server.
-//! An unknown write is settled as soon as a later write of the same client is answered: every
-//! write acknowledges all sequences below its own, and the store refuses those from then on; and
-//! a session is left only when the store has refused a write in it, for a reason that holds for
-//! every copy applied later, of this write and of those before it.
+//! # The meaning of outcomes
+//! A network that delays and duplicates may deliver a request long after all processes stopped
+//! waiting. Therefore a write that was sent even once is never reported as not done. It is
+//! [`Outcome::Unknown`], unless the store itself reports that no copy was or will be applied.
+//! [`Outcome::NotDone`] and [`Outcome::SessionsInUse`] are reserved for a write that never left
+//! because no session could be opened, and [`Outcome::Overloaded`] for a write whose copies all
+//! failed to reach a server. An unknown write is settled as soon as a later write of the same
+//! client is answered: every write acknowledges all sequence numbers below its own, and the store
+//! refuses those from then on. A client leaves a session only after the store has refused a write
+//! in it, for a reason that holds for every copy of this write and of earlier writes that might be
+//! applied later.
 //!
 //! # Sessions
-//! The store evicts sessions that were not used for long when others need room. A write that finds
-//! its session evicted is repeated in a new session only if the store answers that no copy of it was
-//! applied before the eviction ([`Answer::NotApplied`]): then none ever will be. Otherwise the outcome
-//! is unknown. A session that was idle for long is renewed before a write is sent in it
-//! ([`Ask::WriteAfterIdle`]), so that an eviction meanwhile costs no write its outcome. A client that
-//! ends closes its session ([`Ask::CloseSession`]).
+//! The store evicts sessions that were unused for long when other clients need room. A write that
+//! finds its session evicted is repeated in a new session only if the store answers that no copy of
+//! it was applied before the eviction ([`Answer::NotApplied`]): then none ever will be. Otherwise
+//! the outcome is unknown. The client renews a session that was idle for long before it sends a
+//! write in it ([`Ask::WriteAfterIdle`]), so that an eviction during the idle time costs no write
+//! its outcome. A client that ends closes its session ([`Ask::CloseSession`]).
 //!
-//! While all sessions of the store are in use, it refuses to open another. The client tries a few
-//! times ([`ClientConfig::max_refusals`]), as each attempt brings the eviction of unused sessions
-//! closer, and then reports it.
+//! While all sessions of the store are in use, it refuses to open another. The client retries a few
+//! times ([`ClientConfig::max_refusals`]), because each attempt brings the eviction of unused
+//! sessions closer, and then reports the refusal.
 //!
 //! # Invariants
-//! * Every attempt of a request carries the same id, session, sequence and operation.
-//! * Sequences of a session are given out once, in order, and no two writes share one.
-//! * State grows with operations (ids, sequences) and attempts only, never with what arrives.
-//! * A [`ClientId`] is for one run of one process. A client that starts anew counts its requests
-//!   from 1 again, and a late response to its former self would match. Draw a new id instead.
+//! * Every attempt of a request carries the same id, session, sequence number and operation.
+//! * Sequence numbers of a session are assigned once, in order, and no two writes share one.
+//! * State grows only with operations (ids, sequence numbers) and attempts, never with received
+//!   messages.
+//! * A [`ClientId`] identifies one run of one process. A client that restarts counts its requests
+//!   from 1 again, and a late response to its previous run would match. Draw a new id instead.
 //!
-//! # What is left out
-//! Several operations in flight, following a server's hint (a proxy's work), sharing a session
-//! between clients, and keeping a session open while idle.
+//! # Omissions
+//! Several operations in flight, following a server's leader hint (the proxy does that), sharing a
+//! session between clients, and keeping a session open while idle.
 
 use crate::{
     Address, ClientId, ClientRequest, Envelope, Message, RequestId, SessionId,
@@ -61,17 +64,18 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use serde::{Deserialize, Serialize};
 
-/// The settings of one client.
+/// The configuration of one client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientConfig {
-    /// Where requests go: a proxy, or a server. Responses from anyone else are ignored.
+    /// The destination of requests: a proxy or a server. Responses from other addresses are
+    /// ignored.
     pub proxy: Address,
-    /// How often a request is sent in all. At least once, whatever this says.
+    /// The maximum number of attempts per request. 0 counts as 1.
     pub max_attempts: u32,
-    /// How many refusals to open a session end an operation. At least one does, whatever this says.
+    /// The number of refusals to open a session that ends an operation. 0 counts as 1.
     pub max_refusals: u32,
-    /// Whether the proxy is in the same process: each copy of a request reaches it at most once. Over
-    /// a network a copy may arrive again.
+    /// Whether the proxy is in the same process, so that each copy of a request reaches it at most
+    /// once. A network may duplicate a copy.
     pub is_in_process: bool,
     /// The bug planted in this client, in checker builds.
     #[cfg(feature = "mutants")]
@@ -79,7 +83,7 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// A client that asks there, that often.
+    /// Configures a client that sends its requests to `proxy`, each at most `max_attempts` times.
     pub fn new(proxy: Address, max_attempts: u32) -> Self {
         Self {
             proxy,
@@ -92,35 +96,36 @@ impl ClientConfig {
     }
 }
 
-/// Something that happens to a client.
+/// An input of the step function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Event {
-    /// The user wants something. Only while the client [is idle](Client::is_idle): an operation
-    /// asked for while another is in flight is ignored, without effect or outcome.
+    /// The user starts an operation. Only while the client [is idle](Client::is_idle): an operation
+    /// that starts while another is in flight is ignored, without effect or outcome.
     Invoke(Ask),
-    /// A message arrived. It may be late, repeated or out of order.
+    /// A message was received. It may be delayed, duplicated or reordered.
     Receive {
-        /// Who sent it.
+        /// The sender.
         from: Address,
-        /// What it says.
+        /// The message.
         message: Message,
     },
-    /// The request timer ran out.
+    /// The request timed out.
     Timeout,
 }
 
-/// What the user wants.
+/// An operation that the user requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ask {
-    /// To change something, once.
+    /// A write, applied at most once.
     Write(Operation),
-    /// To change something, once, after the session may have been evicted.
+    /// A write, applied at most once, after an idle time in which the session may have been
+    /// evicted.
     WriteAfterIdle(Operation),
-    /// To know something, as of a moment between asking and hearing.
+    /// A linearizable read: its result is current at some moment between invocation and response.
     Read(Query),
-    /// To know something, as any one server happens to have it: perhaps old.
+    /// A read of any one server's applied state, possibly outdated.
     StaleRead(Query),
-    /// To close the session, if one is open.
+    /// Closes the session, if one is open.
     CloseSession,
 }
 
@@ -134,54 +139,54 @@ impl Ask {
     }
 }
 
-/// What became of the operation.
+/// The outcome of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The write was applied, once, and this is what the store said. It may have said that the
-    /// condition did not hold.
+    /// The write was applied exactly once, with this answer of the store. The answer may be that
+    /// the condition did not hold.
     Answered(Answer),
     /// The result of the read.
     Found(Found),
-    /// A write that may have taken effect, or may yet, or never will; once at the most. It is
-    /// settled when a later write of this client is answered.
+    /// The write may have taken effect, may take effect later, or may never take effect; it takes
+    /// effect at most once. An answer to a later write of this client settles it.
     Unknown(Doubt),
-    /// A read, or the closing of a session, that got no answer. Neither changes any pair.
+    /// A read, or the closing of a session, received no answer. Neither changes any pair.
     Unavailable,
-    /// A write that was never sent: it had no effect and never will.
+    /// The write was never sent: it had no effect and never will.
     NotDone,
     /// The result of a stale read.
     FoundStale(FoundStale),
-    /// A key or a value is outside of the limits: the operation has no effect and never will.
+    /// A key or a value exceeds a limit: the operation has no effect and never will.
     OutsideLimits(LimitError),
-    /// A write that was never sent, because all sessions of the store are in use: it had no effect
-    /// and never will. The operation, for another client that has a session.
+    /// The write was never sent, because all sessions of the store are in use: it had no effect and
+    /// never will. Returns the operation for another client that has a session.
     SessionsInUse(Operation),
     /// The session is closed, or none was open. All earlier writes of this client are settled.
     Closed,
-    /// Refused because the cluster or the proxy has too much to do. No copy of a write reached a
-    /// server: it had no effect and never will.
+    /// Refused because the cluster or the proxy is overloaded. No copy of a write reached a server:
+    /// it had no effect and never will.
     Overloaded,
 }
 
-/// Why the outcome of a write is unknown.
+/// The reason why the outcome of a write is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Doubt {
-    /// No leader confirmed it in time. It may take effect yet.
+    /// No leader confirmed it in time. It may still take effect.
     NotConfirmed,
-    /// The store answered that it no longer has the session or the answer. If the write has had no
-    /// effect by now, it never will.
+    /// The store no longer has the session or the answer. If the write has had no effect by now, it
+    /// never will.
     Forgotten,
 }
 
-/// What the driver must do after a step.
+/// The work that a step leaves to the driver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// What may leave now.
+    /// The messages that may leave now.
     pub sends: Vec<Envelope>,
-    /// What became of the operation, once it is decided. The client is idle again, and its timer
-    /// may be disarmed; should it fire nevertheless, that is ignored.
+    /// The outcome of the operation, once it is decided. The client is then idle again, and the
+    /// driver may disarm its timer; a timeout after that is ignored.
     pub outcome: Option<Outcome>,
-    /// Whether to arm the request timer anew, replacing the one that runs.
+    /// Whether to rearm the request timer, replacing the running one.
     pub timer: bool,
 }
 
@@ -191,7 +196,7 @@ pub struct Client {
     pub(crate) id: ClientId,
     pub(crate) config: ClientConfig,
     pub(crate) session: Option<Session>,
-    /// The id of the last request begun; 0 before the first.
+    /// The id of the latest request; 0 before the first.
     pub(crate) last_request: RequestId,
     pub(crate) in_flight: Option<InFlight>,
 }
@@ -200,26 +205,26 @@ pub struct Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
-    /// The sequence of the next write.
+    /// The sequence number of the next write.
     pub(crate) next_sequence: u64,
 }
 
-/// The request that waits for its answer.
+/// The request in flight.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct InFlight {
     pub(crate) id: RequestId,
     pub(crate) task: Task,
-    /// How often it was sent, from 1.
+    /// The number of attempts so far, from 1.
     pub(crate) attempts: u32,
 }
 
-/// What the request in flight is for. With the request's id it says all that is sent, so that a
-/// retry cannot differ from the first attempt.
+/// The purpose of the request in flight. The task and the request's id determine the whole message,
+/// so that a retry cannot differ from the first attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Task {
-    /// Opens a session for the write that waits for it. So often all sessions were in use.
+    /// Opens a session for the pending write. `refusals` counts how often all sessions were in use.
     OpenSession { then: Operation, refusals: u32 },
-    /// Renews the session for the write that waits for it.
+    /// Renews the session for the pending write.
     RenewSession { session: SessionId, then: Operation },
     /// Closes the session.
     CloseSession { session: SessionId },
@@ -231,7 +236,7 @@ pub(crate) enum Task {
     },
     /// Reads.
     Read { query: Query },
-    /// Reads what any one server has.
+    /// Reads the applied state of any one server.
     StaleRead { query: Query },
 }
 
@@ -249,7 +254,7 @@ impl Session {
 }
 
 impl Client {
-    /// A client that has no session yet. The id must be fresh: see the module's invariants.
+    /// Creates a client without a session. The id must be new: see the module's invariants.
     pub fn new(id: ClientId, config: ClientConfig) -> Self {
         Self {
             id,
@@ -260,7 +265,7 @@ impl Client {
         }
     }
 
-    /// A client that goes on with a session opened earlier, in which nothing was written yet.
+    /// Creates a client that continues a session in which no write was sent yet.
     pub fn with_session(id: ClientId, config: ClientConfig, session: SessionId) -> Self {
         Self {
             session: Some(Session::new(session)),
@@ -268,7 +273,7 @@ impl Client {
         }
     }
 
-    /// Takes one event and says what to do about it.
+    /// Handles one event and returns its effects.
     pub fn step(&mut self, event: Event) -> Effects {
         match event {
             Event::Invoke(ask) => self.invoke(ask),
@@ -277,22 +282,22 @@ impl Client {
         }
     }
 
-    /// This client's name.
+    /// This client's id.
     pub fn id(&self) -> ClientId {
         self.id
     }
 
-    /// The settings.
+    /// The configuration.
     pub fn config(&self) -> &ClientConfig {
         &self.config
     }
 
-    /// The session writes go to, if one is open as far as the client knows.
+    /// The session for writes, if one is open as far as the client knows.
     pub fn session(&self) -> Option<SessionId> {
         self.session.map(|session| session.id)
     }
 
-    /// Whether the client is free to take on an operation.
+    /// Whether the client can start an operation.
     pub fn is_idle(&self) -> bool {
         self.in_flight.is_none()
     }
@@ -301,7 +306,7 @@ impl Client {
         if !self.is_idle() {
             return Effects::default();
         }
-        // Every server would refuse it, so it is refused here at once and never sent.
+        // Every server would refuse it, so the client refuses it at once and never sends it.
         if let Err(error) = ask.check_limits() {
             return self.finish(Outcome::OutsideLimits(error));
         }
@@ -313,8 +318,9 @@ impl Client {
                 }
                 None => self.begin_write(then),
             },
-            // Until the store says so, the session is not closed: a late copy of an earlier write may
-            // be applied, which only a later write of the same session settles.
+            // The session counts as open until the store confirms that it is closed: a late copy of
+            // an earlier write may be applied, and only a later write of the same session settles
+            // that.
             Ask::CloseSession => match self.session {
                 Some(Session { id: session, .. }) => self.begin(Task::CloseSession { session }),
                 None => self.finish(Outcome::Closed),
@@ -349,7 +355,7 @@ impl Client {
         self.send()
     }
 
-    /// Sends the request in flight, for the first time or again.
+    /// Sends the request in flight, as the first attempt or as a retry.
     fn send(&self) -> Effects {
         let Some(in_flight) = &self.in_flight else {
             return Effects::default();
@@ -403,7 +409,7 @@ impl Client {
         if from != self.config.proxy || response.client != self.id {
             return Effects::default();
         }
-        // A late answer to an earlier request says nothing about this one.
+        // A late response to an earlier request does not answer this one.
         if response.id != in_flight.id && !planted!(self.config, ResponseIdNotCompared) {
             return Effects::default();
         }
@@ -417,10 +423,10 @@ impl Client {
             }
             // Every server refuses every copy of this request.
             ResponseBody::OutsideLimits(error) => self.finish(Outcome::OutsideLimits(error)),
-            // An answer to a question that was not asked. Above all, a stale one is never taken
-            // for the answer to a linearizable read.
+            // This result does not answer the current task. In particular, a stale result never
+            // answers a linearizable read.
             ResponseBody::Found(_) | ResponseBody::FoundStale(_) => Effects::default(),
-            // Of one copy, not of the request: see the module. The timer runs already.
+            // Concerns one copy, not the request: see the module. The timer is running.
             ResponseBody::NotLeader { .. }
             | ResponseBody::Interrupted { .. }
             | ResponseBody::Unavailable => self.handle_refusal(),
@@ -428,7 +434,7 @@ impl Client {
         }
     }
 
-    /// One copy of the request was refused; other copies may be on their way.
+    /// Handles the refusal of one copy of the request; other copies may be in flight.
     fn handle_refusal(&mut self) -> Effects {
         match &self.in_flight {
             Some(in_flight) if in_flight.attempts >= self.config.max_attempts => self.give_up(),
@@ -436,8 +442,8 @@ impl Client {
         }
     }
 
-    /// One copy of the request was refused because too much waits. Only of a write that may have been
-    /// sent on is the outcome in doubt.
+    /// Handles the refusal of one copy because of overload. Only a write that may have been
+    /// forwarded has a doubtful outcome.
     fn handle_overload(&mut self) -> Effects {
         let Some(in_flight) = &self.in_flight else {
             return Effects::default();
@@ -453,7 +459,7 @@ impl Client {
         }
     }
 
-    /// The store applied a log entry made from this request.
+    /// Handles the store's answer to an applied log entry of this request.
     fn handle_answer(&mut self, answer: Answer) -> Effects {
         let Some(in_flight) = &self.in_flight else {
             return Effects::default();
@@ -475,7 +481,7 @@ impl Client {
                 let operation = then.clone();
                 self.begin_write(operation)
             }
-            // Evicted meanwhile. The write was not sent in it.
+            // The session was evicted during the idle time. The write was not sent in it.
             (Task::RenewSession { then, .. }, Answer::SessionExpired) => {
                 let operation = then.clone();
                 self.session = None;
@@ -485,16 +491,17 @@ impl Client {
                 self.session = None;
                 self.finish(Outcome::Closed)
             }
-            // No copy was applied before the eviction, and none will be: this is another write.
+            // No copy was applied before the eviction, and none will be, so a new write is safe.
             (Task::Write { operation, .. }, Answer::NotApplied) => {
                 let operation = operation.clone();
                 self.session = None;
                 self.begin_write(operation)
             }
-            // Not "nothing changed": that is true of the copy that was answered, but an earlier
-            // one may have been applied before the session was evicted. And a sequence that was
-            // never acknowledged is refused as such only if the session is not ours alone. No
-            // copy applied from now on has an effect, and the session is of no more use.
+            // Not "nothing changed": that holds for the copy that was answered, but an earlier copy
+            // may have been applied before the session was evicted. And a sequence number that this
+            // client never acknowledged is refused as acknowledged only if another client shares
+            // the session. No copy applied from now on has an effect, and the session is of no
+            // further use.
             (Task::Write { .. }, Answer::SessionExpired | Answer::AlreadyAcknowledged) => {
                 self.session = None;
                 #[cfg(feature = "mutants")]
@@ -515,14 +522,16 @@ impl Client {
                 | Answer::QuotaExceeded
                 | Answer::Overflow),
             ) => self.finish(Outcome::Answered(answer)),
-            // Of one copy, not of the request: another may be applied, so the timer goes on.
+            // Concerns one copy, not the request: another copy may be applied, so the timer keeps
+            // running.
             (Task::Write { .. }, Answer::TooManyUnacknowledged) => self.handle_refusal(),
-            // An answer to a question that was not asked.
+            // This answer does not match the current task.
             (_, _) => Effects::default(),
         }
     }
 
-    /// No attempt is left. What can be said depends on what was ever sent, not on what came back.
+    /// Ends the request after its last attempt. The outcome depends on the messages that were sent,
+    /// not on the responses.
     fn give_up(&mut self) -> Effects {
         let Some(in_flight) = &self.in_flight else {
             return Effects::default();
@@ -534,7 +543,7 @@ impl Client {
             };
         }
         let outcome = match in_flight.task {
-            // Only the request for a session left; the write itself never did.
+            // Only the session request left; the write itself was never sent.
             Task::OpenSession { .. } | Task::RenewSession { .. } => Outcome::NotDone,
             Task::Write { .. } if planted!(self.config, UnavailableTakenForNotDone) => {
                 Outcome::NotDone
@@ -570,8 +579,8 @@ impl Task {
             } => RequestBody::Write {
                 session: *session,
                 sequence: *sequence,
-                // One write at a time: all before this one are answered or abandoned. To
-                // acknowledge the abandoned ones too is what settles them (see the module).
+                // The client sends one write at a time, so all earlier writes are answered or
+                // abandoned. To acknowledge the abandoned ones too settles them (see the module).
                 acknowledged: match planted!(config, EarlierWritesNotSettled) {
                     true => 0,
                     false => *sequence,
@@ -661,7 +670,7 @@ mod tests {
         response(id, ResponseBody::Applied(answer))
     }
 
-    /// What was asked, of the one request that left together with a new timer.
+    /// The id and the body of the one request sent together with a new timer.
     #[track_caller]
     fn sent(effects: Effects) -> (u64, RequestBody) {
         assert!(effects.timer && effects.outcome.is_none(), "{effects:?}");
@@ -696,7 +705,7 @@ mod tests {
         let effects = client.step(applied(1, Answer::SessionOpened(SESSION)));
         assert_eq!(sent(effects), (2, write_body(SESSION, 1)));
         assert_eq!(client.session(), Some(SESSION));
-        // A second session opened by a repeated request is left alone.
+        // The client ignores a second session that a retried request opened.
         let other = Answer::SessionOpened(SessionId::new(9));
         let before = client.clone();
         assert_eq!(client.step(applied(1, other)), Effects::default());
@@ -725,7 +734,7 @@ mod tests {
             assert_eq!(outcome(client.step(Event::Invoke(ask))), too_large);
             assert!(client.is_idle());
         }
-        // Should a server say so, it is as final: they all say so.
+        // The refusal of any server is final, because all servers refuse alike.
         let mut client = with_session(2);
         client.step(super::tests::write());
         let length = 9;
@@ -740,10 +749,10 @@ mod tests {
         let first = client.step(write());
         assert_eq!(client.step(Event::Timeout), first);
         assert_eq!(client.step(Event::Timeout), first);
-        // The attempts are used up, and the write may be anywhere.
+        // No attempts are left, and copies of the write may be anywhere.
         assert_eq!(outcome(client.step(Event::Timeout)), NOT_CONFIRMED);
         assert!(client.is_idle());
-        // The next write takes a new sequence and settles the abandoned one.
+        // The next write takes a new sequence number and settles the abandoned one.
         assert_eq!(sent(client.step(write())), (2, write_body(SESSION, 2)));
     }
 
@@ -753,7 +762,7 @@ mod tests {
         let first = client.step(write());
         assert_eq!(client.step(Event::Timeout), first);
         assert_eq!(outcome(client.step(Event::Timeout)), Outcome::NotDone);
-        // The session that opens after all belongs to nobody.
+        // No client uses the session that opens late.
         let late = client.step(applied(1, Answer::SessionOpened(SESSION)));
         assert_eq!(late, Effects::default());
         assert_eq!(sent(client.step(write())), (2, RequestBody::OpenSession));
@@ -785,7 +794,7 @@ mod tests {
         assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unavailable);
         sent(client.step(read()));
         let found = Found::Value(None);
-        // The first read's answer is not the second's; a write's answer is no read's.
+        // The first read's result does not answer the second read, nor does the answer to a write.
         let late = ResponseBody::Found(found.clone());
         assert_eq!(client.step(response(1, late.clone())), Effects::default());
         assert_eq!(client.step(applied(2, WRITTEN)), Effects::default());
@@ -808,7 +817,8 @@ mod tests {
             let effects = client.step(response(1, refusal.clone()));
             assert_eq!(effects, Effects::default());
             assert_eq!(client, before);
-            // On the last attempt there is nothing left to wait for, and still nothing known.
+            // After the last attempt there is nothing left to wait for, and the outcome is still
+            // unknown.
             client.step(Event::Timeout);
             let effects = client.step(response(1, refusal));
             assert_eq!(outcome(effects), NOT_CONFIRMED);
@@ -828,17 +838,17 @@ mod tests {
         client.step(write());
         assert_eq!(outcome(client.step(overloaded())), Outcome::Overloaded);
         assert_eq!(sent(client.step(write())), (2, write_body(SESSION, 2)));
-        // Another copy may have been sent on.
+        // Another copy may have been forwarded.
         let mut client = in_process(2);
         client.step(write());
         client.step(Event::Timeout);
         assert_eq!(outcome(client.step(overloaded())), NOT_CONFIRMED);
-        // Over a network the copy that was refused may arrive again.
+        // A network may deliver the refused copy again.
         let mut client = with_session(1);
         client.step(write());
         assert_eq!(outcome(client.step(overloaded())), NOT_CONFIRMED);
-        // A read changes nothing, and without a session the write was never sent. Each waits for its
-        // last attempt.
+        // A read changes nothing, and without a session the write was never sent. Each waits for
+        // its last attempt.
         for (mut client, ask) in [
             (with_session(2), read()),
             (with_session(2), stale_read()),
@@ -858,7 +868,7 @@ mod tests {
         let mut client = with_session(2);
         client.step(write());
         client.step(Event::Timeout);
-        // The store knows of every copy that was applied.
+        // The store knows every copy that was applied.
         let effects = client.step(applied(1, Answer::NotApplied));
         assert_eq!(sent(effects), (2, RequestBody::OpenSession));
         let other = SessionId::new(9);
@@ -883,7 +893,7 @@ mod tests {
         }
         let effects = client.step(applied(3, Answer::SessionsInUse));
         assert_eq!(outcome(effects), Outcome::SessionsInUse(put()));
-        // The next operation tries anew.
+        // The next operation starts over.
         assert_eq!(sent(client.step(write())), (4, RequestBody::OpenSession));
         let effects = client.step(applied(4, Answer::SessionOpened(SESSION)));
         assert_eq!(sent(effects), (5, write_body(SESSION, 1)));
@@ -899,7 +909,8 @@ mod tests {
         let effects = client.step(applied(1, Answer::SessionRenewed));
         assert_eq!(sent(effects), (2, write_body(SESSION, 1)));
         client.step(applied(2, WRITTEN));
-        // Evicted meanwhile: nothing was sent in it, so the write goes to another.
+        // The session was evicted, but no write was sent in it, so the write goes to another
+        // session.
         assert_eq!(sent(client.step(after_idle())), (3, renew.clone()));
         let effects = client.step(applied(3, Answer::SessionExpired));
         assert_eq!(sent(effects), (4, RequestBody::OpenSession));
@@ -926,7 +937,7 @@ mod tests {
         let mut client = with_session(1);
         let closing = RequestBody::CloseSession { session };
         assert_eq!(sent(client.step(close())), (1, closing.clone()));
-        // Perhaps not closed: then it is still the one that settles earlier writes.
+        // The session may still be open: then it still settles earlier writes.
         assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unavailable);
         assert_eq!(client.session(), Some(SESSION));
         assert_eq!(sent(client.step(close())), (2, closing));
@@ -943,7 +954,7 @@ mod tests {
         let effects = client.step(applied(1, Answer::TooManyUnacknowledged));
         assert_eq!((effects, &client), (Effects::default(), &before));
         assert_eq!(client.step(Event::Timeout), first);
-        // Another copy may be applied yet.
+        // Another copy may still be applied.
         let effects = client.step(applied(1, Answer::TooManyUnacknowledged));
         assert_eq!(outcome(effects), NOT_CONFIRMED);
     }
@@ -1019,7 +1030,7 @@ mod tests {
         assert_eq!(client, before);
     }
 
-    /// Every event, in every state, until no new state appears, for three operations.
+    /// Exhaustive: every event in every state, until no new state appears, for three operations.
     #[test]
     fn outcome_is_honest_whatever_arrives() {
         let opened = Answer::SessionOpened(SESSION);
@@ -1036,7 +1047,7 @@ mod tests {
         for id in 1..=6 {
             events.extend(bodies.clone().map(|body| response(id, body)));
         }
-        // The client, the operations left, and what was sent for the one in flight.
+        // The client, the operations left, and the requests sent for the operation in flight.
         let mut new = vec![(Client::new(ID, config(2)), 3, Vec::new())];
         let mut seen = BTreeSet::from_iter(new.clone());
         let mut outcomes = BTreeSet::new();
@@ -1071,11 +1082,11 @@ mod tests {
                         assert_eq!(first, None, "sent, and so not undone");
                     }
                     Some(Outcome::Answered(_) | Outcome::Unknown(_)) => assert!(first.is_some()),
-                    // No event here says so.
+                    // No event of this test leads to these outcomes.
                     Some(
                         Outcome::OutsideLimits(_) | Outcome::SessionsInUse(_) | Outcome::Closed,
                     ) => panic!("not asked for"),
-                    // Each kind of read has its own kind of answer, whatever arrives.
+                    // Each kind of read accepts only its own kind of result.
                     Some(Outcome::Found(_)) => {
                         assert!(matches!(sent[0].body, RequestBody::Read { .. }));
                     }

@@ -1,20 +1,19 @@
 //! The replicated state machine: an ordered key-value map with client sessions (thesis §6.3).
 //!
-//! Every server applies the same committed entries in the same order, so everything here is
-//! decided by the log alone: versions are log indexes, sessions are named by the index of the
-//! entry that opened them, and a session is evicted because of what the log holds, never because
-//! of a clock.
+//! Every server applies the same committed entries in the same order, so the log alone determines
+//! the state: versions are log indexes, a session id is the index of the entry that opened it, and
+//! log entries evict sessions, never a clock.
 //!
-//! Exactly-once: a command carries (session, sequence). The answer to each sequence is remembered
-//! until the client says that it has it (`acknowledged`: all sequences below are settled). A
-//! command seen before is answered from memory; one below `acknowledged` is refused; either way
-//! it is not applied again (`sessions`).
+//! Exactly-once semantics: a command carries (session, sequence). The store retains the answer to
+//! each sequence number until the client acknowledges it (`acknowledged`: all lower sequence
+//! numbers are settled). A duplicate command receives the retained answer; a command below
+//! `acknowledged` is refused. Neither is applied again (`sessions`).
 //!
-//! The state has a quota, far below what a snapshot can carry. A write that would make it larger than
-//! that is refused, so that deletes are always possible and a follower can always be caught up.
+//! The state has a quota, far below the maximum size of a snapshot. A write that would exceed it is
+//! refused, so deletes are always possible and a follower can always catch up.
 //!
-//! A copy of a store costs nothing, and what is changed after it costs little: a snapshot is such a
-//! copy, and is still being written while entries are applied (`pairs`).
+//! A copy of a store is cheap, and so are changes after it (copy-on-write): a snapshot is such a
+//! copy, and it is written while the store applies further entries (`pairs`).
 
 mod integer;
 mod limits;
@@ -34,29 +33,30 @@ pub use limits::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_va
 pub use sessions::{MAX_EVICTED, MAX_RETAINED_ANSWERS, MAX_SESSIONS, REFUSALS_PER_WINDOW};
 pub use value::Value;
 
-/// A key: 1 to [`MAX_KEY_BYTES`] bytes of any values.
+/// A key: 1 to [`MAX_KEY_BYTES`] arbitrary bytes.
 pub type Key = Vec<u8>;
 
-/// What a log entry asks of the store.
+/// The command in a log entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Command {
-    /// Opens a session. The proposing leader writes down its settings, so that every replica decides
-    /// alike whether another session makes room.
+    /// Opens a session. The proposing leader records its settings in the entry, so that every
+    /// replica makes the same decision about an eviction.
     OpenSession {
-        /// The most sessions the store keeps.
+        /// The maximum number of sessions in the store.
         capacity: u32,
-        /// For how many applied entries after its last use a session is in use, and stays.
+        /// The number of applied entries after its last use during which a session is in use and
+        /// stays.
         window: u64,
     },
-    /// One operation of a session. Log, disk and messages share it: the bytes of a value are copied
-    /// for none of them.
+    /// One operation of a session. Log, disk and messages share it, so the bytes of a value are
+    /// never copied for them.
     Write(Arc<Write>),
-    /// Closes a session whose client needs it no more.
+    /// Closes a session that its client no longer needs.
     CloseSession {
         /// The session.
         session: SessionId,
     },
-    /// Asks whether a session is still open, and marks it as used.
+    /// Checks that a session is still open, and marks it as used.
     RenewSession {
         /// The session.
         session: SessionId,
@@ -72,20 +72,20 @@ impl From<Write> for Command {
 /// One operation of a session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Write {
-    /// The session that asks.
+    /// The session.
     pub session: SessionId,
-    /// The place of this operation among those of the session, from 1.
+    /// The sequence number of this operation within the session, from 1.
     pub sequence: u64,
-    /// The session needs no answer to any sequence below this one.
+    /// The client needs no answer to any sequence number below this one.
     pub acknowledged: u64,
-    /// What to do.
+    /// The operation.
     pub operation: Operation,
-    /// How many bytes the state may have ([`Store::state_bytes`]). The proposing leader writes it
-    /// down, so that every replica decides alike.
+    /// The maximum size of the state in bytes ([`Store::state_bytes`]). The proposing leader
+    /// records it in the entry, so that every replica makes the same decision.
     pub quota: u64,
 }
 
-/// What a write does to one key.
+/// The change that a write makes to one key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Operation {
     /// Sets the key, if the condition holds.
@@ -93,9 +93,9 @@ pub enum Operation {
         /// The key.
         #[serde(with = "serde_bytes")]
         key: Key,
-        /// Its new value.
+        /// The new value.
         value: Value,
-        /// When to do it.
+        /// The condition.
         condition: Condition,
     },
     /// Removes the key, if the condition holds.
@@ -103,15 +103,15 @@ pub enum Operation {
         /// The key.
         #[serde(with = "serde_bytes")]
         key: Key,
-        /// When to do it.
+        /// The condition.
         condition: Condition,
     },
-    /// Adds to the decimal number the key holds; an absent key counts as 0.
+    /// Adds to the decimal integer in the key; an absent key counts as 0.
     Increment {
         /// The key.
         #[serde(with = "serde_bytes")]
         key: Key,
-        /// What to add.
+        /// The summand.
         by: i64,
     },
 }
@@ -125,7 +125,7 @@ impl Operation {
     }
 }
 
-/// When a put or a delete takes effect.
+/// The condition under which a put or a delete takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Condition {
     /// Always.
@@ -134,45 +134,46 @@ pub enum Condition {
     Absent,
     /// If the key is present.
     Present,
-    /// If the key is present and was last written by the entry at this index.
+    /// If the key is present and was last written by the entry at this index (compare-and-set).
     Version(LogIndex),
 }
 
-/// A question about the store that changes nothing and never enters the log.
+/// A read-only query of the store, which never enters the log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Query {
-    /// One key.
+    /// Reads one key.
     Get {
         /// The key.
         #[serde(with = "serde_bytes")]
         key: Key,
     },
-    /// A page of the keys with a prefix, in order.
+    /// Reads a page of the keys with a prefix, in order.
     Scan {
-        /// What the keys start with.
+        /// The prefix of the keys.
         #[serde(with = "serde_bytes")]
         prefix: Key,
         /// Only keys after this one.
         after: Option<Key>,
-        /// How many at most.
+        /// The maximum number of pairs.
         limit: u32,
-        /// How many bytes at most, keys and values with [`PAIR_BYTES`] for each; no more than
-        /// [`MAX_SCAN_BYTES`], whatever this says. The first pair is found however large it is, so
-        /// that every page gets further.
+        /// The maximum number of bytes: keys and values, with [`PAIR_BYTES`] for each pair. Values
+        /// above [`MAX_SCAN_BYTES`] are reduced to it. A page contains its first pair however large
+        /// it is, so that every page makes progress.
         bytes: u32,
     },
 }
 
-/// The most bytes of keys and values that one page has, but for its first pair: what anyone asks,
-/// an answer stays small enough to be sent.
+/// The maximum size of the keys and values on one page in bytes, except for its first pair. It
+/// keeps every response small enough to be sent, regardless of the request.
 pub const MAX_SCAN_BYTES: u32 = 1 << 20;
-/// The largest quota of the state: a snapshot of so much, with all sessions, is far below the 1 GiB that
-/// can be sent to a follower.
+/// The largest permitted quota of the state: a snapshot of that size, with all sessions, is far
+/// below the 1 GiB that can be sent to a follower.
 pub const MAX_STATE_QUOTA: u64 = 768 << 20;
-/// The most bytes of an encoded state: pairs within the quota, all sessions, and what was applied. What
-/// a pair counts beside its key and its value is more than its lengths and its version take.
+/// The maximum size of an encoded state in bytes: pairs within the quota, all sessions, and the
+/// applied index. The overhead that is counted per pair exceeds the encoded size of its lengths and
+/// its version.
 pub const MAX_ENCODED_STATE: u64 = MAX_STATE_QUOTA + sessions::MAX_ENCODED_BYTES + 1024;
-/// What a pair counts beside its key and its value, in a page and in the state.
+/// The overhead counted for each pair, in a page and in the state, in bytes.
 pub const PAIR_BYTES: usize = 32;
 
 /// A value and the entry that last wrote it.
@@ -184,84 +185,83 @@ pub struct Versioned {
     pub version: LogIndex,
 }
 
-/// What the store answers to an applied entry.
+/// The store's answer to an applied entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Answer {
-    /// A no-op entry.
+    /// The entry was a no-op.
     Nothing,
     /// The session is open.
     SessionOpened(SessionId),
-    /// The write took effect, making this version.
+    /// The write took effect and created this version.
     Written {
         /// The index of the entry that wrote.
         version: LogIndex,
     },
     /// The increment took effect.
     Number {
-        /// What the key holds now.
+        /// The new value of the key.
         value: i64,
         /// The index of the entry that wrote.
         version: LogIndex,
     },
     /// The condition did not hold; nothing changed.
     ConditionFailed {
-        /// The version the key had, `None` if absent.
+        /// The current version of the key; `None` if absent.
         found: Option<LogIndex>,
     },
-    /// The key holds no decimal integer ([`parse_integer`]); nothing changed.
+    /// The value of the key is not a decimal integer ([`parse_integer`]); nothing changed.
     NotANumber,
-    /// The session is not open (never opened, closed, or evicted), and an earlier copy of the write may
-    /// have been applied; nothing changed.
+    /// The session is not open (never opened, closed, or evicted), and an earlier copy of the write
+    /// may have been applied; nothing changed.
     SessionExpired,
-    /// The session had already acknowledged this sequence; nothing changed now, and the earlier
-    /// answer is forgotten.
+    /// The session had already acknowledged this sequence number; nothing changed now, and the
+    /// earlier answer is discarded.
     AlreadyAcknowledged,
-    /// The session was evicted before any copy of this write was applied. None ever is, so the client
-    /// may repeat the write in another session.
+    /// The session was evicted before any copy of this write was applied. None ever is, so the
+    /// client may repeat the write in another session.
     NotApplied,
-    /// No session was opened: as many as may be are open, and all of them are in use.
+    /// No session was opened: the maximum number is open, and all of them are in use.
     SessionsInUse,
     /// The session is closed.
     SessionClosed,
-    /// The session is open, and counts as used now.
+    /// The session is open and is now marked as used.
     SessionRenewed,
-    /// The session retains [`MAX_RETAINED_ANSWERS`] answers that its client did not acknowledge;
-    /// nothing changed. Another copy of this write may be applied once the client acknowledged some.
+    /// The session retains [`MAX_RETAINED_ANSWERS`] unacknowledged answers; nothing changed.
+    /// Another copy of this write may be applied once the client has acknowledged some.
     TooManyUnacknowledged,
-    /// The write would make the state larger than its quota; nothing changed. Writes that make it
-    /// smaller are not refused.
+    /// The write would make the state exceed its quota; nothing changed. Writes that shrink the
+    /// state are never refused.
     QuotaExceeded,
     /// The sum would exceed 64 bits; nothing changed.
     Overflow,
 }
 
-/// What the store answers to a query.
+/// The store's result of a query.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Found {
-    /// The key's value, `None` if absent.
+    /// The key's value; `None` if absent.
     Value(Option<Versioned>),
-    /// The keys that matched, in order.
+    /// The matching pairs, in key order.
     Pairs(Page),
 }
 
 /// A page of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Page {
-    /// The keys and what they hold, in order.
+    /// The keys with their values, in order.
     pub pairs: Vec<(Key, Versioned)>,
-    /// Whether the page ended before the keys did. The next page is the one after the last of
-    /// these keys.
+    /// Whether further keys follow. The next page starts after the last of these keys.
     pub more: bool,
 }
 
-/// The state machine.
+/// The replicated state machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Store {
     contents: Arc<Contents>,
     last_applied: LogIndex,
 }
 
-/// What copies of a store share until one of them changes.
+/// The contents that copies of a store share until one of them changes (copy-on-write).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Contents {
     pairs: Pairs,
@@ -279,24 +279,24 @@ impl Store {
         self.contents.pairs.iter()
     }
 
-    /// How many sessions are open.
+    /// The number of open sessions.
     pub fn session_count(&self) -> usize {
         self.contents.sessions.len()
     }
 
-    /// How many bytes of keys and values the state has, with [`PAIR_BYTES`] for each pair.
+    /// The size of all keys and values in bytes, with [`PAIR_BYTES`] for each pair.
     pub fn state_bytes(&self) -> u64 {
         self.contents.pairs.bytes()
     }
 
-    /// The same pairs without the sessions, for a bug.
+    /// The same pairs without the sessions, for a planted bug.
     pub(crate) fn without_sessions(&self) -> Self {
         let mut bare = self.clone();
         Arc::make_mut(&mut bare.contents).sessions.clear();
         bare
     }
 
-    /// As far applied and empty, for a bug.
+    /// An empty store with the same applied index, for a planted bug.
     #[cfg(feature = "mutants")]
     pub(crate) fn emptied(&self) -> Self {
         Self {
@@ -322,7 +322,7 @@ impl Store {
         }
     }
 
-    /// Answers a query from what is applied so far.
+    /// Answers a query from the applied state.
     pub fn query(&self, query: &Query) -> Found {
         match query {
             Query::Get { key } => Found::Value(self.contents.pairs.get(key).cloned()),
@@ -332,7 +332,8 @@ impl Store {
                 limit,
                 bytes,
             } => {
-                // The larger of the two lower bounds: the prefix itself, or just past `after`.
+                // The larger of the two lower bounds: the prefix itself, or the position after
+                // `after`.
                 let start = match after {
                     Some(after) if after >= prefix => Bound::Excluded(after),
                     _ => Bound::Included(prefix),
@@ -359,7 +360,7 @@ impl Store {
     }
 }
 
-/// As many of these pairs as a page may have.
+/// The first of these pairs, up to the limits of a page.
 fn page<'a>(
     matching: impl Iterator<Item = (&'a [u8], &'a Versioned)>,
     limit: usize,
@@ -439,7 +440,7 @@ fn exceeds(pairs: &Pairs, place: Place, key: &[u8], value: &Value, quota: u64) -
     after > before && (pairs.bytes() - before).saturating_add(after) > quota
 }
 
-/// What a pair counts in the state.
+/// The size of a pair as counted in the state, in bytes.
 fn pair_bytes(key: usize, value: usize) -> u64 {
     (key + value + PAIR_BYTES) as u64
 }

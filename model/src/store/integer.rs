@@ -1,10 +1,11 @@
-//! Decimal integers as Redis reads them.
+//! Decimal integers in the grammar of Redis.
 //!
-//! One spelling for each number: digits without leading zeros, with `-` before a negative number;
-//! no `+`, no `-0`, no spaces. This is the grammar of Redis's `string2ll`, so a value that Redis
-//! refuses to increment is refused here too, and incrementing never rewrites `007` as `8`.
+//! Each number has one canonical form: digits without leading zeros, with `-` before a negative
+//! number; no `+`, no `-0`, no spaces. This is the grammar of Redis's `string2ll`. A value that
+//! Redis refuses to increment is therefore refused here too, and an increment never rewrites `007`
+//! as `8`.
 
-/// The integer that these bytes spell, if they spell one of 64 bits.
+/// Parses a canonical 64-bit integer; returns `None` for any other bytes.
 pub fn parse_integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let canonical = match digits {

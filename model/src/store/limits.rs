@@ -1,32 +1,31 @@
-//! The sizes of keys and values that every client protocol shares.
+//! The size limits of keys and values, which every client protocol shares.
 //!
-//! The limits are constants of the format: servers, proxies and clients that understand the same
-//! [`crate::wire::VERSION`] apply the same limits. A request outside of them is therefore refused by
-//! every server alike, and no copy of it is ever applied. Changing a limit requires a new version.
+//! The limits are constants of the format: servers, proxies and clients with the same
+//! [`crate::wire::VERSION`] apply the same limits. All servers therefore refuse a request that
+//! exceeds them, and no copy of it is ever applied. A change of a limit requires a new version.
 
 use super::{Operation, Query};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// The longest key, in bytes. The shortest key has one byte.
+/// The maximum length of a key in bytes. The shortest key has one byte.
 pub const MAX_KEY_BYTES: usize = 1024;
-/// The largest value, in bytes.
+/// The maximum length of a value in bytes.
 pub const MAX_VALUE_BYTES: usize = 256 * 1024;
 
-/// A key or a value outside of the limits. Nothing was done, and no copy of the request ever takes
-/// effect.
+/// A key or a value exceeds a limit. Nothing changed, and no copy of the request ever takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LimitError {
-    /// A key without bytes.
+    /// The key is empty.
     EmptyKey,
-    /// A key of more than [`MAX_KEY_BYTES`].
+    /// The key exceeds [`MAX_KEY_BYTES`].
     KeyTooLarge {
-        /// Its bytes.
+        /// The length of the key in bytes.
         length: u64,
     },
-    /// A value of more than [`MAX_VALUE_BYTES`].
+    /// The value exceeds [`MAX_VALUE_BYTES`].
     ValueTooLarge {
-        /// Its bytes.
+        /// The length of the value in bytes.
         length: u64,
     },
 }
@@ -81,7 +80,7 @@ fn check_key_length(key: &[u8]) -> Result<(), LimitError> {
 }
 
 impl Operation {
-    /// Checks the sizes of its key and value.
+    /// Checks the sizes of the key and the value.
     ///
     /// # Errors
     /// The first limit that is exceeded.
@@ -95,7 +94,7 @@ impl Operation {
 }
 
 impl Query {
-    /// Checks the sizes of its keys. The prefix of a scan may be empty.
+    /// Checks the sizes of the keys. The prefix of a scan may be empty.
     ///
     /// # Errors
     /// The first limit that is exceeded.

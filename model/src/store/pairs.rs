@@ -1,14 +1,15 @@
-//! An ordered map of which a copy costs little: what two copies have in common they share.
+//! An ordered copy-on-write map: copies share their common parts, so a copy is cheap.
 //!
-//! The pairs lie in leaves, each behind an `Arc` of its own. A copy of the map copies the list of its
-//! leaves; a change copies the one leaf it falls into, if somebody else still holds that, and none of
-//! the values there. So a snapshot of millions of pairs is taken in a moment, and no single write
-//! after it pays for all of them (a server has heartbeats to answer meanwhile).
+//! The pairs lie in leaves, each behind an `Arc`. A copy of the map copies the list of leaves. A
+//! change copies only the leaf that it affects, if another copy still shares that leaf, and none of
+//! the values in it. A snapshot of millions of pairs is therefore immediate, and no single later
+//! write pays for all of them (a server must respond to heartbeats in the meantime).
 //!
-//! Keys lie one behind the other ([`Row`]): looking for one reads a few neighbouring lines of memory.
+//! The keys of a leaf are contiguous in memory ([`Row`]): a lookup reads a few neighboring cache
+//! lines.
 //!
-//! How the pairs are spread over leaves follows from what happened, and says nothing: two maps are
-//! equal, ordered and hashed by their pairs alone.
+//! The distribution of pairs over leaves depends on history and has no meaning: equality, order and
+//! hash of two maps depend on their pairs alone.
 
 use super::{Key, Versioned, pair_bytes};
 use alloc::{sync::Arc, vec, vec::Vec};
@@ -20,16 +21,16 @@ use core::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The most pairs of a leaf,
+/// The maximum number of pairs in a leaf.
 const PAIRS: usize = 64;
-/// and the most bytes of their keys, unless it is one pair.
+/// The maximum size of a leaf's keys in bytes, unless the leaf holds one pair.
 const BYTES: usize = 64 * 1024;
 
 /// See the module.
 #[derive(Clone, Default)]
 pub(super) struct Pairs {
-    /// For each leaf a key that none of it is less than, and that all of those before it are less
-    /// than; for the first the empty key.
+    /// For each leaf a lower bound of its keys, which is greater than all keys of the leaves before
+    /// it; for the first leaf the empty key.
     bounds: Row,
     leaves: Vec<Arc<Leaf>>,
     /// The sum of [`pair_bytes`] over all pairs.
@@ -38,22 +39,22 @@ pub(super) struct Pairs {
 
 #[derive(Clone, Default)]
 struct Leaf {
-    /// Never none.
+    /// Never empty.
     keys: Row,
-    /// What each of them holds.
+    /// The value of each key.
     held: Vec<Versioned>,
 }
 
 /// Keys in ascending order.
 #[derive(Clone, Default)]
 struct Row {
-    /// One behind the other.
+    /// The concatenated keys.
     bytes: Vec<u8>,
-    /// Where each ends.
+    /// The end of each key in `bytes`.
     ends: Vec<usize>,
 }
 
-/// Where a key is, or would be, in a map that did not change since.
+/// The position of a key, present or not, in a map that has not changed since.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     leaf: usize,
@@ -73,7 +74,7 @@ impl Row {
         &self.bytes[self.start(nth)..self.ends[nth]]
     }
 
-    /// Where a key is, or where it would have to be.
+    /// The position of a key (`Ok`), or the position where it belongs (`Err`).
     fn find(&self, key: &[u8]) -> Result<usize, usize> {
         let (mut from, mut to) = (0, self.len());
         while from < to {
@@ -104,7 +105,7 @@ impl Row {
         }
     }
 
-    /// Takes out what comes from this place on.
+    /// Splits off the keys from this position on.
     fn split_off(&mut self, nth: usize) -> Self {
         let start = self.start(nth);
         let mut ends = self.ends.split_off(nth);
@@ -121,7 +122,7 @@ impl Leaf {
         self.held.len() > 1 && (self.held.len() > PAIRS || self.keys.bytes.len() > BYTES)
     }
 
-    /// Takes out what comes from this place on.
+    /// Splits off the pairs from this position on.
     fn split_off(&mut self, nth: usize) -> Self {
         Self {
             keys: self.keys.split_off(nth),
@@ -157,7 +158,7 @@ impl Pairs {
         Some(&self.leaves[place.leaf].held[at])
     }
 
-    /// What all pairs count in the state.
+    /// The size of all pairs as counted in the state, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -166,7 +167,7 @@ impl Pairs {
         self.at(self.find(key))
     }
 
-    /// Sets a key, at its place.
+    /// Sets a key at its position.
     pub(super) fn insert(&mut self, place: Place, key: &[u8], held: Versioned) {
         if self.leaves.is_empty() {
             self.bounds.insert(0, &[]);
@@ -187,7 +188,7 @@ impl Pairs {
         if !leaf.is_full() {
             return;
         }
-        // Of what is written in the order of keys, full leaves are left behind.
+        // Writes in ascending key order leave full leaves behind.
         let last = leaf.held.len() - 1;
         let mut later = vec![leaf.split_off(if at == last { last } else { leaf.middle() })];
         while leaf.is_full() {
@@ -206,7 +207,7 @@ impl Pairs {
         }
     }
 
-    /// Removes the key at a place, if there is one.
+    /// Removes the key at a position, if there is one.
     pub(super) fn remove(&mut self, place: Place) {
         let Ok(at) = place.pair else {
             return;
@@ -217,19 +218,19 @@ impl Pairs {
         let removed = leaf.held.remove(at);
         self.bytes -= pair_bytes(key, removed.value.len());
         if leaf.held.is_empty() {
-            // The first leaf there is goes down to the empty key.
+            // The bound of the first remaining leaf is the empty key.
             let bound = place.leaf.max(1).min(self.leaves.len() - 1);
             self.bounds.remove(bound);
             self.leaves.remove(place.leaf);
         }
     }
 
-    /// All pairs, in the order of their keys.
+    /// All pairs, in key order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Versioned)> {
         self.leaves.iter().flat_map(|leaf| leaf.iter_from(0))
     }
 
-    /// Those from a key on.
+    /// The pairs from a key on.
     pub(super) fn from(&self, start: Bound<&Key>) -> impl Iterator<Item = (&[u8], &Versioned)> {
         let (first, mut skipped) = match start {
             Bound::Unbounded => (0, 0),
@@ -283,7 +284,7 @@ impl Hash for Pairs {
     }
 }
 
-/// As the row of its pairs: keys that are bytes are no names of fields, as JSON wants them.
+/// Serialized as a sequence of pairs: keys are bytes, which JSON does not accept as field names.
 impl Serialize for Pairs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeSeq as _;
@@ -374,8 +375,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is done, it holds what the standard map holds, and copies taken on the way stay
-        /// what they were.
+        /// Model-based test: the map equals the standard map after any sequence of steps, and
+        /// copies taken on the way do not change.
         #[test]
         fn it_is_the_standard_map(
             steps in prop::collection::vec(
@@ -389,7 +390,7 @@ mod tests {
                     pairs.remove(pairs.find(&key));
                     map.remove(&key);
                 } else {
-                    // Mostly short, so that many share a leaf.
+                    // Mostly short, so that many pairs share a leaf.
                     let length = if nth % 50 == 0 { length } else { length % 100 };
                     let new = held(nth as u64, length);
                     pairs.set(&key, new.clone());
@@ -408,7 +409,7 @@ mod tests {
             for (pairs, map) in &copies {
                 pairs.assert_sound();
                 prop_assert!(pairs.iter().eq(map.iter().map(borrowed)));
-                // Filled in order, its leaves are others.
+                // A map filled in key order has different leaves.
                 let mut other = Pairs::default();
                 for (key, value) in map {
                     other.set(key, value.clone());
@@ -422,8 +423,8 @@ mod tests {
         }
     }
 
-    /// Leaves of which nothing is left are gone, wherever they were, and what comes later finds its
-    /// place among the others.
+    /// A leaf that becomes empty is removed at any position, and later keys find their position
+    /// among the remaining leaves.
     #[test]
     fn emptied_leaves_leave_no_gap() {
         let key = |nth: u32| nth.to_be_bytes();
@@ -456,7 +457,7 @@ mod tests {
         }
     }
 
-    /// After a copy, a write copies one leaf and shares all others, and no value of that one.
+    /// After a copy, a write copies one leaf and none of its values, and shares all other leaves.
     #[test]
     fn write_after_a_copy_copies_one_leaf() {
         let mut pairs = Pairs::default();

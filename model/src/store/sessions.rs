@@ -1,52 +1,54 @@
-//! Client sessions (thesis §6.3): opened, used, closed and evicted by what the log holds.
+//! Client sessions (thesis §6.3). Log entries open, use, close and evict them.
 //!
 //! # Eviction
-//! The store keeps at most as many sessions as the entry that opens one allows. Opening one more
-//! evicts the session that was used least recently, if that one is not *in use*: a session is in use
-//! for a number of applied entries after its last use, its *window*. While all sessions are in use,
-//! the store refuses to open another. Capacity and window are part of the entry, so every replica
-//! decides alike; no clock takes part.
+//! The entry that opens a session sets the maximum number of sessions. At that maximum the store
+//! evicts the least recently used session (LRU), unless that session is *in use*: a session is in
+//! use for a number of applied entries after its last use, its *window*. While all sessions are in
+//! use, the store refuses to open another. Capacity and window are part of the entry, so every
+//! replica makes the same decision; no clock takes part.
 //!
-//! Entries age sessions only while entries are applied. A refused opening therefore ages all sessions
-//! by a part of the window ([`REFUSALS_PER_WINDOW`]): after a client with many sessions crashed in an
-//! otherwise idle cluster, a few attempts free its sessions. Sessions that are used meanwhile stay.
+//! Sessions age only while entries are applied. A refused opening therefore ages all sessions by a
+//! part of the window ([`REFUSALS_PER_WINDOW`]): after a client with many sessions crashed in an
+//! otherwise idle cluster, a few attempts free its sessions. Sessions that are used in the meantime
+//! stay.
 //!
-//! # What remains of an evicted session
-//! A write that arrives after the eviction may have been applied before it, by another copy. For the
-//! sessions evicted last ([`MAX_EVICTED`]) the store remembers which sequences were never applied. A
-//! write with such a sequence is answered [`Answer::NotApplied`]: no copy of it ever takes effect, so
-//! its client may repeat it in another session. For any other write to a session that is not open the
-//! answer is [`Answer::SessionExpired`], and its client does not know the outcome.
+//! # The record of an evicted session
+//! Another copy of a write may have been applied before the eviction of its session. For the most
+//! recently evicted sessions ([`MAX_EVICTED`]) the store records which sequence numbers were never
+//! applied. A write with such a sequence number is answered [`Answer::NotApplied`]: no copy of it
+//! ever takes effect, so its client may repeat it in another session. Any other write to a session
+//! that is not open is answered [`Answer::SessionExpired`], and its client does not know the
+//! outcome.
 //!
 //! # Invariants
-//! * A session retains at most [`MAX_RETAINED_ANSWERS`] answers, and an answer owns no memory, so the
-//!   memory of all sessions is bounded. A write beyond that is refused, not applied, and no answer is
-//!   discarded that its client has not acknowledged.
+//! * A session retains at most [`MAX_RETAINED_ANSWERS`] answers, and an answer owns no memory, so
+//!   the memory of all sessions is bounded. A write beyond that is refused and not applied. An
+//!   answer is never discarded before its client has acknowledged it.
 
 use super::{Answer, Write};
 use crate::{LogIndex, SessionId, config::Config, mutant::planted};
 use alloc::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
-/// The most answers that a session retains for its client. A client that acknowledges what it
-/// received never comes near it.
+/// The maximum number of answers that a session retains for its client. A client that acknowledges
+/// its answers never comes close to it.
 pub const MAX_RETAINED_ANSWERS: usize = 256;
-/// How many evicted sessions the store remembers.
+/// The maximum number of evicted sessions that the store records.
 pub const MAX_EVICTED: usize = 4096;
-/// After how many refused openings a session that was not used meanwhile is no longer in use.
+/// The number of refused openings after which a session without further use is no longer in use.
 pub const REFUSALS_PER_WINDOW: u64 = 64;
 
-/// The most sessions that a server may be set up to keep. With more of them a state within its quota
-/// would not always fit a snapshot.
+/// The maximum number of sessions that a server may be configured with. With more sessions, a state
+/// within its quota would not always fit into a snapshot.
 pub const MAX_SESSIONS: u32 = 32 * 1024;
 
-/// The most bytes of an encoded number.
+/// The maximum size of an encoded number in bytes.
 const NUMBER: u64 = 10;
-/// The most bytes of an encoded answer with its sequence: a tag and two numbers.
+/// The maximum size of an encoded answer with its sequence number, in bytes: a tag and two numbers.
 const ANSWER: u64 = NUMBER + 1 + 2 * NUMBER;
-/// The most bytes of an encoded session with its id.
+/// The maximum size of an encoded session with its id, in bytes.
 const SESSION: u64 = 4 * NUMBER + MAX_RETAINED_ANSWERS as u64 * ANSWER;
-/// The most bytes that all sessions take in a snapshot.
+/// The maximum size of all encoded sessions in a snapshot, in bytes.
 pub(super) const MAX_ENCODED_BYTES: u64 =
     MAX_SESSIONS as u64 * SESSION + MAX_EVICTED as u64 * 2 * NUMBER + 3 * NUMBER;
 
@@ -59,15 +61,16 @@ const _: () = assert!(
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Sessions {
     open: BTreeMap<SessionId, Session>,
-    /// The sessions evicted last, in the order of their eviction.
+    /// The most recently evicted sessions, in the order of their eviction.
     evicted: VecDeque<Evicted>,
-    /// How many entries refused openings stand for, beyond themselves.
+    /// The number of entries by which refused openings have aged the sessions, beyond the entries
+    /// themselves.
     aged: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Session {
-    /// The client needs no answer to a sequence below this one.
+    /// The client needs no answer to a sequence number below this one.
     acknowledged: u64,
     answers: BTreeMap<u64, Answer>,
     /// The index of the entry that used it last, plus `aged` at that time.
@@ -77,19 +80,19 @@ struct Session {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Evicted {
     session: SessionId,
-    /// No sequence from this one on was applied.
+    /// No sequence number from this one on was applied.
     unapplied_from: u64,
 }
 
 impl Session {
-    /// The first sequence from which on none was applied: an applied sequence has an answer, or is
-    /// below `acknowledged`.
+    /// The lowest sequence number from which on none was applied: an applied sequence number has an
+    /// answer or is below `acknowledged`.
     fn unapplied_from(&self) -> u64 {
         let last = self.answers.last_key_value().map_or(0, |(last, _)| *last);
         self.acknowledged.max(last.saturating_add(1))
     }
 
-    /// Forgets the answers that the client needs no more.
+    /// Discards the answers that the client has acknowledged.
     fn acknowledge(&mut self, acknowledged: u64) {
         self.acknowledged = self.acknowledged.max(acknowledged);
         while let Some(first) = self.answers.first_entry()
@@ -101,17 +104,17 @@ impl Session {
 }
 
 impl Sessions {
-    /// How many are open.
+    /// The number of open sessions.
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// Forgets all of them, for a bug.
+    /// Discards all sessions, for a planted bug.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Opens the session of the entry at this index, if there is room or room can be made.
+    /// Opens the session of the entry at this index, if there is room or an eviction can make room.
     pub(super) fn open(
         &mut self,
         index: LogIndex,
@@ -147,7 +150,7 @@ impl Sessions {
         Answer::SessionOpened(id)
     }
 
-    /// Evicts the session used least recently, unless it is in use.
+    /// Evicts the least recently used session, unless it is in use.
     fn evict(&mut self, now: u64, window: u64, config: &Config) -> bool {
         let least_recent = self
             .open
@@ -182,7 +185,7 @@ impl Sessions {
         if !planted!(config, ClosedSessionKept) {
             self.open.remove(&session);
         }
-        // Whether it was open or not, it is not any more.
+        // It is closed now, open before or not.
         Answer::SessionClosed
     }
 
@@ -198,7 +201,7 @@ impl Sessions {
         }
     }
 
-    /// Applies a write at most once: `apply` is called the first time.
+    /// Applies a write at most once: calls `apply` only for the first copy.
     pub(super) fn write(
         &mut self,
         index: LogIndex,
@@ -207,7 +210,8 @@ impl Sessions {
         apply: impl FnOnce() -> Answer,
     ) -> Answer {
         let now = self.now(index);
-        // What such a session had applied is forgotten with it, so nothing more may be.
+        // The record of applied sequence numbers is gone with the session, so no further write may
+        // be applied.
         let Some(session) = self.open.get_mut(&write.session) else {
             if planted!(config, UnknownSessionApplied) {
                 return apply();
@@ -222,7 +226,7 @@ impl Sessions {
         if let Some(answer) = session.answers.get(&write.sequence) {
             return answer.clone();
         }
-        // Forgotten answers: the command may have been applied, and must not be again.
+        // The answer is discarded: the command may have been applied and must not be applied again.
         if write.sequence < session.acknowledged
             && !planted!(config, AcknowledgedSequenceAppliedAgain)
         {
@@ -236,7 +240,7 @@ impl Sessions {
         answer
     }
 
-    /// The answer to a write of a session that is not open.
+    /// The answer to a write in a session that is not open.
     fn expired(&self, write: &Write) -> Answer {
         let evicted = self
             .evicted

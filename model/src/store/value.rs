@@ -1,13 +1,14 @@
-//! Bytes that copies share.
+//! Byte strings that copies share.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::{fmt, ops::Deref};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A value: any bytes. Copies share them: log, store, snapshots and messages have one value once.
+/// A value: arbitrary bytes. Copies share them, so log, store, snapshots and messages hold a value
+/// once.
 ///
-/// One allocation holds the bytes and how many share them, and nothing else: a value that was cut out
-/// of a larger buffer keeps none of that.
+/// One allocation holds only the bytes and their reference counts. A value that was cut out of a
+/// larger buffer therefore retains no part of that buffer.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value(Arc<[u8]>);
 
@@ -82,7 +83,7 @@ impl<'de> Deserialize<'de> for Value {
                 Ok(bytes.into())
             }
 
-            /// As formats write bytes that have none.
+            /// Formats without a type for bytes encode them as a sequence.
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut row: A) -> Result<Value, A::Error> {
                 let mut bytes = Vec::new();
                 while let Some(byte) = row.next_element()? {
