@@ -1,70 +1,72 @@
-//! Which servers count: admission by disk identity.
+//! Admission of servers by disk identity.
 //!
-//! Raft counts servers by number, and trusts each to remember what it wrote: its votes and the
-//! entries it acknowledged. A server that returns under its number with an empty disk, or with an
-//! old copy of it, breaks that premise, and two majorities need not intersect any more. So every
-//! disk has an identity, drawn at random at its first start, and a counter of its starts. Each
-//! server records the identities of its peers durably, and the core sees the messages of one run of
-//! a peer (a *boot*, named in every datagram) only after that run was **admitted**.
+//! Raft counts servers by number and relies on the durable state of each: its votes and the entries
+//! that it acknowledged. A server that returns under its number with an empty disk, or with an old
+//! copy of its disk, breaks that premise, and two majorities need no longer intersect. Therefore
+//! every disk has an identity, drawn at random at its first start, and a counter of its starts.
+//! Each server records the identities of its peers durably, and the core receives the messages of
+//! one run of a peer (a *boot*, named in every datagram) only after that run was **admitted**.
 //!
 //! # The handshake
-//! A receiver that meets an unknown boot of a peer sends a [`Request`]. The [`Response`] has the
-//! peer's disk, the counter of its present start, and the boots that its own list of starts has for
-//! the recorded counters. The receiver admits the boot if
+//! A receiver that meets an unknown boot of a peer sends a [`Request`]. The [`Response`] carries
+//! the peer's disk, the counter of its present start, and the boots that the peer's own list of
+//! starts has for the recorded counters. The receiver admits the boot if
 //! * the disk is the recorded one, or none is recorded (trust on first use);
 //! * the start is later than every recorded one, or is itself the recorded one;
 //! * the peer's list agrees with the boots recorded for earlier starts. An old copy of a disk that
 //!   was restarted until its counter is high enough fails here: its list names other boots;
-//! * its list names no boot that is recorded as a copy.
+//! * the peer's list names no boot that is recorded as a copy.
 //!
 //! # Two live runs of one disk
-//! A later start is the restart of the recorded run, or a copy of its disk that was started while
-//! the recorded run is alive. A process holds its directory until it ends, so a recorded run that
-//! answers a nonce which was drawn after the later run proved itself shows that the later run is on a
-//! copy. Therefore a later start is admitted at once only from the address of the recorded run, since
-//! a port has one owner. From another address it has to wait: the recorded run is requested to answer
-//! at its own address, and the later one is admitted after [`SILENT_TICKS`] intervals without a word
-//! of the recorded one. If the recorded run answers, the boot of the later one is recorded as a copy.
-//! That boot never counts, nor does any later start whose list names it. The recorded run keeps
-//! counting all the while.
+//! A later start is a restart of the recorded run, or it runs on a copy of its disk that was
+//! started while the recorded run is alive. A process holds its directory until it ends. So if the
+//! later run has proved itself, and the recorded run then answers a nonce drawn after that, the
+//! later run is on a copy. Therefore a later start is admitted at once only from the address of the
+//! recorded run, since a port has one owner. From another address it must wait: this server
+//! requests an answer from the recorded run at its own address, and admits the later run after
+//! [`SILENT_TICKS`] intervals without a message of the recorded run. If the recorded run answers,
+//! the boot of the later run is recorded as a copy. That boot never counts, nor does any later
+//! start whose list names it. The recorded run keeps counting throughout.
 //!
-//! A later start that another server recorded is treated the same way: it clears and records nothing
-//! until the recorded run was silent for so long.
+//! A later start that another server recorded is treated the same way: it neither clears nor adds a
+//! record until the recorded run has been silent for that long.
 //!
-//! The new record is durable before the boot counts ([`Event::Persisted`]). Responses carry the whole
-//! table, so that a server learns the identities of peers that it has never met. A request names the
-//! version of its sender's table; a peer that has not merged that version requests the table in
-//! turn. Requests are repeated until the peer has merged the present version.
+//! The new record is durable before the boot counts ([`Event::Persisted`]). Responses carry the
+//! whole table, so that a server learns the identities of peers that it has never met. A request
+//! names the version of its sender's table; a peer that has not merged that version requests the
+//! table in turn. Requests are retransmitted until the peer has merged the present version.
 //!
 //! # Evidence
 //! Every request carries a random nonce. It goes to the address of the admitted run, or to that of
-//! the run which it challenges ([`Effects::direct`]); without cluster keys always to a configured
-//! address. A response is used only if it repeats the nonce of an outstanding request to that peer,
-//! once. Outstanding nonces are void once a later start is recorded or proven, so a late response
-//! of an ended run proves nothing. A request changes nothing but what is requested in turn. So
-//! without cluster keys, where anybody can write the number and the boot of a server into a
-//! datagram, a datagram that was not requested neither suspends a server nor turns a record bad. An
-//! attacker who can read the requests can still forge the responses; only keys prevent that.
+//! the run that it challenges ([`Effects::direct`]); without cluster keys always to a configured
+//! address. A response is used only once, and only if it repeats the nonce of an outstanding
+//! request to that peer. Outstanding nonces are void once a later start is recorded or proven, so a
+//! late response of an ended run proves nothing. A request changes no record; it can only cause a
+//! request in turn. Without cluster keys, any sender can write the number and the boot of a server
+//! into a datagram. Even then, an unsolicited datagram neither suspends a server nor invalidates a
+//! record. An attacker who can read the requests can still forge the responses; only keys prevent
+//! that.
 //!
 //! # Refusal
-//! A boot that fails is refused: no message of it reaches the core, so it gives no vote, no
-//! acknowledgement, and is followed by nobody. A record itself can turn bad, for good: if two disks
-//! of one number were recorded, if two boots are recorded for one start, or if a follower lacks
-//! entries that it had acknowledged. A response to AppendEntries that suggests the last
-//! ([`Admission::contradicts`]) makes the leader request what the follower has at that index; the
-//! follower's own response decides. A server that finds its own number recorded otherwise at an
-//! admitted peer suspends itself.
+//! A boot that fails is refused: none of its messages reaches the core, so it gives no vote and no
+//! acknowledgement, and no server follows it. A record itself can become invalid, permanently: if
+//! two disks of one number were recorded, if two boots are recorded for one start, or if a follower
+//! lacks entries that it had acknowledged. A response to AppendEntries that suggests the last case
+//! ([`Admission::contradicts`]) makes the leader request the follower's log state at that index;
+//! the follower's own response decides. A server suspends itself if an admitted peer has a
+//! different record of its number.
 //!
-//! # What this cannot detect
+//! # Limits of detection
 //! * A disk that is lost before any running server recorded it: a majority that contains the server
-//!   has `f` other members of `2f + 1`, so no rule lets that majority write, and another majority of
-//!   returning servers read, in all cases (`docs/adr/0021-disk-identity.md`).
-//! * A copy that is started while the original does not answer for [`SILENT_TICKS`] intervals, because
-//!   it stopped, stalls or is cut off: nobody has seen both alive, so the copy passes for a restart.
-//! * A copy that is made and restored within one start, by the counter alone. What the copy lacks of
-//!   the log is detected by the leader of the same term.
+//!   has `f` other members of `2f + 1`, so no rule lets that majority write, and another majority
+//!   of returning servers read, in all cases (`docs/adr/0021-disk-identity.md`).
+//! * A copy that is started while the original does not answer for [`SILENT_TICKS`] intervals,
+//!   because it stopped, stalls or is cut off: no server has seen both alive, so the copy passes
+//!   for a restart.
+//! * A copy that is made and restored within one start, by the counter alone. The leader of the
+//!   same term detects the entries that the copy lacks.
 //!
-//! Lacks, on purpose: a clock. The driver calls [`Event::Tick`] at a regular interval.
+//! Deliberate omission: a clock. The driver calls [`Event::Tick`] at a regular interval.
 
 use crate::{
     Address, AppendEntriesResponse, AppendOutcome, Envelope, Log, LogIndex, Message, NodeId, Term,
@@ -77,22 +79,23 @@ use alloc::{
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// The most starts of one server that a record keeps.
+/// The maximum number of starts per server in a record.
 const RECORDED_STARTS: usize = 4;
-/// The most starts that are remembered as proven by a run.
+/// The maximum number of starts retained as proven by a run.
 const PROVEN_STARTS: usize = 16;
-/// The most messages to one peer between two ticks.
+/// The maximum number of messages to one peer between two ticks.
 const SENDS_PER_TICK: u32 = 8;
-/// The most copies of one disk that a record keeps.
+/// The maximum number of copies of one disk in a record.
 const RECORDED_COPIES: usize = 4;
-/// A recorded run that does not answer for so many heartbeat intervals has ended, if a later start of
-/// its disk asks to be admitted.
+/// The number of heartbeat intervals without an answer after which a recorded run has ended, if a
+/// later start of its disk requests admission.
 pub const SILENT_TICKS: u32 = 5;
-/// The distance of two nonces of one tick; odd, so that they differ.
+/// The difference between consecutive nonces of one tick; odd, so that they differ.
 const NONCE_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-/// The most ticks between two requests to a peer that does not answer.
+/// The maximum number of ticks between two requests to a silent peer (backoff limit).
 const LONGEST_PAUSE: u32 = 10;
-/// A run that does not answer so many requests is gone. If not, its next message is challenged.
+/// The number of unanswered requests after which a run counts as gone. If it is not, its next
+/// message is challenged.
 const MOST_UNANSWERED: u32 = 20;
 
 /// The identity of a disk: 128 bits drawn at random at its first start.
@@ -118,23 +121,24 @@ impl fmt::Debug for DiskId {
     }
 }
 
-/// What a server knows of its own disk.
+/// A server's knowledge of its own disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnDisk {
-    /// Its identity.
+    /// The identity of the disk.
     pub disk: DiskId,
-    /// The starts on it by their counters, from 1; the last one is the present start.
+    /// The starts on the disk by their counters, from 1; the last one is the present start.
     pub starts: BTreeMap<u64, BootId>,
 }
 
-/// What is recorded of a peer.
+/// The record of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Record {
-    /// Its disk.
+    /// The disk.
     pub disk: DiskId,
-    /// Starts on that disk by their counters. One, the latest, once the peer proved the others.
+    /// Starts on that disk by their counters. Only the latest one, once the peer has proved the
+    /// others.
     pub starts: BTreeMap<u64, BootId>,
-    /// The latest starts before it that the list of the last start names.
+    /// The latest earlier starts in the list of the last start.
     pub earlier: BTreeMap<u64, BootId>,
     /// Starts on copies of that disk: the run before them was alive after they began.
     pub copies: BTreeSet<(u64, BootId)>,
@@ -142,10 +146,10 @@ pub struct Record {
     pub standing: Standing,
 }
 
-/// Whether a recorded disk can be trusted. Everything but [`Self::Trusted`] is final.
+/// Whether a recorded disk can be trusted. Every value except [`Self::Trusted`] is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Standing {
-    /// Nothing speaks against it.
+    /// There is no evidence against it.
     Trusted,
     /// Two disks were recorded under this number.
     TwoDisks,
@@ -155,10 +159,10 @@ pub enum Standing {
     LostEntries,
 }
 
-/// What a server has recorded of its peers.
+/// The records that a server has of its peers.
 pub type Table = BTreeMap<NodeId, Record>;
 
-/// What servers tell each other about identities.
+/// A message about identities between servers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum IdentityMessage {
     /// A server requests the identity and the table of a peer.
@@ -180,20 +184,21 @@ pub struct Request {
     pub entry: Option<LogIndex>,
 }
 
-/// A server identifies its disk, and shares its table.
+/// A server identifies its disk and shares its table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Response {
     /// The nonce of the request.
     pub nonce: u64,
     /// The disk of the sender.
     pub disk: DiskId,
-    /// The counter of its present start. The boot is the one that the datagram names.
+    /// The counter of the sender's present start. The datagram names its boot.
     pub counter: u64,
-    /// The boots that its list has for the starts which the request named, and for its latest ones.
+    /// The boots in the sender's list for the starts that the request named, and for its latest
+    /// starts.
     pub boots: BTreeMap<u64, Option<BootId>>,
     /// The version of the sender's table, in this run of the sender.
     pub version: u64,
-    /// All that the sender has recorded, the receiver included.
+    /// All records of the sender, including the one of the receiver.
     pub table: Table,
     /// The last version of the receiver's table that the sender has merged; 0 if none.
     pub merged: u64,
@@ -248,7 +253,7 @@ pub struct Acknowledged {
 
 impl Acknowledged {
     /// Whether this state of the follower's log proves that the entry was lost. Within the term of
-    /// one leader a follower removes nothing that it acknowledged.
+    /// one leader a follower never removes an entry that it acknowledged.
     fn is_lost(self, at: LogAt) -> bool {
         let is_other = match at.entry {
             EntryAt::Missing => true,
@@ -259,10 +264,10 @@ impl Acknowledged {
     }
 }
 
-/// Why a run of a server does not count.
+/// The reason why a run of a server does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Refusal {
-    /// Its number is recorded with another disk.
+    /// Another disk is recorded under its number.
     OtherDisk,
     /// Its disk is an old copy: a later start of it is recorded, or another boot for one of its
     /// starts.
@@ -301,74 +306,75 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Something that happens to the admission of peers.
+/// An input of the step function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A message for the core arrived from a run that is not admitted.
     Unadmitted {
-        /// Who sent it.
+        /// The sender.
         from: NodeId,
-        /// Which run of it.
+        /// The sender's run.
         boot: BootId,
     },
-    /// A message about identities arrived. It may be late, repeated or out of order.
+    /// A message about identities was received. It may be delayed, duplicated or reordered.
     Receive {
-        /// Who sent it.
+        /// The sender.
         from: NodeId,
-        /// Which run of it.
+        /// The sender's run.
         boot: BootId,
-        /// What it says.
+        /// The message.
         message: IdentityMessage,
-        /// Whether it came from the address of the recorded run. Then that run has ended if this is
-        /// another one: a port has one owner.
+        /// Whether it came from the address of the recorded run. If its run is a different one, the
+        /// recorded run has ended: a port has one owner.
         is_at_known_address: bool,
         /// The state of this server's log at the index that a request names.
         log: Option<LogAt>,
     },
-    /// This version of the table, and every one before it, is durable.
+    /// This version of the table and every earlier version are durable.
     Persisted(u64),
-    /// Time passes, by one heartbeat interval.
+    /// One heartbeat interval has elapsed.
     Tick {
         /// A random number, for the requests until the next tick.
         nonce: u64,
-        /// The servers whose admitted run was heard from within [`SILENT_TICKS`] intervals.
+        /// The servers whose admitted run sent a message within [`SILENT_TICKS`] intervals.
         alive: BTreeSet<NodeId>,
     },
     /// A response suggests that this follower lacks entries that it had acknowledged
-    /// ([`Admission::contradicts`]). The follower is requested to prove that it has them.
+    /// ([`Admission::contradicts`]). The follower must prove that it has them.
     Doubted(NodeId),
 }
 
-/// What the driver must do after a step.
+/// The work that a step leaves to the driver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// A version of the table, to be made durable in place of earlier ones.
+    /// A version of the table to make durable; it replaces earlier versions.
     pub save: Option<(u64, Table)>,
-    /// What may leave now.
+    /// The messages that may leave now.
     pub sends: Vec<Envelope>,
-    /// Messages to one run of a server: to the address that this run was last heard from. If anybody
-    /// can write the number of a server into a datagram, they go to its configured address instead.
+    /// Messages to one run of a server, at the address of the last message from this run. If any
+    /// sender can write the number of a server into a datagram, they go to its configured address
+    /// instead.
     pub direct: Vec<(BootId, Envelope)>,
-    /// What people should know.
+    /// Events for the operator.
     pub notices: Vec<Notice>,
 }
 
-/// What people should know.
+/// An event for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A run of this server counts from now on.
     Admitted(NodeId),
     /// A run of this server does not count.
     Refused(NodeId, Refusal),
-    /// Another run of this server proved itself. It is admitted if the recorded one stays silent.
+    /// Another run of this server proved itself. It is admitted if the recorded run stays silent.
     Contested(NodeId),
     /// The recorded run of this server answered a request.
     Answered(NodeId),
-    /// This server found that it does not count, in the table of that peer.
+    /// The table of that peer shows that this server does not count.
     Suspended(NodeId, Refusal),
 }
 
-/// Decides which runs of which servers count. See the module.
+/// Decides which runs of the servers count. See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
     id: NodeId,
@@ -376,57 +382,58 @@ pub struct Admission {
     table: Table,
     version: u64,
     durable: u64,
-    /// For new requests; none before the first tick.
+    /// The base of the nonces of new requests; none before the first tick.
     nonce: Option<u64>,
-    /// How many nonces were drawn from it.
+    /// The number of nonces derived from it.
     drawn: u64,
     peers: BTreeMap<NodeId, Peer>,
     suspended: Option<Refusal>,
 }
 
-/// What is known of a peer in this run.
+/// The knowledge of a peer in this run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Peer {
     /// The run that counts.
     admitted: Option<BootId>,
     /// The run that counts as soon as this version of the table is durable.
     admitting: Option<(BootId, u64)>,
-    /// The run, not the recorded one, that is to prove itself.
+    /// The run, different from the recorded one, that must prove itself.
     challenged: Option<BootId>,
-    /// Whether the admitted run is to prove earlier starts or an entry.
+    /// Whether the admitted run must prove earlier starts or an entry.
     is_questioned: bool,
-    /// Later starts than the recorded run, while that run may be alive.
+    /// Starts after the recorded run, while that run may be alive.
     contest: Option<Contest>,
-    /// The last run that was refused.
+    /// The latest refused run.
     refused: Option<(BootId, Refusal)>,
     /// Earlier starts that the admitted run proved to be its own.
     proven: BTreeMap<u64, BootId>,
-    /// The nonce of the requests to its address that were not responded to.
+    /// The nonce of the unanswered requests to its address.
     nonce: Option<u64>,
-    /// The same of the requests to the challenged run.
+    /// The nonce of the unanswered requests to the challenged run.
     challenge: Option<u64>,
-    /// The table, by its version, of a run that is not admitted yet.
+    /// The table, with its version, of a run that is not admitted yet.
     unmerged: Option<(BootId, u64, Table)>,
-    /// The version of its table that was merged last, of its admitted run.
+    /// The latest merged version of the admitted run's table.
     merged: u64,
-    /// The version of our table that it has merged.
+    /// The version of this server's table that the peer has merged.
     told: u64,
     /// Whether it counts this server, according to its last response.
     counts_us: bool,
-    /// What it had acknowledged in this term when its present run was admitted.
+    /// The last entry that it had acknowledged in this term when its present run was admitted.
     acknowledged: Option<Acknowledged>,
-    /// Whether it is to prove that it still has that.
+    /// Whether it must prove that it still has that entry.
     doubted: bool,
-    /// Ticks until the next request, and how many it will be then.
+    /// `wait`: the ticks until the next request. `pause`: the backoff, the value of `wait` after
+    /// it.
     wait: u32,
     pause: u32,
-    /// Requests since the challenged run last answered.
+    /// The number of requests since the challenged run last answered.
     unanswered: u32,
-    /// Messages sent since the last tick.
+    /// The number of messages sent since the last tick.
     sent: u32,
 }
 
-/// Later starts of a server than the recorded one. They count once the recorded run was silent for
+/// Starts of a server after the recorded one. They count once the recorded run was silent for
 /// [`SILENT_TICKS`] intervals; they are copies if it answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Contest {
@@ -434,22 +441,23 @@ struct Contest {
     claims: BTreeSet<(u64, BootId)>,
     /// A run that proved itself.
     contender: Option<(BootId, Response)>,
-    /// Intervals without a word of the recorded run.
+    /// The number of intervals without a message of the recorded run.
     silent: u32,
 }
 
 impl Admission {
-    /// The admission of the peers of server `id`, after a start on `own` with a durable `table`.
+    /// Creates the admission of the peers of server `id`, after a start on `own` with a durable
+    /// `table`.
     ///
     /// # Panics
     /// If the own disk has no start.
     pub fn new(id: NodeId, voters: &BTreeSet<NodeId>, own: OwnDisk, table: Table) -> Self {
         assert!(!own.starts.is_empty(), "the present start is in the list");
-        // An answer to an earlier start never passes for one to this start.
+        // An answer to an earlier start never passes for an answer to this start.
         let version = (own.present().0 << 32) + 1;
         let others = voters.iter().filter(|other| **other != id);
         let peers = others.map(|other| {
-            // It may still run, and has nothing to prove then.
+            // The recorded run may still be running, and then has nothing to prove.
             let admitted = table.get(other).and_then(Record::proven_boot);
             let peer = Peer {
                 admitted,
@@ -476,7 +484,7 @@ impl Admission {
         self.suspended.is_none() && peer.is_some_and(|peer| peer.admitted == Some(boot))
     }
 
-    /// Whether a run of this server may count: messages to it are of use.
+    /// Whether a run of this server counts, so that messages to it are useful.
     pub fn counts(&self, id: NodeId) -> bool {
         self.suspended.is_none()
             && self
@@ -485,7 +493,7 @@ impl Admission {
                 .is_some_and(|peer| peer.admitted.is_some())
     }
 
-    /// Whether another server counts this run, or there is none.
+    /// Whether another server counts this run, or there is no other server.
     pub fn is_known(&self) -> bool {
         self.peers.is_empty() || self.peers.values().any(|peer| peer.counts_us)
     }
@@ -496,12 +504,12 @@ impl Admission {
         peer.admitted.filter(|_| self.suspended.is_none())
     }
 
-    /// Why this server does not count, if it found that it does not.
+    /// The reason why this server does not count, if it found that it does not.
     pub fn suspended(&self) -> Option<Refusal> {
         self.suspended
     }
 
-    /// The run of this server that was refused last, if none was admitted since.
+    /// The latest refused run of this server, if none was admitted since.
     pub fn refused(&self, id: NodeId) -> Option<(BootId, Refusal)> {
         self.peers.get(&id)?.refused
     }
@@ -511,25 +519,26 @@ impl Admission {
         self.peers.keys().copied()
     }
 
-    /// What is recorded.
+    /// The records of all peers.
     pub fn table(&self) -> &Table {
         &self.table
     }
 
-    /// Notes what a peer had acknowledged in this term when its present run was admitted; `None` if
-    /// this server does not lead.
+    /// Notes the last entry that a peer had acknowledged in this term when its present run was
+    /// admitted; `None` if this server is not the leader.
     pub fn note_acknowledged(&mut self, id: NodeId, acknowledged: Option<Acknowledged>) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.acknowledged = acknowledged;
         }
     }
 
-    /// Whether this response, if the admitted run sent it, proves that it lost entries which an
+    /// Whether this response, if the admitted run sent it, proves that it lost entries that an
     /// earlier run had acknowledged in the same term.
     ///
-    /// In the term of one leader a follower never removes what it acknowledged, and a restart keeps
-    /// what is durable. So its log is no shorter than that, and agrees with the leader's up to there.
-    /// Responses of the same run are not compared: an early conflict may arrive late.
+    /// In the term of one leader a follower never removes an entry that it acknowledged, and a
+    /// restart keeps durable entries. So its log is at least that long and matches the leader's up
+    /// to that entry. Responses of the same run are not compared: an early conflict may arrive
+    /// late.
     pub fn contradicts(&self, from: NodeId, response: &AppendEntriesResponse) -> bool {
         let peer = self.peers.get(&from);
         let Some(Acknowledged { term, index, .. }) = peer.and_then(|peer| peer.acknowledged) else {
@@ -543,13 +552,13 @@ impl Admission {
         else {
             return false;
         };
-        // The entry that was acknowledged is of no later term than those that follow it in the
-        // leader's log, so a follower that has it never hints at an earlier one.
+        // The acknowledged entry has no later term than the entries that follow it in the leader's
+        // log, so a follower that has it never hints at an earlier one.
         let lacks = conflict_index < index || prev_log_index <= index;
         response.term == term && index > LogIndex::ZERO && lacks
     }
 
-    /// Takes one event and says what to do about it.
+    /// Handles one event and returns its effects.
     pub fn step(&mut self, event: Event) -> Effects {
         let mut effects = Effects::default();
         let version = self.version;
@@ -591,7 +600,7 @@ impl Admission {
         if self.suspended.is_some() || is_settled {
             return;
         }
-        // A run that was refused is told so again: it may not know.
+        // A refused run is notified again, because it may not know the refusal.
         if !peer.refuses(boot) && peer.challenged != Some(boot) {
             peer.challenged = Some(boot);
             peer.unanswered = 0;
@@ -599,7 +608,8 @@ impl Admission {
         self.send_challenge(from, boot, effects);
     }
 
-    /// Responds. Anybody may have sent this, so nothing follows from it but a request in turn.
+    /// Responds to a request. Its sender may be forged, so the only consequence is a request in
+    /// turn.
     fn handle_request(
         &mut self,
         from: NodeId,
@@ -642,7 +652,8 @@ impl Admission {
         }
     }
 
-    /// What of a received table is about voters, and no longer than a record can be.
+    /// The records of a received table that concern voters, each reduced to the maximum size of a
+    /// record.
     fn sound(&self, table: Table) -> Table {
         let known = table.into_iter().filter(|(id, record)| {
             (self.peers.contains_key(id) || *id == self.id) && !record.starts.is_empty()
@@ -678,7 +689,7 @@ impl Admission {
         } else if peer.challenge == nonce {
             peer.challenge = None;
         } else {
-            // It is late, repeated or forged.
+            // The response is late, a duplicate or forged.
             return self.unadmitted(from, boot, effects);
         }
         peer.unanswered = 0;
@@ -691,7 +702,7 @@ impl Admission {
         };
         let proven = match verified {
             Err(refusal) => return self.refuse(from, boot, refusal, effects),
-            // Something was recorded since the request.
+            // A record has changed since the request.
             Ok(None) if recorded == Some(boot) => return self.send_request(from, effects),
             Ok(None) => return self.send_challenge(from, boot, effects),
             Ok(Some(proven)) => proven,
@@ -706,14 +717,14 @@ impl Admission {
         } else if recorded.is_some() && !is_at_known_address {
             return self.contend(from, boot, response, effects);
         } else if let Some(contest) = &mut peer.contest {
-            // The recorded run has ended: what other servers recorded since counts.
+            // The recorded run has ended: starts that other servers recorded since then count.
             contest.contender = Some((boot, response));
             return self.end_contest(from, effects);
         }
         self.accept(from, boot, response, proven, effects);
     }
 
-    /// A run with a later start than the recorded one proved itself, at another address.
+    /// Handles a run at another address that proved a later start than the recorded one.
     fn contend(&mut self, id: NodeId, boot: BootId, response: Response, effects: &mut Effects) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -726,7 +737,7 @@ impl Admission {
         }
     }
 
-    /// Requests the recorded run to answer a nonce that is drawn now.
+    /// Requests an answer from the recorded run, with a new nonce.
     fn probe(&mut self, id: NodeId, effects: &mut Effects) {
         if let Some(peer) = self.peers.get_mut(&id) {
             (peer.nonce, peer.challenge) = (None, None);
@@ -734,7 +745,8 @@ impl Admission {
         }
     }
 
-    /// Later starts than the recorded run exist, and that run is alive: they are on copies.
+    /// Records later starts as copies: the recorded run is alive, so they are on copies of its
+    /// disk.
     fn record_copies(&mut self, id: NodeId, contest: Contest, effects: &mut Effects) {
         let Some(record) = self.table.get_mut(&id) else {
             return;
@@ -752,7 +764,8 @@ impl Admission {
         }
     }
 
-    /// The recorded run has been silent for long enough: later starts are restarts.
+    /// Ends a contest after the recorded run was silent for long enough: the later starts are
+    /// restarts.
     fn end_contest(&mut self, id: NodeId, effects: &mut Effects) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -793,7 +806,8 @@ impl Admission {
         }
     }
 
-    /// A run proved that it may count. `proven`: the starts that it proved to be its own.
+    /// Accepts a run that proved that it may count. `proven`: the starts that it proved to be its
+    /// own.
     fn accept(
         &mut self,
         from: NodeId,
@@ -809,12 +823,12 @@ impl Admission {
         let is_admitting = peer.admitting.is_some_and(|(of, _)| of == boot);
         let is_new = !is_admitted && !is_admitting;
         if is_new {
-            // The run that is recorded as the last one no longer counts.
+            // The last recorded run no longer counts.
             peer.admitted = None;
             peer.proven.clear();
             (peer.told, peer.merged) = (0, 0);
             peer.admitting = Some((boot, self.version + 1));
-            // Responses of ended runs are late from now on.
+            // Responses of ended runs count as late after this point.
             (peer.nonce, peer.challenge) = (None, None);
             peer.contest = None;
         }
@@ -882,10 +896,10 @@ impl Admission {
         peer.unmerged.take_if(|(of, _, _)| *of == boot);
         let has_admitted = peer.admitted.is_some();
         effects.notices.push(Notice::Refused(id, refusal));
-        // It requests our table in turn, which has the reason.
+        // That run requests the table in turn, which contains the reason.
         self.send_challenge(id, boot, effects);
         if has_admitted {
-            // Whether the admitted run is alive decides what people are told.
+            // The notice to the operator depends on whether the admitted run is alive.
             self.send_request(id, effects);
         }
     }
@@ -922,7 +936,7 @@ impl Admission {
         }
     }
 
-    /// Takes over what an admitted peer has recorded.
+    /// Merges the table of an admitted peer.
     fn merge(&mut self, from: NodeId, version: u64, table: Table, effects: &mut Effects) {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.merged = peer.merged.max(version);
@@ -967,7 +981,7 @@ impl Admission {
             return;
         };
         let Some(ours) = self.table.get_mut(&id) else {
-            // The sender has verified it, or trusts it on first use, as this server would.
+            // The sender has verified the record, or trusts it on first use, as this server would.
             let boot = theirs.proven_boot();
             peer.admitting = boot.map(|boot| (boot, self.version + 1));
             self.table.insert(id, theirs);
@@ -990,8 +1004,8 @@ impl Admission {
                 .starts
                 .last_key_value()
                 .map(|(last, boot)| (*last, *boot));
-            // Only a later start whose list names the recorded run can be on a copy of its disk. Of
-            // any other one the recorded run may be on an old copy itself.
+            // Only a later start whose list names the recorded run can be on a copy of its disk.
+            // Otherwise the recorded run itself may be on an old copy.
             let descends =
                 last.is_some_and(|(last, boot)| theirs.earlier.get(&last) == Some(&boot));
             if last == their_last {
@@ -1008,21 +1022,21 @@ impl Admission {
                 match known.or_else(|| merged.earlier.get(&counter)) {
                     Some(known) if *known == boot => {}
                     Some(_) => merged.standing = merged.standing.max(Standing::Forked),
-                    // The run that is recorded here may be alive.
+                    // The recorded run may be alive.
                     None if descends && last.is_some_and(|(last, _)| counter > last) => {
                         claims.insert((counter, boot));
                     }
                     None if last.is_none_or(|(last, _)| counter > last) => {
                         merged.starts.insert(counter, boot);
                         merged.earlier.clone_from(&theirs.earlier);
-                        // A later run exists, so this one has ended, or never counted.
+                        // A later run exists, so this one has ended or never counted.
                         (peer.admitted, peer.admitting) = (None, None);
                         (peer.nonce, peer.challenge) = (None, None);
                         peer.contest = None;
                     }
                     None => {
                         merged.starts.insert(counter, boot);
-                        // The admitted run has yet to prove an earlier start.
+                        // The admitted run must still prove an earlier start.
                         peer.is_questioned = peer.admitted.is_some();
                     }
                 }
@@ -1033,7 +1047,7 @@ impl Admission {
             }
             merged.shorten();
         }
-        // Once it cannot be trusted there is nothing to add.
+        // An untrusted record is final, so there is nothing to add.
         if ours.standing != Standing::Trusted {
             return;
         }
@@ -1068,8 +1082,8 @@ impl Admission {
         self.contest_claims(id, claims, effects);
     }
 
-    /// Another server recorded later starts of this one. They are recorded here unless the run that
-    /// is recorded here answers.
+    /// Contests later starts that another server recorded. They are recorded here unless the
+    /// recorded run answers.
     fn contest_claims(
         &mut self,
         id: NodeId,
@@ -1094,7 +1108,7 @@ impl Admission {
         }
     }
 
-    /// No run of this server counts any more.
+    /// Stops counting all runs of a server, permanently.
     fn condemn(&mut self, id: NodeId, last: BootId, refusal: Refusal, effects: &mut Effects) {
         if let Some(peer) = self.peers.get_mut(&id) {
             let boot = peer.admitted.unwrap_or(last);
@@ -1111,7 +1125,7 @@ impl Admission {
         peer.doubted = peer.admitted.is_some();
         if !peer.is_questioned && peer.doubted {
             peer.is_questioned = true;
-            // A request that is under way does not name the entry.
+            // A request in flight does not name the entry.
             peer.nonce = None;
             self.send_request(id, effects);
         }
@@ -1226,8 +1240,8 @@ impl Admission {
         }
     }
 
-    /// A request, unless too many were sent. The outstanding nonce is repeated, so that a response to
-    /// an earlier request is of use.
+    /// Creates a request, unless the limit per tick is reached. It repeats the outstanding nonce,
+    /// so that a response to an earlier request remains usable.
     fn request(&mut self, to: NodeId, outstanding: Option<u64>) -> Option<(u64, Envelope)> {
         let peer = self.peers.get(&to)?;
         if peer.sent >= SENDS_PER_TICK {
@@ -1236,7 +1250,7 @@ impl Admission {
         let nonce = match outstanding {
             Some(nonce) => nonce,
             None => {
-                // A nonce that was used up is not drawn again before the next tick.
+                // A used nonce is not drawn again before the next tick.
                 self.drawn += 1;
                 let step = self.drawn.wrapping_mul(NONCE_STEP);
                 self.nonce?.wrapping_add(step)
@@ -1255,7 +1269,7 @@ impl Admission {
         Some((nonce, envelope(self.id, to, request)))
     }
 
-    /// The run of a server that is recorded as its last one.
+    /// The last recorded run of a server.
     pub fn recorded_boot(&self, id: NodeId) -> Option<BootId> {
         self.table.get(&id)?.last_trusted_boot()
     }
@@ -1305,11 +1319,12 @@ impl Record {
         }
     }
 
-    /// Bounds everything.
+    /// Bounds all parts of the record.
     fn shorten(&mut self) {
         self.truncate();
         while self.starts.len() > RECORDED_STARTS {
-            // The first, which this server verified, and the latest say most.
+            // The first start, which this server verified, and the latest ones are the best
+            // evidence.
             let second = self.starts.keys().nth(1).copied().unwrap_or_default();
             self.starts.remove(&second);
         }
@@ -1327,8 +1342,8 @@ impl Peer {
     }
 }
 
-/// Compares what a run says with what is recorded. Returns the starts that it proved to be its own,
-/// or `None` if it was not asked for all of them.
+/// Compares a response with the record. Returns the starts that the run proved to be its own, or
+/// `None` if the request did not name all of them.
 fn verify(
     record: &Record,
     proven: &BTreeMap<u64, BootId>,

@@ -1,7 +1,7 @@
-//! Planted bugs: classic mistakes in Raft, each a switch at the very rule it breaks.
+//! Planted bugs (mutants): classic mistakes in Raft, each a switch at the rule that it breaks.
 //!
-//! They exist in builds with the feature `mutants` only (the checker's). Without it `planted!` is
-//! the constant `false` and the compiler removes the branch.
+//! They exist only in builds with the feature `mutants` (the checker's). Without it `planted!` is
+//! the constant `false`, and the compiler removes the branch.
 
 /// Whether a bug is planted in this configuration: `planted!(config, Name)`.
 macro_rules! planted {
@@ -18,7 +18,7 @@ macro_rules! planted {
 }
 pub(crate) use planted;
 
-/// Whether this build can plant bugs at all. A node refuses to be built where it can.
+/// Whether this build can plant bugs. The node's build fails if it can.
 pub const COMPILED_IN: bool = cfg!(feature = "mutants");
 
 #[cfg(feature = "mutants")]
@@ -39,7 +39,7 @@ mod catalogue {
             }
 
             impl Mutant {
-                /// All of them.
+                /// All mutants.
                 pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
                 /// The name on the command line.
@@ -47,12 +47,12 @@ mod catalogue {
                     match self { $(Self::$name => $slug,)+ }
                 }
 
-                /// What is wrong, in a sentence.
+                /// The mistake, in a sentence.
                 pub fn summary(self) -> &'static str {
                     match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
                 }
 
-                /// Where it was seen in a real system; empty if nowhere known.
+                /// Real systems that had this bug; empty if none is known.
                 pub fn seen_in(self) -> &'static str {
                     match self { $(Self::$name => $seen,)+ }
                 }
@@ -65,13 +65,13 @@ mod catalogue {
         VoteNotPersisted = "vote-not-persisted", seen in "nodedb#161";
         /// A vote is sent before it is durable.
         VoteSentBeforeDurable = "vote-sent-before-durable", seen in "nodedb#161";
-        /// A server with a wiped disk rejoins under its old name and votes.
+        /// A server with a wiped disk rejoins under its old id and votes.
         RejoinsWithWipedDisk = "rejoins-with-wiped-disk", seen in "";
         /// A candidate does not record its vote for itself.
         CandidateForgetsOwnVote = "candidate-forgets-own-vote", seen in "nebula#3415";
         /// A vote from an older term is counted.
         CountsStaleVotes = "counts-stale-votes", seen in "";
-        /// Votes are counted, not collected in a set, so a repeated reply counts twice.
+        /// Votes are counted without a set, so a duplicate response counts twice.
         CountsRepeatedVotes = "counts-repeated-votes", seen in "";
         /// A vote is granted without comparing logs.
         VotesWithoutComparingLogs = "votes-without-comparing-logs", seen in "";
@@ -85,18 +85,18 @@ mod catalogue {
         PrevTermNotCompared = "prev-term-not-compared", seen in "";
         /// An acknowledgement from an older term is counted.
         CountsStaleAcknowledgements = "counts-stale-acknowledgements", seen in "";
-        /// match_index survives into the next leadership.
+        /// match_index survives into the next leadership of a server.
         MatchIndexSurvivesReElection = "match-index-survives-re-election", seen in "";
         /// An append is acknowledged before it is durable.
         AppendAcknowledgedBeforeDurable = "append-acknowledged-before-durable",
             seen in "yugabyte#32875, d-engine#446";
-        /// A heartbeat is answered with entries that are not durable.
+        /// A response to a heartbeat acknowledges entries that are not durable.
         HeartbeatAcknowledgesUndurable = "heartbeat-acknowledges-undurable", seen in "";
         /// A leader's request is answered before the follower's term is durable.
         AnsweredBeforeTermIsDurable = "answered-before-term-is-durable", seen in "";
-        /// The answer to a heartbeat or a read round waits until all entries are durable.
+        /// The response to a heartbeat or a read round waits until all entries are durable.
         HeartbeatAnswerWaitsForDisk = "heartbeat-answer-waits-for-disk", seen in "";
-        /// A late durability notice is credited to entries written over in the meantime.
+        /// A late durability notification credits entries that were overwritten in the meantime.
         LateNoticeCreditsOverwrittenEntries = "late-notice-credits-overwritten-entries",
             seen in "etcd/raft async_storage_writes_append_aba_race";
         /// A ReadIndex is served before the leader has committed in its term.
@@ -109,37 +109,37 @@ mod catalogue {
         VotesRequestedBeforeDurable = "votes-requested-before-durable", seen in "";
         /// A majority is half of the servers, rounded down.
         QuorumOffByOne = "quorum-off-by-one", seen in "";
-        /// A leader that sees a newer term adopts it and goes on leading.
+        /// A leader that sees a newer term adopts it and remains leader.
         StaysLeaderInNewTerm = "stays-leader-in-new-term", seen in "";
-        /// AppendEntries of an older term is accepted.
+        /// AppendEntries with an older term is accepted.
         AcceptsStaleAppends = "accepts-stale-appends", seen in "";
-        /// A follower truncates its log to match a delayed request that conflicts with nothing.
+        /// A follower truncates its log to match a delayed request without a conflict.
         TruncatesWithoutConflict = "truncates-without-conflict", seen in "";
         /// A truncation is not persisted.
         TruncationNotPersisted = "truncation-not-persisted", seen in "";
-        /// A follower that refuses entries takes over the leader's commit index all the same.
+        /// A follower that rejects entries adopts the leader's commit index anyway.
         FollowerCommitsDespiteConflict = "follower-commits-despite-conflict", seen in "";
         /// A leader counts itself before its own disk has the entry.
         LeaderCountsItselfBeforeDurable = "leader-counts-itself-before-durable", seen in "";
-        /// A read is answered without asking a majority.
+        /// A read is answered without confirmation by a majority.
         ReadWithoutConfirmation = "read-without-confirmation", seen in "";
-        /// Any acknowledgement of the term confirms a read, a late one too.
+        /// Any response of the term confirms a read, even a late one.
         ReadRoundNotCompared = "read-round-not-compared", seen in "";
-        /// A read joins the round before its own, which may be answered already.
+        /// A read joins the round before its own, whose responses may already be on their way.
         ReadJoinsEarlierRound = "read-joins-earlier-round", seen in "";
-        /// A read is answered before everything committed is applied.
+        /// A read is answered before all committed entries are applied.
         ReadBeforeApplied = "read-before-applied", seen in "";
-        /// The session's memory of answers is not consulted.
+        /// The retained answers of a session are not consulted.
         CommandAppliedTwice = "command-applied-twice", seen in "";
-        /// A sequence whose answer was acknowledged and forgotten is applied again.
+        /// A sequence number whose answer was acknowledged and discarded is applied again.
         AcknowledgedSequenceAppliedAgain = "acknowledged-sequence-applied-again", seen in "";
-        /// A client retries a write under a new sequence.
+        /// A client retries a write with a new sequence number.
         RetriesUnderNewSequence = "retries-under-new-sequence", seen in "";
         /// A client takes "unavailable" for "not done".
         UnavailableTakenForNotDone = "unavailable-taken-for-not-done", seen in "";
-        /// A client takes any response for the answer to its present request.
+        /// A client accepts any response as the answer to its current request.
         ResponseIdNotCompared = "response-id-not-compared", seen in "";
-        /// next_index is not moved back when a follower reports a conflict.
+        /// next_index is not decremented when a follower reports a conflict.
         NextIndexNotMovedBack = "next-index-not-moved-back", seen in "";
         /// A new leader appends no no-op.
         LeaderSkipsNoop = "leader-skips-noop", seen in "";
@@ -147,29 +147,30 @@ mod catalogue {
         VoteKeptAcrossTerms = "vote-kept-across-terms", seen in "";
         /// A pre-vote is counted as a vote.
         PreVoteCountedAsVote = "pre-vote-counted-as-vote", seen in "canonical/raft#196";
-        /// A pre-vote request of an old term is dropped, so that its sender never learns of the new one.
+        /// A PreVote request with an old term is dropped, so its sender never learns the newer
+        /// term.
         StalePreVoteDropped = "stale-pre-vote-dropped", seen in "etcd#8243";
-        /// A leader that no majority answers goes on leading.
+        /// A leader without responses from a majority remains leader.
         LeaderNeverChecksQuorum = "leader-never-checks-quorum", seen in "openraft#2080";
-        /// A leader that a majority answered once goes on leading for ever.
+        /// A leader that once received responses from a majority remains leader forever.
         QuorumHeardForEver = "quorum-heard-for-ever", seen in "";
-        /// A server votes against a leader it hears.
+        /// A server grants its vote although it has a live leader.
         VotesAgainstLeaderItHears = "votes-against-leader-it-hears", seen in "";
-        /// A server sticks to a leader even though that leader asks for its pre-vote.
+        /// A server refuses its pre-vote to its own leader, although that leader has stepped down.
         StepDownNotBelieved = "step-down-not-believed", seen in "";
-        /// A pre-vote request brings its term with it.
+        /// A PreVote request raises the receiver's term.
         PreVoteRaisesTerm = "pre-vote-raises-term", seen in "";
         /// A pre-candidate refuses its pre-vote to every other server.
         PreCandidateRefusesOthers = "pre-candidate-refuses-others", seen in "";
-        /// An acknowledgement is taken to speak of everything sent so far.
+        /// An acknowledgement is counted for all entries sent so far.
         AckCountsEverythingSent = "ack-counts-everything-sent", seen in "";
         /// The sessions are left out of a snapshot.
         SessionsLeftOutOfSnapshot = "sessions-left-out-of-snapshot", seen in "iggy#3753";
-        /// The log's prefix leaves the disk before the snapshot in its place is durable.
+        /// The log prefix is removed from disk before the snapshot that replaces it is durable.
         PrefixRemovedBeforeSnapshotIsDurable = "prefix-removed-before-snapshot-is-durable", seen in "";
-        /// A snapshot covers entries that are not committed.
+        /// A snapshot covers uncommitted entries.
         SnapshotBeyondCommitted = "snapshot-beyond-committed", seen in "";
-        /// A snapshot older than what is applied is installed.
+        /// A snapshot older than the applied state is installed.
         StaleSnapshotInstalled = "stale-snapshot-installed", seen in "";
         /// A conflicting suffix is kept behind an installed snapshot.
         ConflictingSuffixKeptBehindSnapshot = "conflicting-suffix-kept-behind-snapshot", seen in "";
@@ -177,55 +178,56 @@ mod catalogue {
         SnapshotAcknowledgedBeforeDurable = "snapshot-acknowledged-before-durable", seen in "";
         /// A leader sends no heartbeats.
         HeartbeatsNotSent = "heartbeats-not-sent", seen in "";
-        /// A message of the leader does not put off the election timer.
+        /// A message from the leader does not reset the election timer.
         LeaderNotWaitedFor = "leader-not-waited-for", seen in "";
-        /// A candidate whose vote was split waits for ever.
+        /// A candidate waits forever after a split vote.
         SplitVoteNeverRetried = "split-vote-never-retried", seen in "";
-        /// A candidate asks each server for its vote once.
+        /// A candidate sends each vote request once, without retries.
         VoteRequestsNotRepeated = "vote-requests-not-repeated", seen in "";
-        /// A candidate that asks again for a vote it was given is refused.
+        /// A retransmitted vote request from the candidate that received the vote is refused.
         RepeatedVoteRefused = "repeated-vote-refused", seen in "";
-        /// Whoever waits for an entry is answered when there is one at its place, though it is another leader's.
+        /// A client that waits for an entry receives the answer to another leader's entry at that
+        /// index.
         WaitersOutliveTheLead = "waiters-outlive-the-lead", seen in "";
-        /// Clients that wait for a leader are not told that it lost the lead.
+        /// Waiting clients receive no response when their leader loses its leadership.
         LostLeadNotTold = "lost-lead-not-told", seen in "";
-        /// A follower that reports a conflict is asked about the entry before, one at a time.
+        /// The conflict hint is ignored: next_index moves back one entry at a time.
         ConflictHintIgnored = "conflict-hint-ignored", seen in "";
-        /// A late acknowledgement takes match_index back.
+        /// A late acknowledgement decreases match_index.
         MatchIndexFalls = "match-index-falls", seen in "";
-        /// A leader sends entries to a follower however many are on their way.
+        /// A leader sends entries to a follower beyond its window.
         WindowNotKept = "window-not-kept", seen in "";
-        /// The refusal of an older term's request confirms a read of the present term.
+        /// A refusal of a request from an older term confirms a read of the current term.
         StaleRefusalConfirmsReads = "stale-refusal-confirms-reads", seen in "";
-        /// A write is applied though its session is not known.
+        /// A write is applied although its session is unknown.
         UnknownSessionApplied = "unknown-session-applied", seen in "";
-        /// No session makes room for another.
+        /// Sessions are never evicted.
         SessionsNeverEvicted = "sessions-never-evicted", seen in "";
-        /// A client's write does not settle the writes before it.
+        /// A client's write does not settle its earlier writes.
         EarlierWritesNotSettled = "earlier-writes-not-settled", seen in "";
-        /// A session makes room for another though it is in use.
+        /// A session is evicted although it is in use.
         SessionInUseEvicted = "session-in-use-evicted", seen in "";
-        /// A client that is opened no session is given one that is in use by another.
+        /// A client whose session is refused receives a session that another client uses.
         SessionInUseGivenToAnother = "session-in-use-given-to-another", seen in "";
         /// A session that its client closed stays open.
         ClosedSessionKept = "closed-session-kept", seen in "";
-        /// Of an evicted session it is not remembered which writes were applied.
+        /// The store does not record which writes of an evicted session were applied.
         AppliedSequencesForgotten = "applied-sequences-forgotten", seen in "";
-        /// A client whose session has gone writes again in a new one.
+        /// A client repeats the write of an expired session in a new session.
         ExpiredSessionWriteRepeated = "expired-session-write-repeated", seen in "";
-        /// A client sends a request once.
+        /// A client never retries a request.
         ClientNeverRetries = "client-never-retries", seen in "";
-        /// A client waits for an answer for ever.
+        /// A client waits for an answer forever.
         ClientNeverGivesUp = "client-never-gives-up", seen in "";
-        /// A proxy takes any response to a client for the answer to its present request.
+        /// A proxy accepts any response to a client as the answer to its current request.
         ProxyMixesRequestsUp = "proxy-mixes-requests-up", seen in "";
-        /// A proxy goes on asking a server that stays silent.
+        /// A proxy keeps retrying a silent server.
         ProxyStaysWithSilentServer = "proxy-stays-with-silent-server", seen in "";
         /// A proxy does not follow the hint of a server that refuses.
         ProxyIgnoresHints = "proxy-ignores-hints", seen in "";
-        /// A proxy forgets whom it was answered by, and asks anyone.
+        /// A proxy forgets the leader that answered and tries any server.
         ProxyForgetsLeader = "proxy-forgets-leader", seen in "";
-        /// A proxy keeps a request for which it has no attempt left.
+        /// A proxy keeps a request without remaining attempts.
         ProxyNeverGivesUp = "proxy-never-gives-up", seen in "";
     }
 }

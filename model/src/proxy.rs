@@ -1,60 +1,63 @@
-//! A proxy as a pure step function: it brings clients' requests to the leader, wherever that is.
+//! A proxy as a pure step function: it forwards client requests to the leader.
 //!
-//! [`Proxy::step`] takes one [`Event`] (a message, a request's timer) and returns the [`Effects`]
-//! the driver must carry out. The proxy changes nothing in a request and decides nothing about
-//! it: exactly-once is the client's and the store's work (thesis §6.3), and the proxy may lose
-//! all of its state at any moment without harm to anything but time.
+//! [`Proxy::step`] takes one [`Event`] (a received message, a request timeout) and returns the
+//! [`Effects`] that the driver must carry out. The proxy neither changes a request nor decides its
+//! outcome: client and store ensure exactly-once semantics (thesis §6.3). The proxy may lose all of
+//! its state at any moment; that costs only time.
 //!
 //! # Finding the leader (thesis §6.2)
-//! The proxy holds one belief about who leads. A server that answers leads, or did; a server that
-//! refuses may name the leader it follows; a server that stays silent is believed in no longer.
-//! Without a belief a request goes to the server the driver drew at random: drawn outside because
-//! nothing here is random, random so that many proxies do not fall upon one server together.
+//! The proxy caches one server as the leader. A server that answers is or was the leader. A server
+//! that refuses may name the leader that it follows (a leader hint). A server that stays silent is
+//! removed from the cache. Without a cached leader, a request goes to the server that the driver
+//! drew. The driver draws because this module has no randomness, and at random so that many proxies
+//! do not converge on one server.
 //!
-//! * *Refused with a hint*: follow it at once. A server that no longer leads the term it is hinted
-//!   for has moved on to a later one, so each hint leads to a later term than the last, and the
-//!   chase ends. (A late message may break the chain; the attempts are counted anyway.)
-//! * *Refused without a hint*: an election is probably under way. Asking all servers round and
-//!   round would use up the attempts long before it ends, so the request waits for its timer.
-//! * *Refused for overload*: the server leads. The request waits for its timer, and goes there again.
-//!   See *Backpressure*.
-//! * *No answer*: when the timer runs out the request goes elsewhere.
+//! * *Refused with a hint*: the proxy follows the hint at once. A server that no longer leads the
+//!   term of the hint has moved on to a later term, so each hint leads to a later term than the
+//!   last, and the search ends. (A late message may break the chain; attempts are limited anyway.)
+//! * *Refused without a hint*: an election is probably in progress. Trying all servers in turn
+//!   would use up the attempts long before it ends, so the request waits for its timeout.
+//! * *Refused for overload*: the server is the leader. The request waits for its timeout and is
+//!   retried there. See *Backpressure*.
+//! * *No response*: after the timeout the request goes to another server.
 //!
 //! # Stale reads
-//! Any server answers those, so they go to the server that was drawn, whoever is believed to lead,
-//! and after a silence to another one. What becomes of them says nothing about who leads. Only the
-//! answer to a stale read ends one, and it ends nothing else: `Flight` holds the request, and an
-//! answer of the other kind is not looked at.
+//! Any server answers stale reads. They go to the drawn server, regardless of the cached leader,
+//! and after a timeout to another one. Their outcome does not reveal the leader. Only a stale
+//! result ends a stale read, and a stale result ends no other request: `Flight` holds the request,
+//! and the proxy ignores responses of the other kind.
 //!
 //! # Giving up
-//! After [`ProxyConfig::max_attempts`] sends the proxy gives up and says `Unavailable`, which
-//! means that it knows nothing: what it sent may be carried out yet. A read or a request about a
-//! session whose last attempt was refused for overload ends as `Overloaded`.
+//! After [`ProxyConfig::max_attempts`] attempts the proxy gives up and responds `Unavailable`. The
+//! outcome is then unknown: a request that it forwarded may still take effect. A read or a session
+//! request whose last attempt was refused for overload ends as `Overloaded`.
 //!
 //! # Backpressure
-//! `Overloaded` is the response to a write of which this proxy sent no copy. A write that was sent
-//! never ends that way, even if servers refused all of its copies: the network repeats datagrams, so a
-//! copy that was refused may arrive again and be carried out. The proxy therefore refuses early:
-//! * at its own bound of requests in flight;
-//! * while the leader is overloaded and some command is in flight. That command probes the leader:
-//!   its timer sends it again, and the first command that the leader carries out ends the overload.
-//!   Silence of the leader, or a belief in another one, ends it too.
+//! The proxy responds `Overloaded` to a write only if it forwarded no copy of that write. A
+//! forwarded write never ends that way, even if servers refused all of its copies: the network
+//! duplicates datagrams, so a refused copy may arrive again and take effect. The proxy therefore
+//! refuses early:
+//! * at its own limit of requests in flight;
+//! * while the leader is overloaded and a command is in flight. That command probes the leader: its
+//!   timeout retries it, and the first command that the leader applies ends the overload. Silence
+//!   of the leader, or a new cached leader, ends it too.
 //!
 //! # Invariants
-//! * At most [`ProxyConfig::max_in_flight`] requests are in flight. One more is refused at once,
-//!   so that overload shows as refusals, not as memory.
-//! * A request is named by its client and that client's number for it. Sent again while in
-//!   flight, it is absorbed: its attempts are under way already.
-//! * State grows with distinct requests in flight only. A late copy of a finished request is
-//!   brought to the servers once more, with the same messages as before.
-//! * A client's requests come from that client, and the answer goes there, so that none can
-//!   occupy the name of another's request. A proxy behind a proxy is not provided for.
-//! * An answer nobody waits for changes nothing, the belief neither: it is old, and so perhaps is
-//!   the leader it came from.
+//! * At most [`ProxyConfig::max_in_flight`] requests are in flight. Further requests are refused at
+//!   once, so that overload causes refusals, not memory growth.
+//! * A request is identified by its client and by that client's request id. A duplicate of a
+//!   request in flight is ignored: the attempts of that request are in progress.
+//! * State grows only with distinct requests in flight. A late copy of a finished request is
+//!   forwarded again, with the same messages as before.
+//! * A client's requests come from that client, and the response goes there, so that no client can
+//!   occupy the id of another client's request. A proxy behind a proxy is not supported.
+//! * A response to no request in flight changes nothing, not even the cached leader: it is old, and
+//!   its sender may no longer be the leader.
 //!
-//! # What is left out
-//! Linearizable reads at followers, batching, hedging (two servers asked at once), and waking the requests
-//! that wait when another finds the leader: their timers do that a little later.
+//! # Omissions
+//! Linearizable reads at followers, batching, hedging (one request to two servers at once), and an
+//! immediate retry of the waiting requests when another request finds the leader: their timers do
+//! that slightly later.
 
 use crate::{
     Address, ClientId, ClientRequest, ClientResponse, Envelope, Message, NodeId, ProxyId,
@@ -68,15 +71,14 @@ use alloc::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The settings of one proxy.
+/// The configuration of one proxy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProxyConfig {
     /// The servers of the cluster. Hints and responses that name or come from others are ignored.
     pub nodes: BTreeSet<NodeId>,
-    /// How often one request is sent to servers before the proxy gives up. At least once,
-    /// whatever this says.
+    /// The maximum number of attempts per request. 0 counts as 1.
     pub max_attempts: u32,
-    /// How many requests may be in flight.
+    /// The maximum number of requests in flight.
     pub max_in_flight: usize,
     /// The bug planted in this proxy, in checker builds.
     #[cfg(feature = "mutants")]
@@ -84,7 +86,7 @@ pub struct ProxyConfig {
 }
 
 impl ProxyConfig {
-    /// A proxy of these servers, that tries so often and holds so many requests.
+    /// Configures a proxy for these servers, with these limits.
     pub fn new(nodes: BTreeSet<NodeId>, max_attempts: u32, max_in_flight: usize) -> Self {
         Self {
             nodes,
@@ -96,37 +98,37 @@ impl ProxyConfig {
     }
 }
 
-/// Something that happens to a proxy.
+/// An input of the step function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Event {
-    /// A message arrived. It may be late, repeated or out of order.
+    /// A message was received. It may be delayed, duplicated or reordered.
     Receive {
-        /// Who sent it.
+        /// The sender.
         from: Address,
-        /// What it says.
+        /// The message.
         message: Message,
-        /// One of [`ProxyConfig::nodes`], drawn at random: whom to ask if the proxy has no idea.
+        /// A random server of [`ProxyConfig::nodes`], used if the proxy knows no leader.
         ask: NodeId,
     },
-    /// The timer of a request ran out.
+    /// A request timed out.
     Timeout {
-        /// The client that asked.
+        /// The client that sent the request.
         client: ClientId,
-        /// Which of its requests.
+        /// The number of the request.
         id: RequestId,
-        /// One of [`ProxyConfig::nodes`], drawn at random: whom to ask if the proxy has no idea.
+        /// A random server of [`ProxyConfig::nodes`], used if the proxy knows no leader.
         ask: NodeId,
     },
 }
 
-/// What the driver must do after a step.
+/// The work that a step leaves to the driver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// What may leave now.
+    /// The messages that may leave now.
     pub sends: Vec<Envelope>,
-    /// The requests whose timers to arm anew, replacing those that run for them. A timer may be
-    /// disarmed once its request is no longer [in flight](Proxy::is_in_flight); should it fire
-    /// nevertheless, that is ignored.
+    /// The requests whose timers to rearm, replacing their running timers. The driver may disarm a
+    /// timer once its request is no longer [in flight](Proxy::is_in_flight); a timeout after that
+    /// is ignored.
     pub timers: Vec<(ClientId, RequestId)>,
 }
 
@@ -135,21 +137,21 @@ pub struct Effects {
 pub struct Proxy {
     pub(crate) id: ProxyId,
     pub(crate) config: ProxyConfig,
-    /// Who is believed to lead.
+    /// The cached leader.
     pub(crate) leader: Option<NodeId>,
-    /// The server that refused a command for overload, until one is carried out.
+    /// The server that refused a command for overload, until a command is applied.
     pub(crate) overloaded: Option<NodeId>,
     pub(crate) in_flight: BTreeMap<(ClientId, RequestId), Flight>,
 }
 
-/// A request on its way.
+/// A request in flight.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Flight {
-    /// What goes to the servers, as it came from the client.
+    /// The request as received from the client and forwarded to the servers.
     pub(crate) request: ClientRequest,
-    /// Whose turn it is to answer; nobody's if the last server asked refused and knew no better.
+    /// The server whose response is awaited; none after it refused without a usable hint.
     pub(crate) asked: Option<NodeId>,
-    /// How often it was sent, from 1.
+    /// The number of attempts so far, from 1.
     pub(crate) attempts: u32,
 }
 
@@ -160,7 +162,7 @@ impl Flight {
 }
 
 impl Proxy {
-    /// A proxy that starts, or starts again: it remembers nothing.
+    /// Starts or restarts a proxy, without any state.
     pub fn new(id: ProxyId, config: ProxyConfig) -> Self {
         Self {
             id,
@@ -171,7 +173,7 @@ impl Proxy {
         }
     }
 
-    /// Takes one event and says what to do about it.
+    /// Handles one event and returns its effects.
     pub fn step(&mut self, event: Event) -> Effects {
         let mut effects = Effects::default();
         match event {
@@ -186,7 +188,8 @@ impl Proxy {
                 {
                     self.handle_client_response(from, response, &mut effects);
                 }
-                // Nobody sends these here; a forged or misrouted message is nothing to act on.
+                // No correct sender addresses these here; a forged or misrouted message has no
+                // effect.
                 _ => {}
             },
             Event::Timeout { client, id, ask } => {
@@ -196,27 +199,27 @@ impl Proxy {
         effects
     }
 
-    /// This proxy's name.
+    /// This proxy's id.
     pub fn id(&self) -> ProxyId {
         self.id
     }
 
-    /// The settings.
+    /// The configuration.
     pub fn config(&self) -> &ProxyConfig {
         &self.config
     }
 
-    /// Who is believed to lead.
+    /// The cached leader.
     pub fn leader(&self) -> Option<NodeId> {
         self.leader
     }
 
-    /// Whether this request waits for an answer.
+    /// Whether this request waits for a response.
     pub fn is_in_flight(&self, client: ClientId, id: RequestId) -> bool {
         self.in_flight.contains_key(&(client, id))
     }
 
-    /// How many requests wait for an answer.
+    /// The number of requests that wait for a response.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
@@ -231,7 +234,7 @@ impl Proxy {
         if self.in_flight.contains_key(&key) {
             return;
         }
-        // Every server would refuse it: the values of such a request need not travel on.
+        // Every server would refuse it, so its values need not be forwarded.
         if let Err(error) = request.body.check_limits() {
             self.respond(key, ResponseBody::OutsideLimits(error), effects);
             return;
@@ -254,7 +257,8 @@ impl Proxy {
         self.send(key, to, effects);
     }
 
-    /// Whether the leader is overloaded, and a command in flight will show when that ends.
+    /// Whether the leader is overloaded while a command in flight probes for the end of the
+    /// overload.
     fn sends_no_command(&self) -> bool {
         self.overloaded.is_some()
             && self.overloaded == self.leader
@@ -284,7 +288,7 @@ impl Proxy {
             return;
         };
         if flight.is_stale_read() {
-            // Any server answers these, so there is no other answer.
+            // Any server answers stale reads, so no other response applies.
             if let body @ (ResponseBody::FoundStale(_) | ResponseBody::OutsideLimits(_)) =
                 response.body
             {
@@ -294,14 +298,14 @@ impl Proxy {
             return;
         }
         match response.body {
-            // All servers refuse alike, whether they lead or not.
+            // All servers refuse alike, leader or not.
             body @ ResponseBody::OutsideLimits(_) => {
                 self.respond(key, body, effects);
                 self.in_flight.remove(&key);
             }
-            // Never for a request that was to be answered by who leads.
+            // Never answers a request that only the leader may answer.
             ResponseBody::FoundStale(_) => {}
-            // Whichever attempt this answers, it is the same request.
+            // The response to any attempt answers the request.
             body @ (ResponseBody::Applied(_) | ResponseBody::Found(_)) => {
                 let is_kept = !planted!(self.config, ProxyForgetsLeader);
                 self.leader = is_kept.then_some(from);
@@ -311,25 +315,25 @@ impl Proxy {
                 self.respond(key, body, effects);
                 self.in_flight.remove(&key);
             }
-            // A refusal by anyone else is of an earlier attempt, and has been dealt with.
+            // A refusal by another server belongs to an earlier attempt, which is already handled.
             ResponseBody::NotLeader { hint } | ResponseBody::Interrupted { hint }
                 if flight.asked == Some(from) =>
             {
                 self.handle_refusal(key, from, hint, effects);
             }
             ResponseBody::NotLeader { .. } | ResponseBody::Interrupted { .. } => {}
-            // The leader has too much to do. The request waits for its timer and goes there again.
+            // The leader is overloaded. The request waits for its timeout and is retried there.
             ResponseBody::Overloaded => {
                 if flight.asked == Some(from) {
                     self.handle_overload(key, from, effects);
                 }
             }
-            // Servers do not say this.
+            // Servers do not send this.
             ResponseBody::Unavailable => {}
         }
     }
 
-    /// The server asked is not the leader, or no longer.
+    /// Handles the refusal of a server that is not the leader, or no longer.
     fn handle_refusal(
         &mut self,
         key: (ClientId, RequestId),
@@ -343,7 +347,7 @@ impl Proxy {
         if hint.is_some() {
             self.leader = hint;
         } else if self.leader == Some(from) {
-            // A server that knows no leader speaks for itself only: a belief in another stands.
+            // A server without a leader knows only about itself: another cached leader stays.
             self.leader = None;
         }
         if self.overloaded == Some(from) {
@@ -362,8 +366,8 @@ impl Proxy {
         }
     }
 
-    /// The server asked leads, but did not take the request. Nobody else would take it, and sending it
-    /// again at once would add to the load.
+    /// Handles the overload of a leader, which did not accept the request. No other server would
+    /// accept it, and an immediate retry would add to the load.
     fn handle_overload(&mut self, key: (ClientId, RequestId), from: NodeId, effects: &mut Effects) {
         self.leader = Some(from);
         let Some(flight) = self.in_flight.get_mut(&key) else {
@@ -407,7 +411,7 @@ impl Proxy {
         }
     }
 
-    /// The server drawn, or the one after it if that one was silent just now.
+    /// The drawn server, or the next one if the drawn server has just been silent.
     fn other_than(&self, silent: Option<NodeId>, ask: NodeId) -> NodeId {
         if silent != Some(ask) {
             return ask;
@@ -507,7 +511,7 @@ mod tests {
         }
     }
 
-    /// The client asks for a stale read; the driver drew `ask`.
+    /// The client sends a stale read; the driver drew `ask`.
     fn asks_stale(proxy: &mut Proxy, id: u64, ask: NodeId) -> Effects {
         proxy.step(Event::Receive {
             from: Address::Client(CLIENT),
@@ -529,7 +533,7 @@ mod tests {
         })
     }
 
-    /// The client asks; the driver drew `ask`.
+    /// The client sends a request; the driver drew `ask`.
     fn asks(proxy: &mut Proxy, id: u64, ask: NodeId) -> Effects {
         proxy.step(Event::Receive {
             from: Address::Client(CLIENT),
@@ -538,7 +542,7 @@ mod tests {
         })
     }
 
-    /// A server answers; the driver drew `STRANGER`, which nobody must be sent to.
+    /// A server responds; the driver drew `STRANGER`, which must not receive a message.
     fn answers(proxy: &mut Proxy, from: NodeId, id: u64, body: ResponseBody) -> Effects {
         proxy.step(Event::Receive {
             from: Address::Node(from),
@@ -616,7 +620,7 @@ mod tests {
         let before = proxy.clone();
         assert_eq!(asks(&mut proxy, 1, N2), Effects::default());
         assert_eq!(proxy, before);
-        // Once finished, a late copy is brought again, as before.
+        // Once the request is finished, a late copy is forwarded again, as before.
         answers(&mut proxy, N1, 1, applied());
         let idle = proxy.clone();
         assert_eq!(asks(&mut proxy, 1, N1), sent(1, N1));
@@ -631,13 +635,13 @@ mod tests {
         let refusal = not_leader(Some(N2));
         assert_eq!(answers(&mut proxy, N1, 1, refusal.clone()), sent(1, N2));
         assert_eq!(proxy.leader(), Some(N2));
-        // The same refusal once more is no news.
+        // A duplicate of the refusal has no effect.
         let before = proxy.clone();
         assert_eq!(answers(&mut proxy, N1, 1, refusal), Effects::default());
         assert_eq!(proxy, before);
         let interrupted = ResponseBody::Interrupted { hint: Some(N3) };
         assert_eq!(answers(&mut proxy, N2, 1, interrupted), sent(1, N3));
-        // No attempt is left. The hint is worth remembering all the same.
+        // No attempts are left, but the hint still updates the cached leader.
         let effects = answers(&mut proxy, N3, 1, not_leader(Some(N1)));
         assert_eq!(effects, responded(1, ResponseBody::Unavailable));
         assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N1), 0));
@@ -663,7 +667,7 @@ mod tests {
         asks(&mut proxy, 1, N1);
         let effects = answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
         assert_eq!((effects, proxy.leader()), (Effects::default(), Some(N1)));
-        // Once more it says nothing new, and neither does another server.
+        // A duplicate has no effect, nor has a response of another server.
         let before = proxy.clone();
         for from in [N1, N2] {
             let effects = answers(&mut proxy, from, 1, ResponseBody::Overloaded);
@@ -675,7 +679,7 @@ mod tests {
         assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N1), 0));
     }
 
-    /// Copies of a write that servers refused may arrive again, so its end is never a definite refusal.
+    /// Refused copies of a write may arrive again, so its outcome is never a definite refusal.
     #[test]
     fn write_that_was_sent_never_ends_as_overloaded() {
         let mut proxy = proxy(2);
@@ -716,13 +720,13 @@ mod tests {
         });
         assert_eq!(effects.sends[0].to, Address::Node(N1));
         assert_eq!(asks_stale(&mut proxy, 4, N2), stale_sent(4, N2));
-        // That reads are served says nothing about writes.
+        // A served read does not show that writes are accepted.
         answers(&mut proxy, N1, 3, ResponseBody::Found(Found::Value(None)));
         assert_eq!(
             asks(&mut proxy, 2, N2),
             responded(2, ResponseBody::Overloaded)
         );
-        // One command that is carried out ends the overload.
+        // One applied command ends the overload.
         let mut recovered = proxy.clone();
         timeout(&mut recovered, 1, N3);
         answers(&mut recovered, N1, 1, applied());
@@ -737,7 +741,7 @@ mod tests {
         timeout(&mut silent, 1, N3);
         timeout(&mut silent, 1, N3);
         assert_eq!(asks(&mut silent, 2, N2), sent(2, N2));
-        // Without a command in flight the next one probes.
+        // Without a command in flight the next command probes.
         let mut idle = proxy;
         idle.in_flight.remove(&(CLIENT, RequestId::new(1)));
         assert_eq!(asks(&mut idle, 2, N2), sent(2, N1));
@@ -755,7 +759,7 @@ mod tests {
         answers(&mut proxy, N2, 2, applied());
         assert_eq!(answers(&mut proxy, N1, 1, not_leader(None)), sent(1, N2));
         assert_eq!(proxy.leader(), Some(N2));
-        // The believed one itself knows no better: then nobody does.
+        // The cached leader itself refuses without a hint: no leader is known.
         let effects = answers(&mut proxy, N2, 1, not_leader(None));
         assert_eq!((effects, proxy.leader()), (Effects::default(), None));
     }
@@ -779,7 +783,7 @@ mod tests {
         let mut proxy = proxy(3);
         asks(&mut proxy, 1, N1);
         answers(&mut proxy, N1, 1, not_leader(None));
-        // Meanwhile the same server was elected, and answered another request.
+        // In the meantime the same server was elected and answered another request.
         asks(&mut proxy, 2, N1);
         answers(&mut proxy, N1, 2, applied());
         assert_eq!(timeout(&mut proxy, 1, N3), sent(1, N1));
@@ -791,12 +795,12 @@ mod tests {
         let mut proxy = proxy(3);
         asks(&mut proxy, 1, N1);
         timeout(&mut proxy, 1, N2);
-        // A late refusal by the first is not one by the second.
+        // A late refusal by the first server is not a refusal by the second.
         let effects = answers(&mut proxy, N1, 1, not_leader(Some(N3)));
         assert_eq!((effects, proxy.leader()), (Effects::default(), None));
         let effects = answers(&mut proxy, N1, 1, applied());
         assert_eq!(effects, responded(1, applied()));
-        // The second's, later, is nobody's.
+        // The late response of the second server answers no request.
         let before = proxy.clone();
         assert_eq!(answers(&mut proxy, N2, 1, applied()), Effects::default());
         assert_eq!(proxy, before);
@@ -810,7 +814,7 @@ mod tests {
         let before = proxy.clone();
         let effects = asks(&mut proxy, 3, N1);
         assert_eq!(effects, responded(3, ResponseBody::Overloaded));
-        // One in flight is not over capacity when it comes again.
+        // A duplicate of a request in flight is not over the limit.
         assert_eq!(asks(&mut proxy, 2, N1), Effects::default());
         assert_eq!(proxy, before);
         answers(&mut proxy, N1, 1, applied());
@@ -837,7 +841,7 @@ mod tests {
             assert_eq!(effects, responded(1, refused));
             assert_eq!(proxy, before);
         }
-        // A server's word ends the request too, whoever leads.
+        // The refusal of any server ends the request too, leader or not.
         let refused = ResponseBody::OutsideLimits(LimitError::ValueTooLarge { length: 9 });
         asks(&mut proxy, 1, N1);
         let effects = answers(&mut proxy, N1, 1, refused.clone());
@@ -877,7 +881,8 @@ mod tests {
         let mut proxy = proxy(3);
         asks(&mut proxy, 1, N1);
         answers(&mut proxy, N1, 1, applied());
-        // Not to the leader, but to whom was drawn; after a silence to another, be it drawn or not.
+        // The request goes to the drawn server, not to the leader; after a timeout to another one,
+        // drawn or not.
         assert_eq!(asks_stale(&mut proxy, 2, N2), stale_sent(2, N2));
         assert_eq!(timeout(&mut proxy, 2, N2), stale_sent(2, N3));
         assert_eq!(timeout(&mut proxy, 2, N1), stale_sent(2, N1));
@@ -885,7 +890,7 @@ mod tests {
         let effects = answers(&mut proxy, N2, 2, found_stale());
         assert_eq!(effects, responded(2, found_stale()));
         assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N1), 0));
-        // The last server is followed by the first.
+        // The first server follows the last.
         asks_stale(&mut proxy, 3, N3);
         assert_eq!(timeout(&mut proxy, 3, N3), stale_sent(3, N1));
         timeout(&mut proxy, 3, N2);
@@ -912,7 +917,7 @@ mod tests {
         }
     }
 
-    /// Every event, in every state, until no new state appears.
+    /// Exhaustive: every event in every state, until no new state appears.
     #[test]
     fn state_stays_within_its_bounds_whatever_arrives() {
         let bodies = [None, Some(N1), Some(N2), Some(STRANGER)]
@@ -972,14 +977,15 @@ mod tests {
                 }
             }
         }
-        // Each of three requests is absent, or asked of one of three or waits (but for the last
-        // attempt), and at most two are there; with each belief, and each server overloaded or none.
+        // Each of three requests is absent, or in flight to one of three servers, or waits (except
+        // after the last attempt), and at most two are present; with each cached leader, and with
+        // each server or none overloaded.
         let flight = (3 + 1) + 3;
         assert!(seen.len() <= 4 * 4 * (1 + 3 * flight + 3 * flight * flight));
         assert!(seen.len() > 100, "{}", seen.len());
     }
 
-    /// A client, a proxy and a cluster of one server, with a network that loses nothing.
+    /// A client, a proxy and a cluster of one server, with a reliable network.
     struct World {
         client: Client,
         proxy: Proxy,
