@@ -423,8 +423,7 @@ struct Peer {
     acknowledged: Option<Acknowledged>,
     /// Whether it must prove that it still has that entry.
     doubted: bool,
-    /// `wait`: the ticks until the next request. `pause`: the backoff, the value of `wait` after
-    /// it.
+    /// `wait`: the ticks until the next request; `pause`: the backoff, its next value.
     wait: u32,
     pause: u32,
     /// The number of requests since the challenged run last answered.

@@ -29,7 +29,7 @@ pub struct Envelope {
 /// A message from one process to another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Message {
-    /// A server asks whether it would receive a vote.
+    /// A server requests a pre-vote.
     PreVoteRequest(PreVoteRequest),
     /// The response to `PreVoteRequest`.
     PreVoteResponse(PreVoteResponse),
@@ -109,7 +109,7 @@ impl Message {
     }
 }
 
-/// PreVote arguments (thesis §9.6): asks whether the receiver would grant a vote.
+/// PreVote arguments (thesis §9.6): requests a pre-vote, a non-binding vote.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PreVoteRequest {
     /// The term of the prospective candidacy: the sender's term + 1.

@@ -18,7 +18,7 @@ macro_rules! planted {
 }
 pub(crate) use planted;
 
-/// Whether this build can plant bugs. The node's build fails if it can.
+/// Whether this build can plant bugs. Builds of node and proxy fail if it can.
 pub const COMPILED_IN: bool = cfg!(feature = "mutants");
 
 #[cfg(feature = "mutants")]
@@ -123,9 +123,9 @@ mod catalogue {
         LeaderCountsItselfBeforeDurable = "leader-counts-itself-before-durable", seen in "";
         /// A read is answered without confirmation by a majority.
         ReadWithoutConfirmation = "read-without-confirmation", seen in "";
-        /// Any response of the term confirms a read, even a late one.
+        /// Any acknowledgement of the term confirms a read, even a late one.
         ReadRoundNotCompared = "read-round-not-compared", seen in "";
-        /// A read joins the round before its own, whose responses may already be on their way.
+        /// A read joins the round before its own, which may be answered already.
         ReadJoinsEarlierRound = "read-joins-earlier-round", seen in "";
         /// A read is answered before all committed entries are applied.
         ReadBeforeApplied = "read-before-applied", seen in "";

@@ -78,7 +78,7 @@ pub enum Event {
     Requests(Vec<(Address, ClientRequest)>),
     /// This write and every earlier write are durable.
     Persisted(WriteId),
-    /// The driver asks for log compaction: the log is long enough for a snapshot.
+    /// The driver requests log compaction: the log is long enough for a snapshot.
     Compact,
 }
 
@@ -119,8 +119,8 @@ pub enum Role {
         /// without [`Config::check_quorum`].
         heard: bool,
     },
-    /// Asks the other servers whether it could win an election (PreVote, thesis §9.6). It has not
-    /// incremented its term yet.
+    /// Requests pre-votes, to learn whether it could win an election (PreVote, thesis §9.6). It
+    /// has not incremented its term yet.
     PreCandidate {
         /// The servers that granted their pre-vote, including this one.
         votes: BTreeSet<NodeId>,
@@ -193,7 +193,7 @@ pub struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Flow {
     /// The point where the logs agree is unknown, or a message was lost. `next_index` stays until
-    /// the follower responds; every heartbeat retransmits from there.
+    /// the follower responds; every heartbeat repeats the probe from there.
     Probe,
     /// Messages follow one another without waiting for responses: `next_index` is past the last
     /// entry sent.
@@ -360,6 +360,8 @@ impl Raft {
         !self.pending.is_empty()
     }
 
+    /// Dispatches a received message. Drops messages of servers outside the configuration and
+    /// messages that no correct server sends.
     fn receive(&mut self, from: Address, message: Message, turn: &mut Turn) {
         match (from, message) {
             (Address::Node(from), message) if from != self.id => {
@@ -431,6 +433,8 @@ impl Raft {
         }
     }
 
+    /// Becomes a follower, in a new term if `term` is newer. A leader that steps down responds
+    /// `Interrupted` to its pending requests.
     fn become_follower(&mut self, term: Term, leader: Option<NodeId>, turn: &mut Turn) {
         if term > self.current_term {
             self.current_term = term;

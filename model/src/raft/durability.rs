@@ -158,6 +158,7 @@ impl Raft {
         self.held.insert(end, held);
     }
 
+    /// Builds the write of a step; `None` if the step wrote nothing.
     fn take_write(&mut self, turn: &Turn) -> Option<Write> {
         let hard_state = turn.hard_state.then_some(HardState {
             current_term: self.current_term,
@@ -215,6 +216,9 @@ impl Raft {
         }
     }
 
+    /// Handles the notification that all writes up to `durable` are durable: extends the durable
+    /// prefix, compacts the log, sends the messages that waited, and counts the own vote and the
+    /// own log.
     pub(super) fn persisted(&mut self, durable: WriteId, turn: &mut Turn) {
         while let Some(pending) = self.pending.pop_front_if(|pending| pending.id <= durable) {
             self.durable_index = self.durable_index.max(pending.reach);

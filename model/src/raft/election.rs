@@ -4,6 +4,7 @@ use super::*;
 use crate::{EntryId, RequestVoteRequest, mutant::planted};
 
 impl Raft {
+    /// Starts an election after the election timeout, on followers and candidates (§5.2).
     pub(super) fn election_timeout(&mut self, turn: &mut Turn) {
         match self.role {
             Role::Leader(_) => {}
@@ -73,6 +74,7 @@ impl Raft {
         }
     }
 
+    /// Figure 2, RequestVote receiver implementation: grants or refuses a vote (§5.2, §5.4.1).
     pub(super) fn handle_request_vote_request(
         &mut self,
         from: NodeId,
@@ -132,6 +134,7 @@ impl Raft {
         }
     }
 
+    /// Collects a vote (§5.2).
     pub(super) fn handle_request_vote_response(
         &mut self,
         from: NodeId,
@@ -167,6 +170,7 @@ impl Raft {
         }
     }
 
+    /// A candidate with the votes of a majority becomes leader (§5.2).
     pub(super) fn count_votes(&mut self, turn: &mut Turn) {
         let Role::Candidate(candidate) = &self.role else {
             return;

@@ -19,6 +19,8 @@ use super::*;
 use crate::{EntryId, PreVoteRequest, PreVoteResponse, mutant::planted};
 
 impl Raft {
+    /// CheckQuorum (thesis §6.2): a leader steps down unless a majority responded since the last
+    /// quorum timeout. A follower no longer sticks to its silent leader.
     pub(super) fn quorum_timeout(&mut self, turn: &mut Turn) {
         if !self.config.check_quorum {
             return;
@@ -76,6 +78,7 @@ impl Raft {
         }
     }
 
+    /// Starts PreVote (thesis §9.6): requests pre-votes without a change of term.
     pub(super) fn become_pre_candidate(&mut self, turn: &mut Turn) {
         turn.arm(Timer::Election);
         self.role = Role::PreCandidate {
@@ -85,6 +88,7 @@ impl Raft {
         self.count_pre_votes(turn);
     }
 
+    /// Sends PreVote to every server that has not granted its pre-vote.
     pub(super) fn request_pre_votes(&mut self, turn: &mut Turn) {
         let Role::PreCandidate { votes } = &self.role else {
             return;
@@ -133,6 +137,7 @@ impl Raft {
         turn.send_after_term(from, Message::PreVoteResponse(response));
     }
 
+    /// Collects a pre-vote. A response with a newer term turns the pre-candidate into a follower.
     pub(super) fn handle_pre_vote_response(
         &mut self,
         from: NodeId,
@@ -161,6 +166,7 @@ impl Raft {
         }
     }
 
+    /// A pre-candidate with the pre-votes of a majority becomes a candidate.
     fn count_pre_votes(&mut self, turn: &mut Turn) {
         if let Role::PreCandidate { votes } = &self.role
             && votes.len() >= self.config.majority()

@@ -4,6 +4,7 @@ use super::*;
 use crate::{AppendEntriesResponse, Entry, Payload, message::AppendOutcome, mutant::planted};
 
 impl Raft {
+    /// A leader sends heartbeats (§5.2); a candidate or pre-candidate retries its requests (§5.1).
     pub(super) fn heartbeat_timeout(&mut self, turn: &mut Turn) {
         match self.role {
             Role::Follower { .. } => {}
@@ -20,6 +21,8 @@ impl Raft {
         }
     }
 
+    /// Becomes leader: reinitializes `next_index` and `match_index` (Figure 2, volatile state on
+    /// leaders) and appends a no-op (§8).
     pub(super) fn become_leader(&mut self, turn: &mut Turn) {
         let next_index = self.log.last_index().next();
         let followers = self
@@ -215,6 +218,8 @@ impl Raft {
         one.min(most).max(1)
     }
 
+    /// Figure 2, AppendEntries receiver implementation: the consistency check, truncation, append,
+    /// commit and acknowledgement (§5.3).
     pub(super) fn handle_append_entries_request(
         &mut self,
         from: NodeId,
@@ -364,12 +369,14 @@ impl Raft {
         }
     }
 
+    /// Truncates the log and notes that the removed entries are not durable.
     fn truncate_from(&mut self, index: LogIndex, turn: &mut Turn) {
         self.log.truncate_from(index);
         self.forget_durable_from(index);
         turn.truncate_from = Some(index);
     }
 
+    /// Updates `next_index` and `match_index` of a follower (Figure 2, rules for leaders; §5.3).
     pub(super) fn handle_append_entries_response(
         &mut self,
         from: NodeId,

@@ -151,6 +151,7 @@ impl Raft {
         );
     }
 
+    /// Figure 13, InstallSnapshot receiver implementation (§7).
     pub(super) fn handle_install_snapshot_request(
         &mut self,
         from: NodeId,
@@ -218,6 +219,7 @@ impl Raft {
         turn.snapshot = Some(snapshot);
     }
 
+    /// Updates the progress of a follower that acknowledged a snapshot.
     pub(super) fn handle_install_snapshot_response(
         &mut self,
         from: NodeId,
