@@ -28,8 +28,8 @@
 //! failed to reach a server. An unknown write is settled as soon as a later write of the same
 //! client is answered: every write acknowledges all sequence numbers below its own, and the store
 //! refuses those from then on. A client leaves a session only after the store has refused a write
-//! in it, for a reason that holds for every copy of this write and of earlier writes that might be
-//! applied later.
+//! in it, closed it or reported it as expired. In each case no copy of this write or of an earlier
+//! one can be applied later.
 //!
 //! # Sessions
 //! The store evicts sessions that were unused for long when other clients need room. A write that
