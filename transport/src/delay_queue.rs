@@ -1,19 +1,19 @@
-//! Messages that the fault plan holds back, until it is time.
+//! Messages that the fault plan delays, ordered by their due time.
 
 use crate::faults::Side;
 use model::{Envelope, wire::BootId};
 use std::{cmp::Ordering, collections::BinaryHeap, net::SocketAddr};
 use tokio::time::Instant;
 
-/// So many are held at most.
+/// The maximum number of delayed messages.
 const CAPACITY: usize = 16_384;
 
-/// Where a held message goes next.
+/// The next step of a delayed message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// To this address, or where the receiver is.
+    /// Send it to this address, or to the address of the receiver.
     Out(Option<SocketAddr>),
-    /// To the inbox; it came from this run of its sender, at this address.
+    /// Deliver it to the inbox. It came from this run of its sender, at this address.
     In(BootId, SocketAddr),
 }
 
@@ -26,7 +26,7 @@ impl Way {
     }
 }
 
-/// Messages held back.
+/// The delayed messages.
 #[derive(Debug, Default)]
 pub(crate) struct DelayQueue {
     heap: BinaryHeap<Entry>,
@@ -36,14 +36,14 @@ pub(crate) struct DelayQueue {
 #[derive(Debug)]
 struct Entry {
     due: Instant,
-    /// Among those due at the same time, in the order they came.
+    /// Breaks ties between equal due times: first in, first out.
     nth: u64,
     way: Way,
     envelope: Envelope,
 }
 
 impl DelayQueue {
-    /// Holds this message until then. False if too many are held.
+    /// Holds a message until `due`. Returns false if the queue is full.
     pub(crate) fn push(&mut self, due: Instant, way: Way, envelope: Envelope) -> bool {
         if self.heap.len() >= CAPACITY {
             return false;
@@ -58,7 +58,7 @@ impl DelayQueue {
         true
     }
 
-    /// The next message whose time has come.
+    /// The next message that is due.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(Way, Envelope)> {
         if self.deadline()? > now {
             return None;
@@ -73,7 +73,7 @@ impl DelayQueue {
 }
 
 impl Ord for Entry {
-    /// The greatest is the first due.
+    /// The greatest entry is the earliest one, because `BinaryHeap` is a max-heap.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.due, other.nth).cmp(&(self.due, self.nth))
     }

@@ -1,5 +1,6 @@
-//! One socket, and who serves it: two tasks, of which one reads and one does what could not be done
-//! at once or is not due yet; or the owner's own loop, with a [`Socket`].
+//! One UDP socket and the code that serves it. Two tasks serve an [`Endpoint`]: the first reads,
+//! and the second sends queued batches and runs timers. Alternatively the owner serves a [`Socket`]
+//! from its own event loop.
 
 use crate::{
     Config, Counters, KeyError,
@@ -29,16 +30,18 @@ use std::{
 };
 use tokio::{io::Interest, net::UdpSocket, sync::Notify, task::JoinHandle, time::Instant};
 
-/// Asked of the system for what arrives while nobody reads, and for what leaves. It may grant less.
+/// The socket buffer size requested from the system, in bytes, for each direction. The system may
+/// grant less.
 const SOCKET_BUFFER: usize = 4 << 20;
-/// The most bytes of messages, as encoded, that wait in the inbox.
+/// The capacity of the inbox, in bytes of encoded messages.
 const INBOX_BYTES: usize = 64 << 20;
-/// How long reading pauses after the system refused it.
+/// How long reading pauses after the system returned an error.
 const READ_PAUSE: Duration = Duration::from_millis(10);
-/// So many batches leave from the queue before others get a turn.
+/// How many batches one flush sends before other work gets a turn.
 const FLUSH: usize = 64;
 
-/// Sends. Cheap to clone; when the last clone is gone the [`Inbox`] ends and the socket closes.
+/// The sending half. Cheap to clone. Dropping the last clone ends the [`Inbox`] and closes the
+/// socket.
 #[derive(Clone)]
 pub struct Endpoint {
     inner: Arc<Inner>,
@@ -46,7 +49,7 @@ pub struct Endpoint {
 
 struct Inner {
     shared: Arc<Shared>,
-    /// None, if the owner serves the socket.
+    /// Empty if the owner serves the socket.
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -60,57 +63,58 @@ impl Drop for Inner {
     }
 }
 
-/// A message that arrived.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// The message.
     pub envelope: Envelope,
-    /// Which run of its sender's process sent it.
+    /// The run (one execution of a process) that sent it.
     pub boot: BootId,
-    /// The address that it came from.
+    /// The address from which it was sent.
     pub at: SocketAddr,
 }
 
-/// Receives.
+/// The receiving half.
 pub struct Inbox {
     shared: Arc<Shared>,
 }
 
-/// What sending, receiving and the tasks share.
+/// The state that sending, receiving and the tasks share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) sealer: Sealer,
     pub(crate) counters: Counters,
     pub(crate) routes: Mutex<Routes>,
-    /// Reassembly before `paths`, where both are.
+    /// Lock order: `outgoing` before `paths`.
     pub(crate) outgoing: Mutex<FragmentSender>,
     pub(crate) paths: Mutex<Paths>,
     pub(crate) held: Mutex<DelayQueue>,
-    /// What the last messages were encoded in, to be used again.
+    /// The buffer in which messages are encoded, kept for reuse.
     pub(crate) scratch: Mutex<Vec<u8>>,
     pub(crate) local: SocketAddr,
     socket: std::net::UdpSocket,
-    /// To receive with.
+    /// The state for receiving.
     state: UdpSocketState,
-    /// To send with: it remembers that the system takes no batches, which may turn out to be wrong.
+    /// The state for sending. It caches that the system refuses batches, and that finding may be
+    /// wrong.
     sending: RwLock<UdpSocketState>,
     queue: Mutex<SendQueue>,
-    /// Whether the queue holds anything, to be asked without a lock.
+    /// Whether the queue holds any batch; readable without a lock.
     queued: AtomicBool,
     arrived: Mutex<Arrived>,
     arrival: Notify,
-    /// When the second task wakes next by itself, and how it is woken earlier.
+    /// When the second task wakes by itself.
     alarm: Mutex<Option<Instant>>,
     wake: Notify,
-    /// How the owner who serves the socket is woken.
+    /// Wakes the owner that serves the socket.
     call: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Endpoint {
-    /// Opens the socket. Must be called within a tokio runtime.
+    /// Opens the socket. Call it within a tokio runtime.
     ///
     /// # Errors
-    /// If a setting cannot be, or the socket cannot be opened, most often because the address is
+    /// If a setting is invalid, or the socket cannot be opened, most often because the address is
     /// in use.
     pub async fn bind(config: Config) -> io::Result<(Self, Inbox)> {
         let shared = Arc::new(Shared::new(config)?);
@@ -126,11 +130,11 @@ impl Endpoint {
         Ok((Self { inner }, inbox))
     }
 
-    /// Opens the socket for an owner who serves it: who waits until it is ready, and keeps its time.
-    /// Needs no runtime.
+    /// Opens the socket for an owner that serves it: the owner polls it for readiness and runs its
+    /// timers. Needs no runtime.
     ///
     /// # Errors
-    /// As [`Self::bind`].
+    /// See [`Self::bind`].
     pub fn open(config: Config) -> io::Result<(Self, Socket)> {
         let shared = Arc::new(Shared::new(config)?);
         let socket = Socket::new(Arc::clone(&shared));
@@ -139,33 +143,33 @@ impl Endpoint {
         Ok((Self { inner }, socket))
     }
 
-    /// Where the socket listens.
+    /// The local address of the socket.
     ///
     /// # Errors
-    /// If the system cannot say.
+    /// If the system cannot return it.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.shared.socket.local_addr()
     }
 
-    /// Tells where a process is, from now on. Told the same again, nothing changes.
+    /// Configures the address of a process. Repeating the same address has no effect.
     pub fn set_peer(&self, address: Address, at: SocketAddr) {
         self.set_peer_addresses(address, &[at]);
     }
 
-    /// The same for a process that is at one of several addresses: they are tried in this order, over
-    /// and over, until one answers.
+    /// Configures several addresses of a process. Messages go to each address in turn, in this
+    /// order and cyclically, until one answers.
     pub fn set_peer_addresses(&self, address: Address, at: &[SocketAddr]) {
         self.inner.shared.tell(address, at);
     }
 
-    /// Where messages to a process are sent, if that is known.
+    /// The address to which messages for a process are sent, if it is known.
     pub fn route_to(&self, address: Address) -> Option<SocketAddr> {
         lock(&self.inner.shared.routes).find(address, Instant::now())
     }
 
-    /// Whether messages to a process go to an address that was configured, or that the process was
-    /// heard from under a key. Without keys anybody can speak for a process that has no configured
-    /// address.
+    /// Whether messages to a process go to a configured address, or to an address learned from a
+    /// datagram under a key. Without keys, any sender can impersonate a process that has no
+    /// configured address.
     pub fn has_trusted_route(&self, address: Address) -> bool {
         let shared = &self.inner.shared;
         let mut routes = lock(&shared.routes);
@@ -176,21 +180,23 @@ impl Endpoint {
         routes.find(address, Instant::now()).is_some()
     }
 
-    /// From now on the address of a process is learned from datagrams of this run alone, or of no run.
-    /// `at`: the address of that run, if it was heard from. Before the first call the latest run is
-    /// followed.
+    /// Restricts learning of a process's address to the datagrams of this run, or of no run if
+    /// `run` is `None`. `at` is the address of that run, if a datagram from it was received. Before
+    /// the first call, the latest run is followed.
     pub fn follow(&self, address: Address, run: Option<BootId>, at: Option<SocketAddr>) {
         let is_authentic = self.is_authentic();
         let mut routes = lock(&self.inner.shared.routes);
         routes.follow(address, run, at, is_authentic, Instant::now());
     }
 
-    /// Whether datagrams of servers are sealed, so that nobody else can write their numbers into one.
+    /// Whether datagrams between servers are sealed, so that no other process can forge their
+    /// contents.
     pub fn is_authentic(&self) -> bool {
         !self.inner.shared.config.keys.are_insecure()
     }
 
-    /// The address that a process was last heard from, if its address is learned from its datagrams.
+    /// The source address of the last datagram from a process, if its address is learned from
+    /// datagrams.
     pub fn heard_at(&self, address: Address) -> Option<SocketAddr> {
         lock(&self.inner.shared.routes).heard_at(address)
     }
@@ -200,50 +206,52 @@ impl Endpoint {
         lock(&self.inner.shared.routes).told(address).to_vec()
     }
 
-    /// The greatest length of a datagram to this process at present, as far as its path is known.
+    /// The maximum datagram size to this process, in bytes, according to the current path MTU
+    /// estimate.
     pub fn datagram_size(&self, address: Address) -> usize {
         let at = self.route_to(address);
         lock(&self.inner.shared.paths).size_to(at)
     }
 
-    /// The same for each process whose address was told.
+    /// The maximum datagram size to each process with a configured address.
     pub fn datagram_sizes(&self) -> Vec<(Address, usize)> {
         let listed = lock(&self.inner.shared.routes).listed().to_vec();
         let with_size = |address| (address, self.datagram_size(address));
         listed.into_iter().map(with_size).collect()
     }
 
-    /// Looks up `HOST:PORT` until there are addresses this socket can reach. Names of containers
-    /// appear late, so there is no end to trying: put a limit on it, or ask for it in a task.
+    /// Resolves `HOST:PORT` until the result has addresses that this socket can reach. Container
+    /// names appear late, so it retries without limit: apply a timeout, or run it in a task.
     pub async fn resolve(&self, host_port: &str) -> Vec<SocketAddr> {
         resolve::resolve(self.inner.shared.local, host_port).await
     }
 
-    /// Sends messages, together where they go to the same place. Never waits: what cannot be sent
-    /// now is queued, and dropped if the queue is full.
+    /// Sends messages, batching those for the same destination. Never blocks: messages that the
+    /// socket cannot accept now are queued, and dropped if the queue is full.
     pub fn send(&self, envelopes: Vec<Envelope>) {
         self.inner.shared.send(envelopes, None);
     }
 
-    /// The same, to this address, wherever the receivers are.
+    /// Sends messages to this address, ignoring the routes of their receivers.
     pub fn send_to(&self, at: SocketAddr, envelopes: Vec<Envelope>) {
         self.inner.shared.send(envelopes, Some(at));
     }
 
-    /// The listed processes that are heard from the address of another one: the list is wrong.
+    /// The listed processes whose datagrams come from the configured address of another process.
+    /// The configured list is wrong.
     pub fn misplaced(&self) -> Vec<Misplaced> {
         lock(&self.inner.shared.routes).misplaced(Instant::now())
     }
 
-    /// What was sent, received and dropped so far.
+    /// The counters of messages sent, received and dropped.
     pub fn counters(&self) -> &Counters {
         &self.inner.shared.counters
     }
 }
 
 impl Inbox {
-    /// The messages that arrived since the last call, at least one. `None` once the endpoint is
-    /// closed. May be given up at any time without loss.
+    /// Returns the messages received since the last call, at least one, or `None` once the endpoint
+    /// is closed. Cancel safe: no message is lost if the future is dropped.
     pub async fn receive(&mut self) -> Option<Vec<Envelope>> {
         loop {
             let all = lock(&self.shared.arrived).take()?;
@@ -318,7 +326,7 @@ impl Shared {
         lock(&self.routes).tell(address, reachable);
     }
 
-    /// Puts messages into the inbox, each with the bytes it was encoded in. From any thread.
+    /// Puts messages into the inbox, each with its encoded length. Callable from any thread.
     pub(crate) fn deliver(&self, messages: impl IntoIterator<Item = (Received, usize)>) {
         let mut all = 0;
         let mut refused = 0;
@@ -340,7 +348,7 @@ impl Shared {
         );
     }
 
-    /// How many datagrams leave with one call.
+    /// How many datagrams one system call can send.
     pub(crate) fn segments(&self) -> usize {
         self.sending().max_gso_segments()
     }
@@ -349,7 +357,7 @@ impl Shared {
         self.sending.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets that the system took no batches: they were too long, that is all.
+    /// Resets the cached finding that the system refuses batches: they were only too long.
     fn send_batches_again(&self) {
         if let Ok(state) = UdpSocketState::new((&self.socket).into()) {
             let mut sending = self.sending.write().unwrap_or_else(PoisonError::into_inner);
@@ -357,7 +365,7 @@ impl Shared {
         }
     }
 
-    /// Sends a batch now if the socket takes it, and later if not.
+    /// Sends a batch now if the socket accepts it, and queues it otherwise.
     pub(crate) fn transmit(&self, batch: Batch) {
         if self.queued.load(Ordering::Acquire) {
             return self.enqueue(batch);
@@ -386,13 +394,13 @@ impl Shared {
         }
     }
 
-    /// Sends a batch, or gives back what the socket does not take yet.
+    /// Sends a batch. Returns the unsent rest if the socket does not accept it yet.
     fn try_transmit(&self, mut batch: Batch) -> Result<(), Batch> {
-        // What is pending at the socket is reported once, in place of an error of this datagram.
+        // A pending socket error is reported once, in place of an error of this datagram.
         let mut pending = true;
         let mut batches_failed = false;
         loop {
-            // Where the system has stopped to take batches, each datagram leaves by itself.
+            // If the system no longer accepts batches, each datagram is sent on its own.
             let single = batch.datagrams() > self.segments().max(1);
             let length = if single {
                 batch.segment
@@ -418,14 +426,15 @@ impl Shared {
                     Refusal::Full => return Err(batch),
                     Refusal::TooLong => {
                         if batches_failed {
-                            // Some kernels call a batch of datagrams that are too long invalid.
+                            // Some kernels return EINVAL for a batch of datagrams that are too
+                            // long.
                             self.send_batches_again();
                         }
                         let length = length.min(batch.segment);
                         self.send_shorter(batch, length);
                         return Ok(());
                     }
-                    // The system has just been found to take no batches: once more, one by one.
+                    // The system just turned out to refuse batches: retry one by one.
                     _ if datagrams > self.segments() => {
                         batches_failed = true;
                         continue;
@@ -444,7 +453,7 @@ impl Shared {
         }
     }
 
-    /// Counts datagrams that the system refused, and says what can be done about it.
+    /// Counts datagrams that the system refused, and logs a remedy.
     fn refused(&self, refusal: Refusal, error: &io::Error, to: SocketAddr, datagrams: usize) {
         let (cause, advice) = match refusal {
             Refusal::NoRoute => {
@@ -465,7 +474,7 @@ impl Shared {
         self.counters.drop(cause, datagrams, about);
     }
 
-    /// Sends what was queued. Says whether the socket took all it was given.
+    /// Sends queued batches. Returns whether the socket accepted all batches offered.
     pub(crate) fn flush(&self) -> bool {
         let mut taken = true;
         for _ in 0..FLUSH {
@@ -483,7 +492,7 @@ impl Shared {
         taken
     }
 
-    /// Whether anything waits for the socket.
+    /// Whether any batch waits for the socket.
     pub(crate) fn is_queued(&self) -> bool {
         self.queued.load(Ordering::Acquire)
     }
@@ -492,30 +501,30 @@ impl Shared {
         (&self.socket, &self.state)
     }
 
-    /// Takes out what arrived.
+    /// Removes and returns the received messages.
     pub(crate) fn take_arrived(&self) -> Vec<Received> {
         lock(&self.arrived).take().unwrap_or_default()
     }
 
-    /// How the owner who serves the socket is to be woken.
+    /// Sets the function that wakes the owner that serves the socket.
     pub(crate) fn set_waker(&self, call: Box<dyn Fn() + Send + Sync>) {
         let _ = self.call.set(call);
     }
 
-    /// Wakes the owner who serves the socket, if one does. To be called by threads of our own, when
-    /// they brought something.
+    /// Wakes the owner that serves the socket, if there is one. Threads of this crate call it after
+    /// they delivered a message.
     pub(crate) fn wake_owner(&self) {
         if let Some(call) = self.call.get() {
             call();
         }
     }
 
-    /// When something is due that waits for its time.
+    /// The deadline of the next timer.
     pub(crate) fn due(&self) -> Option<Instant> {
         *lock(&self.alarm)
     }
 
-    /// Makes sure that the second task wakes by then. From any thread.
+    /// Makes sure that the second task wakes by this time. Callable from any thread.
     pub(crate) fn wake_by(&self, due: Option<Instant>) {
         let Some(due) = due else {
             return;
@@ -527,7 +536,7 @@ impl Shared {
         }
     }
 
-    /// Does what is due.
+    /// Runs the timers that are due.
     pub(crate) fn tick(self: &Arc<Self>, now: Instant) {
         let (mut out, mut direct, mut arrive) = (Vec::new(), Vec::new(), Vec::new());
         {
@@ -549,8 +558,8 @@ impl Shared {
         self.send_due_fragments(now);
     }
 
-    /// When the second task is to wake by itself. The lock is kept meanwhile, so that whoever adds
-    /// something due is either seen here or sees what is set here.
+    /// Computes when the second task wakes by itself. It keeps the lock meanwhile, so that a thread
+    /// that adds a deadline is either seen here or sees the value set here.
     pub(crate) fn set_alarm(&self) -> Option<Instant> {
         let mut alarm = lock(&self.alarm);
         let held = lock(&self.held).deadline();
@@ -569,7 +578,7 @@ fn open(listen: SocketAddr) -> io::Result<std::net::UdpSocket> {
         Some(Protocol::UDP),
     )?;
     if listen.is_ipv6() {
-        // So that [::] hears IPv4 too, whatever the system's default.
+        // [::] accepts IPv4 as well, regardless of the system's default.
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
@@ -582,20 +591,20 @@ fn open(listen: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// Why the system did not send a datagram.
+/// The reason why the system did not send a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
-    /// The socket takes no more at the moment.
+    /// The socket's send buffer is full.
     Full,
-    /// It is longer than the interface carries.
+    /// The datagram exceeds the MTU of the interface.
     TooLong,
     /// There is no route, or the interface is down.
     NoRoute,
-    /// A packet filter forbids it.
+    /// A packet filter blocks it.
     Filtered,
     /// The system is short of memory.
     NoBuffers,
-    /// An earlier datagram failed, and this one was not sent.
+    /// The socket reported the error of an earlier datagram and did not send this one.
     Pending,
     Other,
 }
@@ -623,7 +632,7 @@ impl Refusal {
     }
 }
 
-/// The first task: takes datagrams from the socket, for as long as the endpoint lives.
+/// The first task: reads datagrams from the socket for as long as the endpoint lives.
 async fn read(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
     let mut reader = Reader::new(&shared);
     loop {
@@ -644,7 +653,7 @@ async fn read(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
     }
 }
 
-/// The second task: sends what had to wait, for the socket or for its time.
+/// The second task: sends queued batches and runs timers.
 async fn serve_timers(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
     loop {
         let due = shared.set_alarm();
@@ -660,13 +669,13 @@ async fn serve_timers(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
             () = alarm => shared.tick(Instant::now()),
             writable = socket.writable(), if queued => {
                 if writable.is_ok() {
-                    // The runtime is told when the socket takes no more, so that it waits for it.
+                    // Reports a full socket to the runtime, so that it waits for writability.
                     let _ = socket.try_io(Interest::WRITABLE, || {
                         let taken = shared.flush();
                         taken.then_some(()).ok_or_else(|| io::ErrorKind::WouldBlock.into())
                     });
                 }
-                // The socket may be ready all the time: others get their turn.
+                // The socket may stay writable: give other tasks a turn.
                 tokio::task::yield_now().await;
             }
         }

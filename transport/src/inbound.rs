@@ -1,8 +1,8 @@
-//! From datagrams to messages: unsealed, checked for repeats, taken apart, put together, checked
-//! against what their key allows.
+//! The receive path: unseal each datagram, drop replays, parse frames, reassemble fragments, and
+//! check each message against the permissions of its key.
 //!
-//! Whatever is wrong is counted by its cause and dropped. A datagram whose seal is broken changes
-//! nothing here but a counter.
+//! Invalid input is counted by cause and dropped. A datagram whose seal is broken changes nothing
+//! but a counter.
 
 use crate::{
     counters::{Cause, Count},
@@ -29,41 +29,41 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Buffers that one call of the system may fill, each with many datagrams of the same sender where
-/// the system can do that.
+/// Buffers that one system call may fill. Where the system supports it, each holds many datagrams
+/// of the same sender (GRO).
 const BUFFERS: usize = 8;
 const BUFFER: usize = 65_536;
-/// Bytes of unfinished messages for all peers together.
+/// The limit on bytes of incomplete messages, for all peers together.
 const ASSEMBLING: usize = 64 << 20;
-/// Probes that are acknowledged in one round of reading.
+/// The limit on probes acknowledged in one round of reading.
 const PROBES: usize = 64;
-/// A longer message takes so long to read that nothing is to wait for it.
+/// Longer messages are decoded on a thread of their own, because decoding them would delay others.
 const APART: usize = 1 << 20;
 
-/// Reads from the socket.
+/// Reads datagrams from the socket.
 pub(crate) struct Reader {
     buffers: Vec<Vec<u8>>,
     metas: [RecvMeta; BUFFERS],
     peers: PeerSessions,
 }
 
-/// What one round of reading led to.
+/// The results of one round of reading.
 struct Round {
     now: Instant,
     messages: Vec<(Received, usize)>,
-    /// Messages of which fragments arrived, and whom to tell.
+    /// Messages that received fragments, and the destination of their acknowledgements.
     touched: Vec<(SocketAddr, SessionId, u64)>,
-    /// For whom there may be room for more fragments.
+    /// Destinations that may have room for further fragments.
     room_for: Vec<Destination>,
-    /// Probes that arrived, and the lengths of their datagrams.
+    /// Received probes and the lengths of their datagrams.
     probes: Vec<(Destination, ProbeAcknowledgement)>,
-    /// Paths of which a probe was acknowledged, and that have another to send.
+    /// Paths with an acknowledged probe and another probe to send.
     probed: Vec<Destination>,
-    /// Of whom the last datagram came.
+    /// The sender of the previous datagram.
     last: Option<(Destination, BootId)>,
 }
 
-/// Where a datagram came from.
+/// The origin of a datagram.
 #[derive(Clone, Copy)]
 struct Origin {
     at: SocketAddr,
@@ -84,7 +84,7 @@ impl Reader {
         }
     }
 
-    /// Takes from the socket what is there. Says how many buffers that filled.
+    /// Reads the datagrams available at the socket. Returns the number of buffers filled.
     pub(crate) fn receive(
         &mut self,
         state: &UdpSocketState,
@@ -99,12 +99,12 @@ impl Reader {
         state.recv(socket, &mut slices, &mut self.metas)
     }
 
-    /// Whether so many filled buffers are all there are, so that more may wait.
+    /// Whether the system call filled every buffer, so that more datagrams may wait.
     pub(crate) const fn is_full(filled: usize) -> bool {
         filled >= BUFFERS
     }
 
-    /// Makes messages of what is in the first so many buffers.
+    /// Processes the datagrams in the first `filled` buffers.
     pub(crate) fn process(&mut self, shared: &Arc<Shared>, filled: usize) {
         let mut round = Round {
             now: Instant::now(),
@@ -120,7 +120,7 @@ impl Reader {
         for (buffer, meta) in self.buffers.iter_mut().zip(&self.metas).take(filled) {
             let bytes = &mut buffer[..meta.len.min(BUFFER)];
             counters.add(Count::BytesReceived, bytes.len());
-            // An empty datagram has no stride to go by.
+            // An empty datagram yields no chunk below, so it is counted here.
             if bytes.is_empty() {
                 counters.add(Count::DatagramsReceived, 1);
                 let about = format_args!("an empty datagram from {}", meta.addr);
@@ -240,7 +240,7 @@ fn take_datagram(
                 }
             }
             Ok(Frame::Probe(probe)) => {
-                // No datagram is longer than 16 bits can count.
+                // The length of a datagram fits in 16 bits.
                 let length = u16::try_from(length).unwrap_or(u16::MAX);
                 let of = ProbeAcknowledgement {
                     id: probe.id,
@@ -277,7 +277,7 @@ fn take_envelope(
     });
 }
 
-/// Takes a message that takes long to read. Others are taken meanwhile.
+/// Decodes a large message on a thread of its own, so that other messages do not wait for it.
 fn take_apart(shared: &Arc<Shared>, bytes: Vec<u8>, origin: Origin, now: Instant) {
     let to = Arc::clone(shared);
     let reading = move || {
@@ -297,7 +297,8 @@ fn take_apart(shared: &Arc<Shared>, bytes: Vec<u8>, origin: Origin, now: Instant
     }
 }
 
-/// Reads a message and checks it against its key. Passes on what the fault plan leaves of it.
+/// Decodes a message and checks it against its key. Passes on the copies that the fault plan lets
+/// through.
 fn read_envelope(
     shared: &Shared,
     bytes: &[u8],
@@ -340,7 +341,7 @@ fn read_envelope(
     });
 }
 
-/// Takes a fragment. Gives the whole message if it was the last missing one.
+/// Adds a fragment to its message. Returns the message if this fragment completes it.
 fn take_fragment(
     shared: &Shared,
     peers: &mut PeerSessions,
@@ -367,7 +368,7 @@ fn take_fragment(
             return None;
         }
     };
-    // Mostly fragments of one message come one after the other.
+    // Consecutive fragments mostly belong to the same message.
     let touched = (at, run, fragment.message);
     if round.touched.last() != Some(&touched) && !round.touched.contains(&touched) {
         round.touched.push(touched);

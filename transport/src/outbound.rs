@@ -1,5 +1,5 @@
-//! From messages to datagrams: the fault plan, where to, under which key, encoded once, packed with
-//! others or cut into fragments.
+//! The send path: apply the fault plan, resolve the destination and its key, encode each message
+//! once, and pack it with others or split it into fragments.
 
 use crate::{
     config::{fragment_in, room_in},
@@ -25,10 +25,10 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// What messages are encoded in is kept for the next ones, unless it is more bytes than this.
+/// The scratch buffer for encoding is kept for reuse up to this capacity, in bytes.
 const SCRATCH: usize = 512 << 10;
 
-/// Frames for several receivers, in datagrams as long as the path to each carries.
+/// Frames for several receivers, packed into datagrams of the size that each path carries.
 pub(crate) struct PacketBuilders<'a> {
     builders: Vec<(Destination, PacketBuilder)>,
     places: HashMap<Destination, usize>,
@@ -45,7 +45,7 @@ impl<'a> PacketBuilders<'a> {
     }
 
     pub(crate) fn to(&mut self, to: Destination) -> &mut PacketBuilder {
-        // Mostly there is one receiver, or a run of messages for the same.
+        // The common case is one receiver, or consecutive messages for the same receiver.
         let place = match self.builders.last() {
             Some((last, _)) if *last == to => self.builders.len() - 1,
             _ => *self.places.entry(to).or_insert_with(|| {
@@ -78,8 +78,8 @@ impl<'a> PacketBuilders<'a> {
 }
 
 impl Shared {
-    /// Sends messages, if the fault plan lets them through.
-    /// To this address, or where the receivers are.
+    /// Sends messages, subject to the fault plan: to `at`, or to the addresses of the receivers if
+    /// it is `None`.
     pub(crate) fn send(self: &Arc<Self>, envelopes: Vec<Envelope>, at: Option<SocketAddr>) {
         if self.config.faults.is_none() {
             return self.send_past_faults(&envelopes, at);
@@ -91,8 +91,8 @@ impl Shared {
         self.send_past_faults(&through, at);
     }
 
-    /// What the fault plan, if there is one, makes of a message: passed on at once, once or twice,
-    /// or held back, or dropped.
+    /// Applies the fault plan, if there is one, to a message: passes it on at once, once or twice,
+    /// delays it, or drops it.
     pub(crate) fn apply_faults(
         &self,
         way: Way,
@@ -131,7 +131,7 @@ impl Shared {
         }
     }
 
-    /// Sends messages, whatever the fault plan says.
+    /// Sends messages without applying the fault plan.
     pub(crate) fn send_past_faults(
         self: &Arc<Self>,
         envelopes: &[Envelope],
@@ -151,7 +151,7 @@ impl Shared {
                 self.send_apart(envelope, at, now);
                 continue;
             }
-            // What goes to several receivers is encoded once.
+            // A message for several receivers is encoded once.
             let same = nth > 0 && envelopes[nth - 1].message == envelope.message;
             if !same {
                 message.clear();
@@ -211,7 +211,7 @@ impl Shared {
         Some((at, key))
     }
 
-    /// Sends a snapshot. It may take long to encode, and nothing waits for that.
+    /// Sends a snapshot. A thread of its own encodes it, because encoding may take long.
     fn send_apart(self: &Arc<Self>, envelope: &Envelope, at: Option<SocketAddr>, now: Instant) {
         let Some(to) = self.destination(envelope, at, now) else {
             return;
@@ -235,13 +235,13 @@ impl Shared {
         }
     }
 
-    /// Leaves a snapshot to be sent in fragments.
+    /// Encodes a snapshot and queues it for sending in fragments.
     fn push_bulk(&self, to: Destination, envelope: Envelope) {
         let receiver = envelope.to;
         let mut bytes = Vec::new();
         encode_addresses(envelope.from, receiver, &mut bytes);
         encode_message(&envelope.message, &mut bytes);
-        // A store is copied when it changes while somebody else holds it.
+        // A store that is shared is copied when it changes, so the reference is dropped early.
         drop(envelope);
         let (length, now) = (bytes.len(), Instant::now());
         let mut outgoing = lock(&self.outgoing);
@@ -259,7 +259,7 @@ impl Shared {
             .drop(Cause::FragmentQueueFull, usize::from(!taken), about);
     }
 
-    /// Starts sending large messages. Says how many found no room.
+    /// Starts sending large messages. Returns how many found no room.
     fn push_fragments(
         &self,
         large: Vec<(Destination, Bytes)>,
@@ -278,7 +278,7 @@ impl Shared {
         refused
     }
 
-    /// Counts what became of fragments, and sees to it that what is to be repeated will be.
+    /// Updates the fragment counters, and schedules the next retransmission.
     fn after_fragments(&self, mut outgoing: std::sync::MutexGuard<'_, FragmentSender>) {
         let counts = outgoing.counts();
         let deadline = outgoing.deadline();
@@ -299,7 +299,8 @@ impl Shared {
         self.send_fragments(due, PacketBuilders::new(self), now);
     }
 
-    /// Sends the fragments that may go to these receivers now, with what is packed already.
+    /// Sends the fragments that these receivers may get now, together with the frames packed
+    /// already.
     pub(crate) fn send_fragments(
         &self,
         to: impl IntoIterator<Item = Destination>,
@@ -326,12 +327,12 @@ impl Shared {
         if outgoing.poll(to, size, now, |fragment| {
             builder.push(&Frame::Fragment(fragment));
         }) {
-            // Whatever leaves next tests the path.
+            // The next datagrams sent test the path.
             lock(&self.paths).suspect(to, now);
         }
     }
 
-    /// Sends the probes of these paths, and of those whose round is due.
+    /// Sends the probes of these paths, and of paths whose next probe round is due.
     pub(crate) fn send_probes(&self, to: impl IntoIterator<Item = Destination>, now: Instant) {
         let link = |at| link_mtu::payload(self.local, at);
         let (probes, deadline) = {
@@ -344,7 +345,7 @@ impl Shared {
         self.counters.add(Count::ProbesSent, probes.len());
         for ProbeToSend { to, id, length } in probes {
             let mut bytes = vec![0; length];
-            // The rest of the body is padding.
+            // Padding fills the rest of the body.
             Frame::Probe(Probe { id }).encode(&mut &mut bytes[HEADER..]);
             self.sealer.seal(to.1, &mut bytes);
             self.transmit(Batch {
@@ -355,7 +356,8 @@ impl Shared {
         }
     }
 
-    /// Tells of paths that carry more or less, and cuts anew what is too long for them.
+    /// Logs paths whose datagram size changed, and splits fragments again that are too long for
+    /// them.
     pub(crate) fn after_changes(&self, now: Instant) {
         let changes = lock(&self.paths).changes();
         let mut shrunk = Vec::new();
@@ -400,7 +402,8 @@ impl Shared {
         builders.send(self, now);
     }
 
-    /// The kernel refused datagrams of this length as too long: sends what is in them in shorter ones.
+    /// Handles datagrams that the kernel refused as too long: sends their frames in shorter
+    /// datagrams.
     pub(crate) fn send_shorter(&self, mut batch: Batch, length: usize) {
         let (to, now) = (batch.to, Instant::now());
         let link = link_mtu::payload(self.local, to.0);
@@ -438,9 +441,9 @@ impl Shared {
     }
 }
 
-/// Whether this is to arrive after what was sent before it: entries that are overtaken by later ones
-/// are refused for the gap, and sent again. Whatever else there is may overtake them, and should:
-/// votes and heartbeats are worth most when they are quick.
+/// Whether this message must arrive after earlier ones: a follower rejects entries that overtake
+/// their predecessors, because of the gap, and the leader resends them. All other messages may
+/// overtake entries, and should: votes and heartbeats are worth most when they are fast.
 fn carries_entries(message: &Message) -> bool {
     matches!(message, Message::AppendEntriesRequest(request) if !request.entries.is_empty())
 }

@@ -1,9 +1,9 @@
-//! What is remembered of each run of a peer: which datagrams were received, and messages on their
-//! way in.
+//! The state of each peer session (a run of a peer under one key): its anti-replay window and its
+//! incomplete messages.
 //!
-//! A run is known by its boot id and by the key it speaks under, so that nobody with the client key
-//! gets at what travels under the cluster key. The table is bounded; who was silent for longest is
-//! forgotten first.
+//! A session is identified by its boot id and its key, so that a sender with the client key cannot
+//! interfere with traffic under the cluster key. The table is bounded; it evicts the longest silent
+//! sessions first.
 
 use crate::{
     fragment::{Reassembler, Reassembly, ReassemblyLimits},
@@ -13,21 +13,22 @@ use model::wire::{BootId, Fragment, KeyId};
 use std::collections::HashMap;
 use tokio::time::Instant;
 
-/// Runs that are remembered.
+/// The maximum number of sessions.
 const RUNS: usize = 4096;
 
-/// A run of a peer, under one of the keys.
+/// The identity of a session: a run of a peer, and the key that it uses.
 pub(crate) type SessionId = (BootId, KeyId);
 
-/// What is remembered of peers.
+/// The table of peer sessions.
 #[derive(Debug)]
 pub(crate) struct PeerSessions {
     peers: HashMap<SessionId, Peer>,
     limits: ReassemblyLimits,
-    /// Bytes of unfinished messages for all together, bulk not counted.
+    /// The limit on bytes of incomplete messages for all sessions together, not counting bulk.
     capacity: usize,
     bytes: usize,
-    /// Bytes of unfinished bulk messages for all together; as many as one may have are kept.
+    /// Bytes of incomplete bulk messages for all sessions together. Their limit is that of one
+    /// session.
     bulk: usize,
 }
 
@@ -49,11 +50,11 @@ impl PeerSessions {
         }
     }
 
-    /// Notes that this datagram arrived. False if it had before.
+    /// Records a datagram. Returns false if it was received before.
     ///
-    /// Without a key anyone could have written the number of a datagram, and one that is too high
-    /// would make all that follow look old. So such numbers are not noted: the protocol tolerates
-    /// duplicates.
+    /// Without a key, any sender could forge a sequence number, and one that is too high would make
+    /// all later datagrams look old. Such numbers are therefore not recorded: the protocol
+    /// tolerates duplicates.
     pub(crate) fn admit(&mut self, run: SessionId, sequence: u64, now: Instant) -> bool {
         if self.peers.len() >= RUNS && !self.peers.contains_key(&run) {
             self.forget();
@@ -70,14 +71,14 @@ impl PeerSessions {
         new
     }
 
-    /// Takes a fragment. Also says how many unfinished messages were dropped to make room.
+    /// Adds a fragment. Also returns how many incomplete messages were dropped to make room.
     pub(crate) fn take(&mut self, run: SessionId, fragment: &Fragment<'_>) -> (Reassembly, usize) {
         let Some(peer) = self.peers.get_mut(&run) else {
             return (Reassembly::Duplicate, 0);
         };
         let mut limits = self.limits;
         if run.1 == KeyId::Client {
-            // A client has nothing to say that long.
+            // Clients send no bulk messages.
             limits.bulk = 0;
         }
         self.bytes -= peer.incoming.bytes();
@@ -108,7 +109,7 @@ impl PeerSessions {
         Some(&mut silent.incoming)
     }
 
-    /// Which fragments of this message arrived.
+    /// The acknowledgement of this message: its length and the fragments received.
     pub(crate) fn acknowledgement(
         &self,
         run: SessionId,
@@ -117,8 +118,8 @@ impl PeerSessions {
         self.peers.get(&run)?.incoming.acknowledgement(message)
     }
 
-    /// Makes room: an eighth go at once, so that it need not be looked for whom to forget with
-    /// each newcomer.
+    /// Evicts an eighth of the sessions, the longest silent ones, so that the search is not
+    /// repeated for each newcomer.
     fn forget(&mut self) {
         let mut times: Vec<Instant> = self.peers.values().map(|peer| peer.heard).collect();
         let nth = times.len() / 8;

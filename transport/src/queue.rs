@@ -1,10 +1,10 @@
-//! Two bounded queues: batches that wait for the socket, and messages that wait for whoever takes
-//! them out.
+//! Two bounded queues: batches that wait for the socket, and received messages that wait for their
+//! consumer.
 
 use crate::{endpoint::Received, pack::Batch};
 use std::{collections::VecDeque, mem};
 
-/// Batches that wait until the socket takes more.
+/// Batches that wait until the socket accepts more.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     batches: VecDeque<Batch>,
@@ -13,7 +13,7 @@ pub(crate) struct SendQueue {
 }
 
 impl SendQueue {
-    /// Holds this many bytes.
+    /// Creates a queue with a capacity in bytes.
     pub(crate) const fn new(capacity: usize) -> Self {
         Self {
             batches: VecDeque::new(),
@@ -26,7 +26,7 @@ impl SendQueue {
         self.batches.is_empty()
     }
 
-    /// Adds a batch at the end, or gives it back if there is no room.
+    /// Adds a batch at the end, or returns it if there is no room.
     pub(crate) fn push(&mut self, batch: Batch) -> Result<(), Batch> {
         if self.bytes + batch.bytes.len() > self.capacity {
             return Err(batch);
@@ -42,22 +42,22 @@ impl SendQueue {
         Some(batch)
     }
 
-    /// Puts back what was popped and could not be sent.
+    /// Puts back a popped batch that could not be sent.
     pub(crate) fn put_back(&mut self, batch: Batch) {
         self.bytes += batch.bytes.len();
         self.batches.push_front(batch);
     }
 }
 
-/// Messages that arrived and were not taken out yet.
+/// Received messages that were not taken out yet.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     messages: Vec<Received>,
-    /// What they were encoded.
+    /// The sum of their encoded lengths, not counting a bulk message.
     bytes: usize,
     messages_capacity: usize,
     bytes_capacity: usize,
-    /// Whether a message is among them that alone takes much of that.
+    /// Whether the queue holds a bulk message: one of more than a quarter of `bytes_capacity`.
     bulk: bool,
     closed: bool,
 }
@@ -74,8 +74,9 @@ impl Arrived {
         }
     }
 
-    /// Adds a message that took so many bytes. False if there is no room. For one that takes more
-    /// than a quarter of the bytes there may be, there is always room, but for one such.
+    /// Adds a message with its encoded length. Returns false if there is no room. A bulk message
+    /// (more than a quarter of the byte capacity) does not count towards that capacity, but the
+    /// queue holds only one.
     pub(crate) fn push(&mut self, message: Received, bytes: usize) -> bool {
         let bulk = bytes > self.bytes_capacity / 4;
         let fits = if bulk {
@@ -92,7 +93,7 @@ impl Arrived {
         room
     }
 
-    /// Takes everything out. `None` if there is nothing, and never will be.
+    /// Takes all messages out. Returns `None` if there are none and the queue is closed.
     pub(crate) fn take(&mut self) -> Option<Vec<Received>> {
         self.bytes = 0;
         self.bulk = false;

@@ -1,14 +1,14 @@
-//! Which datagrams of one sender's run were received: a sliding window over their numbers.
+//! Anti-replay protection for one peer session: a sliding window over the sequence numbers received
+//! (as in RFC 4303 §3.4.3).
 //!
-//! A datagram received before is dropped, and so is one so old that nobody remembers. The protocol
-//! would bear both; this spares it the work, and keeps whoever records datagrams from sending them
-//! again for ever.
+//! Duplicates, and datagrams older than the window, are dropped. The protocol tolerates both. The
+//! window saves the work, and keeps an attacker from replaying recorded datagrams for ever.
 
 const WORDS: usize = 32;
-/// How far behind the latest datagram one may be.
+/// The width of the window: how far a sequence number may lag behind the latest one.
 const WIDTH: u64 = WORDS as u64 * 64;
 
-/// The last [`WIDTH`] numbers, a bit each.
+/// The last [`WIDTH`] sequence numbers, one bit each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ReplayWindow {
     latest: u64,
@@ -16,10 +16,11 @@ pub(crate) struct ReplayWindow {
 }
 
 impl ReplayWindow {
-    /// Notes this number. False if it was there before or is too old to tell.
+    /// Records this number. Returns false if it is a duplicate or older than the window.
     pub(crate) fn take(&mut self, sequence: u64) -> bool {
         if sequence > self.latest {
-            // The bits in between stand for numbers too old by now: clear them for the new ones.
+            // The bits in between belong to numbers that left the window: clear them for the new
+            // ones.
             let from = self.latest + 1;
             if sequence - self.latest >= WIDTH {
                 self.seen = [0; WORDS];
@@ -62,7 +63,7 @@ mod tests {
             let mut taken = BTreeSet::new();
             let mut latest = 0;
             for (nth, step) in steps.into_iter().enumerate() {
-                // Forwards and backwards from the latest, in turn.
+                // Alternate between numbers ahead of the latest and behind it.
                 let sequence = if nth % 2 == 0 { latest + step } else { u64::saturating_sub(latest, step) };
                 if sequence == 0 {
                     continue;

@@ -1,38 +1,38 @@
-//! Where processes are: as told, and as last heard from.
+//! The addresses of processes: configured ("told") and learned from received datagrams ("heard").
 //!
-//! Whoever is not listed is answered where its latest datagram came from. A listed process may move
-//! as well (a container that starts anew gets another address): while it is heard from elsewhere, it
-//! is answered there; when it falls silent, the address that was told counts again, so that two
-//! that both moved find one another.
+//! A process that is not listed is answered at the source address of its latest datagram. A listed
+//! process may move as well (a restarted container gets another address). While its datagrams come
+//! from another address, it is answered there. When it is silent, the configured address applies
+//! again, so that two processes that both moved find each other.
 //!
 //! A listed process may have several addresses, as the name `localhost` has. While none of them
-//! answers they are tried in turn.
+//! answers, they are tried in turn.
 //!
 //! A server that admits runs of its peers names the run to follow ([`Routes::follow`]): a copy of a
-//! server that runs beside it, with the same keys, does not divert the datagrams of the original.
-//! Otherwise the latest run is followed.
+//! server that runs beside it with the same keys does not divert the datagrams of the original.
+//! Without a named run, the latest run is followed.
 //!
-//! Only what the latest datagram of the latest run says counts, so a datagram recorded and sent
-//! again from elsewhere redirects nothing. A run is later if it started later by its own clock;
-//! since clocks may be set back, whoever has been silent for long enough may begin anew. Without
-//! keys, run and number prove nothing: there the datagram that arrives last counts.
+//! Only the latest datagram of the latest run counts, so a replayed datagram from another address
+//! redirects nothing. Runs are ordered by their start time on their own clock. Because clocks may
+//! be set back, an earlier run may take over after a long silence. Without keys, boot id and
+//! sequence number prove nothing: there the datagram that arrives last counts.
 
 use model::{Address, wire::BootId};
 use std::{collections::HashMap, fmt, net::SocketAddr, time::Duration};
 use tokio::time::Instant;
 
-/// For how long a listed process is answered where it was heard from, and not where it was told to
-/// be.
+/// For how long a learned address of a listed process takes precedence over its configured one.
 const HEARD_FOR: Duration = Duration::from_secs(5);
-/// How long an address of several is tried before the next one.
+/// How long one of several addresses is tried before the next one.
 const TRY_NEXT: Duration = Duration::from_millis(250);
-/// After how long a silence an earlier run may take over.
+/// The silence after which an earlier run may take over.
 const SILENCE: Duration = Duration::from_secs(30);
-/// For how long a process must be heard from the address of another one before that is reported. Two
-/// that exchanged their addresses in a restart are looked up again meanwhile.
+/// For how long the datagrams of a process must come from the address of another one before that is
+/// reported. Two processes that exchanged their addresses in a restart are resolved again
+/// meanwhile.
 const MISPLACED: Duration = Duration::from_secs(3);
 
-/// Where processes are.
+/// The routing table.
 #[derive(Debug)]
 pub(crate) struct Routes {
     routes: HashMap<Address, Route>,
@@ -40,18 +40,18 @@ pub(crate) struct Routes {
     learned: usize,
     /// The listed processes.
     listed: Vec<Address>,
-    /// The run of a process that is followed, or none.
+    /// The run of a process that is followed, or `None` for no run.
     followed: HashMap<Address, Option<BootId>>,
-    /// Listed processes that are heard from the configured address of another one.
+    /// Listed processes whose datagrams come from the configured address of another process.
     misplaced: HashMap<Address, Since>,
 }
 
-/// A listed process is heard from an address that was told of another one: the list is wrong.
+/// A listed process sends from the configured address of another one: the configured list is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misplaced {
     /// The process.
     pub process: Address,
-    /// Where it is heard from.
+    /// The address from which it sends.
     pub at: SocketAddr,
     /// The process for which this address is configured.
     pub configured_for: Address,
@@ -83,19 +83,19 @@ struct Since {
 
 #[derive(Clone, Debug, Default)]
 struct Route {
-    /// The addresses of a listed process; empty for one that is not listed.
+    /// The configured addresses of a listed process; empty for an unlisted one.
     told: Vec<SocketAddr>,
-    /// Which of those is used.
+    /// The index of the configured address in use.
     current: usize,
-    /// When that one last answered.
+    /// When that address last answered.
     answered: Option<Instant>,
-    /// When it was first used since.
+    /// When it was first used since then.
     tried: Option<Instant>,
     heard: Option<Heard>,
 }
 
 impl Route {
-    /// The address to use of those told.
+    /// The configured address to use now.
     fn next_told(&mut self, now: Instant) -> Option<SocketAddr> {
         let elapsed = |at: Option<Instant>, by| at.is_some_and(|at| now.duration_since(at) >= by);
         let answers = self.answered.is_some() && !elapsed(self.answered, HEARD_FOR);
@@ -124,7 +124,7 @@ struct Heard {
 }
 
 impl Routes {
-    /// Keeps as many learned addresses as this, besides those told.
+    /// Creates a table with room for `capacity` learned addresses, beside the configured ones.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             routes: HashMap::new(),
@@ -136,7 +136,7 @@ impl Routes {
         }
     }
 
-    /// From now on only this run of a process, or none, says where it is. `at`: where this run is.
+    /// Restricts learning to this run of a process, or to no run. `at` is the address of this run.
     pub(crate) fn follow(
         &mut self,
         of: Address,
@@ -156,12 +156,12 @@ impl Routes {
         }
     }
 
-    /// Where this process was last heard from.
+    /// The source address of the last datagram from this process.
     pub(crate) fn heard_at(&self, of: Address) -> Option<SocketAddr> {
         Some(self.routes.get(&of)?.heard?.at)
     }
 
-    /// The addresses that were told of this process.
+    /// The configured addresses of this process.
     pub(crate) fn told(&self, of: Address) -> &[SocketAddr] {
         self.routes.get(&of).map_or(&[], |route| &route.told)
     }
@@ -177,7 +177,7 @@ impl Routes {
         route.is_some_and(|route| !route.told.is_empty())
     }
 
-    /// Where to send what is for this process.
+    /// The address to which messages for this process are sent.
     pub(crate) fn find(&mut self, to: Address, now: Instant) -> Option<SocketAddr> {
         let route = self.routes.get_mut(&to)?;
         let stale = |heard: &Heard| now.duration_since(heard.when) >= HEARD_FOR;
@@ -187,7 +187,7 @@ impl Routes {
         }
     }
 
-    /// Someone who knows says where this process is: at one of these addresses.
+    /// Configures the addresses of a process. An empty list changes nothing.
     pub(crate) fn tell(&mut self, of: Address, at: Vec<SocketAddr>) {
         if at.is_empty() {
             return;
@@ -199,8 +199,8 @@ impl Routes {
                 self.learned -= 1;
             }
         }
-        // Told the same again, which is what looking up a name mostly brings, perhaps in another
-        // order, it stays where it is heard from.
+        // Resolving a name again mostly returns the same addresses, perhaps in another order. The
+        // route then keeps its state.
         let same = route.told.len() == at.len() && at.iter().all(|at| route.told.contains(at));
         if !same {
             *route = Route {
@@ -210,7 +210,7 @@ impl Routes {
         }
     }
 
-    /// Nothing can be sent to this address: there is no route.
+    /// Records that there is no route to this address: skips it if others are configured.
     pub(crate) fn unreachable(&mut self, at: SocketAddr) {
         for of in &self.listed {
             if let Some(route) = self.routes.get_mut(of)
@@ -222,7 +222,7 @@ impl Routes {
         }
     }
 
-    /// The listed processes that are heard from the address of another one, and have been for a while.
+    /// The listed processes that have sent from the address of another one for a while.
     pub(crate) fn misplaced(&self, now: Instant) -> Vec<Misplaced> {
         let is_shown =
             |since: &&Since| since.is_reported && now.duration_since(since.last) < HEARD_FOR;
@@ -230,8 +230,8 @@ impl Routes {
         shown.map(|since| since.misplaced).collect()
     }
 
-    /// Notes whether a listed process is heard from the address of another one. Returns what is to be
-    /// reported, once.
+    /// Records whether a listed process sends from the address of another one. Returns a finding to
+    /// report, once.
     fn compare(&mut self, of: Address, at: SocketAddr, now: Instant) -> Option<Misplaced> {
         let is_told = |of: &Address| self.told(*of).contains(&at);
         let other = match is_told(&of) {
@@ -264,8 +264,8 @@ impl Routes {
         (is_due && !std::mem::replace(&mut since.is_reported, is_due)).then_some(misplaced)
     }
 
-    /// A datagram of this process came from there. `authentic`: nobody else could have sent it. Returns
-    /// what is to be reported of the list.
+    /// Records that a datagram of this process came from `at`. `authentic`: no other process could
+    /// have sent it. Returns a finding about the configured list.
     pub(crate) fn hear(
         &mut self,
         of: Address,
@@ -326,8 +326,8 @@ impl Routes {
         misplaced
     }
 
-    /// Makes room: an eighth of those learned go at once, so that it need not be looked for whom
-    /// to forget with each newcomer.
+    /// Evicts an eighth of the learned routes, the longest silent ones, so that the search is not
+    /// repeated for each newcomer.
     fn forget(&mut self) {
         let learned = |route: &Route| route.told.is_empty().then_some(route.heard).flatten();
         let mut times: Vec<Instant> = self
@@ -437,7 +437,8 @@ mod tests {
                 at: at(3),
                 configured_for: other,
             };
-            // Neither from its own address, nor from one that is nobody's, nor for a moment.
+            // Not reported: its own address, an unassigned address, an unlisted process, or a brief
+            // mismatch.
             assert_eq!(hear(NODE, 1, Duration::ZERO), nothing);
             assert_eq!(hear(NODE, 4, Duration::ZERO), nothing);
             assert_eq!(hear(CLIENT, 3, MISPLACED), nothing);
@@ -463,16 +464,16 @@ mod tests {
             assert_eq!(routes.find(NODE, now), Some(at(1)));
         }
         assert_eq!(routes.heard_at(NODE), Some(at(1)));
-        // Nor does it select one of the configured addresses.
+        // The configured address in use does not change either.
         assert_eq!(routes.find(NODE, now + HEARD_FOR), Some(at(1)));
         routes.follow(NODE, Some(boot(2)), Some(at(3)), true, now);
         routes.hear(NODE, at(1), (boot(1), 2), true, now);
         assert_eq!(routes.find(NODE, now), Some(at(3)));
-        // Without a run to follow, the addresses that were told count.
+        // Without a run to follow, the configured addresses apply.
         routes.follow(NODE, None, None, true, now);
         routes.hear(NODE, at(3), (boot(2), 2), true, now);
         assert_eq!(routes.find(NODE, now), Some(at(1)));
-        // A process that was not told is found by the run that is followed.
+        // A process without a configured address is found through the run that is followed.
         let other = Address::Node(NodeId::new(2));
         routes.follow(other, None, None, true, now);
         routes.hear(other, at(4), (boot(1), 1), true, now);
@@ -491,19 +492,19 @@ mod tests {
             assert_eq!(routes.find(NODE, start), Some(at(1)));
             assert_eq!(routes.find(NODE, start + TRY_NEXT / 2), Some(at(1)));
             assert_eq!(routes.find(NODE, after(1)), Some(at(2)));
-            // Without a route it is not waited for.
+            // An address without a route is skipped at once.
             routes.unreachable(at(2));
             assert_eq!(routes.find(NODE, after(1)), Some(at(3)));
             assert_eq!(routes.find(NODE, after(2)), Some(at(1)));
-            // The answer of the second was late.
+            // The answer from the second address was late.
             routes.hear(NODE, at(2), (boot(1), 1), authentic, after(2));
             for nth in 3..10 {
                 assert_eq!(routes.find(NODE, after(nth)), Some(at(2)));
             }
-            // The same name again, in another order.
+            // The same name resolved again, in another order.
             routes.tell(NODE, vec![at(3), at(2), at(1)]);
             assert_eq!(routes.find(NODE, after(10)), Some(at(2)));
-            // It falls silent.
+            // The process falls silent.
             let silent = after(2) + HEARD_FOR;
             assert_eq!(routes.find(NODE, silent), Some(at(2)));
             assert_eq!(routes.find(NODE, silent + TRY_NEXT), Some(at(3)));
