@@ -1,8 +1,8 @@
-//! What a message costs over loopback, both ends together: `cargo bench -p stateraft-transport`.
+//! The cost of a message over loopback, both ends together: `cargo bench -p stateraft-transport`.
 //!
-//! Sender and receiver share one thread, and a batch is sent once the one before has arrived. The
-//! group `cpu` measures the time of the processor, which other programs do not disturb, and is what
-//! to compare; `wall` measures the time until all have arrived.
+//! Sender and receiver share one thread, and a batch is sent after the previous one arrived. The
+//! group `cpu` measures CPU time, which other programs do not disturb, and is the one to compare;
+//! `wall` measures the time until all messages arrived.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use model::{
@@ -17,7 +17,7 @@ use std::{
 use tokio::runtime::Runtime;
 use transport::{Config, Endpoint, Inbox, Key, Keys};
 
-/// A message whose entries have values of so many bytes.
+/// A message whose entries have values of `length` bytes.
 fn append(entries: usize, length: usize) -> Envelope {
     let entry = Entry {
         term: Term::new(3),
@@ -60,8 +60,8 @@ async fn pair(keys: Keys) -> (Endpoint, Endpoint, Inbox) {
     (a, b, inbox)
 }
 
-/// Sends a batch and waits until all of it has arrived. A loss, which loopback hardly knows, is
-/// made up for by sending once more.
+/// Sends a batch and waits until all of it has arrived. Losses are rare on loopback; sending again
+/// makes up for them.
 async fn exchange(sender: &Endpoint, inbox: &mut Inbox, batch: &[Envelope]) {
     sender.send(batch.to_vec());
     let mut arrived = 0;
@@ -73,13 +73,13 @@ async fn exchange(sender: &Endpoint, inbox: &mut Inbox, batch: &[Envelope]) {
     }
 }
 
-/// The processor's time this process has used so far.
+/// The CPU time that this process has used so far.
 fn cpu() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the pointer is to a timespec of ours, and the clock is one that always exists.
+    // SAFETY: the pointer is to a timespec of ours, and this clock always exists.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     assert_eq!(result, 0, "the clock of the process can be read");
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

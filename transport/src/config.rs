@@ -1,4 +1,4 @@
-//! How an endpoint is set up, and which settings cannot be.
+//! The settings of an endpoint and their validation.
 
 use crate::{Faults, KeyError, Keys};
 use model::{
@@ -12,61 +12,62 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Longer ones gained nothing, and of a few of them the last finds no room with a receiver that is
-/// busy, where the system grants it little.
+/// Longer datagrams brought no gain in measurements. Also, if the system grants a small receive
+/// buffer, a busy receiver drops the last of a few longer ones.
 const DATAGRAM: usize = 30_000;
-/// The least length that a path may be reduced to: with the longest headers of IPv4, less than the
-/// 576 bytes that every host accepts. Datagrams of up to this length are never probed.
+/// The minimum length of a path. With the longest IPv4 headers, it stays below the 576 bytes that
+/// every host accepts. Datagrams of up to this length are never probed.
 pub(crate) const FLOOR: usize = 508;
 
-/// How an endpoint is set up.
+/// The settings of an endpoint.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen. Port 0 takes any free one.
+    /// The local address. Port 0 selects a free one.
     pub listen: SocketAddr,
-    /// The cluster: datagrams of another one are dropped.
+    /// The name of the cluster. Datagrams of other clusters are dropped.
     pub cluster: String,
-    /// The voters that this process was configured with. Datagrams of a process with other voters
-    /// are dropped; those of a process without voters, such as a client, are accepted.
+    /// The voters configured for this process. Datagrams of a process with other voters are
+    /// dropped; those of a process without voters, such as a client, are accepted.
     pub voters: VotersDigest,
-    /// This run of the process; drawn when the endpoint is opened if it is not given.
+    /// The boot id of this run of the process. Generated when the endpoint is opened if absent.
     pub boot: Option<BootId>,
-    /// Where the processes with fixed addresses are.
+    /// The addresses of the processes with fixed addresses.
     pub peers: BTreeMap<Address, SocketAddr>,
-    /// What datagrams are sealed with.
+    /// The keys that seal datagrams.
     pub keys: Keys,
-    /// What goes wrong on purpose.
+    /// The fault plan for fault injection.
     pub faults: Option<Faults>,
-    /// The most bytes of a datagram, without the headers of UDP and IP: an upper bound. Each path
-    /// begins at 1,200 bytes and grows as far as probes get through.
+    /// The upper bound of the datagram size, in bytes, without UDP and IP headers. Each path starts
+    /// at 1,200 bytes and grows as far as its probes are acknowledged.
     pub max_datagram: usize,
-    /// The most bytes of an encoded message, sent or received.
+    /// The maximum size of an encoded message, in bytes, sent or received.
     pub max_message: usize,
-    /// The same for the state of a server on its way to another, of which one at a time is sent to
-    /// each receiver, and one taken of each sender. Nobody with the client key alone may send one.
+    /// The maximum size of a bulk message (a snapshot from one server to another), in bytes. At
+    /// most one at a time is sent to each receiver, and one reassembled from each sender. A sender
+    /// with only the client key cannot send one.
     pub max_bulk: usize,
-    /// The most bytes that wait while the socket takes no more.
+    /// The capacity of the send queue, in bytes, for datagrams that the socket does not accept yet.
     pub send_queue: usize,
-    /// The most messages that wait in the inbox.
+    /// The capacity of the inbox, in messages.
     pub inbox: usize,
-    /// The most processes that are remembered without being listed.
+    /// The maximum number of learned routes to processes that are not listed.
     pub learned_routes: usize,
 }
 
 impl Config {
-    /// What [`Self::max_datagram`] may be.
+    /// The valid range of [`Self::max_datagram`].
     pub const DATAGRAMS: RangeInclusive<usize> = FLOOR..=65_507;
 
-    /// The most bytes of [`Self::cluster`].
+    /// The maximum length of [`Self::cluster`], in bytes.
     pub const MAX_CLUSTER: usize = 255;
 
-    /// What [`Self::max_datagram`] is unless it is set.
+    /// The default of [`Self::max_datagram`].
     pub const DEFAULT_DATAGRAM: usize = DATAGRAM;
 
-    /// Reads [`Self::max_datagram`] from a command line.
+    /// Parses [`Self::max_datagram`] from a command line.
     ///
     /// # Errors
-    /// If it is no number, or out of range.
+    /// If the text is not a number, or out of range.
     pub fn parse_max_datagram(text: &str) -> Result<usize, String> {
         let allowed = Self::DATAGRAMS;
         let number = text.trim().parse().ok();
@@ -80,10 +81,11 @@ impl Config {
             })
     }
 
-    /// Checks [`Self::cluster`] as servers do, whose logs have no room for a longer name.
+    /// Validates a cluster name with the limit of the servers, whose logs have no room for a longer
+    /// one.
     ///
     /// # Errors
-    /// If no server has this name.
+    /// If the name is empty or too long.
     pub fn check_cluster(name: &str) -> Result<(), ClusterNameError> {
         match name.len() {
             1..=Self::MAX_CLUSTER => Ok(()),
@@ -91,7 +93,7 @@ impl Config {
         }
     }
 
-    /// Without peers, keys and faults.
+    /// Creates the default settings, without peers, keys and faults.
     pub fn new(listen: SocketAddr, cluster: impl Into<String>) -> Self {
         Self {
             listen,
@@ -135,12 +137,12 @@ impl Config {
     }
 }
 
-/// A name that no cluster can have. Holds its length.
+/// An invalid cluster name. Holds its length, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cluster's name has {0} bytes: at most {most} are allowed, and at least 1", most = Config::MAX_CLUSTER)]
 pub struct ClusterNameError(pub usize);
 
-/// Names a new run of a process: the time of its start and 64 random bits.
+/// Generates the id of a new run of a process: the time of its start and 64 random bits.
 ///
 /// # Errors
 /// If the system provides no random bytes.
@@ -153,12 +155,12 @@ pub fn new_boot() -> Result<BootId, KeyError> {
     Ok(BootId { started, random })
 }
 
-/// The most bytes of a body, in datagrams of at most this length.
+/// The maximum body length in datagrams of this length, in bytes.
 pub(crate) const fn room_in(datagram: usize) -> usize {
     datagram - HEADER - TAG
 }
 
-/// The bytes of a message in each fragment but the last, where a body has at most this length.
+/// The bytes of a message in each fragment but the last, for bodies of this maximum length.
 pub(crate) const fn fragment_in(room: usize) -> usize {
     room - FRAME - FRAGMENT
 }

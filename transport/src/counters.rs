@@ -1,5 +1,5 @@
-//! What an endpoint did and what it dropped, counted. Complaints about drops are logged once a
-//! second for each cause at most, however many there are.
+//! Counters of the activity of an endpoint and of its drops. Warnings about drops are rate limited
+//! to one per second and cause.
 
 use std::{
     fmt,
@@ -16,10 +16,10 @@ macro_rules! named {
         }
 
         impl $type {
-            /// All there are.
+            /// All variants.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The name it is counted under.
+            /// The name of the counter.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -30,122 +30,124 @@ macro_rules! named {
 }
 
 named! {
-    /// What is counted when all goes well.
+    /// The counters of normal operation.
     Count:
     /// Datagrams handed to the system.
     DatagramsSent = "datagrams_sent",
-    /// Bytes of those.
+    /// Bytes in these datagrams.
     BytesSent = "bytes_sent",
-    /// Calls of the system that sent them: several datagrams may go with one.
+    /// System calls that sent datagrams. One call may send several.
     SendCalls = "send_calls",
-    /// Messages on their way, as datagrams or as fragments.
+    /// Messages sent, as datagrams or as fragments.
     MessagesSent = "messages_sent",
-    /// Datagrams the system handed over, good or not.
+    /// Datagrams received from the system, valid or not.
     DatagramsReceived = "datagrams_received",
-    /// Bytes of those.
+    /// Bytes in these datagrams.
     BytesReceived = "bytes_received",
-    /// Calls of the system that received them.
+    /// System calls that received datagrams.
     ReceiveCalls = "receive_calls",
     /// Messages put into the inbox.
     MessagesReceived = "messages_received",
     /// Fragments sent for the first time.
     FragmentsSent = "fragments_sent",
-    /// Fragments sent again, since no word of them came.
+    /// Fragments retransmitted.
     FragmentsRepeated = "fragments_repeated",
-    /// Fragments received, repeats included.
+    /// Fragments received, including duplicates.
     FragmentsReceived = "fragments_received",
-    /// Messages sent as fragments all of which were acknowledged.
+    /// Fragmented messages with all fragments acknowledged.
     FragmentedMessagesDelivered = "fragmented_messages_delivered",
-    /// Messages put together from fragments.
+    /// Messages reassembled from fragments.
     FragmentedMessagesReceived = "fragmented_messages_received",
-    /// Datagrams that were too long for the kernel to send, and whose contents left in shorter ones.
+    /// Datagrams that the kernel refused as too long, whose frames were sent in shorter ones.
     DatagramsResplit = "datagrams_resplit",
-    /// Padded datagrams sent to find out which length a path carries.
+    /// Padded datagrams sent to discover the path MTU.
     ProbesSent = "probes_sent",
-    /// Those that were acknowledged.
+    /// Probes that were acknowledged.
     ProbesAcknowledged = "probes_acknowledged",
-    /// Times a path ceased to carry datagrams of the length in use, while shorter ones passed.
+    /// Path MTU black holes detected: datagrams of the size in use were lost while shorter ones
+    /// arrived.
     BlackHoles = "black_holes",
-    /// Messages the fault plan sent twice.
+    /// Messages that the fault plan duplicated.
     DuplicatedByFaults = "duplicated_by_faults",
-    /// Messages the fault plan held back for a while.
+    /// Messages that the fault plan delayed.
     DelayedByFaults = "delayed_by_faults",
 }
 
 named! {
-    /// Why something was dropped. Of what arrived: a datagram, a frame, a message; of what was to
-    /// be sent: a message, or as many datagrams as did not leave.
+    /// Causes of drops. For received data the unit is a datagram, a frame or a message; for sent
+    /// data, a message or the datagrams that were not sent.
     Cause:
-    /// A datagram with fewer bytes than a header.
+    /// A datagram shorter than a header.
     Short = "short",
-    /// A datagram of something else altogether.
+    /// A datagram of another protocol.
     Magic = "magic",
-    /// A datagram of another version of the format.
+    /// A datagram of another format version.
     Version = "version",
     /// A datagram of another cluster.
     Cluster = "cluster",
     /// A datagram of a process that was configured with other voters.
     Voters = "voters",
-    /// A datagram under a key that is not known here.
+    /// A datagram under an unknown key.
     UnknownKey = "unknown_key",
-    /// A datagram in the clear, where there are keys.
+    /// An unsealed datagram at an endpoint with keys.
     Unsealed = "unsealed",
-    /// A sealed datagram, where there are no keys.
+    /// A sealed datagram at an endpoint without keys.
     Sealed = "sealed",
-    /// A datagram whose seal is broken: another key, or bytes changed on the way.
+    /// A datagram with a broken seal: another key, or modified bytes.
     Seal = "seal",
-    /// A datagram that was received before, or is too old to tell.
+    /// A datagram that is a duplicate or older than the replay window.
     Replayed = "replayed",
-    /// The rest of a datagram that cannot be read.
+    /// The rest of a datagram after a malformed frame.
     Frame = "frame",
-    /// A message that cannot be read.
+    /// A malformed message.
     Message = "message",
-    /// A message that its key does not allow its sender to send.
+    /// A message that its key does not permit.
     Forbidden = "forbidden",
-    /// A message for another process: the sender has the address of this one for it.
+    /// A message for another process: the sender has a wrong address for that process.
     Misdirected = "misdirected",
-    /// A fragment of a message larger than is taken, or a message too large to be sent.
+    /// A fragment of a message above the size limit, or a message too large to send.
     Oversized = "oversized",
-    /// A fragment that does not fit to others of its message.
+    /// A fragment that contradicts other fragments of its message.
     Fragment = "fragment",
-    /// A half-assembled message that made room for others.
+    /// An incomplete message, evicted to make room for others.
     ReassemblyFull = "reassembly_full",
-    /// A message that came faster than messages were taken out.
+    /// A message that arrived while the inbox was full.
     InboxFull = "inbox_full",
-    /// A message to someone of whom no address is known.
+    /// A message to a process without a known address.
     NoRoute = "no_route",
-    /// A message that no key held here may seal.
+    /// A message that no key held here permits.
     NoKey = "no_key",
-    /// Datagrams that found the queue to the socket full.
+    /// Datagrams that did not fit into the send queue.
     SendQueueFull = "send_queue_full",
-    /// A large message that found too much waiting for its receiver already.
+    /// A large message that exceeded the limit of waiting messages for its receiver.
     FragmentQueueFull = "fragment_queue_full",
-    /// A large message of which no word came in spite of repeats.
+    /// A large message that timed out despite retransmissions.
     GaveUp = "gave_up",
-    /// Datagrams the system refused to send, for none of the reasons below.
+    /// Datagrams that the system refused to send, for a reason not listed below.
     SendFailed = "send_failed",
-    /// Datagrams that are too long for the interface although they have the least length there is.
+    /// Datagrams of the minimum size that are still too long for the interface.
     TooLong = "too_long",
     /// Datagrams to an address without a route.
     Unreachable = "unreachable",
-    /// Datagrams that a packet filter of this machine refused to send.
+    /// Datagrams that a packet filter of this machine blocked.
     Filtered = "filtered",
-    /// Datagrams the system had no memory to send.
+    /// Datagrams that the system had no memory to send.
     NoBuffers = "no_buffers",
-    /// A call of the system that failed instead of handing over datagrams.
+    /// A system call for receiving that failed.
     ReceiveFailed = "receive_failed",
-    /// A message the fault plan dropped, or cut off.
+    /// A message that the fault plan dropped, or that a cut link blocked.
     Faults = "faults",
-    /// A message the fault plan would have delayed, had there been room.
+    /// A message that the fault plan delays, but that found the delay queue full.
     DelayFull = "delay_full",
 }
 
-/// What an endpoint counted since it was opened.
+/// The counters of an endpoint since it was opened.
 #[derive(Debug)]
 pub struct Counters {
     counts: [AtomicU64; Count::ALL.len()],
     drops: [AtomicU64; Cause::ALL.len()],
-    /// For each cause, when it was last complained of, in milliseconds since `start`, plus 1.
+    /// The time of the last warning for each cause, in milliseconds since `start`, plus 1; 0 if
+    /// none.
     complained: [AtomicU64; Cause::ALL.len()],
     start: Instant,
 }
@@ -160,17 +162,17 @@ impl Counters {
         }
     }
 
-    /// How many there were.
+    /// The value of a counter.
     pub fn get(&self, count: Count) -> u64 {
         self.counts[count as usize].load(Ordering::Relaxed)
     }
 
-    /// How many were dropped for this cause.
+    /// The number of drops with this cause.
     pub fn dropped(&self, cause: Cause) -> u64 {
         self.drops[cause as usize].load(Ordering::Relaxed)
     }
 
-    /// Everything counted, by name; drops as `dropped_` and the cause's name.
+    /// All counters by name. Drops have the prefix `dropped_`.
     pub fn iter(&self) -> impl Iterator<Item = (String, u64)> {
         let counts = Count::ALL
             .iter()
@@ -185,13 +187,13 @@ impl Counters {
         self.counts[count as usize].fetch_add(many as u64, Ordering::Relaxed);
     }
 
-    /// Counts what was dropped. `about` says what and why in the log.
+    /// Counts drops. `about` describes the object and the reason in the log.
     pub fn drop(&self, cause: Cause, many: usize, about: fmt::Arguments<'_>) {
         if many == 0 {
             return;
         }
         let before = self.drops[cause as usize].fetch_add(many as u64, Ordering::Relaxed);
-        // What a fault plan does is meant, and needs no complaint.
+        // Drops by the fault plan are intended, so they are not logged.
         if cause == Cause::Faults {
             return;
         }

@@ -1,9 +1,9 @@
-//! A network as bad as wanted: messages dropped, sent twice, delayed, overtaken, links cut. For
-//! tests, and for showing what the protocol bears.
+//! Fault injection: messages are dropped, duplicated, delayed or reordered, and links are cut. For
+//! tests, and to demonstrate that the protocol tolerates these faults.
 //!
-//! Faults strike messages, not datagrams: what is hit does not depend on what happened to share a
-//! datagram. On each link (from one process to another) fate is drawn from a sequence of its own,
-//! made of the plan's seed, so the nth message on a link meets the same fate in every run.
+//! Faults apply to messages, not to datagrams, so the result does not depend on the packing. Each
+//! link (from one process to another) has its own random sequence, seeded by the plan, so the nth
+//! message on a link has the same fate in every run.
 
 use model::Address;
 use rand_chacha::{
@@ -18,69 +18,69 @@ use std::{
     time::Duration,
 };
 
-/// The longest delay a plan may ask for.
+/// The longest delay that a plan may configure.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How long a message that is to be overtaken is held back, at least and at most.
+/// The minimum and maximum delay of a reordered message.
 const REORDER_BY: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
-/// So many links have their own sequence; beyond, all begin anew.
+/// The maximum number of links with their own sequence. Beyond it, all sequences restart.
 const LINKS: usize = 4096;
 
-/// What shall go wrong. The first rule that fits a message decides its fate; without one, all is
-/// well.
+/// A fault plan. The first rule that matches a message decides its fate; a message that matches no
+/// rule is unaffected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
-    /// What the random numbers are drawn from.
+    /// The seed of the random numbers.
     pub seed: u64,
     /// The rules, in order.
     pub rules: Vec<Rule>,
 }
 
-/// What shall go wrong on some links.
+/// The faults on some links.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rule {
-    /// Whose messages; of anyone if left out.
+    /// The sender of the messages; any process if absent.
     pub from: Option<Address>,
-    /// To whom; to anyone if left out.
+    /// The receiver of the messages; any process if absent.
     pub to: Option<Address>,
-    /// Where the rule is applied. A cut is always applied on both sides.
+    /// The side on which the rule applies. A cut applies on both sides.
     pub side: Side,
-    /// Nothing comes through.
+    /// Drop every message.
     pub cut: bool,
-    /// How likely a message is lost, from 0 to 1.
+    /// The probability that a message is dropped, from 0 to 1.
     pub drop: f64,
-    /// How likely a message is sent twice.
+    /// The probability that a message is duplicated.
     pub duplicate: f64,
-    /// How likely a message is held back by 1 to 20 ms, so that others may overtake it.
+    /// The probability that a message is delayed by 1 to 20 ms, so that later ones may overtake it.
     pub reorder: f64,
-    /// Every message is delayed by a time drawn from this range.
+    /// The range from which the delay of every message is drawn.
     pub delay: Option<Delay>,
 }
 
-/// The side of a link at which a rule is applied.
+/// The side of a link on which a rule applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// Where the message is sent.
+    /// At the sender.
     #[default]
     Send,
-    /// Where the message arrives.
+    /// At the receiver.
     Receive,
 }
 
-/// From how long to how long, in milliseconds.
+/// A range of delays, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delay {
-    /// At least.
+    /// The minimum delay.
     pub min_ms: u64,
-    /// At most.
+    /// The maximum delay.
     pub max_ms: u64,
 }
 
 impl Rule {
-    /// Cuts one process off from all others, with two rules.
+    /// Two rules that cut one process off from all others.
     pub fn isolate(whom: Address) -> [Self; 2] {
         let cut = Self {
             cut: true,
@@ -105,21 +105,21 @@ impl Rule {
     }
 }
 
-/// A plan that asks for what cannot be.
+/// An invalid fault plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// Not a probability.
+    /// A number is not a probability.
     #[error("rule {rule}: {what} is a probability, from 0 to 1")]
     Probability {
-        /// Which rule, from 1.
+        /// The number of the rule, from 1.
         rule: usize,
-        /// Which of its numbers.
+        /// The field that is out of range.
         what: &'static str,
     },
-    /// Not a range, or too long.
+    /// The range of delays is empty or exceeds the limit.
     #[error("rule {rule}: a delay goes from min_ms to max_ms, up to 60000")]
     Delay {
-        /// Which rule, from 1.
+        /// The number of the rule, from 1.
         rule: usize,
     },
 }
@@ -148,7 +148,7 @@ impl Plan {
     }
 }
 
-/// The plan in force. Clones share it, so it can be changed while endpoints run with it.
+/// The current fault plan. Clones share it, so it can be replaced while endpoints use it.
 #[derive(Clone, Default)]
 pub struct Faults {
     state: Arc<Mutex<State>>,
@@ -161,20 +161,20 @@ struct State {
 }
 
 impl Faults {
-    /// With this plan to begin with.
+    /// Creates an instance with this plan.
     ///
     /// # Errors
-    /// If the plan asks for what cannot be.
+    /// If the plan is invalid.
     pub fn new(plan: Plan) -> Result<Self, PlanError> {
         let faults = Self::default();
         faults.set(plan)?;
         Ok(faults)
     }
 
-    /// Puts another plan in force. Each link's sequence begins anew.
+    /// Replaces the plan. The random sequence of each link restarts.
     ///
     /// # Errors
-    /// If the plan asks for what cannot be; then the old one stays.
+    /// If the plan is invalid. The old one then stays.
     pub fn set(&self, plan: Plan) -> Result<(), PlanError> {
         plan.check()?;
         *self.lock() = State {
@@ -184,12 +184,12 @@ impl Faults {
         Ok(())
     }
 
-    /// The plan in force.
+    /// The current plan.
     pub fn plan(&self) -> Plan {
         self.lock().plan.clone()
     }
 
-    /// After how long each copy of the next message on this link is to go on: no copy, one or two.
+    /// The fate of the next message on this link: the delay of each copy, for no copy, one or two.
     pub(crate) fn fate(&self, side: Side, from: Address, to: Address) -> Fate {
         let mut state = self.lock();
         let State { plan, links } = &mut *state;
@@ -206,8 +206,8 @@ impl Faults {
         let random = links
             .entry(link)
             .or_insert_with(|| ChaCha8Rng::from_seed(seed_of(plan.seed, link)));
-        // Every message draws the same numbers, whatever the rule, so that one probability changed
-        // leaves the other fates as they were.
+        // Every message draws the same count of numbers, regardless of the rule. Changing one
+        // probability thus leaves the other fates unchanged.
         let [lost, twice, overtaken] = [(); 3].map(|()| fraction(random));
         let held = [(); 2].map(|()| (fraction(random), fraction(random)));
         if lost < rule.drop {
@@ -276,7 +276,7 @@ fn seed_of(seed: u64, (side, from, to): (u8, Address, Address)) -> [u8; 32] {
     bytes
 }
 
-/// From 0 up to, not including, 1.
+/// A random number in the range 0 ≤ x < 1.
 fn fraction(random: &mut ChaCha8Rng) -> f64 {
     (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }

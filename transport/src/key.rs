@@ -1,4 +1,4 @@
-//! Keys: how they are made, kept in a file, and never shown.
+//! Keys: generation, storage in a file, and protection from being printed.
 
 use crate::secret_file::read_text;
 use std::{fmt, io, path::Path, path::PathBuf, str::FromStr};
@@ -10,30 +10,30 @@ const LENGTH: usize = 32;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key([u8; LENGTH]);
 
-/// The keys of an endpoint. With none at all, datagrams are not sealed, and anyone who reaches the
-/// socket can speak for anyone.
+/// The keys of an endpoint. Without keys, datagrams are not sealed, and any sender that reaches the
+/// socket can impersonate any process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// What servers and proxies share. Who holds it may say anything.
+    /// The key that servers and proxies share. Its holder may send any message.
     pub cluster: Option<Key>,
-    /// What clients hold too. Who holds nothing else can only ask, and be answered.
+    /// The key that clients hold too. On its own it only permits requests and their responses.
     pub client: Option<Key>,
 }
 
 impl Keys {
-    /// No keys: datagrams are in the clear.
+    /// No keys: datagrams are sent in the clear.
     pub const INSECURE: Self = Self {
         cluster: None,
         client: None,
     };
 
-    /// Whether datagrams are in the clear.
+    /// Whether datagrams are sent in the clear.
     pub const fn are_insecure(&self) -> bool {
         self.cluster.is_none() && self.client.is_none()
     }
 }
 
-/// Why there is no key.
+/// An error of reading or generating a key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file could not be read.
@@ -41,68 +41,68 @@ pub enum KeyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from the system.
         source: io::Error,
     },
-    /// What the file holds is no key.
+    /// The file contains no valid key.
     #[error("the file {} holds no key", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in its contents.
         source: KeyTextError,
     },
-    /// The system gave no random bytes.
+    /// The system provided no random bytes.
     #[error("the system gave no random bytes for a key")]
     Random(#[source] getrandom::Error),
 }
 
-/// Why a text is no key. Says nothing of what the text holds.
+/// An error in the text of a key. It reveals nothing of the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyTextError {
-    /// Another kind of text altogether.
+    /// The prefix is missing.
     #[error("a key is one line that begins with {PREFIX:?}")]
     Prefix,
-    /// More lines than one.
+    /// The text has more than one line.
     #[error("a key is one line, and more follow it")]
     Lines,
-    /// Too short or too long.
+    /// The key is too short or too long.
     #[error("a key has {} hexadecimal digits behind {PREFIX:?}, this has {found}", 2 * LENGTH)]
     Length {
-        /// How many characters there are.
+        /// The number of characters after the prefix.
         found: usize,
     },
-    /// A character that is no digit.
+    /// A character that is not a hexadecimal digit.
     #[error("character {position} behind {PREFIX:?} is no hexadecimal digit")]
     Digit {
-        /// Which character, from 1.
+        /// The position of the character, from 1.
         position: usize,
     },
 }
 
 impl KeyError {
-    /// As what binding a socket may fail with.
+    /// Converts this error to the error type of binding a socket.
     pub(crate) fn into_io(self) -> io::Error {
         io::Error::other(self)
     }
 }
 
 impl Key {
-    /// Draws a key from the system's random numbers.
+    /// Generates a key from the system's random number generator.
     ///
     /// # Errors
-    /// If the system gives none.
+    /// If the system provides no random bytes.
     pub fn generate() -> Result<Self, KeyError> {
         let mut bytes = [0; LENGTH];
         getrandom::fill(&mut bytes).map_err(KeyError::Random)?;
         Ok(Self(bytes))
     }
 
-    /// Reads a key from a file or a pipe of one line, as [`Self::to_text`] makes it. That others than its
-    /// owner may read the file is only warned of.
+    /// Reads a key from a file or a pipe of one line, in the format of [`Self::to_text`]. If other users may
+    /// read the file, it only logs a warning.
     ///
     /// # Errors
-    /// If the file cannot be read, or holds no key.
+    /// If the file cannot be read, or does not contain a key.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
         let text = read_text(path).map_err(|source| KeyError::Read {
@@ -115,7 +115,7 @@ impl Key {
         })
     }
 
-    /// The line that [`Self::read`] and [`str::parse`] read. It is the secret itself.
+    /// The line that [`Self::read`] and [`str::parse`] accept. It contains the secret.
     pub fn to_text(&self) -> String {
         use fmt::Write;
         let mut text = String::from(PREFIX);
@@ -157,7 +157,7 @@ impl FromStr for Key {
     }
 }
 
-/// Shows that there is a key, not which.
+/// Hides the secret.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(secret)")

@@ -1,23 +1,23 @@
 //! Messages over UDP, between nodes, proxies and clients.
 //!
-//! An [`Endpoint`] is one socket. Several processes of the protocol may share it (the sessions of
-//! one client program do): who speaks and who is meant is in each [`model::Envelope`]. Nodes and
-//! proxies are found at the addresses given for them; whoever is not listed is answered where it was
-//! last heard from.
+//! An [`Endpoint`] is one socket. Several processes of the protocol may share it, as the sessions
+//! of one client program do: each [`model::Envelope`] names its sender and its receiver. Nodes and
+//! proxies have configured addresses. An unlisted process is answered at the source address of its
+//! latest datagram.
 //!
-//! Datagrams are sealed with a key of the cluster, or with another that lets clients ask and be
-//! answered, and no more. Small messages share a datagram, large ones travel in fragments that are
-//! acknowledged and repeated. What the bytes mean is fixed in [`model::wire`] and drawn in
-//! `docs/wire.md`. The length of datagrams follows what each path carries (path MTU discovery).
+//! Datagrams are sealed with a key of the cluster, or with a client key, which permits requests and
+//! responses only. Small messages share a datagram. Large ones are split into fragments that are
+//! acknowledged and retransmitted. [`model::wire`] defines the format, and `docs/wire.md` draws it.
+//! The size of datagrams follows the capacity of each path (path MTU discovery).
 //!
-//! Nothing here is reliable, on purpose: the protocol is checked against messages that are lost,
-//! repeated, late and out of order. Fragments are repeated only since a message of a thousand pieces
-//! would hardly ever arrive otherwise. Queues are bounded, sending never waits, and what does not
-//! fit is dropped and counted by its cause ([`Cause`]). [`Faults`] make the network as bad as
-//! wanted.
+//! Delivery is unreliable on purpose: the protocol is checked against messages that are lost,
+//! duplicated, late and reordered. Fragments are retransmitted only because a message of a thousand
+//! fragments would hardly ever arrive otherwise. Queues are bounded, and sending never blocks:
+//! messages that do not fit are dropped and counted by cause ([`Cause`]). [`Faults`] inject network
+//! faults.
 //!
-//! Lacks, on purpose: streams, order, flow control between processes, discovery, and keys that
-//! change while a process runs.
+//! Deliberate omissions: streams, ordering, flow control between processes, discovery, and key
+//! rotation while a process runs.
 
 mod config;
 mod counters;

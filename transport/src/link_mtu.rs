@@ -1,17 +1,17 @@
-//! The kernel's estimate of what a path carries: the MTU of the interface towards it, or less where
-//! the kernel learned of less.
+//! The kernel's estimate of a path MTU: the MTU of the outgoing interface, or a smaller value that
+//! the kernel learned.
 
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
 };
 
-/// Bytes of the headers of IP and UDP.
+/// The length of the IP and UDP headers, in bytes.
 const HEADERS_V4: usize = 28;
 const HEADERS_V6: usize = 48;
 
-/// The greatest UDP payload that the kernel expects to pass to this address from a socket bound to
-/// `local`. `None` if it has no estimate. Nothing is sent.
+/// The largest UDP payload that the kernel expects to reach this address from a socket bound to
+/// `local`, in bytes. `None` if it has no estimate. Sends nothing.
 pub(crate) fn payload(local: SocketAddr, to: SocketAddr) -> Option<usize> {
     let to = SocketAddr::new(to.ip().to_canonical(), to.port());
     let mut from = SocketAddr::new(local.ip().to_canonical(), 0);
@@ -29,7 +29,7 @@ pub(crate) fn payload(local: SocketAddr, to: SocketAddr) -> Option<usize> {
 #[cfg(target_os = "linux")]
 fn mtu(from: SocketAddr, to: SocketAddr) -> io::Result<usize> {
     let socket = UdpSocket::bind(from)?;
-    // Looks up the route, and sends nothing.
+    // Looks up the route without sending a packet.
     socket.connect(to)?;
     let mtu = if to.is_ipv4() {
         rustix::net::sockopt::ip_mtu(&socket)?
@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn loopback_has_the_mtu_of_its_interface() {
         let text = std::fs::read_to_string("/sys/class/net/lo/mtu").unwrap();
-        // No packet is longer, whatever the interface says.
+        // The length field of IP limits a packet to 65,535 bytes, even if the MTU of the interface
+        // is greater.
         let mtu = text.trim().parse::<usize>().unwrap().min(65_535);
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         for local in ["127.0.0.1:5", "0.0.0.0:5", "[::]:5"] {

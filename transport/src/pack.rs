@@ -1,22 +1,22 @@
-//! Frames for one receiver, put together into as few datagrams as they fit in, and datagrams into
-//! batches that the system sends with one call.
+//! Packs the frames for one receiver into as few datagrams as possible, and datagrams into batches
+//! that one system call sends (GSO).
 //!
-//! In such a batch all datagrams but the last must have the same length, so shorter ones are padded
-//! to the longest of the batch.
+//! All datagrams of a batch but the last must have the same length, so shorter ones are padded to
+//! the longest of the batch.
 
 use crate::{path_mtu::Destination, seal::Sealer};
 use model::wire::{Frame, HEADER};
 use std::ops::Range;
 
-/// The system takes no more bytes than this with one call.
+/// The maximum number of bytes in one system call.
 const BATCH: usize = 64_000;
 
-/// Sealed datagrams for one receiver, one after the other.
+/// Sealed datagrams for one receiver, back to back.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) to: Destination,
     pub(crate) bytes: Vec<u8>,
-    /// The length of each but the last, which may be shorter.
+    /// The length of each datagram. The last one may be shorter.
     pub(crate) segment: usize,
 }
 
@@ -29,10 +29,10 @@ impl Batch {
 /// Collects frames for one receiver.
 #[derive(Debug)]
 pub(crate) struct PacketBuilder {
-    /// The most bytes of a body.
+    /// The maximum body length, in bytes.
     room: usize,
     bodies: Vec<u8>,
-    /// Where each body ends.
+    /// The end of each body.
     ends: Vec<usize>,
 }
 
@@ -45,12 +45,12 @@ impl PacketBuilder {
         }
     }
 
-    /// The most bytes of a body.
+    /// The maximum body length, in bytes.
     pub(crate) const fn room(&self) -> usize {
         self.room
     }
 
-    /// How many datagrams there are, and the most bytes of a body among them.
+    /// The number of datagrams, and the length of the longest body.
     pub(crate) fn contents(&self) -> (usize, usize) {
         let lengths = (0..self.ends.len()).map(|nth| self.body(nth).len());
         (self.ends.len(), lengths.max().unwrap_or(0))
@@ -59,7 +59,7 @@ impl PacketBuilder {
     /// Adds a frame, to the last datagram if it fits there.
     ///
     /// # Panics
-    /// If it fits into no datagram.
+    /// If the frame does not fit into an empty datagram.
     pub(crate) fn push(&mut self, frame: &Frame<'_>) {
         let length = frame.length();
         assert!(length <= self.room, "a frame fits into a datagram");
@@ -67,7 +67,8 @@ impl PacketBuilder {
         if !self.ends.is_empty() && fits(self.body(self.ends.len() - 1)) {
             self.ends.pop();
         }
-        // Room for whole datagrams, doubled: not byte for byte.
+        // Reserves room for whole datagrams and doubles it, which bounds the number of
+        // reallocations.
         if self.bodies.capacity() - self.bodies.len() < length {
             self.bodies.reserve(self.room.max(self.bodies.len()));
         }
@@ -80,7 +81,7 @@ impl PacketBuilder {
         start..self.ends[nth]
     }
 
-    /// Seals what was collected, in batches of so many datagrams at most.
+    /// Seals the collected datagrams, in batches of at most `segments` datagrams.
     pub(crate) fn seal(
         self,
         sealer: &Sealer,

@@ -1,27 +1,27 @@
 //! The size of datagrams on each path: packetization layer path MTU discovery (RFC 8899, RFC 9000
 //! §14.3).
 //!
-//! A path is one receiver under one key. It begins at [`BASE`] bytes, which every path of IPv6
+//! A path is one receiver under one key. It starts at [`BASE`] bytes, which every IPv6 path
 //! carries, and grows by probes: datagrams padded to the length under test, which the receiver
 //! acknowledges. All lengths here are UDP payloads.
 //!
-//! Probes leave in *rounds*: the length under test, and shorter ones beside it. A length failed if
-//! it was not acknowledged in [`MAX_TRIES`] rounds in which a shorter one was. A round without any
-//! acknowledgement says nothing about lengths: the receiver is down, or the path is cut.
+//! Probes are sent in *rounds*: the length under test, and shorter ones beside it. A length failed
+//! if it was not acknowledged in [`MAX_TRIES`] rounds in which a shorter one was. A round without
+//! any acknowledgement reveals nothing about lengths: the receiver is down, or the path is cut.
 //!
-//! A *confirmation* tests the length in use while datagrams above [`FLOOR`] bytes leave. If it
-//! fails, the path has become a black hole for that length: the greatest length that passed is used
-//! instead. A *search* tests greater lengths, first the kernel's estimate, then by bisection. It
-//! begins when there was more to send than fits in one datagram, so a path with little traffic
+//! A *confirmation* tests the length in use while datagrams above [`FLOOR`] bytes are sent. If it
+//! fails, the path has become a black hole for that length, and the greatest acknowledged length
+//! replaces it. A *search* tests greater lengths, first the kernel's estimate, then by bisection.
+//! It begins when there was more to send than fits in one datagram, so a path with little traffic
 //! costs no probes.
 //!
-//! A datagram that the kernel refused as too long takes effect at once, without any round.
+//! If the kernel refuses a datagram as too long, the path shrinks at once, without a round.
 //!
-//! Nothing here reads a clock or sends. The kernel's estimate is passed in by the caller. It bounds
-//! the search, but it never takes a path below [`BASE`]: an ICMP message may be forged.
+//! This module reads no clock and sends nothing. The caller passes in the kernel's estimate. It
+//! bounds the search, but it never takes a path below [`BASE`]: an ICMP message may be forged.
 //!
 //! Deliberate omissions: ICMP messages are not read (the kernel validates them and they reach this
-//! module in its estimate), and congestion is left to [`crate::fragment`].
+//! module in its estimate), and congestion control is left to [`crate::fragment`].
 
 use crate::config::FLOOR;
 use model::wire::{BootId, KeyId};
@@ -35,32 +35,32 @@ use tokio::time::Instant;
 /// The receiver's address, and the key of its datagrams.
 pub(crate) type Destination = (SocketAddr, KeyId);
 
-/// The length that a path begins with: with the headers of IPv6 and UDP, 1,248 of the 1,280 bytes
-/// that every IPv6 path carries (`BASE_PLPMTU`, RFC 8899 §5.1.2).
+/// The initial length of a path. With the headers of IPv6 and UDP, it takes 1,248 of the 1,280
+/// bytes that every IPv6 path carries (`BASE_PLPMTU`, RFC 8899 §5.1.2).
 pub(crate) const BASE: usize = 1_200;
-/// What Ethernet carries under IPv6: the first guess where the kernel has no estimate.
+/// The UDP payload of an Ethernet frame under IPv6: the first guess if the kernel has no estimate.
 const ETHERNET: usize = 1_452;
 /// A length failed after this many rounds (`MAX_PROBES`, RFC 8899 §5.1.2).
 const MAX_TRIES: u32 = 3;
-/// How many probes of a round are remembered: those of its last two tries at least.
+/// How many probes of a round are remembered: at least those of its last two tries.
 const PROBES: usize = 6;
-/// The search ends when fewer bytes than this are left to gain.
+/// The search ends when the remaining range is smaller than this many bytes.
 const STEP: usize = 16;
-/// A length in use is confirmed at most this often, and the kernel asked for its estimate.
+/// The minimum interval between confirmations, and between queries of the kernel's estimate.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
-/// A length that failed is tested again after this long (`PMTU_RAISE_TIMER`; RFC 8899 suggests 600 s,
-/// and a round costs little).
+/// The delay before a failed length is tested again (`PMTU_RAISE_TIMER`; RFC 8899 suggests 600 s,
+/// but a round costs little).
 const RAISE_AFTER: Duration = Duration::from_secs(60);
-/// How long a probe may take before its round trip is known, and at least and at most after that.
+/// The timeout of a probe before the round-trip time is known, and its bounds afterwards.
 const TIMEOUT_FIRST: Duration = Duration::from_millis(100);
 const TIMEOUT_LEAST: Duration = Duration::from_millis(50);
 const TIMEOUT_MOST: Duration = Duration::from_secs(1);
-/// The pause after rounds without any acknowledgement, at first and at most.
+/// The pause after rounds without any acknowledgement, initially and at most.
 const SILENCE_FIRST: Duration = Duration::from_secs(1);
 const SILENCE_MOST: Duration = Duration::from_secs(4);
-/// A run of a peer that began earlier may take over after this long a silence: clocks are set back.
+/// The silence after which an earlier run of a peer may take over, because clocks may be set back.
 const RUN_SILENCE: Duration = Duration::from_secs(30);
-/// How many paths are remembered. Those unused for longest are forgotten first.
+/// The maximum number of paths. The longest unused ones are evicted first.
 const PATHS: usize = 4096;
 
 /// A probe to be sent.
@@ -72,7 +72,7 @@ pub(crate) struct ProbeToSend {
     pub(crate) length: usize,
 }
 
-/// The length of datagrams on a path changed.
+/// A change of the datagram size on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) to: Destination,
@@ -81,28 +81,28 @@ pub(crate) struct Change {
     pub(crate) reason: Reason,
 }
 
-/// Why the length of datagrams changed.
+/// The reason for a change of the datagram size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// A probe of that length was acknowledged.
     Probe,
-    /// Datagrams of the former length are no longer acknowledged, shorter ones are.
+    /// Datagrams of the former length are no longer acknowledged, while shorter ones are.
     BlackHole,
     /// The kernel refused a datagram, or lowered its estimate.
     Kernel,
-    /// Another run of the peer answers there.
+    /// Another run of the peer answers at this address.
     NewRun,
 }
 
-/// All paths of an endpoint.
+/// The configured upper bound of the datagram size.
 #[derive(Debug)]
 pub(crate) struct Paths {
     /// The greatest length that may be used, as configured.
     limit: usize,
     paths: HashMap<Destination, Path>,
-    /// The paths with a round under way.
+    /// The paths with a round in progress.
     active: BTreeSet<Destination>,
-    /// Which path a probe under way belongs to.
+    /// The path of each outstanding probe.
     owners: BTreeMap<u64, Destination>,
     next_id: u64,
     changes: Vec<Change>,
@@ -120,13 +120,14 @@ impl Paths {
         }
     }
 
-    /// The greatest length of a datagram on this path now.
+    /// The current maximum size of a datagram on this path.
     pub(crate) fn size(&self, to: Destination) -> usize {
         let size = self.paths.get(&to).map(|path| path.size);
         size.unwrap_or(BASE.min(self.limit))
     }
 
-    /// The same for an address under whichever key is used there, or for one that is not known.
+    /// The maximum size to an address, under any key in use there. Returns the initial size if the
+    /// address is not known.
     pub(crate) fn size_to(&self, at: Option<SocketAddr>) -> usize {
         let path = |key| self.paths.get(&(at?, key)).map(|path| path.size);
         let sizes = [KeyId::Cluster, KeyId::None, KeyId::Client].map(path);
@@ -134,8 +135,9 @@ impl Paths {
         known.unwrap_or(BASE.min(self.limit))
     }
 
-    /// Datagrams leave for this receiver, the longest with this length. `more`: there was more to
-    /// send than fits in one. Returns whether [`Self::poll`] has something to do.
+    /// Records that datagrams were sent to this receiver, the longest with length `longest`.
+    /// `more`: there was more to send than fits in one datagram. Returns whether [`Self::poll`] has
+    /// work to do.
     pub(crate) fn sent(
         &mut self,
         to: Destination,
@@ -152,8 +154,8 @@ impl Paths {
         path.begins(now)
     }
 
-    /// Fragments above [`FLOOR`] bytes to this receiver timed out. Returns whether [`Self::poll`] has
-    /// something to do.
+    /// Records that fragments above [`FLOOR`] bytes to this receiver timed out. Returns whether
+    /// [`Self::poll`] has work to do.
     pub(crate) fn suspect(&mut self, to: Destination, now: Instant) -> bool {
         let path = self.path(to, now);
         path.used = now;
@@ -164,7 +166,7 @@ impl Paths {
         path.begins(now)
     }
 
-    /// A datagram from this receiver arrived, of this run.
+    /// Records a datagram from this receiver and its run.
     pub(crate) fn heard(&mut self, from: Destination, boot: BootId, now: Instant) {
         let limit = self.limit;
         let Some(path) = self.paths.get_mut(&from) else {
@@ -187,8 +189,8 @@ impl Paths {
         }
     }
 
-    /// A probe was acknowledged, under this key. Returns the path, if [`Self::poll`] has something to
-    /// do for it.
+    /// Records the acknowledgement of a probe under this key. Returns the path if [`Self::poll`]
+    /// has work to do for it.
     pub(crate) fn acknowledged(
         &mut self,
         key: KeyId,
@@ -208,8 +210,8 @@ impl Paths {
         due.then_some(to)
     }
 
-    /// The kernel refused a datagram of this length as too long; `link` is its estimate of what the
-    /// path carries. Returns whether shorter datagrams can be sent instead.
+    /// Records that the kernel refused a datagram of this length as too long. `link` is the
+    /// kernel's estimate for the path. Returns whether shorter datagrams can be sent instead.
     pub(crate) fn refused(
         &mut self,
         to: Destination,
@@ -227,7 +229,7 @@ impl Paths {
         shorter
     }
 
-    /// The probes to send now. `link` is asked for the kernel's estimate of what a path carries.
+    /// The probes to send now. `link` returns the kernel's estimate for a path.
     pub(crate) fn poll(
         &mut self,
         now: Instant,
@@ -268,7 +270,7 @@ impl Paths {
         probes
     }
 
-    /// When [`Self::poll`] has something to do at the latest.
+    /// The deadline of the next call of [`Self::poll`].
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let rounds = self.active.iter().filter_map(|to| self.paths.get(to));
         let expires = |path: &Path| path.round.as_ref().map(|round| round.expires);
@@ -302,7 +304,7 @@ impl Paths {
         }
     }
 
-    /// Brings `active` and `owners` up to date after a path may have ended or changed its round.
+    /// Updates `active` and `owners` after a path may have ended or changed its round.
     fn close(&mut self, to: Destination) {
         let round = self.paths.get(&to).and_then(|path| path.round.as_ref());
         if round.is_some() {
@@ -315,7 +317,8 @@ impl Paths {
             .retain(|id, owner| *owner != to || under_way(*id));
     }
 
-    /// Makes room: an eighth of the paths go at once, so that not every new one costs a search.
+    /// Evicts an eighth of the paths, the longest unused ones, so that not every new path costs a
+    /// search.
     fn forget(&mut self) {
         let mut times: Vec<_> = self.paths.iter().map(|(to, of)| (of.used, *to)).collect();
         let nth = times.len() / 8;
@@ -333,19 +336,19 @@ struct Path {
     limit: usize,
     /// The length in use.
     size: usize,
-    /// The least length that failed; `limit + 1` if none did.
+    /// The smallest length that failed; `limit + 1` if none did.
     failed: usize,
-    /// When that is forgotten.
+    /// When `failed` is reset.
     forget_at: Option<Instant>,
-    /// The kernel's estimate, and when it was asked.
+    /// The kernel's estimate, and when it was queried.
     link: Option<usize>,
     link_at: Option<Instant>,
-    /// When the length in use was last found to pass.
+    /// When the length in use was last confirmed.
     confirmed: Option<Instant>,
     round: Option<Round>,
-    /// Longer datagrams would be filled.
+    /// There was more to send than fits in one datagram.
     wanted: bool,
-    /// No round begins before this, as nothing was acknowledged.
+    /// No round begins before this time, because nothing was acknowledged.
     retry_at: Option<Instant>,
     silence: Duration,
     round_trip: Option<Duration>,
@@ -354,21 +357,22 @@ struct Path {
     used: Instant,
 }
 
-/// Probes under way.
+/// A round of probes in progress.
 #[derive(Debug)]
 struct Round {
     /// The length under test.
     target: usize,
     /// The greatest length acknowledged in this round, 0 if none was.
     best: usize,
-    /// Tries in which a shorter length was acknowledged, and tries in which none was.
+    /// The number of tries in which a shorter length was acknowledged, and of tries in which none
+    /// was.
     tries: u32,
     silent: u32,
-    /// Whether anything was acknowledged in this try.
+    /// Whether any probe of this try was acknowledged.
     answered: bool,
     probes: Vec<Sent>,
     expires: Instant,
-    /// Whether the probes of this try are yet to be sent.
+    /// Whether the probes of this try still have to be sent.
     due: bool,
 }
 
@@ -429,7 +433,7 @@ impl Path {
         self.limit.min(self.failed - 1).min(link)
     }
 
-    /// The length to test next in the search, if there is one.
+    /// The next length that the search tests, if there is one.
     fn candidate(&self) -> Option<usize> {
         let top = self.top();
         if top <= self.size {
@@ -442,14 +446,14 @@ impl Path {
         if self.size < estimate && estimate <= top {
             return Some(estimate);
         }
-        // Nothing failed yet, so the whole is worth a try.
+        // No length failed yet, so try the whole range.
         if self.failed > self.limit {
             return Some(top);
         }
         (top - self.size >= STEP).then(|| self.size + (top - self.size).div_ceil(2))
     }
 
-    /// The lengths to probe now: of the try that is due, or of a round that begins.
+    /// The lengths to probe now: for the try that is due, or for a round that begins.
     fn next_probes(&mut self, now: Instant, link: impl FnOnce() -> Option<usize>) -> Vec<usize> {
         if self.begins(now) {
             self.ask_kernel(now, link);
@@ -464,7 +468,7 @@ impl Path {
         round.answered = false;
         round.expires = now + timeout * 2_u32.pow(round.silent);
         if round.silent > 0 {
-            // Whoever does not answer is not sent more than needed to find out whether it is back.
+            // A silent receiver gets only the smallest probe: enough to detect that it is back.
             return vec![FLOOR.min(round.target)];
         }
         let mut lengths = vec![round.target];
@@ -499,7 +503,7 @@ impl Path {
         });
     }
 
-    /// Takes the kernel's estimate into account, unless it was asked recently.
+    /// Queries the kernel's estimate, unless it was queried recently.
     fn ask_kernel(&mut self, now: Instant, link: impl FnOnce() -> Option<usize>) {
         let recently = |at: Instant| now.duration_since(at) < CONFIRM_AFTER;
         if self.link_at.is_some_and(recently) {
@@ -511,7 +515,7 @@ impl Path {
         if let (Some(before), Some(link)) = (before, self.link)
             && link > before
         {
-            // Another route, or the interface was changed: what failed may pass.
+            // The route or the interface changed, so a length that failed may pass now.
             self.failed = self.limit + 1;
             self.wanted = true;
         }
@@ -536,12 +540,12 @@ impl Path {
         }
     }
 
-    /// Returns whether this was news.
+    /// Records an acknowledgement. Returns whether it changed anything.
     fn acknowledged(&mut self, id: u64, length: usize, now: Instant) -> bool {
         let Some(round) = &mut self.round else {
             return false;
         };
-        // A proxy on the way may have cut the datagram off.
+        // A proxy on the path may have truncated the datagram.
         let sent = |probe: &&Sent| probe.id == id && probe.length == length;
         let Some(probe) = round.probes.iter().find(sent).copied() else {
             return false;
@@ -563,11 +567,11 @@ impl Path {
             self.round = None;
         } else if round.silent > 0 && round.target > self.size && length < self.size {
             // The length in use was lost together with the longer one, and a short probe arrives:
-            // the path may have shrunk during the search. A confirmation finds out.
+            // the path may have shrunk during the search. A confirmation decides.
             self.round = None;
             self.confirmed = None;
         } else if round.silent > 0 {
-            // It answers again: the whole round once more.
+            // The receiver answers again: repeat the whole round.
             round.silent = 0;
             round.due = true;
             round.expires = now;
@@ -575,8 +579,8 @@ impl Path {
         true
     }
 
-    /// The time of a try is up. Returns whether the path was found to be a black hole for the length
-    /// in use.
+    /// Handles the timeout of a try. Returns whether the path turned out to be a black hole for the
+    /// length in use.
     fn expire(&mut self, now: Instant) -> bool {
         let Some(round) = &mut self.round else {
             return false;
@@ -605,7 +609,7 @@ impl Path {
         self.failed = self.failed.min(target);
         self.forget_at = Some(now + RAISE_AFTER);
         if best >= self.size {
-            // The search went too far.
+            // The search exceeded the path MTU; the length in use still passes.
             return false;
         }
         self.size = best.max(FLOOR.min(self.limit));
@@ -653,13 +657,14 @@ mod tests {
         BootId { started, random: 1 }
     }
 
-    /// A path in virtual time: what it carries, what the interface carries, and what was sent.
+    /// A simulated path in virtual time, with its capacity, the MTU of its interface, and the
+    /// lengths sent.
     struct Net {
         paths: Paths,
         now: Instant,
-        /// Longer datagrams are lost.
+        /// The path loses longer datagrams.
         carries: usize,
-        /// Longer datagrams are refused by the kernel, which says so if asked.
+        /// The kernel's estimate. It refuses longer datagrams.
         link: Option<usize>,
         round_trip: Duration,
         sent: Vec<usize>,
@@ -679,8 +684,8 @@ mod tests {
             }
         }
 
-        /// Sends datagrams as long as the path is said to carry, with more behind them. Returns
-        /// whether they arrived.
+        /// Sends datagrams of the current size, with more data waiting. Returns whether they
+        /// arrived.
         fn send(&mut self) -> bool {
             let length = self.paths.size(to());
             if self.paths.sent(to(), length, true, self.now) {
@@ -723,7 +728,7 @@ mod tests {
                 .extend(self.paths.changes().iter().map(|of| of.reason));
         }
 
-        /// Lets so much time pass, sending every 10 ms. Returns how many of those did not arrive.
+        /// Advances the time, sending every 10 ms. Returns how many datagrams were lost.
         fn run(&mut self, time: Duration) -> usize {
             let end = self.now + time;
             let mut lost = 0;
@@ -773,7 +778,7 @@ mod tests {
                 "{found} of {carries}"
             );
             assert!(!net.reasons.contains(&Reason::BlackHole));
-            // The search is over: what follows are confirmations.
+            // The search is over: the remaining probes are confirmations.
             net.sent.clear();
             net.run(10 * SECOND);
             assert!(net.sent.iter().all(|length| *length <= found));
@@ -797,7 +802,7 @@ mod tests {
         net.carries = 1_392;
         let lost = net.run(5 * SECOND);
         assert!(net.reasons.contains(&Reason::BlackHole));
-        // One interval of confirmations, and three tries.
+        // The interval between confirmations, plus three tries.
         assert!(lost <= 150, "{lost} datagrams lost");
         assert!(
             (1_392 - STEP..=1_392).contains(&net.size()),
@@ -805,7 +810,7 @@ mod tests {
             net.size()
         );
         assert_eq!(net.run(30 * SECOND), 0);
-        // Grown again, which the interface does not show, it is used after a while.
+        // The path grows again, which the interface does not reveal. A later search finds it.
         net.carries = 1_472;
         assert_eq!(net.run(RAISE_AFTER), 0);
         assert_eq!(net.size(), 1_472);
@@ -821,7 +826,7 @@ mod tests {
             assert!(net.size() <= 1_100, "shrunk after {at}0 ms: {}", net.size());
             assert_eq!(net.run(SECOND), 0, "shrunk after {at}0 ms");
         }
-        // Once a minute a longer length is tested again.
+        // A longer length is tested again once a minute.
         for at in 0..110 {
             let mut net = Net::new(1_392, Some(1_472));
             net.run(RAISE_AFTER - 5 * SECOND + at * SECOND / 10);
@@ -884,7 +889,7 @@ mod tests {
 
     #[test]
     fn path_below_the_base_is_used_as_far_as_it_carries() {
-        // A tunnel that loses silently, and an interface.
+        // First a tunnel that drops silently, then an interface with that MTU.
         for link in [Some(1_472), Some(972)] {
             let mut net = Net::new(972, link);
             net.run(10 * SECOND);
@@ -921,7 +926,7 @@ mod tests {
             "{bytes} bytes of probes: {:?}",
             net.sent
         );
-        // It answers again, and nothing is found amiss.
+        // The receiver answers again, and the length is unchanged.
         net.carries = LIMIT;
         net.run(5 * SECOND);
         assert_eq!(net.size(), LIMIT);
@@ -991,7 +996,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
-        /// Whatever a path carries and however that changes, it is found out.
+        /// The length follows the path through any sequence of changes.
         #[test]
         fn length_follows_the_path(
             changes in prop::collection::vec((FLOOR + STEP..2_000_usize, prop::option::of(FLOOR + STEP..2_000_usize)), 1..5),

@@ -1,11 +1,11 @@
-//! Which bytes of a message arrived: ranges that neither overlap nor touch.
+//! The received bytes of a message: ranges that neither overlap nor touch.
 
 use std::collections::BTreeMap;
 
-/// A set of bytes, by their positions.
+/// A set of byte positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ranges {
-    /// The first byte of each range, and the byte behind its last.
+    /// The start of each range, and its exclusive end.
     ranges: BTreeMap<u32, u32>,
 }
 
@@ -31,8 +31,8 @@ impl Ranges {
         new
     }
 
-    /// Forgets the bytes before this one, and the range it lies in. Returns where that range ends,
-    /// or the same position if there is none.
+    /// Removes the bytes before `position`, and the range that contains it. Returns the end of that
+    /// range, or `position` if there is none.
     pub(crate) fn advance(&mut self, position: u32) -> u32 {
         let mut position = position;
         while let Some(first) = self.ranges.first_entry()

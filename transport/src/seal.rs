@@ -1,12 +1,12 @@
-//! Sealing and unsealing of datagrams, in place.
+//! Seals and unseals datagrams in place.
 //!
 //! XChaCha20-Poly1305 breaks if two bodies are ever sealed with the same key and nonce. The nonce
-//! is what the header names: the run of the process (microseconds of its start, 64 random bits) and
-//! the datagram's number in that run. A number is given out once; and two runs, even of processes
-//! that share the key, have the same name only if they start within the same microsecond and draw
-//! the same 64 bits. Where clocks cannot be trusted at all, the random bits alone remain: after a
-//! million runs of that kind, a chance of 1 in 37 million that any two are the same. What this
-//! cannot survive is a machine restored twice from one snapshot of its memory.
+//! comes from the header: the run of the process (microseconds of its start, 64 random bits) and
+//! the sequence number of the datagram in that run. A sequence number is used once. Two runs, even
+//! of processes that share the key, have the same identity only if they start within the same
+//! microsecond and draw the same 64 bits. Where clocks cannot be trusted at all, only the random
+//! bits remain: after a million such runs, the probability that any two are equal is 1 in 37
+//! million. The scheme does not survive a machine restored twice from one snapshot of its memory.
 
 use crate::{Key, Keys, counters::Cause};
 use chacha20::{R20, hchacha};
@@ -34,23 +34,23 @@ pub(crate) struct Sealer {
     client_cipher: Option<Cipher>,
 }
 
-/// XChaCha20-Poly1305 under one key, put together from its two halves: HChaCha20 makes a key of the
-/// first 16 bytes of the nonce, which name the run of a process, and ChaCha20-Poly1305 takes the
-/// other 8, the number of the datagram (draft-irtf-cfrg-xchacha, 2.3). So the first half is done
-/// once for all datagrams of this run. What comes of it is compared with a whole implementation in
-/// the tests.
+/// XChaCha20-Poly1305 under one key, composed of its two halves: HChaCha20 derives a subkey from
+/// the first 16 bytes of the nonce, which identify the run of a process, and ChaCha20-Poly1305 uses
+/// the other 8, the sequence number of the datagram (draft-irtf-cfrg-xchacha, 2.3). The first half
+/// is therefore computed once per run. The integration tests compare the result with a complete
+/// implementation.
 struct Cipher {
     key: Zeroizing<[u8; 32]>,
-    /// For what this run sends.
+    /// The subkey of this run, for sending.
     own: LessSafeKey,
-    /// For what some others send, by the part of the nonce that names their run: those last heard
-    /// of, of whom something could be opened.
+    /// The cached subkeys of other runs, by the part of the nonce that identifies the run: the most
+    /// recently used ones. Only a datagram that was unsealed adds a run.
     others: Mutex<VecDeque<([u8; RUN], LessSafeKey)>>,
 }
 
-/// How much of a nonce names a run.
+/// The number of bytes of a nonce that identify a run.
 const RUN: usize = 16;
-/// The keys of so many runs are remembered.
+/// The number of cached subkeys.
 const OTHERS: usize = 16;
 
 impl Cipher {
@@ -79,7 +79,7 @@ impl Cipher {
         bytes
     }
 
-    /// Opens a body with its tag behind it.
+    /// Opens a body that is followed by its tag.
     fn open<'a>(
         &self,
         header: &Header,
@@ -90,7 +90,8 @@ impl Cipher {
         let (run, rest) = (run_of(&nonce), within_run(&nonce));
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = others.iter().position(|(of, _)| *of == run) {
-            // Who was not heard of for long comes to stand last, and goes first.
+            // Moves the subkey to the front. Long unused subkeys drift to the back and are evicted
+            // first.
             others.swap(0, place);
             let opened = others[0]
                 .1
@@ -107,21 +108,21 @@ impl Cipher {
     }
 }
 
-/// The run whose nonce this is.
+/// The part of this nonce that identifies the run.
 fn run_of(nonce: &[u8; 24]) -> [u8; RUN] {
     let mut run = [0; RUN];
     run.copy_from_slice(&nonce[..RUN]);
     run
 }
 
-/// The key of what this run sends.
+/// Derives the subkey of a run.
 fn of_run(key: &[u8; 32], run: &[u8; RUN]) -> LessSafeKey {
     let key = Zeroizing::new(<[u8; 32]>::from(hchacha::<R20>(key.into(), run.into())));
     let key = UnboundKey::new(&CHACHA20_POLY1305, &*key).expect("32 bytes are a key");
     LessSafeKey::new(key)
 }
 
-/// The nonce that tells apart what one run sends.
+/// The part of the nonce that is unique within a run.
 fn within_run(nonce: &[u8; 24]) -> Nonce {
     let mut rest = [0; 12];
     rest[4..].copy_from_slice(&nonce[RUN..]);
@@ -141,7 +142,7 @@ impl Sealer {
         }
     }
 
-    /// Which key this message goes under, if any held here may say it.
+    /// The key for this message, or `None` if no key held here permits it.
     pub(crate) fn key_for(&self, envelope: &Envelope) -> Option<KeyId> {
         let client = |address| matches!(address, Address::Client(_));
         let of_client = client(envelope.from) || client(envelope.to);
@@ -164,7 +165,7 @@ impl Sealer {
         }
     }
 
-    /// How many bytes a datagram under this key has besides its body.
+    /// The number of bytes that a datagram under this key has in addition to its body.
     pub(crate) const fn overhead(key: KeyId) -> usize {
         match key {
             KeyId::None => HEADER,
@@ -172,8 +173,8 @@ impl Sealer {
         }
     }
 
-    /// Fills in the header at the front of this datagram and the tag at its end, and seals what is
-    /// between them.
+    /// Writes the header at the front of this datagram and the tag at its end, and encrypts the
+    /// body between them.
     ///
     /// # Panics
     /// If this key is not held, or the datagram has no room for header and tag.
@@ -198,7 +199,7 @@ impl Sealer {
         tag.copy_from_slice(&cipher.seal(&header, &associated, body));
     }
 
-    /// Reads a datagram's header and opens its body, in place.
+    /// Decodes a datagram's header and opens its body, in place.
     pub(crate) fn unseal<'a>(
         &self,
         datagram: &'a mut [u8],
@@ -256,7 +257,7 @@ mod tests {
         }
     }
 
-    /// "body" as a datagram.
+    /// A datagram with the body "body".
     fn datagram(sealer: &Sealer, key: KeyId) -> Vec<u8> {
         let mut bytes = vec![0; Sealer::overhead(key) + 4];
         bytes[HEADER..HEADER + 4].copy_from_slice(b"body");
@@ -284,7 +285,7 @@ mod tests {
         let (header, body) = sealer.unseal(&mut opened).unwrap();
         assert_eq!(body, b"body");
         assert_eq!((header.key, header.sequence), (KeyId::Cluster, 1));
-        // The next is sealed with another nonce.
+        // The next datagram uses another nonce.
         assert_ne!(datagram(&sealer, KeyId::Cluster)[HEADER..], bytes[HEADER..]);
     }
 
@@ -307,8 +308,8 @@ mod tests {
         }
     }
 
-    /// Whether the key of a run is remembered or made anew, what the run sent is opened, and what it
-    /// did not send is not; and of that nothing is remembered.
+    /// Datagrams of a run are opened whether its subkey is cached or derived. Forged ones are not,
+    /// and they leave the cache unchanged.
     #[test]
     fn many_runs_are_told_apart() {
         let receiver = sealer(key("01"), key("02"));
@@ -373,7 +374,7 @@ mod tests {
             cause(&cluster, &under_cluster[..HEADER + TAG - 1]),
             Some(Cause::Short)
         );
-        // Saying that it is under another key does not make it so.
+        // The key id in the header is authenticated: changing it breaks the seal.
         let mut disguised = under_client.clone();
         disguised[5] = KeyId::Cluster as u8;
         assert_eq!(cause(&both, &disguised), Some(Cause::Seal));

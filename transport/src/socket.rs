@@ -1,8 +1,8 @@
-//! A socket served by its owner's own loop, where every change of task or thread counts.
+//! A socket served from its owner's event loop, for owners that cannot afford a switch of task or
+//! thread.
 //!
-//! Lacks, on purpose: waiting. The owner learns from the system when the socket can be read, from
-//! [`Socket::is_congested`] whether to look when it can be written to again, and from
-//! [`Socket::deadline`] when to come back whatever happens.
+//! Deliberate omission: waiting. The owner polls the socket for readability, and for writability
+//! while [`Socket::is_congested`] returns true, and returns at [`Socket::deadline`] at the latest.
 
 use crate::{
     counters::Cause,
@@ -16,11 +16,11 @@ use std::{
     time::Instant,
 };
 
-/// How often the system is asked for more before others get a turn.
+/// The maximum number of receive calls before other work gets a turn.
 const CALLS: usize = 4;
 
-/// Receives, and sends what could not be sent at once. The socket closes when this and the last
-/// clone of its [`crate::Endpoint`] are gone.
+/// Receives messages, and sends those that could not be sent at once. The socket closes when this
+/// value and the last clone of its [`crate::Endpoint`] are dropped.
 pub struct Socket {
     shared: Arc<Shared>,
     reader: Reader,
@@ -32,14 +32,14 @@ impl Socket {
         Self { shared, reader }
     }
 
-    /// Says how the owner is woken, from any thread, when something is there that did not come of a
-    /// call here: a large message was read apart, or encoded. To be called once.
+    /// Sets the function that wakes the owner, from any thread, when a background thread finished
+    /// decoding or encoding a large message. Call it once.
     pub fn set_waker(&self, call: impl Fn() + Send + Sync + 'static) {
         self.shared.set_waker(Box::new(call));
     }
 
-    /// The messages that arrived, perhaps none. Never waits. More may be there: the system says so
-    /// when asked whether the socket can be read.
+    /// The messages received, perhaps none. Never blocks. More may wait at the socket: poll it for
+    /// readability.
     pub fn receive(&mut self) -> Vec<Received> {
         let (socket, state) = self.shared.socket();
         for _ in 0..CALLS {
@@ -61,7 +61,7 @@ impl Socket {
         self.shared.take_arrived()
     }
 
-    /// Sends what waited for the socket, and what waited for its time and is due.
+    /// Sends the queued batches, and runs the timers that are due.
     pub fn serve_timers(&self, now: Instant) {
         if self.shared.is_queued() {
             self.shared.flush();
@@ -72,12 +72,12 @@ impl Socket {
         }
     }
 
-    /// When [`Self::serve_timers`] has something to do at the latest.
+    /// The time of the next call of [`Self::serve_timers`] at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         self.shared.due().map(tokio::time::Instant::into_std)
     }
 
-    /// Whether something waits until the socket can be written to.
+    /// Whether a batch waits until the socket is writable.
     pub fn is_congested(&self) -> bool {
         self.shared.is_queued()
     }

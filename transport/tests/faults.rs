@@ -1,4 +1,4 @@
-//! A fault plan between two endpoints does what it says, and can be changed while they run.
+//! A fault plan between two endpoints takes effect, and can be changed while they run.
 
 mod pair;
 
@@ -9,7 +9,7 @@ use transport::{Cause, Count, Delay, Endpoint, Faults, Inbox, Plan, Rule, Side, 
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Servers 1 and 2, each with the faults given.
+/// Servers 1 and 2, each with its faults.
 async fn pair_with(a: Option<Faults>, b: Option<Faults>) -> [(Endpoint, Inbox); 2] {
     let open = async |faults| {
         let mut config = config(keys());
@@ -129,7 +129,7 @@ async fn delays_are_as_long_as_told() {
         assert!(start.elapsed() >= Duration::from_secs(10));
         let missing = 20 - arrived.len();
         arrived.extend(receive(&mut inbox, missing).await);
-        // A delay on both sides would be twice as long: a rule is applied on one.
+        // Applied on both sides, the delay would be twice as long: a rule applies on one side.
         assert!(start.elapsed() <= Duration::from_secs(21));
         assert_ne!(arrived, numbered(20));
         arrived.sort();
@@ -153,7 +153,7 @@ async fn some_are_overtaken() {
     assert!((20..80).contains(&held), "{held} held back");
 }
 
-/// Servers 1 and 2 whose sockets their owner serves; what server 1 sends is late.
+/// Servers 1 and 2 with sockets that the test serves. Messages from server 1 are delayed.
 fn served_by_hand(delay: Delay) -> [(Endpoint, Socket); 2] {
     let late = Rule {
         delay: Some(delay),
@@ -214,7 +214,7 @@ fn large_messages_arrive_at_sockets_served_by_their_owners() {
     };
     assert_eq!(arrived[0].envelope, sent[0]);
     assert_eq!(arrived.len(), 1);
-    // It was read apart, and the owner might have been asleep.
+    // A background thread decoded the message, while the owner might have been asleep.
     let call = called.recv_timeout(PATIENCE);
     call.expect("the owner is never called");
     assert!(a.counters().get(Count::FragmentsSent) > 1000);

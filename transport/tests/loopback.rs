@@ -1,4 +1,5 @@
-//! Endpoints that talk over loopback: what arrives, what is refused, and what it is counted under.
+//! Endpoints that exchange messages over loopback: delivery, rejection, and the counters of each
+//! cause.
 
 mod pair;
 
@@ -35,8 +36,8 @@ async fn small_messages_share_datagrams_and_calls() {
     );
 }
 
-/// Datagrams grow to what loopback carries once there is enough to fill them, wherever the sender
-/// listens, and no further than configured.
+/// Datagrams grow to the MTU of loopback once there is enough to fill them, for every listen
+/// address, but never beyond the configured limit.
 #[tokio::test]
 async fn datagrams_grow_to_what_the_path_carries() {
     for (listen, limit) in [
@@ -80,13 +81,14 @@ async fn datagrams_grow_to_what_the_path_carries() {
     }
 }
 
-/// Without keys anyone can write any number into a datagram: none makes those that follow look old.
+/// Without keys, any sender can forge a sequence number. A forged one must not make later datagrams
+/// look old.
 #[tokio::test]
 async fn forged_number_does_not_silence_a_peer_without_keys() {
     let (a, b, mut inbox) = pair(Keys::INSECURE).await;
     let wire = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let at = b.local_addr().unwrap();
-    // A datagram of the peer is recorded, and its number changed.
+    // Record a datagram of the peer, and change its sequence number.
     a.set_peer(node(2), wire.local_addr().unwrap());
     a.send(vec![append(node(1), node(2), 1, 0)]);
     let mut forged = datagram(&wire).await;
@@ -125,7 +127,7 @@ async fn messages_of_all_sizes_arrive() {
             a.send(vec![envelope.clone()]);
             assert_eq!(receive(&mut inbox, 1).await, [envelope], "{length} bytes");
         }
-        // Word of the last fragments may still be on its way.
+        // The acknowledgement of the last fragments may still be in transit.
         eventually("all fragments are acknowledged", || {
             a.counters().get(Count::FragmentedMessagesDelivered)
                 == b.counters().get(Count::FragmentedMessagesReceived)
@@ -135,8 +137,8 @@ async fn messages_of_all_sizes_arrive() {
     }
 }
 
-/// Entries that arrive before those they follow are refused. More is sent than one window holds, in
-/// one call and in several, the small after the large.
+/// A follower rejects entries that arrive before their predecessors. The test sends more than one
+/// window holds, in one call and in several, small messages after large ones.
 #[tokio::test]
 async fn entries_arrive_in_the_order_in_which_they_were_sent() {
     let (a, _b, mut inbox) = pair(keys()).await;
@@ -183,7 +185,7 @@ async fn client_is_answered_where_it_was_heard() {
     let ask = request(client(7), proxy(1));
     user.send(vec![ask.clone()]);
     assert_eq!(receive(&mut server_inbox, 1).await, [ask]);
-    // Large enough for fragments, which the client key carries too.
+    // Large enough for fragments, which the client key permits too.
     let answer = Envelope {
         from: proxy(1),
         to: client(7),
@@ -198,7 +200,7 @@ async fn client_is_answered_where_it_was_heard() {
     };
     server.send(vec![answer.clone()]);
     assert_eq!(receive(&mut user_inbox, 1).await, [answer]);
-    // Of a client never heard of, nobody knows where it is.
+    // The address of a client that never sent a datagram is unknown.
     server.send(vec![Envelope {
         to: client(8),
         ..request(proxy(1), client(8))
@@ -210,7 +212,7 @@ async fn client_is_answered_where_it_was_heard() {
 async fn client_key_cannot_speak_for_a_node() {
     let (server, mut inbox) = bind(config(keys())).await;
     let at = server.local_addr().unwrap();
-    // The sender below refuses to say such things, so the datagram is forged by hand.
+    // The sender in this crate refuses to send such messages, so the test forges the datagram.
     let forger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let body = {
         let mut encoded = Vec::new();
@@ -226,7 +228,7 @@ async fn client_key_cannot_speak_for_a_node() {
         server.counters().dropped(Cause::Forbidden) == 1
     })
     .await;
-    // Nor does it arrive in pieces.
+    // The message does not arrive in fragments either.
     let fragments: Vec<u8> = body[3..]
         .chunks(10)
         .enumerate()
@@ -248,15 +250,15 @@ async fn client_key_cannot_speak_for_a_node() {
         server.counters().dropped(Cause::Forbidden) == 2
     })
     .await;
-    // The same bytes under the cluster key are a message.
+    // The same bytes under the cluster key are a valid message.
     let good = pair::seal(KeyId::Cluster, &key(1), 3, &body);
     forger.send_to(&good, at).await.unwrap();
     assert_eq!(receive(&mut inbox, 1).await[0].from, node(1));
     nothing_more(&mut inbox).await;
 }
 
-/// Servers that count different majorities must not hear one another; clients have no voters, and a
-/// server that does not name its own speaks for no server.
+/// Servers that count different majorities must not exchange messages. Clients have no voters, and
+/// a process without voters cannot send as a server.
 #[tokio::test]
 async fn datagrams_of_other_voters_are_dropped_and_counted() {
     for keys in [keys(), Keys::INSECURE] {
@@ -298,7 +300,7 @@ async fn datagrams_of_other_voters_are_dropped_and_counted() {
     }
 }
 
-/// What a recorder of datagrams can do, and what a careless operator.
+/// Attacks by replaying datagrams, and mistakes of an operator.
 #[tokio::test]
 async fn what_is_wrong_is_counted_by_its_cause_and_dropped() {
     let (server, mut inbox) = bind(config(keys())).await;
@@ -376,7 +378,7 @@ async fn what_is_wrong_is_counted_by_its_cause_and_dropped() {
         );
     }
     assert_eq!(server.counters().get(Count::MessagesReceived), 0);
-    // The datagram itself is good, once.
+    // The datagram itself is valid, once.
     wire.send_to(&good, at).await.unwrap();
     assert_eq!(receive(&mut inbox, 1).await.len(), 1);
     wire.send_to(&good, at).await.unwrap();
@@ -414,7 +416,7 @@ async fn recorded_datagram_redirects_no_route() {
     model::wire::encode_addresses(ask.from, ask.to, &mut encoded);
     model::wire::encode_message(&ask.message, &mut encoded);
     Frame::Envelope(&encoded).encode(&mut body);
-    // The thief kept datagram 1 from arriving, and sends it once 2 has.
+    // The attacker delays datagram 1, and sends it after datagram 2.
     let first = pair::seal(KeyId::Client, &key(2), 1, &body);
     let second = pair::seal(KeyId::Client, &key(2), 2, &body);
     honest.send_to(&second, at).await.unwrap();
@@ -536,7 +538,7 @@ async fn impossible_settings_and_taken_addresses_are_named() {
 async fn both_kinds_of_addresses_reach_a_socket_on_all() {
     let mut all = Config::new("[::]:0".parse().unwrap(), "test");
     all.keys = keys();
-    // A machine without IPv6 cannot show this.
+    // A machine without IPv6 cannot run this test.
     let Ok((b, mut inbox)) = Endpoint::bind(all).await else {
         return;
     };
@@ -550,8 +552,8 @@ async fn both_kinds_of_addresses_reach_a_socket_on_all() {
     receive(&mut a_inbox, 1).await;
 }
 
-/// A state of 64 MiB through a relay that loses a tenth of the datagrams each way, repeats some and
-/// lets some overtake. Small messages go beside it, and arrive before it.
+/// A state of 64 MiB through a relay that loses a tenth of the datagrams each way, duplicates some
+/// and reorders some. Small messages sent beside it arrive before it.
 #[tokio::test]
 async fn state_of_64_mib_arrives_over_a_bad_way_and_holds_nothing_up() {
     let bulk = |mut config: transport::Config| {
@@ -565,7 +567,7 @@ async fn state_of_64_mib_arrives_over_a_bad_way_and_holds_nothing_up() {
     b.set_peer(node(1), relay.to_a);
     let state = pair::snapshot(node(1), node(2), 1024, 64 << 10);
     a.send(vec![state.clone(), state.clone()]);
-    // The second is refused: one is under way already.
+    // The second one is refused, because one is in transit already.
     eventually("the second is refused", || {
         a.counters().dropped(Cause::FragmentQueueFull) == 1
     })
@@ -627,7 +629,7 @@ async fn state_that_is_too_large_is_refused_by_sender_and_receiver() {
     assert!(receive(&mut inbox, 1).await == [fits]);
 }
 
-/// Under the client key nobody is sent, or has put together, more than a message.
+/// Under the client key, an endpoint sends and reassembles no message above the normal limit.
 #[tokio::test]
 async fn client_key_takes_no_bulk() {
     let (server, _inbox) = bind({
@@ -660,11 +662,11 @@ async fn client_key_takes_no_bulk() {
         server.counters().get(Count::FragmentsReceived) == 16
     })
     .await;
-    // None under the client key was taken.
+    // All bulk messages under the client key were rejected.
     assert_eq!(server.counters().dropped(Cause::Oversized), 8);
 }
 
-/// What lies between two endpoints.
+/// A relay between two endpoints.
 struct Relay {
     to_a: std::net::SocketAddr,
     to_b: std::net::SocketAddr,

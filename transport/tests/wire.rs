@@ -1,5 +1,4 @@
-//! The format, byte by byte, as `docs/wire.md` draws it; and what becomes of bytes that are not in
-//! it.
+//! The wire format, byte by byte, as `docs/wire.md` draws it, and the handling of malformed bytes.
 
 use model::{
     Address, ClientId, ClientRequest, ClientResponse, Config, Envelope, FoundStale,
@@ -94,7 +93,7 @@ fn header_golden() {
 
 #[test]
 fn cluster_id_is_fnv_1a() {
-    // From the reference's list of test vectors.
+    // From the list of FNV test vectors.
     assert_eq!(ClusterId::of("").get(), 0xcbf2_9ce4_8422_2325);
     assert_eq!(ClusterId::of("a").get(), 0xaf63_dc4c_8601_ec8c);
     assert_eq!(ClusterId::of("foobar").get(), 0x8594_4171_f739_67e8);
@@ -194,8 +193,8 @@ fn body_golden() {
             "00000003",
             "0000000a",
             "7069656365",
-            // An acknowledgement: of that message, 20 bytes long, all before byte 2, byte 5, and from
-            // byte 11 to the end.
+            // An acknowledgement: of that message, 20 bytes long, all before byte 2, byte 5, and
+            // from byte 11 to the end.
             "03",
             "0020",
             "0000000000000102",
@@ -226,7 +225,7 @@ fn body_golden() {
     assert!(of.ranges().eq([(5, 6), (11, 20)]));
 }
 
-/// A snapshot up to entry 2, of term 4: a session was opened, and `k` set to `v` in it.
+/// A snapshot up to entry 2, of term 4: a session was opened, and it set `k` to `v`.
 fn snapshot() -> Snapshot {
     let config = Config::new([NodeId::new(1)].into());
     let mut store = Store::default();
@@ -301,8 +300,8 @@ fn client_request_golden() {
     );
 }
 
-/// A stale read and its answer, beside a linearizable read and its answer: other kinds, so that none
-/// can be read as the other.
+/// A stale read and its response, beside a linearizable read and its response. Each has its own
+/// kind, so that they cannot be confused.
 #[test]
 fn stale_read_golden() {
     let (client, proxy) = (
@@ -417,7 +416,7 @@ fn frames_that_contradict_themselves_are_bad() {
         let frames: Vec<_> = Frames::of(body).collect();
         assert_eq!(frames, [Err(BadFrame)], "{}", hex(body));
     };
-    // A kind that is not known, a length beyond the end, no length.
+    // An unknown kind, a length beyond the end, a missing length.
     bad(&[9, 0, 1, 0]);
     bad(&[1, 0, 2, 0]);
     bad(&[1, 0]);
@@ -433,7 +432,7 @@ fn frames_that_contradict_themselves_are_bad() {
     bad(&fragment(3, 4, b"xy"));
     bad(&fragment(1, 1, b"x"));
     bad(&fragment(0, 0, b"x"));
-    // Bytes beyond those that 32 bits can count.
+    // A position that does not fit in 32 bits.
     let mut far = fragment(0, 0, b"xy");
     far[11..19].fill(0xff);
     bad(&far);
@@ -457,8 +456,8 @@ fn frames_that_contradict_themselves_are_bad() {
             hex(&good)
         );
     }
-    // More bytes than there are; ranges that are empty, touch, overlap, go back or too far; half of
-    // a range.
+    // More bytes than the message has; ranges that are empty, touch, overlap, go back or too far;
+    // half of a range.
     bad(&acknowledgement(9, 10, &[]));
     bad(&acknowledgement(9, 0, &[(3, 3)]));
     bad(&acknowledgement(9, 3, &[(3, 5)]));
@@ -469,7 +468,7 @@ fn frames_that_contradict_themselves_are_bad() {
     half[2] -= 4;
     half.truncate(half.len() - 4);
     bad(&half);
-    // Probes have one length, and so have their acknowledgements.
+    // Probes have a fixed length, and so have their acknowledgements.
     bad(&[4, 0, 7, 0, 0, 0, 0, 0, 0, 1]);
     bad(&[5, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1]);
 }

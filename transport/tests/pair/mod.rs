@@ -1,4 +1,4 @@
-//! Two endpoints on loopback, messages to send between them, and datagrams forged by hand.
+//! Two endpoints on loopback, messages to send between them, and forged datagrams.
 
 #![allow(dead_code, unreachable_pub)]
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use transport::{Config, Endpoint, Inbox, Key, Keys};
 
-/// How long anything may take before a test fails. Nothing takes that long.
+/// The timeout after which a test fails. Normal operation is much faster.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub fn node(id: u64) -> Address {
@@ -45,7 +45,7 @@ pub fn keys() -> Keys {
 pub fn config(keys: Keys) -> Config {
     let mut config = Config::new(([127, 0, 0, 1], 0).into(), "test");
     config.keys = keys;
-    // As if there was a network between them.
+    // As over a real network.
     config.max_datagram = 1_400;
     config
 }
@@ -54,7 +54,7 @@ pub async fn bind(config: Config) -> (Endpoint, Inbox) {
     Endpoint::bind(config).await.unwrap()
 }
 
-/// Servers 1 and 2, which know one another, and the inbox of server 2.
+/// Servers 1 and 2, which have each other's address, and the inbox of server 2.
 pub async fn pair(keys: Keys) -> (Endpoint, Endpoint, Inbox) {
     let (a, _) = bind(config(keys.clone())).await;
     let (b, inbox) = bind(config(keys)).await;
@@ -63,7 +63,7 @@ pub async fn pair(keys: Keys) -> (Endpoint, Endpoint, Inbox) {
     (a, b, inbox)
 }
 
-/// An AppendEntries with one entry of about this length.
+/// An AppendEntries request with one entry of about this length.
 pub fn append(from: Address, to: Address, nth: u64, length: usize) -> Envelope {
     let write = Write {
         quota: u64::MAX,
@@ -93,7 +93,7 @@ pub fn append(from: Address, to: Address, nth: u64, length: usize) -> Envelope {
     }
 }
 
-/// The state of a server that holds so many values of this length.
+/// A snapshot of a server with `many` values of this length.
 pub fn snapshot(from: Address, to: Address, many: usize, length: usize) -> Envelope {
     let config = model::Config::new([NodeId::new(1)].into());
     let mut store = model::Store::default();
@@ -144,7 +144,7 @@ pub fn request(from: Address, to: Address) -> Envelope {
     }
 }
 
-/// A datagram as the format says, sealed without the help of the crate.
+/// A datagram in the wire format, sealed without the code of the crate.
 pub fn seal(key_id: KeyId, key: &Key, sequence: u64, body: &[u8]) -> Vec<u8> {
     let header = Header {
         cluster: ClusterId::of("test"),
@@ -177,7 +177,7 @@ pub fn seal(key_id: KeyId, key: &Key, sequence: u64, body: &[u8]) -> Vec<u8> {
     datagram
 }
 
-/// Waits for so many messages, in as many goes as it takes.
+/// Waits for `many` messages, in any number of calls.
 pub async fn receive(inbox: &mut Inbox, many: usize) -> Vec<Envelope> {
     let start = Instant::now();
     let mut all = Vec::new();
@@ -196,7 +196,7 @@ pub async fn receive(inbox: &mut Inbox, many: usize) -> Vec<Envelope> {
     all
 }
 
-/// Sees to it that whatever is in the inbox now is nothing.
+/// Asserts that the inbox is empty now.
 pub async fn nothing_more(inbox: &mut Inbox) {
     tokio::select! {
         biased;
@@ -214,7 +214,7 @@ pub async fn datagram(socket: &UdpSocket) -> Vec<u8> {
     buffer
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !so() {
