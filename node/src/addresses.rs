@@ -1,8 +1,8 @@
-//! The `--peer` list against itself and against `--listen`: before anything is started, and again
-//! whenever a name gets other addresses.
+//! Validates the `--peer` list against itself and against `--listen`: before the server starts, and
+//! again whenever a name resolves to other addresses.
 //!
-//! A name that has no address at the start is no reason to refuse it: a container's peers may start
-//! later. What the texts alone show is refused at once.
+//! A name without an address does not prevent a start, because a container's peers may start later.
+//! Errors visible in the texts alone are rejected at once.
 
 use crate::{
     Config,
@@ -20,12 +20,12 @@ use tokio::{net, task::JoinSet, time};
 use tracing::{info, warn};
 use transport::{canonical, find_shared_address, why_unreachable};
 
-/// The time limit of the lookups before a start.
+/// The timeout of the lookups before a start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Refuses a list in which two servers have one address, or this server another one than it listens
-/// at. A server that listens at every address (`0.0.0.0`) or at any free port may be reached by
-/// another one.
+/// Rejects a list in which two servers have the same address, or in which this server has another
+/// address than it listens at. A server that listens at every address (`0.0.0.0`) or at any free
+/// port may be reachable at another one.
 pub(crate) async fn check(config: &Config) -> Result<(), StartError> {
     check_texts(config)?;
     let mut lookups = JoinSet::new();
@@ -52,11 +52,11 @@ pub(crate) async fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The same without any lookup.
+/// The checks that need no lookup.
 fn check_texts(config: &Config) -> Result<(), StartError> {
     let mut owners = BTreeMap::new();
     for (id, address) in &config.peers {
-        // Case makes no difference in names.
+        // Host names are case-insensitive.
         if let Some(first) = owners.insert(address.to_ascii_lowercase(), *id) {
             return Err(StartError::SharedAddress {
                 first,
@@ -89,13 +89,13 @@ fn own_address(config: &Config) -> StartError {
     }
 }
 
-/// Whether a server that listens there can be reached only there.
+/// Whether a server with this listen address is reachable only there.
 pub(crate) fn is_fixed(listen: SocketAddr) -> bool {
     !listen.ip().to_canonical().is_unspecified() && listen.port() != 0
 }
 
-/// Whether a server that listens there may be reached by this name, which has these addresses here; none
-/// if they are not known yet.
+/// Whether a server with this listen address may be reachable by this name. `addresses` are the
+/// addresses of the name on this machine; empty if they are not known yet.
 fn is_own(name: &str, addresses: &[SocketAddr], listen: SocketAddr) -> bool {
     let mut addresses = addresses.iter().copied().map(canonical).peekable();
     !is_fixed(listen)
@@ -104,8 +104,8 @@ fn is_own(name: &str, addresses: &[SocketAddr], listen: SocketAddr) -> bool {
         || addresses.any(|address| address == canonical(listen))
 }
 
-/// Whether this machine has a loopback address for its own name, as Debian's hosts file does
-/// (127.0.1.1). What address the others have for it cannot be seen here.
+/// Whether this machine maps its own name to a loopback address, as Debian's hosts file does
+/// (127.0.1.1). The address that the other servers have for it is not visible here.
 fn is_hidden(name: &str, mut addresses: impl Iterator<Item = SocketAddr>) -> bool {
     let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
     let host = host.trim_end_matches('.').to_ascii_lowercase();
@@ -114,17 +114,17 @@ fn is_hidden(name: &str, mut addresses: impl Iterator<Item = SocketAddr>) -> boo
     !is_local && !is_number && addresses.all(|address| address.ip().is_loopback())
 }
 
-/// What the running server found wrong with the addresses of the list.
+/// Current problems with the addresses of the list.
 #[derive(Debug, Default)]
 pub(crate) struct AddressAlerts(Mutex<Vec<Alert>>);
 
 impl AddressAlerts {
-    /// What is wrong now.
+    /// The current alerts.
     pub(crate) fn get(&self) -> Vec<Alert> {
         self.lock().clone()
     }
 
-    /// Compares the addresses of all names, as known now, and reports what is new.
+    /// Compares the known addresses of all names, and logs new problems.
     pub(crate) fn update<'a>(
         &self,
         (own, listen): (NodeId, SocketAddr),
@@ -236,7 +236,7 @@ mod tests {
         assert!(is_own("a:7101", "127.0.1.1:7101", "10.0.0.1:7101"));
         assert!(is_own("a.example.:7101", "[::1]:7101", "10.0.0.1:7101"));
         assert!(!is_own("a:7101", "10.0.0.2:7101", "10.0.0.1:7101"));
-        // The others would reach themselves.
+        // The other servers would reach themselves.
         assert!(!is_own("localhost:7101", "127.0.0.1:7101", "10.0.0.1:7101"));
         assert!(!is_own(
             "a.LocalHost.:7101",
@@ -244,7 +244,7 @@ mod tests {
             "10.0.0.1:7101"
         ));
         assert!(!is_own("127.0.1.1:7101", "127.0.1.1:7101", "10.0.0.1:7101"));
-        // The others are on the same machine, and reach nobody.
+        // The other servers are on the same machine, and would reach no server.
         assert!(!is_own("a:7101", "127.0.1.1:7101", "127.0.0.1:7101"));
     }
 

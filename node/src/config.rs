@@ -1,4 +1,4 @@
-//! What a server is told when it starts.
+//! The settings of a server.
 
 use crate::wal;
 use model::{
@@ -14,83 +14,83 @@ use std::{
 use transport::{ClusterNameError, Faults, Keys};
 use web::Secret;
 
-/// The settings of one server. Made by [`Config::new`]; the fields are then set as wished.
+/// The settings of one server. [`Config::new`] sets defaults; the fields can then be changed.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// This server.
     pub id: NodeId,
-    /// The cluster's name, at most 255 bytes. Servers of another one are not understood, nor is
-    /// their data directory.
+    /// The cluster's name, at most 255 bytes. Datagrams and data directories of other clusters are
+    /// rejected.
     pub cluster: String,
     /// The servers of the cluster. This one is always among them.
     pub voters: BTreeSet<NodeId>,
-    /// Where the other servers are: `HOST:PORT`. The address of one that is not listed is learned from
-    /// its datagrams if they are sealed, or set by [`crate::Node::set_peer`].
+    /// The addresses of the other servers: `HOST:PORT`. The address of an unlisted server is
+    /// learned from its datagrams if they are sealed, or set by [`crate::Node::set_peer`].
     pub peers: BTreeMap<NodeId, String>,
-    /// Where to listen for datagrams. Port 0 takes any free one.
+    /// The local address for datagrams. Port 0 selects a free one.
     pub listen: SocketAddr,
-    /// What datagrams are sealed with. Without keys, anyone who reaches the socket can speak for
-    /// anyone.
+    /// The keys that seal datagrams. Without keys, any sender that reaches the socket can
+    /// impersonate any process.
     pub keys: Keys,
-    /// The most bytes of a datagram, without the headers of UDP and IP. Each path begins at 1,200 and
-    /// grows as far as probes get through.
+    /// The maximum size of a datagram, in bytes, without UDP and IP headers. Each path starts at
+    /// 1,200 bytes and grows as far as its probes are acknowledged.
     pub max_datagram: usize,
-    /// What goes wrong on the network on purpose. With a plan here, HTTP serves `/chaos`, where it
-    /// is read and changed.
+    /// The plan for network fault injection. With a plan here, HTTP serves `/chaos`, which reads
+    /// and replaces it.
     pub faults: Option<Faults>,
-    /// Where to serve HTTP for operators, if at all.
+    /// The address for HTTP, if it is served.
     pub http: Option<SocketAddr>,
     /// The bearer token that HTTP requests must carry, if any. `/livez` and `/readyz` need none.
     pub http_token: Option<Secret>,
-    /// Names by which clients may call this server over HTTP, beside `localhost` and IP addresses.
-    /// Without a token other names are refused.
+    /// Host names under which HTTP clients may address this server, beside `localhost` and IP
+    /// addresses. Without a token other names are refused.
     pub http_allow_host: Vec<String>,
-    /// Where the log is kept. Made if it does not exist.
+    /// The data directory. Created if it does not exist.
     pub data_dir: PathBuf,
-    /// How often a leader shows that it lives.
+    /// The heartbeat interval of a leader.
     pub heartbeat: Duration,
-    /// How long a follower waits for a leader, at least.
+    /// The minimum election timeout.
     pub election_min: Duration,
-    /// How long a follower waits for a leader, at most.
+    /// The maximum election timeout.
     pub election_max: Duration,
-    /// Where to write every step, for replay. Added to what is there.
+    /// The file to which every step is appended, for replay.
     pub trace: Option<PathBuf>,
-    /// How many operations [`crate::Node::propose`] and [`crate::Node::read`] have under way at
-    /// once. Each takes a session in the replicated store.
+    /// The maximum number of concurrent operations of [`crate::Node::propose`] and
+    /// [`crate::Node::read`]. Each uses a session in the replicated store.
     pub max_local: usize,
-    /// How many more may wait for their turn.
+    /// The maximum number of further operations in the queue.
     pub max_waiting: usize,
-    /// How long such an operation may take.
+    /// The timeout of such an operation.
     pub ask_timeout: Duration,
-    /// A snapshot is taken when the log has grown by so many entries since the last, or a quarter
-    /// more or less: not by all servers at once.
+    /// The number of entries since the last snapshot after which the next one is taken. Jitter of
+    /// up to a quarter keeps the servers from taking snapshots at the same time.
     pub snapshot_entries: u64,
-    /// A snapshot is taken when the log has grown by so many bytes since the last,
-    /// likewise, roughly.
+    /// The approximate number of bytes of entries since the last snapshot after which the next one
+    /// is taken, with the same jitter.
     pub snapshot_bytes: u64,
-    /// How large the segments of the log are.
+    /// The size of a log segment, in bytes.
     pub segment_bytes: u64,
-    /// While writes come one at a time and so soon one after the other, both threads of the server
-    /// wait awake for the next, as long as this and no longer. It makes such writes quicker, at the
-    /// cost of processors that would otherwise be idle. Zero: never.
+    /// The busy-poll window: while a single client writes back to back, both threads of the server
+    /// poll for this long before they sleep. It reduces the latency of such writes at the cost of
+    /// otherwise idle processors. Zero disables it.
     pub busy_wait: Duration,
-    /// The most client sessions that the cluster keeps. The leader's setting counts.
+    /// The maximum number of client sessions in the cluster. The leader's setting applies.
     pub max_sessions: u32,
-    /// For how many applied entries after its last use a session is not evicted. The leader's setting
-    /// counts.
+    /// The number of applied entries after its last use during which a session is not evicted. The
+    /// leader's setting applies.
     pub session_window: u64,
-    /// How many bytes of keys and values, with 32 for each pair, the state may have. The leader's
-    /// setting counts.
+    /// The maximum size of the state in bytes: keys and values, plus 32 bytes for each pair. The
+    /// leader's setting applies.
     pub state_quota: u64,
 }
 
-/// What is wrong with the settings.
+/// An invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A name that does not fit into the log's header.
+    /// The cluster name does not fit into the log's header.
     #[error(transparent)]
     Cluster(#[from] ClusterNameError),
-    /// A server that would run for office before it could have heard of a leader.
+    /// The server could start an election before it could have received a heartbeat.
     #[error(
         "an election timeout of {min:?} to {max:?} does not go with a heartbeat every {heartbeat:?}: \
          the least must be at least twice the heartbeat, and the most longer than the least"
@@ -98,30 +98,30 @@ pub enum ConfigError {
     Timers {
         /// The heartbeat interval.
         heartbeat: Duration,
-        /// The least election timeout.
+        /// The minimum election timeout.
         min: Duration,
-        /// The greatest.
+        /// The maximum election timeout.
         max: Duration,
     },
-    /// Too small to hold anything.
+    /// The segments are too small.
     #[error("segments of {0} bytes are too small: at least 8192")]
     Segment(u64),
-    /// A snapshot with each step.
+    /// A snapshot would be due after each step.
     #[error("snapshot_entries and snapshot_bytes must be at least 1")]
     NoSnapshots,
-    /// No client could ever write, or the sessions would not fit a snapshot.
+    /// No client could ever write, or the sessions would not fit into a snapshot.
     #[error("max_sessions of {0} is out of range: give 1 to {MAX_SESSIONS}")]
     Sessions(u32),
-    /// A state that no snapshot could carry to a follower.
+    /// The state could exceed the size of a snapshot.
     #[error("a state quota of {0} bytes is out of range: give 1 to {MAX_STATE_QUOTA}")]
     Quota(u64),
-    /// Nothing could ever be asked.
+    /// No local operation could ever start.
     #[error("max_local must be at least 1")]
     NoLocal,
 }
 
 impl Config {
-    /// A server with no peers, listening on any free port of the loopback interface.
+    /// Default settings for a server without peers, on a free port of the loopback interface.
     pub fn new(id: NodeId, cluster: impl Into<String>, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             id,
@@ -153,7 +153,7 @@ impl Config {
         }
     }
 
-    /// Checks what can be checked without touching the world.
+    /// Validates the settings, without access to files or sockets.
     ///
     /// # Errors
     /// See [`ConfigError`].

@@ -1,18 +1,18 @@
-//! The two threads of a server, alike, and what they share.
+//! The event loop of a server: two equal threads, and the state that they share.
 //!
-//! Whoever of them is told that something happened takes the driver, has it take a turn, and gives
-//! it back. If that turn left something to write and nobody is at the disk, the thread goes there
-//! itself, and the other one sees to datagrams and timers meanwhile, for as long as the disk may
-//! take; back from a sync, it has the driver take up at once what that made possible. So on the way
-//! of a write through a server no thread waits for another to wake up: who receives an entry writes
-//! it, syncs, and sends the acknowledgement.
+//! The thread that receives an event locks the driver, runs one turn, and unlocks it. If that turn
+//! queued a write and the disk is free, the thread writes and syncs it. The other thread serves
+//! datagrams and timers meanwhile, however long the disk takes. After a sync the thread runs a turn
+//! at once for the newly durable writes. On the path of a write through a server, no thread
+//! therefore waits for another to wake up: the thread that receives an entry writes it, syncs, and
+//! sends the acknowledgement.
 //!
 //! # Invariants
-//! * There is one disk, so at most one of the two waits for it, without the driver; whoever sees to
-//!   datagrams and timers never does.
-//! * What the disk reports is taken up by someone: by whoever was at the disk, or, if the driver is
-//!   taken just then, by whoever has it, before going to sleep.
-//! * When one of the threads ends, for whatever reason, so does the other.
+//! * There is one disk, so at most one of the two threads waits for it, and it does so without the
+//!   driver. The thread that serves datagrams and timers never waits for the disk.
+//! * Every report of the disk is processed: by the thread that used the disk or, if the driver is
+//!   locked at that moment, by the thread that holds it, before it goes to sleep.
+//! * When one of the threads ends, for any reason, so does the other.
 
 use crate::{
     driver::{Driver, Look},
@@ -32,7 +32,7 @@ use std::{
     thread,
 };
 
-/// See the module.
+/// The event loop; see the module documentation.
 pub(crate) struct Crew {
     driver: Mutex<Driver>,
     writer: Arc<Writer>,
@@ -40,7 +40,7 @@ pub(crate) struct Crew {
     over: AtomicBool,
 }
 
-/// Ends the other thread with this one, even if this one panics.
+/// Ends the other thread together with this one, even if this one panics.
 struct Together<'a>(&'a Crew);
 
 impl Drop for Together<'_> {
@@ -60,11 +60,11 @@ impl Crew {
         }
     }
 
-    /// Works until the driver is told to stop, or until something breaks. The second thread comes
-    /// on top of the one that calls this.
+    /// Runs until the driver stops, or until something fails. It spawns the second thread and uses
+    /// the calling thread as the first.
     pub(crate) fn run(self, second: thread::Builder) -> Result<(), Failure> {
         if let Ok(driver) = self.driver.lock() {
-            // The socket is listened to from here on, and the clock is set.
+            // Arms epoll for the socket and sets the timer.
             self.take_turns(driver, Look::Everything(Woken::Socket));
         }
         let span = tracing::Span::current();
@@ -88,7 +88,7 @@ impl Crew {
         let _together = Together(self);
         while !self.over.load(Relaxed) {
             let woken = self.waiting.wait(self.writer.vigil.end());
-            // Not to be had only if the other thread panicked.
+            // The lock is poisoned only if the other thread panicked.
             let Ok(mut driver) = self.driver.lock() else {
                 return;
             };
@@ -102,8 +102,8 @@ impl Crew {
         }
     }
 
-    /// Has the driver take up what the disk reports, unless the other thread has the driver: then
-    /// that one does.
+    /// Runs a turn for the disk's report, unless the other thread holds the driver: that thread
+    /// then processes the report.
     fn take_up_report(&self) {
         fence(SeqCst);
         if let Ok(driver) = self.driver.try_lock() {
@@ -120,8 +120,9 @@ impl Crew {
                 return self.waiting.bell().ring();
             }
             drop(driver);
-            // A report that came meanwhile found the driver taken. Either it is seen here, or
-            // whoever brings it finds the driver free: the fences here and there see to that.
+            // A report that arrived meanwhile found the driver locked. Either this thread sees the
+            // report here, or the reporting thread finds the driver unlocked: the two fences
+            // guarantee it.
             fence(SeqCst);
             if !self.writer.has_report() {
                 return;

@@ -1,7 +1,7 @@
-//! What the driver needs of stable storage, and what can go wrong with it.
+//! The driver's interface to stable storage, and its errors.
 //!
-//! [`crate::wal`] is the implementation. A disk is in one hand at a time ([`crate::writer`]); the
-//! core learns that a write is durable from the driver alone.
+//! [`crate::wal`] implements it. One thread uses a disk at a time ([`crate::writer`]), and only the
+//! driver reports to the core that a write is durable.
 
 use model::Write;
 use std::{
@@ -13,46 +13,46 @@ use std::{
 
 /// Stable storage for the writes of one server.
 pub trait Disk: Send {
-    /// Makes these writes durable, in order, after all before them. Returns when they are.
+    /// Makes these writes durable, in order, after all earlier ones. Returns once they are.
     ///
     /// # Errors
-    /// After an error nothing is known about what the disk holds: the server must stop, and the
-    /// disk must not be used again.
+    /// After an error the contents of the disk are unknown: the server must stop, and must not use
+    /// the disk again.
     fn write(&mut self, writes: &[Write]) -> Result<(), DiskError>;
 
-    /// Says that nothing was to be written for a while. A disk may use the pause to mark what it
-    /// holds as complete.
+    /// Called when nothing was written for a while. A disk may use the pause to mark its contents
+    /// as complete.
     ///
     /// # Errors
-    /// As for [`Self::write`].
+    /// See [`Self::write`].
     fn rest(&mut self) -> Result<(), DiskError> {
         Ok(())
     }
 
-    /// How many bytes the last snapshot took; 0 if there is none.
+    /// The size of the last snapshot in bytes; 0 if there is none.
     fn snapshot_bytes(&self) -> u64 {
         0
     }
 
-    /// Says that nothing will be written any more.
+    /// Called when no further writes will follow.
     ///
     /// # Errors
-    /// As for [`Self::write`].
+    /// See [`Self::write`].
     fn close(&mut self) -> Result<(), DiskError> {
         Ok(())
     }
 }
 
-/// The advice for a server whose log is lost.
+/// The advice for a server that lost its log.
 const LOST: &str = "This server can no longer know what it promised, so it must not vote again: \
      leave it stopped, keep the directory, and do not start an empty one under its number. \
      The cluster tolerates one failure less until its data is copied to a new cluster: see \
      \"A lost disk\" in docs/deploy.md";
 
-/// Why stable storage cannot be opened or used.
+/// An error of opening or using stable storage.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    /// Another process, or another server in this one, has the directory.
+    /// Another process, or another server in this process, uses the directory.
     #[error(
         "data directory {} is in use by another process: stop that one, or give this server a directory of its own",
         dir.display()
@@ -61,15 +61,15 @@ pub enum DiskError {
         /// The directory.
         dir: PathBuf,
     },
-    /// The directory cannot be made or opened.
+    /// The directory cannot be created or opened.
     #[error("cannot use {} as a data directory: it must be a directory this user may write to", dir.display())]
     Unusable {
         /// The directory.
         dir: PathBuf,
-        /// What the system says.
+        /// The error from the system.
         source: io::Error,
     },
-    /// The directory holds the log of another server.
+    /// The directory contains the log of another server.
     #[error(
         "data directory {} belongs to node {found}, but this is node {expected}: start it with its own directory, or with --id {found}",
         dir.display()
@@ -77,12 +77,12 @@ pub enum DiskError {
     OtherNode {
         /// The directory.
         dir: PathBuf,
-        /// Whose it is.
+        /// The server that owns it.
         found: u64,
-        /// Who asked.
+        /// The server that tried to open it.
         expected: u64,
     },
-    /// The directory holds the log of a server of another cluster.
+    /// The directory contains the log of a server of another cluster.
     #[error(
         "data directory {} belongs to cluster {found:?}, but this server is of cluster {expected:?}: check --cluster and --data-dir",
         dir.display()
@@ -90,12 +90,12 @@ pub enum DiskError {
     OtherCluster {
         /// The directory.
         dir: PathBuf,
-        /// Whose it is.
+        /// The cluster that owns it.
         found: String,
-        /// Who asked.
+        /// The cluster of this server.
         expected: String,
     },
-    /// The log was written by a program that writes another format.
+    /// The log has the format of another program version.
     #[error(
         "{file} is of format {found}, and this program reads format {expected}: run the version that wrote it"
     )]
@@ -104,22 +104,22 @@ pub enum DiskError {
         file: String,
         /// Its format.
         found: u32,
-        /// Ours.
+        /// The format of this program.
         expected: u32,
     },
-    /// What was durable can no longer be read.
+    /// Durable data can no longer be read.
     #[error("{file} in data directory {} is damaged at byte {offset}: {what}. {LOST}", dir.display())]
     Damaged {
         /// The directory.
         dir: PathBuf,
         /// The file.
         file: String,
-        /// Where in it.
+        /// The position in the file, in bytes.
         offset: u64,
-        /// What is wrong.
+        /// The problem.
         what: &'static str,
     },
-    /// What was durable is not there.
+    /// A durable file is missing.
     #[error(
         "{file} is missing from data directory {}. If it was moved away, put it back; an older copy of it does not help. {LOST}",
         dir.display()
@@ -127,37 +127,37 @@ pub enum DiskError {
     Missing {
         /// The directory.
         dir: PathBuf,
-        /// Which segments, in words.
+        /// The missing segments, as text.
         file: String,
     },
-    /// There is no room left.
+    /// The file system is full, or the quota is exhausted.
     #[error(
         "no space left for {file}: free space on its file system, or raise the quota, then start the server again. Delete nothing in the data directory: everything this server acknowledged is there"
     )]
     Full {
-        /// The file that was to be written.
+        /// The file to be written.
         file: String,
-        /// What the system says.
+        /// The error from the system.
         source: io::Error,
     },
-    /// The system refused.
+    /// A system call failed.
     #[error(
         "cannot {action} {file}, so the server is shutting down: it cannot know what the disk holds. Check the disk and the kernel's log, then start the server again: it writes the end of its log again before it relies on it. If that fails too, leave it stopped and keep its data directory"
     )]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
         /// The file.
         file: String,
-        /// What the system says.
+        /// The error from the system.
         source: io::Error,
     },
-    /// The format of the log has no room for it.
+    /// The data exceeds a limit of the log format.
     #[error(
         "{what} does not fit the format of the log, so the server is shutting down: the state of this cluster is too large. Start the server with such a --snapshot-entries and --snapshot-bytes that it takes no snapshot, delete keys, then start it as before"
     )]
     TooLarge {
-        /// What was to be written.
+        /// The object that does not fit.
         what: &'static str,
     },
     /// An earlier error made the disk unusable.
@@ -166,7 +166,7 @@ pub enum DiskError {
 }
 
 impl DiskError {
-    /// The error of a failed operation on a file.
+    /// The error for a failed operation on a file.
     pub(crate) fn of(action: &'static str, file: &str, source: io::Error) -> Self {
         let file = file.to_owned();
         match source.kind() {
@@ -182,9 +182,9 @@ impl DiskError {
     }
 }
 
-/// Writes a file whose contents and name are durable when this returns.
+/// Writes a file and makes its contents and its name durable.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // What is written holds keys and values.
+    // The file contains keys and values, so only its owner may read it.
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)

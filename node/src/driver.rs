@@ -1,12 +1,11 @@
-//! The driver: owns the server, takes up what happened to it, and carries out what it says, one
-//! turn at a time.
+//! The driver: owns the Raft core, feeds it events, and executes its effects, one turn at a time.
 //!
-//! There is one call to [`Raft::step`] here ([`Driver::step`]) and one place that tells the core
-//! that a write is durable ([`Driver::persisted`]). Everything that arrived while a turn ran is
-//! taken up by the next one together: client requests become one event, messages leave together,
-//! and one sync makes all writes durable.
+//! [`Driver::step`] contains the only call of [`Raft::step`], and [`Driver::persisted`] is the only
+//! place that reports a write as durable to the core. Events that arrive during a turn are batched
+//! into the next one: client requests become one event, messages are sent together, and one sync
+//! makes all writes durable.
 //!
-//! Whose thread a turn runs on is the [crew's](crate::crew) business. No turn touches the disk.
+//! The [event loop](crate::crew) decides which thread runs a turn. No turn touches the disk.
 
 use crate::{
     disk::write_durably,
@@ -45,34 +44,34 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 use transport::{Cause, Count, Endpoint, Received, Socket, canonical};
 
-/// How long a server that stops waits for what is under way.
+/// How long a stopping server waits for operations in progress.
 const LINGER: Duration = Duration::from_secs(2);
-/// Who was not heard of for so long is not sent what costs much.
+/// A server that was silent for this long gets no snapshots.
 const SILENT: Duration = Duration::from_secs(5);
-/// How many commands are taken up in one turn.
+/// The maximum number of commands per turn.
 const COMMANDS: usize = 1024;
 
-/// What the handle asks of the driver.
+/// Commands from the handle to the driver.
 pub(crate) enum Command {
-    /// Carry out an operation.
+    /// Execute an operation.
     Ask { ask: Ask, reply: Reply },
-    /// Say where the server stands.
+    /// Return the status of the server.
     Status(Glance, oneshot::Sender<Status>),
-    /// Do something with the socket.
+    /// Use the endpoint.
     Endpoint(Box<dyn FnOnce(&Endpoint) + Send>),
-    /// Finish what is under way, take on nothing new, and end.
+    /// Finish operations in progress, reject new ones, and end.
     Stop,
-    /// Lose the server's memory before its next step, which the invariants must notice.
+    /// Lose the server's state before its next step, which the invariants must detect.
     #[cfg(test)]
     LoseMemory,
 }
 
-/// What the driver shows to others while it runs.
+/// The liveness data that the driver publishes while it runs.
 pub(crate) struct Pulse {
     started: Instant,
     /// When the last turn ended, in milliseconds since the start.
     turned: AtomicU64,
-    /// When each server was last heard of, likewise; 0 for never.
+    /// When the last message of each server arrived, in the same unit; 0 for never.
     heard: BTreeMap<NodeId, AtomicU64>,
 }
 
@@ -89,19 +88,20 @@ impl Pulse {
         self.started.elapsed()
     }
 
-    /// How long ago the last turn was. The heartbeat timer makes turns even when nothing happens.
+    /// The time since the last turn. The heartbeat timer causes turns even when nothing else
+    /// happens.
     pub(crate) fn since_turn(&self) -> Duration {
         let turned = Duration::from_millis(self.turned.load(Relaxed));
         self.uptime().saturating_sub(turned)
     }
 
-    /// How long ago a server was heard of, or since the start.
+    /// The time since the last message of a server, or since the start if there was none.
     pub(crate) fn since_heard(&self, id: NodeId) -> Duration {
         let heard = self.heard.get(&id).map_or(0, |heard| heard.load(Relaxed));
         self.uptime().saturating_sub(Duration::from_millis(heard))
     }
 
-    /// How long ago a server was heard of, if it ever was.
+    /// The time since the last message of a server, if there was one.
     fn silence(&self, id: NodeId) -> Option<Duration> {
         let heard = self.heard.get(&id)?.load(Relaxed);
         (heard > 0).then(|| self.since_heard(id))
@@ -113,7 +113,7 @@ impl Pulse {
     }
 }
 
-/// See the module.
+/// The driver; see the module documentation.
 pub(crate) struct Driver {
     pub(crate) raft: Raft,
     pub(crate) endpoint: Endpoint,
@@ -127,57 +127,57 @@ pub(crate) struct Driver {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) trace: Option<Trace>,
-    /// Where to leave what is known when a law is broken.
+    /// The path of the crash report, written when an invariant is violated.
     pub(crate) morgue: PathBuf,
     pub(crate) agenda: Agenda,
-    /// This run, by a number drawn at random.
+    /// The random id of this run.
     pub(crate) boot: u64,
     pub(crate) identities: Identities,
     pub(crate) switch: Arc<Switch>,
     pub(crate) pace: Pace,
     pub(crate) alarm: Alarm,
-    /// Whether the log says that the disk is behind.
+    /// Whether the log already reported that the disk is behind.
     pub(crate) disk_behind: bool,
-    /// How it ended.
+    /// The result, once the driver has ended.
     pub(crate) outcome: Option<Result<(), Failure>>,
     #[cfg(test)]
     pub(crate) loses_memory: bool,
 }
 
-/// What those who wait are to be told of.
+/// The wake-ups that are armed in epoll.
 #[derive(Default)]
 pub(crate) struct Alarm {
-    /// When the clock goes off, or went off.
+    /// When the timer fires or fired.
     clock: Option<Instant>,
-    /// Whether it is of interest that the socket can be written to.
+    /// Whether epoll reports that the socket is writable.
     to_write: bool,
 }
 
-/// What a turn takes up.
+/// The scope of a turn.
 #[derive(Clone, Copy)]
 pub(crate) enum Look {
-    /// Whatever happened.
+    /// All events.
     Everything(Woken),
-    /// What the disk reports, and nothing else: not what is due, for a leader may have been heard
-    /// of in a datagram that nobody has looked at yet.
+    /// Only the report of the disk. Timers are excluded, because a datagram of the leader may be
+    /// waiting unread.
     Reports,
 }
 
-/// What a turn gathers.
+/// The buffers of a turn.
 #[derive(Default)]
 pub(crate) struct Agenda {
     messages: Vec<Received>,
-    /// Whether the peers were asked for their identities.
+    /// Whether the peers were requested to identify themselves.
     greeted: bool,
     commands: Vec<Command>,
     requests: Vec<(Address, ClientRequest)>,
     sends: Vec<Envelope>,
-    /// Set once the server is to stop: when to end at the latest.
+    /// The latest time to end, once the server is stopping.
     stop_by: Option<Instant>,
 }
 
 impl Driver {
-    /// One turn; none, once it has ended.
+    /// Runs one turn. Does nothing once the driver has ended.
     pub(crate) fn turn(&mut self, look: Look) {
         if self.has_ended() {
             return;
@@ -200,19 +200,20 @@ impl Driver {
         }
     }
 
-    /// Whether there will be no more turns.
+    /// Whether the driver has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.outcome.is_some()
     }
 
-    /// Something broke. There will be no more turns.
+    /// Ends the driver with a failure.
     pub(crate) fn fail(&mut self, failure: Failure) {
         if !matches!(self.outcome, Some(Err(_))) {
             self.outcome = Some(Err(failure));
         }
     }
 
-    /// Says how it ended. Unless it was killed, what was still to be written is.
+    /// Closes the disk, unless the server was killed: pending writes are written first. Returns the
+    /// result.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.local.refuse_waiting();
         let outcome = self.outcome.take().unwrap_or(Ok(()));
@@ -220,12 +221,12 @@ impl Driver {
             self.writer.abandon();
             return outcome;
         }
-        // A sync may have failed while we ended.
+        // A sync may have failed while the driver ended.
         let closed = self.writer.close().map_err(Failure::Disk);
         outcome.and(closed)
     }
 
-    /// Collects what waits: datagrams and commands.
+    /// Collects the waiting datagrams and commands.
     fn gather(&mut self) {
         self.socket.serve_timers(Instant::now());
         self.agenda.messages = self.socket.receive();
@@ -234,7 +235,7 @@ impl Driver {
                 Ok(command) => self.agenda.commands.push(command),
                 Err(mpsc::error::TryRecvError::Empty) => break,
                 Err(mpsc::error::TryRecvError::Disconnected) => {
-                    // Every handle is gone.
+                    // All handles were dropped.
                     if self.agenda.stop_by.is_none() {
                         self.agenda.commands.push(Command::Stop);
                     }
@@ -259,12 +260,12 @@ impl Driver {
         self.take_messages(now)?;
         self.take_commands(now);
         if matches!(look, Look::Everything(_)) {
-            // What is due is looked at after what arrived: a leader that was heard of is no reason
-            // to run for office, however late this thread got to listen.
+            // Timers are processed after messages: if a message of the leader has arrived, the
+            // server must not start an election, however late this thread was scheduled.
             self.take_timers(now)?;
         }
         self.note_disk();
-        // Answers to local operations may bring new requests, of the same turn.
+        // Responses to local operations may produce new requests in the same turn.
         while !self.agenda.requests.is_empty() {
             self.take_requests()?;
         }
@@ -292,8 +293,8 @@ impl Driver {
         let timers = self.timers.next();
         let due = self.socket.deadline().map_or(timers, |at| at.min(timers));
         let now = Instant::now();
-        // Timers are put off far more often than they fire: the clock is not set later than it is,
-        // and goes off for nothing once.
+        // Timers are postponed far more often than they fire. The timer is therefore never moved to
+        // a later time, and may fire once for nothing.
         if done.is_ok() && self.alarm.clock.is_none_or(|at| due < at || at <= now) {
             self.alarm.clock = Some(due);
             done = waiting.set_clock(due.saturating_duration_since(now));
@@ -303,7 +304,7 @@ impl Driver {
         }
     }
 
-    /// The only place that declares a write durable.
+    /// The only place that reports a write as durable to the core.
     fn persisted(&mut self, id: WriteId) -> Result<(), Failure> {
         self.step(Event::Persisted(id))
     }
@@ -336,7 +337,7 @@ impl Driver {
                 }
             }
             if self.raft.is_impossible(&message) {
-                // The core would drop it too. Here it is counted.
+                // The core would drop it too. Dropping it here counts it.
                 self.metrics.dropped("impossible", 1);
                 continue;
             }
@@ -347,7 +348,7 @@ impl Driver {
                 Message::AppendEntriesRequest(request)
                     if !request.entries.is_empty() && self.writer.is_behind() =>
                 {
-                    // As if it had been lost: the leader sends it again.
+                    // Treated as lost: the leader resends it.
                     self.metrics.dropped("disk-behind", 1);
                 }
                 Message::InstallSnapshotRequest(_) if self.writer.is_behind() => {
@@ -356,13 +357,13 @@ impl Driver {
                 message => self.step(Event::Receive { from, message })?,
             }
         }
-        // The space is kept for the next turn.
+        // Keeps the allocation for the next turn.
         self.agenda.messages = messages;
         Ok(())
     }
 
-    /// Whether the core may see this message of a server. If not, its sender is asked to prove
-    /// itself.
+    /// Whether the core may receive this message of a server. If not, the sender is requested to
+    /// identify itself.
     fn is_admitted(&mut self, from: Origin, message: &Message, now: Instant) -> bool {
         let Origin { id, boot, .. } = from;
         if !self.identities.is_admitted(id, boot) {
@@ -378,8 +379,8 @@ impl Driver {
         true
     }
 
-    /// Whether this response suggests that the follower lost what it had acknowledged. Then the
-    /// follower is requested to prove that it has it.
+    /// Whether this response suggests that the follower lost entries that it had acknowledged. If
+    /// so, the follower is requested to prove that it still has them.
     fn is_doubtful(&mut self, id: NodeId, response: &AppendEntriesResponse, now: Instant) -> bool {
         let is_doubtful = self.identities.contradicts(id, response);
         if is_doubtful {
@@ -405,9 +406,9 @@ impl Driver {
         self.carry_out_identities(turn);
     }
 
-    /// Whether this is the address of the recorded run of a server: the one that it was last heard
-    /// from, or its only configured address if it was not heard from since the start. Without keys it
-    /// counts as heard from where it answered with a nonce.
+    /// Whether this is the address of the recorded run of a server: the source address of its last
+    /// datagram, or its only configured address if none was received since the start. Without keys,
+    /// the source address of its last answer with a nonce counts instead.
     fn is_at_known_address(&self, Origin { id, at, .. }: Origin) -> bool {
         let of = Address::Node(id);
         let heard = self.endpoint.heard_at(of);
@@ -442,8 +443,8 @@ impl Driver {
             self.identities.note_acknowledged(id, acknowledged);
         }
         let known = turn.sends.into_iter();
-        // An address may become known later, and the request is repeated. A nonce must not go to an
-        // address that anybody could have claimed.
+        // A peer's address may become known later, and the request is repeated then. A nonce must
+        // not be sent to an address that any process could have claimed.
         let known = known.filter(|envelope| self.endpoint.has_trusted_route(envelope.to));
         self.agenda.sends.extend(known);
         for (at, envelope) in turn.direct {
@@ -462,7 +463,7 @@ impl Driver {
         }
     }
 
-    /// Whether nobody else can have claimed this address for a server.
+    /// Whether no other process can have claimed this address for the server.
     fn is_trusted(&self, of: Address, at: SocketAddr) -> bool {
         self.endpoint.is_authentic()
             || self
@@ -507,7 +508,7 @@ impl Driver {
                 self.look_for_leader(now)?;
             }
         }
-        // A leader that is suspended hears nobody, and steps down.
+        // A suspended leader receives no messages, so its quorum timeout makes it step down.
         let is_suspended = self.identities.is_suspended();
         let takes_quorum = !is_suspended || matches!(self.raft.role(), Role::Leader(_));
         if self.timers.take_quorum(now) && takes_quorum {
@@ -519,8 +520,8 @@ impl Driver {
         Ok(())
     }
 
-    /// If the leader we follow is silent because its process is gone, there is no reason to wait for
-    /// it much longer, nor to refuse others for its sake.
+    /// Detects that the leader is silent because its process is gone. Then the server need not wait
+    /// for the full election timeout, nor refuse its vote to others for the leader's sake.
     fn look_for_leader(&mut self, now: Instant) -> Result<(), Failure> {
         let leader = observe::leader_of(&self.raft).filter(|id| *id != self.raft.id());
         let silent = leader.filter(|id| self.timers.is_silence(self.pulse.since_heard(*id)));
@@ -568,7 +569,7 @@ impl Driver {
         }
     }
 
-    /// The only call to the core.
+    /// The only call of the core.
     fn step(&mut self, event: Event) -> Result<(), Failure> {
         let before = Watermarks::of(&self.raft);
         #[cfg(test)]
@@ -607,10 +608,10 @@ impl Driver {
             if let Address::Node(id) = envelope.to
                 && self.identities.is_cut_off(id)
             {
-                // As if it had been lost.
+                // Treated as lost.
                 self.metrics.dropped("refused", 1);
             } else if self.is_too_much(&envelope) {
-                // As if it had been lost: it is made again.
+                // Treated as lost: the leader sends another one later.
                 self.metrics.dropped("silent", 1);
             } else if self.local.owns(envelope.to) {
                 self.local.receive(envelope, &mut self.agenda.requests);
@@ -620,7 +621,7 @@ impl Driver {
         }
     }
 
-    /// Whether this is the whole state, for a server that says nothing, and may not be there.
+    /// Whether this is a snapshot for a server that is silent and may be gone.
     fn is_too_much(&self, envelope: &Envelope) -> bool {
         let Envelope { to, message, .. } = envelope;
         match (to, message) {
@@ -631,7 +632,7 @@ impl Driver {
         }
     }
 
-    /// A law was broken: leaves behind what is known.
+    /// Writes a crash report about a violated invariant.
     fn autopsy(&self, law: String, effects: &Effects) -> Failure {
         let body = serde_json::json!({ "law": law, "server": self.raft, "effects": effects });
         let report = match write_durably(&self.morgue, body.to_string().as_bytes()) {
@@ -724,7 +725,7 @@ impl Driver {
         }
     }
 
-    /// What an operator has to see to now.
+    /// The current conditions that need an operator's attention.
     fn alerts(&self) -> Vec<Alert> {
         let silence = |id| self.pulse.silence(id);
         let mut alerts = self.identities.alerts(silence, Instant::now());

@@ -1,8 +1,8 @@
-//! What operators ask over HTTP. Nothing here changes anything but the plan of faults, which is
-//! served only where there is one.
+//! The HTTP interface for operators. All of it is read-only except the fault plan, which is served
+//! only if the server was started with one.
 //!
-//! Requests of foreign pages are refused, and without a token those that call the server by a name
-//! that is not allowed ([`web::site`]). Without a token `/status` shows no keys and no values.
+//! Cross-site requests are refused. Without a token, so are requests that address the server by a
+//! name that is not allowed ([`web::site`]), and `/status` omits keys and values.
 
 use crate::{
     node::{Glance, Inner, Node},
@@ -29,27 +29,27 @@ use tracing::warn;
 use transport::{Faults, Plan};
 use web::{Secret, body, server::Limits, site::Policy};
 
-/// A driver that did nothing for so long is stuck. It has something to do ten times a second.
+/// A driver without a turn for this long is stuck. It has work ten times a second.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
-/// How many connections are open at once. The disk needs file descriptors too.
+/// The maximum number of open connections. The disk needs file descriptors too.
 const CONNECTIONS: usize = 240;
-/// How many more there may be for health checks.
+/// The number of additional connections reserved for health checks.
 const RESERVE: usize = 16;
-/// How long a client may take to send a request, or to take a part of the response.
+/// The timeout for a client to send a request, or to accept a part of the response.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest request body: a plan of faults.
+/// The maximum size of a request body, which is a fault plan, in bytes.
 const MAX_BODY: usize = 1 << 20;
-/// How long to wait for the driver to say where it stands.
+/// The timeout for a status query to the driver.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What may be asked, and by whom.
+/// Access control.
 #[derive(Clone)]
 pub(crate) struct Access {
-    /// The bearer token, if one is needed.
+    /// The bearer token, if one is required.
     pub(crate) token: Option<Secret>,
-    /// By which names the server may be called.
+    /// The names under which the server may be addressed.
     pub(crate) policy: Arc<Policy>,
-    /// The faults that may be changed.
+    /// The fault plan, if it may be changed.
     pub(crate) faults: Option<Faults>,
 }
 
@@ -65,7 +65,7 @@ impl Shared {
     }
 }
 
-/// Serves until the server is gone. Dropped, it closes all connections.
+/// Serves HTTP until the server is gone. Dropping the future closes all connections.
 pub(crate) async fn serve(listener: TcpListener, node: Weak<Inner>, access: Access) {
     let shared = Shared { node, access };
     let bounds = body::Bounds {
@@ -103,7 +103,7 @@ fn overloaded() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-/// Keeps out what pages of other sites make a browser send.
+/// Rejects cross-site requests by browsers.
 async fn same_site(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     match shared.access.policy.check(&request) {
         Ok(()) => next.run(request).await,
@@ -137,7 +137,7 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, kind)], node.metrics().await).into_response()
 }
 
-/// How closely to look: `?entries=24&since=0`.
+/// The parameters of a status query: `?entries=24&since=0`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Look {
@@ -205,7 +205,8 @@ fn no_chaos() -> Response {
     (StatusCode::NOT_FOUND, text).into_response()
 }
 
-/// Whether the process is worth keeping. A server without a quorum is: restarting it helps nobody.
+/// Whether the process should keep running. A server without a quorum should: a restart does not
+/// help.
 async fn livez(State(shared): State<Shared>) -> Response {
     match shared.node() {
         Some(node) if node.has_ended() => gone(),
@@ -217,7 +218,7 @@ async fn livez(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// Whether requests sent here have a chance.
+/// Whether the server can serve requests.
 async fn readyz(
     State(shared): State<Shared>,
     Query(parameters): Query<BTreeMap<String, String>>,

@@ -1,5 +1,5 @@
-//! Which peers count, as the driver sees it: [`model::admission`] decides, and this module brings it
-//! what it needs of clock and disk, and tells people.
+//! The driver's interface to peer admission: [`model::admission`] decides which peers count, and
+//! this module supplies it with clock and disk, and reports to operators.
 
 use crate::{addresses::AddressAlerts, disk::DiskError, metadata::Keeper, metrics::Metrics};
 use model::{
@@ -19,70 +19,71 @@ use std::{
 };
 use tracing::{debug, info, warn};
 
-/// An alert is shown for so long after its cause was last seen.
+/// How long an alert is shown after its cause was last observed.
 const SHOWN_FOR: Duration = Duration::from_secs(10);
-/// Two runs of a server that are heard of so far apart are no restart.
+/// Two runs of a server that are active this far apart are not explained by a restart.
 const RESTART: Duration = Duration::from_secs(1);
-/// The most runs of other servers whose addresses are kept.
+/// The maximum number of cached source addresses of runs of other servers.
 const SOURCES: usize = 64;
 
-/// Something that an operator has to see to.
+/// A condition that needs an operator's attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Alert {
-    /// What kind of thing.
+    /// The kind of condition.
     pub kind: AlertKind,
-    /// The server it is about.
+    /// The server involved.
     pub node: u64,
-    /// What is wrong, for people.
+    /// A description for operators.
     pub text: String,
 }
 
-/// What an operator has to see to.
+/// The kinds of alerts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertKind {
     /// A server returned without its disk, or with an old copy of it, and does not count.
     LostDisk,
-    /// Two servers run under one number.
+    /// Two servers run under the same number.
     DuplicateNumber,
     /// Datagrams arrive from processes that were configured with other voters.
     OtherVoters,
-    /// A name in the `--peer` list has the address of another server, or one at which this server does
-    /// not listen; or a server is heard from the address of another one.
+    /// A name in the `--peer` list resolves to the address of another server, or to one at which
+    /// this server does not listen; or a server sends from the address of another one.
     PeerAddresses,
 }
 
-/// See the module.
+/// The identities of this server and its peers; see the module documentation.
 pub(crate) struct Identities {
     id: NodeId,
     admission: Admission,
     keeper: Keeper,
     metrics: Arc<Metrics>,
     disk: String,
-    /// An admitted run that was heard from within this time is alive.
+    /// An admitted run with a message within this time is alive.
     incumbent: Duration,
-    /// The address that a run was last heard from, of runs whose messages this module saw.
+    /// The source address of the last message of each run, for runs whose messages this module
+    /// processed.
     sources: BTreeMap<(NodeId, BootId), (SocketAddr, Instant)>,
-    /// The address that the recorded run of a server last answered from, and when.
+    /// The source address of the last answer of a server's recorded run, and its time.
     answered: BTreeMap<NodeId, (BootId, SocketAddr, Instant)>,
     /// The runs whose addresses the transport follows.
     followed: BTreeMap<NodeId, Option<BootId>>,
-    /// When a run that was refused was last heard of.
+    /// When the last message of a refused run arrived.
     refused_heard: BTreeMap<NodeId, Instant>,
-    /// Servers of which two runs were heard of.
+    /// Servers with two active runs.
     contested: BTreeMap<NodeId, Contest>,
-    /// How many datagrams of other voters were dropped, and when the last was.
+    /// The number of dropped datagrams of other voters, and the time of the last one.
     other_voters: (u64, Option<Instant>),
-    /// What is wrong with the addresses of the peers.
+    /// Problems with the addresses of the peers.
     addresses: Arc<AddressAlerts>,
 }
 
-/// Two runs of one server. After a restart the earlier one is soon silent.
+/// Two runs of one server. After a restart the earlier one soon falls silent.
 struct Contest {
-    /// When the run that is not admitted was first heard of, and last.
+    /// When the first and the last message of the run that is not admitted arrived.
     since: Instant,
     last: Instant,
-    /// When the admitted run was last heard of.
+    /// When the last message of the admitted run arrived.
     incumbent: Instant,
     is_reported: bool,
 }
@@ -95,13 +96,13 @@ pub(crate) struct Origin {
     pub(crate) at: SocketAddr,
 }
 
-/// What the driver does after an event.
+/// The driver's actions after an event.
 #[derive(Default)]
 pub(crate) struct Turn {
     pub(crate) sends: Vec<Envelope>,
-    /// Messages to one run, with its address if that is known.
+    /// Messages for one run, with its address if it is known.
     pub(crate) direct: Vec<(Option<SocketAddr>, Envelope)>,
-    /// Servers of which a run counts from now on.
+    /// Servers with a newly admitted run.
     pub(crate) admitted: Vec<NodeId>,
     /// The server whose recorded run answered.
     answered: Option<NodeId>,
@@ -149,8 +150,8 @@ impl Identities {
         self.admission.counts(id)
     }
 
-    /// Whether the run of this server that was heard of last was refused. `silence`: how long ago the
-    /// admitted run was heard of.
+    /// Whether the latest active run of this server was refused. `silence` is the time since the
+    /// last message of the admitted run.
     pub(crate) fn is_lost(&self, id: NodeId, silence: Option<Duration>, now: Instant) -> bool {
         if self.admission.refused(id).is_none() {
             return false;
@@ -165,7 +166,7 @@ impl Identities {
         !self.counts(id) || !(is_later || silence < RESTART)
     }
 
-    /// Whether nothing of the core is to be sent to this server.
+    /// Whether the core's messages to this server are suppressed.
     pub(crate) fn is_cut_off(&self, id: NodeId) -> bool {
         self.is_suspended() || (!self.counts(id) && self.admission.refused(id).is_some())
     }
@@ -175,19 +176,19 @@ impl Identities {
         self.admission.suspended().is_some()
     }
 
-    /// Whether another server counts this run, or there is none.
+    /// Whether another server counts this run, or there is no other server.
     pub(crate) fn is_known(&self) -> bool {
         self.admission.is_known()
     }
 
-    /// The address that the recorded run of a server last answered from.
+    /// The source address of the last answer of a server's recorded run.
     pub(crate) fn answered_at(&self, id: NodeId) -> Option<SocketAddr> {
         let (boot, at, _) = self.answered.get(&id)?;
         (self.admission.recorded_boot(id) == Some(*boot)).then_some(*at)
     }
 
-    /// The servers of which the transport has to follow another run now, or none, and the address of
-    /// that run.
+    /// The servers whose followed run changed, with the new run, or `None`, and its address. The
+    /// caller passes them to the transport.
     pub(crate) fn take_followed(&mut self) -> Vec<(NodeId, Option<BootId>, Option<SocketAddr>)> {
         let mut changed = Vec::new();
         for id in self.admission.peers() {
@@ -200,7 +201,7 @@ impl Identities {
         changed
     }
 
-    /// Why this server does not count, if it found that it does not.
+    /// The reason why this server does not count, if it found that it does not.
     pub(crate) fn suspended(&self) -> Option<String> {
         let refusal = self.admission.suspended()?;
         Some(format!(
@@ -208,7 +209,7 @@ impl Identities {
         ))
     }
 
-    /// Whether this response suggests that its sender lost what it had acknowledged.
+    /// Whether this response suggests that its sender lost entries that it had acknowledged.
     pub(crate) fn contradicts(&self, from: NodeId, response: &AppendEntriesResponse) -> bool {
         self.admission.contradicts(from, response)
     }
@@ -218,7 +219,7 @@ impl Identities {
         self.admission.note_acknowledged(id, acknowledged);
     }
 
-    /// A message for the core arrived from a run that is not admitted.
+    /// Handles a message for the core from a run that is not admitted.
     pub(crate) fn unadmitted(
         &mut self,
         from: Origin,
@@ -230,9 +231,9 @@ impl Identities {
         self.step(Event::Unadmitted { from: id, boot }, now)
     }
 
-    /// A message about identities arrived. `log`: the state of the log at the index that a request
-    /// names. `is_at_known_address`: whether it came from the address of the recorded run. `silence`:
-    /// how long ago the admitted run was heard of.
+    /// Handles a message about identities. `log` is the state of the log at the index that a
+    /// request names, `is_at_known_address` whether the message came from the address of the
+    /// recorded run, and `silence` the time since the last message of the admitted run.
     pub(crate) fn receive(
         &mut self,
         from: Origin,
@@ -262,13 +263,14 @@ impl Identities {
         turn
     }
 
-    /// A response suggests that this follower lost what it had acknowledged.
+    /// Handles a response which suggests that this follower lost entries that it had acknowledged.
     pub(crate) fn doubt(&mut self, id: NodeId, now: Instant) -> Turn {
         self.step(Event::Doubted(id), now)
     }
 
-    /// A heartbeat interval went by. `other_voters`: how many datagrams of other voters were dropped
-    /// so far. `silence`: how long ago the admitted run of a server was heard of.
+    /// Handles a heartbeat interval. `other_voters` is the total number of dropped datagrams of
+    /// other voters, and `silence` returns the time since the last message of a server's admitted
+    /// run.
     pub(crate) fn tick(
         &mut self,
         other_voters: u64,
@@ -286,7 +288,7 @@ impl Identities {
         turn
     }
 
-    /// What has become durable since the last call. The only place that declares a table durable.
+    /// Processes the report of the keeper. The only place that declares a table durable.
     pub(crate) fn take_report(&mut self, now: Instant) -> Result<Option<Turn>, DiskError> {
         let Some(report) = self.keeper.take_report() else {
             return Ok(None);
@@ -295,7 +297,7 @@ impl Identities {
         Ok(Some(turn))
     }
 
-    /// Notes that a run of a server was heard of, `silence` after the admitted one.
+    /// Records a message of a run of a server, `silence` after the last one of the admitted run.
     fn hear(&mut self, origin: Origin, silence: Option<Duration>, now: Instant) {
         let Origin { id: from, boot, at } = origin;
         self.sources.insert((from, boot), (at, now));
@@ -345,7 +347,7 @@ impl Identities {
                 Address::Node(id) => Some((id, boot)),
                 _ => None,
             };
-            // The transport follows the admitted run.
+            // The transport follows the admitted run, so that run needs no address.
             let run = run.filter(|(id, boot)| !self.admission.is_admitted(*id, *boot));
             let source = run.and_then(|run| self.sources.get(&run));
             (source.map(|(at, _)| *at), envelope)
@@ -423,13 +425,13 @@ impl Identities {
         self.metrics.suspended.set(suspended);
     }
 
-    /// The peers of which a run was refused, and why.
+    /// The peers with a refused run, and the reason.
     fn refused(&self) -> impl Iterator<Item = (NodeId, Refusal)> {
         let peers = self.admission.peers();
         peers.filter_map(|id| Some((id, self.admission.refused(id)?.1)))
     }
 
-    /// What an operator has to see to now.
+    /// The current conditions that need an operator's attention.
     pub(crate) fn alerts(
         &self,
         silence: impl Fn(NodeId) -> Option<Duration>,
@@ -483,7 +485,7 @@ fn two_servers(id: NodeId) -> String {
 }
 
 impl Contest {
-    /// Once.
+    /// Logs the conflict, once.
     fn report(&mut self, id: NodeId) {
         if self.is_real() && !self.is_reported {
             self.is_reported = true;
@@ -491,7 +493,7 @@ impl Contest {
         }
     }
 
-    /// Whether both were heard of again long after the second one was first heard of.
+    /// Whether both runs were active long after the second one appeared.
     fn is_real(&self) -> bool {
         let both = self.incumbent.min(self.last);
         both.saturating_duration_since(self.since) >= RESTART

@@ -1,40 +1,40 @@
-//! Whether a silent leader's process is gone.
+//! Probes whether a silent leader's process is gone.
 //!
-//! A process that ended has left its socket, and the system it ran on answers a datagram to that
-//! with "port unreachable" (RFC 1122, 4.1.3.1). So nobody has to wait for an election timeout to know
-//! that a killed process, or one that stopped in good order, leads no more.
+//! When a process ends, its socket closes, and its system answers further datagrams with ICMP "port
+//! unreachable" (RFC 1122, 4.1.3.1). The other servers therefore detect a killed or stopped leader
+//! before their election timeouts expire.
 //!
-//! It is a hint and decides nothing. A machine that is gone, or a filter on the way, answers nothing,
-//! and the timeouts are waited for. A forged answer can do no more than have a silent leader doubted
-//! early: who is asked only after two heartbeats failed to come, and those who still hear the leader
-//! vote for nobody else (thesis §4.2.3, §9.6). For the core it is a timeout, which in the model may
-//! happen at any moment.
+//! The result is only a hint. A machine that is down, or a packet filter on the path, answers
+//! nothing, and the timeouts apply. A forged answer can only make a silent leader suspect early:
+//! the probe is sent after two heartbeats were missed, and servers that still receive heartbeats
+//! refuse their votes (thesis §4.2.3, §9.6). For the core the result is a timeout, which in the
+//! model may happen at any time.
 
 use std::{
     io::{self, ErrorKind},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
-/// A socket apart: what the system has to say about a datagram is told to the socket that sent it,
-/// in place of what was asked of that next.
+/// A separate socket: the system reports the ICMP error of a datagram to the socket that sent it,
+/// as the result of its next operation.
 #[derive(Default)]
 pub(crate) struct Knock(Option<(SocketAddr, UdpSocket)>);
 
 impl Knock {
-    /// Whether nobody listens at this address, as far as is known by now. Sends a datagram there, of
-    /// one byte that is dropped if somebody does; to be called again in a while, for the answer may
-    /// take its time.
+    /// Whether no process listens at this address, as far as is known by now. Sends a one-byte
+    /// datagram there, which a live process drops. Call it repeatedly, because the ICMP answer may
+    /// be delayed.
     pub(crate) fn finds_nobody(&mut self, at: SocketAddr) -> bool {
         self.try_at(at).is_err_and(|error| {
             if error.kind() != ErrorKind::ConnectionRefused {
-                // No such socket is to be had, or no way leads there now: nothing is known.
+                // No socket is available, or there is no route: the result is unknown.
                 self.0 = None;
             }
             error.kind() == ErrorKind::ConnectionRefused
         })
     }
 
-    /// Nothing is to be found out.
+    /// Discards the probe.
     pub(crate) fn forget(&mut self) {
         self.0 = None;
     }
@@ -54,7 +54,8 @@ impl Knock {
             }
         };
         let (_, socket) = self.0.insert((at, socket));
-        // Either call tells of what came back since, and on the same machine that is at once.
+        // Either call reports an ICMP error received since then; on the same machine it arrives at
+        // once.
         socket.send(&[0])?;
         match socket.recv(&mut [0]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn somebody_is_told_from_nobody() {
         for any in ["127.0.0.1:0", "[::1]:0"] {
-            // A machine without IPv6 shows the other only.
+            // A machine without IPv6 tests IPv4 only.
             let Ok(socket) = UdpSocket::bind(any) else {
                 continue;
             };
@@ -84,7 +85,7 @@ mod tests {
                 assert!(knock.finds_nobody(at), "{at}");
             }
             let _back = UdpSocket::bind(at).unwrap();
-            // What came back before is told once more.
+            // The pending error of the earlier probe is reported once more.
             knock.finds_nobody(at);
             assert!(!knock.finds_nobody(at), "{at}");
         }

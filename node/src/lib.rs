@@ -1,20 +1,21 @@
-//! A Raft server: drives the core, writes the log, answers HTTP for operators.
+//! A Raft server: drives the core, writes the log, and serves HTTP for operators.
 //!
-//! [`Node::start`] makes one from a [`Config`]; several may live in one process. Every decision of
-//! the protocol is made by [`model::Raft::step`]; this crate carries bytes, writes files, keeps
-//! time and draws random numbers.
+//! [`Node::start`] starts a server from a [`Config`]; several may run in one process. Every
+//! decision of the protocol is made by [`model::Raft::step`]. This crate sends bytes, writes files,
+//! measures time and draws random numbers.
 //!
-//! # What is where
-//! `driver` owns the server and is the only caller of `step`. The `crew` is the two threads that
-//! have it take turns, `waiting` what they wait for. `writer` makes writes durable, on a `disk`,
-//! which is a `wal`. `local` has the operations asked of this process,
-//! `timers` the timers. `observe` derives logs and metrics from steps; `trace` records them;
-//! `tail` cuts the log's end down to what is shown. `switch` pauses and kills, on purpose.
-//! `peers` looks up names, `http` answers operators. `metadata` keeps what the data directory says
-//! about its server, `identities` which peers count, `addresses` checks the list of peers.
+//! # Modules
+//! `driver` owns the Raft core and is the only caller of `step`. `crew` is the event loop: two
+//! threads that run the driver's turns. `waiting` is their poller. `writer` makes writes durable on
+//! a `disk`, and `wal` (the write-ahead log) implements `disk`. `local` executes operations
+//! requested within this process, and `timers` keeps the timers. `observe` derives logs and metrics
+//! from steps, and `trace` records the steps. `tail` excerpts the end of the log for display.
+//! `switch` pauses and kills a server for tests. `peers` resolves names, and `http` serves
+//! operators. `metadata` stores the identity of the server in its data directory, `identities`
+//! decides which peers count, and `addresses` validates the list of peers.
 //!
-//! # What is left out
-//! Changes of membership: the core has none yet. Systems that are not Linux: the two threads wait by
+//! # Deliberate omissions
+//! Membership changes: the core has none yet. Systems other than Linux: the two threads wait by
 //! `epoll`, `timerfd` and `eventfd` (`docs/adr/0014-two-threads-alike.md`).
 
 #[cfg(not(target_os = "linux"))]

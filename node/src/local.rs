@@ -1,9 +1,9 @@
-//! Operations asked of this very process: a bounded set of sessions, each a
-//! [`model::client::Client`] that does one operation at a time.
+//! Operations requested within this process: a bounded set of sessions, each a
+//! [`model::client::Client`] that executes one operation at a time.
 //!
-//! A local request is handed to the core once, by a call and not by a datagram. So there is never
-//! a second copy of it, and a refusal is the whole truth: what a client on the network must call
-//! unknown is known here.
+//! A local request reaches the core exactly once, through a call instead of a datagram. There is
+//! never a second copy of it, so a refusal is definite: an outcome that a network client must treat
+//! as unknown is known here.
 
 use crate::node::ProposeError;
 use model::{
@@ -18,13 +18,13 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// What comes of an operation.
+/// The channel for the result of an operation.
 pub(crate) type Reply = oneshot::Sender<Result<Outcome, ProposeError>>;
 
 /// The local sessions.
 pub(crate) struct Local {
     node: NodeId,
-    /// The first of the ids of our clients; they follow one another. Drawn at random for each run.
+    /// The first client id of the local sessions, which are consecutive. Random for each run.
     base: u64,
     max_sessions: usize,
     max_waiting: usize,
@@ -36,7 +36,7 @@ pub(crate) struct Local {
 
 struct Session {
     client: Client,
-    /// Who waits for the operation in flight, and until when.
+    /// The channel of the operation in progress, and its deadline.
     waiter: Option<(Reply, Instant)>,
 }
 
@@ -55,7 +55,7 @@ impl Local {
     ) -> Self {
         Self {
             node,
-            // Room for all of them without a wrap.
+            // Halved, so that adding the session number cannot overflow.
             base: rand::random::<u64>() >> 1,
             max_sessions,
             max_waiting,
@@ -66,22 +66,22 @@ impl Local {
         }
     }
 
-    /// Whether messages to this address are for a session here.
+    /// Whether this address belongs to a local session.
     pub(crate) fn owns(&self, address: Address) -> bool {
         self.place_of(address).is_some()
     }
 
-    /// Whether nothing is under way.
+    /// Whether no operation is in progress or waiting.
     pub(crate) fn is_idle(&self) -> bool {
         self.idle.len() == self.sessions.len() && self.waiting.is_empty()
     }
 
-    /// How many operations wait for a session.
+    /// The number of operations that wait for a session.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Begins an operation, or has it wait. What is to be asked of the core is added to `requests`.
+    /// Starts an operation, or queues it. Adds the resulting requests for the core to `requests`.
     pub(crate) fn ask(
         &mut self,
         ask: Ask,
@@ -102,7 +102,7 @@ impl Local {
         self.begin(requests);
     }
 
-    /// Takes the core's answer to a request.
+    /// Processes the core's response to a request.
     pub(crate) fn receive(
         &mut self,
         envelope: Envelope,
@@ -124,7 +124,7 @@ impl Local {
         self.begin(requests);
     }
 
-    /// Gives up what waited too long.
+    /// Times out operations whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant, requests: &mut Vec<(Address, ClientRequest)>) {
         for place in 0..self.sessions.len() {
             let session = &mut self.sessions[place];
@@ -143,7 +143,7 @@ impl Local {
         self.begin(requests);
     }
 
-    /// Refuses what has not begun.
+    /// Rejects operations that have not started.
     pub(crate) fn refuse_waiting(&mut self) {
         for waiting in self.waiting.drain(..) {
             answer(waiting.reply, Err(ProposeError::Stopped));
@@ -171,7 +171,7 @@ impl Local {
             return None;
         }
         let id = ClientId::new(self.base + place as u64);
-        // One attempt: see the module.
+        // One attempt, because no copy can exist; see the module documentation.
         let mut config = ClientConfig::new(Address::Node(self.node), 1);
         config.is_in_process = true;
         self.sessions.push(Session {
@@ -223,7 +223,7 @@ impl Local {
     }
 }
 
-/// What a refusal means when there is only one copy of the request.
+/// The definite meaning of a refusal, given that there is only one copy of the request.
 fn verdict(body: &ResponseBody) -> Option<ProposeError> {
     match body {
         ResponseBody::NotLeader { hint } => Some(ProposeError::NotLeader { leader: *hint }),
@@ -239,6 +239,6 @@ fn verdict(body: &ResponseBody) -> Option<ProposeError> {
 }
 
 fn answer(reply: Reply, result: Result<Outcome, ProposeError>) {
-    // Whoever asked may have gone.
+    // The caller may have dropped its future.
     let _ = reply.send(result);
 }

@@ -1,4 +1,4 @@
-//! What operators count and measure. Values are atomics; writing one never waits for a reader.
+//! Metrics for operators. Values are atomics: updating one never waits for a reader.
 
 use crate::node::Counts;
 use model::Address;
@@ -234,24 +234,24 @@ impl Metrics {
         );
     }
 
-    /// A sync of so many writes was done.
+    /// Records a sync that made `writes` writes durable.
     pub(crate) fn synced(&self, took: Duration, writes: usize) {
         self.syncs.inc();
         self.writes.inc_by(writes as u64);
         self.sync_seconds.observe(took.as_secs_f64());
     }
 
-    /// A snapshot was taken, installed or sent.
+    /// Records that a snapshot was taken, installed or sent.
     pub(crate) fn snapshot(&self, what: &'static str) {
         self.snapshots.get_or_create(&[("event", what)]).inc();
     }
 
-    /// So many syncs were done.
+    /// The number of syncs.
     pub(crate) fn syncs(&self) -> u64 {
         self.syncs.get()
     }
 
-    /// What is told without being asked for it as metrics.
+    /// The counters that the status includes.
     pub(crate) fn counts(&self) -> Counts {
         let heartbeats = |direction| {
             self.heartbeats
@@ -270,44 +270,44 @@ impl Metrics {
         }
     }
 
-    /// Entries were added to the log.
+    /// Records entries appended to the log.
     pub(crate) fn appended(&self, entries: usize) {
         self.entries.inc_by(entries as u64);
     }
 
-    /// An entry of ours was committed.
+    /// Records the time from append to commit of an entry.
     pub(crate) fn committed(&self, took: Duration) {
         self.commit_seconds.observe(took.as_secs_f64());
     }
 
-    /// Messages were dropped.
+    /// Records dropped messages.
     pub(crate) fn dropped(&self, cause: &'static str, count: usize) {
         self.drops
             .get_or_create(&[("cause", cause)])
             .inc_by(count as u64);
     }
 
-    /// Client requests were refused.
+    /// Records refused client requests.
     pub(crate) fn refused(&self, cause: &'static str, count: usize) {
         self.refusals
             .get_or_create(&[("cause", cause)])
             .inc_by(count as u64);
     }
 
-    /// The server took on another role.
+    /// Records a change of role.
     pub(crate) fn role(&self, left: &'static str, taken: &'static str) {
         self.role.get_or_create(&[("role", left)]).set(0);
         self.role.get_or_create(&[("role", taken)]).set(1);
     }
 
-    /// All of it, and what the transport counted, as Prometheus reads it.
+    /// All metrics, including the transport's counters, in the Prometheus text format.
     pub(crate) fn encode(
         &self,
         transport: &[(String, u64)],
         datagrams: &[(Address, usize)],
     ) -> String {
         let mut text = String::new();
-        // Writing into memory does not fail.
+        // Writing to memory cannot fail.
         let _ = text::encode(&mut text, &self.registry);
         let end = text.trim_end_matches("# EOF\n").len();
         text.truncate(end);

@@ -1,4 +1,4 @@
-//! A running server, and the handle to it.
+//! A running server, and its handle.
 
 use crate::{
     addresses::{self, AddressAlerts},
@@ -50,42 +50,42 @@ use tokio::{
 use transport::{Endpoint, new_boot};
 use web::site::Policy;
 
-/// The most bytes of a message between servers that is no snapshot.
+/// The maximum size of a message between servers, in bytes, except snapshots.
 const MAX_MESSAGE: usize = 12 << 20;
-/// The largest state that is sent to another server, and taken from one.
+/// The maximum size of a state sent to or received from another server, in bytes.
 const MAX_STATE: usize = 1 << 30;
 const _: () = assert!(
     model::store::MAX_ENCODED_STATE < MAX_STATE as u64,
     "every state fits a snapshot that can be sent"
 );
-/// How many commands may wait for the driver.
+/// The capacity of the driver's command queue.
 const COMMANDS: usize = 4096;
 
-/// Why a server did not start.
+/// The reason why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The settings make no sense.
+    /// The settings are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The data directory is not one of this server in this cluster.
+    /// The data directory does not belong to this server of this cluster.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// Two servers of the list have one address.
+    /// Two servers of the list have the same address.
     #[error(
         "servers {first} and {second} have the same address in the --peer list, {address}: give each server its own"
     )]
     SharedAddress {
-        /// One of them.
+        /// The first server.
         first: NodeId,
-        /// The other one.
+        /// The second server.
         second: NodeId,
         /// The address.
         address: String,
     },
-    /// An entry of the list is an address that is never reached.
+    /// An entry of the list has an unreachable address.
     #[error("--peer {id}={address} cannot work: {why}")]
     Unreachable {
         /// The server of the entry.
@@ -95,7 +95,7 @@ pub enum StartError {
         /// The reason.
         why: &'static str,
     },
-    /// The others look for this server where it does not listen.
+    /// The other servers would send to an address at which this server does not listen.
     #[error(
         "--peer {id}={address} says where the other servers reach this one, but it listens at {listen}: \
          make --listen and the entry the same, or listen at 0.0.0.0 if the address is translated on the way"
@@ -105,10 +105,10 @@ pub enum StartError {
         id: NodeId,
         /// Its entry in the list.
         address: String,
-        /// Where it listens.
+        /// Its listen address.
         listen: SocketAddr,
     },
-    /// Nothing that must be unique can be drawn.
+    /// The system provides no random bytes, which unique ids need.
     #[error("the system provides no random bytes")]
     Random(#[source] io::Error),
     /// An address cannot be listened on.
@@ -116,95 +116,95 @@ pub enum StartError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What for.
+        /// The purpose of the address.
         purpose: &'static str,
-        /// What the system says.
+        /// The error from the system.
         source: io::Error,
     },
     /// The trace cannot be written.
     #[error("cannot write the trace to {}", path.display())]
     Trace {
-        /// Where to.
+        /// The path of the trace.
         path: PathBuf,
-        /// What the system says.
+        /// The error from the system.
         source: io::Error,
     },
-    /// The system has no thread to give.
+    /// The system cannot create a thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
 }
 
-/// Why a server stopped on its own.
+/// The reason why a server stopped on its own.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// A law of the protocol was broken: a bug, that may already have cost safety.
+    /// An invariant of the protocol was violated: a bug that may already have cost safety.
     #[error(
         "a law of the protocol was broken: {law}. The server stops rather than go on; {report}"
     )]
     LawBroken {
-        /// Which.
+        /// The violated invariant.
         law: String,
-        /// Where the server's state was left.
+        /// The location of the crash report.
         report: String,
     },
     /// The disk failed.
     #[error("the disk failed, and the server stops: what is not on it must not be acknowledged")]
     Disk(#[source] DiskError),
-    /// The trace cannot be written any more.
+    /// The trace can no longer be written.
     #[error("the trace cannot be written any more, and a trace with a gap is worth nothing")]
     Trace(#[source] io::Error),
-    /// The system refused what a server cannot do without.
+    /// A system call failed that a server depends on.
     #[error(
         "the system has no thread to give, or does not say any more what happens to the socket"
     )]
     System(#[source] io::Error),
-    /// One of the server's threads ended by a panic.
+    /// One of the server's threads panicked.
     #[error("the driver panicked: a bug, see the log")]
     Panicked,
 }
 
-/// Why an operation was not carried out, or is not known to have been.
+/// The reason why an operation was not executed, or why its outcome is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// Nothing was done. Ask the leader.
+    /// Nothing was done. Send it to the leader.
     #[error("this server does not lead; nothing was done")]
     NotLeader {
-        /// Who leads, as far as is known.
+        /// The leader, as far as is known.
         leader: Option<NodeId>,
     },
-    /// Nothing was done: too much waits already.
+    /// Nothing was done: the queue is full.
     #[error("too many operations wait; nothing was done")]
     Overloaded,
     /// Nothing was done: all client sessions of the cluster are in use.
     #[error("all client sessions of the cluster are in use; nothing was done")]
     SessionsInUse,
-    /// Nothing was done: a key or a value is outside of the limits.
+    /// Nothing was done: a key or a value exceeds the limits.
     #[error("{0}; nothing was done")]
     OutsideLimits(LimitError),
-    /// Nothing was done: the cluster did not answer in time.
+    /// Nothing was done: the cluster did not respond in time.
     #[error("the cluster did not answer in time; nothing was done")]
     Unavailable,
-    /// Nothing was done: the session was evicted to make room for others. Ask again.
+    /// Nothing was done: the session was evicted to make room for others. Retry.
     #[error("the session had expired; nothing was done, and asking again opens another")]
     SessionExpired,
-    /// The write may have taken effect, or may yet, or never will; once at the most.
+    /// The write may have taken effect, may still do so, or never will; at most once.
     #[error("the outcome is unknown: the operation may have been carried out, or may yet be, once")]
     Unknown,
-    /// The server has stopped. A write under way may have taken effect, or may yet.
+    /// The server has stopped. A write in progress may have taken effect, or may still do so.
     #[error("the server has stopped; what was under way may have been carried out")]
     Stopped,
 }
 
-/// Where a server stands.
+/// The status of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// Its name.
+    /// Its id.
     pub id: u64,
     /// `leader`, `candidate`, `pre-candidate` or `follower`.
     pub role: &'static str,
     /// The current term.
     pub term: u64,
-    /// Who leads, as far as it knows.
+    /// The current leader, as far as it knows.
     pub leader: Option<u64>,
     /// The last entry known to be committed.
     pub commit_index: u64,
@@ -212,51 +212,51 @@ pub struct Status {
     pub last_index: u64,
     /// The last entry that its last snapshot covers; 0 if there is none.
     pub snapshot_index: u64,
-    /// The last entry of its log that is on its disk.
+    /// The last entry of its log that is durable on its disk.
     pub durable_index: u64,
     /// The last entry applied to its store.
     pub applied_index: u64,
-    /// How many bytes of keys and values its store has, with 32 for each pair.
+    /// The size of its state in bytes: keys and values, plus 32 bytes for each pair.
     pub state_bytes: u64,
-    /// How many client sessions are open.
+    /// The number of open client sessions.
     pub sessions: usize,
     /// The servers of the cluster.
     pub voters: BTreeSet<u64>,
-    /// How far the others are, if it leads.
+    /// The replication progress of each follower, if it is the leader.
     pub followers: BTreeMap<u64, Progress>,
-    /// How often its disk was synced since it started.
+    /// The number of disk syncs since it started.
     pub syncs: u64,
-    /// How long it runs.
+    /// The time since it started, in seconds.
     pub uptime_seconds: u64,
-    /// This run of it, drawn at random when it started.
+    /// The id of this run, drawn at random at the start.
     pub boot: String,
     /// The identity of its disk, drawn at random at the first start.
     pub disk: String,
-    /// Why it does not count toward a quorum and takes no part, if that is so.
+    /// The reason why it does not count toward a quorum and takes no part, if that is so.
     pub suspended: Option<String>,
     /// Whether another server counts this run of the server, or there is no other server.
     pub is_known: bool,
-    /// What an operator has to see to.
+    /// Conditions that need an operator's attention.
     pub alerts: Vec<Alert>,
-    /// Who got its vote in the current term.
+    /// The candidate that received its vote in the current term.
     pub voted_for: Option<u64>,
-    /// Who voted for it, if it runs for leader.
+    /// The servers that granted it their votes, if it is a candidate.
     pub votes: Vec<u64>,
-    /// The first entry of its log that it still has, or would have if it had any.
+    /// The first entry that its log retains; if the log is empty, the index of the next entry.
     pub first_index: u64,
-    /// Requests that wait for it to answer, if it leads.
+    /// The number of requests that wait for its response, if it is the leader.
     pub waiting: usize,
-    /// What it counted since it started.
+    /// Its counters since it started.
     pub counts: Counts,
     /// The index of the first entry of `log`.
     pub log_start: u64,
-    /// The last entries of its log, as many as were asked for.
+    /// The last entries of its log, as many as requested.
     pub log: Vec<Shown>,
-    /// What happened to it lately, as far as it was asked for.
+    /// Its recent events, as many as requested.
     pub events: Vec<Happened>,
 }
 
-/// What a server counted since it started.
+/// Counters of a server since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names say it, and docs/http.md")]
 pub struct Counts {
@@ -273,12 +273,12 @@ pub struct Counts {
     pub fsyncs: u64,
 }
 
-/// How closely to look at a server.
+/// The level of detail of a status query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glance {
-    /// How many of the last entries of its log to show, [`TAIL`] at most.
+    /// The number of last log entries to show, at most [`TAIL`].
     pub entries: usize,
-    /// Only what happened after the event of this number is told.
+    /// Only events after the one with this number are shown.
     pub since: u64,
 }
 
@@ -299,33 +299,33 @@ impl Default for Glance {
     }
 }
 
-/// How far a follower is, as its leader knows.
+/// The replication progress of a follower, as its leader knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Progress {
-    /// The last entry known to be durable there.
+    /// The last entry known to be durable on the follower.
     pub match_index: u64,
     /// The next entry to send.
     pub next_index: u64,
-    /// How many entries it has yet to acknowledge.
+    /// The number of entries that the follower did not acknowledge yet.
     pub lag: u64,
     /// How entries are sent to it: `probe`, one message at a time, or `pipeline`.
     pub flow: &'static str,
-    /// How many entries may be on their way to it.
+    /// The maximum number of entries in transit to it.
     pub window: usize,
-    /// How long nothing was heard of it, in milliseconds.
+    /// The time since its last message, in milliseconds.
     pub silent_ms: u64,
-    /// Whether it counts toward a quorum: its present run was admitted by its disk identity.
+    /// Whether it counts toward a quorum: its current run was admitted by its disk identity.
     pub counts: bool,
 }
 
-/// A running server. Cheap to clone. It stops when told to, or, without anyone waiting for it, when
-/// the last handle is dropped.
+/// A running server. Cheap to clone. It stops on request or, asynchronously, when the last handle
+/// is dropped.
 #[derive(Clone)]
 pub struct Node {
     inner: Arc<Inner>,
 }
 
-/// What the handles share.
+/// The state that the handles share.
 pub(crate) struct Inner {
     id: NodeId,
     commands: mpsc::Sender<Command>,
@@ -337,7 +337,7 @@ pub(crate) struct Inner {
     pulse: Arc<Pulse>,
     metrics: Arc<Metrics>,
     switch: Arc<Switch>,
-    /// Serve HTTP and look up names. Aborted when dropped.
+    /// Tasks that serve HTTP and resolve names. Aborted when dropped.
     helpers: Mutex<JoinSet<()>>,
 }
 
@@ -352,9 +352,9 @@ impl Drop for RungAtTheEnd {
 type Ended = Result<(), Arc<Failure>>;
 
 impl Node {
-    /// Starts a server: reads its log, opens its sockets, and listens for a leader. Must be called
-    /// within a tokio runtime, which serves HTTP and looks up names; the server itself has a
-    /// thread of its own.
+    /// Starts a server: reads its log, opens its sockets, and waits for a leader as a follower.
+    /// Call it within a tokio runtime, which serves HTTP and resolves names; the server itself runs
+    /// on threads of its own.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -372,7 +372,8 @@ impl Node {
         Self::start_with(config, open).await
     }
 
-    /// Starts a server on a disk of the caller's. `open` is called on the server's own thread.
+    /// Starts a server on a disk supplied by the caller. `open` is called on the server's own
+    /// thread.
     async fn start_with(
         config: Config,
         open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>
@@ -426,7 +427,7 @@ impl Node {
             switch: started.switch,
             helpers: Mutex::default(),
         });
-        // The helpers hold no handle: they must not keep the server running.
+        // The helper tasks hold no handle: they must not keep the server running.
         let weak = Arc::downgrade(&inner);
         let mut helpers = inner.helpers.lock().await;
         let own = (id, listen);
@@ -438,27 +439,27 @@ impl Node {
         Ok(Self { inner })
     }
 
-    /// This server's name.
+    /// The id of this server.
     pub fn id(&self) -> NodeId {
         self.inner.id
     }
 
-    /// Where it listens for datagrams.
+    /// The local address for datagrams.
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.address
     }
 
-    /// Where it serves HTTP, if it does.
+    /// The address of the HTTP server, if it is served.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.inner.http
     }
 
-    /// Tells where another server is, from now on.
+    /// Sets the address of another server.
     pub async fn set_peer(&self, id: NodeId, at: SocketAddr) {
         self.set_peer_addresses(id, vec![at]).await;
     }
 
-    /// The same for a server that is at one of several addresses.
+    /// Sets several addresses of another server, which are tried in turn.
     pub(crate) async fn set_peer_addresses(&self, id: NodeId, at: Vec<SocketAddr>) {
         let tell = move |endpoint: &Endpoint| {
             endpoint.set_peer_addresses(Address::Node(id), &at);
@@ -466,8 +467,8 @@ impl Node {
         self.with_endpoint(tell).await;
     }
 
-    /// Has the driver, which alone holds the socket, do something with it. `None` once it has
-    /// stopped.
+    /// Runs an action on the endpoint, which only the driver holds. Returns `None` once the server
+    /// has stopped.
     pub(crate) async fn with_endpoint<T: Send + 'static>(
         &self,
         action: impl FnOnce(&Endpoint) -> T + Send + 'static,
@@ -480,12 +481,12 @@ impl Node {
         answer.await.ok()
     }
 
-    /// Carries out a write, exactly once, and returns the store's answer.
+    /// Executes a write exactly once, and returns the store's answer.
     ///
     /// Dropping the future abandons the wait, not the operation.
     ///
     /// # Errors
-    /// See [`ProposeError`]: only `Unknown` and `Stopped` leave open what became of it.
+    /// See [`ProposeError`]: only `Unknown` and `Stopped` leave the outcome open.
     pub async fn propose(&self, operation: Operation) -> Result<Answer, ProposeError> {
         match self.ask(Ask::Write(operation)).await? {
             Outcome::Answered(answer) => Ok(answer),
@@ -493,7 +494,7 @@ impl Node {
         }
     }
 
-    /// Reads, linearizably.
+    /// Executes a linearizable read.
     ///
     /// # Errors
     /// See [`ProposeError`]. A read changes nothing.
@@ -528,28 +529,28 @@ impl Node {
         }
     }
 
-    /// Where the server stands; `None` once it has stopped.
+    /// The status of the server, without log entries and events; `None` once it has stopped.
     pub async fn status(&self) -> Option<Status> {
         self.look(Glance::BRIEF).await
     }
 
-    /// Where the server stands, with the end of its log and what happened to it lately; `None`
-    /// once it has stopped.
+    /// The status of the server, with the end of its log and its recent events; `None` once it has
+    /// stopped.
     pub async fn look(&self, glance: Glance) -> Option<Status> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Status(glance, reply)).await?;
         answer.await.ok()
     }
 
-    /// Hands something to the driver. `None` once it has stopped.
+    /// Sends a command to the driver. `None` once the server has stopped.
     async fn command(&self, command: Command) -> Option<()> {
         self.inner.commands.send(command).await.ok()?;
         self.inner.bell.0.ring();
         Some(())
     }
 
-    /// Pauses the server, as SIGSTOP would, until what is returned is dropped: nothing is
-    /// received, no timer fires, no answer comes. `None` if it has stopped.
+    /// Pauses the server, as SIGSTOP would, until the returned value is dropped: it receives
+    /// nothing, no timer fires, and it sends no responses. `None` if it has stopped.
     pub async fn pause(&self) -> Option<Pause> {
         let (pause, asleep) = self.inner.switch.pause();
         self.wake();
@@ -560,11 +561,12 @@ impl Node {
         }
     }
 
-    /// Ends the server as SIGKILL would: nothing under way is finished, nothing more is written,
-    /// nobody is told. Its addresses and its directory are free when this returns.
+    /// Kills the server, as SIGKILL would: operations in progress are not finished, nothing further
+    /// is written, and clients are not notified. When this returns, its addresses and its directory
+    /// are free.
     ///
     /// # Errors
-    /// If it had failed before.
+    /// If the server had failed before.
     pub async fn kill(&self) -> Result<(), Arc<Failure>> {
         self.inner.switch.kill();
         self.wake();
@@ -573,26 +575,26 @@ impl Node {
         ended
     }
 
-    /// Makes the driver take another turn.
+    /// Makes the driver run another turn.
     fn wake(&self) {
         let nothing = Command::Endpoint(Box::new(|_| {}));
-        // Full or closed, it takes one anyway, or never again.
+        // If the queue is full, a turn follows anyway; if it is closed, none ever will.
         let _ = self.inner.commands.try_send(nothing);
         self.inner.bell.0.ring();
     }
 
-    /// How long ago the server last did anything. It does something with every heartbeat
-    /// interval, leader or not: if this is much longer, it is stuck.
+    /// The time since the server's last turn. It has a turn at every heartbeat interval, as leader
+    /// or not: a much longer time means that it is stuck.
     pub fn idle_for(&self) -> Duration {
         self.inner.pulse.since_turn()
     }
 
-    /// How long ago another server was heard of, or since the start.
+    /// The time since the last message of another server, or since the start if there was none.
     pub(crate) fn silence_of(&self, id: NodeId) -> Duration {
         self.inner.pulse.since_heard(id)
     }
 
-    /// The metrics, in Prometheus' text format.
+    /// The metrics, in the Prometheus text format.
     pub async fn metrics(&self) -> String {
         let transport = self
             .with_endpoint(|endpoint| {
@@ -604,23 +606,23 @@ impl Node {
         self.inner.metrics.encode(&counters, &sizes)
     }
 
-    /// Stops the server: refuses what is new, finishes what is under way, and ends. Its addresses
-    /// and its directory are free when this returns.
+    /// Stops the server: rejects new operations, finishes those in progress, and ends. When this
+    /// returns, its addresses and its directory are free.
     ///
     /// # Errors
-    /// If it had failed before, or failed now.
+    /// If the server had failed before, or failed now.
     pub async fn stop(&self) -> Result<(), Arc<Failure>> {
-        // Nothing comes back if it has ended already.
+        // Returns `None` if the server has already ended.
         self.command(Command::Stop).await;
         let ended = self.ended().await;
         self.inner.helpers.lock().await.shutdown().await;
         ended
     }
 
-    /// Waits until the server has stopped, for whatever reason.
+    /// Waits until the server has stopped, for any reason.
     ///
     /// # Errors
-    /// Why it stopped, if nobody told it to.
+    /// The failure, if the server stopped on its own.
     pub async fn ended(&self) -> Result<(), Arc<Failure>> {
         let mut ended = self.inner.ended.clone();
         match ended.wait_for(Option::is_some).await.as_deref() {
@@ -629,7 +631,7 @@ impl Node {
         }
     }
 
-    /// The handle, if others keep the server running.
+    /// The handle, if other handles keep the server running.
     pub(crate) fn upgrade(inner: &Weak<Inner>) -> Option<Self> {
         let inner = inner.upgrade()?;
         Some(Self { inner })
@@ -641,7 +643,7 @@ impl Node {
     }
 }
 
-/// What the server's thread hands out once it runs.
+/// The values that the server's thread returns once it runs.
 struct Started {
     commands: mpsc::Sender<Command>,
     bell: Bell,
@@ -651,7 +653,7 @@ struct Started {
     switch: Arc<Switch>,
 }
 
-/// Says that the thread ended, however it did.
+/// Reports that the thread ended, even after a panic.
 struct Ending(watch::Sender<Option<Ended>>);
 
 impl Drop for Ending {
@@ -666,7 +668,7 @@ impl Drop for Ending {
     }
 }
 
-/// The life of the server's thread. `None` if it never came to run.
+/// The main function of the server's thread. `None` if the server did not start.
 fn drive(
     config: Config,
     open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>,
@@ -681,7 +683,7 @@ fn drive(
         }
     };
     if started.send(Ok(handed_out)).is_err() {
-        // Nobody waits for it any more.
+        // The caller dropped the future of the start.
         return None;
     }
     let second = thread::Builder::new().name(format!("raft-{}-b", config.id));
@@ -699,7 +701,7 @@ fn prepare(
     let mut voters = config.voters.clone();
     voters.insert(config.id);
     let mut model_config = model::Config::new(voters.clone());
-    // The log in memory is never much longer than what it may grow by and this.
+    // The log in memory is hardly longer than these bytes and the growth between snapshots.
     model_config.trailing_bytes = usize::try_from(config.snapshot_bytes / 4).unwrap_or(usize::MAX);
     model_config.max_sessions = config.max_sessions;
     model_config.session_window = config.session_window;
@@ -734,7 +736,7 @@ fn prepare(
     let bell = waiting.bell();
     socket.set_waker(move || bell.ring());
     let address = endpoint.local_addr().unwrap_or(config.listen);
-    // Durable before the first datagram of this start leaves.
+    // The start must be durable before this run sends its first datagram.
     metadata.begin_start(boot_id)?;
     let metrics = Arc::new(Metrics::new());
     let own_disk = metadata.own_disk();
@@ -753,7 +755,7 @@ fn prepare(
     let others = voters.into_iter().filter(|id| *id != config.id);
     let pulse = Arc::new(Pulse::new(others));
     metrics.snapshot_limit_bytes.set(MAX_STATE as u64);
-    // To stay awake on the only processor would keep others from what is waited for.
+    // On a single processor, busy polling would block the threads whose results it waits for.
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let vigil = Vigil::new(match processors {
         1 => Duration::ZERO,
@@ -838,7 +840,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// A disk that breaks at this write.
+    /// A disk that fails at its nth write.
     struct Breaking(usize);
 
     impl Disk for Breaking {
@@ -863,7 +865,7 @@ mod tests {
             Ok((Box::new(Breaking(3)), Durable::default()))
         };
         let node = Node::start_with(config, open).await.unwrap();
-        // Its vote, its no-op, and then the session of this read's writer.
+        // The writes: its vote, its no-op entry, and then the client session for this operation.
         let operation = Operation::Increment {
             key: b"n".to_vec(),
             by: 1,
@@ -885,7 +887,7 @@ mod tests {
         assert!(node.stop().await.is_err());
     }
 
-    /// A disk whose writes from the third on take until the other end is dropped.
+    /// A disk whose writes block, from the third on, until the other end is dropped.
     struct Stuck {
         writes: usize,
         reached: std::sync::mpsc::Sender<()>,
@@ -941,7 +943,7 @@ mod tests {
             .unwrap();
         let served = async {
             let before = node.status().await.unwrap();
-            // Nobody asks: the turns are the heartbeat timer's.
+            // No client sends a request: the heartbeat timer causes the turns.
             let turns = || node.inner.metrics.turns.get();
             let from = turns();
             while turns() < from + 3 {
@@ -958,7 +960,7 @@ mod tests {
         node.stop().await.unwrap();
     }
 
-    /// A disk whose writes wait while it is blocked.
+    /// A disk whose writes block while its gate is closed.
     struct Gated(Arc<Gate>);
 
     #[derive(Default)]
@@ -990,7 +992,7 @@ mod tests {
         }
     }
 
-    /// Three servers whose disks are these, and the leader, which has committed a write.
+    /// Three servers with these disks, and the leader, which has committed a write.
     async fn three_servers(dir: &std::path::Path, gates: [&Arc<Gate>; 3]) -> (Vec<Node>, Node) {
         let mut nodes = Vec::new();
         for (id, gate) in (1..).zip(gates) {
@@ -1032,8 +1034,8 @@ mod tests {
         }
     }
 
-    /// A leader whose own disk is stuck commits on the disks of its followers, up to a backlog. Beyond
-    /// that it refuses writes, and says so. Reads need no disk.
+    /// A leader whose own disk is stuck commits on the disks of its followers, up to a limit of its
+    /// backlog. Beyond that it refuses writes as overloaded. Reads need no disk.
     #[tokio::test(flavor = "multi_thread")]
     async fn leader_whose_disk_is_far_behind_refuses_writes_and_answers_reads() {
         let dir = tempfile::tempdir().unwrap();
@@ -1079,8 +1081,8 @@ mod tests {
         }
     }
 
-    /// However slow all disks are, an elected leader stays, and reads are answered beside a write that
-    /// waits for a disk.
+    /// However slow all disks are, an elected leader stays leader, and reads are answered beside a
+    /// write that waits for a disk.
     #[tokio::test(flavor = "multi_thread")]
     async fn leader_stays_and_answers_reads_while_every_disk_is_blocked() {
         let dir = tempfile::tempdir().unwrap();
@@ -1097,7 +1099,7 @@ mod tests {
             while gate.waiting() < 3 {
                 tokio::task::yield_now().await;
             }
-            // Many times as long as a leader leads without a quorum.
+            // Many times longer than a leader leads without a quorum.
             let until = tokio::time::Instant::now() + 10 * Duration::from_millis(400);
             while tokio::time::Instant::now() < until {
                 let query = Query::Get { key: b"n".to_vec() };

@@ -1,5 +1,5 @@
-//! What a step meant, for logs and metrics. The core does neither: everything here is derived from
-//! the event, the effects, and the server before and after.
+//! Logs and metrics of steps. The core produces neither: this module derives them from the event,
+//! the effects, and the server before and after.
 
 use crate::metrics::Metrics;
 use model::{Address, AppendOutcome, Effects, Event, LogIndex, Message, NodeId, Raft, Role, Term};
@@ -11,62 +11,62 @@ use std::{
 };
 use tracing::{debug, info, trace};
 
-/// The most appends whose commitment is timed at once. Beyond it some go untimed.
+/// The maximum number of appends timed until their commit at once. Further ones are not timed.
 const TIMED: usize = 4096;
-/// How many of the last events are kept for those who look on.
+/// The number of recent events kept for status queries.
 const KEPT: usize = 64;
 
-/// Something worth telling that happened to a server.
+/// An event in the history of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Happened {
-    /// Its number in this run of the server, from 1.
+    /// The number of the event in this run of the server, from 1.
     pub id: u64,
-    /// When, in milliseconds since 1970, by the server's clock.
+    /// The time of the event, in milliseconds since 1970, by the server's clock.
     pub at: u64,
     /// The server's term afterwards.
     pub term: u64,
-    /// What it was.
+    /// The kind of event.
     pub what: What,
-    /// The other server it is about.
+    /// The other server involved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<u64>,
-    /// The entry it is about.
+    /// The log entry involved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
 }
 
-/// What happened to a server.
+/// The kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// It started, with what was on its disk up to `index`.
+    /// The server started, with a log that ends at `index`.
     Started,
-    /// It heard of no leader in time, and asks whether it would win.
+    /// The election timeout expired, and the server started a pre-vote.
     AsksFirst,
-    /// It runs for leader.
+    /// The server became a candidate.
     Runs,
-    /// It gave its vote to `node`.
+    /// The server granted its vote to `node`.
     Voted,
-    /// It leads.
+    /// The server became leader.
     Leads,
-    /// It leads no more.
+    /// The server stepped down as leader.
     StepsDown,
-    /// It has heard of its leader, `node`.
+    /// The server became a follower of the leader `node`.
     Follows,
-    /// Entries from `index` on, never committed, made room for the leader's.
+    /// The server truncated uncommitted entries from `index` on, which conflict with the leader's.
     Truncates,
 }
 
-/// Watches one server.
+/// Observes the steps of one server.
 pub(crate) struct Observer {
     metrics: Arc<Metrics>,
     noted: Noted,
-    /// The last entries of appends made while leading, and when.
+    /// The last entry of each append made as leader, and the time of the append.
     uncommitted: VecDeque<(LogIndex, Instant)>,
     happened: VecDeque<Happened>,
 }
 
-/// What of an event is worth remembering until after the step.
+/// The information about an event that is needed after the step.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Heartbeat,
@@ -106,7 +106,7 @@ pub(crate) fn role_name(role: &Role) -> &'static str {
     }
 }
 
-/// Who leads, as far as this server knows.
+/// The current leader, as far as this server knows.
 pub(crate) fn leader_of(raft: &Raft) -> Option<NodeId> {
     if matches!(raft.role(), Role::Leader(_)) {
         return Some(raft.id());
@@ -132,7 +132,7 @@ impl Observer {
         observer
     }
 
-    /// What happened after the event of this number, as far as it is kept.
+    /// The recorded events after the event with this number.
     pub(crate) fn happened(&self, since: u64) -> Vec<Happened> {
         let since = self.happened.iter().filter(|each| each.id > since);
         since.cloned().collect()
@@ -156,7 +156,7 @@ impl Observer {
         });
     }
 
-    /// Looks at an event before it is stepped.
+    /// Records an event before its step.
     pub(crate) fn before(&self, event: &Event) -> Kind {
         self.metrics.steps.inc();
         match event {
@@ -222,7 +222,7 @@ impl Observer {
         }
     }
 
-    /// Looks at what a step did.
+    /// Records the results of a step.
     pub(crate) fn after(&mut self, kind: Kind, raft: &Raft, effects: &Effects) {
         self.note_offices(raft);
         self.note_log(kind, raft, effects);
@@ -233,7 +233,7 @@ impl Observer {
         }
     }
 
-    /// Terms, votes, roles.
+    /// Records changes of term, vote, role and leader.
     fn note_offices(&mut self, raft: &Raft) {
         let noted = Noted::of(raft);
         if noted.term != self.noted.term {

@@ -1,21 +1,22 @@
-//! When a server takes a snapshot.
+//! The snapshot policy: when a server takes a snapshot (log compaction, Raft §7).
 
 use model::{Raft, Role};
 
-/// When it is time for a snapshot.
+/// The snapshot policy of one server.
 pub(crate) struct Pace {
-    /// After so many entries since the last, or a quarter more or less.
+    /// The number of entries since the last snapshot that makes the next one due, before jitter.
     snapshot_entries: u64,
-    /// After so many bytes of entries since the last, likewise.
+    /// The number of bytes of entries since the last snapshot that makes the next one due, before
+    /// jitter.
     snapshot_bytes: u64,
-    /// How many bytes of entries there were since the last.
+    /// The number of bytes of entries since the last snapshot.
     pub(crate) grown: u64,
-    /// What counts as so many this time, of 1024.
+    /// The current jitter: the factor for both thresholds, in units of 1/1024.
     share: u64,
 }
 
 impl Pace {
-    /// When the log has grown by so much already.
+    /// Creates a policy for a log that has grown by `grown` bytes since its last snapshot.
     pub(crate) fn new(snapshot_entries: u64, snapshot_bytes: u64, grown: u64) -> Self {
         let mut pace = Self {
             snapshot_entries,
@@ -27,8 +28,9 @@ impl Pace {
         pace
     }
 
-    /// Servers apply the same entries. Were they to write their snapshots at the same time too,
-    /// nothing would become durable on any of them meanwhile: a pause, for all who wait.
+    /// Restarts the count and draws the jitter anew. Servers apply the same entries. If they also
+    /// wrote their snapshots at the same time, no write would become durable on any of them
+    /// meanwhile, and all clients would wait.
     pub(crate) fn begin(&mut self, grown: u64) {
         self.grown = grown;
         self.share = rand::random_range(768..=1280);
@@ -39,24 +41,25 @@ impl Pace {
         u64::try_from(share).unwrap_or(u64::MAX)
     }
 
-    /// Whether it is time, when the last snapshot took so many bytes.
+    /// Whether a snapshot is due. `last` is the size of the last snapshot in bytes.
     pub(crate) fn is_due(&self, raft: &Raft, last: u64) -> bool {
         let covered = raft.snapshot_index().get();
         let applied = raft.commit_index().get().saturating_sub(covered);
         raft.may_compact() && self.is_time(applied, last, sends_snapshots(raft))
     }
 
-    /// The same, when so many entries were applied since.
+    /// Whether a snapshot is due after `applied` entries since the last one.
     fn is_time(&self, applied: u64, last: u64, is_sending: bool) -> bool {
-        // However large the state, about as much goes to the disk in entries as in snapshots.
+        // The log grows by at least the size of a snapshot in between, so snapshots at most double
+        // the bytes written.
         let enough = self.share_of(last);
         let due = applied >= self.share_of(self.snapshot_entries)
             || self.grown >= self.share_of(self.snapshot_bytes);
         if !due || self.grown < enough {
             return false;
         }
-        // What a follower will ask for after the snapshot it is being sent should still be there
-        // then. But there may be one that never answers.
+        // The entries after a snapshot in transit should still be in the log when the follower
+        // needs them. The wait is bounded, because a follower may never answer.
         let patience = (2 * enough).max(4 * self.snapshot_bytes);
         !is_sending || self.grown >= patience
     }

@@ -1,7 +1,7 @@
-//! Where the other servers are: names are looked up until they are found, every second while a
-//! server is not heard of, and now and then even while it is. For it may have moved and be heard all
-//! the same: what it says from its new place is not sealed where a cluster has no keys, and so does
-//! not tell where to answer it.
+//! The addresses of the other servers. Their names are resolved until they have an address, every
+//! second while a server is silent, and periodically even while it is not: a server may have moved
+//! and still send datagrams. Without keys, datagrams from its new address are not authentic, so they
+//! do not update the route to it.
 
 use crate::{
     addresses::{self, AddressAlerts},
@@ -17,14 +17,14 @@ use std::{
 use tokio::{task::JoinSet, time};
 use tracing::{Instrument as _, Span, debug, info, warn};
 
-/// How often to look whether there is anything to look up.
+/// The interval between checks for names to resolve.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A server not heard of for so long may have moved.
+/// A server that was silent for this long may have moved.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
-/// How long an address is taken for granted.
+/// How long a resolved address is cached.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Keeps the addresses of the others up to date while the server lives.
+/// Keeps the addresses of the other servers up to date while this server lives.
 pub(crate) async fn resolve(
     own: (NodeId, SocketAddr),
     names: BTreeMap<NodeId, String>,
@@ -45,7 +45,7 @@ async fn keep_resolving(
 ) {
     let mut known: BTreeMap<NodeId, (Vec<SocketAddr>, Instant)> = BTreeMap::new();
     let mut complained = BTreeSet::new();
-    // A resolver that is slow with one name does not hold up the others.
+    // Each name is resolved in its own task, so that a slow lookup does not delay the others.
     let mut lookups = JoinSet::new();
     let mut under_way = BTreeSet::new();
     let mut ticks = time::interval(LOOK_EVERY);
@@ -93,7 +93,7 @@ async fn keep_resolving(
                 }
                 complained.remove(&id);
             }
-            // Once for each time it goes missing.
+            // Log once per period without an address.
             Ok(_) if complained.insert(id) => {
                 warn!(peer = %id, name, "a peer's name has no address; it is looked up again every second");
             }
@@ -105,10 +105,10 @@ async fn keep_resolving(
     }
 }
 
-/// The addresses behind the name that a socket at `local` can reach.
+/// Resolves the name to the addresses that a socket at `local` can reach.
 async fn look_up(name: &str, local: SocketAddr) -> std::io::Result<Vec<SocketAddr>> {
     let mut found = transport::lookup(name).await?;
-    // A socket of IPv6 reaches both kinds.
+    // An IPv6 socket reaches both address families.
     found.retain(|at| at.is_ipv4() || local.is_ipv6());
     Ok(found)
 }

@@ -1,9 +1,9 @@
-//! Stopping a server the way a system stops a process: paused without warning, as by SIGSTOP, or
-//! killed without a last word, as by SIGKILL. For showing and testing what the others bear.
+//! Pauses or kills a server for tests and demonstrations of fault tolerance: paused without
+//! warning, as by SIGSTOP, or killed without cleanup, as by SIGKILL.
 //!
-//! While paused whoever has the driver sleeps: nothing is received, no timer fires, no heartbeat
-//! leaves; datagrams pile up at the socket. What was begun at the disk is finished, which a real
-//! SIGSTOP would put off.
+//! While paused, the thread that holds the driver sleeps: nothing is received, no timer fires, no
+//! heartbeat is sent, and datagrams queue up at the socket. A disk write in progress completes,
+//! which a real SIGSTOP would delay.
 
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -11,10 +11,10 @@ use std::sync::{
 };
 use tokio::sync::oneshot;
 
-/// Shared by the driver and those who hold handles to it.
+/// Shared by the driver and its handles.
 #[derive(Default)]
 pub(crate) struct Switch {
-    /// Whether there is anything to look at, to be asked without a lock.
+    /// Whether a pause or kill was requested; readable without a lock.
     told: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
@@ -23,13 +23,13 @@ pub(crate) struct Switch {
 #[derive(Default)]
 struct State {
     killed: bool,
-    /// How many hold it paused.
+    /// The number of active pauses.
     paused: usize,
-    /// Who waits for it to be so.
+    /// Callers that wait until the pause takes effect.
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// A server that is paused. It goes on when this is dropped.
+/// A paused server. It resumes when this is dropped.
 pub struct Pause(Arc<Switch>);
 
 impl Drop for Pause {
@@ -40,7 +40,7 @@ impl Drop for Pause {
 }
 
 impl Switch {
-    /// From the next turn on the driver sleeps. The receiver hears when it does.
+    /// Pauses the driver from the next turn on. The receiver completes when the driver sleeps.
     pub(crate) fn pause(self: &Arc<Self>) -> (Pause, oneshot::Receiver<()>) {
         let (asleep, falls_asleep) = oneshot::channel();
         let mut state = self.lock();
@@ -52,7 +52,7 @@ impl Switch {
         (Pause(Arc::clone(self)), falls_asleep)
     }
 
-    /// From the next turn on the driver is no more.
+    /// Ends the driver at the next turn.
     pub(crate) fn kill(&self) {
         let mut state = self.lock();
         state.killed = true;
@@ -61,12 +61,12 @@ impl Switch {
         self.changed.notify_all();
     }
 
-    /// Whether it was killed.
+    /// Whether the server was killed.
     pub(crate) fn killed(&self) -> bool {
         self.lock().killed
     }
 
-    /// Sleeps while paused. Whether to go on: not if killed.
+    /// Sleeps while paused. Returns false if the server was killed.
     pub(crate) fn pass(&self) -> bool {
         if !self.told.load(Relaxed) {
             return true;
@@ -81,7 +81,7 @@ impl Switch {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        // Set and cleared under the lock only.
+        // Written only under the lock.
         self.told.store(state.killed, Relaxed);
         !state.killed
     }

@@ -1,5 +1,5 @@
-//! The end of a log, for show: the last entries, with long keys and values cut, so that looking on
-//! costs a server little however large its entries are.
+//! An excerpt of the end of the log for display: the last entries, with long keys and values
+//! truncated, so that the cost of a status query does not depend on the size of the entries.
 
 use model::{
     Log, LogIndex, Payload, Term,
@@ -7,26 +7,26 @@ use model::{
 };
 use serde::Serialize;
 
-/// The most entries shown.
+/// The maximum number of entries in an excerpt.
 pub const TAIL: usize = 24;
-/// How much of a key is shown, and of a value.
+/// The maximum length of a key and of a value in an excerpt, in bytes.
 const KEY: usize = 64;
 const VALUE: usize = 32;
 
-/// An entry, as it is shown.
+/// An entry in an excerpt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Shown {
     /// The term of the leader that created it.
     pub term: Term,
-    /// What it asks for; its key and its value may be cut.
+    /// The command of the entry; its key and its value may be truncated.
     pub payload: Payload,
-    /// How many bytes key and value have, if either was cut.
+    /// The original length of key and value in bytes, if either was truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut: Option<usize>,
 }
 
 impl Shown {
-    /// Removes key and value, and what is added to a number. `cut` still tells their length.
+    /// Removes key and value, and the amount of an increment. `cut` still contains their length.
     pub(crate) fn redact(&mut self) {
         let Payload::Command(Command::Write(write)) = &self.payload else {
             return;
@@ -70,7 +70,7 @@ impl Shown {
     }
 }
 
-/// Up to `most` entries from the end, and the index of the first of them.
+/// The last entries, at most `most`, and the index of the first of them.
 pub(crate) fn of(log: &Log, most: usize) -> (LogIndex, Vec<Shown>) {
     let most = most.min(TAIL);
     let start = (log.last_index().get() + 1).saturating_sub(most as u64);

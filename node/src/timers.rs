@@ -1,12 +1,12 @@
-//! When timers fire. The core says which to arm, this draws for how long.
+//! Timer deadlines. The core decides which timers to arm; this module draws their durations.
 
 use model::{Role, Term, Timer};
 use std::time::{Duration, Instant};
 
-/// The most by which a candidate's election timeout is prolonged.
+/// The maximum factor by which a candidate's election timeout is multiplied.
 const MOST_BACKOFF: u32 = 8;
 
-/// The timers of one server. A new one has its heartbeat, election and quorum timers armed.
+/// The timers of one server. Initially the heartbeat, election and quorum timers are armed.
 pub(crate) struct Timers {
     heartbeat_every: Duration,
     election_min: Duration,
@@ -14,8 +14,8 @@ pub(crate) struct Timers {
     heartbeat: Instant,
     election: Option<Instant>,
     quorum: Option<Instant>,
-    /// How many elections in a row this server ran in and neither it nor another won, and the term of
-    /// the last one.
+    /// The number of consecutive elections that this server took part in as a candidate without any
+    /// leader being elected, and the term of the last one.
     lost: u32,
     ran_in: Term,
     is_candidate: bool,
@@ -44,10 +44,10 @@ impl Timers {
         timers
     }
 
-    /// Notes what became of elections, before timers are armed. A vote takes a sync of the voter's
-    /// disk, which may be slower than the election timeout. So from the third candidacy in a row a
-    /// candidate waits longer each time, up to [`MOST_BACKOFF`] times as long, until votes have time to
-    /// arrive.
+    /// Records the outcome of elections; called before timers are armed. A vote needs a sync of the
+    /// voter's disk, which may be slower than the election timeout. From the third consecutive
+    /// candidacy on, a candidate therefore backs off exponentially, up to [`MOST_BACKOFF`] times
+    /// its timeout, until votes have time to arrive.
     pub(crate) fn note_role(&mut self, role: &Role, term: Term) {
         self.is_candidate = matches!(role, Role::Candidate(_));
         match role {
@@ -63,7 +63,7 @@ impl Timers {
         }
     }
 
-    /// By how much the election timeout is prolonged.
+    /// The current backoff factor of the election timeout.
     fn backoff(&self) -> u32 {
         if !self.is_candidate {
             return 1;
@@ -72,7 +72,7 @@ impl Timers {
         1 << doublings
     }
 
-    /// Starts a timer anew.
+    /// Restarts a timer.
     pub(crate) fn arm(&mut self, timer: Timer) {
         let now = Instant::now();
         match timer {
@@ -86,14 +86,14 @@ impl Timers {
         }
     }
 
-    /// Whether a leader that was not heard of for so long should have been.
+    /// Whether a leader that was silent for this long has missed its heartbeats.
     pub(crate) fn is_silence(&self, silence: Duration) -> bool {
         silence >= self.heartbeat_every * 2
     }
 
-    /// Has the election timer fire within two heartbeats, as it may happen. False if it does so
-    /// anyway. The others may take one heartbeat to learn what we know, and it should be one of us
-    /// that asks for their votes first.
+    /// Shortens the election timeout to a random time within two heartbeats. Returns false if it
+    /// expires within that time anyway. The other servers may need one heartbeat to detect the
+    /// same, and only one of them should request votes first.
     pub(crate) fn hasten_election(&mut self, now: Instant) -> bool {
         let within = self.heartbeat_every * 2;
         let is_later = |due: Instant| due > now + within;
@@ -104,7 +104,7 @@ impl Timers {
         true
     }
 
-    /// When the next timer is due.
+    /// The deadline of the next timer.
     pub(crate) fn next(&self) -> Instant {
         let others = [self.election, self.quorum];
         others
@@ -113,7 +113,7 @@ impl Timers {
             .fold(self.heartbeat, Instant::min)
     }
 
-    /// Whether the heartbeat timer is due. It runs again at once.
+    /// Whether the heartbeat timer is due. Restarts it if so.
     pub(crate) fn take_heartbeat(&mut self, now: Instant) -> bool {
         let due = self.heartbeat <= now;
         if due {
@@ -122,21 +122,21 @@ impl Timers {
         due
     }
 
-    /// Whether the quorum timer is due. It is then off.
+    /// Whether the quorum timer is due. Disarms it if so.
     pub(crate) fn take_quorum(&mut self, now: Instant) -> bool {
         take(&mut self.quorum, now)
     }
 
-    /// Whether the election timer is due. It is then off.
+    /// Whether the election timer is due. Disarms it if so.
     pub(crate) fn take_election(&mut self, now: Instant) -> bool {
         take(&mut self.election, now)
     }
 }
 
-/// How much of the spread between the shortest and the longest election timeout to wait, from a
-/// number drawn evenly from 0 to 1. Without a leader the first to time out decides how long the
-/// cluster waits, and two that time out within a round trip of one another split the vote. The square
-/// makes short waits likely and keeps them apart (ADR 15).
+/// The fraction of the spread between the shortest and the longest election timeout, from a uniform
+/// random number between 0 and 1. Without a leader the first server to time out determines how long
+/// the cluster waits, and two that time out within one round trip split the vote. The square makes
+/// short timeouts likely and keeps them apart (ADR 15).
 fn share_of(drawn: f64) -> f64 {
     drawn * drawn
 }
@@ -169,7 +169,7 @@ mod tests {
             waits.push((due - begun).as_millis() / 1000);
         }
         assert_eq!(waits, [1, 1, 2, 4, 8, 8, 8]);
-        // Another server leads.
+        // Another server becomes leader.
         let heartbeat = model::AppendEntriesRequest {
             term: raft.current_term(),
             prev_log_index: model::LogIndex::ZERO,
@@ -198,8 +198,8 @@ mod tests {
             assert!(due >= begun + min && due <= Instant::now() + max);
             low += u32::from(due < begun + (min + max) / 2);
         }
-        // Of the square of what is drawn evenly 707 of 1000 are below a half, give or take 14; evenly
-        // drawn it would be 500.
+        // Of 1000 squares of uniform random numbers, 707 on average are below one half, with a
+        // standard deviation of 14. Without the square, 500 would be.
         assert!((600..800).contains(&low), "{low} of 1000");
     }
 }

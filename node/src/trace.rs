@@ -1,12 +1,12 @@
-//! Every step, as JSON lines, for `raft-checker replay`.
+//! A trace of every step, as JSON lines, for `raft-checker replay`.
 //!
-//! A run begins with a line that says what the server started from; each step is one line after
-//! it. The driver writes the line, with one `write`, before anything that the step asks for is
-//! done: of whatever a killed server said or wrote to its log, the trace has the reason. The lines
-//! are not synced, for they need to survive the process, not the machine.
+//! The trace of a run begins with a header line, which contains the server's initial state. Each
+//! step adds one line. The driver writes the line, with one `write` call, before it executes any
+//! effect of the step: for every message or log write of a killed server, the trace contains its
+//! cause. Lines are not synced, because they need to survive the process, not the machine.
 //!
-//! Each line ends in a digest of itself and of all lines before it in the file, also those of
-//! earlier runs: `docs/replay.md` says how it is made.
+//! Each line ends in a digest of itself and of all earlier lines in the file, including those of
+//! earlier runs: `docs/replay.md` defines it.
 
 use model::{Config, Durable, Effects, Event, NodeId};
 use serde::Serialize;
@@ -18,22 +18,22 @@ use std::{
     path::Path,
 };
 
-/// What comes before and after the digest of a line, and how many digits it has.
+/// The text before and after the digest of a line, and the number of its hexadecimal digits.
 const BEFORE: &[u8] = b",\"digest\":\"";
 const AFTER: &[u8] = b"\"}";
 const DIGITS: usize = 16;
-/// How much is read at a time in search of the last digest.
+/// The block size of the search for the last digest, in bytes.
 const TAIL: u64 = 1 << 16;
-/// More than this is not kept between lines.
+/// The maximum capacity of the line buffer that is kept between lines, in bytes.
 const SPARE: usize = 1 << 20;
 
-/// The driver's end of a trace.
+/// The writer of a trace.
 pub(crate) struct Trace {
     file: File,
     step: u64,
-    /// Space for a line.
+    /// The buffer for a line.
     line: Vec<u8>,
-    /// The digest of the line before; none before the first.
+    /// The digest of the previous line; empty before the first.
     digest: Vec<u8>,
 }
 
@@ -55,7 +55,7 @@ struct Step<'a> {
 }
 
 impl Trace {
-    /// Begins the trace of a run at the end of this file.
+    /// Starts the trace of a run at the end of this file.
     ///
     /// # Errors
     /// If the file cannot be opened or written.
@@ -75,7 +75,7 @@ impl Trace {
         let mut line = Vec::new();
         let digest = last_digest(&mut file)?;
         if ends_within_a_line(&mut file)? {
-            // The run before was killed while it wrote. The header needs a line of its own.
+            // The previous run was killed during a write. The header needs a line of its own.
             line.push(b'\n');
         }
         let header = Header {
@@ -96,10 +96,10 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Adds a step. Nothing that it asks for may be done before this returns.
+    /// Appends a step. The caller must not execute its effects before this returns.
     ///
     /// # Errors
-    /// If the line cannot be written. Then the trace is at its end.
+    /// If the line cannot be written. The trace must not be continued then.
     pub(crate) fn add(&mut self, event: &Event, effects: &Effects) -> io::Result<()> {
         self.step += 1;
         self.write(&Step {
@@ -132,7 +132,7 @@ impl Trace {
     }
 }
 
-/// The digest of the last whole line, where the chain goes on. A line that was cut short has none.
+/// The digest of the last complete line, at which the chain continues. A truncated line has none.
 fn last_digest(file: &mut File) -> io::Result<Vec<u8>> {
     let mut end = file.seek(SeekFrom::End(0))?;
     let mut tail = Vec::new();
@@ -152,7 +152,7 @@ fn last_digest(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(Vec::new())
 }
 
-/// The digest that a line ends in, if it is whole.
+/// The digest at the end of a line, if the line is complete.
 fn digest_of(line: &[u8]) -> Option<&[u8]> {
     let (rest, digest) = line
         .strip_suffix(AFTER)?
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// The digests of a file's whole lines, as the format has them; and that each is right.
+    /// Asserts that every digest of the file is correct. Returns the number of complete lines.
     fn check_digests(path: &Path) -> usize {
         let (text, mut previous) = (fs::read_to_string(path).unwrap(), String::new());
         let mut right = 0;
@@ -236,7 +236,8 @@ mod tests {
             }
             assert_eq!(check_digests(&path), 5 * run);
         }
-        // Cut short within a line, and just before its end; then with much behind the last digest.
+        // Truncated within a line, truncated just before its end, and with much junk behind the
+        // last digest.
         let whole = fs::read(&path).unwrap();
         for (cut, lines) in [(30, 15), (1, 16)] {
             fs::write(&path, &whole[..whole.len() - cut]).unwrap();

@@ -1,28 +1,28 @@
-//! Staying awake for someone who writes alone.
+//! Adaptive busy polling for a single client that writes back to back.
 //!
-//! Of the time that a single write takes, a third is waking up: its client, the leader, a follower
-//! and the leader again sleep in turn. With many clients somebody always is awake, and what waiting
-//! threads would burn is missing elsewhere. So a server stays awake only while writes come one at a
-//! time and in quick succession, which is how a client writes that waits for each answer.
+//! A third of the latency of a single write is wake-up time: its client, the leader, a follower and
+//! the leader again sleep in turn. With many clients, some thread is always awake, and polling
+//! threads would take CPU time from others. A server therefore polls only while writes come one at
+//! a time and in quick succession, which is the pattern of a client that waits for each response.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-/// How long to stay awake. Told by whoever is at the disk, asked by all.
+/// The busy-poll window. The thread at the disk updates it; all threads read it.
 pub(crate) struct Vigil {
-    /// How soon a write follows another, and how long the next is waited for.
+    /// The maximum interval between two writes in quick succession, and the length of the window.
     most: Duration,
     since: Instant,
-    /// Nanoseconds since then: the last write that came alone, or 0.
+    /// The time of the last single write, in nanoseconds after `since`, or 0.
     alone: AtomicU64,
-    /// And the end of the vigil, or 0.
+    /// The end of the window, in nanoseconds after `since`, or 0.
     end: AtomicU64,
 }
 
 impl Vigil {
-    /// With zero there is none.
+    /// Creates a window of this length. Zero disables busy polling.
     pub(crate) fn new(most: Duration) -> Self {
         Self {
             most,
@@ -32,7 +32,7 @@ impl Vigil {
         }
     }
 
-    /// So many entries became durable together.
+    /// Records that `entries` entries became durable together.
     pub(crate) fn note(&self, entries: usize, now: Instant) {
         if entries == 0 {
             return;
@@ -51,7 +51,7 @@ impl Vigil {
         self.end.store(end, Relaxed);
     }
 
-    /// Until when to stay awake, if at all.
+    /// The end of the current busy-poll window, if there is one.
     pub(crate) fn end(&self) -> Option<Instant> {
         match self.end.load(Relaxed) {
             0 => None,
@@ -70,7 +70,7 @@ mod tests {
 
     const MOST: Duration = Duration::from_micros(500);
 
-    /// A vigil, and moments in microseconds after its beginning.
+    /// A window, and a function that maps microseconds after its creation to instants.
     fn vigil(most: Duration) -> (Vigil, impl Fn(u64) -> Instant) {
         let vigil = Vigil::new(most);
         let since = vigil.since;
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(vigil.end(), None, "nobody knows whether another follows");
         vigil.note(1, at(10_500));
         assert_eq!(vigil.end(), Some(at(11_000)));
-        // A term, a vote or a snapshot is no client's write.
+        // A write without entries (a term, a vote or a snapshot) is not from a client.
         vigil.note(0, at(10_700));
         assert_eq!(vigil.end(), Some(at(11_000)));
         vigil.note(1, at(10_900));

@@ -1,10 +1,10 @@
-//! Waiting for whatever comes first: datagrams, the clock, or someone who rings.
+//! The poller: waits for datagrams, the timer, or an explicit wake-up.
 //!
-//! Several threads may wait at once, and of what happens one of them is told. Who is told of
-//! datagrams is told alone, until it [listens](Waiting::listen) again: what arrives while it is busy
-//! wakes nobody.
+//! Several threads may wait at once, and each event wakes one of them. After an event of the
+//! socket, no thread is woken for it until it is [armed](Waiting::listen) again: datagrams that
+//! arrive while that thread is busy wake no other one.
 //!
-//! This is `epoll` in one-shot and edge-triggered use, so a server runs on Linux only.
+//! It uses `epoll` in one-shot and edge-triggered mode, so a server runs on Linux only.
 
 use rustix::{
     event::{EventfdFlags, epoll, eventfd},
@@ -25,35 +25,36 @@ const SOCKET: u64 = 0;
 const CLOCK: u64 = 1;
 const BELL: u64 = 2;
 
-/// See the module.
+/// The poller; see the module documentation.
 pub(crate) struct Waiting {
     epoll: OwnedFd,
     clock: OwnedFd,
     bell: Bell,
 }
 
-/// Wakes one of those who wait, or the next who will. Cheap to clone.
+/// Wakes one of the waiting threads, or the next one that waits. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Bell(Arc<OwnedFd>);
 
 impl Bell {
     pub(crate) fn ring(&self) {
-        // It fails only when it was rung 2^64 times, and then it rings.
+        // The write fails only if the eventfd counter is full, and then the eventfd is readable
+        // anyway.
         let _ = io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 }
 
-/// Why someone woke up.
+/// The reason for a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
-    /// The socket is ready. Nobody hears of it again before [`Waiting::listen`].
+    /// The socket is ready. It causes no further wake-up until [`Waiting::listen`].
     Socket,
-    /// The clock went off, or someone rang.
+    /// The timer fired, or [`Bell::ring`] was called.
     Otherwise,
 }
 
 impl Waiting {
-    /// Nobody hears of the socket before [`Self::listen`].
+    /// Creates a poller. The socket causes no wake-up until [`Self::listen`].
     pub(crate) fn new(socket: impl AsFd) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
@@ -75,8 +76,8 @@ impl Waiting {
         self.bell.clone()
     }
 
-    /// Lets one of those who wait, now or later, hear when the socket can be read; or also when it
-    /// can be written to.
+    /// Arms the socket: the next time it is readable, one waiting thread wakes. With `to_write`,
+    /// also when it is writable.
     pub(crate) fn listen(&self, socket: impl AsFd, to_write: bool) -> io::Result<()> {
         let mut flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
         flags.set(epoll::EventFlags::OUT, to_write);
@@ -88,9 +89,9 @@ impl Waiting {
         )
     }
 
-    /// Sets the clock, and forgets what it was set to before.
+    /// Arms the timer. Replaces its former setting.
     pub(crate) fn set_clock(&self, after: Duration) -> io::Result<()> {
-        // Zero would stop it.
+        // Zero would disarm it.
         let after = after.max(Duration::from_nanos(1));
         let value = Itimerspec {
             it_interval: Timespec::default(),
@@ -103,20 +104,20 @@ impl Waiting {
         Ok(())
     }
 
-    /// Waits: awake until then, and asleep from there on.
+    /// Waits for an event: busy polls until `awake`, then sleeps.
     pub(crate) fn wait(&self, awake: Option<Instant>) -> io::Result<Woken> {
         while awake.is_some_and(|end| Instant::now() < end) {
             if let Some(woken) = self.look(Some(&Timespec::default()))? {
                 return Ok(woken);
             }
-            // Whoever could do something goes first.
+            // Gives other threads a chance to run.
             thread::yield_now();
         }
         let woken = self.look(None)?;
         Ok(woken.unwrap_or(Woken::Otherwise))
     }
 
-    /// What happened, if anything does within this time.
+    /// The next event, or `None` if none occurs within this time.
     fn look(&self, within: Option<&Timespec>) -> io::Result<Option<Woken>> {
         let mut events = [epoll::Event {
             flags: epoll::EventFlags::empty(),
@@ -140,7 +141,7 @@ mod tests {
         sync::mpsc::{Receiver, channel},
     };
 
-    /// Two who wait, and what they are told.
+    /// Starts two waiting threads. Returns the channel of their wake-ups.
     fn two(waiting: &Arc<Waiting>) -> Receiver<Woken> {
         let (tell, told) = channel();
         for _ in 0..2 {
@@ -161,7 +162,7 @@ mod tests {
         assert_eq!(told.recv().unwrap(), Woken::Otherwise, "not listening yet");
         waiting.listen(&socket, false).unwrap();
         assert_eq!(told.recv().unwrap(), Woken::Socket);
-        // Neither what is there nor what comes is told, though the other one waits.
+        // The socket is not armed, so neither the pending nor the new datagram wakes a thread.
         socket.send_to(&[2], at).unwrap();
         waiting.bell().ring();
         assert_eq!(told.recv().unwrap(), Woken::Otherwise);

@@ -1,9 +1,10 @@
-//! Making writes durable: one sync covers everything that arrived while the last one ran.
+//! Makes writes durable with group commit: one sync covers all writes that arrived during the
+//! previous one.
 //!
-//! There is one disk, and whoever has it in hand ([`Shift`]) is alone in touching it. A write is
-//! handed over under the driver's lock; the thread that did so then takes the disk, if nobody has
-//! it, and works off what is there, and what comes meanwhile, without that lock. So a slow disk
-//! delays neither timers nor heartbeats: they are the other thread's ([`crate::crew`]).
+//! There is one disk, and only the thread that holds its lease ([`Shift`]) uses it. A write is
+//! queued under the driver's lock. The same thread then takes the disk, if it is free, and writes
+//! the queued batches, and those queued meanwhile, without that lock. A slow disk therefore delays
+//! neither timers nor heartbeats: the other thread serves them ([`crate::crew`]).
 
 use crate::{
     disk::{Disk, DiskError},
@@ -23,21 +24,22 @@ use std::{
     time::Instant,
 };
 
-/// The most bytes that are begun to be written together, roughly.
+/// The approximate limit of one batch, in bytes.
 const BATCH_BYTES: usize = 4 << 20;
-/// More than this waiting means that the disk does not keep up: the driver refuses client requests
-/// that would have to be written, and drops such messages of servers.
+/// The backlog above which the disk counts as behind: the driver then refuses client requests that
+/// need a write, and drops messages of servers that need one.
 const BACKLOG_BYTES: usize = 64 << 20;
 
-/// What became of writes: those up to this one are durable, or none is known to be any more.
+/// The result of a sync: all writes up to this one are durable, or the contents of the disk are
+/// unknown.
 pub(crate) type Report = Result<WriteId, DiskError>;
 
-/// What waits to be written, and the disk.
+/// The queue of writes, and the disk.
 pub(crate) struct Writer {
     desk: Mutex<Desk>,
-    /// Bytes waiting, roughly.
+    /// The approximate number of queued bytes.
     backlog: AtomicUsize,
-    /// Whether there is a report, to be asked without a lock.
+    /// Whether there is a report; readable without a lock.
     reported: AtomicBool,
     abandoned: AtomicBool,
     pub(crate) vigil: Vigil,
@@ -46,26 +48,26 @@ pub(crate) struct Writer {
 
 struct Desk {
     queue: VecDeque<Write>,
-    /// Missing while someone has it in hand, and for ever once it failed.
+    /// `None` while a thread holds the lease, and forever after the disk failed.
     disk: Option<Box<dyn Disk>>,
-    /// The last word of the disk that was not taken up yet.
+    /// The latest report of the disk that the driver did not process yet.
     report: Option<Report>,
-    /// Whether anything was written since [`Writer::tick`] was called last.
+    /// Whether anything was written since the last call of [`Writer::tick`].
     stirred: bool,
-    /// Whether the disk is to be told that nothing comes.
+    /// The state of the idle notification ([`Disk::rest`]).
     rest: Rest,
 }
 
-/// Whether the disk was told that nothing comes.
+/// Whether the disk was notified that it is idle.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Told,
     Untold,
-    /// It is time.
+    /// The notification is due.
     Due,
 }
 
-/// The disk in someone's hand, and what to write first.
+/// The exclusive lease of the disk, and the first batch to write.
 pub(crate) struct Shift {
     disk: Box<dyn Disk>,
     batch: Batch,
@@ -95,18 +97,18 @@ impl Writer {
         }
     }
 
-    /// Hands over a write. Never waits for the disk; see [`Self::is_behind`].
+    /// Queues a write. Never waits for the disk; see [`Self::is_behind`].
     pub(crate) fn write(&self, write: Write) {
         self.backlog.fetch_add(size_of(&write), Relaxed);
         self.desk().queue.push_back(write);
     }
 
-    /// Bytes waiting, roughly.
+    /// The approximate number of queued bytes.
     pub(crate) fn backlog(&self) -> usize {
         self.backlog.load(Relaxed)
     }
 
-    /// Whether so much waits that nothing should be added.
+    /// Whether the backlog is so large that nothing should be added.
     pub(crate) fn is_behind(&self) -> bool {
         self.backlog() > BACKLOG_BYTES
     }
@@ -116,8 +118,9 @@ impl Writer {
         self.backlog() <= BACKLOG_BYTES / 2
     }
 
-    /// To be called now and then. The disk is told to rest when nothing was written from one call
-    /// to the next: not with each pause, for that may cost as much as a write.
+    /// Called periodically. The disk is notified to be idle if nothing was written between two
+    /// calls. A notification at each pause would be too often, because it may cost as much as a
+    /// write.
     pub(crate) fn tick(&self) {
         let mut desk = self.desk();
         if !std::mem::take(&mut desk.stirred) && desk.rest == Rest::Untold {
@@ -125,8 +128,8 @@ impl Writer {
         }
     }
 
-    /// The disk, if there is something to do and nobody is at it: whoever gets it is to
-    /// [work](Self::work).
+    /// Takes the lease of the disk, if there is work and the disk is free. The caller must call
+    /// [`work`](Self::work).
     pub(crate) fn begin(&self) -> Option<Shift> {
         let mut desk = self.desk();
         if desk.queue.is_empty() && desk.rest != Rest::Due {
@@ -137,8 +140,8 @@ impl Writer {
         Some(Shift { disk, batch })
     }
 
-    /// Writes until nothing waits any more. `tell` is called after each sync, when there is a report
-    /// to take up. A disk that failed is never used again, and nor is one whose use panicked.
+    /// Writes until the queue is empty. Calls `tell` after each sync, when there is a report to
+    /// process. A disk that failed is never used again, nor is a disk whose use panicked.
     pub(crate) fn work(&self, shift: Shift, mut tell: impl FnMut()) {
         let Shift {
             mut disk,
@@ -202,12 +205,12 @@ impl Writer {
         self.reported.store(true, SeqCst);
     }
 
-    /// Whether the disk has said something that was not taken up yet.
+    /// Whether the disk has a report that was not processed yet.
     pub(crate) fn has_report(&self) -> bool {
         self.reported.load(SeqCst)
     }
 
-    /// What the disk said last: what is durable now, or that it failed.
+    /// Takes the latest report: the last durable write, or an error.
     pub(crate) fn take_report(&self) -> Option<Report> {
         if !self.has_report() {
             return None;
@@ -217,10 +220,10 @@ impl Writer {
         desk.report.take()
     }
 
-    /// Writes what still waits, and leaves the disk as one that was closed.
+    /// Writes the queued writes, and closes the disk.
     ///
     /// # Errors
-    /// If the disk fails, now or since its last report was taken up.
+    /// If the disk fails now, or failed since its last report was processed.
     pub(crate) fn close(&self) -> Result<(), DiskError> {
         if let Some(shift) = self.begin() {
             self.work(shift, || {});
@@ -235,7 +238,7 @@ impl Writer {
         }
     }
 
-    /// From now on nothing more is written, as if the process had been killed.
+    /// Discards all further writes, as if the process had been killed.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Relaxed);
         self.desk().queue.clear();
@@ -262,7 +265,7 @@ impl Desk {
     }
 }
 
-/// A snapshot is durable, of so many bytes.
+/// Records the size of a durable snapshot.
 fn note_snapshot(bytes: u64, metrics: &Metrics) {
     metrics.snapshot_bytes.set(bytes);
     let limit = metrics.snapshot_limit_bytes.get();
@@ -275,7 +278,7 @@ fn note_snapshot(bytes: u64, metrics: &Metrics) {
     }
 }
 
-/// About how many bytes a write takes.
+/// The approximate size of a write, in bytes.
 fn size_of(write: &Write) -> usize {
     let entry = |payload: &Payload| match payload {
         Payload::Command(store::Command::Write(write)) => match &write.operation {
@@ -300,7 +303,7 @@ mod tests {
         time::Duration,
     };
 
-    /// Says what it is asked to write, and waits to be told how that goes.
+    /// A disk that reports each write to the test, and waits for the result that the test supplies.
     struct Asked {
         began: Sender<Vec<u64>>,
         verdicts: Receiver<Result<(), DiskError>>,
@@ -314,7 +317,7 @@ mod tests {
         }
     }
 
-    /// Never stays awake.
+    /// A disabled busy-poll window.
     fn asleep() -> Vigil {
         Vigil::new(Duration::ZERO)
     }
@@ -336,11 +339,11 @@ mod tests {
     /// A writer whose disk is busy with the first write.
     struct Busy {
         writer: Arc<Writer>,
-        /// What its disk begins.
+        /// The batches that the disk starts.
         begun: Receiver<Vec<u64>>,
-        /// How that goes.
+        /// Supplies the results of these batches.
         verdict: Sender<Result<(), DiskError>>,
-        /// What was taken up after each sync.
+        /// The reports processed after each sync.
         reports: Receiver<Report>,
         at_the_disk: thread::JoinHandle<()>,
     }
@@ -428,7 +431,7 @@ mod tests {
         busy.writer.write(write(2));
         busy.writer.close().unwrap();
         assert_eq!(busy.begun.recv().unwrap(), [2]);
-        // The last disk was closed. Another one fails.
+        // The previous disk is closed. Another one fails.
         let (began, _begun) = channel();
         let (verdict, verdicts) = channel();
         verdict.send(Err(DiskError::Failed)).unwrap();
@@ -455,7 +458,7 @@ mod tests {
         assert_eq!(awake, [false, true, false, false, true]);
     }
 
-    /// Counts how often it is told to rest.
+    /// Counts its idle notifications.
     struct Resting(Arc<AtomicUsize>);
 
     impl Disk for Resting {
