@@ -294,7 +294,7 @@ impl Driver {
         let due = self.socket.deadline().map_or(timers, |at| at.min(timers));
         let now = Instant::now();
         // Timers are postponed far more often than they fire. The timer is therefore never moved to
-        // a later time, and may fire once for nothing.
+        // a later time, and may fire once too early.
         if done.is_ok() && self.alarm.clock.is_none_or(|at| due < at || at <= now) {
             self.alarm.clock = Some(due);
             done = waiting.set_clock(due.saturating_duration_since(now));

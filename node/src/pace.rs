@@ -50,8 +50,7 @@ impl Pace {
 
     /// Whether a snapshot is due after `applied` entries since the last one.
     fn is_time(&self, applied: u64, last: u64, is_sending: bool) -> bool {
-        // The log grows by at least the size of a snapshot in between, so snapshots at most double
-        // the bytes written.
+        // However large the state, the disk writes about as many bytes of entries as of snapshots.
         let enough = self.share_of(last);
         let due = applied >= self.share_of(self.snapshot_entries)
             || self.grown >= self.share_of(self.snapshot_bytes);

@@ -118,8 +118,8 @@ impl Writer {
         self.backlog() <= BACKLOG_BYTES / 2
     }
 
-    /// Called periodically. The disk is notified to be idle if nothing was written between two
-    /// calls. A notification at each pause would be too often, because it may cost as much as a
+    /// Called periodically. The disk is notified that it is idle if nothing was written between
+    /// two calls. A notification at each pause would be too often, because it may cost as much as a
     /// write.
     pub(crate) fn tick(&self) {
         let mut desk = self.desk();

@@ -94,10 +94,10 @@ pub(crate) enum Reason {
     NewRun,
 }
 
-/// The configured upper bound of the datagram size.
+/// All paths of an endpoint.
 #[derive(Debug)]
 pub(crate) struct Paths {
-    /// The greatest length that may be used, as configured.
+    /// The configured upper bound of the datagram size.
     limit: usize,
     paths: HashMap<Destination, Path>,
     /// The paths with a round in progress.

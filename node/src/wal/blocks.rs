@@ -1,24 +1,23 @@
-//! Bytes on their way to the disk, laid out in memory as they will lie there.
+//! Aligned write buffers: frames are serialized in the layout that they will have on disk.
 
 use postcard::ser_flavors::Flavor;
 use std::ops::{Deref, DerefMut};
 
-/// What is written past the system's cache begins and ends at multiples of this, in the file and in
-/// memory.
+/// The alignment of direct I/O (`O_DIRECT`), in the file and in memory, in bytes.
 pub(crate) const BLOCK: usize = 4096;
 
-/// Bytes that can be written past the system's cache from where they are, if it was known for which
-/// place in a file they are when they were put here.
+/// A buffer that can be written with direct I/O without copying, if the file offset was known
+/// before the bytes were added.
 #[derive(Default)]
 pub(crate) struct Blocks {
-    /// Longer than needed, so that there is a multiple of [`BLOCK`] to begin at.
+    /// One block longer than needed, so that it contains an aligned start.
     memory: Vec<u8>,
     start: usize,
-    /// How many bytes there may be from there on: whole blocks.
+    /// The capacity from the start, in bytes: a whole number of blocks.
     room: usize,
-    /// How much of the first block is not ours.
+    /// The number of bytes in the first block that precede the contents.
     inside: usize,
-    /// Where the bytes end, counted from the start.
+    /// The end of the contents, relative to the start.
     end: usize,
 }
 
@@ -29,25 +28,25 @@ impl Blocks {
         blocks
     }
 
-    /// So many zeros, for the beginning of a file.
+    /// A buffer of `length` zeros, for the beginning of a file.
     pub(crate) fn zeroed(length: usize) -> Self {
         let mut blocks = Self::with_room(length);
         blocks.end = length;
         blocks
     }
 
-    /// The bytes and the rest of their last block, which are for the beginning of a file.
+    /// The contents and the rest of their last block. They must be for the beginning of a file.
     pub(crate) fn whole(&mut self) -> &mut [u8] {
         let whole = self.end.next_multiple_of(BLOCK);
         &mut self.memory[self.start..self.start + whole]
     }
 
-    /// How many bytes there may be before memory is asked for.
+    /// The capacity before a reallocation, in bytes.
     pub(crate) const fn room(&self) -> usize {
         self.room
     }
 
-    /// Forgets all bytes. The next ones are for this place in a file.
+    /// Clears the buffer. The next contents are for this file offset.
     pub(crate) fn begin(&mut self, offset: u64) {
         if self.room == 0 {
             self.make_room(BLOCK);
@@ -66,14 +65,14 @@ impl Blocks {
         self.end = end;
     }
 
-    /// Adds zeros, up to a multiple of this, which is no longer than a block.
+    /// Pads with zeros to a multiple of `multiple`, which is at most a block.
     pub(crate) fn pad(&mut self, multiple: usize) {
         let missing = self.len().next_multiple_of(multiple) - self.len();
         self.extend(&[0; BLOCK][..missing]);
     }
 
-    /// The bytes in their blocks, for a place that begins so far inside of one. What comes before
-    /// them is yet to be filled in; what comes behind is zero.
+    /// The contents in whole blocks, for an offset of `inside` bytes within a block. The caller
+    /// must fill in the bytes before the contents; those behind them are zero.
     pub(crate) fn laid_out(&mut self, inside: usize) -> &mut [u8] {
         let length = self.len();
         let whole = (inside + length).next_multiple_of(BLOCK);
@@ -82,7 +81,7 @@ impl Blocks {
         }
         let blocks = &mut self.memory[self.start..];
         if inside != self.inside {
-            // It came to lie elsewhere than was thought.
+            // The actual offset differs from the expected one.
             blocks.copy_within(self.inside..self.end, inside);
             (self.inside, self.end) = (inside, inside + length);
         }
@@ -114,7 +113,7 @@ impl DerefMut for Blocks {
     }
 }
 
-/// Postcard adds what it makes.
+/// Appends the output of postcard.
 impl Flavor for &mut Blocks {
     type Output = ();
 
@@ -140,7 +139,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// For which place in a file, the lengths of what is added, and where it comes to lie instead.
+    /// The expected file offset, the lengths of the contents, and the actual offset within a block.
     fn rounds() -> impl Strategy<Value = Vec<(u64, Vec<usize>, usize)>> {
         let lengths = prop::collection::vec(0_usize..6000, 0..5);
         prop::collection::vec((0_u64..9000, lengths, 0..BLOCK), 1..6)
@@ -170,7 +169,7 @@ mod tests {
                     let (ours, behind) = laid_out[inside..].split_at(expected.len());
                     prop_assert_eq!(ours, &expected[..]);
                     prop_assert!(behind.iter().all(|byte| *byte == 0));
-                    // Others may write before them.
+                    // The caller may write to the bytes before the contents.
                     laid_out[..inside].fill(0xff);
                     prop_assert_eq!(&blocks[..], &expected[..]);
                 }

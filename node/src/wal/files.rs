@@ -1,4 +1,4 @@
-//! The few things the log asks of a file system, so that tests can break each of them.
+//! The file system operations of the log, as traits, so that tests can make each of them fail.
 
 use super::{
     LOCK,
@@ -16,59 +16,60 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A directory of our own.
+/// The data directory.
 pub(crate) trait Files: Send + Sync + 'static {
     /// A file open for writing.
     type File: SegmentFile;
 
-    /// Where it is, for messages.
+    /// The path, for error messages.
     fn dir(&self) -> &Path;
-    /// The names of what is in it.
+    /// The names of the files in it.
     fn names(&self) -> io::Result<Vec<String>>;
-    /// Makes the names in the directory durable, its own name, and those of the directories above it.
+    /// Makes the file names in the directory durable, its own name, and those of its ancestors.
     fn sync_names(&self) -> io::Result<()>;
-    /// All bytes of a file, past the system's cache where the file system allows it.
+    /// Reads a file, with direct I/O where the file system supports it.
     fn read(&self, name: &str) -> io::Result<Blocks>;
-    /// The first bytes of a file, or all if it has fewer.
+    /// Reads the first bytes of a file, or all of them if it is shorter.
     fn read_start(&self, name: &str, length: usize) -> io::Result<Vec<u8>>;
     /// Opens an existing file.
     fn open(&self, name: &str) -> io::Result<Self::File>;
-    /// Makes a file of so many zeros, durably. Replaces what has that name.
+    /// Creates a file of `size` zeros, durably. Replaces an existing file.
     ///
-    /// The zeros are really written: a block that was only reserved costs more at its first sync
-    /// than one that is overwritten.
+    /// The zeros are really written: the first sync of a block that was only allocated costs more
+    /// than that of an overwritten one.
     fn create_zeroed(&self, name: &str, size: u64) -> io::Result<Self::File>;
-    /// Gives a file another name, durably. Replaces what has that name.
+    /// Renames a file, durably. Replaces an existing file.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// The contents of the lock file: empty until [`Self::write_record`] was called.
     fn read_record(&self) -> io::Result<Vec<u8>>;
-    /// Replaces the contents of the lock file, durably. A crash may leave a mixture of both.
+    /// Overwrites the contents of the lock file, durably. A crash may leave a mixture of old and
+    /// new bytes.
     fn write_record(&self, record: &[u8]) -> io::Result<()>;
 }
 
 /// A file open for writing.
 pub(crate) trait SegmentFile: Send + 'static {
-    /// Writes all of it there.
+    /// Writes all bytes at this offset.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Returns when everything written is durable.
+    /// Makes everything written durable (fdatasync).
     fn sync(&self) -> io::Result<()>;
 
-    /// Writes all of it there, and returns when it is durable. May put zeros behind it, up to the
-    /// next multiple of [`BLOCK`].
+    /// Writes the contents at this offset, and returns once they are durable. May write zeros
+    /// behind them, up to the next multiple of [`BLOCK`].
     fn append(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         self.write_at(bytes, offset)?;
         self.sync()
     }
 
-    /// Like [`Self::append`], but does not wait until it is durable.
+    /// Writes like [`Self::append`], but returns before the bytes are durable.
     fn note(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         self.write_at(bytes, offset)
     }
 }
 
-/// A directory of the operating system, locked against everyone else while this value lives.
+/// A directory of the operating system, locked for exclusive use while this value lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
@@ -77,7 +78,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Opens the directory, and makes it if there is none.
+    /// Opens the directory. Creates it if it does not exist.
     pub(crate) fn open(path: &Path) -> Result<Self, DiskError> {
         let unusable = |source| DiskError::Unusable {
             dir: path.to_owned(),
@@ -115,14 +116,14 @@ impl Directory {
         })
     }
 
-    /// The lock, which is held until this is dropped too.
+    /// A second handle of the lock. The lock is held until both are dropped.
     pub(crate) fn share_lock(&self) -> io::Result<File> {
         self.lock.try_clone()
     }
 }
 
-/// The directory holds every key and value. It may belong to somebody else or to a group on purpose,
-/// so its mode is not changed.
+/// The directory contains every key and value. It may intentionally belong to another user or to a
+/// group, so its mode is not changed.
 fn warn_if_open_to_others(path: &Path) {
     let Ok(metadata) = fs::metadata(path) else {
         return;
@@ -137,7 +138,7 @@ fn warn_if_open_to_others(path: &Path) {
     }
 }
 
-/// To open a pipe would block, and a device has no end.
+/// Opening a pipe would block, and a device has no end.
 fn refuse_special_files(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -155,8 +156,8 @@ fn refuse_special_files(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Syncs a directory above ours. One that this user may not read, or whose file system has nothing
-/// to sync, holds no entry that this program made.
+/// Syncs an ancestor directory. If this user may not read it, or its file system does not support
+/// sync, it contains no entry created by this program.
 fn sync_ancestor(path: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
     match File::open(path).and_then(|directory| directory.sync_all()) {
@@ -180,7 +181,7 @@ fn read_whole(file: &File, length: usize) -> io::Result<Blocks> {
         match file.read_at(&mut bytes.whole()[at..], at as u64) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) if at + count >= length => break,
-            // Whole blocks again, should the system have stopped within one.
+            // The system may have stopped within a block: continue at a block boundary.
             Ok(count) if count >= BLOCK => at += count - count % BLOCK,
             Ok(_) => return Err(io::Error::other("the file system returned part of a block")),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -200,7 +201,7 @@ impl Files for Directory {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
-            // A name that is not UTF-8 is none of ours.
+            // A name that is not UTF-8 is not one of ours.
             if let Ok(name) = entry?.file_name().into_string() {
                 names.push(name);
             }
@@ -221,8 +222,8 @@ impl Files for Directory {
         let direct = open_direct(&path).and_then(|direct| read_whole(&direct, length));
         direct.or_else(|error| match error.kind() {
             io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => {
-                // The file system cannot do that. Clean pages at least are read anew; a system that
-                // keeps them all the same is no error.
+                // The file system does not support direct I/O. At least clean pages are dropped
+                // from the cache and read again; it is not an error if the system keeps them.
                 let _ = fadvise(&file, 0, None, Advice::DontNeed);
                 read_whole(&file, length)
             }
@@ -292,11 +293,10 @@ fn open_direct(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A segment's file.
+/// The file of a segment.
 ///
-/// What one sync covers is written past the system's cache where the file system can do that: the
-/// one call that writes it also makes it durable, and the system has neither a page to look for nor
-/// one to write back.
+/// Writes use direct I/O where the file system supports it: one system call writes the data and
+/// makes it durable, and the system need neither look up a page nor write one back.
 pub(crate) struct LogFile {
     file: File,
     direct: Option<Direct>,
@@ -304,9 +304,9 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     fn new(file: File, path: &Path) -> io::Result<Self> {
-        // Whole blocks are written, and the file must not grow by that.
+        // Only whole blocks are written, and they must not extend the file.
         let whole = file.metadata()?.len().is_multiple_of(BLOCK as u64);
-        // Some file systems refuse this: then all goes through the cache.
+        // Some file systems refuse direct I/O: then all writes go through the page cache.
         let direct = open_direct(path);
         Ok(Self {
             file,
@@ -314,13 +314,14 @@ impl LogFile {
         })
     }
 
-    /// Writes past the cache. False if that cannot be done, and nothing was written.
+    /// Writes with direct I/O. Returns false if it is not supported, and nothing was written.
     fn write_direct(&mut self, bytes: &mut Blocks, offset: u64, sync: bool) -> io::Result<bool> {
         let Some(direct) = &mut self.direct else {
             return Ok(false);
         };
         match direct.write(bytes, offset, sync) {
-            // The file system wants other blocks, or does not do this after all.
+            // The file system requires another block size, or does not support direct I/O after
+            // all.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.direct = None;
                 Ok(false)
@@ -358,11 +359,11 @@ impl SegmentFile for LogFile {
     }
 }
 
-/// A file open for writing past the system's cache.
+/// A file opened for direct I/O.
 struct Direct {
     file: File,
-    /// Where the block is that was written last, and what is in it: the next write mostly begins
-    /// there.
+    /// The offset of the block written last. Its contents are cached in `last`, because the next
+    /// write mostly starts in it.
     last_block: Option<u64>,
     last: Blocks,
 }
@@ -400,11 +401,11 @@ impl Direct {
         while written < length {
             let rest = [IoSlice::new(&blocks[written..])];
             match pwritev2(&self.file, &rest, start + written as u64, flags) {
-                // Whole blocks again, should the system have stopped within one.
+                // The system may have stopped within a block: continue at a block boundary.
                 Ok(count) if count >= BLOCK => written += count - count % BLOCK,
                 Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
                 Err(Errno::INTR) => {}
-                // Not what says that this cannot be done: something was.
+                // Not reported as unsupported, because a part was written.
                 Err(error) if written > 0 => return Err(io::Error::other(io::Error::from(error))),
                 Err(error) => return Err(error.into()),
             }
@@ -419,7 +420,7 @@ impl Direct {
 mod tests {
     use super::*;
 
-    /// A file of four blocks full of ones.
+    /// A file of four blocks, filled with ones.
     fn ones(dir: &tempfile::TempDir) -> LogFile {
         let path = dir.path().join("ones");
         fs::write(&path, [1; 4 * BLOCK]).unwrap();
@@ -439,7 +440,7 @@ mod tests {
 
     #[test]
     fn what_comes_before_a_write_stays_whoever_wrote_it() {
-        // Not the directory for temporary files, which may be in memory.
+        // The directory for temporary files may be in memory, so it is not used.
         let dir = tempfile::tempdir_in(".").unwrap();
         let mut file = ones(&dir);
         file.append(&mut blocks(&[2; 10]), 100).unwrap();
@@ -447,7 +448,7 @@ mod tests {
         expected[100..110].fill(2);
         expected[110..BLOCK].copy_from_slice(&content(&dir)[110..BLOCK]);
         assert_eq!(content(&dir), expected, "a block that was never read");
-        // Over the end of the block that was written last, and within it, again and again.
+        // Writes across the end of the last block, and repeatedly within it.
         for (byte, offset, length) in [(3, 110, 5000), (4, 5110, 8), (5, 5110, 24), (6, 5134, 1)] {
             let mut bytes = blocks(&vec![byte; length]);
             file.append(&mut bytes, offset as u64).unwrap();
@@ -459,7 +460,7 @@ mod tests {
             );
             assert_eq!(content(&dir)[end..], expected[end..], "later blocks");
         }
-        // Through the cache, then past it.
+        // First through the page cache, then with direct I/O.
         file.write_at(&[7; 4], 5134).unwrap();
         file.append(&mut blocks(&[8; 4]), 5138).unwrap();
         file.note(&mut blocks(&[9; 4]), 5142).unwrap();
@@ -477,7 +478,7 @@ mod tests {
             fs::write(dir.path().join("file"), &bytes).unwrap();
             let read = directory.read("file").unwrap();
             assert!(read[..] == bytes[..], "{length} bytes");
-            // And where the file system cannot read past the cache.
+            // Also read without direct I/O.
             let file = File::open(dir.path().join("file")).unwrap();
             assert!(read_whole(&file, length).unwrap()[..] == bytes[..]);
         }

@@ -1,54 +1,54 @@
-//! The bytes of the log, as `docs/storage.md` draws them: segment headers, frames and seals.
+//! The byte format of the log, as `docs/storage.md` draws it: segment headers, frames and seals.
 //!
-//! Reading never trusts a length before the checksum over it was seen to hold, and never panics.
+//! Decoding never trusts a length before its checksum is verified, and never panics.
 
 use super::blocks::{BLOCK, Blocks};
 use model::Write;
 use postcard::ser_flavors::{Flavor, Size};
 use std::io;
 
-/// The version of the format this program reads and writes.
+/// The format version of this program.
 pub(crate) const FORMAT: u32 = 3;
-/// How long a segment's header is: one page, so that frames never share a page with it.
+/// The length of a segment header: one page, so that frames never share a page with it.
 pub(crate) const HEADER: usize = 4096;
-/// How long a frame's header is, and a whole seal.
+/// The length of a frame header, and of a seal.
 pub(crate) const FRAME_HEADER: usize = 24;
-/// The longest name a cluster may have.
+/// The maximum length of a cluster name, in bytes.
 pub(crate) const MAX_CLUSTER: usize = transport::Config::MAX_CLUSTER;
 
 const MAGIC: [u8; 8] = *b"RAFT-WAL";
-/// Frames begin at multiples of this.
+/// The alignment of frames.
 const ALIGNMENT: usize = 8;
 
-/// Whose log this is.
+/// The owner of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) cluster: String,
     pub(crate) node: u64,
 }
 
-/// What a segment says of itself.
+/// The header of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) identity: Identity,
-    /// Segments are numbered from 1, without a gap.
+    /// The number of the segment, from 1, without gaps.
     pub(crate) number: u64,
     /// The sequence of its first frame.
     pub(crate) first_sequence: u64,
     /// The size of the file in bytes.
     pub(crate) size: u64,
-    /// Drawn at random when the log was begun, and part of every frame: no bytes that a client
-    /// chose, and no bytes of another log, can pass for a frame of this one.
+    /// Random, drawn when the log was created, and part of every frame: neither bytes chosen by a
+    /// client nor bytes of another log can be mistaken for a frame of this one.
     pub(crate) tag: u64,
-    /// Whether its first frame is a snapshot and all that follows it, so that no earlier segment
-    /// is needed.
+    /// Whether its first frame is a snapshot with the state that follows it, so that no earlier
+    /// segment is needed.
     pub(crate) begins_anew: bool,
 }
 
-/// Where the header says whether the segment begins anew: behind the longest name.
+/// The offset of the `begins_anew` flag: behind the longest cluster name.
 const BEGINS_ANEW: usize = 320;
 
-/// Why a header cannot be read.
+/// The reason why a header cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadHeader {
     Damaged(&'static str),
@@ -88,7 +88,7 @@ impl SegmentHeader {
         if bytes[..8] != MAGIC {
             return Err(BadHeader::Damaged("it does not begin as a log does"));
         }
-        // Before the checksum, which another format may compute otherwise.
+        // Checked before the checksum, which another format may compute differently.
         let format = u32_at(bytes, 8);
         if format != FORMAT {
             return Err(BadHeader::Format(format));
@@ -119,12 +119,12 @@ impl SegmentHeader {
     }
 }
 
-/// What the lock file begins with once there is a log.
+/// The magic bytes of the record in the lock file.
 const RECORD_MAGIC: [u8; 8] = *b"RAFT-END";
-/// How long a record is.
+/// The length of a record.
 const RECORD: usize = 24;
 
-/// The lock file's record: the log has a segment of this number, whose name is durable.
+/// The record in the lock file: a segment with this number exists, and its name is durable.
 pub(crate) fn encode_record(segment: u64) -> [u8; RECORD] {
     let mut record = [0; RECORD];
     record[..8].copy_from_slice(&RECORD_MAGIC);
@@ -134,8 +134,8 @@ pub(crate) fn encode_record(segment: u64) -> [u8; RECORD] {
     record
 }
 
-/// The number of the last segment, as recorded. `None` if no log was ever begun; 0, which is no
-/// segment's number, if one was and the record cannot be read.
+/// The recorded number of the last segment. `None` if no log was ever created; 0, which no segment
+/// has, if one was but the record is damaged.
 pub(crate) fn decode_record(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() {
         return None;
@@ -153,23 +153,23 @@ fn header_checksum(bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// What was found at a place.
+/// The result of decoding at an offset.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
-    /// A whole frame.
+    /// A complete frame.
     Frame {
         sequence: u64,
         payload: &'a [u8],
-        /// Where the next one would begin.
+        /// The offset of the next frame.
         next: usize,
     },
-    /// The note that the frame of this sequence is durable.
+    /// A seal: the frame of this sequence is durable.
     Seal { sequence: u64 },
-    /// Nothing that was ever finished.
+    /// No complete frame or seal.
     Nothing,
 }
 
-/// Reads what is at `offset`, which must be aligned.
+/// Decodes the frame or seal at `offset`, which must be aligned.
 pub(crate) fn read_at(segment: &[u8], offset: usize, tag: u64) -> Found<'_> {
     let Some(header) = segment
         .get(offset..)
@@ -209,9 +209,10 @@ pub(crate) fn find_from(segment: &[u8], offset: usize, tag: u64, sequence: u64) 
         })
 }
 
-/// Adds a frame of these writes to an empty `buffer`.
+/// Adds a frame with these writes to an empty `buffer`.
 ///
-/// Returns false, with nothing useful in the buffer, if they are too long for one frame.
+/// Returns false if they are too long for one frame. The contents of the buffer are then
+/// unspecified.
 pub(crate) fn encode_frame(buffer: &mut Blocks, tag: u64, sequence: u64, writes: &[Write]) -> bool {
     buffer.extend(&[0; FRAME_HEADER]);
     postcard::serialize_with_flavor(writes, &mut *buffer)
@@ -227,7 +228,7 @@ pub(crate) fn encode_frame(buffer: &mut Blocks, tag: u64, sequence: u64, writes:
     true
 }
 
-/// A frame that may be as large as a server's whole state, and is never in memory as a whole.
+/// A frame that may be as large as a server's whole state. It is never in memory as a whole.
 pub(crate) struct LargeFrame<'a> {
     write: &'a Write,
     tag: u64,
@@ -235,11 +236,11 @@ pub(crate) struct LargeFrame<'a> {
     length: u32,
 }
 
-/// So much of a large frame is written at a time.
+/// The size of the pieces in which a large frame is written.
 pub(crate) const PIECE: usize = 64 * BLOCK;
 
 impl<'a> LargeFrame<'a> {
-    /// The frame of one write. None if that is too long for a frame.
+    /// The frame of one write. `None` if the write is too long for a frame.
     pub(crate) fn new(tag: u64, sequence: u64, write: &'a Write) -> Option<Self> {
         let length = postcard::serialize_with_flavor(&[write][..], Size::default());
         let length = u32::try_from(length.ok()?).ok()?;
@@ -251,14 +252,14 @@ impl<'a> LargeFrame<'a> {
         })
     }
 
-    /// How many bytes it takes.
+    /// The length of the frame, in bytes.
     pub(crate) fn size(&self) -> u64 {
         (FRAME_HEADER as u64 + u64::from(self.length)).next_multiple_of(ALIGNMENT as u64)
     }
 
-    /// Writes it, piece by piece, the first one last: it has the checksum. Each call says where its
-    /// bytes are in the frame, at a multiple of [`BLOCK`]; only the last piece may have no whole
-    /// number of blocks.
+    /// Writes the frame piece by piece. The first piece is written last, because it contains the
+    /// checksum. Each call passes the offset of its bytes in the frame, a multiple of [`BLOCK`];
+    /// only the last piece may be shorter than a whole number of blocks.
     pub(crate) fn write(
         &self,
         mut to: impl FnMut(&mut Blocks, u64) -> io::Result<()>,
@@ -312,14 +313,14 @@ fn unchecked_header(tag: u64, sequence: u64, length: u32) -> [u8; FRAME_HEADER] 
     header
 }
 
-/// Passes on what postcard makes whenever a piece is full, but for the first piece and the last.
+/// A serializer that emits each piece when it is full, except for the first and the last one.
 struct Pieces<'a> {
-    /// None until it is full.
+    /// `None` until the first piece is full.
     first: Option<Blocks>,
     buffer: Blocks,
-    /// Where the buffer begins in the frame.
+    /// The offset of the buffer in the frame.
     at: u64,
-    /// Of what is in no buffer any more, and of the first piece.
+    /// The checksum of the first piece and of all pieces emitted so far.
     checksum: crc32fast::Hasher,
     to: &'a mut dyn FnMut(&mut Blocks, u64) -> io::Result<()>,
     failed: Option<io::Error>,
@@ -368,7 +369,7 @@ impl Flavor for &mut Pieces<'_> {
     }
 }
 
-/// The note that the frame of this sequence is durable.
+/// A seal: the proof that the frame of this sequence is durable.
 pub(crate) fn encode_seal(tag: u64, sequence: u64) -> [u8; FRAME_HEADER] {
     let mut seal = [0; FRAME_HEADER];
     seal[..8].copy_from_slice(&tag.to_le_bytes());
@@ -378,7 +379,7 @@ pub(crate) fn encode_seal(tag: u64, sequence: u64) -> [u8; FRAME_HEADER] {
     seal
 }
 
-/// The writes of a frame.
+/// Decodes the writes of a frame.
 pub(crate) fn decode_payload(payload: &[u8]) -> Option<Vec<Write>> {
     let (writes, rest) = postcard::take_from_bytes(payload).ok()?;
     rest.is_empty().then_some(writes)

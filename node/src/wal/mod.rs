@@ -1,23 +1,24 @@
-//! The log on disk: segments of a fixed size, zeroed beforehand, filled with checksummed frames.
+//! The write-ahead log (WAL): segments of a fixed size, zeroed beforehand, filled with checksummed
+//! frames.
 //!
-//! `docs/storage.md` draws the bytes; `docs/adr/0010-storage.md` says why they are so. A frame
-//! holds all writes that one sync makes durable, and the next frame is begun only after that sync
-//! returned. So at any moment at most one frame, the last, may be torn. What cannot be read there
-//! was never acknowledged and is cut away; what cannot be read anywhere else was, and the log is
-//! refused.
+//! `docs/storage.md` draws the bytes, and `docs/adr/0010-storage.md` gives the reasons. A frame
+//! contains all writes that one sync makes durable, and the next frame is started only after that
+//! sync returned. At any time at most one frame, the last, may therefore be torn. If the last frame
+//! cannot be read, it was never acknowledged, and recovery truncates it. If any other frame cannot
+//! be read, acknowledged data is damaged, and the log is rejected.
 //!
-//! What a start reads may be in the system's cache alone: the process before may have been killed
-//! within its sync, or its sync may have failed, after which the cache is clean and the disk is not
-//! up to date. So [`recovery`] writes again and syncs whatever no finished sync is proven for, before
-//! anything it read is handed to the core.
+//! At a start, the data read may exist in the page cache only: the previous process may have been
+//! killed during its sync, or its sync may have failed, after which the pages are clean but the
+//! disk is not up to date. [`recovery`] therefore rewrites and syncs all data without proof of a
+//! finished sync, before the core receives any of it.
 //!
-//! A snapshot stands at the beginning of a segment of its own, with the term, the vote and whatever
-//! of the log is to stay. That segment gets its name only once all of this is durable; from then on
-//! no earlier segment is needed, and they go. So there is no moment at which neither the old log nor
-//! the new one can be read, and a snapshot that has a name is never a torn one.
+//! A snapshot stands at the start of a segment of its own, together with the term, the vote and the
+//! retained part of the log. That segment gets its name only once all of this is durable. From then
+//! on no earlier segment is needed, and they are removed. At any time either the old log or the new
+//! one can therefore be read, and a snapshot in a named segment is never torn.
 //!
-//! Lacks, on purpose: reading while running (the core holds the log in memory), and threads of its
-//! own but for the one that zeroes the next segment.
+//! Deliberate omissions: reads while running (the core keeps the log in memory), and threads other
+//! than the one that zeroes the next segment.
 
 mod blocks;
 mod files;
@@ -37,18 +38,18 @@ use format::{FRAME_HEADER, HEADER, LargeFrame, SegmentHeader};
 use model::{Durable, HardState, Write};
 use std::{collections::VecDeque, io, sync::Arc, thread};
 
-/// How large a segment is made unless a frame needs more.
+/// The size of a segment, in bytes, unless a frame needs more.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
 
-/// The file that is locked, and that has the record of the last segment.
+/// The lock file. It also contains the record of the last segment.
 const LOCK: &str = "lock";
-/// What segments are called before and after they are ones. Between two snapshots mostly no more than
-/// so many are filled, and those need not be zeroed again.
+/// The names of spare files, which become segments and are recycled from them. Between two
+/// snapshots mostly at most this many segments fill up, and recycled ones need no zeroing.
 const SPARES: [&str; 2] = ["spare.wal", "spare-2.wal"];
-/// More than this is not kept between frames.
+/// The maximum capacity of the buffer that is kept between frames, in bytes.
 const SPARE_BUFFER: usize = 1 << 20;
 
-/// An open log, at its end.
+/// An open log, positioned at its end.
 pub(crate) struct Wal<F: Files> {
     files: Arc<F>,
     identity: Identity,
@@ -56,23 +57,23 @@ pub(crate) struct Wal<F: Files> {
     segment_bytes: u64,
     segment: Segment<F::File>,
     next_sequence: u64,
-    /// Whether the last frame is followed by its seal.
+    /// Whether a seal follows the last frame.
     sealed: bool,
-    /// The first segment there is.
+    /// The number of the first existing segment.
     oldest: u64,
-    /// Term and vote, as the log has them.
+    /// The term and the vote, as recorded in the log.
     hard_state: HardState,
-    /// How many bytes the last snapshot took, with what followed it.
+    /// The size of the frame with the last snapshot, in bytes.
     snapshot_bytes: u64,
-    /// The one to be used next is the first.
+    /// The spare files; the first one is used next.
     spares: VecDeque<Spare<F::File>>,
-    /// The segment that was full when the present one was begun.
+    /// The previous segment, which was full when the current one was started.
     previous: Option<Segment<F::File>>,
     buffer: Blocks,
     failed: bool,
 }
 
-/// A file for a segment.
+/// A spare file for a segment.
 struct Spare<H> {
     name: &'static str,
     made: Made<H>,
@@ -80,23 +81,23 @@ struct Spare<H> {
 
 enum Made<H> {
     Zeroing(thread::JoinHandle<io::Result<H>>),
-    /// A segment that is not needed any more. What it holds is of sequences long past.
+    /// A recycled segment. Its old frames have sequences that lie far back.
     Used(H),
 }
 
-/// The segment that is written to.
+/// The segment that is being written.
 struct Segment<H> {
     name: String,
     number: u64,
     file: H,
     size: u64,
-    /// Where the next frame goes.
+    /// The position of the next frame.
     offset: u64,
 }
 
 impl<F: Files> Wal<F> {
-    /// Opens the log of this server and reads what it holds. Begins one, under the tag, where
-    /// there is none.
+    /// Opens the log of this server and recovers its contents. Creates a log with this tag if there
+    /// is none.
     ///
     /// # Errors
     /// See [`DiskError`].
@@ -150,7 +151,7 @@ impl<F: Files> Wal<F> {
         Ok((wal, durable))
     }
 
-    /// Has the next segment zeroed while this one is filled, if there is none.
+    /// Starts zeroing the next segment in the background, if there is no spare.
     fn prepare_spare(&mut self) {
         if !self.spares.is_empty() {
             return;
@@ -161,15 +162,15 @@ impl<F: Files> Wal<F> {
         let spawned = thread::Builder::new()
             .name("raft-spare".into())
             .spawn(move || files.create_zeroed(name, size));
-        // Without a thread to spare the segment is made when it is needed.
+        // If no thread can be spawned, the segment is created when it is needed.
         self.spares.extend(spawned.ok().map(|thread| Spare {
             name,
             made: Made::Zeroing(thread),
         }));
     }
 
-    /// Makes writes durable. A snapshot begins a segment; what comes before it and after it goes as
-    /// usual.
+    /// Makes writes durable. A snapshot starts a segment; the writes before and after it are
+    /// appended as usual.
     fn write_all(&mut self, mut writes: &[Write]) -> Result<(), DiskError> {
         while let Some(place) = writes.iter().position(|write| write.snapshot.is_some()) {
             let (before, rest) = writes.split_at(place);
@@ -188,7 +189,8 @@ impl<F: Files> Wal<F> {
     fn append(&mut self, writes: &[Write]) -> Result<(), DiskError> {
         self.buffer.begin(self.segment.offset);
         if !format::encode_frame(&mut self.buffer, self.tag, self.next_sequence, writes) {
-            // Longer than a length can say. Each half is durable before the next begins.
+            // Too long for the length field. The first half is durable before the second is
+            // written.
             if writes.len() < 2 {
                 let what = "a write of more than 4 GiB";
                 return Err(DiskError::TooLarge { what });
@@ -198,7 +200,7 @@ impl<F: Files> Wal<F> {
             return self.append(second);
         }
         let length = self.buffer.len() as u64;
-        // Room for a seal is kept, so that the last frame of a segment can have one too.
+        // Reserves room for a seal, so that the last frame of a segment can have one too.
         if self.segment.offset + length + FRAME_HEADER as u64 > self.segment.size {
             self.roll(length)?;
         }
@@ -218,7 +220,8 @@ impl<F: Files> Wal<F> {
         Ok(())
     }
 
-    /// Begins a segment that needs none before it, and lets go of those.
+    /// Starts a segment with a snapshot, which needs no earlier segment, and releases the earlier
+    /// ones.
     fn begin_anew(&mut self, write: &Write) -> Result<(), DiskError> {
         let whole = Write {
             hard_state: Some(write.hard_state.unwrap_or(self.hard_state)),
@@ -240,8 +243,8 @@ impl<F: Files> Wal<F> {
         self.let_go(last)
     }
 
-    /// Removes the segments before the present one, the last of which was `last`. Some of them may
-    /// serve again.
+    /// Removes the segments before the current one, and recycles some of them. `last` is the latest
+    /// of them.
     fn let_go(&mut self, last: Segment<F::File>) -> Result<(), DiskError> {
         let known = self.previous.take().into_iter().chain([last]);
         let mut known: Vec<_> = known.collect();
@@ -272,7 +275,7 @@ impl<F: Files> Wal<F> {
         Ok(())
     }
 
-    /// Begins the next segment, with room for a frame of this length.
+    /// Starts the next segment, with room for a frame of this length.
     fn roll(&mut self, length: u64) -> Result<(), DiskError> {
         let (spare, size) = self.next_file(length)?;
         let header = self.next_header(size, false);
@@ -282,8 +285,8 @@ impl<F: Files> Wal<F> {
         Ok(())
     }
 
-    /// The file of the next segment and the spare's name that it has, with room for a frame of this
-    /// length; and its size.
+    /// The file of the next segment with its spare name, with room for a frame of this length, and
+    /// its size.
     fn next_file(&mut self, length: u64) -> Result<((&'static str, F::File), u64), DiskError> {
         let needed = HEADER as u64 + length + FRAME_HEADER as u64;
         let size = self.segment_bytes.max(needed);
@@ -339,7 +342,7 @@ impl<F: Files> Wal<F> {
         if self.failed {
             return Err(DiskError::Failed);
         }
-        // Set first: a panic leaves as little known as an error does.
+        // Set first: after a panic the disk's contents are as unknown as after an error.
         self.failed = true;
         action(self)?;
         self.failed = false;
@@ -359,8 +362,8 @@ impl<F: Files> Disk for Wal<F> {
         self.snapshot_bytes
     }
 
-    /// Seals the last frame, without a sync of its own: should the frame be damaged later, it
-    /// will not be taken for one that was never finished.
+    /// Seals the last frame, without an additional sync. If the frame is damaged later, recovery
+    /// does not mistake it for a torn one.
     fn rest(&mut self) -> Result<(), DiskError> {
         self.guarded(Self::seal)
     }
@@ -378,7 +381,7 @@ impl<F: Files> Disk for Wal<F> {
 
 impl<F: Files> Drop for Wal<F> {
     fn drop(&mut self) {
-        // The directory is unlocked only when nobody writes to it any more.
+        // The directory must stay locked until the background thread has finished writing.
         for spare in self.spares.drain(..) {
             if let Made::Zeroing(thread) = spare.made {
                 let _ = thread.join();
@@ -396,7 +399,7 @@ fn segment_number(name: &str) -> Option<u64> {
     number.parse().ok()
 }
 
-/// Whether a file of this name is a segment of a log.
+/// Whether a file with this name is a log segment.
 pub(crate) fn is_segment(name: &str) -> bool {
     segment_number(name).is_some()
 }
@@ -407,17 +410,16 @@ fn create<F: Files>(files: &F, name: &str, size: u64) -> Result<F::File, DiskErr
         .map_err(|source| DiskError::of("create", name, source))
 }
 
-/// Records durably that the name of this segment is durable.
+/// Records durably in the lock file that the name of this segment is durable.
 fn record<F: Files>(files: &F, number: u64) -> Result<(), DiskError> {
     files
         .write_record(&format::encode_record(number))
         .map_err(|source| DiskError::of("write", LOCK, source))
 }
 
-/// Makes a spare file a segment, with this frame in it if there is one. It has its name only once
-/// its header and that frame are durable, so that a segment without them is always damage; and no
-/// other frame is written to it before its number is recorded, so that a segment that was removed is
-/// missed.
+/// Turns a spare file into a segment, with `frame` in it if given. The file gets its name only once
+/// its header and that frame are durable, so a segment without them is always damaged. No other
+/// frame is written to it before its number is recorded, so the removal of a segment is detected.
 fn begin<F: Files>(
     files: &F,
     (spare, mut file): (&str, F::File),

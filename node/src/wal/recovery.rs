@@ -1,22 +1,25 @@
-//! Reads a log whole, and tells a torn end from damage.
+//! Recovers a log at the start, and distinguishes a torn end from damage.
 //!
-//! The end of the log is where no frame of the expected sequence can be read. It is a torn end if
-//! nothing after it proves that the frame was once finished: neither a later frame (begun only
-//! after the sync of this one) nor a seal, nor a later segment. With such proof it is damage.
+//! The log ends where no frame with the expected sequence can be read. The end is torn if nothing
+//! after it proves that the frame was once complete. Proofs are a later frame (written only after
+//! the sync of this one), a seal, and a later segment. With such a proof, the frame is damaged.
 //!
-//! Reading begins with the last segment that begins anew, or with the first of all. Segments before
-//! it are left over from a process that ended while it removed them, and are removed.
+//! Recovery starts at the last segment that begins anew, or at the first one. Earlier segments are
+//! left over from a process that ended while it removed them; recovery removes them.
 //!
-//! A sound frame was read, but it is not durable for that reason: the sync of the process before may
-//! not have finished, or may have failed. These are proven durable:
-//! * a frame with a seal or a later frame behind it: either is written only after its sync succeeded;
-//! * the header of a segment, and the snapshot that it begins with: it has its name only since then;
-//! * the name of a segment that the lock file's record covers: it is written only after the directory
-//!   was synced.
+//! A readable frame is not necessarily durable: the sync of the previous process may have been
+//! interrupted or may have failed. The following are proven durable:
+//! * a frame that is followed by a seal or a later frame: both are written only after its sync
+//!   succeeded;
+//! * the header of a segment, and the snapshot at its start: the segment got its name only
+//!   afterwards;
+//! * the name of a segment covered by the lock file's record: the record is written only after the
+//!   directory was synced.
 //!
-//! Whatever else was read is written again: the last frame in place, a segment without a record as a
-//! new file. That includes bytes that a failed sync left clean in the cache, where another sync
-//! finds nothing to do. Files and names are synced as well, for they may be a copy that never was.
+//! All other data is rewritten: the last frame in place, a segment without a record as a new file.
+//! This includes bytes that a failed sync left clean in the page cache, for which another sync
+//! would write nothing. Files and names are synced as well, because they may be a copy that was
+//! never synced.
 
 use super::{
     LOCK, SPARES, Segment, create,
@@ -28,27 +31,27 @@ use crate::disk::DiskError;
 use model::{Durable, Write};
 use std::io;
 
-/// What a directory holds.
+/// The contents of a data directory.
 pub(super) struct Recovered<H> {
     pub(super) durable: Durable,
     pub(super) next_sequence: u64,
-    /// The first segment that is needed.
+    /// The number of the first segment that is needed.
     pub(super) oldest: u64,
-    /// How many bytes the snapshot takes, with what followed it at first.
+    /// The size of the frame with the snapshot, in bytes.
     pub(super) snapshot_bytes: u64,
-    /// Where to go on, if there is a log.
+    /// The end of the log, where writing continues; `None` if there is no log.
     pub(super) end: Option<End<H>>,
 }
 
-/// Where a log ends.
+/// The end of a log.
 pub(super) struct End<H> {
     pub(super) tag: u64,
-    /// Whether its last frame has its seal.
+    /// Whether its last frame is sealed.
     pub(super) sealed: bool,
     pub(super) segment: Segment<H>,
 }
 
-/// Reads the log, and makes its end clean. All that is returned is durable.
+/// Reads the log, and repairs its end. Everything returned is durable.
 pub(super) fn recover<F: Files>(
     files: &F,
     identity: &Identity,
@@ -108,7 +111,7 @@ pub(super) fn recover<F: Files>(
             .read(&bytes)
             .map_err(|offset| damaged(offset as u64, "a write cannot follow those before it"))?;
         if header.begins_anew && reader.durable.snapshot.is_none() {
-            // It had no name before its first frame was durable.
+            // The segment got its name only after its first frame was durable.
             let what = "the snapshot that it begins with cannot be read";
             return Err(damaged(HEADER as u64, what));
         }
@@ -130,7 +133,7 @@ pub(super) fn recover<F: Files>(
             } else {
                 let proven = match frames.last {
                     _ if sealed => used,
-                    // The snapshot, which is proven by the segment's name.
+                    // The snapshot, which the name of the segment proves durable.
                     HEADER if header.begins_anew => used,
                     last => last,
                 };
@@ -154,7 +157,7 @@ pub(super) fn recover<F: Files>(
         recovered.durable = reader.durable;
         recovered.next_sequence = reader.next_sequence;
     }
-    // Spares may not be whole. One may have become a segment since `names` was read.
+    // Spares may be incomplete. One may have become a segment since `names` was read.
     let names = files.names().map_err(io_error("list", &dir))?;
     let spares = SPARES
         .into_iter()
@@ -166,7 +169,7 @@ pub(super) fn recover<F: Files>(
     Ok(recovered)
 }
 
-/// Whether the last segment that the lock file names is there, or a later one.
+/// Returns an error if the last segment recorded in the lock file, or a later one, is missing.
 fn refuse_missing<F: Files>(
     files: &F,
     numbers: &[u64],
@@ -176,7 +179,7 @@ fn refuse_missing<F: Files>(
     if recorded.is_none_or(|recorded| last.is_some_and(|last| last >= recorded)) {
         return Ok(());
     }
-    // Of an unreadable record only that there was a log is known.
+    // A damaged record proves only that there was a log.
     let file = recorded.filter(|number| *number > 0).map_or_else(
         || "every log segment".to_owned(),
         |number| format!("log segment {}", segment_name(number)),
@@ -187,7 +190,7 @@ fn refuse_missing<F: Files>(
     })
 }
 
-/// The place of the last segment that needs none before it; of the first if none says so.
+/// The position of the last segment that begins anew, or 0 if none does.
 fn first_needed<F: Files>(
     files: &F,
     numbers: &[u64],
@@ -205,7 +208,7 @@ fn first_needed<F: Files>(
     Ok(0)
 }
 
-/// The numbers of the segments, in order.
+/// The numbers of the segments, in ascending order.
 fn segments_among(names: &[String]) -> Vec<u64> {
     let mut numbers: Vec<u64> = names
         .iter()
@@ -252,23 +255,23 @@ fn read_header<F: Files>(
     Ok(header)
 }
 
-/// What was read so far.
+/// The state of reading a log.
 struct Reader {
     tag: u64,
     durable: Durable,
     next_sequence: u64,
 }
 
-/// Where the frames of a segment are.
+/// The positions of the frames of a segment.
 struct Frames {
-    /// Where the last one begins; their end if there is none.
+    /// The start of the last frame; equal to `end` if there is none.
     last: usize,
     end: usize,
 }
 
 impl Reader {
-    /// Reads the frames of a segment. Returns where they are, or the offset of one that makes no
-    /// sense.
+    /// Reads the frames of a segment. Returns their positions, or the offset of an invalid frame as
+    /// error.
     fn read(&mut self, segment: &[u8]) -> Result<Frames, usize> {
         let mut last = HEADER;
         let mut offset = HEADER;
@@ -302,8 +305,8 @@ impl Reader {
     }
 }
 
-/// Whether a write can come after what is durable already. The checksum held, so anything else is
-/// the work of a program, not of a disk.
+/// Whether a write is consistent with the durable state. Its checksum was valid, so an inconsistent
+/// write is the fault of a program, not of a disk.
 fn follows(durable: &Durable, write: &Write) -> bool {
     let base = durable.base();
     let last = durable.last_index();
@@ -333,8 +336,8 @@ fn follows(durable: &Durable, write: &Write) -> bool {
             .is_none_or(|new| new.current_term >= durable.hard_state.current_term)
 }
 
-/// Writes what is not proven durable again, with the same bytes in the same place, zeroes what is left
-/// of an unfinished frame, and syncs both.
+/// Rewrites the bytes that are not proven durable in place, zeroes the rest of a torn frame, and
+/// syncs both.
 fn settle<H: SegmentFile>(
     file: &mut H,
     segment: &[u8],
@@ -354,7 +357,7 @@ fn settle<H: SegmentFile>(
     file.sync()
 }
 
-/// Writes a segment again as a new file, which takes its name once it is durable.
+/// Rewrites a segment as a new file, which gets its name once it is durable.
 fn renew<F: Files>(
     files: &F,
     name: &str,

@@ -1,5 +1,5 @@
-//! What the core saw once is never lost: processes killed at every operation, syncs that fail and
-//! drop what they should have written, and losses of power at any moment, recovery included.
+//! Data that the core has seen is never lost. The tests kill processes at every operation, fail
+//! syncs and drop their bytes, and cut the power at any time, including during recovery.
 
 use super::{
     DiskError, SPARES, Wal,
@@ -15,17 +15,17 @@ use std::io;
 
 /// The server's process is killed.
 const KILLED: Fault = Fault::Error(io::ErrorKind::Other);
-/// Nothing that was not synced reaches the disk.
+/// No unsynced byte reaches the disk.
 const NOTHING: Fate = Fate::Prefix(0);
-/// All of it does.
+/// All unsynced bytes reach the disk.
 const ALL: Fate = Fate::Prefix(usize::MAX);
 
-/// A server, and what its core knows of the disk.
+/// A server, and its core's knowledge of the disk.
 struct Server {
     files: Memory,
-    /// What its core saw last, or was told to be durable.
+    /// The state that the core saw last, or that was reported durable to it.
     seen: Durable,
-    /// What may be found instead, for it was begun to be written since.
+    /// Later states that recovery may find instead, because their writes were started since.
     begun: Vec<Durable>,
 }
 
@@ -46,13 +46,13 @@ impl Server {
         }
     }
 
-    /// Lets this operation from now on fail, the first being 1.
+    /// Makes an operation fail: the nth from now, counted from 1.
     fn fail_at(&self, operation: usize, fault: Fault) {
         self.files
             .fail_at(self.files.operations() + operation, fault);
     }
 
-    /// Starts it, and judges what its core sees. `None` if it fails, as it was to.
+    /// Starts the server, and checks the state that its core sees. `None` if it fails as intended.
     fn start(&mut self, scenario: &str) -> Option<Wal<Memory>> {
         match open(self.files.clone()) {
             Ok((wal, found)) => {
@@ -72,7 +72,7 @@ impl Server {
         }
     }
 
-    /// Writes a batch. Whether its core was told that it is durable.
+    /// Writes a batch. Returns whether it was reported durable to the core.
     fn write(&mut self, wal: &mut Wal<Memory>, batch: &[Write]) -> bool {
         let mut state = self.seen.clone();
         for write in batch {
@@ -91,7 +91,7 @@ impl Server {
         self.files = self.files.crash(|byte| fate.survives(byte));
     }
 
-    /// Starts it without any fault, twice, with a loss of power between.
+    /// Starts the server twice without faults, with a power loss in between.
     fn expect_to_last(&mut self, scenario: &str) {
         self.files.restart();
         let wal = self.start(scenario);
@@ -102,13 +102,13 @@ impl Server {
     }
 }
 
-/// One write to a log that has something in it already.
+/// One write to a log with earlier writes.
 fn next_write(server: &Server, is_vote: bool) -> Write {
     let entries = usize::from(!is_vote);
     write(&server.seen, is_vote, 0, entries, 40)
 }
 
-/// A server with some writes behind it, whose process ends so in the sync of one more.
+/// A server with some writes, whose process ends with this fault in the sync of another write.
 fn ended_in_a_sync(is_vote: bool, fault: Fault) -> Server {
     let mut server = Server::new();
     let mut wal = server.start("first start").unwrap();
@@ -117,7 +117,7 @@ fn ended_in_a_sync(is_vote: bool, fault: Fault) -> Server {
         assert!(server.write(&mut wal, &[next]));
     }
     let next = next_write(&server, is_vote);
-    // Written, and not synced.
+    // The write completes, but its sync fails.
     server.fail_at(2, fault);
     assert!(!server.write(&mut wal, &[next]));
     drop(wal);
@@ -125,8 +125,9 @@ fn ended_in_a_sync(is_vote: bool, fault: Fault) -> Server {
     server
 }
 
-/// The cache has it after the process was killed, so the next one finds it; the core acknowledges
-/// it without another write, and it outlives a loss of power.
+/// After the process was killed, the write is in the page cache, and the next process reads it
+/// there. Its core acknowledges the write without writing it again, and the write survives a power
+/// loss.
 #[test]
 fn write_found_in_the_cache_alone_is_durable_before_the_core_sees_it() {
     for is_vote in [false, true] {
@@ -143,7 +144,7 @@ fn write_found_in_the_cache_alone_is_durable_before_the_core_sees_it() {
     }
 }
 
-/// What was not in the cache either was never seen.
+/// A write that is not in the page cache either is never seen.
 #[test]
 fn write_lost_before_the_next_start_is_never_seen() {
     for is_vote in [false, true] {
@@ -157,7 +158,7 @@ fn write_lost_before_the_next_start_is_never_seen() {
     }
 }
 
-/// A recovery that fails hands nothing to the core, and the next one does all of it again.
+/// A failed recovery passes nothing to the core, and the next recovery repeats all of it.
 #[test]
 fn recovery_whose_sync_fails_is_done_again_whole() {
     let mut server = ended_in_a_sync(false, Fault::Dropped(NOTHING));
@@ -176,7 +177,8 @@ fn recovery_whose_sync_fails_is_done_again_whole() {
     assert_eq!(server.seen.log.len(), 5);
 }
 
-/// The sync of the directory fails, and the name of the snapshot's segment is in the cache alone.
+/// The sync of the directory fails, so the name of the snapshot's segment is only in the page
+/// cache.
 #[test]
 fn snapshot_whose_name_was_never_synced_is_durable_before_the_core_sees_it() {
     for fault in [KILLED, Fault::Dropped(NOTHING)] {
@@ -187,7 +189,7 @@ fn snapshot_whose_name_was_never_synced_is_durable_before_the_core_sees_it() {
             assert!(server.write(&mut wal, &[next]));
         }
         let next = snapshot(&server.seen, 3).unwrap();
-        // Frame, header, sync, rename, and the directory's sync.
+        // The operations: frame, header, sync, rename, and the directory's sync.
         server.fail_at(5, fault);
         assert!(!server.write(&mut wal, &[next]));
         drop(wal);
@@ -196,7 +198,7 @@ fn snapshot_whose_name_was_never_synced_is_durable_before_the_core_sees_it() {
     }
 }
 
-/// All batches of a short life: votes, entries, a segment that is full, snapshots.
+/// The batches of a short life: votes, entries, a full segment, snapshots.
 fn batch(server: &Server, number: usize) -> Vec<Write> {
     let seen = &server.seen;
     if number % 4 == 3
@@ -214,7 +216,7 @@ fn batch(server: &Server, number: usize) -> Vec<Write> {
     vec![first, write(&after, false, 0, 2, 20)]
 }
 
-/// Writes these batches, as far as that succeeds.
+/// Writes these batches until one fails.
 fn live(server: &mut Server, mut wal: Wal<Memory>, batches: std::ops::Range<usize>) {
     for number in batches {
         let batch = batch(server, number);
@@ -225,8 +227,8 @@ fn live(server: &mut Server, mut wal: Wal<Memory>, batches: std::ops::Range<usiz
     }
 }
 
-/// A life that ends at each of its operations, in each way; then a second one that ends at each
-/// operation of its recovery and soon after, by the end of its process or by a loss of power.
+/// A first life that ends at each of its operations, in each way. A second life that ends at each
+/// operation of its recovery and soon after, by the end of its process or by a power loss.
 #[test]
 fn second_crash_at_any_moment_of_the_recovery_loses_nothing_seen() {
     let whole = {
@@ -285,7 +287,7 @@ fn only_segment_that_was_removed_is_missed() {
             let text = error.to_string();
             assert!(text.contains(&segment_name(number)), "{text}");
         }
-        // Of a record that is damaged it is known that there was a log.
+        // A damaged record still proves that there was a log.
         for length in [1, 8, 23, 24] {
             files.set_record(&[b"x", &encode_record(number)[1..length]].concat());
             let error = recovered(&files).unwrap_err();
@@ -324,7 +326,7 @@ fn copy_of_a_directory_that_nobody_synced_is_durable_once_the_server_started() {
     server.expect_to_last("a copy");
 }
 
-/// Some people remove lock files.
+/// Users sometimes delete lock files.
 #[test]
 fn lock_file_that_was_removed_or_damaged_is_written_again() {
     for record in [&b""[..], b"RAFT-END", &encode_record(0)] {
@@ -339,8 +341,8 @@ fn lock_file_that_was_removed_or_damaged_is_written_again() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Any lives one after the other, each with any batches, an end at any operation, and perhaps a
-    /// loss of power after it that leaves anything of what was not synced.
+    /// Any sequence of lives, each with any batches and an end at any operation, perhaps followed
+    /// by a power loss that keeps any subset of the unsynced bytes.
     #[test]
     fn any_crashes_one_after_another_lose_nothing_seen(
         lives in prop::collection::vec(

@@ -1,4 +1,4 @@
-//! The log against crashes at any byte, damage anywhere, and disks that refuse.
+//! Tests of the log: crashes at any byte, damage anywhere, and failing disks.
 
 use super::{
     Directory, Disk, DiskError, Identity, SPARES, Wal,
@@ -22,48 +22,49 @@ use std::{
 
 const SEGMENT: u64 = 8192;
 
-/// A directory in memory that keeps apart what is in the cache and what is on the disk. A process
-/// that ends leaves the cache as it is; a loss of power leaves the disk.
+/// A directory in memory with separate states of page cache and disk. The end of a process leaves
+/// the cache unchanged; a power loss leaves only the disk.
 #[derive(Clone, Default)]
 pub(super) struct Memory(Arc<Mutex<State>>);
 
 #[derive(Clone, Default)]
 pub(super) struct State {
-    /// As the cache has them.
+    /// The names in the cache.
     names: BTreeMap<String, usize>,
-    /// As the disk has them.
+    /// The names on the disk.
     synced_names: BTreeMap<String, usize>,
-    /// Changes of names that the next sync makes durable.
+    /// Name changes that the next sync makes durable.
     pending_names: Vec<Vec<(String, Option<usize>)>>,
     /// Whether the directory's own name is durable.
     placed: bool,
     files: Vec<Content>,
     record: Content,
-    /// Operations that change something, spares left aside: they happen on another thread.
+    /// The number of modifying operations. Operations on spares are not counted, because they
+    /// happen on another thread.
     operations: usize,
-    /// The operation at which the process ends, and how.
+    /// The operation at which the process fails, and how.
     fault: Option<(usize, Fault)>,
-    /// Whether there is no room for another file.
+    /// Whether no further file can be created.
     full: bool,
 }
 
-/// How an operation fails. Those after it fail likewise: the process is at its end.
+/// How an operation fails. Later operations fail too: the process has ended.
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
-    /// With an error; a sync leaves unsynced what it should have synced.
+    /// With an error. A failed sync leaves its bytes unsynced.
     Error(io::ErrorKind),
-    /// A sync fails, of its bytes these reach the disk, and the cache takes all for synced: what
-    /// Linux does after an I/O error.
+    /// A sync fails after these bytes reached the disk, and the cache marks all of its bytes as
+    /// clean, as Linux does after an I/O error.
     Dropped(Fate),
 }
 
 #[derive(Clone, Default)]
 struct Content {
-    /// What is read.
+    /// The contents in the cache.
     cached: Vec<u8>,
-    /// What a loss of power leaves.
+    /// The contents on the disk.
     synced: Vec<u8>,
-    /// Written, but not synced.
+    /// Writes that were not synced.
     pending: Vec<(u64, Vec<u8>)>,
 }
 
@@ -78,7 +79,8 @@ impl Content {
         self.pending.push((offset, bytes.to_vec()));
     }
 
-    /// Nothing is pending any more. What `survives` names, counted from `count`, is on the disk.
+    /// Ends the pending state. The bytes selected by `survives`, counted from `count`, reach the
+    /// disk.
     fn settle(&mut self, count: &mut usize, mut survives: impl FnMut(usize) -> bool) {
         for (offset, bytes) in self.pending.drain(..) {
             for (place, byte) in bytes.into_iter().enumerate() {
@@ -94,7 +96,7 @@ impl Content {
 }
 
 impl State {
-    /// Counts an operation. Says how it fails, if it does.
+    /// Counts an operation. Returns its fault, if it fails.
     fn begin(&mut self) -> Result<(), Fault> {
         self.operations += 1;
         match &self.fault {
@@ -125,7 +127,7 @@ impl State {
         content: impl FnOnce(&mut Self) -> &mut Content,
     ) -> io::Result<()> {
         let result = self.fails();
-        // A write that fails may still have written.
+        // A failed write may still have written its bytes.
         content(self).write(bytes, offset);
         result
     }
@@ -163,7 +165,7 @@ impl State {
         }
     }
 
-    /// Counts an operation that is no sync.
+    /// Counts an operation other than a sync.
     fn fails(&mut self) -> io::Result<()> {
         self.begin().map_err(|fault| match fault {
             Fault::Error(kind) => kind.into(),
@@ -181,7 +183,7 @@ impl Memory {
         self.state().fault = Some((operation, fault));
     }
 
-    /// Another process may use the directory; the cache is as it was.
+    /// Clears the fault, so that another process can use the directory. The cache is unchanged.
     pub(super) fn restart(&self) {
         self.state().fault = None;
     }
@@ -190,21 +192,21 @@ impl Memory {
         self.state().operations
     }
 
-    /// Whether the operation that was to fail was reached.
+    /// Whether the operation with the fault was reached.
     pub(super) fn has_failed(&self) -> bool {
         let state = self.state();
         let fault = state.fault.as_ref();
         fault.is_some_and(|(operation, _)| state.operations >= *operation)
     }
 
-    /// What is found after a loss of power, when `survives` says of each byte written but not synced
-    /// whether it had reached the disk. Bytes are counted over all files.
+    /// The directory after a power loss. `survives` decides for each unsynced byte whether it
+    /// reached the disk. Bytes are counted over all files.
     pub(super) fn crash(&self, mut survives: impl FnMut(usize) -> bool) -> Self {
         let mut state = self.state();
         if !state.placed {
             return Self::default();
         }
-        // Changes of names are as large as sectors.
+        // A name change counts as one sector.
         let names = Vec::from_iter((0..state.pending_names.len()).map(|n| survives(n * 512)));
         let (synced_names, pending) = (state.synced_names.clone(), state.pending_names.clone());
         state.settle_names(|number| names[number]);
@@ -228,17 +230,17 @@ impl Memory {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Whether there is a file of this name.
+    /// Whether a file with this name exists.
     pub(super) fn has(&self, name: &str) -> bool {
         self.state().names.contains_key(name)
     }
 
-    /// Another directory with the same cache and the same disk.
+    /// A copy of the directory with the same cache and disk.
     pub(super) fn copy(&self) -> Self {
         Self(Arc::new(Mutex::new(self.state().clone())))
     }
 
-    /// A copy of all files, of which nothing was ever synced.
+    /// A copy of all files that was never synced.
     pub(super) fn copied(&self) -> Self {
         let state = self.state();
         let unsynced = |content: &Content| Content {
@@ -257,7 +259,7 @@ impl Memory {
         })))
     }
 
-    /// The contents of the lock file are these, durably.
+    /// Sets the contents of the lock file, durably.
     pub(super) fn set_record(&self, record: &[u8]) {
         self.state().record = Content {
             cached: record.to_vec(),
@@ -266,7 +268,7 @@ impl Memory {
         };
     }
 
-    /// Changes what is on the disk of a segment.
+    /// Edits the contents of a segment on the disk.
     fn edit(&self, number: u64, edit: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let place = state.names[&segment_name(number)];
@@ -389,7 +391,8 @@ pub(super) fn recovered(files: &Memory) -> Result<Durable, DiskError> {
     open(files.clone()).map(|(_, durable)| durable)
 }
 
-/// A write that follows what is durable: a new term, if `vote`; some entries less, some more.
+/// A write that follows the durable state: a new term if `vote` is set, with some entries removed
+/// and some added.
 pub(super) fn write(
     durable: &Durable,
     vote: bool,
@@ -430,8 +433,8 @@ pub(super) fn write(
     }
 }
 
-/// A snapshot of what is durable up to so many entries of the log; the rest of it stays. `None` if
-/// there is nothing new to put into one.
+/// A snapshot of the first `covered` entries of the log; the rest of the log stays. `None` if it
+/// would cover nothing new.
 pub(super) fn snapshot(durable: &Durable, covered: usize) -> Option<Write> {
     let covered = covered.min(durable.log.len());
     let last = covered.checked_sub(1)?;
@@ -461,8 +464,8 @@ pub(super) fn snapshot(durable: &Durable, covered: usize) -> Option<Write> {
     })
 }
 
-/// A log that began anew with a snapshot and the entry after it, in segment 2, and has three frames
-/// more there, sealed; what it holds, and where those frames begin and end.
+/// A log that began anew with a snapshot and the next entry, in segment 2, followed by three frames
+/// and a seal; its contents; and the boundaries of those frames.
 pub(super) fn log_begun_anew() -> (Memory, Durable, Vec<usize>) {
     let files = Memory::default();
     let (mut wal, mut durable) = open(files.clone()).unwrap();
@@ -480,7 +483,7 @@ pub(super) fn log_begun_anew() -> (Memory, Durable, Vec<usize>) {
     (files, durable, offsets)
 }
 
-/// A log of so many frames, each of one write, sealed; and what it holds after each.
+/// A sealed log of `frames` frames with one write each, and its contents after each frame.
 pub(super) fn log_of(frames: usize) -> (Memory, Vec<Durable>) {
     let files = Memory::default();
     let (mut wal, mut durable) = open(files.clone()).unwrap();
@@ -495,7 +498,7 @@ pub(super) fn log_of(frames: usize) -> (Memory, Vec<Durable>) {
     (files, states)
 }
 
-/// Where the frames of the first segment begin, and where they end.
+/// The boundaries of the frames in the first segment.
 fn frames_of(files: &Memory) -> Vec<usize> {
     frames_in(files, 1)
 }
@@ -525,11 +528,11 @@ fn last_frame_cut_at_every_byte_is_forgotten_whole() {
     for cut in offsets[4]..offsets[5] {
         let crashed = files.crash(|_| false);
         crashed.edit(1, |bytes| bytes[cut..].fill(0));
-        // Bytes of the frame that are zero anyway make no difference.
+        // Trailing bytes of the frame that are zero make no difference.
         let whole = crashed.bytes(1)[..offsets[5]] == files.bytes(1)[..offsets[5]];
         let expected = &states[if whole { 5 } else { 4 }];
         assert_eq!(&recovered(&crashed).unwrap(), expected, "cut at {cut}");
-        // And durably so: the next one finds nothing left to mend.
+        // The repair is durable: the next recovery finds nothing to repair.
         let rest = &crashed.bytes(1)[offsets[if whole { 5 } else { 4 }]..];
         assert!(rest.iter().all(|byte| *byte == 0), "cut at {cut}");
         assert_eq!(&recovered(&crashed).unwrap(), expected, "cut at {cut}");
@@ -560,7 +563,7 @@ fn bit_flipped_before_the_last_frame_is_refused() {
             damaged.edit(1, |bytes| bytes[at] ^= 1 << bit);
             match recovered(&damaged) {
                 Err(DiskError::Damaged { .. } | DiskError::Format { .. }) => {}
-                // Padding means nothing.
+                // Padding has no meaning.
                 Ok(durable) => {
                     assert_eq!(durable, states[6], "byte {at}, bit {bit}");
                     let next = offsets.iter().find(|offset| **offset > at).unwrap();
@@ -595,7 +598,7 @@ fn bit_flipped_in_the_last_frame_is_refused_if_it_was_sealed() {
 fn stale_frames_behind_the_end_are_not_taken_for_the_log() {
     let (files, states) = log_of(6);
     let offsets = frames_of(&files);
-    // As in a segment that was used before: frames of the same log, of earlier sequences.
+    // As in a recycled segment: frames of the same log with earlier sequences.
     files.edit(1, |bytes| {
         let stale = bytes[offsets[1]..offsets[3]].to_vec();
         bytes[offsets[6]..][..stale.len()].copy_from_slice(&stale);
@@ -635,7 +638,7 @@ fn segments_follow_one_another_and_grow_for_a_large_write() {
     }
 }
 
-/// However it is cut, a large frame is what it would be if it were made at once.
+/// However a large frame is split into pieces, its bytes equal those of the frame made at once.
 #[test]
 fn large_frame_has_the_bytes_of_any_other() {
     let (tag, sequence) = (0x1234_5678_9abc_def0, 77);
@@ -660,7 +663,7 @@ fn large_frame_has_the_bytes_of_any_other() {
         frame.write(take).unwrap();
         assert!(made == whole[..], "with a value of {size} bytes");
         assert!(calls > size / PIECE, "{calls} calls for {size} bytes");
-        // It has failed if one of its pieces has, whatever becomes of the others.
+        // The whole write fails if any piece fails.
         for failing in 0..calls {
             let mut call = 0;
             let fail = |_: &mut Blocks, _| {
@@ -681,7 +684,8 @@ fn snapshot_takes_the_place_of_all_segments_before_it() {
     let files = Memory::default();
     let (mut wal, mut durable) = open(files.clone()).unwrap();
     for round in 0..6 {
-        // Of one segment, and of several; one of them too large to be used again.
+        // Rounds with one segment and with several; one of the segments is too large to be
+        // recycled.
         for number in 0..3 + 20 * (round % 2) {
             let size = if number == 9 { 20_000 } else { 300 };
             let next = write(&durable, number % 7 == 0, number % 2, 2, size);
@@ -697,12 +701,12 @@ fn snapshot_takes_the_place_of_all_segments_before_it() {
             .iter()
             .filter(|name| !SPARES.contains(&name.as_str()));
         assert_eq!(segments.count(), 1, "after snapshot {round}");
-        // Of several, two are kept.
+        // Of several segments, two are kept as spares.
         let second = files.names().unwrap().contains(&SPARES[1].to_owned());
         assert_eq!(second, round > 0, "after snapshot {round}");
         assert_eq!(recovered(&files.crash(|_| false)).unwrap(), durable);
     }
-    // What was used before is written over, and never taken for the log.
+    // Frames in recycled segments are overwritten, and never mistaken for the log.
     for number in 0..40 {
         let next = write(&durable, false, number % 2, 2, 200);
         wal.write(std::slice::from_ref(&next)).unwrap();
@@ -732,7 +736,7 @@ fn snapshot_in_a_batch_keeps_its_place() {
 #[test]
 fn segments_left_over_before_a_snapshot_are_removed_whatever_they_hold() {
     let (files, durable, _) = log_begun_anew();
-    // As if the process had ended before it removed the first.
+    // As if the process had ended before it removed the first segment.
     let (old, _) = log_of(5);
     {
         let mut state = files.state();
@@ -763,7 +767,7 @@ fn damaged_snapshot_is_refused_and_never_replaced_by_nothing() {
                     assert!(error.to_string().contains("keep the directory"), "{error}");
                 }
                 Err(DiskError::Format { .. }) => {}
-                // Padding means nothing.
+                // Padding has no meaning.
                 Ok(found) => assert!(found == durable && at >= offsets[1] - 7, "byte {at}"),
                 Err(error) => panic!("byte {at}, bit {bit}: {error}"),
             }
@@ -800,7 +804,7 @@ fn last_frame_behind_a_snapshot_cut_at_every_byte_is_forgotten_whole() {
     }
 }
 
-/// Whatever the operation at which the process dies: what was acknowledged is there.
+/// No crash at any operation loses acknowledged data.
 #[test]
 fn crash_at_every_operation_loses_nothing_acknowledged() {
     let run = |files: &Memory| {
@@ -859,7 +863,7 @@ fn disk_full_is_said_and_loses_nothing() {
     };
     assert!(matches!(error, DiskError::Full { .. }), "{error}");
     assert!(error.to_string().contains("no space left"), "{error}");
-    // Room within a segment was taken when it was made.
+    // The space of a segment was allocated when it was created.
     assert!(durable.log.len() > 5, "{} entries", durable.log.len());
     let next = write(&durable, false, 0, 1, 1);
     assert!(matches!(wal.write(&[next]), Err(DiskError::Failed)));
@@ -872,7 +876,7 @@ fn disk_that_failed_a_sync_is_never_used_again() {
     let files = Memory::default();
     let (mut wal, durable) = open(files.clone()).unwrap();
     let next = write(&durable, true, 0, 1, 1);
-    // The write succeeds, its sync does not.
+    // The write succeeds, but its sync fails.
     files.fail_at(files.operations() + 2, Fault::Error(io::ErrorKind::Other));
     let failed = wal.write(std::slice::from_ref(&next));
     assert!(matches!(
@@ -956,11 +960,11 @@ fn real_files_hold_what_was_written() {
         }
     }
     assert!(dir.path().join(segment_name(2)).exists());
-    // A spare that was not finished is no obstacle.
+    // An incomplete spare does not prevent a start.
     std::fs::write(dir.path().join(SPARES[0]), b"half").unwrap();
     let (_, found) = open(Directory::open(dir.path()).unwrap()).unwrap();
     assert_eq!(found, durable);
-    // Nor is it where no record says which segment is the last, so that this one is written again.
+    // Nor does one if the last segment has no record and is therefore rewritten.
     for spare in SPARES {
         std::fs::write(dir.path().join(spare), b"half").unwrap();
     }
@@ -969,12 +973,12 @@ fn real_files_hold_what_was_written() {
     assert_eq!(found, durable);
 }
 
-/// How a crash treats what was not synced.
+/// The effect of a crash on unsynced bytes.
 #[derive(Clone, Debug)]
 pub(super) enum Fate {
-    /// The first so many bytes reached the disk.
+    /// This many bytes reached the disk, from the first one on.
     Prefix(usize),
-    /// Each sector did or did not, in no order.
+    /// Each sector reached the disk or did not, in any order.
     Sectors(Vec<bool>),
 }
 
@@ -995,8 +999,8 @@ pub(super) fn fate() -> impl Strategy<Value = Fate> {
 }
 
 proptest! {
-    /// Any writes in any batches, and crashes at any byte after the last sync: what is found is
-    /// everything synced, or that and the whole batch under way.
+    /// For any writes in any batches and a crash at any byte after the last sync, recovery finds
+    /// all synced data, perhaps together with the whole batch in progress.
     #[test]
     fn crashes_at_any_byte_leave_all_that_was_synced(
         rounds in prop::collection::vec(
@@ -1020,7 +1024,7 @@ proptest! {
             let (mut wal, found) = open(files.clone()).unwrap();
             prop_assert_eq!(&found, &durable);
             let mut begun = durable.clone();
-            // A batch with a snapshot in it takes several syncs: each part is whole or not there.
+            // A batch with a snapshot takes several syncs: each part is either complete or absent.
             let mut begun_since = Vec::new();
             for (place, batch) in batches.iter().enumerate() {
                 let writes: Vec<Write> = batch
@@ -1037,7 +1041,7 @@ proptest! {
                     })
                     .collect();
                 if place + 1 == batches.len() {
-                    // Written, but its sync is never done.
+                    // The write completes, but its sync fails.
                     let second = files.operations() + 2;
                     files.fail_at(second, Fault::Error(io::ErrorKind::Other));
                     prop_assert!(wal.write(&writes).is_err());
@@ -1058,7 +1062,7 @@ proptest! {
         }
     }
 
-    /// Bytes of no meaning are refused or cut, never a panic.
+    /// Garbage is rejected or truncated, and never causes a panic.
     #[test]
     fn garbage_in_a_segment_never_panics(
         at in 0..SEGMENT as usize,
