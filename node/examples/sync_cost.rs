@@ -1,10 +1,10 @@
-//! What a sync costs, by how the file was prepared: the yardstick of `docs/adr/0010-storage.md`.
+//! The cost of a sync, by preparation of the file: the benchmark of `docs/adr/0010-storage.md`.
 //!
 //! ```text
 //! cargo run --release -p stateraft-node --example sync_cost -- [DIRECTORY]
 //! ```
 //!
-//! Prints one JSON object a line, times in microseconds.
+//! Prints one JSON object per line, with times in microseconds.
 
 #![allow(clippy::print_stdout, reason = "an example for the command line")]
 

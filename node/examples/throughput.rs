@@ -1,12 +1,12 @@
-//! Three servers in this process, on the loopback interface, with real disks: how many puts a
-//! second, and what one costs.
+//! Three servers in this process, on the loopback interface, with real disks: the number of puts
+//! per second, and the cost of one.
 //!
 //! ```text
 //! cargo run --release -p stateraft-node --example throughput -- [SECONDS] [CLIENTS...]
 //! ```
 //!
-//! Prints one JSON object for each number of clients. `cpu_us_per_put` is of the whole process:
-//! three servers and the loops that ask.
+//! Prints one JSON object for each number of clients. `cpu_us_per_put` covers the whole process:
+//! three servers and the client loops.
 
 #![allow(clippy::print_stdout, reason = "an example for the command line")]
 
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = numbers.first().copied().unwrap_or(5);
     let clients = numbers.get(1..).filter(|clients| !clients.is_empty());
     let clients = clients.unwrap_or(&[1, 256]);
-    // Not the directory for temporary files, which may be in memory.
+    // The directory for temporary files may be in memory, so it is not used.
     let dir = tempfile::Builder::new()
         .prefix("throughput-")
         .tempdir_in(".")?;
@@ -150,15 +150,15 @@ async fn measure(
     Ok(())
 }
 
-/// The processor time of this process so far.
+/// The CPU time that this process has used so far, in seconds.
 fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The name of the program may hold spaces; it ends at the last parenthesis.
+    // The name of the program may contain spaces; it ends at the last parenthesis.
     let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
     let mut fields = fields.split_whitespace().skip(11);
     let mut ticks = || -> Result<f64, Box<dyn std::error::Error>> {
         Ok(fields.next().ok_or("too few fields")?.parse::<f64>()?)
     };
-    // Linux counts in hundredths, whatever its own clock does.
+    // Linux reports hundredths of a second, regardless of its internal clock rate.
     Ok((ticks()? + ticks()?) / 100.0)
 }

@@ -12,7 +12,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Long enough for a loaded machine; nothing waits this long when all is well.
+/// The timeout of every wait: long enough for a loaded machine, and never reached in normal
+/// operation.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Cluster {
@@ -45,7 +46,7 @@ impl Cluster {
         self.introduce().await;
     }
 
-    /// Tells every server where the others are.
+    /// Configures the addresses of the other servers on every server.
     async fn introduce(&self) {
         for node in self.running() {
             for other in self.running() {
@@ -63,7 +64,7 @@ impl Cluster {
         self.nodes.iter().flatten()
     }
 
-    /// Waits for a leader that the others know of.
+    /// Waits for a leader that all servers know.
     async fn leader(&self) -> Node {
         poll("a leader that is known to all", async || {
             let mut leaders = BTreeSet::new();
@@ -81,13 +82,13 @@ impl Cluster {
         .await
     }
 
-    /// Asks whoever leads, until it is done for certain.
+    /// Sends a put to the leader, and retries until its outcome is certain.
     async fn put(&self, key: &str, value: &str) -> Answer {
         poll("a put to be done", async || {
             for node in self.running() {
                 match node.propose(put(key, value)).await {
                     Ok(answer) => return Some(answer),
-                    // A put of the same value may be done twice.
+                    // Executing a put of the same value twice is harmless.
                     Err(_) => continue,
                 }
             }
@@ -111,7 +112,7 @@ impl Cluster {
         .await
     }
 
-    /// Waits until every running server has applied all there is.
+    /// Waits until every running server has applied all entries.
     async fn settle(&self) -> Vec<Status> {
         poll("all servers to have applied everything", async || {
             let mut all = Vec::new();
@@ -152,7 +153,7 @@ async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T
             return value;
         }
         assert!(Instant::now() < deadline, "waited in vain for {what}");
-        // Between two looks, not in place of one.
+        // A pause between two polls.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -221,7 +222,7 @@ async fn leader_lost_is_replaced() {
     assert_eq!(cluster.get("a").await.as_deref(), Some("2"));
 }
 
-/// Nobody but the first to lead would time out within an hour.
+/// No server but the first leader would time out within an hour.
 #[tokio::test]
 async fn leader_whose_process_is_gone_is_not_waited_for() {
     let mut cluster = Cluster {
@@ -276,7 +277,7 @@ async fn stopped_server_refuses_and_frees_its_directory() {
         Err(ProposeError::Stopped)
     );
     assert!(node.has_ended());
-    // The old handle is still here; the directory is not held by it.
+    // The old handle still exists, but does not hold the directory.
     cluster.start_node(0).await;
     assert_eq!(cluster.get("a").await.as_deref(), Some("1"));
 }
@@ -326,7 +327,7 @@ async fn killed_servers_lose_nothing_they_acknowledged() {
             let (leader, key) = (leader.clone(), format!("{round}/{number}"));
             puts.spawn(async move { (leader.propose(put(&key, "value")).await.is_ok(), key) });
         }
-        // In the midst of it, and one of them while it sleeps.
+        // The kill interrupts puts in progress; in round 1 it ends a paused leader.
         if let Some(first) = puts.join_next().await {
             done.push(first.unwrap());
         }

@@ -1,5 +1,4 @@
-//! The real program: settings that contradict each other are refused with advice, before anything is
-//! written.
+//! The real program: contradictory settings are rejected with advice, before any file is written.
 
 use std::{
     path::Path,
@@ -8,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Runs a server that cannot start; returns its exit code and what it said.
+/// Runs a server that cannot start. Returns its exit code and its output.
 fn refused(dir: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_raft-node"));
-    // What is set where the tests run must not matter.
+    // The environment of the test run must not matter.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("RAFT_") {
             command.env_remove(name);

@@ -24,7 +24,8 @@ use tokio::{
 };
 use transport::{Endpoint, Key, Keys};
 
-/// Long enough for a loaded machine; nothing waits this long when all is well.
+/// The timeout of every wait: long enough for a loaded machine, and never reached in normal
+/// operation.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
@@ -34,7 +35,7 @@ async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T
             return value;
         }
         assert!(Instant::now() < deadline, "waited in vain for {what}");
-        // Between two looks, not in place of one.
+        // A pause between two polls.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -92,7 +93,7 @@ impl Cluster {
         self.introduce().await;
     }
 
-    /// Tells every server where the others are.
+    /// Configures the addresses of the other servers on every server.
     async fn introduce(&self) {
         for node in self.running() {
             for other in self.running().filter(|other| other.id() != node.id()) {
@@ -123,7 +124,7 @@ impl Cluster {
         self.node(place).status().await.unwrap()
     }
 
-    /// Waits for one of these servers to lead, and returns its place.
+    /// Waits until one of these servers is leader, and returns its index.
     async fn leader_among(&self, places: &[usize]) -> usize {
         poll("a leader", async || {
             for place in places {
@@ -136,7 +137,7 @@ impl Cluster {
         .await
     }
 
-    /// Waits until all servers that run count at one another, as far as a leader can tell.
+    /// Waits until all running servers count each other, as far as a leader can determine.
     async fn settle(&self) -> usize {
         poll("a leader that counts all", async || {
             for place in 0..3 {
@@ -179,14 +180,14 @@ impl Cluster {
         .await
     }
 
-    /// Removes all that is in the directory of a server that does not run.
+    /// Removes all files in the directory of a stopped server.
     fn wipe(&self, place: usize) {
         for entry in fs::read_dir(self.dirs[place].path()).unwrap() {
             fs::remove_file(entry.unwrap().path()).unwrap();
         }
     }
 
-    /// Waits until a server knows that it does not count, and another one too.
+    /// Waits until a server and another one know that it does not count.
     async fn is_refused(&self, place: usize, by: usize) {
         poll("the server to be suspended", async || {
             self.status(place).await.suspended
@@ -241,7 +242,7 @@ async fn start_with_other_voters_is_refused_and_loses_nothing() {
     assert!(matches!(found, Found::Value(Some(_))));
 }
 
-/// A new server that was given another list neither leads nor disturbs the others.
+/// A new server with another list of voters neither becomes leader nor disturbs the others.
 #[tokio::test]
 async fn new_server_with_other_voters_is_not_heard_and_is_reported() {
     let mut cluster = Cluster::start().await;
@@ -275,7 +276,7 @@ async fn new_server_with_other_voters_is_not_heard_and_is_reported() {
     assert!(cluster.running().all(|node| !node.has_ended()));
 }
 
-/// A follower has the addresses of the two others exchanged.
+/// A follower is configured with the addresses of the other two servers exchanged.
 #[tokio::test]
 async fn exchanged_addresses_are_reported() {
     for keys in [Keys::INSECURE, sealed()] {
@@ -295,7 +296,7 @@ async fn exchanged_addresses_are_reported() {
         .await;
         assert!(alert.text.contains("is heard from"), "{}", alert.text);
         if has_keys {
-            // It is followed to where it is heard from, so nothing is lost.
+            // With keys, the routes follow the source addresses of datagrams, so no message is lost.
             cluster.settle().await;
             continue;
         }
@@ -329,10 +330,10 @@ async fn server_with_an_empty_disk_is_not_counted_and_is_seen() {
     assert!(metrics.contains("raft_refused_peers 1"), "{metrics}");
     let (_, text) = get(cluster.node(leader), "/status").await;
     assert!(text.contains("\"kind\":\"lost_disk\""), "{text}");
-    // The other two are a majority.
+    // The other two servers are a majority.
     cluster.put("b").await;
     assert_eq!(cluster.status(lost).await.last_index, 0);
-    // One of them is not.
+    // One of them alone is not.
     let leader = cluster.leader_among(&[leader, third]).await;
     let other = 3 - leader - lost;
     cluster.stop(other).await;
@@ -359,7 +360,7 @@ async fn whole_cluster_restarted_with_one_empty_disk_counts_the_others() {
         cluster.stop(place).await;
     }
     cluster.wipe(0);
-    // The empty one first: it alone could be asked.
+    // Start the empty server first: it alone could be queried.
     for place in 0..3 {
         cluster.start_node(place).await;
     }
@@ -387,7 +388,7 @@ async fn old_copy_of_a_disk_is_not_counted_however_often_it_was_started() {
     }
     cluster.wipe(lost);
     copy(old.path(), cluster.dirs[lost].path());
-    // Nobody hears of these starts.
+    // No other server receives datagrams of these starts.
     for _ in 0..5 {
         Node::start(cluster.config(lost))
             .await
@@ -404,8 +405,8 @@ async fn old_copy_of_a_disk_is_not_counted_however_often_it_was_started() {
     assert!(cluster.status(lost).await.last_index < cluster.status(leader).await.last_index);
 }
 
-/// Made and restored within one start, a copy has all the identity that the disk had. What it lacks
-/// of the log gives it away.
+/// A copy that is made and restored within one start has the same identity as the disk. It is
+/// detected by the log entries that it lacks.
 #[tokio::test]
 async fn copy_within_one_start_is_found_by_what_it_lacks() {
     let mut cluster = Cluster::start().await;
@@ -427,7 +428,7 @@ async fn copy_within_one_start_is_found_by_what_it_lacks() {
         text.contains("lacks entries that it had acknowledged"),
         "{text}"
     );
-    // For good, whoever leads.
+    // Permanently, under any leader.
     for place in 0..3 {
         cluster.stop(place).await;
     }
@@ -449,7 +450,7 @@ fn sealed() -> Keys {
 }
 
 impl Cluster {
-    /// Starts a server on this directory at another address, beside the one in this place.
+    /// Starts a server on this directory at another address, beside the original one.
     async fn start_second(&self, place: usize, dir: &TempDir) -> Node {
         let mut config = self.config(place);
         config.data_dir = dir.path().to_owned();
@@ -464,7 +465,8 @@ impl Cluster {
         }
     }
 
-    /// That this server counts: it has all that is committed, is ready, and is not suspended.
+    /// Asserts that this server counts: it has all committed entries, is ready, and is not
+    /// suspended.
     async fn expect_counted(&self, place: usize, leader: usize) {
         let committed = self.status(leader).await.commit_index;
         poll("the commit index of the original", async || {
@@ -536,11 +538,11 @@ async fn two_servers_with_one_number_are_reported_and_the_original_counts() {
             cluster.put(&format!("key {number}")).await;
         }
         cluster.expect_counted(twice, leader).await;
-        // Without the third server the original is the majority.
+        // Without the third server, the original is part of the majority.
         cluster.stop(third).await;
         cluster.put("a").await;
         cluster.expect_counted(twice, leader).await;
-        // A server that never heard the original in its present run counts it too.
+        // A server that received no message of the original in its present run counts it too.
         cluster.start_node(third).await;
         cluster.tell_second(&second).await;
         let leader = cluster.settle().await;
@@ -565,7 +567,7 @@ async fn two_servers_with_one_number_are_reported_and_the_original_counts() {
     }
 }
 
-/// The original ended, and the copy lacks what it acknowledged since.
+/// The original has ended, and the copy lacks entries that it acknowledged since.
 #[tokio::test]
 async fn copy_that_was_seen_beside_the_original_does_not_replace_it() {
     let mut cluster = Cluster::start_with(sealed()).await;
@@ -611,7 +613,7 @@ async fn server_that_is_suspended_before_an_election_takes_no_more_steps() {
     cluster.is_refused(lost, leader).await;
     assert_eq!(cluster.status(lost).await.role, "pre-candidate");
     let before = dropped(&cluster.node(lost).metrics().await, "refused");
-    // The leader measures how long it has not heard of the server.
+    // The leader measures the time since the last message of the server.
     let silence = async || {
         let followers = cluster.status(leader).await.followers;
         Duration::from_millis(followers[&(lost as u64 + 1)].silent_ms)
@@ -625,7 +627,7 @@ async fn server_that_is_suspended_before_an_election_takes_no_more_steps() {
     assert_eq!(after, before, "messages of a server that takes no part");
 }
 
-/// A record that cannot be written must not be relied on.
+/// If the record of a peer cannot be written, the server must not rely on it.
 #[tokio::test]
 async fn server_that_cannot_record_its_peers_stops() {
     let mut cluster = Cluster {
@@ -635,7 +637,7 @@ async fn server_that_cannot_record_its_peers_stops() {
     };
     cluster.start_node(0).await;
     poll("the directory to be removed", async || {
-        // The server may make a file meanwhile.
+        // The server may create a file meanwhile.
         fs::remove_dir_all(cluster.dirs[0].path()).ok()
     })
     .await;
@@ -645,7 +647,7 @@ async fn server_that_cannot_record_its_peers_stops() {
     fs::create_dir(cluster.dirs[0].path()).unwrap();
 }
 
-/// Somebody without keys who reaches the sockets, and has seen one datagram of each server.
+/// An attacker without keys that can reach the sockets and has seen one datagram of each server.
 struct Forger {
     endpoint: Endpoint,
     from: NodeId,
@@ -674,7 +676,7 @@ impl Forger {
         }]);
     }
 
-    /// Claims everything that would make a server count no more.
+    /// Sends every claim that could make a server stop counting.
     fn send_identities(&self) {
         let record = |standing| Record {
             disk: DiskId::new(99),
@@ -717,7 +719,7 @@ impl Forger {
         }
     }
 
-    /// Claims to be a follower that lacks everything.
+    /// Claims to be a follower whose log is empty.
     fn send_conflict(&self, term: u64) {
         self.send(Message::AppendEntriesResponse(AppendEntriesResponse {
             term: Term::new(term),
@@ -732,7 +734,7 @@ impl Forger {
 }
 
 impl Cluster {
-    /// The boot of a server, which is in clear in every datagram that it sends to another.
+    /// The boot id of a server, which every datagram to another server contains in the clear.
     async fn boot_of(&self, place: usize, to: usize) -> BootId {
         let (node, to) = (self.node(place), self.node(to));
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -743,7 +745,7 @@ impl Cluster {
         Header::decode(&datagram[..length]).unwrap().boot
     }
 
-    /// That two servers count at each other, and that nobody is said to have lost a disk.
+    /// Asserts that two servers count each other, and that none is reported to have lost its disk.
     async fn expect_all_counted(&self, places: [usize; 2]) {
         // Neither is a majority without the other.
         for number in 0..20 {
@@ -769,8 +771,8 @@ fn dropped(metrics: &str, cause: &str) -> u64 {
     counts.next().map_or(0, |count| count.parse().unwrap())
 }
 
-/// Without keys a boot is seen in every datagram, and written into any. No such datagram suspends a
-/// server or makes a peer count no more, now or after a restart.
+/// Without keys, every datagram reveals a boot id, and an attacker can write it into any datagram.
+/// No such datagram suspends a server or makes a peer stop counting, now or after a restart.
 #[tokio::test]
 async fn forged_datagrams_silence_nobody_without_keys() {
     let mut cluster = Cluster::start().await;
@@ -789,7 +791,7 @@ async fn forged_datagrams_silence_nobody_without_keys() {
         let other = Forger::new(from, stranger, at).await;
         forger.send_identities();
         other.send_identities();
-        // They were received before this one.
+        // The identity messages were received before this one.
         other.send_conflict(1);
         poll("the last forged datagram", async || {
             let metrics = at.metrics().await;
@@ -799,7 +801,7 @@ async fn forged_datagrams_silence_nobody_without_keys() {
     }
     cluster.stop(third).await;
     cluster.expect_all_counted([leader, follower]).await;
-    // What a restarted follower had acknowledged is no secret either.
+    // An attacker may also know which entries a restarted follower had acknowledged.
     cluster.start_node(third).await;
     let leader = cluster.settle().await;
     let (follower, third) = ((leader + 1) % 3, (leader + 2) % 3);

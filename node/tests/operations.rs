@@ -1,4 +1,4 @@
-//! What operators see of a server: HTTP, traces, and how it ends when something breaks.
+//! The operators' view of a server: HTTP, traces, and its end after a failure.
 
 use model::{
     Address, AppendEntriesRequest, Config as ModelConfig, Durable, Entry, Envelope, Event,
@@ -33,7 +33,7 @@ fn config(dir: &Path) -> Config {
     config
 }
 
-/// A server that has nobody to win an election with.
+/// A server without peers that could elect it.
 fn lonely(dir: &Path) -> Config {
     let mut config = config(dir);
     config.voters = (1..=3).map(NodeId::new).collect();
@@ -55,7 +55,7 @@ async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T
             return value;
         }
         assert!(Instant::now() < deadline, "waited in vain for {what}");
-        // Between two looks, not in place of one.
+        // A pause between two polls.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -68,7 +68,7 @@ async fn get(node: &Node, path: &str, header: &str) -> (u16, String) {
     ask(node, "GET", path, header, "").await
 }
 
-/// The status code and the whole answer.
+/// The status code and the whole response.
 async fn ask(node: &Node, method: &str, path: &str, header: &str, body: &str) -> (u16, String) {
     let at = node.http_addr().unwrap();
     let mut stream = TcpStream::connect(at).await.unwrap();
@@ -95,7 +95,7 @@ async fn http_tells_status_metrics_and_readiness() {
     let (code, status) = get(&node, "/status", token).await;
     assert_eq!(code, 200);
     assert!(status.contains("\"role\":\"leader\""), "{status}");
-    // What the browser draws: the end of the log, and what happened.
+    // The data that the browser displays: the end of the log, and the events.
     for part in [
         r#""voted_for":1"#,
         r#""log_start":1,"log":[{"term":1,"payload":"Noop"},"#,
@@ -378,7 +378,7 @@ async fn directory_in_use_is_said() {
     assert!(error.to_string().contains("in use"), "{error}");
 }
 
-/// The core, stepped again through all that happened, does the same.
+/// Replaying the recorded events on the core produces the same effects.
 #[tokio::test]
 async fn trace_replays_step_for_step() {
     let dir = tempfile::tempdir().unwrap();
@@ -420,7 +420,7 @@ async fn trace_replays_step_for_step() {
     assert!(steps > 40, "{steps} steps");
 }
 
-/// Someone who holds the keys of the cluster, and lies.
+/// A malicious process that has the keys of the cluster.
 struct Liar {
     endpoint: Endpoint,
     answering: JoinHandle<()>,
@@ -447,7 +447,7 @@ impl Liar {
         }
     }
 
-    /// Claims to lead in this term, with an empty entry of it as the whole log.
+    /// Claims to be leader in this term, with a log of one empty entry of that term.
     fn lead(&self, term: u64, leader_commit: u64) {
         let term = Term::new(term);
         self.endpoint.send(vec![Envelope {
@@ -500,7 +500,7 @@ fn identify(envelope: Envelope) -> Option<Envelope> {
 async fn append_that_contradicts_a_committed_entry_is_dropped_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = lonely(dir.path());
-    // It shall follow, not campaign.
+    // The server must follow, and not start an election.
     config.election_min = DEADLINE;
     config.election_max = DEADLINE * 2;
     let node = Node::start(config).await.unwrap();
@@ -511,7 +511,7 @@ async fn append_that_contradicts_a_committed_entry_is_dropped_and_counted() {
         (status.commit_index == 1).then_some(())
     })
     .await;
-    // Another leader, another entry in the place of the committed one.
+    // Another leader sends a conflicting entry in place of the committed one.
     poll("the request to be counted", async || {
         liar.lead(2, 0);
         let metrics = node.metrics().await;
