@@ -135,7 +135,7 @@ pub enum DiskError {
         "no space left for {file}: free space on its file system, or raise the quota, then start the server again. Delete nothing in the data directory: everything this server acknowledged is there"
     )]
     Full {
-        /// The file to be written.
+        /// The file that the server tried to write.
         file: String,
         /// The error from the system.
         source: io::Error,

@@ -5,8 +5,8 @@
 //! before their election timeouts expire.
 //!
 //! The result is only a hint. A machine that is down, or a packet filter on the path, answers
-//! nothing, and the timeouts apply. A forged answer can only make a silent leader suspect early:
-//! the probe is sent after two heartbeats were missed, and servers that still receive heartbeats
+//! nothing, and the timeouts apply. A forged answer can only cause an early suspicion of a silent
+//! leader: the probe is sent after two heartbeats were missed, and servers that still receive heartbeats
 //! refuse their votes (thesis §4.2.3, §9.6). For the core the result is a timeout, which in the
 //! model may happen at any time.
 

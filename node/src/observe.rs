@@ -51,7 +51,7 @@ pub enum What {
     Leads,
     /// The server stepped down as leader.
     StepsDown,
-    /// The server became a follower of the leader `node`.
+    /// The server recognized `node` as its leader.
     Follows,
     /// The server truncated uncommitted entries from `index` on, which conflict with the leader's.
     Truncates,

@@ -4,10 +4,9 @@ use model::{Raft, Role};
 
 /// The snapshot policy of one server.
 pub(crate) struct Pace {
-    /// The number of entries since the last snapshot that makes the next one due, before jitter.
+    /// The next snapshot is due after this many entries since the last one, before jitter.
     snapshot_entries: u64,
-    /// The number of bytes of entries since the last snapshot that makes the next one due, before
-    /// jitter.
+    /// The next snapshot is due after this many bytes of entries since the last one, before jitter.
     snapshot_bytes: u64,
     /// The number of bytes of entries since the last snapshot.
     pub(crate) grown: u64,

@@ -48,7 +48,8 @@ pub(crate) struct Writer {
 
 struct Desk {
     queue: VecDeque<Write>,
-    /// `None` while a thread holds the lease, and forever after the disk failed.
+    /// `None` while a thread holds the lease, and for good once the disk failed, was closed or was
+    /// abandoned.
     disk: Option<Box<dyn Disk>>,
     /// The latest report of the disk that the driver did not process yet.
     report: Option<Report>,

@@ -57,7 +57,7 @@ pub enum KeyError {
     Random(#[source] getrandom::Error),
 }
 
-/// An error in the text of a key. It reveals nothing of the text.
+/// An error in the text of a key. It reveals no part of the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyTextError {
     /// The prefix is missing.

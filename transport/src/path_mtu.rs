@@ -7,7 +7,7 @@
 //!
 //! Probes are sent in *rounds*: the length under test, and shorter ones beside it. A length failed
 //! if it was not acknowledged in [`MAX_TRIES`] rounds in which a shorter one was. A round without
-//! any acknowledgement reveals nothing about lengths: the receiver is down, or the path is cut.
+//! any acknowledgement provides no information about lengths: the receiver is down, or the path is cut.
 //!
 //! A *confirmation* tests the length in use while datagrams above [`FLOOR`] bytes are sent. If it
 //! fails, the path has become a black hole for that length, and the greatest acknowledged length
@@ -63,7 +63,7 @@ const RUN_SILENCE: Duration = Duration::from_secs(30);
 /// The maximum number of paths. The longest unused ones are evicted first.
 const PATHS: usize = 4096;
 
-/// A probe to be sent.
+/// A probe that the caller must send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProbeToSend {
     pub(crate) to: Destination,

@@ -52,7 +52,7 @@ impl PeerSessions {
 
     /// Records a datagram. Returns false if it was received before.
     ///
-    /// Without a key, any sender could forge a sequence number, and one that is too high would make
+    /// Without a key, any sender could forge a sequence number, and an excessive number would make
     /// all later datagrams look old. Such numbers are therefore not recorded: the protocol
     /// tolerates duplicates.
     pub(crate) fn admit(&mut self, run: SessionId, sequence: u64, now: Instant) -> bool {

@@ -23,7 +23,7 @@ pub(crate) trait Files: Send + Sync + 'static {
 
     /// The path, for error messages.
     fn dir(&self) -> &Path;
-    /// The names of the files in it.
+    /// The names of its entries.
     fn names(&self) -> io::Result<Vec<String>>;
     /// Makes the file names in the directory durable, its own name, and those of its ancestors.
     fn sync_names(&self) -> io::Result<()>;
