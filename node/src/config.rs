@@ -1,6 +1,6 @@
 //! The settings of a server.
 
-use crate::wal;
+use crate::storage::wal;
 use model::{
     NodeId,
     store::{MAX_SESSIONS, MAX_STATE_QUOTA},

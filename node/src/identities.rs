@@ -1,7 +1,10 @@
 //! The driver's interface to peer admission: [`model::admission`] decides which peers count, and
 //! this module supplies it with clock and disk, and reports to operators.
 
-use crate::{addresses::AddressAlerts, disk::DiskError, metadata::Keeper, metrics::Metrics};
+use crate::{
+    addresses::AddressAlerts, observability::metrics::Metrics, storage::disk::DiskError,
+    storage::metadata::Keeper,
+};
 use model::{
     Address, AppendEntriesResponse, Envelope, NodeId,
     admission::{

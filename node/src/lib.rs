@@ -5,14 +5,16 @@
 //! measures time and draws random numbers.
 //!
 //! # Modules
-//! `driver` owns the Raft core and is the only caller of `step`. `crew` is the event loop: two
-//! threads that run the driver's turns. `waiting` is their poller. `writer` makes writes durable on
-//! a `disk`, and `wal` (the write-ahead log) implements `disk`. `local` executes operations
-//! requested within this process, and `timers` keeps the timers. `observe` derives logs and metrics
-//! from steps, and `trace` records the steps. `tail` excerpts the end of the log for display.
-//! `switch` pauses and kills a server for tests. `peers` resolves names, and `http` serves
-//! operators. `metadata` stores the identity of the server in its data directory, `identities`
-//! decides which peers count, and `addresses` validates the list of peers.
+//! * `node` is the handle, `config` the settings, `peers` and `addresses` resolve and validate the list
+//!   of peers, and `identities` decides which peers count.
+//! * `runtime`: `driver` owns the Raft core and is the only caller of `step`. `event_loop` runs its turns
+//!   on two threads, which wait in `poller` (or `busy_poll`). `timers` keeps the timers, `leader_probe`
+//!   detects a dead leader, `snapshot_policy` decides when to take a snapshot, and `local` executes
+//!   operations requested within this process. `fault_switch` pauses and kills a server for tests.
+//! * `storage`: `writer` makes writes durable on a `disk`. `wal` (the write-ahead log) implements `disk`:
+//!   `wal::files` calls fsync. `metadata` stores the identity of the server.
+//! * `observability`: `events` derives logs and metrics from steps, `trace` records the steps,
+//!   `log_excerpt` shows the end of the log, and `http` serves operators.
 //!
 //! # Deliberate omissions
 //! Membership changes: the core has none yet. Systems other than Linux: the two threads wait by
@@ -25,36 +27,21 @@ compile_error!(
 
 mod addresses;
 mod config;
-mod crew;
-mod disk;
-mod driver;
-mod http;
 mod identities;
-mod knock;
-mod local;
-mod metadata;
-mod metrics;
 mod node;
-mod observe;
-mod pace;
+mod observability;
 mod peers;
-mod switch;
-mod tail;
-mod timers;
-mod trace;
-mod vigil;
-mod waiting;
-mod wal;
-mod writer;
+mod runtime;
+mod storage;
 
 pub use config::{Config, ConfigError};
-pub use disk::{Disk, DiskError};
 pub use identities::{Alert, AlertKind};
-pub use metadata::MetadataError;
-pub use node::{Counts, Failure, Glance, Node, Progress, ProposeError, StartError, Status};
-pub use observe::{Happened, What};
-pub use switch::Pause;
-pub use tail::{Shown, TAIL};
+pub use node::{Counts, Failure, Node, Progress, ProposeError, StartError, Status, StatusQuery};
+pub use observability::events::{EventKind, ServerEvent};
+pub use observability::log_excerpt::{LogExcerptEntry, TAIL};
+pub use runtime::fault_switch::Pause;
+pub use storage::disk::{Disk, DiskError};
+pub use storage::metadata::MetadataError;
 
 const _: () = assert!(
     !model::mutant::COMPILED_IN,

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use transport::{Faults, Key};
 use web::Secret;
 
-/// What `health` waits for at the most.
+/// EventKind `health` waits for at the most.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {

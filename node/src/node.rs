@@ -3,26 +3,26 @@
 use crate::{
     addresses::{self, AddressAlerts},
     config::{Config, ConfigError},
-    crew::Crew,
-    disk::{Disk, DiskError},
-    driver::{Agenda, Alarm, Command, Driver, Pulse},
-    http,
     identities::{Alert, Identities},
-    knock::Knock,
-    local::Local,
-    metadata::{Keeper, Metadata, MetadataError},
-    metrics::Metrics,
-    observe::{Happened, Observer},
-    pace::Pace,
+    observability::events::{Observer, ServerEvent},
+    observability::http,
+    observability::log_excerpt::{LogExcerptEntry, TAIL},
+    observability::metrics::Metrics,
+    observability::trace::Trace,
     peers,
-    switch::{Pause, Switch},
-    tail::{Shown, TAIL},
-    timers::Timers,
-    trace::Trace,
-    vigil::Vigil,
-    waiting::{Bell, Waiting},
-    wal::{Directory, Identity, Wal},
-    writer::Writer,
+    runtime::busy_poll::BusyPoll,
+    runtime::driver::{ArmedWakeups, Command, Driver, Liveness, TurnBuffers},
+    runtime::event_loop::EventLoop,
+    runtime::fault_switch::{FaultSwitch, Pause},
+    runtime::leader_probe::LeaderProbe,
+    runtime::local::Local,
+    runtime::poller::{Poller, Waker},
+    runtime::snapshot_policy::SnapshotPolicy,
+    runtime::timers::Timers,
+    storage::disk::{Disk, DiskError},
+    storage::metadata::{Keeper, Metadata, MetadataError},
+    storage::wal::{Directory, Identity, Wal},
+    storage::writer::Writer,
 };
 use model::{
     Address, Durable, FoundStale, NodeId, Raft,
@@ -245,15 +245,15 @@ pub struct Status {
     /// The first entry that its log retains; if the log is empty, the index of the next entry.
     pub first_index: u64,
     /// The number of requests that wait for its response, if it is the leader.
-    pub waiting: usize,
+    pub poller: usize,
     /// Its counters since it started.
     pub counts: Counts,
     /// The index of the first entry of `log`.
     pub log_start: u64,
     /// The last entries of its log, as many as requested.
-    pub log: Vec<Shown>,
+    pub log: Vec<LogExcerptEntry>,
     /// Its recent events, as many as requested.
-    pub events: Vec<Happened>,
+    pub events: Vec<ServerEvent>,
 }
 
 /// Counters of a server since it started.
@@ -275,14 +275,14 @@ pub struct Counts {
 
 /// The level of detail of a status query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glance {
+pub struct StatusQuery {
     /// The number of last log entries to show, at most [`TAIL`].
     pub entries: usize,
     /// Only events after the one with this number are shown.
     pub since: u64,
 }
 
-impl Glance {
+impl StatusQuery {
     /// Neither entries nor events.
     pub const BRIEF: Self = Self {
         entries: 0,
@@ -290,7 +290,7 @@ impl Glance {
     };
 }
 
-impl Default for Glance {
+impl Default for StatusQuery {
     fn default() -> Self {
         Self {
             entries: TAIL,
@@ -330,22 +330,22 @@ pub(crate) struct Inner {
     id: NodeId,
     commands: mpsc::Sender<Command>,
     /// Dropped after the commands, so that the server notices that all handles are gone.
-    bell: RungAtTheEnd,
+    waker: RungAtTheEnd,
     ended: watch::Receiver<Option<Ended>>,
     address: SocketAddr,
     http: Option<SocketAddr>,
-    pulse: Arc<Pulse>,
+    liveness: Arc<Liveness>,
     metrics: Arc<Metrics>,
-    switch: Arc<Switch>,
+    fault_switch: Arc<FaultSwitch>,
     /// Tasks that serve HTTP and resolve names. Aborted when dropped.
     helpers: Mutex<JoinSet<()>>,
 }
 
-struct RungAtTheEnd(Bell);
+struct RungAtTheEnd(Waker);
 
 impl Drop for RungAtTheEnd {
     fn drop(&mut self) {
-        self.0.ring();
+        self.0.wake();
     }
 }
 
@@ -418,13 +418,13 @@ impl Node {
         let inner = Arc::new(Inner {
             id,
             commands: started.commands,
-            bell: RungAtTheEnd(started.bell),
+            waker: RungAtTheEnd(started.waker),
             ended,
             address: started.address,
             http: http.as_ref().map(|(_, address)| *address),
-            pulse: started.pulse,
+            liveness: started.liveness,
             metrics: started.metrics,
-            switch: started.switch,
+            fault_switch: started.fault_switch,
             helpers: Mutex::default(),
         });
         // The helper tasks hold no handle: they must not keep the server running.
@@ -467,7 +467,7 @@ impl Node {
         self.with_endpoint(tell).await;
     }
 
-    /// Runs an action on the endpoint, which only the driver holds. Returns `None` once the server
+    /// BecameCandidate an action on the endpoint, which only the driver holds. Returns `None` once the server
     /// has stopped.
     pub(crate) async fn with_endpoint<T: Send + 'static>(
         &self,
@@ -521,7 +521,7 @@ impl Node {
         let (reply, answer) = oneshot::channel();
         match self.inner.commands.try_send(Command::Ask { ask, reply }) {
             Ok(()) => {
-                self.inner.bell.0.ring();
+                self.inner.waker.0.wake();
                 answer.await.unwrap_or(Err(ProposeError::Stopped))
             }
             Err(mpsc::error::TrySendError::Full(_)) => Err(ProposeError::Overloaded),
@@ -531,28 +531,28 @@ impl Node {
 
     /// The status of the server, without log entries and events; `None` once it has stopped.
     pub async fn status(&self) -> Option<Status> {
-        self.look(Glance::BRIEF).await
+        self.look(StatusQuery::BRIEF).await
     }
 
     /// The status of the server, with the end of its log and its recent events; `None` once it has
     /// stopped.
-    pub async fn look(&self, glance: Glance) -> Option<Status> {
+    pub async fn look(&self, query: StatusQuery) -> Option<Status> {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Status(glance, reply)).await?;
+        self.command(Command::Status(query, reply)).await?;
         answer.await.ok()
     }
 
     /// Sends a command to the driver. `None` once the server has stopped.
     async fn command(&self, command: Command) -> Option<()> {
         self.inner.commands.send(command).await.ok()?;
-        self.inner.bell.0.ring();
+        self.inner.waker.0.wake();
         Some(())
     }
 
     /// Pauses the server, as SIGSTOP would, until the returned value is dropped: it receives
     /// nothing, no timer fires, and it sends no responses. `None` if it has stopped.
     pub async fn pause(&self) -> Option<Pause> {
-        let (pause, asleep) = self.inner.switch.pause();
+        let (pause, asleep) = self.inner.fault_switch.pause();
         self.wake();
         let mut ended = self.inner.ended.clone();
         tokio::select! {
@@ -568,7 +568,7 @@ impl Node {
     /// # Errors
     /// If the server had failed before.
     pub async fn kill(&self) -> Result<(), Arc<Failure>> {
-        self.inner.switch.kill();
+        self.inner.fault_switch.kill();
         self.wake();
         let ended = self.ended().await;
         self.inner.helpers.lock().await.shutdown().await;
@@ -580,18 +580,18 @@ impl Node {
         let nothing = Command::Endpoint(Box::new(|_| {}));
         // If the queue is full, a turn follows anyway; if it is closed, none ever will.
         let _ = self.inner.commands.try_send(nothing);
-        self.inner.bell.0.ring();
+        self.inner.waker.0.wake();
     }
 
     /// The time since the server's last turn. It has a turn at every heartbeat interval, as leader
     /// or not: a much longer time means that it is stuck.
     pub fn idle_for(&self) -> Duration {
-        self.inner.pulse.since_turn()
+        self.inner.liveness.since_turn()
     }
 
     /// The time since the last message of another server, or since the start if there was none.
     pub(crate) fn silence_of(&self, id: NodeId) -> Duration {
-        self.inner.pulse.since_heard(id)
+        self.inner.liveness.since_heard(id)
     }
 
     /// The metrics, in the Prometheus text format.
@@ -646,11 +646,11 @@ impl Node {
 /// The values that the server's thread returns once it runs.
 struct Started {
     commands: mpsc::Sender<Command>,
-    bell: Bell,
+    waker: Waker,
     address: SocketAddr,
-    pulse: Arc<Pulse>,
+    liveness: Arc<Liveness>,
     metrics: Arc<Metrics>,
-    switch: Arc<Switch>,
+    fault_switch: Arc<FaultSwitch>,
 }
 
 /// Reports that the thread ended, even after a panic.
@@ -675,7 +675,7 @@ fn drive(
     alerts: Arc<AddressAlerts>,
     started: oneshot::Sender<Result<Started, StartError>>,
 ) -> Option<Result<(), Failure>> {
-    let (crew, handed_out) = match prepare(&config, open, alerts) {
+    let (event_loop, handed_out) = match prepare(&config, open, alerts) {
         Ok(prepared) => prepared,
         Err(error) => {
             let _ = started.send(Err(error));
@@ -687,14 +687,14 @@ fn drive(
         return None;
     }
     let second = thread::Builder::new().name(format!("raft-{}-b", config.id));
-    Some(crew.run(second))
+    Some(event_loop.run(second))
 }
 
 fn prepare(
     config: &Config,
     open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>,
     alerts: Arc<AddressAlerts>,
-) -> Result<(Crew, Started), StartError> {
+) -> Result<(EventLoop, Started), StartError> {
     let directory = Directory::open(&config.data_dir)?;
     let mut metadata = Metadata::open(&directory, config)?;
     let (disk, durable) = open(config, directory)?;
@@ -732,9 +732,9 @@ fn prepare(
         source,
     };
     let (endpoint, socket) = Endpoint::open(transport_config(config, boot_id)).map_err(failed)?;
-    let waiting = Waiting::new(&socket).map_err(|error| failed(error.into()))?;
-    let bell = waiting.bell();
-    socket.set_waker(move || bell.ring());
+    let poller = Poller::new(&socket).map_err(|error| failed(error.into()))?;
+    let waker = poller.waker();
+    socket.set_waker(move || waker.wake());
     let address = endpoint.local_addr().unwrap_or(config.listen);
     // The start must be durable before this run sends its first datagram.
     metadata.begin_start(boot_id)?;
@@ -742,7 +742,7 @@ fn prepare(
     let own_disk = metadata.own_disk();
     let disk_id = own_disk.disk.to_string();
     let admission = Admission::new(config.id, &voters, own_disk, metadata.table().clone());
-    let keeper = Keeper::start(metadata, waiting.bell()).map_err(StartError::Thread)?;
+    let keeper = Keeper::start(metadata, poller.waker()).map_err(StartError::Thread)?;
     let identities = Identities::new(
         config.id,
         admission,
@@ -753,27 +753,28 @@ fn prepare(
         alerts,
     );
     let others = voters.into_iter().filter(|id| *id != config.id);
-    let pulse = Arc::new(Pulse::new(others));
+    let liveness = Arc::new(Liveness::new(others));
     metrics.snapshot_limit_bytes.set(MAX_STATE as u64);
     // On a single processor, busy polling would block the threads whose results it waits for.
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let vigil = Vigil::new(match processors {
+    let busy_poll = BusyPoll::new(match processors {
         1 => Duration::ZERO,
         _ => config.busy_wait,
     });
-    let writer = Arc::new(Writer::new(disk, vigil, Arc::clone(&metrics)));
+    let writer = Arc::new(Writer::new(disk, busy_poll, Arc::clone(&metrics)));
     let (command, commands) = mpsc::channel(COMMANDS);
     let logged = durable.log.iter().map(|entry| entry.payload.size() as u64);
-    let pace = Pace::new(config.snapshot_entries, config.snapshot_bytes, logged.sum());
+    let snapshot_policy =
+        SnapshotPolicy::new(config.snapshot_entries, config.snapshot_bytes, logged.sum());
     let raft = Raft::recover(config.id, model_config, durable);
-    let switch = Arc::<Switch>::default();
+    let fault_switch = Arc::<FaultSwitch>::default();
     let started = Started {
         commands: command,
-        bell: waiting.bell(),
+        waker: poller.waker(),
         address,
-        pulse: Arc::clone(&pulse),
+        liveness: Arc::clone(&liveness),
         metrics: Arc::clone(&metrics),
-        switch: Arc::clone(&switch),
+        fault_switch: Arc::clone(&fault_switch),
     };
     let driver = Driver {
         observer: Observer::new(&raft, Arc::clone(&metrics)),
@@ -783,15 +784,15 @@ fn prepare(
             config.max_waiting,
             config.ask_timeout,
         ),
-        knock: Knock::default(),
+        leader_probe: LeaderProbe::default(),
         timers: Timers::new(config.heartbeat, config.election_min, config.election_max),
-        morgue: config.data_dir.join(format!("broken-law-{boot:016x}.json")),
-        agenda: Agenda::default(),
+        crash_report_path: config.data_dir.join(format!("broken-law-{boot:016x}.json")),
+        buffers: TurnBuffers::default(),
         boot,
         identities,
-        switch,
-        pace,
-        alarm: Alarm::default(),
+        fault_switch,
+        snapshot_policy,
+        armed: ArmedWakeups::default(),
         disk_behind: false,
         outcome: None,
         #[cfg(test)]
@@ -802,10 +803,10 @@ fn prepare(
         writer,
         commands,
         metrics,
-        pulse,
+        liveness,
         trace,
     };
-    Ok((Crew::new(driver, waiting), started))
+    Ok((EventLoop::new(driver, poller), started))
 }
 
 fn transport_config(config: &Config, boot: BootId) -> transport::Config {
@@ -967,7 +968,7 @@ mod tests {
     struct Gate {
         is_blocked: std::sync::Mutex<bool>,
         opened: std::sync::Condvar,
-        waiting: std::sync::atomic::AtomicUsize,
+        poller: std::sync::atomic::AtomicUsize,
     }
 
     impl Gate {
@@ -976,18 +977,18 @@ mod tests {
             self.opened.notify_all();
         }
 
-        fn waiting(&self) -> usize {
-            self.waiting.load(std::sync::atomic::Ordering::SeqCst)
+        fn poller(&self) -> usize {
+            self.poller.load(std::sync::atomic::Ordering::SeqCst)
         }
     }
 
     impl Disk for Gated {
         fn write(&mut self, _: &[Write]) -> Result<(), DiskError> {
             use std::sync::atomic::Ordering::SeqCst;
-            self.0.waiting.fetch_add(1, SeqCst);
+            self.0.poller.fetch_add(1, SeqCst);
             let is_blocked = self.0.is_blocked.lock().unwrap();
             drop(self.0.opened.wait_while(is_blocked, |blocked| *blocked));
-            self.0.waiting.fetch_sub(1, SeqCst);
+            self.0.poller.fetch_sub(1, SeqCst);
             Ok(())
         }
     }
@@ -1096,7 +1097,7 @@ mod tests {
             async move { leader.propose(increment()).await }
         });
         let blocked = async {
-            while gate.waiting() < 3 {
+            while gate.poller() < 3 {
                 tokio::task::yield_now().await;
             }
             // Many times longer than a leader leads without a quorum.

@@ -4,7 +4,7 @@ use model::{
     NodeId,
     store::{Answer, Condition, Found, Operation, Query},
 };
-use node::{Config, Glance, Node, ProposeError, Status, What};
+use node::{Config, EventKind, Node, ProposeError, Status, StatusQuery};
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -303,11 +303,13 @@ async fn paused_leader_is_replaced_and_follows_when_it_goes_on() {
     drop(pause);
     assert_ne!(cluster.leader().await.id(), leader.id());
     assert_eq!(cluster.get("a").await.as_deref(), Some("1"));
-    let told = leader.look(Glance::default()).await.unwrap().events;
-    let steps_down = told.iter().find(|event| event.what == What::StepsDown);
+    let told = leader.look(StatusQuery::default()).await.unwrap().events;
+    let steps_down = told
+        .iter()
+        .find(|event| event.what == EventKind::SteppedDown);
     assert!(steps_down.is_some(), "{told:?}");
     let at = steps_down.unwrap().id;
-    let since = Glance {
+    let since = StatusQuery {
         entries: 0,
         since: at,
     };

@@ -101,7 +101,7 @@ async fn http_tells_status_metrics_and_readiness() {
         r#""log_start":1,"log":[{"term":1,"payload":"Noop"},"#,
         r#""operation":{"Put":{"key":[97],"value":[118,97,108,117,101],"condition":"Always"}}"#,
         r#""what":"started","index":0}"#,
-        r#""term":1,"what":"leads"}"#,
+        r#""term":1,"what":"became_leader"}"#,
     ] {
         assert!(status.contains(part), "{part} is missing in {status}");
     }
@@ -163,7 +163,7 @@ async fn status_without_a_token_shows_no_keys_and_values() {
         );
     }
     // The program that embeds the server sees them.
-    let all = node::Glance {
+    let all = node::StatusQuery {
         entries: 24,
         since: 0,
     };

@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(first.events[0].what, "proxy_started");
         let id = history.id(place);
         for _ in 0..EVENTS + 5 {
-            history.tell("leads", Map::new());
+            history.tell("became_leader", Map::new());
         }
         history.sample(Value::Null);
         let mut resumed = history.place(&id).unwrap();

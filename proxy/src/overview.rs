@@ -12,7 +12,7 @@ use futures_util::{
     future::{BoxFuture, join_all},
 };
 use model::NodeId;
-use node::{Glance, TAIL};
+use node::{StatusQuery, TAIL};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
@@ -45,7 +45,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 const SILENT: u64 = 1500;
 
 /// Asks a server of this process.
-type Ask = dyn Fn(Glance) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
+type Ask = dyn Fn(StatusQuery) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
 
 /// Where the state of a server is found.
 pub enum Source {
@@ -410,7 +410,7 @@ impl Overview {
             let known = self.acquaintances();
             let since = known.servers.get(id).map_or(0, |known| known.told);
             drop(known);
-            let glance = Glance {
+            let glance = StatusQuery {
                 entries: TAIL,
                 since,
             };
@@ -507,12 +507,12 @@ impl Overview {
         }
     }
 
-    async fn node(&self, id: NodeId, source: &Source, glance: Glance) -> NodeStatus {
+    async fn node(&self, id: NodeId, source: &Source, glance: StatusQuery) -> NodeStatus {
         let asked = async {
             match source {
                 Source::Here(ask) => ask(glance).await,
                 Source::Http(at) => {
-                    let Glance { entries, since } = glance;
+                    let StatusQuery { entries, since } = glance;
                     let path = format!("/status?entries={entries}&since={since}");
                     fetch::json(at, &path, self.node_token.as_ref()).await
                 }

@@ -151,7 +151,9 @@ async fn isolated_leader_is_replaced_and_follows_once_it_is_back() {
     put(at, "before", "1").await;
     let (old, term) = leader(at, 1).await;
     let mut events = Events::open(at, None).await;
-    let elected = events.until("leads", |event| event["node"] == old).await;
+    let elected = events
+        .until("became_leader", |event| event["node"] == old)
+        .await;
     assert_eq!(elected["term"], term);
 
     let active = chaos(at, json!({"do": "isolate", "node": old})).await;
@@ -164,7 +166,9 @@ async fn isolated_leader_is_replaced_and_follows_once_it_is_back() {
             event["action"] == json!({"do": "isolate", "node": old}) && event["by_itself"] == false
         })
         .await;
-    let elected = events.until("leads", |event| event["node"] != old).await;
+    let elected = events
+        .until("became_leader", |event| event["node"] != old)
+        .await;
     assert!(elected["term"].as_u64() > Some(term), "{elected}");
     put(at, "during", "2").await;
     let status = get(at, "/v1/status").await.json();
@@ -336,7 +340,7 @@ async fn events_are_resumed_where_they_were_left() {
     let mut events = Events::open(at, None).await;
     let first = events.until("proxy_started", |_| true).await;
     assert_eq!(first["id"], 1);
-    events.until("leads", |_| true).await;
+    events.until("became_leader", |_| true).await;
     // The load, too.
     put(at, "k", "v").await;
     within(async {

@@ -8,13 +8,13 @@ import { reason } from './servers.js';
 
 /** kind: what is filtered by; sign: shown; mark: also in the charts. */
 const KINDS = {
-  leads: { kind: 'elections', sign: '♛', cls: 'is-good', mark: true },
-  steps_down: { kind: 'elections', sign: '▽', cls: 'is-warn' },
-  runs: { kind: 'elections', sign: '⬡', cls: 'is-plain' },
-  asks_first: { kind: 'votes', sign: '?', cls: 'is-plain' },
+  became_leader: { kind: 'elections', sign: '♛', cls: 'is-good', mark: true },
+  stepped_down: { kind: 'elections', sign: '▽', cls: 'is-warn' },
+  became_candidate: { kind: 'elections', sign: '⬡', cls: 'is-plain' },
+  started_pre_vote: { kind: 'votes', sign: '?', cls: 'is-plain' },
   voted: { kind: 'votes', sign: '✓', cls: 'is-plain' },
-  follows: { kind: 'votes', sign: '→', cls: 'is-plain' },
-  truncates: { kind: 'elections', sign: '✂', cls: 'is-warn' },
+  became_follower: { kind: 'votes', sign: '→', cls: 'is-plain' },
+  truncated_log: { kind: 'elections', sign: '✂', cls: 'is-warn' },
   started: { kind: 'servers', sign: '▲', cls: 'is-good' },
   unreachable: { kind: 'servers', sign: '✕', cls: 'is-bad', mark: true },
   back: { kind: 'servers', sign: '○', cls: 'is-good' },
@@ -77,9 +77,9 @@ const server = (id) => t('stage.server', { id });
 export function sentence(event) {
   const who = server(event.node);
   switch (event.what) {
-    case 'leads': case 'steps_down': case 'runs': case 'asks_first': return t(`live.ev-${event.what}`, { who, term: event.term });
-    case 'voted': case 'follows': return t(`live.ev-${event.what}`, { who, other: server(event.other), term: event.term });
-    case 'truncates': return t('live.ev-truncates', { who, index: event.index });
+    case 'became_leader': case 'stepped_down': case 'became_candidate': case 'started_pre_vote': return t(`live.ev-${event.what}`, { who, term: event.term });
+    case 'voted': case 'became_follower': return t(`live.ev-${event.what}`, { who, other: server(event.other), term: event.term });
+    case 'truncated_log': return t('live.ev-truncated_log', { who, index: event.index });
     case 'started': return event.index ? t('live.ev-started', { who, index: event.index, term: event.term }) : t('live.ev-started-new', { who });
     case 'unreachable': return t('live.ev-unreachable', { who, problem: reason(event.problem) });
     case 'back': return t('live.ev-back', { who });

@@ -46,8 +46,8 @@ export default {
   'live.show': 'Show', 'live.kind-elections': 'elections', 'live.kind-servers': 'servers', 'live.kind-chaos': 'faults', 'live.kind-votes': 'votes', 'live.nothing-happened': 'Nothing of this kind is known.',
   'live.gap': { one: 'One event is missing here: the proxy had forgotten it before this page asked.', other: '{n} events are missing here: the proxy had forgotten them before this page asked.' },
   'live.gap-restart': 'The proxy was started anew: what happened before it is not known.',
-  'live.ev-leads': '{who} leads in term {term}', 'live.ev-steps_down': '{who} steps down, now in term {term}', 'live.ev-runs': '{who} runs for leader in term {term}', 'live.ev-asks_first': '{who} heard of no leader and asks whether it would win (term {term})',
-  'live.ev-voted': '{who} votes for {other} in term {term}', 'live.ev-follows': '{who} follows {other} in term {term}', 'live.ev-truncates': '{who} removes entries from {index} on: they were never committed',
+  'live.ev-became_leader': '{who} leads in term {term}', 'live.ev-stepped_down': '{who} steps down, now in term {term}', 'live.ev-became_candidate': '{who} runs for leader in term {term}', 'live.ev-started_pre_vote': '{who} heard of no leader and asks whether it would win (term {term})',
+  'live.ev-voted': '{who} votes for {other} in term {term}', 'live.ev-became_follower': '{who} follows {other} in term {term}', 'live.ev-truncated_log': '{who} removes entries from {index} on: they were never committed',
   'live.ev-started': '{who} starts with {index} entries on its disk, in term {term}', 'live.ev-started-new': '{who} starts with an empty log', 'live.ev-unreachable': '{who} does not answer: {problem}', 'live.ev-back': '{who} answers again',
   'live.ev-proxy-started': 'The proxy starts, version {version}', 'live.ev-proxy-follows': 'The proxy sends requests to {who}', 'live.ev-proxy-lost': 'The proxy knows no leader', 'live.ev-by-itself': 'Its time is over: {what}',
 

@@ -75,8 +75,8 @@ export default {
   'live.show': 'Mostrar', 'live.kind-elections': 'elecciones', 'live.kind-servers': 'servidores', 'live.kind-chaos': 'fallos', 'live.kind-votes': 'votos', 'live.nothing-happened': 'No se sabe de nada de este tipo.',
   'live.gap': { one: 'Aquí falta un suceso: el proxy lo había olvidado antes de que esta página preguntara.', other: 'Aquí faltan {n} sucesos: el proxy los había olvidado antes de que esta página preguntara.' },
   'live.gap-restart': 'El proxy ha vuelto a arrancar: no se sabe qué ocurrió antes.',
-  'live.ev-leads': 'El {who} lidera en el mandato {term}', 'live.ev-steps_down': 'El {who} deja de liderar, ya en el mandato {term}', 'live.ev-runs': 'El {who} se presenta en el mandato {term}', 'live.ev-asks_first': 'El {who} no oyó a ningún líder y pregunta si ganaría (mandato {term})',
-  'live.ev-voted': 'El {who} vota al {other} en el mandato {term}', 'live.ev-follows': 'El {who} sigue al {other} en el mandato {term}', 'live.ev-truncates': 'El {who} quita las entradas desde la {index}: nunca se comprometieron',
+  'live.ev-became_leader': 'El {who} lidera en el mandato {term}', 'live.ev-stepped_down': 'El {who} deja de liderar, ya en el mandato {term}', 'live.ev-became_candidate': 'El {who} se presenta en el mandato {term}', 'live.ev-started_pre_vote': 'El {who} no oyó a ningún líder y pregunta si ganaría (mandato {term})',
+  'live.ev-voted': 'El {who} vota al {other} en el mandato {term}', 'live.ev-became_follower': 'El {who} sigue al {other} en el mandato {term}', 'live.ev-truncated_log': 'El {who} quita las entradas desde la {index}: nunca se comprometieron',
   'live.ev-started': 'El {who} arranca con {index} entradas en su disco, en el mandato {term}', 'live.ev-started-new': 'El {who} arranca con el log vacío', 'live.ev-unreachable': 'El {who} no responde: {problem}', 'live.ev-back': 'El {who} responde de nuevo',
   'live.ev-proxy-started': 'El proxy arranca, versión {version}', 'live.ev-proxy-follows': 'El proxy envía las peticiones al {who}', 'live.ev-proxy-lost': 'El proxy no conoce a ningún líder', 'live.ev-by-itself': 'Se acabó su tiempo: {what}',
 

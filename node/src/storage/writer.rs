@@ -1,15 +1,15 @@
 //! Makes writes durable with group commit: one sync covers all writes that arrived during the
 //! previous one.
 //!
-//! There is one disk, and only the thread that holds its lease ([`Shift`]) uses it. A write is
+//! There is one disk, and only the thread that holds its lease ([`DiskLease`]) uses it. A write is
 //! queued under the driver's lock. The same thread then takes the disk, if it is free, and writes
 //! the queued batches, and those queued meanwhile, without that lock. A slow disk therefore delays
-//! neither timers nor heartbeats: the other thread serves them ([`crate::crew`]).
+//! neither timers nor heartbeats: the other thread serves them ([`crate::runtime::event_loop`]).
 
 use crate::{
-    disk::{Disk, DiskError},
-    metrics::Metrics,
-    vigil::Vigil,
+    observability::metrics::Metrics,
+    runtime::busy_poll::BusyPoll,
+    storage::disk::{Disk, DiskError},
 };
 use model::{Payload, Write, WriteId, store};
 use std::{
@@ -36,40 +36,40 @@ pub(crate) type Report = Result<WriteId, DiskError>;
 
 /// The queue of writes, and the disk.
 pub(crate) struct Writer {
-    desk: Mutex<Desk>,
+    queue: Mutex<WriteQueue>,
     /// The approximate number of queued bytes.
     backlog: AtomicUsize,
     /// Whether there is a report; readable without a lock.
     reported: AtomicBool,
     abandoned: AtomicBool,
-    pub(crate) vigil: Vigil,
+    pub(crate) busy_poll: BusyPoll,
     metrics: Arc<Metrics>,
 }
 
-struct Desk {
-    queue: VecDeque<Write>,
+struct WriteQueue {
+    pending: VecDeque<Write>,
     /// `None` while a thread holds the lease, and for good once the disk failed, was closed or was
     /// abandoned.
     disk: Option<Box<dyn Disk>>,
     /// The latest report of the disk that the driver did not process yet.
     report: Option<Report>,
     /// Whether anything was written since the last call of [`Writer::tick`].
-    stirred: bool,
-    /// The state of the idle notification ([`Disk::rest`]).
-    rest: Rest,
+    written: bool,
+    /// The state of the idle notification ([`Disk::idle`]).
+    idle: IdleState,
 }
 
 /// Whether the disk was notified that it is idle.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Rest {
-    Told,
-    Untold,
+enum IdleState {
+    Notified,
+    Active,
     /// The notification is due.
     Due,
 }
 
 /// The exclusive lease of the disk, and the first batch to write.
-pub(crate) struct Shift {
+pub(crate) struct DiskLease {
     disk: Box<dyn Disk>,
     batch: Batch,
 }
@@ -80,20 +80,20 @@ struct Batch {
 }
 
 impl Writer {
-    pub(crate) fn new(disk: Box<dyn Disk>, vigil: Vigil, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(disk: Box<dyn Disk>, busy_poll: BusyPoll, metrics: Arc<Metrics>) -> Self {
         metrics.snapshot_bytes.set(disk.snapshot_bytes());
         Self {
-            desk: Mutex::new(Desk {
-                queue: VecDeque::new(),
+            queue: Mutex::new(WriteQueue {
+                pending: VecDeque::new(),
                 disk: Some(disk),
                 report: None,
-                stirred: false,
-                rest: Rest::Told,
+                written: false,
+                idle: IdleState::Notified,
             }),
             backlog: AtomicUsize::new(0),
             reported: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            vigil,
+            busy_poll,
             metrics,
         }
     }
@@ -101,7 +101,7 @@ impl Writer {
     /// Queues a write. Never waits for the disk; see [`Self::is_behind`].
     pub(crate) fn write(&self, write: Write) {
         self.backlog.fetch_add(size_of(&write), Relaxed);
-        self.desk().queue.push_back(write);
+        self.queue().pending.push_back(write);
     }
 
     /// The approximate number of queued bytes.
@@ -123,31 +123,31 @@ impl Writer {
     /// two calls. A notification at each pause would be too often, because it may cost as much as a
     /// write.
     pub(crate) fn tick(&self) {
-        let mut desk = self.desk();
-        if !std::mem::take(&mut desk.stirred) && desk.rest == Rest::Untold {
-            desk.rest = Rest::Due;
+        let mut queue = self.queue();
+        if !std::mem::take(&mut queue.written) && queue.idle == IdleState::Active {
+            queue.idle = IdleState::Due;
         }
     }
 
     /// Takes the lease of the disk, if there is work and the disk is free. The caller must call
     /// [`work`](Self::work).
-    pub(crate) fn begin(&self) -> Option<Shift> {
-        let mut desk = self.desk();
-        if desk.queue.is_empty() && desk.rest != Rest::Due {
+    pub(crate) fn begin(&self) -> Option<DiskLease> {
+        let mut queue = self.queue();
+        if queue.pending.is_empty() && queue.idle != IdleState::Due {
             return None;
         }
-        let disk = desk.disk.take()?;
-        let batch = desk.next_batch();
-        Some(Shift { disk, batch })
+        let disk = queue.disk.take()?;
+        let batch = queue.next_batch();
+        Some(DiskLease { disk, batch })
     }
 
-    /// Writes until the queue is empty. Calls `tell` after each sync, when there is a report to
+    /// Writes until the queue is empty. Calls `on_synced` after each sync, when there is a report to
     /// process. A disk that failed is never used again, nor is a disk whose use panicked.
-    pub(crate) fn work(&self, shift: Shift, mut tell: impl FnMut()) {
-        let Shift {
+    pub(crate) fn work(&self, lease: DiskLease, mut on_synced: impl FnMut()) {
+        let DiskLease {
             mut disk,
             mut batch,
-        } = shift;
+        } = lease;
         loop {
             while !batch.writes.is_empty() {
                 if self.abandoned.load(Relaxed) {
@@ -156,32 +156,32 @@ impl Writer {
                 let report = self.carry_out(&mut *disk, &batch);
                 let failed = report.is_err();
                 self.report(report);
-                tell();
+                on_synced();
                 if failed {
                     return;
                 }
-                let mut desk = self.desk();
-                desk.stirred = true;
-                desk.rest = Rest::Untold;
-                batch = desk.next_batch();
+                let mut queue = self.queue();
+                queue.written = true;
+                queue.idle = IdleState::Active;
+                batch = queue.next_batch();
             }
             if self.abandoned.load(Relaxed) {
                 return;
             }
-            let mut desk = self.desk();
-            batch = desk.next_batch();
+            let mut queue = self.queue();
+            batch = queue.next_batch();
             if !batch.writes.is_empty() {
                 continue;
             }
-            if desk.rest != Rest::Due {
-                desk.disk = Some(disk);
+            if queue.idle != IdleState::Due {
+                queue.disk = Some(disk);
                 return;
             }
-            desk.rest = Rest::Told;
-            drop(desk);
-            if let Err(error) = disk.rest() {
+            queue.idle = IdleState::Notified;
+            drop(queue);
+            if let Err(error) = disk.on_idle() {
                 self.report(Err(error));
-                return tell();
+                return on_synced();
             }
         }
     }
@@ -194,7 +194,7 @@ impl Writer {
         }
         let now = Instant::now();
         let entries = batch.writes.iter().map(|write| write.append.len());
-        self.vigil.note(entries.sum(), now);
+        self.busy_poll.note(entries.sum(), now);
         self.metrics.synced(now - begun, batch.writes.len());
         self.backlog.fetch_sub(batch.bytes, Relaxed);
         let last = batch.writes.last();
@@ -202,7 +202,7 @@ impl Writer {
     }
 
     fn report(&self, report: Report) {
-        self.desk().report = Some(report);
+        self.queue().report = Some(report);
         self.reported.store(true, SeqCst);
     }
 
@@ -216,9 +216,9 @@ impl Writer {
         if !self.has_report() {
             return None;
         }
-        let mut desk = self.desk();
+        let mut queue = self.queue();
         self.reported.store(false, SeqCst);
-        desk.report.take()
+        queue.report.take()
     }
 
     /// Writes the queued writes, and closes the disk.
@@ -226,13 +226,13 @@ impl Writer {
     /// # Errors
     /// If the disk fails now, or failed since its last report was processed.
     pub(crate) fn close(&self) -> Result<(), DiskError> {
-        if let Some(shift) = self.begin() {
-            self.work(shift, || {});
+        if let Some(lease) = self.begin() {
+            self.work(lease, || {});
         }
         if let Some(Err(error)) = self.take_report() {
             return Err(error);
         }
-        let disk = self.desk().disk.take();
+        let disk = self.queue().disk.take();
         match disk {
             Some(mut disk) => disk.close(),
             None => Ok(()),
@@ -242,22 +242,22 @@ impl Writer {
     /// Discards all further writes, as if the process had been killed.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Relaxed);
-        self.desk().queue.clear();
+        self.queue().pending.clear();
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, WriteQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Desk {
+impl WriteQueue {
     fn next_batch(&mut self) -> Batch {
         let mut batch = Batch {
             writes: Vec::new(),
             bytes: 0,
         };
         while batch.bytes < BATCH_BYTES
-            && let Some(write) = self.queue.pop_front()
+            && let Some(write) = self.pending.pop_front()
         {
             batch.bytes += size_of(&write);
             batch.writes.push(write);
@@ -319,8 +319,8 @@ mod tests {
     }
 
     /// A disabled busy-poll window.
-    fn asleep() -> Vigil {
-        Vigil::new(Duration::ZERO)
+    fn asleep() -> BusyPoll {
+        BusyPoll::new(Duration::ZERO)
     }
 
     fn write(id: u64) -> Write {
@@ -357,11 +357,11 @@ mod tests {
         let writer = Arc::new(Writer::new(disk, asleep(), Arc::new(Metrics::new())));
         assert!(writer.begin().is_none(), "there is nothing to write");
         writer.write(write(1));
-        let shift = writer.begin().unwrap();
+        let lease = writer.begin().unwrap();
         let at_the_disk = thread::spawn({
             let writer = Arc::clone(&writer);
             move || {
-                writer.work(shift, || {
+                writer.work(lease, || {
                     told.send(writer.take_report().unwrap()).unwrap();
                 });
             }
@@ -445,15 +445,15 @@ mod tests {
     #[test]
     fn writes_that_are_made_durable_alone_keep_the_server_awake() {
         let disk = Box::new(Resting(Arc::default()));
-        let vigil = Vigil::new(Duration::from_secs(3600));
-        let writer = Writer::new(disk, vigil, Arc::new(Metrics::new()));
+        let busy_poll = BusyPoll::new(Duration::from_secs(3600));
+        let writer = Writer::new(disk, busy_poll, Arc::new(Metrics::new()));
         let mut ids = 1..;
         let mut is_awake_after = |batch: usize| {
             ids.by_ref()
                 .take(batch)
                 .for_each(|id| writer.write(write(id)));
             writer.work(writer.begin().unwrap(), || {});
-            writer.vigil.end().is_some()
+            writer.busy_poll.end().is_some()
         };
         let awake = [1, 1, 2, 1, 1].map(&mut is_awake_after);
         assert_eq!(awake, [false, true, false, false, true]);
@@ -467,7 +467,7 @@ mod tests {
             Ok(())
         }
 
-        fn rest(&mut self) -> Result<(), DiskError> {
+        fn on_idle(&mut self) -> Result<(), DiskError> {
             self.0.fetch_add(1, Relaxed);
             Ok(())
         }
@@ -479,11 +479,11 @@ mod tests {
         let disk = Box::new(Resting(Arc::clone(&rests)));
         let writer = Writer::new(disk, asleep(), Arc::new(Metrics::new()));
         let work = || {
-            let shift = writer.begin();
-            let any = shift.is_some();
-            shift
+            let lease = writer.begin();
+            let any = lease.is_some();
+            lease
                 .into_iter()
-                .for_each(|shift| writer.work(shift, || {}));
+                .for_each(|lease| writer.work(lease, || {}));
             (any, rests.load(Relaxed))
         };
         writer.tick();

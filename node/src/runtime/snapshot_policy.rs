@@ -3,35 +3,35 @@
 use model::{Raft, Role};
 
 /// The snapshot policy of one server.
-pub(crate) struct Pace {
+pub(crate) struct SnapshotPolicy {
     /// The next snapshot is due after this many entries since the last one, before jitter.
     snapshot_entries: u64,
     /// The next snapshot is due after this many bytes of entries since the last one, before jitter.
     snapshot_bytes: u64,
     /// The number of bytes of entries since the last snapshot.
-    pub(crate) grown: u64,
+    pub(crate) growth: u64,
     /// The current jitter: the factor for both thresholds, in units of 1/1024.
     share: u64,
 }
 
-impl Pace {
-    /// Creates a policy for a log that has grown by `grown` bytes since its last snapshot.
-    pub(crate) fn new(snapshot_entries: u64, snapshot_bytes: u64, grown: u64) -> Self {
-        let mut pace = Self {
+impl SnapshotPolicy {
+    /// Creates a policy for a log that has growth by `growth` bytes since its last snapshot.
+    pub(crate) fn new(snapshot_entries: u64, snapshot_bytes: u64, growth: u64) -> Self {
+        let mut policy = Self {
             snapshot_entries,
             snapshot_bytes,
-            grown,
+            growth,
             share: 0,
         };
-        pace.begin(grown);
-        pace
+        policy.begin(growth);
+        policy
     }
 
     /// Restarts the count and draws the jitter anew. Servers apply the same entries. If they also
     /// wrote their snapshots at the same time, no write would become durable on any of them
     /// meanwhile, and all clients would wait.
-    pub(crate) fn begin(&mut self, grown: u64) {
-        self.grown = grown;
+    pub(crate) fn begin(&mut self, growth: u64) {
+        self.growth = growth;
         self.share = rand::random_range(768..=1280);
     }
 
@@ -52,14 +52,14 @@ impl Pace {
         // However large the state, the disk writes about as many bytes of entries as of snapshots.
         let enough = self.share_of(last);
         let due = applied >= self.share_of(self.snapshot_entries)
-            || self.grown >= self.share_of(self.snapshot_bytes);
-        if !due || self.grown < enough {
+            || self.growth >= self.share_of(self.snapshot_bytes);
+        if !due || self.growth < enough {
             return false;
         }
         // The entries after a snapshot in transit should still be in the log when the follower
         // needs them. The wait is bounded, because a follower may never answer.
         let patience = (2 * enough).max(4 * self.snapshot_bytes);
-        !is_sending || self.grown >= patience
+        !is_sending || self.growth >= patience
     }
 }
 
@@ -79,17 +79,19 @@ mod tests {
 
     #[test]
     fn servers_take_snapshots_at_different_times_a_quarter_earlier_or_later_at_most() {
-        let first = |is_time: &dyn Fn(&Pace, u64) -> bool| {
+        let first = |is_time: &dyn Fn(&SnapshotPolicy, u64) -> bool| {
             let drawn = (0..200).map(|_| {
-                let pace = Pace::new(1000, 1000, 0);
-                (0..9999).find(|so_many| is_time(&pace, *so_many)).unwrap()
+                let policy = SnapshotPolicy::new(1000, 1000, 0);
+                (0..9999)
+                    .find(|so_many| is_time(&policy, *so_many))
+                    .unwrap()
             });
             drawn.collect::<BTreeSet<u64>>()
         };
-        let entries = first(&|pace, applied| pace.is_time(applied, NO_STATE, false));
-        let bytes = first(&|pace, grown| {
-            let pace = Pace { grown, ..*pace };
-            pace.is_time(0, NO_STATE, false)
+        let entries = first(&|policy, applied| policy.is_time(applied, NO_STATE, false));
+        let bytes = first(&|policy, growth| {
+            let policy = SnapshotPolicy { growth, ..*policy };
+            policy.is_time(0, NO_STATE, false)
         });
         for drawn in [entries, bytes] {
             assert!(drawn.iter().all(|so_many| (750..=1250).contains(so_many)));
@@ -99,35 +101,35 @@ mod tests {
 
     #[test]
     fn each_snapshot_draws_anew() {
-        let mut pace = Pace::new(1000, 1000, 0);
+        let mut policy = SnapshotPolicy::new(1000, 1000, 0);
         let drawn = (0..200).map(|_| {
-            pace.begin(0);
-            pace.share
+            policy.begin(0);
+            policy.share
         });
         assert!(drawn.collect::<BTreeSet<u64>>().len() > 20);
     }
 
     #[test]
     fn log_grows_by_about_as_much_as_a_large_state_takes() {
-        let mut pace = Pace::new(1000, 1000, 0);
+        let mut policy = SnapshotPolicy::new(1000, 1000, 0);
         let state = 1 << 20;
-        for (grown, is_time) in [(0, false), (state / 2, false), (state * 2, true)] {
-            pace.grown = grown;
-            assert_eq!(pace.is_time(u64::MAX, state, false), is_time, "{grown}");
+        for (growth, is_time) in [(0, false), (state / 2, false), (state * 2, true)] {
+            policy.growth = growth;
+            assert_eq!(policy.is_time(u64::MAX, state, false), is_time, "{growth}");
         }
     }
 
     #[test]
     fn snapshot_on_its_way_is_waited_for_but_not_for_ever() {
-        let mut pace = Pace::new(1000, 1000, 0);
-        for (grown, state, is_time) in [
+        let mut policy = SnapshotPolicy::new(1000, 1000, 0);
+        for (growth, state, is_time) in [
             (3999, NO_STATE, false),
             (4000, NO_STATE, true),
             (1_000_000, 1_000_000, false),
             (2_500_000, 1_000_000, true),
         ] {
-            pace.grown = grown;
-            assert_eq!(pace.is_time(u64::MAX, state, true), is_time, "{grown}");
+            policy.growth = growth;
+            assert_eq!(policy.is_time(u64::MAX, state, true), is_time, "{growth}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The busy-poll window. The thread at the disk updates it; all threads read it.
-pub(crate) struct Vigil {
+pub(crate) struct BusyPoll {
     /// The maximum interval between two writes in quick succession, and the length of the window.
     most: Duration,
     since: Instant,
@@ -21,7 +21,7 @@ pub(crate) struct Vigil {
     end: AtomicU64,
 }
 
-impl Vigil {
+impl BusyPoll {
     /// Creates a window of this length. Zero disables busy polling.
     pub(crate) fn new(most: Duration) -> Self {
         Self {
@@ -71,58 +71,64 @@ mod tests {
     const MOST: Duration = Duration::from_micros(500);
 
     /// A window, and a function that maps microseconds after its creation to instants.
-    fn vigil(most: Duration) -> (Vigil, impl Fn(u64) -> Instant) {
-        let vigil = Vigil::new(most);
-        let since = vigil.since;
-        (vigil, move |micros| since + Duration::from_micros(micros))
+    fn busy_poll(most: Duration) -> (BusyPoll, impl Fn(u64) -> Instant) {
+        let busy_poll = BusyPoll::new(most);
+        let since = busy_poll.since;
+        (busy_poll, move |micros| {
+            since + Duration::from_micros(micros)
+        })
     }
 
     #[test]
     fn single_writes_in_quick_succession_keep_it_awake() {
-        let (vigil, at) = vigil(MOST);
-        assert_eq!(vigil.end(), None);
-        vigil.note(1, at(10_000));
-        assert_eq!(vigil.end(), None, "nobody knows whether another follows");
-        vigil.note(1, at(10_500));
-        assert_eq!(vigil.end(), Some(at(11_000)));
+        let (busy_poll, at) = busy_poll(MOST);
+        assert_eq!(busy_poll.end(), None);
+        busy_poll.note(1, at(10_000));
+        assert_eq!(
+            busy_poll.end(),
+            None,
+            "nobody knows whether another follows"
+        );
+        busy_poll.note(1, at(10_500));
+        assert_eq!(busy_poll.end(), Some(at(11_000)));
         // A write without entries (a term, a vote or a snapshot) is not from a client.
-        vigil.note(0, at(10_700));
-        assert_eq!(vigil.end(), Some(at(11_000)));
-        vigil.note(1, at(10_900));
-        assert_eq!(vigil.end(), Some(at(11_400)));
+        busy_poll.note(0, at(10_700));
+        assert_eq!(busy_poll.end(), Some(at(11_000)));
+        busy_poll.note(1, at(10_900));
+        assert_eq!(busy_poll.end(), Some(at(11_400)));
     }
 
     #[test]
     fn writes_that_are_rare_do_not() {
-        let (vigil, at) = vigil(MOST);
+        let (busy_poll, at) = busy_poll(MOST);
         for write in 1..10 {
-            vigil.note(1, at(write * 501));
-            assert_eq!(vigil.end(), None);
+            busy_poll.note(1, at(write * 501));
+            assert_eq!(busy_poll.end(), None);
         }
     }
 
     #[test]
     fn writes_of_many_end_it() {
-        let (vigil, at) = vigil(MOST);
-        vigil.note(1, at(100));
-        vigil.note(1, at(200));
-        assert!(vigil.end().is_some());
-        vigil.note(2, at(300));
-        assert_eq!(vigil.end(), None);
-        vigil.note(1, at(400));
-        assert_eq!(vigil.end(), None, "it begins anew");
-        vigil.note(1, at(500));
-        assert!(vigil.end().is_some());
+        let (busy_poll, at) = busy_poll(MOST);
+        busy_poll.note(1, at(100));
+        busy_poll.note(1, at(200));
+        assert!(busy_poll.end().is_some());
+        busy_poll.note(2, at(300));
+        assert_eq!(busy_poll.end(), None);
+        busy_poll.note(1, at(400));
+        assert_eq!(busy_poll.end(), None, "it begins anew");
+        busy_poll.note(1, at(500));
+        assert!(busy_poll.end().is_some());
     }
 
     #[test]
     fn of_no_length_there_is_none() {
-        let (vigil, at) = vigil(Duration::ZERO);
+        let (busy_poll, at) = busy_poll(Duration::ZERO);
         for write in 1..10 {
-            vigil.note(1, at(write));
-            assert_eq!(vigil.end(), None);
+            busy_poll.note(1, at(write));
+            assert_eq!(busy_poll.end(), None);
         }
-        let (endless, at) = self::vigil(Duration::MAX);
+        let (endless, at) = self::busy_poll(Duration::MAX);
         endless.note(1, at(1));
         endless.note(1, at(u64::from(u32::MAX)));
         assert!(endless.end().is_none_or(|end| end > at(1 << 40)));

@@ -1,7 +1,7 @@
 //! The poller: waits for datagrams, the timer, or an explicit wake-up.
 //!
 //! Several threads may wait at once, and each event wakes one of them. After an event of the
-//! socket, no thread is woken for it until it is [armed](Waiting::listen) again: datagrams that
+//! socket, no thread is woken for it until it is [armed](Poller::listen) again: datagrams that
 //! arrive while that thread is busy wake no other one.
 //!
 //! It uses `epoll` in one-shot and edge-triggered mode, so a server runs on Linux only.
@@ -22,22 +22,22 @@ use std::{
 };
 
 const SOCKET: u64 = 0;
-const CLOCK: u64 = 1;
-const BELL: u64 = 2;
+const TIMER: u64 = 1;
+const WAKER: u64 = 2;
 
 /// The poller; see the module documentation.
-pub(crate) struct Waiting {
+pub(crate) struct Poller {
     epoll: OwnedFd,
     clock: OwnedFd,
-    bell: Bell,
+    waker: Waker,
 }
 
-/// Wakes one of the waiting threads, or the next one that waits. Cheap to clone.
+/// Wakes one of the poller threads, or the next one that waits. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Bell(Arc<OwnedFd>);
+pub(crate) struct Waker(Arc<OwnedFd>);
 
-impl Bell {
-    pub(crate) fn ring(&self) {
+impl Waker {
+    pub(crate) fn wake(&self) {
         // The write fails only if the eventfd counter is full, and then the eventfd is readable
         // anyway.
         let _ = io::write(&*self.0, &1_u64.to_ne_bytes());
@@ -46,37 +46,37 @@ impl Bell {
 
 /// The reason for a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Woken {
-    /// The socket is ready. It causes no further wake-up until [`Waiting::listen`].
+pub(crate) enum Wakeup {
+    /// The socket is ready. It causes no further wake-up until [`Poller::listen`].
     Socket,
-    /// The timer fired, or [`Bell::ring`] was called.
+    /// The timer fired, or [`Waker::wake`] was called.
     Otherwise,
 }
 
-impl Waiting {
+impl Poller {
     /// Creates a poller. The socket causes no wake-up until [`Self::listen`].
     pub(crate) fn new(socket: impl AsFd) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let clock = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
         let data = epoll::EventData::new_u64;
-        epoll::add(&epoll, &clock, data(CLOCK), edge)?;
-        epoll::add(&epoll, &bell, data(BELL), edge)?;
+        epoll::add(&epoll, &clock, data(TIMER), edge)?;
+        epoll::add(&epoll, &waker, data(WAKER), edge)?;
         epoll::add(&epoll, socket, data(SOCKET), epoll::EventFlags::ONESHOT)?;
         Ok(Self {
             epoll,
             clock,
-            bell: Bell(Arc::new(bell)),
+            waker: Waker(Arc::new(waker)),
         })
     }
 
-    pub(crate) fn bell(&self) -> Bell {
-        self.bell.clone()
+    pub(crate) fn waker(&self) -> Waker {
+        self.waker.clone()
     }
 
-    /// Arms the socket: the next time it is readable, one waiting thread wakes. With `to_write`,
+    /// Arms the socket: the next time it is readable, one poller thread wakes. With `to_write`,
     /// also when it is writable.
     pub(crate) fn listen(&self, socket: impl AsFd, to_write: bool) -> io::Result<()> {
         let mut flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
@@ -90,7 +90,7 @@ impl Waiting {
     }
 
     /// Arms the timer. Replaces its former setting.
-    pub(crate) fn set_clock(&self, after: Duration) -> io::Result<()> {
+    pub(crate) fn arm_timer(&self, after: Duration) -> io::Result<()> {
         // Zero would disarm it.
         let after = after.max(Duration::from_nanos(1));
         let value = Itimerspec {
@@ -105,7 +105,7 @@ impl Waiting {
     }
 
     /// Waits for an event: busy polls until `awake`, then sleeps.
-    pub(crate) fn wait(&self, awake: Option<Instant>) -> io::Result<Woken> {
+    pub(crate) fn wait(&self, awake: Option<Instant>) -> io::Result<Wakeup> {
         while awake.is_some_and(|end| Instant::now() < end) {
             if let Some(woken) = self.look(Some(&Timespec::default()))? {
                 return Ok(woken);
@@ -114,19 +114,19 @@ impl Waiting {
             thread::yield_now();
         }
         let woken = self.look(None)?;
-        Ok(woken.unwrap_or(Woken::Otherwise))
+        Ok(woken.unwrap_or(Wakeup::Otherwise))
     }
 
     /// The next event, or `None` if none occurs within this time.
-    fn look(&self, within: Option<&Timespec>) -> io::Result<Option<Woken>> {
+    fn look(&self, within: Option<&Timespec>) -> io::Result<Option<Wakeup>> {
         let mut events = [epoll::Event {
             flags: epoll::EventFlags::empty(),
-            data: epoll::EventData::new_u64(BELL),
+            data: epoll::EventData::new_u64(WAKER),
         }];
         match epoll::wait(&self.epoll, &mut events[..], within) {
             Ok(0) | Err(io::Errno::INTR) => Ok(None),
-            Ok(_) if events[0].data.u64() == SOCKET => Ok(Some(Woken::Socket)),
-            Ok(_) => Ok(Some(Woken::Otherwise)),
+            Ok(_) if events[0].data.u64() == SOCKET => Ok(Some(Wakeup::Socket)),
+            Ok(_) => Ok(Some(Wakeup::Otherwise)),
             Err(error) => Err(error),
         }
     }
@@ -141,12 +141,12 @@ mod tests {
         sync::mpsc::{Receiver, channel},
     };
 
-    /// Starts two waiting threads. Returns the channel of their wake-ups.
-    fn two(waiting: &Arc<Waiting>) -> Receiver<Woken> {
+    /// Starts two poller threads. Returns the channel of their wake-ups.
+    fn two(poller: &Arc<Poller>) -> Receiver<Wakeup> {
         let (tell, told) = channel();
         for _ in 0..2 {
-            let (waiting, tell) = (Arc::clone(waiting), tell.clone());
-            thread::spawn(move || while tell.send(waiting.wait(None).unwrap()).is_ok() {});
+            let (poller, tell) = (Arc::clone(poller), tell.clone());
+            thread::spawn(move || while tell.send(poller.wait(None).unwrap()).is_ok() {});
         }
         told
     }
@@ -155,53 +155,53 @@ mod tests {
     fn datagrams_are_told_to_one_and_once_until_it_listens_again() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let at = socket.local_addr().unwrap();
-        let waiting = Arc::new(Waiting::new(&socket).unwrap());
-        let told = two(&waiting);
+        let poller = Arc::new(Poller::new(&socket).unwrap());
+        let told = two(&poller);
         socket.send_to(&[1], at).unwrap();
-        waiting.bell().ring();
-        assert_eq!(told.recv().unwrap(), Woken::Otherwise, "not listening yet");
-        waiting.listen(&socket, false).unwrap();
-        assert_eq!(told.recv().unwrap(), Woken::Socket);
+        poller.waker().wake();
+        assert_eq!(told.recv().unwrap(), Wakeup::Otherwise, "not listening yet");
+        poller.listen(&socket, false).unwrap();
+        assert_eq!(told.recv().unwrap(), Wakeup::Socket);
         // The socket is not armed, so neither the pending nor the new datagram wakes a thread.
         socket.send_to(&[2], at).unwrap();
-        waiting.bell().ring();
-        assert_eq!(told.recv().unwrap(), Woken::Otherwise);
+        poller.waker().wake();
+        assert_eq!(told.recv().unwrap(), Wakeup::Otherwise);
         assert!(told.try_recv().is_err());
-        waiting.listen(&socket, false).unwrap();
-        assert_eq!(told.recv().unwrap(), Woken::Socket, "two are still there");
+        poller.listen(&socket, false).unwrap();
+        assert_eq!(told.recv().unwrap(), Wakeup::Socket, "two are still there");
         let mut buffer = [0];
         for expected in [1, 2] {
             socket.recv(&mut buffer).unwrap();
             assert_eq!(buffer[0], expected);
         }
-        waiting.listen(&socket, false).unwrap();
-        waiting.bell().ring();
-        assert_eq!(told.recv().unwrap(), Woken::Otherwise, "nothing is there");
-        waiting.listen(&socket, true).unwrap();
-        assert_eq!(told.recv().unwrap(), Woken::Socket, "it can be written to");
+        poller.listen(&socket, false).unwrap();
+        poller.waker().wake();
+        assert_eq!(told.recv().unwrap(), Wakeup::Otherwise, "nothing is there");
+        poller.listen(&socket, true).unwrap();
+        assert_eq!(told.recv().unwrap(), Wakeup::Socket, "it can be written to");
     }
 
     #[test]
     fn who_waits_awake_is_told_the_same_and_falls_asleep_when_it_is_over() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let at = socket.local_addr().unwrap();
-        let waiting = Waiting::new(&socket).unwrap();
+        let poller = Poller::new(&socket).unwrap();
         let far = Some(Instant::now() + Duration::from_secs(3600));
-        waiting.listen(&socket, false).unwrap();
+        poller.listen(&socket, false).unwrap();
         socket.send_to(&[1], at).unwrap();
-        assert_eq!(waiting.wait(far).unwrap(), Woken::Socket);
-        waiting.set_clock(Duration::from_millis(1)).unwrap();
-        assert_eq!(waiting.wait(far).unwrap(), Woken::Otherwise);
-        waiting.bell().ring();
-        assert_eq!(waiting.wait(far).unwrap(), Woken::Otherwise);
+        assert_eq!(poller.wait(far).unwrap(), Wakeup::Socket);
+        poller.arm_timer(Duration::from_millis(1)).unwrap();
+        assert_eq!(poller.wait(far).unwrap(), Wakeup::Otherwise);
+        poller.waker().wake();
+        assert_eq!(poller.wait(far).unwrap(), Wakeup::Otherwise);
         thread::scope(|scope| {
             let (tell, told) = channel();
-            let waiting = &waiting;
+            let poller = &poller;
             scope.spawn(move || {
                 tell.send(std::fs::read_link("/proc/thread-self").unwrap())
                     .unwrap();
                 let soon = Instant::now() + Duration::from_millis(1);
-                assert_eq!(waiting.wait(Some(soon)).unwrap(), Woken::Otherwise);
+                assert_eq!(poller.wait(Some(soon)).unwrap(), Wakeup::Otherwise);
             });
             let stat = Path::new("/proc").join(told.recv().unwrap()).join("stat");
             let begun = Instant::now();
@@ -209,23 +209,23 @@ mod tests {
                 assert!(begun.elapsed() < Duration::from_secs(60), "still awake");
                 thread::yield_now();
             }
-            waiting.bell().ring();
+            poller.waker().wake();
         });
     }
 
     #[test]
     fn clock_goes_off_not_before_its_time_and_can_be_set_earlier() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let waiting = Waiting::new(&socket).unwrap();
+        let poller = Poller::new(&socket).unwrap();
         let begun = Instant::now();
-        waiting.set_clock(Duration::from_secs(3600)).unwrap();
-        waiting.set_clock(Duration::from_millis(20)).unwrap();
-        assert_eq!(waiting.wait(None).unwrap(), Woken::Otherwise);
+        poller.arm_timer(Duration::from_secs(3600)).unwrap();
+        poller.arm_timer(Duration::from_millis(20)).unwrap();
+        assert_eq!(poller.wait(None).unwrap(), Wakeup::Otherwise);
         assert!(begun.elapsed() >= Duration::from_millis(20));
-        waiting.set_clock(Duration::ZERO).unwrap();
-        assert_eq!(waiting.wait(None).unwrap(), Woken::Otherwise);
-        waiting.set_clock(Duration::MAX).unwrap();
-        waiting.bell().ring();
-        assert_eq!(waiting.wait(None).unwrap(), Woken::Otherwise);
+        poller.arm_timer(Duration::ZERO).unwrap();
+        assert_eq!(poller.wait(None).unwrap(), Wakeup::Otherwise);
+        poller.arm_timer(Duration::MAX).unwrap();
+        poller.waker().wake();
+        assert_eq!(poller.wait(None).unwrap(), Wakeup::Otherwise);
     }
 }

@@ -27,7 +27,7 @@ use super::{
     format::{self, BadHeader, FORMAT, FRAME_HEADER, Found, HEADER, Identity, SegmentHeader},
     record, segment_name, segment_number,
 };
-use crate::disk::DiskError;
+use crate::storage::disk::DiskError;
 use model::{Durable, Write};
 use std::io;
 
@@ -57,7 +57,7 @@ pub(super) fn recover<F: Files>(
     identity: &Identity,
 ) -> Result<Recovered<F::File>, DiskError> {
     let dir = files.dir().display().to_string();
-    files.sync_names().map_err(io_error("sync", &dir))?;
+    files.fsync_directory().map_err(io_error("sync", &dir))?;
     let names = files.names().map_err(io_error("list", &dir))?;
     let all = segments_among(&names);
     let recorded = files.read_record().map_err(io_error("read", LOCK))?;
@@ -77,7 +77,7 @@ pub(super) fn recover<F: Files>(
     for (place, number) in numbers.iter().enumerate() {
         let name = segment_name(*number);
         let mut file = files.open(&name).map_err(io_error("open", &name))?;
-        file.sync().map_err(io_error("sync", &name))?;
+        file.fsync().map_err(io_error("sync", &name))?;
         let bytes = files.read(&name).map_err(io_error("read", &name))?;
         let damaged = |offset, what| DiskError::Damaged {
             dir: files.dir().to_owned(),
@@ -354,7 +354,7 @@ fn settle<H: SegmentFile>(
     }
     file.write_at(&kept[proven..], proven as u64)?;
     file.write_at(&vec![0; torn], used as u64)?;
-    file.sync()
+    file.fsync()
 }
 
 /// Rewrites a segment as a new file, which gets its name once it is durable.
@@ -367,7 +367,7 @@ fn renew<F: Files>(
     let spare = SPARES[0];
     let mut file = create(files, spare, segment.len() as u64)?;
     file.write_at(&segment[..used.min(segment.len())], 0)
-        .and_then(|()| file.sync())
+        .and_then(|()| file.fsync())
         .map_err(io_error("write", spare))?;
     files
         .rename(spare, name)

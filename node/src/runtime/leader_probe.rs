@@ -18,13 +18,13 @@ use std::{
 /// A separate socket: the system reports the ICMP error of a datagram to the socket that sent it,
 /// as the result of its next operation.
 #[derive(Default)]
-pub(crate) struct Knock(Option<(SocketAddr, UdpSocket)>);
+pub(crate) struct LeaderProbe(Option<(SocketAddr, UdpSocket)>);
 
-impl Knock {
+impl LeaderProbe {
     /// Whether no process listens at this address, as far as is known by now. Sends a one-byte
     /// datagram there, which a live process drops. Call it repeatedly, because the ICMP answer may
     /// be delayed.
-    pub(crate) fn finds_nobody(&mut self, at: SocketAddr) -> bool {
+    pub(crate) fn is_unreachable(&mut self, at: SocketAddr) -> bool {
         self.try_at(at).is_err_and(|error| {
             if error.kind() != ErrorKind::ConnectionRefused {
                 // No socket is available, or there is no route: the result is unknown.
@@ -76,18 +76,18 @@ mod tests {
                 continue;
             };
             let at = socket.local_addr().unwrap();
-            let mut knock = Knock::default();
+            let mut probe = LeaderProbe::default();
             for _ in 0..3 {
-                assert!(!knock.finds_nobody(at), "{at}");
+                assert!(!probe.is_unreachable(at), "{at}");
             }
             drop(socket);
             for _ in 0..3 {
-                assert!(knock.finds_nobody(at), "{at}");
+                assert!(probe.is_unreachable(at), "{at}");
             }
             let _back = UdpSocket::bind(at).unwrap();
             // The pending error of the earlier probe is reported once more.
-            knock.finds_nobody(at);
-            assert!(!knock.finds_nobody(at), "{at}");
+            probe.is_unreachable(at);
+            assert!(!probe.is_unreachable(at), "{at}");
         }
     }
 }

@@ -5,8 +5,8 @@
 //! name that is not allowed ([`web::site`]), and `/status` omits keys and values.
 
 use crate::{
-    node::{Glance, Inner, Node},
-    tail::Shown,
+    node::{Inner, Node, StatusQuery},
+    observability::log_excerpt::LogExcerptEntry,
 };
 use axum::{
     Router,
@@ -140,24 +140,24 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 /// The parameters of a status query: `?entries=24&since=0`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Look {
+struct TurnScope {
     entries: Option<usize>,
     since: Option<u64>,
 }
 
-async fn status(State(shared): State<Shared>, Query(look): Query<Look>) -> Response {
+async fn status(State(shared): State<Shared>, Query(look): Query<TurnScope>) -> Response {
     let Some(node) = shared.node() else {
         return gone();
     };
-    let all = Glance::default();
-    let glance = Glance {
+    let all = StatusQuery::default();
+    let query = StatusQuery {
         entries: look.entries.unwrap_or(all.entries),
         since: look.since.unwrap_or(all.since),
     };
-    match time::timeout(PATIENCE, node.look(glance)).await {
+    match time::timeout(PATIENCE, node.look(query)).await {
         Ok(Some(mut status)) => {
             if shared.access.token.is_none() {
-                status.log.iter_mut().for_each(Shown::redact);
+                status.log.iter_mut().for_each(LogExcerptEntry::redact);
             }
             Json(status).into_response()
         }

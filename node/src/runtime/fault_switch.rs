@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 /// Shared by the driver and its handles.
 #[derive(Default)]
-pub(crate) struct Switch {
+pub(crate) struct FaultSwitch {
     /// Whether a pause or kill was requested; readable without a lock.
     told: AtomicBool,
     state: Mutex<State>,
@@ -30,7 +30,7 @@ struct State {
 }
 
 /// A paused server. It resumes when this is dropped.
-pub struct Pause(Arc<Switch>);
+pub struct Pause(Arc<FaultSwitch>);
 
 impl Drop for Pause {
     fn drop(&mut self) {
@@ -39,7 +39,7 @@ impl Drop for Pause {
     }
 }
 
-impl Switch {
+impl FaultSwitch {
     /// Pauses the driver from the next turn on. The receiver completes when the driver sleeps.
     pub(crate) fn pause(self: &Arc<Self>) -> (Pause, oneshot::Receiver<()>) {
         let (asleep, falls_asleep) = oneshot::channel();

@@ -29,7 +29,7 @@ mod recovery_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::disk::{Disk, DiskError};
+use crate::storage::disk::{Disk, DiskError};
 use blocks::Blocks;
 use files::SegmentFile;
 pub(crate) use files::{Directory, Files};
@@ -207,7 +207,7 @@ impl<F: Files> Wal<F> {
         let segment = &mut self.segment;
         segment
             .file
-            .append(&mut self.buffer, segment.offset)
+            .write_durable(&mut self.buffer, segment.offset)
             .map_err(|source| DiskError::of("write", &segment.name, source))?;
         segment.offset += length;
         if self.buffer.room() > SPARE_BUFFER {
@@ -329,7 +329,7 @@ impl<F: Files> Wal<F> {
         self.buffer.extend(&seal);
         self.segment
             .file
-            .note(&mut self.buffer, self.segment.offset)
+            .write(&mut self.buffer, self.segment.offset)
             .map_err(|source| DiskError::of("write", &self.segment.name, source))?;
         self.sealed = true;
         Ok(())
@@ -364,7 +364,7 @@ impl<F: Files> Disk for Wal<F> {
 
     /// Seals the last frame, without an additional sync. If the frame is damaged later, recovery
     /// does not mistake it for a torn one.
-    fn rest(&mut self) -> Result<(), DiskError> {
+    fn on_idle(&mut self) -> Result<(), DiskError> {
         self.guarded(Self::seal)
     }
 
@@ -373,7 +373,7 @@ impl<F: Files> Disk for Wal<F> {
             wal.seal()?;
             wal.segment
                 .file
-                .sync()
+                .fsync()
                 .map_err(|source| DiskError::of("sync", &wal.segment.name, source))
         })
     }
@@ -430,10 +430,10 @@ fn begin<F: Files>(
     let first = HEADER as u64;
     frame
         .map_or(Ok(()), |frame| {
-            frame.write(|bytes, offset| file.note(bytes, first + offset))
+            frame.write(|bytes, offset| file.write(bytes, first + offset))
         })
         .and_then(|()| file.write_at(&header.encode(), 0))
-        .and_then(|()| file.sync())
+        .and_then(|()| file.fsync())
         .map_err(|source| DiskError::of("write", spare, source))?;
     files
         .rename(spare, &name)

@@ -8,7 +8,7 @@ use super::{
     segment_name,
     tests::{Fate, Fault, Memory, fate, log_begun_anew, log_of, open, recovered, snapshot, write},
 };
-use crate::disk::Disk as _;
+use crate::storage::disk::Disk as _;
 use model::{Durable, Write};
 use proptest::prelude::*;
 use std::io;
@@ -221,7 +221,7 @@ fn live(server: &mut Server, mut wal: Wal<Memory>, batches: std::ops::Range<usiz
     for number in batches {
         let batch = batch(server, number);
         let sealed = number % 3 != 1;
-        if !server.write(&mut wal, &batch) || (sealed && wal.rest().is_err()) {
+        if !server.write(&mut wal, &batch) || (sealed && wal.on_idle().is_err()) {
             return;
         }
     }
@@ -381,7 +381,7 @@ proptest! {
                             next
                         })
                         .collect();
-                    if !server.write(&mut wal, &batch) || (seals && wal.rest().is_err()) {
+                    if !server.write(&mut wal, &batch) || (seals && wal.on_idle().is_err()) {
                         break;
                     }
                 }

@@ -4,7 +4,7 @@ use super::{
     LOCK,
     blocks::{BLOCK, Blocks},
 };
-use crate::disk::DiskError;
+use crate::storage::disk::DiskError;
 use rustix::{
     fs::{Advice, OFlags, fadvise},
     io::{Errno, ReadWriteFlags, pwritev2},
@@ -26,7 +26,7 @@ pub(crate) trait Files: Send + Sync + 'static {
     /// The names of its entries.
     fn names(&self) -> io::Result<Vec<String>>;
     /// Makes the file names in the directory durable, its own name, and those of its ancestors.
-    fn sync_names(&self) -> io::Result<()>;
+    fn fsync_directory(&self) -> io::Result<()>;
     /// Reads a file, with direct I/O where the file system supports it.
     fn read(&self, name: &str) -> io::Result<Blocks>;
     /// Reads the first bytes of a file, or all of them if it is shorter.
@@ -54,17 +54,17 @@ pub(crate) trait SegmentFile: Send + 'static {
     /// Writes all bytes at this offset.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes everything written durable (fdatasync).
-    fn sync(&self) -> io::Result<()>;
+    fn fsync(&self) -> io::Result<()>;
 
     /// Writes the contents at this offset, and returns once they are durable. May write zeros
     /// behind them, up to the next multiple of [`BLOCK`].
-    fn append(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
+    fn write_durable(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         self.write_at(bytes, offset)?;
-        self.sync()
+        self.fsync()
     }
 
-    /// Writes like [`Self::append`], but returns before the bytes are durable.
-    fn note(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
+    /// Writes like [`Self::write_durable`], but returns before the bytes are durable.
+    fn write(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         self.write_at(bytes, offset)
     }
 }
@@ -209,7 +209,7 @@ impl Files for Directory {
         Ok(names)
     }
 
-    fn sync_names(&self) -> io::Result<()> {
+    fn fsync_directory(&self) -> io::Result<()> {
         self.handle.sync_all()?;
         let path = self.path.canonicalize()?;
         path.ancestors().skip(1).try_for_each(sync_ancestor)
@@ -339,19 +339,19 @@ impl SegmentFile for LogFile {
         self.file.write_all_at(bytes, offset)
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn fsync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    fn append(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
+    fn write_durable(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         if self.write_direct(bytes, offset, true)? {
             return Ok(());
         }
         self.write_at(bytes, offset)?;
-        self.sync()
+        self.fsync()
     }
 
-    fn note(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
+    fn write(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         if self.write_direct(bytes, offset, false)? {
             return Ok(());
         }
@@ -443,7 +443,7 @@ mod tests {
         // The directory for temporary files may be in memory, so it is not used.
         let dir = tempfile::tempdir_in(".").unwrap();
         let mut file = ones(&dir);
-        file.append(&mut blocks(&[2; 10]), 100).unwrap();
+        file.write_durable(&mut blocks(&[2; 10]), 100).unwrap();
         let mut expected = vec![1; 4 * BLOCK];
         expected[100..110].fill(2);
         expected[110..BLOCK].copy_from_slice(&content(&dir)[110..BLOCK]);
@@ -451,7 +451,7 @@ mod tests {
         // Writes across the end of the last block, and repeatedly within it.
         for (byte, offset, length) in [(3, 110, 5000), (4, 5110, 8), (5, 5110, 24), (6, 5134, 1)] {
             let mut bytes = blocks(&vec![byte; length]);
-            file.append(&mut bytes, offset as u64).unwrap();
+            file.write_durable(&mut bytes, offset as u64).unwrap();
             expected[offset..offset + length].fill(byte);
             let end = (offset + length).next_multiple_of(BLOCK);
             assert_eq!(
@@ -462,8 +462,8 @@ mod tests {
         }
         // First through the page cache, then with direct I/O.
         file.write_at(&[7; 4], 5134).unwrap();
-        file.append(&mut blocks(&[8; 4]), 5138).unwrap();
-        file.note(&mut blocks(&[9; 4]), 5142).unwrap();
+        file.write_durable(&mut blocks(&[8; 4]), 5138).unwrap();
+        file.write(&mut blocks(&[9; 4]), 5142).unwrap();
         expected[5134..5146].copy_from_slice(&[7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9]);
         assert_eq!(content(&dir)[..5146], expected[..5146]);
         assert_eq!(content(&dir).len(), 4 * BLOCK);
@@ -495,7 +495,7 @@ mod tests {
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         let mut file = LogFile::new(file, &path).unwrap();
         assert!(file.direct.is_none(), "the file would grow");
-        file.append(&mut blocks(&[1; 10]), 10).unwrap();
+        file.write_durable(&mut blocks(&[1; 10]), 10).unwrap();
         fs::OpenOptions::new()
             .write(true)
             .open(&path)
@@ -504,9 +504,10 @@ mod tests {
             .unwrap();
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         let mut file = LogFile::new(file, &path).unwrap();
-        file.append(&mut blocks(&[2; 10]), 20).unwrap();
-        file.append(&mut blocks(&[3; LARGE + 1]), 30).unwrap();
-        file.append(&mut blocks(&[4; 10]), LARGE as u64 + 31)
+        file.write_durable(&mut blocks(&[2; 10]), 20).unwrap();
+        file.write_durable(&mut blocks(&[3; LARGE + 1]), 30)
+            .unwrap();
+        file.write_durable(&mut blocks(&[4; 10]), LARGE as u64 + 31)
             .unwrap();
         let read = fs::read(&path).unwrap();
         let expected = [

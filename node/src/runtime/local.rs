@@ -31,7 +31,7 @@ pub(crate) struct Local {
     timeout: Duration,
     sessions: Vec<Session>,
     idle: Vec<usize>,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedOperation>,
 }
 
 struct Session {
@@ -40,7 +40,7 @@ struct Session {
     waiter: Option<(Reply, Instant)>,
 }
 
-struct Waiting {
+struct QueuedOperation {
     ask: Ask,
     reply: Reply,
     deadline: Instant,
@@ -68,7 +68,7 @@ impl Local {
 
     /// Whether this address belongs to a local session.
     pub(crate) fn owns(&self, address: Address) -> bool {
-        self.place_of(address).is_some()
+        self.index_of(address).is_some()
     }
 
     /// Whether no operation is in progress or waiting.
@@ -77,7 +77,7 @@ impl Local {
     }
 
     /// The number of operations that wait for a session.
-    pub(crate) fn waiting(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.waiting.len()
     }
 
@@ -94,7 +94,7 @@ impl Local {
             return;
         }
         let deadline = now + self.timeout;
-        self.waiting.push_back(Waiting {
+        self.waiting.push_back(QueuedOperation {
             ask,
             reply,
             deadline,
@@ -108,30 +108,30 @@ impl Local {
         envelope: Envelope,
         requests: &mut Vec<(Address, ClientRequest)>,
     ) {
-        let Some(place) = self.place_of(envelope.to) else {
+        let Some(index) = self.index_of(envelope.to) else {
             return;
         };
         let verdict = match &envelope.message {
             Message::ClientResponse(response) => verdict(&response.body),
             _ => None,
         };
-        let session = &mut self.sessions[place];
+        let session = &mut self.sessions[index];
         let effects = session.client.step(Event::Receive {
             from: envelope.from,
             message: envelope.message,
         });
-        self.settle(place, effects, verdict, requests);
+        self.settle(index, effects, verdict, requests);
         self.begin(requests);
     }
 
     /// Times out operations whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant, requests: &mut Vec<(Address, ClientRequest)>) {
-        for place in 0..self.sessions.len() {
-            let session = &mut self.sessions[place];
+        for index in 0..self.sessions.len() {
+            let session = &mut self.sessions[index];
             let late = matches!(&session.waiter, Some((_, deadline)) if *deadline <= now);
             if late {
                 let effects = session.client.step(Event::Timeout);
-                self.settle(place, effects, None, requests);
+                self.settle(index, effects, None, requests);
             }
         }
         while let Some(first) = self.waiting.front()
@@ -152,25 +152,25 @@ impl Local {
 
     fn begin(&mut self, requests: &mut Vec<(Address, ClientRequest)>) {
         while !self.waiting.is_empty()
-            && let Some(place) = self.free_session()
+            && let Some(index) = self.free_session()
             && let Some(next) = self.waiting.pop_front()
         {
-            let session = &mut self.sessions[place];
+            let session = &mut self.sessions[index];
             session.waiter = Some((next.reply, next.deadline));
             let effects = session.client.step(Event::Invoke(next.ask));
-            self.settle(place, effects, None, requests);
+            self.settle(index, effects, None, requests);
         }
     }
 
     fn free_session(&mut self) -> Option<usize> {
-        if let Some(place) = self.idle.pop() {
-            return Some(place);
+        if let Some(index) = self.idle.pop() {
+            return Some(index);
         }
-        let place = self.sessions.len();
-        if place >= self.max_sessions {
+        let index = self.sessions.len();
+        if index >= self.max_sessions {
             return None;
         }
-        let id = ClientId::new(self.base + place as u64);
+        let id = ClientId::new(self.base + index as u64);
         // One attempt, because no copy can exist; see the module documentation.
         let mut config = ClientConfig::new(Address::Node(self.node), 1);
         config.is_in_process = true;
@@ -178,12 +178,12 @@ impl Local {
             client: Client::new(id, config),
             waiter: None,
         });
-        Some(place)
+        Some(index)
     }
 
     fn settle(
         &mut self,
-        place: usize,
+        index: usize,
         effects: Effects,
         verdict: Option<ProposeError>,
         requests: &mut Vec<(Address, ClientRequest)>,
@@ -196,8 +196,8 @@ impl Local {
         let Some(outcome) = effects.outcome else {
             return;
         };
-        self.idle.push(place);
-        if let Some((reply, _)) = self.sessions[place].waiter.take() {
+        self.idle.push(index);
+        if let Some((reply, _)) = self.sessions[index].waiter.take() {
             let result = match (verdict, outcome) {
                 (
                     None | Some(_),
@@ -214,12 +214,12 @@ impl Local {
         }
     }
 
-    fn place_of(&self, address: Address) -> Option<usize> {
+    fn index_of(&self, address: Address) -> Option<usize> {
         let Address::Client(id) = address else {
             return None;
         };
-        let place = usize::try_from(id.get().checked_sub(self.base)?).ok()?;
-        (place < self.sessions.len()).then_some(place)
+        let index = usize::try_from(id.get().checked_sub(self.base)?).ok()?;
+        (index < self.sessions.len()).then_some(index)
     }
 }
 

@@ -142,7 +142,7 @@ impl State {
         self.pending_names.push(changes);
     }
 
-    fn sync_names(&mut self) -> io::Result<()> {
+    fn fsync_directory(&mut self) -> io::Result<()> {
         match self.begin() {
             Ok(()) => self.settle_names(|_| true),
             Err(Fault::Error(kind)) => return Err(kind.into()),
@@ -293,9 +293,9 @@ impl Files for Memory {
         Ok(self.state().names.keys().cloned().collect())
     }
 
-    fn sync_names(&self) -> io::Result<()> {
+    fn fsync_directory(&self) -> io::Result<()> {
         let mut state = self.state();
-        state.sync_names()?;
+        state.fsync_directory()?;
         state.placed = true;
         Ok(())
     }
@@ -342,7 +342,7 @@ impl Files for Memory {
         state.fails()?;
         let place = state.names[from];
         state.change_names(vec![(from.to_owned(), None), (to.to_owned(), Some(place))]);
-        state.sync_names()
+        state.fsync_directory()
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -370,7 +370,7 @@ impl SegmentFile for Handle {
         state.write(bytes, offset, |state| &mut state.files[place])
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn fsync(&self) -> io::Result<()> {
         let place = self.place;
         self.files.state().sync(|state| &mut state.files[place])
     }
@@ -614,7 +614,7 @@ fn segments_follow_one_another_and_grow_for_a_large_write() {
         let size = if number == 30 { 50_000 } else { 300 };
         let next = write(&durable, number % 7 == 0, number % 2, 2, size);
         wal.write(std::slice::from_ref(&next)).unwrap();
-        wal.rest().unwrap();
+        wal.on_idle().unwrap();
         durable.apply(&next);
     }
     drop(wal);
@@ -824,7 +824,7 @@ fn crash_at_every_operation_loses_nothing_acknowledged() {
                     break;
                 }
                 acknowledged = begun.clone();
-                if wal.rest().is_err() {
+                if wal.on_idle().is_err() {
                     break;
                 }
             }
@@ -891,7 +891,7 @@ fn disk_that_failed_a_sync_is_never_used_again() {
         wal.write(std::slice::from_ref(&next)),
         Err(DiskError::Failed)
     ));
-    assert!(matches!(wal.rest(), Err(DiskError::Failed)));
+    assert!(matches!(wal.on_idle(), Err(DiskError::Failed)));
     assert!(matches!(wal.close(), Err(DiskError::Failed)));
 }
 
@@ -1050,7 +1050,7 @@ proptest! {
                     durable = begun.clone();
                     begun_since.clear();
                     if rests {
-                        wal.rest().unwrap();
+                        wal.on_idle().unwrap();
                     }
                 }
             }

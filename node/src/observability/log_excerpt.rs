@@ -15,7 +15,7 @@ const VALUE: usize = 32;
 
 /// An entry in an excerpt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Shown {
+pub struct LogExcerptEntry {
     /// The term of the leader that created it.
     pub term: Term,
     /// The command of the entry; its key and its value may be truncated.
@@ -25,7 +25,7 @@ pub struct Shown {
     pub cut: Option<usize>,
 }
 
-impl Shown {
+impl LogExcerptEntry {
     /// Removes key and value, and the amount of an increment. `cut` still contains their length.
     pub(crate) fn redact(&mut self) {
         let Payload::Command(Command::Write(write)) = &self.payload else {
@@ -71,13 +71,13 @@ impl Shown {
 }
 
 /// The last entries, at most `most`, and the index of the first of them.
-pub(crate) fn of(log: &Log, most: usize) -> (LogIndex, Vec<Shown>) {
+pub(crate) fn excerpt(log: &Log, most: usize) -> (LogIndex, Vec<LogExcerptEntry>) {
     let most = most.min(TAIL);
     let start = (log.last_index().get() + 1).saturating_sub(most as u64);
     let start = LogIndex::new(start).max(log.base().index.next());
     let entries = log.slice(start, most).iter().map(|entry| {
         let (payload, cut) = cut(&entry.payload);
-        Shown {
+        LogExcerptEntry {
             term: entry.term,
             payload,
             cut,
@@ -157,19 +157,19 @@ mod tests {
     #[test]
     fn only_the_end_is_shown_and_nothing_of_it_is_large() {
         let mut log = Log::new(Vec::new());
-        assert_eq!(of(&log, TAIL), (LogIndex::new(1), Vec::new()));
+        assert_eq!(excerpt(&log, TAIL), (LogIndex::new(1), Vec::new()));
         log.append([put(4, 4)]);
-        let (start, entries) = of(&log, TAIL);
+        let (start, entries) = excerpt(&log, TAIL);
         assert_eq!((start.get(), entries.len()), (1, 1));
         assert_eq!(entries[0].payload, put(4, 4).payload);
         assert_eq!(entries[0].cut, None);
         for _ in 0..40 {
             log.append([put(4, 60_000)]);
         }
-        let (start, entries) = of(&log, usize::MAX);
+        let (start, entries) = excerpt(&log, usize::MAX);
         assert_eq!((start.get(), entries.len()), (18, TAIL));
         assert_eq!(entries[23].payload, put(4, VALUE).payload);
         assert_eq!(entries[23].cut, Some(60_004));
-        assert_eq!(of(&log, 0), (LogIndex::new(42), Vec::new()));
+        assert_eq!(excerpt(&log, 0), (LogIndex::new(42), Vec::new()));
     }
 }

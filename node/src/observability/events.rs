@@ -1,7 +1,7 @@
 //! Logs and metrics of steps. The core produces neither: this module derives them from the event,
 //! the effects, and the server before and after.
 
-use crate::metrics::Metrics;
+use crate::observability::metrics::Metrics;
 use model::{Address, AppendOutcome, Effects, Event, LogIndex, Message, NodeId, Raft, Role, Term};
 use serde::Serialize;
 use std::{
@@ -18,7 +18,7 @@ const KEPT: usize = 64;
 
 /// An event in the history of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Happened {
+pub struct ServerEvent {
     /// The number of the event in this run of the server, from 1.
     pub id: u64,
     /// The time of the event, in milliseconds since 1970, by the server's clock.
@@ -26,7 +26,7 @@ pub struct Happened {
     /// The server's term afterwards.
     pub term: u64,
     /// The kind of event.
-    pub what: What,
+    pub what: EventKind,
     /// The other server involved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<u64>,
@@ -38,32 +38,32 @@ pub struct Happened {
 /// The kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum EventKind {
     /// The server started, with a log that ends at `index`.
     Started,
     /// The election timeout expired, and the server started a pre-vote.
-    AsksFirst,
+    StartedPreVote,
     /// The server became a candidate.
-    Runs,
+    BecameCandidate,
     /// The server granted its vote to `node`.
     Voted,
     /// The server became leader.
-    Leads,
+    BecameLeader,
     /// The server stepped down as leader.
-    StepsDown,
+    SteppedDown,
     /// The server recognized `node` as its leader.
-    Follows,
+    BecameFollower,
     /// The server truncated uncommitted entries from `index` on, which conflict with the leader's.
-    Truncates,
+    TruncatedLog,
 }
 
 /// Observes the steps of one server.
 pub(crate) struct Observer {
     metrics: Arc<Metrics>,
-    noted: Noted,
+    noted: LastSeen,
     /// The last entry of each append made as leader, and the time of the append.
     uncommitted: VecDeque<(LogIndex, Instant)>,
-    happened: VecDeque<Happened>,
+    happened: VecDeque<ServerEvent>,
 }
 
 /// The information about an event that is needed after the step.
@@ -76,7 +76,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-struct Noted {
+struct LastSeen {
     role: &'static str,
     leader: Option<NodeId>,
     term: Term,
@@ -84,7 +84,7 @@ struct Noted {
     commit_index: LogIndex,
 }
 
-impl Noted {
+impl LastSeen {
     fn of(raft: &Raft) -> Self {
         Self {
             role: role_name(raft.role()),
@@ -119,7 +119,7 @@ pub(crate) fn leader_of(raft: &Raft) -> Option<NodeId> {
 
 impl Observer {
     pub(crate) fn new(raft: &Raft, metrics: Arc<Metrics>) -> Self {
-        let noted = Noted::of(raft);
+        let noted = LastSeen::of(raft);
         metrics.role(noted.role, noted.role);
         let mut observer = Self {
             metrics,
@@ -128,17 +128,17 @@ impl Observer {
             happened: VecDeque::new(),
         };
         let (term, last) = (raft.current_term(), raft.log().last_index());
-        observer.tell(What::Started, term, None, Some(last));
+        observer.tell(EventKind::Started, term, None, Some(last));
         observer
     }
 
     /// The recorded events after the event with this number.
-    pub(crate) fn happened(&self, since: u64) -> Vec<Happened> {
+    pub(crate) fn happened(&self, since: u64) -> Vec<ServerEvent> {
         let since = self.happened.iter().filter(|each| each.id > since);
         since.cloned().collect()
     }
 
-    fn tell(&mut self, what: What, term: Term, node: Option<NodeId>, index: Option<LogIndex>) {
+    fn tell(&mut self, what: EventKind, term: Term, node: Option<NodeId>, index: Option<LogIndex>) {
         let id = self.happened.back().map_or(0, |last| last.id) + 1;
         let at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -146,7 +146,7 @@ impl Observer {
         if self.happened.len() >= KEPT {
             self.happened.pop_front();
         }
-        self.happened.push_back(Happened {
+        self.happened.push_back(ServerEvent {
             id,
             at,
             term: term.get(),
@@ -235,7 +235,7 @@ impl Observer {
 
     /// Records changes of term, vote, role and leader.
     fn note_offices(&mut self, raft: &Raft) {
-        let noted = Noted::of(raft);
+        let noted = LastSeen::of(raft);
         if noted.term != self.noted.term {
             self.metrics.term.set(noted.term.get());
             info!(from = %self.noted.term, to = %noted.term, "the term changed");
@@ -246,10 +246,10 @@ impl Observer {
             if candidate == raft.id() {
                 self.metrics.elections.inc();
                 info!(term = %noted.term, "runs for leader and asks for votes");
-                self.tell(What::Runs, noted.term, None, None);
+                self.tell(EventKind::BecameCandidate, noted.term, None, None);
             } else {
                 info!(term = %noted.term, %candidate, "voted");
-                self.tell(What::Voted, noted.term, Some(candidate), None);
+                self.tell(EventKind::Voted, noted.term, Some(candidate), None);
             }
         }
         if noted.role != self.noted.role {
@@ -258,13 +258,13 @@ impl Observer {
             self.uncommitted.clear();
             if noted.role == "leader" {
                 self.metrics.leaderships.inc();
-                self.tell(What::Leads, noted.term, None, None);
+                self.tell(EventKind::BecameLeader, noted.term, None, None);
             }
             if noted.role == "pre-candidate" {
-                self.tell(What::AsksFirst, noted.term, None, None);
+                self.tell(EventKind::StartedPreVote, noted.term, None, None);
             }
             if self.noted.role == "leader" {
-                self.tell(What::StepsDown, noted.term, None, None);
+                self.tell(EventKind::SteppedDown, noted.term, None, None);
             }
         }
         if noted.leader != self.noted.leader
@@ -272,7 +272,7 @@ impl Observer {
         {
             info!(term = %noted.term, %leader, "has a leader");
             if leader != raft.id() {
-                self.tell(What::Follows, noted.term, Some(leader), None);
+                self.tell(EventKind::BecameFollower, noted.term, Some(leader), None);
             }
         }
         if noted.commit_index != self.noted.commit_index {
@@ -319,7 +319,12 @@ impl Observer {
         }
         if let Some(index) = write.truncate_from {
             info!(from = %index, "entries that were never committed make room for the leader's");
-            self.tell(What::Truncates, raft.current_term(), None, Some(index));
+            self.tell(
+                EventKind::TruncatedLog,
+                raft.current_term(),
+                None,
+                Some(index),
+            );
         }
         if write.append.is_empty() {
             return;

@@ -5,23 +5,23 @@
 //! into the next one: client requests become one event, messages are sent together, and one sync
 //! makes all writes durable.
 //!
-//! The [event loop](crate::crew) decides which thread runs a turn. No turn touches the disk.
+//! The [event loop](crate::runtime::event_loop) decides which thread runs a turn. No turn touches the disk.
 
 use crate::{
-    disk::write_durably,
     identities::{self, Alert, AlertKind, Identities, Origin},
-    knock::Knock,
-    local::{Local, Reply},
-    metrics::Metrics,
-    node::{Counts, Failure, Glance, Progress, Status},
-    observe::{self, Observer},
-    pace::Pace,
-    switch::Switch,
-    tail,
-    timers::Timers,
-    trace::Trace,
-    waiting::{Waiting, Woken},
-    writer::Writer,
+    node::{Counts, Failure, Progress, Status, StatusQuery},
+    observability::events::{self, Observer},
+    observability::log_excerpt,
+    observability::metrics::Metrics,
+    observability::trace::Trace,
+    runtime::fault_switch::FaultSwitch,
+    runtime::leader_probe::LeaderProbe,
+    runtime::local::{Local, Reply},
+    runtime::poller::{Poller, Wakeup},
+    runtime::snapshot_policy::SnapshotPolicy,
+    runtime::timers::Timers,
+    storage::disk::write_durably,
+    storage::writer::Writer,
 };
 use model::{
     Address, AppendEntriesResponse, ClientRequest, Effects, Envelope, Event, Flow, Message, NodeId,
@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// Execute an operation.
     Ask { ask: Ask, reply: Reply },
     /// Return the status of the server.
-    Status(Glance, oneshot::Sender<Status>),
+    Status(StatusQuery, oneshot::Sender<Status>),
     /// Use the endpoint.
     Endpoint(Box<dyn FnOnce(&Endpoint) + Send>),
     /// Finish operations in progress, reject new ones, and end.
@@ -67,7 +67,7 @@ pub(crate) enum Command {
 }
 
 /// The liveness data that the driver publishes while it runs.
-pub(crate) struct Pulse {
+pub(crate) struct Liveness {
     started: Instant,
     /// When the last turn ended, in milliseconds since the start.
     turned: AtomicU64,
@@ -75,7 +75,7 @@ pub(crate) struct Pulse {
     heard: BTreeMap<NodeId, AtomicU64>,
 }
 
-impl Pulse {
+impl Liveness {
     pub(crate) fn new(others: impl Iterator<Item = NodeId>) -> Self {
         Self {
             started: Instant::now(),
@@ -122,20 +122,20 @@ pub(crate) struct Driver {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) local: Local,
     pub(crate) timers: Timers,
-    pub(crate) knock: Knock,
+    pub(crate) leader_probe: LeaderProbe,
     pub(crate) observer: Observer,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) liveness: Arc<Liveness>,
     pub(crate) trace: Option<Trace>,
     /// The path of the crash report, written when an invariant is violated.
-    pub(crate) morgue: PathBuf,
-    pub(crate) agenda: Agenda,
+    pub(crate) crash_report_path: PathBuf,
+    pub(crate) buffers: TurnBuffers,
     /// The random id of this run.
     pub(crate) boot: u64,
     pub(crate) identities: Identities,
-    pub(crate) switch: Arc<Switch>,
-    pub(crate) pace: Pace,
-    pub(crate) alarm: Alarm,
+    pub(crate) fault_switch: Arc<FaultSwitch>,
+    pub(crate) snapshot_policy: SnapshotPolicy,
+    pub(crate) armed: ArmedWakeups,
     /// Whether the log already reported that the disk is behind.
     pub(crate) disk_behind: bool,
     /// The result, once the driver has ended.
@@ -146,7 +146,7 @@ pub(crate) struct Driver {
 
 /// The wake-ups that are armed in epoll.
 #[derive(Default)]
-pub(crate) struct Alarm {
+pub(crate) struct ArmedWakeups {
     /// When the timer fires or fired.
     clock: Option<Instant>,
     /// Whether epoll reports that the socket is writable.
@@ -155,17 +155,17 @@ pub(crate) struct Alarm {
 
 /// The scope of a turn.
 #[derive(Clone, Copy)]
-pub(crate) enum Look {
+pub(crate) enum TurnScope {
     /// All events.
-    Everything(Woken),
+    Everything(Wakeup),
     /// Only the report of the disk. Timers are excluded, because a datagram of the leader may be
-    /// waiting unread.
+    /// poller unread.
     Reports,
 }
 
 /// The buffers of a turn.
 #[derive(Default)]
-pub(crate) struct Agenda {
+pub(crate) struct TurnBuffers {
     messages: Vec<Received>,
     /// Whether the peers were requested to identify themselves.
     greeted: bool,
@@ -177,23 +177,23 @@ pub(crate) struct Agenda {
 }
 
 impl Driver {
-    /// Runs one turn. Does nothing once the driver has ended.
-    pub(crate) fn turn(&mut self, look: Look) {
+    /// BecameCandidate one turn. Does nothing once the driver has ended.
+    pub(crate) fn turn(&mut self, scope: TurnScope) {
         if self.has_ended() {
             return;
         }
-        if matches!(look, Look::Everything(_)) {
+        if matches!(scope, TurnScope::Everything(_)) {
             self.gather();
         }
-        if !self.switch.pass() {
+        if !self.fault_switch.pass() {
             self.writer.abandon();
             self.outcome = Some(Ok(()));
             return;
         }
-        if let Err(failure) = self.take_up(look) {
+        if let Err(failure) = self.take_up(scope) {
             return self.fail(failure);
         }
-        if let Some(stop_by) = self.agenda.stop_by
+        if let Some(stop_by) = self.buffers.stop_by
             && (Instant::now() >= stop_by || (self.local.is_idle() && !self.raft.is_writing()))
         {
             self.outcome = Some(Ok(()));
@@ -217,7 +217,7 @@ impl Driver {
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.local.refuse_waiting();
         let outcome = self.outcome.take().unwrap_or(Ok(()));
-        if self.switch.killed() {
+        if self.fault_switch.killed() {
             self.writer.abandon();
             return outcome;
         }
@@ -226,18 +226,18 @@ impl Driver {
         outcome.and(closed)
     }
 
-    /// Collects the waiting datagrams and commands.
+    /// Collects the poller datagrams and commands.
     fn gather(&mut self) {
         self.socket.serve_timers(Instant::now());
-        self.agenda.messages = self.socket.receive();
-        while self.agenda.commands.len() < COMMANDS {
+        self.buffers.messages = self.socket.receive();
+        while self.buffers.commands.len() < COMMANDS {
             match self.commands.try_recv() {
-                Ok(command) => self.agenda.commands.push(command),
+                Ok(command) => self.buffers.commands.push(command),
                 Err(mpsc::error::TryRecvError::Empty) => break,
                 Err(mpsc::error::TryRecvError::Disconnected) => {
                     // All handles were dropped.
-                    if self.agenda.stop_by.is_none() {
-                        self.agenda.commands.push(Command::Stop);
+                    if self.buffers.stop_by.is_none() {
+                        self.buffers.commands.push(Command::Stop);
                     }
                     break;
                 }
@@ -245,7 +245,7 @@ impl Driver {
         }
     }
 
-    fn take_up(&mut self, look: Look) -> Result<(), Failure> {
+    fn take_up(&mut self, scope: TurnScope) -> Result<(), Failure> {
         self.metrics.turns.inc();
         let now = Instant::now();
         if let Some(report) = self.writer.take_report() {
@@ -254,50 +254,50 @@ impl Driver {
         if let Some(turn) = self.identities.take_report(now).map_err(Failure::Disk)? {
             self.carry_out_identities(turn);
         }
-        if !std::mem::replace(&mut self.agenda.greeted, true) {
+        if !std::mem::replace(&mut self.buffers.greeted, true) {
             self.tick_identities(now);
         }
         self.take_messages(now)?;
         self.take_commands(now);
-        if matches!(look, Look::Everything(_)) {
+        if matches!(scope, TurnScope::Everything(_)) {
             // Timers are processed after messages: if a message of the leader has arrived, the
             // server must not start an election, however late this thread was scheduled.
             self.take_timers(now)?;
         }
         self.note_disk();
         // Responses to local operations may produce new requests in the same turn.
-        while !self.agenda.requests.is_empty() {
+        while !self.buffers.requests.is_empty() {
             self.take_requests()?;
         }
         let last = self.metrics.snapshot_bytes.get();
-        if self.pace.is_due(&self.raft, last) && !self.writer.is_behind() {
-            self.pace.begin(0);
+        if self.snapshot_policy.is_due(&self.raft, last) && !self.writer.is_behind() {
+            self.snapshot_policy.begin(0);
             self.step(Event::Compact)?;
         }
-        if !self.agenda.sends.is_empty() {
-            self.endpoint.send(std::mem::take(&mut self.agenda.sends));
+        if !self.buffers.sends.is_empty() {
+            self.endpoint.send(std::mem::take(&mut self.buffers.sends));
         }
         self.publish(now);
         Ok(())
     }
 
     /// Arms the event loop for the socket and the next timer.
-    pub(crate) fn prepare_to_wait(&mut self, look: Look, waiting: &Waiting) {
+    pub(crate) fn prepare_to_wait(&mut self, scope: TurnScope, poller: &Poller) {
         let to_write = self.socket.is_congested();
-        let was_told = matches!(look, Look::Everything(Woken::Socket));
+        let was_told = matches!(scope, TurnScope::Everything(Wakeup::Socket));
         let mut done = Ok(());
-        if was_told || to_write != self.alarm.to_write {
-            self.alarm.to_write = to_write;
-            done = waiting.listen(&self.socket, to_write);
+        if was_told || to_write != self.armed.to_write {
+            self.armed.to_write = to_write;
+            done = poller.listen(&self.socket, to_write);
         }
         let timers = self.timers.next();
         let due = self.socket.deadline().map_or(timers, |at| at.min(timers));
         let now = Instant::now();
         // Timers are postponed far more often than they fire. The timer is therefore never moved to
         // a later time, and may fire once too early.
-        if done.is_ok() && self.alarm.clock.is_none_or(|at| due < at || at <= now) {
-            self.alarm.clock = Some(due);
-            done = waiting.set_clock(due.saturating_duration_since(now));
+        if done.is_ok() && self.armed.clock.is_none_or(|at| due < at || at <= now) {
+            self.armed.clock = Some(due);
+            done = poller.arm_timer(due.saturating_duration_since(now));
         }
         if let Err(error) = done {
             self.fail(Failure::System(error.into()));
@@ -310,8 +310,8 @@ impl Driver {
     }
 
     fn take_messages(&mut self, now: Instant) -> Result<(), Failure> {
-        let millis = self.pulse.millis(now);
-        let mut messages = std::mem::take(&mut self.agenda.messages);
+        let millis = self.liveness.millis(now);
+        let mut messages = std::mem::take(&mut self.buffers.messages);
         for Received { envelope, boot, at } in messages.drain(..) {
             let Envelope { from, to, message } = envelope;
             if to != Address::Node(self.raft.id()) {
@@ -332,7 +332,7 @@ impl Driver {
                 if !self.is_admitted(Origin { id, boot, at }, &message, now) {
                     continue;
                 }
-                if let Some(heard) = self.pulse.heard.get(&id) {
+                if let Some(heard) = self.liveness.heard.get(&id) {
                     heard.store(millis.max(1), Relaxed);
                 }
             }
@@ -343,7 +343,7 @@ impl Driver {
             }
             match message {
                 Message::ClientRequest(request) if !matches!(from, Address::Node(_)) => {
-                    self.agenda.requests.push((from, request));
+                    self.buffers.requests.push((from, request));
                 }
                 Message::AppendEntriesRequest(request)
                     if !request.entries.is_empty() && self.writer.is_behind() =>
@@ -358,7 +358,7 @@ impl Driver {
             }
         }
         // Keeps the allocation for the next turn.
-        self.agenda.messages = messages;
+        self.buffers.messages = messages;
         Ok(())
     }
 
@@ -368,7 +368,7 @@ impl Driver {
         let Origin { id, boot, .. } = from;
         if !self.identities.is_admitted(id, boot) {
             self.metrics.dropped("not-admitted", 1);
-            let silence = self.pulse.silence(id);
+            let silence = self.liveness.silence(id);
             let turn = self.identities.unadmitted(from, silence, now);
             self.carry_out_identities(turn);
             return false;
@@ -392,7 +392,7 @@ impl Driver {
     }
 
     fn take_identity(&mut self, from: Origin, message: IdentityMessage, now: Instant) {
-        let silence = self.pulse.silence(from.id);
+        let silence = self.liveness.silence(from.id);
         let is_known = self.is_at_known_address(from);
         let entry = match &message {
             IdentityMessage::Request(request) => request.entry,
@@ -423,7 +423,7 @@ impl Driver {
 
     fn tick_identities(&mut self, now: Instant) {
         let other_voters = self.endpoint.counters().dropped(Cause::Voters);
-        let silence = |id| self.pulse.silence(id);
+        let silence = |id| self.liveness.silence(id);
         let turn = self.identities.tick(other_voters, silence, now);
         self.carry_out_identities(turn);
     }
@@ -446,14 +446,14 @@ impl Driver {
         // A peer's address may become known later, and the request is repeated then. A nonce must
         // not be sent to an address that any process could have claimed.
         let known = known.filter(|envelope| self.endpoint.has_trusted_route(envelope.to));
-        self.agenda.sends.extend(known);
+        self.buffers.sends.extend(known);
         for (at, envelope) in turn.direct {
             match at {
                 Some(at) if self.is_trusted(envelope.to, at) => {
                     self.endpoint.send_to(at, vec![envelope]);
                 }
                 _ if self.endpoint.has_trusted_route(envelope.to) => {
-                    self.agenda.sends.push(envelope);
+                    self.buffers.sends.push(envelope);
                 }
                 _ => {}
             }
@@ -474,33 +474,33 @@ impl Driver {
     }
 
     fn take_commands(&mut self, now: Instant) {
-        let mut commands = std::mem::take(&mut self.agenda.commands);
+        let mut commands = std::mem::take(&mut self.buffers.commands);
         for command in commands.drain(..) {
             match command {
-                Command::Ask { reply, .. } if self.agenda.stop_by.is_some() => {
+                Command::Ask { reply, .. } if self.buffers.stop_by.is_some() => {
                     let _ = reply.send(Err(crate::ProposeError::Stopped));
                 }
                 Command::Ask { ask, reply } => {
-                    self.local.ask(ask, reply, now, &mut self.agenda.requests);
+                    self.local.ask(ask, reply, now, &mut self.buffers.requests);
                 }
-                Command::Status(glance, reply) => {
-                    let _ = reply.send(self.status(glance));
+                Command::Status(query, reply) => {
+                    let _ = reply.send(self.status(query));
                 }
                 Command::Endpoint(action) => action(&self.endpoint),
                 #[cfg(test)]
                 Command::LoseMemory => self.loses_memory = true,
                 Command::Stop => {
                     self.local.refuse_waiting();
-                    self.agenda.stop_by.get_or_insert(now + LINGER);
+                    self.buffers.stop_by.get_or_insert(now + LINGER);
                 }
             }
         }
-        self.agenda.commands = commands;
+        self.buffers.commands = commands;
     }
 
     fn take_timers(&mut self, now: Instant) -> Result<(), Failure> {
         if self.timers.take_heartbeat(now) {
-            self.local.expire(now, &mut self.agenda.requests);
+            self.local.expire(now, &mut self.buffers.requests);
             self.writer.tick();
             self.tick_identities(now);
             if !self.identities.is_suspended() {
@@ -523,14 +523,16 @@ impl Driver {
     /// Detects that the leader is silent because its process is gone. Then the server need not wait
     /// for the full election timeout, nor refuse its vote to others for the leader's sake.
     fn look_for_leader(&mut self, now: Instant) -> Result<(), Failure> {
-        let leader = observe::leader_of(&self.raft).filter(|id| *id != self.raft.id());
-        let silent = leader.filter(|id| self.timers.is_silence(self.pulse.since_heard(*id)));
+        let leader = events::leader_of(&self.raft).filter(|id| *id != self.raft.id());
+        let silent = leader.filter(|id| self.timers.is_silence(self.liveness.since_heard(*id)));
         let Some(leader) = silent else {
-            self.knock.forget();
+            self.leader_probe.forget();
             return Ok(());
         };
         let at = self.endpoint.route_to(Address::Node(leader));
-        if at.is_some_and(|at| self.knock.finds_nobody(at)) && self.timers.hasten_election(now) {
+        if at.is_some_and(|at| self.leader_probe.is_unreachable(at))
+            && self.timers.hasten_election(now)
+        {
             info!(%leader, "the leader is silent, and nobody listens at its address");
             self.metrics.leaders_gone.inc();
             self.step(Event::QuorumTimeout)?;
@@ -539,7 +541,7 @@ impl Driver {
     }
 
     fn take_requests(&mut self) -> Result<(), Failure> {
-        let mut requests = std::mem::take(&mut self.agenda.requests);
+        let mut requests = std::mem::take(&mut self.buffers.requests);
         if self.writer.is_behind() {
             let sends = self.raft.refuse_commands(&mut requests);
             self.metrics.refused("disk-behind", sends.len());
@@ -584,7 +586,7 @@ impl Driver {
             trace.add(&event, &effects).map_err(Failure::Trace)?;
         }
         if let Err(law) = invariants::check(before, &self.raft, &effects) {
-            return Err(self.autopsy(law, &effects));
+            return Err(self.write_crash_report(law, &effects));
         }
         self.observer.after(kind, &self.raft, &effects);
         self.timers
@@ -597,7 +599,7 @@ impl Driver {
         if let Some(write) = effects.write {
             if write.snapshot.is_none() {
                 let sizes = write.append.iter().map(|entry| entry.payload.size() as u64);
-                self.pace.grown += sizes.sum::<u64>();
+                self.snapshot_policy.growth += sizes.sum::<u64>();
             }
             self.writer.write(write);
         }
@@ -614,9 +616,9 @@ impl Driver {
                 // Treated as lost: the leader sends another one later.
                 self.metrics.dropped("silent", 1);
             } else if self.local.owns(envelope.to) {
-                self.local.receive(envelope, &mut self.agenda.requests);
+                self.local.receive(envelope, &mut self.buffers.requests);
             } else {
-                self.agenda.sends.push(envelope);
+                self.buffers.sends.push(envelope);
             }
         }
     }
@@ -626,18 +628,21 @@ impl Driver {
         let Envelope { to, message, .. } = envelope;
         match (to, message) {
             (Address::Node(id), Message::InstallSnapshotRequest(_)) => {
-                self.pulse.since_heard(*id) > SILENT || !self.identities.counts(*id)
+                self.liveness.since_heard(*id) > SILENT || !self.identities.counts(*id)
             }
             _ => false,
         }
     }
 
     /// Writes a crash report about a violated invariant.
-    fn autopsy(&self, law: String, effects: &Effects) -> Failure {
+    fn write_crash_report(&self, law: String, effects: &Effects) -> Failure {
         let body = serde_json::json!({ "law": law, "server": self.raft, "effects": effects });
-        let report = match write_durably(&self.morgue, body.to_string().as_bytes()) {
-            Ok(()) => format!("see {}", self.morgue.display()),
-            Err(error) => format!("and {} cannot be written: {error}", self.morgue.display()),
+        let report = match write_durably(&self.crash_report_path, body.to_string().as_bytes()) {
+            Ok(()) => format!("see {}", self.crash_report_path.display()),
+            Err(error) => format!(
+                "and {} cannot be written: {error}",
+                self.crash_report_path.display()
+            ),
         };
         Failure::LawBroken { law, report }
     }
@@ -658,24 +663,26 @@ impl Driver {
         metrics.log_entries.set(kept as u64);
         metrics.durable_index.set(self.raft.durable_index().get());
         metrics.disk_backlog.set(self.writer.backlog() as u64);
-        metrics.local_waiting.set(self.local.waiting() as u64);
-        self.pulse.turned.store(self.pulse.millis(now), Relaxed);
+        metrics.local_waiting.set(self.local.queued() as u64);
+        self.liveness
+            .turned
+            .store(self.liveness.millis(now), Relaxed);
     }
 
-    fn status(&self, glance: Glance) -> Status {
+    fn status(&self, query: StatusQuery) -> Status {
         let raft = &self.raft;
         let last_index = raft.log().last_index().get();
         let mut votes = Vec::new();
         let mut followers = BTreeMap::new();
-        let mut waiting = 0;
+        let mut poller = 0;
         match raft.role() {
             Role::Follower { .. } => {}
             Role::PreCandidate { votes: of } => votes.extend(of.iter().map(|id| id.get())),
             Role::Candidate(candidate) => votes.extend(candidate.votes.iter().map(|id| id.get())),
             Role::Leader(leader) => {
-                waiting = leader.writes.len() + leader.reads.len();
+                poller = leader.writes.len() + leader.reads.len();
                 followers.extend(leader.followers.iter().map(|(id, progress)| {
-                    let silent = self.pulse.since_heard(*id).as_millis();
+                    let silent = self.liveness.since_heard(*id).as_millis();
                     let progress = Progress {
                         match_index: progress.match_index.get(),
                         next_index: progress.next_index.get(),
@@ -692,12 +699,12 @@ impl Driver {
                 }));
             }
         }
-        let (log_start, log) = tail::of(raft.log(), glance.entries);
+        let (log_start, log) = log_excerpt::excerpt(raft.log(), query.entries);
         Status {
             id: raft.id().get(),
-            role: observe::role_name(raft.role()),
+            role: events::role_name(raft.role()),
             term: raft.current_term().get(),
-            leader: observe::leader_of(raft).map(NodeId::get),
+            leader: events::leader_of(raft).map(NodeId::get),
             commit_index: raft.commit_index().get(),
             last_index,
             snapshot_index: raft.snapshot_index().get(),
@@ -708,7 +715,7 @@ impl Driver {
             voters: raft.config().voters.iter().map(|id| id.get()).collect(),
             followers,
             syncs: self.metrics.syncs(),
-            uptime_seconds: self.pulse.uptime().as_secs(),
+            uptime_seconds: self.liveness.uptime().as_secs(),
             boot: format!("{:016x}", self.boot),
             disk: self.identities.disk().to_owned(),
             suspended: self.identities.suspended(),
@@ -717,17 +724,17 @@ impl Driver {
             voted_for: raft.voted_for().map(NodeId::get),
             votes,
             first_index: raft.log().base().index.next().get(),
-            waiting,
+            poller,
             counts: self.counted(),
             log_start: log_start.get(),
             log,
-            events: self.observer.happened(glance.since),
+            events: self.observer.happened(query.since),
         }
     }
 
     /// The current conditions that need an operator's attention.
     fn alerts(&self) -> Vec<Alert> {
-        let silence = |id| self.pulse.silence(id);
+        let silence = |id| self.liveness.silence(id);
         let mut alerts = self.identities.alerts(silence, Instant::now());
         alerts.extend(self.endpoint.misplaced().iter().filter_map(|misplaced| {
             let Address::Node(id) = misplaced.process else {
@@ -744,7 +751,7 @@ impl Driver {
 
     /// Whether a server counts toward a quorum, as far as is known.
     fn counts(&self, id: NodeId) -> bool {
-        let silence = self.pulse.silence(id);
+        let silence = self.liveness.silence(id);
         self.identities.counts(id) && !self.identities.is_lost(id, silence, Instant::now())
     }
 

@@ -11,8 +11,8 @@
 
 use crate::{
     Config, DiskError,
-    waiting::Bell,
-    wal::{self, Directory, Files as _},
+    runtime::poller::Waker,
+    storage::wal::{self, Directory, Files as _},
 };
 use model::{
     NodeId,
@@ -31,7 +31,7 @@ use std::{
 };
 
 const NAME: &str = "metadata";
-/// What the next version is called until it is durable.
+/// EventKind the next version is called until it is durable.
 const NEW: &str = "metadata.new";
 const MAGIC: [u8; 8] = *b"RAFT-MET";
 /// The version of the format.
@@ -250,7 +250,7 @@ impl Metadata {
         }
     }
 
-    /// What is recorded of the peers.
+    /// EventKind is recorded of the peers.
     pub(crate) fn table(&self) -> &Table {
         &self.contents.table
     }
@@ -279,7 +279,7 @@ pub(crate) struct Keeper {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    bell: Bell,
+    waker: Waker,
 }
 
 #[derive(Default)]
@@ -291,11 +291,11 @@ struct State {
 
 impl Keeper {
     /// Starts the thread. It rings when it has a report.
-    pub(crate) fn start(metadata: Metadata, bell: Bell) -> io::Result<Self> {
+    pub(crate) fn start(metadata: Metadata, waker: Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
-            bell,
+            waker,
         });
         let thread = thread::Builder::new().name("raft-metadata".into()).spawn({
             let shared = Arc::clone(&shared);
@@ -354,7 +354,7 @@ impl Shared {
                 .map_err(|source| DiskError::of("write", NAME, source));
             let has_failed = written.is_err();
             self.lock().report = Some(written);
-            self.bell.ring();
+            self.waker.wake();
             if has_failed {
                 // Nothing is known about the file any more: see `DiskError`.
                 return;
@@ -370,7 +370,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::waiting::Waiting;
+    use crate::runtime::poller::Poller;
     use model::admission::{Record, Standing};
     use proptest::prelude::*;
     use std::time::Instant;
@@ -483,8 +483,8 @@ mod tests {
         begin_log(dir.path());
         metadata.begin_start(boot(1)).unwrap();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let bell = Waiting::new(&socket).unwrap().bell();
-        let keeper = Keeper::start(metadata, bell).unwrap();
+        let waker = Poller::new(&socket).unwrap().waker();
+        let keeper = Keeper::start(metadata, waker).unwrap();
         keeper.save(7, table());
         let deadline = Instant::now() + std::time::Duration::from_secs(30);
         let report = loop {

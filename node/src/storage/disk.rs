@@ -1,6 +1,6 @@
 //! The driver's interface to stable storage, and its errors.
 //!
-//! [`crate::wal`] implements it. One thread uses a disk at a time ([`crate::writer`]), and only the
+//! [`crate::storage::wal`] implements it. One thread uses a disk at a time ([`crate::storage::writer`]), and only the
 //! driver reports to the core that a write is durable.
 
 use model::Write;
@@ -25,7 +25,7 @@ pub trait Disk: Send {
     ///
     /// # Errors
     /// See [`Self::write`].
-    fn rest(&mut self) -> Result<(), DiskError> {
+    fn on_idle(&mut self) -> Result<(), DiskError> {
         Ok(())
     }
 

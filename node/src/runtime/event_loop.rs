@@ -15,10 +15,10 @@
 //! * When one of the threads ends, for any reason, so does the other.
 
 use crate::{
-    driver::{Driver, Look},
     node::Failure,
-    waiting::{Waiting, Woken},
-    writer::Writer,
+    runtime::driver::{Driver, TurnScope},
+    runtime::poller::{Poller, Wakeup},
+    storage::writer::Writer,
 };
 use std::{
     sync::{
@@ -33,39 +33,39 @@ use std::{
 };
 
 /// The event loop; see the module documentation.
-pub(crate) struct Crew {
+pub(crate) struct EventLoop {
     driver: Mutex<Driver>,
     writer: Arc<Writer>,
-    waiting: Waiting,
-    over: AtomicBool,
+    poller: Poller,
+    stopped: AtomicBool,
 }
 
 /// Ends the other thread together with this one, even if this one panics.
-struct Together<'a>(&'a Crew);
+struct StopTogether<'a>(&'a EventLoop);
 
-impl Drop for Together<'_> {
+impl Drop for StopTogether<'_> {
     fn drop(&mut self) {
-        self.0.over.store(true, Relaxed);
-        self.0.waiting.bell().ring();
+        self.0.stopped.store(true, Relaxed);
+        self.0.poller.waker().wake();
     }
 }
 
-impl Crew {
-    pub(crate) fn new(driver: Driver, waiting: Waiting) -> Self {
+impl EventLoop {
+    pub(crate) fn new(driver: Driver, poller: Poller) -> Self {
         Self {
             writer: Arc::clone(&driver.writer),
             driver: Mutex::new(driver),
-            waiting,
-            over: AtomicBool::new(false),
+            poller,
+            stopped: AtomicBool::new(false),
         }
     }
 
-    /// Runs until the driver stops, or until something fails. It spawns the second thread and uses
+    /// BecameCandidate until the driver stops, or until something fails. It spawns the second thread and uses
     /// the calling thread as the first.
     pub(crate) fn run(self, second: thread::Builder) -> Result<(), Failure> {
         if let Ok(driver) = self.driver.lock() {
             // Arms epoll for the socket and sets the timer.
-            self.take_turns(driver, Look::Everything(Woken::Socket));
+            self.take_turns(driver, TurnScope::Everything(Wakeup::Socket));
         }
         let span = tracing::Span::current();
         let spawned = thread::scope(|scope| {
@@ -85,39 +85,39 @@ impl Crew {
     }
 
     fn work(&self) {
-        let _together = Together(self);
-        while !self.over.load(Relaxed) {
-            let woken = self.waiting.wait(self.writer.vigil.end());
+        let _stop_together = StopTogether(self);
+        while !self.stopped.load(Relaxed) {
+            let wakeup = self.poller.wait(self.writer.busy_poll.end());
             // The lock is poisoned only if the other thread panicked.
             let Ok(mut driver) = self.driver.lock() else {
                 return;
             };
-            match woken {
-                Ok(woken) => self.take_turns(driver, Look::Everything(woken)),
+            match wakeup {
+                Ok(wakeup) => self.take_turns(driver, TurnScope::Everything(wakeup)),
                 Err(error) => return driver.fail(Failure::System(error.into())),
             }
-            if let Some(shift) = self.writer.begin() {
-                self.writer.work(shift, || self.take_up_report());
+            if let Some(lease) = self.writer.begin() {
+                self.writer.work(lease, || self.take_up_report());
             }
         }
     }
 
-    /// Runs a turn for the disk's report, unless the other thread holds the driver: that thread
+    /// BecameCandidate a turn for the disk's report, unless the other thread holds the driver: that thread
     /// then processes the report.
     fn take_up_report(&self) {
         fence(SeqCst);
         if let Ok(driver) = self.driver.try_lock() {
-            self.take_turns(driver, Look::Reports);
+            self.take_turns(driver, TurnScope::Reports);
         }
     }
 
-    fn take_turns<'a>(&'a self, mut driver: MutexGuard<'a, Driver>, mut look: Look) {
+    fn take_turns<'a>(&'a self, mut driver: MutexGuard<'a, Driver>, mut scope: TurnScope) {
         loop {
-            driver.turn(look);
-            driver.prepare_to_wait(look, &self.waiting);
+            driver.turn(scope);
+            driver.prepare_to_wait(scope, &self.poller);
             if driver.has_ended() {
-                self.over.store(true, Relaxed);
-                return self.waiting.bell().ring();
+                self.stopped.store(true, Relaxed);
+                return self.poller.waker().wake();
             }
             drop(driver);
             // A report that arrived meanwhile found the driver locked. Either this thread sees the
@@ -131,7 +131,7 @@ impl Crew {
                 return;
             };
             driver = again;
-            look = Look::Reports;
+            scope = TurnScope::Reports;
         }
     }
 }

@@ -1,0 +1,6 @@
+//! Durable state: the disk, the write queue, the write-ahead log and the metadata file.
+
+pub(crate) mod disk;
+pub(crate) mod metadata;
+pub(crate) mod wal;
+pub(crate) mod writer;
