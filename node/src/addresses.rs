@@ -6,8 +6,8 @@
 
 use crate::{
     Config,
-    identities::{Alert, AlertKind},
-    node::StartError,
+    error::StartError,
+    observability::alerts::{Alert, AlertKind},
 };
 use model::NodeId;
 use std::{

@@ -2,7 +2,10 @@
 //! this module supplies it with clock and disk, and reports to operators.
 
 use crate::{
-    addresses::AddressAlerts, observability::metrics::Metrics, storage::disk::DiskError,
+    addresses::AddressAlerts,
+    observability::alerts::{Alert, AlertKind},
+    observability::metrics::Metrics,
+    storage::disk::DiskError,
     storage::metadata::Keeper,
 };
 use model::{
@@ -13,7 +16,6 @@ use model::{
     },
     wire::BootId,
 };
-use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -28,32 +30,6 @@ const SHOWN_FOR: Duration = Duration::from_secs(10);
 const RESTART: Duration = Duration::from_secs(1);
 /// The maximum number of cached source addresses of runs of other servers.
 const SOURCES: usize = 64;
-
-/// A condition that needs an operator's attention.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Alert {
-    /// The kind of condition.
-    pub kind: AlertKind,
-    /// The server involved.
-    pub node: u64,
-    /// A description for operators.
-    pub text: String,
-}
-
-/// The kinds of alerts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertKind {
-    /// A server returned without its disk, or with an old copy of it, and does not count.
-    LostDisk,
-    /// Two servers run under the same number.
-    DuplicateNumber,
-    /// Datagrams arrive from processes that were configured with other voters.
-    OtherVoters,
-    /// A name in the `--peer` list resolves to the address of another server, or to one at which
-    /// this server does not listen; or a server sends from the address of another one.
-    PeerAddresses,
-}
 
 /// The identities of this server and its peers; see the module documentation.
 pub(crate) struct Identities {

@@ -27,18 +27,22 @@ compile_error!(
 
 mod addresses;
 mod config;
+mod error;
 mod identities;
 mod node;
 mod observability;
 mod peers;
 mod runtime;
+mod start;
 mod storage;
 
 pub use config::{Config, ConfigError};
-pub use identities::{Alert, AlertKind};
-pub use node::{Counts, Failure, Node, Progress, ProposeError, StartError, Status, StatusQuery};
+pub use error::{Failure, ProposeError, StartError};
+pub use node::Node;
+pub use observability::alerts::{Alert, AlertKind};
 pub use observability::events::{EventKind, ServerEvent};
 pub use observability::log_excerpt::{LogExcerptEntry, TAIL};
+pub use observability::status::{Counts, Progress, Status, StatusQuery};
 pub use runtime::fault_switch::Pause;
 pub use storage::disk::{Disk, DiskError};
 pub use storage::metadata::MetadataError;

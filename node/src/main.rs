@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use transport::{Faults, Key};
 use web::Secret;
 
-/// EventKind `health` waits for at the most.
+/// The longest wait of `health`.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {

@@ -5,8 +5,9 @@
 //! name that is not allowed ([`web::site`]), and `/status` omits keys and values.
 
 use crate::{
-    node::{Inner, Node, StatusQuery},
+    node::{Inner, Node},
     observability::log_excerpt::LogExcerptEntry,
+    observability::status::StatusQuery,
 };
 use axum::{
     Router,

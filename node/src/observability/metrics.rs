@@ -1,6 +1,6 @@
 //! Metrics for operators. Values are atomics: updating one never waits for a reader.
 
-use crate::node::Counts;
+use super::status::Counts;
 use model::Address;
 use prometheus_client::{
     encoding::text,
@@ -124,7 +124,7 @@ impl Metrics {
             ),
             (
                 "snapshot_bytes",
-                "EventKind the last snapshot took on the disk",
+                "Bytes of the last snapshot on the disk",
                 &self.snapshot_bytes,
             ),
             (
@@ -311,7 +311,7 @@ impl Metrics {
         let _ = text::encode(&mut text, &self.registry);
         let end = text.trim_end_matches("# EOF\n").len();
         text.truncate(end);
-        text += "# HELP raft_transport EventKind the transport counted, by what.\n\
+        text += "# HELP raft_transport Counters of the transport, by name.\n\
                  # TYPE raft_transport counter\n";
         for (name, count) in transport {
             text += &format!("raft_transport_total{{count=\"{name}\"}} {count}\n");

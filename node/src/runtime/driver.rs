@@ -8,11 +8,13 @@
 //! The [event loop](crate::runtime::event_loop) decides which thread runs a turn. No turn touches the disk.
 
 use crate::{
-    identities::{self, Alert, AlertKind, Identities, Origin},
-    node::{Counts, Failure, Progress, Status, StatusQuery},
+    error::Failure,
+    identities::{self, Identities, Origin},
+    observability::alerts::{Alert, AlertKind},
     observability::events::{self, Observer},
     observability::log_excerpt,
     observability::metrics::Metrics,
+    observability::status::{Counts, Progress, Status, StatusQuery},
     observability::trace::Trace,
     runtime::fault_switch::FaultSwitch,
     runtime::leader_probe::LeaderProbe,
@@ -113,8 +115,8 @@ impl Liveness {
     }
 }
 
-/// The driver; see the module documentation.
-pub(crate) struct Driver {
+/// The parts that the start of a server hands to the driver.
+pub(crate) struct Parts {
     pub(crate) raft: Raft,
     pub(crate) endpoint: Endpoint,
     pub(crate) socket: Socket,
@@ -122,26 +124,45 @@ pub(crate) struct Driver {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) local: Local,
     pub(crate) timers: Timers,
-    pub(crate) leader_probe: LeaderProbe,
-    pub(crate) observer: Observer,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) liveness: Arc<Liveness>,
     pub(crate) trace: Option<Trace>,
     /// The path of the crash report, written when an invariant is violated.
     pub(crate) crash_report_path: PathBuf,
-    pub(crate) buffers: TurnBuffers,
     /// The random id of this run.
     pub(crate) boot: u64,
     pub(crate) identities: Identities,
     pub(crate) fault_switch: Arc<FaultSwitch>,
     pub(crate) snapshot_policy: SnapshotPolicy,
-    pub(crate) armed: ArmedWakeups,
+}
+
+/// The driver; see the module documentation.
+pub(crate) struct Driver {
+    raft: Raft,
+    endpoint: Endpoint,
+    socket: Socket,
+    writer: Arc<Writer>,
+    commands: mpsc::Receiver<Command>,
+    local: Local,
+    timers: Timers,
+    leader_probe: LeaderProbe,
+    observer: Observer,
+    metrics: Arc<Metrics>,
+    liveness: Arc<Liveness>,
+    trace: Option<Trace>,
+    crash_report_path: PathBuf,
+    buffers: TurnBuffers,
+    boot: u64,
+    identities: Identities,
+    fault_switch: Arc<FaultSwitch>,
+    snapshot_policy: SnapshotPolicy,
+    armed: ArmedWakeups,
     /// Whether the log already reported that the disk is behind.
-    pub(crate) disk_behind: bool,
+    disk_behind: bool,
     /// The result, once the driver has ended.
-    pub(crate) outcome: Option<Result<(), Failure>>,
+    outcome: Option<Result<(), Failure>>,
     #[cfg(test)]
-    pub(crate) loses_memory: bool,
+    loses_memory: bool,
 }
 
 /// The wake-ups that are armed in epoll.
@@ -159,7 +180,7 @@ pub(crate) enum TurnScope {
     /// All events.
     Everything(Wakeup),
     /// Only the report of the disk. Timers are excluded, because a datagram of the leader may be
-    /// poller unread.
+    /// waiting unread.
     Reports,
 }
 
@@ -177,7 +198,57 @@ pub(crate) struct TurnBuffers {
 }
 
 impl Driver {
-    /// BecameCandidate one turn. Does nothing once the driver has ended.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            raft,
+            endpoint,
+            socket,
+            writer,
+            commands,
+            local,
+            timers,
+            metrics,
+            liveness,
+            trace,
+            crash_report_path,
+            boot,
+            identities,
+            fault_switch,
+            snapshot_policy,
+        } = parts;
+        Self {
+            observer: Observer::new(&raft, Arc::clone(&metrics)),
+            leader_probe: LeaderProbe::default(),
+            buffers: TurnBuffers::default(),
+            armed: ArmedWakeups::default(),
+            disk_behind: false,
+            outcome: None,
+            #[cfg(test)]
+            loses_memory: false,
+            raft,
+            endpoint,
+            socket,
+            writer,
+            commands,
+            local,
+            timers,
+            metrics,
+            liveness,
+            trace,
+            crash_report_path,
+            boot,
+            identities,
+            fault_switch,
+            snapshot_policy,
+        }
+    }
+
+    /// The writer, which both threads of the event loop use.
+    pub(crate) fn writer(&self) -> &Arc<Writer> {
+        &self.writer
+    }
+
+    /// Runs one turn. Does nothing once the driver has ended.
     pub(crate) fn turn(&mut self, scope: TurnScope) {
         if self.has_ended() {
             return;
@@ -226,7 +297,7 @@ impl Driver {
         outcome.and(closed)
     }
 
-    /// Collects the poller datagrams and commands.
+    /// Collects the waiting datagrams and commands.
     fn gather(&mut self) {
         self.socket.serve_timers(Instant::now());
         self.buffers.messages = self.socket.receive();
@@ -674,13 +745,13 @@ impl Driver {
         let last_index = raft.log().last_index().get();
         let mut votes = Vec::new();
         let mut followers = BTreeMap::new();
-        let mut poller = 0;
+        let mut waiting = 0;
         match raft.role() {
             Role::Follower { .. } => {}
             Role::PreCandidate { votes: of } => votes.extend(of.iter().map(|id| id.get())),
             Role::Candidate(candidate) => votes.extend(candidate.votes.iter().map(|id| id.get())),
             Role::Leader(leader) => {
-                poller = leader.writes.len() + leader.reads.len();
+                waiting = leader.writes.len() + leader.reads.len();
                 followers.extend(leader.followers.iter().map(|(id, progress)| {
                     let silent = self.liveness.since_heard(*id).as_millis();
                     let progress = Progress {
@@ -724,7 +795,7 @@ impl Driver {
             voted_for: raft.voted_for().map(NodeId::get),
             votes,
             first_index: raft.log().base().index.next().get(),
-            poller,
+            waiting,
             counts: self.counted(),
             log_start: log_start.get(),
             log,

@@ -15,7 +15,7 @@
 //! * When one of the threads ends, for any reason, so does the other.
 
 use crate::{
-    node::Failure,
+    error::Failure,
     runtime::driver::{Driver, TurnScope},
     runtime::poller::{Poller, Wakeup},
     storage::writer::Writer,
@@ -53,14 +53,14 @@ impl Drop for StopTogether<'_> {
 impl EventLoop {
     pub(crate) fn new(driver: Driver, poller: Poller) -> Self {
         Self {
-            writer: Arc::clone(&driver.writer),
+            writer: Arc::clone(driver.writer()),
             driver: Mutex::new(driver),
             poller,
             stopped: AtomicBool::new(false),
         }
     }
 
-    /// BecameCandidate until the driver stops, or until something fails. It spawns the second thread and uses
+    /// Runs until the driver stops, or until something fails. It spawns the second thread and uses
     /// the calling thread as the first.
     pub(crate) fn run(self, second: thread::Builder) -> Result<(), Failure> {
         if let Ok(driver) = self.driver.lock() {
@@ -102,7 +102,7 @@ impl EventLoop {
         }
     }
 
-    /// BecameCandidate a turn for the disk's report, unless the other thread holds the driver: that thread
+    /// Runs a turn for the disk's report, unless the other thread holds the driver: that thread
     /// then processes the report.
     fn take_up_report(&self) {
         fence(SeqCst);

@@ -5,7 +5,7 @@
 //! never a second copy of it, so a refusal is definite: an outcome that a network client must treat
 //! as unknown is known here.
 
-use crate::node::ProposeError;
+use crate::error::ProposeError;
 use model::{
     Address, ClientId, ClientRequest, Envelope, Message, NodeId,
     client::{Ask, Client, ClientConfig, Effects, Event, Outcome},

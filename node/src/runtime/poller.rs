@@ -32,7 +32,7 @@ pub(crate) struct Poller {
     waker: Waker,
 }
 
-/// Wakes one of the poller threads, or the next one that waits. Cheap to clone.
+/// Wakes one of the waiting threads, or the next one that waits. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Waker(Arc<OwnedFd>);
 
@@ -76,7 +76,7 @@ impl Poller {
         self.waker.clone()
     }
 
-    /// Arms the socket: the next time it is readable, one poller thread wakes. With `to_write`,
+    /// Arms the socket: the next time it is readable, one waiting thread wakes. With `to_write`,
     /// also when it is writable.
     pub(crate) fn listen(&self, socket: impl AsFd, to_write: bool) -> io::Result<()> {
         let mut flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
@@ -141,7 +141,7 @@ mod tests {
         sync::mpsc::{Receiver, channel},
     };
 
-    /// Starts two poller threads. Returns the channel of their wake-ups.
+    /// Starts two waiting threads. Returns the channel of their wake-ups.
     fn two(poller: &Arc<Poller>) -> Receiver<Wakeup> {
         let (tell, told) = channel();
         for _ in 0..2 {

@@ -15,7 +15,7 @@ pub(crate) struct SnapshotPolicy {
 }
 
 impl SnapshotPolicy {
-    /// Creates a policy for a log that has growth by `growth` bytes since its last snapshot.
+    /// Creates a policy for a log that has grown by `growth` bytes since its last snapshot.
     pub(crate) fn new(snapshot_entries: u64, snapshot_bytes: u64, growth: u64) -> Self {
         let mut policy = Self {
             snapshot_entries,

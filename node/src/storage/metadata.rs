@@ -31,7 +31,7 @@ use std::{
 };
 
 const NAME: &str = "metadata";
-/// EventKind the next version is called until it is durable.
+/// The temporary name of the next version, until it is durable.
 const NEW: &str = "metadata.new";
 const MAGIC: [u8; 8] = *b"RAFT-MET";
 /// The version of the format.
@@ -250,7 +250,7 @@ impl Metadata {
         }
     }
 
-    /// EventKind is recorded of the peers.
+    /// The records of the peers.
     pub(crate) fn table(&self) -> &Table {
         &self.contents.table
     }

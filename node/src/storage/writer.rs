@@ -55,7 +55,7 @@ struct WriteQueue {
     report: Option<Report>,
     /// Whether anything was written since the last call of [`Writer::tick`].
     written: bool,
-    /// The state of the idle notification ([`Disk::idle`]).
+    /// The state of the idle notification ([`Disk::on_idle`]).
     idle: IdleState,
 }
 

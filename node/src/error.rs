@@ -1,0 +1,142 @@
+//! The errors of a server: it did not start, it failed, or it refused an operation.
+
+use crate::{
+    config::ConfigError,
+    storage::{disk::DiskError, metadata::MetadataError},
+};
+use model::{NodeId, store::LimitError};
+use std::{io, net::SocketAddr, path::PathBuf};
+
+/// The reason why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings are invalid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The data directory does not belong to this server of this cluster.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// Two servers of the list have the same address.
+    #[error(
+        "servers {first} and {second} have the same address in the --peer list, {address}: give each server its own"
+    )]
+    SharedAddress {
+        /// The first server.
+        first: NodeId,
+        /// The second server.
+        second: NodeId,
+        /// The address.
+        address: String,
+    },
+    /// An entry of the list has an unreachable address.
+    #[error("--peer {id}={address} cannot work: {why}")]
+    Unreachable {
+        /// The server of the entry.
+        id: NodeId,
+        /// The address.
+        address: String,
+        /// The reason.
+        why: &'static str,
+    },
+    /// The other servers would send to an address at which this server does not listen.
+    #[error(
+        "--peer {id}={address} says where the other servers reach this one, but it listens at {listen}: \
+         make --listen and the entry the same, or listen at 0.0.0.0 if the address is translated on the way"
+    )]
+    OwnAddress {
+        /// This server.
+        id: NodeId,
+        /// Its entry in the list.
+        address: String,
+        /// Its listen address.
+        listen: SocketAddr,
+    },
+    /// The system provides no random bytes, which unique ids need.
+    #[error("the system provides no random bytes")]
+    Random(#[source] io::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {purpose}: is another process using it?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The purpose of the address.
+        purpose: &'static str,
+        /// The error from the system.
+        source: io::Error,
+    },
+    /// The trace cannot be written.
+    #[error("cannot write the trace to {}", path.display())]
+    Trace {
+        /// The path of the trace.
+        path: PathBuf,
+        /// The error from the system.
+        source: io::Error,
+    },
+    /// The system cannot create a thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// The reason why a server stopped on its own.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// An invariant of the protocol was violated: a bug that may already have cost safety.
+    #[error(
+        "a law of the protocol was broken: {law}. The server stops rather than go on; {report}"
+    )]
+    LawBroken {
+        /// The violated invariant.
+        law: String,
+        /// The location of the crash report.
+        report: String,
+    },
+    /// The disk failed.
+    #[error("the disk failed, and the server stops: what is not on it must not be acknowledged")]
+    Disk(#[source] DiskError),
+    /// The trace can no longer be written.
+    #[error("the trace cannot be written any more, and a trace with a gap is worth nothing")]
+    Trace(#[source] io::Error),
+    /// A system call failed that a server depends on.
+    #[error(
+        "the system has no thread to give, or does not say any more what happens to the socket"
+    )]
+    System(#[source] io::Error),
+    /// One of the server's threads panicked.
+    #[error("the driver panicked: a bug, see the log")]
+    Panicked,
+}
+
+/// The reason why an operation was not executed, or why its outcome is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Nothing was done. Send it to the leader.
+    #[error("this server does not lead; nothing was done")]
+    NotLeader {
+        /// The leader, as far as is known.
+        leader: Option<NodeId>,
+    },
+    /// Nothing was done: the queue is full.
+    #[error("too many operations wait; nothing was done")]
+    Overloaded,
+    /// Nothing was done: all client sessions of the cluster are in use.
+    #[error("all client sessions of the cluster are in use; nothing was done")]
+    SessionsInUse,
+    /// Nothing was done: a key or a value exceeds the limits.
+    #[error("{0}; nothing was done")]
+    OutsideLimits(LimitError),
+    /// Nothing was done: the cluster did not respond in time.
+    #[error("the cluster did not answer in time; nothing was done")]
+    Unavailable,
+    /// Nothing was done: the session was evicted to make room for others. Retry.
+    #[error("the session had expired; nothing was done, and asking again opens another")]
+    SessionExpired,
+    /// The write may have taken effect, may still do so, or never will; at most once.
+    #[error("the outcome is unknown: the operation may have been carried out, or may yet be, once")]
+    Unknown,
+    /// The server has stopped. A write in progress may have taken effect, or may still do so.
+    #[error("the server has stopped; what was under way may have been carried out")]
+    Stopped,
+}

@@ -1,0 +1,289 @@
+//! Servers whose disk fails, hangs or falls behind.
+
+use super::*;
+use crate::error::ProposeError;
+use model::Write;
+use model::{
+    NodeId,
+    store::{Operation, Query},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A disk that fails at its nth write.
+struct Breaking(usize);
+
+impl Disk for Breaking {
+    fn write(&mut self, _: &[Write]) -> Result<(), DiskError> {
+        self.0 -= 1;
+        if self.0 == 0 {
+            let source = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(DiskError::of("write", "log", source));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn failing_disk_stops_the_server_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::new(NodeId::new(1), "test", dir.path());
+    config.heartbeat = Duration::from_millis(10);
+    config.election_min = Duration::from_millis(20);
+    config.election_max = Duration::from_millis(40);
+    let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+        Ok((Box::new(Breaking(3)), Durable::default()))
+    };
+    let node = Node::start_with(config, open).await.unwrap();
+    // The writes: its vote, its no-op entry, and then the client session for this operation.
+    let operation = Operation::Increment {
+        key: b"n".to_vec(),
+        by: 1,
+    };
+    let failure = loop {
+        tokio::select! {
+            ended = node.ended() => break ended.unwrap_err(),
+            _ = node.propose(operation.clone()) => tokio::task::yield_now().await,
+        }
+    };
+    let Failure::Disk(DiskError::Full { .. }) = &*failure else {
+        panic!("{failure}");
+    };
+    assert_eq!(
+        node.propose(operation).await,
+        Err(ProposeError::Stopped),
+        "nothing is acknowledged any more"
+    );
+    assert!(node.stop().await.is_err());
+}
+
+/// A disk whose writes block, from the third on, until the other end is dropped.
+struct Stuck {
+    writes: usize,
+    reached: std::sync::mpsc::Sender<()>,
+    released: std::sync::mpsc::Receiver<()>,
+}
+
+impl Disk for Stuck {
+    fn write(&mut self, _: &[Write]) -> Result<(), DiskError> {
+        self.writes += 1;
+        if self.writes >= 3 {
+            let _ = self.reached.send(());
+            let _ = self.released.recv();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_and_questions_are_served_while_the_disk_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::new(NodeId::new(1), "test", dir.path());
+    config.heartbeat = Duration::from_millis(10);
+    config.election_min = Duration::from_millis(20);
+    config.election_max = Duration::from_millis(40);
+    let (reached, reach) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel();
+    let disk = Stuck {
+        writes: 0,
+        reached,
+        released,
+    };
+    let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+        Ok((Box::new(disk), Durable::default()))
+    };
+    let node = Node::start_with(config, open).await.unwrap();
+    let operation = Operation::Increment {
+        key: b"n".to_vec(),
+        by: 1,
+    };
+    let asking = tokio::spawn({
+        let (node, operation) = (node.clone(), operation.clone());
+        async move {
+            loop {
+                match node.propose(operation.clone()).await {
+                    Err(ProposeError::NotLeader { .. }) => tokio::task::yield_now().await,
+                    done => return done,
+                }
+            }
+        }
+    });
+    tokio::task::spawn_blocking(move || reach.recv_timeout(PATIENCE).unwrap())
+        .await
+        .unwrap();
+    let served = async {
+        let before = node.status().await.unwrap();
+        // No client sends a request: the heartbeat timer causes the turns.
+        let turns = || node.inner.metrics.turns.get();
+        let from = turns();
+        while turns() < from + 3 {
+            tokio::task::yield_now().await;
+        }
+        (before, node.status().await.unwrap())
+    };
+    let served = tokio::time::timeout(PATIENCE, served).await;
+    let (before, after) = served.expect("the driver waits for the disk");
+    assert_eq!(before.syncs, after.syncs, "the disk hangs");
+    assert!(!asking.is_finished());
+    drop(release);
+    asking.await.unwrap().unwrap();
+    node.stop().await.unwrap();
+}
+
+/// A disk whose writes block while its gate is closed.
+struct Gated(Arc<Gate>);
+
+#[derive(Default)]
+struct Gate {
+    is_blocked: std::sync::Mutex<bool>,
+    opened: std::sync::Condvar,
+    poller: std::sync::atomic::AtomicUsize,
+}
+
+impl Gate {
+    fn set(&self, is_blocked: bool) {
+        *self.is_blocked.lock().unwrap() = is_blocked;
+        self.opened.notify_all();
+    }
+
+    fn poller(&self) -> usize {
+        self.poller.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+impl Disk for Gated {
+    fn write(&mut self, _: &[Write]) -> Result<(), DiskError> {
+        use std::sync::atomic::Ordering::SeqCst;
+        self.0.poller.fetch_add(1, SeqCst);
+        let is_blocked = self.0.is_blocked.lock().unwrap();
+        drop(self.0.opened.wait_while(is_blocked, |blocked| *blocked));
+        self.0.poller.fetch_sub(1, SeqCst);
+        Ok(())
+    }
+}
+
+/// Three servers with these disks, and the leader, which has committed a write.
+async fn three_servers(dir: &std::path::Path, gates: [&Arc<Gate>; 3]) -> (Vec<Node>, Node) {
+    let mut nodes = Vec::new();
+    for (id, gate) in (1..).zip(gates) {
+        let mut config = Config::new(NodeId::new(id), "test", dir.join(id.to_string()));
+        config.voters = (1..=3).map(NodeId::new).collect();
+        config.heartbeat = Duration::from_millis(20);
+        config.election_min = Duration::from_millis(400);
+        config.election_max = Duration::from_millis(800);
+        let disk = Gated(Arc::clone(gate));
+        let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+            Ok((Box::new(disk), Durable::default()))
+        };
+        nodes.push(Node::start_with(config, open).await.unwrap());
+    }
+    for (one, other) in (0..9).map(|pair| (pair / 3, pair % 3)) {
+        if one != other {
+            let at = nodes[other].local_addr();
+            nodes[one].set_peer(nodes[other].id(), at).await;
+        }
+    }
+    let leader = tokio::time::timeout(PATIENCE, async {
+        loop {
+            for node in &nodes {
+                if node.propose(increment()).await.is_ok() {
+                    return node.clone();
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let leader = leader.await.expect("a leader commits");
+    (nodes, leader)
+}
+
+fn increment() -> Operation {
+    Operation::Increment {
+        key: b"n".to_vec(),
+        by: 1,
+    }
+}
+
+/// A leader whose own disk is stuck commits on the disks of its followers, up to a limit of its
+/// backlog. Beyond that it refuses writes as overloaded. Reads need no disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn leader_whose_disk_is_far_behind_refuses_writes_and_answers_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let gates = [(); 3].map(|()| Arc::new(Gate::default()));
+    let (nodes, leader) = three_servers(dir.path(), gates.each_ref()).await;
+    let elected = leader.status().await.unwrap();
+    let gate = &gates[usize::try_from(leader.id().get()).unwrap() - 1];
+    gate.set(true);
+    let filled = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let put = Operation::Put {
+                key: b"large".to_vec(),
+                value: vec![0; model::store::MAX_VALUE_BYTES].into(),
+                condition: model::store::Condition::Always,
+            };
+            if let Err(refused) = leader.propose(put).await {
+                return refused;
+            }
+        }
+    });
+    assert_eq!(filled.await, Ok(ProposeError::Overloaded));
+    assert_eq!(
+        leader.propose(increment()).await,
+        Err(ProposeError::Overloaded)
+    );
+    let query = || Query::Get { key: b"n".to_vec() };
+    leader.read(query()).await.expect("a read needs no disk");
+    let stale = leader.read_stale(query()).await;
+    stale.expect("a stale read needs no disk");
+    let status = leader.status().await.unwrap();
+    assert_eq!((status.role, status.term), (elected.role, elected.term));
+    gate.set(false);
+    let caught_up = async {
+        while let Err(refused) = leader.propose(increment()).await {
+            assert_eq!(refused, ProposeError::Overloaded);
+            tokio::task::yield_now().await;
+        }
+    };
+    let caught_up = tokio::time::timeout(PATIENCE, caught_up).await;
+    caught_up.expect("writes are accepted once the disk has caught up");
+    for node in nodes {
+        node.stop().await.unwrap();
+    }
+}
+
+/// However slow all disks are, an elected leader stays leader, and reads are answered beside a
+/// write that waits for a disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn leader_stays_and_answers_reads_while_every_disk_is_blocked() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let (nodes, leader) = three_servers(dir.path(), [&gate; 3]).await;
+    let elected = leader.status().await.unwrap();
+
+    gate.set(true);
+    let writing = tokio::spawn({
+        let leader = leader.clone();
+        async move { leader.propose(increment()).await }
+    });
+    let blocked = async {
+        while gate.poller() < 3 {
+            tokio::task::yield_now().await;
+        }
+        // Many times longer than a leader leads without a quorum.
+        let until = tokio::time::Instant::now() + 10 * Duration::from_millis(400);
+        while tokio::time::Instant::now() < until {
+            let query = Query::Get { key: b"n".to_vec() };
+            leader.read(query).await.expect("a read waits for no disk");
+        }
+        leader.status().await.unwrap()
+    };
+    let status = tokio::time::timeout(PATIENCE, blocked).await;
+    let status = status.expect("reads are answered while every disk is blocked");
+    assert_eq!((status.role, status.term), (elected.role, elected.term));
+    assert!(!writing.is_finished(), "no disk made it durable");
+    gate.set(false);
+    writing.await.unwrap().expect("the write commits");
+    for node in nodes {
+        node.stop().await.unwrap();
+    }
+}
