@@ -1,14 +1,14 @@
-//! Whole systems: servers, proxies, clients, a network and a history, and how they step.
+//! Whole systems: servers, proxies, clients, a network and a history, and the steps that they take.
 //!
-//! This is the readable model. A [`System`] is a plain value; [`Scope::actions`] lists what can
-//! happen to it and [`Scope::next`] lets it happen. [`RaftModel`] hands both to stateright. The
-//! fast search of the checker composes the same pieces ([`Scope::local_events`],
-//! [`Scope::local_step`], [`History::observe`], [`laws::judge_pair`], [`Scope::relevance`])
-//! over small ids instead.
+//! This is the readable model. A [`System`] is a plain value. [`Scope::actions`] lists the actions that
+//! are enabled in it, and [`Scope::next`] returns the successor for an action. [`RaftModel`] exposes
+//! both to stateright. The fast search of the checker composes the same functions
+//! ([`Scope::local_events`], [`Scope::local_step`], [`History::observe`], [`laws::judge_pair`],
+//! [`Scope::relevance`]) over small ids instead.
 //!
-//! The network is the set of all messages ever sent, and nothing is ever taken out of it: a
-//! message that is never delivered is lost, one that is delivered twice is duplicated, and any
-//! order and any delay is possible, without bound.
+//! The network is the set of all messages ever sent, and delivery does not remove a message. So a
+//! message that is never delivered is lost, and a message that is delivered twice is duplicated. Every
+//! order and every delay is possible, without bound.
 
 pub mod history;
 pub mod laws;
@@ -38,40 +38,40 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use core::hash::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 
-/// Everything at one moment.
+/// The global state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct System {
     /// The servers 1..=n, then the proxy, then the clients.
     pub processes: Vec<Process>,
-    /// Every message ever sent that may still matter.
+    /// All messages ever sent, without those that can no longer have an effect.
     pub network: BTreeSet<Envelope>,
-    /// What of the budget is spent.
+    /// The part of the budget that is used.
     pub spent: Budget,
-    /// What happened.
+    /// The history variables.
     pub history: History,
-    /// The law that was broken on the way here, if any. Nothing happens after that.
+    /// The property that was violated on the way to this state, if any. Such a state has no successors.
     pub broken: Option<Broken>,
 }
 
 impl Hash for System {
-    /// Hashes the one canonical encoding, so that no two different systems can be confused by the
-    /// way their parts are fed to the hasher.
+    /// Hashes the canonical encoding. So a collision between two different systems cannot come from the
+    /// way in which their parts reach the hasher.
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(&self.encode());
     }
 }
 
-/// Something that happens to a system: to one of its processes.
+/// An action: an event at one process of a system.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Action {
-    /// Which process, by its place.
+    /// The index of the process.
     pub process: usize,
-    /// What happens to it.
+    /// The event.
     pub local: Local,
 }
 
 impl System {
-    /// The canonical encoding: equal systems have equal bytes, different ones different bytes.
+    /// The canonical encoding: two systems have equal bytes if and only if they are equal.
     ///
     /// # Panics
     /// Never: encoding into memory cannot fail.
@@ -79,7 +79,7 @@ impl System {
         postcard::to_allocvec(self).expect("encoding into memory cannot fail")
     }
 
-    /// Reads the canonical encoding back.
+    /// Decodes the canonical encoding.
     ///
     /// # Errors
     /// If the bytes are not exactly one system.
@@ -92,8 +92,8 @@ impl System {
         }
     }
 
-    /// The same system with its servers renamed so that all systems that differ only in names
-    /// become one: the least of all renamings, by brute force.
+    /// The canonical form under permutations of the servers: the least of all permuted systems, by brute
+    /// force. Systems that differ only by a permutation have the same canonical form.
     #[must_use]
     pub fn canonical(&self) -> Self {
         let servers = self
@@ -116,13 +116,13 @@ impl Scope {
         system
     }
 
-    /// Brings a system that did not come from a step of this scope into its normal form.
+    /// Brings a system that is not the result of a step of this scope into normal form.
     pub fn adopt(&self, system: &mut System) {
         let all = self.actions(system);
         self.normalize(system, all);
     }
 
-    /// Everything that can happen to a system, in a fixed order.
+    /// All enabled actions of a system, in a fixed order.
     pub fn actions(&self, system: &System) -> Vec<Action> {
         if system.broken.is_some() {
             return Vec::new();
@@ -132,7 +132,7 @@ impl Scope {
             .collect()
     }
 
-    /// Everything that can happen to one process.
+    /// All enabled actions of one process.
     fn actions_of(&self, system: &System, process: usize) -> Vec<Action> {
         let state = &system.processes[process];
         let deliveries = system
@@ -147,7 +147,7 @@ impl Scope {
             .collect()
     }
 
-    /// The ways in which one message can be delivered.
+    /// The actions that deliver one message.
     fn actions_with(&self, system: &System, envelope: &Envelope) -> Vec<Action> {
         let receiver = |process: &Process| process.address() == envelope.to;
         let Some(process) = system.processes.iter().position(receiver) else {
@@ -159,7 +159,8 @@ impl Scope {
             .collect()
     }
 
-    /// Lets something happen. `None` if it cannot, or not within the budget.
+    /// Returns the successor for an action, in normal form. Returns `None` if the action is not enabled
+    /// or exceeds the budget.
     pub fn next(&self, system: &System, action: &Action) -> Option<(System, Witnesses)> {
         let mut next = system.clone();
         let mut witnesses = self.advance(&mut next, action)?;
@@ -176,7 +177,7 @@ impl Scope {
         Some((next, witnesses))
     }
 
-    /// Lets something happen, without bringing the system into normal form.
+    /// Executes an action without the reductions of the network (normal form).
     pub fn advance(&self, system: &mut System, action: &Action) -> Option<Witnesses> {
         let process = system.processes.get(action.process)?;
         let step = self.local_step(process, &action.local)?;
@@ -191,7 +192,8 @@ impl Scope {
         Some(witnesses)
     }
 
-    /// What a step does to budget and history. `None` if the budget does not allow it.
+    /// Applies a step to the budget and the history. Returns `None` if the budget does not allow the
+    /// step.
     pub fn record(
         &self,
         spent: &Budget,
@@ -231,9 +233,9 @@ impl Scope {
             .find_map(|other| laws::judge_pair(&facet, &Facet::of(other), self.laws).err())
     }
 
-    /// Applies the reductions of the network: sends early what can be sent at any time, and
-    /// forgets what can no longer matter. `fresh` is what can happen now and could not before: to
-    /// the process that changed, and with the messages that are new.
+    /// Applies the reductions of the network: sends early each message that can be sent at any time, and
+    /// drops the messages that can no longer have an effect. `fresh` are the actions that were not
+    /// possible before: those of the process that changed, and the deliveries of new messages.
     fn normalize(&self, system: &mut System, fresh: Vec<Action>) -> Witnesses {
         let mut witnesses = Witnesses::default();
         if system.broken.is_some() {
@@ -246,7 +248,7 @@ impl Scope {
         witnesses
     }
 
-    /// Takes every step that only sends, and then those its messages make possible.
+    /// Takes every step that only sends, and then the send-only steps that its messages enable.
     fn send_early(&self, system: &mut System, mut fresh: Vec<Action>) -> Witnesses {
         let mut witnesses = Witnesses::default();
         while let Some(action) = fresh.pop() {

@@ -1,8 +1,8 @@
-//! What happened, kept apart from what the processes know: leaders ever elected, entries ever
-//! committed, operations invoked and returned (the history variables of raft.tla and LogCabin).
+//! The history variables, separate from the state of the processes: leaders ever elected, entries ever
+//! committed, operations invoked and returned (as in raft.tla and LogCabin).
 //!
-//! A property over the history speaks of everything that ever happened, crashed servers included,
-//! not only of what is alive at the same moment.
+//! A property over the history covers all events of a run, including those at servers that crashed
+//! later. It is not limited to processes that are up at the same moment.
 
 use super::{
     laws::{Broken, Law, Laws, reference_pairs},
@@ -17,69 +17,70 @@ use alloc::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Something a step did that the properties speak of.
+/// An event of a step that the properties refer to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Observation {
     /// A server became leader.
     Elected {
-        /// Of this term.
+        /// The term.
         term: Term,
         /// The server.
         leader: NodeId,
-        /// Its log before it added anything.
+        /// The leader's log before it appended anything.
         log: Log,
     },
-    /// A server moved its commit index.
+    /// A server advanced its commit index.
     Committed {
-        /// The server's term, if it was leader: then it was it who committed.
+        /// The server's term if it is the leader, which means that it committed the entries; `None` for
+        /// a follower.
         by_leader: Option<Term>,
-        /// The index of the first entry newly committed.
+        /// The index of the first newly committed entry.
         first: LogIndex,
-        /// The entries newly committed.
+        /// The newly committed entries.
         entries: Vec<Entry>,
     },
-    /// What a server, or a snapshot, makes of all entries up to one: where its log does not begin
-    /// with the first.
+    /// The state machine of a server or a snapshot after all entries up to `at`, where the log does not
+    /// start with the first entry.
     Stands {
-        /// The last entry applied.
+        /// The last applied entry.
         at: EntryId,
-        /// What came of it and those before.
+        /// The state after this entry.
         store: Store,
     },
-    /// A server told a client that its write took effect.
+    /// A server acknowledged a client's write.
     Acknowledged {
         /// The session.
         session: SessionId,
-        /// The sequence.
+        /// The sequence number.
         sequence: u64,
     },
     /// A client's operation began.
     Invoked {
-        /// Which.
+        /// The operation.
         id: OperationId,
-        /// What it does.
+        /// The call.
         call: linearizability::Call,
     },
     /// A client's operation ended with a known result.
     Returned {
-        /// Which.
+        /// The operation.
         id: OperationId,
         /// The result.
         result: linearizability::Result,
     },
-    /// A client was told that its operation did not happen and never will.
+    /// A client received the response that its operation did not take effect and never will.
     Refused {
-        /// Which.
+        /// The operation.
         id: OperationId,
     },
-    /// A client has the answer to this write. Those it wrote before are settled by it.
+    /// A client received the response to this write, which settles its earlier writes.
     Settles {
-        /// Which.
+        /// The write.
         id: OperationId,
     },
 }
 
-/// A leader that was elected.
+/// The election of a leader.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Election {
     /// The leader.
@@ -97,7 +98,7 @@ pub struct CommittedEntry {
     pub in_term: Term,
 }
 
-/// Everything that ever happened, as far as the properties need it.
+/// The history of a run, as far as the properties need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct History {
     /// Leaders ever elected.
@@ -109,10 +110,10 @@ pub struct History {
 }
 
 impl History {
-    /// Takes note of an observation.
+    /// Records an observation.
     ///
     /// # Errors
-    /// The law it breaks, if that law is among `laws`.
+    /// The property that the observation violates, if that property is in `laws`.
     pub fn observe(
         &mut self,
         observation: &Observation,
@@ -201,7 +202,7 @@ impl History {
         Ok(())
     }
 
-    /// A log from index 1. What its base stands for must be what was committed up to there.
+    /// A log from index 1. The entries up to its base must be the committed entries.
     fn whole(&self, log: &Log, laws: Laws) -> Result<Vec<Entry>, Broken> {
         self.require_committed(log.base(), laws)?;
         let gone = self.committed.iter().take(log.base().index.get() as usize);
@@ -209,7 +210,7 @@ impl History {
         Ok(gone.chain(log.entries().iter().cloned()).collect())
     }
 
-    /// Where a snapshot ends an entry was committed, and it is this one.
+    /// Requires that the last entry of a snapshot is the entry committed at its index.
     fn require_committed(&self, at: EntryId, laws: Laws) -> Result<(), Broken> {
         let place = (at.index.get() as usize).checked_sub(1);
         let is_committed = place.is_none_or(|place| {
@@ -224,7 +225,7 @@ impl History {
         })
     }
 
-    /// A state that is not told by a log must be what the committed entries make.
+    /// Requires that a state without a complete log is the result of the committed entries.
     fn stand(&self, at: EntryId, store: &Store, laws: Laws) -> Result<(), Broken> {
         self.require_committed(at, laws)?;
         let applied = self.committed.iter().take(at.index.get() as usize);
@@ -240,7 +241,7 @@ impl History {
                 at.index
             )
         })?;
-        // The sessions' memory has no independent reading: it must be what applying makes of it.
+        // The reference covers only the pairs. The sessions must equal the result of a replay.
         let config = Config::new(BTreeSet::new());
         let mut replayed = Store::default();
         for entry in applied {
@@ -275,8 +276,8 @@ impl History {
                 committed.in_term = committed.in_term.min(in_term);
             }
         } else {
-            // Commit indexes move over every entry, so the first to reach an index is next to the
-            // last one recorded.
+            // Commit indexes advance entry by entry, so a new index is the successor of the last
+            // recorded one.
             self.committed.push(CommittedEntry {
                 entry: entry.clone(),
                 in_term,

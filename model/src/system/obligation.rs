@@ -1,9 +1,9 @@
-//! Obligations: what each reduction assumes of the protocol, as code.
+//! Obligations: the assumptions of each reduction about the protocol, as code.
 //!
-//! A reduction leaves out behavior because a rule of the protocol says that nothing is lost. Here
-//! the rule is checked: on the real code, for every process and message that a search meets. The
-//! search decides *where* to check (`checker/src/engine/obligations.rs`); this module says *what*
-//! must hold there. `docs/reductions.md` explains the arguments.
+//! A reduction leaves out behavior because a rule of the protocol implies that no violation is lost.
+//! This module checks the rule: on the real code, for every process and message that a search reaches.
+//! The search decides *where* to check (`checker/src/engine/obligations.rs`). This module defines the
+//! *condition* that must hold there. `docs/reductions.md` explains the arguments.
 
 use super::{
     history::Observation,
@@ -23,7 +23,7 @@ use serde::Serialize;
 
 macro_rules! obligations {
     ($($(#[doc = $doc:literal])+ $name:ident = $slug:literal of $reduction:literal: $text:literal;)+) => {
-        /// What a reduction assumes.
+        /// An assumption of a reduction.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(rename_all = "kebab-case")]
         pub enum Obligation {
@@ -31,20 +31,20 @@ macro_rules! obligations {
         }
 
         impl Obligation {
-            /// All of them.
+            /// All obligations.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// Its short name.
+            /// The short name.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $slug,)+ }
             }
 
-            /// The reduction that assumes it.
+            /// The reduction that depends on it.
             pub const fn reduction(self) -> &'static str {
                 match self { $(Self::$name => $reduction,)+ }
             }
 
-            /// What must hold, in a sentence.
+            /// The condition that must hold, in a sentence.
             pub const fn statement(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
@@ -89,16 +89,16 @@ impl fmt::Display for Obligation {
     }
 }
 
-/// An obligation that does not hold, and where.
+/// A failed obligation, with the process and the event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unmet {
-    /// Which.
+    /// The obligation.
     pub obligation: Obligation,
-    /// The process, in a few words.
+    /// A short description of the process.
     pub process: String,
     /// The message or the event.
     pub event: String,
-    /// What went wrong.
+    /// The reason.
     pub why: String,
 }
 
@@ -112,33 +112,33 @@ impl fmt::Display for Unmet {
     }
 }
 
-/// A wrong reduction that can be planted, to see that its obligation catches it.
+/// A wrong reduction that a test can plant, to see that its obligation detects it.
 #[cfg(feature = "mutants")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flaw {
     /// A candidate drops votes that it has not counted yet.
     DropsFreshVotes,
-    /// A server drops a request for a vote that it could still grant.
+    /// A server drops a vote request that it could still grant.
     DropsVoteRequests,
-    /// A request counts as absorbed for good although a crash can take back its commit index.
+    /// A request counts as absorbed permanently although a crash can take back its commit index.
     ForgetsCommitOfCrashed,
     /// A conflict counts as a refusal that only carries its term.
     ConflictsAreRefusals,
-    /// One entry more than the receiver holds is removed from a request.
+    /// The trimming removes one more entry from a request than the receiver has.
     TrimsOneTooMany,
-    /// A leader's silent writes are durable at once.
+    /// A leader's silent writes are durable immediately.
     MergesWritesOfLeaders,
-    /// A merged restart keeps what was not durable.
+    /// A merged restart keeps writes that were not durable.
     RestartKeepsUnsynced,
-    /// Hints are forgotten although somebody uses them.
+    /// Leader hints are forgotten although a step depends on them.
     ForgetsUsedHints,
-    /// A step that commits entries counts as one that only sends.
+    /// A step that commits entries counts as a step that only sends.
     CommitsEagerly,
     /// Among servers that look alike, the first order found is canonical.
     FirstOrderIsCanonical,
 }
 
-/// Whether this wrong reduction is planted; never, where none can be.
+/// Whether this wrong reduction is planted. Always false without the feature `mutants`.
 macro_rules! flawed {
     ($scope:expr, $flaw:ident) => {{
         #[cfg(feature = "mutants")]
@@ -154,11 +154,11 @@ macro_rules! flawed {
 }
 pub(super) use flawed;
 
-/// Checks obligations of one scope.
+/// Checks the obligations of one scope.
 #[derive(Clone, Debug)]
 pub struct Obligations {
     scope: Scope,
-    /// The scope without the reductions of processes, apart from forgotten hints.
+    /// The scope without the reductions of processes, except forgotten hints.
     plain: Scope,
     /// The scope without any reduction.
     hinted: Scope,
@@ -175,23 +175,23 @@ pub struct MergedStep {
     pub pending: Process,
     /// The process with its write durable.
     pub merged: Process,
-    /// What the step and the merged syncs are recorded with.
+    /// The observations of the step and of the merged syncs.
     observed: Observed,
 }
 
-/// What steps are recorded with, in two orders of the same events.
+/// The observations of steps, in two orders of the same events.
 #[derive(Clone, Debug, Default)]
 struct Observed {
-    /// The sync comes last.
+    /// With a late sync.
     late: Vec<Observation>,
-    /// The sync comes at once.
+    /// With an immediate sync.
     early: Vec<Observation>,
 }
 
 type Verdict<T = ()> = Result<T, String>;
 
 impl Obligations {
-    /// Those of a scope.
+    /// The obligations of a scope.
     pub fn new(scope: &Scope) -> Self {
         let without = |reduction| Scope {
             reduction,
@@ -213,11 +213,11 @@ impl Obligations {
         }
     }
 
-    /// Requires that a message changes nothing at its receiver, and returns the responses. Each
-    /// carries the receiver's term.
+    /// Requires that a message does not change its receiver, and returns the responses. Each carries the
+    /// receiver's term.
     ///
     /// # Errors
-    /// What it changes.
+    /// The change that the message causes.
     pub fn has_no_effect(&self, receiver: &Process, envelope: &Envelope) -> Verdict<Vec<Response>> {
         match receiver {
             Process::Server(server) => self.server_ignores(server, envelope),
@@ -255,7 +255,8 @@ impl Obligations {
             let mut held = raft.held.iter();
             held.any(|held| held.envelope.to == envelope.from)
         };
-        // It may replace an earlier message to the same receiver: that one is lost, as any may be.
+        // The response may replace an earlier held message to the same receiver: that message is lost,
+        // which can happen to any message.
         let others = |raft: &Raft| {
             let held = raft.held.iter();
             let held = held.filter(|held| held.envelope.to != envelope.from);
@@ -274,7 +275,7 @@ impl Obligations {
         }
         let mut found = Vec::new();
         if responses.is_empty() && waits(&after) {
-            // It says no more than a response that waits already.
+            // The new response contains no more than a response that waits already.
             return Ok(vec![Response::Waits]);
         }
         for sent in responses {
@@ -296,7 +297,8 @@ impl Obligations {
         Ok(found)
     }
 
-    /// What a direct client receives is observed, not sent; some scopes keep AppendEntries out.
+    /// Whether a message enters the network. The responses to direct clients are observed, not sent, and
+    /// some scopes exclude AppendEntries.
     fn reaches_network(&self, sent: &Envelope) -> bool {
         let is_append = matches!(sent.message, Message::AppendEntriesRequest(_));
         self.scope.append_entries || !is_append
@@ -313,7 +315,7 @@ impl Obligations {
     /// Requires that two messages have equal effects on a process.
     ///
     /// # Errors
-    /// How the effects differ.
+    /// The difference between the effects.
     pub fn have_equal_effects(
         &self,
         receiver: &Process,
@@ -340,7 +342,7 @@ impl Obligations {
         Ok(())
     }
 
-    /// The refusal that stands for all refusals with this term.
+    /// The refusal that represents all refusals with this term.
     pub fn plain_refusal(term: Term) -> Message {
         Message::RequestVoteResponse(RequestVoteResponse {
             term,
@@ -348,7 +350,7 @@ impl Obligations {
         })
     }
 
-    /// Requires that no process goes beyond the last term of the scope.
+    /// Requires that the process is not beyond the last term of the scope.
     ///
     /// # Errors
     /// The term.
@@ -365,8 +367,7 @@ impl Obligations {
         }
     }
 
-    /// The step as it is with its write pending and with the write merged; `None` if nothing was
-    /// merged.
+    /// The step with its write pending and with its write merged. Returns `None` if no write was merged.
     pub fn merged_step(&self, before: &Process, local: &Local) -> Option<MergedStep> {
         if !self.scope.reduction.merge_syncs || *local == Local::Crash {
             return None;
@@ -388,16 +389,17 @@ impl Obligations {
         })
     }
 
-    /// Requires of a merged step that a crash before the sync leaves what it leaves before the step,
-    /// and that the sync leads to the merged process.
+    /// Requires of a merged step that a crash before the sync leaves the same disk as a crash before the
+    /// step, and that the sync leads to the merged process.
     ///
     /// # Errors
-    /// What is left.
+    /// The remaining difference.
     pub fn is_lost_without_trace(&self, step: &MergedStep) -> Verdict {
         if disk_of(&step.pending) != disk_of(&step.before) {
             return Err("the step is on the disk before its sync".into());
         }
-        // The sync may cause another write, as that of a candidate without peers does.
+        // The sync may cause another write: a candidate without peers becomes leader when its vote is
+        // durable.
         let mut synced = step.pending.clone();
         while synced != step.merged {
             let sync = self.plain.local_step(&synced, &Local::Sync);
@@ -407,13 +409,13 @@ impl Obligations {
         Ok(())
     }
 
-    /// Requires that an event while the merged write is pending reveals nothing of the write.
-    /// `without` tells whether the process could send a message without the step, and `is_equal`
-    /// notes that its receiver, which caused the step, must not tell it from a conflict that the
-    /// process sends without the step.
+    /// Requires that an event while the merged write is pending reveals no information about the write.
+    /// `without` returns whether the process could send a message without the step. `is_equal` records a
+    /// message that its receiver, which caused the step, must not be able to distinguish from a conflict
+    /// that the process sends without the step.
     ///
     /// # Errors
-    /// What is revealed.
+    /// The information that is revealed.
     pub fn reveals_nothing(
         &self,
         step: &MergedStep,
@@ -463,8 +465,8 @@ impl Obligations {
         Ok(())
     }
 
-    /// Requires that each message which leaves while the write is pending could leave without the
-    /// step, or has no effect.
+    /// Requires that each message sent while the write is pending could be sent without the step, or has
+    /// no effect.
     fn is_explained(
         &self,
         step: &MergedStep,
@@ -482,7 +484,7 @@ impl Obligations {
         };
         let early = early.map_or_else(Vec::new, |early| early.sent);
         for sent in sent {
-            // What a refusal does, any message with its term does.
+            // Any message with the same term has the effect of the refusal.
             let is_refusal_with_its_term = |other: &Envelope| {
                 other.to == sent.to
                     && !matches!(other.message, Message::PreVoteRequest(_))
@@ -523,10 +525,10 @@ impl Obligations {
         effects.write.is_none() && effects.sends.is_empty() && after == *before
     }
 
-    /// Whether a message is the acknowledgement that the process would give, before the merged step
-    /// and without any change, to the request that caused the step if this had no entries that are
-    /// new to the process. If none of its entries is held already, the leader could send that
-    /// heartbeat beside the request ([`Self::can_be_probed`]).
+    /// Whether a message is the acknowledgment of a heartbeat that the process could give before the
+    /// merged step, without any change. The heartbeat is the request that caused the step, without the
+    /// entries that are new to the process. If the process has none of the request's entries, the leader
+    /// could send that heartbeat beside the request ([`Self::can_be_probed`]).
     fn answers_heartbeat(&self, step: &MergedStep, sent: &Envelope) -> bool {
         let (Some(before), Message::AppendEntriesResponse(response)) =
             (raft_of(&step.before), &sent.message)
@@ -578,11 +580,12 @@ impl Obligations {
     }
 
     /// Requires of a leader that sends entries to a server that it could also send a heartbeat at the
-    /// entry before them: before the step or after it. Or another request of the same step ends
-    /// there, or the last request in the pipeline, or the server has acknowledged that entry.
+    /// entry before them, before or after the step. It is also sufficient that another request of the
+    /// same step ends at that entry, that the last request in the pipeline ends there, or that the
+    /// server has acknowledged that entry.
     ///
     /// # Errors
-    /// If it cannot.
+    /// If none of these holds.
     pub fn can_be_probed(
         &self,
         before: &Process,
@@ -622,7 +625,7 @@ impl Obligations {
         Err("it sends entries, but no heartbeat at the entry before them".into())
     }
 
-    /// A process with its first `writes` durable.
+    /// The process after its first `writes` are durable.
     fn synced(&self, process: &Process, writes: usize) -> Synced {
         let mut synced = Synced {
             process: process.clone(),
@@ -640,11 +643,11 @@ impl Obligations {
         synced
     }
 
-    /// Requires of a merged restart that it is a crash followed by a restart, and that a server which
-    /// is down looks like one that has just restarted and does nothing.
+    /// Requires of a merged restart that it equals a crash followed by a restart, and that a server
+    /// which is down is equivalent to a server that has just restarted and is idle.
     ///
     /// # Errors
-    /// How they differ.
+    /// The difference.
     pub fn is_idle_restart(&self, process: &Process) -> Verdict {
         let Some(merged) = self.scope.local_step(process, &Local::Crash) else {
             return Ok(());
@@ -681,17 +684,17 @@ impl Obligations {
         Ok(())
     }
 
-    /// Whether the process lost a hint by `forget_hints`, or may have.
+    /// Whether the process lost a hint by `forget_hints`, or may have lost one.
     pub fn forgets_hint(&self, process: &Process) -> bool {
         let is_follower = raft_of(process)
             .is_some_and(|raft| matches!(raft.role, Role::Follower { leader: None, .. }));
         is_follower && !self.scope.tells_hints()
     }
 
-    /// Requires that an event has the same effects with any hint in place of none.
+    /// Requires that an event has the same effects with any hint as without a hint.
     ///
     /// # Errors
-    /// How they differ.
+    /// The difference.
     pub fn needs_no_hint(&self, process: &Process, local: &Local) -> Verdict {
         let without = self.hinted.local_step(process, local).map(self.hintless());
         for hint in self.scope.nodes() {
@@ -715,7 +718,7 @@ impl Obligations {
         Ok(())
     }
 
-    /// What remains of a step if nobody uses hints.
+    /// The parts of a step that remain if hints are unused.
     fn hintless(&self) -> impl Fn(LocalStep) -> (Process, Vec<Envelope>, Vec<Observation>, bool) {
         |mut step| {
             if let Process::Server(server) = &mut step.next
@@ -729,11 +732,11 @@ impl Obligations {
         }
     }
 
-    /// Requires of an eager step that, without any reduction, it leaves the process and everything
-    /// that properties and budgets record as they are, and that it sends the same.
+    /// Requires of an eager step that, without any reduction, it changes neither the process nor the
+    /// records of properties and budgets, and that it sends the same messages.
     ///
     /// # Errors
-    /// What it changes.
+    /// The change that the step causes.
     pub fn only_sends(&self, process: &Process, local: &Local, eager: &[Envelope]) -> Verdict {
         let step = self.plain.local_step(process, local);
         let step = step.ok_or("the step is not possible without reductions")?;
@@ -749,10 +752,11 @@ impl Obligations {
         Ok(())
     }
 
-    /// Requires that a step of a renamed process is the renamed step.
+    /// Requires that a step commutes with a permutation: the step of the permuted process is the
+    /// permuted step.
     ///
     /// # Errors
-    /// How they differ.
+    /// The difference.
     pub fn commutes(&self, process: &Process, local: &Local, names: &Relabelling) -> Verdict {
         let renamed = self
             .scope
@@ -783,38 +787,38 @@ impl Obligations {
 struct Synced {
     process: Process,
     observed: Vec<Observation>,
-    /// Whether a property broke on the way.
+    /// Whether a property was violated on the way.
     breaks: bool,
 }
 
-/// The response to a message that changes nothing.
+/// A response to a message that does not change its receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// It carries the term of the receiver, and nothing else.
+    /// It carries only the term of the receiver.
     Refusal,
-    /// It says more.
+    /// It carries more than the term.
     Other(Message),
     /// It repeats a vote that was sent when it became durable.
     Repeated,
-    /// It is covered by one that waits for the disk.
+    /// It is covered by a response that waits for the disk.
     Waits,
 }
 
-/// What a request shows of its leader's log, where the receiver agrees with it.
+/// The part of a leader's log that a request reveals, where the receiver agrees with it.
 ///
 /// The same process occurs in different runs, with different leaders. Two requests of one term that
-/// contradict each other occur in no run: a term has one leader (Election Safety), and a leader
-/// only appends (Leader Append-Only). The search judges both in every state.
+/// contradict each other do not occur in the same run: a term has one leader (Election Safety), and a
+/// leader only appends (Leader Append-Only). The search checks both properties in every state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaderLog {
     term: Term,
-    /// By index.
+    /// The terms of the entries, by index.
     terms: BTreeMap<LogIndex, Term>,
 }
 
 impl LeaderLog {
-    /// What a request to this receiver shows; `None` for other messages, and for requests of terms
-    /// that the receiver has durably left.
+    /// The part that a request reveals to this receiver. Returns `None` for other messages, and for
+    /// requests of terms that the receiver has durably left.
     pub fn shown_to(receiver: &Process, message: &Message) -> Option<Self> {
         let server = receiver.server()?;
         let (term, mut terms) = positions(message)?;
@@ -840,13 +844,13 @@ impl LeaderLog {
         self.term
     }
 
-    /// Whether a message cannot occur in a run with this leader. `is_from_leader` tells whether the
+    /// Whether a message cannot occur in a run with this leader. `is_from_leader` states whether the
     /// leader sent it.
     pub fn is_contradicted_by(&self, message: &Message, is_from_leader: bool) -> bool {
         let Some((term, positions)) = positions(message) else {
             return false;
         };
-        // Terms never fall within a log.
+        // Terms never decrease within a log.
         let contradicts = |(index, term): (&LogIndex, &Term)| {
             let before = self.terms.range(..=*index).next_back();
             let after = self.terms.range(*index..).next();
@@ -858,7 +862,7 @@ impl LeaderLog {
     }
 }
 
-/// The term of a leader's request, and the entries that it speaks of.
+/// The term of a leader's request, and the positions that it contains.
 fn positions(message: &Message) -> Option<(Term, BTreeMap<LogIndex, Term>)> {
     match message {
         Message::AppendEntriesRequest(request) => {
@@ -881,7 +885,7 @@ fn positions(message: &Message) -> Option<(Term, BTreeMap<LogIndex, Term>)> {
     }
 }
 
-/// Whether a response is an earlier one, or acknowledges no more than it does. Until a pending write is
+/// Whether a response equals an earlier one, or acknowledges no more entries. Until a pending write is
 /// durable, a server may acknowledge less than before.
 pub fn says_no_more(response: &Message, earlier: &Message) -> bool {
     let (Message::AppendEntriesResponse(one), Message::AppendEntriesResponse(other)) =
@@ -904,7 +908,7 @@ pub fn says_no_more(response: &Message, earlier: &Message) -> bool {
     }
 }
 
-/// A server in a few words.
+/// A short description of a server.
 pub fn described(process: &Process) -> String {
     let Some(server) = process.server() else {
         return format!("{}", process.address());
@@ -955,8 +959,8 @@ fn is_caused_by(step: &MergedStep, sender: Address) -> bool {
     matches!(&step.cause, Local::Deliver { envelope, .. } if envelope.from == sender)
 }
 
-/// Whether a message refuses a request and carries no newer term than the request. Whoever sends such
-/// a request is durably in its term, so the refusal has no effect.
+/// Whether a message refuses a request and carries no newer term than the request. The sender of such a
+/// request is durably in its term, so the refusal has no effect.
 fn is_old_refusal(cause: &Local, sent: &Envelope) -> bool {
     let (Local::Deliver { envelope, .. }, Some(term)) = (cause, refusal_term(&sent.message)) else {
         return false;
@@ -970,7 +974,7 @@ fn is_old_refusal(cause: &Local, sent: &Envelope) -> bool {
     is_request && envelope.from == sent.to && term <= envelope.message.sender_term()
 }
 
-/// Whether a response is the vote that this server's disk holds. It left when the vote became
+/// Whether a response is the vote that this server's disk holds. The server sent it when the vote became
 /// durable.
 fn is_repeated_vote(server: &Server, candidate: Address, response: &Message) -> bool {
     let held = server.disk.hard_state;
@@ -980,7 +984,7 @@ fn is_repeated_vote(server: &Server, candidate: Address, response: &Message) -> 
             && held.voted_for.map(Address::Node) == Some(candidate))
 }
 
-/// What a leader knows of a server.
+/// The leader's replication progress for a server.
 fn progress_of(process: &Process, server: Address) -> Option<&Progress> {
     match (&raft_of(process)?.role, server) {
         (Role::Leader(leader), Address::Node(id)) => leader.followers.get(&id),
@@ -1001,7 +1005,7 @@ fn unsynced(process: &Process) -> usize {
     running.map_or(0, |running| running.unsynced.len())
 }
 
-/// Which part differs first.
+/// The first part that differs.
 fn difference(one: &Raft, other: &Raft) -> &'static str {
     if one.current_term != other.current_term {
         "its term"

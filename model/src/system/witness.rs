@@ -1,21 +1,21 @@
-//! Witnesses: what a scope must be seen to reach, so that a pass cannot be a vacuous one.
+//! Witnesses: events that the search of a scope must reach, so that a scope cannot pass vacuously.
 
 use alloc::vec::Vec;
 use core::fmt;
 
 macro_rules! witnesses {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
-        /// Something that must be reachable in the scopes that name it.
+        /// An event that must be reachable in the scopes that expect it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Witness {
             $($(#[doc = $doc])+ $name,)+
         }
 
         impl Witness {
-            /// All of them.
+            /// All witnesses.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// A few words for tables.
+            /// A short name for tables.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
@@ -26,35 +26,35 @@ macro_rules! witnesses {
 witnesses! {
     /// Some server became leader.
     LeaderElected = "leader elected";
-    /// A leader was elected after one of an earlier term.
+    /// A leader was elected after a leader of an earlier term.
     ReElection = "re-election";
-    /// A leader was elected after a crash and after one of an earlier term.
+    /// A leader was elected after a crash and after a leader of an earlier term.
     ReElectionAfterCrash = "re-election after crash";
     /// A vote was refused because the candidate's log was behind.
     VoteRefusedForLog = "vote refused for its log";
-    /// A vote was refused because it was given already.
+    /// A vote was refused because the server had already voted in this term.
     VoteRefusedAsGiven = "vote refused as given";
-    /// A server asked whether it would win, a majority said so, and it ran.
+    /// A server started a pre-vote, won a majority of it and started an election.
     PreVoteWon = "pre-vote won";
-    /// A pre-vote request came from a server whose next term is no news.
+    /// A pre-vote request had a next term that is not newer than the receiver's term.
     PreVoteBehind = "pre-vote of an old term";
-    /// A server that hears its leader refused or ignored someone who wants to lead.
+    /// A server with a live leader refused or ignored a (pre-)candidate (leader stickiness).
     StuckToLeader = "stuck to its leader";
-    /// A leader that no majority answered stepped down.
+    /// A leader stepped down because no majority responded.
     QuorumLost = "leader lost its quorum";
-    /// A leader sent entries while earlier ones were not acknowledged.
+    /// A leader sent entries before earlier entries were acknowledged.
     Pipelined = "entries pipelined";
-    /// A server went back to follower because of a newer term while it led.
+    /// A leader became follower because of a newer term.
     LeaderDeposed = "leader deposed";
     /// An entry was committed.
     EntryCommitted = "entry committed";
-    /// A follower learnt that an entry is committed.
+    /// A follower learned that an entry is committed.
     FollowerCommitted = "follower committed";
-    /// A leader committed an entry of an older term, below one of its own.
+    /// A leader committed an entry of an older term, below an entry of its own term.
     OlderTermEntryCommitted = "older-term entry committed";
     /// A follower removed conflicting entries.
     ConflictRemoved = "conflict removed";
-    /// A leader moved next_index back.
+    /// A leader moved `next_index` back.
     NextIndexMovedBack = "next_index moved back";
     /// A server crashed.
     Crashed = "crash";
@@ -62,45 +62,46 @@ witnesses! {
     LeaderCrashed = "leader crashed";
     /// A crash lost a write.
     UnsyncedWriteLost = "unsynced write lost";
-    /// A server came back with its vote.
+    /// A server restarted and still had its vote.
     VoteSurvivedCrash = "vote survived crash";
-    /// A leader committed an entry that its own disk did not hold yet.
+    /// A leader committed an entry that was not yet on its own disk.
     CommittedWithoutOwnDisk = "commit without own disk";
     /// A server took a snapshot.
     SnapshotTaken = "snapshot taken";
-    /// A snapshot took the place of a follower's log.
+    /// A snapshot replaced a follower's log.
     SnapshotInstalled = "snapshot installed";
-    /// A snapshot ended with an entry that the follower had, and what followed that entry stayed.
+    /// The follower had the last entry of a snapshot, and kept the entries after it.
     SuffixKept = "suffix kept";
-    /// A snapshot ended where the follower had another entry, which went with all that followed.
+    /// The follower had another entry at the last index of a snapshot, and discarded that entry and all
+    /// entries after it.
     SuffixDiscarded = "suffix discarded";
-    /// A server came back from a snapshot.
+    /// A server recovered from a snapshot.
     RecoveredFromSnapshot = "recovered from a snapshot";
-    /// A client was told that its write took effect.
+    /// A client received the response that its write took effect.
     WriteAcknowledged = "write acknowledged";
-    /// A read was answered.
+    /// A read was served.
     ReadServed = "read served";
-    /// A read returned what a write wrote.
+    /// A read returned a value written by a write.
     ReadSawWrite = "read saw a write";
-    /// A repeated command was answered from the session's memory.
+    /// A duplicate command was answered from the session's cached responses.
     DuplicateAnswered = "duplicate answered from memory";
-    /// A leader lost the lead while clients waited.
+    /// A leader stepped down or was deposed while clients waited.
     ClientInterrupted = "client interrupted";
-    /// A client sent a request again.
+    /// A client retried a request.
     ClientRetried = "client retried";
     /// A client ended with an unknown outcome.
     OutcomeUnknown = "outcome unknown";
-    /// A proxy was sent on to another server.
+    /// A proxy was redirected to another server.
     ProxyRedirected = "proxy redirected";
-    /// A session made room for another.
+    /// A session was evicted to make room for another.
     SessionEvicted = "session evicted";
-    /// A write came when its session was gone.
+    /// A write arrived after its session was removed.
     SessionGone = "write of a session that is gone";
-    /// No session was opened, as all of them were in use.
+    /// No session was opened because all sessions were in use.
     SessionRefused = "session refused";
     /// A client closed its session.
     SessionClosed = "session closed";
-    /// A write was told that its session was evicted before any copy of it was applied.
+    /// A write was rejected because its session was evicted before any copy of the write was applied.
     WriteMoved = "write moved to another session";
 }
 
@@ -120,17 +121,17 @@ impl Witnesses {
         self.0
     }
 
-    /// The set of these bits.
+    /// The set with these bits.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// Adds one.
+    /// Adds a witness.
     pub fn add(&mut self, witness: Witness) {
         self.0 |= 1 << witness as u64;
     }
 
-    /// Adds all of another set.
+    /// Adds all witnesses of another set.
     pub fn add_all(&mut self, others: Self) {
         self.0 |= others.0;
     }
