@@ -1,8 +1,8 @@
-//! The properties: what must hold of every reachable state and of every step.
+//! The properties: conditions on every reachable state and every step.
 //!
-//! Those over the history are in `history`, those of one step here (`judge_step`), those that
-//! compare two servers in [`judge_pair`]. None of them asks whether a server is up: a crash is a
-//! step like any other, and what a server promised before it still binds.
+//! `history` has the properties of the history, `judge_step` the properties of one step, and
+//! [`judge_pair`] the properties of two servers. None depends on whether a server is up: a crash is a
+//! step like any other, and it does not cancel the server's earlier promises.
 
 use super::process::{Running, Server};
 use crate::{
@@ -28,10 +28,10 @@ macro_rules! laws {
         }
 
         impl Law {
-            /// All of them.
+            /// All properties.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The field's name for it.
+            /// The established name of the property.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
@@ -50,24 +50,24 @@ laws! {
     LeaderCompleteness = "Leader Completeness";
     /// No two servers ever apply different entries at one index (Figure 3).
     StateMachineSafety = "State Machine Safety";
-    /// No server's term or commit index falls while it runs, nor its term below what it had made
-    /// durable.
+    /// The term and the commit index of a server never decrease while it runs, and its term never falls
+    /// below its durable term.
     Monotone = "Terms and commit indexes never fall";
-    /// A server votes for one candidate in a term, restarts or not; it speaks of no vote that
-    /// its disk does not hold.
+    /// A server votes for at most one candidate in a term, across restarts, and sends no vote that is
+    /// not on its disk.
     OneVotePerTerm = "One vote per term";
-    /// An acknowledged write is committed, and stays so.
+    /// An acknowledged write is committed and stays committed.
     AcknowledgedWritesKept = "Acknowledged writes are kept";
-    /// The store holds what the committed commands make, each applied once.
+    /// The store is the result of the committed commands, each applied once.
     ExactlyOnce = "Exactly-once application";
     /// Client operations appear to take effect one at a time, between call and return.
     Linearizability = "Linearizability";
-    /// Terms never fall within a log.
+    /// Terms never decrease within a log.
     TermsOrderedInLog = "Terms never fall within a log";
-    /// A leader's `match_index` never exceeds what that server holds durably, and a server
-    /// acknowledges only entries its disk holds.
+    /// A leader's `match_index` never exceeds the durable log of that server, and a server acknowledges
+    /// only entries on its disk.
     MatchIsDurable = "match_index is durable";
-    /// The laws every server checks after every step, in deployment too.
+    /// The invariants that every server checks after every step, in deployment too.
     Invariants = "Always-on invariants";
 }
 
@@ -77,37 +77,37 @@ impl fmt::Display for Law {
     }
 }
 
-/// A law that does not hold, and what broke it.
+/// A violation: the property and the cause.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Broken {
-    /// The law.
+    /// The property.
     pub law: Law,
-    /// What broke it, in a sentence.
+    /// The cause, in a sentence.
     pub why: String,
 }
 
-/// A set of laws to judge by.
+/// A set of properties to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Laws(u32);
 
 impl Laws {
-    /// Every law.
+    /// All properties.
     pub const ALL: Self = Self(u32::MAX);
 
-    /// No law: for whoever goes on after one is broken.
+    /// No property, for a run that continues after a violation.
     pub const NONE: Self = Self(0);
 
-    /// One law alone.
+    /// A single property.
     pub const fn only(law: Law) -> Self {
         Self(1 << law as u32)
     }
 
-    /// Whether the law is judged.
+    /// Whether the property is checked.
     pub const fn contains(self, law: Law) -> bool {
         self.0 & (1 << law as u32) != 0
     }
 
-    /// Breaks `law` unless it holds or is not judged.
+    /// Requires a property. Returns a violation if the property is checked and does not hold.
     pub(super) fn require(
         self,
         law: Law,
@@ -121,7 +121,7 @@ impl Laws {
     }
 }
 
-/// Judges one step of a running server.
+/// Checks one step of a running server.
 pub(super) fn judge_step(before: &Running, after: &Running, laws: Laws) -> Result<(), Broken> {
     let (old, new) = (&before.raft, &after.raft);
     let id = new.id;
@@ -149,7 +149,8 @@ pub(super) fn judge_step(before: &Running, after: &Running, laws: Laws) -> Resul
     laws.require(Law::TermsOrderedInLog, ordered, || {
         format!("the log of server {id} has an entry of an older term after one of a newer term")
     })?;
-    // Without its beginning, a log does not tell: then the history does (`Observation::Stands`).
+    // Without its first entries a log is not sufficient; the history checks this case
+    // (`Observation::Stands`).
     if new.commit_index > old.commit_index && new.log.base().index == LogIndex::ZERO {
         let expected = reference_pairs(
             new.log
@@ -170,21 +171,25 @@ pub(super) fn judge_step(before: &Running, after: &Running, laws: Laws) -> Resul
     Ok(())
 }
 
-/// What the committed entries make of the store: an independent reading, without the sessions'
-/// memory of answers. Each (session, sequence) takes effect the first time it is seen, unless the
-/// session had said before that it needs no answer to it: then its client had given it up, and
-/// went on. Nothing of a session takes effect that is not open: never opened, closed by its client, or
-/// evicted, as one may be that was not used for longer than the window when another is opened.
-/// Nothing takes effect of a session whose client left too much unacknowledged, nor what would make
-/// the pairs larger than the quota. Only the unconditional operations that the scopes use are read.
-/// The first entry is that of index 1.
+/// The pairs of the store after the committed entries. This is an independent reference without the
+/// cached responses of the sessions:
+/// * Each (session, sequence) takes effect when it first occurs, unless the session has acknowledged it
+///   earlier: in that case its client had given up the write and continued.
+/// * Writes of a session that is not open have no effect. Such a session was never opened, was closed by
+///   its client, or was evicted. A session may be evicted when another is opened, if it has been unused
+///   for longer than the window.
+/// * Writes of a session with too many unacknowledged responses have no effect, nor do writes that would
+///   grow the pairs beyond the quota.
+/// * The reference covers only the unconditional operations that the scopes use.
+///
+/// The first entry has index 1.
 pub(super) fn reference_pairs<'a>(
     entries: impl IntoIterator<Item = &'a crate::Entry>,
 ) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut pairs = BTreeMap::new();
     let mut seen = BTreeSet::new();
     let mut settled: BTreeMap<_, u64> = BTreeMap::new();
-    // The one used last is the last, with the age of the log at that use.
+    // In order of last use, each with the age of the log at that use.
     let mut open: Vec<(SessionId, u64)> = Vec::new();
     let mut age: u64 = 0;
     for (index, entry) in (1..).zip(entries) {
@@ -263,7 +268,7 @@ pub(super) fn reference_pairs<'a>(
     pairs
 }
 
-/// Judges a disk write: a vote once cast stays cast.
+/// Checks a disk write: a vote never changes within a term.
 pub(super) fn judge_disk(before: &Durable, after: &Durable, laws: Laws) -> Result<(), Broken> {
     let (old, new) = (before.hard_state, after.hard_state);
     let kept = new.current_term > old.current_term
@@ -278,8 +283,8 @@ pub(super) fn judge_disk(before: &Durable, after: &Durable, laws: Laws) -> Resul
     })
 }
 
-/// What a disk binds its server to. The candidate is not called a server: a reader marks the servers
-/// that a sentence names, and this one is about the voter.
+/// The promise that a disk holds. The text does not call the candidate a server: a reader marks the
+/// servers that a sentence names, and this sentence is about the voter.
 fn promise(held: HardState) -> String {
     match held.voted_for {
         Some(id) => format!("term {} and a vote for candidate {id}", held.current_term),
@@ -287,12 +292,12 @@ fn promise(held: HardState) -> String {
     }
 }
 
-/// Judges a message as it leaves: it promises nothing that the disk does not hold.
+/// Checks a message when it is sent: it promises nothing that is not on the disk.
 pub(super) fn judge_send(envelope: &Envelope, disk: &Durable, laws: Laws) -> Result<(), Broken> {
     let hard_state = disk.hard_state;
     let held = |term, vote: Option<Address>| {
         hard_state.current_term == term && hard_state.voted_for.map(Address::Node) == vote
-            // The disk may have moved on to a newer term since; then the vote was cast earlier.
+            // The disk may hold a newer term by now; in that case the vote was cast earlier.
             || hard_state.current_term > term
     };
     match &envelope.message {
@@ -336,7 +341,7 @@ fn judge_acknowledgement(
     disk: &Durable,
     laws: Laws,
 ) -> Result<(), Broken> {
-    // In a later term the disk may have lost, rightly, what was acknowledged before.
+    // In a later term, the disk may have lost acknowledged entries legitimately.
     let on_disk = disk.hard_state.current_term;
     laws.require(Law::MatchIsDurable, on_disk >= term, || {
         format!(
@@ -354,19 +359,19 @@ fn judge_acknowledgement(
     })
 }
 
-/// What the laws about two servers read of each; they see nothing else.
+/// The parts of a server that the properties of two servers depend on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Facet {
     id: NodeId,
     log: Log,
     durable_log: Log,
     durable_term: Term,
-    /// The term it leads, and what it believes the others to hold.
+    /// The leader's term and the `match_index` of each follower; `None` if the server is not the leader.
     leads: Option<(Term, BTreeMap<NodeId, LogIndex>)>,
 }
 
 impl Facet {
-    /// Of a server.
+    /// The facet of a server.
     pub fn of(server: &Server) -> Self {
         let raft = server.running.as_ref().map(|running| &running.raft);
         let leads = raft.and_then(|raft| match &raft.role {
@@ -387,7 +392,7 @@ impl Facet {
     }
 }
 
-/// Judges two servers against each other.
+/// Checks two servers against each other.
 pub fn judge_pair(one: &Facet, other: &Facet, laws: Laws) -> Result<(), Broken> {
     for (a, b) in [(one, other), (other, one)] {
         if let Some((term, believed)) = &a.leads
@@ -430,7 +435,7 @@ mod tests {
     use alloc::vec;
     use proptest::prelude::*;
 
-    /// Commands over few sessions, sequences and keys, so that all rules meet.
+    /// Commands over few sessions, sequences and keys, so that all rules interact.
     fn command() -> impl Strategy<Value = Command> {
         let session = || (1..12_u64).prop_map(SessionId::new);
         let key = || (0..2_u8).prop_map(|key| vec![b'a' + key]);
@@ -465,7 +470,7 @@ mod tests {
     }
 
     proptest! {
-        /// The store and the independent reading of its log make the same of any commands.
+        /// The store and the reference produce the same pairs for any commands.
         #[test]
         fn store_agrees_with_the_reference(commands in prop::collection::vec(command(), 0..60)) {
             let (mut store, config) = (Store::default(), Config::new([NodeId::new(1)].into()));

@@ -1,66 +1,66 @@
-//! Linearizability of the few operations of a scope, by trying every order.
+//! Linearizability of the few operations of a scope, by enumeration of all orders.
 //!
-//! An operation records which others had returned when it was called: that partial order, the
-//! calls and the results are all that linearizability speaks of. An operation without a result may
-//! take effect at any time after its call, or never; once its client has the answer to a later write
-//! it is *settled*: what effect it had, it had before that write.
+//! An operation records the operations that had returned before its call. Linearizability depends only
+//! on this partial order, the calls and the results. An operation without a result may take effect at
+//! any time after its call, or never. Once its client has the response to a later write, the operation
+//! is *settled*: any effect it had came before that write.
 
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// Names an operation within a scope. Names are given by what caused the operation, not by a
+/// The id of an operation within a scope. It derives from the cause of the operation, not from a
 /// counter, so that two orders of the same events give the same history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OperationId(pub u64, pub u64);
 
-/// What an operation does to the scope's one key.
+/// The call of an operation on the single key of the scope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Call {
-    /// Sets it.
+    /// Sets the value.
     Put(Vec<u8>),
-    /// Adds to it.
+    /// Adds to the value.
     Increment(i64),
-    /// Removes it.
+    /// Removes the key.
     Delete,
-    /// Reads it.
+    /// Reads the value.
     Get,
 }
 
-/// What an operation returned.
+/// The result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Result {
-    /// A put took effect.
+    /// A put or a delete took effect.
     Done,
-    /// An increment took effect and left this.
+    /// An increment took effect and left this value.
     Number(i64),
-    /// A read found this.
+    /// A read returned this value.
     Found(Option<Vec<u8>>),
 }
 
-/// How an operation ended.
+/// The end of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum End {
-    /// It has not: it may take effect yet, or never.
+    /// The operation has not ended: it may still take effect, or never.
     Open,
-    /// With this result.
+    /// The operation returned this result.
     Returned(Result),
-    /// The client was told that it had no effect.
+    /// The client received the response that the operation had no effect.
     Refused,
-    /// Nobody knows with what result, but it is over: a later write of its client was answered.
+    /// The result is unknown, but the operation is over: a later write of its client was answered.
     Settled,
 }
 
 /// An operation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Operation {
-    /// Which.
+    /// The id.
     pub id: OperationId,
-    /// What it does.
+    /// The call.
     pub call: Call,
-    /// Which operations had returned when it was called.
+    /// The operations that had returned before the call.
     pub after: BTreeSet<OperationId>,
-    /// How it ended.
+    /// The end.
     pub end: End,
 }
 
@@ -91,7 +91,7 @@ impl fmt::Display for End {
     }
 }
 
-/// Each operation in words, numbered by its place.
+/// A description of each operation, numbered by position.
 pub fn told(operations: &[Operation]) -> Vec<String> {
     let number = |id: &OperationId| {
         let place = operations.iter().position(|other| other.id == *id);
@@ -118,7 +118,7 @@ pub fn told(operations: &[Operation]) -> Vec<String> {
     told
 }
 
-/// An operation begins. Repeating the call changes nothing.
+/// Begins an operation. A repeated call changes nothing.
 pub(super) fn invoke(operations: &mut Vec<Operation>, id: OperationId, call: Call) {
     let Err(place) = operations.binary_search_by_key(&id, |operation| operation.id) else {
         return;
@@ -140,12 +140,13 @@ pub(super) fn invoke(operations: &mut Vec<Operation>, id: OperationId, call: Cal
     );
 }
 
-/// An operation ends with a result.
+/// Ends an operation with a result.
 pub(super) fn complete(operations: &mut [Operation], id: OperationId, result: Result) {
     end(operations, id, End::Returned(result));
 }
 
-/// A write was answered: those of its client before it took effect before it, or never do.
+/// Settles the earlier writes of a client whose write was answered: each took effect before it, or never
+/// will.
 pub(super) fn settle(operations: &mut [Operation], answered: OperationId) {
     let is_earlier = |id: OperationId| id.0 == answered.0 && id.1 < answered.1;
     let mut settled = BTreeSet::new();
@@ -160,7 +161,7 @@ pub(super) fn settle(operations: &mut [Operation], answered: OperationId) {
     }
 }
 
-/// An operation ends, reported as without effect.
+/// Ends an operation that was reported as without effect.
 pub(super) fn refuse(operations: &mut [Operation], id: OperationId) {
     end(operations, id, End::Refused);
 }
@@ -178,7 +179,7 @@ pub fn is_linearizable(operations: &[Operation]) -> bool {
     extend(operations, &mut Vec::new(), None)
 }
 
-/// Depth-first: `done` took effect in this order and left `value`.
+/// Depth-first search: `done` took effect in this order and left `value`.
 fn extend(operations: &[Operation], done: &mut Vec<OperationId>, value: Option<&[u8]>) -> bool {
     let unexplained = operations.iter().any(|operation| {
         matches!(operation.end, End::Returned(_)) && !done.contains(&operation.id)
@@ -187,8 +188,8 @@ fn extend(operations: &[Operation], done: &mut Vec<OperationId>, value: Option<&
         return true;
     }
     for operation in operations {
-        // An operation may come next if everything that had returned before its call, and had an
-        // effect, came before. What was settled may have had none; but then it has none any more.
+        // An operation may come next if all operations that returned before its call, and had an effect,
+        // are done. A settled operation may have had no effect. In that case it never has one.
         let ready = !done.contains(&operation.id)
             && operation.end != End::Refused
             && operations.iter().all(|other| {
@@ -277,7 +278,7 @@ mod tests {
         let counted = |results: &[i64]| {
             let mut operations = Vec::new();
             let increment = || Call::Increment(1);
-            // The first got no answer. Its client went on.
+            // The first operation got no response, and its client continued.
             invoke(&mut operations, id(1), increment());
             for (number, result) in (2..).zip(results) {
                 invoke(&mut operations, id(number), increment());

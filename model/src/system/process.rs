@@ -1,8 +1,8 @@
-//! The processes of a system, and what can happen to one of them alone.
+//! The processes of a system, and the events of a single process.
 //!
-//! A step of the whole system is a step of one process plus what it sends; so everything that
-//! runs protocol code is here, as a function of one process and one [`Local`] event. Both engines
-//! use it: the readable model on whole states, the fast search through tables.
+//! A step of the whole system is a step of one process plus the messages that it sends. So all protocol
+//! code runs here, as a function of one process and one [`Local`] event. Both engines use this function:
+//! the readable model on whole states, the fast search through tables.
 
 use super::{
     history::Observation,
@@ -33,47 +33,47 @@ pub enum Process {
     Server(Server),
     /// A proxy.
     Proxy(Proxy),
-    /// A client with the operations it still means to invoke.
+    /// A client with its remaining operations.
     Client(ClientProcess),
 }
 
-/// A server, its disk, and what is between them.
+/// A server, its disk, and the writes between them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Server {
-    /// Its name.
+    /// The server id.
     pub id: NodeId,
-    /// What a crash leaves.
+    /// The durable state, which survives a crash.
     pub disk: Durable,
-    /// What a crash takes; `None` while the server is down.
+    /// The volatile state, which a crash loses; `None` while the server is down.
     pub running: Option<Running>,
 }
 
-/// What a crash takes.
+/// The volatile state of a server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Running {
-    /// The server itself.
+    /// The Raft server.
     pub raft: Raft,
-    /// Writes on their way to the disk, in order.
+    /// Pending writes that are not yet durable, in order.
     pub unsynced: Vec<Write>,
 }
 
 /// A client and its plan.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientProcess {
-    /// The client itself.
+    /// The client.
     pub client: Client,
-    /// How many operations of its plan it has invoked.
+    /// The number of operations of its plan that it has invoked.
     pub invoked: u64,
 }
 
-/// Something that happens to one process.
+/// An event at one process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Local {
-    /// A message arrives. A proxy is also told which server to ask if it has no better idea.
+    /// A message is delivered.
     Deliver {
-        /// The message; it stays in the network, and may arrive again.
+        /// The message. It stays in the network and can be delivered again.
         envelope: Envelope,
-        /// For a proxy: the server the driver drew.
+        /// For a proxy: the server that the driver drew, for a proxy that knows no better server.
         ask: Option<NodeId>,
     },
     /// The election timer fires.
@@ -82,18 +82,18 @@ pub enum Local {
     HeartbeatTimeout,
     /// The quorum timer fires.
     QuorumTimeout,
-    /// A client asks this server directly for a write.
+    /// A direct client sends a write to this server.
     Propose,
-    /// Two clients ask this server for a write each, at once.
+    /// Two direct clients each send a write to this server at the same time.
     ProposeTogether,
-    /// A client asks this server directly for a read.
+    /// A direct client sends a read to this server.
     Read,
-    /// The oldest write becomes durable.
+    /// The oldest pending write becomes durable.
     Sync,
-    /// The server loses everything that is not on its disk. Where restarts are merged, it is up
-    /// again at once: until it acts, nobody can tell.
+    /// The server loses all state that is not on its disk. If restarts are merged, the server also
+    /// restarts immediately: until it acts, no other process can observe the difference.
     Crash,
-    /// The server starts from its disk.
+    /// The server restarts from its disk.
     Restart,
     /// A client invokes the next operation of its plan.
     Invoke,
@@ -103,31 +103,31 @@ pub enum Local {
     ProxyTimeout {
         /// The client.
         client: ClientId,
-        /// Its request.
+        /// The request of the client.
         id: RequestId,
-        /// The server the driver drew.
+        /// The server that the driver drew.
         ask: NodeId,
     },
-    /// The driver finds the log long enough for a snapshot.
+    /// The driver decides that the log is long enough for a snapshot.
     Compact,
 }
 
-/// What became of it.
+/// The result of an event at one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalStep {
-    /// The process afterwards.
+    /// The process after the step.
     pub next: Process,
-    /// What it sent to other processes of the system.
+    /// The messages sent to other processes of the system.
     pub sent: Vec<Envelope>,
-    /// The timers that a server armed anew; in the models an armed timer may fire at any time.
+    /// The timers that a server armed. In the models, an armed timer can fire at any time.
     pub timers: Vec<Timer>,
-    /// What the properties must know.
+    /// The observations for the properties.
     pub observed: Vec<Observation>,
-    /// What it took from the scope's budget.
+    /// The cost of the step in the scope's budget.
     pub cost: Budget,
-    /// What it bore witness to.
+    /// The witnesses reached.
     pub witnesses: Witnesses,
-    /// The law it broke.
+    /// The property that the step violates.
     pub broken: Option<Broken>,
 }
 
@@ -150,7 +150,7 @@ impl LocalStep {
         }
     }
 
-    /// Whether nothing happened but sending: such a step can be taken at any time, and again.
+    /// Whether the step only sends. Such a step can be taken at any time, and repeatedly.
     pub fn only_sends(&self, process: &Process) -> bool {
         self.observed.is_empty()
             && self.broken.is_none()
@@ -160,7 +160,7 @@ impl LocalStep {
 }
 
 impl Process {
-    /// Its address.
+    /// The address of the process.
     pub fn address(&self) -> Address {
         match self {
             Self::Server(server) => Address::Node(server.id),
@@ -169,7 +169,7 @@ impl Process {
         }
     }
 
-    /// The server, if it is one.
+    /// The server; `None` if the process is not a server.
     pub fn server(&self) -> Option<&Server> {
         match self {
             Self::Server(server) => Some(server),
@@ -177,7 +177,7 @@ impl Process {
         }
     }
 
-    /// Whether it is a server that leads.
+    /// Whether the process is a server and the leader.
     pub(super) fn leads(&self) -> bool {
         let running = self.server().and_then(|server| server.running.as_ref());
         running.is_some_and(|running| matches!(running.raft.role, Role::Leader(_)))
@@ -185,7 +185,7 @@ impl Process {
 }
 
 impl Server {
-    /// The log, as far as it is kept: in memory if the server is up, on disk if not.
+    /// The retained log: the log in memory if the server is up, the log on disk if it is down.
     pub fn log(&self) -> &[Entry] {
         match &self.running {
             Some(running) => running.raft.log.entries(),
@@ -193,7 +193,7 @@ impl Server {
         }
     }
 
-    /// The entry before the first of them.
+    /// The entry before the first retained entry.
     pub fn base(&self) -> EntryId {
         match &self.running {
             Some(running) => running.raft.log.base(),
@@ -203,7 +203,7 @@ impl Server {
 }
 
 impl Scope {
-    /// What can happen to a process by itself, without a message.
+    /// The events that a process can have without a message.
     pub fn local_events(&self, process: &Process) -> Vec<Local> {
         match process {
             Process::Server(server) => self.server_events(server),
@@ -228,7 +228,7 @@ impl Scope {
         }
     }
 
-    /// The ways in which a message can be delivered.
+    /// The events that deliver a message.
     pub fn deliveries(&self, envelope: &Envelope) -> Vec<Local> {
         let deliver = |ask| Local::Deliver {
             envelope: envelope.clone(),
@@ -285,7 +285,7 @@ impl Scope {
         events
     }
 
-    /// Lets something happen to a process. `None` if it cannot.
+    /// Executes an event at a process. Returns `None` if the event is not enabled.
     pub fn local_step(&self, process: &Process, local: &Local) -> Option<LocalStep> {
         match process {
             Process::Server(server) => self.server_step(server, local),
@@ -373,8 +373,8 @@ impl Scope {
         }
     }
 
-    /// A write whose value and sequence are named by the term and the index it will have: no
-    /// leader creates two entries at one place, and the protocol never looks at values.
+    /// A write whose value and sequence derive from its term and its future index. A leader never
+    /// creates two entries at one index, and the protocol does not depend on values.
     fn direct_write(&self, raft: &Raft, index: LogIndex) -> ClientRequest {
         let (term, index) = (raft.current_term.get(), index.get());
         let sequence = term * 100 + index;
@@ -394,8 +394,8 @@ impl Scope {
         }
     }
 
-    /// Clients talk to a server directly: their calls are observed as the requests arrive, their
-    /// returns as the answers leave, which is the strictest reading of linearizability.
+    /// Delivers requests of direct clients. The calls are observed when the requests arrive, and the
+    /// returns when the responses are sent: this is the strictest interpretation of linearizability.
     fn direct_requests(&self, server: &Server, requests: Vec<ClientRequest>) -> Option<LocalStep> {
         let called = requests.iter().filter(|_| self.tracks_operations);
         let called = called.map(|request| Observation::Invoked {
@@ -428,7 +428,7 @@ impl Scope {
             step.observed.push(stands(&raft));
         }
         if let Process::Server(next) = &mut step.next {
-            // A server that comes back with nothing has nothing on its disk, whatever the reason.
+            // If the server recovered nothing, it has an empty disk, whatever the reason.
             next.disk = Durable {
                 hard_state: crate::HardState {
                     current_term: raft.current_term,
@@ -449,7 +449,7 @@ impl Scope {
         step
     }
 
-    /// Steps the real server.
+    /// Executes an event at the real server.
     fn raft_step(
         &self,
         server: &Server,
@@ -461,12 +461,12 @@ impl Scope {
         step.observed = called;
         foresee(before, &event, &mut step.witnesses);
         let left_freely = self.run(&mut step, event);
-        // A late sync of a write that no other process can notice looks like an early sync whose
-        // messages are late, and a write lost in a crash like a step that was never taken. That
-        // requires that nothing left in this step, and that nothing can leave before the sync:
-        // no earlier write was on its way, or a term is, behind which every response waits. A
-        // leader's next heartbeat shows its entries to others, so a leader's write stays on its
-        // way, and a crash may take it (docs/reductions.md).
+        // If no other process can observe a write, a late sync is equivalent to an early sync with
+        // delayed messages, and a write lost in a crash is equivalent to a step that was not taken. This
+        // requires that this step sent no message and that the server cannot send one before the sync:
+        // either no earlier write was pending, or a term is pending, and every response waits for it. A
+        // leader's next heartbeat reveals its entries to other servers, so a leader's write stays
+        // pending, and a crash can lose it (docs/reductions.md).
         let is_silent = !left_freely
             && (server.running.as_ref()?.unsynced.is_empty() || writes_term(&step.next));
         let merges_leaders = flawed!(self, MergesWritesOfLeaders);
@@ -475,12 +475,12 @@ impl Scope {
         }
         self.conclude(&mut step);
         step.cost = cost_of(before, &step.next);
-        // A step that costs more than the whole budget can never be taken.
+        // A step that costs more than the whole budget is never possible.
         self.budget.covers(&step.cost).then_some(step)
     }
 
-    /// One call to the real `step`, with everything that is judged after each. Says whether
-    /// something left freely while a write was on its way.
+    /// Calls the real `step` once and checks the properties of the step. Returns whether a message was
+    /// sent while a write was pending.
     fn run(&self, step: &mut LocalStep, event: Event) -> bool {
         let Process::Server(server) = &mut step.next else {
             return false;
@@ -511,7 +511,7 @@ impl Scope {
             match (&envelope.message, envelope.to) {
                 (Message::ClientResponse(response), _) => {
                     self.observe_response(&after.raft, response, step);
-                    // Direct clients are not processes: their answers are observed, not sent.
+                    // Direct clients are not processes: their responses are observed, not sent.
                     if !self.direct_clients {
                         step.sent.push(envelope);
                     }
@@ -523,7 +523,7 @@ impl Scope {
         !effects.sends.is_empty() && !after.unsynced.is_empty()
     }
 
-    /// The oldest write becomes durable, if there is one.
+    /// Makes the oldest pending write durable. Returns false if there is none.
     fn sync(&self, step: &mut LocalStep) -> bool {
         let Process::Server(server) = &mut step.next else {
             return false;
@@ -543,7 +543,8 @@ impl Scope {
         true
     }
 
-    /// Brings the server into its normal form: what is only a name loses its history.
+    /// Brings the server into its normal form: the ids of writes and the order of held messages do not
+    /// depend on the history, and an unused leader hint is forgotten.
     fn conclude(&self, step: &mut LocalStep) {
         if let Process::Server(server) = &mut step.next
             && let Some(running) = &mut server.running
@@ -587,7 +588,7 @@ impl Scope {
             step.witnesses.add(Witness::ConflictRemoved);
         }
         if after.commit_index > before.commit_index {
-            // What a snapshot covers is not known here entry by entry.
+            // This server does not have the single entries that a snapshot covers.
             let first = before.commit_index.max(after.log.base().index).next();
             let count = (after.commit_index.get() + 1).saturating_sub(first.get());
             if leads && after.commit_index > after.durable_index {
@@ -614,14 +615,14 @@ impl Scope {
         }
     }
 
-    /// What a server answers to a client, at the moment the answer leaves.
+    /// Records a response to a client at the moment it is sent.
     fn observe_response(&self, raft: &Raft, response: &ClientResponse, step: &mut LocalStep) {
         match &response.body {
             ResponseBody::Applied(answer) => {
                 if let Some(write) = answered_write(raft, answer) {
                     step.witnesses.add(Witness::WriteAcknowledged);
-                    // A direct client's request bears the sequence of its write: the answer speaks
-                    // of that one, whatever the entry is.
+                    // The request id of a direct client is the sequence of its write. The response
+                    // refers to that write, even if the entry is another one.
                     let sequence = match self.direct_clients {
                         true => response.id.get(),
                         false => write.sequence,
@@ -645,7 +646,7 @@ impl Scope {
                 }
             }
             ResponseBody::Interrupted { .. } => step.witnesses.add(Witness::ClientInterrupted),
-            // No law speaks of a stale read, and no scope asks one.
+            // No property covers a stale read, and no scope requests one.
             ResponseBody::FoundStale(_) => {}
             ResponseBody::NotLeader { .. }
             | ResponseBody::Unavailable
@@ -666,7 +667,7 @@ impl Scope {
             Local::Deliver { envelope, ask } => proxy::Event::Receive {
                 from: envelope.from,
                 message: envelope.message.clone(),
-                // Only a new request of a client needs a server drawn for it.
+                // The proxy uses the drawn server only for a new request of a client.
                 ask: ask.unwrap_or(NodeId::new(1)),
             },
             Local::ProxyTimeout { client, id, ask } => proxy::Event::Timeout {
@@ -721,9 +722,9 @@ impl Scope {
         match effects.outcome {
             None => {}
             Some(client::Outcome::Unknown(_)) => step.witnesses.add(Witness::OutcomeUnknown),
-            // A read without an answer says nothing about any order.
+            // A read without a result does not constrain the order.
             Some(client::Outcome::Unavailable | client::Outcome::FoundStale(_)) => {}
-            // What it wrote before had its effect before, or never has one.
+            // The client's earlier writes took effect before, or never will.
             Some(client::Outcome::Closed) => {
                 step.observed.push(Observation::Settles { id: operation });
             }
@@ -751,7 +752,7 @@ impl Scope {
     }
 }
 
-/// Witnesses that only the message and the server before the step can bear.
+/// Records the witnesses that depend on the message and on the server before the step.
 fn foresee(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
     let Event::Receive { from, message } = event else {
         return;
@@ -802,7 +803,7 @@ fn foresee(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
     }
 }
 
-/// What a server has applied, for whoever knows what was committed.
+/// The applied state of a server, for comparison with the committed entries.
 fn stands(raft: &Raft) -> Observation {
     let index = raft.commit_index;
     Observation::Stands {
@@ -814,7 +815,7 @@ fn stands(raft: &Raft) -> Observation {
     }
 }
 
-/// A snapshot on its way to the disk, taken or installed.
+/// Records a snapshot that the step writes to disk, taken or installed.
 fn observe_snapshot(before: &Raft, after: &Raft, effects: &Effects, step: &mut LocalStep) {
     let snapshot = effects
         .write
@@ -836,7 +837,7 @@ fn observe_snapshot(before: &Raft, after: &Raft, effects: &Effects, step: &mut L
     }
 }
 
-/// Whether entries leave for a follower that has not acknowledged those before them.
+/// Whether the leader sends entries to a follower that has not acknowledged the entries before them.
 fn is_pipelined(raft: &Raft, envelope: &Envelope) -> bool {
     let (Message::AppendEntriesRequest(request), Role::Leader(leader), Address::Node(to)) =
         (&envelope.message, &raft.role, envelope.to)
@@ -851,7 +852,7 @@ fn is_pipelined(raft: &Raft, envelope: &Envelope) -> bool {
     })
 }
 
-/// Whether a term or a vote is on its way to the disk.
+/// Whether a term or a vote is pending (not yet durable).
 fn writes_term(process: &Process) -> bool {
     let running = process.server().and_then(|server| server.running.as_ref());
     running.is_some_and(|running| {
@@ -860,7 +861,7 @@ fn writes_term(process: &Process) -> bool {
     })
 }
 
-/// What the step took from the budget: entries and reads that clients asked for.
+/// The cost of the step in the budget: entries and reads that clients requested.
 fn cost_of(before: &Raft, next: &Process) -> Budget {
     let mut cost = Budget::default();
     if let (Role::Leader(was), Some(running)) = (
@@ -881,7 +882,7 @@ fn cost_of(before: &Raft, next: &Process) -> Budget {
     cost
 }
 
-/// A read, named by the term and the round it will have.
+/// A read whose id derives from its term and its future read round.
 fn direct_read(raft: &Raft, round: u64) -> ClientRequest {
     ClientRequest {
         client: DIRECT_READER,
@@ -892,7 +893,7 @@ fn direct_read(raft: &Raft, round: u64) -> ClientRequest {
     }
 }
 
-/// What becomes of the sessions that the entries after the commit index open and close.
+/// Records the witnesses of sessions that the newly committed entries open, refuse, evict or close.
 fn observe_sessions(before: &Raft, newly: &[Entry], witnesses: &mut Witnesses) {
     let mut store = before.store.clone();
     for entry in newly {
@@ -910,7 +911,7 @@ fn observe_sessions(before: &Raft, newly: &[Entry], witnesses: &mut Witnesses) {
     }
 }
 
-/// Whether an entry from `first` on asks for a command that an earlier entry asked for already.
+/// Whether an entry from `first` on contains the command of an earlier entry.
 fn repeats_a_command(log: &Log, first: LogIndex) -> bool {
     let name = |entry: &Entry| match &entry.payload {
         Payload::Command(Command::Write(write)) => Some((write.session, write.sequence)),
@@ -923,7 +924,7 @@ fn repeats_a_command(log: &Log, first: LogIndex) -> bool {
     })
 }
 
-/// The write that an answer speaks of: the entry whose index became the version.
+/// The write that a response refers to: the entry whose index is the version.
 fn answered_write<'a>(raft: &'a Raft, answer: &Answer) -> Option<&'a store::Write> {
     let (Answer::Written { version } | Answer::Number { version, .. }) = answer else {
         return None;
@@ -945,7 +946,7 @@ fn call_of(body: &RequestBody) -> Call {
     }
 }
 
-/// What an operation does to the key; `None` if it concerns the session alone.
+/// The call of an operation; `None` if it concerns only the session.
 fn call_of_ask(ask: &client::Ask) -> Option<Call> {
     match ask {
         client::Ask::Write(operation) | client::Ask::WriteAfterIdle(operation) => {
@@ -988,9 +989,9 @@ fn result_of_found(found: &Found) -> linearizability::Result {
     linearizability::Result::Found(value)
 }
 
-/// The one key of the scopes.
+/// The single key of the scopes.
 const KEY: &[u8] = b"x";
-/// The client that writes directly to servers.
+/// The direct client that writes.
 pub(super) const DIRECT_WRITER: ClientId = ClientId::new(8);
-/// The client that reads directly from servers.
+/// The direct client that reads.
 pub(super) const DIRECT_READER: ClientId = ClientId::new(9);

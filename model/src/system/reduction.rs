@@ -1,7 +1,7 @@
-//! Reductions: ways to visit fewer states without visiting fewer behaviours.
+//! Reductions: the search visits fewer states, but covers the same behaviors.
 //!
-//! Each can be switched off, each is justified in `docs/reductions.md`, and each is tested by
-//! comparing the reachable server states with and without it.
+//! Each reduction can be switched off. `docs/reductions.md` justifies each. Tests compare the reachable
+//! server states with and without it.
 
 use super::{
     obligation::flawed,
@@ -14,25 +14,25 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Which reductions are on.
+/// The reductions that are enabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reduction {
-    /// A write nobody could see before it is durable is durable at once.
+    /// A write that no other process can observe before it is durable becomes durable immediately.
     pub merge_syncs: bool,
-    /// A crashed server is up again at once.
+    /// A crashed server restarts immediately.
     pub merge_restarts: bool,
-    /// Messages whose receiver will ignore them for ever are forgotten.
+    /// A message that its receiver will always ignore is dropped.
     pub drop_dead: bool,
-    /// Whatever can be sent without any other change is sent at once.
+    /// A message that can be sent without any other change is sent immediately.
     pub send_early: bool,
-    /// A follower's idea of who leads is forgotten where nobody asks for it.
+    /// A follower's leader hint is forgotten if no step depends on it.
     pub forget_hints: bool,
-    /// What a follower holds for good is taken out of the requests on their way to it.
+    /// The entries that a follower has permanently are removed from the requests in transit to it.
     pub trim_appends: bool,
 }
 
 impl Reduction {
-    /// All of them.
+    /// All reductions.
     pub const ALL: Self = Self {
         merge_syncs: true,
         merge_restarts: true,
@@ -42,7 +42,7 @@ impl Reduction {
         trim_appends: true,
     };
 
-    /// None of them: every event is a step of its own.
+    /// No reduction: every event is a step of its own.
     pub const NONE: Self = Self {
         merge_syncs: false,
         merge_restarts: false,
@@ -54,37 +54,37 @@ impl Reduction {
 }
 
 impl Reduction {
-    /// Whether a message that was forgotten as one that only tells ([`Relevance::TermOnly`]) may matter
-    /// again: to a server that is down, or whose term is not durable yet. What others send at any
-    /// time then comes to it again.
+    /// Whether a message dropped as [`Relevance::TermOnly`] can have an effect again. This is the case
+    /// if a server can be down or its term can be not yet durable. The messages that other servers can
+    /// send at any time are then delivered to it again.
     pub fn remembers_again(&self) -> bool {
         self.send_early && self.drop_dead && !self.is_term_final_at_once()
     }
 
-    /// Whether a server is always up, and what a follower holds always durable.
+    /// Whether a server is always up, and a follower's entries are always durable.
     fn is_term_final_at_once(&self) -> bool {
         self.merge_syncs && self.merge_restarts
     }
 }
 
 impl Scope {
-    /// Whether a server can meet no newer term in this scope, now or later: it is in the last one,
-    /// durably.
+    /// Whether a server cannot receive a newer term in this scope, now or later, because its last term
+    /// is durable.
     pub fn is_term_final(&self, process: &Process) -> bool {
         process
             .server()
             .is_some_and(|server| server.disk.hard_state.current_term >= self.last_term())
     }
 
-    /// Whether anything depends on whom a follower takes for its leader: hints to clients that are
-    /// processes, and stickiness, which does not hold against that leader.
+    /// Whether any step depends on a follower's leader hint: redirects to clients that are processes,
+    /// and leader stickiness, which does not apply to the hinted leader.
     pub(super) fn tells_hints(&self) -> bool {
         let is_unused = (self.direct_clients && !self.pre_vote && !self.check_quorum)
             || flawed!(self, ForgetsUsedHints);
         !(self.reduction.forget_hints && is_unused)
     }
 
-    /// Whether a step only sends, so that it is taken at once where messages are sent early.
+    /// Whether a step only sends, so that it is taken immediately if messages are sent early.
     pub fn is_eager(&self, step: &LocalStep, process: &Process) -> bool {
         if flawed!(self, CommitsEagerly)
             && let (Some(before), Some(after)) = (running(process), running(&step.next))
@@ -97,12 +97,12 @@ impl Scope {
         step.only_sends(process)
     }
 
-    /// Whether no server can crash any more.
+    /// Whether the budget allows no further crash.
     pub fn are_crashes_over(&self, spent: &Budget) -> bool {
         spent.crashes >= self.budget.crashes
     }
 
-    /// How a message matters to its receiver.
+    /// The relevance of a message for its receiver.
     pub fn relevance(&self, receiver: &Process, envelope: &Envelope) -> Relevance {
         if !self.reduction.drop_dead {
             return Relevance::Live;
@@ -132,7 +132,8 @@ impl Scope {
                 Relevance::TermOnly
             }
             None => match absorbed_commit(server, hints, message) {
-                // Not even a crash makes news of it. Of snapshots this was not shown.
+                // A commit index of zero has no effect, even after a crash. This is not shown for
+                // snapshots.
                 Some(LogIndex::ZERO)
                     if !hints
                         && self.reduction.is_term_final_at_once()
@@ -147,7 +148,7 @@ impl Scope {
         }
     }
 
-    /// A vote that is not counted yet is none that a candidate ignores.
+    /// The planted flaw: whether a message is a vote that the candidate has not counted yet.
     fn is_dead_by_flaw(&self, receiver: &Process, envelope: &Envelope) -> bool {
         flawed!(self, DropsFreshVotes)
             && matches!(&envelope.message, Message::RequestVoteResponse(response)
@@ -157,9 +158,9 @@ impl Scope {
                 }))
     }
 
-    /// A request without the entries that its receiver holds for good, and one of a term that its
-    /// receiver has left without anything but the term; `None` if it stays as it is. In this and in
-    /// every later state both do the same.
+    /// Returns a request without the entries that its receiver has permanently. A request of a term that
+    /// the receiver has left keeps only its term. Returns `None` if the message is unchanged. The
+    /// trimmed and the complete request have the same effect, in this and in every later state.
     pub fn trimmed(&self, receiver: &Process, message: &Message) -> Option<Message> {
         let (Process::Server(server), Message::AppendEntriesRequest(request)) = (receiver, message)
         else {
@@ -169,7 +170,7 @@ impl Scope {
             return None;
         }
         if request.term < server.disk.hard_state.current_term {
-            // It will be refused for its term, whatever else it says.
+            // The receiver refuses it for its term, regardless of the other fields.
             let refused = AppendEntriesRequest {
                 term: request.term,
                 prev_log_index: LogIndex::ZERO,
@@ -181,7 +182,7 @@ impl Scope {
             return (refused != *request).then_some(Message::AppendEntriesRequest(refused));
         }
         if self.budget.snapshots > 0 {
-            // Nothing was shown of entries that a snapshot may come to cover.
+            // The argument does not cover entries that a snapshot may include.
             return None;
         }
         let mut held = held_for_good(server, request)?;
@@ -197,8 +198,8 @@ impl Scope {
         }))
     }
 
-    /// Removes from a receiver's inbox what can no longer matter, given that whatever the receiver
-    /// answers without changing has been sent. `inbox` is in the order of its envelopes.
+    /// Removes the messages that can no longer have an effect from a receiver's inbox. All responses
+    /// that the receiver can send without a change must have been sent. `inbox` is sorted.
     pub(super) fn normalize_inbox(
         &self,
         receiver: &Process,
@@ -227,26 +228,27 @@ impl Scope {
     }
 }
 
-/// How a message matters to its receiver, in this and in every later state.
+/// The relevance of a message for its receiver, in this and in every later state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relevance {
     /// It may change the receiver.
     Live,
-    /// The receiver ignores it for ever.
+    /// The receiver will always ignore it.
     Dead,
-    /// All that it can still do is make the receiver tell a newer term to the sender, once it is in
-    /// one. One such request of a sender does it as well as several (the first in order is kept);
-    /// a sender that no newer term can reach needs none, and neither does a receiver that will
-    /// enter none, for the term it is in has been told.
+    /// Its only possible effect is that the receiver, once in a newer term, sends this term to the
+    /// sender. One such request per sender is enough (the first in order is kept). It is not needed if
+    /// the sender cannot receive a newer term. It is not needed either if the receiver enters no newer
+    /// term, because the receiver has already sent its current term.
     TermOnly,
-    /// The same, once no server can crash any more. Before, a crash makes news of its commit index.
+    /// [`Self::TermOnly`] once no further crash is possible. Until then, a crash can take back the
+    /// receiver's commit index, and the message can advance it again.
     TermOnlyAfterCrashes,
-    /// All that it can do is tell this term. One of each sender and term is enough.
+    /// Its only possible effect is to carry this term. One per sender and term is enough.
     Refusal(Term),
 }
 
 impl Relevance {
-    /// In a state in which no server can crash any more, or some can.
+    /// The relevance in a state. `calm` means that no further crash is possible.
     #[must_use]
     pub fn now(self, calm: bool) -> Self {
         match self {
@@ -261,8 +263,8 @@ fn running(process: &Process) -> Option<&Running> {
     process.server()?.running.as_ref()
 }
 
-/// Whether the term and the vote that a server goes by are those of its disk: only then is a refusal
-/// sent at once, and no crash takes back what it leans on.
+/// Whether the server's term and vote in memory are durable. Only then is a refusal sent immediately,
+/// and no crash takes back the state that it depends on.
 fn is_told(server: &Server) -> bool {
     let held = server.disk.hard_state;
     server.running.as_ref().is_some_and(|running| {
@@ -270,8 +272,7 @@ fn is_told(server: &Server) -> bool {
     })
 }
 
-/// Whether all that a request can still do, in this and in every later state, is to be refused
-/// for its old term.
+/// Whether a request, in this and in every later state, can only be refused for its old term.
 fn only_tells(server: &Server, message: &Message) -> bool {
     let HardState {
         current_term,
@@ -282,7 +283,7 @@ fn only_tells(server: &Server, message: &Message) -> bool {
     }
     match message {
         Message::RequestVoteRequest(request) => {
-            // A vote once given in a term is not given again, except to the same candidate.
+            // A server votes at most once in a term, but repeats the vote to the same candidate.
             request.term < current_term || (request.term == current_term && voted_for.is_some())
         }
         Message::PreVoteRequest(request) => request.next_term <= current_term,
@@ -292,9 +293,9 @@ fn only_tells(server: &Server, message: &Message) -> bool {
     }
 }
 
-/// The commit index of what a follower holds durably and knows to be committed: of a request all of
-/// whose entries it has, of a snapshot whose entries it has applied. In the same term it stays so:
-/// only a crash takes the commit index back.
+/// The commit index of a message that a follower has absorbed: a request whose entries the follower has
+/// durably and knows to be committed, or a snapshot whose entries it has applied. This holds for the
+/// rest of the term: only a crash takes the commit index back.
 fn absorbed_commit(server: &Server, hints: bool, message: &Message) -> Option<LogIndex> {
     if !is_told(server) || !follows_quietly(server, hints) {
         return None;
@@ -307,7 +308,7 @@ fn absorbed_commit(server: &Server, hints: bool, message: &Message) -> Option<Lo
                 index: request.prev_log_index,
             };
             let brought = Log::after(before, request.entries.clone());
-            // What a snapshot covers here is committed, and so the leader's too.
+            // The entries that a snapshot covers are committed, so the leader has them too.
             let is_held = raft.log.agrees(&brought, brought.last_index());
             (request.term, request.leader_commit, is_held)
         }
@@ -319,26 +320,26 @@ fn absorbed_commit(server: &Server, hints: bool, message: &Message) -> Option<Lo
     (term == raft.current_term && is_held && commit <= raft.commit_index).then_some(commit)
 }
 
-/// Whether the server follows with nothing on its way to the disk, so that a request of its term can
-/// only bring entries and a commit index.
+/// Whether the server is a follower without pending writes, so that a request of its term can only add
+/// entries and advance the commit index.
 fn follows_quietly(server: &Server, hints: bool) -> bool {
     let Some(running) = &server.running else {
         return false;
     };
     let raft = &running.raft;
-    // Where hints are told, the request must also have told who leads.
+    // If hints are in use, the request must also have set the leader hint.
     matches!(raft.role, Role::Follower { leader, .. } if leader.is_some() || !hints)
-        // That the leader was heard from is news again after each quorum timeout.
+        // With CheckQuorum, contact with the leader has an effect again after each quorum timeout.
         && !raft.config.check_quorum
-        // A pre-candidate of the same term follows again when a request of the leader arrives.
+        // A pre-candidate becomes a follower of the same term when a request of the leader arrives.
         && !raft.config.pre_vote
         && running.unsynced.is_empty()
 }
 
-/// How many of the first entries of a request its receiver holds for good; `None` if it does not
-/// hold the entry before them. It is in the request's term and does not lead, and all its log is
-/// durable. The leader of a term only appends, so while the receiver is in this term no request
-/// removes what agrees with this one, and no crash does.
+/// The number of leading entries of a request that its receiver has permanently. Returns `None` if the
+/// receiver does not have the entry before them. The receiver must be in the request's term, must not be
+/// the leader, and its whole log must be durable. The leader of a term only appends. So while the
+/// receiver is in this term, neither a request nor a crash removes entries that agree with this request.
 fn held_for_good(server: &Server, request: &AppendEntriesRequest) -> Option<usize> {
     let running = server.running.as_ref()?;
     let raft = &running.raft;
@@ -358,7 +359,7 @@ fn held_for_good(server: &Server, request: &AppendEntriesRequest) -> Option<usiz
     Some(held.take_while(|(own, sent)| own == sent).count())
 }
 
-/// Adds to a small set; says whether the item is new.
+/// Adds an item to a small set. Returns whether the item is new.
 fn insert<T: PartialEq>(set: &mut Vec<T>, item: T) -> bool {
     let new = !set.contains(&item);
     if new {
@@ -383,8 +384,8 @@ pub(super) fn refusal_term(message: &Message) -> Option<Term> {
     }
 }
 
-/// Whether the receiver, in this and in every later state, ignores the message. A server's term
-/// never falls below its disk's, and it runs in a term at most once.
+/// Whether the receiver ignores the message in this and in every later state. A server's term never
+/// falls below its durable term, and the server is a candidate at most once in a term.
 fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
     match (receiver, &envelope.message) {
         (Process::Server(server), message) => {
@@ -392,16 +393,16 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                 return false;
             };
             let term = server.disk.hard_state.current_term;
-            // A server that is down, or whose term is not durable yet, can be in the term of its
-            // disk again, but only as a follower.
+            // A server that is down, or whose term is not yet durable, can be in the term of its disk
+            // again, but only as a follower.
             let role = server
                 .running
                 .as_ref()
                 .filter(|running| running.raft.current_term == term)
                 .map(|running| &running.raft.role);
             match message {
-                // A grant counts in the term before the one it speaks of; there it may count again,
-                // for a server can be pre-candidate several times in a term.
+                // A granted pre-vote counts in the term before its `next_term`. It can count again
+                // there, because a server can be a pre-candidate several times in a term.
                 Message::PreVoteResponse(response) if response.vote_granted => {
                     response.next_term <= term
                 }
@@ -427,12 +428,13 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                                         return true;
                                     };
                                     let nothing_new = match outcome {
-                                        // The answer to a probe at `match_index` fetches entries.
+                                        // The response to a probe at `match_index` triggers the sending
+                                        // of entries.
                                         AppendOutcome::Matched { match_index } => {
                                             *match_index < progress.match_index
                                         }
-                                        // Where nothing is pipelined, next_index returns to a
-                                        // position it has left only by a match at or past it.
+                                        // Without pipelining, next_index returns to an earlier position
+                                        // only after a match at or past it.
                                         AppendOutcome::Conflict { prev_log_index, .. } => {
                                             *prev_log_index <= progress.match_index
                                                 || (prev_log_index.next() != progress.next_index
@@ -440,8 +442,8 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                                         }
                                         AppendOutcome::StaleTerm => true,
                                     };
-                                    // That the follower was heard from is news again after
-                                    // each quorum timeout.
+                                    // With CheckQuorum, contact with the follower has an effect again
+                                    // after each quorum timeout.
                                     nothing_new
                                         && response.read_round <= progress.read_round
                                         && !leader_checks_quorum(server)
@@ -470,7 +472,8 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
     }
 }
 
-/// As an append reply that acknowledges as much, in no read round.
+/// Whether an InstallSnapshot response is dead. The rule is that of an AppendEntries response that
+/// acknowledges the same index, without a read round.
 fn is_dead_match(
     server: &Server,
     role: Option<&Role>,

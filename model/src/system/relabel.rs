@@ -1,5 +1,5 @@
-//! Renaming servers. The protocol does not care which server is called what, so systems that
-//! differ only in names behave alike (symmetry).
+//! Permutations of the servers. The protocol does not depend on server ids, so systems that differ only
+//! by a permutation of the servers behave alike (symmetry).
 
 use super::{
     System,
@@ -26,7 +26,7 @@ impl Relabelling {
         found
     }
 
-    /// The new name of a server.
+    /// The image of a server.
     pub fn node(&self, id: NodeId) -> NodeId {
         match id
             .get()
@@ -38,7 +38,7 @@ impl Relabelling {
         }
     }
 
-    /// The index, from 0, that the server at `index` moves to.
+    /// The image of an index, counted from 0.
     pub fn image(&self, index: usize) -> usize {
         self.0[index] as usize - 1
     }
@@ -63,9 +63,9 @@ fn permute(names: &mut Vec<u64>, fixed: usize, found: &mut Vec<Relabelling>) {
     }
 }
 
-/// What has server names in it.
+/// A value that contains server ids.
 pub trait Relabel {
-    /// The same with other names.
+    /// Applies a permutation to all server ids.
     #[must_use]
     fn relabel(&self, names: &Relabelling) -> Self;
 }

@@ -1,8 +1,8 @@
-//! Scopes: named, bounded worlds that can be exhausted.
+//! Scopes: named, bounded configurations whose state spaces are finite.
 //!
-//! All bounds live in the state, never in the depth of the search: terms, client entries, reads and
-//! crashes are budgets, messages are unbounded (never removed: any may be lost, late, repeated or
-//! out of order). When the frontier runs dry the scope is exhausted.
+//! All bounds are part of the state; the depth of the search is not limited. Terms, client entries,
+//! reads and crashes have budgets. Messages are unbounded: none is ever removed, so each can be lost,
+//! delayed, duplicated or reordered. A scope is exhausted when the frontier is empty.
 
 use super::{
     Action, System,
@@ -23,14 +23,14 @@ use alloc::{collections::BTreeSet, string::String, vec, vec::Vec};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// What may still happen, or what has.
+/// The events that may still occur, or that have occurred.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Budget {
-    /// Entries that clients asked for. A leader's no-ops are not counted.
+    /// Entries that clients requested. A leader's no-ops are not counted.
     pub entries: u8,
-    /// Reads that leaders took.
+    /// Reads that leaders accepted.
     pub reads: u8,
     /// Crashes of servers.
     pub crashes: u8,
@@ -40,7 +40,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Whether `cost` fits.
+    /// Whether the budget covers `cost`.
     pub fn covers(&self, cost: &Self) -> bool {
         cost.entries <= self.entries
             && cost.reads <= self.reads
@@ -48,7 +48,7 @@ impl Budget {
             && cost.snapshots <= self.snapshots
     }
 
-    /// The sum.
+    /// The sum of both.
     #[must_use]
     pub fn plus(&self, cost: &Self) -> Self {
         Self {
@@ -60,46 +60,47 @@ impl Budget {
     }
 }
 
-/// A bounded world.
+/// A bounded configuration.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub name: String,
-    /// What it is for, in a sentence.
+    /// The purpose, in a sentence.
     pub summary: &'static str,
-    /// How many servers.
+    /// The number of servers.
     pub servers: u64,
-    /// How many terms may be entered.
+    /// The number of terms that servers may enter.
     pub terms: u64,
-    /// What may happen.
+    /// The budget.
     pub budget: Budget,
-    /// The most entries in one AppendEntries.
+    /// The maximum number of entries in one AppendEntries request.
     pub batch: usize,
-    /// The most entries on their way to a follower that it did not acknowledge yet; 0: one message
-    /// at a time.
+    /// The maximum number of unacknowledged entries in flight to a follower. 0 means one message at a
+    /// time.
     pub window: usize,
-    /// Whether two writes may reach a leader at once.
+    /// Whether two writes may reach a leader at the same time.
     pub together: bool,
-    /// Whether servers ask before they run (PreVote).
+    /// Whether servers run a pre-vote before an election (PreVote).
     pub pre_vote: bool,
-    /// Whether leaders check that a majority answers, and followers stick to a leader they hear.
+    /// Whether leaders check that a majority responds, and followers ignore candidates while they
+    /// receive messages of a leader (CheckQuorum).
     pub check_quorum: bool,
-    /// Whether AppendEntries reach the network. Without, leaders are elected and do nothing.
+    /// Whether AppendEntries requests reach the network. If not, servers only elect leaders.
     pub append_entries: bool,
     /// Whether the cluster starts with a client session in every log, opened in term 1.
     pub with_session: bool,
-    /// Whether it starts after an election: the first server leads in the first term, and whatever
-    /// else was sent is lost.
+    /// Whether the scope starts after an election: the first server is the leader of the first term, and
+    /// all other messages are lost.
     pub starts_with_leader: bool,
-    /// Whether clients talk to servers directly, without being processes.
+    /// Whether clients talk to servers directly and are not processes.
     pub direct_clients: bool,
-    /// Whether calls and returns are recorded and judged for linearizability.
+    /// Whether calls and returns are recorded and checked for linearizability.
     pub tracks_operations: bool,
     /// The operations of each client process, in order.
     pub plans: Vec<Vec<Ask>>,
-    /// How often a client sends a request, and a proxy sends one on.
+    /// The number of times that a client sends a request, and that a proxy forwards it.
     pub attempts: u32,
-    /// Which reductions are on.
+    /// The reductions that are enabled.
     pub reduction: Reduction,
     /// The bug to plant.
     #[cfg(feature = "mutants")]
@@ -107,13 +108,13 @@ pub struct Scope {
     /// The wrong reduction to plant.
     #[cfg(feature = "mutants")]
     pub flaw: Option<super::obligation::Flaw>,
-    /// Which laws are judged.
+    /// The properties to check.
     pub laws: Laws,
-    /// What must be reached for the scope to count as passed.
+    /// The witnesses that the search must reach for the scope to pass.
     pub expected: Vec<Witness>,
 }
 
-/// A bound that the encoding or the checker cannot hold.
+/// A bound that exceeds the limits of the encoding or the checker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadBound(String);
 
@@ -125,18 +126,19 @@ impl fmt::Display for BadBound {
 
 impl core::error::Error for BadBound {}
 
-/// For how many applied entries after its last use a session is in use: few enough that some are and
-/// some are not.
+/// The number of applied entries after its last use for which a session counts as in use. It is small,
+/// so that the scope contains both used and unused sessions.
 const SESSION_WINDOW: u64 = 1;
-/// The most servers of a scope: all their permutations are tried.
+/// The maximum number of servers of a scope. The search tries all their permutations.
 pub const MAX_SERVERS: u64 = 5;
-/// The most terms of a scope.
+/// The maximum number of terms of a scope.
 pub const MAX_TERMS: u64 = 9;
-/// The most client entries, reads, crashes or snapshots of a scope: names of operations have two digits.
+/// The maximum number of client entries, reads, crashes or snapshots of a scope: ids of operations have
+/// two digits.
 pub const MAX_BUDGET: u8 = 20;
 
 impl Scope {
-    /// A scope of three servers with everything else at its least.
+    /// A scope of three servers with minimum values for all other settings.
     pub fn new(name: &str, summary: &'static str) -> Self {
         Self {
             name: name.into(),
@@ -169,7 +171,7 @@ impl Scope {
     /// Checks the bounds.
     ///
     /// # Errors
-    /// Which bound cannot be, and what can.
+    /// The bound that is out of range, with its range.
     pub fn validate(&self) -> Result<(), BadBound> {
         let within = |what: &str, value: u64, least: u64, most: u64| {
             if (least..=most).contains(&value) {
@@ -202,17 +204,18 @@ impl Scope {
         Ok(())
     }
 
-    /// Whether a write that nobody could see may be durable at once (`Reduction::merge_syncs`). It may
-    /// not where something that tells of the write leaves before it is durable:
-    /// * Beside clients and crashes: what a server tells a client waits for no disk. A crash may take
-    ///   the term from which a hint came that a client has.
-    /// * With PreVote and crashes: a request for a pre-vote tells of the last entry in memory.
-    /// * With a window and crashes: a follower's answer to a heartbeat at an entry that is pending
-    ///   shows that it is. Beside reads the answer also carries a read round, for which no other answer
-    ///   was shown to have the same index.
-    /// * With snapshots: a leader sends a heartbeat at the last entry of its snapshot alone. What a
-    ///   follower acknowledges while it installs that snapshot, or while the entries of an older leader
-    ///   are pending, it says at no other time.
+    /// Whether a write that no other process can observe may become durable immediately
+    /// (`Reduction::merge_syncs`). It may not if the server can reveal the write in a message before it
+    /// is durable:
+    /// * With clients and crashes: a server's response to a client does not wait for the disk. A crash
+    ///   can take back the term of a hint that a client has received.
+    /// * With PreVote and crashes: a pre-vote request contains the last entry in memory.
+    /// * With a window and crashes: a follower's response to a heartbeat at a pending entry reveals that
+    ///   entry. With reads, the response also carries a read round, and it was not shown that another
+    ///   response has the same index and the same round.
+    /// * With snapshots: a leader sends a heartbeat only at the last entry of its snapshot. While a
+    ///   follower installs that snapshot, or while entries of an older leader are pending, it can send
+    ///   acknowledgments that it sends at no other time.
     pub fn may_merge_syncs(&self) -> bool {
         let is_hidden = self.plans.is_empty() && self.window == 0 && !self.pre_vote;
         (is_hidden || self.budget.crashes == 0)
@@ -220,22 +223,22 @@ impl Scope {
             && self.budget.snapshots == 0
     }
 
-    /// The servers.
+    /// The ids of the servers.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + Clone + use<> {
         (1..=self.servers).map(NodeId::new)
     }
 
-    /// The last term that can be entered.
+    /// The last term that servers can enter.
     pub fn last_term(&self) -> Term {
         Term::new(self.terms + u64::from(self.with_session))
     }
 
-    /// The session that clients hold where the scope starts with one.
+    /// The session that clients use if the scope starts with a session.
     pub fn session(&self) -> SessionId {
         SessionId::new(1)
     }
 
-    /// What a client means to do.
+    /// The operations of a client.
     pub fn plan(&self, client: ClientId) -> &[Ask] {
         let place = client.get().checked_sub(1);
         place
@@ -243,18 +246,18 @@ impl Scope {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The settings of its servers.
+    /// The configuration of the servers.
     pub fn config(&self) -> Config {
         let mut config = Config::new(self.nodes().collect());
         config.max_entries_per_append = self.batch;
         config.max_entries_in_flight = self.window;
         config.pre_vote = self.pre_vote;
         config.check_quorum = self.check_quorum;
-        // What is covered goes at once, and what may be sent at all may be sent with any heartbeat.
+        // Discard covered entries immediately, and allow a snapshot to be sent with any heartbeat.
         config.trailing_bytes = 0;
         config.snapshot_patience = 0;
         if self.opens_sessions() {
-            // The next one to be opened takes the place of the one before.
+            // Each newly opened session evicts the previous one.
             config.max_sessions = 1;
         }
         config.session_window = SESSION_WINDOW;
@@ -265,8 +268,8 @@ impl Scope {
         config
     }
 
-    /// Where it starts: everyone up, nothing on the way. With a session, as a cluster restored
-    /// from an image whose log, written in term 1, opens that session.
+    /// The initial system: all servers are up and the network is empty. With a session, the cluster
+    /// starts as if restored from an image whose log, written in term 1, opens that session.
     pub fn initial(&self) -> System {
         let mut disk = Durable::default();
         if self.with_session {
@@ -329,8 +332,8 @@ impl Scope {
         system
     }
 
-    /// The first server asks for votes and gets them all; what it sends as leader is lost. `None` if
-    /// that cannot be, as with some planted bugs.
+    /// Elects the first server with all votes. The messages that it sends as leader are lost. Returns
+    /// `None` if the election is impossible, as with some planted bugs.
     fn elect_first(&self, system: &System) -> Option<System> {
         let mut system = system.clone();
         let first = Action {
@@ -364,14 +367,14 @@ impl Scope {
         }
     }
 
-    /// Whether clients write that hold no session to begin with.
+    /// Whether clients without an initial session write.
     fn opens_sessions(&self) -> bool {
         let without = self.plans.iter().skip(usize::from(self.with_session));
         let writes = |ask: &Ask| matches!(ask, Ask::Write(_) | Ask::WriteAfterIdle(_));
         without.flatten().any(writes)
     }
 
-    /// Only the first client holds the session that the scope starts with.
+    /// The client process. Only the first client has the initial session of the scope.
     fn client(&self, id: ClientId, proxy: Address) -> Client {
         let mut config = ClientConfig::new(proxy, self.attempts);
         config.max_refusals = self.attempts;
@@ -385,7 +388,7 @@ impl Scope {
         Client::new(id, config)
     }
 
-    /// The named scopes, those checked by default first.
+    /// The named scopes. The scopes that are checked by default come first.
     pub fn catalogue() -> Vec<Self> {
         use Witness::*;
         let replication = vec![

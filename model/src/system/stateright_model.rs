@@ -5,7 +5,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use stateright::{Model, Property};
 
-/// A scope as stateright sees it.
+/// A scope as a stateright model.
 #[derive(Debug)]
 pub struct RaftModel {
     scope: Scope,
@@ -14,8 +14,8 @@ pub struct RaftModel {
 }
 
 impl RaftModel {
-    /// The model of a scope. `canonical` makes one state of all that differ only in the names of
-    /// servers; it is done in each step and not by stateright's `symmetry`, which its BFS ignores.
+    /// The model of a scope. `canonical` enables symmetry reduction. Each step computes the canonical
+    /// form itself, because stateright's BFS ignores its `symmetry` option.
     pub fn new(scope: Scope, canonical: bool) -> Self {
         Self {
             scope,
@@ -29,7 +29,7 @@ impl RaftModel {
         &self.scope
     }
 
-    /// What was witnessed by the steps taken so far.
+    /// The witnesses of the steps taken so far.
     pub fn witnesses(&self) -> Witnesses {
         Witnesses::from_bits(self.witnesses.load(Ordering::Relaxed))
     }
@@ -66,7 +66,8 @@ impl Model for RaftModel {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // One property for each law; `fn` pointers cannot capture, so each names its own law.
+        // One property for each `Law`. `fn` pointers cannot capture, so each closure names its own
+        // `Law`.
         macro_rules! property {
             ($($law:ident),+) => {
                 vec![$(Property::always(Law::$law.name(), |_, state: &System| {
