@@ -1,11 +1,11 @@
-//! The mutants: which property each must be caught by, and in which scope.
+//! The mutants: the property that must detect each, and the scope.
 //!
-//! A checker that finds nothing proves nothing. Each planted bug is searched for in the smallest
-//! scope known to show it, judged by the one property that the field says it breaks: not by a
-//! helper that happens to look closer.
+//! A checker that finds nothing proves nothing. Each planted bug is searched for in the smallest scope
+//! known to show it. Only the property that the literature assigns to the bug is checked, not an
+//! auxiliary property that happens to be stricter.
 //!
-//! Messages are dropped as dead (`Reduction::drop_dead`) by rules of the correct protocol. Where a
-//! mutant breaks one of those very rules, every message stays.
+//! The rules by which messages are dropped as dead (`Reduction::drop_dead`) hold for the correct
+//! protocol. For a mutant that breaks one of these rules, all messages are kept.
 
 use crate::{
     drill::{self, Drill, Drilled},
@@ -24,25 +24,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a mutant breaks.
+/// The property that a mutant breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breaks {
-    /// A law of [`Law::ALL`].
+    /// A property of [`Law::ALL`].
     Law(Law),
-    /// No law; but from some state no leader can ever commit a new entry, or, in a drill, what must
-    /// come does not.
+    /// No safety property. But from some state no leader can ever commit a new entry, or, in a drill, a
+    /// required event does not occur.
     Progress,
-    /// No law; but a leader that a majority hears is deposed.
+    /// No safety property, but a leader with a reachable majority is deposed.
     Peace,
-    /// No law; but what should take a moment takes long.
+    /// No safety property, but a fast operation takes a long time.
     Pace,
 }
 
 impl Breaks {
-    /// The properties that are no laws.
+    /// The properties that are not in [`Law::ALL`].
     pub const PROPERTIES: [Self; 3] = [Self::Progress, Self::Peace, Self::Pace];
 
-    /// Its name.
+    /// The name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Law(law) => law.name(),
@@ -52,7 +52,7 @@ impl Breaks {
         }
     }
 
-    /// What the property demands, in a sentence; `None` for a law, which says it itself.
+    /// The requirement of the property, in a sentence; `None` for a [`Law`], which describes itself.
     pub fn about(self) -> Option<&'static str> {
         match self {
             Self::Law(_) => None,
@@ -66,7 +66,7 @@ impl Breaks {
     }
 }
 
-/// How a planted bug is found.
+/// The method that finds a planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// An exhaustive search of the scope, until the first violation.
@@ -80,10 +80,10 @@ pub enum Method {
 }
 
 impl Method {
-    /// All of them.
+    /// All methods.
     pub const ALL: [Self; 4] = [Self::Search, Self::Schedule, Self::Progress, Self::Timed];
 
-    /// Its name.
+    /// The name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Search => "search",
@@ -93,7 +93,7 @@ impl Method {
         }
     }
 
-    /// What it does and what it can conclude, in a sentence.
+    /// A description of the method and its possible conclusions, in a sentence.
     pub fn about(self) -> &'static str {
         match self {
             Self::Search => {
@@ -117,18 +117,18 @@ impl Method {
     }
 }
 
-/// A mutant, and where it must be found.
+/// A mutant, and the scope where it must be found.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The bug.
     pub mutant: Mutant,
-    /// What must catch it.
+    /// The property that must detect it.
     pub breaks: Breaks,
-    /// Where.
+    /// The scope.
     pub scope: Scope,
-    /// The way there, where the scope is too large to be searched.
+    /// The schedule that shows it, if the scope is too large to search.
     script: Option<&'static [Directive]>,
-    /// What shows it, where it takes time to show.
+    /// The drill that shows it, if the bug depends on time.
     drill: Option<Drill>,
 }
 
@@ -137,13 +137,14 @@ pub struct Entry {
 enum Directive {
     /// The election timer of a server fires.
     Timeout(u64),
-    /// A client asks a server for a write.
+    /// A client sends a write to a server.
     Propose(u64),
-    /// A client asks a server for a read.
+    /// A client sends a read to a server.
     Read(u64),
     /// A server's oldest write becomes durable.
     Sync(u64),
-    /// The message of this kind and term that says most goes from one server to another.
+    /// Delivers a message of this kind and term from one server to another. If there are several, the
+    /// one with the most entries is delivered.
     Deliver(Kind, u64, u64, u64),
 }
 
@@ -152,32 +153,32 @@ enum Kind {
     VoteRequest,
     Vote,
     Append,
-    /// An append that carries a read round.
+    /// An AppendEntries request with a read round.
     ReadRound,
     Acknowledgement,
 }
 
-/// What became of a search for a mutant.
+/// The result of a search for a mutant.
 #[derive(Clone, Debug)]
 pub struct Hunt {
     /// Whether it was found, survived, or the search ended early.
     pub end: HuntEnd,
     /// Distinct states visited.
     pub states: u64,
-    /// How long it took.
+    /// The time that the search took.
     pub elapsed: Duration,
 }
 
 /// How a search for a mutant ended.
 #[derive(Clone, Debug)]
 pub enum HuntEnd {
-    /// Found.
+    /// The mutant was found.
     Found {
-        /// Why the property is broken, in a sentence.
+        /// Why the property is violated, in a sentence.
         why: String,
-        /// How many steps lead there; as few as can be, unless they are a script.
+        /// The number of steps to the violation; the minimum, unless they are a script.
         steps: usize,
-        /// What shows it.
+        /// The evidence.
         evidence: Box<Evidence>,
     },
     /// The scope was exhausted without finding it.
@@ -186,16 +187,16 @@ pub enum HuntEnd {
     Truncated(StopCause),
 }
 
-/// What shows that a mutant breaks its property.
+/// The evidence that a mutant violates its property.
 #[derive(Clone, Debug)]
 pub enum Evidence {
-    /// The systems before the step that breaks a law, up to the renaming of servers.
+    /// The systems before the violating step, up to a permutation of the servers.
     Path(Vec<System>, Broken),
-    /// The systems up to one that is stuck, up to the renaming of servers.
+    /// The systems up to a stuck one, up to a permutation of the servers.
     Stuck(Vec<System>),
-    /// What happened.
+    /// The run of a script.
     Script(Trace),
-    /// What happened, and at which tick of the clock each step did.
+    /// The run of a drill, and the clock tick of each step.
     Timed(Trace, Vec<u64>),
 }
 
@@ -203,7 +204,7 @@ impl Entry {
     /// The run that shows the mutant, step by step.
     ///
     /// # Errors
-    /// If the reduced search's path is none of the real system.
+    /// If the reduced search's path is not a path of the real system.
     pub fn trace(&self, evidence: &Evidence) -> Result<Trace> {
         match evidence {
             Evidence::Path(path, broken) => trace::concrete(&self.scope, path, broken),
@@ -212,7 +213,7 @@ impl Entry {
         }
     }
 
-    /// How it is found.
+    /// The method that finds it.
     pub fn method(&self) -> Method {
         if self.script.is_some() {
             Method::Schedule
@@ -225,7 +226,7 @@ impl Entry {
         }
     }
 
-    /// The timed simulation that shows it, if one does.
+    /// The timed simulation that shows it, if there is one.
     pub fn drill(&self) -> Option<Drill> {
         self.drill
     }
@@ -233,7 +234,7 @@ impl Entry {
     /// Searches for the mutant, or follows its script.
     ///
     /// # Panics
-    /// If a script asks for what cannot happen: it is then not of this protocol.
+    /// If a step of a script is impossible: the script is then not a script of this protocol.
     pub fn hunt(&self, limits: &Limits, progress: &SearchProgress) -> Hunt {
         let started = Instant::now();
         if let Some(script) = self.script {
@@ -284,7 +285,7 @@ impl Entry {
                 evidence: Box::new(Evidence::Path(path.clone(), broken.clone())),
             },
             (Outcome::Exhausted, Breaks::Law(_)) => HuntEnd::Survived,
-            // A stuck state is one whatever the reductions assume.
+            // A stuck state is stuck regardless of the assumptions of the reductions.
             (Outcome::Exhausted | Outcome::Truncated(StopCause::Obligation), Breaks::Progress) => {
                 let report = check_progress(&self.scope, &explored, 1, &progress.interrupt);
                 match report.verdict {
@@ -315,9 +316,10 @@ impl Entry {
                     }
                 }
             }
-            // A mutant that was to break progress alone broke a law: it is not what it says.
+            // This mutant should break progress alone, but violates a safety property: its entry is
+            // wrong.
             (Outcome::Violated { .. }, Breaks::Progress) => HuntEnd::Survived,
-            // These are matters of time, and the search knows none: drills show them.
+            // These depend on time, and the search has no clock: drills show them.
             (_, Breaks::Peace | Breaks::Pace) => HuntEnd::Survived,
             (Outcome::Truncated(cause), _) => HuntEnd::Truncated(*cause),
         };
@@ -330,7 +332,7 @@ impl Entry {
     }
 }
 
-/// Follows a script with real messages, and stops at the first law that breaks.
+/// Follows a script with real messages, and stops at the first violation.
 fn perform(scope: &Scope, script: &[Directive]) -> Result<Trace> {
     let scope = Scope {
         reduction: Reduction {
@@ -412,7 +414,7 @@ fn described(message: &Message) -> Option<(Kind, u64)> {
     Some((kind, term.get()))
 }
 
-/// How many entries a message speaks of.
+/// The number of entries that a message contains or acknowledges.
 fn says(message: &Message) -> u64 {
     match message {
         Message::AppendEntriesRequest(request) => request.entries.len() as u64,
@@ -424,10 +426,10 @@ fn says(message: &Message) -> u64 {
     }
 }
 
-/// Three and four servers cannot show that an acknowledgement outlived its leadership: what two of
-/// three acknowledge is committed. Of five: server 1 leads and server 2 acknowledges two entries;
-/// server 5 leads and replaces them by one; server 1 leads again, counts on server 2 for its
-/// second entry, and commits it with server 3 alone; server 2 is elected without it.
+/// Three and four servers cannot show that an acknowledgment outlived its leadership: an entry that two
+/// of three servers acknowledge is committed. With five servers: server 1 leads and server 2
+/// acknowledges two entries; server 5 leads and replaces them by one; server 1 leads again, counts on
+/// server 2 for its second entry, and commits it with server 3 alone; server 2 is elected without it.
 #[rustfmt::skip]
 const OUTLIVED: &[Directive] = {
     use Directive::*;
@@ -450,10 +452,10 @@ const OUTLIVED: &[Directive] = {
     ]
 };
 
-/// Server 1 leads in term 2 and asks server 3 to confirm a read. It leads again in term 4, with server
-/// 3's vote; then that old question arrives and is refused, in term 4. Server 2 is elected in term 5
-/// and commits a write with server 3. Server 1 knows nothing of it, and must not take the refusal for
-/// a confirmation of its next read.
+/// Server 1 leads in term 2 and requests server 3 to confirm a read. It leads again in term 4, with
+/// server 3's vote. Then the old request arrives and is refused, in term 4. Server 2 is elected in term
+/// 5 and commits a write with server 3. Server 1 does not know this write, and must not mistake the
+/// refusal for a confirmation of its next read.
 #[rustfmt::skip]
 const REFUSED: &[Directive] = {
     use Directive::*;
@@ -474,7 +476,7 @@ const REFUSED: &[Directive] = {
     ]
 };
 
-/// Every mutant, in the order of [`Mutant::ALL`].
+/// All mutants, in the order of [`Mutant::ALL`].
 pub fn entries() -> Vec<Entry> {
     Mutant::ALL.iter().map(|mutant| entry(*mutant)).collect()
 }
@@ -622,7 +624,7 @@ fn entry(mutant: Mutant) -> Entry {
     }
 }
 
-/// A scope of the catalogue with other bounds, and every message kept as it is.
+/// A scope of the catalog with other bounds, and with all messages kept unchanged.
 fn bounded(name: &str, terms: u64, budget: Budget) -> Scope {
     let found = Scope::catalogue()
         .into_iter()
@@ -677,7 +679,7 @@ fn reads(terms: u64, entries: u8, reads: u8) -> Scope {
     bounded("reads", terms, budget)
 }
 
-/// One client with `operations` increments, and the faults that make it try again.
+/// One client with `operations` increments, and the faults that make it retry.
 fn end_to_end(entries: u8, operations: usize, attempts: u32) -> Scope {
     let budget = Budget {
         entries,
@@ -697,7 +699,7 @@ fn end_to_end(entries: u8, operations: usize, attempts: u32) -> Scope {
     }
 }
 
-/// The clients of `sessions`, of whom the first adds to a counter so often.
+/// The scope `sessions`, with a first client that increments a counter this many times.
 fn sessions(entries: u8, operations: usize) -> Scope {
     let budget = Budget {
         entries,
@@ -712,7 +714,7 @@ fn alone(servers: u64, scope: Scope) -> Scope {
     Scope { servers, ..scope }
 }
 
-/// With servers that ask before they run.
+/// With servers that run a pre-vote before an election.
 fn quiet(scope: Scope) -> Scope {
     Scope {
         pre_vote: true,

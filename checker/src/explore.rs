@@ -1,22 +1,22 @@
 //! The explorer: walks through a scope step by step, in a browser (`docs/explore.md`).
 //!
-//! The page (crate `ui`) keeps what a person looks at; this keeps nothing but what makes an answer
-//! quick. Every request names its world and its whole path, and what it gets is what the real core
-//! does along it: a walk is executed, never remembered from the page.
+//! The page (crate `ui`) keeps the state of the view. The server keeps only caches. Every request
+//! contains its world and its whole path, and the response is the result of the real core along this
+//! path: a walk is executed, never taken from the page.
 //!
-//! * `world` is what is walked through, `keys` how steps are written, `walk` the walking, `view` what
-//!   the page gets of it, `labels` its short names, `cache` the walks taken lately;
-//! * `jobs` are searches in the background, `find` looks for a state where one of the `predicates`
-//!   holds;
-//! * `traces` reads what was recorded, `nodes` that of running servers; `script` tells a walk as a
+//! * `world` defines the world of a walk, `keys` the encoding of steps, `walk` the walk itself, `view`
+//!   its JSON for the page, `labels` its short names, `cache` the recent walks;
+//! * `jobs` are searches in the background, `find` searches for a state where a predicate of
+//!   `predicates` holds;
+//! * `traces` reads recorded traces, `nodes` the traces of running servers; `script` writes a walk as a
 //!   golden script;
-//! * `menu` is what there is to choose from;
-//! * `guard` keeps other sites out, `problem` is how errors look.
+//! * `menu` lists the scopes, bugs and predicates to choose from;
+//! * `guard` rejects requests of other sites, `problem` formats errors.
 //!
-//! Connections, request bodies and slow clients are bounded by crate `web`. Two kinds of requests hold
-//! resources for long and have bounds of their own: event streams and uploads of traces.
+//! Crate `web` bounds connections, request bodies and slow clients. Two kinds of requests hold resources
+//! for a long time and have bounds of their own: event streams and uploads of traces.
 //!
-//! Lacks, on purpose: any drawing, any state of a session, any way to reach it from another site.
+//! Deliberate omissions: drawing, session state, and access from other sites.
 
 mod cache;
 mod find;
@@ -68,64 +68,64 @@ use web::{
 };
 use world::{Asked, World};
 
-/// The most bytes of an ordinary request.
+/// The maximum size in bytes of an ordinary request.
 const MAX_BODY: usize = 1 << 20;
-/// The most steps of a walk.
+/// The maximum number of steps of a walk.
 const MAX_STEPS: usize = 50_000;
-/// The most bytes of traces.
+/// The maximum size in bytes of uploaded traces.
 const MAX_TRACES: usize = 64 << 20;
-/// How many uploads of traces are in memory at once.
+/// The maximum number of uploads in memory at the same time.
 const UPLOADS: usize = 4;
-/// How many connections are open at once.
+/// The maximum number of open connections.
 const CONNECTIONS: usize = 240;
-/// Further connections, on which a request is refused with an error.
+/// The number of additional connections on which a request is rejected with an error.
 const RESERVE: usize = 16;
-/// How long a client may take to send a request, or to take 32 KiB of the response.
+/// The timeout for a client to send a request, or to receive 32 KiB of the response.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take to send traces.
+/// The timeout for a client to send traces.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long answers under way may take to end when the server stops.
+/// The time that responses in progress have to complete when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Everything the handlers share.
+/// The state that all handlers share.
 pub struct Explore {
     home: Home,
     policy: Policy,
     cache: Cache,
     jobs: Jobs,
     closing: CancellationToken,
-    /// The traces that the command was given.
+    /// The traces given on the command line.
     served: Option<Arc<Served>>,
-    /// Traces are read one after another: each may take a lot of memory.
+    /// Traces are read one at a time, because each may need a lot of memory.
     reading: Semaphore,
     connections: usize,
     client_timeout: Duration,
     upload_timeout: Duration,
-    /// Event streams that may still be opened.
+    /// Permits for further event streams.
     streams: Arc<Semaphore>,
-    /// Uploads of traces that may still begin.
+    /// Permits for further uploads of traces.
     uploads: Semaphore,
 }
 
-/// Traces that were given, and their timeline.
+/// The given traces and their timeline.
 struct Served {
     inputs: Vec<Input>,
     used_disks: bool,
     timeline: Bytes,
 }
 
-/// The page to begin with.
+/// The initial page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
     /// A scope to walk through.
     Explore,
-    /// Traces to look at.
+    /// Traces to view.
     Replay,
 }
 
 impl Explore {
-    /// An explorer whose searches keep to the limits. Browsers may call it `localhost`, by an IP address
-    /// or by one of these names.
+    /// An explorer whose searches obey the limits. Browsers may address it as `localhost`, by an IP
+    /// address or by one of these names.
     pub fn new(home: Home, names: impl IntoIterator<Item = String>, limits: Limits) -> Self {
         Self {
             home,
@@ -143,8 +143,8 @@ impl Explore {
         }
     }
 
-    /// The same with other bounds: connections that are open at once, and how long a client may take to
-    /// send a request or to take a part of the response.
+    /// Sets the maximum number of open connections, and the timeout for a client to send a request or to
+    /// receive a part of the response.
     pub fn with_connections(mut self, connections: usize, client_timeout: Duration) -> Self {
         self.connections = connections;
         self.client_timeout = client_timeout;
@@ -153,11 +153,11 @@ impl Explore {
         self
     }
 
-    /// The same with the timeline of these traces.
+    /// Adds the timeline of these traces.
     ///
     /// # Errors
-    /// If they are no traces, or none that go together. A trace that is rejected is no error: the
-    /// page shows it, and why.
+    /// If the files are not traces, or do not belong together. A rejected trace is not an error: the
+    /// page shows it with the reason.
     pub fn with_traces(mut self, inputs: Vec<Input>, used_disks: bool) -> Result<Self, String> {
         let timeline = traces::timeline(&inputs, used_disks, Part::default())?;
         self.served = Some(Arc::new(Served {
@@ -168,7 +168,7 @@ impl Explore {
         Ok(self)
     }
 
-    /// All routes: the API, and the page.
+    /// All routes: the API and the page.
     pub fn router(self: Arc<Self>) -> Router {
         let explore = self;
         let bounds = body::Bounds {
@@ -193,7 +193,7 @@ impl Explore {
                     .route("/api/traces", post(read_traces))
                     .layer(middleware::from_fn_with_state(Arc::clone(&explore), upload)),
             )
-            // The bounds of `body::buffer` replace it.
+            // `body::buffer` enforces the limits instead.
             .layer(DefaultBodyLimit::disable())
             .merge(ui::app())
             .fallback(not_found)
@@ -206,7 +206,7 @@ impl Explore {
             .with_state(explore)
     }
 
-    /// Serves until `closing`; then what is under way has a moment to end.
+    /// Serves requests until `closing`. Then responses in progress have a short time to complete.
     pub async fn serve(self, listener: TcpListener, closing: CancellationToken) {
         let explore = Arc::new(self);
         let limits = ConnectionLimits {
@@ -230,7 +230,7 @@ impl Explore {
         explore.jobs.stop();
     }
 
-    /// The walk along a path, as far as it leads somewhere.
+    /// The walk along a path. Fails at the first step that is impossible.
     fn walk(&self, world: World, path: &[Key]) -> Result<Walk, Box<Astray>> {
         let name = world.name();
         let known = self.cache.take(&name, path);
@@ -249,25 +249,25 @@ impl Explore {
     }
 }
 
-/// A path that leads nowhere, and the walk as far as it leads somewhere.
+/// A path with an impossible step, and the walk up to that step.
 struct Astray {
     error: String,
     walk: Walk,
     name: String,
 }
 
-/// An answer that is never kept by a browser.
+/// A response that browsers must not cache.
 fn fresh(answer: impl IntoResponse) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], answer).into_response()
 }
 
-/// The JSON of a request.
+/// Parses the JSON of a request.
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body)
         .map_err(|error| Problem::bad(format!("the request cannot be read: {error}")))
 }
 
-/// The response to a body that is too large or does not arrive.
+/// The response to a body that is too large or arrives too slowly.
 fn refused_body(error: BodyError) -> Response {
     let text = match error {
         BodyError::TooLarge(_) => "the request is too large: send less at once",
@@ -296,7 +296,7 @@ async fn upload(State(explore): State<Arc<Explore>>, request: Request, next: Nex
     body::buffer(bounds, request, next).await
 }
 
-/// Does what takes the processor a while, off the threads that serve.
+/// Runs a CPU-bound task on a blocking thread, so that it does not block the threads that serve.
 async fn work<T: Send + 'static>(
     task: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -304,7 +304,7 @@ async fn work<T: Send + 'static>(
     done.unwrap_or_else(|failure| Err(Problem::broken(told(failure))))
 }
 
-/// What went wrong in a task. A planted bug may trip an assertion of the core itself.
+/// The error of a failed task. A planted bug may trigger an assertion of the core itself.
 fn told(failure: tokio::task::JoinError) -> String {
     let Ok(panic) = failure.try_into_panic() else {
         return "the server is stopping".into();
@@ -343,7 +343,7 @@ async fn app(State(explore): State<Arc<Explore>>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "pages": ["explore", "replay", "tour"],
         "home": home,
-        // So that the page need not ask for what is not there.
+        // So that the page does not request traces that are not there.
         "traces_served": explore.served.is_some(),
         "trace_schema": crate::trace::SCHEMA,
     })))
@@ -424,7 +424,7 @@ async fn stop_job(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /api/jobs/{job}/events`: what the job says, from what the listener heard last on.
+/// `GET /api/jobs/{job}/events`: the events of the job after the last event that the client received.
 async fn job_events(
     State(explore): State<Arc<Explore>>,
     Path(job): Path<String>,
@@ -442,7 +442,7 @@ async fn job_events(
         .unwrap_or(0);
     let said = listening.said.borrow().clone();
     if said.is_done && said.number <= heard {
-        // All was heard: to ask again would bring nothing more.
+        // The client has received all events. The status 204 stops its reconnection attempts.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let events = stream::unfold(Some((listening, heard)), |listening| async move {
@@ -462,7 +462,7 @@ async fn job_events(
     });
     let events = events.take_until(explore.closing.clone().cancelled_owned());
     let events = events.map(move |event| {
-        // Held as long as the stream is.
+        // The stream holds the permit until it ends.
         let _ = &permit;
         event
     });
@@ -543,8 +543,8 @@ async fn export(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Resp
     Ok(fresh(([(header::CONTENT_TYPE, kind)], text.await?)))
 }
 
-/// The walk as a trace. A trace ends with the first law that breaks. Where the last step breaks a
-/// law and others broke before, it is a trace judged by that law alone.
+/// The walk as a trace. A trace ends with the first violation. If the last step violates a property and
+/// others were violated before, the trace is checked for that property alone.
 fn jsonl(walk: &Walk) -> anyhow::Result<Vec<u8>> {
     let mut scope = walk.world.scope.clone();
     let actions = walk.actions();
@@ -565,7 +565,7 @@ fn jsonl(walk: &Walk) -> anyhow::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The steps of a path.
+/// Parses the steps of a path.
 fn read_path(path: &[String]) -> Result<Vec<Key>, Problem> {
     if path.len() > MAX_STEPS {
         return Err(Problem::bad(format!(

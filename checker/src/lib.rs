@@ -1,4 +1,4 @@
-//! Everything that judges Raft: exhaustive search, mutants, simulation, certificates.
+//! The checks of Raft: exhaustive search, mutants, simulation, certificates.
 
 pub mod bench;
 pub mod catalogue;

@@ -1,8 +1,8 @@
-//! What the operating system says of this process and machine.
+//! Information from the operating system about this process and machine.
 
 use std::{fs, path::Path, time::Duration};
 
-/// Bytes of memory this process holds, where the system tells.
+/// The resident memory of this process in bytes, if the system reports it.
 pub fn resident_bytes() -> Option<u64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
@@ -15,8 +15,8 @@ fn page_bytes() -> u64 {
     u64::try_from(bytes).unwrap_or(4096)
 }
 
-/// Bytes of memory this process may still take, where the system tells: what the machine has left,
-/// or the control group if that is less.
+/// The memory in bytes that this process can still allocate, if the system reports it: the free memory
+/// of the machine or the rest of the control group, whichever is less.
 pub fn available_bytes() -> Option<u64> {
     let free = meminfo("MemAvailable:");
     let allowed = cgroup_available_bytes();
@@ -26,7 +26,7 @@ pub fn available_bytes() -> Option<u64> {
     }
 }
 
-/// Bytes of memory of the machine, where the system tells.
+/// The memory of the machine in bytes, if the system reports it.
 pub fn total_bytes() -> Option<u64> {
     meminfo("MemTotal:")
 }
@@ -38,7 +38,7 @@ fn meminfo(name: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// The tightest limit among the process's control group and those around it.
+/// The tightest limit of the process's control group and its ancestors.
 fn cgroup_available_bytes() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
@@ -57,7 +57,7 @@ fn cgroup_available_bytes() -> Option<u64> {
         .min()
 }
 
-/// What one control group leaves, counting file pages it can drop as free.
+/// The memory available in one control group. File pages that it can drop count as free.
 fn group_available(group: &Path, limit: &str, used: &str, droppable: &str) -> Option<u64> {
     let number = |name: &str| -> Option<u64> {
         let text = fs::read_to_string(group.join(name)).ok()?;
@@ -72,7 +72,7 @@ fn group_available(group: &Path, limit: &str, used: &str, droppable: &str) -> Op
     Some(number(limit)?.saturating_sub(used))
 }
 
-/// Processor time this process has used, its own and the system's for it.
+/// The CPU time of this process, user and system.
 pub fn cpu_time() -> Duration {
     let usage = resource_usage();
     let duration = |time: libc::timeval| {
@@ -83,7 +83,7 @@ pub fn cpu_time() -> Duration {
     duration(usage.ru_utime) + duration(usage.ru_stime)
 }
 
-/// The most bytes of memory this process ever held.
+/// The peak resident memory of this process in bytes.
 pub fn peak_resident_bytes() -> u64 {
     let peak = u64::try_from(resource_usage().ru_maxrss).unwrap_or(0);
     // Linux counts kibibytes, macOS bytes.
@@ -96,19 +96,19 @@ pub fn peak_resident_bytes() -> u64 {
 
 fn resource_usage() -> libc::rusage {
     let mut usage = std::mem::MaybeUninit::zeroed();
-    // SAFETY: `usage` is room for one rusage; all its bytes being zero is one too.
+    // SAFETY: `usage` has the size of one rusage, and all-zero bytes are a valid rusage.
     unsafe {
         libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
         usage.assume_init()
     }
 }
 
-/// How many threads can run at once.
+/// The number of threads that can run in parallel.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The processor's name, where the system tells.
+/// The name of the processor, if the system reports it.
 pub fn processor() -> Option<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = cpuinfo

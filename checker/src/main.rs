@@ -1,4 +1,4 @@
-//! `raft-checker`: judges Raft by exhaustive search.
+//! `raft-checker`: checks Raft by exhaustive search.
 
 use checker::cli::{self, Cli, Exit};
 use mimalloc::MiMalloc;
@@ -8,19 +8,19 @@ use std::{
     process::ExitCode,
 };
 
-// The search learns by making many small values that live on: measured, 7 % less processor time than
-// with the allocator of glibc.
+// The search allocates many small values that live long: measured, 7 % less CPU time than with the
+// allocator of glibc.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match cli::run(program::command_line::parse::<Cli>()) {
         Ok(exit) => exit.into(),
-        // Whoever read the output has gone: not all was said, so nothing is claimed.
+        // The reader of the output has closed it. The output is incomplete, so there is no claim.
         Err(error) if kinds(&error).any(|kind| kind == Some(ErrorKind::BrokenPipe)) => {
             Exit::Truncated.into()
         }
-        // The same; an error with any other file comes with the file's name.
+        // The same. Errors of other files carry the file's name.
         Err(error) if kinds(&error).next().flatten().is_some() => {
             output::error(format_args!("standard output cannot be written: {error}"));
             Exit::Truncated.into()
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Of an error and its causes, the outermost first, what input or output each is an error of.
+/// For an error and its causes, the outermost first: the kind of I/O error, if it is one.
 fn kinds(error: &anyhow::Error) -> impl Iterator<Item = Option<ErrorKind>> {
     error.chain().map(|cause| match cause.downcast_ref() {
         Some(json) => serde_json::Error::io_error_kind(json),

@@ -1,36 +1,36 @@
 //! From every reachable state, a state in which a leader commits a new entry stays reachable.
 //!
-//! Safety alone is kept by servers that do nothing. What can be said of progress in a world where
-//! any message may be late for ever (and so nothing can be promised, FLP) is that no state is a
-//! dead end: granted a few more terms and spared further faults, *some* continuation commits an
-//! entry that was not committed before. That is what is checked, of every state of a scope.
+//! Servers that do nothing satisfy all safety properties. If every message may be delayed forever, no
+//! algorithm can guarantee progress (FLP). But no state should be a dead end: with a few more terms and
+//! without further faults, *some* continuation must commit an entry that was not committed before. This
+//! module checks that for every state of a scope.
 //!
 //! # The extension
-//! The continuations live in a larger scope: more terms, no budget left for crashes or for what
-//! clients ask (so that a new entry can only be a new leader's no-op), AppendEntries delivered
-//! even where the scope keeps them to itself.
+//! The continuations are runs of a larger scope. It has more terms, but no budget for crashes or client
+//! operations, so that a new entry can only be a new leader's no-op. It delivers AppendEntries requests
+//! even if the scope does not.
 //!
-//! * Every message sent before is lost: the network starts empty. A continuation must not depend on
-//!   a message that some server sent once and will not repeat.
-//! * No message is sent early (`Reduction::send_early`). An eager send answers a request at the
-//!   moment it is made, and so hides a server that refuses the same request a moment later.
-//! * Budgets spent and leaders elected so far decide nothing about what follows; they are cleared
-//!   so that states which differ in them only are looked at once. What was committed is kept.
-//!   Laws are judged within the continuation (a broken one leads nowhere); over the scope itself
-//!   they are the search's matter.
+//! * Every message sent before is lost: the network starts empty. A continuation must not depend on a
+//!   message that some server sent once and will not retransmit.
+//! * No message is sent early (`Reduction::send_early`). An eager send answers a request when the
+//!   request is made. So it hides a server that refuses the same request a moment later.
+//! * The budgets used and the leaders elected so far do not affect the continuations. They are cleared,
+//!   so that states that differ only in these are checked once. The committed entries are kept.
+//!   Properties are checked within the continuation (a violation ends it). Over the scope itself, the
+//!   search checks them.
 //!
 //! # The stricter form
-//! A new election often repairs what the present one left broken, so a commit that needs a newer
-//! term says little about heartbeats and repeated requests. Where no server is ahead of a leader
-//! with uncommitted entries, or of a candidate for which a majority could still vote, that leader or
-//! candidate must commit an entry without any further election timeout.
+//! A new election often repairs a broken state, so a commit that needs a newer term proves little about
+//! heartbeats and retries. The stricter form applies if no server has a newer term than a leader with
+//! uncommitted entries, or than a candidate that can still win a majority. Then that leader or candidate
+//! must commit an entry without any further election timeout.
 //!
 //! # The search
-//! Depth-first from each state with the most promising step first, until an entry is committed.
-//! A state from which a good state is reachable is good: the entry committed after the later one
-//! is committed after the earlier one too. So everything on a path found is remembered as good,
-//! and most searches end after a step or two. Only a state whose whole extension holds no commit
-//! is stuck.
+//! From each state, a depth-first search tries the most promising step first, until an entry is
+//! committed. A state from which a good state is reachable is also good: the entry committed after the
+//! later state is also committed after the earlier one. So all states on a successful path are cached as
+//! good, and most searches end after one or two steps. A state is stuck only if its whole extension
+//! contains no commit.
 
 use crate::engine::{Explored, Outcome};
 use model::{
@@ -41,13 +41,13 @@ use model::{
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The most states of one state's extension that are visited: each takes a few kilobytes.
+/// The maximum number of states of one extension. Each takes a few kilobytes.
 const MAX_EXTENSION: usize = 100_000;
 
-/// What the progress check found.
+/// The result of the progress check.
 #[derive(Clone, Debug)]
 pub struct ProgressReport {
-    /// States of the scope from which a commit was found, or the whole extension searched.
+    /// States of the scope from which a commit was found, or whose extension was searched completely.
     pub states_checked: u64,
     /// States of the extension visited.
     pub extension_states: u64,
@@ -58,34 +58,35 @@ pub struct ProgressReport {
 /// Whether progress stays possible.
 #[derive(Clone, Debug)]
 pub enum ProgressVerdict {
-    /// From every state of the exhausted scope.
+    /// Progress is possible from every state of the exhausted scope.
     Holds,
-    /// Not from this one.
+    /// Progress is impossible from this state.
     Stuck(Box<Stuck>),
-    /// Interrupted, the scope was not exhausted or has one server, or the extension of a state is
-    /// too large to be searched: no claim.
+    /// No claim: the check was interrupted, the scope was not exhausted or has one server, or the
+    /// extension of a state is too large.
     Truncated,
 }
 
-/// A state from which nothing new can be committed.
+/// A state from which no new entry can be committed.
 #[derive(Clone, Debug)]
 pub struct Stuck {
-    /// The state, as the scope has it.
+    /// The state in the scope.
     pub system: System,
-    /// The states on a shortest way to it, from the initial one to it, up to the renaming of
-    /// servers. Empty if the search for it was interrupted.
+    /// The states on a shortest path, from the initial state to this one, up to a permutation of the
+    /// servers. Empty if the search for the path was interrupted.
     pub path: Vec<System>,
-    /// How many states its extension has; all of them were visited.
+    /// The number of states of its extension, all of them visited.
     pub extension_states: u64,
 }
 
-/// Checks that from every state a search visited, with `granted_terms` more terms and no further
+/// Checks that from every state visited by a search, with `granted_terms` more terms and no further
 /// faults, a state in which a leader commits a new entry is reachable.
 ///
-/// States nearer to the start are looked at first, so the first stuck one is one nearest to it.
+/// States are checked in breadth-first order, so the first stuck state is one with the shortest distance
+/// from the initial state.
 ///
-/// One server alone gets no verdict: nobody can depose a lone leader, so it never adds another
-/// no-op, and commits something new only when a client asks.
+/// A single server gets no verdict: no other server can depose a lone leader, so it never appends
+/// another no-op, and commits a new entry only on a client request.
 pub fn check_progress(
     scope: &Scope,
     explored: &Explored,
@@ -107,7 +108,7 @@ pub fn check_progress(
     if scope.servers == 1 {
         return report(&search, 0, ProgressVerdict::Truncated);
     }
-    // States that differ in their messages alone continue alike.
+    // States that differ only in their messages have the same continuations.
     let mut asked: FxHashSet<Box<[u32]>> = FxHashSet::default();
     for place in 0..explored.states.len() {
         let key = explored.states.key(place);
@@ -152,25 +153,25 @@ fn extension(scope: &Scope, granted_terms: u64) -> Scope {
     }
 }
 
-/// What follows a state.
+/// The result of a search of the continuations.
 enum Continuation {
     Commits,
-    /// Nothing is committed in any of so many states.
+    /// No entry is committed in any of this many states.
     Stuck(u64),
-    /// Interrupted, or more states than are looked at.
+    /// Interrupted, or there are more states than the limit.
     Unknown,
 }
 
 struct Search<'a> {
     extension: Scope,
-    /// The encodings of canonical states from which a commit is known to be reachable, with any
-    /// steps and without election timeouts: exact, so that no verdict rests on a hash.
+    /// The encodings of canonical states from which a commit is known to be reachable: with any steps,
+    /// and without election timeouts. They are exact, so that no verdict depends on a hash.
     good: [FxHashSet<Box<[u8]>>; 2],
     visited: u64,
     interrupt: &'a AtomicBool,
 }
 
-/// A state on the way down, and what was not tried from it, the most promising last.
+/// A state on the current path, and its untried actions, the most promising last.
 struct Frame {
     system: System,
     encoding: Box<[u8]>,
@@ -186,11 +187,11 @@ impl Search<'_> {
         first.network.clear();
         self.extension.adopt(&mut first);
         if !first.network.is_empty() {
-            // A message sent early would be taken for one that is repeated.
+            // An early message would be mistaken for a retransmitted one.
             return Continuation::Unknown;
         }
         let first = first.canonical();
-        // The leader or the candidate of the newest term needs no other election.
+        // The leader or the candidate of the newest term needs no further election.
         let is_strict = rafts(&first).count() as u64 == self.extension.servers
             && matches!(Aim::of(&first), Aim::Replicate(..) | Aim::Elect(..));
         self.search(first, is_strict)
@@ -249,17 +250,18 @@ impl Search<'_> {
     }
 }
 
-/// What a search tries to bring about next. It only orders the steps; none is left out.
+/// The next intermediate goal of a search. It only orders the steps and excludes none.
 enum Aim {
-    /// This leader commits what it has.
+    /// This leader commits its entries.
     Replicate(NodeId, Term),
     /// This candidate is elected.
     Elect(NodeId, Term),
-    /// This server, pre-candidate for this term, can still get the pre-votes it needs.
+    /// This server, a pre-candidate for this term, can still get the pre-votes it needs.
     PreElect(NodeId, Term),
-    /// This server, whose log nobody's beats, becomes a candidate in a term of its own.
+    /// This server, whose log is at least as up-to-date as every other, becomes a candidate in a new
+    /// term.
     Stand(NodeId),
-    /// Nobody is up.
+    /// No server is up.
     Nothing,
 }
 
@@ -305,7 +307,7 @@ impl Aim {
         best.map_or(Self::Nothing, |raft| Self::Stand(raft.id()))
     }
 
-    /// The lower, the more promising.
+    /// The rank of an action. A lower rank is more promising.
     fn rank(&self, system: &System, action: &Action) -> u8 {
         let actor = system.processes[action.process]
             .server()
@@ -315,7 +317,7 @@ impl Aim {
             (Local::Sync, _) => 1,
             (Local::ElectionTimeout, Self::Stand(id)) if actor == Some(*id) => 2,
             (Local::Deliver { envelope, .. }, _) => self.rank_delivery(system, envelope),
-            // Whoever hears its leader votes for nobody else.
+            // A server that follows a live leader votes for no other server.
             (Local::QuorumTimeout, Self::PreElect(..) | Self::Elect(..)) => 3,
             (Local::HeartbeatTimeout, _) => 6,
             (Local::ElectionTimeout, _) => 8,
@@ -386,7 +388,7 @@ impl Aim {
                     5
                 }
             }
-            // A leader that fell behind must hear of the newer term before it can stand.
+            // A leader that is behind must receive the newer term before it can become a candidate.
             (Self::Stand(id), _) if from == *id || to == *id => 4,
             _ => 7,
         }
@@ -421,7 +423,7 @@ fn may_grant(voter: &Raft, candidate: NodeId, request: &RequestVoteRequest) -> b
     free && (request.last_log_term, request.last_log_index) >= (last.term, last.index)
 }
 
-/// Whether the request fits the follower's log and has something new for it.
+/// Whether the request fits the follower's log and contains a new entry or commit index for it.
 fn is_news(follower: &Raft, request: &AppendEntriesRequest) -> bool {
     let fits = request.prev_log_index == LogIndex::ZERO
         || follower.log().term_at(request.prev_log_index) == Some(request.prev_log_term);
@@ -433,8 +435,8 @@ fn is_news(follower: &Raft, request: &AppendEntriesRequest) -> bool {
     fits && last.is_some_and(|entry| !known(entry))
 }
 
-/// A shortest way to a state, by a breadth-first search of the readable model: only for small
-/// scopes, and only once something was found.
+/// A shortest path to a state, by a breadth-first search of the readable model. Suitable only for small
+/// scopes, and used only after a stuck state was found.
 fn path_to(scope: &Scope, target: &System, interrupt: &AtomicBool) -> Vec<System> {
     let target = target.canonical();
     let mut states = vec![(scope.start().canonical(), 0)];

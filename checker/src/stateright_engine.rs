@@ -1,10 +1,10 @@
-//! stateright's checkers on whole systems: the second opinion on the fast search.
+//! stateright's checkers on whole systems: an independent check of the fast search.
 //!
-//! stateright's own limits are not used: a run that one of them stopped reports itself done. The
-//! model is wrapped instead, so that a limit or a person closes the tap of actions, and a run is
-//! called exhausted only if nothing closed it, no law is broken, and every state found was
-//! expanded. Visited states are kept as 64-bit hashes: unlike the fast search's, this verdict
-//! holds only up to their collisions.
+//! stateright's own limits are not used: a run that one of them stopped reports completion. Instead, a
+//! wrapper of the model can close the supply of actions, for a limit or an interrupt. A run counts as
+//! exhausted only if the wrapper was never closed, no property is violated, and every state found was
+//! expanded. stateright keeps visited states as 64-bit hashes: unlike the verdict of the fast search,
+//! its verdict holds only up to hash collisions.
 
 use crate::{
     engine::{Limits, Outcome, SearchProgress, StopCause},
@@ -18,41 +18,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a run is looked at.
+/// The polling interval of a run.
 const POLL: Duration = Duration::from_millis(5);
-/// How many looks go by between two looks at the memory.
+/// The number of polls between two checks of the memory.
 const POLLS_PER_MEMORY_LOOK: u32 = 10;
 
 /// The order in which states are visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// The deepest first.
+    /// Depth first.
     Depth,
-    /// Roughly the shallowest first.
+    /// Approximately breadth first.
     Breadth,
 }
 
-/// What a run found.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// How it ended. A path to a violation need not be a shortest one.
+    /// How the run ended. A path to a violation is not necessarily a shortest one.
     pub outcome: Outcome,
     /// Distinct states.
     pub states: u64,
-    /// Steps taken, those to known states included.
+    /// Steps taken, including steps to known states.
     pub transitions: u64,
-    /// The longest path followed.
+    /// The length of the longest path followed.
     pub depth: u64,
     /// Wall time.
     pub elapsed: Duration,
-    /// What was witnessed.
+    /// The witnesses reached.
     pub witnesses: Witnesses,
 }
 
 /// Searches a scope with stateright.
 ///
 /// # Panics
-/// If a law of our own model or of stateright's search does not hold: no verdict comes of that.
+/// If an invariant of the model or of stateright's search does not hold. In that case there is no
+/// verdict.
 pub fn check(scope: &Scope, order: Order, limits: &Limits, progress: &SearchProgress) -> Report {
     let model = Tapped {
         model: RaftModel::new(scope.clone(), limits.symmetry),
@@ -69,7 +70,7 @@ pub fn check(scope: &Scope, order: Order, limits: &Limits, progress: &SearchProg
     }
 }
 
-/// The model with a tap: once `most` states were expanded, no state has actions any more.
+/// The model with a limit: after `most` states were expanded, no state has actions.
 struct Tapped {
     model: RaftModel,
     expanded: AtomicU64,
@@ -85,7 +86,7 @@ impl Model for Tapped {
     }
 
     fn actions(&self, state: &System, actions: &mut Vec<Action>) {
-        // stateright asks once for each state it takes from its queue.
+        // stateright calls this function once for each state that it removes from its queue.
         if self.expanded.fetch_add(1, Ordering::Relaxed) < self.most.load(Ordering::Relaxed) {
             self.model.actions(state, actions);
         }
@@ -96,7 +97,7 @@ impl Model for Tapped {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // A system names the law it breaks.
+        // The system itself contains the violated property.
         vec![Property::always("every law holds", |_, state: &System| {
             state.broken.is_none()
         })]
@@ -151,7 +152,7 @@ fn run(mut checker: impl Checker<Tapped>, limits: &Limits, progress: &SearchProg
     Report {
         outcome,
         states,
-        // Initial states are counted by stateright, and reached by no step.
+        // stateright counts initial states too, but no step leads to them.
         transitions: (checker.state_count() as u64).saturating_sub(1),
         depth: (checker.max_depth() as u64).saturating_sub(1),
         elapsed,
@@ -172,7 +173,7 @@ fn show(checker: &impl Checker<Tapped>, progress: &SearchProgress) {
 }
 
 fn violation(checker: &impl Checker<Tapped>) -> Option<Outcome> {
-    // stateright walks the path again, for which the tap must be open.
+    // stateright replays the path, which requires the actions again.
     checker.model().most.store(u64::MAX, Ordering::Relaxed);
     let (_, found) = checker.discoveries().into_iter().next()?;
     let mut path = found.into_states();

@@ -1,8 +1,8 @@
-//! A trace as a story: who did what, what was sent, and what changed by it, for someone who sees
-//! this Raft for the first time. Plain text of about 100 columns.
+//! The counterexample printer: a trace as a story for a reader who is new to this Raft, with the process
+//! of each step, the messages sent, and the changes. Plain text of about 100 columns.
 //!
-//! `words` puts messages, entries and actions into words, `changes` says what a step changed,
-//! `finale` draws the end: the broken law and all servers side by side.
+//! `words` describes messages, entries and actions, `changes` the changes of a step, and `finale` draws
+//! the end: the violated property and all servers side by side.
 
 mod changes;
 mod finale;
@@ -14,10 +14,10 @@ pub(crate) use words::message;
 use crate::trace::Trace;
 use model::system::{Process, Scope, System};
 
-/// How wide a line may be.
+/// The maximum width of a line.
 const WIDTH: usize = 98;
 
-/// Tells a trace.
+/// The story of a trace.
 pub fn tell(trace: &Trace) -> String {
     let mut story = Story::default();
     introduce(trace, &mut story);
@@ -113,12 +113,12 @@ impl Story {
         self.0.push('\n');
     }
 
-    /// A line below a step: `sends   RequestVote ...`.
+    /// Adds a line below a step: `sends   RequestVote ...`.
     fn detail(&mut self, label: &str, text: &str) {
         self.paragraph(&format!("       {label:<7} "), 17, text);
     }
 
-    /// Words wrapped to the width, all lines but the first indented by `indent`.
+    /// Adds text wrapped to the width. All lines except the first are indented by `indent`.
     fn paragraph(&mut self, first: &str, indent: usize, text: &str) {
         let mut line = first.to_owned();
         let mut width = line.chars().count();

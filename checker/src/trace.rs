@@ -1,19 +1,18 @@
 //! Traces: real runs of a scope, step by step.
 //!
-//! The search works on a reduced model: servers renamed, messages forgotten that nobody will act
-//! on, messages sent at once that could be sent at any time. A [`Trace`] has none of that. Its
-//! steps are steps of the network as it is: every message delivered in it was sent by an earlier
-//! step of it, and names stay what they are. [`concrete`] makes one from the path that a search
-//! found; [`crate::simulate`] makes them by walking.
+//! The search works on a reduced model: canonical forms, dropped messages, and early sends. A [`Trace`]
+//! has none of these. Its steps are steps over the unreduced network: each message delivered in a trace
+//! was sent by an earlier step of the same trace, and server ids do not change. [`concrete`] makes a
+//! trace from the path that a search found. [`crate::simulate`] makes traces by random walks.
 //!
 //! Invariants:
-//! * a `Trace` was executed: there is no way to make one but to run its actions in the model;
-//! * only its last step may break a law.
+//! * a `Trace` was executed: the only way to make one is to run its actions in the model;
+//! * only its last step may violate a property.
 //!
-//! What the scope merges (syncs, restarts) and forgets within a server (hints) stays merged: that
-//! belongs to how a server steps, not to the network.
+//! Merged syncs, merged restarts and forgotten hints stay as the scope defines them: they belong to the
+//! steps of a server, not to the network.
 //!
-//! `bounds` writes a scope down, `snapshot` the state of a process, `jsonl` whole traces.
+//! `bounds` serializes a scope, `snapshot` the state of a process, `jsonl` whole traces.
 
 mod bounds;
 mod jsonl;
@@ -37,29 +36,29 @@ use std::{
 /// A real run.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    /// The scope it is a run of.
+    /// The scope of the run.
     pub scope: Scope,
-    /// What happened, in order.
+    /// The steps, in order.
     pub steps: Vec<TraceStep>,
-    /// The law that the last step broke, if it broke one.
+    /// The property that the last step violates, if any.
     pub broken: Option<Broken>,
 }
 
 /// One step of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceStep {
-    /// What happened.
+    /// The action.
     pub action: Action,
-    /// What it sent, repetitions included.
+    /// The messages that it sent, repetitions included.
     pub sent: Vec<Envelope>,
-    /// Everything afterwards; the network holds every message ever sent.
+    /// The state after the step. The network contains every message ever sent.
     pub state: System,
-    /// What it bore witness to.
+    /// The witnesses that the step reached.
     pub witnesses: Witnesses,
 }
 
 impl Trace {
-    /// Executes actions from the start of a scope.
+    /// Executes actions from the initial state of a scope.
     ///
     /// # Errors
     /// The first action that the model does not allow, counted from 1.
@@ -79,12 +78,12 @@ impl Trace {
         Ok(trace)
     }
 
-    /// The system it starts from.
+    /// The initial system.
     pub fn start(&self) -> System {
         real_network(&self.scope).start()
     }
 
-    /// The system it ends in.
+    /// The final system.
     pub fn end(&self) -> System {
         match self.steps.last() {
             Some(step) => step.state.clone(),
@@ -92,12 +91,12 @@ impl Trace {
         }
     }
 
-    /// What happened, alone: with the scope it makes the trace again.
+    /// The actions alone. Together with the scope, they reproduce the trace.
     pub fn actions(&self) -> Vec<Action> {
         self.steps.iter().map(|step| step.action.clone()).collect()
     }
 
-    /// What was witnessed on the way.
+    /// The witnesses reached on the way.
     pub fn witnesses(&self) -> Witnesses {
         let mut witnesses = Witnesses::default();
         for step in &self.steps {
@@ -106,18 +105,18 @@ impl Trace {
         witnesses
     }
 
-    /// A run that breaks the same law and from which no single step can be left out. Tries to
-    /// leave out halves, then quarters, down to single steps (Zeller's ddmin); what depended on a
-    /// step that is gone is left out with it. A run that breaks no law is returned as it is.
+    /// Returns a run that violates the same property and from which no single step can be removed. Tries
+    /// to remove halves, then quarters, down to single steps (Zeller's ddmin). Steps that depend on a
+    /// removed step are removed with it. A run without a violation is returned unchanged.
     ///
     /// # Panics
-    /// Never: what was executed once is executed again.
+    /// Never: a run that was executed once can be executed again.
     #[must_use]
     pub fn shrink(&self) -> Self {
         self.shrink_until(&AtomicBool::new(false))
     }
 
-    /// The same, but what was left out so far is enough once `interrupt` is set.
+    /// The same as [`Self::shrink`], but returns the best result so far once `interrupt` is set.
     ///
     /// # Panics
     /// Never.
@@ -135,7 +134,7 @@ impl Trace {
         Self::run(&self.scope, &actions).expect("the actions were executed before")
     }
 
-    /// One more step, not added yet.
+    /// Executes one more step without adding it.
     fn advance(&self, real: &Scope, action: &Action) -> Result<TraceStep> {
         TraceStep::take(real, self.end(), action)
     }
@@ -147,7 +146,7 @@ impl Trace {
 }
 
 impl TraceStep {
-    /// A step from a system, over the network as it is.
+    /// Takes a step from a system, over the unreduced network.
     fn take(real: &Scope, before: System, action: &Action) -> Result<Self> {
         if let Some(broken) = &before.broken {
             bail!(
@@ -173,7 +172,7 @@ impl TraceStep {
     }
 }
 
-/// The scope with its network as it is: nothing is sent but by a step, nothing is forgotten.
+/// The scope with the unreduced network: only steps send messages, and no message is dropped.
 pub(crate) fn real_network(scope: &Scope) -> Scope {
     let mut real = scope.clone();
     real.reduction.send_early = false;
@@ -182,8 +181,8 @@ pub(crate) fn real_network(scope: &Scope) -> Scope {
     real
 }
 
-/// Whether something may be tried: its process exists, a message was sent to it, a timer is armed.
-/// It may still turn out impossible, or not within the budget.
+/// Checks whether an action can be tried: its process exists, the message was sent to it, the timer is
+/// armed. The action may still be impossible or exceed the budget.
 pub(crate) fn enabled(scope: &Scope, system: &System, action: &Action) -> Result<()> {
     let process = system
         .processes
@@ -214,12 +213,12 @@ pub(crate) fn enabled(scope: &Scope, system: &System, action: &Action) -> Result
     Ok(())
 }
 
-/// Makes a real run of the path that a search found: `path` are the systems of the reduced model,
-/// up to the renaming of servers, from the start to the one whose step breaks the law.
+/// Makes a real run from the path that a search found. `path` are the systems of the reduced model, up
+/// to a permutation of the servers, from the initial one to the one whose step violates the property.
 ///
 /// # Errors
-/// If the path is not one of the scope, or the reduced model allowed what the real network does
-/// not: a fault of a reduction.
+/// If the path is not a path of the scope, or the reduced model allowed a step that the real network
+/// does not: a bug in a reduction.
 pub fn concrete(scope: &Scope, path: &[System], broken: &Broken) -> Result<Trace> {
     let (mut decisions, system) = decisions(scope, path)?;
     decisions.push(breaking(scope, &system, broken)?);
@@ -234,24 +233,24 @@ pub fn concrete(scope: &Scope, path: &[System], broken: &Broken) -> Result<Trace
     Ok(postpone_sends(trace.shrink()))
 }
 
-/// Makes a real run of a path on which no law breaks: `path` are the systems of the reduced model,
-/// up to the renaming of servers, from the start to the last of the run.
+/// Makes a real run from a path without a violation. `path` are the systems of the reduced model, up to
+/// a permutation of the servers, from the initial one to the last one of the run.
 ///
 /// # Errors
-/// If the path is not one of the scope, or the reduced model allowed what the real network does
-/// not: a fault of a reduction.
+/// If the path is not a path of the scope, or the reduced model allowed a step that the real network
+/// does not: a bug in a reduction.
 pub fn concrete_path(scope: &Scope, path: &[System]) -> Result<Trace> {
     let (decisions, _) = decisions(scope, path)?;
     Ok(postpone_sends(real_run(scope, &decisions)?))
 }
 
-/// Makes a real continuation of the decisions that a search over the reduced model took from
-/// `shown`, a system with its whole network. It ends with the first step after which `goal` holds
-/// of the system and of what the step bore witness to.
+/// Makes a real continuation from the decisions that a search over the reduced model took from `shown`,
+/// a system with its whole network. It ends with the first step after which `goal` holds for the system
+/// and the witnesses of the step.
 ///
 /// # Errors
-/// If the reduced model allowed what the real network does not, or the goal is not reached: a fault
-/// of a reduction.
+/// If the reduced model allowed a step that the real network does not, or the goal is not reached: a bug
+/// in a reduction.
 pub(crate) fn continuation(
     scope: &Scope,
     shown: &System,
@@ -260,7 +259,7 @@ pub(crate) fn continuation(
 ) -> Result<Vec<Action>> {
     let real = real_network(scope);
     let mut steps = early_sends_from(scope, shown.clone(), decisions)?;
-    // What could be sent after the last decision may be what is looked for.
+    // A message that can be sent after the last decision may reach the goal.
     let mut system = shown.clone();
     for step in &steps {
         real.advance(&mut system, &step.action)
@@ -289,8 +288,8 @@ fn real_run(scope: &Scope, decisions: &[Action]) -> Result<Trace> {
     Trace::run(scope, &needed(&sends)).context("the real run of the path")
 }
 
-/// The actions of the reduced model along the path, with names that stay what they are, and the
-/// system they lead to.
+/// The actions of the reduced model along the path, with fixed server ids, and the system that they lead
+/// to.
 fn decisions(scope: &Scope, path: &[System]) -> Result<(Vec<Action>, System)> {
     let mut system = scope.start();
     let mut decisions = Vec::new();
@@ -310,7 +309,7 @@ fn decisions(scope: &Scope, path: &[System]) -> Result<(Vec<Action>, System)> {
     Ok((decisions, system))
 }
 
-/// An action that breaks the law.
+/// An action that violates the property.
 fn breaking(scope: &Scope, system: &System, broken: &Broken) -> Result<Action> {
     let mut actions = scope.actions(system).into_iter();
     let found = actions.find(|action| {
@@ -326,7 +325,8 @@ fn breaking(scope: &Scope, system: &System, broken: &Broken) -> Result<Action> {
     })
 }
 
-/// What equal systems have in common whatever their servers are called: canonical forms are dear.
+/// A cheap necessary condition for equality up to a permutation of the servers. Canonical forms are
+/// expensive.
 fn resembles(one: &System, other: &System) -> bool {
     one.spent == other.spent
         && one.broken.is_none()
@@ -335,16 +335,16 @@ fn resembles(one: &System, other: &System) -> bool {
         && one.history.operations == other.history.operations
 }
 
-/// A step on the way to a trace.
+/// A step that may become part of a trace.
 struct Candidate {
     action: Action,
     sent: Vec<Envelope>,
-    /// Whether it does nothing but send.
+    /// Whether the step only sends.
     only_sends: bool,
 }
 
-/// The decisions, and before each whatever could have been sent by steps that do nothing else: the
-/// reduced model has all of it in its network already.
+/// The decisions, and before each the steps that only send and were possible by then. The network of the
+/// reduced model already contains their messages.
 fn with_early_sends(scope: &Scope, decisions: &[Action]) -> Result<Vec<Candidate>> {
     early_sends_from(scope, real_network(scope).start(), decisions)
 }
@@ -375,8 +375,9 @@ fn early_sends_from(
     Ok(steps)
 }
 
-/// A message that the reduced model trimmed was never sent; one was that its receiver takes the same
-/// way, for it says nothing more that the receiver does not hold.
+/// Replaces the delivery of a trimmed message, which was never sent, by the delivery of a message that
+/// was sent. The sent message has the same effect: its additional entries are already in the receiver's
+/// log.
 fn really_sent(scope: &Scope, system: &System, decision: &Action) -> Action {
     let Local::Deliver { envelope, ask } = &decision.local else {
         return decision.clone();
@@ -450,8 +451,8 @@ fn needed(steps: &[Candidate]) -> Vec<Action> {
     kept
 }
 
-/// Moves each step that only sends to just before the first delivery of what it sent, where the
-/// model allows it: a story is easier to follow when nothing waits in the air.
+/// Moves each step that only sends to just before the first delivery of its messages, where the model
+/// allows it. A story is easier to follow if few messages are in flight.
 fn postpone_sends(mut trace: Trace) -> Trace {
     for place in (0..trace.steps.len()).rev() {
         let before = match place.checked_sub(1) {
@@ -507,9 +508,10 @@ fn shrink(real: &Scope, actions: Vec<Action>, law: Law, interrupt: &AtomicBool) 
     }
 }
 
-/// The actions that still happen and do something, up to the one that breaks the law; `None` if
-/// none does. Where a message was not sent, the last one like it stands in: what is left out
-/// earlier shows in the contents of many messages, and their deliveries need not go with it.
+/// The actions that are still possible and have an effect, up to the one that violates the property.
+/// Returns `None` if the property is not violated. If a message was not sent, the last similar message
+/// replaces it: the removal of an earlier step changes the contents of many messages, but their
+/// deliveries may still be useful.
 fn survivors(real: &Scope, actions: &[Action], law: Law) -> Option<Vec<Action>> {
     let mut system = real.start();
     let mut sent: Vec<Envelope> = Vec::new();
@@ -537,7 +539,7 @@ fn survivors(real: &Scope, actions: &[Action], law: Law) -> Option<Vec<Action>> 
     None
 }
 
-/// The action itself, or one that delivers the last message of the same kind on the same way.
+/// The action itself, or the delivery of the last message of the same kind on the same channel.
 fn stand_in(sent: &[Envelope], system: &System, action: &Action) -> Option<Action> {
     let Local::Deliver { envelope, ask } = &action.local else {
         return Some(action.clone());
@@ -558,7 +560,7 @@ fn stand_in(sent: &[Envelope], system: &System, action: &Action) -> Option<Actio
     })
 }
 
-/// Lets something happen; says whether it did, and whether it left a trace.
+/// Executes an action. Returns whether it was possible and had an effect.
 fn advance(real: &Scope, system: &mut System, action: &Action) -> bool {
     let before = system.processes[action.process].clone();
     let (network, spent) = (system.network.len(), system.spent);

@@ -1,11 +1,11 @@
-//! A second, separate reading of what it means that a scope is exhausted.
+//! An independent definition of an exhausted scope.
 //!
-//! Judges a certificate by the definition, with nothing but the model: no tables, no ids, no
-//! threads. The certificate's states are the scope's reachable states, none less and none more, and
-//! no step out of any of them breaks a law. `format` reads the bytes; what they mean is judged here.
+//! Checks a certificate against the definition, using only the model: no tables, no ids, no threads. The
+//! certificate's states must be exactly the scope's reachable states, and no step from any of them may
+//! violate a property. `format` reads the bytes; this module checks their meaning.
 //!
-//! Nothing in the file is believed. Its states are only ever compared with states this module
-//! reached itself, so that forged ones are never stepped.
+//! The file is not trusted. This module compares its states only with states that it reached itself, so
+//! that forged states are never stepped.
 
 mod format;
 
@@ -24,22 +24,22 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// A certificate that holds.
+/// A valid certificate.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    /// The scope with all its bounds, in words.
+    /// A description of the scope with all its bounds.
     pub scope_description: String,
-    /// How many states.
+    /// The number of states.
     pub states: u64,
-    /// How many steps out of them.
+    /// The number of steps from these states.
     pub transitions: u64,
-    /// What was witnessed on the way.
+    /// The witnesses reached.
     pub witnesses: Witnesses,
     /// The certificate's root hash.
     pub root: [u8; 32],
 }
 
-/// A person stopped it: the certificate may hold or not.
+/// The verification was interrupted: the certificate may be valid or not.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("interrupted: nothing was concluded")]
 pub struct Interrupted;
@@ -47,7 +47,8 @@ pub struct Interrupted;
 /// Verifies the certificate in a file, until `interrupt` is set.
 ///
 /// # Errors
-/// If it cannot be read or does not hold; says which check failed and where. [`Interrupted`].
+/// If the file cannot be read, or the certificate is not valid (the error names the failed check and the
+/// position). [`Interrupted`].
 pub fn verify_file(path: &Path, interrupt: &AtomicBool) -> anyhow::Result<Verified> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     verify_until(BufReader::new(file), interrupt)
@@ -57,7 +58,8 @@ pub fn verify_file(path: &Path, interrupt: &AtomicBool) -> anyhow::Result<Verifi
 /// Verifies a certificate.
 ///
 /// # Errors
-/// If it cannot be read or does not hold; says which check failed and where.
+/// If the input cannot be read, or the certificate is not valid (the error names the failed check and
+/// the position).
 pub fn verify(input: impl Read) -> anyhow::Result<Verified> {
     verify_until(input, &AtomicBool::new(false))
 }
@@ -82,7 +84,8 @@ fn go_on(interrupt: &AtomicBool) -> Result<(), Interrupted> {
     }
 }
 
-/// Each state is well formed, in its one encoding, and after the one before it.
+/// Checks that each state is well-formed, has its canonical encoding, and is greater than the state
+/// before it.
 fn check_states(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<()> {
     let shape = addresses(&certificate.scope.initial());
     let states = &certificate.states;
@@ -119,7 +122,7 @@ fn addresses(system: &System) -> Vec<Address> {
     system.processes.iter().map(Process::address).collect()
 }
 
-/// Breadth-first from the initial state, by the definition.
+/// Searches breadth-first from the initial state, by the definition.
 fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(u64, Witnesses)> {
     let (scope, states) = (&certificate.scope, &certificate.states);
     let place_of = |system: &System| {
@@ -170,7 +173,7 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
     Ok((transitions, witnesses))
 }
 
-/// Bytes as people write hashes.
+/// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -184,7 +187,7 @@ mod tests {
     };
     use std::collections::BTreeSet;
 
-    /// Every state of a scope, as a search that judges by `laws` alone finds them.
+    /// The certificate of a scope from a search that checks only `laws`.
     fn certificate(scope: Scope, laws: Laws) -> Certificate {
         let scope = Scope { laws, ..scope };
         let mut states = BTreeSet::from([scope.start().encode()]);
@@ -206,7 +209,8 @@ mod tests {
         }
     }
 
-    /// Two servers, each a majority of its own. No file can say so: a header with a bug is refused.
+    /// Two servers, each a majority on its own. No file can contain this scope: a header with a bug is
+    /// rejected.
     fn lawless() -> Scope {
         let mut scope = Scope::new("lawless", "");
         scope.servers = 2;
@@ -218,7 +222,7 @@ mod tests {
     #[test]
     fn step_that_breaks_a_law_is_rejected_though_all_states_are_there() {
         let go_on = AtomicBool::new(false);
-        // What nobody judged is complete: only the judging can find fault with it.
+        // A certificate without checks is complete: only the checks of the verification can reject it.
         let mut unjudged = certificate(lawless(), Laws::only(Law::Linearizability));
         check_states(&unjudged, &go_on).expect("well-formed states");
         search(&unjudged, &go_on).expect("all successors are there");

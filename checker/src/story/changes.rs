@@ -1,4 +1,4 @@
-//! What a step changed in the process it happened to.
+//! The changes of a step in its process.
 
 use super::{list, words};
 use model::{
@@ -7,10 +7,10 @@ use model::{
 };
 use std::fmt::Display;
 
-/// What kind of change, and what it is.
+/// The kind of change, and its description.
 pub(super) type Change = (&'static str, String);
 
-/// A line for each kind of change; none if nothing changed.
+/// A line for each kind of change; none if the process did not change.
 pub(super) fn of(before: &Process, after: &Process) -> Vec<Change> {
     match (before, after) {
         (Process::Server(before), Process::Server(after)) => server(before, after),
@@ -86,7 +86,8 @@ fn running(before: &Running, after: &Running, facts: &mut Facts) {
     progress(old, new, facts);
 }
 
-/// What a leader learnt of its followers. A new leader knows nothing yet, which needs no words.
+/// The new replication progress that a leader knows. A new leader has no progress yet, so it gets no
+/// text.
 fn progress(old: &Raft, new: &Raft, facts: &mut Facts) {
     let (Role::Leader(was), Role::Leader(is)) = (old.role(), new.role()) else {
         return;
@@ -123,7 +124,7 @@ fn progress(old: &Raft, new: &Raft, facts: &mut Facts) {
     facts.change("reads waiting", was.reads.len(), is.reads.len());
 }
 
-/// What the disk holds, if that is not all the server has in memory.
+/// The contents of the disk, if they differ from the state in memory.
 fn lag(server: &Server) -> Option<String> {
     let running = server.running.as_ref()?;
     if running.unsynced.is_empty() {
@@ -175,7 +176,7 @@ fn names<'a>(ids: impl Iterator<Item = &'a NodeId>) -> String {
     list(&ids)
 }
 
-/// What changed: small facts share a line, logs and disks have their own.
+/// The changes: small facts share a line, logs and disks have lines of their own.
 #[derive(Default)]
 struct Facts {
     small: Vec<String>,
@@ -203,7 +204,7 @@ impl Facts {
     }
 }
 
-/// The highest index of a log that is committed as far as the server knows.
+/// The highest committed index that the server knows.
 pub(super) fn commit(server: &Server) -> Option<LogIndex> {
     Some(server.running.as_ref()?.raft.commit_index())
 }

@@ -1,4 +1,5 @@
-//! The end of a story: the broken law, and all servers side by side with what it speaks of marked.
+//! The end of a story: the violated property, and all servers side by side with the relevant parts
+//! marked.
 
 use super::{Story, changes, words};
 use crate::trace::Trace;
@@ -7,7 +8,7 @@ use model::{
     system::{Broken, Law, Process, Server, System, linearizability},
 };
 
-/// Tells how it ended.
+/// Describes the end of a trace.
 pub(super) fn tell(trace: &Trace, story: &mut Story) {
     let end = &trace.end();
     story.line("");
@@ -42,7 +43,7 @@ pub(super) fn tell(trace: &Trace, story: &mut Story) {
     }
 }
 
-/// What the law's sentence is about.
+/// The servers and the entry that the violation refers to.
 #[derive(Default)]
 struct Marks {
     servers: Vec<u64>,
@@ -50,8 +51,8 @@ struct Marks {
 }
 
 impl Marks {
-    /// The servers and the entry that the sentence names; for Log Matching, the first index where
-    /// the two logs differ. A sentence that names no server is about the one that stepped last.
+    /// The servers and the entry that the sentence names; for Log Matching, the first index where the
+    /// two logs differ. If the sentence names no server, it refers to the server of the last step.
     fn of(trace: &Trace, broken: &Broken, end: &System) -> Self {
         let mut servers = servers_in(&broken.why);
         if servers.is_empty()
@@ -164,13 +165,13 @@ fn states(servers: &[&Server], marks: &Marks) -> Vec<String> {
 struct Row<'a> {
     name: String,
     server: Option<u64>,
-    /// How many entries a snapshot stands for.
+    /// The number of entries that a snapshot covers.
     covered: usize,
     entries: Vec<&'a Entry>,
     commit: usize,
 }
 
-/// The logs, the disks where they differ, and what was ever committed.
+/// The logs, the disks that differ from them, and the entries ever committed.
 fn logs<'a>(servers: &[&'a Server], end: &'a System) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     for server in servers {
@@ -205,8 +206,8 @@ fn logs<'a>(servers: &[&'a Server], end: &'a System) -> Vec<Row<'a>> {
     rows
 }
 
-/// The rows in columns of one index each. Brackets mark what the law speaks of, a star what the server
-/// knows to be committed.
+/// The rows, with one column for each index. Brackets mark the entries of the violation, and a star
+/// marks the entries that the server knows to be committed.
 fn grid(rows: &[Row<'_>], marks: &Marks) -> Vec<String> {
     let cell = |row: &Row<'_>, place: usize| {
         let Some(place) = place.checked_sub(row.covered) else {

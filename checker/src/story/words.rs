@@ -1,4 +1,4 @@
-//! Messages, entries and actions in words.
+//! Descriptions of messages, entries and actions.
 
 use super::list;
 use model::{
@@ -9,11 +9,11 @@ use model::{
     system::{Action, Local, System},
 };
 
-/// So many letters of a text are told, and so many of the bytes that are none.
+/// The maximum number of characters of a text, and of bytes that are not text.
 const LETTERS: usize = 40;
 const BYTES: usize = 6;
 
-/// What happens, in a sentence without a full stop. `system` is the system it happens to.
+/// Describes an action, in a sentence without a full stop. `system` is the system before the action.
 pub fn describe_action(action: &Action, system: &System) -> String {
     let Some(process) = system.processes.get(action.process) else {
         return format!("something happens to process {}", action.process);
@@ -71,7 +71,7 @@ pub fn describe_action(action: &Action, system: &System) -> String {
     }
 }
 
-/// What happens to a process, in a few words.
+/// A short description of an event at a process.
 pub(crate) fn event(local: &Local) -> String {
     match local {
         Local::Deliver { envelope, .. } => received(envelope),
@@ -98,7 +98,7 @@ pub(crate) fn received(envelope: &Envelope) -> String {
     format!("{} from {}", message(&envelope.message), envelope.from)
 }
 
-/// What was sent, equal messages together.
+/// The messages sent, with equal messages grouped.
 pub(super) fn sends(sent: &[Envelope]) -> Vec<String> {
     let mut groups: Vec<(&Message, Vec<Address>)> = Vec::new();
     for envelope in sent {
@@ -338,7 +338,7 @@ pub(super) fn log(log: &[Entry]) -> String {
     }
 }
 
-/// A log, and where it begins if a snapshot stands for its beginning.
+/// A log, and its first index if a snapshot replaces its beginning.
 pub(super) fn kept(log: &model::Log) -> String {
     match log.base().index {
         LogIndex::ZERO => self::log(log.entries()),
@@ -380,7 +380,7 @@ fn operation(operation: &Operation) -> String {
     }
 }
 
-/// Bytes as text, the beginning of a long one.
+/// Bytes as text; only the beginning of a long text.
 fn text(bytes: &[u8]) -> String {
     let Ok(text) = str::from_utf8(bytes) else {
         let start = &bytes[..bytes.len().min(BYTES)];

@@ -1,4 +1,4 @@
-//! A scope as a trace writes it down: all that is needed to make it again.
+//! The serialized form of a scope in a trace, with all data that is needed to construct it again.
 
 use model::{
     client::Ask,
@@ -7,50 +7,50 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Everything that decides what a scope allows. The name alone would not do: bounds are changed on
-/// the command line, and the catalogue changes with the years.
+/// All settings that determine the behavior of a scope. The name alone is not sufficient: the command
+/// line can change bounds, and the catalog changes over time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScopeBounds {
-    /// The scope's name.
+    /// The name of the scope.
     pub name: String,
-    /// How many servers.
+    /// The number of servers.
     pub servers: u64,
-    /// How many terms may be entered.
+    /// The number of terms that servers may enter.
     pub terms: u64,
-    /// Entries, reads and crashes.
+    /// The budget: entries, reads, crashes and snapshots.
     pub budget: Budget,
-    /// The most entries in one AppendEntries.
+    /// The maximum number of entries in one AppendEntries request.
     pub batch: usize,
-    /// The most entries on their way to a follower.
+    /// The maximum number of unacknowledged entries in flight to a follower.
     pub window: usize,
-    /// Whether two writes may reach a leader at once.
+    /// Whether two writes may reach a leader at the same time.
     pub together: bool,
-    /// Whether servers ask before they run.
+    /// Whether servers run a pre-vote before an election.
     pub pre_vote: bool,
-    /// Whether leaders check for their quorum.
+    /// Whether leaders check their quorum.
     pub check_quorum: bool,
-    /// Whether AppendEntries reach the network.
+    /// Whether AppendEntries requests reach the network.
     pub append_entries: bool,
     /// Whether every log starts with a client session.
     pub with_session: bool,
-    /// Whether it starts after an election.
+    /// Whether the scope starts after an election.
     pub starts_with_leader: bool,
     /// Whether clients talk to servers directly.
     pub direct_clients: bool,
-    /// Whether calls and returns are judged.
+    /// Whether calls and returns are checked.
     pub tracks_operations: bool,
     /// The operations of each client.
     pub plans: Vec<Vec<Ask>>,
-    /// How often a request is sent.
+    /// The number of times that a request is sent.
     pub attempts: u32,
-    /// Which reductions were on in the search.
+    /// The reductions that the search used.
     pub reduction: Reductions,
-    /// The only law judged; `None` if all are.
+    /// The only property checked; `None` if all are.
     pub only_law: Option<Law>,
 }
 
-/// Which reductions are on: [`Reduction`], written down.
+/// The serialized form of [`Reduction`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reductions {
@@ -70,9 +70,9 @@ pub struct Reductions {
 }
 
 impl ScopeBounds {
-    /// Writes a scope down. Its planted bug stands elsewhere in a trace.
+    /// The serialized form of a scope. A trace stores the planted bug separately.
     pub fn of(scope: &Scope) -> Self {
-        // Taken apart in full, so that a bound added to the model cannot be forgotten here.
+        // The pattern lists all fields, so that a new bound of the model cannot be forgotten here.
         let Scope {
             name,
             summary: _,
@@ -137,8 +137,8 @@ impl ScopeBounds {
         }
     }
 
-    /// The scope, with a bug planted in it. What judges no run (the summary, what must be reached)
-    /// is taken from the catalogue, if the scope is still in it.
+    /// The scope with a planted bug. The fields that do not affect a run (the summary, the expected
+    /// witnesses) come from the catalog if it still contains the scope.
     pub fn scope(self, mutant: Option<Mutant>) -> Scope {
         let known = Scope::catalogue()
             .into_iter()

@@ -1,9 +1,10 @@
-//! Traces as JSON lines: a header, then one line for each step. The schema is `docs/trace.md`.
+//! Traces as JSON lines: a header, then one line for each step. `docs/trace.md` describes the schema.
 //!
-//! Reading trusts nothing: the steps are executed again in the model, and what the file says was
-//! sent, witnessed and reached must be what the model says. What execution cannot notice (a bound
-//! raised beyond what the run uses) the digests do: each line ends in a digest of itself and of
-//! all lines before it. They catch accidents and careless edits, not forgers.
+//! The reader does not trust the file. It executes the steps again in the model, and compares the
+//! recorded messages, witnesses and states with the results. Execution cannot detect every change, for
+//! example a bound raised beyond the use of the run. The digests detect these changes: each line ends in
+//! a digest of itself and of all lines before it. They detect accidents and careless edits, but do not
+//! prevent forgery.
 
 use crate::{lines::read_object, seal::Seal};
 
@@ -18,7 +19,7 @@ use std::io::{self, BufRead, Write};
 
 /// The name and version of the format.
 pub const SCHEMA: &str = "stateraft-trace/1";
-/// The most bytes of a line: a step has one process, the header all.
+/// The maximum length of a line in bytes. A step contains one process, the header all of them.
 const LONGEST_LINE: u64 = 256 << 20;
 
 /// The first line.
@@ -34,7 +35,7 @@ struct Header {
     start: serde_json::Value,
 }
 
-/// Every other line.
+/// Every line after the header.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StepLine {
@@ -46,13 +47,13 @@ struct StepLine {
     state: serde_json::Value,
 }
 
-/// Why a file is no trace.
+/// The reason why a file is not a valid trace.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line} of the trace: {why}")]
 pub struct BadTrace {
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The problem.
     pub why: String,
 }
 
@@ -60,7 +61,7 @@ impl Trace {
     /// Writes the trace as JSON lines.
     ///
     /// # Errors
-    /// Of the writer.
+    /// The errors of the writer.
     pub fn write_jsonl(&self, out: &mut impl Write) -> io::Result<()> {
         let mut lines = Lines::begin(
             out,
@@ -76,11 +77,11 @@ impl Trace {
     }
 }
 
-/// Executes actions from the start of a scope and writes the trace of it, keeping none of it but the
-/// last step: for long ones.
+/// Executes actions from the initial state of a scope and writes the trace. Keeps only the last step in
+/// memory, for long traces.
 ///
 /// # Errors
-/// The first action that the model does not allow, or of the writer.
+/// The first action that the model does not allow, or an error of the writer.
 pub(crate) fn write_run(
     scope: &Scope,
     actions: &[Action],
@@ -102,7 +103,7 @@ pub(crate) fn write_run(
     Ok(())
 }
 
-/// The lines of a trace as they are written.
+/// Writes the lines of a trace.
 struct Lines<'a, W> {
     out: &'a mut W,
     seal: Seal,
@@ -154,7 +155,7 @@ impl<'a, W: Write> Lines<'a, W> {
 /// Reads a trace from JSON lines and executes it again.
 ///
 /// # Errors
-/// The first line that cannot be read, was changed, or that the model contradicts.
+/// The first line that cannot be read, was changed, or contradicts the model.
 pub fn read_jsonl(input: impl BufRead) -> Result<Trace, BadTrace> {
     let mut trace = None;
     read_each(input, |read| match read {
@@ -174,19 +175,19 @@ pub fn read_jsonl(input: impl BufRead) -> Result<Trace, BadTrace> {
     trace.ok_or_else(|| bad(1, "the file is empty"))
 }
 
-/// What was read of a trace, and is true so far.
+/// A part of a trace that was read and verified.
 pub(crate) enum Read<'a> {
-    /// The header: the scope it is a run of.
+    /// The header: the scope of the run.
     Start(&'a Scope),
     /// A step.
     Step(&'a TraceStep),
 }
 
-/// Reads a trace and executes it again, keeping none of it but the last step.
+/// Reads a trace and executes it again. Keeps only the last step in memory.
 ///
 /// # Errors
-/// The first line that cannot be read, was changed, or that the model contradicts; what was handed
-/// on before is true all the same.
+/// The first line that cannot be read, was changed, or contradicts the model. The parts passed to `read`
+/// before it are verified.
 pub(crate) fn read_each(
     mut input: impl BufRead,
     mut read: impl FnMut(Read<'_>),
@@ -336,7 +337,7 @@ mod tests {
     use super::*;
     use crate::simulate;
 
-    /// Changes one number somewhere inside a JSON value, the `place`-th; says whether it exists.
+    /// Changes the `place`-th number inside a JSON value. Returns whether it exists.
     fn change(value: &mut serde_json::Value, place: &mut usize) -> bool {
         match value {
             serde_json::Value::Number(number) => {

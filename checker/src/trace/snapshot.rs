@@ -1,5 +1,5 @@
-//! The state of a process as a trace records it: what a reader or a picture needs, under names
-//! that do not change when the model's insides do. `docs/trace.md` lists the fields.
+//! The state of a process in a trace: the fields that a reader or a diagram needs. Their names do not
+//! change when the internals of the model do. `docs/trace.md` lists the fields.
 
 use model::{
     ClientId, Durable, Entry, EntryId, LogIndex, NodeId, ProxyId, Role, SessionId, Term, Write,
@@ -15,96 +15,96 @@ use serde::Serialize;
 pub enum Snapshot {
     /// A server and its disk.
     Server {
-        /// Its name.
+        /// The server id.
         id: NodeId,
-        /// What a crash leaves.
+        /// The durable state, which survives a crash.
         disk: Durable,
-        /// What a crash takes; `None` while it is down.
+        /// The volatile state, which a crash loses; `None` while the server is down.
         running: Option<Box<RunningSnapshot>>,
     },
     /// A proxy.
     Proxy {
-        /// Its name.
+        /// The proxy id.
         id: ProxyId,
-        /// Who it believes leads.
+        /// The server that the proxy believes to be the leader.
         leader: Option<NodeId>,
-        /// How many requests are in flight.
+        /// The number of requests in flight.
         in_flight: usize,
     },
     /// A client.
     Client {
-        /// Its name.
+        /// The client id.
         id: ClientId,
-        /// Whether it waits for nothing.
+        /// Whether the client waits for no response.
         idle: bool,
-        /// Its session.
+        /// The session.
         session: Option<SessionId>,
-        /// How many operations of its plan it has invoked.
+        /// The number of operations of its plan that it has invoked.
         invoked: u64,
     },
 }
 
-/// What a crash of a server takes.
+/// The volatile state of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunningSnapshot {
-    /// `follower`, `candidate` or `leader`.
+    /// `follower`, `pre-candidate`, `candidate` or `leader`.
     pub role: &'static str,
     /// The current term.
     pub term: Term,
-    /// Who got the vote in it.
+    /// The candidate that received the server's vote in this term.
     pub voted_for: Option<NodeId>,
-    /// Who leads, as far as it knows.
+    /// The leader, if known.
     pub leader: Option<NodeId>,
-    /// Of a candidate: who voted for it.
+    /// For a candidate: the servers that voted for it.
     pub votes: Vec<NodeId>,
-    /// The entry before the first of the log: the last that only a snapshot covers.
+    /// The entry before the first entry of the log: the last one that only a snapshot covers.
     pub log_base: EntryId,
-    /// The log, from the entry after that.
+    /// The log from the next entry on.
     pub log: Vec<Entry>,
     /// The highest entry known to be committed.
     pub commit_index: LogIndex,
     /// The last entry of the log's durable prefix.
     pub durable_index: LogIndex,
-    /// Writes on their way to the disk.
+    /// Pending writes that are not yet durable.
     pub unsynced: Vec<Write>,
-    /// Of a leader: how far the others are.
+    /// For a leader: the replication progress of the followers.
     pub followers: Vec<FollowerSnapshot>,
-    /// Of a leader: who waits for which entry.
+    /// For a leader: the clients that wait for each entry.
     pub writes: Vec<(LogIndex, Waiter)>,
-    /// Of a leader: reads under way.
+    /// For a leader: pending reads.
     pub reads: Vec<PendingRead>,
-    /// Of a leader: the last read round begun.
+    /// For a leader: the last read round started.
     pub read_round: u64,
     /// The replicated store.
     pub store: Vec<PairSnapshot>,
 }
 
-/// How far a follower is, as its leader knows it.
+/// The replication progress of a follower, as known to its leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FollowerSnapshot {
     /// The follower.
     pub id: NodeId,
     /// The next entry to send.
     pub next_index: LogIndex,
-    /// The last entry known to be durable there.
+    /// The last entry known to be durable at the follower.
     pub match_index: LogIndex,
-    /// The last read round it answered.
+    /// The last read round that the follower acknowledged.
     pub read_round: u64,
 }
 
 /// A key of the store, its value, and the entry that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PairSnapshot {
-    /// The key's bytes.
+    /// The bytes of the key.
     pub key: Key,
-    /// The value's bytes.
+    /// The bytes of the value.
     pub value: Value,
     /// The index of the entry.
     pub version: LogIndex,
 }
 
 impl Snapshot {
-    /// Of one process.
+    /// The snapshot of one process.
     pub fn of(process: &Process) -> Self {
         match process {
             Process::Server(server) => Self::Server {
@@ -126,7 +126,7 @@ impl Snapshot {
         }
     }
 
-    /// Of every process, in order.
+    /// The snapshots of all processes, in order.
     pub fn all(system: &System) -> Vec<Self> {
         system.processes.iter().map(Self::of).collect()
     }

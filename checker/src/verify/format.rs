@@ -1,7 +1,7 @@
-//! The bytes of a certificate (`docs/certificate.md` draws them): what the header says, and the
-//! states as they are, not looked into yet.
+//! The bytes of a certificate (`docs/certificate.md` has a drawing): the header, and the encoded states,
+//! not decoded yet.
 //!
-//! Lengths are bounded, and memory grows with the bytes that are really there.
+//! Lengths are bounded, and memory grows only with the bytes that are really present.
 
 use super::{go_on, hex};
 use anyhow::{Context, ensure};
@@ -12,20 +12,20 @@ use model::{
 use sha2::{Digest, Sha256};
 use std::{io::Read, sync::atomic::AtomicBool};
 
-/// The longest encoded state, and the longest encoding of the clients' plans.
+/// The maximum length of an encoded state, and of the encoded plans of the clients.
 const MAX_PART: u32 = 1 << 20;
 
-/// What a file says.
+/// The contents of a file.
 pub(super) struct Certificate {
     pub(super) scope: Scope,
     pub(super) symmetry: bool,
-    /// Encoded, as many as the header says.
+    /// The encoded states, as many as the header states.
     pub(super) states: Vec<Vec<u8>>,
-    /// SHA-256 of the rest.
+    /// The SHA-256 of the rest.
     pub(super) root: [u8; 32],
 }
 
-/// Reads a whole file, and compares its root hash.
+/// Reads a whole file and compares its root hash.
 pub(super) fn read(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<Certificate> {
     let mut input = Input {
         input,
@@ -61,7 +61,7 @@ pub(super) fn read(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<C
     })
 }
 
-/// The scope, and whether states are up to the renaming of servers.
+/// Reads the scope, and whether states are canonical forms (symmetry reduction).
 fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     let magic: [u8; 8] = input.fixed("magic")?;
     ensure!(magic == *b"RAFTCERT", "magic: this is no certificate");
@@ -132,7 +132,7 @@ struct Input<R> {
 }
 
 impl<R: Read> Input<R> {
-    /// A length of four bytes, and so many bytes.
+    /// Reads a length of four bytes, and then this number of bytes.
     fn part(&mut self, what: &str) -> anyhow::Result<Vec<u8>> {
         let at = self.offset;
         let length = u32::from_le_bytes(self.fixed(what)?);
@@ -160,7 +160,8 @@ impl<R: Read> Input<R> {
         Ok(bytes)
     }
 
-    /// The next `length` bytes. Memory is taken as they arrive, not as they are promised.
+    /// Reads the next `length` bytes. Allocates memory for bytes that have arrived, not for the
+    /// announced length.
     fn take(&mut self, length: u32, what: &str) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = (&mut self.input)
@@ -178,7 +179,7 @@ impl<R: Read> Input<R> {
 }
 
 impl Certificate {
-    /// All bounds in words.
+    /// A description of all bounds.
     pub(super) fn describe(&self) -> String {
         let scope = &self.scope;
         let budget = &scope.budget;
