@@ -1,27 +1,26 @@
-//! Judges what clients saw of a running cluster: is there one order of all operations, each taking
-//! effect at one moment between its call and its return, that explains every answer?
+//! Checks the histories that clients of a running cluster recorded. Is there one order of all
+//! operations, each taking effect at one moment between its call and its return, that explains every
+//! response?
 //!
-//! The search is that of Wing and Gong with Lowe's memory of what was tried (*Testing for
-//! linearizability*, 2017): operations are taken in some order that their times allow, a dead end
-//! takes the last one back, and no configuration (which operations were taken, and what the key
-//! then holds) is entered twice. Operations on different keys are independent (linearizability is
-//! local), so each key is searched by itself. `docs/histories.md` has the file format and what a
-//! verdict means.
+//! The search is the algorithm of Wing and Gong with Lowe's cache of configurations (*Testing for
+//! linearizability*, 2017). It takes operations in an order that their times allow, and backtracks at a
+//! dead end. It never enters a configuration twice (the set of operations taken, and the state of the
+//! key after them). Operations on different keys are independent (linearizability is local), so each key
+//! is searched separately. `docs/histories.md` describes the file format and the meaning of a verdict.
 //!
 //! * `format` reads histories;
-//! * `object` is one key of the store as a sequential object, an independent reading of
-//!   `model::store`;
+//! * `object` is one key of the store as a sequential object, independent of `model::store`;
 //! * `search` decides one key;
-//! * `versions` checks what no single key shows: versions are positions in one log, so they
-//!   follow the order of time over all keys;
-//! * `stale` judges stale reads, which promise less and are no part of that order;
-//! * `explain` makes a history that has no order small enough to be read, and tells it.
+//! * `versions` checks a property of all keys together: versions are positions in one log, so their
+//!   order must agree with the order in time;
+//! * `stale` checks stale reads, which guarantee less and are not part of that order;
+//! * `explain` reduces a history without an order until a person can read it, and describes it.
 //!
-//! An operation of unknown outcome may take effect at any time after its call, or never. A search
-//! that meets its bound decides nothing: it is never told as linearizable.
+//! An operation of unknown outcome may take effect at any time after its call, or never. A search that
+//! reaches its limit decides nothing: it never reports linearizability.
 //!
-//! Lacks: scans (they span keys), and clocks. Times are taken as recorded: histories of several
-//! machines need one clock.
+//! Deliberate omissions: scans (they span several keys), and clocks. Times are used as recorded:
+//! histories of several machines need one clock.
 
 mod explain;
 mod format;
@@ -39,55 +38,54 @@ pub use versions::Disorder;
 use search::Decision;
 use std::collections::BTreeMap;
 
-/// What is known of one key.
+/// The verdict on one key.
 #[derive(Clone, Debug)]
 pub struct KeyVerdict {
     /// The key.
     pub key: String,
-    /// How many operations on it.
+    /// The number of operations on it.
     pub operations: usize,
-    /// How many configurations were entered.
+    /// The number of configurations entered.
     pub configurations: u64,
-    /// What was found.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
-/// What was found of a key, or of all.
+/// The verdict on a key, or on all keys.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Some order explains every answer.
+    /// Some order explains every response.
     Linearizable,
-    /// No order does.
+    /// No order explains every response.
     Violated(Box<Explanation>),
-    /// A bound was met, or a person stopped the search: nothing is claimed.
+    /// A limit was reached or the search was interrupted: no claim.
     Undecided,
 }
 
-/// What is known of a history.
+/// The verdict on a history.
 #[derive(Clone, Debug)]
 pub struct Judgement {
-    /// Each key, in order.
+    /// The keys, in order.
     pub keys: Vec<KeyVerdict>,
-    /// Where the versions contradict the order of time, if anywhere.
+    /// The first contradiction between versions and time, if any.
     pub disorder: Option<Disorder>,
-    /// The first stale read that shows what no prefix of the log makes, if there is one.
+    /// The first stale read whose value no prefix of the log produces, if any.
     pub invented: Option<Invented>,
 }
 
-/// The word on a whole history.
+/// The overall verdict on a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// Every key has an order, the versions agree with time, and the stale reads with the log.
+    /// Every key has an order, the versions agree with time, and the stale reads agree with the log.
     Linearizable,
-    /// Something has no order.
+    /// Some check failed.
     Violated,
-    /// Nothing was found wrong, but not everything was decided.
+    /// No violation was found, but not everything was decided.
     Undecided,
 }
 
 impl Judgement {
-    /// The word on the whole. One key without an order is enough for a violation, whatever else
-    /// was left undecided.
+    /// The overall verdict. One key without an order is a violation, even if other keys are undecided.
     pub fn word(&self) -> Word {
         let any = |wanted: fn(&Verdict) -> bool| self.keys.iter().any(|key| wanted(&key.verdict));
         if self.disorder.is_some()
@@ -103,7 +101,7 @@ impl Judgement {
     }
 }
 
-/// Judges a history. `watch` is told after each key how many operations are behind.
+/// Checks a history. After each key, calls `watch` with the number of operations checked so far.
 pub fn judge(history: &History, limits: &Limits<'_>, mut watch: impl FnMut(usize)) -> Judgement {
     let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
     for operation in &history.operations {

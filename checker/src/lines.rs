@@ -1,20 +1,20 @@
-//! Reading of JSON lines from files that may be anything: a device, the output of another program, a
-//! file of another kind. No line is believed to end, and no file to be small.
+//! Reads JSON lines from untrusted files: a device, the output of another program, a file of another
+//! kind. A line may be endless, and a file may be large.
 
 use crate::machine;
 use serde::de::IgnoredAny;
 use std::io::{self, BufRead};
 
-/// A line of more bytes than this may need memory that the machine does not have.
+/// A line longer than this many bytes may need memory that the machine does not have.
 const LARGE: u64 = 64 << 20;
 
-/// Appends the next line to `text`, its end included, and returns its length; 0 at the end of the
-/// file.
+/// Appends the next line, including its end, to `text` and returns its length; 0 at the end of the file.
 ///
 /// # Errors
-/// If the input cannot be read, if the line is not the beginning of a JSON object (found at its first
-/// byte, or after [`LARGE`] bytes, before the rest is read), or if it is longer than `limit` bytes or,
-/// beyond [`LARGE`], than an eighth of the free memory: the buffer doubles, and is copied then.
+/// If the input cannot be read. If the line does not begin with a JSON object (detected at its first
+/// byte, or after [`LARGE`] bytes, before the rest is read). If the line is longer than `limit` bytes
+/// or, beyond [`LARGE`], than an eighth of the free memory: the buffer doubles, and the growth copies
+/// it.
 pub(crate) fn read_object(
     input: &mut impl BufRead,
     limit: u64,

@@ -1,39 +1,40 @@
-//! The chain of digests that a trace ends its lines in, so that no field of any line can be altered
-//! unnoticed. A digest is the first 16 hexadecimal digits of the SHA-256 of the digest before it
-//! (nothing, for the first) and of the line up to where its own digest begins.
+//! The digest chain at the ends of the lines of a trace, so that a change of any field is detected. A
+//! digest is the first 16 hexadecimal digits of the SHA-256 of the previous digest (empty for the first
+//! line) and the line up to its own digest.
 //!
-//! It catches accidents and careless edits. Whoever makes the whole chain anew is not caught here.
+//! The chain detects accidents and careless edits. It does not prevent forgery: an attacker can compute
+//! the whole chain again.
 
 use sha2::{Digest, Sha256};
 
-/// What comes before and after the digest of a line.
+/// The text before and after the digest of a line.
 const BEFORE: &str = ",\"digest\":\"";
 const AFTER: &str = "\"}";
-/// Bytes of a digest, and of what it ends a line with.
+/// The length in bytes of a digest, and of the line end that contains it.
 const DIGITS: usize = 16;
 const END: usize = BEFORE.len() + DIGITS + AFTER.len();
 
-/// The chain, as far as it has come.
+/// The chain so far.
 #[derive(Clone, Default)]
 pub(crate) struct Seal {
     previous: String,
 }
 
 impl Seal {
-    /// Adds its digest to a JSON object.
+    /// Appends the digest to a JSON object.
     pub(crate) fn close(&mut self, mut object: String) -> String {
         object.pop();
         self.previous = self.next(object.as_bytes());
         object + BEFORE + &self.previous + AFTER
     }
 
-    /// The JSON object without its digest, which must be right.
+    /// Checks the digest of a line, and returns the JSON object without it.
     pub(crate) fn open(&mut self, line: &str) -> Result<String, String> {
         let length = self.check(line.as_bytes())?;
         Ok(format!("{}}}", &line[..length]))
     }
 
-    /// How much of a line comes before its digest, which must be right.
+    /// Checks the digest of a line, and returns the length of the text before it.
     pub(crate) fn check(&mut self, line: &[u8]) -> Result<usize, String> {
         let length = line.len().saturating_sub(END);
         let (body, end) = line.split_at(length);

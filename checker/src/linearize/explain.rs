@@ -1,13 +1,14 @@
-//! Why no order explains a key: as few operations as possible that cannot be put in order whatever
-//! the others did.
+//! Explains why no order exists for a key: a minimal set of operations that cannot be ordered,
+//! regardless of the other operations.
 //!
-//! A history without an order is weakened step by step, and a step is kept while there still is no
-//! order:
-//! * it ends earlier: what returned later may have taken effect or not, what was called later is gone;
-//! * an operation is made optional: a read is gone, a write took effect as it says, or never.
+//! A history without an order is weakened step by step. A step is kept if there still is no order:
+//! * the history ends earlier: operations that returned later become optional, and operations that were
+//!   called later are removed;
+//! * an operation becomes optional: a read is removed; a write took effect with its recorded result, or
+//!   never.
 //!
-//! Weaker histories have every order that stronger ones have. So what is left has no order either,
-//! and names the operations whose answers contradict one another.
+//! A weaker history has every order of the stronger one. So the remaining history has no order either,
+//! and it names the operations whose results contradict one another.
 
 use super::{
     format::Operation,
@@ -20,27 +21,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the search for a short explanation may take. A longer one is as true.
+/// The time limit of the search for a short explanation. A longer explanation is equally valid.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The most configurations of one attempt.
+/// The maximum number of configurations of one attempt.
 const ATTEMPT: u64 = 50_000;
-/// The most bytes of one attempt.
+/// The maximum memory of one attempt in bytes.
 const MEMORY: u64 = 512 << 20;
 
-/// Why no order explains a key.
+/// The explanation why no order exists for a key.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// The operations whose answers contradict one another, by their call.
+    /// The operations whose results contradict one another, in the order of their calls.
     pub operations: Vec<Operation>,
-    /// How many operations are on this key besides. Even if each is left out or not, at will, there
-    /// is no order.
+    /// The number of other operations on this key. No order exists for any subset of them.
     pub others: usize,
-    /// The order that gets furthest, with such others as help it, and what the key holds after
-    /// each.
+    /// The longest possible order, including helpful other operations, with the state of the key after
+    /// each operation.
     pub order: Vec<(Operation, String)>,
-    /// What the key holds before any of them.
+    /// The state of the key before the first operation.
     start: String,
-    /// What would have to come next, and why it cannot.
+    /// The operations that would have to come next, and the reason why each cannot.
     pub blocked: Vec<(Operation, String)>,
 }
 
@@ -68,17 +68,18 @@ fn is_violated(operations: &[Operation], limits: &Limits<'_>) -> bool {
     attempt(operations, limits).decision == Decision::Violated
 }
 
-/// Whether an order must have it.
+/// Whether an order must contain the operation.
 fn is_firm(operation: &Operation) -> bool {
     operation.returned.is_some()
 }
 
-/// The shortest beginning without an order.
+/// The shortest prefix of the history without an order.
 fn shorten(whole: &[Operation], limits: &Limits<'_>) -> Vec<Operation> {
     let mut returns: Vec<u64> = whole.iter().filter_map(|op| op.returned).collect();
     returns.sort_unstable();
     returns.dedup();
-    // Every beginning of a history that has an order has one, so halving finds the first without.
+    // If a history has an order, each of its prefixes has one. So a binary search finds the shortest
+    // prefix without an order.
     let (mut low, mut high) = (0, returns.len().saturating_sub(1));
     let mut shortest = whole.to_vec();
     while low < high {
@@ -104,7 +105,8 @@ fn until(whole: &[Operation], time: u64) -> Vec<Operation> {
         .collect()
 }
 
-/// The operation as one that took effect as it says, or never; `None` if it then says nothing.
+/// The operation as an optional one: it took effect with its recorded result, or never. Returns `None`
+/// if an optional operation would not constrain the order.
 fn optional(operation: &Operation) -> Option<Operation> {
     let only_sees = Step::of(operation, &mut Values::default()).only_sees();
     (!only_sees).then(|| Operation {
@@ -113,7 +115,7 @@ fn optional(operation: &Operation) -> Option<Operation> {
     })
 }
 
-/// Makes operations optional, many at a time and then fewer, while there still is no order.
+/// Makes operations optional, first many at a time and then fewer, while there still is no order.
 fn weaken(mut operations: Vec<Operation>, limits: &Limits<'_>) -> Vec<Operation> {
     let definite = |operations: &[Operation]| operations.iter().filter(|op| is_firm(op)).count();
     let mut size = definite(&operations).div_ceil(2);
@@ -132,7 +134,7 @@ fn weaken(mut operations: Vec<Operation>, limits: &Limits<'_>) -> Vec<Operation>
     operations
 }
 
-/// The same with `count` operations made optional, from the `first` that is not on.
+/// The same history with `count` further operations optional, from the `first` definite one on.
 fn without(operations: &[Operation], first: usize, count: usize) -> Vec<Operation> {
     let mut definite = 0;
     let mut weaker = Vec::with_capacity(operations.len());
@@ -244,7 +246,7 @@ impl fmt::Display for Explanation {
 }
 
 impl Explanation {
-    /// Its number among the operations, or where it was recorded.
+    /// Its number among the operations, or the place where it was recorded.
     fn name(&self, operation: &Operation) -> String {
         let mut numbered = self.operations.iter();
         match numbered.position(|other| other.place == operation.place) {

@@ -1,8 +1,8 @@
-//! Histories as JSON lines, one operation a line, as `raft-client bench --history` writes them.
+//! Histories as JSON lines, one operation per line, as written by `raft-client bench --history`.
 //! `docs/histories.md` describes the format.
 //!
-//! Reading is strict: a line that is not exactly an operation with a result it can have is refused
-//! by its number. A judge that guesses what was meant judges something else.
+//! The reader is strict: it rejects a line, with its number, unless it is exactly one operation with a
+//! possible result. A guess about the meaning of a line could change the verdict.
 
 use crate::lines::read_object;
 use serde::{Deserialize, Deserializer};
@@ -15,36 +15,38 @@ use std::{
     },
 };
 
-/// The most bytes a line may have: a key, two values and some numbers, with room to spare.
+/// The maximum length of a line in bytes: a key, two values and some numbers, with a margin.
 const LONGEST_LINE: u64 = 64 << 20;
 
 const NO_SUCH_RESULT: &str = "this is no result that such an operation can have";
 const NO_RETURN: &str = "it has a result but did not return: \"return\" is null";
 
-/// Everything that was recorded.
+/// The recorded operations.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// The operations, in the order of the lines.
     pub operations: Vec<Operation>,
-    /// The stale reads that were answered. They are no part of the order that is looked for.
+    /// The stale reads that were answered. They are not part of the order.
     pub stale_reads: Vec<StaleRead>,
-    /// How many operations certainly did nothing and told nothing; they are left out.
+    /// The number of operations that certainly had no effect and returned no information; they are
+    /// omitted.
     pub without_effect: usize,
-    /// Bytes of all lines.
+    /// The size of all lines in bytes.
     bytes: u64,
 }
 
-/// What ends the reading of a history early.
+/// The limits of reading a history.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimits<'a> {
-    /// The most bytes of all files together. The parsed history takes a few times as much memory.
+    /// The maximum total size of all files in bytes. The parsed history takes a few times as much
+    /// memory.
     pub max_bytes: u64,
-    /// Set when a person asks to stop.
+    /// Set this to interrupt the reading.
     pub interrupt: &'a AtomicBool,
 }
 
 impl ReadLimits<'static> {
-    /// No limit: for histories that are at hand already.
+    /// No limit, for histories that are already in memory.
     pub const NONE: Self = {
         static NEVER: AtomicBool = AtomicBool::new(false);
         Self {
@@ -55,18 +57,18 @@ impl ReadLimits<'static> {
 }
 
 impl History {
-    /// Whether there is nothing to judge: no operation, or only those that certainly had no effect.
+    /// Whether there is nothing to check: no operation, or only operations that certainly had no effect.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty() && self.stale_reads.is_empty()
     }
 }
 
-/// Where an operation was recorded.
+/// The place where an operation was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub file: Arc<str>,
-    /// The line in it, from 1.
+    /// The line in the file, counted from 1.
     pub line: usize,
 }
 
@@ -79,94 +81,96 @@ impl fmt::Display for Place {
 /// One operation on one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// Where it was recorded.
+    /// The place where it was recorded.
     pub place: Place,
-    /// Who called it.
+    /// The process that called it.
     pub process: u64,
     /// The key.
     pub key: String,
-    /// What it does.
+    /// The call.
     pub call: Call,
-    /// When it was called, in nanoseconds.
+    /// The time of the call, in nanoseconds.
     pub invoke: u64,
-    /// When it returned; `None` if it never did, or without saying what became of it.
+    /// The time of the return; `None` if the operation never returned, or returned without a known
+    /// outcome.
     pub returned: Option<u64>,
-    /// What it returned.
+    /// The result.
     pub outcome: Outcome,
 }
 
-/// A read of what one server had. It promises less than the others, and is judged by itself.
+/// A read of the local state of one server. It guarantees less than other reads and is checked
+/// separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleRead {
-    /// Where it was recorded.
+    /// The place where it was recorded.
     pub place: Place,
     /// The key.
     pub key: String,
-    /// When it was called.
+    /// The time of the call.
     pub invoke: u64,
-    /// When it returned.
+    /// The time of the return.
     pub returned: u64,
-    /// The value and its version; `None` if the server had none.
+    /// The value read and its version; `None` if the server had no value.
     pub found: Option<(String, u64)>,
     /// The last entry that the server had applied.
     pub applied_index: u64,
 }
 
-/// What an operation does to its key.
+/// The call of an operation on its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// Sets it.
+    /// Sets the value.
     Put(String),
-    /// Reads it.
+    /// Reads the value.
     Get,
-    /// Removes it.
+    /// Removes the key.
     Delete,
-    /// Adds to the number it holds; an absent key counts as 0.
+    /// Adds to the number in the key; an absent key counts as 0.
     Increment(i64),
-    /// Sets it, if it is as expected.
+    /// Sets the value if the current version is the expected one.
     CompareAndSet {
         /// The new value.
         value: String,
-        /// The version it must have; `None` if it must be absent.
+        /// The expected version; `None` if the key must be absent.
         expected: Option<u64>,
     },
 }
 
-/// What an operation returned. A version is `None` where the history does not say.
+/// The result of an operation. A version is `None` if the history does not contain it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Nobody knows: it may take effect at any time after its call, or never.
+    /// Unknown: the operation may take effect at any time after its call, or never.
     Unknown,
-    /// It took effect, making this version.
+    /// The operation took effect and created this version.
     Written(Option<u64>),
-    /// It read this value of this version.
+    /// The operation read this value of this version.
     Found(String, Option<u64>),
-    /// It found no value.
+    /// The operation found no value.
     Absent,
-    /// It left this number, making this version.
+    /// The operation left this number and created this version.
     Number(i64, Option<u64>),
-    /// Its condition did not hold: the key had this version, `None` if it was absent.
+    /// The condition did not hold: the key had this version, or `None` if it was absent.
     ConditionFailed(Option<u64>),
-    /// The key held no number, or adding would overflow.
+    /// The value was not a number, or the addition would overflow.
     NotANumber,
 }
 
-/// Why a file is no history.
+/// The reason why a file is not a valid history.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {why}")]
 pub struct BadHistory {
     /// The line.
     pub place: Place,
-    /// What is wrong with it.
+    /// The problem.
     pub why: String,
 }
 
 impl History {
-    /// Adds the operations of one more file. All files together are one history, and their times
-    /// must be of one clock.
+    /// Adds the operations of one more file. All files together form one history, and their times must
+    /// come from one clock.
     ///
     /// # Errors
-    /// The first line that is no operation.
+    /// The first line that is not a valid operation.
     pub fn read(
         &mut self,
         file: &str,
@@ -214,7 +218,7 @@ impl History {
     }
 }
 
-/// Without serde's own line number, which is always 1 here.
+/// The error without serde's own line number, which is always 1 here.
 fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
@@ -235,7 +239,7 @@ struct Record {
     result: Option<ResultOf>,
 }
 
-/// A field that may be null but not missing.
+/// Deserializes a field that may be null but not missing.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(from)
 }
@@ -303,11 +307,11 @@ struct Held {
     version: u64,
 }
 
-/// What a line says.
+/// The contents of a line.
 enum Recorded {
     Operation(Operation),
     StaleRead(StaleRead),
-    /// It certainly did nothing and tells nothing.
+    /// An operation that certainly had no effect and returned no information.
     Nothing,
 }
 
@@ -356,7 +360,7 @@ impl Record {
         }
     }
 
-    /// The operation; `None` if it certainly did nothing and tells nothing.
+    /// The operation; `None` if it certainly had no effect and returned no information.
     fn operation(self, place: Place) -> Result<Option<Operation>, String> {
         let (key, call) = match self.op {
             Op::Put { key, value } => (key, Call::Put(value)),
@@ -395,7 +399,7 @@ impl Record {
             return Err(NO_SUCH_RESULT.into());
         }
         if outcome == Outcome::Unknown {
-            // A read that told nothing says nothing about any order.
+            // A read without a result does not constrain the order.
             if call == Call::Get {
                 return Ok(None);
             }
@@ -415,12 +419,12 @@ impl Record {
 }
 
 impl Operation {
-    /// Whether its outcome is known.
+    /// Whether the outcome is known.
     pub fn is_definite(&self) -> bool {
         self.outcome != Outcome::Unknown
     }
 
-    /// The version it made, if it says.
+    /// The version that the operation created, if recorded.
     pub fn made(&self) -> Option<u64> {
         match self.outcome {
             Outcome::Written(version) | Outcome::Number(_, version) => version,
@@ -428,7 +432,7 @@ impl Operation {
         }
     }
 
-    /// The version it shows to have been made before it returned, if any.
+    /// The version that existed before the operation returned according to its result, if any.
     pub fn shows(&self) -> Option<u64> {
         match self.outcome {
             Outcome::Found(_, version) => version,
@@ -476,7 +480,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A value as people read it: quoted, and not longer than a line.
+/// A value for display: quoted, and at most one line long.
 pub(super) fn quoted(value: &str) -> String {
     const LONGEST: usize = 40;
     if value.chars().count() <= LONGEST {

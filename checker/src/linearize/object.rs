@@ -1,30 +1,30 @@
-//! One key of the store as a sequential object: an independent reading of what `model::store` says
-//! that each operation does and answers.
+//! One key of the store as a sequential object: an independent specification of the effect and the
+//! result of each operation of `model::store`.
 //!
-//! Versions are positions in the log: each write makes a higher one than any write before it. The
-//! version of a write of unknown outcome is not known until something shows it; until then only
-//! the least that it can be is. `floor` is the least version that the last write so far can have,
-//! so that "higher than any before" is exactly "higher than the floor".
+//! Versions are positions in the log: each write creates a higher version than all writes before it. The
+//! version of a write of unknown outcome is unknown until a later result shows it. Until then there is
+//! only a lower bound: `floor` is the least possible version of the last write so far. So "higher than
+//! all before" is exactly "higher than the floor".
 
 use super::format::{Call, Operation, Outcome};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// What a key holds after some operations.
+/// The state of a key after some operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    /// Its value, `None` if it is absent.
+    /// The value; `None` if the key is absent.
     pub(super) value: Option<ValueId>,
-    /// The version of that value, if it is known.
+    /// The version of that value, if known.
     pub(super) version: Option<u64>,
-    /// The least version that the last write can have had.
+    /// The least possible version of the last write.
     pub(super) floor: u64,
 }
 
-/// A value, by number.
+/// A value as a number.
 pub(super) type ValueId = u32;
 
-/// The values of one key, by number.
+/// The values of one key, numbered.
 #[derive(Debug, Default)]
 pub(super) struct Values {
     texts: Vec<Arc<str>>,
@@ -48,39 +48,39 @@ impl Values {
     }
 }
 
-/// An operation with its values by number.
+/// An operation with numbered values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
-    /// A put or a delete that took effect, or may have.
+    /// A put or a delete that took effect, or may have taken effect.
     Set {
         value: Option<ValueId>,
         made: Option<u64>,
         needs: Needs,
     },
-    /// An increment. `left` is what it said; `None` if it said nothing.
+    /// An increment. `left` is the number returned; `None` if it returned none.
     Add {
         by: i64,
         left: Option<i64>,
         made: Option<u64>,
     },
-    /// Saw this value of this version.
+    /// Read this value of this version.
     See {
         value: ValueId,
         version: Option<u64>,
     },
-    /// Saw that there is none.
+    /// Found the key absent.
     SeeAbsent,
-    /// Saw this version, and not the one it wanted.
+    /// Found this version, and not the wanted one.
     SeeVersion { found: u64, wanted: Option<u64> },
-    /// Saw that there is none, and wanted one.
+    /// Found the key absent, although it wanted a version.
     SeeAbsentWanting,
-    /// Saw a value to which this cannot be added.
+    /// Found a value to which `by` cannot be added.
     SeeNoNumber { by: i64 },
-    /// A result that nothing explains.
+    /// A result that no state explains.
     Impossible,
 }
 
-/// When a [`Step::Set`] takes effect.
+/// The condition under which a [`Step::Set`] takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Needs {
     Nothing,
@@ -138,7 +138,7 @@ impl Step {
         }
     }
 
-    /// Whether it takes effect whatever the key holds, and tells nothing of it.
+    /// Whether it takes effect in every state and reveals nothing about the state.
     pub(super) fn is_blind(&self) -> bool {
         matches!(
             self,
@@ -149,12 +149,12 @@ impl Step {
         )
     }
 
-    /// Whether it leaves the key as it is.
+    /// Whether it leaves the key unchanged.
     pub(super) fn only_sees(&self) -> bool {
         !matches!(self, Self::Set { .. } | Self::Add { .. })
     }
 
-    /// The version it shows of what was there, if it leaves that as it is.
+    /// The version that it read, if it leaves the key unchanged.
     pub(super) fn sees_version(&self) -> Option<u64> {
         match self {
             Self::See { version, .. } => *version,
@@ -165,7 +165,7 @@ impl Step {
 }
 
 impl State {
-    /// The key after the operation, if it can come next with the result it had.
+    /// The state after the operation, if it can come next with its recorded result.
     pub(super) fn after(self, step: &Step, values: &mut Values) -> Option<Self> {
         match *step {
             Step::Set { value, made, needs } => match needs {
@@ -206,7 +206,7 @@ impl State {
         }
     }
 
-    /// The number it holds, as the store reads it.
+    /// The number in the key, parsed as the store does.
     fn number(self, values: &Values) -> Option<i64> {
         match self.value {
             None => Some(0),
@@ -227,7 +227,7 @@ impl State {
         })
     }
 
-    /// The same, now known to have this version.
+    /// The same state, now known to have this version.
     fn at_version(self, version: u64) -> Option<Self> {
         self.value?;
         match self.version {
@@ -240,7 +240,7 @@ impl State {
         }
     }
 
-    /// In words.
+    /// A description of the state.
     pub(super) fn told(self, values: &Values) -> String {
         let Some(value) = self.value else {
             return "the key is absent".into();

@@ -1,19 +1,18 @@
-//! Decides one key: depth-first over the orders that time allows (Wing and Gong), never entering a
-//! configuration twice (Lowe).
+//! Decides one key: a depth-first search over the orders that time allows (Wing and Gong), which never
+//! enters a configuration twice (Lowe).
 //!
-//! An operation may come next if it was called before every operation still to be placed had
-//! returned. The search is exact; what keeps it short are rules that leave out no order that
-//! matters:
-//! * *What changes nothing comes at once.* A read that is right now is right here in some order if
-//!   there is any: moving it forward moves nothing else.
-//! * *Versions come in their order.* A write of a known version waits for all lower ones, and a
-//!   version is not left while someone still has to see it.
-//! * *Unknown outcomes come last, and only where someone looks.* An operation of unknown outcome
-//!   whose effect is written over before anybody sees it can as well be left out. And of equal ones
-//!   the one called first is taken first.
+//! An operation may come next if it was called before every operation that is still to be placed had
+//! returned. The search is exact. Three rules keep it short without excluding a relevant order:
+//! * *Operations that change nothing come immediately.* If a read is possible now and any order exists,
+//!   an order with the read at this position exists too: moving it forward moves no other operation.
+//! * *Versions come in ascending order.* A write of a known version waits for all lower ones. A version
+//!   is not replaced while an operation must still read it.
+//! * *Operations of unknown outcome come last, and only if their effect is read.* If their effect is
+//!   overwritten before it is read, they can as well be left out. Among equal operations, the earliest
+//!   called comes first.
 //!
-//! A configuration is kept exactly: which operations were taken, and what the key holds. No verdict
-//! rests on a hash.
+//! A configuration is stored exactly: the operations taken, and the state of the key. No verdict depends
+//! on a hash.
 
 use super::{
     format::Operation,
@@ -26,20 +25,20 @@ use std::{
     time::Instant,
 };
 
-/// When a search gives up.
+/// The limits of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits<'a> {
-    /// The most configurations that are entered for one key.
+    /// The maximum number of configurations entered for one key.
     pub max_configurations: u64,
-    /// The most bytes that the configurations of one key may take.
+    /// The maximum memory in bytes for the configurations of one key.
     pub max_memory: u64,
-    /// When time is up.
+    /// The deadline.
     pub deadline: Option<Instant>,
-    /// Set when a person asks to stop.
+    /// Set this to interrupt the search.
     pub interrupt: &'a AtomicBool,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Linearizable,
@@ -51,10 +50,10 @@ pub(super) enum Decision {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) decision: Decision,
-    /// How many configurations were entered.
+    /// The number of configurations entered.
     pub(super) configurations: u64,
-    /// The order that placed the most operations of known outcome: places among the operations
-    /// searched. A whole one if there is one.
+    /// The order that placed the most operations of known outcome, as indices of the operations
+    /// searched. It is complete if a complete order exists.
     pub(super) longest: Vec<usize>,
 }
 
@@ -63,25 +62,25 @@ pub(super) fn search(operations: &[&Operation], limits: &Limits<'_>) -> Found {
     Search::new(operations).run(limits)
 }
 
-/// How many configurations pass between two looks at the clock.
+/// The number of configurations between two checks of the clock.
 const LOOK: u64 = 1 << 12;
 
 struct Search {
     values: Values,
-    /// Operations that an order must have: those that returned, by their call.
+    /// The operations that an order must contain: those with a return, in the order of their calls.
     definite: Vec<Definite>,
-    /// Operations that it may have: those of unknown outcome, by their call.
+    /// The operations that an order may contain: those of unknown outcome, in the order of their calls.
     open: Vec<Open>,
-    /// Calls and returns of the definite operations still to be placed, in the order of time.
+    /// Calls and returns of the definite operations that are still to be placed, in time order.
     timeline: Timeline,
-    /// The versions that definite operations made, ascending; the first `versions_made` are placed.
+    /// The versions that definite operations created, ascending. The first `versions_made` are placed.
     versions: Vec<u64>,
     versions_made: usize,
-    /// How many definite operations still have to see a version.
+    /// The number of definite operations that must still read each version.
     to_see: FxHashMap<u64, u32>,
     taken: Bits,
     used: Bits,
-    /// How many definite operations are placed.
+    /// The number of definite operations placed.
     placed: usize,
     visited: FxHashSet<Configuration>,
     visited_bytes: u64,
@@ -89,7 +88,7 @@ struct Search {
 
 struct Definite {
     step: Step,
-    /// Its place among the operations searched.
+    /// Its index among the operations searched.
     place: usize,
 }
 
@@ -97,11 +96,11 @@ struct Open {
     step: Step,
     invoke: u64,
     place: usize,
-    /// The one before it that does the same.
+    /// The previous operation with the same effect.
     twin: Option<usize>,
 }
 
-/// All that the future depends on.
+/// The complete state on which the rest of the search depends.
 #[derive(PartialEq, Eq, Hash)]
 struct Configuration {
     taken: Box<[u64]>,
@@ -110,19 +109,19 @@ struct Configuration {
     unseen: bool,
 }
 
-/// What the search stands on.
+/// The current state of the key.
 #[derive(Clone, Copy)]
 struct Standing {
     state: State,
-    /// Whether the last change was one of unknown outcome, and nobody has seen it yet.
+    /// Whether the last change has an unknown outcome and was not read yet.
     unseen: bool,
 }
 
-/// An operation that was taken, and what to try after taking it back.
+/// An operation that was taken, and the continuation after it is taken back.
 struct Frame {
     taken: Choice,
     before: Standing,
-    /// Where to go on; `None` if nothing else needs to be tried.
+    /// The next candidate to try; `None` if no other needs to be tried.
     next: Option<Cursor>,
 }
 
@@ -132,12 +131,12 @@ enum Choice {
     Open(usize),
 }
 
-/// Where among the candidates the search is.
+/// The position of the search among the candidates.
 #[derive(Clone, Copy)]
 enum Cursor {
     /// At a node of the timeline.
     Definite(usize),
-    /// At an operation of unknown outcome; those called after this time are out of reach.
+    /// At an operation of unknown outcome. Operations called after `until` are not candidates.
     Open { next: usize, until: u64 },
 }
 
@@ -233,7 +232,7 @@ impl Search {
             if longest.as_ref().is_none_or(|(most, _)| self.placed > *most) {
                 longest = Some((self.placed, self.order(&frames)));
             }
-            // A dead end. Take back until there is something else to try.
+            // A dead end: backtrack until there is another candidate.
             let resumed = loop {
                 let Some(frame) = frames.pop() else {
                     break None;
@@ -256,7 +255,7 @@ impl Search {
         }
     }
 
-    /// The order so far, up to the last operation that it must have.
+    /// The order so far, up to the last definite operation.
     fn order(&self, frames: &[Frame]) -> Vec<usize> {
         let is_definite = |frame: &Frame| matches!(frame.taken, Choice::Definite(_));
         let count = frames
@@ -274,8 +273,8 @@ impl Search {
         Cursor::Definite(self.timeline.first())
     }
 
-    /// Takes the next candidate that can come here and leads somewhere new. Says where to go on if
-    /// it has to be taken back.
+    /// Takes the next candidate that is possible here and leads to a new configuration. Returns the
+    /// cursor to continue with after it is taken back.
     fn candidate(
         &mut self,
         mut cursor: Cursor,
@@ -334,7 +333,8 @@ impl Search {
         }
     }
 
-    /// A candidate that is right here and leaves everything as it is: nothing else needs trying.
+    /// A candidate that is possible here and leaves the state unchanged: no other candidate needs to be
+    /// tried.
     fn sure_candidate(&mut self, standing: Standing) -> Option<usize> {
         let mut node = self.timeline.first();
         while let Event::Call(op) = self.timeline.event(node) {
@@ -349,9 +349,9 @@ impl Search {
         None
     }
 
-    /// The state after an operation, unless it can lead to no whole order.
+    /// The state after an operation. Returns `None` if it cannot be part of a complete order.
     fn reached(&mut self, before: State, choice: Choice, step: &Step) -> Option<State> {
-        // Those that an order must have make their versions one after the other.
+        // Definite operations create their versions in ascending order.
         let mut due = self.versions_made;
         if let (Choice::Definite(_), Some(made)) = (choice, made(step)) {
             if self.versions.get(due) != Some(&made) {
@@ -360,7 +360,7 @@ impl Search {
             due += 1;
         }
         let after = before.after(step, &mut self.values)?;
-        // There must be room for those that are still to be made.
+        // The versions still to be created must be above the floor.
         if self
             .versions
             .get(due)
@@ -368,7 +368,7 @@ impl Search {
         {
             return None;
         }
-        // Whoever still has to see the version that ends here never will.
+        // The operation would replace a version that a definite operation must still read.
         let still = |version: &u64| self.to_see.get(version).is_some_and(|count| *count > 0);
         let ends = !step.only_sees();
         if ends && before.version.as_ref().is_some_and(still) {
@@ -377,7 +377,7 @@ impl Search {
         Some(after)
     }
 
-    /// Notes a configuration; says whether it is new.
+    /// Records a configuration. Returns whether it is new.
     fn enter(&mut self, standing: Standing) -> bool {
         let configuration = Configuration {
             taken: self.taken.key(),
@@ -442,25 +442,26 @@ fn is_stopped(limits: &Limits<'_>) -> bool {
 
 #[derive(Clone, Copy)]
 enum Event {
-    /// Of this definite operation.
+    /// The call of this definite operation.
     Call(usize),
-    /// At this time.
+    /// A return at this time.
     Return(u64),
 }
 
-/// A doubly linked list of calls and returns, from which operations are lifted and into which they
-/// are put back in reverse order (Lowe's list; Knuth's dancing links). Node 0 is both ends.
+/// A doubly linked list of calls and returns. Operations are removed and then reinserted in reverse
+/// order (Lowe's list; Knuth's dancing links). Node 0 is both ends.
 struct Timeline {
     events: Vec<Event>,
     next: Vec<usize>,
     previous: Vec<usize>,
-    /// For each operation its two nodes.
+    /// The two nodes of each operation.
     nodes: Vec<(usize, usize)>,
 }
 
 impl Timeline {
-    /// Of operations with these calls and returns. What returns at the very moment at which another
-    /// is called is taken to overlap it: clocks have a grain, and a doubt accuses nobody.
+    /// The timeline of operations with these calls and returns. If an operation returns at the same time
+    /// at which another is called, they count as concurrent: clocks have a limited resolution, and in
+    /// doubt there is no violation.
     fn new(spans: &[(u64, u64)]) -> Self {
         let mut order: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * spans.len());
         for (op, (invoke, returned)) in spans.iter().enumerate() {
@@ -517,12 +518,12 @@ impl Timeline {
     }
 }
 
-/// A set of small numbers of which the low ones are mostly present: the words that are full from
-/// the start are not kept in a key, only counted.
+/// A set of small numbers, in which most low numbers are present. The full words at the start are not
+/// stored in a key, only counted.
 #[derive(Default)]
 struct Bits {
     words: Vec<u64>,
-    /// How many words from the start are full.
+    /// The number of full words at the start.
     full: usize,
 }
 
@@ -550,7 +551,7 @@ impl Bits {
         }
     }
 
-    /// Equal for equal sets, different for different ones.
+    /// The key of the set: two sets have equal keys if and only if they are equal.
     fn key(&self) -> Box<[u64]> {
         let mut key = vec![self.full as u64];
         key.extend_from_slice(&self.words[self.full..]);
@@ -596,7 +597,7 @@ mod tests {
             nodes
         };
         let whole = walk(&timeline);
-        // The third is called as the first returns: they overlap.
+        // The third operation is called at the moment the first returns: they are concurrent.
         let event = timeline.event(timeline.next(timeline.next(timeline.first())));
         assert!(matches!(event, Event::Call(2)));
         timeline.lift(1);

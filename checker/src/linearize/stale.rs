@@ -1,14 +1,14 @@
-//! Stale reads: what one server had, as of the entry it names. They promise no place in the order
-//! of all operations, so they are kept out of the search: a stale read never makes a history
-//! linearizable or not. What they do promise is that the answer is what the log up to that entry
-//! makes. Versions are positions in the log, so that can be held against the writes whose versions
-//! are known:
+//! Stale reads: the local state of one server, as of the entry that the response names. They have no
+//! guaranteed position in the order of all operations, so the search excludes them: a stale read never
+//! affects linearizability. They do guarantee that the response is the result of the log up to the named
+//! entry. Versions are positions in the log, so this module compares the reads with the writes whose
+//! versions are known:
 //! * the value was written at its version, by a write called before the read returned;
 //! * no write to the key lies between that version and the entry named.
 //!
-//! A doubt accuses nobody: a write of unknown outcome may have made any version that nobody else
-//! did, and a write whose version the history does not tell is not held against anyone. How old an
-//! answer is is not judged, for nothing is promised of it.
+//! In doubt there is no violation: a write of unknown outcome may have created any version that no other
+//! write created, and a write without a recorded version is never evidence of a violation. The age of a
+//! response is not checked, because it is not guaranteed.
 
 use super::format::{Call, History, Operation, Outcome, Place, StaleRead};
 use std::{
@@ -17,12 +17,12 @@ use std::{
     ops::Bound::{Excluded, Included},
 };
 
-/// A stale read that shows what no prefix of the log makes.
+/// A stale read whose value no prefix of the log produces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invented {
     /// The read.
     pub read: Place,
-    /// What is wrong with it.
+    /// The problem.
     pub why: String,
 }
 
@@ -32,15 +32,15 @@ impl fmt::Display for Invented {
     }
 }
 
-/// The writes of a key, as far as they are known.
+/// The known writes of a key.
 #[derive(Default)]
 struct Written<'a> {
     by_version: BTreeMap<u64, &'a Operation>,
-    /// Of unknown outcome, or of a version that is not told.
+    /// Writes of unknown outcome, or without a recorded version.
     elsewhere: Vec<&'a Operation>,
 }
 
-/// The first stale read that cannot be, if there is one.
+/// The first impossible stale read, if there is one.
 pub(super) fn find_invented(history: &History) -> Option<Invented> {
     if history.stale_reads.is_empty() {
         return None;
@@ -92,7 +92,7 @@ impl Written<'_> {
             .by_version
             .range((Excluded(version), Included(applied)));
         let (later, write) = between.next_back()?;
-        // A key that is absent was removed by the last write, or by one that is not known.
+        // An absent key was removed by the last write, or by a write of unknown version.
         let removes = |write: &&&Operation| write.call == Call::Delete;
         if read.found.is_none()
             && (removes(&write) || self.elsewhere.iter().any(|write| removes(&write)))
@@ -109,7 +109,7 @@ impl Written<'_> {
         ))
     }
 
-    /// Why the value is not what was written at this version.
+    /// The reason why the value was not written at this version, if any.
     fn disowns(&self, read: &StaleRead, value: &str, version: u64) -> Option<String> {
         let in_time = |write: &Operation| write.invoke <= read.returned;
         if let Some(write) = self.by_version.get(&version) {
@@ -129,7 +129,7 @@ impl Written<'_> {
 }
 
 impl Call {
-    /// Whether the key may hold this after it took effect.
+    /// Whether the key may hold this value after the call took effect.
     fn may_leave(&self, value: &str) -> bool {
         match self {
             Self::Put(written) | Self::CompareAndSet { value: written, .. } => written == value,

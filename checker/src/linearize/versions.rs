@@ -1,32 +1,32 @@
-//! What no single key shows. A version is the position of a write in the one log that all keys
-//! share, and a position is filled only after all before it. So over all keys:
-//! * no two writes share a version;
-//! * a write called after an answer showed some version makes a higher one.
+//! Checks across all keys. A version is the position of a write in the one log that all keys share, and
+//! a position is filled only after all earlier positions. So over all keys:
+//! * no two writes have the same version;
+//! * a write called after a response showed some version creates a higher version.
 
 use super::format::{Operation, Place};
 use std::{collections::HashMap, fmt};
 
-/// Versions that contradict the order of time.
+/// Versions that contradict the order in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disorder {
-    /// Two writes made the same version.
+    /// Two writes created the same version.
     Shared {
         /// The version.
         version: u64,
-        /// One write.
+        /// The first write.
         one: Place,
-        /// The other.
+        /// The second write.
         other: Place,
     },
-    /// A write made a version that is not higher than one seen before it was called.
+    /// A write created a version that is not higher than a version shown before its call.
     Backwards {
-        /// What was seen.
+        /// The version shown.
         seen: u64,
-        /// By whom.
+        /// The operation that showed it.
         by: Place,
-        /// What was made later.
+        /// The version created later.
         made: u64,
-        /// By whom.
+        /// The operation that created it.
         later: Place,
     },
 }
