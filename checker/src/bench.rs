@@ -1,9 +1,9 @@
-//! Measures the engines against each other.
+//! Compares the performance of the engines.
 //!
-//! Each run is a process of its own, so that processor time and peak memory belong to one engine.
-//! A run ends when the scope is exhausted or its time is over; what it measures are rates. A scope
-//! that is soon exhausted is searched again, and the median counts: on a machine with other tenants
-//! one short run says little.
+//! Each run is a separate process, so that CPU time and peak memory belong to one engine. A run ends
+//! when the scope is exhausted or its time is over; the results are rates. A scope that is exhausted
+//! quickly is searched repeatedly, and the median is reported: on a shared machine, a single short run
+//! is not reliable.
 
 use crate::{
     engine::{self, Limits, Outcome, SearchProgress},
@@ -21,11 +21,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What is measured.
+/// The engine to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Engine {
-    /// The fast search.
+    /// The built-in engine.
     Own,
     /// stateright's depth-first search.
     StaterightDfs,
@@ -34,7 +34,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Its name in tables.
+    /// The name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Own => "own",
@@ -47,65 +47,65 @@ impl Engine {
 /// One run.
 #[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
 pub struct Task {
-    /// What is measured
+    /// Engine to measure
     #[arg(long, value_enum)]
     pub engine: Engine,
-    /// The scope searched
+    /// Scope to search
     #[arg(long)]
     pub scope: String,
-    /// On how many threads
+    /// Number of threads
     #[arg(long)]
     pub threads: usize,
-    /// Whether states that differ only in the names of servers are one
+    /// Enable symmetry reduction
     #[arg(long)]
     pub symmetry: bool,
-    /// After how many seconds it ends, exhausted or not
+    /// Stop after this many seconds, even if the scope is not exhausted
     #[arg(long)]
     pub seconds: u64,
 }
 
-/// The most runs of which the median is taken.
+/// The maximum number of runs for one median.
 const MOST_RUNS: usize = 15;
 
-/// What a run measured.
+/// The measurement of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measurement {
     /// The run.
     #[serde(flatten)]
     pub task: Task,
-    /// Of how many runs this is the median, by states for each second of processor time.
+    /// The number of runs of which this is the median, by states per second of CPU time.
     pub runs: usize,
     /// Whether the scope was exhausted within the time.
     pub is_exhausted: bool,
     /// Distinct states.
     pub states: u64,
-    /// Wall time.
+    /// Wall time in seconds.
     pub wall_seconds: f64,
-    /// Processor time, of the system for the process included.
+    /// CPU time in seconds, user and system.
     pub cpu_seconds: f64,
-    /// Bytes of visited set, parents and frontier, where the engine counts them.
+    /// Bytes of visited set, parents and frontier, if the engine counts them.
     pub held_bytes: Option<u64>,
-    /// The growth of the peak of the process's memory: everything included.
+    /// The growth of the peak resident memory of the process in bytes.
     pub resident_bytes: u64,
 }
 
 impl Measurement {
-    /// Distinct states for each second of processor time.
+    /// Distinct states per second of CPU time.
     pub fn states_per_cpu_second(&self) -> f64 {
         self.states as f64 / self.cpu_seconds.max(1e-6)
     }
 
-    /// Distinct states for each second.
+    /// Distinct states per second of wall time.
     pub fn states_per_second(&self) -> f64 {
         self.states as f64 / self.wall_seconds.max(1e-6)
     }
 
-    /// Bytes of visited set, parents and frontier for each state, where the engine counts them.
+    /// Bytes of visited set, parents and frontier per state, if the engine counts them.
     pub fn held_bytes_per_state(&self) -> Option<f64> {
         Some(self.held_bytes? as f64 / self.states as f64)
     }
 
-    /// Bytes of memory for each state.
+    /// Bytes of memory per state.
     pub fn resident_bytes_per_state(&self) -> f64 {
         self.resident_bytes as f64 / self.states as f64
     }
@@ -114,7 +114,7 @@ impl Measurement {
 /// Runs a task in this process.
 ///
 /// # Errors
-/// If a law is broken: what cannot be believed is not measured.
+/// If a property is violated: the results of a broken model are not measured.
 pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
     let limits = Limits {
         threads: task.threads,
@@ -161,13 +161,13 @@ pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
     })
 }
 
-/// Interrupts a search when its time is over.
+/// Interrupts a search at the deadline.
 fn with_deadline<T>(seconds: u64, progress: &SearchProgress, search: impl FnOnce() -> T) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     thread::scope(|scope| {
         let (over, is_over) = std::sync::mpsc::channel::<()>();
         scope.spawn(move || {
-            // The sender is dropped when the search is over, also by a panic.
+            // The sender is dropped when the search ends, also by a panic.
             let left = deadline.saturating_duration_since(Instant::now());
             let _ = is_over.recv_timeout(left);
             progress.interrupt.store(true, Ordering::Relaxed);
@@ -178,7 +178,8 @@ fn with_deadline<T>(seconds: u64, progress: &SearchProgress, search: impl FnOnce
     })
 }
 
-/// Runs a task in processes of its own, one after the other, until its time is over: the median.
+/// Runs a task repeatedly in processes of its own, one after another, until its time is over. Returns
+/// the median.
 ///
 /// # Errors
 /// If a process cannot be started or fails.
@@ -197,7 +198,7 @@ pub fn measure_repeatedly(task: &Task) -> anyhow::Result<Measurement> {
         let rate = Measurement::states_per_cpu_second;
         rate(one).total_cmp(&rate(other))
     });
-    // Of an even number the slower one.
+    // Of an even number, the slower of the two in the middle.
     let median = measured.swap_remove((runs - 1) / 2);
     Ok(Measurement { runs, ..median })
 }

@@ -1,11 +1,11 @@
 //! Writes the visited set of an exhausted scope as whole states: a certificate.
 //!
-//! A certificate is a claim that anyone can check with `verify` (the module beside this one),
-//! which knows nothing of the search. `docs/certificate.md` draws the format byte by byte and says
-//! what a certificate proves.
+//! A certificate is a claim that anyone can check with `verify` (the module beside this one), which does
+//! not depend on the search. `docs/certificate.md` has a drawing of the format byte by byte, and
+//! describes what a certificate proves.
 //!
-//! The encoded states are held in memory once, to be sorted: a few hundred bytes a state, so this
-//! is for scopes of up to a few million states.
+//! The encoded states are in memory once, to be sorted: a few hundred bytes per state. So this is for
+//! scopes of up to a few million states.
 
 use crate::engine::{Explored, Outcome};
 use anyhow::{Context, bail, ensure};
@@ -19,30 +19,30 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// What every certificate begins with.
+/// The first bytes of every certificate.
 const MAGIC: &[u8; 8] = b"RAFTCERT";
 /// The version of the format.
 const VERSION: u16 = 3;
 
-/// What was written.
+/// A summary of a written certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// How many states.
+    /// The number of states.
     pub states: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub bytes: u64,
-    /// SHA-256 over the bounds and all states.
+    /// The SHA-256 over the bounds and all states.
     pub root: [u8; 32],
 }
 
-/// A person stopped the writing: there is no certificate.
+/// The writing was interrupted: there is no certificate.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the writing of the certificate was interrupted")]
 pub struct Interrupted;
 
-/// Writes the certificate of an exhausted search to a file: first beside it, then, once it is
-/// durable, in its place. What bears the name is a whole certificate or what was there before, also
-/// when `interrupt` is set before the end.
+/// Writes the certificate of an exhausted search to a file. It writes a temporary file beside it, and
+/// renames it once it is durable. So the file is either a complete certificate or unchanged, even if
+/// `interrupt` is set before the end.
 ///
 /// # Errors
 /// As [`write()`]; if the file cannot be written; [`Interrupted`].
@@ -62,16 +62,16 @@ pub fn write_file(
             Ok(summary)
         });
     if written.is_err() {
-        // Best effort: the error at hand matters more than a file left over.
+        // Best effort: the original error is more important than a leftover file.
         let _ = fs::remove_file(&partial);
     }
     written
 }
 
-/// Finds out before a long search whether a certificate could be written to a file.
+/// Checks before a long search whether a certificate can be written to a file.
 ///
 /// # Errors
-/// If it could not: says why, and what to do.
+/// If it cannot: the error states the reason and the remedy.
 pub fn try_file(path: &Path) -> anyhow::Result<()> {
     let partial = beside(path)?;
     File::create(&partial)
@@ -84,7 +84,7 @@ pub fn try_file(path: &Path) -> anyhow::Result<()> {
         })
 }
 
-/// Where the certificate grows: in the same directory, so that a rename is enough.
+/// The path of the temporary file: in the same directory, so that a rename is sufficient.
 fn beside(path: &Path) -> anyhow::Result<PathBuf> {
     let name = path.file_name().with_context(|| {
         format!(
@@ -97,7 +97,7 @@ fn beside(path: &Path) -> anyhow::Result<PathBuf> {
         "{} is a directory: give the path of the certificate to write",
         path.display()
     );
-    // The certificate takes the place of what bears its name. That must not be a device or a pipe.
+    // The rename replaces the file of this name, which must not be a device or a pipe.
     ensure!(
         path.is_file() || !path.exists(),
         "{} is no ordinary file: give the path of the certificate to write",
@@ -145,7 +145,7 @@ fn sync_directory(path: &Path) -> std::io::Result<()> {
 /// Writes the certificate of an exhausted search. `scope` and `symmetry` are those of the search.
 ///
 /// # Errors
-/// If the search did not exhaust the scope with every law judged and no bug planted, if a bound
+/// If the search did not exhaust the scope with all properties checked and no planted bug, if a bound
 /// does not fit the format, or if `out` cannot be written.
 pub fn write(
     explored: &Explored,
@@ -214,8 +214,8 @@ fn sorted_states(
     for place in 0..explored.states.len() {
         go_on(interrupt)?;
         let system = explored.tables.system(&explored.states.key(place));
-        // The search has a canonical form of its own; the one of the definition is the least of all
-        // renamings.
+        // The search has its own canonical form. The canonical form of the definition is the least
+        // permutation.
         states.push(match symmetry {
             true => system.canonical().encode(),
             false => system.encode(),
@@ -225,9 +225,9 @@ fn sorted_states(
     Ok(states)
 }
 
-/// Everything before the root hash.
+/// The bytes before the states.
 fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
-    // Taken apart without `..`: whoever adds a bound must find a place for it in the format.
+    // The pattern has no `..`, so that a new bound must get a place in the format.
     let Scope {
         name,
         summary: _,
@@ -312,7 +312,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// The first flag is the lowest bit.
+/// Packs flags into a byte. The first flag is the lowest bit.
 fn bits(flags: &[bool]) -> u8 {
     flags
         .iter()

@@ -1,19 +1,19 @@
-//! Drills: runs in which time passes.
+//! Drills: timed simulations.
 //!
-//! The search knows no clock: a timer that is armed may fire whenever it likes. That is right for
-//! safety, and too generous for what PreVote, the check of the quorum and stickiness are for: they
-//! make no bad thing impossible, they make it not last. So here the same servers run by a clock, as
-//! a node runs them: heartbeats at regular times, election timers drawn at random, messages that
-//! take a moment or, on a link that is cut, never arrive. A drill sets the stage, waits, and looks.
+//! The search has no clock: an armed timer can fire at any time. This is right for safety, but too
+//! general for the purpose of PreVote, CheckQuorum and leader stickiness: they do not exclude a bad
+//! state, they prevent it from lasting. So a drill runs the same servers with a clock, as a node does.
+//! Heartbeats are periodic and election timers are random. Messages take a short time, or never arrive
+//! if their link is cut. A drill sets up a situation, waits, and checks the result.
 //!
-//! What a proxy does, and how a client waits, is of the same kind: nothing that either does can make an
-//! answer wrong, so no law needs it, but without it answers come late or never. Some drills have a
-//! client and a proxy, with timers of their own.
+//! The behavior of a proxy and the timeouts of a client are similar. No error in either can make a
+//! response wrong, so no safety property covers them, but responses may come late or never. Some drills
+//! have a client and a proxy, with timers of their own.
 //!
-//! A drill that fails proves that something is wrong. One that passes proves nothing but itself: it
-//! is a test, run with several seeds, and no exhaustive verdict.
+//! A drill that fails proves a bug. A drill that passes proves nothing beyond itself: it is a test with
+//! several seeds, not an exhaustive verdict.
 //!
-//! Whatever happens in a drill is a step of the model; so the run is a [`Trace`] like any other.
+//! Every event of a drill is a step of the model, so the run is a [`Trace`] like any other.
 
 use crate::trace::Trace;
 use model::{
@@ -29,74 +29,77 @@ use rand_chacha::{
 use std::collections::{BTreeMap, BTreeSet};
 
 const HEARTBEAT: u64 = 10;
-/// The least an election timer takes; the most is twice that. Also what the quorum timer takes.
+/// The minimum election timeout; the maximum is twice as long. Also the quorum timeout.
 const ELECTION: u64 = 30;
-/// The most a message takes.
+/// The maximum delay of a message.
 const DELAY: u64 = 2;
-/// How long a drill waits for what must come, or watches what must not.
+/// The time that a drill waits for a required event, or watches for a forbidden one.
 const PATIENCE: u64 = 20 * ELECTION;
 const SEEDS: u64 = 20;
-/// What a proxy's timer takes: longer than what it takes to be sent on and answered.
+/// A proxy's timeout: longer than the time for a redirect and a response.
 const ATTEMPT: u64 = 50;
-/// How long it takes at most until a follower's log is the leader's again, however far behind: two
-/// round trips, and some.
+/// The maximum time until a follower's log equals the leader's, however far behind it is: two round
+/// trips and a margin.
 const CATCH_UP: u64 = 5 * DELAY;
-/// The most ticks until a leader that stepped down leads again: pre-votes and votes, two round trips
-/// each of at most [`DELAY`] one way, and one more.
+/// The maximum number of ticks until a leader that stepped down is elected again: pre-votes and votes,
+/// two round trips with at most [`DELAY`] one way, and one more delay.
 const RETURN: u64 = 5 * DELAY;
-/// How many entries a follower is behind.
+/// The number of entries that a follower is behind.
 const BEHIND: usize = 12;
 
-/// What is played.
+/// The situation of a drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drill {
-    /// A leader that is heard and hears nobody makes way for another.
+    /// A leader whose messages arrive but who receives none is replaced by another leader.
     Unheard,
-    /// Of two servers left, one is in a newer term and the other has the longer log: one of them is
+    /// Of two remaining servers, one is in a newer term and the other has the longer log: one of them is
     /// elected.
     Outdated,
-    /// A server that was cut off comes back, and the leader of the others goes on leading.
+    /// A disconnected server returns, and the leader of the other servers stays leader.
     Returns,
-    /// A server that cannot hear the leader, and is heard by the others, does not depose it.
+    /// A server that receives no messages of the leader, but whose messages arrive at the other servers,
+    /// does not depose the leader.
     Deaf,
-    /// A leader whose followers' disks stall goes on leading, and commits once they work again.
+    /// A leader whose followers' disks stall stays leader, and commits once the disks work again.
     SlowDisks,
-    /// A leader that stepped down is elected again at once, by followers that still follow it.
+    /// A leader that stepped down is elected again immediately, by followers that still follow it.
     StepsDown,
-    /// A follower that is many entries behind has them all after two round trips.
+    /// A follower that is many entries behind has all entries after two round trips.
     Behind,
-    /// Of everything that is said, the network loses the first saying; a client is answered.
+    /// The network loses every message when it is first sent; a client still gets a response.
     Lossy,
-    /// The server that a proxy asks is down for good; the client is answered by another.
+    /// The server that a proxy uses is down permanently; the client gets a response from another server.
     Silent,
-    /// A proxy asks a server that does not lead, is sent on at once, and remembers to whom.
+    /// A proxy sends to a server that is not the leader, is redirected immediately, and remembers the
+    /// leader.
     Redirected,
-    /// The server that a proxy asked loses the lead, says so, and the proxy asks the new leader.
+    /// The server that a proxy uses loses its leadership and reports it, and the proxy uses the new
+    /// leader.
     Deposed,
-    /// Nobody is there to answer; client and proxy do not wait for ever.
+    /// No server is up; client and proxy do not wait forever.
     Abandoned,
 }
 
 /// How a drill ended.
 #[derive(Clone, Debug)]
 pub enum Drilled {
-    /// As it should, with every seed.
+    /// It passed, with every seed.
     Passed {
-        /// How many steps were taken.
+        /// The number of steps taken.
         steps: u64,
     },
-    /// Not as it should.
+    /// It failed.
     Failed {
-        /// What went wrong, in a sentence.
+        /// The problem, in a sentence.
         why: String,
-        /// What happened.
+        /// The run.
         trace: Box<Trace>,
-        /// The tick of the clock at which each step happened.
+        /// The clock tick of each step.
         ticks: Vec<u64>,
     },
 }
 
-/// The scope drills are played in: all that a node does, and every message.
+/// The scope of drills: all steps of a node, and all messages.
 pub fn scope() -> Scope {
     Scope {
         terms: 9,
@@ -112,7 +115,7 @@ pub fn scope() -> Scope {
     }
 }
 
-/// The scope of drills with clients: one that adds to a counter, twice, through a proxy.
+/// The scope of drills with clients: one client increments a counter twice, through a proxy.
 pub fn client_scope() -> Scope {
     let increment = Ask::Write(Operation::Increment {
         key: b"x".to_vec(),
@@ -133,7 +136,7 @@ pub fn client_scope() -> Scope {
     }
 }
 
-/// Without what keeps elections rare.
+/// The scope without the features that keep elections rare.
 fn plain(scope: Scope) -> Scope {
     Scope {
         pre_vote: false,
@@ -143,7 +146,7 @@ fn plain(scope: Scope) -> Scope {
 }
 
 impl Drill {
-    /// All of them.
+    /// All drills.
     pub const ALL: [Self; 12] = [
         Self::Unheard,
         Self::Outdated,
@@ -159,7 +162,7 @@ impl Drill {
         Self::Abandoned,
     ];
 
-    /// Its name.
+    /// The name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unheard => "unheard",
@@ -177,7 +180,7 @@ impl Drill {
         }
     }
 
-    /// What happens in it, in a sentence.
+    /// A description of the drill, in a sentence.
     pub const fn about(self) -> &'static str {
         match self {
             Self::Unheard => {
@@ -209,7 +212,7 @@ impl Drill {
         }
     }
 
-    /// Where it is played.
+    /// The scope of the drill.
     pub fn scope(self) -> Scope {
         match self {
             Self::Unheard | Self::Outdated | Self::Returns | Self::Deaf | Self::StepsDown => {
@@ -226,7 +229,7 @@ impl Drill {
             },
             Self::Silent | Self::Redirected | Self::Abandoned => client_scope(),
             Self::Deposed => plain(client_scope()),
-            // Where little arrives, much is tried.
+            // Many attempts, because few messages arrive.
             Self::Lossy => plain(Scope {
                 attempts: 8,
                 window: 0,
@@ -235,10 +238,10 @@ impl Drill {
         }
     }
 
-    /// Plays the drill with several seeds until it fails.
+    /// Runs the drill with several seeds until it fails.
     ///
     /// # Panics
-    /// If a step is none of the model: a bug of ours.
+    /// If a step is not a step of the model, which is a bug in the drill.
     pub fn find(self, scope: &Scope) -> Drilled {
         let mut steps = 0;
         for seed in 0..SEEDS {
@@ -283,12 +286,12 @@ fn unheard(stage: &mut Stage<'_>) -> Result<(), String> {
 }
 
 fn outdated(stage: &mut Stage<'_>) -> Result<(), String> {
-    // Nobody hears of the leader's first entry.
+    // The leader's first entry reaches no other server.
     stage.wait_for(PATIENCE, |stage| stage.leader().is_some());
     let (leader, _) = stage.leader().ok_or("nobody was elected at first")?;
     stage.flight.clear();
     stage.cut_off(leader);
-    // One of the others gets its pre-vote and enters a newer term, of which nobody hears.
+    // One of the other servers wins its pre-vote and enters a newer term. Its messages do not arrive.
     let candidate = |stage: &Stage<'_>| {
         let runs = |raft: &&Raft| matches!(raft.role(), Role::Candidate(_));
         stage.rafts().find(runs).map(Raft::id)
@@ -300,7 +303,7 @@ fn outdated(stage: &mut Stage<'_>) -> Result<(), String> {
     let absent = stage.others(leader).into_iter().find(|id| *id != newer);
     let absent = absent.ok_or("this drill is for three servers")?;
     stage.act(absent, Local::Crash);
-    // Nor does anybody ask or lead on when the two meet again: all they do is put out feelers.
+    // When the two are connected again, neither is a candidate or leader: they only send pre-votes.
     let calm = |stage: &Stage<'_>| {
         let mut rafts = stage.rafts();
         rafts.all(|raft| {
@@ -391,7 +394,7 @@ fn behind(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.wait_for(PATIENCE, |stage| {
         stage.system.history.committed.len() >= before + BEHIND
     });
-    // The next leader does not know how far the one that was lost is.
+    // The next leader does not know the progress of the follower that was disconnected.
     stage.wait(2 * HEARTBEAT);
     stage.act(leader, Local::Crash);
     stage.cut.clear();
@@ -442,7 +445,7 @@ fn silent(stage: &mut Stage<'_>) -> Result<(), String> {
 fn redirected(stage: &mut Stage<'_>) -> Result<(), String> {
     let (leader, _) = stage.elect()?;
     let follower = stage.others(leader).first().copied();
-    // Whom a proxy asks that has no idea.
+    // The server that a proxy without a leader hint uses.
     stage.ask = follower;
     let why = format!("server {leader} leads and all know it");
     stage.invoke();
@@ -466,10 +469,11 @@ fn deposed(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.cut_off(leader);
     let newer = |stage: &Stage<'_>| stage.leader().is_some_and(|(_, found)| found > term);
     stage.wait_for(PATIENCE, newer);
-    // It does not know that it leads no longer, and takes what comes.
+    // The old leader does not know that it was deposed, and accepts the request.
     stage.invoke();
     stage.wait(2 * DELAY);
-    // It hears the others again. Were it heard, a refusal might come first, which names no leader.
+    // The old leader receives messages again. If its own messages arrived too, a refusal without a
+    // leader hint could come first.
     stage.cut.retain(|(from, _)| *from == leader);
     let why = format!(
         "server {leader} hears from the next leader with the next heartbeat, and a client waits for it"
@@ -484,7 +488,7 @@ fn abandoned(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.invoke();
     let patience = stage.client_patience();
     stage.wait_for(patience, |stage| stage.client_is_idle());
-    // The last attempt of the client may be young when it gives up.
+    // The client's last attempt may have started recently when the client gives up.
     stage.wait(stage.request_takes());
     if !stage.client_is_idle() {
         return Err(format!(
@@ -504,29 +508,29 @@ struct Stage<'a> {
     scope: &'a Scope,
     system: System,
     now: u64,
-    /// When each timer fires.
+    /// The deadline of each timer.
     timers: BTreeMap<Alarm, u64>,
-    /// When each message arrives; the number keeps apart those that arrive together.
+    /// The arrival time of each message. The number separates messages that arrive at the same time.
     flight: BTreeMap<(u64, u64), Envelope>,
     sent: u64,
-    /// The links between servers, from and to, on which nothing arrives.
+    /// The cut links between servers, from and to.
     cut: BTreeSet<(NodeId, NodeId)>,
-    /// The servers whose disks make nothing durable.
+    /// The servers whose disks are stalled.
     stalled: BTreeSet<NodeId>,
-    /// Whether a message is lost the first time it is sent, and which were sent.
+    /// Whether each message is lost when it is first sent, and the messages sent so far.
     loses_first: bool,
     said: BTreeSet<Envelope>,
-    /// Whom a proxy asks that has no idea; drawn where nobody is named.
+    /// The server that a proxy without a leader hint uses; drawn at random if `None`.
     ask: Option<NodeId>,
-    /// How many requests of clients went to servers.
+    /// The number of client requests sent to servers.
     requests: u64,
     actions: Vec<Action>,
-    /// When each of them happened.
+    /// The tick of each action.
     ticks: Vec<u64>,
     dice: ChaCha8Rng,
 }
 
-/// A timer that runs.
+/// A running timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Alarm {
     Server(NodeId, Timer),
@@ -561,7 +565,7 @@ impl<'a> Stage<'a> {
         stage
     }
 
-    /// Waits until a leader is known to all and has committed its first entry.
+    /// Waits until all servers know a leader and it has committed its first entry.
     fn elect(&mut self) -> Result<(NodeId, Term), String> {
         let settled = |stage: &Self| {
             let leader = stage.leader().map(|(id, _)| id);
@@ -601,7 +605,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The client asks for the next operation of its plan.
+    /// The client invokes the next operation of its plan.
     fn invoke(&mut self) {
         self.act_at(self.client_place(), Local::Invoke);
     }
@@ -622,12 +626,12 @@ impl<'a> Stage<'a> {
         ))
     }
 
-    /// What a client's timer takes: longer than all that a proxy tries.
+    /// The client's request timeout: longer than all attempts of a proxy.
     fn request_takes(&self) -> u64 {
         u64::from(self.scope.attempts) * ATTEMPT + HEARTBEAT
     }
 
-    /// How long it takes at most until a client is answered or gives up.
+    /// The maximum time until a client gets a response or gives up.
     fn client_patience(&self) -> u64 {
         u64::from(self.scope.attempts) * self.request_takes() + ATTEMPT
     }
@@ -654,7 +658,7 @@ impl<'a> Stage<'a> {
         self.scope.nodes().filter(|id| *id != one).collect()
     }
 
-    /// Cuts all links of a server, both ways.
+    /// Cuts all links of a server in both directions.
     fn cut_off(&mut self, one: NodeId) {
         for other in self.others(one) {
             self.cut.extend([(one, other), (other, one)]);
@@ -667,7 +671,7 @@ impl<'a> Stage<'a> {
         servers.filter_map(|server| server.running.as_ref().map(|running| &running.raft))
     }
 
-    /// The leader of the newest term that has one.
+    /// The leader with the newest term.
     fn leader(&self) -> Option<(NodeId, Term)> {
         let leaders = self
             .rafts()
@@ -680,7 +684,7 @@ impl<'a> Stage<'a> {
         self.wait_for(ticks, |_| false);
     }
 
-    /// Lets time pass until something is so, or for so long.
+    /// Advances the clock until a condition holds, but at most by `ticks`.
     fn wait_for(&mut self, ticks: u64, is_so: impl Fn(&Self) -> bool) {
         let end = self.now + ticks;
         while !is_so(self) && self.system.broken.is_none() {
@@ -747,14 +751,14 @@ impl<'a> Stage<'a> {
             }
             Alarm::Client(_) => (self.client_place(), Local::ClientTimeout),
         };
-        // A timer that means nothing to its owner rings unheard.
+        // A timer without effect is ignored.
         let events = self.scope.local_events(&self.system.processes[process]);
         if events.contains(&local) {
             self.act_at(process, local);
         }
     }
 
-    /// Whom to ask, for a proxy that has no idea.
+    /// The server for a proxy without a leader hint.
     fn draw(&mut self) -> NodeId {
         let drawn = NodeId::new(self.below(self.scope.servers) + 1);
         self.ask.unwrap_or(drawn)
@@ -764,7 +768,7 @@ impl<'a> Stage<'a> {
         self.act_at(place(id), local);
     }
 
-    /// Makes durable what a server has written.
+    /// Makes all pending writes of a server durable.
     fn sync_all(&mut self, id: NodeId) {
         let writes = |stage: &Self| {
             let server = stage.system.processes[place(id)].server();
@@ -776,7 +780,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Lets something happen to a process, and if it is a server its disk do its work at once.
+    /// Executes an event at a process. If the process is a server, its disk completes its writes
+    /// immediately.
     fn act_at(&mut self, process: usize, local: Local) {
         let mut next = Some(local);
         while let Some(local) = next.take() {
@@ -870,7 +875,7 @@ mod tests {
         }
     }
 
-    /// What each drill is for is seen to be needed.
+    /// Each drill fails without the feature that it tests.
     #[test]
     fn drills_fail_without_what_they_are_for() {
         let without = |pre_vote, check_quorum| Scope {

@@ -11,10 +11,11 @@ const LARGE: u64 = 64 << 20;
 /// Appends the next line, including its end, to `text` and returns its length; 0 at the end of the file.
 ///
 /// # Errors
-/// If the input cannot be read. If the line does not begin with a JSON object (detected at its first
-/// byte, or after [`LARGE`] bytes, before the rest is read). If the line is longer than `limit` bytes
-/// or, beyond [`LARGE`], than an eighth of the free memory: the buffer doubles, and the growth copies
-/// it.
+/// * If the input cannot be read.
+/// * If the line is not the beginning of a JSON object. This is detected at its first byte, or after
+///   [`LARGE`] bytes, before the rest is read.
+/// * If the line is longer than `limit` bytes or, beyond [`LARGE`], than an eighth of the free memory:
+///   the buffer doubles when it grows, and is copied.
 pub(crate) fn read_object(
     input: &mut impl BufRead,
     limit: u64,

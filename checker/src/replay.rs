@@ -1,21 +1,22 @@
-//! Judges what the servers of a running cluster recorded of themselves (`raft-node --trace`).
+//! Checks the traces that the servers of a running cluster recorded (`raft-node --trace`).
 //!
-//! A trace says of each step which event went into the core and which effects came out. Here the
-//! very same core takes every step again, and the steps of all servers are put together:
-//! * each step gives exactly the effects that were recorded, and keeps the always-on invariants;
-//! * each run starts from what the run before it had made durable, or had begun to write;
-//! * each message between servers was sent before it was received. No clock is asked: a step comes
-//!   after the one before it on its server, and after the step that sent what it receives;
+//! For each step, a trace contains the event that went into the core and the effects that came out. The
+//! replay executes every step again with the same core, and combines the steps of all servers:
+//! * each step gives exactly the recorded effects, and keeps the always-on invariants;
+//! * each run starts from the state that the previous run had made durable, or had begun to write;
+//! * each message between servers was sent before it was received. Clocks are not used: a step comes
+//!   after the previous step of its server, and after the step that sent the message it receives;
 //! * the safety properties hold over all servers together along that order.
 //!
 //! * `format` reads lines;
-//! * `server` is one server: its core, its disk, what is on its way there;
-//! * `cause` puts the steps of all into an order that no cause contradicts;
-//! * `cluster` has the laws over all servers, kept up step by step: the work is linear in the length
-//!   of the traces. It judges what `model::system::history` and `laws` define on whole states;
-//! * `prefixes` names log prefixes by numbers, so that logs are compared by one number.
+//! * `server` is one server: its core, its disk, and its pending writes;
+//! * `cause` orders the steps of all servers consistently with causality;
+//! * `cluster` checks the properties over all servers, updated step by step: the work is linear in the
+//!   length of the traces. It checks the properties that `model::system::history` and `laws` define on
+//!   whole states;
+//! * `prefixes` maps log prefixes to numbers, so that two logs are compared by one number.
 //!
-//! `docs/replay.md` describes the format and what an accepted trace proves.
+//! `docs/replay.md` describes the format and the meaning of an accepted trace.
 
 mod cause;
 mod cluster;
@@ -37,7 +38,7 @@ use std::{fmt, sync::Arc};
 pub struct Place {
     /// The file.
     pub file: Arc<str>,
-    /// The line in it, from 1.
+    /// The line in the file, counted from 1.
     pub line: usize,
 }
 
@@ -47,34 +48,34 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why traces are not accepted.
+/// The reason why traces are not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
-    /// A line cannot be read as what it should be: nothing was judged.
+    /// A line cannot be parsed: nothing was checked.
     #[error("{place}: {why}")]
     Unreadable {
         /// The line.
         place: Place,
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
-    /// What was recorded is not what a server can do, or not what the others recorded.
+    /// The recorded step is not a step of the server, or contradicts the traces of the other servers.
     #[error("{place}: {why}")]
     Disagreement {
         /// The line.
         place: Place,
-        /// What contradicts what.
+        /// The contradiction.
         why: String,
     },
-    /// A law does not hold.
+    /// A property is violated.
     #[error("{place}: {} is broken: {}", broken.law, broken.why)]
     Broken {
-        /// The line of the step that broke it.
+        /// The line of the violating step.
         place: Place,
-        /// The law, and what broke it.
+        /// The property and the cause.
         broken: Broken,
     },
-    /// A person stopped it.
+    /// The replay was interrupted.
     #[error("interrupted: nothing was concluded")]
     Interrupted,
 }
@@ -87,7 +88,7 @@ impl Rejection {
         }
     }
 
-    /// The law that is broken, if it is that.
+    /// The violated property, if this is a violation.
     pub fn law(&self) -> Option<Law> {
         match self {
             Self::Broken { broken, .. } => Some(broken.law),
@@ -96,29 +97,29 @@ impl Rejection {
     }
 }
 
-/// What accepted traces hold.
+/// The contents of accepted traces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// How many servers recorded something.
+    /// The number of servers with a trace.
     pub servers: usize,
-    /// How many runs, of all servers.
+    /// The number of runs of all servers.
     pub runs: u64,
-    /// How many steps.
+    /// The number of steps.
     pub steps: u64,
-    /// How many messages between servers were received.
+    /// The number of messages received from servers.
     pub received: u64,
-    /// How many different messages between servers were sent.
+    /// The number of distinct messages sent to servers.
     pub sent: u64,
-    /// How many times a server became leader.
+    /// The number of times a server became leader.
     pub elections: u64,
     /// The highest term.
     pub highest_term: u64,
-    /// How many entries were committed.
+    /// The number of entries committed.
     pub committed: u64,
-    /// Lines cut short by the end of a run, and left out.
+    /// Lines truncated by the end of a run, and skipped.
     pub cut_short: Vec<Place>,
-    /// The bug planted in the servers, if their configuration says so.
+    /// The bug planted in the servers, if their configuration contains one.
     pub planted: Option<String>,
-    /// How much of it lies inside a world that can be exhausted.
+    /// The part of the run inside a world that can be exhausted.
     pub coverage: Coverage,
 }

@@ -1,17 +1,17 @@
-//! Random walks through a scope: what is too large to exhaust can still be wandered through.
+//! Random walks through a scope, for scopes that are too large to exhaust.
 //!
-//! A walk is a real run (see [`crate::trace`]): its network forgets nothing and sends nothing by
-//! itself. It finds what it happens to find and proves nothing; its use is in scopes that no
-//! search will finish, and as a judge of the reductions, none of which touch it.
+//! A walk is a real run (see [`crate::trace`]): its network drops no message, and sends none without a
+//! step. It finds violations by chance and proves nothing. It is useful for scopes that no search can
+//! complete, and as a test of the reductions, because it uses none of them.
 //!
-//! Each walk draws its own temper first (how often timers fire, how often servers crash, how often
-//! messages are late or lost), as walks of one and the same temper all look alike (swarm testing).
+//! Each walk first draws its own probabilities (of timers, crashes, and late or lost messages). Walks
+//! with the same probabilities would all look alike (swarm testing).
 //!
 //! Invariants:
-//! * the same seed gives the same walks, on every machine and with every version of every library:
-//!   the generator is ChaCha with 8 rounds by name, and every draw is made of its plain numbers;
-//! * the seed of a walk is drawn from (seed, number of the walk) alone, so [`walk`] replays any of
-//!   them by itself.
+//! * the same seed gives the same walks, on every machine and with every version of every library: the
+//!   generator is explicitly ChaCha with 8 rounds, and every draw uses only its plain numbers;
+//! * the seed of a walk depends only on (seed, number of the walk), so [`walk`] can replay each of them
+//!   alone.
 
 use crate::trace::{self, Trace};
 use model::{
@@ -24,61 +24,60 @@ use rand_chacha::{
 };
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// How many draws in a row may come to nothing before a walk is at its end.
+/// The maximum number of consecutive draws without effect before a walk ends.
 const FRUITLESS: u32 = 100;
 
-/// What to simulate.
+/// The parameters of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Simulation {
-    /// Everything follows from it.
+    /// The seed that determines the whole simulation.
     pub seed: u64,
-    /// How many walks.
+    /// The number of walks.
     pub walks: u64,
-    /// The most steps of a walk.
+    /// The maximum number of steps of a walk.
     pub max_steps: usize,
 }
 
-/// What a running simulation shows to others.
+/// The progress of a running simulation, for other threads.
 #[derive(Debug, Default)]
 pub struct SimulationProgress {
-    /// Set this to end the simulation after the present walk, or to be content with a violation as
-    /// short as it is by then.
+    /// Set this to end the simulation after the current walk, or to stop the shrinking of a violation.
     pub interrupt: AtomicBool,
-    /// Walks done.
+    /// Walks completed.
     pub walks: AtomicU64,
-    /// Steps done.
+    /// Steps completed.
     pub steps: AtomicU64,
 }
 
-/// What a simulation found.
+/// The result of a simulation.
 #[derive(Clone, Debug)]
 pub struct SimulationReport {
-    /// Walks done: fewer than asked for if a law broke or a person stopped it.
+    /// Walks completed: fewer than requested after a violation or an interrupt.
     pub walks: u64,
-    /// Steps done.
+    /// Steps completed.
     pub steps: u64,
-    /// What was witnessed.
+    /// The witnesses reached.
     pub witnesses: Witnesses,
-    /// The first walk that broke a law.
+    /// The first walk that violated a property.
     pub violation: Option<Violation>,
 }
 
-/// A walk that broke a law.
+/// A walk that violates a property.
 #[derive(Clone, Debug)]
 pub struct Violation {
-    /// Its number, from 0.
+    /// Its number, counted from 0.
     pub walk: u64,
     /// Its own seed, for [`walk`].
     pub seed: u64,
-    /// How many steps it had.
+    /// Its number of steps.
     pub steps: usize,
-    /// What remains of it when everything is left out that the violation does not need.
+    /// The shrunk walk: the steps that the violation needs.
     pub trace: Trace,
-    /// Whether nothing more can be left out. A person may have stopped it before.
+    /// Whether no further step can be removed. An interrupt may have ended the shrinking earlier.
     pub is_shortest: bool,
 }
 
-/// Walks until a law breaks, the walks are done, or a person stops it.
+/// Walks until a property is violated, all walks are completed, or the simulation is interrupted.
 pub fn simulate(
     scope: &Scope,
     simulation: &Simulation,
@@ -116,7 +115,7 @@ pub fn simulate(
     report
 }
 
-/// One walk, with all its steps.
+/// One walk with all its steps.
 pub fn walk(scope: &Scope, seed: u64, max_steps: usize) -> Trace {
     Walk::new(scope, seed).go(max_steps).trace(scope)
 }
@@ -134,7 +133,7 @@ fn generator(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(bytes)
 }
 
-/// A walk under way.
+/// A walk in progress.
 struct Walk {
     real: Scope,
     dice: Dice,
@@ -148,17 +147,19 @@ struct Walk {
     witnesses: Witnesses,
 }
 
-/// How a walk tends to go, in parts of a whole.
+/// The probabilities of a walk.
 struct Temper {
-    /// How often a message is delivered, of 16 draws; otherwise something happens by itself.
+    /// The probability of a delivery, in sixteenths. Otherwise a process has an event of its own.
     deliveries: u64,
-    /// How often a delivery is of any message ever sent, of 16; otherwise of a fresh one.
+    /// The probability that a delivery is of any message ever sent, in sixteenths; otherwise it is of a
+    /// fresh one.
     late: u64,
-    /// How often a fresh message is put aside instead, of 16; it may still come late.
+    /// The probability that a fresh message is set aside instead, in sixteenths; it may still be
+    /// delivered late.
     lost: u64,
-    /// How often an election timer fires, against the others below.
+    /// The weight of election timeouts, relative to the weights below.
     elections: u64,
-    /// Likewise heartbeats, what clients do, the disk, snapshots, and crashes.
+    /// The weights of heartbeats, client operations, syncs, snapshots, and crashes.
     heartbeats: u64,
     clients: u64,
     syncs: u64,
@@ -205,7 +206,7 @@ impl Walk {
         self
     }
 
-    /// Something that might happen next.
+    /// Draws an action that may be possible next.
     fn draw(&mut self) -> Option<Action> {
         if self.dice.chance(self.temper.deliveries) {
             return self.draw_delivery();
@@ -248,7 +249,7 @@ impl Walk {
         Some(Action { process, local })
     }
 
-    /// Lets it happen; says whether it did, and whether it left a trace.
+    /// Executes an action. Returns whether it was possible and had an effect.
     fn take(&mut self, action: Action) -> bool {
         let process = &self.system.processes[action.process];
         let Some(step) = self.real.local_step(process, &action.local) else {
@@ -260,7 +261,7 @@ impl Walk {
             .filter(|envelope| !self.system.network.contains(envelope));
         let new: Vec<Envelope> = unsent.cloned().collect();
         if step.only_sends(process) && new.is_empty() {
-            // Sent again: on the wire it is another copy, which may arrive.
+            // The message was sent again: a duplicate is in flight and may be delivered.
             self.refresh(step.sent);
             return false;
         }
@@ -306,13 +307,13 @@ impl Temper {
 struct Dice(ChaCha8Rng);
 
 impl Dice {
-    /// A number below `bound`; 0 if there is none. The bias is below one in a million for the few
-    /// choices there ever are.
+    /// A number below `bound`; 0 if `bound` is 0. The bias is below one in a million for the small
+    /// bounds in use.
     fn below(&mut self, bound: usize) -> usize {
         ((u64::from(self.0.next_u32()) * bound as u64) >> 32) as usize
     }
 
-    /// True `sixteenths` times out of 16.
+    /// True with a probability of `sixteenths` / 16.
     fn chance(&mut self, sixteenths: u64) -> bool {
         (self.below(16) as u64) < sixteenths
     }

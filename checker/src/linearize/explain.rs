@@ -1,5 +1,5 @@
-//! Explains why no order exists for a key: a minimal set of operations that cannot be ordered,
-//! regardless of the other operations.
+//! Explains why no order exists for a key: a set of operations, as small as possible, that cannot be
+//! ordered regardless of the other operations.
 //!
 //! A history without an order is weakened step by step. A step is kept if there still is no order:
 //! * the history ends earlier: operations that returned later become optional, and operations that were

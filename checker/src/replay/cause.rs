@@ -1,12 +1,12 @@
-//! Puts the steps of all servers into one order that no cause contradicts, and judges them in it.
+//! Orders the steps of all servers consistently with causality, and checks them in this order.
 //!
-//! A step comes after the step before it on its server, and after the step that sent the message it
-//! receives. Any order that respects this will do: what is judged holds in all of them or in none,
-//! for each is a way in which the same run can have happened. So each server's trace is followed as
-//! far as it goes, and waits where it receives what is not sent yet.
+//! A step comes after the previous step of its server, and after the step that sent the message it
+//! receives. Any order with this property is sufficient: each is a possible execution of the same run,
+//! so the checked properties hold in all of them or in none. The replay follows each server's trace as
+//! far as possible, and waits at a message that is not sent yet.
 //!
-//! If all wait, either a message was never sent, or each waits for the next: then something was
-//! received before it was sent.
+//! If all traces wait, either a message was never sent, or the traces wait for one another: in that case
+//! a message was received before it was sent.
 
 use super::{
     Place, Rejection, Report,
@@ -24,34 +24,34 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-/// How many lines pass between two looks at whether to go on.
+/// The number of lines between two checks of the interrupt flag.
 const LOOK: u64 = 1 << 10;
 
-/// What a replay may take for granted, and what it shares with who watches it.
+/// The assumptions of a replay, and the state shared with its caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions<'a> {
-    /// Whether a server's first run may start from a disk that was in use before. Then what was
-    /// promised and committed before is not known, and the laws speak of what came after.
+    /// Whether a server's first run may start from a disk that was used before. The earlier promises and
+    /// commits are then unknown, and the properties cover only later events.
     pub used_disks: bool,
-    /// Counts the lines that were judged.
+    /// Counts the lines that were checked.
     pub lines: &'a AtomicU64,
-    /// Set when a person asks to stop.
+    /// Set this to interrupt the replay.
     pub interrupt: &'a AtomicBool,
 }
 
-/// Judges the traces of the servers of one cluster, one trace each.
+/// Checks the traces of the servers of one cluster, one trace each.
 ///
 /// # Errors
-/// The first thing that is wrong; [`Rejection::Interrupted`] if a person asked to stop.
+/// The first problem; [`Rejection::Interrupted`] if the replay was interrupted.
 pub fn replay(sources: Vec<Source>, conditions: Conditions<'_>) -> Result<Report, Rejection> {
     replay_watched(sources, conditions, &mut |_| {})
 }
 
-/// The same, and each line is shown to `watch` in the order in which it was judged, once it was. A
-/// step that breaks a law is shown too, as the last.
+/// The same as [`replay`], and passes each line to `watch` after its check, in the order of the checks.
+/// A violating step is also passed, as the last one.
 ///
 /// # Errors
-/// The same; what was shown before agrees with everything before it.
+/// The same. The lines passed before agree with everything before them.
 pub(crate) fn replay_watched(
     sources: Vec<Source>,
     conditions: Conditions<'_>,
@@ -59,7 +59,7 @@ pub(crate) fn replay_watched(
 ) -> Result<Report, Rejection> {
     let mut replay = Replay::open(sources, conditions.used_disks)?;
     let mut runnable: Vec<usize> = (0..replay.tracks.len()).rev().collect();
-    // Each begins with a header, which waits for nothing: so all servers are there from the start.
+    // Each trace begins with a header, which waits for nothing. So all servers exist from the start.
     for track in 0..replay.tracks.len() {
         conditions.lines.fetch_add(1, Ordering::Relaxed);
         replay.advance(track, watch)?;
@@ -82,26 +82,26 @@ pub(crate) fn replay_watched(
     Ok(replay.report())
 }
 
-/// A line that was judged, and its server after it.
+/// A line that was checked, and its server after it.
 pub(crate) struct Seen<'a> {
     server: &'a Server,
     servers: &'a [Server],
     cluster: &'a Cluster,
-    /// What happened; `None` if a run began.
+    /// The event; `None` if a run began.
     pub(crate) event: Option<&'a Event>,
-    /// What it sent.
+    /// The messages sent.
     pub(crate) sends: &'a [Envelope],
-    /// The law that it breaks.
+    /// The property that the step violates.
     pub(crate) broken: Option<&'a Broken>,
 }
 
 impl<'a> Seen<'a> {
-    /// Whose line it is.
+    /// The id of the server.
     pub(crate) fn id(&self) -> NodeId {
         self.server.id
     }
 
-    /// Every server as it is after this line.
+    /// All servers as they are after this line.
     pub(crate) fn every(&self) -> impl Iterator<Item = Seen<'a>> {
         self.servers.iter().map(|server| Seen {
             server,
@@ -113,12 +113,12 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// Which of its runs it is in, from 1.
+    /// The number of the server's current run, counted from 1.
     pub(crate) fn run(&self) -> u64 {
         self.server.runs
     }
 
-    /// The server's core. There is one after the first header.
+    /// The server's core. It exists after the first header.
     pub(crate) fn raft(&self) -> Option<&'a Raft> {
         self.server.raft()
     }
@@ -128,7 +128,7 @@ impl<'a> Seen<'a> {
         self.server.disk.hard_state
     }
 
-    /// How many entries its disk holds.
+    /// The number of entries on its disk.
     pub(crate) fn disk_len(&self) -> usize {
         self.server.disk.log.len()
     }
@@ -142,24 +142,24 @@ impl<'a> Seen<'a> {
             .collect()
     }
 
-    /// How many writes are on their way to its disk.
+    /// The number of pending writes.
     pub(crate) fn unsynced(&self) -> usize {
         self.server.unsynced()
     }
 }
 
-/// The traces, and how far they are.
+/// The traces and the state of their replay.
 struct Replay {
     tracks: Vec<Track>,
     servers: Vec<Server>,
     places: BTreeMap<NodeId, usize>,
     cluster: Cluster,
-    /// The settings, and where they were first told.
+    /// The configuration, and the first line that contains it.
     config: Option<(Config, Place)>,
-    /// Every message a server sent to a server. Nothing is taken out: what was sent once may arrive
-    /// any number of times. With each, whether it was first sent inside ([`super::coverage`]).
+    /// Every message from a server to a server. No message is removed: it may be received any number of
+    /// times. The value is whether the step that first sent it is inside ([`super::coverage`]).
     sent: FxHashMap<Envelope, bool>,
-    /// Who waits for a message.
+    /// The traces that wait for each message.
     waiting: FxHashMap<Envelope, Vec<usize>>,
     received: u64,
     steps: u64,
@@ -167,18 +167,18 @@ struct Replay {
     used_disks: bool,
 }
 
-/// One trace, and its next line.
+/// One trace and its next line.
 struct Track {
     source: Source,
     next: Option<(Line, Place)>,
-    /// Lines after that, read to find out why nobody can go on.
+    /// Later lines, read to find out why no trace can advance.
     later: Vec<Line>,
 }
 
 enum Advance {
-    /// A line; these may go on now.
+    /// A line was taken. These traces may continue now.
     Took(Vec<usize>),
-    /// The next step receives what is not sent yet.
+    /// The next step receives a message that is not sent yet.
     Waits,
     Ended,
 }
@@ -350,7 +350,7 @@ impl Replay {
         let broken = match &judged {
             Ok(()) => None,
             Err(Rejection::Broken { broken, .. }) => Some(broken),
-            // It was not taken as it was recorded: there is nothing to show.
+            // The step differs from its record, so there is nothing to show.
             Err(_) => return judged.map(|()| Vec::new()),
         };
         let server = &self.servers[track];
@@ -376,7 +376,7 @@ impl Replay {
         Ok(woken)
     }
 
-    /// Takes a step on its server, and judges it.
+    /// Executes a step on its server and checks it.
     fn judge(
         &mut self,
         track: usize,
@@ -400,7 +400,8 @@ impl Replay {
         Ok(())
     }
 
-    /// Why nobody can go on: the message that nobody sends, or that each waits for the next.
+    /// The reason why no trace can advance: a message that no server sent, or a cycle of traces that
+    /// wait for one another.
     fn stuck(&mut self) -> Result<Rejection, Rejection> {
         let mut waits = Vec::new();
         for track in 0..self.tracks.len() {
@@ -443,8 +444,8 @@ impl Replay {
         ))
     }
 
-    /// Whether a step that a trace has not come to records this message as sent. The rest of that
-    /// trace is read for it, once for all.
+    /// Whether a step that the replay has not reached records this message as sent. Reads the rest of
+    /// that trace once.
     fn is_sent_later(&mut self, sender: usize, envelope: &Envelope) -> Result<bool, Rejection> {
         let wanted = to_json(envelope);
         let sends = |line: &Line| match line {

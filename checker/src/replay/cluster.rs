@@ -1,13 +1,13 @@
-//! The laws over all servers together, kept up step by step.
+//! The properties over all servers together, updated step by step.
 //!
-//! These are the laws that `model::system` judges on whole states (`history` and `laws` there), over
-//! the whole history: leaders ever elected, entries ever committed, votes ever cast. Here nothing is
-//! copied or compared as a whole: a log prefix is one number, so two logs agree up to an index if
+//! These are the properties that `model::system` checks on whole states (`history` and `laws` there),
+//! over the whole history: leaders ever elected, entries ever committed, votes ever cast. Nothing is
+//! copied or compared as a whole here: a log prefix is one number, so two logs agree up to an index if
 //! their numbers there are equal.
 //!
-//! A commit by the leader of a term says that everything up to its commit index was committed in
-//! that term or before. So for Leader Completeness it is enough to keep, for each term, how far its
-//! leader committed.
+//! A commit by the leader of a term implies that all entries up to its commit index were committed in
+//! that term or before. So for Leader Completeness it is sufficient to keep, for each term, the commit
+//! index of its leader.
 
 use super::{
     prefixes::{Prefix, Prefixes},
@@ -22,22 +22,22 @@ use model::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What happened in the cluster so far.
+/// The history of the cluster so far.
 pub(super) struct Cluster {
     prefixes: Prefixes,
-    /// Leaders ever elected, and the log each had.
+    /// Leaders ever elected, and the log of each at its election.
     elected: BTreeMap<Term, (NodeId, Prefix)>,
     /// Entries ever committed: the prefix up to each.
     committed: Vec<Prefix>,
-    /// How far the leader of each term committed.
+    /// The commit index of the leader of each term.
     committed_in: BTreeMap<Term, usize>,
     /// Votes ever cast.
     votes: BTreeMap<(Term, NodeId), Address>,
-    /// What committed entries make, up to the last snapshot.
+    /// The state after the committed entries, up to the last snapshot.
     applied: Store,
-    /// How many times a server became leader.
+    /// The number of times a server became leader.
     pub(super) elections: u64,
-    /// The highest term any server was in.
+    /// The highest term of any server.
     pub(super) highest_term: Term,
 }
 
@@ -55,7 +55,7 @@ impl Cluster {
         }
     }
 
-    /// The prefixes that these entries make after another.
+    /// The prefixes that result when these entries are appended one by one.
     pub(super) fn intern(
         &mut self,
         mut last: Prefix,
@@ -74,12 +74,12 @@ impl Cluster {
         self.prefixes.entry(prefix)
     }
 
-    /// How many entries were committed.
+    /// The number of committed entries.
     pub(super) fn committed(&self) -> usize {
         self.committed.len()
     }
 
-    /// Judges a step of a server: whether it was elected, and what it committed.
+    /// Checks a step of a server: its election and its commits.
     pub(super) fn judge_step(&mut self, server: &Server, led: &Led) -> Result<(), Broken> {
         let Some(raft) = server.raft() else {
             return Ok(());
@@ -154,8 +154,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Judges a snapshot on its way to a disk: it ends with an entry that was committed, and holds
-    /// what the entries up to there make. Returns their prefixes.
+    /// Checks a snapshot that is written to a disk: it ends with a committed entry, and its state is the
+    /// result of the entries up to there. Returns the prefixes of these entries.
     pub(super) fn judge_snapshot(
         &mut self,
         id: NodeId,
@@ -174,7 +174,7 @@ impl Cluster {
                 ),
             });
         }
-        // Snapshots mostly come in order, so what was applied is kept and not applied again.
+        // Snapshots mostly come in ascending order, so the applied state is kept for the next one.
         if self.applied.last_applied() > last.index {
             self.applied = Store::default();
         }
@@ -196,7 +196,7 @@ impl Cluster {
         Ok(&self.committed[..count])
     }
 
-    /// Judges what a disk came to promise: a vote once cast stays cast.
+    /// Checks the hard state of a disk: a vote never changes within a term.
     pub(super) fn judge_disk(
         &mut self,
         id: NodeId,
@@ -215,8 +215,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Judges a message as it leaves: it promises nothing that the disk does not hold, and nothing
-    /// against an earlier promise.
+    /// Checks a message when it is sent: it promises nothing that is not on the disk, and contradicts no
+    /// earlier promise.
     pub(super) fn judge_send(
         &mut self,
         server: &Server,
@@ -264,7 +264,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// An acknowledged write is committed.
+    /// Checks that an acknowledged write is committed.
     fn judge_answer(&self, server: &Server, answer: &Answer) -> Result<(), Broken> {
         let (Answer::Written { version } | Answer::Number { version, .. }) = answer else {
             return Ok(());
@@ -287,7 +287,8 @@ impl Cluster {
         )
     }
 
-    /// A leader's belief about a follower it just heard of, against that follower's disk.
+    /// Checks a leader's progress for the follower that sent the received message against that
+    /// follower's disk.
     pub(super) fn judge_belief(&self, leader: &Server, follower: &Server) -> Result<(), Broken> {
         let Some(raft) = leader.raft() else {
             return Ok(());
@@ -317,7 +318,7 @@ impl Cluster {
 }
 
 fn judge_acknowledgement(server: &Server, term: Term, match_index: LogIndex) -> Result<(), Broken> {
-    // In a later term the disk may have lost, rightly, what was acknowledged before.
+    // In a later term, the disk may have lost acknowledged entries legitimately.
     let durable = server.disk.hard_state.current_term > term
         || server.disk.log.len() as u64 >= match_index.get();
     if durable {

@@ -1,49 +1,49 @@
-//! How much of a recorded run lies inside a world that a search can exhaust.
+//! The part of a recorded run that lies inside a world that a search can exhaust.
 //!
-//! The world is made for the run: as many servers, with the very settings of the headers, that start
-//! from empty disks; a few terms; no clients, no crashes, no snapshots. A step lies *inside* if it is
-//! one that this world has (a timer, a message from a server, a write that became durable), enters no
-//! later term, and everything that caused it lies inside: what its server did before, and the step
-//! that first sent what it receives.
+//! The world is constructed for the run. It has the same number of servers with the configuration of the
+//! headers, which start from empty disks, and a few terms, but no clients, crashes or snapshots. A step
+//! lies *inside* under three conditions. It is a step of this world (a timer, a message from a server, a
+//! write that became durable). It enters no later term. All its causes lie inside: the earlier steps of
+//! its server, and the step that first sent the message it receives.
 //!
-//! So the steps inside, of all servers together, are closed under cause. The replay has shown of each
-//! that it is what the core does, hence together they are a run of this world, up to the names of
-//! the servers and of their writes: the model lets timers fire and messages arrive whenever they
-//! like. (A report that several writes are durable is as many syncs one after the other.) If the
-//! world is exhausted, every state that this run went through was visited.
+//! So the steps inside, of all servers together, are closed under causality. The replay has shown that
+//! each is a step of the core. Hence together they are a run of this world, up to the ids of the servers
+//! and of their writes: in the model, a timer can fire and a message can arrive at any time. (A report
+//! that several writes are durable equals as many consecutive syncs.) If the world is exhausted, the
+//! search visited every state of this run.
 //!
-//! Clients are left out because what they ask is data that no bounded world can hold: their numbers
-//! are drawn at random, their keys are their own. So the first request that a leader takes ends what
-//! lies inside there, and what it sends after that takes others along. (What a server that does not
-//! lead refuses leaves it as it was, and so do stale reads: such steps count for nothing and end
-//! nothing.) Of a cluster that serves, few steps are inside. What holds in the others was checked by
-//! replaying them, not by any search.
+//! Clients are excluded because their requests contain data that no bounded world can represent: their
+//! ids are random, their keys arbitrary. So the first request that a leader accepts ends the inside part
+//! of that server, and its later messages end that of their receivers. (A request that a server refuses
+//! because it is not the leader leaves it unchanged, and so does a stale read: such steps neither count
+//! nor end the part.) For a cluster that serves clients, few steps are inside. The replay checks the
+//! properties of the other steps, but no search covers them.
 
 use super::format::Header;
 use model::{Config, Durable, Event, Raft, Role, Term, message::RequestBody, system::Scope};
 
-/// How many terms may be entered. Two make a second election, which a search of three servers can
-/// exhaust in seconds.
+/// The number of terms. Two terms allow a second election, and a search of three servers exhausts them
+/// in seconds.
 const TERMS: u64 = 2;
-/// The same where there are more than [`FEW`].
+/// The number of terms for more than [`FEW`] servers.
 const TERMS_OF_MANY: u64 = 1;
 const FEW: usize = 3;
-/// More servers than this are never searched: all their permutations are tried.
+/// The maximum number of servers for a search, because it tries all their permutations.
 const MOST: u64 = 5;
 
-/// The steps inside a world, and what it is.
+/// The steps inside a world, and the bounds of this world.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// How many steps lie inside.
+    /// The number of steps inside.
     pub inside: u64,
-    /// How many terms may be entered there.
+    /// The number of terms of the world.
     pub terms: u64,
-    /// The settings of its servers; none if there was no step.
+    /// The configuration of its servers; `None` if there was no step.
     pub config: Option<Config>,
 }
 
 impl Coverage {
-    /// The world, to be searched. `None` if no search takes so many servers.
+    /// The world as a scope for a search. Returns `None` if there are too many servers.
     pub fn scope(&self) -> Option<Scope> {
         let config = self.config.as_ref()?;
         let servers = config.voters.len() as u64;
@@ -62,9 +62,9 @@ impl Coverage {
     }
 }
 
-/// Counts along.
+/// Counts the steps inside during a replay.
 pub(super) struct Tally {
-    /// Which servers have taken no step outside.
+    /// For each server, whether all its steps are inside so far.
     inside: Vec<bool>,
     /// Whether all disks were empty at the start.
     from_nothing: bool,
@@ -82,7 +82,7 @@ impl Tally {
         }
     }
 
-    /// A server's run begins; `again` if it is not its first.
+    /// Begins a server's run. `again` is true if it is not the server's first run.
     pub(super) fn run(&mut self, server: usize, header: &Header, again: bool) {
         if self.inside.len() <= server {
             self.inside.resize(server + 1, true);
@@ -95,9 +95,9 @@ impl Tally {
         self.config.get_or_insert_with(|| header.config.clone());
     }
 
-    /// A step of a server that left it in this term, or changed nothing. `cause` says of what it
-    /// received from another server whether that was sent inside. Returns whether the server is
-    /// inside.
+    /// Counts a step of a server. `term` is the server's term after the step. `cause` is whether the
+    /// message received from another server was sent inside. `changes` is false if the step cannot
+    /// change the server. Returns whether the server is inside.
     pub(super) fn step(
         &mut self,
         server: usize,
@@ -132,7 +132,7 @@ impl Tally {
     }
 }
 
-/// Whether this can change anything in this server: not if it is asked for what it does not do.
+/// Whether the event can change this server: a request that the server cannot serve changes nothing.
 pub(super) fn changes(raft: Option<&Raft>, event: &Event) -> bool {
     let Event::Requests(requests) = event else {
         return true;

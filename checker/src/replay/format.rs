@@ -1,9 +1,9 @@
-//! Lines of a trace. A run begins with a header; each step is a line after it. `docs/replay.md`
+//! Lines of a trace. A run begins with a header, and each step is a line after it. `docs/replay.md`
 //! describes the fields. Each line ends in a digest of itself and of all lines before it in the file.
 //!
-//! A line is read as the model's types, and written again from them it must say the same: a field
-//! that the model does not know, or a set with an element twice, would otherwise be overlooked. Where
-//! the bytes differ (in their order, or their spaces) the JSON is compared.
+//! The reader parses a line into the model's types, and serializes it again. The result must equal the
+//! line. Otherwise an unknown field, or a set with a duplicate element, would be missed. If the bytes
+//! differ (in field order or spaces), the JSON values are compared.
 
 use super::{Place, Rejection};
 use crate::{lines::read_object, seal::Seal};
@@ -18,7 +18,7 @@ use std::{io::BufRead, sync::Arc};
 /// The name and version of the format.
 const NAME: &str = "stateraft-node";
 const VERSION: u64 = 2;
-/// The most bytes a line may have. A header holds a whole log.
+/// The maximum length of a line in bytes. A header contains a whole log.
 const LONGEST_LINE: u64 = 4 << 30;
 
 /// One line.
@@ -35,7 +35,7 @@ pub(super) struct Header {
     pub(super) durable: Durable,
 }
 
-/// What happened to a server, and what it did.
+/// The event at a server, and its effects.
 pub(super) struct Step {
     pub(super) number: u64,
     pub(super) event: Event,
@@ -48,14 +48,14 @@ pub struct Source {
     file: Arc<str>,
     input: Box<dyn BufRead + Send>,
     line: usize,
-    /// A line read ahead.
+    /// A line that was read ahead.
     ahead: Option<Vec<u8>>,
     seal: Seal,
     pub(super) cut_short: Vec<Place>,
 }
 
 impl Source {
-    /// A trace that is read from `input` and called `file` in messages.
+    /// A trace that is read from `input`; messages call it `file`.
     pub fn new(file: &str, input: impl BufRead + Send + 'static) -> Self {
         Self {
             file: file.into(),
@@ -67,7 +67,7 @@ impl Source {
         }
     }
 
-    /// Where the last line was.
+    /// The place of the last line.
     pub(super) fn place(&self) -> Place {
         Place {
             file: Arc::clone(&self.file),
@@ -75,8 +75,8 @@ impl Source {
         }
     }
 
-    /// The next line, if there is one. A line that the end of a run cut short (it is no JSON, and
-    /// nothing of that run follows) is left out.
+    /// The next line, if there is one. Skips a line that the end of a run truncated (it is not valid
+    /// JSON, and no line of that run follows).
     pub(super) fn next_line(&mut self) -> Result<Option<Line>, Rejection> {
         loop {
             let Some(mut text) = self.next_text()? else {
@@ -88,7 +88,7 @@ impl Source {
                     text.truncate(length);
                     text.push(b'}');
                 }
-                // Said of a line that is one; below is said what others are.
+                // Valid JSON with a wrong digest. Other errors are handled below.
                 Err(why) if serde_json::from_slice::<IgnoredAny>(&text).is_ok() => {
                     // Other versions have other digests, or none.
                     if let Some(why) = of_another_version(&text) {
@@ -99,7 +99,7 @@ impl Source {
                 }
                 Err(_) => {}
             }
-            // Most lines are steps, and read as such at once.
+            // Most lines are steps, so this format is tried first.
             if let Ok(line) = serde_json::from_slice::<StepLine>(&text) {
                 return Ok(Some(Line::Step(Box::new(Step {
                     number: line.step,
@@ -150,7 +150,7 @@ impl Source {
     }
 }
 
-/// Without serde's own line number, which is always 1 here.
+/// The error without serde's own line number, which is always 1 here.
 fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
@@ -182,7 +182,7 @@ struct HeaderLine {
 struct StepLine {
     step: u64,
     event: Event,
-    /// Compared with what comes of the step, not understood.
+    /// Not parsed here: the bytes are compared with the effects of the step.
     #[serde(rename = "effects")]
     _effects: IgnoredAny,
 }
@@ -195,7 +195,7 @@ struct WrittenEffects<'a> {
     timers: Vec<String>,
 }
 
-/// What a header says it begins, if that is not what is read here.
+/// The name and version in a header of another format or version.
 fn of_another_version(text: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Kind {
@@ -212,7 +212,7 @@ fn of_another_version(text: &[u8]) -> Option<String> {
 
 fn header(text: &[u8], value: Value) -> Result<Header, String> {
     if value.get("trace").is_none() {
-        // Neither a header nor a step: say what is wrong with the step.
+        // Neither a header nor a step: report the problem as a step.
         let wrong = serde_json::from_slice::<StepLine>(text).err();
         return Err(wrong.map_or_else(String::new, |error| told(&error)));
     }
@@ -225,7 +225,7 @@ fn header(text: &[u8], value: Value) -> Result<Header, String> {
         return Err(format!("boot {:?} is not 16 hexadecimal digits", line.boot));
     }
     let mut config = line.config;
-    // Nodes are built without planted bugs, so their settings do not speak of any.
+    // Nodes are built without planted bugs, so their configuration has no such field.
     if let Some(fields) = config.as_object_mut() {
         fields.entry("mutant").or_insert(Value::Null);
     }
@@ -237,7 +237,7 @@ fn header(text: &[u8], value: Value) -> Result<Header, String> {
     })
 }
 
-/// The value that `json` says, which must be all that it says.
+/// Parses `json`, which must contain no other fields than the value.
 fn exactly<T: DeserializeOwned + Serialize>(what: &str, json: &Value) -> Result<T, String> {
     let value = T::deserialize(json).map_err(|error| format!("{what}: {error}"))?;
     if to_json(&value) == *json {
@@ -260,18 +260,18 @@ fn to_bytes(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("the model's values have a form in JSON")
 }
 
-/// What a line says of a step, to be compared with what comes of it.
+/// The recorded step, for comparison with the result.
 pub(super) struct Recorded {
     text: Vec<u8>,
     /// The beginning of the line as a node writes it: the number and the event.
     start: Vec<u8>,
 }
 
-/// How a line differs from the step.
+/// The difference between a line and the step.
 pub(super) enum Difference {
-    /// The event says more than is known.
+    /// The event contains unknown fields.
     Event(String),
-    /// This part of the effects is this, and recorded is that.
+    /// This part of the effects differs: the real value and the recorded value.
     Effects {
         part: String,
         real: Value,
@@ -280,7 +280,7 @@ pub(super) enum Difference {
 }
 
 impl Step {
-    /// Parts with the event, for the core to take, and keeps what is to be compared.
+    /// Splits the step into the event for the core, and the record for the comparison.
     pub(super) fn into_parts(self) -> (Event, Recorded) {
         let mut start = format!("{{\"step\":{},\"event\":", self.number).into_bytes();
         start.extend(to_bytes(&self.event));
@@ -288,7 +288,7 @@ impl Step {
         (self.event, Recorded { text, start })
     }
 
-    /// Whether it records this message, written as JSON, as sent.
+    /// Whether the step records this message, serialized as JSON, as sent.
     pub(super) fn sends(&self, envelope: &Value) -> bool {
         let value: Value = serde_json::from_slice(&self.text).unwrap_or_default();
         let sends = value["effects"]["sends"].as_array();
@@ -297,7 +297,7 @@ impl Step {
 }
 
 impl Recorded {
-    /// Compares with what came of the step. `None` if nothing differs.
+    /// Compares the record with the effects of the step. Returns `None` if they are equal.
     pub(super) fn difference(&self, effects: &Effects) -> Option<Difference> {
         let effects = WrittenEffects {
             write: &effects.write,

@@ -1,8 +1,8 @@
-//! Log prefixes by number: equal prefixes have equal numbers, different ones different.
+//! Log prefixes as numbers: two prefixes are equal if and only if their numbers are equal.
 //!
-//! By Log Matching, term and index of an entry name the whole log up to it, for ever. So a prefix is
-//! found by the term and index of its last entry, and whoever brings another entry, or another
-//! prefix before it, under the same name breaks that law.
+//! By Log Matching, the term and the index of an entry determine the whole log up to it, permanently. So
+//! a prefix is found by the term and index of its last entry. Another entry, or another prefix before
+//! it, with the same term and index violates that property.
 
 use model::{
     Entry, EntryId, LogIndex, Term,
@@ -13,21 +13,22 @@ use rustc_hash::FxHashMap;
 /// The number of a log prefix.
 pub(super) type Prefix = u32;
 
-/// The prefix that is empty.
+/// The empty prefix.
 pub(super) const EMPTY: Prefix = 0;
 
-/// All log prefixes there ever were.
+/// All log prefixes that ever occurred.
 pub(super) struct Prefixes {
     nodes: Vec<Node>,
     by_last: FxHashMap<EntryId, Prefix>,
 }
 
 struct Node {
-    /// The last entry; `None` of the empty prefix.
+    /// The last entry; `None` for the empty prefix.
     entry: Option<Entry>,
-    /// The prefix without it.
+    /// The prefix without the last entry.
     parent: Prefix,
-    /// A shorter prefix, such that any is reached in few jumps (Myers' skew-binary jump pointers).
+    /// A shorter prefix, chosen so that every prefix is reached in few jumps (Myers' skew-binary jump
+    /// pointers).
     jump: Prefix,
     length: usize,
 }
@@ -45,10 +46,10 @@ impl Prefixes {
         }
     }
 
-    /// The prefix one entry longer.
+    /// The prefix that is one entry longer.
     ///
     /// # Errors
-    /// If the entry breaks Log Matching, or an order of terms.
+    /// If the entry violates Log Matching or the order of the terms.
     pub(super) fn longer(&mut self, parent: Prefix, entry: &Entry) -> Result<Prefix, Broken> {
         let length = self.length(parent) + 1;
         let last = EntryId {
@@ -114,7 +115,7 @@ impl Prefixes {
         self.nodes[prefix as usize].entry.as_ref()
     }
 
-    /// The beginning of this length; `None` if it is not that long.
+    /// The initial part of a prefix with this length. Returns `None` if the prefix is shorter.
     pub(super) fn beginning(&self, mut prefix: Prefix, length: usize) -> Option<Prefix> {
         if self.length(prefix) < length {
             return None;
@@ -130,7 +131,7 @@ impl Prefixes {
         Some(prefix)
     }
 
-    /// How many entries there ever were.
+    /// The number of distinct entries so far.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.nodes.len() - 1

@@ -1,8 +1,7 @@
-//! One server as its trace tells it: the core that takes every step again, its disk, and the writes
-//! on their way there.
+//! One server of a replay: the core that executes every step again, its disk, and its pending writes.
 //!
-//! A log whose beginning went into a snapshot is whole here all the same: what a snapshot covers was
-//! committed, so the prefixes of what was committed stand in its place.
+//! A log whose beginning was replaced by a snapshot is still complete here. The entries that a snapshot
+//! covers were committed, so the prefixes of the committed entries take their place.
 
 use super::{
     Place, Rejection,
@@ -30,37 +29,37 @@ pub(super) struct Server {
     /// Its log in memory: the prefix up to each entry.
     pub(super) log: Vec<Prefix>,
     unsynced: VecDeque<Unsynced>,
-    /// What the last step sent.
+    /// The messages that the last step sent.
     pub(super) sends: Vec<Envelope>,
     last_write: WriteId,
     boots: BTreeSet<String>,
 }
 
-/// What a disk holds.
+/// The contents of a disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) hard_state: HardState,
     /// The prefix up to each entry.
     pub(super) log: Vec<Prefix>,
-    /// What stands for the beginning of the log.
+    /// The snapshot that replaces the beginning of the log.
     pub(super) snapshot: Option<Snapshot>,
 }
 
-/// A write on its way to the disk.
+/// A pending write.
 struct Unsynced {
     id: WriteId,
     hard_state: Option<HardState>,
     truncate_from: Option<usize>,
-    /// A snapshot in the place of the log, and the prefixes it covers.
+    /// A snapshot that replaces the log, and the prefixes it covers.
     snapshot: Option<(Snapshot, Vec<Prefix>)>,
     append: Vec<Prefix>,
 }
 
-/// How the step changed who leads and what is committed.
+/// The effect of a step on leadership and commits.
 pub(super) struct Led {
-    /// The log before the step, if the step made the server a leader.
+    /// The log before the step, if the server became leader in the step.
     pub(super) elected_with: Option<Prefix>,
-    /// The commit index before.
+    /// The commit index before the step.
     pub(super) committed_before: usize,
 }
 
@@ -80,12 +79,12 @@ impl Server {
         }
     }
 
-    /// The core. There is one after the first header.
+    /// The core. It exists after the first header.
     pub(super) fn raft(&self) -> Option<&Raft> {
         self.raft.as_ref()
     }
 
-    /// How many writes are on their way to the disk.
+    /// The number of pending writes.
     pub(super) fn unsynced(&self) -> usize {
         self.unsynced.len()
     }
@@ -124,8 +123,8 @@ impl Server {
         Ok(())
     }
 
-    /// The earlier run ended. Its disk holds what was declared durable, and of the writes after
-    /// that, in their order, as many as had reached it.
+    /// Ends the earlier run. Its disk contains the writes that were reported durable, and of the later
+    /// writes, in their order, those that had reached the disk.
     fn crash(
         &mut self,
         found: &Durable,
@@ -151,8 +150,8 @@ impl Server {
         ))
     }
 
-    /// Takes a step again. What was recorded of it must be what happens. A step that breaks a law is
-    /// taken all the same, to be looked at.
+    /// Executes a step again, and compares the result with the record. A violating step is executed too,
+    /// for display.
     pub(super) fn step(
         &mut self,
         step: Step,
@@ -209,7 +208,7 @@ impl Server {
         })
     }
 
-    /// Follows a write: in memory at once, on the disk later.
+    /// Applies a write: to memory immediately, to the disk later.
     fn write(
         &mut self,
         write: &Write,
@@ -293,7 +292,7 @@ fn leads(raft: &Raft) -> bool {
     matches!(raft.role(), Role::Leader(_))
 }
 
-/// What was recorded must be all that comes of the step.
+/// Requires that the record equals the result of the step.
 fn compare(
     effects: &Effects,
     recorded: &Recorded,
