@@ -760,7 +760,7 @@ fn split(scope: Scope) -> Scope {
         ..scope
     }
 }
-/// Which property a bug breaks, and in which scope it is known to.
+/// The property that a bug breaks, and the scope that is known to show it.
 pub(crate) fn shown_by(mutant: Mutant) -> String {
     let mut entries = entries().into_iter();
     let entry = entries.find(|entry| entry.mutant == mutant);

@@ -225,7 +225,7 @@ fn sorted_states(
     Ok(states)
 }
 
-/// The bytes before the states.
+/// The bytes before the root hash.
 fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
     // The pattern has no `..`, so that a new bound must get a place in the format.
     let Scope {

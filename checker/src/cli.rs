@@ -1,9 +1,9 @@
 //! The command line. Each subcommand is a module with its arguments and its `run`.
 //!
-//! Exit codes: 0 every scope exhausted and every law and witness holds, and progress where it was
-//! checked; 1 one of them fails, or a bug was planted, found or not; 2 usage; 3 truncated, whatever
-//! else. `linearize` and `replay` judge what a running cluster recorded by the same codes: 0 accepted,
-//! 1 rejected, 2 unreadable, 3 nothing concluded.
+//! Exit codes: 0 if every scope is exhausted and all properties and witnesses hold, and progress if it
+//! was checked. 1 if one of them fails, or a bug was planted, found or not. 2 for usage errors. 3 if
+//! truncated, regardless of other results. `linearize` and `replay` check records of a running cluster
+//! with similar codes: 0 accepted, 1 rejected, 2 unreadable, 3 nothing concluded.
 
 mod bench;
 mod certify;
@@ -28,9 +28,9 @@ pub(crate) use selection::is_default as is_default_scope;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Model-checks Raft: every state within stated bounds, against every law.
+/// Model-check Raft: every state within stated bounds, against every property.
 ///
-/// Without a subcommand: check.
+/// The default subcommand is `check`.
 #[derive(Debug, Parser)]
 #[command(name = "raft-checker", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -42,44 +42,44 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Searches scopes to exhaustion
+    /// Search scopes to exhaustion
     Check(check::Args),
-    /// Plants each known bug in turn, and must find it
+    /// Plant each known bug in turn, and require that it is found
     Mutants(mutants::Args),
-    /// Lists the scopes
+    /// List the scopes
     Scopes(scopes::Args),
-    /// Walks at random through a scope too large to exhaust
+    /// Walk at random through a scope that is too large to exhaust
     Simulate(simulate::Args),
-    /// Checks a certificate without the search
+    /// Check a certificate without the search
     Verify(verify::Args),
-    /// Judges recorded histories of a running cluster
+    /// Check recorded histories of a running cluster for linearizability
     Linearize(linearize::Args),
-    /// Judges traces that the servers of a running cluster recorded
+    /// Replay and check traces that the servers of a running cluster recorded
     Replay(replay::Args),
-    /// Walks through a scope step by step, in a browser
+    /// Walk through a scope step by step, in a browser
     Explore(explore::Args),
-    /// Measures the engines against each other
+    /// Compare the performance of the engines
     Bench(bench::Args),
-    /// Runs one engine once, for `bench`
+    /// Run one engine once, for `bench`
     #[command(hide = true)]
     BenchRun(bench::RunArgs),
 }
 
-/// How the program ends.
+/// The exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Every scope is exhausted, and every law and witness holds.
+    /// Every scope is exhausted, and every property and witness holds.
     Passed,
-    /// A law or a witness fails, a state is stuck, or a planted bug is not found.
+    /// A property or a witness fails, a state is stuck, or a planted bug is not found.
     Failed,
-    /// The arguments, or the world around, do not allow it.
+    /// The arguments or the environment do not permit the command.
     Usage,
-    /// Something was stopped early: no claim, whatever else was found.
+    /// A search was stopped early: no claim, regardless of other results.
     Truncated,
 }
 
 impl Exit {
-    /// The number other programs see.
+    /// The exit code for other programs.
     pub const fn code(self) -> u8 {
         match self {
             Self::Passed => 0,
@@ -96,10 +96,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Does what the arguments say.
+/// Executes the command.
 ///
 /// # Errors
-/// If the arguments or the world do not allow it: the message says what to do.
+/// If the arguments or the environment do not permit it; the message contains the remedy.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command.unwrap_or(Command::Check(cli.check)) {
         Command::Check(args) => check::run(&args),

@@ -1,4 +1,4 @@
-//! `bench`: measures the engines against each other, in one run.
+//! `bench`: compares the performance of the engines, in one run.
 
 use super::{
     Exit,
@@ -16,19 +16,19 @@ use std::io::{self, Write};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The scope searched
+    /// Scope to search
     #[arg(long, value_name = "NAME", default_value = "replication", value_parser = selection::names())]
     scope: String,
-    /// The most seconds for each of the eight measurements; a search that ends sooner is repeated,
-    /// and the median run is shown
+    /// Maximum seconds for each of the eight measurements; a search that ends sooner is repeated, and
+    /// the median run is reported
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// Prints one JSON object for each run and one for all, a line each
+    /// Print one JSON object per run and one summary, each on a line
     #[arg(long)]
     json: bool,
 }
 
-/// The arguments of one run in a process of its own.
+/// The arguments of one run in its own process.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -42,11 +42,11 @@ struct Summary {
     kind: &'static str,
     machine: Machine,
     scope: String,
-    /// The own engine's states per CPU second over each of stateright's, on one thread, without
-    /// symmetry.
+    /// The built-in engine's states per CPU second relative to each engine of stateright, on one thread,
+    /// without symmetry reduction.
     times_stateright_dfs: f64,
     times_stateright_bfs: f64,
-    /// States per second on all threads over those on one, without symmetry.
+    /// States per second on all threads relative to one thread, without symmetry reduction.
     threads: usize,
     speed_up: f64,
 }
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Passed)
 }
 
-/// One thread, and all where there are more.
+/// One thread, and all threads if there are several.
 fn thread_counts() -> impl Iterator<Item = usize> {
     let all = machine::threads();
     std::iter::once(1).chain((all > 1).then_some(all))

@@ -21,15 +21,15 @@ use std::{
 
 const INTERRUPTED: &str = "the writing was interrupted";
 
-/// What became of the certificate asked for.
+/// The result of a request for a certificate.
 pub(crate) enum Certified {
-    /// It is in the file.
+    /// The certificate is in the file.
     Written(Summary),
-    /// There is nothing to certify, and why.
+    /// There is nothing to certify, for this reason.
     Withheld(String),
-    /// A person stopped the writing.
+    /// The writing was interrupted.
     Interrupted,
-    /// There is, but it could not be written.
+    /// The certificate could not be written.
     Failed(anyhow::Error),
 }
 
@@ -40,14 +40,14 @@ struct CertificateJson {
     kind: &'static str,
     file: String,
     written: bool,
-    /// Why it was not.
+    /// Why it was not written.
     why: Option<String>,
     states: Option<u64>,
     bytes: Option<u64>,
     root: Option<String>,
 }
 
-/// Writes the certificate of a scope that passed, unless a person stops it.
+/// Writes the certificate of a scope that passed, unless it is interrupted.
 pub(crate) fn certify(
     explored: &Explored,
     verdict: &Verdict,
@@ -72,7 +72,7 @@ pub(crate) fn certify(
 }
 
 impl Certified {
-    /// How a check that ended so ends with this.
+    /// The exit status of the check, which the result of the certificate may change.
     pub(crate) fn exit(&self, exit: Exit) -> Exit {
         match self {
             Self::Failed(_) if exit == Exit::Passed => Exit::Usage,
@@ -81,7 +81,7 @@ impl Certified {
         }
     }
 
-    /// Says what became of it; an error goes to standard error.
+    /// Reports the result; an error goes to standard error.
     pub(crate) fn report(&self, file: &Path, json: bool) -> anyhow::Result<()> {
         if let Self::Failed(error) = self {
             output::error(error);

@@ -30,60 +30,60 @@ use std::{
     time::Instant,
 };
 
-/// How much of the memory this process could have it takes unless told.
+/// The default memory limit, in percent of the memory available to this process.
 const MEMORY_PERCENT: u64 = 80;
-/// The most states of a scope in which progress is checked unless told. That check takes some
-/// 0.2 ms a state: about ten seconds for so many.
+/// The maximum number of states of a scope for which progress is checked by default. That check takes
+/// about 0.2 ms per state: about ten seconds for this number.
 const MAX_PROGRESS_STATES: u64 = 50_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// Which search
+    /// Search engine
     #[arg(long, value_enum, default_value_t = Engine::Own)]
     engine: Engine,
-    /// How many threads [default: as many as the machine has]
+    /// Number of threads [default: one per available CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: Option<u64>,
-    /// Takes states that differ only in the names of servers for different ones
+    /// Disable symmetry reduction
     #[arg(long)]
     no_symmetry: bool,
-    /// Makes every event a step of its own
+    /// Disable all reductions: every event is a step of its own
     #[arg(long)]
     no_reduction: bool,
-    /// Stops each scope after this many states: truncated, no claim
+    /// Stop each scope after this many states: truncated, no claim
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_states: Option<u64>,
-    /// Stops when the process holds this much, such as 512M or 16G [default: 80% of what it could
-    /// have]
+    /// Stop when the process holds this much memory, such as 512M or 16G [default: 80% of the available
+    /// memory]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Size>,
-    /// Plants a bug in every server, to see how it is found
+    /// Plant a bug in every server, to see how it is found
     #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
     mutant: Option<Mutant>,
-    /// Checks of every state that a leader can still commit a new entry from there, however many
-    /// states there are [default: in exhausted scopes of up to 50,000 states]
+    /// Check that a new entry can still be committed from every reachable state, regardless of state
+    /// count [default: in exhausted scopes of up to 50,000 states]
     #[arg(long)]
     progress: bool,
-    /// Checks the laws alone
+    /// Check only the safety properties
     #[arg(long, conflicts_with = "progress")]
     no_progress: bool,
-    /// Writes all states of one exhausted scope to a file, for `verify`
+    /// Write all states of one exhausted scope to a file, for `verify`
     #[arg(long, value_name = "FILE", conflicts_with = "mutant")]
     certificate: Option<PathBuf>,
-    /// Where a run that breaks a law goes; for one scope [default:
+    /// File for a run that violates a property; for one scope [default:
     /// raft-checker-SCOPE-violation.jsonl]
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Prints one JSON object for each scope and one for all, a line each
+    /// Print one JSON object per scope and one summary, each on a line
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Engine {
-    /// The fast search; states are kept exactly
+    /// The built-in engine; states are kept exactly
     Own,
     /// stateright's depth-first search; states are kept as hashes
     Stateright,
@@ -107,13 +107,13 @@ struct Summary {
     exhausted: usize,
     violated: usize,
     truncated: usize,
-    /// Exhausted scopes that did not reach what they must.
+    /// Exhausted scopes that did not reach all expected witnesses.
     without_witnesses: usize,
-    /// Exhausted scopes with a state from which nothing new can be committed.
+    /// Exhausted scopes with a state from which no new entry can be committed.
     stuck: usize,
     /// Exhausted scopes in which the planted bug was not found.
     undetected: usize,
-    /// Obligations of reductions that the default scopes must check, and did not.
+    /// Obligations of reductions that the default scopes must check, but did not.
     unchecked: Vec<&'static str>,
     not_run: Vec<String>,
     states: u64,
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         scope.mutant = args.mutant;
         if args.mutant.is_some() && scope.reduction.drop_dead {
-            // What a message may be dropped or trimmed for is a rule of the correct protocol.
+            // The rules for dropping and trimming messages hold only for the correct protocol.
             scope.reduction.drop_dead = false;
             scope.reduction.trim_appends = false;
             keeps_dead = true;
@@ -233,22 +233,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Args {
-    /// Whether progress is checked in a scope that ended so.
+    /// Whether progress is checked after this verdict.
     fn checks_progress(&self, verdict: &Verdict) -> bool {
-        // One server alone gets no verdict, so none is sought unless told.
+        // A single server gets no verdict, so progress is checked only on request.
         let is_small = verdict.states <= MAX_PROGRESS_STATES && verdict.scope.servers > 1;
         let is_asked = self.progress || (is_small && !self.no_progress);
         let is_over = match verdict.outcome {
             Outcome::Exhausted => true,
-            // The hunt for a bug goes on to the end. A stuck state is one whatever reductions assume.
+            // The search for a planted bug continues. A stuck state is stuck regardless of the
+            // assumptions of the reductions.
             Outcome::Truncated(engine::StopCause::Obligation) => self.mutant.is_some(),
             Outcome::Truncated(_) | Outcome::Violated { .. } => false,
         };
         is_asked && is_over
     }
 
-    /// The obligations that no scope checked, where each must be checked: in a whole run of the
-    /// default scopes, with every reduction.
+    /// The obligations that no scope checked. Empty unless each must be checked: in a complete run of
+    /// the default scopes, with every reduction.
     fn unchecked(&self, verdicts: &[Verdict]) -> Vec<Obligation> {
         let is_whole = self.selection.is_default()
             && self.engine == Engine::Own
@@ -268,7 +269,7 @@ impl Args {
         told.unwrap_or_else(|| violation::default_file(scope, what))
     }
 
-    /// What was asked for beside scopes, bounds and a bug, as it is typed again.
+    /// The options other than scopes, bounds and a bug, as they are typed.
     fn options(&self) -> Options {
         let flag = |given: bool, name: &str| given.then(|| name.to_owned());
         let value = |name: &str, given: Option<u64>| given.map(|given| format!("{name} {given}"));
@@ -299,7 +300,7 @@ impl Args {
     }
 }
 
-/// Searches a scope; what was visited comes with the verdict where the engine keeps it.
+/// Searches a scope. Returns the visited states too, if the engine keeps them.
 fn search(
     engine: Engine,
     selected: Selected,
@@ -352,7 +353,7 @@ fn search(
     }
 }
 
-/// How many terms more than the scope's a state may need to commit something new.
+/// The number of additional terms that a state may need to commit a new entry.
 const GRANTED_TERMS: u64 = 1;
 
 fn judge_progress(scope: &Scope, explored: &Explored, interrupt: &Interrupt) -> ProgressReport {
@@ -369,10 +370,10 @@ fn judge_progress(scope: &Scope, explored: &Explored, interrupt: &Interrupt) -> 
     )
 }
 
-/// Says at once what is known of a scope: others may take long.
+/// Reports the result of a scope immediately, because other scopes may take long.
 fn report(verdict: &mut Verdict, args: &Args) -> anyhow::Result<()> {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    // Nothing but JSON goes to standard output with --json.
+    // With --json, standard output contains only JSON.
     let to: &mut dyn Write = if args.json { &mut err } else { &mut out };
     if let Outcome::Violated { broken, path } = &verdict.outcome {
         let file = args.trace_file(&verdict.scope, "violation");
@@ -450,7 +451,7 @@ fn print_suggestions(
     Ok(())
 }
 
-/// What suggestions are about; nothing if nothing ran.
+/// The verdict that the suggestions refer to; `None` if no scope ran.
 fn worst(verdicts: &[Verdict]) -> Option<&Verdict> {
     let find = |is: fn(&Verdict) -> bool| verdicts.iter().find(|one| is(one));
     find(Verdict::lacks_claim)

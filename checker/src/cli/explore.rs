@@ -24,37 +24,37 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What is explored where nothing else is said.
+/// The default scope.
 const BASE_SCOPE: &str = "crashes";
-/// How much the process may hold before a check that the page started is stopped.
+/// The memory limit of the process for checks that the page starts.
 pub(super) const MAX_MEMORY: Size = Size(2 << 30);
 
-/// How long stopping waits for the reader of standard error.
+/// The time that the shutdown waits for the reader of standard error.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Walks through a scope in a browser: every step is one of the real core.
+/// Walk through a scope in a browser: every step is a step of the real core.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The scope to walk through [default: the page asks; for bounds or a bug without one: crashes]
+    /// Scope to walk through [default: the page offers a choice; crashes if bounds or a bug are given]
     #[arg(long, value_name = "NAME", value_parser = selection::names())]
     scope: Option<String>,
-    /// Plants a bug in every server
+    /// Plant a bug in every server
     #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
     mutant: Option<Mutant>,
-    /// Where to listen; port 0 takes any free one
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     address: String,
-    /// A name by which browsers may call this server, beside localhost and IP addresses. Repeat it for
-    /// several
+    /// Host name under which browsers may access this server, in addition to localhost and IP addresses.
+    /// Repeatable
     #[arg(long, value_name = "NAME", value_parser = web::site::parse_name)]
     http_allow_host: Vec<String>,
-    /// How many threads a check uses [default: as many as the machine has]
+    /// Number of threads of a check [default: one per available CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: Option<u64>,
-    /// Stops a check when the process holds this much, such as 512M or 16G
+    /// Stop a check when the process holds this much memory, such as 512M or 16G
     #[arg(long, value_name = "SIZE", default_value_t = MAX_MEMORY)]
     max_memory: Size,
-    /// Whose page is served
+    /// Explorer to serve
     #[arg(long, value_enum, default_value_t = Engine::Own)]
     engine: Engine,
     #[command(flatten)]
@@ -63,7 +63,7 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Engine {
-    /// Our own explorer
+    /// The built-in explorer
     Own,
     /// stateright's Explorer, with every event as a step of its own. On loopback addresses only: it
     /// checks neither Host nor Origin
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-/// What bounds each check that the page starts.
+/// The limits of each check that the page starts.
 pub(super) fn limits(threads: Option<u64>, max_memory: Size) -> Limits {
     Limits {
         threads: threads.map_or_else(machine::threads, |threads| threads as usize),
@@ -114,7 +114,7 @@ pub(super) fn limits(threads: Option<u64>, max_memory: Size) -> Limits {
     }
 }
 
-/// Serves until Ctrl-C. `greeting` is printed if standard output can be written.
+/// Serves until Ctrl-C. Prints `greeting` if standard output is writable.
 pub(super) fn serve(
     explore: Explore,
     listener: TcpListener,
@@ -132,7 +132,7 @@ pub(super) fn serve(
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let closing = CancellationToken::new();
         let stop = closing.clone();
-        // Without handlers, a signal ends the process by itself.
+        // Without handlers, a signal terminates the process.
         let signals = program::signals::StopSignals::install();
         let stopped = tokio::spawn(async move {
             if let Ok(mut signals) = signals {
@@ -144,7 +144,7 @@ pub(super) fn serve(
         });
         program::output::announce(format!("{greeting} (Ctrl-C stops it)\n"));
         explore.serve(listener, closing).await;
-        // The note may wait for a reader that does not read.
+        // The note can block if the reader of standard error does not read.
         let _ = tokio::time::timeout(NOTE_TIMEOUT, stopped).await;
         io::Result::Ok(())
     });
@@ -153,7 +153,7 @@ pub(super) fn serve(
     Ok(Exit::Passed)
 }
 
-/// The part of the page's address that says what to look at.
+/// The fragment of the page's URL, which selects the scope, the bounds and the bug.
 fn fragment(scope: &str, bounds: &Bounds, mutant: Option<Mutant>) -> String {
     let mut parts = vec![format!("scope={scope}")];
     let typed = bounds.arguments();
@@ -166,19 +166,19 @@ fn fragment(scope: &str, bounds: &Bounds, mutant: Option<Mutant>) -> String {
 }
 
 fn serve_stateright(mut scope: Scope, name: &str, address: SocketAddr) -> anyhow::Result<Exit> {
-    // A person wants to see every event as a step of its own.
+    // For a person, every event is a step of its own.
     scope.reduction = Reduction::NONE;
-    // The Explorer prefers files of the working directory's `ui` to its own.
+    // The Explorer prefers the files in the working directory's `ui` to its own.
     std::env::set_current_dir("/").context("cannot leave the working directory")?;
     program::output::announce(format!(
         "Exploring {name} at http://{address}/ (Ctrl-C stops it)\n"
     ));
-    // Serves for as long as the process lives.
+    // Serves until the process ends.
     let _checker = RaftModel::new(scope, false).checker().serve(address);
     Ok(Exit::Passed)
 }
 
-/// Listens at the address that `text` means. A name may have several.
+/// Listens on the address that `text` resolves to. A name may resolve to several addresses.
 pub(super) fn listen(text: &str) -> anyhow::Result<TcpListener> {
     let addresses: Vec<_> = text
         .to_socket_addrs()
@@ -190,14 +190,14 @@ pub(super) fn listen(text: &str) -> anyhow::Result<TcpListener> {
     listen_on_first(&addresses)
 }
 
-/// Listens on the first of these addresses that this machine has. `localhost` may mean `::1` first
-/// although IPv6 is disabled.
+/// Listens on the first of these addresses that this machine has. `localhost` may resolve to `::1` first
+/// even if IPv6 is disabled.
 fn listen_on_first(addresses: &[SocketAddr]) -> anyhow::Result<TcpListener> {
     let mut failures = Vec::new();
     for address in addresses {
         match TcpListener::bind(address) {
             Ok(listener) => return Ok(listener),
-            // The next address would be another server for a browser that tries this one first.
+            // A browser that tries this address first would reach another server.
             Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
                 "{address} is in use: stop what listens there, or give another --address (port 0 takes any free one)"
             ),
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn every_address_of_a_name_is_tried() {
         let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        // No machine has it (RFC 5737).
+        // No machine has this address (RFC 5737).
         let foreign = "192.0.2.1:0".parse().unwrap();
         let listener = listen_on_first(&[foreign, free]).unwrap();
         let taken = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Numbers as people read and write them.
+//! Numbers in a readable form.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -15,7 +15,7 @@ pub(crate) fn grouped(number: u64) -> String {
     grouped
 }
 
-/// Bytes with a unit.
+/// A number of bytes with a unit.
 pub(crate) fn bytes(number: u64) -> String {
     let mebibytes = number as f64 / f64::from(1 << 20);
     if mebibytes >= 1024.0 {
@@ -36,12 +36,12 @@ pub(crate) fn time(duration: Duration) -> String {
     }
 }
 
-/// How many a second.
+/// The rate per second.
 pub(crate) fn rate(number: u64, duration: Duration) -> f64 {
     number as f64 / duration.as_secs_f64().max(1e-6)
 }
 
-/// A number of bytes as people write it: `512M`, `16G`.
+/// A number of bytes as typed: `512M`, `16G`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 

@@ -9,12 +9,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Whether a signal asked to stop.
+/// Whether a stop signal was received.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Installs the handlers. Once in a process.
+    /// Installs the signal handlers. Call it once per process.
     pub(crate) fn install() -> anyhow::Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
         let mut signals = vec![consts::SIGINT, consts::SIGTERM];
@@ -23,7 +23,7 @@ impl Interrupt {
             signals.push(consts::SIGHUP);
         }
         for number in signals {
-            // In this order: the second signal finds the flag set by the first.
+            // The order matters: the second signal finds the flag that the first one set.
             flag::register_conditional_shutdown(
                 number,
                 Exit::Truncated.code().into(),
@@ -35,7 +35,7 @@ impl Interrupt {
         Ok(Self(asked))
     }
 
-    /// Set when a signal arrives.
+    /// The flag that a stop signal sets.
     pub(crate) fn flag(&self) -> &AtomicBool {
         &self.0
     }

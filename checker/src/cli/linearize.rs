@@ -1,4 +1,4 @@
-//! `linearize`: judges what clients saw of a running cluster.
+//! `linearize`: checks the histories that clients of a running cluster recorded.
 
 use super::{
     Exit,
@@ -17,24 +17,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Judges recorded histories: is there one order of the operations that explains every answer?
+/// Check recorded histories for linearizability: is there one order of the operations that explains
+/// every response?
 ///
-/// Exit codes: 0 linearizable, 1 not, 2 usage or a line that is no operation, 3 undecided.
+/// Exit codes: 0 linearizable, 1 not linearizable, 2 usage error or invalid line, 3 undecided.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Histories, as `raft-client bench --history FILE` writes them; all together are one history
+    /// Histories written by `raft-client bench --history FILE`; all files together form one history
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Gives a key up after this many configurations: undecided
+    /// Give up on a key after this many configurations: undecided
     #[arg(long, value_name = "N", default_value_t = 20_000_000)]
     max_configurations: u64,
-    /// Gives a key up when its search holds this much, such as 512M or 4G: undecided
+    /// Give up on a key when its search holds this much memory, such as 512M or 4G: undecided
     #[arg(long, value_name = "SIZE", default_value_t = Size(2 << 30))]
     max_memory: Size,
-    /// Stops after this many seconds: what is left is undecided
+    /// Stop after this many seconds: the remaining keys are undecided
     #[arg(long, value_name = "SECONDS")]
     max_time: Option<u64>,
-    /// Prints one JSON object for each key that is not linearizable and one for all, a line each
+    /// Print one JSON object per key that is not linearizable and one summary, each on a line
     #[arg(long)]
     json: bool,
 }
@@ -176,7 +177,7 @@ struct Figures {
     operations: usize,
     unknown: usize,
     without_effect: usize,
-    /// No part of the operations.
+    /// Not part of the operations.
     stale_reads: usize,
     keys: usize,
     violated: usize,
@@ -210,7 +211,7 @@ struct KeyJson<'a> {
     verdict: &'static str,
     operations: usize,
     configurations: u64,
-    /// Where the operations that contradict one another were recorded.
+    /// The places where the contradicting operations were recorded.
     contradiction: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a running search shows on the terminal, and how it learns that a person had enough.
+//! The progress of a running search on the terminal, and the handling of stop signals.
 
 use super::{
     figures::{bytes, grouped, rate, time},
@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a search is looked at.
+/// The polling interval of a search.
 const POLL: Duration = Duration::from_millis(100);
-/// How often a line of progress is printed where there is no terminal, as in CI.
+/// The interval of progress lines if there is no terminal, as in CI.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Runs a search, shows its progress on standard error, and passes stop signals on to it.
+/// Runs a search, shows its progress on standard error, and forwards stop signals to it.
 pub(crate) fn watch<T>(
     name: &str,
     interrupt: &Interrupt,
@@ -36,8 +36,8 @@ pub(crate) fn watch<T>(
     )
 }
 
-/// Runs some work and shows a line of progress on standard error: live on a terminal, every ten
-/// seconds elsewhere. `poll` is called before each look.
+/// Runs some work and shows a line of progress on standard error: live on a terminal, every ten seconds
+/// elsewhere. Calls `poll` before each update.
 pub(crate) fn watch_line<T>(
     name: &str,
     poll: impl Fn() + Sync,
@@ -49,7 +49,7 @@ pub(crate) fn watch_line<T>(
     show_while(name, bar, log, poll, line, work)
 }
 
-/// As [`watch_line`]; a hidden bar is replaced by lines that `log` prints, each after so long.
+/// The same as [`watch_line`], but instead of a hidden bar, `log` prints lines at this interval.
 fn show_while<T>(
     name: &str,
     bar: ProgressBar,
@@ -125,7 +125,7 @@ mod tests {
         let print = move |text: String| {
             let _ = printed.try_send(text);
         };
-        // The work ends when a line was printed: without lines it would end as a failure.
+        // The work ends when a line was printed. Without lines, it would end with a failure.
         let line = show_while(
             "search",
             ProgressBar::hidden(),

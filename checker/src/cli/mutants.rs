@@ -1,4 +1,4 @@
-//! `mutants`: plants each bug in turn and must find it.
+//! `mutants`: plants each bug in turn, and must find it.
 
 use super::{
     Exit,
@@ -19,15 +19,15 @@ use std::{
     path::PathBuf,
 };
 
-/// The most states of a hunt: a mutant that hides longer needs another scope.
+/// The maximum number of states of a search: a mutant that needs more must get another scope.
 const MAX_STATES: u64 = 20_000_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these bugs; with a single one, how it breaks Raft is told step by step
+    /// Only these bugs; for a single bug, the violation is described step by step
     #[arg(value_name = "NAME", value_parser = selection::mutants())]
     names: Vec<Mutant>,
-    /// How many threads [default: 1]
+    /// Number of threads [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
     /// Write the run that shows the bug to this file; needs exactly one NAME
@@ -66,7 +66,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         } = &mut hunt.end
     {
         let trace = entry.trace(evidence)?;
-        // A step of the search may be several of the real run; the table counts what is told here.
+        // A step of the search may be several steps of the real run. The table counts the steps of the
+        // real run.
         *steps = trace.steps.len();
         match &args.trace {
             Some(file) => {
@@ -127,7 +128,7 @@ fn table(hunted: &[(Entry, Hunt)]) -> Table {
     table
 }
 
-/// Servers, terms, client entries and crashes, as the catalogue of bugs counts them.
+/// Servers, terms, client entries and crashes, in the notation of the catalog of bugs.
 fn notation(entry: &Entry) -> String {
     let scope = &entry.scope;
     let budget = &scope.budget;

@@ -1,20 +1,21 @@
-//! What to try next: three commands worth typing after a check, with what was asked for kept.
+//! Suggestions: three useful commands after a check, which keep the given options.
 
 use super::{Exit, selection::Bounds, verdict::Verdict};
 use crate::engine::{Outcome, StopCause};
 use model::{mutant::Mutant, system::Scope};
 use std::path::Path;
 
-/// Scopes that are exhausted in a minute or two, from the smallest.
+/// Scopes that are exhausted in one or two minutes, smallest first.
 const EXHAUSTIBLE: &[&str] = &["replication", "reads", "crashes", "fail-over"];
-/// A crash more makes several times as many states: from so many, that is minutes.
+/// One crash more multiplies the number of states several times. From this many states, the larger
+/// search takes minutes.
 const MAX_GROWN: u64 = 1_000_000;
 /// The same for searches that visit more states, or visit them more slowly.
 const MAX_GROWN_PLAIN: u64 = 20_000;
-/// What bounds a search of which nobody knows how many states it has.
+/// The bound for a search with an unknown number of states.
 const BOUND: &str = "--max-states 10000000";
 
-/// What was asked for beside scopes, bounds and a bug: each option as it is typed.
+/// The options other than scopes, bounds and a bug, each as it is typed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options(pub(crate) Vec<String>);
 
@@ -49,7 +50,7 @@ impl Options {
         self.with(BOUND)
     }
 
-    /// Whether the search is the fast one, with everything that makes it so.
+    /// Whether the search uses the built-in engine with all reductions.
     fn is_fast(&self) -> bool {
         !["--engine", "--no-symmetry", "--no-reduction"]
             .iter()
@@ -61,24 +62,24 @@ impl Options {
     }
 }
 
-/// A check that ended.
+/// A completed check.
 pub(crate) struct Ended<'a> {
-    /// How the program is called.
+    /// The name by which the program was called.
     pub(crate) program: &'a str,
     pub(crate) exit: Exit,
-    /// Every scope that ran.
+    /// All scopes that ran.
     pub(crate) ran: &'a [Verdict],
-    /// The one of them that suggestions are about.
+    /// The verdict that the suggestions refer to.
     pub(crate) about: &'a Verdict,
     /// The first scope that did not run.
     pub(crate) not_run: Option<&'a str>,
-    /// The bounds given.
+    /// The given bounds.
     pub(crate) bounds: &'a Bounds,
     pub(crate) options: Options,
 }
 
 impl Ended<'_> {
-    /// Three commands, each with what it is for.
+    /// Three commands, each with its purpose.
     pub(crate) fn suggestions(&self) -> [String; 3] {
         let told = match self.exit {
             Exit::Passed => self.passed(),
@@ -161,7 +162,7 @@ impl Ended<'_> {
         }
     }
 
-    /// A larger world that can still be exhausted.
+    /// A larger scope that can still be exhausted.
     fn larger(&self) -> (String, &'static str) {
         let most = match self.options.is_fast() {
             true => MAX_GROWN,
@@ -189,7 +190,7 @@ impl Ended<'_> {
         }
     }
 
-    /// What needs no reduction whose obligation failed.
+    /// A check that does not depend on the reduction whose obligation failed.
     fn without_the_obligation(&self) -> (String, &'static str) {
         if let Some(bug) = self.about.scope.mutant {
             return (
@@ -202,20 +203,20 @@ impl Ended<'_> {
         (self.check(self.bounds, &plain), "without any reduction")
     }
 
-    /// The same question to someone else.
+    /// The same check with another engine.
     fn second_opinion(&self) -> (String, &'static str) {
         let options = &self.options;
         if options.has("--engine") {
             let own = options.without(&["--engine"]);
             return (self.check(self.bounds, &own), "ask the own engine");
         }
-        // stateright does not check progress, so it has nothing to say of a stuck state.
+        // stateright does not check progress, so it cannot confirm a stuck state.
         if self.about.is_stuck() || self.about.states > MAX_GROWN {
             return self.simulate();
         }
         let mut other = options.without(&["--progress"]).with("--engine stateright");
         if self.about.is_violated() {
-            // The states seen so far are not all there are.
+            // The search ended early, so the whole scope may have many more states.
             other = other.bounded();
         }
         (self.check(self.bounds, &other), "ask the other engine")
@@ -270,7 +271,7 @@ impl Ended<'_> {
     }
 }
 
-/// The program as it is typed in `directory`: as it was called, but never by a path from the root.
+/// The program name to type in `directory`: as it was called, but never an absolute path.
 pub(crate) fn typed_program(called: &Path, directory: &Path) -> String {
     if called.is_relative() {
         return called.display().to_string();

@@ -1,4 +1,4 @@
-//! `replay`: judges what the servers of a running cluster recorded.
+//! `replay`: checks the traces that the servers of a running cluster recorded.
 
 use super::{
     Exit, explore,
@@ -23,37 +23,36 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The most states of the world that the beginning of a run lies inside.
+/// The maximum number of states for the search of the world of the run's beginning.
 const MAX_STATES: u64 = 20_000_000;
-/// The most bytes that are kept of an input that can be read only once.
+/// The maximum number of bytes cached for an input that can be read only once.
 const MAX_KEPT: u64 = 1 << 30;
 
-/// Judges traces that the servers of a running cluster recorded: takes every step again with the
-/// checked core, puts the servers together by what caused what, and judges the laws over all. A trace
-/// of a scope, as `check`, `simulate` and the page write it, is executed again in the model.
+/// Check traces that the servers of a running cluster recorded: execute every step again with the same
+/// core, order the steps of all servers by causality, and check the properties over all servers. A trace
+/// of a scope, written by `check`, `simulate` or the page, is executed again in the model.
 ///
-/// Exit codes: 0 accepted; 1 rejected, or the trace of a scope breaks a property; 2 usage or a line
-/// that cannot be read; 3 interrupted.
+/// Exit codes: 0 accepted; 1 rejected, or the trace of a scope violates a property; 2 usage error or
+/// unreadable line; 3 interrupted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Traces, as `raft-node --trace FILE` writes them, one of each server of the cluster; or one
-    /// trace of a scope
+    /// Traces written by `raft-node --trace FILE`, one per server of the cluster; or one trace of a
+    /// scope
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Accepts first runs that start from a disk that was in use: what was promised and committed
-    /// before is then not judged
+    /// Accept first runs that start from a used disk: earlier promises and commits are then not checked
     #[arg(long)]
     used_disks: bool,
-    /// Does not search the world that the beginning of the run lies inside
+    /// Do not search the world that contains the beginning of the run
     #[arg(long)]
     no_search: bool,
-    /// Prints one JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Shows the traces in a browser instead, step by step; a trace of a scope can be shown too
+    /// Show the traces in a browser instead, step by step; also for a trace of a scope
     #[arg(long, conflicts_with = "json")]
     serve: bool,
-    /// Where --serve listens; port 0 takes any free one
+    /// Address for --serve to listen on; port 0 selects a free port
     #[arg(
         long,
         value_name = "HOST:PORT",
@@ -61,13 +60,13 @@ pub(crate) struct Args {
         requires = "serve"
     )]
     address: String,
-    /// A name by which browsers may call this server, beside localhost and IP addresses. Repeat it for
-    /// several
+    /// Host name under which browsers may access this server, in addition to localhost and IP addresses.
+    /// Repeatable
     #[arg(long, value_name = "NAME", value_parser = web::site::parse_name, requires = "serve")]
     http_allow_host: Vec<String>,
 }
 
-/// Serves the page with these traces until Ctrl-C. That they are rejected is for the page to show.
+/// Serves the page with these traces until Ctrl-C. The page shows whether they are rejected.
 fn serve(args: &Args) -> anyhow::Result<Exit> {
     let listener = explore::listen(&args.address)?;
     let address = listener.local_addr()?;
@@ -83,8 +82,8 @@ fn serve(args: &Args) -> anyhow::Result<Exit> {
     explore::serve(explorer, listener, &greeting)
 }
 
-/// A trace that is read each time somebody asks for another part of it. What can be read once alone
-/// (the output of another program) is kept.
+/// A trace that is read again for each requested part. An input that can be read only once (the output
+/// of another program) is cached.
 fn input(path: &Path) -> anyhow::Result<Input> {
     let name = path.display().to_string();
     let mut file = open(path)?;
@@ -195,8 +194,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// Whether this is a trace of a scope, as `check`, `simulate` and the page write it: its first field is
-/// the schema.
+/// Whether the input is a trace of a scope, as written by `check`, `simulate` and the page: its first
+/// field is the schema.
 fn begins_with_schema(input: &mut impl BufRead) -> io::Result<bool> {
     let start = input.fill_buf()?.trim_ascii_start();
     let inside = start.strip_prefix(b"{").unwrap_or_default();
@@ -222,7 +221,7 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
             let why = format!("{} is broken: {}", broken.law, broken.why);
             (Exit::Failed, "violated", Some(why))
         }
-        // Nothing was executed: this is a file that cannot be read, not a run that is wrong.
+        // No step was executed: the file cannot be read, which is not a violation.
         (Err(error), _) if scope.is_none() => bail!("{name}: {error}"),
         (Err(error), _) => (Exit::Failed, "rejected", Some(format!("{name}: {error}"))),
     };
@@ -255,13 +254,13 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
     Ok(exit)
 }
 
-/// What a search made of the world that the beginning of the run lies inside.
+/// The result of a search of the world that contains the beginning of the run.
 enum Searched {
     /// It was not searched.
     Not,
-    /// No search takes so many servers.
+    /// There are too many servers for a search.
     TooMany,
-    /// It was, from beginning to end or until something stopped it.
+    /// The search ended, complete or stopped early.
     Ended(Box<engine::Report>),
 }
 
@@ -338,7 +337,7 @@ fn print(out: &mut impl Write, report: &Report, took: Duration) -> anyhow::Resul
     Ok(())
 }
 
-/// How much of it lies inside a world that was searched.
+/// Prints the part of the run inside a world that was searched.
 fn print_inside(out: &mut impl Write, report: &Report, searched: &Searched) -> anyhow::Result<()> {
     let Coverage {
         inside,

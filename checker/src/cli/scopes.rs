@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Prints one JSON object for each scope, a line each
+    /// Print one JSON object per scope, each on a line
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! Which scopes, within which bounds.
+//! The selection of scopes and their bounds.
 
 use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -7,7 +7,7 @@ use model::{
     system::{Scope, scope::MAX_BUDGET},
 };
 
-/// What is checked when nothing is asked for: about three minutes on two cores.
+/// The scopes that are checked by default: about three minutes on two cores.
 const DEFAULT_SCOPES: &[&str] = &[
     "elections",
     "elections-4",
@@ -27,47 +27,47 @@ const DEFAULT_SCOPES: &[&str] = &[
     "fail-over",
     "sessions",
 ];
-/// What bounds without a scope apply to.
+/// The scope for bounds without a scope.
 const BASE_SCOPE: &str = "crashes";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Selection {
-    /// A scope to take; may be given more than once
+    /// Scope to check; repeatable
     #[arg(long = "scope", value_name = "NAME", value_parser = names())]
     scopes: Vec<String>,
-    /// Every scope, not only the default ones
+    /// Check every scope, not only the default ones
     #[arg(long, conflicts_with = "scopes")]
     all: bool,
     #[command(flatten)]
     bounds: Bounds,
 }
 
-/// Bounds in place of a scope's own. Without a scope they apply to "crashes".
+/// Bounds that replace a scope's own. Without a scope, they apply to "crashes".
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Bounds, in place of the scope's own")]
 pub(crate) struct Bounds {
-    /// How many servers
+    /// Number of servers
     #[arg(long, value_name = "N")]
     servers: Option<u64>,
-    /// How many terms may be entered
+    /// Number of terms that servers may enter
     #[arg(long, value_name = "N")]
     terms: Option<u64>,
-    /// How many entries clients ask for
+    /// Number of entries that clients request
     #[arg(long, value_name = "N")]
     entries: Option<u64>,
-    /// How many reads leaders take
+    /// Number of reads that leaders accept
     #[arg(long, value_name = "N")]
     reads: Option<u64>,
-    /// How many servers crash
+    /// Number of server crashes
     #[arg(long, value_name = "N")]
     crashes: Option<u64>,
-    /// How many snapshots servers take
+    /// Number of snapshots that servers take
     #[arg(long, value_name = "N")]
     snapshots: Option<u64>,
-    /// The most entries in one message
+    /// Maximum number of entries in one message
     #[arg(long, value_name = "N")]
     batch: Option<u64>,
-    /// How often a client sends a request
+    /// Number of times that a client sends a request
     #[arg(long, value_name = "N")]
     attempts: Option<u64>,
 }
@@ -76,21 +76,21 @@ pub(crate) struct Bounds {
 #[derive(Clone, Debug)]
 pub(crate) struct Selected {
     pub(crate) scope: Scope,
-    /// Whether its bounds are not the catalogue's. Then its witnesses may be out of reach.
+    /// Whether its bounds differ from the catalog's. In that case its witnesses may be unreachable.
     pub(crate) is_altered: bool,
 }
 
-/// Whether a scope is checked when nothing is asked for.
+/// Whether a scope is checked by default.
 pub(crate) fn is_default(name: &str) -> bool {
     DEFAULT_SCOPES.contains(&name)
 }
 
-/// Reads the name of a scope, and suggests the nearest where there is no such scope.
+/// Parses the name of a scope, and suggests the nearest name if there is no such scope.
 pub(crate) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(Scope::catalogue().into_iter().map(|scope| scope.name))
 }
 
-/// Reads the name of a bug that can be planted, and suggests the nearest where there is none.
+/// Parses the name of a bug, and suggests the nearest name if there is no such bug.
 pub(crate) fn mutants() -> impl TypedValueParser<Value = Mutant> {
     let names = Mutant::ALL.iter().map(|mutant| mutant.name());
     PossibleValuesParser::new(names).map(|name| {
@@ -99,7 +99,7 @@ pub(crate) fn mutants() -> impl TypedValueParser<Value = Mutant> {
     })
 }
 
-/// A scope by its name.
+/// The scope with this name.
 ///
 /// # Errors
 /// If there is none.
@@ -111,17 +111,17 @@ pub(crate) fn named(name: &str) -> anyhow::Result<Scope> {
 }
 
 impl Selection {
-    /// The bounds given.
+    /// The given bounds.
     pub(crate) fn bounds(&self) -> &Bounds {
         &self.bounds
     }
 
-    /// Whether nothing is asked for: the default scopes within their own bounds.
+    /// Whether no scope and no bound was given: the default scopes with their own bounds.
     pub(crate) fn is_default(&self) -> bool {
         self.scopes.is_empty() && !self.all && !self.bounds.is_given()
     }
 
-    /// The scopes asked for, each once, in the order of the catalogue.
+    /// The selected scopes, each once, in the order of the catalog.
     ///
     /// # Errors
     /// If a bound is out of range.
@@ -146,7 +146,7 @@ impl Selection {
 }
 
 impl Bounds {
-    /// As they are typed, each with a space before it.
+    /// The bounds as they are typed, each with a space before it.
     pub(crate) fn arguments(&self) -> String {
         let Self {
             servers,
@@ -175,8 +175,8 @@ impl Bounds {
         .concat()
     }
 
-    /// These with less of what makes a scope large: three servers, two terms and one of everything
-    /// else; within that, one term. `None` where there is no less.
+    /// Smaller bounds: at most three servers, two terms and one of everything else. If the scope is
+    /// already within these, one term. Returns `None` if there are no smaller bounds.
     pub(crate) fn smaller(&self, scope: &Scope) -> Option<Self> {
         let mut less = self.clone();
         let mut is_less = false;
@@ -199,8 +199,8 @@ impl Bounds {
         is_less.then_some(less)
     }
 
-    /// These with a crash more. `None` with clients as processes: beside them a crash makes every sync
-    /// a step of its own, and that many times as many states.
+    /// The bounds with one more crash. Returns `None` if clients are processes: a crash then makes every
+    /// sync a step of its own, which multiplies the number of states.
     pub(crate) fn with_crash(&self, scope: &Scope) -> Option<Self> {
         let crashes = scope.budget.crashes + 1;
         (scope.plans.is_empty() && crashes <= MAX_BUDGET).then(|| Self {

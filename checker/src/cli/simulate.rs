@@ -1,4 +1,4 @@
-//! `simulate`: random walks through a scope, for those that no search will finish.
+//! `simulate`: random walks through a scope, for scopes that no search can complete.
 
 use super::{
     Exit,
@@ -25,27 +25,27 @@ use std::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The scope to walk through
+    /// Scope to walk through
     #[arg(long, value_name = "NAME", default_value = "end-to-end", value_parser = selection::names())]
     scope: String,
     #[command(flatten)]
     bounds: Bounds,
-    /// Everything follows from it [default: a random one, always printed]
+    /// Seed that determines all walks [default: a random seed, always printed]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How many walks
+    /// Number of walks
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     walks: u64,
-    /// The most steps of a walk
+    /// Maximum number of steps of a walk
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     steps: u64,
-    /// Plants a bug in every server, to see how it is found
+    /// Plant a bug in every server, to see how it is found
     #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
     mutant: Option<Mutant>,
-    /// Where a run that breaks a law goes [default: raft-checker-SCOPE-violation.jsonl]
+    /// File for a run that violates a property [default: raft-checker-SCOPE-violation.jsonl]
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Prints one JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -72,14 +72,14 @@ struct SimulationJson {
 struct ViolationJson {
     law: &'static str,
     why: String,
-    /// The walk that broke it, from 0, and its steps.
+    /// The number of the violating walk, from 0, and its steps.
     walk: u64,
     walk_steps: usize,
-    /// The steps of what remains when everything is left out that the violation does not need.
+    /// The number of steps of the shrunk walk, which has only the steps that the violation needs.
     steps: usize,
-    /// Whether nothing more can be left out; not so if that was interrupted.
+    /// Whether no further step can be removed; false if the shrinking was interrupted.
     shortest: bool,
-    /// The file with that.
+    /// The file with the shrunk walk.
     trace: Option<String>,
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let interrupt = Interrupt::install()?;
     if !args.json {
-        // Before the walks: whatever becomes of them, they can be walked again.
+        // Printed before the walks, so that they can be repeated even if the process fails.
         writeln!(io::stdout(), "{}: seed {}", scope.name, simulation.seed)?;
     }
     let started = Instant::now();
@@ -120,9 +120,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// A seed that nobody chose.
+/// A random seed.
 fn random_seed() -> u64 {
-    // The keys of the standard library's hash maps are the system's random numbers.
+    // The keys of the standard library's hash maps are random numbers of the system.
     RandomState::new().build_hasher().finish()
 }
 
@@ -150,14 +150,14 @@ fn walk(scope: &Scope, simulation: &Simulation, interrupt: &Interrupt) -> Simula
     )
 }
 
-/// Tells the violation, if there is one; returns the file that holds it.
+/// Describes the violation, if there is one. Returns the file that contains it.
 fn tell(args: &Args, scope: &Scope, report: &SimulationReport) -> anyhow::Result<Option<PathBuf>> {
     let Some(found) = &report.violation else {
         return Ok(None);
     };
     let told = args.trace.clone();
     let file = told.unwrap_or_else(|| violation::default_file(scope, "violation"));
-    // Nothing but JSON goes to standard output with --json.
+    // With --json, standard output contains only JSON.
     let is_kept = if args.json {
         report_trace(&mut io::stderr().lock(), &found.trace, &file)?
     } else {
@@ -221,7 +221,7 @@ fn print(
     Ok(())
 }
 
-/// Which steps of the walk are told.
+/// Describes which steps of the walk are shown.
 fn kept(found: &Violation) -> String {
     let steps = found.trace.steps.len();
     match found.is_shortest {

@@ -1,4 +1,4 @@
-//! What is said of one scope: in the table, in notes below it, and as JSON.
+//! The verdict on one scope: in the table, in notes below it, and as JSON.
 
 use super::{
     figures::{grouped, time},
@@ -20,14 +20,14 @@ use std::{
     time::Duration,
 };
 
-/// What the table says of progress where nobody looked.
+/// The table's text for progress that was not checked.
 const NOT_CHECKED: &str = "not checked";
 
-/// What a search of a scope found.
+/// The result of a search of a scope.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub(crate) scope: Scope,
-    /// Whether a witness that is not reached is a failure.
+    /// Whether a witness that was not reached is a failure.
     pub(crate) witnesses_required: bool,
     pub(crate) symmetry: bool,
     pub(crate) engine: &'static str,
@@ -36,14 +36,14 @@ pub(crate) struct Verdict {
     pub(crate) transitions: u64,
     pub(crate) depth: u64,
     pub(crate) elapsed: Duration,
-    /// Bytes of visited set, parents and frontier, where the engine tells.
+    /// Bytes of visited set, parents and frontier, if the engine reports them.
     pub(crate) bytes: Option<u64>,
     pub(crate) witnesses: Witnesses,
-    /// How often the obligations of the reductions were checked, where the engine does.
+    /// The number of checks of the reductions' obligations, if the engine checks them.
     pub(crate) checked: Option<Checked>,
-    /// What the progress check found, where it ran.
+    /// The result of the progress check, if it ran.
     pub(crate) progress: Option<ProgressReport>,
-    /// The file that holds the run to a violation or to a stuck state.
+    /// The file with the run to a violation or to a stuck state.
     pub(crate) trace: Option<PathBuf>,
 }
 
@@ -70,7 +70,7 @@ impl Verdict {
         matches!(self.outcome, Outcome::Violated { .. })
     }
 
-    /// Whether the scope was exhausted without reaching what it must.
+    /// Whether the scope was exhausted without reaching all required witnesses.
     pub(crate) fn lacks_witnesses(&self) -> bool {
         matches!(self.outcome, Outcome::Exhausted)
             && self.witnesses_required
@@ -81,19 +81,19 @@ impl Verdict {
         self.progress.as_ref().map(|report| &report.verdict)
     }
 
-    /// Whether from some state nothing new can be committed.
+    /// Whether there is a state from which no new entry can be committed.
     pub(crate) fn is_stuck(&self) -> bool {
         matches!(self.progress_verdict(), Some(ProgressVerdict::Stuck(_)))
     }
 
-    /// Whether something that was asked for was stopped early.
+    /// Whether a requested check was stopped early.
     pub(crate) fn lacks_claim(&self) -> bool {
         let progress = self.progress_verdict();
         (self.is_truncated() && !self.is_stuck())
             || matches!(progress, Some(ProgressVerdict::Truncated))
     }
 
-    /// Whether a bug was planted, and everything that was checked holds.
+    /// Whether a bug was planted and all checks passed.
     pub(crate) fn is_undetected(&self) -> bool {
         matches!(self.outcome, Outcome::Exhausted)
             && self.scope.mutant.is_some()
@@ -107,7 +107,7 @@ impl Verdict {
         checked.map_or(&[], |checked| &checked.unmet)
     }
 
-    /// Why the scope did not pass, if it did not.
+    /// The reason why the scope did not pass; `None` if it passed.
     pub(crate) fn fault(&self) -> Option<String> {
         let name = &self.scope.name;
         match &self.outcome {
@@ -130,7 +130,7 @@ impl Verdict {
         }
     }
 
-    /// What the table has no room for.
+    /// Notes with details that are not in the table.
     pub(crate) fn notes(&self) -> Vec<String> {
         let name = &self.scope.name;
         let mut notes = Vec::new();
@@ -158,7 +158,7 @@ impl Verdict {
             ),
         }));
         notes.extend(self.progress_note());
-        // Without these bounds the scope merges them.
+        // Without the given bounds, the scope merges syncs.
         let is_switched_off = !self.scope.may_merge_syncs()
             && selection::named(name).is_ok_and(|base| base.reduction.merge_syncs);
         if is_switched_off {
@@ -257,7 +257,7 @@ impl Verdict {
         ]
     }
 
-    /// The verdict for programs.
+    /// The verdict as JSON.
     pub(crate) fn as_json(&self) -> impl Serialize {
         let names = |witnesses: Vec<Witness>| witnesses.into_iter().map(Witness::name).collect();
         let (verdict, stopped_by, broken) = match &self.outcome {
@@ -335,7 +335,8 @@ fn why(broken: &Broken) -> String {
     broken.why.clone()
 }
 
-/// How many laws are judged in a scope: where nobody records operations, nothing is said of their order.
+/// The number of properties checked in a scope. Without recorded operations, linearizability is not
+/// checked.
 fn laws_judged(scope: &Scope) -> usize {
     let is_judged = |law: &&Law| {
         let has_matter = **law != Law::Linearizability || scope.tracks_operations;
@@ -397,7 +398,7 @@ pub(crate) fn table(verdicts: &[Verdict], not_run: &[String]) -> Table {
     table
 }
 
-/// How often each obligation of a reduction was checked, in all scopes together; `None` where the
+/// The table of the number of checks of each obligation, in all scopes together. Returns `None` if the
 /// engine checks none.
 pub(crate) fn obligations_table(verdicts: &[Verdict]) -> Option<Table> {
     let totals = obligation_totals(verdicts)?;
@@ -423,7 +424,7 @@ pub(crate) fn obligations_table(verdicts: &[Verdict]) -> Option<Table> {
     Some(table)
 }
 
-/// How often each obligation was checked.
+/// The number of checks of each obligation.
 fn obligation_totals(verdicts: &[Verdict]) -> Option<Vec<(Obligation, u64)>> {
     let checked: Vec<&Checked> = verdicts
         .iter()
@@ -441,7 +442,7 @@ pub(crate) fn unchecked(verdicts: &[Verdict]) -> Vec<Obligation> {
     unchecked.map(|(obligation, _)| obligation).collect()
 }
 
-/// The bounds of a scope for programs.
+/// The bounds of a scope as JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct BoundsJson {
     servers: u64,
@@ -477,7 +478,7 @@ struct ScopeJson {
     engine: &'static str,
     symmetry: bool,
     bounds: BoundsJson,
-    /// The bug planted.
+    /// The planted bug.
     mutant: Option<&'static str>,
     verdict: &'static str,
     stopped_by: Option<StopCause>,
@@ -488,9 +489,9 @@ struct ScopeJson {
     bytes: Option<u64>,
     witnesses: WitnessesJson,
     properties: PropertiesJson,
-    /// Null where the engine does not check them.
+    /// Null if the engine does not check them.
     obligations: Option<ObligationsJson>,
-    /// Null where progress was not checked.
+    /// Null if progress was not checked.
     progress: Option<ProgressJson>,
     violation: Option<ViolationJson>,
 }
@@ -499,7 +500,7 @@ struct ScopeJson {
 struct ProgressJson {
     verdict: &'static str,
     states_checked: u64,
-    /// Steps from the start to the stuck state.
+    /// Steps from the initial state to the stuck state.
     steps: Option<usize>,
     /// The file with the run to the stuck state.
     trace: Option<String>,
@@ -515,17 +516,17 @@ struct WitnessesJson {
 #[derive(Serialize)]
 struct PropertiesJson {
     judged: usize,
-    /// How many are known to hold: only an exhausted scope knows.
+    /// The number of properties known to hold: known only for an exhausted scope.
     hold: Option<usize>,
 }
 
 #[derive(Serialize)]
 struct ObligationsJson {
-    /// How often each was checked.
+    /// The number of checks of each obligation.
     checked: BTreeMap<&'static str, u64>,
-    /// Those that failed.
+    /// The failed obligations.
     unmet: Vec<Unmet>,
-    /// How long the checks took.
+    /// The duration of the checks in seconds.
     seconds: f64,
 }
 
@@ -533,7 +534,7 @@ struct ObligationsJson {
 struct ViolationJson {
     law: &'static str,
     why: String,
-    /// States on the path that the search found.
+    /// The number of states on the path that the search found.
     steps: usize,
     /// The file with the run.
     trace: Option<String>,

@@ -15,7 +15,7 @@ use std::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A certificate, as `check --certificate FILE` writes it
+    /// Certificate written by `check --certificate FILE`
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             writeln!(out, "interrupted: nothing was concluded of {file}")?;
             Exit::Truncated
         }
-        // What cannot be read was not judged.
+        // A file that cannot be read was not checked.
         Err(error) if error.chain().any(|cause| cause.is::<io::Error>()) => {
             return Err(error).context("give a certificate that can be read");
         }

@@ -1,5 +1,5 @@
-//! What a violation, or a state without progress, looks like: a story on the screen, and the same
-//! run in a file for programs.
+//! Reports a violation, or a state without progress: a story on the screen, and the same run in a file
+//! for programs.
 
 use crate::{
     story,
@@ -14,14 +14,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The file a run goes to unless told: `raft-checker-SCOPE-WHAT.jsonl` in the working directory.
+/// The default file for a run: `raft-checker-SCOPE-WHAT.jsonl` in the working directory.
 pub(crate) fn default_file(scope: &Scope, what: &str) -> PathBuf {
     format!("raft-checker-{}-{what}.jsonl", scope.name).into()
 }
 
-/// Tells how a law is broken in a scope, and keeps the run in a file. `path` leads from an initial
-/// system to the one whose next step breaks the law. Returns whether the run is in the file; if it
-/// is not, standard error says why.
+/// Prints how a property is violated in a scope, and writes the run to a file. `path` leads from an
+/// initial system to the one whose next step violates the property. Returns whether the run is in the
+/// file; otherwise the reason is on standard error.
 ///
 /// # Errors
 /// If `out` cannot be written.
@@ -44,9 +44,9 @@ pub(crate) fn report_violation(
     }
 }
 
-/// Tells how a scope comes to a state from which nothing new can be committed, and keeps the run
-/// in a file. `path` leads from an initial system to that state. Returns whether the run is in the
-/// file; if it is not, standard error says why.
+/// Prints how a scope reaches a state from which no new entry can be committed, and writes the run to a
+/// file. `path` leads from an initial system to that state. Returns whether the run is in the file;
+/// otherwise the reason is on standard error.
 ///
 /// # Errors
 /// If `out` cannot be written.
@@ -71,11 +71,11 @@ pub(crate) fn report_stuck(
     }
 }
 
-/// What is wrong if a search found what no real run shows.
+/// The error if a search found a violation that no real run shows.
 const NO_RUN: &str = "no real run shows what the search found, so a reduction is at fault: try --no-symmetry and --no-reduction";
 
-/// Tells a run and keeps it in a file. Returns whether it is in the file; if it is not, standard
-/// error says why.
+/// Prints a run and writes it to a file. Returns whether it is in the file; otherwise the reason is on
+/// standard error.
 ///
 /// # Errors
 /// If `out` cannot be written.
@@ -109,7 +109,8 @@ fn keep(trace: &Trace, file: &Path) -> anyhow::Result<()> {
     };
     let mut out = File::create(file).with_context(failed)?;
     if let Err(error) = out.write_all(&lines) {
-        // Half a run is none. Best effort: the error at hand matters more than a file left over.
+        // An incomplete run is useless. The removal is best effort: the original error is more important
+        // than a leftover file.
         if file.is_file() {
             let _ = fs::remove_file(file);
         }
