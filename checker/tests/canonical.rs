@@ -1,5 +1,5 @@
-//! The canonical form of a system: one for all that differ only in the names of servers, and one
-//! encoding of it.
+//! The canonical form of a system: one form for all systems that differ only by a permutation of the
+//! servers, with one encoding.
 
 use checker::engine::{Explored, Limits, SearchProgress, check};
 use model::system::{Budget, Reduction, Relabel, Relabelling, Scope, System};
@@ -39,8 +39,8 @@ fn explore(scope: &Scope, symmetry: bool) -> Explored {
     check(scope, &limits, &SearchProgress::default())
 }
 
-/// Every state, with its names, is in one class with its renamings, and the search that knows of
-/// them counts the classes.
+/// Every state is in the same class as its permutations, and the search with symmetry reduction counts
+/// the classes.
 #[track_caller]
 fn assert_classes_are_orbits(scope: &Scope) {
     let plain = explore(scope, false);
@@ -86,11 +86,11 @@ fn orbits_of_logs_and_reads_are_classes() {
     assert_classes_are_orbits(&two_leaders);
 }
 
-/// Here messages and proxies say the names of servers, too.
+/// Here messages and proxies contain server ids, too.
 #[test]
 fn orbits_with_clients_are_classes() {
     let mut scope = scope("fail-over");
-    // A server that leads from the start is told apart from the others.
+    // An initial leader would be distinguishable from the other servers.
     scope.starts_with_leader = false;
     (scope.servers, scope.terms) = (2, 1);
     (scope.budget.entries, scope.attempts) = (1, 1);

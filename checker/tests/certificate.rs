@@ -1,4 +1,4 @@
-//! Certificates: what is written is verified, and nothing else is.
+//! Certificates: a certificate that was written is accepted, and all others are rejected.
 
 use checker::{
     certificate,
@@ -45,10 +45,10 @@ fn small() -> Scope {
 
 static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| certify(&small(), true));
 
-/// A certificate taken apart, so that a consistent one can be forged.
+/// The parts of a certificate, so that a consistent one can be forged.
 #[derive(Clone)]
 struct Parts {
-    /// Everything before the count of states.
+    /// The bytes before the count of states.
     head: Vec<u8>,
     states: Vec<Vec<u8>>,
 }
@@ -70,7 +70,7 @@ impl Parts {
         }
     }
 
-    /// The certificate of these parts, with the right count and root hash.
+    /// The certificate of these parts, with a correct count and root hash.
     fn forge(&self) -> Vec<u8> {
         let mut head = self.head.clone();
         head.extend((self.states.len() as u64).to_le_bytes());
@@ -205,7 +205,7 @@ fn certificate_of_each_kind_of_scope_is_verified() {
             let report = &explored.report;
             assert_eq!(report.states, states, "{}", scope.name);
             assert_eq!(report.transitions, transitions, "{}", scope.name);
-            // The search does not credit witnesses to steps that only send; the definition does.
+            // The search does not record witnesses of steps that only send; the definition does.
             let mut both = witnesses;
             both.add_all(explored.report.witnesses);
             assert_eq!(both, witnesses, "{}", scope.name);
@@ -253,7 +253,7 @@ fn certificate_with_one_altered_state_is_rejected() {
     let whole = Parts::of(&SMALL);
     let mut altered = 0;
     for (place, system) in whole.systems().enumerate() {
-        // As plausible as can be: one message was never sent.
+        // A plausible forgery: one message was never sent.
         let Some(message) = system.network.first().cloned() else {
             continue;
         };
@@ -300,7 +300,7 @@ fn certificate_with_a_state_that_is_not_canonical_is_rejected() {
 #[test]
 fn certificate_of_another_shape_is_rejected() {
     let mut parts = Parts::of(&SMALL);
-    // A thousand servers, whose permutations nobody could try.
+    // A thousand servers, which have too many permutations to try.
     let mut system = small().start();
     system.processes = vec![system.processes[0].clone(); 1000];
     parts.states.push(system.encode());
@@ -310,7 +310,8 @@ fn certificate_of_another_shape_is_rejected() {
 
 #[test]
 fn certificate_for_larger_bounds_is_rejected() {
-    // Terms, entries and crashes: the states of less are not closed under the steps of more.
+    // Terms, entries and crashes: the states of smaller bounds are not closed under the steps of larger
+    // bounds.
     for (place, more) in [(11, 2), (12, 1), (14, 2)] {
         let mut parts = Parts::of(&SMALL);
         parts.head[place] = more;
@@ -322,25 +323,27 @@ fn certificate_for_larger_bounds_is_rejected() {
 fn certificate_for_smaller_bounds_is_rejected() {
     let mut parts = Parts::of(&SMALL);
     parts.head[14] = 0;
-    // Which check notices first depends on what may be forgotten once crashes are over.
+    // Which check fails first depends on the messages that are dropped after the last crash.
     assert!(verify(parts.forge().as_slice()).is_err());
 }
 
 #[test]
 fn certificate_that_breaks_a_law_is_rejected() {
-    // What a search that judges nothing would call exhausted: the laws are judged again.
+    // A search without checks reports this scope as exhausted: the verification checks the properties
+    // again.
     let mut scope = Scope::new("unlawful", "");
     scope.servers = 2;
     scope.mutant = Some(Mutant::VotesTwiceInATerm);
     scope.laws = Laws::only(Law::Linearizability);
-    // What a message is dropped for is a rule that this bug breaks.
+    // This bug breaks a rule by which messages are dropped.
     scope.reduction.drop_dead = false;
     let explored = explore(&scope, true, None);
     scope.mutant = None;
     scope.laws = Laws::ALL;
     let mut bytes = Vec::new();
     certificate::write(&explored, &scope, true, &mut bytes).unwrap();
-    // The states carry the settings of their servers, so those of a mutant are no states of Raft.
+    // The states contain the configuration of their servers, so states of a mutant are not states of
+    // Raft.
     assert!(verify(bytes.as_slice()).is_err());
 }
 
@@ -469,7 +472,7 @@ fn unwritable_paths_and_full_disks_are_errors() {
     let missing = directory.path().join("missing/small.cert");
     assert!(told(&missing).contains("cannot write the certificate to"));
 
-    /// A disk with room for so many bytes.
+    /// A disk with space for this many bytes.
     struct Disk(usize);
     impl io::Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -509,7 +512,7 @@ proptest! {
         prop_assert!(verify(bytes.as_slice()).is_err());
     }
 
-    /// As above, but count and root hash are made to agree, so that the deeper checks see it too.
+    /// As above, but with a matching count and root hash, so that the later checks run too.
     #[test]
     fn forged_state_is_rejected(
         place in any::<prop::sample::Index>(),

@@ -1,4 +1,4 @@
-//! The program as its users meet it: what it prints, and how it exits.
+//! The program from the user's point of view: its output and its exit codes.
 
 use checker::trace::{Trace, read_jsonl};
 use model::mutant::Mutant;
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A world that is searched in a moment.
+/// A scope that is searched in a moment.
 const SMALL: &[&str] = &[
     "check",
     "--scope",
@@ -24,7 +24,7 @@ const SMALL: &[&str] = &[
     "--crashes",
     "0",
 ];
-/// A world that is not searched in an hour.
+/// A scope whose search takes more than an hour.
 const LARGE: &[&str] = &[
     "check",
     "--scope",
@@ -44,7 +44,7 @@ fn program() -> Command {
     command
 }
 
-/// A child that does not outlive its test, not even one that fails.
+/// A child process that is killed when its test ends, even if the test fails.
 struct Spawned(Option<Child>);
 
 impl Spawned {
@@ -119,7 +119,7 @@ fn json_lines(output: &Output) -> Vec<Value> {
         .collect()
 }
 
-/// A usage error: exit code 2, a message that says `words`, nothing on standard output, no panic.
+/// Requires a usage error: exit code 2, a message that contains `words`, no standard output, no panic.
 fn assert_usage_error(arguments: &[&str], words: &[&str]) {
     let output = run(arguments);
     let message = stderr(&output);
@@ -139,7 +139,7 @@ fn check_small_scope_is_exhausted() {
     for word in [
         "elections",
         "exhausted",
-        // Nobody records operations there, so that nothing is said of Linearizability.
+        // This scope records no operations, so Linearizability is not checked.
         "12/12",
         "not required with these bounds",
     ] {
@@ -167,7 +167,7 @@ fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
-/// Runs a suggestion: it must be understood.
+/// Runs a suggestion, which must be a valid command.
 #[track_caller]
 fn follow(directory: &Path, suggestion: &[String]) -> i32 {
     let arguments: Vec<&str> = suggestion.iter().map(String::as_str).collect();
@@ -346,8 +346,8 @@ fn check_nearest_scope_is_suggested() {
     );
 }
 
-/// Every scope, small enough for both engines: with symmetry and without, with reductions and
-/// without.
+/// Every scope, small enough for both engines, with and without symmetry reduction and the other
+/// reductions.
 const BOTH_ENGINES: &[&str] = &[
     "elections --terms 2 --crashes 1",
     "elections --terms 2 --crashes 0 --no-symmetry",
@@ -393,7 +393,7 @@ const BOTH_ENGINES: &[&str] = &[
     "sessions --entries 2",
 ];
 
-/// Both engines must count the same states and the same steps, and see the same witnesses.
+/// Both engines must count the same states and the same steps, and reach the same witnesses.
 #[test]
 fn check_engines_count_the_same_states() {
     for bounds in BOTH_ENGINES {
@@ -544,7 +544,7 @@ fn explore_bad_address_is_a_usage_error() {
     assert_usage_error(&["explore", "--address", "here"], &["HOST:PORT"]);
     assert_usage_error(&["explore", "--address", "192.0.2.1:80"], &["192.0.2.1:80"]);
     assert_usage_error(&["explore", "--scope", "nowhere"], &["elections"]);
-    // stateright's server does not check who asks.
+    // stateright's server does not check the origin of requests.
     assert_usage_error(
         &["explore", "--engine=stateright", "--address=0.0.0.0:0"],
         &["loopback"],
@@ -587,7 +587,7 @@ fn explore_serves_status_at_the_address_it_prints() {
     assert_eq!(status["unique_state_count"], 1);
 }
 
-/// Starts a server that prints its address; the address, and what follows it up to a space.
+/// Starts a server that prints its address. Returns the address, and the text after it up to a space.
 fn serving(arguments: &[&str]) -> (Spawned, String, String) {
     let mut server = Spawned::start(program().args(arguments).stdout(Stdio::piped()));
     let mut line = String::new();
@@ -700,7 +700,7 @@ fn replay_serves_traces() {
     );
 }
 
-/// A bug in a small world.
+/// A bug in a small scope.
 const BUGGY: &[&str] = &[
     "--scope",
     "elections",
@@ -712,7 +712,7 @@ const BUGGY: &[&str] = &[
     "votes-twice-in-a-term",
 ];
 
-/// A directory for what the program writes.
+/// A directory for the files of the program.
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory for a test")
 }
@@ -827,7 +827,7 @@ fn certificate_of_an_exhausted_scope_is_verified_and_an_altered_one_rejected() {
     assert!(stdout(&output).contains("rejected: "));
 }
 
-/// Sends Ctrl-C once the program listens for it, which it does with a thread of its own.
+/// Sends Ctrl-C once the program waits for signals, which it does on a thread of its own.
 #[cfg(target_os = "linux")]
 fn interrupt(child: &Spawned) {
     let deadline = Instant::now() + PATIENCE;
@@ -839,7 +839,7 @@ fn interrupt(child: &Spawned) {
     child.signal(libc::SIGINT);
 }
 
-/// What a program says that is interrupted as soon as it can be. It ends as truncated.
+/// The output of a program that is interrupted as soon as possible. It ends as truncated.
 #[cfg(target_os = "linux")]
 fn interrupted(program: &mut Command) -> Output {
     let child = Spawned::start(program.stdout(Stdio::piped()).stderr(Stdio::piped()));
@@ -884,7 +884,7 @@ fn certificate_is_withheld_from_a_truncated_scope() {
 
 #[test]
 fn certificate_bad_arguments_are_usage_errors() {
-    // A search that takes hours: the file is found out before.
+    // A search that takes hours: the file is checked before the search.
     let with = |more: &[&'static str]| [LARGE, more].concat();
     assert_usage_error(
         &with(&["--certificate", "/nowhere/at/all"]),
@@ -957,7 +957,8 @@ fn check_says_for_which_scopes_progress_was_checked() {
     );
 }
 
-/// The bug breaks what merge_syncs assumes, too. A stuck state is one whatever a reduction assumes.
+/// The bug also breaks an assumption of merge_syncs. A stuck state is stuck regardless of the
+/// assumptions of a reduction.
 #[test]
 fn check_finds_a_stuck_state_although_an_obligation_failed() {
     let bounds = "--servers 2 --terms 1 --entries 1 --crashes 0 --progress --json";
@@ -1000,7 +1001,7 @@ fn check_planted_bug_is_hunted_without_dropping_messages() {
         "{}",
         stdout(&output)
     );
-    // Nothing changes where no reduction was on, or no bug is planted.
+    // Nothing changes if no reduction was on, or no bug is planted.
     let output = run_in(
         directory.path(),
         &[&["check", "--no-reduction"], BUGGY].concat(),
@@ -1011,7 +1012,7 @@ fn check_planted_bug_is_hunted_without_dropping_messages() {
         stdout(&output)
     );
     assert!(!stdout(&run(SMALL)).contains("are off"));
-    // Found by a stale vote, which drop_dead forgets.
+    // A stale vote shows the bug, and drop_dead drops that vote.
     let stale = [
         "check",
         "--scope",
@@ -1055,7 +1056,7 @@ fn check_progress_without_verdict_is_truncated() {
     assert!(stdout(&output).contains("no verdict on progress"));
 }
 
-/// What the bugs not hunted would have shown is not known.
+/// The report does not claim a result for the bugs that were not tried.
 #[cfg(target_os = "linux")]
 #[test]
 fn mutants_interrupted_says_what_was_not_hunted_and_exits_as_truncated() {
@@ -1125,7 +1126,7 @@ fn simulate_interrupted_says_what_was_covered_and_exits_as_truncated() {
     );
     let mut out = child.stdout();
     let mut line = String::new();
-    // The seed is printed once Ctrl-C is listened for.
+    // The program prints the seed after it installed the signal handlers.
     out.read_line(&mut line).expect("a line");
     assert!(line.contains("seed "), "{line}");
     child.signal(libc::SIGINT);
@@ -1137,7 +1138,8 @@ fn simulate_interrupted_says_what_was_covered_and_exits_as_truncated() {
     }
 }
 
-/// What a walk finds is shrunk, told, and can be executed again: by its file and by its seed.
+/// A violation found by a walk is shrunk, described, and can be executed again, from its file and from
+/// its seed.
 #[test]
 fn simulate_shrinks_what_it_finds() {
     let directory = directory();
@@ -1188,7 +1190,7 @@ fn simulate_shrinks_what_it_finds() {
     assert!(!text.contains(&format!("  {}. ", steps + 1)), "{text}");
 }
 
-/// Ctrl-C while the certificate is written: no file is left that `verify` could accept.
+/// After Ctrl-C while the certificate is written, there is no file that `verify` could accept.
 #[cfg(target_os = "linux")]
 #[test]
 fn certificate_interrupted_in_the_writing_leaves_no_file() {
@@ -1212,7 +1214,8 @@ fn certificate_interrupted_in_the_writing_leaves_no_file() {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped()),
         );
-        // It grows under another name. (For a moment it is also tried out before the search.)
+        // The file grows under another name. (For a moment, this name is also used by the check before
+        // the search.)
         while files() == 0 && Instant::now() < deadline {
             thread::yield_now();
         }
@@ -1231,7 +1234,7 @@ fn certificate_interrupted_in_the_writing_leaves_no_file() {
     }
 }
 
-/// Runs the program where no file may grow beyond half a kilobyte or so: a disk that fills up.
+/// Runs the program with a maximum file size of about half a kilobyte, which simulates a full disk.
 #[cfg(target_os = "linux")]
 fn run_on_a_full_disk(directory: &Path, arguments: &[&str]) -> Output {
     Command::new("sh")
@@ -1282,7 +1285,7 @@ fn full_disk_leaves_neither_half_a_certificate_nor_half_a_run() {
     assert_eq!(files(), 0);
 }
 
-/// A file in a directory of its own.
+/// A file in its own directory.
 fn file_with(text: &[u8]) -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let path = dir.path().join("input.jsonl");
@@ -1394,7 +1397,7 @@ fn sigterm_and_sighup_end_a_search_as_truncated() {
             .args(LARGE)
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        // Under `nohup` the program would inherit that SIGHUP is ignored.
+        // Under `nohup`, the program would inherit that SIGHUP is ignored.
         // SAFETY: signal(2) is async-signal-safe, and the child has only this thread.
         unsafe {
             command.pre_exec(|| {
@@ -1403,7 +1406,7 @@ fn sigterm_and_sighup_end_a_search_as_truncated() {
             });
         }
         let mut child = Spawned::start(&mut command);
-        // It prints nothing before it ends, so the handlers are looked for.
+        // The program prints nothing before it ends, so the test looks for its signal handlers.
         let status = format!("/proc/{}/status", child.id());
         let deadline = Instant::now() + PATIENCE;
         let caught = |text: &str| {

@@ -1,5 +1,5 @@
-//! The explorer's API, as the page uses it. `UPDATE_GOLDENFILES=1` writes `explore/walk.json` and the
-//! scripts of `model/tests/scripts` that are exported here anew; read them before they are committed.
+//! The explorer's API, as the page uses it. `UPDATE_GOLDENFILES=1` rewrites `explore/walk.json` and the
+//! scripts of `model/tests/scripts` that are exported here. Read them before you commit them.
 
 use axum::{
     Router,
@@ -33,10 +33,10 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// How long anything may take.
+/// The timeout of any operation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server, asked without a network.
+/// A server that receives requests without a network.
 struct App(Router);
 
 impl App {
@@ -73,7 +73,7 @@ impl App {
         (status, serde_json::from_str(&text).expect("JSON"))
     }
 
-    /// A walk that leads somewhere.
+    /// A walk whose steps are all possible.
     async fn walk(&self, world: &Value, path: &[String]) -> Value {
         let mut body = world.clone();
         body["path"] = json!(path);
@@ -94,7 +94,7 @@ impl App {
         done
     }
 
-    /// What a job says until its end: each event's id, name and data.
+    /// The events of a job until its end: the id, name and data of each.
     async fn events(&self, job: &str, heard: Option<u64>) -> Vec<(u64, String, Value)> {
         let mut request = request("GET", &format!("/api/jobs/{job}/events"), "");
         if let Some(heard) = heard {
@@ -146,7 +146,7 @@ fn scope(name: &str) -> Scope {
     found.expect("the catalogue has it")
 }
 
-/// Compares with a file, or writes it.
+/// Compares a text with a file, or writes the file.
 fn golden(file: &Path, text: &str) {
     if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
         std::fs::write(file, text).expect("the file can be written");
@@ -207,7 +207,7 @@ async fn catalogue_has_everything_there_is_to_choose_from() {
     assert!(scopes.iter().filter(is_default).count() >= 10);
 }
 
-/// A bound that the command line has and the page has not, or the other way round, shows here.
+/// Detects a bound that only the command line or only the page has.
 #[tokio::test]
 async fn bounds_are_those_of_the_command_line() {
     let program = env!("CARGO_BIN_EXE_raft-checker");
@@ -227,7 +227,8 @@ async fn bounds_are_those_of_the_command_line() {
     assert_eq!(known, typed);
 }
 
-/// What the page takes from the server in English has a text in every other language of the page.
+/// Every English text that the page receives from the server has a translation in every other language
+/// of the page.
 #[tokio::test]
 async fn every_name_and_sentence_of_the_catalogue_is_in_spanish() {
     let (_, menu) = App::new().get("/api/catalogue").await;
@@ -274,7 +275,8 @@ fn strings_of(list: &Value, field: &str) -> Vec<String> {
         .collect()
 }
 
-/// A bug that breaks no law is shown by a run like any other: by its method, with steps to walk.
+/// A bug that violates no safety property is shown by a run like any other: with its method, and with
+/// steps to walk.
 #[tokio::test]
 async fn bug_found_by_other_means_than_a_search_names_them_and_can_be_walked() {
     let app = App::new();
@@ -320,7 +322,7 @@ async fn bug_found_by_other_means_than_a_search_names_them_and_can_be_walked() {
     assert_eq!(seen.len(), 3, "{seen:?}");
 }
 
-/// Threads take turns as they like; what is shown does not depend on it.
+/// The result does not depend on the scheduling of threads.
 #[tokio::test]
 async fn same_check_gives_the_same_counterexample() {
     let limits = Limits {
@@ -449,7 +451,7 @@ async fn every_action_offered_can_be_taken_and_no_other() {
     }
 }
 
-/// What is remembered of earlier walks must not show.
+/// Cached walks do not affect the result.
 #[tokio::test]
 async fn walk_taken_back_and_branched_is_as_if_taken_anew() {
     let trace = simulate::walk(&scope("crashes"), 11, 120);
@@ -521,7 +523,7 @@ async fn dropped_message_arrives_only_once_it_is_sent_again() {
                 .contains("dropped in step 2")
         );
     }
-    // The heartbeat timer of a candidate asks again for the votes it lacks.
+    // The heartbeat timer of a candidate retransmits its vote requests.
     let walk = app.walk(&world, &path("1e x1 1h 2d1")).await;
     assert_eq!(walk["here"]["messages"][0]["dropped_at"], Value::Null);
     assert_eq!(walk["here"]["messages"][0]["delivered"], json!([4]));
@@ -621,7 +623,7 @@ async fn requests_of_other_sites_are_refused() {
         let (found, answer) = app.ask(asked).await;
         assert_eq!(found.as_u16(), status, "{header}: {value}: {answer}");
     }
-    // A link to the page, anywhere, may be followed; but not under a name that is not ours.
+    // A link to the page from any site may be followed, but not with a foreign host name.
     let mut asked = request("GET", "/", "");
     let cross = "cross-site".parse().expect("a header");
     asked.headers_mut().insert("sec-fetch-site", cross);
@@ -647,13 +649,13 @@ async fn check_of_a_small_world_exhausts_it() {
     assert_eq!(done["verdict"], "exhausted");
     assert_eq!(done["path"], Value::Null);
     assert!(done["say"].as_str().unwrap().starts_with("Exhausted: all "));
-    // The reductions lean on other laws: all are judged, whichever is asked for.
+    // The reductions depend on other properties: all are checked, even if only one is requested.
     let mut one = body;
     one["law"] = "Election Safety".into();
     assert_eq!(app.job(&one).await["say"], done["say"]);
 }
 
-/// A few of the bugs, each where the catalogue finds it; `raft-checker mutants` finds all.
+/// A few of the bugs, each in the scope where the catalog finds it; `raft-checker mutants` finds all.
 #[tokio::test]
 async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_with_that_law_broken()
 {
@@ -700,7 +702,7 @@ async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_wit
             (&here["holds"], &here["step"]),
             (&json!(false), &json!(keys.len()))
         );
-        // It can be kept, and be read again.
+        // The walk can be exported and read again.
         world["path"] = json!(keys);
         world["format"] = "jsonl".into();
         let (status, text) = app
@@ -718,7 +720,7 @@ async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_wit
 #[tokio::test]
 async fn every_way_of_finding_a_bug_leads_to_a_walk() {
     let app = App::new();
-    // By progress, by a script, by a drill: none of these is a search for a law.
+    // The methods are progress, a script and a drill: none of these is a search for a violation.
     for name in [
         "leader-skips-noop",
         "match-index-survives-re-election",
@@ -778,7 +780,7 @@ async fn job_that_is_stopped_is_stopped_and_no_more() {
     assert_eq!(done["verdict"], "stopped", "{done}");
     assert!(done["say"].as_str().unwrap().contains("nothing is claimed"));
     assert!(events.is_sorted_by_key(|(id, ..)| *id));
-    // Who heard half of it hears the rest, who heard all hears nothing more.
+    // A client that received half of the events gets the rest; a client that received all gets no event.
     assert_eq!(app.events(job, Some(last - 1)).await.len(), 1);
     assert!(app.events(job, Some(last)).await.is_empty());
 }
@@ -840,7 +842,7 @@ async fn bad_jobs_are_refused_with_a_reason() {
     assert_eq!(app.ask(stop).await.0, StatusCode::NOT_FOUND);
 }
 
-/// Where each predicate is found, and how far from the start.
+/// The scope in which each predicate is reachable.
 const REACHABLE: &[(&str, &str)] = &[
     ("leader", "elections"),
     ("split-vote", "elections"),
@@ -880,7 +882,8 @@ async fn every_predicate_is_found_somewhere_and_the_walk_goes_there() {
         assert_eq!(done["verdict"], "found", "{predicate}: {done}");
         let keys = strings(&done["path"]);
         app.walk(&body, &keys).await;
-        // It does not hold a step before, so the walk ends where it begins to.
+        // The predicate does not hold one step earlier, so the walk ends at the first state where it
+        // holds.
         body["path"] = json!(keys[..keys.len() - 1]);
         let before = app.job(&body).await;
         assert!(
@@ -982,7 +985,7 @@ async fn walk_goes_on_after_a_law_is_broken() {
     );
 }
 
-/// Each script is run by `model/tests/scripts.rs`, which lists it.
+/// `model/tests/scripts.rs` runs each script and lists it.
 #[tokio::test]
 async fn exported_scripts_are_those_that_the_model_runs() {
     let app = App::new();
@@ -1105,8 +1108,8 @@ async fn files_that_are_no_traces_are_refused() {
     );
 }
 
-/// Three nodes of which one wins an election and brings its no-op to the others. Before that nothing
-/// comes of so many events on it.
+/// Traces of three nodes. One wins an election and replicates its no-op to the other nodes. Before that,
+/// it receives `idle` events without effect.
 fn node_traces(mutant: Option<Mutant>, idle: usize) -> Vec<(String, String)> {
     let ids: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
     let mut config = Config::new(ids.iter().copied().collect());
@@ -1160,7 +1163,7 @@ fn node_traces(mutant: Option<Mutant>, idle: usize) -> Vec<(String, String)> {
         .collect()
 }
 
-/// With the chained digests of docs/replay.md.
+/// Adds the digest chain of docs/replay.md.
 fn sealed(text: &str) -> String {
     let mut digest = String::new();
     let mut sealed = String::new();
@@ -1208,7 +1211,7 @@ async fn traces_of_nodes_become_one_timeline_in_the_order_of_their_causes() {
     assert_eq!(leader["running"]["commit_index"], 1);
     assert_eq!(leader["running"]["log_start"], 1);
     assert_eq!(leader["running"]["log"][0]["term"], 1);
-    // Without one of them, the others go as far as they can.
+    // Without one of the traces, the other servers continue as far as possible.
     let (_, read) = app.post("/api/traces", &files(&traces[..2])).await;
     assert_eq!(read["verdict"]["accepted"], false);
     assert!(
@@ -1219,8 +1222,8 @@ async fn traces_of_nodes_become_one_timeline_in_the_order_of_their_causes() {
     );
 }
 
-/// The states of all nodes before each step shown and after the last, by the number of the step
-/// before. A step has what it changed.
+/// The states of all nodes before each step shown and after the last one, by the number of the previous
+/// step. A step contains only its changes.
 fn states(read: &Value) -> BTreeMap<usize, BTreeMap<String, Value>> {
     let number = |value: &Value| usize::try_from(value.as_u64().expect("a number")).expect("small");
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -1306,7 +1309,7 @@ async fn law_that_breaks_after_more_steps_than_are_shown_is_shown() {
     let last = steps.last().expect("there are steps");
     assert_eq!(last["step"], read["of"]);
     assert_eq!(last["broken"][0]["law"], "One vote per term");
-    // An earlier part of the trace is cut in the same way.
+    // An earlier part of the trace is truncated in the same way.
     files["from"] = 2.into();
     let (_, read) = app.post("/api/traces", &files).await;
     assert_eq!(read["steps"][0]["step"], 2);
@@ -1317,7 +1320,7 @@ async fn law_that_breaks_after_more_steps_than_are_shown_is_shown() {
 #[tokio::test]
 async fn step_of_a_node_that_breaks_a_law_is_shown_with_it() {
     let traces = node_traces(Some(Mutant::VoteSentBeforeDurable), 0);
-    // The browser's tests look at these.
+    // The browser's tests use these files.
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explore");
     for (name, text) in &traces {
         golden(&folder.join(format!("broken-{name}")), text);
@@ -1332,7 +1335,7 @@ async fn step_of_a_node_that_breaks_a_law_is_shown_with_it() {
     assert_eq!(verdict["accepted"], false);
     let place = (&verdict["file"], &verdict["line"]);
     assert_eq!(place, (&json!("node-2.jsonl"), &json!(2)), "{verdict}");
-    // All of them, also the one that had done nothing by then.
+    // All nodes are included, even the node without steps so far.
     assert_eq!(read["start"].as_array().map(Vec::len), Some(3));
     let steps = read["steps"].as_array().expect("a list");
     let (last, before) = steps.split_last().expect("there are steps");
@@ -1345,7 +1348,7 @@ async fn step_of_a_node_that_breaks_a_law_is_shown_with_it() {
             "why": "server 2 spoke of a vote in term 1 that its disk does not hold",
         }])
     );
-    // What it did is there, not what was before.
+    // The effects of the violating step are included, not only the state before it.
     assert_eq!(states(&read)[&3]["server 2"]["running"]["voted_for"], 1);
     assert_eq!(last["sent"].as_array().map(Vec::len), Some(1));
 }
@@ -1367,7 +1370,7 @@ async fn served_traces_are_there_from_the_start() {
     let (status, read) = app.get("/api/traces/served").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(read["steps"].as_array().map(Vec::len), Some(3));
-    // A part of a run that needs no parts.
+    // A request for a part of a run that is short enough to be shown completely.
     let (status, again) = app.get("/api/traces/served?from=2").await;
     assert_eq!((status, &again["of"]), (StatusCode::OK, &read["of"]));
     let (status, wrong) = app.get("/api/traces/served?from=nowhere").await;
@@ -1414,7 +1417,7 @@ impl Served {
         }
     }
 
-    /// Sends the beginning of a request: fewer bytes of its body than it announces.
+    /// Sends the beginning of a request, with fewer bytes of the body than announced.
     fn begin(&self, method: &str, path: &str, length: usize, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         stream
@@ -1428,12 +1431,12 @@ impl Served {
         stream
     }
 
-    /// The status of the response to a whole request.
+    /// The status of the response to a complete request.
     fn status(&self, method: &str, path: &str, body: &str) -> u16 {
         status_of(self.begin(method, path, body.len(), body)).0
     }
 
-    /// Waits until a request is answered with this status.
+    /// Waits until the response to a request has this status.
     fn await_status(&self, path: &str, status: u16) {
         until(path, || {
             (self.status("GET", path, "") == status).then_some(())
@@ -1448,14 +1451,14 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return value;
         }
         assert!(Instant::now() < deadline, "waited in vain for {what}");
-        // Between two looks.
+        // The polling interval.
         thread::sleep(Duration::from_millis(10));
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // Ends what searches.
+        // Ends running searches.
         self.closing.cancel();
         if let Some(serving) = self.serving.take() {
             let _ = self.runtime.block_on(serving);
@@ -1484,14 +1487,14 @@ fn clients_that_stall_are_given_up() {
     for (method, path) in slow {
         let (status, mut rest) = status_of(server.begin(method, path, 9, "x"));
         assert_eq!(status, 408, "{path}");
-        // What comes after it on the connection is not another request.
+        // The rest of the connection is not parsed as another request.
         let mut text = String::new();
         rest.read_to_string(&mut text).expect("the end");
         assert!(text.contains("\"error\""), "{text}");
         let (status, _) = status_of(server.begin(method, path, 999_999_999, ""));
         assert_eq!(status, 413, "{path}");
     }
-    // Neither silent connections nor requests without their end keep anyone out.
+    // Neither silent connections nor incomplete requests block other clients.
     let silent = [(); 20].map(|()| TcpStream::connect(server.address).expect("it listens"));
     assert_eq!(server.status("GET", "/api/app", ""), 200);
     let stalled = [(); 20].map(|()| server.begin("POST", "/api/walk", 9, "x"));
@@ -1517,7 +1520,7 @@ fn uploads_of_traces_are_bounded_in_number() {
     for mut stream in begun {
         assert!(!has_response(&stream));
         stream.write_all(b"12345678").expect("the rest");
-        // No JSON.
+        // The body is not JSON.
         assert_eq!(status_of(stream).0, 400);
     }
 }
@@ -1540,6 +1543,6 @@ fn event_streams_leave_connections_to_others() {
     assert_eq!(server.status("GET", "/api/jobs/1/events", ""), 503);
     assert_eq!(server.status("GET", "/api/app", ""), 200);
     drop(open);
-    // Their places are free again.
+    // Their permits are available again.
     server.await_status("/api/jobs/1/events", 200);
 }

@@ -1,5 +1,5 @@
-//! Histories of a running cluster: right ones are accepted, wrong ones rejected, by an independent
-//! definition of what is right.
+//! Histories of a running cluster: correct ones are accepted and wrong ones are rejected, according to
+//! an independent definition.
 
 use checker::linearize::{
     Call, History, Judgement, Limits, Outcome, ReadLimits, Verdict, Word, judge,
@@ -22,7 +22,7 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-/// An operation: what it does, its call and its return, its result, the words as in the format.
+/// An operation: its call, the times of call and return, and its result, in the words of the format.
 type Recorded<'a> = (&'a str, u64, Option<u64>, &'a str);
 
 fn history(lines: &[Recorded<'_>]) -> String {
@@ -93,7 +93,7 @@ fn failed(found: &str) -> String {
 fn histories_that_some_order_explains_are_accepted() {
     let right: &[&[Recorded<'_>]] = &[
         &[],
-        // A read beside a write sees it or not.
+        // A read concurrent with a write returns the old or the new value.
         &[
             (PUT_A, 0, Some(10), &written(3)),
             (GET, 5, Some(15), ABSENT),
@@ -102,12 +102,12 @@ fn histories_that_some_order_explains_are_accepted() {
             (PUT_A, 0, Some(10), &written(3)),
             (GET, 5, Some(8), &value("a", 3)),
         ],
-        // What returns as another is called overlaps it.
+        // An operation that returns when another is called is concurrent with it.
         &[
             (PUT_A, 0, Some(10), &written(3)),
             (GET, 10, Some(15), ABSENT),
         ],
-        // A write of unknown outcome is seen late, or never, or at once.
+        // A write of unknown outcome is read late, or never, or immediately.
         &[
             (PUT_A, 0, None, "null"),
             (GET, 5, Some(8), ABSENT),
@@ -115,7 +115,7 @@ fn histories_that_some_order_explains_are_accepted() {
         ],
         &[(PUT_A, 0, None, "null"), (GET, 5, Some(8), ABSENT)],
         &[(PUT_A, 0, None, "null"), (GET, 5, Some(8), &value("a", 9))],
-        // It may also have been written over before anybody looked.
+        // It may also have been overwritten before any read.
         &[
             (PUT_A, 0, None, "null"),
             (PUT_B, 5, Some(8), &written(9)),
@@ -127,7 +127,7 @@ fn histories_that_some_order_explains_are_accepted() {
             (ADD, 6, None, "null"),
             (ADD, 7, Some(9), &number(3, 7)),
         ],
-        // What certainly did nothing, did nothing.
+        // Operations that certainly had no effect had no effect.
         &[(PUT_A, 0, Some(5), GONE), (GET, 6, Some(9), ABSENT)],
         &[(PUT_A, 0, None, GONE), (GET, 6, Some(9), ABSENT)],
         // Conditions.
@@ -139,17 +139,18 @@ fn histories_that_some_order_explains_are_accepted() {
             (DELETE, 16, Some(18), &written(9)),
             (&cas("8"), 19, Some(20), &failed("null")),
         ],
-        // A value that is no number refuses to be added to.
+        // A value that is not a number rejects an increment.
         &[
             (PUT_A, 0, Some(5), &written(3)),
             (ADD, 6, Some(9), r#"{"not_a_number":true}"#),
         ],
-        // Versions may be left out.
+        // Versions may be omitted.
         &[
             (PUT_A, 0, Some(5), r#"{"written":{"version":null}}"#),
             (GET, 6, Some(9), r#"{"value":{"value":"a"}}"#),
         ],
-        // A conditional write of unknown outcome took the version of another of unknown outcome.
+        // A conditional write of unknown outcome replaced the version of another write of unknown
+        // outcome.
         &[
             (PUT_A, 0, None, "null"),
             (&cas("9"), 1, None, "null"),
@@ -300,7 +301,7 @@ fn versions_of_different_keys_follow_time() {
             "{told}"
         );
     }
-    // What a read showed binds later writes of other keys too.
+    // The version that a read returned is also a lower bound for later writes of other keys.
     let wrong = history(&[
         (PUT_A, 0, None, "null"),
         (GET, 1, Some(5), &value("a", 9)),
@@ -353,7 +354,7 @@ fn explanation_names_the_operations_that_contradict_and_no_others() {
 
 #[test]
 fn search_that_meets_a_bound_decides_nothing() {
-    // Twelve increments at once, of which no order makes the numbers.
+    // Twelve concurrent increments whose numbers no order explains.
     let results: Vec<String> = (1..=12)
         .map(|n| number(if n == 12 { 40 } else { n }, 0))
         .collect();
@@ -397,7 +398,7 @@ impl Dice {
     }
 }
 
-/// The real store, asked as a cluster would ask it.
+/// The real store, called as a cluster calls it.
 struct Cluster {
     store: Store,
     config: Config,
@@ -478,7 +479,7 @@ impl Cluster {
     }
 }
 
-/// An operation on its way.
+/// An operation in progress.
 #[derive(Clone)]
 struct Op {
     process: u64,
@@ -516,16 +517,16 @@ impl Op {
     }
 }
 
-/// What a recording looks like.
+/// The parameters of a recording.
 struct Plan {
     operations: usize,
     processes: u64,
     keys: u64,
-    /// One in so many answers is lost, and one in so many operations is.
+    /// One in this many responses is lost, and one in this many operations is lost.
     losses: u64,
 }
 
-/// A recording of clients of the real store: right by how it came about.
+/// A recording of clients of the real store, which is linearizable by construction.
 fn recording(plan: &Plan, dice: &mut Dice) -> Vec<String> {
     let mut cluster = Cluster::new();
     let mut running: Vec<Option<Op>> = (0..plan.processes).map(|_| None).collect();
@@ -534,7 +535,7 @@ fn recording(plan: &Plan, dice: &mut Dice) -> Vec<String> {
     let (mut begun, mut time) = (0, 0);
     while begun < plan.operations || running.iter().any(Option::is_some) {
         time += 1 + dice.below(3);
-        // What nobody waits for may still take effect.
+        // An operation whose client has stopped waiting may still take effect.
         if !adrift.is_empty() && dice.one_in(8) {
             let op = adrift.swap_remove(dice.below(adrift.len() as u64) as usize);
             cluster.carry_out(&op);
@@ -570,7 +571,7 @@ fn recording(plan: &Plan, dice: &mut Dice) -> Vec<String> {
 }
 
 fn call(number: u64, time: u64, dice: &mut Dice) -> Call {
-    // Few values in small histories, so that they are confused.
+    // Few distinct values in small histories, so that wrong orders are plausible.
     let value = format!("{}", number % 1000);
     match dice.below(8) {
         0 | 1 => Call::Put(value),
@@ -587,7 +588,7 @@ fn call(number: u64, time: u64, dice: &mut Dice) -> Call {
     }
 }
 
-/// Changes one answer of a recording, at random.
+/// Changes one record of a recording at random.
 fn alter(lines: &mut [String], dice: &mut Dice) {
     let place = dice.below(lines.len() as u64) as usize;
     let mut record: serde_json::Value = serde_json::from_str(&lines[place]).expect("JSON");
@@ -597,7 +598,7 @@ fn alter(lines: &mut [String], dice: &mut Dice) {
     };
     match dice.below(3) {
         0 => {
-            // Later by a little, or earlier.
+            // A little later, or earlier.
             let invoke = record["invoke"].as_u64().expect("a time");
             record["invoke"] = (invoke.saturating_sub(dice.below(9)) + dice.below(4)).into();
         }
@@ -645,7 +646,7 @@ fn without_versions(text: &str) -> String {
     lines
 }
 
-/// One key of a store, for stateright. Answers carry no versions.
+/// One key of a store, for stateright. Results have no versions.
 #[derive(Clone)]
 struct OneKey(Option<String>);
 
@@ -685,7 +686,7 @@ impl SequentialSpec for OneKey {
                     self.0 = Some(value.clone());
                     Outcome::Written(None)
                 }
-                // The version is not known here; any will do.
+                // The version is unknown here; any version is valid.
                 Some(_) => Outcome::ConditionFailed(Some(0)),
             },
         }
@@ -700,7 +701,7 @@ impl SequentialSpec for OneKey {
     }
 }
 
-/// What stateright's tester says of one key.
+/// The verdict of stateright's tester on one key.
 fn stateright_accepts(history: &History) -> bool {
     let mut events = Vec::new();
     for (place, operation) in history.operations.iter().enumerate() {
@@ -711,7 +712,7 @@ fn stateright_accepts(history: &History) -> bool {
     let mut tester = LinearizabilityTester::new(OneKey(None));
     for (_, is_return, place) in events {
         let operation = &history.operations[place];
-        // Every operation is a thread of its own: only time orders them.
+        // Every operation is its own thread: only time orders them.
         if is_return {
             tester.on_return(place, operation.outcome.clone())
         } else {
@@ -722,8 +723,8 @@ fn stateright_accepts(history: &History) -> bool {
     tester.is_consistent()
 }
 
-/// Whether the conditional writes of a history only ask for absence, and fail for no version: what
-/// can be judged without versions.
+/// Whether the conditional writes of a history only require absence, and fail without a version. Such a
+/// history can be checked without versions.
 fn is_free_of_versions(history: &History) -> bool {
     history.operations.iter().all(|operation| {
         !matches!(
@@ -772,12 +773,12 @@ fn verdicts_without_versions_are_those_of_stateright() {
     assert!(right > 1000 && wrong > 800, "{right} right, {wrong} wrong");
 }
 
-/// The definition, by trying every order of every choice of operations of unknown outcome, and
-/// then asking whether versions can be given to all writes.
+/// The definition: all orders of all choices of operations of unknown outcome, and a check whether
+/// versions can be assigned to all writes.
 mod definition {
     use super::*;
 
-    /// What the store holds along an order: the value, and which write of the order made it.
+    /// The state of the key along an order: the value, and the index of the write that created it.
     type Held = Option<(String, usize)>;
 
     pub(super) fn accepts(history: &History) -> bool {
@@ -810,10 +811,10 @@ mod definition {
         false
     }
 
-    /// Runs an order, collecting what is known of the versions of its writes.
+    /// Executes an order, and collects the known versions of its writes.
     fn explains(operations: &[&checker::linearize::Operation], order: &[usize]) -> bool {
         let mut held: Held = None;
-        // For each write, in order: what its version must be.
+        // For each write, in order: the required versions.
         let mut versions: Vec<Vec<u64>> = Vec::new();
         for op in order {
             let operation = operations[*op];
@@ -877,7 +878,7 @@ mod definition {
                 return false;
             }
         }
-        // Versions rise along the order; unknown ones take the least that is left.
+        // Versions increase along the order; an unknown version gets the least remaining value.
         let mut last = 0;
         for known in &versions {
             let version = match known.first() {
@@ -984,7 +985,8 @@ fn a_real_history_with_one_answer_altered_is_rejected() {
         }
         let mut wrong = lines.clone();
         wrong[place] = record.to_string();
-        // A version that no other write has, one lower, may be right: the gap of a lost answer.
+        // A version that is one lower, and that no other write has, may be correct: it fills the gap of
+        // a lost response.
         let is_version = lines[place].contains("written");
         let judgement = word(&wrong.join("\n"));
         assert!(
@@ -1013,7 +1015,7 @@ fn stale_reads_are_no_part_of_the_order() {
         (PUT_A, 0, Some(5), &written(3)),
         (PUT_B, 6, Some(9), &written(5)),
         (delete, 20, Some(25), &written(8)),
-        // Long after; each as of some entry, in no order.
+        // Long after the writes. Each reads as of some entry, in no order.
         (STALE, 30, Some(31), &stale(Some(("b", 5)), 7)),
         (STALE, 30, Some(31), &stale(Some(("a", 3)), 4)),
         (STALE, 30, Some(31), &stale(None, 2)),
@@ -1028,7 +1030,7 @@ fn stale_reads_are_no_part_of_the_order() {
         (3, 5)
     );
     assert_eq!(judged(&history).word(), Word::Linearizable);
-    // The same answer to a linearizable read is what no order explains.
+    // No order explains the same response to a linearizable read.
     let fresh = text
         .replace(STALE, GET)
         .replace(&stale(Some(("a", 3)), 4), &value("a", 3));
@@ -1061,7 +1063,7 @@ fn stale_reads_of_no_prefix_of_the_log_are_rejected() {
             "{name}"
         );
     }
-    // Someone may have written it, or removed it: nobody knows, and nobody is accused.
+    // A write of unknown outcome may have written or removed the value, so this is not a violation.
     let delete = r#"{"delete":{"key":"k"}}"#;
     for (unknown, answer) in [
         (

@@ -1,6 +1,6 @@
-//! The catalogue of planted bugs: none survives, and every law has one that it must catch.
+//! The catalog of planted bugs: none survives, and every property must detect at least one.
 //!
-//! Those that hide for more than a moment are left to `raft-checker mutants`, which hunts them all.
+//! Bugs that need more than a moment are left to `raft-checker mutants`, which searches for all of them.
 
 use checker::{
     catalogue::{Breaks, HuntEnd, entries},

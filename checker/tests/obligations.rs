@@ -1,5 +1,5 @@
-//! The obligations of the reductions: they hold for the protocol as it is, each is checked, and each
-//! catches a reduction that is wrong and a protocol that does not allow it.
+//! The obligations of the reductions: they hold for the correct protocol, each is checked, and each
+//! detects a wrong reduction and a protocol that does not permit the reduction.
 
 use checker::{
     catalogue,
@@ -47,7 +47,7 @@ fn unmet(report: &Report) -> BTreeSet<Obligation> {
     unmet.map(|unmet| unmet.obligation).collect()
 }
 
-/// Small scopes in which every reduction has something to do.
+/// Small scopes in which every reduction has an effect.
 fn small() -> Vec<Scope> {
     let two = |scope: Scope| Scope {
         servers: 2,
@@ -96,7 +96,7 @@ fn obligations_hold_and_each_is_checked() {
     }
 }
 
-/// A count is that of removals: where a reduction has nothing to do it is zero.
+/// A count is the number of removals: it is zero for a reduction without effect.
 #[test]
 fn what_is_not_removed_is_not_counted() {
     let alone = Scope {
@@ -116,8 +116,8 @@ fn what_is_not_removed_is_not_counted() {
     assert_eq!(calm.checked.count(Obligation::MergedRestarts), 0);
 }
 
-/// With symmetry the counts differ a little: of events that differ in the names of servers which a
-/// process does not tell apart, the search meets one or more.
+/// With symmetry, the counts differ slightly. If a process does not distinguish some servers, several
+/// events are equivalent up to a permutation. The search takes one or more of them.
 #[test]
 fn threads_check_the_same() {
     let scope = scope("crashes", 1, budget(1, 1));
@@ -182,7 +182,7 @@ fn dropping_requests_that_change_the_receiver_is_caught() {
     assert_caught(Flaw::DropsVoteRequests, scope, Obligation::InertRequests);
 }
 
-/// The dropped request has no effect when it is dropped. It has one after a crash.
+/// The dropped request has no effect when it is dropped, but it has one after a crash.
 #[test]
 fn dropping_requests_that_matter_after_a_crash_is_caught() {
     let scope = scope("crashes", 1, budget(1, 1));
@@ -216,7 +216,7 @@ const UNMERGED: Reduction = Reduction {
     ..Reduction::ALL
 };
 
-/// A request for a pre-vote tells of the last entry before it is durable.
+/// A pre-vote request contains the last entry before it is durable.
 #[test]
 fn merging_beside_pre_votes_and_crashes_is_caught() {
     let merged = Scope {
@@ -228,8 +228,8 @@ fn merging_beside_pre_votes_and_crashes_is_caught() {
     assert_eq!(unmet(&report), BTreeSet::from([Obligation::MergedSyncs]));
 }
 
-/// A leader that has dropped entries sends heartbeats at the last entry of its snapshot alone. What a
-/// follower acknowledges while older writes are pending it then says at no other time.
+/// A leader that has dropped entries sends heartbeats only at the last entry of its snapshot. The
+/// acknowledgments that a follower sends while older writes are pending are then sent at no other time.
 #[test]
 fn merging_where_servers_take_snapshots_is_caught() {
     let budget = Budget {
@@ -279,8 +279,8 @@ fn canonical_forms_that_depend_on_names_are_caught() {
     assert_caught(Flaw::FirstOrderIsCanonical, scope, Obligation::Symmetry);
 }
 
-/// A bug in the protocol that a reduction would hide fails the obligation of that reduction, while
-/// every reduction is on: nobody has to know which must be off.
+/// A bug in the protocol that a reduction would hide fails the obligation of that reduction, even if all
+/// reductions are on. So a user does not need to know which reduction must be off.
 #[test]
 fn bugs_that_reductions_would_hide_are_caught() {
     use Mutant::*;
@@ -311,7 +311,7 @@ fn bugs_that_reductions_would_hide_are_caught() {
         let entry = entries.iter().find(|entry| entry.mutant == mutant);
         let mut scope = entry.expect("the catalog names every bug").scope.clone();
         if mutant == CountsStaleAcknowledgements {
-            // What shows the violation is too large to be searched.
+            // The scope of the violation is too large to search.
             let mutant = scope.mutant;
             scope = Scope {
                 mutant,

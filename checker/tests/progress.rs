@@ -1,4 +1,4 @@
-//! Progress stays possible in Raft, and each bug that ends it is found.
+//! Progress stays possible in Raft, and the check finds each bug that ends it.
 
 use checker::{
     engine::{Explored, Limits, Outcome, SearchProgress, check},
@@ -58,7 +58,7 @@ fn assert_holds(scope: &Scope) {
     assert_eq!(report.states_checked, explored.report.states);
 }
 
-/// Finds the mutant stuck in a scope in which Raft is not.
+/// Requires that the mutant is stuck in a scope in which correct Raft is not stuck.
 #[track_caller]
 fn assert_stuck_by(mutant: Mutant, scope: &Scope, steps: usize) {
     assert_holds(scope);
@@ -159,7 +159,7 @@ fn leader_without_heartbeats_is_stuck() {
 
 #[test]
 fn leader_that_skips_its_noop_is_stuck() {
-    // From the start: a leader is never asked for anything.
+    // Stuck from the start: a leader never receives a client request.
     let scope = scope(2, 1, Budget::default());
     assert_stuck_by(Mutant::LeaderSkipsNoop, &scope, 0);
 }
@@ -179,7 +179,7 @@ fn split_vote_never_retried_is_stuck() {
 
 #[test]
 fn next_index_not_moved_back_is_stuck() {
-    // A leader whose no-op reached nobody is elected again, and asks for a match one entry too far.
+    // A leader whose no-op reached no other server is elected again, and probes one entry too far.
     assert_stuck_by(
         Mutant::NextIndexNotMovedBack,
         &elections(2, 1, crashes(1)),
@@ -208,7 +208,7 @@ fn split_vote_is_seen_in_the_stuck_state() {
 
 #[test]
 fn without_granted_terms_the_last_term_is_stuck() {
-    // The check is not vacuous: with nothing granted there is a dead end, a split vote.
+    // The check is not vacuous: without granted terms there is a dead end, a split vote.
     let scope = elections(2, 1, Budget::default());
     let report = check_progress(&scope, &explore(&scope), 0, &AtomicBool::new(false));
     assert!(matches!(report.verdict, ProgressVerdict::Stuck(_)));

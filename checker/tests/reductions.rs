@@ -1,7 +1,7 @@
-//! Each reduction leaves the reachable servers what they were.
+//! Each reduction preserves the reachable servers.
 //!
-//! Compared are all servers of a state *together*: a reduction that lost one combination of server
-//! states would show, even if each of them were still reached in another one.
+//! The tests compare all servers of a state *together*: a reduction that loses one combination of server
+//! states fails, even if each server state is still reachable in another combination.
 
 #![allow(clippy::print_stderr, reason = "a test that tells what it did")]
 
@@ -25,9 +25,9 @@ fn scope(name: &str, terms: u64, budget: Budget) -> Scope {
     }
 }
 
-/// The processes of every state in which all servers are up and no write is on its way to a disk,
-/// without the servers' hints of who leads: what every combination of reductions can show. With
-/// `history` also budget, leaders elected, entries committed and operations.
+/// The processes of every state in which all servers are up and no write is pending, without leader
+/// hints: the part of a state that every combination of reductions preserves. With `history`, it also
+/// contains the budget, elected leaders, committed entries and operations.
 fn quiet_processes(scope: &Scope, reduction: Reduction, history: bool) -> BTreeSet<Vec<String>> {
     let scope = Scope {
         reduction,
@@ -54,7 +54,7 @@ fn quiet_processes(scope: &Scope, reduction: Reduction, history: bool) -> BTreeS
         .processes
         .len();
     for place in 0..explored.states.len() {
-        // What is on its way is not compared.
+        // Messages are not compared.
         let key = explored.states.key(place);
         let compared = (
             key[..places].to_vec(),
@@ -78,7 +78,7 @@ fn quiet_processes(scope: &Scope, reduction: Reduction, history: bool) -> BTreeS
     systems
 }
 
-/// One description of all systems that differ only in the names of servers.
+/// One description for all systems that differ only by a permutation of the servers.
 fn least_named(system: &System, history: bool) -> Vec<String> {
     let servers = system.processes.iter();
     let servers = servers.filter(|process| process.server().is_some()).count();
@@ -151,8 +151,8 @@ const UNMERGED: Reduction = Reduction {
     ..Reduction::ALL
 };
 
-/// A leader may lose an entry that others have from it: its next heartbeat brings the entry, and a
-/// crash takes it before the leader's own disk has it.
+/// A leader may lose an entry that other servers have received from it: its next heartbeat replicates
+/// the entry, and a crash loses it before it is on the leader's own disk.
 #[test]
 fn entries_that_a_leader_loses_are_not_lost_by_merging() {
     let budget = |entries, crashes| Budget {
@@ -186,8 +186,8 @@ fn entries_that_a_leader_loses_are_not_lost_by_merging() {
     assert_merging_loses_nothing(&reads, true);
 }
 
-/// A follower may have an older leader's entry, a newer term and the new leader's entries to write at
-/// once, where syncs are apart.
+/// If syncs are separate, a follower can have three pending writes at the same time: an older leader's
+/// entry, a newer term and the new leader's entries.
 #[test]
 fn two_leaders_lose_nothing_by_merging() {
     let budget = |entries, crashes| Budget {
@@ -200,7 +200,7 @@ fn two_leaders_lose_nothing_by_merging() {
         ..scope("older-term", 3, budget(1, 1))
     };
     let led = [(0, 1), (1, 0)].map(|(entries, crashes)| {
-        // Without snapshots, and with a leader to start with.
+        // Without snapshots, and with an initial leader.
         scope("snapshots", 2, budget(entries, crashes))
     });
     for scope in led.iter().chain([&two]) {
@@ -350,8 +350,8 @@ fn clients_lose_nothing() {
     assert_nothing_lost(&two(2), &merges.collect::<Vec<_>>());
 }
 
-/// A client's answers wait for no disk: a crash may take back what one of them told. So there syncs
-/// are not merged, and the rest loses nothing.
+/// A server's responses to clients do not wait for the disk: a crash may take back a state that a
+/// response revealed. So syncs are not merged in this case, and the other reductions lose nothing.
 #[test]
 fn clients_beside_a_crash_lose_nothing() {
     let budget = Budget {
@@ -457,8 +457,8 @@ fn two_leaders_lose_nothing_by_forgetting_messages() {
     assert_nothing_lost(&scope("older-term", 2, Budget::default()), &variants);
 }
 
-/// Where trimming has most to do: entries that arrive in pieces, beside a crash, and beside a leader
-/// of another term.
+/// The cases in which trimming does the most: entries that arrive in several requests, with a crash, and
+/// with a leader of another term.
 #[test]
 fn trimming_loses_nothing() {
     let variants = [("trim_appends", UNTRIMMED)];

@@ -1,5 +1,5 @@
-//! Traces of servers, written as `raft-node --trace` writes them: honest ones are accepted, and
-//! altered ones rejected.
+//! Traces of servers, in the format of `raft-node --trace`: correct ones are accepted, and altered ones
+//! are rejected.
 
 use checker::replay::{Conditions, Rejection, Report, Source, replay};
 use model::{
@@ -46,7 +46,7 @@ impl Dice {
     }
 }
 
-/// A server with its disk, and what it recorded.
+/// A server with its disk, and its trace.
 struct Node {
     id: NodeId,
     raft: Raft,
@@ -76,7 +76,7 @@ impl Node {
         self.runs += 1;
         self.steps = 0;
         let mut config = json!(config);
-        // As a node writes it, whose build knows no planted bugs.
+        // As a node writes it: its build has no planted bugs.
         if config["mutant"].is_null() {
             config.as_object_mut().expect("settings").remove("mutant");
         }
@@ -91,7 +91,7 @@ impl Node {
         self.lines.push(header.to_string());
     }
 
-    /// A crash: of what was on its way to the disk, some may have reached it.
+    /// A crash: some of the pending writes may have reached the disk.
     fn crash(&mut self, config: &Config, reached: usize) {
         for write in self.unsynced.drain(..).take(reached) {
             self.disk.apply(&write);
@@ -140,7 +140,7 @@ impl Node {
     }
 }
 
-/// Servers and a network that loses, repeats and delays, driven by dice.
+/// Servers and a network that loses, duplicates and delays messages at random.
 struct World {
     config: Config,
     nodes: Vec<Node>,
@@ -148,22 +148,22 @@ struct World {
     sessions: Vec<(SessionId, u64)>,
     requests: u64,
     dice: Dice,
-    /// The laws by their definition, on whole states.
+    /// The properties by their definition, on whole states.
     history: History,
     broken: Option<Law>,
     judges: bool,
-    /// Whether clients ask for anything.
+    /// Whether clients send requests.
     busy: bool,
 }
 
 impl World {
     fn new(servers: u64, mutant: Option<Mutant>, seed: u64) -> Self {
         let mut config = Config::new((1..=servers).map(NodeId::new).collect());
-        // Bugs hide less where elections are many.
+        // Bugs show more often with more elections.
         config.pre_vote = mutant.is_none();
         config.check_quorum = mutant.is_none();
         config.mutant = mutant;
-        // Some of what a snapshot covers goes at once.
+        // Some entries that a snapshot covers are discarded immediately.
         config.trailing_bytes = 100;
         config.snapshot_patience = 1;
         let start = |id| Node::start(NodeId::new(id), &config, Durable::default());
@@ -196,7 +196,7 @@ impl World {
             0..=59 if !self.network.is_empty() => {
                 let place = self.dice.below(self.network.len());
                 let envelope = match self.dice.below(10) {
-                    // Delivered, and may be again.
+                    // Delivered, and may be delivered again.
                     0 => self.network[place].clone(),
                     // Lost.
                     1 => {
@@ -321,7 +321,7 @@ impl World {
         }
     }
 
-    /// Judges the step by the definitions of the model, on whole states.
+    /// Checks the step by the definitions of the model, on whole states.
     fn judge(&mut self, at: usize, before: &Raft) {
         let after = &self.nodes[at].raft;
         let leads = |raft: &Raft| matches!(raft.role(), Role::Leader(_));
@@ -367,14 +367,14 @@ impl World {
     }
 }
 
-/// Lines with the digests that whoever wrote them would have ended them in. So what is tested with
-/// them is what the digests do not do: an alteration whose digests were made anew.
+/// The lines with correct digests. So the tests with these lines cover alterations that the digests do
+/// not detect, because the digests were computed again.
 fn sealed(lines: &[String]) -> String {
     let mut digest = String::new();
     let mut text = String::new();
     for line in lines {
         let Some(body) = line.strip_suffix('}') else {
-            // Cut short.
+            // Truncated.
             text += &format!("{line}\n");
             continue;
         };
@@ -385,7 +385,7 @@ fn sealed(lines: &[String]) -> String {
     text
 }
 
-/// Judges a text as the only trace of a cluster, or with others.
+/// Checks the given traces of a cluster.
 fn judged_texts(texts: &BTreeMap<String, String>) -> Result<Report, Rejection> {
     let sources = texts
         .iter()
@@ -399,7 +399,7 @@ fn judged_texts(texts: &BTreeMap<String, String>) -> Result<Report, Rejection> {
     replay(sources.collect(), conditions)
 }
 
-/// Traces by the names of their files.
+/// Traces by file name.
 #[derive(Clone)]
 struct Files(BTreeMap<String, Vec<String>>);
 
@@ -429,8 +429,8 @@ impl Files {
         }
     }
 
-    /// Whether the message that a step receives was sent by the server it names: then receiving it
-    /// is as honest as receiving what was received.
+    /// Whether the server that a step names as the sender sent the received message: then the altered
+    /// step is as valid as the original one.
     fn have_sent(&self, to: &str, step: &Value) -> bool {
         let received = &step["event"]["Receive"];
         let from = &self.0[&format!("node-{}", received["from"]["Node"])];
@@ -451,7 +451,7 @@ impl Files {
     }
 }
 
-/// Some hundred steps with everything in them.
+/// Some hundred steps with all kinds of events.
 fn sample() -> Files {
     let mut world = World::new(3, None, 7);
     world.run(900);
@@ -486,9 +486,9 @@ fn honest_traces_are_accepted() {
     );
 }
 
-/// What counts as inside a world that can be exhausted, by another definition: the largest set of
-/// steps that has with each what came before it on its server and a step that sent what it receives,
-/// and none that such a world has not.
+/// An independent definition of the steps inside a world that can be exhausted: the largest set of steps
+/// of this world that contains, for each step, the previous steps of its server and a step that sent the
+/// message it receives.
 #[test]
 fn steps_inside_are_those_that_nothing_outside_caused() {
     let (mut all, mut some) = (0, 0);
@@ -523,7 +523,7 @@ fn inside_by_definition(world: &World) -> u64 {
             let is_of_this_world = timers.iter().any(|timer| event == timer)
                 || event["Persisted"].is_u64()
                 || event["Receive"]["from"]["Node"].is_u64();
-            // What a server refuses that does not lead counts for nothing.
+            // A request that a server refuses because it is not the leader does not count.
             let sends = line["effects"]["sends"].as_array().expect("sends");
             let is_told = sends.iter().any(|envelope| envelope["to"]["Node"].is_u64());
             if event["Requests"].is_array() && line["effects"]["write"].is_null() && !is_told {
@@ -563,8 +563,8 @@ fn inside_by_definition(world: &World) -> u64 {
     }
 }
 
-/// Whoever alters one field of one line, whichever, is told the line: the digest is wrong, or the
-/// line is none any more.
+/// The alteration of any field of any line is rejected with this line: the digest is wrong, or the line
+/// cannot be parsed.
 #[test]
 fn any_altered_field_of_any_line_is_rejected_with_just_that_line() {
     let mut world = World::new(3, None, 7);
@@ -582,7 +582,7 @@ fn any_altered_field_of_any_line_is_rejected_with_just_that_line() {
         for (place, line) in lines.iter().enumerate() {
             let value: Value = serde_json::from_str(line).expect("JSON");
             assert_eq!(rewritten(value.clone()), *line, "nothing altered");
-            // One alteration of each field: which one makes no difference to a digest.
+            // One alteration of each field: for a digest, all alterations are equivalent.
             let mut paths = BTreeSet::new();
             let each_field = alterations(&value)
                 .into_iter()
@@ -597,7 +597,7 @@ fn any_altered_field_of_any_line_is_rejected_with_just_that_line() {
                 let told = rejection.to_string();
                 let named = format!("{file}:{}: ", place + 1);
                 assert!(told.starts_with(&named), "{named}{path}: {told}");
-                // What a file is, is asked before anything of it is believed.
+                // The kind of the file is checked before its contents.
                 let is_header = line.contains("\"trace\":");
                 let is_kind = is_header && ["/trace", "/version"].contains(&path.as_str());
                 let why = if is_kind {
@@ -620,8 +620,8 @@ fn rewritten(mut line: Value) -> String {
     format!("{body},\"digest\":{}}}", digest.unwrap_or_default())
 }
 
-/// Every way in which one field of a value can be altered: numbers by one up and down, words
-/// changed, switches flipped, elements left out. With the path to the field.
+/// Every alteration of one field of a value, with the path to the field: numbers plus and minus one,
+/// texts changed, flags inverted, elements removed.
 fn alterations(value: &Value) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     match value {
@@ -635,7 +635,7 @@ fn alterations(value: &Value) -> Vec<(String, Value)> {
             }
         }
         Value::String(text) => {
-            // Every character by another, one at a time, is too much: the first and the last.
+            // An alteration of every character would take too long: only the first and the last.
             for place in [0, text.len() - 1] {
                 let mut bytes = text.clone().into_bytes();
                 bytes[place] = if bytes[place] == b'7' { b'8' } else { b'7' };
@@ -668,12 +668,13 @@ fn alterations(value: &Value) -> Vec<(String, Value)> {
     found
 }
 
-/// Whether an alteration makes another honest trace: nothing that was recorded depends on it.
-/// * Nothing else speaks of the name of a run.
-/// * What clients ask comes from outside. If nothing came of it in the trace (a server that did not
-///   lead refused it, or a read found the same) it could have been otherwise.
-/// * Of several writes fewer may have been reported durable first.
-/// * Another message of the same server may have arrived in place of this one, and been ignored too.
+/// Whether an alteration gives another valid trace, because the rest of the trace does not depend on it:
+/// * Nothing else depends on the name of a run.
+/// * Client requests come from outside. If a request had no effect in the trace (a server refused it
+///   because it was not the leader, or a read returned the same value), it could have been different.
+/// * Of several writes, fewer may have been reported durable first.
+/// * Another message of the same server may have been received in place of this one, and also been
+///   ignored.
 fn is_free(files: &Files, file: &str, path: &str, step: &Value) -> bool {
     path == "/boot"
         || path == "/event/Persisted"
@@ -711,7 +712,7 @@ fn any_altered_field_is_rejected_with_its_line() {
             }
         }
     }
-    // What is found only later is what a step took in and told later.
+    // An alteration of an input whose effect the server sends only later is found later.
     assert!(tried > 500, "{tried}");
     assert!(free * 10 < tried, "{free} of {tried} accepted");
     assert!(
@@ -725,7 +726,8 @@ fn lines_left_out_or_doubled_are_rejected() {
     let files = sample();
     for (file, lines) in &files.0 {
         for line in (0..lines.len() - 1).step_by(17) {
-            // A run may have ended a step earlier: then nobody heard of its last one.
+            // A run may have ended one step earlier: then no other server received a message of its last
+            // step.
             if lines[line + 1].contains("\"trace\"") {
                 continue;
             }
@@ -744,7 +746,7 @@ fn lines_left_out_or_doubled_are_rejected() {
 
 #[test]
 fn a_run_starts_from_what_the_one_before_left() {
-    // A cluster of one needs no messages.
+    // A cluster of one server needs no messages.
     let config = Config::new([NodeId::new(1)].into());
     let recorded = || {
         let mut node = Node::start(NodeId::new(1), &config, Durable::default());
@@ -763,7 +765,7 @@ fn a_run_starts_from_what_the_one_before_left() {
         }
         writes.extend(node.unsynced.iter().cloned());
         assert!(writes.len() > 3, "there are writes");
-        // The first three are declared durable.
+        // The first three are reported durable.
         node.step(Event::Persisted(writes[2].id));
         (node, writes)
     };
@@ -787,7 +789,7 @@ fn a_run_starts_from_what_the_one_before_left() {
         } else {
             files.judged().expect("some of the writes reached the disk");
         }
-        // Only the last run, from a disk that was in use.
+        // Only the last run, which starts from a used disk.
         let files = Files([("one".to_owned(), node.lines[line - 1..].to_vec())].into());
         if disk != Durable::default() {
             let told = files.rejected();
@@ -809,7 +811,7 @@ fn what_nobody_sent_is_not_received() {
     alone.0.remove("node-2");
     let told = alone.rejected();
     assert!(told.contains("whose trace is not here"), "{told}");
-    // A receive of a message that its sender never sent, at the end: nothing else depends on it.
+    // The last step receives a message that its sender never sent, and no other step depends on it.
     let config = Config::new([1, 2].map(NodeId::new).into());
     let mut one = Node::start(NodeId::new(1), &config, Durable::default());
     let two = Node::start(NodeId::new(2), &config, Durable::default());
@@ -827,9 +829,9 @@ fn what_nobody_sent_is_not_received() {
     );
 }
 
-/// Two servers: the first is made leader, writes an entry, and hears that the second has it.
-/// `foreseen` is received by the leader before it writes the entry. Returns the traces and the
-/// second server's acknowledgement of that entry.
+/// Two servers: the first becomes leader, writes an entry, and receives the second server's
+/// acknowledgment of it. The leader receives `foreseen` before it writes the entry. Returns the traces
+/// and the acknowledgment.
 fn conversation(foreseen: Option<&Message>) -> (Files, Message) {
     let config = Config::new([1, 2].map(NodeId::new).into());
     let mut nodes = [1, 2].map(|id| Node::start(NodeId::new(id), &config, Durable::default()));
@@ -918,7 +920,7 @@ fn laws_that_break_by_definition_break_in_traces() {
                     let found = rejection
                         .law()
                         .unwrap_or_else(|| panic!("{mutant:?} seed {seed}: {rejection}"));
-                    // What a server promised before its disk held it, traces find earlier.
+                    // If a server makes a promise before it is on its disk, the traces show it earlier.
                     let of_disks = [Law::OneVotePerTerm, Law::MatchIsDurable].contains(&found);
                     assert!(
                         law.is_some() || of_disks,

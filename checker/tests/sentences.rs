@@ -1,12 +1,12 @@
-//! The sentences in which the page is told why a law is broken, how a search ended, and what is refused
-//! and why, are there in every language of the page (`ui/assets/js/why.js`). Nobody sees one that is
-//! missing until that law breaks, so they are looked for where they are written.
+//! The page has translations (`ui/assets/js/why.js`) of the sentences that it receives: the causes of
+//! violations, the ends of searches, and the rejections with their reasons. A missing translation would
+//! show only when that sentence occurs, so this test finds the sentences in the source code.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 type Begins = fn(char) -> bool;
 
-/// Where they are written, and how they begin there.
+/// The source files with sentences, and the first characters of the sentences there.
 const SOURCES: [(&str, Begins); 21] = [
     ("model/src/system/laws.rs", char::is_lowercase),
     ("model/src/system/history.rs", char::is_lowercase),
@@ -31,8 +31,8 @@ const SOURCES: [(&str, Begins); 21] = [
     ("checker/src/trace/jsonl.rs", is_quoting),
 ];
 
-/// What looks like a sentence there, and is told in another way: in a script, in a story of which the
-/// page makes its own, as a name, or within another sentence.
+/// Strings that look like sentences but are displayed differently: in a script, in a story that the page
+/// replaces by its own, as a name, or within another sentence.
 const OTHERWISE: [&str; 14] = [
     "{} close session {}",
     "{} renew session {}",
@@ -89,7 +89,7 @@ fn every_sentence_of_a_verdict_is_in_every_language() {
                 otherwise.insert(sentence);
                 continue;
             }
-            // What stands at an end may be told of with more around it.
+            // A sentence may be part of a longer one, which contains the translation.
             if !known.iter().any(|known| known.contains(&sentence)) {
                 missing.push(format!("{path}: {sentence}"));
             }
@@ -101,7 +101,7 @@ fn every_sentence_of_a_verdict_is_in_every_language() {
     assert_eq!(stale.count(), 0, "some are nowhere now: {otherwise:#?}");
 }
 
-/// The proxy refuses with a code and a sentence in English; the page has a text for each code.
+/// The proxy rejects requests with a code and an English sentence; the page has a text for each code.
 #[test]
 fn every_code_of_the_proxy_is_in_spanish() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -123,7 +123,7 @@ fn every_code_of_the_proxy_is_in_spanish() {
     assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
 }
 
-/// What stands in quotes in the code, out of comments and of what is said to programmers.
+/// The string literals of the code, without comments and messages for programmers.
 fn literals(code: &str) -> Vec<String> {
     let lines = code.lines().map(str::trim).filter(|line| {
         let aside = ["//", "#[", ".expect(", "panic!(", "assert"];
@@ -138,7 +138,7 @@ fn literals(code: &str) -> Vec<String> {
     inside.map(|text| text.replace('\u{1}', "\"")).collect()
 }
 
-/// A sentence without what is put into it.
+/// A sentence without the inserted values.
 fn blank(sentence: &str) -> String {
     let mut blank = String::new();
     for (place, part) in sentence.split('{').enumerate() {

@@ -1,9 +1,10 @@
-//! The guided tours of the browser: `ui/assets/tours/NAME.json` says what happens and tells it, the
-//! `.jsonl` files beside it are what the core then did.
+//! The guided tours of the browser: `ui/assets/tours/NAME.json` contains the events and the texts, and
+//! the `.jsonl` files beside it contain the resulting steps of the core.
 //!
-//! A tour is executed again here, and the files must be what comes of it, byte by byte;
-//! `UPDATE_GOLDENFILES=1` writes them. What its cards claim to show must be so, every card must be
-//! told in both languages, and what it points at must exist. `docs/tours.md` says how to write one.
+//! The tests execute each tour again, and the files must equal the result byte by byte;
+//! `UPDATE_GOLDENFILES=1` writes them. The claims of the cards must hold, every card must have a text in
+//! both languages, and the parts that it points at must exist. `docs/tours.md` describes how to write a
+//! tour.
 
 #[path = "tours/claims.rs"]
 mod claims;
@@ -15,7 +16,7 @@ use checker::trace::{Trace, read_jsonl};
 use script::{Part, Tour};
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-/// The tours, in the order in which the page offers them.
+/// The tours, in the order of the page.
 const TOURS: &[&str] = &[
     "election",
     "split-vote",
@@ -40,7 +41,7 @@ fn tour(name: &str) -> Result<Tour> {
         .with_context(|| format!("{name}.json is no tour"))
 }
 
-/// Executes a part, and writes or compares what comes of it.
+/// Executes a part, and writes the result or compares it.
 fn perform(part: &Part) -> Result<Trace> {
     let actions = script::actions(part)?;
     let trace = Trace::run(&script::scope(part)?, &actions)?;
@@ -101,8 +102,8 @@ tours! {
     exactly_once = "exactly-once",
 }
 
-/// Figure 8 is told three times over one schedule: it must be one schedule, and only the planted
-/// bug may break a law.
+/// Figure 8 is shown three times with one schedule: the schedules must be equal, and only the planted
+/// bug may cause a violation.
 #[test]
 fn figure_8_differs_by_the_planted_bug_alone() {
     let tour = tour("figure-8").expect("it is there");
@@ -127,7 +128,7 @@ fn figure_8_differs_by_the_planted_bug_alone() {
     assert_eq!((law(same), law(other)), (None, None));
 }
 
-/// No file is left over from a tour that is no more, and the page's list is this one.
+/// The folder has no file of a removed tour, and the page's list equals this one.
 #[test]
 fn folder_holds_the_tours_and_nothing_else() {
     let mut expected: BTreeSet<String> = ["index.json".into()].into();

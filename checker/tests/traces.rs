@@ -36,7 +36,7 @@ fn small_replication(mutant: Mutant) -> Scope {
     scope
 }
 
-/// Searches a scope with a bug in it and makes a real run of the violation.
+/// Searches a scope with a planted bug and makes a real run of the violation.
 fn found_by_search(scope: &Scope, symmetry: bool) -> Trace {
     let limits = Limits {
         threads: 1,
@@ -65,7 +65,7 @@ fn written(trace: &Trace) -> String {
     String::from_utf8(out).expect("JSON is UTF-8")
 }
 
-/// Every delivered message was sent by an earlier step.
+/// Requires that every delivered message was sent by an earlier step.
 fn assert_honest(trace: &Trace) {
     let mut sent = Vec::new();
     for step in &trace.steps {
@@ -101,7 +101,7 @@ fn shrinking_that_is_interrupted_still_breaks_the_law() {
     assert!(left.steps.len() > found.trace.steps.len());
 }
 
-/// From search to file and back.
+/// Checks the way from a search to a file and back.
 fn assert_travels(scope: &Scope, symmetry: bool) -> Trace {
     let trace = found_by_search(scope, symmetry);
     assert_honest(&trace);

@@ -1,21 +1,21 @@
-//! Walks taken lately, so that one more step costs one step.
+//! The cache of recent walks, so that one more step costs only one step.
 //!
-//! A request names its whole path. The walk kept here that shares the most steps with it goes on
-//! from there; what it does not share is cut off, from a copy where it may still be wanted. Walks
-//! are kept up to a number and up to a number of steps in all of them, the latest first.
+//! A request contains its whole path. The cached walk that shares the most steps with this path is
+//! continued from there. Its other steps are cut off, from a copy if the full walk may still be needed.
+//! The cache has a maximum number of walks and a maximum total size, and evicts the least recent walks.
 
 use super::{keys::Key, walk::Walk};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 
-/// The most walks kept.
+/// The maximum number of cached walks.
 const MAX_WALKS: usize = 64;
-/// The most bytes that all walks kept may take, by their own estimate.
+/// The maximum estimated size in bytes of all cached walks.
 const MAX_BYTES: usize = 256 << 20;
-/// So many steps are taken again faster than a walk is copied.
+/// The number of steps that can be executed again faster than a walk can be copied.
 const FEW: usize = 32;
 
-/// The walks.
+/// The cached walks.
 #[derive(Default)]
 pub(super) struct Cache(Mutex<VecDeque<Kept>>);
 
@@ -26,8 +26,8 @@ struct Kept {
 }
 
 impl Cache {
-    /// A walk in the world of this name along the path, as far as one is known; the walk may be cut
-    /// and added to.
+    /// Returns a walk in the world of this name along the path, as far as one is cached. The caller may
+    /// cut it and extend it.
     pub(super) fn take(&self, world: &str, path: &[Key]) -> Option<Walk> {
         let mut kept = self.0.lock();
         let shared = |kept: &Kept| {
@@ -39,7 +39,7 @@ impl Cache {
         let places = kept.iter().enumerate();
         let mine = places.filter(|(_, kept)| kept.world == world);
         let (count, place) = mine.map(|(place, kept)| (shared(kept), place)).max_by_key(
-            // Of equals the shortest, which has the least to cut off.
+            // Among equals the shortest, which has the fewest steps to cut off.
             |(count, place)| (*count, usize::MAX - kept[*place].walk.steps.len()),
         )?;
         let beyond = kept[place].walk.steps.len() - count;
@@ -53,7 +53,7 @@ impl Cache {
         Some(walk)
     }
 
-    /// Keeps a walk.
+    /// Adds a walk to the cache.
     pub(super) fn keep(&self, world: &str, walk: Walk) {
         let mut kept = self.0.lock();
         kept.push_front(Kept {

@@ -1,14 +1,15 @@
-//! Searches from the state shown for the nearest state where something holds.
+//! Searches from the state shown for the nearest state where a predicate holds.
 //!
-//! Breadth first over the readable model, with the reductions of the scope: what nobody will act on
-//! is forgotten, and what can be sent at any time is sent at once. So "nearest" counts decisions, not
-//! messages sent. What is found is then made a real continuation of the walk, with the steps that
-//! send what is delivered in it, and the walk itself takes them: only what it reached is reported.
+//! The search is breadth-first over the readable model, with the reductions of the scope: dead messages
+//! are dropped, and messages that can be sent at any time are sent immediately. So "nearest" counts
+//! decisions, not messages sent. The path found is then converted into a real continuation of the walk,
+//! with the steps that send the delivered messages. The walk itself executes this continuation, and only
+//! the state that it reaches is reported.
 //!
-//! States visited are kept as 128 bits of their SHA-256. That nothing is found rests on no two of
-//! them being equal; that something is found rests on nothing.
+//! Visited states are stored as 128 bits of their SHA-256. A negative result assumes that no two of
+//! these collide; a positive result assumes nothing.
 //!
-//! No law is judged: with a planted bug a state beyond a broken law can be found too.
+//! No property is checked: with a planted bug, a state after a violation can also be found.
 
 use super::walk::Walk;
 use crate::{
@@ -21,35 +22,35 @@ use rustc_hash::FxHashSet;
 use sha2::{Digest, Sha256};
 use std::sync::atomic::Ordering;
 
-/// The most states of a search.
+/// The maximum number of states of a search.
 const MAX_STATES: usize = 1_500_000;
-/// The most bytes of the states found and not yet expanded.
+/// The maximum size in bytes of the states found and not yet expanded.
 const MAX_FRONTIER: usize = 512 << 20;
 
-/// What is looked for: a state, and what the step into it bore witness to.
+/// The goal of a search: a predicate of a state and the witnesses of the step into it.
 pub(super) type Goal<'a> = &'a (dyn Fn(&System, Witnesses) -> bool + Sync);
 
 /// How a search ended.
 pub(super) enum Found {
-    /// The walk goes on to a state where it holds.
+    /// The walk, continued to a state where the predicate holds.
     Here(Box<Walk>),
-    /// Every state that can be reached from the one shown was visited.
+    /// Every state reachable from the one shown was visited.
     Nowhere,
     /// Stopped early.
     Stopped(StopCause),
 }
 
-/// What a search counts.
+/// The counters of a search.
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) transitions: u64,
     pub(super) depth: u64,
 }
 
-/// Searches from where the walk is.
+/// Searches from the last state of the walk.
 ///
 /// # Errors
-/// If the reduced model allowed what the real network does not: a fault of a reduction.
+/// If the reduced model allowed a step that the real network does not: a bug in a reduction.
 pub(super) fn find(
     walk: &Walk,
     goal: Goal<'_>,
@@ -97,7 +98,7 @@ fn search(
     let mut visited = FxHashSet::default();
     let bytes = root.encode();
     visited.insert(digest(&bytes));
-    // Of each state its parent, and which of the parent's actions led to it.
+    // For each state, its parent and the index of the parent's action that led to it.
     let mut parents: Vec<(u32, u32)> = vec![(0, 0)];
     let mut level = vec![(0_u32, bytes)];
     while !level.is_empty() {

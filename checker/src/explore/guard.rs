@@ -1,4 +1,4 @@
-//! Keeps out what pages of other sites make a browser send: see [`web::site`].
+//! Rejects requests that pages of other sites make a browser send: see [`web::site`].
 
 use super::{Explore, problem::Problem};
 use axum::{

@@ -1,18 +1,18 @@
 //! Searches in the background: the check of a world, and "find me a state where ...".
 //!
-//! A job runs on a thread of its own, tells its progress from the live figures of the search, and
-//! ends with exactly one verdict. `exhausted`, `violated` and `truncated` are what the engine says;
-//! a job that was stopped is `stopped` and claims nothing; with a planted bug, `exhausted` means
-//! only that this scope does not show it, and the sentence says so.
+//! A job runs on its own thread, reports its progress from the live counters of the search, and ends
+//! with exactly one verdict. `exhausted`, `violated` and `truncated` are the results of the engine. A
+//! job that was stopped is `stopped` and makes no claim. With a planted bug, `exhausted` means only that
+//! this scope does not show the bug, and the sentence states this.
 //!
-//! A violation is told as a path, and only if a walk along it really ends with that law broken. A bug of
-//! the catalogue is found by the catalogue's own method, which the verdict names. What the progress
-//! check finds is a state; the path goes on from there without faults for a while, so that a reader
-//! sees that nothing is committed. What a timed simulation finds comes with the tick of each step.
+//! A violation is reported as a path, and only if a walk along it really ends with a violation of that
+//! property. A bug of the catalog is found by the catalog's own method, which the verdict names. The
+//! progress check finds a state; the path continues from there for some steps without faults, so that a
+//! reader sees that no entry is committed. The result of a timed simulation has the tick of each step.
 //!
-//! The same check gives the same counterexample: a search that ends with one has one thread.
+//! The same check gives the same counterexample: the search that produces it uses one thread.
 //!
-//! Few jobs run at once, each bounded in memory; one that nobody listens to is stopped.
+//! Few jobs run at the same time, each with a memory limit. A job without listeners is stopped.
 
 use super::{
     find::{self, Counts, Found, Goal},
@@ -47,23 +47,23 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// The most jobs that run at once.
+/// The maximum number of running jobs.
 const MAX_RUNNING: usize = 3;
-/// The most jobs that ended and are still known.
+/// The maximum number of ended jobs that are still known.
 const MAX_ENDED: usize = 32;
-/// How often progress is told.
+/// The interval of progress reports.
 const TELL: Duration = Duration::from_millis(200);
-/// A job that nobody listens to for so long is stopped.
+/// A job without listeners for this long is stopped.
 const LONELY: Duration = Duration::from_secs(60);
 
-/// How many steps after a stuck state are shown at most.
+/// The maximum number of steps shown after a stuck state.
 const SHOWN: usize = 24;
 
-/// What a job is to do.
+/// The request for a job.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct AskedJob {
     kind: Kind,
-    /// Of a check: the only law judged.
+    /// For a check: the only property to check.
     #[serde(default)]
     law: Option<String>,
     #[serde(default)]
@@ -80,17 +80,17 @@ enum Kind {
     Witness,
 }
 
-/// What a job does.
+/// The task of a job.
 pub(super) enum Task {
-    /// Searches the whole world, judged by one law or by all.
+    /// Searches the whole world, and checks one property or all.
     Check(World, Option<Law>),
-    /// Searches from a state for one where this holds.
+    /// Searches from a state for a state where this predicate holds.
     Find(
         Box<Walk>,
         &'static str,
         fn(&model::system::System, Witnesses) -> bool,
     ),
-    /// Searches from a state for a step that bears this witness.
+    /// Searches from a state for a step that reaches this witness.
     Witness(Box<Walk>, Witness),
 }
 
@@ -172,12 +172,12 @@ struct Listeners {
     since: Instant,
 }
 
-/// What a job said last: enough for anyone who listens from any point on.
+/// The last event of a job, which is sufficient for a listener that starts at any time.
 #[derive(Clone, Default)]
 pub(super) struct Said {
-    /// Counts what was said.
+    /// The number of events so far.
     pub(super) number: u64,
-    /// The last event.
+    /// The type of the last event.
     pub(super) event: &'static str,
     pub(super) data: Arc<Value>,
     pub(super) is_done: bool,
@@ -191,7 +191,7 @@ impl Jobs {
         }
     }
 
-    /// Starts a job; says its name.
+    /// Starts a job and returns its number.
     pub(super) fn start(&self, task: Task) -> Result<u64, Problem> {
         let mut all = self.all.lock();
         let is_running = |job: &Arc<Job>| !job.said.borrow().is_done;
@@ -232,7 +232,7 @@ impl Jobs {
         Ok(name)
     }
 
-    /// A job by its name.
+    /// The job with this name.
     pub(super) fn get(&self, name: &str) -> Result<Arc<Job>, Problem> {
         let found = name
             .parse()
@@ -254,13 +254,13 @@ impl Jobs {
 }
 
 impl Job {
-    /// Stops it. It ends soon, with the verdict `stopped` unless it had another by then.
+    /// Stops the job. It ends soon, with the verdict `stopped` unless it already had another verdict.
     pub(super) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
         self.progress.interrupt.store(true, Ordering::Relaxed);
     }
 
-    /// What it says from here on, beginning with the last thing it said.
+    /// Subscribes to the events of the job, beginning with the last one.
     pub(super) fn listen(self: &Arc<Self>) -> Listening {
         self.listeners.lock().count += 1;
         let mut said = self.said.subscribe();
@@ -411,7 +411,7 @@ impl Job {
                             verdict.ticks = Some(ticks.clone());
                         }
                         let trace = entry.trace(evidence);
-                        // The catalogue's own steps, whatever was asked for.
+                        // The world shows the steps of the catalog, regardless of the request.
                         let mut merged = world.clone();
                         merged.steps = Steps::Merged;
                         merged.scope.reduction = entry.scope.reduction;
@@ -427,7 +427,7 @@ impl Job {
             (_, law) => {
                 let mut scope = searchable(world);
                 let planted = scope.mutant.is_some();
-                // The obligations of the reductions lean on properties that must be judged, too.
+                // The obligations of the reductions also depend on properties that must be checked.
                 let law = law.filter(|_| planted);
                 scope.laws = law.map_or(Laws::ALL, Laws::only);
                 let limits = if planted { alone(limits) } else { *limits };
@@ -468,7 +468,7 @@ impl Job {
         }
     }
 
-    /// It ended early: a person's doing, or a limit's.
+    /// Sets the verdict of a search that was stopped early, by a person or by a limit.
     fn stopped(&self, verdict: &mut Verdict, cause: StopCause, done: &str) {
         let states = verdict.states;
         if self.is_stopped.load(Ordering::Relaxed) {
@@ -491,8 +491,8 @@ impl Job {
     }
 }
 
-/// The limits with one thread: which of several shortest counterexamples is found first does not
-/// depend on how threads take turns.
+/// The limits with one thread. With several threads, the choice among equally short counterexamples
+/// depends on their scheduling.
 fn alone(limits: &Limits) -> Limits {
     Limits {
         threads: 1,
@@ -500,8 +500,9 @@ fn alone(limits: &Limits) -> Limits {
     }
 }
 
-/// Lets a walk go on without faults, up to so many steps or until nothing more happens: disks sync,
-/// servers that are down start, what is sent from here on arrives, and where nobody leads, timers fire.
+/// Continues a walk without faults, up to a number of steps or until there is no further event. Disks
+/// sync, servers that are down restart, new messages are delivered, and heartbeat timers fire. Election
+/// timers fire only if there is no leader. Stops before an entry is committed.
 fn go_on(walk: &mut Walk, steps: usize) -> Result<(), String> {
     let from = walk.steps.len();
     let committed = walk.committed();
@@ -525,12 +526,12 @@ fn go_on(walk: &mut Walk, steps: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The world as the engine searches it: split steps are kept apart, and what changes no behaviour
-/// is still reduced.
+/// The world as the engine searches it: split steps stay separate, and the reductions that do not merge
+/// steps stay enabled.
 fn searchable(world: &World) -> Scope {
     let mut scope = world.scope.clone();
     if scope.mutant.is_some() {
-        // What a message may be dropped or trimmed for is a rule of the correct protocol.
+        // The rules for dropping and trimming messages hold only for the correct protocol.
         scope.reduction.drop_dead = false;
         scope.reduction.trim_appends = false;
     }
@@ -542,7 +543,7 @@ fn searchable(world: &World) -> Scope {
     scope
 }
 
-/// Someone who listens to a job.
+/// A listener of a job.
 pub(super) struct Listening {
     job: Arc<Job>,
     pub(super) said: watch::Receiver<Said>,
@@ -562,11 +563,12 @@ struct Verdict {
     verdict: &'static str,
     law: Option<String>,
     why: Option<String>,
-    /// How it was found.
+    /// The method that found it.
     method: Option<Method>,
-    /// Of a stuck state: how many steps lead there. What follows shows that nothing is committed.
+    /// For a stuck state: the number of steps to it. The remaining steps show that no entry is
+    /// committed.
     stuck_after: Option<usize>,
-    /// Of a timed simulation: the tick of each step.
+    /// For a timed simulation: the tick of each step.
     ticks: Option<Vec<u64>>,
     path: Option<Vec<String>>,
     steps: Option<&'static str>,
@@ -592,7 +594,7 @@ impl Verdict {
         self.steps = Some(walk.world.steps.name());
     }
 
-    /// Everything was visited and nothing is broken.
+    /// Sets the verdict of an exhausted search without a violation.
     fn exhausted(&mut self, scope: &Scope, law: Option<&str>) {
         self.verdict = "exhausted";
         let states = self.states;
@@ -611,7 +613,7 @@ impl Verdict {
         };
     }
 
-    /// A law is broken, if the walk agrees.
+    /// Sets the verdict of a violation, if a walk confirms it.
     fn violated(&mut self, trace: anyhow::Result<Trace>, world: &World, law: Option<Law>) {
         let walked = trace.and_then(|trace| {
             let mut walk = Walk::new(Arc::new(world.clone()));

@@ -1,8 +1,8 @@
-//! Steps as a few characters, so that a whole path fits into the address of a page.
+//! Steps as short keys, so that a whole path fits into the URL of a page.
 //!
-//! A key is the number of a process in the system's order (the servers, the proxy, the clients), a
-//! letter for what happens to it, and what the letter needs: `1e`, `2d3`, `4d7-2`. `x5` is message 5
-//! dropped. No key has a dot, which stands between keys in a path. `docs/explore.md` lists them.
+//! A key consists of the number of a process in the system's order (the servers, the proxy, the
+//! clients), a letter for the event, and the parameters of the event: `1e`, `2d3`, `4d7-2`. `x5` drops
+//! message 5. No key contains a dot, which separates keys in a path. `docs/explore.md` lists them.
 
 use model::{ClientId, NodeId, RequestId, system::Local};
 use std::{fmt, str::FromStr};
@@ -10,41 +10,41 @@ use std::{fmt, str::FromStr};
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
-    /// Something happens to a process.
+    /// An event at a process.
     Step {
-        /// Its number, from 1.
+        /// The number of the process, counted from 1.
         process: u32,
-        /// What.
+        /// The event.
         what: What,
     },
     /// A message is dropped.
     Drop(u32),
 }
 
-/// What happens to a process.
+/// An event at a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum What {
-    /// Something without a parameter: [`PLAIN`] has them all.
+    /// An event without a parameter: [`PLAIN`] lists them.
     Plain(char),
-    /// A message arrives.
+    /// A message is delivered.
     Deliver {
         /// Its number on this path.
         message: u32,
-        /// For a proxy: the server that was drawn.
+        /// For a proxy: the server that the driver drew.
         ask: Option<NodeId>,
     },
     /// A proxy's timer for a request fires.
     ProxyTimeout {
         /// The client.
         client: ClientId,
-        /// Its request.
+        /// The request of the client.
         id: RequestId,
-        /// The server that was drawn.
+        /// The server that the driver drew.
         ask: NodeId,
     },
 }
 
-/// What happens without a parameter, by its letter.
+/// The events without a parameter, by letter.
 const PLAIN: &[(char, Local)] = &[
     ('e', Local::ElectionTimeout),
     ('h', Local::HeartbeatTimeout),
@@ -61,7 +61,7 @@ const PLAIN: &[(char, Local)] = &[
 ];
 
 impl What {
-    /// What happens, for what is no delivery. `None` for a delivery, which only a path can tell.
+    /// The event. Returns `None` for a delivery, because only the path contains the message.
     pub(super) fn local(self) -> Option<Local> {
         match self {
             Self::Plain(letter) => {
@@ -73,7 +73,7 @@ impl What {
         }
     }
 
-    /// The other way; `message` numbers a message that is delivered.
+    /// The key of an event; `message` returns the number of a delivered message.
     pub(super) fn of(
         local: &Local,
         message: impl FnOnce(&model::Envelope) -> Option<u32>,

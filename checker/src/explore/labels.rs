@@ -1,4 +1,4 @@
-//! Short names: of messages on their arrows, of actions on their buttons.
+//! Short labels of messages (on arrows) and of actions (on buttons).
 
 use crate::story;
 use model::{
@@ -78,7 +78,7 @@ pub(super) fn message(message: &Message) -> String {
     }
 }
 
-/// An action in words, without the name of whom it happens to.
+/// A description of an action, without the name of its process.
 pub(super) fn action(action: &Action, system: &System) -> String {
     let told = story::describe_action(action, system);
     let who = system.processes[action.process].address().to_string();
@@ -88,7 +88,7 @@ pub(super) fn action(action: &Action, system: &System) -> String {
     }
 }
 
-/// What kind of thing an action is, for a page to group by.
+/// The kind of an action, by which the page groups actions.
 pub(super) const fn kind(local: &Local, is_first: bool) -> &'static str {
     match local {
         Local::Deliver { .. } if is_first => "deliver",

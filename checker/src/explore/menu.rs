@@ -1,4 +1,4 @@
-//! What there is to choose from: scopes, bounds, bugs to plant, laws, predicates.
+//! The list of scopes, bounds, bugs, properties and predicates that the page offers.
 
 use super::{
     predicates::PREDICATES,
@@ -87,7 +87,7 @@ pub(super) fn catalogue() -> Value {
     })
 }
 
-/// What a law says.
+/// A description of a property.
 fn about(law: Law) -> &'static str {
     match law {
         Law::ElectionSafety => "At most one leader is ever elected in a term (Figure 3).",

@@ -1,9 +1,9 @@
-//! Traces of nodes as the lines of a timeline: the same fields as in a trace of a scope, with the
-//! end of long logs alone, and without what would be the same for minutes (a whole store). A step has
-//! of the state only what it changed.
+//! Traces of nodes as the lines of a timeline. The fields are those of a trace of a scope, but only the
+//! end of a long log is included, and large constant parts (a whole store) are omitted. A step contains
+//! only the parts of the state that changed.
 //!
-//! A run that begins after another is a crash and a restart. When the crash was, no trace says: it is
-//! shown just before the restart.
+//! A run that begins after another run is a crash and a restart. A trace does not contain the time of
+//! the crash, so it is shown just before the restart.
 
 use crate::{replay::Seen, story};
 use model::{Address, ClientRequest, Entry, Envelope, Event, LogIndex, NodeId, Raft, Role};
@@ -11,45 +11,45 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
 
-/// The most steps of a timeline.
+/// The maximum number of steps of a timeline.
 pub(super) const MAX_SHOWN: usize = 50_000;
-/// The most bytes of the steps of a timeline: a browser reads them in one piece.
+/// The maximum size in bytes of the steps of a timeline: a browser parses them as a whole.
 pub(super) const MAX_BYTES: usize = 192 << 20;
-/// The most entries shown of a log.
+/// The maximum number of log entries shown.
 const TAIL: usize = 24;
-/// The most keys shown of a store.
+/// The maximum number of store keys shown.
 const KEYS: usize = 16;
-/// So many steps are left out together, where those after them do not fit with them.
+/// The number of steps that are dropped together if later steps do not fit.
 const CHUNK: usize = 1 << 10;
 
-/// What was seen of all nodes: the states that a part of the run starts from, and the steps of it.
+/// The recorded part of a run of all nodes: the states before it, and its steps.
 pub(super) struct Nodes {
     /// The number of the first step that may be shown.
     first: usize,
-    /// The number of the last.
+    /// The number of the last step that may be shown.
     last: usize,
-    /// Whether, of steps that do not fit, the earlier are left out.
+    /// Whether the earlier steps are dropped if not all fit.
     keeps_end: bool,
-    /// How many steps there are, shown or not.
+    /// The number of all steps, shown or not.
     all: usize,
     bytes: usize,
     chunks: VecDeque<Chunk>,
-    /// Every node as it was after the last step told of it.
+    /// Every node after the last step recorded for it.
     known: BTreeMap<NodeId, Node>,
 }
 
-/// Steps in their order.
+/// Consecutive steps.
 struct Chunk {
-    /// The number of the first.
+    /// The number of the first step.
     from: usize,
-    /// Every node before it.
+    /// Every node before the first step.
     start: BTreeMap<NodeId, Node>,
     lines: Vec<String>,
     bytes: usize,
 }
 
 impl Nodes {
-    /// From this step on, as many as fit.
+    /// Records from this step on, as many steps as fit.
     pub(super) fn starting_with(first: usize) -> Self {
         Self {
             first: first.max(1),
@@ -62,7 +62,7 @@ impl Nodes {
         }
     }
 
-    /// Up to this step, as many as fit.
+    /// Records up to this step, as many steps as fit.
     pub(super) fn up_to(last: usize) -> Self {
         Self {
             last,
@@ -71,12 +71,12 @@ impl Nodes {
         }
     }
 
-    /// How many nodes there are.
+    /// The number of nodes.
     pub(super) fn count(&self) -> usize {
         self.known.len()
     }
 
-    /// How many steps there are.
+    /// The number of all steps.
     pub(super) fn all(&self) -> usize {
         self.all
     }
@@ -86,13 +86,13 @@ impl Nodes {
         self.chunks.front().map_or(1, |chunk| chunk.from)
     }
 
-    /// Whether no step is left out after those that are shown.
+    /// Whether the shown steps include the last step.
     pub(super) fn shows_the_end(&self) -> bool {
         let end = self.chunks.back();
         self.all == end.map_or(0, |chunk| chunk.from - 1 + chunk.lines.len())
     }
 
-    /// What each starts from, in the order of their names.
+    /// The initial state of each node, in the order of their ids.
     pub(super) fn start(&self) -> Value {
         let start = self
             .chunks
@@ -108,7 +108,7 @@ impl Nodes {
         lines.map(String::as_str)
     }
 
-    /// Takes note of a line.
+    /// Records a line of a trace.
     pub(super) fn see(&mut self, seen: &Seen<'_>) {
         let who = Address::Node(seen.id());
         let up = || Node::of(seen);
@@ -127,7 +127,7 @@ impl Nodes {
         }
     }
 
-    /// Adds a step, if it is shown: its node after it, what happened, and that in words.
+    /// Adds a step, if it is shown: the node after it, the event, and its description.
     fn push<'a>(
         &mut self,
         seen: &Seen<'a>,
@@ -228,7 +228,7 @@ struct Asked<'a> {
     request: &'a ClientRequest,
 }
 
-/// What happened, and in words.
+/// The event and its description.
 fn happened(who: Address, event: &Event) -> (Happened<'_>, String) {
     match event {
         Event::Receive { from, message } => {
@@ -278,7 +278,7 @@ fn happened(who: Address, event: &Event) -> (Happened<'_>, String) {
     }
 }
 
-/// What is shown of a node.
+/// The shown state of a node.
 #[derive(Clone)]
 struct Node {
     id: NodeId,
@@ -286,10 +286,10 @@ struct Node {
     running: Option<Part>,
 }
 
-/// What is shown of its disk, or of what it has in memory.
+/// The shown state of a node's disk or memory.
 #[derive(Clone)]
 struct Part {
-    /// What is short.
+    /// The short fields.
     fields: Map<String, Value>,
     log_start: usize,
     log: Vec<Entry>,
@@ -303,8 +303,8 @@ struct Held {
     version: LogIndex,
 }
 
-/// A node as a trace's snapshot of a server; of its parts what is not as it was before. Most steps
-/// change little of it, and most of it is long.
+/// A node, in the format of a server snapshot in a trace, with only the parts that changed. Most steps
+/// change only a small part, and the whole is long.
 #[derive(Serialize)]
 struct NodeTold<'a> {
     kind: &'static str,
@@ -323,7 +323,7 @@ struct PartTold<'a> {
     store: Option<&'a [Held]>,
 }
 
-/// Of a log: the entries from `log_from` on, the first that is another than before.
+/// The entries of a log from `log_from` on, the first index that differs from the previous state.
 #[derive(Serialize)]
 struct LogTold<'a> {
     log_start: usize,
@@ -348,7 +348,7 @@ impl Node {
         }
     }
 
-    /// The same, not running.
+    /// The same node, not running.
     fn down(self) -> Self {
         Self {
             running: None,
@@ -437,7 +437,7 @@ fn fields(value: Value) -> Map<String, Value> {
     }
 }
 
-/// What is short of what a node has in memory.
+/// The short fields of a node's state in memory.
 fn running(raft: &Raft, unsynced: usize) -> Value {
     let mut told = json!({
         "role": "follower",

@@ -1,7 +1,7 @@
-//! "Find me a state where ...": what can be looked for.
+//! "Find me a state where ...": the predicates.
 //!
-//! A predicate speaks of processes, of what happened, and of what the last step bore witness to;
-//! never of the network, which the search keeps reduced.
+//! A predicate depends on processes, on the history, and on the witnesses of the last step. It never
+//! depends on the network, which the search keeps reduced.
 
 use model::{
     Entry, LogIndex, NodeId, Raft, Role, Term,
@@ -9,14 +9,14 @@ use model::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Something that may hold of a state, or of the step into it.
+/// A condition on a state, or on the step into it.
 pub(super) struct Predicate {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) holds: fn(&System, Witnesses) -> bool,
 }
 
-/// All of them, in the order of a lesson.
+/// All predicates, from simple to advanced.
 pub(super) const PREDICATES: &[Predicate] = &[
     Predicate {
         name: "leader",
@@ -163,11 +163,11 @@ fn logs(system: &System) -> Vec<&[Entry]> {
     servers.map(|server| server.log()).collect()
 }
 
-/// Entries that a majority holds durably and nobody has committed, by index and term.
+/// Entries that a majority holds durably but that are not committed, by index and term.
 fn uncommitted_on_majority(system: &System) -> Vec<(usize, Term)> {
     let servers = system.processes.iter().filter_map(Process::server);
     let disks: Vec<&[Entry]> = servers.map(|server| server.disk.log.as_slice()).collect();
-    // What the cluster starts with is in every log, and committed by nobody yet.
+    // The initial entries are in every log, but no server has committed them yet.
     let led: BTreeSet<Term> = system.history.elected.keys().copied().collect();
     let mut counts: BTreeMap<(usize, Term), usize> = BTreeMap::new();
     for disk in &disks {
@@ -181,7 +181,7 @@ fn uncommitted_on_majority(system: &System) -> Vec<(usize, Term)> {
     held.map(|(entry, _)| entry).collect()
 }
 
-/// Whether two run in one term, and for none of them a majority could still vote.
+/// Whether there are two candidates in one term, and none of them can still win a majority.
 fn is_split(system: &System) -> bool {
     let candidates: Vec<&Raft> = rafts(system)
         .filter(|raft| matches!(raft.role(), Role::Candidate(_)))
@@ -201,7 +201,7 @@ fn is_split(system: &System) -> bool {
                     (held.current_term, held.voted_for)
                 }
             };
-            // A server that went on to a newer term may have voted in this one before.
+            // A server that is in a newer term may have voted in this term before.
             at != term || vote.is_none_or(|vote| vote == candidate)
         };
         servers.iter().filter(could).count()

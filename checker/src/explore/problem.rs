@@ -1,4 +1,4 @@
-//! Errors as JSON: `{"error": "a sentence that says what to do", ...}` with a fitting status.
+//! Errors as JSON: `{"error": "a sentence with the remedy", ...}`, with a suitable status.
 
 use axum::{
     Json,
@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::{Map, Value};
 
-/// An error to answer with.
+/// An error response.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -21,32 +21,32 @@ impl Problem {
         Self { status, body }
     }
 
-    /// A request that makes no sense.
+    /// An invalid request (400).
     pub(super) fn bad(error: impl ToString) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
 
-    /// A request that makes sense, but not in this world.
+    /// A valid request that is impossible in this world (422).
     pub(super) fn impossible(error: impl ToString) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, error)
     }
 
-    /// Nothing of this name.
+    /// An unknown name (404).
     pub(super) fn unknown(error: impl ToString) -> Self {
         Self::new(StatusCode::NOT_FOUND, error)
     }
 
-    /// Too much is asked at once.
+    /// Too many requests at the same time (503).
     pub(super) fn busy(error: impl ToString) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }
 
-    /// A fault of our own, such as a planted bug that trips an assertion.
+    /// An error of the server itself, such as a planted bug that triggers an assertion (500).
     pub(super) fn broken(error: impl ToString) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error)
     }
 
-    /// Adds fields of a JSON object.
+    /// Adds the fields of a JSON object.
     pub(super) fn with(mut self, fields: Value) -> Self {
         if let Value::Object(fields) = fields {
             self.body.extend(fields);

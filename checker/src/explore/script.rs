@@ -1,15 +1,15 @@
-//! A walk as a golden script: a story that `model/tests/scripts.rs` runs on servers of its own, with
-//! disks that sync when they are told to and a network whose messages are taken out when they
-//! arrive. Ready to paste: it ends with what every server must then look like.
+//! Writes a walk as a golden script. `model/tests/scripts.rs` runs such scripts on its own servers, with
+//! disks that sync only on command, and a network that removes a message when it is delivered. The
+//! script is ready to paste: it ends with the expected state of every server.
 //!
-//! The walk is taken again with every sync and every restart a step of its own, and what is in flight
-//! between each two servers is kept as the script's network keeps it: in the order sent, repetitions
-//! included. A message that arrives again later stays in flight (`repeat`). The order is that of the
-//! core itself, run beside the model: the model brings what a server holds back into a normal form,
-//! and so may release it in another order.
+//! The walk is executed again with every sync and every restart as a step of its own. The messages in
+//! flight on each channel between two servers are kept as in the script's network: in the order sent,
+//! duplicates included. A message that is delivered again later stays in flight (`repeat`). The order is
+//! that of the core itself, which runs beside the model: the model brings held messages into a normal
+//! form, so it may release them in another order.
 //!
-//! What scripts do not know cannot be told by one: clients and proxies as processes, planted bugs,
-//! PreVote and CheckQuorum, two requests in one step.
+//! Scripts do not support clients and proxies as processes, planted bugs, PreVote and CheckQuorum, or
+//! two requests in one step. A walk with any of these cannot be written as a script.
 
 use super::walk::Walk;
 use crate::{story, trace};
@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// The script of a walk.
 ///
 /// # Errors
-/// Why there can be none.
+/// The reason why no script is possible.
 pub(super) fn script(walk: &Walk) -> Result<String> {
     let scope = &walk.world.scope;
     ensure!(
@@ -68,14 +68,14 @@ struct Writer {
     system: System,
     /// The same servers as the script runs them.
     cores: Vec<Core>,
-    /// In flight from one server to another, in the order sent.
+    /// Messages in flight from one server to another, in the order sent.
     flight: BTreeMap<(Address, Address), Vec<Envelope>>,
-    /// Deliveries still to come.
+    /// Later deliveries.
     later: Vec<Envelope>,
 }
 
 impl Core {
-    /// Lets it happen; what was sent to servers, in order.
+    /// Executes an event. Returns the messages sent to servers, in order.
     fn step(&mut self, local: &Local, config: Config) -> Vec<Envelope> {
         let event = match local {
             Local::ElectionTimeout => Event::ElectionTimeout,
@@ -129,7 +129,7 @@ impl Core {
         effects.sends.into_iter().filter(to_servers).collect()
     }
 
-    /// A client asks, as the model's clients do: a write is named by its place.
+    /// A client request with the values of the model's clients: a write derives from its term and index.
     fn request(&self, body: impl FnOnce(u64, u64) -> RequestBody) -> Event {
         let (term, index) = self.raft.as_ref().map_or((0, 0), |raft| {
             let next = raft.log().last_index().next();
@@ -151,7 +151,7 @@ impl Writer {
     fn new(scope: &Scope, walk: &Walk) -> Result<Self> {
         let mut fine = trace::real_network(scope);
         fine.reduction = Reduction::NONE;
-        // The script's network carries them, whatever the scope does with them.
+        // The script's network carries AppendEntries requests, even if the scope does not.
         fine.append_entries = true;
         fine.starts_with_leader = false;
         let mut later: Vec<Envelope> = walk.steps.iter().filter_map(delivered).collect();
@@ -198,7 +198,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Server 1 wins an election that nothing disturbs; what it says then is lost.
+    /// Server 1 wins an election without faults. Its messages as leader are lost.
     fn elect_first(&mut self, walk: &Walk) -> Result<()> {
         self.comment("server 1 is elected; what else was sent is lost");
         self.happen(0, &Local::ElectionTimeout)?;
@@ -243,7 +243,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A step of the walk, and the syncs and the restart that it includes.
+    /// A step of the walk, with the syncs and the restart that it includes.
     fn step(&mut self, place: usize, local: &Local, after: &Process) -> Result<()> {
         self.happen(place, local)?;
         let is_up = |process: &Process| {
@@ -385,8 +385,7 @@ fn unsynced(process: &Process) -> usize {
     running.map_or(0, |running| running.unsynced.len())
 }
 
-/// Whether two servers are the same but for whom they take for their leader, which the scope may
-/// forget.
+/// Whether two servers are equal except for the leader hint, which the scope may forget.
 fn looks_like(one: &Process, other: &Process) -> bool {
     let seen = |process: &Process| {
         let server = process.server()?;
@@ -404,7 +403,7 @@ fn looks_like(one: &Process, other: &Process) -> bool {
     seen(one) == seen(other)
 }
 
-/// A server as the scripts' `status` shows it.
+/// A server in the format of the scripts' `status`.
 fn status(server: &Server) -> String {
     let id = server.id;
     let Some(running) = &server.running else {

@@ -1,11 +1,11 @@
-//! Recorded traces as timelines: of a scope, executed again ([`crate::trace`]), or of the nodes of a
-//! cluster, judged and put into one order by cause ([`crate::replay`]).
+//! Recorded traces as timelines: a trace of a scope, executed again ([`crate::trace`]), or traces of the
+//! nodes of a cluster, checked and ordered by causality ([`crate::replay`]).
 //!
-//! What is wrong with a trace does not hide what is good of it: the timeline goes as far as the last
-//! line that agrees, and the verdict names the one that does not.
+//! An invalid trace is still shown as far as it is valid: the timeline ends at the last valid line, and
+//! the verdict names the invalid line.
 //!
-//! Bounded: a timeline shows so many steps and no more; all are judged. Of the traces of nodes it is
-//! the part that is asked for, or the one that ends where a law breaks or a line does not agree.
+//! A timeline shows a limited number of steps, but all steps are checked. For traces of nodes, it shows
+//! the requested part, or by default the part that ends at a violation or an invalid line.
 
 use super::{
     nodes::{MAX_BYTES, MAX_SHOWN, Nodes},
@@ -46,8 +46,8 @@ struct File {
     text: String,
 }
 
-/// Which part of a run too long to be shown whole: the one that begins with step `from`, the one that
-/// ends with step `to`, or what is worth looking at.
+/// The part of a run that is too long to be shown completely: the part that begins with step `from`, the
+/// part that ends with step `to`, or by default the most interesting part.
 #[derive(Clone, Copy, Default, Deserialize)]
 pub(super) struct Part {
     from: Option<usize>,
@@ -55,25 +55,25 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Whether nothing is asked for.
+    /// Whether no part was requested.
     pub(super) fn is_whole(self) -> bool {
         self.from.is_none() && self.to.is_none()
     }
 }
 
-/// Gives the bytes of a file from its beginning, each time anew.
+/// Opens a file at its beginning, repeatedly.
 pub type Open = Box<dyn Fn() -> io::Result<Box<dyn BufRead + Send>> + Send + Sync>;
 
 /// A file to read.
 pub struct Input {
-    /// What it is called.
+    /// The name of the file.
     pub name: String,
-    /// What is in it.
+    /// Opens the contents.
     pub open: Open,
 }
 
 impl Input {
-    /// What is at hand already.
+    /// An input whose contents are in memory.
     pub fn of_bytes(name: String, bytes: Bytes) -> Self {
         let open = move || -> io::Result<Box<dyn BufRead + Send>> {
             Ok(Box::new(Cursor::new(bytes.clone())))
@@ -109,7 +109,7 @@ enum Kind {
 /// The timeline of these files, as JSON.
 ///
 /// # Errors
-/// If they are no traces at all, or none that go together.
+/// If the files are not traces, or do not belong together.
 pub(super) fn timeline(inputs: &[Input], used_disks: bool, part: Part) -> Result<String, String> {
     if inputs.is_empty() {
         return Err("there is no file: give a trace of a scope, or those of all nodes".into());
@@ -131,7 +131,7 @@ pub(super) fn timeline(inputs: &[Input], used_disks: bool, part: Part) -> Result
     }
 }
 
-/// What kind of trace it is, by how it begins.
+/// The kind of a trace, by its first bytes.
 fn kind(input: &Input) -> Result<Kind, String> {
     let name = &input.name;
     let mut text = input.read()?;
@@ -150,7 +150,7 @@ fn kind(input: &Input) -> Result<Kind, String> {
     }
 }
 
-/// The answer, with `lines` of JSON for the steps from number `from` on, of so many.
+/// The response, with `lines` of JSON for the steps from number `from` on.
 fn answer<'a>(
     mut rest: Value,
     from: usize,
@@ -211,7 +211,7 @@ fn of_scope(input: &Input) -> Result<String, String> {
     }
     let start: Vec<_> = walk.start().iter().map(trace::Snapshot::of).collect();
     let mut header = view::header(&walk);
-    // The law that the trace is judged by, whatever else its last step breaks.
+    // The property for which the trace was checked, even if its last step violates others too.
     header["law"] = json!(broken.as_ref().map(|broken| broken.law.name()));
     header["why"] = json!(broken.as_ref().map(|broken| &broken.why));
     let mut told = json!({
@@ -232,8 +232,8 @@ fn rejected(why: &str, file: &str, line: usize) -> Value {
     json!({"accepted": false, "why": why, "file": file, "line": line})
 }
 
-/// The part of the nodes' run that is asked for. Where none is, the beginning of it; where it goes wrong
-/// after what that shows, its end.
+/// The requested part of the nodes' run. If no part was requested: the beginning, or the end if a
+/// violation or an invalid line comes after the beginning.
 fn of_nodes(inputs: &[Input], used_disks: bool, part: Part) -> Result<String, String> {
     let nodes = match part {
         Part { to: Some(last), .. } => Nodes::up_to(last),
@@ -244,7 +244,7 @@ fn of_nodes(inputs: &[Input], used_disks: bool, part: Part) -> Result<String, St
         return Ok(told_of_nodes(&nodes, &judged));
     }
     let end = Nodes::up_to(nodes.all());
-    // Before there is as much again.
+    // Frees the first part, because the second part needs as much memory again.
     drop(nodes);
     let (nodes, judged) = judge(inputs, used_disks, end)?;
     Ok(told_of_nodes(&nodes, &judged))

@@ -1,4 +1,4 @@
-//! A walk as the page gets it: the lines of a trace, and what is here now. The fields are those of
+//! A walk as the page receives it: the lines of a trace, and the current state. The fields are those of
 //! `docs/trace.md` and `docs/explore.md`.
 
 use super::{
@@ -14,7 +14,8 @@ use model::{
 };
 use serde_json::{Value, json};
 
-/// The answer to a walk: its header, its start, the steps after the first `from`, and what is here.
+/// The response to a walk: its header, its start, the steps after the first `from`, and the current
+/// state.
 pub(super) fn walk(walk: &Walk, from: usize) -> Value {
     let start: Vec<Snapshot> = walk.start().iter().map(Snapshot::of).collect();
     json!({
@@ -25,7 +26,7 @@ pub(super) fn walk(walk: &Walk, from: usize) -> Value {
     })
 }
 
-/// A trace's header, without the number of steps.
+/// The header of a trace, without the number of steps.
 pub(super) fn header(walk: &Walk) -> Value {
     let scope = &walk.world.scope;
     let broken = walk.steps.last().and_then(|step| step.broken.first());
@@ -81,7 +82,7 @@ fn step(walk: &Walk, number: usize, step: &Step) -> Value {
     })
 }
 
-/// What can happen here, and what holds.
+/// The possible actions and the properties in the current state.
 fn here(walk: &Walk) -> Value {
     json!({
         "actions": actions(walk),
@@ -138,12 +139,12 @@ fn actions(walk: &Walk) -> Vec<Value> {
         .collect()
 }
 
-/// Every law that is judged in this world: whether it held on the whole way here.
+/// Every property that is checked in this world, and whether it held on the whole way to this state.
 fn laws(walk: &Walk) -> Vec<Value> {
     let broken = walk.broken();
     let now = walk.broken_now();
     let last = walk.steps.len();
-    // Where no operations are recorded, none are judged.
+    // Without recorded operations, linearizability is not checked.
     let has_operations = walk.world.scope.tracks_operations;
     Law::ALL
         .iter()

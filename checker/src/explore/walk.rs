@@ -1,14 +1,14 @@
-//! A walk: steps of a world, one after another, over the network as it is ([`crate::trace`]).
+//! A walk: steps of a world, one after another, over the unreduced network ([`crate::trace`]).
 //!
-//! Messages are numbered in the order in which they were first sent. Nothing is ever taken out of
-//! the network, so a delivered message can be delivered again; to drop one changes nothing in the
-//! model, and only means that this walk does not deliver it before it is sent again.
+//! Messages are numbered in the order in which they were first sent. The network never removes a
+//! message, so a delivered message can be delivered again. Dropping a message changes nothing in the
+//! model; it only means that this walk does not deliver the message before it is sent again.
 //!
-//! A walk goes on after a law is broken: whoever walks wants to look around. From there on the
-//! history is kept without judging, and every step is judged by each law alone.
+//! A walk continues after a violation, so that the state after it can be examined. From there on, the
+//! history is recorded without checks, and every step is checked for each property separately.
 //!
-//! A walk can be cut back to any step, and goes on from there, at the cost of what is cut off. What
-//! one more step costs does not depend on how long the walk is.
+//! A walk can be cut back to any step and continued from there; the cost is proportional to the steps
+//! that are cut off. The cost of one more step does not depend on the length of the walk.
 
 use super::{
     keys::{Key, What},
@@ -32,15 +32,15 @@ use std::{
 pub(super) struct Walk {
     pub(super) world: Arc<World>,
     real: Scope,
-    /// The same with a budget that never ends: what would something cost?
+    /// The same scope with an unlimited budget, to determine the cost of an action.
     generous: Scope,
     start: Arc<System>,
     pub(super) steps: Vec<Step>,
-    /// The processes now; the network is not kept here but in `messages`.
+    /// The current processes. The network is not stored here but in `messages`.
     system: System,
     pub(super) messages: Vec<Sent>,
     numbers: HashMap<Arc<Envelope>, u32>,
-    /// About how many bytes the steps take.
+    /// The estimated size of the steps in bytes.
     bytes: usize,
 }
 
@@ -48,25 +48,25 @@ pub(super) struct Walk {
 #[derive(Clone)]
 pub(super) struct Step {
     pub(super) key: Key,
-    /// The place of the process it happens to; of a message dropped, of its receiver.
+    /// The index of the process, or of the receiver if a message is dropped.
     pub(super) process: usize,
     /// `None` if a message is dropped.
     pub(super) local: Option<Local>,
-    /// The messages it sent, by their numbers, repetitions included.
+    /// The numbers of the messages that it sent, duplicates included.
     pub(super) sent: Vec<u32>,
-    /// Its process afterwards.
+    /// Its process after the step.
     pub(super) after: Arc<Process>,
     pub(super) witnesses: Witnesses,
     pub(super) story: String,
     pub(super) broken: Vec<Broken>,
     spent: Budget,
     history: Arc<History>,
-    /// How many messages there are afterwards.
+    /// The number of messages after the step.
     messages: usize,
 }
 
 impl Step {
-    /// About how many bytes it takes.
+    /// The estimated size in bytes.
     fn bytes(&self) -> usize {
         let entries = self
             .after
@@ -76,11 +76,12 @@ impl Step {
     }
 }
 
-/// A message, and what became of it.
+/// A message and its fate.
 #[derive(Clone)]
 pub(super) struct Sent {
     pub(super) envelope: Arc<Envelope>,
-    /// The step, from 1, and what it did; a message of the start was sent by step 0.
+    /// The events of the message, each with its step, counted from 1. Step 0 sent the messages of the
+    /// initial state.
     fates: Vec<(usize, Fate)>,
 }
 
@@ -96,7 +97,7 @@ impl Sent {
         self.fates.first().map_or(0, |(step, _)| *step)
     }
 
-    /// When it was sent last.
+    /// The step that sent it last.
     pub(super) fn last_sent_at(&self) -> usize {
         let mut late = self.fates.iter().rev();
         let last = late.find(|(_, fate)| *fate == Fate::Sent);
@@ -111,7 +112,7 @@ impl Sent {
         delivered.map(|(step, _)| *step)
     }
 
-    /// When it was dropped, unless it was sent again since.
+    /// The step that dropped it, unless it was sent again since.
     pub(super) fn dropped_at(&self) -> Option<usize> {
         let mut late = self.fates.iter().rev();
         let last = late.find(|(_, fate)| *fate != Fate::Delivered)?;
@@ -119,23 +120,23 @@ impl Sent {
     }
 }
 
-/// What could be done, or why not.
+/// An action that may be possible, or the reason why it is not.
 pub(super) struct Choice {
     pub(super) key: Key,
     pub(super) action: Option<Action>,
     pub(super) message: Option<u32>,
-    /// What would come of it.
+    /// The effect of the action.
     pub(super) outcome: Result<Effect, String>,
 }
 
-/// Whether something would come of a step.
+/// Whether a step has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     Something,
     Nothing,
 }
 
-/// Why a step cannot be taken, in a sentence.
+/// The reason why a step is impossible, in a sentence.
 pub(super) type Refusal = String;
 
 impl Walk {
@@ -178,7 +179,7 @@ impl Walk {
         &self.system.spent
     }
 
-    /// The whole system now, its network included.
+    /// The whole current system, with its network.
     pub(super) fn system(&self) -> System {
         let network = self.messages.iter();
         System {
@@ -199,7 +200,7 @@ impl Walk {
         }
     }
 
-    /// Whether a predicate holds of the state shown and of what the last step bore witness to.
+    /// Whether a predicate holds for the current state and the witnesses of the last step.
     pub(super) fn holds(&self, goal: &dyn Fn(&System, Witnesses) -> bool) -> bool {
         let last = self.steps.last();
         goal(
@@ -208,14 +209,14 @@ impl Walk {
         )
     }
 
-    /// How many entries are committed.
+    /// The number of committed entries.
     pub(super) fn committed(&self) -> usize {
         self.system.history.committed.len()
     }
 
-    /// How soon a choice is due in a run without faults that begins after a step: the less, the
-    /// sooner. `None` for faults, for what clients ask, and for messages sent before that step, which
-    /// may be lost.
+    /// The urgency of a choice in a run without faults that begins after step `from`; lower values come
+    /// first. Returns `None` for faults, for client operations, and for messages sent before that step,
+    /// which may be lost.
     pub(super) fn urgency(&self, choice: &Choice, from: usize) -> Option<u8> {
         let local = &choice.action.as_ref()?.local;
         let raft = |process: &Process| {
@@ -245,12 +246,12 @@ impl Walk {
         }
     }
 
-    /// About how many bytes it takes.
+    /// The estimated size of the walk in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes + self.messages.len() * 512
     }
 
-    /// The highest term that any server is in, counted from the start.
+    /// The number of terms used: the highest term of any server, counted from the start.
     pub(super) fn terms_used(&self) -> u64 {
         let last = self.real.last_term().get() - self.real.terms;
         let servers = self.system.processes.iter().filter_map(Process::server);
@@ -273,7 +274,7 @@ impl Walk {
         self.messages.get((number as usize).checked_sub(1)?)
     }
 
-    /// What was witnessed.
+    /// The witnesses reached.
     pub(super) fn witnesses(&self) -> Witnesses {
         let mut all = Witnesses::default();
         for step in &self.steps {
@@ -282,7 +283,7 @@ impl Walk {
         all
     }
 
-    /// The first step that broke each law.
+    /// The first violation of each property, with its step.
     pub(super) fn broken(&self) -> Vec<(usize, &Broken)> {
         let mut seen = BTreeSet::new();
         let steps = self.steps.iter().enumerate();
@@ -290,7 +291,7 @@ impl Walk {
         all.filter(|(_, broken)| seen.insert(broken.law)).collect()
     }
 
-    /// The actions of the model, without the messages dropped.
+    /// The actions of the model, without dropped messages.
     pub(super) fn actions(&self) -> Vec<Action> {
         let steps = self.steps.iter();
         steps
@@ -303,7 +304,7 @@ impl Walk {
             .collect()
     }
 
-    /// Takes a step, or says why it cannot be taken.
+    /// Takes a step. Returns the reason if it is impossible.
     pub(super) fn take(&mut self, key: Key) -> Result<(), Refusal> {
         match key {
             Key::Drop(message) => self.drop_message(key, message),
@@ -330,7 +331,7 @@ impl Walk {
         })
     }
 
-    /// Forgets the steps after the first `count`.
+    /// Removes the steps after the first `count`.
     pub(super) fn cut(&mut self, count: usize) {
         if count >= self.steps.len() {
             return;
@@ -366,8 +367,8 @@ impl Walk {
         }
     }
 
-    /// Everything that might happen next to anyone: first what a process does by itself, then what
-    /// arrives, then what is dropped.
+    /// All candidate steps: first the events of a process without a message, then deliveries, then
+    /// drops.
     pub(super) fn choices(&self) -> Vec<Choice> {
         let mut choices = Vec::new();
         for place in 0..self.system.processes.len() {
@@ -498,7 +499,7 @@ impl Walk {
         })
     }
 
-    /// What the step comes to, if it can be taken.
+    /// The result of a step, if it is possible.
     fn allowed(&self, action: &Action) -> Result<LocalStep, Refusal> {
         let process = &self.system.processes[action.process];
         let who = process.address();
@@ -545,7 +546,7 @@ impl Walk {
         )
     }
 
-    /// What of the budget the cost is beyond.
+    /// Describes the part of the cost that exceeds the budget.
     fn lacking(&self, cost: &Budget) -> Option<String> {
         let after = self.system.spent.plus(cost);
         let Budget {
@@ -618,7 +619,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Every law that the step breaks, each judged as if there were no other.
+    /// All violations of the step. Each property is checked as if it were the only one.
     fn judge_apart(&self, action: &Action) -> Vec<Broken> {
         let mut scope = self.real.clone();
         let mut judge = |law| {
@@ -640,7 +641,7 @@ impl Walk {
             .find_map(|other| laws::judge_pair(&facet, &Facet::of(other), judged).err())
     }
 
-    /// The laws about two servers that do not hold in the state shown.
+    /// The properties of two servers that are violated in the current state.
     pub(super) fn broken_now(&self) -> Vec<Broken> {
         let servers: Vec<Facet> = self
             .system

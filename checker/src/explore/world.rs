@@ -1,10 +1,10 @@
-//! Which world is walked through: a scope of the catalogue, with bounds in place of its own and
-//! maybe a planted bug.
+//! The world of a walk: a scope of the catalog, with bounds that replace its own, and optionally a
+//! planted bug.
 //!
-//! A bound has the name it has on the command line. Where scope, bounds and bug are those with
-//! which [`crate::catalogue`] finds that bug, the world is the catalogue's own, including what no
-//! bound says (what a client means to do, whether servers ask before they run): so a bug picked in
-//! the page is found where it is known to be found.
+//! A bound has the same name as on the command line. If scope, bounds and bug are those with which
+//! [`crate::catalogue`] finds that bug, the world is the catalog's own. This includes settings that are
+//! not bounds (the operations of a client, PreVote). So a bug that is selected in the page is found
+//! where it is known to be found.
 
 use super::problem::Problem;
 use crate::catalogue::{self, Entry};
@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::LazyLock};
 
-/// The scopes there are: those of the catalogue, then those that only planted bugs are shown in.
+/// All scopes: those of the catalog, then the scopes that only show planted bugs.
 pub(super) fn scopes() -> &'static [Scope] {
     static SCOPES: LazyLock<Vec<Scope>> = LazyLock::new(|| {
         let mut scopes = Scope::catalogue();
@@ -37,13 +37,13 @@ pub(super) fn scopes() -> &'static [Scope] {
     &SCOPES
 }
 
-/// Where the catalogue finds each bug.
+/// The catalog of bugs, with the scope that finds each.
 pub(super) fn entries() -> &'static [Entry] {
     static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(catalogue::entries);
     &ENTRIES
 }
 
-/// How a request names a world.
+/// A request for a world.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Asked {
     scope: AskedScope,
@@ -61,7 +61,7 @@ struct AskedScope {
     bounds: BTreeMap<String, u64>,
 }
 
-/// How fine steps are.
+/// The granularity of steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Steps {
@@ -159,7 +159,7 @@ pub(super) const BOUNDS: &[Bound] = &[
     },
 ];
 
-/// The bounds of a scope by their names.
+/// The bounds of a scope by name.
 pub(super) fn bounds_of(scope: &Scope) -> BTreeMap<&'static str, u64> {
     BOUNDS
         .iter()
@@ -170,15 +170,15 @@ pub(super) fn bounds_of(scope: &Scope) -> BTreeMap<&'static str, u64> {
 /// A world to walk through.
 #[derive(Clone, Debug)]
 pub(super) struct World {
-    /// With the bug planted, every law judged, and the reductions that `steps` says.
+    /// The scope with the planted bug, all properties checked, and the reductions for `steps`.
     pub(super) scope: Scope,
     pub(super) steps: Steps,
-    /// Where the catalogue finds the planted bug, if that is here.
+    /// The catalog entry of the planted bug, if the catalog finds the bug in this scope.
     pub(super) entry: Option<Box<Entry>>,
 }
 
 impl World {
-    /// The world that a request asks for.
+    /// The world that a request selects.
     pub(super) fn find(asked: &Asked) -> Result<Self, Problem> {
         let name = &asked.scope.name;
         let named = scopes()
@@ -218,7 +218,7 @@ impl World {
                 ..entry.scope.clone()
             };
         } else if mutant.is_some() {
-            // A planted bug may break the rules by which messages are forgotten.
+            // A planted bug may break the rules by which messages are dropped.
             scope.reduction.drop_dead = false;
             scope.reduction.trim_appends = false;
         }
@@ -232,7 +232,7 @@ impl World {
         })
     }
 
-    /// The world that a trace is a run of.
+    /// The world of a trace.
     pub(super) fn of_trace(scope: &Scope) -> Self {
         let is_split = !scope.reduction.merge_syncs && !scope.reduction.merge_restarts;
         Self {
@@ -249,11 +249,11 @@ impl World {
         }
     }
 
-    /// How a request names this world, if one can.
+    /// The request for this world, if there is one.
     pub(super) fn place(&self) -> Option<Value> {
         let mutant = self.scope.mutant.map(Mutant::name);
         let alike = |scope: &Scope| {
-            // What walks do not feel.
+            // Ignores the settings that have no effect on walks.
             let mut real = crate::trace::real_network(scope);
             real.reduction.forget_hints = false;
             crate::trace::ScopeBounds::of(&real)
@@ -270,7 +270,7 @@ impl World {
         named(Steps::Merged).or_else(|| named(Steps::Split))
     }
 
-    /// What tells it from other worlds.
+    /// A name that distinguishes the world from all others.
     pub(super) fn name(&self) -> String {
         let bounds = crate::trace::ScopeBounds::of(&self.scope);
         let bounds = serde_json::to_string(&bounds).expect("bounds have a form in JSON");
@@ -288,7 +288,7 @@ fn mutant(name: &str) -> Result<Mutant, Problem> {
     })
 }
 
-/// The catalogue's entry of a bug, if the scope is where it finds it.
+/// The catalog entry of a bug, if the scope is where the catalog finds it.
 fn known_place(mutant: Mutant, scope: &Scope) -> Option<Box<Entry>> {
     let entry = entries().iter().find(|entry| entry.mutant == mutant)?;
     let is_there = entry.scope.name == scope.name && bounds_of(&entry.scope) == bounds_of(scope);

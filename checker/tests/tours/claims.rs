@@ -1,8 +1,8 @@
-//! Whether what the cards of a tour claim is so, and whether they tell it.
+//! Checks whether the claims of a tour's cards hold, and whether the cards contain them in their texts.
 //!
 //! A claim is a line of words: `server 1 leader`, `server 2 log 1 2 4` (the terms of its entries),
-//! `server 1 commit 2`, `committed 3` (by some leader, ever), `witness leader elected`,
-//! `law Leader Completeness`, `nothing changes`. They are read from the lines the page reads.
+//! `server 1 commit 2`, `committed 3` (by some leader, ever), `witness leader elected`, `law Leader
+//! Completeness`, `nothing changes`. The checks use the same lines of the trace as the page.
 
 use crate::script::{self, Card, Part};
 use anyhow::{Context, Result, bail, ensure};
@@ -57,16 +57,16 @@ fn words(card: &Card) -> Result<()> {
     Ok(())
 }
 
-/// What happened up to a card.
+/// The run up to a card.
 struct Scene<'a> {
     past: &'a [checker::trace::TraceStep],
-    /// How many steps went before the card.
+    /// The number of steps before the card.
     before: usize,
     trace: &'a Trace,
 }
 
 impl Scene<'_> {
-    /// A process, or a message that was sent by now.
+    /// Requires that a process exists, or a message that was sent by now.
     fn exists(&self, look: &str) -> Result<()> {
         if self.process(look).is_ok() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a tour says: its words, and the events in between as a person writes them.
+//! The contents of a tour: its texts, and the events between them in their written form.
 
 use anyhow::{Context, Result, bail, ensure};
 use checker::trace::Trace;
@@ -10,7 +10,7 @@ use model::{
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// A walk, told.
+/// A tour.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tour {
@@ -24,16 +24,16 @@ pub(crate) struct Tour {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Part {
-    /// The file of the trace, without its ending.
+    /// The file of the trace, without its extension.
     pub(crate) trace: String,
     #[serde(default)]
     pub(crate) title: Option<Words>,
-    /// A scope of the catalogue.
+    /// A scope of the catalog.
     pub(crate) scope: String,
     /// Bounds in place of its own, as on the command line.
     #[serde(default)]
     pub(crate) bounds: BTreeMap<String, u64>,
-    /// `split` to make every sync and restart a step of its own.
+    /// `split` makes every sync and restart a step of its own.
     #[serde(default)]
     pub(crate) steps: Option<String>,
     #[serde(default)]
@@ -41,22 +41,22 @@ pub(crate) struct Part {
     pub(crate) cards: Vec<Card>,
 }
 
-/// Some events, and what they mean.
+/// Some events, and their explanation.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Card {
-    /// What happens; nothing on the first card.
+    /// The events; empty for the first card.
     #[serde(rename = "do", default)]
     pub(crate) events: Vec<String>,
     pub(crate) head: Words,
     pub(crate) text: Words,
-    /// What to look at: processes, or messages as in `deliver`.
+    /// The elements to highlight: processes, or messages as in `deliver`.
     #[serde(default)]
     pub(crate) look: Vec<String>,
-    /// What must be so after it.
+    /// The claims that must hold after it.
     #[serde(default)]
     pub(crate) shows: Vec<String>,
-    /// Where it is written: `raft 5.2`, `thesis 6.3`.
+    /// The sources: `raft 5.2`, `thesis 6.3`.
     #[serde(default)]
     pub(crate) cites: Vec<String>,
 }
@@ -131,7 +131,7 @@ pub(crate) fn actions(part: &Part) -> Result<Vec<Action>> {
     Ok(trace.actions())
 }
 
-/// `timeout 1`, `deliver Vote 2 1`: an event as a person writes it, after what happened so far.
+/// `timeout 1`, `deliver Vote 2 1`: parses an event, which may refer to messages of the trace so far.
 fn action(text: &str, trace: &Trace) -> Result<Action> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let (address, local) = match words.as_slice() {
@@ -167,7 +167,7 @@ fn action(text: &str, trace: &Trace) -> Result<Action> {
     Ok(Action { process, local })
 }
 
-/// `Vote 2 1`: the newest message of this kind on this way; `Vote 2 1 #1` the oldest, and so on.
+/// `Vote 2 1`: the newest message of this kind on this channel; `Vote 2 1 #1` the oldest, and so on.
 pub(crate) fn message(words: &[&str], trace: &Trace) -> Result<Envelope> {
     let (kind, from, to, number) = match words {
         [kind, from, to] => (kind, from, to, None),
@@ -184,7 +184,7 @@ pub(crate) fn message(words: &[&str], trace: &Trace) -> Result<Envelope> {
     for envelope in trace.steps.iter().flat_map(|step| &step.sent) {
         let fits = envelope.from == from && envelope.to == to;
         if fits && name(&envelope.message) == *kind {
-            // Sent again, it is the newest again.
+            // A retransmitted message is the newest again.
             found.retain(|known| number.is_some() || *known != envelope);
             if !found.contains(&envelope) {
                 found.push(envelope);
@@ -199,7 +199,7 @@ pub(crate) fn message(words: &[&str], trace: &Trace) -> Result<Envelope> {
     Ok((*found).clone())
 }
 
-/// A kind of message as a person writes it.
+/// The name of a kind of message in the tours.
 fn name(message: &Message) -> &'static str {
     match message {
         Message::RequestVoteRequest(_) => "RequestVote",
