@@ -73,7 +73,7 @@ pub struct Measurement {
     /// The run.
     #[serde(flatten)]
     pub task: Task,
-    /// The number of runs of which this is the median, by states per second of CPU time.
+    /// The number of runs. This is the median run by states per second of CPU time.
     pub runs: usize,
     /// Whether the scope was exhausted within the time.
     pub is_exhausted: bool,

@@ -1,8 +1,7 @@
 //! Writes the visited set of an exhausted scope as whole states: a certificate.
 //!
-//! A certificate is a claim that anyone can check with `verify` (the module beside this one), which does
-//! not depend on the search. `docs/certificate.md` has a drawing of the format byte by byte, and
-//! describes what a certificate proves.
+//! The module `verify` checks a certificate independently of the search. `docs/certificate.md` has a
+//! drawing of the format byte by byte, and describes the claim of a certificate.
 //!
 //! The encoded states are in memory once, to be sorted: a few hundred bytes per state. So this is for
 //! scopes of up to a few million states.

@@ -15,8 +15,8 @@ fn page_bytes() -> u64 {
     u64::try_from(bytes).unwrap_or(4096)
 }
 
-/// The memory in bytes that this process can still allocate, if the system reports it: the free memory
-/// of the machine or the rest of the control group, whichever is less.
+/// The memory in bytes that this process can still allocate, if the system reports it: the smaller of
+/// the free memory of the machine and the rest of the control group.
 pub fn available_bytes() -> Option<u64> {
     let free = meminfo("MemAvailable:");
     let allowed = cgroup_available_bytes();

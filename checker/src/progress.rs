@@ -21,9 +21,9 @@
 //!
 //! # The stricter form
 //! A new election often repairs a broken state, so a commit that needs a newer term proves little about
-//! heartbeats and retries. The stricter form applies if no server has a newer term than a leader with
-//! uncommitted entries, or than a candidate that can still win a majority. Then that leader or candidate
-//! must commit an entry without any further election timeout.
+//! heartbeats and retries. The stricter form applies if all servers are up, and no server has a newer
+//! term than a leader with uncommitted entries, or than a candidate that can still win a majority. Then
+//! that leader or candidate must commit an entry without any further election timeout.
 //!
 //! # The search
 //! From each state, a depth-first search tries the most promising step first, until an entry is

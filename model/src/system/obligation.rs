@@ -275,7 +275,7 @@ impl Obligations {
         }
         let mut found = Vec::new();
         if responses.is_empty() && waits(&after) {
-            // The new response contains no more than a response that waits already.
+            // A response that waits already covers the new one.
             return Ok(vec![Response::Waits]);
         }
         for sent in responses {
@@ -885,8 +885,8 @@ fn positions(message: &Message) -> Option<(Term, BTreeMap<LogIndex, Term>)> {
     }
 }
 
-/// Whether a response equals an earlier one, or acknowledges no more entries. Until a pending write is
-/// durable, a server may acknowledge less than before.
+/// Whether a response equals an earlier one, or acknowledges no further entries. Until a pending write
+/// is durable, a server may acknowledge less than before.
 pub fn says_no_more(response: &Message, earlier: &Message) -> bool {
     let (Message::AppendEntriesResponse(one), Message::AppendEntriesResponse(other)) =
         (response, earlier)

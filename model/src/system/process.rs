@@ -73,7 +73,7 @@ pub enum Local {
     Deliver {
         /// The message. It stays in the network and can be delivered again.
         envelope: Envelope,
-        /// For a proxy: the server that the driver drew, for a proxy that knows no better server.
+        /// For a proxy: the server drawn by the driver, which the proxy uses if it knows no better one.
         ask: Option<NodeId>,
     },
     /// The election timer fires.
@@ -428,7 +428,7 @@ impl Scope {
             step.observed.push(stands(&raft));
         }
         if let Process::Server(next) = &mut step.next {
-            // If the server recovered nothing, it has an empty disk, whatever the reason.
+            // If the server recovered nothing, its disk is empty, regardless of the reason.
             next.disk = Durable {
                 hard_state: crate::HardState {
                     current_term: raft.current_term,

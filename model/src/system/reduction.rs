@@ -68,8 +68,8 @@ impl Reduction {
 }
 
 impl Scope {
-    /// Whether a server cannot receive a newer term in this scope, now or later, because its last term
-    /// is durable.
+    /// Whether a server cannot receive a newer term in this scope, now or later, because it is durably in
+    /// the last term.
     pub fn is_term_final(&self, process: &Process) -> bool {
         process
             .server()
