@@ -1,6 +1,5 @@
 //! Metrics for operators. Values are atomics: updating one never waits for a reader.
 
-use super::status::Counts;
 use model::Address;
 use prometheus_client::{
     encoding::text,
@@ -12,7 +11,25 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+use serde::Serialize;
 use std::{sync::atomic::AtomicU64, time::Duration};
+
+/// Counters of a server since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say it, and docs/http.md")]
+pub struct Counts {
+    pub messages_in: u64,
+    pub messages_out: u64,
+    pub dropped: u64,
+    pub dropped_by_faults: u64,
+    pub heartbeats_in: u64,
+    pub heartbeats_out: u64,
+    pub entries_appended: u64,
+    pub elections: u64,
+    pub leaderships: u64,
+    pub steps: u64,
+    pub fsyncs: u64,
+}
 
 type Labels = [(&'static str, &'static str); 1];
 type Number = Gauge<u64, AtomicU64>;

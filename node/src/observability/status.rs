@@ -4,6 +4,7 @@ use super::{
     alerts::Alert,
     events::ServerEvent,
     log_excerpt::{LogExcerptEntry, TAIL},
+    metrics::Counts,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,23 +68,6 @@ pub struct Status {
     pub log: Vec<LogExcerptEntry>,
     /// Its recent events, as many as requested.
     pub events: Vec<ServerEvent>,
-}
-
-/// Counters of a server since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "the names say it, and docs/http.md")]
-pub struct Counts {
-    pub messages_in: u64,
-    pub messages_out: u64,
-    pub dropped: u64,
-    pub dropped_by_faults: u64,
-    pub heartbeats_in: u64,
-    pub heartbeats_out: u64,
-    pub entries_appended: u64,
-    pub elections: u64,
-    pub leaderships: u64,
-    pub steps: u64,
-    pub fsyncs: u64,
 }
 
 /// The level of detail of a status query.
