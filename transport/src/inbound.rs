@@ -7,11 +7,12 @@
 use crate::{
     counters::{Cause, Count},
     delay_queue::Way,
-    endpoint::{Received, Shared, lock},
     fragment::{Reassembly, ReassemblyLimits},
     outbound::PacketBuilders,
     path_mtu::Destination,
     peer_sessions::{PeerSessions, SessionId},
+    queue::Received,
+    shared::{Shared, lock},
 };
 use model::{
     Address,
@@ -211,7 +212,7 @@ fn take_datagram(
     let from = (at, header.key);
     if round.last != Some((from, header.boot)) {
         round.last = Some((from, header.boot));
-        lock(&shared.paths).heard(from, header.boot, round.now);
+        lock(&shared.transmission.paths).heard(from, header.boot, round.now);
     }
     let origin = Origin { at, header };
     let mut heard = None;
@@ -232,7 +233,8 @@ fn take_datagram(
                 }
             }
             Ok(Frame::Acknowledgement(of)) => {
-                let room = lock(&shared.outgoing).acknowledge(header.key, &of, round.now);
+                let room =
+                    lock(&shared.transmission.outgoing).acknowledge(header.key, &of, round.now);
                 if let Some(to) = room
                     && !round.room_for.contains(&to)
                 {
@@ -253,7 +255,7 @@ fn take_datagram(
             Ok(Frame::ProbeAcknowledgement(of)) => {
                 counters.add(Count::ProbesAcknowledged, 1);
                 let (key, length) = (header.key, usize::from(of.length));
-                let mut paths = lock(&shared.paths);
+                let mut paths = lock(&shared.transmission.paths);
                 if let Some(to) = paths.acknowledged(key, of.id, length, round.now)
                     && !round.probed.contains(&to)
                 {

@@ -39,13 +39,15 @@ mod resolve;
 mod routes;
 mod seal;
 mod secret_file;
+mod shared;
 mod socket;
 
 pub use config::{ClusterNameError, Config, new_boot};
 pub use counters::{Cause, Count, Counters};
-pub use endpoint::{Endpoint, Inbox, Received};
+pub use endpoint::{Endpoint, Inbox};
 pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};
 pub use key::{Key, KeyError, KeyTextError, Keys};
+pub use queue::Received;
 pub use resolve::{canonical, check_endpoint, find_shared_address, lookup, why_unreachable};
 pub use routes::Misplaced;
 pub use secret_file::{SecretFileError, read_secret};

@@ -5,12 +5,12 @@ use crate::{
     config::{fragment_in, room_in},
     counters::{Cause, Count},
     delay_queue::Way,
-    endpoint::{Shared, lock},
     fragment::FragmentSender,
     link_mtu,
     pack::{Batch, PacketBuilder},
     path_mtu::{Change, Destination, Paths, ProbeToSend, Reason},
     seal::Sealer,
+    shared::{Shared, lock},
 };
 use bytes::Bytes;
 use model::{
@@ -40,7 +40,7 @@ impl<'a> PacketBuilders<'a> {
         Self {
             builders: Vec::new(),
             places: HashMap::new(),
-            paths: &shared.paths,
+            paths: &shared.transmission.paths,
         }
     }
 
@@ -122,7 +122,7 @@ impl Shared {
     }
 
     fn hold(&self, way: Way, due: Instant, envelope: Envelope) {
-        if lock(&self.held).push(due, way, envelope) {
+        if lock(&self.delays.held).push(due, way, envelope) {
             self.counters.add(Count::DelayedByFaults, 1);
             self.wake_by(Some(due));
         } else {
@@ -144,7 +144,7 @@ impl Shared {
         let mut builders = PacketBuilders::new(self);
         let mut large: Vec<(Destination, Bytes)> = Vec::new();
         let mut encoded = Vec::new();
-        let mut message = std::mem::take(&mut *lock(&self.scratch));
+        let mut message = std::mem::take(&mut *lock(&self.transmission.scratch));
         let mut sent = 0;
         for (nth, envelope) in envelopes.iter().enumerate() {
             if matches!(envelope.message, Message::InstallSnapshotRequest(_)) {
@@ -171,7 +171,8 @@ impl Shared {
             sent += 1;
             let behind = || {
                 let waits = large.iter().any(|(receiver, _)| *receiver == to);
-                carries_entries(&envelope.message) && (waits || lock(&self.outgoing).has_unsent(to))
+                carries_entries(&envelope.message)
+                    && (waits || lock(&self.transmission.outgoing).has_unsent(to))
             };
             let builder = builders.to(to);
             if FRAME + encoded.len() + message.len() <= builder.room() && !behind() {
@@ -182,7 +183,7 @@ impl Shared {
             }
         }
         if message.capacity() <= SCRATCH {
-            *lock(&self.scratch) = message;
+            *lock(&self.transmission.scratch) = message;
         }
         if !large.is_empty() {
             sent -= self.push_fragments(large, &mut builders, now);
@@ -216,7 +217,7 @@ impl Shared {
         let Some(to) = self.destination(envelope, at, now) else {
             return;
         };
-        if !lock(&self.outgoing).reserve_bulk(to) {
+        if !lock(&self.transmission.outgoing).reserve_bulk(to) {
             let about = format_args!("the last snapshot to {} is still under way", envelope.to);
             return self.counters.drop(Cause::FragmentQueueFull, 1, about);
         }
@@ -229,7 +230,7 @@ impl Shared {
             .name("raft-encode".into())
             .spawn(encoding)
         {
-            lock(&self.outgoing).release_bulk(to);
+            lock(&self.transmission.outgoing).release_bulk(to);
             let about = format_args!("no thread to encode a snapshot: {error}");
             self.counters.drop(Cause::FragmentQueueFull, 1, about);
         }
@@ -244,7 +245,7 @@ impl Shared {
         // A store that is shared is copied when it changes, so the reference is dropped early.
         drop(envelope);
         let (length, now) = (bytes.len(), Instant::now());
-        let mut outgoing = lock(&self.outgoing);
+        let mut outgoing = lock(&self.transmission.outgoing);
         if length > self.config.max_bulk {
             outgoing.release_bulk(to);
             drop(outgoing);
@@ -267,7 +268,7 @@ impl Shared {
         now: Instant,
     ) -> usize {
         let mut refused = 0;
-        let mut outgoing = lock(&self.outgoing);
+        let mut outgoing = lock(&self.transmission.outgoing);
         for (to, bytes) in large {
             refused += usize::from(!outgoing.push(to, bytes, now));
             self.pack_fragments(&mut outgoing, to, now, builders);
@@ -295,7 +296,7 @@ impl Shared {
 
     /// Sends the fragments that are due.
     pub(crate) fn send_due_fragments(&self, now: Instant) {
-        let due = lock(&self.outgoing).due(now);
+        let due = lock(&self.transmission.outgoing).due(now);
         self.send_fragments(due, PacketBuilders::new(self), now);
     }
 
@@ -307,7 +308,7 @@ impl Shared {
         mut builders: PacketBuilders<'_>,
         now: Instant,
     ) {
-        let mut outgoing = lock(&self.outgoing);
+        let mut outgoing = lock(&self.transmission.outgoing);
         for to in to {
             self.pack_fragments(&mut outgoing, to, now, &mut builders);
         }
@@ -328,7 +329,7 @@ impl Shared {
             builder.push(&Frame::Fragment(fragment));
         }) {
             // The next datagrams sent test the path.
-            lock(&self.paths).suspect(to, now);
+            lock(&self.transmission.paths).suspect(to, now);
         }
     }
 
@@ -336,7 +337,7 @@ impl Shared {
     pub(crate) fn send_probes(&self, to: impl IntoIterator<Item = Destination>, now: Instant) {
         let link = |at| link_mtu::payload(self.local, at);
         let (probes, deadline) = {
-            let mut paths = lock(&self.paths);
+            let mut paths = lock(&self.transmission.paths);
             let probes = paths.poll(now, to, link);
             (probes, paths.deadline())
         };
@@ -359,7 +360,7 @@ impl Shared {
     /// Logs paths whose datagram size changed, and splits fragments again that are too long for
     /// them.
     pub(crate) fn after_changes(&self, now: Instant) {
-        let changes = lock(&self.paths).changes();
+        let changes = lock(&self.transmission.paths).changes();
         let mut shrunk = Vec::new();
         for Change {
             to,
@@ -393,7 +394,7 @@ impl Shared {
             return;
         }
         let mut builders = PacketBuilders::new(self);
-        let mut outgoing = lock(&self.outgoing);
+        let mut outgoing = lock(&self.transmission.outgoing);
         for (to, size) in shrunk {
             outgoing.on_path_shrunk(to, fragment_in(room_in(size)));
             self.pack_fragments(&mut outgoing, to, now, &mut builders);
@@ -407,7 +408,7 @@ impl Shared {
     pub(crate) fn send_shorter(&self, mut batch: Batch, length: usize) {
         let (to, now) = (batch.to, Instant::now());
         let link = link_mtu::payload(self.local, to.0);
-        if !lock(&self.paths).refused(to, length, link, now) {
+        if !lock(&self.transmission.paths).refused(to, length, link, now) {
             let about = format_args!(
                 "{length} bytes to {} are too long for the interface: raise its MTU to 576 at least",
                 to.0
@@ -427,7 +428,9 @@ impl Shared {
             for frame in Frames::of(body).flatten() {
                 match frame {
                     Frame::Probe(_) => {}
-                    Frame::Fragment(fragment) => lock(&self.outgoing).on_refused(to, &fragment),
+                    Frame::Fragment(fragment) => {
+                        lock(&self.transmission.outgoing).on_refused(to, &fragment);
+                    }
                     Frame::Envelope(bytes) if frame.length() > builders.to(to).room() => {
                         large.push((to, Bytes::copy_from_slice(bytes)));
                     }

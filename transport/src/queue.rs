@@ -1,8 +1,20 @@
 //! Two bounded queues: batches that wait for the socket, and received messages that wait for their
 //! consumer.
 
-use crate::{endpoint::Received, pack::Batch};
-use std::{collections::VecDeque, mem};
+use crate::pack::Batch;
+use model::{Envelope, wire::BootId};
+use std::{collections::VecDeque, mem, net::SocketAddr};
+
+/// A received message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The message.
+    pub envelope: Envelope,
+    /// The run (one execution of a process) that sent it.
+    pub boot: BootId,
+    /// The address from which it was sent.
+    pub at: SocketAddr,
+}
 
 /// Batches that wait until the socket accepts more.
 #[derive(Debug)]

@@ -4,11 +4,7 @@
 //! Deliberate omission: waiting. The owner polls the socket for readability, and for writability
 //! while [`Socket::is_congested`] returns true, and returns at [`Socket::deadline`] at the latest.
 
-use crate::{
-    counters::Cause,
-    endpoint::{Received, Shared},
-    inbound::Reader,
-};
+use crate::{counters::Cause, inbound::Reader, queue::Received, shared::Shared};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},

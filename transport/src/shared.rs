@@ -1,0 +1,499 @@
+//! The state of an endpoint that sending, receiving and its tasks share, and the socket calls.
+
+use crate::{
+    Config, Counters, KeyError,
+    config::new_boot,
+    counters::{Cause, Count},
+    delay_queue::{DelayQueue, Way},
+    fragment::FragmentSender,
+    pack::Batch,
+    path_mtu::Paths,
+    queue::{Arrived, Received, SendQueue},
+    resolve,
+    routes::Routes,
+    seal::Sealer,
+};
+use model::Address;
+use quinn_udp::{Transmit, UdpSocketState};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// The socket buffer size requested from the system, in bytes, for each direction. The system may
+/// grant less.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// The capacity of the inbox, in bytes of encoded messages.
+const INBOX_BYTES: usize = 64 << 20;
+/// How many batches one flush sends before other work gets a turn.
+const FLUSH: usize = 64;
+
+/// The state that sending, receiving and the tasks share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) sealer: Sealer,
+    pub(crate) counters: Counters,
+    pub(crate) routes: Mutex<Routes>,
+    pub(crate) transmission: Transmission,
+    backlog: Backlog,
+    pub(crate) delays: Delays,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) local: SocketAddr,
+    pub(crate) socket: std::net::UdpSocket,
+    /// The state for receiving.
+    pub(crate) state: UdpSocketState,
+    /// Wakes the owner that serves the socket.
+    call: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+/// Messages in transit. Lock order: `outgoing` before `paths`.
+#[derive(Debug)]
+pub(crate) struct Transmission {
+    pub(crate) outgoing: Mutex<FragmentSender>,
+    pub(crate) paths: Mutex<Paths>,
+    /// The buffer in which messages are encoded, kept for reuse.
+    pub(crate) scratch: Mutex<Vec<u8>>,
+}
+
+/// Datagrams that wait for the socket.
+struct Backlog {
+    queue: Mutex<SendQueue>,
+    /// Whether the queue holds any batch; readable without a lock.
+    queued: AtomicBool,
+    /// The state for sending. It caches that the system refuses batches, and that finding may be
+    /// wrong.
+    sending: RwLock<UdpSocketState>,
+}
+
+/// Messages that fault injection delays, and the timer of the second task.
+#[derive(Default)]
+pub(crate) struct Delays {
+    pub(crate) held: Mutex<DelayQueue>,
+    /// When the second task wakes by itself.
+    alarm: Mutex<Option<Instant>>,
+    pub(crate) wake: Notify,
+}
+
+/// Received messages that the owner has not taken yet.
+pub(crate) struct Arrivals {
+    pub(crate) arrived: Mutex<Arrived>,
+    pub(crate) arrival: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config) -> io::Result<Self> {
+        config
+            .check()
+            .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+        let boot = match config.boot {
+            Some(boot) => boot,
+            None => new_boot().map_err(KeyError::into_io)?,
+        };
+        let sealer = Sealer::new(&config.cluster, config.voters, boot, &config.keys);
+        if config.keys.are_insecure() {
+            tracing::warn!(
+                listen = %config.listen,
+                "datagrams are not sealed: whoever reaches this socket can speak for anyone"
+            );
+        }
+        let socket = open(config.listen)?;
+        let state = UdpSocketState::new((&socket).into())?;
+        let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
+        let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
+        let local = socket.local_addr()?;
+        let sending = RwLock::new(UdpSocketState::new((&socket).into())?);
+        let shared = Self {
+            sealer,
+            counters: Counters::new(),
+            routes: Mutex::new(Routes::new(config.learned_routes)),
+            transmission: Transmission {
+                outgoing: Mutex::new(FragmentSender::new(config.max_bulk)),
+                paths: Mutex::new(Paths::new(config.max_datagram)),
+                scratch: Mutex::default(),
+            },
+            backlog: Backlog {
+                queue: Mutex::new(SendQueue::new(config.send_queue)),
+                queued: AtomicBool::new(false),
+                sending,
+            },
+            delays: Delays::default(),
+            arrivals: Arrivals {
+                arrived: Mutex::new(Arrived::new(config.inbox, INBOX_BYTES)),
+                arrival: Notify::new(),
+            },
+            local,
+            state,
+            call: OnceLock::new(),
+            socket,
+            config,
+        };
+        for (address, at) in &shared.config.peers {
+            shared.tell(*address, &[*at]);
+        }
+        Ok(shared)
+    }
+
+    pub(crate) fn tell(&self, address: Address, at: &[SocketAddr]) {
+        let reachable = at
+            .iter()
+            .filter_map(|at| resolve::reachable_from(self.local, *at));
+        let reachable = Vec::from_iter(reachable);
+        if reachable.is_empty() {
+            tracing::warn!(
+                %address, ?at, local = %self.local,
+                "this socket cannot reach that address: listen on [::] to reach both kinds"
+            );
+        }
+        lock(&self.routes).tell(address, reachable);
+    }
+
+    /// Puts messages into the inbox, each with its encoded length. Callable from any thread.
+    pub(crate) fn deliver(&self, messages: impl IntoIterator<Item = (Received, usize)>) {
+        let mut all = 0;
+        let mut refused = 0;
+        {
+            let mut arrived = lock(&self.arrivals.arrived);
+            for (message, bytes) in messages {
+                all += 1;
+                refused += usize::from(!arrived.push(message, bytes));
+            }
+        }
+        if all > 0 {
+            self.arrivals.arrival.notify_one();
+        }
+        self.counters.add(Count::MessagesReceived, all - refused);
+        self.counters.drop(
+            Cause::InboxFull,
+            refused,
+            format_args!("messages arrive faster than they are taken"),
+        );
+    }
+
+    /// How many datagrams one system call can send.
+    pub(crate) fn segments(&self) -> usize {
+        self.sending().max_gso_segments()
+    }
+
+    fn sending(&self) -> RwLockReadGuard<'_, UdpSocketState> {
+        self.backlog
+            .sending
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resets the cached finding that the system refuses batches: they were only too long.
+    fn send_batches_again(&self) {
+        if let Ok(state) = UdpSocketState::new((&self.socket).into()) {
+            let mut sending = self
+                .backlog
+                .sending
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            *sending = state;
+        }
+    }
+
+    /// Sends a batch now if the socket accepts it, and queues it otherwise.
+    pub(crate) fn transmit(&self, batch: Batch) {
+        if self.backlog.queued.load(Ordering::Acquire) {
+            return self.enqueue(batch);
+        }
+        if let Err(rest) = self.try_transmit(batch) {
+            self.enqueue(rest);
+        }
+    }
+
+    fn enqueue(&self, batch: Batch) {
+        let mut queue = lock(&self.backlog.queue);
+        let pushed = queue.push(batch);
+        self.backlog
+            .queued
+            .store(!queue.is_empty(), Ordering::Release);
+        drop(queue);
+        match pushed {
+            Ok(()) => self.delays.wake.notify_one(),
+            Err(batch) => self.counters.drop(
+                Cause::SendQueueFull,
+                batch.datagrams(),
+                format_args!(
+                    "{} bytes for {} found no room",
+                    batch.bytes.len(),
+                    batch.to.0
+                ),
+            ),
+        }
+    }
+
+    /// Sends a batch. Returns the unsent rest if the socket does not accept it yet.
+    fn try_transmit(&self, mut batch: Batch) -> Result<(), Batch> {
+        // A pending socket error is reported once, in place of an error of this datagram.
+        let mut pending = true;
+        let mut batches_failed = false;
+        loop {
+            // If the system no longer accepts batches, each datagram is sent on its own.
+            let single = batch.datagrams() > self.segments().max(1);
+            let length = if single {
+                batch.segment
+            } else {
+                batch.bytes.len()
+            };
+            let transmit = Transmit {
+                destination: batch.to.0,
+                ecn: None,
+                contents: &batch.bytes[..length],
+                segment_size: Some(batch.segment),
+                src_ip: None,
+            };
+            let datagrams = length.div_ceil(batch.segment);
+            let sent = self.sending().try_send((&self.socket).into(), &transmit);
+            match sent {
+                Ok(()) => {
+                    self.counters.add(Count::SendCalls, 1);
+                    self.counters.add(Count::DatagramsSent, datagrams);
+                    self.counters.add(Count::BytesSent, length);
+                }
+                Err(error) => match Refusal::of(&error) {
+                    Refusal::Full => return Err(batch),
+                    Refusal::TooLong => {
+                        if batches_failed {
+                            // Some kernels return EINVAL for a batch of datagrams that are too
+                            // long.
+                            self.send_batches_again();
+                        }
+                        let length = length.min(batch.segment);
+                        self.send_shorter(batch, length);
+                        return Ok(());
+                    }
+                    // The system just turned out to refuse batches: retry one by one.
+                    _ if datagrams > self.segments() => {
+                        batches_failed = true;
+                        continue;
+                    }
+                    Refusal::Pending if pending => {
+                        pending = false;
+                        continue;
+                    }
+                    refusal => self.refused(refusal, &error, batch.to.0, datagrams),
+                },
+            }
+            if length == batch.bytes.len() {
+                return Ok(());
+            }
+            batch.bytes.drain(..length);
+        }
+    }
+
+    /// Counts datagrams that the system refused, and logs a remedy.
+    fn refused(&self, refusal: Refusal, error: &io::Error, to: SocketAddr, datagrams: usize) {
+        let (cause, advice) = match refusal {
+            Refusal::NoRoute => {
+                lock(&self.routes).unreachable(to);
+                (
+                    Cause::Unreachable,
+                    "check the routes and the interfaces of this machine",
+                )
+            }
+            Refusal::Filtered => (
+                Cause::Filtered,
+                "a packet filter on this machine forbids it: check its output rules",
+            ),
+            Refusal::NoBuffers => (Cause::NoBuffers, "the system is short of memory"),
+            _ => (Cause::SendFailed, "it will be tried again"),
+        };
+        let about = format_args!("cannot send to {to}: {error}; {advice}");
+        self.counters.drop(cause, datagrams, about);
+    }
+
+    /// Sends queued batches. Returns whether the socket accepted all batches offered.
+    pub(crate) fn flush(&self) -> bool {
+        let mut taken = true;
+        for _ in 0..FLUSH {
+            let Some(batch) = lock(&self.backlog.queue).pop() else {
+                break;
+            };
+            if let Err(rest) = self.try_transmit(batch) {
+                lock(&self.backlog.queue).put_back(rest);
+                taken = false;
+                break;
+            }
+        }
+        let queue = lock(&self.backlog.queue);
+        self.backlog
+            .queued
+            .store(!queue.is_empty(), Ordering::Release);
+        taken
+    }
+
+    /// Whether any batch waits for the socket.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.backlog.queued.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn socket(&self) -> (&std::net::UdpSocket, &UdpSocketState) {
+        (&self.socket, &self.state)
+    }
+
+    /// Removes and returns the received messages.
+    pub(crate) fn take_arrived(&self) -> Vec<Received> {
+        lock(&self.arrivals.arrived).take().unwrap_or_default()
+    }
+
+    /// Sets the function that wakes the owner that serves the socket.
+    pub(crate) fn set_waker(&self, call: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.call.set(call);
+    }
+
+    /// Wakes the owner that serves the socket, if there is one. Threads of this crate call it after
+    /// they delivered a message.
+    pub(crate) fn wake_owner(&self) {
+        if let Some(call) = self.call.get() {
+            call();
+        }
+    }
+
+    /// The deadline of the next timer.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        *lock(&self.delays.alarm)
+    }
+
+    /// Makes sure that the second task wakes by this time. Callable from any thread.
+    pub(crate) fn wake_by(&self, due: Option<Instant>) {
+        let Some(due) = due else {
+            return;
+        };
+        let mut alarm = lock(&self.delays.alarm);
+        if alarm.is_none_or(|at| due < at) {
+            *alarm = Some(due);
+            self.delays.wake.notify_one();
+        }
+    }
+
+    /// Runs the timers that are due.
+    pub(crate) fn tick(self: &Arc<Self>, now: Instant) {
+        let (mut out, mut direct, mut arrive) = (Vec::new(), Vec::new(), Vec::new());
+        {
+            let mut held = lock(&self.delays.held);
+            while let Some((way, envelope)) = held.pop(now) {
+                match way {
+                    Way::Out(None) => out.push(envelope),
+                    Way::Out(Some(at)) => direct.push((at, envelope)),
+                    Way::In(boot, at) => arrive.push((Received { envelope, boot, at }, 0)),
+                }
+            }
+        }
+        self.send_past_faults(&out, None);
+        for (at, envelope) in direct {
+            self.send_past_faults(&[envelope], Some(at));
+        }
+        self.deliver(arrive);
+        self.send_probes([], now);
+        self.send_due_fragments(now);
+    }
+
+    /// Computes when the second task wakes by itself. It keeps the lock meanwhile, so that a thread
+    /// that adds a deadline is either seen here or sees the value set here.
+    pub(crate) fn set_alarm(&self) -> Option<Instant> {
+        let mut alarm = lock(&self.delays.alarm);
+        let held = lock(&self.delays.held).deadline();
+        let fragments = lock(&self.transmission.outgoing).deadline();
+        let probes = lock(&self.transmission.paths).deadline();
+        *alarm = held.into_iter().chain(fragments).chain(probes).min();
+        *alarm
+    }
+}
+
+fn open(listen: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(
+        Domain::for_address(listen),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if listen.is_ipv6() {
+        // [::] accepts IPv4 as well, regardless of the system's default.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&listen.into()).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot listen on UDP {listen}: {error}"),
+        )
+    })?;
+    Ok(socket.into())
+}
+
+/// The reason why the system did not send a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The socket's send buffer is full.
+    Full,
+    /// The datagram exceeds the MTU of the interface.
+    TooLong,
+    /// There is no route, or the interface is down.
+    NoRoute,
+    /// A packet filter blocks it.
+    Filtered,
+    /// The system is short of memory.
+    NoBuffers,
+    /// The socket reported the error of an earlier datagram and did not send this one.
+    Pending,
+    Other,
+}
+
+impl Refusal {
+    fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        if quinn_udp::is_msg_size_err(error) {
+            return Self::TooLong;
+        }
+        match error.kind() {
+            Kind::WouldBlock => Self::Full,
+            Kind::NetworkUnreachable
+            | Kind::HostUnreachable
+            | Kind::NetworkDown
+            | Kind::AddrNotAvailable => Self::NoRoute,
+            Kind::PermissionDenied => Self::Filtered,
+            Kind::OutOfMemory => Self::NoBuffers,
+            Kind::ConnectionRefused | Kind::ConnectionReset => Self::Pending,
+            _ if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
+                Self::NoBuffers
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn errors_of_sending_are_told_apart() {
+        for (errno, refusal) in [
+            (Errno::AGAIN, Refusal::Full),
+            (Errno::MSGSIZE, Refusal::TooLong),
+            (Errno::NETUNREACH, Refusal::NoRoute),
+            (Errno::HOSTUNREACH, Refusal::NoRoute),
+            (Errno::NETDOWN, Refusal::NoRoute),
+            (Errno::PERM, Refusal::Filtered),
+            (Errno::ACCESS, Refusal::Filtered),
+            (Errno::NOBUFS, Refusal::NoBuffers),
+            (Errno::NOMEM, Refusal::NoBuffers),
+            (Errno::CONNREFUSED, Refusal::Pending),
+            (Errno::INVAL, Refusal::Other),
+        ] {
+            assert_eq!(Refusal::of(&errno.into()), refusal, "{errno}");
+        }
+    }
+}
