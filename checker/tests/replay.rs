@@ -11,7 +11,7 @@ use model::{
     store::{Answer, Condition, Operation, Query},
     system::{
         Facet, History, Law, Laws, Observation, Witnesses,
-        laws::judge_pair,
+        laws::pair::judge_pair,
         process::{Running, Server},
     },
 };

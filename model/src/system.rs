@@ -3,28 +3,32 @@
 //! This is the readable model. A [`System`] is a plain value. [`Scope::actions`] lists the actions that
 //! are enabled in it, and [`Scope::next`] returns the successor for an action. [`RaftModel`] exposes
 //! both to stateright. The fast search of the checker composes the same functions
-//! ([`Scope::local_events`], [`Scope::local_step`], [`History::observe`], [`laws::judge_pair`],
+//! ([`Scope::local_events`], [`Scope::local_step`], [`History::observe`], [`laws::pair::judge_pair`],
 //! [`Scope::relevance`]) over small ids instead.
 //!
 //! The network is the set of all messages ever sent, and delivery does not remove a message. So a
 //! message that is never delivered is lost, and a message that is delivered twice is duplicated. Every
 //! order and every delay is possible, without bound.
 
+pub mod flaw;
 pub mod history;
+mod initial;
 pub mod laws;
 pub mod linearizability;
 pub mod obligation;
 pub mod process;
 pub mod reduction;
 pub mod relabel;
+mod relevance;
 pub mod scope;
 mod stateright_model;
+mod step;
 pub mod witness;
 
-pub use history::{History, Observation};
-pub use laws::{Broken, Facet, Law, Laws};
 #[cfg(feature = "mutants")]
-pub use obligation::Flaw;
+pub use flaw::Flaw;
+pub use history::{History, Observation};
+pub use laws::{Broken, Law, Laws, pair::Facet};
 pub use obligation::{Obligation, Obligations, Unmet};
 pub use process::{Local, LocalStep, Process, Server};
 pub use reduction::{Reduction, Relevance};
@@ -230,7 +234,7 @@ impl Scope {
             .iter()
             .filter_map(Process::server)
             .filter(|other| other.id != one.id)
-            .find_map(|other| laws::judge_pair(&facet, &Facet::of(other), self.laws).err())
+            .find_map(|other| laws::pair::judge_pair(&facet, &Facet::of(other), self.laws).err())
     }
 
     /// Applies the reductions of the network: sends early each message that can be sent at any time, and

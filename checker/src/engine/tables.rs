@@ -573,7 +573,7 @@ impl Tables {
     pub(crate) fn check_pair(&self, one: u32, other: u32) -> Result<(), Broken> {
         let facets = self.facets.read();
         match (facets.value(one).as_ref(), facets.value(other).as_ref()) {
-            (Some(one), Some(other)) => laws::judge_pair(one, other, self.scope.laws),
+            (Some(one), Some(other)) => laws::pair::judge_pair(one, other, self.scope.laws),
             _ => Ok(()),
         }
     }

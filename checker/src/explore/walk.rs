@@ -638,7 +638,7 @@ impl Walk {
         let others = others.filter(|(place, _)| *place != action.process);
         others
             .filter_map(|(_, other)| other.server())
-            .find_map(|other| laws::judge_pair(&facet, &Facet::of(other), judged).err())
+            .find_map(|other| laws::pair::judge_pair(&facet, &Facet::of(other), judged).err())
     }
 
     /// The properties of two servers that are violated in the current state.
@@ -656,7 +656,8 @@ impl Walk {
                 .flat_map(|(place, one)| servers[place + 1..].iter().map(move |other| (one, other)))
         };
         let judge = |law: &Law| {
-            pairs().find_map(|(one, other)| laws::judge_pair(one, other, Laws::only(*law)).err())
+            pairs()
+                .find_map(|(one, other)| laws::pair::judge_pair(one, other, Laws::only(*law)).err())
         };
         Law::ALL.iter().filter_map(judge).collect()
     }

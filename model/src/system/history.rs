@@ -5,7 +5,7 @@
 //! later. It is not limited to processes that are up at the same moment.
 
 use super::{
-    laws::{Broken, Law, Laws, reference_pairs},
+    laws::{Broken, Law, Laws, reference::reference_pairs},
     linearizability::{self, Operation, OperationId},
     witness::{Witness, Witnesses},
 };

@@ -7,10 +7,11 @@
 
 use super::{
     history::Observation,
-    laws::Facet,
+    laws::pair::Facet,
     process::{Local, LocalStep, Process, Server},
-    reduction::{Reduction, refusal_term},
+    reduction::Reduction,
     relabel::{Relabel, Relabelling},
+    relevance::refusal_term,
     scope::{Budget, Scope},
 };
 use crate::{
@@ -111,48 +112,6 @@ impl fmt::Display for Unmet {
         )
     }
 }
-
-/// A wrong reduction that a test can plant, to see that its obligation detects it.
-#[cfg(feature = "mutants")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Flaw {
-    /// A candidate drops votes that it has not counted yet.
-    DropsFreshVotes,
-    /// A server drops a vote request that it could still grant.
-    DropsVoteRequests,
-    /// A request counts as absorbed permanently although a crash can take back its commit index.
-    ForgetsCommitOfCrashed,
-    /// A conflict counts as a refusal that only carries its term.
-    ConflictsAreRefusals,
-    /// The trimming removes one more entry from a request than the receiver has.
-    TrimsOneTooMany,
-    /// A leader's silent writes are durable immediately.
-    MergesWritesOfLeaders,
-    /// A merged restart keeps writes that were not durable.
-    RestartKeepsUnsynced,
-    /// Leader hints are forgotten although a step depends on them.
-    ForgetsUsedHints,
-    /// A step that commits entries counts as a step that only sends.
-    CommitsEagerly,
-    /// Among servers that look alike, the first order found is canonical.
-    FirstOrderIsCanonical,
-}
-
-/// Whether this wrong reduction is planted. Always false without the feature `mutants`.
-macro_rules! flawed {
-    ($scope:expr, $flaw:ident) => {{
-        #[cfg(feature = "mutants")]
-        {
-            $scope.flaw == Some($crate::system::obligation::Flaw::$flaw)
-        }
-        #[cfg(not(feature = "mutants"))]
-        {
-            let _ = &$scope;
-            false
-        }
-    }};
-}
-pub(super) use flawed;
 
 /// Checks the obligations of one scope.
 #[derive(Clone, Debug)]

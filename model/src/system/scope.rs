@@ -4,22 +4,13 @@
 //! reads and crashes have budgets. Messages are unbounded: none is ever removed, so each can be lost,
 //! delayed, duplicated or reordered. A scope is exhausted when the frontier is empty.
 
-use super::{
-    Action, System,
-    history::History,
-    laws::Laws,
-    process::{ClientProcess, Local, Process, Running, Server},
-    reduction::Reduction,
-    witness::Witness,
-};
+use super::{laws::Laws, reduction::Reduction, witness::Witness};
 use crate::{
-    Address, ClientId, Config, Durable, Entry, HardState, Message, NodeId, Payload, ProxyId, Raft,
-    SessionId, Term,
-    client::{Ask, Client, ClientConfig},
-    proxy::{Proxy, ProxyConfig},
-    store::{Command, Condition, Operation, Query},
+    ClientId, Config, NodeId, SessionId, Term,
+    client::Ask,
+    store::{Condition, Operation, Query},
 };
-use alloc::{collections::BTreeSet, string::String, vec, vec::Vec};
+use alloc::{string::String, vec, vec::Vec};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +98,7 @@ pub struct Scope {
     pub mutant: Option<crate::mutant::Mutant>,
     /// The wrong reduction to plant.
     #[cfg(feature = "mutants")]
-    pub flaw: Option<super::obligation::Flaw>,
+    pub flaw: Option<super::flaw::Flaw>,
     /// The properties to check.
     pub laws: Laws,
     /// The witnesses that the search must reach for the scope to pass.
@@ -266,126 +257,6 @@ impl Scope {
             config.mutant = self.mutant;
         }
         config
-    }
-
-    /// The initial system: all servers are up and the network is empty. With a session, the cluster
-    /// starts as if restored from an image whose log, written in term 1, opens that session.
-    pub fn initial(&self) -> System {
-        let mut disk = Durable::default();
-        if self.with_session {
-            let term = Term::new(1);
-            let Config {
-                max_sessions: capacity,
-                session_window: window,
-                ..
-            } = self.config();
-            disk.hard_state = HardState {
-                current_term: term,
-                voted_for: None,
-            };
-            disk.log = vec![Entry {
-                term,
-                payload: Payload::Command(Command::OpenSession { capacity, window }),
-            }];
-        }
-        let mut processes: Vec<Process> = self
-            .nodes()
-            .map(|id| {
-                Process::Server(Server {
-                    id,
-                    disk: disk.clone(),
-                    running: Some(Running {
-                        raft: Raft::recover(id, self.config(), disk.clone()),
-                        unsynced: Vec::new(),
-                    }),
-                })
-            })
-            .collect();
-        if !self.plans.is_empty() {
-            let id = ProxyId::new(1);
-            #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
-            let mut config = ProxyConfig::new(self.nodes().collect(), self.attempts, 16);
-            #[cfg(feature = "mutants")]
-            {
-                config.mutant = self.mutant;
-            }
-            processes.push(Process::Proxy(Proxy::new(id, config)));
-            for place in 0..self.plans.len() {
-                processes.push(Process::Client(ClientProcess {
-                    client: self.client(ClientId::new(place as u64 + 1), Address::Proxy(id)),
-                    invoked: 0,
-                }));
-            }
-        }
-        let mut system = System {
-            processes,
-            network: BTreeSet::new(),
-            spent: Budget::default(),
-            history: History::default(),
-            broken: None,
-        };
-        if self.starts_with_leader
-            && let Some(elected) = self.elect_first(&system)
-        {
-            system = elected;
-        }
-        system
-    }
-
-    /// Elects the first server with all votes. The messages that it sends as leader are lost. Returns
-    /// `None` if the election is impossible, as with some planted bugs.
-    fn elect_first(&self, system: &System) -> Option<System> {
-        let mut system = system.clone();
-        let first = Action {
-            process: 0,
-            local: Local::ElectionTimeout,
-        };
-        self.advance(&mut system, &first)?;
-        loop {
-            let after = |action: Action| {
-                let is_wanted = match &action.local {
-                    Local::Sync => true,
-                    Local::Deliver { envelope, .. } => matches!(
-                        envelope.message,
-                        Message::RequestVoteRequest(_)
-                            | Message::RequestVoteResponse(_)
-                            | Message::PreVoteRequest(_)
-                            | Message::PreVoteResponse(_)
-                    ),
-                    _ => false,
-                };
-                let mut next = system.clone();
-                (is_wanted && self.advance(&mut next, &action).is_some() && next != system)
-                    .then_some(next)
-            };
-            let Some(next) = self.actions(&system).into_iter().find_map(after) else {
-                system.network.clear();
-                let leads = system.processes[0].leads();
-                return (leads && system.broken.is_none()).then_some(system);
-            };
-            system = next;
-        }
-    }
-
-    /// Whether clients without an initial session write.
-    fn opens_sessions(&self) -> bool {
-        let without = self.plans.iter().skip(usize::from(self.with_session));
-        let writes = |ask: &Ask| matches!(ask, Ask::Write(_) | Ask::WriteAfterIdle(_));
-        without.flatten().any(writes)
-    }
-
-    /// The client process. Only the first client has the initial session of the scope.
-    fn client(&self, id: ClientId, proxy: Address) -> Client {
-        let mut config = ClientConfig::new(proxy, self.attempts);
-        config.max_refusals = self.attempts;
-        #[cfg(feature = "mutants")]
-        {
-            config.mutant = self.mutant;
-        }
-        if self.with_session && id.get() == 1 {
-            return Client::with_session(id, config, self.session());
-        }
-        Client::new(id, config)
     }
 
     /// The named scopes. The scopes that are checked by default come first.

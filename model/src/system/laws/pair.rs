@@ -1,0 +1,71 @@
+//! The properties of two servers.
+
+use super::{Broken, Law, Laws};
+use crate::{Log, LogIndex, NodeId, Role, Term, system::process::Server};
+use alloc::{collections::BTreeMap, format};
+
+/// The parts of a server that the properties of two servers depend on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Facet {
+    id: NodeId,
+    log: Log,
+    durable_log: Log,
+    durable_term: Term,
+    /// The leader's term and the `match_index` of each follower; `None` if the server is not the leader.
+    leads: Option<(Term, BTreeMap<NodeId, LogIndex>)>,
+}
+
+impl Facet {
+    /// The facet of a server.
+    pub fn of(server: &Server) -> Self {
+        let raft = server.running.as_ref().map(|running| &running.raft);
+        let leads = raft.and_then(|raft| match &raft.role {
+            Role::Leader(leader) => {
+                let believed = leader.followers.iter();
+                let believed = believed.map(|(id, progress)| (*id, progress.match_index));
+                Some((raft.current_term, believed.collect()))
+            }
+            _ => None,
+        });
+        Self {
+            id: server.id,
+            log: Log::after(server.base(), server.log().to_vec()),
+            durable_log: Log::after(server.disk.base(), server.disk.log.clone()),
+            durable_term: server.disk.hard_state.current_term,
+            leads,
+        }
+    }
+}
+
+/// Checks two servers against each other.
+pub fn judge_pair(one: &Facet, other: &Facet, laws: Laws) -> Result<(), Broken> {
+    for (a, b) in [(one, other), (other, one)] {
+        if let Some((term, believed)) = &a.leads
+            && b.durable_term == *term
+            && let Some(match_index) = believed.get(&b.id)
+        {
+            let held = a.log.agrees(&b.durable_log, *match_index);
+            laws.require(Law::MatchIsDurable, held, || {
+                format!(
+                    "server {} believes that server {} holds entries up to {match_index} durably, and it does not",
+                    a.id, b.id
+                )
+            })?;
+        }
+    }
+    let (a, b) = (&one.log, &other.log);
+    let first = a.base().index.max(b.base().index).get();
+    let last = a.last_index().min(b.last_index()).get();
+    let same_term = |index: &u64| {
+        let index = LogIndex::new(*index);
+        a.term_at(index) == b.term_at(index)
+    };
+    let agree_from = (first..=last).rev().find(same_term).unwrap_or_default();
+    let agree_from = LogIndex::new(agree_from);
+    laws.require(Law::LogMatching, a.agrees(b, agree_from), || {
+        format!(
+            "servers {} and {} have the same term at index {agree_from} and differ at or before it",
+            one.id, other.id
+        )
+    })
+}

@@ -1,0 +1,417 @@
+//! The effect of messages on their receivers, and normalization: the messages that the reductions remove.
+
+use super::{
+    flaw::flawed,
+    process::{LocalStep, Process, Running, Server},
+    reduction::Relevance,
+    scope::{Budget, Scope},
+};
+use crate::{
+    Address, AppendEntriesRequest, AppendOutcome, EntryId, Envelope, HardState,
+    InstallSnapshotResponse, Log, LogIndex, Message, NodeId, Role, Term,
+};
+use alloc::vec::Vec;
+
+impl Scope {
+    /// Whether a server cannot receive a newer term in this scope, now or later, because it is durably in
+    /// the last term.
+    pub fn is_term_final(&self, process: &Process) -> bool {
+        process
+            .server()
+            .is_some_and(|server| server.disk.hard_state.current_term >= self.last_term())
+    }
+
+    /// Whether any step depends on a follower's leader hint: redirects to clients that are processes,
+    /// and leader stickiness, which does not apply to the hinted leader.
+    pub(super) fn tells_hints(&self) -> bool {
+        let is_unused = (self.direct_clients && !self.pre_vote && !self.check_quorum)
+            || flawed!(self, ForgetsUsedHints);
+        !(self.reduction.forget_hints && is_unused)
+    }
+
+    /// Whether a step only sends, so that it is taken immediately if messages are sent early.
+    pub fn is_eager(&self, step: &LocalStep, process: &Process) -> bool {
+        if flawed!(self, CommitsEagerly)
+            && let (Some(before), Some(after)) = (running(process), running(&step.next))
+        {
+            let mut committed = before.clone();
+            committed.raft.commit_index = after.raft.commit_index;
+            committed.raft.store.clone_from(&after.raft.store);
+            return step.broken.is_none() && committed == *after;
+        }
+        step.only_sends(process)
+    }
+
+    /// Whether the budget allows no further crash.
+    pub fn are_crashes_over(&self, spent: &Budget) -> bool {
+        spent.crashes >= self.budget.crashes
+    }
+
+    /// The relevance of a message for its receiver.
+    pub fn relevance(&self, receiver: &Process, envelope: &Envelope) -> Relevance {
+        if !self.reduction.drop_dead {
+            return Relevance::Live;
+        }
+        if is_dead(receiver, envelope) || self.is_dead_by_flaw(receiver, envelope) {
+            return Relevance::Dead;
+        }
+        let Process::Server(server) = receiver else {
+            return Relevance::Live;
+        };
+        let message = &envelope.message;
+        let hints = self.tells_hints();
+        if flawed!(self, ConflictsAreRefusals)
+            && let Message::AppendEntriesResponse(response) = message
+            && matches!(response.outcome, AppendOutcome::Conflict { .. })
+        {
+            return Relevance::Refusal(response.term);
+        }
+        match refusal_term(message) {
+            Some(term) => Relevance::Refusal(term),
+            None if !self.reduction.send_early => Relevance::Live,
+            None if only_tells(server, message) => Relevance::TermOnly,
+            None if flawed!(self, DropsVoteRequests)
+                && matches!(message, Message::RequestVoteRequest(request)
+                    if request.term == server.disk.hard_state.current_term) =>
+            {
+                Relevance::TermOnly
+            }
+            None => match absorbed_commit(server, hints, message) {
+                // A commit index of zero has no effect, even after a crash. This is not shown for
+                // snapshots.
+                Some(LogIndex::ZERO)
+                    if !hints
+                        && self.reduction.is_term_final_at_once()
+                        && self.budget.snapshots == 0 =>
+                {
+                    Relevance::TermOnly
+                }
+                Some(_) if flawed!(self, ForgetsCommitOfCrashed) => Relevance::TermOnly,
+                Some(_) => Relevance::TermOnlyAfterCrashes,
+                None => Relevance::Live,
+            },
+        }
+    }
+
+    /// The planted flaw: whether a message is a vote that the candidate has not counted yet.
+    fn is_dead_by_flaw(&self, receiver: &Process, envelope: &Envelope) -> bool {
+        flawed!(self, DropsFreshVotes)
+            && matches!(&envelope.message, Message::RequestVoteResponse(response)
+            if response.vote_granted
+                && running(receiver).is_some_and(|running| {
+                    running.raft.current_term == response.term
+                }))
+    }
+
+    /// Returns a request without the entries that its receiver has permanently. A request of a term that
+    /// the receiver has left keeps only its term. Returns `None` if the message is unchanged. The
+    /// trimmed and the complete request have the same effect, in this and in every later state.
+    pub fn trimmed(&self, receiver: &Process, message: &Message) -> Option<Message> {
+        let (Process::Server(server), Message::AppendEntriesRequest(request)) = (receiver, message)
+        else {
+            return None;
+        };
+        if !self.reduction.trim_appends || !self.reduction.is_term_final_at_once() {
+            return None;
+        }
+        if request.term < server.disk.hard_state.current_term {
+            // The receiver refuses it for its term, regardless of the other fields.
+            let refused = AppendEntriesRequest {
+                term: request.term,
+                prev_log_index: LogIndex::ZERO,
+                prev_log_term: Term::ZERO,
+                entries: Vec::new(),
+                leader_commit: LogIndex::ZERO,
+                read_round: 0,
+            };
+            return (refused != *request).then_some(Message::AppendEntriesRequest(refused));
+        }
+        if self.budget.snapshots > 0 {
+            // The argument does not cover entries that a snapshot may include.
+            return None;
+        }
+        let mut held = held_for_good(server, request)?;
+        if flawed!(self, TrimsOneTooMany) {
+            held = (held + 1).min(request.entries.len());
+        }
+        let last_held = request.entries.get(held.checked_sub(1)?)?;
+        Some(Message::AppendEntriesRequest(AppendEntriesRequest {
+            prev_log_index: request.prev_log_index.plus(held as u64),
+            prev_log_term: last_held.term,
+            entries: request.entries[held..].to_vec(),
+            ..request.clone()
+        }))
+    }
+
+    /// Removes the messages that can no longer have an effect from a receiver's inbox. All responses
+    /// that the receiver can send without a change must have been sent. `inbox` is sorted.
+    pub(super) fn normalize_inbox(
+        &self,
+        receiver: &Process,
+        calm: bool,
+        is_term_final: impl Fn(Address) -> bool,
+        inbox: &mut Vec<Envelope>,
+    ) {
+        let last = self.is_term_final(receiver);
+        for envelope in inbox.iter_mut() {
+            if let Some(message) = self.trimmed(receiver, &envelope.message) {
+                envelope.message = message;
+            }
+        }
+        inbox.sort_unstable();
+        inbox.dedup();
+        let (mut tells, mut refusals) = (Vec::new(), Vec::new());
+        inbox.retain(|envelope| {
+            let from = envelope.from;
+            match self.relevance(receiver, envelope).now(calm) {
+                Relevance::Live | Relevance::TermOnlyAfterCrashes => true,
+                Relevance::Dead => false,
+                Relevance::TermOnly => !last && !is_term_final(from) && insert(&mut tells, from),
+                Relevance::Refusal(term) => insert(&mut refusals, (from, term)),
+            }
+        });
+    }
+}
+
+fn running(process: &Process) -> Option<&Running> {
+    process.server()?.running.as_ref()
+}
+
+/// Whether the server's term and vote in memory are durable. Only then is a refusal sent immediately,
+/// and no crash takes back the state that it depends on.
+fn is_told(server: &Server) -> bool {
+    let held = server.disk.hard_state;
+    server.running.as_ref().is_some_and(|running| {
+        running.raft.current_term == held.current_term && running.raft.voted_for == held.voted_for
+    })
+}
+
+/// Whether a request, in this and in every later state, can only be refused for its old term.
+fn only_tells(server: &Server, message: &Message) -> bool {
+    let HardState {
+        current_term,
+        voted_for,
+    } = server.disk.hard_state;
+    if !is_told(server) {
+        return false;
+    }
+    match message {
+        Message::RequestVoteRequest(request) => {
+            // A server votes at most once in a term, but repeats the vote to the same candidate.
+            request.term < current_term || (request.term == current_term && voted_for.is_some())
+        }
+        Message::PreVoteRequest(request) => request.next_term <= current_term,
+        Message::AppendEntriesRequest(request) => request.term < current_term,
+        Message::InstallSnapshotRequest(request) => request.term < current_term,
+        _ => false,
+    }
+}
+
+/// The commit index of a message that a follower has absorbed: a request whose entries the follower has
+/// durably and knows to be committed, or a snapshot whose entries it has applied. This holds for the
+/// rest of the term: only a crash takes the commit index back.
+fn absorbed_commit(server: &Server, hints: bool, message: &Message) -> Option<LogIndex> {
+    if !is_told(server) || !follows_quietly(server, hints) {
+        return None;
+    }
+    let raft = &server.running.as_ref()?.raft;
+    let (term, commit, is_held) = match message {
+        Message::AppendEntriesRequest(request) => {
+            let before = EntryId {
+                term: request.prev_log_term,
+                index: request.prev_log_index,
+            };
+            let brought = Log::after(before, request.entries.clone());
+            // The entries that a snapshot covers are committed, so the leader has them too.
+            let is_held = raft.log.agrees(&brought, brought.last_index());
+            (request.term, request.leader_commit, is_held)
+        }
+        Message::InstallSnapshotRequest(request) => {
+            (request.term, request.snapshot.last_included_index, true)
+        }
+        _ => return None,
+    };
+    (term == raft.current_term && is_held && commit <= raft.commit_index).then_some(commit)
+}
+
+/// Whether the server is a follower without pending writes, so that a request of its term can only add
+/// entries and advance the commit index.
+fn follows_quietly(server: &Server, hints: bool) -> bool {
+    let Some(running) = &server.running else {
+        return false;
+    };
+    let raft = &running.raft;
+    // If hints are in use, the request must also have set the leader hint.
+    matches!(raft.role, Role::Follower { leader, .. } if leader.is_some() || !hints)
+        // With CheckQuorum, contact with the leader has an effect again after each quorum timeout.
+        && !raft.config.check_quorum
+        // A pre-candidate becomes a follower of the same term when a request of the leader arrives.
+        && !raft.config.pre_vote
+        && running.unsynced.is_empty()
+}
+
+/// The number of leading entries of a request that its receiver has permanently. Returns `None` if the
+/// receiver does not have the entry before them. The receiver must be in the request's term, must not be
+/// the leader, and its whole log must be durable. The leader of a term only appends. So while the
+/// receiver is in this term, neither a request nor a crash removes entries that agree with this request.
+fn held_for_good(server: &Server, request: &AppendEntriesRequest) -> Option<usize> {
+    let running = server.running.as_ref()?;
+    let raft = &running.raft;
+    let is_in_term = server.disk.hard_state.current_term == request.term
+        && raft.current_term == request.term
+        && !matches!(raft.role, Role::Leader(_));
+    if !is_in_term
+        || !running.unsynced.is_empty()
+        || raft.log.term_at(request.prev_log_index) != Some(request.prev_log_term)
+    {
+        return None;
+    }
+    let own = raft
+        .log
+        .slice(request.prev_log_index.next(), request.entries.len());
+    let held = own.iter().zip(&request.entries);
+    Some(held.take_while(|(own, sent)| own == sent).count())
+}
+
+/// Adds an item to a small set. Returns whether the item is new.
+fn insert<T: PartialEq>(set: &mut Vec<T>, item: T) -> bool {
+    let new = !set.contains(&item);
+    if new {
+        set.push(item);
+    }
+    new
+}
+
+pub(super) fn refusal_term(message: &Message) -> Option<Term> {
+    match message {
+        Message::PreVoteResponse(response) if !response.vote_granted => Some(response.term),
+        Message::RequestVoteResponse(response) if !response.vote_granted => Some(response.term),
+        Message::AppendEntriesResponse(response)
+            if response.outcome == AppendOutcome::StaleTerm =>
+        {
+            Some(response.term)
+        }
+        Message::InstallSnapshotResponse(response) if response.match_index == LogIndex::ZERO => {
+            Some(response.term)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the receiver ignores the message in this and in every later state. A server's term never
+/// falls below its durable term, and the server is a candidate at most once in a term.
+fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
+    match (receiver, &envelope.message) {
+        (Process::Server(server), message) => {
+            let Address::Node(from) = envelope.from else {
+                return false;
+            };
+            let term = server.disk.hard_state.current_term;
+            // A server that is down, or whose term is not yet durable, can be in the term of its disk
+            // again, but only as a follower.
+            let role = server
+                .running
+                .as_ref()
+                .filter(|running| running.raft.current_term == term)
+                .map(|running| &running.raft.role);
+            match message {
+                // A granted pre-vote counts in the term before its `next_term`. It can count again
+                // there, because a server can be a pre-candidate several times in a term.
+                Message::PreVoteResponse(response) if response.vote_granted => {
+                    response.next_term <= term
+                }
+                Message::PreVoteResponse(response) => response.term <= term,
+                Message::RequestVoteResponse(response) => {
+                    response.term < term
+                        || (response.term == term
+                            && match role {
+                                Some(Role::Candidate(candidate)) => {
+                                    !response.vote_granted || candidate.votes.contains(&from)
+                                }
+                                _ => true,
+                            })
+                }
+                Message::AppendEntriesResponse(response) => {
+                    response.term < term
+                        || (response.term == term
+                            && match (&response.outcome, role) {
+                                (AppendOutcome::StaleTerm, _) => true,
+                                (_, Some(Role::Candidate(_))) => false,
+                                (outcome, Some(Role::Leader(leader))) => {
+                                    let Some(progress) = leader.followers.get(&from) else {
+                                        return true;
+                                    };
+                                    let nothing_new = match outcome {
+                                        // The response to a probe at `match_index` triggers the sending
+                                        // of entries.
+                                        AppendOutcome::Matched { match_index } => {
+                                            *match_index < progress.match_index
+                                        }
+                                        // Without pipelining, next_index returns to an earlier position
+                                        // only after a match at or past it.
+                                        AppendOutcome::Conflict { prev_log_index, .. } => {
+                                            *prev_log_index <= progress.match_index
+                                                || (prev_log_index.next() != progress.next_index
+                                                    && !pipelines(server))
+                                        }
+                                        AppendOutcome::StaleTerm => true,
+                                    };
+                                    // With CheckQuorum, contact with the follower has an effect again
+                                    // after each quorum timeout.
+                                    nothing_new
+                                        && response.read_round <= progress.read_round
+                                        && !leader_checks_quorum(server)
+                                }
+                                _ => true,
+                            })
+                }
+                Message::InstallSnapshotResponse(response) => {
+                    let LogIndex::ZERO = response.match_index else {
+                        return is_dead_match(server, role, from, response, term);
+                    };
+                    response.term <= term
+                }
+                _ => false,
+            }
+        }
+        (Process::Client(process), Message::ClientResponse(response)) => {
+            // A client waits for each of its requests once, and never again for an earlier one.
+            process
+                .client
+                .in_flight
+                .as_ref()
+                .is_none_or(|flight| flight.id != response.id)
+        }
+        _ => false,
+    }
+}
+
+/// Whether an InstallSnapshot response is dead. The rule is that of an AppendEntries response that
+/// acknowledges the same index, without a read round.
+fn is_dead_match(
+    server: &Server,
+    role: Option<&Role>,
+    from: NodeId,
+    response: &InstallSnapshotResponse,
+    term: Term,
+) -> bool {
+    response.term < term
+        || (response.term == term
+            && match role {
+                Some(Role::Candidate(_)) => false,
+                Some(Role::Leader(leader)) => leader.followers.get(&from).is_none_or(|progress| {
+                    response.match_index < progress.match_index && !leader_checks_quorum(server)
+                }),
+                _ => true,
+            })
+}
+
+fn pipelines(server: &Server) -> bool {
+    let running = server.running.as_ref();
+    running.is_some_and(|running| running.raft.config.max_entries_in_flight > 0)
+}
+
+fn leader_checks_quorum(server: &Server) -> bool {
+    let running = server.running.as_ref();
+    running.is_some_and(|running| running.raft.config.check_quorum)
+}

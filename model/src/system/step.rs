@@ -1,0 +1,125 @@
+//! The transitions of a single process: the enabled events, and the step of each.
+//!
+//! A step of the whole system is a step of one process plus the messages that it sends. So all protocol
+//! code runs here, as a function of one process and one [`Local`] event. Both engines use this function:
+//! the readable model on whole states, the fast search through tables.
+
+use super::{
+    linearizability::{self, Call},
+    process::{Local, LocalStep, Process},
+    scope::Scope,
+};
+use crate::{
+    Address, Envelope, Message, client,
+    message::{RequestBody, ResponseBody},
+    store::{Answer, Found, Operation},
+};
+use alloc::{vec, vec::Vec};
+
+mod client_step;
+mod proxy_step;
+mod server_step;
+
+impl Scope {
+    /// The events that a process can have without a message.
+    pub fn local_events(&self, process: &Process) -> Vec<Local> {
+        match process {
+            Process::Server(server) => self.server_events(server),
+            Process::Proxy(proxy) => proxy
+                .in_flight
+                .keys()
+                .flat_map(|&(client, id)| {
+                    self.nodes()
+                        .map(move |ask| Local::ProxyTimeout { client, id, ask })
+                })
+                .collect(),
+            Process::Client(process) if !process.client.is_idle() => vec![Local::ClientTimeout],
+            Process::Client(process) => {
+                let plan = self.plan(process.client.id());
+                let more = (process.invoked as usize) < plan.len();
+                if more {
+                    vec![Local::Invoke]
+                } else {
+                    Vec::new()
+                }
+            }
+        }
+    }
+
+    /// The events that deliver a message.
+    pub fn deliveries(&self, envelope: &Envelope) -> Vec<Local> {
+        let deliver = |ask| Local::Deliver {
+            envelope: envelope.clone(),
+            ask,
+        };
+        match (&envelope.to, &envelope.message) {
+            (Address::Proxy(_), Message::ClientRequest(_)) => {
+                self.nodes().map(|ask| deliver(Some(ask))).collect()
+            }
+            _ => vec![deliver(None)],
+        }
+    }
+
+    /// Executes an event at a process. Returns `None` if the event is not enabled.
+    pub fn local_step(&self, process: &Process, local: &Local) -> Option<LocalStep> {
+        match process {
+            Process::Server(server) => self.server_step(server, local),
+            Process::Proxy(proxy) => self.proxy_step(proxy, local),
+            Process::Client(process) => self.client_step(process, local),
+        }
+    }
+}
+
+pub(super) fn call_of(body: &RequestBody) -> Call {
+    match body {
+        RequestBody::Write { operation, .. } => call_of_operation(operation),
+        RequestBody::Read { .. }
+        | RequestBody::StaleRead { .. }
+        | RequestBody::OpenSession
+        | RequestBody::CloseSession { .. }
+        | RequestBody::RenewSession { .. } => Call::Get,
+    }
+}
+
+/// The call of an operation; `None` if it concerns only the session.
+pub(super) fn call_of_ask(ask: &client::Ask) -> Option<Call> {
+    match ask {
+        client::Ask::Write(operation) | client::Ask::WriteAfterIdle(operation) => {
+            Some(call_of_operation(operation))
+        }
+        client::Ask::Read(_) | client::Ask::StaleRead(_) => Some(Call::Get),
+        client::Ask::CloseSession => None,
+    }
+}
+
+pub(super) fn call_of_operation(operation: &Operation) -> Call {
+    match operation {
+        Operation::Put { value, .. } => Call::Put(value.to_vec()),
+        Operation::Increment { by, .. } => Call::Increment(*by),
+        Operation::Delete { .. } => Call::Delete,
+    }
+}
+
+pub(super) fn result_of(body: &ResponseBody) -> Option<linearizability::Result> {
+    match body {
+        ResponseBody::Applied(answer) => result_of_answer(answer),
+        ResponseBody::Found(found) => Some(result_of_found(found)),
+        _ => None,
+    }
+}
+
+pub(super) fn result_of_answer(answer: &Answer) -> Option<linearizability::Result> {
+    match answer {
+        Answer::Written { .. } => Some(linearizability::Result::Done),
+        Answer::Number { value, .. } => Some(linearizability::Result::Number(*value)),
+        _ => None,
+    }
+}
+
+pub(super) fn result_of_found(found: &Found) -> linearizability::Result {
+    let value = match found {
+        Found::Value(Some(held)) => Some(held.value.to_vec()),
+        Found::Value(None) | Found::Pairs(_) => None,
+    };
+    linearizability::Result::Found(value)
+}

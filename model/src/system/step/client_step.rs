@@ -1,0 +1,80 @@
+//! The steps of a client.
+
+use super::{call_of_ask, result_of_answer, result_of_found};
+use crate::client;
+use crate::system::{
+    history::Observation,
+    linearizability::OperationId,
+    process::{ClientProcess, Local, LocalStep, Process},
+    scope::Scope,
+    witness::Witness,
+};
+use alloc::vec::Vec;
+
+impl Scope {
+    pub(in crate::system) fn client_step(
+        &self,
+        process: &ClientProcess,
+        local: &Local,
+    ) -> Option<LocalStep> {
+        let id = process.client.id();
+        let plan = self.plan(id);
+        let mut next = process.clone();
+        let mut observed = Vec::new();
+        let event = match local {
+            Local::Deliver { envelope, .. } => client::Event::Receive {
+                from: envelope.from,
+                message: envelope.message.clone(),
+            },
+            Local::ClientTimeout if !process.client.is_idle() => client::Event::Timeout,
+            Local::Invoke if process.client.is_idle() => {
+                let ask = plan.get(process.invoked as usize)?;
+                next.invoked += 1;
+                if let Some(call) = call_of_ask(ask) {
+                    let id = OperationId(id.get(), next.invoked);
+                    observed.push(Observation::Invoked { id, call });
+                }
+                client::Event::Invoke(ask.clone())
+            }
+            _ => return None,
+        };
+        let effects = next.client.step(event);
+        let operation = OperationId(id.get(), next.invoked);
+        let mut step = LocalStep::new(Process::Client(next));
+        step.observed = observed;
+        step.sent = effects.sends;
+        if *local == Local::ClientTimeout && !step.sent.is_empty() {
+            step.witnesses.add(Witness::ClientRetried);
+        }
+        match effects.outcome {
+            None => {}
+            Some(client::Outcome::Unknown(_)) => step.witnesses.add(Witness::OutcomeUnknown),
+            // A read without a result does not constrain the order.
+            Some(client::Outcome::Unavailable | client::Outcome::FoundStale(_)) => {}
+            // The client's earlier writes took effect before, or never will.
+            Some(client::Outcome::Closed) => {
+                step.observed.push(Observation::Settles { id: operation });
+            }
+            Some(
+                client::Outcome::NotDone
+                | client::Outcome::OutsideLimits(_)
+                | client::Outcome::SessionsInUse(_)
+                | client::Outcome::Overloaded,
+            ) => {
+                step.observed.push(Observation::Refused { id: operation });
+            }
+            Some(client::Outcome::Answered(answer)) => {
+                let id = operation;
+                step.observed.push(Observation::Settles { id });
+                if let Some(result) = result_of_answer(&answer) {
+                    step.observed.push(Observation::Returned { id, result });
+                }
+            }
+            Some(client::Outcome::Found(found)) => {
+                let (id, result) = (operation, result_of_found(&found));
+                step.observed.push(Observation::Returned { id, result });
+            }
+        }
+        Some(step)
+    }
+}

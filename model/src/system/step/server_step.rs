@@ -1,0 +1,637 @@
+//! The events and steps of a server.
+
+use super::{call_of, result_of};
+use crate::system::{
+    flaw::flawed,
+    history::Observation,
+    laws::{Law, step as laws},
+    linearizability::OperationId,
+    process::{DIRECT_READER, DIRECT_WRITER, Local, LocalStep, Process, Running, Server},
+    scope::{Budget, Scope},
+    witness::{Witness, Witnesses},
+};
+use crate::{
+    Address, AppendOutcome, ClientRequest, ClientResponse, Durable, Effects, Entry, EntryId,
+    Envelope, Event, Flow, Log, LogIndex, Message, Payload, Raft, RequestId, Role,
+    invariants::{self, Watermarks},
+    message::{RequestBody, ResponseBody},
+    store::{self, Answer, Command, Condition, Found, Operation, Query},
+};
+use alloc::{format, vec, vec::Vec};
+
+impl Scope {
+    pub(in crate::system) fn server_events(&self, server: &Server) -> Vec<Local> {
+        let Some(running) = &server.running else {
+            return vec![Local::Restart];
+        };
+        let mut events = Vec::new();
+        match &running.raft.role {
+            Role::Leader(_) => {
+                events.push(Local::HeartbeatTimeout);
+                if self.check_quorum {
+                    events.push(Local::QuorumTimeout);
+                }
+                if self.direct_clients {
+                    events.extend([Local::Propose, Local::Read]);
+                    if self.together {
+                        events.push(Local::ProposeTogether);
+                    }
+                }
+            }
+            Role::Follower { heard, .. } => {
+                if *heard {
+                    events.push(Local::QuorumTimeout);
+                }
+                if running.raft.current_term < self.last_term() {
+                    events.push(Local::ElectionTimeout);
+                }
+            }
+            Role::PreCandidate { .. } | Role::Candidate(_) => {
+                events.push(Local::HeartbeatTimeout);
+                if running.raft.current_term < self.last_term() {
+                    events.push(Local::ElectionTimeout);
+                }
+            }
+        }
+        if !running.unsynced.is_empty() {
+            events.push(Local::Sync);
+        }
+        if self.budget.snapshots > 0 && running.raft.may_compact() {
+            events.push(Local::Compact);
+        }
+        events.push(Local::Crash);
+        events
+    }
+
+    pub(in crate::system) fn server_step(
+        &self,
+        server: &Server,
+        local: &Local,
+    ) -> Option<LocalStep> {
+        match local {
+            Local::Restart => {
+                if server.running.is_some() {
+                    return None;
+                }
+                Some(self.restart(server))
+            }
+            Local::Crash => {
+                let running = server.running.as_ref()?;
+                let mut down = server.clone();
+                if self.reduction.merge_restarts && flawed!(self, RestartKeepsUnsynced) {
+                    for write in &running.unsynced {
+                        down.disk.apply(write);
+                    }
+                }
+                down.running = None;
+                let mut step = if self.reduction.merge_restarts {
+                    self.restart(&down)
+                } else {
+                    LocalStep::new(Process::Server(down))
+                };
+                step.cost.crashes = 1;
+                step.witnesses.add(Witness::Crashed);
+                if !running.unsynced.is_empty() {
+                    step.witnesses.add(Witness::UnsyncedWriteLost);
+                }
+                if matches!(running.raft.role, Role::Leader(_)) {
+                    step.witnesses.add(Witness::LeaderCrashed);
+                }
+                Some(step)
+            }
+            Local::Sync => {
+                let running = server.running.as_ref()?;
+                running.unsynced.first()?;
+                let mut step = LocalStep::new(Process::Server(server.clone()));
+                self.sync(&mut step);
+                self.conclude(&mut step);
+                Some(step)
+            }
+            Local::ElectionTimeout => self.raft_step(server, Event::ElectionTimeout, Vec::new()),
+            Local::HeartbeatTimeout => self.raft_step(server, Event::HeartbeatTimeout, Vec::new()),
+            Local::QuorumTimeout => self.raft_step(server, Event::QuorumTimeout, Vec::new()),
+            Local::Deliver { envelope, .. } => {
+                let (from, message) = (envelope.from, envelope.message.clone());
+                self.raft_step(server, Event::Receive { from, message }, Vec::new())
+            }
+            Local::Propose | Local::Read => {
+                let raft = &server.running.as_ref()?.raft;
+                let Role::Leader(leader) = &raft.role else {
+                    return None;
+                };
+                let request = if *local == Local::Propose {
+                    self.direct_write(raft, raft.log.last_index().next())
+                } else {
+                    direct_read(raft, leader.read_round + 1)
+                };
+                self.direct_requests(server, vec![request])
+            }
+            Local::ProposeTogether => {
+                let raft = &server.running.as_ref()?.raft;
+                let next = raft.log.last_index().next();
+                let writes = [next, next.next()].map(|index| self.direct_write(raft, index));
+                self.direct_requests(server, writes.into())
+            }
+            Local::Compact => {
+                let raft = &server.running.as_ref()?.raft;
+                if !raft.may_compact() {
+                    return None;
+                }
+                let mut step = self.raft_step(server, Event::Compact, Vec::new())?;
+                step.cost.snapshots = 1;
+                step.witnesses.add(Witness::SnapshotTaken);
+                Some(step)
+            }
+            Local::Invoke | Local::ClientTimeout | Local::ProxyTimeout { .. } => None,
+        }
+    }
+
+    /// A write whose value and sequence derive from its term and its future index. A leader never
+    /// creates two entries at one index, and the protocol does not depend on values.
+    pub(in crate::system) fn direct_write(&self, raft: &Raft, index: LogIndex) -> ClientRequest {
+        let (term, index) = (raft.current_term.get(), index.get());
+        let sequence = term * 100 + index;
+        ClientRequest {
+            client: DIRECT_WRITER,
+            id: RequestId::new(sequence),
+            body: RequestBody::Write {
+                session: self.session(),
+                sequence,
+                acknowledged: 0,
+                operation: Operation::Put {
+                    key: KEY.to_vec(),
+                    value: format!("t{term}i{index}").into(),
+                    condition: Condition::Always,
+                },
+            },
+        }
+    }
+
+    /// Delivers requests of direct clients. The calls are observed when the requests arrive, and the
+    /// returns when the responses are sent: this is the strictest interpretation of linearizability.
+    pub(in crate::system) fn direct_requests(
+        &self,
+        server: &Server,
+        requests: Vec<ClientRequest>,
+    ) -> Option<LocalStep> {
+        let called = requests.iter().filter(|_| self.tracks_operations);
+        let called = called.map(|request| Observation::Invoked {
+            id: OperationId(request.client.get(), request.id.get()),
+            call: call_of(&request.body),
+        });
+        let called = called.collect();
+        let requests = requests
+            .into_iter()
+            .map(|request| (Address::Client(request.client), request))
+            .collect();
+        self.raft_step(server, Event::Requests(requests), called)
+    }
+
+    pub(in crate::system) fn restart(&self, server: &Server) -> LocalStep {
+        let raft = Raft::recover(server.id, self.config(), server.disk.clone());
+        let mut step = LocalStep::new(Process::Server(server.clone()));
+        let kept = raft.current_term >= server.disk.hard_state.current_term;
+        step.judge(self.laws.require(Law::Monotone, kept, || {
+            format!(
+                "server {} came back in term {} with term {} on its disk",
+                server.id, raft.current_term, server.disk.hard_state.current_term
+            )
+        }));
+        if raft.voted_for.is_some() {
+            step.witnesses.add(Witness::VoteSurvivedCrash);
+        }
+        if raft.log.base().index > LogIndex::ZERO {
+            step.witnesses.add(Witness::RecoveredFromSnapshot);
+            step.observed.push(stands(&raft));
+        }
+        if let Process::Server(next) = &mut step.next {
+            // If the server recovered nothing, its disk is empty, regardless of the reason.
+            next.disk = Durable {
+                hard_state: crate::HardState {
+                    current_term: raft.current_term,
+                    voted_for: raft.voted_for,
+                },
+                snapshot: next
+                    .disk
+                    .snapshot
+                    .take()
+                    .filter(|snapshot| snapshot.last_included() == raft.log.base()),
+                log: raft.log.entries().to_vec(),
+            };
+            next.running = Some(Running {
+                raft,
+                unsynced: Vec::new(),
+            });
+        }
+        step
+    }
+
+    /// Executes an event at the real server.
+    pub(in crate::system) fn raft_step(
+        &self,
+        server: &Server,
+        event: Event,
+        called: Vec<Observation>,
+    ) -> Option<LocalStep> {
+        let before = &server.running.as_ref()?.raft;
+        let mut step = LocalStep::new(Process::Server(server.clone()));
+        step.observed = called;
+        foresee(before, &event, &mut step.witnesses);
+        let left_freely = self.run(&mut step, event);
+        // If no other process can observe a write, a late sync is equivalent to an early sync with
+        // delayed messages, and a write lost in a crash is equivalent to a step that was not taken. This
+        // requires that this step sent no message and that the server cannot send one before the sync:
+        // either no earlier write was pending, or a term is pending, and every response waits for it. A
+        // leader's next heartbeat reveals its entries to other servers, so a leader's write stays
+        // pending, and a crash can lose it (docs/reductions.md).
+        let is_silent = !left_freely
+            && (server.running.as_ref()?.unsynced.is_empty() || writes_term(&step.next));
+        let merges_leaders = flawed!(self, MergesWritesOfLeaders);
+        if self.reduction.merge_syncs && is_silent {
+            while (merges_leaders || !step.next.leads()) && self.sync(&mut step) {}
+        }
+        self.conclude(&mut step);
+        step.cost = cost_of(before, &step.next);
+        // A step that costs more than the whole budget is never possible.
+        self.budget.covers(&step.cost).then_some(step)
+    }
+
+    /// Calls the real `step` once and checks the properties of the step. Returns whether a message was
+    /// sent while a write was pending.
+    pub(in crate::system) fn run(&self, step: &mut LocalStep, event: Event) -> bool {
+        let Process::Server(server) = &mut step.next else {
+            return false;
+        };
+        let Some(running) = &mut server.running else {
+            return false;
+        };
+        let before = running.clone();
+        let marks = Watermarks::of(&running.raft);
+        let effects: Effects = running.raft.step(event);
+        running.unsynced.extend(effects.write.clone());
+        let after = running.clone();
+        let disk = server.disk.clone();
+        step.judge(laws::judge_step(&before, &after, self.laws));
+        let always = invariants::check(marks, &after.raft, &effects);
+        step.judge(always.or_else(|law| {
+            let why = || format!("server {}: {law}", after.raft.id);
+            self.laws.require(Law::Invariants, false, why)
+        }));
+        self.observe_roles(&before.raft, &after.raft, step);
+        observe_snapshot(&before.raft, &after.raft, &effects, step);
+        step.timers.extend(&effects.timers);
+        for envelope in effects.sends.iter().cloned() {
+            if is_pipelined(&after.raft, &envelope) {
+                step.witnesses.add(Witness::Pipelined);
+            }
+            step.judge(laws::judge_send(&envelope, &disk, self.laws));
+            match (&envelope.message, envelope.to) {
+                (Message::ClientResponse(response), _) => {
+                    self.observe_response(&after.raft, response, step);
+                    // Direct clients are not processes: their responses are observed, not sent.
+                    if !self.direct_clients {
+                        step.sent.push(envelope);
+                    }
+                }
+                (Message::AppendEntriesRequest(_), _) if !self.append_entries => {}
+                _ => step.sent.push(envelope),
+            }
+        }
+        !effects.sends.is_empty() && !after.unsynced.is_empty()
+    }
+
+    /// Makes the oldest pending write durable. Returns false if there is none.
+    pub(in crate::system) fn sync(&self, step: &mut LocalStep) -> bool {
+        let Process::Server(server) = &mut step.next else {
+            return false;
+        };
+        let Some(running) = &mut server.running else {
+            return false;
+        };
+        if running.unsynced.is_empty() {
+            return false;
+        }
+        let write = running.unsynced.remove(0);
+        let before = server.disk.clone();
+        server.disk.apply(&write);
+        let verdict = laws::judge_disk(&before, &server.disk, self.laws);
+        step.judge(verdict);
+        self.run(step, Event::Persisted(write.id));
+        true
+    }
+
+    /// Brings the server into its normal form: the ids of writes and the order of held messages do not
+    /// depend on the history, and an unused leader hint is forgotten.
+    pub(in crate::system) fn conclude(&self, step: &mut LocalStep) {
+        if let Process::Server(server) = &mut step.next
+            && let Some(running) = &mut server.running
+        {
+            running.raft.renumber_writes(&mut running.unsynced);
+            running.raft.sort_held();
+            if !self.tells_hints()
+                && let Role::Follower { leader, .. } = &mut running.raft.role
+            {
+                *leader = None;
+            }
+        }
+    }
+
+    pub(in crate::system) fn observe_roles(
+        &self,
+        before: &Raft,
+        after: &Raft,
+        step: &mut LocalStep,
+    ) {
+        let led = matches!(before.role, Role::Leader(_));
+        let leads = matches!(after.role, Role::Leader(_));
+        if leads && (!led || before.current_term != after.current_term) {
+            let mut log = after.log.clone();
+            log.truncate_from(before.log.last_index().next());
+            step.observed.push(Observation::Elected {
+                term: after.current_term,
+                leader: after.id,
+                log,
+            });
+        }
+        if led && !leads {
+            step.witnesses
+                .add(if before.current_term == after.current_term {
+                    Witness::QuorumLost
+                } else {
+                    Witness::LeaderDeposed
+                });
+        }
+        if matches!(before.role, Role::PreCandidate { .. })
+            && matches!(after.role, Role::Candidate(_))
+        {
+            step.witnesses.add(Witness::PreVoteWon);
+        }
+        if !after.log.continues(&before.log) {
+            step.witnesses.add(Witness::ConflictRemoved);
+        }
+        if after.commit_index > before.commit_index {
+            // This server does not have the single entries that a snapshot covers.
+            let first = before.commit_index.max(after.log.base().index).next();
+            let count = (after.commit_index.get() + 1).saturating_sub(first.get());
+            if leads && after.commit_index > after.durable_index {
+                step.witnesses.add(Witness::CommittedWithoutOwnDisk);
+            }
+            if !leads {
+                step.witnesses.add(Witness::FollowerCommitted);
+            }
+            if first == before.commit_index.next() {
+                let newly = after.log.slice(first, count as usize);
+                observe_sessions(before, newly, &mut step.witnesses);
+            }
+            if repeats_a_command(&after.log, first) {
+                step.witnesses.add(Witness::DuplicateAnswered);
+            }
+            step.observed.push(Observation::Committed {
+                by_leader: leads.then_some(after.current_term),
+                first,
+                entries: after.log.slice(first, count as usize).to_vec(),
+            });
+            if after.log.base().index > LogIndex::ZERO {
+                step.observed.push(stands(after));
+            }
+        }
+    }
+
+    /// Records a response to a client at the moment it is sent.
+    pub(in crate::system) fn observe_response(
+        &self,
+        raft: &Raft,
+        response: &ClientResponse,
+        step: &mut LocalStep,
+    ) {
+        match &response.body {
+            ResponseBody::Applied(answer) => {
+                if let Some(write) = answered_write(raft, answer) {
+                    step.witnesses.add(Witness::WriteAcknowledged);
+                    // The request id of a direct client is the sequence of its write. The response
+                    // refers to that write, even if the entry is another one.
+                    let sequence = match self.direct_clients {
+                        true => response.id.get(),
+                        false => write.sequence,
+                    };
+                    step.observed.push(Observation::Acknowledged {
+                        session: write.session,
+                        sequence,
+                    });
+                }
+                if matches!(answer, Answer::SessionExpired | Answer::NotApplied) {
+                    step.witnesses.add(Witness::SessionGone);
+                }
+                if *answer == Answer::NotApplied {
+                    step.witnesses.add(Witness::WriteMoved);
+                }
+            }
+            ResponseBody::Found(found) => {
+                step.witnesses.add(Witness::ReadServed);
+                if matches!(found, Found::Value(Some(_))) {
+                    step.witnesses.add(Witness::ReadSawWrite);
+                }
+            }
+            ResponseBody::Interrupted { .. } => step.witnesses.add(Witness::ClientInterrupted),
+            // No property covers a stale read, and no scope requests one.
+            ResponseBody::FoundStale(_) => {}
+            ResponseBody::NotLeader { .. }
+            | ResponseBody::Unavailable
+            | ResponseBody::Overloaded
+            | ResponseBody::OutsideLimits(_) => {}
+        }
+        if self.direct_clients
+            && self.tracks_operations
+            && let Some(result) = result_of(&response.body)
+        {
+            let id = OperationId(response.client.get(), response.id.get());
+            step.observed.push(Observation::Returned { id, result });
+        }
+    }
+}
+
+/// Records the witnesses that depend on the message and on the server before the step.
+fn foresee(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
+    let Event::Receive { from, message } = event else {
+        return;
+    };
+    let sticks = matches!(from, Address::Node(from) if raft.sticks_against(*from));
+    match message {
+        Message::PreVoteRequest(request) if request.next_term <= raft.current_term => {
+            witnesses.add(Witness::PreVoteBehind);
+        }
+        Message::PreVoteRequest(_) if sticks => {
+            witnesses.add(Witness::StuckToLeader);
+        }
+        Message::RequestVoteRequest(request) if request.term > raft.current_term && sticks => {
+            witnesses.add(Witness::StuckToLeader);
+        }
+        Message::RequestVoteRequest(request) => {
+            let behind = (request.last_log_term, request.last_log_index)
+                < (raft.log.last_id().term, raft.log.last_index());
+            if request.term >= raft.current_term && behind {
+                witnesses.add(Witness::VoteRefusedForLog);
+            }
+            let taken = raft
+                .voted_for
+                .is_some_and(|candidate| Address::Node(candidate) != *from);
+            if request.term == raft.current_term && taken {
+                witnesses.add(Witness::VoteRefusedAsGiven);
+            }
+        }
+        Message::InstallSnapshotRequest(request) => {
+            let last = request.snapshot.last_included();
+            if request.term >= raft.current_term
+                && last.index > raft.commit_index
+                && last.index < raft.log.last_index()
+                && raft.log.term_at(last.index) == Some(last.term)
+            {
+                witnesses.add(Witness::SuffixKept);
+            }
+        }
+        Message::AppendEntriesResponse(response) => {
+            if let (Role::Leader(_), AppendOutcome::Conflict { .. }) =
+                (&raft.role, &response.outcome)
+                && response.term == raft.current_term
+            {
+                witnesses.add(Witness::NextIndexMovedBack);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The applied state of a server, for comparison with the committed entries.
+fn stands(raft: &Raft) -> Observation {
+    let index = raft.commit_index;
+    Observation::Stands {
+        at: EntryId {
+            term: raft.log.term_at(index).unwrap_or_default(),
+            index,
+        },
+        store: raft.store.clone(),
+    }
+}
+
+/// Records a snapshot that the step writes to disk, taken or installed.
+fn observe_snapshot(before: &Raft, after: &Raft, effects: &Effects, step: &mut LocalStep) {
+    let snapshot = effects
+        .write
+        .as_ref()
+        .and_then(|write| write.snapshot.as_ref());
+    let Some(snapshot) = snapshot else {
+        return;
+    };
+    let at = snapshot.last_included();
+    step.observed.push(Observation::Stands {
+        at,
+        store: snapshot.store.clone(),
+    });
+    if after.commit_index > before.commit_index {
+        step.witnesses.add(Witness::SnapshotInstalled);
+        if before.log.last_index() >= at.index {
+            step.witnesses.add(Witness::SuffixDiscarded);
+        }
+    }
+}
+
+/// Whether the leader sends entries to a follower that has not acknowledged the entries before them.
+fn is_pipelined(raft: &Raft, envelope: &Envelope) -> bool {
+    let (Message::AppendEntriesRequest(request), Role::Leader(leader), Address::Node(to)) =
+        (&envelope.message, &raft.role, envelope.to)
+    else {
+        return false;
+    };
+    let progress = leader.followers.get(&to);
+    progress.is_some_and(|progress| {
+        progress.flow == Flow::Pipeline
+            && !request.entries.is_empty()
+            && request.prev_log_index > progress.match_index
+    })
+}
+
+/// Whether a term or a vote is pending (not yet durable).
+fn writes_term(process: &Process) -> bool {
+    let running = process.server().and_then(|server| server.running.as_ref());
+    running.is_some_and(|running| {
+        let mut writes = running.unsynced.iter();
+        writes.any(|write| write.hard_state.is_some())
+    })
+}
+
+/// The cost of the step in the budget: entries and reads that clients requested.
+fn cost_of(before: &Raft, next: &Process) -> Budget {
+    let mut cost = Budget::default();
+    if let (Role::Leader(was), Some(running)) = (
+        &before.role,
+        next.server().and_then(|server| server.running.as_ref()),
+    ) && let Role::Leader(is) = &running.raft.role
+        && before.current_term == running.raft.current_term
+    {
+        let added = running
+            .raft
+            .log
+            .last_index()
+            .get()
+            .saturating_sub(before.log.last_index().get());
+        cost.entries = u8::try_from(added).unwrap_or(u8::MAX);
+        cost.reads = u8::try_from(is.read_round - was.read_round).unwrap_or(u8::MAX);
+    }
+    cost
+}
+
+/// A read whose id derives from its term and its future read round.
+fn direct_read(raft: &Raft, round: u64) -> ClientRequest {
+    ClientRequest {
+        client: DIRECT_READER,
+        id: RequestId::new(raft.current_term.get() * 100 + round),
+        body: RequestBody::Read {
+            query: Query::Get { key: KEY.to_vec() },
+        },
+    }
+}
+
+/// Records the witnesses of sessions that the newly committed entries open, refuse, evict or close.
+fn observe_sessions(before: &Raft, newly: &[Entry], witnesses: &mut Witnesses) {
+    let mut store = before.store.clone();
+    for entry in newly {
+        let open = store.session_count();
+        match (&entry.payload, store.apply(&entry.payload, &before.config)) {
+            (_, Answer::SessionOpened(_)) if store.session_count() <= open => {
+                witnesses.add(Witness::SessionEvicted);
+            }
+            (_, Answer::SessionsInUse) => witnesses.add(Witness::SessionRefused),
+            (Payload::Command(Command::CloseSession { .. }), _) if store.session_count() < open => {
+                witnesses.add(Witness::SessionClosed);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether an entry from `first` on contains the command of an earlier entry.
+fn repeats_a_command(log: &Log, first: LogIndex) -> bool {
+    let name = |entry: &Entry| match &entry.payload {
+        Payload::Command(Command::Write(write)) => Some((write.session, write.sequence)),
+        _ => None,
+    };
+    let kept_before = (first.get() - log.base().index.get()) as usize - 1;
+    let (old, new) = log.entries().split_at(kept_before);
+    new.iter().any(|entry| {
+        name(entry).is_some_and(|this| old.iter().any(|earlier| name(earlier) == Some(this)))
+    })
+}
+
+/// The write that a response refers to: the entry whose index is the version.
+fn answered_write<'a>(raft: &'a Raft, answer: &Answer) -> Option<&'a store::Write> {
+    let (Answer::Written { version } | Answer::Number { version, .. }) = answer else {
+        return None;
+    };
+    match &raft.log.get(*version)?.payload {
+        Payload::Command(Command::Write(write)) => Some(write),
+        _ => None,
+    }
+}
+
+/// The single key of the scopes.
+const KEY: &[u8] = b"x";
