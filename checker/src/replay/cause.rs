@@ -13,7 +13,7 @@ use super::{
     cluster::Cluster,
     coverage::{self, Tally},
     format::{Header, Line, Source, Step, to_json},
-    server::{Server, broken_at},
+    server::{ClusterHistory as _, Server, broken_at},
 };
 use model::{
     Address, Config, Durable, Entry, Envelope, Event, HardState, NodeId, Raft, system::Broken,

@@ -11,7 +11,7 @@
 
 use super::{
     prefixes::{Prefix, Prefixes},
-    server::{Led, Server},
+    server::{ClusterHistory, Led, Server},
 };
 use model::{
     Address, AppendOutcome, Config, Entry, Envelope, HardState, LogIndex, Message, NodeId, Payload,
@@ -53,25 +53,6 @@ impl Cluster {
             elections: 0,
             highest_term: Term::ZERO,
         }
-    }
-
-    /// The prefixes that result when these entries are appended one by one.
-    pub(super) fn intern(
-        &mut self,
-        mut last: Prefix,
-        entries: &[Entry],
-    ) -> Result<Vec<Prefix>, Broken> {
-        let mut prefixes = Vec::with_capacity(entries.len());
-        for entry in entries {
-            last = self.prefixes.longer(last, entry)?;
-            prefixes.push(last);
-        }
-        Ok(prefixes)
-    }
-
-    /// The last entry of a prefix.
-    pub(super) fn entry(&self, prefix: Prefix) -> Option<&Entry> {
-        self.prefixes.entry(prefix)
     }
 
     /// The number of committed entries.
@@ -150,67 +131,6 @@ impl Cluster {
                     ),
                 );
             }
-        }
-        Ok(())
-    }
-
-    /// Checks a snapshot that is written to a disk: it ends with a committed entry, and its state is the
-    /// result of the entries up to there. Returns the prefixes of these entries.
-    pub(super) fn judge_snapshot(
-        &mut self,
-        id: NodeId,
-        snapshot: &Snapshot,
-    ) -> Result<&[Prefix], Broken> {
-        let last = snapshot.last_included();
-        let count = last.index.get() as usize;
-        let covered = self.committed.get(..count).unwrap_or_default();
-        let ends = covered.last().map(|prefix| self.prefixes.term(*prefix));
-        if ends != Some(last.term) {
-            return Err(Broken {
-                law: Law::StateMachineSafety,
-                why: format!(
-                    "server {id} has a snapshot that ends with entry {count} of term {}, which was not committed",
-                    last.term
-                ),
-            });
-        }
-        // Snapshots mostly come in ascending order, so the applied state is kept for the next one.
-        if self.applied.last_applied() > last.index {
-            self.applied = Store::default();
-        }
-        let from = self.applied.last_applied().get() as usize;
-        let config = Config::new(BTreeSet::new());
-        for prefix in &self.committed[from..count] {
-            if let Some(entry) = self.prefixes.entry(*prefix) {
-                self.applied.apply(&entry.payload, &config);
-            }
-        }
-        if self.applied != snapshot.store {
-            return Err(Broken {
-                law: Law::ExactlyOnce,
-                why: format!(
-                    "the snapshot of server {id} up to entry {count} is not what the committed entries make"
-                ),
-            });
-        }
-        Ok(&self.committed[..count])
-    }
-
-    /// Checks the hard state of a disk: a vote never changes within a term.
-    pub(super) fn judge_disk(
-        &mut self,
-        id: NodeId,
-        old: HardState,
-        new: HardState,
-    ) -> Result<(), Broken> {
-        let kept = new.current_term > old.current_term
-            || (new.current_term == old.current_term
-                && (old.voted_for.is_none() || old.voted_for == new.voted_for));
-        if !kept {
-            return broken(
-                Law::OneVotePerTerm,
-                format!("the disk of server {id} went back on its term or its vote"),
-            );
         }
         Ok(())
     }
@@ -314,6 +234,70 @@ impl Cluster {
                 leader.id, follower.id
             ),
         )
+    }
+}
+
+impl ClusterHistory for Cluster {
+    fn intern(&mut self, mut last: Prefix, entries: &[Entry]) -> Result<Vec<Prefix>, Broken> {
+        let mut prefixes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            last = self.prefixes.longer(last, entry)?;
+            prefixes.push(last);
+        }
+        Ok(prefixes)
+    }
+
+    fn entry(&self, prefix: Prefix) -> Option<&Entry> {
+        self.prefixes.entry(prefix)
+    }
+
+    fn judge_disk(&mut self, id: NodeId, old: HardState, new: HardState) -> Result<(), Broken> {
+        let kept = new.current_term > old.current_term
+            || (new.current_term == old.current_term
+                && (old.voted_for.is_none() || old.voted_for == new.voted_for));
+        if !kept {
+            return broken(
+                Law::OneVotePerTerm,
+                format!("the disk of server {id} went back on its term or its vote"),
+            );
+        }
+        Ok(())
+    }
+
+    fn judge_snapshot(&mut self, id: NodeId, snapshot: &Snapshot) -> Result<&[Prefix], Broken> {
+        let last = snapshot.last_included();
+        let count = last.index.get() as usize;
+        let covered = self.committed.get(..count).unwrap_or_default();
+        let ends = covered.last().map(|prefix| self.prefixes.term(*prefix));
+        if ends != Some(last.term) {
+            return Err(Broken {
+                law: Law::StateMachineSafety,
+                why: format!(
+                    "server {id} has a snapshot that ends with entry {count} of term {}, which was not committed",
+                    last.term
+                ),
+            });
+        }
+        // Snapshots mostly come in ascending order, so the applied state is kept for the next one.
+        if self.applied.last_applied() > last.index {
+            self.applied = Store::default();
+        }
+        let from = self.applied.last_applied().get() as usize;
+        let config = Config::new(BTreeSet::new());
+        for prefix in &self.committed[from..count] {
+            if let Some(entry) = self.prefixes.entry(*prefix) {
+                self.applied.apply(&entry.payload, &config);
+            }
+        }
+        if self.applied != snapshot.store {
+            return Err(Broken {
+                law: Law::ExactlyOnce,
+                why: format!(
+                    "the snapshot of server {id} up to entry {count} is not what the committed entries make"
+                ),
+            });
+        }
+        Ok(&self.committed[..count])
     }
 }
 

@@ -5,7 +5,6 @@
 
 use super::{
     Place, Rejection,
-    cluster::Cluster,
     format::{Difference, Header, Recorded, Step},
     prefixes::{EMPTY, Prefix},
 };
@@ -17,6 +16,22 @@ use model::{
 };
 use serde_json::Value;
 use std::collections::{BTreeSet, VecDeque};
+
+/// The history of the cluster (leaders, commits and log prefixes), as far as the replay of one server needs it.
+pub(super) trait ClusterHistory {
+    /// The prefixes that result when these entries are appended one by one.
+    fn intern(&mut self, last: Prefix, entries: &[Entry]) -> Result<Vec<Prefix>, Broken>;
+
+    /// The last entry of a prefix.
+    fn entry(&self, prefix: Prefix) -> Option<&Entry>;
+
+    /// Checks the hard state of a disk: a vote never changes within a term.
+    fn judge_disk(&mut self, id: NodeId, old: HardState, new: HardState) -> Result<(), Broken>;
+
+    /// Checks a snapshot that is written to a disk: it ends with a committed entry, and its state is the
+    /// result of the entries up to there. Returns the prefixes of these entries.
+    fn judge_snapshot(&mut self, id: NodeId, snapshot: &Snapshot) -> Result<&[Prefix], Broken>;
+}
 
 /// A server.
 pub(super) struct Server {
@@ -94,7 +109,7 @@ impl Server {
         &mut self,
         header: Header,
         place: &Place,
-        cluster: &mut Cluster,
+        cluster: &mut impl ClusterHistory,
     ) -> Result<(), Rejection> {
         if !self.boots.insert(header.boot.clone()) {
             let why = format!(
@@ -129,7 +144,7 @@ impl Server {
         &mut self,
         found: &Durable,
         place: &Place,
-        cluster: &Cluster,
+        cluster: &impl ClusterHistory,
     ) -> Result<(), Rejection> {
         let mut lost = std::mem::take(&mut self.unsynced);
         loop {
@@ -156,7 +171,7 @@ impl Server {
         &mut self,
         step: Step,
         place: &Place,
-        cluster: &mut Cluster,
+        cluster: &mut impl ClusterHistory,
     ) -> Result<Led, Rejection> {
         let Some(raft) = &mut self.raft else {
             let why = "a step comes before any header: the beginning of the trace is missing";
@@ -213,7 +228,7 @@ impl Server {
         &mut self,
         write: &Write,
         place: &Place,
-        cluster: &mut Cluster,
+        cluster: &mut impl ClusterHistory,
     ) -> Result<(), Rejection> {
         let truncate_from = write.truncate_from.map(|index| index.get() as usize);
         if let Some(index) = truncate_from {
@@ -271,7 +286,7 @@ impl Disk {
         self.log.extend_from_slice(&write.append);
     }
 
-    fn holds(&self, found: &Durable, cluster: &Cluster) -> bool {
+    fn holds(&self, found: &Durable, cluster: &impl ClusterHistory) -> bool {
         let same = |(entry, prefix): (&Entry, &Prefix)| cluster.entry(*prefix) == Some(entry);
         let covered = found.base().index.get() as usize;
         self.hard_state == found.hard_state
