@@ -1,4 +1,4 @@
-//! The command line: what can be said, and what it means.
+//! The command line of `raft-node`: subcommands, options and their parsers.
 
 use clap::{Args, Parser, Subcommand};
 use model::NodeId;
@@ -32,10 +32,10 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line. `run` need not be said.
+    /// Parses the command line. The subcommand `run` is optional.
     ///
-    /// It is put in by hand: were its options those of the program too, the environment of a
-    /// container, meant for `run`, would be held against `health`.
+    /// This function inserts `run` itself. If the options of `run` were also top-level options, clap
+    /// would apply `RAFT_*` variables that a container sets for `run` to `health` as well.
     pub(crate) fn of(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut arguments: Vec<OsString> = arguments.into_iter().collect();
         let about = ["-V", "--version"];
@@ -56,19 +56,19 @@ pub(crate) enum Command {
     /// Run a server of a Stateraft cluster (the default command)
     #[command(after_help = EXIT_CODES)]
     Run(Box<Run>),
-    /// Asks a running server whether it is alive.
+    /// Check that a running server is alive
     Health(Health),
-    /// Makes a key for --key-file or --client-key-file.
+    /// Generate a key for --key-file or --client-key-file
     Keygen(Keygen),
 }
 
-/// How to run.
+/// The options of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// This server's number
+    /// The id of this server
     #[arg(long, env = "RAFT_ID", value_parser = node_id)]
     pub(crate) id: NodeId,
-    /// The cluster's name; servers of another one are not understood
+    /// The name of the cluster; datagrams of other clusters are ignored
     #[arg(
         long,
         env = "RAFT_CLUSTER",
@@ -76,13 +76,13 @@ pub(crate) struct Run {
         value_name = "NAME"
     )]
     pub(crate) cluster: String,
-    /// Where to listen for datagrams
+    /// The UDP address to listen on
     #[arg(long, env = "RAFT_LISTEN", default_value = "127.0.0.1:7101")]
     pub(crate) listen: SocketAddr,
-    /// Where to serve HTTP for operators; without it there is none
+    /// The address of the HTTP server for operators; HTTP is off by default
     #[arg(long, env = "RAFT_HTTP")]
     pub(crate) http: Option<SocketAddr>,
-    /// A server of the cluster, this one too; repeat it, or separate several by commas
+    /// A server of the cluster, including this one; repeat the option or separate servers by commas
     #[arg(
         long = "peer",
         env = "RAFT_PEER",
@@ -91,20 +91,20 @@ pub(crate) struct Run {
         value_name = "ID=HOST:PORT"
     )]
     pub(crate) peers: Vec<Peer>,
-    /// Where the log is kept; made if it does not exist
+    /// The directory of the log; created if it does not exist
     #[arg(long, env = "RAFT_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
-    /// A file with the key that servers and proxies share; see keygen
+    /// The file with the key that servers and proxies share; see keygen
     #[arg(long, env = "RAFT_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// A file with the key that clients hold too
+    /// The file with the key that clients share with servers and proxies
     #[arg(long, env = "RAFT_CLIENT_KEY_FILE", value_name = "FILE")]
     pub(crate) client_key_file: Option<PathBuf>,
-    /// A file with the bearer token that HTTP requests must carry; /livez and /readyz need none
+    /// The file with the bearer token for HTTP requests; /livez and /readyz need no token
     #[arg(long, env = "RAFT_HTTP_TOKEN_FILE", value_name = "FILE")]
     pub(crate) http_token_file: Option<PathBuf>,
-    /// A name by which clients may call this server over HTTP, beside localhost, IP addresses and its
-    /// own name in --peer. Without a token other names are refused
+    /// An additional host name for HTTP requests to this server. localhost, IP addresses and the host
+    /// in --peer are always allowed. Without a token, requests with other host names are rejected
     #[arg(
         long,
         env = "RAFT_HTTP_ALLOW_HOST",
@@ -113,14 +113,14 @@ pub(crate) struct Run {
         value_parser = web::site::parse_name
     )]
     pub(crate) http_allow_host: Vec<String>,
-    /// Listen to other machines without a key, and serve HTTP to them without a token: anyone who
-    /// reaches the ports can speak for a server and read its state
+    /// Accept datagrams from other machines without a key, and HTTP requests without a token: any
+    /// machine that reaches the ports can impersonate a server and read its state
     #[arg(long, env = "RAFT_INSECURE")]
     pub(crate) insecure: bool,
-    /// How often a leader shows that it lives
+    /// The interval of a leader's heartbeats
     #[arg(long, env = "RAFT_HEARTBEAT", default_value = "100ms", value_parser = duration)]
     pub(crate) heartbeat: Duration,
-    /// How long a follower waits for a leader, drawn anew each time
+    /// The range of the election timeout; a new random timeout is drawn for each wait
     #[arg(
         long,
         env = "RAFT_ELECTION",
@@ -128,7 +128,7 @@ pub(crate) struct Run {
         value_name = "MIN..MAX"
     )]
     pub(crate) election: Span,
-    /// Take a snapshot when the log has grown by about so many entries since the last
+    /// Take a snapshot after about this many log entries since the last snapshot
     #[arg(
         long,
         env = "RAFT_SNAPSHOT_ENTRIES",
@@ -137,7 +137,7 @@ pub(crate) struct Run {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub(crate) snapshot_entries: u64,
-    /// Take a snapshot when the log has grown by about so many bytes since the last
+    /// Take a snapshot after about this many bytes of log since the last snapshot
     #[arg(
         long,
         env = "RAFT_SNAPSHOT_BYTES",
@@ -146,11 +146,10 @@ pub(crate) struct Run {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub(crate) snapshot_bytes: u64,
-    /// While writes come one at a time and so soon one after the other, wait awake for the next;
-    /// 0ms to sleep at once
+    /// Busy-poll for this long while a single client writes back to back; 0ms disables it
     #[arg(long, env = "RAFT_BUSY_WAIT", default_value = "500us", value_parser = duration)]
     pub(crate) busy_wait: Duration,
-    /// The most client sessions that the cluster keeps. While this server leads, its setting counts
+    /// The maximum number of client sessions in the cluster. The setting of the current leader applies
     #[arg(
         long,
         env = "RAFT_MAX_SESSIONS",
@@ -159,7 +158,7 @@ pub(crate) struct Run {
         value_parser = clap::value_parser!(u32).range(1..=i64::from(model::store::MAX_SESSIONS))
     )]
     pub(crate) max_sessions: u32,
-    /// For how many applied entries after its last use a session is in use and not evicted
+    /// Protect a session from eviction for this many applied entries after its last use
     #[arg(
         long,
         env = "RAFT_SESSION_WINDOW",
@@ -167,8 +166,8 @@ pub(crate) struct Run {
         value_name = "ENTRIES"
     )]
     pub(crate) session_window: u64,
-    /// How many bytes of keys and values the state may have; beyond it, writes that make it larger are
-    /// refused. While this server leads, its setting counts
+    /// The maximum size of all keys and values in bytes. Writes that would exceed it are rejected. The
+    /// setting of the current leader applies
     #[arg(
         long,
         env = "RAFT_STATE_QUOTA",
@@ -177,39 +176,40 @@ pub(crate) struct Run {
         value_parser = clap::value_parser!(u64).range(1..=model::store::MAX_STATE_QUOTA)
     )]
     pub(crate) state_quota: u64,
-    /// The most bytes of a datagram, without the headers of UDP and IP. The length in use follows what
-    /// each path carries; this only bounds it
+    /// The maximum datagram size in bytes, without UDP and IP headers. Path MTU discovery chooses the
+    /// actual size up to this bound
     #[arg(long, env = "RAFT_MAX_DATAGRAM", value_name = "BYTES",
           default_value_t = transport::Config::DEFAULT_DATAGRAM,
           value_parser = transport::Config::parse_max_datagram)]
     pub(crate) max_datagram: usize,
-    /// Record every step in this file, for `raft-checker replay`
+    /// Record every step in this file for `raft-checker replay`
     #[arg(long, env = "RAFT_TRACE", value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
-    /// Serve /chaos, where faults of the network are asked for
+    /// Serve /chaos, the HTTP interface for network fault injection
     #[arg(long, env = "RAFT_CHAOS")]
     pub(crate) chaos: bool,
-    /// How to log, to standard error
+    /// The format of the log on standard error
     #[arg(long, env = "RAFT_LOG", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log: LogFormat,
 }
 
-/// Whom to ask.
+/// The options of `health`.
 #[derive(Debug, Args)]
 pub(crate) struct Health {
-    /// Where the server serves HTTP
+    /// The HTTP address of the server
     #[arg(long, env = "RAFT_HTTP", default_value = "127.0.0.1:8101")]
     pub(crate) http: SocketAddr,
 }
 
-/// Where to write.
+/// The options of `keygen`.
 #[derive(Debug, Args)]
 pub(crate) struct Keygen {
-    /// A file that does not exist yet; only its owner may read it. Without it the key is printed
+    /// The file to create, readable by its owner only. It must not exist. Without this argument the
+    /// key is printed
     pub(crate) file: Option<PathBuf>,
 }
 
-/// A server and where it is.
+/// The id and the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) id: NodeId,
@@ -231,7 +231,7 @@ impl FromStr for Peer {
     }
 }
 
-/// From and to.
+/// A range of durations: minimum and maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) min: Duration,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// How much may wait for the writer thread.
+/// The maximum size of the queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Capacity {
     pub(crate) lines: usize,
@@ -42,7 +42,7 @@ impl LogQueue {
     /// Starts the writer thread.
     ///
     /// # Errors
-    /// If the system has no thread to spare.
+    /// If the system cannot spawn a thread.
     pub(crate) fn start(
         capacity: Capacity,
         output: impl Write + Send + 'static,
@@ -65,8 +65,8 @@ impl LogQueue {
         self.0.lock().dropped
     }
 
-    /// Drops all later lines and waits until the lines in the queue are written, at most for
-    /// `timeout`. Returns whether they were.
+    /// Drops all later lines, and waits until the queued lines are written, for at most `timeout`.
+    /// Returns whether all of them were written.
     pub(crate) fn close(&self, timeout: Duration) -> bool {
         let mut state = self.0.lock();
         state.is_closed = true;
@@ -141,7 +141,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Passes each line on, once it is allowed to.
+    /// Writes each line, but only with permission of the test.
     struct Output {
         allowed: Receiver<io::Result<()>>,
         written: Sender<Vec<u8>>,
@@ -191,7 +191,7 @@ mod tests {
             for _ in 0..100 {
                 queue.write_all(b"x\n").unwrap();
             }
-            // One line may be on its way to the output.
+            // The writer thread may hold one line in addition to the queue.
             let dropped = queue.dropped_lines();
             assert!((89..=90).contains(&dropped), "{dropped}");
             assert!(!queue.close(Duration::from_millis(10)));

@@ -1,11 +1,12 @@
-//! Logging to standard error, best effort: no log line ever stops or delays a program.
+//! Best-effort logging to standard error: a log line never stops or delays a program.
 //!
-//! Standard error may be a full disk, a closed pipe, or a pipe whose reader has stopped reading. So a
-//! separate thread writes the lines, from a bounded queue. A line that does not fit into the queue is
-//! dropped and counted; a write error is ignored.
+//! Standard error may be a full disk, a closed pipe, or a pipe whose reader has stopped. So a separate
+//! thread writes the lines from a bounded queue. A line that does not fit into the queue is dropped
+//! and counted. Write errors are ignored.
 //!
 //! `tracing-appender` does the same, but its guard calls `println!` if the queue is full at exit. That
-//! panics if standard output is closed and blocks if it is a pipe that nobody reads.
+//! call panics if standard output is closed, and blocks if standard output is a pipe without an active
+//! reader.
 
 use crate::log_queue::{Capacity, LogQueue};
 use clap::ValueEnum;
@@ -15,12 +16,12 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-/// What may wait for the writer thread.
+/// The capacity of the queue for the writer thread.
 const CAPACITY: Capacity = Capacity {
     lines: 8192,
     bytes: 8 << 20,
 };
-/// How long the end of a program waits for the lines in the queue.
+/// The maximum time that a program waits at exit for the queued lines.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The format of log lines.
@@ -32,7 +33,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Writes the lines in the queue when it is dropped, for at most one second.
+/// On drop, writes the queued lines for at most one second.
 #[must_use]
 #[derive(Debug)]
 pub struct LogGuard(LogQueue);
@@ -50,10 +51,11 @@ impl Drop for LogGuard {
     }
 }
 
-/// Starts logging. `RUST_LOG` filters; the default is `info`.
+/// Starts logging. `RUST_LOG` is the filter; the default is `info`.
 ///
 /// # Errors
-/// If `RUST_LOG` is not a filter (the text says which part), or the log thread cannot be started.
+/// If `RUST_LOG` is not a valid filter (the text names the invalid part), or the log thread cannot be
+/// started.
 pub fn start(format: LogFormat) -> Result<LogGuard, String> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.trim().is_empty() => EnvFilter::builder()

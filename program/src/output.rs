@@ -1,8 +1,8 @@
 //! Lines on standard output and standard error whose loss is harmless.
 //!
-//! `println!` and `eprintln!` panic when the stream cannot be written. Clippy's `print_stdout` and
-//! `print_stderr` forbid them in the whole workspace. Output that is the result of a command is
-//! written with `writeln!` instead, and its error is handled.
+//! `println!` and `eprintln!` panic if the stream cannot be written. Clippy's `print_stdout` and
+//! `print_stderr` forbid them in the whole workspace. The result of a command is written with
+//! `writeln!` instead, and the caller handles the error.
 
 use std::{
     fmt::Display,
@@ -25,19 +25,19 @@ pub fn error(error: impl Display) {
     note(format_args!("error: {error:#}"));
 }
 
-/// Prints text to standard output without waiting for its reader; ignores a failure. Servers greet
-/// with it: a pipe that nobody reads must not keep them from serving, or from stopping.
+/// Prints text to standard output without waiting for its reader; ignores a failure. Servers print
+/// their greeting with it: a pipe without an active reader must not delay their service or their exit.
 pub fn announce(text: impl Into<String>) {
     let text = text.into();
-    // Without a thread to spare there is no greeting.
+    // If the system cannot spawn a thread, the text is lost.
     let _ = in_background(move || {
         let mut out = io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     });
 }
 
-/// Prints the error with which a server ends, and its causes, to standard error as one line. Waits for
-/// the reader at most a second; ignores a failure.
+/// Prints the fatal error of a server and its causes to standard error as one line. Waits for the
+/// reader for at most one second; ignores a failure.
 pub fn final_error(error: impl Display) {
     let text = format!("error: {error:#}");
     let (sender, printed) = mpsc::channel();
@@ -54,7 +54,7 @@ pub fn final_error(error: impl Display) {
     }
 }
 
-/// Runs `print` in a thread that nobody waits for.
+/// Runs `print` on a detached thread.
 fn in_background(print: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("output".into()).spawn(print)
 }

@@ -1,5 +1,5 @@
-//! The signals that ask a program to stop in an orderly way: SIGINT (Ctrl-C), SIGTERM (`kill`,
-//! supervisors, containers) and SIGHUP (the terminal was closed).
+//! The signals that request an orderly stop: SIGINT (Ctrl-C), SIGTERM (`kill`, supervisors,
+//! containers) and SIGHUP (closed terminal).
 //!
 //! `nohup` and `setsid -f` start a program with SIGHUP ignored, so that it outlives its terminal. An
 //! ignored SIGHUP stays ignored.
@@ -19,7 +19,7 @@ pub enum StopSignal {
 }
 
 impl StopSignal {
-    /// The exit code of a program that this signal ended at once: 128 plus the signal's number.
+    /// The exit code after immediate termination by this signal: 128 plus the signal number.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
@@ -48,8 +48,8 @@ pub struct StopSignals {
 }
 
 impl StopSignals {
-    /// Installs the handlers. From here on no signal is lost: one that arrives before
-    /// [`Self::next`] is called is returned by it.
+    /// Installs the handlers. From then on no signal is lost: [`Self::next`] also returns a signal
+    /// that arrived before the call.
     ///
     /// # Errors
     /// If a handler cannot be installed.
@@ -84,8 +84,8 @@ impl StopSignals {
 /// Whether the program was started with SIGHUP ignored.
 pub fn is_hang_up_ignored() -> bool {
     let mut current = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action the call only writes the current one, into memory of the right
-    // type; all zeros are a valid `sigaction`, so a failed call leaves a valid value as well.
+    // SAFETY: without a new action the call only writes the current action into memory of the correct
+    // type. A zeroed `sigaction` is valid, so the value is valid after a failed call as well.
     let current = unsafe {
         libc::sigaction(libc::SIGHUP, ptr::null(), current.as_mut_ptr());
         current.assume_init()

@@ -1,8 +1,8 @@
-//! Looking up the addresses behind a name.
+//! Name resolution.
 //!
-//! The system's resolver may take as long as it likes and cannot be interrupted. So each lookup has a
-//! thread of its own, which neither holds up others nor keeps the process from ending; giving up the
-//! wait is enough.
+//! The system's resolver has no bound on its time, and a caller cannot interrupt it. So each lookup
+//! runs on a separate thread. Such a thread delays neither other lookups nor the exit of the process.
+//! To cancel a lookup, stop waiting for it.
 
 use std::{
     collections::BTreeMap,
@@ -16,14 +16,14 @@ use tokio::sync::oneshot;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Lookups under way at once.
+/// The maximum number of concurrent lookups.
 const LOOKUPS: usize = 32;
 
-/// All addresses behind `HOST:PORT`, in the order in which to try them. To wait no longer than
-/// wanted, drop the future.
+/// Resolves `HOST:PORT` and returns all addresses in the order in which to try them. Drop the future
+/// to limit the wait.
 ///
 /// # Errors
-/// If the name has no address, no resolver answers, or too many lookups are under way.
+/// If the name has no address, no resolver answers, or too many lookups are pending.
 pub async fn lookup(host_port: &str) -> io::Result<Vec<SocketAddr>> {
     if let Ok(at) = host_port.parse() {
         return Ok(vec![at]);
@@ -46,7 +46,7 @@ async fn look_up_by(
     let looking = move || {
         let addresses = resolver().map(|addresses| in_order(addresses, refuses));
         UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
-        // Nobody may be waiting any more.
+        // The caller may have dropped the receiver.
         let _ = found.send(addresses);
     };
     let thread = thread::Builder::new().name("raft-resolve".into());
@@ -64,8 +64,8 @@ async fn look_up_by(
     Ok(addresses)
 }
 
-/// The first two of several servers that have an address in common. An IPv4 address and its mapped
-/// IPv6 form are one address.
+/// Returns the first two servers that share an address. An IPv4 address and its IPv4-mapped IPv6 form
+/// are the same address.
 pub fn find_shared_address<K: Ord + Copy>(
     found: &BTreeMap<K, Vec<SocketAddr>>,
 ) -> Option<(K, K, SocketAddr)> {
@@ -81,12 +81,12 @@ pub fn find_shared_address<K: Ord + Copy>(
     None
 }
 
-/// The address, as IPv4 if it is the mapped form of an IPv4 address.
+/// The canonical form of an address: an IPv4-mapped IPv6 address becomes an IPv4 address.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Each address once, and those at which nobody listens last.
+/// Removes duplicates, and moves addresses without a listener to the end.
 fn in_order(found: Vec<SocketAddr>, refuses: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for at in found {
@@ -100,8 +100,8 @@ fn in_order(found: Vec<SocketAddr>, refuses: impl Fn(SocketAddr) -> bool) -> Vec
     addresses
 }
 
-/// Whether nobody listens at an address of this machine: the system says so at once. A datagram of one
-/// byte is sent to find out, which whoever does listen drops.
+/// Whether a local address has no listener. A connected socket then returns an error (ICMP port
+/// unreachable) at once. The probe is a datagram of one byte, which a listener drops.
 fn refuses(at: SocketAddr) -> bool {
     let ask = || {
         let from = SocketAddr::new(at.ip(), 0);
@@ -115,7 +115,8 @@ fn refuses(at: SocketAddr) -> bool {
         && ask().is_err_and(|error: io::Error| error.kind() != io::ErrorKind::WouldBlock)
 }
 
-/// The address as a socket bound to `local` must name it, if it can reach it at all.
+/// The form of the address for a socket bound to `local`, or `None` if the socket cannot reach the
+/// address.
 pub(crate) fn reachable_from(local: SocketAddr, at: SocketAddr) -> Option<SocketAddr> {
     match (local, at) {
         (SocketAddr::V4(_), SocketAddr::V4(_)) | (SocketAddr::V6(_), SocketAddr::V6(_)) => Some(at),
@@ -130,11 +131,11 @@ pub(crate) fn reachable_from(local: SocketAddr, at: SocketAddr) -> Option<Socket
     }
 }
 
-/// Checks that a text is `HOST:PORT`, without a lookup: the host is a name, an IPv4 address, or an IPv6
-/// address in brackets.
+/// Checks that a text is `HOST:PORT`, without name resolution. The host is a name, an IPv4 address, or
+/// an IPv6 address in brackets.
 ///
 /// # Errors
-/// What was expected instead, to follow "is not".
+/// The expected form, as a text that follows "is not".
 pub fn check_endpoint(text: &str) -> Result<(), &'static str> {
     const FORM: &str = "HOST:PORT";
     let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
@@ -161,8 +162,8 @@ pub fn check_endpoint(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Why a socket at `local` never reaches anybody at `HOST:PORT`, whatever the network does. Names are
-/// not looked up: the port and an address written as numbers are judged.
+/// Explains why a socket at `local` can never reach `HOST:PORT`, regardless of the network. Checks the
+/// port and numeric addresses, but resolves no names.
 pub fn why_unreachable(local: SocketAddr, host_port: &str) -> Option<&'static str> {
     let (_, port) = host_port.rsplit_once(':')?;
     if port.parse() == Ok(0_u16) {
@@ -181,13 +182,13 @@ pub fn why_unreachable(local: SocketAddr, host_port: &str) -> Option<&'static st
     }
 }
 
-/// Whether a socket at this address has IPv6 only.
+/// Whether a socket bound to this address supports IPv6 only.
 fn is_only_six(local: IpAddr) -> bool {
     local.is_ipv6() && !local.is_unspecified()
 }
 
-/// Looks up `HOST:PORT` until there is an address that a socket bound to `local` can reach. Returns
-/// all of those.
+/// Resolves `HOST:PORT` repeatedly until a socket bound to `local` can reach at least one address.
+/// Returns all reachable addresses.
 pub(crate) async fn resolve(local: SocketAddr, host_port: &str) -> Vec<SocketAddr> {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -339,7 +340,7 @@ mod tests {
         );
     }
 
-    /// A runtime waits for its blocking tasks when it ends, but not for a resolver.
+    /// The shutdown of a runtime waits for its blocking tasks, but not for a resolver thread.
     #[test]
     fn resolver_that_does_not_answer_keeps_nobody_waiting() {
         let (ended, end) = std::sync::mpsc::channel::<()>();
@@ -355,7 +356,7 @@ mod tests {
             tokio::time::timeout(Duration::from_millis(1), look_up_by(stuck)).await
         });
         assert!(waited.is_err());
-        // Would wait for ever.
+        // This drop would never return if it waited for the resolver.
         drop(runtime);
         drop(ended);
     }

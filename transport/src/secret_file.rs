@@ -1,8 +1,8 @@
-//! Files that hold secrets: keys, tokens and passwords.
+//! Files that contain secrets: keys, tokens and passwords.
 //!
-//! A path may name anything, so a read is bounded in bytes and in time. Allowed are regular files and
-//! pipes. With a pipe the secret need not be on a disk: `--key-file <(pass show stateraft)`. A device
-//! is refused, as it may have no end.
+//! A path can name any kind of file, so reads are bounded in bytes and in time. Regular files and
+//! pipes are allowed. With a pipe the secret need not be on a disk:
+//! `--key-file <(pass show stateraft)`. Devices are rejected, because a device may have no end.
 
 use rustix::fs::OFlags;
 use std::{
@@ -14,13 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Far more than a secret has; what is longer is some other file.
+/// The maximum size in bytes, far above the size of any secret. A larger file is not a secret file.
 const LIMIT: usize = 64 * 1024;
-/// The time limit for a program that writes the secret to a pipe.
+/// The timeout for a program that writes the secret to a pipe.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Why a file holds no secret. Says nothing of its contents.
+/// Why a file contains no usable secret. Its text never quotes the file.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFileError {
     /// The file could not be read.
@@ -28,7 +28,7 @@ pub enum SecretFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
     /// The first line is empty.
@@ -39,8 +39,8 @@ pub enum SecretFileError {
     },
 }
 
-/// Reads a token or a password: the first line of a file or a pipe, without the space around it. Warns
-/// if others than its owner may read the file.
+/// Reads a token or a password: the first line of a file or a pipe, trimmed. Logs a warning if users
+/// other than the owner may read the file.
 ///
 /// # Errors
 /// See [`SecretFileError`].
@@ -57,11 +57,11 @@ pub fn read_secret(path: &Path) -> Result<String, SecretFileError> {
     }
 }
 
-/// All text of a file or a pipe.
+/// Reads the whole text of a file or a pipe.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     let file = OpenOptions::new()
         .read(true)
-        // A pipe without a writer would block.
+        // Without this flag, the open would block on a pipe without a writer.
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)?;
     let metadata = file.metadata()?;
@@ -89,7 +89,7 @@ fn read_all(mut file: File, is_pipe: bool, patience: Duration) -> io::Result<Vec
     let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
     loop {
         match file.read(&mut part) {
-            // Of a pipe it may mean that no program has opened it yet.
+            // For a pipe, zero bytes may mean that no program has opened the write end yet.
             Ok(0) if is_pipe && bytes.is_empty() => {}
             Ok(0) => return Ok(bytes),
             Ok(count) => bytes.extend_from_slice(&part[..count]),
@@ -155,14 +155,14 @@ mod tests {
         let path = dir.path().join("pipe");
         let made = Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        // Later than the reader, and in two parts.
+        // Writes later than the reader opens the pipe, and in two parts.
         let written = |parts: [Vec<u8>; 2]| {
             let path = path.clone();
             thread::spawn(move || {
                 thread::sleep(PAUSE * 4);
                 let mut file = OpenOptions::new().write(true).open(path).unwrap();
                 for part in parts {
-                    // The reader leaves what is too long.
+                    // The reader stops at the size limit, so this write may fail.
                     let _ = file.write_all(&part);
                     thread::sleep(PAUSE * 4);
                 }

@@ -1,10 +1,11 @@
-//! The browser app: plain ES modules, SVG and CSS, embedded. No build step, nothing from elsewhere.
+//! The browser app: embedded plain ES modules, SVG and CSS. It has no build step and loads nothing
+//! from other origins.
 //!
-//! [`app`] serves the files; what the page then asks for is the business of whoever serves it, the
-//! checker or the proxy, and `GET /api/app` tells the page who that is. The policy below makes the
-//! browser hold the page to asking its own origin alone.
+//! [`app`] serves the files. The page then sends requests to the same server, the checker or the
+//! proxy. `GET /api/app` identifies that server to the page. The content security policy below
+//! restricts the page to its own origin.
 //!
-//! Lacks, on purpose: templates, state, any knowledge of Raft in Rust.
+//! Deliberate omissions: templates, state, and any knowledge of Raft in Rust.
 
 use axum::{
     Router,
@@ -19,7 +20,8 @@ use rust_embed::{Embed, EmbeddedFile};
 #[folder = "assets/"]
 struct Assets;
 
-/// What the page may do: run and draw what it came with, ask its own origin.
+/// The content security policy: the page may run and display its own files, and send requests to its
+/// own origin.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       connect-src 'self'; img-src 'self' data: blob:; font-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -45,7 +47,8 @@ async fn file(path: &str, asked: HeaderMap) -> Response {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        // Kept by the browser, but asked about each time: an upgraded server is noticed.
+        // The browser caches the file but revalidates it for each use, so that it notices an upgraded
+        // server.
         (header::CACHE_CONTROL, "no-cache"),
         (header::CONTENT_TYPE, kind(path)),
     ];

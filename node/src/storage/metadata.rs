@@ -1,13 +1,13 @@
-//! The file `metadata` in a data directory: to whom the directory belongs, with which voters it was
-//! first started, the identity and the starts of the disk, and what is recorded of the peers' disks.
+//! The file `metadata` in a data directory. It stores the owner of the directory, the voters of the
+//! first start, the identity and the starts of the disk, and the records of the peers' disks.
 //! `docs/storage.md` draws the bytes.
 //!
-//! The file is replaced as a whole: written beside the old one, synced, renamed, and the directory
-//! synced. So there is always one whole version of it. It exists before the log does, and a start is
-//! in it before the first datagram of that start leaves.
+//! Each update replaces the whole file: write a temporary file, fsync it, rename it, fsync the
+//! directory. So a complete version always exists. The file exists before the log does, and each start
+//! is durable in it before the first datagram of that start leaves.
 //!
-//! After the start the table of peers alone changes. [`Keeper`] writes it on a thread of its own,
-//! so that no heartbeat waits for the disk.
+//! After the start, only the table of peers changes. [`Keeper`] writes it on a separate thread, so
+//! that no heartbeat waits for the disk.
 
 use crate::{
     Config, DiskError,
@@ -31,17 +31,17 @@ use std::{
 };
 
 const NAME: &str = "metadata";
-/// The temporary name of the next version, until it is durable.
+/// The temporary name of the next version until that version is durable.
 const NEW: &str = "metadata.new";
 const MAGIC: [u8; 8] = *b"RAFT-MET";
 /// The version of the format.
 const FORMAT: u32 = 1;
-/// Magic, format and checksum.
+/// The length of magic, format and checksum in bytes.
 const HEADER: usize = 16;
-/// How many starts are kept. A peer that recorded an earlier one refuses the disk.
+/// The number of starts that the file keeps. A peer that recorded an earlier start rejects the disk.
 const STARTS: usize = 65_536;
 
-/// Why the metadata of a directory do not allow a start.
+/// Why the metadata of a directory does not permit a start.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
     /// The file cannot be read or written, or belongs to another server.
@@ -62,7 +62,7 @@ pub enum MetadataError {
         /// The voters of this start.
         given: BTreeSet<NodeId>,
     },
-    /// There is a log, but no metadata.
+    /// The directory has a log but no metadata.
     #[error(
         "data directory {} has a log but no file `metadata`: an older version wrote it, or the file was removed. \
          Run the version that wrote it, or put the file back. If it is gone, keep the directory and leave this server \
@@ -73,7 +73,7 @@ pub enum MetadataError {
         /// The directory.
         dir: PathBuf,
     },
-    /// There are metadata of earlier starts, but no log.
+    /// The directory has metadata of earlier starts but no log.
     #[error(
         "data directory {} was in use before, but its log is gone: what this server acknowledged is not there any more. \
          Put the files back; if they are lost, keep the directory and leave this server stopped: see \"A lost disk\" \
@@ -152,17 +152,18 @@ impl Contents {
     }
 }
 
-/// The metadata of a data directory that is in use by this process.
+/// The metadata of a data directory that this process has locked.
 #[derive(Debug)]
 pub(crate) struct Metadata {
     dir: PathBuf,
     contents: Contents,
-    /// The directory stays locked until nothing writes its metadata any more.
+    /// The lock on the directory. It lasts until the last writer of the metadata is gone.
     _lock: File,
 }
 
 impl Metadata {
-    /// Reads the metadata of a directory, or writes those of a first start if the directory is new.
+    /// Reads the metadata of a directory. If the directory is new, writes the metadata of a first
+    /// start.
     pub(crate) fn open(directory: &Directory, config: &Config) -> Result<Self, MetadataError> {
         let dir = directory.dir().to_owned();
         let failed = |action| move |source| DiskError::of(action, NAME, source);
@@ -216,7 +217,7 @@ impl Metadata {
                 given: voters,
             });
         }
-        // If `lock` has a record of the log, the log itself says which file is missing.
+        // If `lock` has a record of the log, recovery of the log reports which file is missing.
         let is_recorded = directory
             .read("lock")
             .is_ok_and(|record| !record.is_empty());
@@ -230,7 +231,7 @@ impl Metadata {
         })
     }
 
-    /// Adds a start, durably.
+    /// Records a start durably.
     pub(crate) fn begin_start(&mut self, boot: BootId) -> Result<(), DiskError> {
         let starts = &mut self.contents.starts;
         let last = starts.last_key_value().map_or(0, |(counter, _)| *counter);
@@ -242,7 +243,7 @@ impl Metadata {
             .map_err(|source| DiskError::of("write", NAME, source))
     }
 
-    /// The disk, with its starts.
+    /// The identity of this disk and its starts.
     pub(crate) fn own_disk(&self) -> OwnDisk {
         OwnDisk {
             disk: self.contents.disk,
@@ -250,7 +251,7 @@ impl Metadata {
         }
     }
 
-    /// The records of the peers.
+    /// The recorded disks of the peers.
     pub(crate) fn table(&self) -> &Table {
         &self.contents.table
     }
@@ -270,7 +271,8 @@ impl Metadata {
     }
 }
 
-/// Writes new versions of the table, the latest one only if several wait.
+/// Writes new versions of the table on a thread. If several versions are pending, it writes the latest
+/// only.
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -290,7 +292,7 @@ struct State {
 }
 
 impl Keeper {
-    /// Starts the thread. It rings when it has a report.
+    /// Starts the thread. It calls `waker` for each report.
     pub(crate) fn start(metadata: Metadata, waker: Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -307,20 +309,20 @@ impl Keeper {
         })
     }
 
-    /// Leaves a version of the table to be written.
+    /// Queues a version of the table for the writer thread.
     pub(crate) fn save(&self, version: u64, table: Table) {
         self.shared.lock().next = Some((version, table));
         self.shared.changed.notify_all();
     }
 
-    /// The version that has become durable since the last call, or why none did.
+    /// The latest version that has become durable since the last call, or the error of the write.
     pub(crate) fn take_report(&self) -> Option<Result<u64, DiskError>> {
         self.shared.lock().report.take()
     }
 }
 
 impl Drop for Keeper {
-    /// Nothing is written to the directory any more when this returns.
+    /// Stops the thread. After this call, this process writes nothing to the directory.
     fn drop(&mut self) {
         self.shared.lock().is_over = true;
         self.shared.changed.notify_all();
@@ -356,7 +358,7 @@ impl Shared {
             self.lock().report = Some(written);
             self.waker.wake();
             if has_failed {
-                // Nothing is known about the file any more: see `DiskError`.
+                // After a failed write the contents of the file are unknown: see `DiskError`.
                 return;
             }
         }
@@ -400,7 +402,7 @@ mod tests {
         Metadata::open(&Directory::open(dir).unwrap(), &config(dir))
     }
 
-    /// As the log would have begun.
+    /// Creates the first segment, as a start of the log would.
     fn begin_log(dir: &Path) {
         fs::write(dir.join("log-0000000001.wal"), "").unwrap();
     }
@@ -498,10 +500,10 @@ mod tests {
         let written = fs::read(dir.path().join(NAME)).unwrap();
         let contents = Contents::decode(dir.path(), &written).unwrap();
         assert_eq!(contents.table, table());
-        // Nobody else may use the directory while this thread still may write.
+        // The directory stays locked while this thread may still write.
         let error = Directory::open(dir.path()).unwrap_err();
         assert!(matches!(error, DiskError::InUse { .. }), "{error}");
-        // A directory that is gone is an error, not silence.
+        // A missing directory must cause an error report.
         fs::remove_dir_all(dir.path()).unwrap();
         keeper.save(8, table());
         let report = loop {
