@@ -1,12 +1,12 @@
-//! What goes wrong on purpose (`--chaos`): links cut, lossy or slow, servers isolated, paused or
-//! killed. For seeing what the protocol bears, never for a cluster that matters.
+//! Fault injection (`--chaos`): cut, lossy or slow links, and isolated, paused or killed servers. It
+//! demonstrates the fault tolerance of the protocol. Never enable it on a production cluster.
 //!
-//! Servers of this process (`--embedded`) can be struck in every way. Of servers that run
-//! elsewhere, only what passes this proxy can: its own links to them, and to its clients over UDP.
-//! Any fault may be given a time after which it ends by itself.
+//! Servers in this process (`--embedded`) accept every fault. For external servers, this proxy can
+//! only affect its own traffic: its links to those servers, and its links to UDP clients. Each fault
+//! can have a duration, after which it ends automatically.
 //!
-//! Two plans of faults are in force, one shared by the servers of this process and one for the
-//! proxy's socket; both are made anew from what is active whenever that changes.
+//! Two fault plans are in force: one is shared by the servers in this process, one applies to the
+//! proxy's socket. Both are rebuilt from the set of active faults at each change.
 
 use crate::{embedded::Embedded, history::History};
 use model::{Address, NodeId, ProxyId};
@@ -26,59 +26,61 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use transport::{Delay, Faults, Plan, PlanError, Rule, Side};
 
-/// The longest time a fault may be given.
+/// The maximum duration of a fault in seconds.
 const LONGEST: f64 = 86_400.0;
 
-/// An end of a link: `1` for server 1, `"proxy"`, or `"clients"`, those of the proxy over UDP.
+/// An end of a link: `1` for server 1, `"proxy"`, or `"clients"` for the UDP clients of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum End {
     /// A server.
     Node(u64),
-    /// One that has a name.
+    /// An end that is not a server.
     Named(Name),
 }
 
-/// The ends of links that are no servers.
+/// The ends of links that are not servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Name {
     /// This proxy.
     Proxy,
-    /// Its clients over UDP.
+    /// Its UDP clients.
     Clients,
 }
 
 const PROXY: End = End::Named(Name::Proxy);
 const CLIENTS: End = End::Named(Name::Clients);
 
-/// What becomes of the messages of a link.
+/// The faults of one link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Harm {
-    /// Nothing comes through.
+    /// Drops every message.
     pub cut: bool,
-    /// How likely a message is lost, from 0 to 1.
+    /// The probability of loss, from 0 to 1.
     pub drop: f64,
-    /// How likely it comes twice.
+    /// The probability of duplication, from 0 to 1.
     pub duplicate: f64,
-    /// How likely others overtake it.
+    /// The probability of reordering, from 0 to 1.
     pub reorder: f64,
-    /// How long it is held back, in milliseconds, from and to.
+    /// The minimum and maximum delay in milliseconds.
     pub delay_ms: Option<[u64; 2]>,
 }
 
-/// What to do. `for_seconds` ends it by itself.
+/// A fault to inject or to end. After `for_seconds`, the fault ends automatically.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 #[allow(missing_docs, reason = "docs/http.md has them one by one")]
 pub enum Action {
-    /// Harms a link, in the way given and no other; no harm mends it. The fields are those of [`Harm`]:
-    /// a flattened struct would accept unknown fields, and a misspelled harm would mend the link.
+    /// Replaces the faults of a link. An action without faults restores the link.
+    ///
+    /// The fields repeat those of [`Harm`]: a flattened struct would accept unknown fields, and a
+    /// misspelled fault would restore the link.
     Link {
         from: End,
         to: End,
-        /// The other direction too.
+        /// Applies the faults to the opposite direction too.
         #[serde(default)]
         both: bool,
         #[serde(default)]
@@ -94,60 +96,61 @@ pub enum Action {
         #[serde(skip_serializing_if = "Option::is_none")]
         for_seconds: Option<f64>,
     },
-    /// Cuts a server off from everyone.
+    /// Cuts all links of a server.
     Isolate {
         node: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         for_seconds: Option<f64>,
     },
-    /// Ends that.
+    /// Ends the isolation of a server.
     Rejoin { node: u64 },
-    /// As SIGSTOP.
+    /// Pauses a server, like SIGSTOP.
     Pause {
         node: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         for_seconds: Option<f64>,
     },
-    /// As SIGCONT.
+    /// Resumes a server, like SIGCONT.
     Resume { node: u64 },
-    /// As SIGKILL.
+    /// Kills a server, like SIGKILL.
     Kill {
         node: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         for_seconds: Option<f64>,
     },
-    /// Starts a killed server again, with what its disk holds.
+    /// Restarts a killed server from its disk.
     Start { node: u64 },
-    /// Ends everything. With braces, because unknown fields beside a unit variant are not refused.
+    /// Ends all faults. A variant with braces, because serde accepts unknown fields beside a unit
+    /// variant.
     Heal {},
 }
 
-/// Why an action was not carried out. Nothing was changed.
+/// Why an action was rejected. A rejected action changes nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ChaosError {
-    /// There is no such server.
+    /// The server does not exist.
     #[error("there is no server {0}")]
     NoSuchNode(u64),
-    /// A link that is none.
+    /// The link does not exist.
     #[error(
         "there is no link from {0} to {1}: links go between servers, between a server and \"proxy\", and between \"proxy\" and \"clients\""
     )]
     NoSuchLink(End, End),
-    /// Servers that run elsewhere.
+    /// The servers run in other processes.
     #[error(
         "the servers do not run in this process (--embedded): a raft-node started with --chaos takes faults at its own /chaos, and a process is paused and killed by its system"
     )]
     Elsewhere,
-    /// It is down.
+    /// The server is down.
     #[error("server {0} does not run: start it first")]
     Down(u64),
-    /// Not a time.
+    /// The duration is out of range.
     #[error("for_seconds must be more than 0 and at most 86400")]
     Time,
-    /// Not a probability or delay.
+    /// A probability or a delay is out of range.
     #[error("{}", .0.to_string().split_once(": ").map_or_else(|| .0.to_string(), |(_, what)| what.to_owned()))]
     Harm(PlanError),
-    /// A server did not start.
+    /// A server failed to start.
     #[error("{0}")]
     Start(String),
 }
@@ -162,7 +165,7 @@ impl fmt::Display for End {
     }
 }
 
-/// Something active, and until when.
+/// An active fault and its end.
 #[derive(Clone, Copy, Debug)]
 struct Active<T> {
     what: T,
@@ -176,7 +179,7 @@ enum Halted {
     Killed,
 }
 
-/// What is active.
+/// The set of active faults.
 #[derive(Clone, Debug, Default)]
 struct Faulty {
     links: BTreeMap<(End, End), Active<Harm>>,
@@ -184,7 +187,7 @@ struct Faulty {
     halted: BTreeMap<u64, Active<Halted>>,
 }
 
-/// See the module.
+/// Injects faults. See the module documentation.
 pub struct Chaos {
     embedded: Option<Embedded>,
     servers: BTreeSet<u64>,
@@ -192,18 +195,18 @@ pub struct Chaos {
     among_servers: Faults,
     at_proxy: Faults,
     history: Arc<History>,
-    /// One action at a time; and the servers that sleep.
+    /// The paused servers. The lock also serializes actions.
     pauses: AsyncMutex<BTreeMap<u64, Pause>>,
     active: Mutex<Faulty>,
-    /// Told when something active was added or ended.
+    /// Notified when a fault was added or ended.
     pub(crate) changed: Notify,
-    /// The same, for the one that waits for faults to end.
+    /// Notified at the same time, for the task that waits for the end of faults.
     until: Notify,
 }
 
 impl Chaos {
-    /// Without any fault. The two plans are those the servers of this process and the proxy's
-    /// socket were started with.
+    /// Creates the service without any fault. The two plans are the handles with which the embedded
+    /// servers and the proxy's socket were started.
     pub(crate) fn new(
         embedded: Option<Embedded>,
         servers: impl Iterator<Item = NodeId>,
@@ -225,10 +228,10 @@ impl Chaos {
         }
     }
 
-    /// Carries out an action.
+    /// Executes an action.
     ///
     /// # Errors
-    /// See [`ChaosError`]; nothing was changed then.
+    /// See [`ChaosError`]; a failed action changes nothing.
     pub async fn carry_out(&self, action: Action) -> Result<(), ChaosError> {
         self.act(&action).await?;
         let told = serde_json::to_value(&action).unwrap_or_default();
@@ -237,12 +240,12 @@ impl Chaos {
         Ok(())
     }
 
-    /// Ends what has had its time, until `closing`; then lets go of servers that sleep, so that
-    /// they can end too.
+    /// Ends expired faults until `closing` is cancelled. Then resumes paused servers, so that they can
+    /// stop too.
     pub(crate) async fn run(self: Arc<Self>, closing: CancellationToken) {
         let forever = async {
             loop {
-                // Before looking, so that nothing falls between.
+                // Register before the check, so that no notification is lost.
                 let changed = self.until.notified();
                 let next = self.next_end();
                 tokio::select! {
@@ -258,7 +261,7 @@ impl Chaos {
         self.pauses.lock().await.clear();
     }
 
-    /// What is active, as `docs/http.md` says.
+    /// The active faults, in the format of `docs/http.md`.
     pub fn status(&self) -> Value {
         let active = self.lock();
         let now = Instant::now();
@@ -364,7 +367,7 @@ impl Chaos {
         self.lock().halted.insert(node, halted);
     }
 
-    /// Lets a server go on, or starts it again.
+    /// Resumes a paused server, or restarts a killed server.
     async fn revive(&self, node: u64, pauses: &mut BTreeMap<u64, Pause>) -> Result<(), ChaosError> {
         let embedded = self.embedded(node)?;
         pauses.remove(&node);
@@ -406,13 +409,13 @@ impl Chaos {
         }
     }
 
-    /// Puts plans of what shall be active in force.
+    /// Puts the plans for a set of active faults in force.
     fn enforce(&self, active: Faulty) -> Result<(), ChaosError> {
         let (servers, proxy) = (active.plan_of_servers(), self.plan_of_proxy(&active));
         let before = self.among_servers.plan();
         self.among_servers.set(servers).map_err(ChaosError::Harm)?;
         if let Err(error) = self.at_proxy.set(proxy) {
-            // What was in force is in force again.
+            // Restore the previous plan.
             let _ = self.among_servers.set(before);
             return Err(ChaosError::Harm(error));
         }
@@ -438,8 +441,8 @@ impl Chaos {
                     to: node(id),
                     ..rule
                 }),
-                // Clients have names of their own, and call the proxy by any: they are those that
-                // no rule before names. A cut would strike both directions.
+                // Each client has its own id and may call the proxy by any id. So clients are all
+                // peers that no earlier rule matches. A cut rule would affect both directions.
                 (CLIENTS, PROXY) => of_clients.push(Rule {
                     side: Side::Receive,
                     ..lossy(rule)
@@ -470,7 +473,7 @@ impl Chaos {
         links.chain(isolated).chain(halted).min()
     }
 
-    /// Undoes what has had its time.
+    /// Ends expired faults.
     async fn end_what_is_over(&self) {
         let now = Instant::now();
         let over = |until: Option<Instant>| until.is_some_and(|until| until <= now);
@@ -518,7 +521,7 @@ impl Chaos {
         }
     }
 
-    /// Leaves what could not be ended as it is, for someone to look at.
+    /// Cancels the automatic end of a fault that could not be ended. An operator must look at it.
     fn give_up(&self, action: &Action) {
         if let Action::Start { node } | Action::Resume { node } = action
             && let Some(halted) = self.lock().halted.get_mut(node)
@@ -540,7 +543,7 @@ impl Chaos {
 }
 
 impl Faulty {
-    /// Before all other rules.
+    /// The rules of isolated servers. They precede all other rules.
     fn isolations(&self) -> Vec<Rule> {
         let alone = self.isolated.keys();
         let alone = alone.map(|id| Rule::isolate(Address::Node(NodeId::new(*id))));
@@ -577,7 +580,7 @@ impl Harm {
     }
 }
 
-/// The same harm, to one direction alone.
+/// Converts a cut, which affects both directions, to a loss of 100 % in one direction.
 fn lossy(mut rule: Rule) -> Rule {
     if std::mem::take(&mut rule.cut) {
         rule.drop = 1.0;
@@ -589,7 +592,7 @@ fn node(id: u64) -> Option<Address> {
     Some(Address::Node(NodeId::new(id)))
 }
 
-/// When something ends that is given so many seconds.
+/// The time at which a fault with this duration ends.
 fn end(seconds: Option<f64>) -> Result<Option<Instant>, ChaosError> {
     match seconds {
         None => Ok(None),
@@ -611,7 +614,7 @@ async fn sleep_until(at: Option<Instant>) {
 mod tests {
     use super::*;
 
-    /// A proxy of three servers that run elsewhere.
+    /// A proxy for three external servers.
     fn chaos() -> Arc<Chaos> {
         let servers = (1..=3).map(NodeId::new);
         let history = Arc::new(History::new());
@@ -641,7 +644,7 @@ mod tests {
             (rules[0].from, rules[0].to, rules[0].cut),
             (node(1), me, true)
         );
-        // The clients are everyone the rules before do not name.
+        // The last two rules match the clients: all peers that the earlier rules do not match.
         let [.., to, from] = &rules[..] else {
             panic!("{rules:?}");
         };

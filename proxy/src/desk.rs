@@ -1,9 +1,10 @@
-//! What every door does: takes an operation, asks the cluster, tells what became of it.
+//! The key-value service behind every frontend: it accepts an operation, sends it to the cluster, and
+//! reports the outcome.
 //!
-//! The doors differ in how they speak; here is what they have in common, so that the same request
-//! means the same through each: limits on keys and values, refusing while closing, and the one
-//! distinction that matters, between an operation that certainly was not carried out and one
-//! whose outcome nobody knows.
+//! The frontends differ in their protocols. This module contains the shared semantics, so that a
+//! request means the same through each frontend: limits on keys and values, rejection during shutdown,
+//! and the distinction between an operation that was certainly not executed and an operation with an
+//! unknown outcome.
 
 use crate::metrics::{Metrics, Verb};
 use client::{
@@ -22,14 +23,14 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What one request may hold, through every door.
+/// The limits on one request, equal for all frontends.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of a key.
+    /// The maximum length of a key in bytes.
     pub key: usize,
-    /// Bytes of a value.
+    /// The maximum length of a value in bytes.
     pub value: usize,
-    /// Keys in one listing. The servers bound their bytes.
+    /// The maximum number of keys in one listing. The servers bound its bytes.
     pub listing: u32,
 }
 
@@ -39,27 +40,28 @@ const LIMITS: Limits = Limits {
     listing: 1000,
 };
 
-/// Why an operation did not answer.
+/// Why an operation returned no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// It was not carried out and never will be.
+    /// The operation was not executed and never will be.
     #[error("{0}; nothing was done")]
     NotDone(Reason),
-    /// A write that may have been carried out, or may yet be, or never will; at most once.
+    /// The outcome of a write is unknown: it may have been executed, may still be executed, or may
+    /// never be executed. It is executed at most once.
     #[error("the outcome is unknown: {}; read the key to find out", doubt(*.0))]
     Unknown(Doubt),
-    /// The write would make the state larger than its quota. It was not carried out and never will be.
+    /// The write would make the state larger than its quota. It was not executed and never will be.
     #[error("{QUOTA}; nothing was done")]
     QuotaExceeded,
-    /// A key or a value is outside of the limits of the cluster.
+    /// A key or a value exceeds the limits of the cluster.
     #[error("{0}")]
     OutsideLimits(LimitError),
 }
 
-/// Why nothing was done.
+/// Why an operation was not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// A read or a session needs a leader.
+    /// A read or a new session needs a leader.
     #[error("no leader answered in time: is a majority of the servers up?")]
     NoLeader,
     /// A stale read needs a server.
@@ -70,26 +72,26 @@ pub enum Reason {
         "no session could be opened, as no leader answered in time: is a majority of the servers up?"
     )]
     NoSession,
-    /// All sessions belong to others.
+    /// All sessions belong to other clients.
     #[error(
         "all client sessions of the cluster are in use: try again in a moment, lower the number of clients, or raise --max-sessions of the servers"
     )]
     SessionsInUse,
-    /// Too many operations wait in the proxy.
+    /// Too many operations are queued in the proxy.
     #[error("the proxy has as much to do as it takes on: try again in a moment")]
     ProxyOverloaded,
-    /// The leader accepts no more, or too many requests are in flight.
+    /// The leader is overloaded, or too many requests are in flight.
     #[error(
         "the cluster is overloaded, or the proxy has as many requests in flight as it accepts: try again in a moment"
     )]
     ClusterOverloaded,
-    /// The proxy stops.
+    /// The proxy is shutting down.
     #[error("the proxy is shutting down: try again in a moment")]
     ShuttingDown,
 }
 
 impl Reason {
-    /// The name for programs.
+    /// The machine-readable code.
     pub fn code(self) -> &'static str {
         match self {
             Self::NoLeader | Self::NoServer | Self::NoSession => "unavailable",
@@ -111,7 +113,7 @@ fn doubt(doubt: Doubt) -> &'static str {
     }
 }
 
-/// Where the doors take their operations. Cheap to clone.
+/// The key-value service. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
     inner: Arc<Inner>,
@@ -128,7 +130,7 @@ pub(crate) const QUOTA: &str =
     "the state has reached its quota: delete keys, or raise --state-quota of the servers";
 
 impl Desk {
-    /// A desk before this pool. Once `closing` is cancelled it refuses new operations.
+    /// Creates a service on top of this pool. After `closing` is cancelled, it rejects new operations.
     pub fn new(pool: Pool, metrics: Arc<Metrics>, closing: CancellationToken) -> Self {
         let inner = Arc::new(Inner {
             pool,
@@ -139,22 +141,22 @@ impl Desk {
         Self { inner }
     }
 
-    /// The limits.
+    /// The limits on requests.
     pub fn limits(&self) -> Limits {
         LIMITS
     }
 
-    /// Cancelled when the proxy shuts down.
+    /// The token that is cancelled when the proxy shuts down.
     pub fn closing(&self) -> &CancellationToken {
         &self.inner.closing
     }
 
-    /// What is counted.
+    /// The counters of operations.
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
     }
 
-    /// Told after every write that took effect through this desk.
+    /// Notified after every write that took effect through this service.
     pub fn written(&self) -> &Notify {
         &self.inner.written
     }
@@ -162,7 +164,7 @@ impl Desk {
     /// Reads one key.
     ///
     /// # Errors
-    /// See [`Failure`]; a read is never unknown.
+    /// See [`Failure`]; a read never returns [`Failure::Unknown`].
     pub async fn get(&self, key: Key) -> Result<Option<Versioned>, Failure> {
         let query = Query::Get { key };
         match self.read(Verb::Get, query).await? {
@@ -171,10 +173,10 @@ impl Desk {
         }
     }
 
-    /// Reads one key as any one server has it: perhaps old.
+    /// Reads one key from any server; the value may be stale.
     ///
     /// # Errors
-    /// See [`Failure`]; a read is never unknown.
+    /// See [`Failure`]; a read never returns [`Failure::Unknown`].
     pub async fn get_stale(&self, key: Key) -> Result<Stale<Option<Versioned>>, Failure> {
         match self.read_stale(Verb::Get, Query::Get { key }).await? {
             FoundStale {
@@ -188,10 +190,10 @@ impl Desk {
         }
     }
 
-    /// Lists keys as any one server has them: perhaps old.
+    /// Lists keys from any server; the result may be stale.
     ///
     /// # Errors
-    /// See [`Failure`]; a read is never unknown.
+    /// See [`Failure`]; a read never returns [`Failure::Unknown`].
     pub async fn scan_stale(
         &self,
         prefix: Key,
@@ -216,11 +218,11 @@ impl Desk {
         }
     }
 
-    /// Lists keys with a prefix after a key: a page, which may have fewer than `limit` and say that
-    /// there are more.
+    /// Lists one page of keys with a prefix, after a key. A page may contain fewer than `limit` keys
+    /// even if more keys follow; it then sets a flag.
     ///
     /// # Errors
-    /// See [`Failure`]; a read is never unknown.
+    /// See [`Failure`]; a read never returns [`Failure::Unknown`].
     pub async fn scan(&self, prefix: Key, after: Option<Key>, limit: u32) -> Result<Page, Failure> {
         let query = Query::Scan {
             prefix,
@@ -252,7 +254,7 @@ impl Desk {
         self.write(Verb::Put, operation).await
     }
 
-    /// Removes a key.
+    /// Deletes a key.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -261,7 +263,7 @@ impl Desk {
         self.write(Verb::Delete, operation).await
     }
 
-    /// Adds to the number a key holds.
+    /// Adds to the integer value of a key.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -275,7 +277,7 @@ impl Desk {
             Outcome::Found(found) => Ok(found),
             Outcome::Overloaded => Err(Failure::NotDone(Reason::ProxyOverloaded)),
             Outcome::ClusterOverloaded => Err(Failure::NotDone(Reason::ClusterOverloaded)),
-            // A read changes nothing, whatever became of it.
+            // A read changes nothing, regardless of its outcome.
             _ => Err(Failure::NotDone(Reason::NoLeader)),
         }
     }
@@ -303,7 +305,7 @@ impl Desk {
             Outcome::Overloaded => Err(Failure::NotDone(Reason::ProxyOverloaded)),
             Outcome::ClusterOverloaded => Err(Failure::NotDone(Reason::ClusterOverloaded)),
             Outcome::Unknown(doubt) => Err(Failure::Unknown(doubt)),
-            // Everything else is not known to be undone, and so not said to be.
+            // In all other cases the write may have been executed, so its outcome is unknown.
             _ => Err(Failure::Unknown(Doubt::NotConfirmed)),
         }
     }

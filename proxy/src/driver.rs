@@ -1,18 +1,19 @@
-//! Carries out what [`model::proxy::Proxy`] decides: one task, one loop, no decision of its own.
+//! The driver executes the decisions of [`model::proxy::Proxy`]: one task, one event loop, no protocol
+//! decisions.
 //!
-//! What arrived together is stepped together and what follows from it leaves together, so that a
-//! busy proxy pays for a batch, not for each request. Requests come from two sides, the UDP
-//! endpoint and the doors of this process (HTTP, Redis), and are treated alike; where the answer
-//! goes is the only difference, and it is remembered for as long as a request is in flight.
+//! The driver steps all pending input together, and sends the resulting output together, so that a
+//! busy proxy pays per batch and not per request. Requests arrive from two sources: the UDP endpoint,
+//! and the frontends of this process (HTTP, Redis). The driver treats them alike. They differ only in
+//! the destination of the response, which the driver stores while the request is in flight.
 //!
-//! # Names
-//! Towards the servers a proxy has a name drawn at random, so that two proxies never take each
-//! other's answers. Clients over UDP know addresses, not names: whatever name of a proxy they
-//! call, they are answered under it.
+//! # Ids
+//! A proxy uses a random id towards the servers, so that two proxies never accept each other's
+//! responses. UDP clients know an address but no id. The proxy responds to them under the id that they
+//! used.
 //!
-//! # What is left out
-//! Anything that must survive: a proxy may lose all of its state without harm to anything but
-//! time. Back-pressure: the pure proxy refuses beyond its bound, and says so.
+//! # Deliberate omissions
+//! Durable state: a proxy may lose all of its state at the cost of time only. Backpressure: the pure
+//! proxy rejects requests beyond its bound with an explicit response.
 
 use crate::load::{Kind, Load};
 use model::{
@@ -36,42 +37,43 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use transport::{Endpoint, Inbox};
 
-/// How the driver and the proxy it drives are set up.
+/// The configuration of the driver and its proxy.
 #[derive(Clone, Debug)]
 pub struct DriverConfig {
     /// The servers.
     pub nodes: BTreeSet<NodeId>,
-    /// How long a server may take to answer before the request goes elsewhere.
+    /// The timeout of one attempt. After it, the request goes to another server.
     pub attempt_timeout: Duration,
-    /// How often one request is sent to servers. Times the timeout it must outlast an election,
-    /// and a hint to a dead leader uses up an attempt without waiting.
+    /// The maximum number of attempts per request. This number times the timeout must exceed the
+    /// duration of an election, and a hint to a dead leader uses up an attempt without waiting.
     pub max_attempts: u32,
-    /// How many requests may be in flight.
+    /// The maximum number of requests in flight.
     pub max_in_flight: usize,
 }
 
-/// What is known about the driver from outside.
+/// Counters and gauges of the driver.
 #[derive(Debug)]
 pub struct Gauges {
     started: Instant,
     leader: AtomicU64,
-    /// Requests waiting for an answer.
+    /// Requests in flight.
     pub in_flight: AtomicU64,
-    /// Requests that came over UDP.
+    /// Requests received over UDP.
     pub requests_udp: AtomicU64,
-    /// Requests that came from the doors of this process.
+    /// Requests received from the frontends of this process.
     pub requests_doors: AtomicU64,
-    /// Requests sent to servers, first attempts and later ones.
+    /// Requests sent to servers, including retries.
     pub sends: AtomicU64,
-    /// Requests whose timer ran out.
+    /// Requests whose attempt timed out.
     pub timeouts: AtomicU64,
-    /// Requests given up or refused.
+    /// Requests that failed as unavailable.
     pub unavailable: AtomicU64,
-    /// Milliseconds since the start, plus one, of the last answer from a server; 0 before it.
+    /// The time of the last response from a server, in milliseconds since the start plus one; 0 before
+    /// the first response.
     last_answer: AtomicU64,
-    /// Told when the belief about the leader changes.
+    /// Notified when the believed leader changes.
     pub changed: Notify,
-    /// What was answered and given up since the last sample.
+    /// The operations completed since the last sample.
     pub load: Load,
 }
 
@@ -92,9 +94,9 @@ impl Gauges {
         }
     }
 
-    /// Who is believed to lead.
+    /// The believed leader.
     pub fn leader(&self) -> Option<NodeId> {
-        // Stored one higher, so that 0 is nobody whatever servers are called.
+        // The id is stored plus one, so that 0 means "none" for any server id.
         let stored = self.leader.load(Relaxed);
         stored.checked_sub(1).map(NodeId::new)
     }
@@ -106,7 +108,7 @@ impl Gauges {
         }
     }
 
-    /// How long ago a server last answered a request, `None` if none ever did.
+    /// The time since the last response from a server; `None` before the first response.
     pub fn since_last_answer(&self) -> Option<Duration> {
         let at = self.last_answer.load(Relaxed).checked_sub(1)?;
         Some(
@@ -122,51 +124,52 @@ impl Gauges {
             .store(u64::try_from(at).unwrap_or(u64::MAX - 1) + 1, Relaxed);
     }
 
-    /// How long the driver has been running.
+    /// The time since the start of the driver.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 }
 
-/// The side of the driver that the doors hold.
+/// The handle with which frontends use the driver.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    /// The driver's name towards the servers and the doors.
+    /// The id of the driver towards the servers and the frontends.
     pub id: ProxyId,
-    /// What is going on.
+    /// The counters and gauges of the driver.
     pub gauges: Arc<Gauges>,
     requests: mpsc::UnboundedSender<Batch>,
 }
 
-/// Requests of this process, and whether they belong to the load: what the proxy reads for its own
-/// page does not.
+/// Requests of this process, and whether they count as load. Reads for the proxy's own page do not
+/// count.
 type Batch = (Vec<Envelope>, bool);
 
 impl Handle {
-    /// Hands over requests of clients in this process. Never waits. The pool that calls this
-    /// bounds how many there are.
+    /// Submits requests of clients in this process. Never blocks. The calling pool bounds their
+    /// number.
     pub fn carry(&self, envelopes: Vec<Envelope>) {
-        // Refused only once the driver is gone, when no answer can come: the caller's timer tells.
+        // The send fails only after the driver has ended. Then no response follows, and the caller's
+        // timer expires.
         let _ = self.requests.send((envelopes, true));
     }
 
-    /// Hands over requests that the proxy makes for its own page. They are not part of the load.
+    /// Submits requests for the proxy's own page. They do not count as load.
     pub fn carry_uncounted(&self, envelopes: Vec<Envelope>) {
         let _ = self.requests.send((envelopes, false));
     }
 }
 
-/// How a driver is told to end, in two steps: an operation of a door may be several requests, so
-/// the doors must have finished before the driver may.
+/// The two steps of a shutdown. An operation of a frontend may consist of several requests, so the
+/// frontends must finish before the driver ends.
 #[derive(Clone, Debug, Default)]
 pub struct Ending {
-    /// Clients over UDP are not heard any more, but for answers they wait for.
+    /// The driver ignores new requests from UDP clients, except retransmissions of requests in flight.
     pub refuse: CancellationToken,
-    /// The driver ends once nothing is in flight.
+    /// The driver ends as soon as no request is in flight.
     pub end: CancellationToken,
 }
 
-/// A driver that does not run yet.
+/// A driver that is not running yet.
 #[derive(Debug)]
 pub struct Driver {
     config: DriverConfig,
@@ -175,10 +178,10 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Prepares a driver: its [`Handle`] can be given out before it runs.
+    /// Creates a driver. Its [`Handle`] is usable before the driver runs.
     ///
     /// # Panics
-    /// Without servers.
+    /// If there are no servers.
     pub fn new(config: DriverConfig) -> Self {
         assert!(!config.nodes.is_empty(), "a proxy has servers to ask");
         let (sender, requests) = mpsc::unbounded_channel();
@@ -194,13 +197,13 @@ impl Driver {
         }
     }
 
-    /// The side for the doors.
+    /// Returns the handle for the frontends.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Runs until the endpoint closes, or until it is told to end and nothing is in flight.
-    /// `receive` gets the answers for the clients of this process.
+    /// Runs until the endpoint closes, or until `ending` requests the end and no request is in flight.
+    /// `receive` gets the responses for the clients of this process.
     pub async fn run(
         mut self,
         endpoint: Endpoint,
@@ -217,7 +220,7 @@ impl Driver {
             if let Some(next) = turn.timers.next()
                 && !alarm_set
             {
-                // Deadlines only grow, so an alarm that is set is never too late.
+                // Deadlines only increase, so an armed timer never fires too late.
                 alarm.as_mut().reset(next);
                 alarm_set = true;
             }
@@ -249,29 +252,29 @@ impl Driver {
     }
 }
 
-/// Where the answer to a request goes.
+/// The destination of a response.
 #[derive(Clone, Copy, Debug)]
 enum Door {
-    /// To a client of this process.
+    /// A client in this process.
     Here,
-    /// To a client over UDP that called the proxy by this name.
+    /// A UDP client that used this id for the proxy.
     Udp(ProxyId),
 }
 
-/// A request in flight, as the driver sees it.
+/// The driver's state of one request in flight.
 #[derive(Debug)]
 struct Flight {
     door: Door,
     kind: Kind,
     since: Instant,
     deadline: Option<Instant>,
-    /// Whether it belongs to the load.
+    /// Whether the request counts as load.
     is_counted: bool,
 }
 
 type Key = (ClientId, RequestId);
 
-/// The state of the loop.
+/// The state of the event loop.
 struct Turn {
     proxy: Proxy,
     nodes: Vec<NodeId>,
@@ -359,7 +362,8 @@ impl Turn {
         }
     }
 
-    /// A request that is sent again while in flight is answered once, where it first came from.
+    /// Registers a request. A retransmission of a request in flight changes nothing: the only response
+    /// goes to the source of the first transmission.
     fn expect(&mut self, key: Key, door: Door, kind: Kind, is_counted: bool) {
         if let Entry::Vacant(entry) = self.flights.entry(key) {
             entry.insert(Flight {
@@ -386,7 +390,7 @@ impl Turn {
             return;
         }
         while let Some((deadline, key)) = self.timers.expired(self.now) {
-            // Armed anew since, or answered.
+            // The timer was armed again since, or the request was answered.
             if self.flights.get(&key).and_then(|flight| flight.deadline) != Some(deadline) {
                 continue;
             }
@@ -439,7 +443,7 @@ impl Turn {
         }
     }
 
-    /// What is to leave, for the endpoint and for this process.
+    /// Takes the pending output: envelopes for the endpoint, and envelopes for this process.
     fn take(&mut self) -> (Vec<Envelope>, Vec<Envelope>) {
         self.gauges
             .in_flight
@@ -452,8 +456,8 @@ impl Turn {
     }
 }
 
-/// Timers that all run equally long: a queue holds them in the order in which they run out.
-/// Disarming leaves the timer where it is; whoever takes it out looks whether it still counts.
+/// Timers with the same duration. A queue holds them in order of expiry. A disarmed timer stays in the
+/// queue; the consumer checks whether it is still valid.
 struct Timers {
     after: Duration,
     queue: VecDeque<(Instant, Key)>,
@@ -494,7 +498,7 @@ mod tests {
     };
     use tokio::sync::mpsc::UnboundedReceiver;
 
-    /// A driver on loopback with one server, which the test plays itself.
+    /// A driver on loopback with one server, which the test simulates.
     struct Stage {
         handle: Handle,
         server: (Endpoint, Inbox),
@@ -588,7 +592,7 @@ mod tests {
         let called = ProxyId::new(1);
         let mut client = loopback().await;
         client.0.set_peer(Address::Proxy(called), stage.at);
-        // Sent again until it arrives: a datagram may be lost.
+        // Retransmits until the request arrives: a datagram may be lost.
         let asked = async {
             let mut again = tokio::time::interval(Duration::from_millis(50));
             loop {
@@ -614,7 +618,7 @@ mod tests {
             panic!("not a response");
         };
         assert_eq!(response.body, ResponseBody::Unavailable);
-        // Of three datagrams, one at least arrives.
+        // At least one of three datagrams arrives.
         within(stage.server.1.receive()).await.unwrap();
         assert_eq!(stage.handle.gauges.sends.load(Relaxed), 3);
         assert_eq!(stage.handle.gauges.timeouts.load(Relaxed), 3);
@@ -640,7 +644,7 @@ mod tests {
         within(stage.server.1.receive()).await.unwrap();
         stage.ending.refuse.cancel();
         stage.ending.end.cancel();
-        // A new request over UDP is not heard any more.
+        // The driver ignores new requests over UDP from now on.
         let client = loopback().await;
         client.0.set_peer(Address::Proxy(id), stage.at);
         client.0.send(vec![request(2, id)]);

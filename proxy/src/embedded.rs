@@ -1,7 +1,7 @@
-//! A whole cluster in this process, to try things out: real servers, real datagrams over loopback,
-//! real logs on disk. Only the machine is one.
+//! An embedded cluster for experiments on one machine: real servers, real datagrams over loopback,
+//! real logs on disk, all in this process.
 //!
-//! A server that was killed keeps its address and its directory, and can be started again.
+//! A killed server keeps its address and its data directory, and can be restarted.
 
 use crate::overview::Source;
 use anyhow::Context;
@@ -20,22 +20,23 @@ use std::{
 use tokio::sync::Notify;
 use transport::{Faults, Keys};
 
-/// The servers of this process. Cheap to clone.
+/// The embedded servers. Cheap to clone.
 #[derive(Clone)]
 pub struct Embedded {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    /// How each is started, with the address it got.
+    /// The configuration of each server, with its actual address.
     configs: BTreeMap<NodeId, node::Config>,
     nodes: Mutex<BTreeMap<NodeId, Node>>,
-    /// Told when another server runs under a name.
+    /// Notified when a server was replaced by a new instance.
     changed: Notify,
 }
 
 impl Embedded {
-    /// Starts `count` servers that know each other, with their logs in `data_dir/node-1` and so on.
+    /// Starts `count` servers that know each other's addresses. Their logs are in `data_dir/node-1`
+    /// and so on.
     ///
     /// # Errors
     /// If a directory cannot be used, most often because another process uses it.
@@ -78,7 +79,8 @@ impl Embedded {
         Ok(embedded)
     }
 
-    /// Tells a server where the others are. They know, or learn it when it speaks.
+    /// Configures the addresses of all other servers at one server. The other servers already know its
+    /// address, or learn it from its first datagram.
     async fn introduce(&self, id: NodeId) {
         let Some(node) = self.node(id) else { return };
         for (other, config) in &self.inner.configs {
@@ -88,7 +90,7 @@ impl Embedded {
         }
     }
 
-    /// Where they listen.
+    /// The addresses of the servers.
     pub fn places(&self) -> BTreeMap<NodeId, String> {
         let places = self.inner.configs.iter();
         places
@@ -96,7 +98,7 @@ impl Embedded {
             .collect()
     }
 
-    /// Where their state is found.
+    /// The status sources of the servers.
     pub fn sources(&self) -> BTreeMap<NodeId, Source> {
         let sources = self.inner.configs.keys().map(|id| {
             let (embedded, id) = (self.clone(), *id);
@@ -119,29 +121,30 @@ impl Embedded {
         sources.collect()
     }
 
-    /// Stops one of them, as an operator would. For tests.
+    /// Stops one server in an orderly way. For tests.
     pub async fn stop_one(&self, id: NodeId) {
         if let Some(node) = self.node(id) {
             let _ = node.stop().await;
         }
     }
 
-    /// Pauses one, as SIGSTOP would, until what is returned is dropped; `None` if it does not run.
+    /// Pauses one server, like SIGSTOP, until the returned guard is dropped. Returns `None` if it is
+    /// not running.
     pub(crate) async fn pause(&self, id: NodeId) -> Option<Pause> {
         self.node(id)?.pause().await
     }
 
-    /// Kills one, as SIGKILL would.
+    /// Kills one server, like SIGKILL.
     pub(crate) async fn kill(&self, id: NodeId) {
         if let Some(node) = self.node(id) {
             let _ = node.kill().await;
         }
     }
 
-    /// Starts one again that was stopped or killed. Does nothing if it runs.
+    /// Restarts one stopped or killed server. Does nothing if it is running.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// See [`Self::start`].
     pub(crate) async fn start_again(&self, id: NodeId) -> anyhow::Result<()> {
         let Some(config) = self.inner.configs.get(&id) else {
             return Ok(());
@@ -156,7 +159,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// Waits until one stops that nobody told to.
+    /// Waits until one server stops without a request to stop.
     pub async fn failed(&self) -> anyhow::Error {
         loop {
             let changed = self.inner.changed.notified();
@@ -177,7 +180,7 @@ impl Embedded {
         }
     }
 
-    /// Stops all of them.
+    /// Stops all servers.
     pub async fn stop(&self) {
         let nodes = self.lock().clone();
         join_all(nodes.values().map(Node::stop)).await;

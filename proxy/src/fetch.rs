@@ -1,5 +1,5 @@
-//! Asks an HTTP server on the operators' network one question: what a node's state is, or whether
-//! a proxy is well. Plain HTTP/1.1, bounded answers, no redirects.
+//! A minimal HTTP client for the operators' network: it reads the status of a server or the readiness
+//! of a proxy. Plain HTTP/1.1, bounded responses, no redirects.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -11,7 +11,7 @@ use web::Secret;
 
 const LIMIT: usize = 1 << 20;
 
-/// What was answered, whatever it is.
+/// Sends a GET request and returns the response, regardless of its status.
 pub(crate) async fn get(
     at: &str,
     path: &str,
@@ -45,12 +45,12 @@ pub(crate) async fn get(
     tokio::pin!(exchange);
     tokio::select! {
         answer = &mut exchange => answer,
-        // The connection is done first when its last bytes were read; the answer is there then.
+        // The connection completes first if it has read its last bytes; the response is complete then.
         _ = connection => exchange.await,
     }
 }
 
-/// JSON, if the answer is a success.
+/// Fetches JSON. Any status other than success is an error.
 pub(crate) async fn json(at: &str, path: &str, token: Option<&Secret>) -> Result<Value, String> {
     let (status, body) = get(at, path, token).await?;
     if !status.is_success() {

@@ -1,12 +1,13 @@
-//! `raft-proxy health`: whether a proxy that runs is ready, for scripts and container checks.
+//! `raft-proxy health`: checks the readiness of a running proxy, for scripts and container health
+//! checks.
 
 use crate::fetch;
 use std::{net::SocketAddr, time::Duration};
 
-/// Asks `/readyz?verbose`, prints the answer, and tells whether it was a yes.
+/// Requests `/readyz?verbose`. Returns whether the proxy is ready, and the text of the response.
 ///
 /// # Errors
-/// If nobody answers there in time.
+/// If no response arrives in time.
 pub async fn ask(at: SocketAddr) -> anyhow::Result<(bool, String)> {
     let to = at.to_string();
     let asked = fetch::get(&to, "/readyz?verbose", None);

@@ -1,6 +1,6 @@
-//! What happened lately, kept for those who come to look: notable events, and a sample of the load
-//! for each second. Both are rings of a fixed size; each thing has a number, and who knows the last
-//! number it saw gets what came after it, or is told how much is gone.
+//! The recent history for late observers: notable events, and one load sample per second. Both are
+//! ring buffers of a fixed size with numbered items. An observer with the last number that it saw gets
+//! all later items, and the number of items that were lost.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,26 +11,26 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// How many events are kept.
+/// The capacity of the event ring.
 const EVENTS: usize = 1000;
-/// How many seconds are kept: ten minutes.
+/// The capacity of the sample ring: ten minutes of seconds.
 const SAMPLES: usize = 600;
 
-/// Something that happened.
+/// A notable event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
-    /// Its number in this run of the proxy, from 1.
+    /// The number of the event in this run of the proxy, from 1.
     pub id: u64,
-    /// When, in milliseconds since 1970, by the clock of whom it happened to.
+    /// The time in milliseconds since 1970, by the clock of the affected process.
     pub at: u64,
-    /// What: `leads`, `unreachable`, `chaos` ... `docs/http.md` lists them.
+    /// The kind: `leads`, `unreachable`, `chaos` ... `docs/http.md` lists them.
     pub what: String,
-    /// What else there is to say of it.
+    /// Further fields of the event.
     #[serde(flatten)]
     pub about: Map<String, Value>,
 }
 
-/// See the module.
+/// The recent events and samples. See the module documentation.
 #[derive(Debug)]
 pub struct History {
     run: String,
@@ -44,12 +44,12 @@ struct Rings {
     samples: Ring<Value>,
 }
 
-/// The last things of many, numbered from 1.
+/// The latest items of a sequence, numbered from 1.
 #[derive(Debug)]
 struct Ring<T> {
     kept: VecDeque<T>,
     most: usize,
-    /// How many there were.
+    /// The number of the last item.
     last: u64,
 }
 
@@ -70,7 +70,7 @@ impl<T: Clone> Ring<T> {
         self.last += 1;
     }
 
-    /// Everything after that number, and how many of those are gone.
+    /// Returns the number of lost items after `seen`, and all remaining items after it.
     fn after(&self, seen: u64) -> (u64, Vec<T>) {
         let wanted = self.last.saturating_sub(seen);
         let there = wanted.min(self.kept.len() as u64);
@@ -79,25 +79,25 @@ impl<T: Clone> Ring<T> {
     }
 }
 
-/// How far somebody has read.
+/// The read position of an observer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     events: u64,
     samples: u64,
 }
 
-/// What came after a place.
+/// The items after a read position.
 #[derive(Debug)]
 pub struct News {
-    /// Events that were not read and are gone.
+    /// The number of events that were lost unread.
     pub missed: u64,
-    /// Events, in order.
+    /// The events, in order.
     pub events: Vec<Event>,
-    /// Samples, in order.
+    /// The samples, in order.
     pub samples: Vec<Value>,
 }
 
-/// Milliseconds since 1970.
+/// The current time in milliseconds since 1970.
 pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
@@ -106,7 +106,7 @@ pub(crate) fn now() -> u64 {
 }
 
 impl History {
-    /// Without a past.
+    /// Creates an empty history.
     pub fn new() -> Self {
         let history = Self {
             run: format!("{:08x}", rand::random::<u32>()),
@@ -121,12 +121,12 @@ impl History {
         history
     }
 
-    /// Adds an event of this moment.
+    /// Adds an event with the current time.
     pub fn tell(&self, what: &str, about: Map<String, Value>) {
         self.tell_of(now(), what, about);
     }
 
-    /// Adds an event of a moment, in milliseconds since 1970.
+    /// Adds an event with a given time, in milliseconds since 1970.
     pub fn tell_of(&self, at: u64, what: &str, about: Map<String, Value>) {
         let mut rings = self.lock();
         let event = Event {
@@ -146,12 +146,12 @@ impl History {
         self.changed.send_replace(());
     }
 
-    /// Told whenever something is added.
+    /// A receiver that is notified of each new item.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// What came after a place, which moves on behind it.
+    /// Returns the items after a read position, and advances the position past them.
     pub fn after(&self, place: &mut Place) -> News {
         let rings = self.lock();
         let fresh = *place == Place::default();
@@ -162,19 +162,20 @@ impl History {
             samples: rings.samples.last,
         };
         News {
-            // Who comes for the first time has missed nothing.
+            // A first-time observer has missed nothing.
             missed: if fresh { 0 } else { missed },
             events,
             samples,
         }
     }
 
-    /// A place as an id of a server-sent event.
+    /// Formats a read position as an id of server-sent events.
     pub fn id(&self, place: Place) -> String {
         format!("{}-{}-{}", self.run, place.events, place.samples)
     }
 
-    /// The place such an id means; `None` if it is of another run of the proxy, or nonsense.
+    /// Parses such an id. Returns `None` if the id is malformed or belongs to another run of the
+    /// proxy.
     pub fn place(&self, id: &str) -> Option<Place> {
         let (run, rest) = id.split_once('-')?;
         let (events, samples) = rest.split_once('-')?;
@@ -222,7 +223,7 @@ mod tests {
         assert_eq!(news.samples.len(), 1);
         let none = history.after(&mut resumed);
         assert!(none.events.is_empty() && none.samples.is_empty() && none.missed == 0);
-        // Who was never here gets what there is, and is not told of the rest.
+        // A new observer gets all remaining items. Lost items do not count as missed.
         let news = history.after(&mut Place::default());
         assert_eq!((news.missed, news.events.len()), (0, EVENTS));
     }

@@ -1,14 +1,15 @@
-//! The HTTP door: the store as resources, the state of the cluster, and what operators ask.
+//! The HTTP frontend: the store as resources, the state of the cluster, and endpoints for operators.
 //!
-//! `/v1/kv` is the store (`kv`), `/v1/status` and `/v1/events` tell what goes on and `/v1/chaos`
-//! makes it go wrong (`live`), `/` is the browser app; `/livez`, `/readyz`, `/version` and `/metrics` are for machines
-//! (`operators`). All errors are JSON of one shape (`problem`).
+//! `/v1/kv` is the store (`kv`). `/v1/status` and `/v1/events` report the state of the cluster, and
+//! `/v1/chaos` injects faults (`live`). `/` is the browser app. `/livez`, `/readyz`, `/version` and
+//! `/metrics` serve machines (`operators`). All errors are JSON of one form (`problem`).
 //!
-//! # Who may ask
-//! With a token, everything under `/v1` and `/metrics` needs it. Without one, requests must call the
-//! proxy by an allowed name. Requests of foreign pages are refused either way ([`web::site`]).
+//! # Access control
+//! If a token is configured, everything under `/v1` and `/metrics` requires it. Without a token, the
+//! Host header of a request must have an allowed name. Cross-site requests are rejected in both cases
+//! ([`web::site`]).
 //!
-//! No response may be cached, errors included: each is true at one moment only.
+//! No response is cacheable, errors included: each response is valid at one moment only.
 
 pub(crate) mod kv;
 pub(crate) mod live;
@@ -31,34 +32,34 @@ use tokio::sync::Semaphore;
 use transport::Endpoint;
 use web::{Secret, body, site::Policy};
 
-/// The longest body: a value. An action of `/v1/chaos` is shorter.
+/// The maximum length of a request body: a value. An action of `/v1/chaos` is shorter.
 const MAX_BODY: usize = model::store::MAX_VALUE_BYTES;
 
-/// What all requests share.
+/// The shared state of all requests.
 pub struct Http {
-    /// Where operations go.
+    /// The key-value service.
     pub desk: Desk,
-    /// Where readiness probes go: no load of clients.
+    /// The key-value service for readiness probes, which do not count as load.
     pub uncounted: Desk,
-    /// What requests must show, if anything.
+    /// The bearer token that requests must carry, if configured.
     pub token: Option<Secret>,
-    /// By which names the proxy may be called.
+    /// The allowed host names.
     pub policy: Policy,
-    /// How long the body of a request may take to arrive.
+    /// The timeout for the body of a request.
     pub client_timeout: Duration,
-    /// Event streams that may still be opened.
+    /// The permits for further event streams.
     pub watchers: Arc<Semaphore>,
-    /// What the driver knows.
+    /// The counters and gauges of the driver.
     pub gauges: Arc<Gauges>,
-    /// What counts datagrams.
+    /// The UDP endpoint, for its datagram counters.
     pub endpoint: Endpoint,
-    /// What is shown to those who look on.
+    /// The view of the cluster.
     pub overview: Arc<Overview>,
-    /// What goes wrong on purpose, if that is allowed.
+    /// Fault injection, if enabled.
     pub chaos: Option<Arc<Chaos>>,
 }
 
-/// All routes.
+/// Builds the router with all routes.
 pub fn router(http: Http) -> Router {
     let http = Arc::new(http);
     let bounds = body::Bounds {
@@ -99,7 +100,7 @@ pub fn router(http: Http) -> Router {
         .with_state(http)
 }
 
-/// The response when every connection is busy.
+/// The response if all connections are in use.
 pub(crate) fn overloaded() -> Response {
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -110,7 +111,7 @@ pub(crate) fn overloaded() -> Response {
     .into_response()
 }
 
-/// Lets those in who know the token.
+/// Admits requests with the token only.
 async fn guard(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
     if let Some(token) = &http.token
         && !web::bearer_token(request.headers()).is_some_and(|offered| token.is(offered))
@@ -125,7 +126,7 @@ async fn guard(State(http): State<Arc<Http>>, request: Request, next: Next) -> R
     next.run(request).await
 }
 
-/// Keeps out what pages of other sites make a browser send.
+/// Rejects cross-site requests of browsers.
 async fn same_site(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
     match http.policy.check(&request) {
         Ok(()) => next.run(request).await,
@@ -153,7 +154,7 @@ async fn not_found() -> Problem {
 }
 
 async fn wrong_method(method: Method) -> Response {
-    // What a resource allows is in the header Allow, which the router adds.
+    // The header Allow, which the router adds, lists the allowed methods.
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }

@@ -1,10 +1,10 @@
-//! The front door of a cluster: clients in, leader out.
+//! The proxy of a cluster: clients connect to the proxy, and the proxy finds the leader.
 //!
-//! A shell around [`model::proxy::Proxy`], which finds the leader and knows when to ask again;
-//! here are the sockets, the clock and the doors. Requests come over UDP from clients of the
-//! cluster's own kind, and from two doors for what people already have: HTTP with JSON
-//! ([`http`]) and the Redis protocol ([`redis`]). Behind the doors is a pool of sessions
-//! ([`client::pool`]), so that what comes through them is carried out exactly once as well.
+//! This crate is the IO layer around [`model::proxy::Proxy`], which finds the leader and decides when
+//! to retry. The crate contains the sockets, the clock and the frontends. Requests arrive over UDP
+//! from native clients, and through two frontends for standard tools: HTTP with JSON ([`http`]) and
+//! the Redis protocol ([`redis`]). Behind the frontends is a pool of sessions ([`client::pool`]), so
+//! that their operations are executed exactly once as well.
 //!
 //! ```text
 //!   curl, browser ──► http ──┐
@@ -13,8 +13,8 @@
 //!   UDP clients ───────────────────────────────────────────┘
 //! ```
 //!
-//! Nothing is kept here that must survive. Whether an operation was carried out is decided by the
-//! servers' log alone, and an outcome that is not known is said to be unknown.
+//! The proxy keeps no durable state. The servers' log alone decides whether an operation was executed.
+//! If the proxy does not know the outcome, it reports the outcome as unknown.
 
 pub mod chaos;
 pub mod desk;

@@ -1,4 +1,4 @@
-//! Accepts TCP connections, so many and no more, until the proxy closes.
+//! Accepts a bounded number of TCP connections until the proxy shuts down.
 
 use prometheus_client::metrics::gauge::Gauge;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -8,16 +8,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// What is left for everything that is no connection of a door: sockets, pages, and of each server
-/// in this process its log and its spare.
+/// File descriptors reserved for purposes other than frontend connections, such as sockets and pages.
+/// `DESCRIPTORS_PER_SERVER` covers the log and the spare segment of each server in this process.
 const DESCRIPTORS_BESIDE: u64 = 64 + RESERVE as u64 + REFUSALS as u64;
 const DESCRIPTORS_PER_SERVER: u64 = 32;
-/// HTTP connections beyond the others, for health checks.
+/// Additional HTTP connections for health checks.
 pub(crate) const RESERVE: usize = 16;
 
-/// How many connections each of two doors may take, of those asked for: files of servers in this
-/// process must not want for descriptors, or their disks would fail. Takes as many descriptors as the
-/// system allows.
+/// The number of connections for each of two frontends, at most `asked`. The limit leaves enough
+/// descriptors for the files of servers in this process; otherwise their disks would fail. Raises the
+/// descriptor limit as far as the system allows.
 pub(crate) fn room(asked: usize, servers: u64) -> usize {
     let Ok(limit) = rlimit::increase_nofile_limit(u64::MAX) else {
         return asked;
@@ -42,25 +42,26 @@ fn share(asked: usize, servers: u64, limit: u64) -> usize {
         .max(1)
 }
 
-/// Connections that are being refused at the same time. More are closed without a word.
+/// The maximum number of connections that are being rejected concurrently. Further connections are
+/// closed without an error message.
 const REFUSALS: usize = 64;
-/// How long a refused client has to take the error.
+/// The timeout for sending the error to a rejected client.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a connection that must make room may take to close.
+/// The timeout for the close of an evicted connection.
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How connections are served and refused.
+/// How a frontend serves and rejects connections.
 pub(crate) trait Door: Clone + Send + 'static {
     /// Serves one connection until it ends.
     fn serve(&self, stream: TcpStream, from: SocketAddr) -> impl Future<Output = ()> + Send;
-    /// Has a connection close for another one, if one may be closed.
+    /// Evicts a connection in favor of a new one, if possible. Returns whether it did.
     fn make_room(&self) -> bool;
-    /// Tells a client that there is no room.
+    /// Reports to a client that all connections are in use.
     fn refuse(&self, stream: TcpStream) -> impl Future<Output = ()> + Send;
 }
 
-/// Accepts until `closing`; each connection is served by a task of `tasks`. A connection beyond
-/// `room` is refused with an error, unless another one makes room for it.
+/// Accepts connections until `closing` is cancelled. A task of `tasks` serves each connection. A
+/// connection beyond `room` is rejected with an error, unless an eviction makes room for it.
 pub(crate) async fn accept(
     listener: TcpListener,
     room: usize,
@@ -101,7 +102,7 @@ pub(crate) async fn accept(
             },
             Err(error) if web::server::is_of_the_connection(&error) => {}
             Err(error) => {
-                // Most often no file descriptor is left. Trying again at once would only burn.
+                // Most often no file descriptor is left. An immediate retry would only burn CPU time.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }

@@ -1,9 +1,8 @@
-//! The load, second by second: how many operations of each kind were answered or given up, and how
-//! long they took. Measured where all clients pass, UDP, HTTP and Redis alike: in the driver, from
-//! the moment a request arrives to the moment its answer leaves.
+//! The load per second: the number of completed or failed operations of each kind, and their latency.
+//! The driver measures them, because UDP, HTTP and Redis clients all pass through it: from the arrival
+//! of a request to the departure of its response.
 //!
-//! The driver adds to atomics; once a second they are taken and become a sample of the
-//! [`History`].
+//! The driver updates atomics. Once a second they are reset and become a sample of the [`History`].
 
 use crate::{
     driver::Gauges,
@@ -23,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a request asks for.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Kind {
@@ -37,7 +36,7 @@ pub enum Kind {
     RenewSession,
 }
 
-/// By position.
+/// The names of the kinds, by index.
 const KINDS: [&str; 8] = [
     "get",
     "scan",
@@ -50,7 +49,7 @@ const KINDS: [&str; 8] = [
 ];
 
 impl Kind {
-    /// Of a request.
+    /// Returns the kind of a request.
     pub fn of(request: &ClientRequest) -> Self {
         match &request.body {
             RequestBody::OpenSession => Self::OpenSession,
@@ -73,12 +72,12 @@ impl Kind {
     }
 }
 
-/// Each power of two of microseconds in so many steps: a figure is right to 1 in 16.
+/// The number of buckets per power of two of microseconds: the error of a latency is at most 1/16.
 const STEPS: u32 = 16;
-/// Up to 2^26 µs, about a minute.
+/// Buckets up to 2^26 µs, about a minute.
 const BUCKETS: usize = 23 * STEPS as usize + STEPS as usize;
 
-/// What is counted until the next sample is taken.
+/// The counters since the last sample.
 #[derive(Debug)]
 pub struct Load {
     answered: [AtomicU64; KINDS.len()],
@@ -97,7 +96,7 @@ impl Load {
         }
     }
 
-    /// An answer came from a server.
+    /// Counts a response from a server.
     pub(crate) fn answered(&self, kind: Kind, took: Duration) {
         self.answered[kind as usize].fetch_add(1, Relaxed);
         match kind.is_read() {
@@ -106,12 +105,12 @@ impl Load {
         }
     }
 
-    /// The proxy gave it up.
+    /// Counts a request that the proxy gave up.
     pub(crate) fn unavailable(&self, kind: Kind) {
         self.unavailable[kind as usize].fetch_add(1, Relaxed);
     }
 
-    /// Everything since the last time, as `docs/http.md` says.
+    /// Returns the sample in the format of `docs/http.md`, and resets the counters.
     fn take(&self, over: Duration, in_flight: u64) -> Value {
         let mut operations = Map::new();
         for (place, name) in KINDS.iter().enumerate() {
@@ -133,7 +132,7 @@ impl Load {
     }
 }
 
-/// How long things took, in buckets.
+/// A latency histogram.
 #[derive(Debug)]
 struct Durations([AtomicU32; BUCKETS]);
 
@@ -147,7 +146,8 @@ impl Durations {
         self.0[bucket(micros)].fetch_add(1, Relaxed);
     }
 
-    /// The median, the 99th percentile and the longest, in microseconds; nothing of nothing.
+    /// Returns the median, the 99th percentile and the maximum in microseconds, and resets the
+    /// histogram. Returns `None` if it is empty.
     fn take(&self) -> Option<Value> {
         let counts: Vec<_> = self.0.iter().map(|count| count.swap(0, Relaxed)).collect();
         let all: u64 = counts.iter().map(|count| u64::from(*count)).sum();
@@ -164,7 +164,7 @@ impl Durations {
     }
 }
 
-/// The bucket of a duration: exact below 16 µs, then 16 to each power of two.
+/// The bucket of a latency: exact below 16 µs, then 16 buckets for each power of two.
 fn bucket(micros: u32) -> usize {
     if micros < STEPS {
         return micros as usize;
@@ -174,7 +174,7 @@ fn bucket(micros: u32) -> usize {
     (((power - 3) * STEPS + step) as usize).min(BUCKETS - 1)
 }
 
-/// The least duration of a bucket.
+/// The lower bound of a bucket.
 fn least(bucket: usize) -> u32 {
     let bucket = bucket as u32;
     match bucket / STEPS {
@@ -183,7 +183,7 @@ fn least(bucket: usize) -> u32 {
     }
 }
 
-/// Takes a sample every second, for ever.
+/// Takes a sample every second, forever.
 pub(crate) async fn sample(gauges: Arc<Gauges>, history: Arc<History>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);

@@ -1,4 +1,4 @@
-//! `raft-proxy`: reads the command line, runs a proxy until it is told to stop.
+//! `raft-proxy`: parses the command line and runs a proxy until a stop signal arrives.
 
 use clap::{Parser, Subcommand};
 use program::{
@@ -17,13 +17,13 @@ use std::{
     process::ExitCode,
 };
 
-/// The front door of a cluster: UDP clients, HTTP and the Redis protocol
+/// The proxy of a cluster: UDP clients, HTTP and the Redis protocol
 #[derive(Parser)]
 #[command(name = "raft-proxy", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
-    /// How log lines look. RUST_LOG says how much is logged
+    /// The format of the log; RUST_LOG sets its level
     #[arg(long, value_enum, env = "RAFT_LOG", default_value = "text")]
     log: LogFormat,
     #[command(subcommand)]
@@ -32,15 +32,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Ask a proxy that runs whether it is ready: exit code 0 if so
+    /// Check that a running proxy is ready; exit code 0 if so
     Health {
-        /// Where it serves HTTP
+        /// The HTTP address of the proxy
         #[arg(long, env = "RAFT_HTTP", default_value = "127.0.0.1:8080")]
         http: Door,
     },
 }
 
-/// The exit code for a command line or an environment that does not allow the proxy to start.
+/// The exit code for an invalid command line or environment.
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         output::final_error(error);
         CANNOT_START.into()
     });
-    // A name that is still being resolved must not delay the end.
+    // A pending name lookup must not delay the exit.
     runtime.shutdown_background();
     exit
 }
@@ -69,7 +69,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }));
     }
     let _log = logging::start(cli.log).map_err(anyhow::Error::msg)?;
-    // Before anything can be interrupted.
+    // Install the handlers first, so that every later step can be interrupted.
     let mut signals = StopSignals::install()?;
     let server = tokio::select! {
         server = Server::start(cli.settings) => server?,
@@ -90,7 +90,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
     };
     let forced = async {
-        // After a failure no signal has asked for the stop yet.
+        // After a failure, no signal has requested the stop yet.
         if failure.is_some() {
             let signal = signals.next().await;
             tracing::info!(%signal, "stopping already; a second signal stops it immediately");
@@ -115,14 +115,14 @@ async fn check(http: Door) -> anyhow::Result<ExitCode> {
         anyhow::bail!("HTTP is off, so there is nobody to ask: give --http ADDRESS:PORT");
     };
     if at.ip().is_unspecified() {
-        // What listens everywhere listens here.
+        // A server that listens on all addresses also listens on loopback.
         at.set_ip(match at.is_ipv4() {
             true => std::net::Ipv4Addr::LOCALHOST.into(),
             false => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
     let (ready, text) = health::ask(at).await?;
-    // The exit code is the answer.
+    // The exit code is the result, so a failure to print does not matter.
     let _ = write!(io::stdout(), "{text}");
     Ok(if ready {
         ExitCode::SUCCESS
@@ -131,7 +131,7 @@ async fn check(http: Door) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Where everything listens, and what to try.
+/// Prints the addresses of all listeners and example commands.
 fn greet(server: &Server) {
     tracing::info!(
         udp = %server.udp,

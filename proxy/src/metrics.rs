@@ -1,4 +1,4 @@
-//! What is counted, in the text format Prometheus reads.
+//! The counters of the frontends, in the text format of Prometheus.
 
 use crate::driver::Gauges;
 use client::pool::Outcome;
@@ -15,7 +15,7 @@ use std::{
 };
 use transport::Endpoint;
 
-/// What was asked.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Verb {
@@ -26,10 +26,10 @@ pub enum Verb {
     Increment,
 }
 
-/// By position.
+/// The names of the kinds, by index.
 const VERBS: [&str; 5] = ["get", "scan", "put", "delete", "increment"];
 
-/// What became of it.
+/// The outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Answered,
@@ -37,7 +37,7 @@ enum Fate {
     Unknown,
 }
 
-/// By position.
+/// The names of the outcomes, by index.
 const FATES: [&str; 3] = ["answered", "not_done", "unknown"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,23 +56,23 @@ struct Build {
     version: &'static str,
 }
 
-/// The counters of the doors.
+/// The counters of the frontends.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// One for each verb and fate, found by position: no map is searched for each operation.
+    /// One counter for each kind and outcome, found by index: an operation requires no map lookup.
     operations: [[Counter; 3]; 5],
     seconds: [Histogram; 5],
-    /// Connections of the HTTP door that are open.
+    /// Open HTTP connections.
     pub http_connections: Gauge,
-    /// Connections of the Redis door that are open.
+    /// Open Redis connections.
     pub redis_connections: Gauge,
-    /// Connections closed because of what came over them.
+    /// Connections closed because of a protocol error.
     pub redis_protocol_errors: Counter,
 }
 
 impl Metrics {
-    /// All at zero.
+    /// Creates all counters at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("stateraft_proxy");
         let build = Family::<Build, Gauge>::default();
@@ -89,7 +89,7 @@ impl Metrics {
             operations,
         );
         let durations = Family::<VerbLabel, Histogram>::new_with_constructor(|| {
-            // From a local answer to longer than an election takes.
+            // From the latency of a local response to more than the duration of an election.
             Histogram::new([
                 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
                 10.0,
@@ -139,15 +139,15 @@ impl Metrics {
         self.seconds[verb as usize].observe(took.as_secs_f64());
     }
 
-    /// Everything, with what the driver and the socket know.
+    /// Encodes all metrics, including those of the driver and the socket.
     ///
     /// # Errors
-    /// None that can happen: the text is written to memory.
+    /// None in practice: the text is written to memory.
     pub fn encode(&self, gauges: &Gauges, endpoint: &Endpoint) -> Result<String, fmt::Error> {
         use fmt::Write as _;
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
-        // The driver's own numbers go before the end mark.
+        // Insert the driver's own numbers before the end mark.
         text.truncate(text.len() - "# EOF\n".len());
         let value = |number: &AtomicU64| number.load(Relaxed);
         let leader = gauges.leader().map_or(0, model::NodeId::get);

@@ -1,10 +1,10 @@
-//! What the cluster looks like from here: the servers, as they tell of themselves, and some keys.
+//! A view of the cluster: the status that each server reports, and some keys.
 //!
-//! Looked up twice a second and when something changed while somebody looks on. Otherwise the
-//! servers alone are asked, every ten seconds and when another leads: what happened to them goes into
-//! the [`History`], so that who comes later sees it. They keep it for a while, and tell when it was, so
-//! it need not be fetched at once. A server that does not answer is shown as such; keys that cannot
-//! be read now are shown as they were.
+//! While an observer is connected, the view is refreshed twice a second and after each change.
+//! Otherwise only the servers are polled, every ten seconds and after each change of the leader. Their
+//! events go into the [`History`] for late observers. Servers keep their events with timestamps for a
+//! while, so the poll can be slow. The view marks a server that does not respond. If the keys cannot
+//! be read now, it shows the keys of the last read.
 
 use crate::{chaos::Chaos, desk::Desk, driver::Gauges, fetch, history::History, http::kv};
 use futures_util::{
@@ -28,32 +28,33 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use web::Secret;
 
-/// How many keys are shown, and how much of each value.
+/// The number of keys in the view, and the maximum length of each value.
 const KEYS: u32 = 25;
 const VALUE: usize = 120;
-/// What has not come by then is shown as it was.
+/// The timeout of a refresh. After it, the view shows the last known state.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// Keys read longer ago than this are said to be old.
+/// The maximum age of fresh keys. Older keys are marked as stale.
 const FRESH: Duration = Duration::from_secs(3);
 const UNSEEN: Duration = Duration::from_secs(10);
 const SEEN: Duration = Duration::from_millis(500);
-/// A server that is late once may only be busy.
+/// The number of missed responses after which a server counts as unreachable. One late response may
+/// only indicate load.
 const SILENCES: u32 = 2;
-/// Changes come in crowds, and are shown together.
+/// Changes arrive in bursts; one refresh covers a burst.
 const SETTLE: Duration = Duration::from_millis(100);
-/// A follower that its leader did not hear for so many milliseconds is not up.
+/// A follower counts as down after this many milliseconds without contact to its leader.
 const SILENT: u64 = 1500;
 
-/// Asks a server of this process.
+/// Queries a server in this process.
 type Ask = dyn Fn(StatusQuery) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
 
-/// Where the state of a server is found.
+/// The status source of a server.
 pub enum Source {
-    /// At its HTTP address, `HOST:PORT`.
+    /// The HTTP address of the server, `HOST:PORT`.
     Http(String),
-    /// In this process.
+    /// A server in this process.
     Here(Box<Ask>),
-    /// Nobody said where.
+    /// No source is configured.
     Nowhere,
 }
 
@@ -67,54 +68,56 @@ impl fmt::Debug for Source {
     }
 }
 
-/// The state of everything.
+/// The state of the cluster.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// The cluster's name.
+    /// The name of the cluster.
     pub cluster: String,
     /// This proxy.
     pub proxy: ProxyStatus,
-    /// Whether the cluster can work.
+    /// Whether the cluster is available.
     pub health: Health,
     /// The servers, in order.
     pub nodes: Vec<NodeStatus>,
-    /// What goes wrong on purpose; nothing without `--chaos`.
+    /// The active faults; absent without `--chaos`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chaos: Option<Value>,
     /// Some keys.
     pub keys: Keys,
 }
 
-/// Whether the cluster can work, as far as it is known here.
+/// The availability of the cluster, as far as the proxy knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// `ok`, `no_leader`, `no_quorum`, or `unknown` where it is not known how many servers are up.
+    /// `ok`, `no_leader`, `no_quorum`, or `unknown` if the number of available servers is unknown.
     pub state: &'static str,
-    /// How many servers there are.
+    /// The number of servers.
     pub servers: usize,
-    /// How many of them answer, count toward a quorum, and are not isolated on purpose.
+    /// The number of servers that respond, count toward a quorum, and are not isolated by fault
+    /// injection.
     pub up: usize,
-    /// How many are needed.
+    /// The size of a majority.
     pub majority: usize,
-    /// How many more may fail before writes wait; negative, how many are missing.
+    /// The number of further failures that the cluster tolerates; if negative, the number of missing
+    /// servers.
     pub margin: i64,
-    /// The leader of the newest term among those that are up.
+    /// The leader of the newest term among the available servers.
     pub leader: Option<u64>,
-    /// Its term, or without a leader the newest term known.
+    /// The term of that leader; without a leader, the newest known term.
     pub term: Option<u64>,
     /// The highest commit index that any server reported.
     pub commit_index: Option<u64>,
-    /// How long ago that was.
+    /// The age of that report in milliseconds.
     pub commit_age_ms: Option<u64>,
 }
 
-/// What is known of one server for [`Health`].
+/// The known state of one server, as input of [`Health`].
 struct Known {
     id: u64,
-    /// Whether it answers; `None` if it is not known where to ask.
+    /// Whether the server responds; `None` if it has no status source.
     answers: Option<bool>,
     is_isolated: bool,
-    /// What it said of itself last.
+    /// The last status that the server reported.
     said: Option<Value>,
     age_ms: u64,
 }
@@ -122,7 +125,7 @@ struct Known {
 impl Health {
     fn of(servers: &[Known]) -> Self {
         let number = |said: &Value, name: &str| said.get(name).and_then(Value::as_u64);
-        // A server that lost its disk answers, and takes no part.
+        // A server that lost its disk responds, but takes no part in the protocol.
         let is_suspended = |server: &Known| {
             let said = server.said.as_ref().and_then(|said| said.get("suspended"));
             said.is_some_and(|reason| !reason.is_null())
@@ -140,7 +143,7 @@ impl Health {
             let (_, said) = leader?;
             said.get("followers")?.get(id.to_string())
         };
-        // A server that cannot be asked is up if its leader hears it.
+        // A server without a status source is up if its leader has recent contact to it.
         let heard = |id: u64| {
             let silent = of_leader(id).and_then(|follower| number(follower, "silent_ms"));
             silent.is_some_and(|silent| silent < SILENT)
@@ -190,95 +193,95 @@ impl Health {
     }
 }
 
-/// This proxy.
+/// The state of this proxy.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProxyStatus {
     /// Its version.
     pub version: &'static str,
-    /// Since when it runs.
+    /// The uptime in seconds.
     pub uptime_seconds: u64,
-    /// The server it believes leads.
+    /// The believed leader.
     pub leader: Option<u64>,
-    /// Requests that wait for a server.
+    /// The number of requests in flight.
     pub requests_in_flight: u64,
-    /// Requests that arrived since the start.
+    /// The number of requests since the start.
     pub requests_total: u64,
 }
 
-/// A server.
+/// The state of a server.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeStatus {
-    /// Which.
+    /// The id of the server.
     pub id: u64,
-    /// What it says of itself, nothing if it does not answer.
+    /// The status that the server reports; absent if it does not respond.
     pub status: Option<Value>,
-    /// Why nothing is known of it.
+    /// Why there is no status.
     pub problem: Option<String>,
-    /// What it said of itself last, if it does not answer now.
+    /// The last reported status, if the server does not respond now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Value>,
-    /// How long ago it said that, `status` or `last`.
+    /// The age of that status in milliseconds.
     pub age_ms: Option<u64>,
 }
 
-/// Some keys, in order.
+/// A sample of the keys, in order.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Keys {
-    /// The first of them. Long values are cut, and marked `cut`.
+    /// The first keys. Long values are truncated and marked `cut`.
     pub items: Vec<Map<String, Value>>,
-    /// Whether there are more.
+    /// Whether more keys exist.
     pub more: bool,
-    /// Whether they could be read just now.
+    /// Whether the keys were read recently.
     pub fresh: bool,
 }
 
-/// The keys as they were last read.
+/// The keys of the last read.
 #[derive(Debug, Default)]
 struct KnownKeys {
     keys: Keys,
     read: Option<Instant>,
 }
 
-/// Looks up the state for those who look on.
+/// Queries the state of the cluster for observers.
 pub struct Overview {
     cluster: String,
     desk: Desk,
-    /// Where the keys are read: not counted as load.
+    /// The service for reading the keys. Its reads do not count as load.
     reader: Desk,
     gauges: Arc<Gauges>,
     nodes: BTreeMap<NodeId, Source>,
     node_token: Option<Secret>,
     chaos: Option<Arc<Chaos>>,
     history: Arc<History>,
-    /// What is known of the servers from earlier looks.
+    /// The servers' state from earlier refreshes.
     acquaintances: Mutex<Acquaintances>,
     keys: Arc<Mutex<KnownKeys>>,
-    /// Whether the keys are being read.
+    /// Whether a read of the keys is in progress.
     reading: Arc<AtomicBool>,
     shown: watch::Sender<Arc<str>>,
     looked_on: Notify,
 }
 
-/// What is known from earlier looks.
+/// The servers' state from earlier refreshes.
 #[derive(Debug, Default)]
 struct Acquaintances {
     servers: BTreeMap<NodeId, Acquaintance>,
     leader: Option<u64>,
 }
 
-/// What is known of a server from earlier looks.
+/// The state of one server from earlier refreshes.
 #[derive(Debug, Default)]
 struct Acquaintance {
     boot: String,
-    /// The last of its events that was told.
+    /// The number of its last event in the history.
     told: u64,
     silences: u32,
-    /// What it said of itself last, and when.
+    /// The last status that it reported, and the time of the report.
     last: Option<(Value, Instant)>,
 }
 
 impl Overview {
-    /// An overview of these servers.
+    /// Creates a view of these servers.
     pub fn new(
         cluster: String,
         (desk, reader): (Desk, Desk),
@@ -304,23 +307,24 @@ impl Overview {
         }
     }
 
-    /// What happened lately.
+    /// The recent history.
     pub fn history(&self) -> &Arc<History> {
         &self.history
     }
 
-    /// From now on, whenever there is something new: [`Status`] as JSON. The first may be old.
+    /// Subscribes to the view: a receiver of [`Status`] as JSON after each refresh. The first value
+    /// may be stale.
     pub fn look_on(&self) -> watch::Receiver<Arc<str>> {
         let receiver = self.shown.subscribe();
         self.looked_on.notify_one();
         receiver
     }
 
-    /// Keeps those who look on informed, until `closing`.
+    /// Refreshes the view for its observers until `closing` is cancelled.
     pub async fn run(self: Arc<Self>, closing: CancellationToken) {
         let forever = async {
             loop {
-                // Asked for before looking, so that no change falls between.
+                // Register before the refresh, so that no notification is lost.
                 let (written, changed) = (self.desk.written(), &self.gauges.changed);
                 let (written, changed) = (written.notified(), changed.notified());
                 let chaos = async {
@@ -359,8 +363,8 @@ impl Overview {
         }
     }
 
-    /// How long to leave the servers alone while nobody looks on. One that was late once is soon
-    /// asked again, so that the history says when it fell silent.
+    /// The interval between polls of the servers without observers. After one missed response, the
+    /// next poll follows soon, so that the history has the correct time of the failure.
     fn until_next(&self) -> Duration {
         let known = self.acquaintances();
         let is_late = |known: &Acquaintance| (1..SILENCES).contains(&known.silences);
@@ -371,7 +375,7 @@ impl Overview {
         }
     }
 
-    /// The state now.
+    /// Returns the current state.
     pub async fn status(&self) -> Status {
         let (nodes, keys) = futures_util::join!(self.look(), self.keys());
         let chaos = self.chaos.as_ref().map(|chaos| chaos.status());
@@ -404,7 +408,7 @@ impl Overview {
         Health::of(&known.collect::<Vec<_>>())
     }
 
-    /// Asks all servers how they are, and tells the history what is new.
+    /// Polls all servers, and adds new events to the history.
     async fn look(&self) -> Vec<NodeStatus> {
         let asked = self.nodes.iter().map(|(id, source)| {
             let known = self.acquaintances();
@@ -427,7 +431,8 @@ impl Overview {
         nodes
     }
 
-    /// What a look at a server brought that is worth telling. Its events are told, and taken out.
+    /// Processes the result of one poll: moves the server's events from the status to the history, and
+    /// records when the server becomes unreachable or returns.
     fn note(&self, id: NodeId, told: &mut Result<Value, String>) {
         let mut known = self.acquaintances();
         let known = known.servers.entry(id).or_default();
@@ -451,8 +456,9 @@ impl Overview {
         let boot = status.get("boot").and_then(Value::as_str).unwrap_or("");
         if boot != known.boot {
             boot.clone_into(&mut known.boot);
-            // Its numbers begin anew. What it was asked for may have been too late a part of them:
-            // the next look brings the rest.
+            // After a restart, the numbers of events begin again at 1. The poll requested events after
+            // a number of the previous run, so its result may lack the first events: the next poll
+            // returns all of them.
             known.told = 0;
             let first = status
                 .get("events")
@@ -479,7 +485,7 @@ impl Overview {
             let Some(Value::String(what)) = event.remove("what") else {
                 continue;
             };
-            // Two looks at the same time bring the same.
+            // Two concurrent polls return the same events.
             if number > known.told {
                 known.told = number;
                 if let Some(other) = event.remove("node") {
@@ -550,8 +556,8 @@ impl Overview {
         }
     }
 
-    /// The keys as they are, or as they last were if the cluster does not answer at once. One
-    /// reading at a time: while the cluster is down they would pile up.
+    /// Returns the current keys, or the keys of the last read if the cluster does not respond in time.
+    /// Only one read is in progress at a time, because reads would pile up while the cluster is down.
     async fn keys(&self) -> Keys {
         if !self.reading.swap(true, Relaxed) {
             let (desk, known) = (self.reader.clone(), Arc::clone(&self.keys));
@@ -564,7 +570,7 @@ impl Overview {
                 }
                 reading.store(false, Relaxed);
             });
-            // Late or failed, what is known is what is told.
+            // After a timeout or an error, the keys of the last read are used.
             let _ = tokio::time::timeout(PATIENCE, read).await;
         }
         let known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
@@ -585,7 +591,7 @@ impl Keys {
                 && let Err(error) = str::from_utf8(value)
                 && error.error_len().is_none()
             {
-                // Cut within a character: what is before it is still text.
+                // The truncation may split a character; the text before it is valid.
                 value = &value[..error.valid_up_to()];
             }
             let mut item = kv::pair(key, value, found.version);
@@ -613,7 +619,7 @@ mod tests {
     use model::Address;
     use std::sync::atomic::AtomicU64;
 
-    /// An overview of one server that counts how often it is asked, and answers while `is_up`.
+    /// A view of one server that counts the polls and responds while `is_up`.
     fn overview(asked: &Arc<AtomicU64>, is_up: &Arc<AtomicBool>) -> Overview {
         let driver = Driver::new(DriverConfig {
             nodes: [NodeId::new(1)].into(),
@@ -651,7 +657,7 @@ mod tests {
         Overview::new("test".into(), desks, handle.gauges, sources, None, history)
     }
 
-    /// A server that leads, follows, or does not answer; isolated where it says so.
+    /// A server that leads, follows, or does not respond.
     fn known(id: u64, answers: Option<bool>, role: &str, index: u64) -> Known {
         Known {
             id,
@@ -673,7 +679,7 @@ mod tests {
         assert_eq!((health.state, health.up, health.margin), ("ok", 2, 0));
         assert_eq!((health.leader, health.commit_index), (Some(1), Some(90)));
         assert_eq!(health.commit_age_ms, Some(0));
-        // The leader is cut off: the others cannot do without it.
+        // An isolated leader does not count as available.
         servers[0].is_isolated = true;
         let health = Health::of(&servers);
         assert_eq!(
@@ -716,7 +722,7 @@ mod tests {
             known(3, Some(true), "follower", 0),
         ];
         assert_eq!(Health::of(&servers).margin, 1);
-        // Its leader does not count it: it may not know that itself yet.
+        // The leader does not count server 1, and server 1 may not know that yet.
         servers[0].said = Some(serde_json::json!({
             "role": "leader", "term": 7, "commit_index": 90,
             "followers": {"2": {"silent_ms": 20, "counts": true},
@@ -724,7 +730,7 @@ mod tests {
         }));
         let health = Health::of(&servers);
         assert_eq!((health.state, health.up, health.margin), ("ok", 2, 0));
-        // It knows it, and there is no leader to tell.
+        // Now server 1 knows it, and there is no leader.
         servers[0].answers = Some(false);
         servers[2].said = Some(serde_json::json!({
             "role": "follower", "term": 7, "commit_index": 0, "suspended": "another disk",
@@ -734,7 +740,7 @@ mod tests {
             (health.state, health.up, health.margin),
             ("no_quorum", 1, -1)
         );
-        // Its own claim to lead does not count.
+        // The server's own claim to lead has no effect.
         servers[2].said = Some(serde_json::json!({
             "role": "leader", "term": 8, "commit_index": 0, "suspended": "another disk",
         }));
@@ -755,7 +761,7 @@ mod tests {
         let unseen = asked.swap(0, Relaxed);
         assert!((5..=7).contains(&unseen), "{unseen} times in a minute");
 
-        // One that falls silent is told of no later than it takes to ask it twice.
+        // The history reports the failure after at most two polls.
         is_up.store(false, Relaxed);
         tokio::time::sleep(UNSEEN + SEEN * 2).await;
         let news = overview

@@ -1,6 +1,6 @@
-//! Where servers are, by name: names are looked up again and again, as a container that restarts
-//! may come back with another address. No two servers may have one address: requests for one would
-//! go to the other.
+//! The addresses of the servers. Host names are resolved repeatedly, because a restarted container may
+//! have a new address. No two servers may share an address: requests for one server would go to the
+//! other.
 
 use futures_util::future::join_all;
 use model::{Address, NodeId};
@@ -14,14 +14,14 @@ use tokio::time;
 use transport::{Endpoint, find_shared_address, why_unreachable};
 
 const AGAIN: Duration = Duration::from_secs(10);
-/// The time limit of the lookups before a start.
+/// The timeout of the lookups before a start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Refuses names of two servers that have one address, and addresses that a socket at `listen` never
-/// reaches. A name that has no address yet is passed over.
+/// Rejects host names of two servers that resolve to the same address, and addresses that a socket at
+/// `listen` can never reach. Skips a name that has no address yet.
 ///
 /// # Errors
-/// If two servers have one address, or one cannot be reached.
+/// If two servers share an address, or a server is unreachable.
 pub async fn check(listen: SocketAddr, names: &BTreeMap<NodeId, String>) -> anyhow::Result<()> {
     for (id, name) in names {
         if let Some(why) = why_unreachable(listen, name) {
@@ -46,8 +46,8 @@ fn describe((first, second, address): (NodeId, NodeId, SocketAddr)) -> String {
     )
 }
 
-/// Tells the endpoint where the servers are, as long as it is not cancelled. Addresses written as
-/// numbers are told once.
+/// Resolves the servers' names and passes the addresses to the endpoint, until the future is dropped.
+/// Numeric addresses are passed once.
 pub async fn follow(endpoint: Endpoint, names: BTreeMap<NodeId, String>) {
     let found = Found::default();
     let names = names
@@ -77,12 +77,12 @@ async fn one(endpoint: &Endpoint, all: &Found, id: NodeId, name: String) {
     }
 }
 
-/// The addresses of all servers, as known now.
+/// The known addresses of all servers.
 #[derive(Debug, Default)]
 struct Found(Mutex<BTreeMap<NodeId, Vec<SocketAddr>>>);
 
 impl Found {
-    /// Adds the addresses of a server. Returns an address of two servers, if there is one.
+    /// Adds the addresses of a server. Returns an address that two servers share, if there is one.
     fn add(&self, id: NodeId, at: Vec<SocketAddr>) -> Option<(NodeId, NodeId, SocketAddr)> {
         let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         found.insert(id, at);

@@ -1,18 +1,16 @@
-//! The Redis door: RESP2 and RESP3 over TCP, for the clients and tools people already have.
+//! The Redis frontend: RESP2 and RESP3 over TCP, for existing clients and tools.
 //!
-//! What is served is listed in `command`; everything else is answered with an error, as is
-//! whatever cannot be read. Every command means what it means in Redis, with three differences
-//! that a strongly consistent store makes: an operation may fail because the cluster is not
-//! available (`-TRYAGAIN`, nothing was done), its outcome may be unknown (`-UNKNOWN`), and a
-//! command with several keys is several operations, not one.
+//! `command` lists the supported commands. Every other command and all malformed input cause an error.
+//! Each command has the semantics of Redis, with three exceptions due to strong consistency: an
+//! operation may fail because the cluster is unavailable (`-TRYAGAIN`, not executed), its outcome may
+//! be unknown (`-UNKNOWN`), and a command with several keys is several operations.
 //!
 //! # Order
-//! The commands of one connection are answered in order. Those that arrived together may be
-//! carried out at the same time, as long as no two of them touch the same key unless both only
-//! read it; see `connection`.
+//! The commands of one connection are answered in order. Pipelined commands may be executed
+//! concurrently, unless two of them touch the same key and at least one writes it; see `connection`.
 //!
-//! # What is left out
-//! Push messages, inline commands (so that a web page cannot send commands to this port by a form),
+//! # Deliberate omissions
+//! Push messages, inline commands (so that a web page cannot send commands to this port with a form),
 //! transactions, expiry, types other than strings, and databases other than 0.
 
 pub(crate) mod command;
@@ -34,20 +32,20 @@ use std::{
 use tokio::net::TcpStream;
 use web::Secret;
 
-/// The version of Redis whose replies are imitated, for clients that ask.
+/// The emulated version of Redis, reported to clients that request it.
 pub(crate) const REDIS_VERSION: &str = "7.0.0";
 
-/// What all connections of the door share.
+/// The shared state of all connections.
 pub struct Redis {
-    /// Where operations go.
+    /// The key-value service.
     pub desk: Desk,
-    /// The password, if one is needed.
+    /// The password, if one is configured.
     pub password: Option<Secret>,
-    /// What `INFO` tells.
+    /// The source of the numbers in `INFO`.
     pub gauges: Arc<Gauges>,
-    /// How long a client may take to send a command it has begun, or to take replies.
+    /// The timeout for a client to complete a command, or to receive replies.
     pub client_timeout: Duration,
-    /// How long a connection may be idle, if that is bounded.
+    /// The timeout for idle connections, if configured.
     pub idle_timeout: Option<Duration>,
     pub(crate) evictions: Arc<Evictions>,
     pub(crate) cursors: Mutex<Cursors>,
@@ -55,8 +53,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A door before this desk, with room for so many connections. A known client that has been idle
-    /// for `evict_idle` may have to make room for a new one.
+    /// Creates a frontend on top of this service, with this maximum number of connections. A known
+    /// client that has been idle for `evict_idle` may be evicted in favor of a new client.
     pub fn new(
         desk: Desk,
         password: Option<Secret>,
@@ -67,7 +65,7 @@ impl Redis {
         room: usize,
     ) -> Self {
         Self {
-            // Half of the connections stay for clients that are known.
+            // The other half of the connections is reserved for known clients.
             evictions: Evictions::new((room / 2).max(1), evict_idle),
             desk,
             password,

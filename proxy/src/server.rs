@@ -1,4 +1,4 @@
-//! Puts a proxy together: sockets, driver, pool, doors; and takes it apart again in order.
+//! Assembles a proxy from sockets, driver, pool and frontends, and shuts it down in order.
 
 use crate::{
     chaos::Chaos,
@@ -25,39 +25,39 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transport::{Endpoint, Faults, SecretFileError, read_secret};
 use web::{Secret, site::Policy};
 
-/// How long stopping waits until the sessions are closed.
+/// The timeout for closing the sessions during a shutdown.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// A proxy that runs.
+/// A running proxy.
 pub struct Server {
-    /// Where it listens for clients over UDP.
+    /// The address of the UDP socket.
     pub udp: SocketAddr,
-    /// Where it serves HTTP.
+    /// The address of the HTTP listener, if enabled.
     pub http: Option<SocketAddr>,
-    /// Where it serves the Redis protocol.
+    /// The address of the Redis listener, if enabled.
     pub redis: Option<SocketAddr>,
-    /// The servers in this process, if there are.
+    /// The embedded servers, if configured.
     pub embedded: Option<Embedded>,
-    /// What the driver knows.
+    /// The counters and gauges of the driver.
     pub gauges: Arc<Gauges>,
-    /// Whether things may be broken on purpose.
+    /// Whether fault injection is enabled.
     pub chaos: bool,
     drain: Duration,
     pool: Pool,
     closing: CancellationToken,
     ending: Ending,
-    /// Connections and what else must be finished.
+    /// The connections and other tasks that a shutdown waits for.
     tasks: TaskTracker,
     driver: JoinHandle<()>,
     follower: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts. Must be called within a tokio runtime.
+    /// Starts a proxy. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// If the settings make no sense, a secret cannot be read, an address is in use, or a server
-    /// of `--embedded` does not start.
+    /// If the settings are inconsistent, a secret cannot be read, an address is in use, or an embedded
+    /// server does not start.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
         peers::check(settings.listen, &places(&settings.peers, "--peer")?).await?;
@@ -68,10 +68,10 @@ impl Server {
         let token = secret(&settings.http_token_file)?;
         let node_token = secret(&settings.node_http_token_file)?.or_else(|| token.clone());
         let password = secret(&settings.redis_password_file)?;
-        // All that may be in use is taken before anything is started.
+        // Bind all addresses before anything starts.
         let http = listen(settings.http, "HTTP", "--http").await?;
         let redis = listen(settings.redis, "the Redis protocol", "--redis").await?;
-        // One plan of faults for the servers of this process, one for the proxy.
+        // One fault plan for the embedded servers, one for the proxy.
         let faults = settings.chaos.then(<[Faults; 2]>::default);
         let mut config = wire::config(&settings)?;
         config.faults = faults.as_ref().map(|[_, at_proxy]| at_proxy.clone());
@@ -109,14 +109,14 @@ impl Server {
             is_in_process: true,
             max_sessions: settings.max_sessions,
             max_waiting: settings.max_waiting,
-            // Nothing is lost between pool and driver, and the driver does try again.
+            // No message is lost between pool and driver, and the driver retries.
             max_attempts: 1,
             attempt_timeout: settings.patience(),
         };
         let carrier = handle.clone();
         let pool = Pool::new(config.clone(), move |envelopes| carrier.carry(envelopes));
-        // Reads of the page and of readiness probes have a pool of their own, so that the load is
-        // the load of clients. Reads open no session.
+        // Reads for the page and for readiness probes use a separate pool, so that the load metrics
+        // count clients only. Reads open no session.
         let carrier = handle.clone();
         let watcher = Pool::new(config, move |envelopes| {
             carrier.carry_uncounted(envelopes);
@@ -223,8 +223,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Stops: refuses new work, finishes what is under way, and then ends, all within the time
-    /// given for it.
+    /// Stops the proxy: rejects new operations, finishes pending operations, and then ends, all within
+    /// the configured timeout.
     pub async fn stop(self) {
         self.closing.cancel();
         self.tasks.close();
@@ -243,7 +243,7 @@ impl Server {
         }
     }
 
-    /// Waits until something fails that the proxy cannot do without.
+    /// Waits until a vital component fails.
     pub async fn failed(&self) -> anyhow::Error {
         match &self.embedded {
             Some(embedded) => embedded.failed().await,
@@ -254,7 +254,7 @@ impl Server {
 
 type Servers = (BTreeMap<NodeId, String>, BTreeMap<NodeId, Source>);
 
-/// Where the servers are, and where their state is found.
+/// The addresses and the status sources of the servers.
 fn servers(settings: &Settings, embedded: Option<&Embedded>) -> anyhow::Result<Servers> {
     if let Some(embedded) = embedded {
         return Ok((embedded.places(), embedded.sources()));

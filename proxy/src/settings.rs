@@ -1,17 +1,17 @@
-//! The command line, and what of it makes no sense together.
+//! The command line of `raft-proxy`, and the check for inconsistent options.
 
 use clap::Args;
 use model::NodeId;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-/// How a proxy is set up. Every option can also be given by the environment.
+/// The configuration of a proxy. Every option can also be set in the environment.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// Start N servers in this process and be their proxy, to try things out on one machine
+    /// Run N servers in this process, to try out a whole cluster on one machine
     #[arg(long, value_name = "N", env = "RAFT_EMBEDDED", conflicts_with = "peers",
           value_parser = clap::value_parser!(u64).range(1..=9))]
     pub embedded: Option<u64>,
-    /// The cluster's name: others are not understood
+    /// The name of the cluster; datagrams of other clusters are ignored
     #[arg(
         long,
         value_name = "NAME",
@@ -19,7 +19,7 @@ pub struct Settings {
         default_value = "stateraft"
     )]
     pub cluster: String,
-    /// Where to listen for clients over UDP
+    /// The UDP address for clients
     #[arg(
         long,
         value_name = "ADDR",
@@ -27,7 +27,7 @@ pub struct Settings {
         default_value = "127.0.0.1:7000"
     )]
     pub listen: SocketAddr,
-    /// Where to serve HTTP, or "off"
+    /// The address of the HTTP server, or "off"
     #[arg(
         long,
         value_name = "ADDR",
@@ -35,7 +35,7 @@ pub struct Settings {
         default_value = "127.0.0.1:8080"
     )]
     pub http: Door,
-    /// Where to serve the Redis protocol, or "off"
+    /// The address of the Redis server, or "off"
     #[arg(
         long,
         value_name = "ADDR",
@@ -43,7 +43,7 @@ pub struct Settings {
         default_value = "127.0.0.1:6379"
     )]
     pub redis: Door,
-    /// Where a server is: 1=HOST:PORT. Once for each server
+    /// The address of a server, 1=HOST:PORT. Once for each server
     #[arg(
         long = "peer",
         value_name = "ID=HOST:PORT",
@@ -51,7 +51,7 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub peers: Vec<Place>,
-    /// Where a server answers HTTP, for the page at /: 1=HOST:PORT. Once for each server
+    /// The HTTP address of a server, for the page at /, 1=HOST:PORT. Once for each server
     #[arg(
         long,
         value_name = "ID=HOST:PORT",
@@ -59,13 +59,13 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub node_http: Vec<Place>,
-    /// The most bytes of a datagram, without the headers of UDP and IP. The length in use follows what
-    /// each path carries; this only bounds it
+    /// The maximum datagram size in bytes, without UDP and IP headers. Path MTU discovery chooses the
+    /// actual size up to this bound
     #[arg(long, value_name = "BYTES", env = "RAFT_MAX_DATAGRAM",
           default_value_t = transport::Config::DEFAULT_DATAGRAM,
           value_parser = transport::Config::parse_max_datagram)]
     pub max_datagram: usize,
-    /// Where the servers of --embedded keep their logs
+    /// The directory for the logs of the --embedded servers
     #[arg(
         long,
         value_name = "DIR",
@@ -73,26 +73,27 @@ pub struct Settings {
         default_value = "./data"
     )]
     pub data_dir: PathBuf,
-    /// How many bytes of keys and values the state of --embedded may have; beyond it, writes that make
-    /// it larger are refused
+    /// The maximum size of all keys and values in bytes, for the --embedded servers. Writes that would
+    /// exceed it are rejected
     #[arg(long, value_name = "BYTES", env = "RAFT_STATE_QUOTA", default_value_t = 512 << 20,
           value_parser = clap::value_parser!(u64).range(1..=model::store::MAX_STATE_QUOTA))]
     pub state_quota: u64,
-    /// The key that servers and proxies share (raft-node keygen makes one)
+    /// The file with the key that servers and proxies share (raft-node keygen generates one)
     #[arg(long, value_name = "FILE", env = "RAFT_KEY_FILE")]
     pub key_file: Option<PathBuf>,
-    /// The key that clients over UDP hold
+    /// The file with the key that UDP clients share with servers and proxies
     #[arg(long, value_name = "FILE", env = "RAFT_CLIENT_KEY_FILE")]
     pub client_key_file: Option<PathBuf>,
-    /// The token that HTTP requests must carry as "Authorization: Bearer TOKEN"; also sent to the
-    /// servers of --node-http
+    /// The file with the token that HTTP requests must carry as "Authorization: Bearer TOKEN"; also
+    /// sent to the servers of --node-http
     #[arg(long, value_name = "FILE", env = "RAFT_HTTP_TOKEN_FILE")]
     pub http_token_file: Option<PathBuf>,
-    /// The token for the servers of --node-http, if it is another one than that of --http-token-file
+    /// The file with the token for the servers of --node-http, if it differs from --http-token-file
     #[arg(long, value_name = "FILE", env = "RAFT_NODE_HTTP_TOKEN_FILE")]
     pub node_http_token_file: Option<PathBuf>,
-    /// A name by which clients may call this proxy over HTTP, beside localhost and IP addresses.
-    /// Without a token other names are refused. Repeat it, or separate several by commas
+    /// An additional host name for HTTP requests to this proxy. localhost and IP addresses are always
+    /// allowed. Without a token, requests with other host names are rejected. Repeat the option or
+    /// separate names by commas
     #[arg(
         long,
         value_name = "NAME",
@@ -101,26 +102,25 @@ pub struct Settings {
         value_parser = web::site::parse_name
     )]
     pub http_allow_host: Vec<String>,
-    /// The password that Redis clients must give with AUTH
+    /// The file with the password that Redis clients must send with AUTH
     #[arg(long, value_name = "FILE", env = "RAFT_REDIS_PASSWORD_FILE")]
     pub redis_password_file: Option<PathBuf>,
-    /// Listen beyond this machine even without keys, tokens and passwords
+    /// Listen on non-loopback addresses even without keys, tokens and passwords
     #[arg(long, env = "RAFT_INSECURE")]
     pub insecure: bool,
-    /// Let whoever may use HTTP break things on purpose, by POST /v1/chaos: cut and harm links, and
-    /// isolate, pause and kill the servers of --embedded. Never for a cluster that matters
+    /// Allow fault injection by POST /v1/chaos for all users of HTTP: cut and disturb links, and
+    /// isolate, pause and kill the --embedded servers. Never use it on a production cluster
     #[arg(long, env = "RAFT_CHAOS")]
     pub chaos: bool,
-    /// How long a server may take to answer before the request goes elsewhere
+    /// The timeout for a server's response; after it, the request goes to another server
     #[arg(long, value_name = "TIME", env = "RAFT_ATTEMPT_TIMEOUT", default_value = "400ms",
           value_parser = positive)]
     pub attempt_timeout: Duration,
-    /// How often a request is sent to servers before it is given up. By default long enough to
-    /// outlast an election
+    /// The maximum number of attempts per request. The default outlasts an election
     #[arg(long, value_name = "N", env = "RAFT_ATTEMPTS", default_value_t = 20,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
-    /// How many requests may be in flight
+    /// The maximum number of requests in flight
     #[arg(
         long,
         value_name = "N",
@@ -129,8 +129,8 @@ pub struct Settings {
         value_parser = at_least_one
     )]
     pub max_in_flight: usize,
-    /// How many sessions HTTP and Redis clients share. All proxies of a cluster together must
-    /// stay below what its servers keep (1024)
+    /// The number of sessions that HTTP and Redis clients share. The total over all proxies of a
+    /// cluster must stay below the limit of its servers (1024)
     #[arg(
         long,
         value_name = "N",
@@ -139,7 +139,7 @@ pub struct Settings {
         value_parser = at_least_one
     )]
     pub max_sessions: usize,
-    /// How many of their operations may wait for a session
+    /// The maximum number of operations that are queued for a session
     #[arg(
         long,
         value_name = "N",
@@ -148,7 +148,8 @@ pub struct Settings {
         value_parser = at_least_one
     )]
     pub max_waiting: usize,
-    /// How many connections each TCP door takes; fewer, if the limit of open files leaves no more
+    /// The maximum number of connections per TCP frontend; lower if the limit of open files requires
+    /// it
     #[arg(
         long,
         value_name = "N",
@@ -157,26 +158,26 @@ pub struct Settings {
         value_parser = at_least_one
     )]
     pub max_connections: usize,
-    /// How long a client over TCP may take to send a request, and to take each 32 KiB of a response
+    /// The timeout for a TCP client to send a request, and to receive each 32 KiB of a response
     #[arg(long, value_name = "TIME", env = "RAFT_CLIENT_TIMEOUT", default_value = "10s",
           value_parser = positive)]
     pub client_timeout: Duration,
-    /// Close Redis connections that are idle for this long; 0s never closes them
+    /// The timeout for idle Redis connections; 0s disables it
     #[arg(long, value_name = "TIME", env = "RAFT_IDLE_TIMEOUT", default_value = "10m",
           value_parser = duration)]
     pub idle_timeout: Duration,
-    /// When all Redis connections are taken, a new client closes the one that has been idle for the
-    /// longest time, unless that is less than this
+    /// The minimum idle time before a Redis connection can be closed in favor of a new client. If all
+    /// connections are in use, the connection with the longest idle time is closed
     #[arg(long, value_name = "TIME", env = "RAFT_EVICT_IDLE", default_value = "1m",
           value_parser = duration)]
     pub evict_idle: Duration,
-    /// How long to wait, when stopping, for what is under way
+    /// The timeout for pending operations during a shutdown
     #[arg(long, value_name = "TIME", env = "RAFT_DRAIN", default_value = "10s",
           value_parser = duration)]
     pub drain: Duration,
 }
 
-/// A number that is not zero.
+/// Parses a positive integer.
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("give at least 1".to_owned()),
@@ -185,11 +186,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The longest duration that an option may have: that of `raft-client`. Sums of such durations and
-/// points in time cannot overflow.
+/// The maximum duration of an option, as in `raft-client`. Sums of such durations and points in time
+/// cannot overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A duration of at most a day.
+/// Parses a duration of at most a day.
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time > LONGEST => Err("give at most 1day".to_owned()),
@@ -198,7 +199,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A duration that is not zero, of at most a day.
+/// Parses a positive duration of at most a day.
 fn positive(text: &str) -> Result<Duration, String> {
     match duration(text) {
         Ok(Duration::ZERO) => Err("give more than 0s".to_owned()),
@@ -206,17 +207,17 @@ fn positive(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A door that may be shut.
+/// The listen address of a frontend, or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// Not served.
+    /// Disabled.
     Off,
-    /// Served there.
+    /// The listen address.
     At(SocketAddr),
 }
 
 impl Door {
-    /// Where it is served, if it is.
+    /// The listen address, unless the frontend is disabled.
     pub fn address(self) -> Option<SocketAddr> {
         match self {
             Self::Off => None,
@@ -239,10 +240,10 @@ impl FromStr for Door {
     }
 }
 
-/// Where a server is.
+/// The id and the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Which server.
+    /// The id of the server.
     pub id: NodeId,
     /// `HOST:PORT`.
     pub at: String,
@@ -264,53 +265,53 @@ impl FromStr for Place {
     }
 }
 
-/// What makes no sense together.
+/// An inconsistency between options.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Nonsense {
-    /// Nobody to bring requests to.
+    /// There are no servers to forward requests to.
     #[error("which servers? Give --peer 1=HOST:PORT for each, or --embedded 3 to try things out")]
     NoServers,
-    /// A name that no cluster can have.
+    /// The cluster name is invalid.
     #[error(transparent)]
     Cluster(#[from] transport::ClusterNameError),
-    /// Two places for one server.
+    /// One server has two addresses.
     #[error("server {0} is given twice with {1}")]
     Twice(NodeId, &'static str),
-    /// Two servers in one place.
+    /// Two servers have the same address.
     #[error(
         "servers {0} and {1} are both given {2} with {3}: every server has an address of its own"
     )]
     SharedAddress(NodeId, NodeId, String, &'static str),
-    /// A server that is not among them.
+    /// A server is not part of the cluster.
     #[error("--node-http names server {0}, which no --peer names")]
     Stranger(NodeId),
-    /// Faults that nobody could ask for.
+    /// Fault injection is enabled, but HTTP is off.
     #[error("--chaos is asked for over HTTP, which is off: give --http ADDRESS:PORT")]
     DeafChaos,
-    /// Faults that anyone could ask for.
+    /// Fault injection is enabled, and HTTP is reachable from other machines.
     #[error(
         "--chaos lets whoever reaches --http {0} break the cluster, and that can be reached from \
              other machines. Listen on 127.0.0.1, or, if that is meant, say --insecure"
     )]
     OpenChaos(SocketAddr),
-    /// Open to everyone.
+    /// An address is reachable from other machines without authentication.
     #[error(
         "{option} {address} can be reached from other machines, and without {secret} anyone \
              there could read and write everything. Give {secret}, listen on 127.0.0.1, or, if \
              the network itself keeps others out, say --insecure"
     )]
     Open {
-        /// What to change.
+        /// The option to change.
         option: &'static str,
-        /// To what it is set.
+        /// The value of the option.
         address: SocketAddr,
-        /// What is missing.
+        /// The missing secret.
         secret: &'static str,
     },
 }
 
 impl Settings {
-    /// Looks for what makes no sense together.
+    /// Checks for inconsistent options.
     ///
     /// # Errors
     /// See [`Nonsense`].
@@ -365,13 +366,14 @@ impl Settings {
         Ok(())
     }
 
-    /// Longer than the proxy tries, so that its verdict is heard.
+    /// A timeout longer than all attempts of the proxy, so that the client receives the proxy's
+    /// verdict.
     pub(crate) fn patience(&self) -> Duration {
         self.attempt_timeout.saturating_mul(self.attempts) + Duration::from_secs(1)
     }
 }
 
-/// Places by server.
+/// Maps each server to its address.
 pub(crate) fn places(
     places: &[Place],
     option: &'static str,
@@ -382,7 +384,7 @@ pub(crate) fn places(
         if by_id.insert(*id, at.clone()).is_some() {
             return Err(Nonsense::Twice(*id, option));
         }
-        // Case makes no difference in names.
+        // Host names are case-insensitive.
         if let Some(other) = by_text.insert(at.to_ascii_lowercase(), *id) {
             return Err(Nonsense::SharedAddress(other, *id, at.clone(), option));
         }
@@ -455,7 +457,7 @@ mod tests {
         let chaos = |line: &str| checked(&format!("--embedded 1 --chaos {line}"));
         assert_eq!(chaos(""), Ok(()));
         assert_eq!(chaos("--http off"), Err(Nonsense::DeafChaos));
-        // A token says who may use the cluster, not who may break it.
+        // A token grants access to the cluster, but not the right to disturb it.
         let open = "--http 0.0.0.0:1 --http-token-file t";
         assert_eq!(chaos(open), Err(Nonsense::OpenChaos(at)));
         assert_eq!(chaos("--http 0.0.0.0:1 --insecure"), Ok(()));

@@ -1,23 +1,24 @@
-//! How endpoints are set up: the one place that knows the transport's settings.
+//! The configuration of endpoints: the only module that knows the transport's settings.
 
 use crate::settings::Settings;
 use model::{NodeId, wire::VotersDigest};
 use std::path::PathBuf;
 use transport::{Config, Key, KeyError, Keys};
 
-/// An endpoint's settings. Where the servers are is told later.
+/// The configuration of an endpoint. The addresses of the servers are set later.
 pub(crate) fn config(settings: &Settings) -> Result<Config, KeyError> {
     let mut config = Config::new(settings.listen, &settings.cluster);
     config.keys = keys(settings)?;
     config.max_datagram = settings.max_datagram;
-    // Servers that were configured with other voters are not of this cluster.
+    // The digest excludes servers that were configured with other voters: they belong to another
+    // cluster.
     let embedded = (1..=settings.embedded.unwrap_or(0)).map(NodeId::new);
     let voters = settings.peers.iter().map(|place| place.id);
     config.voters = VotersDigest::new(&voters.chain(embedded).collect());
     Ok(config)
 }
 
-/// The keys, from their files.
+/// Reads the keys from their files.
 pub(crate) fn keys(settings: &Settings) -> Result<Keys, KeyError> {
     let read = |path: &Option<PathBuf>| path.as_ref().map(Key::read).transpose();
     Ok(Keys {
