@@ -1,10 +1,10 @@
 //! `/v1/kv`: keys as resources.
 //!
-//! A key is everything behind `/v1/kv/`, percent-decoded; slashes are part of it. Browsers and many
-//! libraries normalize paths, so that the keys `.` and `..` and those with such segments cannot be
-//! reached in this way: `/v1/key/BASE64URL` is a second name of every key. A version is the
-//! index of the log entry that wrote the value: it is in the JSON and, quoted, in `ETag`.
-//! Conditions are those of RFC 9110: `If-Match` and `If-None-Match`, or `?version=`.
+//! A key is the percent-decoded rest of the path after `/v1/kv/`, including slashes. Browsers and many
+//! libraries normalize paths, so this path cannot address the keys `.` and `..`, or keys with such
+//! segments: `/v1/key/BASE64URL` is a second path of every key. A version is the index of the log
+//! entry that wrote the value. It is in the JSON and, quoted, in `ETag`. Conditional requests follow
+//! RFC 9110: `If-Match` and `If-None-Match`, or `?version=`.
 
 use super::{
     Http,
@@ -33,24 +33,25 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use web::{negotiate, preconditions::Tags};
 
-/// The header of answers that may be old: the last entry that the server had applied.
+/// The header of stale responses: the index of the last entry that the server had applied.
 const APPLIED_INDEX: &str = "stateraft-applied-index";
-/// How often a write whose condition needs a read is tried anew because the key changed meanwhile.
+/// The maximum number of retries of a write whose condition needs a read, if the key changes in
+/// between.
 const CONTENTION: usize = 16;
 const JSON: &str = "application/json";
 const RAW: &str = "application/octet-stream";
-/// Padding may be left out.
+/// Base64url; padding is optional.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 const DEFAULT_LIMIT: u32 = 100;
-/// Bytes of the items of a page, unless the first item alone has more. The servers bound the bytes of keys
-/// and values, of which JSON makes up to six times as many.
+/// The maximum size of a page in bytes, unless its first item alone is larger. The servers bound the
+/// bytes of keys and values, and JSON expands them by a factor of up to six.
 const MAX_PAGE: usize = 1 << 20;
 const PREFIX: &str = "/v1/kv/";
 const BASE64_PREFIX: &str = "/v1/key/";
-/// What must not stand for itself in a link.
+/// The characters that must be percent-encoded in a link.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -94,7 +95,7 @@ enum Wanted {
 }
 
 impl Wanted {
-    /// The raw value if the client names its type and weighs it no less than JSON.
+    /// The raw value if the client accepts its media type with at least the weight of JSON.
     fn new(headers: &HeaderMap) -> Result<Self, Problem> {
         let [json, raw] = [JSON, RAW].map(|kind| negotiate::media_weight(headers, kind));
         let is_excluded = |kind: &str, weight| weight == 0 && negotiate::mentions(headers, kind);
@@ -113,7 +114,7 @@ impl Wanted {
     }
 }
 
-/// The value of a key, as the request wants it.
+/// The response with the value of a key, in the requested representation.
 fn value(
     key: &[u8],
     found: Versioned,
@@ -145,8 +146,8 @@ fn value(
     ([(header::ETAG, tag), vary], Json(body)).into_response()
 }
 
-/// Says in a header that the answer may be old, and as of which entry of the log it is: whatever
-/// the body is, if there is one.
+/// Marks a response as possibly stale, with a header that names the last applied log entry. The header
+/// is set regardless of the body.
 fn as_of(applied_index: LogIndex, mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     headers.insert(APPLIED_INDEX, HeaderValue::from(applied_index.get()));
@@ -181,13 +182,14 @@ pub(crate) async fn remove(
     let key = key(&uri)?;
     let answer = conditionally(&http, &key, &preconditions, Change::Delete).await?;
     match answer {
-        // Without a condition, or with one that holds of an absent key: there is nothing to remove.
+        // Without a condition, or with a condition that an absent key satisfies: the key does not
+        // exist.
         Answer::ConditionFailed { found: None } if preconditions.hold(None) => Err(not_found()),
         answer => written(&key, answer),
     }
 }
 
-/// What a write does to a key.
+/// The effect of a write on a key.
 enum Change {
     Put(model::store::Value),
     Delete,
@@ -202,7 +204,8 @@ impl Change {
     ) -> Result<Answer, Failure> {
         match (self, condition) {
             (Self::Put(value), _) => http.desk.put(key.clone(), value.clone(), condition).await,
-            // So that there is something to remove is known, and told.
+            // The condition makes the deletion of an absent key detectable, so that the response can
+            // report it.
             (Self::Delete, Condition::Always) => {
                 http.desk.delete(key.clone(), Condition::Present).await
             }
@@ -211,19 +214,19 @@ impl Change {
         }
     }
 
-    /// The conditions as one of the store, if there is one that it can be executed under.
+    /// Converts the preconditions to one condition of the store, if the store can evaluate them.
     fn direct(&self, preconditions: &Preconditions) -> Option<Condition> {
         match (self, preconditions.direct()) {
-            // Whether a key is absent is read; nothing is written to find out.
+            // A read checks the absence of a key, without a write.
             (Self::Delete, Some(Condition::Absent)) => None,
             (_, direct) => direct,
         }
     }
 }
 
-/// Executes a write under its conditions. Those that the store does not know itself are checked
-/// against a read; the write then depends on the version that was read, and is tried anew if that has
-/// changed.
+/// Executes a write under its preconditions. If the store cannot evaluate them, a read checks them,
+/// and the write is then conditional on the version read. If the version has changed, the operation is
+/// retried.
 async fn conditionally(
     http: &Http,
     key: &Key,
@@ -253,8 +256,8 @@ async fn conditionally(
     .with("outcome", "not_done"))
 }
 
-/// A body that is a part of a value, or an encoded one, must not be stored as the value (RFC 9110
-/// §14.4, §15.5.16).
+/// Rejects a body that is a part of a value or an encoded value: it must not be stored as the value
+/// (RFC 9110 §14.4, §15.5.16).
 fn refuse_partial(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(header::CONTENT_RANGE) {
         return Err(Problem::bad(
@@ -352,7 +355,7 @@ pub(crate) async fn list(
     let index = applied_index.map(|index| format!(r#""applied_index":{index},"#));
     let index = index.unwrap_or_default();
     let body = format!(r#"{{{index}"items":[{items}],"next":{next}}}"#);
-    // Without spare capacity: a client that does not read holds it.
+    // Release spare capacity: a slow reader keeps the body in memory.
     let body = Bytes::from(body.into_boxed_str().into_boxed_bytes());
     let answer = ([(header::CONTENT_TYPE, JSON)], body).into_response();
     Ok(match applied_index {
@@ -361,7 +364,7 @@ pub(crate) async fn list(
     })
 }
 
-/// The items of a page, and how many of the pairs they are.
+/// Formats the items of a page. Returns them with the number of pairs that fit.
 fn items(pairs: &[(Key, Versioned)]) -> (String, usize) {
     let mut items = String::new();
     for (listed, (key, found)) in pairs.iter().enumerate() {
@@ -377,12 +380,13 @@ fn items(pairs: &[(Key, Versioned)]) -> (String, usize) {
     (items, pairs.len())
 }
 
-/// Anything but listing at `/v1/kv/`.
+/// Any method except listing at `/v1/kv/`.
 pub(crate) async fn empty_key() -> Problem {
     Problem::bad("the key is empty: give at least one byte")
 }
 
-/// A key and its value as JSON: text if it is text, else base64 with a mark beside it.
+/// Formats a key and its value as JSON: text if it is valid UTF-8, otherwise base64 with a marker
+/// field.
 pub(crate) fn pair(key: &[u8], value: &[u8], version: LogIndex) -> Map<String, Value> {
     let mut body = named(key);
     insert_bytes(&mut body, "value", value);
@@ -408,7 +412,7 @@ fn insert_bytes(body: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     }
 }
 
-/// What became of a write that was applied.
+/// The response to an applied write.
 fn written(key: &[u8], answer: Answer) -> Result<Response, Problem> {
     match answer {
         Answer::Written { version } => {
@@ -423,7 +427,7 @@ fn written(key: &[u8], answer: Answer) -> Result<Response, Problem> {
             "the key holds no decimal number, or the sum would overflow 64 bits; nothing was changed",
         )
         .with("outcome", "not_done")),
-        // The client turns the rest into outcomes of its own.
+        // The client library converts all other answers to errors.
         _ => Err(Failure::Unknown(Doubt::NotConfirmed).into()),
     }
 }
@@ -469,7 +473,7 @@ fn etag(version: LogIndex) -> HeaderValue {
     HeaderValue::try_from(format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// Whether whoever asks is content with what any one server has.
+/// Whether the client accepts a stale read from any server.
 fn may_be_stale(parameters: &Parameters) -> Result<bool, Problem> {
     match parameters.bytes("consistency") {
         None | Some(b"linearizable") => Ok(false),
@@ -478,7 +482,7 @@ fn may_be_stale(parameters: &Parameters) -> Result<bool, Problem> {
     }
 }
 
-/// The conditions of a request. All of them must hold (RFC 9110 §13.2.2).
+/// The preconditions of a request. All of them must hold (RFC 9110 §13.2.2).
 #[derive(Debug)]
 struct Preconditions {
     if_match: Option<Tags>,
@@ -495,7 +499,7 @@ impl Preconditions {
         })
     }
 
-    /// Whether they hold of a key with this version, or of an absent key.
+    /// Whether they hold for a key with this version, or for an absent key.
     fn hold(&self, found: Option<LogIndex>) -> bool {
         let is_version = |wanted| found.is_some_and(|found| found.get() == wanted);
         self.version.is_none_or(is_version)
@@ -517,7 +521,7 @@ impl Preconditions {
         tags.is_none_or(|tags| !tags.match_weakly(tag))
     }
 
-    /// The same as one condition of the store, if there is one.
+    /// Converts them to one condition of the store, if there is an equivalent.
     fn direct(&self) -> Option<Condition> {
         match (self.version, &self.if_match, &self.if_none_match) {
             (None, None, None) => Some(Condition::Always),

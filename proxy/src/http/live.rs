@@ -1,5 +1,5 @@
-//! The state of the cluster, once (`/v1/status`) or as it changes (`/v1/events`); what goes wrong
-//! on purpose (`/v1/chaos`); and who this server is to the browser app (`/api/app`).
+//! The state of the cluster, once (`/v1/status`) or as a stream (`/v1/events`); fault injection
+//! (`/v1/chaos`); and the identity of this server for the browser app (`/api/app`).
 
 use super::{Http, problem::Problem};
 use crate::{
@@ -22,7 +22,8 @@ use serde_json::json;
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 use tokio::sync::watch;
 
-/// `GET /api/app`: which pages of the browser app make sense here. Tells nothing of the cluster.
+/// `GET /api/app`: the pages of the browser app that this server supports. Reveals nothing about the
+/// cluster.
 pub(crate) async fn app(State(http): State<Arc<Http>>) -> Response {
     let body = json!({
         "app": "raft-proxy",
@@ -41,8 +42,8 @@ pub(crate) async fn status(State(http): State<Arc<Http>>) -> Response {
     fresh(Json(http.overview.status().await))
 }
 
-/// `GET /v1/events`: the state whenever it is looked up, and what happens, with what happened
-/// since the id in `Last-Event-ID`.
+/// `GET /v1/events`: a stream of states and events, beginning with the events after the id in
+/// `Last-Event-ID`.
 pub(crate) async fn events(
     State(http): State<Arc<Http>>,
     headers: HeaderMap,
@@ -63,7 +64,7 @@ pub(crate) async fn events(
     let closing = http.desk.closing().clone();
     let news = news.take_until(closing.cancelled_owned());
     let news = news.map(move |event| {
-        // Held as long as the stream is.
+        // The permit lives as long as the stream.
         let _ = &watching;
         event
     });
@@ -72,18 +73,18 @@ pub(crate) async fn events(
         .into_response())
 }
 
-/// One that looks on.
+/// An observer of the event stream.
 struct Watcher {
     history: Arc<History>,
     place: Place,
     states: watch::Receiver<Arc<str>>,
     changes: watch::Receiver<()>,
-    /// What is to be told next.
+    /// The events to send next.
     queue: VecDeque<Event>,
 }
 
 impl Watcher {
-    /// `resumed`: whether it was here before, and if that is known, up to where.
+    /// `resumed` is `Some` if the client reconnects, and contains its last position if that is known.
     fn new(overview: &Overview, resumed: Option<Option<Place>>) -> Self {
         let mut states = overview.look_on();
         if !states.borrow().is_empty() {
@@ -94,7 +95,7 @@ impl Watcher {
         changes.mark_changed();
         let mut queue = VecDeque::new();
         if resumed == Some(None) {
-            // Another run of the proxy, or an id that was never given out.
+            // The id belongs to another run of the proxy, or was never issued.
             queue.push_back(event("gap", &json!({ "missed": null })));
         }
         Self {
@@ -137,7 +138,8 @@ impl Watcher {
         if !news.events.is_empty() {
             self.queue.push_back(event("happened", &news.events));
         }
-        // With the last of them: who hears only the first ones gets all of them again.
+        // Only the last event carries the id, so a client that receives only the first events gets all
+        // of them again.
         if let Some(last) = self.queue.pop_back() {
             self.queue.push_back(last.id(self.history.id(self.place)));
         }
@@ -146,7 +148,7 @@ impl Watcher {
 
 fn event(name: &str, data: &impl Serialize) -> Event {
     let event = Event::default().event(name);
-    // What is told here is made of texts and numbers.
+    // The data consist of strings and numbers, so serialization cannot fail.
     event.json_data(data).unwrap_or_default()
 }
 
@@ -155,7 +157,7 @@ pub(crate) async fn chaos(State(http): State<Arc<Http>>) -> Result<Response, Pro
     Ok(fresh(Json(allowed(&http)?.status())))
 }
 
-/// `POST /v1/chaos`: one [`Action`]; the answer is what is active then.
+/// `POST /v1/chaos`: executes one [`Action`]; the response lists the active faults.
 pub(crate) async fn act(
     State(http): State<Arc<Http>>,
     action: Result<Json<Action>, JsonRejection>,
@@ -168,7 +170,7 @@ pub(crate) async fn act(
         };
         Problem::new(rejection.status(), code, &rejection.body_text())
     })?;
-    // By itself: who goes away half-way leaves no action half done.
+    // A separate task, so that a client that disconnects does not interrupt an action.
     let (acting, chaos) = (Arc::clone(&chaos), chaos);
     let done = tokio::spawn(async move { acting.carry_out(action).await });
     match done.await {

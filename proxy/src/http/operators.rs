@@ -1,4 +1,4 @@
-//! What machines ask: is it alive, is it ready, which version, how much.
+//! Endpoints for machines: liveness, readiness, version, metrics.
 
 use super::Http;
 use axum::{
@@ -10,16 +10,16 @@ use axum::{
 use serde_json::json;
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-/// An answer from the cluster so recent is as good as one now.
+/// A response from the cluster of at most this age proves readiness as well as a new probe.
 const RECENT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// `GET /livez`: the process answers.
+/// `GET /livez`: the process responds.
 pub(crate) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: the cluster answers through this proxy, and it is not shutting down.
+/// `GET /readyz`: the cluster responds through this proxy, and the proxy is not shutting down.
 pub(crate) async fn readyz(State(http): State<Arc<Http>>, uri: Uri) -> Response {
     let open = !http.desk.closing().is_cancelled();
     let recent = http.gauges.since_last_answer();
@@ -47,7 +47,7 @@ pub(crate) async fn readyz(State(http): State<Arc<Http>>, uri: Uri) -> Response 
     (status, text).into_response()
 }
 
-/// A read of a key that need not exist: whatever it finds, the cluster has answered.
+/// Reads a key that need not exist: any result proves that the cluster responds.
 async fn probe(http: &Http) -> bool {
     let read = http.uncounted.get(b"readyz".to_vec());
     matches!(tokio::time::timeout(PATIENCE, read).await, Ok(Ok(_)))

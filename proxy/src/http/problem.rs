@@ -1,7 +1,7 @@
 //! Errors as JSON: `{"error": {"code": "...", "message": "...", ...}}`.
 //!
-//! `code` is for programs and does not change, `message` is for people and may. Errors of a write
-//! or read say in `outcome` what is known: `not_done` or `unknown`.
+//! `code` is for programs and stable; `message` is for people and may change. Errors of reads and
+//! writes state the outcome in `outcome`: `not_done` or `unknown`.
 
 use crate::desk::Failure;
 use axum::{
@@ -13,7 +13,7 @@ use model::store::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use serde_json::{Map, Value, json};
 use web::{body::BodyError, preconditions::BadTags};
 
-/// An error to answer with.
+/// An error response.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
@@ -34,7 +34,7 @@ impl Problem {
         self
     }
 
-    /// A request that makes no sense.
+    /// A malformed request.
     pub(crate) fn bad(message: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
@@ -67,7 +67,7 @@ impl From<Failure> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, reason.code(), &message)
                     .with("outcome", "not_done")
             }
-            // Not a failure: a gateway that did not hear in time, and so does not know.
+            // Gateway timeout: not a failure, but a missing response, so the outcome is unknown.
             Failure::Unknown(_) => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", &message)
                     .with("outcome", "unknown")
@@ -112,7 +112,7 @@ impl From<BadTags> for Problem {
     }
 }
 
-/// The body is larger than a value may be.
+/// The body is larger than the maximum length of a value.
 pub(crate) fn value_too_large(limit: usize, message: &str) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "value_too_large", message).with("limit", limit)
 }

@@ -1,10 +1,10 @@
-//! What stands behind the question mark, as bytes: keys are bytes, and need not be text.
+//! Query parameters as bytes, because keys need not be valid text.
 
 use super::problem::Problem;
 use percent_encoding::percent_decode_str;
 
-/// Undoes percent-encoding. A `%` without two hexadecimal digits is an error: read as itself, one key
-/// would have two spellings.
+/// Decodes percent-encoding. A `%` without two hexadecimal digits is an error: as a literal, it would
+/// give one key two spellings.
 pub(crate) fn decode(text: &str) -> Result<Vec<u8>, Problem> {
     let is_escape = |rest: &str| {
         let digits = rest.as_bytes().get(..2);
@@ -23,7 +23,8 @@ pub(crate) fn decode(text: &str) -> Result<Vec<u8>, Problem> {
 pub(crate) struct Parameters(Vec<(String, Vec<u8>)>);
 
 impl Parameters {
-    /// Reads them. Those not in `known` are refused, so that a misspelt one is not passed over.
+    /// Parses them. Rejects parameters that are not in `known`, so that a misspelled parameter is not
+    /// ignored.
     pub(crate) fn new(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let mut parameters = Vec::new();
         let pairs = query.unwrap_or_default().split('&');
@@ -41,20 +42,20 @@ impl Parameters {
                     "the parameter '{name}' is given twice"
                 )));
             }
-            // As forms have it.
+            // A plus sign means a space, as in forms.
             let value = value.replace('+', " ");
             parameters.push((name.to_owned(), decode(&value)?));
         }
         Ok(Self(parameters))
     }
 
-    /// One of them.
+    /// The value of a parameter.
     pub(crate) fn bytes(&self, name: &str) -> Option<&[u8]> {
         let found = self.0.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| &value[..])
     }
 
-    /// One of them, as a number.
+    /// The value of a parameter, as a number.
     pub(crate) fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, Problem> {
         let Some(value) = self.bytes(name) else {
             return Ok(None);

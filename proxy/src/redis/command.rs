@@ -1,10 +1,10 @@
-//! The commands that are served, from their arguments.
+//! The supported commands, and their parser.
 //!
 //! `GET`, `SET` with `NX` or `XX`, `DEL` (`UNLINK`), `EXISTS`, `MGET`, `INCR`, `DECR`, `INCRBY`,
-//! `DECRBY`, `SCAN` with `MATCH prefix*` and `COUNT`; and what clients send to set up a connection:
-//! `HELLO`, `AUTH`, `CLIENT`, `SELECT 0`, `RESET`, `QUIT`, `PING`, `ECHO`, `INFO`, `COMMAND`,
-//! `CONFIG GET`. `MULTI` and `WATCH` are refused in a way that keeps the commands of the transaction
-//! from being executed (see `connection`).
+//! `DECRBY`, `SCAN` with `MATCH prefix*` and `COUNT`; and the commands with which clients set up a
+//! connection: `HELLO`, `AUTH`, `CLIENT`, `SELECT 0`, `RESET`, `QUIT`, `PING`, `ECHO`, `INFO`,
+//! `COMMAND`, `CONFIG GET`. `MULTI` and `WATCH` are rejected in a way that prevents the execution of
+//! the commands of the transaction (see `connection`).
 
 use super::reply::Reply;
 use bytes::Bytes;
@@ -37,15 +37,15 @@ pub(crate) enum Command {
     Scan {
         cursor: u64,
         prefix: Vec<u8>,
-        /// Whether only the key that is the prefix is meant.
+        /// Whether only a key equal to the prefix matches.
         exact: bool,
         count: u32,
     },
-    /// The sections of `INFO`, in lower case; all of them if there are none.
+    /// The sections of `INFO`, in lower case; empty for all sections.
     Info(Vec<String>),
-    /// Answered from the arguments alone.
+    /// A command whose reply depends on its arguments only.
     Known(Reply),
-    /// Answered by the connection, whose state it reads or changes.
+    /// A command that reads or changes the state of the connection.
     Connection(ConnectionCommand),
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum ConnectionCommand {
         user: Option<Bytes>,
         password: Bytes,
     },
-    /// What follows `HELLO`.
+    /// The arguments of `HELLO`.
     Hello(Vec<Bytes>),
     Reset,
     Quit,
@@ -70,8 +70,8 @@ pub(crate) enum ConnectionCommand {
     ClientInfo,
 }
 
-/// A row of the reply to `COMMAND`: name, number of arguments with the name (negative: at least),
-/// flags, and the places of the first key and the last (-1: to the end).
+/// A row of the reply to `COMMAND`: name, arity including the name (negative for a minimum), flags,
+/// and the positions of the first and the last key (-1 for the last argument).
 type Row = (&'static str, i64, &'static [&'static str], i64, i64);
 
 const TABLE: &[Row] = &[
@@ -104,7 +104,7 @@ const TABLE: &[Row] = &[
     ("quit", -1, &["noscript", "no_auth", "fast"], 0, 0),
 ];
 
-/// Which keys a command touches.
+/// The keys that a command touches.
 pub(crate) enum Touches<'a> {
     None,
     Reads(&'a [Bytes]),
@@ -112,11 +112,11 @@ pub(crate) enum Touches<'a> {
     ReadsAll,
 }
 
-/// Why a command is not carried out. The text follows the kind of error and a space.
+/// Why a command is rejected. The text begins with the error code and a space.
 pub(crate) type Refusal = String;
 
 impl Command {
-    /// Parses a command. `arguments` begins with the name and is not empty.
+    /// Parses a command. `arguments` is not empty and begins with the name.
     pub(crate) fn new(arguments: &[Bytes]) -> Result<Self, Refusal> {
         let Some((name, rest)) = arguments.split_first() else {
             return Err("ERR unknown command ''".into());
@@ -191,7 +191,7 @@ impl Command {
         }
     }
 
-    /// Which keys this touches, so that what it must not overtake can be told.
+    /// The keys that this command touches. They determine which commands it must not overtake.
     pub(crate) fn touches(&self) -> Touches<'_> {
         match self {
             Self::Get { key } => Touches::Reads(std::slice::from_ref(key)),
@@ -206,8 +206,8 @@ impl Command {
     }
 }
 
-/// The keys of a command with several, each of which the cluster takes: otherwise the command would
-/// fail after a part of it was carried out.
+/// Checks all keys of a command with several keys. Otherwise the command could fail after a part of it
+/// was executed.
 fn within_limits(keys: &[Bytes]) -> Result<Vec<Bytes>, Refusal> {
     match keys.iter().find_map(|key| check_key(key).err()) {
         Some(outside) => Err(format!("ERR {outside}")),
@@ -219,7 +219,7 @@ fn wrong_arity(name: &str) -> Refusal {
     format!("ERR wrong number of arguments for '{name}' command")
 }
 
-/// The names of the commands, each after a space.
+/// The names of the commands, each preceded by a space.
 fn served() -> String {
     let names = TABLE
         .iter()
@@ -234,8 +234,8 @@ fn unknown_subcommand(name: &[u8], of: &str, served: &str) -> Refusal {
     )
 }
 
-/// The settings that clients read to learn how durable writes are, in Redis's terms: no snapshots
-/// at intervals, and every write in a log. Other names match nothing, as unknown names do in Redis.
+/// The settings from which clients derive the durability of writes, in Redis's terms: no periodic
+/// snapshots, and an append-only file. Other names match nothing, like unknown names in Redis.
 fn config(rest: &[Bytes]) -> Result<Command, Refusal> {
     const SETTINGS: [(&str, &str); 2] = [("save", ""), ("appendonly", "yes")];
     let (what, patterns) = rest.split_first().ok_or_else(|| wrong_arity("config"))?;
@@ -278,7 +278,7 @@ fn command(rest: &[Bytes]) -> Result<Command, Refusal> {
             };
             Reply::Array(names.iter().map(find).collect())
         }
-        // Nothing is documented here. Clients take that as an older server.
+        // No documentation is available. Clients interpret an empty reply as an older server.
         b"docs" => Reply::Map(Vec::new()),
         b"count" | b"list" => return Err(wrong_arity("command")),
         _ => return Err(unknown_subcommand(what, "COMMAND", "COUNT DOCS INFO LIST")),
@@ -286,8 +286,8 @@ fn command(rest: &[Bytes]) -> Result<Command, Refusal> {
     Ok(Command::Known(reply))
 }
 
-/// A row as Redis 7 has it: what follows the step between keys (categories, tips, key
-/// specifications, subcommands) is empty.
+/// Formats a row as Redis 7 does. The fields after the step between keys (categories, tips, key
+/// specifications, subcommands) are empty.
 fn described((name, arity, flags, first, last): &Row) -> Reply {
     let flags = flags.iter().map(|flag| Reply::Simple(flag));
     Reply::Array(vec![
@@ -313,7 +313,7 @@ fn client(rest: &[Bytes]) -> Result<Command, Refusal> {
         ("getname", []) => connection(ConnectionCommand::ClientGetName),
         ("setname", [name]) => connection(ConnectionCommand::ClientSetName(client_name(name)?)),
         ("info", []) => connection(ConnectionCommand::ClientInfo),
-        // Statements about the client that change nothing here.
+        // Information about the client that has no effect here.
         ("setinfo", [attribute, value]) => {
             let known = [&b"lib-name"[..], b"lib-ver"];
             if !known
@@ -342,7 +342,7 @@ fn client(rest: &[Bytes]) -> Result<Command, Refusal> {
     }
 }
 
-/// The name of a client: printable ASCII without spaces, as in Redis.
+/// Parses the name of a client: printable ASCII without spaces, as in Redis.
 pub(crate) fn client_name(name: &Bytes) -> Result<Bytes, Refusal> {
     if name.iter().all(u8::is_ascii_graphic) {
         return Ok(name.clone());
@@ -414,7 +414,7 @@ fn scan(cursor: &Bytes, options: &[Bytes]) -> Result<Command, Refusal> {
     })
 }
 
-/// The text before a star at the end, and whether there was no star.
+/// The text before a trailing star, and whether there was no star.
 fn pattern_prefix(pattern: &[u8]) -> Result<(Vec<u8>, bool), Refusal> {
     let mut prefix = Vec::with_capacity(pattern.len());
     let mut bytes = pattern.iter();
@@ -441,7 +441,7 @@ fn number(text: &[u8]) -> Result<i64, Refusal> {
     parse_integer(text).ok_or_else(|| "ERR value is not an integer or out of range".to_owned())
 }
 
-/// A few characters of what was sent, harmless within a line.
+/// The first characters of an argument, escaped for a single-line message.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     let end = bytes.len().min(64);
     bytes[..end].escape_ascii().to_string()

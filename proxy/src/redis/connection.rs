@@ -1,22 +1,21 @@
-//! One connection: what arrives is cut into waves, and the commands of a wave run together.
+//! One connection: its input is divided into waves, and the commands of a wave run concurrently.
 //!
-//! A wave ends before a command that touches a key another command of the wave touches, unless
-//! both only read it. Within a connection every key so sees its commands in order, and replies
-//! are in order always. Commands on different keys that were sent without waiting for an answer
-//! may take effect in any order, as they would in a Redis cluster whose keys live apart; a client
-//! that cares waits for the answer.
+//! A wave ends before a command that touches a key of another command in the wave, unless both only
+//! read the key. So commands on the same key take effect in order, and replies are always in order.
+//! Pipelined commands on different keys may take effect in any order, as in a Redis cluster with keys
+//! on different nodes. A client that depends on the order must wait for the reply.
 //!
 //! # Bounds
-//! Input is bounded by the largest command, output by the values of 16 keys: nothing is
-//! read while replies wait to be taken, and an `MGET` of more keys is sent piece by piece. A client
-//! has `client_timeout` for its first command, for the rest of a command that has begun, and to take
-//! each [`FLUSH`] bytes of replies; between commands it has `idle_timeout`, or less when all
-//! connections are taken (`eviction`). A stranger that must make room has no time to take replies.
+//! Input is bounded by the largest command, output by the values of 16 keys: the connection reads
+//! nothing while replies wait for the client, and sends an `MGET` of more keys in pieces. A client has
+//! `client_timeout` for its first command, for the rest of a command that has begun, and to receive
+//! each [`FLUSH`] bytes of replies. Between commands it has `idle_timeout`, or less if all connections
+//! are in use (`eviction`). An evicted stranger gets no time to receive replies.
 //!
 //! # Transactions
-//! `MULTI` is refused. Clients send the commands of a transaction without waiting for the reply to
-//! `MULTI`, so until `EXEC` or `DISCARD` every command is refused as well, and `EXEC` replies
-//! `EXECABORT`: either all of a transaction or, as here, nothing of it is executed.
+//! `MULTI` is rejected. Clients send the commands of a transaction without waiting for the reply to
+//! `MULTI`. So until `EXEC` or `DISCARD` every command is rejected as well, and the reply to `EXEC` is
+//! `EXECABORT`. A transaction must be executed completely or, as here, not at all.
 
 use super::{
     Redis,
@@ -37,21 +36,21 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// What one wave may weigh, unless one command alone weighs more. What its reads hold in memory is
-/// at most 4 MiB: 16 values of 256 KiB each, or 4 pages of 1 MiB.
+/// The maximum weight of a wave, unless a single command weighs more. The reads of a wave occupy at
+/// most 4 MiB: 16 values of 256 KiB each, or 4 pages of 1 MiB.
 const MAX_WAVE: usize = 64;
 const WRITE_WEIGHT: usize = 1;
 const READ_WEIGHT: usize = 4;
 const SCAN_WEIGHT: usize = 16;
 const READ_AT_ONCE: usize = 16 * 1024;
-/// The largest command of a client that has not authenticated.
+/// The maximum length of a command in bytes before authentication.
 const STRANGER_LIMIT: usize = 4096;
-/// The bytes of replies that are collected before they are sent.
+/// The number of reply bytes that are buffered before a send.
 const FLUSH: usize = 256 * 1024;
-/// The replies of an `MGET` beyond which it is sent piece by piece. A shorter one that fails is
-/// answered with an error; a longer one ends the connection then.
+/// The size in bytes beyond which the reply to an `MGET` is sent in pieces. If a shorter `MGET` fails,
+/// the reply is an error. If a longer `MGET` fails, the connection is closed.
 const STREAMED: usize = 1 << 20;
-/// Probes find a client whose machine is gone.
+/// The interval of keepalive probes, which detect a client whose machine is gone.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
@@ -64,7 +63,7 @@ const IN_REFUSED_MULTI: &str = "ERR not executed: MULTI was refused; send EXEC o
                                 the transaction";
 const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 
-/// A command of a wave, and the protocol of its reply.
+/// A command of a wave, and the protocol version of its reply.
 #[derive(Debug)]
 struct Step {
     protocol: Protocol,
@@ -73,9 +72,9 @@ struct Step {
 
 #[derive(Debug)]
 enum Work {
-    /// Answered already.
+    /// The reply is known already.
     Reply(Reply),
-    /// To be executed.
+    /// The command must be executed.
     Run(Command),
 }
 
@@ -85,16 +84,16 @@ struct Connection<'a> {
     id: i64,
     parser: Parser,
     input: BytesMut,
-    /// The largest command.
+    /// The maximum length of a command in bytes.
     limit: usize,
     authenticated: bool,
-    /// Whether a command was accepted, as from a client that belongs here.
+    /// Whether a command was accepted, so that the client counts as known.
     known: bool,
     protocol: Protocol,
     name: Bytes,
-    /// Whether a refused `MULTI` has not been ended yet.
+    /// Whether a rejected `MULTI` is still open.
     in_refused_multi: bool,
-    /// The command that ended the last wave and begins the next.
+    /// The command that ended the last wave and begins the next wave.
     held: Option<Step>,
     quit: bool,
 }
@@ -131,7 +130,7 @@ pub(crate) async fn serve(
     };
     let closing = redis.desk.closing();
     let mut output = BytesMut::new();
-    // When the client must have sent what it has begun.
+    // The deadline for the command that has begun.
     let mut deadline = Instant::now() + redis.client_timeout;
     loop {
         loop {
@@ -146,7 +145,7 @@ pub(crate) async fn serve(
                 connection.run(wave, &mut output, &mut stream).await?;
                 flush(redis, &mut output, &mut stream).await
             };
-            // The commands of a stranger are refused, so nothing is lost if this ends it.
+            // The commands of a stranger are rejected, so an eviction here loses nothing.
             unless_evicted(&tracked, serving).await?;
             deadline = Instant::now() + redis.client_timeout;
         }
@@ -165,10 +164,11 @@ pub(crate) async fn serve(
         }
         connection.input.reserve(READ_AT_ONCE);
         let read = tokio::select! {
-            // First, so that a client that goes on sending cannot keep a connection it must give up.
+            // Check the eviction first, so that a client that keeps sending cannot keep an evicted
+            // connection.
             biased;
             () = tracked.evicted.cancelled() => {
-                // A known client is closed without a reply, as an idle one is.
+                // A known client is closed without a reply, like an idle connection.
                 if tracked.is_stranger() {
                     let text = "ERR max number of unauthenticated clients reached";
                     Reply::error(text).encode(connection.protocol, &mut output);
@@ -190,7 +190,7 @@ pub(crate) async fn serve(
                     deadline = Instant::now() + redis.client_timeout;
                 }
             }
-            // An idle connection is closed without a word, as in Redis.
+            // An idle connection is closed without an error message, as in Redis.
             None if is_idle => return stream.shutdown().await,
             None => {
                 let text = "ERR timeout: the command did not arrive in time (--client-timeout)";
@@ -203,7 +203,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Sends to a client. A stranger that must make room does so at once if it does not take what is sent.
+/// Sends to a client. For an evicted stranger, gives up at once if the socket buffer is full.
 ///
 /// # Errors
 /// If sending fails or is given up.
@@ -212,7 +212,8 @@ async fn unless_evicted(
     sending: impl Future<Output = io::Result<()>>,
 ) -> io::Result<()> {
     tokio::select! {
-        // One that has taken its replies so far gets these, even if it is evicted already.
+        // Polls the send first: a client that has received all earlier replies also gets these, even
+        // after an eviction.
         biased;
         sent = sending => sent,
         () = tracked.evicted.cancelled(), if tracked.is_stranger() => {
@@ -221,13 +222,14 @@ async fn unless_evicted(
     }
 }
 
-/// Refuses a connection for which there is no room.
+/// Rejects a connection if all connections are in use.
 pub(crate) async fn refuse(mut stream: TcpStream) {
     let said = stream
         .write_all(b"-ERR max number of clients reached\r\n")
         .await;
     if said.is_ok() && stream.shutdown().await.is_ok() {
-        // Closing a socket with unread input would reset the connection, and the error be lost.
+        // Closing a socket with unread input would reset the connection, and the error message would
+        // be lost.
         let mut unread = [0; 1024];
         while matches!(stream.read(&mut unread).await, Ok(1..)) {}
     }
@@ -241,7 +243,7 @@ async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -
     }
 }
 
-/// Sends what was collected.
+/// Sends the buffered replies.
 async fn flush(redis: &Redis, output: &mut BytesMut, stream: &mut TcpStream) -> io::Result<()> {
     for part in output.chunks(FLUSH) {
         timeout(redis.client_timeout, stream.write_all(part)).await??;
@@ -254,7 +256,7 @@ async fn flush(redis: &Redis, output: &mut BytesMut, stream: &mut TcpStream) -> 
 }
 
 impl Connection<'_> {
-    /// What can run together of what has arrived; empty if more must arrive first.
+    /// The next wave of received commands; empty if more input is needed.
     fn next_wave(&mut self) -> Vec<Step> {
         let mut wave = Vec::new();
         let mut touched = Touched::default();
@@ -276,7 +278,7 @@ impl Connection<'_> {
         wave
     }
 
-    /// The next command that has arrived, after its effect on the connection.
+    /// The next received command, after its effect on the connection.
     fn next_step(&mut self) -> Option<Step> {
         let arguments = loop {
             let bounds = match self.authenticated {
@@ -317,7 +319,8 @@ impl Connection<'_> {
             }
             Err(refusal) => Work::Reply(Reply::error(refusal)),
         };
-        // After the command: HELLO is answered in the protocol it chooses.
+        // Read the protocol after the command, because the reply to HELLO uses the protocol that it
+        // selects.
         let protocol = self.protocol;
         Some(Step { protocol, work })
     }
@@ -400,7 +403,7 @@ impl Connection<'_> {
                         .into(),
                 );
             }
-            // As in Redis, a user without a password accepts any.
+            // As in Redis, a user without a password accepts any password.
             None if is_default => {}
             Some(password) if is_default && password.is(offered) => {}
             _ => return Err(WRONG_PASSWORD.into()),
@@ -456,7 +459,7 @@ impl Connection<'_> {
         self.name = name.unwrap_or_else(|| std::mem::take(&mut self.name));
         let field = |name: &str, value| (Reply::text(name), value);
         Ok(Reply::Map(vec![
-            // Clients look for this name; INFO has the true one in server_name.
+            // Clients look for this name; server_name in INFO has the actual name.
             field("server", Reply::text("redis")),
             field("version", Reply::text(super::REDIS_VERSION)),
             field("proto", Reply::Integer(protocol.number())),
@@ -467,7 +470,7 @@ impl Connection<'_> {
         ]))
     }
 
-    /// Executes a wave and collects its replies; sends them where they become many.
+    /// Executes a wave and buffers its replies. Sends them when the buffer grows too large.
     async fn run(
         &self,
         mut wave: Vec<Step>,
@@ -501,7 +504,7 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// `MGET` of many keys, a few at a time, so that only those values are in memory.
+    /// Executes an `MGET` of many keys in batches, so that only the values of one batch are in memory.
     async fn get_many(
         &self,
         keys: Vec<Bytes>,
@@ -542,12 +545,12 @@ struct Touched {
     weight: usize,
     reads_all: bool,
     any_write: bool,
-    /// Whether the wave is one heavy command.
+    /// Whether the wave consists of one heavy command.
     full: bool,
 }
 
 impl Touched {
-    /// Adds a command, unless its place in the order could be told or the wave would be too heavy.
+    /// Adds a command, unless the reordering could be observed or the wave would become too heavy.
     fn admit(&mut self, command: &Command, is_first: bool) -> bool {
         let (keys, writes, weight) = match command.touches() {
             Touches::None => return true,
@@ -601,7 +604,7 @@ mod tests {
         }
     }
 
-    /// How many of these commands make up the first wave.
+    /// The number of commands in the first wave.
     fn first_wave(commands: &[Command]) -> usize {
         let mut touched = Touched::default();
         let admitted = commands
@@ -631,7 +634,7 @@ mod tests {
             keys: keys.collect(),
         };
         assert_eq!(first_wave(&[many.clone(), get("a")]), 1);
-        // After others it has a wave of its own.
+        // After other commands, it needs a separate wave.
         assert_eq!(first_wave(&[get("a"), many]), 1);
         let scans: Vec<_> = (0..MAX_WAVE).map(|_| scan()).collect();
         assert_eq!(first_wave(&scans), MAX_WAVE / SCAN_WEIGHT);

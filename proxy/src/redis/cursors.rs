@@ -1,13 +1,13 @@
-//! Where each `SCAN` left off.
+//! The positions of `SCAN` cursors.
 //!
-//! Redis names a place in a listing by a number; here a place is a key. So the last key of each
-//! page is remembered under a number of its own, for as many places as there is room.
+//! Redis identifies a position in a listing by a number; here a position is a key. So the last key of
+//! each page is stored under a unique number, for a bounded number of positions.
 
 use std::collections::BTreeMap;
 
 const CAPACITY: usize = 4096;
 
-/// The places that are remembered.
+/// The stored positions.
 #[derive(Debug)]
 pub(crate) struct Cursors {
     next: u64,
@@ -17,7 +17,8 @@ pub(crate) struct Cursors {
 impl Default for Cursors {
     fn default() -> Self {
         Self {
-            // Of a former run, or of another proxy, no number is likely to be met here.
+            // A random start, so that cursors of an earlier run or of another proxy are unlikely to
+            // match.
             next: rand::random::<u64>() >> 16 | 1,
             places: BTreeMap::new(),
         }
@@ -25,7 +26,7 @@ impl Default for Cursors {
 }
 
 impl Cursors {
-    /// Remembers a place; the oldest is forgotten if there is no room.
+    /// Stores a position. If the table is full, it forgets the oldest position.
     pub(crate) fn remember(&mut self, after: Vec<u8>) -> u64 {
         if self.places.len() >= CAPACITY {
             self.places.pop_first();
@@ -36,7 +37,7 @@ impl Cursors {
         cursor
     }
 
-    /// The place, if it is remembered. It may be gone to again.
+    /// The position of a cursor, if it is still stored. A cursor can be used repeatedly.
     pub(crate) fn find(&self, cursor: u64) -> Option<Vec<u8>> {
         self.places.get(&cursor).cloned()
     }

@@ -1,12 +1,14 @@
-//! Which connection is closed when a new client finds all of them taken.
+//! The choice of the connection to close if a new client finds all connections in use.
 //!
-//! First the oldest *stranger*: a connection that has not authenticated where a password is set, or has
-//! sent no valid command so far. A client sends its first command at once, so silent connections,
-//! however many, never keep it out. Only half of all connections may be strangers.
+//! The first choice is the oldest *stranger*: a connection that has not authenticated although a
+//! password is set, or that has not sent a valid command yet. A client sends its first command at
+//! once, so silent connections cannot lock it out, regardless of their number. Only half of all
+//! connections may be strangers.
 //!
-//! Otherwise the client that has been idle for the longest time. Pools hold connections for long and
-//! expect them to work, so it must have been idle for [`Evictions::min_idle`]. Without that rule,
-//! clients that never send another command would keep everyone out until the idle timeout.
+//! The second choice is the client with the longest idle time. Connection pools hold connections for a
+//! long time and expect them to work, so it must have been idle for [`Evictions::min_idle`]. Without
+//! eviction of idle clients, clients that never send another command would lock out new clients until
+//! the idle timeout.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +18,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The connections of a listener that may be closed for a new one.
+/// The connections of a listener that can be evicted.
 #[derive(Debug)]
 pub(crate) struct Evictions {
     max_strangers: usize,
@@ -27,19 +29,19 @@ pub(crate) struct Evictions {
 #[derive(Debug, Default)]
 struct Candidates {
     next_id: u64,
-    /// In the order in which they came.
+    /// Strangers in order of arrival.
     strangers: BTreeMap<u64, CancellationToken>,
-    /// Known clients without a command under way, the longest idle first.
+    /// Known clients without a command in progress, longest idle time first.
     idle: BTreeMap<(Instant, u64), CancellationToken>,
 }
 
-/// A connection. It is a stranger at first.
+/// A tracked connection. It begins as a stranger.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     evictions: Arc<Evictions>,
     id: u64,
     state: State,
-    /// Cancelled when the connection must make room.
+    /// Cancelled when the connection is evicted.
     pub(crate) evicted: CancellationToken,
 }
 
@@ -51,8 +53,8 @@ enum State {
 }
 
 impl Evictions {
-    /// Keeps at most `max_strangers` strangers, and never closes a known client that has been idle for
-    /// less than `min_idle`.
+    /// Keeps at most `max_strangers` strangers, and never evicts a known client with an idle time
+    /// below `min_idle`.
     pub(crate) fn new(max_strangers: usize, min_idle: Duration) -> Arc<Self> {
         Arc::new(Self {
             max_strangers,
@@ -61,7 +63,7 @@ impl Evictions {
         })
     }
 
-    /// Adds a connection; evicts the oldest stranger if there are too many now.
+    /// Adds a connection. Evicts the oldest stranger if there are too many strangers.
     pub(crate) fn enter(self: &Arc<Self>) -> Tracked {
         let evicted = CancellationToken::new();
         let mut candidates = self.lock();
@@ -80,7 +82,7 @@ impl Evictions {
         }
     }
 
-    /// Evicts a connection for a new one; returns whether there was one to evict.
+    /// Evicts a connection in favor of a new one. Returns whether it did.
     pub(crate) fn make_room(&self) -> bool {
         let mut candidates = self.lock();
         evict_stranger(&mut candidates) || self.evict_idle(&mut candidates)
@@ -113,12 +115,13 @@ fn evict_stranger(candidates: &mut Candidates) -> bool {
 }
 
 impl Tracked {
-    /// The client is known, and a command is under way: its reply is not written to the socket yet.
+    /// Marks the client as known, with a command in progress whose reply is not written to the socket
+    /// yet.
     pub(crate) fn set_busy(&mut self) {
         self.set(State::Busy);
     }
 
-    /// The client is known, and no command is under way from now on.
+    /// Marks the client as known, without a command in progress.
     pub(crate) fn set_idle(&mut self) {
         self.set(State::IdleSince(Instant::now()));
     }
@@ -133,7 +136,7 @@ impl Tracked {
         }
         let mut candidates = self.evictions.lock();
         remove(&mut candidates, self.id, self.state);
-        // An evicted connection is about to close: it makes room once only.
+        // An evicted connection is about to close, so it must not be evicted again.
         if let State::IdleSince(since) = state
             && !self.evicted.is_cancelled()
         {
@@ -193,7 +196,7 @@ mod tests {
             known.push(connection);
             tokio::time::advance(second).await;
         }
-        // The first one is used again, so the second one is idle for the longest time.
+        // The first client is active again, so the second client has the longest idle time.
         known[0].set_busy();
         known[0].set_idle();
         tokio::time::advance(MIN_IDLE - 3 * second).await;
@@ -203,7 +206,7 @@ mod tests {
         let all = |known: &[Tracked]| evicted([&known[0], &known[1], &known[2]]);
         assert_eq!(all(&known), [false, true, false]);
         assert!(!evictions.make_room());
-        // A stranger goes first, and a client with a command under way never.
+        // A stranger is evicted first, and a client with a command in progress never.
         tokio::time::advance(MIN_IDLE).await;
         let stranger = evictions.enter();
         assert!(evictions.make_room());

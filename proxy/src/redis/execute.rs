@@ -1,4 +1,4 @@
-//! Carries out one command and says what to reply.
+//! Executes one command and produces its reply.
 
 use super::{Redis, command::Command, reply::Reply};
 use crate::desk::{Failure, QUOTA};
@@ -7,9 +7,9 @@ use futures_util::{StreamExt, future::join_all, stream};
 use model::store::{Answer, Condition, Page, Versioned};
 use std::sync::{PoisonError, atomic::Ordering::Relaxed};
 
-/// How many keys of one command are read at the same time. Their values are in memory together.
+/// The maximum number of concurrent reads of one command. Their values are in memory at the same time.
 pub(crate) const READS_AT_ONCE: usize = 16;
-/// How many keys of one command are removed at the same time.
+/// The maximum number of concurrent deletions of one command.
 const REMOVALS_AT_ONCE: usize = 64;
 
 impl Redis {
@@ -66,7 +66,7 @@ impl Redis {
             match result {
                 Ok(Answer::Written { .. }) => removed += 1,
                 Ok(_) => {}
-                // The worst that can be said is what is said.
+                // An unknown outcome takes precedence over all other errors.
                 Err(unknown @ Failure::Unknown(_)) => failure = Some(unknown),
                 Err(other) => failure = failure.or(Some(other)),
             }
@@ -97,7 +97,7 @@ impl Redis {
         Reply::Integer(present)
     }
 
-    /// For few keys; the connection itself serves more of them piece by piece.
+    /// For a few keys; the connection itself executes longer commands in batches.
     async fn get_many(&self, keys: Vec<Bytes>) -> Reply {
         let mut values = Vec::with_capacity(keys.len());
         for found in join_all(keys.into_iter().map(|key| self.desk.get(key.to_vec()))).await {
@@ -149,7 +149,7 @@ impl Redis {
         }
     }
 
-    /// The sections that were asked for, in Redis's format.
+    /// The requested sections, in Redis's format.
     fn info(&self, sections: &[String]) -> String {
         let gauges = &self.gauges;
         let leader = gauges
@@ -209,7 +209,7 @@ pub(crate) fn failed(failure: &Failure) -> Reply {
     match failure {
         Failure::NotDone(_) => Reply::error(format!("TRYAGAIN {failure}")),
         Failure::Unknown(_) => Reply::error(format!("UNKNOWN {failure}")),
-        // The word of Redis for a state that is full, which its clients know.
+        // The error code of Redis for a full database, which its clients know.
         Failure::QuotaExceeded => Reply::error(format!("OOM {failure}")),
         Failure::OutsideLimits(outside) => Reply::error(format!("ERR {outside}")),
     }

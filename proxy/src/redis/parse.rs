@@ -1,23 +1,25 @@
-//! Parses commands: arrays of bulk strings, and nothing else.
+//! The command parser: it accepts arrays of bulk strings only.
 //!
-//! Strict and bounded, because anyone may connect. The parser keeps its place between calls, so a
-//! command that arrives byte by byte costs time linear in its length. A command that is too long or
-//! has too many arguments is consumed without storing it and reported as [`Parsed::Refused`]; the
-//! connection stays usable. Only bytes that are no command at all end it.
+//! The parser is strict and bounded, because any client may connect. It keeps its position between
+//! calls, so a command that arrives byte by byte costs time linear in its length. If a command is too
+//! long or has too many arguments, the parser consumes it without storing it, and returns
+//! [`Parsed::Refused`]; the connection stays usable. Only malformed input ends the connection.
 
 use bytes::{Buf, Bytes, BytesMut};
 use std::ops::Range;
 
-/// The most arguments of one command.
+/// The maximum number of arguments per command.
 pub(crate) const MAX_ARGUMENTS: usize = 65_536;
-/// The longest array that is skipped, as in Redis. A longer one is a protocol error.
+/// The maximum length of an array that can be skipped, as in Redis. A longer array is a protocol
+/// error.
 const MAX_SKIPPED_ARGUMENTS: usize = 1 << 20;
-/// The longest argument that is skipped, as in Redis. A longer one is a protocol error.
+/// The maximum length in bytes of an argument that can be skipped, as in Redis. A longer argument is a
+/// protocol error.
 const MAX_SKIPPED_BYTES: usize = 512 << 20;
-/// Digits, sign and line end of a length; more than any needs.
+/// The maximum length of a header: digits, sign and line end; more than any valid header needs.
 const MAX_HEADER: usize = 24;
 
-/// A protocol error. Nothing that follows can be trusted.
+/// A protocol error. The rest of the input cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParseError {
     #[error("Protocol error: expected '{expected}', got '{}'", char::from(*got).escape_default())]
@@ -32,44 +34,44 @@ pub(crate) enum ParseError {
     Unauthenticated(usize),
 }
 
-/// Bounds on one command.
+/// The bounds on one command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Bytes of the whole command.
+    /// The maximum length of the whole command in bytes.
     pub(crate) bytes: usize,
-    /// Whether a longer command is a protocol error instead of one that is skipped.
+    /// Whether a longer command is a protocol error. Otherwise it is skipped.
     pub(crate) strict: bool,
 }
 
-/// A whole command has arrived.
+/// A complete command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
-    /// Its arguments, the name first. None at all means nothing.
+    /// Its arguments, beginning with the name. An empty list has no effect.
     Command(Vec<Bytes>),
-    /// It was too long, or had too many arguments. The text explains it.
+    /// A rejected command: too long, or with too many arguments. The text explains the reason.
     Refused(String),
 }
 
-/// What is known of the command at the front of the buffer.
+/// The parser state of the command at the front of the buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
-    /// Arguments still to come; `None` before the header of the array.
+    /// The number of missing arguments; `None` before the array header.
     remaining: Option<usize>,
-    /// Where parsing continues.
+    /// The position at which parsing continues.
     position: usize,
-    /// Where the arguments are.
+    /// The ranges of the arguments.
     arguments: Vec<Range<usize>>,
-    /// Bytes of a skipped argument that have not arrived.
+    /// The number of missing bytes of a skipped argument.
     skip: usize,
     /// Why the command is skipped.
     refusal: Option<String>,
 }
 
 impl Parser {
-    /// Takes one command off the front, or returns `None` if it has not arrived whole.
+    /// Removes one command from the front of the buffer, or returns `None` if it is incomplete.
     ///
-    /// `buffer` never grows beyond `bounds.bytes` by more than what one read appends, because what is
-    /// skipped is removed at once.
+    /// `buffer` never exceeds `bounds.bytes` by more than the size of one read, because skipped input
+    /// is removed at once.
     pub(crate) fn parse(
         &mut self,
         buffer: &mut BytesMut,
@@ -78,7 +80,7 @@ impl Parser {
         let mut remaining = match self.remaining {
             Some(remaining) => remaining,
             None => {
-                // As Redis does: `redis-cli --pipe` ends with one.
+                // As in Redis: `redis-cli --pipe` ends with an empty line.
                 skip_empty_lines(buffer);
                 let Some((count, start)) = header(buffer, 0, '*')? else {
                     return Ok(None);
@@ -110,7 +112,7 @@ impl Parser {
                     bounds,
                     format!("the command is longer than {limit} bytes"),
                 )?;
-                // The header is read again at its new place.
+                // The header is parsed again at its new position.
                 continue;
             }
             if self.refusal.is_some() {
@@ -148,7 +150,7 @@ impl Parser {
         self.remaining.is_some()
     }
 
-    /// From now on, drops this command instead of storing it.
+    /// Switches to skipping this command.
     fn refuse(
         &mut self,
         buffer: &mut BytesMut,
@@ -165,7 +167,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Removes what has arrived of a skipped argument; whether all of it has.
+    /// Removes the received part of a skipped argument. Returns whether the argument is complete.
     fn skip_arrived(&mut self, buffer: &mut BytesMut) -> bool {
         let arrived = self.skip.min(buffer.len());
         buffer.advance(arrived);
@@ -185,7 +187,8 @@ fn skip_empty_lines(buffer: &mut BytesMut) {
     }
 }
 
-/// A length behind its mark, and where the line after it begins. `None` if it has not arrived.
+/// Parses a length after its type byte. Returns the length and the position of the next line, or
+/// `None` if the header is incomplete.
 fn header(buffer: &[u8], at: usize, expected: char) -> Result<Option<(usize, usize)>, ParseError> {
     let Some(line) = buffer.get(at..).filter(|line| !line.is_empty()) else {
         return Ok(None);
@@ -212,7 +215,7 @@ fn header(buffer: &[u8], at: usize, expected: char) -> Result<Option<(usize, usi
         return Err(invalid);
     };
     let number = match (expected, model::store::parse_integer(digits)) {
-        // The null array means the same as the empty one. There is no null argument.
+        // A null array means the same as an empty array. A null argument is invalid.
         ('*', Some(-1)) => Some(0),
         (_, Some(number)) => usize::try_from(number)
             .ok()
@@ -240,7 +243,8 @@ mod tests {
         Parsed::Command(words.iter().map(|word| Bytes::from_static(word)).collect())
     }
 
-    /// What comes out of these bytes, in pieces of this size, and the most that was stored.
+    /// Parses these bytes in pieces of this size. Returns the results and the maximum number of
+    /// buffered bytes.
     fn all(bytes: &[u8], piece: usize, bounds: Bounds) -> (Vec<Parsed>, usize) {
         let (mut parser, mut buffer) = (Parser::default(), BytesMut::new());
         let (mut found, mut most) = (Vec::new(), 0);
@@ -313,7 +317,7 @@ mod tests {
                 "{most} bytes stored of {piece}"
             );
         }
-        // Many short arguments are long together.
+        // Many short arguments exceed the limit together.
         let mut bytes = b"*1000\r\n".to_vec();
         bytes.extend(b"$1\r\nk\r\n".repeat(1000));
         let (found, _) = all(&bytes, 9, BOUNDS);

@@ -1,12 +1,12 @@
-//! Replies, and their bytes in RESP2 and RESP3.
+//! Replies, and their encoding in RESP2 and RESP3.
 //!
-//! A command produces one [`Reply`] for both versions. RESP2 has no type for null, boolean, double,
-//! map, set and verbatim string; they are written as Redis writes them there: null bulk string,
-//! integer, bulk string, flat array.
+//! A command produces one [`Reply`] for both versions. RESP2 has no types for null, boolean, double,
+//! map, set and verbatim string. They are encoded as Redis does: as null bulk string, integer, bulk
+//! string or flat array.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// The version of the protocol that a connection has chosen with `HELLO`.
+/// The protocol version of a connection, selected with `HELLO`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Protocol {
     #[default]
@@ -27,7 +27,7 @@ impl Protocol {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reply {
     Simple(&'static str),
-    /// A kind (`ERR`), a space and a text.
+    /// An error code (`ERR`), a space and a text.
     Error(String),
     Integer(i64),
     Bulk(Bytes),
@@ -35,7 +35,7 @@ pub(crate) enum Reply {
     Array(Vec<Self>),
     Map(Vec<(Self, Self)>),
     Set(Vec<Self>),
-    /// Text for people.
+    /// Human-readable text.
     Verbatim(String),
 }
 
@@ -52,13 +52,13 @@ impl Reply {
         Self::Bulk(Bytes::from(text.into()))
     }
 
-    /// Appends the bytes of this reply.
+    /// Appends the encoded reply.
     pub(crate) fn encode(&self, protocol: Protocol, output: &mut BytesMut) {
         let resp3 = protocol == Protocol::Resp3;
         match self {
             Self::Simple(text) => line(output, b'+', text.as_bytes()),
             Self::Error(text) => {
-                // A line break would end the reply and begin another.
+                // A line break would end the reply and begin another one.
                 let text: String = text.replace(['\r', '\n'], " ");
                 line(output, b'-', text.as_bytes());
             }
@@ -100,7 +100,7 @@ impl Reply {
     }
 }
 
-/// The start of an array whose elements follow.
+/// Appends the header of an array whose elements follow.
 pub(crate) fn array_header(length: usize, output: &mut BytesMut) {
     length_line(output, b'*', length);
 }
