@@ -1,4 +1,4 @@
-//! The command line: what may be said, and which exit code means what.
+//! The command line of `raft-client`: commands, options and exit codes.
 
 pub(crate) mod bench;
 pub(crate) mod clients;
@@ -24,7 +24,7 @@ const EXITS: &str = "Exit codes:
      a write cannot be written
   129, 130, 143  stopped by SIGHUP, SIGINT, SIGTERM; a pending operation has an unknown outcome";
 
-/// Asks a Stateraft cluster.
+/// The client of a Stateraft cluster
 #[derive(Debug, Parser)]
 #[command(name = "raft-client", version, after_help = EXITS)]
 pub(crate) struct Cli {
@@ -34,7 +34,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What every command takes.
+/// The options of all commands.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// The proxies' UDP addresses as HOST:PORT; with --direct all servers, as ID=HOST:PORT
@@ -47,10 +47,10 @@ pub(crate) struct Global {
         default_value = "127.0.0.1:7000"
     )]
     pub(crate) endpoints: Vec<String>,
-    /// Ask the servers themselves, without a proxy
+    /// Connect to the servers directly, without a proxy
     #[arg(long, global = true, env = "RAFT_DIRECT")]
     pub(crate) direct: bool,
-    /// The cluster's name; others are not understood
+    /// The name of the cluster; datagrams of other clusters are ignored
     #[arg(
         long,
         global = true,
@@ -59,21 +59,21 @@ pub(crate) struct Global {
         default_value = "stateraft"
     )]
     pub(crate) cluster: String,
-    /// How long an operation may take in all, as in 500ms or 10s
+    /// The timeout of an operation, including all retries, as in 500ms or 10s
     #[arg(long, global = true, env = "RAFT_TIMEOUT", value_name = "TIME",
           default_value = "10s", value_parser = text::duration)]
     pub(crate) timeout: Duration,
-    /// After how long without an answer a request is sent again
+    /// The timeout of one attempt; after it, the request is retransmitted
     #[arg(long, global = true, env = "RAFT_ATTEMPT_TIMEOUT", value_name = "TIME",
           default_value = "500ms", value_parser = text::duration)]
     pub(crate) attempt_timeout: Duration,
-    /// The most bytes of a datagram, without the headers of UDP and IP. The length in use follows what
-    /// each path carries; this only bounds it
+    /// The maximum datagram size in bytes, without UDP and IP headers. Path MTU discovery chooses the
+    /// actual size up to this bound
     #[arg(long, global = true, env = "RAFT_MAX_DATAGRAM", value_name = "BYTES",
           default_value_t = transport::Config::DEFAULT_DATAGRAM,
           value_parser = transport::Config::parse_max_datagram)]
     pub(crate) max_datagram: usize,
-    /// What get, scan and bench may read
+    /// The consistency of the reads of get, scan and bench
     #[arg(
         long,
         global = true,
@@ -85,10 +85,10 @@ pub(crate) struct Global {
     /// The file with the clients' key
     #[arg(long, global = true, env = "RAFT_CLIENT_KEY_FILE", value_name = "FILE")]
     pub(crate) client_key_file: Option<PathBuf>,
-    /// The file with the cluster's key, for who has it; the clients' key is enough
+    /// The file with the cluster's key, if available; the clients' key is sufficient
     #[arg(long, global = true, env = "RAFT_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// How answers are shown
+    /// The output format
     #[arg(
         short,
         long,
@@ -98,30 +98,30 @@ pub(crate) struct Global {
         default_value_t
     )]
     pub(crate) output: Output,
-    /// The clients that were opened with these settings.
+    /// The clients opened with these settings.
     #[arg(skip)]
     pub(crate) clients: clients::Clients,
 }
 
-/// What a read may see.
+/// The consistency of a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Consistency {
-    /// Every write that was answered before the read was asked
+    /// The read returns every write that completed before the read began
     #[default]
     Linearizable,
-    /// What any one server has, without asking the others: perhaps old
+    /// The read returns the state of any one server without a quorum; it may be stale
     Stale,
 }
 
-/// How answers are shown.
+/// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For people
+    /// Human-readable
     #[default]
     Table,
-    /// One JSON object in each line
+    /// One JSON object per line
     Json,
-    /// Values and nothing else
+    /// Values only
     Plain,
 }
 
@@ -129,15 +129,15 @@ pub(crate) enum Output {
 pub(crate) enum Command {
     #[command(flatten)]
     Operation(operation::Operation),
-    /// Takes commands line by line
+    /// Read commands from a prompt
     Repl(repl::Repl),
-    /// Says whether the cluster answers, and how fast
+    /// Check that the cluster responds, and show its state and latency
     Status(status::Probe),
-    /// Says whether the cluster answers, by its exit code
+    /// Check that the cluster responds; the exit code is the result
     Health(status::Probe),
-    /// Measures throughput and latency
+    /// Measure throughput and latency
     Bench(bench::Bench),
-    /// Prints what makes a shell complete commands
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -145,7 +145,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it changes anything. Each line of the prompt has its own outcome.
+    /// Whether the command can change data. Each line of the prompt has a separate outcome.
     pub(crate) const fn writes(&self) -> bool {
         match self {
             Self::Operation(operation) => operation.writes(),
@@ -155,18 +155,18 @@ impl Command {
     }
 }
 
-/// How it ended.
+/// The exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Done.
+    /// Success.
     Done,
     /// Not found, or the condition did not hold.
     No,
-    /// The command line is not right, or what it names.
+    /// The command line, or an object that it names, is invalid.
     Usage,
-    /// Certainly not done.
+    /// Certainly not executed.
     Unavailable,
-    /// Perhaps done.
+    /// Possibly executed.
     Unknown,
 }
 
@@ -183,7 +183,7 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
-    /// What an error means for whoever waits for the exit code.
+    /// Maps an error to an exit code.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if let Some(error) = error.downcast_ref::<Error>() {
             return match error {
@@ -204,7 +204,7 @@ impl Exit {
         }
     }
 
-    /// The word for it.
+    /// The name of the exit code in JSON output.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -243,7 +243,7 @@ impl Global {
     }
 }
 
-/// Does what was said. The caller closes the [clients](Global::clients) that it opened.
+/// Executes a command. The caller closes the [clients](Global::clients) that it opened.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, command } = cli;
     match command {
@@ -254,13 +254,14 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
             } else {
                 Error::Unavailable(timeout)
             };
-            // Not a part of the time for the operation.
+            // The time for reading the input does not count toward the timeout.
             let input = operation.input().await?;
             let run = async {
                 let client = global.connect().await?;
                 operation.run(&client, consistency, input).await
             };
-            // Looking up names counts, too. An operation alone ends a little earlier by itself.
+            // The timeout includes name resolution. It is longer than the operation's own timeout,
+            // which expires first.
             let reply = tokio::time::timeout(timeout + timeout / 10, run)
                 .await
                 .unwrap_or_else(|_| Err(late.into()))?;

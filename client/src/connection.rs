@@ -1,17 +1,17 @@
-//! A client for programs: one socket, many operations at once, each a function.
+//! A client library: one socket, many concurrent operations, one function per operation.
 //!
 //! # Time
-//! Every operation ends within [`Options::timeout`], or a twentieth later. A request without an
-//! answer is sent again after [`Options::attempt_timeout`], through the same session, as often as
-//! fits.
+//! Every operation ends within [`Options::timeout`] plus 5 %. A request without a response is
+//! retransmitted after [`Options::attempt_timeout`], through the same session, as often as the timeout
+//! permits.
 //!
 //! # Several endpoints
-//! With several proxies one is used at a time, and the next one after an attempt without an answer;
-//! see [`crate::rotation`] for why a session may move. With [`Route::Direct`] the endpoints are the
-//! servers, and [`crate::direct`] finds the leader.
+//! With several proxies, the client uses one at a time, and moves to the next one after an attempt
+//! without a response. [`crate::rotation`] explains why a session may move. With [`Route::Direct`] the
+//! endpoints are the servers, and [`crate::direct`] finds the leader.
 //!
-//! # What is left out
-//! Encryption keys, queues and packets: the transport's.
+//! # Deliberate omissions
+//! Encryption keys, queues and packets: the transport owns them.
 
 use crate::{
     ConnectError, Error, Options, Route,
@@ -40,16 +40,16 @@ use std::{
 use tokio::{sync::mpsc, task::JoinHandle, time};
 use transport::{Endpoint, Inbox};
 
-/// The name every proxy is called by: it is known by where it is.
+/// The id of every proxy: a client identifies a proxy by its address only.
 const PROXY: Address = Address::Proxy(ProxyId::new(1));
-/// How long looking up a proxy's name may take once a client runs.
+/// The timeout for resolving a proxy's name while a client runs.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 
-/// How long closing waits for its answer. A request that was sent is rarely lost.
+/// The time that a close waits for its response. The network rarely loses a request that was sent.
 pub const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
 
-/// A client of a cluster. Cheap to clone; its socket closes when the last clone is gone. Call
-/// [`Client::close`] before that: the cluster keeps a session that is not closed until others need its
+/// A client of a cluster. Cheap to clone; its socket closes when the last clone is dropped. Call
+/// [`Client::close`] before that: the cluster keeps an unclosed session until other clients need its
 /// place.
 #[derive(Clone)]
 pub struct Client {
@@ -69,46 +69,46 @@ impl Drop for Inner {
     }
 }
 
-/// What became of a conditional write.
+/// The outcome of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It took effect.
+    /// The write took effect.
     Done {
-        /// The version it made.
+        /// The new version.
         version: LogIndex,
     },
     /// The condition did not hold, and nothing changed.
     ConditionFailed {
-        /// The version the key had, `None` if absent.
+        /// The actual version of the key, `None` if absent.
         found: Option<LogIndex>,
     },
 }
 
-/// What one server had when it was asked, which may be old: what the log up to some entry makes.
+/// A stale result: the state of one server after a prefix of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stale<T> {
-    /// What it had.
+    /// The result.
     pub found: T,
-    /// The last entry it had applied; 0 if none, as right after it started. Of two answers the one
-    /// with the greater index is the newer one.
+    /// The last entry that the server had applied; 0 if none, for example directly after its start. Of
+    /// two results, the one with the greater index is newer.
     pub applied_index: LogIndex,
 }
 
-/// What became of an increment.
+/// The outcome of an increment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
-    /// What the key holds now.
+    /// The new value of the key.
     pub value: i64,
-    /// The version that was made.
+    /// The new version.
     pub version: LogIndex,
 }
 
 impl Client {
-    /// Opens a socket. Nothing is sent before the first operation.
+    /// Opens a socket. Sends nothing before the first operation.
     ///
     /// # Errors
-    /// If no cluster can have this name, an endpoint cannot be found, a key cannot be read or no socket can be opened. That
-    /// nobody answers shows in the operations.
+    /// If the cluster name is invalid, an endpoint cannot be resolved, a key cannot be read, or no
+    /// socket can be opened. An unresponsive endpoint causes no error here, only in the operations.
     ///
     /// # Panics
     /// Outside of a tokio runtime with time and IO enabled.
@@ -129,10 +129,10 @@ impl Client {
         })
     }
 
-    /// Reads a key, linearizably.
+    /// Reads a key. The read is linearizable.
     ///
     /// # Errors
-    /// See [`Error`]; a read is never unknown.
+    /// See [`Error`]; the outcome of a read is never unknown.
     pub async fn get(&self, key: impl Into<Key>) -> Result<Option<Versioned>, Error> {
         let key = key.into();
         match self.ask(Ask::Read(Query::Get { key })).await? {
@@ -141,11 +141,11 @@ impl Client {
         }
     }
 
-    /// Reads a key as any one server has it, whether or not a majority can be reached. The value may
-    /// be old, and older than one read before; it is never one that was not committed.
+    /// Reads a key from any one server, even if no majority is reachable. The value may be stale, and
+    /// older than the value of an earlier read. It is always a committed value.
     ///
     /// # Errors
-    /// See [`Error`]; a read is never unknown.
+    /// See [`Error`]; the outcome of a read is never unknown.
     pub async fn get_stale(&self, key: impl Into<Key>) -> Result<Stale<Option<Versioned>>, Error> {
         let key = key.into();
         match self.ask_stale(Query::Get { key }).await? {
@@ -160,12 +160,12 @@ impl Client {
         }
     }
 
-    /// Lists keys with a prefix in order, linearizably: those after `after`, at most `limit`,
-    /// and no more than fit into an answer. [`Page::more`] says whether that was all; if not, the
-    /// next page is the one after the last key of this one.
+    /// Lists keys with a prefix in order: the keys after `after`, at most `limit` keys, and at most as
+    /// many as fit into one response. The read is linearizable. [`Page::more`] reports whether more keys
+    /// exist; the next page begins after the last key of this page.
     ///
     /// # Errors
-    /// See [`Error`]; a read is never unknown.
+    /// See [`Error`]; the outcome of a read is never unknown.
     pub async fn scan(
         &self,
         prefix: impl Into<Key>,
@@ -184,10 +184,10 @@ impl Client {
         }
     }
 
-    /// Lists keys with a prefix in order, as any one server has them: see [`Self::get_stale`].
+    /// Lists keys with a prefix in order, from any one server: see [`Self::get_stale`].
     ///
     /// # Errors
-    /// See [`Error`]; a read is never unknown.
+    /// See [`Error`]; the outcome of a read is never unknown.
     pub async fn scan_stale(
         &self,
         prefix: impl Into<Key>,
@@ -212,7 +212,7 @@ impl Client {
         }
     }
 
-    /// Sets a key. Returns the version it made.
+    /// Sets a key. Returns the new version.
     ///
     /// # Errors
     /// See [`Error`].
@@ -230,7 +230,7 @@ impl Client {
     /// Sets a key if a condition holds.
     ///
     /// # Errors
-    /// See [`Error`]. That the condition does not hold is none.
+    /// See [`Error`]. A condition that does not hold is not an error.
     pub async fn cas(
         &self,
         key: impl Into<Key>,
@@ -245,10 +245,10 @@ impl Client {
         .await
     }
 
-    /// Removes a key if a condition holds.
+    /// Deletes a key if a condition holds.
     ///
     /// # Errors
-    /// See [`Error`]. That the condition does not hold is none.
+    /// See [`Error`]. A condition that does not hold is not an error.
     pub async fn delete(
         &self,
         key: impl Into<Key>,
@@ -258,7 +258,7 @@ impl Client {
         self.write(Operation::Delete { key, condition }).await
     }
 
-    /// Adds to the decimal number a key holds; an absent key counts as 0.
+    /// Adds to the decimal number in a key; an absent key counts as 0.
     ///
     /// # Errors
     /// See [`Error`].
@@ -273,20 +273,20 @@ impl Client {
         }
     }
 
-    /// Closes the sessions of this client, so that others can use their places. Waits for the answer
-    /// for a moment only: the requests are sent, and the cluster closes the sessions whether or not
-    /// this client hears of it.
+    /// Closes the sessions of this client, so that other clients can use their places. Waits only
+    /// briefly for the responses: the requests are sent, and the cluster closes the sessions even if
+    /// the responses are lost.
     pub async fn close(&self) {
         self.close_within(CLOSE_PATIENCE).await;
     }
 
-    /// Closes the sessions of this client, as [`Self::close`] does, and waits for the answers for
-    /// `patience` at most. Sessions that are busy are closed after their operations.
+    /// Closes the sessions of this client, as [`Self::close`] does, and waits at most `patience` for
+    /// the responses. Busy sessions are closed after their operations.
     pub async fn close_within(&self, patience: Duration) {
         self.inner.pool.close(patience).await;
     }
 
-    /// How busy this client is.
+    /// The current load of this client.
     pub fn load(&self) -> Load {
         self.inner.pool.load()
     }
@@ -318,8 +318,8 @@ impl Client {
     async fn ask(&self, ask: Ask) -> Result<Done, Error> {
         let timeout = self.inner.timeout;
         let is_write = matches!(ask, Ask::Write(_));
-        // Longer than the attempts of one request, so that a write that never left because no
-        // session could be opened is told from one that did.
+        // Longer than all attempts of one request. So the client can distinguish a write that was
+        // never sent, because no session could be opened, from a write that was sent.
         let limit = timeout + timeout / 20;
         match time::timeout(limit, self.inner.pool.ask(ask)).await {
             Ok(Outcome::Answered(answer)) => Ok(Done::Answered(answer)),
@@ -339,17 +339,17 @@ impl Client {
     }
 }
 
-/// An answer.
+/// The result of an operation.
 enum Done {
     Answered(Answer),
     Found(Found),
     FoundStale(FoundStale),
 }
 
-/// How many attempts fit into the time.
+/// The number of attempts within the timeout.
 fn attempts(options: &Options) -> u32 {
     let attempt = options.attempt_timeout.as_secs_f64().max(0.001);
-    // Out of range becomes the nearest number that is not.
+    // The cast saturates, so an out-of-range value becomes the nearest valid number.
     ((options.timeout.as_secs_f64() / attempt).ceil() as u32).max(1)
 }
 
@@ -374,7 +374,7 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
         move |envelopes| {
             let next = lock(&rotation).asked(time::Instant::now());
             match next {
-                // Another endpoint must get this attempt, as no other attempt may be left.
+                // This attempt must go to another endpoint, because it may be the last one.
                 Some(next) if endpoints.len() > 1 => {
                     turn_to(&endpoint, &endpoints[next], envelopes);
                 }
@@ -391,8 +391,8 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
     Ok((pool, task))
 }
 
-/// The first endpoint whose name has addresses, by its position. Each lookup has an equal share of the
-/// time, so that one name that no resolver answers for leaves time for the others.
+/// Returns the first endpoint whose name resolves, by its index, with its addresses. Each lookup has
+/// an equal share of the timeout, so that one unresponsive lookup leaves time for the rest.
 async fn first_found(options: &Options) -> Result<(usize, Vec<SocketAddr>), ConnectError> {
     let endpoints = &options.endpoints;
     endpoints.iter().try_for_each(|at| wire::check(at))?;
@@ -409,7 +409,7 @@ async fn first_found(options: &Options) -> Result<(usize, Vec<SocketAddr>), Conn
     Err(first_error.unwrap_or(ConnectError::NoEndpoint))
 }
 
-/// Sends requests to `there` from now on, these first. While a name is looked up, and if the lookup
+/// Redirects requests to `there`, beginning with these envelopes. During the name lookup, and if it
 /// fails, requests go to the previous address.
 fn turn_to(endpoint: &Endpoint, there: &str, envelopes: Vec<Envelope>) {
     if let Ok(at) = there.parse() {
@@ -445,9 +445,9 @@ fn is_useful(envelope: &Envelope) -> bool {
     }
 }
 
-/// The addresses of the servers; none of a server whose name has none, as when it is stopped, unless
-/// that is so for all of them. Refuses a server that is listed twice, and an address of two servers:
-/// requests for one would go to the other.
+/// Resolves the addresses of the servers. A server whose name does not resolve, for example because it
+/// is stopped, gets no address, unless no name resolves. Rejects duplicate servers, and an address of
+/// two servers: requests for one server would go to the other.
 async fn resolve_servers(
     options: &Options,
 ) -> Result<BTreeMap<NodeId, Vec<SocketAddr>>, ConnectError> {
@@ -476,7 +476,7 @@ async fn resolve_servers(
         return Err(ConnectError::NoEndpoint);
     }
     names.values().try_for_each(|at| wire::check(at))?;
-    // A name that no resolver answers for leaves time for the operation.
+    // An unresponsive lookup leaves time for the operation.
     let patience = match names.len() {
         1 => options.timeout,
         _ => options.timeout / 2,
@@ -518,7 +518,7 @@ async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), 
     let config = ProxyConfig {
         nodes: BTreeSet::from_iter(servers.keys().copied()),
         max_attempts: attempts(&options),
-        // Those given up by the clients are still in flight for a while.
+        // Requests that the clients have given up remain in flight for a while.
         max_in_flight: options.max_sessions.saturating_mul(4).max(16),
     };
     let direct = Direct::new(config, options.attempt_timeout);
@@ -532,7 +532,8 @@ async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), 
         attempt_timeout: options.timeout,
     };
     let pool = Pool::new(config, move |envelopes| {
-        // One request of each session at a time bounds the queue; it is closed only at the end.
+        // Each session has at most one request in the queue, which bounds it. The queue is closed only
+        // at the end.
         let _ = requests.send(envelopes);
     });
     let task = tokio::spawn(ask_servers(direct, pool.clone(), queue, endpoint, inbox));

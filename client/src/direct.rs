@@ -1,13 +1,13 @@
-//! Asking the servers without a proxy: the proxy's logic runs in this process.
+//! Operation without a proxy: the proxy's logic runs in this process.
 //!
-//! [`model::proxy::Proxy`] finds the leader, follows hints and asks again, as it does in a proxy.
-//! One thing differs: what it sends leaves in the name of the client it speaks for, so that the
-//! servers see clients that ask them directly, and the clients' key is enough. Nothing of the
-//! protocol depends on it: a server answers whoever asked, a request means the same whoever brings
-//! it, and two clients never share a name. The proxy's own name never leaves the process.
+//! [`model::proxy::Proxy`] finds the leader, follows hints and retries, as it does in a proxy. There
+//! is one difference: its requests leave under the id of the client. So the servers see clients that
+//! contact them directly, and the clients' key is sufficient. The protocol does not depend on the
+//! sender: a server responds to the sender of a request, a request has the same meaning from every
+//! sender, and two clients never share an id. The proxy's own id never leaves the process.
 //!
-//! The network between client and proxy is a queue in memory here. It loses nothing, so the client
-//! asks once and the proxy does all the asking again.
+//! The network between client and proxy is an in-memory queue here. The queue loses nothing, so the
+//! client sends each request once, and the proxy performs all retries.
 
 use crate::timers::Timers;
 use model::{
@@ -17,27 +17,26 @@ use model::{
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The name of the proxy in this process.
+/// The id of the proxy in this process.
 pub(crate) const NAME: Address = Address::Proxy(ID);
 const ID: ProxyId = ProxyId::new(0);
 
-/// What is to be done after messages or timers.
+/// The output of a step.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Out {
-    /// For the servers.
+    /// Envelopes for the servers.
     pub(crate) servers: Vec<Envelope>,
-    /// For the clients of this process.
+    /// Envelopes for the clients of this process.
     pub(crate) clients: Vec<Envelope>,
 }
 
-/// What the network may bring: whoever comes from there may answer, not ask in the name of our
-/// clients.
+/// Keeps responses only: a peer on the network must not send requests under the ids of our clients.
 pub(crate) fn only_answers(mut arrived: Vec<Envelope>) -> Vec<Envelope> {
     arrived.retain(|envelope| matches!(envelope.message, Message::ClientResponse(_)));
     arrived
 }
 
-/// The proxy in this process, and its timers.
+/// The in-process proxy and its timers.
 pub(crate) struct Direct {
     proxy: Proxy,
     nodes: Vec<NodeId>,
@@ -55,7 +54,7 @@ impl Direct {
         }
     }
 
-    /// Takes requests of clients, or responses of servers.
+    /// Processes requests of clients or responses of servers.
     pub(crate) fn receive(&mut self, envelopes: Vec<Envelope>, now: Instant, out: &mut Out) {
         for Envelope { from, message, .. } in envelopes {
             let key = match &message {
@@ -72,7 +71,7 @@ impl Direct {
         }
     }
 
-    /// Lets the timers that have run out do so.
+    /// Processes the expired timers.
     pub(crate) fn run_timers(&mut self, now: Instant, out: &mut Out) {
         while let Some((client, id)) = self.timers.pop_due(now) {
             let ask = self.anyone();
@@ -81,7 +80,7 @@ impl Direct {
         }
     }
 
-    /// When to look at the timers again.
+    /// The deadline of the first timer.
     pub(crate) fn next_timer(&self) -> Option<Instant> {
         self.timers.next()
     }
@@ -172,7 +171,8 @@ mod tests {
         let first = asked.to;
         let other = if first == Address::Node(N1) { N2 } else { N1 };
 
-        // It names the other one, which says nothing until the timer runs out.
+        // The first server names the other one as leader. The other one does not respond before the
+        // timer expires.
         let hint = Some(other);
         let refusal = response(ResponseBody::NotLeader { hint });
         let mut out = Out::default();

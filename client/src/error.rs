@@ -1,34 +1,34 @@
-//! Why there is no answer. The one distinction that matters: was the operation certainly not
-//! carried out, or does nobody know?
+//! The errors of operations. They distinguish an operation that was certainly not executed from an
+//! operation with an unknown outcome.
 
 use model::{NodeId, store::LimitError};
 use std::{io, time::Duration};
 
-/// Why an operation has no answer.
+/// Why an operation has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No server carried it out in time. The operation was not carried out and never will be; a read
-    /// changes nothing anyway.
+    /// No server executed the operation in time. It was not executed and never will be; a read has no
+    /// effect in any case.
     #[error(
         "nothing was done: no server carried it out within {0:?}. Is there a proxy at the endpoint, and a majority of the servers up? Are cluster name and key the right ones?"
     )]
     Unavailable(Duration),
-    /// Too many operations wait in this client. It was not carried out and never will be.
+    /// Too many operations are queued in this client. The operation was not executed and never will
+    /// be.
     #[error(
         "nothing was done: {0} operations wait for a session of this client already. Ask for less at once, or raise max_sessions"
     )]
     Overloaded(usize),
-    /// The cluster or the proxy has too much to do. The operation was not carried out and never will be.
+    /// The cluster or the proxy is overloaded. The operation was not executed and never will be.
     #[error(
         "nothing was done: the cluster is overloaded, or the proxy has as many requests in flight as it accepts. Try again in a moment, or with fewer requests at once"
     )]
     ClusterOverloaded,
-    /// A key or a value is outside of the limits. The operation was not carried out and never will
-    /// be.
+    /// A key or a value exceeds the limits. The operation was not executed and never will be.
     #[error("nothing was done: {0}")]
     OutsideLimits(LimitError),
-    /// The cluster opens no session for this client, because all sessions are in use by others. The
-    /// write was not carried out and never will be.
+    /// The cluster opens no session for this client, because other clients use all sessions. The write
+    /// was not executed and never will be.
     #[error(
         "nothing was done: all client sessions of the cluster are in use. Close clients or lower their concurrency, or raise --max-sessions of the servers"
     )]
@@ -38,50 +38,51 @@ pub enum Error {
         "nothing was done: the state has reached its quota. Delete keys, or raise --state-quota of the servers"
     )]
     QuotaExceeded,
-    /// A write that may have been carried out, or may yet be, or never will; once at the most.
+    /// The outcome of a write is unknown: it may have been executed, may still be executed, or may
+    /// never be executed. It is executed at most once.
     #[error(
         "the outcome is unknown: no leader confirmed the write within {0:?}. It may have been carried out, or may yet be, at most once. Read the key to find out"
     )]
     Unknown(Duration),
-    /// A write whose session or answer the cluster no longer has. If it was not carried out by now, it
-    /// never will be.
+    /// The cluster no longer has the session or the response of the write. If the write was not
+    /// executed before, it never will be.
     #[error(
         "the outcome is unknown: the cluster answered that it no longer has the session of the write. The write may have been carried out before that, at most once. Read the key to find out"
     )]
     Forgotten,
-    /// The key to be incremented holds no number, or the sum would be too large. Nothing changed.
+    /// The value of the key is not an integer, or the sum would overflow. Nothing changed.
     #[error(
         "nothing was done: the key holds no whole number of 64 bits, or would not after adding"
     )]
     NotANumber,
-    /// The answer does not fit the question. If it was a write, it was carried out.
+    /// The response does not match the request. A write was executed.
     #[error(
         "the answer does not fit the question: client and cluster are perhaps of different versions"
     )]
     Mismatch,
 }
 
-/// Why there is no client.
+/// Why a client could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No endpoint is given.
     #[error("no endpoint is given: name at least one as HOST:PORT")]
     NoEndpoint,
-    /// A name that no cluster can have.
+    /// The cluster name is invalid.
     #[error(transparent)]
     Cluster(#[from] transport::ClusterNameError),
-    /// An endpoint is not written as it should be.
+    /// An endpoint has the wrong form.
     #[error("the endpoint {endpoint:?} is not {expected}")]
     Endpoint {
-        /// What was given.
+        /// The endpoint.
         endpoint: String,
-        /// How it should look.
+        /// The expected form.
         expected: &'static str,
     },
     /// A server is listed twice.
     #[error("server {0} has two endpoints: list every server once")]
     ServerTwice(NodeId),
-    /// Two servers have one address.
+    /// Two servers have the same address.
     #[error(
         "the endpoints of servers {first} and {second} are one address, {address}: every server has \
          an address of its own"
@@ -91,23 +92,23 @@ pub enum ConnectError {
         first: NodeId,
         /// The second server.
         second: NodeId,
-        /// The address, as it was given or resolved.
+        /// The address, as given or as resolved.
         address: String,
     },
-    /// An endpoint is an address that is never reached.
+    /// An endpoint is an address that can never be reached.
     #[error("the endpoint {endpoint:?} cannot work: {why}")]
     Unreachable {
-        /// What was given.
+        /// The endpoint.
         endpoint: String,
         /// The reason.
         why: &'static str,
     },
-    /// An endpoint's name leads nowhere.
+    /// The name of an endpoint cannot be resolved.
     #[error("the endpoint {endpoint:?} cannot be found: check its name")]
     Resolve {
-        /// What was given.
+        /// The endpoint.
         endpoint: String,
-        /// What the system said.
+        /// The error of the resolver.
         source: io::Error,
     },
     /// No socket could be opened.

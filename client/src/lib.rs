@@ -1,8 +1,8 @@
-//! Asking a cluster: sessions, operations, outcomes.
+//! The client library of a cluster: sessions, operations, outcomes.
 //!
-//! [`model::client`] decides which requests a client sends, and what follows from the responses. This
-//! crate surrounds it: many sessions at once ([`pool`]), one socket
-//! for all of them, and functions for people who want a value rather than a message ([`Client`]).
+//! [`model::client`] decides which requests a client sends, and interprets the responses. This crate
+//! adds the IO: many concurrent sessions ([`pool`]), one socket for all of them, and functions that
+//! return a value instead of a message ([`Client`]).
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,4 +1,4 @@
-//! `raft-client`: asks a Stateraft cluster.
+//! `raft-client`: the command line client of a Stateraft cluster.
 
 mod cli;
 
@@ -15,15 +15,14 @@ fn main() -> ExitCode {
     let cli: Cli = command_line::parse();
     let format = cli.global.output;
     let writes = cli.command.writes();
-    // One thread is enough for what one socket carries, and costs the least.
+    // One thread is sufficient for one socket, and has the lowest overhead.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let done = match runtime {
         Ok(runtime) => {
             let done = runtime.block_on(run_until_stopped(cli));
-            // A prompt that still waits for a line must not keep the process, nor a name that is
-            // still being resolved.
+            // Neither a prompt that waits for a line nor a pending name lookup must delay the exit.
             runtime.shutdown_background();
             match done {
                 Ok(done) => done,
@@ -35,18 +34,18 @@ fn main() -> ExitCode {
     match done {
         Ok(exit) => exit.into(),
         Err(error) => match output_error(&error) {
-            // Whoever read the output has gone.
+            // The reader of the output is gone.
             Some(ErrorKind::BrokenPipe) => Exit::Done.into(),
             Some(_) => {
                 let error = error.context("standard output cannot be written");
-                // A write was done, and its answer is lost. A read has changed nothing.
+                // A write was executed, but its result is lost. A read has changed nothing.
                 let exit = if writes { Exit::Unknown } else { Exit::Usage };
                 cli::output::complain(format, exit, &error);
                 exit.into()
             }
             None => {
                 let exit = match Exit::of(&error) {
-                    // An answer that does not fit the question.
+                    // A response that does not match the request.
                     Exit::Unknown if !writes => Exit::Unavailable,
                     exit => exit,
                 };
@@ -57,11 +56,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// How long a program that a signal stops waits for its pending operations, to close their sessions.
+/// After a signal, the time to finish pending operations and close their sessions.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs the command and closes its sessions; `Err` with the exit code if a signal ended the command
-/// first. A signal while sessions are being closed ends the program at once.
+/// Runs the command and closes its sessions. Returns `Err` with the exit code if a signal interrupted
+/// the command. A signal during the close of the sessions ends the program immediately.
 async fn run_until_stopped(cli: Cli) -> Result<anyhow::Result<Exit>, ExitCode> {
     let mut signals = match StopSignals::install() {
         Ok(signals) => signals,
@@ -84,8 +83,8 @@ async fn run_until_stopped(cli: Cli) -> Result<anyhow::Result<Exit>, ExitCode> {
     done
 }
 
-/// Why something could not be printed, if that is the error. An error with a file or a connection
-/// comes with the name of it around it.
+/// The kind of an output error, or `None` for other errors. An IO error of a file or a connection has
+/// a context with its name, so a bare IO error is an output error.
 fn output_error(error: &anyhow::Error) -> Option<ErrorKind> {
     let outermost = error.chain().next()?;
     match outermost.downcast_ref() {

@@ -1,4 +1,4 @@
-//! How a client is set up.
+//! The configuration of a client.
 
 use std::time::Duration;
 use transport::Keys;
@@ -6,24 +6,25 @@ use transport::Keys;
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to ask, as `HOST:PORT`; for [`Route::Direct`] as `ID=HOST:PORT`, all servers.
+    /// The endpoints, as `HOST:PORT`; for [`Route::Direct`] all servers as `ID=HOST:PORT`.
     pub endpoints: Vec<String>,
-    /// Who is there.
+    /// The kind of the endpoints.
     pub route: Route,
-    /// The cluster's name. Whoever belongs to another one does not hear us.
+    /// The name of the cluster. Members of other clusters ignore this client.
     pub cluster: String,
-    /// What datagrams are sealed with. The clients' key is enough.
+    /// The keys that seal datagrams. The clients' key is sufficient.
     pub keys: Keys,
-    /// The most bytes of a datagram, without the headers of UDP and IP. The length in use follows what
-    /// each path carries; this only bounds it.
+    /// The maximum datagram size in bytes, without UDP and IP headers. Path MTU discovery chooses the
+    /// actual size up to this bound.
     pub max_datagram: usize,
-    /// How long an operation may take in all, and how long to look up an endpoint's name.
+    /// The timeout of an operation, including all retries, and of the resolution of an endpoint's
+    /// name.
     pub timeout: Duration,
-    /// After how long without an answer a request is sent again.
+    /// The timeout of one attempt; after it, the request is retransmitted.
     pub attempt_timeout: Duration,
-    /// How many operations may be in flight; each takes a session of the store.
+    /// The maximum number of operations in flight; each uses a session of the store.
     pub max_sessions: usize,
-    /// How many more may wait for one of those.
+    /// The maximum number of operations that are queued for a session.
     pub max_waiting: usize,
 }
 
@@ -43,12 +44,12 @@ impl Default for Options {
     }
 }
 
-/// Whom a client asks.
+/// The servers that a client contacts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Route {
-    /// A proxy, and the next one after an attempt without an answer.
+    /// A proxy, and the next one after an attempt without a response.
     #[default]
     Proxy,
-    /// The servers themselves: the proxy's logic runs in this process.
+    /// The servers directly: the proxy's logic runs in this process.
     Direct,
 }

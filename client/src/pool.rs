@@ -1,37 +1,35 @@
-//! Many operations at once over a bounded set of sessions.
+//! Concurrent operations over a bounded set of sessions.
 //!
-//! A [`model::client::Client`] does one operation at a time. A [`Pool`] holds up to
-//! [`PoolConfig::max_sessions`] of them, opened as they are needed, and gives each operation to an
-//! idle one. When none is idle the operation waits its turn, in order; when
-//! [`PoolConfig::max_waiting`] wait already, it is refused as [`Outcome::Overloaded`] at once, so
-//! that overload shows as refusals, not as memory.
+//! A [`model::client::Client`] executes one operation at a time. A [`Pool`] has up to
+//! [`PoolConfig::max_sessions`] clients, opened on demand, and assigns each operation to an idle
+//! client. If no client is idle, the operation waits in a FIFO queue. If [`PoolConfig::max_waiting`]
+//! operations are queued already, the pool rejects it immediately as [`Outcome::Overloaded`], so that
+//! overload causes rejections and not memory growth.
 //!
-//! The pool decides nothing about an operation: what is sent, when it is sent again, and what an
-//! outcome means is [`model::client`]'s. In particular a session whose write ended
-//! [`Outcome::Unknown`] stays in use, because its next write is what settles the unknown one; and
-//! sessions are taken last in, first out, so that few are kept busy rather than many half idle
-//! (the store evicts the session least recently used). A session that was idle for [`RENEW_AFTER`] is
-//! renewed before it is used for a write.
+//! The pool makes no protocol decisions: [`model::client`] decides about requests, retries and
+//! outcomes. In particular, a session whose write ended as [`Outcome::Unknown`] stays in use, because
+//! its next write settles the unknown one. Sessions are reused last in, first out, so that a few
+//! sessions are busy instead of many sessions half idle (the store evicts the least recently used
+//! session). A session that was idle for [`RENEW_AFTER`] is renewed before its next write.
 //!
-//! When the store refuses to open a session, because all of them are in use, the operation is given
-//! to a session that this pool has; only a pool without any reports [`Outcome::SessionsInUse`]. For
-//! [`OPEN_PAUSE`] after a refusal a pool that has sessions opens no more.
+//! If the store refuses to open a session because all sessions are in use, an existing session of this
+//! pool executes the operation. Only a pool without any session reports [`Outcome::SessionsInUse`].
+//! For [`OPEN_PAUSE`] after a refusal, a pool with sessions opens no further session.
 //!
-//! [`Pool::close`] closes the sessions, so that others can use their places.
+//! [`Pool::close`] closes the sessions, so that other clients can use their places.
 //!
-//! # Names
-//! Each client's name is 64 bits drawn at random when it is made, never written down and never
-//! used by another run: see the invariants of [`model::client`].
+//! # Ids
+//! Each client has a random id of 64 bits, which is never stored and never reused by another run: see
+//! the invariants of [`model::client`].
 //!
 //! # One task
-//! A pool has one task, which sleeps until the first timer and carries what is to be sent. It lets
-//! every task that can run do so first: operations that are asked for together leave together, in
-//! one call of `carry`, and so reach the cluster as one step. No operation has a task or a timer
-//! of its own.
+//! A pool has one task, which sleeps until the first timer expires, and sends the pending envelopes.
+//! It first yields to all runnable tasks: concurrent operations leave together in one call of `carry`,
+//! and so reach the cluster as one step. No operation has a separate task or timer.
 //!
-//! # What is left out
-//! Sockets (`carry` and [`Pool::receive`] are where they attach), and waiting for abandoned operations
-//! when the last [`Pool`] is dropped: what they sent may yet take effect.
+//! # Deliberate omissions
+//! Sockets (they attach at `carry` and [`Pool::receive`]), and a wait for abandoned operations when
+//! the last [`Pool`] is dropped: their requests may still take effect.
 
 use crate::timers::Timers;
 use model::{
@@ -51,57 +49,58 @@ use tokio::{
     time::{self, Instant},
 };
 
-/// After how long without use a session is renewed before a write.
+/// The idle time after which a session is renewed before a write.
 pub const RENEW_AFTER: Duration = Duration::from_secs(5);
-/// For how long a pool that has sessions opens no more after the store refused one.
+/// The time for which a pool with sessions opens no further session after the store refused one.
 pub const OPEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// The settings of a pool.
+/// The configuration of a pool.
 #[derive(Clone, Debug)]
 pub struct PoolConfig {
-    /// Where requests go. Responses from anyone else are ignored.
+    /// The destination of requests. Responses from other addresses are ignored.
     pub proxy: Address,
-    /// Whether the proxy is in this process, and `carry` repeats nothing.
+    /// Whether the proxy is in this process and `carry` never duplicates messages.
     pub is_in_process: bool,
-    /// How many clients, and so sessions, there are at most; at least one, whatever this says.
-    /// All pools of a cluster together should stay below the sessions its store keeps.
+    /// The maximum number of clients, and so of sessions; values below 1 count as 1. The total of all
+    /// pools of a cluster should stay below the session limit of its store.
     pub max_sessions: usize,
-    /// How many operations may wait for a session.
+    /// The maximum number of operations that are queued for a session.
     pub max_waiting: usize,
-    /// How often a request is sent in all.
+    /// The maximum number of attempts per request.
     pub max_attempts: u32,
-    /// After how long without an answer a request is sent again, or given up. It should outlast
-    /// the whole effort of a proxy.
+    /// The timeout of one attempt, after which the request is retransmitted or given up. It should
+    /// exceed the total time of a proxy's attempts.
     pub attempt_timeout: Duration,
 }
 
-/// What became of an operation: [`model::client::Outcome`], or refused by the pool.
+/// The outcome of an operation: [`model::client::Outcome`], or a rejection by the pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The write was applied, once, and this is what the store said. It may have said that the
-    /// condition did not hold.
+    /// The write was applied exactly once, with this result. The result may be a condition that did
+    /// not hold.
     Answered(Answer),
     /// The result of the read.
     Found(Found),
-    /// A write that may have taken effect, or may yet, or never will; once at the most.
+    /// The outcome of a write is unknown: it may have taken effect, may still take effect, or may
+    /// never take effect. It takes effect at most once.
     Unknown(Doubt),
-    /// A read that got no answer. A read changes nothing.
+    /// A read without a response. A read has no effect.
     Unavailable,
-    /// A write that was never sent: it had no effect and never will.
+    /// A write that was never sent. It has no effect and never will.
     NotDone,
-    /// Too many operations wait for a session. It was never sent: it had no effect and never will.
+    /// Too many operations are queued. The operation was never sent: it has no effect and never will.
     Overloaded,
     /// The result of a stale read.
     FoundStale(FoundStale),
-    /// A key or a value is outside of the limits: the operation has no effect and never will.
+    /// A key or a value exceeds the limits: the operation has no effect and never will.
     OutsideLimits(LimitError),
-    /// All sessions of the store are in use, and this pool has none. The write was never sent: it had
+    /// All sessions of the store are in use, and this pool has none. The write was never sent: it has
     /// no effect and never will.
     SessionsInUse,
     /// The session is closed.
     Closed,
-    /// The cluster or the proxy has too much to do. No copy of a write reached a server: it had no
-    /// effect and never will.
+    /// The cluster or the proxy is overloaded. No copy of a write reached a server: it has no effect
+    /// and never will.
     ClusterOverloaded,
 }
 
@@ -122,18 +121,18 @@ impl From<client::Outcome> for Outcome {
     }
 }
 
-/// How busy a pool is.
+/// The current load of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Clients made so far.
+    /// The number of clients.
     pub sessions: usize,
-    /// Those that are busy with an operation.
+    /// The number of clients that are executing an operation.
     pub busy: usize,
-    /// Operations that wait for one.
+    /// The number of queued operations.
     pub waiting: usize,
 }
 
-/// A pool of clients. Cheap to clone; its task ends when the last clone is gone.
+/// A pool of clients. Cheap to clone; its task ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Pool {
     inner: Arc<Inner>,
@@ -153,7 +152,7 @@ impl Drop for Inner {
 struct Shared {
     config: PoolConfig,
     state: Mutex<State>,
-    /// Wakes the driver: there is something to send.
+    /// Wakes the task: envelopes are pending.
     wake: Notify,
     /// Wakes [`Pool::close`]: a session became idle.
     idle: Notify,
@@ -165,14 +164,14 @@ struct State {
     sessions: Vec<Session>,
     by_id: HashMap<ClientId, usize>,
     idle: Vec<usize>,
-    /// Idle clients that got no session, and are not used before `opens_again`.
+    /// Idle clients that got no session. They are not used before `opens_again`.
     refused: Vec<usize>,
     opens_again: Option<Instant>,
-    /// By ticket, which counts up: the first is the one that waits longest. Operations that come back
-    /// from a client without a session go first.
+    /// The queue, by ticket; the lowest ticket has waited longest. An operation that a client without
+    /// a session returns goes to the front.
     waiting: BTreeMap<i64, (Ask, Waiter)>,
     last_ticket: i64,
-    /// Whether sessions are closed as soon as they are idle.
+    /// Whether each session is closed as soon as it is idle.
     closing: bool,
     timers: Timers<usize>,
     outbox: Vec<Envelope>,
@@ -180,21 +179,22 @@ struct State {
 
 struct Session {
     client: Client,
-    /// Who is told. Nobody, if the client is idle; perhaps nobody any more, if it is not.
+    /// The receiver of the outcome. `None` if the client is idle; a busy client's receiver may be
+    /// dropped.
     waiter: Option<Waiter>,
     last_used: Instant,
-    /// Whether it is busy with closing its session.
+    /// Whether the client is closing its session.
     closing: bool,
 }
 
 type Waiter = oneshot::Sender<Outcome>;
 
-/// What is to be told once the state is no longer locked.
+/// Outcomes to report after the lock is released.
 type Told = Vec<(Waiter, Outcome)>;
 
 impl Pool {
-    /// A pool that sends through `carry`, which may lose, repeat and reorder but should not wait,
-    /// and should hold no clone of the pool.
+    /// Creates a pool that sends through `carry`. `carry` may lose, duplicate and reorder envelopes.
+    /// It should not block, and should not own a clone of the pool.
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.
@@ -212,7 +212,7 @@ impl Pool {
         }
     }
 
-    /// Takes responses for the clients of this pool. What is meant for others is ignored.
+    /// Processes responses for the clients of this pool. Ignores all other envelopes.
     pub fn receive(&self, envelopes: Vec<Envelope>) {
         let shared = &self.inner.shared;
         let mut told = Told::new();
@@ -235,10 +235,10 @@ impl Pool {
         tell(told);
     }
 
-    /// Asks, and waits for the outcome.
+    /// Executes an operation and returns its outcome.
     ///
-    /// Dropping the future abandons the wait, not the operation: the session finishes it before it
-    /// is used again. Only an operation that still waits for a session is taken back.
+    /// Dropping the future abandons the wait, not the operation: the session finishes the operation
+    /// before its next use. Only an operation that is still queued is withdrawn.
     pub async fn ask(&self, ask: Ask) -> Outcome {
         let is_write = matches!(ask, Ask::Write(_));
         let (waiter, outcome) = oneshot::channel();
@@ -251,14 +251,16 @@ impl Pool {
         });
         match outcome.await {
             Ok(outcome) => outcome,
-            // Only if the driver was killed with its runtime. What was sent is not known here.
+            // This happens only if the task was killed with its runtime. The pool does not know then
+            // whether the write was sent.
             Err(_) if is_write => Outcome::Unknown(Doubt::NotConfirmed),
             Err(_) => Outcome::Unavailable,
         }
     }
 
-    /// Closes the sessions: those that are idle at once, the others after their operations. Returns
-    /// when the store has closed all of them, or after `patience`: what was sent may still close them.
+    /// Closes the sessions: idle sessions immediately, busy sessions after their operations. Returns
+    /// when the store has closed all of them, or after `patience`; the requests sent may still close
+    /// the rest.
     pub async fn close(&self, patience: Duration) {
         let shared = &self.inner.shared;
         shared.close_idle();
@@ -271,11 +273,11 @@ impl Pool {
                 changed.await;
             }
         };
-        // Beyond its patience nobody waits for the answers.
+        // After this timeout the responses are ignored.
         let _ = time::timeout(patience, all_idle).await;
     }
 
-    /// How busy the pool is.
+    /// The current load.
     pub fn load(&self) -> Load {
         let state = self.inner.shared.lock();
         Load {
@@ -286,7 +288,7 @@ impl Pool {
     }
 }
 
-/// A place in the queue, given up when nobody waits for it.
+/// A position in the queue. Dropping it withdraws the operation.
 struct Turn<'a> {
     shared: &'a Shared,
     ticket: i64,
@@ -303,7 +305,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the operation to a client, or a ticket to wait with, or neither if too many wait.
+    /// Assigns the operation to a client (`Some(None)`), or queues it (`Some(Some(ticket))`). Returns
+    /// `None` if the queue is full.
     fn begin(&self, ask: Ask, waiter: Waiter) -> Option<Option<i64>> {
         let mut told = Told::new();
         let mut state = self.lock();
@@ -327,7 +330,7 @@ impl Shared {
         Some(None)
     }
 
-    /// Closes the sessions that are idle, and from now on every session once it is idle.
+    /// Closes all idle sessions, and from now on every session as soon as it is idle.
     fn close_idle(&self) {
         let mut told = Told::new();
         let mut state = self.lock();
@@ -340,15 +343,15 @@ impl Shared {
         tell(told);
     }
 
-    /// The pool's task: carries what is to be sent, and lets the timers run out.
+    /// The task of the pool: sends pending envelopes and processes expired timers.
     async fn drive(self: Arc<Self>) {
         let sleep = time::sleep(Duration::ZERO);
         tokio::pin!(sleep);
         loop {
             let next = self.run_timers();
             if let Some(next) = next
-                // A sleep that ends too early does no harm: each deadline is later than the ones
-                // before, so one sleep serves all operations begun meanwhile.
+                // An early wakeup is harmless: new deadlines are later than all earlier ones, so one
+                // sleep serves all operations that began in between.
                 && (sleep.is_elapsed() || next < sleep.deadline())
             {
                 sleep.as_mut().reset(next);
@@ -361,7 +364,7 @@ impl Shared {
         }
     }
 
-    /// Lets the timers that have run out do so, sends everything, and says when to look again.
+    /// Processes expired timers, sends all envelopes, and returns the next deadline.
     fn run_timers(&self) -> Option<Instant> {
         let mut told = Told::new();
         let mut state = self.lock();
@@ -382,7 +385,7 @@ impl Shared {
 }
 
 impl State {
-    /// An idle client, or a new one if there may be one more.
+    /// Returns an idle client, or a new client if the limit permits.
     fn free_session(&mut self, config: &PoolConfig) -> Option<usize> {
         if let Some(index) = self.idle.pop() {
             return Some(index);
@@ -442,7 +445,7 @@ impl State {
         self.step(config, index, Event::Invoke(ask), told);
     }
 
-    /// One step of one client, and of the next operation if that ends the one it is busy with.
+    /// Executes one step of one client. If the step completes its operation, starts the next one.
     fn step(&mut self, config: &PoolConfig, index: usize, event: Event, told: &mut Told) {
         let session = &mut self.sessions[index];
         let effects = session.client.step(event);
@@ -479,14 +482,14 @@ impl State {
         }
         match self.waiting.pop_first() {
             Some((_, (ask, waiter))) => self.invoke(config, index, ask, waiter, told),
-            // Once: a store that does not answer is not asked for ever.
+            // Only one attempt: a store that does not respond gets no further request to close.
             None if was_closing => self.idle.push(index),
             None => self.rest(config, index, told),
         }
     }
 
-    /// Gives an operation to a client that is idle, or else to the first that will be: some client
-    /// has a session, and if it is not idle it is busy.
+    /// Assigns an operation to an idle client, or else queues it at the front. At least one client has
+    /// a session; if that client is not idle, it is busy.
     fn give_to_another(&mut self, config: &PoolConfig, ask: Ask, waiter: Waiter, told: &mut Told) {
         match self.idle.pop() {
             Some(index) => self.invoke(config, index, ask, waiter, told),
@@ -500,7 +503,7 @@ impl State {
         }
     }
 
-    /// A client has nothing to do.
+    /// Handles a client that has become idle.
     fn rest(&mut self, config: &PoolConfig, index: usize, told: &mut Told) {
         let session = &mut self.sessions[index];
         if self.closing && session.client.session().is_some() {
@@ -517,7 +520,7 @@ impl State {
     }
 }
 
-/// Wakes those who wait. Whoever does not wait any more is not told.
+/// Reports outcomes. A dropped receiver is ignored.
 fn tell(told: Told) {
     for (waiter, outcome) in told {
         let _ = waiter.send(outcome);

@@ -1,17 +1,18 @@
-//! Which of several proxies is asked.
+//! The choice between several proxies.
 //!
-//! All endpoints are one proxy to the protocol: they are asked under one name, one at a time. This
-//! is sound because a proxy may lose all of its state at any moment (see [`model::proxy`]): the
-//! next endpoint is the same proxy after that, and what the last one still sends is what a slow
-//! network may deliver at any time. So a session goes on through another endpoint, even in the
-//! middle of a request, and keeps its promise of exactly once.
+//! All endpoints are one proxy to the protocol: the client uses one id for all, and one endpoint at a
+//! time. This is sound because a proxy may lose all of its state at any moment (see [`model::proxy`]):
+//! the next endpoint is the same proxy after such a loss, and late messages of the previous endpoint
+//! are messages that a slow network may deliver at any time. So a session continues through another
+//! endpoint, even in the middle of a request, and keeps its exactly-once guarantee.
 //!
-//! An endpoint is left after one attempt without a useful answer: the second attempt of a request goes
-//! to the next endpoint, and the silent one is tried again after all others. That it is unavailable or
-//! overloaded is not useful: another endpoint may reach the servers, or have room.
+//! The client leaves an endpoint after one attempt without a useful response: the second attempt of a
+//! request goes to the next endpoint, and the silent endpoint gets its turn again after all others.
+//! The responses "unavailable" and "overloaded" are not useful: another endpoint may reach the
+//! servers, or have capacity.
 //!
-//! # What is left out
-//! Spreading requests over several endpoints, and going back to the first.
+//! # Deliberate omissions
+//! Load balancing over several endpoints, and a return to the first endpoint.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,25 +23,26 @@ pub(crate) struct Rotation {
     endpoints: usize,
     current: usize,
     patience: Duration,
-    /// When the first request left that nothing useful came back after.
+    /// The departure of the first request after the last useful response.
     unheard_since: Option<Instant>,
 }
 
 impl Rotation {
-    /// Starts with one of so many endpoints, each of which has the time of an attempt to answer.
+    /// Starts with endpoint `current`. Each endpoint has the time of one attempt to respond.
     pub(crate) fn new(endpoints: usize, current: usize, attempt_timeout: Duration) -> Self {
         Self {
             endpoints,
             current,
-            // The timer of an attempt starts a moment before its request leaves, so two attempts may
-            // leave a little less than the timeout apart.
+            // The timer of an attempt starts slightly before its request leaves, so the interval
+            // between two attempts may be a little shorter than the timeout.
             patience: attempt_timeout * 9 / 10,
             unheard_since: None,
         }
     }
 
-    /// A request leaves. Says which endpoint to turn to, if the one in use is silent: the next
-    /// one, or the same again if there is no other, as its name may lead elsewhere by now.
+    /// Records that a request leaves. If the endpoint in use is silent, returns the next endpoint. If
+    /// there is only one endpoint, returns it again, because its name may resolve to another address
+    /// by now.
     pub(crate) fn asked(&mut self, now: Instant) -> Option<usize> {
         let since = *self.unheard_since.get_or_insert(now);
         if now.duration_since(since) < self.patience {
@@ -51,7 +53,7 @@ impl Rotation {
         Some(self.current)
     }
 
-    /// An answer came.
+    /// Records a useful response.
     pub(crate) fn heard(&mut self) {
         self.unheard_since = None;
     }
@@ -69,12 +71,12 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         let mut rotation = Rotation::new(2, 0, ATTEMPT);
         assert_eq!(rotation.asked(at(0)), None);
-        // Another request meanwhile, and then the second attempt of the first one.
+        // Another request in between, and then the second attempt of the first request.
         assert_eq!(rotation.asked(at(500)), None);
         assert_eq!(rotation.asked(at(999)), Some(1));
         assert_eq!(rotation.asked(at(1500)), None);
         rotation.heard();
-        // Nothing was asked for long: that is not silence.
+        // A long time without requests is not silence.
         assert_eq!(rotation.asked(at(9000)), None);
         rotation.heard();
         assert_eq!(rotation.asked(at(10_000)), None);

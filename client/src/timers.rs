@@ -1,13 +1,13 @@
-//! Many timers, one clock: which of them is due, and when the next one will be.
+//! A timer queue: it returns the expired timers and the next deadline.
 //!
-//! A timer is named by its key. What belongs to it (a task, a callback) is not here: whoever owns
-//! the timers sleeps until the first of them and asks which are due. The size is the number of
-//! armed timers, whatever happened before.
+//! A key identifies a timer. The timer's action (a task, a callback) is not stored here: the owner
+//! sleeps until the first deadline and then processes the expired timers. The size of the queue is the
+//! number of armed timers, independent of its history.
 
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
-/// Timers, at most one for each key.
+/// A set of timers, at most one per key.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
     deadlines: BTreeMap<K, Instant>,
@@ -24,7 +24,7 @@ impl<K> Default for Timers<K> {
 }
 
 impl<K: Clone + Ord> Timers<K> {
-    /// Arms a timer, in place of the one of the same key.
+    /// Arms a timer, and replaces the timer of the same key.
     pub(crate) fn arm(&mut self, key: K, deadline: Instant) {
         if let Some(before) = self.deadlines.insert(key.clone(), deadline) {
             self.order.remove(&(before, key.clone()));
@@ -39,12 +39,12 @@ impl<K: Clone + Ord> Timers<K> {
         }
     }
 
-    /// When the first timer runs out.
+    /// The deadline of the first timer.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.order.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Disarms and returns the first timer, if it has run out.
+    /// Disarms and returns the first timer, if it has expired.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
         if self.next()? > now {
             return None;

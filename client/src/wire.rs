@@ -1,12 +1,12 @@
-//! How the endpoint is set up: the one place that knows the transport's settings.
+//! The configuration of the endpoint: the only module that knows the transport's settings.
 
 use crate::{ConnectError, Options, Route};
 use std::{io, net::SocketAddr};
 use tokio::time::{Instant, timeout_at};
 use transport::{Endpoint, Inbox};
 
-/// Opens a socket to ask those at `to`, of both families where both are among them, or where another
-/// endpoint may turn out to be of the other one.
+/// Opens a socket for the addresses `to`. The socket supports both IP families if both occur, or if
+/// another endpoint may resolve to the other family.
 pub(crate) async fn bind(
     options: &Options,
     to: &[SocketAddr],
@@ -23,7 +23,7 @@ pub(crate) async fn bind(
         return Endpoint::bind(four).await.map_err(ConnectError::Bind);
     }
     let six = Endpoint::bind(config(([0_u16; 8], 0).into())).await;
-    // A machine may have no IPv6 although names have such addresses.
+    // A machine may lack IPv6 although a name has IPv6 addresses.
     let bound = if six.is_err() && to.iter().any(SocketAddr::is_ipv4) {
         Endpoint::bind(four).await
     } else {
@@ -32,7 +32,7 @@ pub(crate) async fn bind(
     bound.map_err(ConnectError::Bind)
 }
 
-/// Refuses what is not written as `HOST:PORT`, and addresses that are never reached.
+/// Rejects endpoints that are not of the form `HOST:PORT`, and addresses that can never be reached.
 pub(crate) fn check(endpoint: &str) -> Result<(), ConnectError> {
     transport::check_endpoint(endpoint).map_err(|expected| ConnectError::Endpoint {
         endpoint: endpoint.to_owned(),
@@ -48,7 +48,7 @@ pub(crate) fn check(endpoint: &str) -> Result<(), ConnectError> {
     }
 }
 
-/// Looks up `HOST:PORT`, until then at the longest: all addresses, in the order in which to try them.
+/// Resolves `HOST:PORT` with a deadline, and returns all addresses in the order in which to try them.
 pub(crate) async fn resolve(
     endpoint: &str,
     until: Instant,
@@ -83,10 +83,10 @@ mod tests {
             endpoint.local_addr().unwrap().is_ipv6()
         };
         assert!(!bound(&[four]).await);
-        // A machine without IPv6 makes the best of it.
+        // Without IPv6 on this machine, IPv4 must suffice.
         let has_six = std::net::UdpSocket::bind("[::]:0").is_ok();
         assert_eq!(bound(&[six, four]).await, has_six);
-        // The other endpoint may be reached by IPv6 only.
+        // The other endpoint may have an IPv6 address only.
         let mut options = Options::default();
         options.endpoints.push("[::1]:7000".to_owned());
         let (endpoint, _) = bind(&options, &[four]).await.unwrap();

@@ -1,10 +1,10 @@
-//! Measures a cluster: operations a second, and how long one takes.
+//! Benchmark of a cluster: throughput and latency.
 //!
-//! Clients ask one operation after the other (a closed loop), each with a session of its own, all
-//! over one socket; with `--every`, operations begin at a steady pace instead, whatever the
-//! cluster does. Only what begins and ends within the window is counted, after a warm-up.
+//! Each client issues one operation after the other (a closed loop) and has its own session; all
+//! clients share one socket. With `--every`, operations begin at a fixed rate instead, independent of
+//! the cluster's speed. After a warm-up, only operations that begin and end within the window count.
 //!
-//! All of it runs in one thread, so that the load costs little beside what is measured.
+//! Everything runs on one thread, so that the load generator costs little compared with the cluster.
 
 use super::{
     Consistency, Exit, Global, Output,
@@ -32,50 +32,50 @@ use std::{
 };
 use tokio::{task::JoinSet, time};
 
-/// A minute: the longest latency told apart from longer ones.
+/// The upper bound of the latency histogram: one minute.
 const LONGEST_NS: u64 = 60_000_000_000;
-/// How many keys a history has unless told otherwise: few, so that operations meet.
+/// The default number of keys for a history: small, so that operations conflict.
 const HISTORY_KEYS: u64 = 4;
-/// How many keys of a history are read before the load, and as many counters.
+/// The number of keys and of counters of a history that are read before the load begins.
 const PROBED_KEYS: u64 = 64;
-/// How long that may take.
+/// The timeout for these reads.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Bench {
-    /// How many clients ask at once; one measurement for each number [1,16,64,256; 16 for a history]
+    /// Numbers of concurrent clients; one measurement for each [1,16,64,256; 16 for a history]
     #[arg(long, value_delimiter = ',', value_name = "N,..",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     clients: Option<Vec<u32>>,
-    /// Bytes of a value; one measurement for each [64,1024; 16 for a history]
+    /// Value sizes in bytes; one measurement for each [64,1024; 16 for a history]
     #[arg(long, value_delimiter = ',', value_name = "N,..",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     value_size: Option<Vec<u32>>,
-    /// What is asked; one measurement for each [put,get; mixed for a history]
+    /// Operations; one measurement for each [put,get; mixed for a history]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "OP,..")]
     ops: Option<Vec<Kind>>,
-    /// How many keys there are [10000; 4 for a history]
+    /// The number of keys [10000; 4 for a history]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     keys: Option<u64>,
-    /// How long each measurement takes
+    /// The duration of each measurement
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// How long clients ask before it begins
+    /// The duration of the warm-up before each measurement
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = text::duration)]
     warm_up: Duration,
-    /// Begin an operation every so often, unless all clients wait for an answer
+    /// Begin operations at this interval, except while all clients wait for a response
     #[arg(long, value_name = "TIME", value_parser = text::duration)]
     every: Option<Duration>,
-    /// Record every operation in a file, for `raft-checker linearize`, which expects that the keys
-    /// k0, n0, k1, n1, .. are absent at the start: use a new cluster, or delete them
+    /// Record every operation in a file for `raft-checker linearize`. It expects that the keys k0, n0,
+    /// k1, n1, .. are absent at the start: use a new cluster, or delete them
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
-    /// Processes whose CPU time and memory to report, by number
+    /// Process ids whose CPU time and memory to report
     #[arg(long, value_delimiter = ',', value_name = "PID,..")]
     pids: Vec<u32>,
 }
 
-/// What is asked.
+/// The kind of the operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
@@ -83,9 +83,9 @@ enum Kind {
     Put,
     /// Linearizable reads
     Get,
-    /// Everything, on few keys
+    /// All operations, on few keys
     Mixed,
-    /// Reads of what any one server has; what get is with --consistency stale
+    /// Stale reads from any one server; the meaning of get with --consistency stale
     StaleGet,
 }
 
@@ -105,7 +105,7 @@ struct Measurement {
     max_us: f64,
     unavailable: u64,
     unknown: u64,
-    /// Operations that did not begin because all clients waited for an answer (`--every`).
+    /// Operations that did not begin because all clients waited for a response (`--every`).
     skipped: u64,
     generator_cpu_us_per_op: Option<f64>,
     server_cpu_us_per_op: Option<f64>,
@@ -184,8 +184,9 @@ impl Bench {
         Ok(Exit::Done)
     }
 
-    /// A history does not hold the initial values, so the checker takes all keys for absent. What cannot
-    /// be read is passed over: the load may begin before the cluster is up.
+    /// Warns about keys that already exist. A history does not contain initial values, so the checker
+    /// assumes that all keys are absent. Read errors are ignored: the load may begin before the
+    /// cluster is up.
     async fn warn_of_used_keys(&self, global: &Global) -> anyhow::Result<()> {
         let client = self.connect(global, 1).await?;
         let find = async {
@@ -221,7 +222,7 @@ impl Bench {
         Ok(global.clients.connect(options).await?)
     }
 
-    /// Writes every key once, so that there is something to read.
+    /// Writes every key once, so that reads find values.
     async fn fill(&self, global: &Global, size: u32) -> anyhow::Result<()> {
         let writers = 64;
         let client = self.connect(global, writers).await?;
@@ -328,7 +329,7 @@ impl Bench {
     }
 }
 
-/// Begins an operation every so often, with a client that is free.
+/// Begins an operation at each interval, if a client is free.
 async fn pace(run: Arc<Run>, workers: Vec<Worker>, every: Duration) -> anyhow::Result<()> {
     let free = Arc::new(Mutex::new(workers));
     let mut ticks = time::interval(every);
@@ -356,11 +357,11 @@ async fn pace(run: Arc<Run>, workers: Vec<Worker>, every: Duration) -> anyhow::R
     Ok(())
 }
 
-/// What the clients of one measurement share.
+/// The shared state of the clients of one measurement.
 struct Run {
     client: Client,
     op: Kind,
-    /// Whether reads among other operations are stale ones.
+    /// Whether reads of mixed operations are stale reads.
     stale: bool,
     size: usize,
     keys: u64,
@@ -403,13 +404,13 @@ struct Worker {
     run: Arc<Run>,
     process: u64,
     random: SmallRng,
-    /// How many values it made.
+    /// The number of values that it has generated.
     values: u64,
-    /// The version of each key that it saw last, to compare with.
+    /// The last known version of each key, for compare-and-set.
     seen: BTreeMap<u64, Option<u64>>,
 }
 
-/// Waits for all tasks, or for the first that fails.
+/// Waits for all tasks, or for the first task that fails.
 async fn all_of<E: Into<anyhow::Error> + 'static>(
     mut tasks: JoinSet<Result<(), E>>,
 ) -> anyhow::Result<()> {
@@ -433,7 +434,7 @@ impl Worker {
         }
     }
 
-    /// One operation.
+    /// Executes one operation.
     async fn work(&mut self) -> anyhow::Result<()> {
         let run = Arc::clone(&self.run);
         let index = self.random.random_range(0..run.keys);
@@ -469,7 +470,7 @@ impl Worker {
         Ok(())
     }
 
-    /// One operation that nobody needs to know more of than how long it took.
+    /// Executes one operation and measures its latency only.
     async fn work_unrecorded(&mut self, index: u64) -> anyhow::Result<()> {
         let run = Arc::clone(&self.run);
         let key = key(index);
@@ -538,7 +539,7 @@ impl Worker {
         }
     }
 
-    /// A value nobody ever wrote before in this run.
+    /// A value that is unique within this run.
     fn value(&mut self) -> String {
         self.values += 1;
         let value = format!("{}-{}", self.process, self.values);
@@ -549,7 +550,7 @@ impl Worker {
         let version = match (op, answer) {
             (Op::Increment { .. }, _) => return,
             (Op::Get { key }, _) if key.starts_with('n') => return,
-            // Perhaps of before what was seen last.
+            // The result may be older than the last known version.
             (Op::StaleGet { .. }, _) | (_, Answer::Stale { .. }) => return,
             (Op::Delete { .. }, Answer::Written { .. }) | (_, Answer::Absent(_)) => None,
             (_, Answer::Written { version } | Answer::Value { version, .. }) => Some(*version),
@@ -560,7 +561,7 @@ impl Worker {
     }
 }
 
-/// Asks, and says the answer as a history does.
+/// Executes an operation and returns its result in the format of a history.
 async fn ask(client: &Client, op: &Op) -> Result<Answer, Error> {
     Ok(match op {
         Op::Put { key, value } => written(
@@ -618,7 +619,7 @@ fn written(written: Written) -> Answer {
     }
 }
 
-/// The keys of mixed operations: one that is set, one that is incremented.
+/// The keys of mixed operations: one is set, the other is incremented.
 fn history_keys(index: u64) -> [String; 2] {
     [format!("k{index}"), format!("n{index}")]
 }

@@ -1,5 +1,5 @@
-//! The clients that a command opens. Their sessions are closed when the command ends: after its work, at
-//! a timeout, or at a signal.
+//! The clients that a command opens. Their sessions are closed when the command ends: after its
+//! completion, at a timeout, or at a signal.
 
 use client::{Client, ConnectError, Options};
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// See the module. Clones share the list.
+/// The list of open clients. Clones share the list.
 #[derive(Clone, Default)]
 pub(crate) struct Clients(Arc<Mutex<Vec<Client>>>);
 
@@ -26,8 +26,8 @@ impl Clients {
         Ok(client)
     }
 
-    /// Closes the sessions of all clients, and waits for the answers for `patience` at most. A client
-    /// that is busy finishes its operation first.
+    /// Closes the sessions of all clients, and waits at most `patience` for the responses. A busy
+    /// client finishes its operation first.
     pub(crate) async fn close(&self, patience: Duration) {
         let mut closing = JoinSet::new();
         for client in mem::take(&mut *self.lock()) {

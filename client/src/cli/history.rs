@@ -1,21 +1,21 @@
-//! What was asked and answered, as one JSON object in each line, for `raft-checker linearize`.
+//! The history of operations for `raft-checker linearize`, as one JSON object per line.
 //!
 //! ```text
 //! {"process":3,"op":{"put":{"key":"k0","value":"3-17"}},"invoke":1200,"return":1900,
 //!  "result":{"written":{"version":12}}}
 //! ```
 //!
-//! * `process` asks one operation after the other. After an operation whose outcome is unknown it
-//!   never asks again: what follows goes by another number.
-//! * `op` is `put` (key, value), `get` (key), `stale_get` (key), `delete` (key), `increment` (key, by) or `cas` (key,
-//!   value, and the version the key must have; null if it must be absent).
-//! * `invoke` and `return` are nanoseconds of one clock that never goes back, counted from 1970;
-//!   `return` and `result` are null if the outcome is unknown.
+//! * `process` issues one operation at a time. After an operation with an unknown outcome, a process
+//!   issues nothing else: the client continues under a new process number.
+//! * `op` is `put` (key, value), `get` (key), `stale_get` (key), `delete` (key), `increment` (key, by)
+//!   or `cas` (key, value, and the expected version of the key; null if the key must be absent).
+//! * `invoke` and `return` are nanoseconds of one monotonic clock, counted from 1970; `return` and
+//!   `result` are null if the outcome is unknown.
 //! * `result` is `written` (version), `value` (value, version), `absent` (true), `number` (value,
-//!   version), `condition_failed` (found: a version, or null if absent), or `unavailable` (true)
-//!   for what was certainly not done; of a stale get `stale` (found: value and version, or null if
-//!   absent; and applied_index).
-//! * Keys and values are text; what is none is `base64:` and its encoding.
+//!   version), `condition_failed` (found: a version, or null if absent), or `unavailable` (true) for
+//!   an operation that was certainly not executed. For a stale get it is `stale` (found: value and
+//!   version, or null if absent; and applied_index).
+//! * Keys and values are text; other bytes are `base64:` and their encoding.
 
 use serde::Serialize;
 use std::{
@@ -57,7 +57,7 @@ pub(crate) enum Op {
     },
 }
 
-/// What it answered.
+/// The result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
@@ -83,7 +83,7 @@ pub(crate) enum Answer {
     },
 }
 
-/// What a key held.
+/// The value of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Held {
     pub(crate) value: String,
@@ -99,7 +99,7 @@ struct Line<'a> {
     result: Option<&'a Answer>,
 }
 
-/// A file that operations are written to as they end.
+/// A file to which completed operations are appended.
 pub(crate) struct History {
     file: Mutex<BufWriter<File>>,
     processes: AtomicU64,
@@ -119,13 +119,13 @@ impl History {
         })
     }
 
-    /// A number no process had before.
+    /// Returns a new process number.
     pub(crate) fn new_process(&self) -> u64 {
         self.processes.fetch_add(1, Relaxed)
     }
 
-    /// Writes down an operation that ended just now; without an answer, nobody knows how. Says who
-    /// asks the next one.
+    /// Records an operation that has just ended; without a result its outcome is unknown. Returns the
+    /// process number for the next operation.
     pub(crate) fn record(
         &self,
         process: u64,

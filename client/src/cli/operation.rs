@@ -1,4 +1,4 @@
-//! The operations on keys: the same on the command line and in the REPL.
+//! The operations on keys, shared by the command line and the prompt.
 
 use super::{Consistency, output::Reply};
 use anyhow::Context;
@@ -13,62 +13,62 @@ use tokio::task;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Operation {
-    /// Reads a key
+    /// Read a key
     Get {
         /// The key
         key: String,
     },
-    /// Sets a key
+    /// Set a key
     Put {
         /// The key
         key: String,
-        /// Its new value; left out, it is read from standard input
+        /// The new value; if omitted, it is read from standard input
         value: Option<String>,
     },
-    /// Removes a key that is there
+    /// Delete an existing key
     Delete {
         /// The key
         key: String,
-        /// Only if this is its version
+        /// Only if the key has this version
         #[arg(long)]
         version: Option<u64>,
     },
-    /// Sets a key if a condition holds (compare and set)
+    /// Set a key if a condition holds (compare and set)
     Cas {
         /// The key
         key: String,
-        /// Its new value
+        /// The new value
         value: String,
         #[command(flatten)]
         when: When,
     },
-    /// Lists keys in order
+    /// List keys in order
     Scan {
-        /// What the keys start with
+        /// The prefix of the keys
         #[arg(default_value = "")]
         prefix: String,
-        /// Only keys after this one
+        /// Only keys after this key
         #[arg(long, value_name = "KEY")]
         after: Option<String>,
-        /// How many at most
+        /// The maximum number of keys
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
-    /// Adds to the number a key holds; an absent key counts as 0
+    /// Add to the number in a key; an absent key counts as 0
     Incr {
         /// The key
         key: String,
-        /// What to add
+        /// The number to add
         #[arg(default_value_t = 1, allow_negative_numbers = true)]
         by: i64,
     },
 }
 
-/// When a compare-and-set takes effect.
+/// The condition of a compare-and-set.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct When {
-    /// If this is the key's version
+    /// If the key has this version
     #[arg(long)]
     version: Option<u64>,
     /// If the key is absent
@@ -90,13 +90,13 @@ impl When {
 }
 
 impl Operation {
-    /// Whether it changes anything.
+    /// Whether the operation can change data.
     pub(crate) const fn writes(&self) -> bool {
         !matches!(self, Self::Get { .. } | Self::Scan { .. })
     }
 
-    /// The value from standard input, if the arguments have none. It may take for ever: a signal still
-    /// ends the program.
+    /// Reads the value from standard input if the arguments have none. This may never end: a signal
+    /// still ends the program.
     pub(crate) async fn input(&self) -> anyhow::Result<Option<Vec<u8>>> {
         Ok(match self {
             Self::Put { value: None, .. } => Some(task::spawn_blocking(read_value).await??),
@@ -164,7 +164,8 @@ impl Operation {
     }
 }
 
-/// As many keys as are asked for, page by page. Of several stale pages the oldest is told.
+/// Lists the requested number of keys, page by page. For several stale pages, reports the lowest
+/// applied index.
 async fn scan(
     client: &Client,
     prefix: String,
@@ -200,7 +201,7 @@ fn read_value() -> anyhow::Result<Vec<u8>> {
     read_at_most(input, MAX_VALUE_BYTES)
 }
 
-/// Everything, unless that is more than a value may have.
+/// Reads all input, unless it exceeds the limit.
 fn read_at_most(input: impl Read, limit: usize) -> anyhow::Result<Vec<u8>> {
     let mut value = Vec::new();
     input

@@ -1,5 +1,5 @@
-//! How answers and complaints look. Answers go to standard output, everything else to standard
-//! error, so that what is piped on is never anything but an answer.
+//! The format of results and errors. Results go to standard output, everything else to standard error,
+//! so that a pipe receives results only.
 
 use super::{Exit, Output, text};
 use client::{Number, Written};
@@ -14,13 +14,13 @@ use std::{
     io::{self, Write},
 };
 
-/// What an operation answered.
+/// The result of an operation.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Value {
         key: String,
         found: Option<Versioned>,
-        /// Of a stale read: the last entry that the server had applied.
+        /// For a stale read: the last entry that the server had applied.
         as_of: Option<LogIndex>,
     },
     Written {
@@ -33,9 +33,9 @@ pub(crate) enum Reply {
     },
     Pairs {
         pairs: Vec<(Key, Versioned)>,
-        /// Whether there are others after these.
+        /// Whether more keys follow.
         more: bool,
-        /// As of [`Self::Value`].
+        /// See [`Self::Value`].
         as_of: Option<LogIndex>,
     },
 }
@@ -48,7 +48,7 @@ impl Reply {
             Output::Plain => self.plain(to)?,
         }
         to.flush()?;
-        // What is said beside the answer is in the answer, if that is JSON.
+        // JSON results already contain these notes.
         if output != Output::Json {
             let said = [self.complaint(), self.rest(), self.age()];
             for line in said.into_iter().flatten() {
@@ -89,7 +89,7 @@ impl Reply {
         }
     }
 
-    /// That there are more keys, if there are.
+    /// A note that more keys exist.
     fn rest(&self) -> Option<String> {
         match self {
             Self::Pairs {
@@ -104,7 +104,7 @@ impl Reply {
         }
     }
 
-    /// That the answer may be old, if it may.
+    /// A note that the result may be stale.
     fn age(&self) -> Option<String> {
         match self {
             Self::Value { as_of, .. } | Self::Pairs { as_of, .. } => as_of.map(|index| {
@@ -224,7 +224,7 @@ fn pair(key: &[u8], found: &Versioned) -> Value {
     })
 }
 
-/// With the entry as of which it is, if it may be old.
+/// Adds the applied index to a possibly stale result.
 fn dated(mut line: Value, as_of: Option<LogIndex>) -> Value {
     if let Some(index) = as_of {
         line["applied_index"] = index.get().into();
@@ -232,12 +232,12 @@ fn dated(mut line: Value, as_of: Option<LogIndex>) -> Value {
     line
 }
 
-/// Prints a line. Unlike `println!`, it does not panic when nobody listens.
+/// Prints a line. Unlike `println!`, it does not panic if the reader is gone.
 pub(crate) fn say(line: &impl Display) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-/// Tells what went wrong. The message may contain text from the network, such as an HTTP body.
+/// Prints an error. The message may contain text from the network, such as an HTTP body.
 pub(crate) fn complain(output: Output, exit: Exit, error: &anyhow::Error) {
     let message = format!("{error:#}");
     match output {

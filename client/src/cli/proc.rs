@@ -1,18 +1,19 @@
-//! What Linux says of a process: its CPU time, its memory. Elsewhere, nothing.
+//! CPU time and memory of a process, from Linux `/proc`. On other systems there is no data.
 
 use std::fs;
 
-/// Linux counts CPU time for others to see in hundredths of a second (`USER_HZ`), whatever its own
-/// clock does.
+/// Linux reports CPU time in hundredths of a second (`USER_HZ`), independent of the kernel's tick
+/// rate.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Seconds of CPU, user and system, since the process started.
+/// The CPU time (user and system) of a process since its start, in seconds.
 pub(crate) fn cpu_seconds(process: &str) -> Option<f64> {
     cpu_of_stat(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
 }
 
 fn cpu_of_stat(stat: &str) -> Option<f64> {
-    // The second field is a name that may hold anything; the last parenthesis ends it.
+    // The second field is the process name, which may contain any character; the last parenthesis ends
+    // it.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;
@@ -20,7 +21,7 @@ fn cpu_of_stat(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-/// Bytes of memory in use.
+/// The resident memory in bytes.
 pub(crate) fn resident_bytes(process: &str) -> Option<u64> {
     resident_of_status(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
 }

@@ -1,5 +1,5 @@
-//! Commands line by line, with history. The same commands as on the command line, over one client
-//! that keeps its session.
+//! The interactive prompt, with a line history. It accepts the commands of the command line, and uses
+//! one client that keeps its session.
 
 use super::{Exit, Global, operation::Operation, output};
 use anyhow::Context;
@@ -18,12 +18,12 @@ get KEY                    put KEY VALUE              delete KEY [--version N]
 scan [PREFIX] [--limit N]  incr KEY [BY]              cas KEY VALUE --version N|--absent|--present
 help [COMMAND]             exit (or Ctrl-D)           quotes keep spaces: put k \"two words\"";
 
-/// The most bytes of a history file that is read.
+/// The maximum size of a history file in bytes.
 const HISTORY_LIMIT: u64 = 16 << 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Repl {
-    /// Where lines are remembered; the default is .raft_history in the home directory
+    /// The file for the line history; the default is .raft_history in the home directory
     #[arg(long, env = "RAFT_HISTORY_FILE", value_name = "FILE")]
     history_file: Option<PathBuf>,
 }
@@ -39,12 +39,12 @@ struct Line {
 enum Command {
     #[command(flatten)]
     Operation(Operation),
-    /// Shows what there is
+    /// Show the commands
     Help {
-        /// More about one command
+        /// The command to explain
         command: Option<String>,
     },
-    /// Leaves
+    /// Quit
     #[command(alias = "quit")]
     Exit,
 }
@@ -58,7 +58,7 @@ impl Repl {
         if let Some(history) = &history
             && is_history(history)
         {
-            // There is none the first time.
+            // The file does not exist at the first use.
             let _ = editor.load_history(history);
         }
         loop {
@@ -70,7 +70,7 @@ impl Repl {
             (editor, line) = read.await?;
             let line = match line {
                 Ok(line) => line,
-                // Ctrl-C gives up the line, Ctrl-D the session.
+                // Ctrl-C discards the line, Ctrl-D ends the session.
                 Err(ReadlineError::Interrupted) => continue,
                 Err(ReadlineError::Eof) => break,
                 Err(error) => return Err(error).context("cannot read the next line"),
@@ -95,13 +95,14 @@ impl Repl {
     }
 }
 
-/// Whether the file can be read in full. A device may have no end, and a line no limit.
+/// Whether the file is safe to read completely. A device may have no end, and a line may have any
+/// length.
 fn is_history(path: &Path) -> bool {
     let file = fs::metadata(path);
     file.is_ok_and(|file| file.is_file() && file.len() <= HISTORY_LIMIT)
 }
 
-/// Does what a line says, and says whether to go on.
+/// Executes a line. Returns whether to continue.
 async fn take(line: &str, client: &Client, global: &Global) -> bool {
     let command = match parse(line) {
         Ok(command) => command,
@@ -113,7 +114,7 @@ async fn take(line: &str, client: &Client, global: &Global) -> bool {
     let operation = match command {
         Command::Exit => return false,
         Command::Help { command: None } => {
-            // Help is no result: where it cannot be written, the prompt goes on.
+            // Help is not a result: if it cannot be printed, the prompt continues.
             let _ = output::say(&HELP);
             return true;
         }

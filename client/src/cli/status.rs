@@ -1,8 +1,8 @@
-//! Whether the cluster answers, and how it is. `health` and the first line of `status` are a
-//! linearizable read, so the answer speaks for the whole way: to the proxy, to a leader, to a majority.
+//! The health and the state of a cluster. `health` and the first line of `status` are a linearizable
+//! read, so the result covers the whole path: to the proxy, to a leader, to a majority.
 //!
-//! Leader, term, members and lag come from a proxy's HTTP port: `--http`, or port 8080 of the proxy
-//! where that listens on its default port.
+//! Leader, term, members and lag come from the HTTP port of a proxy: `--http`, or port 8080 of the
+//! proxy if it listens on its default port.
 
 use super::{Exit, Global, Output, output::say, text::printable};
 use clap::Args;
@@ -18,25 +18,25 @@ use tokio::{
     time,
 };
 
-/// The key that the probe reads. It need not exist.
+/// The key of the probe. It need not exist.
 const PROBED: &[u8] = b"health";
-/// More than any status takes.
+/// The maximum size of a status in bytes, larger than any real status.
 const LARGEST: u64 = 4 << 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Probe {
-    /// Ask a proxy over HTTP instead, at HOST:PORT
+    /// Query the HTTP port of a proxy instead, at HOST:PORT
     #[arg(long, env = "RAFT_HTTP", value_name = "ADDR")]
     http: Option<String>,
-    /// The token of the proxy's HTTP port, in a file
+    /// The file with the token for the HTTP port of the proxy
     #[arg(long, env = "RAFT_HTTP_TOKEN_FILE", value_name = "FILE")]
     http_token_file: Option<PathBuf>,
 }
 
-/// The ports on which a proxy listens unless told otherwise: for clients, and for HTTP.
+/// The default ports of a proxy: for UDP clients, and for HTTP.
 const DEFAULT_PORTS: (u16, u16) = (7000, 8080);
 
-/// The cluster does not answer as it should.
+/// The cluster is not healthy.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Unhealthy(String);
@@ -57,7 +57,7 @@ impl Probe {
         let endpoints = global.endpoints.join(",");
         let micros = took.as_micros();
         match global.output {
-            // One object: that of the proxy, if there is one.
+            // Print one object only: the state from the proxy, if available.
             Output::Json if guessed.is_some() => {}
             Output::Json => say(&json!({
                 "cluster": global.cluster,
@@ -89,7 +89,7 @@ impl Probe {
         Ok(Exit::Done)
     }
 
-    /// The state that a proxy tells over HTTP.
+    /// Fetches the state from a proxy over HTTP.
     async fn state(&self, http: &str, timeout: Duration) -> anyhow::Result<Value> {
         let body = self.fetch(http, "/v1/status", timeout).await?;
         let state = serde_json::from_str(&body).map_err(|error| {
@@ -100,8 +100,8 @@ impl Probe {
         Ok(state?)
     }
 
-    /// The state from where the proxy's HTTP port is by default; `None` if it is not there, or is of
-    /// another cluster.
+    /// Fetches the state from the proxy's default HTTP port. Returns `None` if there is no proxy, or
+    /// it serves another cluster.
     async fn guess(&self, global: &Global) -> Option<Value> {
         let (host, port) = global.endpoints.first()?.rsplit_once(':')?;
         let (clients, http) = DEFAULT_PORTS;
@@ -136,7 +136,7 @@ impl Probe {
     }
 }
 
-/// The state that a proxy tells.
+/// Prints the state that a proxy reports.
 fn show(state: &Value, output: Output) -> std::io::Result<()> {
     match output {
         Output::Json => say(state),
@@ -145,7 +145,7 @@ fn show(state: &Value, output: Output) -> std::io::Result<()> {
     }
 }
 
-/// A number or a word of the state, `-` where there is none.
+/// Formats a number or a word of the state; `-` if absent.
 fn told(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -154,7 +154,7 @@ fn told(value: &Value) -> String {
     }
 }
 
-/// Leader, term, what is committed, and whether writes can be served, in one row.
+/// Leader, term, commit index, and whether writes are available, as one row.
 fn summary(state: &Value) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
@@ -183,7 +183,7 @@ fn summary(state: &Value) -> Table {
     table
 }
 
-/// What the state of the whole means for writes.
+/// Explains the consequence of the cluster's state for writes.
 fn condition(health: &Value) -> String {
     let margin = health["margin"].as_i64().unwrap_or(0);
     match health["state"].as_str() {
@@ -194,7 +194,7 @@ fn condition(health: &Value) -> String {
     }
 }
 
-/// The columns of a member, after its number.
+/// The columns of a member, after its id.
 const MEMBER: [&str; 7] = [
     "role",
     "term",
@@ -205,7 +205,7 @@ const MEMBER: [&str; 7] = [
     "note",
 ];
 
-/// What is known of a member, in these columns.
+/// The values of a member for these columns.
 fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
     let id = told(&node["id"]);
     let leader = &state["health"]["leader"];
@@ -223,7 +223,7 @@ fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
     } else {
         "no answer".to_owned()
     };
-    // A new leader does not know how far a follower is that has not responded to it.
+    // A new leader does not know the progress of a follower that has not responded yet.
     let is_unknown = |progress: &Value| progress["match_index"] == 0 && progress["flow"] == "probe";
     let lag = progress.filter(|progress| !is_unknown(progress));
     let lag = lag.map_or_else(|| "-".to_owned(), |progress| told(&progress["lag"]));
@@ -246,7 +246,7 @@ fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
     ]
 }
 
-/// The members, a row each.
+/// The table of members, one row each.
 fn members(state: &Value) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
@@ -257,7 +257,7 @@ fn members(state: &Value) -> Table {
     table
 }
 
-/// The same for scripts: one `name value` a line, then one line for each member.
+/// The plain format for scripts: one `name value` per line, then one line per member.
 fn plain(state: &Value) -> String {
     let health = &state["health"];
     let mut lines: Vec<String> = [
@@ -283,7 +283,7 @@ fn plain(state: &Value) -> String {
     lines.join("\n")
 }
 
-/// How long a linearizable read takes.
+/// Measures the latency of a linearizable read.
 async fn probe(global: &Global) -> anyhow::Result<Duration> {
     let probe = async {
         let client = global.connect().await?;
@@ -291,14 +291,14 @@ async fn probe(global: &Global) -> anyhow::Result<Duration> {
         client.get(PROBED).await?;
         Ok(started.elapsed())
     };
-    // Looking up names counts, too.
+    // The timeout includes name resolution.
     let late = || Err(client::Error::Unavailable(global.timeout).into());
     time::timeout(global.timeout + global.timeout / 10, probe)
         .await
         .unwrap_or_else(|_| late())
 }
 
-/// The body of a page, over HTTP/1.0: one question, one answer, and the connection closes.
+/// Fetches a page over HTTP/1.0: one request, one response, and the connection closes.
 async fn fetch(
     at: &str,
     path: &str,

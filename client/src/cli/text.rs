@@ -1,13 +1,13 @@
-//! Values as text, and text as values.
+//! Conversion between values and text.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::time::Duration;
 
-/// What stands before bytes that are no text.
+/// The prefix of encoded bytes that are not valid text.
 const BASE64: &str = "base64:";
 
-/// Bytes as text: themselves if they are, `base64:` and their encoding if not. Text that begins
-/// with `base64:` is encoded too, so that nothing is ambiguous.
+/// Formats bytes as text: valid UTF-8 stays as it is, other bytes become `base64:` and their encoding.
+/// Text that begins with `base64:` is encoded too, so that the result is unambiguous.
 pub(crate) fn show(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.starts_with(BASE64) => text.to_owned(),
@@ -15,7 +15,7 @@ pub(crate) fn show(bytes: &[u8]) -> String {
     }
 }
 
-/// Text for people: what would control a terminal, or turn the direction of the text, is escaped, as
+/// Escapes text for a terminal: control characters and characters that change the text direction, as
 /// in error messages.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -29,7 +29,7 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// A duration, as in 100ms or 2s.
+/// Parses a duration, as in 100ms or 2s.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let form = || format!("{text:?} is no duration above zero, as in 100ms or 2s");
     let (number, unit) = match text.strip_suffix("ms") {

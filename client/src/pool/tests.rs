@@ -1,5 +1,5 @@
-//! The pool against a fake carrier: a network that loses, repeats and reorders as a seed says, in
-//! front of the real store.
+//! Tests of the pool with a fake carrier: a network that loses, duplicates and reorders as determined
+//! by a seed, in front of the real store.
 
 use super::*;
 use model::{
@@ -42,7 +42,7 @@ fn get(key: &str) -> Ask {
     Ask::Read(Query::Get { key: key.into() })
 }
 
-/// What a pool has sent and nobody has looked at yet.
+/// The batches that a pool has sent and the test has not read yet.
 #[derive(Clone, Default)]
 struct Wire(Arc<Mutex<Vec<Vec<Envelope>>>>);
 
@@ -59,7 +59,7 @@ impl Wire {
         mem::take(&mut self.0.lock().unwrap())
     }
 
-    /// The requests sent since the last look, once there is one.
+    /// Waits for the next requests and returns them.
     async fn requests(&self) -> Vec<ClientRequest> {
         for _ in 0..100 {
             let sent = self.take();
@@ -89,14 +89,14 @@ fn response(client: ClientId, id: RequestId, body: ResponseBody) -> Envelope {
     }
 }
 
-/// A store that answers at once.
+/// A store that responds at once.
 struct Server {
     store: Store,
     config: Config,
-    /// How many sessions it keeps, and how long.
+    /// The capacity of the session table, and the protection time of a session.
     capacity: u32,
     window: u64,
-    /// How often it opened none.
+    /// The number of refused sessions.
     refused: usize,
 }
 
@@ -154,7 +154,7 @@ impl Server {
     }
 }
 
-/// Answers everything until the operation is done.
+/// Responds to every request until the operation is complete.
 async fn serve(pool: &Pool, wire: &Wire, server: &mut Server, ask: Ask) -> Outcome {
     let asked = pool.ask(ask);
     tokio::pin!(asked);
@@ -237,7 +237,7 @@ async fn write_without_a_session_is_certainly_not_done() {
     assert_eq!(pool.ask(put("k")).await, Outcome::NotDone);
 }
 
-/// Answers everything until a future is done.
+/// Responds to every request until a future completes.
 async fn serve_until<T>(
     pool: &Pool,
     wire: &Wire,
@@ -258,7 +258,7 @@ async fn serve_until<T>(
     panic!("not done");
 }
 
-/// So many writes at once.
+/// Starts this number of concurrent writes.
 async fn write_together(pool: &Pool, count: usize) -> Vec<Outcome> {
     let mut asked = JoinSet::new();
     for _ in 0..count {
@@ -276,7 +276,7 @@ fn is_number(outcome: &Outcome) -> bool {
 async fn sessions_are_closed_when_the_pool_is() {
     let (wire, mut server) = (Wire::default(), Server::new());
     let pool = wire.pool(config(8, 0, 1));
-    // One that only reads has no session to close.
+    // A client that only reads has no session to close.
     serve(&pool, &wire, &mut server, get("k")).await;
     serve_until(&pool, &wire, &mut server, pool.close(TIMEOUT)).await;
     assert_eq!(server.store.last_applied(), LogIndex::ZERO);
@@ -287,7 +287,8 @@ async fn sessions_are_closed_when_the_pool_is() {
     serve_until(&pool, &wire, &mut server, pool.close(TIMEOUT)).await;
     assert_eq!(server.store.session_count(), 0);
 
-    // One that is busy is closed once it is not; and a store that does not answer is not waited for.
+    // A busy session is closed when its operation ends. The pool does not wait for a store that does
+    // not respond.
     let pool = wire.pool(config(8, 0, 1));
     serve(&pool, &wire, &mut server, increment()).await;
     let busy = tokio::spawn({
@@ -316,13 +317,13 @@ async fn session_idle_for_long_is_renewed_before_a_write_and_only_then() {
     serve(&pool, &wire, &mut server, increment()).await;
     let applied = server.store.last_applied().get();
     assert_eq!(applied, 3);
-    // Evicted while it was idle, and forgotten.
+    // The session was evicted while it was idle.
     time::advance(RENEW_AFTER).await;
     serve(&pool, &wire, &mut server, get("k")).await;
     server.store = Store::default();
     let outcome = serve(&pool, &wire, &mut server, increment()).await;
     assert!(is_number(&outcome), "{outcome:?}");
-    // Renewed, opened, written.
+    // Renew, open, write.
     assert_eq!(server.store.last_applied().get(), 3);
 }
 
@@ -336,7 +337,7 @@ async fn operations_wait_for_a_session_of_the_pool_when_the_store_opens_no_more(
     assert!(outcomes.iter().all(is_number), "{outcomes:?}");
     assert_eq!((server.number(), server.store.session_count()), (40, 3));
     assert_eq!(pool.load().busy, 0);
-    // Nothing more is opened for a while; after it, the store is asked again.
+    // No further session is opened for a while. After that, the pool sends a new request to the store.
     let opened = server.refused;
     let outcomes = write_together(&pool, 8);
     let outcomes = serve_until(&pool, &wire, &mut server, outcomes).await;
@@ -369,7 +370,7 @@ async fn session_of_an_unknown_write_stays_in_use_and_the_next_write_settles_it(
         outcome,
         Outcome::Answered(Answer::Number { value: 2, .. })
     ));
-    // The unknown one arrives now, and is not applied any more.
+    // The write with the unknown outcome arrives now, and is not applied.
     pool.receive(vec![server.answer(&late)]);
     assert_eq!((server.number(), pool.load().sessions), (2, 1));
 }
@@ -435,7 +436,7 @@ async fn abandoned_operation_that_waited_for_a_session_leaves_the_queue() {
     });
     wire.requests().await;
     for _ in 0..3 {
-        // Refused as overloaded if the one before still stood in the queue.
+        // It would be rejected as overloaded if the previous operation were still in the queue.
         let wait = time::timeout(TIMEOUT / 10, pool.ask(get("queued")));
         assert!(wait.await.is_err());
         assert_eq!(pool.load().waiting, 0);
@@ -487,7 +488,8 @@ async fn dropped_pool_ends_its_task() {
     assert!(held.upgrade().is_none());
 }
 
-/// Watches that a client has one operation at a time, and each attempt of it is the same.
+/// Checks that a client has one operation at a time, and that all attempts of an operation are
+/// identical.
 #[derive(Default)]
 struct OneAtATime {
     last: BTreeMap<ClientId, (ClientRequest, u32)>,
@@ -516,8 +518,8 @@ impl OneAtATime {
     }
 }
 
-/// Answers lost, repeated, late and in any order: every operation has an outcome, and the counter
-/// holds each answered increment once and each unknown one at most once.
+/// Responses are lost, duplicated, late and reordered: every operation has an outcome, and the counter
+/// contains each answered increment once and each unknown increment at most once.
 #[tokio::test(start_paused = true)]
 async fn increments_over_a_bad_network_count_once() {
     for seed in 0..40 {
@@ -579,7 +581,7 @@ async fn increments_over_a_bad_network_count_once() {
                 }
             }
             pool.receive(arrived);
-            // The clock moves on when nothing else can.
+            // The clock advances when no task can run.
             time::sleep(TIMEOUT / 20).await;
             while let Some(outcome) = asked.try_join_next() {
                 done.push(outcome.unwrap());
