@@ -13,19 +13,19 @@ use std::time::Duration;
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// It is longer than this.
+    /// The body is longer than this number of bytes.
     #[error("the request body has more than {0} bytes, which is the limit")]
     TooLarge(usize),
-    /// It did not arrive in time.
+    /// The body did not arrive in time.
     #[error("the request body did not arrive in time")]
     Slow,
-    /// The connection broke, or the body is not of the length it has in `Content-Length`.
+    /// The connection broke, or the length of the body differs from `Content-Length`.
     #[error("the request body did not arrive whole")]
     Broken,
 }
 
 impl BodyError {
-    /// The status to answer with.
+    /// The status of the response.
     pub fn status(self) -> StatusCode {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -35,21 +35,21 @@ impl BodyError {
     }
 }
 
-/// What [`buffer`] needs to know.
+/// The parameters of [`buffer`].
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The longest body, in bytes.
+    /// The maximum length of a body in bytes.
     pub bytes: usize,
-    /// The time in which all of it must arrive.
+    /// The timeout for the whole body.
     pub timeout: Duration,
-    /// How an error is rendered.
+    /// Renders an error.
     pub render: fn(BodyError) -> Response,
 }
 
-/// Middleware: reads the whole body before the route runs, so that no route can wait for one that
-/// never arrives. A refused body ends the connection: what is left of it is not the next request.
+/// Middleware: reads the whole body before the route runs, so that no route waits for a body that
+/// never arrives. A rejected body ends the connection: the rest of the body is not the next request.
 pub async fn buffer(bounds: Bounds, request: Request, next: Next) -> Response {
-    // These have no body that means anything; the server discards it.
+    // The body of these methods has no meaning; the server discards it.
     if matches!(*request.method(), Method::GET | Method::HEAD) || request.body().is_end_stream() {
         return next.run(request).await;
     }
@@ -68,7 +68,7 @@ pub fn closing(mut response: Response) -> Response {
 }
 
 async fn read(body: Body, limit: usize, timeout: Duration) -> Result<bytes::Bytes, BodyError> {
-    // Known from Content-Length, before a byte of it has arrived.
+    // Content-Length gives the length before the first byte of the body arrives.
     if body.size_hint().lower() > limit as u64 {
         return Err(BodyError::TooLarge(limit));
     }

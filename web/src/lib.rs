@@ -1,13 +1,13 @@
-//! What every HTTP listener of Stateraft shares: node, proxy and checker.
+//! The common layer of all HTTP listeners of Stateraft: node, proxy and checker.
 //!
-//! [`server`] accepts connections and bounds them in number and time. [`site`] refuses requests that
-//! a browser sends on behalf of a foreign page, by the headers `Host`, `Origin` and
-//! `Sec-Fetch-Site`. [`body`] reads request bodies with a bound in size and time. [`preconditions`]
+//! [`server`] accepts connections and bounds their number and their time. [`site`] rejects requests
+//! that a browser sends on behalf of a foreign page, by the headers `Host`, `Origin` and
+//! `Sec-Fetch-Site`. [`body`] reads request bodies with a bound on size and time. [`preconditions`]
 //! and [`negotiate`] parse the headers of RFC 9110 that the routes need; [`Secret`] is a token.
 //!
 //! Errors are enums here; each program renders them in the format of its own API.
 //!
-//! Lacks, on purpose: routes, sessions, cookies, TLS, CORS. No page of another origin is ever given
+//! Deliberate omissions: routes, sessions, cookies, TLS, CORS. Pages of other origins never get
 //! access.
 
 pub mod body;
@@ -27,7 +27,7 @@ use axum::{
     response::Response,
 };
 
-/// The token of `Authorization: Bearer TOKEN`. `None` too if the header is given twice.
+/// The token of `Authorization: Bearer TOKEN`. `None` also if the header occurs twice.
 pub fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).into_iter();
     let (value, None) = (values.next()?, values.next()) else {
@@ -39,13 +39,13 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
         .then(|| token.trim_ascii())
 }
 
-/// Middleware: forbids caches to store a response that says nothing of caching itself. Everything
-/// that these programs answer, errors too, is true at one moment only.
+/// Middleware: forbids caching of every response without a `Cache-Control` header. Each response of
+/// these programs, errors included, is valid at one moment only.
 pub async fn no_store(request: Request, next: Next) -> Response {
     uncached(next.run(request).await)
 }
 
-/// The same for one response.
+/// Forbids caching of one response.
 pub(crate) fn uncached(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let forbid = HeaderValue::from_static("no-store");

@@ -1,12 +1,12 @@
 //! `Accept` and `Accept-Encoding` with their weights (RFC 9110 §12.4.2, §12.5).
 //!
-//! What cannot be parsed is passed over: some clients send media ranges that RFC 9110 does not allow
-//! (Java's `*; q=.2`), and these headers are preferences.
+//! Malformed elements are ignored: some clients send media ranges that RFC 9110 does not allow (Java's
+//! `*; q=.2`), and these headers are preferences.
 
 use axum::http::{HeaderMap, HeaderName, header};
 
-/// How much a client wants this media type, from 0 (not at all) to 1000. The most specific range
-/// decides. 1000 if there is no `Accept`.
+/// The weight of a media type for a client, from 0 (not acceptable) to 1000. The most specific range
+/// decides. 1000 without an `Accept` header.
 pub fn media_weight(headers: &HeaderMap, kind: &str) -> u16 {
     let Some(ranges) = ranges(headers, header::ACCEPT) else {
         return 1000;
@@ -16,13 +16,13 @@ pub fn media_weight(headers: &HeaderMap, kind: &str) -> u16 {
     weight(&ranges, &[kind, &any_of_main, "*/*"]).unwrap_or(0)
 }
 
-/// Whether a client names this media type itself with a weight above 0.
+/// Whether a client lists exactly this media type, with a weight above 0.
 pub fn names_media(headers: &HeaderMap, kind: &str) -> bool {
     let ranges = ranges(headers, header::ACCEPT).unwrap_or_default();
     weight(&ranges, &[kind]).is_some_and(|weight| weight > 0)
 }
 
-/// Whether a range of `Accept` covers this media type, whatever its weight.
+/// Whether a range of `Accept` covers this media type, regardless of its weight.
 pub fn mentions(headers: &HeaderMap, kind: &str) -> bool {
     let ranges = ranges(headers, header::ACCEPT).unwrap_or_default();
     let (main, _) = kind.split_once('/').unwrap_or((kind, ""));
@@ -36,7 +36,7 @@ pub fn accepts_identity(headers: &HeaderMap) -> bool {
     weight(&ranges, &["identity", "*"]) != Some(0)
 }
 
-/// The weight of the first of these names, the most specific first, that is listed.
+/// The weight of the first listed name. The names are ordered from most to least specific.
 fn weight(ranges: &[(String, u16)], names: &[&str]) -> Option<u16> {
     names.iter().find_map(|name| {
         let listed = ranges.iter().filter(|(range, _)| range == name);
@@ -71,7 +71,7 @@ fn ranges(headers: &HeaderMap, name: HeaderName) -> Option<Vec<(String, u16)>> {
     Some(ranges.collect())
 }
 
-/// A weight in thousandths: `0`, `0.5`, `1.000`.
+/// Parses a weight (`0`, `0.5`, `1.000`) in thousandths.
 fn parse_weight(text: &str) -> Option<u16> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_number = fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit());

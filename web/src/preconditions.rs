@@ -2,11 +2,11 @@
 
 use axum::http::{HeaderMap, HeaderName};
 
-/// A header that is no list of entity tags.
+/// A header is not a valid list of entity tags.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{header} is a list of quoted entity tags, as in {header}: \"12\", or *")]
 pub struct BadTags {
-    /// Which header.
+    /// The header.
     pub header: HeaderName,
 }
 
@@ -15,25 +15,25 @@ pub struct BadTags {
 pub enum Tags {
     /// `*`: any current representation.
     Any,
-    /// These.
+    /// A list of tags.
     List(Vec<Tag>),
 }
 
 /// An entity tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
-    /// Whether it is marked as weak (`W/`).
+    /// Whether the tag is weak (`W/`).
     pub weak: bool,
     /// The text between the quotes.
     pub opaque: Vec<u8>,
 }
 
 impl Tags {
-    /// Reads a header, of which there may be several lines. `None` if there is none.
+    /// Parses a header, which may have several lines. Returns `None` if the header is absent.
     ///
     /// # Errors
-    /// If it is not of the form that RFC 9110 §8.8.3 and §13.1 require. An empty list is refused as
-    /// well: a condition that is lost must not become none.
+    /// If it violates RFC 9110 §8.8.3 or §13.1. An empty list is rejected as well: a client that lost
+    /// its condition must not execute an unconditional request.
     pub fn read(headers: &HeaderMap, header: HeaderName) -> Result<Option<Self>, BadTags> {
         if !headers.contains_key(&header) {
             return Ok(None);
@@ -45,13 +45,13 @@ impl Tags {
             .ok_or(BadTags { header })
     }
 
-    /// Whether the current representation, if there is one, has one of these tags by the strong
-    /// comparison that `If-Match` requires. Ours are strong.
+    /// Whether the current representation, if it exists, matches one of these tags by the strong
+    /// comparison that `If-Match` requires. The server's own tags are strong.
     pub fn match_strongly(&self, current: Option<&[u8]>) -> bool {
         self.any(current, |tag, current| !tag.weak && tag.opaque == current)
     }
 
-    /// The same by the weak comparison that `If-None-Match` requires.
+    /// Like [`Self::match_strongly`], but with the weak comparison that `If-None-Match` requires.
     pub fn match_weakly(&self, current: Option<&[u8]>) -> bool {
         self.any(current, |tag, current| tag.opaque == current)
     }

@@ -1,20 +1,21 @@
-//! Tokens and passwords, read from files: never from the command line, where everyone sees them.
+//! Tokens and passwords. They are read from files and never from the command line, which all users can
+//! see.
 
 use std::{fmt, fs::File, io::Read, path::Path};
 
-/// The most bytes of a file that are read.
+/// The maximum number of bytes that are read from a file.
 const FILE_LIMIT: u64 = 64 * 1024;
 
-/// Something a caller must know. Does not show itself.
+/// A shared secret. Its `Debug` output hides it.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Reads a secret: the first line of the file, without the space around it. Warns if others than
-    /// its owner may read the file.
+    /// Reads a secret: the first line of the file, trimmed. Logs a warning if users other than the
+    /// owner may read the file.
     ///
     /// # Errors
-    /// If the file cannot be read, or holds nothing.
+    /// If the file cannot be read, or contains no secret.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let unreadable =
             |error| anyhow::anyhow!("cannot read the secret in {}: {error}", path.display());
@@ -34,8 +35,8 @@ impl Secret {
         Ok(Self(secret.to_vec()))
     }
 
-    /// Whether this was offered. Takes as long for a near miss as for a far one, so that time
-    /// tells nothing but the length.
+    /// Compares the secret with an offered one. The comparison takes constant time, so that timing
+    /// reveals only the length.
     pub fn is(&self, offered: &[u8]) -> bool {
         let differences = self
             .0
@@ -45,7 +46,7 @@ impl Secret {
         self.0.len() == offered.len() && std::hint::black_box(differences) == 0
     }
 
-    /// For a request made by this process.
+    /// The plain secret, for a request by this process.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

@@ -1,40 +1,45 @@
-//! Accepts connections and serves HTTP/1.1 on them, bounded in number and in time.
+//! Accepts connections and serves HTTP/1.1 on them, with bounds on their number and their time.
 //!
 //! # Number
-//! Up to [`Limits::connections`] are served. One more closes the connection that has been idle for the
-//! longest time, so idle and silent clients, however many, keep nobody out. A connection that is closed so
-//! carries out no request any more. A connection is busy from
-//! the head of a request until the last byte of the response was written to the socket.
+//! The server keeps up to [`Limits::connections`] connections. A further connection evicts the
+//! connection with the longest idle time, so idle and silent clients cannot lock out other clients,
+//! regardless of their number. An evicted connection executes no further request. A connection is busy
+//! from the head of a request until the last byte of the response was written to the socket.
 //!
-//! A connection without a request so far is not closed in its first 250 ms: the request may be under
-//! way. If no connection can be closed, the newcomer gets one of [`Limits::reserve`] further places. There
-//! the health checks are answered. If all regular connections are busy, any other request is refused with
-//! 503. Otherwise it waits up to 250 ms for a regular connection to end or to become idle.
+//! A connection without a request is not evicted in its first 250 ms, because the request may be in
+//! flight. If no connection can be evicted, the new connection gets one of [`Limits::reserve`]
+//! additional places. Health checks are served there. If all regular connections are busy, the server
+//! rejects any other request with 503. Otherwise the request waits up to 250 ms for a regular
+//! connection to end or to become idle.
 //!
-//! If the reserve is full too, newcomers wait in the backlog of the listener. Once this has lasted for
-//! 250 ms, their requests had time to arrive while they waited, so a connection makes room after 25 ms
-//! without a request. A busy one in the reserve makes room after 500 ms. So a health check is always
-//! answered, and silent connections only delay it: at least `reserve` of them pass every 25 ms.
+//! If the reserve is full too, new connections wait in the backlog of the listener. After 250 ms of
+//! this state, their requests had time to arrive during the wait, so a connection is evicted after 25
+//! ms without a request. A busy connection in the reserve is evicted after 500 ms. So a health check
+//! always gets a response, and silent connections only delay it: at least `reserve` of them pass every
+//! 25 ms.
 //!
 //! # Time
-//! A client has [`Limits::timeout`] to send the head of a request, from accept or from the last
-//! response on, and to take each 32 KiB of a response. Bodies are bounded by [`crate::body`].
+//! A client has [`Limits::timeout`] to send the head of a request, beginning with the accept or the
+//! last response, and to receive each 32 KiB of a response. [`crate::body`] bounds the time for a
+//! body.
 //!
 //! # Closing
-//! A request may be refused before its body was read. After the response the server closes its sending
-//! side, and discards what the client still sends for [`Limits::timeout`] and up to 8 MiB. Such a
+//! The server may reject a request before it has read the body. After the response it closes its
+//! sending side, and discards further input for at most [`Limits::timeout`] and 8 MiB. Such a
 //! connection is idle.
 //!
 //! # Framing
-//! A request with `Transfer-Encoding` is the last of its connection. It may have had a `Content-Length`
-//! too, which hyper removes and a proxy in front may have believed (request smuggling, RFC 9112 §6.3).
+//! A request with `Transfer-Encoding` is the last request of its connection. It may have had a
+//! `Content-Length` too, which hyper removes and an upstream proxy may have used (request smuggling,
+//! RFC 9112 §6.3).
 //!
-//! The body of an HTTP/1.0 request without `Content-Length` ends with the connection, as far as the
-//! client knows, and hyper reads it as empty. A PUT or POST of this kind is refused with 411.
+//! For the client, the body of an HTTP/1.0 request without `Content-Length` ends with the connection,
+//! but hyper treats it as empty. The server rejects such a PUT or POST with 411.
 //!
 //! # Half-closed connections
 //! A client may close its sending side after a request and still gets the response. If no byte of the
-//! response is ready for two seconds, the client counts as gone: TCP does not tell the two apart.
+//! response is ready for two seconds, the server assumes that the client is gone: TCP cannot
+//! distinguish the two cases.
 
 use crate::{body::closing, stalls::Stalls};
 use axum::{
@@ -67,37 +72,38 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-/// The largest head of a request, in bytes.
+/// The maximum size of a request head in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// What is served on reserved places.
+/// The paths that are served in the reserve.
 const HEALTH: [&str; 2] = ["/livez", "/readyz"];
-/// Connections that wait to be accepted.
+/// The length of the listen backlog.
 const BACKLOG: i32 = 1024;
-/// A connection is not closed in this time if no request has arrived.
+/// The minimum time before a connection without a request is evicted.
 const YOUNG: Duration = Duration::from_millis(250);
-/// The same once places have been lacking for [`YOUNG`].
+/// The same minimum after a shortage of places for [`YOUNG`].
 const YOUNG_IF_CROWDED: Duration = Duration::from_millis(25);
-/// A busy connection in the reserve makes room after this time. A request that waits for a regular place
-/// is refused before that.
+/// The time after which a busy connection in the reserve is evicted. A request that waits for a
+/// regular place is rejected earlier.
 const BUSY_IN_RESERVE: Duration = Duration::from_millis(500);
-/// When a server stops, connections without a request have this long to send what is under way.
+/// After the server begins to stop, the time for connections without a request to send a request that
+/// is in flight.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// Bounds of a listener.
+/// The limits of a listener.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections that are served.
+    /// The maximum number of regular connections.
     pub connections: usize,
-    /// Connections beyond these, for health checks.
+    /// The number of additional connections for health checks.
     pub reserve: usize,
-    /// How long a client may take; see the module.
+    /// The timeout for a client; see the module documentation.
     pub timeout: Duration,
-    /// The response when all connections are busy.
+    /// The response if all connections are busy.
     pub overloaded: fn() -> Response,
 }
 
-/// Serves until `closing` is cancelled, and then until the requests under way are answered. Dropping
-/// the future drops all connections. `count` is called with the change of the number of connections.
+/// Serves until `closing` is cancelled, and then until the pending requests are answered. Dropping the
+/// future drops all connections. `count` receives each change of the number of connections.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -105,7 +111,7 @@ pub async fn serve(
     count: impl Fn(i64) + Clone + Send + 'static,
     closing: CancellationToken,
 ) {
-    // The standard library asks for 128. The system may grant less.
+    // The standard library requests 128. The system may grant less.
     let _ = SockRef::from(&listener).listen(BACKLOG);
     let places = Arc::new(Places::default());
     let mut connections = JoinSet::new();
@@ -117,7 +123,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, _)) => {
-                // The backlog keeps the next ones meanwhile.
+                // Meanwhile the backlog keeps further connections.
                 let place = tokio::select! {
                     place = places.enter(&limits) => place,
                     () = closing.cancelled() => break,
@@ -131,7 +137,7 @@ pub async fn serve(
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                // Most often no file descriptor is left. Trying again at once would only burn.
+                // Most often no file descriptor is left. An immediate retry would only burn CPU time.
                 tracing::warn!(%error, "cannot accept an HTTP connection");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
@@ -141,7 +147,7 @@ pub async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-/// Whether accepting failed because of the client.
+/// Whether the client caused the failure of an accept.
 pub fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
@@ -150,7 +156,7 @@ pub fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Counts a connection while it lives.
+/// Counts a connection during its lifetime.
 struct Counted<F: Fn(i64)>(F);
 
 impl<F: Fn(i64)> Counted<F> {
@@ -173,7 +179,7 @@ fn is_only_chunked(headers: &HeaderMap) -> bool {
     first.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
-/// Whether this request may have a body of which the server cannot know the length.
+/// Whether this request may have a body whose length the server cannot know.
 fn lacks_length<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     request.version() == Version::HTTP_10
@@ -200,15 +206,16 @@ async fn connection(
         let is_encoded = is_last && !is_only_chunked(request.headers());
         async move {
             let response = if is_evicted && !is_health {
-                // It made room in this moment. What is not answered must not be carried out.
+                // The connection was evicted at this moment. A request without a response must not be
+                // executed.
                 closing(crate::uncached(overloaded()))
             } else if is_encoded {
-                // RFC 9112 section 6.1. The body would be stored as it was encoded.
+                // RFC 9112 section 6.1. The store would keep the body in its encoded form.
                 let text = "the only transfer coding that is served is chunked\n";
                 let refusal = (StatusCode::NOT_IMPLEMENTED, text).into_response();
                 closing(crate::uncached(refusal))
             } else if lacks_length(&request) {
-                // Stored as empty, the value of the client would be lost.
+                // The store would replace the client's value by an empty one.
                 let text = "the request needs a Content-Length\n";
                 let refusal = (StatusCode::LENGTH_REQUIRED, text).into_response();
                 closing(crate::uncached(refusal))
@@ -235,9 +242,9 @@ async fn connection(
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
-        // A request that has arrived gets a response even if the connection must make room.
+        // A received request gets a response even if the connection is evicted.
         biased;
-        // That a client went away is nobody's fault.
+        // A client that disconnects is not an error.
         _ = connection.as_mut() => return,
         () = slot.evicted.cancelled() => return,
         () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
@@ -256,7 +263,7 @@ async fn connection(
     }
 }
 
-/// The connections that are served.
+/// The open connections.
 #[derive(Debug, Default)]
 struct Places {
     taken: Mutex<Taken>,
@@ -272,40 +279,40 @@ struct Taken {
     reserved: BTreeMap<u64, Arc<Slot>>,
 }
 
-/// Newcomers had to wait for a place.
+/// A shortage: new connections had to wait for a place.
 #[derive(Clone, Copy, Debug)]
 struct Lack {
     since: Instant,
     last: Instant,
 }
 
-/// What is known of a connection.
+/// The state of a connection.
 #[derive(Debug)]
 struct Slot {
     accepted: Instant,
-    /// Changes under the lock of [`Places`].
+    /// Changes under the lock of [`Places`] only.
     is_reserved: AtomicBool,
     state: Mutex<State>,
-    /// Requests so far.
+    /// The number of requests.
     requests: AtomicU64,
-    /// Cancelled when it must make room.
+    /// Cancelled when the connection is evicted.
     evicted: CancellationToken,
-    /// That of [`Places`].
+    /// A clone of [`Places::changed`].
     changed: Arc<Notify>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
     IdleSince(Instant),
-    /// The request with this number is under way: its response is not complete.
+    /// The request with this number is in progress: its response is incomplete.
     Busy(u64),
-    /// Hyper has all of the response, in its buffers, and has not flushed them yet.
+    /// Hyper has the whole response in its buffers and has not flushed them yet.
     Sending,
-    /// It makes room for another: no request begins any more.
+    /// The connection is evicted: it begins no further request.
     Evicted,
 }
 
-/// The place of a connection. Dropped, it is free.
+/// The place of a connection. Dropping it frees the place.
 #[derive(Debug)]
 struct Place {
     places: Arc<Places>,
@@ -314,7 +321,7 @@ struct Place {
 }
 
 impl Places {
-    /// Waits for a place for a connection. Another one may have to leave for it.
+    /// Waits for a place for a connection. May evict another connection.
     async fn enter(self: &Arc<Self>, limits: &Limits) -> Place {
         loop {
             let changed = self.changed.notified();
@@ -326,8 +333,10 @@ impl Places {
         }
     }
 
+    /// Takes a place for a connection.
+    ///
     /// # Errors
-    /// If there is no place: when a connection can be closed, if that is known.
+    /// If no place is available: the time at which a connection can be evicted, if known.
     fn take(self: &Arc<Self>, limits: &Limits) -> Result<Place, Option<Instant>> {
         let mut taken = self.lock();
         let young = taken.young();
@@ -360,7 +369,7 @@ impl Places {
     /// Moves a connection from the reserve to a regular place.
     ///
     /// # Errors
-    /// As in [`Places::take`].
+    /// See [`Places::take`].
     fn promote(&self, id: u64, limits: &Limits) -> Result<(), Option<Instant>> {
         let mut taken = self.lock();
         if !taken.reserved.contains_key(&id) {
@@ -383,7 +392,7 @@ impl Places {
 }
 
 impl Taken {
-    /// How long a connection has for its first request.
+    /// The time that a connection has for its first request.
     fn young(&self) -> Duration {
         match self.lack {
             Some(lack) if lack.is_recent() && lack.last - lack.since >= YOUNG => YOUNG_IF_CROWDED,
@@ -402,7 +411,8 @@ impl Taken {
 }
 
 impl Lack {
-    /// Places become free in batches, so some newcomers do not wait while places are lacking.
+    /// Whether the shortage continues. Places become free in batches, so some new connections do not
+    /// wait during a shortage.
     fn is_recent(self) -> bool {
         self.last.elapsed() <= 2 * YOUNG
     }
@@ -412,11 +422,12 @@ async fn at_latest(at: Instant, changed: impl Future<Output = ()>) {
     let _ = tokio::time::timeout_at(at.into(), changed).await;
 }
 
-/// Closes the connection that may be closed for the longest time, if all places are taken. `young`: how
-/// long a connection has for its first request.
+/// If all places are taken, evicts the connection that has been evictable for the longest time.
+/// `young` is the time that a connection has for its first request.
 ///
 /// # Errors
-/// If none may be closed: from when on one may, unless all are busy.
+/// If no connection is evictable: the time at which the first one becomes evictable, or `None` if all
+/// are busy.
 fn make_room(
     slots: &mut BTreeMap<u64, Arc<Slot>>,
     most: usize,
@@ -435,7 +446,7 @@ fn make_room(
         if at > now {
             return Err(Some(at));
         }
-        // A request may have begun meanwhile.
+        // A request may have begun in the meantime.
         if slots[&id].evict(now, young) {
             slots.remove(&id);
             return Ok(());
@@ -445,8 +456,8 @@ fn make_room(
 }
 
 impl Place {
-    /// Whether a request may be carried out that is no health check. In the reserve, another connection
-    /// has to make room for it.
+    /// Whether a request other than a health check may be executed. In the reserve, it needs the place
+    /// of a regular connection.
     async fn is_admitted(&self, limits: &Limits) -> bool {
         let deadline = Instant::now() + YOUNG;
         while self.slot.is_reserved() {
@@ -488,7 +499,7 @@ impl Slot {
         self.is_reserved.load(Relaxed)
     }
 
-    /// From when on a connection in this state may be closed for another one.
+    /// The time from which a connection in this state may be evicted.
     fn leaves_at(&self, state: State, young: Duration) -> Option<Instant> {
         match (state, self.is_reserved()) {
             (State::IdleSince(since), true) => Some(since + young),
@@ -501,7 +512,7 @@ impl Slot {
         }
     }
 
-    /// Closes a connection. Returns whether it may be closed.
+    /// Evicts a connection if permitted. Returns whether it did.
     fn evict(&self, now: Instant, young: Duration) -> bool {
         let mut state = self.lock();
         let may_leave = self.leaves_at(*state, young).is_some_and(|at| at <= now);
@@ -516,7 +527,7 @@ impl Slot {
         !matches!(*self.lock(), State::IdleSince(_))
     }
 
-    /// All that hyper had to write was written.
+    /// Hyper has written all its output to the socket.
     fn flushed(&self) {
         let mut state = self.lock();
         if let State::Sending = *state {
@@ -532,15 +543,15 @@ impl Slot {
     }
 }
 
-/// A request under way, until hyper has taken the last frame of its response. A response may be one
-/// frame, so this says nothing of what was written: see [`Slot::flushed`].
+/// A request in progress, until hyper has taken the last frame of its response. A response may be a
+/// single frame, so this does not imply that anything was written: see [`Slot::flushed`].
 struct Busy {
     slot: Arc<Slot>,
     request: u64,
 }
 
 impl Busy {
-    /// `None` if the connection was made to leave.
+    /// Returns `None` if the connection was evicted.
     fn begin(slot: &Arc<Slot>) -> Option<Self> {
         let mut state = slot.lock();
         if let State::Evicted = *state {
@@ -565,7 +576,7 @@ impl Drop for Busy {
     }
 }
 
-/// A response body that knows when it is done.
+/// A response body that keeps its request busy until it is dropped.
 struct Tracked {
     body: Body,
     _busy: Option<Busy>,
@@ -606,15 +617,15 @@ mod tests {
         sync::Semaphore,
     };
 
-    /// More than the buffers of two sockets hold.
+    /// Larger than the buffers of two sockets.
     const LARGE: usize = 64 << 20;
 
-    /// A server with three places and one in reserve.
+    /// A server with three regular places and one place in the reserve.
     struct Server {
         at: SocketAddr,
-        /// Lets one request of the slow route finish.
+        /// Lets one request to the slow route finish.
         go: Arc<Notify>,
-        /// Requests that have reached it.
+        /// The number of requests that have reached that route.
         reached: Arc<Semaphore>,
         closing: CancellationToken,
     }
@@ -684,7 +695,7 @@ mod tests {
 
     async fn rest(stream: &mut TcpStream) -> String {
         let mut text = Vec::new();
-        // A reset ends it as well.
+        // A connection reset ends it as well.
         let _ = within(stream.read_to_end(&mut text)).await;
         String::from_utf8(text).unwrap()
     }
@@ -706,7 +717,7 @@ mod tests {
         let refused = ask(at, "/slow").await;
         assert!(refused.ends_with("overloaded\n"), "{refused}");
         assert!(refused.contains("cache-control: no-store"), "{refused}");
-        // Silent connections take the reserve, and lose it again.
+        // Silent connections occupy the reserve, and are evicted again.
         let mut silent = Vec::new();
         for _ in 0..5 {
             silent.push(TcpStream::connect(at).await.unwrap());
@@ -734,7 +745,7 @@ mod tests {
             silent.push(TcpStream::connect(at).await.unwrap());
             assert_eq!(rest(&mut silent[oldest]).await, "");
         }
-        // The three that are left are young, and a request waits until one is not.
+        // The three remaining connections are young, so a request waits until the first is old enough.
         let mut busy = begin(at, "/slow").await;
         server.reached(1).await;
         assert_eq!(rest(&mut silent[3]).await, "");
@@ -743,7 +754,8 @@ mod tests {
         assert!(rest(&mut busy).await.ends_with("slow\n"));
     }
 
-    /// Fewer than the backlog of a new listener keeps. They have sent their requests before the first of them is accepted.
+    /// The number of clients is below the backlog of a new listener. All have sent their requests
+    /// before the first accept.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn clients_that_come_at_once_are_all_answered() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -778,7 +790,7 @@ mod tests {
                 let request = b"GET /count HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
                 let _ = client.write_all(request).await;
             }
-            // Else this machine was too slow.
+            // Otherwise the machine was too slow for this attempt.
             if begun.elapsed() < YOUNG {
                 for client in &mut clients {
                     assert!(rest(client).await.ends_with("counted\n"));
@@ -825,8 +837,8 @@ mod tests {
         }
     }
 
-    /// Requests the large response and reads none of it. All of it is in the server's memory then, and
-    /// its beginning was sent.
+    /// Requests the large response and reads none of it. When this returns, the whole response is in
+    /// the server's memory, and the server has begun to send it.
     async fn begin_large(at: SocketAddr) -> TcpStream {
         let mut stream = TcpStream::connect(at).await.unwrap();
         let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -850,12 +862,13 @@ mod tests {
         result.expect("not within a minute")
     }
 
-    /// Whether a newcomer finds all connections busy.
+    /// Whether all connections are busy for a new client.
     async fn is_refused(at: SocketAddr) -> bool {
         ask(at, "/").await.ends_with("overloaded\n")
     }
 
-    /// Waits until a newcomer has a place. One that is refused, or closed without a response, has none.
+    /// Waits until a new client gets a place. A client that is rejected, or whose connection is closed
+    /// without a response, has no place.
     async fn served(at: SocketAddr) {
         within(async { while !ask(at, "/").await.starts_with("HTTP/1.1 404 ") {} }).await;
     }
@@ -889,7 +902,8 @@ mod tests {
         assert!(!slot.evict(later, YOUNG) && slot.evicted.is_cancelled());
     }
 
-    /// Many clients come at once. Some are refused or closed, and what they asked for is not done.
+    /// Many clients connect concurrently. Some are rejected or closed, and their requests are not
+    /// executed.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn what_is_done_is_answered() {
         let server = start(Duration::from_secs(60)).await;
@@ -935,7 +949,7 @@ mod tests {
         for stream in &mut readers {
             read_large(stream).await.unwrap();
         }
-        // They are idle now, and keep nobody out. The first of them became idle first.
+        // The connections are idle now and can be evicted. The first has the longest idle time.
         served(at).await;
         assert_eq!(rest(&mut readers[0]).await, "");
     }
@@ -948,7 +962,7 @@ mod tests {
         half.write_all(b"GET /livez HT").await.unwrap();
         assert!(rest(&mut silent).await.is_empty());
         let _ = rest(&mut half).await;
-        // Between two requests, too.
+        // The timeout also applies between two requests.
         let mut idle = TcpStream::connect(at).await.unwrap();
         let request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
         idle.write_all(request).await.unwrap();
@@ -959,7 +973,7 @@ mod tests {
     async fn reader_that_never_reads_is_given_up() {
         let at = start(Duration::from_millis(100)).await.at;
         let mut stream = begin(at, "/large").await;
-        // Reads only once the server has given up: what is left is what the sockets had room for.
+        // Reads only after the server has given up: only the data in the socket buffers is left.
         let given_up = async {
             let mut last = 0;
             loop {
@@ -981,7 +995,7 @@ mod tests {
         stream.peek(&mut buffer).await.unwrap_or(1)
     }
 
-    /// Whether the peer has closed: writing to it fails.
+    /// Whether the peer has closed the connection: a write fails then.
     async fn is_closed(stream: &TcpStream) -> bool {
         stream.try_write(b"x").is_err()
     }
@@ -994,7 +1008,7 @@ mod tests {
         stream.write_all(request).await.unwrap();
         stream.shutdown().await.unwrap();
         server.reached(1).await;
-        // Long enough for the server to see the end of the stream.
+        // Long enough for the server to receive the end of the stream.
         tokio::time::sleep(Duration::from_millis(100)).await;
         server.go.notify_one();
         let answer = rest(&mut stream).await;
@@ -1014,11 +1028,11 @@ mod tests {
         served(server.at).await;
     }
 
-    /// A request whose body is sent whole before a byte of the response is read.
+    /// Sends a request with its whole body before it reads the response.
     async fn upload(at: SocketAddr, head: &str, body: usize) -> String {
         let mut stream = TcpStream::connect(at).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
-        // In parts, for which a server that closes early does not wait.
+        // In parts: a server that closes early does not wait for the rest.
         for _ in 0..body / 1024 {
             within(stream.write_all(&[b'x'; 1024])).await.unwrap();
         }
@@ -1039,7 +1053,7 @@ mod tests {
             ("/small", &length[..], 413),
             ("/unread", &length, 200),
             ("/small", "Transfer-Encoding: gzip, chunked\r\n", 501),
-            // Hyper's own.
+            // Hyper rejects this request itself.
             ("/small", "Content-Length: x\r\n", 400),
         ] {
             let answer = upload(at, &head(path, lines), size).await;

@@ -1,20 +1,21 @@
-//! Which site a request comes from, and whether it is meant for this server.
+//! The same-site check: which site sent a request, and whether the request is intended for this
+//! server.
 //!
-//! The browser of an operator reaches loopback addresses and private networks on behalf of any page
-//! it shows. Three headers tell such requests apart, and none of them suffices alone:
+//! The browser of an operator can reach loopback addresses and private networks on behalf of any page.
+//! Three headers identify such requests, and none of them suffices alone:
 //!
-//! * `Host`. Through DNS rebinding a page of `evil.example` resolves its own name to this machine, so
-//!   its requests are same-origin and `Sec-Fetch-Site` says so. The name in `Host` gives it away: where
-//!   no token protects the server, it must be `localhost`, an IP address (which cannot be rebound) or a
-//!   configured name. (etcd: CVE-2018-1098, CVE-2018-1099.)
-//! * `Origin`, sent with every request that may change something: it must name the server itself or a
+//! * `Host`. Through DNS rebinding, a page of `evil.example` resolves its own name to this machine, so
+//!   its requests are same-origin according to `Sec-Fetch-Site`. But `Host` contains the foreign name.
+//!   If no token protects the server, `Host` must be `localhost`, an IP address (which cannot be
+//!   rebound) or a configured name. (etcd: CVE-2018-1098, CVE-2018-1099.)
+//! * `Origin`, sent with every request that may change something: it must be the server itself or a
 //!   configured name.
 //! * `Sec-Fetch-Site`, which also covers requests without `Origin`.
 //!
-//! A client that is no browser sends neither `Origin` nor `Sec-Fetch-Site`.
+//! Clients other than browsers send neither `Origin` nor `Sec-Fetch-Site`.
 //!
-//! A request with two `Host` headers may be read differently by a proxy in front and is refused (RFC
-//! 9112 §3.2).
+//! An upstream proxy may interpret a request with two `Host` headers differently, so such a request is
+//! rejected (RFC 9112 §3.2).
 
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header,
@@ -22,26 +23,26 @@ use axum::http::{
 };
 use std::{collections::BTreeSet, net::IpAddr};
 
-/// Why a request is refused.
+/// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SiteError {
-    /// No `Host`, two of them, or one that names no host.
+    /// The `Host` header is missing, duplicated or malformed.
     #[error("the request must have one Host header that names this server")]
     BadHost,
-    /// A name that is not allowed.
+    /// The host name is not allowed.
     #[error(
         "this server is called by a name that is not allowed: call it localhost, by its IP \
          address, or by a name given with --http-allow-host"
     )]
     ForeignHost,
-    /// A page of another site.
+    /// The request comes from a page of another site.
     #[error("requests made by pages of other sites are refused")]
     ForeignOrigin,
 }
 
 impl SiteError {
-    /// The status to answer with. The connection is closed after a 400, as what follows on it may be
-    /// another request to somebody else.
+    /// The status of the response. After a 400 the connection is closed, because the following bytes
+    /// may be a request that was intended for another server.
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadHost => StatusCode::BAD_REQUEST,
@@ -50,17 +51,17 @@ impl SiteError {
     }
 }
 
-/// By which names a server may be called.
+/// The allowed host names of a server.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     names: BTreeSet<String>,
-    /// Whether names that are not listed are fine, because a token is needed anyway.
+    /// Whether all names are allowed, because a token is required in any case.
     any_name: bool,
 }
 
 impl Policy {
-    /// A policy for a server that needs a token or does not. `names` are allowed beside `localhost` and
-    /// IP addresses; if there are any they are enforced with a token too.
+    /// Creates the policy of a server with or without a token. `names` are allowed in addition to
+    /// `localhost` and IP addresses. If `names` is not empty, the policy is enforced with a token too.
     pub fn new(names: impl IntoIterator<Item = String>, has_token: bool) -> Self {
         let names: BTreeSet<_> = names.into_iter().map(|name| normalized(&name)).collect();
         Self {
@@ -93,7 +94,7 @@ impl Policy {
         {
             return Err(SiteError::ForeignOrigin);
         }
-        // Following a link to the page itself is harmless.
+        // A navigation to the page itself is harmless.
         let is_link =
             request.uri().path() == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
         let mut sites = headers.get_all("sec-fetch-site").into_iter();
@@ -116,7 +117,7 @@ impl Policy {
             .ok()
             .and_then(|origin| origin.split_once("://"))
         else {
-            // `null` among others.
+            // For example, `null`.
             return false;
         };
         let port = match scheme {
@@ -138,10 +139,10 @@ impl Policy {
     }
 }
 
-/// Reads a name for [`Policy::new`] from a command line: a host name without scheme and port.
+/// Parses a name for [`Policy::new`] from a command line: a host name without scheme and port.
 ///
 /// # Errors
-/// If it is none.
+/// If the name is invalid.
 pub fn parse_name(text: &str) -> Result<String, String> {
     let name = text.trim();
     let is_name = !name.is_empty()
@@ -157,7 +158,7 @@ pub fn parse_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The host of a request, as a name in lower case or an address without brackets.
+/// The host of a request: a name in lower case, or an address without brackets.
 #[derive(Debug)]
 struct Host {
     name: String,
@@ -170,7 +171,7 @@ impl Host {
         let port = authority.port_u16();
         let is_whole = match port {
             None => authority.host().len() == text.len(),
-            // A port that is no number is no port.
+            // A port that is not a number is invalid.
             Some(_) => true,
         };
         if text.contains('@') || authority.host().is_empty() || !is_whole {
@@ -189,7 +190,7 @@ fn host_of(value: &HeaderValue) -> Result<Host, SiteError> {
     Host::new(&authority)
 }
 
-/// A name in lower case, without the dot of the root.
+/// Converts a name to lower case, without the dot of the root.
 fn normalized(name: &str) -> String {
     let name = name.strip_suffix('.').unwrap_or(name);
     name.to_ascii_lowercase()
@@ -318,7 +319,7 @@ mod tests {
                 ("127.0.0.1:80", "http://127.0.0.1"),
                 ("[::1]:8080", "http://[::1]:8080"),
                 ("raft.example", "https://raft.example"),
-                // Behind a proxy that ends TLS and calls this server by its address.
+                // Behind a proxy that terminates TLS and uses the IP address of this server.
                 ("10.0.0.9:8080", "https://raft.example"),
             ] {
                 assert_eq!(from(host, origin), Ok(()), "{host} {origin}");

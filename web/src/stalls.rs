@@ -1,4 +1,4 @@
-//! A connection that ends when its peer stops reading, or is gone.
+//! A stream that fails when its peer stops reading or is gone.
 
 use std::{
     io,
@@ -13,19 +13,20 @@ use tokio::{
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
-/// The bytes that a peer must take within the time given, unless fewer wait to be sent.
+/// The minimum number of bytes that a peer must receive within the timeout, unless fewer are pending.
 const PROGRESS: usize = 32 * 1024;
 
-/// A peer that has closed its sending side may wait for the response, or be gone: TCP does not tell.
-/// Without a byte of the response for this long, it counts as gone.
+/// A peer that has closed its sending side may wait for the response, or may be gone: TCP cannot
+/// distinguish the two cases. If no byte of the response is sent for this long, the peer counts as
+/// gone.
 const HALF_CLOSED: Duration = Duration::from_secs(2);
 
-/// The bytes that are discarded at the end of a connection.
+/// The maximum number of bytes that are discarded at the end of a connection.
 const LINGER_BYTES: usize = 8 << 20;
 
-/// A stream whose received bytes can be looked at.
+/// A stream with access to received bytes without consuming them.
 pub(crate) trait Peek {
-    /// How many bytes wait, one at most; 0 at the end of the stream.
+    /// The number of available bytes, at most one; 0 at the end of the stream.
     fn poll_peek_one(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 
@@ -35,27 +36,27 @@ impl Peek for TcpStream {
     }
 }
 
-/// The end of a connection, until the peer closes too.
+/// The state of the closing phase, which lasts until the peer closes too.
 struct Linger {
     deadline: Pin<Box<Sleep>>,
-    /// Bytes that may still be discarded.
+    /// The number of bytes that may still be discarded.
     left: usize,
 }
 
-/// A stream whose writes fail with `TimedOut` once less than [`PROGRESS`] bytes were taken within the
-/// time given. A peer that takes a byte now and then is as slow as one that takes nothing.
+/// A stream whose writes fail with `TimedOut` if the peer received less than [`PROGRESS`] bytes within
+/// the timeout. A peer that receives a byte now and then fails like a peer that receives nothing.
 pub(crate) struct Stalls<S, F> {
     stream: S,
     timeout: Duration,
-    /// Armed while bytes wait.
+    /// Armed while bytes are pending.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// Bytes taken since it was armed.
+    /// The number of bytes sent since the deadline was armed.
     taken: usize,
-    /// Armed while the peer has closed its sending side and no byte was sent to it.
+    /// Armed while the peer has closed its sending side and no byte is sent to it.
     half_closed: Option<Pin<Box<Sleep>>>,
-    /// Set once the sending side is closed.
+    /// Set after the sending side was closed.
     linger: Option<Linger>,
-    /// Called when all that was to be sent was written.
+    /// Called after all pending bytes were written.
     on_flush: F,
 }
 
@@ -105,7 +106,7 @@ impl<S, F> Stalls<S, F> {
 }
 
 impl<S: Peek, F> Stalls<S, F> {
-    /// Fails if the peer is gone. Hyper does not read while a request is under way.
+    /// Fails if the peer is gone. Hyper does not read while a request is in progress.
     fn check_peer(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.stream.poll_peek_one(context) {
             Poll::Ready(Ok(0)) => {}
@@ -123,7 +124,7 @@ impl<S: Peek, F> Stalls<S, F> {
 }
 
 impl<S: AsyncRead + Unpin, F> Stalls<S, F> {
-    /// Discards received bytes until the peer closes, within bounds.
+    /// Discards received bytes until the peer closes, up to the bounds.
     fn discard(
         stream: &mut S,
         linger: &mut Linger,
@@ -132,7 +133,7 @@ impl<S: AsyncRead + Unpin, F> Stalls<S, F> {
         while linger.left > 0 && linger.deadline.as_mut().poll(context).is_pending() {
             let mut unread = [MaybeUninit::uninit(); 8 * 1024];
             let mut unread = ReadBuf::uninit(&mut unread);
-            // After an error nothing can be lost any more.
+            // After an error no data can be lost.
             let read = ready!(Pin::new(&mut *stream).poll_read(context, &mut unread));
             if read.is_err() || unread.filled().is_empty() {
                 break;
@@ -177,11 +178,11 @@ impl<S: AsyncRead + AsyncWrite + Peek + Unpin, F: FnMut() + Unpin> AsyncWrite fo
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Called once all was handed over.
+        // Hyper calls this after it has handed over all its bytes.
         self.deadline = None;
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         (self.on_flush)();
-        // Hyper flushes whenever it is polled.
+        // Hyper flushes at each poll, so the check runs regularly.
         Poll::Ready(self.check_peer(context))
     }
 
@@ -190,8 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Peek + Unpin, F: FnMut() + Unpin> AsyncWrite fo
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
         }
-        // Closing a socket with unread input resets the connection. The peer may lose the response to a
-        // request whose body was not read.
+        // Closing a socket with unread input resets the connection. The peer could lose the response
+        // to a request whose body was not read.
         let linger = this.linger.get_or_insert_with(|| Linger {
             deadline: Box::pin(sleep(this.timeout)),
             left: LINGER_BYTES,
@@ -211,7 +212,7 @@ mod tests {
         }
     }
 
-    /// Sends a megabyte to a peer that takes so many bytes in each tenth of the time given.
+    /// Sends a megabyte to a peer that receives `taken` bytes in each tenth of the timeout.
     async fn send(taken: usize) -> io::Result<()> {
         let (one, mut other) = duplex(1024);
         let timeout = Duration::from_secs(10);
