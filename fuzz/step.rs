@@ -1,5 +1,5 @@
-//! Fuzzes `Raft::step`: arbitrary events from arbitrary peers, the invariants after every step, and a
-//! second run of each step that must have the same outcome. `fuzz/run` builds and starts it.
+//! Fuzzes `Raft::step`: arbitrary events from arbitrary peers. It checks the invariants after every
+//! step, and that a second run of each step has the same outcome. `fuzz/run` builds and starts it.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The real binary, over real sockets: what it prints, and its exit codes.
+//! Tests of the real binary over real sockets: its output and its exit codes.
 
 mod support;
 
@@ -12,7 +12,7 @@ use std::{
 use support::{Manner, start, start_sealed};
 use transport::{Key, Keys};
 
-/// What a run left behind.
+/// The results of a run.
 #[derive(Debug)]
 struct Run {
     code: Option<i32>,
@@ -22,7 +22,7 @@ struct Run {
 
 fn run_with(arguments: &[&str], input: &str) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_raft-client"));
-    // What is set where the tests run must not matter.
+    // The environment of the test process must have no effect.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("RAFT_") {
             command.env_remove(name);
@@ -31,14 +31,14 @@ fn run_with(arguments: &[&str], input: &str) -> Run {
     let mut child = command
         .args(arguments)
         .env("HOME", std::env::temp_dir())
-        // A request that is sent again is an entry more, and these tests count entries.
+        // A retransmitted request adds an entry, and these tests count entries.
         .env("RAFT_ATTEMPT_TIMEOUT", "5s")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Whoever refuses its arguments does not read.
+    // A run that rejects its arguments does not read its input.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     Run {
@@ -48,7 +48,7 @@ fn run_with(arguments: &[&str], input: &str) -> Run {
     }
 }
 
-/// Runs against this endpoint; `arguments` are parted at spaces.
+/// Runs the client with this endpoint; `arguments` are separated by spaces.
 fn run(at: SocketAddr, arguments: &str) -> Run {
     let at = at.to_string();
     let mut all = vec!["--endpoints", &at];
@@ -83,7 +83,7 @@ fn operations_answer_and_exit_as_promised() {
     let complaint = "the key \"k\" has version 2; nothing was written\n";
     assert_eq!(failed.err, complaint);
     expect(&run(at, "cas k w --absent -o plain"), 1, "");
-    // Each run opens a session first and closes it at its end, which are entries too: 4 to 6, 7 to 9,
+    // Each run opens a session first and closes it at its end. These are entries too: 4 to 6, 7 to 9,
     // 10 to 12.
     expect(&run(at, "cas k w --version 2 -o plain"), 0, "11\n");
     expect(&run(at, "cas k x --present -o plain"), 0, "14\n");
@@ -104,7 +104,7 @@ fn operations_answer_and_exit_as_promised() {
     assert_eq!(absent.err, "the key \"k\" was not found\n");
 }
 
-/// They are refused before anything is sent: no server listens here.
+/// The client rejects them before it sends anything: no server listens here.
 #[test]
 fn keys_and_values_outside_of_the_limits_are_refused_at_once() {
     let nowhere = ["--endpoints", "127.0.0.1:9"];
@@ -147,7 +147,8 @@ fn endless_standard_input_is_refused() {
     assert_eq!((output.status.code(), &said[..]), (Some(2), TOO_LARGE));
 }
 
-/// A write was done then: nobody may take it for refused. A read has no outcome but its output.
+/// The write was executed then, so the exit code must not indicate a rejection. A read has no outcome
+/// except its output.
 #[cfg(target_os = "linux")]
 #[test]
 fn answer_that_cannot_be_printed_exits_4_after_a_write_and_2_otherwise() {
@@ -223,7 +224,7 @@ fn command_line_that_is_not_right_exits_2_and_says_what_to_do() {
         ("put k", ""),
         ("bench --history h --clients 1,2", "one number of --clients"),
     ] {
-        // An empty standard input is an empty value: the only one here that is right.
+        // An empty standard input is an empty value: the only valid command here.
         let code = if arguments == "put k" { 0 } else { 2 };
         let run = run(at, arguments);
         assert_eq!(run.code, Some(code), "{arguments}: {run:?}");
@@ -232,7 +233,7 @@ fn command_line_that_is_not_right_exits_2_and_says_what_to_do() {
     assert_eq!(run_with(&[], "").code, Some(2));
 }
 
-/// As every server refuses it.
+/// The client rejects the name as every server does.
 #[test]
 fn name_of_a_cluster_that_none_can_have_is_refused() {
     let long = "n".repeat(256);
@@ -305,7 +306,7 @@ fn tables_escape_what_controls_a_terminal() {
         let controls = |c: char| c != '\n' && c.is_control();
         assert!(!table.contains(controls), "{arguments:?}: {table:?}");
     }
-    // For programs nothing is changed.
+    // The output for programs is unchanged.
     assert_eq!(run(&["get", key, "-o", "plain"]), format!("{value}\n"));
     let line = run(&["get", key, "-o", "json"]);
     let read: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -365,7 +366,7 @@ fn name_without_address_leaves_the_other_endpoints() {
     let run = run_with(&["--direct", "--endpoints", endpoints, "get", "k"], "");
     assert_eq!(run.code, Some(3), "{run:?}");
     assert!(run.err.contains("cannot be found"), "{run:?}");
-    // One that is there is tried: it answers with nothing, which is another error.
+    // The client tries an existing server: its empty response is another error.
     let endpoints = format!("1=a.invalid:1,2={}", start(Manner::Silent));
     let arguments = ["--direct", "--timeout", "300ms", "--endpoints", &endpoints];
     let run = run_with(&[&arguments[..], &["get", "k"]].concat(), "");
@@ -446,7 +447,7 @@ fn silent_endpoint_is_left_for_the_next() {
     }
 }
 
-/// With the default time of an attempt. The second attempt is the last that fits into the time.
+/// With the default timeout of an attempt. The second attempt is the last one within the timeout.
 #[test]
 fn second_attempt_goes_to_the_second_endpoint() {
     let whole = start(Manner::Whole);
@@ -469,7 +470,8 @@ fn second_attempt_goes_to_the_second_endpoint() {
     }
 }
 
-/// A write moves to the next endpoint with its session and its sequence: it is applied once.
+/// A write moves to the next endpoint with its session and its sequence number: it is applied exactly
+/// once.
 #[test]
 fn write_that_was_sent_is_repeated_in_its_session_at_the_next_endpoint() {
     let (deaf, whole) = support::start_pair();
@@ -541,7 +543,7 @@ fn status_and_health_say_so() {
     assert_eq!(state["healthy"], true);
 }
 
-/// Answers every HTTP request with this.
+/// Sends this response to every HTTP request.
 fn web(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
@@ -824,7 +826,7 @@ fn history_holds_operations_of_every_kind_one_at_a_time_for_each_process() {
     let first = run(at, &arguments);
     assert_eq!((first.code, first.err.as_str()), (Some(0), ""));
     let text = std::fs::read_to_string(&file).unwrap();
-    // The checker does not know what the first run left behind.
+    // The checker does not know the keys of the first run.
     let second = run(at, &arguments);
     assert_eq!(second.code, Some(0), "{second:?}");
     assert!(second.err.starts_with("warning: the key \""), "{second:?}");

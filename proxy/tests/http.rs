@@ -1,5 +1,5 @@
-//! The HTTP door, over real sockets, in front of real servers. The JSON is pinned: programs of
-//! others read it.
+//! The HTTP frontend over real sockets, with real servers behind it. The tests pin the JSON, because
+//! external programs parse it.
 
 mod common;
 #[path = "common/silent.rs"]
@@ -28,8 +28,8 @@ async fn put(at: SocketAddr, path: &str, headers: &[(&str, &str)], value: &[u8])
     ask(at, "PUT", path, headers, value).await
 }
 
-/// The version that a write was given: some log index after that of the last write. Which one it is
-/// nobody promises: a request that is sent again, because the disk was slow, is an entry more.
+/// The version that a write returned: a log index after that of the previous write. The exact index is
+/// not guaranteed: a retransmitted request, for example due to a slow disk, adds an entry.
 #[track_caller]
 fn version_after(last: u64, answer: &Answer) -> u64 {
     let version = answer.json()["version"].as_u64().expect("a version");
@@ -57,7 +57,7 @@ async fn keys_are_resources() {
     let answer = get(at, "/v1/kv/greeting?consistency=linearizable").await;
     assert_eq!(answer.shown(), (200, &json[..]));
 
-    // Raw, and not at all if it is known.
+    // The raw value, or no body if the client has the current version.
     let raw = [("accept", "application/octet-stream")];
     let answer = ask(at, "GET", "/v1/kv/greeting", &raw, b"").await;
     assert_eq!(answer.shown(), (200, "hello"));
@@ -65,7 +65,7 @@ async fn keys_are_resources() {
     let answer = ask(at, "GET", "/v1/kv/greeting", &known, b"").await;
     assert_eq!(answer.shown(), (304, ""));
 
-    // Conditions.
+    // Conditional requests.
     let failed = format!(
         r#"{{"error":{{"code":"condition_failed","message":"the condition does not hold: the key has version {first}; nothing was changed","outcome":"not_done","version":{first}}}}}"#
     );
@@ -94,7 +94,7 @@ async fn keys_are_resources() {
     let written = format!(r#"{{"key":"new","version":{third}}}"#);
     assert_eq!(answer.shown(), (200, &written[..]));
 
-    // Numbers.
+    // Increments.
     let answer = ask(at, "POST", "/v1/kv/n/increment?by=-5", &[], b"").await;
     let version = version_after(third, &answer);
     let number = format!(r#"{{"key":"n","value":-5,"version":{version}}}"#);
@@ -113,7 +113,7 @@ async fn keys_are_resources() {
         )
     );
 
-    // Removing.
+    // Deletions.
     let other = format!("\"{second}\"");
     let answer = ask(at, "DELETE", "/v1/kv/new", &[("if-match", &other)], b"").await;
     assert_eq!(answer.status, 412);
@@ -135,7 +135,7 @@ async fn stale_reads_say_that_they_are_and_as_of_when() {
     let at = server.http.unwrap();
     let first = version_after(2, &put(at, "/v1/kv/a", &[], b"one").await);
     let second = version_after(first, &put(at, "/v1/kv/b", &[], b"two").await);
-    // The only server there is has applied all that it answered, and never less than before.
+    // The only server has applied every write that it acknowledged, and the index never decreases.
     let mut last = second;
     let mut applied = |answer: &Answer| {
         let applied = answer.header("stateraft-applied-index").expect("a header");
@@ -168,7 +168,7 @@ async fn stale_reads_say_that_they_are_and_as_of_when() {
         r#"{{"applied_index":{index},"items":[{{{item}}}],"next":"/v1/kv?prefix=&after=a&limit=1&consistency=stale"}}"#
     );
     assert_eq!(answer.shown(), (200, &body[..]));
-    // Others say nothing of the kind.
+    // Other responses lack this header.
     for path in ["/v1/kv/a", "/v1/kv/a?consistency=linearizable", "/v1/kv"] {
         let answer = get(at, path).await;
         assert_eq!(answer.header("stateraft-applied-index"), None, "{path}");
@@ -208,7 +208,7 @@ async fn keys_and_values_are_bytes_and_are_listed_in_order() {
         r#"{{"items":[{text},{bytes},{{"key":"b","value":"ä","version":{three}}}],"next":null}}"#
     );
     assert_eq!(answer.shown(), (200, &all[..]));
-    // Page by page, by the links.
+    // Follows the links from page to page.
     let answer = get(at, "/v1/kv?prefix=a/&limit=1").await;
     let page = format!(r#"{{"items":[{text}],"next":"/v1/kv?prefix=a%2F&after=a%2F1&limit=1"}}"#);
     assert_eq!(answer.shown(), (200, &page[..]));
@@ -224,7 +224,7 @@ async fn pages_are_bounded_as_they_are_sent() {
     let dir = tempfile::tempdir().unwrap();
     let server = ready(dir.path(), "--embedded 1").await;
     let at = server.http.unwrap();
-    // In JSON, each byte of the values takes six. One of the items alone is longer than a page.
+    // In JSON, each byte of the values takes six bytes. One of the items alone exceeds a page.
     let sizes = [80_000, 80_000, 80_000, 250_000, 1, 80_000];
     for (key, size) in sizes.iter().enumerate() {
         let answer = put(at, &format!("/v1/kv/{key}"), &[], &vec![1; *size]).await;
@@ -285,7 +285,7 @@ async fn mistakes_are_told() {
         status("PUT", "/v1/kv/k", &[("if-match", "x")], b"").await,
         is(400, "bad_request")
     );
-    // Both must hold, which they cannot.
+    // Both must hold, which is impossible.
     let both = [("if-match", "\"1\""), ("if-none-match", "*")];
     assert_eq!(
         status("PUT", "/v1/kv/k", &both, b"").await,
@@ -380,7 +380,7 @@ async fn pages_of_other_sites_are_kept_out() {
     assert_eq!(status(&[("host", "rebound.example:80")]).await, 403);
     server.stop().await;
 
-    // The same on an address that others reach, where names can be allowed.
+    // The same on an address that other machines can reach, where names can be allowed.
     let line = "--peer 1=127.0.0.1:9 --insecure --http 0.0.0.0:0 --http-allow-host raft.example";
     let server = Server::start(settings(line)).await.unwrap();
     let at = SocketAddr::from(([127, 0, 0, 1], server.http.unwrap().port()));
@@ -476,7 +476,7 @@ async fn every_key_has_a_name_that_is_never_normalized() {
         let raw = [("accept", "application/octet-stream")];
         let answer = ask(at, "GET", &path, &raw, b"").await;
         assert_eq!(answer.body, key, "{path}");
-        // The same key under its other name, where a client leaves that alone.
+        // The same key in percent-encoding, as far as a client leaves the path unchanged.
         let escaped: String = key.iter().map(|byte| format!("%{byte:02x}")).collect();
         let other = ask(at, "GET", &format!("/v1/kv/{escaped}"), &raw, b"").await;
         assert_eq!(other.body, key, "{path}");
@@ -515,7 +515,7 @@ async fn conditions_follow_rfc_9110() {
         assert_eq!(answer.header("etag"), Some(&format!("\"{version}\"")[..]));
         assert!(answer.header("vary").is_some());
         assert_eq!(status("GET", "none", &[("if-none-match", tag)]).await, 404);
-        // The value is still that version: not written.
+        // The value still has that version, so the write was not executed.
         assert_eq!(
             status("PUT", "k", &[("if-none-match", tag)]).await,
             412,
@@ -537,7 +537,7 @@ async fn conditions_follow_rfc_9110() {
     assert_eq!(status("GET", "k", &[("if-match", &strong)]).await, 200);
     assert_eq!(status("PUT", "none", &[("if-match", &strong)]).await, 412);
     assert_eq!(status("PUT", "k", &[("if-match", &strong)]).await, 200);
-    // The version has changed, so the same list holds no more, and its opposite does.
+    // The version has changed, so the same list does not match, and the negated condition holds.
     assert_eq!(status("PUT", "k", &[("if-match", &strong)]).await, 412);
     assert_eq!(status("PUT", "k", &[("if-none-match", &list)]).await, 200);
     assert_eq!(status("PUT", "new", &[("if-none-match", &list)]).await, 200);
@@ -555,7 +555,7 @@ async fn conditions_follow_rfc_9110() {
     );
     assert_eq!(status("GET", "new", &[]).await, 404);
 
-    // Types that a client excludes are not sent.
+    // The server does not send types that a client excludes.
     let kind = async |accept: &str| {
         let answer = ask(at, "GET", "/v1/kv/k", &[("accept", accept)], b"").await;
         let kind = answer.header("content-type").unwrap().to_owned();
@@ -598,7 +598,7 @@ async fn conditions_follow_rfc_9110() {
     server.stop().await;
 }
 
-/// The HTTP connections, with that of this very request.
+/// The number of HTTP connections, including that of this request.
 async fn connections(at: SocketAddr) -> Option<usize> {
     let metrics = get(at, "/metrics").await;
     let name = r#"stateraft_proxy_connections{door="http"} "#;
@@ -607,7 +607,7 @@ async fn connections(at: SocketAddr) -> Option<usize> {
     count.parse().ok()
 }
 
-/// Sends these bytes and returns all that comes back until the proxy closes.
+/// Sends these bytes and returns all output until the proxy closes the connection.
 async fn raw(at: SocketAddr, request: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -622,7 +622,7 @@ async fn clients_that_stall_are_given_up_and_health_is_always_answered() {
     let line = "--embedded 1 --chaos --max-connections 8 --client-timeout 500ms";
     let server = ready(dir.path(), line).await;
     let at = server.http.unwrap();
-    // Bodies that never arrive, on every route that takes one, and on those that take none.
+    // Bodies that never arrive, on every route with a body, and on routes without one.
     for (method, path, status) in [
         ("PUT", "/v1/kv/k", "408"),
         ("POST", "/v1/chaos", "408"),
@@ -638,13 +638,14 @@ async fn clients_that_stall_are_given_up_and_health_is_always_answered() {
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{path}: {answer}"
         );
-        // What comes after it on the connection is not another request.
+        // The following bytes on the connection are not another request.
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     }
     let long = "PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n";
     assert!(raw(at, long).await.starts_with("HTTP/1.1 413 "));
 
-    // Two lengths, as in request smuggling, or two hosts: nothing after such a request is served.
+    // Two lengths, as in request smuggling, or two hosts: the server ignores everything after such a
+    // request.
     for (lines, status) in [
         ("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", 200),
         ("Transfer-Encoding: chunked\r\n", 200),
@@ -663,15 +664,15 @@ async fn clients_that_stall_are_given_up_and_health_is_always_answered() {
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     }
     assert_eq!(get(at, "/v1/kv/smuggled").await.status, 404);
-    // An old client needs no Host.
+    // An HTTP/1.0 client needs no Host header.
     assert!(
         raw(at, "GET /livez HTTP/1.0\r\n\r\n")
             .await
             .contains(" 200 ")
     );
 
-    // Readers that never read, twice as many as there are connections. What they request is more
-    // than sockets have room for: in JSON, each byte takes six.
+    // Readers that never read, twice as many as there are connections. The responses exceed the socket
+    // buffers: in JSON, each byte takes six.
     for key in 0..8 {
         let path = format!("/v1/kv/large{key}");
         assert_eq!(put(at, &path, &[], &[1; 250_000]).await.status, 200);
@@ -686,8 +687,8 @@ async fn clients_that_stall_are_given_up_and_health_is_always_answered() {
         stalled.push(stream);
         assert_eq!(get(at, "/livez").await.shown(), (200, "ok\n"));
     }
-    // They lose their connections, event streams aside; others are served again.
-    // Four event streams, and the connection of this very request.
+    // The readers lose their connections, except for event streams, and other clients are served
+    // again. What remains is four event streams and the connection of this request.
     within(async { while connections(at).await.is_none_or(|open| open > 5) {} }).await;
     assert_eq!(put(at, "/v1/kv/after", &[], b"").await.status, 200);
     server.stop().await;
@@ -709,7 +710,7 @@ async fn half_closed_clients_are_answered() {
         within(stream.read_to_string(&mut answer)).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{request}: {answer}");
     }
-    // An event stream goes on, and ends when the client is gone.
+    // An event stream continues, and ends after the client has disconnected.
     let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
     let request = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(request).await.unwrap();
@@ -765,7 +766,7 @@ async fn event_streams_leave_connections_to_others() {
         loop {
             let answer = raw(at, "GET /v1/events HTTP/1.0\r\n\r\n");
             let answer = tokio::time::timeout(std::time::Duration::from_millis(200), answer).await;
-            // A stream that was opened does not end.
+            // An open stream does not end.
             if answer.is_err() {
                 break;
             }
@@ -796,7 +797,7 @@ async fn token_is_needed_where_it_matters() {
         assert_eq!(answer.status, 401, "{path}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
-    // The page, which asks for the token; nothing of the cluster.
+    // The page, which requests the token; it reveals nothing about the cluster.
     for path in ["/", "/ui/js/main.js", "/api/app", "/livez", "/version"] {
         assert_eq!(get(at, path).await.status, 200, "{path}");
     }
@@ -807,7 +808,7 @@ async fn token_is_needed_where_it_matters() {
     server.stop().await;
 }
 
-/// What each status of an error is for: the status, the code, the outcome, and a part of the message.
+/// Checks an error response: the status, the code, the outcome, and a part of the message.
 fn assert_error(answer: &Answer, status: u16, code: &str, outcome: &str, words: &str) {
     let (found, text) = answer.shown();
     let body: serde_json::Value = serde_json::from_str(text).expect("an error is JSON");
@@ -830,7 +831,7 @@ async fn reaches(count: &AtomicUsize, least: usize) {
     within(reached).await;
 }
 
-/// While the leader refuses a write that was sent, further writes are not sent and are not done. Reads
+/// While the leader rejects a write that was sent, further writes are not sent and not executed. Reads
 /// are served.
 #[tokio::test(flavor = "multi_thread")]
 async fn overloaded_leader_holds_up_one_write_and_the_others_are_not_done() {
@@ -846,12 +847,12 @@ async fn overloaded_leader_holds_up_one_write_and_the_others_are_not_done() {
         })
     })
     .await;
-    // The write that is sent stays in flight.
+    // The write that was sent stays in flight.
     let line = format!("--peer 1={at} --attempt-timeout 50ms --attempts 100000 --drain 1ms");
     let server = Server::start(settings(&line)).await.unwrap();
     let at = server.http.unwrap();
     let held_up = tokio::spawn(async move { put(at, "/v1/kv/k", &[], b"v").await });
-    // The proxy has received the first refusals by then.
+    // The proxy has received the first rejections by then.
     reaches(&refusals, 4).await;
     let refused = within(put(at, "/v1/kv/k", &[], b"v")).await;
     assert_error(
@@ -882,7 +883,7 @@ async fn request_beyond_the_bound_of_the_proxy_is_not_done() {
     );
     let server = Server::start(settings(&line)).await.unwrap();
     let at = server.http.unwrap();
-    // This one, or a read of the page, stays in flight.
+    // This read, or a read of the page, stays in flight.
     let held_up = tokio::spawn(async move { get(at, "/v1/kv/k").await });
     reaches(&requests, 1).await;
     for answer in [
@@ -895,7 +896,7 @@ async fn request_beyond_the_bound_of_the_proxy_is_not_done() {
     server.stop().await;
 }
 
-/// A server did answer: the message does not say otherwise.
+/// A server did respond, so the message must not claim a missing response.
 #[tokio::test(flavor = "multi_thread")]
 async fn write_whose_session_is_gone_is_unknown_for_that_reason() {
     let at = silent::responding(NodeId::new(1), |_| {
@@ -934,11 +935,11 @@ async fn silence_is_not_done_or_unknown_but_never_failed() {
         )
     );
     assert_eq!(answer.header("retry-after"), Some("1"));
-    // The session that was opened was a sign of life, for a while.
+    // The new session was a sign of life, for a while.
     within(async { while get(at, "/readyz").await.shown() != (503, "not ready\n") {} }).await;
     server.stop().await;
 
-    // Nobody there at all: the write never left, and that is known.
+    // No server exists: the proxy knows that the write was never sent.
     let line = "--peer 1=127.0.0.1:9 --attempt-timeout 20ms --attempts 2";
     let server = Server::start(settings(line)).await.unwrap();
     let answer = put(server.http.unwrap(), "/v1/kv/k", &[], b"v").await;
@@ -968,7 +969,7 @@ async fn election_is_survived_and_shown() {
 
     let embedded = server.embedded.as_ref().unwrap();
     embedded.stop_one(NodeId::new(leader)).await;
-    // Waits for the election, and is then done: once.
+    // The increment waits for the election and is then executed exactly once.
     let answer = ask(at, "POST", "/v1/kv/n/increment", &[], b"").await;
     assert_eq!(
         (answer.status.as_u16(), &answer.json()["value"]),
@@ -1013,7 +1014,7 @@ async fn events_tell_what_changes_and_end_when_the_proxy_stops() {
             break;
         }
     }
-    // An open stream does not keep the proxy from stopping in order.
+    // An open stream does not prevent an orderly stop of the proxy.
     let stopped = tokio::spawn(server.stop());
     while let Some(frame) = within(response.frame()).await {
         frame.unwrap();

@@ -1,5 +1,5 @@
-//! What the browser app asks for: the state as it changes, what happened, and breaking things on
-//! purpose. In front of real servers in this process.
+//! The endpoints of the browser app: the state as a stream, recent events, and fault injection. With
+//! real servers in this process.
 
 mod common;
 
@@ -17,13 +17,13 @@ struct Events {
     body: Incoming,
     text: String,
     ready: VecDeque<Told>,
-    /// What happened and was not looked at yet.
+    /// The events that the test has not read yet.
     happened: VecDeque<Value>,
-    /// Of the last event that had one.
+    /// The id of the last event that had one.
     id: Option<String>,
 }
 
-/// One of them.
+/// An item of the stream.
 #[derive(Debug)]
 struct Told {
     name: String,
@@ -80,7 +80,7 @@ impl Events {
         }
     }
 
-    /// Reads on until something that happened is like this. What happened after it is still to come.
+    /// Reads on until an event matches. Later events remain in the queue.
     async fn until(&mut self, what: &str, like: impl Fn(&Value) -> bool) -> Value {
         within(async {
             loop {
@@ -107,7 +107,7 @@ async fn chaos(at: SocketAddr, action: Value) -> Value {
     answer.json()
 }
 
-/// The state of a server, once it is like this.
+/// Waits until the state of a server matches, and returns it.
 async fn node(at: SocketAddr, id: u64, like: impl Fn(&Value) -> bool) -> Value {
     within(async {
         loop {
@@ -121,7 +121,7 @@ async fn node(at: SocketAddr, id: u64, like: impl Fn(&Value) -> bool) -> Value {
     .await
 }
 
-/// Who leads, once somebody does in this term or a later one.
+/// Waits for a leader in this term or a later one.
 async fn leader(at: SocketAddr, term: u64) -> (u64, u64) {
     within(async {
         loop {
@@ -176,7 +176,7 @@ async fn isolated_leader_is_replaced_and_follows_once_it_is_back() {
 
     let active = chaos(at, json!({"do": "heal"})).await;
     assert_eq!(active["isolated"], json!([]));
-    // It follows the new leader, and has what was written without it.
+    // The old leader follows the new one, and has the value that was written without it.
     let (new, term) = leader(at, term + 1).await;
     let follows = node(at, old, |node| {
         node["role"] == "follower" && node["leader"] == new && node["term"] == term
@@ -210,7 +210,8 @@ async fn killed_and_paused_servers_come_back_with_what_they_acknowledged() {
     node(at, first, Value::is_null).await;
     put(at, "k", "2").await;
     let (second, term) = leader(at, term + 1).await;
-    // A second one sleeps: there is no majority, and nothing is done until one is back.
+    // A second server is paused: there is no majority, and nothing is executed until one server
+    // returns.
     chaos(at, json!({"do": "pause", "node": second})).await;
     node(at, second, Value::is_null).await;
     chaos(at, json!({"do": "start", "node": first})).await;
@@ -223,7 +224,7 @@ async fn killed_and_paused_servers_come_back_with_what_they_acknowledged() {
     .await;
     assert_eq!(get(at, "/v1/kv/k").await.json()["value"], "3");
 
-    // What happened is there for who comes late: two starts of the one that was killed.
+    // The events are available to a late client: two starts of the killed server.
     let mut events = Events::open(at, None).await;
     events
         .until("started", |event| {
@@ -238,7 +239,7 @@ async fn killed_and_paused_servers_come_back_with_what_they_acknowledged() {
         .await;
     assert!(again["index"].as_u64() > Some(0), "{again}");
 
-    // A server that sleeps does not keep the proxy from stopping.
+    // A paused server does not prevent the proxy from stopping.
     chaos(at, json!({"do": "pause", "node": second})).await;
     within(server.stop()).await;
 }
@@ -255,7 +256,7 @@ async fn health_says_how_many_are_up_and_keeps_what_was_committed() {
             loop {
                 let status = get(at, "/v1/status").await.json();
                 let health = &status["health"];
-                // A leader without a quorum leads until its quorum timer fires.
+                // A leader without a quorum stays leader until its quorum timer fires.
                 let is_settled = wanted != "no_quorum" || health["leader"].is_null();
                 if health["state"] == wanted && health["up"] == up && is_settled {
                     return status;
@@ -264,7 +265,7 @@ async fn health_says_how_many_are_up_and_keeps_what_was_committed() {
         })
         .await
     };
-    // A majority can answer before the third server is admitted.
+    // A majority can respond before the third server is admitted.
     let status = health("ok", 3).await;
     assert_eq!(status["health"]["margin"], json!(1));
     let committed = status["health"]["commit_index"].as_u64().unwrap();
@@ -276,7 +277,7 @@ async fn health_says_how_many_are_up_and_keeps_what_was_committed() {
     assert_eq!(told["margin"], json!(-1));
     assert_eq!(told["leader"], Value::Null);
     assert!(told["commit_index"].as_u64() >= Some(committed), "{told}");
-    // What the killed ones said last is kept, and how old it is.
+    // The last status of a killed server is kept, with its age.
     let killed = &status["nodes"][0];
     assert!(
         killed["last"]["last_index"].as_u64() >= Some(committed),
@@ -295,7 +296,7 @@ async fn reads_of_the_page_itself_are_no_load() {
     let at = server.http.unwrap();
     put(at, "k", "v").await;
     let mut events = Events::open(at, None).await;
-    // The page reads its keys, and they come; then somebody else reads one.
+    // The page reads its keys in the background; then another client reads one.
     let read = within(async {
         loop {
             let told = events.next().await;
@@ -341,7 +342,7 @@ async fn events_are_resumed_where_they_were_left() {
     let first = events.until("proxy_started", |_| true).await;
     assert_eq!(first["id"], 1);
     events.until("became_leader", |_| true).await;
-    // The load, too.
+    // The load samples, too.
     put(at, "k", "v").await;
     within(async {
         loop {
@@ -371,7 +372,7 @@ async fn events_are_resumed_where_they_were_left() {
         "what was seen does not come again"
     );
 
-    // An id of another run: that there is a gap is said, and all there is comes.
+    // An id of another run: the stream reports a gap, and then all available events.
     let mut events = Events::open(at, Some("0-1-1")).await;
     let told = events.next().await;
     assert_eq!(
@@ -411,7 +412,7 @@ async fn chaos_is_for_those_who_asked_for_it() {
         (answer.status.as_u16(), code)
     };
     let is = |status: u16, code: &str| (status, code.to_owned());
-    // What a form of another site's page can send is not taken.
+    // Requests that a form on a foreign page can send are rejected.
     assert_eq!(code(&[], r#"{"do":"heal"}"#).await, is(415, "not_json"));
     let foreign = [json[0], ("sec-fetch-site", "cross-site")];
     assert_eq!(
@@ -432,7 +433,7 @@ async fn chaos_is_for_those_who_asked_for_it() {
         code(&json, r#"{"do":"dance"}"#).await,
         is(422, "bad_request")
     );
-    // The proxy's own links can be harmed.
+    // The proxy's own links can be disturbed.
     let active = chaos(at, json!({"do": "link", "from": "proxy", "to": 1, "drop": 0.5, "delay_ms": [10, 20], "for_seconds": 60})).await;
     assert_eq!(
         active["links"],

@@ -1,4 +1,4 @@
-//! The Redis door: conversations over real sockets, byte by byte.
+//! The Redis frontend: sessions over real sockets, byte by byte.
 
 mod common;
 #[path = "common/silent.rs"]
@@ -163,7 +163,7 @@ async fn scan_goes_through_all_keys() {
     server.stop().await;
 }
 
-/// The rest of a line, or, behind a length, the line after it.
+/// The rest of a line, or, after a length, the next line.
 async fn line(redis: &mut Redis, skip_length: bool) -> String {
     let mut lines = Vec::new();
     let wanted = if skip_length { 2 } else { 1 };
@@ -191,12 +191,12 @@ async fn nonsense_ends_the_connection_and_nothing_else() {
         vec![0; 1000],
     ] {
         let mut redis = Redis::connect(&server).await;
-        // The proxy may have closed before it is all sent.
+        // The proxy may close before it has received everything.
         let _ = redis.0.write_all(&nonsense).await;
         let mut first = [0; 4];
         match within(redis.0.read_exact(&mut first)).await {
             Ok(_) => assert_eq!(&first, b"-ERR"),
-            // What the proxy did not care to read any more may cost the reply.
+            // Unread input at the proxy may reset the connection and lose the reply.
             Err(error) => {
                 assert!(
                     nonsense.len() > 16_384,
@@ -208,7 +208,7 @@ async fn nonsense_ends_the_connection_and_nothing_else() {
     }
     let mut redis = Redis::connect(&server).await;
     redis.say("PING", "+PONG\r\n").await;
-    // What is before the nonsense is answered.
+    // The commands before the malformed input are answered.
     redis
         .0
         .write_all(b"*1\r\n$4\r\nPING\r\nnonsense")
@@ -352,7 +352,7 @@ async fn replies_have_the_types_of_resp3() {
         "{info}"
     );
     assert!(!info.contains("# Clients"), "{info}");
-    // A pipeline that changes the protocol: each reply is in that of its command.
+    // A pipeline that changes the protocol: each reply uses the protocol of its command.
     for line in [
         "GET none",
         "HELLO 2 SETNAME x",
@@ -395,7 +395,7 @@ async fn nothing_of_a_refused_transaction_is_executed() {
         "-ERR not executed: MULTI was refused; send EXEC or DISCARD to end the transaction\r\n";
     let abort = "-EXECABORT Transaction discarded because of previous errors.\r\n";
     redis.say("SET a old", "+OK\r\n").await;
-    // As clients send it: all at once.
+    // The way clients send it: in one pipeline.
     for line in [
         "MULTI",
         "SET a new",
@@ -417,7 +417,7 @@ async fn nothing_of_a_refused_transaction_is_executed() {
     redis.expect(abort).await;
     redis.expect("$3\r\nold\r\n").await;
     redis.say("EXISTS n", ":0\r\n").await;
-    // Abandoned.
+    // The transaction is abandoned.
     redis.say("MULTI", refused).await;
     redis.say("SET a new", skipped).await;
     redis.say("DISCARD", "+OK\r\n").await;
@@ -503,7 +503,7 @@ async fn many_arguments_are_served_or_refused_and_the_connection_stays() {
     redis
         .expect("+OK\r\n-ERR the command is longer than 1048576 bytes\r\n:2\r\n")
         .await;
-    // More than is sent in one piece.
+    // Larger than a single send.
     let large = "v".repeat(200_000);
     redis.say(&format!("SET k {large}"), "+OK\r\n").await;
     redis.send(&format!("MGET{}", " k".repeat(40))).await;
@@ -517,7 +517,7 @@ async fn many_arguments_are_served_or_refused_and_the_connection_stays() {
     server.stop().await;
 }
 
-/// A key outside of the limits is found before any other key of its command is read or removed.
+/// A key that exceeds the limits is found before any other key of its command is read or deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn command_with_an_invalid_key_does_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -529,12 +529,12 @@ async fn command_with_an_invalid_key_does_nothing() {
     redis.say("SET a 1", "+OK\r\n").await;
     redis.say("SET b 2", "+OK\r\n").await;
     for command in ["DEL", "UNLINK", "EXISTS", "MGET"] {
-        // The second space makes an empty key.
+        // The second space creates an empty key.
         redis.say(&format!("{command} a  b"), empty).await;
         redis.say(&format!("{command} a b {long}"), too_large).await;
     }
     redis.say("EXISTS a b", ":2\r\n").await;
-    // Behind more values than are collected before the first are sent.
+    // After more values than are buffered before the first send.
     let large = "v".repeat(200_000);
     redis.say(&format!("SET k {large}"), "+OK\r\n").await;
     redis.say(&format!("MGET{} ", " k".repeat(40)), empty).await;
@@ -542,7 +542,8 @@ async fn command_with_an_invalid_key_does_nothing() {
     server.stop().await;
 }
 
-/// Whatever keeps some keys from being removed, the reply does not say that nothing was done.
+/// If a failure prevents the deletion of some keys, the reply must not claim that nothing was
+/// executed.
 #[tokio::test(flavor = "multi_thread")]
 async fn failure_after_some_keys_were_removed_is_unknown() {
     let at = silent::responding(NodeId::new(1), |body| {
@@ -573,12 +574,12 @@ async fn failure_after_some_keys_were_removed_is_unknown() {
     server.stop().await;
 }
 
-/// However many keys a command reads, at most 16 values are in memory at once.
+/// Regardless of the number of keys in a command, at most 16 values are in memory at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_keys_are_read_a_few_at_a_time() {
     let keys = Arc::new(Mutex::new(BTreeSet::new()));
     let read = Arc::clone(&keys);
-    // No read succeeds, so none makes room for a further one.
+    // No read succeeds, so none makes room for another one.
     let at = silent::responding(NodeId::new(1), move |body| {
         if let RequestBody::Read {
             query: Query::Get { key },
@@ -617,7 +618,7 @@ async fn idle_connections_are_probed() {
     redis.say("PING", "+PONG\r\n").await;
     let ends = [server.redis.unwrap(), redis.0.local_addr().unwrap()];
     let ports = ends.map(|end| format!(":{:04X}", end.port()));
-    // The keepalive timer of the proxy's end, within a minute of hundredths of seconds.
+    // The keepalive timer of the proxy's end: at most a minute, in hundredths of seconds.
     let is_probed = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let [_, local, remote, _, _, timer, ..] = fields[..] else {
@@ -667,7 +668,7 @@ async fn silent_clients_lock_nobody_out() {
         for _ in 0..20 {
             silent.push(Redis::connect(&server).await);
         }
-        // The last ones are still open; one more is served.
+        // The most recent connections are still open; one more is served.
         for _ in 0..4 {
             let mut redis = Redis::connect(&server).await;
             hello(&mut redis).await;
@@ -683,11 +684,11 @@ async fn silent_clients_lock_nobody_out() {
                 "-ERR max number of unauthenticated clients reached\r\n"
             );
         }
-        // All are known now, so a newcomer is refused, and told so.
+        // All clients are known now, so a new client is rejected with an error.
         for sent in [0, 1000].repeat(20) {
             let mut refused = Redis::connect(&server).await;
             let commands = b"*1\r\n$4\r\nPING\r\n".repeat(sent);
-            // Unread commands must not cost the client the reply.
+            // Unread commands must not cost the client the error message.
             refused.0.write_all(&commands).await.unwrap();
             let told = refused.rest().await;
             assert_eq!(told, "-ERR max number of clients reached\r\n");
@@ -698,7 +699,7 @@ async fn silent_clients_lock_nobody_out() {
     }
 }
 
-/// A client that is served, after as many attempts as it takes; each begins with this command.
+/// A client that is served, after any number of attempts; each attempt begins with this command.
 async fn admitted(server: &Server, line: &str, reply: &str) -> Redis {
     within(async {
         loop {
@@ -713,13 +714,13 @@ async fn admitted(server: &Server, line: &str, reply: &str) -> Redis {
     .await
 }
 
-/// On one thread, so that the proxy runs whenever the test lets other tasks run.
+/// On one thread, so that the proxy runs whenever the test yields.
 #[tokio::test]
 async fn strangers_that_take_no_replies_lock_nobody_out() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("password");
     std::fs::write(&file, "sesame\n").unwrap();
-    // Replies that are not taken must not end a connection by themselves.
+    // Unread replies alone must not end a connection.
     let line = format!(
         "--peer 1=127.0.0.1:9 --max-connections 4 --client-timeout 1h --redis-password-file {}",
         file.display()
@@ -739,7 +740,8 @@ async fn strangers_that_take_no_replies_lock_nobody_out() {
         told,
         "-ERR max number of unauthenticated clients reached\r\n"
     );
-    // If they had kept their places, all would be taken. In the end known clients have all.
+    // If the strangers had kept their connections, all would be in use. In the end known clients have
+    // all connections.
     let mut known = Vec::new();
     for _ in 0..4 {
         known.push(admitted(&server, "AUTH sesame", "+OK\r\n").await);
@@ -750,8 +752,8 @@ async fn strangers_that_take_no_replies_lock_nobody_out() {
     server.stop().await;
 }
 
-/// Sends commands and reads no reply, until the proxy waits for that and reads no more commands, or
-/// has closed the connection.
+/// Sends commands and reads no reply, until the proxy blocks on its replies and stops reading, or has
+/// closed the connection.
 async fn send_until_nothing_is_read(redis: &Redis) {
     let commands = b"*1\r\n$4\r\nPING\r\n".repeat(1000);
     let (mut sent, mut vain) = (0, 0);
@@ -775,7 +777,8 @@ async fn idle_clients_lock_nobody_out() {
         redis.say("PING", "+PONG\r\n").await;
         idle.push(redis);
     }
-    // Refused as long as no connection counts as idle, which may be a moment after its reply.
+    // The proxy rejects the client while no connection counts as idle, which may last until shortly
+    // after its reply.
     let mut newcomer = admitted(&server, "PING", "+PONG\r\n").await;
     let mut closed = 0;
     for redis in &mut idle {
@@ -783,7 +786,7 @@ async fn idle_clients_lock_nobody_out() {
         let mut reply = [0; 7];
         match within(redis.0.read_exact(&mut reply)).await {
             Ok(_) => assert_eq!(&reply, b"+PONG\r\n"),
-            // A reset or the end.
+            // A connection reset or the end of the stream.
             Err(_) => closed += 1,
         }
     }
@@ -799,7 +802,7 @@ async fn client_that_takes_its_first_reply_makes_no_room() {
     let value = "v".repeat(200_000);
     let mut writer = Redis::connect(&server).await;
     writer.say(&format!("SET k {value}"), "+OK\r\n").await;
-    // More than the buffers of two sockets hold, so the proxy is writing it once it has begun.
+    // Larger than the buffers of two sockets, so the proxy is still writing it after it has begun.
     let mut reader = Redis::connect(&server).await;
     reader.send(&format!("MGET{}", " k".repeat(100))).await;
     assert_eq!(within(reader.0.peek(&mut [0])).await.unwrap(), 1);
@@ -814,7 +817,7 @@ async fn client_that_takes_its_first_reply_makes_no_room() {
     server.stop().await;
 }
 
-/// How many reads of single keys the servers answered.
+/// The number of reads of single keys that the servers answered.
 async fn answered_reads(server: &Server) -> u64 {
     let metrics = get(server.http.unwrap(), "/metrics").await;
     let name = r#"stateraft_proxy_operations_total{operation="get",outcome="answered"} "#;
@@ -829,7 +832,7 @@ async fn slow_and_idle_clients_are_closed() {
     let line = "--embedded 1 --client-timeout 200ms --idle-timeout 1s";
     let server = ready(dir.path(), line).await;
     let late = "-ERR timeout: the command did not arrive in time (--client-timeout)\r\n";
-    // Silent, half a command after nothing, and half a command after a whole one.
+    // A silent client, half a command, and half a command after a complete one.
     let mut silent = Redis::connect(&server).await;
     assert_eq!(silent.rest().await, late);
     let mut half = Redis::connect(&server).await;
@@ -839,12 +842,12 @@ async fn slow_and_idle_clients_are_closed() {
     half.say("PING", "+PONG\r\n").await;
     half.0.write_all(b"*1\r\n$1000\r\nx").await.unwrap();
     assert_eq!(half.rest().await, late);
-    // A client that belongs here may be idle for longer, and is closed without a word.
+    // A known client may be idle for longer, and is closed without an error.
     let mut idle = Redis::connect(&server).await;
     idle.say("PING", "+PONG\r\n").await;
     assert_eq!(idle.rest().await, "");
 
-    // One that takes no replies loses its connection, whatever it asked for.
+    // A client that receives no replies loses its connection, regardless of its command.
     let mut redis = Redis::connect(&server).await;
     redis
         .say(&format!("SET k {}", "v".repeat(200_000)), "+OK\r\n")
@@ -857,7 +860,7 @@ async fn slow_and_idle_clients_are_closed() {
         for _ in 0..times {
             stalled.send(line).await;
         }
-        // Before the proxy has accepted the connection, there is none either.
+        // Before the proxy has accepted the connection, there is no reply either.
         let replied = within(stalled.0.peek(&mut [0])).await;
         assert_eq!(replied.unwrap(), 1);
         let none = r#"stateraft_proxy_connections{door="redis"} 0"#;
@@ -866,7 +869,7 @@ async fn slow_and_idle_clients_are_closed() {
             while !get(http, "/metrics").await.shown().1.contains(none) {}
         })
         .await;
-        // Values that the client did not take kept the proxy from reading on.
+        // The values that the client did not receive prevented the proxy from reading on.
         let reads = answered_reads(&server).await - before;
         assert!(reads < 1000, "{reads}");
     }

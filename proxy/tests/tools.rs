@@ -1,5 +1,5 @@
-//! What people already have works: curl, redis-cli, redis-benchmark; and the program itself, from
-//! its start to its end. A tool that is not installed is passed over with a word, except in CI.
+//! Compatibility with standard tools: curl, redis-cli, redis-benchmark; and the program itself, from
+//! start to exit. A missing tool skips its test with a message, except in CI.
 
 #![allow(clippy::print_stdout, reason = "a test that tells what it did")]
 
@@ -11,7 +11,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// Runs a tool, or `None` if it is not installed.
+/// Runs a tool. Returns `None` if it is not installed.
 async fn run(tool: &str, arguments: &str) -> Option<Output> {
     let mut command = tokio::process::Command::new(tool);
     command
@@ -79,8 +79,8 @@ async fn tools_work() {
     server.stop().await;
 }
 
-/// Runs a script for a Redis client library, which `.ci/run` installs in the folder that an
-/// environment variable names.
+/// Runs a script for a Redis client library. `.ci/run` installs the library in the directory in the
+/// environment variable.
 async fn run_library(interpreter: &str, variable: &str, script: &str, port: u16) {
     let Some(folder) = std::env::var_os(variable) else {
         assert!(
@@ -92,7 +92,7 @@ async fn run_library(interpreter: &str, variable: &str, script: &str, port: u16)
     };
     let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
     let folder = std::path::PathBuf::from(folder);
-    // Node.js looks for modules beside the script only.
+    // Node.js searches for modules only beside the script.
     let mut command = tokio::process::Command::new(interpreter);
     command
         .args([&script, &port.to_string()])
@@ -117,7 +117,7 @@ async fn client_libraries_work_with_their_defaults() {
     server.stop().await;
 }
 
-/// The same commands to Redis itself and to the proxy, in both protocols: the replies are equal,
+/// Sends the same commands to Redis and to the proxy, in both protocols: the replies are identical,
 /// byte by byte.
 #[tokio::test(flavor = "multi_thread")]
 async fn replies_are_those_of_redis() {
@@ -154,7 +154,7 @@ async fn replies_are_those_of_redis() {
     redis.kill().await.unwrap();
 }
 
-/// Commands whose replies do not depend on the server.
+/// Commands whose replies are independent of the server.
 const LINES: &[&str] = &[
     "DEL k n m t big",
     "PING",
@@ -223,7 +223,7 @@ const LINES: &[&str] = &[
 async fn conversation(port: u16, protocol: &str) -> Vec<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = loop {
-        // Redis may need a moment to listen.
+        // Redis may need a moment until it listens.
         if let Ok(stream) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await {
             break stream;
         }
@@ -237,7 +237,7 @@ async fn conversation(port: u16, protocol: &str) -> Vec<String> {
         for word in words {
             bytes += &format!("${}\r\n{word}\r\n", word.len());
         }
-        // What ends the reply.
+        // Marks the end of the replies.
         bytes += "*2\r\n$4\r\nECHO\r\n$9\r\n--end--\r\n\r\n";
         stream.write_all(bytes.as_bytes()).await.unwrap();
         let mut reply = Vec::new();
@@ -246,7 +246,7 @@ async fn conversation(port: u16, protocol: &str) -> Vec<String> {
         }
         replies.push(String::from_utf8_lossy(&reply).into_owned());
     }
-    // HELLO tells the version of the server.
+    // The reply to HELLO contains the version of the server.
     replies.remove(0);
     replies
 }
@@ -287,7 +287,8 @@ fn settings_out_of_range_are_refused() {
         ("--cluster", &long, name),
     ] {
         for servers in ["--peer=1=127.0.0.1:9", "--embedded=1"] {
-            // An address in use ends a program that accepts the option.
+            // An address in use ends the program, so a program that reports it has accepted the
+            // option.
             let taken = TcpListener::bind("127.0.0.1:0").unwrap();
             let at = taken.local_addr().unwrap().to_string();
             let listen = ["--listen=127.0.0.1:0", "--redis=off", "--http", &at];
@@ -332,7 +333,7 @@ async fn signal_stops_the_program_in_order() {
     assert!(within(ended).await.unwrap().unwrap().success());
 }
 
-/// The disk fails while a write is under way, which the stop awaits.
+/// The disk fails during a pending write, for which the stop waits.
 #[tokio::test]
 async fn first_signal_after_a_failure_forces_nothing() {
     use std::io::{BufRead, BufReader};
@@ -369,7 +370,7 @@ async fn first_signal_after_a_failure_forces_nothing() {
     let at = http.split('/').nth(2).unwrap().parse().unwrap();
     find(&log, "has a leader").unwrap();
     std::fs::remove_dir_all(&data).unwrap();
-    // The log has no directory any more, and a snapshot begins a new segment.
+    // The directory of the log is gone, and a snapshot begins a new segment.
     let value = vec![b'v'; 250_000];
     let writes = tokio::spawn(async move {
         for number in 0..40 {

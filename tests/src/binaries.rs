@@ -1,7 +1,8 @@
-//! Where the programs are. They lie beside the tests, built in the same profile.
+//! The paths of the programs under test. The programs are beside the tests, built with the same
+//! profile.
 //!
-//! Cargo builds the programs of a package only for tests of that package, so those of other
-//! packages may be missing, or of yesterday. Then they are built, once in a process.
+//! Cargo builds the programs of a package only for tests of that package, so programs of other
+//! packages may be missing or out of date. In that case they are built, once per process.
 
 use std::{
     env, fs,
@@ -13,10 +14,10 @@ use std::{
 
 const PACKAGES: [&str; 4] = ["node", "proxy", "client", "checker"];
 
-/// The path of a program, such as `raft-node`.
+/// Returns the path of a program, such as `raft-node`.
 ///
 /// # Panics
-/// If it has to be built and cannot be.
+/// If a required build fails.
 pub fn path(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(prepare).join(name)
@@ -39,7 +40,7 @@ fn prepare() -> PathBuf {
     profile
 }
 
-/// Whether all programs are there, and younger than what they are made of.
+/// Whether all programs exist and are newer than their sources.
 fn is_current(root: &Path, profile: &Path) -> bool {
     let built = PACKAGES.iter().map(|package| {
         let program = profile.join(format!("raft-{package}"));

@@ -1,9 +1,9 @@
-//! A real browser, headless: Chromium, driven by the WebDriver protocol.
+//! A real browser: headless Chromium, controlled over the WebDriver protocol.
 //!
-//! Where a machine has none, [`Browser::open`] says that the test is skipped; with `CI` set that is
-//! a failure. Pictures go to `target/screenshots`, for people to look at. Whatever the page asked
-//! of the network and whatever it complained of is kept, and [`Browser::close`] judges it: the page
-//! must have asked nobody but the servers that the test names, and have complained of nothing.
+//! If Chromium is not installed, [`Browser::open`] reports that the test is skipped; with `CI` set it
+//! panics instead. Screenshots go to `target/screenshots`, for people to look at. All network requests
+//! and all errors of the page are recorded, and [`Browser::close`] checks them: the page must have
+//! contacted only the servers that the test names, and must have reported no error.
 
 use crate::wait::until;
 use fantoccini::{
@@ -21,7 +21,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// Chromium under the names that systems give it.
+/// The names of the Chromium executable on different systems.
 const BROWSERS: [&str; 4] = [
     "chromium",
     "chromium-browser",
@@ -30,26 +30,26 @@ const BROWSERS: [&str; 4] = [
 ];
 const DRIVERS: [&str; 2] = ["chromedriver", "chromium.chromedriver"];
 
-/// One window. Dropped, it is gone.
+/// One browser window. Dropping it closes the browser.
 pub struct Browser {
     runtime: Runtime,
     client: Client,
     driver: Child,
-    /// Read from as long as the driver runs, or it would be told that nobody listens.
+    /// Kept open as long as the driver runs, because the driver's writes to a closed pipe would fail.
     _says: BufReader<ChildStdout>,
     _profile: TempDir,
     asked: Vec<String>,
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Browsers that share two cores would only show that two cores are few.
+/// Concurrent browsers on two cores would only show that two cores are too few.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 impl Browser {
-    /// Opens a window of this size, or says that there is no browser.
+    /// Opens a window of this size. Returns `None` with a message if no browser is installed.
     ///
     /// # Panics
-    /// If there is none and `CI` is set, or it does not start.
+    /// If no browser is installed and `CI` is set, or the browser does not start.
     pub fn open(width: u32, height: u32) -> Option<Self> {
         let (Some(browser), Some(driver)) = (find(&BROWSERS), find(&DRIVERS)) else {
             let missing =
@@ -91,21 +91,21 @@ impl Browser {
         Some(this)
     }
 
-    /// Makes what the page sees of this size.
+    /// Sets the size of the viewport.
     ///
     /// # Panics
-    /// If the browser does not do it.
+    /// If the browser fails to do so.
     pub fn resize(&self, width: u32, height: u32) {
         self.zoom(width, height, 1);
     }
 
-    /// The same at a zoom: the page of a window twice as wide at 200 % is this wide, each of its pixels
-    /// two of the screen.
+    /// Sets the size of the viewport at a zoom level: at 200 %, the viewport of a window twice as wide
+    /// has this width, and each of its pixels is two screen pixels.
     ///
     /// # Panics
-    /// If the browser does not do it.
+    /// If the browser fails to do so.
     pub fn zoom(&self, width: u32, height: u32, scale: u32) {
-        // A window cannot be as narrow as a telephone, but a telephone can be played.
+        // A window cannot be as narrow as a phone, but Chromium can emulate one.
         let metrics = json!({
             "cmd": "Emulation.setDeviceMetricsOverride",
             "params": {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": false},
@@ -113,7 +113,7 @@ impl Browser {
         self.extra("goog/cdp/execute", metrics);
     }
 
-    /// Goes to an address.
+    /// Navigates to an address.
     ///
     /// # Panics
     /// If it cannot be loaded.
@@ -122,7 +122,7 @@ impl Browser {
         gone.unwrap_or_else(|error| panic!("{address} cannot be loaded: {error}"));
     }
 
-    /// Where the page is.
+    /// The address of the page.
     ///
     /// # Panics
     /// If the browser is gone.
@@ -131,7 +131,7 @@ impl Browser {
         address.expect("the browser says where it is").into()
     }
 
-    /// Loads the page again.
+    /// Reloads the page.
     ///
     /// # Panics
     /// If it cannot be loaded.
@@ -140,7 +140,7 @@ impl Browser {
         done.expect("the page can be loaded again");
     }
 
-    /// What a function body returns in the page. `arguments` are its arguments.
+    /// Runs a function body with `arguments` in the page, and returns its result.
     ///
     /// # Panics
     /// If it throws.
@@ -149,7 +149,8 @@ impl Browser {
         result.unwrap_or_else(|error| panic!("{body}: {error}"))
     }
 
-    /// What a function body hands to its last argument, a function, in the page.
+    /// Runs an asynchronous function body in the page, and returns the value that it passes to its
+    /// last argument, a callback.
     ///
     /// # Panics
     /// If it throws.
@@ -169,8 +170,8 @@ impl Browser {
         done.expect("the browser can go back");
     }
 
-    /// What axe-core finds wrong with the page for people who cannot see it, read it or use a mouse:
-    /// a sentence for each rule that is violated. `None` if axe-core is not installed.
+    /// Runs axe-core, which checks accessibility for users who cannot see the page, read it or use a
+    /// mouse. Returns a sentence for each violated rule, or `None` if axe-core is not installed.
     ///
     /// # Panics
     /// If it is not installed and `CI` is set, or it fails.
@@ -203,7 +204,7 @@ impl Browser {
         )
     }
 
-    /// What is wrong with the picture of the stage (`ui/tests/overlaps.js`): a sentence for each fault.
+    /// Checks the picture of the stage (`ui/tests/overlaps.js`). Returns a sentence for each fault.
     ///
     /// # Panics
     /// If there is no stage.
@@ -219,7 +220,7 @@ impl Browser {
             .collect()
     }
 
-    /// Waits until a selector matches something that is shown, and returns its text.
+    /// Waits until a selector matches a visible element, and returns its text.
     ///
     /// # Panics
     /// If it never does.
@@ -229,7 +230,7 @@ impl Browser {
         text.unwrap_or_default()
     }
 
-    /// Waits until the text of what a selector matches contains this, and returns it all.
+    /// Waits until the text of a matched element contains `part`, and returns the whole text.
     ///
     /// # Panics
     /// If it never does.
@@ -242,7 +243,7 @@ impl Browser {
         })
     }
 
-    /// Whether a selector matches anything now.
+    /// Whether a selector matches an element now.
     ///
     /// # Panics
     /// If the browser is gone.
@@ -253,7 +254,7 @@ impl Browser {
         !found.expect("the browser can be asked").is_empty()
     }
 
-    /// How many things a selector matches now.
+    /// The number of elements that a selector matches now.
     ///
     /// # Panics
     /// If the browser is gone.
@@ -264,22 +265,22 @@ impl Browser {
         found.expect("the browser can be asked").len()
     }
 
-    /// Waits for what a selector matches, and clicks it.
+    /// Waits for an element, and clicks it.
     ///
     /// # Panics
-    /// If it never can be clicked.
+    /// If it never becomes clickable.
     pub fn click(&self, selector: &str) {
         until(&format!("{selector} to be clicked"), || {
             let click = async {
                 let element = self.client.find(Locator::Css(selector)).await?;
                 element.click().await
             };
-            // Moving, covered or drawn anew: the next look will do.
+            // The element may be moving, covered or redrawn: the next attempt will succeed.
             self.runtime.block_on(click).ok()
         });
     }
 
-    /// Waits for a button, link or the like by what it says, and clicks it.
+    /// Waits for a button, link or similar element with this text, and clicks it.
     ///
     /// # Panics
     /// If there is none.
@@ -296,10 +297,10 @@ impl Browser {
         });
     }
 
-    /// Types into what a selector matches, in place of what was there.
+    /// Replaces the text of an input element.
     ///
     /// # Panics
-    /// If it cannot be typed into.
+    /// If the element accepts no text.
     pub fn fill(&self, selector: &str, text: &str) {
         let element = self.shown(selector);
         let typed = self.runtime.block_on(async {
@@ -309,7 +310,7 @@ impl Browser {
         typed.unwrap_or_else(|error| panic!("{selector} cannot be typed into: {error}"));
     }
 
-    /// Gives a file to an input for files, which need not be seen.
+    /// Passes a file to a file input, which may be invisible.
     ///
     /// # Panics
     /// If there is no such input.
@@ -324,7 +325,7 @@ impl Browser {
         });
     }
 
-    /// Chooses the option of this value.
+    /// Selects the option with this value.
     ///
     /// # Panics
     /// If there is none.
@@ -334,18 +335,18 @@ impl Browser {
         chosen.unwrap_or_else(|error| panic!("{selector} has no {value:?}: {error}"));
     }
 
-    /// Presses a key, wherever the focus is.
+    /// Presses a key in the focused element.
     ///
     /// # Panics
-    /// If nothing has the focus.
+    /// If no element has the focus.
     pub fn press(&self, key: Key) {
         self.type_keys(&char::from(key).to_string());
     }
 
-    /// Types, wherever the focus is.
+    /// Types into the focused element.
     ///
     /// # Panics
-    /// If nothing has the focus.
+    /// If no element has the focus.
     pub fn type_keys(&self, keys: &str) {
         let typed = self.runtime.block_on(async {
             let element = self.client.active_element().await?;
@@ -354,7 +355,7 @@ impl Browser {
         typed.expect("something has the focus");
     }
 
-    /// Takes a picture of what is seen.
+    /// Takes a screenshot.
     ///
     /// # Panics
     /// If it cannot be taken or written.
@@ -366,13 +367,13 @@ impl Browser {
         fs::write(folder.join(format!("{name}.png")), picture).expect("a picture can be written");
     }
 
-    /// The log of this kind since it was last read.
+    /// The entries of this log since the last read.
     fn log(&mut self, kind: &str) -> Vec<Value> {
         let log = self.extra("se/log", json!({"type": kind}));
         log.as_array().cloned().unwrap_or_default()
     }
 
-    /// What the page asked of the network since the start: each address.
+    /// The address of each network request of the page since the start.
     pub fn asked(&mut self) -> Vec<String> {
         for entry in self.log("performance") {
             let message = entry["message"].as_str().unwrap_or_default();
@@ -392,18 +393,18 @@ impl Browser {
         self.asked.clone()
     }
 
-    /// Errors that the page wrote to its console, and that it threw, since they were last read.
+    /// The errors that the page wrote to its console or threw since the last read.
     pub fn complaints(&mut self) -> Vec<String> {
         let log = self.log("browser").into_iter();
         let severe = log.filter(|entry| entry["level"] == "SEVERE");
         severe.map(|entry| entry["message"].to_string()).collect()
     }
 
-    /// That whatever it complained of since they were last read is an answer that something was
-    /// refused, at this place: browsers write down every such answer.
+    /// Asserts that all recorded errors are responses that rejected a request to `place`: browsers log
+    /// every such response. Clears them.
     ///
     /// # Panics
-    /// If it complained of anything else.
+    /// If the page reported another error.
     pub fn was_refused(&mut self, place: &str) {
         for complaint in self.complaints() {
             let is_answer = complaint.contains("the server responded with a status of 4");
@@ -414,10 +415,10 @@ impl Browser {
         }
     }
 
-    /// Closes the window. `origins` are who the page may have asked.
+    /// Closes the window. `origins` are the servers that the page may contact.
     ///
     /// # Panics
-    /// If the page asked anybody else, or complained.
+    /// If the page contacted another server or reported an error.
     pub fn close(mut self, origins: &[&str]) {
         let asked = self.asked();
         assert!(!asked.is_empty(), "what the page asked was not recorded");
@@ -462,14 +463,14 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Ends the browser, which is not a child of ours. Then the driver may go.
+        // Ends the browser, which is not a child of this process. After that the driver can end.
         let _ = self.runtime.block_on(self.client.clone().close());
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }
 
-/// A command of the driver of Chromium that the standard does not have.
+/// A command of Chromium's driver that is not in the standard.
 #[derive(Debug)]
 struct Extra {
     path: &'static str,
@@ -511,7 +512,7 @@ fn capabilities(browser: &Path, profile: &Path, size: (u32, u32)) -> Map<String,
     options
 }
 
-/// The port that the driver says it listens on.
+/// Reads the port on which the driver listens from its output.
 fn port(says: &mut BufReader<ChildStdout>) -> u16 {
     let mut line = String::new();
     loop {
@@ -527,7 +528,8 @@ fn port(says: &mut BufReader<ChildStdout>) -> u16 {
     }
 }
 
-/// The script of axe-core, from where `.ci/run` installs it or from where `AXE_CORE` says.
+/// The script of axe-core, from the directory where `.ci/run` installs it, or from the path in
+/// `AXE_CORE`.
 fn axe() -> Option<String> {
     let here = "../target/axe/node_modules/axe-core/axe.min.js";
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(here);

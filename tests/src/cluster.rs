@@ -1,4 +1,4 @@
-//! Three servers and a proxy, each a process, and what may be done to them.
+//! Three servers and a proxy as processes, and operations on them.
 
 use crate::{http, process, process::Process, wait::until};
 use serde_json::{Value, json};
@@ -12,44 +12,44 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The servers' numbers.
+/// The ids of the servers.
 pub const NODES: [u64; 3] = [1, 2, 3];
 const NAME: &str = "faults";
 
-/// Clusters that share two cores would only show that two cores are few.
+/// Concurrent clusters on two cores would only show that two cores are too few.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Where a server is started.
+/// The location of a server.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
-    /// What its command begins with: [`crate::Namespace::entry`], or nothing.
+    /// The prefix of its command: [`crate::Namespace::entry`], or nothing.
     pub entry: Vec<String>,
-    /// Its directory, in place of one in the cluster's.
+    /// Its data directory, instead of one in the cluster's directory.
     pub data_dir: Option<PathBuf>,
-    /// The address it listens at, in place of 127.0.0.1.
+    /// Its IP address, instead of 127.0.0.1.
     pub ip: Option<Ipv4Addr>,
 }
 
-/// What is unusual about a cluster.
+/// Deviations from the default cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
-    /// The servers that are in places of their own.
+    /// The servers with a location of their own.
     pub places: BTreeMap<u64, Place>,
-    /// What the proxy's command begins with.
+    /// The prefix of the proxy's command.
     pub proxy_entry: Vec<String>,
-    /// Names that the others know servers by, in place of addresses.
+    /// Host names of servers, instead of addresses.
     pub names: BTreeMap<u64, String>,
-    /// Whether nothing is sealed.
+    /// Whether datagrams are not sealed.
     pub without_keys: bool,
-    /// Whether steps are not written down: what fills a disk would fill a trace many times.
+    /// Whether steps are not traced: a load that fills a disk would fill a trace many times.
     pub without_traces: bool,
-    /// What the servers are told beside the usual.
+    /// Additional arguments of the servers.
     pub settings: Vec<String>,
-    /// Whether timers are the usual ones of a server, and not ten times as quick.
+    /// Whether the servers use their default timers, instead of timers ten times as fast.
     pub patient: bool,
 }
 
-/// A cluster that runs. Dropped, it is gone; its files stay if the test failed.
+/// A running cluster. Dropping it ends all processes; its files remain if the test failed.
 pub struct Cluster {
     running: BTreeMap<u64, Process>,
     proxy: Option<Process>,
@@ -62,14 +62,14 @@ pub struct Cluster {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// A `raft-client` that runs.
+/// A running `raft-client`.
 pub struct RunningClient {
     process: Process,
     log: PathBuf,
 }
 
 impl RunningClient {
-    /// Sends SIGINT and waits for the end. Returns the exit code and the output.
+    /// Sends SIGINT and waits for the exit. Returns the exit code and the output.
     pub fn interrupt(mut self) -> (Option<i32>, String) {
         self.process.assert_runs();
         self.process.signal(libc::SIGINT);
@@ -79,12 +79,12 @@ impl RunningClient {
 }
 
 impl Cluster {
-    /// Starts one, and waits until it has a leader.
+    /// Starts a cluster, and waits until it has a leader.
     pub fn start() -> Self {
         Self::start_as(Shape::default())
     }
 
-    /// Likewise, with more arguments for the servers.
+    /// Starts a cluster with additional arguments for the servers, and waits until it has a leader.
     pub fn start_with(settings: &[&str]) -> Self {
         Self::start_as(Shape {
             settings: settings.iter().map(|&setting| setting.into()).collect(),
@@ -92,11 +92,11 @@ impl Cluster {
         })
     }
 
-    /// Starts one that is unusual, and waits until it has a leader.
+    /// Starts a cluster with these deviations, and waits until it has a leader.
     pub fn start_as(shape: Shape) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("a directory for a cluster cannot be made");
-        // All are held until all are found, so that none is found twice.
+        // All sockets stay open until all ports are chosen, so that no port is chosen twice.
         let sockets = [(); NODES.len() + 1].map(|()| free(UdpSocket::bind));
         let listeners = [(); NODES.len() + 1].map(|()| free(TcpListener::bind));
         let at = |number: usize| {
@@ -142,7 +142,7 @@ impl Cluster {
         cluster
     }
 
-    /// Starts a server that does not run.
+    /// Starts a stopped server.
     pub fn restart(&mut self, id: u64) {
         let place = self.shape.places.get(&id).cloned().unwrap_or_default();
         let data_dir = self.data_dir(id);
@@ -176,15 +176,15 @@ impl Cluster {
         );
     }
 
-    /// The directory of a server.
+    /// The data directory of a server.
     pub fn data_dir(&self, id: u64) -> PathBuf {
         let place = self.shape.places.get(&id);
         let place = place.and_then(|place| place.data_dir.clone());
         place.unwrap_or_else(|| self.dir().join(format!("node-{id}")))
     }
 
-    /// Runs one more server than there are, which cannot start: with the number and the directory
-    /// given, and addresses that nobody has. Returns its exit code and what it said.
+    /// Runs an additional server that cannot start, with this id and directory, and with unused
+    /// addresses. Returns its exit code and its log.
     pub fn run_server(&self, id: u64, cluster: &str, data_dir: &Path) -> (Option<i32>, String) {
         let place = self.shape.places.get(&id);
         let entry = place.map_or(&[][..], |place| &place.entry);
@@ -203,10 +203,10 @@ impl Cluster {
         (status.code(), said)
     }
 
-    /// Starts the proxy, which does not run.
+    /// Starts the stopped proxy.
     ///
     /// # Panics
-    /// If it does.
+    /// If it is running.
     pub fn start_proxy(&mut self) {
         assert!(self.proxy.is_none(), "the proxy runs already");
         let mut arguments = vec![
@@ -245,12 +245,12 @@ impl Cluster {
         arguments
     }
 
-    /// Kills a server at once (SIGKILL).
+    /// Kills a server immediately (SIGKILL).
     pub fn kill(&mut self, id: u64) {
         self.take(id).kill();
     }
 
-    /// Kills a server that waits for its disk: it ends once `release` made the disk respond.
+    /// Kills a server that waits for its disk: it ends after `release` has made the disk respond.
     pub fn kill_at_its_disk(&mut self, id: u64, release: impl FnOnce()) {
         let mut process = self.take(id);
         process.signal(libc::SIGKILL);
@@ -258,7 +258,7 @@ impl Cluster {
         process.wait();
     }
 
-    /// Kills all servers, as nearly at once as can be.
+    /// Kills all servers, as close together as possible.
     pub fn kill_all(&mut self) {
         for process in self.running.values() {
             process.signal(libc::SIGKILL);
@@ -266,7 +266,7 @@ impl Cluster {
         self.running.clear();
     }
 
-    /// Asks a server to stop, and waits until it did, without a complaint.
+    /// Stops a server with SIGTERM, and waits for a successful exit.
     pub fn stop(&mut self, id: u64) {
         let status = self.take(id).stop();
         assert!(
@@ -275,8 +275,8 @@ impl Cluster {
         );
     }
 
-    /// Asks a server that waits for its disk to stop, and waits until it logged `line`: it ends once
-    /// `release` made the disk respond. Returns its exit code.
+    /// Sends a stop signal to a server that waits for its disk, and waits until it has logged `line`:
+    /// it ends after `release` has made the disk respond. Returns its exit code.
     pub fn stop_at_its_disk(&mut self, id: u64, line: &str, release: impl FnOnce()) -> Option<i32> {
         let mut process = self.take(id);
         process.signal(libc::SIGTERM);
@@ -287,42 +287,42 @@ impl Cluster {
         process.wait().code()
     }
 
-    /// Asks a server to stop, twice at once. Returns its exit code and all it ever said.
+    /// Sends two stop signals to a server at once. Returns its exit code and its log.
     pub fn stop_at_once(&mut self, id: u64) -> (Option<i32>, String) {
         let code = self.take(id).stop_at_once().code();
         (code, self.said_by(id))
     }
 
-    /// Waits until a server ended by itself. Returns its exit code and all it ever said.
+    /// Waits until a server has ended by itself. Returns its exit code and its log.
     pub fn wait_for_end(&mut self, id: u64) -> (Option<i32>, String) {
         let code = self.take(id).wait().code();
         (code, self.said_by(id))
     }
 
-    /// Whether a server that nobody ended has ended.
+    /// Whether a server has ended by itself.
     pub fn has_ended(&mut self, id: u64) -> bool {
         let process = self.running.get_mut(&id);
         process.is_none_or(Process::has_ended)
     }
 
-    /// All that a server said.
+    /// The log of a server.
     pub fn said_by(&self, id: u64) -> String {
         std::fs::read_to_string(self.log(id)).unwrap_or_default()
     }
 
-    /// Asks the proxy to stop, and waits until it did: its exit code.
+    /// Stops the proxy with a signal, and waits for its exit code.
     ///
     /// # Panics
-    /// If it does not run.
+    /// If it is not running.
     pub fn stop_proxy(&mut self) -> Option<i32> {
         let proxy = self.proxy.take().expect("the proxy does not run");
         proxy.stop().code()
     }
 
-    /// The same, asked twice at once; and all it ever said.
+    /// Sends two stop signals to the proxy at once. Returns its exit code and its log.
     ///
     /// # Panics
-    /// If it does not run.
+    /// If it is not running.
     pub fn stop_proxy_at_once(&mut self) -> (Option<i32>, String) {
         let proxy = self.proxy.take().expect("the proxy does not run");
         let code = proxy.stop_at_once().code();
@@ -330,7 +330,7 @@ impl Cluster {
         (code, said.unwrap_or_default())
     }
 
-    /// Changes where a server is started from now on.
+    /// Changes the location of a server for its next start.
     pub fn place(&mut self, id: u64, place: Place) {
         self.shape.places.insert(id, place);
     }
@@ -341,17 +341,17 @@ impl Cluster {
             .unwrap_or_else(|| panic!("server {id} does not run"))
     }
 
-    /// Stops a server without ending it (SIGSTOP): it hears nothing until [`Self::resume`].
+    /// Pauses a server (SIGSTOP): it receives nothing until [`Self::resume`].
     pub fn pause(&self, id: u64) {
         self.running[&id].signal(libc::SIGSTOP);
     }
 
-    /// Lets a server go on (SIGCONT), which does not know that it was stopped.
+    /// Resumes a paused server (SIGCONT), which does not know about its pause.
     pub fn resume(&self, id: u64) {
         self.running[&id].signal(libc::SIGCONT);
     }
 
-    /// Makes a server treat messages by these rules.
+    /// Applies these fault rules at a server.
     pub fn chaos(&self, id: u64, rules: &Value) {
         let plan = json!({ "seed": id, "rules": rules }).to_string();
         let (code, text) = http::ask(self.http[&id], "PUT", "/chaos", &plan)
@@ -359,13 +359,13 @@ impl Cluster {
         assert_eq!(code, 204, "server {id} takes no plan of faults: {text}");
     }
 
-    /// What a server says of itself, if it answers.
+    /// The status of a server, if it responds.
     pub fn status(&self, id: u64) -> Option<Value> {
         let (code, text) = http::poll(self.http[&id], "/status").ok()?;
         (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
     }
 
-    /// Waits for a server's status, and returns the number it has under this name.
+    /// Waits for a server's status, and returns the number in this field.
     pub fn number(&self, id: u64, name: &str) -> u64 {
         let what = format!("the {name} of server {id}");
         until(&what, || self.status(id)?[name].as_u64())
@@ -377,7 +377,7 @@ impl Cluster {
         until(&what, || metric(self.http[&id], name))
     }
 
-    /// The most bytes of memory that a server held at once.
+    /// The peak memory of a server in bytes.
     pub fn peak_memory(&self, id: u64) -> u64 {
         self.running[&id].peak_memory()
     }
@@ -388,12 +388,12 @@ impl Cluster {
         until(&what, || metric(self.proxy_http, name))
     }
 
-    /// Waits for a server that leads and that a majority follows.
+    /// Waits for a leader with the support of a majority.
     pub fn leader(&self) -> u64 {
         self.leader_among(&NODES)
     }
 
-    /// Waits for one of these servers to lead, followed by a majority.
+    /// Waits until one of these servers leads with the support of a majority.
     pub fn leader_among(&self, servers: &[u64]) -> u64 {
         until(&format!("a leader among {servers:?}"), || {
             let statuses = self.running.keys().filter(|id| servers.contains(id));
@@ -410,8 +410,8 @@ impl Cluster {
         })
     }
 
-    /// Waits until a server has a leader again, and has on its disk all that the other one knows
-    /// to be committed by now.
+    /// Waits until a server has a leader again, and has everything on its disk that the other server
+    /// knows to be committed now.
     pub fn catches_up(&self, id: u64, other: u64) {
         let committed = self.number(other, "commit_index");
         until(&format!("server {id} to have {committed} entries"), || {
@@ -422,7 +422,7 @@ impl Cluster {
         });
     }
 
-    /// How to reach the proxy with the clients' key.
+    /// Client options for the proxy, with the clients' key.
     pub fn options(&self) -> client::Options {
         let key = client::Key::read(self.dir().join("client.key"));
         client::Options {
@@ -436,7 +436,7 @@ impl Cluster {
         }
     }
 
-    /// Runs `raft-client` against the proxy to its end, and returns what it prints.
+    /// Runs `raft-client` against the proxy, and returns its output.
     pub fn client(&self, arguments: &[String]) -> String {
         let output = self.try_client(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -447,13 +447,13 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Runs `raft-client` against the proxy to its end, whatever that is.
+    /// Runs `raft-client` against the proxy, regardless of its exit code.
     pub fn try_client(&self, arguments: &[String]) -> Output {
         let proxy = format!("--endpoints={}", self.proxy_udp);
         self.try_client_at(&[&[proxy], arguments].concat())
     }
 
-    /// Runs `raft-client` to its end, with the endpoints that the arguments name.
+    /// Runs `raft-client` with the endpoints in the arguments.
     pub fn try_client_at(&self, arguments: &[String]) -> Output {
         process::run("raft-client", &self.client_arguments(arguments))
     }
@@ -482,22 +482,22 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("{method} {path} got no answer of the proxy: {error}"))
     }
 
-    /// Where a server hears datagrams.
+    /// The UDP address of a server.
     pub fn node_udp(&self, id: u64) -> SocketAddr {
         self.udp[&id]
     }
 
-    /// Where a server answers operators.
+    /// The HTTP address of a server.
     pub fn node_http(&self, id: u64) -> SocketAddr {
         self.http[&id]
     }
 
-    /// Where the proxy hears datagrams.
+    /// The UDP address of the proxy.
     pub fn proxy_udp(&self) -> SocketAddr {
         self.proxy_udp
     }
 
-    /// A directory for what a test writes.
+    /// A directory for the files of a test.
     pub fn dir(&self) -> &Path {
         self.dir.as_ref().expect("kept until dropped").path()
     }
@@ -520,7 +520,7 @@ impl Cluster {
         self.dir().join(name).display().to_string()
     }
 
-    /// That no process ended which nobody ended.
+    /// Asserts that no process has ended by itself.
     pub fn assert_all_run(&mut self) {
         assert_eq!(
             self.running.len(),

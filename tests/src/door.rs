@@ -1,10 +1,10 @@
-//! A program that serves the browser app, found by the address that it prints.
+//! A program that serves the browser app. Its output contains its address.
 
 use crate::{process::Process, wait::until};
 use std::fs;
 use tempfile::TempDir;
 
-/// A server of pages. Dropped, it is gone.
+/// A running HTTP server. Dropping it ends the process.
 pub struct Door {
     process: Process,
     origin: String,
@@ -12,19 +12,19 @@ pub struct Door {
 }
 
 impl Door {
-    /// Starts a program and waits until it says where it serves. `{dir}` in an argument is a new
+    /// Starts a program and waits until it prints its address. `{dir}` in an argument is a new
     /// directory of its own.
     ///
     /// # Panics
-    /// If it ends, or names no address.
+    /// If the program ends, or prints no address.
     pub fn open(program: &str, arguments: &[&str]) -> Self {
         Self::open_within(&[], program, arguments)
     }
 
-    /// The same, by way of the words of `entry`.
+    /// Starts a program with the command prefix `entry`: see [`Self::open`].
     ///
     /// # Panics
-    /// If it ends, or names no address.
+    /// If the program ends, or prints no address.
     pub fn open_within(entry: &[String], program: &str, arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory cannot be made");
         let log = dir.path().join("said.txt");
@@ -38,7 +38,7 @@ impl Door {
             process.assert_runs();
             let said = fs::read_to_string(&log).unwrap_or_default();
             let (_, rest) = said.split_once("http://")?;
-            // Said whole once something follows.
+            // The address is complete if something follows.
             let (address, _) = rest.split_once('/')?;
             Some(format!("http://{address}"))
         });
@@ -54,25 +54,25 @@ impl Door {
         &self.origin
     }
 
-    /// A file in the directory of its own.
+    /// A file in its own directory.
     pub fn file(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }
 
-    /// All that it said.
+    /// Its complete output.
     pub fn said(&self) -> String {
         fs::read_to_string(self.file("said.txt")).unwrap_or_default()
     }
 
-    /// That it did not end.
+    /// Asserts that it is running.
     ///
     /// # Panics
-    /// If it did.
+    /// If it has ended.
     pub fn assert_runs(&mut self) {
         self.process.assert_runs();
     }
 
-    /// Ends it, as a crash would.
+    /// Kills it, like a crash.
     pub fn kill(self) {
         self.process.kill();
     }

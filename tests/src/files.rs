@@ -1,5 +1,5 @@
-//! The browser app's own tests, served: its files under `/ui/` as the programs serve them, the tests
-//! under `/tests/`. As little of HTTP as a browser needs.
+//! A server for the browser app's own tests: the app under `/ui/` as the programs serve it, the tests
+//! under `/tests/`. It implements only the subset of HTTP that a browser needs.
 
 use std::{
     fs,
@@ -9,16 +9,16 @@ use std::{
     thread,
 };
 
-/// Serves from now on, until the process ends; returns `http://ADDRESS:PORT`.
+/// Serves until the process ends; returns `http://ADDRESS:PORT`.
 ///
 /// # Panics
-/// If there is no port.
+/// If no port is available.
 pub fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // That a browser closes early is no matter.
+            // A browser may close the connection early.
             thread::spawn(move || answer(stream));
         }
     });

@@ -1,4 +1,4 @@
-//! As much HTTP as the servers' answers need.
+//! A minimal HTTP client for the servers under test.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -6,20 +6,20 @@ use std::{
     time::Duration,
 };
 
-/// A process that was stopped does not answer a poll, and is not waited for.
+/// The timeout of a poll. A paused process does not respond to a poll, so the timeout is short.
 const POLL: Duration = Duration::from_secs(2);
-/// A request may wait for an election, on a busy machine.
+/// The timeout of a request. A request may wait for an election on a busy machine.
 const REQUEST: Duration = Duration::from_secs(60);
 
-/// Asks a process that may be stopped, and returns the code and the body.
+/// Sends a GET request to a process that may be paused, and returns the status and the body.
 ///
 /// # Errors
-/// If there is no response soon, or it is not HTTP.
+/// If there is no response in time, or it is not HTTP.
 pub fn poll(at: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     ask_within(POLL, at, "GET", path, "")
 }
 
-/// Asks a process that runs, and returns the code and the body.
+/// Sends a request to a running process, and returns the status and the body.
 ///
 /// # Errors
 /// If there is no response, or it is not HTTP.

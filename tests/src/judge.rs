@@ -1,38 +1,38 @@
-//! What the checker makes of it.
+//! Runs `raft-checker` on histories and traces.
 
 use crate::process;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// A verdict: the exit code, and the JSON lines that came with it.
+/// A verdict: the exit code and the JSON lines.
 #[derive(Debug)]
 pub struct Verdict {
     /// The exit code.
     pub code: Option<i32>,
-    /// What was printed.
+    /// The JSON lines on standard output.
     pub lines: Vec<Value>,
-    /// What was said beside it.
+    /// The text on standard error.
     pub errors: String,
 }
 
-/// Has histories judged together.
+/// Checks the linearizability of several histories together.
 pub fn linearize(histories: &[PathBuf]) -> Verdict {
     ask("linearize", histories)
 }
 
-/// Has the traces of all servers of a cluster stepped again.
+/// Replays the traces of all servers of a cluster.
 pub fn replay(traces: &[PathBuf]) -> Verdict {
     ask("replay", traces)
 }
 
-/// The same, with no search beside it.
+/// Replays traces without a search.
 fn replay_alone(traces: &[PathBuf]) -> Verdict {
     let mut all = vec![PathBuf::from("--no-search")];
     all.extend_from_slice(traces);
     ask("replay", &all)
 }
 
-/// That what clients saw can be, and that they saw at least so many operations end.
+/// Asserts that the history is linearizable and contains at least this number of completed operations.
 ///
 /// # Panics
 /// If not.
@@ -47,7 +47,7 @@ pub fn assert_linearizable(history: &Path, at_least: u64) {
     eprintln!("  linearizable: {}", verdict.last());
 }
 
-/// That the servers did what the checked core does.
+/// Asserts that the servers behaved like the checked core.
 ///
 /// # Panics
 /// If not.
@@ -60,7 +60,7 @@ pub fn assert_replays(traces: &[PathBuf]) {
 }
 
 impl Verdict {
-    /// The last line, which is the verdict on all.
+    /// The last line, which is the overall verdict.
     ///
     /// # Panics
     /// If nothing was printed.

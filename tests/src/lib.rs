@@ -1,15 +1,14 @@
 //! Clusters of real processes, for tests that kill them.
 //!
-//! [`Cluster`] is three servers and a proxy on this machine, each a process of its own, with keys,
-//! traces and, on request, faults of the network. [`Load`] is clients that use it all the while
-//! and write down what they saw. [`Network`] is a cluster on a network of its own, which may carry
-//! less than Ethernet does. [`Namespace`] has disks and files that only a test's own processes
-//! see; [`LossyDisk`] is a disk that forgets what was not synced. [`judge`] has the checker say
-//! whether that can be: what clients
-//! saw, and what the servers did.
+//! [`Cluster`] is three servers and a proxy as processes on this machine, with keys, traces and
+//! optional network faults. [`Load`] is a set of clients that use the cluster continuously and record
+//! a history. [`Network`] is a cluster on a separate network with a smaller MTU than Ethernet.
+//! [`Namespace`] has mounts that only the processes of a test see; [`LossyDisk`] is a disk that loses
+//! all data that was not synced. [`judge`] runs the checker on the history of the clients and on the
+//! traces of the servers.
 //!
-//! Every wait is for a condition, with a deadline ([`wait::until`]). Clusters run one at a time in
-//! a process, and all that they started ends with them.
+//! Every wait is for a condition, with a deadline ([`wait::until`]). Only one cluster runs at a time
+//! in a process, and all its processes end with it.
 
 #![allow(
     clippy::print_stderr,

@@ -1,9 +1,10 @@
-//! Clients that use a cluster all the while, and what they saw.
+//! A continuous load on a cluster, and the history that its clients observe.
 //!
-//! Each asks one operation after the other, on few keys, so that operations meet. Some are patient
-//! and some are hasty: what a hasty client gives up has an unknown outcome, and stays open in the
-//! history. Beside shared keys, counters and compare-and-set, every client writes keys of its own
-//! once and for all; a write that was acknowledged and then lost would be missed among these.
+//! Each client issues one operation after the other, on a small number of keys, so that operations
+//! conflict. Some clients are patient and some are hasty: an operation that a hasty client gives up
+//! has an unknown outcome, and stays open in the history. In addition to shared keys, counters and
+//! compare-and-set, every client writes unique keys exactly once; these keys reveal the loss of an
+//! acknowledged write.
 
 use crate::{Cluster, wait::until};
 use client::{Client, Error, Number, Options, Written};
@@ -22,16 +23,16 @@ use std::{
 };
 use tokio::{runtime::Runtime, task::JoinSet, time};
 
-/// How many clients wait for an answer as long as any fault lasts.
+/// The number of clients that wait as long as a fault lasts.
 const PATIENT: u64 = 8;
-/// How many do not.
+/// The number of clients with a short timeout.
 const HASTY: u64 = 4;
-/// How many shared keys there are, and how many counters.
+/// The number of shared keys, and of counters.
 const KEYS: u64 = 4;
-/// How long a client rests after each operation: the load shall be steady, not heavy.
+/// The pause of a client after each operation: the load should be steady, not heavy.
 const REST: Duration = Duration::from_millis(5);
 
-/// Clients at work.
+/// The running clients.
 pub struct Load {
     runtime: Runtime,
     tasks: JoinSet<()>,
@@ -49,16 +50,18 @@ struct Shared {
 #[derive(Default)]
 struct Seen {
     lines: Vec<Value>,
-    /// Which span of time we are in, and how many writes began and were acknowledged within it.
+    /// The number of the current span, and the numbers of writes that began and were acknowledged
+    /// within it.
     span: u64,
     acknowledged: u64,
-    /// Of each counter, how many increments were acknowledged, and of how many nobody knows.
+    /// For each counter, the number of acknowledged increments, and the number of increments with an
+    /// unknown outcome.
     counters: BTreeMap<String, (i64, i64)>,
-    /// Keys that were written once, with an acknowledgement.
+    /// The keys that were written once and acknowledged.
     once: BTreeMap<String, String>,
 }
 
-/// What clients saw of a cluster.
+/// The history that the clients of a cluster observed.
 pub struct History {
     lines: Vec<Value>,
 }
@@ -88,14 +91,14 @@ enum Op {
     },
 }
 
-/// What an operation answered, as histories say it.
+/// The result of an operation, in the format of histories.
 enum Answer {
     Result(Value),
     Unknown,
 }
 
 impl Load {
-    /// Sets clients to work.
+    /// Starts the clients.
     pub fn start(cluster: &Cluster) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -136,7 +139,7 @@ impl Load {
         load
     }
 
-    /// Waits until so many writes that begin from now on were acknowledged.
+    /// Waits until this number of writes that begin from now on were acknowledged.
     pub fn expect_writes(&self, number: u64) {
         let mut seen = self.shared.seen();
         seen.span += 1;
@@ -147,10 +150,10 @@ impl Load {
         });
     }
 
-    /// Lets the clients finish, then reads back every key that they wrote.
+    /// Stops the clients, then reads back every key that they wrote.
     ///
     /// # Panics
-    /// If an acknowledged write is lost, or a counter is not what increments made of it.
+    /// If an acknowledged write is lost, or a counter does not match its increments.
     pub fn finish(mut self) -> History {
         self.shared.ended.store(true, Relaxed);
         let shared = Arc::clone(&self.shared);
@@ -228,7 +231,7 @@ struct Worker {
     process: u64,
     random: SmallRng,
     values: u64,
-    /// The version of each shared key that it saw last.
+    /// The last known version of each shared key.
     versions: BTreeMap<String, Option<u64>>,
 }
 
@@ -248,7 +251,7 @@ impl Worker {
         while !self.shared.ended.load(Relaxed) {
             let op = self.choose();
             self.ask(op).await;
-            // Not to wait for anything: see REST.
+            // This is not a wait for a result: see REST.
             time::sleep(REST).await;
         }
     }
@@ -257,7 +260,7 @@ impl Worker {
         let number = self.random.random_range(0..KEYS);
         let (key, counter) = (shared_key(number), format!("counter/{number}"));
         self.values += 1;
-        // Nobody writes a value twice.
+        // Each value is written at most once.
         let value = format!("{}-{}", self.process, self.values);
         match self.random.random_range(0..21) {
             0..6 => Op::Put { key, value },
@@ -281,7 +284,7 @@ impl Worker {
         }
     }
 
-    /// Asks, writes down what came of it, and returns the result; null if it is unknown.
+    /// Executes an operation, records it, and returns its result; null if the outcome is unknown.
     async fn ask(&mut self, op: Op) -> Value {
         let span = self.shared.seen().span;
         let invoke = self.shared.nanos();
@@ -316,13 +319,13 @@ impl Worker {
         drop(seen);
         self.learn(&op, &result);
         if returned.is_none() {
-            // A process has one operation at a time, and this one never ends.
+            // A process has one operation at a time, and this operation never ends.
             self.process = self.shared.new_process();
         }
         result
     }
 
-    /// Remembers the version of a key, for compare-and-set.
+    /// Records the version of a key for compare-and-set.
     fn learn(&mut self, op: &Op, result: &Value) {
         let (Op::Put { key, .. } | Op::Get { key } | Op::Cas { key, .. }) = op else {
             return;
@@ -429,7 +432,7 @@ fn written(written: Written) -> Value {
 }
 
 impl History {
-    /// Writes it to a file of this name.
+    /// Writes the history to a file of this name.
     ///
     /// # Panics
     /// If the file cannot be written.
@@ -440,7 +443,8 @@ impl History {
         path
     }
 
-    /// The same history, but for one read in its middle, which finds what was never written.
+    /// Returns a copy of the history with one changed read in its middle, which returns a value that
+    /// was never written.
     ///
     /// # Panics
     /// If there is no such read.
@@ -452,7 +456,8 @@ impl History {
         })
     }
 
-    /// The same history, but for one increment in its middle, which answers one more.
+    /// Returns a copy of the history with one changed increment in its middle, whose result is too
+    /// large by one.
     ///
     /// # Panics
     /// If there is no such increment.

@@ -1,10 +1,9 @@
-//! A file system in user space that keeps apart what was synced and what was not.
+//! A FUSE file system that separates synced data from unsynced data.
 //!
-//! Reads find everything that was written, as they do in a page cache; a loss of power leaves what
-//! was synced: of files their pages, of directories their names. It refuses `O_DIRECT`, so that what
-//! is written goes through its cache. A sync of the log may hang, until the process that waits for it
-//! was killed; or fail, after which the pages count as clean though nothing of them was kept, as
-//! Linux has it.
+//! Reads return everything that was written, as with a page cache; a power loss preserves the synced
+//! data only: the pages of files, the names in directories. It rejects `O_DIRECT`, so that all writes
+//! go through its cache. A sync of the log may hang, until the process that waits for it was killed;
+//! or it may fail, after which the pages count as clean although none of them was saved, as on Linux.
 
 use crate::wait::until;
 use fuser::{
@@ -22,13 +21,13 @@ use std::{
 use tempfile::TempDir;
 
 const PAGE: usize = 4096;
-/// The system keeps no names and no attributes: they change with a loss of power.
+/// The kernel must not cache names and attributes: they change with a power loss.
 const NOT_KEPT: Duration = Duration::ZERO;
 
-/// A disk of this kind, mounted. Dropped, it is gone; its processes must have ended.
+/// A mounted disk of this kind. Dropping it unmounts it; its processes must have ended before.
 pub struct LossyDisk {
     state: Shared,
-    /// Dropped first: the mount goes before the directory.
+    /// Dropped first: the unmount must precede the removal of the directory.
     session: Option<BackgroundSession>,
     dir: TempDir,
 }
@@ -49,8 +48,8 @@ enum Node {
     Directory(Names),
 }
 
-/// A file: what is read, what a loss of power leaves, and the pages in which they differ because they
-/// were not synced.
+/// The contents of a file: the cached data, the data that survives a power loss, and the unsynced
+/// pages, in which they differ.
 #[derive(Default)]
 struct Pages {
     cached: Vec<u8>,
@@ -64,15 +63,15 @@ struct Names {
     synced: BTreeMap<OsString, INodeNo>,
 }
 
-/// Syncs hang until this is dropped; then they fail, and nothing was synced. See also
+/// Makes syncs hang until it is dropped; then they fail, and nothing was synced. See also
 /// [`HangingSyncs::succeed`].
 pub struct HangingSyncs(Shared);
 
 impl LossyDisk {
-    /// Mounts an empty one.
+    /// Mounts an empty disk.
     ///
     /// # Panics
-    /// If that cannot be done here.
+    /// If this machine does not permit it.
     #[must_use]
     pub fn mount() -> Self {
         let dir = tempfile::tempdir().expect("a directory to mount on cannot be made");
@@ -95,13 +94,13 @@ impl LossyDisk {
         }
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.dir.path().to_owned()
     }
 
-    /// From now on syncs of the log hang.
+    /// Makes all later syncs of the log hang.
     #[must_use]
     pub fn hang_syncs(&self) -> HangingSyncs {
         self.state.lock().hangs = true;
@@ -115,12 +114,12 @@ impl LossyDisk {
         });
     }
 
-    /// The next sync of the log fails.
+    /// Makes the next sync of the log fail.
     pub fn fail_the_next_sync(&self) {
         self.state.lock().fails_once = true;
     }
 
-    /// What was not synced is gone. No process may have a file open.
+    /// Discards all unsynced data. No process may have a file open.
     pub fn lose_power(&self) {
         for node in &mut self.state.lock().nodes {
             match node {
@@ -155,7 +154,7 @@ impl Drop for HangingSyncs {
 }
 
 impl HangingSyncs {
-    /// The syncs that hang succeed, late.
+    /// Lets the hanging syncs succeed, late.
     pub fn succeed(self) {
         let mut state = self.0.lock();
         for (file, reply) in std::mem::take(&mut state.hanging) {
@@ -211,7 +210,7 @@ impl State {
         Ok(())
     }
 
-    /// Whether this is a segment of the log.
+    /// Whether the file is a segment of the log.
     fn is_log(&self, file: INodeNo) -> bool {
         let is_named = |(name, number): (&OsString, &INodeNo)| {
             *number == file && name.as_encoded_bytes().starts_with(b"log-")
@@ -227,7 +226,7 @@ impl State {
             Node::File(pages) => (pages.cached.len() as u64, FileType::RegularFile, 0o600),
             Node::Directory(_) => (0, FileType::Directory, 0o700),
         };
-        // SAFETY: neither call can fail, and neither touches memory of ours.
+        // SAFETY: these calls cannot fail, and they do not access our memory.
         let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
         FileAttr {
             ino: number,
@@ -263,7 +262,7 @@ impl Pages {
         self.synced.resize(self.cached.len(), 0);
         for page in std::mem::take(&mut self.dirty) {
             let end = ((page + 1) * PAGE).min(self.cached.len());
-            // A page may be behind the end of a file that was cut since.
+            // A page may lie beyond the end of a file that was truncated since.
             if let Some(bytes) = self.cached.get(page * PAGE..end) {
                 self.synced[page * PAGE..end].copy_from_slice(bytes);
             }
@@ -271,7 +270,7 @@ impl Pages {
     }
 }
 
-/// What is not here is not needed by a server.
+/// Servers do not need the operations that are missing here.
 impl Filesystem for Shared {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let mut state = self.lock();

@@ -1,8 +1,8 @@
-//! File systems of a test's own: mounts that nobody else on the machine sees.
+//! Mount namespaces: mounts that are invisible to the rest of the machine.
 //!
-//! A process that sleeps holds a mount namespace; what is started in it sees the mounts made there,
-//! as long as it lives. That takes the rights of root. Who has not got them is told that the test was
-//! skipped; with `CI` set that is a failure.
+//! A sleeping process holds a mount namespace; processes that are started in it see its mounts, as
+//! long as it lives. This requires root. Without root the test is skipped with a message; with `CI`
+//! set it fails.
 
 use std::{
     env,
@@ -10,17 +10,17 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A mount namespace. Dropped, it and all that was mounted in it are gone, but for what processes
-/// in it still use.
+/// A mount namespace. Dropping it removes the namespace and its mounts, unless processes in it still
+/// use them.
 pub struct Namespace {
     holder: Child,
 }
 
 impl Namespace {
-    /// A new one, or none where this user may not make one.
+    /// Creates a namespace, or returns `None` without the permission for it.
     ///
     /// # Panics
-    /// With `CI` set, if there is none.
+    /// If `CI` is set and the permission is missing.
     pub fn new() -> Option<Self> {
         let mut holder = Command::new("unshare")
             .args(["--mount", "--propagation", "private"])
@@ -52,14 +52,14 @@ impl Namespace {
         }
     }
 
-    /// What a command is to begin with to run inside. It keeps its process number.
+    /// The prefix of a command that runs it inside. The command keeps its process id.
     pub fn entry(&self) -> Vec<String> {
         let target = self.holder.id().to_string();
         let words = ["nsenter", "--mount", "--target", &target, "--"];
         Vec::from(words.map(str::to_owned))
     }
 
-    /// Runs a line of shell inside, and returns what it prints.
+    /// Runs a shell command inside, and returns its output.
     ///
     /// # Panics
     /// If it fails.

@@ -1,10 +1,10 @@
-//! Three servers and a proxy, each in a network namespace of its own, joined by a bridge: networks
-//! that carry less than Ethernet does.
+//! Three servers and a proxy, each in a separate network namespace, joined by a bridge: networks with
+//! a smaller MTU than Ethernet.
 //!
-//! The thread that makes a [`Network`] moves into a new network namespace, which holds the bridge;
-//! clients of the test live there, too. Nothing on the machine outside sees any of it, and all of it
-//! is gone with the last process in it. That takes the rights of root and iproute2. Without them the
-//! test fails: a skip would hide that nothing was tested.
+//! The thread that creates a [`Network`] moves into a new network namespace, which contains the
+//! bridge; clients of the test run there, too. The rest of the machine is unaffected, and everything
+//! is gone with the last process in it. This requires root and iproute2. Without them the test fails:
+//! a skip would hide that nothing was tested.
 
 use crate::{
     binaries, http,
@@ -22,7 +22,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The servers' numbers.
+/// The ids of the servers.
 const SERVERS: [u64; 3] = [1, 2, 3];
 const PROXY: u64 = 4;
 const UDP: u16 = 7000;
@@ -30,28 +30,28 @@ const HTTP: u16 = 8000;
 const ADVICE: &str = "run this test as root, with iproute2 and util-linux installed \
     (apt-get install iproute2 util-linux); in a container, add the capability SYS_ADMIN";
 
-/// Two cores are few.
+/// Only one at a time, because two cores are too few for more.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A cluster on a network of its own. Dropped, both are gone.
+/// A cluster on a network of its own. Dropping it removes both.
 pub struct Network {
     servers: BTreeMap<u64, Process>,
     _proxy: Option<Process>,
-    /// Processes that hold the namespaces.
+    /// The processes that hold the namespaces.
     holders: BTreeMap<u64, Child>,
     dir: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Network {
-    /// Starts a cluster whose links carry so many bytes, headers of IP counted, and waits until it
-    /// has a leader.
+    /// Starts a cluster on links with this MTU in bytes, including IP headers, and waits until it has
+    /// a leader.
     ///
     /// # Panics
-    /// If this user may not make network namespaces.
+    /// Without the permission to create network namespaces.
     pub fn start(mtu: u32) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: it touches no memory of ours. Only this thread moves.
+        // SAFETY: the call does not access our memory. Only this thread moves.
         let moved = unsafe { libc::unshare(libc::CLONE_NEWNET) };
         let error = io::Error::last_os_error();
         assert_eq!(
@@ -92,7 +92,7 @@ impl Network {
         network
     }
 
-    /// Makes the namespace of a process and joins it to the bridge.
+    /// Creates the namespace of a process and joins it to the bridge.
     fn join(&mut self, id: u64) {
         let holder = Command::new("unshare")
             .args(["--net", "sleep", "infinity"])
@@ -115,20 +115,20 @@ impl Network {
         self.inside(id, "ip link set eth0 up");
     }
 
-    /// Sets how many bytes the link of a process carries, headers of IP counted, at both ends: what
-    /// is longer is refused where it is sent.
+    /// Sets the MTU in bytes, including IP headers, at both ends of a process's link: the sender
+    /// rejects larger packets.
     pub fn set_mtu(&self, id: u64, mtu: u32) {
         self.set_port_mtu(id, mtu);
         self.inside(id, &format!("ip link set eth0 mtu {mtu}"));
     }
 
-    /// The same at the end of the bridge alone: what is longer and sent to the process is lost
-    /// without a word.
+    /// Sets the MTU at the bridge's end of the link only: larger packets to the process are lost
+    /// silently.
     pub fn set_port_mtu(&self, id: u64, mtu: u32) {
         ip(&format!("link set port{id} mtu {mtu}"));
     }
 
-    /// Starts a server that does not run.
+    /// Starts a stopped server.
     pub fn restart(&mut self, id: u64) {
         let arguments = [
             format!("--id={id}"),
@@ -155,7 +155,7 @@ impl Network {
         Process::start(&self.entry(id), program, program, &arguments, &log)
     }
 
-    /// Stops a server, and waits until it did.
+    /// Stops a server, and waits for its exit.
     pub fn stop(&mut self, id: u64) {
         let process = self.servers.remove(&id).expect("it does not run");
         let status = process.stop();
@@ -168,13 +168,13 @@ impl Network {
         std::fs::read_to_string(path).unwrap_or_default()
     }
 
-    /// The status of a server, if it answers.
+    /// The status of a server, if it responds.
     pub fn status(&self, id: u64) -> Option<Value> {
         let (code, text) = http::poll(at(id, HTTP), "/status").ok()?;
         (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
     }
 
-    /// Waits for a server that leads, and returns it with its term.
+    /// Waits for a leader, and returns it with its term.
     pub fn leader(&self) -> (u64, u64) {
         until("a leader", || {
             let leads = |id: &u64| {
@@ -186,7 +186,7 @@ impl Network {
         })
     }
 
-    /// Waits until a server has applied all that another one knows to be committed by now.
+    /// Waits until a server has applied everything that another server knows to be committed now.
     pub fn catches_up(&self, id: u64, other: u64) {
         let index = |id, name: &str| self.status(id)?[name].as_u64();
         let committed = until("a commit index", || index(other, "commit_index"));
@@ -195,7 +195,7 @@ impl Network {
         });
     }
 
-    /// A metric of a server, 0 if it has none of this name.
+    /// A metric of a server; 0 if the metric does not exist.
     pub fn metric(&self, id: u64, name: &str) -> u64 {
         let text = until("the metrics", || {
             let (code, text) = http::poll(at(id, HTTP), "/metrics").ok()?;
@@ -205,7 +205,7 @@ impl Network {
         text.lines().find_map(value).unwrap_or(0)
     }
 
-    /// The greatest length of datagrams from one server to another.
+    /// The maximum datagram length from one server to another.
     pub fn datagram_bytes(&self, from: u64, to: u64) -> u64 {
         self.metric(from, &format!("raft_datagram_bytes{{peer=\"{to}\"}}"))
     }
@@ -214,7 +214,7 @@ impl Network {
         self.dir.path().join(name).display().to_string()
     }
 
-    /// A client in the namespace of the bridge.
+    /// Client options for the namespace of the bridge.
     ///
     /// # Panics
     /// If the clients' key cannot be read.
@@ -230,7 +230,7 @@ impl Network {
         }
     }
 
-    /// Runs `raft-client` in the namespace of the proxy, and returns what it prints.
+    /// Runs `raft-client` in the namespace of the proxy, and returns its output.
     pub fn client(&self, words: &[&str]) -> String {
         let entry = self.entry(PROXY);
         let output = Command::new(&entry[0])
@@ -257,7 +257,7 @@ impl Network {
         succeed(&words.collect::<Vec<_>>());
     }
 
-    /// Where the files of the cluster are.
+    /// The directory of the cluster's files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }

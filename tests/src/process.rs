@@ -1,4 +1,4 @@
-//! One process, which ends with its owner.
+//! A process that ends with its owner.
 
 use crate::{binaries, wait};
 use std::{
@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
-/// A process that runs, or ran.
+/// A running or finished process.
 pub(crate) struct Process {
     child: Child,
     name: String,
@@ -17,8 +17,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program, by way of the words of `entry` if there are any. What it says is added to
-    /// the file.
+    /// Starts a program, with the command prefix `entry` if it is not empty. The program's output is
+    /// appended to the file.
     pub(crate) fn start(
         entry: &[String],
         program: &str,
@@ -41,7 +41,7 @@ impl Process {
         }
     }
 
-    /// The most bytes of memory it held at once, as Linux counts; 0 where that is not told.
+    /// The peak memory in bytes, as Linux reports it; 0 if unavailable.
     pub(crate) fn peak_memory(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -52,38 +52,38 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).expect("a process number is small");
-        // SAFETY: kill(2) touches no memory of ours. The child was not waited for, so the number
-        // is still its own.
+        // SAFETY: kill(2) does not access our memory. The child was not waited for, so its process id
+        // is still valid.
         let result = unsafe { libc::kill(pid, signal) };
         assert_eq!(result, 0, "{}: {}", self.name, io::Error::last_os_error());
     }
 
-    /// Ends it like a loss of power, but for what the operating system holds.
+    /// Ends it like a power loss, except that data in the operating system's cache survives.
     pub(crate) fn kill(mut self) {
         self.assert_runs();
         self.signal(libc::SIGKILL);
         self.child.wait().expect("a child can be waited for");
     }
 
-    /// Asks it to end, and waits until it did.
+    /// Sends a stop signal, and waits for the exit.
     pub(crate) fn stop(mut self) -> ExitStatus {
         self.assert_runs();
         self.signal(libc::SIGTERM);
         self.wait()
     }
 
-    /// Asks it to end twice, before it can do anything about the first time.
+    /// Sends two stop signals, before the process can react to the first one.
     pub(crate) fn stop_at_once(mut self) -> ExitStatus {
         self.assert_runs();
         self.signal(libc::SIGSTOP);
-        // Two of one kind would be taken for one.
+        // Two pending signals of one kind would merge into one.
         self.signal(libc::SIGTERM);
         self.signal(libc::SIGINT);
         self.signal(libc::SIGCONT);
         self.wait()
     }
 
-    /// Waits until it ended.
+    /// Waits for the exit.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let name = format!("{} to end", self.name);
         wait::until(&name, || {
@@ -91,20 +91,20 @@ impl Process {
         })
     }
 
-    /// Whether it ended.
+    /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         let status = self.child.try_wait();
         status.expect("a child can be asked for").is_some()
     }
 
-    /// That it did not end by itself.
+    /// Asserts that it has not ended by itself.
     pub(crate) fn assert_runs(&mut self) {
         if let Some(ended) = self.ended() {
             panic!("{ended}");
         }
     }
 
-    /// If it ended by itself, how, and what it said last.
+    /// If it has ended by itself, describes its exit and its last output.
     pub(crate) fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().expect("a child can be asked for")?;
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
@@ -115,7 +115,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // What ended already cannot be killed, and need not be.
+        // A process that has ended already cannot be killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -133,7 +133,7 @@ pub fn run(program: &str, arguments: &[String]) -> Output {
     output.unwrap_or_else(|error| panic!("{program} does not start: {error}"))
 }
 
-/// A program that the environment of the tests does not set up.
+/// A command without the `RAFT_*` environment of the tests.
 fn command(entry: &[String], program: &str) -> Command {
     let program = binaries::path(program);
     let mut command = match entry {

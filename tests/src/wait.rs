@@ -1,17 +1,17 @@
-//! Waiting for conditions.
+//! Waits for conditions.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// How long anything may take. Much more than it should: the machine may be busy.
+/// The deadline of a wait. It is much longer than any expected time, because the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits until there is a value.
+/// Polls until there is a value.
 ///
 /// # Panics
-/// If there is none by the deadline; `what` says what was waited for.
+/// If there is none by the deadline; `what` names the condition in the message.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -19,7 +19,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return value;
         }
         assert!(Instant::now() < deadline, "waited in vain for {what}");
-        // Between two looks, not in place of one.
+        // Only the interval between two polls, not a replacement for a condition.
         thread::sleep(Duration::from_millis(10));
     }
 }

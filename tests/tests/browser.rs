@@ -1,4 +1,4 @@
-//! The browser app in a real browser, against the real servers.
+//! Tests of the browser app in a real browser, with the real servers.
 
 use fantoccini::key::Key;
 use harness::{Door, browser::Browser, files, wait::until};
@@ -42,7 +42,7 @@ fn page_that_throws_is_found_out() {
     assert!(why.contains("complains"), "{why}");
 }
 
-/// The tour of this many steps, walked to its end by keys.
+/// Walks the tour with this number of steps to its end by keyboard.
 fn walk(browser: &Browser, door: &Door, tour: &str, parts: usize) {
     browser.go(&format!("{}/#/tour/{tour}", door.origin()));
     browser.see(".tour-head");
@@ -106,7 +106,7 @@ fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
     browser.go(door.origin());
     let verdict = browser.see_text(".replay-verdict", "broken");
     assert!(verdict.contains("Leader Completeness"), "{verdict}");
-    // It is opened where it breaks.
+    // The run opens at its violation.
     let steps = jsonl(run).len() - 1;
     browser.see_text(".replay-side", "Leader Completeness");
     until_address(&browser, &format!("step={steps}"));
@@ -115,13 +115,13 @@ fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
     until_address(&browser, &format!("step={}", steps - 1));
     browser.type_keys("l");
     until_address(&browser, &format!("step={steps}"));
-    // In the other language all of it is.
+    // The other language applies to the whole page.
     browser.choose("select", "es");
     let told = browser.see_text(".story-broken", "mandato");
     assert!(told.contains("fue elegido en el mandato"), "{told}");
     browser.see_text(".replay-verdict", "fue elegido en el mandato");
     browser.choose("select", "en");
-    // The same state, where one can go on.
+    // The same state, from where the exploration can continue.
     browser.click_text(".replay-head", "Explore");
     browser.see(".stage");
     assert!(browser.address().contains("#/explore?"));
@@ -144,7 +144,7 @@ fn law_that_servers_broke_is_shown_where_it_breaks_and_why() {
     assert!(verdict.contains("its disk does not hold"), "{verdict}");
     browser.see_text(".story-broken", "server 2 spoke of a vote in term 1");
     until_address(&browser, "step=3");
-    // All servers are there, and the one it is about is marked.
+    // All servers are visible, and the server in question is marked.
     assert_eq!(browser.count(".process.is-server"), 3);
     assert_eq!(browser.count(".process.is-accused"), 1);
     browser.picture("replay-broken-by-servers");
@@ -155,7 +155,7 @@ fn law_that_servers_broke_is_shown_where_it_breaks_and_why() {
     browser.close(&[door.origin()]);
 }
 
-/// A trace with so many events before its first step, of which nothing comes.
+/// A trace with this number of events before its first step; these events have no effect.
 fn idle_before(trace: &Path, idle: usize) -> String {
     let lines = jsonl(trace);
     let plain = |line: &str| {
@@ -196,7 +196,7 @@ fn law_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
     until_address(&browser, "step=60003");
     browser.see_text(".replay-verdict", "to 60,003 of 60,003");
     browser.picture("replay-part");
-    // Earlier, later, and by an address. The law is named, and the way to it is there.
+    // Earlier, later, and by address. The violated property is named, with a link to its explanation.
     browser.click_text(".replay-verdict", "Earlier");
     browser.see_text(".replay-verdict", "steps 1 to");
     browser.see_text(".replay-verdict", "is broken at step 60,003");
@@ -216,7 +216,7 @@ fn law_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
     browser.close(&[door.origin()]);
 }
 
-/// Traces of three servers of which the second votes before its vote is on its disk.
+/// Traces of three servers; the second one votes before its vote is durable.
 fn broken_traces() -> [String; 3] {
     [1, 2, 3].map(|node| {
         let path = format!("../checker/tests/explore/broken-node-{node}.jsonl");
@@ -259,7 +259,8 @@ fn files_that_are_no_good_traces_are_refused_in_the_page() {
     browser.see(".replay-drop");
     open("election.jsonl", &good);
     browser.see_text(".replay-verdict", "ccepted");
-    // A step of it is no address for others, who have not opened the file, nor after a reload.
+    // A step of a file has no address, because other users have not opened the file; a reload closes
+    // it too.
     browser.press(Key::End);
     until_address(&browser, &format!("step={}", good.len() - 1));
     browser.reload();
@@ -289,7 +290,7 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     browser.see_text(".law-list .is-broken", "Leader Completeness");
     assert_eq!(browser.count(".law-list .is-broken"), 1);
     browser.picture("explore-figure-8");
-    // The address is all there is to it.
+    // The address contains the whole state.
     let address = until("the address of the end", || {
         let address = browser.address();
         (!address.contains("at=")).then_some(address)
@@ -300,7 +301,7 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     browser.resize(390, 844);
     assert_fits(&browser, 390);
     browser.picture("explore-figure-8-narrow");
-    // Without the bug the same steps break nothing, or cannot be taken.
+    // Without the bug the same steps violate nothing, or are impossible.
     browser.resize(1280, 900);
     let mutant = address
         .split('&')
@@ -309,7 +310,7 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     browser.go("about:blank");
     browser.go(&address.replace(&format!("&{mutant}"), ""));
     browser.see_text(".law-sum", "hold");
-    // That the path cannot be walked to its end.
+    // The server rejected the path because it cannot be walked to its end.
     browser.was_refused("/api/walk");
     browser.close(&[door.origin()]);
 }
@@ -329,7 +330,7 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     browser.click(".act-deliver:not([disabled])");
     until_address(&browser, "path=1e.2d1");
     browser.picture("explore-walk");
-    // Back, and another way: both are kept.
+    // Back, and along another path: both are kept.
     browser.press(Key::Left);
     until_address(&browser, "at=1");
     browser.click("[data-key='2e']");
@@ -338,25 +339,25 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     until("both branches", || {
         (browser.count(".p-tree [role=treeitem]") >= 3).then_some(())
     });
-    // What is shown is a state of the model, and every law is judged there.
+    // The page shows a state of the model, and every property is checked there.
     browser.click("[data-name='laws']");
     browser.see_text(".law-sum", "hold");
-    // All but linearizability, which nothing in this scope judges.
+    // All except linearizability, which this scope does not check.
     assert!(browser.count(".law-list li") >= 12);
-    // The search filters, and says so if nothing fits.
+    // The search filters, and reports if nothing matches.
     browser.type_keys("/");
     browser.type_keys("crash");
     until("buttons to be filtered", || {
         (browser.count(".act-deliver") == 0).then_some(())
     });
     browser.fill(".act-filter input[type=search]", "");
-    // A state where something holds is found, and walked to.
+    // The page finds a state that satisfies a condition, and walks to it.
     browser.click_text(".toolbar", "Find");
     browser.see("dialog[open]");
     browser.click_text("dialog[open]", "Find");
     browser.see_text(".found", "Found");
     browser.picture("explore-found");
-    // An address that leads nowhere says so, and shows what was good.
+    // An invalid address causes an error message, and the page shows the valid part of the path.
     browser.go("about:blank");
     browser.go(&format!("{start}&path=1e.2d99"));
     browser.see_text(".toast.is-bad", "there is no message 99 by then");
@@ -369,8 +370,8 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     browser.close(&[door.origin()]);
 }
 
-/// What takes the keyboard and has no name for who does not see it (the choices in a list are none),
-/// and what has a value that is not told.
+/// Focusable elements without an accessible name (options of a list need none), and elements with a
+/// value that assistive technology cannot read.
 const NAMELESS: &str = "
     const text = (e) => e.getAttribute('aria-label')
         || (e.getAttribute('aria-labelledby') || '').split(' ').map(id => document.getElementById(id)?.textContent).join('')
@@ -440,18 +441,18 @@ fn panels_are_as_wide_as_somebody_made_them() {
         press(&line, more);
         assert_eq!(size(panel, side), before + 16, "{line}");
     }
-    // No step was taken by it, and after a reload it is still so.
+    // The walk took no step, and the state is the same after a reload.
     until_address(&browser, "path=1e");
     let chosen = size(".p-actions", "width");
     browser.reload();
     browser.see(".bench");
     assert_eq!(size(".p-actions", "width"), chosen);
-    // No panel takes all the room, and what the page would choose comes back.
+    // No panel takes all the space, and the default sizes come back.
     press("[data-panel=actions]", Key::End);
     assert_eq!(size(".p-actions", "width"), 1280 * 2 / 5);
     press("[data-panel=actions]", Key::Enter);
     assert_eq!(size(".p-actions", "width"), chosen - 16);
-    // Where panels stand one below the other there is nothing to drag.
+    // If panels are stacked vertically, there is no divider to drag.
     browser.resize(390, 844);
     until("no line to be left", || {
         let seen =
@@ -468,7 +469,7 @@ fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
         return;
     };
     let door = checker(&["explore"]);
-    // Two messages that arrive again and again.
+    // Two messages that arrive repeatedly.
     let mut path = vec!["1e", "2d1", "1d3"];
     while path.len() < 10_000 {
         path.extend(["2d4", "3d5"]);
@@ -484,7 +485,7 @@ fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
     browser.click("[data-name='tree']");
     browser.see_text(".p-tree .is-here", "5000");
     assert!(drawn() < 4000, "{} elements", drawn());
-    // Everywhere in it, what is shown is that step. Tabs have keys of their own.
+    // The page shows the same step everywhere. Tabs have their own keys.
     browser.run("document.activeElement.blur()", vec![]);
     for (key, step) in [(Key::Left, 4999), (Key::End, 10_000), (Key::Home, 0)] {
         browser.press(key);
@@ -503,7 +504,7 @@ fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
         });
         assert!(drawn() < 4000, "{} elements at {step}", drawn());
     }
-    // What nobody sees is not drawn, and is once somebody does.
+    // Invisible rows are not rendered, and are rendered when they become visible.
     browser.run(
         "document.querySelector('.p-time-fold').open = false",
         vec![],
@@ -544,10 +545,10 @@ fn server_that_goes_and_comes_back_is_gone_and_back_in_the_page() {
         let hidden = "return document.querySelector('.banner.is-bad').hidden";
         (browser.run(hidden, vec![]) == true).then_some(())
     });
-    // It goes on where it was.
+    // It continues from its previous position.
     browser.click("[data-key='1e']");
     until_address(&browser, "path=1e");
-    // That nobody answered for a while.
+    // The page reports that the server did not respond for a while.
     let complaints = browser.complaints();
     let is_refusal =
         |said: &String| said.contains("ERR_CONNECTION_REFUSED") || said.contains("Failed to load");
@@ -587,7 +588,7 @@ fn cluster_is_watched_written_to_and_broken_on_purpose() {
     browser.see(".chaos-active li");
     browser.run("window.scrollTo(0, 0)", vec![]);
     browser.picture("live-leader-isolated");
-    // What was written is still there, and more can be.
+    // The old value is still there, and further writes succeed.
     browser.fill("#live-value", "hello again");
     browser.click_text(".keys-editor", "Put");
     browser.see_text(".keys", "hello again");
@@ -602,7 +603,7 @@ fn cluster_is_watched_written_to_and_broken_on_purpose() {
     let origin = door.origin().to_owned();
     door.kill();
     browser.see(".live-head .chip.is-bad");
-    // That nobody answers any more is what the page complains of now.
+    // The page now reports that the server does not respond.
     browser.complaints();
     browser.close(&[&origin]);
 }
@@ -624,7 +625,7 @@ fn keys_are_compared_and_deleted_and_links_broken_on_the_live_page() {
             .parse::<u64>()
             .unwrap_or_else(|_| panic!("no version in {said:?}"))
     };
-    // Compare and swap: only if the key is absent, then only if nobody wrote meanwhile.
+    // Compare and swap: only if the key is absent, then only if the key has not changed in between.
     browser.fill("#live-key", "lock");
     browser.fill("#live-value", "mine");
     browser.choose("#live-condition", "absent");
@@ -656,11 +657,10 @@ fn keys_are_compared_and_deleted_and_links_broken_on_the_live_page() {
     });
     act(&browser, "Get");
     browser.see_text(".keys-editor .outcome", "no such key");
-    // What was refused, and what is absent.
-    // `lock` in base64url.
+    // A rejected request, and an absent key. `lock` in base64url.
     browser.was_refused("/v1/key/bG9jaw");
 
-    // A link, one way and both ways.
+    // A link, in one direction and in both directions.
     let links = "return document.querySelectorAll('.chaos-active li').length";
     browser.choose(".chaos-link select[aria-label=From]", "1");
     browser.choose(".chaos-link select[aria-label=To]", "2");
@@ -678,7 +678,7 @@ fn keys_are_compared_and_deleted_and_links_broken_on_the_live_page() {
     browser.see_text(".chaos-active", "server 3 → server 1");
     assert_eq!(browser.run(links, vec![]), 3);
     browser.picture("live-links");
-    // One is ended alone, the rest together.
+    // One fault is ended alone, the rest together.
     browser.click_text(".chaos-active", "server 1 → server 2");
     until("one link to be whole", || {
         (browser.run(links, vec![]) == 2).then_some(())
@@ -688,7 +688,7 @@ fn keys_are_compared_and_deleted_and_links_broken_on_the_live_page() {
         (browser.run(links, vec![]) == 0).then_some(())
     });
     browser.see_text(".happened", "server 1 → server 2");
-    // Nobody can make a link from a server to itself.
+    // A link from a server to itself cannot be selected.
     browser.choose(".chaos-link select[aria-label=To]", "1");
     browser.click_text(".chaos-link", "Break link");
     browser.see(".is-chaos .outcome.is-bad");
@@ -714,12 +714,12 @@ fn nothing_of_the_cluster_is_shown_without_the_token() {
     browser.fill("#live-token", "open sesame");
     browser.click_text(".live-token", "");
     browser.see(".live-summary");
-    // That the guess was refused.
+    // The guessed token was rejected.
     browser.was_refused("/v1/events");
     browser.close(&[door.origin()]);
 }
 
-/// The window sizes at which the stage is read: a narrow window, 1280 at a zoom of 200 %, tablets,
+/// The window sizes for the check of the stage: a narrow window, 1280 at a zoom of 200 %, tablets,
 /// laptops, a large screen.
 const SIZES: [(u32, u32, u32); 6] = [
     (640, 800, 1),
@@ -803,7 +803,7 @@ fn stage_of_the_tours_is_legible_at_every_window_size() {
     browser.close(&[door.origin()]);
 }
 
-/// Waits until the stage is drawn in the size that it has now.
+/// Waits until the stage is drawn in its current size.
 fn until_drawn(browser: &Browser) {
     until("the stage to be drawn in its size", || {
         let drawn = "const box = document.querySelector('.stage');
@@ -825,7 +825,7 @@ fn overlaps_of_a_stage_are_found_out() {
     browser.see(".nodes .process");
     until_drawn(&browser);
     assert_eq!(browser.overlaps(), Vec::<String>::new());
-    // A server is put onto another: it, its small print and what leads to it are where they must not be.
+    // A server is placed on another one: the check must report it, its labels and its edges.
     browser.run(
         "const [one, other] = document.querySelectorAll('.nodes > .process');
          other.setAttribute('transform', one.getAttribute('transform'));",
@@ -874,7 +874,7 @@ fn no_page_has_a_fault_that_axe_finds() {
             ".live-summary dd",
         ),
     ];
-    // A fault that is there is found.
+    // The check finds a fault that exists.
     browser.go(
         "data:text/html,<title>x</title><html lang=en><main><h1>x</h1><button></button></main>",
     );
@@ -918,13 +918,13 @@ fn back_leads_from_a_walk_to_the_first_screen_and_tabs_lead_back_to_the_walk() {
     browser.click_text(".welcome", "Start walking");
     browser.click("[data-key='1e']");
     until_address(&browser, "path=1e");
-    // Another page, and back by its tab: the walk is where it was.
+    // Another page, and back by its tab: the walk is at its previous position.
     browser.click_text(".tabs", "Tour");
     browser.see(".tour-card");
     browser.click_text(".tabs", "Explore");
     browser.see_text(".story", "server 1");
     until_address(&browser, "path=1e");
-    // Back through the pages, then out of the walk, not off the site.
+    // Back through the pages, then out of the walk, but not off the site.
     browser.back();
     browser.see(".tour-card");
     browser.back();
@@ -953,9 +953,9 @@ fn focus_stays_on_the_actions_and_dialogs_begin_at_their_field() {
         browser.run(script, vec![])
     };
     focus("[data-key='1e']");
-    // What the button does is written where no mouse is needed.
+    // A visible text describes the button, so that no mouse is needed.
     browser.see_text(".act-about", "server 1 times out");
-    // Ten steps by Enter alone: the focus never leaves the list.
+    // Ten steps by Enter only: the focus never leaves the list.
     for step in 1..=10 {
         browser.press(Key::Enter);
         browser.see_text(".story-number", &step.to_string());
@@ -1027,9 +1027,9 @@ fn bug_that_breaks_no_law_is_shown_with_its_method_and_walked_to() {
         browser.click("#plant-find");
         let told = browser.see_text(".found", headline);
         assert!(!told.contains(" 0 steps"), "{told}");
-        // What a simulation ran through is no number of states.
+        // A simulation reports no number of states.
         assert_eq!(told.contains("states"), chip == "progress check", "{told}");
-        // There is something to walk, and no green line beside the red one.
+        // There is a path to walk, and no green line beside the red one.
         browser.click("#found-next");
         browser.see_text(".story-number", "1");
         browser.see_text(".law-list .is-broken", property);
@@ -1038,7 +1038,7 @@ fn bug_that_breaks_no_law_is_shown_with_its_method_and_walked_to() {
             !browser.see(".law-list").contains("Linearizability"),
             "nothing judged it"
         );
-        // The meaning of the property is there, in both languages.
+        // The explanation of the property is available in both languages.
         browser.click(".law-list .is-broken summary");
         assert!(browser.see(".law-list .is-broken .law-about").len() > 20);
         browser.press(Key::End);
@@ -1062,8 +1062,8 @@ fn state_of_a_cluster_without_a_quorum_is_told_as_that() {
     let chip = browser.see_text(".live-head .chip", "no quorum");
     assert_eq!(chip, "✕ no quorum: 2 of 5 up; writes wait");
     assert!(browser.has(".live-head .chip.is-bad"));
-    // The last known commit index stays, with its age; and what is on a killed server's disk is told
-    // by its last index, not by how many entries the page was sent.
+    // The last known commit index stays, with its age. The size of a killed server's log comes from
+    // its last index, not from the number of entries that the page received.
     let summary = browser.see_text(".live-summary", "123,456 ·");
     assert!(summary.contains("ago"), "{summary}");
     assert!(summary.contains("2 of 5 (majority 3)"), "{summary}");
@@ -1094,18 +1094,18 @@ fn modules_of_the_page_pass_their_own_tests() {
     });
     assert_eq!(results["failed"], json!([]));
     assert!(results["passed"].as_u64() > Some(30), "{results}");
-    // Some of them provoke complaints.
+    // Some of them provoke errors.
     browser.complaints();
     browser.close(&[&origin]);
 }
 
-/// The checker's server of pages, at any free address.
+/// Starts the checker's HTTP server at a free address.
 fn checker(arguments: &[&str]) -> Door {
     let address = ["--address", "127.0.0.1:0"];
     Door::open("raft-checker", &[arguments, &address].concat())
 }
 
-/// A proxy with a cluster inside, at any free addresses.
+/// Starts a proxy with an embedded cluster at free addresses.
 fn cluster(arguments: &[&str]) -> Door {
     let places = [
         "--data-dir={dir}/data",
@@ -1125,7 +1125,7 @@ fn jsonl(path: impl AsRef<Path>) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Nothing sticks out of a window of this width.
+/// Asserts that no element exceeds a window of this width.
 fn assert_fits(browser: &Browser, width: u64) {
     let wide = browser.run("return document.documentElement.scrollWidth", vec![]);
     assert!(wide.as_u64() <= Some(width), "{wide} wide in {width}");

@@ -1,10 +1,10 @@
-//! `deploy/copy-cluster`, which docs/deploy.md advises to use after a disk was lost.
+//! `deploy/copy-cluster`, which docs/deploy.md recommends after the loss of a disk.
 
 use harness::{Door, http};
 use serde_json::Value;
 use std::{net::SocketAddr, path::Path, process::Command};
 
-/// A cluster of one server, and where its proxy serves HTTP.
+/// A cluster of one server, and the HTTP address of its proxy.
 fn cluster(settings: &[&str]) -> (Door, SocketAddr) {
     let arguments = [
         "--embedded=1",
@@ -19,7 +19,7 @@ fn cluster(settings: &[&str]) -> (Door, SocketAddr) {
     (door, at)
 }
 
-/// All keys and values, as a listing has them, without versions.
+/// All keys and values in the order of a listing, without versions.
 fn content(at: SocketAddr) -> Vec<Value> {
     let mut items = Vec::new();
     let mut page = "/v1/kv?limit=1000".to_owned();
@@ -64,7 +64,7 @@ fn every_key_and_value_arrives_in_another_cluster() {
         put(key, "x\r\ny");
     }
     put("empty", "");
-    // More than a page.
+    // More than one page.
     for number in 0..40 {
         put(&format!("large-{number}"), &"v".repeat(30_000));
     }
@@ -87,7 +87,7 @@ fn copy_that_fails_says_so() {
     let (done, said) = copy(&[old.origin(), "http://127.0.0.1:1"]);
     assert!(!done, "{said}");
     assert!(said.contains("nothing more was copied"), "{said}");
-    // What is wrong on the command line is one line, too.
+    // A command line error is also a single line.
     for (arguments, expected) in [
         (vec!["localhost:8080", old.origin()], "such as http://"),
         (

@@ -1,5 +1,5 @@
-//! What goes wrong with disks, done to servers of a cluster that clients use: each ends with an
-//! error that says what to do, nothing that was acknowledged is lost, and the others go on.
+//! Disk faults at servers of a cluster under load: each affected server ends with an error that names
+//! a remedy, no acknowledged write is lost, and the other servers continue.
 
 use harness::{Cluster, Load, NODES, Namespace, Place, Shape, http, judge, wait::until};
 use std::{
@@ -9,16 +9,16 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// What a server ends with if its disk fails it.
+/// The exit code of a server after a disk failure.
 const DISK_FAILED: Option<i32> = Some(74);
-/// What it ends with if it cannot start.
+/// The exit code of a server that cannot start.
 const NOT_STARTED: Option<i32> = Some(1);
 
 fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
-/// Nothing is lost, and what clients saw and servers did can be.
+/// Checks that nothing is lost, that the history is linearizable, and that the traces replay.
 fn judge_all(mut cluster: Cluster, load: Load) {
     load.expect_writes(50);
     let history = load.finish();
@@ -35,20 +35,20 @@ fn judge_all(mut cluster: Cluster, load: Load) {
     }
 }
 
-/// Nothing makes room, so that what is to be full gets full and stays so.
+/// Without snapshots nothing frees space, so that a full disk stays full.
 const NO_SNAPSHOTS: [&str; 2] = [
     "--snapshot-entries=1000000000",
     "--snapshot-bytes=1000000000000",
 ];
 
-/// Server 3 on a file system of its own that has room for so much.
+/// Starts a cluster with server 3 on a separate file system of this size.
 fn with_small_disk(
     namespace: &Namespace,
     size: &str,
     without_traces: bool,
     settings: &[&str],
 ) -> (Cluster, PathBuf) {
-    // Any directory will do to mount on: who is not in the namespace does not see it.
+    // Any directory can serve as mount point, because the mount is visible only inside the namespace.
     let disk = PathBuf::from("/mnt");
     namespace.shell(&format!("mount -t tmpfs -o size={size} stateraft /mnt"));
     let place = Place {
@@ -65,17 +65,17 @@ fn with_small_disk(
     (Cluster::start_as(shape), disk)
 }
 
-/// Large values, for a second.
+/// Writes large values for a second.
 fn write_large(cluster: &Cluster) {
-    // The load is the same for the same number of keys. Each call writes to keys of its own, so that
-    // the state grows with the log however many calls it takes.
+    // The benchmark writes the same values for the same number of keys. Each call uses different keys,
+    // so that the state grows with the log over any number of calls.
     static KEYS: AtomicU64 = AtomicU64::new(10_000);
     let keys = KEYS.fetch_add(997, Relaxed);
     let line = "bench --ops=put --value-size=32000 --clients=8 --seconds=1 --warm-up=1ms";
     cluster.client(&words(&format!("{line} --keys={keys}")));
 }
 
-/// Writes until server 3 ends because its disk has no room. Returns what it said.
+/// Writes until server 3 ends because its disk is full. Returns its log.
 fn fill_the_disk(cluster: &mut Cluster) -> String {
     until("server 3 to fill its disk", || {
         write_large(cluster);
@@ -86,13 +86,14 @@ fn fill_the_disk(cluster: &mut Cluster) -> String {
     said
 }
 
-/// A disk that is full is full: the server says so and ends. Given room, it goes on where it was.
+/// If a disk is full, the server reports it and ends. With more space, it continues from its last
+/// state.
 #[test]
 fn full_disk_ends_the_server_and_loses_nothing() {
     let Some(namespace) = Namespace::new() else {
         return;
     };
-    // Two segments of the log find room, a third does not.
+    // Two segments of the log fit, a third does not.
     let (mut cluster, _) = with_small_disk(&namespace, "40m", true, &NO_SNAPSHOTS);
     let load = Load::start(&cluster);
     let said = fill_the_disk(&mut cluster);
@@ -102,7 +103,7 @@ fn full_disk_ends_the_server_and_loses_nothing() {
         "{said}"
     );
     load.expect_writes(100);
-    // Without any more room it gets no further: what it missed does not fit.
+    // Without more space it cannot continue: the missed entries do not fit.
     write_large(&cluster);
     cluster.restart(3);
     let (code, said) = cluster.wait_for_end(3);
@@ -115,15 +116,15 @@ fn full_disk_ends_the_server_and_loses_nothing() {
     judge_all(cluster, load);
 }
 
-/// A snapshot that finds no room leaves the log it was to replace as it is.
+/// A snapshot that does not fit leaves the log unchanged that it was intended to replace.
 #[test]
 fn disk_too_small_for_a_snapshot_ends_the_server_and_loses_nothing() {
     let Some(namespace) = Namespace::new() else {
         return;
     };
-    // Two segments of the log and one in reserve find room: up to 33 MB of entries. A snapshot of as
-    // few as 19 MB, a quarter less than the setting says, does not beside them, though it may take the
-    // place of the one in reserve.
+    // Two segments of the log and a spare one fit: up to 33 MB of entries. A snapshot of only 19 MB, a
+    // quarter less than the setting, does not fit beside them, although it may take the place of the
+    // spare segment.
     let settings = ["--snapshot-entries=1000000000", "--snapshot-bytes=26000000"];
     let (mut cluster, disk) = with_small_disk(&namespace, "49m", true, &settings);
     let load = Load::start(&cluster);
@@ -134,7 +135,7 @@ fn disk_too_small_for_a_snapshot_ends_the_server_and_loses_nothing() {
         assert!(files.contains(segment), "{files}");
     }
     load.expect_writes(100);
-    // The log is whole, and now there is room for a snapshot.
+    // The log is intact, and now there is room for a snapshot.
     namespace.shell("mount -o remount,size=400m /mnt");
     cluster.restart(3);
     let leader = cluster.leader();
@@ -146,7 +147,7 @@ fn disk_too_small_for_a_snapshot_ends_the_server_and_loses_nothing() {
     judge_all(cluster, load);
 }
 
-/// A directory that can be read only: nothing starts on it, and nothing in it is harmed.
+/// On a read-only directory nothing starts, and nothing in it is damaged.
 #[test]
 fn read_only_directory_is_refused_with_a_reason() {
     let Some(namespace) = Namespace::new() else {
@@ -164,7 +165,7 @@ fn read_only_directory_is_refused_with_a_reason() {
         "{said}"
     );
     assert!(said.contains("Read-only file system"), "{said}");
-    // Likewise where there is no directory yet.
+    // The same applies if the directory does not exist yet.
     let (code, said) = cluster.run_server(3, "faults", &disk.join("other"));
     assert_eq!(code, NOT_STARTED, "{said}");
     assert!(said.contains("Read-only file system"), "{said}");
@@ -176,8 +177,8 @@ fn read_only_directory_is_refused_with_a_reason() {
     judge_all(cluster, load);
 }
 
-/// Whoever removes the log leaves other files: enough to know that there was a log, and that an empty
-/// one would be a server without memory of its votes.
+/// A removal of the log leaves other files. They prove that a log existed; with an empty log, the
+/// server would have forgotten its votes.
 #[test]
 fn directory_without_its_log_is_refused() {
     let mut cluster = Cluster::start();
@@ -212,14 +213,14 @@ fn directory_without_its_log_is_refused() {
     judge_all(cluster, load);
 }
 
-/// A lost disk is seen wherever an operator looks, at the server and at its leader, with keys and
-/// without.
+/// A lost disk is visible everywhere an operator may look, at the server and at its leader, with keys
+/// and without.
 #[test]
 fn lost_disk_is_seen_in_logs_metrics_and_readiness() {
     for without_keys in [false, true] {
         let mut cluster = Cluster::start_as(Shape {
             without_keys,
-            // An election would move the leader's line to another log.
+            // An election would move the leader's message to another log.
             patient: true,
             ..Shape::default()
         });

@@ -1,12 +1,12 @@
-//! What breaks real systems, done to real processes while clients use them. Afterwards the checker
-//! judges what the clients saw and what the servers did.
+//! Common real-world faults, applied to real processes under load. Afterwards the checker verifies the
+//! history of the clients and the traces of the servers.
 
 use harness::{Cluster, History, Load, NODES, judge, wait::until};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
 
-/// Ends a scenario: the cluster works, nothing that was acknowledged is lost, nothing was done
-/// twice, what clients saw can be, and the servers did what the checked core does.
+/// Ends a scenario: checks that the cluster works, no acknowledged write is lost, nothing was executed
+/// twice, the history is linearizable, and the servers behaved like the checked core.
 fn judge_all(mut cluster: Cluster, load: Load, at_least: u64) -> (Cluster, History, PathBuf) {
     load.expect_writes(50);
     let history = load.finish();
@@ -15,7 +15,7 @@ fn judge_all(mut cluster: Cluster, load: Load, at_least: u64) -> (Cluster, Histo
         cluster.catches_up(id, leader);
     }
     cluster.assert_all_run();
-    // One is killed in the midst of its heartbeats, one stops in good order; both leave a trace.
+    // One server is killed between its heartbeats, one stops in an orderly way; both leave a trace.
     cluster.stop(leader);
     cluster.kill_all();
     let path = history.write(cluster.dir(), "history.jsonl");
@@ -52,7 +52,7 @@ fn leader_stopped_for_seconds_follows_when_it_goes_on() {
     cluster.pause(old);
     let new = cluster.leader_among(&others(old));
     load.expect_writes(100);
-    // It shall be gone for longer than any timer, and wake up believing that it leads.
+    // The pause must exceed every timer, so that the server resumes as a leader of the past.
     let age = cluster.number(new, "uptime_seconds");
     until("the others to be three seconds older", || {
         (cluster.number(new, "uptime_seconds") >= age + 3).then_some(())
@@ -67,7 +67,7 @@ fn leader_stopped_for_seconds_follows_when_it_goes_on() {
     judge_all(cluster, load, 200);
 }
 
-/// Rules by which nothing comes from these servers to those.
+/// Rules that drop every message from these servers to those servers.
 fn cut(from: &[u64], to: &[u64]) -> Vec<Value> {
     let links = from
         .iter()
@@ -98,14 +98,14 @@ fn leader_cut_off_steps_back_and_rejoins() {
         }
         let term = cluster.number(old, "term");
         eprintln!("  server {old} of term {term} {name}");
-        // It notices by itself that no majority answers, and does not stay a leader of nobody.
+        // The leader detects the loss of its majority, and steps down.
         until("the leader cut off to step back", || {
             (cluster.status(old)?["role"] != "leader").then_some(())
         });
         let new = cluster.leader_among(&others(old));
         load.expect_writes(100);
         if !hears {
-            // It asks whether it could win before it begins a term, so it begins none.
+            // It sends a pre-vote request before it begins a term, so it begins none.
             assert_eq!(
                 cluster.number(old, "term"),
                 term,
@@ -126,8 +126,8 @@ fn messages_lost_doubled_and_overtaken_clients_see_no_difference() {
     let cluster = Cluster::start();
     let load = Load::start(&cluster);
     for id in NODES {
-        // Between servers, messages meet their fate where they are sent. The proxy makes no faults,
-        // so what it sends and what is sent to it meets it here.
+        // Between servers, faults apply at the sender. The proxy injects no faults, so faults between
+        // it and a server apply at the server, in both directions.
         let bad = |side| json!({"side": side, "drop": 0.2, "duplicate": 0.2, "reorder": 0.3});
         let between = NODES.map(|from| json!({"side": "receive", "from": {"Node": from}}));
         let mut rules = Vec::from(between);
@@ -144,7 +144,7 @@ fn messages_lost_doubled_and_overtaken_clients_see_no_difference() {
     ];
     let mut arguments = Vec::from(arguments.map(String::from));
     arguments.push(format!("--history={}", path.display()));
-    // The clients of the benchmark have keys of their own.
+    // The clients of the benchmark use different keys.
     cluster.client(&arguments);
     judge::assert_linearizable(&path, 20);
     load.expect_writes(200);
@@ -189,7 +189,8 @@ fn follower_that_missed_a_thousand_entries_catches_up() {
     judge_all(cluster, load, 900);
 }
 
-/// With two of three gone nobody knows what is true now. One server still knows what was.
+/// If two of three servers are gone, no server knows the current state. One server still knows an
+/// earlier state.
 #[test]
 fn without_a_majority_stale_reads_are_answered_and_others_are_not() {
     let mut cluster = Cluster::start();
@@ -214,7 +215,7 @@ fn without_a_majority_stale_reads_are_answered_and_others_are_not() {
     let fresh = cluster.try_client(&words("get k --timeout 2s -o json"));
     assert_eq!(fresh.status.code(), Some(3), "{fresh:?}");
     assert!(fresh.stdout.is_empty(), "{fresh:?}");
-    // Not even the server that is asked directly, and has the value, answers otherwise.
+    // Even a server that has the value, and receives the request directly, responds no differently.
     let direct = |consistency: &str| {
         let at = cluster.node_udp(left);
         let line = format!("get k --direct --endpoints {left}={at} --timeout 2s {consistency}");
@@ -231,7 +232,7 @@ fn without_a_majority_stale_reads_are_answered_and_others_are_not() {
     cluster.assert_all_run();
 }
 
-/// The judges are worth what they find.
+/// The checks are only useful if they detect violations.
 #[test]
 fn forged_results_and_altered_traces_are_rejected() {
     let mut cluster = Cluster::start();
@@ -273,7 +274,8 @@ fn forged_results_and_altered_traces_are_rejected() {
     assert!(why.contains(&place), "{place} is not named: {why}");
 }
 
-/// One digit anywhere in a real trace, and the replay names the line: the digests leave nothing out.
+/// A change of one digit anywhere in a real trace: the replay reports the line, because the digests
+/// cover everything.
 fn assert_altered_digit_is_found(cluster: &Cluster, trace: usize, part: usize, of: usize) {
     let mut traces = cluster.traces();
     let mut text = fs::read(&traces[trace]).expect("a trace can be read");
@@ -291,7 +293,7 @@ fn assert_altered_digit_is_found(cluster: &Cluster, trace: usize, part: usize, o
     assert!(why.contains(&place), "{place}: {why}");
 }
 
-/// A step that sends one message of another term.
+/// A step that sends one message with another term.
 fn altered(line: &str) -> Option<String> {
     let mut line: Value = serde_json::from_str(line).ok()?;
     let message = line

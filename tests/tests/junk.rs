@@ -1,4 +1,4 @@
-//! Datagrams that mean nothing, in great numbers, at everyone who listens.
+//! Large numbers of meaningless datagrams, sent to every listener.
 
 use harness::{Cluster, Load, NODES, judge};
 use model::wire::{ClusterId, VERSION};
@@ -10,12 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So many are sent, at this rate: for ten seconds, or longer where the machine is too busy.
+/// The number of datagrams. They are sent at this rate for ten seconds, or longer on a busy machine.
 const NUMBER: usize = 1_000_000;
 const EACH_SECOND: u64 = 100_000;
-/// How many leave in one call, all of one length; the system takes no more.
+/// The number of datagrams per system call, all of the same length; the system accepts no larger
+/// batch.
 const BUNCH: usize = 64;
-/// How many different bunches there are.
+/// The number of different batches.
 const KINDS: usize = 1_000;
 const LONGEST: usize = 200;
 
@@ -25,7 +26,7 @@ fn flood_of_junk_cluster_goes_on_serving() {
     let load = Load::start(&cluster);
     let leader = cluster.leader();
     let targets = [cluster.node_udp(leader), cluster.proxy_udp()];
-    // The header of a datagram is no secret.
+    // The header of a datagram is not secret.
     let name = cluster.options().cluster;
     let headers = [0, 1, 2, 3].map(|key| header(&name, key));
     let flood = thread::spawn(move || flood(targets, &headers));
@@ -41,7 +42,7 @@ fn flood_of_junk_cluster_goes_on_serving() {
     );
     assert_eq!(sent, NUMBER);
     assert!(served >= 100, "{served} writes in all that time");
-    // What arrived of it was counted, and by cause.
+    // The received datagrams were counted, by cause.
     for cause in CAUSES {
         let node = format!("raft_transport_total{{count=\"dropped_{cause}\"}}");
         assert!(cluster.metric(leader, &node) > 10, "{node}");
@@ -57,8 +58,8 @@ fn flood_of_junk_cluster_goes_on_serving() {
     judge::assert_replays(&NODES.map(|id| cluster.trace(id)));
 }
 
-/// What becomes of junk: too short, of something else, of another version, without a seal, under a
-/// key that is not known, sealed wrongly.
+/// The causes of rejection: too short, another protocol, another version, unsealed, an unknown key, an
+/// invalid seal.
 const CAUSES: [&str; 7] = [
     "short",
     "magic",
@@ -69,7 +70,7 @@ const CAUSES: [&str; 7] = [
     "seal",
 ];
 
-/// Sends them all, and says how many it sent and how long that took.
+/// Sends all datagrams. Returns their number and the duration.
 fn flood(targets: [SocketAddr; 2], headers: &[[u8; 14]; 4]) -> (usize, Duration) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("no port is free");
     let mut random = SmallRng::seed_from_u64(1);
@@ -81,14 +82,14 @@ fn flood(targets: [SocketAddr; 2], headers: &[[u8; 14]; 4]) -> (usize, Duration)
         let target = targets[random.random_range(0..2)];
         sent += send(&socket, &bytes[..many * length], *length, target);
         let due = Duration::from_micros(sent as u64 * 1_000_000 / EACH_SECOND);
-        // The pace of the flood.
+        // The rate of the flood.
         thread::sleep(due.saturating_sub(begun.elapsed()));
     }
     (sent, begun.elapsed())
 }
 
-/// Sends datagrams of this length in one call, which the system cuts apart on their way (UDP
-/// segmentation offload). Says how many it took.
+/// Sends datagrams of this length in one call; the kernel splits the buffer (UDP segmentation
+/// offload). Returns the number of accepted datagrams.
 fn send(socket: &UdpSocket, bytes: &[u8], length: usize, to: SocketAddr) -> usize {
     let size = libc::c_int::try_from(length).expect("a datagram is small");
     // SAFETY: the option is an int, and is read before the call returns.
@@ -103,11 +104,11 @@ fn send(socket: &UdpSocket, bytes: &[u8], length: usize, to: SocketAddr) -> usiz
     };
     let error = std::io::Error::last_os_error();
     assert_eq!(set, 0, "the system cuts no datagrams apart: {error}");
-    // What the system does not take for now is sent again.
+    // Datagrams that the kernel does not accept now are sent again.
     socket.send_to(bytes, to).unwrap_or(0) / length
 }
 
-/// Datagrams of one length, one after the other.
+/// A batch of datagrams of one length.
 fn bunch(random: &mut SmallRng, headers: &[[u8; 14]; 4]) -> (usize, Vec<u8>) {
     let length = random.random_range(1..LONGEST);
     let mut bytes = vec![0; BUNCH * length];
@@ -118,17 +119,17 @@ fn bunch(random: &mut SmallRng, headers: &[[u8; 14]; 4]) -> (usize, Vec<u8>) {
     (length, bytes)
 }
 
-/// Random bytes, behind as much of a right header as chance will have it.
+/// Random bytes after a valid header prefix of random length.
 fn junk(random: &mut SmallRng, header: &[u8; 14], bytes: &mut [u8]) {
     random.fill_bytes(bytes);
-    // Nothing, or up to and with: what it is, the version, the key, the cluster.
+    // Nothing, or up to and including: magic, version, key, cluster.
     let right = [0, 4, 5, 6, 14][random.random_range(0..5)];
     if let Some(start) = bytes.get_mut(..right) {
         start.copy_from_slice(&header[..right]);
     }
 }
 
-/// What begins every datagram; `docs/wire.md` draws it.
+/// The header of every datagram; see `docs/wire.md`.
 fn header(cluster: &str, key: u8) -> [u8; 14] {
     let mut header = *b"SRFT\0\0........";
     header[4] = VERSION;

@@ -1,5 +1,5 @@
-//! Networks that carry less than Ethernet, as tunnels do, and networks that change while a cluster
-//! runs: everything works that works elsewhere.
+//! Networks with a smaller MTU than Ethernet, such as tunnels, and networks whose MTU changes while a
+//! cluster runs: all features work as on Ethernet.
 
 use client::Client;
 use harness::{Network, wait::until};
@@ -7,7 +7,7 @@ use std::{future::Future, time::Duration};
 
 const HEADERS: u64 = 28;
 
-/// Runs a client in the network of this thread.
+/// Runs a client in the network namespace of this thread.
 fn with_client<T>(network: &Network, run: impl AsyncFnOnce(&Client) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -33,7 +33,7 @@ async fn found<T, E: std::fmt::Display>(what: &str, of: impl Future<Output = Res
     of.await.unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
-/// What a cluster is used for, on links of these MTUs.
+/// The typical uses of a cluster, on links with this MTU.
 fn everything_works(mtu: u32) {
     let mut network = Network::start(mtu);
     let most = u64::from(mtu) - HEADERS;
@@ -49,7 +49,7 @@ fn everything_works(mtu: u32) {
         let page = found("scan", client.scan(&b"scan/"[..], None, 100)).await;
         assert_eq!(page.pairs.len(), 40);
     });
-    // A loaded cluster keeps its leader, and datagrams are as long as the links carry.
+    // A loaded cluster keeps its leader, and datagrams are as long as the links permit.
     let (leader, term) = network.leader();
     let line = "-o json bench --clients 64 --value-size 64 --ops put --seconds 2 --warm-up 100ms";
     network.client(&line.split(' ').collect::<Vec<_>>());
@@ -89,13 +89,13 @@ fn cluster_works_in_a_tunnel_of_1280_bytes() {
     everything_works(1_280);
 }
 
-/// Less than what a path begins with.
+/// Below the initial datagram size of a path.
 #[test]
 fn cluster_works_on_links_of_1000_bytes() {
     everything_works(1_000);
 }
 
-/// The interfaces of all processes come to carry less while clients write, and more again.
+/// The MTU of all interfaces decreases while clients write, and increases again.
 #[test]
 fn cluster_follows_interfaces_that_carry_less_and_more() {
     let network = Network::start(1_500);
@@ -125,7 +125,7 @@ fn cluster_follows_interfaces_that_carry_less_and_more() {
     assert!(count("probes_acknowledged") > 0);
 }
 
-/// The path to one server silently loses what is longer than it carries, as a tunnel on the way does.
+/// The path to one server silently drops packets above its MTU, like a tunnel on the path.
 #[test]
 fn cluster_leaves_a_black_hole() {
     let network = Network::start(1_500);
@@ -137,7 +137,7 @@ fn cluster_leaves_a_black_hole() {
     });
     let before = network.metric(leader, "raft_transport_total{count=\"black_holes\"}");
     network.set_port_mtu(follower, 1_300);
-    // The way to the leader loses them, too.
+    // The path to the leader drops them, too.
     network.set_port_mtu(leader, 1_300);
     with_client(&network, async |client| {
         for nth in 0..40 {

@@ -1,5 +1,5 @@
-//! Programs whose output cannot be written, whose terminal is closed, and whose environment is what
-//! compose files make of it.
+//! Programs whose output cannot be written, whose terminal is closed, or whose environment comes from
+//! a compose file.
 
 use harness::{
     binaries,
@@ -15,7 +15,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A child that does not outlive its test, not even one that fails.
+/// A child process that ends with its test, even if the test fails.
 struct Spawned(Child);
 
 impl Drop for Spawned {
@@ -25,7 +25,7 @@ impl Drop for Spawned {
     }
 }
 
-/// A proxy with one embedded server, on ports of its own.
+/// A proxy with one embedded server, on free ports.
 struct Proxy {
     child: Spawned,
     http: SocketAddr,
@@ -67,8 +67,8 @@ impl Proxy {
         });
     }
 
-    /// Writes one key so many times. No write begins before the one before it has ended, so each is
-    /// an entry of its own in the server's log.
+    /// Writes one key this number of times. Each write begins after the previous one has ended, so
+    /// each is a separate entry in the server's log.
     fn write_one_by_one(&self, count: usize) {
         let mut stream = TcpStream::connect(self.redis).expect("it listens");
         let timeout = Some(wait::DEADLINE);
@@ -96,7 +96,7 @@ fn free_port() -> u16 {
     loop {
         let udp = UdpSocket::bind("127.0.0.1:0").expect("no port is free");
         let port = udp.local_addr().expect("it is bound").port();
-        // A connection of another test may have the same number.
+        // A connection of another test may use the same port.
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
@@ -105,7 +105,7 @@ fn free_port() -> u16 {
 
 fn send(child: &Child, signal: i32) {
     let pid = i32::try_from(child.id()).expect("a process number is small");
-    // SAFETY: kill(2) touches no memory of ours, and the child was not waited for.
+    // SAFETY: kill(2) does not access our memory, and the child was not waited for.
     let result = unsafe { libc::kill(pid, signal) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
@@ -131,7 +131,7 @@ fn full() -> File {
         .expect("Linux has /dev/full")
 }
 
-/// The writing end of a pipe whose reader has exited.
+/// The write end of a pipe whose reader has exited.
 fn closed_pipe() -> Stdio {
     let (reader, writer) = io::pipe().expect("a pipe cannot be made");
     drop(reader);
@@ -156,18 +156,18 @@ fn exited_reader_of_the_output_stops_nothing() {
     assert_eq!(proxy.stop(libc::SIGTERM), Some(0));
 }
 
-/// A pipe that is full and whose reader does not read: the reader, and the writing end.
+/// A full pipe whose reader does not read: the read end and the write end.
 fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
     let (reader, writer) = io::pipe().expect("a pipe cannot be made");
     let set_flags = |flags: libc::c_int| {
-        // SAFETY: F_SETFL takes an integer and touches no memory of ours.
+        // SAFETY: F_SETFL takes an integer and does not access our memory.
         let result = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) };
         assert_eq!(result, 0, "{}", io::Error::last_os_error());
     };
     set_flags(libc::O_NONBLOCK);
     while (&writer).write(&[b'\n'; 4096]).is_ok() {}
     while (&writer).write(b"\n").is_ok() {}
-    // The child shares the flags: its writes must wait, as they do with any pipe.
+    // The child shares the flags: its writes must block, as with any pipe.
     set_flags(0);
     (reader, writer)
 }
@@ -184,7 +184,7 @@ fn reader_that_stopped_reading_delays_nothing() {
     assert_eq!(proxy.stop(libc::SIGTERM), Some(0));
 }
 
-/// Each write is two lines or more at the level `trace`, and 8,192 lines fit into the queue.
+/// Each write causes at least two lines at the level `trace`, and the queue has room for 8,192 lines.
 const WRITES_TO_FILL_THE_QUEUE: usize = 5_000;
 
 #[test]
@@ -208,7 +208,7 @@ fn full_queue_of_log_lines_does_not_delay_the_end() {
     }
 }
 
-/// Waits until a server of `raft-checker` answers a request with 200.
+/// Waits until a server of `raft-checker` responds to a request with 200.
 fn assert_explores(child: &mut Child, at: SocketAddr, path: &str) {
     until("the explorer to answer", || {
         let ended = child.try_wait().expect("a child can be asked for");
@@ -248,7 +248,7 @@ fn unwritable_output_does_not_end_the_explorer() {
     }
 }
 
-/// Has a program inherit this disposition of SIGHUP, whatever that of the test is.
+/// Sets the disposition of SIGHUP for a program, regardless of the disposition in the test process.
 fn set_hang_up(command: &mut Command, disposition: libc::sighandler_t) {
     // SAFETY: signal(2) is async-signal-safe, and the child has only this thread.
     unsafe {
@@ -274,7 +274,7 @@ fn closed_terminal_stops_in_good_order_unless_it_is_ignored() {
 
     let mut proxy = Proxy::start(|command| {
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        // As `nohup` does.
+        // Like `nohup`.
         set_hang_up(command, libc::SIG_IGN);
     });
     proxy.assert_serves();

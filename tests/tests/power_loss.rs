@@ -1,20 +1,20 @@
-//! Servers on disks that forget what was not synced: killed within a sync, told of an I/O error by
-//! one, and cut off from power after they came back. What a server let anyone see is still there.
+//! Servers on disks that lose unsynced data: killed within a sync, stopped by an I/O error of a sync,
+//! and without power after a restart. Every state that a server has revealed still exists afterwards.
 //!
-//! Every disk refuses `O_DIRECT`. Its cache outlives a process, so the next process reads what the one
-//! before had not made durable.
+//! Every disk rejects `O_DIRECT`. Its cache outlives a process, so the next process reads data that
+//! the previous process had not made durable.
 
 use client::{Client, Options};
 use harness::{Cluster, Load, LossyDisk, NODES, Place, Shape, judge, wait::until};
 use std::{collections::BTreeMap, fs, time::Duration};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
-/// What a server ends with if its disk fails it.
+/// The exit code of a server after a disk failure.
 const DISK_FAILED: Option<i32> = Some(74);
 
-/// Three servers, each on a disk of its own.
+/// Three servers, each on a separate disk.
 struct Servers {
-    /// Dropped first: a disk can go when no process uses it.
+    /// Dropped first: a disk can be unmounted only after its processes have ended.
     cluster: Cluster,
     disks: BTreeMap<u64, LossyDisk>,
 }
@@ -24,7 +24,7 @@ impl Servers {
         let disks = BTreeMap::from(NODES.map(|id| (id, LossyDisk::mount())));
         let places = disks.iter().map(|(id, disk)| {
             let data_dir = disk.path().join(format!("stateraft/node-{id}"));
-            // As a process leaves it that is killed before it synced a directory it made.
+            // The state after a process was killed before it synced a directory that it had created.
             fs::create_dir_all(&data_dir).expect("a directory can be made");
             let place = Place {
                 data_dir: Some(data_dir),
@@ -42,7 +42,8 @@ impl Servers {
         Self { cluster, disks }
     }
 
-    /// With elections so rare that none follows the restart of a server.
+    /// Starts servers with such long election timeouts that no election follows the restart of a
+    /// server.
     fn start_calm() -> Self {
         Self::start(&["--election=3s..5s"], true)
     }
@@ -58,14 +59,14 @@ impl Servers {
         (leader, others[0], others[1])
     }
 
-    /// The server loses power while it runs.
+    /// Cuts the power of a running server.
     fn lose_power(&mut self, id: u64) {
         self.cluster.kill(id);
         self.disk(id).lose_power();
     }
 
-    /// The follower acknowledged an entry and loses power, the leader goes, and the server that was
-    /// absent all the while comes back: the follower alone can have the entry.
+    /// The follower acknowledged an entry and loses power, the leader disappears, and the server
+    /// returns that was absent all the time: only the follower can have the entry.
     fn expect_of_the_follower_alone(mut self, leader: u64, follower: u64, absent: u64) {
         self.lose_power(follower);
         self.cluster.kill(leader);
@@ -77,7 +78,7 @@ impl Servers {
     }
 }
 
-/// Longer than a page: nothing that is written later makes all of its pages dirty again.
+/// Longer than a page: no later write makes all of its pages dirty again.
 fn value() -> String {
     "v".repeat(10_000)
 }
@@ -86,7 +87,7 @@ fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
-/// A client whose session is open: a put is one entry, and the log's only write.
+/// A client with an open session: a put is one entry, and the only write of the log.
 struct Writer {
     runtime: Runtime,
     client: Client,
@@ -168,7 +169,7 @@ fn vote_of_a_server_killed_within_its_sync_outlives_a_power_loss() {
     servers.cluster.kill(leader);
     servers.disk(voter).wait_for_a_hanging_sync();
     servers.cluster.kill_at_its_disk(voter, || drop(hanging));
-    // Alone, it begins no term.
+    // Alone, the server begins no term.
     servers.cluster.kill(other);
     servers.cluster.restart(voter);
     let vote = |cluster: &Cluster| {
@@ -187,7 +188,7 @@ fn vote_of_a_server_killed_within_its_sync_outlives_a_power_loss() {
     );
 }
 
-/// The disk may hang for good: a supervisor must not have to wait for it.
+/// The disk may hang forever: a supervisor must not have to wait for it.
 #[test]
 fn server_whose_disk_hangs_at_the_start_stops_when_told() {
     let mut servers = Servers::start_calm();
@@ -204,8 +205,8 @@ fn server_whose_disk_hangs_at_the_start_stops_when_told() {
     servers.cluster.catches_up(follower, leader);
 }
 
-/// Followers whose syncs take very long: they still answer the leader, which stays, and reads wait for no
-/// disk. The write is done when the disks are.
+/// Followers whose syncs take very long still respond to the leader, which stays, and reads wait for
+/// no disk. The write completes when the disks do.
 #[test]
 fn followers_whose_syncs_hang_keep_their_leader_and_reads_are_answered() {
     let timers = ["--heartbeat=50ms", "--election=500ms..1s"];
@@ -221,7 +222,7 @@ fn followers_whose_syncs_hang_keep_their_leader_and_reads_are_answered() {
     for id in [one, other] {
         servers.disk(id).wait_for_a_hanging_sync();
     }
-    // Several times as long as a leader leads without a quorum.
+    // A multiple of the time that a leader leads without a quorum.
     let heartbeats = |id| cluster.metric(id, "raft_heartbeats_total{direction=\"in\"}");
     for id in [one, other] {
         let before = heartbeats(id);
@@ -244,8 +245,8 @@ fn followers_whose_syncs_hang_keep_their_leader_and_reads_are_answered() {
     assert_eq!(cluster.number(leader, "term"), term);
 }
 
-/// Under load, one server after the other is killed within a sync, or has one fail, and then loses
-/// power; at last all lose power at once.
+/// Under load, one server after the other is killed within a sync, or one of its syncs fails, and then
+/// it loses power; at the end all servers lose power at once.
 #[test]
 fn power_losses_under_load_lose_nothing_acknowledged() {
     let snapshots = ["--snapshot-entries=300", "--snapshot-bytes=30000"];

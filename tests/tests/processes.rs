@@ -1,4 +1,4 @@
-//! Processes that are asked to end, and processes that come back elsewhere.
+//! Processes that receive stop signals, and processes that return at another address.
 
 use harness::{Cluster, Door, Load, NODES, Namespace, Place, Shape, judge, run, wait::until};
 use std::{
@@ -8,15 +8,15 @@ use std::{
     net::{Ipv4Addr, TcpStream},
 };
 
-/// A second signal is for who has no time: the process ends at once. The others go on, and nothing
-/// that was acknowledged is lost.
+/// A second signal is for users who cannot wait: the process ends immediately. The other processes
+/// continue, and no acknowledged write is lost.
 #[test]
 fn second_signal_ends_a_server_and_a_proxy_at_once() {
     let mut cluster = Cluster::start();
     let load = Load::start(&cluster);
     let leader = cluster.leader();
     let (code, said) = cluster.stop_at_once(leader);
-    // Which of the two came second is theirs to say.
+    // The process determines which of the two signals is the second one.
     assert!(matches!(code, Some(130 | 143)), "{code:?}: {said}");
     assert!(said.contains("terminating immediately"), "{said}");
     load.expect_writes(50);
@@ -30,8 +30,8 @@ fn second_signal_ends_a_server_and_a_proxy_at_once() {
     finish(cluster, load);
 }
 
-/// One signal is a request: what is under way is finished, nothing new is begun, and the exit code
-/// says that all is well.
+/// One signal requests an orderly stop: pending operations are finished, no new operation begins, and
+/// the exit code reports success.
 #[test]
 fn first_signal_ends_a_proxy_and_servers_in_good_order() {
     let mut cluster = Cluster::start();
@@ -49,8 +49,8 @@ fn first_signal_ends_a_proxy_and_servers_in_good_order() {
     finish(cluster, load);
 }
 
-/// Connections that say half of a request and no more, more of them than the servers have file
-/// descriptors. The disk needs some too; and whoever comes with a whole request has a turn.
+/// Connections with incomplete requests, more of them than the servers have file descriptors. The disk
+/// needs descriptors too, and clients with complete requests are still served.
 #[test]
 fn idle_connections_take_neither_the_disk_nor_the_turn_of_others() {
     let few = Place {
@@ -59,7 +59,7 @@ fn idle_connections_take_neither_the_disk_nor_the_turn_of_others() {
     };
     let cluster = Cluster::start_as(Shape {
         places: NODES.map(|id| (id, few.clone())).into(),
-        // Segments come and go all the while.
+        // Segments are created and deleted all the time.
         settings: ["--snapshot-entries=100", "--snapshot-bytes=4000"]
             .map(String::from)
             .into(),
@@ -76,7 +76,7 @@ fn idle_connections_take_neither_the_disk_nor_the_turn_of_others() {
     }
     let taken = |cluster: &Cluster| cluster.metric(leader, "raft_snapshots_total{event=\"taken\"}");
     load.expect_writes(300);
-    // Asked over HTTP, beside all those.
+    // HTTP requests, in addition to all those connections.
     let before = taken(&cluster);
     load.expect_writes(300);
     assert!(taken(&cluster) > before);
@@ -84,8 +84,8 @@ fn idle_connections_take_neither_the_disk_nor_the_turn_of_others() {
     finish(cluster, load);
 }
 
-/// The same in one process: the doors of the proxy take no descriptors that the disks of its servers
-/// need.
+/// The same in one process: the frontends of the proxy take no descriptors that the disks of its
+/// servers need.
 #[test]
 fn idle_connections_leave_the_disks_of_an_embedded_cluster_alone() {
     let few = ["prlimit", "--nofile=400:400"].map(String::from);
@@ -143,8 +143,8 @@ fn finish(mut cluster: Cluster, load: Load) {
     judge::assert_replays(&cluster.traces());
 }
 
-/// A container that restarts may come back under another address, and only its name stays. Without
-/// keys nothing that it says from there is proof of where it is: its name has to be looked up again.
+/// A restarted container may return under another address, and only its name stays. Without keys,
+/// datagrams from the new address prove nothing about its identity: its name must be resolved again.
 #[test]
 fn server_that_comes_back_elsewhere_is_found_by_its_name() {
     let Some(namespace) = Namespace::new() else {
@@ -154,7 +154,7 @@ fn server_that_comes_back_elsewhere_is_found_by_its_name() {
     let hosts = dir.path().join("hosts");
     let is_at = |address: &str| {
         let text = format!("127.0.0.1 localhost\n{address} two.stateraft.test\n");
-        // Written in place: what is mounted is this file, not its name.
+        // Written in place: the mount refers to this file, not to its name.
         fs::write(&hosts, text).expect("a file of hosts can be written");
     };
     is_at("127.0.0.2");
@@ -185,7 +185,7 @@ fn server_that_comes_back_elsewhere_is_found_by_its_name() {
     cluster.place(2, place(Some(Ipv4Addr::new(127, 0, 0, 3))));
     cluster.restart(2);
     cluster.catches_up(2, leader);
-    // They find it so well that it makes up a majority with either of them.
+    // The servers find it, and it forms a majority with either of them.
     let other = if leader == 1 { 3 } else { 1 };
     cluster.kill(other);
     cluster.leader_among(&[leader, 2]);

@@ -1,4 +1,4 @@
-//! Client sessions and the quota of the state, over every client protocol of real processes.
+//! Client sessions and the state quota, over every client protocol of real processes.
 
 use client::Client;
 use harness::{Cluster, NODES, Shape, judge, wait::until};
@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::thread;
 use tokio::task::JoinSet;
 
-/// So many PUT requests over HTTP at once, each to a key of its own; their status codes.
+/// Sends this number of concurrent PUT requests over HTTP, each to a different key; returns their
+/// status codes and bodies.
 fn put_together(cluster: &Cluster, count: usize) -> Vec<(u16, String)> {
     thread::scope(|scope| {
         let put = |nth| {
@@ -30,7 +31,7 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-/// The idle sessions of a proxy survive any number of clients that write once and end.
+/// The idle sessions of a proxy survive any number of clients that write once and exit.
 #[test]
 fn clients_that_write_once_leave_no_session_behind() {
     let mut cluster = Cluster::start_with(&["--max-sessions=16"]);
@@ -54,7 +55,7 @@ fn clients_that_write_once_leave_no_session_behind() {
     judge::assert_replays(&cluster.traces());
 }
 
-/// A load generator that is interrupted closes its sessions.
+/// A load generator closes its sessions after an interrupt.
 #[test]
 fn interrupted_bench_leaves_no_session_behind() {
     let cluster = Cluster::start();
@@ -72,7 +73,8 @@ fn interrupted_bench_leaves_no_session_behind() {
     });
 }
 
-/// While all sessions are in use, others are told why they get none, and those in use go on.
+/// While all sessions are in use, other clients get an error with the reason, and the sessions in use
+/// continue.
 #[test]
 fn sessions_in_use_are_kept_and_others_are_told() {
     let cluster = Cluster::start_with(&["--max-sessions=3"]);
@@ -123,7 +125,7 @@ fn sessions_in_use_are_kept_and_others_are_told() {
         complaint.contains("sessions of the cluster are in use"),
         "{complaint}"
     );
-    // Reads need none.
+    // Reads need no session.
     assert_eq!(cluster.ask_proxy("GET", "/v1/kv/used0", "").0, 200);
 
     write_together();
@@ -135,7 +137,8 @@ fn sessions_in_use_are_kept_and_others_are_told() {
     cluster.client(&words(&["put", "k", "v"]));
 }
 
-/// At its quota the state does not grow, everyone is told why, and deletes make room.
+/// At its quota the state does not grow, all clients get an error with the reason, and deletions free
+/// space.
 #[test]
 fn state_at_its_quota_takes_no_more_until_something_is_deleted() {
     let mut cluster = Cluster::start_as(Shape {
@@ -165,7 +168,7 @@ fn state_at_its_quota_takes_no_more_until_something_is_deleted() {
     }
     assert_eq!(cluster.ask_proxy("DELETE", "/v1/kv/a", "").0, 200);
     cluster.client(&words(&["put", "d", &value]));
-    // What is refused is refused after a restart, too.
+    // The quota also applies after a restart.
     cluster.kill_all();
     for id in NODES {
         cluster.restart(id);

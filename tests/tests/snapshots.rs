@@ -1,12 +1,12 @@
-//! Logs that lose their beginning while clients write: a server that fell behind is brought up by a
-//! snapshot, and one that comes back starts from its own.
+//! Log compaction while clients write: a snapshot brings a server up to date that has fallen behind,
+//! and a restarted server begins with its own snapshot.
 
 use client::Client;
 use harness::{Cluster, Load, NODES, Shape, judge, wait::until};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
-/// So little that a few seconds of load make many snapshots.
+/// Such low thresholds that a few seconds of load cause many snapshots.
 const SOON: [&str; 2] = ["--snapshot-entries=100", "--snapshot-bytes=4000"];
 
 const TAKEN: &str = "raft_snapshots_total{event=\"taken\"}";
@@ -59,7 +59,7 @@ fn follower_behind_the_log_is_brought_up_by_a_snapshot_and_all_restart_from_thei
     for id in NODES.into_iter().filter(|id| *id != leader) {
         cluster.catches_up(id, leader);
     }
-    // Whatever was written, what is kept of it is little.
+    // The logs stay small, regardless of the number of writes.
     for id in NODES {
         until("a short log", || {
             (cluster.metric(id, "raft_log_entries") < 400).then_some(())
@@ -72,12 +72,12 @@ fn follower_behind_the_log_is_brought_up_by_a_snapshot_and_all_restart_from_thei
     judge::assert_replays(&cluster.traces());
 }
 
-/// How large the state of the next test is: values of this many bytes.
+/// The value size in the next test, in bytes. It determines the size of the state.
 const VALUE: usize = 30_000;
 const VALUES: usize = (64 << 20) / VALUE + 1;
 
-/// A state that no message could hold, and a follower without it. It is brought up while clients
-/// write and the leader's heartbeats keep everyone quiet; all restart from such states.
+/// A state that exceeds any message, and a follower without it. The follower catches up while clients
+/// write and the leader's heartbeats prevent elections; all servers restart from such states.
 #[test]
 fn follower_behind_a_state_of_64_mib_is_brought_up_while_clients_write() {
     let mut cluster = Cluster::start_as(Shape {
@@ -126,7 +126,7 @@ fn follower_behind_a_state_of_64_mib_is_brought_up_while_clients_write() {
         );
     }
 
-    // The one that was brought up counts: with the other follower gone, it is half of a majority.
+    // The server that caught up counts: without the other follower, it is half of a majority.
     let other = NODES.into_iter().find(|id| ![leader, late].contains(id));
     let other = other.expect("three servers");
     cluster.kill(other);

@@ -69,7 +69,7 @@ async fn dial(ep: &str) -> Result<Conn, Err> {
         range: format!("http://{ep}{RANGE}").parse()?,
     })
 }
-/// One unary call; Ok(bytes in the reply body) or the reason of failure.
+/// Makes one unary call. Returns the number of bytes in the reply body, or the reason of the failure.
 async fn call(c: &Conn, is_put: bool, body: Bytes) -> Result<usize, String> {
     let es = |e: h2::Error| e.to_string();
     let mut tx = c.tx.clone();
@@ -124,7 +124,7 @@ fn self_cpu() -> f64 {
         (r.ru_utime.tv_sec + r.ru_stime.tv_sec) as f64 + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) as f64 / 1e6
     }
 }
-/// (busy, steal) seconds of the whole machine
+/// The (busy, steal) CPU time of the whole machine in seconds.
 fn machine_cpu() -> (f64, f64) {
     let s = std::fs::read_to_string("/proc/stat").unwrap();
     let v: Vec<f64> = s.lines().next().unwrap().split_whitespace().skip(1).map(|x| x.parse().unwrap()).collect();
@@ -286,8 +286,9 @@ async fn fill(a: &Args) -> Result<(), Err> {
     Ok(())
 }
 
-/// Open-loop writes (every interval, to each survivor, each with a 1 s time limit); signal the victim;
-/// report the time from the signal to the first acknowledged write that was issued after it.
+/// Open-loop writes (at each interval, to each survivor, each with a timeout of 1 s). Signals the
+/// victim, and reports the time from the signal to the first acknowledged write that was issued after
+/// it.
 async fn failover(a: &Args) -> Result<(), Err> {
     let eps = a.list("endpoints");
     let pid = a.n("pid", 0.0) as i32;

@@ -1,5 +1,5 @@
-//! A proxy, or a server, that is one store behind one socket: the real messages over real UDP,
-//! without a cluster. What it does not answer is what a test wants to see unanswered.
+//! A fake proxy or server: one store behind one socket, with real messages over real UDP but without a
+//! cluster. A [`Manner`] selects the requests that get no response.
 
 use model::{
     Address, ClientRequest, ClientResponse, Config, Envelope, FoundStale, Message, NodeId, Payload,
@@ -13,40 +13,40 @@ use std::{
 };
 use transport::Keys;
 
-/// What it answers.
+/// How it responds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Manner {
-    /// Everything.
+    /// Responds to everything.
     Whole,
-    /// Nothing.
+    /// Responds to nothing.
     Silent,
-    /// Everything but writes.
+    /// Responds to everything except writes.
     NoWrites,
-    /// That it knows of no leader.
+    /// Responds that it knows no leader.
     Unavailable,
-    /// That too much waits.
+    /// Responds that it is overloaded.
     Overloaded,
-    /// Everything but writes, which it applies without an answer.
+    /// Applies writes without a response; responds to everything else.
     Mute,
-    /// Writes: that their session is gone. Everything else.
+    /// Responds to writes that their session is gone; responds normally to everything else.
     Forgetful,
-    /// Reads: with the answer to another question. Everything else.
+    /// Responds to reads with a mismatched result; responds normally to everything else.
     Confused,
-    /// That another server leads.
+    /// Responds that another server is the leader.
     Follower(NodeId),
 }
 
-/// Starts one. It runs until the test's process ends.
+/// Starts a server. It runs until the test process ends.
 pub(crate) fn start(manner: Manner) -> SocketAddr {
     start_sealed(manner, Keys::INSECURE)
 }
 
-/// Starts one that understands who has its keys.
+/// Starts a server with these keys.
 pub(crate) fn start_sealed(manner: Manner, keys: Keys) -> SocketAddr {
     start_with(manner, keys, Arc::default())
 }
 
-/// Starts two proxies of one store: the first applies writes without an answer.
+/// Starts two proxies with one store: the first applies writes without a response.
 pub(crate) fn start_pair() -> (SocketAddr, SocketAddr) {
     let store = Arc::<Mutex<Store>>::default();
     let start = |manner| start_with(manner, Keys::INSECURE, Arc::clone(&store));

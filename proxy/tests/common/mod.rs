@@ -1,4 +1,4 @@
-//! A proxy to talk to, and the means to talk.
+//! Helpers of the tests: a proxy, and clients for it.
 
 #![allow(dead_code, reason = "not every test needs everything")]
 
@@ -21,14 +21,14 @@ struct Line {
     settings: Settings,
 }
 
-/// The settings of a command line, with ports that are free.
+/// The settings of a command line, with free ports.
 pub(crate) fn settings(line: &str) -> Settings {
     let free = "raft-proxy --listen 127.0.0.1:0 --http 127.0.0.1:0 --redis 127.0.0.1:0";
     let words = free.split(' ').chain(line.split_whitespace());
     Line::try_parse_from(words).unwrap().settings
 }
 
-/// A proxy that is ready, in front of servers in this process.
+/// A proxy that is ready, with servers in this process.
 pub(crate) async fn ready(dir: &Path, line: &str) -> Server {
     let line = format!("--data-dir {} {line}", dir.display());
     let server = Server::start(settings(&line)).await.unwrap();
@@ -42,7 +42,7 @@ pub(crate) async fn ready(dir: &Path, line: &str) -> Server {
     server
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -111,7 +111,7 @@ pub(crate) async fn ask(
     .await
 }
 
-/// A connection to the Redis door.
+/// A connection to the Redis frontend.
 pub(crate) struct Redis(pub(crate) TcpStream);
 
 impl Redis {
@@ -119,7 +119,7 @@ impl Redis {
         Self(TcpStream::connect(server.redis.unwrap()).await.unwrap())
     }
 
-    /// Sends a command, each word an argument.
+    /// Sends a command; each word is an argument.
     pub(crate) async fn send(&mut self, line: &str) {
         let mut bytes = Vec::new();
         let words: Vec<_> = line.split(' ').collect();
@@ -130,7 +130,7 @@ impl Redis {
         self.0.write_all(&bytes).await.unwrap();
     }
 
-    /// Exactly these bytes come next.
+    /// Expects exactly these bytes next.
     #[track_caller]
     pub(crate) fn expect(&mut self, expected: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -148,7 +148,7 @@ impl Redis {
         }
     }
 
-    /// A command and its reply.
+    /// Sends a command and expects its reply.
     #[track_caller]
     pub(crate) fn say(&mut self, line: &str, expected: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -161,7 +161,7 @@ impl Redis {
         }
     }
 
-    /// Everything until the proxy closes the connection.
+    /// All output until the proxy closes the connection.
     pub(crate) async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         within(self.0.read_to_end(&mut rest)).await.unwrap();

@@ -1,4 +1,4 @@
-//! A server that opens sessions, and responds to all else as a test wants it to.
+//! A server that opens sessions, and handles all other requests as a test requires.
 
 use model::{
     Address, ClientResponse, Envelope, Message, NodeId, SessionId,
@@ -8,12 +8,13 @@ use model::{
 use std::net::SocketAddr;
 use transport::{Config, Endpoint};
 
-/// One that is silent then: a write through it has an unknown outcome.
+/// A server that does not respond after the session is open: a write through it has an unknown
+/// outcome.
 pub(crate) async fn server(id: NodeId) -> SocketAddr {
     responding(id, |_| None).await
 }
 
-/// One that responds in this way. Returns its address.
+/// A server with these responses. Returns its address.
 pub(crate) async fn responding(
     id: NodeId,
     respond: impl Fn(&RequestBody) -> Option<ResponseBody> + Send + 'static,
