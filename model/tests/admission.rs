@@ -1,5 +1,5 @@
-//! Admission by disk identity: who counts after restarts, lost disks and old copies, however late,
-//! repeated and out of order the messages are.
+//! Admission by disk identity: which servers count after restarts, disk losses and restored copies,
+//! with messages that are late, duplicated and reordered.
 
 use model::{
     Address, AppendEntriesResponse, AppendOutcome, Envelope, LogIndex, Message, NodeId, Term,
@@ -12,8 +12,8 @@ use model::{
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The servers' numbers. The process at the configured address of a server has its number as its
-/// place; a second process under that number has the place [`SECOND`] more.
+/// The ids of the servers. The process at the configured address of a server has its id as place; a
+/// second process with that id has the place id + [`SECOND`].
 const SERVERS: [u64; 3] = [1, 2, 3];
 const SECOND: u64 = 100;
 
@@ -25,25 +25,25 @@ fn boot(random: u64) -> BootId {
     BootId { started: 0, random }
 }
 
-/// What is on the disk of a server.
+/// The durable state of a server.
 #[derive(Clone, Debug)]
 struct Disk {
     own: OwnDisk,
     table: Table,
 }
 
-/// A process that runs under a number.
+/// A process that runs under an id.
 #[derive(Clone)]
 struct Server {
     disk: Disk,
     boot: BootId,
     admission: Admission,
-    /// A version on its way to the disk, and the one that will be next.
+    /// The table version that is being written, and the next version.
     saving: Option<(u64, Table)>,
     waiting: Option<(u64, Table)>,
 }
 
-/// A message. With `to`, for that run of the receiver only.
+/// A message. With `to`, it is only for that run of the receiver.
 #[derive(Clone)]
 struct Sent {
     from: BootId,
@@ -52,27 +52,27 @@ struct Sent {
     envelope: Envelope,
 }
 
-/// Servers, all messages that were ever sent, and which boots must not count where.
+/// The servers, all messages ever sent, and the boots that must not count.
 struct World {
-    /// The processes by their places.
+    /// The processes by place.
     servers: BTreeMap<u64, Server>,
     sent: Vec<Sent>,
-    /// Where each run is.
+    /// The place of each run.
     places: BTreeMap<BootId, u64>,
-    /// Whether a run that is at no configured address can be reached: with keys.
+    /// Whether a run at an unconfigured address is reachable: only with keys.
     has_keys: bool,
-    /// The old copies that may be restored.
+    /// The old copies that can be restored.
     copies: BTreeMap<u64, Disk>,
     next_disk: u128,
     next_boot: u64,
-    /// Which history of a disk a boot belongs to.
+    /// The disk history to which a boot belongs.
     lineages: BTreeMap<BootId, u64>,
     next_lineage: u64,
     next_nonce: u64,
-    /// What servers say when they are asked for an entry of their logs.
+    /// The responses of servers to requests for an entry of their logs.
     logs: BTreeMap<u64, LogAt>,
     forbidden: BTreeSet<(u64, u64)>,
-    /// Whether the driver reports a table durable before it is.
+    /// Whether the driver reports a table as durable too early.
     lies: bool,
     notices: Vec<(u64, Notice)>,
 }
@@ -145,14 +145,14 @@ impl World {
         self.start(number, disk, lineage);
     }
 
-    /// A copy of the disk of a server is started beside it.
+    /// Starts a copy of a server's disk beside the original.
     fn start_second(&mut self, number: u64) {
         let disk = self.servers[&number].disk.clone();
         self.next_lineage += 1;
         self.start(number + SECOND, disk, self.next_lineage);
     }
 
-    /// The server returns without its disk.
+    /// The server returns with an empty disk.
     fn wipe(&mut self, number: u64) {
         self.start_empty(number);
         self.forget(number);
@@ -164,7 +164,7 @@ impl World {
             .insert(number, self.servers[&number].disk.clone());
     }
 
-    /// The server returns with an old copy of its disk, which is then started so many times.
+    /// The server returns with an old copy of its disk, and then restarts the given number of times.
     fn restore(&mut self, number: u64, starts: u64) {
         let Some(copy) = self.copies.get(&number).cloned() else {
             return;
@@ -186,12 +186,12 @@ impl World {
         }
     }
 
-    /// What a server recorded went with its disk.
+    /// The server loses its records together with its disk.
     fn forget(&mut self, number: u64) {
         self.forbidden.retain(|(at, _)| *at != number);
     }
 
-    /// Whoever has recorded something that this lineage does not know must not count it.
+    /// Forbids a server that recorded something unknown to this lineage to count the lineage.
     fn forbid(&mut self, number: u64, contradicts: impl Fn(&Record) -> bool) {
         for (other, server) in &self.servers {
             let record = server.disk.table.get(&id(number));
@@ -241,7 +241,7 @@ impl World {
     }
 
     fn tick_with(&mut self, number: u64, alive: BTreeSet<NodeId>) {
-        // Nonces of different ticks do not meet, however many were drawn from one.
+        // Nonces of different ticks do not overlap, regardless of the number drawn in one tick.
         let nonce = self.next_nonce << 32;
         self.next_nonce += 1;
         self.step(number, Event::Tick { nonce, alive });
@@ -256,14 +256,14 @@ impl World {
         }
     }
 
-    /// The process that a message reaches.
+    /// The process that receives a message.
     fn receiver(&self, sent: &Sent) -> u64 {
         let Address::Node(to) = sent.envelope.to else {
             panic!("only servers are sent to");
         };
         let second = to.get() + SECOND;
         let followed = self.servers.get(&sent.at).and_then(|from| {
-            // The admitted run is followed.
+            // The message follows the admitted run.
             sent.to.or_else(|| from.admission.admitted(to))
         });
         match self.servers.get(&second) {
@@ -291,7 +291,7 @@ impl World {
         self.step(at, event);
     }
 
-    /// A message arrives that no server sent.
+    /// Delivers a message that no server sent.
     fn receive(&mut self, at: u64, from: u64, boot: BootId, message: IdentityMessage) {
         let event = Event::Receive {
             from: id(from),
@@ -303,7 +303,7 @@ impl World {
         self.step(at, event);
     }
 
-    /// A message for the core.
+    /// Sends a message for the core.
     fn speak(&mut self, from: u64, to: u64) {
         let boot = self.servers[&from].boot;
         let number = id(from % SECOND);
@@ -330,12 +330,12 @@ impl World {
         self.servers.keys().copied().collect()
     }
 
-    /// Delivers everything in order, and lets time pass, until nothing changes any more.
+    /// Delivers all messages in order and advances the time until nothing changes.
     fn settle(&mut self) {
         self.settle_without(|_, _| false);
     }
 
-    /// The same while these places do not reach one another.
+    /// Like [`World::settle`], while these places cannot reach each other.
     fn settle_without(&mut self, is_cut: impl Fn(u64, u64) -> bool) {
         let mut place = 0;
         for _ in 0..40 {
@@ -348,7 +348,7 @@ impl World {
                 }
             }
             while place < self.sent.len() {
-                // What is addressed to a server arrives at the process that runs now.
+                // A message that is addressed to a server arrives at its current process.
                 let sent = self.sent[place].clone();
                 if !is_cut(sent.at, self.receiver(&sent)) {
                     self.deliver(place);
@@ -400,7 +400,7 @@ fn fresh_servers_admit_one_another_and_restarts_are_admitted_again() {
     }
     world.settle();
     assert!(world.all_admit_all());
-    // Nothing is said any more.
+    // No further message is sent.
     let sent = world.sent.len();
     for number in SERVERS {
         for _ in 0..100 {
@@ -427,13 +427,13 @@ fn identity_counts_only_once_it_is_durable() {
     assert!(world.admits(1, 2) && world.admits(1, 3));
 }
 
-/// The driver must not report a table durable that is not: this is what happens then.
+/// The driver must never report a table as durable too early: this test shows the consequence.
 #[test]
 fn identity_reported_durable_too_early_lets_a_lost_disk_count() {
     for lies in [false, true] {
         let mut world = World::new();
         world.lies = lies;
-        // The others learn of server 3, and lose power before that is on their disks.
+        // The others learn about server 3, and lose power before the record is on their disks.
         for place in 0..world.sent.len() {
             world.deliver(place);
         }
@@ -467,7 +467,7 @@ fn server_with_an_empty_disk_is_refused_and_learns_it() {
     }
     assert_eq!(world.suspended(3), Some(Refusal::OtherDisk));
     assert!(world.admits(1, 2) && world.admits(2, 1));
-    // Likewise when all start anew.
+    // The same if all servers restart.
     for number in SERVERS {
         world.restart(number);
     }
@@ -492,7 +492,7 @@ fn right_disk_counts_again_after_a_start_without_it() {
 #[test]
 fn server_learns_of_a_peers_disk_from_others() {
     let mut world = World::new();
-    // Server 2 hears nothing of server 3, and server 1 of both.
+    // Server 2 receives nothing from server 3, and server 1 receives from both.
     let heard = |envelope: &Envelope| {
         !matches!(
             (envelope.from, envelope.to),
@@ -516,7 +516,7 @@ fn server_learns_of_a_peers_disk_from_others() {
         }
     }
     assert!(world.servers[&2].disk.table.contains_key(&id(3)));
-    // Server 1 is gone, and server 3 returns without its disk.
+    // Server 1 is gone, and server 3 returns with an empty disk.
     world.wipe(3);
     world.sent.clear();
     for _ in 0..20 {
@@ -575,7 +575,7 @@ fn copy_beside_the_original_does_not_count_and_learns_it() {
             for other in [1, 2] {
                 assert!(!world.admits(other, 3 + SECOND));
                 assert!(world.servers[&3].admission.is_known());
-                // Without keys it gets no response, as its address is not configured.
+                // Without keys it gets no response, because its address is not configured.
                 let refusal = has_keys.then_some(Refusal::Copy);
                 assert_eq!(world.refusal(other, 3), refusal);
                 assert_eq!(world.suspended(3 + SECOND), refusal);
@@ -657,7 +657,7 @@ fn restart_at_another_address_counts_once_the_earlier_run_is_silent() {
     assert!(world.servers[&(3 + SECOND)].admission.is_known());
 }
 
-/// Messages for the core show that the admitted run is alive, even if its responses are lost.
+/// Messages for the core prove that the admitted run is alive, even if its responses are lost.
 #[test]
 fn later_run_waits_while_the_admitted_one_is_heard_from() {
     let mut world = World::new();
@@ -683,13 +683,13 @@ fn later_run_waits_while_the_admitted_one_is_heard_from() {
     assert!(!world.admits(1, 3 + SECOND));
 }
 
-/// Server 2 cannot reach the original and admits the copy. Server 1 can.
+/// Server 2 cannot reach the original and admits the copy. Server 1 can reach the original.
 #[test]
 fn third_server_that_admitted_a_copy_clears_nothing_and_is_corrected() {
     let mut world = World::new();
     world.settle();
     world.start_second(3);
-    // The copy reaches server 2 only, and the original server 1 only.
+    // The copy reaches server 2 only, and the original reaches server 1 only.
     let is_cut = |from: u64, to: u64| {
         let pair = [from.min(to), from.max(to)];
         [[2, 3], [1, 3 + SECOND], [2, 3 + SECOND]].contains(&pair) && pair != [2, 3 + SECOND]
@@ -707,7 +707,7 @@ fn third_server_that_admitted_a_copy_clears_nothing_and_is_corrected() {
     assert_eq!(world.suspended(3 + SECOND), Some(Refusal::Copy));
 }
 
-/// Server 2 admitted an old copy, which still answers, before it learned of the later starts.
+/// Server 2 admitted an old copy, which still responds, before it learned about the later starts.
 #[test]
 fn old_copy_does_not_turn_the_later_starts_into_copies() {
     let mut world = World::new();
@@ -731,7 +731,7 @@ fn old_copy_does_not_turn_the_later_starts_into_copies() {
     assert_eq!(world.suspended(3), Some(Refusal::OldCopy));
 }
 
-/// The response of a run arrives after its successor was admitted.
+/// The response of a run arrives after the admission of its successor.
 #[test]
 fn late_response_of_an_ended_run_refuses_nobody() {
     let mut world = World::new();
@@ -761,7 +761,7 @@ fn late_response_of_an_ended_run_refuses_nobody() {
     world.restart(3);
     let mut place = world.sent.len() - 2;
     world.notices.clear();
-    // In one interval: the successor is admitted, and asked again.
+    // In one interval: the successor is admitted, and receives another request.
     for _ in 0..100 {
         world.speak(3, 1);
         while place < world.sent.len() {
@@ -785,7 +785,7 @@ fn late_response_of_an_ended_run_refuses_nobody() {
 fn number_with_two_disks_counts_nowhere() {
     let mut world = World::new();
     world.settle();
-    // Server 2 is new, and met another server 3 than server 1 did.
+    // Server 2 is new, and has recorded another disk of server 3 than server 1 has.
     let other = Record {
         disk: DiskId::new(99),
         starts: [(1, boot(9999))].into(),
@@ -806,7 +806,7 @@ fn number_with_two_disks_counts_nowhere() {
     assert!(world.admits(1, 2) && world.admits(2, 1));
 }
 
-/// The last entry that a follower acknowledged before its present run.
+/// The last entry that a follower acknowledged before its current run.
 const ACKNOWLEDGED: Acknowledged = Acknowledged {
     term: Term::new(5),
     index: LogIndex::new(10),
@@ -821,7 +821,7 @@ const fn log_at(term: u64, index: u64, entry: EntryAt) -> LogAt {
     }
 }
 
-/// Without keys anybody can send a response that makes a leader doubt.
+/// Without keys, any machine can send a response that makes a leader doubt a follower.
 #[test]
 fn doubted_follower_is_refused_only_if_its_own_log_lacks_the_entry() {
     let term = |term| EntryAt::Term(Term::new(term));
@@ -830,7 +830,7 @@ fn doubted_follower_is_refused_only_if_its_own_log_lacks_the_entry() {
         (log_at(5, 10, term(3)), true),
         (log_at(5, 10, term(4)), false),
         (log_at(5, 10, EntryAt::Compacted), false),
-        // A later leader may have replaced it, and another index was not requested.
+        // A later leader may have replaced the entry, and another index was not requested.
         (log_at(6, 10, EntryAt::Missing), false),
         (log_at(5, 11, EntryAt::Missing), false),
     ] {
@@ -875,7 +875,8 @@ fn follower_that_lost_entries_is_refused_for_good() {
         (response(5, conflict(20, 3, 10)), false),
         (response(4, conflict(20, 3, 9)), false),
         (response(6, conflict(20, 3, 9)), false),
-        // A conflict behind what it had acknowledged says nothing; at it, everything.
+        // A conflict after the last acknowledged entry proves nothing; a conflict at that entry is
+        // proof.
         (response(5, conflict(11, 3, 10)), false),
         (response(5, conflict(10, 3, 10)), true),
         (response(5, AppendOutcome::StaleTerm), false),
@@ -891,7 +892,7 @@ fn follower_that_lost_entries_is_refused_for_good() {
     ] {
         assert_eq!(leader.contradicts(id(3), &response), proves, "{response:?}");
     }
-    // Its own word decides.
+    // The follower's own response decides.
     world.step(1, Event::Doubted(id(3)));
     assert!(world.admits(1, 3));
     world.logs.insert(3, log_at(5, 10, EntryAt::Missing));
@@ -939,8 +940,7 @@ fn forged_response(disk: u128, table: Table) -> IdentityMessage {
     })
 }
 
-/// Without keys anybody can write the boot of an admitted server into a datagram, and repeat those
-/// that were sent.
+/// Without keys, any machine can forge the boot of an admitted server, and replay datagrams.
 #[test]
 fn messages_that_were_not_requested_change_no_record() {
     let mut world = World::new();
@@ -966,7 +966,7 @@ fn messages_that_were_not_requested_change_no_record() {
             record(99, Standing::Trusted),
             record(1, Standing::LostEntries),
         ] {
-            // The real disks have the numbers of their servers.
+            // The real disks have the ids of their servers.
             forged.push(forged_response(2, [(id(about), record)].into()));
         }
     }
@@ -1045,7 +1045,7 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// [`World::judge`] looks after each step.
+    /// [`World::judge`] checks after each step.
     #[test]
     fn impostor_is_never_admitted_by_whoever_recorded_more(ops in prop::collection::vec(op(), 0..300)) {
         let mut world = World::new();
@@ -1071,7 +1071,7 @@ proptest! {
         world.settle();
     }
 
-    /// Without a lost disk, whatever the network does and whoever restarts, all count in the end.
+    /// Without disk losses all servers count in the end, regardless of network faults and restarts.
     #[test]
     fn honest_servers_are_all_admitted_in_the_end(ops in prop::collection::vec(op(), 0..200)) {
         let mut world = World::new();
@@ -1099,9 +1099,9 @@ proptest! {
         }
     }
 
-    /// Originals and copies of their disks run at the same time. Messages are late, repeated and out of
-    /// order, and servers restart at any time. Only the originals count, provided that they answer within
-    /// each interval.
+    /// Originals and copies of their disks run at the same time. Messages are late, duplicated and
+    /// reordered, and servers restart at any time. Only the originals count, provided that they
+    /// respond within each interval.
     #[test]
     fn originals_count_and_copies_do_not(
         ops in prop::collection::vec((0..8_u8, 1..=3_u64, any::<prop::sample::Index>()), 0..120),
@@ -1137,7 +1137,7 @@ proptest! {
                     }
                 }
             }
-            // The originals reach one another.
+            // The originals reach each other.
             while done < world.sent.len() {
                 let sent = world.sent[done].clone();
                 if sent.at < SECOND && world.receiver(&sent) < SECOND {

@@ -1,5 +1,5 @@
-//! What a leader accepts is bounded, however slow or silent its followers are, and a refusal says that
-//! nothing was done.
+//! The queues of a leader are bounded, even if its followers are slow or silent, and a rejection
+//! guarantees that nothing was executed.
 
 mod cluster;
 
@@ -9,7 +9,7 @@ use model::{
     message::{RequestBody, ResponseBody},
 };
 
-/// Server 1 leads servers that do not respond any more. Its no-op is committed.
+/// Server 1 leads servers that no longer respond. Its no-op is committed.
 fn abandoned_leader(configure: impl Fn(&mut Config)) -> Cluster {
     let mut cluster = Cluster::recover(vec![disk(1, &[]); 3], configure);
     cluster.elect(1);
@@ -19,7 +19,7 @@ fn abandoned_leader(configure: impl Fn(&mut Config)) -> Cluster {
     cluster
 }
 
-/// A write of so many bytes, in a session that need not exist.
+/// A write of this size in bytes, in a session that need not exist.
 fn write(cluster: &mut Cluster, sequence: u64, bytes: usize) -> model::RequestId {
     let session = SessionId::new(1);
     let value = "x".repeat(bytes);
@@ -37,7 +37,7 @@ fn leader_refuses_writes_beyond_its_bound_of_entries() {
     }
     assert_eq!(cluster.raft(1).log().last_index(), last);
     assert!(accepted.iter().all(|id| cluster.answer(*id).is_none()));
-    // The followers are back: what was accepted is committed, and more is accepted.
+    // The followers return: accepted entries are committed, and the leader accepts further entries.
     cluster.heal();
     cluster.heartbeat(1);
     cluster.settle();
@@ -65,7 +65,7 @@ fn leader_refuses_writes_beyond_its_bound_of_bytes() {
     };
     assert_eq!(cluster.answer(refused), Some(&ResponseBody::Overloaded));
     assert_eq!(sequence, 9, "eight writes of 125 bytes reach the bound");
-    // The next leader inherits the entries, and their size with them.
+    // The next leader inherits the entries, including their size.
     let last = cluster.raft(1).log().last_index();
     cluster.heal();
     cluster.heartbeat(1);
@@ -127,7 +127,7 @@ fn leader_refuses_reads_that_nobody_confirms() {
     }
 }
 
-/// Entries on their way to one follower are bounded in bytes too. Every acknowledgement makes room.
+/// The entries in flight to one follower are bounded in bytes too. Every acknowledgement frees space.
 #[test]
 fn bytes_in_flight_to_a_follower_are_bounded() {
     let mut cluster = Cluster::recover(vec![disk(1, &[]); 3], |config| {
@@ -161,7 +161,8 @@ fn bytes_in_flight_to_a_follower_are_bounded() {
     assert_eq!(cluster.commit(1), 21);
 }
 
-/// A driver whose disk does not keep up refuses what a leader would append to its log, and nothing else.
+/// If the disk falls behind, the driver rejects the requests that a leader would append to its log,
+/// and no others.
 #[test]
 fn leader_refuses_commands_and_keeps_reads_for_a_driver_whose_disk_is_behind() {
     let client = model::ClientId::new(7);
@@ -182,7 +183,7 @@ fn leader_refuses_commands_and_keeps_reads_for_a_driver_whose_disk_is_behind() {
         increment(key()),
         RequestBody::StaleRead { query },
         RequestBody::CloseSession { session },
-        // Every server refuses this one for good.
+        // Every server rejects this request permanently.
         increment(vec![]),
         RequestBody::RenewSession { session },
     ];

@@ -1,5 +1,5 @@
-//! What clients are promised: linearizable reads (thesis §6.4), and writes that take effect
-//! exactly once (§6.3).
+//! The guarantees for clients: linearizable reads (thesis §6.4), and writes that take effect exactly
+//! once (§6.3).
 
 mod cluster;
 
@@ -16,7 +16,7 @@ use model::{
 
 // Reads.
 
-/// A read waits until a majority answered a message sent after it arrived.
+/// A read waits until a majority has responded to a message that was sent after the read arrived.
 #[test]
 fn read_waits_for_a_majority() {
     let mut cluster = leader(5);
@@ -28,7 +28,7 @@ fn read_waits_for_a_majority() {
     assert_eq!(found(&cluster, read), None);
 }
 
-/// A cluster of one is its own majority.
+/// A cluster of one server is its own majority.
 #[test]
 fn read_of_a_single_server_is_answered_at_once() {
     let mut cluster = leader(1);
@@ -36,8 +36,8 @@ fn read_of_a_single_server_is_answered_at_once() {
     assert_eq!(found(&cluster, read), None);
 }
 
-/// A new leader does not know what its predecessors committed until it has committed an entry of
-/// its own: that a majority takes it for the leader is not enough.
+/// A new leader does not know the last commit index of its predecessors until it has committed an
+/// entry of its own: the support of a majority is not sufficient.
 #[test]
 fn read_waits_for_the_leaders_own_entry() {
     let mut cluster = leader(3);
@@ -47,7 +47,8 @@ fn read_waits_for_the_leaders_own_entry() {
         cluster.sync(1);
         exchange(&mut cluster, 1, follower);
     }
-    // The write is committed, but n1 did not come to tell. n2 takes over from it.
+    // The write is committed, but n1 crashed before it could inform the others. n2 becomes the next
+    // leader.
     assert_eq!((cluster.commit(1), cluster.commit(2)), (3, 2));
     cluster.crash(1);
     cluster.network.clear();
@@ -60,7 +61,7 @@ fn read_waits_for_the_leaders_own_entry() {
     assert_eq!(found(&cluster, read).as_deref(), Some("1"));
 }
 
-/// The same, told apart: a refused append confirms the round, but commits nothing.
+/// The two conditions are separate: a rejected append confirms the round, but commits nothing.
 #[test]
 fn read_confirmed_by_refusals_still_waits_for_the_leaders_own_entry() {
     let mut disks = vec![disk(1, &[]); 3];
@@ -81,7 +82,8 @@ fn read_confirmed_by_refusals_still_waits_for_the_leaders_own_entry() {
     assert_eq!(found(&cluster, read), None);
 }
 
-/// A deposed leader that does not know it yet answers no reads: a majority follows another.
+/// A deposed leader that does not know about its successor answers no reads, because a majority
+/// follows the successor.
 #[test]
 fn read_at_a_deposed_leader_is_interrupted() {
     let mut cluster = leader(3);
@@ -103,8 +105,8 @@ fn read_at_a_deposed_leader_is_interrupted() {
     );
 }
 
-/// A server that is cut off answers a stale read by itself, from what it has, and says how far that
-/// is. A linearizable read it does not answer.
+/// An isolated server answers a stale read from its own state, and reports its applied index. It does
+/// not answer a linearizable read.
 #[test]
 fn stale_read_is_answered_by_any_server_alone() {
     let mut cluster = leader(3);
@@ -127,7 +129,8 @@ fn stale_read_is_answered_by_any_server_alone() {
         cluster.answer(read),
         Some(ResponseBody::NotLeader { .. })
     ));
-    // Nobody is left to answer for it: the leader's read waits, its stale one does not.
+    // No other server can confirm the leadership: the leader's linearizable read waits, its stale read
+    // does not.
     cluster.isolate(&[1, 2, 3]);
     let read = cluster.read(1, "a");
     cluster.settle();
@@ -136,7 +139,7 @@ fn stale_read_is_answered_by_any_server_alone() {
     assert_eq!(stale(&cluster, read), (Some("new".to_owned()), 4));
 }
 
-/// A server that has just started knows of no committed entry, and says so.
+/// A server that has just started knows no committed entry, and reports index 0.
 #[test]
 fn stale_read_after_a_restart_is_of_the_empty_prefix() {
     let mut cluster = leader(3);
@@ -149,7 +152,7 @@ fn stale_read_after_a_restart_is_of_the_empty_prefix() {
     assert_eq!(stale(&cluster, read), (None, 0));
 }
 
-/// Stale reads that arrive with other requests change nothing about those.
+/// Stale reads in the same batch do not affect other requests.
 #[test]
 fn stale_reads_among_other_requests_leave_them_as_they_are() {
     let mut cluster = leader(3);
@@ -189,8 +192,8 @@ fn stale_reads_among_other_requests_leave_them_as_they_are() {
     assert_eq!((mixed, effects), (plain, expected));
 }
 
-/// An answer to an earlier round, late or repeated, says nothing about the present: the follower
-/// may have gone over to another leader in between.
+/// A late or duplicated response to an earlier round proves nothing about the present: the follower
+/// may have a new leader since.
 #[test]
 fn read_is_not_confirmed_by_a_late_acknowledgement_of_an_earlier_round() {
     let mut cluster = leader(3);
@@ -207,7 +210,7 @@ fn read_is_not_confirmed_by_a_late_acknowledgement_of_an_earlier_round() {
     assert!(cluster.answer(second).is_some());
 }
 
-/// A later round confirms the reads of all earlier ones.
+/// A later round confirms the reads of all earlier rounds.
 #[test]
 fn read_is_confirmed_by_any_later_round() {
     let mut cluster = leader(3);
@@ -221,8 +224,9 @@ fn read_is_confirmed_by_any_later_round() {
     }
 }
 
-/// Rounds are counted anew in each term. A refusal of a request of an older term carries this
-/// term, and so names no round: it would be one of that term.
+/// Rounds are numbered per term. The rejection of a request of an older term carries the current term,
+/// so it must not contain a round number: the leader would interpret it as a round of the current
+/// term.
 #[test]
 fn read_is_not_confirmed_by_the_refusal_of_an_older_term() {
     let mut cluster = leader(3);
@@ -230,7 +234,7 @@ fn read_is_not_confirmed_by_the_refusal_of_an_older_term() {
     cluster.read(1, "a");
     let old = cluster.take(1, 2).pop().expect("a request of round 2");
     cluster.network.clear();
-    // n1 loses the lead and wins it back.
+    // n1 loses the leadership and regains it.
     cluster.elect(2);
     cluster.elect(1);
     let read = cluster.read(1, "a");
@@ -244,7 +248,8 @@ fn read_is_not_confirmed_by_the_refusal_of_an_older_term() {
     assert!(cluster.answer(read).is_some());
 }
 
-/// Who is not the leader says so, did nothing, and names the leader it knows.
+/// A server that is not the leader rejects the request without any effect, and names the leader if it
+/// knows it.
 #[test]
 fn request_to_a_follower_is_turned_away() {
     let mut cluster = leader(3);
@@ -264,7 +269,7 @@ fn request_to_a_follower_is_turned_away() {
     assert_eq!(cluster.terms(2), [1]);
 }
 
-/// Every server refuses a key or a value outside of the limits, and no log changes.
+/// Every server rejects a key or a value that exceeds the limits, and no log changes.
 #[test]
 fn request_outside_of_the_limits_is_refused_by_every_server() {
     let mut cluster = leader(3);
@@ -294,7 +299,8 @@ fn request_outside_of_the_limits_is_refused_by_every_server() {
 
 // Writes.
 
-/// A leader that loses the lead does not know what becomes of the writes it took, and says so.
+/// A deposed leader does not know the outcome of the writes that it accepted, and reports them as
+/// interrupted.
 #[test]
 fn write_at_a_deposed_leader_is_interrupted_and_may_still_happen() {
     let mut cluster = leader(3);
@@ -311,7 +317,7 @@ fn write_at_a_deposed_leader_is_interrupted_and_may_still_happen() {
     assert_eq!(value(&mut cluster, 2, "a").as_deref(), Some("1"));
 }
 
-/// A repeated write is a second entry in the log, applied once, and answered as the first was.
+/// A repeated write is a second entry in the log, is applied once, and gets the same response.
 #[test]
 fn session_repeated_write_is_applied_once_and_answered_the_same() {
     let mut cluster = leader(3);
@@ -325,7 +331,7 @@ fn session_repeated_write_is_applied_once_and_answered_the_same() {
     assert_eq!(value(&mut cluster, 1, "a").as_deref(), Some("5"));
 }
 
-/// The answer is remembered in the replicated store, so another leader gives it too.
+/// The replicated store contains the response, so another leader returns it too.
 #[test]
 fn session_write_retried_at_the_next_leader_is_answered_the_same() {
     let mut cluster = leader(3);
@@ -341,8 +347,8 @@ fn session_write_retried_at_the_next_leader_is_answered_the_same() {
     assert_eq!(cluster.answer(retry), cluster.answer(first));
 }
 
-/// A failed condition is an answer like any other: the retry does not try again, and a success is
-/// not mistaken for a failure afterwards.
+/// A failed condition is a regular response: a retry does not evaluate the condition again, and a
+/// later success is not confused with the failure.
 #[test]
 fn session_remembers_how_a_condition_turned_out() {
     let mut cluster = leader(3);
@@ -369,7 +375,7 @@ fn session_remembers_how_a_condition_turned_out() {
     assert_eq!(answers[2], answers[3]);
 }
 
-/// The sequences of one session may overtake each other; each is applied once.
+/// The sequence numbers of one session may be reordered; each is applied once.
 #[test]
 fn session_sequences_out_of_order_are_each_applied_once() {
     let mut cluster = leader(3);
@@ -381,8 +387,8 @@ fn session_sequences_out_of_order_are_each_applied_once() {
     assert_eq!(value(&mut cluster, 1, "a").as_deref(), Some("3"));
 }
 
-/// Once a client says that it has an answer, the answer is forgotten; a late copy of the request
-/// is refused, not applied.
+/// After a client acknowledges a response, the store forgets the response; a late copy of the request
+/// is rejected, not applied.
 #[test]
 fn session_acknowledged_sequence_is_not_applied_again() {
     let mut cluster = leader(3);
@@ -400,7 +406,7 @@ fn session_acknowledged_sequence_is_not_applied_again() {
     assert_eq!(value(&mut cluster, 1, "a").as_deref(), Some("6"));
 }
 
-/// A session nobody opened writes nothing.
+/// A write in an unknown session has no effect.
 #[test]
 fn session_unknown_writes_nothing() {
     let mut cluster = leader(3);
@@ -413,7 +419,7 @@ fn session_unknown_writes_nothing() {
     assert_eq!(value(&mut cluster, 1, "a"), None);
 }
 
-/// The session that was used least recently, by the log, makes room.
+/// The least recently used session, in log order, is evicted.
 #[test]
 fn session_least_recently_used_is_evicted() {
     let mut cluster = Cluster::recover(vec![disk(0, &[]); 3], |config| {
@@ -436,8 +442,7 @@ fn session_least_recently_used_is_evicted() {
     assert_eq!(number(&cluster, opened), 3);
 }
 
-/// How many sessions there may be is in the entry, so that servers that are set up differently
-/// still agree.
+/// The session limit is part of the entry, so that servers with different settings still agree.
 #[test]
 fn session_eviction_is_decided_by_the_log() {
     let mut stores = [1, 1024].map(|max_sessions| {
@@ -470,7 +475,7 @@ fn session_eviction_is_decided_by_the_log() {
     assert!(matches!(answers[0][4], Answer::Written { .. }));
 }
 
-/// A store, and what it makes of commands.
+/// A store and the log of its commands.
 struct Applied {
     store: Store,
     config: Config,
@@ -526,7 +531,8 @@ fn is_written(answer: &Answer) -> bool {
     matches!(answer, Answer::Written { .. })
 }
 
-/// For `window` entries after its last use a session stays, whoever opens how many.
+/// For `window` entries after its last use a session is protected, regardless of the number of new
+/// sessions.
 #[test]
 fn session_in_use_is_not_evicted() {
     let window = 10;
@@ -540,7 +546,7 @@ fn session_in_use_is_not_evicted() {
         put("a", "1"),
         u64::MAX
     )));
-    // The unused one was opened 8, 9 and 10 entries ago.
+    // The unused session was opened 8, 9 and 10 entries ago.
     for _ in 0..3 {
         assert_eq!(log.open(2, window), Answer::SessionsInUse);
     }
@@ -553,7 +559,7 @@ fn session_in_use_is_not_evicted() {
         let answer = log.write(session, (sequence, 1), put("a", "3"), u64::MAX);
         assert!(is_written(&answer), "{answer:?}");
     }
-    // A renewal is a use.
+    // A renewal counts as a use.
     log.noops(window);
     let session = used;
     assert_eq!(
@@ -574,7 +580,8 @@ fn session_in_use_is_not_evicted() {
     );
 }
 
-/// In a cluster where nothing else happens, refused openings make room after a while.
+/// Even in an otherwise idle cluster, rejected requests to open a session make an eviction possible
+/// after a while.
 #[test]
 fn session_unused_is_evicted_after_refused_openings() {
     let mut log = Applied::new();
@@ -582,7 +589,7 @@ fn session_unused_is_evicted_after_refused_openings() {
     let mut refused = 0;
     while log.open(2, 1_000_000) == Answer::SessionsInUse {
         refused += 1;
-        // One that is used meanwhile stays.
+        // A session that is used in the meantime stays.
         let answer = log.write(used, (refused, refused), put("a", "1"), u64::MAX);
         assert!(is_written(&answer), "{answer:?}");
     }
@@ -593,7 +600,7 @@ fn session_unused_is_evicted_after_refused_openings() {
     );
 }
 
-/// A closed session makes room, and late copies of its writes have no effect.
+/// A closed session frees its place, and late copies of its writes have no effect.
 #[test]
 fn session_closed_makes_room_and_writes_nothing_more() {
     let mut log = Applied::new();
@@ -605,7 +612,7 @@ fn session_closed_makes_room_and_writes_nothing_more() {
         u64::MAX
     )));
     assert_eq!(log.open(1, 100), Answer::SessionsInUse);
-    // Repeated, or of a session that never was, it is as well.
+    // Closing again, or closing an unknown session, also succeeds.
     for session in [session, session, SessionId::new(99)] {
         assert_eq!(
             log.apply(Command::CloseSession { session }),
@@ -628,7 +635,8 @@ fn session_closed_makes_room_and_writes_nothing_more() {
     assert_eq!(log.store.session_count(), 1);
 }
 
-/// Which writes of an evicted session were never applied is known of so many evicted sessions.
+/// For a bounded number of evicted sessions, the store remembers which of their writes were never
+/// applied.
 #[test]
 fn session_evicted_is_remembered_for_a_while() {
     let mut log = Applied::new();
@@ -647,7 +655,7 @@ fn session_evicted_is_remembered_for_a_while() {
     )));
     for nth in 0..MAX_EVICTED {
         log.session(1, 0);
-        // The second may have been applied, as far as the store can tell.
+        // As far as the store knows, the second write may have been applied.
         for (sequence, expected) in [
             (1, Answer::SessionExpired),
             (2, Answer::SessionExpired),
@@ -667,7 +675,7 @@ fn session_evicted_is_remembered_for_a_while() {
     );
 }
 
-/// Answers that a client does not acknowledge are bounded in number, and none is forgotten.
+/// The number of unacknowledged responses is bounded, and none of them is forgotten.
 #[test]
 fn session_retains_so_many_answers_and_then_refuses() {
     let mut log = Applied::new();
@@ -682,19 +690,19 @@ fn session_retains_so_many_answers_and_then_refuses() {
         let repeated = log.write(session, (sequence, 1), add("a", 1), u64::MAX);
         assert_eq!(&repeated, answer);
     }
-    // The same write, with one answer less to retain.
+    // The same write, with one response less to retain.
     let value = most as i64 + 1;
     let answer = log.write(session, (most + 1, 2), add("a", 1), u64::MAX);
     assert!(
         matches!(answer, Answer::Number { value: found, .. } if found == value),
         "{answer:?}"
     );
-    // What is retained is bounded, whatever the client says.
+    // The size of the retained data is bounded, regardless of the client's behavior.
     let bytes = postcard::to_allocvec(&log.store).expect("a store is serialized");
     assert!(bytes.len() < 16 * MAX_RETAINED_ANSWERS, "{}", bytes.len());
 }
 
-/// Writes that make the state larger are refused at the quota; others are not.
+/// At the quota, writes that make the state larger are rejected; other writes are not.
 #[test]
 fn state_at_its_quota_refuses_growing_writes_and_nothing_else() {
     let mut log = Applied::new();
@@ -712,7 +720,7 @@ fn state_at_its_quota_refuses_growing_writes_and_nothing_else() {
         assert_eq!(write(&mut log, growing), Answer::QuotaExceeded);
     }
     assert_eq!(log.store.state_bytes(), quota);
-    // As large, or smaller.
+    // The same size, or smaller.
     assert!(is_written(&write(&mut log, put("b", "999"))));
     assert!(is_written(&write(&mut log, put("a", "7654321"))));
     let failed = Operation::Put {
@@ -728,12 +736,14 @@ fn state_at_its_quota_refuses_growing_writes_and_nothing_else() {
     };
     assert!(is_written(&write(&mut log, delete)));
     assert!(is_written(&write(&mut log, put("c", "123"))));
-    // Whoever leads writes the quota down: a smaller one lets a state shrink.
+    // The leader writes the quota into the entry: a smaller quota permits writes that shrink the
+    // state.
     let smaller = log.write(session, (99, 99), put("a", "1"), 1);
     assert!(is_written(&smaller), "{smaller:?}");
 }
 
-/// A snapshot carries what decides about sessions: the replica made from it goes on alike.
+/// A snapshot contains everything that decides about sessions: a replica restored from it behaves
+/// identically.
 #[test]
 fn sessions_survive_a_snapshot_with_their_last_use() {
     let mut log = Applied::new();
@@ -771,7 +781,7 @@ fn sessions_survive_a_snapshot_with_their_last_use() {
     }
 }
 
-/// A scan returns the keys with a prefix, in order, a page at a time.
+/// A scan returns the keys with a prefix, in order, page by page.
 #[test]
 fn scan_returns_pages_in_key_order() {
     let mut cluster = leader(3);
@@ -806,8 +816,8 @@ fn scan_returns_pages_in_key_order() {
     assert_eq!(page("b", Some("a"), 2), "b");
 }
 
-/// A page is bounded in bytes as in number, has one pair at least, and says whether there are more:
-/// one page after the other gives every key once.
+/// A page is bounded in bytes and in number, contains at least one pair, and reports whether more keys
+/// exist. All pages together contain every key once.
 #[test]
 fn scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped() {
     let config = Config::new([cluster::node(1)].into());
@@ -819,7 +829,7 @@ fn scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped() {
         }),
         &config,
     );
-    // Of 10 bytes and more, one too large for any page.
+    // Values of at least 10 bytes, one of them too large for any page.
     let large = "x".repeat(MAX_SCAN_BYTES as usize + 1);
     for sequence in 1..=60 {
         let value = if sequence == 30 {
@@ -866,7 +876,7 @@ fn scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped() {
     }
 }
 
-/// n1 leads in term 1, its no-op is committed, and everyone knows.
+/// n1 leads in term 1, its no-op is committed, and all servers know that.
 fn leader(size: usize) -> Cluster {
     let mut cluster = Cluster::new(size);
     cluster.elect(1);
@@ -875,14 +885,14 @@ fn leader(size: usize) -> Cluster {
     cluster
 }
 
-/// What is in flight to a follower arrives, and its answer comes back.
+/// Delivers the messages in flight to a follower, and its responses.
 fn exchange(cluster: &mut Cluster, leader: u64, follower: u64) {
     cluster.deliver(leader, follower);
     cluster.sync(follower);
     cluster.deliver(follower, leader);
 }
 
-/// The value a read was answered with, `None` if the key is absent.
+/// The result of a read; `None` if the key is absent.
 fn found(cluster: &Cluster, read: RequestId) -> Option<String> {
     match cluster.answer(read) {
         Some(ResponseBody::Found(Found::Value(found))) => {
@@ -892,7 +902,7 @@ fn found(cluster: &Cluster, read: RequestId) -> Option<String> {
     }
 }
 
-/// The value a stale read was answered with, and as of which entry.
+/// The result of a stale read, and its applied index.
 fn stale(cluster: &Cluster, read: RequestId) -> (Option<String>, u64) {
     match cluster.answer(read) {
         Some(ResponseBody::FoundStale(FoundStale {
@@ -906,14 +916,14 @@ fn stale(cluster: &Cluster, read: RequestId) -> (Option<String>, u64) {
     }
 }
 
-/// What a key holds, read at a leader that nothing disturbs.
+/// The value of a key, read at an undisturbed leader.
 fn value(cluster: &mut Cluster, leader: u64, key: &str) -> Option<String> {
     let read = cluster.read(leader, key);
     cluster.settle();
     found(cluster, read)
 }
 
-/// The number an increment was answered with.
+/// The result of an increment.
 fn number(cluster: &Cluster, write: RequestId) -> i64 {
     match cluster.answer(write) {
         Some(ResponseBody::Applied(Answer::Number { value, .. })) => *value,

@@ -1,13 +1,12 @@
-//! What the protocol costs in messages and round trips. A change that makes any of it dearer is seen
-//! here.
+//! The cost of the protocol in messages and round trips. A change that increases a cost fails here.
 
 mod cluster;
 
 use cluster::{Cluster, disk};
 use model::{Message, message::RequestBody};
 
-/// Lets every message arrive and every disk keep up, round trip by round trip; returns how many
-/// messages there were.
+/// Delivers all messages and syncs all disks, round trip by round trip. Returns the number of
+/// messages.
 fn settle(cluster: &mut Cluster) -> usize {
     let mut count = 0;
     loop {
@@ -36,14 +35,14 @@ fn leader() -> (Cluster, usize) {
     (cluster, count)
 }
 
-/// Pre-votes, votes, and the no-op, each asked of two servers and answered.
+/// Pre-votes, votes and the no-op: each is sent to two servers and answered.
 #[test]
 fn election_takes_twelve_messages() {
     assert_eq!(leader().1, 12);
 }
 
-/// Each entry goes to each follower once and is acknowledged once. No message says that it is
-/// committed.
+/// Each entry is sent to each follower once and acknowledged once. No message is sent only to announce
+/// its commitment.
 #[test]
 fn entries_take_four_messages_alone_and_a_hundredth_of_it_together() {
     let (mut cluster, _) = leader();
@@ -77,7 +76,7 @@ fn idle_cluster_exchanges_four_messages_each_heartbeat() {
     }
 }
 
-/// A follower that lacks 10,000 entries has them after six round trips, each entry sent once.
+/// A follower that lacks 10,000 entries has them after six round trips; each entry is sent once.
 #[test]
 fn ten_thousand_entries_take_six_round_trips() {
     let log = vec![1; 10_000];
@@ -99,6 +98,6 @@ fn ten_thousand_entries_take_six_round_trips() {
         cluster.deliver(3, 1);
         round_trips += 1;
     }
-    // The leader's first entry goes out once more: with the first probe, which is refused.
+    // The leader's first entry is sent twice: also with the first probe, which is rejected.
     assert_eq!((round_trips, entries), (6, 10_002));
 }

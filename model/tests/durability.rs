@@ -1,5 +1,5 @@
-//! What may leave a server before its disk is done, and what must wait. Raft §5.1 ("updated on
-//! stable storage before responding"), thesis §10.2.1.
+//! The messages that a server may send before its writes are durable, and the messages that must wait.
+//! Raft §5.1 ("updated on stable storage before responding"), thesis §10.2.1.
 
 mod cluster;
 
@@ -9,7 +9,7 @@ use model::{
     message::{RequestBody, ResponseBody},
 };
 
-/// A vote that a crash could take back could be given twice.
+/// If a crash could revoke a vote, the server could vote twice in a term.
 #[test]
 fn vote_is_held_until_it_is_durable() {
     let mut cluster = Cluster::new(3);
@@ -23,7 +23,7 @@ fn vote_is_held_until_it_is_durable() {
     assert!(cluster.leads(1));
 }
 
-/// A vote lost in a crash was never heard of, so the server is free to vote again.
+/// A vote that is lost in a crash was never sent, so the server is free to vote again.
 #[test]
 fn vote_lost_in_a_crash_was_never_sent() {
     let mut cluster = Cluster::new(3);
@@ -40,8 +40,8 @@ fn vote_lost_in_a_crash_was_never_sent() {
     assert!(cluster.leads(3) && !cluster.leads(1));
 }
 
-/// A vote that reached the disk binds the server after a crash, though it never left: the same
-/// candidate may have it again, another may not.
+/// A durable vote binds the server after a crash, even if the response was never sent: the same
+/// candidate may get it again, another candidate may not.
 #[test]
 fn vote_on_disk_survives_a_crash() {
     let mut cluster = Cluster::new(3);
@@ -61,8 +61,8 @@ fn vote_on_disk_survives_a_crash() {
     assert!(cluster.leads(1));
 }
 
-/// A candidate that could forget its candidacy could run twice in one term: nobody is asked, and
-/// its own vote does not count, before the disk has it.
+/// A server that could forget its candidacy could be a candidate twice in one term. So before the
+/// candidacy is durable, it sends no requests, and its own vote does not count.
 #[test]
 fn candidacy_is_held_until_it_is_durable() {
     let mut alone = Cluster::new(1);
@@ -83,8 +83,8 @@ fn candidacy_is_held_until_it_is_durable() {
     assert_eq!(cluster.between(1, 2).len(), 1);
 }
 
-/// A candidate asks nobody before its own vote is durable, so a slow disk is no split vote: it stays in
-/// its term.
+/// A candidate sends no requests before its own vote is durable. So a slow disk is not a split vote:
+/// the candidate stays in its term.
 #[test]
 fn candidate_with_a_slow_disk_stays_in_its_term() {
     let mut cluster = Cluster::new(3);
@@ -97,13 +97,13 @@ fn candidate_with_a_slow_disk_stays_in_its_term() {
     }
     cluster.sync(1);
     assert_eq!(cluster.between(1, 2).len(), 1);
-    // Asked and not answered, it starts over.
+    // After requests without a response, it starts a new election.
     cluster.timeout(1);
     assert_eq!(cluster.term(1), 2);
 }
 
-/// A candidate that was overtaken by a newer term before its disk was done has a ballot in each term:
-/// the one that becomes durable first speaks for its own term only.
+/// A candidate that adopts a newer term before its write is durable has a candidacy in each term. The
+/// write that becomes durable first counts for its own term only.
 #[test]
 fn candidacy_of_an_older_term_does_not_count_in_a_newer_one() {
     let mut cluster = Cluster::new(3);
@@ -114,7 +114,7 @@ fn candidacy_of_an_older_term_does_not_count_in_a_newer_one() {
     };
     cluster.receive(1, 3, Message::RequestVoteResponse(overtaken));
     cluster.timeout(1);
-    // Term 1 is durable, term 3 is not: its vote does not count, its requests do not leave.
+    // Term 1 is durable, term 3 is not: the own vote does not count, and the requests are not sent.
     cluster.sync_first(1, 1);
     assert_eq!(
         cluster.in_flight(),
@@ -132,7 +132,7 @@ fn candidacy_of_an_older_term_does_not_count_in_a_newer_one() {
     assert_eq!(cluster.term(1), 3);
 }
 
-/// The leader counts an acknowledgement as a copy that will not go away.
+/// For the leader, an acknowledgement means a durable copy.
 #[test]
 fn append_acknowledgement_is_held_until_the_entry_is_durable() {
     let mut cluster = leader();
@@ -140,7 +140,7 @@ fn append_acknowledgement_is_held_until_the_entry_is_durable() {
     cluster.deliver(1, 2);
     assert_eq!(cluster.terms(2), [1, 1]);
     assert!(cluster.between(2, 1).is_empty());
-    // A heartbeat finds the entry in the log, but it is no more durable for that.
+    // A heartbeat finds the entry in the log, but the entry is still not durable.
     cluster.heartbeat(1);
     cluster.deliver(1, 2);
     assert_eq!(matches_in(&cluster, 2, 1), [1]);
@@ -148,8 +148,8 @@ fn append_acknowledgement_is_held_until_the_entry_is_durable() {
     assert_eq!(matches_in(&cluster, 2, 1), [1, 2]);
 }
 
-/// However slow the disks of its followers are, a leader that they hear goes on leading, and commits
-/// once they are done.
+/// Regardless of the speed of its followers' disks, a leader with recent contact to them stays leader,
+/// and commits when the disks are done.
 #[test]
 fn leader_stays_while_the_disks_of_its_followers_stall() {
     let mut cluster = Cluster::recover(vec![disk(1, &[]); 3], |config| {
@@ -180,14 +180,14 @@ fn leader_stays_while_the_disks_of_its_followers_stall() {
     ));
 }
 
-/// A read waits for a round trip and for no disk, not even beside a write that does.
+/// A read waits for a round trip and not for a disk, even beside a write that does.
 #[test]
 fn read_beside_a_write_waits_for_no_disk() {
     let mut cluster = leader();
     let write = cluster.request(1, RequestBody::OpenSession);
     cluster.deliver(1, 2);
     cluster.deliver(1, 3);
-    // One read after the write, one together with another write.
+    // One read after the write, and one together with another write.
     let read = cluster.read(1, "a");
     cluster.deliver(1, 2);
     cluster.deliver(2, 1);
@@ -201,8 +201,8 @@ fn read_beside_a_write_waits_for_no_disk() {
     ));
 }
 
-/// While a disk stalls, however many heartbeats and read rounds arrive, what waits for it stays small:
-/// one acknowledgement.
+/// While a disk stalls, the messages that wait for it stay few, regardless of the number of heartbeats
+/// and read rounds: one acknowledgement.
 #[test]
 fn messages_held_for_a_stalled_disk_stay_few() {
     let mut cluster = leader();
@@ -222,8 +222,8 @@ fn messages_held_for_a_stalled_disk_stay_few() {
     assert_eq!(matches_in(&cluster, 2, 1), [2]);
 }
 
-/// A conflict, a question for a pre-vote and a vote are about no entry that is on its way to the disk,
-/// so they do not wait for it.
+/// A conflict, a pre-vote request and a pre-vote concern no entry that is being written, so they do
+/// not wait for it.
 #[test]
 fn messages_that_acknowledge_no_entry_wait_for_none() {
     for pre_vote in [false, true] {
@@ -254,7 +254,7 @@ fn messages_that_acknowledge_no_entry_wait_for_none() {
     }
 }
 
-/// An acknowledgement waits for the write that brings its entries, and for none after it.
+/// An acknowledgement waits for the write of its own entries, and for no later write.
 #[test]
 fn append_acknowledgement_waits_for_no_later_write() {
     let mut cluster = leader();
@@ -262,7 +262,7 @@ fn append_acknowledgement_waits_for_no_later_write() {
         cluster.request(1, RequestBody::OpenSession);
         cluster.deliver(1, 2);
     }
-    // A repeated request of the first entry, while the second is on its way too.
+    // A repeated request with the first entry, while the second entry is being written too.
     cluster.heartbeat(1);
     cluster.network.clear();
     assert_eq!(cluster.raft(2).held(), 2);
@@ -272,7 +272,7 @@ fn append_acknowledgement_waits_for_no_later_write() {
     assert_eq!(matches_in(&cluster, 2, 1), [2, 3]);
 }
 
-/// An acknowledgement of entries long durable waits for nothing but the term it is given in.
+/// An acknowledgement of durable entries waits only until its term is durable.
 #[test]
 fn append_acknowledgement_waits_for_the_term_alone() {
     let mut cluster = leader();
@@ -281,7 +281,7 @@ fn append_acknowledgement_waits_for_the_term_alone() {
     cluster.deliver(1, 2);
     cluster.sync(2);
     cluster.network.clear();
-    // Another entry is on its way to the disk; the late request speaks of durable ones only.
+    // Another entry is being written; the late request concerns durable entries only.
     cluster.request(1, RequestBody::OpenSession);
     cluster.deliver(1, 2);
     cluster.arrive(first);
@@ -290,19 +290,19 @@ fn append_acknowledgement_waits_for_the_term_alone() {
     let mut cluster = Cluster::recover(vec![disk(1, &[1]); 3], |_| {});
     cluster.elect_by(1, &[2]);
     cluster.deliver(1, 3);
-    // Of term 2 nothing is durable at n3, not even the term.
+    // Nothing of term 2 is durable at n3, not even the term.
     assert!(cluster.between(3, 1).is_empty());
     cluster.sync(3);
     assert_eq!(matches_in(&cluster, 3, 1), [2]);
 }
 
-/// A refusal, too, speaks of a term and a log that a crash could take back.
+/// A refusal also reveals a term and a log that a crash could revoke.
 #[test]
 fn refusal_is_held_behind_a_write_under_way() {
     let mut cluster = leader();
     cluster.timeout(3);
     cluster.sync(3);
-    // n2 refuses n3 in favour of its longer log, which is not durable yet.
+    // n2 refuses n3 because of its longer log, which is not durable yet.
     cluster.request(1, RequestBody::OpenSession);
     cluster.deliver(1, 2);
     cluster.deliver(3, 2);
@@ -313,7 +313,7 @@ fn refusal_is_held_behind_a_write_under_way() {
     assert!(!cluster.leads(3));
 }
 
-/// Thesis §10.2.1: the leader's disk works while its followers' disks do.
+/// Thesis §10.2.1: the leader writes to its disk in parallel with its followers.
 #[test]
 fn leader_sends_entries_before_its_own_disk_has_them() {
     let mut cluster = leader();
@@ -324,7 +324,7 @@ fn leader_sends_entries_before_its_own_disk_has_them() {
     }
 }
 
-/// The leader is one of the majority only when its own copy is durable.
+/// The leader counts itself in the majority only after its own copy is durable.
 #[test]
 fn leader_counts_itself_once_durable() {
     let mut cluster = leader();
@@ -337,8 +337,8 @@ fn leader_counts_itself_once_durable() {
     assert_eq!(cluster.commit(1), 2);
 }
 
-/// Two of three disks have the entry, so it is committed, though the leader's is not one of them;
-/// and it stays when the leader loses it.
+/// Two of three disks have the entry, so it is committed, although the leader's disk lacks it; and it
+/// stays committed if the leader loses it.
 #[test]
 fn entry_is_committed_by_two_followers_without_the_leaders_disk() {
     let mut cluster = leader();
@@ -362,18 +362,18 @@ fn entry_is_committed_by_two_followers_without_the_leaders_disk() {
     assert_eq!(cluster.commit(2), 3);
 }
 
-/// The disk says that it has an entry, but another has taken its place in the log since. The
-/// notice speaks for the entry that is gone.
+/// A disk reports an entry as durable, but another entry has replaced it in the log since. The report
+/// applies to the replaced entry only.
 #[test]
 fn late_notice_is_not_credited_to_what_replaced_the_entry() {
     let mut cluster = leader();
-    // n2 takes an entry of term 1 to its disk; n1 crashes and forgets that there was one.
+    // n2 writes an entry of term 1; n1 crashes and loses that entry.
     cluster.request(1, RequestBody::OpenSession);
     cluster.deliver(1, 2);
     cluster.crash(1);
     cluster.restart(1);
     cluster.network.clear();
-    // n3 wins term 2 with n1. n2 learns of the term, and then that its entry must go.
+    // n3 wins term 2 with n1. n2 receives the new term, and then the entry that replaces its own.
     cluster.timeout(3);
     cluster.sync(3);
     cluster.deliver(3, 2);
@@ -384,7 +384,7 @@ fn late_notice_is_not_credited_to_what_replaced_the_entry() {
     cluster.deliver(3, 2);
     assert_eq!(cluster.terms(2), [1, 2]);
     assert_eq!(cluster.unsynced(2).len(), 3);
-    // The entry of term 1 and the term are durable; the entry of term 2 is not.
+    // The entry of term 1 and the new term are durable; the entry of term 2 is not.
     cluster.sync_first(2, 2);
     assert_eq!(cluster.disk(2).log.len(), 2);
     assert_eq!(cluster.raft(2).durable_index(), LogIndex::new(1));
@@ -395,7 +395,7 @@ fn late_notice_is_not_credited_to_what_replaced_the_entry() {
     assert_eq!(matches_in(&cluster, 2, 3), [1, 2]);
 }
 
-/// The disk may report several writes at once, by the last of them.
+/// The disk may report several writes at once, by reporting the last of them.
 #[test]
 fn one_notice_covers_every_write_before() {
     let mut cluster = leader();
@@ -412,7 +412,7 @@ fn one_notice_covers_every_write_before() {
     assert!(!cluster.raft(2).is_writing());
 }
 
-/// n1 leads in term 1, its no-op is durable and committed everywhere.
+/// n1 leads in term 1, its no-op is durable and committed at all servers.
 fn leader() -> Cluster {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
@@ -421,7 +421,7 @@ fn leader() -> Cluster {
     cluster
 }
 
-/// What the acknowledgements in flight from one server to another vouch for.
+/// The match indexes of the acknowledgements in flight on a channel.
 fn matches_in(cluster: &Cluster, from: u64, to: u64) -> Vec<u64> {
     let between = cluster.between(from, to).into_iter();
     let matched = between.filter_map(|message| match message {

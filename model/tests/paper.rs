@@ -1,7 +1,7 @@
 //! The Raft paper as tests: §5.1 to §5.4 sentence by sentence, and Figures 7 and 8.
 //!
-//! Server 1 is the one looked at unless a test says otherwise. Logs are written the way the paper
-//! draws them, as the terms of their entries.
+//! Server 1 is the server under test unless a test says otherwise. Logs are written as in the paper:
+//! as the terms of their entries.
 
 mod cluster;
 
@@ -13,8 +13,8 @@ use model::{
 
 // §5.1: terms.
 
-/// A server that learns of a larger term takes it over, and a candidate or leader that does so
-/// becomes a follower at once. Any message will do, requests and answers alike.
+/// A server adopts a larger term from any message, request or response, and a candidate or leader then
+/// becomes a follower immediately.
 #[test]
 fn terms_newer_term_in_any_message_makes_a_follower() {
     let messages = [
@@ -35,7 +35,7 @@ fn terms_newer_term_in_any_message_makes_a_follower() {
     }
 }
 
-/// A request with an outdated term is refused, and the refusal carries the current term.
+/// A request with an outdated term is rejected, and the response carries the current term.
 #[test]
 fn terms_request_of_older_term_is_refused_with_the_current_term() {
     for make in [follower, candidate, leader] {
@@ -52,7 +52,7 @@ fn terms_request_of_older_term_is_refused_with_the_current_term() {
     }
 }
 
-/// An answer from an older term is ignored: the vote was cast in another election.
+/// A response from an older term is ignored: the vote was cast in another election.
 #[test]
 fn terms_vote_of_older_term_is_not_counted() {
     let mut cluster = candidate();
@@ -62,7 +62,7 @@ fn terms_vote_of_older_term_is_not_counted() {
     assert!(cluster.leads(1));
 }
 
-/// Servers repeat requests that nobody answered.
+/// Servers retry unanswered requests.
 #[test]
 fn terms_candidate_repeats_unanswered_requests_only() {
     let mut cluster = Cluster::new(5);
@@ -79,7 +79,7 @@ fn terms_candidate_repeats_unanswered_requests_only() {
 
 // §5.2: leader election.
 
-/// Servers start as followers, whatever term they were in.
+/// Servers start as followers, in any term.
 #[test]
 fn election_server_starts_as_follower() {
     let cluster = Cluster::recover(vec![disk(7, &[1, 7]); 3], |_| {});
@@ -89,8 +89,8 @@ fn election_server_starts_as_follower() {
     assert_eq!(raft.commit_index(), LogIndex::ZERO);
 }
 
-/// A server remains a follower as long as it hears from a leader or candidate worth its vote: only
-/// those put off its own candidacy.
+/// A server remains a follower as long as it receives valid RPCs from a leader, or grants its vote to
+/// a candidate: only these events reset its election timer.
 #[test]
 fn election_timer_is_armed_anew_only_by_a_leader_or_a_granted_vote() {
     let cases = [
@@ -108,8 +108,8 @@ fn election_timer_is_armed_anew_only_by_a_leader_or_a_granted_vote() {
     }
 }
 
-/// To begin an election a follower increments its term, becomes a candidate, votes for itself and
-/// asks each of the other servers in parallel.
+/// To begin an election, a follower increments its term, becomes a candidate, votes for itself, and
+/// sends RequestVote RPCs to all other servers in parallel.
 #[test]
 fn election_timeout_starts_a_candidacy() {
     let mut cluster = Cluster::recover(vec![disk(3, &[1, 3]); 5], |_| {});
@@ -125,8 +125,8 @@ fn election_timeout_starts_a_candidacy() {
     }
 }
 
-/// A candidate wins with votes from a majority of the full cluster in the same term, its own
-/// included; refusals change nothing.
+/// A candidate wins with votes from a majority of the full cluster in the same term, including its own
+/// vote; refusals change nothing.
 #[test]
 fn election_candidate_wins_with_a_majority() {
     for size in 1..=7 {
@@ -143,7 +143,7 @@ fn election_candidate_wins_with_a_majority() {
     }
 }
 
-/// Votes are of servers, not of messages: one that arrives twice counts once.
+/// A candidate counts servers, not messages: a duplicated vote counts once.
 #[test]
 fn election_repeated_vote_counts_once() {
     let mut cluster = Cluster::new(4);
@@ -157,8 +157,8 @@ fn election_repeated_vote_counts_once() {
     assert!(cluster.leads(1));
 }
 
-/// Each server votes for at most one candidate in a term, first come first served; it votes anew
-/// in a new term.
+/// Each server votes for at most one candidate per term, first come, first served; in a new term it
+/// may vote again.
 #[test]
 fn election_vote_goes_to_the_first_who_asks() {
     let mut cluster = Cluster::new(3);
@@ -171,7 +171,8 @@ fn election_vote_goes_to_the_first_who_asks() {
     }
 }
 
-/// A candidate voted for itself, and a leader has, so neither votes for another in its term.
+/// A candidate has voted for itself, and so has a leader, so neither votes for another candidate in
+/// its term.
 #[test]
 fn election_candidate_and_leader_refuse_rivals_of_their_term() {
     for make in [candidate, leader] {
@@ -181,7 +182,7 @@ fn election_candidate_and_leader_refuse_rivals_of_their_term() {
     }
 }
 
-/// Once elected, a leader speaks up at once, to establish its authority and prevent new elections.
+/// A new leader sends heartbeats at once, to establish its authority and to prevent new elections.
 #[test]
 fn election_winner_announces_itself_at_once() {
     let mut cluster = Cluster::new(3);
@@ -197,7 +198,7 @@ fn election_winner_announces_itself_at_once() {
     }
 }
 
-/// A leader keeps announcing itself; a follower has nothing to announce.
+/// A leader sends heartbeats repeatedly; a follower sends none.
 #[test]
 fn election_heartbeats_come_from_the_leader() {
     let mut cluster = leader();
@@ -211,8 +212,8 @@ fn election_heartbeats_come_from_the_leader() {
     assert!(cluster.network.is_empty());
 }
 
-/// A candidate that hears from a leader of its term or a later one recognizes it; from an earlier
-/// one, it does not.
+/// A candidate recognizes a leader of its own term or a later one and becomes a follower; it ignores a
+/// leader of an earlier term.
 #[test]
 fn election_candidate_recognizes_a_leader_of_its_term() {
     for (term, recognized) in [(1, false), (2, true), (3, true)] {
@@ -223,7 +224,7 @@ fn election_candidate_recognizes_a_leader_of_its_term() {
     }
 }
 
-/// If nobody wins, each candidate starts over in a new term when its time runs out.
+/// If no candidate wins, each candidate times out and starts a new election in a new term.
 #[test]
 fn election_split_vote_is_settled_in_a_new_term() {
     let mut cluster = Cluster::new(4);
@@ -241,7 +242,8 @@ fn election_split_vote_is_settled_in_a_new_term() {
 
 // §5.3: log replication.
 
-/// The leader appends the command to its log, with its term, and sends it to all in parallel.
+/// The leader appends the command to its log, with its term, and sends it to all followers in
+/// parallel.
 #[test]
 fn replication_command_is_appended_and_sent_to_all() {
     let mut cluster = leader();
@@ -257,7 +259,7 @@ fn replication_command_is_appended_and_sent_to_all() {
     }
 }
 
-/// An entry is committed, and the client answered, once a majority stores it; not before.
+/// An entry is committed, and the client gets a response, only after a majority stores it.
 #[test]
 fn replication_entry_is_committed_when_a_majority_stores_it() {
     for size in 1..=7 {
@@ -275,7 +277,7 @@ fn replication_entry_is_committed_when_a_majority_stores_it() {
     }
 }
 
-/// Committing an entry commits all entries before it, those of earlier leaders too.
+/// Committing an entry commits all preceding entries, including entries of earlier leaders.
 #[test]
 fn replication_commitment_covers_everything_before() {
     for inherited in [&[][..], &[1], &[1, 1, 2], &[2, 3]] {
@@ -287,8 +289,8 @@ fn replication_commitment_covers_everything_before() {
     }
 }
 
-/// A follower that learns that an entry is committed applies it, in log order, and never more
-/// than the message vouches for: what lies beyond may not be the leader's.
+/// A follower applies committed entries in log order. Its commit index never exceeds the last entry
+/// that the message confirms: later entries in its log may differ from the leader's log.
 #[test]
 fn replication_follower_commits_what_the_leader_vouches_for() {
     let cases = [
@@ -309,20 +311,20 @@ fn replication_follower_commits_what_the_leader_vouches_for() {
     }
 }
 
-/// The leader tries again, for ever, until every follower has stored every entry.
+/// The leader retries indefinitely until every follower has stored every entry.
 #[test]
 fn replication_leader_retries_until_stored() {
     let mut cluster = leader();
     cluster.request(1, RequestBody::OpenSession);
     let lost = cluster.take(1, 3);
     cluster.settle();
-    // What was sent is believed to arrive, until the follower says what it lacks.
+    // The leader assumes that its messages arrive, until the follower's response shows a gap.
     cluster.heartbeat(1);
     cluster.deliver(1, 3);
     cluster.deliver(3, 1);
     for _ in 0..3 {
-        // The entries are lost again. The heartbeat repeats the probe without them, and its answer
-        // fetches them.
+        // The entries are lost again. The heartbeat repeats the probe without entries, and its
+        // response triggers their retransmission.
         let retried = cluster.take(1, 3);
         cluster.heartbeat(1);
         assert_eq!(cluster.between(1, 3), [&append(2, (1, 2), &[], 1)]);
@@ -341,7 +343,7 @@ fn replication_leader_retries_until_stored() {
             (&retried.entries, &again.entries),
             (&lost.entries, &lost.entries)
         );
-        // What was sent is believed to arrive; the next heartbeat finds that it did not.
+        // The leader assumes that its messages arrive; the next heartbeat reveals the loss.
         cluster.take(1, 3);
         cluster.heartbeat(1);
         cluster.deliver(1, 3);
@@ -352,8 +354,8 @@ fn replication_leader_retries_until_stored() {
     assert_eq!(cluster.between(1, 3), [&append(2, (2, 2), &[], 2)]);
 }
 
-/// A probe carries entries once. While a follower stays silent, heartbeats repeat it without them:
-/// otherwise a dead follower would receive a full message with each heartbeat.
+/// A probe carries entries only once. While a follower is silent, heartbeats repeat the probe without
+/// entries: otherwise a dead follower would receive a full message with each heartbeat.
 #[test]
 fn replication_unanswered_probe_is_repeated_without_entries() {
     for window in [0, 8192] {
@@ -379,7 +381,7 @@ fn replication_unanswered_probe_is_repeated_without_entries() {
             cluster.heartbeat(1);
             assert_eq!(sent(&mut cluster), [0]);
         }
-        // Its answer to such a probe is followed by everything it lacks.
+        // After the response to such a probe, the leader sends all missing entries.
         cluster.heartbeat(1);
         cluster.deliver(1, 3);
         cluster.sync(3);
@@ -388,7 +390,8 @@ fn replication_unanswered_probe_is_repeated_without_entries() {
     }
 }
 
-/// With nothing pipelined, a new entry leaves at once for a follower that has all before it.
+/// Without pipelining, the leader sends a new entry at once to a follower that has all preceding
+/// entries.
 #[test]
 fn replication_new_entry_is_sent_at_once_without_a_pipeline() {
     let mut cluster = Cluster::recover(vec![disk(1, &[]); 3], |config| {
@@ -397,14 +400,14 @@ fn replication_new_entry_is_sent_at_once_without_a_pipeline() {
     cluster.elect(1);
     cluster.request(1, RequestBody::OpenSession);
     assert_eq!(cluster.between(1, 3).len(), 1);
-    // The next one waits for the answer.
+    // The next entry waits for the response.
     cluster.request(1, RequestBody::OpenSession);
     assert_eq!(cluster.between(1, 3).len(), 1);
     cluster.settle();
     assert_eq!(cluster.commit(1), 3);
 }
 
-/// A few slow servers do not hold up the rest.
+/// A minority of slow servers does not delay the rest.
 #[test]
 fn replication_slow_follower_delays_nobody() {
     let mut cluster = leader();
@@ -418,8 +421,8 @@ fn replication_slow_follower_delays_nobody() {
     assert_eq!(cluster.commit(3), 2);
 }
 
-/// A follower without the entry just before the new ones, by index and term, refuses them, and
-/// says where the leader should look.
+/// A follower rejects new entries if it lacks the preceding entry, identified by index and term. Its
+/// response contains a hint for the leader's next attempt.
 #[test]
 fn replication_consistency_check_compares_the_entry_before() {
     let conflict = |prev, term, index| AppendOutcome::Conflict {
@@ -448,12 +451,12 @@ fn replication_consistency_check_compares_the_entry_before() {
     }
 }
 
-/// An entry that conflicts with a new one is removed with all that follow; what agrees stays, and
-/// only what changes is written.
+/// A conflicting entry is removed with all entries that follow it. Matching entries stay, and the
+/// follower writes the changes only.
 #[test]
 fn replication_conflicting_suffix_is_replaced() {
     let cases = [
-        // prev, entries, the log after, removed from, how many written.
+        // prev, entries, the resulting log, the first removed index, the number of written entries.
         ((2, 2), &[3][..], &[1, 2, 3][..], None, 1),
         ((1, 1), &[3, 4], &[1, 3, 4], Some(2), 2),
         ((0, 0), &[1], &[1, 2], None, 0),
@@ -476,7 +479,7 @@ fn replication_conflicting_suffix_is_replaced() {
     }
 }
 
-/// Requests are idempotent: one that arrives late or twice removes nothing that came after.
+/// Requests are idempotent: a late or duplicated request removes no later entry.
 #[test]
 fn replication_late_and_repeated_requests_change_nothing() {
     let mut cluster = leader();
@@ -494,7 +497,7 @@ fn replication_late_and_repeated_requests_change_nothing() {
     }
     assert_eq!(cluster.terms(2), log);
     assert!(cluster.unsynced(2).is_empty());
-    // The late request spoke of two entries only, and only those are acknowledged.
+    // The late request covers two entries only, and the response acknowledges only these two.
     let acknowledged = AppendOutcome::Matched {
         match_index: LogIndex::new(2),
     };
@@ -507,9 +510,9 @@ fn replication_late_and_repeated_requests_change_nothing() {
     );
 }
 
-/// A leader assumes nothing about its followers when it comes to power (Figure 2: match_index is
-/// reinitialized after election), and an acknowledgement given to its earlier leadership, which
-/// speaks of entries that may be gone since, tells it nothing.
+/// A new leader assumes nothing about its followers (Figure 2: match_index is reinitialized after
+/// election). An acknowledgement of its earlier leadership has no effect, because it concerns entries
+/// that may have been removed since.
 #[test]
 fn replication_new_leadership_forgets_earlier_acknowledgements() {
     let mut cluster = leader();
@@ -528,8 +531,8 @@ fn replication_new_leadership_forgets_earlier_acknowledgements() {
     assert_eq!([2, 3].map(|id| match_index(&cluster, id)), [4, 4]);
 }
 
-/// Figure 7: the logs a leader of term 8 may meet. It brings them all to agree with its own,
-/// without removing an entry of its own.
+/// Figure 7: the logs that a leader of term 8 may find. The leader makes all of them agree with its
+/// own log, and removes none of its own entries.
 #[test]
 fn figure_7_leader_brings_all_logs_to_agree() {
     for batch in [1, 2, 64] {
@@ -545,8 +548,8 @@ fn figure_7_leader_brings_all_logs_to_agree() {
     }
 }
 
-/// A refusal skips the follower's entries of later terms, and its answer the leader's, so that one
-/// round trip settles every case of the figure.
+/// A refusal skips the follower's entries of later terms, and the leader's next probe skips the
+/// leader's. So one round trip settles every case of the figure.
 #[test]
 fn figure_7_backtracking_takes_one_refusal() {
     let mut cluster = Cluster::recover(figure_7(), |_| {});
@@ -559,15 +562,16 @@ fn figure_7_backtracking_takes_one_refusal() {
             .filter(|line| line.starts_with(&arrived))
             .count()
     };
-    // (a) and (b) end early; (c) and (d) run on; (e) ends early and disagrees in term 4; (f)
-    // disagrees in terms 3 and 2.
+    // (a) and (b) end early; (c) and (d) have additional entries; (e) ends early and conflicts in term
+    // 4; (f) conflicts in terms 3 and 2.
     assert_eq!([2, 3, 4, 5, 6, 7].map(refusals), [1, 1, 0, 0, 1, 1]);
 }
 
-/// The cases of etcd's `TestFastLogRejection`: the leader's log, the follower's, the hint in the
-/// refusal, and the entry before the next attempt, each as (index, term). etcd takes one refusal for
-/// each but its last two: the example in `stepLeader` takes one more there than here only if its
-/// attempt at (1, 2) failed, and a follower that compacted what it never committed cannot exist here.
+/// The cases of etcd's `TestFastLogRejection`: the leader's log, the follower's log, the hint in the
+/// refusal, and the entry before the next attempt, each as (index, term). etcd needs one refusal for
+/// each case except its last two. In the first of these, the example in `stepLeader`, etcd needs one
+/// refusal more only if its attempt at (1, 2) fails. The second cannot occur here: its follower has
+/// compacted uncommitted entries.
 #[test]
 fn backtracking_takes_no_more_refusals_than_etcd() {
     type Entry = (u64, u64);
@@ -630,7 +634,8 @@ fn backtracking_takes_no_more_refusals_than_etcd() {
     }
 }
 
-/// Refusals until two logs agree. However many terms the leader lacks, or the follower, it is one.
+/// The number of refusals until two logs agree. It is one, regardless of the number of terms that the
+/// leader or the follower lacks.
 #[test]
 fn backtracking_skips_all_terms_that_the_other_log_lacks() {
     for count in [10, 100, 1000] {
@@ -670,8 +675,8 @@ fn backtracking_skips_all_terms_that_the_other_log_lacks() {
     }
 }
 
-/// A hint at the follower's commit index always agrees, so a leader that cannot know the follower's
-/// uncommitted terms finds the place in one round trip.
+/// A hint at the follower's commit index always agrees. So a leader that cannot know the follower's
+/// uncommitted terms finds the position in one round trip.
 #[test]
 fn backtracking_never_goes_below_what_is_committed() {
     let mut cluster = Cluster::recover(vec![disk(9, &[1, 2, 3, 4, 5]); 3], |_| {});
@@ -686,7 +691,7 @@ fn backtracking_never_goes_below_what_is_committed() {
     assert_eq!(cluster.between(1, 2), [&appended(9, expected)]);
 }
 
-// Thesis §4.2.3, §9.6: servers that stick to a leader.
+// Thesis §4.2.3, §9.6: leader stickiness.
 
 /// n1 leads with PreVote and CheckQuorum, and every follower has received its heartbeat.
 fn followed_leader(pre_vote: bool) -> Cluster {
@@ -700,8 +705,8 @@ fn followed_leader(pre_vote: bool) -> Cluster {
     cluster
 }
 
-/// A leader that asks for votes has stepped down: servers that still follow it do not refuse for
-/// its sake. For the sake of a leader, they refuse anyone else.
+/// A leader that requests votes has stepped down: servers that still follow it do not refuse it for
+/// the sake of its own leadership. They refuse every other candidate.
 #[test]
 fn stickiness_does_not_hold_against_the_leader_itself() {
     for pre_vote in [true, false] {
@@ -743,8 +748,8 @@ fn server_outside_its_voters_does_not_campaign() {
 
 // §5.4.1: election restriction.
 
-/// A voter refuses a candidate whose log is less up-to-date than its own: the later last term
-/// wins, and between equal terms the longer log.
+/// A voter refuses a candidate whose log is less up-to-date than its own. The log with the later last
+/// term is more up-to-date; if the terms are equal, the longer log is.
 #[test]
 fn restriction_vote_goes_to_a_log_at_least_as_up_to_date() {
     let cases = [
@@ -772,8 +777,8 @@ fn restriction_vote_goes_to_a_log_at_least_as_up_to_date() {
     }
 }
 
-/// A candidate must reach a majority, and each committed entry is on one of those servers; so one
-/// that lacks a committed entry cannot win.
+/// A candidate needs a majority, and each committed entry is on at least one server of that majority.
+/// So a candidate without a committed entry cannot win.
 #[test]
 fn restriction_candidate_without_a_committed_entry_cannot_win() {
     let mut cluster = leader();
@@ -793,11 +798,11 @@ fn restriction_candidate_without_a_committed_entry_cannot_win() {
 
 // §5.4.2: committing entries from previous terms.
 
-/// Figure 8, (a) to (d): an entry of an older term on a majority of servers is not committed by
-/// that, for it can still be replaced.
+/// Figure 8, (a) to (d): an entry of an older term on a majority of servers is not thereby committed,
+/// because it can still be replaced.
 ///
-/// One departure from the drawing: our leaders begin with a no-op, so n2, which is probed with the
-/// end of the new leader's log, gets the no-op of term 4 along with it.
+/// Deviation: our leaders begin with a no-op. So n2, which is probed with the end of the new leader's
+/// log, gets the no-op of term 4 as well.
 #[test]
 fn figure_8_older_term_on_a_majority_can_still_be_replaced() {
     let mut cluster = figure_8_c(|_| {});
@@ -813,8 +818,8 @@ fn figure_8_older_term_on_a_majority_can_still_be_replaced() {
     }
 }
 
-/// Figure 8, (e): once an entry of the leader's own term is on a majority, it and everything
-/// before it are committed, and the other log can no longer win.
+/// Figure 8, (e): as soon as an entry of the leader's own term is on a majority, this entry and all
+/// preceding entries are committed, and the other log can never win again.
 #[test]
 fn figure_8_own_term_on_a_majority_commits_what_came_before() {
     let mut cluster = figure_8_c(|_| {});
@@ -835,8 +840,8 @@ fn figure_8_own_term_on_a_majority_commits_what_came_before() {
     assert_eq!(cluster.terms(5), [1, 2, 4, 7]);
 }
 
-/// Figure 8 again, with the mistake that it warns of: counting replicas commits the entry of term
-/// 2, and then the leader of term 5 lacks it.
+/// Figure 8 again, with the bug that the paper warns about: counting replicas commits the entry of
+/// term 2, and then the leader of term 5 lacks it.
 #[cfg(feature = "mutants")]
 #[test]
 fn figure_8_counting_an_older_term_loses_a_committed_entry() {
@@ -850,14 +855,14 @@ fn figure_8_counting_an_older_term_loses_a_committed_entry() {
     assert_eq!(cluster.violation.as_deref(), Some("Leader Completeness"));
 }
 
-// The situations.
+// Initial states.
 
-/// n1 follows nobody in term 2, with an empty log.
+/// n1 follows no leader in term 2, with an empty log.
 fn follower() -> Cluster {
     Cluster::recover(vec![disk(2, &[]); 3], |_| {})
 }
 
-/// n1 runs in term 2 and has only its own vote.
+/// n1 is a candidate in term 2 and has only its own vote.
 fn candidate() -> Cluster {
     let mut cluster = Cluster::recover(vec![disk(1, &[]); 3], |_| {});
     cluster.timeout(1);
@@ -866,7 +871,7 @@ fn candidate() -> Cluster {
     cluster
 }
 
-/// n1 leads in term 2, its no-op is committed, and everyone knows.
+/// n1 leads in term 2, its no-op is committed, and all servers know that.
 fn leader() -> Cluster {
     let mut cluster = Cluster::recover(vec![disk(1, &[]); 3], |_| {});
     cluster.elect(1);
@@ -890,26 +895,26 @@ fn figure_7() -> Vec<model::Durable> {
     .into()
 }
 
-/// Figure 8 up to (c). Appends carry one entry each, so that n1 can bring n3 the entry of term 2
-/// without the one after it.
+/// Figure 8 up to (c). Each append carries one entry, so that n1 can send n3 the entry of term 2
+/// without the next entry.
 fn figure_8_c(configure: impl Fn(&mut Config)) -> Cluster {
     let mut cluster = Cluster::recover(vec![disk(1, &[1]); 5], |config| {
         config.max_entries_per_append = 1;
         configure(config);
     });
-    // (a) n1 leads in term 2 and brings its entry to n2 only.
+    // (a) n1 leads in term 2 and replicates its entry to n2 only.
     cluster.elect_by(1, &[2, 3, 4, 5]);
     cluster.deliver(1, 2);
     cluster.sync(2);
     assert_eq!(cluster.terms(2), [1, 2]);
-    // (b) n1 crashes; n5 wins term 3 with n3 and n4, and takes another entry.
+    // (b) n1 crashes; n5 wins term 3 with n3 and n4, and accepts another entry.
     cluster.sync(1);
     cluster.crash(1);
     cluster.elect_by(5, &[3, 4]);
     cluster.sync(5);
     assert_eq!(cluster.terms(5), [1, 3]);
-    // (c) n5 crashes; n1 restarts, wins term 4 with n2 and n3, and goes on replicating. It slept
-    // through term 3, which is why its first attempt is in that one.
+    // (c) n5 crashes; n1 restarts, wins term 4 with n2 and n3, and continues replication. It was down
+    // during term 3, so its first attempt is in term 3.
     cluster.crash(5);
     cluster.restart(1);
     cluster.timeout(1);
@@ -934,7 +939,7 @@ fn figure_8_d(cluster: &mut Cluster) {
     cluster.crash(1);
     cluster.restart(5);
     cluster.network.clear();
-    // n5 slept through term 4, in which n3 has voted already.
+    // n5 was down during term 4, in which n3 has voted already.
     cluster.timeout(5);
     cluster.settle();
     assert!(!cluster.leads(5));
@@ -944,7 +949,7 @@ fn figure_8_d(cluster: &mut Cluster) {
     cluster.settle();
 }
 
-/// What n1, a leader, knows to be durable at a follower.
+/// The last entry that leader n1 knows to be durable at a follower.
 fn match_index(cluster: &Cluster, follower: u64) -> u64 {
     let Role::Leader(leader) = cluster.raft(1).role() else {
         panic!("n1 leads");

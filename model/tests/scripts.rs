@@ -1,9 +1,9 @@
-//! Stories told by scripts: each file in `tests/scripts` is one, and says in its output what every
-//! server did. `UPDATE_GOLDENFILES=1 cargo test -p stateraft-model --test scripts` writes the
-//! output anew; read it before it is committed.
+//! Scenario scripts: each file in `tests/scripts` is a scenario, and its output describes the behavior
+//! of every server. `UPDATE_GOLDENFILES=1 cargo test -p stateraft-model --test scripts` regenerates
+//! the output; review it before a commit.
 //!
-//! A message that arrives, a timer and a sync stand at the margin; what the server does about it is
-//! indented. An entry is `index@term content`; `w1` is the first write since the server started.
+//! A message delivery, a timer and a sync are unindented lines; the server's reaction is indented. An
+//! entry is `index@term content`; `w1` is the first write since the server started.
 
 mod cluster;
 
@@ -43,7 +43,7 @@ stories! {
     session_retry_applied_once
 }
 
-/// A script that no test runs would go stale unnoticed.
+/// A script that no test runs would become outdated unnoticed.
 #[test]
 fn every_script_is_run() {
     let files = std::fs::read_dir("../tests/scripts").expect("the scripts are there");
@@ -53,11 +53,11 @@ fn every_script_is_run() {
     assert_eq!(names, STORIES);
 }
 
-/// What a script may say. Servers are `n1`, `n2`, ...
+/// The commands of a script. Servers are `n1`, `n2`, ...
 #[derive(goldenscript::Command)]
 enum Command {
-    /// Starts a cluster. Each append carries at most `batch` entries, and at most `window` of them
-    /// are on their way to a follower.
+    /// Starts a cluster. Each append carries at most `batch` entries, and at most `window` entries are
+    /// in flight to a follower.
     Cluster {
         size: usize,
         #[arg(key)]
@@ -65,7 +65,7 @@ enum Command {
         #[arg(key)]
         window: Option<usize>,
     },
-    /// Starts a cluster of these logs, given by their terms: `logs 1-1-2 1-3`. `1o` opens a session.
+    /// Starts a cluster with these logs, given by their terms: `logs 1-1-2 1-3`. `1o` opens a session.
     Logs {
         logs: Vec<Log>,
         #[arg(key)]
@@ -73,11 +73,11 @@ enum Command {
         #[arg(key)]
         window: Option<usize>,
     },
-    /// The first wins an election that only the others hear of.
+    /// The first server wins an election in which only the listed voters take part.
     Elect(Server, Vec<Server>),
-    /// The election timer runs out.
+    /// The election timer expires.
     Timeout(Server),
-    /// The heartbeat timer runs out.
+    /// The heartbeat timer expires.
     Heartbeat(Server),
     /// Writes become durable: all, or the oldest `writes`.
     Sync {
@@ -85,30 +85,30 @@ enum Command {
         #[arg(key)]
         writes: Option<usize>,
     },
-    /// What is in flight from one server to another arrives in order, or only the `nth` of it.
+    /// The messages in flight on a channel arrive in order, or only the `nth` of them.
     Deliver {
         from: Server,
         to: Server,
         #[arg(key)]
         nth: Option<usize>,
     },
-    /// The same, and a copy stays in flight.
+    /// Like `Deliver`, but a copy stays in flight.
     Repeat {
         from: Server,
         to: Server,
         #[arg(key)]
         nth: Option<usize>,
     },
-    /// What is in flight from one server to another is lost.
+    /// The messages in flight on a channel are lost.
     Lose {
         from: Server,
         to: Server,
     },
-    /// Everything in flight is lost.
+    /// All messages in flight are lost.
     LoseAll,
-    /// Everything is synced and delivered until nothing is left to do.
+    /// Syncs and delivers everything until nothing is pending.
     Settle,
-    /// Cuts servers off.
+    /// Isolates servers.
     Isolate(Vec<Server>),
     /// Ends all isolation.
     Heal,
@@ -116,15 +116,15 @@ enum Command {
     Restart(Server),
     /// A client opens a session.
     Open(Server),
-    /// A client sets a key: `put n1 s2/1 a 5`, in session s2, sequence 1.
+    /// A client sets a key: `put n1 s2/1 a 5`, in session s2, with sequence number 1.
     Put(Server, Write, String, String),
     /// A client adds to a key: `add n1 s2/1 a 5`.
     Add(Server, Write, String, i64),
     /// A client reads a key.
     Read(Server, String),
-    /// Each server in a line.
+    /// Prints each server on one line.
     Status,
-    /// Each message in flight in a line.
+    /// Prints each message in flight on one line.
     Flight,
 }
 
@@ -240,14 +240,14 @@ impl FromStr for Server {
     }
 }
 
-/// `s2/1`: session and sequence.
+/// `s2/1`: session and sequence number.
 struct Write {
     session: SessionId,
     sequence: u64,
 }
 
 impl Write {
-    /// The client keeps every answer.
+    /// The client acknowledges no response.
     fn place(&self) -> (SessionId, u64, u64) {
         (self.session, self.sequence, 1)
     }
@@ -267,7 +267,8 @@ impl FromStr for Write {
     }
 }
 
-/// `1-1-2`, or `none`: a log by the terms of its entries. They are no-ops; `1o` opens a session.
+/// `1-1-2`, or `none`: a log as the terms of its entries. The entries are no-ops; `1o` opens a
+/// session.
 struct Log(Vec<Entry>);
 
 impl FromStr for Log {
@@ -298,7 +299,7 @@ impl FromStr for Log {
     }
 }
 
-/// How much an append carries, and how much is on its way.
+/// Limits the size of an append, and the entries in flight.
 fn limit(config: &mut Config, batch: Option<usize>, window: Option<usize>) {
     config.max_entries_per_append = batch.unwrap_or(64);
     config.max_entries_in_flight = window.unwrap_or(config.max_entries_in_flight);

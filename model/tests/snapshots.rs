@@ -1,4 +1,4 @@
-//! Snapshots in the place of the beginning of a log: Raft §7.
+//! Log compaction: snapshots replace the beginning of a log (Raft §7).
 
 mod cluster;
 
@@ -8,7 +8,7 @@ use model::{
     Payload, SessionId, Snapshot, Store, Term, message::ResponseBody, store::Answer,
 };
 
-/// Three servers that keep nothing of what a snapshot covers, server 1 the leader.
+/// Three servers that keep no entry below a snapshot; server 1 is the leader.
 fn led(patience: u32) -> Cluster {
     let mut cluster = Cluster::recover(vec![Durable::default(); 3], |config| {
         config.trailing_bytes = 0;
@@ -18,7 +18,7 @@ fn led(patience: u32) -> Cluster {
     cluster
 }
 
-/// The leader commits entries and forgets them, while server 3 hears nothing.
+/// The leader commits and compacts entries while server 3 is isolated.
 fn leave_behind(cluster: &mut Cluster) -> SessionId {
     cluster.isolate(&[3]);
     let session = cluster.open_session(1);
@@ -33,7 +33,7 @@ fn leave_behind(cluster: &mut Cluster) -> SessionId {
     session
 }
 
-/// The leader finds out what server 3 lacks, and sends it.
+/// The leader probes server 3, finds that its next entry was compacted, and sends a snapshot.
 fn probe(cluster: &mut Cluster) {
     cluster.heartbeat(1);
     cluster.deliver(1, 3);
@@ -47,7 +47,7 @@ fn snapshots(messages: &[&Message]) -> usize {
     messages.iter().filter(is_one).count()
 }
 
-/// A snapshot made of no-ops of these terms.
+/// A snapshot of no-op entries with these terms.
 fn of_noops(terms: &[u64]) -> Snapshot {
     let config = model::Config::new([node(1)].into());
     let mut store = Store::default();
@@ -75,7 +75,8 @@ fn prefix_stays_until_the_snapshot_is_durable() {
     let commit = cluster.commit(1);
     cluster.compact(1);
     assert_eq!(cluster.base(1), 0);
-    // None is begun while one is on its way, and what is added meanwhile stays.
+    // No snapshot begins while another one is being written, and entries that are appended meanwhile
+    // stay.
     cluster.compact(1);
     assert_eq!(cluster.unsynced(1).len(), 1);
     cluster.write(1, (session, 1, 1), put("a", "b"));
@@ -83,7 +84,7 @@ fn prefix_stays_until_the_snapshot_is_durable() {
     assert_eq!(cluster.base(1), commit);
     cluster.settle();
     assert_eq!(cluster.commit(1), commit + 1);
-    // Nothing new to put into one.
+    // There are no new entries for a snapshot.
     cluster.compact(1);
     cluster.sync(1);
     cluster.compact(1);
@@ -126,7 +127,8 @@ fn follower_behind_the_log_is_brought_up_by_a_snapshot() {
     cluster.settle();
     assert_eq!(cluster.commit(3), cluster.commit(1));
     assert_eq!(cluster.base(3), cluster.base(1));
-    // Its memory of answers came with it: a repeated command is answered, not applied.
+    // The snapshot contains the responses of the sessions: a repeated command is answered, not
+    // applied.
     cluster.elect(3);
     let again = cluster.write(3, (session, 3, 3), put("a", "b"));
     cluster.settle();
@@ -137,7 +139,8 @@ fn follower_behind_the_log_is_brought_up_by_a_snapshot() {
     assert!(version.get() <= cluster.base(3));
 }
 
-/// A snapshot may be large: it is not sent with each heartbeat, and heartbeats go on beside it.
+/// A snapshot may be large: it is not sent with each heartbeat, and heartbeats continue while it is in
+/// flight.
 #[test]
 fn snapshot_is_sent_again_only_after_some_heartbeats() {
     let mut cluster = led(3);
@@ -154,7 +157,7 @@ fn snapshot_is_sent_again_only_after_some_heartbeats() {
             "a heartbeat of the usual kind"
         );
         sent.push(snapshots(&messages));
-        // The heartbeat is answered, the snapshot lost.
+        // The heartbeat is answered, but the snapshot is lost.
         for envelope in cluster.take(1, 3) {
             if !matches!(envelope.message, Message::InstallSnapshotRequest(_)) {
                 cluster.arrive(envelope);
@@ -212,7 +215,7 @@ fn late_snapshot_takes_nothing_back() {
     assert_eq!(cluster.raft(3).commit_index(), before.commit_index());
 }
 
-/// §7: what follows the snapshot's last entry stays if the follower has that entry.
+/// §7: the entries after the snapshot's last entry stay if the follower has that entry.
 #[test]
 fn suffix_stays_if_the_entry_agrees() {
     let disks = vec![disk(3, &[1, 1, 2, 2]), disk(3, &[1, 1]), disk(3, &[1, 1])];
@@ -226,7 +229,7 @@ fn suffix_stays_if_the_entry_agrees() {
     assert_eq!(cluster.terms(1), [1, 1, 2, 2]);
 }
 
-/// §7: otherwise the whole log goes.
+/// §7: otherwise the whole log is discarded.
 #[test]
 fn log_goes_if_the_entry_differs() {
     let mut cluster = Cluster::recover(
@@ -255,7 +258,7 @@ fn log_goes_if_the_entry_differs() {
     assert_eq!(cluster.disk(1).log, []);
 }
 
-/// A request that begins below the follower's base is taken from the base on.
+/// If a request begins below the follower's base, the follower uses the entries above the base.
 #[test]
 fn append_from_below_the_base_brings_what_is_above_it() {
     let mut cluster = led(0);
@@ -310,14 +313,15 @@ fn some_entries_stay_behind_a_snapshot_for_followers_a_little_behind() {
     }
     cluster.compact(1);
     cluster.sync(1);
-    // Two writes of 26 bytes fit into 60.
+    // Two writes of 26 bytes fit into 60 bytes.
     assert_eq!(cluster.base(1), cluster.commit(1) - 2);
     cluster.crash(1);
     cluster.restart(1);
     assert_eq!(cluster.base(1), cluster.commit(1));
 }
 
-/// What claims to cover other entries than its store has applied is no snapshot.
+/// A snapshot is invalid if the applied index of its store differs from the last entry that it claims
+/// to cover.
 #[test]
 fn unsound_snapshot_is_ignored() {
     let mut cluster = led(0);

@@ -1,11 +1,11 @@
 //! Random runs of the step function.
 //!
-//! *Honest* runs: whatever the network loses, repeats or reorders, whenever disks sync and servers
-//! crash, the laws hold (the cluster checks them after every step, and that the step is
-//! deterministic). *Garbage*: a peer may say anything at all, and no laws can hold then; but a
+//! *Honest* runs: the network loses, duplicates and reorders messages, disks sync late, and servers
+//! crash. The properties always hold (the cluster checks them after every step, and that the step is
+//! deterministic). *Garbage* runs: a peer may send arbitrary messages, so no property can hold; but a
 //! server must not panic.
 //!
-//! A failure prints the smallest run that shows it; `PROPTEST_RNG_SEED` picks other runs.
+//! A failure prints the smallest failing run; `PROPTEST_RNG_SEED` selects other runs.
 
 mod cluster;
 mod victim;
@@ -36,14 +36,14 @@ fn random(cases: u32) -> ProptestConfig {
 
 // Honest runs.
 
-/// Something the world does to a cluster. Servers and messages are picked among those there are.
+/// An event in a cluster. Indexes select among the existing servers and messages.
 #[derive(Clone, Debug)]
 enum Act {
     Timeout(Index),
     Heartbeat(Index),
     /// The oldest writes become durable.
     Sync(Index, usize),
-    /// After some writes reached the disk.
+    /// A crash after some writes became durable.
     Crash(Index, usize),
     Restart(Index),
     Compact(Index),
@@ -51,15 +51,15 @@ enum Act {
     /// Delivers a message and keeps a copy in flight.
     Repeat(Index),
     Lose(Index),
-    /// Cuts one server off.
+    /// Isolates one server.
     Isolate(Index),
     Heal,
-    /// A quiet spell: the oldest messages arrive in order, and every disk keeps up.
+    /// A quiet phase: the oldest messages arrive in order, and every disk keeps up.
     Flow(usize),
     Open(Index),
     Add(Index, u64),
     Read(Index),
-    /// Of any server, whoever leads.
+    /// At any server, not only at the leader.
     StaleRead(Index),
 }
 
@@ -85,7 +85,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// The size of a cluster, how many entries an append carries, and what happens.
+/// The size of a cluster, the number of entries per append, and the events.
 fn honest_run() -> impl Strategy<Value = (usize, usize, Vec<Act>)> {
     (1..=5_usize, 1..=3_usize, vec(act(), 0..300))
 }
@@ -94,8 +94,8 @@ fn run((size, batch, acts): (usize, usize, Vec<Act>)) -> Cluster {
     let mut cluster = Cluster::recover(vec![Durable::default(); size], |config| {
         config.max_entries_per_append = batch;
         config.max_sessions = 2;
-        // With one size all that is covered goes, with another some of it stays; and a snapshot
-        // that is lost is sent again soon.
+        // With one size, compaction removes all covered entries, with the other some of them stay; and
+        // a lost snapshot is soon sent again.
         config.trailing_bytes = if batch == 2 { 80 } else { 0 };
         config.snapshot_patience = batch as u32 - 1;
     });
@@ -164,7 +164,8 @@ fn perform(cluster: &mut Cluster, act: Act, size: usize) {
     }
 }
 
-/// Whom clients ask: one of those that believe they lead, or anyone if nobody does.
+/// The server for client requests: one of the servers that consider themselves leader, or any server
+/// if there is none.
 fn asked(cluster: &Cluster, index: Index) -> u64 {
     let leads = |id: &u64| cluster.is_up(*id) && cluster.leads(*id);
     let leaders: Vec<_> = cluster.ids().into_iter().filter(leads).collect();
@@ -174,7 +175,7 @@ fn asked(cluster: &Cluster, index: Index) -> u64 {
     }
 }
 
-/// The session that was opened last, if any was.
+/// The most recent session, if there is one.
 fn latest_session(cluster: &Cluster) -> SessionId {
     let mut latest = cluster.answers.iter().rev().map(|answer| &answer.body);
     latest
@@ -188,8 +189,8 @@ fn latest_session(cluster: &Cluster) -> SessionId {
 proptest! {
     #![proptest_config(random(400))]
 
-    /// The laws hold in every honest run; and afterwards, left alone, the cluster elects a leader
-    /// that brings every log to agree.
+    /// The properties hold in every honest run. Afterwards, in a quiet phase, the cluster elects a
+    /// leader that makes all logs agree.
     #[test]
     fn honest_run_keeps_the_laws_and_recovers(scenario in honest_run()) {
         let mut cluster = run(scenario);
@@ -197,7 +198,7 @@ proptest! {
             cluster.restart(id);
         }
         cluster.heal();
-        // Those who lead in vain hear of it.
+        // Deposed leaders learn about the newer term.
         for id in cluster.ids() {
             cluster.heartbeat(id);
             cluster.settle();
@@ -217,8 +218,8 @@ proptest! {
     }
 }
 
-/// Lets servers stand in turn until one leads. In the first round all come to the highest term, in
-/// the second the best log wins at the latest.
+/// Lets servers campaign in turn until one leads. In the first round all servers reach the highest
+/// term; in the second round, at the latest, the best log wins.
 fn calm_election(cluster: &mut Cluster) -> u64 {
     for id in cluster.ids().repeat(2) {
         cluster.timeout(id);
@@ -230,8 +231,8 @@ fn calm_election(cluster: &mut Cluster) -> u64 {
     panic!("nobody can win: {:#?}", cluster.status());
 }
 
-/// The random runs are worth something only if they get somewhere: into second leaderships,
-/// truncated logs, lost writes, answered reads.
+/// The random runs are only useful if they reach interesting states: repeated leaderships, truncated
+/// logs, lost writes, answered reads.
 #[test]
 fn honest_runs_reach_what_they_are_to_test() {
     let witnesses = [
@@ -271,7 +272,7 @@ fn honest_runs_reach_what_they_are_to_test() {
 
 // Garbage.
 
-/// Small numbers, which mean something, and the ends of the range, where arithmetic ends.
+/// Small numbers, which are meaningful, and the ends of the range, where arithmetic overflows.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
         12 => 0..5_u64,
@@ -356,7 +357,7 @@ fn garbage_query() -> impl Strategy<Value = Query> {
     ]
 }
 
-/// A store that holds nothing and claims to have applied so much, as a peer may send it.
+/// An empty store that claims this applied index, as a peer may send it.
 fn empty_store(last_applied: u64) -> Store {
     let (no_pairs, no_sessions) = (0_u8, [0_u8; 3]);
     let bytes = postcard::to_allocvec(&(no_pairs, no_sessions, last_applied));
@@ -501,7 +502,8 @@ fn garbage() -> impl Strategy<Value = Garbage> {
 proptest! {
     #![proptest_config(random(2000))]
 
-    /// Bytes from a peer never panic and break no invariant, and the step stays deterministic.
+    /// Bytes from a peer never cause a panic and violate no invariant, and the step stays
+    /// deterministic.
     #[test]
     fn garbage_breaks_nothing(size in 1..=5_u64, pre_vote: bool, run in vec(garbage(), 0..100)) {
         let mut victim = Victim::new(size, pre_vote);
@@ -511,8 +513,8 @@ proptest! {
     }
 }
 
-/// A forged term near the end of the range must not end all elections: a message raises the term by a
-/// bounded step.
+/// A forged term near the end of the range must not prevent all later elections: a message raises the
+/// term by a bounded step.
 #[test]
 fn forged_last_term_raises_the_term_by_a_bounded_step() {
     let messages = |term| {
@@ -567,7 +569,7 @@ fn forged_last_term_raises_the_term_by_a_bounded_step() {
             let term = victim.raft.current_term();
             assert_eq!(term, Term::new(1 + Term::MAX_JUMP));
             assert_eq!(victim.raft.log().last_index(), LogIndex::new(1));
-            // Elections go on.
+            // Elections still work.
             victim.step(Event::ElectionTimeout);
             let message = Message::PreVoteResponse(PreVoteResponse {
                 term,
@@ -580,7 +582,7 @@ fn forged_last_term_raises_the_term_by_a_bounded_step() {
     }
 }
 
-/// A query for a pre-vote promises nothing, so it raises no term, however late the term is.
+/// A pre-vote request grants nothing, so it raises no term, regardless of its own term.
 #[test]
 fn forged_pre_vote_request_raises_no_term() {
     let mut victim = Victim::new(3, true);
@@ -595,7 +597,7 @@ fn forged_pre_vote_request_raises_no_term() {
     assert_eq!(victim.raft.current_term(), Term::new(1));
 }
 
-/// A server that missed more elections than one message may make up for catches up all the same.
+/// A server that missed more elections than one message may compensate for still catches up.
 #[test]
 fn server_far_behind_catches_up_with_the_term() {
     let ahead = 3 * Term::MAX_JUMP;
@@ -654,7 +656,7 @@ fn acknowledgements_of_an_enormous_log_do_not_overflow() {
     assert!(followers.all(|progress| progress.match_index == match_index));
 }
 
-/// What no correct server sends changes nothing, and the server stays up.
+/// A message that no correct server sends changes nothing, and the server stays up.
 #[test]
 fn impossible_requests_are_dropped() {
     let append = |term, (index, prev_term), terms: &[u64]| {
@@ -732,7 +734,7 @@ fn impossible_requests_are_dropped() {
     }
 }
 
-/// A leader believes no acknowledgement and no read round that it cannot have caused.
+/// A leader ignores acknowledgements and read rounds that it cannot have caused.
 #[test]
 fn impossible_responses_are_dropped() {
     let responses = [
@@ -773,14 +775,14 @@ fn impossible_responses_are_dropped() {
 proptest! {
     #![proptest_config(random(400))]
 
-    /// The fuzz target's reading of bytes: whatever they are, it ends.
+    /// The byte interpreter of the fuzz target terminates for any input.
     #[test]
     fn garbage_bytes_break_nothing(bytes in vec(any::<u8>(), 0..2000)) {
         victim::run(&bytes);
     }
 }
 
-/// Garbage is worth something only if it meets every role.
+/// The garbage runs are only useful if they reach every role.
 #[test]
 fn garbage_meets_every_role() {
     let mut runner = TestRunner::deterministic();

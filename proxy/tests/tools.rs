@@ -287,8 +287,7 @@ fn settings_out_of_range_are_refused() {
         ("--cluster", &long, name),
     ] {
         for servers in ["--peer=1=127.0.0.1:9", "--embedded=1"] {
-            // An address in use ends the program, so a program that reports it has accepted the
-            // option.
+            // The address is in use, so that a program that accepts the option ends as well.
             let taken = TcpListener::bind("127.0.0.1:0").unwrap();
             let at = taken.local_addr().unwrap().to_string();
             let listen = ["--listen=127.0.0.1:0", "--redis=off", "--http", &at];

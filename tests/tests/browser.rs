@@ -447,7 +447,7 @@ fn panels_are_as_wide_as_somebody_made_them() {
     browser.reload();
     browser.see(".bench");
     assert_eq!(size(".p-actions", "width"), chosen);
-    // No panel takes all the space, and the default sizes come back.
+    // No panel takes all the space. Enter restores the default size.
     press("[data-panel=actions]", Key::End);
     assert_eq!(size(".p-actions", "width"), 1280 * 2 / 5);
     press("[data-panel=actions]", Key::Enter);
@@ -504,7 +504,7 @@ fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
         });
         assert!(drawn() < 4000, "{} elements at {step}", drawn());
     }
-    // Invisible rows are not rendered, and are rendered when they become visible.
+    // A hidden diagram is not redrawn. It is redrawn as soon as it is visible.
     browser.run(
         "document.querySelector('.p-time-fold').open = false",
         vec![],

@@ -116,7 +116,7 @@ fn full_disk_ends_the_server_and_loses_nothing() {
     judge_all(cluster, load);
 }
 
-/// A snapshot that does not fit leaves the log unchanged that it was intended to replace.
+/// If a snapshot does not fit, the log that it would have replaced remains unchanged.
 #[test]
 fn disk_too_small_for_a_snapshot_ends_the_server_and_loses_nothing() {
     let Some(namespace) = Namespace::new() else {

@@ -1,5 +1,5 @@
-//! The laws of Raft, over the whole history of a cluster. Raft Figure 3, and helpers that break
-//! earlier.
+//! The properties of Raft, checked over the whole history of a cluster: Raft Figure 3, and auxiliary
+//! properties that fail earlier.
 
 use super::Server;
 use model::{
@@ -11,17 +11,17 @@ use model::{
 };
 use std::collections::{BTreeMap, btree_map};
 
-/// What must never be forgotten, whoever crashes.
+/// Facts that must survive every crash.
 #[derive(Default)]
 pub(super) struct History {
     leaders: BTreeMap<Term, NodeId>,
-    /// Who was granted which server's vote in which term.
+    /// The candidate that received a server's vote in a term.
     votes: BTreeMap<(NodeId, Term), NodeId>,
     committed: Vec<Entry>,
     stores: BTreeMap<LogIndex, Store>,
 }
 
-/// What one step must keep.
+/// Checks the properties of one step.
 pub(super) fn step(before: &Raft, after: &Raft, effects: &Effects) -> Result<(), String> {
     invariants::check(Watermarks::of(before), after, effects)?;
     let still_leads =
@@ -33,7 +33,7 @@ pub(super) fn step(before: &Raft, after: &Raft, effects: &Effects) -> Result<(),
 }
 
 impl History {
-    /// What leaves a server must not contradict what left it before.
+    /// Checks that sent messages do not contradict earlier messages of the server.
     pub(super) fn sent(&mut self, envelopes: &[Envelope]) -> Result<(), String> {
         for envelope in envelopes {
             if let Message::RequestVoteResponse(response) = &envelope.message
@@ -51,7 +51,7 @@ impl History {
         Ok(())
     }
 
-    /// What must hold of all servers at every moment.
+    /// Checks the properties of all servers at one moment.
     pub(super) fn observe(&mut self, servers: &BTreeMap<NodeId, Server>) -> Result<(), String> {
         let up: Vec<_> = servers.values().filter_map(|s| s.raft.as_ref()).collect();
         for raft in &up {
@@ -61,8 +61,8 @@ impl History {
             self.committed(raft)?;
             self.stale_read(raft)?;
         }
-        // An entry committed in term T is in the log of every leader of a term above T, and of
-        // the one that committed it; so the latest leader ever elected has them all.
+        // An entry committed in term T is in the log of every leader of a term above T, and of the
+        // leader that committed it. So the latest elected leader has all of them.
         for raft in &up {
             let latest = self.leaders.keys().next_back() == Some(&raft.current_term());
             law(
@@ -83,7 +83,7 @@ impl History {
         acknowledged_is_durable(servers)
     }
 
-    /// A log from index 1: what a snapshot stands for is what was committed up to there.
+    /// The log from index 1: the committed entries replace the part that a snapshot covers.
     fn whole(&self, log: &Log) -> Result<Vec<Entry>, String> {
         let base = log.base().index.get() as usize;
         let gone = self.committed.get(..base);
@@ -121,7 +121,7 @@ impl History {
         }
     }
 
-    /// Nothing is in memory that is not on the disk or on its way there, in order.
+    /// Checks that the state in memory equals the disk plus the pending writes, in order.
     fn disk_agrees(&self, server: &Server) -> Result<(), String> {
         let whole = |disk: &Durable| self.whole(&Log::after(disk.base(), disk.log.clone()));
         let Some(raft) = &server.raft else {
@@ -151,8 +151,8 @@ impl History {
 }
 
 impl History {
-    /// Asked for a stale read at this moment, a server answers with what the committed entries up
-    /// to the one it names make, and is the same server afterwards.
+    /// Checks a stale read at this moment: the result equals the state after the committed entries up
+    /// to the reported index, and the read does not change the server.
     fn stale_read(&self, raft: &Raft) -> Result<(), String> {
         let query = Query::Scan {
             prefix: Vec::new(),
@@ -214,8 +214,9 @@ fn log_matching(log: &[Entry], term: Term, others: &[(Vec<Entry>, Term)]) -> Res
     Ok(())
 }
 
-/// What the leader of the highest term counts on is on the followers' disks. (A leader that was
-/// overtaken may count on entries that were replaced since; it can commit none of them any more.)
+/// Checks that the entries that the leader of the highest term considers acknowledged are on the
+/// followers' disks. (A deposed leader may rely on entries that were replaced since; it can never
+/// commit them.)
 fn acknowledged_is_durable(servers: &BTreeMap<NodeId, Server>) -> Result<(), String> {
     let highest = servers
         .values()

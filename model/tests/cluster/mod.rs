@@ -1,11 +1,11 @@
-//! A cluster of real servers for tests, and the world around it: disks that sync when they are
-//! told to, a network that delivers, repeats, reorders or loses what it is told to, and crashes.
+//! A test cluster of real servers and a simulated environment: disks that sync on command, a network
+//! that delivers, duplicates, reorders or loses messages on command, and crashes.
 //!
-//! After every step the harness checks that the step was deterministic, the server's own
-//! invariants, and the laws of Raft over the whole history (`laws`). What happened is kept as
-//! readable lines (`show`), which the scripts print and a broken law is reported with.
+//! After every step the harness checks that the step was deterministic, the server's own invariants,
+//! and the properties of Raft over the whole history (`laws`). It records all events as readable lines
+//! (`show`), which the scripts print and which accompany the report of a violation.
 
-// Each test crate uses its own part of this.
+// Each test crate uses a different part of this module.
 #![allow(dead_code)]
 
 mod laws;
@@ -19,7 +19,7 @@ use model::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The client all requests come from.
+/// The client that sends all requests.
 pub(crate) const CLIENT: Address = Address::Client(ClientId::new(1));
 
 /// Server `number`.
@@ -27,30 +27,30 @@ pub(crate) fn node(number: u64) -> NodeId {
     NodeId::new(number)
 }
 
-/// One server with its disk. The process is gone while it is down; the disk stays.
+/// One server with its disk. The process is gone while the server is down; the disk stays.
 pub(crate) struct Server {
     config: Config,
     raft: Option<Raft>,
     disk: Durable,
-    /// Handed to the disk, not yet durable.
+    /// Writes that were passed to the disk and are not durable yet.
     unsynced: VecDeque<Write>,
     timer: Option<Timer>,
 }
 
-/// The servers, the messages in flight between them, and what clients were told.
+/// The servers, the messages in flight between them, and the responses to clients.
 pub(crate) struct Cluster {
     servers: BTreeMap<NodeId, Server>,
-    /// In flight, in the order sent.
+    /// The messages in flight, in the order of sending.
     pub(crate) network: Vec<Envelope>,
-    /// Servers that no other server hears or reaches. Clients do.
+    /// Servers without contact to other servers. Clients still reach them.
     isolated: BTreeSet<NodeId>,
-    /// What clients were answered, in order.
+    /// The responses to clients, in order.
     pub(crate) answers: Vec<ClientResponse>,
     requests: u64,
     history: laws::History,
-    /// The first law that was broken, for tests that plant a bug.
+    /// The first violation, for tests that plant a bug.
     pub(crate) violation: Option<String>,
-    /// Note a broken law instead of failing on it.
+    /// Whether to record a violation instead of panicking.
     pub(crate) expects_violation: bool,
     trace: Vec<String>,
 }
@@ -65,7 +65,7 @@ impl Cluster {
     pub(crate) fn recover(disks: Vec<Durable>, configure: impl Fn(&mut Config)) -> Self {
         let ids = || (1..=disks.len() as u64).map(node);
         let mut config = Config::new(ids().collect());
-        // The paper has neither; stories that are about them switch them on.
+        // The paper has neither; the tests of these features enable them.
         config.pre_vote = false;
         config.check_quorum = false;
         configure(&mut config);
@@ -95,9 +95,9 @@ impl Cluster {
         }
     }
 
-    // What happens to a server.
+    // Events at a server.
 
-    /// Steps a server and carries out the effects. A server that is down takes no step.
+    /// Steps a server and executes its effects. A server that is down takes no step.
     pub(crate) fn step(&mut self, id: u64, event: Event) {
         let id = node(id);
         let server = self.servers.get_mut(&id).expect("a server of this cluster");
@@ -147,39 +147,39 @@ impl Cluster {
         self.judge(broken);
     }
 
-    /// The server's election timer runs out.
+    /// The election timer of the server expires.
     pub(crate) fn timeout(&mut self, id: u64) {
         self.step(id, Event::ElectionTimeout);
     }
 
-    /// The server's heartbeat timer runs out.
+    /// The heartbeat timer of the server expires.
     pub(crate) fn heartbeat(&mut self, id: u64) {
         self.step(id, Event::HeartbeatTimeout);
     }
 
-    /// The server's log is found to be long enough for a snapshot.
+    /// The driver requests a snapshot, because the server's log is long enough.
     pub(crate) fn compact(&mut self, id: u64) {
         self.step(id, Event::Compact);
     }
 
-    /// The oldest `count` writes of the server become durable, and it is told so once.
+    /// The oldest `count` writes of the server become durable, with one notification.
     pub(crate) fn sync_first(&mut self, id: u64, count: usize) {
         if let Some(last) = self.write_out(id, count) {
             self.step(id, Event::Persisted(last));
         }
     }
 
-    /// All writes the server has made so far become durable.
+    /// All pending writes of the server become durable.
     pub(crate) fn sync(&mut self, id: u64) {
         self.sync_first(id, usize::MAX);
     }
 
-    /// The server stops. What was not durable is lost.
+    /// The server crashes. All writes that are not durable are lost.
     pub(crate) fn crash(&mut self, id: u64) {
         self.crash_after_writing(id, 0);
     }
 
-    /// The server stops after its oldest `count` writes reached the disk, and before it was told.
+    /// The server crashes after its oldest `count` writes became durable, and before the notification.
     pub(crate) fn crash_after_writing(&mut self, id: u64, count: usize) {
         if self.is_up(id) {
             self.write_out(id, count);
@@ -195,7 +195,7 @@ impl Cluster {
         }
     }
 
-    /// The server starts again from its disk.
+    /// The server restarts from its disk.
     pub(crate) fn restart(&mut self, id: u64) {
         if !self.is_up(id) {
             let server = self.server_mut(id);
@@ -209,9 +209,9 @@ impl Cluster {
         }
     }
 
-    // What the network does.
+    // Events in the network.
 
-    /// A message arrives from nowhere in particular: made up, or kept from earlier.
+    /// An arbitrary message arrives: forged, or kept from earlier.
     pub(crate) fn arrive(&mut self, envelope: Envelope) {
         let Address::Node(to) = envelope.to else {
             return;
@@ -232,7 +232,7 @@ impl Cluster {
         self.step(to.get(), event);
     }
 
-    /// A message of server `from` reaches server `to`, whether or not it was ever sent.
+    /// A message of server `from` reaches server `to`, even if it was never sent.
     pub(crate) fn receive(&mut self, to: u64, from: u64, message: Message) {
         self.arrive(Envelope {
             from: Address::Node(node(from)),
@@ -241,21 +241,21 @@ impl Cluster {
         });
     }
 
-    /// The messages in flight from one server to another, oldest first.
+    /// The messages in flight on the channel from one server to another, oldest first.
     pub(crate) fn between(&self, from: u64, to: u64) -> Vec<&Message> {
         let ends = (Address::Node(node(from)), Address::Node(node(to)));
         let between = self.network.iter().filter(|e| (e.from, e.to) == ends);
         between.map(|envelope| &envelope.message).collect()
     }
 
-    /// Delivers what is in flight from one server to another, in order.
+    /// Delivers the messages in flight on a channel, in order.
     pub(crate) fn deliver(&mut self, from: u64, to: u64) {
         for envelope in self.take(from, to) {
             self.arrive(envelope);
         }
     }
 
-    /// Takes what is in flight from one server to another off the network.
+    /// Removes the messages in flight on a channel from the network, and returns them.
     pub(crate) fn take(&mut self, from: u64, to: u64) -> Vec<Envelope> {
         let ends = (Address::Node(node(from)), Address::Node(node(to)));
         self.network
@@ -263,17 +263,17 @@ impl Cluster {
             .collect()
     }
 
-    /// Cuts servers off from each other and the rest: messages are lost on arrival.
+    /// Isolates servers from each other and from the rest: their messages are lost on arrival.
     pub(crate) fn isolate(&mut self, ids: &[u64]) {
         self.isolated = ids.iter().copied().map(node).collect();
     }
 
-    /// Everyone hears everyone again.
+    /// Ends all isolation.
     pub(crate) fn heal(&mut self) {
         self.isolated.clear();
     }
 
-    /// Syncs every write and delivers every message until nothing is left to do.
+    /// Syncs every write and delivers every message until nothing is pending.
     pub(crate) fn settle(&mut self) {
         for _ in 0..1000 {
             for id in self.ids() {
@@ -290,14 +290,15 @@ impl Cluster {
         panic!("the cluster does not come to rest\n{}", self.story());
     }
 
-    /// Has a server win an election that nothing disturbs.
+    /// Lets a server win an undisturbed election.
     pub(crate) fn elect(&mut self, id: u64) {
         self.timeout(id);
         self.settle();
         assert!(self.leads(id), "n{id} does not lead\n{}", self.story());
     }
 
-    /// Has a server win an election that only these voters hear of; what else it says is lost.
+    /// Lets a server win an election in which only these voters take part; all its other messages are
+    /// lost.
     pub(crate) fn elect_by(&mut self, id: u64, voters: &[u64]) {
         self.timeout(id);
         self.sync(id);
@@ -313,9 +314,9 @@ impl Cluster {
         assert!(self.leads(id), "n{id} does not lead\n{}", self.story());
     }
 
-    // What clients do.
+    // Actions of clients.
 
-    /// A client asks a server for something.
+    /// A client sends a request to a server.
     pub(crate) fn request(&mut self, server: u64, body: RequestBody) -> RequestId {
         self.requests += 1;
         let id = RequestId::new(self.requests);
@@ -338,14 +339,15 @@ impl Cluster {
         self.request(server, RequestBody::Read { query })
     }
 
-    /// A client reads a key as this server has it.
+    /// A client reads a key from the local state of this server.
     pub(crate) fn stale_read(&mut self, server: u64, key: &str) -> RequestId {
         let key = key.into();
         let query = Query::Get { key };
         self.request(server, RequestBody::StaleRead { query })
     }
 
-    /// A client writes in a session; it has the answers to all sequences below `acknowledged`.
+    /// A client writes in a session; it acknowledges the responses to all sequence numbers below
+    /// `acknowledged`.
     pub(crate) fn write(
         &mut self,
         server: u64,
@@ -361,7 +363,7 @@ impl Cluster {
         self.request(server, body)
     }
 
-    /// Opens a session in a cluster that nothing disturbs.
+    /// Opens a session in an undisturbed cluster.
     pub(crate) fn open_session(&mut self, server: u64) -> SessionId {
         let id = self.request(server, RequestBody::OpenSession);
         self.settle();
@@ -371,13 +373,13 @@ impl Cluster {
         }
     }
 
-    /// What became of a request, if it was answered.
+    /// The response to a request, if there is one.
     pub(crate) fn answer(&self, id: RequestId) -> Option<&ResponseBody> {
         let answer = self.answers.iter().find(|response| response.id == id)?;
         Some(&answer.body)
     }
 
-    // What there is to see.
+    // Queries.
 
     /// The server, which must be up.
     pub(crate) fn raft(&self, id: u64) -> &Raft {
@@ -385,12 +387,12 @@ impl Cluster {
         raft.expect("the server is up")
     }
 
-    /// Whether the server runs.
+    /// Whether the server is running.
     pub(crate) fn is_up(&self, id: u64) -> bool {
         self.servers[&node(id)].raft.is_some()
     }
 
-    /// Whether the server believes that it leads.
+    /// Whether the server considers itself the leader.
     pub(crate) fn leads(&self, id: u64) -> bool {
         matches!(self.raft(id).role(), Role::Leader(_))
     }
@@ -405,27 +407,27 @@ impl Cluster {
         self.raft(id).commit_index().get()
     }
 
-    /// The terms of the server's log, the way the paper draws it.
+    /// The terms of the server's log, as the paper draws it.
     pub(crate) fn terms(&self, id: u64) -> Vec<u64> {
         terms(self.raft(id).log().entries())
     }
 
-    /// Where the server's log begins: the last entry that it does not keep.
+    /// The base of the server's log: the last entry that was compacted.
     pub(crate) fn base(&self, id: u64) -> u64 {
         self.raft(id).log().base().index.get()
     }
 
-    /// What is durable at the server.
+    /// The durable state of the server.
     pub(crate) fn disk(&self, id: u64) -> &Durable {
         &self.servers[&node(id)].disk
     }
 
-    /// What the server handed to its disk and is not durable yet.
+    /// The writes of the server that are not durable yet.
     pub(crate) fn unsynced(&self, id: u64) -> &VecDeque<Write> {
         &self.servers[&node(id)].unsynced
     }
 
-    /// The timer the server armed since this was last asked.
+    /// Takes the timer that the server armed since the last call.
     pub(crate) fn take_timer(&mut self, id: u64) -> Option<Timer> {
         self.server_mut(id).timer.take()
     }
@@ -445,7 +447,7 @@ impl Cluster {
         self.network.iter().map(show::envelope).collect()
     }
 
-    /// What happened since this was last asked, line by line.
+    /// Takes the recorded events since the last call, line by line.
     pub(crate) fn take_trace(&mut self) -> Vec<String> {
         std::mem::take(&mut self.trace)
     }
@@ -473,7 +475,7 @@ impl Cluster {
         server.expect("a server of this cluster")
     }
 
-    /// Moves the oldest writes to the disk; the last of them, if there was any.
+    /// Moves the oldest writes to the disk. Returns the last of them, if there was any.
     fn write_out(&mut self, id: u64, count: usize) -> Option<WriteId> {
         let server = self.server_mut(id);
         let count = count.min(server.unsynced.len());
@@ -491,7 +493,7 @@ pub(crate) fn terms(entries: &[Entry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.term.get()).collect()
 }
 
-/// No-op entries of these terms: a log the way the paper draws it.
+/// No-op entries of these terms: a log as the paper draws it.
 pub(crate) fn entries(terms: &[u64]) -> Vec<Entry> {
     let entry = |term: &u64| Entry {
         term: Term::new(*term),
@@ -519,7 +521,7 @@ pub(crate) fn put(key: &str, value: &str) -> Operation {
     }
 }
 
-/// Adds to a key.
+/// Adds to the value of a key.
 pub(crate) fn add(key: &str, by: i64) -> Operation {
     let key = key.into();
     Operation::Increment { key, by }

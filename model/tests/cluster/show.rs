@@ -1,4 +1,4 @@
-//! What happens in a cluster, in words. An entry is `index@term content`.
+//! Readable descriptions of the events in a cluster. An entry is `index@term content`.
 
 use super::Server;
 use model::{
@@ -8,7 +8,7 @@ use model::{
     store::{Answer, Command, Condition, Found, Operation, Query},
 };
 
-/// What happens to a server.
+/// Describes an event at a server.
 pub(super) fn event(id: NodeId, event: &Event) -> String {
     match event {
         Event::Receive { from, message } => format!("{from:?} -> {id:?} {}", content(message)),
@@ -28,7 +28,7 @@ pub(super) fn event(id: NodeId, event: &Event) -> String {
     }
 }
 
-/// What a step changed in a server.
+/// Describes the changes of a step in a server.
 pub(super) fn changes(before: &Raft, after: &Raft) -> Vec<String> {
     let id = after.id();
     let mut lines = Vec::new();
@@ -44,7 +44,7 @@ pub(super) fn changes(before: &Raft, after: &Raft) -> Vec<String> {
     lines
 }
 
-/// What is on its way to the disk; `last_index` is the end of the log after the write.
+/// Describes a pending write; `last_index` is the end of the log after the write.
 pub(super) fn write(write: &Write, last_index: LogIndex) -> String {
     let mut parts = Vec::new();
     if let Some(hard_state) = write.hard_state {
@@ -68,7 +68,7 @@ pub(super) fn write(write: &Write, last_index: LogIndex) -> String {
     format!("  {:?}: {}", write.id, parts.join("; "))
 }
 
-/// A server that starts again.
+/// Describes a restarted server.
 pub(super) fn recovered(raft: &Raft) -> String {
     format!(
         "{:?} restarts as {}, log {}",
@@ -78,7 +78,7 @@ pub(super) fn recovered(raft: &Raft) -> String {
     )
 }
 
-/// A server at rest.
+/// Describes the state of a server.
 pub(super) fn server((id, server): (&NodeId, &Server)) -> String {
     match &server.raft {
         None => {
@@ -100,7 +100,7 @@ pub(super) fn server((id, server): (&NodeId, &Server)) -> String {
     }
 }
 
-/// Who says what to whom.
+/// Describes a message with its sender and its receiver.
 pub(super) fn envelope(envelope: &Envelope) -> String {
     let Envelope { from, to, message } = envelope;
     format!("{from:?} -> {to:?} {}", content(message))

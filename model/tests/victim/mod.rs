@@ -1,7 +1,7 @@
-//! One server under attack: it receives anything at all, its disk is honest, and after every step
-//! the always-on invariants must hold. The random tests and the fuzz target share it.
+//! One server under attack: it receives arbitrary messages, its disk is honest, and the always-on
+//! invariants must hold after every step. The random tests and the fuzz target share it.
 
-// Each crate that includes this uses its own part of it.
+// Each crate that includes this module uses a different part of it.
 #![allow(dead_code)]
 
 use model::{
@@ -10,15 +10,15 @@ use model::{
     invariants::{self, Watermarks},
 };
 
-/// Something that happens to the server.
+/// An event at the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Garbage {
     Event(Event),
     /// A message of a peer that knows the server's term.
     Insider(NodeId, Message),
-    /// So many of the oldest writes become durable.
+    /// The given number of oldest writes becomes durable.
     Sync(usize),
-    /// A crash after so many of the oldest writes reached the disk.
+    /// A crash after the given number of oldest writes became durable.
     CrashAfterWriting(usize),
 }
 
@@ -51,8 +51,10 @@ impl Victim {
         }
     }
 
+    /// Applies an event to the server.
+    ///
     /// # Panics
-    /// If the server panics, breaks an invariant, or is not deterministic.
+    /// If the server panics, violates an invariant, or is not deterministic.
     pub(crate) fn suffer(&mut self, garbage: Garbage) {
         match garbage {
             Garbage::Event(event) => self.step(event),
@@ -102,7 +104,7 @@ impl Victim {
     }
 }
 
-/// The same message, of another term.
+/// Returns the message with its term changed.
 fn of_term(mut message: Message, current: Term) -> Message {
     let next = Term::new(current.get().saturating_add(1));
     match &mut message {
@@ -122,8 +124,9 @@ fn of_term(mut message: Message, current: Term) -> Message {
     message
 }
 
-/// Steps a server through what the bytes spell, as far as they spell anything: for a fuzzer. A byte
-/// chooses the cluster, and each further byte an event; messages are in the encoding of the wire.
+/// Interprets bytes as events and steps a server through them, for a fuzzer. Stops at the
+/// first invalid message. The first byte selects the cluster, and each further byte an event; messages
+/// are in wire encoding.
 pub(crate) fn run(mut bytes: &[u8]) -> Victim {
     let take = |bytes: &mut &[u8]| match bytes {
         [first, rest @ ..] => {
@@ -145,7 +148,7 @@ pub(crate) fn run(mut bytes: &[u8]) -> Victim {
             4 | 5 => Garbage::Sync(usize::from(kind >> 4) + 1),
             6 => Garbage::CrashAfterWriting(usize::from(kind >> 4)),
             kind => {
-                // The first byte is the kind of message: nearly every value shall be one.
+                // The first byte selects the kind of message: nearly every value should be valid.
                 let mut spelled = bytes.to_vec();
                 if let Some(first) = spelled.first_mut() {
                     *first %= 10;
