@@ -446,8 +446,8 @@ fn is_useful(envelope: &Envelope) -> bool {
 }
 
 /// Resolves the addresses of the servers. A server whose name does not resolve, for example because it
-/// is stopped, gets no address, unless no name resolves. Rejects duplicate servers, and an address of
-/// two servers: requests for one server would go to the other.
+/// is stopped, gets no address; it is an error if no name resolves. Rejects duplicate servers, and an
+/// address of two servers: requests for one server would go to the other.
 async fn resolve_servers(
     options: &Options,
 ) -> Result<BTreeMap<NodeId, Vec<SocketAddr>>, ConnectError> {

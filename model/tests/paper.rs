@@ -62,7 +62,7 @@ fn terms_vote_of_older_term_is_not_counted() {
     assert!(cluster.leads(1));
 }
 
-/// Servers retry unanswered requests.
+/// Servers retry unanswered requests only.
 #[test]
 fn terms_candidate_repeats_unanswered_requests_only() {
     let mut cluster = Cluster::new(5);

@@ -66,7 +66,7 @@ pub struct Gauges {
     pub sends: AtomicU64,
     /// Requests whose attempt timed out.
     pub timeouts: AtomicU64,
-    /// Requests that failed as unavailable.
+    /// Requests that were given up or rejected.
     pub unavailable: AtomicU64,
     /// The time of the last response from a server, in milliseconds since the start plus one; 0 before
     /// the first response.
@@ -163,7 +163,8 @@ impl Handle {
 /// frontends must finish before the driver ends.
 #[derive(Clone, Debug, Default)]
 pub struct Ending {
-    /// The driver ignores new requests from UDP clients, except retransmissions of requests in flight.
+    /// The driver ignores requests from UDP clients, but still sends the responses to their requests in
+    /// flight.
     pub refuse: CancellationToken,
     /// The driver ends as soon as no request is in flight.
     pub end: CancellationToken,
