@@ -23,7 +23,7 @@ pub struct Event {
     pub id: u64,
     /// The time in milliseconds since 1970, by the clock of the affected process.
     pub at: u64,
-    /// The kind: `leads`, `unreachable`, `chaos` ... `docs/http.md` lists them.
+    /// The kind: `became_leader`, `unreachable`, `chaos` ... `docs/http.md` lists them.
     pub what: String,
     /// Further fields of the event.
     #[serde(flatten)]

@@ -722,7 +722,7 @@ mod tests {
             known(3, Some(true), "follower", 0),
         ];
         assert_eq!(Health::of(&servers).margin, 1);
-        // The leader does not count server 1, and server 1 may not know that yet.
+        // The leader does not count server 3, and server 3 may not know that yet.
         servers[0].said = Some(serde_json::json!({
             "role": "leader", "term": 7, "commit_index": 90,
             "followers": {"2": {"silent_ms": 20, "counts": true},
@@ -730,7 +730,7 @@ mod tests {
         }));
         let health = Health::of(&servers);
         assert_eq!((health.state, health.up, health.margin), ("ok", 2, 0));
-        // Now server 1 knows it, and there is no leader.
+        // Now server 3 knows it, and there is no leader.
         servers[0].answers = Some(false);
         servers[2].said = Some(serde_json::json!({
             "role": "follower", "term": 7, "commit_index": 0, "suspended": "another disk",

@@ -52,7 +52,7 @@ fn leader_stopped_for_seconds_follows_when_it_goes_on() {
     cluster.pause(old);
     let new = cluster.leader_among(&others(old));
     load.expect_writes(100);
-    // The pause must exceed every timer, so that the server resumes as a leader of the past.
+    // The pause exceeds every timer, and the server still considers itself leader when it resumes.
     let age = cluster.number(new, "uptime_seconds");
     until("the others to be three seconds older", || {
         (cluster.number(new, "uptime_seconds") >= age + 3).then_some(())

@@ -13,8 +13,8 @@
 //! connection to end or to become idle.
 //!
 //! If the reserve is full too, new connections wait in the backlog of the listener. After 250 ms of
-//! this state, their requests had time to arrive during the wait, so a connection is evicted after 25
-//! ms without a request. A busy connection in the reserve is evicted after 500 ms. So a health check
+//! this state, their requests had time to arrive during the wait, so a connection is evicted after
+//! 25 ms without a request. A busy connection in the reserve is evicted after 500 ms. So a health check
 //! always gets a response, and silent connections only delay it: at least `reserve` of them pass every
 //! 25 ms.
 //!
