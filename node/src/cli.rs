@@ -103,8 +103,8 @@ pub(crate) struct Run {
     /// The file with the bearer token for HTTP requests; /livez and /readyz need no token
     #[arg(long, env = "RAFT_HTTP_TOKEN_FILE", value_name = "FILE")]
     pub(crate) http_token_file: Option<PathBuf>,
-    /// An additional host name for HTTP requests to this server. localhost, IP addresses and the host
-    /// in --peer are always allowed. Without a token, requests with other host names are rejected
+    /// An allowed host name for HTTP requests to this server, in addition to localhost, IP addresses and
+    /// its own host in --peer. Without a token, requests with other host names are rejected
     #[arg(
         long,
         env = "RAFT_HTTP_ALLOW_HOST",
@@ -166,8 +166,8 @@ pub(crate) struct Run {
         value_name = "ENTRIES"
     )]
     pub(crate) session_window: u64,
-    /// The maximum size of all keys and values in bytes. Writes that would exceed it are rejected. The
-    /// setting of the current leader applies
+    /// The maximum size of all keys and values in bytes. Beyond it, writes that enlarge the state are
+    /// rejected. The setting of the current leader applies
     #[arg(
         long,
         env = "RAFT_STATE_QUOTA",

@@ -73,8 +73,8 @@ pub struct Settings {
         default_value = "./data"
     )]
     pub data_dir: PathBuf,
-    /// The maximum size of all keys and values in bytes, for the --embedded servers. Writes that would
-    /// exceed it are rejected
+    /// The maximum size of all keys and values in bytes, for the --embedded servers. Beyond it, writes
+    /// that enlarge the state are rejected
     #[arg(long, value_name = "BYTES", env = "RAFT_STATE_QUOTA", default_value_t = 512 << 20,
           value_parser = clap::value_parser!(u64).range(1..=model::store::MAX_STATE_QUOTA))]
     pub state_quota: u64,
@@ -91,9 +91,9 @@ pub struct Settings {
     /// The file with the token for the servers of --node-http, if it differs from --http-token-file
     #[arg(long, value_name = "FILE", env = "RAFT_NODE_HTTP_TOKEN_FILE")]
     pub node_http_token_file: Option<PathBuf>,
-    /// An additional host name for HTTP requests to this proxy. localhost and IP addresses are always
-    /// allowed. Without a token, requests with other host names are rejected. Repeat the option or
-    /// separate names by commas
+    /// An allowed host name for HTTP requests to this proxy, in addition to localhost and IP addresses.
+    /// Without a token, requests with other host names are rejected. Repeat the option or separate names
+    /// by commas
     #[arg(
         long,
         value_name = "NAME",
