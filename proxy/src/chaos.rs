@@ -8,7 +8,7 @@
 //! Two fault plans are in force: one is shared by the servers in this process, one applies to the
 //! proxy's socket. Both are rebuilt from the set of active faults at each change.
 
-use crate::{embedded::Embedded, history::History};
+use crate::{embedded::Embedded, event_log::EventLog};
 use model::{Address, NodeId, ProxyId};
 use node::Pause;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ const CLIENTS: End = End::Named(Name::Clients);
 /// The faults of one link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Harm {
+pub struct LinkFault {
     /// Drops every message.
     pub cut: bool,
     /// The probability of loss, from 0 to 1.
@@ -75,7 +75,7 @@ pub struct Harm {
 pub enum Action {
     /// Replaces the faults of a link. An action without faults restores the link.
     ///
-    /// The fields repeat those of [`Harm`]: a flattened struct would accept unknown fields, and a
+    /// The fields repeat those of [`LinkFault`]: a flattened struct would accept unknown fields, and a
     /// misspelled fault would restore the link.
     Link {
         from: End,
@@ -149,7 +149,7 @@ pub enum ChaosError {
     Time,
     /// A probability or a delay is out of range.
     #[error("{}", .0.to_string().split_once(": ").map_or_else(|| .0.to_string(), |(_, what)| what.to_owned()))]
-    Harm(PlanError),
+    LinkFault(PlanError),
     /// A server failed to start.
     #[error("{0}")]
     Start(String),
@@ -181,8 +181,8 @@ enum Halted {
 
 /// The set of active faults.
 #[derive(Clone, Debug, Default)]
-struct Faulty {
-    links: BTreeMap<(End, End), Active<Harm>>,
+struct ActiveFaults {
+    links: BTreeMap<(End, End), Active<LinkFault>>,
     isolated: BTreeMap<u64, Active<()>>,
     halted: BTreeMap<u64, Active<Halted>>,
 }
@@ -194,10 +194,10 @@ pub struct Chaos {
     proxy: ProxyId,
     among_servers: Faults,
     at_proxy: Faults,
-    history: Arc<History>,
+    event_log: Arc<EventLog>,
     /// The paused servers. The lock also serializes actions.
     pauses: AsyncMutex<BTreeMap<u64, Pause>>,
-    active: Mutex<Faulty>,
+    active: Mutex<ActiveFaults>,
     /// Notified when a fault was added or ended.
     pub(crate) changed: Notify,
     /// Notified at the same time, for the task that waits for the end of faults.
@@ -212,7 +212,7 @@ impl Chaos {
         servers: impl Iterator<Item = NodeId>,
         proxy: ProxyId,
         [among_servers, at_proxy]: [Faults; 2],
-        history: Arc<History>,
+        event_log: Arc<EventLog>,
     ) -> Self {
         Self {
             embedded,
@@ -220,7 +220,7 @@ impl Chaos {
             proxy,
             among_servers,
             at_proxy,
-            history,
+            event_log,
             pauses: AsyncMutex::default(),
             active: Mutex::default(),
             changed: Notify::new(),
@@ -268,8 +268,8 @@ impl Chaos {
         let left = |until: Option<Instant>| {
             until.map(|until| until.saturating_duration_since(now).as_secs_f64().ceil())
         };
-        let links = active.links.iter().map(|((from, to), harm)| {
-            json!({ "from": from, "to": to, "harm": harm.what, "seconds_left": left(harm.until) })
+        let links = active.links.iter().map(|((from, to), fault)| {
+            json!({ "from": from, "to": to, "harm": fault.what, "seconds_left": left(fault.until) })
         });
         let isolated = active.isolated.iter();
         let isolated =
@@ -299,7 +299,7 @@ impl Chaos {
                 delay_ms,
                 for_seconds,
             } => {
-                let harm = Harm {
+                let fault = LinkFault {
                     cut: *cut,
                     drop: *drop,
                     duplicate: *duplicate,
@@ -311,9 +311,9 @@ impl Chaos {
                 let ways = [Some((*from, *to)), both.then_some((*to, *from))];
                 let mut active = self.lock().clone();
                 for way in ways.into_iter().flatten() {
-                    match harm == Harm::default() {
+                    match fault == LinkFault::default() {
                         true => active.links.remove(&way),
-                        false => active.links.insert(way, Active { what: harm, until }),
+                        false => active.links.insert(way, Active { what: fault, until }),
                     };
                 }
                 self.enforce(active)?;
@@ -348,9 +348,9 @@ impl Chaos {
             }
             Action::Heal {} => {
                 let halted = self.lock().halted.clone();
-                self.enforce(Faulty {
+                self.enforce(ActiveFaults {
                     halted: halted.clone(),
-                    ..Faulty::default()
+                    ..ActiveFaults::default()
                 })?;
                 for node in halted.into_keys() {
                     self.revive(node, &mut pauses).await?;
@@ -410,25 +410,27 @@ impl Chaos {
     }
 
     /// Puts the plans for a set of active faults in force.
-    fn enforce(&self, active: Faulty) -> Result<(), ChaosError> {
+    fn enforce(&self, active: ActiveFaults) -> Result<(), ChaosError> {
         let (servers, proxy) = (active.plan_of_servers(), self.plan_of_proxy(&active));
         let before = self.among_servers.plan();
-        self.among_servers.set(servers).map_err(ChaosError::Harm)?;
+        self.among_servers
+            .set(servers)
+            .map_err(ChaosError::LinkFault)?;
         if let Err(error) = self.at_proxy.set(proxy) {
             // Restore the previous plan.
             let _ = self.among_servers.set(before);
-            return Err(ChaosError::Harm(error));
+            return Err(ChaosError::LinkFault(error));
         }
         *self.lock() = active;
         Ok(())
     }
 
-    fn plan_of_proxy(&self, active: &Faulty) -> Plan {
+    fn plan_of_proxy(&self, active: &ActiveFaults) -> Plan {
         let mut rules = active.isolations();
         let me = Some(Address::Proxy(self.proxy));
         let mut of_clients = Vec::new();
-        for ((from, to), harm) in &active.links {
-            let rule = harm.what.rule();
+        for ((from, to), fault) in &active.links {
+            let rule = fault.what.rule();
             match (*from, *to) {
                 (End::Node(id), PROXY) => rules.push(Rule {
                     from: node(id),
@@ -480,8 +482,8 @@ impl Chaos {
         let mut undo = Vec::new();
         {
             let active = self.lock();
-            for ((from, to), harm) in &active.links {
-                if over(harm.until) {
+            for ((from, to), fault) in &active.links {
+                if over(fault.until) {
                     undo.push(Action::Link {
                         from: *from,
                         to: *to,
@@ -534,15 +536,15 @@ impl Chaos {
         let mut about = Map::new();
         about.insert("action".to_owned(), action);
         about.insert("by_itself".to_owned(), by_itself.into());
-        self.history.tell("chaos", about);
+        self.event_log.tell("chaos", about);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Faulty> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ActiveFaults> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Faulty {
+impl ActiveFaults {
     /// The rules of isolated servers. They precede all other rules.
     fn isolations(&self) -> Vec<Rule> {
         let alone = self.isolated.keys();
@@ -552,12 +554,12 @@ impl Faulty {
 
     fn plan_of_servers(&self) -> Plan {
         let mut rules = self.isolations();
-        for ((from, to), harm) in &self.links {
+        for ((from, to), fault) in &self.links {
             if let (End::Node(from), End::Node(to)) = (from, to) {
                 rules.push(Rule {
                     from: node(*from),
                     to: node(*to),
-                    ..harm.what.rule()
+                    ..fault.what.rule()
                 });
             }
         }
@@ -565,7 +567,7 @@ impl Faulty {
     }
 }
 
-impl Harm {
+impl LinkFault {
     fn rule(self) -> Rule {
         Rule {
             cut: self.cut,
@@ -617,13 +619,13 @@ mod tests {
     /// A proxy for three external servers.
     fn chaos() -> Arc<Chaos> {
         let servers = (1..=3).map(NodeId::new);
-        let history = Arc::new(History::new());
+        let event_log = Arc::new(EventLog::new());
         Arc::new(Chaos::new(
             None,
             servers,
             ProxyId::new(7),
             Default::default(),
-            history,
+            event_log,
         ))
     }
 
@@ -716,7 +718,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(chaos.status()["isolated"], json!([]));
-        let told = chaos.history.after(&mut Default::default()).events;
+        let told = chaos.event_log.after(&mut Default::default()).events;
         let last = told.last().unwrap();
         assert_eq!(
             (&last.what[..], &last.about["by_itself"]),

@@ -15,7 +15,7 @@
 //! Durable state: a proxy may lose all of its state at the cost of time only. Backpressure: the pure
 //! proxy rejects requests beyond its bound with an explicit response.
 
-use crate::load::{Kind, Load};
+use crate::{gauges::Gauges, throughput::Kind};
 use model::{
     Address, ClientId, Envelope, Message, NodeId, ProxyId, RequestId,
     message::ResponseBody,
@@ -24,16 +24,10 @@ use model::{
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque, hash_map::Entry},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use transport::{Endpoint, Inbox};
 
@@ -49,85 +43,6 @@ pub struct DriverConfig {
     pub max_attempts: u32,
     /// The maximum number of requests in flight.
     pub max_in_flight: usize,
-}
-
-/// Counters and gauges of the driver.
-#[derive(Debug)]
-pub struct Gauges {
-    started: Instant,
-    leader: AtomicU64,
-    /// Requests in flight.
-    pub in_flight: AtomicU64,
-    /// Requests received over UDP.
-    pub requests_udp: AtomicU64,
-    /// Requests received from the frontends of this process.
-    pub requests_doors: AtomicU64,
-    /// Requests sent to servers, including retries.
-    pub sends: AtomicU64,
-    /// Requests whose attempt timed out.
-    pub timeouts: AtomicU64,
-    /// Requests that were given up or rejected.
-    pub unavailable: AtomicU64,
-    /// The time of the last response from a server, in milliseconds since the start plus one; 0 before
-    /// the first response.
-    last_answer: AtomicU64,
-    /// Notified when the believed leader changes.
-    pub changed: Notify,
-    /// The operations completed since the last sample.
-    pub load: Load,
-}
-
-impl Gauges {
-    fn new() -> Self {
-        Self {
-            started: Instant::now(),
-            leader: AtomicU64::new(0),
-            in_flight: AtomicU64::new(0),
-            requests_udp: AtomicU64::new(0),
-            requests_doors: AtomicU64::new(0),
-            sends: AtomicU64::new(0),
-            timeouts: AtomicU64::new(0),
-            unavailable: AtomicU64::new(0),
-            last_answer: AtomicU64::new(0),
-            changed: Notify::new(),
-            load: Load::new(),
-        }
-    }
-
-    /// The believed leader.
-    pub fn leader(&self) -> Option<NodeId> {
-        // The id is stored plus one, so that 0 means "none" for any server id.
-        let stored = self.leader.load(Relaxed);
-        stored.checked_sub(1).map(NodeId::new)
-    }
-
-    fn set_leader(&self, leader: Option<NodeId>) {
-        let stored = leader.map_or(0, |id| id.get().saturating_add(1));
-        if self.leader.swap(stored, Relaxed) != stored {
-            self.changed.notify_waiters();
-        }
-    }
-
-    /// The time since the last response from a server; `None` before the first response.
-    pub fn since_last_answer(&self) -> Option<Duration> {
-        let at = self.last_answer.load(Relaxed).checked_sub(1)?;
-        Some(
-            self.started
-                .elapsed()
-                .saturating_sub(Duration::from_millis(at)),
-        )
-    }
-
-    fn answered(&self, now: Instant) {
-        let at = now.saturating_duration_since(self.started).as_millis();
-        self.last_answer
-            .store(u64::try_from(at).unwrap_or(u64::MAX - 1) + 1, Relaxed);
-    }
-
-    /// The time since the start of the driver.
-    pub fn uptime(&self) -> Duration {
-        self.started.elapsed()
-    }
 }
 
 /// The handle with which frontends use the driver.
@@ -213,7 +128,7 @@ impl Driver {
         ending: Ending,
     ) {
         let mut turn = Turn::new(self.handle.id, self.config, Arc::clone(&self.handle.gauges));
-        let mut from_doors = Vec::new();
+        let mut from_frontends = Vec::new();
         let alarm = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(alarm);
         let mut alarm_set = false;
@@ -230,14 +145,14 @@ impl Driver {
                     let Some(arrived) = arrived else { break };
                     turn.receive_datagrams(arrived, ending.refuse.is_cancelled());
                 }
-                _ = self.requests.recv_many(&mut from_doors, 1024) => {}
+                _ = self.requests.recv_many(&mut from_frontends, 1024) => {}
                 () = alarm.as_mut(), if alarm_set => alarm_set = false,
                 () = ending.end.cancelled(), if !ending.end.is_cancelled() => {}
             }
             while let Ok(more) = self.requests.try_recv() {
-                from_doors.push(more);
+                from_frontends.push(more);
             }
-            turn.receive_from_doors(&mut from_doors);
+            turn.receive_from_frontends(&mut from_frontends);
             turn.fire_timers();
             let (out, home) = turn.take();
             if !out.is_empty() {
@@ -255,7 +170,7 @@ impl Driver {
 
 /// The destination of a response.
 #[derive(Clone, Copy, Debug)]
-enum Door {
+enum Frontend {
     /// A client in this process.
     Here,
     /// A UDP client that used this id for the proxy.
@@ -265,7 +180,7 @@ enum Door {
 /// The driver's state of one request in flight.
 #[derive(Debug)]
 struct Flight {
-    door: Door,
+    frontend: Frontend,
     kind: Kind,
     since: Instant,
     deadline: Option<Instant>,
@@ -326,7 +241,7 @@ impl Turn {
                 {
                     self.gauges.requests_udp.fetch_add(1, Relaxed);
                     let key = (request.client, request.id);
-                    self.expect(key, Door::Udp(called), Kind::of(request), true);
+                    self.expect(key, Frontend::Udp(called), Kind::of(request), true);
                 }
                 (Address::Node(_), Message::ClientResponse(response))
                     if called == self.proxy.id() =>
@@ -344,7 +259,7 @@ impl Turn {
         }
     }
 
-    fn receive_from_doors(&mut self, batches: &mut Vec<Batch>) {
+    fn receive_from_frontends(&mut self, batches: &mut Vec<Batch>) {
         if batches.is_empty() {
             return;
         }
@@ -353,10 +268,10 @@ impl Turn {
             for envelope in envelopes {
                 if let Message::ClientRequest(request) = &envelope.message {
                     if is_counted {
-                        self.gauges.requests_doors.fetch_add(1, Relaxed);
+                        self.gauges.requests_frontends.fetch_add(1, Relaxed);
                     }
                     let key = (request.client, request.id);
-                    self.expect(key, Door::Here, Kind::of(request), is_counted);
+                    self.expect(key, Frontend::Here, Kind::of(request), is_counted);
                 }
                 self.receive(envelope.from, envelope.message);
             }
@@ -365,10 +280,10 @@ impl Turn {
 
     /// Registers a request. A retransmission of a request in flight changes nothing: the only response
     /// goes to the source of the first transmission.
-    fn expect(&mut self, key: Key, door: Door, kind: Kind, is_counted: bool) {
+    fn expect(&mut self, key: Key, frontend: Frontend, kind: Kind, is_counted: bool) {
         if let Entry::Vacant(entry) = self.flights.entry(key) {
             entry.insert(Flight {
-                door,
+                frontend,
                 kind,
                 since: self.now,
                 deadline: None,
@@ -434,12 +349,12 @@ impl Turn {
                 let took = self.now.saturating_duration_since(flight.since);
                 self.gauges.load.answered(flight.kind, took);
             }
-            match flight.door {
-                Door::Udp(called) => {
+            match flight.frontend {
+                Frontend::Udp(called) => {
                     envelope.from = Address::Proxy(called);
                     self.out.push(envelope);
                 }
-                Door::Here => self.home.push(envelope),
+                Frontend::Here => self.home.push(envelope),
             }
         }
     }
@@ -574,7 +489,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn request_from_a_door_is_answered_there() {
+    async fn request_from_a_frontend_is_answered_there() {
         let mut stage = stage(Duration::from_millis(100), 1000).await;
         let id = stage.handle.id;
         stage.handle.carry(vec![request(1, id)]);

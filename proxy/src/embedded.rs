@@ -3,7 +3,7 @@
 //!
 //! A killed server keeps its address and its data directory, and can be restarted.
 
-use crate::overview::Source;
+use crate::status_source::Source;
 use anyhow::Context;
 use futures_util::{
     FutureExt,

@@ -17,7 +17,7 @@ pub(crate) mod operators;
 pub(crate) mod problem;
 pub(crate) mod query;
 
-use crate::{chaos::Chaos, desk::Desk, driver::Gauges, overview::Overview};
+use crate::{chaos::Chaos, cluster_view::ClusterView, gauges::Gauges, kv_service::KvService};
 use axum::{
     Router,
     extract::{Request, State},
@@ -38,9 +38,9 @@ const MAX_BODY: usize = model::store::MAX_VALUE_BYTES;
 /// The shared state of all requests.
 pub struct Http {
     /// The key-value service.
-    pub desk: Desk,
+    pub kv_service: KvService,
     /// The key-value service for readiness probes, which do not count as load.
-    pub uncounted: Desk,
+    pub uncounted: KvService,
     /// The bearer token that requests must carry, if configured.
     pub token: Option<Secret>,
     /// The allowed host names.
@@ -54,7 +54,7 @@ pub struct Http {
     /// The UDP endpoint, for its datagram counters.
     pub endpoint: Endpoint,
     /// The view of the cluster.
-    pub overview: Arc<Overview>,
+    pub cluster_view: Arc<ClusterView>,
     /// Fault injection, if enabled.
     pub chaos: Option<Arc<Chaos>>,
 }

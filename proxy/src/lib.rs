@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!   curl, browser ──► http ──┐
-//!                            ├─► desk ─► pool of sessions ─┐
+//!                            ├─► kv_service ─► pool of sessions ─┐
 //!   redis-cli ──────► redis ─┘                             ├─► driver (model::proxy) ─► servers
 //!   UDP clients ───────────────────────────────────────────┘
 //! ```
@@ -17,21 +17,23 @@
 //! If the proxy does not know the outcome, it reports the outcome as unknown.
 
 pub mod chaos;
-pub mod desk;
+pub mod cluster_view;
 pub mod driver;
 pub mod embedded;
+pub mod event_log;
 mod fetch;
+pub mod gauges;
 pub mod health;
-pub mod history;
 pub mod http;
+pub mod kv_service;
 mod listen;
-pub mod load;
 pub mod metrics;
-pub mod overview;
 pub mod peers;
 pub mod redis;
 pub mod server;
 pub mod settings;
+pub mod status_source;
+pub mod throughput;
 mod wire;
 
 const _: () = assert!(

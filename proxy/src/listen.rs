@@ -28,7 +28,7 @@ pub(crate) fn room(asked: usize, servers: u64) -> usize {
             limit,
             asked,
             room,
-            "the limit of open files (ulimit -n) leaves each door fewer connections than --max-connections"
+            "the limit of open files (ulimit -n) leaves each frontend fewer connections than --max-connections"
         );
     }
     room
@@ -51,7 +51,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a frontend serves and rejects connections.
-pub(crate) trait Door: Clone + Send + 'static {
+pub(crate) trait Frontend: Clone + Send + 'static {
     /// Serves one connection until it ends.
     fn serve(&self, stream: TcpStream, from: SocketAddr) -> impl Future<Output = ()> + Send;
     /// Evicts a connection in favor of a new one, if possible. Returns whether it did.
@@ -68,7 +68,7 @@ pub(crate) async fn accept(
     open: Gauge,
     closing: CancellationToken,
     tasks: TaskTracker,
-    door: impl Door,
+    frontend: impl Frontend,
 ) {
     let room = Arc::new(Semaphore::new(room));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
@@ -78,12 +78,12 @@ pub(crate) async fn accept(
             () = closing.cancelled() => return,
         };
         match accepted {
-            Ok((stream, from)) => match permit(&room, &door).await {
+            Ok((stream, from)) => match permit(&room, &frontend).await {
                 Some(permit) => {
-                    let (open, door) = (open.clone(), door.clone());
+                    let (open, frontend) = (open.clone(), frontend.clone());
                     open.inc();
                     tasks.spawn(async move {
-                        door.serve(stream, from).await;
+                        frontend.serve(stream, from).await;
                         open.dec();
                         drop(permit);
                     });
@@ -91,9 +91,9 @@ pub(crate) async fn accept(
                 None => {
                     tracing::debug!(%from, "a connection is refused: all are taken");
                     if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
-                        let door = door.clone();
+                        let frontend = frontend.clone();
                         tasks.spawn(async move {
-                            let refused = door.refuse(stream);
+                            let refused = frontend.refuse(stream);
                             let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refused).await;
                             drop(refusing);
                         });
@@ -110,11 +110,11 @@ pub(crate) async fn accept(
     }
 }
 
-async fn permit(room: &Arc<Semaphore>, door: &impl Door) -> Option<OwnedSemaphorePermit> {
+async fn permit(room: &Arc<Semaphore>, frontend: &impl Frontend) -> Option<OwnedSemaphorePermit> {
     if let Ok(permit) = Arc::clone(room).try_acquire_owned() {
         return Some(permit);
     }
-    if !door.make_room() {
+    if !frontend.make_room() {
         return None;
     }
     let permit = Arc::clone(room).acquire_owned();
@@ -129,7 +129,7 @@ mod tests {
     use super::share;
 
     #[test]
-    fn doors_leave_descriptors_to_disks() {
+    fn frontends_leave_descriptors_to_disks() {
         assert_eq!(share(1024, 3, 1 << 20), 1024);
         assert_eq!(share(1024, 3, 1024), 392);
         assert_eq!(share(100, 0, 1024), 100);

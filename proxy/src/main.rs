@@ -10,7 +10,7 @@ use program::{
 use proxy::{
     health,
     server::Server,
-    settings::{Door, Settings},
+    settings::{Frontend, Settings},
 };
 use std::{
     io::{self, Write as _},
@@ -36,7 +36,7 @@ enum Command {
     Health {
         /// The HTTP address of the proxy
         #[arg(long, env = "RAFT_HTTP", default_value = "127.0.0.1:8080")]
-        http: Door,
+        http: Frontend,
     },
 }
 
@@ -110,7 +110,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn check(http: Door) -> anyhow::Result<ExitCode> {
+async fn check(http: Frontend) -> anyhow::Result<ExitCode> {
     let Some(mut at) = http.address() else {
         anyhow::bail!("HTTP is off, so there is nobody to ask: give --http ADDRESS:PORT");
     };

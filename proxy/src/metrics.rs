@@ -1,6 +1,6 @@
 //! The counters of the frontends, in the text format of Prometheus.
 
-use crate::driver::Gauges;
+use crate::gauges::Gauges;
 use client::pool::Outcome;
 use model::Address;
 use prometheus_client::{
@@ -47,8 +47,8 @@ struct Labels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Door {
-    door: &'static str,
+struct Frontend {
+    frontend: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -85,7 +85,7 @@ impl Metrics {
         });
         registry.register(
             "operations",
-            "Operations of the HTTP and Redis doors by what became of them",
+            "Operations of the HTTP and Redis frontends, by outcome",
             operations,
         );
         let durations = Family::<VerbLabel, Histogram>::new_with_constructor(|| {
@@ -99,12 +99,12 @@ impl Metrics {
             VERBS.map(|operation| durations.get_or_create_owned(&VerbLabel { operation }));
         registry.register(
             "operation_seconds",
-            "How long operations of the HTTP and Redis doors took",
+            "Duration of operations of the HTTP and Redis frontends",
             durations,
         );
-        let connections = Family::<Door, Gauge>::default();
-        let http_connections = connections.get_or_create_owned(&Door { door: "http" });
-        let redis_connections = connections.get_or_create_owned(&Door { door: "redis" });
+        let connections = Family::<Frontend, Gauge>::default();
+        let http_connections = connections.get_or_create_owned(&Frontend { frontend: "http" });
+        let redis_connections = connections.get_or_create_owned(&Frontend { frontend: "redis" });
         registry.register("connections", "Connections that are open", connections);
         let redis_protocol_errors = Counter::default();
         registry.register(
@@ -188,7 +188,7 @@ impl Metrics {
         writeln!(text, "# TYPE stateraft_proxy_requests counter")?;
         for (from, number) in [
             ("udp", value(&gauges.requests_udp)),
-            ("doors", value(&gauges.requests_doors)),
+            ("frontends", value(&gauges.requests_frontends)),
         ] {
             writeln!(
                 text,

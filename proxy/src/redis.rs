@@ -21,7 +21,7 @@ pub(crate) mod execute;
 pub(crate) mod parse;
 pub(crate) mod reply;
 
-use crate::{desk::Desk, driver::Gauges, listen::Door};
+use crate::{gauges::Gauges, kv_service::KvService, listen::Frontend};
 use cursors::Cursors;
 use eviction::Evictions;
 use std::{
@@ -38,7 +38,7 @@ pub(crate) const REDIS_VERSION: &str = "7.0.0";
 /// The shared state of all connections.
 pub struct Redis {
     /// The key-value service.
-    pub desk: Desk,
+    pub kv_service: KvService,
     /// The password, if one is configured.
     pub password: Option<Secret>,
     /// The source of the numbers in `INFO`.
@@ -56,7 +56,7 @@ impl Redis {
     /// Creates a frontend on top of this service, with this maximum number of connections. A known
     /// client that has been idle for `evict_idle` may be evicted in favor of a new client.
     pub fn new(
-        desk: Desk,
+        kv_service: KvService,
         password: Option<Secret>,
         gauges: Arc<Gauges>,
         client_timeout: Duration,
@@ -67,7 +67,7 @@ impl Redis {
         Self {
             // The other half of the connections is reserved for known clients.
             evictions: Evictions::new((room / 2).max(1), evict_idle),
-            desk,
+            kv_service,
             password,
             gauges,
             client_timeout,
@@ -78,7 +78,7 @@ impl Redis {
     }
 }
 
-impl Door for Arc<Redis> {
+impl Frontend for Arc<Redis> {
     async fn serve(&self, stream: TcpStream, from: SocketAddr) {
         let tracked = self.evictions.enter();
         if let Err(error) = connection::serve(self, stream, tracked).await {

@@ -2,18 +2,19 @@
 
 use crate::{
     chaos::Chaos,
-    desk::Desk,
-    driver::{Driver, DriverConfig, Ending, Gauges},
+    cluster_view::ClusterView,
+    driver::{Driver, DriverConfig, Ending},
     embedded::Embedded,
-    history::History,
+    event_log::EventLog,
+    gauges::{self, Gauges},
     http::{self, Http},
+    kv_service::KvService,
     listen::{RESERVE, accept, room},
-    load,
     metrics::Metrics,
-    overview::{Overview, Source},
     peers,
     redis::Redis,
-    settings::{Door, Settings, places},
+    settings::{Frontend, Settings, places},
+    status_source::Source,
     wire,
 };
 use anyhow::Context;
@@ -121,11 +122,11 @@ impl Server {
         let watcher = Pool::new(config, move |envelopes| {
             carrier.carry_uncounted(envelopes);
         });
-        let history = Arc::new(History::new());
+        let event_log = Arc::new(EventLog::new());
         let chaos = faults.map(|faults| {
-            let (embedded, history) = (embedded.clone(), Arc::clone(&history));
+            let (embedded, event_log) = (embedded.clone(), Arc::clone(&event_log));
             let servers = servers.keys().copied();
-            Arc::new(Chaos::new(embedded, servers, handle.id, faults, history))
+            Arc::new(Chaos::new(embedded, servers, handle.id, faults, event_log))
         });
         let follower = peers::follow(endpoint.clone(), servers);
         let follower = tokio::spawn(follower);
@@ -138,7 +139,7 @@ impl Server {
         let driver = tokio::spawn(driver.run(endpoint, inbox, receive, ending.clone()));
 
         let metrics = Arc::new(Metrics::new());
-        let desk = Desk::new(pool.clone(), Arc::clone(&metrics), closing.clone());
+        let kv_service = KvService::new(pool.clone(), Arc::clone(&metrics), closing.clone());
         let tasks = TaskTracker::new();
         let servers = settings.embedded.unwrap_or(0);
         let room = room(settings.max_connections, servers);
@@ -162,24 +163,24 @@ impl Server {
         }
         if let Some((listener, at)) = http {
             server.http = Some(at);
-            let sampler = load::sample(Arc::clone(&gauges), Arc::clone(&history));
+            let sampler = gauges::sample(Arc::clone(&gauges), Arc::clone(&event_log));
             let sampler = closing.clone().run_until_cancelled_owned(sampler);
             tasks.spawn(async {
                 let _ = sampler.await;
             });
-            let uncounted = Desk::new(watcher, Arc::new(Metrics::new()), closing.clone());
-            let overview = Overview::new(
+            let uncounted = KvService::new(watcher, Arc::new(Metrics::new()), closing.clone());
+            let cluster_view = ClusterView::new(
                 settings.cluster.clone(),
-                (desk.clone(), uncounted.clone()),
+                (kv_service.clone(), uncounted.clone()),
                 Arc::clone(&gauges),
                 sources,
                 node_token,
-                (Arc::clone(&history), chaos.clone()),
+                (Arc::clone(&event_log), chaos.clone()),
             );
-            let overview = Arc::new(overview);
-            tasks.spawn(Arc::clone(&overview).run(closing.clone()));
+            let cluster_view = Arc::new(cluster_view);
+            tasks.spawn(Arc::clone(&cluster_view).run(closing.clone()));
             let router = http::router(Http {
-                desk: desk.clone(),
+                kv_service: kv_service.clone(),
                 uncounted,
                 policy: Policy::new(settings.http_allow_host.clone(), token.is_some()),
                 token,
@@ -187,7 +188,7 @@ impl Server {
                 watchers: Arc::new(Semaphore::new((room / 2).max(1))),
                 gauges: Arc::clone(&gauges),
                 endpoint: counted,
-                overview,
+                cluster_view,
                 chaos,
             });
             let limits = web::server::Limits {
@@ -207,8 +208,8 @@ impl Server {
             server.redis = Some(at);
             let idle = settings.idle_timeout;
             let idle = (!idle.is_zero()).then_some(idle);
-            let door = Arc::new(Redis::new(
-                desk,
+            let frontend = Arc::new(Redis::new(
+                kv_service,
                 password,
                 gauges,
                 settings.client_timeout,
@@ -218,7 +219,7 @@ impl Server {
             ));
             let open = metrics.redis_connections.clone();
             let track = tasks.clone();
-            tasks.spawn(accept(listener, room, open, closing, track, door));
+            tasks.spawn(accept(listener, room, open, closing, track, frontend));
         }
         Ok(server)
     }
@@ -270,11 +271,11 @@ fn servers(settings: &Settings, embedded: Option<&Embedded>) -> anyhow::Result<S
 }
 
 async fn listen(
-    door: Door,
+    frontend: Frontend,
     purpose: &str,
     option: &str,
 ) -> anyhow::Result<Option<(TcpListener, SocketAddr)>> {
-    let Some(address) = door.address() else {
+    let Some(address) = frontend.address() else {
         return Ok(None);
     };
     let listener = TcpListener::bind(address)

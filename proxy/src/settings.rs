@@ -34,7 +34,7 @@ pub struct Settings {
         env = "RAFT_HTTP",
         default_value = "127.0.0.1:8080"
     )]
-    pub http: Door,
+    pub http: Frontend,
     /// The address of the Redis server, or "off"
     #[arg(
         long,
@@ -42,7 +42,7 @@ pub struct Settings {
         env = "RAFT_REDIS",
         default_value = "127.0.0.1:6379"
     )]
-    pub redis: Door,
+    pub redis: Frontend,
     /// The address of a server, 1=HOST:PORT. Once for each server
     #[arg(
         long = "peer",
@@ -209,14 +209,14 @@ fn positive(text: &str) -> Result<Duration, String> {
 
 /// The listen address of a frontend, or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Frontend {
     /// Disabled.
     Off,
     /// The listen address.
     At(SocketAddr),
 }
 
-impl Door {
+impl Frontend {
     /// The listen address, unless the frontend is disabled.
     pub fn address(self) -> Option<SocketAddr> {
         match self {
@@ -226,7 +226,7 @@ impl Door {
     }
 }
 
-impl FromStr for Door {
+impl FromStr for Frontend {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn open_doors_need_a_secret_or_a_word() {
+    fn open_frontends_need_a_secret_or_a_word() {
         let open = |line: &str| match checked(&format!("--embedded 1 {line}")) {
             Ok(()) => None,
             Err(Nonsense::Open { option, .. }) => Some(option),

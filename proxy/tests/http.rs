@@ -601,7 +601,7 @@ async fn conditions_follow_rfc_9110() {
 /// The number of HTTP connections, including that of this request.
 async fn connections(at: SocketAddr) -> Option<usize> {
     let metrics = get(at, "/metrics").await;
-    let name = r#"stateraft_proxy_connections{door="http"} "#;
+    let name = r#"stateraft_proxy_connections{frontend="http"} "#;
     let mut lines = metrics.shown().1.lines();
     let count = lines.find_map(|line| line.strip_prefix(name))?;
     count.parse().ok()

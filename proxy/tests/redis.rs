@@ -863,7 +863,7 @@ async fn slow_and_idle_clients_are_closed() {
         // Before the proxy has accepted the connection, there is no reply either.
         let replied = within(stalled.0.peek(&mut [0])).await;
         assert_eq!(replied.unwrap(), 1);
-        let none = r#"stateraft_proxy_connections{door="redis"} 0"#;
+        let none = r#"stateraft_proxy_connections{frontend="redis"} 0"#;
         within(async {
             let http = server.http.unwrap();
             while !get(http, "/metrics").await.shown().1.contains(none) {}

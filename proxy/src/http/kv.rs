@@ -11,7 +11,7 @@ use super::{
     problem::Problem,
     query::{Parameters, decode},
 };
-use crate::desk::Failure;
+use crate::kv_service::Failure;
 use axum::{
     Json,
     body::Bytes,
@@ -71,7 +71,7 @@ pub(crate) async fn read(
     let wanted = Wanted::new(&headers)?;
     let preconditions = Preconditions::new(&headers, &parameters)?;
     if may_be_stale(&parameters)? {
-        let stale = http.desk.get_stale(key.clone()).await?;
+        let stale = http.kv_service.get_stale(key.clone()).await?;
         let index = stale.applied_index;
         let answer = match stale.found {
             Some(found) => value(&key, found, wanted, &preconditions, Some(index)),
@@ -81,7 +81,7 @@ pub(crate) async fn read(
         };
         return Ok(as_of(index, answer));
     }
-    let Some(found) = http.desk.get(key.clone()).await? else {
+    let Some(found) = http.kv_service.get(key.clone()).await? else {
         return Err(not_found());
     };
     Ok(value(&key, found, wanted, &preconditions, None))
@@ -203,14 +203,20 @@ impl Change {
         condition: Condition,
     ) -> Result<Answer, Failure> {
         match (self, condition) {
-            (Self::Put(value), _) => http.desk.put(key.clone(), value.clone(), condition).await,
+            (Self::Put(value), _) => {
+                http.kv_service
+                    .put(key.clone(), value.clone(), condition)
+                    .await
+            }
             // The condition makes the deletion of an absent key detectable, so that the response can
             // report it.
             (Self::Delete, Condition::Always) => {
-                http.desk.delete(key.clone(), Condition::Present).await
+                http.kv_service
+                    .delete(key.clone(), Condition::Present)
+                    .await
             }
             (Self::Delete, Condition::Absent) => Ok(Answer::ConditionFailed { found: None }),
-            (Self::Delete, _) => http.desk.delete(key.clone(), condition).await,
+            (Self::Delete, _) => http.kv_service.delete(key.clone(), condition).await,
         }
     }
 
@@ -236,7 +242,7 @@ async fn conditionally(
     if let Some(condition) = change.direct(preconditions) {
         return Ok(change.execute(http, key, condition).await?);
     }
-    let found = http.desk.get(key.clone()).await?;
+    let found = http.kv_service.get(key.clone()).await?;
     let mut version = found.map(|found| found.version);
     for _ in 0..CONTENTION {
         if !preconditions.hold(version) {
@@ -297,7 +303,7 @@ pub(crate) async fn increment(
         ));
     };
     let key = key_of_path(path)?;
-    let answer = http.desk.increment(key.clone(), by).await?;
+    let answer = http.kv_service.increment(key.clone(), by).await?;
     let Answer::Number { value, version } = answer else {
         return written(&key, answer);
     };
@@ -326,7 +332,7 @@ pub(crate) async fn list(
     let known = ["prefix", "after", "limit", "consistency"];
     let parameters = Parameters::new(uri.query(), &known)?;
     let stale = may_be_stale(&parameters)?;
-    let most = http.desk.limits().listing;
+    let most = http.kv_service.limits().listing;
     let limit = parameters
         .number("limit")?
         .unwrap_or(DEFAULT_LIMIT.min(most));
@@ -336,11 +342,14 @@ pub(crate) async fn list(
     let prefix = parameters.bytes("prefix").unwrap_or_default().to_vec();
     let after = parameters.bytes("after").map(<[u8]>::to_vec);
     let (Page { pairs, more }, applied_index) = if stale {
-        let stale = http.desk.scan_stale(prefix.clone(), after, limit);
+        let stale = http.kv_service.scan_stale(prefix.clone(), after, limit);
         let stale = stale.await?;
         (stale.found, Some(stale.applied_index))
     } else {
-        (http.desk.scan(prefix.clone(), after, limit).await?, None)
+        (
+            http.kv_service.scan(prefix.clone(), after, limit).await?,
+            None,
+        )
     };
     let (items, listed) = items(&pairs);
     let next = match pairs[..listed].last() {

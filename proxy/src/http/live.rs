@@ -4,8 +4,8 @@
 use super::{Http, problem::Problem};
 use crate::{
     chaos::{Action, Chaos, ChaosError},
-    history::{History, Place},
-    overview::Overview,
+    cluster_view::ClusterView,
+    event_log::{EventLog, Place},
 };
 use axum::{
     Json,
@@ -39,7 +39,7 @@ pub(crate) async fn app(State(http): State<Arc<Http>>) -> Response {
 
 /// `GET /v1/status`
 pub(crate) async fn status(State(http): State<Arc<Http>>) -> Response {
-    fresh(Json(http.overview.status().await))
+    fresh(Json(http.cluster_view.status().await))
 }
 
 /// `GET /v1/events`: a stream of states and events, beginning with the events after the id in
@@ -58,10 +58,10 @@ pub(crate) async fn events(
     let resumed = headers.get("last-event-id").map(|id| {
         id.to_str()
             .ok()
-            .and_then(|id| http.overview.history().place(id))
+            .and_then(|id| http.cluster_view.event_log().place(id))
     });
-    let news = stream::unfold(Watcher::new(&http.overview, resumed), Watcher::next);
-    let closing = http.desk.closing().clone();
+    let news = stream::unfold(Watcher::new(&http.cluster_view, resumed), Watcher::next);
+    let closing = http.kv_service.closing().clone();
     let news = news.take_until(closing.cancelled_owned());
     let news = news.map(move |event| {
         // The permit lives as long as the stream.
@@ -75,7 +75,7 @@ pub(crate) async fn events(
 
 /// An observer of the event stream.
 struct Watcher {
-    history: Arc<History>,
+    event_log: Arc<EventLog>,
     place: Place,
     states: watch::Receiver<Arc<str>>,
     changes: watch::Receiver<()>,
@@ -85,13 +85,13 @@ struct Watcher {
 
 impl Watcher {
     /// `resumed` is `Some` if the client reconnects, and contains its last position if that is known.
-    fn new(overview: &Overview, resumed: Option<Option<Place>>) -> Self {
-        let mut states = overview.look_on();
+    fn new(cluster_view: &ClusterView, resumed: Option<Option<Place>>) -> Self {
+        let mut states = cluster_view.look_on();
         if !states.borrow().is_empty() {
             states.mark_changed();
         }
-        let history = Arc::clone(overview.history());
-        let mut changes = history.changes();
+        let event_log = Arc::clone(cluster_view.event_log());
+        let mut changes = event_log.changes();
         changes.mark_changed();
         let mut queue = VecDeque::new();
         if resumed == Some(None) {
@@ -99,7 +99,7 @@ impl Watcher {
             queue.push_back(event("gap", &json!({ "missed": null })));
         }
         Self {
-            history,
+            event_log,
             place: resumed.flatten().unwrap_or_default(),
             states,
             changes,
@@ -127,7 +127,7 @@ impl Watcher {
     }
 
     fn gather(&mut self) {
-        let news = self.history.after(&mut self.place);
+        let news = self.event_log.after(&mut self.place);
         if news.missed > 0 {
             let missed = json!({ "missed": news.missed });
             self.queue.push_back(event("gap", &missed));
@@ -141,7 +141,7 @@ impl Watcher {
         // Only the last event carries the id, so a client that receives only the first events gets all
         // of them again.
         if let Some(last) = self.queue.pop_back() {
-            self.queue.push_back(last.id(self.history.id(self.place)));
+            self.queue.push_back(last.id(self.event_log.id(self.place)));
         }
     }
 }
@@ -198,7 +198,7 @@ impl From<ChaosError> for Problem {
     fn from(error: ChaosError) -> Self {
         let (status, code) = match error {
             ChaosError::NoSuchNode(_) => (StatusCode::NOT_FOUND, "no_such_server"),
-            ChaosError::NoSuchLink(..) | ChaosError::Time | ChaosError::Harm(_) => {
+            ChaosError::NoSuchLink(..) | ChaosError::Time | ChaosError::LinkFault(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "impossible")
             }
             ChaosError::Elsewhere => (StatusCode::CONFLICT, "elsewhere"),

@@ -21,7 +21,7 @@ pub(crate) async fn livez() -> &'static str {
 
 /// `GET /readyz`: the cluster responds through this proxy, and the proxy is not shutting down.
 pub(crate) async fn readyz(State(http): State<Arc<Http>>, uri: Uri) -> Response {
-    let open = !http.desk.closing().is_cancelled();
+    let open = !http.kv_service.closing().is_cancelled();
     let recent = http.gauges.since_last_answer();
     let answers = open && (recent.is_some_and(|since| since < RECENT) || probe(&http).await);
     let ready = open && answers;
@@ -61,7 +61,11 @@ pub(crate) async fn version() -> Response {
 /// `GET /metrics`
 pub(crate) async fn metrics(State(http): State<Arc<Http>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match http.desk.metrics().encode(&http.gauges, &http.endpoint) {
+    match http
+        .kv_service
+        .metrics()
+        .encode(&http.gauges, &http.endpoint)
+    {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

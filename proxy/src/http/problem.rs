@@ -3,7 +3,7 @@
 //! `code` is for programs and stable; `message` is for people and may change. Errors of reads and
 //! writes state the outcome in `outcome`: `not_done` or `unknown`.
 
-use crate::desk::Failure;
+use crate::kv_service::Failure;
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},

@@ -113,7 +113,7 @@ pub(crate) async fn serve(
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-    let limits = redis.desk.limits();
+    let limits = redis.kv_service.limits();
     let mut connection = Connection {
         redis,
         id: redis.next_client.fetch_add(1, Relaxed),
@@ -128,7 +128,7 @@ pub(crate) async fn serve(
         held: None,
         quit: false,
     };
-    let closing = redis.desk.closing();
+    let closing = redis.kv_service.closing();
     let mut output = BytesMut::new();
     // The deadline for the command that has begun.
     let mut deadline = Instant::now() + redis.client_timeout;
@@ -300,7 +300,7 @@ impl Connection<'_> {
                 Ok(None) => return None,
                 Err(problem) => {
                     self.quit = true;
-                    self.redis.desk.metrics().redis_protocol_errors.inc();
+                    self.redis.kv_service.metrics().redis_protocol_errors.inc();
                     return Some(self.reply(Reply::error(format!("ERR {problem}"))));
                 }
             }
@@ -516,7 +516,9 @@ impl Connection<'_> {
         let mut sent = false;
         array_header(keys.len(), output);
         for keys in keys.chunks(READS_AT_ONCE) {
-            let reads = keys.iter().map(|key| self.redis.desk.get(key.to_vec()));
+            let reads = keys
+                .iter()
+                .map(|key| self.redis.kv_service.get(key.to_vec()));
             for found in join_all(reads).await {
                 match found {
                     Ok(found) => value_of(found).encode(protocol, output),

@@ -1,7 +1,7 @@
 //! Executes one command and produces its reply.
 
 use super::{Redis, command::Command, reply::Reply};
-use crate::desk::{Failure, QUOTA};
+use crate::kv_service::{Failure, QUOTA};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
 use model::store::{Answer, Condition, Page, Versioned};
@@ -16,7 +16,7 @@ impl Redis {
     /// Executes a command that touches keys, or `INFO`.
     pub(crate) async fn execute(&self, command: Command) -> Reply {
         match command {
-            Command::Get { key } => match self.desk.get(key.to_vec()).await {
+            Command::Get { key } => match self.kv_service.get(key.to_vec()).await {
                 Ok(found) => value_of(found),
                 Err(failure) => failed(&failure),
             },
@@ -25,7 +25,7 @@ impl Redis {
                 value,
                 condition,
             } => match self
-                .desk
+                .kv_service
                 .put(key.to_vec(), value[..].into(), condition)
                 .await
             {
@@ -33,12 +33,16 @@ impl Redis {
                 Ok(_) => Reply::ok(),
                 Err(failure) => failed(&failure),
             },
-            Command::Increment { key, by } => match self.desk.increment(key.to_vec(), by).await {
-                Ok(Answer::Number { value, .. }) => Reply::Integer(value),
-                Ok(Answer::Overflow) => Reply::error("ERR increment or decrement would overflow"),
-                Ok(_) => Reply::error("ERR value is not an integer or out of range"),
-                Err(failure) => failed(&failure),
-            },
+            Command::Increment { key, by } => {
+                match self.kv_service.increment(key.to_vec(), by).await {
+                    Ok(Answer::Number { value, .. }) => Reply::Integer(value),
+                    Ok(Answer::Overflow) => {
+                        Reply::error("ERR increment or decrement would overflow")
+                    }
+                    Ok(_) => Reply::error("ERR value is not an integer or out of range"),
+                    Err(failure) => failed(&failure),
+                }
+            }
             Command::Delete { keys } => self.delete(keys).await,
             Command::Exists { keys } => self.exists(keys).await,
             Command::GetMany { keys } => self.get_many(keys).await,
@@ -59,7 +63,7 @@ impl Redis {
     async fn delete(&self, keys: Vec<Bytes>) -> Reply {
         let deletions = keys
             .into_iter()
-            .map(|key| self.desk.delete(key.to_vec(), Condition::Present));
+            .map(|key| self.kv_service.delete(key.to_vec(), Condition::Present));
         let mut deletions = stream::iter(deletions).buffered(REMOVALS_AT_ONCE);
         let (mut removed, mut failure) = (0, None);
         while let Some(result) = deletions.next().await {
@@ -85,7 +89,9 @@ impl Redis {
     }
 
     async fn exists(&self, keys: Vec<Bytes>) -> Reply {
-        let reads = keys.into_iter().map(|key| self.desk.get(key.to_vec()));
+        let reads = keys
+            .into_iter()
+            .map(|key| self.kv_service.get(key.to_vec()));
         let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
         let mut present = 0;
         while let Some(found) = reads.next().await {
@@ -100,7 +106,12 @@ impl Redis {
     /// For a few keys; the connection itself executes longer commands in batches.
     async fn get_many(&self, keys: Vec<Bytes>) -> Reply {
         let mut values = Vec::with_capacity(keys.len());
-        for found in join_all(keys.into_iter().map(|key| self.desk.get(key.to_vec()))).await {
+        for found in join_all(
+            keys.into_iter()
+                .map(|key| self.kv_service.get(key.to_vec())),
+        )
+        .await
+        {
             match found {
                 Ok(found) => values.push(value_of(found)),
                 Err(failure) => return failed(&failure),
@@ -126,14 +137,14 @@ impl Redis {
                 Some(place)
             }
         };
-        let count = count.min(self.desk.limits().listing);
+        let count = count.min(self.kv_service.limits().listing);
         if exact {
-            return match self.desk.get(prefix.clone()).await {
+            return match self.kv_service.get(prefix.clone()).await {
                 Ok(found) => page(0, found.map(|_| prefix)),
                 Err(failure) => failed(&failure),
             };
         }
-        match self.desk.scan(prefix, after, count).await {
+        match self.kv_service.scan(prefix, after, count).await {
             Ok(Page { pairs, more }) => {
                 let next = match pairs.last() {
                     Some((last, _)) if more => self
@@ -164,7 +175,7 @@ impl Redis {
         );
         let clients = format!(
             "connected_clients:{}\r\n",
-            self.desk.metrics().redis_connections.get()
+            self.kv_service.metrics().redis_connections.get()
         );
         let cluster = format!(
             "cluster_enabled:0\r\nleader:{leader}\r\nrequests_in_flight:{}\r\n",

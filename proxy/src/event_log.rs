@@ -32,7 +32,7 @@ pub struct Event {
 
 /// The recent events and samples. See the module documentation.
 #[derive(Debug)]
-pub struct History {
+pub struct EventLog {
     run: String,
     rings: Mutex<Rings>,
     changed: watch::Sender<()>,
@@ -105,10 +105,10 @@ pub(crate) fn now() -> u64 {
     })
 }
 
-impl History {
+impl EventLog {
     /// Creates an empty history.
     pub fn new() -> Self {
-        let history = Self {
+        let event_log = Self {
             run: format!("{:08x}", rand::random::<u32>()),
             rings: Mutex::new(Rings {
                 events: Ring::new(EVENTS),
@@ -117,8 +117,8 @@ impl History {
             changed: watch::Sender::new(()),
         };
         let version = Map::from_iter([("version".to_owned(), env!("CARGO_PKG_VERSION").into())]);
-        history.tell("proxy_started", version);
-        history
+        event_log.tell("proxy_started", version);
+        event_log
     }
 
     /// Adds an event with the current time.
@@ -193,7 +193,7 @@ impl History {
     }
 }
 
-impl Default for History {
+impl Default for EventLog {
     fn default() -> Self {
         Self::new()
     }
@@ -205,45 +205,45 @@ mod tests {
 
     #[test]
     fn what_was_not_seen_comes_once_and_what_is_gone_is_counted() {
-        let history = History::new();
+        let event_log = EventLog::new();
         let mut place = Place::default();
-        let first = history.after(&mut place);
+        let first = event_log.after(&mut place);
         assert_eq!((first.missed, first.events.len()), (0, 1));
         assert_eq!(first.events[0].what, "proxy_started");
-        let id = history.id(place);
+        let id = event_log.id(place);
         for _ in 0..EVENTS + 5 {
-            history.tell("became_leader", Map::new());
+            event_log.tell("became_leader", Map::new());
         }
-        history.sample(Value::Null);
-        let mut resumed = history.place(&id).unwrap();
+        event_log.sample(Value::Null);
+        let mut resumed = event_log.place(&id).unwrap();
         assert_eq!(resumed, place);
-        let news = history.after(&mut resumed);
+        let news = event_log.after(&mut resumed);
         assert_eq!((news.missed, news.events.len()), (5, EVENTS));
         assert_eq!(news.events[0].id, 7);
         assert_eq!(news.samples.len(), 1);
-        let none = history.after(&mut resumed);
+        let none = event_log.after(&mut resumed);
         assert!(none.events.is_empty() && none.samples.is_empty() && none.missed == 0);
         // A new observer gets all remaining items. Lost items do not count as missed.
-        let news = history.after(&mut Place::default());
+        let news = event_log.after(&mut Place::default());
         assert_eq!((news.missed, news.events.len()), (0, EVENTS));
     }
 
     #[test]
     fn place_of_another_run_or_of_nowhere_is_none() {
-        let (history, other) = (History::new(), History::new());
+        let (event_log, other) = (EventLog::new(), EventLog::new());
         let place = Place {
             events: 1,
             samples: 0,
         };
-        assert_eq!(history.place(&history.id(place)), Some(place));
-        assert_eq!(history.place(&other.id(place)), None);
+        assert_eq!(event_log.place(&event_log.id(place)), Some(place));
+        assert_eq!(event_log.place(&other.id(place)), None);
         let beyond = Place {
             events: 2,
             samples: 0,
         };
-        assert_eq!(history.place(&history.id(beyond)), None);
+        assert_eq!(event_log.place(&event_log.id(beyond)), None);
         for wrong in ["", "-", "x-1-1", "1", "a-b-c"] {
-            assert_eq!(history.place(wrong), None, "{wrong}");
+            assert_eq!(event_log.place(wrong), None, "{wrong}");
         }
     }
 }

@@ -2,12 +2,9 @@
 //! The driver measures them, because UDP, HTTP and Redis clients all pass through it: from the arrival
 //! of a request to the departure of its response.
 //!
-//! The driver updates atomics. Once a second they are reset and become a sample of the [`History`].
+//! The driver updates atomics. Once a second they are reset and become a sample of the [`EventLog`].
 
-use crate::{
-    driver::Gauges,
-    history::{self, History},
-};
+use crate::event_log;
 use model::{
     ClientRequest,
     message::RequestBody,
@@ -15,11 +12,8 @@ use model::{
 };
 use serde_json::{Map, Value, json};
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 /// The kind of a request.
@@ -79,14 +73,14 @@ const BUCKETS: usize = 23 * STEPS as usize + STEPS as usize;
 
 /// The counters since the last sample.
 #[derive(Debug)]
-pub struct Load {
+pub struct Throughput {
     answered: [AtomicU64; KINDS.len()],
     unavailable: [AtomicU64; KINDS.len()],
     reads: Durations,
     writes: Durations,
 }
 
-impl Load {
+impl Throughput {
     pub(crate) fn new() -> Self {
         Self {
             answered: [const { AtomicU64::new(0) }; KINDS.len()],
@@ -111,7 +105,7 @@ impl Load {
     }
 
     /// Returns the sample in the format of `docs/http.md`, and resets the counters.
-    fn take(&self, over: Duration, in_flight: u64) -> Value {
+    pub(crate) fn take(&self, over: Duration, in_flight: u64) -> Value {
         let mut operations = Map::new();
         for (place, name) in KINDS.iter().enumerate() {
             let answered = self.answered[place].swap(0, Relaxed);
@@ -122,7 +116,7 @@ impl Load {
             }
         }
         json!({
-            "at": history::now(),
+            "at": event_log::now(),
             "over_ms": u64::try_from(over.as_millis()).unwrap_or(u64::MAX),
             "operations": operations,
             "reads_us": self.reads.take(),
@@ -148,7 +142,7 @@ impl Durations {
 
     /// Returns the median, the 99th percentile and the maximum in microseconds, and resets the
     /// histogram. Returns `None` if it is empty.
-    fn take(&self) -> Option<Value> {
+    pub(crate) fn take(&self) -> Option<Value> {
         let counts: Vec<_> = self.0.iter().map(|count| count.swap(0, Relaxed)).collect();
         let all: u64 = counts.iter().map(|count| u64::from(*count)).sum();
         let at = |rank: u64| {
@@ -183,21 +177,6 @@ fn least(bucket: usize) -> u32 {
     }
 }
 
-/// Takes a sample every second, forever.
-pub(crate) async fn sample(gauges: Arc<Gauges>, history: Arc<History>) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut last = Instant::now();
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        let now = Instant::now();
-        let in_flight = gauges.in_flight.load(Relaxed);
-        history.sample(gauges.load.take(now - last, in_flight));
-        last = now;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,7 +194,7 @@ mod tests {
 
     #[test]
     fn sample_holds_what_happened_since_the_last_one() {
-        let load = Load::new();
+        let load = Throughput::new();
         for micros in 1..=100 {
             load.answered(Kind::Put, Duration::from_micros(micros * 10));
         }

@@ -2,22 +2,21 @@
 //!
 //! While an observer is connected, the view is refreshed twice a second and after each change.
 //! Otherwise only the servers are polled, every ten seconds and after each change of the leader. Their
-//! events go into the [`History`] for late observers. Servers keep their events with timestamps for a
+//! events go into the [`EventLog`] for late observers. Servers keep their events with timestamps for a
 //! while, so the poll can be slow. The view marks a server that does not respond. If the keys cannot
 //! be read now, it shows the keys of the last read.
 
-use crate::{chaos::Chaos, desk::Desk, driver::Gauges, fetch, history::History, http::kv};
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, join_all},
+use crate::{
+    chaos::Chaos, event_log::EventLog, fetch, gauges::Gauges, http::kv, kv_service::KvService,
+    status_source::Source,
 };
+use futures_util::{FutureExt, future::join_all};
 use model::NodeId;
 use node::{StatusQuery, TAIL};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
-    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -44,29 +43,6 @@ const SILENCES: u32 = 2;
 const SETTLE: Duration = Duration::from_millis(100);
 /// A follower counts as down after this many milliseconds without contact to its leader.
 const SILENT: u64 = 1500;
-
-/// Queries a server in this process.
-type Ask = dyn Fn(StatusQuery) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
-
-/// The status source of a server.
-pub enum Source {
-    /// The HTTP address of the server, `HOST:PORT`.
-    Http(String),
-    /// A server in this process.
-    Here(Box<Ask>),
-    /// No source is configured.
-    Nowhere,
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http(at) => write!(f, "Http({at})"),
-            Self::Here(_) => f.write_str("Here"),
-            Self::Nowhere => f.write_str("Nowhere"),
-        }
-    }
-}
 
 /// The state of the cluster.
 #[derive(Clone, Debug, Serialize)]
@@ -243,16 +219,16 @@ struct KnownKeys {
 }
 
 /// Queries the state of the cluster for observers.
-pub struct Overview {
+pub struct ClusterView {
     cluster: String,
-    desk: Desk,
+    kv_service: KvService,
     /// The service for reading the keys. Its reads do not count as load.
-    reader: Desk,
+    reader: KvService,
     gauges: Arc<Gauges>,
     nodes: BTreeMap<NodeId, Source>,
     node_token: Option<Secret>,
     chaos: Option<Arc<Chaos>>,
-    history: Arc<History>,
+    event_log: Arc<EventLog>,
     /// The servers' state from earlier refreshes.
     acquaintances: Mutex<Acquaintances>,
     keys: Arc<Mutex<KnownKeys>>,
@@ -265,13 +241,13 @@ pub struct Overview {
 /// The servers' state from earlier refreshes.
 #[derive(Debug, Default)]
 struct Acquaintances {
-    servers: BTreeMap<NodeId, Acquaintance>,
+    servers: BTreeMap<NodeId, KnownServer>,
     leader: Option<u64>,
 }
 
 /// The state of one server from earlier refreshes.
 #[derive(Debug, Default)]
-struct Acquaintance {
+struct KnownServer {
     boot: String,
     /// The number of its last event in the history.
     told: u64,
@@ -280,25 +256,25 @@ struct Acquaintance {
     last: Option<(Value, Instant)>,
 }
 
-impl Overview {
+impl ClusterView {
     /// Creates a view of these servers.
     pub fn new(
         cluster: String,
-        (desk, reader): (Desk, Desk),
+        (kv_service, reader): (KvService, KvService),
         gauges: Arc<Gauges>,
         nodes: BTreeMap<NodeId, Source>,
         node_token: Option<Secret>,
-        (history, chaos): (Arc<History>, Option<Arc<Chaos>>),
+        (event_log, chaos): (Arc<EventLog>, Option<Arc<Chaos>>),
     ) -> Self {
         Self {
             cluster,
-            desk,
+            kv_service,
             reader,
             gauges,
             nodes,
             node_token,
             chaos,
-            history,
+            event_log,
             acquaintances: Mutex::default(),
             keys: Arc::default(),
             reading: Arc::default(),
@@ -308,8 +284,8 @@ impl Overview {
     }
 
     /// The recent history.
-    pub fn history(&self) -> &Arc<History> {
-        &self.history
+    pub fn event_log(&self) -> &Arc<EventLog> {
+        &self.event_log
     }
 
     /// Subscribes to the view: a receiver of [`Status`] as JSON after each refresh. The first value
@@ -325,7 +301,7 @@ impl Overview {
         let forever = async {
             loop {
                 // Register before the refresh, so that no notification is lost.
-                let (written, changed) = (self.desk.written(), &self.gauges.changed);
+                let (written, changed) = (self.kv_service.written(), &self.gauges.changed);
                 let (written, changed) = (written.notified(), changed.notified());
                 let chaos = async {
                     match &self.chaos {
@@ -367,7 +343,7 @@ impl Overview {
     /// next poll follows soon, so that the history has the correct time of the failure.
     fn until_next(&self) -> Duration {
         let known = self.acquaintances();
-        let is_late = |known: &Acquaintance| (1..SILENCES).contains(&known.silences);
+        let is_late = |known: &KnownServer| (1..SILENCES).contains(&known.silences);
         if known.servers.values().any(is_late) {
             SEEN
         } else {
@@ -426,7 +402,7 @@ impl Overview {
         if leader != known.leader {
             known.leader = leader;
             let about = Map::from_iter([("node".to_owned(), leader.into())]);
-            self.history.tell("proxy_follows", about);
+            self.event_log.tell("proxy_follows", about);
         }
         nodes
     }
@@ -445,13 +421,13 @@ impl Overview {
                 if known.silences == SILENCES {
                     let mut about = of();
                     about.insert("problem".to_owned(), problem.clone().into());
-                    self.history.tell("unreachable", about);
+                    self.event_log.tell("unreachable", about);
                 }
                 return;
             }
         };
         if std::mem::take(&mut known.silences) >= SILENCES {
-            self.history.tell("back", of());
+            self.event_log.tell("back", of());
         }
         let boot = status.get("boot").and_then(Value::as_str).unwrap_or("");
         if boot != known.boot {
@@ -492,7 +468,7 @@ impl Overview {
                     event.insert("other".to_owned(), other);
                 }
                 event.insert("node".to_owned(), id.get().into());
-                self.history.tell_of(at, &what, event);
+                self.event_log.tell_of(at, &what, event);
             }
         }
     }
@@ -509,7 +485,8 @@ impl Overview {
             uptime_seconds: gauges.uptime().as_secs(),
             leader: gauges.leader().map(NodeId::get),
             requests_in_flight: gauges.in_flight.load(Relaxed),
-            requests_total: gauges.requests_udp.load(Relaxed) + gauges.requests_doors.load(Relaxed),
+            requests_total: gauges.requests_udp.load(Relaxed)
+                + gauges.requests_frontends.load(Relaxed),
         }
     }
 
@@ -560,10 +537,10 @@ impl Overview {
     /// Only one read is in progress at a time, because reads would pile up while the cluster is down.
     async fn keys(&self) -> Keys {
         if !self.reading.swap(true, Relaxed) {
-            let (desk, known) = (self.reader.clone(), Arc::clone(&self.keys));
+            let (kv_service, known) = (self.reader.clone(), Arc::clone(&self.keys));
             let reading = Arc::clone(&self.reading);
             let read = tokio::spawn(async move {
-                if let Ok(page) = desk.scan(Vec::new(), None, KEYS).await {
+                if let Ok(page) = kv_service.scan(Vec::new(), None, KEYS).await {
                     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
                     known.keys = Keys::new(&page);
                     known.read = Some(Instant::now());
@@ -620,7 +597,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     /// A view of one server that counts the polls and responds while `is_up`.
-    fn overview(asked: &Arc<AtomicU64>, is_up: &Arc<AtomicBool>) -> Overview {
+    fn cluster_view(asked: &Arc<AtomicU64>, is_up: &Arc<AtomicBool>) -> ClusterView {
         let driver = Driver::new(DriverConfig {
             nodes: [NodeId::new(1)].into(),
             attempt_timeout: PATIENCE,
@@ -637,7 +614,7 @@ mod tests {
             attempt_timeout: PATIENCE,
         };
         let pool = Pool::new(config, |_| {});
-        let desk = Desk::new(pool, Arc::new(Metrics::new()), CancellationToken::new());
+        let kv_service = KvService::new(pool, Arc::new(Metrics::new()), CancellationToken::new());
         let (asked, is_up) = (Arc::clone(asked), Arc::clone(is_up));
         let ask = move |_| {
             asked.fetch_add(1, Relaxed);
@@ -652,9 +629,16 @@ mod tests {
             .boxed()
         };
         let sources = BTreeMap::from([(NodeId::new(1), Source::Here(Box::new(ask)))]);
-        let history = (Arc::new(History::new()), None);
-        let desks = (desk.clone(), desk);
-        Overview::new("test".into(), desks, handle.gauges, sources, None, history)
+        let event_log = (Arc::new(EventLog::new()), None);
+        let desks = (kv_service.clone(), kv_service);
+        ClusterView::new(
+            "test".into(),
+            desks,
+            handle.gauges,
+            sources,
+            None,
+            event_log,
+        )
     }
 
     /// A server that leads, follows, or does not respond.
@@ -754,9 +738,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn servers_are_asked_rarely_while_nobody_looks_and_at_once_when_somebody_does() {
         let (asked, is_up) = (Arc::default(), Arc::new(AtomicBool::new(true)));
-        let overview = Arc::new(overview(&asked, &is_up));
+        let cluster_view = Arc::new(cluster_view(&asked, &is_up));
         let closing = CancellationToken::new();
-        let running = tokio::spawn(Arc::clone(&overview).run(closing.clone()));
+        let running = tokio::spawn(Arc::clone(&cluster_view).run(closing.clone()));
         tokio::time::sleep(Duration::from_secs(60)).await;
         let unseen = asked.swap(0, Relaxed);
         assert!((5..=7).contains(&unseen), "{unseen} times in a minute");
@@ -764,9 +748,9 @@ mod tests {
         // The history reports the failure after at most two polls.
         is_up.store(false, Relaxed);
         tokio::time::sleep(UNSEEN + SEEN * 2).await;
-        let news = overview
-            .history()
-            .after(&mut crate::history::Place::default());
+        let news = cluster_view
+            .event_log()
+            .after(&mut crate::event_log::Place::default());
         let told = news
             .events
             .iter()
@@ -774,7 +758,7 @@ mod tests {
         assert_eq!(told.count(), 1);
 
         asked.store(0, Relaxed);
-        let mut looking = overview.look_on();
+        let mut looking = cluster_view.look_on();
         looking.changed().await.expect("it goes on");
         assert_eq!(asked.load(Relaxed), 1);
         tokio::time::sleep(Duration::from_secs(10)).await;

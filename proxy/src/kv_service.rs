@@ -115,7 +115,7 @@ fn doubt(doubt: Doubt) -> &'static str {
 
 /// The key-value service. Cheap to clone.
 #[derive(Clone)]
-pub struct Desk {
+pub struct KvService {
     inner: Arc<Inner>,
 }
 
@@ -129,7 +129,7 @@ struct Inner {
 pub(crate) const QUOTA: &str =
     "the state has reached its quota: delete keys, or raise --state-quota of the servers";
 
-impl Desk {
+impl KvService {
     /// Creates a service on top of this pool. After `closing` is cancelled, it rejects new operations.
     pub fn new(pool: Pool, metrics: Arc<Metrics>, closing: CancellationToken) -> Self {
         let inner = Arc::new(Inner {
