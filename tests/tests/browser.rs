@@ -104,7 +104,7 @@ fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
     let run = run.to_str().expect("the path is text");
     let door = checker(&["replay", "--serve", run]);
     browser.go(door.origin());
-    let verdict = browser.see_text(".replay-verdict", "broken");
+    let verdict = browser.see_text(".replay-verdict", "violated");
     assert!(verdict.contains("Leader Completeness"), "{verdict}");
     // The run opens at its violation.
     let steps = jsonl(run).len() - 1;
@@ -138,7 +138,7 @@ fn law_that_servers_broke_is_shown_where_it_breaks_and_why() {
     browser.go(door.origin());
     let verdict = browser.see_text(".replay-verdict", "line 2 of");
     assert!(
-        verdict.contains("One vote per term is broken at step 3"),
+        verdict.contains("One vote per term is violated at step 3"),
         "{verdict}"
     );
     assert!(verdict.contains("its disk does not hold"), "{verdict}");
@@ -191,7 +191,7 @@ fn law_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
     let long = long.to_str().expect("the path is text");
     let door = checker(&["replay", "--serve", long, two, three]);
     browser.go(door.origin());
-    browser.see_text(".replay-verdict", "is broken at step 60,003");
+    browser.see_text(".replay-verdict", "is violated at step 60,003");
     browser.see_text(".story-broken", "server 2 spoke of a vote in term 1");
     until_address(&browser, "step=60003");
     browser.see_text(".replay-verdict", "to 60,003 of 60,003");
@@ -199,7 +199,7 @@ fn law_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
     // Earlier, later, and by address. The violated property is named, with a link to its explanation.
     browser.click_text(".replay-verdict", "Earlier");
     browser.see_text(".replay-verdict", "steps 1 to");
-    browser.see_text(".replay-verdict", "is broken at step 60,003");
+    browser.see_text(".replay-verdict", "is violated at step 60,003");
     browser.press(Key::Home);
     browser.see_text(".story-number", "0");
     assert!(!browser.has(".story-broken"));

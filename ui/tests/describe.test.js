@@ -19,11 +19,11 @@ export const tests = {
   steps_are_told_as_in_the_checkers_stories(equal) {
     const timeline = new Timeline(run());
     equal(tell(timeline, 1), {
-      what: 'server 1 times out and runs for leader in term 2', sends: ['RequestVote (term 2, empty log) to server 2'],
+      what: 'server 1 times out and becomes a candidate in term 2', sends: ['RequestVote (term 2, empty log) to server 2'],
       changes: [{ field: 'role', was: 'follower', is: 'candidate' }, { field: 'term', was: 1, is: 2 }, { field: 'vote', was: 'none', is: 'S1' }, { field: 'votes', was: '', is: '1' }],
     });
     equal(tell(timeline, 2).what, 'server 2 receives RequestVote (term 2, empty log) from server 1');
-    equal(tell(timeline, 6).what, 'server 2 crashes: what is not on its disk is lost');
+    equal(tell(timeline, 6).what, 'server 2 crashes and loses everything that is not on its disk');
   },
   event_not_known_is_named(equal) {
     equal(event({ process: 'server 1', event: 'TakeSnapshot' }, null), 'server 1: Take Snapshot');
@@ -44,7 +44,7 @@ export const tests = {
     await setLanguage('es');
     await loadStrings('stage');
     const timeline = new Timeline(run());
-    equal(tell(timeline, 1).what, 'Al servidor 1 se le agota el tiempo y se presenta a líder del mandato 2');
+    equal(tell(timeline, 1).what, 'Al servidor 1 se le agota el tiempo y pasa a candidato en el mandato 2');
     equal(tell(timeline, 2).what, 'el servidor 2 recibe RequestVote (mandato 2, log vacío) del servidor 1');
     equal(label(vote.message), 'Voto t2 ✓');
     await setLanguage('en');

@@ -1,5 +1,5 @@
 export default {
-  'sift.left': { one: 'One message in flight that this run never delivers is not drawn.', other: '{n} messages in flight that this run never delivers are not drawn.' },
+  'sift.left': { one: 'One message in flight is not drawn: this run never delivers it.', other: '{n} messages in flight are not drawn: this run never delivers them.' },
   'sift.all': 'Draw all',
-  'sift.some': 'Draw only those that matter',
+  'sift.some': 'Draw only relevant ones',
 };

@@ -1,5 +1,5 @@
 export default {
-  'sift.left': { one: 'No se dibuja un mensaje en vuelo que esta ejecución nunca entrega.', other: 'No se dibujan {n} mensajes en vuelo que esta ejecución nunca entrega.' },
+  'sift.left': { one: 'No se dibuja un mensaje en vuelo: esta ejecución nunca lo entrega.', other: 'No se dibujan {n} mensajes en vuelo: esta ejecución nunca los entrega.' },
   'sift.all': 'Dibujar todos',
-  'sift.some': 'Dibujar solo los que importan',
+  'sift.some': 'Dibujar solo los relevantes',
 };
