@@ -1,12 +1,12 @@
-// Asking the server that served the page, and nobody else.
+// Requests to the server that served the page, and to no other server.
 //
-// `getJson`, `postJson` and `deleteJson` return the parsed body or throw an `ApiError` whose message
-// is a sentence for the reader and whose `body` is what the server said. `events` reads a stream of
-// server-sent events with `fetch`, because `EventSource` can send no token; it reconnects by itself
-// from the last event it saw. `onServer(run)` is told `'gone'` when the server does not answer and
-// `'back'` when it does again.
+// `getJson`, `postJson` and `deleteJson` return the parsed body, or throw an `ApiError` whose message
+// is a sentence for the reader and whose `body` is the body of the response. `events` reads a stream of
+// server-sent events with `fetch`, because `EventSource` cannot send a token; it reconnects
+// automatically after the last event received. `onServer(run)` calls `run('gone')` when the server does
+// not respond and `run('back')` when it responds again.
 //
-// A token, if the server wants one, is kept for the session under `stateraft.token`.
+// If the server requires a token, it is kept for the session under `stateraft.token`.
 
 import { t, has } from './i18n.js';
 import { translated } from './why.js';
@@ -30,7 +30,7 @@ export function setToken(value) {
   try {
     if (value) sessionStorage.setItem(TOKEN, value);
     else sessionStorage.removeItem(TOKEN);
-  } catch { /* Without storage the token has to be given again. */ }
+  } catch { /* Without storage the reader enters the token again. */ }
 }
 
 function headers(more) {
@@ -43,7 +43,7 @@ export const postJson = (url, body, options) => ask('POST', url, body, options);
 export const putJson = (url, body, options) => ask('PUT', url, body, options);
 export const deleteJson = (url, options) => ask('DELETE', url, undefined, options);
 
-/** The answer's text as it is; errors as with the others. */
+/** Returns the text of the response unchanged; errors as in the other functions. */
 export const postText = (url, body, options) => ask('POST', url, body, { ...options, raw: true });
 
 async function ask(method, url, body, { signal, raw = false } = {}) {
@@ -74,15 +74,15 @@ async function ask(method, url, body, { signal, raw = false } = {}) {
 
 function failure(status, text) {
   let body = null;
-  try { body = JSON.parse(text); } catch { /* A plain sentence, or nothing. */ }
-  // The checker says a sentence, the proxy an object that has one.
+  try { body = JSON.parse(text); } catch { /* A plain sentence, or no body. */ }
+  // The checker sends a sentence, the proxy an object with a sentence.
   const said = body?.error?.message ?? body?.error ?? (text.length && text.length < 400 && !text.startsWith('<') ? text : null);
   const known = `shell.status-${status}`;
   const words = said === null ? null : translated(said) ?? said;
   return new ApiError(status, words ?? (has(known) ? t(known) : t('shell.status', { status })), body);
 }
 
-/** `run('gone' | 'back')`; returns a function that ends it. */
+/** Calls `run('gone' | 'back')`; returns a function that removes the listener. */
 export function onServer(run) {
   watchers.add(run);
   return () => watchers.delete(run);
@@ -96,9 +96,9 @@ function tell(state) {
 }
 
 /**
- * Reads server-sent events. `onEvent({id, event, data})` with `data` parsed if it is JSON;
+ * Reads server-sent events. `onEvent({id, event, data})` receives `data` parsed if it is JSON;
  * `onState('open' | 'waiting' | 'refused', error?)`. Returns `{close()}`. A refusal (401, 403, 404,
- * 410) ends it; anything else is tried again after 0.5 s, 1 s, 2 s, up to 10 s.
+ * 410) ends the stream; any other failure is retried after 0.5 s, 1 s, 2 s, up to 10 s.
  */
 export function events(url, { onEvent, onState = () => {}, lastEventId = null } = {}) {
   const control = new AbortController();
@@ -147,13 +147,13 @@ async function read(body, each) {
   }
 }
 
-/** A parser of the event stream format, fed with pieces of text. */
+/** A parser of the event stream format that accepts the text in pieces. */
 export function eventParser(each) {
   let rest = '';
   let held = { id: null, event: 'message', data: [], retry: null };
   return (piece) => {
     rest += piece;
-    // A lone carriage return at the end may be the first half of a line's end.
+    // A lone carriage return at the end may be the first half of a line ending.
     const lines = rest.split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();
     for (const line of lines) {

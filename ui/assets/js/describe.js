@@ -1,11 +1,11 @@
-// Words for events, messages, entries and changes, in the language of the page. The English ones
-// are those of the checker's stories (checker/src/story/words.rs).
+// Words for events, messages, entries and changes, in the language of the page. The English words
+// are the words of the checker's counterexamples (checker/src/story/words.rs).
 //
 //   label(message)      'RequestVote t2', 'AppendEntries t1 [2,3] c1'
-//   short(message)      the same where there is little room: 'Vote? t2', 'App t1 [2,3]'
+//   short(message)      the same in a shorter form: 'Vote? t2', 'App t1 [2,3]'
 //   sentence(message)   'RequestVote (term 2, log ends with entry 1 of term 1)'
-//   family(message)     'vote', 'append' or 'client': what it is about
-//   event(step, before) 'server 1 times out and runs for leader in term 2'
+//   family(message)     'vote', 'append' or 'client': the kind of message
+//   event(step, before) 'server 1 times out and becomes a candidate in term 2'
 //   sends(step)         ['RequestVote (..) to servers 2 and 3']
 //   changes(before, after) [{field: 'role', was: 'follower', is: 'candidate'}, ..]
 //   entry(entry), command(entry), text(bytes), who(name), the(name), role(name)
@@ -14,12 +14,11 @@ import { list, t } from './i18n.js';
 import { addressName, eventOf, identity, isDown, logOf, roleOf, splitName, termOf } from './timeline.js';
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
-/** So many letters of a text are told, and so many of the bytes that are none. */
+/** The number of characters shown of a text, and of bytes shown if they are not a text. */
 const LETTERS = 40;
 const BYTES = 6;
 
-/** Bytes as text, the beginning of a long one. They are lists of numbers in traces, and texts where a
-    source has texts. */
+/** Bytes as text; a long text is abbreviated. Traces have lists of numbers, other sources have texts. */
 export function text(bytes) {
   if (typeof bytes === 'string') return brief(bytes);
   const held = new Uint8Array(bytes ?? []);
@@ -46,13 +45,13 @@ export function who(name) {
   return t(`stage.${kind}`, { id });
 }
 
-/** The same within a sentence, with the article that some languages need: 'el servidor 2'. */
+/** The same within a sentence, with the article that some languages require: 'el servidor 2'. */
 export function the(name) {
   const { kind, id } = splitName(name);
   return t(`stage.the-${kind}`, { id });
 }
 
-/** 'S2', where there is little room. */
+/** The short form: 'S2'. */
 export function initial(name) {
   const { kind, id } = splitName(name);
   return t(`stage.${kind}-short`, { id });
@@ -72,10 +71,10 @@ export function family(message) {
   return 'vote';
 }
 
-/** Whether it answers another message. */
+/** Whether this message is a response. */
 export const isAnswer = (message) => parts(message).kind.endsWith('Response');
 
-/** The indexes an AppendEntries carries. */
+/** The indexes of the entries in an AppendEntries message. */
 function carried(body) {
   const first = (body.prev_log_index ?? 0) + 1;
   return (body.entries ?? []).map((_, place) => first + place);
@@ -163,7 +162,7 @@ function query(query) {
   return spaced(Object.keys(query ?? {})[0] ?? '');
 }
 
-/** What an entry says, without its term. */
+/** The command of an entry, without its term. */
 export function command(entry) {
   const payload = entry?.payload;
   if (payload === 'Noop') return t('stage.cmd-noop');
@@ -173,7 +172,7 @@ export function command(entry) {
   if (held?.CloseSession) return t('stage.cmd-close');
   if (held?.RenewSession) return t('stage.cmd-renew');
   if (held) return spaced(typeof held === 'string' ? held : Object.keys(held)[0]);
-  // A source may have a text where the model has a command.
+  // A source may have a text in place of the model's command.
   if (typeof payload === 'string') return spaced(payload);
   return spaced(Object.keys(payload ?? {})[0] ?? '');
 }
@@ -182,7 +181,7 @@ export const entry = (held) => `t${held.term} ${command(held)}`;
 
 const entries = (first, all) => all.map((held, place) => `${first + place}:${entry(held)}`).join(', ');
 
-/* Messages in a sentence. */
+/* Messages as sentences. */
 
 export function sentence(message) {
   const { kind, body } = parts(message);
@@ -244,7 +243,9 @@ function applied(held) {
 
 /* Events. */
 
-/** What happens in a step, in a sentence without a full stop. `before` is the process before it. */
+/**
+ * The event of a step, as a sentence without a full stop. `before` is the previous state of the process.
+ */
 export function event(step, before) {
   const held = eventOf(step);
   const name = the(step.process);
@@ -272,7 +273,7 @@ export function event(step, before) {
   }
 }
 
-/** What a step sends, equal messages together. */
+/** The messages that a step sends; equal messages form one item. */
 export function sends(step) {
   const groups = new Map();
   for (const envelope of step.sent ?? []) {
@@ -289,7 +290,7 @@ function everybody(names) {
   return list(names.map(the));
 }
 
-/** What a step changed in its process: `{field, was, is}` with words, `field` as `stage.field-..`. */
+/** The changes of a step to its process: `{field, was, is}` in words, `field` as in `stage.field-..`. */
 export function changes(before, after) {
   const found = [];
   const change = (field, was, is) => { if (was !== is) found.push({ field, was, is }); };
@@ -329,7 +330,7 @@ export function changes(before, after) {
   return found;
 }
 
-/** The last entries of a log, in a few words. */
+/** The last entries of a log, in short form. */
 function tail(held) {
   const from = Math.max(0, held.log.length - 4);
   const more = from > 0 || held.start > 1 ? '… ' : '';
@@ -338,7 +339,7 @@ function tail(held) {
 
 export const nobody = (id) => (id === null || id === undefined ? t('stage.none') : t('stage.server-short', { id }));
 
-/** The whole of a step: `{what, sends, changes}`. */
+/** The complete description of a step: `{what, sends, changes}`. */
 export function tell(timeline, n) {
   const step = timeline.step(n);
   if (!step) return { what: t(n > 0 ? 'stage.at-part' : 'stage.at-start', { n: n + 1 }), sends: [], changes: [] };

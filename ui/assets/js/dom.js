@@ -1,10 +1,10 @@
-// Making elements. `h('button', {class: 'x', onclick: go, 'aria-label': '..'}, 'text', child)` and
-// the same for SVG with `svg`. A property that is a function is a listener, `null`, `undefined` and
-// `false` leave an attribute out, `style` is an object of CSS properties (the page's policy allows
-// no style attributes). Children may be nodes, texts, numbers, arrays, or nothing.
+// Creates elements. `h('button', {class: 'x', onclick: go, 'aria-label': '..'}, 'text', child)`, and
+// `svg` for SVG elements. A property that is a function is a listener; `null`, `undefined` and
+// `false` omit the attribute; `style` is an object of CSS properties (the page's policy forbids
+// style attributes). Children may be nodes, texts, numbers, arrays, or empty.
 //
-// `keyed` keeps a list of elements in step with a list of things, so that what stays is moved and
-// not made again: focus, scrolling and transitions survive an update.
+// `keyed` synchronizes a list of elements with a list of items. Elements that stay are moved and
+// not created again, so that focus, scrolling and transitions survive an update.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -22,7 +22,7 @@ function fill(element, props, children) {
   return element;
 }
 
-/** Sets attributes, listeners and style of an element that is there already. */
+/** Sets the attributes, listeners and style of an existing element. */
 export function set(element, props) {
   for (const [name, value] of Object.entries(props ?? {})) {
     if (name === 'style') {
@@ -30,7 +30,7 @@ export function set(element, props) {
     } else if (typeof value === 'function') {
       element.addEventListener(name.replace(/^on/, ''), value);
     } else if (name === 'value' || name === 'checked' || name === 'disabled' || name === 'indeterminate') {
-      // Of a form's element the property counts, not the attribute.
+      // In form elements the property has the current value, not the attribute.
       if (name in element) element[name] = value ?? '';
       else if (value) element.setAttribute(name, '');
     } else if (value === null || value === undefined || value === false) {
@@ -51,21 +51,21 @@ function append(element, children) {
   }
 }
 
-/** Puts new children in place of the old ones. */
+/** Replaces all children. */
 export function replace(element, ...children) {
   element.replaceChildren();
   append(element, children);
   return element;
 }
 
-/** Sets a text, if it is another one. */
+/** Sets a text if it differs. */
 export function text(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
 
 /**
- * Keeps `parent`'s children in step with `items`: `make(item)` returns an element, `update(element,
- * item)` brings one up to date, `key(item)` tells them apart. Returns the elements by key.
+ * Synchronizes the children of `parent` with `items`: `make(item)` returns an element, `update(element,
+ * item)` updates it, `key(item)` identifies it. Returns the elements by key.
  */
 export function keyed(parent, items, key, make, update) {
   const old = parent.keyedChildren ?? new Map();
@@ -86,7 +86,7 @@ export function keyed(parent, items, key, make, update) {
   return now;
 }
 
-/** Loads the style sheet `css/NAME.css` once. Resolves when it is there. */
+/** Loads the style sheet `css/NAME.css` once. Resolves when it is loaded. */
 export function style(name) {
   const href = `/ui/css/${name}.css`;
   const there = document.querySelector(`link[href="${href}"]`);
@@ -97,7 +97,7 @@ export function style(name) {
   });
 }
 
-/** Calls `run` once in the next frame, however often it is asked to. */
+/** Returns a function that schedules `run` for the next frame; repeated calls run it once. */
 export function eachFrame(run) {
   let asked = 0;
   const later = () => {
@@ -108,9 +108,9 @@ export function eachFrame(run) {
 }
 
 /**
- * Keeps a drawing in step with what it shows, in `element`: `draw()` is called in the next frame after
- * each `later()`, or once the element comes into view, if it is out of sight by then. `size` is that of
- * the element as last laid out: to ask the element itself would have the page laid out again.
+ * Redraws `element` when its data changes: `draw()` runs in the next frame after each `later()`. If the
+ * element is out of view at that time, `draw()` runs once it comes into view. `size` is the size from
+ * the last layout: reading it from the element would force a new layout.
  */
 export function drawing(element, draw) {
   let isSeen = true;
@@ -125,7 +125,7 @@ export function drawing(element, draw) {
     later();
   });
   sizes.observe(element);
-  // A little more than what is in sight, so that nothing is seen to come late.
+  // The margin lets an element be drawn shortly before it scrolls into view.
   const sight = new IntersectionObserver((found) => {
     isSeen = found.at(-1).isIntersecting;
     if (isSeen && isDue) frame();
@@ -137,5 +137,5 @@ export function drawing(element, draw) {
   };
 }
 
-/** Whether the reader asked for less motion. */
+/** Whether the reader prefers reduced motion. */
 export const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;

@@ -1,13 +1,13 @@
-// The explore page: walking the state space of a scope by hand, with the real core.
+// The explore page: a walk through the state space of a scope by hand, with the real core.
 //
-// The page's whole state is its address: which world (scope, bounds, bug, how fine the steps are),
-// which path of keys, and at which step of it one stands. The server executes paths; the page keeps
-// the timeline of the one walked, what can happen at each of its states as far as it was asked, and
-// the tree of what was visited. Where one stands before the end of the path, what follows is what was
-// walked before: to do something else there is a branch, and the tree leads back.
+// The address holds the whole state of the page: the world (scope, bounds, bug, step granularity), the
+// path of keys, and the current step on it. The server executes paths. The page keeps the timeline of
+// the current path, the possible actions of each state requested so far, and the tree of visited
+// states. If the current step is before the end of the path, the steps after it are the steps of the
+// earlier walk. A different action creates a branch, and the tree leads back to the earlier one.
 //
-// The parts are in `explore/`: `welcome` (the first screen), `world` (choosing), `actions`,
-// `verdicts`, `tree`, `jobs`, `share`.
+// The parts are in `explore/`: `welcome` (the first screen), `world` (the selection of the world),
+// `actions`, `verdicts`, `tree`, `jobs`, `share`.
 
 import { ApiError, getJson, postJson } from './api.js';
 import { h, replace, style, text } from './dom.js';
@@ -30,7 +30,7 @@ import { Timeline } from './timeline.js';
 import { toast } from './toast.js';
 import { why } from './why.js';
 
-/** What was found in each world, so that it is still told after another page was looked at. */
+/** The result found in each world; it survives a visit to another page. */
 const found = new Map();
 
 const TABS = ['actions', 'laws', 'details', 'tree', 'logs', 'time'];
@@ -40,7 +40,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
   let parts = null;
   let welcome = null;
   let alive = true;
-  /** What is shown: `world`, `path` (keys), `n`, `timeline`, `selected`. */
+  /** The current view: `world`, `path` (keys), `n`, `timeline`, `selected`. */
   let now = null;
   let job = null;
   const heres = new Map();
@@ -62,7 +62,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     if (alive) await show(asking);
   }
 
-  /* From the address to what is shown. */
+  /* From the address to the view. */
 
   async function show(asking) {
     if (!asking.scope) { welcomeScreen(); return; }
@@ -88,7 +88,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     parts = null;
   }
 
-  /** Into a world, and, if asked, straight into the search for what is wrong with it. */
+  /** Opens a world and, if requested, starts the search for a violation in it. */
   async function enter(world, hunt) {
     now = null;
     heres.clear();
@@ -102,7 +102,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
   async function walk(world, path, n, { keep = 0, push = false } = {}) {
     const mine = ++walkTurn;
     const same = now && worldKey(now.world) === worldKey(world);
-    // As much of the path as is known already needs no asking.
+    // A known prefix of the path needs no request.
     let known = 0;
     if (same) while (known < path.length && now.path[known] === path[known]) known += 1;
     known = Math.max(known, keep);
@@ -112,7 +112,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
       answer = same && known === path.length && path.length ? null : await postJson('/api/walk', { ...asked(world), path, from: same ? known : 0 });
     } catch (error) {
       if (mine !== walkTurn || !alive) return;
-      // A path that leads nowhere any more: what of it is good, and why the rest is not.
+      // The path is not executable to its end: show its valid prefix, and the reason for the rest.
       if (!(error instanceof ApiError) || error.status !== 422 || !error.body?.steps) { fault(error); return; }
       answer = error.body;
       lost = error.message;
@@ -146,7 +146,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
   }
 
   function fault(error) {
-    // Of a server that is gone the shell tells already.
+    // The shell already reports a server that does not respond.
     if (parts && error.status === 0) return;
     if (parts) { toast(error.message, 'bad'); return; }
     leave();
@@ -158,7 +158,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     navigate({ page: 'explore', params: { ...paramsOf(world, catalogue), path: path.join('.'), at: n === path.length ? null : n } }, { quiet: true, push });
   }
 
-  /* What is shown. */
+  /* The view. */
 
   function workbench() {
     welcome?.destroy();
@@ -268,7 +268,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     text(parts.el.check, t(world.mutant ? 'explore.check-bug' : 'explore.check'));
   }
 
-  /** What was found, with the way through it. */
+  /** The result found, with controls to step through it. */
   function drawBanner() {
     const { n, path, timeline } = now;
     const told = now.found;
@@ -279,7 +279,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     const atEnd = n === path.length;
     const line = told.law ? at(told, n) : '';
     if (banner.shows?.told === told && banner.shows.n === n) return;
-    // Its buttons stay the same ones while only the words change: a key held down must find them.
+    // If only the words change, the buttons are kept: a key held down must keep its target.
     if (banner.shows?.told === told && banner.shows.atEnd === atEnd && banner.shows.moved === n > 0 && banner.shows.isStuck === (n === told.stuck)) {
       banner.shows.n = n;
       replace(banner.querySelector('.found-line'), line);
@@ -287,7 +287,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     }
     banner.shows = { told, atEnd, n, moved: n > 0, isStuck: n === told.stuck };
     const held = banner.contains(document.activeElement) ? document.activeElement.id : null;
-    // One notice is enough: the verdict is in this one.
+    // One notice is enough: the verdict is part of this one.
     job.hide();
     banner.className = `found ${told.law ? 'is-bad' : 'is-good'}`;
     replace(banner,
@@ -295,7 +295,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
       h('div', { class: 'found-words' },
         told.law ? [h('b', {}, headline(told)), ' ', h('span', { class: 'found-line' }, line)] : h('b', {}, t('explore.found-state', { n: path.length })),
         h('div', { class: 'dim small' }, told.law && now.world.mutant ? `${t('explore.no-verdict')} ` : '',
-          // What a schedule or a simulation ran through is no number of states.
+          // The steps of a schedule or a simulation are not a number of states.
           told.method === 'timed' || told.method === 'schedule' ? '' : `${t('explore.states', { n: told.states })} · `, duration(told.seconds)),
         told.law && told.method && h('details', { class: 'small' }, h('summary', {}, t('explore.how-found')), h('p', {}, methodWords(catalogue, told.method, now.world.mutant)))),
       n > 0 && h('button', { type: 'button', id: 'found-start', onclick: () => goTo(0) }, t('explore.from-start')),
@@ -312,7 +312,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     return t(method === 'schedule' ? 'explore.found-schedule' : 'explore.found-law', { law: lawName(law), n });
   }
 
-  /** What the counterexample shows at a step. */
+  /** The description of the counterexample at a step. */
   function at({ path, stuck, ticks, why: reason }, n) {
     const tick = ticks && n > 0 ? `${t('explore.at-tick', { n: ticks[n - 1] })} ` : '';
     if (stuck !== null && n >= stuck) return [t(n > stuck ? 'explore.found-still-stuck' : path.length > stuck ? 'explore.found-is-stuck' : 'explore.found-is-stuck-alone', { n: path.length - stuck }), ' ', why(reason, { end: '.', capital: true })];
@@ -320,14 +320,14 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     return now.timeline.at(n).step?.broken?.length ? t('explore.found-end') : [tick, why(reason, { end: '.', capital: true })];
   }
 
-  /** What the walk shown breaks, for the list of laws. */
+  /** The violation of the current walk, for the list of properties. */
   function claim() {
     const told = now.found;
     const on = told?.law && now.path.length === told.path.length && now.path.every((key, i) => key === told.path[i]);
     return on ? { law: told.law, why: told.why, key: `${told.law} ${told.path.length}` } : null;
   }
 
-  /** What can be done with what is picked. */
+  /** The actions available for the selected item. */
   function picked(here) {
     const { selected } = now;
     if (!selected || !here) return [];
@@ -339,7 +339,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     });
   }
 
-  /** What can happen where one stands, if it was not asked before. Quick moves ask once, at the end. */
+  /** Requests the actions of the current state unless known. Quick moves send one request at their end. */
   function askHere() {
     const mine = ++hereTurn;
     setTimeout(async () => {
@@ -358,12 +358,12 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     }, parts.scrubber.isPlaying ? 350 : 60);
   }
 
-  /* What one can do. */
+  /* The actions of the reader. */
 
   function goTo(n) {
     if (!now) return;
     now.n = Math.max(0, Math.min(n, now.path.length));
-    // What is not sent yet cannot be picked.
+    // A message that is not sent yet cannot be selected.
     if (now.selected?.message && !now.timeline.message(now.selected.message, now.n)) now.selected = null;
     writeAddress();
     draw();
@@ -377,7 +377,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
   }
 
   async function visit(path) {
-    // On the path shown it is only a matter of where one stands.
+    // On the current path only the position changes.
     if (path.every((key, i) => key === now.path[i])) { goTo(path.length); return; }
     await walk(now.world, path, path.length);
   }
@@ -398,7 +398,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     if (!now || !done.path?.length) return;
     const world = { ...now.world, steps: done.steps ?? now.world.steps };
     const isLaw = done.verdict === 'violated';
-    // A counterexample is opened at its start, to be walked; a state found is shown.
+    // A counterexample opens at its start, so that the reader steps through it; a state found is shown.
     await walk(world, done.path, isLaw ? 0 : done.path.length, { push: now.path.length > 0 });
     if (!now) return;
     now.found = { path: [...now.path], law: isLaw ? done.law ?? '' : null, why: done.why, verdict: done.verdict, states: done.states ?? 0, method: done.method ?? null, stuck: done.stuck_after ?? null, ticks: done.ticks ?? null, seconds: done.elapsed_seconds ?? 0 };

@@ -1,5 +1,5 @@
-// Taking a run, or a picture of it, out of the page. All of it is made here, from any timeline; only
-// traces and scripts of a walk come from the server, which has to execute it.
+// Exports a run, or a picture of it. The page creates all exports itself, from any timeline; only
+// traces and scripts of a walk come from the server, which has to execute the walk.
 //
 //   host.append(exportMenu(timeline, {
 //     name: 'older-term',            // what files are called
@@ -9,8 +9,8 @@
 //     jsonl: {url} or {text},        // where the trace is at hand
 //   }));
 //
-// `timeline` and each of these may be a value or a function that returns it. Lacks, on purpose: PNG
-// (any browser makes one of an SVG).
+// `timeline` and each of these may be a value or a function that returns it. Deliberate omission: PNG,
+// because any browser converts an SVG.
 
 import { getJson, postText } from './api.js';
 import { h, style } from './dom.js';
@@ -20,25 +20,25 @@ import { standalone } from './export/svg.js';
 import { loadStrings, t } from './i18n.js';
 import { toast } from './toast.js';
 
-/** A run longer than this is drawn in part: round the step shown. */
+/** Of a run longer than this, only the part around the current step is drawn. */
 const DRAWN = 400;
 
 const value = (held) => (typeof held === 'function' ? held() : held);
 
-/** A button that opens the menu. */
+/** The button that opens the menu. */
 export function exportMenu(timeline, options = {}) {
   const list = h('div', { class: 'export-list', role: 'menu', hidden: true, onkeydown: keys });
   const button = h('button', { type: 'button', class: 'menu', 'aria-haspopup': 'menu', 'aria-expanded': 'false', onclick: () => toggle() });
   const box = h('span', { class: 'export-menu', onfocusout: (event) => { if (!box.contains(event.relatedTarget)) toggle(false); } }, button, list);
   style('export');
-  // Without its words it is of no use; what is exported can still be shared by its address.
+  // Without its texts the menu is useless; a walk can still be shared by its address.
   loadStrings('export').then(() => { button.append(t('export.menu'), ' ▾'); }, () => { box.hidden = true; });
 
   function toggle(open = list.hidden) {
     if (open) list.replaceChildren(...items());
     list.hidden = !open;
     button.setAttribute('aria-expanded', String(open));
-    // It stands where its button is: when that moves, it is better gone.
+    // The menu is placed at its button: when the button moves, the menu closes.
     for (const what of ['scroll', 'resize']) window[open ? 'addEventListener' : 'removeEventListener'](what, away, { capture: true });
     if (!open) return;
     place();
@@ -49,7 +49,7 @@ export function exportMenu(timeline, options = {}) {
     if (!list.contains(event.target instanceof Node ? event.target : null)) toggle(false);
   }
 
-  /** Below the button, or above it where there is more room; never out of the window. */
+  /** Below the button, or above it where there is more room; never outside the window. */
   function place() {
     const at = button.getBoundingClientRect();
     const { width, height } = list.getBoundingClientRect();
@@ -135,7 +135,7 @@ export function exportMenu(timeline, options = {}) {
   return box;
 }
 
-/** Hands a file to the reader. */
+/** Offers a file to the reader as a download. */
 export function download(name, body, type) {
   const url = URL.createObjectURL(new Blob([body], { type: `${type};charset=utf-8` }));
   const link = h('a', { href: url, download: name });

@@ -1,9 +1,10 @@
-// Every word on the page. `t('key', {n: 3})` gives the text of the language in use. Texts are in
-// `lang/en/NAME.js` and `lang/es/NAME.js`, one file for each page, each exporting one object by
-// default: `{'explore.title': 'Explore {n} states'}`; a value `{one: '..', other: '..'}` is chosen by
-// the number `n`. `shell` and `stage` are always loaded; `loadStrings('tour')` adds a page's.
+// All texts of the page. `t('key', {n: 3})` returns the text in the current language. Texts are in
+// `lang/en/NAME.js` and `lang/es/NAME.js`, one file for each page, each with one object as its
+// default export: `{'explore.title': 'Explore {n} states'}`. From a value `{one: '..', other: '..'}`
+// the number `n` selects the form. `shell` and `stage` are always loaded; `loadStrings('tour')` adds
+// the texts of a page.
 //
-// A key without a text is shown as itself: ugly, and so found.
+// A key without a text is displayed as the key, so that a missing text is noticed.
 
 const LANGUAGES = ['en', 'es'];
 const KEPT = 'stateraft.language';
@@ -22,21 +23,21 @@ function read() {
   try { return localStorage.getItem(KEPT); } catch { return null; }
 }
 
-/** The language in use: `en` or `es`. */
+/** The current language: `en` or `es`. */
 export const currentLanguage = () => language;
 export const languages = () => LANGUAGES;
 
-/** Changes the language; whoever draws has to draw again. */
+/** Changes the language; the callers redraw the page. */
 export async function setLanguage(next) {
   language = next;
   plurals = new Intl.PluralRules(next);
   document.documentElement.lang = next;
-  try { localStorage.setItem(KEPT, next); } catch { /* A private window keeps nothing. */ }
+  try { localStorage.setItem(KEPT, next); } catch { /* A private window stores nothing. */ }
   const names = [...new Set([...loaded].map((place) => place.split('/')[1]))];
   await loadStrings(...names);
 }
 
-/** Loads the texts of pages by name, in the language in use. */
+/** Loads the texts of pages by name, in the current language. */
 export async function loadStrings(...names) {
   document.documentElement.lang = language;
   await Promise.all(names.map(async (name) => {
@@ -62,16 +63,16 @@ export function t(key, params) {
   return language === 'es' ? contracted(filled) : filled;
 }
 
-/** Spanish contracts a preposition and the article after it: 'de el servidor' is 'del servidor'. */
+/** Spanish contracts a preposition and a following article: 'de el servidor' is 'del servidor'. */
 const contracted = (words) => words.replace(/(?<!\p{L})([Aa]|[Dd]e) el /gu, (_, before) => `${before}l `);
 
 /** Whether a key has a text. */
 export const has = (key) => texts[language]?.[key] !== undefined;
 
-/** By language and digits: to make one takes longer than a thousand uses of it. */
+/** The cache by language and digits: creating a format takes longer than a thousand uses of it. */
 const formats = new Map();
 
-/** A number as the language writes it. */
+/** A number in the format of the language. */
 export function number(value, digits = 2) {
   const name = `${language}${digits}`;
   let format = formats.get(name);

@@ -1,11 +1,11 @@
-// What is picked, in full: a process, with what the last step changed marked, or a message.
+// All details of the selection: a process, with the changes of the last step marked, or a message.
 //
 //   const inspector = Inspector(host, {onGoto(step), onPickProcess(name)});
 //   inspector.update({timeline, at: timeline.at(n), selected: {process} | {message} | null,
 //                     actions: [{words, run, disabled, why, cls}]});
 //
-// `actions` are buttons offered for what is picked. With nothing picked it shows the process of the
-// step shown.
+// `actions` are buttons for the selection. Without a selection the inspector shows the process of the
+// current step.
 
 import { entry, family, initial, label, role, sentence, text as words, who } from './describe.js';
 import { h, replace } from './dom.js';

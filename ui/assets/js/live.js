@@ -1,9 +1,9 @@
-// The live page: the running cluster, as the proxy tells of it. The stage and the logs that draw a
-// model draw real servers here; beside them the load, what happened, the keys, and, where the proxy
-// was started with --chaos, the means to break things.
+// The live page: the running cluster, as the proxy reports it. The stage and the logs that draw a
+// model draw real servers here. Beside them are the load, the events, the keys, and, if the proxy
+// was started with --chaos, fault injection.
 //
-// Everything comes over one stream of server-sent events, which resumes where it broke off. If a token
-// is needed, the page asks for it and shows nothing before.
+// All data arrives over one stream of server-sent events, which resumes after an interruption. If a
+// token is required, the page requests it and shows nothing before.
 
 import { events, setToken, token } from './api.js';
 import { eachFrame, h, keyed, replace, set, style, text } from './dom.js';
@@ -73,7 +73,7 @@ function View(box, app, refused) {
   const state = new State();
   let selected = null;
   let span = 120;
-  /** By how much the proxy's clock is ahead of this one. */
+  /** The offset of the proxy's clock from the local clock. */
   let ahead = 0;
 
   const connection = h('span', { class: 'chip', role: 'status' });
@@ -121,11 +121,11 @@ function View(box, app, refused) {
   const chaos = chaosPanel && ChaosPanel(chaosPanel);
 
   const later = eachFrame(draw);
-  /** Whether the stream is open; nothing before the first try has ended. */
+  /** Whether the stream is open; nothing until the first attempt has ended. */
   let isOpen = null;
   let rows = [];
 
-  /** Whether the cluster can work, in one line: never green where writes wait. */
+  /** The health of the cluster in one line: never green while writes wait. */
   function chip() {
     const { health } = state;
     const kind = isOpen === null ? null : !isOpen ? 'is-bad' : !health ? 'is-good' : {
@@ -155,7 +155,7 @@ function View(box, app, refused) {
       set(all, { class: `${all.className.replace(' is-old', '')}${now === 'open' ? '' : ' is-old'}` });
     },
   });
-  // Between samples time goes on.
+  // The displayed ages advance between samples.
   const tick = setInterval(() => later(), 1000);
 
   function draw() {
@@ -209,7 +209,7 @@ function View(box, app, refused) {
   const go = (section) => { section.scrollIntoView({ block: 'start', behavior: 'smooth' }); section.focus({ preventScroll: true }); };
 
   return {
-    /** Whether it did something with this key. */
+    /** Whether it handled this key. */
     key(name) {
       if (/^[1-9]$/.test(name) && state.status?.nodes.some(({ id }) => String(id) === name)) pick(`server ${name}`);
       else if (name === 'k') { go(keysPanel); keys.focus(); } else if (name === 'e') go(eventsPanel);

@@ -1,7 +1,7 @@
-// What can happen in the state shown: a button for each event, grouped by the process it happens
-// to. What is forbidden is there too, disabled, with the reason. Messages that have been delivered
-// before are folded away: they can arrive again. A line below the list says what the button under the
-// pointer or the focus does. After a step the focus stays in the list.
+// The possible events of the current state: a button for each event, grouped by the process at which it
+// happens. Forbidden events are listed too, disabled, with the reason. Messages that were delivered
+// before are collapsed, although they can arrive again. A line below the list describes the button
+// under the pointer or the focus. After a step the focus stays in the list.
 //
 //   const actions = Actions(host, {onAct(action), onHover(message | null)});
 //   actions.update({at, timeline, list: here.actions | null, selected});
@@ -17,7 +17,7 @@ const GROUPS = {
   faults: ['crash', 'restart', 'drop', 'again', 'sync', 'compact'], clients: ['client', 'read', 'invoke', 'client-timeout'],
 };
 
-/** Why something is forbidden, in the language of the page where the sentence is known. */
+/** The reason why an action is forbidden, in the language of the page if the sentence is known. */
 export function reason(why) {
   for (const [pattern, key] of REASONS) {
     const found = why.match(pattern);
@@ -35,7 +35,7 @@ const REASONS = [
   [/ is in no state for this$/, 'explore.why-state'],
 ];
 
-/** What an action does, in a sentence. */
+/** The effect of an action, as a sentence. */
 function sentenceOf(action, { at, timeline }) {
   const name = the(action.process);
   const snapshot = at.processes[action.process];
@@ -128,7 +128,7 @@ export function Actions(host, { onAct }) {
       const again = h('details', { open: unfolded.has(name) || search.value !== '' || kind.value === 'faults', ontoggle: (event) => { fill(); if (search.value) return; if (event.target.open) unfolded.add(name); else unfolded.delete(name); } },
         h('summary', {}, t('explore.again', { n: old.length })));
       const freshRows = fresh.map(row);
-      // After thousands of steps there are thousands of them: made when somebody looks.
+      // A long run has thousands of them, so they are created when the list opens.
       const fill = () => { if (again.open && again.children.length === 1) again.append(...old.map(row)); };
       fill();
       const withRow = new Set([...fresh, ...old].map((action) => action.message));
@@ -143,14 +143,14 @@ export function Actions(host, { onAct }) {
 
   const open = (within) => [...within.querySelectorAll('button:not([disabled])')].filter((one) => one.checkVisibility());
 
-  /** Which button has the focus: its key, and where it stands. */
+  /** The focused button: its key and its position. */
   function focused() {
     const button = document.activeElement;
     const group = button.closest('.act-group');
     return { key: button.dataset.key, group: group?.getAttribute('aria-label'), inGroup: group ? open(group).indexOf(button) : 0, inList: open(body).indexOf(button) };
   }
 
-  /** Focuses the same button, or the one in its place, so that the next step is one key away. */
+  /** Focuses the same button, or the button in its position, so that the next step is one key away. */
   function refocus({ key, group, inGroup, inList }) {
     const at = (buttons, place) => buttons[Math.max(0, Math.min(place, buttons.length - 1))];
     const same = key && body.querySelector(`[data-key="${CSS.escape(key)}"]:not([disabled])`);

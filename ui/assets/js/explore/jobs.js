@@ -1,10 +1,10 @@
-// A search in the background: its progress, its end, and a way to stop it.
+// A search in the background: its progress, its result, and a control to stop it.
 //
 //   const job = Job(host, {onDone(done, asked)});
 //   job.start({kind: 'check', ...world}); job.stop(); job.clear();
 //
-// The verdict is what the server says, in its sentence; exhausted, truncated and violated are never
-// shown alike.
+// The verdict is the server's sentence. The page never shows exhausted, truncated and violated
+// alike.
 
 import { deleteJson, events, postJson } from '../api.js';
 import { h, replace } from '../dom.js';
@@ -14,7 +14,7 @@ import { why } from '../why.js';
 
 const TONE = { exhausted: 'good', found: 'good', violated: 'bad', truncated: 'warn', not_found: 'warn', stopped: 'warn', failed: 'bad' };
 
-/** What was looked for, in the words of the page. */
+/** The goal of the search, in the words of the page. */
 function known({ predicate }) {
   const key = `explore.predicate-${predicate}`;
   return has(key) ? { what: t(key).replace(/\.$/, '') } : {};
@@ -82,7 +82,7 @@ export function Job(host, { onDone }) {
   return {
     start, stop,
     clear() { stop(); box.hidden = true; },
-    /** Puts away the verdict, not a search under way. */
+    /** Removes the verdict, but not a running search. */
     hide() { if (!running) box.hidden = true; },
     get isRunning() { return running !== null; },
     destroy() { stop(); box.remove(); },

@@ -1,4 +1,4 @@
-// Taking a walk elsewhere: its address, and what `export.js` makes of it.
+// Shares a walk: its address, and the exports of `export.js`.
 //
 //   const menu = ShareMenu(host, {timeline(), at(), stageElement(), walk(), name()});
 
@@ -12,7 +12,7 @@ export function ShareMenu(host, { timeline, at, stageElement, walk, name }) {
   host.append(copy);
   import('../export.js').then(({ exportMenu }) => {
     if (host.isConnected) host.append(exportMenu(timeline, { name, at, stageElement, walk }));
-  }, () => { /* Without it a walk can still be shared by its address. */ });
+  }, () => { /* Without the export menu a walk can still be shared by its address. */ });
 
   async function copyAddress() {
     addressNow();
@@ -20,7 +20,7 @@ export function ShareMenu(host, { timeline, at, stageElement, walk, name }) {
       await navigator.clipboard.writeText(location.href);
       toast(t('explore.copied'), 'good');
     } catch {
-      // No permission, or no secure context: then by hand.
+      // No permission, or no secure context: show the address for copying by hand.
       const field = h('input', { type: 'text', readonly: true, value: location.href, 'aria-label': t('explore.share') });
       const note = toast(t('explore.copy-this'));
       note.querySelector('span').append(field);

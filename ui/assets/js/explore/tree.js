@@ -1,10 +1,10 @@
-// The tree of what was visited: one for each world, kept for the session, also over a reload.
+// The tree of visited states: one for each world, kept for the session, including reloads.
 //
 //   const visited = new Visited(worldName); visited.add(keys, steps); visited.paths()
 //   const tree = Tree(host, {onVisit(path)}); tree.update({visited, path, n});
 //
-// The path shown runs straight down; other branches are set in where they part from it. The arrow
-// keys move, Enter goes there.
+// The current path runs straight down; other branches are indented where they diverge from it. The
+// arrow keys move the selection, Enter opens the selected state.
 
 import { family, initial, label } from '../describe.js';
 import { drawing, h, keyed, replace, set } from '../dom.js';
@@ -20,10 +20,10 @@ export class Visited {
     this.root = { key: null, children: new Map(), depth: 0, parent: null, words: null };
     try {
       for (const path of JSON.parse(sessionStorage.getItem(this.world) ?? '[]')) path.split('.').reduce(grown, this.root);
-    } catch { /* What cannot be read is forgotten. */ }
+    } catch { /* An unreadable tree is discarded. */ }
   }
 
-  /** A path that was walked, with the steps of a trace for their words. */
+  /** Adds a path; the steps of a trace provide the words. */
   add(keys, steps) {
     let node = this.root;
     keys.forEach((key, place) => {
@@ -43,11 +43,11 @@ export class Visited {
     }
     try {
       sessionStorage.setItem(this.world, JSON.stringify(leaves.slice(-KEPT)));
-    } catch { /* A full store: the tree lives as long as the page. */ }
+    } catch { /* The storage is full: the tree lives as long as the page. */ }
   }
 }
 
-/** The child of a node, made if need be. */
+/** The child of a node, created if necessary. */
 function grown(node, key) {
   let next = node.children.get(key);
   if (!next) {

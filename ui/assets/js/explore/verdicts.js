@@ -1,10 +1,9 @@
-// What holds here: every law at the state shown, what was witnessed on the way, what of the bounds
-// is used up.
+// The verdicts on the current state: every property, the witnesses on the path, and the budget used.
 //
 //   const verdicts = Verdicts(host, {onGoto(step), onWitness(name)});
 //   verdicts.update({here, catalogue, claim: {law, why, key} | null});
 //
-// `claim` is what the counterexample shown breaks. The meaning of every law opens below its name.
+// `claim` is the violation that the counterexample shows. A property's meaning opens below its name.
 
 import { h, replace } from '../dom.js';
 import { t } from '../i18n.js';
@@ -54,7 +53,7 @@ export function Verdicts(host, { onGoto, onWitness }) {
   };
 }
 
-/** What all laws together come to. Beside a counterexample no green line says that all is well. */
+/** The summary of all properties. Beside a counterexample no green line says that all properties hold. */
 function summary(count, broken, claim, property) {
   if (broken) return h('p', { class: 'law-sum is-bad' }, t('explore.laws-broken', { n: broken }));
   if (property) return h('p', { class: 'law-sum is-bad' }, t('explore.laws-property', { property: lawName(property.name), n: count }));

@@ -1,4 +1,4 @@
-// The first screen: what this is, and three things to do.
+// The first screen: a description of the page, and three ways to start.
 
 import { h } from '../dom.js';
 import { t } from '../i18n.js';

@@ -1,8 +1,8 @@
-// Which world is walked through: scope, bounds, a planted bug, how fine the steps are.
+// The selection of a world: scope, bounds, a planted bug, and the step granularity.
 //
 //   worldOf(params, catalogue) -> {name, bounds, mutant, steps}   from the address
-//   paramsOf(world, catalogue) -> what goes into the address: only what differs from the scope's own
-//   asked(world) -> what the API wants
+//   paramsOf(world, catalogue) -> parameters of the address: only deviations from the scope's defaults
+//   asked(world) -> the parameters for the API
 //   plantWorld(mutant) -> the world in which the catalogue finds it
 //   chooseWorld({catalogue, world, onChosen}), choosePlant(..): dialogs
 
@@ -35,13 +35,13 @@ export const worldKey = (world) => JSON.stringify([world.name, Object.entries(wo
 
 export const plantWorld = (mutant) => ({ name: mutant.scope, known: true, bounds: { ...mutant.bounds }, mutant: mutant.name, steps: 'merged' });
 
-/** What something of the catalogue is, in the language of the page if that has it. */
+/** The description of a catalogue entry, in the language of the page if it has one. */
 export function aboutOf(kind, item) {
   const key = `explore.${kind}-${item.name}`;
   return has(key) ? t(key) : item.about;
 }
 
-/** How a bug is found and, where a timed simulation shows it, what happens in that. */
+/** The method that finds a bug and, for a timed simulation, its scenario. */
 export function methodWords(catalogue, method, name) {
   const mutant = catalogue.mutants.find((one) => one.name === name);
   const known = (kind, list, wanted) => { const item = list?.find((one) => one.name === wanted); return item ? aboutOf(kind, item) : ''; };
@@ -53,14 +53,14 @@ export function boundsWords(bounds) {
   return ['servers', 'terms', 'entries', 'reads', 'crashes', 'snapshots'].filter((name) => bounds[name] > 0).map((name) => t(`explore.n-${name}`, { n: bounds[name] })).join(', ');
 }
 
-/** A list of bugs to pick from, with a search field. `onPick(mutant)`. */
+/** A list of bugs to select from, with a search field. `onPick(mutant)`. */
 export function MutantList({ catalogue, picked, onPick, rows = 8, focus = false }) {
   const search = h('input', { type: 'search', placeholder: t('explore.search-bugs'), 'aria-label': t('explore.search-bugs'), autofocus: focus, oninput: draw });
   const list = h('div', { class: 'bug-list', role: 'radiogroup', 'aria-label': t('explore.bugs'), style: { 'max-height': `${rows * 30}px` } });
   let now = picked;
   function draw() {
     const words = search.value.toLowerCase().split(/\s+/);
-    // The one that is picked from the start is the first to be seen.
+    // The initially selected bug comes first in the list.
     const all = [picked, ...catalogue.mutants.filter((mutant) => mutant !== picked)].filter(Boolean);
     const some = all.filter((mutant) => words.every((word) => `${aboutOf('mutant', mutant)} ${mutant.about} ${mutant.name} ${mutant.law} ${mutant.seen_in ?? ''}`.toLowerCase().includes(word)));
     replace(list, some.map((mutant) => h('label', { class: `bug${mutant === now ? ' is-picked' : ''}` },
@@ -77,7 +77,7 @@ function dialog(title, ...content) {
     h('div', { class: 'row dialog-head' }, h('h2', {}, title), h('span', { class: 'spacer' }), h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: () => element.close() }, '×')), content);
   document.body.append(element);
   element.showModal();
-  // The browser would take the first button, which closes it.
+  // The browser would focus the first button, which closes the dialog.
   const fields = [...element.querySelectorAll('input, select, textarea')];
   (fields.find((field) => field.hasAttribute('autofocus')) ?? fields.find((field) => field.checked) ?? fields[0])?.focus();
   return element;
@@ -96,7 +96,7 @@ export function choosePlant({ catalogue, world, onChosen }) {
       world && h('button', { type: 'button', onclick: () => { box.close(); onChosen({ ...world, mutant: mutant.name }, false); } }, t('explore.plant-here'))));
 }
 
-/** What a bug breaks and how that is found, in sentences. */
+/** The property that a bug violates and the method that finds it, as sentences. */
 export function meaningOf(catalogue, mutant) {
   const law = [...catalogue.laws, ...catalogue.properties].find(({ name }) => name === mutant.law);
   return `${lawName(mutant.law)}: ${law ? aboutLaw(law) : ''} ${methodWords(catalogue, mutant.method, mutant.name)}`;
@@ -135,7 +135,7 @@ export function chooseWorld({ catalogue, world, onChosen }) {
   note(catalogue.mutants.find(({ name }) => name === world.mutant));
 }
 
-/** "Find me a state where ...": a menu of predicates and witnesses. */
+/** "Find a state where ...": a menu of predicates and witnesses. */
 export function chooseFind({ catalogue, onFind }) {
   let picked = { predicate: catalogue.predicates[0]?.name };
   const choice = (value, words, kind) => h('label', { class: 'bug' }, h('input', { type: 'radio', name: 'find', checked: kind === 'predicate' && value === picked.predicate, onchange: () => { picked = { [kind]: value }; } }), h('span', {}, words));

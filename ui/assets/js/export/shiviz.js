@@ -1,18 +1,18 @@
-// A run as a log for ShiViz, whose format is plain text. The first line of
-// the file is the regular expression that reads the rest, the second, empty, would part several
-// executions. Then two lines for each step: what happened, and where with its vector clock.
+// A run as a log for ShiViz, which reads plain text. The first line of the file is the regular
+// expression that parses the rest. The second line is empty; it would separate several executions.
+// Then follow two lines for each step: the event, and the process with its vector clock.
 //
-// The clock is the causality of messages and of nothing else: a step comes after the one before it on
-// its process, and after the step that first sent what it receives.
+// The clock records the causality of messages only: a step follows the previous step of its process,
+// and the step that first sent the message that it receives.
 
 import { event as tellEvent } from '../describe.js';
 
-/** Reads the file: the event, its place in the run, the process, the clock. */
+/** Parses the file: the event, its position in the run, the process, the clock. */
 export const PATTERN = String.raw`(?<event>.*)\n(?<host>\S*) (?<clock>{.*})`;
 
 export function shiviz(timeline) {
   const clocks = new Map();
-  /** Of every step: the clock after it. */
+  /** The clock after each step. */
   const after = new Map();
   const lines = [PATTERN, ''];
   timeline.steps.forEach((step, place) => {

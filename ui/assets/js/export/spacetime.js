@@ -1,8 +1,8 @@
 // The space-time diagram as a drawing for a paper: processes are columns, time goes down, each step
 // has a row, messages are arrows from the step that first sends them to every step that receives them.
 //
-// Drawn from the timeline and not taken from the page, which draws only what is seen. The picture is as
-// wide as its words are: they are measured, and nothing is cut off at an edge.
+// The drawing uses the timeline and not the diagram on the page, which draws only its visible part. The
+// texts are measured, and the picture is wide enough for them: nothing is clipped at an edge.
 
 import { event as tellEvent, family, initial, short } from '../describe.js';
 import { lawName } from '../story.js';
@@ -42,7 +42,7 @@ export function spacetimeSvg(timeline, { from = timeline.offset, to = timeline.l
     const [ex, ey] = [x1 + (x2 - x1) * place, y1 + (y2 - y1) * place];
     arrows.push(`<line x1="${x1}" y1="${y1}" x2="${ex}" y2="${ey}" stroke="${ink}" stroke-width="1.3"${lost ? ' stroke-dasharray="4 3"' : ` marker-end="url(#${family(message.message)})"`}/>`);
     if (lost) arrows.push(`<text x="${ex}" y="${ey + 4}" text-anchor="middle" fill="${BAD}" font-size="13">✕</text>`);
-    // The label stands near the receiver, on the side it comes from.
+    // The label is placed near the receiver, on the side of the sender.
     const side = x2 > x1 ? -1 : 1;
     labels.push(text(x2 + side * 12, y2 - 5 - (y2 - y1 > ROW * 1.5 ? 2 : 0), short(message.message), { anchor: side < 0 ? 'end' : 'start', fill: ink, size: 9.5, halo: true }));
   }
@@ -65,7 +65,7 @@ ${labels.join('\n')}
 `;
 }
 
-/** A process: its name, and its life as a line, broken off while it is down, double while it leads. */
+/** A process: its name, and its lifeline, interrupted while it is down, double while it is leader. */
 function line(timeline, name, from, to, x, y) {
   const found = [text(x, 40, initial(name), { anchor: 'middle', size: 14, weight: 700, fill: '#1b2225' })];
   let since = from;
@@ -89,7 +89,7 @@ function line(timeline, name, from, to, x, y) {
   return found;
 }
 
-/** What happens in a step: a dot on its process, its number at the left, words where it is no delivery. */
+/** The event of a step: a dot at its process, its number at the left, words unless it is a delivery. */
 function tick(timeline, n, x, y) {
   const step = timeline.step(n);
   const at = timeline.state(step.process, n);
@@ -116,14 +116,14 @@ const eventWord = (name) => {
   return has(key) ? t(key) : name;
 };
 
-/** How far each text of the drawing under way reaches. */
+/** The extent of each text in the current drawing. */
 let written = [];
 let ruler = null;
 
 function wide(words, size, weight) {
   ruler ??= document.createElement('canvas').getContext('2d');
   ruler.font = `${weight} ${size}px ${FONT}`;
-  // Another program may have another font.
+  // Room for the wider font of another program.
   return ruler.measureText(words).width * 1.08;
 }
 

@@ -1,27 +1,27 @@
-// An SVG of the page as a file of its own: what style sheets and themes say is written into every
-// element as plain attributes, light, in colours that any program reads.
+// Exports an SVG of the page as a self-contained file: the values of style sheets and themes become
+// plain attributes of every element, in light colors that any program reads.
 
 const PROPERTIES = [
   'fill', 'fill-opacity', 'stroke', 'stroke-width', 'stroke-dasharray', 'stroke-linecap', 'stroke-linejoin', 'stroke-opacity',
   'opacity', 'font-family', 'font-size', 'font-weight', 'font-style', 'text-anchor', 'text-decoration-line', 'dominant-baseline',
 ];
-/** What a property is when nobody says anything. */
+/** The initial values of the properties. */
 const PLAIN = {
   fill: '#000000', 'fill-opacity': '1', stroke: 'none', 'stroke-width': '1px', 'stroke-dasharray': 'none', 'stroke-linecap': 'butt',
   'stroke-linejoin': 'miter', 'stroke-opacity': '1', opacity: '1', 'font-weight': '400', 'font-style': 'normal', 'text-anchor': 'start',
   'text-decoration-line': 'none', 'dominant-baseline': 'auto',
 };
-/** What children do not inherit. */
+/** The properties that children do not inherit. */
 const OWN = new Set(['opacity', 'text-decoration-line', 'dominant-baseline']);
 const COLOURS = new Set(['fill', 'stroke']);
 const DROPPED = ['class', 'style', 'tabindex', 'role', 'aria-label', 'aria-pressed', 'aria-hidden', 'data-look'];
 
-/** The text of a file that shows what `picture` shows. */
+/** The text of a file that shows the drawing `picture`. */
 export function standalone(picture, title = '') {
   const box = picture.viewBox.baseVal;
   const [width, height] = [box.width || picture.clientWidth, box.height || picture.clientHeight];
   const copy = picture.cloneNode(true);
-  // It has to be somewhere for its styles to be known: at its own place, but light and unseen.
+  // The copy must be in the document for its styles to be computed: in place, light and invisible.
   const shelf = document.createElement('div');
   for (const [name, value] of Object.entries({ 'color-scheme': 'light', position: 'fixed', left: '-99999px', top: '0', width: `${width}px`, height: `${height}px` })) {
     shelf.style.setProperty(name, value);
@@ -50,9 +50,9 @@ export function standalone(picture, title = '') {
   }
 }
 
-/** Writes what is computed for an element into it, where it is not what it inherits anyway. */
+/** Writes the computed styles of an element into it, except inherited values. */
 function bake(picture) {
-  // All is read before anything is written: what a class says goes with the class.
+  // All styles are read before any is written: removing the class changes the computed values.
   const read = new Map();
   for (const element of [picture, ...picture.querySelectorAll('*')]) read.set(element, computed(element));
   for (const [element, now] of read) {
@@ -68,7 +68,7 @@ function bake(picture) {
   }
 }
 
-/** What is computed for an element; nothing if it is not shown. */
+/** The computed styles of an element; nothing if it is not displayed. */
 function computed(element) {
   const style = getComputedStyle(element);
   if (style.display === 'none' || style.visibility === 'hidden') return null;
@@ -82,7 +82,7 @@ function computed(element) {
 
 const known = new Map();
 
-/** `#rrggbb` of any colour that the browser knows: few other programs know `oklch`. */
+/** `#rrggbb` of any color that the browser knows: few other programs know `oklch`. */
 export function colour(value) {
   if (value === 'none' || value.startsWith('url(')) return value;
   if (!known.has(value)) known.set(value, pixel(value));
@@ -102,7 +102,7 @@ function pixel(value) {
   return `#${hex(r)}${hex(g)}${hex(b)}`;
 }
 
-/** A custom property as the place makes of it. */
+/** The computed value of a custom property at this element. */
 function paint(value, place) {
   place.style.setProperty('color', value);
   return colour(getComputedStyle(place).color);

@@ -1,5 +1,5 @@
-// What goes wrong on purpose: servers isolated, paused, killed; links cut, lossy, slow. What is active
-// stands on top, each with a button that ends it. A fault ends by itself after the time chosen.
+// Fault injection: isolated, paused and killed servers; cut, lossy and slow links. Active faults are at
+// the top, each with a button that ends it. A fault ends automatically after the selected time.
 
 import { postJson } from '../api.js';
 import { h, keyed, set, text } from '../dom.js';
@@ -114,7 +114,7 @@ export function ChaosPanel(host) {
   };
 }
 
-/** What an error of the proxy says, in the language of the page where that has a text for its code. */
+/** An error of the proxy, in the language of the page if that has a text for its code. */
 export function saidBy(body) {
   const { code, message } = body?.error ?? {};
   const key = `live.code-${code}`;

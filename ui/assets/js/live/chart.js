@@ -1,5 +1,5 @@
-// A chart of figures over time: lines with a pattern and a name of their own, axes with units, marks
-// where something happened. A pointer or the arrow keys read a moment; the same figures are a table.
+// A chart of values over time: lines with distinct patterns and names, axes with units, and marks for
+// events. A pointer or the arrow keys select a point in time; a table shows the same values.
 //
 //   const chart = Chart(host, {title, unit, lines: [{key, name, cls}], scale: 'linear'|'log', show(value)});
 //   chart.update({rows: [{at, reads: 12, ...}], span: 120, marks: [{at, cls, about}], now});
@@ -12,7 +12,7 @@ const RIGHT = 10;
 const TOP = 10;
 const BOTTOM = 24;
 const HEIGHT = 190;
-/** What is further apart than this is not joined by a line. */
+/** A line does not connect points that are further apart than this. */
 const HOLE = 3500;
 
 export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
@@ -28,7 +28,7 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
   const box = h('figure', { class: 'chart' }, h('figcaption', {}, h('h3', {}, title, ' ', h('span', { class: 'dim' }, unit)), legend), picture, said, table);
   host.append(box);
   let view = { rows: [], span: 120, marks: [], now: Date.now() };
-  /** The moment that is read, if one is. */
+  /** The selected point in time, if any. */
   let read = null;
   const later = eachFrame(draw);
   const watch = new ResizeObserver(later);
@@ -97,7 +97,7 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
 
   const told = (value) => (value === null || value === undefined ? '–' : show(value));
 
-  /** The last minute, latest first: drawn only when somebody looks. */
+  /** The last minute, latest first: drawn only while the table is open. */
   function tabulate() {
     if (!table.open) return;
     const rows = inside().slice(-60).reverse();
@@ -117,7 +117,7 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
   };
 }
 
-/** A crown's point for a leader, a cross for what broke. */
+/** A crown for a new leader, a cross for a fault. */
 function signOf({ cls }, x) {
   const f = x.toFixed(1);
   return cls === 'is-bad' ? `M${f} ${TOP - 3}m-3.5 -3.5l7 7m-7 0l7 -7` : `M${f} ${TOP + 1}l-4.5 -7h9z`;
@@ -130,7 +130,7 @@ function trace(rows, key, x, y) {
     const value = row[key];
     if (value === null || value === undefined) continue;
     d += `${last !== null && row.at - last < HOLE ? 'L' : 'M'}${x(row.at).toFixed(1)} ${y(value).toFixed(1)}`;
-    // A figure that stands alone is a dot.
+    // A single value is a dot.
     if (last === null || row.at - last >= HOLE) d += 'h0.01';
     last = row.at;
   }

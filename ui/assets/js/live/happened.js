@@ -1,12 +1,12 @@
-// What happened, latest first: elections, leaders, servers that went and came back, faults made on
-// purpose. A sign and a word say what kind it is; kinds can be left out.
+// The event log, latest first: elections, leaders, servers that failed and came back, injected faults. A
+// sign and a word name the kind of an event; each kind can be filtered out.
 
 import { h, keyed, set, text } from '../dom.js';
 import { list, t } from '../i18n.js';
 import { clock } from './chart.js';
 import { reason } from './servers.js';
 
-/** kind: what is filtered by; sign: shown; mark: also in the charts. */
+/** kind: for the filter; sign: displayed; mark: also in the charts. */
 const KINDS = {
   became_leader: { kind: 'elections', sign: '♛', cls: 'is-good', mark: true },
   stepped_down: { kind: 'elections', sign: '▽', cls: 'is-warn' },
@@ -46,10 +46,10 @@ export function Happened(host) {
   function draw() {
     if (!state) return;
     const all = state.events.filter((event) => shown.has(kindOf(event).kind));
-    // By the clock of whom it happened to; numbers decide between equals.
+    // Ordered by the clock of the event's process; event numbers order events of equal time.
     all.sort((one, other) => other.at - one.at || other.id - one.id);
     const some = all.slice(0, SHOWN);
-    // Another run of the proxy counts from 1 again.
+    // After a restart the proxy counts from 1 again.
     keyed(rows, some, ({ id, at }) => `${id} ${at}`, (event) => {
       const { sign, cls } = kindOf(event);
       return h('li', { class: cls }, h('time', { datetime: new Date(event.at).toISOString() }, clock(event.at)),
@@ -73,7 +73,7 @@ export function marksOf(events) {
 
 const server = (id) => t('stage.server', { id });
 
-/** An event in words. */
+/** An event as a sentence. */
 export function sentence(event) {
   const who = server(event.node);
   switch (event.what) {
@@ -93,7 +93,7 @@ export function sentence(event) {
 /** The end of a link: `1`, `'proxy'` or `'clients'`. */
 export const end = (which) => (typeof which === 'number' ? server(which) : t(`live.end-${which}`));
 
-/** What a link suffers: 'cut', or 'loses 30 %, delays by 50–100 ms'. */
+/** The faults of a link: 'cut', or 'drops 30%, delays by 50–100 ms'. */
 export function harm({ cut, drop, duplicate, reorder, delay_ms: delay }) {
   if (cut) return t('live.harm-cut');
   const share = (part) => Math.round(part * 100);

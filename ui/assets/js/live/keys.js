@@ -1,6 +1,6 @@
-// The keys: a page of them by prefix, and a small editor for one: get, put, delete, and put or delete
-// only if a condition holds. What became of a write is said in the words of docs/http.md: done, the
-// condition did not hold, not done, or unknown.
+// The keys: pages of keys by prefix, and an editor for one key with get, put, delete, and conditional
+// put and delete. The outcome of a write has the words of docs/http.md: done, the condition did not
+// hold, not done, or unknown.
 
 import { token } from '../api.js';
 import { h, keyed, replace, set, still, text } from '../dom.js';
@@ -11,12 +11,12 @@ const LIMIT = 25;
 
 export function Keys(host) {
   let prefix = '';
-  /** Where the page begins that is shown; the first is `null`, and is kept up to date. */
+  /** The start of the current page; the first page starts at `null` and is kept up to date. */
   let page = null;
   let before = [];
   let next = null;
   let editing = null;
-  /** The key that was chosen in the list: its bytes, and what the input made of them. */
+  /** The key selected in the list: its bytes, and the text in the input. */
   let chosen = null;
 
   const search = h('input', { type: 'search', 'aria-label': t('live.prefix'), placeholder: t('live.prefix'), autocomplete: 'off', spellcheck: 'false' });
@@ -104,7 +104,7 @@ export function Keys(host) {
     value.value = answer.body.value;
     binary.checked = answer.body.value_encoding === 'base64';
     if (value.value !== answer.body.value) {
-      // A text area changes line ends. In base64 the value survives being put back.
+      // A text area changes line endings. Encoded as base64, the value survives being written back.
       value.value = toBase64(utf8(answer.body.value));
       binary.checked = true;
     }
@@ -157,11 +157,11 @@ export function Keys(host) {
   back.disabled = true;
   on.disabled = true;
   return {
-    /** The first keys as they are now, from the state. */
+    /** The current first keys, from the state. */
     update({ status }) {
       if (page !== null || prefix || !status) return;
       const { items, more, fresh } = status.keys;
-      // The state has no link to what follows: it is asked for when it is wanted.
+      // The state has no link to the next page: the page requests it when it is needed.
       next = more ? `/v1/kv?limit=${LIMIT}&after=${encodeURIComponent(items.at(-1).key)}` : null;
       show(items, more && !items.at(-1).key_encoding, fresh);
     },
@@ -173,10 +173,10 @@ const utf8 = (text) => new TextEncoder().encode(text);
 const fromBase64 = (text) => Uint8Array.from(atob(text.trim()), (c) => c.charCodeAt(0));
 const toBase64 = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
 
-/** The resource of a key. In base64url, because the browser resolves `.` and `..` in paths, escaped or not. */
+/** The resource of a key, in base64url: browsers resolve `.` and `..` in paths, even if escaped. */
 export const keyPath = (bytes) => `/v1/key/${toBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')}`;
 
-/** Never throws: a status of 0 means that nothing was heard. */
+/** Never throws: status 0 means that no response arrived. */
 async function ask(method, url, body, more = {}) {
   const headers = { ...more };
   const held = token();

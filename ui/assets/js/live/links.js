@@ -1,6 +1,6 @@
-// Lines between the servers on the stage: from the leader to each follower with its lag, and whatever
-// is broken on purpose, crossed out. Drawn into the stage's own picture, by its layout: a line passes
-// around the servers that it does not end at.
+// Lines between the servers on the stage: from the leader to each follower with its lag, and links with
+// faults, crossed out. They are part of the stage's picture and use its layout: a line passes around
+// the servers that are not its ends.
 
 import { keyed, set, svg, text } from '../dom.js';
 import { t } from '../i18n.js';
@@ -9,7 +9,7 @@ import { end, harm } from './happened.js';
 import { lagOf } from './state.js';
 
 export function Links(picture) {
-  // All lines lie below all labels.
+  // All lines are below all labels.
   const under = svg('g', { class: 'links' });
   const leads = svg('g', { class: 'leads', 'aria-hidden': 'true' });
   const over = svg('g', { class: 'links' });
@@ -46,13 +46,13 @@ export function Links(picture) {
   }
 
   return {
-    /** Draws over the stage as it is laid out now. */
+    /** Draws over the stage in its current layout. */
     over(next) { layout = next; draw(); },
     update(state) { view = { state }; draw(); },
   };
 }
 
-/** The name on the stage of an end of a link. */
+/** The name on the stage of a link's end. */
 const nameOf = (end) => (end === 'proxy' ? 'proxy 1' : `server ${end}`);
 
 function lines(state) {
@@ -62,7 +62,7 @@ function lines(state) {
   const cutOff = new Set(chaos?.isolated.map(({ node }) => node) ?? []);
   for (const [id, progress] of Object.entries(leader?.followers ?? {})) {
     const to = Number(id);
-    // A link that is cut is drawn as that.
+    // The links of an isolated server are drawn as cut, without a lag.
     if (cutOff.has(to) || cutOff.has(leader.id)) continue;
     const silent = progress.silent_ms > 1500;
     all.push({

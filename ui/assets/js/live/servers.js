@@ -1,4 +1,4 @@
-// The servers as a table: role, term, how far each is, how far behind its leader, and what it counts.
+// The table of servers: role, term, log positions, lag behind the leader, and counters.
 
 import { h, keyed, set, text } from '../dom.js';
 import { duration, number, t } from '../i18n.js';
@@ -27,7 +27,7 @@ export function Servers(host, { onPick }) {
   };
 }
 
-/** Why a server is not known to be well, in the language of the page where the reason is known. */
+/** The reason why a server's health is unknown, in the language of the page if the reason is known. */
 export function reason(problem) {
   const key = { 'no answer in time': 'live.problem-late', 'the server has stopped': 'live.problem-stopped' }[problem];
   return key ? t(key) : problem;
@@ -41,7 +41,7 @@ function cells(node, progress, state) {
     const last = state.known.get(id);
     const age = state.age(node);
     if (!last || age === null) return { role };
-    // What it said last, and how long ago that was.
+    // The last known status, with its age.
     return {
       role: `${role} · ${t('live.ago', { time: duration(Math.round(age / 1000)) })}`, term: number(last.term), commit: number(last.commit_index),
       applied: number(last.applied_index), durable: number(last.durable_index), last: number(last.last_index), lag: progress ? number(progress.lag) : null,

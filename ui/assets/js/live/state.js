@@ -7,18 +7,20 @@ const EVENTS = 1000;
 export class State {
   constructor() {
     this.status = null;
-    /** When it came. */
+    /** The time of arrival. */
     this.told = 0;
     this.samples = [];
-    /** In the order of their numbers, those of an earlier run of the proxy first. */
+    /** Ordered by number; events of an earlier run of the proxy come first. */
     this.events = [];
-    /** Whether the past that is shown has a hole: `{missed: 12}`, or `{missed: null}` if nobody knows. */
+    /** Whether events are missing: `{missed: 12}`, or `{missed: null}` if the number is unknown. */
     this.gap = null;
     this.known = new Map();
     this.marks = new Map();
   }
 
-  /** Takes a server-sent event. Returns what changed: `status`, `samples`, `events` or nothing. */
+  /**
+   * Handles a server-sent event. Returns the changed part: `status`, `samples`, `events` or nothing.
+   */
   take({ event, data }) {
     if (event === 'message') { this.status = data; this.told = Date.now(); return 'status'; }
     if (event === 'samples') {
@@ -32,7 +34,7 @@ export class State {
       return 'events';
     }
     if (event === 'gap') {
-      // Another run of the proxy: it tells all that it has, and what was from the old one is done with.
+      // A restarted proxy sends all its data, which replaces the data of the old one.
       if (data.missed === null) { this.events = []; this.samples = []; }
       this.gap = data;
       return 'events';
@@ -49,14 +51,16 @@ export class State {
     return this.status?.chaos?.isolated.some((one) => one.node === id) ?? false;
   }
 
-  /** How many milliseconds ago a server said what is known of it; nothing if nothing is. */
+  /** The age in milliseconds of a server's last status; nothing without a status. */
   age(node) {
     if (node.status) return 0;
     const since = this.told ? Date.now() - this.told : 0;
     return node.age_ms === undefined || node.age_ms === null ? null : node.age_ms + since;
   }
 
-  /** Whether the cluster can work: what the proxy makes of it, and how old the last known commit index is. */
+  /**
+   * Whether the cluster can work, according to the proxy, and the age of the last known commit index.
+   */
   get health() {
     const held = this.status?.health;
     if (!held) return null;
@@ -64,7 +68,7 @@ export class State {
     return { ...held, commit_age_ms: held.commit_age_ms === null ? null : held.commit_age_ms + since };
   }
 
-  /** The leader of the highest term, as servers that answer tell it. */
+  /** The leader of the highest term, according to the servers that respond. */
   get leader() {
     let best = null;
     for (const { id, status } of this.status?.nodes ?? []) {
@@ -82,20 +86,20 @@ export class State {
     return [...found.values()].sort((one, other) => one.node - other.node || (one.kind < other.kind ? -1 : 1));
   }
 
-  /** Whether a server counts toward a quorum. It does, unless it or its leader denies that. */
+  /** Whether a server counts toward a quorum. It does unless it or its leader reports otherwise. */
   counts(id) {
     const status = this.status?.nodes.find((node) => node.id === id)?.status;
     return !status?.suspended && this.leader?.followers[id]?.counts !== false;
   }
 
-  /** The picture, as `timeline.at(n)` gives it, of the moment. */
+  /** The current picture, in the form of `timeline.at(n)`. */
   at() {
     const processes = {};
     const changed = new Set();
     const names = [];
     for (const node of this.status?.nodes ?? []) {
       const name = `server ${node.id}`;
-      // What the proxy knows of a silent one, or what this page does.
+      // For a silent server: the last status known to the proxy, or else to the page.
       if (node.status ?? node.last) this.known.set(node.id, node.status ?? node.last);
       names.push(name);
       processes[name] = this.snapshot(node);
@@ -112,7 +116,7 @@ export class State {
     return { n: 0, last: 0, step: null, before: null, event: null, names, processes, changed, inFlight: [], messages: [] };
   }
 
-  /** A server as docs/trace.md has it. One that is silent is drawn as it was when it last spoke. */
+  /** A server in the form of docs/trace.md. A silent server is drawn in its last known state. */
   snapshot({ id, status }) {
     const last = status ?? this.known.get(id);
     if (!last) return { kind: 'server', id, disk: { hard_state: { current_term: 0, voted_for: null }, log: [] }, running: null };
@@ -133,7 +137,7 @@ export class State {
 
 const READS = ['get', 'scan'];
 
-/** What a sample says, for the charts: how many each second, and milliseconds. */
+/** The values of a sample for the charts: operations per second, and milliseconds. */
 export function figures(sample) {
   const seconds = sample.over_ms / 1000 || 1;
   const told = { at: sample.at, reads: 0, writes: 0, failed: 0 };
@@ -150,5 +154,5 @@ export function figures(sample) {
 
 const milliseconds = (micros) => (micros === undefined || micros === null ? null : micros / 1000);
 
-/** A leader that has never heard of a follower does not know how far that is. */
+/** A leader without any response from a follower does not know the follower's progress. */
 export const lagOf = ({ lag, match_index: match, flow }) => (match === 0 && flow === 'probe' ? '?' : lag);
