@@ -339,7 +339,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
     });
   }
 
-  /** Requests the actions of the current state unless known. Quick moves send one request at their end. */
+  /** Requests the actions of the current state unless known. Quick moves send one at their end. */
   function askHere() {
     const mine = ++hereTurn;
     setTimeout(async () => {

@@ -3,11 +3,11 @@
 //   const grid = LogGrid(host, {});
 //   grid.update({at: timeline.at(n), accused: {index: 2, servers: ['server 1']}});
 //
-// A cell has its term's colour and number, and what the entry says. Below, in signs: ✓ committed as
-// that server knows, ● on disk, ○ not on disk yet, ▲ applied (where a source tells it). Entries that
-// only the disk still has, because memory has removed them, are shown struck. What is in a snapshot
-// is one cell at the left. Long logs are a window of what fits, which follows the last entries until
-// somebody moves it.
+// A cell has the color and the number of its term, and the entry's command. Signs below it: ✓ committed
+// as far as that server knows, ● on disk, ○ not on disk yet, ▲ applied (if the source reports it).
+// Entries that are on disk but removed from memory are struck through. One cell at the left stands for
+// the snapshot. Of a long log a window is visible, which follows the last entries until the reader moves
+// it.
 
 import { command } from './describe.js';
 import { drawing, h, keyed, replace, set, text } from './dom.js';
@@ -44,7 +44,7 @@ export function LogGrid(host) {
 
   function draw() {
     drawWindow();
-    // What a law speaks of is not left out of sight.
+    // The entry of a violation is always visible.
     const index = view.accused?.index;
     if (index && (index < view.window.from || index >= view.window.from + view.window.shownCount)) { first = Math.max(1, index - 1); drawWindow(); }
   }

@@ -1,18 +1,18 @@
-// The shell: what surrounds every page. It asks `GET /api/app` which pages there are, shows the one
-// that the fragment names (`#/explore?scope=older-term`), and owns the theme, the language, the list
-// of keyboard shortcuts and the notice that the server is gone.
+// The shell around every page. It requests the list of pages from `GET /api/app`, shows the page named
+// by the fragment (`#/explore?scope=older-term`), and owns the theme, the language, the list of
+// keyboard shortcuts and the notice that the server does not respond.
 //
 // A page is a module `js/NAME.js`:
 //   export default function page(host, {params, rest, navigate, app, shortcuts}) -> {destroy(), go?}
-// `params` are the query of the fragment, `rest` its path after the page's name (`['figure-8']`),
-// `shortcuts([{keys: '?', what: 'text'}])` are listed in the help. When the fragment changes and
-// the page stays, `go({params, rest})` is called if there is one, and otherwise the page is made
-// again. `navigate(to, {replace})` goes to `'#/..'` or to `{page, rest, params}`; what a page says
-// with `{quiet: true}` is written to the fragment and nothing else happens; with `{quiet: true, push:
-// true}` as a new entry of the history. The tab of another page leads back to where that page was left.
+// `params` is the query of the fragment, `rest` its path after the page's name (`['figure-8']`);
+// `shortcuts([{keys: '?', what: 'text'}])` adds entries to the help. When the fragment changes and
+// the page stays, the shell calls `go({params, rest})` if it exists, and otherwise recreates the page.
+// `navigate(to, {replace})` opens `'#/..'` or `{page, rest, params}`. With `{quiet: true}` it only
+// writes the fragment; `{quiet: true, push: true}` adds a history entry for it. The tab of another page
+// leads back to the last fragment of that page.
 //
-// The texts of a page are in `lang/*/NAME.js`, its style sheet in `css/NAME.css` is loaded by the
-// page itself with `style(NAME)`.
+// The texts of a page are in `lang/*/NAME.js`; the page itself loads its style sheet `css/NAME.css`
+// with `style(NAME)`.
 
 import { getJson, onServer } from './api.js';
 import { h, replace, text } from './dom.js';
@@ -27,7 +27,7 @@ let app = null;
 let shown = null;
 let turn = 0;
 const frame = {};
-/** The fragment at which each page was left. */
+/** The last fragment of each page. */
 const left = new Map();
 
 start();
@@ -54,14 +54,14 @@ async function connect() {
   await show();
 }
 
-/** Asks until the server answers again. */
+/** Retries until the server responds. */
 async function waitForServer() {
   for (let pause = 1000; !frame.gone.hidden; pause = Math.min(pause * 1.5, 10_000)) {
     await new Promise((done) => setTimeout(done, pause));
     try {
       const now = await getJson('/api/app');
       if (!app) { app = now; nav(); await show(); }
-    } catch { /* It is still gone: the notice stays. */ }
+    } catch { /* Still no response: the notice stays. */ }
   }
 }
 
@@ -138,7 +138,7 @@ function navigate(to, { replace: instead = false, quiet = false, push = false } 
   if (quiet) { addressLater(hash); return; }
   addressNow();
   if (hash === location.hash) { show(); return; }
-  // Neither of the two tells anybody: that is what makes `quiet` possible.
+  // Neither call fires an event, which makes `quiet` possible.
   history[instead ? 'replaceState' : 'pushState'](null, '', hash);
   show();
 }
@@ -158,7 +158,7 @@ function stored() {
 function theme(name, { keep = true } = {}) {
   if (name === 'light' || name === 'dark') root.dataset.theme = name;
   else delete root.dataset.theme;
-  if (keep) try { localStorage.setItem(THEME, name); } catch { /* Not kept, then. */ }
+  if (keep) try { localStorage.setItem(THEME, name); } catch { /* Without storage the theme is not kept. */ }
 }
 
 function nextTheme() {

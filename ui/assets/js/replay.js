@@ -1,8 +1,8 @@
-// The replay page: opening a recorded run, and walking through it.
+// The replay page: opens a recorded run and steps through it.
 //
-// `#/replay?step=12`. What is opened stays in the page; only a trace that the server was started with
-// (`raft-checker replay --serve FILE..`) is there again after a reload, and can be shared by address.
-// Of a long run a part is shown, and another is asked for when somebody goes there.
+// `#/replay?step=12`. An opened file stays in the page only. The trace that the server was started with
+// (`raft-checker replay --serve FILE..`) is available again after a reload, and its address can be
+// shared. Of a long run the page shows a part, and requests another part when the reader moves there.
 
 import { getJson } from './api.js';
 import { h, replace, style } from './dom.js';
@@ -13,9 +13,11 @@ import { format } from './router.js';
 import { scrubberShortcuts } from './scrubber.js';
 
 const EXAMPLE = 'figure-8-bug';
-/** So many steps are shown before one that is asked for. */
+/** The number of steps shown before a requested step. */
 const BEFORE = 500;
-/** The last run opened, kept when the page is made anew: in another language, or after a detour. */
+/**
+ * The last run opened, kept while the page is recreated for another language or left for another page.
+ */
 let kept = null;
 
 export default function page(host, { params, navigate, app, shortcuts = () => {} }) {
@@ -55,7 +57,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     }
   }
 
-  /** Where traces come in; with what went wrong the last time. */
+  /** The form that accepts traces, with the last error. */
   function door(wrong = null) {
     player?.destroy();
     player = null;
@@ -99,7 +101,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     }
   }
 
-  /** Shows a run at a step of it, which may not be in the part that is at hand. */
+  /** Shows a step of a run; the step may be outside the loaded part. */
   function visit(run, step) {
     const { timeline } = run;
     const isAhead = step > timeline.last && step <= run.of;
@@ -109,7 +111,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     else show(run, step);
   }
 
-  /** Has another part of the run shown. */
+  /** Loads and shows another part of the run. */
   async function move(run, part, step) {
     player?.destroy();
     player = null;
@@ -146,7 +148,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
   };
 }
 
-/** The step to begin with: where a law breaks, or where it is no true run any more. */
+/** The first step to show: the step that violates a property, or the last valid step. */
 function worth({ timeline, verdict }) {
   const broken = timeline.marks.find((mark) => mark.kind === 'broken');
   return broken?.step ?? (verdict.accepted ? 0 : timeline.last);

@@ -1,4 +1,4 @@
-// The fragment of the address, read and written: `#/tour/figure-8?step=3` is
+// Reads and writes the fragment of the address: `#/tour/figure-8?step=3` is
 // `{page: 'tour', rest: ['figure-8'], params: {step: '3'}}`.
 
 export function parse(hash) {
@@ -18,32 +18,32 @@ export function format({ page, rest = [], params = {} }) {
   return `#/${[page, ...rest].map(encodeURIComponent).join('/')}${query ? `?${query}` : ''}`;
 }
 
-/** What a fragment may hold as it is stays readable: `1e.2d1`, `a=1,b=2`. */
+/** Characters that a fragment permits stay readable: `1e.2d1`, `a=1,b=2`. */
 function encode(value) {
   return encodeURIComponent(value).replace(/%(2C|3A|40|2F|24)/g, (whole) => decodeURIComponent(whole));
 }
 
-/** A bad escape is taken as written: an address may be typed by hand. */
+/** An invalid escape is taken literally: the reader may type an address by hand. */
 function decode(text) {
   try { return decodeURIComponent(text); } catch { return text; }
 }
 
-// The address of where one is comes once one stays there: to write it for every step that one passes
-// takes time, and browsers refuse to after some hundreds.
+// The address is written once the reader stays at a step: writing it for every step takes time, and
+// browsers refuse after some hundred writes.
 
 const due = { hash: null, over: null, timer: 0 };
 
-/** Writes this fragment soon, in place of the one there is; nobody is told. */
+/** Replaces the current fragment after a short delay, without an event. */
 export function addressLater(hash) {
   clearTimeout(due.timer);
   Object.assign(due, { hash, over: location.hash, timer: setTimeout(addressNow, 100) });
 }
 
-/** Writes what is still to be written. */
+/** Writes a pending fragment now. */
 export function addressNow() {
   clearTimeout(due.timer);
   const { hash, over } = due;
   due.hash = null;
-  // Who went elsewhere meanwhile stays there.
+  // If the reader has gone elsewhere since, the address stays.
   if (hash !== null && over === location.hash && hash !== over) history.replaceState(null, '', hash);
 }

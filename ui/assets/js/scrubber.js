@@ -1,11 +1,11 @@
-// Where in a run one is, and the ways to be elsewhere.
+// The position in a run, and the controls that change it.
 //
 //   const scrubber = Scrubber(host, {onGoto(n), onPlay(playing)});
 //   scrubber.update({timeline, at: timeline.at(n), next?: boolean});
-//   scrubber.key(event): takes the keys that are its own (see `shortcuts`), true if it did.
+//   scrubber.key(event): handles its own keys (see `shortcuts`); returns whether it did.
 //
-// `next: true` makes the way forward the obvious button. Playing calls `onGoto` for each step until
-// the end, or until anything else moves.
+// `next: true` highlights the forward button. Playing calls `onGoto` for each step until the end, or
+// until the position changes in another way.
 
 import { h, replace, set, svg, text } from './dom.js';
 import { t } from './i18n.js';
@@ -90,7 +90,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
     const total = Math.max(1, timeline.length);
     const share = (step) => (step - timeline.offset) / total;
     set(marks, { viewBox: `0 0 1000 10` });
-    // No more marks than can be told apart: the gravest of each place.
+    // At most one mark for each distinguishable position: the most severe.
     const grave = ['timeout', 'restart', 'leader', 'crash', 'broken'];
     const places = new Map();
     for (const mark of timeline.marks) {
@@ -109,7 +109,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
       set(range, { min: least(), max: total });
       range.value = String(n);
       range.setAttribute('aria-valuetext', t('stage.step-of', { n, of: total }));
-      // A long run has long numbers.
+      // Room for the long step numbers of a long run.
       where.style.minWidth = `${String(total).length + 2}ch`;
       if (document.activeElement !== where) where.value = String(n);
       text(of, ` / ${total}`);
@@ -120,7 +120,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
     },
     key(event) {
       if (event.ctrlKey || event.metaKey || event.altKey) return false;
-      // A field keeps its keys, and so does whatever the space bar presses.
+      // Form fields keep their keys, and so do elements that the space bar activates.
       if (event.target.closest?.('input:not([type="range"]), textarea, select, [role="tree"], [role="tab"], dialog')) return false;
       const run = { ArrowLeft: () => go(now() - 1), ArrowRight: () => go(now() + 1), Home: () => go(least()), End: () => go(most()) }[event.key];
       if (run && event.target !== range) { event.preventDefault(); run(); return true; }

@@ -4,13 +4,13 @@
 //   const diagram = SpaceTime(host, {onGoto(step), onPickMessage(id)});
 //   diagram.update({timeline, at: timeline.at(n), selected});
 //
-// A line is thick where its process leads, dashed where it is down, and has the colour of its term.
-// Elections, leaders, crashes, restarts and broken laws have signs. A message lost ends in a cross,
-// one still under way in an open end. A name is a button that makes its line low and leaves out what
-// happens on it; × hides the line. The arrow keys go from step to step, up and down to the nearest
-// step of the line above or below.
+// A line is thick while its process is leader, dashed while it is down, and has the color of its term.
+// Elections, new leaders, crashes, restarts and violations have signs. A dropped message ends in a
+// cross, a message in flight in an open end. The name button of a line makes the line low and hides its
+// events; × hides the line. The arrow keys move from step to step, up and down to the nearest step of
+// the line above or below.
 //
-// Only what is in sight is drawn, so the length of a run does not matter.
+// Only the visible part is drawn, so the length of a run does not matter.
 
 import { event, family, initial, label, the, who } from './describe.js';
 import { drawing, h, keyed, replace, set, svg } from './dom.js';
@@ -39,7 +39,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   const gone = new Set();
   let lanes = [];
   const sheet = drawing(scroll, () => { if (view) draw(); });
-  /** Where it is scrolled to, and whether the step shown is still to be brought into sight. */
+  /** The scroll position, and whether the current step must still be scrolled into view. */
   let left = 0;
   let isAstray = false;
   scroll.addEventListener('scroll', () => { if (scroll.scrollLeft !== left) { left = scroll.scrollLeft; sheet.later(); } }, { passive: true });
@@ -74,7 +74,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     replace(hiddenList, t('stage.st-hidden'), [...gone].map((name) => h('button', { type: 'button', onclick: () => { gone.delete(name); redo(); } }, `${initial(name)} ↩`)));
   }
 
-  /** Where to scroll to, so that a step is in sight with some of what comes after it. */
+  /** The scroll position at which a step is in view, with some of the steps after it. */
   function inSight(n) {
     const { width } = sheet.size;
     const here = x(n);
@@ -88,7 +88,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
 
   function draw() {
     const { timeline, at, selected } = view;
-    // What has no width yet knows no place to scroll to.
+    // Without a width there is no scroll position.
     const target = isAstray && sheet.size.width ? Math.round(inSight(at.n)) : left;
     if (sheet.size.width) isAstray = false;
     const from = Math.max(timeline.offset, stepAt(target) - 4);
@@ -107,16 +107,16 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     parts.push(...ticks(timeline, byName, from, to, at.n));
     if (at.n < timeline.last) parts.push(svg('rect', { class: 'st-later', x: x(at.n) + DX / 2, y: TOP - 4, width: Math.max(0, x(to) + 40 - x(at.n)), height }));
     picture.replaceChildren(...parts);
-    // Last, when what is there is as wide as it will be.
+    // Last, when the content has its final width.
     if (target !== left) { left = target; scroll.scrollLeft = target; }
   }
 
-  /* A line in pieces, one for each stretch of the same role and term. */
+  /* The segments of a line, one for each interval with the same role and term. */
   function line(timeline, lane, from, to) {
     const history = timeline.histories.get(lane.name);
     const found = [];
     let place = 0;
-    // The first piece begins before what is in sight.
+    // The first segment starts before the visible part.
     let [lowest, highest] = [0, history.at.length - 1];
     while (lowest < highest) {
       const middle = (lowest + highest + 1) >> 1;
@@ -147,7 +147,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       if (!a || !b || low.has(message.from) || low.has(message.to)) continue;
       const cls = `st-message is-${family(message.message)}${selected?.message === message.id ? ' is-picked' : ''}`;
       const sendBefore = (step) => message.sentAgain[placeFrom(message.sentAgain, step) - 1] ?? message.sentAt;
-      // Of those that arrive out of sight one tells enough: a message may arrive thousands of times.
+      // One arrow stands for all deliveries out of view: a message may be delivered thousands of times.
       const beyond = placeFrom(message.delivered, to + 1);
       for (const step of message.delivered.slice(placeFrom(message.delivered, from), beyond + 1)) {
         const sent = sendBefore(step);
@@ -167,7 +167,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
         found.push(svg('text', { class: 'st-end', x: reach, y, dy: '0.35em', 'text-anchor': 'middle' }, lost ? '✕' : '·'));
       }
     }
-    // What only passes by is shown where that does not make a thicket of it.
+    // Messages that only pass through the visible part are drawn if there are few of them.
     return passing.length > PASSING ? found : [...passing.map((make) => make()), ...found];
   }
 
@@ -224,7 +224,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   }
 
   return {
-    /** The scope of the drawing for those who export it. */
+    /** The hidden processes, for exports. */
     get hidden() { return gone; },
     update(next) {
       const before = view;
@@ -232,7 +232,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       const { timeline, at } = next;
       if (before?.timeline !== timeline || before.at.last !== at.last || before.at.names.length !== lanes.length + gone.size) layOut();
       set(scroll, { 'aria-valuemin': timeline.offset, 'aria-valuemax': timeline.last, 'aria-valuenow': at.n, 'aria-valuetext': at.step ? `${at.n}: ${event(at.step, at.before)}` : t('stage.at-start') });
-      // The present step is kept in sight, with some of what is to come.
+      // The current step stays in view, with some of the steps after it.
       if (!before || before.at.n !== at.n || before.timeline !== timeline) isAstray = true;
       sheet.later();
     },
@@ -240,7 +240,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   };
 }
 
-/** The place of the first in an ascending list that is not below `limit`. */
+/** The index of the first element not below `limit` in an ascending list. */
 function placeFrom(list, limit, value = (one) => one) {
   let [lowest, highest] = [0, list.length];
   while (lowest < highest) {

@@ -1,12 +1,12 @@
-// A line between two panels that can be moved: with the pointer, or with the arrow keys (Home and End
-// for the ends, Enter or a double click for the size the page would choose). What was chosen is kept.
+// A movable line between two panels: with the pointer, or with the arrow keys (Home and End for the
+// limits, Enter or a double click for the default size). The selected size is kept.
 //
 //   const line = Splitter({name: 'actions', label: t('..'), of: bench, panel, axis: 'x', side: 1, least: 200, most: 0.4});
 //   bench.append(panel, line, rest);
 //
-// The size of `panel` is the custom property `--NAME` of `of`, for the style sheet to use; `side` is 1
-// where the panel stands before the line and -1 where it stands after it; `most` is a part of the
-// window. A window too small for what was chosen gets less.
+// The size of `panel` is the custom property `--NAME` of `of`, for the style sheet; `side` is 1 if the
+// panel is before the line and -1 if it is after it; `most` is a fraction of the window. In a window
+// that is too small for the selected size, the panel is smaller.
 
 import { h, set } from './dom.js';
 
@@ -26,14 +26,14 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
   const limit = () => Math.max(least, Math.round((isWide ? innerWidth : innerHeight) * most));
   const size = () => Math.round(panel.getBoundingClientRect()[isWide ? 'width' : 'height']);
 
-  /** Of so many pixels; `null`: as the page would have it. */
+  /** Sets the size in pixels; `null` restores the default. */
   function resize(pixels) {
     const chosen = pixels === null ? null : Math.max(least, Math.min(limit(), Math.round(pixels)));
     apply(chosen);
     const all = kept();
     if (chosen === null) delete all[name];
     else all[name] = chosen;
-    try { localStorage.setItem(KEPT, JSON.stringify(all)); } catch { /* Then it is so until the page is closed. */ }
+    try { localStorage.setItem(KEPT, JSON.stringify(all)); } catch { /* Without storage the size lasts until the page is closed. */ }
   }
 
   function apply(pixels) {
@@ -51,7 +51,7 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
     const to = { [less]: () => size() - side * STEP, [more]: () => size() + side * STEP, Home: () => least, End: limit, Enter: () => null }[event.key];
     if (!to) return;
     event.preventDefault();
-    // What is walked through has the same keys.
+    // The steps of a run use the same keys.
     event.stopPropagation();
     resize(to());
   }
@@ -70,7 +70,7 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
 
   if (typeof kept()[name] === 'number') apply(kept()[name]);
   tell();
-  // Gone with the panel.
+  // The observer ends with the panel.
   new ResizeObserver(tell).observe(panel);
   return line;
 }

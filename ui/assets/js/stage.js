@@ -5,14 +5,15 @@
 //                 accused: {servers: ['server 1'], index: 2} | null, animate: true,
 //                 actions: [{words, run, disabled, why, cls}]});   // offered beside a picked message
 //
-// Servers stand on a ring, clients and proxies below it. A server's shape and word say its role, its
-// colour its term, always with the number. A message is an arrow with a label on it; between the same
-// two they fan out, up to three, and the rest is a count that opens a list. Messages of the step
-// shown are marked: new, delivered, lost. Everything that can be picked is a button to the keyboard.
+// Servers are on a ring, clients and proxies below it. The shape and the word of a server show its role,
+// its color shows its term, always with the number. A message is an arrow with a label. Up to three
+// messages between the same two processes fan out; a count that opens a list stands for the rest. The
+// messages of the current step are marked: new, delivered, dropped. Each selectable item is a button
+// for the keyboard.
 //
-// The drawing is in pixels of the host, so that letters have the same size at every width. Where things
-// stand is decided in `stage/layout.js`; `onDrawn(layout)` is called after each drawing, for those who
-// draw more into the picture.
+// The drawing uses pixels of the host, so that text has the same size at every width.
+// `stage/layout.js` computes all positions; `onDrawn(layout)` is called after each drawing, for code
+// that adds to the picture.
 
 import { family, initial, label, role, sentence, short, text as words, the, who } from './describe.js';
 import { drawing, h, keyed, replace, set, still, svg, text } from './dom.js';
@@ -120,7 +121,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
         label(message.message))));
   }
 
-  /** What can be done with the picked message, beside it. */
+  /** The actions for the selected message, beside it. */
   function offer({ drawn }, width, height) {
     const picked = view.selected?.message && drawn.find(({ message }) => message.id === view.selected.message);
     const actions = picked ? view.actions ?? [] : [];
@@ -181,7 +182,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
       svg('path', { class: 'inner' }), svg('path', { class: 'crown' }), svg('g', { class: 'words' }), svg('g', { class: 'facts' })));
   }
 
-  /* What the step delivers travels once along its arrow. */
+  /* The delivered message moves once along its arrow. */
   function animate({ drawn }, at) {
     sparks.replaceChildren();
     if (still()) return;
@@ -197,7 +198,7 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
   }
 
   return {
-    /** The SVG element, for those who export it. */
+    /** The SVG element, for exports. */
     picture,
     update(next) {
       const moved = next.at.n !== lastStep && next.animate !== false;
@@ -230,7 +231,7 @@ function nodeAbout(name, snapshot) {
   });
 }
 
-/** The small print beside a process. */
+/** The fact lines beside a process. */
 function facts(snapshot, kind, width) {
   const id = (held) => (held === null || held === undefined ? '–' : t('stage.server-short', { id: held }));
   if (kind === 'proxy') {
@@ -260,21 +261,25 @@ function facts(snapshot, kind, width) {
   return told;
 }
 
-/** 'term 17', or 't17' where that would stick out of the circle so far from its middle. */
+/**
+ * 'term 17', or 't17' where the long form does not fit in the circle at this distance from its center.
+ */
 function termWords(term, r, down) {
   const words = t('stage.term', { term });
   const room = 2 * Math.sqrt(Math.max(0, r ** 2 - (down + 4) ** 2));
   return 7.3 * words.length <= room ? words : t('stage.term-short', { term });
 }
 
-/** A process as the layout sees it. */
+/** A process in the form that the layout requires. */
 function item(name, snapshot, width) {
   const { kind } = splitName(name);
   return { name, kind, facts: facts(snapshot, kind, width).map(({ words: told }) => told), crown: kind === 'server' && roleOf(snapshot) === 'leader' };
 }
 
-/* Shapes: a follower is round, a leader too, with a second line and a crown; a candidate has six
-   corners; one that is down is broken off and crossed out; proxies and clients are boxes. */
+/*
+ * Shapes: followers and leaders are circles, a leader with a second line and a crown; a candidate is a
+ * hexagon; a crashed server is dashed and crossed out; proxies and clients are boxes.
+ */
 function shape(roleName, r) {
   if (roleName === 'candidate' || roleName === 'pre-candidate') {
     const corner = (i) => `${(r * 1.08 * Math.cos((Math.PI / 3) * i)).toFixed(1)} ${(r * 1.08 * Math.sin((Math.PI / 3) * i)).toFixed(1)}`;
@@ -292,7 +297,7 @@ function shape(roleName, r) {
 const crownAt = (r) => `M-13 ${-r - 3}l-3 -14 8.5 6 7.5 -10 7.5 10 8.5 -6 -3 14z`;
 const cross = (r) => { const d = r * 0.62; return `M${-d} ${-d}L${d} ${d}M${-d} ${d}L${d} ${-d}`; };
 
-/* Arrows between the same two fan out; what is beyond three of them is a count. */
+/* Arrows between the same two processes fan out; a count stands for those beyond the third. */
 function route(messages, { places, boxes }, { width, height }, selected) {
   const pairs = new Map();
   for (const message of messages) {
@@ -307,7 +312,7 @@ function route(messages, { places, boxes }, { width, height }, selected) {
   const nodes = [...places.values()];
   const used = new Map();
   for (const [pair, all] of pairs) {
-    // What matters most is drawn: the picked one, those of this step, then the latest.
+    // By priority: the selected message, the messages of the current step, then the latest.
     const weight = (message) => (message.id === selected?.message ? 4 : 0) + (message.isDelivering || message.isDropping ? 2 : 0) + (message.isNew ? 1 : 0);
     const latest = all.length > 40 ? [...all.slice(0, -40).filter(weight), ...all.slice(-40)] : [...all];
     const sorted = latest.sort((one, other) => weight(other) - weight(one) || other.id - one.id);

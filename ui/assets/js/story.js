@@ -1,10 +1,10 @@
-// The step shown, told: what happened, what it sent, what it changed, what it bore witness to, and,
-// where a law breaks, which and why.
+// The description of the current step: its event, its messages, its changes, its witnesses, and for each
+// violation the property and the reason.
 //
 //   const story = Story(host, {});
 //   story.update({timeline, at: timeline.at(n)});
 //
-// `accusedBy(broken, at)` finds what the sentence of a broken law speaks of, to be marked elsewhere.
+// `accusedBy(broken, at)` finds the subjects of a violation's sentence, so that other parts mark them.
 
 import { h, replace } from './dom.js';
 import { tell } from './describe.js';
@@ -46,19 +46,19 @@ export function witness(name) {
   return has(key) ? t(key) : name;
 }
 
-/** A law's name: `LeaderCompleteness` and `Leader Completeness` are the same. */
+/** The name of a property: `LeaderCompleteness` and `Leader Completeness` are the same. */
 export function lawName(name) {
   const key = `stage.law-${String(name).replace(/[^A-Za-z]/g, '').toLowerCase()}`;
   return has(key) ? t(key) : String(name).replace(/([a-z])([A-Z])/g, '$1 $2');
 }
 
-/** What a law or a property demands, in the language of the page: `{name, about}` of the catalogue. */
+/** The definition of a property, in the language of the page: `{name, about}` of the catalog. */
 export function aboutLaw({ name, about }) {
   const key = `explore.about-law-${String(name).replace(/[^A-Za-z]/g, '').toLowerCase()}`;
   return has(key) ? t(key) : about;
 }
 
-/** What a broken law's sentence is about: `{servers: ['server 1'], index: 2 | null}`. */
+/** The subjects of a violation's sentence: `{servers: ['server 1'], index: 2 | null}`. */
 export function accusedBy(broken, at) {
   if (!broken?.why) return null;
   const found = new Set();

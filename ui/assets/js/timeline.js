@@ -1,20 +1,20 @@
-// One run, from whatever source: the states of all processes and the messages at every step.
+// One run, from any source: the states of all processes and the messages at every step.
 //
-// A timeline is made of what a trace has (docs/trace.md): a header, the state of every process at
-// the start, and one line for each step. `at(n)` is the picture after step n (0 is the start), for
-// any n in any order: the state of a process is found by bisection among the steps that happened to
-// it, and the messages in flight by going on from a checkpoint, of which there is one every 64 steps.
+// A timeline has the content of a trace (docs/trace.md): a header, the state of every process at the
+// start, and one line for each step. `at(n)` is the picture after step n (0 is the start), for any n
+// in any order. A bisection over the steps of a process finds its state; the messages in flight are
+// computed from a checkpoint, which exists for every 64 steps.
 //
-// The network is a set: an equal message sent again is the same message. Messages are numbered from
-// 1 in the order in which they are first sent along the path, and one that is sent again is in flight
-// again; those that are there at the start
-// (`data.network`, or delivered without having been sent) come first.
+// The network is a set: an equal message sent again is the same message. Messages are numbered from 1
+// in the order in which they are first sent along the path; a message that is sent again is in flight
+// again. Messages that exist at the start (`data.network`, or delivered without a previous send) come
+// first.
 //
-// A timeline may be a part of a longer run (`data.offset` steps come before it): steps keep the numbers
-// that they have in the run, and the start is the state before the first of them. A step of a node says
-// of its state what is not as it was (docs/explore.md).
+// A timeline may be a part of a longer run (`data.offset` steps precede it): steps keep their numbers
+// in the run, and the start is the state before the first step of the part. A step of a node contains
+// only the changed part of its state (docs/explore.md).
 //
-// Lacks, on purpose: any judgement. It believes what it is given.
+// Deliberate omission: a timeline checks nothing and trusts its data.
 
 const SPACING = 64;
 
@@ -38,12 +38,12 @@ export function eventOf(step) {
   const event = step.event;
   if (typeof event === 'string') return { name: event };
   const [name, held] = Object.entries(event ?? {})[0] ?? ['Unknown', {}];
-  // What is dropped may be given as an envelope, or with one.
+  // A drop may have an envelope as its value, or in a field.
   if (name === 'Drop' && held && !held.envelope && held.message) return { name, envelope: held };
   return { name, ...held };
 }
 
-/** What tells one message from another, whatever the order of its fields. */
+/** The identity of a message, independent of the order of its fields. */
 export function identity(envelope) {
   return canonical([envelope.from, envelope.to, envelope.message]);
 }
@@ -61,21 +61,21 @@ export class Timeline {
     this.header = data.header ?? {};
     this.start = data.start ?? [];
     this.steps = [];
-    /** How many steps of the run come before the first of these. */
+    /** The number of steps of the run before the first step here. */
     this.offset = data.offset ?? 0;
-    /** Every message of the run, by number less one. */
+    /** Every message of the run; the index is its number minus one. */
     this.all = [];
-    /** What is worth a mark: `{step, process, kind, ..}`, in order. */
+    /** The steps that deserve a mark: `{step, process, kind, ..}`, in order. */
     this.marks = [];
     this.names = [];
     this.byIdentity = new Map();
     this.byText = new Map();
     this.histories = new Map();
     this.waiting = new Set();
-    /** The numbers of those that arrive more than once. */
+    /** The numbers of the messages that are delivered more than once. */
     this.repeated = new Set();
     this.checkpoints = [];
-    /** For each step: the number of the message that it delivers or drops, and those it sends. */
+    /** By step: the numbers of the message that it delivers or drops, and of those that it sends. */
     this.links = [];
     for (const snapshot of this.start) this.know(processName(snapshot), snapshot);
     for (const envelope of data.network ?? foundAtStart(data.steps ?? [])) this.send(envelope, this.offset);
@@ -88,10 +88,10 @@ export class Timeline {
   /** The number of the last step. */
   get last() { return this.offset + this.steps.length; }
 
-  /** The step of this number. */
+  /** The step with this number. */
   step(n) { return this.steps[n - 1 - this.offset]; }
 
-  /** What the step of this number delivers or drops, and sends. */
+  /** The message that step `n` delivers or drops, and the messages that it sends. */
   link(n) { return this.links[n - 1 - this.offset]; }
 
   know(name, snapshot) {
@@ -99,7 +99,7 @@ export class Timeline {
     this.histories.set(name, { at: [this.offset], snapshots: [snapshot] });
   }
 
-  /** Adds steps at the end. */
+  /** Appends steps. */
   append(steps) {
     for (const step of steps) {
       this.steps.push(step);
@@ -108,7 +108,7 @@ export class Timeline {
     }
   }
 
-  /** The first `n` steps, as a timeline of its own. */
+  /** The first `n` steps as a separate timeline. */
   firstSteps(n) {
     const network = this.all.filter((message) => message.sentAt <= this.offset);
     return new Timeline({ source: this.source, header: this.header, start: this.start, network, steps: this.steps.slice(0, n) });
@@ -145,7 +145,7 @@ export class Timeline {
   }
 
   send(envelope, n) {
-    // The same text is the same message; only a text not seen before is worth the longer look.
+    // The same text is the same message; only a new text needs the slower comparison.
     const text = JSON.stringify([envelope.from, envelope.to, envelope.message]);
     let message = this.byText.get(text);
     if (message) return message;
@@ -186,7 +186,7 @@ export class Timeline {
     return history ? history.snapshots[lastNotAbove(history.at, n)] : null;
   }
 
-  /** The number of the last step up to `n` that happened to a process; 0 if none did. */
+  /** The number of the last step up to `n` of a process; 0 if there is none. */
   lastStepOf(name, n) {
     const history = this.histories.get(name);
     return history ? history.at[lastNotAbove(history.at, n)] : 0;
@@ -204,9 +204,9 @@ export class Timeline {
     return {
       n, step, processes, before, changed, names: this.names, last: this.last,
       event: step ? eventOf(step) : null,
-      /** Messages in flight, and those that this step delivers or drops. */
+      /** The messages in flight, including those that this step delivers or drops. */
       get inFlight() { return memo(this, 'inFlight', self.inFlightAt(n)); },
-      /** Every message sent so far. */
+      /** All messages sent so far. */
       get messages() { return memo(this, 'messages', self.messagesAt(n)); },
     };
   }
@@ -217,7 +217,7 @@ export class Timeline {
     return found;
   }
 
-  /** The numbers of the messages that are in flight after step `n`, in no order. */
+  /** The numbers of the messages in flight after step `n`, unordered. */
   waitingAt(n) {
     const place = Math.min(Math.floor((n - this.offset) / SPACING), this.checkpoints.length - 1);
     const waiting = new Set(this.checkpoints[place]);
@@ -230,8 +230,8 @@ export class Timeline {
   }
 
   /**
-   * The numbers of the messages that are sent or end between two steps, just before them, or pass over
-   * all of them, in order.
+   * The numbers of the messages that are sent or end between two steps or just before them, or that are
+   * in flight during all of them, in order.
    */
   touched(from, to) {
     const found = new Set();
@@ -244,7 +244,7 @@ export class Timeline {
     }
     for (const id of [...this.waitingAt(begin - 1), ...this.repeated]) {
       const { delivered, sentAt, dropped } = this.all[id - 1];
-      // What was there at the start and never arrives is drawn at the start.
+      // A message that exists at the start and is never delivered is drawn at the start.
       if ((sentAt < begin && delivered.at(-1) > to) || (begin === first && sentAt < first && !dropped.length)) found.add(id);
     }
     return [...found].sort((one, other) => one - other);
@@ -270,11 +270,11 @@ const upTo = (all, n) => (all.length ? all.filter((at) => at <= n) : NEVER);
 
 function asOf(message, n) {
   const isQuiet = !message.sentAgain.length && !message.delivered.length && !message.dropped.length;
-  // Most of what is in flight in a long run was sent long ago and nothing came of it.
+  // In a long run most messages in flight were sent long ago and have no further events.
   if (isQuiet && message.sentAt !== n) return message.quiet ??= asIs(message, n, NEVER, NEVER, null, null);
   const sentAgain = upTo(message.sentAgain, n);
   const dropped = message.dropped.length ? message.dropped.findLast((at) => at <= n) ?? null : null;
-  // What is sent again after it was lost is not lost.
+  // A message sent again after a drop is not dropped.
   const droppedAt = dropped !== null && dropped >= (sentAgain.at(-1) ?? 0) ? dropped : null;
   const deliveredAt = upTo(message.delivered, n);
   return asIs(message, n, sentAgain, deliveredAt, dropped, droppedAt);
@@ -295,21 +295,21 @@ function memo(holder, name, value) {
   return value;
 }
 
-/** The state of a node, of which a step says only what is not as it was before. */
+/** The complete state of a node; a step contains only the changed part. */
 function whole(before, state) {
   if (!before) return state;
   const part = (old, now) => {
     if (!old || !now) return now;
     const { log_from: from, ...fields } = now;
     if (from === undefined) return { ...old, ...fields };
-    // Of a log: the entries from `from` on, after those that stayed.
+    // Of a log: the entries from `from` on; the earlier entries stay.
     const kept = old.log.slice(Math.max(0, fields.log_start - old.log_start), Math.max(0, from - old.log_start));
     return { ...old, ...fields, log: [...kept, ...fields.log] };
   };
   return { ...before, ...state, disk: part(before.disk, state.disk), running: 'running' in state ? part(before.running, state.running) : before.running };
 }
 
-/** The messages delivered or dropped without having been sent before: they were there. */
+/** The messages delivered or dropped without a previous send: they existed at the start. */
 function foundAtStart(steps) {
   const texts = new Set();
   const sent = [];
@@ -319,7 +319,7 @@ function foundAtStart(steps) {
   for (const step of steps) {
     const { envelope } = eventOf(step);
     if (envelope && !texts.has(textOf(envelope))) {
-      // Its fields may be in another order than when it was sent: that takes a longer look.
+      // The fields may have a different order than in the send: this needs the slower comparison.
       known ??= new Set();
       while (sent.length) known.add(identity(sent.pop()));
       texts.add(textOf(envelope));
@@ -333,7 +333,7 @@ function foundAtStart(steps) {
   return found;
 }
 
-/** The place of the last number that is not above `limit` in an ascending list that starts with 0. */
+/** The index of the last number not above `limit` in an ascending list that starts with 0. */
 function lastNotAbove(numbers, limit) {
   let low = 0;
   let high = numbers.length - 1;
@@ -346,8 +346,8 @@ function lastNotAbove(numbers, limit) {
 }
 
 /**
- * A timeline of the lines of a trace file. Throws an `Error` whose message is one of the names
- * `empty`, `not-json`, `schema`, with `line` and, of a schema, `found`.
+ * Creates a timeline from the lines of a trace file. Throws an `Error` whose message is `empty`,
+ * `not-json` or `schema`, with `line` and, for `schema`, `found`.
  */
 export function readJsonl(text, source = 'trace') {
   const lines = text.split('\n').map((line) => line.trim());
@@ -363,15 +363,15 @@ export function readJsonl(text, source = 'trace') {
   return new Timeline({ source, header, start: header.start, steps });
 }
 
-/* What a snapshot says, whatever its source. */
+/* The contents of a snapshot, independent of its source. */
 
 export const isDown = (snapshot) => snapshot?.down === true || (snapshot?.kind === 'server' && !snapshot.running);
 
-/** What a server holds in memory, or, of one that is down, on its disk. */
+/** The log in a server's memory, or on its disk if the server is down. */
 export function logOf(snapshot) {
   const disk = snapshot?.disk ?? {};
   const running = snapshot?.running;
-  // What a snapshot covers may be gone from the log.
+  // Entries covered by a snapshot may be absent from the log.
   const base = running ? running.log_base?.index : diskBase(disk);
   const start = running?.log_start ?? snapshot?.log_start ?? disk.log_start ?? (base ?? 0) + 1;
   const log = running?.log ?? disk.log ?? [];
@@ -385,7 +385,7 @@ export function logOf(snapshot) {
   };
 }
 
-/** The last entry that only the snapshot on a disk holds. */
+/** The last entry that only the snapshot on a disk has. */
 export const diskBase = (disk) => disk?.snapshot?.last_included_index ?? 0;
 
 export const termOf = (snapshot) => snapshot?.running?.term ?? snapshot?.disk?.hard_state?.current_term ?? 0;

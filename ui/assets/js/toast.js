@@ -1,5 +1,5 @@
-// Short notices at the edge of the page, read out by screen readers: `toast('copied')`,
-// `toast(error.message, 'bad')`. A bad one stays until it is closed.
+// Short notices at the edge of the page, announced by screen readers: `toast('copied')`,
+// `toast(error.message, 'bad')`. A `bad` notice stays until the reader closes it.
 
 import { h } from './dom.js';
 import { t } from './i18n.js';

@@ -1,7 +1,7 @@
-// The tour page: a list of the guided tours, and one of them being walked.
+// The tour page: a list of the guided tours, or one tour.
 //
-// `#/tour` is the list, `#/tour/figure-8?step=3` the fourth card of a tour. Needs nothing of the
-// server but static files, so that it is the same in the checker and in the proxy.
+// `#/tour` is the list, `#/tour/figure-8?step=3` the fourth card of a tour. The page needs only static
+// files from the server, so that it is the same in the checker and in the proxy.
 
 import { h, replace, style } from './dom.js';
 import { currentLanguage, loadStrings, t } from './i18n.js';

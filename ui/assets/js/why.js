@@ -1,19 +1,19 @@
-// The sentences that the checker writes (why a law is broken, how a search ended, what it refuses), in
-// the language of the page. They come in English, as they are in traces and on the command line; here is what each of
-// them is in Spanish, with `{name}` where a sentence has a number, a name or another sentence.
-// `checker/tests/sentences.rs` sees to it that none is missing.
+// The checker's sentences (the reason for a violation, the result of a search, the reason for a refusal)
+// in the language of the page. The checker sends them in English, as in traces and on the command line.
+// This table has the Spanish translations, with `{name}` in place of a number, a name or another
+// sentence. `checker/tests/sentences.rs` checks that none is missing.
 //
-//   h('p', {}, why(broken.why))     // the words, marked as English where nobody has translated them
-//   translated(broken.why)          // the text, or nothing where nobody has
+//   h('p', {}, why(broken.why))     // the text, marked as English if there is no translation
+//   translated(broken.why)          // the text, or nothing without a translation
 //
-// The first that fits is taken: what is more special stands first.
+// The first matching pattern is used: more specific patterns come first.
 
 import { h } from './dom.js';
 import { currentLanguage, number } from './i18n.js';
 import { lawName, witness } from './story.js';
 import { who as process } from './describe.js';
 
-/** Every sentence in English, and in Spanish. */
+/** Every sentence in English and in Spanish. */
 export const SENTENCES = [
   // One step, two servers, the history (model).
   ['server {id} went from term {term} and commit index {commit} back to {less} and {fewer}', 'el servidor {id} pasó del mandato {term} y el commit {commit} de vuelta a {less} y {fewer}'],
@@ -49,7 +49,7 @@ export const SENTENCES = [
   ['found nothing', 'no encontró nada'],
   ['was reported as not done', 'se dio por no hecha'],
   ['found {value}', 'encontró {value}'],
-  // What every server checks of itself.
+  // The invariants that every server checks.
   ['after this step of server {id}: {said}', 'después de este paso del servidor {id}: {said}'],
   ['the term never falls (Figure 2)', 'el mandato nunca baja (figura 2)'],
   ['the commit index never falls (Figure 2)', 'el índice de commit nunca baja (figura 2)'],
@@ -81,7 +81,7 @@ export const SENTENCES = [
   ['no entry and no snapshot is of a term above the server\'s (Raft §5.1)', 'ninguna entrada y ninguna instantánea es de un mandato mayor que el del servidor (Raft §5.1)'],
   ['terms never decrease within a log (Raft §5.3)', 'los mandatos nunca bajan dentro de un log (Raft §5.3)'],
   ['the log of server {id} is not what its writes make of it', 'el log del servidor {id} no es el que dan sus escrituras'],
-  // Progress and peace, and what else a clock has to show.
+  // Progress, stability and latency.
   ['{said}, it answered the request before, and it took {n} requests to find it again', '{said}, había respondido a la petición anterior, y hicieron falta {n} peticiones para encontrarlo otra vez'],
   ['whatever is said twice arrives the second time, and in {n} ticks no leader was elected', 'todo mensaje enviado dos veces llega la segunda, y en {n} pulsos no se eligió ningún líder'],
   ['server {id} is {some} entries behind, each message takes up to {ticks} ticks, and {n} ticks went by from the election of server {other} until it committed something with it: more than {most}', 'el servidor {id} va {some} entradas por detrás, cada mensaje tarda hasta {ticks} pulsos, y desde la elección del servidor {other} hasta que comprometió algo con él pasaron {n} pulsos: más de {most}'],
@@ -109,7 +109,7 @@ export const SENTENCES = [
   ['the disks of the servers that follow server {id} work again', 'los discos de los servidores que siguen al servidor {id} vuelven a funcionar'],
   ['server {id} stepped down and asks the servers that follow it for pre-votes, and {n} ticks later it does not lead', 'el servidor {id} dejó de ser líder y pide prevotos a los servidores que lo siguen, y {n} pulsos después no lidera'],
   ['server {id} cannot hear its leader', 'el servidor {id} no recibe los mensajes de su líder'],
-  // How a search ended.
+  // The result of a search.
   ['Exhausted: all {states} states within these bounds were visited, and every law holds in each. Within these bounds it does not reach: {witnesses}.', 'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las propiedades. Dentro de estos límites no se alcanza: {witnesses}.'],
   ['Exhausted: all {states} states within these bounds were visited, and every law holds in each.', 'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las propiedades.'],
   ['A bug is planted ({bug}), and this scope does not show it: in all {states} states every law holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumplen todas las propiedades. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
@@ -135,7 +135,7 @@ export const SENTENCES = [
   ['The search failed, and concludes nothing: {error}.', 'La búsqueda falló, y no concluye nada: {error}.'],
   ['The search ended at an assertion, and concludes nothing: {error}.', 'La búsqueda acabó en una aserción, y no concluye nada: {error}.'],
   ['The search could not tell its progress.', 'La búsqueda no pudo informar de su progreso.'],
-  // What the explorer refuses, and why.
+  // The refusals of the explorer, and their reasons.
   ['step {n} ({key}) of this path cannot be taken: {said}', 'el paso {n} ({key}) de este camino no se puede dar: {said}'],
   ['step {n} of the path: {said}', 'paso {n} del camino: {said}'],
   ['{key} is no step: write a key such as 1e or 2d3', '{key} no es un paso: escribe una clave como 1e o 2d3'],
@@ -202,7 +202,7 @@ export const SENTENCES = [
   ['the core sends something else than the model says', 'el núcleo envía otra cosa que lo que dice el modelo'],
   ['the message is not in flight when it is taken apart', 'el mensaje no está en camino dado paso a paso'],
   ['nobody has this address', 'nadie tiene esta dirección'],
-  // Traces that cannot be read, or are no true runs.
+  // Traces that are unreadable, or not real runs.
   ['there is no file: give a trace of a scope, or those of all nodes', 'no hay ningún archivo: da la traza de un ámbito, o las de todos los nodos'],
   ['these files do not go together: give one trace of a scope, or the traces of all nodes of one cluster', 'estos archivos no van juntos: da una traza de un ámbito, o las trazas de todos los nodos de un clúster'],
   ['{name} is no trace: it begins neither as {schema} (docs/trace.md) nor as the trace of a node (docs/replay.md)', '{name} no es una traza: no empieza ni como {schema} (docs/trace.md) ni como la traza de un nodo (docs/replay.md)'],
@@ -245,16 +245,16 @@ export const SENTENCES = [
   ['interrupted: nothing was concluded', 'interrumpido: no se concluyó nada'],
   ['{said} (column {n})', '{said} (columna {n})'],
   ['{part}: it says more than this build of the checker knows, or says it in another way', '{part}: dice más de lo que conoce esta versión del comprobador, o lo dice de otra manera'],
-  // What stands before a sentence, where it is told of a step or of a line.
+  // The prefixes of a sentence about a step or a line.
   ['broken by this step: {said}', 'la rompe este paso: {said}'],
   ['broken by step {n}: {said}', 'la rompió el paso {n}: {said}'],
   ['{law} is broken: {said}', 'se incumple «{law}»: {said}'],
 ];
 
-/** What a scope has so many of. */
+/** The budgets of a scope. */
 const BUDGETS = { terms: 'mandatos', entries: 'entradas', reads: 'lecturas', crashes: 'caídas', snapshots: 'instantáneas' };
 
-/** What a name in a sentence stands for, where it is words. */
+/** The translations of the names in a sentence that stand for words. */
 const WORDS = {
   said: inner, before: inner, after: inner, end: inner, limit: inner, what: inner,
   law: lawName,
@@ -273,7 +273,7 @@ const patterns = SENTENCES.map(([english, spanish]) => {
   return { names, spanish, pattern: new RegExp(`^${escaped}$`, 's') };
 });
 
-/** A sentence in Spanish, or nothing. `known`: what of it the page can say better. */
+/** A sentence in Spanish, or nothing. `known`: values that the page translates better. */
 export function spanish(sentence, known = {}) {
   for (const { names, spanish: words, pattern } of patterns) {
     const found = pattern.exec(sentence);
@@ -286,10 +286,10 @@ export function spanish(sentence, known = {}) {
 
 function inner(words) { return spanish(words) ?? words; }
 
-/** A sentence in the language of the page; nothing where there is none. */
+/** A sentence in the language of the page; nothing without a translation. */
 export const translated = (sentence, known) => (currentLanguage() === 'es' ? spanish(sentence, known) : sentence);
 
-/** The same as an element, in English where it must be; `end` is put behind it. */
+/** The same as an element, marked as English without a translation; `end` is appended. */
 export function why(sentence, { end = '', known = {}, capital = false } = {}) {
   let words = translated(sentence, known);
   if (capital) {

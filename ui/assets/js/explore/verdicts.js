@@ -53,7 +53,7 @@ export function Verdicts(host, { onGoto, onWitness }) {
   };
 }
 
-/** The summary of all properties. Beside a counterexample no green line says that all properties hold. */
+/** The summary of all properties. Beside a counterexample no green line says that all hold. */
 function summary(count, broken, claim, property) {
   if (broken) return h('p', { class: 'law-sum is-bad' }, t('explore.laws-broken', { n: broken }));
   if (property) return h('p', { class: 'law-sum is-bad' }, t('explore.laws-property', { property: lawName(property.name), n: count }));

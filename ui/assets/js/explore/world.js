@@ -3,7 +3,7 @@
 //   worldOf(params, catalogue) -> {name, bounds, mutant, steps}   from the address
 //   paramsOf(world, catalogue) -> parameters of the address: only deviations from the scope's defaults
 //   asked(world) -> the parameters for the API
-//   plantWorld(mutant) -> the world in which the catalogue finds it
+//   plantWorld(mutant) -> the world in which the checker finds it, from the catalog
 //   chooseWorld({catalogue, world, onChosen}), choosePlant(..): dialogs
 
 import { h, replace } from '../dom.js';
@@ -35,7 +35,7 @@ export const worldKey = (world) => JSON.stringify([world.name, Object.entries(wo
 
 export const plantWorld = (mutant) => ({ name: mutant.scope, known: true, bounds: { ...mutant.bounds }, mutant: mutant.name, steps: 'merged' });
 
-/** The description of a catalogue entry, in the language of the page if it has one. */
+/** The description of a catalog entry, in the language of the page if it has one. */
 export function aboutOf(kind, item) {
   const key = `explore.${kind}-${item.name}`;
   return has(key) ? t(key) : item.about;

@@ -1,24 +1,24 @@
-// Getting a trace into the page: what is chosen, dropped, pasted, or served already.
+// Opens a trace: a selected, dropped, pasted or served file.
 //
-// What can be told without the server is told here, in words that say what to do: a file that is too
-// large, empty, no trace, of another version. Everything else the server judges, which executes it.
+// The page itself detects files that are too large, empty, not a trace, or of another version, and says
+// how to continue. The server checks everything else by executing the trace.
 
 import { getJson, postJson } from '../api.js';
 import { bytes, t } from '../i18n.js';
 import { Timeline } from '../timeline.js';
 import { translated } from '../why.js';
 
-/** As much as the server takes. */
+/** The limit of the server, in bytes. */
 export const MOST = 64 * 1024 * 1024;
 const SCOPE = 'stateraft-trace/1';
 const NODES = 'stateraft-node/2';
 
-/** Something the reader can do something about. */
+/** An error that the reader can correct. */
 export class Refusal extends Error {}
 
 /**
- * The trace that the server was started with. Of a long run a part is shown: `part` is `{from: 7}` or
- * `{to: 9}`, the first or the last step of it; without, the server chooses.
+ * The trace that the server was started with. Of a long run the server sends a part: `part` is
+ * `{from: 7}` or `{to: 9}`, its first or its last step; without it the server chooses.
  */
 export async function served(signal, part = {}) {
   const asked = new URLSearchParams(part).toString();
@@ -38,7 +38,10 @@ export async function readFiles(files) {
   }));
 }
 
-/** Has the server execute texts again: `[{name, text}]`; `usedDisks` if the servers had run before; `part` as above. */
+/**
+ * Sends the texts `[{name, text}]` to the server, which executes them. `usedDisks`: the servers had run
+ * before; `part` as above.
+ */
 export async function execute(files, { usedDisks = false, part = {}, signal } = {}) {
   const kinds = new Set(files.map(kindOf));
   if (files.length > 1 && kinds.has('scope')) throw new Refusal(t('replay.mixed'));
@@ -56,12 +59,12 @@ function tooLarge(size, files) {
   return new Refusal(t('replay.too-large', { size: bytes(size), most: bytes(MOST), command }));
 }
 
-/** What a file says it is. */
+/** The kind of a trace, according to its header. */
 function kindOf({ name, text }) {
   const first = text.slice(0, text.search(/\n|$/)).trim();
   if (!text.trim()) throw new Refusal(t('replay.empty', { file: name }));
   let header = null;
-  try { header = JSON.parse(first); } catch { /* No header, then. */ }
+  try { header = JSON.parse(first); } catch { /* No header. */ }
   const found = header?.schema ?? (header?.trace && `${header.trace}/${header.version}`);
   if (found === SCOPE) return 'scope';
   if (found === NODES) return 'nodes';
@@ -74,13 +77,13 @@ function kindOf({ name, text }) {
 function opened(answer) {
   const { kind, header, start, steps = [], network, walk = null } = answer;
   const verdict = answer.verdict ?? { accepted: true };
-  // Not even its start can be shown.
+  // Not even the start of the run can be shown.
   if (!header || !start?.length) throw new Refusal(rejection(verdict));
   const timeline = new Timeline({ source: kind === 'nodes' ? 'nodes' : 'trace', header, start, steps, network, offset: (answer.from ?? 1) - 1 });
   return { kind, timeline, verdict, walk, of: answer.of ?? steps.length };
 }
 
-/** Why a trace is not accepted, in a sentence. */
+/** The reason for a rejected trace, as a sentence. */
 export function rejection(verdict) {
   const known = { ...verdict, why: translated(verdict.why) ?? verdict.why };
   return t(verdict.file ? 'replay.rejected-at' : verdict.line ? 'replay.rejected-line' : 'replay.rejected-why', known);

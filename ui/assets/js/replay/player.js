@@ -1,4 +1,4 @@
-// A run that was opened: the cluster at one step of it, what that step did, where a law breaks.
+// Shows an opened run: the cluster at one step, the effects of that step, and the violations.
 
 import { exportMenu } from '../export.js';
 import { h, replace } from '../dom.js';
@@ -16,9 +16,8 @@ import { rejection } from './open.js';
 import { sift, siftNote, withMessages } from './sift.js';
 
 /**
- * `run` is what `open.js` returns; `onMove(n)` hears where one goes, `onVisit(n)` that one would go to a
- * step of another part of the run, `onPart(part, n)` that one wants that part, `onAnother()` that one is
- * enough.
+ * `run` is the result of `open.js`. `onMove(n)` reports the current step, `onVisit(n)` requests a step
+ * in another part of the run, `onPart(part, n)` requests that part, `onAnother()` requests another run.
  */
 export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnother }) {
   const { timeline, verdict, walk, kind } = run;
@@ -67,11 +66,11 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
   const scrubber = Scrubber(scrubHost, { onGoto: go });
   addEventListener('keydown', keys);
 
-  /** What was found about the whole run, and the way to where it shows. */
+  /** The verdict on the whole run, and the controls that lead to the violation. */
   function judged() {
     const good = verdict.accepted;
     const isPart = run.of > timeline.length;
-    // A law that the steps of nodes break ends the run.
+    // A violation by the steps of nodes ends the run.
     const end = kind === 'nodes' && timeline.header.law ? { law: timeline.header.law, why: timeline.header.why } : null;
     const jump = (to, words) => h('button', { type: 'button', onclick: () => go(to) }, words);
     const lines = [];

@@ -1,13 +1,15 @@
-// Which messages in flight are worth drawing in a run whose end is known.
+// Selects the messages in flight to draw, in a run whose end is known.
 //
-// In the network of the model a message that nobody delivers stays for ever, and after thirty steps
-// there are dozens. Those that this step touches, that somebody points at, or that are delivered
-// later in the run are drawn; the others are counted, and the reader may ask for them.
+// In the model's network an undelivered message stays forever, and after thirty steps there are dozens.
+// The page draws the messages that this step touches, that the reader or the tour points at, or that the
+// run delivers later. It counts the rest, and the reader can show them.
 
 import { h, replace } from '../dom.js';
 import { t } from '../i18n.js';
 
-/** `{some, left}`: the messages to draw, and how many are not. `since`: what was sent after it is new. */
+/**
+ * `{some, left}`: the messages to draw, and the number of the rest. Messages sent after `since` are new.
+ */
 export function sift(timeline, at, { since = at.n, look = null } = {}) {
   const some = at.inFlight.filter((message) => {
     const { sentAt, sentAgain, delivered, dropped } = timeline.all[message.id - 1];
@@ -17,10 +19,10 @@ export function sift(timeline, at, { since = at.n, look = null } = {}) {
   return { some, left: at.inFlight.length - some.length };
 }
 
-/** The same picture with other messages in flight. */
+/** The same picture with different messages in flight. */
 export const withMessages = (at, some) => Object.create(at, { inFlight: { value: some } });
 
-/** Says how many are left out, and lets the reader change it. */
+/** Shows the number of hidden messages, with a button to show or hide them. */
 export function siftNote(host, { left, all, onToggle }) {
   replace(host, left > 0 && [
     all ? '' : `${t('sift.left', { n: left })} `,

@@ -1,26 +1,26 @@
-// Where things stand on the stage, in pixels: processes, their small print, the lines between them
-// and the labels of those lines. Pure geometry: nothing here reads the page, except to measure text.
+// The layout of the stage, in pixels: processes, their fact lines, the lines between processes, and the
+// labels of these lines. Pure geometry: nothing here reads the page, except to measure text.
 //
 //   const { places, boxes } = arrange(items, { width, height });
 //   const curve = connect(from, to, { bend, nodes, boxes, used, width, height });
 //   settle(labels, { nodes, boxes, width, height });
 //
-// Rules: no circle touches another, the small print of a process covers no other process, a line
-// passes around every process that it does not end at, and a label lies over nothing else. Several
-// arrangements are tried; the one that breaks the fewest rules is taken.
+// Rules: circles do not touch, the fact lines of a process cover no other process, a line passes around
+// every process that is not one of its ends, and a label covers nothing. Of several arrangements the
+// layout selects the one with the fewest faults.
 
 const STEP = 14;
-/** Between two circles there is room for a label. */
+/** The gap between two circles leaves room for a label. */
 const GAP = 64;
-/** Between a line and a process that it passes. */
+/** The distance between a line and a process that it passes. */
 const CLEAR = 9;
 
 /* Processes. */
 
 /**
- * Places every process. `items`: `{name, kind, facts: [words], crown}`, `kind` one of `server`,
- * `proxy`, `client`. Returns `places` (by name: `{x, y, r, side, kind, crown}`) and `boxes`, the room
- * that the small print takes.
+ * Places every process. `items`: `{name, kind, facts: [words], crown}`, `kind` is `server`, `proxy` or
+ * `client`. Returns `places` (by name: `{x, y, r, side, kind, crown}`) and `boxes`, the areas of the
+ * fact lines.
  */
 export function arrange(items, { width, height }) {
   const servers = items.filter(({ kind }) => kind === 'server');
@@ -50,13 +50,13 @@ function attempt(servers, line, { width, height, narrow, column, r, sides }) {
   const row = line.length && !column ? 78 : 0;
   const spots = servers.map(({ name, facts }, i) => {
     const [cos, sin] = [Math.cos(angle(i, servers.length)), Math.sin(angle(i, servers.length))];
-    // No arrow comes to the topmost from beside: its small print stands there.
+    // No arrow reaches the topmost server from the side: its fact lines are there.
     let side = i === 0 ? 'top' : 'below';
     if (i > 0 && sides === 'beside' && Math.abs(cos) > 0.4) side = cos > 0 ? 'right' : 'left';
     if (i > 0 && sides === 'mixed' && sin < -0.2) side = 'above';
     return { name, cos, sin, side, w: widths.get(name), lines: facts.length };
   });
-  // How far the ring may reach on each side, seen from where the outermost servers stand on it.
+  // The maximum extent of the ring on each side, limited by the servers and their fact lines.
   const reach = { left: Infinity, right: Infinity };
   const middle = left + (width - left) / 2;
   for (const { cos, side, w } of spots) {
@@ -70,7 +70,7 @@ function attempt(servers, line, { width, height, narrow, column, r, sides }) {
   const lowest = Math.max(...spots.map(({ sin }) => sin), 0);
   const deepest = spots.filter(({ sin }) => sin > lowest - 0.01);
   const below = Math.max(14, ...deepest.map(({ side, lines }) => (side === 'below' ? 14 + lines * STEP : 14)));
-  // With an odd number the lowest stand a little above the ring's foot: use the room.
+  // With an odd number, the lowest servers are above the lowest point of the ring: use the room.
   const span = Math.max(60, height - row - above - below - 2 * r);
   const ry = servers.length > 1 ? span / (1 + lowest) : span / 2;
   const rx = Math.min(reach.left, reach.right, Math.max(ry * 1.9, 210));
@@ -91,7 +91,7 @@ function attempt(servers, line, { width, height, narrow, column, r, sides }) {
   return { places, boxes, cost: faults(places, boxes, width, height) };
 }
 
-/** Where the lines of small print stand, seen from the middle of their process. */
+/** The positions of the fact lines, relative to the center of their process. */
 export function factSpots({ side, r, kind }, count) {
   const edge = kind === 'box' ? 15 : r;
   const spots = [];
@@ -112,7 +112,7 @@ function factBox(name, place, count, w) {
   return { name, x: place.x + spots[0].x + aside, y: place.y + (Math.min(...ys) + Math.max(...ys)) / 2 - 4, w, h: count * STEP };
 }
 
-/** What is wrong with an arrangement: little for what is tight, much for what overlaps. */
+/** The cost of an arrangement: low for a tight fit, high for an overlap. */
 function faults(places, boxes, width, height) {
   let cost = 0;
   const all = [...places];
@@ -143,14 +143,14 @@ function faults(places, boxes, width, height) {
 const halfWidth = ({ kind, r }) => (kind === 'box' ? r + 4 : r);
 const halfHeight = ({ kind, r }) => (kind === 'box' ? 16 : r);
 
-/** How much of two boxes lies over each other, with some room between them. */
+/** The overlap of two boxes, with a margin between them. */
 function overlap(one, other, room = 0) {
   const across = (one.w + other.w) / 2 + room - Math.abs(one.x - other.x);
   const down = (one.h + other.h) / 2 + room - Math.abs(one.y - other.y);
   return across > 0 && down > 0 ? across * down : 0;
 }
 
-/** Whether a box lies over a process. */
+/** Whether a box covers a process. */
 function covers(node, { x, y, w, h }, room = 0) {
   if (w === 0) return false;
   const [dx, dy] = [Math.max(0, Math.abs(node.x - x) - w / 2), Math.max(0, Math.abs(node.y - y) - h / 2)];
@@ -161,7 +161,7 @@ function covers(node, { x, y, w, h }, room = 0) {
 
 let ruler = null;
 const known = new Map();
-/** How wide a line of small print is (.stage text in components.css). */
+/** The width of a fact line in pixels (.stage text in components.css). */
 export function wordsWidth(words) {
   if (!ruler) {
     ruler = document.createElement('canvas').getContext('2d');
@@ -175,13 +175,13 @@ export function wordsWidth(words) {
 /* Lines. */
 
 /**
- * A line from one process to another that passes around all the others: `{d, point(s), bend}`. It
- * bends by `bend` to the left of its way if nothing is there, else by more or to the other side.
- * `used` remembers the bends between two processes, so that no two lines lie on each other.
+ * A line from one process to another that passes around all other processes: `{d, point(s), bend}`. It
+ * bends to the left by `bend` if the way is free, and otherwise further or to the right. `used` records
+ * the bends between two processes, so that no two lines coincide.
  */
 export function connect(from, to, { bend, nodes, boxes = [], used = new Map(), width, height }) {
   const others = nodes.filter((node) => node !== from && node !== to);
-  // The same bend seen from the other end lies on the other side.
+  // The same bend in the opposite direction is on the other side.
   const [pair, sign] = from.x < to.x || (from.x === to.x && from.y < to.y) ? [`${from.x} ${from.y} ${to.x} ${to.y}`, 1] : [`${to.x} ${to.y} ${from.x} ${from.y}`, -1];
   if (!used.has(pair)) used.set(pair, []);
   const taken = used.get(pair);
@@ -237,9 +237,9 @@ const HIGH = 20;
 const ALONG = Array.from({ length: 29 }, (_, i) => 0.15 + i * 0.025);
 
 /**
- * Gives every label (`{curve, w, prefer, spare}`) a place `x`, `y` where it lies over nothing: along its
- * curve if there is one, else as near as can be, with a line (`lead`) to its curve. One that fits
- * nowhere becomes a dot: `w` and `words` are then those of `spare`.
+ * Gives every label (`{curve, w, prefer, spare}`) a position `x`, `y` where it covers nothing: on its
+ * curve if possible, otherwise as near as possible, with a line (`lead`) to its curve. A label that fits
+ * nowhere becomes a dot: its `w` and `words` are then the values of `spare`.
  */
 export function settle(labels, { nodes, boxes = [], width, height }) {
   const taken = [...boxes];

@@ -1,8 +1,8 @@
-// One tour being walked: the card on one side, on the other the cluster it speaks of.
+// Plays one tour: the card on one side, the cluster that it describes on the other.
 //
-// A card may hold several events. Going forward plays them one after another, going anywhere else
-// jumps; any of them can be looked at alone by its line in the list below the text. Where a reader
-// asked for less motion, nothing is played.
+// A card may have several events. Moving forward plays them one after another; any other move jumps. The
+// list below the text opens each event alone. If the reader prefers reduced motion, nothing is
+// played.
 
 import { event as tellEvent, initial, text as plain, who } from '../describe.js';
 import { h, replace, set, still, text } from '../dom.js';
@@ -17,11 +17,11 @@ import { exportMenu } from '../export.js';
 import { sift, siftNote, withMessages } from '../replay/sift.js';
 import { exploreHash, lookedAt, traceOf, walkOf } from './walk.js';
 
-/** How long an event is shown before the next one of the same card, in milliseconds. */
+/** The time in milliseconds between two events of a card. */
 const PACE = 750;
-/** How long a card may play in all. */
+/** The maximum playing time of a card, in milliseconds. */
 const LONGEST = 4500;
-/** For how many events a message that is never delivered is worth drawing. */
+/** The number of events for which a message that is never delivered is drawn. */
 const FRESH = 4;
 
 export function Player(host, { tour, next, app, navigate }) {
@@ -85,7 +85,7 @@ export function Player(host, { tour, next, app, navigate }) {
     return format({ page: 'tour', rest: [tour.name], params: { step: place || null } });
   }
 
-  /** Goes to a card; with `play`, through its events one by one. */
+  /** Opens a card; with `play`, shows its events one by one. */
   function go(to, { play = false } = {}) {
     clearTimeout(timer);
     number = Math.max(0, Math.min(last, Number.isFinite(to) ? Math.trunc(to) : 0));
@@ -102,7 +102,7 @@ export function Player(host, { tour, next, app, navigate }) {
     if (n < card.to) timer = setTimeout(() => run(n + 1, pace), pace);
   }
 
-  /** Shows one event of the run: where it belongs to another card of this part, goes there. */
+  /** Shows one event of the run; opens its card if it is another card of this part. */
   function peek(n) {
     clearTimeout(timer);
     if (n < card.from || n > card.to) {
@@ -133,7 +133,7 @@ export function Player(host, { tour, next, app, navigate }) {
     if (explore) explore.href = exploreHash(walkOf(card.part, n));
   }
 
-  /** What the servers hold, where they hold anything. */
+  /** The data of the servers, if any server has data. */
   function drawData(whole) {
     const held = whole.names.map((name) => ({ name, pairs: whole.processes[name]?.running?.store })).filter(({ pairs }) => pairs);
     data.hidden = held.every(({ pairs }) => !pairs.length);
@@ -200,7 +200,7 @@ export function Player(host, { tour, next, app, navigate }) {
   };
 }
 
-/** Marks what the card speaks of. The stage keeps its elements by name, so the marks stay. */
+/** Marks the subjects of the card. The stage keeps its elements by name, so the marks persist. */
 function point(picture, { processes, messages }) {
   const mark = (group, wanted) => {
     for (const [key, element] of picture.querySelector(group)?.keyedChildren ?? []) {

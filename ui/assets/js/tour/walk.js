@@ -1,7 +1,7 @@
-// The tours: reading them, and what of them other pages can take up.
+// Loads the tours, and provides their walks for other pages.
 //
-// A tour is `tours/NAME.json` (what is told) and a trace for each of its parts. The parts follow one
-// another as one row of cards; `cardAt(tour, n)` finds the n-th.
+// A tour is `tours/NAME.json` (the text) and a trace for each of its parts. The cards of all parts form
+// one sequence; `cardAt(tour, n)` finds the n-th.
 
 import { getJson } from '../api.js';
 import { eventOf, readJsonl } from '../timeline.js';
@@ -18,7 +18,7 @@ export async function tours() {
   return Promise.all(names.map((name) => getJson(`/ui/tours/${name}.json`)));
 }
 
-/** A tour with the timelines of its parts, and a list of all its cards. */
+/** A tour with the timelines of its parts and a list of all its cards. */
 export async function loadTour(name) {
   const tour = await getJson(`/ui/tours/${name}.json`);
   tour.cards = [];
@@ -37,12 +37,12 @@ export async function loadTour(name) {
   return tour;
 }
 
-/** Where the trace of a part lies. */
+/** The address of a part's trace. */
 export const traceOf = (part) => `/ui/tours/${part.trace}.jsonl`;
 
 /**
- * The path of a run as the explorer writes it: `['1e', '2d1']`. Where something happened that it has
- * no letter for, the path ends before it.
+ * The path of a run in the notation of the explorer: `['1e', '2d1']`. The path ends before the first
+ * event without a letter in that notation.
  */
 export function pathOf(timeline, steps = timeline.length) {
   const path = [];
@@ -65,7 +65,7 @@ function keyOf(timeline, n) {
   return LETTERS[event.name] ? process + LETTERS[event.name] : null;
 }
 
-/** What the explorer has to be told to stand where a part stands after so many steps. */
+/** The explorer's parameters for the state of a part after this number of steps. */
 export function walkOf(part, steps) {
   return {
     scope: { name: part.scope, bounds: part.bounds ?? {} },
@@ -85,8 +85,8 @@ export function exploreHash(walk, at = walk.path.length) {
 }
 
 /**
- * The messages a card points at, by number: `AppendEntries 1 2` is the newest of this kind on this
- * way by step `n`.
+ * The messages that a card points at, by number: `AppendEntries 1 2` is the newest message of this kind
+ * from 1 to 2 up to step `n`.
  */
 export function lookedAt(timeline, card, n) {
   const found = { processes: new Set(), messages: new Set() };
