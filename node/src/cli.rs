@@ -16,7 +16,7 @@ Exit codes:
   0   stopped because it was told to; `health`: the server is alive
   1   could not start; `health`: the server is not alive
   2   the command line makes no sense
-  70  a law of the protocol was broken, or the server panicked: a bug
+  70  an invariant of the protocol was violated, or the server panicked: a bug
   74  the disk, the trace or the socket failed while running
   129, 130, 143  a second signal (SIGHUP, SIGINT, SIGTERM) stopped it immediately
 

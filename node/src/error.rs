@@ -43,7 +43,7 @@ pub enum StartError {
     },
     /// The other servers would send to an address at which this server does not listen.
     #[error(
-        "--peer {id}={address} says where the other servers reach this one, but it listens at {listen}: \
+        "--peer {id}={address} is the address at which the other servers reach this one, but it listens at {listen}: \
          make --listen and the entry the same, or listen at 0.0.0.0 if the address is translated on the way"
     )]
     OwnAddress {
@@ -84,9 +84,7 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// An invariant of the protocol was violated: a bug that may already have cost safety.
-    #[error(
-        "a law of the protocol was broken: {law}. The server stops rather than go on; {report}"
-    )]
+    #[error("an invariant of the protocol is violated: {law}. The server stops at once; {report}")]
     LawBroken {
         /// The violated invariant.
         law: String,
@@ -94,15 +92,15 @@ pub enum Failure {
         report: String,
     },
     /// The disk failed.
-    #[error("the disk failed, and the server stops: what is not on it must not be acknowledged")]
+    #[error(
+        "the disk failed, so the server stops: it must not acknowledge data that is not durable"
+    )]
     Disk(#[source] DiskError),
     /// The trace can no longer be written.
-    #[error("the trace cannot be written any more, and a trace with a gap is worth nothing")]
+    #[error("writing the trace failed, so the server stops: a trace with a gap cannot be replayed")]
     Trace(#[source] io::Error),
     /// A system call failed that a server depends on.
-    #[error(
-        "the system has no thread to give, or does not say any more what happens to the socket"
-    )]
+    #[error("cannot spawn a thread, or polling the socket failed")]
     System(#[source] io::Error),
     /// One of the server's threads panicked.
     #[error("the driver panicked: a bug, see the log")]
@@ -119,7 +117,7 @@ pub enum ProposeError {
         leader: Option<NodeId>,
     },
     /// Nothing was done: the queue is full.
-    #[error("too many operations wait; nothing was done")]
+    #[error("too many operations are queued; nothing was done")]
     Overloaded,
     /// Nothing was done: all client sessions of the cluster are in use.
     #[error("all client sessions of the cluster are in use; nothing was done")]
@@ -131,12 +129,12 @@ pub enum ProposeError {
     #[error("the cluster did not answer in time; nothing was done")]
     Unavailable,
     /// Nothing was done: the session was evicted to make room for others. Retry.
-    #[error("the session had expired; nothing was done, and asking again opens another")]
+    #[error("the session expired; nothing was done, and a retry opens another session")]
     SessionExpired,
     /// The write may have taken effect, may still do so, or never will; at most once.
-    #[error("the outcome is unknown: the operation may have been carried out, or may yet be, once")]
+    #[error("the outcome is unknown: the operation may have been executed once, or may still be")]
     Unknown,
     /// The server has stopped. A write in progress may have taken effect, or may still do so.
-    #[error("the server has stopped; what was under way may have been carried out")]
+    #[error("the server has stopped; operations in progress may have been executed")]
     Stopped,
 }

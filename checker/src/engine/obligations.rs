@@ -170,7 +170,7 @@ enum Claim {
         response: u32,
         /// The part of the leader's log that the request reveals.
         log: u32,
-        /// Only while no server can crash any more.
+        /// Only while no server can crash later.
         no_more_crashes: bool,
     },
     /// Two messages have equal effects.

@@ -270,7 +270,7 @@ impl<'a> StepCache<'a> {
             .at(shared, permutation, || tables.shared_row(shared))
     }
 
-    /// Whether no server can crash any more.
+    /// Whether no server can crash later.
     pub(crate) fn are_crashes_over(&mut self, shared: u32) -> bool {
         let index = shared as usize;
         if index >= self.crashes_over.len() {

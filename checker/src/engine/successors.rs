@@ -53,7 +53,7 @@ struct Group<const S: usize> {
     facts: [ChannelFacts; S],
     /// The processes that cannot enter a newer term, as bits.
     term_final: u32,
-    /// Whether no server can crash any more.
+    /// Whether no server can crash later.
     no_more_crashes: bool,
     /// Own events of the processes: the step and its move.
     own: Vec<(usize, u32)>,

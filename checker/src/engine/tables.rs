@@ -1,7 +1,7 @@
 //! Ids of the components of system states, and the results of local steps. All threads share them.
 //!
 //! A *channel* is the set of messages in flight from one process to another, normalized: messages that
-//! cannot affect the receiver any more are removed. The *shared part* is budget and history. A system
+//! can no longer affect the receiver are removed. The *shared part* is budget and history. A system
 //! state has one process per process index, one channel per pair that communicates, and one shared part.
 //! The effect of a message depends only on its receiver. Normalization depends only on the receiver, the
 //! channel, and two facts about the other components ([`ChannelFacts`]). So a few thousand results make
@@ -43,7 +43,7 @@ pub(crate) const NO_EFFECT: u32 = 0;
 pub(crate) struct ChannelFacts {
     /// The sender cannot enter a newer term.
     pub(crate) term_final: bool,
-    /// No server can crash any more.
+    /// No server can crash later.
     pub(crate) no_more_crashes: bool,
 }
 
@@ -297,7 +297,7 @@ impl Tables {
         self.effects.read().row(id, &self.permutations).to_vec()
     }
 
-    /// Whether no server can crash any more.
+    /// Whether no server can crash later.
     pub(crate) fn are_crashes_over(&self, shared: u32) -> bool {
         self.scope
             .are_crashes_over(&self.shared_parts.read().value(shared).spent)

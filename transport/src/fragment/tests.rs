@@ -80,10 +80,10 @@ fn acknowledge(sender: &mut FragmentSender, reassembler: &Reassembler, message: 
     }
 }
 
-/// Both directions lose a tenth, and the path carries more and less all the while; three messages
-/// still arrive whole, and nothing is left of them.
+/// Both directions lose a tenth, and the path MTU keeps changing. Three messages still arrive complete,
+/// and no state of them remains.
 #[test]
-fn lost_fragments_and_acknowledgements_are_made_up_for() {
+fn lost_fragments_and_acknowledgements_are_retransmitted() {
     use rand_chacha::{
         ChaCha8Rng,
         rand_core::{RngCore, SeedableRng},
@@ -150,9 +150,9 @@ fn silent_receiver_is_given_up_after_a_few_repeats() {
     assert_eq!(sender.queued, 0);
 }
 
-/// However well it goes, and however badly.
+/// With and without losses, the bytes in flight stay bounded.
 #[test]
-fn of_large_fragments_fewer_are_under_way() {
+fn bytes_in_flight_are_bounded() {
     let mut now = Instant::now();
     let (mut sender, mut reassembler) = (FragmentSender::new(0), Reassembler::default());
     sender.push(to(), content(3 << 20), now);
@@ -188,7 +188,7 @@ fn of_large_fragments_fewer_are_under_way() {
 }
 
 #[test]
-fn fragment_overtaken_by_three_is_repeated_at_once() {
+fn fragment_is_retransmitted_after_three_later_ones_were_acknowledged() {
     let now = Instant::now();
     let (mut sender, mut reassembler) = (FragmentSender::new(0), Reassembler::default());
     sender.push(to(), content(10_000), now);
@@ -206,7 +206,7 @@ fn fragment_overtaken_by_three_is_repeated_at_once() {
 }
 
 #[test]
-fn what_waits_for_a_receiver_is_bounded() {
+fn queue_of_a_receiver_is_bounded() {
     let now = Instant::now();
     let mut sender = FragmentSender::new(0);
     let mut taken = 0;
@@ -219,7 +219,7 @@ fn what_waits_for_a_receiver_is_bounded() {
 }
 
 #[test]
-fn word_under_another_key_does_not_count() {
+fn acknowledgement_under_another_key_is_ignored() {
     let now = Instant::now();
     let mut sender = FragmentSender::new(0);
     sender.push(to(), content(2000), now);
@@ -237,10 +237,10 @@ fn word_under_another_key_does_not_count() {
     assert_eq!(sender.acknowledge(KeyId::Cluster, &of, now), None);
 }
 
-/// A path that comes to carry less: what is under way is cut anew at once, whatever its length
-/// was, and what had arrived already is not sent again.
+/// The path MTU decreases: fragments in flight are fragmented again at once, and acknowledged bytes
+/// are not retransmitted.
 #[test]
-fn fragments_under_way_are_cut_anew_when_the_path_carries_less() {
+fn fragments_in_flight_are_fragmented_again_when_the_path_mtu_decreases() {
     let now = Instant::now();
     let (mut sender, mut reassembler) = (FragmentSender::new(0), Reassembler::default());
     sender.push(to(), content(10_000), now);
@@ -253,7 +253,7 @@ fn fragments_under_way_are_cut_anew_when_the_path_carries_less() {
     let lengths: Vec<usize> = short.iter().map(|of| of.3.len()).collect();
     assert_eq!(lengths.iter().sum::<usize>(), 7000, "{lengths:?}");
     assert!(short.iter().all(|of| !(3000..6000).contains(&of.1)));
-    // The first of the long ones arrives late, and overlaps.
+    // The first long fragment arrives late, and overlaps.
     take(&mut reassembler, &long[0]);
     let whole = short
         .iter()
@@ -265,7 +265,7 @@ fn fragments_under_way_are_cut_anew_when_the_path_carries_less() {
 }
 
 #[test]
-fn refused_fragment_is_cut_anew_at_once() {
+fn refused_fragment_is_fragmented_again_at_once() {
     let now = Instant::now();
     let mut sender = FragmentSender::new(0);
     let whole = content(1400);
@@ -321,7 +321,7 @@ fn fragments_that_contradict_or_exceed_are_refused() {
     );
     assert_eq!(reassembler.acknowledgement(2), None);
     assert_eq!(reassembler.bytes(), 0);
-    // Further ahead than a sender goes.
+    // Beyond the limit of a sender.
     let length = 64 << 20;
     let far = (4, MAX_AHEAD, length, vec![1]);
     assert_eq!(
@@ -334,7 +334,7 @@ fn fragments_that_contradict_or_exceed_are_refused() {
         Reassembly::Buffered
     );
     assert_eq!(reassembler.bulk(), 1 + PIECE_OVERHEAD);
-    // In more pieces than a sender has under way.
+    // More pieces than a sender has in flight.
     let piece = |nth: usize| (4, 2 + 2 * nth as u32, length, vec![1]);
     for nth in 1..MAX_PIECES {
         let taken = take_within(&mut reassembler, &piece(nth), BULK);
@@ -346,10 +346,10 @@ fn fragments_that_contradict_or_exceed_are_refused() {
     assert_eq!((first, ranges.len()), (0, MAX_RANGES * RANGE));
 }
 
-/// A bulk message of 64 MiB over a way that loses a fifth, repeats a twentieth and lets a tenth
-/// overtake: it arrives whole, and what is said and remembered meanwhile stays little.
+/// A bulk message of 64 MiB over a path that loses a fifth, duplicates a twentieth and reorders a tenth:
+/// it arrives complete, and acknowledgements and buffers stay small.
 #[test]
-fn bulk_message_arrives_over_a_bad_way_in_bounded_memory() {
+fn bulk_message_arrives_over_a_bad_path_in_bounded_memory() {
     use rand_chacha::{
         ChaCha8Rng,
         rand_core::{RngCore, SeedableRng},
@@ -414,7 +414,7 @@ fn bulk_message_arrives_over_a_bad_way_in_bounded_memory() {
     eprintln!("{:?} of virtual time", now - begun);
 }
 
-/// What is small does not wait behind what is large, and is not on_refused because of it.
+/// A small message neither waits behind a bulk message nor is refused because of it.
 #[test]
 fn bulk_message_is_overtaken() {
     let now = Instant::now();
@@ -430,13 +430,13 @@ fn bulk_message_is_overtaken() {
     }
     acknowledge(&mut sender, &reassembler, 1, now);
     let then: Vec<u64> = poll(&mut sender, now).iter().map(|of| of.0).collect();
-    // In the order in which they were sent, though the second is shorter.
+    // In the order sent, although the second is shorter.
     let expected = [[2; 10].as_slice(), &[3; 5]].concat();
     assert_eq!(then[..15], expected);
     assert!(then[15..].iter().all(|message| *message == 1));
 }
 
-/// A later bulk message of the same run takes the place of one that was given up.
+/// A later bulk message of the same session replaces the earlier one.
 #[test]
 fn one_bulk_message_of_a_run_is_put_together_at_a_time() {
     let mut reassembler = Reassembler::default();
@@ -472,7 +472,7 @@ fn bulk_messages_together_are_bounded() {
 }
 
 proptest! {
-    /// However a message is cut, in whatever order and however often its pieces come.
+    /// Any fragmentation, order and duplication yields the message.
     #[test]
     fn pieces_that_overlap_make_the_message(
         length in 1..3000_usize,
