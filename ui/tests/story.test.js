@@ -1,4 +1,5 @@
-import { accusedBy, lawName } from '/ui/js/story.js';
+import { lawName } from '/ui/js/laws.js';
+import { accusedBy } from '/ui/js/story.js';
 
 export const tests = {
   sentence_of_a_broken_law_names_what_it_is_about(equal) {

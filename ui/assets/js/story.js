@@ -8,7 +8,8 @@
 
 import { h, replace } from './dom.js';
 import { tell } from './describe.js';
-import { has, t } from './i18n.js';
+import { t } from './i18n.js';
+import { lawName, witness } from './laws.js';
 import { why } from './why.js';
 
 export function Story(host) {
@@ -38,24 +39,6 @@ function words(timeline, at) {
         change.field === 'log' ? change.is : [h('s', {}, String(change.was === '' ? t('stage.none') : change.was)), ' → ', h('b', {}, String(change.is === '' ? t('stage.none') : change.is))])])),
     (at.step?.witnesses?.length ?? 0) > 0 && h('p', { class: 'story-line' }, at.step.witnesses.map((name) => [h('span', { class: 'chip' }, witness(name)), ' '])),
   ];
-}
-
-/** The name of a witness in the language of the page. */
-export function witness(name) {
-  const key = `stage.witness-${name.replaceAll(' ', '-')}`;
-  return has(key) ? t(key) : name;
-}
-
-/** The name of a property: `LeaderCompleteness` and `Leader Completeness` are the same. */
-export function lawName(name) {
-  const key = `stage.law-${String(name).replace(/[^A-Za-z]/g, '').toLowerCase()}`;
-  return has(key) ? t(key) : String(name).replace(/([a-z])([A-Z])/g, '$1 $2');
-}
-
-/** The definition of a property, in the language of the page: `{name, about}` of the catalog. */
-export function aboutLaw({ name, about }) {
-  const key = `explore.about-law-${String(name).replace(/[^A-Za-z]/g, '').toLowerCase()}`;
-  return has(key) ? t(key) : about;
 }
 
 /** The subjects of a violation's sentence: `{servers: ['server 1'], index: 2 | null}`. */

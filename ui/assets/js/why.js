@@ -10,7 +10,7 @@
 
 import { h } from './dom.js';
 import { currentLanguage, number } from './i18n.js';
-import { lawName, witness } from './story.js';
+import { lawName, witness } from './laws.js';
 import { who as process } from './describe.js';
 
 /** Every sentence in English and in Spanish. */

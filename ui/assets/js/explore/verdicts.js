@@ -7,7 +7,7 @@
 
 import { h, replace } from '../dom.js';
 import { t } from '../i18n.js';
-import { aboutLaw, lawName, witness } from '../story.js';
+import { aboutLaw, lawName, witness } from '../laws.js';
 import { why } from '../why.js';
 
 export function Verdicts(host, { onGoto, onWitness }) {

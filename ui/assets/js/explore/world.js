@@ -8,7 +8,7 @@
 
 import { h, replace } from '../dom.js';
 import { has, t } from '../i18n.js';
-import { aboutLaw, lawName } from '../story.js';
+import { aboutLaw, lawName } from '../laws.js';
 
 export function worldOf(params, catalogue) {
   const scope = catalogue.scopes.find(({ name }) => name === params.scope);

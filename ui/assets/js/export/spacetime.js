@@ -5,7 +5,7 @@
 // texts are measured, and the picture is wide enough for them: nothing is clipped at an edge.
 
 import { event as tellEvent, family, initial, short } from '../describe.js';
-import { lawName } from '../story.js';
+import { lawName } from '../laws.js';
 import { eventOf, isDown, roleOf, termOf } from '../timeline.js';
 import { has, t } from '../i18n.js';
 

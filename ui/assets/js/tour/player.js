@@ -7,11 +7,12 @@
 import { event as tellEvent, initial, text as plain, who } from '../describe.js';
 import { h, replace, set, still, text } from '../dom.js';
 import { currentLanguage, t } from '../i18n.js';
+import { lawName } from '../laws.js';
 import { LogGrid } from '../log-grid.js';
 import { format } from '../router.js';
 import { SpaceTime } from '../spacetime.js';
 import { Stage } from '../stage.js';
-import { accusedBy, lawName } from '../story.js';
+import { accusedBy } from '../story.js';
 import { why } from '../why.js';
 import { exportMenu } from '../export.js';
 import { sift, siftNote, withMessages } from '../replay/sift.js';
