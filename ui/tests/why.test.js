@@ -21,6 +21,14 @@ export const tests = {
   what_the_page_knows_better_stands_in_a_sentence(equal) {
     equal(spanish('It holds here already: A server leads.', { what: 'Un servidor lidera' }), 'Aquí ya se cumple: Un servidor lidera.');
   },
+  noun_beside_a_one_is_singular(equal) {
+    equal(spanish('server 2 acknowledged entry 2, but its disk holds 1 entries'), 'el servidor 2 confirmó la entrada 2, pero su disco guarda 1 entrada');
+    equal(spanish('server 2 acknowledged entry 3, but its disk holds 2 entries'), 'el servidor 2 confirmó la entrada 3, pero su disco guarda 2 entradas');
+    equal(spanish('StateMachineSafety is broken, 1 steps from the start.'), 'Se incumple «State Machine Safety», a 1 paso del inicio.');
+  },
+  bound_that_is_out_of_range_is_named_in_spanish(equal) {
+    equal(spanish('terms 99 is out of range: give 1 to 8'), 'el límite «mandatos» no puede ser 99: da de 1 a 8');
+  },
   sentence_that_nobody_translated_stays_and_is_marked_as_english(equal) {
     equal(spanish('a law of its own kind is broken'), null);
     equal(translated('server 1 came back'), 'server 1 came back');

@@ -14,8 +14,8 @@ const SPEEDS = [0.5, 1, 2, 5, 20];
 
 export const scrubberShortcuts = () => [
   { keys: '← →', what: t('stage.key-step') },
-  { keys: 'Home End', what: t('stage.key-ends') },
-  { keys: 'Space', what: t('stage.key-play') },
+  { keys: t('stage.keys-ends'), what: t('stage.key-ends') },
+  { keys: t('stage.keys-play'), what: t('stage.key-play') },
 ];
 
 export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {

@@ -40,7 +40,7 @@ export default function page(host, { params, rest, navigate, app, shortcuts = ()
       document.title = `${tour.title[currentLanguage()]} · Stateraft`;
       shortcuts([
         { keys: '→ ←', what: t('tour.key-next') },
-        { keys: 'Home End', what: t('tour.key-ends') },
+        { keys: t('stage.keys-ends'), what: t('tour.key-ends') },
         { keys: 'Esc', what: t('tour.key-all') },
       ]);
       player = Player(box, { tour, next: all[place + 1] ?? null, app, navigate });

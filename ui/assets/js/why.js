@@ -6,7 +6,8 @@
 //   h('p', {}, why(broken.why))     // the text, marked as English if there is no translation
 //   translated(broken.why)          // the text, or nothing without a translation
 //
-// The first matching pattern is used: more specific patterns come first.
+// The first matching pattern is used: more specific patterns come first. `{n paso|pasos}` selects a form
+// by the number `n`.
 
 import { h } from './dom.js';
 import { currentLanguage, number } from './i18n.js';
@@ -25,7 +26,7 @@ export const SENTENCES = [
   ['term {term} and no vote', 'el mandato {term} y ningún voto'],
   ['server {id} sent a vote in term {term} that its disk does not hold', 'el servidor {id} envió un voto en el mandato {term} que su disco no guarda'],
   ['server {id} asked for votes in term {term} before its own was durable', 'el servidor {id} pidió votos en el mandato {term} antes de que el suyo estuviera en disco'],
-  ['server {id} acknowledged entry {index}, but its disk holds {n} entries', 'el servidor {id} confirmó la entrada {index}, pero su disco guarda {n} entradas'],
+  ['server {id} acknowledged entry {index}, but its disk holds {n} entries', 'el servidor {id} confirmó la entrada {index}, pero su disco guarda {n} {n entrada|entradas}'],
   ['server {id} believes that server {other} holds entries up to {index} durably, and it does not', 'el servidor {id} cree que el servidor {other} guarda en disco las entradas hasta la {index}, y no es así'],
   ['servers {id} and {other} have the same term at index {index} and differ at or before it', 'los servidores {id} y {other} tienen el mismo mandato en el índice {index} y difieren en él o antes'],
   ['write {sequence} of session {session} was acknowledged, but no server had committed it', 'la escritura {sequence} de la sesión {session} se confirmó, pero ningún servidor la había comprometido'],
@@ -82,9 +83,9 @@ export const SENTENCES = [
   ['terms never decrease within a log (Raft §5.3)', 'los mandatos nunca bajan dentro de un log (Raft §5.3)'],
   ['the log of server {id} is not what its writes make of it', 'el log del servidor {id} no es el que dan sus escrituras'],
   // Progress, stability and latency.
-  ['{said}, it answered the request before, and it took {n} requests to find it again', '{said}, había respondido a la petición anterior, y hicieron falta {n} peticiones para encontrarlo otra vez'],
+  ['{said}, it answered the request before, and it took {n} requests to find it again', '{said}, había respondido a la petición anterior, y {n hizo|hicieron} falta {n} {n petición|peticiones} para encontrarlo otra vez'],
   ['whatever is said twice arrives the second time, and in {n} ticks no leader was elected', 'todo mensaje enviado dos veces llega la segunda, y en {n} pulsos no se eligió ningún líder'],
-  ['server {id} is {some} entries behind, each message takes up to {ticks} ticks, and {n} ticks went by from the election of server {other} until it committed something with it: more than {most}', 'el servidor {id} va {some} entradas por detrás, cada mensaje tarda hasta {ticks} pulsos, y desde la elección del servidor {other} hasta que comprometió algo con él pasaron {n} pulsos: más de {most}'],
+  ['server {id} is {some} entries behind, each message takes up to {ticks} ticks, and {n} ticks went by from the election of server {other} until it committed something with it: more than {most}', 'el servidor {id} va {some} {some entrada|entradas} por detrás, cada mensaje tarda hasta {ticks} pulsos, y desde la elección del servidor {other} hasta que comprometió algo con él pasaron {n} pulsos: más de {most}'],
   ['{said}, and {n} ticks after it was asked for, operation {operation} of the client has no answer', '{said}, y {n} pulsos después de pedirla, la operación {operation} del cliente no tiene respuesta'],
   ['whatever is said twice arrives the second time', 'todo mensaje enviado dos veces llega la segunda'],
   ['all is well', 'todo va bien'],
@@ -92,12 +93,12 @@ export const SENTENCES = [
   ['server {id} leads and all know it', 'el servidor {id} lidera y todos lo saben'],
   ['server {id} hears from the next leader with the next heartbeat, and a client waits for it', 'el servidor {id} conocerá al siguiente líder con el próximo latido, y un cliente lo espera'],
   ['nobody answers, and after {n} ticks the client still waits', 'nadie responde, y tras {n} pulsos el cliente sigue esperando'],
-  ['nobody answers, the client has given up, and the proxy still holds {n} request', 'nadie responde, el cliente ha abandonado, y el proxy aún guarda {n} petición'],
+  ['nobody answers, the client has given up, and the proxy still holds {n} request', 'nadie responde, el cliente ha abandonado, y el proxy aún guarda {n} {n petición|peticiones}'],
   ['nobody was elected at first', 'al principio no se eligió a nadie'],
   ['nobody ran without server {id}', 'nadie se presentó sin el servidor {id}'],
   ['this drill is for three servers', 'este ejercicio es para tres servidores'],
   ['from the initial state no entry can ever be committed: none of the {states} states reachable without faults does', 'desde el estado inicial nunca se puede comprometer ninguna entrada: ninguno de los {states} estados alcanzables sin fallos lo hace'],
-  ['from a state {n} steps away no entry can be committed any more: none of the {states} states reachable without faults does', 'desde un estado a {n} pasos ya no se puede comprometer ninguna entrada: ninguno de los {states} estados alcanzables sin fallos lo hace'],
+  ['from a state {n} steps away no entry can be committed any more: none of the {states} states reachable without faults does', 'desde un estado a {n} {n paso|pasos} ya no se puede comprometer ninguna entrada: ninguno de los {states} estados alcanzables sin fallos lo hace'],
   ['no leader in {n} ticks, with nothing in its way', 'ningún líder en {n} pulsos, sin nada que lo impida'],
   ['{said}, and in {n} ticks, each heartbeat taking {beat}, nothing new was committed', '{said}, y en {n} pulsos, a {beat} por latido, no se comprometió nada nuevo'],
   ['{said}, and server {id} leads in term {term} in place of server {other} in term {earlier}', '{said}, y el servidor {id} lidera en el mandato {term} en lugar del servidor {other} en el mandato {earlier}'],
@@ -115,18 +116,18 @@ export const SENTENCES = [
   ['A bug is planted ({bug}), and this scope does not show it: in all {states} states every law holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumplen todas las propiedades. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
   ['A bug is planted ({bug}), and this scope does not show it: in all {states} states {law} holds, and no other law was judged. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumple «{law}», y no se comprobó ninguna otra propiedad. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
   ['The search says that {law} is broken, but its path is no real run: {error}. This is a fault of the checker.', 'La búsqueda dice que se incumple «{law}», pero su camino no es una ejecución real: {error}. Es un fallo del comprobador.'],
-  ['The planted bug ({bug}) is caught by the progress check: {n} steps from the start the cluster is stuck. This is no verdict on Raft.', 'La comprobación de progreso detecta el error plantado ({bug}): a {n} pasos del inicio el clúster está atascado. Esto no es un veredicto sobre Raft.'],
-  ['The planted bug ({bug}) is caught by a timed simulation: {law} is broken after {n} steps. This is no verdict on Raft.', 'Una simulación con reloj detecta el error plantado ({bug}): se incumple «{law}» tras {n} pasos. Esto no es un veredicto sobre Raft.'],
-  ['The planted bug ({bug}) is caught by a recorded schedule of {n} steps, which breaks {law}. This is no verdict on Raft.', 'Un guion grabado de {n} pasos detecta el error plantado ({bug}): incumple «{law}». Esto no es un veredicto sobre Raft.'],
-  ['The planted bug ({bug}) is caught: {law} is broken, {n} steps from the start. This is no verdict on Raft.', 'Error plantado detectado ({bug}): se incumple «{law}», a {n} pasos del inicio. Esto no es un veredicto sobre Raft.'],
-  ['{law} is broken, {n} steps from the start.', 'Se incumple «{law}», a {n} pasos del inicio.'],
+  ['The planted bug ({bug}) is caught by the progress check: {n} steps from the start the cluster is stuck. This is no verdict on Raft.', 'La comprobación de progreso detecta el error plantado ({bug}): a {n} {n paso|pasos} del inicio el clúster está atascado. Esto no es un veredicto sobre Raft.'],
+  ['The planted bug ({bug}) is caught by a timed simulation: {law} is broken after {n} steps. This is no verdict on Raft.', 'Una simulación con reloj detecta el error plantado ({bug}): se incumple «{law}» tras {n} {n paso|pasos}. Esto no es un veredicto sobre Raft.'],
+  ['The planted bug ({bug}) is caught by a recorded schedule of {n} steps, which breaks {law}. This is no verdict on Raft.', 'Un guion grabado de {n} {n paso|pasos} detecta el error plantado ({bug}): incumple «{law}». Esto no es un veredicto sobre Raft.'],
+  ['The planted bug ({bug}) is caught: {law} is broken, {n} steps from the start. This is no verdict on Raft.', 'Error plantado detectado ({bug}): se incumple «{law}», a {n} {n paso|pasos} del inicio. Esto no es un veredicto sobre Raft.'],
+  ['{law} is broken, {n} steps from the start.', 'Se incumple «{law}», a {n} {n paso|pasos} del inicio.'],
   ['It holds here already: {what}.', 'Aquí ya se cumple: {what}.'],
   ['Found one step from here: {what}.', 'Encontrado a un paso de aquí: {what}.'],
-  ['Found {n} steps from here, {few} of them decisions, the fewest there are: {what}.', 'Encontrado a {n} pasos de aquí, {few} de ellos decisiones, las menos posibles: {what}.'],
+  ['Found {n} steps from here, {few} of them decisions, the fewest there are: {what}.', 'Encontrado a {n} {n paso|pasos} de aquí, {few} de ellos decisiones, las menos posibles: {what}.'],
   ['Nowhere: none of the {states} states that can be reached from here shows this: {what}.', 'En ninguna parte: ninguno de los {states} estados alcanzables desde aquí lo muestra: {what}.'],
   ['"{witness}" is witnessed', 'se da «{witness}»'],
-  ['Stopped after {states} states: nothing is claimed of the others.', 'Detenido tras {states} estados: de los demás no se afirma nada.'],
-  ['Truncated after {states} states, {limit}: the others were not {done}, and no claim is made.', 'Truncado tras {states} estados, {limit}: los demás no se han visto, y no se afirma nada.'],
+  ['Stopped after {states} states: nothing is claimed of the others.', 'Detenido tras {states} {states estado|estados}: de los demás no se afirma nada.'],
+  ['Truncated after {states} states, {limit}: the others were not {done}, and no claim is made.', 'Truncado tras {states} {states estado|estados}, {limit}: los demás no se han visto, y no se afirma nada.'],
   ['at its limit of states', 'en su límite de estados'],
   ['at its limit of memory', 'en su límite de memoria'],
   ['as there are more states than it can number', 'por haber más estados de los que puede numerar'],
@@ -139,7 +140,7 @@ export const SENTENCES = [
   ['step {n} ({key}) of this path cannot be taken: {said}', 'el paso {n} ({key}) de este camino no se puede dar: {said}'],
   ['step {n} of the path: {said}', 'paso {n} del camino: {said}'],
   ['{key} is no step: write a key such as 1e or 2d3', '{key} no es un paso: escribe una clave como 1e o 2d3'],
-  ['the path has {n} steps: give at most {most}', 'el camino tiene {n} pasos: da como mucho {most}'],
+  ['the path has {n} steps: give at most {most}', 'el camino tiene {n} {n paso|pasos}: da como mucho {most}'],
   ['there is no process {n}: this world has {most}', 'no hay un proceso {n}: este mundo tiene {most}'],
   ['there is no message {n} by then', 'entonces aún no existe el mensaje {n}'],
   ['there is no such event', 'no existe tal evento'],
@@ -157,7 +158,7 @@ export const SENTENCES = [
   ['it is not within the bounds of this scope', 'no cabe en los límites de este ámbito'],
   ['there is no scope {name}: /api/catalogue lists them', 'no hay ningún ámbito {name}: están en /api/catalogue'],
   ['there is no bound {name}: /api/catalogue lists them', 'no hay ningún límite {name}: están en /api/catalogue'],
-  ['{name} {value} is out of range: give {least} to {most}', '{name} {value} se sale de lo posible: da de {least} a {most}'],
+  ['{bound} {value} is out of range: give {least} to {most}', 'el límite «{bound}» no puede ser {value}: da de {least} a {most}'],
   ['there is no bug {name} to plant: /api/catalogue lists them', 'no hay ningún error {name} que plantar: están en /api/catalogue'],
   ['there is no predicate {name}: /api/catalogue lists them', 'no hay ningún predicado {name}: están en /api/catalogue'],
   ['there is no witness {name}: /api/walk lists them', 'no hay ningún testigo {name}: están en /api/walk'],
@@ -229,7 +230,7 @@ export const SENTENCES = [
   ['server {id} takes this step otherwise: "{part}" is {is}, recorded is {recorded}', 'el servidor {id} da este paso de otro modo: "{part}" es {is}, y lo registrado es {recorded}'],
   ['the file is empty', 'el archivo está vacío'],
   ['there are more steps than the header says', 'hay más pasos de los que dice la cabecera'],
-  ['the trace ends here, but its header says {n} steps', 'la traza acaba aquí, pero su cabecera dice {n} pasos'],
+  ['the trace ends here, but its header says {n} steps', 'la traza acaba aquí, pero su cabecera dice {n} {n paso|pasos}'],
   ['the steps break {law}: {said}', 'los pasos incumplen «{law}»: {said}'],
   ['the steps break no law', 'los pasos no incumplen ninguna propiedad'],
   ['the schema is {found}, and only {known} is known', 'el esquema es {found}, y solo se conoce {known}'],
@@ -251,8 +252,11 @@ export const SENTENCES = [
   ['{law} is broken: {said}', 'se incumple «{law}»: {said}'],
 ];
 
-/** The budgets of a scope. */
-const BUDGETS = { terms: 'mandatos', entries: 'entradas', reads: 'lecturas', crashes: 'caídas', snapshots: 'instantáneas' };
+/** The bounds of a scope. */
+const BOUNDS = {
+  servers: 'servidores', terms: 'mandatos', entries: 'entradas', reads: 'lecturas', crashes: 'caídas', snapshots: 'instantáneas',
+  batch: 'entradas por mensaje', attempts: 'intentos por cliente',
+};
 
 /** The translations of the names in a sentence that stand for words. */
 const WORDS = {
@@ -260,7 +264,8 @@ const WORDS = {
   law: lawName,
   who: process,
   whom: process,
-  budget: (name) => BUDGETS[name] ?? name,
+  budget: bound,
+  bound,
   witness,
   states: (digits) => number(Number(digits)),
   told: (list) => list.split('; ').map(inner).join('; '),
@@ -279,15 +284,21 @@ export function spanish(sentence, known = {}) {
     const found = pattern.exec(sentence);
     if (!found) continue;
     const parts = Object.fromEntries(names.map((name, place) => [name, known[name] ?? WORDS[name]?.(found[place + 1]) ?? found[place + 1]]));
-    return words.replace(/\{(\w+)\}/g, (_, name) => parts[name]);
+    return words.replace(/\{(\w+) ([^|}]+)\|([^}]+)\}/g, (_, name, one, other) => (parts[name] === '1' ? one : other))
+      .replace(/\{(\w+)\}/g, (_, name) => parts[name]);
   }
   return null;
 }
 
+function bound(name) { return BOUNDS[name] ?? name; }
+
 function inner(words) { return spanish(words) ?? words; }
 
+/** The checker writes '1 entries': the singular of a counted noun. */
+const singular = (sentence) => sentence.replace(/(?<![\w.,])(?<!(?:server|client|proxy|candidate|entry|step|term|index) )1 (entrie|step|tick|request|read|state)s\b/g, (_, noun) => `1 ${noun === 'entrie' ? 'entry' : noun}`);
+
 /** A sentence in the language of the page; nothing without a translation. */
-export const translated = (sentence, known) => (currentLanguage() === 'es' ? spanish(sentence, known) : sentence);
+export const translated = (sentence, known) => (currentLanguage() === 'es' ? spanish(sentence, known) : singular(sentence));
 
 /** The same as an element, marked as English without a translation; `end` is appended. */
 export function why(sentence, { end = '', known = {}, capital = false } = {}) {

@@ -80,7 +80,7 @@ export function sentence(event) {
     case 'became_leader': case 'stepped_down': case 'became_candidate': case 'started_pre_vote': return t(`live.ev-${event.what}`, { who, term: event.term });
     case 'voted': case 'became_follower': return t(`live.ev-${event.what}`, { who, other: server(event.other), term: event.term });
     case 'truncated_log': return t('live.ev-truncated_log', { who, index: event.index });
-    case 'started': return event.index ? t('live.ev-started', { who, index: event.index, term: event.term }) : t('live.ev-started-new', { who });
+    case 'started': return event.index ? t('live.ev-started', { who, index: event.index, n: event.index, term: event.term }) : t('live.ev-started-new', { who });
     case 'unreachable': return t('live.ev-unreachable', { who, problem: reason(event.problem) });
     case 'back': return t('live.ev-back', { who });
     case 'proxy_started': return t('live.ev-proxy-started', { version: event.version });

@@ -19,7 +19,7 @@ export function Keys(host) {
   /** The key selected in the list: its bytes, and the text in the input. */
   let chosen = null;
 
-  const search = h('input', { type: 'search', 'aria-label': t('live.prefix'), placeholder: t('live.prefix'), autocomplete: 'off', spellcheck: 'false' });
+  const search = h('input', { type: 'search', 'aria-label': t('live.prefix'), placeholder: t('live.prefix-short'), autocomplete: 'off', spellcheck: 'false' });
   const body = h('tbody', {});
   const note = h('p', { class: 'small dim', role: 'status' });
   const back = h('button', { type: 'button', onclick: () => go(before.pop() ?? null) }, t('live.page-back'));

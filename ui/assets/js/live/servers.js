@@ -27,10 +27,26 @@ export function Servers(host, { onPick }) {
   };
 }
 
+/** The reasons that the proxy gives in English, and the texts of the page. */
+const REASONS = [
+  [/^no (answer|response) in time$/, 'live.problem-late'],
+  [/^the server has stopped$/, 'live.problem-stopped'],
+  [/^cannot connect to (?<at>\S+): Connection refused/, 'live.problem-refused'],
+  [/^cannot connect to (?<at>\S+): (Connection|Operation) timed out/, 'live.problem-timeout'],
+  [/^cannot connect to (?<at>\S+): (No route to host|Network is unreachable)/, 'live.problem-no-route'],
+  [/^cannot connect to (?<at>\S+): failed to lookup address/, 'live.problem-unresolved'],
+  [/^cannot connect to (?<at>\S+): (?<why>.*)$/s, 'live.problem-connect'],
+  [/^its HTTP address is not given/, 'live.problem-no-address'],
+  [/^(?<at>\S+) answers (?<status>\d+)/, 'live.problem-status'],
+];
+
 /** The reason why a server's health is unknown, in the language of the page if the reason is known. */
 export function reason(problem) {
-  const key = { 'no answer in time': 'live.problem-late', 'the server has stopped': 'live.problem-stopped' }[problem];
-  return key ? t(key) : problem;
+  for (const [pattern, key] of REASONS) {
+    const found = pattern.exec(problem);
+    if (found) return t(key, found.groups);
+  }
+  return problem;
 }
 
 function cells(node, progress, state) {

@@ -6,7 +6,7 @@ export default {
   'live.key-server': 'highlight a server', 'live.key-keys': 'go to the keys', 'live.key-events': 'go to the events', 'live.key-chaos': 'go to the faults', 'live.key-chart': 'in a chart: select a point in time',
 
   'live.cluster': 'Cluster', 'live.logs': 'Logs: the last entries of each server', 'live.load': 'Load', 'live.happened': 'Events', 'live.keys': 'Keys', 'live.servers': 'Servers', 'live.chaos': 'Fault injection', 'live.links': 'Links',
-  'live.stage-hint': 'Each line runs from the leader to a follower and shows how many entries the follower has yet to acknowledge. Single messages are too many to draw.',
+  'live.stage-hint': 'Each line runs from the leader to a follower and shows how many entries the follower has yet to acknowledge. Single messages are too many to draw. Requests in flight include the proxy’s own reads for this page.',
   'live.sum-leader': 'leader', 'live.sum-term': 'term', 'live.sum-commit': 'committed', 'live.sum-writes': 'writes', 'live.sum-reads': 'reads', 'live.sum-w99': 'writes p99', 'live.sum-in-flight': 'in flight', 'live.nobody': 'none',
 
   'live.health-ok': '● live: {up} of {servers} up',
@@ -21,6 +21,13 @@ export default {
   'live.ago': '{time} ago',
   'live.problem-stopped': 'the server has stopped',
   'live.problem-late': 'no response in time',
+  'live.problem-refused': '{at} refuses the connection',
+  'live.problem-timeout': 'connecting to {at} timed out',
+  'live.problem-no-route': 'no route to {at}',
+  'live.problem-unresolved': 'the name in {at} does not resolve',
+  'live.problem-no-address': 'its HTTP address is not configured (--node-http)',
+  'live.problem-status': '{at} returns status {status}',
+  'live.problem-connect': 'cannot connect to {at}: {why}',
   'live.alerts': 'Alerts',
   'live.alert-lost_disk': '⚠ {who} does not count toward a quorum: its disk was lost or is an old copy. Keep its directory, leave the server stopped, and copy the data to a new cluster (docs/deploy.md, "A lost disk").',
   'live.alert-duplicate_number': '⚠ Two servers run with the number of {who}. The server that started later does not count: stop it.',
@@ -48,7 +55,7 @@ export default {
   'live.gap-restart': 'The proxy was restarted: earlier events are unknown.',
   'live.ev-became_leader': '{who} becomes leader in term {term}', 'live.ev-stepped_down': '{who} steps down, now in term {term}', 'live.ev-became_candidate': '{who} becomes a candidate in term {term}', 'live.ev-started_pre_vote': '{who} has no contact with a leader and starts a pre-vote (term {term})',
   'live.ev-voted': '{who} votes for {other} in term {term}', 'live.ev-became_follower': '{who} follows {other} in term {term}', 'live.ev-truncated_log': '{who} truncates its log from entry {index} on: these entries were never committed',
-  'live.ev-started': '{who} starts with {index} entries on its disk, in term {term}', 'live.ev-started-new': '{who} starts with an empty log', 'live.ev-unreachable': '{who} does not respond: {problem}', 'live.ev-back': '{who} responds again',
+  'live.ev-started': { one: '{who} starts with {index} entry on its disk, in term {term}', other: '{who} starts with {index} entries on its disk, in term {term}' }, 'live.ev-started-new': '{who} starts with an empty log', 'live.ev-unreachable': '{who} does not respond: {problem}', 'live.ev-back': '{who} responds again',
   'live.ev-proxy-started': 'The proxy starts, version {version}', 'live.ev-proxy-follows': 'The proxy sends requests to {who}', 'live.ev-proxy-lost': 'The proxy knows of no leader', 'live.ev-by-itself': 'Time expired: {what}',
 
   'live.end-proxy': 'the proxy', 'live.end-clients': 'clients (UDP)',
@@ -63,7 +70,7 @@ export default {
   'live.from': 'From', 'live.to': 'To', 'live.what': 'What happens to messages', 'live.both': 'both ways', 'live.break-link': 'Break link',
   'live.preset-cut': 'Cut', 'live.preset-lossy': 'Lossy', 'live.preset-slow': 'Delayed', 'live.preset-twice': 'Duplicated', 'live.preset-reorder': 'Reordered', 'live.preset-terrible': 'Combined',
 
-  'live.prefix': 'Keys that start with…', 'live.list': 'List', 'live.page-back': 'Back', 'live.page-next': 'More', 'live.key': 'Key', 'live.value': 'Value', 'live.version': 'Version', 'live.edit': 'Edit {key}', 'live.no-keys': 'No keys match.', 'live.keys-old': 'Read earlier: the cluster does not respond now.',
+  'live.prefix': 'Keys that start with…', 'live.prefix-short': 'Prefix', 'live.list': 'List', 'live.page-back': 'Back', 'live.page-next': 'More', 'live.key': 'Key', 'live.value': 'Value', 'live.version': 'Version', 'live.edit': 'Edit {key}', 'live.no-keys': 'No keys match.', 'live.keys-old': 'Read earlier: the cluster does not respond now.',
   'live.base64': 'the value is base64-encoded', 'live.only': 'Put or delete', 'live.if-always': 'always', 'live.if-absent': 'only if the key is absent', 'live.if-present': 'only if the key exists', 'live.if-version': 'only if its version is still',
   'live.get': 'Get', 'live.put': 'Put', 'live.delete': 'Delete', 'live.asking': 'Waiting for the cluster…', 'live.key-missing': 'Enter a key.', 'live.not-base64': 'The value is not valid base64.', 'live.editor-hint': 'Select a key from the list, or enter one.',
   'live.absent': 'There is no such key.', 'live.got': 'Read, version {version}.', 'live.written': 'Done: version {version}.', 'live.failed-absent': 'No change: the key is absent.', 'live.failed-version': 'No change: the key has version {version}.',

@@ -28,6 +28,6 @@ export default {
   'export.ev-ProxyTimeout': 'agota su tiempo',
   'export.ev-leads': 'líder del mandato {term}',
   'export.ev-commit': 'compromete hasta {index}',
-  'export.caption': '{scope}, {n} pasos',
-  'export.caption-mutant': '{scope} con el error plantado {mutant}, {n} pasos',
+  'export.caption': { one: '{scope}, {n} paso', other: '{scope}, {n} pasos' },
+  'export.caption-mutant': { one: '{scope} con el error plantado {mutant}, {n} paso', other: '{scope} con el error plantado {mutant}, {n} pasos' },
 };
