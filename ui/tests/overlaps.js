@@ -1,6 +1,7 @@
 // What is wrong with a picture of the stage, as a reader sees it: labels over circles, over small print
 // or over one another, circles that touch, lines across a process that they do not end at, ends at
-// another process than the one meant, anything cut off at the edge. Returns sentences; none is good.
+// another process than the one meant, lines through the small print of their ends, anything cut off at
+// the edge. Returns sentences; none is good.
 //
 // Used by the tests of the modules and, as the body of a function, by the tests in the browser.
 
@@ -62,6 +63,13 @@ export function overlaps(picture) {
     for (let i = 0; i <= 60; i += 1) {
       const across = processes.find((process) => process.key !== from && process.key !== to && far(process, at(i / 60)) < 2);
       if (across) { found.push(`the line from ${from} to ${to} crosses ${across.key}`); break; }
+    }
+    for (const { name, of, box } of facts.filter((fact) => [from, to].includes(fact.of.key))) {
+      const written = { left: box.left + 1, right: box.right - 1, top: box.top + 2, bottom: box.bottom - 2 };
+      for (let i = 0; i <= 60; i += 1) {
+        const { x, y } = at(i / 60);
+        if (x > written.left && x < written.right && y > written.top && y < written.bottom) { found.push(`the line from ${from} to ${to} crosses "${name}" of ${of.name}`); break; }
+      }
     }
   }
   return found;

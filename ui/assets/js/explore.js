@@ -263,9 +263,9 @@ export default function page(host, { params, navigate, app, shortcuts }) {
 
   function drawWorld(world) {
     const mutant = catalogue.mutants.find(({ name }) => name === world.mutant);
-    replace(parts.el.world, h('b', {}, world.name), h('span', { class: 'dim' }, boundsWords(world.bounds)),
+    replace(parts.el.world, h('span', { class: 'world-words' }, h('b', {}, world.name), h('span', { class: 'dim' }, boundsWords(world.bounds)),
       mutant && h('span', { class: 'chip is-warn', title: aboutOf('mutant', mutant) }, `${t('explore.planted')}: ${aboutOf('mutant', mutant).replace(/\.$/, '')}`),
-      world.steps === 'split' && h('span', { class: 'chip' }, t('explore.split-short')), h('span', { 'aria-hidden': 'true' }, '▾'));
+      world.steps === 'split' && h('span', { class: 'chip' }, t('explore.split-short'))), h('span', { 'aria-hidden': 'true' }, '▾'));
     text(parts.el.check, t(world.mutant ? 'explore.check-bug' : 'explore.check'));
   }
 

@@ -83,7 +83,7 @@ export function LogGrid(host) {
     keyed(element, cells, ({ index }) => index, () => h('div', {}), (box, one) => {
       if (one.name) {
         set(box, { class: `log-name term-${termOf(snapshot) % 8}`, role: 'rowheader', 'aria-label': who(name) });
-        text(box, initial(name) + (down ? ` ${t('stage.role-down')}` : ''));
+        replace(box, h('span', {}, initial(name)), down && h('span', { class: 'log-state' }, t('stage.role-down')));
         return;
       }
       set(box, { class: one.cls, role: 'cell', title: one.about, 'aria-label': one.about });

@@ -160,8 +160,8 @@ export function Stage(host, { onPickMessage = () => {}, onPickProcess = () => {}
       set(crown, { d: roleName === 'leader' ? crownAt(r) : '' });
       const small = r < 38;
       const lines = kind === 'server'
-        ? [{ words: initial(name), cls: 'name', dy: small ? -11 : -13 }, { words: role(roleName), cls: 'role', dy: small ? 3 : 4 },
-          { words: termWords(termOf(snapshot), r, small ? 16 : 20), cls: 'termline', dy: small ? 16 : 20 }].map((line) => ({ ...line, isTight: line.words.length > r / 4 }))
+        ? [{ words: initial(name), cls: 'name', dy: small ? -11 : -13 }, { words: role(roleName), cls: 'role', dy: small ? 3 : 4, isTight: role(roleName).length > r / 4 },
+          termLine(termOf(snapshot), r - ({ leader: 5, candidate: 3, 'pre-candidate': 3 }[roleName] ?? 0), small ? 16 : 19)]
         : [{ words: who(name), cls: 'name plain', dy: 0 }];
       keyed(words, lines, ({ cls }) => cls, () => svg('text', { 'text-anchor': 'middle' }), (line, one) => {
         set(line, { class: `${one.cls}${one.isTight ? ' is-tight' : ''}`, y: one.dy, dy: '0.35em' });
@@ -262,12 +262,16 @@ function facts(snapshot, kind, width) {
 }
 
 /**
- * 'term 17', or 't17' where the long form does not fit in the circle at this distance from its center.
+ * 'term 17', in smaller letters or as 't17' where that does not fit in a circle of radius `r` at the
+ * distance `dy` from its center. For a leader that is the circle inside its inner line, for a candidate
+ * one inside its hexagon.
  */
-function termWords(term, r, down) {
+function termLine(term, r, dy) {
   const words = t('stage.term', { term });
-  const room = 2 * Math.sqrt(Math.max(0, r ** 2 - (down + 4) ** 2));
-  return 7.3 * words.length <= room ? words : t('stage.term-short', { term });
+  const room = 2 * Math.sqrt(Math.max(0, r ** 2 - (dy + 4) ** 2)) - 3;
+  const [wide, narrow] = [7.3, 6.1].map((letter) => letter * words.length);
+  if (narrow > room) return { words: t('stage.term-short', { term }), cls: 'termline', dy };
+  return { words, cls: 'termline', dy, isTight: wide > room };
 }
 
 /** A process in the form that the layout requires. */

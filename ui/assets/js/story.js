@@ -22,6 +22,8 @@ export function Story(host) {
       if (last?.timeline === timeline && last.key === key) return;
       last = { timeline, key };
       replace(box, words(timeline, at));
+      // In a box that is too short, the effects stay in view below the event.
+      host.scrollTop = host.scrollHeight;
     },
     destroy() { box.remove(); },
   };

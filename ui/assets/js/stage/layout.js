@@ -84,7 +84,9 @@ function attempt(servers, line, { width, height, narrow, column, r, sides }) {
   }
   const gap = (column ? height : width) / (line.length || 1);
   line.forEach(({ name }, i) => {
-    if (column) places.set(name, { x: left / 2, y: gap * (i + 0.5) - 12, r: 40, side: 'below', kind: 'box' });
+    // Messages to a neighbor in the column leave a box at its other side.
+    const top = i < (line.length - 1) / 2;
+    if (column) places.set(name, { x: left / 2, y: gap * (i + 0.5) + (top ? 12 : -12), r: 40, side: top ? 'above' : 'below', kind: 'box' });
     else places.set(name, { x: gap * (i + 0.5), y: height - 54, r: narrow ? 34 : 40, side: 'below', kind: 'box' });
   });
   const boxes = [...servers, ...line].map(({ name, facts }) => factBox(name, places.get(name), facts.length, widths.get(name)));
@@ -194,7 +196,7 @@ export function connect(from, to, { bend, nodes, boxes = [], used = new Map(), w
       for (let i = 0; i <= 24; i += 1) {
         const at = found.point(i / 24);
         for (const other of others) if (distance(other, at) < CLEAR) cost += 400;
-        for (const box of boxes) if (Math.abs(at.x - box.x) < box.w / 2 && Math.abs(at.y - box.y) < box.h / 2) cost += 5;
+        for (const box of boxes) if (Math.abs(at.x - box.x) < box.w / 2 && Math.abs(at.y - box.y) < box.h / 2) cost += 25;
         if (at.x < 4 || at.y < 4 || at.x > width - 4 || at.y > height - 4) cost += 60;
       }
       if (!best || cost < best.cost) best = { ...found, bend: way, cost };
