@@ -287,3 +287,117 @@ async fn leader_stays_and_answers_reads_while_every_disk_is_blocked() {
         node.stop().await.unwrap();
     }
 }
+
+/// A cluster of one server, with small segments.
+fn lone(dir: &std::path::Path) -> Config {
+    let mut config = Config::new(NodeId::new(1), "test", dir);
+    config.heartbeat = Duration::from_millis(10);
+    config.election_min = Duration::from_millis(20);
+    config.election_max = Duration::from_millis(40);
+    config.segment_bytes = 8192;
+    config
+}
+
+/// Executes writes until they fill three segments, and stops the server.
+async fn fill_three_segments(config: Config) {
+    let third = config.data_dir.join("log-0000000003.wal");
+    let node = Node::start(config).await.unwrap();
+    let filled = tokio::time::timeout(PATIENCE, async {
+        while !third.exists() {
+            if node.propose(increment()).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    filled.await.expect("the log grows");
+    node.stop().await.unwrap();
+}
+
+async fn refusal(config: Config) -> String {
+    let started = Node::start(config).await;
+    let Err(error) = started else {
+        panic!("the start is accepted");
+    };
+    let text = error.to_string();
+    text + &std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"))
+}
+
+/// Without `lock`, nothing shows that the last segment is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn directory_without_its_record_of_segments_is_refused() {
+    for without in [&["lock", "log-0000000003.wal"][..], &["lock"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = || lone(dir.path());
+        fill_three_segments(config()).await;
+        for name in without {
+            std::fs::remove_file(dir.path().join(name)).unwrap();
+        }
+        // The refused start creates an empty `lock`.
+        for _ in 0..2 {
+            let text = refusal(config()).await;
+            assert!(text.contains("`lock`"), "{text}");
+            assert!(text.contains("leave it stopped"), "{text}");
+            assert!(text.contains("docs/deploy.md"), "{text}");
+        }
+    }
+    // Also refused if the server has only started, and the log is as at a first start.
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log-0000000001.wal");
+    let config = || lone(dir.path());
+    fill_three_segments(config()).await;
+    for name in ["lock", "log-0000000002.wal", "log-0000000003.wal"] {
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 4096], 4096).unwrap();
+    let text = refusal(config()).await;
+    assert!(text.contains("`lock`"), "{text}");
+}
+
+/// A crash during the very first start leaves a directory that the next start accepts: nothing was
+/// acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_during_the_first_start_leaves_a_usable_directory() {
+    // The files of a directory after its first start, except the record in `lock`, and with the
+    // metadata of the moment before the log existed.
+    let made = tempfile::tempdir().unwrap();
+    let directory = Directory::open(made.path()).unwrap();
+    Metadata::open(&directory, &lone(made.path())).unwrap();
+    let metadata = std::fs::read(made.path().join("metadata")).unwrap();
+    let identity = Identity {
+        cluster: "test".into(),
+        node: 1,
+    };
+    drop(Wal::open(directory, identity, 8192, 7).unwrap());
+    let read = |name: &str| std::fs::read(made.path().join(name)).unwrap();
+    let (log, record) = (read("log-0000000001.wal"), read("lock"));
+    assert!(!record.is_empty());
+    let segment = ("log-0000000001.wal", &log[..]);
+    let complete = ("metadata", &metadata[..]);
+    let windows: [&[(&str, &[u8])]; 9] = [
+        &[],
+        &[("lock", b"")],
+        &[("lock", b""), ("metadata.new", &metadata[..20])],
+        &[complete],
+        &[("lock", b""), complete, ("spare.wal", &[0; 100])],
+        &[("lock", b""), complete, segment],
+        // A torn record.
+        &[("lock", &record[..9]), complete, segment],
+        &[("lock", &[0; 24]), complete, segment],
+        &[("lock", &record), complete, segment],
+    ];
+    for (number, files) in windows.iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in *files {
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        for _ in 0..2 {
+            let started = Node::start(lone(dir.path())).await;
+            let node = started.unwrap_or_else(|error| panic!("window {number}: {error}"));
+            node.stop().await.unwrap();
+        }
+        std::fs::remove_file(dir.path().join("lock")).unwrap();
+        let text = refusal(lone(dir.path())).await;
+        assert!(text.contains("`lock`"), "window {number}: {text}");
+    }
+}

@@ -130,6 +130,15 @@ pub enum DiskError {
         /// The missing segments, as text.
         file: String,
     },
+    /// The record of the log segments is missing.
+    #[error(
+        "`lock` in data directory {} does not record the last log segment: the file was removed or damaged, so log segments may be missing. If it was moved away, put it back; an older copy of it does not help. {LOST}",
+        dir.display()
+    )]
+    Unrecorded {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The file system is full, or the quota is exhausted.
     #[error(
         "no space left for {file}: free space on its file system, or raise the quota, then start the server again. Delete nothing in the data directory: everything this server acknowledged is there"

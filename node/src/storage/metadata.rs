@@ -217,11 +217,12 @@ impl Metadata {
                 given: voters,
             });
         }
-        // If `lock` has a record of the log, recovery of the log reports which file is missing.
-        let is_recorded = directory
-            .read("lock")
-            .is_ok_and(|record| !record.is_empty());
-        if !contents.starts.is_empty() && !has_log && !is_recorded {
+        // A start is stored here after `lock` has a record of the log. With such a record, recovery
+        // of the log reports which segment is missing.
+        if !contents.starts.is_empty() && wal::recorded(directory)?.is_none() {
+            if has_log {
+                return Err(DiskError::Unrecorded { dir }.into());
+            }
             return Err(MetadataError::LogGone { dir });
         }
         Ok(Self {
@@ -402,9 +403,10 @@ mod tests {
         Metadata::open(&Directory::open(dir).unwrap(), &config(dir))
     }
 
-    /// Creates the first segment, as a start of the log would.
+    /// Creates the first segment and its record, as a start of the log would.
     fn begin_log(dir: &Path) {
         fs::write(dir.join("log-0000000001.wal"), "").unwrap();
+        fs::write(dir.join("lock"), wal::encode_record(1)).unwrap();
     }
 
     #[test]
@@ -457,7 +459,9 @@ mod tests {
         begin_log(dir.path());
         let error = open(dir.path()).unwrap_err();
         assert!(matches!(error, MetadataError::Missing { .. }), "{error}");
-        fs::remove_file(dir.path().join("log-0000000001.wal")).unwrap();
+        for name in ["log-0000000001.wal", "lock"] {
+            fs::remove_file(dir.path().join(name)).unwrap();
+        }
         open(dir.path()).unwrap().begin_start(boot(1)).unwrap();
         let error = open(dir.path()).unwrap_err();
         assert!(matches!(error, MetadataError::LogGone { .. }), "{error}");

@@ -3,6 +3,7 @@
 use super::{
     LOCK,
     blocks::{BLOCK, Blocks},
+    format::RECORDS,
 };
 use crate::storage::disk::DiskError;
 use rustix::{
@@ -44,9 +45,9 @@ pub(crate) trait Files: Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// The contents of the lock file: empty until [`Self::write_record`] was called.
     fn read_record(&self) -> io::Result<Vec<u8>>;
-    /// Overwrites the contents of the lock file, durably. A crash may leave a mixture of old and
-    /// new bytes.
-    fn write_record(&self, record: &[u8]) -> io::Result<()>;
+    /// Overwrites a part of the lock file, durably. A crash may leave a mixture of old and new
+    /// bytes.
+    fn write_record(&self, record: &[u8], offset: usize) -> io::Result<()>;
 }
 
 /// A file open for writing.
@@ -275,12 +276,12 @@ impl Files for Directory {
         let mut bytes = Vec::new();
         let mut start = &self.lock;
         start.seek(SeekFrom::Start(0))?;
-        start.take(BLOCK as u64).read_to_end(&mut bytes)?;
+        start.take(RECORDS as u64).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn write_record(&self, record: &[u8]) -> io::Result<()> {
-        self.lock.write_all_at(record, 0)?;
+    fn write_record(&self, record: &[u8], offset: usize) -> io::Result<()> {
+        self.lock.write_all_at(record, offset as u64)?;
         self.lock.sync_data()
     }
 }

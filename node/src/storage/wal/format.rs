@@ -119,12 +119,17 @@ impl SegmentHeader {
     }
 }
 
-/// The magic bytes of the record in the lock file.
+/// The magic bytes of a record in the lock file.
 const RECORD_MAGIC: [u8; 8] = *b"RAFT-END";
 /// The length of a record.
 const RECORD: usize = 24;
+/// The offsets of the two records. They alternate, in separate blocks, so that a crash during the
+/// write of one leaves the other readable.
+const RECORD_OFFSETS: [usize; 2] = [0, BLOCK];
+/// The length of the part of the lock file that contains the records.
+pub(crate) const RECORDS: usize = BLOCK + RECORD;
 
-/// The record in the lock file: a segment with this number exists, and its name is durable.
+/// A record in the lock file: a segment with this number exists, and its name is durable.
 pub(crate) fn encode_record(segment: u64) -> [u8; RECORD] {
     let mut record = [0; RECORD];
     record[..8].copy_from_slice(&RECORD_MAGIC);
@@ -134,16 +139,49 @@ pub(crate) fn encode_record(segment: u64) -> [u8; RECORD] {
     record
 }
 
-/// The recorded number of the last segment. `None` if no log was ever created; 0, which no segment
-/// has, if one was but the record is damaged.
-pub(crate) fn decode_record(bytes: &[u8]) -> Option<u64> {
-    if bytes.is_empty() {
-        return None;
+/// The contents of the lock file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Records {
+    /// The number in each record; 0 if it is empty or unreadable.
+    numbers: [u64; 2],
+    has_unreadable: bool,
+}
+
+impl Records {
+    pub(crate) fn decode(file: &[u8]) -> Self {
+        let mut records = Self::default();
+        for (number, offset) in records.numbers.iter_mut().zip(RECORD_OFFSETS) {
+            let found = file.get(offset..).unwrap_or_default();
+            let mut record = [0; RECORD];
+            let length = found.len().min(RECORD);
+            record[..length].copy_from_slice(&found[..length]);
+            if record[..8] == RECORD_MAGIC && u32_at(&record, 16) == crc32fast::hash(&record[..16])
+            {
+                *number = u64_at(&record, 8);
+            }
+            records.has_unreadable |= *number == 0 && record != [0; RECORD];
+        }
+        records
     }
-    let sound = bytes.get(..RECORD).filter(|record| {
-        record[..8] == RECORD_MAGIC && u32_at(record, 16) == crc32fast::hash(&record[..16])
-    });
-    Some(sound.map_or(0, |record| u64_at(record, 8)))
+
+    /// The last segment whose name is proven durable; 0 if no record is readable.
+    pub(crate) fn last(self) -> u64 {
+        self.numbers[0].max(self.numbers[1])
+    }
+
+    /// The last segment that must exist. A segment gets its name before its record is written, so
+    /// an unreadable record proves that there is one more.
+    pub(crate) fn required(self) -> u64 {
+        self.last() + u64::from(self.has_unreadable)
+    }
+
+    /// The offset at which the record of this segment is written. The readable record of another
+    /// segment with the highest number is never overwritten.
+    pub(crate) fn offset_for(self, segment: u64) -> usize {
+        let [first, second] = self.numbers;
+        let is_second = second == segment || (first != segment && second < first);
+        RECORD_OFFSETS[usize::from(is_second)]
+    }
 }
 
 fn header_checksum(bytes: &[u8]) -> u32 {

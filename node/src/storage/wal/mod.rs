@@ -34,14 +34,16 @@ use blocks::Blocks;
 use files::SegmentFile;
 pub(crate) use files::{Directory, Files};
 pub(crate) use format::Identity;
-use format::{FRAME_HEADER, HEADER, LargeFrame, SegmentHeader};
+#[cfg(test)]
+pub(crate) use format::encode_record;
+use format::{FRAME_HEADER, HEADER, LargeFrame, Records, SegmentHeader};
 use model::{Durable, HardState, Write};
 use std::{collections::VecDeque, io, sync::Arc, thread};
 
 /// The size of a segment, in bytes, unless a frame needs more.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
 
-/// The lock file. It also contains the record of the last segment.
+/// The lock file. It also contains the records of the last segments.
 const LOCK: &str = "lock";
 /// The names of spare files, which become segments and are recycled from them. Between two
 /// snapshots mostly at most this many segments fill up, and recycled ones need no zeroing.
@@ -412,9 +414,22 @@ fn create<F: Files>(files: &F, name: &str, size: u64) -> Result<F::File, DiskErr
 
 /// Records durably in the lock file that the name of this segment is durable.
 fn record<F: Files>(files: &F, number: u64) -> Result<(), DiskError> {
+    let offset = read_records(files)?.offset_for(number);
     files
-        .write_record(&format::encode_record(number))
+        .write_record(&format::encode_record(number), offset)
         .map_err(|source| DiskError::of("write", LOCK, source))
+}
+
+fn read_records<F: Files>(files: &F) -> Result<Records, DiskError> {
+    let bytes = files.read_record();
+    let bytes = bytes.map_err(|source| DiskError::of("read", LOCK, source))?;
+    Ok(Records::decode(&bytes))
+}
+
+/// The number of the last segment that `lock` records; `None` if no record is readable.
+pub(crate) fn recorded<F: Files>(files: &F) -> Result<Option<u64>, DiskError> {
+    let last = read_records(files)?.last();
+    Ok((last > 0).then_some(last))
 }
 
 /// Turns a spare file into a segment, with `frame` in it if given. The file gets its name only once

@@ -22,10 +22,12 @@
 //! never synced.
 
 use super::{
-    LOCK, SPARES, Segment, create,
+    SPARES, Segment, create,
     files::{Files, SegmentFile},
-    format::{self, BadHeader, FORMAT, FRAME_HEADER, Found, HEADER, Identity, SegmentHeader},
-    record, segment_name, segment_number,
+    format::{
+        self, BadHeader, FORMAT, FRAME_HEADER, Found, HEADER, Identity, Records, SegmentHeader,
+    },
+    read_records, record, segment_name, segment_number,
 };
 use crate::storage::disk::DiskError;
 use model::{Durable, Write};
@@ -60,9 +62,9 @@ pub(super) fn recover<F: Files>(
     files.fsync_directory().map_err(io_error("sync", &dir))?;
     let names = files.names().map_err(io_error("list", &dir))?;
     let all = segments_among(&names);
-    let recorded = files.read_record().map_err(io_error("read", LOCK))?;
-    let recorded = format::decode_record(&recorded);
+    let recorded = read_records(files)?;
     refuse_missing(files, &all, recorded)?;
+    refuse_unrecorded(files, &all, recorded)?;
     let first = first_needed(files, &all, identity)?;
     let (gone, numbers) = all.split_at(first);
     let oldest = numbers.first().copied().unwrap_or(1);
@@ -128,7 +130,7 @@ pub(super) fn recover<F: Files>(
         if place + 1 == numbers.len() {
             let sealed = reader.is_sealed(&bytes, end);
             let used = if sealed { end + FRAME_HEADER } else { end };
-            if recorded.is_none_or(|recorded| recorded < *number) {
+            if recorded.last() < *number {
                 file = renew(files, &name, &bytes, used)?;
             } else {
                 let proven = match frames.last {
@@ -169,24 +171,48 @@ pub(super) fn recover<F: Files>(
     Ok(recovered)
 }
 
-/// Returns an error if the last segment recorded in the lock file, or a later one, is missing.
+/// Returns an error if the last segment that the lock file requires is missing.
 fn refuse_missing<F: Files>(
     files: &F,
     numbers: &[u64],
-    recorded: Option<u64>,
+    recorded: Records,
 ) -> Result<(), DiskError> {
-    let last = numbers.last().copied();
-    if recorded.is_none_or(|recorded| last.is_some_and(|last| last >= recorded)) {
+    let required = recorded.required();
+    if numbers.last().copied().unwrap_or(0) >= required {
         return Ok(());
     }
-    // A damaged record proves only that there was a log.
-    let file = recorded.filter(|number| *number > 0).map_or_else(
-        || "every log segment".to_owned(),
-        |number| format!("log segment {}", segment_name(number)),
-    );
+    // Unreadable records alone prove only that there was a log.
+    let file = if recorded.last() == 0 {
+        "every log segment".to_owned()
+    } else {
+        format!("log segment {}", segment_name(required))
+    };
     Err(DiskError::Missing {
         dir: files.dir().to_owned(),
         file,
+    })
+}
+
+/// Returns an error if no record can be read although one was written: before the first frame, and
+/// before the second segment. Later segments may then be missing without a trace.
+fn refuse_unrecorded<F: Files>(
+    files: &F,
+    numbers: &[u64],
+    recorded: Records,
+) -> Result<(), DiskError> {
+    if recorded.last() > 0 || numbers.is_empty() {
+        return Ok(());
+    }
+    if let [1] = numbers {
+        let name = segment_name(1);
+        let bytes = files.read(&name).map_err(io_error("read", &name))?;
+        let frames = bytes.get(HEADER..).unwrap_or_default();
+        if frames.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+    }
+    Err(DiskError::Unrecorded {
+        dir: files.dir().to_owned(),
     })
 }
 

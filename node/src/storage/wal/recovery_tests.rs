@@ -3,8 +3,9 @@
 
 use super::{
     DiskError, SPARES, Wal,
+    blocks::BLOCK,
     files::Files as _,
-    format::encode_record,
+    format::{RECORDS, encode_record},
     segment_name,
     tests::{Fate, Fault, Memory, fate, log_begun_anew, log_of, open, recovered, snapshot, write},
 };
@@ -326,15 +327,92 @@ fn copy_of_a_directory_that_nobody_synced_is_durable_once_the_server_started() {
     server.expect_to_last("a copy");
 }
 
-/// Users sometimes delete lock files.
+/// Without a readable record, a missing last segment would not be noticed.
 #[test]
-fn lock_file_that_was_removed_or_damaged_is_written_again() {
-    for record in [&b""[..], b"RAFT-END", &encode_record(0)] {
-        let (files, states) = log_of(6);
-        files.set_record(record);
-        assert_eq!(recovered(&files).unwrap(), states[6]);
-        files.remove(&segment_name(1)).unwrap();
-        assert!(recovered(&files).is_err(), "it is recorded again");
+fn log_without_its_record_is_refused() {
+    let two = log_begun_anew().0;
+    for files in [log_of(6).0, log_of(1).0, two] {
+        for record in [&b""[..], b"RAFT-END", &encode_record(0), &[0; RECORDS]] {
+            files.set_record(record);
+            for _ in 0..2 {
+                let error = recovered(&files).unwrap_err();
+                assert!(matches!(error, DiskError::Unrecorded { .. }), "{error}");
+            }
+        }
+    }
+    // A torn record proves that the segment after the other record exists.
+    let (files, states) = log_of(6);
+    let mut records = vec![0; RECORDS];
+    records[..24].copy_from_slice(&encode_record(1));
+    records[BLOCK] = 1;
+    files.set_record(&records);
+    let text = recovered(&files).unwrap_err().to_string();
+    assert!(text.contains("log-0000000002.wal is missing"), "{text}");
+    files.set_record(&encode_record(1));
+    assert_eq!(recovered(&files).unwrap(), states[6]);
+}
+
+/// A crash during a start without any earlier write leaves a usable directory, even if the record
+/// is torn.
+#[test]
+fn crash_at_any_operation_of_the_first_start_leaves_a_usable_directory() {
+    let torn = (1..28).map(Fate::Prefix).chain([NOTHING, ALL]);
+    let torn = Vec::from_iter(torn);
+    let whole = {
+        let mut server = Server::new();
+        drop(server.start("first start").unwrap());
+        server.files.operations()
+    };
+    for operation in 1..=whole {
+        for fate in &torn {
+            for fault in [KILLED, Fault::Dropped(fate.clone())] {
+                let mut server = Server::new();
+                server.fail_at(operation, fault.clone());
+                let scenario = format!("{operation} {fault:?}, {fate:?}");
+                assert!(server.start(&scenario).is_none(), "{scenario}");
+                server.files.restart();
+                for is_powered in [true, false] {
+                    let mut server = server.copy();
+                    if !is_powered {
+                        server.lose_power(fate);
+                    }
+                    server.expect_to_last(&scenario);
+                }
+            }
+        }
+    }
+}
+
+/// A crash while the record of a new segment is written leaves the record of the segment before.
+#[test]
+fn torn_record_of_a_new_segment_is_no_loss() {
+    for last in 2..5 {
+        for kept in 0..24 {
+            let mut server = Server::new();
+            let mut wal = server.start("first start").unwrap();
+            // The last operations of a new segment are the write and the sync of its record. A
+            // write of the log takes two operations.
+            loop {
+                let mut copy = server.copy();
+                let (mut trial, _) = open(copy.files.clone()).unwrap();
+                let next = write(&server.seen, false, 0, 1, 900);
+                let before = copy.files.operations();
+                assert!(copy.write(&mut trial, std::slice::from_ref(&next)));
+                drop(trial);
+                if copy.files.has(&segment_name(last)) {
+                    let sync_of_record = copy.files.operations() - before - 2;
+                    server.fail_at(sync_of_record, Fault::Dropped(Fate::Prefix(kept)));
+                    assert!(!server.write(&mut wal, &[next]));
+                    break;
+                }
+                assert!(server.write(&mut wal, &[next]));
+            }
+            drop(wal);
+            let scenario = format!("segment {last}, {kept} bytes");
+            assert!(server.files.has(&segment_name(last)), "{scenario}");
+            server.lose_power(&NOTHING);
+            server.expect_to_last(&scenario);
+        }
     }
 }
 

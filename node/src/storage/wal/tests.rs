@@ -354,10 +354,11 @@ impl Files for Memory {
         Ok(self.state().record.cached.clone())
     }
 
-    fn write_record(&self, record: &[u8]) -> io::Result<()> {
+    fn write_record(&self, record: &[u8], offset: usize) -> io::Result<()> {
         let mut state = self.state();
-        state.record.cached.resize(record.len(), 0);
-        state.write(record, 0, |state| &mut state.record)?;
+        let length = state.record.cached.len().max(offset + record.len());
+        state.record.cached.resize(length, 0);
+        state.write(record, offset as u64, |state| &mut state.record)?;
         state.sync(|state| &mut state.record)
     }
 }
@@ -968,7 +969,7 @@ fn real_files_hold_what_was_written() {
     for spare in SPARES {
         std::fs::write(dir.path().join(spare), b"half").unwrap();
     }
-    std::fs::write(dir.path().join("lock"), b"").unwrap();
+    std::fs::write(dir.path().join("lock"), format::encode_record(1)).unwrap();
     let (_, found) = open(Directory::open(dir.path()).unwrap()).unwrap();
     assert_eq!(found, durable);
 }
