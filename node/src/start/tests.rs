@@ -401,3 +401,14 @@ async fn crash_during_the_first_start_leaves_a_usable_directory() {
         assert!(text.contains("`lock`"), "window {number}: {text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_start_is_refused_though_the_lock_file_was_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(lone(dir.path())).await.unwrap();
+    std::fs::remove_file(dir.path().join("lock")).unwrap();
+    let text = refusal(lone(dir.path())).await;
+    assert!(text.contains("in use by another process"), "{text}");
+    assert!(!dir.path().join("lock").exists(), "it changes nothing");
+    node.stop().await.unwrap();
+}

@@ -12,7 +12,7 @@
 use crate::{
     Config, DiskError,
     runtime::poller::Waker,
-    storage::wal::{self, Directory, Files as _},
+    storage::wal::{self, Directory, DirectoryLock, Files as _},
 };
 use model::{
     NodeId,
@@ -158,7 +158,7 @@ pub(crate) struct Metadata {
     dir: PathBuf,
     contents: Contents,
     /// The lock on the directory. It lasts until the last writer of the metadata is gone.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 impl Metadata {

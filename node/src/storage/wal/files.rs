@@ -78,6 +78,13 @@ pub(crate) struct Directory {
     lock: File,
 }
 
+/// Keeps a directory locked while it lives.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    _handle: File,
+    _lock: File,
+}
+
 impl Directory {
     /// Opens the directory. Creates it if it does not exist.
     pub(crate) fn open(path: &Path) -> Result<Self, DiskError> {
@@ -92,6 +99,19 @@ impl Directory {
             .map_err(unusable)?;
         warn_if_open_to_others(path);
         refuse_special_files(path).map_err(unusable)?;
+        let in_use = || DiskError::InUse {
+            dir: path.to_owned(),
+        };
+        // The directory is locked as well, in case the lock file was removed while a server runs.
+        let handle = File::open(path).map_err(unusable)?;
+        match handle.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use()),
+            // Network file systems do not lock directories. The lock file remains.
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(%error, "cannot lock the data directory itself");
+            }
+        }
         let lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -102,14 +122,9 @@ impl Directory {
             .map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(DiskError::InUse {
-                    dir: path.to_owned(),
-                });
-            }
+            Err(TryLockError::WouldBlock) => return Err(in_use()),
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
-        let handle = File::open(path).map_err(unusable)?;
         Ok(Self {
             path: path.to_owned(),
             handle,
@@ -117,9 +132,13 @@ impl Directory {
         })
     }
 
-    /// A second handle of the lock. The lock is held until both are dropped.
-    pub(crate) fn share_lock(&self) -> io::Result<File> {
-        self.lock.try_clone()
+    /// Shares the lock. The directory stays locked until this value and the returned one are
+    /// dropped.
+    pub(crate) fn share_lock(&self) -> io::Result<DirectoryLock> {
+        Ok(DirectoryLock {
+            _handle: self.handle.try_clone()?,
+            _lock: self.lock.try_clone()?,
+        })
     }
 }
 

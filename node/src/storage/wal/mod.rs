@@ -32,7 +32,7 @@ mod tests;
 use crate::storage::disk::{Disk, DiskError};
 use blocks::Blocks;
 use files::SegmentFile;
-pub(crate) use files::{Directory, Files};
+pub(crate) use files::{Directory, DirectoryLock, Files};
 pub(crate) use format::Identity;
 #[cfg(test)]
 pub(crate) use format::encode_record;
