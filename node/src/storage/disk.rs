@@ -69,6 +69,28 @@ pub enum DiskError {
         /// The error from the system.
         source: io::Error,
     },
+    /// A pipe, a device or a directory has the name of a file that the server needs.
+    #[error(
+        "data directory {}: {file} is not a regular file, so no server wrote it. If the real one was moved away, put it back. If no server ever used this directory, give another one. Otherwise treat the disk as lost, and delete nothing in the directory. {LOST}",
+        dir.display()
+    )]
+    NotAFile {
+        /// The directory.
+        dir: PathBuf,
+        /// The name.
+        file: String,
+    },
+    /// A pipe, a device or a directory has the name of a temporary file.
+    #[error(
+        "data directory {}: {file} is not a regular file, so no server wrote it. No data is kept under this name: move it away, and nothing else, then start the server again",
+        dir.display()
+    )]
+    NotATemporaryFile {
+        /// The directory.
+        dir: PathBuf,
+        /// The name.
+        file: String,
+    },
     /// The directory contains the log of another server.
     #[error(
         "data directory {} belongs to node {found}, but this is node {expected}: start it with its own directory, or with --id {found}",
@@ -149,6 +171,18 @@ pub enum DiskError {
         /// The error from the system.
         source: io::Error,
     },
+    /// The process or the system has no file descriptor left.
+    #[error(
+        "cannot {action} {file}: the limit of open files is too low. Raise it for the process (ulimit -n, or LimitNOFILE of a systemd unit) or, if the whole system has reached its limit, with sysctl fs.file-max; then start the server again. The disk has not failed, and everything this server acknowledged is there"
+    )]
+    TooManyFiles {
+        /// The operation that failed.
+        action: &'static str,
+        /// The file.
+        file: String,
+        /// The error from the system.
+        source: io::Error,
+    },
     /// A system call failed.
     #[error(
         "cannot {action} {file}, so the server is shutting down: it cannot know what the disk holds. Check the disk and the kernel's log, then start the server again: it writes the end of its log again before it relies on it. If that fails too, leave it stopped and keep its data directory"
@@ -175,6 +209,17 @@ pub enum DiskError {
 }
 
 impl DiskError {
+    /// The error for a data directory that cannot be created or opened.
+    pub(crate) fn unusable(dir: &Path, source: io::Error) -> Self {
+        if is_out_of_descriptors(&source) {
+            return Self::of("open", &dir.display().to_string(), source);
+        }
+        Self::Unusable {
+            dir: dir.to_owned(),
+            source,
+        }
+    }
+
     /// The error for a failed operation on a file.
     pub(crate) fn of(action: &'static str, file: &str, source: io::Error) -> Self {
         let file = file.to_owned();
@@ -182,6 +227,11 @@ impl DiskError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::Full { file, source }
             }
+            _ if is_out_of_descriptors(&source) => Self::TooManyFiles {
+                action,
+                file,
+                source,
+            },
             _ => Self::Io {
                 action,
                 file,
@@ -189,6 +239,10 @@ impl DiskError {
             },
         }
     }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Writes a file and makes its contents and its name durable.
@@ -206,4 +260,22 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_open_files_are_no_fault_of_the_disk() {
+        for code in [libc::EMFILE, libc::ENFILE] {
+            let error = io::Error::from_raw_os_error(code);
+            let text = DiskError::of("open", "log", error).to_string();
+            assert!(text.contains("ulimit -n"), "{text}");
+            assert!(!text.contains("Check the disk"), "{text}");
+            let error = io::Error::from_raw_os_error(code);
+            let text = DiskError::unusable(Path::new("data"), error).to_string();
+            assert!(text.contains("ulimit -n"), "{text}");
+        }
+    }
 }

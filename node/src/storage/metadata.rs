@@ -30,9 +30,9 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-const NAME: &str = "metadata";
+pub(super) const NAME: &str = "metadata";
 /// The temporary name of the next version until that version is durable.
-const NEW: &str = "metadata.new";
+pub(super) const NEW: &str = "metadata.new";
 const MAGIC: [u8; 8] = *b"RAFT-MET";
 /// The version of the format.
 const FORMAT: u32 = 1;

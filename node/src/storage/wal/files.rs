@@ -1,11 +1,12 @@
 //! The file system operations of the log, as traits, so that tests can make each of them fail.
 
 use super::{
-    LOCK,
+    LOCK, SPARES,
     blocks::{BLOCK, Blocks},
     format::RECORDS,
+    is_segment,
 };
-use crate::storage::disk::DiskError;
+use crate::storage::{disk::DiskError, metadata};
 use rustix::{
     fs::{Advice, OFlags, fadvise},
     io::{Errno, ReadWriteFlags, pwritev2},
@@ -88,17 +89,14 @@ pub(crate) struct DirectoryLock {
 impl Directory {
     /// Opens the directory. Creates it if it does not exist.
     pub(crate) fn open(path: &Path) -> Result<Self, DiskError> {
-        let unusable = |source| DiskError::Unusable {
-            dir: path.to_owned(),
-            source,
-        };
+        let unusable = |source| DiskError::unusable(path, source);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
             .map_err(unusable)?;
         warn_if_open_to_others(path);
-        refuse_special_files(path).map_err(unusable)?;
+        refuse_special_files(path)?;
         let in_use = || DiskError::InUse {
             dir: path.to_owned(),
         };
@@ -159,18 +157,22 @@ fn warn_if_open_to_others(path: &Path) {
 }
 
 /// Opening a pipe would block, and a device has no end.
-fn refuse_special_files(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
+fn refuse_special_files(directory: &Path) -> Result<(), DiskError> {
+    let unusable = |source| DiskError::unusable(directory, source);
+    for entry in fs::read_dir(directory).map_err(unusable)? {
+        let entry = entry.map_err(unusable)?;
         let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let is_ours = name == LOCK || name.starts_with("metadata") || name.ends_with(".wal");
+        let file = name.to_string_lossy().into_owned();
+        let is_temporary = file == metadata::NEW || SPARES.contains(&&*file);
+        let is_needed = file == LOCK || file == metadata::NAME || is_segment(&file);
         // A dangling link is found when it is opened.
         let is_special = fs::metadata(entry.path()).is_ok_and(|metadata| !metadata.is_file());
-        if is_ours && is_special {
-            return Err(io::Error::other(format!(
-                "{name} is not a regular file, so no server wrote it: remove it, or give another directory"
-            )));
+        let dir = directory.to_owned();
+        if is_special && is_temporary {
+            return Err(DiskError::NotATemporaryFile { dir, file });
+        }
+        if is_special && is_needed {
+            return Err(DiskError::NotAFile { dir, file });
         }
     }
     Ok(())

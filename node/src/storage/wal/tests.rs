@@ -948,6 +948,29 @@ fn file_in_place_of_the_directory_is_refused() {
 }
 
 #[test]
+fn special_file_in_place_of_one_of_ours_is_refused_with_advice_that_works() {
+    for name in ["metadata", "lock", "log-0000000001.wal"] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        let error = Directory::open(dir.path()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(name), "{text}");
+        assert!(text.contains("put it back"), "{text}");
+        assert!(text.contains("\"A lost disk\""), "{text}");
+        assert!(!text.contains("may write to"), "{text}");
+        assert!(!text.contains("remove it"), "{text}");
+    }
+    for name in ["metadata.new", "spare.wal"] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        let text = Directory::open(dir.path()).unwrap_err().to_string();
+        assert!(text.contains("move it away"), "{text}");
+        std::fs::remove_dir(dir.path().join(name)).unwrap();
+        Directory::open(dir.path()).unwrap();
+    }
+}
+
+#[test]
 fn real_files_hold_what_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut durable = Durable::default();
