@@ -82,6 +82,9 @@ pub struct Config {
     /// The maximum size of the state in bytes: keys and values, plus 32 bytes for each pair. The
     /// leader's setting applies.
     pub state_quota: u64,
+    /// The duration of a disk operation, or of opening the data directory, from which on it is
+    /// reported.
+    pub(crate) slow_disk: Duration,
 }
 
 /// An invalid setting.
@@ -150,6 +153,7 @@ impl Config {
             max_sessions: 1024,
             session_window: 16 * 1024,
             state_quota: 512 << 20,
+            slow_disk: Duration::from_secs(5),
         }
     }
 

@@ -267,6 +267,11 @@ impl Identities {
         turn
     }
 
+    /// How long the current write of the table has lasted; zero if there is none.
+    pub(crate) fn disk_busy_for(&self, now: Instant) -> Duration {
+        self.keeper.busy_for(now)
+    }
+
     /// Processes the report of the keeper. The only place that declares a table durable.
     pub(crate) fn take_report(&mut self, now: Instant) -> Result<Option<Turn>, DiskError> {
         let Some(report) = self.keeper.take_report() else {

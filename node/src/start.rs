@@ -30,10 +30,18 @@ use model::{
     admission::Admission,
     wire::{BootId, VotersDigest},
 };
-use std::{io, net::SocketAddr, num::NonZero, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZero,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 use tokio::{
     net::TcpListener,
     sync::{Mutex, mpsc, oneshot, watch},
+    time,
 };
 use transport::{Endpoint, new_boot};
 use web::site::Policy;
@@ -96,7 +104,8 @@ impl Node {
         let alerts = Arc::<AddressAlerts>::default();
         let for_driver = Arc::clone(&alerts);
         let span = move || tracing::info_span!("node", %id);
-        let (started, starting) = oneshot::channel();
+        let slow_disk = config.slow_disk;
+        let (started, mut starting) = oneshot::channel();
         let (end, ended) = watch::channel(None);
         thread::Builder::new()
             .name(format!("raft-{id}"))
@@ -110,8 +119,22 @@ impl Node {
                 }
             })
             .map_err(StartError::Thread)?;
-        let started = starting
-            .await
+        let begun = Instant::now();
+        let started = match time::timeout(slow_disk, &mut starting).await {
+            Ok(started) => started,
+            Err(_) => {
+                tracing::warn!(
+                    node = %id,
+                    seconds = slow_disk.as_secs(),
+                    "opening the data directory takes long: the log is large, or the disk does not respond; check the disk and the kernel's log"
+                );
+                let started = starting.await;
+                let seconds = begun.elapsed().as_secs();
+                tracing::info!(node = %id, seconds, "the data directory is open");
+                started
+            }
+        };
+        let started = started
             .map_err(|_| StartError::Thread(io::Error::other("it panicked: see the log")))??;
         let inner = Arc::new(Inner {
             id,
@@ -190,6 +213,7 @@ fn prepare(
     open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>,
     alerts: Arc<AddressAlerts>,
 ) -> Result<(EventLoop, Started), StartError> {
+    tracing::info!(directory = %config.data_dir.display(), "opening the data directory");
     let directory = Directory::open(&config.data_dir)?;
     let mut metadata = Metadata::open(&directory, config)?;
     let (disk, durable) = open(config, directory)?;
@@ -284,6 +308,7 @@ fn prepare(
         identities,
         fault_switch,
         snapshot_policy,
+        slow_disk: config.slow_disk,
         raft,
         endpoint,
         socket,

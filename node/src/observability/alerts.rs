@@ -26,4 +26,6 @@ pub enum AlertKind {
     /// A name in the `--peer` list resolves to the address of another server, or to one at which
     /// this server does not listen; or a server sends from the address of another one.
     PeerAddresses,
+    /// A disk operation has been in progress for too long.
+    SlowDisk,
 }

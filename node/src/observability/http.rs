@@ -6,6 +6,7 @@
 
 use crate::{
     node::{Inner, Node},
+    observability::alerts::AlertKind,
     observability::log_excerpt::LogExcerptEntry,
     observability::status::StatusQuery,
 };
@@ -228,11 +229,18 @@ async fn readyz(
         Some(node) => time::timeout(PATIENCE, node.status()).await.ok().flatten(),
         None => None,
     };
+    let alerts = status.as_ref().map(|status| &status.alerts[..]);
+    let slow_disk = alerts
+        .unwrap_or_default()
+        .iter()
+        .find(|alert| alert.kind == AlertKind::SlowDisk);
     let checks = [
         (
             "disk",
-            status.is_some(),
-            "the server runs, so its disk has not failed",
+            status.is_some() && slow_disk.is_none(),
+            slow_disk.map_or("the server runs, so its disk has not failed", |alert| {
+                &alert.text
+            }),
         ),
         (
             "leader",

@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Number,
     pub(crate) snapshots: Family<Labels, Counter>,
     pub(crate) disk_backlog: Number,
+    /// How long the current disk operation has lasted, in whole seconds.
+    pub(crate) disk_busy: Number,
     pub(crate) suspended: Number,
     pub(crate) refused_peers: Number,
     pub(crate) local_waiting: Number,
@@ -90,6 +92,7 @@ impl Metrics {
             sessions: Number::default(),
             snapshots: Family::default(),
             disk_backlog: Number::default(),
+            disk_busy: Number::default(),
             suspended: Number::default(),
             refused_peers: Number::default(),
             local_waiting: Number::default(),
@@ -174,6 +177,11 @@ impl Metrics {
                 "disk_backlog_bytes",
                 "Bytes that wait for the disk, roughly",
                 &self.disk_backlog,
+            ),
+            (
+                "disk_busy_seconds",
+                "How long the current disk operation has lasted; 0 if there is none",
+                &self.disk_busy,
             ),
             (
                 "local_waiting",

@@ -134,6 +134,8 @@ pub(crate) struct Parts {
     pub(crate) identities: Identities,
     pub(crate) fault_switch: Arc<FaultSwitch>,
     pub(crate) snapshot_policy: SnapshotPolicy,
+    /// See [`crate::Config::slow_disk`].
+    pub(crate) slow_disk: Duration,
 }
 
 /// The driver; see the module documentation.
@@ -159,6 +161,9 @@ pub(crate) struct Driver {
     armed: ArmedWakeups,
     /// Whether the log already reported that the disk is behind.
     disk_behind: bool,
+    slow_disk: Duration,
+    /// When the disk operation that the log reported as slow began.
+    slow_since: Option<Instant>,
     /// The result, once the driver has ended.
     outcome: Option<Result<(), Failure>>,
     #[cfg(test)]
@@ -215,6 +220,7 @@ impl Driver {
             identities,
             fault_switch,
             snapshot_policy,
+            slow_disk,
         } = parts;
         Self {
             observer: Observer::new(&raft, Arc::clone(&metrics)),
@@ -222,6 +228,8 @@ impl Driver {
             buffers: TurnBuffers::default(),
             armed: ArmedWakeups::default(),
             disk_behind: false,
+            slow_disk,
+            slow_since: None,
             outcome: None,
             #[cfg(test)]
             loses_memory: false,
@@ -335,7 +343,7 @@ impl Driver {
             // server must not start an election, however late this thread was scheduled.
             self.take_timers(now)?;
         }
-        self.note_disk();
+        self.note_disk(now);
         // Responses to local operations may produce new requests in the same turn.
         while !self.buffers.requests.is_empty() {
             self.take_requests()?;
@@ -627,8 +635,22 @@ impl Driver {
         self.step(Event::Requests(requests))
     }
 
-    /// Logs when the disk falls behind and when it has caught up.
-    fn note_disk(&mut self) {
+    /// Logs when the disk hangs or falls behind, and when it has caught up.
+    fn note_disk(&mut self, now: Instant) {
+        let busy = self.writer.busy_for(now);
+        let busy = busy.max(self.identities.disk_busy_for(now));
+        self.metrics.disk_busy.set(busy.as_secs());
+        let is_slow = busy >= self.slow_disk;
+        if is_slow && self.slow_since.is_none() {
+            self.slow_since = now.checked_sub(busy);
+            warn!(
+                seconds = busy.as_secs(),
+                "a disk write has been in progress for a long time: check the disk and the kernel's log"
+            );
+        } else if !is_slow && let Some(since) = self.slow_since.take() {
+            let seconds = now.saturating_duration_since(since).as_secs();
+            info!(seconds, "the disk responds again");
+        }
         let backlog = self.writer.backlog();
         if !self.disk_behind && self.writer.is_behind() {
             self.disk_behind = true;
@@ -817,6 +839,14 @@ impl Driver {
                 text: misplaced.to_string(),
             })
         }));
+        if let Some(since) = self.slow_since {
+            let seconds = since.elapsed().as_secs();
+            alerts.push(Alert {
+                kind: AlertKind::SlowDisk,
+                node: self.raft.id().get(),
+                text: format!("a write has been in progress for {seconds} s"),
+            });
+        }
         alerts
     }
 

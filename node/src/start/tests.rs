@@ -251,6 +251,129 @@ async fn leader_whose_disk_is_far_behind_refuses_writes_and_answers_reads() {
     }
 }
 
+/// The response to a GET request of a server: status line, head and body.
+async fn get(node: &Node, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let at = node.http_addr().unwrap();
+    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response
+}
+
+/// Waits until the response to a GET request contains all of these texts.
+async fn expect(node: &Node, path: &str, texts: &[&str]) {
+    let expected = async {
+        loop {
+            let response = get(node, path).await;
+            if texts.iter().all(|text| response.contains(text)) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let expected = tokio::time::timeout(PATIENCE, expected).await;
+    assert!(expected.is_ok(), "{path} never has {texts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hanging_disk_is_reported_until_it_responds() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let mut config = lone(dir.path());
+    config.http = Some(([127, 0, 0, 1], 0).into());
+    config.slow_disk = Duration::from_millis(50);
+    let disk = Gated(Arc::clone(&gate));
+    let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+        Ok((Box::new(disk), Durable::default()))
+    };
+    let node = Node::start_with(config, open).await.unwrap();
+    let works = async |node: &Node| {
+        expect(node, "/readyz?verbose", &["200 OK", "[+] disk"]).await;
+        expect(node, "/metrics", &["raft_disk_busy_seconds 0\n"]).await;
+        expect(node, "/status", &["\"alerts\":[]"]).await;
+    };
+    works(&node).await;
+    gate.set(true);
+    let writing = tokio::spawn({
+        let node = node.clone();
+        async move { node.propose(increment()).await }
+    });
+    let hangs = "[-] disk: a write has been in progress for ";
+    expect(&node, "/readyz", &["503 Service", hangs]).await;
+    expect(&node, "/metrics", &["raft_disk_busy_seconds 1\n"]).await;
+    let alert = "\"kind\":\"slow_disk\",\"node\":1,\"text\":\"a write has been in progress for ";
+    expect(&node, "/status", &[alert]).await;
+    gate.set(false);
+    writing.await.unwrap().expect("the write commits");
+    works(&node).await;
+    node.stop().await.unwrap();
+}
+
+/// Collects the messages of WARN lines.
+struct Warnings(tokio::sync::mpsc::UnboundedSender<String>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Text(String);
+        impl tracing::field::Visit for Text {
+            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 += &format!("{value:?} ");
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let _ = self.0.send(text.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn hanging_recovery_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = lone(dir.path());
+    config.slow_disk = Duration::from_millis(10);
+    let (warn, mut warnings) = mpsc::unbounded_channel();
+    let _collecting = tracing::subscriber::set_default(Warnings(warn));
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let open = move |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+        let _ = released.recv();
+        Ok((Box::new(Gated(Arc::default())), Durable::default()))
+    };
+    // On this thread, whose warnings are collected.
+    let starting = tokio::spawn(Node::start_with(config, open));
+    let warned = async {
+        while let Some(text) = warnings.recv().await {
+            if text.contains("opening the data directory takes long") {
+                return;
+            }
+        }
+    };
+    let warned = tokio::time::timeout(PATIENCE, warned).await;
+    warned.expect("the hang is reported");
+    assert!(!starting.is_finished());
+    drop(release);
+    let node = starting.await.unwrap().unwrap();
+    node.stop().await.unwrap();
+}
+
 /// However slow all disks are, an elected leader stays leader, and reads are answered beside a
 /// write that waits for a disk.
 #[tokio::test(flavor = "multi_thread")]

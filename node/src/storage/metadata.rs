@@ -28,6 +28,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 pub(super) const NAME: &str = "metadata";
@@ -288,6 +289,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     next: Option<(u64, Table)>,
+    /// When the write in progress began.
+    writing_since: Option<Instant>,
     report: Option<Result<u64, DiskError>>,
     is_over: bool,
 }
@@ -316,6 +319,12 @@ impl Keeper {
         self.shared.changed.notify_all();
     }
 
+    /// How long the write in progress has lasted; zero if there is none.
+    pub(crate) fn busy_for(&self, now: Instant) -> Duration {
+        let since = self.shared.lock().writing_since;
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
     /// The latest version that has become durable since the last call, or the error of the write.
     pub(crate) fn take_report(&self) -> Option<Result<u64, DiskError>> {
         self.shared.lock().report.take()
@@ -342,6 +351,7 @@ impl Shared {
                     return;
                 }
                 if let Some(next) = state.next.take() {
+                    state.writing_since = Some(Instant::now());
                     break next;
                 }
                 state = self
@@ -356,7 +366,10 @@ impl Shared {
                 .map(|()| version)
                 .map_err(|source| DiskError::of("write", NAME, source));
             let has_failed = written.is_err();
-            self.lock().report = Some(written);
+            let mut state = self.lock();
+            state.writing_since = None;
+            state.report = Some(written);
+            drop(state);
             self.waker.wake();
             if has_failed {
                 // After a failed write the contents of the file are unknown: see `DiskError`.
@@ -376,7 +389,7 @@ mod tests {
     use crate::runtime::poller::Poller;
     use model::admission::{Record, Standing};
     use proptest::prelude::*;
-    use std::time::Instant;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     fn boot(random: u64) -> BootId {
         BootId { started: 1, random }
@@ -518,6 +531,36 @@ mod tests {
             thread::yield_now();
         };
         report.unwrap_err();
+    }
+
+    #[test]
+    fn keeper_shows_how_long_a_write_has_lasted() {
+        let dir = tempfile::tempdir().unwrap();
+        let metadata = open(dir.path()).unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let waker = Poller::new(&socket).unwrap().waker();
+        let keeper = Keeper::start(metadata, waker).unwrap();
+        let is_busy = || {
+            let later = Instant::now() + Duration::from_secs(100);
+            keeper.busy_for(later) >= Duration::from_secs(100)
+        };
+        assert!(!is_busy());
+        // Opening a pipe blocks until the test reads from it.
+        let new = dir.path().join(NEW);
+        let (kind, mode) = (FileType::Fifo, Mode::RUSR | Mode::WUSR);
+        mknodat(CWD, &new, kind, mode, 0).unwrap();
+        keeper.save(7, table());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let wait_until = |is_met: &dyn Fn() -> bool| {
+            while !is_met() {
+                assert!(Instant::now() < deadline);
+                thread::yield_now();
+            }
+        };
+        wait_until(&is_busy);
+        fs::read(&new).unwrap();
+        wait_until(&|| !is_busy());
+        assert!(keeper.take_report().is_some());
     }
 
     proptest! {

@@ -17,11 +17,11 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicUsize,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// The approximate limit of one batch, in bytes.
@@ -42,6 +42,9 @@ pub(crate) struct Writer {
     /// Whether there is a report; readable without a lock.
     reported: AtomicBool,
     abandoned: AtomicBool,
+    created: Instant,
+    /// When the current disk operation began, in nanoseconds since `created`; 0 if there is none.
+    busy_since: AtomicU64,
     pub(crate) busy_poll: BusyPoll,
     metrics: Arc<Metrics>,
 }
@@ -74,6 +77,15 @@ pub(crate) struct DiskLease {
     batch: Batch,
 }
 
+/// A disk operation in progress.
+struct Busy<'a>(&'a AtomicU64);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Relaxed);
+    }
+}
+
 struct Batch {
     writes: Vec<Write>,
     bytes: usize,
@@ -93,6 +105,8 @@ impl Writer {
             backlog: AtomicUsize::new(0),
             reported: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            created: Instant::now(),
+            busy_since: AtomicU64::new(0),
             busy_poll,
             metrics,
         }
@@ -117,6 +131,22 @@ impl Writer {
     /// Whether the backlog is far below that bound again.
     pub(crate) fn has_caught_up(&self) -> bool {
         self.backlog() <= BACKLOG_BYTES / 2
+    }
+
+    /// How long the current disk operation has lasted; zero if there is none.
+    pub(crate) fn busy_for(&self, now: Instant) -> Duration {
+        match self.busy_since.load(Relaxed) {
+            0 => Duration::ZERO,
+            since => now.saturating_duration_since(self.created + Duration::from_nanos(since)),
+        }
+    }
+
+    /// Records that a disk operation begins now, until the returned value is dropped.
+    fn note_busy(&self, now: Instant) -> Busy<'_> {
+        let since = now.saturating_duration_since(self.created).as_nanos();
+        let since = u64::try_from(since).unwrap_or(u64::MAX).max(1);
+        self.busy_since.store(since, Relaxed);
+        Busy(&self.busy_since)
     }
 
     /// Called periodically. The disk is notified that it is idle if nothing was written between
@@ -179,7 +209,10 @@ impl Writer {
             }
             queue.idle = IdleState::Notified;
             drop(queue);
-            if let Err(error) = disk.on_idle() {
+            let busy = self.note_busy(Instant::now());
+            let notified = disk.on_idle();
+            drop(busy);
+            if let Err(error) = notified {
                 self.report(Err(error));
                 return on_synced();
             }
@@ -188,7 +221,9 @@ impl Writer {
 
     fn carry_out(&self, disk: &mut dyn Disk, batch: &Batch) -> Report {
         let begun = Instant::now();
+        let busy = self.note_busy(begun);
         disk.write(&batch.writes)?;
+        drop(busy);
         if batch.writes.iter().any(|write| write.snapshot.is_some()) {
             note_snapshot(disk.snapshot_bytes(), &self.metrics);
         }
@@ -374,6 +409,16 @@ mod tests {
             reports,
             at_the_disk,
         }
+    }
+
+    #[test]
+    fn disk_operation_in_progress_is_seen_until_it_ends() {
+        let busy = busy();
+        let later = || Instant::now() + Duration::from_secs(100);
+        assert!(busy.writer.busy_for(later()) >= Duration::from_secs(100));
+        busy.verdict.send(Ok(())).unwrap();
+        busy.at_the_disk.join().unwrap();
+        assert_eq!(busy.writer.busy_for(later()), Duration::ZERO);
     }
 
     #[test]

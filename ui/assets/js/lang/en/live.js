@@ -33,6 +33,7 @@ export default {
   'live.alert-duplicate_number': '⚠ Two servers run with the number of {who}. The server that started later does not count: stop it.',
   'live.alert-other_voters': '⚠ {who} receives datagrams from processes with a different list of voters. Give the same --peer list to all servers and proxies.',
   'live.alert-peer_addresses': '⚠ {who}: its name in the --peer list resolves to the address of another server, or to an address at which it does not listen. Correct the list or the name.',
+  'live.alert-slow_disk': '⚠ The disk of {who} does not respond: a write has been in progress for more than five seconds. Check the disk and the kernel log of that machine.',
   'live.not-counted': 'does not count',
   'live.columns': 'Column descriptions',
   'live.server': 'Server', 'live.isolated': 'isolated',

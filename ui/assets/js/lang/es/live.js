@@ -62,6 +62,7 @@ export default {
   'live.alert-duplicate_number': '⚠ Dos servidores usan el número de {who}. El que se inició después no cuenta: detenlo.',
   'live.alert-other_voters': '⚠ {who} recibe datagramas de procesos con otra lista de votantes. Da la misma lista --peer a todos los servidores y proxies.',
   'live.alert-peer_addresses': '⚠ {who}: su nombre en la lista --peer se resuelve en la dirección de otro servidor, o en una en la que no escucha. Corrige la lista o el nombre.',
+  'live.alert-slow_disk': '⚠ El disco de {who} no responde: una escritura lleva más de cinco segundos en curso. Revisa el disco y el registro del núcleo de esa máquina.',
   'live.not-counted': 'no cuenta',
   'live.columns': 'Significado de las columnas',
   'live.server': 'Servidor', 'live.isolated': 'aislado',
