@@ -8,7 +8,7 @@ use super::{
 };
 use crate::storage::{disk::DiskError, metadata};
 use rustix::{
-    fs::{Advice, OFlags, fadvise},
+    fs::{Advice, OFlags, fadvise, fstatvfs},
     io::{Errno, ReadWriteFlags, pwritev2},
 };
 use std::{
@@ -40,6 +40,8 @@ pub(crate) trait Files: Send + Sync + 'static {
     /// The zeros are really written: the first sync of a block that was only allocated costs more
     /// than that of an overwritten one.
     fn create_zeroed(&self, name: &str, size: u64) -> io::Result<Self::File>;
+    /// Whether this many bytes are free on the file system, as far as is known.
+    fn has_room(&self, bytes: u64) -> bool;
     /// Renames a file, durably. Replaces an existing file.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
@@ -277,11 +279,25 @@ impl Files for Directory {
         let mut left = size;
         while left > 0 {
             let part = left.min(zeros.len() as u64);
-            file.write_all(&zeros[..part as usize])?;
+            if let Err(error) = file.write_all(&zeros[..part as usize]) {
+                // An incomplete file would only occupy the last free bytes.
+                let _ = self.remove(name);
+                return Err(error);
+            }
             left -= part;
         }
         file.sync_all()?;
         LogFile::new(file, &self.path.join(name))
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        match fstatvfs(&self.handle) {
+            // Some file systems do not report their size.
+            Ok(space) if space.f_blocks > 0 => {
+                space.f_bavail.saturating_mul(space.f_frsize) >= bytes
+            }
+            _ => true,
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -48,6 +48,9 @@ const LOCK: &str = "lock";
 /// The names of spare files, which become segments and are recycled from them. Between two
 /// snapshots mostly at most this many segments fill up, and recycled ones need no zeroing.
 const SPARES: [&str; 2] = ["spare.wal", "spare-2.wal"];
+/// The free space, in bytes, that spare files leave for the other files of the directory, mainly
+/// for the next version of `metadata`.
+const RESERVE: u64 = 4 << 20;
 /// The maximum capacity of the buffer that is kept between frames, in bytes.
 const SPARE_BUFFER: usize = 1 << 20;
 
@@ -153,14 +156,15 @@ impl<F: Files> Wal<F> {
         Ok((wal, durable))
     }
 
-    /// Starts zeroing the next segment in the background, if there is no spare.
+    /// Starts zeroing the next segment in the background, if there is no spare and enough space.
+    /// Otherwise the segment is created when it is needed.
     fn prepare_spare(&mut self) {
-        if !self.spares.is_empty() {
+        let size = self.segment_bytes;
+        if !self.spares.is_empty() || !self.files.has_room(size + RESERVE) {
             return;
         }
         let name = SPARES[0];
         let files = Arc::clone(&self.files);
-        let size = self.segment_bytes;
         let spawned = thread::Builder::new()
             .name("raft-spare".into())
             .spawn(move || files.create_zeroed(name, size));
@@ -253,6 +257,7 @@ impl<F: Files> Wal<F> {
         for number in self.oldest..self.segment.number {
             let free = SPARES
                 .into_iter()
+                .filter(|_| self.files.has_room(RESERVE))
                 .find(|name| self.spares.iter().all(|spare| spare.name != *name));
             let again = known
                 .extract_if(.., |segment| segment.number == number)

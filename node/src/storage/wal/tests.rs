@@ -1,7 +1,7 @@
 //! Tests of the log: crashes at any byte, damage anywhere, and failing disks.
 
 use super::{
-    Directory, Disk, DiskError, Identity, SPARES, Wal,
+    Directory, Disk, DiskError, Identity, RESERVE, SPARES, Wal,
     blocks::{BLOCK, Blocks},
     files::{Files, SegmentFile},
     format::{self, FRAME_HEADER, HEADER, LargeFrame, PIECE},
@@ -46,6 +46,8 @@ pub(super) struct State {
     fault: Option<(usize, Fault)>,
     /// Whether no further file can be created.
     full: bool,
+    /// The free space in bytes; unlimited if `None`.
+    room: Option<u64>,
 }
 
 /// How an operation fails. Later operations fail too: the process has ended.
@@ -335,6 +337,10 @@ impl Files for Memory {
         state.change_names(vec![(name.to_owned(), Some(place))]);
         let files = self.clone();
         Ok(Handle { files, place })
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        self.state().room.is_none_or(|room| bytes <= room)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -848,6 +854,46 @@ fn crash_at_every_operation_loses_nothing_acknowledged() {
             );
         }
     }
+}
+
+/// Spare files must not take the last free bytes, which `metadata.new` needs.
+#[test]
+fn spare_is_prepared_only_if_a_reserve_remains_free() {
+    let files = Memory::default();
+    for (room, has_spare) in [
+        (SEGMENT + RESERVE, true),
+        (SEGMENT + RESERVE - 1, false),
+        (RESERVE, false),
+    ] {
+        files.state().room = Some(room);
+        drop(open(files.clone()).unwrap());
+        assert_eq!(files.has(SPARES[0]), has_spare, "{room} bytes");
+    }
+    // Segments are created when they are needed, and recycled only if the reserve remains.
+    let (mut wal, mut durable) = open(files.clone()).unwrap();
+    for (room, has_spare) in [(RESERVE - 1, false), (RESERVE, true)] {
+        files.state().room = Some(room);
+        for _ in 0..30 {
+            let next = write(&durable, false, 0, 1, 500);
+            wal.write(std::slice::from_ref(&next)).unwrap();
+            durable.apply(&next);
+            assert!(!files.has(SPARES[0]));
+        }
+        let next = snapshot(&durable, durable.log.len()).unwrap();
+        wal.write(std::slice::from_ref(&next)).unwrap();
+        durable.apply(&next);
+        assert_eq!(files.has(SPARES[0]), has_spare, "{room} bytes");
+    }
+    drop(wal);
+    assert_eq!(recovered(&files).unwrap(), durable);
+}
+
+#[test]
+fn room_of_a_real_directory_is_limited() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = Directory::open(dir.path()).unwrap();
+    assert!(directory.has_room(0));
+    assert!(!directory.has_room(u64::MAX));
 }
 
 #[test]
