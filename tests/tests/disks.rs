@@ -122,9 +122,9 @@ fn disk_too_small_for_a_snapshot_ends_the_server_and_loses_nothing() {
     let Some(namespace) = Namespace::new() else {
         return;
     };
-    // Two segments of the log and a spare one fit: up to 33 MB of entries. A snapshot of only 19 MB, a
-    // quarter less than the setting, does not fit beside them, although it may take the place of the
-    // spare segment.
+    // Two segments of the log fit: up to 33 MB of entries. A snapshot of only 19 MB, a quarter less than
+    // the setting, does not fit beside them. There is no spare segment, because it would leave too
+    // little free space.
     let settings = ["--snapshot-entries=1000000000", "--snapshot-bytes=26000000"];
     let (mut cluster, disk) = with_small_disk(&namespace, "49m", true, &settings);
     let load = Load::start(&cluster);
