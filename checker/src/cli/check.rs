@@ -568,7 +568,7 @@ mod tests {
         let notes = failed.notes().join("\n");
         let reported = [
             "no claim is made",
-            "drop_dead: a dropped message has no effect",
+            "dead-messages (of drop_dead): a dropped message has no effect",
             "server 1 on a vote: it is counted",
         ];
         for words in reported {

@@ -185,7 +185,7 @@ pub enum DiskError {
     },
     /// A system call failed.
     #[error(
-        "cannot {action} {file}, so the server is shutting down: it cannot know what the disk holds. Check the disk and the kernel's log, then start the server again: it writes the end of its log again before it relies on it. If that fails too, leave it stopped and keep its data directory"
+        "cannot {action} {file}, so the server is shutting down: the contents of the disk are unknown. Check the disk and the kernel's log, then start the server again: it writes the end of its log again before it relies on it. If that fails too, leave it stopped and keep its data directory"
     )]
     Io {
         /// The operation that failed.

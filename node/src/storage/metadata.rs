@@ -76,7 +76,7 @@ pub enum MetadataError {
     },
     /// The directory has metadata of earlier starts but no log.
     #[error(
-        "data directory {} was in use before, but its log is gone: what this server acknowledged is not there any more. \
+        "data directory {} was in use before, but its log is gone, and with it the entries that this server acknowledged. \
          Put the files back; if they are lost, keep the directory and leave this server stopped: see \"A lost disk\" \
          in docs/deploy.md",
         dir.display()
