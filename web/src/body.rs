@@ -1,13 +1,14 @@
 //! Request bodies, bounded in size and in time.
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, Bytes},
     extract::Request,
     http::{HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::Response,
 };
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use std::time::Duration;
 
 /// Why a body was not read.
@@ -67,26 +68,106 @@ pub fn closing(mut response: Response) -> Response {
     response
 }
 
-async fn read(body: Body, limit: usize, timeout: Duration) -> Result<bytes::Bytes, BodyError> {
+async fn read(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, BodyError> {
     // Content-Length gives the length before the first byte of the body arrives.
     if body.size_hint().lower() > limit as u64 {
         return Err(BodyError::TooLarge(limit));
     }
-    match tokio::time::timeout(timeout, to_bytes(body, limit)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_length(&error) => Err(BodyError::TooLarge(limit)),
-        Ok(Err(_)) => Err(BodyError::Broken),
-        Err(_) => Err(BodyError::Slow),
-    }
+    tokio::time::timeout(timeout, collect(body, limit))
+        .await
+        .map_err(|_| BodyError::Slow)?
 }
 
-fn is_length(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut error = Some(error);
-    while let Some(this) = error {
-        if this.is::<http_body_util::LengthLimitError>() {
-            return true;
+/// Copies a body into one buffer. A frame is a slice of hyper's read buffer and keeps all of it in
+/// memory, even if the frame has only one byte. The capacity follows the number of received bytes, not
+/// the announced length.
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyError::Broken)?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let length = bytes.len().saturating_add(data.len());
+        if length > limit {
+            return Err(BodyError::TooLarge(limit));
         }
-        error = this.source();
+        if length > bytes.capacity() {
+            let capacity = bytes.capacity().saturating_mul(2).clamp(length, limit);
+            bytes.reserve_exact(capacity - bytes.len());
+        }
+        bytes.extend_from_slice(&data);
     }
-    false
+    Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Error;
+    use http_body::Frame;
+    use std::{
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        task::{Context, Poll},
+    };
+
+    /// A read buffer of the server. Counts itself while a frame keeps it in memory.
+    struct ReadBuffer(Arc<AtomicUsize>);
+
+    impl AsRef<[u8]> for ReadBuffer {
+        fn as_ref(&self) -> &[u8] {
+            b"x"
+        }
+    }
+
+    impl Drop for ReadBuffer {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// A body of this many frames with one byte each.
+    struct Trickle {
+        left: usize,
+        kept: Arc<AtomicUsize>,
+        most: Arc<AtomicUsize>,
+    }
+
+    impl http_body::Body for Trickle {
+        type Data = Bytes;
+        type Error = Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            self.left -= 1;
+            let kept = self.kept.fetch_add(1, Relaxed) + 1;
+            self.most.fetch_max(kept, Relaxed);
+            let buffer = ReadBuffer(Arc::clone(&self.kept));
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(buffer)))))
+        }
+    }
+
+    #[tokio::test]
+    async fn body_in_small_pieces_keeps_no_read_buffer() {
+        let most = Arc::new(AtomicUsize::new(0));
+        let trickle = |left| {
+            let (kept, most) = (Arc::default(), Arc::clone(&most));
+            Body::new(Trickle { left, kept, most })
+        };
+        let timeout = Duration::from_secs(60);
+        let bytes = read(trickle(1000), 1000, timeout).await.unwrap();
+        assert_eq!(bytes, vec![b'x'; 1000]);
+        let error = read(trickle(1001), 1000, timeout).await.unwrap_err();
+        assert_eq!(error, BodyError::TooLarge(1000));
+        assert_eq!(most.load(Relaxed), 1);
+    }
 }
