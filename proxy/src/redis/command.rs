@@ -342,10 +342,11 @@ fn client(rest: &[Bytes]) -> Result<Command, Refusal> {
     }
 }
 
-/// Parses the name of a client: printable ASCII without spaces, as in Redis.
+/// Parses the name of a client: printable ASCII without spaces, as in Redis. The result is a copy: a
+/// slice would keep the whole read buffer in memory for as long as the connection has this name.
 pub(crate) fn client_name(name: &Bytes) -> Result<Bytes, Refusal> {
     if name.iter().all(u8::is_ascii_graphic) {
-        return Ok(name.clone());
+        return Ok(Bytes::copy_from_slice(name));
     }
     Err("ERR Client names cannot contain spaces, newlines or special characters.".into())
 }
@@ -456,6 +457,14 @@ mod tests {
             .split(' ')
             .map(|word| Bytes::copy_from_slice(word.as_bytes()));
         Command::new(&words.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn client_name_keeps_no_read_buffer() {
+        let buffer = Bytes::from(vec![b'x'; 1000]);
+        let name = client_name(&buffer.slice(..1)).unwrap();
+        assert_eq!(name, "x");
+        assert!(buffer.is_unique());
     }
 
     fn scanned(line: &str) -> (String, bool, u32) {

@@ -29,7 +29,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use model::store::parse_integer;
 use socket2::{SockRef, TcpKeepalive};
-use std::{collections::HashMap, io, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{collections::HashMap, io, mem, sync::atomic::Ordering::Relaxed, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -130,6 +130,8 @@ pub(crate) async fn serve(
     };
     let closing = redis.kv_service.closing();
     let mut output = BytesMut::new();
+    // Whether the input buffer has grown beyond one read.
+    let mut has_large_input = false;
     // The deadline for the command that has begun.
     let mut deadline = Instant::now() + redis.client_timeout;
     loop {
@@ -161,6 +163,13 @@ pub(crate) async fn serve(
         };
         if is_idle {
             tracked.set_idle();
+            // A connection may be idle for a long time, so it keeps no large buffer.
+            if mem::take(&mut has_large_input) {
+                connection.input = BytesMut::new();
+            }
+            if output.capacity() > READ_AT_ONCE {
+                output = BytesMut::new();
+            }
         }
         connection.input.reserve(READ_AT_ONCE);
         let read = tokio::select! {
@@ -185,6 +194,7 @@ pub(crate) async fn serve(
                 if read? == 0 {
                     return Ok(());
                 }
+                has_large_input |= connection.input.len() > READ_AT_ONCE;
                 if is_idle {
                     tracked.set_busy();
                     deadline = Instant::now() + redis.client_timeout;
