@@ -1,12 +1,14 @@
 //! Accepts a bounded number of TCP connections until the proxy shuts down.
 
 use prometheus_client::metrics::gauge::Gauge;
+use socket2::SockRef;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use web::server::BACKLOG;
 
 /// File descriptors reserved for purposes other than frontend connections, such as sockets and pages.
 /// `DESCRIPTORS_PER_SERVER` covers the log and the spare segment of each server in this process.
@@ -47,81 +49,78 @@ fn share(asked: usize, servers: u64, limit: u64) -> usize {
 const REFUSALS: usize = 64;
 /// The timeout for sending the error to a rejected client.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The timeout for the close of an evicted connection.
-const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a frontend serves and rejects connections.
 pub(crate) trait Frontend: Clone + Send + 'static {
+    /// The place of a connection among the connections of the frontend.
+    type Place: Send;
+    /// Waits for a place, or returns `None` if the connection must be rejected.
+    fn enter(&self) -> impl Future<Output = Option<Self::Place>> + Send;
     /// Serves one connection until it ends.
-    fn serve(&self, stream: TcpStream, from: SocketAddr) -> impl Future<Output = ()> + Send;
-    /// Evicts a connection in favor of a new one, if possible. Returns whether it did.
-    fn make_room(&self) -> bool;
+    fn serve(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        place: Self::Place,
+    ) -> impl Future<Output = ()> + Send;
     /// Reports to a client that all connections are in use.
     fn refuse(&self, stream: TcpStream) -> impl Future<Output = ()> + Send;
 }
 
 /// Accepts connections until `closing` is cancelled. A task of `tasks` serves each connection. A
-/// connection beyond `room` is rejected with an error, unless an eviction makes room for it.
+/// connection without a place is rejected with an error.
 pub(crate) async fn accept(
     listener: TcpListener,
-    room: usize,
     open: Gauge,
     closing: CancellationToken,
     tasks: TaskTracker,
     frontend: impl Frontend,
 ) {
-    let room = Arc::new(Semaphore::new(room));
+    // The standard library requests 128. The system may grant less.
+    let _ = SockRef::from(&listener).listen(BACKLOG);
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = closing.cancelled() => return,
         };
-        match accepted {
-            Ok((stream, from)) => match permit(&room, &frontend).await {
-                Some(permit) => {
-                    let (open, frontend) = (open.clone(), frontend.clone());
-                    open.inc();
-                    tasks.spawn(async move {
-                        frontend.serve(stream, from).await;
-                        open.dec();
-                        drop(permit);
-                    });
-                }
-                None => {
-                    tracing::debug!(%from, "a connection is refused: all are taken");
-                    if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
-                        let frontend = frontend.clone();
-                        tasks.spawn(async move {
-                            let refused = frontend.refuse(stream);
-                            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refused).await;
-                            drop(refusing);
-                        });
-                    }
-                }
-            },
-            Err(error) if web::server::is_of_the_connection(&error) => {}
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if web::server::is_of_the_connection(&error) => continue,
             Err(error) => {
                 // Most often no file descriptor is left. An immediate retry would only burn CPU time.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            }
+        };
+        // Meanwhile the backlog keeps further connections.
+        let place = tokio::select! {
+            place = frontend.enter() => place,
+            () = closing.cancelled() => return,
+        };
+        match place {
+            Some(place) => {
+                let (open, frontend) = (open.clone(), frontend.clone());
+                open.inc();
+                tasks.spawn(async move {
+                    frontend.serve(stream, from, place).await;
+                    open.dec();
+                });
+            }
+            None => {
+                tracing::debug!(%from, "a connection is refused: all are taken");
+                if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
+                    let frontend = frontend.clone();
+                    tasks.spawn(async move {
+                        let refused = frontend.refuse(stream);
+                        let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refused).await;
+                        drop(refusing);
+                    });
+                }
             }
         }
     }
-}
-
-async fn permit(room: &Arc<Semaphore>, frontend: &impl Frontend) -> Option<OwnedSemaphorePermit> {
-    if let Ok(permit) = Arc::clone(room).try_acquire_owned() {
-        return Some(permit);
-    }
-    if !frontend.make_room() {
-        return None;
-    }
-    let permit = Arc::clone(room).acquire_owned();
-    tokio::time::timeout(EVICTION_TIMEOUT, permit)
-        .await
-        .ok()?
-        .ok()
 }
 
 #[cfg(test)]

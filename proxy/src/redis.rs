@@ -23,7 +23,7 @@ pub(crate) mod reply;
 
 use crate::{gauges::Gauges, kv_service::KvService, listen::Frontend};
 use cursors::Cursors;
-use eviction::Evictions;
+use eviction::{Evictions, Tracked};
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, atomic::AtomicI64},
@@ -65,8 +65,7 @@ impl Redis {
         room: usize,
     ) -> Self {
         Self {
-            // The other half of the connections is reserved for known clients.
-            evictions: Evictions::new((room / 2).max(1), evict_idle),
+            evictions: Evictions::new(room, evict_idle),
             kv_service,
             password,
             gauges,
@@ -79,15 +78,16 @@ impl Redis {
 }
 
 impl Frontend for Arc<Redis> {
-    async fn serve(&self, stream: TcpStream, from: SocketAddr) {
-        let tracked = self.evictions.enter();
+    type Place = Tracked;
+
+    async fn enter(&self) -> Option<Tracked> {
+        self.evictions.enter().await
+    }
+
+    async fn serve(&self, stream: TcpStream, from: SocketAddr, tracked: Tracked) {
         if let Err(error) = connection::serve(self, stream, tracked).await {
             tracing::debug!(%from, %error, "a Redis connection broke");
         }
-    }
-
-    fn make_room(&self) -> bool {
-        self.evictions.make_room()
     }
 
     async fn refuse(&self, stream: TcpStream) {

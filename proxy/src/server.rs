@@ -219,7 +219,7 @@ impl Server {
             ));
             let open = metrics.redis_connections.clone();
             let track = tasks.clone();
-            tasks.spawn(accept(listener, room, open, closing, track, frontend));
+            tasks.spawn(accept(listener, open, closing, track, frontend));
         }
         Ok(server)
     }

@@ -77,7 +77,7 @@ const MAX_HEAD: usize = 64 * 1024;
 /// The paths that are served in the reserve.
 const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 /// The length of the listen backlog.
-const BACKLOG: i32 = 1024;
+pub const BACKLOG: i32 = 1024;
 /// The minimum time before a connection without a request is evicted.
 const YOUNG: Duration = Duration::from_millis(250);
 /// The same minimum after a shortage of places for [`YOUNG`].

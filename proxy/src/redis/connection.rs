@@ -55,6 +55,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 
+const TOO_MANY_CLIENTS: &str = "ERR max number of clients reached";
 const NOT_AUTHENTICATED: &str = "NOAUTH Authentication required: send AUTH and the password";
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const MULTI_REFUSED: &str = "ERR MULTI is not served: commands are refused, not executed, until \
@@ -179,7 +180,10 @@ pub(crate) async fn serve(
             () = tracked.evicted.cancelled() => {
                 // A known client is closed without a reply, like an idle connection.
                 if tracked.is_stranger() {
-                    let text = "ERR max number of unauthenticated clients reached";
+                    let text = match redis.password {
+                        Some(_) => "ERR max number of unauthenticated clients reached",
+                        None => TOO_MANY_CLIENTS,
+                    };
                     Reply::error(text).encode(connection.protocol, &mut output);
                     let sending = flush(redis, &mut output, &mut stream);
                     unless_evicted(&tracked, sending).await?;
@@ -234,9 +238,9 @@ async fn unless_evicted(
 
 /// Rejects a connection if all connections are in use.
 pub(crate) async fn refuse(mut stream: TcpStream) {
-    let said = stream
-        .write_all(b"-ERR max number of clients reached\r\n")
-        .await;
+    let mut text = BytesMut::new();
+    Reply::error(TOO_MANY_CLIENTS).encode(Protocol::default(), &mut text);
+    let said = stream.write_all(&text).await;
     if said.is_ok() && stream.shutdown().await.is_ok() {
         // Closing a socket with unread input would reset the connection, and the error message would
         // be lost.
