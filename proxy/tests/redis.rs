@@ -725,6 +725,31 @@ async fn clients_that_come_at_once_are_all_answered() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn client_without_the_password_gets_a_bounded_number_of_replies() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "sesame\n").unwrap();
+    let line = format!(
+        "--peer 1=127.0.0.1:9 --client-timeout 1h --redis-password-file {}",
+        file.display()
+    );
+    let server = Server::start(settings(&line)).await.unwrap();
+    let refused = "-NOAUTH Authentication required: send AUTH and the password\r\n";
+    let mut redis = Redis::connect(&server).await;
+    let ping = b"*1\r\n$4\r\nPING\r\n";
+    redis.0.write_all(&ping.repeat(999)).await.unwrap();
+    redis.expect(&refused.repeat(999)).await;
+    // Authentication begins the count again.
+    redis.say("AUTH sesame", "+OK\r\n").await;
+    redis.say("RESET", "+RESET\r\n").await;
+    redis.0.write_all(&ping.repeat(999)).await.unwrap();
+    redis.expect(&refused.repeat(999)).await;
+    let told = redis.rest().await;
+    assert_eq!(told, "-ERR 1000 commands without authentication\r\n");
+    server.stop().await;
+}
+
 /// A client that is served, after any number of attempts; each attempt begins with this command.
 async fn admitted(server: &Server, line: &str, reply: &str) -> Redis {
     within(async {

@@ -12,6 +12,9 @@
 //! each [`FLUSH`] bytes of replies. Between commands it has `idle_timeout`, or less if all connections
 //! are in use (`eviction`). An evicted stranger gets no time to receive replies.
 //!
+//! Without authentication, a client gets at most [`STRANGER_REPLIES`] replies and has
+//! [`STRANGER_FLUSH`] to receive them. Between two waves other connections get their turn.
+//!
 //! # Transactions
 //! `MULTI` is rejected. Clients send the commands of a transaction without waiting for the reply to
 //! `MULTI`. So until `EXEC` or `DISCARD` every command is rejected as well, and the reply to `EXEC` is
@@ -33,6 +36,7 @@ use std::{collections::HashMap, io, mem, sync::atomic::Ordering::Relaxed, time::
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::yield_now,
     time::{Instant, timeout, timeout_at},
 };
 
@@ -45,6 +49,11 @@ const SCAN_WEIGHT: usize = 16;
 const READ_AT_ONCE: usize = 16 * 1024;
 /// The maximum length of a command in bytes before authentication.
 const STRANGER_LIMIT: usize = 4096;
+/// The maximum number of replies before authentication.
+const STRANGER_REPLIES: usize = 1000;
+/// The timeout for a client to receive replies before authentication. They fit into the buffers of a
+/// socket, unless the client does not read.
+const STRANGER_FLUSH: Duration = Duration::from_secs(1);
 /// The number of reply bytes that are buffered before a send.
 const FLUSH: usize = 256 * 1024;
 /// The size in bytes beyond which the reply to an `MGET` is sent in pieces. If a shorter `MGET` fails,
@@ -88,6 +97,8 @@ struct Connection<'a> {
     /// The maximum length of a command in bytes.
     limit: usize,
     authenticated: bool,
+    /// The number of replies since the connection began or was last authenticated.
+    stranger_replies: usize,
     /// Whether a command was accepted, so that the client counts as known.
     known: bool,
     protocol: Protocol,
@@ -122,6 +133,7 @@ pub(crate) async fn serve(
         input: BytesMut::new(),
         limit: (1 << 20).max(limits.value.saturating_mul(2) + limits.key),
         authenticated: redis.password.is_none(),
+        stranger_replies: 0,
         known: false,
         protocol: Protocol::default(),
         name: Bytes::new(),
@@ -144,12 +156,18 @@ pub(crate) async fn serve(
             if connection.known {
                 tracked.set_busy();
             }
+            let patience = connection.patience();
             let serving = async {
                 connection.run(wave, &mut output, &mut stream).await?;
-                flush(redis, &mut output, &mut stream).await
+                flush(patience, &mut output, &mut stream).await
             };
             // The commands of a stranger are rejected, so an eviction here loses nothing.
             unless_evicted(&tracked, serving).await?;
+            // While commands and replies arrive and leave without delay, nothing else would give
+            // other connections a turn.
+            if !connection.known || connection.has_input() {
+                yield_now().await;
+            }
             deadline = Instant::now() + redis.client_timeout;
         }
         if connection.quit || closing.is_cancelled() {
@@ -185,7 +203,7 @@ pub(crate) async fn serve(
                         None => TOO_MANY_CLIENTS,
                     };
                     Reply::error(text).encode(connection.protocol, &mut output);
-                    let sending = flush(redis, &mut output, &mut stream);
+                    let sending = flush(connection.patience(), &mut output, &mut stream);
                     unless_evicted(&tracked, sending).await?;
                 }
                 return stream.shutdown().await;
@@ -209,7 +227,7 @@ pub(crate) async fn serve(
             None => {
                 let text = "ERR timeout: the command did not arrive in time (--client-timeout)";
                 Reply::error(text).encode(connection.protocol, &mut output);
-                let sending = flush(redis, &mut output, &mut stream);
+                let sending = flush(connection.patience(), &mut output, &mut stream);
                 unless_evicted(&tracked, sending).await?;
                 return stream.shutdown().await;
             }
@@ -257,10 +275,14 @@ async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -
     }
 }
 
-/// Sends the buffered replies.
-async fn flush(redis: &Redis, output: &mut BytesMut, stream: &mut TcpStream) -> io::Result<()> {
+/// Sends the buffered replies. The client has this much time for each [`FLUSH`] bytes.
+async fn flush(
+    patience: Duration,
+    output: &mut BytesMut,
+    stream: &mut TcpStream,
+) -> io::Result<()> {
     for part in output.chunks(FLUSH) {
-        timeout(redis.client_timeout, stream.write_all(part)).await??;
+        timeout(patience, stream.write_all(part)).await??;
     }
     output.clear();
     if output.capacity() > 2 * FLUSH {
@@ -270,6 +292,21 @@ async fn flush(redis: &Redis, output: &mut BytesMut, stream: &mut TcpStream) -> 
 }
 
 impl Connection<'_> {
+    /// The timeout for the client to receive [`FLUSH`] bytes of replies.
+    fn patience(&self) -> Duration {
+        let patience = self.redis.client_timeout;
+        if self.authenticated {
+            patience
+        } else {
+            patience.min(STRANGER_FLUSH)
+        }
+    }
+
+    /// Whether received commands may remain.
+    fn has_input(&self) -> bool {
+        self.held.is_some() || !self.input.is_empty()
+    }
+
     /// The next wave of received commands; empty if more input is needed.
     fn next_wave(&mut self) -> Vec<Step> {
         let mut wave = Vec::new();
@@ -294,6 +331,13 @@ impl Connection<'_> {
 
     /// The next received command, after its effect on the connection.
     fn next_step(&mut self) -> Option<Step> {
+        if self.authenticated {
+            self.stranger_replies = 0;
+        } else if self.stranger_replies >= STRANGER_REPLIES {
+            self.quit = true;
+            let text = format!("ERR {STRANGER_REPLIES} commands without authentication");
+            return Some(self.reply(Reply::error(text)));
+        }
         let arguments = loop {
             let bounds = match self.authenticated {
                 true => Bounds {
@@ -319,6 +363,7 @@ impl Connection<'_> {
                 }
             }
         };
+        self.stranger_replies += 1;
         let work = match Command::new(&arguments) {
             Ok(Command::Connection(command)) => Work::Reply(self.connection_command(command)),
             _ if !self.authenticated => Work::Reply(Reply::error(NOT_AUTHENTICATED)),
@@ -512,7 +557,7 @@ impl Connection<'_> {
         for (protocol, reply) in join_all(steps).await {
             reply.encode(protocol, output);
             if output.len() >= FLUSH {
-                flush(self.redis, output, stream).await?;
+                flush(self.patience(), output, stream).await?;
             }
         }
         Ok(())
@@ -545,7 +590,7 @@ impl Connection<'_> {
                 }
             }
             if output.len() >= STREAMED || sent {
-                flush(self.redis, output, stream).await?;
+                flush(self.patience(), output, stream).await?;
                 sent = true;
             }
         }
