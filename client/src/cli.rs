@@ -217,8 +217,21 @@ impl Exit {
 }
 
 impl Global {
-    pub(crate) fn options(&self) -> anyhow::Result<Options> {
-        let key = |path: &Option<PathBuf>| path.as_ref().map(Key::read).transpose();
+    pub(crate) async fn options(&self) -> anyhow::Result<Options> {
+        // A key file may be a pipe without a writer. A signal still ends the program.
+        let (key_file, client_key_file) = (self.key_file.clone(), self.client_key_file.clone());
+        let read = move || {
+            let key = |path: Option<PathBuf>| path.map(Key::read).transpose();
+            Ok::<_, transport::KeyError>(Keys {
+                cluster: key(key_file)?,
+                client: key(client_key_file)?,
+            })
+        };
+        let keys = if self.key_file.is_some() || self.client_key_file.is_some() {
+            tokio::task::spawn_blocking(read).await??
+        } else {
+            Keys::default()
+        };
         Ok(Options {
             endpoints: self.endpoints.clone(),
             route: if self.direct {
@@ -227,10 +240,7 @@ impl Global {
                 Route::Proxy
             },
             cluster: self.cluster.clone(),
-            keys: Keys {
-                cluster: key(&self.key_file)?,
-                client: key(&self.client_key_file)?,
-            },
+            keys,
             max_datagram: self.max_datagram,
             timeout: self.timeout,
             attempt_timeout: self.attempt_timeout,
@@ -239,7 +249,7 @@ impl Global {
     }
 
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        Ok(self.clients.connect(self.options()?).await?)
+        Ok(self.clients.connect(self.options().await?).await?)
     }
 }
 

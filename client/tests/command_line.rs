@@ -8,6 +8,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     process::{Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 use support::{Manner, start, start_sealed};
 use transport::{Key, Keys};
@@ -615,6 +616,60 @@ fn files_with_secrets_are_bounded_and_may_be_pipes() {
         let run = run_with(&arguments, "token\n");
         assert_eq!(run.code, Some(code), "{option} {file}: {run:?}");
         assert!(run.err.contains(says), "{option} {file}: {run:?}");
+    }
+}
+
+/// A pipe without a writer.
+fn pipe(dir: &std::path::Path) -> String {
+    let path = dir.join("pipe").display().to_string();
+    assert!(
+        Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    path
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn signal_ends_the_wait_for_a_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = pipe(dir.path());
+    let stops = [("TERM", 15, 143), ("INT", 2, 130), ("HUP", 1, 129)];
+    for arguments in [
+        ["get", "k", "--client-key-file"],
+        ["bench", "--key-file", pipe.as_str()],
+    ] {
+        for (signal, number, code) in stops {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_raft-client"))
+                .args(arguments)
+                .args((arguments[0] == "get").then_some(pipe.as_str()))
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let id = child.id().to_string();
+            // Until the handler is installed, the signal itself would end the program.
+            loop {
+                let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+                let caught = status
+                    .lines()
+                    .find_map(|line| line.strip_prefix("SigCgt:\t"));
+                let caught = u64::from_str_radix(caught.unwrap(), 16).unwrap();
+                if caught & (1 << (number - 1)) != 0 {
+                    break;
+                }
+                thread::yield_now();
+            }
+            let sent = Instant::now();
+            let killed = Command::new("kill").args(["-s", signal, &id]).status();
+            assert!(killed.unwrap().success());
+            let ended = child.wait().unwrap();
+            assert_eq!(ended.code(), Some(code), "{signal}: {ended}");
+            // The program waits for 10 s for the secret.
+            assert!(sent.elapsed() < Duration::from_secs(5), "{signal}");
+        }
     }
 }
 

@@ -21,9 +21,13 @@ use anyhow::Context;
 use client::pool::{Pool, PoolConfig};
 use model::{Address, Envelope, NodeId};
 use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::{JoinHandle, spawn_blocking},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use transport::{Endpoint, Faults, SecretFileError, read_secret};
+use transport::{Endpoint, Faults, Keys, SecretFileError, read_secret};
 use web::{Secret, site::Policy};
 
 /// The timeout for closing the sessions during a shutdown.
@@ -62,19 +66,19 @@ impl Server {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
         peers::check(settings.listen, &places(&settings.peers, "--peer")?).await?;
-        let secret = |path: &Option<PathBuf>| -> Result<Option<Secret>, SecretFileError> {
-            let text = path.as_deref().map(read_secret).transpose()?;
-            Ok(text.map(|text| Secret::from(&text[..])))
-        };
-        let token = secret(&settings.http_token_file)?;
-        let node_token = secret(&settings.node_http_token_file)?.or_else(|| token.clone());
-        let password = secret(&settings.redis_password_file)?;
+        let Secrets {
+            token,
+            node_token,
+            password,
+            keys,
+        } = Secrets::read(&settings).await?;
+        let node_token = node_token.or_else(|| token.clone());
         // Bind all addresses before anything starts.
         let http = listen(settings.http, "HTTP", "--http").await?;
         let redis = listen(settings.redis, "the Redis protocol", "--redis").await?;
         // One fault plan for the embedded servers, one for the proxy.
         let faults = settings.chaos.then(<[Faults; 2]>::default);
-        let mut config = wire::config(&settings)?;
+        let mut config = wire::config(&settings, keys.clone());
         config.faults = faults.as_ref().map(|[_, at_proxy]| at_proxy.clone());
         let (endpoint, inbox) = Endpoint::bind(config)
             .await
@@ -84,7 +88,6 @@ impl Server {
             Some(count) => {
                 let (cluster, dir) = (&settings.cluster, &settings.data_dir);
                 let among = faults.as_ref().map(|[among, _]| among.clone());
-                let keys = wire::keys(&settings)?;
                 let (quota, longest) = (settings.state_quota, settings.max_datagram);
                 Some(Embedded::start(count, cluster, dir, &keys, longest, among, quota).await?)
             }
@@ -250,6 +253,35 @@ impl Server {
             Some(embedded) => embedded.failed().await,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// The secrets of the settings.
+struct Secrets {
+    token: Option<Secret>,
+    node_token: Option<Secret>,
+    password: Option<Secret>,
+    keys: Keys,
+}
+
+impl Secrets {
+    /// Reads the secrets from their files, each once. A file may be a pipe without a writer; the
+    /// caller can drop the future meanwhile.
+    async fn read(settings: &Settings) -> anyhow::Result<Self> {
+        let settings = settings.clone();
+        let read = move || {
+            let secret = |path: &Option<PathBuf>| -> Result<Option<Secret>, SecretFileError> {
+                let text = path.as_deref().map(read_secret).transpose()?;
+                Ok(text.map(|text| Secret::from(&text[..])))
+            };
+            Ok(Self {
+                token: secret(&settings.http_token_file)?,
+                node_token: secret(&settings.node_http_token_file)?,
+                password: secret(&settings.redis_password_file)?,
+                keys: wire::keys(&settings)?,
+            })
+        };
+        spawn_blocking(read).await?
     }
 }
 

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use transport::{Config, Key, KeyError, Keys};
 
 /// The configuration of an endpoint. The addresses of the servers are set later.
-pub(crate) fn config(settings: &Settings) -> Result<Config, KeyError> {
+pub(crate) fn config(settings: &Settings, keys: Keys) -> Config {
     let mut config = Config::new(settings.listen, &settings.cluster);
-    config.keys = keys(settings)?;
+    config.keys = keys;
     config.max_datagram = settings.max_datagram;
     // The digest excludes servers that were configured with other voters: they belong to another
     // cluster.
     let embedded = (1..=settings.embedded.unwrap_or(0)).map(NodeId::new);
     let voters = settings.peers.iter().map(|place| place.id);
     config.voters = VotersDigest::new(&voters.chain(embedded).collect());
-    Ok(config)
+    config
 }
 
 /// Reads the keys from their files.

@@ -305,6 +305,45 @@ fn settings_out_of_range_are_refused() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn signal_ends_the_wait_for_a_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for option in ["--redis-password-file", "--client-key-file"] {
+        let line = format!(
+            "--peer 1=127.0.0.1:9 --listen 127.0.0.1:0 --http off --redis 127.0.0.1:0 {option} {}",
+            pipe.display()
+        );
+        let mut child = program(&line).spawn().unwrap();
+        let id = child.id().to_string();
+        // Until the handler is installed, the signal itself would end the program.
+        loop {
+            let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+            let caught = status
+                .lines()
+                .find_map(|line| line.strip_prefix("SigCgt:\t"));
+            if u64::from_str_radix(caught.unwrap(), 16).unwrap() & (1 << 14) != 0 {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        let sent = std::time::Instant::now();
+        assert!(Command::new("kill").arg(&id).status().unwrap().success());
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.code(), Some(143), "{option}: {ended}");
+        // The program waits for 10 s for the secret.
+        assert!(sent.elapsed().as_secs() < 5, "{option}");
+    }
+}
+
 #[tokio::test]
 async fn signal_stops_the_program_in_order() {
     use std::io::{BufRead, BufReader};

@@ -217,7 +217,7 @@ impl Bench {
     }
 
     async fn connect(&self, global: &Global, clients: u32) -> anyhow::Result<Client> {
-        let mut options = global.options()?;
+        let mut options = global.options().await?;
         options.max_sessions = clients as usize;
         Ok(global.clients.connect(options).await?)
     }

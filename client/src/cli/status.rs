@@ -114,8 +114,10 @@ impl Probe {
     }
 
     async fn fetch(&self, at: &str, path: &str, timeout: Duration) -> anyhow::Result<String> {
-        let token = self.http_token_file.as_deref().map(transport::read_secret);
-        let token = token.transpose()?;
+        let file = self.http_token_file.clone();
+        // The file may be a pipe without a writer. A signal still ends the program.
+        let read = move || file.as_deref().map(transport::read_secret).transpose();
+        let token = tokio::task::spawn_blocking(read).await??;
         Ok(fetch(at, path, token.as_deref(), timeout).await?)
     }
 
