@@ -259,11 +259,6 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match command {
         Command::Operation(operation) => {
             let (consistency, timeout) = (global.consistency, global.timeout);
-            let late = if operation.writes() {
-                Error::Unknown(timeout)
-            } else {
-                Error::Unavailable(timeout)
-            };
             // The time for reading the input does not count toward the timeout.
             let input = operation.input().await?;
             let run = async {
@@ -274,7 +269,14 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
             // which expires first.
             let reply = tokio::time::timeout(timeout + timeout / 10, run)
                 .await
-                .unwrap_or_else(|_| Err(late.into()))?;
+                .unwrap_or_else(|_| {
+                    // A write that was not sent yet is never sent, because its future is dropped.
+                    let late = match global.clients.have_sent_write() {
+                        true => Error::Unknown(timeout),
+                        false => Error::Unavailable(timeout),
+                    };
+                    Err(late.into())
+                })?;
             let mut out = std::io::stdout().lock();
             let exit = reply.show(global.output, &mut out)?;
             std::io::Write::flush(&mut out)?;

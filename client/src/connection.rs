@@ -286,6 +286,12 @@ impl Client {
         self.inner.pool.close(patience).await;
     }
 
+    /// Whether this client ever sent a write. Without, an operation whose future was dropped has no
+    /// effect and never will.
+    pub fn has_sent_write(&self) -> bool {
+        self.inner.pool.has_sent_write()
+    }
+
     /// The current load of this client.
     pub fn load(&self) -> Load {
         self.inner.pool.load()
@@ -317,24 +323,21 @@ impl Client {
 
     async fn ask(&self, ask: Ask) -> Result<Done, Error> {
         let timeout = self.inner.timeout;
-        let is_write = matches!(ask, Ask::Write(_));
         // Longer than all attempts of one request. So the client can distinguish a write that was
         // never sent, because no session could be opened, from a write that was sent.
         let limit = timeout + timeout / 20;
-        match time::timeout(limit, self.inner.pool.ask(ask)).await {
-            Ok(Outcome::Answered(answer)) => Ok(Done::Answered(answer)),
-            Ok(Outcome::Found(found)) => Ok(Done::Found(found)),
-            Ok(Outcome::FoundStale(found)) => Ok(Done::FoundStale(found)),
-            Ok(Outcome::NotDone | Outcome::Unavailable) => Err(Error::Unavailable(timeout)),
-            Ok(Outcome::OutsideLimits(error)) => Err(Error::OutsideLimits(error)),
-            Ok(Outcome::Overloaded) => Err(Error::Overloaded(self.inner.max_waiting)),
-            Ok(Outcome::SessionsInUse) => Err(Error::SessionsInUse),
-            Ok(Outcome::ClusterOverloaded) => Err(Error::ClusterOverloaded),
-            Ok(Outcome::Closed) => Err(Error::Mismatch),
-            Ok(Outcome::Unknown(Doubt::NotConfirmed)) => Err(Error::Unknown(timeout)),
-            Ok(Outcome::Unknown(Doubt::Forgotten)) => Err(Error::Forgotten),
-            Err(_) if is_write => Err(Error::Unknown(timeout)),
-            Err(_) => Err(Error::Unavailable(timeout)),
+        match self.inner.pool.ask_within(ask, limit).await {
+            Outcome::Answered(answer) => Ok(Done::Answered(answer)),
+            Outcome::Found(found) => Ok(Done::Found(found)),
+            Outcome::FoundStale(found) => Ok(Done::FoundStale(found)),
+            Outcome::NotDone | Outcome::Unavailable => Err(Error::Unavailable(timeout)),
+            Outcome::OutsideLimits(error) => Err(Error::OutsideLimits(error)),
+            Outcome::Overloaded => Err(Error::Overloaded(self.inner.max_waiting)),
+            Outcome::SessionsInUse => Err(Error::SessionsInUse),
+            Outcome::ClusterOverloaded => Err(Error::ClusterOverloaded),
+            Outcome::Closed => Err(Error::Mismatch),
+            Outcome::Unknown(Doubt::NotConfirmed) => Err(Error::Unknown(timeout)),
+            Outcome::Unknown(Doubt::Forgotten) => Err(Error::Forgotten),
         }
     }
 }

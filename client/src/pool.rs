@@ -33,14 +33,18 @@
 
 use crate::timers::Timers;
 use model::{
-    Address, ClientId, Envelope, FoundStale,
+    Address, ClientId, Envelope, FoundStale, Message,
     client::{self, Ask, Client, ClientConfig, Doubt, Event},
+    message::RequestBody,
     store::{Answer, Found, LimitError},
 };
 use std::{
     collections::{BTreeMap, HashMap},
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
@@ -173,6 +177,8 @@ struct State {
     last_ticket: i64,
     /// Whether each session is closed as soon as it is idle.
     closing: bool,
+    /// Whether a write was ever sent.
+    has_sent_write: bool,
     timers: Timers<usize>,
     outbox: Vec<Envelope>,
 }
@@ -187,7 +193,20 @@ struct Session {
     closing: bool,
 }
 
-type Waiter = oneshot::Sender<Outcome>;
+/// The receiver of an outcome.
+struct Waiter {
+    sender: oneshot::Sender<Outcome>,
+    progress: Arc<Progress>,
+}
+
+/// The progress of an operation. Changes under the lock of the pool only.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Whether a copy of the write was sent.
+    has_sent_write: AtomicBool,
+    /// Whether the write must not be sent any more.
+    is_withdrawn: AtomicBool,
+}
 
 /// Outcomes to report after the lock is released.
 type Told = Vec<(Waiter, Outcome)>;
@@ -237,25 +256,53 @@ impl Pool {
 
     /// Executes an operation and returns its outcome.
     ///
-    /// Dropping the future abandons the wait, not the operation: the session finishes the operation
-    /// before its next use. Only an operation that is still queued is withdrawn.
+    /// Dropping the future abandons the wait. An operation that is still queued is withdrawn, and a
+    /// write that was not sent yet is never sent. Otherwise the session finishes the operation before
+    /// its next use.
     pub async fn ask(&self, ask: Ask) -> Outcome {
+        self.begin(ask, None).await
+    }
+
+    /// Executes an operation and returns its outcome, at the latest after `limit`. Then the outcome of
+    /// a write is [`Outcome::Unknown`] if a copy of it was sent, and [`Outcome::NotDone`] otherwise.
+    pub async fn ask_within(&self, ask: Ask, limit: Duration) -> Outcome {
+        self.begin(ask, Some(limit)).await
+    }
+
+    async fn begin(&self, ask: Ask, limit: Option<Duration>) -> Outcome {
         let is_write = matches!(ask, Ask::Write(_));
-        let (waiter, outcome) = oneshot::channel();
-        let Some(ticket) = self.inner.shared.begin(ask, waiter) else {
+        let (sender, outcome) = oneshot::channel();
+        let shared = &self.inner.shared;
+        let mut wait = Wait {
+            shared,
+            progress: Arc::default(),
+            ticket: None,
+            is_over: false,
+        };
+        let progress = Arc::clone(&wait.progress);
+        let Some(ticket) = shared.begin(ask, Waiter { sender, progress }) else {
             return Outcome::Overloaded;
         };
-        let _turn = ticket.map(|ticket| Turn {
-            shared: &self.inner.shared,
-            ticket,
-        });
-        match outcome.await {
-            Ok(outcome) => outcome,
+        wait.ticket = ticket;
+        let outcome = match limit {
+            Some(limit) => time::timeout(limit, outcome).await,
+            None => Ok(outcome.await),
+        };
+        wait.is_over = outcome.is_ok();
+        match outcome {
+            Ok(Ok(outcome)) => outcome,
             // This happens only if the task was killed with its runtime. The pool does not know then
             // whether the write was sent.
+            Ok(Err(_)) if is_write => Outcome::Unknown(Doubt::NotConfirmed),
+            Err(_) if is_write && wait.withdraw() => Outcome::NotDone,
             Err(_) if is_write => Outcome::Unknown(Doubt::NotConfirmed),
-            Err(_) => Outcome::Unavailable,
+            _ => Outcome::Unavailable,
         }
+    }
+
+    /// Whether a write was ever sent.
+    pub fn has_sent_write(&self) -> bool {
+        self.inner.shared.lock().has_sent_write
     }
 
     /// Closes the sessions: idle sessions immediately, busy sessions after their operations. Returns
@@ -288,15 +335,32 @@ impl Pool {
     }
 }
 
-/// A position in the queue. Dropping it withdraws the operation.
-struct Turn<'a> {
+/// The wait for an outcome. Dropping it withdraws the operation as far as possible.
+struct Wait<'a> {
     shared: &'a Shared,
-    ticket: i64,
+    progress: Arc<Progress>,
+    /// The position in the queue.
+    ticket: Option<i64>,
+    is_over: bool,
 }
 
-impl Drop for Turn<'_> {
+impl Wait<'_> {
+    /// Makes sure that the write is not sent any more. Returns whether it was never sent.
+    fn withdraw(&self) -> bool {
+        let mut state = self.shared.lock();
+        self.progress.is_withdrawn.store(true, Relaxed);
+        if let Some(ticket) = &self.ticket {
+            state.waiting.remove(ticket);
+        }
+        !self.progress.has_sent_write.load(Relaxed)
+    }
+}
+
+impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        self.shared.lock().waiting.remove(&self.ticket);
+        if !self.is_over {
+            self.withdraw();
+        }
     }
 }
 
@@ -448,7 +512,22 @@ impl State {
     /// Executes one step of one client. If the step completes its operation, starts the next one.
     fn step(&mut self, config: &PoolConfig, index: usize, event: Event, told: &mut Told) {
         let session = &mut self.sessions[index];
-        let effects = session.client.step(event);
+        let mut effects = session.client.step(event);
+        if effects.sends.iter().any(is_write) {
+            match &session.waiter {
+                // The client cannot take an operation back, so the write is lost like a datagram. A
+                // write that was sent before keeps its retransmissions.
+                Some(waiter) if waiter.progress.is_lost() => {
+                    effects.sends.retain(|envelope| !is_write(envelope));
+                }
+                waiter => {
+                    self.has_sent_write = true;
+                    if let Some(waiter) = waiter {
+                        waiter.progress.has_sent_write.store(true, Relaxed);
+                    }
+                }
+            }
+        }
         self.outbox.extend(effects.sends);
         if effects.timer {
             let deadline = Instant::now() + config.attempt_timeout;
@@ -520,10 +599,24 @@ impl State {
     }
 }
 
+impl Progress {
+    /// Whether the write was withdrawn before a copy of it was sent.
+    fn is_lost(&self) -> bool {
+        self.is_withdrawn.load(Relaxed) && !self.has_sent_write.load(Relaxed)
+    }
+}
+
+fn is_write(envelope: &Envelope) -> bool {
+    matches!(
+        &envelope.message,
+        Message::ClientRequest(request) if matches!(request.body, RequestBody::Write { .. })
+    )
+}
+
 /// Reports outcomes. A dropped receiver is ignored.
 fn tell(told: Told) {
     for (waiter, outcome) in told {
-        let _ = waiter.send(outcome);
+        let _ = waiter.sender.send(outcome);
     }
 }
 

@@ -673,6 +673,26 @@ fn signal_ends_the_wait_for_a_secret() {
     }
 }
 
+/// The operation begins late, so the timeout of the whole run expires before its own.
+#[test]
+fn write_that_was_not_sent_in_time_exits_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = pipe(dir.path());
+    let key = thread::spawn({
+        let pipe = pipe.clone();
+        move || {
+            thread::sleep(Duration::from_millis(500));
+            std::fs::write(pipe, Key::generate().unwrap().to_text()).unwrap();
+        }
+    });
+    let at = start(Manner::Silent);
+    let line = format!("--timeout 1s --client-key-file {pipe} put k v");
+    let run = run(at, &line);
+    key.join().unwrap();
+    expect(&run, 3, "");
+    assert!(run.err.contains("nothing was done"), "{run:?}");
+}
+
 #[test]
 fn status_and_errors_escape_what_controls_a_terminal() {
     let nobody = start(Manner::Silent);

@@ -26,6 +26,11 @@ impl Clients {
         Ok(client)
     }
 
+    /// Whether any of the clients ever sent a write.
+    pub(crate) fn have_sent_write(&self) -> bool {
+        self.lock().iter().any(Client::has_sent_write)
+    }
+
     /// Closes the sessions of all clients, and waits at most `patience` for the responses. A busy
     /// client finishes its operation first.
     pub(crate) async fn close(&self, patience: Duration) {
