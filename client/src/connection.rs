@@ -20,7 +20,7 @@ use crate::{
     rotation::Rotation,
     wire,
 };
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream::FuturesUnordered};
 use model::{
     Address, Envelope, FoundStale, LogIndex, Message, NodeId, ProxyId,
     client::{Ask, Doubt},
@@ -44,6 +44,9 @@ use transport::{Endpoint, Inbox};
 const PROXY: Address = Address::Proxy(ProxyId::new(1));
 /// The timeout for resolving a proxy's name while a client runs.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
+/// The time for preferred names to resolve after another name has resolved. The delay is longer than
+/// the one of RFC 8305, because the names differ and not only their address families.
+const RESOLUTION_DELAY: Duration = Duration::from_millis(250);
 
 /// The time that a close waits for its response. The network rarely loses a request that was sent.
 pub const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
@@ -394,22 +397,62 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
     Ok((pool, task))
 }
 
-/// Returns the first endpoint whose name resolves, by its index, with its addresses. Each lookup has
-/// an equal share of the timeout, so that one unresponsive lookup leaves time for the rest.
+/// Returns an endpoint whose name resolves, by its index, with its addresses. All lookups begin at
+/// once. After the first result, earlier endpoints have [`RESOLUTION_DELAY`] to resolve as well.
 async fn first_found(options: &Options) -> Result<(usize, Vec<SocketAddr>), ConnectError> {
     let endpoints = &options.endpoints;
     endpoints.iter().try_for_each(|at| wire::check(at))?;
-    let share = options.timeout / u32::try_from(endpoints.len().max(1)).unwrap_or(u32::MAX);
-    let mut until = time::Instant::now();
-    let mut first_error = None;
-    for (position, endpoint) in endpoints.iter().enumerate() {
-        until += share;
-        match wire::resolve(endpoint, until).await {
-            Ok(at) => return Ok((position, at)),
-            Err(error) => first_error = first_error.or(Some(error)),
+    let until = time::Instant::now() + options.timeout;
+    let lookups = endpoints
+        .iter()
+        .map(|endpoint| wire::resolve(endpoint, until));
+    first_in_order(lookups)
+        .await
+        .unwrap_or(Err(ConnectError::NoEndpoint))
+}
+
+/// Runs all lookups concurrently. Returns the first one in order that succeeds, by its index, among
+/// those that succeed within [`RESOLUTION_DELAY`] after the first success. If all fail, returns the
+/// error of the first one. Returns `None` if there is no lookup.
+async fn first_in_order<T, E>(
+    lookups: impl IntoIterator<Item = impl Future<Output = Result<T, E>>>,
+) -> Option<Result<(usize, T), E>> {
+    let lookups = lookups.into_iter().enumerate();
+    let mut pending: FuturesUnordered<_> = lookups
+        .map(|(index, lookup)| lookup.map(move |result| (index, result)))
+        .collect();
+    let mut is_pending = vec![true; pending.len()];
+    let (mut found, mut failed, mut deadline) = (None, None, None);
+    loop {
+        // Later endpoints cannot replace this one.
+        if let Some((index, _)) = &found
+            && !is_pending[..*index].contains(&true)
+        {
+            break;
+        }
+        let next = match deadline {
+            Some(deadline) => time::timeout_at(deadline, pending.next())
+                .await
+                .unwrap_or(None),
+            None => pending.next().await,
+        };
+        let Some((index, result)) = next else {
+            break;
+        };
+        is_pending[index] = false;
+        match result {
+            Ok(at) if found.as_ref().is_none_or(|(best, _)| index < *best) => {
+                deadline.get_or_insert_with(|| time::Instant::now() + RESOLUTION_DELAY);
+                found = Some((index, at));
+            }
+            Err(error) if failed.as_ref().is_none_or(|(first, _)| index < *first) => {
+                failed = Some((index, error));
+            }
+            _ => {}
         }
     }
-    Err(first_error.unwrap_or(ConnectError::NoEndpoint))
+    let failed = failed.map(|(_, error)| Err(error));
+    found.map(Ok).or(failed)
 }
 
 /// Redirects requests to `there`, beginning with these envelopes. During the name lookup, and if it
@@ -581,4 +624,45 @@ async fn ask_servers(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lookup that ends after this number of milliseconds.
+    async fn lookup(millis: u64, result: Result<char, char>) -> Result<char, char> {
+        time::sleep(Duration::from_millis(millis)).await;
+        result
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unresponsive_name_delays_the_others_only_briefly() {
+        let never = 3_600_000;
+        for (lookups, expected, after) in [
+            (vec![(0, Ok('a')), (0, Ok('b'))], Some(Ok((0, 'a'))), 0),
+            (
+                vec![(never, Ok('a')), (0, Ok('b'))],
+                Some(Ok((1, 'b'))),
+                250,
+            ),
+            (vec![(200, Ok('a')), (10, Ok('b'))], Some(Ok((0, 'a'))), 200),
+            (
+                vec![(never, Ok('a')), (200, Ok('b')), (10, Ok('c'))],
+                Some(Ok((1, 'b'))),
+                260,
+            ),
+            (vec![(10, Err('a')), (20, Ok('b'))], Some(Ok((1, 'b'))), 20),
+            (vec![(20, Err('a')), (10, Err('b'))], Some(Err('a')), 20),
+            (vec![], None, 0),
+        ] {
+            let begun = time::Instant::now();
+            let lookups = lookups.into_iter();
+            let lookups = lookups.map(|(millis, result)| lookup(millis, result));
+            assert_eq!(first_in_order(lookups).await, expected);
+            let took = begun.elapsed().as_millis();
+            // Timers have a resolution of one millisecond.
+            assert!((after..=after + 2).contains(&took), "{expected:?}: {took}");
+        }
+    }
 }
