@@ -165,6 +165,8 @@ fn answer_that_cannot_be_printed_exits_4_after_a_write_and_2_otherwise() {
         ("status", 2),
         ("health", 2),
         ("completions bash", 2),
+        ("help", 2),
+        ("--version", 2),
     ] {
         let full = std::fs::File::options().write(true).open("/dev/full");
         let output = Command::new(env!("CARGO_BIN_EXE_raft-client"))

@@ -5,11 +5,17 @@
 //! * a flag accepts the usual spellings of true and false (`1`, `yes`, `on`, `true`, and their
 //!   opposites). Any other value is an error that lists them.
 
+use crate::output;
 use clap::{
     Arg, ArgAction, Command, CommandFactory, FromArgMatches,
     builder::{BoolishValueParser, Resettable},
 };
-use std::{env, ffi::OsString};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, ErrorKind, Write as _},
+    process,
+};
 
 /// Parses a command line.
 ///
@@ -23,9 +29,24 @@ pub fn parse_from<C: CommandFactory + FromArgMatches>(
     C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-/// Parses the command line of this process; prints help and errors, and exits, as clap does.
+/// Parses the command line of this process; prints help and errors, and exits, as [`exit`] does.
 pub fn parse<C: CommandFactory + FromArgMatches>() -> C {
-    parse_from(env::args_os()).unwrap_or_else(|error| error.exit())
+    parse_from(env::args_os()).unwrap_or_else(|error| exit(&error))
+}
+
+/// Prints the help, the version or the error that parsing resulted in, and exits: with code 0 after
+/// help and version, otherwise with code 2. If standard output cannot be written, the code is 2 as
+/// well, unless its reader is gone; clap ignores this.
+pub fn exit(error: &clap::Error) -> ! {
+    let printed = error.print().and_then(|()| io::stdout().flush());
+    let code = match printed {
+        Err(failure) if !error.use_stderr() && failure.kind() != ErrorKind::BrokenPipe => {
+            output::error(format_args!("standard output cannot be written: {failure}"));
+            2
+        }
+        _ => error.exit_code(),
+    };
+    process::exit(code)
 }
 
 fn with_lenient_environment(command: Command) -> Command {

@@ -307,6 +307,19 @@ fn settings_out_of_range_are_refused() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn version_that_cannot_be_printed_exits_2() {
+    for line in ["--version", "--help", "help health"] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let output = program(line).stdout(full.unwrap()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}: {text}");
+        let cause = "standard output cannot be written: No space left on device";
+        assert!(text.contains(cause), "{line}: {text}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn signal_ends_the_wait_for_a_secret() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
