@@ -285,6 +285,23 @@ async fn mistakes_are_told() {
         status("PUT", "/v1/kv/k", &[("if-match", "x")], b"").await,
         is(400, "bad_request")
     );
+    let date = "Sat, 29 Oct 1994 19:43:31 GMT";
+    for header in ["if-unmodified-since", "if-modified-since"] {
+        for (method, path) in [
+            ("PUT", "/v1/kv/k"),
+            ("DELETE", "/v1/kv/k"),
+            ("POST", "/v1/kv/k/increment"),
+        ] {
+            let found = status(method, path, &[(header, date)], b"").await;
+            assert_eq!(found, is(400, "bad_request"), "{method} {header}");
+        }
+        let found = status("GET", "/v1/kv/k", &[(header, date)], b"").await;
+        assert_ne!(found, is(400, "bad_request"), "{header}");
+    }
+    assert_eq!(
+        status("GET", "/v1/status?verbos", &[], b"").await,
+        is(400, "bad_request")
+    );
     // Both must hold, which is impossible.
     let both = [("if-match", "\"1\""), ("if-none-match", "*")];
     assert_eq!(

@@ -164,6 +164,7 @@ pub(crate) async fn write(
 ) -> Result<Response, Problem> {
     let parameters = Parameters::new(uri.query(), &["version"])?;
     let preconditions = Preconditions::new(&headers, &parameters)?;
+    refuse_dates(&headers)?;
     refuse_partial(&headers)?;
     let key = key(&uri)?;
     let change = Change::Put(body[..].into());
@@ -179,6 +180,7 @@ pub(crate) async fn remove(
 ) -> Result<Response, Problem> {
     let parameters = Parameters::new(uri.query(), &["version"])?;
     let preconditions = Preconditions::new(&headers, &parameters)?;
+    refuse_dates(&headers)?;
     let key = key(&uri)?;
     let answer = conditionally(&http, &key, &preconditions, Change::Delete).await?;
     match answer {
@@ -284,6 +286,18 @@ fn refuse_partial(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Rejects a write under a condition on a date. Versions have no dates, and a dropped condition could
+/// cost another client its write.
+fn refuse_dates(headers: &HeaderMap) -> Result<(), Problem> {
+    let dates = [header::IF_UNMODIFIED_SINCE, header::IF_MODIFIED_SINCE];
+    match dates.iter().find(|name| headers.contains_key(*name)) {
+        Some(name) => Err(Problem::bad(&format!(
+            "{name} is not supported, because versions have no dates: use If-Match or If-None-Match"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// `POST /v1/kv/{key}/increment`
 pub(crate) async fn increment(
     State(http): Shared,
@@ -292,6 +306,7 @@ pub(crate) async fn increment(
 ) -> Result<Response, Problem> {
     let parameters = Parameters::new(uri.query(), &["by"])?;
     let by = parameters.number("by")?.unwrap_or(1);
+    refuse_dates(&headers)?;
     if headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
         return Err(Problem::bad(
             "an increment takes no condition: read the value and write the sum with If-Match",

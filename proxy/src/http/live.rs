@@ -1,7 +1,7 @@
 //! The state of the cluster, once (`/v1/status`) or as a stream (`/v1/events`); fault injection
 //! (`/v1/chaos`); and the identity of this server for the browser app (`/api/app`).
 
-use super::{Http, problem::Problem};
+use super::{Http, problem::Problem, query::Parameters};
 use crate::{
     chaos::{Action, Chaos, ChaosError},
     cluster_view::ClusterView,
@@ -10,7 +10,7 @@ use crate::{
 use axum::{
     Json,
     extract::{State, rejection::JsonRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
@@ -38,8 +38,9 @@ pub(crate) async fn app(State(http): State<Arc<Http>>) -> Response {
 }
 
 /// `GET /v1/status`
-pub(crate) async fn status(State(http): State<Arc<Http>>) -> Response {
-    fresh(Json(http.cluster_view.status().await))
+pub(crate) async fn status(State(http): State<Arc<Http>>, uri: Uri) -> Result<Response, Problem> {
+    Parameters::new(uri.query(), &[])?;
+    Ok(fresh(Json(http.cluster_view.status().await)))
 }
 
 /// `GET /v1/events`: a stream of states and events, beginning with the events after the id in

@@ -31,10 +31,13 @@ impl Parameters {
         for pair in pairs.filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !known.contains(&name) {
+                let known = match known {
+                    [] => "none".to_owned(),
+                    known => known.join(", "),
+                };
                 return Err(Problem::bad(&format!(
-                    "there is no parameter '{}' here; there is {}",
+                    "there is no parameter '{}' here; there is {known}",
                     name.escape_debug(),
-                    known.join(", ")
                 )));
             }
             if parameters.iter().any(|(other, _)| other == name) {
