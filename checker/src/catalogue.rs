@@ -11,6 +11,7 @@ use crate::{
     drill::{self, Drill, Drilled},
     engine::{self, Limits, Outcome, SearchProgress, StopCause},
     progress::{ProgressVerdict, check_progress},
+    story::counted,
     trace::{self, Trace},
 };
 use anyhow::{Context, Result};
@@ -767,14 +768,14 @@ pub(crate) fn shown_by(mutant: Mutant) -> String {
     let entry = entry.expect("the catalogue names every bug");
     let scope = &entry.scope;
     format!(
-        "it breaks {} in {} with {} servers, {} terms, {} entries, {} reads, {} crashes and {} snapshots",
+        "it breaks {} in {} with {}, {}, {}, {}, {} and {}",
         entry.breaks.name(),
         scope.name,
-        scope.servers,
-        scope.terms,
-        scope.budget.entries,
-        scope.budget.reads,
-        scope.budget.crashes,
-        scope.budget.snapshots
+        counted(scope.servers, "server"),
+        counted(scope.terms, "term"),
+        counted(scope.budget.entries.into(), "entry"),
+        counted(scope.budget.reads.into(), "read"),
+        counted(scope.budget.crashes.into(), "crash"),
+        counted(scope.budget.snapshots.into(), "snapshot")
     )
 }

@@ -13,6 +13,7 @@ pub(crate) use words::message;
 
 use crate::trace::Trace;
 use model::system::{Process, Scope, System};
+use std::borrow::Cow;
 
 /// The maximum width of a line.
 const WIDTH: usize = 98;
@@ -144,15 +145,20 @@ impl Story {
 }
 
 /// `1 crash`, `2 crashes`.
-fn counted(count: u64, what: &str) -> String {
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {}", noun(count, what))
+}
+
+/// The noun for a number of things: singular or plural.
+pub(crate) fn noun(count: u64, what: &str) -> Cow<'_, str> {
     if count == 1 {
-        return format!("1 {what}");
+        return what.into();
     }
     if let Some(stem) = what.strip_suffix('y') {
-        return format!("{count} {stem}ies");
+        return format!("{stem}ies").into();
     }
     let ending = if what.ends_with('h') { "es" } else { "s" };
-    format!("{count} {what}{ending}")
+    format!("{what}{ending}").into()
 }
 
 /// `a`, `a and b`, `a, b and c`.

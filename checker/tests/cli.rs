@@ -310,6 +310,23 @@ fn check_max_states_truncates_without_a_claim() {
 }
 
 #[test]
+fn check_max_states_counts_the_last_state() {
+    let states = json_lines(&run_with(SMALL, &["--json"]))[0]["states"].clone();
+    let states = states.as_u64().expect("a count");
+    for engine in ["own", "stateright"] {
+        for (limit, verdict) in [(states, "exhausted"), (states - 1, "truncated")] {
+            for threads in ["1", "2"] {
+                let limit = limit.to_string();
+                let more = ["--max-states", &limit, "--engine", engine];
+                let more = [&more[..], &["--threads", threads, "--json"]].concat();
+                let lines = json_lines(&run_with(SMALL, &more));
+                assert_eq!(lines[0]["verdict"], verdict, "{engine} {limit}");
+            }
+        }
+    }
+}
+
+#[test]
 fn check_max_memory_truncates() {
     for engine in ["own", "stateright"] {
         let output = run_with(LARGE, &["--max-memory", "8M", "--json", "--engine", engine]);
@@ -544,6 +561,17 @@ fn explore_bad_address_is_a_usage_error() {
     assert_usage_error(&["explore", "--address", "here"], &["HOST:PORT"]);
     assert_usage_error(&["explore", "--address", "192.0.2.1:80"], &["192.0.2.1:80"]);
     assert_usage_error(&["explore", "--scope", "nowhere"], &["elections"]);
+    for limit in ["--threads=2", "--max-memory=1G"] {
+        assert_usage_error(
+            &[
+                "explore",
+                "--engine=stateright",
+                "--address=127.0.0.1:0",
+                limit,
+            ],
+            &["leave out --threads and --max-memory"],
+        );
+    }
     // stateright's server does not check the origin of requests.
     assert_usage_error(
         &["explore", "--engine=stateright", "--address=0.0.0.0:0"],
@@ -1039,6 +1067,7 @@ fn check_planted_bug_that_is_not_found_fails_and_says_where_it_is() {
         "the planted bug read-before-applied was not found in this scope",
         "mutants read-before-applied",
         "Linearizability in reads",
+        "1 read,",
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }
@@ -1389,6 +1418,21 @@ fn mutants_writes_no_file_unless_asked() {
     assert_eq!(code(&several), 2, "{}", stderr(&several));
 }
 
+/// Waits until a child handles a signal. The program prints nothing before it ends.
+fn wait_for_handler(child: &Spawned, signal: libc::c_int) {
+    let status = format!("/proc/{}/status", child.id());
+    let deadline = Instant::now() + PATIENCE;
+    let caught = |text: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    };
+    while !caught(&fs::read_to_string(&status).expect("it runs")) {
+        assert!(Instant::now() < deadline, "no handler for {signal}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn sigterm_and_sighup_end_a_search_as_truncated() {
     for signal in [libc::SIGTERM, libc::SIGHUP] {
@@ -1406,18 +1450,7 @@ fn sigterm_and_sighup_end_a_search_as_truncated() {
             });
         }
         let mut child = Spawned::start(&mut command);
-        // The program prints nothing before it ends, so the test looks for its signal handlers.
-        let status = format!("/proc/{}/status", child.id());
-        let deadline = Instant::now() + PATIENCE;
-        let caught = |text: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-            let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-            mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-        };
-        while !caught(&fs::read_to_string(&status).expect("it runs")) {
-            assert!(Instant::now() < deadline, "no handler for {signal}");
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_for_handler(&child, signal);
         child.signal(signal);
         let mut told = String::new();
         let mut out = child.stdout();

@@ -2,7 +2,7 @@
 
 use super::{
     Exit,
-    figures::{grouped, time},
+    figures::{counted, time},
     interrupt::Interrupt,
     live,
     verdict::Verdict,
@@ -95,8 +95,8 @@ impl Certified {
         match self {
             Self::Written(summary) => writeln!(
                 out,
-                "Certificate of {} states in {}, root hash {}.",
-                grouped(summary.states),
+                "Certificate of {} in {}, root hash {}.",
+                counted(summary.states, "state"),
                 file.display(),
                 verify::hex(&summary.root)
             )?,

@@ -10,7 +10,7 @@ use crate::{
     explore::{Explore, Home},
     machine,
 };
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use model::{
     mutant::Mutant,
@@ -51,9 +51,9 @@ pub(crate) struct Args {
     /// Number of threads of a check [default: one per available CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: Option<u64>,
-    /// Stop a check when the process holds this much memory, such as 512M or 16G
-    #[arg(long, value_name = "SIZE", default_value_t = MAX_MEMORY)]
-    max_memory: Size,
+    /// Stop a check when the process holds this much memory, such as 512M or 16G [default: 2G]
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<Size>,
     /// Explorer to serve
     #[arg(long, value_enum, default_value_t = Engine::Own)]
     engine: Engine,
@@ -71,6 +71,10 @@ enum Engine {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    ensure!(
+        args.engine == Engine::Own || (args.threads.is_none() && args.max_memory.is_none()),
+        "stateright's Explorer has no limits: leave out --threads and --max-memory, or use --engine own"
+    );
     let name = args.scope.as_deref().unwrap_or(BASE_SCOPE);
     let named = selection::named(name)?;
     let mut scope = args.bounds.applied_to(&named)?.scope;
@@ -88,7 +92,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             } else {
                 format!("Explore at http://{address}/")
             };
-            let limits = limits(args.threads, args.max_memory);
+            let limits = limits(args.threads, args.max_memory.unwrap_or(MAX_MEMORY));
             let explore = Explore::new(Home::Explore, args.http_allow_host.clone(), limits);
             serve(explore, listener, &greeting)
         }

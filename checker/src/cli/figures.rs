@@ -1,5 +1,6 @@
 //! Numbers in a readable form.
 
+use crate::story::noun;
 use std::{fmt, str::FromStr, time::Duration};
 
 /// 1234567 as `1,234,567`.
@@ -13,6 +14,11 @@ pub(crate) fn grouped(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// A number and its noun, such as `1 term` or `2 terms`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    format!("{} {}", grouped(number), noun(number, what))
 }
 
 /// A number of bytes with a unit.
@@ -74,7 +80,7 @@ impl FromStr for Size {
         let number: f64 = digits.parse().map_err(|_| bad())?;
         let bytes = number * (1_u64 << shift) as f64;
         if !(1.0..=2_f64.powi(63)).contains(&bytes) {
-            return Err(bad());
+            return Err("out of range: the size is at least 1 byte and at most 8388608T".into());
         }
         Ok(Self(bytes as u64))
     }
@@ -113,5 +119,17 @@ mod tests {
         ] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
+        for text in ["0", "0.1", "99999999999G", "8388609T"] {
+            let why = text.parse::<Size>().expect_err("out of range");
+            assert!(why.contains("at most 8388608T"), "{text}: {why}");
+        }
+        assert_eq!("8388608T".parse(), Ok(Size(1 << 63)));
+    }
+
+    #[test]
+    fn nouns_agree_with_their_numbers() {
+        assert_eq!(counted(0, "term"), "0 terms");
+        assert_eq!(counted(1, "term"), "1 term");
+        assert_eq!(counted(1_000, "term"), "1,000 terms");
     }
 }

@@ -1,6 +1,7 @@
 //! `scopes`: lists the scopes.
 
 use super::{Exit, verdict::BoundsJson};
+use crate::story::counted;
 use model::system::{Scope, Witness};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -44,20 +45,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn bounds(scope: &Scope) -> String {
-    let count = |number: u64, one: &str, several: &str| {
-        let word = if number == 1 { one } else { several };
-        format!("{number} {word}")
-    };
     [
-        count(scope.servers, "server", "servers"),
-        count(scope.terms, "term", "terms"),
-        count(scope.budget.entries.into(), "entry", "entries"),
-        count(scope.budget.reads.into(), "read", "reads"),
-        count(scope.budget.crashes.into(), "crash", "crashes"),
-        count(scope.budget.snapshots.into(), "snapshot", "snapshots"),
+        counted(scope.servers, "server"),
+        counted(scope.terms, "term"),
+        counted(scope.budget.entries.into(), "entry"),
+        counted(scope.budget.reads.into(), "read"),
+        counted(scope.budget.crashes.into(), "crash"),
+        counted(scope.budget.snapshots.into(), "snapshot"),
         format!("{} in a batch", scope.batch),
-        count(scope.attempts.into(), "attempt", "attempts"),
-        count(scope.plans.len() as u64, "client", "clients"),
+        counted(scope.attempts.into(), "attempt"),
+        counted(scope.plans.len() as u64, "client"),
     ]
     .join(", ")
 }

@@ -39,7 +39,7 @@ const ROOT: u32 = u32::MAX;
 pub struct Limits {
     /// The number of threads, at least one.
     pub threads: usize,
-    /// Stop after this many states.
+    /// Stop when there are more states than this.
     pub max_states: Option<u64>,
     /// Stop when the process holds this many bytes.
     pub max_memory: Option<u64>,
@@ -709,7 +709,7 @@ impl<'a, const S: usize> Search<'a, S> {
             return Some(StopCause::Interrupted);
         }
         let states = progress.states.load(Ordering::Relaxed);
-        if self.limits.max_states.is_some_and(|most| states >= most) {
+        if self.limits.max_states.is_some_and(|most| states > most) {
             return Some(StopCause::MaxStates);
         }
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);

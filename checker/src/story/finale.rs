@@ -1,7 +1,7 @@
 //! The end of a story: the violated property, and all servers side by side with the relevant parts
 //! marked.
 
-use super::{Story, changes, words};
+use super::{Story, changes, counted, words};
 use crate::trace::Trace;
 use model::{
     Entry, Log, LogIndex,
@@ -130,10 +130,10 @@ fn states(servers: &[&Server], marks: &Marks) -> Vec<String> {
         let disk = match &server.running {
             Some(running) if running.unsynced.is_empty() => "all of it".into(),
             _ => format!(
-                "term {}, vote {}, {} entries",
+                "term {}, vote {}, {}",
                 server.disk.hard_state.current_term,
                 changes::vote(server.disk.hard_state.voted_for),
-                server.disk.last_index()
+                counted(server.disk.last_index().get(), "entry")
             ),
         };
         let mut line = match &server.running {
