@@ -1433,6 +1433,49 @@ fn wait_for_handler(child: &Spawned, signal: libc::c_int) {
     }
 }
 
+/// `timeout` of coreutils signals its child, and then the process group of the child.
+#[cfg(target_os = "linux")]
+#[test]
+fn two_signals_close_together_are_one_request() {
+    let mut command = program();
+    command
+        .args(LARGE)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let child = Spawned::start(&mut command);
+    wait_for_search(&child);
+    // Two pending signals of one kind would be one.
+    child.signal(libc::SIGTERM);
+    child.signal(libc::SIGINT);
+    let output = child.output();
+    assert_eq!(code(&output), 3);
+    assert!(stdout(&output).contains("interrupted"), "no verdict");
+}
+
+#[test]
+fn second_request_ends_at_once_with_one_line() {
+    let mut command = program();
+    // Standard input that never ends delays the orderly end.
+    command
+        .args(["linearize", "/dev/stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = Spawned::start(&mut command);
+    let input = child.child().stdin.take();
+    wait_for_handler(&child, libc::SIGTERM);
+    child.signal(libc::SIGINT);
+    thread::sleep(Duration::from_millis(1100));
+    assert!(child.child().try_wait().expect("a child").is_none());
+    child.signal(libc::SIGINT);
+    let output = child.output();
+    drop(input);
+    assert_eq!(code(&output), 3);
+    let said = stderr(&output);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("second signal"), "{said}");
+}
+
 #[test]
 fn sigterm_and_sighup_end_a_search_as_truncated() {
     for signal in [libc::SIGTERM, libc::SIGHUP] {

@@ -288,8 +288,8 @@ impl Cluster {
     }
 
     /// Sends two stop signals to a server at once. Returns its exit code and its log.
-    pub fn stop_at_once(&mut self, id: u64) -> (Option<i32>, String) {
-        let code = self.take(id).stop_at_once().code();
+    pub fn stop_with_two_signals(&mut self, id: u64) -> (Option<i32>, String) {
+        let code = self.take(id).stop_with_two_signals().code();
         (code, self.said_by(id))
     }
 
@@ -323,9 +323,9 @@ impl Cluster {
     ///
     /// # Panics
     /// If it is not running.
-    pub fn stop_proxy_at_once(&mut self) -> (Option<i32>, String) {
+    pub fn stop_proxy_with_two_signals(&mut self) -> (Option<i32>, String) {
         let proxy = self.proxy.take().expect("the proxy does not run");
-        let code = proxy.stop_at_once().code();
+        let code = proxy.stop_with_two_signals().code();
         let said = std::fs::read_to_string(self.dir().join("proxy.log"));
         (code, said.unwrap_or_default())
     }

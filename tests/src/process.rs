@@ -72,8 +72,8 @@ impl Process {
         self.wait()
     }
 
-    /// Sends two stop signals, before the process can react to the first one.
-    pub(crate) fn stop_at_once(mut self) -> ExitStatus {
+    /// Sends it two stop signals before it can handle the first one.
+    pub(crate) fn stop_with_two_signals(mut self) -> ExitStatus {
         self.assert_runs();
         self.signal(libc::SIGSTOP);
         // Two pending signals of one kind would merge into one.

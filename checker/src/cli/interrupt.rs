@@ -1,13 +1,17 @@
-//! Stop signals (SIGINT, SIGTERM, SIGHUP): the first ends a search in an orderly way, with no claim;
-//! the second ends the process immediately.
+//! Stop signals (SIGINT, SIGTERM, SIGHUP): the first ends a search in an orderly way, with no claim. A
+//! signal within a second of the first is the same request; a later one ends the process immediately.
 
 use super::Exit;
 use anyhow::Context;
-use signal_hook::{consts, flag};
+use program::signals::{StopRank, StopRequest};
+use signal_hook::{consts, low_level};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
+
+/// Printed by a second request.
+const ENDED: &[u8] = b"ended immediately by a second signal: nothing is claimed\n";
 
 /// Whether a stop signal was received.
 #[derive(Clone, Debug)]
@@ -17,20 +21,24 @@ impl Interrupt {
     /// Installs the signal handlers. Call it once per process.
     pub(crate) fn install() -> anyhow::Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
+        let request = Arc::new(StopRequest::default());
         let mut signals = vec![consts::SIGINT, consts::SIGTERM];
         // `nohup` keeps a long search alive after its terminal is closed.
         if !program::signals::is_hang_up_ignored() {
             signals.push(consts::SIGHUP);
         }
         for number in signals {
-            // The order matters: the second signal finds the flag that the first one set.
-            flag::register_conditional_shutdown(
-                number,
-                Exit::Truncated.code().into(),
-                Arc::clone(&asked),
-            )
-            .and_then(|_| flag::register(number, Arc::clone(&asked)))
-            .context("cannot install signal handlers")?;
+            let (asked, request) = (Arc::clone(&asked), Arc::clone(&request));
+            let handle = move || {
+                asked.store(true, Ordering::Relaxed);
+                if request.rank() == StopRank::Second {
+                    end();
+                }
+            };
+            // SAFETY: the handler is async-signal-safe: it accesses atomics, reads the clock, and calls
+            // poll(2), write(2) and _exit(2).
+            unsafe { low_level::register(number, handle) }
+                .context("cannot install signal handlers")?;
         }
         Ok(Self(asked))
     }
@@ -43,4 +51,20 @@ impl Interrupt {
     pub(crate) fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Ends the process with one line on standard error. Does not wait for its reader.
+fn end() -> ! {
+    let mut error = libc::pollfd {
+        fd: libc::STDERR_FILENO,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: `error` is one valid `pollfd`, and write(2) reads only the constant.
+    unsafe {
+        if libc::poll(&raw mut error, 1, 0) == 1 && error.revents & libc::POLLOUT != 0 {
+            libc::write(libc::STDERR_FILENO, ENDED.as_ptr().cast(), ENDED.len());
+        }
+    }
+    low_level::exit(Exit::Truncated.code().into())
 }
