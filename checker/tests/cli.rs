@@ -802,17 +802,48 @@ fn check_violation_with_json_names_the_file_asked_for() {
 #[test]
 fn check_violation_keeps_its_verdict_if_the_run_cannot_be_written() {
     let directory = directory();
-    let more = ["check", "--trace", "missing/run.jsonl"];
+    let more = ["check", "--trace", "/dev/full"];
     let output = run_in(directory.path(), &[&more, BUGGY].concat());
     assert_eq!(code(&output), 1, "{}", stderr(&output));
     let message = stderr(&output);
-    for word in ["missing/run.jsonl", "--trace"] {
+    for word in ["/dev/full", "--trace"] {
         assert!(message.contains(word), "{word}: {message}");
     }
     let text = stdout(&output);
     for word in [" breaks in ", "violated"] {
         assert!(text.contains(word), "{word}: {text}");
     }
+}
+
+#[test]
+fn trace_that_cannot_be_written_is_refused_before_the_search() {
+    let directory = directory();
+    let simulate = ["simulate", "--scope", "elections", "--walks", "1"];
+    let mutants = ["mutants", "votes-twice-in-a-term"];
+    for arguments in [SMALL, &simulate, &mutants] {
+        for file in ["missing/run.jsonl", "."] {
+            let output = run_in(directory.path(), &[arguments, &["--trace", file]].concat());
+            assert_eq!(code(&output), 2, "{arguments:?} {file}");
+            assert_eq!(stdout(&output), "", "{arguments:?} {file}");
+            let message = stderr(&output);
+            assert!(message.contains("--trace"), "{message}");
+        }
+    }
+    let output = run_in(directory.path(), &[SMALL, &["--trace", "new"]].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(!directory.path().join("new").exists());
+    let kept = directory.path().join("kept");
+    fs::write(&kept, "kept").expect("written");
+    let output = run_in(directory.path(), &[SMALL, &["--trace", "kept"]].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(fs::read(&kept).expect("it is there"), b"kept");
+}
+
+#[test]
+fn trace_that_is_lost_is_no_success() {
+    let output = run(&["mutants", "votes-twice-in-a-term", "--trace", "/dev/full"]);
+    assert_eq!(code(&output), 2, "{}", stdout(&output));
+    assert!(stderr(&output).contains("/dev/full"), "{}", stderr(&output));
 }
 
 #[test]

@@ -151,6 +151,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         );
         certificate::try_file(file)?;
     }
+    if let Some(file) = &args.trace {
+        violation::try_file(file)?;
+    }
     let interrupt = Interrupt::install()?;
     let limits = args.limits();
     let mut verdicts = Vec::new();

@@ -39,6 +39,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.trace.is_some() && args.names.len() != 1 {
         bail!("--trace FILE keeps the run of one bug: name exactly one");
     }
+    if let Some(file) = &args.trace {
+        violation::try_file(file)?;
+    }
     let mut out = io::stdout().lock();
     let interrupt = Interrupt::install()?;
     let limits = Limits {
@@ -60,6 +63,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             break;
         }
     }
+    let mut is_lost = false;
     if let [(entry, hunt)] = hunted.as_mut_slice()
         && let HuntEnd::Found {
             evidence, steps, ..
@@ -71,7 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         *steps = trace.steps.len();
         match &args.trace {
             Some(file) => {
-                violation::report_trace(&mut out, &trace, file)?;
+                is_lost = !violation::report_trace(&mut out, &trace, file)?;
             }
             None => writeln!(out, "{}", story::tell(&trace))?,
         }
@@ -98,6 +102,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             .any(|(_, hunt)| matches!(hunt.end, HuntEnd::Truncated(_)));
     Ok(match (found == all, is_over) {
         (_, false) => Exit::Truncated,
+        (true, true) if is_lost => Exit::Usage,
         (true, true) => Exit::Passed,
         (false, true) => Exit::Failed,
     })

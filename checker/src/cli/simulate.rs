@@ -2,7 +2,7 @@
 
 use super::{
     Exit,
-    figures::{self, grouped, rate},
+    figures::{self, counted, grouped, rate},
     interrupt::Interrupt,
     live,
     selection::{self, Bounds},
@@ -89,6 +89,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         .applied_to(&selection::named(&args.scope)?)?
         .scope;
     scope.mutant = args.mutant;
+    if let Some(file) = &args.trace {
+        violation::try_file(file)?;
+    }
     let simulation = Simulation {
         seed: args.seed.unwrap_or_else(random_seed),
         walks: args.walks,
@@ -175,10 +178,10 @@ fn print(
 ) -> anyhow::Result<()> {
     writeln!(
         out,
-        "{} of {} walks, {} steps in {}; seed {}.",
+        "{} of {}, {} in {}; seed {}.",
         grouped(report.walks),
-        grouped(simulation.walks),
-        grouped(report.steps),
+        counted(simulation.walks, "walk"),
+        counted(report.steps, "step"),
         figures::time(elapsed),
         simulation.seed
     )?;
@@ -195,10 +198,10 @@ fn print(
     match &report.violation {
         Some(found) => writeln!(
             out,
-            "Walk {} broke a law of {} after {} steps; told above are {}.",
+            "Walk {} broke a law of {} after {}; told above are {}.",
             found.walk,
             scope.name,
-            found.steps,
+            counted(found.steps as u64, "step"),
             kept(found)
         )?,
         None => {

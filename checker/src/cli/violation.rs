@@ -5,7 +5,7 @@ use crate::{
     story,
     trace::{self, Trace},
 };
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use model::system::{Broken, Scope, System};
 use program::output;
 use std::{
@@ -17,6 +17,42 @@ use std::{
 /// The default file for a run: `raft-checker-SCOPE-WHAT.jsonl` in the working directory.
 pub(crate) fn default_file(scope: &Scope, what: &str) -> PathBuf {
     format!("raft-checker-{}-{what}.jsonl", scope.name).into()
+}
+
+/// Checks before a long search whether a run can be written to a file. Leaves the file as it was.
+///
+/// # Errors
+/// If it cannot: the error states the reason and the remedy.
+pub(crate) fn try_file(file: &Path) -> anyhow::Result<()> {
+    ensure!(
+        !file.is_dir(),
+        "{} is a directory: give another --trace FILE",
+        file.display()
+    );
+    let exists = file.exists();
+    if exists && !file.is_file() {
+        // A pipe must not be opened twice: its reader would see an end.
+        return Ok(());
+    }
+    File::options()
+        .append(true)
+        .create(true)
+        .open(file)
+        .with_context(|| cannot_write(file))?;
+    if !exists {
+        // The path may be a symbolic link to a file that did not exist.
+        fs::canonicalize(file)
+            .and_then(fs::remove_file)
+            .with_context(|| cannot_write(file))?;
+    }
+    Ok(())
+}
+
+fn cannot_write(file: &Path) -> String {
+    format!(
+        "cannot write the run to {}: give another --trace FILE, or make room",
+        file.display()
+    )
 }
 
 /// Prints how a property is violated in a scope, and writes the run to a file. `path` leads from an
@@ -101,12 +137,7 @@ pub(crate) fn report_trace(
 fn keep(trace: &Trace, file: &Path) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     trace.write_jsonl(&mut lines)?;
-    let failed = || {
-        format!(
-            "cannot write the run to {}: give another --trace FILE, or make room",
-            file.display()
-        )
-    };
+    let failed = || cannot_write(file);
     let mut out = File::create(file).with_context(failed)?;
     if let Err(error) = out.write_all(&lines) {
         // An incomplete run is useless. The removal is best effort: the original error is more important
