@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod cli;
 pub mod drill;
 pub mod engine;
+mod escape;
 pub mod explore;
 pub mod linearize;
 mod lines;

@@ -30,6 +30,7 @@ pub(crate) use cause::{Seen, replay_watched};
 pub use coverage::Coverage;
 pub use format::Source;
 
+use crate::escape::escaped;
 use model::system::{Broken, Law};
 use std::{fmt, sync::Arc};
 
@@ -44,7 +45,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        write!(f, "{}:{}", escaped(&self.file), self.line)
     }
 }
 
@@ -52,7 +53,7 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
     /// A line cannot be parsed: nothing was checked.
-    #[error("{place}: {why}")]
+    #[error("{place}: {}", escaped(why))]
     Unreadable {
         /// The line.
         place: Place,
@@ -60,7 +61,7 @@ pub enum Rejection {
         why: String,
     },
     /// The recorded step is not a step of the server, or contradicts the traces of the other servers.
-    #[error("{place}: {why}")]
+    #[error("{place}: {}", escaped(why))]
     Disagreement {
         /// The line.
         place: Place,
@@ -68,7 +69,7 @@ pub enum Rejection {
         why: String,
     },
     /// A property is violated.
-    #[error("{place}: {} is broken: {}", broken.law, broken.why)]
+    #[error("{place}: {} is broken: {}", broken.law, escaped(&broken.why))]
     Broken {
         /// The line of the violating step.
         place: Place,

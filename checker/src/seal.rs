@@ -14,6 +14,18 @@ const AFTER: &str = "\"}";
 const DIGITS: usize = 16;
 const END: usize = BEFORE.len() + DIGITS + AFTER.len();
 
+/// Whether a line ends in a digest, right or wrong.
+pub(crate) fn has_digest(line: &[u8]) -> bool {
+    split(line).is_some()
+}
+
+/// The text before the digest of a line, and the digest.
+fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (body, end) = line.split_at(line.len().saturating_sub(END));
+    let digest = end.strip_prefix(BEFORE.as_bytes())?;
+    Some((body, digest.strip_suffix(AFTER.as_bytes())?))
+}
+
 /// The chain so far.
 #[derive(Clone, Default)]
 pub(crate) struct Seal {
@@ -36,12 +48,7 @@ impl Seal {
 
     /// Checks the digest of a line, and returns the length of the text before it.
     pub(crate) fn check(&mut self, line: &[u8]) -> Result<usize, String> {
-        let length = line.len().saturating_sub(END);
-        let (body, end) = line.split_at(length);
-        let digest = end
-            .strip_prefix(BEFORE.as_bytes())
-            .and_then(|rest| rest.strip_suffix(AFTER.as_bytes()));
-        let Some(digest) = digest else {
+        let Some((body, digest)) = split(line) else {
             return Err("it does not end in a digest".into());
         };
         let right = self.next(body);
@@ -51,7 +58,7 @@ impl Seal {
             );
         }
         self.previous = right;
-        Ok(length)
+        Ok(body.len())
     }
 
     fn next(&self, body: &[u8]) -> String {

@@ -395,6 +395,23 @@ fn bad_headers_are_named() {
 }
 
 #[test]
+fn name_that_forges_output_is_rejected() {
+    let mut scope = small();
+    for name in [
+        "crashes-2\n  states 412,000",
+        "small\u{1b}[8m",
+        "small\u{9b}8m",
+        "a  b",
+    ] {
+        scope.name = name.into();
+        let error = verify(certify(&scope, true).as_slice()).expect_err("a forged name");
+        let told = format!("{error:#}");
+        assert!(told.contains("the name of the scope"), "{told}");
+        assert!(!told.contains(char::is_control), "{told:?}");
+    }
+}
+
+#[test]
 fn promised_lengths_take_no_memory() {
     let mut bytes = SMALL.clone();
     let first = Parts::of(&SMALL).head.len() + 40;

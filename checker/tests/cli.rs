@@ -1434,6 +1434,91 @@ fn replay_executes_the_trace_of_a_scope() {
     assert_eq!(code(&two), 2, "{}", stdout(&two));
 }
 
+/// Asserts that the output contains no control character but the ends of lines.
+fn assert_printable(output: &Output) {
+    for text in [stdout(output), stderr(output)] {
+        let is_hidden = |symbol: char| symbol.is_control() && symbol != '\n';
+        assert!(!text.contains(is_hidden), "{text:?}");
+    }
+}
+
+#[test]
+fn files_cannot_move_the_cursor_of_the_terminal() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let file = dir.path().join("bug.jsonl");
+    let name = file.to_str().expect("the path is text");
+    let found = run(&["mutants", "votes-twice-in-a-term", "--trace", name]);
+    assert_eq!(code(&found), 0, "{}", stderr(&found));
+    let mut trace = trace_in(&file);
+    trace.scope.name = "\u{1b}[1A\raccepted\u{1b}[8m".into();
+    let mut out = File::create(&file).expect("it can be written");
+    trace.write_jsonl(&mut out).expect("it can be written");
+    let output = run(&["replay", name]);
+    assert_eq!(code(&output), 2, "{}", stdout(&output));
+    let told = stderr(&output);
+    assert!(told.contains("the name of the scope is not"), "{told}");
+    assert_printable(&output);
+
+    // The JSON reader decodes the escapes, and its errors contain the names of unknown fields.
+    let field = r#"\n\u001b[8m"#;
+    for (command, line) in [
+        (
+            "replay",
+            format!(r#"{{"trace":"stateraft-node{field}","version":2}}"#),
+        ),
+        ("replay", format!(r#"{{"schema":"{field}"}}"#)),
+        ("linearize", format!(r#"{{"process":1,"{field}":2}}"#)),
+    ] {
+        let (_dir, name) = file_with(line.as_bytes());
+        let output = run(&[command, &name]);
+        assert_eq!(code(&output), 2, "{line}: {}", stdout(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+        assert_printable(&output);
+    }
+
+    let file = dir.path().join("a\nb\u{1b}[8m.jsonl");
+    fs::write(&file, "{}").expect("it can be written");
+    let name = file.to_str().expect("the path is text");
+    for command in ["replay", "linearize", "verify"] {
+        let output = run(&[command, name]);
+        assert_ne!(code(&output), 0, "{command}");
+        assert_printable(&output);
+    }
+}
+
+#[test]
+fn replay_of_what_is_no_trace_is_a_usage_error() {
+    let history = r#"{"process":1,"op":{"get":{"key":"trace"}},"invoke":1,"return":2,"result":{"absent":true}}"#;
+    for (text, words) in [
+        (history, "is no trace: it does not end in a digest"),
+        (
+            r#"{"trace":"foo"}"#,
+            "is no trace: it does not end in a digest",
+        ),
+        ("{}\n{}\n", "is no trace: it does not end in a digest"),
+        (
+            r#"{"schema":"stateraft-trace/9"}"#,
+            "is no trace: the schema is stateraft-trace/9",
+        ),
+        (
+            r#"{"trace":""#,
+            ":1: the only line of this file is cut short",
+        ),
+        ("", ":1: there is no trace in this file"),
+    ] {
+        let (_dir, name) = file_with(text.as_bytes());
+        let output = run(&["replay", &name]);
+        let message = stderr(&output);
+        assert_eq!(code(&output), 2, "{text}: {}", stdout(&output));
+        assert!(message.contains(words), "{text}: {message}");
+    }
+}
+
+#[test]
+fn directories_are_refused_with_advice() {
+    assert_usage_error(&["replay", "."], &[". is a directory: give a trace"]);
+}
+
 #[test]
 fn mutants_writes_no_file_unless_asked() {
     let dir = tempfile::tempdir().expect("a directory can be made");

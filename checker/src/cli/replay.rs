@@ -2,16 +2,17 @@
 
 use super::{
     Exit, explore,
-    figures::{grouped, time},
+    figures::{counted, grouped, time},
     interrupt::Interrupt,
     live, verdict,
 };
 use crate::{
     engine::{self, Limits, Outcome},
+    escape::escaped,
     explore::{Explore, Home, Input},
     machine,
     replay::{Conditions, Coverage, Rejection, Report, Source, replay},
-    trace::{self, Read as Line},
+    trace::{self, Kind, Read as Line},
 };
 use anyhow::{Context, bail};
 use model::mutant::Mutant;
@@ -114,8 +115,13 @@ fn input(path: &Path) -> anyhow::Result<Input> {
 }
 
 fn open(path: &Path) -> anyhow::Result<File> {
-    File::open(path)
-        .with_context(|| format!("cannot open {}: give a trace to replay", path.display()))
+    let name = path.display().to_string();
+    let file = File::open(path)
+        .with_context(|| format!("cannot open {}: give a trace to replay", escaped(&name)))?;
+    if file.metadata().is_ok_and(|about| about.is_dir()) {
+        bail!("{} is a directory: give a trace to replay", escaped(&name));
+    }
+    Ok(file)
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -126,9 +132,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut inputs = Vec::new();
     for path in &args.files {
         let mut input = BufReader::with_capacity(1 << 20, open(path)?);
-        let is_scope = begins_with_schema(&mut input)
-            .with_context(|| format!("{} cannot be read", path.display()))?;
-        inputs.push((path.display().to_string(), input, is_scope));
+        let name = path.display().to_string();
+        let start = input
+            .fill_buf()
+            .with_context(|| format!("{} cannot be read", escaped(&name)))?;
+        // A file of neither kind gets an error with its line when it is read.
+        let is_scope = Kind::of(&name, start) == Ok(Kind::Scope);
+        inputs.push((name, input, is_scope));
     }
     if inputs.iter().any(|(_, _, is_scope)| *is_scope) {
         return match <[_; 1]>::try_from(inputs) {
@@ -194,16 +204,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// Whether the input is a trace of a scope, as written by `check`, `simulate` and the page: its first
-/// field is the schema.
-fn begins_with_schema(input: &mut impl BufRead) -> io::Result<bool> {
-    let start = input.fill_buf()?.trim_ascii_start();
-    let inside = start.strip_prefix(b"{").unwrap_or_default();
-    Ok(inside.trim_ascii_start().starts_with(b"\"schema\""))
-}
-
 /// Executes a trace of a scope again.
 fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<Exit> {
+    let name = escaped(name);
     let mut steps = 0;
     let mut scope = None;
     let mut broken = None;
@@ -222,7 +225,7 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
             (Exit::Failed, "violated", Some(why))
         }
         // No step was executed: the file cannot be read, which is not a violation.
-        (Err(error), _) if scope.is_none() => bail!("{name}: {error}"),
+        (Err(error), _) if scope.is_none() => bail!("{name} is no trace: {}", error.why),
         (Err(error), _) => (Exit::Failed, "rejected", Some(format!("{name}: {error}"))),
     };
     let (scope_name, mutant) = match &scope {
@@ -247,7 +250,7 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
         }
         writeln!(out, "  steps      {}, each executed again", grouped(steps))?;
         if let Some(why) = &why {
-            writeln!(out, "  reason     {why}")?;
+            writeln!(out, "  reason     {}", escaped(why))?;
         }
     }
     out.flush()?;
@@ -308,9 +311,9 @@ fn print(out: &mut impl Write, report: &Report, took: Duration) -> anyhow::Resul
     }
     writeln!(
         out,
-        "  servers    {} ({} runs)",
+        "  servers    {} ({})",
         report.servers,
-        grouped(report.runs)
+        counted(report.runs, "run")
     )?;
     writeln!(
         out,
@@ -330,7 +333,7 @@ fn print(out: &mut impl Write, report: &Report, took: Duration) -> anyhow::Resul
         grouped(report.elections),
         report.highest_term
     )?;
-    writeln!(out, "  committed  {} entries", grouped(report.committed))?;
+    writeln!(out, "  committed  {}", counted(report.committed, "entry"))?;
     for place in &report.cut_short {
         writeln!(out, "  left out   {place}: cut short where its run ended")?;
     }
@@ -347,26 +350,27 @@ fn print_inside(out: &mut impl Write, report: &Report, searched: &Searched) -> a
     let servers = config.as_ref().map_or(0, |config| config.voters.len());
     writeln!(
         out,
-        "{} of {} steps, and all that caused them, lie inside the world of {servers} servers with these settings, {terms} {} and no clients.",
+        "{} of {} steps, and all that caused them, lie inside the world of {} with these settings, {} and no clients.",
         grouped(*inside),
         grouped(report.steps),
-        if *terms == 1 { "term" } else { "terms" },
+        counted(servers as u64, "server"),
+        counted(*terms, "term"),
     )?;
     match searched {
         Searched::Not if *inside == 0 => {}
         Searched::Not => writeln!(out, "It was not searched.")?,
         Searched::TooMany => writeln!(out, "No search takes so many servers.")?,
         Searched::Ended(found) => {
-            let states = grouped(found.states);
+            let states = counted(found.states, "state");
             let took = time(found.elapsed);
             match &found.outcome {
                 Outcome::Exhausted => writeln!(
                     out,
-                    "It was exhausted now: {states} states in {took}, and every law holds in all of them."
+                    "It was exhausted now: {states} in {took}, and every law holds in all of them."
                 )?,
                 Outcome::Truncated(cause) => writeln!(
                     out,
-                    "Its search was truncated after {states} states, {}: no claim about it.",
+                    "Its search was truncated after {states}, {}: no claim about it.",
                     verdict::reason(*cause)
                 )?,
                 Outcome::Violated { broken, .. } => writeln!(

@@ -6,7 +6,10 @@ use super::{
     interrupt::Interrupt,
     live,
 };
-use crate::verify::{self, Interrupted, Verified};
+use crate::{
+    escape::escaped,
+    verify::{self, Interrupted, Verified},
+};
 use anyhow::Context;
 use std::{
     io::{self, Write},
@@ -35,8 +38,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             Exit::Passed
         }
         Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => {
-            let file = args.file.display();
-            writeln!(out, "interrupted: nothing was concluded of {file}")?;
+            let file = args.file.display().to_string();
+            writeln!(
+                out,
+                "interrupted: nothing was concluded of {}",
+                escaped(&file)
+            )?;
             Exit::Truncated
         }
         // A file that cannot be read was not checked.
@@ -44,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             return Err(error).context("give a certificate that can be read");
         }
         Err(error) => {
-            writeln!(out, "rejected: {error:#}")?;
+            writeln!(out, "rejected: {}", escaped(&format!("{error:#}")))?;
             Exit::Failed
         }
     };
@@ -53,7 +60,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn print(out: &mut impl Write, args: &Args, verified: &Verified) -> anyhow::Result<()> {
-    writeln!(out, "accepted: {}", args.file.display())?;
+    writeln!(
+        out,
+        "accepted: {}",
+        escaped(&args.file.display().to_string())
+    )?;
     writeln!(out, "  scope        {}", verified.scope_description)?;
     writeln!(out, "  states       {}", grouped(verified.states))?;
     writeln!(out, "  transitions  {}", grouped(verified.transitions))?;

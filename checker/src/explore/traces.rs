@@ -15,8 +15,9 @@ use super::{
     world,
 };
 use crate::{
+    escape::escaped,
     replay::{Conditions, Rejection, Report, Source, replay_watched},
-    trace::{self, Read},
+    trace::{self, Kind, Read},
 };
 use axum::body::Bytes;
 use serde::Deserialize;
@@ -85,7 +86,7 @@ impl Input {
     }
 
     fn read(&self) -> Result<Box<dyn BufRead + Send>, String> {
-        let name = &self.name;
+        let name = escaped(&self.name);
         (self.open)().map_err(|error| format!("{name} cannot be read: {error}"))
     }
 }
@@ -100,12 +101,6 @@ impl AskedTraces {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Scope,
-    Nodes,
-}
-
 /// The timeline of these files, as JSON.
 ///
 /// # Errors
@@ -118,7 +113,7 @@ pub(super) fn timeline(inputs: &[Input], used_disks: bool, part: Part) -> Result
     for input in inputs {
         kinds.push(kind(input)?);
     }
-    if kinds.iter().all(|kind| *kind == Kind::Nodes) {
+    if kinds.iter().all(|kind| *kind == Kind::Node) {
         return of_nodes(inputs, used_disks, part);
     }
     match inputs {
@@ -133,21 +128,11 @@ pub(super) fn timeline(inputs: &[Input], used_disks: bool, part: Part) -> Result
 
 /// The kind of a trace, by its first bytes.
 fn kind(input: &Input) -> Result<Kind, String> {
-    let name = &input.name;
+    let name = escaped(&input.name);
     let mut text = input.read()?;
     let start = text.fill_buf();
     let start = start.map_err(|error| format!("{name} cannot be read: {error}"))?;
-    let line = start.split(|byte| *byte == b'\n').next().unwrap_or(start);
-    let start = String::from_utf8_lossy(&line[..line.len().min(1 << 16)]);
-    let place = |field: &str| start.find(field).unwrap_or(usize::MAX);
-    match place("\"schema\"").cmp(&place("\"trace\"")) {
-        std::cmp::Ordering::Less => Ok(Kind::Scope),
-        std::cmp::Ordering::Greater => Ok(Kind::Nodes),
-        std::cmp::Ordering::Equal => Err(format!(
-            "{name} is no trace: it begins neither as {} (docs/trace.md) nor as the trace of a node (docs/replay.md)",
-            trace::SCHEMA
-        )),
-    }
+    Kind::of(&input.name, start)
 }
 
 /// The response, with `lines` of JSON for the steps from number `from` on.

@@ -4,7 +4,7 @@
 //! The reader is strict: it rejects a line, with its number, unless it is exactly one operation with a
 //! possible result. A guess about the meaning of a line could change the verdict.
 
-use crate::lines::read_object;
+use crate::{escape::escaped, lines::read_object};
 use serde::{Deserialize, Deserializer};
 use std::{
     fmt,
@@ -74,7 +74,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        write!(f, "{}:{}", escaped(&self.file), self.line)
     }
 }
 
@@ -157,7 +157,7 @@ pub enum Outcome {
 
 /// The reason why a file is not a valid history.
 #[derive(Debug, thiserror::Error)]
-#[error("{place}: {why}")]
+#[error("{place}: {}", escaped(why))]
 pub struct BadHistory {
     /// The line.
     pub place: Place,

@@ -223,10 +223,15 @@ impl Replay {
                     return Err(Rejection::disagreement(place, why));
                 }
                 None => {
-                    return Err(Rejection::Unreadable {
-                        place: track.source.place(),
-                        why: "there is no trace in this file".into(),
-                    });
+                    let (place, why) = match track.source.cut_short.first() {
+                        Some(line) => (
+                            line.clone(),
+                            "the only line of this file is cut short, so there is no trace in it",
+                        ),
+                        None => (track.source.place(), "there is no trace in this file"),
+                    };
+                    let why = why.into();
+                    return Err(Rejection::Unreadable { place, why });
                 }
             };
             let place = replay.servers.len();

@@ -6,7 +6,10 @@
 //! differ (in field order or spaces), the JSON values are compared.
 
 use super::{Place, Rejection};
-use crate::{lines::read_object, seal::Seal};
+use crate::{
+    lines::read_object,
+    seal::{Seal, has_digest},
+};
 use model::{Config, Durable, Effects, Envelope, Event, NodeId, Write};
 use serde::{
     Deserialize, Serialize,
@@ -93,6 +96,11 @@ impl Source {
                     // Other versions have other digests, or none.
                     if let Some(why) = of_another_version(&text) {
                         let place = self.place();
+                        return Err(Rejection::Unreadable { place, why });
+                    }
+                    if self.line == 1 && !has_digest(&text) {
+                        let place = self.place();
+                        let why = "this is no trace: it does not end in a digest".into();
                         return Err(Rejection::Unreadable { place, why });
                     }
                     return Err(Rejection::disagreement(&self.place(), why));

@@ -6,7 +6,11 @@
 //! a digest of itself and of all lines before it. They detect accidents and careless edits, but do not
 //! prevent forgery.
 
-use crate::{lines::read_object, seal::Seal};
+use crate::{
+    escape::{check_name, escaped},
+    lines::read_object,
+    seal::Seal,
+};
 
 use super::{ScopeBounds, Snapshot, Trace, TraceStep, real_network};
 use model::{
@@ -14,13 +18,52 @@ use model::{
     mutant::Mutant,
     system::{Action, Broken, Law, Local, Scope, System, Witnesses},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::io::{self, BufRead, Write};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use std::{
+    cmp::Ordering,
+    io::{self, BufRead, Write},
+};
 
 /// The name and version of the format.
 pub const SCHEMA: &str = "stateraft-trace/1";
 /// The maximum length of a line in bytes. A step contains one process, the header all of them.
 const LONGEST_LINE: u64 = 256 << 20;
+
+/// The kind of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A run of a scope.
+    Scope,
+    /// The steps of a node ([`crate::replay`]).
+    Node,
+}
+
+impl Kind {
+    /// The kind of a trace whose name is `name`, by its first bytes: the first line that contains the
+    /// first field of a header. A line before it must be truncated, as by a run that ended in its header.
+    pub(crate) fn of(name: &str, start: &[u8]) -> Result<Self, String> {
+        let start = &start[..start.len().min(1 << 16)];
+        for line in start.split(|byte| *byte == b'\n') {
+            let text = String::from_utf8_lossy(line);
+            let place = |field: &str| text.find(field).unwrap_or(usize::MAX);
+            match place("\"schema\"").cmp(&place("\"trace\"")) {
+                Ordering::Less => return Ok(Self::Scope),
+                Ordering::Greater => return Ok(Self::Node),
+                Ordering::Equal => {}
+            }
+            if !line.starts_with(b"{") || serde_json::from_slice::<IgnoredAny>(line).is_ok() {
+                break;
+            }
+        }
+        let name = escaped(name);
+        Err(format!(
+            "{name} is no trace: it begins neither as {SCHEMA} (docs/trace.md) nor as the trace of a node (docs/replay.md)"
+        ))
+    }
+}
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
@@ -252,13 +295,20 @@ fn next_line(input: &mut impl BufRead) -> Result<Option<String>, String> {
 }
 
 fn read_header(seal: &mut Seal, text: &str) -> Result<(Header, Scope), String> {
-    let header: Header = parse(&seal.open(text)?)?;
-    if header.schema != SCHEMA {
+    // Other versions may have other digests, or none.
+    #[derive(Deserialize)]
+    struct Version {
+        schema: String,
+    }
+    if let Ok(Version { schema }) = parse(text)
+        && schema != SCHEMA
+    {
         return Err(format!(
-            "the schema is {}, and only {SCHEMA} is known",
-            header.schema
+            "the schema is {schema}, and only {SCHEMA} is known"
         ));
     }
+    let header: Header = parse(&seal.open(text)?)?;
+    check_name(&header.scope.name)?;
     let mutant = match &header.mutant {
         None => None,
         Some(name) => Some(
@@ -328,7 +378,7 @@ fn names(witnesses: Witnesses) -> Vec<String> {
 fn bad(line: usize, why: impl ToString) -> BadTrace {
     BadTrace {
         line,
-        why: why.to_string(),
+        why: escaped(&why.to_string()).into_owned(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Lengths are bounded, and memory grows only with the bytes that are really present.
 
 use super::{go_on, hex};
+use crate::escape::check_name;
 use anyhow::{Context, ensure};
 use model::{
     client::Ask,
@@ -87,6 +88,9 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     ensure!(mutant == 0, "mutant: a bug is planted");
     let name = String::from_utf8(input.read(name_length.into(), "name")?)
         .context("name: it is not UTF-8")?;
+    check_name(&name)
+        .map_err(anyhow::Error::msg)
+        .context("name")?;
     let plans = input.part("plans")?;
     let (plans, rest): (Vec<Vec<Ask>>, _) =
         postcard::take_from_bytes(&plans).context("plans: they cannot be decoded")?;

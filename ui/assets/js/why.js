@@ -210,6 +210,8 @@ export const SENTENCES = [
   ['{name} cannot be read: {why}', '{name} no se puede leer: {why}'],
   ['a step comes before any header: the beginning of the trace is missing', 'hay un paso antes de ninguna cabecera: falta el comienzo de la traza'],
   ['there is no trace in this file', 'en este archivo no hay ninguna traza'],
+  ['the only line of this file is cut short, so there is no trace in it', 'la única línea de este archivo está cortada, así que no contiene ninguna traza'],
+  ['this is no trace: it does not end in a digest', 'esto no es una traza: no acaba en un resumen criptográfico'],
   ['this is a trace of server {id}, and so is {other}: put the runs of a server into one file, in their order', 'esta es una traza del servidor {id}, y también lo es {other}: pon las ejecuciones de un servidor en un archivo, en su orden'],
   ['this run is of server {id}, the trace is of server {other}', 'esta ejecución es del servidor {id}, y la traza es del servidor {other}'],
   ['server {id} is not among the voters of its settings', 'el servidor {id} no está entre los votantes de su configuración'],
