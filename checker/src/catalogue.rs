@@ -291,7 +291,7 @@ impl Entry {
                 let report = check_progress(&self.scope, &explored, 1, &progress.interrupt);
                 match report.verdict {
                     ProgressVerdict::Holds => HuntEnd::Survived,
-                    ProgressVerdict::Truncated => {
+                    ProgressVerdict::Truncated(_) => {
                         let is_interrupted = progress.interrupt.load(Ordering::Relaxed);
                         HuntEnd::Truncated(match explored.report.outcome {
                             Outcome::Truncated(cause) if !is_interrupted => cause,

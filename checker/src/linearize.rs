@@ -31,7 +31,7 @@ mod versions;
 
 pub use explain::Explanation;
 pub use format::{BadHistory, Call, History, Operation, Outcome, Place, ReadLimits, StaleRead};
-pub use search::Limits;
+pub use search::{Limits, UndecidedCause};
 pub use stale::Invented;
 pub use versions::Disorder;
 
@@ -59,7 +59,7 @@ pub enum Verdict {
     /// No order explains every response.
     Violated(Box<Explanation>),
     /// A limit was reached or the search was interrupted: no claim.
-    Undecided,
+    Undecided(UndecidedCause),
 }
 
 /// The verdict on a history.
@@ -93,7 +93,7 @@ impl Judgement {
             || any(|verdict| matches!(verdict, Verdict::Violated(_)))
         {
             Word::Violated
-        } else if any(|verdict| matches!(verdict, Verdict::Undecided)) {
+        } else if any(|verdict| matches!(verdict, Verdict::Undecided(_))) {
             Word::Undecided
         } else {
             Word::Linearizable
@@ -125,7 +125,7 @@ fn judge_key(key: &str, operations: &[&Operation], limits: &Limits<'_>) -> KeyVe
     let found = search::search(operations, limits);
     let verdict = match found.decision {
         Decision::Linearizable => Verdict::Linearizable,
-        Decision::Undecided => Verdict::Undecided,
+        Decision::Undecided(cause) => Verdict::Undecided(cause),
         Decision::Violated => {
             Verdict::Violated(Box::new(explain::explain(operations, limits.interrupt)))
         }

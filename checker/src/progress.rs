@@ -62,9 +62,23 @@ pub enum ProgressVerdict {
     Holds,
     /// Progress is impossible from this state.
     Stuck(Box<Stuck>),
-    /// No claim: the check was interrupted, the scope was not exhausted or has one server, or the
-    /// extension of a state is too large.
-    Truncated,
+    /// No claim, for this reason.
+    Truncated(NoProgressClaim),
+}
+
+/// Why the progress check makes no claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoProgressClaim {
+    /// It was interrupted.
+    Interrupted,
+    /// The extension of a state has too many states.
+    LargeExtension,
+    /// The extension of a state starts with a message that was sent early.
+    EarlyMessage,
+    /// The scope was not exhausted.
+    NotExhausted,
+    /// The scope has one server.
+    OneServer,
 }
 
 /// A state from which no new entry can be committed.
@@ -106,7 +120,11 @@ pub fn check_progress(
         verdict,
     };
     if scope.servers == 1 {
-        return report(&search, 0, ProgressVerdict::Truncated);
+        return report(
+            &search,
+            0,
+            ProgressVerdict::Truncated(NoProgressClaim::OneServer),
+        );
     }
     // States that differ only in their messages have the same continuations.
     let mut asked: FxHashSet<Box<[u32]>> = FxHashSet::default();
@@ -119,8 +137,8 @@ pub fn check_progress(
         let system = explored.tables.system(&key);
         match search.from(&system) {
             Continuation::Commits => states_checked += 1,
-            Continuation::Unknown => {
-                return report(&search, states_checked, ProgressVerdict::Truncated);
+            Continuation::Unknown(reason) => {
+                return report(&search, states_checked, ProgressVerdict::Truncated(reason));
             }
             Continuation::Stuck(extension_states) => {
                 let path = path_to(scope, &system, interrupt);
@@ -135,7 +153,9 @@ pub fn check_progress(
     }
     let verdict = match explored.report.outcome {
         Outcome::Exhausted => ProgressVerdict::Holds,
-        Outcome::Truncated(_) | Outcome::Violated { .. } => ProgressVerdict::Truncated,
+        Outcome::Truncated(_) | Outcome::Violated { .. } => {
+            ProgressVerdict::Truncated(NoProgressClaim::NotExhausted)
+        }
     };
     report(&search, states_checked, verdict)
 }
@@ -158,8 +178,8 @@ enum Continuation {
     Commits,
     /// No entry is committed in any of this many states.
     Stuck(u64),
-    /// Interrupted, or there are more states than the limit.
-    Unknown,
+    /// The search of the continuations has no result.
+    Unknown(NoProgressClaim),
 }
 
 struct Search<'a> {
@@ -188,7 +208,7 @@ impl Search<'_> {
         self.extension.adopt(&mut first);
         if !first.network.is_empty() {
             // An early message would be mistaken for a retransmitted one.
-            return Continuation::Unknown;
+            return Continuation::Unknown(NoProgressClaim::EarlyMessage);
         }
         let first = first.canonical();
         // The leader or the candidate of the newest term needs no further election.
@@ -206,8 +226,11 @@ impl Search<'_> {
         let mut seen = FxHashSet::from_iter([encoding.clone()]);
         let mut path = vec![self.frame(first, encoding)];
         while let Some(frame) = path.last_mut() {
-            if self.interrupt.load(Ordering::Relaxed) || seen.len() > MAX_EXTENSION {
-                return Continuation::Unknown;
+            if self.interrupt.load(Ordering::Relaxed) {
+                return Continuation::Unknown(NoProgressClaim::Interrupted);
+            }
+            if seen.len() > MAX_EXTENSION {
+                return Continuation::Unknown(NoProgressClaim::LargeExtension);
             }
             let Some(action) = frame.untried.pop() else {
                 path.pop();

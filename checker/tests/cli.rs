@@ -1517,6 +1517,24 @@ fn replay_of_what_is_no_trace_is_a_usage_error() {
 #[test]
 fn directories_are_refused_with_advice() {
     assert_usage_error(&["replay", "."], &[". is a directory: give a trace"]);
+    assert_usage_error(&["linearize", "."], &[". is a directory: give a history"]);
+}
+
+#[test]
+fn linearize_refuses_one_file_given_twice() {
+    let line =
+        r#"{"process":1,"op":{"get":{"key":"k"}},"invoke":1,"return":2,"result":{"absent":true}}"#;
+    let (dir, name) = file_with(line.as_bytes());
+    let other = dir.path().join("other").display().to_string();
+    let dotted = dir.path().join("./input.jsonl").display().to_string();
+    fs::hard_link(&name, &other).expect("a hard link");
+    for twice in [&name, &other, &dotted] {
+        assert_usage_error(&["linearize", &name, twice], &["the same file"]);
+    }
+    let copy = dir.path().join("copy");
+    fs::copy(&name, &copy).expect("a copy");
+    let copy = copy.display().to_string();
+    assert_eq!(code(&run(&["linearize", &name, &copy])), 0);
 }
 
 #[test]

@@ -353,6 +353,49 @@ fn explanation_names_the_operations_that_contradict_and_no_others() {
 }
 
 #[test]
+fn explanation_of_doubled_operations_is_a_sentence() {
+    let line = (DELETE, 0, Some(9), written(17));
+    let line = (line.0, line.1, line.2, line.3.as_str());
+    let judgement = judged(&read(&history(&[line, line])));
+    let Verdict::Violated(explanation) = &judgement.keys[0].verdict else {
+        panic!("two writes of one version");
+    };
+    let told = explanation.to_string();
+    let words = "1. delete: done, version 17; this is possible here, but then another of these operations never is.";
+    assert!(told.contains(words), "{told}");
+}
+
+/// Concurrent puts, and a read of a value that none of them wrote: the search tries every subset.
+fn hard() -> String {
+    let put = |n| format!(r#"{{"put":{{"key":"k","value":"{n}"}}}}"#);
+    let puts: Vec<String> = (0..14).map(put).collect();
+    let done = r#"{"written":{}}"#;
+    let mut lines: Vec<_> = puts
+        .iter()
+        .map(|put| (put.as_str(), 0, Some(9), done))
+        .collect();
+    let found = r#"{"value":{"value":"a"}}"#;
+    lines.push((GET, 0, Some(9), found));
+    history(&lines)
+}
+
+#[test]
+fn interrupted_search_names_its_cause() {
+    let history = read(&hard());
+    let limits = Limits {
+        max_configurations: u64::MAX,
+        max_memory: u64::MAX,
+        deadline: None,
+        interrupt: &AtomicBool::new(true),
+    };
+    let judgement = judge(&history, &limits, |_| {});
+    let Verdict::Undecided(cause) = judgement.keys[0].verdict else {
+        panic!("it is too hard for one look");
+    };
+    assert_eq!(cause.to_string(), "interrupted");
+}
+
+#[test]
 fn search_that_meets_a_bound_decides_nothing() {
     // Twelve concurrent increments whose numbers no order explains.
     let results: Vec<String> = (1..=12)
@@ -1106,19 +1149,27 @@ fn program_ends_with_the_code_of_its_verdict() {
         "torn",
         &format!("{}{{\"proc", history(&[(PUT_A, 0, Some(5), &written(3))])),
     );
-    let last = |n: i64| if n == 12 { 40 } else { n };
-    let adds: Vec<String> = (1..=12).map(|n| number(last(n), 0)).collect();
-    let adds: Vec<_> = adds
-        .iter()
-        .map(|result| (ADD, 0, Some(9), result.as_str()))
-        .collect();
-    let hard = file("hard", &history(&adds).replace(r#","version":0"#, ""));
+    let hard = file("hard", &hard());
     let few: &[&str] = &["--max-configurations", "2"];
     for (arguments, code, words) in [
         (&[one.as_str(), &fresh][..], 0, "linearizable\n"),
         (&[&one, &stale], 1, "not linearizable\n"),
         (&[&fresh], 1, "not linearizable\n"),
-        (&[few[0], few[1], &hard], 3, "undecided"),
+        (
+            &[few[0], few[1], &hard],
+            3,
+            "the limit was reached; raise --max-configurations\n",
+        ),
+        (
+            &["--max-memory", "4K", &hard],
+            3,
+            "the memory limit was reached; raise --max-memory\n",
+        ),
+        (
+            &["--max-time", "0", &hard],
+            3,
+            "the time limit was reached; raise --max-time\n",
+        ),
         (&[&torn], 2, ""),
         (&["/nowhere"], 2, ""),
         (&[], 2, ""),
@@ -1138,6 +1189,13 @@ fn program_ends_with_the_code_of_its_verdict() {
             assert!(err.contains("torn:2"), "{err}");
         }
     }
+    let output = program(&["--json", few[0], few[1], &hard]);
+    let key: serde_json::Value = serde_json::Deserializer::from_slice(&output.stdout)
+        .into_iter()
+        .next()
+        .expect("a line")
+        .expect("JSON");
+    assert_eq!(key["stopped_by"], "max-configurations");
     let output = program(&["--json", &one, &stale]);
     let lines: Vec<serde_json::Value> = String::from_utf8_lossy(&output.stdout)
         .lines()

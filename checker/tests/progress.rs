@@ -2,7 +2,7 @@
 
 use checker::{
     engine::{Explored, Limits, Outcome, SearchProgress, check},
-    progress::{ProgressReport, ProgressVerdict, check_progress},
+    progress::{NoProgressClaim, ProgressReport, ProgressVerdict, check_progress},
 };
 use model::{
     Role,
@@ -102,7 +102,10 @@ fn raft_split_restarts_hold() {
 #[test]
 fn one_server_alone_gets_no_verdict() {
     let report = judge(&scope(1, 1, crashes(1)));
-    assert!(matches!(report.verdict, ProgressVerdict::Truncated));
+    assert!(matches!(
+        report.verdict,
+        ProgressVerdict::Truncated(NoProgressClaim::OneServer)
+    ));
 }
 
 #[test]
@@ -218,7 +221,10 @@ fn without_granted_terms_the_last_term_is_stuck() {
 fn interrupted_check_claims_nothing() {
     let scope = elections(2, 1, Budget::default());
     let report = check_progress(&scope, &explore(&scope), 1, &AtomicBool::new(true));
-    assert!(matches!(report.verdict, ProgressVerdict::Truncated));
+    assert!(matches!(
+        report.verdict,
+        ProgressVerdict::Truncated(NoProgressClaim::Interrupted)
+    ));
 }
 
 #[test]
@@ -227,5 +233,8 @@ fn truncated_search_claims_nothing() {
     let mut explored = explore(&scope);
     explored.report.outcome = Outcome::Truncated(checker::engine::StopCause::Interrupted);
     let report = check_progress(&scope, &explored, 1, &AtomicBool::new(false));
-    assert!(matches!(report.verdict, ProgressVerdict::Truncated));
+    assert!(matches!(
+        report.verdict,
+        ProgressVerdict::Truncated(NoProgressClaim::NotExhausted)
+    ));
 }

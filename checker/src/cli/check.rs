@@ -479,6 +479,7 @@ fn exit(verdicts: &[Verdict], not_run: &[String]) -> Exit {
 mod tests {
     use super::*;
     use crate::engine::Checked;
+    use crate::progress::NoProgressClaim;
     use model::system::{Broken, Law, Unmet, Witnesses};
     use std::time::Duration;
 
@@ -613,6 +614,25 @@ mod tests {
         ] {
             assert!(notes.contains(word), "{word}: {notes}");
         }
+    }
+
+    #[test]
+    fn progress_without_a_claim_names_its_cause() {
+        let note = |cause| {
+            let mut one = verdict(Outcome::Exhausted, Witnesses::from_bits(u64::MAX));
+            one.progress = Some(ProgressReport {
+                states_checked: 1,
+                extension_states: 0,
+                verdict: ProgressVerdict::Truncated(cause),
+            });
+            one.notes().join("\n")
+        };
+        let (stopped, large) = ("was interrupted", "smaller bounds");
+        let told = note(NoProgressClaim::Interrupted);
+        assert!(told.contains(stopped) && !told.contains(large), "{told}");
+        assert!(told.contains("after 1 state:"), "{told}");
+        let told = note(NoProgressClaim::LargeExtension);
+        assert!(told.contains(large) && !told.contains(stopped), "{told}");
     }
 
     #[test]

@@ -2,17 +2,22 @@
 
 use super::{
     Exit,
-    figures::{Size, grouped, time},
+    figures::{Size, counted, grouped, time},
     interrupt::Interrupt,
     live,
 };
-use crate::linearize::{History, Judgement, Limits, ReadLimits, Verdict, Word, judge};
-use anyhow::{Context, bail};
+use crate::{
+    escape::escaped,
+    linearize::{History, Judgement, Limits, ReadLimits, UndecidedCause, Verdict, Word, judge},
+};
+use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 use std::{
+    collections::HashMap,
     fs::File,
     io::{self, BufReader, Write},
-    path::PathBuf,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -43,9 +48,20 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::install()?;
     let mut history = History::default();
+    let mut files = HashMap::new();
     for path in &args.files {
-        let file = File::open(path)
-            .with_context(|| format!("cannot open {}: give a history to judge", path.display()))?;
+        let file = open(path)?;
+        // Two paths may lead to one file, whose operations would then count twice.
+        let about = file
+            .metadata()
+            .with_context(|| format!("{} cannot be read", shown(path)))?;
+        if let Some(other) = files.insert((about.dev(), about.ino()), path) {
+            bail!(
+                "{} is the same file as {}: give each history once",
+                shown(path),
+                shown(other)
+            );
+        }
         let read_limits = ReadLimits {
             max_bytes: args.max_memory.0,
             interrupt: interrupt.flag(),
@@ -109,6 +125,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
+fn open(path: &Path) -> anyhow::Result<File> {
+    let file = File::open(path)
+        .with_context(|| format!("cannot open {}: give a history to judge", shown(path)))?;
+    let is_directory = file.metadata().is_ok_and(|about| about.is_dir());
+    ensure!(
+        !is_directory,
+        "{} is a directory: give a history to judge",
+        shown(path)
+    );
+    Ok(file)
+}
+
+fn shown(path: &Path) -> String {
+    escaped(&path.display().to_string()).into_owned()
+}
+
 fn print(
     out: &mut impl Write,
     history: &History,
@@ -122,12 +154,12 @@ fn print(
                 writeln!(out, "key {:?}: not linearizable", key.key)?;
                 write!(out, "{explanation}")?;
             }
-            Verdict::Undecided => writeln!(
+            Verdict::Undecided(cause) => writeln!(
                 out,
-                "key {:?}: undecided after {} configurations of {} operations; raise --max-configurations, --max-memory or --max-time",
+                "key {:?}: undecided after {} of {}: {cause}",
                 key.key,
-                grouped(key.configurations),
-                grouped(key.operations as u64)
+                counted(key.configurations, "configuration"),
+                counted(key.operations as u64, "operation")
             )?,
         }
     }
@@ -154,8 +186,8 @@ fn print(
     if figures.stale_reads > 0 {
         writeln!(
             out,
-            "  beside them {} stale reads: no part of the order, each held against the log as far as it is known",
-            grouped(figures.stale_reads as u64)
+            "  beside them {}: no part of the order, each held against the log as far as it is known",
+            counted(figures.stale_reads as u64, "stale read")
         )?;
     }
     writeln!(
@@ -165,8 +197,8 @@ fn print(
     )?;
     writeln!(
         out,
-        "  searched    {} configurations in {}",
-        grouped(figures.configurations),
+        "  searched    {} in {}",
+        counted(figures.configurations, "configuration"),
         time(took)
     )?;
     Ok(())
@@ -199,7 +231,7 @@ impl Figures {
             stale_reads: history.stale_reads.len(),
             keys: judgement.keys.len(),
             violated: count(|verdict| matches!(verdict, Verdict::Violated(_))),
-            undecided: count(|verdict| matches!(verdict, Verdict::Undecided)),
+            undecided: count(|verdict| matches!(verdict, Verdict::Undecided(_))),
             configurations: judgement.keys.iter().map(|key| key.configurations).sum(),
         }
     }
@@ -211,6 +243,8 @@ struct KeyJson<'a> {
     verdict: &'static str,
     operations: usize,
     configurations: u64,
+    /// Why it is undecided.
+    stopped_by: Option<UndecidedCause>,
     /// The places where the contradicting operations were recorded.
     contradiction: Vec<String>,
 }
@@ -230,19 +264,20 @@ fn print_json(
     judgement: &Judgement,
 ) -> anyhow::Result<()> {
     for key in &judgement.keys {
-        let (verdict, contradiction) = match &key.verdict {
+        let (verdict, stopped_by, contradiction) = match &key.verdict {
             Verdict::Linearizable => continue,
             Verdict::Violated(explanation) => {
                 let places = explanation.operations.iter().map(|op| op.place.to_string());
-                ("violated", places.collect())
+                ("violated", None, places.collect())
             }
-            Verdict::Undecided => ("undecided", Vec::new()),
+            Verdict::Undecided(cause) => ("undecided", Some(*cause), Vec::new()),
         };
         let json = KeyJson {
             key: &key.key,
             verdict,
             operations: key.operations,
             configurations: key.configurations,
+            stopped_by,
             contradiction,
         };
         serde_json::to_writer(&mut *out, &json)?;

@@ -1,12 +1,12 @@
 //! The verdict on one scope: in the table, in notes below it, and as JSON.
 
 use super::{
-    figures::{grouped, time},
+    figures::{counted, grouped, time},
     selection,
 };
 use crate::{
     engine::{Checked, Outcome, StopCause},
-    progress::{ProgressReport, ProgressVerdict},
+    progress::{NoProgressClaim, ProgressReport, ProgressVerdict},
 };
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use model::{
@@ -90,7 +90,7 @@ impl Verdict {
     pub(crate) fn lacks_claim(&self) -> bool {
         let progress = self.progress_verdict();
         (self.is_truncated() && !self.is_stuck())
-            || matches!(progress, Some(ProgressVerdict::Truncated))
+            || matches!(progress, Some(ProgressVerdict::Truncated(_)))
     }
 
     /// Whether a bug was planted and all checks passed.
@@ -221,12 +221,27 @@ impl Verdict {
                 "{name}: stuck: from the state told above, without further faults, no leader can commit a new entry (states looked at, itself included: {}).",
                 grouped(stuck.extension_states)
             ),
-            ProgressVerdict::Truncated if self.scope.servers == 1 => format!(
+            ProgressVerdict::Truncated(NoProgressClaim::OneServer) => format!(
                 "{name}: one server alone gets no verdict on progress: give more --servers."
             ),
-            ProgressVerdict::Truncated => format!(
-                "{name}: the progress check was interrupted or met too large a state after {checked} states: no claim is made of progress. Give smaller bounds, or --no-progress."
-            ),
+            ProgressVerdict::Truncated(reason) => {
+                let reason = match reason {
+                    NoProgressClaim::Interrupted => "was interrupted",
+                    NoProgressClaim::LargeExtension => {
+                        "reached a state with too many continuations (give smaller bounds, or --no-progress)"
+                    }
+                    NoProgressClaim::EarlyMessage => {
+                        "reached a state whose early messages cannot be told from retransmitted ones"
+                    }
+                    NoProgressClaim::NotExhausted | NoProgressClaim::OneServer => {
+                        "covers only the states that the search found"
+                    }
+                };
+                let after = counted(report.states_checked, "state");
+                format!(
+                    "{name}: the progress check {reason}, after {after}: no claim is made of progress."
+                )
+            }
         })
     }
 
@@ -241,7 +256,7 @@ impl Verdict {
             None => NOT_CHECKED,
             Some(ProgressVerdict::Holds) => "holds",
             Some(ProgressVerdict::Stuck(_)) => "stuck",
-            Some(ProgressVerdict::Truncated) => "no claim",
+            Some(ProgressVerdict::Truncated(_)) => "no claim",
         };
         let expected = self.scope.expected.len();
         vec![
@@ -316,7 +331,7 @@ impl Verdict {
         let (verdict, stuck) = match &report.verdict {
             ProgressVerdict::Holds => ("holds", None),
             ProgressVerdict::Stuck(stuck) => ("stuck", Some(stuck)),
-            ProgressVerdict::Truncated => ("truncated", None),
+            ProgressVerdict::Truncated(_) => ("truncated", None),
         };
         ProgressJson {
             verdict,

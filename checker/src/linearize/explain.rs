@@ -182,16 +182,16 @@ fn describe(all: usize, core: &[Operation], found: &Found) -> Explanation {
 fn obstacle(operation: &Operation, state: State, values: &mut Values) -> String {
     let step = Step::of(operation, values);
     if state.after(&step, values).is_some() {
-        return "it can, but then another of these never can".into();
+        return "this is possible here, but then another of these operations never is".into();
     }
     match operation.made() {
         Some(made) if made <= state.floor => {
             format!(
-                "the last write before it has version {} or more",
+                "but the last write before it has version {} or more",
                 state.floor
             )
         }
-        _ => state.told(values),
+        _ => format!("but {}", state.told(values)),
     }
 }
 
@@ -235,7 +235,7 @@ impl fmt::Display for Explanation {
         for (operation, why) in &self.blocked {
             writeln!(
                 f,
-                "    {} {}: {}; but {why}.",
+                "    {} {}: {}; {why}.",
                 self.name(operation),
                 operation.call,
                 operation.outcome

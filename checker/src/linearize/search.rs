@@ -19,8 +19,10 @@ use super::{
     object::{State, Step, Values},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::Serialize;
 use std::{
     collections::hash_map::Entry,
+    fmt,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
@@ -43,7 +45,32 @@ pub struct Limits<'a> {
 pub(super) enum Decision {
     Linearizable,
     Violated,
-    Undecided,
+    Undecided(UndecidedCause),
+}
+
+/// Why a search ended without a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UndecidedCause {
+    /// [`Limits::max_configurations`] was reached.
+    MaxConfigurations,
+    /// [`Limits::max_memory`] was reached.
+    MaxMemory,
+    /// [`Limits::deadline`] has passed.
+    MaxTime,
+    /// It was interrupted.
+    Interrupted,
+}
+
+impl fmt::Display for UndecidedCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaxConfigurations => "the limit was reached; raise --max-configurations",
+            Self::MaxMemory => "the memory limit was reached; raise --max-memory",
+            Self::MaxTime => "the time limit was reached; raise --max-time",
+            Self::Interrupted => "interrupted",
+        })
+    }
 }
 
 /// A finished search.
@@ -213,11 +240,16 @@ impl Search {
             }
             if let Some((taken, next, after)) = self.candidate(cursor, standing) {
                 configurations += 1;
-                let is_over = configurations > limits.max_configurations
-                    || self.visited_bytes > limits.max_memory;
-                let look = configurations.is_multiple_of(LOOK);
-                if is_over || (look && is_stopped(limits)) {
-                    break Decision::Undecided;
+                if configurations > limits.max_configurations {
+                    break Decision::Undecided(UndecidedCause::MaxConfigurations);
+                }
+                if self.visited_bytes > limits.max_memory {
+                    break Decision::Undecided(UndecidedCause::MaxMemory);
+                }
+                if configurations.is_multiple_of(LOOK)
+                    && let Some(cause) = stopped_by(limits)
+                {
+                    break Decision::Undecided(cause);
                 }
                 let before = standing;
                 frames.push(Frame {
@@ -433,11 +465,13 @@ fn made(step: &Step) -> Option<u64> {
     }
 }
 
-fn is_stopped(limits: &Limits<'_>) -> bool {
-    limits.interrupt.load(Ordering::Relaxed)
-        || limits
-            .deadline
-            .is_some_and(|deadline| Instant::now() > deadline)
+fn stopped_by(limits: &Limits<'_>) -> Option<UndecidedCause> {
+    if limits.interrupt.load(Ordering::Relaxed) {
+        return Some(UndecidedCause::Interrupted);
+    }
+    let is_late = |deadline| Instant::now() > deadline;
+    let is_late = limits.deadline.is_some_and(is_late);
+    is_late.then_some(UndecidedCause::MaxTime)
 }
 
 #[derive(Clone, Copy)]
