@@ -16,7 +16,7 @@ use node::{StatusQuery, TAIL};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -41,7 +41,8 @@ const SEEN: Duration = Duration::from_millis(500);
 const SILENCES: u32 = 2;
 /// Changes arrive in bursts; one refresh covers a burst.
 const SETTLE: Duration = Duration::from_millis(100);
-/// A follower counts as down after this many milliseconds without contact to its leader.
+/// A server counts as down if its leader, or a candidate, did not hear it for this many milliseconds;
+/// four heartbeats, if they are longer.
 const SILENT: u64 = 1500;
 
 /// The state of the cluster.
@@ -69,8 +70,7 @@ pub struct Health {
     pub state: &'static str,
     /// The number of servers.
     pub servers: usize,
-    /// The number of servers that respond, count toward a quorum, and are not isolated by fault
-    /// injection.
+    /// The number of servers that can form a quorum now, as far as is known; see [`Contacts`].
     pub up: usize,
     /// The size of a majority.
     pub majority: usize,
@@ -98,44 +98,164 @@ struct Known {
     age_ms: u64,
 }
 
+impl Known {
+    fn number(&self, name: &str) -> Option<u64> {
+        self.said.as_ref()?.get(name)?.as_u64()
+    }
+
+    fn role(&self) -> Option<&str> {
+        self.said.as_ref()?.get("role")?.as_str()
+    }
+
+    /// Whether the server responds and takes part in the protocol. A server that lost its disk
+    /// responds, but takes no part.
+    fn is_active(&self) -> bool {
+        let suspended = self.said.as_ref().and_then(|said| said.get("suspended"));
+        let is_suspended = suspended.is_some_and(|reason| !reason.is_null());
+        self.answers == Some(true) && !self.is_isolated && !is_suspended
+    }
+
+    /// The progress of a follower, if this server leads.
+    fn progress(&self, of: u64) -> Option<&Value> {
+        self.said.as_ref()?.get("followers")?.get(of.to_string())
+    }
+
+    /// The time since this server heard another one, in milliseconds. Only a leader or a candidate
+    /// knows it, because followers exchange messages with their leader only.
+    fn silence(&self, of: u64) -> Option<u64> {
+        match self.role()? {
+            "leader" => self.progress(of)?.get("silent_ms")?.as_u64(),
+            "candidate" | "pre-candidate" => {
+                let heard = self.said.as_ref()?.get("peer_silence_ms")?;
+                let silence = heard.get(of.to_string())?.as_u64();
+                silence.or_else(|| Some(self.number("uptime_seconds")? * 1000))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether this server heard another one recently, if it can know that.
+    fn hears(&self, of: u64) -> Option<bool> {
+        let longest = SILENT.max(4 * self.number("heartbeat_ms").unwrap_or(0));
+        self.silence(of).map(|silence| silence < longest)
+    }
+}
+
+/// The servers that can form a quorum now, as far as is known. If there is a leader, these are the
+/// leader and each server that it heard recently, that counts, and that fault injection does not
+/// isolate. A response over HTTP proves nothing: the other servers may not hear that server. Without
+/// a leader, it is the largest set of responding servers around one that hears all others and is
+/// heard by them.
+struct Contacts<'a> {
+    leader: Option<&'a Known>,
+    up: BTreeSet<u64>,
+    /// The number of servers about which nothing is known.
+    unknown: usize,
+    /// The servers that respond, but that the leader or the other servers do not hear, and a
+    /// description.
+    silent: BTreeMap<u64, String>,
+}
+
+impl<'a> Contacts<'a> {
+    fn of(servers: &'a [Known]) -> Self {
+        let leads = |server: &&Known| server.is_active() && server.role() == Some("leader");
+        let leader = servers.iter().filter(leads);
+        let leader = leader.max_by_key(|server| server.number("term"));
+        match leader {
+            Some(leader) => Self::with_leader(leader, servers),
+            None => Self::without_leader(servers),
+        }
+    }
+
+    fn with_leader(leader: &'a Known, servers: &[Known]) -> Self {
+        let mut contacts = Self {
+            leader: Some(leader),
+            up: BTreeSet::from([leader.id]),
+            unknown: 0,
+            silent: BTreeMap::new(),
+        };
+        for server in servers.iter().filter(|server| server.id != leader.id) {
+            let id = server.id;
+            let hears = leader.hears(id);
+            // A leader counts a server only in a run that it admitted.
+            let counts = leader
+                .progress(id)
+                .and_then(|of| of.get("counts")?.as_bool());
+            let is_excluded = server.is_isolated
+                || counts == Some(false)
+                || (server.answers == Some(true) && !server.is_active());
+            match hears {
+                None if server.answers.is_none() => contacts.unknown += 1,
+                _ if is_excluded => {}
+                None if server.is_active() => {
+                    contacts.up.insert(id);
+                }
+                None => {}
+                Some(true) => {
+                    contacts.up.insert(id);
+                }
+                Some(false) if server.is_active() => {
+                    let seconds = leader.silence(id).unwrap_or(0) / 1000;
+                    let why =
+                        format!("answers HTTP, but the leader has not heard it for {seconds} s");
+                    contacts.silent.insert(id, why);
+                }
+                Some(false) => {}
+            }
+        }
+        contacts
+    }
+
+    fn without_leader(servers: &[Known]) -> Self {
+        let active = || servers.iter().filter(|server| server.is_active());
+        // The one of the two that does not hear the other one, if any, and for how long.
+        let break_between = |one: &Known, other: &Known| {
+            [(one, other), (other, one)]
+                .into_iter()
+                .find(|(hearer, of)| hearer.hears(of.id) == Some(false))
+                .map(|(hearer, of)| (hearer.id, of.id, hearer.silence(of.id).unwrap_or(0)))
+        };
+        let group = |center: &Known| {
+            let reached =
+                active().filter(|one| one.id == center.id || break_between(center, one).is_none());
+            reached.map(|server| server.id).collect::<BTreeSet<_>>()
+        };
+        let mut contacts = Self {
+            leader: None,
+            up: BTreeSet::new(),
+            unknown: servers.iter().filter(|one| one.answers.is_none()).count(),
+            silent: BTreeMap::new(),
+        };
+        let mut best = None;
+        for center in active() {
+            let reached = group(center);
+            if reached.len() > contacts.up.len() {
+                (contacts.up, best) = (reached, Some(center));
+            }
+        }
+        let Some(center) = best else {
+            return contacts;
+        };
+        for server in active().filter(|server| !contacts.up.contains(&server.id)) {
+            let Some((hearer, of, silence)) = break_between(center, server) else {
+                continue;
+            };
+            let seconds = silence / 1000;
+            let why = if hearer == server.id {
+                format!("answers HTTP, but it has not heard server {of} for {seconds} s")
+            } else {
+                format!("answers HTTP, but server {hearer} has not heard it for {seconds} s")
+            };
+            contacts.silent.insert(server.id, why);
+        }
+        contacts
+    }
+}
+
 impl Health {
-    fn of(servers: &[Known]) -> Self {
-        let number = |said: &Value, name: &str| said.get(name).and_then(Value::as_u64);
-        // A server that lost its disk responds, but takes no part in the protocol.
-        let is_suspended = |server: &Known| {
-            let said = server.said.as_ref().and_then(|said| said.get("suspended"));
-            said.is_some_and(|reason| !reason.is_null())
-        };
-        let answers = |server: &Known| {
-            server.answers == Some(true) && !server.is_isolated && !is_suspended(server)
-        };
-        let leader = servers
-            .iter()
-            .filter(|server| answers(server))
-            .filter_map(|server| Some((server.id, server.said.as_ref()?)))
-            .filter(|(_, said)| said.get("role").and_then(Value::as_str) == Some("leader"))
-            .max_by_key(|(_, said)| number(said, "term"));
-        let of_leader = |id: u64| {
-            let (_, said) = leader?;
-            said.get("followers")?.get(id.to_string())
-        };
-        // A server without a status source is up if its leader has recent contact to it.
-        let heard = |id: u64| {
-            let silent = of_leader(id).and_then(|follower| number(follower, "silent_ms"));
-            silent.is_some_and(|silent| silent < SILENT)
-        };
-        // A leader counts a server only in a run that it admitted.
-        let is_refused = |id: u64| {
-            let counts = of_leader(id).and_then(|follower| follower.get("counts")?.as_bool());
-            counts == Some(false)
-        };
-        let is_up = |server: &Known| {
-            let answers = answers(server) || (server.answers.is_none() && heard(server.id));
-            answers && !is_refused(server.id)
-        };
-        let is_known = |server: &Known| server.answers.is_some() || heard(server.id);
-        let up = servers.iter().filter(|server| is_up(server)).count();
-        let unknown = servers.iter().filter(|server| !is_known(server)).count();
+    fn new(servers: &[Known], contacts: &Contacts<'_>) -> Self {
+        let (leader, unknown) = (contacts.leader, contacts.unknown);
+        let up = contacts.up.len();
         let majority = servers.len() / 2 + 1;
         let state = match leader {
             _ if up < majority && up + unknown >= majority => "unknown",
@@ -144,14 +264,11 @@ impl Health {
             None => "no_leader",
             Some(_) => "ok",
         };
-        let newest = servers
-            .iter()
-            .filter_map(|server| number(server.said.as_ref()?, "term"))
-            .max();
+        let newest = servers.iter().filter_map(|one| one.number("term")).max();
         let committed = servers
             .iter()
             .filter_map(|server| {
-                let index = number(server.said.as_ref()?, "commit_index")?;
+                let index = server.number("commit_index")?;
                 Some((index, std::cmp::Reverse(server.age_ms)))
             })
             .max();
@@ -161,8 +278,8 @@ impl Health {
             up,
             majority,
             margin: up as i64 - majority as i64,
-            leader: leader.map(|(id, _)| id),
-            term: leader.and_then(|(_, said)| number(said, "term")).or(newest),
+            leader: leader.map(|leader| leader.id),
+            term: leader.and_then(|leader| leader.number("term")).or(newest),
             commit_index: committed.map(|(index, _)| index),
             commit_age_ms: committed.map(|(_, std::cmp::Reverse(age))| age),
         }
@@ -191,7 +308,7 @@ pub struct NodeStatus {
     pub id: u64,
     /// The status that the server reports; absent if it does not respond.
     pub status: Option<Value>,
-    /// Why there is no status.
+    /// Why there is no status, or why a server with a status is not up.
     pub problem: Option<String>,
     /// The last reported status, if the server does not respond now.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -353,19 +470,20 @@ impl ClusterView {
 
     /// Returns the current state.
     pub async fn status(&self) -> Status {
-        let (nodes, keys) = futures_util::join!(self.look(), self.keys());
+        let (mut nodes, keys) = futures_util::join!(self.look(), self.keys());
         let chaos = self.chaos.as_ref().map(|chaos| chaos.status());
         Status {
             cluster: self.cluster.clone(),
             proxy: self.proxy(),
-            health: self.health(&nodes, chaos.as_ref()),
+            health: self.health(&mut nodes, chaos.as_ref()),
             nodes,
             chaos,
             keys,
         }
     }
 
-    fn health(&self, nodes: &[NodeStatus], chaos: Option<&Value>) -> Health {
+    /// Computes the health, and adds to `nodes` why a server that responds is not up.
+    fn health(&self, nodes: &mut [NodeStatus], chaos: Option<&Value>) -> Health {
         let isolated = chaos.and_then(|chaos| chaos["isolated"].as_array());
         let is_isolated = |id: u64| {
             let mut all = isolated.into_iter().flatten();
@@ -381,7 +499,12 @@ impl ClusterView {
             said: node.status.clone().or_else(|| node.last.clone()),
             age_ms: node.age_ms.unwrap_or(0),
         });
-        Health::of(&known.collect::<Vec<_>>())
+        let known = known.collect::<Vec<_>>();
+        let mut contacts = Contacts::of(&known);
+        for node in nodes {
+            node.problem = node.problem.take().or(contacts.silent.remove(&node.id));
+        }
+        Health::new(&known, &contacts)
     }
 
     /// Polls all servers, and adds new events to the history.
@@ -641,6 +764,10 @@ mod tests {
         )
     }
 
+    fn health(servers: &[Known]) -> Health {
+        Health::new(servers, &Contacts::of(servers))
+    }
+
     /// A server that leads, follows, or does not respond.
     fn known(id: u64, answers: Option<bool>, role: &str, index: u64) -> Known {
         Known {
@@ -659,27 +786,24 @@ mod tests {
             known(2, Some(true), "follower", 89),
             known(3, Some(false), "follower", 80),
         ];
-        let health = Health::of(&servers);
-        assert_eq!((health.state, health.up, health.margin), ("ok", 2, 0));
-        assert_eq!((health.leader, health.commit_index), (Some(1), Some(90)));
-        assert_eq!(health.commit_age_ms, Some(0));
+        let told = health(&servers);
+        assert_eq!((told.state, told.up, told.margin), ("ok", 2, 0));
+        assert_eq!((told.leader, told.commit_index), (Some(1), Some(90)));
+        assert_eq!(told.commit_age_ms, Some(0));
         // An isolated leader does not count as available.
         servers[0].is_isolated = true;
-        let health = Health::of(&servers);
-        assert_eq!(
-            (health.state, health.up, health.margin),
-            ("no_quorum", 1, -1)
-        );
-        assert_eq!((health.leader, health.term), (None, Some(7)));
+        let told = health(&servers);
+        assert_eq!((told.state, told.up, told.margin), ("no_quorum", 1, -1));
+        assert_eq!((told.leader, told.term), (None, Some(7)));
         servers[0] = known(1, Some(false), "leader", 90);
-        let health = Health::of(&servers);
-        assert_eq!(health.state, "no_quorum");
+        let told = health(&servers);
+        assert_eq!(told.state, "no_quorum");
         assert_eq!(
-            (health.commit_index, health.commit_age_ms),
+            (told.commit_index, told.commit_age_ms),
             (Some(90), Some(5000))
         );
         servers[2].answers = Some(true);
-        assert_eq!(Health::of(&servers).state, "no_leader");
+        assert_eq!(health(&servers).state, "no_leader");
     }
 
     #[test]
@@ -689,13 +813,79 @@ mod tests {
             known(2, None, "", 0),
             known(3, None, "", 0),
         ];
-        assert_eq!(Health::of(&servers).state, "unknown");
+        assert_eq!(health(&servers).state, "unknown");
         servers[0].said = Some(serde_json::json!({
             "role": "leader", "term": 7, "commit_index": 90,
             "followers": {"2": {"silent_ms": 20}, "3": {"silent_ms": 90_000}},
         }));
-        let health = Health::of(&servers);
-        assert_eq!((health.state, health.up, health.margin), ("ok", 2, 0));
+        let told = health(&servers);
+        assert_eq!((told.state, told.up, told.margin), ("ok", 2, 0));
+    }
+
+    /// A partition, another key or another cluster name: HTTP works, and the datagrams do not arrive.
+    #[test]
+    fn server_that_answers_http_is_up_only_if_its_leader_hears_it() {
+        let mut servers = vec![
+            known(1, Some(true), "leader", 90),
+            known(2, Some(true), "follower", 90),
+            known(3, Some(true), "follower", 0),
+        ];
+        let leads = |silent: [u64; 2]| {
+            Some(serde_json::json!({
+                "role": "leader", "term": 7, "commit_index": 90, "heartbeat_ms": 100,
+                "followers": {"2": {"silent_ms": silent[0], "counts": true},
+                              "3": {"silent_ms": silent[1], "counts": true}},
+            }))
+        };
+        servers[0].said = leads([20, 12_300]);
+        let told = health(&servers);
+        assert_eq!((told.state, told.up, told.margin), ("ok", 2, 0));
+        let why = "answers HTTP, but the leader has not heard it for 12 s";
+        let silent = Contacts::of(&servers).silent;
+        assert_eq!(silent, BTreeMap::from([(3, why.to_owned())]));
+        // The leader hears server 2, whose HTTP does not respond.
+        servers[1].answers = Some(false);
+        assert_eq!(health(&servers).up, 2);
+        servers[0].said = leads([2000, 12_300]);
+        let told = health(&servers);
+        assert_eq!((told.state, told.up, told.margin), ("no_quorum", 1, -1));
+        // With rare heartbeats, a server is silent for longer.
+        servers[0].said.as_mut().unwrap()["heartbeat_ms"] = 1000.into();
+        assert_eq!(health(&servers).state, "ok");
+    }
+
+    #[test]
+    fn servers_without_a_leader_that_do_not_hear_each_other_are_no_quorum() {
+        let seeks = |id: u64, heard: &[(u64, Option<u64>)]| {
+            let heard: BTreeMap<_, _> = heard.iter().copied().collect();
+            let said = serde_json::json!({
+                "role": "pre-candidate", "term": 7, "commit_index": 90, "heartbeat_ms": 100,
+                "uptime_seconds": 60, "peer_silence_ms": heard,
+            });
+            Known {
+                said: Some(said),
+                ..known(id, Some(true), "", 0)
+            }
+        };
+        let mut servers = vec![
+            seeks(1, &[(2, Some(12_300)), (3, Some(9000))]),
+            seeks(2, &[(1, None), (3, Some(9000))]),
+            known(3, Some(false), "leader", 90),
+        ];
+        let told = health(&servers);
+        assert_eq!((told.state, told.up, told.margin), ("no_quorum", 1, -1));
+        let why = "answers HTTP, but server 1 has not heard it for 12 s";
+        let silent = Contacts::of(&servers).silent;
+        assert_eq!(silent, BTreeMap::from([(2, why.to_owned())]));
+        // One direction is not enough for an election.
+        servers[0] = seeks(1, &[(2, Some(20)), (3, Some(9000))]);
+        assert_eq!(health(&servers).state, "no_quorum");
+        servers[1] = seeks(2, &[(1, Some(30)), (3, Some(9000))]);
+        let told = health(&servers);
+        assert_eq!((told.state, told.up, told.margin), ("no_leader", 2, 0));
+        // A follower does not know whom it could hear.
+        servers[1] = known(2, Some(true), "follower", 90);
+        assert_eq!(health(&servers).state, "no_leader");
     }
 
     #[test]
@@ -705,34 +895,31 @@ mod tests {
             known(2, Some(true), "follower", 89),
             known(3, Some(true), "follower", 0),
         ];
-        assert_eq!(Health::of(&servers).margin, 1);
+        assert_eq!(health(&servers).margin, 1);
         // The leader does not count server 3, and server 3 may not know that yet.
         servers[0].said = Some(serde_json::json!({
             "role": "leader", "term": 7, "commit_index": 90,
             "followers": {"2": {"silent_ms": 20, "counts": true},
                           "3": {"silent_ms": 20, "counts": false}},
         }));
-        let health = Health::of(&servers);
-        assert_eq!((health.state, health.up, health.margin), ("ok", 2, 0));
+        let told = health(&servers);
+        assert_eq!((told.state, told.up, told.margin), ("ok", 2, 0));
         // Now server 3 knows it, and there is no leader.
         servers[0].answers = Some(false);
         servers[2].said = Some(serde_json::json!({
             "role": "follower", "term": 7, "commit_index": 0, "suspended": "another disk",
         }));
-        let health = Health::of(&servers);
-        assert_eq!(
-            (health.state, health.up, health.margin),
-            ("no_quorum", 1, -1)
-        );
+        let told = health(&servers);
+        assert_eq!((told.state, told.up, told.margin), ("no_quorum", 1, -1));
         // The server's own claim to lead has no effect.
         servers[2].said = Some(serde_json::json!({
             "role": "leader", "term": 8, "commit_index": 0, "suspended": "another disk",
         }));
-        assert_eq!(Health::of(&servers).leader, None);
+        assert_eq!(health(&servers).leader, None);
         servers[2].said = Some(serde_json::json!({
             "role": "follower", "term": 7, "commit_index": 0, "suspended": null,
         }));
-        assert_eq!(Health::of(&servers).up, 2);
+        assert_eq!(health(&servers).up, 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -289,6 +289,59 @@ async fn health_says_how_many_are_up_and_keeps_what_was_committed() {
     server.stop().await;
 }
 
+/// HTTP works in a partition of the servers, so a response proves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_do_not_hear_each_other_are_not_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ready(dir.path(), "--embedded 3 --chaos").await;
+    let at = server.http.unwrap();
+    put(at, "k", "1").await;
+    leader(at, 1).await;
+    let until = |wanted: &'static str, up: u64| async move {
+        within(async {
+            loop {
+                let status = get(at, "/v1/status").await.json();
+                let health = &status["health"];
+                if health["state"] == wanted && health["up"] == up {
+                    return status;
+                }
+            }
+        })
+        .await
+    };
+    let cut = |from: u64, to: u64| async move {
+        let action = json!({"do": "link", "from": from, "to": to, "both": true, "cut": true});
+        chaos(at, action).await;
+    };
+    let status = until("ok", 3).await;
+    let leading = status["health"]["leader"].as_u64().unwrap();
+    let cut_off = leading % 3 + 1;
+    let third = 6 - leading - cut_off;
+    cut(leading, cut_off).await;
+    let status = until("ok", 2).await;
+    assert_eq!(status["health"]["margin"], json!(0));
+    let node = &status["nodes"][usize::try_from(cut_off).unwrap() - 1];
+    assert!(node["status"].is_object(), "{node}");
+    let why = node["problem"].as_str().unwrap();
+    assert!(
+        why.starts_with("answers HTTP, but the leader has not heard it"),
+        "{why}"
+    );
+    cut(leading, third).await;
+    cut(cut_off, third).await;
+    until("no_quorum", 1).await;
+    chaos(at, json!({"do": "heal"})).await;
+    let status = until("ok", 3).await;
+    assert!(
+        status["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|node| node["problem"].is_null())
+    );
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_of_the_page_itself_are_no_load() {
     let dir = tempfile::tempdir().unwrap();

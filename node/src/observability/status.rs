@@ -38,6 +38,11 @@ pub struct Status {
     pub voters: BTreeSet<u64>,
     /// The replication progress of each follower, if it is the leader.
     pub followers: BTreeMap<u64, Progress>,
+    /// The time since the last message of each other server, in milliseconds; `None` if there was
+    /// none. Followers exchange messages with their leader only.
+    pub peer_silence_ms: BTreeMap<u64, Option<u64>>,
+    /// The interval of heartbeats, in milliseconds.
+    pub heartbeat_ms: u64,
     /// The number of disk syncs since it started.
     pub syncs: u64,
     /// The time since it started, in seconds.

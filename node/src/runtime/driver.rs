@@ -792,6 +792,11 @@ impl Driver {
                 }));
             }
         }
+        let silence = |id: &NodeId| {
+            let silence = self.liveness.silence(*id);
+            let silence = silence.and_then(|silence| u64::try_from(silence.as_millis()).ok());
+            (id.get(), silence)
+        };
         let (log_start, log) = log_excerpt::excerpt(raft.log(), query.entries);
         Status {
             id: raft.id().get(),
@@ -807,6 +812,14 @@ impl Driver {
             sessions: raft.store().session_count(),
             voters: raft.config().voters.iter().map(|id| id.get()).collect(),
             followers,
+            heartbeat_ms: u64::try_from(self.timers.heartbeat().as_millis()).unwrap_or(u64::MAX),
+            peer_silence_ms: raft
+                .config()
+                .voters
+                .iter()
+                .filter(|id| **id != raft.id())
+                .map(silence)
+                .collect(),
             syncs: self.metrics.syncs(),
             uptime_seconds: self.liveness.uptime().as_secs(),
             boot: format!("{:016x}", self.boot),

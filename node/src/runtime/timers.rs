@@ -86,6 +86,11 @@ impl Timers {
         }
     }
 
+    /// The interval of heartbeats.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.heartbeat_every
+    }
+
     /// Whether a leader that was silent for this long has missed its heartbeats.
     pub(crate) fn is_silence(&self, silence: Duration) -> bool {
         silence >= self.heartbeat_every * 2
