@@ -49,6 +49,8 @@ pub(crate) struct Identities {
     followed: BTreeMap<NodeId, Option<BootId>>,
     /// When the last message of a refused run arrived.
     refused_heard: BTreeMap<NodeId, Instant>,
+    /// The refusals that the log already has: of each server, the last one.
+    reported: BTreeMap<NodeId, (BootId, Refusal)>,
     /// Servers with two active runs.
     contested: BTreeMap<NodeId, Contest>,
     /// The number of dropped datagrams of other voters, and the time of the last one.
@@ -108,6 +110,7 @@ impl Identities {
             answered: BTreeMap::new(),
             followed: BTreeMap::new(),
             refused_heard: BTreeMap::new(),
+            reported: BTreeMap::new(),
             contested: BTreeMap::new(),
             other_voters: (0, None),
             addresses,
@@ -143,6 +146,12 @@ impl Identities {
         };
         let is_later = now.checked_sub(silence).is_some_and(|at| at > *refused);
         !self.counts(id) || !(is_later || silence < RESTART)
+    }
+
+    /// Whether a message of a refused run of this server arrived recently.
+    fn was_refused_recently(&self, id: NodeId, now: Instant) -> bool {
+        let heard = self.refused_heard.get(&id);
+        heard.is_some_and(|at| is_recent(*at, now))
     }
 
     /// Whether the core's messages to this server are suppressed.
@@ -354,30 +363,11 @@ impl Identities {
                 let disk = disk.map(|disk| disk.to_string()).unwrap_or_default();
                 info!(peer = %id, disk, "admitted peer");
                 self.contested.remove(&id);
+                self.reported.remove(&id);
                 turn.admitted.push(id);
             }
             Notice::Answered(id) => turn.answered = Some(id),
-            Notice::Refused(id, Refusal::Copy) => {
-                if !self
-                    .refused_heard
-                    .get(&id)
-                    .is_some_and(|at| is_recent(*at, now))
-                {
-                    warn!(
-                        peer = %id,
-                        "{}. Stop that one, and leave it stopped", two_servers(id)
-                    );
-                }
-                self.refused_heard.insert(id, now);
-            }
-            Notice::Refused(id, refusal) => {
-                warn!(
-                    peer = %id,
-                    "server {id} does not count toward a quorum: {refusal}. Keep its directory and \
-                     leave it stopped; see \"A lost disk\" in docs/deploy.md"
-                );
-                self.refused_heard.insert(id, now);
-            }
+            Notice::Refused(id, refusal) => self.note_refused(id, refusal, now),
             Notice::Contested(id) => {
                 debug!(peer = %id, "another run of this server waits until the recorded one is silent");
             }
@@ -392,14 +382,31 @@ impl Identities {
         self.publish(now);
     }
 
+    /// Handles the refusal of a run. The log gets each refusal once, and a copy once more after it
+    /// was silent.
+    fn note_refused(&mut self, id: NodeId, refusal: Refusal, now: Instant) {
+        let refused = self.admission.refused(id);
+        let refused = refused.map(|(run, _)| (run, refusal));
+        let is_reported = refused.is_some() && self.reported.get(&id).copied() == refused;
+        if refusal == Refusal::Copy {
+            if !self.was_refused_recently(id, now) {
+                warn!(peer = %id, "{}. Stop that one, and leave it stopped", two_servers(id));
+            }
+        } else if !is_reported {
+            warn!(
+                peer = %id,
+                "server {id} does not count toward a quorum: {refusal}. Keep its directory and \
+                 leave it stopped; see \"A lost disk\" in docs/deploy.md"
+            );
+        }
+        self.reported.extend(refused.map(|refused| (id, refused)));
+        self.refused_heard.insert(id, now);
+    }
+
     fn publish(&self, now: Instant) {
-        let heard = |id| {
-            self.refused_heard
-                .get(&id)
-                .is_some_and(|at| is_recent(*at, now))
-        };
         let refused = self.refused();
-        let refused = refused.filter(|(id, _)| !self.counts(*id) || heard(*id));
+        let refused =
+            refused.filter(|(id, _)| !self.counts(*id) || self.was_refused_recently(*id, now));
         let mut peers: BTreeSet<_> = refused.map(|(id, _)| id).collect();
         let contested = self.contested.iter();
         let contested = contested.filter(|(_, contest)| contest.is_shown(now));
@@ -435,7 +442,7 @@ impl Identities {
             if self.is_lost(id, silence(id), now) {
                 let text = format!("server {id} does not count toward a quorum: {refusal}");
                 alerts.push(alert(AlertKind::LostDisk, id, text));
-            } else if self.refused_heard.get(&id).copied().is_some_and(is_recent) {
+            } else if self.was_refused_recently(id, now) {
                 let text = match refusal {
                     Refusal::Copy => two_servers(id),
                     _ => format!(
@@ -487,3 +494,6 @@ impl Contest {
         self.is_real() && is_recent(self.last, now)
     }
 }
+
+#[cfg(test)]
+mod tests;

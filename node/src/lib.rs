@@ -29,6 +29,8 @@ mod addresses;
 mod config;
 mod error;
 mod identities;
+#[cfg(test)]
+mod log_capture;
 mod node;
 mod observability;
 mod peers;

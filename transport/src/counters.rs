@@ -187,6 +187,11 @@ impl Counters {
         self.counts[count as usize].fetch_add(many as u64, Ordering::Relaxed);
     }
 
+    /// Counts a drop that is part of normal operation, without a warning.
+    pub(crate) fn drop_silently(&self, cause: Cause) {
+        self.drops[cause as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts drops. `about` describes the object and the reason in the log.
     pub fn drop(&self, cause: Cause, many: usize, about: fmt::Arguments<'_>) {
         if many == 0 {

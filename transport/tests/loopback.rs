@@ -389,6 +389,52 @@ async fn what_is_wrong_is_counted_by_its_cause_and_dropped() {
     nothing_more(&mut inbox).await;
 }
 
+/// Counts the warnings of this thread.
+#[derive(Clone, Default)]
+struct Warnings(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, of: &tracing::Metadata<'_>) -> bool {
+        *of.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Servers probe a silent leader with one byte.
+#[tokio::test]
+async fn liveness_probe_is_counted_without_a_warning() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let (server, _inbox) = bind(config(keys())).await;
+    let at = server.local_addr().unwrap();
+    let wire = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for (bytes, warned) in [(&[0][..], 0), (&[1], 1)] {
+        let before = server.counters().dropped(Cause::Short);
+        wire.send_to(bytes, at).await.unwrap();
+        eventually("the datagram is counted", || {
+            server.counters().dropped(Cause::Short) == before + 1
+        })
+        .await;
+        let logged = warnings.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(logged, warned, "{bytes:?}");
+    }
+}
+
 #[tokio::test]
 async fn sealed_and_insecure_do_not_mix() {
     let (insecure, mut inbox) = bind(config(Keys::INSECURE)).await;

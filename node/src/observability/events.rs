@@ -211,11 +211,11 @@ impl Observer {
                 Kind::Other
             }
             Message::PreVoteResponse(response) if self.noted.role == "pre-candidate" => {
-                info!(voter = %from, next_term = %response.next_term, granted = response.vote_granted, "heard of a pre-vote");
+                debug!(voter = %from, next_term = %response.next_term, granted = response.vote_granted, "received a pre-vote response");
                 Kind::Other
             }
             Message::RequestVoteResponse(response) if self.noted.role == "candidate" => {
-                info!(voter = %from, term = %response.term, granted = response.vote_granted, "heard of a vote");
+                debug!(voter = %from, term = %response.term, granted = response.vote_granted, "received a vote response");
                 Kind::Other
             }
             _ => Kind::Other,
@@ -348,7 +348,7 @@ impl Observer {
                 .inc_by(effects.sends.len() as u64);
             debug!(term = %raft.current_term(), followers = effects.sends.len(), commit = %raft.commit_index(), "heartbeats sent");
         } else {
-            info!(term = %raft.current_term(), "asks again for votes");
+            debug!(term = %raft.current_term(), "requests the missing votes again");
         }
     }
 }
@@ -359,5 +359,39 @@ fn note_progress(from: NodeId, raft: &Raft) {
         && let Some(progress) = leader.followers.get(&from)
     {
         debug!(follower = %from, matched = %progress.match_index, next = %progress.next_index, last = %raft.log().last_index(), "replication");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log_capture::LogCapture;
+    use model::{Config, Durable};
+    use tracing::Level;
+
+    #[test]
+    fn server_without_a_majority_logs_each_election_once() {
+        let config = Config::new([1, 2, 3].map(NodeId::new).into());
+        let mut raft = Raft::recover(NodeId::new(1), config, Durable::default());
+        let mut observer = Observer::new(&raft, Arc::new(Metrics::new()));
+        let mut step = |event: Event| {
+            let kind = observer.before(&event);
+            let effects = raft.step(event);
+            observer.after(kind, &raft, &effects);
+            effects.sends.len()
+        };
+        let logged = LogCapture::during(Level::INFO, || {
+            step(Event::QuorumTimeout);
+            step(Event::ElectionTimeout);
+        });
+        assert!(!logged.is_empty());
+        let mut sent = 0;
+        let logged = LogCapture::during(Level::INFO, || {
+            for _ in 0..20 {
+                sent += step(Event::HeartbeatTimeout);
+            }
+        });
+        assert_eq!(sent, 40, "the votes are requested again");
+        assert_eq!(logged, Vec::<String>::new());
     }
 }

@@ -1,0 +1,162 @@
+//! Alerts and warnings about runs that are not admitted.
+
+use super::*;
+use crate::storage::{metadata::Metadata, wal::Directory};
+use crate::{config::Config, log_capture::LogCapture, runtime::poller::Poller};
+use model::{
+    Message,
+    admission::{DiskId, OwnDisk, Record, Request, Response, Standing, Table},
+};
+use std::net::UdpSocket;
+use tempfile::TempDir;
+use tracing::Level;
+
+const OTHER: NodeId = NodeId::new(2);
+const PEER: NodeId = NodeId::new(3);
+const ORIGINAL: BootId = boot(31);
+const WIPED: BootId = boot(32);
+const RESTARTED: BootId = boot(33);
+const DISK: DiskId = DiskId::new(3);
+
+const fn boot(started: u64) -> BootId {
+    BootId { started, random: 0 }
+}
+
+/// Server 1, which recorded the first start of server 3.
+struct Server {
+    identities: Identities,
+    start: Instant,
+    _dir: TempDir,
+    _poller: Poller,
+}
+
+impl Server {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let id = NodeId::new(1);
+        let mut config = Config::new(id, "test", dir.path());
+        config.voters = [1, 2, 3].map(NodeId::new).into();
+        let metadata = Metadata::open(&Directory::open(dir.path()).unwrap(), &config).unwrap();
+        let poller = Poller::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let keeper = Keeper::start(metadata, poller.waker()).unwrap();
+        let table = Table::from([
+            (OTHER, record(DiskId::new(2), &[(1, boot(21))])),
+            (PEER, record(DISK, &[(1, ORIGINAL)])),
+        ]);
+        let own = OwnDisk {
+            disk: DiskId::new(1),
+            starts: [(1, boot(11))].into(),
+        };
+        let admission = Admission::new(id, &config.voters, own, table);
+        let mut server = Self {
+            identities: Identities::new(
+                id,
+                admission,
+                keeper,
+                Arc::new(Metrics::new()),
+                "disk".to_owned(),
+                config.heartbeat,
+                Arc::default(),
+            ),
+            start: Instant::now(),
+            _dir: dir,
+            _poller: poller,
+        };
+        server.tick(0);
+        server
+    }
+
+    fn at(&self, millis: u64) -> Instant {
+        self.start + Duration::from_millis(millis)
+    }
+
+    fn tick(&mut self, millis: u64) {
+        let now = self.at(millis);
+        self.identities.tick(0, |_| None, now);
+    }
+
+    /// A message for the core arrives from this run. Returns the requests to it.
+    fn unadmitted(&mut self, boot: BootId, millis: u64) -> Vec<Envelope> {
+        let now = self.at(millis);
+        let turn = self.identities.unadmitted(origin(boot), None, now);
+        turn.direct
+            .into_iter()
+            .map(|(_, envelope)| envelope)
+            .collect()
+    }
+
+    /// This run of server 3 answers the requests.
+    fn answer(&mut self, boot: BootId, own: (DiskId, u64), requests: &[Envelope], millis: u64) {
+        self.answer_with(origin(boot), own, requests, Table::new(), millis);
+    }
+
+    fn answer_with(
+        &mut self,
+        from: Origin,
+        (disk, counter): (DiskId, u64),
+        requests: &[Envelope],
+        table: Table,
+        millis: u64,
+    ) {
+        let now = self.at(millis);
+        let mut requests = requests
+            .iter()
+            .filter_map(|envelope| match &envelope.message {
+                Message::Identity(IdentityMessage::Request(request)) => Some(request),
+                _ => None,
+            });
+        let request: &Request = requests.next_back().expect("the run must identify itself");
+        let response = Response {
+            nonce: request.nonce,
+            disk,
+            counter,
+            boots: [(1, Some(ORIGINAL)), (counter, Some(from.boot))].into(),
+            version: 1,
+            table,
+            merged: 0,
+            log: None,
+        };
+        let response = IdentityMessage::Response(response);
+        self.identities
+            .receive(from, response, None, true, None, now);
+    }
+
+    /// A run on an empty disk is refused.
+    fn refuse(&mut self, boot: BootId, millis: u64) {
+        let requests = self.unadmitted(boot, millis);
+        self.answer(boot, (DiskId::new(99), 1), &requests, millis);
+        assert!(self.identities.admission.refused(PEER).is_some());
+    }
+
+}
+
+fn record(disk: DiskId, starts: &[(u64, BootId)]) -> Record {
+    Record {
+        disk,
+        starts: starts.iter().copied().collect(),
+        earlier: BTreeMap::new(),
+        copies: BTreeSet::new(),
+        standing: Standing::Trusted,
+    }
+}
+
+fn origin(boot: BootId) -> Origin {
+    let at = SocketAddr::from(([127, 0, 0, 1], 7103));
+    Origin { id: PEER, boot, at }
+}
+
+#[test]
+fn refused_run_is_warned_of_once() {
+    let mut server = Server::new();
+    let warned = LogCapture::during(Level::WARN, || {
+        server.refuse(WIPED, 0);
+        for millis in 1..4 {
+            server.tick(millis);
+            server.refuse(WIPED, millis);
+        }
+    });
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    // Another run is another problem.
+    let warned = LogCapture::during(Level::WARN, || server.refuse(RESTARTED, 10));
+    assert_eq!(warned.len(), 1, "{warned:?}");
+}
