@@ -51,17 +51,17 @@ pub(crate) struct Identities {
     refused_heard: BTreeMap<NodeId, Instant>,
     /// The refusals that the log already has: of each server, the last one.
     reported: BTreeMap<NodeId, (BootId, Refusal)>,
-    /// Servers with two active runs.
-    contested: BTreeMap<NodeId, Contest>,
+    /// Runs that are neither admitted nor refused, of servers with an admitted run.
+    contested: BTreeMap<(NodeId, BootId), Contest>,
     /// The number of dropped datagrams of other voters, and the time of the last one.
     other_voters: (u64, Option<Instant>),
     /// Problems with the addresses of the peers.
     addresses: Arc<AddressAlerts>,
 }
 
-/// Two runs of one server. After a restart the earlier one soon falls silent.
+/// A run beside the admitted run of its server. After a restart the earlier run soon falls silent.
 struct Contest {
-    /// When the first and the last message of the run that is not admitted arrived.
+    /// When the first and the last message of this run arrived.
     since: Instant,
     last: Instant,
     /// When the last message of the admitted run arrived.
@@ -243,7 +243,9 @@ impl Identities {
         let turn = self.step(event, now);
         if turn.answered == Some(id) {
             self.answered.insert(id, (boot, at, now));
-            if let Some(contest) = self.contested.get_mut(&id) {
+            let others = self.contested.iter_mut();
+            let others = others.filter(|((of, run), _)| *of == id && *run != boot);
+            for (_, contest) in others {
                 contest.incumbent = now;
                 contest.report(id);
             }
@@ -314,7 +316,7 @@ impl Identities {
             incumbent: now,
             is_reported: false,
         };
-        let contest = self.contested.entry(from).or_insert(new);
+        let contest = self.contested.entry((from, boot)).or_insert(new);
         if now.saturating_duration_since(contest.last) >= SHOWN_FOR {
             (contest.since, contest.is_reported) = (now, false);
         }
@@ -323,6 +325,12 @@ impl Identities {
             contest.incumbent = contest.incumbent.max(incumbent);
         }
         contest.report(from);
+        if self.contested.len() > SOURCES {
+            let oldest = self.contested.iter().min_by_key(|(_, run)| run.last);
+            if let Some(oldest) = oldest.map(|(run, _)| *run) {
+                self.contested.remove(&oldest);
+            }
+        }
     }
 
     fn step(&mut self, event: Event, now: Instant) -> Turn {
@@ -362,7 +370,7 @@ impl Identities {
                 let disk = self.admission.table().get(&id).map(|record| record.disk);
                 let disk = disk.map(|disk| disk.to_string()).unwrap_or_default();
                 info!(peer = %id, disk, "admitted peer");
-                self.contested.remove(&id);
+                self.contested.retain(|(of, _), _| *of != id);
                 self.reported.remove(&id);
                 turn.admitted.push(id);
             }
@@ -386,6 +394,13 @@ impl Identities {
     /// was silent.
     fn note_refused(&mut self, id: NodeId, refusal: Refusal, now: Instant) {
         let refused = self.admission.refused(id);
+        let record = self.admission.table().get(&id);
+        let is_refused = |run: BootId| {
+            let is_copy = record.is_some_and(|of| of.copies.iter().any(|(_, copy)| *copy == run));
+            is_copy || refused.is_some_and(|(of, _)| of == run)
+        };
+        self.contested
+            .retain(|(of, run), _| *of != id || !is_refused(*run));
         let refused = refused.map(|(run, _)| (run, refusal));
         let is_reported = refused.is_some() && self.reported.get(&id).copied() == refused;
         if refusal == Refusal::Copy {
@@ -410,7 +425,7 @@ impl Identities {
         let mut peers: BTreeSet<_> = refused.map(|(id, _)| id).collect();
         let contested = self.contested.iter();
         let contested = contested.filter(|(_, contest)| contest.is_shown(now));
-        peers.extend(contested.map(|(id, _)| *id));
+        peers.extend(contested.map(|((id, _), _)| *id));
         self.metrics.refused_peers.set(peers.len() as u64);
         let suspended = u64::from(self.is_suspended());
         self.metrics.suspended.set(suspended);
@@ -452,10 +467,11 @@ impl Identities {
                 alerts.push(alert(AlertKind::DuplicateNumber, id, text));
             }
         }
-        for (id, contest) in &self.contested {
-            if contest.is_shown(now) {
-                alerts.push(alert(AlertKind::DuplicateNumber, *id, two_servers(*id)));
-            }
+        let contested = self.contested.iter();
+        let contested = contested.filter(|(_, contest)| contest.is_shown(now));
+        let contested: BTreeSet<_> = contested.map(|((id, _), _)| *id).collect();
+        for id in contested {
+            alerts.push(alert(AlertKind::DuplicateNumber, id, two_servers(id)));
         }
         if self.other_voters.1.is_some_and(is_recent) {
             let text = "datagrams arrive from processes that were configured with other voters: give \

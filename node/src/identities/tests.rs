@@ -121,6 +121,26 @@ impl Server {
             .receive(from, response, None, true, None, now);
     }
 
+    /// Server 2, which counts, reports its table.
+    fn merge(&mut self, table: Table, millis: u64) {
+        let from = Origin {
+            id: OTHER,
+            boot: boot(21),
+            ..origin(ORIGINAL)
+        };
+        let request = IdentityMessage::Request(Request {
+            nonce: 1,
+            version: 1,
+            starts: BTreeSet::new(),
+            entry: None,
+        });
+        let now = self.at(millis);
+        let turn = self
+            .identities
+            .receive(from, request, None, true, None, now);
+        self.answer_with(from, (DiskId::new(2), 1), &turn.sends, table, millis);
+    }
+
     /// A run on an empty disk is refused.
     fn refuse(&mut self, boot: BootId, millis: u64) {
         let requests = self.unadmitted(boot, millis);
@@ -128,6 +148,11 @@ impl Server {
         assert!(self.identities.admission.refused(PEER).is_some());
     }
 
+    fn alerts(&self, millis: u64) -> Vec<AlertKind> {
+        let now = self.at(millis);
+        let alerts = self.identities.alerts(|_| None, now);
+        alerts.iter().map(|alert| alert.kind).collect()
+    }
 }
 
 fn record(disk: DiskId, starts: &[(u64, BootId)]) -> Record {
@@ -143,6 +168,29 @@ fn record(disk: DiskId, starts: &[(u64, BootId)]) -> Record {
 fn origin(boot: BootId) -> Origin {
     let at = SocketAddr::from(([127, 0, 0, 1], 7103));
     Origin { id: PEER, boot, at }
+}
+
+#[test]
+fn refused_run_does_not_make_the_restarted_original_a_duplicate() {
+    let mut server = Server::new();
+    let warned = LogCapture::during(Level::WARN, || {
+        server.refuse(WIPED, 0);
+        server.unadmitted(WIPED, 4900);
+        // The original directory replaces it. Server 2 records that start first.
+        server.unadmitted(RESTARTED, 5000);
+        let starts = [(1, ORIGINAL), (2, RESTARTED)];
+        server.merge([(PEER, record(DISK, &starts))].into(), 5010);
+        let requests = server.unadmitted(RESTARTED, 5020);
+        server.answer(RESTARTED, (DISK, 2), &requests, 5030);
+    });
+    assert!(
+        !warned.iter().any(|text| text.contains("two servers")),
+        "{warned:?}"
+    );
+    let duplicate = AlertKind::DuplicateNumber;
+    assert!(!server.alerts(5040).contains(&duplicate));
+    let contested = server.identities.contested.keys().map(|(_, boot)| *boot);
+    assert!(!contested.into_iter().any(|boot| boot == WIPED));
 }
 
 #[test]
