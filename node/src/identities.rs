@@ -133,9 +133,20 @@ impl Identities {
     }
 
     /// Whether the latest active run of this server was refused. `silence` is the time since the
-    /// last message of the admitted run.
-    pub(crate) fn is_lost(&self, id: NodeId, silence: Option<Duration>, now: Instant) -> bool {
+    /// last message of the admitted run. `is_follower`: this server follows a leader, so its peers
+    /// send it nothing and their silence is no evidence. It then needs a recent message of the
+    /// refused run.
+    pub(crate) fn is_lost(
+        &self,
+        id: NodeId,
+        silence: Option<Duration>,
+        is_follower: bool,
+        now: Instant,
+    ) -> bool {
         if self.admission.refused(id).is_none() {
+            return false;
+        }
+        if is_follower && self.counts(id) && !self.was_refused_recently(id, now) {
             return false;
         }
         let answered = self.answered.get(&id);
@@ -437,10 +448,12 @@ impl Identities {
         peers.filter_map(|id| Some((id, self.admission.refused(id)?.1)))
     }
 
-    /// The current conditions that need an operator's attention.
+    /// The current conditions that need an operator's attention. The parameters are those of
+    /// [`Self::is_lost`].
     pub(crate) fn alerts(
         &self,
         silence: impl Fn(NodeId) -> Option<Duration>,
+        is_follower: bool,
         now: Instant,
     ) -> Vec<Alert> {
         let is_recent = |at| is_recent(at, now);
@@ -454,7 +467,7 @@ impl Identities {
             alerts.push(alert(AlertKind::LostDisk, self.id, text));
         }
         for (id, refusal) in self.refused() {
-            if self.is_lost(id, silence(id), now) {
+            if self.is_lost(id, silence(id), is_follower, now) {
                 let text = format!("server {id} does not count toward a quorum: {refusal}");
                 alerts.push(alert(AlertKind::LostDisk, id, text));
             } else if self.was_refused_recently(id, now) {

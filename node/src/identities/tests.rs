@@ -148,9 +148,9 @@ impl Server {
         assert!(self.identities.admission.refused(PEER).is_some());
     }
 
-    fn alerts(&self, millis: u64) -> Vec<AlertKind> {
+    fn alerts(&self, is_follower: bool, millis: u64) -> Vec<AlertKind> {
         let now = self.at(millis);
-        let alerts = self.identities.alerts(|_| None, now);
+        let alerts = self.identities.alerts(|_| None, is_follower, now);
         alerts.iter().map(|alert| alert.kind).collect()
     }
 }
@@ -168,6 +168,19 @@ fn record(disk: DiskId, starts: &[(u64, BootId)]) -> Record {
 fn origin(boot: BootId) -> Origin {
     let at = SocketAddr::from(([127, 0, 0, 1], 7103));
     Origin { id: PEER, boot, at }
+}
+
+/// A follower does not hear the other followers, so their silence does not make a disk lost.
+#[test]
+fn follower_reports_a_lost_disk_only_while_it_hears_the_refused_run() {
+    let mut server = Server::new();
+    server.refuse(WIPED, 0);
+    server.unadmitted(WIPED, 5000);
+    assert_eq!(server.alerts(true, 6000), [AlertKind::LostDisk]);
+    assert_eq!(server.alerts(true, 14_900), [AlertKind::LostDisk]);
+    assert_eq!(server.alerts(true, 15_100), []);
+    // A leader, or a server without one, hears the run that counts, if it is alive.
+    assert_eq!(server.alerts(false, 70_000), [AlertKind::LostDisk]);
 }
 
 #[test]
@@ -188,7 +201,7 @@ fn refused_run_does_not_make_the_restarted_original_a_duplicate() {
         "{warned:?}"
     );
     let duplicate = AlertKind::DuplicateNumber;
-    assert!(!server.alerts(5040).contains(&duplicate));
+    assert!(!server.alerts(false, 5040).contains(&duplicate));
     let contested = server.identities.contested.keys().map(|(_, boot)| *boot);
     assert!(!contested.into_iter().any(|boot| boot == WIPED));
 }

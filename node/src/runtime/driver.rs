@@ -841,7 +841,8 @@ impl Driver {
     /// The current conditions that need an operator's attention.
     fn alerts(&self) -> Vec<Alert> {
         let silence = |id| self.liveness.silence(id);
-        let mut alerts = self.identities.alerts(silence, Instant::now());
+        let now = Instant::now();
+        let mut alerts = self.identities.alerts(silence, self.is_follower(), now);
         alerts.extend(self.endpoint.misplaced().iter().filter_map(|misplaced| {
             let Address::Node(id) = misplaced.process else {
                 return None;
@@ -865,8 +866,16 @@ impl Driver {
 
     /// Whether a server counts toward a quorum, as far as is known.
     fn counts(&self, id: NodeId) -> bool {
-        let silence = self.liveness.silence(id);
-        self.identities.counts(id) && !self.identities.is_lost(id, silence, Instant::now())
+        let (silence, now) = (self.liveness.silence(id), Instant::now());
+        let is_lost = self
+            .identities
+            .is_lost(id, silence, self.is_follower(), now);
+        self.identities.counts(id) && !is_lost
+    }
+
+    /// Whether this server follows another one.
+    fn is_follower(&self) -> bool {
+        events::leader_of(&self.raft).is_some_and(|leader| leader != self.raft.id())
     }
 
     fn counted(&self) -> Counts {
