@@ -1,6 +1,6 @@
 //! The command line of `raft-node`: subcommands, options and their parsers.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use model::NodeId;
 use program::logging::LogFormat;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
@@ -47,7 +47,13 @@ impl Cli {
             let place = arguments.len().min(1);
             arguments.insert(place, "run".into());
         }
-        program::command_line::parse_from(arguments)
+        let cli: Self = program::command_line::parse_from(arguments)?;
+        if let Command::Run(run) = &cli.command {
+            let (cluster, client) = (run.key_file.as_deref(), run.client_key_file.as_deref());
+            transport::check_key_files(cluster, client)
+                .map_err(|why| Self::command().error(ErrorKind::ArgumentConflict, why))?;
+        }
+        Ok(cli)
     }
 }
 
@@ -273,7 +279,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn command_line_is_well_formed() {

@@ -147,6 +147,7 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
     config.listen = run.listen;
     config.keys.cluster = key;
     config.keys.client = client_key;
+    config.keys.check_distinct()?;
     config.faults = run.chaos.then(Faults::default);
     config.http = run.http;
     config.http_token = run

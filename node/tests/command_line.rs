@@ -1,6 +1,7 @@
 //! The real program: contradictory settings are rejected with advice, before any file is written.
 
 use std::{
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -88,6 +89,51 @@ fn own_entry_elsewhere_than_it_listens_is_refused() {
     }
 }
 
+fn write_key(path: &Path) {
+    let key = transport::Key::generate().unwrap();
+    std::fs::write(path, key.to_text()).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn client_key_needs_another_cluster_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ["key", "linked", "copied"].map(|name| dir.path().join(name));
+    write_key(&paths[0]);
+    std::os::unix::fs::symlink("key", &paths[1]).unwrap();
+    std::fs::copy(&paths[0], &paths[2]).unwrap();
+    let [key, linked, copied] = paths.each_ref().map(|path| path.to_str().unwrap());
+    let own = ["--listen=127.0.0.1:7151", "--peer=1=127.0.0.1:7151"];
+    for (keys, wanted, advice) in [
+        (
+            &["--client-key-file", key][..],
+            2,
+            "given without --key-file",
+        ),
+        (
+            &["--client-key-file", key, "--key-file", key],
+            2,
+            "name the same key",
+        ),
+        (
+            &["--client-key-file", key, "--key-file", linked],
+            2,
+            "name the same key",
+        ),
+        (
+            &["--client-key-file", key, "--key-file", copied],
+            1,
+            "name the same key",
+        ),
+    ] {
+        let (code, said) = refused(dir.path(), &[&own[..], keys].concat());
+        assert_eq!(code, Some(wanted), "{keys:?}: {said}");
+        assert!(said.contains(advice), "{keys:?}: {said}");
+        assert!(said.contains("raft-node keygen"), "{said}");
+    }
+    assert!(!dir.path().join("data").exists());
+}
+
 #[test]
 fn special_files_are_refused_in_a_data_directory_and_as_secrets() {
     let dir = tempfile::tempdir().unwrap();
@@ -109,9 +155,14 @@ fn special_files_are_refused_in_a_data_directory_and_as_secrets() {
         assert!(said.contains(&advice), "{said}");
         std::fs::remove_file(&path).unwrap();
     }
+    let key = dir.path().join("key");
+    write_key(&key);
     for option in ["--http-token-file", "--key-file", "--client-key-file"] {
-        let zero = [option, "/dev/zero"];
-        let (code, said) = refused(dir.path(), &[&own[..], &zero].concat());
+        let mut given = vec![option, "/dev/zero"];
+        if option == "--client-key-file" {
+            given.extend(["--key-file", key.to_str().unwrap()]);
+        }
+        let (code, said) = refused(dir.path(), &[&own[..], &given].concat());
         assert_eq!(code, Some(1), "{option}: {said}");
         let advice = "neither a regular file nor a pipe";
         assert!(said.contains(advice), "{option}: {said}");

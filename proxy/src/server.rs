@@ -79,6 +79,7 @@ impl Server {
         // One fault plan for the embedded servers, one for the proxy.
         let faults = settings.chaos.then(<[Faults; 2]>::default);
         let mut config = wire::config(&settings, keys.clone());
+        config.keys.check_distinct()?;
         config.faults = faults.as_ref().map(|[_, at_proxy]| at_proxy.clone());
         let (endpoint, inbox) = Endpoint::bind(config)
             .await

@@ -274,6 +274,9 @@ pub enum Nonsense {
     /// The cluster name is invalid.
     #[error(transparent)]
     Cluster(#[from] transport::ClusterNameError),
+    /// The keys do not go together.
+    #[error(transparent)]
+    Keys(#[from] transport::KeyPairError),
     /// One server has two addresses.
     #[error("server {0} is given twice with {1}")]
     Twice(NodeId, &'static str),
@@ -317,6 +320,7 @@ impl Settings {
     /// See [`Nonsense`].
     pub fn check(&self) -> Result<(), Nonsense> {
         transport::Config::check_cluster(&self.cluster)?;
+        transport::check_key_files(self.key_file.as_deref(), self.client_key_file.as_deref())?;
         if self.embedded.is_none() && self.peers.is_empty() {
             return Err(Nonsense::NoServers);
         }
@@ -449,6 +453,21 @@ mod tests {
         assert_eq!(open("--redis 192.0.2.1:1"), Some("--redis"));
         assert_eq!(open("--redis off --http off"), None);
         assert_eq!(open("--redis 0.0.0.0:1 --http 0.0.0.0:1 --insecure"), None);
+    }
+
+    #[test]
+    fn client_key_needs_another_cluster_key() {
+        use transport::KeyPairError::{NoClusterKey, SameKey};
+        for servers in ["--embedded 3", "--peer 1=a:1", "--peer 1=a:1 --insecure"] {
+            let keys = |line: &str| checked(&format!("{servers} {line}"));
+            assert_eq!(keys("--client-key-file c"), Err(NoClusterKey.into()));
+            assert_eq!(
+                keys("--client-key-file c --key-file c"),
+                Err(SameKey.into())
+            );
+            assert_eq!(keys("--client-key-file c --key-file k"), Ok(()));
+            assert_eq!(keys("--key-file k"), Ok(()));
+        }
     }
 
     #[test]

@@ -31,6 +31,51 @@ impl Keys {
     pub const fn are_insecure(&self) -> bool {
         self.cluster.is_none() && self.client.is_none()
     }
+
+    /// Checks that clients do not hold the key of the servers.
+    ///
+    /// # Errors
+    /// [`KeyPairError::SameKey`] if both keys are equal.
+    pub fn check_distinct(&self) -> Result<(), KeyPairError> {
+        if self.cluster.is_some() && self.cluster == self.client {
+            return Err(KeyPairError::SameKey);
+        }
+        Ok(())
+    }
+}
+
+/// The keys of a server or a proxy do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyPairError {
+    /// The client key permits no messages between servers and proxies.
+    #[error(
+        "--client-key-file is given without --key-file, and servers and proxies need a key that \
+         clients do not have: make one with `raft-node keygen`, and give it to all servers and \
+         proxies with --key-file"
+    )]
+    NoClusterKey,
+    /// Clients would hold the key of the servers.
+    #[error(
+        "--key-file and --client-key-file name the same key, so every client could impersonate a \
+         server: make two keys with `raft-node keygen`, and give clients the second one only"
+    )]
+    SameKey,
+}
+
+/// Checks the key files of a server or a proxy, without reading them.
+///
+/// # Errors
+/// If there is a client key without a cluster key, or both are in one file.
+pub fn check_key_files(cluster: Option<&Path>, client: Option<&Path>) -> Result<(), KeyPairError> {
+    let Some(client) = client else {
+        return Ok(());
+    };
+    let cluster = cluster.ok_or(KeyPairError::NoClusterKey)?;
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if real(cluster) == real(client) {
+        return Err(KeyPairError::SameKey);
+    }
+    Ok(())
 }
 
 /// An error of reading or generating a key.

@@ -46,7 +46,7 @@ pub use config::{ClusterNameError, Config, new_boot};
 pub use counters::{Cause, Count, Counters};
 pub use endpoint::{Endpoint, Inbox};
 pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};
-pub use key::{Key, KeyError, KeyTextError, Keys};
+pub use key::{Key, KeyError, KeyPairError, KeyTextError, Keys, check_key_files};
 pub use queue::Received;
 pub use resolve::{canonical, check_endpoint, find_shared_address, lookup, why_unreachable};
 pub use routes::Misplaced;

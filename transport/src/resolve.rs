@@ -14,6 +14,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
+/// The broadcast address of the loopback interface.
+const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The maximum number of concurrent lookups.
@@ -173,7 +175,7 @@ pub fn why_unreachable(local: SocketAddr, host_port: &str) -> Option<&'static st
     let (from, to) = (canonical(local).ip(), canonical(at).ip());
     if to.is_unspecified() {
         Some("that is where to listen at every address of a machine, and not the address of one")
-    } else if to.is_multicast() || to == Ipv4Addr::BROADCAST {
+    } else if to.is_multicast() || to == Ipv4Addr::BROADCAST || to == LOOPBACK_BROADCAST {
         Some("that is the address of a group of machines")
     } else if reachable_from(local, at).is_none() || (to.is_ipv4() && is_only_six(from)) {
         Some("it is of the other IP version than --listen: listen at [::], which has both")
@@ -243,6 +245,8 @@ mod tests {
             ("[::]:1", "[::]:7101"),
             ("[::]:1", "[::ffff:0.0.0.0]:7101"),
             ("0.0.0.0:1", "255.255.255.255:7101"),
+            ("127.0.0.1:1", "127.255.255.255:7101"),
+            ("[::]:1", "[::ffff:127.255.255.255]:7101"),
             ("0.0.0.0:1", "224.0.0.1:7101"),
             ("[::]:1", "[ff02::1]:7101"),
             ("0.0.0.0:1", "[::1]:7101"),

@@ -290,21 +290,10 @@ impl Shared {
 
     /// Counts datagrams that the system refused, and logs a remedy.
     fn refused(&self, refusal: Refusal, error: &io::Error, to: SocketAddr, datagrams: usize) {
-        let (cause, advice) = match refusal {
-            Refusal::NoRoute => {
-                lock(&self.routes).unreachable(to);
-                (
-                    Cause::Unreachable,
-                    "check the routes and the interfaces of this machine",
-                )
-            }
-            Refusal::Filtered => (
-                Cause::Filtered,
-                "a packet filter on this machine forbids it: check its output rules",
-            ),
-            Refusal::NoBuffers => (Cause::NoBuffers, "the system is short of memory"),
-            _ => (Cause::SendFailed, "it will be tried again"),
-        };
+        if refusal == Refusal::NoRoute {
+            lock(&self.routes).unreachable(to);
+        }
+        let (cause, advice) = refusal.advice(error, self.local, to);
         let about = format_args!("cannot send to {to}: {error}; {advice}");
         self.counters.drop(cause, datagrams, about);
     }
@@ -467,6 +456,28 @@ impl Refusal {
             _ => Self::Other,
         }
     }
+
+    /// The cause to count for a datagram from `local` to `to`, and a remedy.
+    fn advice(self, error: &io::Error, local: SocketAddr, to: SocketAddr) -> (Cause, &'static str) {
+        let is_loopback = |at: SocketAddr| at.ip().to_canonical().is_loopback();
+        let is_invalid = error.kind() == io::ErrorKind::InvalidInput;
+        match self {
+            Self::NoRoute => (
+                Cause::Unreachable,
+                "check the routes and the interfaces of this machine",
+            ),
+            Self::Filtered => (
+                Cause::Filtered,
+                "a packet filter on this machine forbids it: check its output rules",
+            ),
+            Self::NoBuffers => (Cause::NoBuffers, "the system is short of memory"),
+            _ if is_invalid && is_loopback(local) && !is_loopback(to) => (
+                Cause::SendFailed,
+                "this socket listens on loopback: listen on an address of the network",
+            ),
+            _ => (Cause::SendFailed, "it will be tried again"),
+        }
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -494,6 +505,35 @@ mod tests {
             (Errno::INVAL, Refusal::Other),
         ] {
             assert_eq!(Refusal::of(&errno.into()), refusal, "{errno}");
+        }
+    }
+
+    #[test]
+    fn socket_on_loopback_gets_advice_about_peers_elsewhere() {
+        let at = |text: &str| text.parse().unwrap();
+        let invalid = Errno::INVAL.into();
+        for (local, to, is_advised) in [
+            ("127.0.0.1:1", "192.0.2.1:7101", true),
+            ("[::1]:1", "[2001:db8::1]:7101", true),
+            ("127.0.0.1:1", "127.0.0.2:7101", false),
+            ("0.0.0.0:1", "192.0.2.1:7101", false),
+        ] {
+            let (cause, advice) = Refusal::of(&invalid).advice(&invalid, at(local), at(to));
+            assert_eq!(cause, Cause::SendFailed);
+            assert_eq!(
+                advice.contains("listens on loopback"),
+                is_advised,
+                "{local} {to}"
+            );
+        }
+        // The system itself refuses such a datagram with this error.
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        if let Err(error) = socket.send_to(&[0], "192.0.2.1:7101") {
+            let refusal = Refusal::of(&error);
+            let local = socket.local_addr().unwrap();
+            let (_, advice) = refusal.advice(&error, local, at("192.0.2.1:7101"));
+            let is_known = refusal == Refusal::NoRoute || advice.contains("listens on loopback");
+            assert!(is_known, "{error}: {advice}");
         }
     }
 }
