@@ -120,6 +120,17 @@ impl Known {
         self.said.as_ref()?.get("followers")?.get(of.to_string())
     }
 
+    /// Whether this server reports that another one lost its disk. It may hear that server, but in a
+    /// run that it refused.
+    fn reports_lost_disk(&self, of: u64) -> bool {
+        let alerts = self
+            .said
+            .as_ref()
+            .and_then(|said| said["alerts"].as_array());
+        let mut alerts = alerts.into_iter().flatten();
+        alerts.any(|alert| alert["kind"] == "lost_disk" && alert["node"] == of)
+    }
+
     /// The time since this server heard another one, in milliseconds. Only a leader or a candidate
     /// knows it, because followers exchange messages with their leader only.
     fn silence(&self, of: u64) -> Option<u64> {
@@ -181,12 +192,16 @@ impl<'a> Contacts<'a> {
             let counts = leader
                 .progress(id)
                 .and_then(|of| of.get("counts")?.as_bool());
-            let is_excluded = server.is_isolated
-                || counts == Some(false)
-                || (server.answers == Some(true) && !server.is_active());
+            let is_excluded =
+                server.is_isolated || (server.answers == Some(true) && !server.is_active());
             match hears {
                 None if server.answers.is_none() => contacts.unknown += 1,
                 _ if is_excluded => {}
+                _ if counts == Some(false) && leader.reports_lost_disk(id) => {
+                    let why = "answers HTTP, but does not count toward a quorum: see the alerts";
+                    contacts.explain(server, why.to_owned());
+                }
+                Some(true) | None if counts == Some(false) => {}
                 None if server.is_active() => {
                     contacts.up.insert(id);
                 }
@@ -194,16 +209,23 @@ impl<'a> Contacts<'a> {
                 Some(true) => {
                     contacts.up.insert(id);
                 }
-                Some(false) if server.is_active() => {
+                // A leader that never heard a server has not admitted it either.
+                Some(false) => {
                     let seconds = leader.silence(id).unwrap_or(0) / 1000;
                     let why =
                         format!("answers HTTP, but the leader has not heard it for {seconds} s");
-                    contacts.silent.insert(id, why);
+                    contacts.explain(server, why);
                 }
-                Some(false) => {}
             }
         }
         contacts
+    }
+
+    /// Records why a server that responds is not up.
+    fn explain(&mut self, server: &Known, why: String) {
+        if server.is_active() {
+            self.silent.insert(server.id, why);
+        }
     }
 
     fn without_leader(servers: &[Known]) -> Self {
@@ -843,6 +865,17 @@ mod tests {
         let why = "answers HTTP, but the leader has not heard it for 12 s";
         let silent = Contacts::of(&servers).silent;
         assert_eq!(silent, BTreeMap::from([(3, why.to_owned())]));
+        // The leader never heard server 3, so it did not admit it.
+        let said = servers[0].said.as_mut().unwrap();
+        said["followers"]["3"]["counts"] = false.into();
+        let silent = Contacts::of(&servers).silent;
+        assert_eq!(silent, BTreeMap::from([(3, why.to_owned())]));
+        // A server that lost its disk sends messages, but its present run does not count.
+        let said = servers[0].said.as_mut().unwrap();
+        said["alerts"] = serde_json::json!([{"kind": "lost_disk", "node": 3, "text": ""}]);
+        let silent = Contacts::of(&servers).silent;
+        assert!(silent[&3].contains("does not count"), "{silent:?}");
+        assert_eq!(health(&servers).up, 2);
         // The leader hears server 2, whose HTTP does not respond.
         servers[1].answers = Some(false);
         assert_eq!(health(&servers).up, 2);

@@ -232,8 +232,8 @@ fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
     let is_refused = progress.is_some_and(|progress| progress["counts"] == false);
     let note = match (answers, node["age_ms"].as_u64()) {
         (true, _) if !said["suspended"].is_null() => told(&said["suspended"]),
-        (true, _) if is_refused => "does not count toward a quorum".to_owned(),
         (true, _) if !node["problem"].is_null() => told(&node["problem"]),
+        (true, _) if is_refused => "does not count toward a quorum".to_owned(),
         (true, _) => String::new(),
         (false, Some(age)) => format!("{}; as it was {} s ago", told(&node["problem"]), age / 1000),
         (false, None) => told(&node["problem"]),
