@@ -5,6 +5,8 @@
 //! cargo run --release -p stateraft-checker --example check_scope
 //! ```
 
+#![allow(clippy::print_stdout, reason = "an example shows its results")]
+
 use checker::engine::{Limits, Outcome, SearchProgress, check};
 use model::system::Scope;
 

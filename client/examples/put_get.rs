@@ -5,6 +5,8 @@
 //! cargo run -p stateraft-client --example put_get -- 127.0.0.1:7000
 //! ```
 
+#![allow(clippy::print_stdout, reason = "an example shows its results")]
+
 use client::{Client, Error, Options};
 
 #[tokio::main(flavor = "current_thread")]

@@ -6,6 +6,8 @@
 //!
 //! A cluster needs one such process on each machine, with the same `voters` and `peers`.
 
+#![allow(clippy::print_stdout, reason = "an example shows its results")]
+
 use model::{
     NodeId,
     store::{Condition, Found, Operation, Query},

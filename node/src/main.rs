@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     spare_memory();
-    let cli = Cli::of(std::env::args_os()).unwrap_or_else(|error| program::command_line::exit(&error));
+    let cli =
+        Cli::of(std::env::args_os()).unwrap_or_else(|error| program::command_line::exit(&error));
     let result = match cli.command {
         Command::Health(health) => ask_health(&health).map(|()| ExitCode::SUCCESS),
         Command::Keygen(keygen) => make_key(&keygen).map(|()| ExitCode::SUCCESS),
