@@ -70,7 +70,7 @@ pub struct Health {
     pub state: &'static str,
     /// The number of servers.
     pub servers: usize,
-    /// The number of servers that can form a quorum now, as far as is known; see [`Contacts`].
+    /// The number of servers that can form a quorum now, as far as is known.
     pub up: usize,
     /// The size of a majority.
     pub majority: usize,

@@ -2,7 +2,7 @@
 //! The driver measures them, because UDP, HTTP and Redis clients all pass through it: from the arrival
 //! of a request to the departure of its response.
 //!
-//! The driver updates atomics. Once a second they are reset and become a sample of the [`EventLog`].
+//! The driver updates atomics. Once a second they are reset and become a sample of the [`EventLog`](crate::event_log::EventLog).
 
 use crate::event_log;
 use model::{
