@@ -8,7 +8,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use support::{Manner, start, start_sealed};
 use transport::{Key, Keys};
@@ -664,13 +664,11 @@ fn signal_ends_the_wait_for_a_secret() {
                 }
                 thread::yield_now();
             }
-            let sent = Instant::now();
             let killed = Command::new("kill").args(["-s", signal, &id]).status();
             assert!(killed.unwrap().success());
             let ended = child.wait().unwrap();
+            // Without the signal the program ends with 2 after 10 s.
             assert_eq!(ended.code(), Some(code), "{signal}: {ended}");
-            // The program waits for 10 s for the secret.
-            assert!(sent.elapsed() < Duration::from_secs(5), "{signal}");
         }
     }
 }

@@ -330,7 +330,7 @@ fn signal_ends_the_wait_for_a_secret() {
             .unwrap()
             .success()
     );
-    for option in ["--redis-password-file", "--client-key-file"] {
+    for option in ["--redis-password-file", "--key-file"] {
         let line = format!(
             "--peer 1=127.0.0.1:9 --listen 127.0.0.1:0 --http off --redis 127.0.0.1:0 {option} {}",
             pipe.display()
@@ -348,12 +348,10 @@ fn signal_ends_the_wait_for_a_secret() {
             }
             std::thread::yield_now();
         }
-        let sent = std::time::Instant::now();
         assert!(Command::new("kill").arg(&id).status().unwrap().success());
         let ended = child.wait().unwrap();
+        // Without the signal the program ends with 2 after 10 s.
         assert_eq!(ended.code(), Some(143), "{option}: {ended}");
-        // The program waits for 10 s for the secret.
-        assert!(sent.elapsed().as_secs() < 5, "{option}");
     }
 }
 
