@@ -247,7 +247,7 @@ impl<'a> Ledger<'a> {
         let verdict = is_same.then_some(()).ok_or_else(|| Unmet {
             obligation: Obligation::Symmetry,
             process: "a state".into(),
-            event: "permutations its servers".into(),
+            event: "a permutation of its servers".into(),
             why: "the permuted state has another canonical form".into(),
         });
         self.checked.note(Obligation::Symmetry, verdict);
