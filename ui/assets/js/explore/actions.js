@@ -6,6 +6,9 @@
 //   const actions = Actions(host, {onAct(action), onHover(message | null)});
 //   actions.update({at, timeline, list: here.actions | null, selected});
 //   actions.focusSearch();
+//
+// `offersOf(selected, here, onAct)` returns the actions available for the selected message or process, as
+// buttons for the stage and the inspector: `{words, run, disabled, why, cls}`.
 
 import { family, initial, label, role, sentence, the, who } from '../describe.js';
 import { h, replace, text } from '../dom.js';
@@ -50,6 +53,25 @@ function sentenceOf(action, { at, timeline }) {
   const words = told();
   return [`${words.charAt(0).toUpperCase()}${words.slice(1)}.`, action.why_not && t('explore.forbidden', { why: reason(action.why_not) }),
     action.allowed && action.effect === false && action.kind !== 'drop' && t('explore.no-effect')].filter(Boolean).join(' ');
+}
+
+export function offersOf(selected, here, onAct) {
+  if (!selected || !here) return [];
+  const isMine = (action) =>
+    selected.message
+      ? action.message === selected.message
+      : action.process === selected.process && !action.message;
+  return here.actions.filter(isMine).map((action) => {
+    const ask = action.key.match(/-(\d+)$/)?.[1];
+    const name = t(`explore.act-${action.kind}`);
+    return {
+      words: ask ? `${name} (${t('explore.ask', { id: ask })})` : name,
+      run: () => onAct(action),
+      disabled: !action.allowed,
+      why: action.why_not && reason(action.why_not),
+      cls: action.kind === 'deliver' ? 'primary' : '',
+    };
+  });
 }
 
 export function Actions(host, { onAct }) {

@@ -4,6 +4,7 @@
 //   paramsOf(world, catalogue) -> parameters of the address: only deviations from the scope's defaults
 //   asked(world) -> the parameters for the API
 //   plantWorld(mutant) -> the world in which the checker finds it, from the catalog
+//   drawWorld(button, catalogue, world): the world as the words of a button
 //   chooseWorld({catalogue, world, onChosen}), choosePlant(..): dialogs
 
 import { h, replace } from '../dom.js';
@@ -51,6 +52,26 @@ export function methodWords(catalogue, method, name) {
 /** '3 servers, 4 terms, 1 crash' */
 export function boundsWords(bounds) {
   return ['servers', 'terms', 'entries', 'reads', 'crashes', 'snapshots'].filter((name) => bounds[name] > 0).map((name) => t(`explore.n-${name}`, { n: bounds[name] })).join(', ');
+}
+
+/** The world as the words of the button that opens the selection. */
+export function drawWorld(button, catalogue, world) {
+  const mutant = catalogue.mutants.find(({ name }) => name === world.mutant);
+  const about = mutant && aboutOf('mutant', mutant);
+  const words = h(
+    'span',
+    { class: 'world-words' },
+    h('b', {}, world.name),
+    h('span', { class: 'dim' }, boundsWords(world.bounds)),
+    mutant &&
+      h(
+        'span',
+        { class: 'chip is-warn', title: about },
+        `${t('explore.planted')}: ${about.replace(/\.$/, '')}`,
+      ),
+    world.steps === 'split' && h('span', { class: 'chip' }, t('explore.split-short')),
+  );
+  replace(button, words, h('span', { 'aria-hidden': 'true' }, '▾'));
 }
 
 /** A list of bugs to select from, with a search field. `onPick(mutant)`. */

@@ -1,0 +1,128 @@
+// The layout of the explore page: the toolbar, the panels with movable lines between them, and the tabs
+// that select a panel. A wide window has tabs for the panel at the side; a narrow window shows one panel
+// at a time and has tabs for all of them.
+//
+//   const layout = Layout(host, {onWorld, onPlant, onCheck, onFind, onTab(name)});
+//   layout.panels.stage                  // the elements, by name
+//   layout.pickTab('details')
+
+import { h } from '../dom.js';
+import { t } from '../i18n.js';
+import { Splitter } from '../splitter.js';
+
+const TABS = ['actions', 'laws', 'details', 'tree', 'logs', 'time'];
+/** The panels at the side of a wide window. */
+const SIDE = ['laws', 'details', 'tree'];
+
+export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
+  const button = (words, onclick) => h('button', { type: 'button', onclick }, words);
+  const panel = (name, key = `explore.tab-${name}`) =>
+    h('section', { class: `panel p-${name}`, 'aria-label': t(key) });
+  const panels = {
+    world: h('button', { type: 'button', class: 'world-button', onclick: onWorld }),
+    check: button(t('explore.check'), onCheck),
+    share: h('span', { class: 'row' }),
+    job: h('div', {}),
+    banner: h('div', { class: 'found', hidden: true, role: 'status' }),
+    actions: panel('actions'),
+    stage: panel('stage', 'stage.title'),
+    story: h('div', { class: 'p-story panel' }),
+    laws: panel('laws'),
+    details: panel('details'),
+    tree: panel('tree'),
+    logs: panel('logs'),
+    time: panel('time'),
+    scrub: h('div', { class: 'p-scrub' }),
+  };
+  const frame = h('div', { class: 'explore', 'data-tab': 'laws', 'data-narrow': 'actions' });
+  const side = h(
+    'div',
+    { class: 'p-side' },
+    tabBar(SIDE, 'is-wide'),
+    SIDE.map((name) => panels[name]),
+  );
+  const bench = h('div', { class: 'bench' });
+  const line = (name, of) =>
+    Splitter({ name, label: t(`explore.resize-${name}`), of: bench, ...of });
+  bench.append(
+    panels.actions,
+    line('actions', { panel: panels.actions, axis: 'x', side: 1, least: 200, most: 0.4 }),
+    h('div', { class: 'p-middle' }, panels.stage, panels.story),
+    line('side', { panel: side, axis: 'x', side: -1, least: 200, most: 0.4 }),
+    side,
+  );
+  const toolbar = h(
+    'div',
+    { class: 'toolbar' },
+    panels.world,
+    h('span', { class: 'spacer' }),
+    button(t('explore.plant'), onPlant),
+    panels.check,
+    button(t('explore.find'), onFind),
+    panels.share,
+  );
+  frame.append(
+    h('h1', { class: 'sr-only' }, t('shell.page-explore')),
+    toolbar,
+    panels.job,
+    panels.banner,
+    bench,
+    line('bench', { panel: bench, axis: 'y', side: 1, least: 320, most: 0.85 }),
+    panels.scrub,
+    tabBar(TABS, 'is-narrow'),
+    h('div', { class: 'below' }, fold('logs'), fold('time')),
+  );
+  host.append(frame);
+
+  function tabBar(names, cls) {
+    const tab = (name) =>
+      h(
+        'button',
+        {
+          type: 'button',
+          role: 'tab',
+          class: 'quiet',
+          'data-name': name,
+          onclick: () => pickTab(name),
+        },
+        t(`explore.tab-${name}`),
+      );
+    const label = t('explore.panels');
+    return h(
+      'div',
+      { class: `tabbar ${cls}`, role: 'tablist', 'aria-label': label, onkeydown: tabKeys },
+      names.map(tab),
+    );
+  }
+
+  function fold(name) {
+    const summary = h('summary', {}, t(`explore.tab-${name}`));
+    return h('details', { class: `fold p-${name}-fold`, open: true }, summary, panels[name]);
+  }
+
+  /** Shows a panel; in a narrow window the panel `narrow`. */
+  function pickTab(name, narrow = name) {
+    if (SIDE.includes(name)) frame.dataset.tab = name;
+    frame.dataset.narrow = narrow;
+    for (const tab of frame.querySelectorAll('[role="tab"]')) {
+      const isWide = tab.parentElement.classList.contains('is-wide');
+      const isOn = tab.dataset.name === (isWide ? frame.dataset.tab : frame.dataset.narrow);
+      tab.setAttribute('aria-selected', String(isOn));
+      tab.tabIndex = isOn ? 0 : -1;
+    }
+    onTab(name);
+  }
+
+  function tabKeys(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const all = [...event.currentTarget.children];
+    const next = all[(all.indexOf(document.activeElement) + by + all.length) % all.length];
+    pickTab(next.dataset.name);
+    next.focus();
+  }
+
+  return { frame, panels, pickTab };
+}

@@ -1,0 +1,124 @@
+// The panels of the explore page around one walk: creates them, and draws the walk in all of them.
+//
+//   const bench = Workbench(host, {catalogue, state, run});
+//   bench.draw();                        // after every change of the state
+//
+// `run` has the actions of the reader: `goTo(n)`, `act(action)`, `visit(path)`, `chooseWorld()`,
+// `plant()`, `check()`, `find()`, `findWitness(name)`, `jobDone(done)`.
+
+import { text } from '../dom.js';
+import { t } from '../i18n.js';
+import { Inspector } from '../inspector.js';
+import { LogGrid } from '../log-grid.js';
+import { Scrubber } from '../scrubber.js';
+import { SpaceTime } from '../spacetime.js';
+import { Stage } from '../stage.js';
+import { Story, accusedBy } from '../story.js';
+import { Actions, offersOf } from './actions.js';
+import { Banner } from './banner.js';
+import { Job } from './jobs.js';
+import { Layout } from './layout.js';
+import { ShareMenu } from './share.js';
+import { Tree } from './tree.js';
+import { Verdicts } from './verdicts.js';
+import { asked, drawWorld } from './world.js';
+
+export function Workbench(host, { catalogue, state, run }) {
+  const { panels, frame, pickTab } = Layout(host, {
+    onWorld: run.chooseWorld,
+    onPlant: run.plant,
+    onCheck: run.check,
+    onFind: run.find,
+    onTab: (name) => {
+      if (name === 'tree') drawTree();
+    },
+  });
+  const onGoto = run.goTo;
+  const onPickMessage = (id) => pick({ message: id });
+  const onPickProcess = (name) => pick({ process: name });
+  const stage = Stage(panels.stage, { onPickMessage, onPickProcess });
+  const story = Story(panels.story);
+  const logs = LogGrid(panels.logs);
+  const time = SpaceTime(panels.time, { onGoto, onPickMessage });
+  const inspector = Inspector(panels.details, {
+    onGoto,
+    onPickProcess: (name) => {
+      state.view.selected = { process: name };
+      draw();
+    },
+  });
+  const scrubber = Scrubber(panels.scrub, { onGoto });
+  const actions = Actions(panels.actions, { onAct: run.act });
+  const verdicts = Verdicts(panels.laws, { onGoto, onWitness: run.findWitness });
+  const tree = Tree(panels.tree, { onVisit: run.visit });
+  const job = Job(panels.job, { onDone: run.jobDone });
+  const banner = Banner(panels.banner, {
+    catalogue,
+    onGoto,
+    onPlay: () => (scrubber.isPlaying ? scrubber.pause() : scrubber.play()),
+    onShown: job.hide,
+  });
+  ShareMenu(panels.share, {
+    timeline: () => state.view.timeline,
+    at: () => state.view.n,
+    stageElement: () => stage.picture,
+    walk: () => ({ ...asked(state.view.world), path: state.prefix }),
+    name: () => state.view.world.name,
+  });
+  pickTab('laws', 'actions');
+
+  function pick(what) {
+    if (state.toggle(what)) pickTab('details');
+    draw();
+  }
+
+  function draw() {
+    const { timeline, n, path, world, selected } = state.view;
+    const { here, result } = state;
+    const at = timeline.at(n);
+    const accused = accusedBy(at.step?.broken?.[0] ?? null, at);
+    const offers = offersOf(selected, here, run.act);
+    const view = { timeline, at, selected, accused, actions: offers };
+    stage.update(view);
+    story.update(view);
+    logs.update(view);
+    time.update(view);
+    scrubber.update({ ...view, next: n < path.length });
+    actions.update({ at, timeline, list: here?.actions ?? null, selected });
+    verdicts.update({ here, catalogue, claim: claimOf(result) });
+    inspector.update(view);
+    drawTree();
+    frame.classList.toggle('is-large', at.names.length > 4);
+    drawWorld(panels.world, catalogue, world);
+    text(panels.check, t(world.mutant ? 'explore.check-bug' : 'explore.check'));
+    banner.update({ result, view: state.view });
+  }
+
+  function drawTree() {
+    const { view } = state;
+    if (view) tree.update({ visited: view.visited, path: view.path, n: view.n });
+  }
+
+  return {
+    draw,
+    job,
+    banner,
+    scrubber,
+    /** Shows the properties, and the actions in a narrow window. */
+    showStart: () => pickTab('laws', 'actions'),
+    focusSearch() {
+      pickTab('laws', 'actions');
+      actions.focusSearch();
+    },
+    destroy() {
+      const parts = [stage, story, logs, time, inspector, scrubber, actions, verdicts, tree, job];
+      for (const part of parts) part.destroy();
+    },
+  };
+}
+
+/** The violation that the walk shows, for the list of properties. */
+function claimOf(result) {
+  if (!result?.law) return null;
+  return { law: result.law, why: result.why, key: `${result.law} ${result.path.length}` };
+}
