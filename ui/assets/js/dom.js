@@ -16,6 +16,22 @@ export function svg(tag, props, ...children) {
   return fill(document.createElementNS(SVG, tag), props, children);
 }
 
+/**
+ * A group of SVG elements that acts as a button, for the pointer and for the keyboard: it calls its
+ * function `pick`.
+ */
+export function svgButton(...children) {
+  const group = svg('g', { role: 'button', tabindex: 0 }, children);
+  group.addEventListener('click', () => group.pick());
+  group.addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter' && event.key !== ' ') return;
+    event.preventDefault();
+    event.stopPropagation();
+    group.pick();
+  });
+  return group;
+}
+
 function fill(element, props, children) {
   set(element, props);
   append(element, children);
