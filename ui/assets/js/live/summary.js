@@ -1,0 +1,104 @@
+// The head of the live page: the health of the cluster, its figures, and the alerts of its servers.
+//
+//   const summary = Summary();
+//   replace(host, summary.head, summary.alerts);
+//   summary.update(state, row);          // `row`: the values of the last sample, if any
+//   summary.connect(isOpen, state);      // whether the stream of events is open
+
+import { h, keyed, replace, set, text } from '../dom.js';
+import { duration, number, t } from '../i18n.js';
+import { end } from './happened.js';
+import { rate } from './load.js';
+
+export function Summary() {
+  const connection = h('span', { class: 'chip', role: 'status' });
+  const figures = h('dl', { class: 'live-summary' });
+  const cluster = h('strong', {});
+  const title = h('h1', { class: 'sr-only' }, t('live.title'));
+  const head = h('div', { class: 'live-head' }, title, cluster, connection, figures);
+  const alertList = { class: 'live-alerts', role: 'status', 'aria-label': t('live.alerts') };
+  const alerts = h('ul', alertList);
+  /** Whether the stream is open; nothing until the first attempt has ended. */
+  let isOpen = null;
+
+  /** The health of the cluster in one line: never green while writes wait. */
+  function drawChip({ health }) {
+    set(connection, { class: `chip ${toneOf(isOpen, health)}` });
+    const { up = 0, servers = 0 } = health ?? {};
+    text(connection, t(wordsOf(isOpen, health), { up, servers }));
+  }
+
+  function drawFigures(state, row) {
+    const facts = factsOf(state, row);
+    if (figures.children.length !== facts.length) {
+      const fact = ([name]) => h('div', {}, h('dt', {}, t(`live.sum-${name}`)), h('dd', {}));
+      replace(figures, facts.map(fact));
+    }
+    facts.forEach(([, value, cls], place) => {
+      const element = figures.children[place].lastChild;
+      set(element, { class: cls || null });
+      text(element, value);
+    });
+  }
+
+  return {
+    head,
+    alerts,
+    connect(next, state) {
+      isOpen = next;
+      drawChip(state);
+    },
+    update(state, row) {
+      text(cluster, state.status.cluster);
+      drawChip(state);
+      const key = ({ kind, node }) => `${kind} ${node}`;
+      keyed(
+        alerts,
+        state.alerts,
+        key,
+        () => h('li', {}),
+        (item, { kind, node }) => text(item, t(`live.alert-${kind}`, { who: end(node) })),
+      );
+      drawFigures(state, row);
+    },
+  };
+}
+
+function toneOf(isOpen, health) {
+  if (isOpen === null) return '';
+  if (!isOpen) return 'is-bad';
+  if (!health) return 'is-good';
+  if (health.state === 'no_quorum') return 'is-bad';
+  if (health.state !== 'ok') return 'is-warn';
+  const isFragile = health.margin === 0 && health.servers > 2;
+  return health.up < health.servers || isFragile ? 'is-warn' : 'is-good';
+}
+
+function wordsOf(isOpen, health) {
+  if (isOpen === null) return 'live.connecting';
+  if (!isOpen) return 'live.reconnecting';
+  return health ? `live.health-${health.state}` : 'live.connected';
+}
+
+/** The figures: `[name, value, class]`. */
+function factsOf({ leader, health, status }, row) {
+  // Without a leader the last known commit index stays, with its age.
+  const index = leader?.commit_index ?? health?.commit_index ?? null;
+  const age = leader ? 0 : (health?.commit_age_ms ?? 0);
+  const old = age >= 1000 ? ` · ${t('live.ago', { time: duration(Math.round(age / 1000)) })}` : '';
+  const short = health?.margin < 0 ? 'is-bad' : '';
+  return [
+    ['leader', leader ? end(leader.id) : t('live.nobody'), leader ? '' : 'is-bad'],
+    ['term', leader ? number(leader.term) : '–', ''],
+    ['commit', index === null ? '–' : number(index) + old, old ? 'is-bad' : ''],
+    ['up', health ? t('live.up-of', health) : '–', short],
+    ['margin', health ? marginOf(health) : '–', short],
+    ['writes', row ? `${rate(row.writes)}/s` : '–', ''],
+    ['reads', row ? `${rate(row.reads)}/s` : '–', ''],
+    ['w99', row?.w99 ? `${number(row.w99, 1)} ms` : '–', ''],
+    ['in-flight', number(status.proxy.requests_in_flight), ''],
+  ];
+}
+
+const marginOf = ({ margin }) =>
+  margin >= 0 ? t('live.margin', { n: margin }) : t('live.margin-short', { n: -margin });
