@@ -32,7 +32,7 @@ fn main() -> Result<(), String> {
             let steps = path.len();
             return Err(format!(
                 "{} after {steps} steps: {}",
-                broken.law, broken.why
+                broken.property, broken.why
             ));
         }
     }

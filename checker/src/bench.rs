@@ -144,7 +144,7 @@ pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
     if let Outcome::Violated { broken, .. } = outcome {
         bail!(
             "{} is violated in scope {}: {}",
-            broken.law,
+            broken.property,
             scope.name,
             broken.why
         );

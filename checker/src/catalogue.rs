@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use model::{
     Address, AppendOutcome, Message, NodeId,
     mutant::Mutant,
-    system::{Action, Broken, Budget, Law, Laws, Local, Reduction, Scope, System},
+    system::{Action, Budget, Local, Properties, Property, Reduction, Scope, System, Violation},
 };
 use std::{
     sync::atomic::Ordering,
@@ -28,41 +28,41 @@ use std::{
 /// The property that a mutant breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breaks {
-    /// A property of [`Law::ALL`].
-    Law(Law),
+    /// A property of [`Property::ALL`].
+    Property(Property),
     /// No safety property. But from some state no leader can ever commit a new entry, or, in a drill, a
     /// required event does not occur.
     Progress,
     /// No safety property, but a leader with a reachable majority is deposed.
-    Peace,
+    Stability,
     /// No safety property, but a fast operation takes a long time.
-    Pace,
+    Latency,
 }
 
 impl Breaks {
-    /// The properties that are not in [`Law::ALL`].
-    pub const PROPERTIES: [Self; 3] = [Self::Progress, Self::Peace, Self::Pace];
+    /// The properties that are not in [`Property::ALL`].
+    pub const LIVENESS: [Self; 3] = [Self::Progress, Self::Stability, Self::Latency];
 
     /// The name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Law(law) => law.name(),
+            Self::Property(property) => property.name(),
             Self::Progress => "Progress",
-            Self::Peace => "Stability",
-            Self::Pace => "Latency",
+            Self::Stability => "Stability",
+            Self::Latency => "Latency",
         }
     }
 
-    /// The requirement of the property, in a sentence; `None` for a [`Law`], which describes itself.
+    /// The requirement of the property, in a sentence; `None` for a [`Property`], which describes itself.
     pub fn about(self) -> Option<&'static str> {
         match self {
-            Self::Law(_) => None,
+            Self::Property(_) => None,
             Self::Progress => Some(
                 "Without further faults the cluster can always elect a leader, commit a new entry and \
                  answer its clients.",
             ),
-            Self::Peace => Some("A leader that a majority hears keeps the lead."),
-            Self::Pace => Some("What takes a few round trips does not take many."),
+            Self::Stability => Some("A leader that a majority hears keeps the lead."),
+            Self::Latency => Some("What takes a few round trips does not take many."),
         }
     }
 }
@@ -192,7 +192,7 @@ pub enum HuntEnd {
 #[derive(Clone, Debug)]
 pub enum Evidence {
     /// The systems before the violating step, up to a permutation of the servers.
-    Path(Vec<System>, Broken),
+    Path(Vec<System>, Violation),
     /// The systems up to a stuck one, up to a permutation of the servers.
     Stuck(Vec<System>),
     /// The run of a script.
@@ -280,12 +280,12 @@ impl Entry {
         let explored = engine::check(&self.scope, limits, progress);
         let states = explored.report.states;
         let end = match (&explored.report.outcome, self.breaks) {
-            (Outcome::Violated { broken, path }, Breaks::Law(_)) => HuntEnd::Found {
+            (Outcome::Violated { broken, path }, Breaks::Property(_)) => HuntEnd::Found {
                 why: broken.why.clone(),
                 steps: path.len(),
                 evidence: Box::new(Evidence::Path(path.clone(), broken.clone())),
             },
-            (Outcome::Exhausted, Breaks::Law(_)) => HuntEnd::Survived,
+            (Outcome::Exhausted, Breaks::Property(_)) => HuntEnd::Survived,
             // A stuck state is stuck regardless of the assumptions of the reductions.
             (Outcome::Exhausted | Outcome::Truncated(StopCause::Obligation), Breaks::Progress) => {
                 let report = check_progress(&self.scope, &explored, 1, &progress.interrupt);
@@ -321,7 +321,7 @@ impl Entry {
             // wrong.
             (Outcome::Violated { .. }, Breaks::Progress) => HuntEnd::Survived,
             // These depend on time, and the search has no clock: drills show them.
-            (_, Breaks::Peace | Breaks::Pace) => HuntEnd::Survived,
+            (_, Breaks::Stability | Breaks::Latency) => HuntEnd::Survived,
             (Outcome::Truncated(cause), _) => HuntEnd::Truncated(*cause),
         };
         let elapsed = started.elapsed();
@@ -483,99 +483,121 @@ pub fn entries() -> Vec<Entry> {
 }
 
 fn entry(mutant: Mutant) -> Entry {
-    use Law::{
+    use Mutant::*;
+    use Property::{
         AcknowledgedWritesKept, ElectionSafety, ExactlyOnce, Invariants, LeaderCompleteness,
         Linearizability, MatchIsDurable, Monotone, OneVotePerTerm, StateMachineSafety,
         TermsOrderedInLog,
     };
-    use Mutant::*;
     let (breaks, scope) = match mutant {
         VoteNotPersisted | VoteSentBeforeDurable | RejoinsWithWipedDisk => {
-            (Breaks::Law(ElectionSafety), elections(3, 1, 1))
+            (Breaks::Property(ElectionSafety), elections(3, 1, 1))
         }
         CandidateForgetsOwnVote | VotesTwiceInATerm | QuorumOffByOne => {
-            (Breaks::Law(ElectionSafety), elections(3, 1, 0))
+            (Breaks::Property(ElectionSafety), elections(3, 1, 0))
         }
         CountsStaleVotes | VotesInAnOlderTerm | StaysLeaderInNewTerm => {
-            (Breaks::Law(ElectionSafety), elections(3, 2, 0))
+            (Breaks::Property(ElectionSafety), elections(3, 2, 0))
         }
-        CountsRepeatedVotes => (Breaks::Law(ElectionSafety), elections(4, 1, 0)),
-        VotesRequestedBeforeDurable => (Breaks::Law(OneVotePerTerm), elections(3, 1, 0)),
-        VotesWithoutComparingLogs => (Breaks::Law(LeaderCompleteness), logs(2, 0, 0)),
-        ComparesLogsByLength => (Breaks::Law(LeaderCompleteness), logs(3, 1, 0)),
+        CountsRepeatedVotes => (Breaks::Property(ElectionSafety), elections(4, 1, 0)),
+        VotesRequestedBeforeDurable => (Breaks::Property(OneVotePerTerm), elections(3, 1, 0)),
+        VotesWithoutComparingLogs => (Breaks::Property(LeaderCompleteness), logs(2, 0, 0)),
+        ComparesLogsByLength => (Breaks::Property(LeaderCompleteness), logs(3, 1, 0)),
         CommitsOlderTermByCounting => (
-            Breaks::Law(LeaderCompleteness),
+            Breaks::Property(LeaderCompleteness),
             tidied(one_by_one(logs(4, 0, 0))),
         ),
-        ConflictingSuffixKept => (Breaks::Law(StateMachineSafety), logs(2, 0, 0)),
-        PrevTermNotCompared => (Breaks::Law(StateMachineSafety), tidied(logs(3, 0, 0))),
+        ConflictingSuffixKept => (Breaks::Property(StateMachineSafety), logs(2, 0, 0)),
+        PrevTermNotCompared => (Breaks::Property(StateMachineSafety), tidied(logs(3, 0, 0))),
         CountsStaleAcknowledgements | MatchIndexSurvivesReElection => (
-            Breaks::Law(LeaderCompleteness),
+            Breaks::Property(LeaderCompleteness),
             without_session(alone(5, logs(4, 1, 0))),
         ),
-        AppendAcknowledgedBeforeDurable => (Breaks::Law(LeaderCompleteness), logs(2, 0, 1)),
-        AnsweredBeforeTermIsDurable => (Breaks::Law(MatchIsDurable), split(logs(1, 0, 0))),
-        HeartbeatAcknowledgesUndurable => (Breaks::Law(MatchIsDurable), split(logs(2, 1, 0))),
-        HeartbeatAnswerWaitsForDisk => (Breaks::Peace, drill::scope()),
-        LateNoticeCreditsOverwrittenEntries => (Breaks::Law(MatchIsDurable), split(logs(2, 0, 0))),
-        AcceptsStaleAppends => (Breaks::Law(MatchIsDurable), logs(2, 0, 0)),
-        TruncatesWithoutConflict => (Breaks::Law(LeaderCompleteness), logs(2, 1, 0)),
-        TruncationNotPersisted => (Breaks::Law(MatchIsDurable), logs(2, 0, 0)),
-        FollowerCommitsDespiteConflict => (Breaks::Law(StateMachineSafety), tidied(logs(3, 0, 0))),
-        LeaderCountsItselfBeforeDurable => (Breaks::Law(LeaderCompleteness), logs(2, 0, 1)),
-        ReadBeforeCommitInTerm | ReadWithoutConfirmation | ReadRoundNotCompared => {
-            (Breaks::Law(Linearizability), tidied(reads(2, 1, 1)))
+        AppendAcknowledgedBeforeDurable => (Breaks::Property(LeaderCompleteness), logs(2, 0, 1)),
+        AnsweredBeforeTermIsDurable => (Breaks::Property(MatchIsDurable), split(logs(1, 0, 0))),
+        HeartbeatAcknowledgesUndurable => (Breaks::Property(MatchIsDurable), split(logs(2, 1, 0))),
+        HeartbeatAnswerWaitsForDisk => (Breaks::Stability, drill::scope()),
+        LateNoticeCreditsOverwrittenEntries => {
+            (Breaks::Property(MatchIsDurable), split(logs(2, 0, 0)))
         }
-        ReadJoinsEarlierRound => (Breaks::Law(Linearizability), tidied(reads(2, 1, 2))),
-        ReadBeforeApplied => (Breaks::Law(Linearizability), tidied(reads(2, 1, 1))),
-        CommandAppliedTwice => (Breaks::Law(ExactlyOnce), end_to_end(2, 1, 1)),
-        AcknowledgedSequenceAppliedAgain => (Breaks::Law(ExactlyOnce), tidied(end_to_end(3, 2, 1))),
-        RetriesUnderNewSequence => (Breaks::Law(Linearizability), tidied(end_to_end(2, 1, 2))),
-        UnavailableTakenForNotDone => (Breaks::Law(Linearizability), tidied(end_to_end(2, 2, 1))),
-        ResponseIdNotCompared => (Breaks::Law(Linearizability), end_to_end(2, 2, 1)),
+        AcceptsStaleAppends => (Breaks::Property(MatchIsDurable), logs(2, 0, 0)),
+        TruncatesWithoutConflict => (Breaks::Property(LeaderCompleteness), logs(2, 1, 0)),
+        TruncationNotPersisted => (Breaks::Property(MatchIsDurable), logs(2, 0, 0)),
+        FollowerCommitsDespiteConflict => {
+            (Breaks::Property(StateMachineSafety), tidied(logs(3, 0, 0)))
+        }
+        LeaderCountsItselfBeforeDurable => (Breaks::Property(LeaderCompleteness), logs(2, 0, 1)),
+        ReadBeforeCommitInTerm | ReadWithoutConfirmation | ReadRoundNotCompared => {
+            (Breaks::Property(Linearizability), tidied(reads(2, 1, 1)))
+        }
+        ReadJoinsEarlierRound => (Breaks::Property(Linearizability), tidied(reads(2, 1, 2))),
+        ReadBeforeApplied => (Breaks::Property(Linearizability), tidied(reads(2, 1, 1))),
+        CommandAppliedTwice => (Breaks::Property(ExactlyOnce), end_to_end(2, 1, 1)),
+        AcknowledgedSequenceAppliedAgain => {
+            (Breaks::Property(ExactlyOnce), tidied(end_to_end(3, 2, 1)))
+        }
+        RetriesUnderNewSequence => (
+            Breaks::Property(Linearizability),
+            tidied(end_to_end(2, 1, 2)),
+        ),
+        UnavailableTakenForNotDone => (
+            Breaks::Property(Linearizability),
+            tidied(end_to_end(2, 2, 1)),
+        ),
+        ResponseIdNotCompared => (Breaks::Property(Linearizability), end_to_end(2, 2, 1)),
         LeaderSkipsNoop => (Breaks::Progress, alone(2, logs(1, 0, 0))),
         VoteKeptAcrossTerms | SplitVoteNeverRetried => (Breaks::Progress, elections(2, 1, 0)),
         NextIndexNotMovedBack => (Breaks::Progress, elections(2, 1, 1)),
         PreCandidateRefusesOthers => (Breaks::Progress, quiet(elections(2, 1, 0))),
-        PreVoteCountedAsVote => (Breaks::Law(ElectionSafety), quiet(elections(3, 1, 0))),
-        AckCountsEverythingSent => (Breaks::Law(LeaderCompleteness), pipelined(logs(2, 1, 0))),
+        PreVoteCountedAsVote => (Breaks::Property(ElectionSafety), quiet(elections(3, 1, 0))),
+        AckCountsEverythingSent => (
+            Breaks::Property(LeaderCompleteness),
+            pipelined(logs(2, 1, 0)),
+        ),
         StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumHeardForEver => {
             (Breaks::Progress, drill::scope())
         }
-        SessionsLeftOutOfSnapshot => (Breaks::Law(ExactlyOnce), snapshots(1, 0, 0)),
+        SessionsLeftOutOfSnapshot => (Breaks::Property(ExactlyOnce), snapshots(1, 0, 0)),
         PrefixRemovedBeforeSnapshotIsDurable => {
-            (Breaks::Law(ExactlyOnce), split(snapshots(1, 0, 1)))
+            (Breaks::Property(ExactlyOnce), split(snapshots(1, 0, 1)))
         }
-        SnapshotBeyondCommitted => (Breaks::Law(StateMachineSafety), snapshots(1, 1, 0)),
-        StaleSnapshotInstalled => (Breaks::Law(Monotone), snapshots(1, 1, 0)),
-        ConflictingSuffixKeptBehindSnapshot => (Breaks::Law(TermsOrderedInLog), snapshots(2, 1, 0)),
-        SnapshotAcknowledgedBeforeDurable => (Breaks::Law(MatchIsDurable), snapshots(1, 0, 0)),
+        SnapshotBeyondCommitted => (Breaks::Property(StateMachineSafety), snapshots(1, 1, 0)),
+        StaleSnapshotInstalled => (Breaks::Property(Monotone), snapshots(1, 1, 0)),
+        ConflictingSuffixKeptBehindSnapshot => {
+            (Breaks::Property(TermsOrderedInLog), snapshots(2, 1, 0))
+        }
+        SnapshotAcknowledgedBeforeDurable => (Breaks::Property(MatchIsDurable), snapshots(1, 0, 0)),
         VotesAgainstLeaderItHears | PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => {
-            (Breaks::Peace, drill::scope())
+            (Breaks::Stability, drill::scope())
         }
-        WaitersOutliveTheLead => (Breaks::Law(AcknowledgedWritesKept), tidied(logs(2, 2, 0))),
-        MatchIndexFalls => (Breaks::Law(Invariants), logs(1, 1, 0)),
-        WindowNotKept => (Breaks::Law(Invariants), pipelined(logs(1, 3, 0))),
-        StaleRefusalConfirmsReads => (Breaks::Law(Linearizability), tidied(reads(4, 1, 2))),
-        UnknownSessionApplied | SessionsNeverEvicted => {
-            (Breaks::Law(ExactlyOnce), alone(1, tidied(sessions(4, 2))))
-        }
-        SessionInUseEvicted | ClosedSessionKept => {
-            (Breaks::Law(ExactlyOnce), alone(1, tidied(sessions(4, 2))))
-        }
+        WaitersOutliveTheLead => (
+            Breaks::Property(AcknowledgedWritesKept),
+            tidied(logs(2, 2, 0)),
+        ),
+        MatchIndexFalls => (Breaks::Property(Invariants), logs(1, 1, 0)),
+        WindowNotKept => (Breaks::Property(Invariants), pipelined(logs(1, 3, 0))),
+        StaleRefusalConfirmsReads => (Breaks::Property(Linearizability), tidied(reads(4, 1, 2))),
+        UnknownSessionApplied | SessionsNeverEvicted => (
+            Breaks::Property(ExactlyOnce),
+            alone(1, tidied(sessions(4, 2))),
+        ),
+        SessionInUseEvicted | ClosedSessionKept => (
+            Breaks::Property(ExactlyOnce),
+            alone(1, tidied(sessions(4, 2))),
+        ),
         SessionInUseGivenToAnother => (
-            Breaks::Law(Linearizability),
+            Breaks::Property(Linearizability),
             alone(1, tidied(sessions(4, 1))),
         ),
         ExpiredSessionWriteRepeated | AppliedSequencesForgotten => (
-            Breaks::Law(Linearizability),
+            Breaks::Property(Linearizability),
             alone(1, tidied(sessions(6, 1))),
         ),
         EarlierWritesNotSettled => (
-            Breaks::Law(Linearizability),
+            Breaks::Property(Linearizability),
             alone(1, tidied(end_to_end(3, 3, 1))),
         ),
-        ProxyMixesRequestsUp => (Breaks::Law(Linearizability), end_to_end(2, 2, 1)),
+        ProxyMixesRequestsUp => (Breaks::Property(Linearizability), end_to_end(2, 2, 1)),
         VoteRequestsNotRepeated
         | RepeatedVoteRefused
         | ClientNeverRetries
@@ -583,7 +605,7 @@ fn entry(mutant: Mutant) -> Entry {
         | ProxyStaysWithSilentServer
         | ProxyNeverGivesUp => (Breaks::Progress, drill::scope()),
         ConflictHintIgnored | StepDownNotBelieved | LostLeadNotTold | ProxyIgnoresHints
-        | ProxyForgetsLeader => (Breaks::Pace, drill::scope()),
+        | ProxyForgetsLeader => (Breaks::Latency, drill::scope()),
     };
     let drill = match mutant {
         StalePreVoteDropped => Some(Drill::Outdated),
@@ -601,13 +623,13 @@ fn entry(mutant: Mutant) -> Entry {
         _ => None,
     };
     let scope = drill.map_or(scope, Drill::scope);
-    let laws = match breaks {
-        Breaks::Law(law) => Laws::only(law),
-        Breaks::Progress | Breaks::Peace | Breaks::Pace => Laws::ALL,
+    let properties = match breaks {
+        Breaks::Property(property) => Properties::only(property),
+        Breaks::Progress | Breaks::Stability | Breaks::Latency => Properties::ALL,
     };
     let scope = Scope {
         mutant: Some(mutant),
-        laws,
+        properties,
         expected: Vec::new(),
         ..scope
     };

@@ -8,7 +8,7 @@
 
 use crate::engine::{Explored, Outcome};
 use anyhow::{Context, bail, ensure};
-use model::system::{Laws, Reduction, Scope};
+use model::system::{Properties, Reduction, Scope};
 use sha2::{Digest, Sha256};
 use std::{
     ffi::OsString,
@@ -172,7 +172,7 @@ fn write_until(
             bail!(
                 "no certificate for {}: it breaks {}",
                 scope.name,
-                broken.law
+                broken.property
             )
         }
     }
@@ -248,7 +248,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         reduction,
         mutant,
         flaw: _,
-        laws,
+        properties,
         expected: _,
     } = scope;
     let Reduction {
@@ -265,8 +265,8 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         "no certificate for {name}: it has a bug planted"
     );
     ensure!(
-        *laws == Laws::ALL,
-        "no certificate for {name}: not every law was judged"
+        *properties == Properties::ALL,
+        "no certificate for {name}: not every property was judged"
     );
     let name_length = u8::try_from(name.len())
         .with_context(|| format!("the name {name} is longer than 255 bytes"))?;

@@ -51,7 +51,7 @@ use cache::Cache;
 use futures_util::{StreamExt, stream};
 use jobs::{AskedJob, Jobs};
 use keys::Key;
-use model::system::Laws;
+use model::system::Properties;
 use problem::Problem;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -554,11 +554,11 @@ fn jsonl(walk: &Walk) -> anyhow::Result<Vec<u8>> {
     {
         let Some((_, fresh)) = broken.iter().find(|(step, _)| *step == last) else {
             anyhow::bail!(
-                "a trace ends with the first law that breaks, and step {step} breaks {}: go back to step {step} and export from there",
-                first.law
+                "a trace ends with the first property that breaks, and step {step} breaks {}: go back to step {step} and export from there",
+                first.property
             );
         };
-        scope.laws = Laws::only(fresh.law);
+        scope.properties = Properties::only(fresh.property);
     }
     let mut text = Vec::new();
     trace::write_run(&scope, &actions, &mut text)?;

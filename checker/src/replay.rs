@@ -12,7 +12,7 @@
 //! * `server` is one server: its core, its disk, and its pending writes;
 //! * `cause` orders the steps of all servers consistently with causality;
 //! * `cluster` checks the properties over all servers, updated step by step: the work is linear in the
-//!   length of the traces. It checks the properties that `model::system::history` and `laws` define on
+//!   length of the traces. It checks the properties that `model::system::history` and `properties` define on
 //!   whole states;
 //! * `prefixes` maps log prefixes to numbers, so that two logs are compared by one number.
 //!
@@ -31,7 +31,7 @@ pub use coverage::Coverage;
 pub use format::Source;
 
 use crate::escape::escaped;
-use model::system::{Broken, Law};
+use model::system::{Property, Violation};
 use std::{fmt, sync::Arc};
 
 /// A line of a trace.
@@ -69,12 +69,12 @@ pub enum Rejection {
         why: String,
     },
     /// A property is violated.
-    #[error("{place}: {} is broken: {}", broken.law, escaped(&broken.why))]
-    Broken {
+    #[error("{place}: {} is broken: {}", broken.property, escaped(&broken.why))]
+    Violation {
         /// The line of the violating step.
         place: Place,
         /// The property and the cause.
-        broken: Broken,
+        broken: Violation,
     },
     /// The replay was interrupted.
     #[error("interrupted: nothing was concluded")]
@@ -90,9 +90,9 @@ impl Rejection {
     }
 
     /// The violated property, if this is a violation.
-    pub fn law(&self) -> Option<Law> {
+    pub fn property(&self) -> Option<Property> {
         match self {
-            Self::Broken { broken, .. } => Some(broken.law),
+            Self::Violation { broken, .. } => Some(broken.property),
             _ => None,
         }
     }

@@ -59,12 +59,12 @@ pub struct SimulationReport {
     /// The witnesses reached.
     pub witnesses: Witnesses,
     /// The first walk that violated a property.
-    pub violation: Option<Violation>,
+    pub violation: Option<ViolatingWalk>,
 }
 
 /// A walk that violates a property.
 #[derive(Clone, Debug)]
-pub struct Violation {
+pub struct ViolatingWalk {
     /// Its number, counted from 0.
     pub walk: u64,
     /// Its own seed, for [`walk`].
@@ -102,7 +102,7 @@ pub fn simulate(
         progress.steps.store(report.steps, Ordering::Relaxed);
         if walked.system.broken.is_some() {
             let trace = walked.trace(scope).shrink_until(&progress.interrupt);
-            report.violation = Some(Violation {
+            report.violation = Some(ViolatingWalk {
                 walk: number,
                 seed,
                 steps: walked.actions.len(),

@@ -98,9 +98,10 @@ impl Model for Tapped {
 
     fn properties(&self) -> Vec<Property<Self>> {
         // The system itself contains the violated property.
-        vec![Property::always("every law holds", |_, state: &System| {
-            state.broken.is_none()
-        })]
+        vec![Property::always(
+            "every property holds",
+            |_, state: &System| state.broken.is_none(),
+        )]
     }
 }
 
@@ -179,7 +180,7 @@ fn violation(checker: &impl Checker<Tapped>) -> Option<Outcome> {
     let mut path = found.into_states();
     let last = path.pop().expect("a path has a last state");
     Some(Outcome::Violated {
-        broken: last.broken.expect("the last state breaks a law"),
+        broken: last.broken.expect("the last state breaks a property"),
         path,
     })
 }

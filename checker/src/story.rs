@@ -48,7 +48,7 @@ fn introduce(trace: &Trace, story: &mut Story) {
     let scope = &trace.scope;
     let (steps, name) = (counted(trace.steps.len() as u64, "step"), &scope.name);
     let title = match &trace.broken {
-        Some(broken) => format!("{} breaks in {steps} of \"{name}\"", broken.law),
+        Some(broken) => format!("{} breaks in {steps} of \"{name}\"", broken.property),
         None => format!("{steps} of \"{name}\""),
     };
     story.line(&title);

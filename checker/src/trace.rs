@@ -26,7 +26,7 @@ pub use snapshot::Snapshot;
 use anyhow::{Context, Result, bail, ensure};
 use model::{
     Envelope,
-    system::{Action, Broken, Law, Local, Scope, System, Witnesses},
+    system::{Action, Local, Property, Scope, System, Violation, Witnesses},
 };
 use std::{
     collections::BTreeSet,
@@ -41,7 +41,7 @@ pub struct Trace {
     /// The steps, in order.
     pub steps: Vec<TraceStep>,
     /// The property that the last step violates, if any.
-    pub broken: Option<Broken>,
+    pub broken: Option<Violation>,
 }
 
 /// One step of a run.
@@ -128,7 +128,7 @@ impl Trace {
         let actions = shrink(
             &real_network(&self.scope),
             self.actions(),
-            broken.law,
+            broken.property,
             interrupt,
         );
         Self::run(&self.scope, &actions).expect("the actions were executed before")
@@ -150,8 +150,8 @@ impl TraceStep {
     fn take(real: &Scope, before: System, action: &Action) -> Result<Self> {
         if let Some(broken) = &before.broken {
             bail!(
-                "nothing happens after a law is broken, and {} is",
-                broken.law
+                "nothing happens after a property is broken, and {} is",
+                broken.property
             );
         }
         enabled(real, &before, action)?;
@@ -219,16 +219,16 @@ pub(crate) fn enabled(scope: &Scope, system: &System, action: &Action) -> Result
 /// # Errors
 /// If the path is not a path of the scope, or the reduced model allowed a step that the real network
 /// does not: a bug in a reduction.
-pub fn concrete(scope: &Scope, path: &[System], broken: &Broken) -> Result<Trace> {
+pub fn concrete(scope: &Scope, path: &[System], broken: &Violation) -> Result<Trace> {
     let (mut decisions, system) = decisions(scope, path)?;
     decisions.push(breaking(scope, &system, broken)?);
     let trace = real_run(scope, &decisions)?;
-    let law = trace.broken.as_ref().map(|broken| broken.law);
+    let property = trace.broken.as_ref().map(|broken| broken.property);
     ensure!(
-        law == Some(broken.law),
+        property == Some(broken.property),
         "the reduced model breaks {}, its real run {}",
-        broken.law,
-        law.map_or("no law", Law::name)
+        broken.property,
+        property.map_or("no property", Property::name)
     );
     Ok(postpone_sends(trace.shrink()))
 }
@@ -310,17 +310,18 @@ fn decisions(scope: &Scope, path: &[System]) -> Result<(Vec<Action>, System)> {
 }
 
 /// An action that violates the property.
-fn breaking(scope: &Scope, system: &System, broken: &Broken) -> Result<Action> {
+fn breaking(scope: &Scope, system: &System, broken: &Violation) -> Result<Action> {
     let mut actions = scope.actions(system).into_iter();
     let found = actions.find(|action| {
-        scope
-            .next(system, action)
-            .is_some_and(|(next, _)| next.broken.is_some_and(|found| found.law == broken.law))
+        scope.next(system, action).is_some_and(|(next, _)| {
+            next.broken
+                .is_some_and(|found| found.property == broken.property)
+        })
     });
     found.with_context(|| {
         format!(
             "no action after the path that was found breaks {}",
-            broken.law
+            broken.property
         )
     })
 }
@@ -472,9 +473,9 @@ fn postpone_sends(mut trace: Trace) -> Trace {
         };
         let mut actions = trace.actions();
         actions[place..=place + user].rotate_left(1);
-        let law = |trace: &Trace| trace.broken.as_ref().map(|broken| broken.law);
+        let property = |trace: &Trace| trace.broken.as_ref().map(|broken| broken.property);
         if let Ok(later) = Trace::run(&trace.scope, &actions)
-            && law(&later) == law(&trace)
+            && property(&later) == property(&trace)
         {
             trace = later;
         }
@@ -482,8 +483,13 @@ fn postpone_sends(mut trace: Trace) -> Trace {
     trace
 }
 
-fn shrink(real: &Scope, actions: Vec<Action>, law: Law, interrupt: &AtomicBool) -> Vec<Action> {
-    let mut best = survivors(real, &actions, law).unwrap_or(actions);
+fn shrink(
+    real: &Scope,
+    actions: Vec<Action>,
+    property: Property,
+    interrupt: &AtomicBool,
+) -> Vec<Action> {
+    let mut best = survivors(real, &actions, property).unwrap_or(actions);
     let mut piece = best.len().div_ceil(2).max(1);
     loop {
         let (mut start, mut shorter) = (0, false);
@@ -493,7 +499,7 @@ fn shrink(real: &Scope, actions: Vec<Action>, law: Law, interrupt: &AtomicBool) 
             }
             let mut rest = best.clone();
             rest.drain(start..best.len().min(start + piece));
-            match survivors(real, &rest, law) {
+            match survivors(real, &rest, property) {
                 Some(found) => {
                     best = found;
                     shorter = true;
@@ -512,7 +518,7 @@ fn shrink(real: &Scope, actions: Vec<Action>, law: Law, interrupt: &AtomicBool) 
 /// Returns `None` if the property is not violated. If a message was not sent, the last similar message
 /// replaces it: the removal of an earlier step changes the contents of many messages, but their
 /// deliveries may still be useful.
-fn survivors(real: &Scope, actions: &[Action], law: Law) -> Option<Vec<Action>> {
+fn survivors(real: &Scope, actions: &[Action], property: Property) -> Option<Vec<Action>> {
     let mut system = real.start();
     let mut sent: Vec<Envelope> = Vec::new();
     let mut done = Vec::new();
@@ -533,7 +539,7 @@ fn survivors(real: &Scope, actions: &[Action], law: Law) -> Option<Vec<Action>> 
         sent.extend(step.sent);
         done.push(action);
         if let Some(broken) = &system.broken {
-            return (broken.law == law).then_some(done);
+            return (broken.property == property).then_some(done);
         }
     }
     None

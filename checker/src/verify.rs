@@ -149,8 +149,8 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
             witnesses.add_all(witnessed);
             let told = || describe_action(&action, &system);
             if let Some(broken) = &next.broken {
-                let (law, why) = (broken.law, &broken.why);
-                bail!("{law}: broken in state {place} when {}: {why}", told());
+                let (property, why) = (broken.property, &broken.why);
+                bail!("{property}: broken in state {place} when {}: {why}", told());
             }
             if next == system {
                 continue;
@@ -183,13 +183,16 @@ mod tests {
     use super::*;
     use model::{
         mutant::Mutant,
-        system::{Law, Laws, Scope},
+        system::{Properties, Property, Scope},
     };
     use std::collections::BTreeSet;
 
-    /// The certificate of a scope from a search that checks only `laws`.
-    fn certificate(scope: Scope, laws: Laws) -> Certificate {
-        let scope = Scope { laws, ..scope };
+    /// The certificate of a scope from a search that checks only `properties`.
+    fn certificate(scope: Scope, properties: Properties) -> Certificate {
+        let scope = Scope {
+            properties,
+            ..scope
+        };
         let mut states = BTreeSet::from([scope.start().encode()]);
         let mut frontier = vec![scope.start()];
         while let Some(system) = frontier.pop() {
@@ -211,8 +214,8 @@ mod tests {
 
     /// Two servers, each a majority on its own. No file can contain this scope: a header with a bug is
     /// rejected.
-    fn lawless() -> Scope {
-        let mut scope = Scope::new("lawless", "");
+    fn unchecked() -> Scope {
+        let mut scope = Scope::new("unchecked", "");
         scope.servers = 2;
         scope.append_entries = false;
         scope.mutant = Some(Mutant::QuorumOffByOne);
@@ -220,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn step_that_breaks_a_law_is_rejected_though_all_states_are_there() {
+    fn step_that_breaks_a_property_is_rejected_though_all_states_are_there() {
         let go_on = AtomicBool::new(false);
         // A certificate without checks is complete: only the checks of the verification can reject it.
-        let mut unjudged = certificate(lawless(), Laws::only(Law::Linearizability));
+        let mut unjudged = certificate(unchecked(), Properties::only(Property::Linearizability));
         check_states(&unjudged, &go_on).expect("well-formed states");
         search(&unjudged, &go_on).expect("all successors are there");
-        for laws in [Laws::ALL, Laws::only(Law::ElectionSafety)] {
-            unjudged.scope.laws = laws;
+        for properties in [Properties::ALL, Properties::only(Property::ElectionSafety)] {
+            unjudged.scope.properties = properties;
             let error = search(&unjudged, &go_on).expect_err("two leaders of one term");
             let told = format!("{error:#}");
             for word in [
@@ -243,9 +246,9 @@ mod tests {
     #[test]
     fn interrupted_verification_concludes_nothing() {
         let stop = AtomicBool::new(true);
-        let mut scope = lawless();
+        let mut scope = unchecked();
         scope.mutant = None;
-        let whole = certificate(scope, Laws::ALL);
+        let whole = certificate(scope, Properties::ALL);
         for error in [
             check_states(&whole, &stop).expect_err("stopped"),
             search(&whole, &stop).expect_err("stopped"),

@@ -9,7 +9,7 @@ use model::{
     client::Ask,
     mutant::Mutant,
     store::Operation,
-    system::{Budget, Law, Laws, Reduction, Scope, System},
+    system::{Budget, Properties, Property, Reduction, Scope, System},
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -328,18 +328,18 @@ fn certificate_for_smaller_bounds_is_rejected() {
 }
 
 #[test]
-fn certificate_that_breaks_a_law_is_rejected() {
+fn certificate_that_breaks_a_property_is_rejected() {
     // A search without checks reports this scope as exhausted: the verification checks the properties
     // again.
-    let mut scope = Scope::new("unlawful", "");
+    let mut scope = Scope::new("flawed", "");
     scope.servers = 2;
     scope.mutant = Some(Mutant::VotesTwiceInATerm);
-    scope.laws = Laws::only(Law::Linearizability);
+    scope.properties = Properties::only(Property::Linearizability);
     // This bug breaks a rule by which messages are dropped.
     scope.reduction.drop_dead = false;
     let explored = explore(&scope, true, None);
     scope.mutant = None;
-    scope.laws = Laws::ALL;
+    scope.properties = Properties::ALL;
     let mut bytes = Vec::new();
     certificate::write(&explored, &scope, true, &mut bytes).unwrap();
     // The states contain the configuration of their servers, so states of a mutant are not states of
@@ -447,9 +447,9 @@ fn only_an_exhausted_search_gets_a_certificate() {
     assert!(refused(&exhausted, &planted).contains("bug planted"));
 
     let mut lenient = small();
-    lenient.laws = Laws::only(Law::ElectionSafety);
+    lenient.properties = Properties::only(Property::ElectionSafety);
     let exhausted = explore(&lenient, true, None);
-    assert!(refused(&exhausted, &lenient).contains("not every law"));
+    assert!(refused(&exhausted, &lenient).contains("not every property"));
 }
 
 #[test]

@@ -714,7 +714,10 @@ fn replay_serves_traces() {
     let served = answer(http(&address, "GET", "/api/traces/served", ""));
     assert!(served.starts_with("HTTP/1.1 200"), "{served}");
     assert!(served.contains("\"kind\":\"scope\""), "{served}");
-    assert!(served.contains("\"law\":\"One vote per term\""), "{served}");
+    assert!(
+        served.contains("\"property\":\"One vote per term\""),
+        "{served}"
+    );
     assert_usage_error(
         &["replay", "--serve", "/nowhere.jsonl"],
         &["/nowhere.jsonl"],
@@ -778,8 +781,11 @@ fn check_violation_is_told_and_written() {
             assert!(text.contains(word), "{word}: {text}");
         }
         let trace = trace_in(&directory.path().join(name));
-        let broken = trace.broken.expect("the run breaks a law");
-        assert!(text.contains(&format!("broken: {}", broken.law)), "{text}");
+        let broken = trace.broken.expect("the run breaks a property");
+        assert!(
+            text.contains(&format!("broken: {}", broken.property)),
+            "{text}"
+        );
         assert_eq!(trace.scope.mutant, Some(Mutant::VotesTwiceInATerm));
     }
 }
@@ -1222,8 +1228,8 @@ fn simulate_shrinks_what_it_finds() {
 
     let trace = trace_in(&directory.path().join("run.jsonl"));
     assert_eq!(trace.steps.len() as u64, steps);
-    let broken = trace.broken.as_ref().expect("the run breaks a law");
-    assert_eq!(found["law"], broken.law.name());
+    let broken = trace.broken.as_ref().expect("the run breaks a property");
+    assert_eq!(found["property"], broken.property.name());
     let actions = trace.actions();
     for place in 0..actions.len() {
         let mut rest = actions.clone();
@@ -1231,8 +1237,8 @@ fn simulate_shrinks_what_it_finds() {
         let without = Trace::run(&trace.scope, &rest).ok();
         let still = without.and_then(|without| without.broken);
         assert_ne!(
-            still.map(|still| still.law),
-            Some(broken.law),
+            still.map(|still| still.property),
+            Some(broken.property),
             "step {} can be left out",
             place + 1
         );

@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use model::{
     Address, Config, Durable, Envelope, Event, NodeId, Raft,
     mutant::Mutant,
-    system::{Law, Scope, Witness},
+    system::{Property, Scope, Witness},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -167,7 +167,7 @@ async fn app_says_who_serves_the_page() {
             "pages": ["explore", "replay", "tour"],
             "home": "explore",
             "traces_served": false,
-            "trace_schema": "stateraft-trace/1",
+            "trace_schema": "stateraft-trace/2",
         })
     );
     let (status, page) = App::new().ask(request("GET", "/", "")).await;
@@ -188,9 +188,12 @@ async fn catalogue_has_everything_there_is_to_choose_from() {
     }
     let bugs: Vec<&str> = Mutant::ALL.iter().map(|bug| bug.name()).collect();
     assert_eq!(names("mutants"), bugs);
-    let laws: Vec<&str> = Law::ALL.iter().map(|law| law.name()).collect();
-    assert_eq!(names("laws"), laws);
-    for list in ["scopes", "bounds", "mutants", "laws", "predicates"] {
+    let properties: Vec<&str> = Property::ALL
+        .iter()
+        .map(|property| property.name())
+        .collect();
+    assert_eq!(names("properties"), properties);
+    for list in ["scopes", "bounds", "mutants", "properties", "predicates"] {
         for one in menu[list].as_array().expect("a list") {
             assert!(one["about"].as_str().is_some_and(|about| !about.is_empty()));
         }
@@ -255,9 +258,9 @@ async fn every_name_and_sentence_of_the_catalogue_is_in_spanish() {
     ] {
         wanted.extend(names(list).iter().map(|name| format!("{key}{name}")));
     }
-    for name in names("laws").iter().chain(&names("properties")) {
-        wanted.push(format!("stage.law-{}", plain(name)));
-        wanted.push(format!("explore.about-law-{}", plain(name)));
+    for name in names("properties").iter().chain(&names("liveness")) {
+        wanted.push(format!("stage.property-{}", plain(name)));
+        wanted.push(format!("explore.about-property-{}", plain(name)));
     }
     let witnesses = Witness::ALL.iter().map(|witness| witness.name());
     wanted.extend(witnesses.map(|name| format!("stage.witness-{}", name.replace(' ', "-"))));
@@ -360,10 +363,16 @@ async fn linearizability_is_listed_only_where_operations_are_judged() {
     let app = App::new();
     for (scope, judged) in [("crashes", false), ("end-to-end-reads", true)] {
         let walk = app.walk(&world(scope, json!({})), &[]).await;
-        let laws = strings_of(&walk["here"]["laws"], "law");
-        let listed = laws.iter().any(|law| law == Law::Linearizability.name());
+        let properties = strings_of(&walk["here"]["properties"], "property");
+        let listed = properties
+            .iter()
+            .any(|property| property == Property::Linearizability.name());
         assert_eq!(listed, judged, "{scope}");
-        assert_eq!(laws.len(), Law::ALL.len() - usize::from(!judged), "{scope}");
+        assert_eq!(
+            properties.len(),
+            Property::ALL.len() - usize::from(!judged),
+            "{scope}"
+        );
     }
 }
 
@@ -651,14 +660,14 @@ async fn check_of_a_small_world_exhausts_it() {
     assert!(done["say"].as_str().unwrap().starts_with("Exhausted: all "));
     // The reductions depend on other properties: all are checked, even if only one is requested.
     let mut one = body;
-    one["law"] = "Election Safety".into();
+    one["property"] = "Election Safety".into();
     assert_eq!(app.job(&one).await["say"], done["say"]);
 }
 
 /// A few of the bugs, each in the scope where the catalog finds it; `raft-checker mutants` finds all.
 #[tokio::test]
-async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_with_that_law_broken()
-{
+async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_with_that_property_broken()
+ {
     let app = App::new();
     let (_, menu) = app.get("/api/catalogue").await;
     for name in [
@@ -677,7 +686,7 @@ async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_wit
             .job(&check(scope, bug["bounds"].clone(), Some(name)))
             .await;
         assert_eq!(done["verdict"], "violated", "{done}");
-        assert_eq!(done["law"], bug["law"]);
+        assert_eq!(done["property"], bug["property"]);
         assert!(done["say"].as_str().unwrap().contains("no verdict on Raft"));
         let mut world = world(scope, bug["bounds"].clone());
         world["mutant"] = name.into();
@@ -690,14 +699,17 @@ async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_wit
             .expect("a step");
         let mut broken = last["broken"].as_array().expect("a list").iter();
         assert!(
-            broken.any(|broken| broken["law"] == bug["law"]),
+            broken.any(|broken| broken["property"] == bug["property"]),
             "{name}: {last}"
         );
-        let laws = walk["here"]["laws"].as_array().expect("a list").iter();
-        let here = laws
+        let properties = walk["here"]["properties"]
+            .as_array()
+            .expect("a list")
+            .iter();
+        let here = properties
             .clone()
-            .find(|law| law["law"] == bug["law"])
-            .expect("the law");
+            .find(|property| property["property"] == bug["property"])
+            .expect("the property");
         assert_eq!(
             (&here["holds"], &here["step"]),
             (&json!(false), &json!(keys.len()))
@@ -711,8 +723,8 @@ async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_wit
         assert_eq!(status, StatusCode::OK, "{text}");
         let trace = checker::trace::read_jsonl(text.as_bytes()).expect("it can be executed");
         assert_eq!(
-            trace.broken.map(|broken| broken.law.name()),
-            bug["law"].as_str()
+            trace.broken.map(|broken| broken.property.name()),
+            bug["property"].as_str()
         );
     }
 }
@@ -820,12 +832,12 @@ async fn bad_jobs_are_refused_with_a_reason() {
         body
     };
     for (body, status) in [
-        (with("check", "law", "Murphy".into()), 404),
+        (with("check", "property", "Murphy".into()), 404),
         (with("find", "predicate", "luck".into()), 404),
         (with("find", "predicate", Value::Null), 400),
         (with("witness", "witness", "luck".into()), 404),
         (with("witness", "witness", Value::Null), 400),
-        (with("guess", "law", Value::Null), 400),
+        (with("guess", "property", Value::Null), 400),
         (with("find", "path", json!(["1d1"])), 400),
     ] {
         let (found, answer) = app.post("/api/jobs", &body).await;
@@ -934,7 +946,7 @@ async fn what_is_nowhere_is_not_found_only_when_all_was_visited() {
 }
 
 #[tokio::test]
-async fn walk_goes_on_after_a_law_is_broken() {
+async fn walk_goes_on_after_a_property_is_broken() {
     let app = App::new();
     let mut world = world("elections", json!({"terms": 1, "crashes": 0}));
     world["mutant"] = "votes-twice-in-a-term".into();
@@ -957,17 +969,20 @@ async fn walk_goes_on_after_a_law_is_broken() {
             .to_owned(),
     );
     let walk = app.walk(&world, &keys).await;
-    assert_eq!(walk["header"]["law"], Value::Null);
-    let mut laws = walk["here"]["laws"].as_array().expect("a list").iter();
-    let law = laws
-        .find(|law| law["law"] == "Election Safety")
-        .expect("the law");
+    assert_eq!(walk["header"]["property"], Value::Null);
+    let mut properties = walk["here"]["properties"]
+        .as_array()
+        .expect("a list")
+        .iter();
+    let property = properties
+        .find(|property| property["property"] == "Election Safety")
+        .expect("the property");
     assert_eq!(
-        (&law["holds"], &law["step"]),
+        (&property["holds"], &property["step"]),
         (&json!(false), &json!(broken))
     );
     assert!(
-        law["why"]
+        property["why"]
             .as_str()
             .unwrap()
             .starts_with(&format!("broken by step {broken}: "))
@@ -1077,7 +1092,7 @@ async fn rejected_trace_shows_what_was_good_of_it() {
 async fn files_that_are_no_traces_are_refused() {
     let app = App::new();
     let text = trace_of("crashes", 1, 3);
-    let other = text.replace("stateraft-trace/1", "stateraft-trace/9");
+    let other = text.replace("stateraft-trace/2", "stateraft-trace/9");
     let files = |files: &[(&str, &str)]| {
         let files = files
             .iter()
@@ -1291,7 +1306,7 @@ async fn part_of_what_nodes_did_is_as_it_is_in_the_whole() {
 }
 
 #[tokio::test]
-async fn law_that_breaks_after_more_steps_than_are_shown_is_shown() {
+async fn property_that_breaks_after_more_steps_than_are_shown_is_shown() {
     let idle = 60_000;
     let traces = node_traces(Some(Mutant::VoteSentBeforeDurable), idle);
     let files = traces
@@ -1308,17 +1323,17 @@ async fn law_that_breaks_after_more_steps_than_are_shown_is_shown() {
     assert_eq!(steps.len(), number("shown"));
     let last = steps.last().expect("there are steps");
     assert_eq!(last["step"], read["of"]);
-    assert_eq!(last["broken"][0]["law"], "One vote per term");
+    assert_eq!(last["broken"][0]["property"], "One vote per term");
     // An earlier part of the trace is truncated in the same way.
     files["from"] = 2.into();
     let (_, read) = app.post("/api/traces", &files).await;
     assert_eq!(read["steps"][0]["step"], 2);
     assert_eq!(read["shown"], steps.len());
-    assert_eq!(read["header"]["law"], "One vote per term");
+    assert_eq!(read["header"]["property"], "One vote per term");
 }
 
 #[tokio::test]
-async fn step_of_a_node_that_breaks_a_law_is_shown_with_it() {
+async fn step_of_a_node_that_breaks_a_property_is_shown_with_it() {
     let traces = node_traces(Some(Mutant::VoteSentBeforeDurable), 0);
     // The browser's tests use these files.
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explore");
@@ -1344,7 +1359,7 @@ async fn step_of_a_node_that_breaks_a_law_is_shown_with_it() {
     assert_eq!(
         last["broken"],
         json!([{
-            "law": "One vote per term",
+            "property": "One vote per term",
             "why": "server 2 spoke of a vote in term 1 that its disk does not hold",
         }])
     );

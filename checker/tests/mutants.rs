@@ -6,7 +6,7 @@ use checker::{
     catalogue::{Breaks, HuntEnd, entries},
     engine::{Limits, Outcome, SearchProgress, check},
 };
-use model::{mutant::Mutant, system::Law};
+use model::{mutant::Mutant, system::Property};
 use std::collections::BTreeSet;
 
 const LIMITS: Limits = Limits {
@@ -42,9 +42,9 @@ fn no_mutant_survives_and_the_quick_ones_are_found() {
                 let trace = entry
                     .trace(&evidence)
                     .expect("the path is one of real steps");
-                if let Breaks::Law(law) = entry.breaks {
-                    let broken = trace.broken.map(|broken| broken.law);
-                    assert_eq!(broken, Some(law), "{}", entry.mutant.name());
+                if let Breaks::Property(property) = entry.breaks {
+                    let broken = trace.broken.map(|broken| broken.property);
+                    assert_eq!(broken, Some(property), "{}", entry.mutant.name());
                 }
             }
             HuntEnd::Truncated(_) => slow.push(entry.mutant.name()),
@@ -70,7 +70,7 @@ fn correct_core_passes_where_the_quick_mutants_are_found() {
 }
 
 #[test]
-fn stateright_judges_every_law() {
+fn stateright_judges_every_property() {
     use model::system::{RaftModel, Scope};
     use stateright::Model;
     let scope = Scope::catalogue().remove(0);
@@ -79,6 +79,9 @@ fn stateright_judges_every_law() {
         .iter()
         .map(|property| property.name)
         .collect();
-    let laws: Vec<&str> = Law::ALL.iter().map(|law| law.name()).collect();
-    assert_eq!(judged, laws);
+    let properties: Vec<&str> = Property::ALL
+        .iter()
+        .map(|property| property.name())
+        .collect();
+    assert_eq!(judged, properties);
 }

@@ -10,9 +10,9 @@ use model::{
     mutant::Mutant,
     store::{Answer, Condition, Operation, Query},
     system::{
-        Facet, History, Law, Laws, Observation, Witnesses,
-        laws::pair::judge_pair,
+        Facet, History, Observation, Properties, Property, Witnesses,
         process::{Running, Server},
+        properties::pair::judge_pair,
     },
 };
 use rand_chacha::{
@@ -150,7 +150,7 @@ struct World {
     dice: Dice,
     /// The properties by their definition, on whole states.
     history: History,
-    broken: Option<Law>,
+    broken: Option<Property>,
     judges: bool,
     /// Whether clients send requests.
     busy: bool,
@@ -301,7 +301,7 @@ impl World {
         let watermarks = Watermarks::of(&self.nodes[at].raft);
         let effects = self.nodes[at].step(event);
         if invariants::check(watermarks, &self.nodes[at].raft, &effects).is_err() {
-            self.broken = Some(Law::Invariants);
+            self.broken = Some(Property::Invariants);
         }
         if let Some(before) = before {
             self.judge(at, &before);
@@ -346,17 +346,20 @@ impl World {
         }
         let mut witnesses = Witnesses::default();
         for observation in &observed {
-            let judged = self.history.observe(observation, Laws::ALL, &mut witnesses);
+            let judged = self
+                .history
+                .observe(observation, Properties::ALL, &mut witnesses);
             if let Err(broken) = judged {
-                self.broken.get_or_insert(broken.law);
+                self.broken.get_or_insert(broken.property);
             }
         }
         let facet = Facet::of(&self.nodes[at].as_server());
         for (other, node) in self.nodes.iter().enumerate() {
             if other != at
-                && let Err(broken) = judge_pair(&facet, &Facet::of(&node.as_server()), Laws::ALL)
+                && let Err(broken) =
+                    judge_pair(&facet, &Facet::of(&node.as_server()), Properties::ALL)
             {
-                self.broken.get_or_insert(broken.law);
+                self.broken.get_or_insert(broken.property);
             }
         }
     }
@@ -893,7 +896,7 @@ fn an_answer_received_before_its_question_was_sent_is_rejected() {
 }
 
 #[test]
-fn laws_that_break_by_definition_break_in_traces() {
+fn properties_that_break_by_definition_break_in_traces() {
     let mut broken_by: BTreeMap<&str, u32> = BTreeMap::new();
     for mutant in [
         Mutant::QuorumOffByOne,
@@ -915,15 +918,18 @@ fn laws_that_break_by_definition_break_in_traces() {
             let judged = world.files().judged();
             match (world.broken, judged) {
                 (None, Ok(report)) => assert_eq!(report.planted.as_deref(), Some(mutant.name())),
-                (Some(law), Ok(_)) => panic!("{mutant:?} seed {seed}: {law} is broken, accepted"),
-                (law, Err(rejection)) => {
+                (Some(property), Ok(_)) => {
+                    panic!("{mutant:?} seed {seed}: {property} is broken, accepted")
+                }
+                (property, Err(rejection)) => {
                     let found = rejection
-                        .law()
+                        .property()
                         .unwrap_or_else(|| panic!("{mutant:?} seed {seed}: {rejection}"));
                     // If a server makes a promise before it is on its disk, the traces show it earlier.
-                    let of_disks = [Law::OneVotePerTerm, Law::MatchIsDurable].contains(&found);
+                    let of_disks =
+                        [Property::OneVotePerTerm, Property::MatchIsDurable].contains(&found);
                     assert!(
-                        law.is_some() || of_disks,
+                        property.is_some() || of_disks,
                         "{mutant:?} seed {seed}: {rejection}"
                     );
                     *broken_by.entry(found.name()).or_default() += 1;

@@ -8,8 +8,8 @@ type Begins = fn(char) -> bool;
 
 /// The source files with sentences, and the first characters of the sentences there.
 const SOURCES: [(&str, Begins); 22] = [
-    ("model/src/system/laws/pair.rs", char::is_lowercase),
-    ("model/src/system/laws/step.rs", char::is_lowercase),
+    ("model/src/system/properties/pair.rs", char::is_lowercase),
+    ("model/src/system/properties/step.rs", char::is_lowercase),
     ("model/src/system/history.rs", char::is_lowercase),
     ("model/src/invariants.rs", char::is_lowercase),
     ("checker/src/replay/cluster.rs", char::is_lowercase),

@@ -120,12 +120,12 @@ fn figure_8_differs_by_the_planted_bug_alone() {
     for part in [same, other] {
         assert!(script::scope(part).expect("it is one").mutant.is_none());
     }
-    let law = |part| {
+    let property = |part| {
         let trace = perform(part).expect("it can be executed");
-        trace.broken.map(|broken| broken.law.name())
+        trace.broken.map(|broken| broken.property.name())
     };
-    assert_eq!(law(bug), Some("Leader Completeness"));
-    assert_eq!((law(same), law(other)), (None, None));
+    assert_eq!(property(bug), Some("Leader Completeness"));
+    assert_eq!((property(same), property(other)), (None, None));
 }
 
 /// The folder has no file of a removed tour, and the page's list equals this one.

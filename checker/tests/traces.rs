@@ -4,13 +4,13 @@
 
 use checker::{
     engine::{self, Limits, Outcome, SearchProgress},
-    simulate::{self, Simulation, SimulationProgress, SimulationReport, Violation},
+    simulate::{self, Simulation, SimulationProgress, SimulationReport, ViolatingWalk},
     story,
     trace::{ScopeBounds, Trace, concrete, read_jsonl},
 };
 use model::{
     mutant::Mutant,
-    system::{Budget, Law, Laws, Local, Scope},
+    system::{Budget, Local, Properties, Property, Scope},
 };
 use std::sync::atomic::AtomicBool;
 
@@ -49,12 +49,12 @@ fn found_by_search(scope: &Scope, symmetry: bool) -> Trace {
         panic!("{}: {:?} was not found", scope.name, scope.mutant);
     };
     let trace = concrete(scope, &path, &broken).expect("the path has a real run");
-    assert_eq!(law(&trace), Some(broken.law));
+    assert_eq!(property(&trace), Some(broken.property));
     trace
 }
 
-fn law(trace: &Trace) -> Option<Law> {
-    trace.broken.as_ref().map(|broken| broken.law)
+fn property(trace: &Trace) -> Option<Property> {
+    trace.broken.as_ref().map(|broken| broken.property)
 }
 
 fn written(trace: &Trace) -> String {
@@ -84,7 +84,7 @@ fn assert_same(one: &Trace, other: &Trace) {
 }
 
 #[test]
-fn shrinking_that_is_interrupted_still_breaks_the_law() {
+fn shrinking_that_is_interrupted_still_breaks_the_property() {
     let mut scope = scope("elections", Mutant::VotesTwiceInATerm);
     scope.terms = 2;
     let simulation = Simulation {
@@ -97,7 +97,7 @@ fn shrinking_that_is_interrupted_still_breaks_the_law() {
     assert!(found.is_shortest);
     let whole = simulate::walk(&scope, found.seed, simulation.max_steps);
     let left = whole.shrink_until(&AtomicBool::new(true));
-    assert_eq!(law(&left), law(&whole));
+    assert_eq!(property(&left), property(&whole));
     assert!(left.steps.len() > found.trace.steps.len());
 }
 
@@ -120,7 +120,7 @@ fn assert_travels(scope: &Scope, symmetry: bool) -> Trace {
     if std::env::var("SHOW").is_ok() {
         println!("{story}");
     }
-    assert!(story.contains(&trace.broken.as_ref().expect("a law is broken").why[..20]));
+    assert!(story.contains(&trace.broken.as_ref().expect("a property is broken").why[..20]));
     for line in story.lines() {
         assert!(line.chars().count() <= 110, "too wide: {line}");
     }
@@ -223,14 +223,14 @@ fn simulated(scope: &Scope, seed: u64) -> SimulationReport {
     simulate::simulate(scope, &simulation, &SimulationProgress::default())
 }
 
-fn violation(report: SimulationReport) -> Violation {
+fn violation(report: SimulationReport) -> ViolatingWalk {
     report.violation.expect("the walks find the bug")
 }
 
 #[test]
 fn simulation_finds_and_shrinks_the_same_every_time() {
     let mut only_safety = small_elections(Mutant::VotesTwiceInATerm);
-    only_safety.laws = Laws::only(Law::ElectionSafety);
+    only_safety.properties = Properties::only(Property::ElectionSafety);
     for scope in [
         only_safety,
         small_elections(Mutant::QuorumOffByOne),
@@ -247,7 +247,7 @@ fn simulation_finds_and_shrinks_the_same_every_time() {
         assert_honest(&one.trace);
         let whole = simulate::walk(&scope, one.seed, 150);
         assert_eq!(whole.steps.len(), one.steps);
-        assert_eq!(law(&whole), law(&one.trace));
+        assert_eq!(property(&whole), property(&one.trace));
         let read = read_jsonl(written(&one.trace).as_bytes()).expect("it can be read");
         assert_same(&one.trace, &read);
         if std::env::var("SHOW").is_ok() {
@@ -262,7 +262,7 @@ fn simulation_finds_and_shrinks_the_same_every_time() {
 }
 
 #[test]
-fn without_a_bug_no_walk_breaks_a_law() {
+fn without_a_bug_no_walk_breaks_a_property() {
     for name in [
         "crashes",
         "split-writes",

@@ -39,7 +39,7 @@ impl Watermarks {
 /// # Errors
 /// The violated invariant, in a sentence.
 pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), String> {
-    let laws = [
+    let invariants = [
         (
             raft.current_term >= before.current_term,
             "the term never falls (Figure 2)",
@@ -125,9 +125,9 @@ pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), S
             "no more entries are on their way to a follower than its window",
         ),
     ];
-    match laws.iter().find(|(holds, _)| !holds) {
+    match invariants.iter().find(|(holds, _)| !holds) {
         None => Ok(()),
-        Some((_, law)) => Err((*law).into()),
+        Some((_, invariant)) => Err((*invariant).into()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! This is the readable model. A [`System`] is a plain value. [`Scope::actions`] lists the actions that
 //! are enabled in it, and [`Scope::next`] returns the successor for an action. [`RaftModel`] exposes
 //! both to stateright. The fast search of the checker composes the same functions
-//! ([`Scope::local_events`], [`Scope::local_step`], [`History::observe`], [`laws::pair::judge_pair`],
+//! ([`Scope::local_events`], [`Scope::local_step`], [`History::observe`], [`properties::pair::judge_pair`],
 //! [`Scope::relevance`]) over small ids instead.
 //!
 //! The network is the set of all messages ever sent, and delivery does not remove a message. So a
@@ -13,10 +13,10 @@
 pub mod flaw;
 pub mod history;
 mod initial;
-pub mod laws;
 pub mod linearizability;
 pub mod obligation;
 pub mod process;
+pub mod properties;
 pub mod reduction;
 pub mod relabel;
 mod relevance;
@@ -28,9 +28,9 @@ pub mod witness;
 #[cfg(feature = "mutants")]
 pub use flaw::Flaw;
 pub use history::{History, Observation};
-pub use laws::{Broken, Law, Laws, pair::Facet};
 pub use obligation::{Obligation, Obligations, Unmet};
 pub use process::{Local, LocalStep, Process, Server};
+pub use properties::{Properties, Property, Violation, pair::Facet};
 pub use reduction::{Reduction, Relevance};
 pub use relabel::{Relabel, Relabelling};
 pub use scope::{Budget, Scope};
@@ -54,7 +54,7 @@ pub struct System {
     /// The history variables.
     pub history: History,
     /// The property that was violated on the way to this state, if any. Such a state has no successors.
-    pub broken: Option<Broken>,
+    pub broken: Option<Violation>,
 }
 
 impl Hash for System {
@@ -203,7 +203,7 @@ impl Scope {
         spent: &Budget,
         history: &History,
         step: &LocalStep,
-    ) -> Option<(Budget, History, Witnesses, Option<Broken>)> {
+    ) -> Option<(Budget, History, Witnesses, Option<Violation>)> {
         let spent = spent.plus(&step.cost);
         if !self.budget.covers(&spent) {
             return None;
@@ -212,7 +212,7 @@ impl Scope {
         let mut history = history.clone();
         let mut broken = step.broken.clone();
         for observation in &step.observed {
-            let observed = history.observe(observation, self.laws, &mut witnesses);
+            let observed = history.observe(observation, self.properties, &mut witnesses);
             if let Observation::Elected { .. } = observation
                 && spent.crashes > 0
                 && witnesses.contains(Witness::ReElection)
@@ -227,14 +227,16 @@ impl Scope {
         Some((spent, history, witnesses, broken))
     }
 
-    fn judge_pairs(&self, processes: &[Process], changed: usize) -> Option<Broken> {
+    fn judge_pairs(&self, processes: &[Process], changed: usize) -> Option<Violation> {
         let one = processes[changed].server()?;
         let facet = Facet::of(one);
         processes
             .iter()
             .filter_map(Process::server)
             .filter(|other| other.id != one.id)
-            .find_map(|other| laws::pair::judge_pair(&facet, &Facet::of(other), self.laws).err())
+            .find_map(|other| {
+                properties::pair::judge_pair(&facet, &Facet::of(other), self.properties).err()
+            })
     }
 
     /// Applies the reductions of the network: sends early each message that can be sent at any time, and

@@ -192,7 +192,7 @@ proptest! {
     /// The properties hold in every honest run. Afterwards, in a quiet phase, the cluster elects a
     /// leader that makes all logs agree.
     #[test]
-    fn honest_run_keeps_the_laws_and_recovers(scenario in honest_run()) {
+    fn honest_run_keeps_the_properties_and_recovers(scenario in honest_run()) {
         let mut cluster = run(scenario);
         for id in cluster.ids() {
             cluster.restart(id);

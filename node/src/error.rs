@@ -84,10 +84,12 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// An invariant of the protocol was violated: a bug that may already have cost safety.
-    #[error("an invariant of the protocol is violated: {law}. The server stops at once; {report}")]
-    LawBroken {
+    #[error(
+        "an invariant of the protocol is violated: {invariant}. The server stops at once; {report}"
+    )]
+    InvariantViolated {
         /// The violated invariant.
-        law: String,
+        invariant: String,
         /// The location of the crash report.
         report: String,
     },

@@ -185,7 +185,7 @@ fn exit_code(failure: Option<&Failure>) -> ExitCode {
     let text = format!("{:#}", anyhow::Error::msg(chain(failure)));
     error!(reason = text, "the server failed");
     match failure {
-        Failure::LawBroken { .. } | Failure::Panicked => ExitCode::from(70),
+        Failure::InvariantViolated { .. } | Failure::Panicked => ExitCode::from(70),
         _ => ExitCode::from(74),
     }
 }

@@ -303,7 +303,9 @@ fn prepare(
             config.ask_timeout,
         ),
         timers: Timers::new(config.heartbeat, config.election_min, config.election_max),
-        crash_report_path: config.data_dir.join(format!("broken-law-{boot:016x}.json")),
+        crash_report_path: config
+            .data_dir
+            .join(format!("violated-invariant-{boot:016x}.json")),
         boot,
         identities,
         fault_switch,

@@ -96,7 +96,7 @@ fn tours_are_walked_in_two_languages() {
 }
 
 #[test]
-fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
+fn recorded_run_is_replayed_and_shows_where_a_property_breaks() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
@@ -110,7 +110,7 @@ fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
     let steps = jsonl(run).len() - 1;
     browser.see_text(".replay-side", "Leader Completeness");
     until_address(&browser, &format!("step={steps}"));
-    browser.picture("replay-broken-law");
+    browser.picture("replay-broken-property");
     browser.press(Key::Left);
     until_address(&browser, &format!("step={}", steps - 1));
     browser.type_keys("l");
@@ -129,7 +129,7 @@ fn recorded_run_is_replayed_and_shows_where_a_law_breaks() {
 }
 
 #[test]
-fn law_that_servers_broke_is_shown_where_it_breaks_and_why() {
+fn property_that_servers_broke_is_shown_where_it_breaks_and_why() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
@@ -180,7 +180,7 @@ fn idle_before(trace: &Path, idle: usize) -> String {
 }
 
 #[test]
-fn law_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
+fn property_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
@@ -239,11 +239,11 @@ fn files_that_are_no_good_traces_are_refused_in_the_page() {
         browser.give_file("#replay-files", &path);
     };
     let mut other = good.clone();
-    other[0] = other[0].replace("stateraft-trace/1", "stateraft-trace/9");
+    other[0] = other[0].replace("stateraft-trace/2", "stateraft-trace/9");
     open("other.jsonl", &other);
     let said = browser.see_text(".replay-door [role=alert]", "stateraft-trace/9");
     assert!(
-        said.contains("stateraft-trace/1"),
+        said.contains("stateraft-trace/2"),
         "it says which it knows: {said}"
     );
     open("prose.txt", &["It was a dark and stormy night.".to_owned()]);
@@ -287,8 +287,8 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     }
     assert!((10..60).contains(&steps), "{steps} steps");
     browser.see_text(".story-broken", "Leader Completeness");
-    browser.see_text(".law-list .is-broken", "Leader Completeness");
-    assert_eq!(browser.count(".law-list .is-broken"), 1);
+    browser.see_text(".property-list .is-broken", "Leader Completeness");
+    assert_eq!(browser.count(".property-list .is-broken"), 1);
     browser.picture("explore-figure-8");
     // The address contains the whole state.
     let address = until("the address of the end", || {
@@ -309,7 +309,7 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
         .expect("the address names the bug");
     browser.go("about:blank");
     browser.go(&address.replace(&format!("&{mutant}"), ""));
-    browser.see_text(".law-sum", "hold");
+    browser.see_text(".property-sum", "hold");
     // The server rejected the path because it cannot be walked to its end.
     browser.was_refused("/api/walk");
     browser.close(&[door.origin()]);
@@ -340,10 +340,10 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
         (browser.count(".p-tree [role=treeitem]") >= 3).then_some(())
     });
     // The page shows a state of the model, and every property is checked there.
-    browser.click("[data-name='laws']");
-    browser.see_text(".law-sum", "hold");
+    browser.click("[data-name='properties']");
+    browser.see_text(".property-sum", "hold");
     // All except linearizability, which this scope does not check.
-    assert!(browser.count(".law-list li") >= 12);
+    assert!(browser.count(".property-list li") >= 12);
     // The search filters, and reports if nothing matches.
     browser.type_keys("/");
     browser.type_keys("crash");
@@ -987,7 +987,7 @@ fn focus_stays_on_the_actions_and_dialogs_begin_at_their_field() {
 }
 
 #[test]
-fn bug_that_breaks_no_law_is_shown_with_its_method_and_walked_to() {
+fn bug_that_breaks_no_property_is_shown_with_its_method_and_walked_to() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
@@ -1032,21 +1032,26 @@ fn bug_that_breaks_no_law_is_shown_with_its_method_and_walked_to() {
         // There is a path to walk, and no green line beside the red one.
         browser.click("#found-next");
         browser.see_text(".story-number", "1");
-        browser.see_text(".law-list .is-broken", property);
-        assert!(!browser.has(".law-sum.is-good"));
+        browser.see_text(".property-list .is-broken", property);
+        assert!(!browser.has(".property-sum.is-good"));
         assert!(
-            !browser.see(".law-list").contains("Linearizability"),
+            !browser.see(".property-list").contains("Linearizability"),
             "nothing judged it"
         );
         // The explanation of the property is available in both languages.
-        browser.click(".law-list .is-broken summary");
-        assert!(browser.see(".law-list .is-broken .law-about").len() > 20);
+        browser.click(".property-list .is-broken summary");
+        assert!(
+            browser
+                .see(".property-list .is-broken .property-about")
+                .len()
+                > 20
+        );
         browser.press(Key::End);
-        browser.see(".found .law-why, .found .found-line");
+        browser.see(".found .property-why, .found .found-line");
         browser.picture(&format!("explore-{bug}"));
     }
     browser.choose("select", "es");
-    browser.see_text(".law-list .is-broken", "Latencia");
+    browser.see_text(".property-list .is-broken", "Latencia");
     browser.see_text(".found", "simulación con reloj");
     browser.close(&[door.origin()]);
 }

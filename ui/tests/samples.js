@@ -13,7 +13,7 @@ export const append = between(1, 2, { AppendEntriesRequest: { term: 2, prev_log_
 const askAgain = { message: { RequestVoteRequest: { last_log_term: 0, last_log_index: 0, term: 2 } }, to: { Node: 2 }, from: { Node: 1 } };
 
 export const run = () => ({
-  header: { schema: 'stateraft-trace/1' },
+  header: { schema: 'stateraft-trace/2' },
   start: [server(1), server(2)],
   steps: [
     { step: 1, process: 'server 1', event: 'ElectionTimeout', sent: [ask], witnesses: [], state: server(1, { role: 'candidate', term: 2, voted_for: 1, votes: [1] }) },

@@ -109,14 +109,14 @@ export const tests = {
   },
   file_that_is_none_says_what_is_wrong_with_it(equal) {
     equal(fails(() => readJsonl('')).message, 'empty');
-    const bad = fails(() => readJsonl('{"schema":"stateraft-trace/1"}\n{"step":'));
+    const bad = fails(() => readJsonl('{"schema":"stateraft-trace/2"}\n{"step":'));
     equal([bad.message, bad.line], ['not-json', 2]);
     const other = fails(() => readJsonl('{"schema":"stateraft-trace/9"}'));
     equal([other.message, other.found], ['schema', 'stateraft-trace/9']);
   },
-  broken_law_of_a_file_is_of_its_last_step(equal) {
+  broken_property_of_a_file_is_of_its_last_step(equal) {
     const { header, start, steps } = run();
-    const text = [{ ...header, start, law: 'LogMatching', why: 'because' }, ...steps].map((line) => JSON.stringify(line)).join('\n');
-    equal(readJsonl(text).at(6).step.broken, [{ law: 'LogMatching', why: 'because' }]);
+    const text = [{ ...header, start, property: 'LogMatching', why: 'because' }, ...steps].map((line) => JSON.stringify(line)).join('\n');
+    equal(readJsonl(text).at(6).step.broken, [{ property: 'LogMatching', why: 'because' }]);
   },
 };

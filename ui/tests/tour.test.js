@@ -63,8 +63,8 @@ export const tests = {
   async space_time_drawing_is_as_wide_as_its_words(equal) {
     await loadStrings('stage', 'export');
     const data = run();
-    // A law that breaks on the first process, and a title wider than the columns.
-    const steps = data.steps.map((step, place) => (place === 2 ? { ...step, broken: [{ law: 'TermsAndCommitIndexesNeverFall', why: 'x' }, { law: 'AcknowledgedWritesAreKept', why: 'y' }] } : step));
+    // A property that breaks on the first process, and a title wider than the columns.
+    const steps = data.steps.map((step, place) => (place === 2 ? { ...step, broken: [{ property: 'TermsAndCommitIndexesNeverFall', why: 'x' }, { property: 'AcknowledgedWritesAreKept', why: 'y' }] } : step));
     const text = spacetimeSvg(new Timeline({ ...data, steps }), { title: 'A title that is much wider than the two columns of the picture, and goes on for a while longer than that' });
     const host = document.createElement('div');
     host.innerHTML = text.slice(text.indexOf('<svg'));

@@ -1,7 +1,7 @@
 import { spanish, translated, why } from '/ui/js/why.js';
 
 export const tests = {
-  sentence_of_a_broken_law_is_told_in_spanish(equal) {
+  sentence_of_a_broken_property_is_told_in_spanish(equal) {
     equal(spanish('server 2 was elected in term 5 without entry 2, committed in term 4'), 'el servidor 2 fue elegido en el mandato 5 sin la entrada 2, comprometida en el mandato 4');
     equal(spanish('a disk that held term 2 and a vote for candidate 1 now holds term 2 and no vote'), 'un disco que guardaba el mandato 2 y un voto por el candidato 1 guarda ahora el mandato 2 y ningún voto');
     equal(spanish('broken by this step: after this step of server 3: the term never falls (Figure 2)'), 'la rompe este paso: después de este paso del servidor 3: el mandato nunca baja (figura 2)');
@@ -30,7 +30,7 @@ export const tests = {
     equal(spanish('terms 99 is out of range: give 1 to 8'), 'el límite «mandatos» no puede ser 99: da de 1 a 8');
   },
   sentence_that_nobody_translated_stays_and_is_marked_as_english(equal) {
-    equal(spanish('a law of its own kind is broken'), null);
+    equal(spanish('a property of its own kind is broken'), null);
     equal(translated('server 1 came back'), 'server 1 came back');
     equal(why('server 1 came back', { end: '.' }).outerHTML, '<span>server 1 came back.</span>');
   },

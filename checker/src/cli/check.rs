@@ -480,7 +480,7 @@ mod tests {
     use super::*;
     use crate::engine::Checked;
     use crate::progress::NoProgressClaim;
-    use model::system::{Broken, Law, Unmet, Witnesses};
+    use model::system::{Property, Unmet, Violation, Witnesses};
     use std::time::Duration;
 
     fn verdict(outcome: Outcome, witnesses: Witnesses) -> Verdict {
@@ -514,8 +514,8 @@ mod tests {
 
     fn violated() -> Outcome {
         Outcome::Violated {
-            broken: Broken {
-                law: Law::ElectionSafety,
+            broken: Violation {
+                property: Property::ElectionSafety,
                 why: String::new(),
             },
             path: Vec::new(),

@@ -118,7 +118,7 @@ impl Ended<'_> {
             (Outcome::Truncated(_), _) => self.simulate(),
             (_, _) if self.about.lacks_claim() => (
                 again(&options.without(&["--progress"]).with("--no-progress")),
-                "the laws alone",
+                "the properties alone",
             ),
             (_, not_run) => {
                 let name = not_run.unwrap_or(name);

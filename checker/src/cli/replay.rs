@@ -182,7 +182,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let exit = match &judged {
         Ok(_) if searched.is_violated() => Exit::Failed,
         Ok(report) if report.planted.is_none() => Exit::Passed,
-        Ok(_) | Err(Rejection::Disagreement { .. } | Rejection::Broken { .. }) => Exit::Failed,
+        Ok(_) | Err(Rejection::Disagreement { .. } | Rejection::Violation { .. }) => Exit::Failed,
         Err(Rejection::Interrupted) => Exit::Truncated,
         Err(Rejection::Unreadable { .. }) => {
             let Err(error) = judged else {
@@ -221,7 +221,7 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
     let (exit, verdict, why) = match (&read, &broken) {
         (Ok(()), None) => (Exit::Passed, "accepted", None),
         (Ok(()), Some(broken)) => {
-            let why = format!("{} is broken: {}", broken.law, broken.why);
+            let why = format!("{} is broken: {}", broken.property, broken.why);
             (Exit::Failed, "violated", Some(why))
         }
         // No step was executed: the file cannot be read, which is not a violation.
@@ -238,7 +238,7 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
             "scope": scope_name,
             "mutant": mutant,
             "steps": steps,
-            "law": broken.as_ref().map(|broken| broken.law.name()),
+            "property": broken.as_ref().map(|broken| broken.property.name()),
             "why": why,
         });
         writeln!(out, "{line}")?;
@@ -366,7 +366,7 @@ fn print_inside(out: &mut impl Write, report: &Report, searched: &Searched) -> a
             match &found.outcome {
                 Outcome::Exhausted => writeln!(
                     out,
-                    "It was exhausted now: {states} in {took}, and every law holds in all of them."
+                    "It was exhausted now: {states} in {took}, and every property holds in all of them."
                 )?,
                 Outcome::Truncated(cause) => writeln!(
                     out,
@@ -375,8 +375,8 @@ fn print_inside(out: &mut impl Write, report: &Report, searched: &Searched) -> a
                 )?,
                 Outcome::Violated { broken, .. } => writeln!(
                     out,
-                    "In it a law does not hold: {} is broken: {}",
-                    broken.law, broken.why
+                    "In it a property does not hold: {} is broken: {}",
+                    broken.property, broken.why
                 )?,
             }
         }
@@ -415,7 +415,7 @@ fn print_json(
         Err(Rejection::Interrupted) => serde_json::json!({ "verdict": "interrupted" }),
         Err(rejection) => serde_json::json!({
             "verdict": "rejected",
-            "law": rejection.law().map(model::system::Law::name),
+            "property": rejection.property().map(model::system::Property::name),
             "why": rejection.to_string(),
         }),
     };

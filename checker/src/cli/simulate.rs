@@ -9,7 +9,7 @@ use super::{
     verdict::BoundsJson,
     violation::{self, report_trace},
 };
-use crate::simulate::{self, Simulation, SimulationProgress, SimulationReport, Violation};
+use crate::simulate::{self, Simulation, SimulationProgress, SimulationReport, ViolatingWalk};
 use model::{
     mutant::Mutant,
     system::{Scope, Witness},
@@ -70,7 +70,7 @@ struct SimulationJson {
 
 #[derive(Serialize)]
 struct ViolationJson {
-    law: &'static str,
+    property: &'static str,
     why: String,
     /// The number of the violating walk, from 0, and its steps.
     walk: u64,
@@ -198,7 +198,7 @@ fn print(
     match &report.violation {
         Some(found) => writeln!(
             out,
-            "Walk {} broke a law of {} after {}; told above are {}.",
+            "Walk {} broke a property of {} after {}; told above are {}.",
             found.walk,
             scope.name,
             counted(found.steps as u64, "step"),
@@ -210,7 +210,7 @@ fn print(
             }
             writeln!(
                 out,
-                "No walk broke a law. Random walks prove nothing: only `check` visits every state."
+                "No walk broke a property. Random walks prove nothing: only `check` visits every state."
             )?;
         }
     }
@@ -225,7 +225,7 @@ fn print(
 }
 
 /// Describes which steps of the walk are shown.
-fn kept(found: &Violation) -> String {
+fn kept(found: &ViolatingWalk) -> String {
     let steps = found.trace.steps.len();
     match found.is_shortest {
         true => format!("the {steps} that it needs"),
@@ -251,7 +251,7 @@ fn as_json(
     let broken = report.violation.as_ref().and_then(|found| {
         let broken = found.trace.broken.as_ref()?;
         Some(ViolationJson {
-            law: broken.law.name(),
+            property: broken.property.name(),
             why: broken.why.clone(),
             walk: found.walk,
             walk_steps: found.steps,

@@ -11,7 +11,7 @@ use crate::{
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use model::{
     mutant::Mutant,
-    system::{Broken, Law, Obligation, Scope, Unmet, Witness, Witnesses},
+    system::{Obligation, Property, Scope, Unmet, Violation, Witness, Witnesses},
 };
 use serde::Serialize;
 use std::{
@@ -115,7 +115,7 @@ impl Verdict {
                 Some(format!("{name} has a state without progress"))
             }
             Outcome::Truncated(cause) => Some(format!("{name} is truncated, {}", reason(*cause))),
-            Outcome::Violated { broken, .. } => Some(format!("{name} breaks {}", broken.law)),
+            Outcome::Violated { broken, .. } => Some(format!("{name} breaks {}", broken.property)),
             Outcome::Exhausted if self.lacks_witnesses() => {
                 let missing = list(&self.missing());
                 Some(format!("{name} must reach, and does not: {missing}"))
@@ -140,12 +140,12 @@ impl Verdict {
                 reason(StopCause::Obligation)
             )),
             Outcome::Truncated(cause) => notes.push(format!(
-                "{name}: truncated, {}. What was not visited may break any law: no claim is made.",
+                "{name}: truncated, {}. What was not visited may break any property: no claim is made.",
                 reason(*cause)
             )),
             Outcome::Violated { broken, .. } => notes.push(format!(
-                "{name}: {} is violated. The search ended there; no claim is made of the other laws.",
-                broken.law
+                "{name}: {} is violated. The search ended there; no claim is made of the other properties.",
+                broken.property
             )),
             Outcome::Exhausted => notes.extend(self.witness_note()),
         }
@@ -182,8 +182,8 @@ impl Verdict {
         let (name, bug) = (&self.scope.name, mutant.name());
         let states = grouped(self.states);
         let holds = match self.progress {
-            Some(_) => "no law breaks and progress stays possible",
-            None => "no law breaks (progress was not checked)",
+            Some(_) => "no property breaks and progress stays possible",
+            None => "no property breaks (progress was not checked)",
         };
         format!(
             "{name}: the planted bug {bug} was not found in this scope: {holds} in all {states} states. `raft-checker mutants {bug}` finds it: {}.",
@@ -246,11 +246,13 @@ impl Verdict {
     }
 
     fn cells(&self) -> Vec<Cell> {
-        let laws = laws_judged(&self.scope);
-        let (verdict, properties) = match &self.outcome {
-            Outcome::Exhausted => ("exhausted", format!("{laws}/{laws}")),
+        let properties = properties_checked(&self.scope);
+        let (verdict, holding) = match &self.outcome {
+            Outcome::Exhausted => ("exhausted", format!("{properties}/{properties}")),
             Outcome::Truncated(_) => ("truncated", "none seen broken, no claim".to_owned()),
-            Outcome::Violated { broken, .. } => ("violated", format!("broken: {}", broken.law)),
+            Outcome::Violated { broken, .. } => {
+                ("violated", format!("broken: {}", broken.property))
+            }
         };
         let progress = match self.progress_verdict() {
             None => NOT_CHECKED,
@@ -267,7 +269,7 @@ impl Verdict {
             number(grouped(self.depth)),
             number(time(self.elapsed)),
             number(format!("{}/{expected}", self.reached().len())),
-            Cell::new(properties),
+            Cell::new(holding),
             Cell::new(progress),
         ]
     }
@@ -280,7 +282,7 @@ impl Verdict {
             Outcome::Truncated(cause) => ("truncated", Some(*cause), None),
             Outcome::Violated { broken, path } => ("violated", None, Some((broken, path.len()))),
         };
-        let laws = laws_judged(&self.scope);
+        let properties = properties_checked(&self.scope);
         ScopeJson {
             kind: "scope",
             scope: self.scope.name.clone(),
@@ -301,8 +303,8 @@ impl Verdict {
                 missing: names(self.missing()),
             },
             properties: PropertiesJson {
-                judged: laws,
-                hold: matches!(self.outcome, Outcome::Exhausted).then_some(laws),
+                judged: properties,
+                hold: matches!(self.outcome, Outcome::Exhausted).then_some(properties),
             },
             obligations: self.checked.as_ref().map(|checked| ObligationsJson {
                 checked: checked
@@ -317,7 +319,7 @@ impl Verdict {
                 .as_ref()
                 .map(|report| self.progress_json(report)),
             violation: broken.map(|(broken, steps)| ViolationJson {
-                law: broken.law.name(),
+                property: broken.property.name(),
                 why: why(broken),
                 steps,
                 trace: self.trace.as_deref().map(shown),
@@ -346,18 +348,18 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn why(broken: &Broken) -> String {
+fn why(broken: &Violation) -> String {
     broken.why.clone()
 }
 
 /// The number of properties checked in a scope. Without recorded operations, linearizability is not
 /// checked.
-fn laws_judged(scope: &Scope) -> usize {
-    let is_judged = |law: &&Law| {
-        let has_matter = **law != Law::Linearizability || scope.tracks_operations;
-        scope.laws.contains(**law) && has_matter
+fn properties_checked(scope: &Scope) -> usize {
+    let is_judged = |property: &&Property| {
+        let has_matter = **property != Property::Linearizability || scope.tracks_operations;
+        scope.properties.contains(**property) && has_matter
     };
-    Law::ALL.iter().filter(is_judged).count()
+    Property::ALL.iter().filter(is_judged).count()
 }
 
 pub(super) fn reason(cause: StopCause) -> &'static str {
@@ -547,7 +549,7 @@ struct ObligationsJson {
 
 #[derive(Serialize)]
 struct ViolationJson {
-    law: &'static str,
+    property: &'static str,
     why: String,
     /// The number of states on the path that the search found.
     steps: usize,

@@ -71,7 +71,7 @@ fn print(out: &mut impl Write, args: &Args, verified: &Verified) -> anyhow::Resu
     writeln!(out, "  root hash    {}", verify::hex(&verified.root))?;
     writeln!(
         out,
-        "These are exactly the reachable states of the scope, and every law holds in each."
+        "These are exactly the reachable states of the scope, and every property holds in each."
     )?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::{
     trace::{self, Trace},
 };
 use anyhow::{Context, ensure};
-use model::system::{Broken, Scope, System};
+use model::system::{Scope, System, Violation};
 use program::output;
 use std::{
     fs::{self, File},
@@ -64,14 +64,14 @@ fn cannot_write(file: &Path) -> String {
 pub(crate) fn report_violation(
     out: &mut dyn Write,
     scope: &Scope,
-    broken: &Broken,
+    broken: &Violation,
     path: &[System],
     file: &Path,
 ) -> anyhow::Result<bool> {
     match trace::concrete(scope, path, broken) {
         Ok(trace) => report_trace(out, &trace, file),
         Err(error) => {
-            writeln!(out, "{}: {} is violated", scope.name, broken.law)?;
+            writeln!(out, "{}: {} is violated", scope.name, broken.property)?;
             writeln!(out, "  {}", broken.why)?;
             writeln!(out, "  in the step after state {}", path.len())?;
             output::error(error.context(NO_RUN));

@@ -12,7 +12,7 @@ use super::{
     tables::{Sizes, Tables},
     visited::{Inserted, SHARDS, Shard, shard_of},
 };
-use model::system::{Broken, Scope, System, Witness, Witnesses};
+use model::system::{Scope, System, Violation, Witness, Witnesses};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::{
@@ -89,7 +89,7 @@ pub enum Outcome {
     /// servers, without the last system.
     Violated {
         /// The property and the reason.
-        broken: Broken,
+        broken: Violation,
         /// From an initial system to the one with the violating step.
         path: Vec<System>,
     },
@@ -185,7 +185,7 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &SearchProgres
     let outcome = match found.end {
         End::Exhausted => Outcome::Exhausted,
         End::Stopped(cause) => Outcome::Truncated(cause),
-        End::Broken(parent, broken) => Outcome::Violated {
+        End::Violation(parent, broken) => Outcome::Violated {
             broken,
             path: visited.path_to(parent, &tables),
         },
@@ -281,13 +281,13 @@ enum End {
     Exhausted,
     Stopped(StopCause),
     /// The property that a step from this state violates.
-    Broken(u32, Broken),
+    Violation(u32, Violation),
 }
 
 /// Why the threads stop before the end of a level.
 enum Halt {
     Stopped(StopCause),
-    Broken(u32, Broken),
+    Violation(u32, Violation),
     /// An id does not fit the packing.
     Widen(Packing),
 }
@@ -401,7 +401,7 @@ impl Level {
     /// A violation replaces any other reason: it holds whatever the rest of the level is.
     fn halt(&self, halt: Halt) {
         let mut held = self.halt.lock();
-        if held.is_none() || matches!(halt, Halt::Broken(..)) {
+        if held.is_none() || matches!(halt, Halt::Violation(..)) {
             *held = Some(halt);
         }
         self.is_halted.store(true, Ordering::Relaxed);
@@ -454,7 +454,7 @@ impl<'a, const S: usize> Search<'a, S> {
         let mut end = loop {
             let (halt, left) = self.run_level(frontier, &mut workers);
             frontier = match halt {
-                Some(Halt::Broken(parent, broken)) => break End::Broken(parent, broken),
+                Some(Halt::Violation(parent, broken)) => break End::Violation(parent, broken),
                 // A state was left out, so no other result counts.
                 _ if self.is_full.load(Ordering::Relaxed) => {
                     break End::Stopped(StopCause::Capacity);
@@ -651,7 +651,7 @@ impl<'a, const S: usize> Search<'a, S> {
                     true
                 });
                 let halt = match (expanded, wider) {
-                    (Err(broken), _) => Halt::Broken(parent, broken),
+                    (Err(broken), _) => Halt::Violation(parent, broken),
                     (Ok(_), Some(packing)) => Halt::Widen(packing),
                     (Ok(_), None) => continue,
                 };

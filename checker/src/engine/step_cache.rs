@@ -14,7 +14,7 @@ use super::{
     tables::{ChannelFacts, Delivery, EMPTY, OWN, ProcessStep, Sends, SharedStep, Tables},
     visited::fetch,
 };
-use model::system::{Broken, Relevance, Witnesses};
+use model::system::{Relevance, Violation, Witnesses};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ pub(crate) enum Applied {
     /// The budget does not allow it.
     Disabled,
     To(u32),
-    Broken(Broken),
+    Violation(Violation),
 }
 
 /// Stands for a shared part that the budget does not allow.
@@ -295,7 +295,7 @@ impl<'a> StepCache<'a> {
     #[cold]
     fn load_apply(&mut self, shared: u32, effect: u32) -> Applied {
         let (after, known) = match self.tables.apply(shared, effect) {
-            SharedStep::Broken(broken) => return Applied::Broken(broken),
+            SharedStep::Violation(broken) => return Applied::Violation(broken),
             SharedStep::Disabled => (Applied::Disabled, DISABLED),
             SharedStep::To { shared, witnesses } => {
                 assert!(shared < DISABLED, "too many shared parts for the ids");
@@ -320,7 +320,7 @@ impl<'a> StepCache<'a> {
         &mut self,
         one: CachedProcess,
         other: CachedProcess,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Violation> {
         if !self.checked_pairs.contains(other.facet, one.facet) {
             self.tables.check_pair(one.facet, other.facet)?;
             self.checked_pairs.insert(other.facet, one.facet);

@@ -10,7 +10,7 @@ use super::{
     step_cache::{Applied, CachedProcess, StepCache},
     tables::{ChannelFacts, EMPTY, NO_EFFECT, Tables},
 };
-use model::system::{Broken, Flaw, Witnesses};
+use model::system::{Flaw, Violation, Witnesses};
 
 /// `S` is the number of slots of a state; unused slots are 0.
 ///
@@ -131,7 +131,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         &mut self,
         state: &[u32; S],
         mut found: impl FnMut(&[u32; S]) -> bool,
-    ) -> Result<bool, Broken> {
+    ) -> Result<bool, Violation> {
         self.cache.refresh_holds_ids();
         self.enter_group(state)?;
         let mut transitions = self.group.own_count;
@@ -165,7 +165,7 @@ impl<'a, const S: usize> Worker<'a, S> {
     }
 
     /// Switches to the group of a state, and drops the inboxes of channels that differ.
-    fn enter_group(&mut self, state: &[u32; S]) -> Result<(), Broken> {
+    fn enter_group(&mut self, state: &[u32; S]) -> Result<(), Violation> {
         let addresses = self.layout.addresses.len();
         let shared = self.layout.shared();
         let is_same = self.group.is_whole
@@ -188,7 +188,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         Ok(())
     }
 
-    fn begin_group(&mut self, state: &[u32; S]) -> Result<(), Broken> {
+    fn begin_group(&mut self, state: &[u32; S]) -> Result<(), Violation> {
         let group = &mut self.group;
         group.is_whole = false;
         group.process_part = *state;
@@ -238,7 +238,7 @@ impl<'a, const S: usize> Worker<'a, S> {
     /// The move of an outcome at a process index in the current group; `DISABLED` if the budget does not
     /// allow it.
     #[inline]
-    fn move_of(&mut self, index: usize, outcome: u32) -> Result<u32, Broken> {
+    fn move_of(&mut self, index: usize, outcome: u32) -> Result<u32, Violation> {
         let mark = outcome as usize * self.layout.addresses.len() + index;
         match self.marks.get(mark) {
             Some((group, number)) if *group == self.groups => Ok(*number),
@@ -246,7 +246,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         }
     }
 
-    fn new_move(&mut self, index: usize, outcome: u32, mark: usize) -> Result<u32, Broken> {
+    fn new_move(&mut self, index: usize, outcome: u32, mark: usize) -> Result<u32, Violation> {
         let mut number = DISABLED;
         if let Some(found) = self.find_move(index, outcome)? {
             number = self.moves.len() as u32;
@@ -267,7 +267,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         Ok(number)
     }
 
-    fn find_move(&mut self, index: usize, outcome: u32) -> Result<Option<Move>, Broken> {
+    fn find_move(&mut self, index: usize, outcome: u32) -> Result<Option<Move>, Violation> {
         let outcome = self.cache.outcome(outcome);
         let before = self.group.processes[index];
         let mut shared = self.group.process_part[self.layout.shared()];
@@ -278,7 +278,7 @@ impl<'a, const S: usize> Worker<'a, S> {
                 .apply(shared, outcome.effect, before.permutation as usize)
             {
                 Applied::Disabled => return Ok(None),
-                Applied::Broken(broken) => return Err(broken),
+                Applied::Violation(broken) => return Err(broken),
                 Applied::To(after) => {
                     if after != shared {
                         shared = after;

@@ -14,8 +14,8 @@ use super::{
 use model::{
     Envelope, Message,
     system::{
-        Broken, Budget, Facet, History, Local, LocalStep, Observation, Process, Relabel,
-        Relabelling, Relevance, Scope, System, Witnesses, laws,
+        Budget, Facet, History, Local, LocalStep, Observation, Process, Relabel, Relabelling,
+        Relevance, Scope, System, Violation, Witnesses, properties,
     },
 };
 use parking_lot::RwLock;
@@ -53,7 +53,7 @@ struct Effect {
     cost: Budget,
     observed: Vec<Observation>,
     witnesses: Witnesses,
-    broken: Option<Broken>,
+    broken: Option<Violation>,
 }
 
 impl Relabel for Effect {
@@ -97,7 +97,7 @@ pub(crate) enum SharedStep {
         witnesses: Witnesses,
     },
     /// The step violates a property.
-    Broken(Broken),
+    Violation(Violation),
 }
 
 /// The results of delivering a message to a process, or of a process's own events.
@@ -555,7 +555,7 @@ impl Tables {
         };
         match self.scope.record(&before.spent, &before.history, &step) {
             None => SharedStep::Disabled,
-            Some((_, _, _, Some(broken))) => SharedStep::Broken(broken),
+            Some((_, _, _, Some(broken))) => SharedStep::Violation(broken),
             Some((spent, history, witnesses, None)) => SharedStep::To {
                 shared: self.shared_id(Shared { spent, history }),
                 witnesses,
@@ -570,10 +570,12 @@ impl Tables {
     }
 
     /// Checks the pair properties of two servers by their facets.
-    pub(crate) fn check_pair(&self, one: u32, other: u32) -> Result<(), Broken> {
+    pub(crate) fn check_pair(&self, one: u32, other: u32) -> Result<(), Violation> {
         let facets = self.facets.read();
         match (facets.value(one).as_ref(), facets.value(other).as_ref()) {
-            (Some(one), Some(other)) => laws::pair::judge_pair(one, other, self.scope.laws),
+            (Some(one), Some(other)) => {
+                properties::pair::judge_pair(one, other, self.scope.properties)
+            }
             _ => Ok(()),
         }
     }

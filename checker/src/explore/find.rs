@@ -17,7 +17,7 @@ use crate::{
     trace,
 };
 use anyhow::{Context, Result};
-use model::system::{Action, Laws, Scope, System, Witnesses};
+use model::system::{Action, Properties, Scope, System, Witnesses};
 use rustc_hash::FxHashSet;
 use sha2::{Digest, Sha256};
 use std::sync::atomic::Ordering;
@@ -58,7 +58,7 @@ pub(super) fn find(
     counts: &mut Counts,
 ) -> Result<Found> {
     let mut scope = walk.world.scope.clone();
-    scope.laws = Laws::NONE;
+    scope.properties = Properties::NONE;
     if walk.holds(goal) {
         return Ok(Found::Here(Box::new(walk.clone())));
     }

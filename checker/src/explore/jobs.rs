@@ -30,7 +30,7 @@ use crate::{
 use axum::http::StatusCode;
 use model::{
     mutant::Mutant,
-    system::{Law, Laws, Scope, Witness, Witnesses},
+    system::{Properties, Property, Scope, Witness, Witnesses},
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -65,7 +65,7 @@ pub(super) struct AskedJob {
     kind: Kind,
     /// For a check: the only property to check.
     #[serde(default)]
-    law: Option<String>,
+    property: Option<String>,
     #[serde(default)]
     predicate: Option<String>,
     #[serde(default)]
@@ -83,7 +83,7 @@ enum Kind {
 /// The task of a job.
 pub(super) enum Task {
     /// Searches the whole world, and checks one property or all.
-    Check(World, Option<Law>),
+    Check(World, Option<Property>),
     /// Searches from a state for a state where this predicate holds.
     Find(
         Box<Walk>,
@@ -103,8 +103,8 @@ impl AskedJob {
     ) -> Result<Task, Problem> {
         match self.kind {
             Kind::Check => {
-                let law = self.law.as_deref().map(law).transpose()?;
-                Ok(Task::Check(world, law))
+                let property = self.property.as_deref().map(property).transpose()?;
+                Ok(Task::Check(world, property))
             }
             Kind::Find => {
                 let name = self.predicate.as_deref().ok_or_else(|| {
@@ -138,11 +138,11 @@ impl AskedJob {
     }
 }
 
-fn law(name: &str) -> Result<Law, Problem> {
-    let mut all = Law::ALL.iter().copied();
-    all.find(|law| law.name() == name).ok_or_else(|| {
+fn property(name: &str) -> Result<Property, Problem> {
+    let mut all = Property::ALL.iter().copied();
+    all.find(|property| property.name() == name).ok_or_else(|| {
         Problem::unknown(format!(
-            "there is no law {name:?}: /api/catalogue lists them"
+            "there is no property {name:?}: /api/catalogue lists them"
         ))
     })
 }
@@ -333,7 +333,7 @@ impl Job {
 
     fn work(&self, task: Task, limits: &Limits) -> Verdict {
         match task {
-            Task::Check(world, law) => self.check(&world, law, limits),
+            Task::Check(world, property) => self.check(&world, property, limits),
             Task::Find(walk, about, holds) => {
                 let what = about.trim_end_matches('.').to_owned();
                 self.find(&walk, &what, &|system, witnesses| holds(system, witnesses))
@@ -389,8 +389,8 @@ impl Job {
         verdict
     }
 
-    fn check(&self, world: &World, law: Option<Law>, limits: &Limits) -> Verdict {
-        match (&world.entry, law) {
+    fn check(&self, world: &World, property: Option<Property>, limits: &Limits) -> Verdict {
+        match (&world.entry, property) {
             (Some(entry), None) => {
                 let hunt = entry.hunt(&alone(limits), &self.progress);
                 let mut verdict = Verdict {
@@ -400,11 +400,11 @@ impl Job {
                 };
                 match &hunt.end {
                     HuntEnd::Found { why, evidence, .. } => {
-                        let law = match entry.breaks {
-                            Breaks::Law(law) => Some(law),
-                            Breaks::Progress | Breaks::Peace | Breaks::Pace => None,
+                        let property = match entry.breaks {
+                            Breaks::Property(property) => Some(property),
+                            Breaks::Progress | Breaks::Stability | Breaks::Latency => None,
                         };
-                        verdict.law = Some(entry.breaks.name().to_owned());
+                        verdict.property = Some(entry.breaks.name().to_owned());
                         verdict.why = Some(why.clone());
                         verdict.method = Some(entry.method());
                         if let Evidence::Timed(_, ticks) = &**evidence {
@@ -415,7 +415,7 @@ impl Job {
                         let mut merged = world.clone();
                         merged.steps = Steps::Merged;
                         merged.scope.reduction = entry.scope.reduction;
-                        verdict.violated(trace, &merged, law);
+                        verdict.violated(trace, &merged, property);
                     }
                     HuntEnd::Survived => {
                         verdict.exhausted(&world.scope, Some(entry.breaks.name()));
@@ -424,12 +424,12 @@ impl Job {
                 }
                 verdict
             }
-            (_, law) => {
+            (_, property) => {
                 let mut scope = searchable(world);
                 let planted = scope.mutant.is_some();
                 // The obligations of the reductions also depend on properties that must be checked.
-                let law = law.filter(|_| planted);
-                scope.laws = law.map_or(Laws::ALL, Laws::only);
+                let property = property.filter(|_| planted);
+                scope.properties = property.map_or(Properties::ALL, Properties::only);
                 let limits = if planted { alone(limits) } else { *limits };
                 let mut report = engine::check(&scope, &limits, &self.progress).report;
                 if limits.threads > 1 && matches!(report.outcome, Outcome::Violated { .. }) {
@@ -444,7 +444,7 @@ impl Job {
                 };
                 match &report.outcome {
                     Outcome::Exhausted => {
-                        verdict.exhausted(&scope, law.map(Law::name));
+                        verdict.exhausted(&scope, property.map(Property::name));
                         let missing = report.missing(&scope);
                         if !missing.is_empty() && scope.mutant.is_none() {
                             let names: Vec<&str> = missing.into_iter().map(Witness::name).collect();
@@ -456,11 +456,11 @@ impl Job {
                     }
                     Outcome::Truncated(cause) => self.stopped(&mut verdict, *cause, "judged"),
                     Outcome::Violated { broken, path } => {
-                        verdict.law = Some(broken.law.name().to_owned());
+                        verdict.property = Some(broken.property.name().to_owned());
                         verdict.why = Some(broken.why.clone());
                         verdict.method = Some(Method::Search);
                         let trace = trace::concrete(&scope, path, broken);
-                        verdict.violated(trace, world, Some(broken.law));
+                        verdict.violated(trace, world, Some(broken.property));
                     }
                 }
                 verdict
@@ -561,7 +561,7 @@ impl Drop for Listening {
 #[derive(Default)]
 struct Verdict {
     verdict: &'static str,
-    law: Option<String>,
+    property: Option<String>,
     why: Option<String>,
     /// The method that found it.
     method: Option<Method>,
@@ -595,26 +595,31 @@ impl Verdict {
     }
 
     /// Sets the verdict of an exhausted search without a violation.
-    fn exhausted(&mut self, scope: &Scope, law: Option<&str>) {
+    fn exhausted(&mut self, scope: &Scope, property: Option<&str>) {
         self.verdict = "exhausted";
         let states = self.states;
-        self.say = match (scope.mutant, law) {
+        self.say = match (scope.mutant, property) {
             (None, _) => format!(
-                "Exhausted: all {states} states within these bounds were visited, and every law holds in each."
+                "Exhausted: all {states} states within these bounds were visited, and every property holds in each."
             ),
             (Some(mutant), None) => format!(
-                "A bug is planted ({}), and this scope does not show it: in all {states} states every law holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",
+                "A bug is planted ({}), and this scope does not show it: in all {states} states every property holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",
                 mutant.name()
             ),
-            (Some(mutant), Some(law)) => format!(
-                "A bug is planted ({}), and this scope does not show it: in all {states} states {law} holds, and no other law was judged. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",
+            (Some(mutant), Some(property)) => format!(
+                "A bug is planted ({}), and this scope does not show it: in all {states} states {property} holds, and no other property was judged. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",
                 mutant.name()
             ),
         };
     }
 
     /// Sets the verdict of a violation, if a walk confirms it.
-    fn violated(&mut self, trace: anyhow::Result<Trace>, world: &World, law: Option<Law>) {
+    fn violated(
+        &mut self,
+        trace: anyhow::Result<Trace>,
+        world: &World,
+        property: Option<Property>,
+    ) {
         let walked = trace.and_then(|trace| {
             let mut walk = Walk::new(Arc::new(world.clone()));
             for action in trace.actions() {
@@ -622,11 +627,14 @@ impl Verdict {
                 taken.map_err(|why| anyhow::anyhow!("the walk cannot take a step of it: {why}"))?;
             }
             let last = walk.steps.last();
-            let is_broken =
-                |law| last.is_some_and(|step| step.broken.iter().any(|broken| broken.law == law));
+            let is_broken = |property| {
+                last.is_some_and(|step| {
+                    step.broken.iter().any(|broken| broken.property == property)
+                })
+            };
             anyhow::ensure!(
-                law.is_none_or(is_broken),
-                "the walk along it does not end with this law broken"
+                property.is_none_or(is_broken),
+                "the walk along it does not end with this property broken"
             );
             let steps = walk.steps.len();
             if self.method == Some(Method::Progress) {
@@ -635,7 +643,7 @@ impl Verdict {
             }
             Ok((walk, steps))
         });
-        let broken = self.law.clone().unwrap_or_default();
+        let broken = self.property.clone().unwrap_or_default();
         match walked {
             Err(error) => {
                 self.verdict = "failed";
@@ -673,7 +681,7 @@ impl Verdict {
     fn told(&self, elapsed: Duration) -> Value {
         json!({
             "verdict": self.verdict,
-            "law": self.law,
+            "property": self.property,
             "why": self.why,
             "method": self.method.map(Method::name),
             "stuck_after": self.stuck_after,

@@ -8,7 +8,7 @@ use crate::{
     catalogue::{Breaks, Method},
     drill::Drill,
 };
-use model::system::{Law, Scope, Witness};
+use model::system::{Property, Scope, Witness};
 use serde_json::{Value, json};
 
 /// `GET /api/catalogue`
@@ -47,7 +47,7 @@ pub(super) fn catalogue() -> Value {
                 "name": entry.mutant.name(),
                 "about": entry.mutant.summary(),
                 "seen_in": (!seen_in.is_empty()).then_some(seen_in),
-                "law": entry.breaks.name(),
+                "property": entry.breaks.name(),
                 "method": entry.method().name(),
                 "drill": entry.drill().map(Drill::name),
                 "scope": entry.scope.name,
@@ -55,11 +55,11 @@ pub(super) fn catalogue() -> Value {
             })
         })
         .collect();
-    let laws: Vec<Value> = Law::ALL
+    let properties: Vec<Value> = Property::ALL
         .iter()
-        .map(|law| json!({"name": law.name(), "about": about(*law)}))
+        .map(|property| json!({"name": property.name(), "about": about(*property)}))
         .collect();
-    let properties: Vec<Value> = Breaks::PROPERTIES
+    let liveness: Vec<Value> = Breaks::LIVENESS
         .iter()
         .map(|breaks| json!({"name": breaks.name(), "about": breaks.about()}))
         .collect();
@@ -79,8 +79,8 @@ pub(super) fn catalogue() -> Value {
         "scopes": scopes,
         "bounds": bounds,
         "mutants": mutants,
-        "laws": laws,
         "properties": properties,
+        "liveness": liveness,
         "methods": methods,
         "drills": drills,
         "predicates": predicates,
@@ -88,39 +88,43 @@ pub(super) fn catalogue() -> Value {
 }
 
 /// A description of a property.
-fn about(law: Law) -> &'static str {
-    match law {
-        Law::ElectionSafety => "At most one leader is ever elected in a term (Figure 3).",
-        Law::LeaderAppendOnly => {
+fn about(property: Property) -> &'static str {
+    match property {
+        Property::ElectionSafety => "At most one leader is ever elected in a term (Figure 3).",
+        Property::LeaderAppendOnly => {
             "A leader never overwrites or removes entries of its log (Figure 3)."
         }
-        Law::LogMatching => {
+        Property::LogMatching => {
             "Two logs with an entry of the same index and term agree up to it (Figure 3)."
         }
-        Law::LeaderCompleteness => {
+        Property::LeaderCompleteness => {
             "A committed entry is in the log of every leader of a later term (Figure 3)."
         }
-        Law::StateMachineSafety => {
+        Property::StateMachineSafety => {
             "No two servers ever apply different entries at one index (Figure 3)."
         }
-        Law::Monotone => {
+        Property::Monotone => {
             "No server's term or commit index falls while it runs, nor its term below what it had \
              made durable."
         }
-        Law::OneVotePerTerm => {
+        Property::OneVotePerTerm => {
             "A server votes for one candidate in a term, restarts or not; it speaks of no vote \
              that its disk does not hold."
         }
-        Law::AcknowledgedWritesKept => "An acknowledged write is committed, and stays so.",
-        Law::ExactlyOnce => "The store holds what the committed commands make, each applied once.",
-        Law::Linearizability => {
+        Property::AcknowledgedWritesKept => "An acknowledged write is committed, and stays so.",
+        Property::ExactlyOnce => {
+            "The store holds what the committed commands make, each applied once."
+        }
+        Property::Linearizability => {
             "Client operations appear to take effect one at a time, between call and return."
         }
-        Law::TermsOrderedInLog => "Terms never fall within a log.",
-        Law::MatchIsDurable => {
+        Property::TermsOrderedInLog => "Terms never fall within a log.",
+        Property::MatchIsDurable => {
             "A leader's match_index never exceeds what that server holds durably, and a server \
              acknowledges only entries its disk holds."
         }
-        Law::Invariants => "The laws every server checks after every step, in deployment too.",
+        Property::Invariants => {
+            "The invariants every server checks after every step, in deployment too."
+        }
     }
 }

@@ -165,7 +165,7 @@ impl Nodes {
             story: &story,
             broken: seen.broken.map(|broken| {
                 [BrokenTold {
-                    law: broken.law.name(),
+                    property: broken.property.name(),
                     why: &broken.why,
                 }]
             }),
@@ -204,7 +204,7 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct BrokenTold<'a> {
-    law: &'a str,
+    property: &'a str,
     why: &'a str,
 }
 

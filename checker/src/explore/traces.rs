@@ -197,7 +197,7 @@ fn of_scope(input: &Input) -> Result<String, String> {
     let start: Vec<_> = walk.start().iter().map(trace::Snapshot::of).collect();
     let mut header = view::header(&walk);
     // The property for which the trace was checked, even if its last step violates others too.
-    header["law"] = json!(broken.as_ref().map(|broken| broken.law.name()));
+    header["property"] = json!(broken.as_ref().map(|broken| broken.property.name()));
     header["why"] = json!(broken.as_ref().map(|broken| &broken.why));
     let mut told = json!({
         "kind": "scope",
@@ -259,7 +259,7 @@ fn told_of_nodes(nodes: &Nodes, judged: &Result<Report, Rejection>) -> String {
         Err(
             rejection @ (Rejection::Unreadable { place, .. }
             | Rejection::Disagreement { place, .. }
-            | Rejection::Broken { place, .. }),
+            | Rejection::Violation { place, .. }),
         ) => {
             let told = rejection.to_string();
             let why = told.strip_prefix(&format!("{place}: ")).unwrap_or(&told);
@@ -267,13 +267,13 @@ fn told_of_nodes(nodes: &Nodes, judged: &Result<Report, Rejection>) -> String {
         }
         Err(Rejection::Interrupted) => rejected(&Rejection::Interrupted.to_string(), "", 0),
     };
-    let law = judged.as_ref().err().and_then(Rejection::law);
+    let property = judged.as_ref().err().and_then(Rejection::property);
     let header = json!({
         "schema": trace::SCHEMA,
         "scope": null,
         "mutant": judged.as_ref().ok().and_then(|report: &Report| report.planted.clone()),
-        "law": law.map(model::system::Law::name),
-        "why": law.and(verdict["why"].as_str()),
+        "property": property.map(model::system::Property::name),
+        "why": property.and(verdict["why"].as_str()),
         "servers": nodes.count(),
     });
     let told = json!({

@@ -10,7 +10,7 @@ use crate::trace::{SCHEMA, ScopeBounds, Snapshot};
 use model::{
     Address,
     mutant::Mutant,
-    system::{Law, Witness, Witnesses},
+    system::{Property, Witness, Witnesses},
 };
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ pub(super) fn header(walk: &Walk) -> Value {
         "schema": SCHEMA,
         "scope": ScopeBounds::of(scope),
         "mutant": scope.mutant.map(Mutant::name),
-        "law": broken.map(|broken| broken.law.name()),
+        "property": broken.map(|broken| broken.property.name()),
         "why": broken.map(|broken| &broken.why),
         "bounds": bounds_of(scope),
         "steps_are": walk.world.steps.name(),
@@ -77,7 +77,7 @@ fn step(walk: &Walk, number: usize, step: &Step) -> Value {
         "broken": step
             .broken
             .iter()
-            .map(|broken| json!({"law": broken.law.name(), "why": broken.why}))
+            .map(|broken| json!({"property": broken.property.name(), "why": broken.why}))
             .collect::<Vec<_>>(),
     })
 }
@@ -86,7 +86,7 @@ fn step(walk: &Walk, number: usize, step: &Step) -> Value {
 fn here(walk: &Walk) -> Value {
     json!({
         "actions": actions(walk),
-        "laws": laws(walk),
+        "properties": properties(walk),
         "witnesses": witnesses(walk),
         "budgets": budgets(walk),
         "messages": messages(walk),
@@ -140,18 +140,20 @@ fn actions(walk: &Walk) -> Vec<Value> {
 }
 
 /// Every property that is checked in this world, and whether it held on the whole way to this state.
-fn laws(walk: &Walk) -> Vec<Value> {
+fn properties(walk: &Walk) -> Vec<Value> {
     let broken = walk.broken();
     let now = walk.broken_now();
     let last = walk.steps.len();
     // Without recorded operations, linearizability is not checked.
     let has_operations = walk.world.scope.tracks_operations;
-    Law::ALL
+    Property::ALL
         .iter()
-        .filter(|law| **law != Law::Linearizability || has_operations)
-        .map(|law| {
-            let first = broken.iter().find(|(_, broken)| broken.law == *law);
-            let now = now.iter().find(|broken| broken.law == *law);
+        .filter(|property| **property != Property::Linearizability || has_operations)
+        .map(|property| {
+            let first = broken
+                .iter()
+                .find(|(_, broken)| broken.property == *property);
+            let now = now.iter().find(|broken| broken.property == *property);
             let step = first.map(|(step, _)| *step);
             let why = match (first, now) {
                 (Some((step, broken)), _) if *step == last => {
@@ -161,7 +163,7 @@ fn laws(walk: &Walk) -> Vec<Value> {
                 (None, Some(broken)) => Some(broken.why.clone()),
                 (None, None) => None,
             };
-            json!({"law": law.name(), "holds": why.is_none(), "why": why, "step": step})
+            json!({"property": property.name(), "holds": why.is_none(), "why": why, "step": step})
         })
         .collect()
 }

@@ -18,8 +18,8 @@ use crate::{story, trace};
 use model::{
     Envelope, Term,
     system::{
-        Action, Broken, Budget, Facet, History, Law, Laws, Local, LocalStep, Process, Scope,
-        System, Witnesses, laws,
+        Action, Budget, Facet, History, Local, LocalStep, Process, Properties, Property, Scope,
+        System, Violation, Witnesses, properties,
     },
 };
 use std::{
@@ -58,7 +58,7 @@ pub(super) struct Step {
     pub(super) after: Arc<Process>,
     pub(super) witnesses: Witnesses,
     pub(super) story: String,
-    pub(super) broken: Vec<Broken>,
+    pub(super) broken: Vec<Violation>,
     spent: Budget,
     history: Arc<History>,
     /// The number of messages after the step.
@@ -284,11 +284,12 @@ impl Walk {
     }
 
     /// The first violation of each property, with its step.
-    pub(super) fn broken(&self) -> Vec<(usize, &Broken)> {
+    pub(super) fn broken(&self) -> Vec<(usize, &Violation)> {
         let mut seen = BTreeSet::new();
         let steps = self.steps.iter().enumerate();
         let all = steps.flat_map(|(place, step)| step.broken.iter().map(move |it| (place + 1, it)));
-        all.filter(|(_, broken)| seen.insert(broken.law)).collect()
+        all.filter(|(_, broken)| seen.insert(broken.property))
+            .collect()
     }
 
     /// The actions of the model, without dropped messages.
@@ -575,12 +576,12 @@ impl Walk {
             .real
             .record(&self.system.spent, &self.system.history, &judged)
             .ok_or("it is not within the bounds of this scope")?;
-        broken = broken.or_else(|| self.judge_pairs(&action, &judged.next, Laws::ALL));
+        broken = broken.or_else(|| self.judge_pairs(&action, &judged.next, Properties::ALL));
         let mut all = Vec::new();
         if broken.is_some() {
             all = self.judge_apart(&action);
             let mut unjudged = self.real.clone();
-            unjudged.laws = Laws::NONE;
+            unjudged.properties = Properties::NONE;
             if let Some((_, whole, _, _)) =
                 unjudged.record(&self.system.spent, &self.system.history, &judged)
             {
@@ -620,29 +621,37 @@ impl Walk {
     }
 
     /// All violations of the step. Each property is checked as if it were the only one.
-    fn judge_apart(&self, action: &Action) -> Vec<Broken> {
+    fn judge_apart(&self, action: &Action) -> Vec<Violation> {
         let mut scope = self.real.clone();
-        let mut judge = |law| {
-            scope.laws = Laws::only(law);
+        let mut judge = |property| {
+            scope.properties = Properties::only(property);
             let step = scope.local_step(&self.system.processes[action.process], &action.local)?;
             let (_, _, _, broken) =
                 scope.record(&self.system.spent, &self.system.history, &step)?;
-            broken.or_else(|| self.judge_pairs(action, &step.next, scope.laws))
+            broken.or_else(|| self.judge_pairs(action, &step.next, scope.properties))
         };
-        Law::ALL.iter().filter_map(|law| judge(*law)).collect()
+        Property::ALL
+            .iter()
+            .filter_map(|property| judge(*property))
+            .collect()
     }
 
-    fn judge_pairs(&self, action: &Action, next: &Process, judged: Laws) -> Option<Broken> {
+    fn judge_pairs(
+        &self,
+        action: &Action,
+        next: &Process,
+        judged: Properties,
+    ) -> Option<Violation> {
         let facet = Facet::of(next.server()?);
         let others = self.system.processes.iter().enumerate();
         let others = others.filter(|(place, _)| *place != action.process);
         others
             .filter_map(|(_, other)| other.server())
-            .find_map(|other| laws::pair::judge_pair(&facet, &Facet::of(other), judged).err())
+            .find_map(|other| properties::pair::judge_pair(&facet, &Facet::of(other), judged).err())
     }
 
     /// The properties of two servers that are violated in the current state.
-    pub(super) fn broken_now(&self) -> Vec<Broken> {
+    pub(super) fn broken_now(&self) -> Vec<Violation> {
         let servers: Vec<Facet> = self
             .system
             .processes
@@ -655,11 +664,12 @@ impl Walk {
             places
                 .flat_map(|(place, one)| servers[place + 1..].iter().map(move |other| (one, other)))
         };
-        let judge = |law: &Law| {
-            pairs()
-                .find_map(|(one, other)| laws::pair::judge_pair(one, other, Laws::only(*law)).err())
+        let judge = |property: &Property| {
+            pairs().find_map(|(one, other)| {
+                properties::pair::judge_pair(one, other, Properties::only(*property)).err()
+            })
         };
-        Law::ALL.iter().filter_map(judge).collect()
+        Property::ALL.iter().filter_map(judge).collect()
     }
 
     fn drop_message(&mut self, key: Key, message: u32) -> Result<(), Refusal> {

@@ -11,7 +11,7 @@ use crate::catalogue::{self, Entry};
 use model::{
     mutant::Mutant,
     system::{
-        Laws, Reduction, Scope,
+        Properties, Reduction, Scope,
         scope::{MAX_BUDGET, MAX_SERVERS, MAX_TERMS},
     },
 };
@@ -27,7 +27,7 @@ pub(super) fn scopes() -> &'static [Scope] {
             if scopes.iter().all(|scope| scope.name != entry.scope.name) {
                 scopes.push(Scope {
                     mutant: None,
-                    laws: Laws::ALL,
+                    properties: Properties::ALL,
                     ..entry.scope.clone()
                 });
             }
@@ -214,7 +214,7 @@ impl World {
         if let Some(entry) = &entry {
             scope = Scope {
                 expected: scope.expected,
-                laws: Laws::ALL,
+                properties: Properties::ALL,
                 ..entry.scope.clone()
             };
         } else if mutant.is_some() {
@@ -237,7 +237,7 @@ impl World {
         let is_split = !scope.reduction.merge_syncs && !scope.reduction.merge_restarts;
         Self {
             scope: Scope {
-                laws: Laws::ALL,
+                properties: Properties::ALL,
                 ..scope.clone()
             },
             steps: if is_split {

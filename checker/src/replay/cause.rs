@@ -16,7 +16,7 @@ use super::{
     server::{ClusterHistory as _, Server, broken_at},
 };
 use model::{
-    Address, Config, Durable, Entry, Envelope, Event, HardState, NodeId, Raft, system::Broken,
+    Address, Config, Durable, Entry, Envelope, Event, HardState, NodeId, Raft, system::Violation,
 };
 use rustc_hash::FxHashMap;
 use std::{
@@ -92,7 +92,7 @@ pub(crate) struct Seen<'a> {
     /// The messages sent.
     pub(crate) sends: &'a [Envelope],
     /// The property that the step violates.
-    pub(crate) broken: Option<&'a Broken>,
+    pub(crate) broken: Option<&'a Violation>,
 }
 
 impl<'a> Seen<'a> {
@@ -354,7 +354,7 @@ impl Replay {
         let judged = self.judge(track, step, heard, place);
         let broken = match &judged {
             Ok(()) => None,
-            Err(Rejection::Broken { broken, .. }) => Some(broken),
+            Err(Rejection::Violation { broken, .. }) => Some(broken),
             // The step differs from its record, so there is nothing to show.
             Err(_) => return judged.map(|()| Vec::new()),
         };

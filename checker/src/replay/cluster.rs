@@ -1,6 +1,6 @@
 //! The properties over all servers together, updated step by step.
 //!
-//! These are the properties that `model::system` checks on whole states (`history` and `laws` there),
+//! These are the properties that `model::system` checks on whole states (`history` and `properties` there),
 //! over the whole history: leaders ever elected, entries ever committed, votes ever cast. Nothing is
 //! copied or compared as a whole here: a log prefix is one number, so two logs agree up to an index if
 //! their numbers there are equal.
@@ -18,7 +18,7 @@ use model::{
     Raft, Role, Snapshot, Store, Term,
     message::ResponseBody,
     store::{Answer, Command},
-    system::{Broken, Law},
+    system::{Property, Violation},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,7 +61,7 @@ impl Cluster {
     }
 
     /// Checks a step of a server: its election and its commits.
-    pub(super) fn judge_step(&mut self, server: &Server, led: &Led) -> Result<(), Broken> {
+    pub(super) fn judge_step(&mut self, server: &Server, led: &Led) -> Result<(), Violation> {
         let Some(raft) = server.raft() else {
             return Ok(());
         };
@@ -76,14 +76,14 @@ impl Cluster {
         Ok(())
     }
 
-    fn elect(&mut self, raft: &Raft, log: Prefix) -> Result<(), Broken> {
+    fn elect(&mut self, raft: &Raft, log: Prefix) -> Result<(), Violation> {
         let (term, id) = (raft.current_term(), raft.id());
         self.elections += 1;
         if let Some((rival, _)) = self.elected.get(&term)
             && *rival != id
         {
             return broken(
-                Law::ElectionSafety,
+                Property::ElectionSafety,
                 format!("servers {rival} and {id} were both elected in term {term}"),
             );
         }
@@ -92,7 +92,7 @@ impl Cluster {
             && self.prefixes.beginning(log, *count) != Some(self.committed[count - 1])
         {
             return broken(
-                Law::LeaderCompleteness,
+                Property::LeaderCompleteness,
                 format!(
                     "server {id} was elected in term {term} without all {count} entries committed by term {in_term}"
                 ),
@@ -102,13 +102,13 @@ impl Cluster {
         Ok(())
     }
 
-    fn commit(&mut self, raft: &Raft, log: &[Prefix], count: usize) -> Result<(), Broken> {
+    fn commit(&mut self, raft: &Raft, log: &[Prefix], count: usize) -> Result<(), Violation> {
         let id = raft.id();
         let both = count.min(self.committed.len());
         if both > 0 && log[both - 1] != self.committed[both - 1] {
             let place = (0..both).find(|place| log[*place] != self.committed[*place]);
             return broken(
-                Law::StateMachineSafety,
+                Property::StateMachineSafety,
                 format!(
                     "server {id} applied another entry at index {} than was committed there before",
                     place.map_or(both, |place| place + 1)
@@ -125,7 +125,7 @@ impl Cluster {
         for (elected, (leader, log)) in self.elected.range(term.next()..) {
             if self.prefixes.beginning(*log, count) != Some(self.committed[count - 1]) {
                 return broken(
-                    Law::LeaderCompleteness,
+                    Property::LeaderCompleteness,
                     format!(
                         "server {id} committed up to entry {count} in term {term}, but server {leader} was elected in term {elected} without all of it"
                     ),
@@ -141,7 +141,7 @@ impl Cluster {
         &mut self,
         server: &Server,
         envelope: &Envelope,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Violation> {
         let id = server.id;
         let (term, vote) = match &envelope.message {
             Message::RequestVoteRequest(request) => (request.term, envelope.from),
@@ -170,14 +170,14 @@ impl Cluster {
             || (held.current_term == term && held.voted_for.map(Address::Node) == Some(vote));
         if !is_held {
             return broken(
-                Law::OneVotePerTerm,
+                Property::OneVotePerTerm,
                 format!("server {id} spoke of a vote in term {term} that its disk does not hold"),
             );
         }
         let cast = *self.votes.entry((term, id)).or_insert(vote);
         if cast != vote {
             return broken(
-                Law::OneVotePerTerm,
+                Property::OneVotePerTerm,
                 format!("server {id} voted for {cast} and for {vote} in term {term}"),
             );
         }
@@ -185,7 +185,7 @@ impl Cluster {
     }
 
     /// Checks that an acknowledged write is committed.
-    fn judge_answer(&self, server: &Server, answer: &Answer) -> Result<(), Broken> {
+    fn judge_answer(&self, server: &Server, answer: &Answer) -> Result<(), Violation> {
         let (Answer::Written { version } | Answer::Number { version, .. }) = answer else {
             return Ok(());
         };
@@ -199,7 +199,7 @@ impl Cluster {
             return Ok(());
         }
         broken(
-            Law::AcknowledgedWritesKept,
+            Property::AcknowledgedWritesKept,
             format!(
                 "server {} acknowledged a write at index {version}, where none is committed",
                 server.id
@@ -209,7 +209,7 @@ impl Cluster {
 
     /// Checks a leader's progress for the follower that sent the received message against that
     /// follower's disk.
-    pub(super) fn judge_belief(&self, leader: &Server, follower: &Server) -> Result<(), Broken> {
+    pub(super) fn judge_belief(&self, leader: &Server, follower: &Server) -> Result<(), Violation> {
         let Some(raft) = leader.raft() else {
             return Ok(());
         };
@@ -228,7 +228,7 @@ impl Cluster {
             return Ok(());
         }
         broken(
-            Law::MatchIsDurable,
+            Property::MatchIsDurable,
             format!(
                 "server {} believes that server {} holds entries up to {count} durably, and it does not",
                 leader.id, follower.id
@@ -238,7 +238,7 @@ impl Cluster {
 }
 
 impl ClusterHistory for Cluster {
-    fn intern(&mut self, mut last: Prefix, entries: &[Entry]) -> Result<Vec<Prefix>, Broken> {
+    fn intern(&mut self, mut last: Prefix, entries: &[Entry]) -> Result<Vec<Prefix>, Violation> {
         let mut prefixes = Vec::with_capacity(entries.len());
         for entry in entries {
             last = self.prefixes.longer(last, entry)?;
@@ -251,27 +251,27 @@ impl ClusterHistory for Cluster {
         self.prefixes.entry(prefix)
     }
 
-    fn judge_disk(&mut self, id: NodeId, old: HardState, new: HardState) -> Result<(), Broken> {
+    fn judge_disk(&mut self, id: NodeId, old: HardState, new: HardState) -> Result<(), Violation> {
         let kept = new.current_term > old.current_term
             || (new.current_term == old.current_term
                 && (old.voted_for.is_none() || old.voted_for == new.voted_for));
         if !kept {
             return broken(
-                Law::OneVotePerTerm,
+                Property::OneVotePerTerm,
                 format!("the disk of server {id} went back on its term or its vote"),
             );
         }
         Ok(())
     }
 
-    fn judge_snapshot(&mut self, id: NodeId, snapshot: &Snapshot) -> Result<&[Prefix], Broken> {
+    fn judge_snapshot(&mut self, id: NodeId, snapshot: &Snapshot) -> Result<&[Prefix], Violation> {
         let last = snapshot.last_included();
         let count = last.index.get() as usize;
         let covered = self.committed.get(..count).unwrap_or_default();
         let ends = covered.last().map(|prefix| self.prefixes.term(*prefix));
         if ends != Some(last.term) {
-            return Err(Broken {
-                law: Law::StateMachineSafety,
+            return Err(Violation {
+                property: Property::StateMachineSafety,
                 why: format!(
                     "server {id} has a snapshot that ends with entry {count} of term {}, which was not committed",
                     last.term
@@ -290,8 +290,8 @@ impl ClusterHistory for Cluster {
             }
         }
         if self.applied != snapshot.store {
-            return Err(Broken {
-                law: Law::ExactlyOnce,
+            return Err(Violation {
+                property: Property::ExactlyOnce,
                 why: format!(
                     "the snapshot of server {id} up to entry {count} is not what the committed entries make"
                 ),
@@ -301,7 +301,11 @@ impl ClusterHistory for Cluster {
     }
 }
 
-fn judge_acknowledgement(server: &Server, term: Term, match_index: LogIndex) -> Result<(), Broken> {
+fn judge_acknowledgement(
+    server: &Server,
+    term: Term,
+    match_index: LogIndex,
+) -> Result<(), Violation> {
     // In a later term, the disk may have lost acknowledged entries legitimately.
     let durable = server.disk.hard_state.current_term > term
         || server.disk.log.len() as u64 >= match_index.get();
@@ -309,7 +313,7 @@ fn judge_acknowledgement(server: &Server, term: Term, match_index: LogIndex) -> 
         return Ok(());
     }
     broken(
-        Law::MatchIsDurable,
+        Property::MatchIsDurable,
         format!(
             "server {} acknowledged entry {match_index}, but its disk holds {} entries",
             server.id,
@@ -318,6 +322,6 @@ fn judge_acknowledgement(server: &Server, term: Term, match_index: LogIndex) -> 
     )
 }
 
-fn broken(law: Law, why: String) -> Result<(), Broken> {
-    Err(Broken { law, why })
+fn broken(property: Property, why: String) -> Result<(), Violation> {
+    Err(Violation { property, why })
 }

@@ -6,7 +6,7 @@
 
 use model::{
     Entry, EntryId, LogIndex, Term,
-    system::{Broken, Law},
+    system::{Property, Violation},
 };
 use rustc_hash::FxHashMap;
 
@@ -50,7 +50,7 @@ impl Prefixes {
     ///
     /// # Errors
     /// If the entry violates Log Matching or the order of the terms.
-    pub(super) fn longer(&mut self, parent: Prefix, entry: &Entry) -> Result<Prefix, Broken> {
+    pub(super) fn longer(&mut self, parent: Prefix, entry: &Entry) -> Result<Prefix, Violation> {
         let length = self.length(parent) + 1;
         let last = EntryId {
             term: entry.term,
@@ -61,8 +61,8 @@ impl Prefixes {
             if node.parent == parent && node.entry.as_ref() == Some(entry) {
                 return Ok(*known);
             }
-            return Err(Broken {
-                law: Law::LogMatching,
+            return Err(Violation {
+                property: Property::LogMatching,
                 why: format!(
                     "two logs have an entry of term {} at index {length} and differ at or before it",
                     entry.term
@@ -70,8 +70,8 @@ impl Prefixes {
             });
         }
         if entry.term < self.term(parent) {
-            return Err(Broken {
-                law: Law::TermsOrderedInLog,
+            return Err(Violation {
+                property: Property::TermsOrderedInLog,
                 why: format!(
                     "entry {length} is of term {}, after one of term {}",
                     entry.term,
@@ -156,7 +156,7 @@ mod tests {
         let mut chain = vec![EMPTY];
         for length in 1..500 {
             let last = prefixes.longer(chain[length - 1], &entry(length as u64 / 7 + 1));
-            chain.push(last.expect("a lawful log"));
+            chain.push(last.expect("terms are ordered"));
         }
         for prefix in &chain {
             for (length, beginning) in chain.iter().enumerate() {
@@ -170,13 +170,17 @@ mod tests {
     #[test]
     fn another_history_under_the_same_name_breaks_log_matching() {
         let mut prefixes = Prefixes::new();
-        let one = prefixes.longer(EMPTY, &entry(1)).expect("lawful");
-        let two = prefixes.longer(EMPTY, &entry(2)).expect("lawful");
-        let long = prefixes.longer(one, &entry(3)).expect("lawful");
+        let one = prefixes
+            .longer(EMPTY, &entry(1))
+            .expect("terms are ordered");
+        let two = prefixes
+            .longer(EMPTY, &entry(2))
+            .expect("terms are ordered");
+        let long = prefixes.longer(one, &entry(3)).expect("terms are ordered");
         assert_eq!(prefixes.longer(one, &entry(3)).expect("the same"), long);
         let broken = prefixes.longer(two, &entry(3)).expect_err("another prefix");
-        assert_eq!(broken.law, Law::LogMatching);
+        assert_eq!(broken.property, Property::LogMatching);
         let broken = prefixes.longer(two, &entry(1)).expect_err("an older term");
-        assert_eq!(broken.law, Law::TermsOrderedInLog);
+        assert_eq!(broken.property, Property::TermsOrderedInLog);
     }
 }

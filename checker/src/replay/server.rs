@@ -12,7 +12,7 @@ use model::{
     Durable, Effects, Entry, Envelope, Event, HardState, LogIndex, NodeId, Raft, Role, Snapshot,
     Write, WriteId,
     invariants::{self, Watermarks},
-    system::{Broken, Law},
+    system::{Property, Violation},
 };
 use serde_json::Value;
 use std::collections::{BTreeSet, VecDeque};
@@ -20,17 +20,17 @@ use std::collections::{BTreeSet, VecDeque};
 /// The history of the cluster (leaders, commits and log prefixes), as far as the replay of one server needs it.
 pub(super) trait ClusterHistory {
     /// The prefixes that result when these entries are appended one by one.
-    fn intern(&mut self, last: Prefix, entries: &[Entry]) -> Result<Vec<Prefix>, Broken>;
+    fn intern(&mut self, last: Prefix, entries: &[Entry]) -> Result<Vec<Prefix>, Violation>;
 
     /// The last entry of a prefix.
     fn entry(&self, prefix: Prefix) -> Option<&Entry>;
 
     /// Checks the hard state of a disk: a vote never changes within a term.
-    fn judge_disk(&mut self, id: NodeId, old: HardState, new: HardState) -> Result<(), Broken>;
+    fn judge_disk(&mut self, id: NodeId, old: HardState, new: HardState) -> Result<(), Violation>;
 
     /// Checks a snapshot that is written to a disk: it ends with a committed entry, and its state is the
     /// result of the entries up to there. Returns the prefixes of these entries.
-    fn judge_snapshot(&mut self, id: NodeId, snapshot: &Snapshot) -> Result<&[Prefix], Broken>;
+    fn judge_snapshot(&mut self, id: NodeId, snapshot: &Snapshot) -> Result<&[Prefix], Violation>;
 }
 
 /// A server.
@@ -203,9 +203,9 @@ impl Server {
         let committed_before = raft.commit_index().get() as usize;
         let effects = raft.step(event);
         let compared = compare(&effects, &recorded, self.id, place);
-        let checked = invariants::check(before, raft, &effects).map_err(|law| Broken {
-            law: Law::Invariants,
-            why: format!("after this step of server {}: {law}", self.id),
+        let checked = invariants::check(before, raft, &effects).map_err(|property| Violation {
+            property: Property::Invariants,
+            why: format!("after this step of server {}: {property}", self.id),
         });
         let Effects { write, sends, .. } = effects;
         self.sends = sends;
@@ -258,8 +258,8 @@ impl Server {
         });
         let in_memory = self.raft.as_ref().map(|raft| raft.log().last_index().get());
         if in_memory != Some(self.log.len() as u64) {
-            let broken = Broken {
-                law: Law::Invariants,
+            let broken = Violation {
+                property: Property::Invariants,
                 why: format!(
                     "the log of server {} is not what its writes make of it",
                     self.id
@@ -296,8 +296,8 @@ impl Disk {
     }
 }
 
-pub(super) fn broken_at(place: &Place, broken: Broken) -> Rejection {
-    Rejection::Broken {
+pub(super) fn broken_at(place: &Place, broken: Violation) -> Rejection {
+    Rejection::Violation {
         place: place.clone(),
         broken,
     }

@@ -5,7 +5,7 @@ use super::{Story, changes, counted, words};
 use crate::trace::Trace;
 use model::{
     Entry, Log, LogIndex,
-    system::{Broken, Law, Process, Server, System, linearizability},
+    system::{Process, Property, Server, System, Violation, linearizability},
 };
 
 /// Describes the end of a trace.
@@ -14,11 +14,15 @@ pub(super) fn tell(trace: &Trace, story: &mut Story) {
     story.line("");
     let marks = match &trace.broken {
         Some(broken) => {
-            story.paragraph("", 0, &format!("{} is broken: {}.", broken.law, broken.why));
+            story.paragraph(
+                "",
+                0,
+                &format!("{} is broken: {}.", broken.property, broken.why),
+            );
             Marks::of(trace, broken, end)
         }
         None => {
-            story.line("No law is broken.");
+            story.line("No property is broken.");
             Marks::default()
         }
     };
@@ -53,7 +57,7 @@ struct Marks {
 impl Marks {
     /// The servers and the entry that the sentence names; for Log Matching, the first index where the
     /// two logs differ. If the sentence names no server, it refers to the server of the last step.
-    fn of(trace: &Trace, broken: &Broken, end: &System) -> Self {
+    fn of(trace: &Trace, broken: &Violation, end: &System) -> Self {
         let mut servers = servers_in(&broken.why);
         if servers.is_empty()
             && let Some(last) = trace.steps.last()
@@ -62,7 +66,7 @@ impl Marks {
             servers.push(server.id.get());
         }
         let mut index = number_after(&broken.why, &["index", "entry", "to"]);
-        if broken.law == Law::LogMatching
+        if broken.property == Property::LogMatching
             && let [one, other] = servers.as_slice()
         {
             let log = |id: u64| {
@@ -80,11 +84,11 @@ impl Marks {
                 .map(|index| index as usize);
         }
         let about_entries = matches!(
-            broken.law,
-            Law::LogMatching
-                | Law::LeaderCompleteness
-                | Law::StateMachineSafety
-                | Law::MatchIsDurable
+            broken.property,
+            Property::LogMatching
+                | Property::LeaderCompleteness
+                | Property::StateMachineSafety
+                | Property::MatchIsDurable
         );
         Self {
             servers,
@@ -258,7 +262,7 @@ fn grid(rows: &[Row<'_>], marks: &Marks) -> Vec<String> {
         legend.push("* committed, as that server knows");
     }
     if marks.index.is_some() {
-        legend.push("[ ] what the law speaks of");
+        legend.push("[ ] the subject of the property");
     }
     if !legend.is_empty() {
         lines.push(format!("  ({})", legend.join("; ")));

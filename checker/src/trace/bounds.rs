@@ -3,7 +3,7 @@
 use model::{
     client::Ask,
     mutant::Mutant,
-    system::{Budget, Law, Laws, Reduction, Scope},
+    system::{Budget, Properties, Property, Reduction, Scope},
 };
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,7 @@ pub struct ScopeBounds {
     /// The reductions that the search used.
     pub reduction: Reductions,
     /// The only property checked; `None` if all are.
-    pub only_law: Option<Law>,
+    pub only_property: Option<Property>,
 }
 
 /// The serialized form of [`Reduction`].
@@ -94,7 +94,7 @@ impl ScopeBounds {
             reduction,
             mutant: _,
             flaw: _,
-            laws,
+            properties,
             expected: _,
         } = scope.clone();
         let Reduction {
@@ -130,10 +130,10 @@ impl ScopeBounds {
                 forget_hints,
                 trim_appends,
             },
-            only_law: Law::ALL
+            only_property: Property::ALL
                 .iter()
                 .copied()
-                .find(|law| laws == Laws::only(*law)),
+                .find(|property| properties == Properties::only(*property)),
         }
     }
 
@@ -165,7 +165,7 @@ impl ScopeBounds {
         scope.reduction.send_early = self.reduction.send_early;
         scope.reduction.forget_hints = self.reduction.forget_hints;
         scope.reduction.trim_appends = self.reduction.trim_appends;
-        scope.laws = self.only_law.map_or(Laws::ALL, Laws::only);
+        scope.properties = self.only_property.map_or(Properties::ALL, Properties::only);
         scope.mutant = mutant;
         scope
     }

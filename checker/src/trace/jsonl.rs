@@ -16,7 +16,7 @@ use super::{ScopeBounds, Snapshot, Trace, TraceStep, real_network};
 use model::{
     Envelope,
     mutant::Mutant,
-    system::{Action, Broken, Law, Local, Scope, System, Witnesses},
+    system::{Action, Local, Property, Scope, System, Violation, Witnesses},
 };
 use serde::{
     Deserialize, Serialize,
@@ -28,7 +28,7 @@ use std::{
 };
 
 /// The name and version of the format.
-pub const SCHEMA: &str = "stateraft-trace/1";
+pub const SCHEMA: &str = "stateraft-trace/2";
 /// The maximum length of a line in bytes. A step contains one process, the header all of them.
 const LONGEST_LINE: u64 = 256 << 20;
 
@@ -72,7 +72,7 @@ struct Header {
     schema: String,
     scope: ScopeBounds,
     mutant: Option<String>,
-    law: Option<Law>,
+    property: Option<Property>,
     why: Option<String>,
     steps: usize,
     start: serde_json::Value,
@@ -158,14 +158,14 @@ impl<'a, W: Write> Lines<'a, W> {
         out: &'a mut W,
         scope: &Scope,
         steps: usize,
-        broken: Option<&Broken>,
+        broken: Option<&Violation>,
         start: &System,
     ) -> io::Result<Self> {
         let header = Header {
             schema: SCHEMA.into(),
             scope: ScopeBounds::of(scope),
             mutant: scope.mutant.map(|mutant| mutant.name().into()),
-            law: broken.map(|broken| broken.law),
+            property: broken.map(|broken| broken.property),
             why: broken.map(|broken| broken.why.clone()),
             steps,
             start: serde_json::to_value(Snapshot::all(start))?,
@@ -268,14 +268,14 @@ pub(crate) fn read_each(
         ));
     }
     let found = system.broken.as_ref();
-    if found.map(|broken| broken.law) != header.law
+    if found.map(|broken| broken.property) != header.property
         || found.map(|broken| &broken.why) != header.why.as_ref()
     {
         return Err(bad(
             1,
             match found {
-                Some(broken) => format!("the steps break {}: {}", broken.law, broken.why),
-                None => "the steps break no law".into(),
+                Some(broken) => format!("the steps break {}: {}", broken.property, broken.why),
+                None => "the steps break no property".into(),
             },
         ));
     }

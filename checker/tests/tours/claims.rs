@@ -1,7 +1,7 @@
 //! Checks whether the claims of a tour's cards hold, and whether the cards contain them in their texts.
 //!
 //! A claim is a line of words: `server 1 leader`, `server 2 log 1 2 4` (the terms of its entries),
-//! `server 1 commit 2`, `committed 3` (by some leader, ever), `witness leader elected`, `law Leader
+//! `server 1 commit 2`, `committed 3` (by some leader, ever), `witness leader elected`, `property Leader
 //! Completeness`, `nothing changes`. The checks use the same lines of the trace as the page.
 
 use crate::script::{self, Card, Part};
@@ -102,9 +102,9 @@ impl Scene<'_> {
         let words: Vec<&str> = claim.split_whitespace().collect();
         match words.as_slice() {
             ["nothing", "changes"] => self.nothing_changes(),
-            ["law", law @ ..] => {
+            ["property", property @ ..] => {
                 let broken = self.past.last().and_then(|step| step.state.broken.clone());
-                Ok(broken.is_some_and(|broken| broken.law.name() == law.join(" ")))
+                Ok(broken.is_some_and(|broken| broken.property.name() == property.join(" ")))
             }
             ["witness", witness @ ..] => {
                 let wanted = witness.join(" ");

@@ -5,8 +5,8 @@
 //! later. It is not limited to processes that are up at the same moment.
 
 use super::{
-    laws::{Broken, Law, Laws, reference::reference_pairs},
     linearizability::{self, Operation, OperationId},
+    properties::{Properties, Property, Violation, reference::reference_pairs},
     witness::{Witness, Witnesses},
 };
 use crate::{Config, Entry, EntryId, Log, LogIndex, NodeId, SessionId, Store, Term};
@@ -113,16 +113,16 @@ impl History {
     /// Records an observation.
     ///
     /// # Errors
-    /// The property that the observation violates, if that property is in `laws`.
+    /// The property that the observation violates, if that property is in `properties`.
     pub fn observe(
         &mut self,
         observation: &Observation,
-        laws: Laws,
+        properties: Properties,
         witnesses: &mut Witnesses,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Violation> {
         match observation {
             Observation::Elected { term, leader, log } => {
-                self.elect(*term, *leader, log, laws, witnesses)
+                self.elect(*term, *leader, log, properties, witnesses)
             }
             Observation::Committed {
                 by_leader,
@@ -131,14 +131,14 @@ impl History {
             } => {
                 let mut index = *first;
                 for entry in entries {
-                    self.commit(index, entry, *by_leader, laws, witnesses)?;
+                    self.commit(index, entry, *by_leader, properties, witnesses)?;
                     index = index.next();
                 }
                 Ok(())
             }
-            Observation::Stands { at, store } => self.stand(*at, store, laws),
+            Observation::Stands { at, store } => self.stand(*at, store, properties),
             Observation::Acknowledged { session, sequence } => {
-                laws.require(Law::AcknowledgedWritesKept, self.holds_write(*session, *sequence), || {
+                properties.require(Property::AcknowledgedWritesKept, self.holds_write(*session, *sequence), || {
                     format!("write {sequence} of session {session} was acknowledged, but no server had committed it")
                 })
             }
@@ -149,7 +149,7 @@ impl History {
             Observation::Returned { id, result } => {
                 linearizability::complete(&mut self.operations, *id, result.clone());
                 let holds = linearizability::is_linearizable(&self.operations);
-                laws.require(Law::Linearizability, holds, || {
+                properties.require(Property::Linearizability, holds, || {
                     format!("no order of the operations explains their results: {}", linearizability::told(&self.operations).join("; "))
                 })
             }
@@ -160,7 +160,7 @@ impl History {
             Observation::Refused { id } => {
                 linearizability::refuse(&mut self.operations, *id);
                 let holds = linearizability::is_linearizable(&self.operations);
-                laws.require(Law::Linearizability, holds, || {
+                properties.require(Property::Linearizability, holds, || {
                     format!("an operation reported as not done took effect: {}", linearizability::told(&self.operations).join("; "))
                 })
             }
@@ -172,19 +172,19 @@ impl History {
         term: Term,
         leader: NodeId,
         log: &Log,
-        laws: Laws,
+        properties: Properties,
         witnesses: &mut Witnesses,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Violation> {
         let rival = self.elected.get(&term).map(|election| election.leader);
         let alone = rival.is_none_or(|rival| rival == leader);
-        laws.require(Law::ElectionSafety, alone, || {
+        properties.require(Property::ElectionSafety, alone, || {
             let rival = rival.map_or(0, NodeId::get);
             format!("servers {rival} and {leader} were both elected in term {term}")
         })?;
-        let log = self.whole(log, laws)?;
+        let log = self.whole(log, properties)?;
         for (place, committed) in self.committed.iter().enumerate() {
             let present = committed.in_term >= term || log.get(place) == Some(&committed.entry);
-            laws.require(Law::LeaderCompleteness, present, || {
+            properties.require(Property::LeaderCompleteness, present, || {
                 format!(
                     "server {leader} was elected in term {term} without entry {}, committed in term {}",
                     place + 1,
@@ -203,21 +203,21 @@ impl History {
     }
 
     /// A log from index 1. The entries up to its base must be the committed entries.
-    fn whole(&self, log: &Log, laws: Laws) -> Result<Vec<Entry>, Broken> {
-        self.require_committed(log.base(), laws)?;
+    fn whole(&self, log: &Log, properties: Properties) -> Result<Vec<Entry>, Violation> {
+        self.require_committed(log.base(), properties)?;
         let gone = self.committed.iter().take(log.base().index.get() as usize);
         let gone = gone.map(|committed| committed.entry.clone());
         Ok(gone.chain(log.entries().iter().cloned()).collect())
     }
 
     /// Requires that the last entry of a snapshot is the entry committed at its index.
-    fn require_committed(&self, at: EntryId, laws: Laws) -> Result<(), Broken> {
+    fn require_committed(&self, at: EntryId, properties: Properties) -> Result<(), Violation> {
         let place = (at.index.get() as usize).checked_sub(1);
         let is_committed = place.is_none_or(|place| {
             let committed = self.committed.get(place);
             committed.is_some_and(|committed| committed.entry.term == at.term)
         });
-        laws.require(Law::StateMachineSafety, is_committed, || {
+        properties.require(Property::StateMachineSafety, is_committed, || {
             format!(
                 "a snapshot ends with entry {} of term {}, which was never committed",
                 at.index, at.term
@@ -226,8 +226,8 @@ impl History {
     }
 
     /// Requires that a state without a complete log is the result of the committed entries.
-    fn stand(&self, at: EntryId, store: &Store, laws: Laws) -> Result<(), Broken> {
-        self.require_committed(at, laws)?;
+    fn stand(&self, at: EntryId, store: &Store, properties: Properties) -> Result<(), Violation> {
+        self.require_committed(at, properties)?;
         let applied = self.committed.iter().take(at.index.get() as usize);
         let applied = applied.map(|committed| &committed.entry);
         let expected = reference_pairs(applied.clone());
@@ -235,7 +235,7 @@ impl History {
             .pairs()
             .map(|(key, held)| (key.to_vec(), held.value.to_vec()))
             .collect();
-        laws.require(Law::ExactlyOnce, expected == found, || {
+        properties.require(Property::ExactlyOnce, expected == found, || {
             format!(
                 "a state after entry {} is not what the committed entries make when each command is applied once",
                 at.index
@@ -247,7 +247,7 @@ impl History {
         for entry in applied {
             replayed.apply(&entry.payload, &config);
         }
-        laws.require(Law::ExactlyOnce, replayed == *store, || {
+        properties.require(Property::ExactlyOnce, replayed == *store, || {
             format!(
                 "a state after entry {} has lost or changed what it must remember of sessions",
                 at.index
@@ -260,13 +260,13 @@ impl History {
         index: LogIndex,
         entry: &Entry,
         by_leader: Option<Term>,
-        laws: Laws,
+        properties: Properties,
         witnesses: &mut Witnesses,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Violation> {
         let place = index.get() as usize - 1;
         let in_term = by_leader.unwrap_or(entry.term);
         if let Some(committed) = self.committed.get_mut(place) {
-            laws.require(Law::StateMachineSafety, committed.entry == *entry, || {
+            properties.require(Property::StateMachineSafety, committed.entry == *entry, || {
                 format!(
                     "two servers applied different entries at index {index}: of term {} and of term {}",
                     committed.entry.term, entry.term
@@ -290,7 +290,7 @@ impl History {
         if let Some(term) = by_leader {
             for (elected, election) in self.elected.range(term.next()..) {
                 let present = election.log.get(place) == Some(entry);
-                laws.require(Law::LeaderCompleteness, present, || {
+                properties.require(Property::LeaderCompleteness, present, || {
                     format!(
                         "entry {index} was committed in term {term}, but server {} was elected in term {elected} without it",
                         election.leader

@@ -7,8 +7,8 @@
 
 use super::{
     history::Observation,
-    laws::pair::Facet,
     process::{Local, LocalStep, Process, Server},
+    properties::pair::Facet,
     reduction::Reduction,
     relabel::{Relabel, Relabelling},
     relevance::refusal_term,

@@ -1,6 +1,6 @@
 //! The processes of a system, and the events of a single process.
 
-use super::{history::Observation, laws::Broken, scope::Budget, witness::Witnesses};
+use super::{history::Observation, properties::Violation, scope::Budget, witness::Witnesses};
 use crate::{
     Address, ClientId, Durable, Entry, EntryId, Envelope, NodeId, Raft, RequestId, Role, Timer,
     Write, client::Client, proxy::Proxy,
@@ -111,7 +111,7 @@ pub struct LocalStep {
     /// The witnesses reached.
     pub witnesses: Witnesses,
     /// The property that the step violates.
-    pub broken: Option<Broken>,
+    pub broken: Option<Violation>,
 }
 
 impl LocalStep {
@@ -127,7 +127,7 @@ impl LocalStep {
         }
     }
 
-    pub(super) fn judge(&mut self, verdict: Result<(), Broken>) {
+    pub(super) fn judge(&mut self, verdict: Result<(), Violation>) {
         if let Err(broken) = verdict {
             self.broken.get_or_insert(broken);
         }

@@ -4,7 +4,7 @@
 //! reads and crashes have budgets. Messages are unbounded: none is ever removed, so each can be lost,
 //! delayed, duplicated or reordered. A scope is exhausted when the frontier is empty.
 
-use super::{laws::Laws, reduction::Reduction, witness::Witness};
+use super::{properties::Properties, reduction::Reduction, witness::Witness};
 use crate::{
     ClientId, Config, NodeId, SessionId, Term,
     client::Ask,
@@ -100,7 +100,7 @@ pub struct Scope {
     #[cfg(feature = "mutants")]
     pub flaw: Option<super::flaw::Flaw>,
     /// The properties to check.
-    pub laws: Laws,
+    pub properties: Properties,
     /// The witnesses that the search must reach for the scope to pass.
     pub expected: Vec<Witness>,
 }
@@ -154,7 +154,7 @@ impl Scope {
             mutant: None,
             #[cfg(feature = "mutants")]
             flaw: None,
-            laws: Laws::ALL,
+            properties: Properties::ALL,
             expected: Vec::new(),
         }
     }

@@ -1,9 +1,9 @@
 //! The readable model as a `stateright::Model`, for stateright's own checkers and Explorer.
 
-use super::{Action, Law, Scope, System, Witnesses};
+use super::{Action, Property, Scope, System, Witnesses};
 use alloc::{format, string::String, vec, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
-use stateright::{Model, Property};
+use stateright::{Model, Property as Expectation};
 
 /// A scope as a stateright model.
 #[derive(Debug)]
@@ -65,13 +65,13 @@ impl Model for RaftModel {
         format!("{}: {:?}", action.process + 1, action.local)
     }
 
-    fn properties(&self) -> Vec<Property<Self>> {
-        // One property for each `Law`. `fn` pointers cannot capture, so each closure names its own
-        // `Law`.
+    fn properties(&self) -> Vec<Expectation<Self>> {
+        // One property for each `Property`. `fn` pointers cannot capture, so each closure names its own
+        // `Property`.
         macro_rules! property {
-            ($($law:ident),+) => {
-                vec![$(Property::always(Law::$law.name(), |_, state: &System| {
-                    state.broken.as_ref().is_none_or(|broken| broken.law != Law::$law)
+            ($($property:ident),+) => {
+                vec![$(Expectation::always(Property::$property.name(), |_, state: &System| {
+                    state.broken.as_ref().is_none_or(|broken| broken.property != Property::$property)
                 })),+]
             };
         }

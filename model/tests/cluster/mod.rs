@@ -2,13 +2,13 @@
 //! that delivers, duplicates, reorders or loses messages on command, and crashes.
 //!
 //! After every step the harness checks that the step was deterministic, the server's own invariants,
-//! and the properties of Raft over the whole history (`laws`). It records all events as readable lines
+//! and the properties of Raft over the whole history (`properties`). It records all events as readable lines
 //! (`show`), which the scripts print and which accompany the report of a violation.
 
 // Each test crate uses a different part of this module.
 #![allow(dead_code)]
 
-mod laws;
+mod properties;
 mod show;
 
 use model::{
@@ -47,7 +47,7 @@ pub(crate) struct Cluster {
     /// The responses to clients, in order.
     pub(crate) answers: Vec<ClientResponse>,
     requests: u64,
-    history: laws::History,
+    history: properties::History,
     /// The first violation, for tests that plant a bug.
     pub(crate) violation: Option<String>,
     /// Whether to record a violation instead of panicking.
@@ -88,7 +88,7 @@ impl Cluster {
             isolated: BTreeSet::new(),
             answers: Vec::new(),
             requests: 0,
-            history: laws::History::default(),
+            history: properties::History::default(),
             violation: None,
             expects_violation: false,
             trace: Vec::new(),
@@ -114,7 +114,7 @@ impl Cluster {
             "the same step from the same state came out differently"
         );
         self.trace.extend(show::changes(&before, raft));
-        let step = laws::step(&before, raft, &effects);
+        let step = properties::step(&before, raft, &effects);
 
         if let Some(write) = effects.write {
             let last = raft.log().last_index();
@@ -459,15 +459,15 @@ impl Cluster {
     }
 
     fn judge(&mut self, outcome: Result<(), String>) {
-        let Err(law) = outcome else {
+        let Err(property) = outcome else {
             return;
         };
         assert!(
             self.expects_violation,
-            "broken law: {law}\n{}",
+            "broken property: {property}\n{}",
             self.story()
         );
-        self.violation.get_or_insert(law);
+        self.violation.get_or_insert(property);
     }
 
     fn server_mut(&mut self, id: u64) -> &mut Server {

@@ -86,8 +86,8 @@ impl Victim {
         let effects = self.raft.step(event.clone());
         assert_eq!(twin.step(event.clone()), effects);
         assert_eq!(twin, self.raft);
-        if let Err(law) = invariants::check(before, &self.raft, &effects) {
-            panic!("broken: {law}\n{event:?}\n{:?}", self.raft);
+        if let Err(property) = invariants::check(before, &self.raft, &effects) {
+            panic!("broken: {property}\n{event:?}\n{:?}", self.raft);
         }
         self.unsynced.extend(effects.write);
     }

@@ -678,8 +678,8 @@ impl Driver {
         if let (Some(trace), Some(event)) = (&mut self.trace, recorded) {
             trace.add(&event, &effects).map_err(Failure::Trace)?;
         }
-        if let Err(law) = invariants::check(before, &self.raft, &effects) {
-            return Err(self.write_crash_report(law, &effects));
+        if let Err(invariant) = invariants::check(before, &self.raft, &effects) {
+            return Err(self.write_crash_report(invariant, &effects));
         }
         self.observer.after(kind, &self.raft, &effects);
         self.timers
@@ -728,8 +728,9 @@ impl Driver {
     }
 
     /// Writes a crash report about a violated invariant.
-    fn write_crash_report(&self, law: String, effects: &Effects) -> Failure {
-        let body = serde_json::json!({ "law": law, "server": self.raft, "effects": effects });
+    fn write_crash_report(&self, invariant: String, effects: &Effects) -> Failure {
+        let body =
+            serde_json::json!({ "invariant": invariant, "server": self.raft, "effects": effects });
         let report = match write_durably(&self.crash_report_path, body.to_string().as_bytes()) {
             Ok(()) => format!("see {}", self.crash_report_path.display()),
             Err(error) => format!(
@@ -737,7 +738,7 @@ impl Driver {
                 self.crash_report_path.display()
             ),
         };
-        Failure::LawBroken { law, report }
+        Failure::InvariantViolated { invariant, report }
     }
 
     fn publish(&self, now: Instant) {

@@ -37,13 +37,16 @@ async fn broken_invariant_stops_the_server_and_leaves_a_report() {
     node.command(Command::LoseMemory).await.unwrap();
     let ended = tokio::time::timeout(DEADLINE, node.ended()).await;
     let failure = ended.unwrap().unwrap_err();
-    assert!(matches!(*failure, Failure::LawBroken { .. }), "{failure}");
+    assert!(
+        matches!(*failure, Failure::InvariantViolated { .. }),
+        "{failure}"
+    );
     let names = std::fs::read_dir(dir.path()).unwrap();
     let report = names
         .map(|entry| entry.unwrap().path())
         .find(|path| {
             let name = path.file_name().unwrap().to_string_lossy();
-            name.starts_with("broken-law-")
+            name.starts_with("violated-invariant-")
         })
         .unwrap();
     let mode = report.metadata().unwrap().permissions().mode();
@@ -51,7 +54,7 @@ async fn broken_invariant_stops_the_server_and_leaves_a_report() {
     let report: serde_json::Value =
         serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
     assert_eq!(report["server"]["current_term"], 0);
-    assert!(report["law"].is_string(), "{report}");
+    assert!(report["invariant"].is_string(), "{report}");
     let answer = livez(http).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
 }

@@ -30,7 +30,7 @@ pub(crate) async fn app(State(http): State<Arc<Http>>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "pages": ["live", "tour"],
         "home": "live",
-        "trace_schema": "stateraft-trace/1",
+        "trace_schema": "stateraft-trace/2",
         "chaos": http.chaos.is_some(),
         "token": http.token.is_some(),
     });

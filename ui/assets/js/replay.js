@@ -67,7 +67,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
       type: 'file', multiple: true, class: 'sr-only', id: 'replay-files', tabindex: '-1', 'aria-label': t('replay.choose'), accept: '.jsonl,.json,.ndjson,.txt,application/jsonl',
       onchange: () => { if (input.files.length) open(() => readFiles([...input.files])); },
     });
-    const pasted = h('textarea', { rows: 6, spellcheck: 'false', 'aria-label': t('replay.paste-about'), placeholder: '{"schema":"stateraft-trace/1",…' });
+    const pasted = h('textarea', { rows: 6, spellcheck: 'false', 'aria-label': t('replay.paste-about'), placeholder: '{"schema":"stateraft-trace/2",…' });
     const command = (words) => h('code', {}, words);
     replace(box, h('div', { class: 'replay-door' },
       h('h1', {}, t('replay.title')),

@@ -9,7 +9,7 @@
 import { h, replace } from './dom.js';
 import { tell } from './describe.js';
 import { t } from './i18n.js';
-import { lawName, witness } from './laws.js';
+import { propertyName, witness } from './properties.js';
 import { why } from './why.js';
 
 export function Story(host) {
@@ -34,7 +34,7 @@ function words(timeline, at) {
   const what = told.what.charAt(0).toUpperCase() + told.what.slice(1);
   return [
     h('p', { class: 'story-what' }, h('b', { class: 'story-number' }, at.n), ' ', h('span', {}, `${what}.`)),
-    (at.step?.broken ?? []).slice(0, 4).map((broken) => h('p', { class: 'story-broken' }, h('b', {}, t('stage.story-broken', { law: lawName(broken.law) })), ' ', why(broken.why, { end: '.' }))),
+    (at.step?.broken ?? []).slice(0, 4).map((broken) => h('p', { class: 'story-broken' }, h('b', {}, t('stage.story-broken', { property: propertyName(broken.property) })), ' ', why(broken.why, { end: '.' }))),
     told.sends.length > 0 && h('p', { class: 'story-line' }, h('span', { class: 'dim' }, t('stage.story-sends')), ' ', told.sends.join('; ')),
     told.changes.length > 0 && h('p', { class: 'story-line' }, h('span', { class: 'dim' }, t('stage.story-now')), ' ', told.changes.map((change, place) => [
       place > 0 && ' · ', h('span', { class: 'story-change' }, t(`stage.field-${change.field}`, { of: change.of }), ' ',

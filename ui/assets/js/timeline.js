@@ -177,7 +177,7 @@ export class Timeline {
     if (is?.role === 'leader' && (was?.role !== 'leader' || was.term !== is.term)) mark('leader', { term: is.term });
     if (was?.role === 'leader' && is && is.role !== 'leader') mark('deposed', { term: is.term });
     if (was && is && is.commit_index > was.commit_index) mark('commit', { index: is.commit_index });
-    if (step.broken?.length) mark('broken', { laws: step.broken });
+    if (step.broken?.length) mark('broken', { properties: step.broken });
   }
 
   /** The state of a process after step `n`. */
@@ -358,8 +358,8 @@ export function readJsonl(text, source = 'trace') {
   });
   if (!rows.length) throw Object.assign(new Error('empty'), { line: 1 });
   const [header, ...steps] = rows;
-  if (header.schema !== 'stateraft-trace/1') throw Object.assign(new Error('schema'), { line: 1, found: header.schema });
-  if (header.law && steps.length) steps.at(-1).broken ??= [{ law: header.law, why: header.why }];
+  if (header.schema !== 'stateraft-trace/2') throw Object.assign(new Error('schema'), { line: 1, found: header.schema });
+  if (header.property && steps.length) steps.at(-1).broken ??= [{ property: header.property, why: header.why }];
   return new Timeline({ source, header, start: header.start, steps });
 }
 

@@ -11,7 +11,7 @@
 
 import { h } from './dom.js';
 import { currentLanguage, number } from './i18n.js';
-import { lawName, witness } from './laws.js';
+import { propertyName, witness } from './properties.js';
 import { who as process } from './describe.js';
 
 /** Every sentence in English and in Spanish. */
@@ -111,16 +111,16 @@ export const SENTENCES = [
   ['server {id} stepped down and asks the servers that follow it for pre-votes, and {n} ticks later it does not lead', 'el servidor {id} dejó de ser líder y pide prevotos a los servidores que lo siguen, y {n} pulsos después no lidera'],
   ['server {id} cannot hear its leader', 'el servidor {id} no recibe los mensajes de su líder'],
   // The result of a search.
-  ['Exhausted: all {states} states within these bounds were visited, and every law holds in each. Within these bounds it does not reach: {witnesses}.', 'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las propiedades. Dentro de estos límites no se alcanza: {witnesses}.'],
-  ['Exhausted: all {states} states within these bounds were visited, and every law holds in each.', 'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las propiedades.'],
-  ['A bug is planted ({bug}), and this scope does not show it: in all {states} states every law holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumplen todas las propiedades. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
-  ['A bug is planted ({bug}), and this scope does not show it: in all {states} states {law} holds, and no other law was judged. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumple «{law}», y no se comprobó ninguna otra propiedad. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
-  ['The search says that {law} is broken, but its path is no real run: {error}. This is a fault of the checker.', 'La búsqueda dice que se incumple «{law}», pero su camino no es una ejecución real: {error}. Es un fallo del comprobador.'],
+  ['Exhausted: all {states} states within these bounds were visited, and every property holds in each. Within these bounds it does not reach: {witnesses}.', 'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las propiedades. Dentro de estos límites no se alcanza: {witnesses}.'],
+  ['Exhausted: all {states} states within these bounds were visited, and every property holds in each.', 'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las propiedades.'],
+  ['A bug is planted ({bug}), and this scope does not show it: in all {states} states every property holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumplen todas las propiedades. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
+  ['A bug is planted ({bug}), and this scope does not show it: in all {states} states {property} holds, and no other property was judged. This is no verdict on Raft; pick the scope that the catalogue names for this bug.', 'Hay un error plantado ({bug}), y este ámbito no lo muestra: en los {states} estados se cumple «{property}», y no se comprobó ninguna otra propiedad. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.'],
+  ['The search says that {property} is broken, but its path is no real run: {error}. This is a fault of the checker.', 'La búsqueda dice que se incumple «{property}», pero su camino no es una ejecución real: {error}. Es un fallo del comprobador.'],
   ['The planted bug ({bug}) is caught by the progress check: {n} steps from the start the cluster is stuck. This is no verdict on Raft.', 'La comprobación de progreso detecta el error plantado ({bug}): a {n} {n paso|pasos} del inicio el clúster está atascado. Esto no es un veredicto sobre Raft.'],
-  ['The planted bug ({bug}) is caught by a timed simulation: {law} is broken after {n} steps. This is no verdict on Raft.', 'Una simulación con reloj detecta el error plantado ({bug}): se incumple «{law}» tras {n} {n paso|pasos}. Esto no es un veredicto sobre Raft.'],
-  ['The planted bug ({bug}) is caught by a recorded schedule of {n} steps, which breaks {law}. This is no verdict on Raft.', 'Un guion grabado de {n} {n paso|pasos} detecta el error plantado ({bug}): incumple «{law}». Esto no es un veredicto sobre Raft.'],
-  ['The planted bug ({bug}) is caught: {law} is broken, {n} steps from the start. This is no verdict on Raft.', 'Error plantado detectado ({bug}): se incumple «{law}», a {n} {n paso|pasos} del inicio. Esto no es un veredicto sobre Raft.'],
-  ['{law} is broken, {n} steps from the start.', 'Se incumple «{law}», a {n} {n paso|pasos} del inicio.'],
+  ['The planted bug ({bug}) is caught by a timed simulation: {property} is broken after {n} steps. This is no verdict on Raft.', 'Una simulación con reloj detecta el error plantado ({bug}): se incumple «{property}» tras {n} {n paso|pasos}. Esto no es un veredicto sobre Raft.'],
+  ['The planted bug ({bug}) is caught by a recorded schedule of {n} steps, which breaks {property}. This is no verdict on Raft.', 'Un guion grabado de {n} {n paso|pasos} detecta el error plantado ({bug}): incumple «{property}». Esto no es un veredicto sobre Raft.'],
+  ['The planted bug ({bug}) is caught: {property} is broken, {n} steps from the start. This is no verdict on Raft.', 'Error plantado detectado ({bug}): se incumple «{property}», a {n} {n paso|pasos} del inicio. Esto no es un veredicto sobre Raft.'],
+  ['{property} is broken, {n} steps from the start.', 'Se incumple «{property}», a {n} {n paso|pasos} del inicio.'],
   ['It holds here already: {what}.', 'Aquí ya se cumple: {what}.'],
   ['Found one step from here: {what}.', 'Encontrado a un paso de aquí: {what}.'],
   ['Found {n} steps from here, {few} of them decisions, the fewest there are: {what}.', 'Encontrado a {n} {n paso|pasos} de aquí, {few} de ellos decisiones, las menos posibles: {what}.'],
@@ -162,7 +162,7 @@ export const SENTENCES = [
   ['there is no bug {name} to plant: /api/catalogue lists them', 'no hay ningún error {name} que plantar: están en /api/catalogue'],
   ['there is no predicate {name}: /api/catalogue lists them', 'no hay ningún predicado {name}: están en /api/catalogue'],
   ['there is no witness {name}: /api/walk lists them', 'no hay ningún testigo {name}: están en /api/walk'],
-  ['there is no law {name}: /api/catalogue lists them', 'no hay ninguna propiedad {name}: están en /api/catalogue'],
+  ['there is no property {name}: /api/catalogue lists them', 'no hay ninguna propiedad {name}: están en /api/catalogue'],
   ['a job that finds needs a predicate: /api/catalogue lists them', 'una búsqueda necesita un predicado: están en /api/catalogue'],
   ['this job needs the name of a witness, as /api/walk lists them', 'esta búsqueda necesita el nombre de un testigo, de los que da /api/walk'],
   ['{n} searches are running: stop one, or wait until one ends', 'ya hay {n} búsquedas en marcha: detén una, o espera a que acabe alguna'],
@@ -170,7 +170,7 @@ export const SENTENCES = [
   ['cannot start a thread: {why}', 'no se puede crear un hilo: {why}'],
   ['the walk cannot take a step of it: {said}', 'el recorrido no puede dar uno de sus pasos: {said}'],
   ['the walk cannot go there: {said}', 'el recorrido no puede ir allí: {said}'],
-  ['the walk along it does not end with this law broken', 'el recorrido por él no acaba incumpliendo esta propiedad'],
+  ['the walk along it does not end with this property broken', 'el recorrido por él no acaba incumpliendo esta propiedad'],
   ['the walk there ends elsewhere', 'el recorrido hasta allí acaba en otra parte'],
   ['what was found has no real run', 'lo encontrado no tiene una ejecución real'],
   ['the request must have one Host header that names this server', 'la petición debe llevar una sola cabecera Host que nombre a este servidor'],
@@ -189,7 +189,7 @@ export const SENTENCES = [
   ['there is nothing here: the page is at /, the API is in docs/explore.md', 'aquí no hay nada: la página está en /, la API en docs/explore.md'],
   ['this resource does not take that method: see the header Allow', 'este recurso no admite ese método: mira la cabecera Allow'],
   ['no traces were given: `raft-checker replay --serve FILE...` serves some, and this page opens others', 'no se dio ninguna traza: `raft-checker replay --serve FILE...` sirve trazas, y esta página abre otras'],
-  ['a trace ends with the first law that breaks, and step {n} breaks {law}: go back to step {again} and export from there', 'una traza acaba con la primera propiedad que se incumple, y el paso {n} incumple «{law}»: vuelve al paso {again} y exporta desde ahí'],
+  ['a trace ends with the first property that breaks, and step {n} breaks {property}: go back to step {again} and export from there', 'una traza acaba con la primera propiedad que se incumple, y el paso {n} incumple «{property}»: vuelve al paso {again} y exporta desde ahí'],
   ['a walk with clients and a proxy cannot be a golden script: scripts have servers alone. Export it as a trace', 'un recorrido con clientes y un proxy no puede ser un guion: los guiones solo tienen servidores. Expórtalo como traza'],
   ['a walk with a planted bug cannot be a golden script: scripts run the core as it is. Export it as a trace', 'un recorrido con un error plantado no puede ser un guion: los guiones ejecutan el núcleo tal como es. Expórtalo como traza'],
   ['a walk with PreVote or CheckQuorum cannot be a golden script: scripts run without them. Export it as a trace', 'un recorrido con PreVote o CheckQuorum no puede ser un guion: los guiones se ejecutan sin ellos. Expórtalo como traza'],
@@ -233,15 +233,15 @@ export const SENTENCES = [
   ['the file is empty', 'el archivo está vacío'],
   ['there are more steps than the header says', 'hay más pasos de los que dice la cabecera'],
   ['the trace ends here, but its header says {n} steps', 'la traza acaba aquí, pero su cabecera dice {n} {n paso|pasos}'],
-  ['the steps break {law}: {said}', 'los pasos incumplen «{law}»: {said}'],
-  ['the steps break no law', 'los pasos no incumplen ninguna propiedad'],
+  ['the steps break {property}: {said}', 'los pasos incumplen «{property}»: {said}'],
+  ['the steps break no property', 'los pasos no incumplen ninguna propiedad'],
   ['the schema is {found}, and only {known} is known', 'el esquema es {found}, y solo se conoce {known}'],
   ['no mutant is called {name}', 'ningún error plantado se llama {name}'],
   ['the scope has no {name}', 'el ámbito no tiene {name}'],
   ['"sent" is not what the model sends in this step', '"sent" no es lo que el modelo envía en este paso'],
   ['"witnesses" are not those of this step', '"witnesses" no son los testigos de este paso'],
   ['"{part}" is not what the model reaches', '"{part}" no es a lo que llega el modelo'],
-  ['nothing happens after a law is broken, and {law} is', 'tras incumplirse una propiedad no ocurre nada más, y «{law}» se incumple'],
+  ['nothing happens after a property is broken, and {property} is', 'tras incumplirse una propiedad no ocurre nada más, y «{property}» se incumple'],
   ['this cannot happen, or not within the bounds of the scope', 'esto no puede ocurrir, o no dentro de los límites del ámbito'],
   ['it does not end in a digest', 'no acaba en un resumen criptográfico'],
   ['its digest is wrong: this line was changed, or one before it was removed', 'su resumen criptográfico no es correcto: se cambió esta línea, o se quitó una anterior'],
@@ -251,7 +251,7 @@ export const SENTENCES = [
   // The prefixes of a sentence about a step or a line.
   ['broken by this step: {said}', 'la rompe este paso: {said}'],
   ['broken by step {n}: {said}', 'la rompió el paso {n}: {said}'],
-  ['{law} is broken: {said}', 'se incumple «{law}»: {said}'],
+  ['{property} is broken: {said}', 'se incumple «{property}»: {said}'],
 ];
 
 /** The bounds of a scope. */
@@ -263,7 +263,7 @@ const BOUNDS = {
 /** The translations of the names in a sentence that stand for words. */
 const WORDS = {
   said: inner, before: inner, after: inner, end: inner, limit: inner, what: inner,
-  law: lawName,
+  property: propertyName,
   who: process,
   whom: process,
   budget: bound,

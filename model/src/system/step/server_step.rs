@@ -4,9 +4,9 @@ use super::{call_of, result_of};
 use crate::system::{
     flaw::flawed,
     history::Observation,
-    laws::{Law, step as laws},
     linearizability::OperationId,
     process::{DIRECT_READER, DIRECT_WRITER, Local, LocalStep, Process, Running, Server},
+    properties::{Property, step as properties},
     scope::{Budget, Scope},
     witness::{Witness, Witnesses},
 };
@@ -191,7 +191,7 @@ impl Scope {
         let raft = Raft::recover(server.id, self.config(), server.disk.clone());
         let mut step = LocalStep::new(Process::Server(server.clone()));
         let kept = raft.current_term >= server.disk.hard_state.current_term;
-        step.judge(self.laws.require(Law::Monotone, kept, || {
+        step.judge(self.properties.require(Property::Monotone, kept, || {
             format!(
                 "server {} came back in term {} with term {} on its disk",
                 server.id, raft.current_term, server.disk.hard_state.current_term
@@ -271,11 +271,11 @@ impl Scope {
         running.unsynced.extend(effects.write.clone());
         let after = running.clone();
         let disk = server.disk.clone();
-        step.judge(laws::judge_step(&before, &after, self.laws));
+        step.judge(properties::judge_step(&before, &after, self.properties));
         let always = invariants::check(marks, &after.raft, &effects);
-        step.judge(always.or_else(|law| {
-            let why = || format!("server {}: {law}", after.raft.id);
-            self.laws.require(Law::Invariants, false, why)
+        step.judge(always.or_else(|property| {
+            let why = || format!("server {}: {property}", after.raft.id);
+            self.properties.require(Property::Invariants, false, why)
         }));
         self.observe_roles(&before.raft, &after.raft, step);
         observe_snapshot(&before.raft, &after.raft, &effects, step);
@@ -284,7 +284,7 @@ impl Scope {
             if is_pipelined(&after.raft, &envelope) {
                 step.witnesses.add(Witness::Pipelined);
             }
-            step.judge(laws::judge_send(&envelope, &disk, self.laws));
+            step.judge(properties::judge_send(&envelope, &disk, self.properties));
             match (&envelope.message, envelope.to) {
                 (Message::ClientResponse(response), _) => {
                     self.observe_response(&after.raft, response, step);
@@ -314,7 +314,7 @@ impl Scope {
         let write = running.unsynced.remove(0);
         let before = server.disk.clone();
         server.disk.apply(&write);
-        let verdict = laws::judge_disk(&before, &server.disk, self.laws);
+        let verdict = properties::judge_disk(&before, &server.disk, self.properties);
         step.judge(verdict);
         self.run(step, Event::Persisted(write.id));
         true

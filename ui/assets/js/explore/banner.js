@@ -6,7 +6,7 @@
 
 import { h, replace } from '../dom.js';
 import { duration, t } from '../i18n.js';
-import { lawName } from '../laws.js';
+import { propertyName } from '../properties.js';
 import { why } from '../why.js';
 import { methodWords } from './world.js';
 
@@ -24,11 +24,11 @@ export function Banner(element, { catalogue, onGoto, onPlay, onShown }) {
       moved: n > 0,
       isStuck: n === result.stuck,
     };
-    const line = result.law ? described(result, view) : '';
+    const line = result.property ? described(result, view) : '';
     const isSame = drawn && Object.keys(facts).every((name) => drawn[name] === facts[name]);
     // If only the words change, the buttons are kept: a key held down must keep its target.
     if (isSame) {
-      if (drawn.n !== n && result.law) replace(element.querySelector('.found-line'), line);
+      if (drawn.n !== n && result.property) replace(element.querySelector('.found-line'), line);
       drawn.n = n;
       return;
     }
@@ -36,7 +36,7 @@ export function Banner(element, { catalogue, onGoto, onPlay, onShown }) {
     const held = element.contains(document.activeElement) ? document.activeElement.id : null;
     // One notice is enough: the verdict is part of this one.
     onShown();
-    const tone = result.law ? 'bad' : 'good';
+    const tone = result.property ? 'bad' : 'good';
     element.className = `found is-${tone}`;
     replace(
       element,
@@ -48,10 +48,10 @@ export function Banner(element, { catalogue, onGoto, onPlay, onShown }) {
   }
 
   function words(result, { path, world }, line) {
-    const title = result.law ? headline(result) : t('explore.found-state', { n: path.length });
-    const isBug = result.law && world.mutant;
+    const title = result.property ? headline(result) : t('explore.found-state', { n: path.length });
+    const isBug = result.property && world.mutant;
     const how =
-      result.law &&
+      result.property &&
       result.method &&
       h(
         'details',
@@ -63,7 +63,7 @@ export function Banner(element, { catalogue, onGoto, onPlay, onShown }) {
       'div',
       { class: 'found-words' },
       h('b', {}, title),
-      result.law && [' ', h('span', { class: 'found-line' }, line)],
+      result.property && [' ', h('span', { class: 'found-line' }, line)],
       h(
         'div',
         { class: 'dim small' },
@@ -104,16 +104,16 @@ function counted({ method, states }) {
   return `${t('explore.states', { n: states })} · `;
 }
 
-function headline({ law, method, path, stuck, ticks }) {
+function headline({ property, method, path, stuck, ticks }) {
   const n = stuck ?? path.length;
   if (method === 'progress') {
     return t(n ? 'explore.found-stuck' : 'explore.found-stuck-at-start', { n });
   }
   if (method === 'timed') {
-    return t('explore.found-timed', { law: lawName(law), n, ticks: ticks?.at(-1) ?? 0 });
+    return t('explore.found-timed', { property: propertyName(property), n, ticks: ticks?.at(-1) ?? 0 });
   }
-  const key = method === 'schedule' ? 'explore.found-schedule' : 'explore.found-law';
-  return t(key, { law: lawName(law), n });
+  const key = method === 'schedule' ? 'explore.found-schedule' : 'explore.found-property';
+  return t(key, { property: propertyName(property), n });
 }
 
 /** The description of the counterexample at the current step. */

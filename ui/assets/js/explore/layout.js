@@ -10,9 +10,9 @@ import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { Splitter } from '../splitter.js';
 
-const TABS = ['actions', 'laws', 'details', 'tree', 'logs', 'time'];
+const TABS = ['actions', 'properties', 'details', 'tree', 'logs', 'time'];
 /** The panels at the side of a wide window. */
-const SIDE = ['laws', 'details', 'tree'];
+const SIDE = ['properties', 'details', 'tree'];
 
 export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
   const button = (words, onclick) => h('button', { type: 'button', onclick }, words);
@@ -27,14 +27,14 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
     actions: panel('actions'),
     stage: panel('stage', 'stage.title'),
     story: h('div', { class: 'p-story panel' }),
-    laws: panel('laws'),
+    properties: panel('properties'),
     details: panel('details'),
     tree: panel('tree'),
     logs: panel('logs'),
     time: panel('time'),
     scrub: h('div', { class: 'p-scrub' }),
   };
-  const frame = h('div', { class: 'explore', 'data-tab': 'laws', 'data-narrow': 'actions' });
+  const frame = h('div', { class: 'explore', 'data-tab': 'properties', 'data-narrow': 'actions' });
   const side = h(
     'div',
     { class: 'p-side' },

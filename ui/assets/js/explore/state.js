@@ -146,7 +146,7 @@ export class WalkState {
     const { view } = this;
     view.found = {
       path: [...view.path],
-      law: done.verdict === 'violated' ? (done.law ?? '') : null,
+      property: done.verdict === 'violated' ? (done.property ?? '') : null,
       why: done.why,
       verdict: done.verdict,
       states: done.states ?? 0,

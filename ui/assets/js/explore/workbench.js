@@ -49,7 +49,7 @@ export function Workbench(host, { catalogue, state, run }) {
   });
   const scrubber = Scrubber(panels.scrub, { onGoto });
   const actions = Actions(panels.actions, { onAct: run.act });
-  const verdicts = Verdicts(panels.laws, { onGoto, onWitness: run.findWitness });
+  const verdicts = Verdicts(panels.properties, { onGoto, onWitness: run.findWitness });
   const tree = Tree(panels.tree, { onVisit: run.visit });
   const job = Job(panels.job, { onDone: run.jobDone });
   const banner = Banner(panels.banner, {
@@ -65,7 +65,7 @@ export function Workbench(host, { catalogue, state, run }) {
     walk: () => ({ ...asked(state.view.world), path: state.prefix }),
     name: () => state.view.world.name,
   });
-  pickTab('laws', 'actions');
+  pickTab('properties', 'actions');
 
   function pick(what) {
     if (state.toggle(what)) pickTab('details');
@@ -105,9 +105,9 @@ export function Workbench(host, { catalogue, state, run }) {
     banner,
     scrubber,
     /** Shows the properties, and the actions in a narrow window. */
-    showStart: () => pickTab('laws', 'actions'),
+    showStart: () => pickTab('properties', 'actions'),
     focusSearch() {
-      pickTab('laws', 'actions');
+      pickTab('properties', 'actions');
       actions.focusSearch();
     },
     destroy() {
@@ -119,6 +119,6 @@ export function Workbench(host, { catalogue, state, run }) {
 
 /** The violation that the walk shows, for the list of properties. */
 function claimOf(result) {
-  if (!result?.law) return null;
-  return { law: result.law, why: result.why, key: `${result.law} ${result.path.length}` };
+  if (!result?.property) return null;
+  return { property: result.property, why: result.why, key: `${result.property} ${result.path.length}` };
 }

@@ -9,7 +9,7 @@
 
 import { h, replace } from '../dom.js';
 import { has, t } from '../i18n.js';
-import { aboutLaw, lawName } from '../laws.js';
+import { aboutProperty, propertyName } from '../properties.js';
 
 export function worldOf(params, catalogue) {
   const scope = catalogue.scopes.find(({ name }) => name === params.scope);
@@ -83,10 +83,10 @@ export function MutantList({ catalogue, picked, onPick, rows = 8, focus = false 
     const words = search.value.toLowerCase().split(/\s+/);
     // The initially selected bug comes first in the list.
     const all = [picked, ...catalogue.mutants.filter((mutant) => mutant !== picked)].filter(Boolean);
-    const some = all.filter((mutant) => words.every((word) => `${aboutOf('mutant', mutant)} ${mutant.about} ${mutant.name} ${mutant.law} ${mutant.seen_in ?? ''}`.toLowerCase().includes(word)));
+    const some = all.filter((mutant) => words.every((word) => `${aboutOf('mutant', mutant)} ${mutant.about} ${mutant.name} ${mutant.property} ${mutant.seen_in ?? ''}`.toLowerCase().includes(word)));
     replace(list, some.map((mutant) => h('label', { class: `bug${mutant === now ? ' is-picked' : ''}` },
       h('input', { type: 'radio', name: 'bug', value: mutant.name, checked: mutant === now, onchange: () => { now = mutant; for (const other of list.children) other.classList.toggle('is-picked', other.firstChild.checked); onPick(mutant); } }),
-      h('span', {}, h('span', {}, aboutOf('mutant', mutant)), h('span', { class: 'dim small' }, ` ${t('explore.bug-breaks', { law: lawName(mutant.law) })} · ${t(`explore.by-${mutant.method}`)}${mutant.seen_in ? ` · ${t('explore.seen-in', { where: mutant.seen_in })}` : ''}`)))),
+      h('span', {}, h('span', {}, aboutOf('mutant', mutant)), h('span', { class: 'dim small' }, ` ${t('explore.bug-breaks', { property: propertyName(mutant.property) })} · ${t(`explore.by-${mutant.method}`)}${mutant.seen_in ? ` · ${t('explore.seen-in', { where: mutant.seen_in })}` : ''}`)))),
     some.length === 0 && h('p', { class: 'dim' }, t('explore.no-match')));
   }
   draw();
@@ -119,8 +119,8 @@ export function choosePlant({ catalogue, world, onChosen }) {
 
 /** The property that a bug violates and the method that finds it, as sentences. */
 export function meaningOf(catalogue, mutant) {
-  const law = [...catalogue.laws, ...catalogue.properties].find(({ name }) => name === mutant.law);
-  return `${lawName(mutant.law)}: ${law ? aboutLaw(law) : ''} ${methodWords(catalogue, mutant.method, mutant.name)}`;
+  const property = [...catalogue.properties, ...catalogue.liveness].find(({ name }) => name === mutant.property);
+  return `${propertyName(mutant.property)}: ${property ? aboutProperty(property) : ''} ${methodWords(catalogue, mutant.method, mutant.name)}`;
 }
 
 export const figure8 = (catalogue) => catalogue.mutants.find(({ name }) => name === 'commits-older-term-by-counting') ?? catalogue.mutants[0];

@@ -5,7 +5,7 @@
 // texts are measured, and the picture is wide enough for them: nothing is clipped at an edge.
 
 import { event as tellEvent, family, initial, short } from '../describe.js';
-import { lawName } from '../laws.js';
+import { propertyName } from '../properties.js';
 import { eventOf, isDown, roleOf, termOf } from '../timeline.js';
 import { has, t } from '../i18n.js';
 
@@ -107,7 +107,7 @@ function tick(timeline, n, x, y) {
   else if (event.name !== 'Deliver' && event.name !== 'Drop') words.push(eventWord(event.name));
   if (at?.running && was?.running && at.running.commit_index > was.running.commit_index) words.push(t('export.ev-commit', { index: at.running.commit_index }));
   if (words.length) found.push(text(px + 9, py + 12, words.join('  '), { size: 9.5, weight: 600, halo: true }));
-  if (broken) found.push(text(px - 9, py + 24, `✗ ${step.broken.map(({ law }) => lawName(law)).join(', ')}`, { anchor: 'end', weight: 700, fill: BAD, halo: true }));
+  if (broken) found.push(text(px - 9, py + 24, `✗ ${step.broken.map(({ property }) => propertyName(property)).join(', ')}`, { anchor: 'end', weight: 700, fill: BAD, halo: true }));
   return found;
 }
 

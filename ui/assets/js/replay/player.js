@@ -4,7 +4,7 @@ import { exportMenu } from '../export.js';
 import { h, replace } from '../dom.js';
 import { t } from '../i18n.js';
 import { Inspector } from '../inspector.js';
-import { lawName } from '../laws.js';
+import { propertyName } from '../properties.js';
 import { LogGrid } from '../log-grid.js';
 import { Scrubber } from '../scrubber.js';
 import { SpaceTime } from '../spacetime.js';
@@ -72,12 +72,12 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
     const good = verdict.accepted;
     const isPart = run.of > timeline.length;
     // A violation by the steps of nodes ends the run.
-    const end = kind === 'nodes' && timeline.header.law ? { law: timeline.header.law, why: timeline.header.why } : null;
+    const end = kind === 'nodes' && timeline.header.property ? { property: timeline.header.property, why: timeline.header.why } : null;
     const jump = (to, words) => h('button', { type: 'button', onclick: () => go(to) }, words);
     const lines = [];
     const line = (cls, ...words) => h('p', { class: cls }, words);
     if (!good && end) {
-      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken-at', { law: lawName(end.law), n: run.of, line: verdict.line, file: verdict.file })), ' ',
+      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken-at', { property: propertyName(end.property), n: run.of, line: verdict.line, file: verdict.file })), ' ',
         jump(run.of, t('replay.go-broken')), h('span', { class: 'why' }, why(end.why, { end: '.' }), ' ', t('replay.broken-nodes'))));
     } else if (!good) {
       lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.rejected')), ' ', rejection(verdict),
@@ -85,8 +85,8 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
     } else {
       lines.push(line('is-good', h('strong', {}, '✓ ', t('replay.accepted')), ' ', t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: run.of })));
       for (const mark of breaks.slice(0, 5)) {
-        lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken', { law: lawName(mark.laws[0].law), n: mark.step })), ' ',
-          jump(mark.step, t('replay.go-broken')), h('span', { class: 'why' }, why(mark.laws[0].why))));
+        lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken', { property: propertyName(mark.properties[0].property), n: mark.step })), ' ',
+          jump(mark.step, t('replay.go-broken')), h('span', { class: 'why' }, why(mark.properties[0].why))));
       }
     }
     if (isPart) {

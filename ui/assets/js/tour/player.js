@@ -7,7 +7,7 @@
 import { event as tellEvent, initial, text as plain, who } from '../describe.js';
 import { h, replace, set, still, text } from '../dom.js';
 import { currentLanguage, t } from '../i18n.js';
-import { lawName } from '../laws.js';
+import { propertyName } from '../properties.js';
 import { LogGrid } from '../log-grid.js';
 import { format } from '../router.js';
 import { SpaceTime } from '../spacetime.js';
@@ -39,7 +39,7 @@ export function Player(host, { tour, next, app, navigate }) {
   const partName = h('p', { class: 'tour-part small' });
   const heading = h('h2', { class: 'tour-head', tabindex: '-1' });
   const words = h('p', { class: 'tour-text' });
-  const law = h('div', { class: 'tour-law', role: 'status', hidden: true });
+  const property = h('div', { class: 'tour-property', role: 'status', hidden: true });
   const cites = h('div', { class: 'tour-cites' });
   const summary = h('summary', {});
   const events = h('ol', { class: 'tour-events' });
@@ -61,7 +61,7 @@ export function Player(host, { tour, next, app, navigate }) {
   const box = h('div', { class: 'tour' },
     h('section', { class: 'tour-tell', 'aria-label': tour.title[language] },
       h('div', { class: 'tour-top' }, h('a', { class: 'small', href: '#/tour' }, '← ', t('tour.all')), h('h1', {}, tour.title[language])),
-      h('div', { class: 'tour-words', 'aria-live': 'polite' }, partName, heading, words, law),
+      h('div', { class: 'tour-words', 'aria-live': 'polite' }, partName, heading, words, property),
       cites, happens,
       h('div', { class: 'tour-more row' }, explore, exports),
       h('details', { class: 'tour-toc' }, h('summary', {}, t('tour.contents')), contents)),
@@ -166,8 +166,8 @@ export function Player(host, { tour, next, app, navigate }) {
       return h('li', {}, h('button', { type: 'button', onclick: () => peek(n) }, capital(tellEvent(step, part.timeline.state(step.process, n - 1)))));
     }));
     const broken = part.timeline.steps[card.to - 1]?.broken;
-    law.hidden = !broken?.length;
-    if (broken?.length) replace(law, h('strong', {}, t('tour.broken', { law: lawName(broken[0].law) })), h('p', {}, why(broken[0].why, { end: '.' })));
+    property.hidden = !broken?.length;
+    if (broken?.length) replace(property, h('strong', {}, t('tour.broken', { property: propertyName(broken[0].property) })), h('p', {}, why(broken[0].why, { end: '.' })));
     back.disabled = number === 0;
     forward.hidden = number === last;
     if (onward) onward.hidden = number !== last;

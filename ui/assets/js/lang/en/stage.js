@@ -149,5 +149,5 @@ export default {
   'stage.insp-store': 'Store',
   'stage.story-sends': 'sends',
   'stage.story-now': 'now',
-  'stage.story-broken': '{law} is violated:',
+  'stage.story-broken': '{property} is violated:',
 };

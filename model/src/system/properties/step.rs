@@ -1,6 +1,6 @@
 //! The properties of one step: of a server, of its disk, and of each message that it sends.
 
-use super::{Broken, Law, Laws, reference::reference_pairs};
+use super::{Properties, Property, Violation, reference::reference_pairs};
 use crate::{
     Address, AppendOutcome, Durable, Envelope, HardState, LogIndex, Message, Role, Term,
     system::process::Running,
@@ -11,12 +11,12 @@ use alloc::{collections::BTreeMap, format, string::String};
 pub(in crate::system) fn judge_step(
     before: &Running,
     after: &Running,
-    laws: Laws,
-) -> Result<(), Broken> {
+    properties: Properties,
+) -> Result<(), Violation> {
     let (old, new) = (&before.raft, &after.raft);
     let id = new.id;
     let monotone = new.current_term >= old.current_term && new.commit_index >= old.commit_index;
-    laws.require(Law::Monotone, monotone, || {
+    properties.require(Property::Monotone, monotone, || {
         format!(
             "server {id} went from term {} and commit index {} back to {} and {}",
             old.current_term, old.commit_index, new.current_term, new.commit_index
@@ -26,7 +26,7 @@ pub(in crate::system) fn judge_step(
         && old.current_term == new.current_term
     {
         let kept = new.log.continues(&old.log);
-        laws.require(Law::LeaderAppendOnly, kept, || {
+        properties.require(Property::LeaderAppendOnly, kept, || {
             format!(
                 "server {id} changed its log while it led term {}",
                 new.current_term
@@ -36,7 +36,7 @@ pub(in crate::system) fn judge_step(
     let first = new.log.entries().first();
     let ordered = new.log.entries().is_sorted_by_key(|entry| entry.term)
         && first.is_none_or(|first| first.term >= new.log.base().term);
-    laws.require(Law::TermsOrderedInLog, ordered, || {
+    properties.require(Property::TermsOrderedInLog, ordered, || {
         format!("the log of server {id} has an entry of an older term after one of a newer term")
     })?;
     // Without its first entries a log is not sufficient; the history checks this case
@@ -51,7 +51,7 @@ pub(in crate::system) fn judge_step(
             .pairs()
             .map(|(key, held)| (key.to_vec(), held.value.to_vec()))
             .collect();
-        laws.require(Law::ExactlyOnce, expected == found, || {
+        properties.require(Property::ExactlyOnce, expected == found, || {
             format!(
                 "the store of server {id} is not what its {} committed entries make when each command is applied once",
                 new.commit_index
@@ -65,13 +65,13 @@ pub(in crate::system) fn judge_step(
 pub(in crate::system) fn judge_disk(
     before: &Durable,
     after: &Durable,
-    laws: Laws,
-) -> Result<(), Broken> {
+    properties: Properties,
+) -> Result<(), Violation> {
     let (old, new) = (before.hard_state, after.hard_state);
     let kept = new.current_term > old.current_term
         || (new.current_term == old.current_term
             && (old.voted_for.is_none() || old.voted_for == new.voted_for));
-    laws.require(Law::OneVotePerTerm, kept, || {
+    properties.require(Property::OneVotePerTerm, kept, || {
         format!(
             "a disk that held {} now holds {}",
             promise(old),
@@ -93,8 +93,8 @@ fn promise(held: HardState) -> String {
 pub(in crate::system) fn judge_send(
     envelope: &Envelope,
     disk: &Durable,
-    laws: Laws,
-) -> Result<(), Broken> {
+    properties: Properties,
+) -> Result<(), Violation> {
     let hard_state = disk.hard_state;
     let held = |term, vote: Option<Address>| {
         hard_state.current_term == term && hard_state.voted_for.map(Address::Node) == vote
@@ -102,8 +102,8 @@ pub(in crate::system) fn judge_send(
             || hard_state.current_term > term
     };
     match &envelope.message {
-        Message::RequestVoteResponse(vote) if vote.vote_granted => laws.require(
-            Law::OneVotePerTerm,
+        Message::RequestVoteResponse(vote) if vote.vote_granted => properties.require(
+            Property::OneVotePerTerm,
             held(vote.term, Some(envelope.to)),
             || {
                 format!(
@@ -112,8 +112,8 @@ pub(in crate::system) fn judge_send(
                 )
             },
         ),
-        Message::RequestVoteRequest(request) => laws.require(
-            Law::OneVotePerTerm,
+        Message::RequestVoteRequest(request) => properties.require(
+            Property::OneVotePerTerm,
             held(request.term, Some(envelope.from)),
             || {
                 format!(
@@ -124,13 +124,17 @@ pub(in crate::system) fn judge_send(
         ),
         Message::AppendEntriesResponse(response) => match response.outcome {
             AppendOutcome::Matched { match_index } => {
-                judge_acknowledgement(envelope, response.term, match_index, disk, laws)
+                judge_acknowledgement(envelope, response.term, match_index, disk, properties)
             }
             _ => Ok(()),
         },
-        Message::InstallSnapshotResponse(response) => {
-            judge_acknowledgement(envelope, response.term, response.match_index, disk, laws)
-        }
+        Message::InstallSnapshotResponse(response) => judge_acknowledgement(
+            envelope,
+            response.term,
+            response.match_index,
+            disk,
+            properties,
+        ),
         _ => Ok(()),
     }
 }
@@ -140,18 +144,18 @@ fn judge_acknowledgement(
     term: Term,
     match_index: LogIndex,
     disk: &Durable,
-    laws: Laws,
-) -> Result<(), Broken> {
+    properties: Properties,
+) -> Result<(), Violation> {
     // In a later term, the disk may have lost acknowledged entries legitimately.
     let on_disk = disk.hard_state.current_term;
-    laws.require(Law::MatchIsDurable, on_disk >= term, || {
+    properties.require(Property::MatchIsDurable, on_disk >= term, || {
         format!(
             "{} acknowledged entries in term {term}, but its disk holds term {on_disk}",
             envelope.from
         )
     })?;
     let durable = on_disk > term || disk.last_index() >= match_index;
-    laws.require(Law::MatchIsDurable, durable, || {
+    properties.require(Property::MatchIsDurable, durable, || {
         format!(
             "{} acknowledged entry {match_index}, but its disk holds {} entries",
             envelope.from,
@@ -174,13 +178,13 @@ mod tests {
 
     #[test]
     fn second_vote_in_a_term_is_told_in_a_sentence() {
-        let judged = judge_disk(&disk(2, Some(1)), &disk(2, Some(3)), Laws::ALL);
+        let judged = judge_disk(&disk(2, Some(1)), &disk(2, Some(3)), Properties::ALL);
         let broken = judged.expect_err("a vote is cast once in a term");
         assert_eq!(
             broken.why,
             "a disk that held term 2 and a vote for candidate 1 now holds term 2 and a vote for candidate 3"
         );
-        let judged = judge_disk(&disk(2, Some(1)), &disk(1, None), Laws::ALL);
+        let judged = judge_disk(&disk(2, Some(1)), &disk(1, None), Properties::ALL);
         let broken = judged.expect_err("the term on a disk never falls");
         assert!(broken.why.ends_with("now holds term 1 and no vote"));
     }

@@ -26,7 +26,7 @@ pub(super) fn step(before: &Raft, after: &Raft, effects: &Effects) -> Result<(),
     invariants::check(Watermarks::of(before), after, effects)?;
     let still_leads =
         leads(before) && leads(after) && before.current_term() == after.current_term();
-    law(
+    property(
         !still_leads || after.log().continues(before.log()),
         "Leader Append-Only",
     )
@@ -45,7 +45,7 @@ impl History {
                     .votes
                     .entry((voter, response.term))
                     .or_insert(candidate);
-                law(first == candidate, "one vote per term, across restarts")?;
+                property(first == candidate, "one vote per term, across restarts")?;
             }
         }
         Ok(())
@@ -65,7 +65,7 @@ impl History {
         // leader that committed it. So the latest elected leader has all of them.
         for raft in &up {
             let latest = self.leaders.keys().next_back() == Some(&raft.current_term());
-            law(
+            property(
                 !(latest && leads(raft)) || self.whole(raft.log())?.starts_with(&self.committed),
                 "Leader Completeness",
             )?;
@@ -97,20 +97,20 @@ impl History {
             return Ok(());
         }
         let leader = *self.leaders.entry(raft.current_term()).or_insert(raft.id());
-        law(leader == raft.id(), "Election Safety")
+        property(leader == raft.id(), "Election Safety")
     }
 
     fn committed(&mut self, raft: &Raft) -> Result<(), String> {
         let commit = raft.commit_index().get() as usize;
         let known = self.committed.len().min(commit);
         let log = self.whole(raft.log())?;
-        law(
+        property(
             commit <= log.len() && log[..known] == self.committed[..known],
             "State Machine Safety",
         )?;
         self.committed.extend_from_slice(&log[known..commit]);
         match self.stores.entry(raft.commit_index()) {
-            btree_map::Entry::Occupied(first) => law(
+            btree_map::Entry::Occupied(first) => property(
                 first.get() == raft.store(),
                 "the same entries make the same store",
             ),
@@ -129,7 +129,7 @@ impl History {
         };
         let in_memory = self.whole(raft.log())?;
         let durable = raft.durable_index().get() as usize;
-        law(
+        property(
             whole(&server.disk)?.get(..durable) == in_memory.get(..durable),
             "what a server takes for durable is on its disk",
         )?;
@@ -137,13 +137,13 @@ impl History {
         for write in &server.unsynced {
             disk.apply(write);
         }
-        law(
+        property(
             disk.hard_state.current_term == raft.current_term()
                 && disk.hard_state.voted_for == raft.voted_for()
                 && whole(&disk)? == in_memory,
             "what a server knows is on its way to its disk",
         )?;
-        law(
+        property(
             disk.base().index == raft.snapshot_index(),
             "the last snapshot is on the disk or on its way there",
         )
@@ -170,7 +170,7 @@ impl History {
         let mut asked = raft.clone();
         let request = ClientRequest { client, id, body };
         let effects = asked.step(Event::Requests(vec![(super::CLIENT, request)]));
-        law(asked == *raft, "a stale read changes nothing")?;
+        property(asked == *raft, "a stale read changes nothing")?;
         let applied_index = raft.commit_index();
         let mut store = Store::default();
         for entry in &self.committed[..applied_index.get() as usize] {
@@ -189,7 +189,7 @@ impl History {
             sends: vec![answer],
             ..Effects::default()
         };
-        law(
+        property(
             effects == only,
             "a stale read tells what a committed prefix makes, at once",
         )
@@ -197,11 +197,11 @@ impl History {
 }
 
 fn log_matching(log: &[Entry], term: Term, others: &[(Vec<Entry>, Term)]) -> Result<(), String> {
-    law(
+    property(
         log.is_sorted_by_key(|entry| entry.term),
         "terms never fall within a log",
     )?;
-    law(
+    property(
         log.last().is_none_or(|last| last.term <= term),
         "no entry is of a term its server has not reached",
     )?;
@@ -209,7 +209,7 @@ fn log_matching(log: &[Entry], term: Term, others: &[(Vec<Entry>, Term)]) -> Res
         let both = log.iter().zip(other);
         let agreed = both.clone().rposition(|(a, b)| a.term == b.term);
         let agreed = agreed.map_or(0, |place| place + 1);
-        law(log[..agreed] == other[..agreed], "Log Matching")?;
+        property(log[..agreed] == other[..agreed], "Log Matching")?;
     }
     Ok(())
 }
@@ -233,7 +233,7 @@ fn acknowledged_is_durable(servers: &BTreeMap<NodeId, Server>) -> Result<(), Str
             continue;
         }
         for (id, progress) in &leader.followers {
-            law(
+            property(
                 raft.log().agrees(
                     &Log::after(servers[id].disk.base(), servers[id].disk.log.clone()),
                     progress.match_index,
@@ -249,6 +249,6 @@ fn leads(raft: &Raft) -> bool {
     matches!(raft.role(), Role::Leader(_))
 }
 
-fn law(holds: bool, name: &str) -> Result<(), String> {
+fn property(holds: bool, name: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(name.into()) }
 }

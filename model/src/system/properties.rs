@@ -12,15 +12,15 @@ pub mod pair;
 pub mod reference;
 pub mod step;
 
-macro_rules! laws {
+macro_rules! properties {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
         /// A property.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum Law {
+        pub enum Property {
             $($(#[doc = $doc])+ $name,)+
         }
 
-        impl Law {
+        impl Property {
             /// All properties.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
@@ -32,7 +32,7 @@ macro_rules! laws {
     };
 }
 
-laws! {
+properties! {
     /// At most one leader is ever elected in a term (Figure 3).
     ElectionSafety = "Election Safety";
     /// A leader never overwrites or removes entries of its log (Figure 3).
@@ -64,7 +64,7 @@ laws! {
     Invariants = "Always-on invariants";
 }
 
-impl fmt::Display for Law {
+impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -72,18 +72,18 @@ impl fmt::Display for Law {
 
 /// A violation: the property and the cause.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Broken {
+pub struct Violation {
     /// The property.
-    pub law: Law,
+    pub property: Property,
     /// The cause, in a sentence.
     pub why: String,
 }
 
 /// A set of properties to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Laws(u32);
+pub struct Properties(u32);
 
-impl Laws {
+impl Properties {
     /// All properties.
     pub const ALL: Self = Self(u32::MAX);
 
@@ -91,25 +91,28 @@ impl Laws {
     pub const NONE: Self = Self(0);
 
     /// A single property.
-    pub const fn only(law: Law) -> Self {
-        Self(1 << law as u32)
+    pub const fn only(property: Property) -> Self {
+        Self(1 << property as u32)
     }
 
     /// Whether the property is checked.
-    pub const fn contains(self, law: Law) -> bool {
-        self.0 & (1 << law as u32) != 0
+    pub const fn contains(self, property: Property) -> bool {
+        self.0 & (1 << property as u32) != 0
     }
 
     /// Requires a property. Returns a violation if the property is checked and does not hold.
     pub(super) fn require(
         self,
-        law: Law,
+        property: Property,
         holds: bool,
         why: impl FnOnce() -> String,
-    ) -> Result<(), Broken> {
-        if holds || !self.contains(law) {
+    ) -> Result<(), Violation> {
+        if holds || !self.contains(property) {
             return Ok(());
         }
-        Err(Broken { law, why: why() })
+        Err(Violation {
+            property,
+            why: why(),
+        })
     }
 }

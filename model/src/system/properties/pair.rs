@@ -1,6 +1,6 @@
 //! The properties of two servers.
 
-use super::{Broken, Law, Laws};
+use super::{Properties, Property, Violation};
 use crate::{Log, LogIndex, NodeId, Role, Term, system::process::Server};
 use alloc::{collections::BTreeMap, format};
 
@@ -38,14 +38,14 @@ impl Facet {
 }
 
 /// Checks two servers against each other.
-pub fn judge_pair(one: &Facet, other: &Facet, laws: Laws) -> Result<(), Broken> {
+pub fn judge_pair(one: &Facet, other: &Facet, properties: Properties) -> Result<(), Violation> {
     for (a, b) in [(one, other), (other, one)] {
         if let Some((term, believed)) = &a.leads
             && b.durable_term == *term
             && let Some(match_index) = believed.get(&b.id)
         {
             let held = a.log.agrees(&b.durable_log, *match_index);
-            laws.require(Law::MatchIsDurable, held, || {
+            properties.require(Property::MatchIsDurable, held, || {
                 format!(
                     "server {} believes that server {} holds entries up to {match_index} durably, and it does not",
                     a.id, b.id
@@ -62,7 +62,7 @@ pub fn judge_pair(one: &Facet, other: &Facet, laws: Laws) -> Result<(), Broken> 
     };
     let agree_from = (first..=last).rev().find(same_term).unwrap_or_default();
     let agree_from = LogIndex::new(agree_from);
-    laws.require(Law::LogMatching, a.agrees(b, agree_from), || {
+    properties.require(Property::LogMatching, a.agrees(b, agree_from), || {
         format!(
             "servers {} and {} have the same term at index {agree_from} and differ at or before it",
             one.id, other.id
