@@ -11,7 +11,7 @@ use checker::engine::{Limits, Outcome, SearchProgress, check};
 use model::system::Scope;
 
 fn main() -> Result<(), String> {
-    let mut scope = Scope::catalogue()
+    let mut scope = Scope::catalog()
         .into_iter()
         .find(|scope| scope.name == "elections")
         .ok_or("there is no such scope")?;

@@ -24,8 +24,8 @@ mod guard;
 mod jobs;
 mod keys;
 mod labels;
-mod menu;
 mod nodes;
+mod offerings;
 mod predicates;
 mod problem;
 mod script;
@@ -178,7 +178,7 @@ impl Explore {
         };
         Router::new()
             .route("/api/app", get(app))
-            .route("/api/catalogue", get(catalogue))
+            .route("/api/catalog", get(catalog))
             .route("/api/walk", post(walk_along))
             .route("/api/jobs", post(start_job))
             .route("/api/jobs/{job}", delete(stop_job))
@@ -349,9 +349,9 @@ async fn app(State(explore): State<Arc<Explore>>) -> Response {
     })))
 }
 
-/// `GET /api/catalogue`
-async fn catalogue() -> Response {
-    fresh(Json(menu::catalogue()))
+/// `GET /api/catalog`
+async fn catalog() -> Response {
+    fresh(Json(offerings::catalog()))
 }
 
 #[derive(Deserialize)]

@@ -9,7 +9,7 @@
 
 mod format;
 
-use crate::story::describe_action;
+use crate::explain::describe_action;
 use anyhow::{Context, bail, ensure};
 use format::Certificate;
 use model::{

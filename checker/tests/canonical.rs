@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use std::collections::BTreeMap;
 
 fn scope(name: &str) -> Scope {
-    let mut scopes = Scope::catalogue().into_iter();
+    let mut scopes = Scope::catalog().into_iter();
     let found = scopes.find(|scope| scope.name == name);
     found.unwrap_or_else(|| panic!("there is no scope {name}"))
 }

@@ -7,7 +7,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use checker::{
-    catalogue,
+    catalog,
     engine::Limits,
     explore::{Explore, Home, Input},
     simulate,
@@ -140,10 +140,10 @@ fn strings(value: &Value) -> Vec<String> {
 }
 
 fn scope(name: &str) -> Scope {
-    let found = Scope::catalogue()
+    let found = Scope::catalog()
         .into_iter()
         .find(|scope| scope.name == name);
-    found.expect("the catalogue has it")
+    found.expect("the catalog has it")
 }
 
 /// Compares a text with a file, or writes the file.
@@ -176,14 +176,14 @@ async fn app_says_who_serves_the_page() {
 }
 
 #[tokio::test]
-async fn catalogue_has_everything_there_is_to_choose_from() {
-    let (_, menu) = App::new().get("/api/catalogue").await;
+async fn catalog_has_everything_there_is_to_choose_from() {
+    let (_, menu) = App::new().get("/api/catalog").await;
     let names = |list: &str| -> Vec<String> {
         let list = menu[list].as_array().expect("a list").iter();
         list.map(|one| one["name"].as_str().expect("a name").to_owned())
             .collect()
     };
-    for scope in Scope::catalogue() {
+    for scope in Scope::catalog() {
         assert!(names("scopes").contains(&scope.name), "{}", scope.name);
     }
     let bugs: Vec<&str> = Mutant::ALL.iter().map(|bug| bug.name()).collect();
@@ -224,7 +224,7 @@ async fn bounds_are_those_of_the_command_line() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("--")?.split(' ').next())
         .collect();
-    let (_, menu) = App::new().get("/api/catalogue").await;
+    let (_, menu) = App::new().get("/api/catalog").await;
     let known = menu["bounds"].as_array().expect("a list").iter();
     let known: Vec<&str> = known.filter_map(|bound| bound["name"].as_str()).collect();
     assert_eq!(known, typed);
@@ -233,8 +233,8 @@ async fn bounds_are_those_of_the_command_line() {
 /// Every English text that the page receives from the server has a translation in every other language
 /// of the page.
 #[tokio::test]
-async fn every_name_and_sentence_of_the_catalogue_is_in_spanish() {
-    let (_, menu) = App::new().get("/api/catalogue").await;
+async fn every_name_and_sentence_of_the_catalog_is_in_spanish() {
+    let (_, menu) = App::new().get("/api/catalog").await;
     let text = |name: &str| {
         let file = format!("../ui/assets/js/lang/es/{name}.js");
         std::fs::read_to_string(file).expect("the Spanish texts are there")
@@ -252,7 +252,7 @@ async fn every_name_and_sentence_of_the_catalogue_is_in_spanish() {
         ("predicates", "explore.predicate-"),
         ("methods", "explore.method-"),
         ("methods", "explore.by-"),
-        ("drills", "explore.drill-"),
+        ("scenarios", "explore.scenario-"),
         ("bounds", "explore.bound-"),
         ("bounds", "explore.about-bound-"),
     ] {
@@ -283,7 +283,7 @@ fn strings_of(list: &Value, field: &str) -> Vec<String> {
 #[tokio::test]
 async fn bug_found_by_other_means_than_a_search_names_them_and_can_be_walked() {
     let app = App::new();
-    let (_, menu) = app.get("/api/catalogue").await;
+    let (_, menu) = app.get("/api/catalog").await;
     let mut seen = BTreeMap::new();
     for bug in menu["mutants"].as_array().expect("a list") {
         let method = bug["method"].as_str().expect("a method");
@@ -336,10 +336,10 @@ async fn same_check_gives_the_same_counterexample() {
     };
     let explore = Explore::new(Home::Explore, [], limits);
     let app = App(Arc::new(explore).router());
-    let entries = catalogue::entries();
+    let entries = catalog::entries();
     let asked = |bug: Mutant, terms: u64| {
         let entry = entries.iter().find(|entry| entry.mutant == bug);
-        let name = &entry.expect("the catalogue has it").scope.name;
+        let name = &entry.expect("the catalog has it").scope.name;
         let mut job = world(name, json!({"terms": terms, "crashes": 0, "entries": 0}));
         job["mutant"] = bug.name().into();
         job["kind"] = "check".into();
@@ -389,7 +389,7 @@ async fn walk_is_pinned() {
 #[tokio::test]
 async fn simulated_walk_is_walked_again_and_exported_as_it_was() {
     let app = App::new();
-    for scope in Scope::catalogue() {
+    for scope in Scope::catalog() {
         for seed in 0..3 {
             let trace = simulate::walk(&scope, seed, 60);
             let mut text = Vec::new();
@@ -666,10 +666,10 @@ async fn check_of_a_small_world_exhausts_it() {
 
 /// A few of the bugs, each in the scope where the catalog finds it; `raft-checker mutants` finds all.
 #[tokio::test]
-async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_with_that_property_broken()
+async fn planted_bug_is_found_where_the_catalog_finds_it_and_the_walk_ends_with_that_property_broken()
  {
     let app = App::new();
-    let (_, menu) = app.get("/api/catalogue").await;
+    let (_, menu) = app.get("/api/catalog").await;
     for name in [
         "votes-twice-in-a-term",
         "vote-not-persisted",
@@ -732,17 +732,17 @@ async fn planted_bug_is_found_where_the_catalogue_finds_it_and_the_walk_ends_wit
 #[tokio::test]
 async fn every_way_of_finding_a_bug_leads_to_a_walk() {
     let app = App::new();
-    // The methods are progress, a script and a drill: none of these is a search for a violation.
+    // The methods are progress, a script and a scenario: none of these is a search for a violation.
     for name in [
         "leader-skips-noop",
         "match-index-survives-re-election",
         "pre-vote-raises-term",
     ] {
-        let entry = catalogue::entries()
+        let entry = catalog::entries()
             .into_iter()
             .find(|entry| entry.mutant.name() == name);
         let entry = entry.expect("it is there");
-        let (_, menu) = app.get("/api/catalogue").await;
+        let (_, menu) = app.get("/api/catalog").await;
         let mut bugs = menu["mutants"].as_array().expect("a list").iter();
         let bug = bugs.find(|bug| bug["name"] == name).expect("it is there");
         let body = check(&entry.scope.name, bug["bounds"].clone(), Some(name));
@@ -879,7 +879,7 @@ const REACHABLE: &[(&str, &str)] = &[
 #[tokio::test]
 async fn every_predicate_is_found_somewhere_and_the_walk_goes_there() {
     let app = App::new();
-    let (_, menu) = app.get("/api/catalogue").await;
+    let (_, menu) = app.get("/api/catalog").await;
     let known = menu["predicates"].as_array().expect("a list").iter();
     let known: Vec<&str> = known.filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(

@@ -3,7 +3,7 @@
 //! Bugs that need more than a moment are left to `raft-checker mutants`, which searches for all of them.
 
 use checker::{
-    catalogue::{Breaks, HuntEnd, entries},
+    catalog::{Breaks, HuntEnd, entries},
     engine::{Limits, Outcome, SearchProgress, check},
 };
 use model::{mutant::Mutant, system::Property};
@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits {
 };
 
 #[test]
-fn catalogue_names_every_mutant_once() {
+fn catalog_names_every_mutant_once() {
     let named: Vec<Mutant> = entries().iter().map(|entry| entry.mutant).collect();
     assert_eq!(named, Mutant::ALL);
     let names: BTreeSet<&str> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
@@ -73,7 +73,7 @@ fn correct_core_passes_where_the_quick_mutants_are_found() {
 fn stateright_judges_every_property() {
     use model::system::{RaftModel, Scope};
     use stateright::Model;
-    let scope = Scope::catalogue().remove(0);
+    let scope = Scope::catalog().remove(0);
     let judged: Vec<&str> = RaftModel::new(scope, false)
         .properties()
         .iter()

@@ -2,7 +2,7 @@
 //! detects a wrong reduction and a protocol that does not permit the reduction.
 
 use checker::{
-    catalogue,
+    catalog,
     engine::{Limits, Outcome, Report, SearchProgress, StopCause, check},
 };
 use model::{
@@ -12,7 +12,7 @@ use model::{
 use std::collections::BTreeSet;
 
 fn scope(name: &str, terms: u64, budget: Budget) -> Scope {
-    let mut scopes = Scope::catalogue().into_iter();
+    let mut scopes = Scope::catalog().into_iter();
     let base = scopes.find(|scope| scope.name == name);
     Scope {
         terms,
@@ -306,7 +306,7 @@ fn bugs_that_reductions_would_hide_are_caught() {
         (RejoinsWithWipedDisk, MergedRestarts),
         (LateNoticeCreditsOverwrittenEntries, MergedSyncs),
     ];
-    let entries = catalogue::entries();
+    let entries = catalog::entries();
     for (mutant, obligation) in expected {
         let entry = entries.iter().find(|entry| entry.mutant == mutant);
         let mut scope = entry.expect("the catalog names every bug").scope.clone();

@@ -125,13 +125,13 @@ fn raft_with_clients_and_a_proxy_holds() {
 }
 
 fn named(name: &str, servers: u64, terms: u64, budget: Budget) -> Scope {
-    let mut scopes = Scope::catalogue().into_iter();
+    let mut scopes = Scope::catalog().into_iter();
     let found = scopes.find(|scope| scope.name == name);
     Scope {
         servers,
         terms,
         budget,
-        ..found.expect("the scope is in the catalogue")
+        ..found.expect("the scope is in the catalog")
     }
 }
 

@@ -14,10 +14,10 @@ use model::{
 use std::collections::{BTreeSet, HashSet};
 
 fn scope(name: &str, terms: u64, budget: Budget) -> Scope {
-    let found = Scope::catalogue()
+    let found = Scope::catalog()
         .into_iter()
         .find(|scope| scope.name == name);
-    let base = found.expect("the scope is in the catalogue");
+    let base = found.expect("the scope is in the catalog");
     Scope {
         terms,
         budget,

@@ -15,7 +15,7 @@ const SOURCES: [(&str, Begins); 22] = [
     ("checker/src/replay/cluster.rs", char::is_lowercase),
     ("checker/src/replay/prefixes.rs", char::is_lowercase),
     ("checker/src/explore/jobs.rs", is_any),
-    ("checker/src/drill.rs", is_plain),
+    ("checker/src/timed.rs", is_plain),
     ("checker/src/explore.rs", is_plain),
     ("checker/src/explore/find.rs", is_plain),
     ("web/src/site.rs", is_plain),
@@ -28,7 +28,7 @@ const SOURCES: [(&str, Begins); 22] = [
     ("checker/src/replay/cause.rs", is_plain),
     ("checker/src/replay/format.rs", is_plain),
     ("checker/src/replay/server.rs", is_plain),
-    ("checker/src/seal.rs", is_plain),
+    ("checker/src/digest_chain.rs", is_plain),
     ("checker/src/trace/jsonl.rs", is_quoting),
 ];
 

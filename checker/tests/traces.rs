@@ -4,8 +4,8 @@
 
 use checker::{
     engine::{self, Limits, Outcome, SearchProgress},
+    explain,
     simulate::{self, Simulation, SimulationProgress, SimulationReport, ViolatingWalk},
-    story,
     trace::{ScopeBounds, Trace, concrete, read_jsonl},
 };
 use model::{
@@ -15,7 +15,7 @@ use model::{
 use std::sync::atomic::AtomicBool;
 
 fn scope(name: &str, mutant: Mutant) -> Scope {
-    let found = Scope::catalogue()
+    let found = Scope::catalog()
         .into_iter()
         .find(|scope| scope.name == name);
     let mut scope = found.unwrap_or_else(|| panic!("there is no scope {name}"));
@@ -116,7 +116,7 @@ fn assert_travels(scope: &Scope, symmetry: bool) -> Trace {
     let read = read_jsonl(text.as_bytes()).expect("what was written can be read");
     assert_same(&trace, &read);
     assert_eq!(written(&read), text);
-    let story = story::tell(&trace);
+    let story = explain::explain(&trace);
     if std::env::var("SHOW").is_ok() {
         println!("{story}");
     }
@@ -255,7 +255,7 @@ fn simulation_finds_and_shrinks_the_same_every_time() {
                 "walk {} of {} steps\n{}",
                 one.walk,
                 one.steps,
-                story::tell(&one.trace)
+                explain::explain(&one.trace)
             );
         }
     }
@@ -288,7 +288,7 @@ fn without_a_bug_no_walk_breaks_a_property() {
         assert!(
             report.violation.is_none(),
             "{:?}",
-            report.violation.map(|found| story::tell(&found.trace))
+            report.violation.map(|found| explain::explain(&found.trace))
         );
         assert_eq!(report.walks, 300);
     }

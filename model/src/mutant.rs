@@ -22,10 +22,10 @@ pub(crate) use planted;
 pub const COMPILED_IN: bool = cfg!(feature = "mutants");
 
 #[cfg(feature = "mutants")]
-pub use catalogue::Mutant;
+pub use catalog::Mutant;
 
 #[cfg(feature = "mutants")]
-mod catalogue {
+mod catalog {
     use serde::{Deserialize, Serialize};
 
     macro_rules! mutants {

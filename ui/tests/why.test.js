@@ -8,7 +8,7 @@ export const tests = {
   },
   what_is_refused_is_told_in_spanish(equal) {
     equal(spanish('step 3 (2d9) of this path cannot be taken: there is no message 9 by then'), 'el paso 3 (2d9) de este camino no se puede dar: entonces aún no existe el mensaje 9');
-    equal(spanish('there is no scope "nowhere": /api/catalogue lists them'), 'no hay ningún ámbito "nowhere": están en /api/catalogue');
+    equal(spanish('there is no scope "nowhere": /api/catalog lists them'), 'no hay ningún ámbito "nowhere": están en /api/catalog');
     equal(spanish('it takes more reads than the 2 of this scope'), 'harían falta más lecturas que las 2 de este ámbito');
     equal(spanish('all is well, and 40 ticks after it was asked for, operation 3 of the client has no answer'), 'todo va bien, y 40 pulsos después de pedirla, la operación 3 del cliente no tiene respuesta');
   },

@@ -2,7 +2,7 @@
 
 use super::{
     Exit,
-    figures::{self, grouped},
+    format::{self, grouped},
     selection,
 };
 use crate::{
@@ -147,7 +147,7 @@ fn print(out: &mut impl Write, summary: &Summary, measured: &[Measurement]) -> a
         machine.threads,
         machine
             .memory_bytes
-            .map_or_else(|| "unknown memory".to_owned(), figures::bytes),
+            .map_or_else(|| "unknown memory".to_owned(), format::bytes),
         summary.scope,
     )?;
     writeln!(out, "{}", table(measured))?;

@@ -2,9 +2,9 @@
 
 use super::{
     Exit,
-    figures::{counted, time},
+    format::{counted, time},
     interrupt::Interrupt,
-    live,
+    progress_bar,
     verdict::Verdict,
 };
 use crate::{
@@ -58,7 +58,7 @@ pub(crate) fn certify(
         return Certified::Withheld(why);
     }
     let (scope, symmetry) = (&verdict.scope, verdict.symmetry);
-    let written = live::watch_line(
+    let written = progress_bar::watch_line(
         &scope.name,
         || {},
         |elapsed| format!("writing the certificate · {}", time(elapsed)),

@@ -2,11 +2,11 @@
 
 use super::{
     Exit, certify,
-    figures::{self, Size},
+    format::{self, Size},
     interrupt::Interrupt,
-    live,
-    next::{self, Ended, Options},
+    progress_bar,
     selection::{self, Selected, Selection},
+    suggestions::{self, Ended, Options},
     verdict::{self, Verdict},
     violation::{self, report_stuck, report_violation},
 };
@@ -165,7 +165,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             continue;
         }
         let name = selected.scope.name.clone();
-        let (mut verdict, explored) = live::watch(&name, &interrupt, |progress| {
+        let (mut verdict, explored) = progress_bar::watch(&name, &interrupt, |progress| {
             search(args.engine, selected, &limits, progress)
         });
         if let Some(explored) = explored {
@@ -360,13 +360,13 @@ fn search(
 const GRANTED_TERMS: u64 = 1;
 
 fn judge_progress(scope: &Scope, explored: &Explored, interrupt: &Interrupt) -> ProgressReport {
-    live::watch_line(
+    progress_bar::watch_line(
         &scope.name,
         || {},
         |elapsed| {
             format!(
                 "checking that progress stays possible · {}",
-                figures::time(elapsed)
+                format::time(elapsed)
             )
         },
         || check_progress(scope, explored, GRANTED_TERMS, interrupt.flag()),
@@ -439,7 +439,7 @@ fn print_suggestions(
     let called = std::env::args_os().next().unwrap_or("raft-checker".into());
     let directory = std::env::current_dir().unwrap_or_default();
     let ended = Ended {
-        program: &next::typed_program(Path::new(&called), &directory),
+        program: &suggestions::typed_program(Path::new(&called), &directory),
         exit,
         ran: verdicts,
         about,
@@ -485,7 +485,7 @@ mod tests {
 
     fn verdict(outcome: Outcome, witnesses: Witnesses) -> Verdict {
         Verdict {
-            scope: Scope::catalogue().remove(0),
+            scope: Scope::catalog().remove(0),
             witnesses_required: true,
             symmetry: true,
             engine: "own",

@@ -2,7 +2,7 @@
 
 use super::{
     Exit,
-    figures::Size,
+    format::Size,
     selection::{self, Bounds},
 };
 use crate::{

@@ -2,9 +2,9 @@
 
 use super::{
     Exit,
-    figures::{Size, counted, grouped, time},
+    format::{Size, counted, grouped, time},
     interrupt::Interrupt,
-    live,
+    progress_bar,
 };
 use crate::{
     escape::escaped,
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let behind = AtomicUsize::new(0);
     let all = grouped(history.operations.len() as u64);
-    let judgement = live::watch_line(
+    let judgement = progress_bar::watch_line(
         "linearize",
         || {},
         |elapsed| {

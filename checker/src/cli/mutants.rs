@@ -2,14 +2,14 @@
 
 use super::{
     Exit,
-    figures::{grouped, time},
+    format::{grouped, time},
     interrupt::Interrupt,
-    live, selection, verdict, violation,
+    progress_bar, selection, verdict, violation,
 };
 use crate::{
-    catalogue::{self, Entry, Hunt, HuntEnd},
+    catalog::{self, Entry, Hunt, HuntEnd},
     engine::Limits,
-    machine, story,
+    explain, machine,
 };
 use anyhow::bail;
 use comfy_table::{Table, presets};
@@ -52,10 +52,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let is_asked = |entry: &Entry| args.names.is_empty() || args.names.contains(&entry.mutant);
     let mut hunted = Vec::new();
-    let asked: Vec<Entry> = catalogue::entries().into_iter().filter(is_asked).collect();
+    let asked: Vec<Entry> = catalog::entries().into_iter().filter(is_asked).collect();
     let all = asked.len();
     for entry in asked {
-        let hunt = live::watch(entry.mutant.name(), &interrupt, |progress| {
+        let hunt = progress_bar::watch(entry.mutant.name(), &interrupt, |progress| {
             entry.hunt(&limits, progress)
         });
         hunted.push((entry, hunt));
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             Some(file) => {
                 is_lost = !violation::report_trace(&mut out, &trace, file)?;
             }
-            None => writeln!(out, "{}", story::tell(&trace))?,
+            None => writeln!(out, "{}", explain::explain(&trace))?,
         }
         writeln!(out)?;
     }

@@ -2,9 +2,9 @@
 
 use super::{
     Exit, explore,
-    figures::{counted, grouped, time},
+    format::{counted, grouped, time},
     interrupt::Interrupt,
-    live, verdict,
+    progress_bar, verdict,
 };
 use crate::{
     engine::{self, Limits, Outcome},
@@ -155,7 +155,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         .collect();
     let started = Instant::now();
     let lines = AtomicU64::new(0);
-    let judged = live::watch_line(
+    let judged = progress_bar::watch_line(
         "replay",
         || {},
         |elapsed| {
@@ -295,7 +295,7 @@ fn search(coverage: &Coverage, interrupt: &Interrupt) -> Searched {
         max_memory: machine::available_bytes().map(|bytes| bytes / 10 * 8),
         symmetry: true,
     };
-    let explored = live::watch("search", interrupt, |progress| {
+    let explored = progress_bar::watch("search", interrupt, |progress| {
         engine::check(&scope, &limits, progress)
     });
     Searched::Ended(Box::new(explored.report))

@@ -1,7 +1,7 @@
 //! `scopes`: lists the scopes.
 
 use super::{Exit, verdict::BoundsJson};
-use crate::story::counted;
+use crate::explain::counted;
 use model::system::{Scope, Witness};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ struct ScopeJson<'a> {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
-    for scope in Scope::catalogue() {
+    for scope in Scope::catalog() {
         let witnesses: Vec<_> = scope.expected.iter().copied().map(Witness::name).collect();
         if args.json {
             let json = ScopeJson {

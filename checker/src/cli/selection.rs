@@ -87,7 +87,7 @@ pub(crate) fn is_default(name: &str) -> bool {
 
 /// Parses the name of a scope, and suggests the nearest name if there is no such scope.
 pub(crate) fn names() -> PossibleValuesParser {
-    PossibleValuesParser::new(Scope::catalogue().into_iter().map(|scope| scope.name))
+    PossibleValuesParser::new(Scope::catalog().into_iter().map(|scope| scope.name))
 }
 
 /// Parses the name of a bug, and suggests the nearest name if there is no such bug.
@@ -104,7 +104,7 @@ pub(crate) fn mutants() -> impl TypedValueParser<Value = Mutant> {
 /// # Errors
 /// If there is none.
 pub(crate) fn named(name: &str) -> anyhow::Result<Scope> {
-    Scope::catalogue()
+    Scope::catalog()
         .into_iter()
         .find(|scope| scope.name == name)
         .with_context(|| format!("there is no scope {name}: `raft-checker scopes` lists them"))
@@ -137,7 +137,7 @@ impl Selection {
                 DEFAULT_SCOPES.contains(&name)
             }
         };
-        Scope::catalogue()
+        Scope::catalog()
             .into_iter()
             .filter(|scope| is_asked(&scope.name))
             .map(|scope| self.bounds.applied_to(&scope))

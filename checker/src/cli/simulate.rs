@@ -2,9 +2,9 @@
 
 use super::{
     Exit,
-    figures::{self, counted, grouped, rate},
+    format::{self, counted, grouped, rate},
     interrupt::Interrupt,
-    live,
+    progress_bar,
     selection::{self, Bounds},
     verdict::BoundsJson,
     violation::{self, report_trace},
@@ -131,7 +131,7 @@ fn random_seed() -> u64 {
 
 fn walk(scope: &Scope, simulation: &Simulation, interrupt: &Interrupt) -> SimulationReport {
     let progress = SimulationProgress::default();
-    live::watch_line(
+    progress_bar::watch_line(
         &scope.name,
         || {
             if interrupt.is_asked() {
@@ -146,7 +146,7 @@ fn walk(scope: &Scope, simulation: &Simulation, interrupt: &Interrupt) -> Simula
                 grouped(simulation.walks),
                 grouped(steps),
                 grouped(rate(steps, elapsed) as u64),
-                figures::time(elapsed),
+                format::time(elapsed),
             )
         },
         || simulate::simulate(scope, simulation, &progress),
@@ -182,7 +182,7 @@ fn print(
         grouped(report.walks),
         counted(simulation.walks, "walk"),
         counted(report.steps, "step"),
-        figures::time(elapsed),
+        format::time(elapsed),
         simulation.seed
     )?;
     let reached = reached(report);

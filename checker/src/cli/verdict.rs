@@ -1,7 +1,7 @@
 //! The verdict on one scope: in the table, in notes below it, and as JSON.
 
 use super::{
-    figures::{counted, grouped, time},
+    format::{counted, grouped, time},
     selection,
 };
 use crate::{
@@ -187,7 +187,7 @@ impl Verdict {
         };
         format!(
             "{name}: the planted bug {bug} was not found in this scope: {holds} in all {states} states. `raft-checker mutants {bug}` finds it: {}.",
-            crate::catalogue::shown_by(mutant)
+            crate::catalog::shown_by(mutant)
         )
     }
 

@@ -2,9 +2,9 @@
 
 use super::{
     Exit,
-    figures::{grouped, time},
+    format::{grouped, time},
     interrupt::Interrupt,
-    live,
+    progress_bar,
 };
 use crate::{
     escape::escaped,
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::install()?;
-    let verified = live::watch_line(
+    let verified = progress_bar::watch_line(
         "verify",
         || {},
         |elapsed| format!("{} · {}", args.file.display(), time(elapsed)),

@@ -2,7 +2,7 @@
 //! for programs.
 
 use crate::{
-    story,
+    explain,
     trace::{self, Trace},
 };
 use anyhow::{Context, ensure};
@@ -120,7 +120,7 @@ pub(crate) fn report_trace(
     trace: &Trace,
     file: &Path,
 ) -> anyhow::Result<bool> {
-    writeln!(out, "{}", story::tell(trace))?;
+    writeln!(out, "{}", explain::explain(trace))?;
     match keep(trace, file) {
         Ok(()) => {
             writeln!(out, "This run, for programs: {}", file.display())?;

@@ -16,7 +16,7 @@ use super::{
     permutations::SlotPermutations,
     tables::{Delivery, OWN, Tables},
 };
-use crate::story::words;
+use crate::explain::words;
 use model::{
     Envelope, Message,
     system::{

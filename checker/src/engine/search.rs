@@ -799,9 +799,9 @@ mod tests {
     use std::collections::HashSet;
 
     fn search_with_shards_of(most: usize) -> (End, u64) {
-        let scopes = Scope::catalogue();
+        let scopes = Scope::catalog();
         let scope = scopes.iter().find(|scope| scope.name == "elections");
-        let tables = Tables::new(scope.expect("a scope of the catalogue").clone(), true);
+        let tables = Tables::new(scope.expect("a scope of the catalog").clone(), true);
         let limits = Limits {
             threads: 2,
             max_states: None,

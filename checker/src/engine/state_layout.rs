@@ -318,9 +318,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn layout(name: &str) -> StateLayout {
-        let scopes = Scope::catalogue();
+        let scopes = Scope::catalog();
         let scope = scopes.iter().find(|scope| scope.name == name);
-        StateLayout::of(&scope.expect("a scope of the catalogue").initial())
+        StateLayout::of(&scope.expect("a scope of the catalog").initial())
     }
 
     #[test]

@@ -22,7 +22,7 @@ const WALKS: u64 = 2;
 const STEPS: usize = 36;
 
 fn scope(name: &str) -> Scope {
-    let mut scopes = Scope::catalogue().into_iter();
+    let mut scopes = Scope::catalog().into_iter();
     let found = scopes.find(|scope| scope.name == name);
     found.unwrap_or_else(|| panic!("there is no scope {name}"))
 }

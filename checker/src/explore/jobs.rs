@@ -23,7 +23,7 @@ use super::{
     world::{Steps, World},
 };
 use crate::{
-    catalogue::{Breaks, Evidence, HuntEnd, Method},
+    catalog::{Breaks, Evidence, HuntEnd, Method},
     engine::{self, Limits, Outcome, SearchProgress, StopCause},
     trace::{self, Trace},
 };
@@ -108,12 +108,12 @@ impl AskedJob {
             }
             Kind::Find => {
                 let name = self.predicate.as_deref().ok_or_else(|| {
-                    Problem::bad("a job that finds needs a predicate: /api/catalogue lists them")
+                    Problem::bad("a job that finds needs a predicate: /api/catalog lists them")
                 })?;
                 let predicate = PREDICATES.iter().find(|known| known.name == name);
                 let predicate = predicate.ok_or_else(|| {
                     Problem::unknown(format!(
-                        "there is no predicate {name:?}: /api/catalogue lists them"
+                        "there is no predicate {name:?}: /api/catalog lists them"
                     ))
                 })?;
                 Ok(Task::Find(
@@ -142,7 +142,7 @@ fn property(name: &str) -> Result<Property, Problem> {
     let mut all = Property::ALL.iter().copied();
     all.find(|property| property.name() == name).ok_or_else(|| {
         Problem::unknown(format!(
-            "there is no property {name:?}: /api/catalogue lists them"
+            "there is no property {name:?}: /api/catalog lists them"
         ))
     })
 }
@@ -603,11 +603,11 @@ impl Verdict {
                 "Exhausted: all {states} states within these bounds were visited, and every property holds in each."
             ),
             (Some(mutant), None) => format!(
-                "A bug is planted ({}), and this scope does not show it: in all {states} states every property holds. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",
+                "A bug is planted ({}), and this scope does not show it: in all {states} states every property holds. This is no verdict on Raft; pick the scope that the catalog names for this bug.",
                 mutant.name()
             ),
             (Some(mutant), Some(property)) => format!(
-                "A bug is planted ({}), and this scope does not show it: in all {states} states {property} holds, and no other property was judged. This is no verdict on Raft; pick the scope that the catalogue names for this bug.",
+                "A bug is planted ({}), and this scope does not show it: in all {states} states {property} holds, and no other property was judged. This is no verdict on Raft; pick the scope that the catalog names for this bug.",
                 mutant.name()
             ),
         };

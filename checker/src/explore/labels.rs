@@ -1,6 +1,6 @@
 //! Short labels of messages (on arrows) and of actions (on buttons).
 
-use crate::story;
+use crate::explain;
 use model::{
     AppendOutcome, LogIndex, Message,
     message::{RequestBody, ResponseBody},
@@ -80,7 +80,7 @@ pub(super) fn message(message: &Message) -> String {
 
 /// A description of an action, without the name of its process.
 pub(super) fn action(action: &Action, system: &System) -> String {
-    let told = story::describe_action(action, system);
+    let told = explain::describe_action(action, system);
     let who = system.processes[action.process].address().to_string();
     match told.strip_prefix(&who) {
         Some(rest) => rest.trim_start().to_owned(),

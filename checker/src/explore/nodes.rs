@@ -5,7 +5,7 @@
 //! A run that begins after another run is a crash and a restart. A trace does not contain the time of
 //! the crash, so it is shown just before the restart.
 
-use crate::{replay::Seen, story};
+use crate::{explain, replay::Seen};
 use model::{Address, ClientRequest, Entry, Envelope, Event, LogIndex, NodeId, Raft, Role};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -232,7 +232,7 @@ struct Asked<'a> {
 fn happened(who: Address, event: &Event) -> (Happened<'_>, String) {
     match event {
         Event::Receive { from, message } => {
-            let told = format!("{who} receives {} from {from}", story::message(message));
+            let told = format!("{who} receives {} from {from}", explain::message(message));
             let envelope = Envelope {
                 from: *from,
                 to: who,

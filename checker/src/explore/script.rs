@@ -12,7 +12,7 @@
 //! two requests in one step. A walk with any of these cannot be written as a script.
 
 use super::walk::Walk;
-use crate::{story, trace};
+use crate::{explain, trace};
 use anyhow::{Context, Result, bail, ensure};
 use model::{
     Address, ClientId, ClientRequest, Config, Durable, Entry, Envelope, Event, LogIndex, Message,
@@ -294,7 +294,7 @@ impl Writer {
                 };
                 bail!(
                     "scripts do not know this: {}. Export the walk as a trace",
-                    story::describe_action(&action, &self.system)
+                    explain::describe_action(&action, &self.system)
                 );
             }
         };

@@ -119,7 +119,7 @@ fn actions(walk: &Walk) -> Vec<Value> {
                 None => {
                     let from = sent.map(|sent| (sent.envelope.from, &sent.envelope.message));
                     let label = from.map(|(from, message)| {
-                        format!("{} from {from} is lost", crate::story::message(message))
+                        format!("{} from {from} is lost", crate::explain::message(message))
                     });
                     let to = to.expect("only messages are dropped");
                     (to, "drop", label.unwrap_or_default())

@@ -14,7 +14,7 @@ use super::{
     keys::{Key, What},
     world::World,
 };
-use crate::{story, trace};
+use crate::{explain, trace};
 use model::{
     Envelope, Term,
     system::{
@@ -571,7 +571,7 @@ impl Walk {
 
     fn act(&mut self, key: Key, action: Action) -> Result<(), Refusal> {
         let judged = self.allowed(&action)?;
-        let story = story::describe_action(&action, &self.system);
+        let story = explain::describe_action(&action, &self.system);
         let (spent, mut history, witnesses, mut broken) = self
             .real
             .record(&self.system.spent, &self.system.history, &judged)
@@ -686,7 +686,7 @@ impl Walk {
             .ok_or("nobody waits for it")?;
         let story = format!(
             "the network drops {} from {} to {to}",
-            story::message(&sent.envelope.message),
+            explain::message(&sent.envelope.message),
             sent.envelope.from
         );
         let number = self.steps.len() + 1;

@@ -2,12 +2,12 @@
 //! planted bug.
 //!
 //! A bound has the same name as on the command line. If scope, bounds and bug are those with which
-//! [`crate::catalogue`] finds that bug, the world is the catalog's own. This includes settings that are
+//! [`crate::catalog`] finds that bug, the world is the catalog's own. This includes settings that are
 //! not bounds (the operations of a client, PreVote). So a bug that is selected in the page is found
 //! where it is known to be found.
 
 use super::problem::Problem;
-use crate::catalogue::{self, Entry};
+use crate::catalog::{self, Entry};
 use model::{
     mutant::Mutant,
     system::{
@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 /// All scopes: those of the catalog, then the scopes that only show planted bugs.
 pub(super) fn scopes() -> &'static [Scope] {
     static SCOPES: LazyLock<Vec<Scope>> = LazyLock::new(|| {
-        let mut scopes = Scope::catalogue();
+        let mut scopes = Scope::catalog();
         for entry in entries() {
             if scopes.iter().all(|scope| scope.name != entry.scope.name) {
                 scopes.push(Scope {
@@ -39,7 +39,7 @@ pub(super) fn scopes() -> &'static [Scope] {
 
 /// The catalog of bugs, with the scope that finds each.
 pub(super) fn entries() -> &'static [Entry] {
-    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(catalogue::entries);
+    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(catalog::entries);
     &ENTRIES
 }
 
@@ -187,7 +187,7 @@ impl World {
             .cloned()
             .ok_or_else(|| {
                 Problem::unknown(format!(
-                    "there is no scope {name:?}: /api/catalogue lists them"
+                    "there is no scope {name:?}: /api/catalog lists them"
                 ))
             })?;
         let mut scope = named;
@@ -195,7 +195,7 @@ impl World {
             let bound = BOUNDS.iter().find(|bound| bound.name == name);
             let bound = bound.ok_or_else(|| {
                 Problem::bad(format!(
-                    "there is no bound {name:?}: /api/catalogue lists them"
+                    "there is no bound {name:?}: /api/catalog lists them"
                 ))
             })?;
             if !(bound.min..=bound.max).contains(value) {
@@ -283,7 +283,7 @@ fn mutant(name: &str) -> Result<Mutant, Problem> {
     let mut all = Mutant::ALL.iter().copied();
     all.find(|mutant| mutant.name() == name).ok_or_else(|| {
         Problem::unknown(format!(
-            "there is no bug {name:?} to plant: /api/catalogue lists them"
+            "there is no bug {name:?} to plant: /api/catalog lists them"
         ))
     })
 }

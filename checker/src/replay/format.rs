@@ -7,8 +7,8 @@
 
 use super::{Place, Rejection};
 use crate::{
+    digest_chain::{DigestChain, has_digest},
     lines::read_object,
-    seal::{Seal, has_digest},
 };
 use model::{Config, Durable, Effects, Envelope, Event, NodeId, Write};
 use serde::{
@@ -53,7 +53,7 @@ pub struct Source {
     line: usize,
     /// A line that was read ahead.
     ahead: Option<Vec<u8>>,
-    seal: Seal,
+    seal: DigestChain,
     pub(super) cut_short: Vec<Place>,
 }
 
@@ -65,7 +65,7 @@ impl Source {
             input: Box::new(input),
             line: 0,
             ahead: None,
-            seal: Seal::default(),
+            seal: DigestChain::default(),
             cut_short: Vec::new(),
         }
     }

@@ -140,7 +140,7 @@ impl ScopeBounds {
     /// The scope with a planted bug. The fields that do not affect a run (the summary, the expected
     /// witnesses) come from the catalog if it still contains the scope.
     pub fn scope(self, mutant: Option<Mutant>) -> Scope {
-        let known = Scope::catalogue()
+        let known = Scope::catalog()
             .into_iter()
             .find(|scope| scope.name == self.name);
         let mut scope = known.unwrap_or_else(|| Scope::new(&self.name, ""));

@@ -7,9 +7,9 @@
 //! prevent forgery.
 
 use crate::{
+    digest_chain::DigestChain,
     escape::{check_name, escaped},
     lines::read_object,
-    seal::Seal,
 };
 
 use super::{ScopeBounds, Snapshot, Trace, TraceStep, real_network};
@@ -149,7 +149,7 @@ pub(crate) fn write_run(
 /// Writes the lines of a trace.
 struct Lines<'a, W> {
     out: &'a mut W,
-    seal: Seal,
+    seal: DigestChain,
     steps: usize,
 }
 
@@ -170,7 +170,7 @@ impl<'a, W: Write> Lines<'a, W> {
             steps,
             start: serde_json::to_value(Snapshot::all(start))?,
         };
-        let mut seal = Seal::default();
+        let mut seal = DigestChain::default();
         writeln!(out, "{}", seal.close(serde_json::to_string(&header)?))?;
         Ok(Self {
             out,
@@ -235,7 +235,7 @@ pub(crate) fn read_each(
     mut input: impl BufRead,
     mut read: impl FnMut(Read<'_>),
 ) -> Result<(), BadTrace> {
-    let mut seal = Seal::default();
+    let mut seal = DigestChain::default();
     let Some(first) = next_line(&mut input).map_err(|why| bad(1, why))? else {
         return Err(bad(1, "the file is empty"));
     };
@@ -294,7 +294,7 @@ fn next_line(input: &mut impl BufRead) -> Result<Option<String>, String> {
         .map_err(|error| error.to_string())
 }
 
-fn read_header(seal: &mut Seal, text: &str) -> Result<(Header, Scope), String> {
+fn read_header(seal: &mut DigestChain, text: &str) -> Result<(Header, Scope), String> {
     // Other versions may have other digests, or none.
     #[derive(Deserialize)]
     struct Version {
@@ -327,7 +327,7 @@ fn read_header(seal: &mut Seal, text: &str) -> Result<(Header, Scope), String> {
 }
 
 fn read_step(
-    seal: &mut Seal,
+    seal: &mut DigestChain,
     text: &str,
     number: usize,
     real: &Scope,
@@ -409,15 +409,15 @@ mod tests {
 
     #[test]
     fn a_forged_digest_hides_no_number_that_the_model_knows_better() {
-        let mut scopes = Scope::catalogue().into_iter();
+        let mut scopes = Scope::catalog().into_iter();
         let scope = scopes
             .rfind(|scope| scope.name == "crashes")
-            .expect("the catalogue has it");
+            .expect("the catalog has it");
         let trace = simulate::walk(&scope, 1, 12);
         let mut file = Vec::new();
         trace.write_jsonl(&mut file).expect("memory takes all");
         let text = String::from_utf8(file).expect("JSON is UTF-8");
-        let mut seal = Seal::default();
+        let mut seal = DigestChain::default();
         let objects: Vec<String> = text
             .lines()
             .map(|line| seal.open(line).expect("it is sealed"))
@@ -428,7 +428,7 @@ mod tests {
                 if !change(&mut value, &mut { number }) {
                     break;
                 }
-                let mut seal = Seal::default();
+                let mut seal = DigestChain::default();
                 let forged: Vec<String> = objects
                     .iter()
                     .enumerate()

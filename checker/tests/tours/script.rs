@@ -86,7 +86,7 @@ impl Words {
 
 /// The scope of a part.
 pub(crate) fn scope(part: &Part) -> Result<Scope> {
-    let mut scope = Scope::catalogue()
+    let mut scope = Scope::catalog()
         .into_iter()
         .find(|scope| scope.name == part.scope)
         .with_context(|| format!("there is no scope {}", part.scope))?;

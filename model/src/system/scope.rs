@@ -260,7 +260,7 @@ impl Scope {
     }
 
     /// The named scopes. The scopes that are checked by default come first.
-    pub fn catalogue() -> Vec<Self> {
+    pub fn catalog() -> Vec<Self> {
         use Witness::*;
         let replication = vec![
             LeaderElected,

@@ -1,5 +1,5 @@
 // Words for events, messages, entries and changes, in the language of the page. The English words
-// are the words of the checker's counterexamples (checker/src/story/words.rs).
+// are the words of the checker's counterexamples (checker/src/explain/words.rs).
 //
 //   label(message)      'RequestVote t2', 'AppendEntries t1 [2,3] c1'
 //   short(message)      the same in a shorter form: 'Vote? t2', 'App t1 [2,3]'

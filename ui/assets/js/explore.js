@@ -22,7 +22,7 @@ import { toast } from './toast.js';
 
 class ExplorePage {
   /** The catalog of the server, once loaded. */
-  #catalogue = null;
+  #catalog = null;
   #state = new WalkState();
   #bench = null;
   #welcome = null;
@@ -40,7 +40,7 @@ class ExplorePage {
   async #begin(params) {
     await style('explore');
     try {
-      this.#catalogue ??= await getJson('/api/catalogue');
+      this.#catalog ??= await getJson('/api/catalog');
     } catch (error) {
       if (this.#isLeft) return;
       const onclick = () => this.#begin(params);
@@ -58,12 +58,12 @@ class ExplorePage {
       this.host.replaceChildren();
       const { app } = this;
       const onWorld = (world, isHunt) => this.#enter(world, isHunt);
-      this.#welcome = Welcome(this.host, { catalogue: this.#catalogue, app, onWorld });
+      this.#welcome = Welcome(this.host, { catalog: this.#catalog, app, onWorld });
       return;
     }
     const path = params.path ? params.path.split('.').filter(Boolean) : [];
     const n = params.at === undefined ? path.length : Number.parseInt(params.at, 10) || 0;
-    await this.#walk(worldOf(params, this.#catalogue), path, n);
+    await this.#walk(worldOf(params, this.#catalog), path, n);
   }
 
   #leave() {
@@ -113,12 +113,12 @@ class ExplorePage {
       check: () => this.#check(),
       find: () => {
         const onFind = (goal) => this.#search(goal);
-        chooseFind({ catalogue: this.#catalogue, onFind });
+        chooseFind({ catalog: this.#catalog, onFind });
       },
       findWitness: (name) => this.#search({ witness: name }),
       jobDone: (done) => this.#jobDone(done),
     };
-    this.#bench = Workbench(this.host, { catalogue: this.#catalogue, state: this.#state, run });
+    this.#bench = Workbench(this.host, { catalog: this.#catalog, state: this.#state, run });
     const { scrubber, focusSearch } = this.#bench;
     this.#keys = exploreKeys({ scrubber, search: focusSearch, ...run });
     addEventListener('keydown', this.#keys);
@@ -127,7 +127,7 @@ class ExplorePage {
   /** The current world for a dialog that selects another. */
   #choice() {
     const onChosen = (world, isHunt) => this.#enter(world, isHunt);
-    return { catalogue: this.#catalogue, world: this.#state.view.world, onChosen };
+    return { catalog: this.#catalog, world: this.#state.view.world, onChosen };
   }
 
   #fault(error) {
@@ -149,7 +149,7 @@ class ExplorePage {
   #writeAddress({ push = false } = {}) {
     const { world, path, n } = this.#state.view;
     const at = n === path.length ? null : n;
-    const params = { ...paramsOf(world, this.#catalogue), path: path.join('.'), at };
+    const params = { ...paramsOf(world, this.#catalog), path: path.join('.'), at };
     this.navigate({ page: 'explore', params }, { quiet: true, push });
   }
 
@@ -215,7 +215,7 @@ class ExplorePage {
   }
 
   go({ params }) {
-    if (this.#catalogue) this.#show(params);
+    if (this.#catalog) this.#show(params);
   }
 
   destroy() {

@@ -1,7 +1,7 @@
 // The result of a search, while the page shows its path: the verdict, the description of the current
 // step, and buttons to step through the counterexample.
 //
-//   const banner = Banner(element, {catalogue, onGoto(n), onPlay, onShown});
+//   const banner = Banner(element, {catalog, onGoto(n), onPlay, onShown});
 //   banner.update({result, view});       // `result` is null where there is nothing to show
 
 import { h, replace } from '../dom.js';
@@ -10,7 +10,7 @@ import { propertyName } from '../properties.js';
 import { why } from '../why.js';
 import { methodWords } from './world.js';
 
-export function Banner(element, { catalogue, onGoto, onPlay, onShown }) {
+export function Banner(element, { catalog, onGoto, onPlay, onShown }) {
   /** The facts on which the buttons depend, as drawn last. */
   let drawn = null;
 
@@ -57,7 +57,7 @@ export function Banner(element, { catalogue, onGoto, onPlay, onShown }) {
         'details',
         { class: 'small' },
         h('summary', {}, t('explore.how-found')),
-        h('p', {}, methodWords(catalogue, result.method, world.mutant)),
+        h('p', {}, methodWords(catalog, result.method, world.mutant)),
       );
     return h(
       'div',

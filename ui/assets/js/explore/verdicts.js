@@ -1,7 +1,7 @@
 // The verdicts on the current state: every property, the witnesses on the path, and the budget used.
 //
 //   const verdicts = Verdicts(host, {onGoto(step), onWitness(name)});
-//   verdicts.update({here, catalogue, claim: {property, why, key} | null});
+//   verdicts.update({here, catalog, claim: {property, why, key} | null});
 //
 // `claim` is the violation that the counterexample shows. A property's meaning opens below its name.
 
@@ -15,17 +15,17 @@ export function Verdicts(host, { onGoto, onWitness }) {
   host.append(box);
   let shown = null;
   return {
-    update({ here, catalogue, claim = null }) {
+    update({ here, catalog, claim = null }) {
       if (!here) { box.setAttribute('aria-busy', 'true'); return; }
       box.removeAttribute('aria-busy');
       if (here === shown?.here && claim?.key === shown.claim) return;
       const open = new Set([...box.querySelectorAll('.property-list details[open]')].map((one) => one.dataset.property));
       shown = { here, claim: claim?.key };
       const broken = here.properties.filter((property) => !property.holds);
-      const about = new Map((catalogue?.properties ?? []).map((property) => [property.name, property]));
+      const about = new Map((catalog?.properties ?? []).map((property) => [property.name, property]));
       const required = here.witnesses.filter((one) => one.required);
       const others = here.witnesses.filter((one) => !one.required && one.reached);
-      const liveness = claim && (catalogue?.liveness ?? []).find(({ name }) => name === claim.property);
+      const liveness = claim && (catalog?.liveness ?? []).find(({ name }) => name === claim.property);
       const meaning = (name, known) => {
         const words = known ? aboutProperty(known) : '';
         return words ? h('details', { 'data-property': name, open: open.has(name) }, h('summary', {}, propertyName(name)), h('p', { class: 'property-about' }, words)) : propertyName(name);

@@ -4,14 +4,14 @@ import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { MutantList, aboutOf, boundsWords, figure8, meaningOf, plantWorld } from './world.js';
 
-export function Welcome(host, { catalogue, onWorld, app }) {
-  let mutant = figure8(catalogue);
-  const scopes = catalogue.scopes.filter(({ name }) => name !== 'drill');
+export function Welcome(host, { catalog, onWorld, app }) {
+  let mutant = figure8(catalog);
+  const scopes = catalog.scopes.filter(({ name }) => name !== 'timed');
   const scope = h('select', { 'aria-label': t('explore.scope'), onchange: () => { about.textContent = words(); } }, scopes.map(({ name }) => h('option', { value: name, selected: name === 'crashes' }, name)));
   const words = () => { const found = scopes.find(({ name }) => name === scope.value); return found ? `${aboutOf('scope', found)} (${boundsWords(found.bounds)})` : ''; };
   const about = h('p', { class: 'small dim' }, words());
   const meaning = h('p', { class: 'small dim', id: 'plant-meaning', role: 'status' });
-  const say = () => { meaning.textContent = meaningOf(catalogue, mutant); };
+  const say = () => { meaning.textContent = meaningOf(catalog, mutant); };
   say();
   const box = h('div', { class: 'welcome' },
     h('h1', {}, t('explore.hero')),
@@ -19,7 +19,7 @@ export function Welcome(host, { catalogue, onWorld, app }) {
     h('div', { class: 'cards' },
       h('section', { class: 'card is-main', 'aria-labelledby': 'card-plant' },
         h('h2', { id: 'card-plant' }, t('explore.card-plant')), h('p', {}, t('explore.card-plant-about')),
-        MutantList({ catalogue, picked: mutant, onPick: (next) => { mutant = next; say(); }, rows: 7 }), meaning,
+        MutantList({ catalog, picked: mutant, onPick: (next) => { mutant = next; say(); }, rows: 7 }), meaning,
         h('button', { type: 'button', class: 'primary big', id: 'plant-find', onclick: () => onWorld(plantWorld(mutant), true) }, t('explore.plant-find'))),
       h('div', { class: 'card-column' },
         h('section', { class: 'card', 'aria-labelledby': 'card-walk' },

@@ -1,6 +1,6 @@
 // The panels of the explore page around one walk: creates them, and draws the walk in all of them.
 //
-//   const bench = Workbench(host, {catalogue, state, run});
+//   const bench = Workbench(host, {catalog, state, run});
 //   bench.draw();                        // after every change of the state
 //
 // `run` has the actions of the reader: `goTo(n)`, `act(action)`, `visit(path)`, `chooseWorld()`,
@@ -23,7 +23,7 @@ import { Tree } from './tree.js';
 import { Verdicts } from './verdicts.js';
 import { asked, drawWorld } from './world.js';
 
-export function Workbench(host, { catalogue, state, run }) {
+export function Workbench(host, { catalog, state, run }) {
   const { panels, frame, pickTab } = Layout(host, {
     onWorld: run.chooseWorld,
     onPlant: run.plant,
@@ -53,7 +53,7 @@ export function Workbench(host, { catalogue, state, run }) {
   const tree = Tree(panels.tree, { onVisit: run.visit });
   const job = Job(panels.job, { onDone: run.jobDone });
   const banner = Banner(panels.banner, {
-    catalogue,
+    catalog,
     onGoto,
     onPlay: () => (scrubber.isPlaying ? scrubber.pause() : scrubber.play()),
     onShown: job.hide,
@@ -85,11 +85,11 @@ export function Workbench(host, { catalogue, state, run }) {
     time.update(view);
     scrubber.update({ ...view, next: n < path.length });
     actions.update({ at, timeline, list: here?.actions ?? null, selected });
-    verdicts.update({ here, catalogue, claim: claimOf(result) });
+    verdicts.update({ here, catalog, claim: claimOf(result) });
     inspector.update(view);
     drawTree();
     frame.classList.toggle('is-large', at.names.length > 4);
-    drawWorld(panels.world, catalogue, world);
+    drawWorld(panels.world, catalog, world);
     text(panels.check, t(world.mutant ? 'explore.check-bug' : 'explore.check'));
     banner.update({ result, view: state.view });
   }

@@ -1,28 +1,28 @@
 // The selection of a world: scope, bounds, a planted bug, and the step granularity.
 //
-//   worldOf(params, catalogue) -> {name, bounds, mutant, steps}   from the address
-//   paramsOf(world, catalogue) -> parameters of the address: only deviations from the scope's defaults
+//   worldOf(params, catalog) -> {name, bounds, mutant, steps}   from the address
+//   paramsOf(world, catalog) -> parameters of the address: only deviations from the scope's defaults
 //   asked(world) -> the parameters for the API
 //   plantWorld(mutant) -> the world in which the checker finds it, from the catalog
-//   drawWorld(button, catalogue, world): the world as the words of a button
-//   chooseWorld({catalogue, world, onChosen}), choosePlant(..): dialogs
+//   drawWorld(button, catalog, world): the world as the words of a button
+//   chooseWorld({catalog, world, onChosen}), choosePlant(..): dialogs
 
 import { h, replace } from '../dom.js';
 import { has, t } from '../i18n.js';
 import { aboutProperty, propertyName } from '../properties.js';
 
-export function worldOf(params, catalogue) {
-  const scope = catalogue.scopes.find(({ name }) => name === params.scope);
+export function worldOf(params, catalog) {
+  const scope = catalog.scopes.find(({ name }) => name === params.scope);
   const bounds = {};
-  for (const bound of catalogue.bounds) {
+  for (const bound of catalog.bounds) {
     const given = Number.parseInt(params[bound.name], 10);
     if (Number.isInteger(given)) bounds[bound.name] = given;
   }
   return { name: scope ? scope.name : params.scope, known: Boolean(scope), bounds: { ...(scope?.bounds ?? {}), ...bounds }, mutant: params.mutant || null, steps: params.steps === 'split' ? 'split' : 'merged' };
 }
 
-export function paramsOf(world, catalogue) {
-  const own = catalogue.scopes.find(({ name }) => name === world.name)?.bounds ?? {};
+export function paramsOf(world, catalog) {
+  const own = catalog.scopes.find(({ name }) => name === world.name)?.bounds ?? {};
   const params = { scope: world.name };
   for (const [name, value] of Object.entries(world.bounds)) if (own[name] !== value) params[name] = value;
   if (world.mutant) params.mutant = world.mutant;
@@ -43,10 +43,10 @@ export function aboutOf(kind, item) {
 }
 
 /** The method that finds a bug and, for a timed simulation, its scenario. */
-export function methodWords(catalogue, method, name) {
-  const mutant = catalogue.mutants.find((one) => one.name === name);
+export function methodWords(catalog, method, name) {
+  const mutant = catalog.mutants.find((one) => one.name === name);
   const known = (kind, list, wanted) => { const item = list?.find((one) => one.name === wanted); return item ? aboutOf(kind, item) : ''; };
-  return [known('method', catalogue.methods, method), mutant?.drill ? known('drill', catalogue.drills, mutant.drill) : ''].filter(Boolean).join(' ');
+  return [known('method', catalog.methods, method), mutant?.scenario ? known('scenario', catalog.scenarios, mutant.scenario) : ''].filter(Boolean).join(' ');
 }
 
 /** '3 servers, 4 terms, 1 crash' */
@@ -55,8 +55,8 @@ export function boundsWords(bounds) {
 }
 
 /** The world as the words of the button that opens the selection. */
-export function drawWorld(button, catalogue, world) {
-  const mutant = catalogue.mutants.find(({ name }) => name === world.mutant);
+export function drawWorld(button, catalog, world) {
+  const mutant = catalog.mutants.find(({ name }) => name === world.mutant);
   const about = mutant && aboutOf('mutant', mutant);
   const words = h(
     'span',
@@ -75,14 +75,14 @@ export function drawWorld(button, catalogue, world) {
 }
 
 /** A list of bugs to select from, with a search field. `onPick(mutant)`. */
-export function MutantList({ catalogue, picked, onPick, rows = 8, focus = false }) {
+export function MutantList({ catalog, picked, onPick, rows = 8, focus = false }) {
   const search = h('input', { type: 'search', placeholder: t('explore.search-bugs'), 'aria-label': t('explore.search-bugs'), autofocus: focus, oninput: draw });
   const list = h('div', { class: 'bug-list', role: 'radiogroup', 'aria-label': t('explore.bugs'), style: { 'max-height': `${rows * 30}px` } });
   let now = picked;
   function draw() {
     const words = search.value.toLowerCase().split(/\s+/);
     // The initially selected bug comes first in the list.
-    const all = [picked, ...catalogue.mutants.filter((mutant) => mutant !== picked)].filter(Boolean);
+    const all = [picked, ...catalog.mutants.filter((mutant) => mutant !== picked)].filter(Boolean);
     const some = all.filter((mutant) => words.every((word) => `${aboutOf('mutant', mutant)} ${mutant.about} ${mutant.name} ${mutant.property} ${mutant.seen_in ?? ''}`.toLowerCase().includes(word)));
     replace(list, some.map((mutant) => h('label', { class: `bug${mutant === now ? ' is-picked' : ''}` },
       h('input', { type: 'radio', name: 'bug', value: mutant.name, checked: mutant === now, onchange: () => { now = mutant; for (const other of list.children) other.classList.toggle('is-picked', other.firstChild.checked); onPick(mutant); } }),
@@ -104,13 +104,13 @@ function dialog(title, ...content) {
   return element;
 }
 
-export function choosePlant({ catalogue, world, onChosen }) {
-  let mutant = catalogue.mutants.find(({ name }) => name === world?.mutant) ?? figure8(catalogue);
+export function choosePlant({ catalog, world, onChosen }) {
+  let mutant = catalog.mutants.find(({ name }) => name === world?.mutant) ?? figure8(catalog);
   const where = h('p', { class: 'small dim' });
-  const say = () => replace(where, t('explore.plant-where', { scope: mutant.scope, bounds: boundsWords(mutant.bounds) }), ' ', meaningOf(catalogue, mutant));
+  const say = () => replace(where, t('explore.plant-where', { scope: mutant.scope, bounds: boundsWords(mutant.bounds) }), ' ', meaningOf(catalog, mutant));
   say();
   const box = dialog(t('explore.plant'),
-    MutantList({ catalogue, picked: mutant, onPick: (next) => { mutant = next; say(); }, focus: true }), where,
+    MutantList({ catalog, picked: mutant, onPick: (next) => { mutant = next; say(); }, focus: true }), where,
     h('div', { class: 'row' },
       h('button', { type: 'button', class: 'primary', onclick: () => { box.close(); onChosen(plantWorld(mutant), true); } }, t('explore.plant-find')),
       h('button', { type: 'button', onclick: () => { box.close(); onChosen(plantWorld(mutant), false); } }, t('explore.plant-walk')),
@@ -118,18 +118,18 @@ export function choosePlant({ catalogue, world, onChosen }) {
 }
 
 /** The property that a bug violates and the method that finds it, as sentences. */
-export function meaningOf(catalogue, mutant) {
-  const property = [...catalogue.properties, ...catalogue.liveness].find(({ name }) => name === mutant.property);
-  return `${propertyName(mutant.property)}: ${property ? aboutProperty(property) : ''} ${methodWords(catalogue, mutant.method, mutant.name)}`;
+export function meaningOf(catalog, mutant) {
+  const property = [...catalog.properties, ...catalog.liveness].find(({ name }) => name === mutant.property);
+  return `${propertyName(mutant.property)}: ${property ? aboutProperty(property) : ''} ${methodWords(catalog, mutant.method, mutant.name)}`;
 }
 
-export const figure8 = (catalogue) => catalogue.mutants.find(({ name }) => name === 'commits-older-term-by-counting') ?? catalogue.mutants[0];
+export const figure8 = (catalog) => catalog.mutants.find(({ name }) => name === 'commits-older-term-by-counting') ?? catalog.mutants[0];
 
-export function chooseWorld({ catalogue, world, onChosen }) {
-  const scope = h('select', { autofocus: true, onchange: () => fill() }, catalogue.scopes.map(({ name }) => h('option', { value: name, selected: name === world.name }, name)));
+export function chooseWorld({ catalog, world, onChosen }) {
+  const scope = h('select', { autofocus: true, onchange: () => fill() }, catalog.scopes.map(({ name }) => h('option', { value: name, selected: name === world.name }, name)));
   const about = h('p', { class: 'small dim' });
-  const inputs = new Map(catalogue.bounds.map((bound) => [bound.name, h('input', { type: 'number', min: bound.min, max: bound.max, step: 1, required: true })]));
-  const mutant = h('select', { onchange: () => { const found = catalogue.mutants.find(({ name }) => name === mutant.value); note(found); } }, h('option', { value: '' }, t('explore.no-bug')), catalogue.mutants.map((one) => h('option', { value: one.name, selected: one.name === world.mutant }, aboutOf('mutant', one))));
+  const inputs = new Map(catalog.bounds.map((bound) => [bound.name, h('input', { type: 'number', min: bound.min, max: bound.max, step: 1, required: true })]));
+  const mutant = h('select', { onchange: () => { const found = catalog.mutants.find(({ name }) => name === mutant.value); note(found); } }, h('option', { value: '' }, t('explore.no-bug')), catalog.mutants.map((one) => h('option', { value: one.name, selected: one.name === world.mutant }, aboutOf('mutant', one))));
   const proposed = h('div', { class: 'small' });
   const split = h('input', { type: 'checkbox', checked: world.steps === 'split' });
   const form = h('form', { class: 'world-form', onsubmit: (event) => {
@@ -144,7 +144,7 @@ export function chooseWorld({ catalogue, world, onChosen }) {
   h('label', { class: 'check' }, split, ' ', t('explore.split')),
   h('div', { class: 'row' }, h('button', { class: 'primary' }, t('explore.walk-here'))));
   function fill(bounds) {
-    const found = catalogue.scopes.find(({ name }) => name === scope.value);
+    const found = catalog.scopes.find(({ name }) => name === scope.value);
     replace(about, found ? aboutOf('scope', found) : '');
     for (const [name, input] of inputs) input.value = String((bounds ?? found?.bounds ?? {})[name] ?? 0);
   }
@@ -153,15 +153,15 @@ export function chooseWorld({ catalogue, world, onChosen }) {
   }
   const box = dialog(t('explore.choose-world'), form);
   fill(world.bounds);
-  note(catalogue.mutants.find(({ name }) => name === world.mutant));
+  note(catalog.mutants.find(({ name }) => name === world.mutant));
 }
 
 /** "Find a state where ...": a menu of predicates and witnesses. */
-export function chooseFind({ catalogue, onFind }) {
-  let picked = { predicate: catalogue.predicates[0]?.name };
+export function chooseFind({ catalog, onFind }) {
+  let picked = { predicate: catalog.predicates[0]?.name };
   const choice = (value, words, kind) => h('label', { class: 'bug' }, h('input', { type: 'radio', name: 'find', checked: kind === 'predicate' && value === picked.predicate, onchange: () => { picked = { [kind]: value }; } }), h('span', {}, words));
   const box = dialog(t('explore.find'), h('p', { class: 'small dim' }, t('explore.find-about')),
     h('div', { class: 'bug-list', role: 'radiogroup', 'aria-label': t('explore.find'), style: { 'max-height': '46vh' } },
-      catalogue.predicates.map((one) => choice(one.name, aboutOf('predicate', one), 'predicate'))),
+      catalog.predicates.map((one) => choice(one.name, aboutOf('predicate', one), 'predicate'))),
     h('div', { class: 'row' }, h('button', { type: 'button', class: 'primary', onclick: () => { box.close(); onFind(picked); } }, t('explore.find-go'))));
 }

@@ -1,19 +1,19 @@
-//! Drills: timed simulations.
+//! Scenarios: timed simulations.
 //!
 //! The search has no clock: an armed timer can fire at any time. This is right for safety, but too
 //! general for the purpose of PreVote, CheckQuorum and leader stickiness: they do not exclude a bad
-//! state, they prevent it from lasting. So a drill runs the same servers with a clock, as a node does.
+//! state, they prevent it from lasting. So a scenario runs the same servers with a clock, as a node does.
 //! Heartbeats are periodic and election timers are random. Messages take a short time, or never arrive
-//! if their link is cut. A drill sets up a situation, waits, and checks the result.
+//! if their link is cut. A scenario sets up a situation, waits, and checks the result.
 //!
 //! The behavior of a proxy and the timeouts of a client are similar. No error in either can make a
-//! response wrong, so no safety property covers them, but responses may come late or never. Some drills
+//! response wrong, so no safety property covers them, but responses may come late or never. Some scenarios
 //! have a client and a proxy, with timers of their own.
 //!
-//! A drill that fails proves a bug. A drill that passes proves nothing beyond itself: it is a test with
+//! A scenario that fails proves a bug. A scenario that passes proves nothing beyond itself: it is a test with
 //! several seeds, not an exhaustive verdict.
 //!
-//! Every event of a drill is a step of the model, so the run is a [`Trace`] like any other.
+//! Every event of a scenario is a step of the model, so the run is a [`Trace`] like any other.
 
 use crate::trace::Trace;
 use model::{
@@ -33,7 +33,7 @@ const HEARTBEAT: u64 = 10;
 const ELECTION: u64 = 30;
 /// The maximum delay of a message.
 const DELAY: u64 = 2;
-/// The time that a drill waits for a required event, or watches for a forbidden one.
+/// The time that a scenario waits for a required event, or watches for a forbidden one.
 const PATIENCE: u64 = 20 * ELECTION;
 const SEEDS: u64 = 20;
 /// A proxy's timeout: longer than the time for a redirect and a response.
@@ -47,9 +47,9 @@ const RETURN: u64 = 5 * DELAY;
 /// The number of entries that a follower is behind.
 const BEHIND: usize = 12;
 
-/// The situation of a drill.
+/// The situation of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drill {
+pub enum TimedScenario {
     /// A leader whose messages arrive but who receives none is replaced by another leader.
     Unheard,
     /// Of two remaining servers, one is in a newer term and the other has the longer log: one of them is
@@ -80,9 +80,9 @@ pub enum Drill {
     Abandoned,
 }
 
-/// How a drill ended.
+/// How a scenario ended.
 #[derive(Clone, Debug)]
-pub enum Drilled {
+pub enum TimedOutcome {
     /// It passed, with every seed.
     Passed {
         /// The number of steps taken.
@@ -99,7 +99,7 @@ pub enum Drilled {
     },
 }
 
-/// The scope of drills: all steps of a node, and all messages.
+/// The scope of scenarios: all steps of a node, and all messages.
 pub fn scope() -> Scope {
     Scope {
         terms: 9,
@@ -111,11 +111,11 @@ pub fn scope() -> Scope {
         pre_vote: true,
         check_quorum: true,
         reduction: Reduction::NONE,
-        ..Scope::new("drill", "servers run by a clock")
+        ..Scope::new("timed", "servers run by a clock")
     }
 }
 
-/// The scope of drills with clients: one client increments a counter twice, through a proxy.
+/// The scope of scenarios with clients: one client increments a counter twice, through a proxy.
 pub fn client_scope() -> Scope {
     let increment = Ask::Write(Operation::Increment {
         key: b"x".to_vec(),
@@ -145,8 +145,8 @@ fn plain(scope: Scope) -> Scope {
     }
 }
 
-impl Drill {
-    /// All drills.
+impl TimedScenario {
+    /// All scenarios.
     pub const ALL: [Self; 12] = [
         Self::Unheard,
         Self::Outdated,
@@ -180,7 +180,7 @@ impl Drill {
         }
     }
 
-    /// A description of the drill, in a sentence.
+    /// A description of the scenario, in a sentence.
     pub const fn about(self) -> &'static str {
         match self {
             Self::Unheard => {
@@ -212,7 +212,7 @@ impl Drill {
         }
     }
 
-    /// The scope of the drill.
+    /// The scope of the scenario.
     pub fn scope(self) -> Scope {
         match self {
             Self::Unheard | Self::Outdated | Self::Returns | Self::Deaf | Self::StepsDown => {
@@ -238,28 +238,28 @@ impl Drill {
         }
     }
 
-    /// Runs the drill with several seeds until it fails.
+    /// Runs the scenario with several seeds until it fails.
     ///
     /// # Panics
-    /// If a step is not a step of the model, which is a bug in the drill.
-    pub fn find(self, scope: &Scope) -> Drilled {
+    /// If a step is not a step of the model, which is a bug in the scenario.
+    pub fn find(self, scope: &Scope) -> TimedOutcome {
         let mut steps = 0;
         for seed in 0..SEEDS {
-            let mut stage = Stage::new(scope, seed);
+            let mut stage = TimedRun::new(scope, seed);
             let played = self.play(&mut stage);
             steps += stage.actions.len() as u64;
             if let Err(why) = played {
                 let trace = Trace::run(scope, &stage.actions);
-                let trace = trace.expect("a drill takes only steps that the model allows");
+                let trace = trace.expect("a scenario takes only steps that the model allows");
                 let trace = Box::new(trace);
                 let ticks = stage.ticks;
-                return Drilled::Failed { why, trace, ticks };
+                return TimedOutcome::Failed { why, trace, ticks };
             }
         }
-        Drilled::Passed { steps }
+        TimedOutcome::Passed { steps }
     }
 
-    fn play(self, stage: &mut Stage<'_>) -> Result<(), String> {
+    fn play(self, stage: &mut TimedRun<'_>) -> Result<(), String> {
         match self {
             Self::Unheard => unheard(stage),
             Self::Outdated => outdated(stage),
@@ -277,7 +277,7 @@ impl Drill {
     }
 }
 
-fn unheard(stage: &mut Stage<'_>) -> Result<(), String> {
+fn unheard(stage: &mut TimedRun<'_>) -> Result<(), String> {
     let (leader, _) = stage.elect()?;
     for other in stage.others(leader) {
         stage.cut.insert((other, leader));
@@ -285,14 +285,14 @@ fn unheard(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.expect_commit(&format!("server {leader} hears nobody any more"))
 }
 
-fn outdated(stage: &mut Stage<'_>) -> Result<(), String> {
+fn outdated(stage: &mut TimedRun<'_>) -> Result<(), String> {
     // The leader's first entry reaches no other server.
     stage.wait_for(PATIENCE, |stage| stage.leader().is_some());
     let (leader, _) = stage.leader().ok_or("nobody was elected at first")?;
     stage.flight.clear();
     stage.cut_off(leader);
     // One of the other servers wins its pre-vote and enters a newer term. Its messages do not arrive.
-    let candidate = |stage: &Stage<'_>| {
+    let candidate = |stage: &TimedRun<'_>| {
         let runs = |raft: &&Raft| matches!(raft.role(), Role::Candidate(_));
         stage.rafts().find(runs).map(Raft::id)
     };
@@ -301,10 +301,10 @@ fn outdated(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.flight.clear();
     stage.cut_off(newer);
     let absent = stage.others(leader).into_iter().find(|id| *id != newer);
-    let absent = absent.ok_or("this drill is for three servers")?;
+    let absent = absent.ok_or("this scenario is for three servers")?;
     stage.act(absent, Local::Crash);
     // When the two are connected again, neither is a candidate or leader: they only send pre-votes.
-    let calm = |stage: &Stage<'_>| {
+    let calm = |stage: &TimedRun<'_>| {
         let mut rafts = stage.rafts();
         rafts.all(|raft| {
             matches!(
@@ -320,7 +320,7 @@ fn outdated(stage: &mut Stage<'_>) -> Result<(), String> {
     ))
 }
 
-fn returns(stage: &mut Stage<'_>) -> Result<(), String> {
+fn returns(stage: &mut TimedRun<'_>) -> Result<(), String> {
     let (leader, term) = stage.elect()?;
     let Some(lost) = stage.others(leader).first().copied() else {
         return Ok(());
@@ -331,7 +331,7 @@ fn returns(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.expect_peace(leader, term, &format!("server {lost} came back"))
 }
 
-fn deaf(stage: &mut Stage<'_>) -> Result<(), String> {
+fn deaf(stage: &mut TimedRun<'_>) -> Result<(), String> {
     let (leader, term) = stage.elect()?;
     let Some(deaf) = stage.others(leader).first().copied() else {
         return Ok(());
@@ -344,7 +344,7 @@ fn deaf(stage: &mut Stage<'_>) -> Result<(), String> {
     )
 }
 
-fn slow_disks(stage: &mut Stage<'_>) -> Result<(), String> {
+fn slow_disks(stage: &mut TimedRun<'_>) -> Result<(), String> {
     let (leader, term) = stage.elect()?;
     stage.stalled.extend(stage.others(leader));
     stage.act(leader, Local::Propose);
@@ -357,7 +357,7 @@ fn slow_disks(stage: &mut Stage<'_>) -> Result<(), String> {
     ))
 }
 
-fn steps_down(stage: &mut Stage<'_>) -> Result<(), String> {
+fn steps_down(stage: &mut TimedRun<'_>) -> Result<(), String> {
     let (leader, term) = stage.elect()?;
     // The followers have just received a heartbeat, and the leader finds no quorum.
     stage.act(leader, Local::HeartbeatTimeout);
@@ -367,7 +367,7 @@ fn steps_down(stage: &mut Stage<'_>) -> Result<(), String> {
     }
     stage.flight.clear();
     stage.act(leader, Local::ElectionTimeout);
-    let leads_again = |stage: &Stage<'_>| {
+    let leads_again = |stage: &TimedRun<'_>| {
         stage
             .leader()
             .is_some_and(|(id, now)| id == leader && now > term)
@@ -381,10 +381,10 @@ fn steps_down(stage: &mut Stage<'_>) -> Result<(), String> {
     ))
 }
 
-fn behind(stage: &mut Stage<'_>) -> Result<(), String> {
+fn behind(stage: &mut TimedRun<'_>) -> Result<(), String> {
     let (leader, _) = stage.elect()?;
     let [lost, other] = stage.others(leader)[..] else {
-        return Err("this drill is for three servers".into());
+        return Err("this scenario is for three servers".into());
     };
     stage.cut_off(lost);
     let before = stage.system.history.committed.len();
@@ -398,10 +398,10 @@ fn behind(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.wait(2 * HEARTBEAT);
     stage.act(leader, Local::Crash);
     stage.cut.clear();
-    let elected = |stage: &Stage<'_>| stage.leader().is_some_and(|(id, _)| id == other);
+    let elected = |stage: &TimedRun<'_>| stage.leader().is_some_and(|(id, _)| id == other);
     stage.wait_for(PATIENCE, elected);
     let (before, began) = (stage.system.history.committed.len(), stage.now);
-    let caught_up = |stage: &Stage<'_>| stage.system.history.committed.len() > before;
+    let caught_up = |stage: &TimedRun<'_>| stage.system.history.committed.len() > before;
     stage.wait_for(PATIENCE, caught_up);
     let took = stage.now - began;
     if elected(stage) && caught_up(stage) && took <= CATCH_UP {
@@ -412,7 +412,7 @@ fn behind(stage: &mut Stage<'_>) -> Result<(), String> {
     ))
 }
 
-fn lossy(stage: &mut Stage<'_>) -> Result<(), String> {
+fn lossy(stage: &mut TimedRun<'_>) -> Result<(), String> {
     stage.loses_first = true;
     stage.wait_for(PATIENCE, |stage| stage.leader().is_some());
     if stage.leader().is_none() {
@@ -429,7 +429,7 @@ fn lossy(stage: &mut Stage<'_>) -> Result<(), String> {
     )
 }
 
-fn silent(stage: &mut Stage<'_>) -> Result<(), String> {
+fn silent(stage: &mut TimedRun<'_>) -> Result<(), String> {
     let (leader, _) = stage.elect()?;
     stage.ask = Some(leader);
     stage.invoke();
@@ -442,7 +442,7 @@ fn silent(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.expect_answer(2, patience, &why)
 }
 
-fn redirected(stage: &mut Stage<'_>) -> Result<(), String> {
+fn redirected(stage: &mut TimedRun<'_>) -> Result<(), String> {
     let (leader, _) = stage.elect()?;
     let follower = stage.others(leader).first().copied();
     // The server that a proxy without a leader hint uses.
@@ -461,13 +461,13 @@ fn redirected(stage: &mut Stage<'_>) -> Result<(), String> {
     }
 }
 
-fn deposed(stage: &mut Stage<'_>) -> Result<(), String> {
+fn deposed(stage: &mut TimedRun<'_>) -> Result<(), String> {
     let (leader, term) = stage.elect()?;
     stage.ask = Some(leader);
     stage.invoke();
     stage.expect_answer(1, ATTEMPT, "all is well")?;
     stage.cut_off(leader);
-    let newer = |stage: &Stage<'_>| stage.leader().is_some_and(|(_, found)| found > term);
+    let newer = |stage: &TimedRun<'_>| stage.leader().is_some_and(|(_, found)| found > term);
     stage.wait_for(PATIENCE, newer);
     // The old leader does not know that it was deposed, and accepts the request.
     stage.invoke();
@@ -481,7 +481,7 @@ fn deposed(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.expect_answer(2, ATTEMPT - 2 * DELAY - 1, &why)
 }
 
-fn abandoned(stage: &mut Stage<'_>) -> Result<(), String> {
+fn abandoned(stage: &mut TimedRun<'_>) -> Result<(), String> {
     for id in stage.scope.nodes() {
         stage.act(id, Local::Crash);
     }
@@ -504,7 +504,7 @@ fn abandoned(stage: &mut Stage<'_>) -> Result<(), String> {
 }
 
 /// Servers, links and a clock.
-struct Stage<'a> {
+struct TimedRun<'a> {
     scope: &'a Scope,
     system: System,
     now: u64,
@@ -538,7 +538,7 @@ enum Alarm {
     Client(ClientId),
 }
 
-impl<'a> Stage<'a> {
+impl<'a> TimedRun<'a> {
     fn new(scope: &'a Scope, seed: u64) -> Self {
         let mut stage = Self {
             scope,
@@ -866,29 +866,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn correct_core_passes_every_drill() {
-        for drill in Drill::ALL {
-            match drill.find(&drill.scope()) {
-                Drilled::Passed { steps } => assert!(steps > 300, "{drill:?}: {steps}"),
-                Drilled::Failed { why, .. } => panic!("{drill:?}: {why}"),
+    fn correct_core_passes_every_scenario() {
+        for scenario in TimedScenario::ALL {
+            match scenario.find(&scenario.scope()) {
+                TimedOutcome::Passed { steps } => assert!(steps > 300, "{scenario:?}: {steps}"),
+                TimedOutcome::Failed { why, .. } => panic!("{scenario:?}: {why}"),
             }
         }
     }
 
-    /// Each drill fails without the feature that it tests.
+    /// Each scenario fails without the feature that it tests.
     #[test]
-    fn drills_fail_without_what_they_are_for() {
+    fn scenarios_fail_without_what_they_are_for() {
         let without = |pre_vote, check_quorum| Scope {
             pre_vote,
             check_quorum,
             ..scope()
         };
-        for (drill, scope) in [
-            (Drill::Returns, without(false, false)),
-            (Drill::Deaf, without(true, false)),
+        for (scenario, scope) in [
+            (TimedScenario::Returns, without(false, false)),
+            (TimedScenario::Deaf, without(true, false)),
         ] {
-            let drilled = drill.find(&scope);
-            assert!(matches!(drilled, Drilled::Failed { .. }), "{drill:?}");
+            let outcome = scenario.find(&scope);
+            assert!(
+                matches!(outcome, TimedOutcome::Failed { .. }),
+                "{scenario:?}"
+            );
         }
     }
 }

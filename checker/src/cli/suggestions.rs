@@ -175,7 +175,7 @@ impl Ended<'_> {
             return (self.check(&bounds, &options), "one crash more");
         }
         let ran = |name: &str| self.ran.iter().any(|one| one.scope.name == name);
-        let new = Scope::catalogue()
+        let new = Scope::catalog()
             .into_iter()
             .filter(|scope| EXHAUSTIBLE.contains(&scope.name.as_str()) && !ran(&scope.name))
             .min_by_key(|scope| EXHAUSTIBLE.iter().position(|name| *name == scope.name));

@@ -28,11 +28,11 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The chain so far.
 #[derive(Clone, Default)]
-pub(crate) struct Seal {
+pub(crate) struct DigestChain {
     previous: String,
 }
 
-impl Seal {
+impl DigestChain {
     /// Appends the digest to a JSON object.
     pub(crate) fn close(&mut self, mut object: String) -> String {
         object.pop();

@@ -1,7 +1,7 @@
 //! The progress of a running search on the terminal, and the handling of stop signals.
 
 use super::{
-    figures::{bytes, grouped, rate, time},
+    format::{bytes, grouped, rate, time},
     interrupt::Interrupt,
 };
 use crate::engine::SearchProgress;

@@ -8,10 +8,10 @@
 //! protocol. For a mutant that breaks one of these rules, all messages are kept.
 
 use crate::{
-    drill::{self, Drill, Drilled},
     engine::{self, Limits, Outcome, SearchProgress, StopCause},
+    explain::counted,
     progress::{ProgressVerdict, check_progress},
-    story::counted,
+    timed::{self, TimedOutcome, TimedScenario},
     trace::{self, Trace},
 };
 use anyhow::{Context, Result};
@@ -30,7 +30,7 @@ use std::{
 pub enum Breaks {
     /// A property of [`Property::ALL`].
     Property(Property),
-    /// No safety property. But from some state no leader can ever commit a new entry, or, in a drill, a
+    /// No safety property. But from some state no leader can ever commit a new entry, or, in a scenario, a
     /// required event does not occur.
     Progress,
     /// No safety property, but a leader with a reachable majority is deposed.
@@ -129,8 +129,8 @@ pub struct Entry {
     pub scope: Scope,
     /// The schedule that shows it, if the scope is too large to search.
     script: Option<&'static [Directive]>,
-    /// The drill that shows it, if the bug depends on time.
-    drill: Option<Drill>,
+    /// The scenario that shows it, if the bug depends on time.
+    scenario: Option<TimedScenario>,
 }
 
 /// A step of a script.
@@ -197,7 +197,7 @@ pub enum Evidence {
     Stuck(Vec<System>),
     /// The run of a script.
     Script(Trace),
-    /// The run of a drill, and the clock tick of each step.
+    /// The run of a scenario, and the clock tick of each step.
     Timed(Trace, Vec<u64>),
 }
 
@@ -218,7 +218,7 @@ impl Entry {
     pub fn method(&self) -> Method {
         if self.script.is_some() {
             Method::Schedule
-        } else if self.drill.is_some() {
+        } else if self.scenario.is_some() {
             Method::Timed
         } else if self.breaks == Breaks::Progress {
             Method::Progress
@@ -228,8 +228,8 @@ impl Entry {
     }
 
     /// The timed simulation that shows it, if there is one.
-    pub fn drill(&self) -> Option<Drill> {
-        self.drill
+    pub fn scenario(&self) -> Option<TimedScenario> {
+        self.scenario
     }
 
     /// Searches for the mutant, or follows its script.
@@ -256,9 +256,9 @@ impl Entry {
                 elapsed,
             };
         }
-        if let Some(drill) = self.drill {
-            let (end, states) = match drill.find(&self.scope) {
-                Drilled::Failed { why, trace, ticks } => {
+        if let Some(scenario) = self.scenario {
+            let (end, states) = match scenario.find(&self.scope) {
+                TimedOutcome::Failed { why, trace, ticks } => {
                     let steps = trace.steps.len();
                     let evidence = Box::new(Evidence::Timed(*trace, ticks));
                     let end = HuntEnd::Found {
@@ -268,7 +268,7 @@ impl Entry {
                     };
                     (end, steps as u64 + 1)
                 }
-                Drilled::Passed { steps } => (HuntEnd::Survived, steps),
+                TimedOutcome::Passed { steps } => (HuntEnd::Survived, steps),
             };
             let elapsed = started.elapsed();
             return Hunt {
@@ -320,7 +320,7 @@ impl Entry {
             // This mutant should break progress alone, but violates a safety property: its entry is
             // wrong.
             (Outcome::Violated { .. }, Breaks::Progress) => HuntEnd::Survived,
-            // These depend on time, and the search has no clock: drills show them.
+            // These depend on time, and the search has no clock: scenarios show them.
             (_, Breaks::Stability | Breaks::Latency) => HuntEnd::Survived,
             (Outcome::Truncated(cause), _) => HuntEnd::Truncated(*cause),
         };
@@ -516,7 +516,7 @@ fn entry(mutant: Mutant) -> Entry {
         AppendAcknowledgedBeforeDurable => (Breaks::Property(LeaderCompleteness), logs(2, 0, 1)),
         AnsweredBeforeTermIsDurable => (Breaks::Property(MatchIsDurable), split(logs(1, 0, 0))),
         HeartbeatAcknowledgesUndurable => (Breaks::Property(MatchIsDurable), split(logs(2, 1, 0))),
-        HeartbeatAnswerWaitsForDisk => (Breaks::Stability, drill::scope()),
+        HeartbeatAnswerWaitsForDisk => (Breaks::Stability, timed::scope()),
         LateNoticeCreditsOverwrittenEntries => {
             (Breaks::Property(MatchIsDurable), split(logs(2, 0, 0)))
         }
@@ -555,7 +555,7 @@ fn entry(mutant: Mutant) -> Entry {
             pipelined(logs(2, 1, 0)),
         ),
         StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumHeardForEver => {
-            (Breaks::Progress, drill::scope())
+            (Breaks::Progress, timed::scope())
         }
         SessionsLeftOutOfSnapshot => (Breaks::Property(ExactlyOnce), snapshots(1, 0, 0)),
         PrefixRemovedBeforeSnapshotIsDurable => {
@@ -568,7 +568,7 @@ fn entry(mutant: Mutant) -> Entry {
         }
         SnapshotAcknowledgedBeforeDurable => (Breaks::Property(MatchIsDurable), snapshots(1, 0, 0)),
         VotesAgainstLeaderItHears | PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => {
-            (Breaks::Stability, drill::scope())
+            (Breaks::Stability, timed::scope())
         }
         WaitersOutliveTheLead => (
             Breaks::Property(AcknowledgedWritesKept),
@@ -603,26 +603,28 @@ fn entry(mutant: Mutant) -> Entry {
         | ClientNeverRetries
         | ClientNeverGivesUp
         | ProxyStaysWithSilentServer
-        | ProxyNeverGivesUp => (Breaks::Progress, drill::scope()),
+        | ProxyNeverGivesUp => (Breaks::Progress, timed::scope()),
         ConflictHintIgnored | StepDownNotBelieved | LostLeadNotTold | ProxyIgnoresHints
-        | ProxyForgetsLeader => (Breaks::Latency, drill::scope()),
+        | ProxyForgetsLeader => (Breaks::Latency, timed::scope()),
     };
-    let drill = match mutant {
-        StalePreVoteDropped => Some(Drill::Outdated),
-        LeaderNeverChecksQuorum | QuorumHeardForEver => Some(Drill::Unheard),
-        VotesAgainstLeaderItHears => Some(Drill::Deaf),
-        StepDownNotBelieved => Some(Drill::StepsDown),
-        HeartbeatAnswerWaitsForDisk => Some(Drill::SlowDisks),
-        PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => Some(Drill::Returns),
-        ConflictHintIgnored => Some(Drill::Behind),
-        VoteRequestsNotRepeated | RepeatedVoteRefused | ClientNeverRetries => Some(Drill::Lossy),
-        ProxyStaysWithSilentServer => Some(Drill::Silent),
-        ProxyIgnoresHints | ProxyForgetsLeader => Some(Drill::Redirected),
-        LostLeadNotTold => Some(Drill::Deposed),
-        ClientNeverGivesUp | ProxyNeverGivesUp => Some(Drill::Abandoned),
+    let scenario = match mutant {
+        StalePreVoteDropped => Some(TimedScenario::Outdated),
+        LeaderNeverChecksQuorum | QuorumHeardForEver => Some(TimedScenario::Unheard),
+        VotesAgainstLeaderItHears => Some(TimedScenario::Deaf),
+        StepDownNotBelieved => Some(TimedScenario::StepsDown),
+        HeartbeatAnswerWaitsForDisk => Some(TimedScenario::SlowDisks),
+        PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => Some(TimedScenario::Returns),
+        ConflictHintIgnored => Some(TimedScenario::Behind),
+        VoteRequestsNotRepeated | RepeatedVoteRefused | ClientNeverRetries => {
+            Some(TimedScenario::Lossy)
+        }
+        ProxyStaysWithSilentServer => Some(TimedScenario::Silent),
+        ProxyIgnoresHints | ProxyForgetsLeader => Some(TimedScenario::Redirected),
+        LostLeadNotTold => Some(TimedScenario::Deposed),
+        ClientNeverGivesUp | ProxyNeverGivesUp => Some(TimedScenario::Abandoned),
         _ => None,
     };
-    let scope = drill.map_or(scope, Drill::scope);
+    let scope = scenario.map_or(scope, TimedScenario::scope);
     let properties = match breaks {
         Breaks::Property(property) => Properties::only(property),
         Breaks::Progress | Breaks::Stability | Breaks::Latency => Properties::ALL,
@@ -643,16 +645,16 @@ fn entry(mutant: Mutant) -> Entry {
         breaks,
         scope,
         script,
-        drill,
+        scenario,
     }
 }
 
 /// A scope of the catalog with other bounds, and with all messages kept unchanged.
 fn bounded(name: &str, terms: u64, budget: Budget) -> Scope {
-    let found = Scope::catalogue()
+    let found = Scope::catalog()
         .into_iter()
         .find(|scope| scope.name == name);
-    let base = found.expect("the scopes that mutants use are in the catalogue");
+    let base = found.expect("the scopes that mutants use are in the catalog");
     Scope {
         terms,
         budget,
@@ -787,7 +789,7 @@ fn split(scope: Scope) -> Scope {
 pub(crate) fn shown_by(mutant: Mutant) -> String {
     let mut entries = entries().into_iter();
     let entry = entries.find(|entry| entry.mutant == mutant);
-    let entry = entry.expect("the catalogue names every bug");
+    let entry = entry.expect("the catalog names every bug");
     let scope = &entry.scope;
     format!(
         "it breaks {} in {} with {}, {}, {}, {}, {} and {}",

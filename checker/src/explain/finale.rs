@@ -1,7 +1,7 @@
 //! The end of a story: the violated property, and all servers side by side with the relevant parts
 //! marked.
 
-use super::{Story, changes, counted, words};
+use super::{Explanation, changes, counted, words};
 use crate::trace::Trace;
 use model::{
     Entry, Log, LogIndex,
@@ -9,7 +9,7 @@ use model::{
 };
 
 /// Describes the end of a trace.
-pub(super) fn tell(trace: &Trace, story: &mut Story) {
+pub(super) fn tell(trace: &Trace, story: &mut Explanation) {
     let end = &trace.end();
     story.line("");
     let marks = match &trace.broken {

@@ -19,8 +19,8 @@ use std::borrow::Cow;
 const WIDTH: usize = 98;
 
 /// The story of a trace.
-pub fn tell(trace: &Trace) -> String {
-    let mut story = Story::default();
+pub fn explain(trace: &Trace) -> String {
+    let mut story = Explanation::default();
     introduce(trace, &mut story);
     let mut before = trace.start();
     for (place, step) in trace.steps.iter().enumerate() {
@@ -44,7 +44,7 @@ pub fn tell(trace: &Trace) -> String {
     story.0
 }
 
-fn introduce(trace: &Trace, story: &mut Story) {
+fn introduce(trace: &Trace, story: &mut Explanation) {
     let scope = &trace.scope;
     let (steps, name) = (counted(trace.steps.len() as u64, "step"), &scope.name);
     let title = match &trace.broken {
@@ -106,9 +106,9 @@ fn opening(start: &System) -> String {
 
 /// The text so far.
 #[derive(Default)]
-struct Story(String);
+struct Explanation(String);
 
-impl Story {
+impl Explanation {
     fn line(&mut self, text: &str) {
         self.0.push_str(text.trim_end());
         self.0.push('\n');

@@ -5,15 +5,15 @@ use super::{
     world::{self, BOUNDS, bounds_of},
 };
 use crate::{
-    catalogue::{Breaks, Method},
-    drill::Drill,
+    catalog::{Breaks, Method},
+    timed::TimedScenario,
 };
 use model::system::{Property, Scope, Witness};
 use serde_json::{Value, json};
 
-/// `GET /api/catalogue`
-pub(super) fn catalogue() -> Value {
-    let known = Scope::catalogue();
+/// `GET /api/catalog`
+pub(super) fn catalog() -> Value {
+    let known = Scope::catalog();
     let scopes: Vec<Value> = world::scopes()
         .iter()
         .map(|scope| {
@@ -49,7 +49,7 @@ pub(super) fn catalogue() -> Value {
                 "seen_in": (!seen_in.is_empty()).then_some(seen_in),
                 "property": entry.breaks.name(),
                 "method": entry.method().name(),
-                "drill": entry.drill().map(Drill::name),
+                "scenario": entry.scenario().map(TimedScenario::name),
                 "scope": entry.scope.name,
                 "bounds": bounds_of(&entry.scope),
             })
@@ -67,9 +67,9 @@ pub(super) fn catalogue() -> Value {
         .iter()
         .map(|method| json!({"name": method.name(), "about": method.about()}))
         .collect();
-    let drills: Vec<Value> = Drill::ALL
+    let scenarios: Vec<Value> = TimedScenario::ALL
         .iter()
-        .map(|drill| json!({"name": drill.name(), "about": drill.about()}))
+        .map(|scenario| json!({"name": scenario.name(), "about": scenario.about()}))
         .collect();
     let predicates: Vec<Value> = PREDICATES
         .iter()
@@ -82,7 +82,7 @@ pub(super) fn catalogue() -> Value {
         "properties": properties,
         "liveness": liveness,
         "methods": methods,
-        "drills": drills,
+        "scenarios": scenarios,
         "predicates": predicates,
     })
 }
