@@ -11,15 +11,29 @@ function state(...nodes) {
 
 export const tests = {
   alert_is_shown_once_however_many_servers_raise_it(equal) {
-    const told = state({ id: 1, status: { alerts: [lost, twice] } }, { id: 2, status: null }, { id: 3, status: { alerts: [lost] } });
+    const told = state(
+      { id: 1, status: { alerts: [lost, twice] } },
+      { id: 2, status: null },
+      { id: 3, status: { alerts: [lost] } },
+    );
     equal(told.alerts, [twice, lost]);
     equal(state({ id: 1, status: null }).alerts, []);
   },
   server_does_not_count_if_it_or_its_leader_says_so(equal) {
     const followers = { 2: { counts: true }, 3: { counts: false } };
-    const told = state({ id: 1, status: { role: 'leader', term: 4, followers } }, { id: 2, status: { role: 'follower', term: 4 } }, { id: 3, status: { role: 'follower', term: 0 } });
-    equal([1, 2, 3].map((id) => told.counts(id)), [true, true, false]);
-    const leaderless = state({ id: 3, status: { role: 'leader', term: 9, suspended: 'another disk' } });
+    const told = state(
+      { id: 1, status: { role: 'leader', term: 4, followers } },
+      { id: 2, status: { role: 'follower', term: 4 } },
+      { id: 3, status: { role: 'follower', term: 0 } },
+    );
+    equal(
+      [1, 2, 3].map((id) => told.counts(id)),
+      [true, true, false],
+    );
+    const leaderless = state({
+      id: 3,
+      status: { role: 'leader', term: 9, suspended: 'another disk' },
+    });
     equal(leaderless.counts(3), false);
     equal(leaderless.leader, null);
   },

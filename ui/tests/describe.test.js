@@ -9,9 +9,20 @@ export const tests = {
   async labels_are_short_and_say_what_matters(equal) {
     await setLanguage('en');
     await loadStrings('shell', 'stage');
-    equal([label(ask.message), label(vote.message), label(append.message), short(append.message)], ['RequestVote t2', 'Vote t2 ✓', 'AppendEntries t2 [2,3] c1', 'App t2 [2,3]']);
-    equal(label({ AppendEntriesResponse: { term: 3, read_round: 0, outcome: { Matched: { match_index: 4 } } } }), 'Ack t3 ≤4');
-    equal(label({ AppendEntriesResponse: { term: 3, read_round: 0, outcome: 'StaleTerm' } }), 'Refusal t3');
+    equal(
+      [label(ask.message), label(vote.message), label(append.message), short(append.message)],
+      ['RequestVote t2', 'Vote t2 ✓', 'AppendEntries t2 [2,3] c1', 'App t2 [2,3]'],
+    );
+    equal(
+      label({
+        AppendEntriesResponse: { term: 3, read_round: 0, outcome: { Matched: { match_index: 4 } } },
+      }),
+      'Ack t3 ≤4',
+    );
+    equal(
+      label({ AppendEntriesResponse: { term: 3, read_round: 0, outcome: 'StaleTerm' } }),
+      'Refusal t3',
+    );
   },
   label_of_a_kind_not_known_is_its_name(equal) {
     equal(label({ TimeoutNowRequest: { term: 4 } }), 'Timeout Now Request t4');
@@ -19,22 +30,55 @@ export const tests = {
   steps_are_told_as_in_the_checkers_stories(equal) {
     const timeline = new Timeline(run());
     equal(tell(timeline, 1), {
-      what: 'server 1 times out and becomes a candidate in term 2', sends: ['RequestVote (term 2, empty log) to server 2'],
-      changes: [{ field: 'role', was: 'follower', is: 'candidate' }, { field: 'term', was: 1, is: 2 }, { field: 'vote', was: 'none', is: 'S1' }, { field: 'votes', was: '', is: '1' }],
+      what: 'server 1 times out and becomes a candidate in term 2',
+      sends: ['RequestVote (term 2, empty log) to server 2'],
+      changes: [
+        { field: 'role', was: 'follower', is: 'candidate' },
+        { field: 'term', was: 1, is: 2 },
+        { field: 'vote', was: 'none', is: 'S1' },
+        { field: 'votes', was: '', is: '1' },
+      ],
     });
-    equal(tell(timeline, 2).what, 'server 2 receives RequestVote (term 2, empty log) from server 1');
+    equal(
+      tell(timeline, 2).what,
+      'server 2 receives RequestVote (term 2, empty log) from server 1',
+    );
     equal(tell(timeline, 6).what, 'server 2 crashes and loses everything that is not on its disk');
   },
   event_not_known_is_named(equal) {
     equal(event({ process: 'server 1', event: 'TakeSnapshot' }, null), 'server 1: Take Snapshot');
   },
   commands_are_told_as_texts(equal) {
-    equal(command({ term: 1, payload: { Command: { Write: { operation: { Put: { key: bytes('x'), value: bytes('é'), condition: 'Always' } } } } } }), 'x=é');
-    equal(command({ term: 1, payload: { Command: { Write: { operation: { Increment: { key: bytes('n'), by: 2 } } } } } }), 'n+=2');
+    equal(
+      command({
+        term: 1,
+        payload: {
+          Command: {
+            Write: {
+              operation: { Put: { key: bytes('x'), value: bytes('é'), condition: 'Always' } },
+            },
+          },
+        },
+      }),
+      'x=é',
+    );
+    equal(
+      command({
+        term: 1,
+        payload: { Command: { Write: { operation: { Increment: { key: bytes('n'), by: 2 } } } } },
+      }),
+      'n+=2',
+    );
   },
   bytes_are_told_as_text_or_as_bytes_and_never_at_length(equal) {
-    equal([text(bytes('ñ\n')), text(bytes('ñ'.repeat(40))), text(bytes('ñ'.repeat(41)))], ['ñ\\x0a', 'ñ'.repeat(40), `${'ñ'.repeat(40)}…`]);
-    equal([text([255, 10]), text(Array(7).fill(255))], ['(2 bytes: ff0a)', '(7 bytes: ffffffffffff…)']);
+    equal(
+      [text(bytes('ñ\n')), text(bytes('ñ'.repeat(40))), text(bytes('ñ'.repeat(41)))],
+      ['ñ\\x0a', 'ñ'.repeat(40), `${'ñ'.repeat(40)}…`],
+    );
+    equal(
+      [text([255, 10]), text(Array(7).fill(255))],
+      ['(2 bytes: ff0a)', '(7 bytes: ffffffffffff…)'],
+    );
   },
   changes_of_what_did_not_change_are_none(equal) {
     const { start } = run();
@@ -44,8 +88,14 @@ export const tests = {
     await setLanguage('es');
     await loadStrings('stage');
     const timeline = new Timeline(run());
-    equal(tell(timeline, 1).what, 'Al servidor 1 se le agota el tiempo y pasa a candidato en el mandato 2');
-    equal(tell(timeline, 2).what, 'el servidor 2 recibe RequestVote (mandato 2, log vacío) del servidor 1');
+    equal(
+      tell(timeline, 1).what,
+      'Al servidor 1 se le agota el tiempo y pasa a candidato en el mandato 2',
+    );
+    equal(
+      tell(timeline, 2).what,
+      'el servidor 2 recibe RequestVote (mandato 2, log vacío) del servidor 1',
+    );
     equal(label(vote.message), 'Voto t2 ✓');
     await setLanguage('en');
   },

@@ -9,8 +9,12 @@ function read(...pieces) {
 
 export const tests = {
   events_come_whole_however_they_are_cut(equal) {
-    const text = 'id: 7\nevent: progress\ndata: {"states":\ndata: 12}\n\n: a comment\n\nid: 8\nevent: done\ndata: plain words\n\n';
-    const expected = [{ id: '7', event: 'progress', data: { states: 12 }, retry: null }, { id: '8', event: 'done', data: 'plain words', retry: null }];
+    const text =
+      'id: 7\nevent: progress\ndata: {"states":\ndata: 12}\n\n: a comment\n\nid: 8\nevent: done\ndata: plain words\n\n';
+    const expected = [
+      { id: '7', event: 'progress', data: { states: 12 }, retry: null },
+      { id: '8', event: 'done', data: 'plain words', retry: null },
+    ];
     equal(read(text), expected);
     equal(read(...text), expected);
     equal(read(text.replaceAll('\n', '\r\n')), expected);

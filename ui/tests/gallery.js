@@ -20,21 +20,57 @@ const stageHost = h('div', { style: { height: `${asked.get('height') ?? 460}px` 
 const logHost = h('div', { style: { padding: '8px' } });
 host.append(stageHost, logHost);
 const parts = [
-  Stage(stageHost, { onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) }),
+  Stage(stageHost, {
+    onPickMessage: (id) => pick({ message: id }),
+    onPickProcess: (name) => pick({ process: name }),
+  }),
   LogGrid(logHost, {}),
 ];
-for (const [name, place] of [['spacetime', 'SpaceTime'], ['inspector', 'Inspector'], ['scrubber', 'Scrubber'], ['story', 'Story']]) {
+for (const [name, place] of [
+  ['spacetime', 'SpaceTime'],
+  ['inspector', 'Inspector'],
+  ['scrubber', 'Scrubber'],
+  ['story', 'Story'],
+]) {
   const module = await import(`/ui/js/${name}.js`);
 
   const there = h('div', { style: { padding: '8px' } });
   host.append(there);
-  parts.push(module[place](there, { onGoto: (n) => { view.n = n; draw(); }, onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) }));
+  parts.push(
+    module[place](there, {
+      onGoto: (n) => {
+        view.n = n;
+        draw();
+      },
+      onPickMessage: (id) => pick({ message: id }),
+      onPickProcess: (name) => pick({ process: name }),
+    }),
+  );
 }
 
-function pick(what) { view.selected = what; draw(); }
+function pick(what) {
+  view.selected = what;
+  draw();
+}
 function draw() {
   const at = timeline.at(view.n);
-  for (const part of parts) part.update({ timeline, at, selected: view.selected, accused: asked.get('accused') ? { index: 2, servers: ['server 1', 'server 2'] } : null });
+  for (const part of parts)
+    part.update({
+      timeline,
+      at,
+      selected: view.selected,
+      accused: asked.get('accused') ? { index: 2, servers: ['server 1', 'server 2'] } : null,
+    });
 }
 draw();
-window.gallery = { parts, timeline, view, draw, read, go(n) { view.n = n; draw(); } };
+window.gallery = {
+  parts,
+  timeline,
+  view,
+  draw,
+  read,
+  go(n) {
+    view.n = n;
+    draw();
+  },
+};

@@ -12,17 +12,39 @@ function editor(item) {
   const asked = [];
   const real = window.fetch;
   window.fetch = async (url, { method, body }) => {
-    asked.push({ url, method, body: body === undefined ? null : [...(typeof body === 'string' ? bytes(body) : body)] });
-    return new Response(JSON.stringify(method === 'GET' ? { ...item, version: 4 } : { key: item.key, version: 5 }));
+    asked.push({
+      url,
+      method,
+      body: body === undefined ? null : [...(typeof body === 'string' ? bytes(body) : body)],
+    });
+    return new Response(
+      JSON.stringify(method === 'GET' ? { ...item, version: 4 } : { key: item.key, version: 5 }),
+    );
   };
   const [get, put] = host.querySelectorAll('.keys-editor > .row > button');
-  const settled = async () => { for (let turn = 0; turn < 20; turn += 1) await Promise.resolve(); await new Promise((done) => { setTimeout(done); }); };
+  const settled = async () => {
+    for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    await new Promise((done) => {
+      setTimeout(done);
+    });
+  };
   return {
-    host, keys, asked,
+    host,
+    keys,
+    asked,
     input: host.querySelector('#live-key'),
-    press: async (name) => { ({ get, put })[name].click(); await settled(); },
-    choose: async () => { host.querySelector('tbody button').click(); await settled(); },
-    end: () => { window.fetch = real; host.remove(); },
+    press: async (name) => {
+      ({ get, put })[name].click();
+      await settled();
+    },
+    choose: async () => {
+      host.querySelector('tbody button').click();
+      await settled();
+    },
+    end: () => {
+      window.fetch = real;
+      host.remove();
+    },
   };
 }
 

@@ -11,8 +11,15 @@ const real = window.fetch.bind(window);
 window.fetch = (address, options) => {
   if (!String(address).startsWith('/v1/')) return real(address, options);
   // One state, and then nothing more.
-  const body = new ReadableStream({ start(controller) { controller.enqueue(new TextEncoder().encode(told)); } });
+  const body = new ReadableStream({
+    start(controller) {
+      controller.enqueue(new TextEncoder().encode(told));
+    },
+  });
   return Promise.resolve(new Response(body, { headers: { 'content-type': 'text/event-stream' } }));
 };
 await loadStrings('shell', 'stage', 'live');
-page(document.getElementById('page'), { app: { chaos: true, token: false, pages: ['live', 'tour'], home: 'live' }, shortcuts() {} });
+page(document.getElementById('page'), {
+  app: { chaos: true, token: false, pages: ['live', 'tour'], home: 'live' },
+  shortcuts() {},
+});

@@ -1,7 +1,20 @@
 // Runs the tests of every module, in the browser itself. `window.results` is `{passed, failed}` when
 // they are done, and the page lists them. Not embedded: served by whoever tests.
 
-const files = ['timeline', 'describe', 'router', 'events', 'story', 'why', 'dom', 'tour', 'stage', 'language', 'keys', 'alerts'];
+const files = [
+  'timeline',
+  'describe',
+  'router',
+  'events',
+  'story',
+  'why',
+  'dom',
+  'tour',
+  'stage',
+  'language',
+  'keys',
+  'alerts',
+];
 const results = { passed: 0, failed: [] };
 const out = document.getElementById('out');
 out.textContent = '';

@@ -18,12 +18,24 @@ export const tests = {
     equal(pathOf(new Timeline(data)), ['1e']);
   },
   address_of_a_walk_names_scope_bounds_bug_and_path(equal) {
-    const walk = { scope: { name: 'crashes', bounds: { terms: 4 } }, mutant: 'm', steps: 'merged', path: ['1e', '5d4-2'] };
-    equal(parse(exploreHash(walk)), { page: 'explore', rest: [], params: { scope: 'crashes', terms: '4', mutant: 'm', path: '1e.5d4-2', at: '2' } });
+    const walk = {
+      scope: { name: 'crashes', bounds: { terms: 4 } },
+      mutant: 'm',
+      steps: 'merged',
+      path: ['1e', '5d4-2'],
+    };
+    equal(parse(exploreHash(walk)), {
+      page: 'explore',
+      rest: [],
+      params: { scope: 'crashes', terms: '4', mutant: 'm', path: '1e.5d4-2', at: '2' },
+    });
   },
   message_that_is_never_delivered_is_left_out_once_it_is_old(equal) {
     const data = run();
-    const timeline = new Timeline({ ...data, steps: data.steps.slice(0, 1).concat(data.steps.slice(4)) });
+    const timeline = new Timeline({
+      ...data,
+      steps: data.steps.slice(0, 1).concat(data.steps.slice(4)),
+    });
     equal(sift(timeline, timeline.at(1)).some.length, 1);
     equal(sift(timeline, timeline.at(3)), { some: [], left: 2 });
     equal(sift(timeline, timeline.at(3), { since: 1 }).left, 1);
@@ -34,10 +46,17 @@ export const tests = {
     await loadStrings('shell', 'stage', 'export');
     const [pattern, between, ...lines] = shiviz(new Timeline(run())).split('\n');
     equal([pattern, between], [PATTERN, '']);
-    const read = [...lines.join('\n').matchAll(new RegExp(pattern, 'g'))].map(({ groups }) => [groups.host, JSON.parse(groups.clock)]);
+    const read = [...lines.join('\n').matchAll(new RegExp(pattern, 'g'))].map(({ groups }) => [
+      groups.host,
+      JSON.parse(groups.clock),
+    ]);
     equal(read, [
-      ['server-1', { 'server-1': 1 }], ['server-2', { 'server-1': 1, 'server-2': 1 }], ['server-1', { 'server-1': 2, 'server-2': 1 }],
-      ['server-2', { 'server-1': 1, 'server-2': 2 }], ['server-1', { 'server-1': 3, 'server-2': 1 }], ['server-2', { 'server-1': 1, 'server-2': 3 }],
+      ['server-1', { 'server-1': 1 }],
+      ['server-2', { 'server-1': 1, 'server-2': 1 }],
+      ['server-1', { 'server-1': 2, 'server-2': 1 }],
+      ['server-2', { 'server-1': 1, 'server-2': 2 }],
+      ['server-1', { 'server-1': 3, 'server-2': 1 }],
+      ['server-2', { 'server-1': 1, 'server-2': 3 }],
     ]);
   },
   space_time_drawing_is_a_file_of_its_own(equal) {
@@ -45,18 +64,30 @@ export const tests = {
     const drawn = new DOMParser().parseFromString(text, 'image/svg+xml');
     equal(drawn.querySelector('parsererror'), null);
     equal(drawn.querySelector('title').textContent, 'a < b & "c"');
-    equal([drawn.querySelectorAll('circle').length, drawn.querySelectorAll('[class], style, [href]').length], [6, 0]);
+    equal(
+      [
+        drawn.querySelectorAll('circle').length,
+        drawn.querySelectorAll('[class], style, [href]').length,
+      ],
+      [6, 0],
+    );
   },
   async tours_have_a_step_for_each_event_and_point_at_what_is_there(equal) {
     for (const { name } of await tours()) {
       const tour = await loadTour(name);
       for (const part of tour.parts) {
         const events = part.cards.reduce((sum, card) => sum + (card.do?.length ?? 0), 0);
-        equal([name, events, walkOf(part, events).path.length], [name, part.timeline.length, part.timeline.length]);
+        equal(
+          [name, events, walkOf(part, events).path.length],
+          [name, part.timeline.length, part.timeline.length],
+        );
       }
       for (const card of tour.cards) {
         const { processes, messages } = lookedAt(card.part.timeline, card, card.to);
-        equal([name, card.head.en, processes.size + messages.size], [name, card.head.en, card.look?.length ?? 0]);
+        equal(
+          [name, card.head.en, processes.size + messages.size],
+          [name, card.head.en, card.look?.length ?? 0],
+        );
       }
     }
   },
@@ -64,15 +95,36 @@ export const tests = {
     await loadStrings('stage', 'export');
     const data = run();
     // A property that breaks on the first process, and a title wider than the columns.
-    const steps = data.steps.map((step, place) => (place === 2 ? { ...step, broken: [{ property: 'TermsAndCommitIndexesNeverFall', why: 'x' }, { property: 'AcknowledgedWritesAreKept', why: 'y' }] } : step));
-    const text = spacetimeSvg(new Timeline({ ...data, steps }), { title: 'A title that is much wider than the two columns of the picture, and goes on for a while longer than that' });
+    const steps = data.steps.map((step, place) =>
+      place === 2
+        ? {
+            ...step,
+            broken: [
+              { property: 'TermsAndCommitIndexesNeverFall', why: 'x' },
+              { property: 'AcknowledgedWritesAreKept', why: 'y' },
+            ],
+          }
+        : step,
+    );
+    const text = spacetimeSvg(new Timeline({ ...data, steps }), {
+      title:
+        'A title that is much wider than the two columns of the picture, and goes on for a while longer than that',
+    });
     const host = document.createElement('div');
     host.innerHTML = text.slice(text.indexOf('<svg'));
     document.body.append(host);
     const picture = host.firstElementChild;
     const { x, y, width, height } = picture.viewBox.baseVal;
-    const cut = [...picture.querySelectorAll('text')].map((one) => [one.textContent, one.getBBox()])
-      .filter(([, box]) => box.x < x || box.y < y || box.x + box.width > x + width || box.y + box.height > y + height).map(([words]) => words);
+    const cut = [...picture.querySelectorAll('text')]
+      .map((one) => [one.textContent, one.getBBox()])
+      .filter(
+        ([, box]) =>
+          box.x < x ||
+          box.y < y ||
+          box.x + box.width > x + width ||
+          box.y + box.height > y + height,
+      )
+      .map(([words]) => words);
     host.remove();
     equal(cut, []);
   },

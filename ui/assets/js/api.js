@@ -24,13 +24,21 @@ export class ApiError extends Error {
   }
 }
 
-export const token = () => { try { return sessionStorage.getItem(TOKEN); } catch { return null; } };
+export const token = () => {
+  try {
+    return sessionStorage.getItem(TOKEN);
+  } catch {
+    return null;
+  }
+};
 
 export function setToken(value) {
   try {
     if (value) sessionStorage.setItem(TOKEN, value);
     else sessionStorage.removeItem(TOKEN);
-  } catch { /* Without storage the reader enters the token again. */ }
+  } catch {
+    /* Without storage the reader enters the token again. */
+  }
 }
 
 function headers(more) {
@@ -74,12 +82,23 @@ async function ask(method, url, body, { signal, raw = false } = {}) {
 
 function failure(status, text) {
   let body = null;
-  try { body = JSON.parse(text); } catch { /* A plain sentence, or no body. */ }
+  try {
+    body = JSON.parse(text);
+  } catch {
+    /* A plain sentence, or no body. */
+  }
   // The checker sends a sentence, the proxy an object with a sentence.
-  const said = body?.error?.message ?? body?.error ?? (text.length && text.length < 400 && !text.startsWith('<') ? text : null);
+  const said =
+    body?.error?.message ??
+    body?.error ??
+    (text.length && text.length < 400 && !text.startsWith('<') ? text : null);
   const known = `shell.status-${status}`;
-  const words = said === null ? null : translated(said) ?? said;
-  return new ApiError(status, words ?? (has(known) ? t(known) : t('shell.status', { status })), body);
+  const words = said === null ? null : (translated(said) ?? said);
+  return new ApiError(
+    status,
+    words ?? (has(known) ? t(known) : t('shell.status', { status })),
+    body,
+  );
 }
 
 /** Calls `run('gone' | 'back')`; returns a function that removes the listener. */
@@ -109,7 +128,11 @@ export function events(url, { onEvent, onState = () => {}, lastEventId = null } 
       try {
         const more = { accept: 'text/event-stream' };
         if (last !== null) more['last-event-id'] = last;
-        const answer = await fetch(url, { headers: headers(more), signal: control.signal, cache: 'no-store' });
+        const answer = await fetch(url, {
+          headers: headers(more),
+          signal: control.signal,
+          cache: 'no-store',
+        });
         if ([400, 401, 403, 404, 410].includes(answer.status)) {
           onState('refused', failure(answer.status, await answer.text()));
           return;
@@ -159,7 +182,8 @@ export function eventParser(each) {
     for (const line of lines) {
       if (line === '') {
         const data = held.data.length ? parsed(held.data.join('\n')) : null;
-        if (data !== null || held.id !== null || held.retry) each({ id: held.id, event: held.event, data, retry: held.retry });
+        if (data !== null || held.id !== null || held.retry)
+          each({ id: held.id, event: held.event, data, retry: held.retry });
         held = { id: null, event: 'message', data: [], retry: null };
         continue;
       }
@@ -176,12 +200,23 @@ export function eventParser(each) {
 }
 
 function parsed(text) {
-  try { return JSON.parse(text); } catch { return text; }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 function rest(milliseconds, signal) {
   return new Promise((done) => {
     const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', () => { clearTimeout(timer); done(); }, { once: true });
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer);
+        done();
+      },
+      { once: true },
+    );
   });
 }

@@ -11,7 +11,16 @@
 //   entry(entry), command(entry), text(bytes), who(name), the(name), role(name)
 
 import { list, t } from './i18n.js';
-import { addressName, eventOf, identity, isDown, logOf, roleOf, splitName, termOf } from './timeline.js';
+import {
+  addressName,
+  eventOf,
+  identity,
+  isDown,
+  logOf,
+  roleOf,
+  splitName,
+  termOf,
+} from './timeline.js';
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 /** The number of characters shown of a text, and of bytes shown if they are not a text. */
@@ -89,29 +98,48 @@ function indexes(all) {
 export function label(message) {
   const { kind, body } = parts(message);
   switch (kind) {
-    case 'PreVoteRequest': return `PreVote t${body.next_term}`;
-    case 'PreVoteResponse': return `PreVote t${body.next_term} ${body.vote_granted ? '✓' : '✗'}`;
-    case 'RequestVoteRequest': return `RequestVote t${body.term}`;
-    case 'RequestVoteResponse': return `${t('stage.msg-vote')} t${body.term} ${body.vote_granted ? '✓' : '✗'}`;
-    case 'AppendEntriesRequest': return `AppendEntries t${body.term} ${indexes(carried(body))} c${body.leader_commit}`;
-    case 'AppendEntriesResponse': return `${outcome(body.outcome)} t${body.term}${reach(body.outcome)}`;
-    case 'InstallSnapshotRequest': return `InstallSnapshot t${body.term} ≤${body.snapshot?.last_included_index}`;
-    case 'InstallSnapshotResponse': return body.match_index ? `${t('stage.msg-ack')} t${body.term} ≤${body.match_index}` : `${t('stage.msg-refusal')} t${body.term}`;
-    case 'ClientRequest': return `${request(body.body)} #${body.id}`;
-    case 'ClientResponse': return `${response(body.body)} #${body.id}`;
-    default: return spaced(kind) + (body.term === undefined ? '' : ` t${body.term}`);
+    case 'PreVoteRequest':
+      return `PreVote t${body.next_term}`;
+    case 'PreVoteResponse':
+      return `PreVote t${body.next_term} ${body.vote_granted ? '✓' : '✗'}`;
+    case 'RequestVoteRequest':
+      return `RequestVote t${body.term}`;
+    case 'RequestVoteResponse':
+      return `${t('stage.msg-vote')} t${body.term} ${body.vote_granted ? '✓' : '✗'}`;
+    case 'AppendEntriesRequest':
+      return `AppendEntries t${body.term} ${indexes(carried(body))} c${body.leader_commit}`;
+    case 'AppendEntriesResponse':
+      return `${outcome(body.outcome)} t${body.term}${reach(body.outcome)}`;
+    case 'InstallSnapshotRequest':
+      return `InstallSnapshot t${body.term} ≤${body.snapshot?.last_included_index}`;
+    case 'InstallSnapshotResponse':
+      return body.match_index
+        ? `${t('stage.msg-ack')} t${body.term} ≤${body.match_index}`
+        : `${t('stage.msg-refusal')} t${body.term}`;
+    case 'ClientRequest':
+      return `${request(body.body)} #${body.id}`;
+    case 'ClientResponse':
+      return `${response(body.body)} #${body.id}`;
+    default:
+      return spaced(kind) + (body.term === undefined ? '' : ` t${body.term}`);
   }
 }
 
 export function short(message) {
   const { kind, body } = parts(message);
   switch (kind) {
-    case 'PreVoteRequest': return `PV? t${body.next_term}`;
-    case 'PreVoteResponse': return `PV t${body.next_term} ${body.vote_granted ? '✓' : '✗'}`;
-    case 'RequestVoteRequest': return `${t('stage.msg-vote')}? t${body.term}`;
-    case 'AppendEntriesRequest': return `App t${body.term} ${indexes(carried(body))}`;
-    case 'InstallSnapshotRequest': return `Snap t${body.term} ≤${body.snapshot?.last_included_index}`;
-    default: return label(message);
+    case 'PreVoteRequest':
+      return `PV? t${body.next_term}`;
+    case 'PreVoteResponse':
+      return `PV t${body.next_term} ${body.vote_granted ? '✓' : '✗'}`;
+    case 'RequestVoteRequest':
+      return `${t('stage.msg-vote')}? t${body.term}`;
+    case 'AppendEntriesRequest':
+      return `App t${body.term} ${indexes(carried(body))}`;
+    case 'InstallSnapshotRequest':
+      return `Snap t${body.term} ≤${body.snapshot?.last_included_index}`;
+    default:
+      return label(message);
   }
 }
 
@@ -137,11 +165,12 @@ function request(body) {
 
 function response(body) {
   if (body?.Applied !== undefined) return t('stage.msg-done');
-  if (body?.Found !== undefined) return body.Found?.Value ? `= ${text(body.Found.Value.value)}` : t('stage.msg-found');
+  if (body?.Found !== undefined)
+    return body.Found?.Value ? `= ${text(body.Found.Value.value)}` : t('stage.msg-found');
   if (body === 'Unavailable') return t('stage.msg-unavailable');
   if (body?.NotLeader) return t('stage.msg-not-leader');
   if (body?.Interrupted) return t('stage.msg-interrupted');
-  return spaced(typeof body === 'string' ? body : Object.keys(body ?? {})[0] ?? '');
+  return spaced(typeof body === 'string' ? body : (Object.keys(body ?? {})[0] ?? ''));
 }
 
 const spaced = (name) => name.replace(/([a-z])([A-Z])/g, '$1 $2');
@@ -179,53 +208,96 @@ export function command(entry) {
 
 export const entry = (held) => `t${held.term} ${command(held)}`;
 
-const entries = (first, all) => all.map((held, place) => `${first + place}:${entry(held)}`).join(', ');
+const entries = (first, all) =>
+  all.map((held, place) => `${first + place}:${entry(held)}`).join(', ');
 
 /* Messages as sentences. */
 
 export function sentence(message) {
   const { kind, body } = parts(message);
-  const end = () => (body.last_log_index ? t('stage.say-log-end', { index: body.last_log_index, term: body.last_log_term }) : t('stage.say-log-empty'));
+  const end = () =>
+    body.last_log_index
+      ? t('stage.say-log-end', { index: body.last_log_index, term: body.last_log_term })
+      : t('stage.say-log-empty');
   switch (kind) {
-    case 'PreVoteRequest': return t('stage.say-prevote', { term: body.next_term, end: end() });
-    case 'PreVoteResponse': return t(body.vote_granted ? 'stage.say-prevote-yes' : 'stage.say-prevote-no', { next: body.next_term, term: body.term });
-    case 'RequestVoteRequest': return t('stage.say-vote', { term: body.term, end: end() });
-    case 'RequestVoteResponse': return t(body.vote_granted ? 'stage.say-vote-yes' : 'stage.say-vote-no', { term: body.term });
-    case 'AppendEntriesRequest': return t('stage.say-append', {
-      term: body.term,
-      after: body.prev_log_index ? t('stage.say-after', { index: body.prev_log_index, term: body.prev_log_term }) : t('stage.say-from-start'),
-      entries: body.entries?.length ? t('stage.say-entries', { entries: entries(body.prev_log_index + 1, body.entries) }) : t('stage.say-no-entries'),
-      commit: body.leader_commit, round: round(body.read_round),
-    });
-    case 'AppendEntriesResponse': return appendAnswer(body);
-    case 'InstallSnapshotRequest': return t('stage.say-install', { term: body.term, index: body.snapshot?.last_included_index, of: body.snapshot?.last_included_term });
-    case 'InstallSnapshotResponse': return t(body.match_index ? 'stage.say-installed' : 'stage.say-install-stale', { term: body.term, index: body.match_index });
-    case 'ClientRequest': return t('stage.say-request', { id: body.id, client: body.client, what: request(body.body) });
-    case 'ClientResponse': return t('stage.say-response', { id: body.id, client: body.client, what: answer(body.body) });
-    default: return label(message);
+    case 'PreVoteRequest':
+      return t('stage.say-prevote', { term: body.next_term, end: end() });
+    case 'PreVoteResponse':
+      return t(body.vote_granted ? 'stage.say-prevote-yes' : 'stage.say-prevote-no', {
+        next: body.next_term,
+        term: body.term,
+      });
+    case 'RequestVoteRequest':
+      return t('stage.say-vote', { term: body.term, end: end() });
+    case 'RequestVoteResponse':
+      return t(body.vote_granted ? 'stage.say-vote-yes' : 'stage.say-vote-no', { term: body.term });
+    case 'AppendEntriesRequest':
+      return t('stage.say-append', {
+        term: body.term,
+        after: body.prev_log_index
+          ? t('stage.say-after', { index: body.prev_log_index, term: body.prev_log_term })
+          : t('stage.say-from-start'),
+        entries: body.entries?.length
+          ? t('stage.say-entries', { entries: entries(body.prev_log_index + 1, body.entries) })
+          : t('stage.say-no-entries'),
+        commit: body.leader_commit,
+        round: round(body.read_round),
+      });
+    case 'AppendEntriesResponse':
+      return appendAnswer(body);
+    case 'InstallSnapshotRequest':
+      return t('stage.say-install', {
+        term: body.term,
+        index: body.snapshot?.last_included_index,
+        of: body.snapshot?.last_included_term,
+      });
+    case 'InstallSnapshotResponse':
+      return t(body.match_index ? 'stage.say-installed' : 'stage.say-install-stale', {
+        term: body.term,
+        index: body.match_index,
+      });
+    case 'ClientRequest':
+      return t('stage.say-request', { id: body.id, client: body.client, what: request(body.body) });
+    case 'ClientResponse':
+      return t('stage.say-response', { id: body.id, client: body.client, what: answer(body.body) });
+    default:
+      return label(message);
   }
 }
 
 const round = (round) => (round ? t('stage.say-round', { round }) : '');
 
 function appendAnswer(body) {
-  const { Matched: matched, Conflict: conflict } = typeof body.outcome === 'object' ? body.outcome ?? {} : {};
+  const { Matched: matched, Conflict: conflict } =
+    typeof body.outcome === 'object' ? (body.outcome ?? {}) : {};
   const common = { term: body.term, round: round(body.read_round) };
   if (matched) return t('stage.say-ack', { ...common, index: matched.match_index });
   if (!conflict) return t('stage.say-refusal-stale', common);
-  const where = { ...common, prev: conflict.prev_log_index, index: conflict.conflict_index, conflict: conflict.conflict_term };
-  return t(conflict.conflict_index ? 'stage.say-refusal-conflict' : 'stage.say-refusal-short', where);
+  const where = {
+    ...common,
+    prev: conflict.prev_log_index,
+    index: conflict.conflict_index,
+    conflict: conflict.conflict_term,
+  };
+  return t(
+    conflict.conflict_index ? 'stage.say-refusal-conflict' : 'stage.say-refusal-short',
+    where,
+  );
 }
 
 function answer(body) {
   const hint = body?.NotLeader?.hint ?? body?.Interrupted?.hint;
-  if (body?.NotLeader) return hint ? t('stage.ans-not-leader-hint', { id: hint }) : t('stage.msg-not-leader');
-  if (body?.Interrupted) return hint ? t('stage.ans-interrupted-hint', { id: hint }) : t('stage.msg-interrupted');
+  if (body?.NotLeader)
+    return hint ? t('stage.ans-not-leader-hint', { id: hint }) : t('stage.msg-not-leader');
+  if (body?.Interrupted)
+    return hint ? t('stage.ans-interrupted-hint', { id: hint }) : t('stage.msg-interrupted');
   if (body?.Applied !== undefined) return applied(body.Applied);
   if (body?.Found !== undefined) {
     const { Value: value, Pairs: pairs } = body.Found ?? {};
     if (pairs) return t('stage.ans-pairs', { n: pairs.length });
-    return value ? t('stage.ans-value', { value: text(value.value), version: value.version }) : t('stage.ans-none');
+    return value
+      ? t('stage.ans-value', { value: text(value.value), version: value.version })
+      : t('stage.ans-none');
   }
   return response(body);
 }
@@ -233,11 +305,22 @@ function answer(body) {
 function applied(held) {
   if (held?.SessionOpened !== undefined) return t('stage.ans-session', { id: held.SessionOpened });
   if (held?.Written) return t('stage.ans-written', { version: held.Written.version });
-  if (held?.Number) return t('stage.ans-number', { value: held.Number.value, version: held.Number.version });
+  if (held?.Number)
+    return t('stage.ans-number', { value: held.Number.value, version: held.Number.version });
   if (held?.ConditionFailed) return t('stage.ans-condition');
-  const known = { Nothing: 'nothing', NotANumber: 'not-number', SessionExpired: 'expired', AlreadyAcknowledged: 'acknowledged',
-    NotApplied: 'not-applied', SessionsInUse: 'in-use', SessionClosed: 'closed', SessionRenewed: 'renewed',
-    TooManyUnacknowledged: 'too-many', QuotaExceeded: 'quota', Overflow: 'overflow' }[held];
+  const known = {
+    Nothing: 'nothing',
+    NotANumber: 'not-number',
+    SessionExpired: 'expired',
+    AlreadyAcknowledged: 'acknowledged',
+    NotApplied: 'not-applied',
+    SessionsInUse: 'in-use',
+    SessionClosed: 'closed',
+    SessionRenewed: 'renewed',
+    TooManyUnacknowledged: 'too-many',
+    QuotaExceeded: 'quota',
+    Overflow: 'overflow',
+  }[held];
   return known ? t(`stage.ans-${known}`) : spaced(String(held));
 }
 
@@ -253,18 +336,37 @@ export function event(step, before) {
   const next = (termOf(before) || 0) + 1;
   switch (held.name) {
     case 'Deliver': {
-      const told = t('stage.ev-deliver', { who: name, message: sentence(held.envelope.message), from: the(addressName(held.envelope.from)) });
+      const told = t('stage.ev-deliver', {
+        who: name,
+        message: sentence(held.envelope.message),
+        from: the(addressName(held.envelope.from)),
+      });
       return held.ask ? `${told}; ${t('stage.ev-ask', { id: held.ask })}` : told;
     }
-    case 'Drop': return t('stage.ev-drop', {
-      message: sentence(held.envelope?.message), from: the(addressName(held.envelope.from)), to: the(addressName(held.envelope.to)),
-    });
+    case 'Drop':
+      return t('stage.ev-drop', {
+        message: sentence(held.envelope?.message),
+        from: the(addressName(held.envelope.from)),
+        to: the(addressName(held.envelope.to)),
+      });
     case 'ElectionTimeout':
-      if (step.state?.running?.role === 'pre-candidate') return t('stage.ev-prevote', { who: name, term: next });
+      if (step.state?.running?.role === 'pre-candidate')
+        return t('stage.ev-prevote', { who: name, term: next });
       return t('stage.ev-timeout', { who: name, term: step.state?.running?.term ?? next });
-    case 'HeartbeatTimeout': return t(running?.role === 'leader' || !running ? 'stage.ev-heartbeat' : 'stage.ev-asks-again', { who: name });
-    case 'QuorumTimeout': return t(running?.role === 'leader' ? 'stage.ev-quorum' : 'stage.ev-unheard', { who: name });
-    case 'ProxyTimeout': return t('stage.ev-proxy-timeout', { who: name, id: held.id, client: held.client, ask: held.ask });
+    case 'HeartbeatTimeout':
+      return t(
+        running?.role === 'leader' || !running ? 'stage.ev-heartbeat' : 'stage.ev-asks-again',
+        { who: name },
+      );
+    case 'QuorumTimeout':
+      return t(running?.role === 'leader' ? 'stage.ev-quorum' : 'stage.ev-unheard', { who: name });
+    case 'ProxyTimeout':
+      return t('stage.ev-proxy-timeout', {
+        who: name,
+        id: held.id,
+        client: held.client,
+        ask: held.ask,
+      });
     default: {
       const key = `stage.ev-${held.name.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase()}`;
       const told = t(key, { who: name });
@@ -281,19 +383,24 @@ export function sends(step) {
     if (!groups.has(key)) groups.set(key, { message: envelope.message, to: [] });
     groups.get(key).to.push(addressName(envelope.to));
   }
-  return [...groups.values()].map(({ message, to }) => t('stage.say-to', { message: sentence(message), to: everybody(to) }));
+  return [...groups.values()].map(({ message, to }) =>
+    t('stage.say-to', { message: sentence(message), to: everybody(to) }),
+  );
 }
 
 function everybody(names) {
   const ids = names.map(splitName);
-  if (names.length > 1 && ids.every(({ kind }) => kind === 'server')) return t('stage.servers', { ids: list(ids.map(({ id }) => id)) });
+  if (names.length > 1 && ids.every(({ kind }) => kind === 'server'))
+    return t('stage.servers', { ids: list(ids.map(({ id }) => id)) });
   return list(names.map(the));
 }
 
 /** The changes of a step to its process: `{field, was, is}` in words, `field` as in `stage.field-..`. */
 export function changes(before, after) {
   const found = [];
-  const change = (field, was, is) => { if (was !== is) found.push({ field, was, is }); };
+  const change = (field, was, is) => {
+    if (was !== is) found.push({ field, was, is });
+  };
   if (!after || !before) return found;
   if (after.kind === 'proxy') {
     change('believes', nobody(before.leader), nobody(after.leader));
@@ -301,7 +408,11 @@ export function changes(before, after) {
     return found;
   }
   if (after.kind === 'client') {
-    change('state', t(before.idle ? 'stage.idle' : 'stage.waiting'), t(after.idle ? 'stage.idle' : 'stage.waiting'));
+    change(
+      'state',
+      t(before.idle ? 'stage.idle' : 'stage.waiting'),
+      t(after.idle ? 'stage.idle' : 'stage.waiting'),
+    );
     change('session', before.session ?? t('stage.none'), after.session ?? t('stage.none'));
     change('invoked', before.invoked, after.invoked);
     return found;
@@ -319,8 +430,10 @@ export function changes(before, after) {
     for (const held of is.followers ?? []) {
       const old = followers.get(held.id);
       if (!old) continue;
-      if (old.match_index !== held.match_index) found.push({ field: 'match', of: held.id, was: old.match_index, is: held.match_index });
-      if (held.next_index < old.next_index) found.push({ field: 'next', of: held.id, was: old.next_index, is: held.next_index });
+      if (old.match_index !== held.match_index)
+        found.push({ field: 'match', of: held.id, was: old.match_index, is: held.match_index });
+      if (held.next_index < old.next_index)
+        found.push({ field: 'next', of: held.id, was: old.next_index, is: held.next_index });
     }
     change('reads', (was.reads ?? []).length, (is.reads ?? []).length);
     change('unsynced', (was.unsynced ?? []).length, (is.unsynced ?? []).length);
@@ -334,15 +447,27 @@ export function changes(before, after) {
 function tail(held) {
   const from = Math.max(0, held.log.length - 4);
   const more = from > 0 || held.start > 1 ? '… ' : '';
-  return held.log.length ? more + entries(held.start + from, held.log.slice(from)) : t('stage.empty');
+  return held.log.length
+    ? more + entries(held.start + from, held.log.slice(from))
+    : t('stage.empty');
 }
 
-export const nobody = (id) => (id === null || id === undefined ? t('stage.none') : t('stage.server-short', { id }));
+export const nobody = (id) =>
+  id === null || id === undefined ? t('stage.none') : t('stage.server-short', { id });
 
 /** The complete description of a step: `{what, sends, changes}`. */
 export function tell(timeline, n) {
   const step = timeline.step(n);
-  if (!step) return { what: t(n > 0 ? 'stage.at-part' : 'stage.at-start', { n: n + 1 }), sends: [], changes: [] };
+  if (!step)
+    return {
+      what: t(n > 0 ? 'stage.at-part' : 'stage.at-start', { n: n + 1 }),
+      sends: [],
+      changes: [],
+    };
   const before = timeline.state(step.process, n - 1);
-  return { what: event(step, before), sends: sends(step), changes: step.state ? changes(before, step.state) : [] };
+  return {
+    what: event(step, before),
+    sends: sends(step),
+    changes: step.state ? changes(before, step.state) : [],
+  };
 }

@@ -42,10 +42,16 @@ function fill(element, props, children) {
 export function set(element, props) {
   for (const [name, value] of Object.entries(props ?? {})) {
     if (name === 'style') {
-      for (const [property, what] of Object.entries(value)) element.style.setProperty(property, what);
+      for (const [property, what] of Object.entries(value))
+        element.style.setProperty(property, what);
     } else if (typeof value === 'function') {
       element.addEventListener(name.replace(/^on/, ''), value);
-    } else if (name === 'value' || name === 'checked' || name === 'disabled' || name === 'indeterminate') {
+    } else if (
+      name === 'value' ||
+      name === 'checked' ||
+      name === 'disabled' ||
+      name === 'indeterminate'
+    ) {
       // In form elements the property has the current value, not the attribute.
       if (name in element) element[name] = value ?? '';
       else if (value) element.setAttribute(name, '');
@@ -108,7 +114,12 @@ export function style(name) {
   const there = document.querySelector(`link[href="${href}"]`);
   if (there) return Promise.resolve();
   return new Promise((done) => {
-    const link = h('link', { rel: 'stylesheet', href, onload: () => done(), onerror: () => done() });
+    const link = h('link', {
+      rel: 'stylesheet',
+      href,
+      onload: () => done(),
+      onerror: () => done(),
+    });
     document.head.append(link);
   });
 }
@@ -117,9 +128,16 @@ export function style(name) {
 export function eachFrame(run) {
   let asked = 0;
   const later = () => {
-    if (!asked) asked = requestAnimationFrame(() => { asked = 0; run(); });
+    if (!asked)
+      asked = requestAnimationFrame(() => {
+        asked = 0;
+        run();
+      });
   };
-  later.stop = () => { cancelAnimationFrame(asked); asked = 0; };
+  later.stop = () => {
+    cancelAnimationFrame(asked);
+    asked = 0;
+  };
   return later;
 }
 
@@ -132,8 +150,14 @@ export function drawing(element, draw) {
   let isSeen = true;
   let isDue = false;
   const size = { width: element.clientWidth, height: element.clientHeight };
-  const frame = eachFrame(() => { isDue = false; draw(); });
-  const later = () => { if (isSeen) frame(); else isDue = true; };
+  const frame = eachFrame(() => {
+    isDue = false;
+    draw();
+  });
+  const later = () => {
+    if (isSeen) frame();
+    else isDue = true;
+  };
   const sizes = new ResizeObserver(() => {
     const [width, height] = [element.clientWidth, element.clientHeight];
     if (width === size.width && height === size.height) return;
@@ -142,14 +166,22 @@ export function drawing(element, draw) {
   });
   sizes.observe(element);
   // The margin lets an element be drawn shortly before it scrolls into view.
-  const sight = new IntersectionObserver((found) => {
-    isSeen = found.at(-1).isIntersecting;
-    if (isSeen && isDue) frame();
-  }, { rootMargin: '200px' });
+  const sight = new IntersectionObserver(
+    (found) => {
+      isSeen = found.at(-1).isIntersecting;
+      if (isSeen && isDue) frame();
+    },
+    { rootMargin: '200px' },
+  );
   sight.observe(element);
   return {
-    later, size,
-    stop() { sizes.disconnect(); sight.disconnect(); frame.stop(); },
+    later,
+    size,
+    stop() {
+      sizes.disconnect();
+      sight.disconnect();
+      frame.stop();
+    },
   };
 }
 

@@ -28,18 +28,42 @@ const value = (held) => (typeof held === 'function' ? held() : held);
 /** The button that opens the menu. */
 export function exportMenu(timeline, options = {}) {
   const list = h('div', { class: 'export-list', role: 'menu', hidden: true, onkeydown: keys });
-  const button = h('button', { type: 'button', class: 'menu', 'aria-haspopup': 'menu', 'aria-expanded': 'false', onclick: () => toggle() });
-  const box = h('span', { class: 'export-menu', onfocusout: (event) => { if (!box.contains(event.relatedTarget)) toggle(false); } }, button, list);
+  const button = h('button', {
+    type: 'button',
+    class: 'menu',
+    'aria-haspopup': 'menu',
+    'aria-expanded': 'false',
+    onclick: () => toggle(),
+  });
+  const box = h(
+    'span',
+    {
+      class: 'export-menu',
+      onfocusout: (event) => {
+        if (!box.contains(event.relatedTarget)) toggle(false);
+      },
+    },
+    button,
+    list,
+  );
   style('export');
   // Without its texts the menu is useless; a walk can still be shared by its address.
-  loadStrings('export').then(() => { button.append(t('export.menu'), ' ▾'); }, () => { box.hidden = true; });
+  loadStrings('export').then(
+    () => {
+      button.append(t('export.menu'), ' ▾');
+    },
+    () => {
+      box.hidden = true;
+    },
+  );
 
   function toggle(open = list.hidden) {
     if (open) list.replaceChildren(...items());
     list.hidden = !open;
     button.setAttribute('aria-expanded', String(open));
     // The menu is placed at its button: when the button moves, the menu closes.
-    for (const what of ['scroll', 'resize']) window[open ? 'addEventListener' : 'removeEventListener'](what, away, { capture: true });
+    for (const what of ['scroll', 'resize'])
+      window[open ? 'addEventListener' : 'removeEventListener'](what, away, { capture: true });
     if (!open) return;
     place();
     list.querySelector('button')?.focus({ preventScroll: true });
@@ -63,18 +87,43 @@ export function exportMenu(timeline, options = {}) {
   function items() {
     const held = value(timeline);
     const walk = value(options.walk);
-    const item = (name, run, about = t(`export.${name}-about`)) => h('button', {
-      type: 'button', role: 'menuitem', tabindex: '-1', onclick: () => { button.focus(); toggle(false); take(run); },
-    }, h('strong', {}, t(`export.${name}`)), h('span', { class: 'dim small' }, about));
+    const item = (name, run, about = t(`export.${name}-about`)) =>
+      h(
+        'button',
+        {
+          type: 'button',
+          role: 'menuitem',
+          tabindex: '-1',
+          onclick: () => {
+            button.focus();
+            toggle(false);
+            take(run);
+          },
+        },
+        h('strong', {}, t(`export.${name}`)),
+        h('span', { class: 'dim small' }, about),
+      );
     if (!held) return [h('p', { class: 'dim' }, t('export.nothing'))];
     const [from, to] = drawn(held);
     const whole = from === held.offset && to === held.last;
     return [
       value(options.stageElement) && item('stage', () => saveStage(held)),
-      item('spacetime', () => saveSpacetime(held), whole ? undefined : t('export.spacetime-part', { from, to, of: held.last })),
+      item(
+        'spacetime',
+        () => saveSpacetime(held),
+        whole ? undefined : t('export.spacetime-part', { from, to, of: held.last }),
+      ),
       item('shiviz', () => save('shiviz.log', shiviz(held), 'text/plain')),
       (walk || options.jsonl) && item('jsonl', () => saveJsonl(walk)),
-      walk && !walk.mutant && item('script', async () => save('script', await postText('/api/export', { ...walk, format: 'script' }), 'text/plain')),
+      walk &&
+        !walk.mutant &&
+        item('script', async () =>
+          save(
+            'script',
+            await postText('/api/export', { ...walk, format: 'script' }),
+            'text/plain',
+          ),
+        ),
     ].filter(Boolean);
   }
 
@@ -97,36 +146,63 @@ export function exportMenu(timeline, options = {}) {
   const title = (held) => {
     const { scope, mutant } = held.header;
     if (!scope?.name) return value(options.name) ?? '';
-    return t(mutant ? 'export.caption-mutant' : 'export.caption', { scope: scope.name, mutant, n: held.length });
+    return t(mutant ? 'export.caption-mutant' : 'export.caption', {
+      scope: scope.name,
+      mutant,
+      n: held.length,
+    });
   };
 
   function save(ending, body, type) {
-    const name = `${value(options.name) ?? value(timeline).header?.scope?.name ?? 'stateraft'}-${ending}`.replace(/[^\w.-]+/g, '-').replace(/-(jsonl|svg)$/, '.$1');
+    const name =
+      `${value(options.name) ?? value(timeline).header?.scope?.name ?? 'stateraft'}-${ending}`
+        .replace(/[^\w.-]+/g, '-')
+        .replace(/-(jsonl|svg)$/, '.$1');
     download(name, body, type);
     return name;
   }
 
   function saveStage(held) {
     const shown = value(options.at);
-    return save(shown === undefined ? 'stage.svg' : `step-${shown}.svg`, standalone(value(options.stageElement), title(held)), 'image/svg+xml');
+    return save(
+      shown === undefined ? 'stage.svg' : `step-${shown}.svg`,
+      standalone(value(options.stageElement), title(held)),
+      'image/svg+xml',
+    );
   }
 
   function saveSpacetime(held) {
     const [from, to] = drawn(held);
-    return save('space-time.svg', spacetimeSvg(held, { from, to, title: title(held) }), 'image/svg+xml');
+    return save(
+      'space-time.svg',
+      spacetimeSvg(held, { from, to, title: title(held) }),
+      'image/svg+xml',
+    );
   }
 
   async function saveJsonl(walk) {
     const held = options.jsonl && value(options.jsonl);
-    const body = held?.text ?? (held?.url ? await getJson(held.url, { raw: true }) : await postText('/api/export', { ...walk, format: 'jsonl' }));
+    const body =
+      held?.text ??
+      (held?.url
+        ? await getJson(held.url, { raw: true })
+        : await postText('/api/export', { ...walk, format: 'jsonl' }));
     return save('jsonl', body, 'application/jsonl');
   }
 
   function keys(event) {
     const all = [...list.querySelectorAll('button')];
     const here = all.indexOf(document.activeElement);
-    const to = { ArrowDown: (here + 1) % all.length, ArrowUp: (here + all.length - 1) % all.length, Home: 0, End: all.length - 1 }[event.key];
-    if (event.key === 'Escape') { toggle(false); button.focus(); } else if (to !== undefined) all[to]?.focus();
+    const to = {
+      ArrowDown: (here + 1) % all.length,
+      ArrowUp: (here + all.length - 1) % all.length,
+      Home: 0,
+      End: all.length - 1,
+    }[event.key];
+    if (event.key === 'Escape') {
+      toggle(false);
+      button.focus();
+    } else if (to !== undefined) all[to]?.focus();
     else return;
     event.preventDefault();
     event.stopPropagation();

@@ -14,13 +14,18 @@ let language = chosen();
 let plurals = new Intl.PluralRules(language);
 
 function chosen() {
-  const asked = new URLSearchParams(location.search).get('lang') ?? read() ?? navigator.language ?? 'en';
+  const asked =
+    new URLSearchParams(location.search).get('lang') ?? read() ?? navigator.language ?? 'en';
   const short = asked.slice(0, 2).toLowerCase();
   return LANGUAGES.includes(short) ? short : 'en';
 }
 
 function read() {
-  try { return localStorage.getItem(KEPT); } catch { return null; }
+  try {
+    return localStorage.getItem(KEPT);
+  } catch {
+    return null;
+  }
 }
 
 /** The current language: `en` or `es`. */
@@ -32,7 +37,11 @@ export async function setLanguage(next) {
   language = next;
   plurals = new Intl.PluralRules(next);
   document.documentElement.lang = next;
-  try { localStorage.setItem(KEPT, next); } catch { /* A private window stores nothing. */ }
+  try {
+    localStorage.setItem(KEPT, next);
+  } catch {
+    /* A private window stores nothing. */
+  }
   const names = [...new Set([...loaded].map((place) => place.split('/')[1]))];
   await loadStrings(...names);
 }
@@ -40,13 +49,15 @@ export async function setLanguage(next) {
 /** Loads the texts of pages by name, in the current language. */
 export async function loadStrings(...names) {
   document.documentElement.lang = language;
-  await Promise.all(names.map(async (name) => {
-    const place = `${language}/${name}`;
-    if (loaded.has(place)) return;
-    const file = await import(`./lang/${place}.js`);
-    Object.assign(texts[language] ??= {}, file.default);
-    loaded.add(place);
-  }));
+  await Promise.all(
+    names.map(async (name) => {
+      const place = `${language}/${name}`;
+      if (loaded.has(place)) return;
+      const file = await import(`./lang/${place}.js`);
+      Object.assign((texts[language] ??= {}), file.default);
+      loaded.add(place);
+    }),
+  );
 }
 
 /** The text of a key, with `{name}` replaced by `params.name`. */
@@ -64,7 +75,8 @@ export function t(key, params) {
 }
 
 /** Spanish contracts a preposition and a following article: 'de el servidor' is 'del servidor'. */
-const contracted = (words) => words.replace(/(?<!\p{L})([Aa]|[Dd]e) el /gu, (_, before) => `${before}l `);
+const contracted = (words) =>
+  words.replace(/(?<!\p{L})([Aa]|[Dd]e) el /gu, (_, before) => `${before}l `);
 
 /** Whether a key has a text. */
 export const has = (key) => texts[language]?.[key] !== undefined;
@@ -77,7 +89,10 @@ export function number(value, digits = 2) {
   const name = `${language}${digits}`;
   let format = formats.get(name);
   if (!format) {
-    format = new Intl.NumberFormat(language === 'es' ? 'es-ES' : 'en-GB', { maximumFractionDigits: digits, useGrouping: 'always' });
+    format = new Intl.NumberFormat(language === 'es' ? 'es-ES' : 'en-GB', {
+      maximumFractionDigits: digits,
+      useGrouping: 'always',
+    });
     formats.set(name, format);
   }
   return format.format(value);
@@ -85,20 +100,26 @@ export function number(value, digits = 2) {
 
 /** "a, b and c". */
 export function list(words) {
-  return new Intl.ListFormat(language, { style: 'long', type: 'conjunction' }).format(words.map(String));
+  return new Intl.ListFormat(language, { style: 'long', type: 'conjunction' }).format(
+    words.map(String),
+  );
 }
 
 /** 1536 -> "1.5 KiB". */
 export function bytes(value) {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   let place = 0;
-  while (value >= 1024 && place < units.length - 1) { value /= 1024; place += 1; }
+  while (value >= 1024 && place < units.length - 1) {
+    value /= 1024;
+    place += 1;
+  }
   return `${number(value, value < 10 && place ? 1 : 0)} ${units[place]}`;
 }
 
 /** 3.94 -> "3.9 s", 125 -> "2 min 5 s", 7320 -> "2 h 2 min". */
 export function duration(seconds) {
-  if (seconds >= 3600) return `${number(Math.floor(seconds / 3600))} h ${Math.floor((seconds % 3600) / 60)} min`;
+  if (seconds >= 3600)
+    return `${number(Math.floor(seconds / 3600))} h ${Math.floor((seconds % 3600) / 60)} min`;
   if (seconds < 60) return `${number(seconds, 1)} s`;
   return `${number(Math.floor(seconds / 60))} min ${Math.round(seconds % 60)} s`;
 }

@@ -36,7 +36,10 @@ async function start() {
   theme(new URLSearchParams(location.search).get('theme') ?? stored() ?? 'auto', { keep: false });
   await loadStrings('shell', 'stage');
   draw();
-  onServer((state) => { frame.gone.hidden = state !== 'gone'; if (state === 'gone') waitForServer(); });
+  onServer((state) => {
+    frame.gone.hidden = state !== 'gone';
+    if (state === 'gone') waitForServer();
+  });
   addEventListener('hashchange', show);
   addEventListener('pagehide', addressNow);
   addEventListener('keydown', keys);
@@ -47,7 +50,10 @@ async function connect() {
   try {
     app = await getJson('/api/app');
   } catch (error) {
-    replace(frame.host, failure(error.message, () => connect()));
+    replace(
+      frame.host,
+      failure(error.message, () => connect()),
+    );
     return;
   }
   nav();
@@ -60,8 +66,14 @@ async function waitForServer() {
     await new Promise((done) => setTimeout(done, pause));
     try {
       const now = await getJson('/api/app');
-      if (!app) { app = now; nav(); await show(); }
-    } catch { /* Still no response: the notice stays. */ }
+      if (!app) {
+        app = now;
+        nav();
+        await show();
+      }
+    } catch {
+      /* Still no response: the notice stays. */
+    }
   }
 }
 
@@ -71,25 +83,83 @@ function draw() {
   frame.gone = h('div', { class: 'banner is-bad', role: 'alert', hidden: true }, t('shell.gone'));
   frame.theme = h('button', { type: 'button', class: 'quiet', onclick: nextTheme });
   frame.version = h('span', { class: 'version' });
-  const language = h('select', {
-    class: 'quiet', 'aria-label': t('shell.language'), onchange: (event) => changeLanguage(event.target.value),
-  }, languages().map((name) => h('option', { value: name, selected: name === currentLanguage(), title: t(`shell.language-${name}`) }, name.toUpperCase())));
-  const bar = h('header', { class: 'bar' },
-    h('a', { class: 'brand', href: '#/', 'aria-label': `Stateraft: ${t('shell.home')}` },
-      h('img', { src: '/ui/icon.svg', alt: '', width: 22, height: 22 }), 'Stateraft'),
-    frame.nav, h('span', { class: 'spacer' }), frame.version, language, frame.theme,
-    h('button', { type: 'button', class: 'quiet', 'aria-label': t('shell.help'), title: t('shell.help'), onclick: help }, '?'));
-  replace(document.getElementById('app'),
-    h('a', { class: 'skip', href: '#page', onclick: (event) => { event.preventDefault(); frame.host.focus(); } }, t('shell.skip')),
-    bar, frame.gone, frame.host);
+  const language = h(
+    'select',
+    {
+      class: 'quiet',
+      'aria-label': t('shell.language'),
+      onchange: (event) => changeLanguage(event.target.value),
+    },
+    languages().map((name) =>
+      h(
+        'option',
+        { value: name, selected: name === currentLanguage(), title: t(`shell.language-${name}`) },
+        name.toUpperCase(),
+      ),
+    ),
+  );
+  const bar = h(
+    'header',
+    { class: 'bar' },
+    h(
+      'a',
+      { class: 'brand', href: '#/', 'aria-label': `Stateraft: ${t('shell.home')}` },
+      h('img', { src: '/ui/icon.svg', alt: '', width: 22, height: 22 }),
+      'Stateraft',
+    ),
+    frame.nav,
+    h('span', { class: 'spacer' }),
+    frame.version,
+    language,
+    frame.theme,
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'quiet',
+        'aria-label': t('shell.help'),
+        title: t('shell.help'),
+        onclick: help,
+      },
+      '?',
+    ),
+  );
+  replace(
+    document.getElementById('app'),
+    h(
+      'a',
+      {
+        class: 'skip',
+        href: '#page',
+        onclick: (event) => {
+          event.preventDefault();
+          frame.host.focus();
+        },
+      },
+      t('shell.skip'),
+    ),
+    bar,
+    frame.gone,
+    frame.host,
+  );
   themeButton();
 }
 
 function nav() {
   const here = parse(location.hash).page ?? app.home;
-  replace(frame.nav, app.pages.map((page) => h('a', {
-    href: page === here ? `#/${page}` : left.get(page) ?? `#/${page}`, 'aria-current': page === here ? 'page' : null,
-  }, t(`shell.page-${page}`))));
+  replace(
+    frame.nav,
+    app.pages.map((page) =>
+      h(
+        'a',
+        {
+          href: page === here ? `#/${page}` : (left.get(page) ?? `#/${page}`),
+          'aria-current': page === here ? 'page' : null,
+        },
+        t(`shell.page-${page}`),
+      ),
+    ),
+  );
   text(frame.version, app.version ? `${app.app} ${app.version}` : '');
 }
 
@@ -118,12 +188,24 @@ async function show() {
     document.title = `${t(`shell.page-${name}`)} · Stateraft`;
     const listed = shown;
     shown.page = module.default(frame.host, {
-      params, rest, app, navigate, shortcuts: (list) => { listed.shortcuts = list; },
+      params,
+      rest,
+      app,
+      navigate,
+      shortcuts: (list) => {
+        listed.shortcuts = list;
+      },
     });
   } catch (error) {
     if (mine !== turn) return;
     console.error(error);
-    replace(frame.host, failure(t('shell.page-failed', { page: name, why: error.message }), () => { shown = null; show(); }));
+    replace(
+      frame.host,
+      failure(t('shell.page-failed', { page: name, why: error.message }), () => {
+        shown = null;
+        show();
+      }),
+    );
   }
 }
 
@@ -135,30 +217,50 @@ function navigate(to, { replace: instead = false, quiet = false, push = false } 
     if (hash !== location.hash) history.pushState(null, '', hash);
     return;
   }
-  if (quiet) { addressLater(hash); return; }
+  if (quiet) {
+    addressLater(hash);
+    return;
+  }
   addressNow();
-  if (hash === location.hash) { show(); return; }
+  if (hash === location.hash) {
+    show();
+    return;
+  }
   // Neither call fires an event, which makes `quiet` possible.
   history[instead ? 'replaceState' : 'pushState'](null, '', hash);
   show();
 }
 
 function failure(words, again) {
-  return h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, words),
+  return h(
+    'div',
+    { class: 'notice is-bad', role: 'alert' },
+    h('p', {}, words),
     again && h('button', { type: 'button', onclick: again }, t('shell.again')),
-    ' ', h('a', { href: '#/' }, t('shell.home')));
+    ' ',
+    h('a', { href: '#/' }, t('shell.home')),
+  );
 }
 
 /* Theme and language. */
 
 function stored() {
-  try { return localStorage.getItem(THEME); } catch { return null; }
+  try {
+    return localStorage.getItem(THEME);
+  } catch {
+    return null;
+  }
 }
 
 function theme(name, { keep = true } = {}) {
   if (name === 'light' || name === 'dark') root.dataset.theme = name;
   else delete root.dataset.theme;
-  if (keep) try { localStorage.setItem(THEME, name); } catch { /* Without storage the theme is not kept. */ }
+  if (keep)
+    try {
+      localStorage.setItem(THEME, name);
+    } catch {
+      /* Without storage the theme is not kept. */
+    }
 }
 
 function nextTheme() {
@@ -181,23 +283,43 @@ async function changeLanguage(name) {
   shown?.page?.destroy();
   shown = null;
   draw();
-  if (app) { nav(); show(); } else connect();
+  if (app) {
+    nav();
+    show();
+  } else connect();
 }
 
 /* Help. */
 
 function keys(event) {
   const field = event.target.closest?.('input, textarea, select, [contenteditable]');
-  if (event.key === '?' && !field && !event.ctrlKey && !event.metaKey) { event.preventDefault(); help(); }
+  if (event.key === '?' && !field && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    help();
+  }
 }
 
 function help() {
   if (document.querySelector('dialog.help')) return;
   const rows = [{ keys: '?', what: t('shell.help') }, ...(shown?.shortcuts ?? [])];
-  const dialog = h('dialog', { class: 'help', 'aria-labelledby': 'help-title', onclose: () => dialog.remove() },
+  const dialog = h(
+    'dialog',
+    { class: 'help', 'aria-labelledby': 'help-title', onclose: () => dialog.remove() },
     h('h2', { id: 'help-title' }, t('shell.shortcuts')),
-    h('dl', {}, rows.map((row) => [h('dt', {}, row.keys.split(' ').map((key) => [h('kbd', {}, key), ' '])), h('dd', {}, row.what)])),
-    h('form', { method: 'dialog' }, h('button', { class: 'primary' }, t('shell.close'))));
+    h(
+      'dl',
+      {},
+      rows.map((row) => [
+        h(
+          'dt',
+          {},
+          row.keys.split(' ').map((key) => [h('kbd', {}, key), ' ']),
+        ),
+        h('dd', {}, row.what),
+      ]),
+    ),
+    h('form', { method: 'dialog' }, h('button', { class: 'primary' }, t('shell.close'))),
+  );
   document.body.append(dialog);
   dialog.showModal();
 }

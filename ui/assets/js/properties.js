@@ -10,12 +10,16 @@ export function witness(name) {
 
 /** The name of a property: `LeaderCompleteness` and `Leader Completeness` are the same. */
 export function propertyName(name) {
-  const key = `stage.property-${String(name).replace(/[^A-Za-z]/g, '').toLowerCase()}`;
+  const key = `stage.property-${String(name)
+    .replace(/[^A-Za-z]/g, '')
+    .toLowerCase()}`;
   return has(key) ? t(key) : String(name).replace(/([a-z])([A-Z])/g, '$1 $2');
 }
 
 /** The definition of a property, in the language of the page: `{name, about}` of the catalog. */
 export function aboutProperty({ name, about }) {
-  const key = `explore.about-property-${String(name).replace(/[^A-Za-z]/g, '').toLowerCase()}`;
+  const key = `explore.about-property-${String(name)
+    .replace(/[^A-Za-z]/g, '')
+    .toLowerCase()}`;
   return has(key) ? t(key) : about;
 }

@@ -29,25 +29,45 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
   let shown = null;
   let usedDisks = false;
 
-  addEventListener('dragover', (event) => {
-    if (![...event.dataTransfer.types].includes('Files')) return;
-    event.preventDefault();
-    box.classList.add('is-over');
-  }, { signal });
-  addEventListener('dragleave', (event) => { if (!event.relatedTarget) box.classList.remove('is-over'); }, { signal });
-  addEventListener('drop', (event) => {
-    if (!event.dataTransfer.files.length) return;
-    event.preventDefault();
-    box.classList.remove('is-over');
-    open(() => readFiles([...event.dataTransfer.files]));
-  }, { signal });
+  addEventListener(
+    'dragover',
+    (event) => {
+      if (![...event.dataTransfer.types].includes('Files')) return;
+      event.preventDefault();
+      box.classList.add('is-over');
+    },
+    { signal },
+  );
+  addEventListener(
+    'dragleave',
+    (event) => {
+      if (!event.relatedTarget) box.classList.remove('is-over');
+    },
+    { signal },
+  );
+  addEventListener(
+    'drop',
+    (event) => {
+      if (!event.dataTransfer.files.length) return;
+      event.preventDefault();
+      box.classList.remove('is-over');
+      open(() => readFiles([...event.dataTransfer.files]));
+    },
+    { signal },
+  );
 
   begin();
 
   async function begin() {
     await Promise.all([style('replay'), loadStrings('sift')]);
-    if (kept) { visit(kept, Number(params.step ?? 0)); return; }
-    if (!app.traces_served) { door(params.step === undefined ? null : t('replay.not-here')); return; }
+    if (kept) {
+      visit(kept, Number(params.step ?? 0));
+      return;
+    }
+    if (!app.traces_served) {
+      door(params.step === undefined ? null : t('replay.not-here'));
+      return;
+    }
     replace(box, h('p', { class: 'loading' }, t('replay.loading')));
     try {
       const run = await served(signal);
@@ -64,25 +84,87 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     document.title = `${t('replay.title')} · Stateraft`;
     shortcuts([]);
     const input = h('input', {
-      type: 'file', multiple: true, class: 'sr-only', id: 'replay-files', tabindex: '-1', 'aria-label': t('replay.choose'), accept: '.jsonl,.json,.ndjson,.txt,application/jsonl',
-      onchange: () => { if (input.files.length) open(() => readFiles([...input.files])); },
+      type: 'file',
+      multiple: true,
+      class: 'sr-only',
+      id: 'replay-files',
+      tabindex: '-1',
+      'aria-label': t('replay.choose'),
+      accept: '.jsonl,.json,.ndjson,.txt,application/jsonl',
+      onchange: () => {
+        if (input.files.length) open(() => readFiles([...input.files]));
+      },
     });
-    const pasted = h('textarea', { rows: 6, spellcheck: 'false', 'aria-label': t('replay.paste-about'), placeholder: '{"schema":"stateraft-trace/2",…' });
+    const pasted = h('textarea', {
+      rows: 6,
+      spellcheck: 'false',
+      'aria-label': t('replay.paste-about'),
+      placeholder: '{"schema":"stateraft-trace/2",…',
+    });
     const command = (words) => h('code', {}, words);
-    replace(box, h('div', { class: 'replay-door' },
-      h('h1', {}, t('replay.title')),
-      h('p', { class: 'replay-lead' }, t('replay.lead')),
-      wrong && h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, wrong)),
-      h('div', { class: 'replay-drop' }, input,
-        h('button', { type: 'button', class: 'primary', onclick: () => input.click() }, t('replay.choose')),
-        h('p', {}, t('replay.drop')),
-        h('ul', { class: 'small dim' },
-          h('li', {}, around(t('replay.what-scope'), command('raft-checker check --trace FILE'))),
-          h('li', {}, around(t('replay.what-nodes'), command('raft-node --trace FILE'))))),
-      h('label', { class: 'replay-disks small' }, h('input', { type: 'checkbox', checked: usedDisks, onchange: (event) => { usedDisks = event.target.checked; } }), ' ', t('replay.used-disks')),
-      h('details', { class: 'replay-paste' }, h('summary', {}, t('replay.paste')), pasted,
-        h('button', { type: 'button', onclick: () => open(async () => [{ name: t('replay.pasted'), text: pasted.value }]) }, t('replay.open'))),
-      h('p', {}, h('button', { type: 'button', class: 'link', onclick: () => open(example) }, t('replay.example')))));
+    replace(
+      box,
+      h(
+        'div',
+        { class: 'replay-door' },
+        h('h1', {}, t('replay.title')),
+        h('p', { class: 'replay-lead' }, t('replay.lead')),
+        wrong && h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, wrong)),
+        h(
+          'div',
+          { class: 'replay-drop' },
+          input,
+          h(
+            'button',
+            { type: 'button', class: 'primary', onclick: () => input.click() },
+            t('replay.choose'),
+          ),
+          h('p', {}, t('replay.drop')),
+          h(
+            'ul',
+            { class: 'small dim' },
+            h('li', {}, around(t('replay.what-scope'), command('raft-checker check --trace FILE'))),
+            h('li', {}, around(t('replay.what-nodes'), command('raft-node --trace FILE'))),
+          ),
+        ),
+        h(
+          'label',
+          { class: 'replay-disks small' },
+          h('input', {
+            type: 'checkbox',
+            checked: usedDisks,
+            onchange: (event) => {
+              usedDisks = event.target.checked;
+            },
+          }),
+          ' ',
+          t('replay.used-disks'),
+        ),
+        h(
+          'details',
+          { class: 'replay-paste' },
+          h('summary', {}, t('replay.paste')),
+          pasted,
+          h(
+            'button',
+            {
+              type: 'button',
+              onclick: () => open(async () => [{ name: t('replay.pasted'), text: pasted.value }]),
+            },
+            t('replay.open'),
+          ),
+        ),
+        h(
+          'p',
+          {},
+          h(
+            'button',
+            { type: 'button', class: 'link', onclick: () => open(example) },
+            t('replay.example'),
+          ),
+        ),
+      ),
+    );
   }
 
   async function open(read) {
@@ -106,7 +188,8 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     const { timeline } = run;
     const isAhead = step > timeline.last && step <= run.of;
     const isBehind = step > 0 && step < timeline.offset;
-    if (run.kind === 'nodes' && (isAhead || isBehind)) move(run, { from: Math.max(1, step - BEFORE) }, step);
+    if (run.kind === 'nodes' && (isAhead || isBehind))
+      move(run, { from: Math.max(1, step - BEFORE) }, step);
     else if (player && shown === run) player.go(step);
     else show(run, step);
   }
@@ -117,7 +200,9 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     player = null;
     replace(box, h('p', { class: 'loading', role: 'status' }, t('replay.executing')));
     try {
-      const next = run.files ? await execute(run.files, { usedDisks: run.usedDisks, part, signal }) : await served(signal, part);
+      const next = run.files
+        ? await execute(run.files, { usedDisks: run.usedDisks, part, signal })
+        : await served(signal, part);
       if (signal.aborted) return;
       if (run.files) kept = next;
       show(next, step);
@@ -130,21 +215,39 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     box.replaceChildren();
     shown = run;
     document.title = `${t('replay.title')} · Stateraft`;
-    shortcuts([...scrubberShortcuts(), { keys: 'L', what: t('replay.key-broken') }, { keys: 'O', what: t('replay.key-open') }]);
+    shortcuts([
+      ...scrubberShortcuts(),
+      { keys: 'L', what: t('replay.key-broken') },
+      { keys: 'O', what: t('replay.key-open') },
+    ]);
     player = Player(box, {
       run,
       canExplore: app.pages.includes('explore'),
-      onMove: (n) => navigate(format({ page: 'replay', params: { step: n || null } }), { replace: true, quiet: true }),
+      onMove: (n) =>
+        navigate(format({ page: 'replay', params: { step: n || null } }), {
+          replace: true,
+          quiet: true,
+        }),
       onVisit: (n) => visit(run, n),
       onPart: (part, n) => move(run, part, n),
-      onAnother: () => { kept = null; navigate('#/replay', { replace: true, quiet: true }); door(); },
+      onAnother: () => {
+        kept = null;
+        navigate('#/replay', { replace: true, quiet: true });
+        door();
+      },
     });
     player.go(Number.isFinite(step) ? Math.trunc(step) : 0);
   }
 
   return {
-    go: (next) => { if (player) visit(shown, Number(next.params.step ?? 0)); },
-    destroy() { ended.abort(); player?.destroy(); box.remove(); },
+    go: (next) => {
+      if (player) visit(shown, Number(next.params.step ?? 0));
+    },
+    destroy() {
+      ended.abort();
+      player?.destroy();
+      box.remove();
+    },
   };
 }
 
@@ -155,7 +258,9 @@ function worth({ timeline, verdict }) {
 }
 
 async function example() {
-  return [{ name: `${EXAMPLE}.jsonl`, text: await getJson(`/ui/tours/${EXAMPLE}.jsonl`, { raw: true }) }];
+  return [
+    { name: `${EXAMPLE}.jsonl`, text: await getJson(`/ui/tours/${EXAMPLE}.jsonl`, { raw: true }) },
+  ];
 }
 
 /** A sentence with an element in place of `{command}`. */

@@ -6,7 +6,8 @@ export function parse(hash) {
   const question = whole.indexOf('?');
   const path = question < 0 ? whole : whole.slice(0, question);
   const [page, ...rest] = path.split('/').filter(Boolean).map(decode);
-  const params = question < 0 ? {} : Object.fromEntries(new URLSearchParams(whole.slice(question + 1)));
+  const params =
+    question < 0 ? {} : Object.fromEntries(new URLSearchParams(whole.slice(question + 1)));
   return { page: page ?? null, rest, params };
 }
 
@@ -20,12 +21,18 @@ export function format({ page, rest = [], params = {} }) {
 
 /** Characters that a fragment permits stay readable: `1e.2d1`, `a=1,b=2`. */
 function encode(value) {
-  return encodeURIComponent(value).replace(/%(2C|3A|40|2F|24)/g, (whole) => decodeURIComponent(whole));
+  return encodeURIComponent(value).replace(/%(2C|3A|40|2F|24)/g, (whole) =>
+    decodeURIComponent(whole),
+  );
 }
 
 /** An invalid escape is taken literally: the reader may type an address by hand. */
 function decode(text) {
-  try { return decodeURIComponent(text); } catch { return text; }
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 // The address is written once the reader stays at a step: writing it for every step takes time, and
@@ -45,5 +52,6 @@ export function addressNow() {
   const { hash, over } = due;
   due.hash = null;
   // If the reader has gone elsewhere since, the address stays.
-  if (hash !== null && over === location.hash && hash !== over) history.replaceState(null, '', hash);
+  if (hash !== null && over === location.hash && hash !== over)
+    history.replaceState(null, '', hash);
 }

@@ -19,21 +19,56 @@ export const scrubberShortcuts = () => [
 ];
 
 export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
-  const button = (words, name, run, cls = '') => h('button', { type: 'button', class: cls, 'aria-label': t(name), title: t(name), onclick: run }, words);
+  const button = (words, name, run, cls = '') =>
+    h(
+      'button',
+      { type: 'button', class: cls, 'aria-label': t(name), title: t(name), onclick: run },
+      words,
+    );
   const first = button('|◀', 'stage.go-start', () => go(least()));
-  const back = button(['◀ ', h('span', { class: 'wide-only' }, t('stage.back'))], 'stage.go-back', () => go(now() - 1));
+  const back = button(
+    ['◀ ', h('span', { class: 'wide-only' }, t('stage.back'))],
+    'stage.go-back',
+    () => go(now() - 1),
+  );
   const play = button('', 'stage.play', () => setPlaying(!timer));
-  const forward = button([h('span', {}, t('stage.next')), ' ▶'], 'stage.go-forward', () => go(now() + 1));
+  const forward = button([h('span', {}, t('stage.next')), ' ▶'], 'stage.go-forward', () =>
+    go(now() + 1),
+  );
   const last = button('▶|', 'stage.go-end', () => go(most()));
-  const range = h('input', { type: 'range', min: 0, step: 1, 'aria-label': t('stage.scrub'), oninput: () => go(Number(range.value)) });
-  const marks = svg('svg', { class: 'scrub-marks', 'aria-hidden': 'true', preserveAspectRatio: 'none' });
-  const where = h('input', { type: 'text', inputmode: 'numeric', class: 'scrub-where', 'aria-label': t('stage.go-to'), onchange: () => goTyped(), onfocus: () => where.select() });
+  const range = h('input', {
+    type: 'range',
+    min: 0,
+    step: 1,
+    'aria-label': t('stage.scrub'),
+    oninput: () => go(Number(range.value)),
+  });
+  const marks = svg('svg', {
+    class: 'scrub-marks',
+    'aria-hidden': 'true',
+    preserveAspectRatio: 'none',
+  });
+  const where = h('input', {
+    type: 'text',
+    inputmode: 'numeric',
+    class: 'scrub-where',
+    'aria-label': t('stage.go-to'),
+    onchange: () => goTyped(),
+    onfocus: () => where.select(),
+  });
   const of = h('span', { class: 'dim' });
-  const speed = h('select', { class: 'quiet', 'aria-label': t('stage.speed') }, SPEEDS.map((times) => h('option', { value: times, selected: times === 1 }, `${times}×`)));
-  const box = h('div', { class: 'scrubber', role: 'group', 'aria-label': t('stage.scrub') },
+  const speed = h(
+    'select',
+    { class: 'quiet', 'aria-label': t('stage.speed') },
+    SPEEDS.map((times) => h('option', { value: times, selected: times === 1 }, `${times}×`)),
+  );
+  const box = h(
+    'div',
+    { class: 'scrubber', role: 'group', 'aria-label': t('stage.scrub') },
     h('div', { class: 'scrub-buttons' }, first, back, play, forward, last),
     h('div', { class: 'scrub-track' }, marks, range),
-    h('div', { class: 'scrub-where-box' }, where, of, speed));
+    h('div', { class: 'scrub-where-box' }, where, of, speed),
+  );
   host.append(box);
 
   let view = null;
@@ -68,18 +103,31 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
   }
 
   function tick() {
-    timer = setTimeout(() => {
-      if (now() >= most()) { setPlaying(false); return; }
-      onGoto(now() + 1);
-      if (now() < most()) tick();
-      else setPlaying(false);
-    }, 1100 / Number(speed.value));
+    timer = setTimeout(
+      () => {
+        if (now() >= most()) {
+          setPlaying(false);
+          return;
+        }
+        onGoto(now() + 1);
+        if (now() < most()) tick();
+        else setPlaying(false);
+      },
+      1100 / Number(speed.value),
+    );
   }
 
   function drawPlay() {
     const on = timer !== 0;
-    replace(play, on ? '❚❚' : '▶', h('span', { class: 'wide-only' }, t(on ? 'stage.pause' : 'stage.play')));
-    set(play, { 'aria-label': t(on ? 'stage.pause' : 'stage.play'), title: t(on ? 'stage.pause' : 'stage.play') });
+    replace(
+      play,
+      on ? '❚❚' : '▶',
+      h('span', { class: 'wide-only' }, t(on ? 'stage.pause' : 'stage.play')),
+    );
+    set(play, {
+      'aria-label': t(on ? 'stage.pause' : 'stage.play'),
+      title: t(on ? 'stage.pause' : 'stage.play'),
+    });
   }
 
   function drawMarks() {
@@ -96,9 +144,20 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
     for (const mark of timeline.marks) {
       if (!grave.includes(mark.kind)) continue;
       const place = Math.round(share(mark.step) * 400);
-      if (!places.has(place) || grave.indexOf(places.get(place).kind) < grave.indexOf(mark.kind)) places.set(place, mark);
+      if (!places.has(place) || grave.indexOf(places.get(place).kind) < grave.indexOf(mark.kind))
+        places.set(place, mark);
     }
-    marks.replaceChildren(...[...places.values()].map((mark) => svg('rect', { class: `mark is-${mark.kind}`, x: share(mark.step) * 1000 - 1.5, y: mark.kind === 'timeout' ? 4 : 0, width: 3, height: mark.kind === 'timeout' ? 6 : 10 })));
+    marks.replaceChildren(
+      ...[...places.values()].map((mark) =>
+        svg('rect', {
+          class: `mark is-${mark.kind}`,
+          x: share(mark.step) * 1000 - 1.5,
+          y: mark.kind === 'timeout' ? 4 : 0,
+          width: 3,
+          height: mark.kind === 'timeout' ? 6 : 10,
+        }),
+      ),
+    );
   }
 
   drawPlay();
@@ -113,7 +172,13 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
       where.style.minWidth = `${String(total).length + 2}ch`;
       if (document.activeElement !== where) where.value = String(n);
       text(of, ` / ${total}`);
-      for (const [one, off] of [[first, n <= least()], [back, n <= least()], [forward, n >= total], [last, n >= total]]) one.disabled = off;
+      for (const [one, off] of [
+        [first, n <= least()],
+        [back, n <= least()],
+        [forward, n >= total],
+        [last, n >= total],
+      ])
+        one.disabled = off;
       play.disabled = total === least();
       forward.classList.toggle('primary', next.next === true && n < total);
       drawMarks();
@@ -121,15 +186,38 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
     key(event) {
       if (event.ctrlKey || event.metaKey || event.altKey) return false;
       // Form fields keep their keys, and so do elements that the space bar activates.
-      if (event.target.closest?.('input:not([type="range"]), textarea, select, [role="tree"], [role="tab"], dialog')) return false;
-      const run = { ArrowLeft: () => go(now() - 1), ArrowRight: () => go(now() + 1), Home: () => go(least()), End: () => go(most()) }[event.key];
-      if (run && event.target !== range) { event.preventDefault(); run(); return true; }
-      if (event.key === ' ' && !event.target.closest?.('button, a, [role="button"], summary')) { event.preventDefault(); setPlaying(!timer); return true; }
+      if (
+        event.target.closest?.(
+          'input:not([type="range"]), textarea, select, [role="tree"], [role="tab"], dialog',
+        )
+      )
+        return false;
+      const run = {
+        ArrowLeft: () => go(now() - 1),
+        ArrowRight: () => go(now() + 1),
+        Home: () => go(least()),
+        End: () => go(most()),
+      }[event.key];
+      if (run && event.target !== range) {
+        event.preventDefault();
+        run();
+        return true;
+      }
+      if (event.key === ' ' && !event.target.closest?.('button, a, [role="button"], summary')) {
+        event.preventDefault();
+        setPlaying(!timer);
+        return true;
+      }
       return false;
     },
     play: () => setPlaying(true),
     pause: () => setPlaying(false),
-    get isPlaying() { return timer !== 0; },
-    destroy() { clearTimeout(timer); box.remove(); },
+    get isPlaying() {
+      return timer !== 0;
+    },
+    destroy() {
+      clearTimeout(timer);
+      box.remove();
+    },
   };
 }

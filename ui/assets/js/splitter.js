@@ -14,14 +14,26 @@ const KEPT = 'stateraft.sizes';
 const STEP = 16;
 
 function kept() {
-  try { return JSON.parse(localStorage.getItem(KEPT)) ?? {}; } catch { return {}; }
+  try {
+    return JSON.parse(localStorage.getItem(KEPT)) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 export function Splitter({ name, label, of, panel, axis, side, least, most }) {
   const isWide = axis === 'x';
   const line = h('div', {
-    class: `splitter is-${axis}`, role: 'separator', tabindex: 0, 'aria-label': label, title: label, 'aria-orientation': isWide ? 'vertical' : 'horizontal',
-    'data-panel': name, onkeydown: keys, onpointerdown: grab, ondblclick: () => resize(null),
+    class: `splitter is-${axis}`,
+    role: 'separator',
+    tabindex: 0,
+    'aria-label': label,
+    title: label,
+    'aria-orientation': isWide ? 'vertical' : 'horizontal',
+    'data-panel': name,
+    onkeydown: keys,
+    onpointerdown: grab,
+    ondblclick: () => resize(null),
   });
   const limit = () => Math.max(least, Math.round((isWide ? innerWidth : innerHeight) * most));
   const size = () => Math.round(panel.getBoundingClientRect()[isWide ? 'width' : 'height']);
@@ -33,12 +45,20 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
     const all = kept();
     if (chosen === null) delete all[name];
     else all[name] = chosen;
-    try { localStorage.setItem(KEPT, JSON.stringify(all)); } catch { /* Without storage the size lasts until the page is closed. */ }
+    try {
+      localStorage.setItem(KEPT, JSON.stringify(all));
+    } catch {
+      /* Without storage the size lasts until the page is closed. */
+    }
   }
 
   function apply(pixels) {
     if (pixels === null) of.style.removeProperty(`--${name}`);
-    else of.style.setProperty(`--${name}`, `clamp(${least}px, ${pixels}px, ${most * 100}${isWide ? 'vw' : 'vh'})`);
+    else
+      of.style.setProperty(
+        `--${name}`,
+        `clamp(${least}px, ${pixels}px, ${most * 100}${isWide ? 'vw' : 'vh'})`,
+      );
   }
 
   function tell() {
@@ -48,7 +68,13 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
   function keys(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const [less, more] = isWide ? ['ArrowLeft', 'ArrowRight'] : ['ArrowUp', 'ArrowDown'];
-    const to = { [less]: () => size() - side * STEP, [more]: () => size() + side * STEP, Home: () => least, End: limit, Enter: () => null }[event.key];
+    const to = {
+      [less]: () => size() - side * STEP,
+      [more]: () => size() + side * STEP,
+      Home: () => least,
+      End: limit,
+      Enter: () => null,
+    }[event.key];
     if (!to) return;
     event.preventDefault();
     // The steps of a run use the same keys.
@@ -65,7 +91,11 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
     const [from, was] = [event[place], size()];
     const move = (moved) => resize(was + side * (moved[place] - from));
     line.addEventListener('pointermove', move);
-    line.addEventListener('lostpointercapture', () => line.removeEventListener('pointermove', move), { once: true });
+    line.addEventListener(
+      'lostpointercapture',
+      () => line.removeEventListener('pointermove', move),
+      { once: true },
+    );
   }
 
   if (typeof kept()[name] === 'number') apply(kept()[name]);

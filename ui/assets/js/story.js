@@ -25,7 +25,9 @@ export function Story(host) {
       // In a box that is too short, the effects stay in view below the event.
       host.scrollTop = host.scrollHeight;
     },
-    destroy() { box.remove(); },
+    destroy() {
+      box.remove();
+    },
   };
 }
 
@@ -33,13 +35,61 @@ function words(timeline, at) {
   const told = tell(timeline, at.n);
   const what = told.what.charAt(0).toUpperCase() + told.what.slice(1);
   return [
-    h('p', { class: 'story-what' }, h('b', { class: 'story-number' }, at.n), ' ', h('span', {}, `${what}.`)),
-    (at.step?.broken ?? []).slice(0, 4).map((broken) => h('p', { class: 'story-broken' }, h('b', {}, t('stage.story-broken', { property: propertyName(broken.property) })), ' ', why(broken.why, { end: '.' }))),
-    told.sends.length > 0 && h('p', { class: 'story-line' }, h('span', { class: 'dim' }, t('stage.story-sends')), ' ', told.sends.join('; ')),
-    told.changes.length > 0 && h('p', { class: 'story-line' }, h('span', { class: 'dim' }, t('stage.story-now')), ' ', told.changes.map((change, place) => [
-      place > 0 && ' · ', h('span', { class: 'story-change' }, t(`stage.field-${change.field}`, { of: change.of }), ' ',
-        change.field === 'log' ? change.is : [h('s', {}, String(change.was === '' ? t('stage.none') : change.was)), ' → ', h('b', {}, String(change.is === '' ? t('stage.none') : change.is))])])),
-    (at.step?.witnesses?.length ?? 0) > 0 && h('p', { class: 'story-line' }, at.step.witnesses.map((name) => [h('span', { class: 'chip' }, witness(name)), ' '])),
+    h(
+      'p',
+      { class: 'story-what' },
+      h('b', { class: 'story-number' }, at.n),
+      ' ',
+      h('span', {}, `${what}.`),
+    ),
+    (at.step?.broken ?? [])
+      .slice(0, 4)
+      .map((broken) =>
+        h(
+          'p',
+          { class: 'story-broken' },
+          h('b', {}, t('stage.story-broken', { property: propertyName(broken.property) })),
+          ' ',
+          why(broken.why, { end: '.' }),
+        ),
+      ),
+    told.sends.length > 0 &&
+      h(
+        'p',
+        { class: 'story-line' },
+        h('span', { class: 'dim' }, t('stage.story-sends')),
+        ' ',
+        told.sends.join('; '),
+      ),
+    told.changes.length > 0 &&
+      h(
+        'p',
+        { class: 'story-line' },
+        h('span', { class: 'dim' }, t('stage.story-now')),
+        ' ',
+        told.changes.map((change, place) => [
+          place > 0 && ' · ',
+          h(
+            'span',
+            { class: 'story-change' },
+            t(`stage.field-${change.field}`, { of: change.of }),
+            ' ',
+            change.field === 'log'
+              ? change.is
+              : [
+                  h('s', {}, String(change.was === '' ? t('stage.none') : change.was)),
+                  ' → ',
+                  h('b', {}, String(change.is === '' ? t('stage.none') : change.is)),
+                ],
+          ),
+        ]),
+      ),
+    (at.step?.witnesses?.length ?? 0) > 0 &&
+      h(
+        'p',
+        { class: 'story-line' },
+        at.step.witnesses.map((name) => [h('span', { class: 'chip' }, witness(name)), ' ']),
+      ),
   ];
 }
 

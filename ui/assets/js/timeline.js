@@ -51,7 +51,10 @@ export function identity(envelope) {
 function canonical(value) {
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
-  return `{${Object.keys(value).sort().map((key) => `${key}:${canonical(value[key])}`).join()}}`;
+  return `{${Object.keys(value)
+    .sort()
+    .map((key) => `${key}:${canonical(value[key])}`)
+    .join()}}`;
 }
 
 export class Timeline {
@@ -78,21 +81,30 @@ export class Timeline {
     /** By step: the numbers of the message that it delivers or drops, and of those that it sends. */
     this.links = [];
     for (const snapshot of this.start) this.know(processName(snapshot), snapshot);
-    for (const envelope of data.network ?? foundAtStart(data.steps ?? [])) this.send(envelope, this.offset);
+    for (const envelope of data.network ?? foundAtStart(data.steps ?? []))
+      this.send(envelope, this.offset);
     this.checkpoint();
     this.append(data.steps ?? []);
   }
 
-  get length() { return this.steps.length; }
+  get length() {
+    return this.steps.length;
+  }
 
   /** The number of the last step. */
-  get last() { return this.offset + this.steps.length; }
+  get last() {
+    return this.offset + this.steps.length;
+  }
 
   /** The step with this number. */
-  step(n) { return this.steps[n - 1 - this.offset]; }
+  step(n) {
+    return this.steps[n - 1 - this.offset];
+  }
 
   /** The message that step `n` delivers or drops, and the messages that it sends. */
-  link(n) { return this.links[n - 1 - this.offset]; }
+  link(n) {
+    return this.links[n - 1 - this.offset];
+  }
 
   know(name, snapshot) {
     this.names.push(name);
@@ -111,10 +123,18 @@ export class Timeline {
   /** The first `n` steps as a separate timeline. */
   firstSteps(n) {
     const network = this.all.filter((message) => message.sentAt <= this.offset);
-    return new Timeline({ source: this.source, header: this.header, start: this.start, network, steps: this.steps.slice(0, n) });
+    return new Timeline({
+      source: this.source,
+      header: this.header,
+      start: this.start,
+      network,
+      steps: this.steps.slice(0, n),
+    });
   }
 
-  checkpoint() { this.checkpoints.push([...this.waiting]); }
+  checkpoint() {
+    this.checkpoints.push([...this.waiting]);
+  }
 
   take(step, n) {
     if (!this.histories.has(step.process)) this.know(step.process, null);
@@ -155,9 +175,15 @@ export class Timeline {
     if (!message) {
       message = {
         id: this.all.length + 1,
-        from: addressName(envelope.from), to: addressName(envelope.to), message: envelope.message,
+        from: addressName(envelope.from),
+        to: addressName(envelope.to),
+        message: envelope.message,
         envelope: { from: envelope.from, to: envelope.to, message: envelope.message },
-        sentAt: n, sentAgain: [], delivered: [], dropped: [], wasThere: n === this.offset,
+        sentAt: n,
+        sentAgain: [],
+        delivered: [],
+        dropped: [],
+        wasThere: n === this.offset,
       };
       this.all.push(message);
       this.byIdentity.set(key, message);
@@ -174,7 +200,8 @@ export class Timeline {
     if (event.name === 'ElectionTimeout') mark('timeout');
     const was = before?.running;
     const is = step.state?.running;
-    if (is?.role === 'leader' && (was?.role !== 'leader' || was.term !== is.term)) mark('leader', { term: is.term });
+    if (is?.role === 'leader' && (was?.role !== 'leader' || was.term !== is.term))
+      mark('leader', { term: is.term });
     if (was?.role === 'leader' && is && is.role !== 'leader') mark('deposed', { term: is.term });
     if (was && is && is.commit_index > was.commit_index) mark('commit', { index: is.commit_index });
     if (step.broken?.length) mark('broken', { properties: step.broken });
@@ -199,15 +226,29 @@ export class Timeline {
     const processes = {};
     for (const name of this.names) processes[name] = this.state(name, n);
     const before = step ? this.state(step.process, n - 1) : null;
-    const changed = new Set(step && step.state && JSON.stringify(step.state) !== JSON.stringify(before) ? [step.process] : []);
+    const changed = new Set(
+      step && step.state && JSON.stringify(step.state) !== JSON.stringify(before)
+        ? [step.process]
+        : [],
+    );
     const self = this;
     return {
-      n, step, processes, before, changed, names: this.names, last: this.last,
+      n,
+      step,
+      processes,
+      before,
+      changed,
+      names: this.names,
+      last: this.last,
       event: step ? eventOf(step) : null,
       /** The messages in flight, including those that this step delivers or drops. */
-      get inFlight() { return memo(this, 'inFlight', self.inFlightAt(n)); },
+      get inFlight() {
+        return memo(this, 'inFlight', self.inFlightAt(n));
+      },
       /** All messages sent so far. */
-      get messages() { return memo(this, 'messages', self.messagesAt(n)); },
+      get messages() {
+        return memo(this, 'messages', self.messagesAt(n));
+      },
     };
   }
 
@@ -245,7 +286,11 @@ export class Timeline {
     for (const id of [...this.waitingAt(begin - 1), ...this.repeated]) {
       const { delivered, sentAt, dropped } = this.all[id - 1];
       // A message that exists at the start and is never delivered is drawn at the start.
-      if ((sentAt < begin && delivered.at(-1) > to) || (begin === first && sentAt < first && !dropped.length)) found.add(id);
+      if (
+        (sentAt < begin && delivered.at(-1) > to) ||
+        (begin === first && sentAt < first && !dropped.length)
+      )
+        found.add(id);
     }
     return [...found].sort((one, other) => one - other);
   }
@@ -271,9 +316,12 @@ const upTo = (all, n) => (all.length ? all.filter((at) => at <= n) : NEVER);
 function asOf(message, n) {
   const isQuiet = !message.sentAgain.length && !message.delivered.length && !message.dropped.length;
   // In a long run most messages in flight were sent long ago and have no further events.
-  if (isQuiet && message.sentAt !== n) return message.quiet ??= asIs(message, n, NEVER, NEVER, null, null);
+  if (isQuiet && message.sentAt !== n)
+    return (message.quiet ??= asIs(message, n, NEVER, NEVER, null, null));
   const sentAgain = upTo(message.sentAgain, n);
-  const dropped = message.dropped.length ? message.dropped.findLast((at) => at <= n) ?? null : null;
+  const dropped = message.dropped.length
+    ? (message.dropped.findLast((at) => at <= n) ?? null)
+    : null;
   // A message sent again after a drop is not dropped.
   const droppedAt = dropped !== null && dropped >= (sentAgain.at(-1) ?? 0) ? dropped : null;
   const deliveredAt = upTo(message.delivered, n);
@@ -282,8 +330,15 @@ function asOf(message, n) {
 
 function asIs(message, n, sentAgain, deliveredAt, dropped, droppedAt) {
   return {
-    id: message.id, from: message.from, to: message.to, message: message.message, envelope: message.envelope,
-    sentAt: message.sentAt, sentAgain, deliveredAt, droppedAt,
+    id: message.id,
+    from: message.from,
+    to: message.to,
+    message: message.message,
+    envelope: message.envelope,
+    sentAt: message.sentAt,
+    sentAgain,
+    deliveredAt,
+    droppedAt,
     isNew: (message.sentAt === n && !message.wasThere) || sentAgain.at(-1) === n,
     isDelivering: deliveredAt.at(-1) === n && n > 0,
     isDropping: dropped === n && n > 0,
@@ -303,10 +358,18 @@ function whole(before, state) {
     const { log_from: from, ...fields } = now;
     if (from === undefined) return { ...old, ...fields };
     // Of a log: the entries from `from` on; the earlier entries stay.
-    const kept = old.log.slice(Math.max(0, fields.log_start - old.log_start), Math.max(0, from - old.log_start));
+    const kept = old.log.slice(
+      Math.max(0, fields.log_start - old.log_start),
+      Math.max(0, from - old.log_start),
+    );
     return { ...old, ...fields, log: [...kept, ...fields.log] };
   };
-  return { ...before, ...state, disk: part(before.disk, state.disk), running: 'running' in state ? part(before.running, state.running) : before.running };
+  return {
+    ...before,
+    ...state,
+    disk: part(before.disk, state.disk),
+    running: 'running' in state ? part(before.running, state.running) : before.running,
+  };
 }
 
 /** The messages delivered or dropped without a previous send: they existed at the start. */
@@ -323,11 +386,17 @@ function foundAtStart(steps) {
       known ??= new Set();
       while (sent.length) known.add(identity(sent.pop()));
       texts.add(textOf(envelope));
-      if (!known.has(identity(envelope))) { known.add(identity(envelope)); found.push(envelope); }
+      if (!known.has(identity(envelope))) {
+        known.add(identity(envelope));
+        found.push(envelope);
+      }
     }
     for (const envelope of step.sent ?? []) {
       const text = textOf(envelope);
-      if (!texts.has(text)) { texts.add(text); sent.push(envelope); }
+      if (!texts.has(text)) {
+        texts.add(text);
+        sent.push(envelope);
+      }
     }
   }
   return found;
@@ -354,18 +423,25 @@ export function readJsonl(text, source = 'trace') {
   const rows = [];
   lines.forEach((line, place) => {
     if (!line) return;
-    try { rows.push(JSON.parse(line)); } catch { throw Object.assign(new Error('not-json'), { line: place + 1 }); }
+    try {
+      rows.push(JSON.parse(line));
+    } catch {
+      throw Object.assign(new Error('not-json'), { line: place + 1 });
+    }
   });
   if (!rows.length) throw Object.assign(new Error('empty'), { line: 1 });
   const [header, ...steps] = rows;
-  if (header.schema !== 'stateraft-trace/2') throw Object.assign(new Error('schema'), { line: 1, found: header.schema });
-  if (header.property && steps.length) steps.at(-1).broken ??= [{ property: header.property, why: header.why }];
+  if (header.schema !== 'stateraft-trace/2')
+    throw Object.assign(new Error('schema'), { line: 1, found: header.schema });
+  if (header.property && steps.length)
+    steps.at(-1).broken ??= [{ property: header.property, why: header.why }];
   return new Timeline({ source, header, start: header.start, steps });
 }
 
 /* The contents of a snapshot, independent of its source. */
 
-export const isDown = (snapshot) => snapshot?.down === true || (snapshot?.kind === 'server' && !snapshot.running);
+export const isDown = (snapshot) =>
+  snapshot?.down === true || (snapshot?.kind === 'server' && !snapshot.running);
 
 /** The log in a server's memory, or on its disk if the server is down. */
 export function logOf(snapshot) {
@@ -377,16 +453,21 @@ export function logOf(snapshot) {
   const log = running?.log ?? disk.log ?? [];
   const last = start + log.length - 1;
   return {
-    start, log, last,
+    start,
+    log,
+    last,
     commit: running?.commit_index ?? 0,
     applied: running?.applied_index ?? null,
-    durable: running ? running.durable_index ?? last : last,
-    snapshot: running?.snapshot_index ?? snapshot?.snapshot_index ?? disk.snapshot_index ?? base ?? 0,
+    durable: running ? (running.durable_index ?? last) : last,
+    snapshot:
+      running?.snapshot_index ?? snapshot?.snapshot_index ?? disk.snapshot_index ?? base ?? 0,
   };
 }
 
 /** The last entry that only the snapshot on a disk has. */
 export const diskBase = (disk) => disk?.snapshot?.last_included_index ?? 0;
 
-export const termOf = (snapshot) => snapshot?.running?.term ?? snapshot?.disk?.hard_state?.current_term ?? 0;
-export const roleOf = (snapshot) => (isDown(snapshot) ? 'down' : snapshot?.running?.role ?? 'unknown');
+export const termOf = (snapshot) =>
+  snapshot?.running?.term ?? snapshot?.disk?.hard_state?.current_term ?? 0;
+export const roleOf = (snapshot) =>
+  isDown(snapshot) ? 'down' : (snapshot?.running?.role ?? 'unknown');

@@ -11,9 +11,21 @@ export function toast(words, kind = 'plain') {
     shelf = h('div', { class: 'toasts', role: 'status', 'aria-live': 'polite' });
     document.body.append(shelf);
   }
-  const note = h('div', { class: `toast is-${kind}` },
+  const note = h(
+    'div',
+    { class: `toast is-${kind}` },
     h('span', {}, words),
-    h('button', { class: 'quiet', type: 'button', 'aria-label': t('shell.close'), onclick: () => note.remove() }, '×'));
+    h(
+      'button',
+      {
+        class: 'quiet',
+        type: 'button',
+        'aria-label': t('shell.close'),
+        onclick: () => note.remove(),
+      },
+      '×',
+    ),
+  );
   shelf.append(note);
   while (shelf.children.length > 4) shelf.firstChild.remove();
   if (kind !== 'bad') setTimeout(() => note.remove(), 5000);

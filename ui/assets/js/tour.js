@@ -31,9 +31,15 @@ export default function page(host, { params, rest, navigate, app, shortcuts = ()
       await Promise.all([style('tour'), loadStrings('sift')]);
       const all = await tours();
       if (gone || shown !== name) return;
-      if (name === null) { list(all); return; }
+      if (name === null) {
+        list(all);
+        return;
+      }
       const place = all.findIndex((tour) => tour.name === name);
-      if (place < 0) { failed(t('tour.none', { name })); return; }
+      if (place < 0) {
+        failed(t('tour.none', { name }));
+        return;
+      }
       const tour = await loadTour(name);
       if (gone || shown !== name) return;
       box.replaceChildren();
@@ -52,26 +58,56 @@ export default function page(host, { params, rest, navigate, app, shortcuts = ()
 
   function failed(words) {
     shown = undefined;
-    replace(box, h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, words), h('a', { href: '#/tour' }, t('tour.all'))));
+    replace(
+      box,
+      h(
+        'div',
+        { class: 'notice is-bad', role: 'alert' },
+        h('p', {}, words),
+        h('a', { href: '#/tour' }, t('tour.all')),
+      ),
+    );
   }
 
   function list(all) {
     const language = currentLanguage();
     document.title = `${t('tour.title')} · Stateraft`;
-    replace(box, h('div', { class: 'tour-list' },
-      h('h1', {}, t('tour.title')),
-      h('p', { class: 'tour-lead' }, t('tour.lead')),
-      h('ol', { class: 'plain tour-cards' }, all.map((tour, place) => h('li', {},
-        h('a', { class: 'tour-card', href: format({ page: 'tour', rest: [tour.name] }) },
-          h('span', { class: 'tour-number', 'aria-hidden': 'true' }, String(place + 1)),
-          h('h2', {}, tour.title[language]),
-          h('p', {}, tour.summary[language]),
-          h('span', { class: 'dim small' }, counts(tour))))))));
+    replace(
+      box,
+      h(
+        'div',
+        { class: 'tour-list' },
+        h('h1', {}, t('tour.title')),
+        h('p', { class: 'tour-lead' }, t('tour.lead')),
+        h(
+          'ol',
+          { class: 'plain tour-cards' },
+          all.map((tour, place) =>
+            h(
+              'li',
+              {},
+              h(
+                'a',
+                { class: 'tour-card', href: format({ page: 'tour', rest: [tour.name] }) },
+                h('span', { class: 'tour-number', 'aria-hidden': 'true' }, String(place + 1)),
+                h('h2', {}, tour.title[language]),
+                h('p', {}, tour.summary[language]),
+                h('span', { class: 'dim small' }, counts(tour)),
+              ),
+            ),
+          ),
+        ),
+      ),
+    );
   }
 
   return {
     go: show,
-    destroy() { gone = true; player?.destroy(); box.remove(); },
+    destroy() {
+      gone = true;
+      player?.destroy();
+      box.remove();
+    },
   };
 }
 

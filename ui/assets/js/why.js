@@ -14,7 +14,8 @@ import { currentLanguage, number } from './i18n.js';
 import { propertyName, witness } from './properties.js';
 import { who as process } from './describe.js';
 
-/** Every sentence in English and in Spanish. */
+/** Every sentence in English and in Spanish: one a line, as the test of the translations reads them. */
+// prettier-ignore
 export const SENTENCES = [
   // One step, two servers, the history (model).
   ['server {id} went from term {term} and commit index {commit} back to {less} and {fewer}', 'el servidor {id} pasó del mandato {term} y el commit {commit} de vuelta a {less} y {fewer}'],
@@ -256,13 +257,24 @@ export const SENTENCES = [
 
 /** The bounds of a scope. */
 const BOUNDS = {
-  servers: 'servidores', terms: 'mandatos', entries: 'entradas', reads: 'lecturas', crashes: 'caídas', snapshots: 'instantáneas',
-  batch: 'entradas por mensaje', attempts: 'intentos por cliente',
+  servers: 'servidores',
+  terms: 'mandatos',
+  entries: 'entradas',
+  reads: 'lecturas',
+  crashes: 'caídas',
+  snapshots: 'instantáneas',
+  batch: 'entradas por mensaje',
+  attempts: 'intentos por cliente',
 };
 
 /** The translations of the names in a sentence that stand for words. */
 const WORDS = {
-  said: inner, before: inner, after: inner, end: inner, limit: inner, what: inner,
+  said: inner,
+  before: inner,
+  after: inner,
+  end: inner,
+  limit: inner,
+  what: inner,
   property: propertyName,
   who: process,
   whom: process,
@@ -276,7 +288,10 @@ const WORDS = {
 
 const patterns = SENTENCES.map(([english, spanish]) => {
   const names = [];
-  const escaped = english.replace(/[.*+?^$()|[\]\\]/g, '\\$&').replace(/\{(\w+)\}/g, (_, name) => { names.push(name); return '(.+?)'; });
+  const escaped = english.replace(/[.*+?^$()|[\]\\]/g, '\\$&').replace(/\{(\w+)\}/g, (_, name) => {
+    names.push(name);
+    return '(.+?)';
+  });
   return { names, spanish, pattern: new RegExp(`^${escaped}$`, 's') };
 });
 
@@ -285,22 +300,39 @@ export function spanish(sentence, known = {}) {
   for (const { names, spanish: words, pattern } of patterns) {
     const found = pattern.exec(sentence);
     if (!found) continue;
-    const parts = Object.fromEntries(names.map((name, place) => [name, known[name] ?? WORDS[name]?.(found[place + 1]) ?? found[place + 1]]));
-    return words.replace(/\{(\w+) ([^|}]+)\|([^}]+)\}/g, (_, name, one, other) => (parts[name] === '1' ? one : other))
+    const parts = Object.fromEntries(
+      names.map((name, place) => [
+        name,
+        known[name] ?? WORDS[name]?.(found[place + 1]) ?? found[place + 1],
+      ]),
+    );
+    return words
+      .replace(/\{(\w+) ([^|}]+)\|([^}]+)\}/g, (_, name, one, other) =>
+        parts[name] === '1' ? one : other,
+      )
       .replace(/\{(\w+)\}/g, (_, name) => parts[name]);
   }
   return null;
 }
 
-function bound(name) { return BOUNDS[name] ?? name; }
+function bound(name) {
+  return BOUNDS[name] ?? name;
+}
 
-function inner(words) { return spanish(words) ?? words; }
+function inner(words) {
+  return spanish(words) ?? words;
+}
 
 /** The checker writes '1 entries': the singular of a counted noun. */
-const singular = (sentence) => sentence.replace(/(?<![\w.,])(?<!(?:server|client|proxy|candidate|entry|step|term|index) )1 (entrie|step|tick|request|read|state)s\b/g, (_, noun) => `1 ${noun === 'entrie' ? 'entry' : noun}`);
+const singular = (sentence) =>
+  sentence.replace(
+    /(?<![\w.,])(?<!(?:server|client|proxy|candidate|entry|step|term|index) )1 (entrie|step|tick|request|read|state)s\b/g,
+    (_, noun) => `1 ${noun === 'entrie' ? 'entry' : noun}`,
+  );
 
 /** A sentence in the language of the page; nothing without a translation. */
-export const translated = (sentence, known) => (currentLanguage() === 'es' ? spanish(sentence, known) : singular(sentence));
+export const translated = (sentence, known) =>
+  currentLanguage() === 'es' ? spanish(sentence, known) : singular(sentence);
 
 /** The same as an element, marked as English without a translation; `end` is appended. */
 export function why(sentence, { end = '', known = {}, capital = false } = {}) {

@@ -110,7 +110,11 @@ function headline({ property, method, path, stuck, ticks }) {
     return t(n ? 'explore.found-stuck' : 'explore.found-stuck-at-start', { n });
   }
   if (method === 'timed') {
-    return t('explore.found-timed', { property: propertyName(property), n, ticks: ticks?.at(-1) ?? 0 });
+    return t('explore.found-timed', {
+      property: propertyName(property),
+      n,
+      ticks: ticks?.at(-1) ?? 0,
+    });
   }
   const key = method === 'schedule' ? 'explore.found-schedule' : 'explore.found-property';
   return t(key, { property: propertyName(property), n });

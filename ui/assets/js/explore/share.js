@@ -10,9 +10,14 @@ import { toast } from '../toast.js';
 export function ShareMenu(host, { timeline, at, stageElement, walk, name }) {
   const copy = h('button', { type: 'button', onclick: copyAddress }, t('explore.share'));
   host.append(copy);
-  import('../export.js').then(({ exportMenu }) => {
-    if (host.isConnected) host.append(exportMenu(timeline, { name, at, stageElement, walk }));
-  }, () => { /* Without the export menu a walk can still be shared by its address. */ });
+  import('../export.js').then(
+    ({ exportMenu }) => {
+      if (host.isConnected) host.append(exportMenu(timeline, { name, at, stageElement, walk }));
+    },
+    () => {
+      /* Without the export menu a walk can still be shared by its address. */
+    },
+  );
 
   async function copyAddress() {
     addressNow();
@@ -21,7 +26,12 @@ export function ShareMenu(host, { timeline, at, stageElement, walk, name }) {
       toast(t('explore.copied'), 'good');
     } catch {
       // No permission, or no secure context: show the address for copying by hand.
-      const field = h('input', { type: 'text', readonly: true, value: location.href, 'aria-label': t('explore.share') });
+      const field = h('input', {
+        type: 'text',
+        readonly: true,
+        value: location.href,
+        'aria-label': t('explore.share'),
+      });
       const note = toast(t('explore.copy-this'));
       note.querySelector('span').append(field);
       field.select();

@@ -19,8 +19,11 @@ export class Visited {
     this.world = `stateraft.visited.${world}`;
     this.root = { key: null, children: new Map(), depth: 0, parent: null, words: null };
     try {
-      for (const path of JSON.parse(sessionStorage.getItem(this.world) ?? '[]')) path.split('.').reduce(grown, this.root);
-    } catch { /* An unreadable tree is discarded. */ }
+      for (const path of JSON.parse(sessionStorage.getItem(this.world) ?? '[]'))
+        path.split('.').reduce(grown, this.root);
+    } catch {
+      /* An unreadable tree is discarded. */
+    }
   }
 
   /** Adds a path; the steps of a trace provide the words. */
@@ -28,7 +31,10 @@ export class Visited {
     let node = this.root;
     keys.forEach((key, place) => {
       node = grown(node, key);
-      if (steps[place] && !node.words) { node.words = shortWords(steps[place]); node.broken = steps[place].broken?.length > 0; }
+      if (steps[place] && !node.words) {
+        node.words = shortWords(steps[place]);
+        node.broken = steps[place].broken?.length > 0;
+      }
     });
     this.keep();
   }
@@ -43,7 +49,9 @@ export class Visited {
     }
     try {
       sessionStorage.setItem(this.world, JSON.stringify(leaves.slice(-KEPT)));
-    } catch { /* The storage is full: the tree lives as long as the page. */ }
+    } catch {
+      /* The storage is full: the tree lives as long as the page. */
+    }
   }
 }
 
@@ -61,19 +69,30 @@ function grown(node, key) {
 function shortWords(step) {
   const held = eventOf(step);
   const me = initial(step.process);
-  if (held.name === 'Deliver') return { words: `${me} ← ${label(held.envelope.message)}`, cls: `is-${family(held.envelope.message)}` };
+  if (held.name === 'Deliver')
+    return {
+      words: `${me} ← ${label(held.envelope.message)}`,
+      cls: `is-${family(held.envelope.message)}`,
+    };
   if (held.name === 'Drop') return { words: `${me} ✕ ${label(held.envelope.message)}`, cls: '' };
   const key = `explore.did-${held.name.toLowerCase()}`;
   return { words: `${me} ${t(key) === key ? held.name : t(key)}`, cls: '' };
 }
 
 export function Tree(host, { onVisit }) {
-  const list = h('div', { class: 'tree', role: 'tree', 'aria-label': t('explore.tree'), onkeydown: keys });
+  const list = h('div', {
+    class: 'tree',
+    role: 'tree',
+    'aria-label': t('explore.tree'),
+    onkeydown: keys,
+  });
   host.append(list);
   let rows = [];
   let focused = 0;
   let view = null;
-  const sheet = drawing(list, () => { if (view) draw(); });
+  const sheet = drawing(list, () => {
+    if (view) draw();
+  });
 
   function pathOf(node) {
     const path = [];
@@ -102,15 +121,22 @@ export function Tree(host, { onVisit }) {
   function keys(event) {
     const go = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const items = [...list.querySelectorAll('[role="treeitem"]')];
-    if (go) { event.preventDefault(); focus(items, Math.max(0, Math.min(items.length - 1, focused + go))); }
-    else if (event.key === 'Home' || event.key === 'End') { event.preventDefault(); focus(items, event.key === 'Home' ? 0 : items.length - 1); }
-    else if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') {
+    if (go) {
+      event.preventDefault();
+      focus(items, Math.max(0, Math.min(items.length - 1, focused + go)));
+    } else if (event.key === 'Home' || event.key === 'End') {
+      event.preventDefault();
+      focus(items, event.key === 'Home' ? 0 : items.length - 1);
+    } else if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') {
       event.preventDefault();
       const row = rows[focused];
       const to = event.key === 'ArrowLeft' ? row.node.parent : [...row.node.children.values()][0];
       const place = rows.findIndex(({ node }) => node === to);
       if (place >= 0) focus(items, place);
-    } else if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); onVisit(pathOf(rows[focused].node)); }
+    } else if (event.key === 'Enter' || event.key === ' ') {
+      event.preventDefault();
+      onVisit(pathOf(rows[focused].node));
+    }
   }
 
   function focus(items, place) {
@@ -123,32 +149,60 @@ export function Tree(host, { onVisit }) {
   function draw() {
     const { visited, path, n } = view;
     const all = flatten(visited.root, path, n);
-    const here = Math.max(0, all.findIndex((row) => row.isHere));
+    const here = Math.max(
+      0,
+      all.findIndex((row) => row.isHere),
+    );
     const from = Math.max(0, Math.min(here - ROWS / 2, all.length - ROWS));
     rows = all.slice(from, from + ROWS).map((row, place) => ({ ...row, place }));
-    focused = Math.max(0, rows.findIndex((row) => row.isHere));
+    focused = Math.max(
+      0,
+      rows.findIndex((row) => row.isHere),
+    );
     const held = list.contains(document.activeElement);
-    keyed(list, rows, ({ node }) => node, () => h('div', { role: 'treeitem' }), (item, { node, indent, onPath, isHere, place }) => {
-      set(item, {
-        class: `tree-item${onPath ? ' is-on-path' : ''}${isHere ? ' is-here' : ''}${node.broken ? ' is-broken' : ''}`, 'aria-level': indent + 1,
-        'aria-current': isHere ? 'step' : null, tabindex: place === focused ? 0 : -1,
-      });
-      const parts = node.parent?.children.size > 1 && indent > 0 && place > 0;
-      const looks = `${indent} ${parts} ${node.words?.words}`;
-      if (item.looks === looks) return;
-      item.looks = looks;
-      item.onclick = () => onVisit(pathOf(node));
-      set(item, { style: { 'padding-left': `${Math.min(indent, 8) * 14 + 6}px` } });
-      replace(item, h('span', { class: 'tree-number' }, node.depth), parts && h('span', { class: 'dim', 'aria-hidden': 'true' }, '⤷ '),
-        node.key === null ? t('explore.tree-start') : h('span', { class: `mono ${node.words?.cls ?? ''}` }, node.words?.words ?? node.key), node.broken && ' ✗');
-    });
+    keyed(
+      list,
+      rows,
+      ({ node }) => node,
+      () => h('div', { role: 'treeitem' }),
+      (item, { node, indent, onPath, isHere, place }) => {
+        set(item, {
+          class: `tree-item${onPath ? ' is-on-path' : ''}${isHere ? ' is-here' : ''}${node.broken ? ' is-broken' : ''}`,
+          'aria-level': indent + 1,
+          'aria-current': isHere ? 'step' : null,
+          tabindex: place === focused ? 0 : -1,
+        });
+        const parts = node.parent?.children.size > 1 && indent > 0 && place > 0;
+        const looks = `${indent} ${parts} ${node.words?.words}`;
+        if (item.looks === looks) return;
+        item.looks = looks;
+        item.onclick = () => onVisit(pathOf(node));
+        set(item, { style: { 'padding-left': `${Math.min(indent, 8) * 14 + 6}px` } });
+        replace(
+          item,
+          h('span', { class: 'tree-number' }, node.depth),
+          parts && h('span', { class: 'dim', 'aria-hidden': 'true' }, '⤷ '),
+          node.key === null
+            ? t('explore.tree-start')
+            : h('span', { class: `mono ${node.words?.cls ?? ''}` }, node.words?.words ?? node.key),
+          node.broken && ' ✗',
+        );
+      },
+    );
     const item = list.children[focused];
     if (held) item?.focus();
-    else if (item && list.clientHeight) list.scrollTop = Math.max(0, item.offsetTop - list.offsetTop - list.clientHeight / 2);
+    else if (item && list.clientHeight)
+      list.scrollTop = Math.max(0, item.offsetTop - list.offsetTop - list.clientHeight / 2);
   }
 
   return {
-    update(next) { view = next; sheet.later(); },
-    destroy() { sheet.stop(); list.remove(); },
+    update(next) {
+      view = next;
+      sheet.later();
+    },
+    destroy() {
+      sheet.stop();
+      list.remove();
+    },
   };
 }

@@ -120,5 +120,9 @@ export function Workbench(host, { catalog, state, run }) {
 /** The violation that the walk shows, for the list of properties. */
 function claimOf(result) {
   if (!result?.property) return null;
-  return { property: result.property, why: result.why, key: `${result.property} ${result.path.length}` };
+  return {
+    property: result.property,
+    why: result.why,
+    key: `${result.property} ${result.path.length}`,
+  };
 }

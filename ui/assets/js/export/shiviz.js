@@ -21,11 +21,15 @@ export function shiviz(timeline) {
     const clock = { ...clocks.get(host) };
     const message = timeline.links[place].now;
     const cause = message === null || isDrop(step) ? 0 : timeline.all[message - 1].sentAt;
-    for (const [name, count] of Object.entries(after.get(cause) ?? {})) clock[name] = Math.max(clock[name] ?? 0, count);
+    for (const [name, count] of Object.entries(after.get(cause) ?? {}))
+      clock[name] = Math.max(clock[name] ?? 0, count);
     clock[host] = (clocks.get(host)?.[host] ?? 0) + 1;
     clocks.set(host, clock);
     after.set(n, clock);
-    lines.push(`${n}. ${tellEvent(step, timeline.state(step.process, n - 1)).replace(/\s+/g, ' ')}`, `${host} ${JSON.stringify(clock)}`);
+    lines.push(
+      `${n}. ${tellEvent(step, timeline.state(step.process, n - 1)).replace(/\s+/g, ' ')}`,
+      `${host} ${JSON.stringify(clock)}`,
+    );
   });
   return `${lines.join('\n')}\n`;
 }

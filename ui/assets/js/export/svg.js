@@ -2,19 +2,53 @@
 // plain attributes of every element, in light colors that any program reads.
 
 const PROPERTIES = [
-  'fill', 'fill-opacity', 'stroke', 'stroke-width', 'stroke-dasharray', 'stroke-linecap', 'stroke-linejoin', 'stroke-opacity',
-  'opacity', 'font-family', 'font-size', 'font-weight', 'font-style', 'text-anchor', 'text-decoration-line', 'dominant-baseline',
+  'fill',
+  'fill-opacity',
+  'stroke',
+  'stroke-width',
+  'stroke-dasharray',
+  'stroke-linecap',
+  'stroke-linejoin',
+  'stroke-opacity',
+  'opacity',
+  'font-family',
+  'font-size',
+  'font-weight',
+  'font-style',
+  'text-anchor',
+  'text-decoration-line',
+  'dominant-baseline',
 ];
 /** The initial values of the properties. */
 const PLAIN = {
-  fill: '#000000', 'fill-opacity': '1', stroke: 'none', 'stroke-width': '1px', 'stroke-dasharray': 'none', 'stroke-linecap': 'butt',
-  'stroke-linejoin': 'miter', 'stroke-opacity': '1', opacity: '1', 'font-weight': '400', 'font-style': 'normal', 'text-anchor': 'start',
-  'text-decoration-line': 'none', 'dominant-baseline': 'auto',
+  fill: '#000000',
+  'fill-opacity': '1',
+  stroke: 'none',
+  'stroke-width': '1px',
+  'stroke-dasharray': 'none',
+  'stroke-linecap': 'butt',
+  'stroke-linejoin': 'miter',
+  'stroke-opacity': '1',
+  opacity: '1',
+  'font-weight': '400',
+  'font-style': 'normal',
+  'text-anchor': 'start',
+  'text-decoration-line': 'none',
+  'dominant-baseline': 'auto',
 };
 /** The properties that children do not inherit. */
 const OWN = new Set(['opacity', 'text-decoration-line', 'dominant-baseline']);
 const COLOURS = new Set(['fill', 'stroke']);
-const DROPPED = ['class', 'style', 'tabindex', 'role', 'aria-label', 'aria-pressed', 'aria-hidden', 'data-look'];
+const DROPPED = [
+  'class',
+  'style',
+  'tabindex',
+  'role',
+  'aria-label',
+  'aria-pressed',
+  'aria-hidden',
+  'data-look',
+];
 
 /** The text of a file that shows the drawing `picture`. */
 export function standalone(picture, title = '') {
@@ -23,7 +57,14 @@ export function standalone(picture, title = '') {
   const copy = picture.cloneNode(true);
   // The copy must be in the document for its styles to be computed: in place, light and invisible.
   const shelf = document.createElement('div');
-  for (const [name, value] of Object.entries({ 'color-scheme': 'light', position: 'fixed', left: '-99999px', top: '0', width: `${width}px`, height: `${height}px` })) {
+  for (const [name, value] of Object.entries({
+    'color-scheme': 'light',
+    position: 'fixed',
+    left: '-99999px',
+    top: '0',
+    width: `${width}px`,
+    height: `${height}px`,
+  })) {
     shelf.style.setProperty(name, value);
   }
   shelf.append(copy);
@@ -37,7 +78,8 @@ export function standalone(picture, title = '') {
     copy.setAttribute('width', width);
     copy.setAttribute('height', height);
     const page = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
-    for (const [name, value] of Object.entries({ x: 0, y: 0, width, height, fill: background })) page.setAttribute(name, value);
+    for (const [name, value] of Object.entries({ x: 0, y: 0, width, height, fill: background }))
+      page.setAttribute(name, value);
     copy.prepend(page);
     if (title) {
       const words = document.createElementNS('http://www.w3.org/2000/svg', 'title');
@@ -54,9 +96,13 @@ export function standalone(picture, title = '') {
 function bake(picture) {
   // All styles are read before any is written: removing the class changes the computed values.
   const read = new Map();
-  for (const element of [picture, ...picture.querySelectorAll('*')]) read.set(element, computed(element));
+  for (const element of [picture, ...picture.querySelectorAll('*')])
+    read.set(element, computed(element));
   for (const [element, now] of read) {
-    if (!now) { element.remove(); continue; }
+    if (!now) {
+      element.remove();
+      continue;
+    }
     const inherited = read.get(element.parentNode) ?? PLAIN;
     for (const name of DROPPED) element.removeAttribute(name);
     for (const name of PROPERTIES) {

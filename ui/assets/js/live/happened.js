@@ -30,16 +30,34 @@ const kindOf = (event) => KINDS[event.what] ?? { kind: 'servers', sign: '·', cl
 export function Happened(host) {
   let shown = new Set(['elections', 'servers', 'chaos']);
   let state = null;
-  const filters = h('div', { class: 'row', role: 'group', 'aria-label': t('live.show') }, FILTERS.map((kind) => h('button', {
-    type: 'button', class: 'chip-button', 'aria-pressed': String(shown.has(kind)), onclick: ({ currentTarget }) => {
-      shown = new Set(shown);
-      if (!shown.delete(kind)) shown.add(kind);
-      set(currentTarget, { 'aria-pressed': String(shown.has(kind)) });
-      draw();
-    },
-  }, t(`live.kind-${kind}`))));
+  const filters = h(
+    'div',
+    { class: 'row', role: 'group', 'aria-label': t('live.show') },
+    FILTERS.map((kind) =>
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'chip-button',
+          'aria-pressed': String(shown.has(kind)),
+          onclick: ({ currentTarget }) => {
+            shown = new Set(shown);
+            if (!shown.delete(kind)) shown.add(kind);
+            set(currentTarget, { 'aria-pressed': String(shown.has(kind)) });
+            draw();
+          },
+        },
+        t(`live.kind-${kind}`),
+      ),
+    ),
+  );
   const gap = h('p', { class: 'small chip is-warn', role: 'status', hidden: true });
-  const rows = h('ol', { class: 'happened plain scroll', tabindex: 0, 'aria-label': t('live.happened'), reversed: true });
+  const rows = h('ol', {
+    class: 'happened plain scroll',
+    tabindex: 0,
+    'aria-label': t('live.happened'),
+    reversed: true,
+  });
   const none = h('p', { class: 'dim small' }, t('live.nothing-happened'));
   host.append(filters, gap, rows, none);
 
@@ -50,25 +68,49 @@ export function Happened(host) {
     all.sort((one, other) => other.at - one.at || other.id - one.id);
     const some = all.slice(0, SHOWN);
     // After a restart the proxy counts from 1 again.
-    keyed(rows, some, ({ id, at }) => `${id} ${at}`, (event) => {
-      const { sign, cls } = kindOf(event);
-      return h('li', { class: cls }, h('time', { datetime: new Date(event.at).toISOString() }, clock(event.at)),
-        h('span', { class: 'sign', 'aria-hidden': 'true' }, sign), h('span', {}, sentence(event)));
-    });
+    keyed(
+      rows,
+      some,
+      ({ id, at }) => `${id} ${at}`,
+      (event) => {
+        const { sign, cls } = kindOf(event);
+        return h(
+          'li',
+          { class: cls },
+          h('time', { datetime: new Date(event.at).toISOString() }, clock(event.at)),
+          h('span', { class: 'sign', 'aria-hidden': 'true' }, sign),
+          h('span', {}, sentence(event)),
+        );
+      },
+    );
     none.hidden = some.length > 0;
     rows.hidden = !none.hidden;
     gap.hidden = !state.gap;
-    if (state.gap) text(gap, state.gap.missed === null ? t('live.gap-restart') : t('live.gap', { n: state.gap.missed }));
+    if (state.gap)
+      text(
+        gap,
+        state.gap.missed === null ? t('live.gap-restart') : t('live.gap', { n: state.gap.missed }),
+      );
   }
 
-  return { update(next) { state = next; draw(); } };
+  return {
+    update(next) {
+      state = next;
+      draw();
+    },
+  };
 }
 
 /** The marks of a chart. */
 export function marksOf(events) {
-  return events.filter((event) => kindOf(event).mark && !(event.what === 'chaos' && event.by_itself)).map((event) => ({
-    key: `${event.id} ${event.at}`, at: event.at, cls: kindOf(event).cls, about: `${clock(event.at)} ${sentence(event)}`,
-  }));
+  return events
+    .filter((event) => kindOf(event).mark && !(event.what === 'chaos' && event.by_itself))
+    .map((event) => ({
+      key: `${event.id} ${event.at}`,
+      at: event.at,
+      cls: kindOf(event).cls,
+      about: `${clock(event.at)} ${sentence(event)}`,
+    }));
 }
 
 const server = (id) => t('stage.server', { id });
@@ -77,16 +119,34 @@ const server = (id) => t('stage.server', { id });
 export function sentence(event) {
   const who = server(event.node);
   switch (event.what) {
-    case 'became_leader': case 'stepped_down': case 'became_candidate': case 'started_pre_vote': return t(`live.ev-${event.what}`, { who, term: event.term });
-    case 'voted': case 'became_follower': return t(`live.ev-${event.what}`, { who, other: server(event.other), term: event.term });
-    case 'truncated_log': return t('live.ev-truncated_log', { who, index: event.index });
-    case 'started': return event.index ? t('live.ev-started', { who, index: event.index, n: event.index, term: event.term }) : t('live.ev-started-new', { who });
-    case 'unreachable': return t('live.ev-unreachable', { who, problem: reason(event.problem) });
-    case 'back': return t('live.ev-back', { who });
-    case 'proxy_started': return t('live.ev-proxy-started', { version: event.version });
-    case 'proxy_follows': return event.node === null ? t('live.ev-proxy-lost') : t('live.ev-proxy-follows', { who });
-    case 'chaos': return event.by_itself ? t('live.ev-by-itself', { what: action(event.action) }) : action(event.action);
-    default: return event.what;
+    case 'became_leader':
+    case 'stepped_down':
+    case 'became_candidate':
+    case 'started_pre_vote':
+      return t(`live.ev-${event.what}`, { who, term: event.term });
+    case 'voted':
+    case 'became_follower':
+      return t(`live.ev-${event.what}`, { who, other: server(event.other), term: event.term });
+    case 'truncated_log':
+      return t('live.ev-truncated_log', { who, index: event.index });
+    case 'started':
+      return event.index
+        ? t('live.ev-started', { who, index: event.index, n: event.index, term: event.term })
+        : t('live.ev-started-new', { who });
+    case 'unreachable':
+      return t('live.ev-unreachable', { who, problem: reason(event.problem) });
+    case 'back':
+      return t('live.ev-back', { who });
+    case 'proxy_started':
+      return t('live.ev-proxy-started', { version: event.version });
+    case 'proxy_follows':
+      return event.node === null ? t('live.ev-proxy-lost') : t('live.ev-proxy-follows', { who });
+    case 'chaos':
+      return event.by_itself
+        ? t('live.ev-by-itself', { what: action(event.action) })
+        : action(event.action);
+    default:
+      return event.what;
   }
 }
 
@@ -98,8 +158,10 @@ export function harm({ cut, drop, duplicate, reorder, delay_ms: delay }) {
   if (cut) return t('live.harm-cut');
   const share = (part) => Math.round(part * 100);
   const all = [
-    drop > 0 && t('live.harm-drop', { share: share(drop) }), duplicate > 0 && t('live.harm-duplicate', { share: share(duplicate) }),
-    reorder > 0 && t('live.harm-reorder', { share: share(reorder) }), delay && t('live.harm-delay', { min: delay[0], max: delay[1] }),
+    drop > 0 && t('live.harm-drop', { share: share(drop) }),
+    duplicate > 0 && t('live.harm-duplicate', { share: share(duplicate) }),
+    reorder > 0 && t('live.harm-reorder', { share: share(reorder) }),
+    delay && t('live.harm-delay', { min: delay[0], max: delay[1] }),
   ].filter(Boolean);
   return all.length ? list(all) : t('live.harm-none');
 }

@@ -19,69 +19,195 @@ export function Keys(host) {
   /** The key selected in the list: its bytes, and the text in the input. */
   let chosen = null;
 
-  const search = h('input', { type: 'search', 'aria-label': t('live.prefix'), placeholder: t('live.prefix-short'), autocomplete: 'off', spellcheck: 'false' });
+  const search = h('input', {
+    type: 'search',
+    'aria-label': t('live.prefix'),
+    placeholder: t('live.prefix-short'),
+    autocomplete: 'off',
+    spellcheck: 'false',
+  });
   const body = h('tbody', {});
   const note = h('p', { class: 'small dim', role: 'status' });
-  const back = h('button', { type: 'button', onclick: () => go(before.pop() ?? null) }, t('live.page-back'));
-  const on = h('button', { type: 'button', onclick: () => { before.push(page); go(next); } }, t('live.page-next'));
-  const list = h('div', { class: 'keys-list' },
-    h('form', { class: 'row', onsubmit: (event) => { event.preventDefault(); prefix = search.value; before = []; go(null); } },
-      search, h('button', {}, t('live.list')), h('span', { class: 'spacer' }), back, on),
-    h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('live.keys') }, h('table', { class: 'keys' },
-      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('live.key')), h('th', { scope: 'col' }, t('live.value')), h('th', { scope: 'col', class: 'number' }, t('live.version')))), body)),
-    note);
+  const back = h(
+    'button',
+    { type: 'button', onclick: () => go(before.pop() ?? null) },
+    t('live.page-back'),
+  );
+  const on = h(
+    'button',
+    {
+      type: 'button',
+      onclick: () => {
+        before.push(page);
+        go(next);
+      },
+    },
+    t('live.page-next'),
+  );
+  const list = h(
+    'div',
+    { class: 'keys-list' },
+    h(
+      'form',
+      {
+        class: 'row',
+        onsubmit: (event) => {
+          event.preventDefault();
+          prefix = search.value;
+          before = [];
+          go(null);
+        },
+      },
+      search,
+      h('button', {}, t('live.list')),
+      h('span', { class: 'spacer' }),
+      back,
+      on,
+    ),
+    h(
+      'div',
+      { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': t('live.keys') },
+      h(
+        'table',
+        { class: 'keys' },
+        h(
+          'thead',
+          {},
+          h(
+            'tr',
+            {},
+            h('th', { scope: 'col' }, t('live.key')),
+            h('th', { scope: 'col' }, t('live.value')),
+            h('th', { scope: 'col', class: 'number' }, t('live.version')),
+          ),
+        ),
+        body,
+      ),
+    ),
+    note,
+  );
 
-  const key = h('input', { id: 'live-key', type: 'text', required: true, autocomplete: 'off', spellcheck: 'false' });
+  const key = h('input', {
+    id: 'live-key',
+    type: 'text',
+    required: true,
+    autocomplete: 'off',
+    spellcheck: 'false',
+  });
   const value = h('textarea', { id: 'live-value', rows: 4, spellcheck: 'false' });
   const binary = h('input', { type: 'checkbox' });
-  const condition = h('select', { id: 'live-condition', onchange: () => conditionChanged() },
-    ['always', 'absent', 'present', 'version'].map((name) => h('option', { value: name }, t(`live.if-${name}`))));
-  const version = h('input', { type: 'number', min: 1, 'aria-label': t('live.version'), hidden: true });
+  const condition = h(
+    'select',
+    { id: 'live-condition', onchange: () => conditionChanged() },
+    ['always', 'absent', 'present', 'version'].map((name) =>
+      h('option', { value: name }, t(`live.if-${name}`)),
+    ),
+  );
+  const version = h('input', {
+    type: 'number',
+    min: 1,
+    'aria-label': t('live.version'),
+    hidden: true,
+  });
   const outcome = h('p', { class: 'outcome', role: 'status', 'aria-live': 'polite' });
-  const button = (name, cls, run) => h('button', { type: 'button', class: cls, onclick: () => act(name, run) }, t(`live.${name}`));
-  const buttons = h('div', { class: 'row' }, button('get', '', get), button('put', 'primary', put), button('delete', 'danger', remove));
-  const editor = h('form', { class: 'keys-editor', onsubmit: (event) => { event.preventDefault(); act('get', get); } },
-    h('label', { for: 'live-key' }, t('live.key')), key,
-    h('label', { for: 'live-value' }, t('live.value')), value,
+  const button = (name, cls, run) =>
+    h('button', { type: 'button', class: cls, onclick: () => act(name, run) }, t(`live.${name}`));
+  const buttons = h(
+    'div',
+    { class: 'row' },
+    button('get', '', get),
+    button('put', 'primary', put),
+    button('delete', 'danger', remove),
+  );
+  const editor = h(
+    'form',
+    {
+      class: 'keys-editor',
+      onsubmit: (event) => {
+        event.preventDefault();
+        act('get', get);
+      },
+    },
+    h('label', { for: 'live-key' }, t('live.key')),
+    key,
+    h('label', { for: 'live-value' }, t('live.value')),
+    value,
     h('label', { class: 'small row' }, binary, t('live.base64')),
-    h('label', { for: 'live-condition' }, t('live.only')), h('div', { class: 'row' }, condition, version),
-    buttons, outcome);
+    h('label', { for: 'live-condition' }, t('live.only')),
+    h('div', { class: 'row' }, condition, version),
+    buttons,
+    outcome,
+  );
   host.append(h('div', { class: 'keys-both' }, list, editor));
   say('plain', t('live.editor-hint'));
 
-  function conditionChanged() { version.hidden = condition.value !== 'version'; }
+  function conditionChanged() {
+    version.hidden = condition.value !== 'version';
+  }
 
   /* Listing. */
 
   async function go(place) {
     page = place;
-    const url = place ?? `/v1/kv?limit=${LIMIT}${prefix ? `&prefix=${encodeURIComponent(prefix)}` : ''}`;
+    const url =
+      place ?? `/v1/kv?limit=${LIMIT}${prefix ? `&prefix=${encodeURIComponent(prefix)}` : ''}`;
     const answer = await ask('GET', url);
-    if (answer.status !== 200) { text(note, answer.words); return; }
+    if (answer.status !== 200) {
+      text(note, answer.words);
+      return;
+    }
     next = answer.body.next;
     show(answer.body.items, Boolean(next), true);
   }
 
   function show(items, more, fresh) {
-    keyed(body, items, (item) => `${item.key_encoding ?? ''} ${item.key}`, (item) => {
-      const name = h('button', { type: 'button', class: 'quiet mono', title: t('live.edit', { key: item.key }) });
-      return h('tr', {}, h('td', {}, name), h('td', { class: 'mono' }), h('td', { class: 'number mono' }));
-    }, (row, item) => {
-      const [name, held, version] = row.children;
-      text(name.firstChild, item.key_encoding ? `base64 ${item.key}` : item.key);
-      name.firstChild.onclick = () => {
-        key.value = item.key;
-        chosen = { shown: key.value, bytes: item.key_encoding ? fromBase64(item.key) : utf8(item.key) };
-        act('get', get);
-      };
-      const shown = item.value.length > 120 ? `${item.value.slice(0, 120)}…` : item.value + (item.cut ? '…' : '');
-      text(held, (item.value_encoding ? 'base64 ' : '') + shown);
-      if (!still() && version.textContent && version.textContent !== String(item.version)) row.animate([{ background: 'var(--accent-soft)' }, {}], 900);
-      text(version, String(item.version));
-    });
+    keyed(
+      body,
+      items,
+      (item) => `${item.key_encoding ?? ''} ${item.key}`,
+      (item) => {
+        const name = h('button', {
+          type: 'button',
+          class: 'quiet mono',
+          title: t('live.edit', { key: item.key }),
+        });
+        return h(
+          'tr',
+          {},
+          h('td', {}, name),
+          h('td', { class: 'mono' }),
+          h('td', { class: 'number mono' }),
+        );
+      },
+      (row, item) => {
+        const [name, held, version] = row.children;
+        text(name.firstChild, item.key_encoding ? `base64 ${item.key}` : item.key);
+        name.firstChild.onclick = () => {
+          key.value = item.key;
+          chosen = {
+            shown: key.value,
+            bytes: item.key_encoding ? fromBase64(item.key) : utf8(item.key),
+          };
+          act('get', get);
+        };
+        const shown =
+          item.value.length > 120
+            ? `${item.value.slice(0, 120)}…`
+            : item.value + (item.cut ? '…' : '');
+        text(held, (item.value_encoding ? 'base64 ' : '') + shown);
+        if (!still() && version.textContent && version.textContent !== String(item.version))
+          row.animate([{ background: 'var(--accent-soft)' }, {}], 900);
+        text(version, String(item.version));
+      },
+    );
     back.disabled = before.length === 0 && page === null;
     on.disabled = !more;
-    text(note, [items.length ? '' : t('live.no-keys'), fresh ? '' : t('live.keys-old')].filter(Boolean).join(' '));
+    text(
+      note,
+      [items.length ? '' : t('live.no-keys'), fresh ? '' : t('live.keys-old')]
+        .filter(Boolean)
+        .join(' '),
+    );
   }
 
   /* One key. */
@@ -91,16 +217,31 @@ export function Keys(host) {
   }
 
   async function act(name, run) {
-    if (!key.value) { say('bad', t('live.key-missing')); key.focus(); return; }
+    if (!key.value) {
+      say('bad', t('live.key-missing'));
+      key.focus();
+      return;
+    }
     for (const each of buttons.children) each.disabled = true;
     say('plain', t('live.asking'));
-    try { await run(); } finally { for (const each of buttons.children) each.disabled = false; }
+    try {
+      await run();
+    } finally {
+      for (const each of buttons.children) each.disabled = false;
+    }
   }
 
   async function get() {
     const answer = await ask('GET', path());
-    if (answer.status === 404) { editing = null; say('plain', t('live.absent')); return; }
-    if (answer.status !== 200) { say('bad', answer.words); return; }
+    if (answer.status === 404) {
+      editing = null;
+      say('plain', t('live.absent'));
+      return;
+    }
+    if (answer.status !== 200) {
+      say('bad', answer.words);
+      return;
+    }
     value.value = answer.body.value;
     binary.checked = answer.body.value_encoding === 'base64';
     if (value.value !== answer.body.value) {
@@ -116,19 +257,30 @@ export function Keys(host) {
   async function put() {
     let held = value.value;
     if (binary.checked) {
-      try { held = fromBase64(value.value); } catch { say('bad', t('live.not-base64')); return; }
+      try {
+        held = fromBase64(value.value);
+      } catch {
+        say('bad', t('live.not-base64'));
+        return;
+      }
     }
     wrote(await ask('PUT', path(), held, conditions()));
   }
 
-  async function remove() { wrote(await ask('DELETE', path(), undefined, conditions())); }
+  async function remove() {
+    wrote(await ask('DELETE', path(), undefined, conditions()));
+  }
 
   function conditions() {
     switch (condition.value) {
-      case 'absent': return { 'if-none-match': '*' };
-      case 'present': return { 'if-match': '*' };
-      case 'version': return { 'if-match': `"${Number(version.value) || 0}"` };
-      default: return {};
+      case 'absent':
+        return { 'if-none-match': '*' };
+      case 'present':
+        return { 'if-match': '*' };
+      case 'version':
+        return { 'if-match': `"${Number(version.value) || 0}"` };
+      default:
+        return {};
     }
   }
 
@@ -141,11 +293,16 @@ export function Keys(host) {
       return;
     }
     const { code, outcome: known, version: now } = answer.body?.error ?? {};
-    if (answer.status === 412) say('warn', now === null ? t('live.failed-absent') : t('live.failed-version', { version: now }));
+    if (answer.status === 412)
+      say(
+        'warn',
+        now === null ? t('live.failed-absent') : t('live.failed-version', { version: now }),
+      );
     else if (answer.status === 404) say('plain', t('live.absent'));
     else if (answer.status === 0) say('unknown', t('live.unknown'));
     else if (code === 'outcome_unknown') say('unknown', answer.words);
-    else if (answer.status === 503 && known === 'not_done') say('bad', t('live.not-done', { why: answer.words }));
+    else if (answer.status === 503 && known === 'not_done')
+      say('bad', t('live.not-done', { why: answer.words }));
     else say('bad', answer.words);
   }
 
@@ -165,7 +322,9 @@ export function Keys(host) {
       next = more ? `/v1/kv?limit=${LIMIT}&after=${encodeURIComponent(items.at(-1).key)}` : null;
       show(items, more && !items.at(-1).key_encoding, fresh);
     },
-    focus() { key.focus(); },
+    focus() {
+      key.focus();
+    },
   };
 }
 
@@ -174,7 +333,8 @@ const fromBase64 = (text) => Uint8Array.from(atob(text.trim()), (c) => c.charCod
 const toBase64 = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
 
 /** The resource of a key, in base64url: browsers resolve `.` and `..` in paths, even if escaped. */
-export const keyPath = (bytes) => `/v1/key/${toBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')}`;
+export const keyPath = (bytes) =>
+  `/v1/key/${toBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')}`;
 
 /** Never throws: status 0 means that no response arrived. */
 async function ask(method, url, body, more = {}) {
@@ -184,7 +344,11 @@ async function ask(method, url, body, more = {}) {
   try {
     const answer = await fetch(url, { method, headers, body, cache: 'no-store' });
     const told = await answer.json().catch(() => null);
-    return { status: answer.status, body: told, words: saidBy(told) ?? t('shell.status', { status: answer.status }) };
+    return {
+      status: answer.status,
+      body: told,
+      words: saidBy(told) ?? t('shell.status', { status: answer.status }),
+    };
   } catch {
     return { status: 0, body: null, words: t('shell.gone') };
   }

@@ -24,31 +24,80 @@ export function Links(picture) {
     const nodes = [...places.values()];
     const place = (end) => places.get(nameOf(end));
     const used = new Map();
-    const all = lines(view.state).filter(({ from, to }) => place(from) && place(to)).map((line) => ({
-      ...line, w: 12 + 6.6 * line.words.length, prefer: line.prefer,
-      curve: connect(place(line.from), place(line.to), { bend: line.bend, nodes, boxes, used, width, height }),
-    }));
+    const all = lines(view.state)
+      .filter(({ from, to }) => place(from) && place(to))
+      .map((line) => ({
+        ...line,
+        w: 12 + 6.6 * line.words.length,
+        prefer: line.prefer,
+        curve: connect(place(line.from), place(line.to), {
+          bend: line.bend,
+          nodes,
+          boxes,
+          used,
+          width,
+          height,
+        }),
+      }));
     settle(all, { nodes, boxes, width, height });
-    keyed(under, all, ({ key }) => key, () => svg('path', {}), (path, line) => set(path, {
-      class: `link ${line.cls}`, d: line.curve.d, 'data-from': nameOf(line.from), 'data-to': nameOf(line.to),
-    }));
-    keyed(leads, all.filter(({ lead }) => lead), ({ key }) => key, () => svg('path', {}),
-      (path, { x, y, lead }) => set(path, { d: `M${x.toFixed(1)} ${y.toFixed(1)}L${lead.x.toFixed(1)} ${lead.y.toFixed(1)}` }));
-    keyed(over, all, ({ key }) => key,
-      () => svg('g', {}, svg('title', {}), svg('rect', {}), svg('text', { 'text-anchor': 'middle', dy: '0.35em' })),
+    keyed(
+      under,
+      all,
+      ({ key }) => key,
+      () => svg('path', {}),
+      (path, line) =>
+        set(path, {
+          class: `link ${line.cls}`,
+          d: line.curve.d,
+          'data-from': nameOf(line.from),
+          'data-to': nameOf(line.to),
+        }),
+    );
+    keyed(
+      leads,
+      all.filter(({ lead }) => lead),
+      ({ key }) => key,
+      () => svg('path', {}),
+      (path, { x, y, lead }) =>
+        set(path, {
+          d: `M${x.toFixed(1)} ${y.toFixed(1)}L${lead.x.toFixed(1)} ${lead.y.toFixed(1)}`,
+        }),
+    );
+    keyed(
+      over,
+      all,
+      ({ key }) => key,
+      () =>
+        svg(
+          'g',
+          {},
+          svg('title', {}),
+          svg('rect', {}),
+          svg('text', { 'text-anchor': 'middle', dy: '0.35em' }),
+        ),
       (group, line) => {
         const [title, rect, words] = group.children;
-        set(group, { class: `link ${line.cls}`, transform: `translate(${line.x.toFixed(1)} ${line.y.toFixed(1)})` });
+        set(group, {
+          class: `link ${line.cls}`,
+          transform: `translate(${line.x.toFixed(1)} ${line.y.toFixed(1)})`,
+        });
         text(title, line.about);
         set(rect, { x: -line.w / 2, y: -10, width: line.w, height: 20, rx: 5 });
         text(words, line.words);
-      });
+      },
+    );
   }
 
   return {
     /** Draws over the stage in its current layout. */
-    over(next) { layout = next; draw(); },
-    update(state) { view = { state }; draw(); },
+    over(next) {
+      layout = next;
+      draw();
+    },
+    update(state) {
+      view = { state };
+      draw();
+    },
   };
 }
 
@@ -66,15 +115,34 @@ function lines(state) {
     if (cutOff.has(to) || cutOff.has(leader.id)) continue;
     const silent = progress.silent_ms > 1500;
     all.push({
-      key: `f${id}`, from: leader.id, to, bend: 0, prefer: 0.5, cls: silent ? 'is-silent' : progress.lag > 0 ? 'is-behind' : 'is-well',
-      words: silent ? t('live.silent', { n: Math.round(progress.silent_ms / 1000) }) : t('live.lag', { n: lagOf(progress) }),
-      about: t('live.follower-about', { id, match: progress.match_index, next: progress.next_index, lag: lagOf(progress), flow: t(`live.flow-${progress.flow}`) }),
+      key: `f${id}`,
+      from: leader.id,
+      to,
+      bend: 0,
+      prefer: 0.5,
+      cls: silent ? 'is-silent' : progress.lag > 0 ? 'is-behind' : 'is-well',
+      words: silent
+        ? t('live.silent', { n: Math.round(progress.silent_ms / 1000) })
+        : t('live.lag', { n: lagOf(progress) }),
+      about: t('live.follower-about', {
+        id,
+        match: progress.match_index,
+        next: progress.next_index,
+        lag: lagOf(progress),
+        flow: t(`live.flow-${progress.flow}`),
+      }),
     });
   }
   for (const { from, to, harm: what } of chaos?.links ?? []) {
     if (from === 'clients' || to === 'clients') continue;
     all.push({
-      key: `c${from}-${to}`, from, to, bend: 12, prefer: 0.34, cls: what.cut ? 'is-cut' : 'is-harmed', words: what.cut ? '✕' : '≈',
+      key: `c${from}-${to}`,
+      from,
+      to,
+      bend: 12,
+      prefer: 0.34,
+      cls: what.cut ? 'is-cut' : 'is-harmed',
+      words: what.cut ? '✕' : '≈',
       about: `${end(from)} → ${end(to)}: ${harm(what)}`,
     });
   }
@@ -82,7 +150,16 @@ function lines(state) {
   for (const id of cutOff) {
     for (const other of [...ids, 'proxy']) {
       if (other === id || (cutOff.has(other) && other < id)) continue;
-      all.push({ key: `i${id}-${other}`, from: id, to: other, bend: 12, prefer: 0.34, cls: 'is-cut', words: '✕', about: t('live.isolated-about', { who: end(id) }) });
+      all.push({
+        key: `i${id}-${other}`,
+        from: id,
+        to: other,
+        bend: 12,
+        prefer: 0.34,
+        cls: 'is-cut',
+        words: '✕',
+        about: t('live.isolated-about', { who: end(id) }),
+      });
     }
   }
   return all;

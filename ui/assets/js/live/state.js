@@ -22,7 +22,11 @@ export class State {
    * Handles a server-sent event. Returns the changed part: `status`, `samples`, `events` or nothing.
    */
   take({ event, data }) {
-    if (event === 'message') { this.status = data; this.told = Date.now(); return 'status'; }
+    if (event === 'message') {
+      this.status = data;
+      this.told = Date.now();
+      return 'status';
+    }
     if (event === 'samples') {
       this.samples.push(...data);
       this.samples.splice(0, this.samples.length - SAMPLES);
@@ -35,7 +39,10 @@ export class State {
     }
     if (event === 'gap') {
       // A restarted proxy sends all its data, which replaces the data of the old one.
-      if (data.missed === null) { this.events = []; this.samples = []; }
+      if (data.missed === null) {
+        this.events = [];
+        this.samples = [];
+      }
       this.gap = data;
       return 'events';
     }
@@ -65,14 +72,18 @@ export class State {
     const held = this.status?.health;
     if (!held) return null;
     const since = held.commit_age_ms ? Date.now() - this.told : 0;
-    return { ...held, commit_age_ms: held.commit_age_ms === null ? null : held.commit_age_ms + since };
+    return {
+      ...held,
+      commit_age_ms: held.commit_age_ms === null ? null : held.commit_age_ms + since,
+    };
   }
 
   /** The leader of the highest term, according to the servers that respond. */
   get leader() {
     let best = null;
     for (const { id, status } of this.status?.nodes ?? []) {
-      if (status?.role === 'leader' && !status.suspended && (!best || status.term > best.term)) best = { ...status, id };
+      if (status?.role === 'leader' && !status.suspended && (!best || status.term > best.term))
+        best = { ...status, id };
     }
     return best;
   }
@@ -83,7 +94,9 @@ export class State {
     for (const { status } of this.status?.nodes ?? []) {
       for (const alert of status?.alerts ?? []) found.set(`${alert.kind} ${alert.node}`, alert);
     }
-    return [...found.values()].sort((one, other) => one.node - other.node || (one.kind < other.kind ? -1 : 1));
+    return [...found.values()].sort(
+      (one, other) => one.node - other.node || (one.kind < other.kind ? -1 : 1),
+    );
   }
 
   /** Whether a server counts toward a quorum. It does unless it or its leader reports otherwise. */
@@ -113,23 +126,52 @@ export class State {
       names.push('proxy 1');
       processes['proxy 1'] = { kind: 'proxy', id: 1, leader, in_flight: inFlight };
     }
-    return { n: 0, last: 0, step: null, before: null, event: null, names, processes, changed, inFlight: [], messages: [] };
+    return {
+      n: 0,
+      last: 0,
+      step: null,
+      before: null,
+      event: null,
+      names,
+      processes,
+      changed,
+      inFlight: [],
+      messages: [],
+    };
   }
 
   /** A server in the form of docs/trace.md. A silent server is drawn in its last known state. */
   snapshot({ id, status }) {
     const last = status ?? this.known.get(id);
-    if (!last) return { kind: 'server', id, disk: { hard_state: { current_term: 0, voted_for: null }, log: [] }, running: null };
+    if (!last)
+      return {
+        kind: 'server',
+        id,
+        disk: { hard_state: { current_term: 0, voted_for: null }, log: [] },
+        running: null,
+      };
     const durable = Math.max(0, last.durable_index - last.log_start + 1);
     const disk = {
-      hard_state: { current_term: last.term, voted_for: last.voted_for }, log_start: last.log_start, log: last.log.slice(0, durable),
+      hard_state: { current_term: last.term, voted_for: last.voted_for },
+      log_start: last.log_start,
+      log: last.log.slice(0, durable),
     };
     const halted = this.halted(id);
     if (halted === 'killed') return { kind: 'server', id, disk, running: null };
     const running = {
-      role: status ? status.role : halted ?? 'silent', term: last.term, voted_for: last.voted_for, leader: last.leader, votes: last.votes,
-      log: last.log, log_start: last.log_start, commit_index: last.commit_index, durable_index: last.durable_index, applied_index: last.applied_index,
-      snapshot_index: last.snapshot_index, unsynced: [], followers: Object.entries(last.followers).map(([of, held]) => ({ id: Number(of), ...held })),
+      role: status ? status.role : (halted ?? 'silent'),
+      term: last.term,
+      voted_for: last.voted_for,
+      leader: last.leader,
+      votes: last.votes,
+      log: last.log,
+      log_start: last.log_start,
+      commit_index: last.commit_index,
+      durable_index: last.durable_index,
+      applied_index: last.applied_index,
+      snapshot_index: last.snapshot_index,
+      unsynced: [],
+      followers: Object.entries(last.followers).map(([of, held]) => ({ id: Number(of), ...held })),
     };
     return { kind: 'server', id, disk, running };
   }
@@ -155,4 +197,5 @@ export function figures(sample) {
 const milliseconds = (micros) => (micros === undefined || micros === null ? null : micros / 1000);
 
 /** A leader without any response from a follower does not know the follower's progress. */
-export const lagOf = ({ lag, match_index: match, flow }) => (match === 0 && flow === 'probe' ? '?' : lag);
+export const lagOf = ({ lag, match_index: match, flow }) =>
+  match === 0 && flow === 'probe' ? '?' : lag;

@@ -29,13 +29,15 @@ export async function served(signal, part = {}) {
 export async function readFiles(files) {
   const size = files.reduce((sum, file) => sum + file.size, 0);
   if (size > MOST) throw tooLarge(size, files);
-  return Promise.all(files.map(async (file) => {
-    try {
-      return { name: file.name, text: await file.text() };
-    } catch (error) {
-      throw new Refusal(t('replay.unread', { file: file.name, why: error.message }));
-    }
-  }));
+  return Promise.all(
+    files.map(async (file) => {
+      try {
+        return { name: file.name, text: await file.text() };
+      } catch (error) {
+        throw new Refusal(t('replay.unread', { file: file.name, why: error.message }));
+      }
+    }),
+  );
 }
 
 /**
@@ -46,7 +48,11 @@ export async function execute(files, { usedDisks = false, part = {}, signal } = 
   const kinds = new Set(files.map(kindOf));
   if (files.length > 1 && kinds.has('scope')) throw new Refusal(t('replay.mixed'));
   try {
-    const answer = await postJson('/api/traces', { files, used_disks: usedDisks, ...part }, { signal });
+    const answer = await postJson(
+      '/api/traces',
+      { files, used_disks: usedDisks, ...part },
+      { signal },
+    );
     return { ...opened(answer), files, usedDisks };
   } catch (error) {
     if (error.status === 413) throw tooLarge(new Blob([JSON.stringify({ files })]).size, files);
@@ -64,12 +70,22 @@ function kindOf({ name, text }) {
   const first = text.slice(0, text.search(/\n|$/)).trim();
   if (!text.trim()) throw new Refusal(t('replay.empty', { file: name }));
   let header = null;
-  try { header = JSON.parse(first); } catch { /* No header. */ }
+  try {
+    header = JSON.parse(first);
+  } catch {
+    /* No header. */
+  }
   const found = header?.schema ?? (header?.trace && `${header.trace}/${header.version}`);
   if (found === SCOPE) return 'scope';
   if (found === NODES) return 'nodes';
   if (/^stateraft-(trace|node)\//.test(found ?? '')) {
-    throw new Refusal(t('replay.version', { file: name, found, known: found.startsWith('stateraft-node') ? NODES : SCOPE }));
+    throw new Refusal(
+      t('replay.version', {
+        file: name,
+        found,
+        known: found.startsWith('stateraft-node') ? NODES : SCOPE,
+      }),
+    );
   }
   throw new Refusal(t('replay.not-trace', { file: name }));
 }
@@ -79,12 +95,26 @@ function opened(answer) {
   const verdict = answer.verdict ?? { accepted: true };
   // Not even the start of the run can be shown.
   if (!header || !start?.length) throw new Refusal(rejection(verdict));
-  const timeline = new Timeline({ source: kind === 'nodes' ? 'nodes' : 'trace', header, start, steps, network, offset: (answer.from ?? 1) - 1 });
+  const timeline = new Timeline({
+    source: kind === 'nodes' ? 'nodes' : 'trace',
+    header,
+    start,
+    steps,
+    network,
+    offset: (answer.from ?? 1) - 1,
+  });
   return { kind, timeline, verdict, walk, of: answer.of ?? steps.length };
 }
 
 /** The reason for a rejected trace, as a sentence. */
 export function rejection(verdict) {
   const known = { ...verdict, why: translated(verdict.why) ?? verdict.why };
-  return t(verdict.file ? 'replay.rejected-at' : verdict.line ? 'replay.rejected-line' : 'replay.rejected-why', known);
+  return t(
+    verdict.file
+      ? 'replay.rejected-at'
+      : verdict.line
+        ? 'replay.rejected-line'
+        : 'replay.rejected-why',
+    known,
+  );
 }

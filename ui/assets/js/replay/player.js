@@ -34,35 +34,96 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
   const logHost = h('div', {});
   const spaceHost = h('div', { class: 'replay-spacetime' });
   const scrubHost = h('div', { class: 'replay-scrub' });
-  const explore = canExplore && walk ? h('a', { class: 'button', title: t('replay.explore-about') }, t('replay.explore')) : null;
+  const explore =
+    canExplore && walk
+      ? h('a', { class: 'button', title: t('replay.explore-about') }, t('replay.explore'))
+      : null;
 
-  const side = h('aside', { class: 'replay-side' }, h('h2', {}, t('replay.now')), storyHost, h('h2', {}, t('replay.inspector')), inspectorHost);
+  const side = h(
+    'aside',
+    { class: 'replay-side' },
+    h('h2', {}, t('replay.now')),
+    storyHost,
+    h('h2', {}, t('replay.inspector')),
+    inspectorHost,
+  );
   const grid = h('div', { class: 'replay-grid' });
   grid.append(
-    h('section', { class: 'replay-show' }, stageHost, note,
-      h('h2', { class: 'small dim' }, t('replay.logs')), logHost,
-      h('h2', { class: 'small dim' }, t('replay.spacetime')), spaceHost),
-    Splitter({ name: 'told', label: t('replay.resize-told'), of: grid, panel: side, axis: 'x', side: -1, least: 220, most: 0.5 }), side);
-  const box = h('div', { class: 'replay' },
-    h('header', { class: 'replay-head' },
-      h('div', {}, h('h1', {}, title(timeline, kind)), h('span', { class: 'dim small' }, t('replay.steps', { n: run.of }))),
+    h(
+      'section',
+      { class: 'replay-show' },
+      stageHost,
+      note,
+      h('h2', { class: 'small dim' }, t('replay.logs')),
+      logHost,
+      h('h2', { class: 'small dim' }, t('replay.spacetime')),
+      spaceHost,
+    ),
+    Splitter({
+      name: 'told',
+      label: t('replay.resize-told'),
+      of: grid,
+      panel: side,
+      axis: 'x',
+      side: -1,
+      least: 220,
+      most: 0.5,
+    }),
+    side,
+  );
+  const box = h(
+    'div',
+    { class: 'replay' },
+    h(
+      'header',
+      { class: 'replay-head' },
+      h(
+        'div',
+        {},
+        h('h1', {}, title(timeline, kind)),
+        h('span', { class: 'dim small' }, t('replay.steps', { n: run.of })),
+      ),
       h('span', { class: 'spacer' }),
-      h('div', { class: 'row' }, explore,
+      h(
+        'div',
+        { class: 'row' },
+        explore,
         exportMenu(timeline, {
-          name: run.files?.length === 1 ? run.files[0].name.replace(/\.jsonl?$/, '') : kind === 'nodes' ? 'nodes' : timeline.header.scope?.name ?? 'trace',
-          at: () => n, stageElement: () => stage.picture, walk,
+          name:
+            run.files?.length === 1
+              ? run.files[0].name.replace(/\.jsonl?$/, '')
+              : kind === 'nodes'
+                ? 'nodes'
+                : (timeline.header.scope?.name ?? 'trace'),
+          at: () => n,
+          stageElement: () => stage.picture,
+          walk,
           jsonl: run.files?.length === 1 ? { text: run.files[0].text } : null,
         }),
-        h('button', { type: 'button', onclick: onAnother }, t('replay.another')))),
+        h('button', { type: 'button', onclick: onAnother }, t('replay.another')),
+      ),
+    ),
     judged(),
     grid,
-    scrubHost);
+    scrubHost,
+  );
   host.append(box);
 
-  const stage = Stage(stageHost, { onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) });
+  const stage = Stage(stageHost, {
+    onPickMessage: (id) => pick({ message: id }),
+    onPickProcess: (name) => pick({ process: name }),
+  });
   const logs = LogGrid(logHost, {});
-  const space = SpaceTime(spaceHost, { onGoto: go, onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) });
-  const inspector = Inspector(inspectorHost, { onGoto: go, onPickMessage: (id) => pick({ message: id }), onPickProcess: (name) => pick({ process: name }) });
+  const space = SpaceTime(spaceHost, {
+    onGoto: go,
+    onPickMessage: (id) => pick({ message: id }),
+    onPickProcess: (name) => pick({ process: name }),
+  });
+  const inspector = Inspector(inspectorHost, {
+    onGoto: go,
+    onPickMessage: (id) => pick({ message: id }),
+    onPickProcess: (name) => pick({ process: name }),
+  });
   const story = Story(storyHost, {});
   const scrubber = Scrubber(scrubHost, { onGoto: go });
   addEventListener('keydown', keys);
@@ -72,28 +133,96 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
     const good = verdict.accepted;
     const isPart = run.of > timeline.length;
     // A violation by the steps of nodes ends the run.
-    const end = kind === 'nodes' && timeline.header.property ? { property: timeline.header.property, why: timeline.header.why } : null;
+    const end =
+      kind === 'nodes' && timeline.header.property
+        ? { property: timeline.header.property, why: timeline.header.why }
+        : null;
     const jump = (to, words) => h('button', { type: 'button', onclick: () => go(to) }, words);
     const lines = [];
     const line = (cls, ...words) => h('p', { class: cls }, words);
     if (!good && end) {
-      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken-at', { property: propertyName(end.property), n: run.of, line: verdict.line, file: verdict.file })), ' ',
-        jump(run.of, t('replay.go-broken')), h('span', { class: 'why' }, why(end.why, { end: '.' }), ' ', t('replay.broken-nodes'))));
+      lines.push(
+        line(
+          'is-bad',
+          h(
+            'strong',
+            {},
+            '✗ ',
+            t('replay.broken-at', {
+              property: propertyName(end.property),
+              n: run.of,
+              line: verdict.line,
+              file: verdict.file,
+            }),
+          ),
+          ' ',
+          jump(run.of, t('replay.go-broken')),
+          h('span', { class: 'why' }, why(end.why, { end: '.' }), ' ', t('replay.broken-nodes')),
+        ),
+      );
     } else if (!good) {
-      lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.rejected')), ' ', rejection(verdict),
-        run.of > 0 && (kind === 'nodes' || !isPart) && h('span', { class: 'why' }, t('replay.rejected-shown'), ' ', jump(run.of, t('replay.go-end')))));
+      lines.push(
+        line(
+          'is-bad',
+          h('strong', {}, '✗ ', t('replay.rejected')),
+          ' ',
+          rejection(verdict),
+          run.of > 0 &&
+            (kind === 'nodes' || !isPart) &&
+            h(
+              'span',
+              { class: 'why' },
+              t('replay.rejected-shown'),
+              ' ',
+              jump(run.of, t('replay.go-end')),
+            ),
+        ),
+      );
     } else {
-      lines.push(line('is-good', h('strong', {}, '✓ ', t('replay.accepted')), ' ', t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: run.of })));
+      lines.push(
+        line(
+          'is-good',
+          h('strong', {}, '✓ ', t('replay.accepted')),
+          ' ',
+          t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: run.of }),
+        ),
+      );
       for (const mark of breaks.slice(0, 5)) {
-        lines.push(line('is-bad', h('strong', {}, '✗ ', t('replay.broken', { property: propertyName(mark.properties[0].property), n: mark.step })), ' ',
-          jump(mark.step, t('replay.go-broken')), h('span', { class: 'why' }, why(mark.properties[0].why))));
+        lines.push(
+          line(
+            'is-bad',
+            h(
+              'strong',
+              {},
+              '✗ ',
+              t('replay.broken', {
+                property: propertyName(mark.properties[0].property),
+                n: mark.step,
+              }),
+            ),
+            ' ',
+            jump(mark.step, t('replay.go-broken')),
+            h('span', { class: 'why' }, why(mark.properties[0].why)),
+          ),
+        );
       }
     }
     if (isPart) {
       const { offset, last } = timeline;
-      const other = (words, isThere, part, to) => kind === 'nodes' && isThere && h('button', { type: 'button', onclick: () => onPart(part, to) }, t(words));
-      lines.push(line('is-warn', t('replay.shown', { from: offset + 1, to: last, of: run.of }), ' ',
-        other('replay.earlier', offset > 0, { to: offset }, offset), ' ', other('replay.later', last < run.of, { from: last + 1 }, last + 1)));
+      const other = (words, isThere, part, to) =>
+        kind === 'nodes' &&
+        isThere &&
+        h('button', { type: 'button', onclick: () => onPart(part, to) }, t(words));
+      lines.push(
+        line(
+          'is-warn',
+          t('replay.shown', { from: offset + 1, to: last, of: run.of }),
+          ' ',
+          other('replay.earlier', offset > 0, { to: offset }, offset),
+          ' ',
+          other('replay.later', last < run.of, { from: last + 1 }, last + 1),
+        ),
+      );
     }
     return h('div', { class: 'replay-verdict', role: 'status' }, lines);
   }
@@ -106,7 +235,10 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
 
   function go(to) {
     const isElsewhere = to > timeline.last || (to > 0 && to < timeline.offset);
-    if (isElsewhere && kind === 'nodes' && to <= run.of) { onVisit(to); return; }
+    if (isElsewhere && kind === 'nodes' && to <= run.of) {
+      onVisit(to);
+      return;
+    }
     stand(to, true);
   }
 
@@ -119,9 +251,18 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
   function draw(animate) {
     const at = timeline.at(n);
     const accused = accusedBy(at.step?.broken?.[0], at);
-    const { some, left } = sift(timeline, at, { look: new Set(selected?.message ? [selected.message] : []) });
+    const { some, left } = sift(timeline, at, {
+      look: new Set(selected?.message ? [selected.message] : []),
+    });
     stage.update({ at: all ? at : withMessages(at, some), selected, accused, animate });
-    siftNote(note, { left, all, onToggle: () => { all = !all; draw(false); } });
+    siftNote(note, {
+      left,
+      all,
+      onToggle: () => {
+        all = !all;
+        draw(false);
+      },
+    });
     logs.update({ timeline, at, accused });
     space.update({ timeline, at, selected, accused });
     inspector.update({ timeline, at, selected, accused });
@@ -132,8 +273,15 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
 
   function keys(event) {
     if (document.querySelector('dialog[open]') || scrubber.key(event)) return;
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.('input, textarea, select')) return;
-    if (event.key === 'l' && breaks.length) go((breaks.find((mark) => mark.step > n) ?? breaks[0]).step);
+    if (
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      event.target.closest?.('input, textarea, select')
+    )
+      return;
+    if (event.key === 'l' && breaks.length)
+      go((breaks.find((mark) => mark.step > n) ?? breaks[0]).step);
     else if (event.key === 'o') onAnother();
     else return;
     event.preventDefault();

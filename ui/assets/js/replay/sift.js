@@ -13,8 +13,14 @@ import { t } from '../i18n.js';
 export function sift(timeline, at, { since = at.n, look = null } = {}) {
   const some = at.inFlight.filter((message) => {
     const { sentAt, sentAgain, delivered, dropped } = timeline.all[message.id - 1];
-    return message.isDelivering || message.isDropping || message.isNew || look?.has(message.id)
-      || [sentAt, ...sentAgain].some((n) => n > since && n <= at.n) || [...delivered, ...dropped].some((n) => n > at.n);
+    return (
+      message.isDelivering ||
+      message.isDropping ||
+      message.isNew ||
+      look?.has(message.id) ||
+      [sentAt, ...sentAgain].some((n) => n > since && n <= at.n) ||
+      [...delivered, ...dropped].some((n) => n > at.n)
+    );
   });
   return { some, left: at.inFlight.length - some.length };
 }
@@ -24,8 +30,15 @@ export const withMessages = (at, some) => Object.create(at, { inFlight: { value:
 
 /** Shows the number of hidden messages, with a button to show or hide them. */
 export function siftNote(host, { left, all, onToggle }) {
-  replace(host, left > 0 && [
-    all ? '' : `${t('sift.left', { n: left })} `,
-    h('button', { type: 'button', class: 'link', onclick: onToggle }, t(all ? 'sift.some' : 'sift.all')),
-  ]);
+  replace(
+    host,
+    left > 0 && [
+      all ? '' : `${t('sift.left', { n: left })} `,
+      h(
+        'button',
+        { type: 'button', class: 'link', onclick: onToggle },
+        t(all ? 'sift.some' : 'sift.all'),
+      ),
+    ],
+  );
 }

@@ -34,7 +34,11 @@ export function arrange(items, { width, height }) {
     for (const r of narrow ? [33, 30, 27] : [42, 37, 33, 29]) {
       for (const sides of narrow ? ['below', 'mixed'] : ['beside', 'mixed', 'below']) {
         const found = attempt(servers, line, { width, height, narrow, column, r, sides });
-        const cost = found.cost + (42 - r) * 6 + { beside: 0, mixed: 14, below: 18 }[sides] + (column === height < 560 ? 0 : 10);
+        const cost =
+          found.cost +
+          (42 - r) * 6 +
+          { beside: 0, mixed: 14, below: 18 }[sides] +
+          (column === height < 560 ? 0 : 10);
         if (!best || cost < best.cost) best = { ...found, cost };
       }
     }
@@ -45,7 +49,9 @@ export function arrange(items, { width, height }) {
 const angle = (i, n) => -Math.PI / 2 + (2 * Math.PI * i) / n;
 
 function attempt(servers, line, { width, height, narrow, column, r, sides }) {
-  const widths = new Map([...servers, ...line].map(({ name, facts }) => [name, Math.max(0, ...facts.map(wordsWidth))]));
+  const widths = new Map(
+    [...servers, ...line].map(({ name, facts }) => [name, Math.max(0, ...facts.map(wordsWidth))]),
+  );
   const left = column ? Math.max(128, ...line.map(({ name }) => widths.get(name) + 16)) : 0;
   const row = line.length && !column ? 78 : 0;
   const spots = servers.map(({ name, facts }, i) => {
@@ -61,7 +67,9 @@ function attempt(servers, line, { width, height, narrow, column, r, sides }) {
   const middle = left + (width - left) / 2;
   for (const { cos, side, w } of spots) {
     if (Math.abs(cos) < 0.05) continue;
-    const aside = { right: cos > 0 ? r + 18 + w : r + 8, left: cos < 0 ? r + 18 + w : r + 8 }[side] ?? Math.max(r + 8, w / 2 + 4);
+    const aside =
+      { right: cos > 0 ? r + 18 + w : r + 8, left: cos < 0 ? r + 18 + w : r + 8 }[side] ??
+      Math.max(r + 8, w / 2 + 4);
     const room = (width - left) / 2 - aside;
     const which = cos > 0 ? 'right' : 'left';
     reach[which] = Math.min(reach[which], room / Math.abs(cos));
@@ -69,7 +77,10 @@ function attempt(servers, line, { width, height, narrow, column, r, sides }) {
   const above = 34;
   const lowest = Math.max(...spots.map(({ sin }) => sin), 0);
   const deepest = spots.filter(({ sin }) => sin > lowest - 0.01);
-  const below = Math.max(14, ...deepest.map(({ side, lines }) => (side === 'below' ? 14 + lines * STEP : 14)));
+  const below = Math.max(
+    14,
+    ...deepest.map(({ side, lines }) => (side === 'below' ? 14 + lines * STEP : 14)),
+  );
   // With an odd number, the lowest servers are above the lowest point of the ring: use the room.
   const span = Math.max(60, height - row - above - below - 2 * r);
   const ry = servers.length > 1 ? span / (1 + lowest) : span / 2;
@@ -86,10 +97,26 @@ function attempt(servers, line, { width, height, narrow, column, r, sides }) {
   line.forEach(({ name }, i) => {
     // Messages to a neighbor in the column leave a box at its other side.
     const top = i < (line.length - 1) / 2;
-    if (column) places.set(name, { x: left / 2, y: gap * (i + 0.5) + (top ? 12 : -12), r: 40, side: top ? 'above' : 'below', kind: 'box' });
-    else places.set(name, { x: gap * (i + 0.5), y: height - 54, r: narrow ? 34 : 40, side: 'below', kind: 'box' });
+    if (column)
+      places.set(name, {
+        x: left / 2,
+        y: gap * (i + 0.5) + (top ? 12 : -12),
+        r: 40,
+        side: top ? 'above' : 'below',
+        kind: 'box',
+      });
+    else
+      places.set(name, {
+        x: gap * (i + 0.5),
+        y: height - 54,
+        r: narrow ? 34 : 40,
+        side: 'below',
+        kind: 'box',
+      });
   });
-  const boxes = [...servers, ...line].map(({ name, facts }) => factBox(name, places.get(name), facts.length, widths.get(name)));
+  const boxes = [...servers, ...line].map(({ name, facts }) =>
+    factBox(name, places.get(name), facts.length, widths.get(name)),
+  );
   return { places, boxes, cost: faults(places, boxes, width, height) };
 }
 
@@ -99,9 +126,15 @@ export function factSpots({ side, r, kind }, count) {
   const spots = [];
   for (let i = 0; i < count; i += 1) {
     if (side === 'top') spots.push({ x: edge + 12, y: (i - count) * STEP + 8, anchor: 'start' });
-    else if (side === 'above') spots.push({ x: 0, y: -edge - 15 - (count - 1 - i) * STEP, anchor: 'middle' });
+    else if (side === 'above')
+      spots.push({ x: 0, y: -edge - 15 - (count - 1 - i) * STEP, anchor: 'middle' });
     else if (side === 'below') spots.push({ x: 0, y: edge + 19 + i * STEP, anchor: 'middle' });
-    else spots.push({ x: (edge + 16) * (side === 'right' ? 1 : -1), y: (i - (count - 1) / 2) * STEP + 4, anchor: side === 'right' ? 'start' : 'end' });
+    else
+      spots.push({
+        x: (edge + 16) * (side === 'right' ? 1 : -1),
+        y: (i - (count - 1) / 2) * STEP + 4,
+        anchor: side === 'right' ? 'start' : 'end',
+      });
   }
   return spots;
 }
@@ -111,7 +144,13 @@ function factBox(name, place, count, w) {
   if (!spots.length) return { name, x: place.x, y: place.y, w: 0, h: 0 };
   const aside = { start: w / 2, end: -w / 2, middle: 0 }[spots[0].anchor];
   const ys = spots.map(({ y }) => y);
-  return { name, x: place.x + spots[0].x + aside, y: place.y + (Math.min(...ys) + Math.max(...ys)) / 2 - 4, w, h: count * STEP };
+  return {
+    name,
+    x: place.x + spots[0].x + aside,
+    y: place.y + (Math.min(...ys) + Math.max(...ys)) / 2 - 4,
+    w,
+    h: count * STEP,
+  };
 }
 
 /** The cost of an arrangement: low for a tight fit, high for an overlap. */
@@ -120,14 +159,23 @@ function faults(places, boxes, width, height) {
   const all = [...places];
   all.forEach(([name, one], i) => {
     for (const [, other] of all.slice(i + 1)) {
-      const gap = one.kind === 'box' || other.kind === 'box'
-        ? Math.max(Math.abs(one.x - other.x) - halfWidth(one) - halfWidth(other), Math.abs(one.y - other.y) - halfHeight(one) - halfHeight(other))
-        : Math.hypot(one.x - other.x, one.y - other.y) - one.r - other.r;
+      const gap =
+        one.kind === 'box' || other.kind === 'box'
+          ? Math.max(
+              Math.abs(one.x - other.x) - halfWidth(one) - halfWidth(other),
+              Math.abs(one.y - other.y) - halfHeight(one) - halfHeight(other),
+            )
+          : Math.hypot(one.x - other.x, one.y - other.y) - one.r - other.r;
       const wanted = one.kind === 'server' && other.kind === 'server' ? GAP : 12;
       if (gap < wanted) cost += (wanted - gap) * 3;
       if (gap < 10) cost += 2000;
     }
-    const out = Math.max(0, halfWidth(one) - one.x, one.x + halfWidth(one) - width, one.y + halfHeight(one) - height);
+    const out = Math.max(
+      0,
+      halfWidth(one) - one.x,
+      one.x + halfWidth(one) - width,
+      one.y + halfHeight(one) - height,
+    );
     if (out > 0) cost += 500 + out * 10;
     for (const box of boxes) {
       if (box.name !== name && covers(one, box, 2)) cost += 600;
@@ -135,8 +183,15 @@ function faults(places, boxes, width, height) {
   });
   boxes.forEach((box, i) => {
     if (box.w === 0) return;
-    for (const other of boxes.slice(i + 1)) cost += overlap(box, other, 2) > 0 ? 400 + overlap(box, other, 2) : 0;
-    const out = Math.max(0, box.w / 2 - box.x, box.x + box.w / 2 - width, box.y + box.h / 2 - height, box.h / 2 - box.y);
+    for (const other of boxes.slice(i + 1))
+      cost += overlap(box, other, 2) > 0 ? 400 + overlap(box, other, 2) : 0;
+    const out = Math.max(
+      0,
+      box.w / 2 - box.x,
+      box.x + box.w / 2 - width,
+      box.y + box.h / 2 - height,
+      box.h / 2 - box.y,
+    );
     if (out > 0.5) cost += 400 + out * 10;
   });
   return cost;
@@ -155,10 +210,16 @@ function overlap(one, other, room = 0) {
 /** Whether a box covers a process. */
 function covers(node, { x, y, w, h }, room = 0) {
   if (w === 0) return false;
-  const [dx, dy] = [Math.max(0, Math.abs(node.x - x) - w / 2), Math.max(0, Math.abs(node.y - y) - h / 2)];
+  const [dx, dy] = [
+    Math.max(0, Math.abs(node.x - x) - w / 2),
+    Math.max(0, Math.abs(node.y - y) - h / 2),
+  ];
   if (node.kind === 'box') return dx < halfWidth(node) + room && dy < halfHeight(node) + room;
   if (Math.hypot(dx, dy) < node.r + room) return true;
-  return Boolean(node.crown) && overlap({ x: node.x, y: node.y - node.r - 11, w: 34, h: 20 }, { x, y, w, h }, room) > 0;
+  return (
+    Boolean(node.crown) &&
+    overlap({ x: node.x, y: node.y - node.r - 11, w: 34, h: 20 }, { x, y, w, h }, room) > 0
+  );
 }
 
 let ruler = null;
@@ -184,7 +245,10 @@ export function wordsWidth(words) {
 export function connect(from, to, { bend, nodes, boxes = [], used = new Map(), width, height }) {
   const others = nodes.filter((node) => node !== from && node !== to);
   // The same bend in the opposite direction is on the other side.
-  const [pair, sign] = from.x < to.x || (from.x === to.x && from.y < to.y) ? [`${from.x} ${from.y} ${to.x} ${to.y}`, 1] : [`${to.x} ${to.y} ${from.x} ${from.y}`, -1];
+  const [pair, sign] =
+    from.x < to.x || (from.x === to.x && from.y < to.y)
+      ? [`${from.x} ${from.y} ${to.x} ${to.y}`, 1]
+      : [`${to.x} ${to.y} ${from.x} ${from.y}`, -1];
   if (!used.has(pair)) used.set(pair, []);
   const taken = used.get(pair);
   let best = null;
@@ -196,7 +260,8 @@ export function connect(from, to, { bend, nodes, boxes = [], used = new Map(), w
       for (let i = 0; i <= 24; i += 1) {
         const at = found.point(i / 24);
         for (const other of others) if (distance(other, at) < CLEAR) cost += 400;
-        for (const box of boxes) if (Math.abs(at.x - box.x) < box.w / 2 && Math.abs(at.y - box.y) < box.h / 2) cost += 25;
+        for (const box of boxes)
+          if (Math.abs(at.x - box.x) < box.w / 2 && Math.abs(at.y - box.y) < box.h / 2) cost += 25;
         if (at.x < 4 || at.y < 4 || at.x > width - 4 || at.y > height - 4) cost += 60;
       }
       if (!best || cost < best.cost) best = { ...found, bend: way, cost };
@@ -210,7 +275,10 @@ export function connect(from, to, { bend, nodes, boxes = [], used = new Map(), w
 function curve(from, to, bend) {
   const [dx, dy] = [to.x - from.x, to.y - from.y];
   const far = Math.hypot(dx, dy) || 1;
-  const c = { x: (from.x + to.x) / 2 + (dy / far) * bend * 1.8, y: (from.y + to.y) / 2 - (dx / far) * bend * 1.8 };
+  const c = {
+    x: (from.x + to.x) / 2 + (dy / far) * bend * 1.8,
+    y: (from.y + to.y) / 2 - (dx / far) * bend * 1.8,
+  };
   const [a, b] = [edge(from, c), edge(to, c, 7)];
   const point = (s) => ({
     x: (1 - s) ** 2 * a.x + 2 * s * (1 - s) * c.x + s * s * b.x,
@@ -224,13 +292,20 @@ function edge(node, towards, away = 2) {
   const [dx, dy] = [towards.x - node.x, towards.y - node.y];
   const far = Math.hypot(dx, dy) || 1;
   let reach = node.r + 7 + away;
-  if (node.kind === 'box') reach = Math.min((node.r + 4) / Math.abs(dx / far || 1e-6), 16 / Math.abs(dy / far || 1e-6)) + 3 + away;
+  if (node.kind === 'box')
+    reach =
+      Math.min((node.r + 4) / Math.abs(dx / far || 1e-6), 16 / Math.abs(dy / far || 1e-6)) +
+      3 +
+      away;
   return { x: node.x + (dx / far) * reach, y: node.y + (dy / far) * reach };
 }
 
 function distance(node, { x, y }) {
   if (node.kind !== 'box') return Math.hypot(node.x - x, node.y - y) - node.r;
-  return Math.hypot(Math.max(0, Math.abs(node.x - x) - node.r - 4), Math.max(0, Math.abs(node.y - y) - 16));
+  return Math.hypot(
+    Math.max(0, Math.abs(node.x - x) - node.r - 4),
+    Math.max(0, Math.abs(node.y - y) - 16),
+  );
 }
 
 /* Labels. */
@@ -245,11 +320,19 @@ const ALONG = Array.from({ length: 29 }, (_, i) => 0.15 + i * 0.025);
  */
 export function settle(labels, { nodes, boxes = [], width, height }) {
   const taken = [...boxes];
-  const isFree = (box) => box.x - box.w / 2 >= 1 && box.x + box.w / 2 <= width - 1 && box.y - HIGH / 2 >= 1 && box.y + HIGH / 2 <= height - 1
-    && !taken.some((other) => overlap(box, other, 3) > 0) && !nodes.some((node) => covers(node, box, 4));
+  const isFree = (box) =>
+    box.x - box.w / 2 >= 1 &&
+    box.x + box.w / 2 <= width - 1 &&
+    box.y - HIGH / 2 >= 1 &&
+    box.y + HIGH / 2 <= height - 1 &&
+    !taken.some((other) => overlap(box, other, 3) > 0) &&
+    !nodes.some((node) => covers(node, box, 4));
   for (const label of labels) {
-    const found = along(label, label.w, isFree) ?? near(label, label.w, isFree, width, height)
-      ?? (label.spare && (along(label, label.spare.w, isFree) ?? near(label, label.spare.w, isFree, width, height)));
+    const found =
+      along(label, label.w, isFree) ??
+      near(label, label.w, isFree, width, height) ??
+      (label.spare &&
+        (along(label, label.spare.w, isFree) ?? near(label, label.spare.w, isFree, width, height)));
     if (found && found.w !== label.w) Object.assign(label, label.spare);
     const { x, y } = found ?? label.curve.point(label.prefer ?? 0.42);
     Object.assign(label, { x, y, lead: found?.lead ?? null });
@@ -275,7 +358,8 @@ function near({ curve: line, prefer = 0.42 }, w, isFree, width, height) {
   for (let y = HIGH / 2 + 2; y < height - HIGH / 2; y += 9) {
     for (let x = w / 2 + 2; x < width - w / 2; x += 12) {
       const far = Math.hypot(x - at.x, (y - at.y) * 1.3);
-      if ((!best || far < best.far) && isFree({ x, y, w, h: HIGH })) best = { x, y, w, far, lead: at };
+      if ((!best || far < best.far) && isFree({ x, y, w, h: HIGH }))
+        best = { x, y, w, far, lead: at };
     }
   }
   return best;

@@ -45,10 +45,29 @@ export function Player(host, { tour, next, app, navigate }) {
   const events = h('ol', { class: 'tour-events' });
   const happens = h('details', { class: 'tour-happens' }, summary, events);
   const back = h('button', { type: 'button', onclick: () => go(number - 1) }, '← ', t('tour.back'));
-  const forward = h('button', { type: 'button', class: 'primary', onclick: () => go(number + 1, { play: true }) }, t('tour.next'), ' →');
-  const onward = next && h('a', { class: 'button primary', href: format({ page: 'tour', rest: [next.name] }), title: next.title[language], hidden: true }, t('tour.next-tour'), ' →');
+  const forward = h(
+    'button',
+    { type: 'button', class: 'primary', onclick: () => go(number + 1, { play: true }) },
+    t('tour.next'),
+    ' →',
+  );
+  const onward =
+    next &&
+    h(
+      'a',
+      {
+        class: 'button primary',
+        href: format({ page: 'tour', rest: [next.name] }),
+        title: next.title[language],
+        hidden: true,
+      },
+      t('tour.next-tour'),
+      ' →',
+    );
   const bar = h('div', { class: 'tour-bar', 'aria-hidden': 'true' }, h('i', {}));
-  const explore = canExplore ? h('a', { class: 'button', 'aria-description': t('tour.explore-about') }, t('tour.explore')) : null;
+  const explore = canExplore
+    ? h('a', { class: 'button', 'aria-description': t('tour.explore-about') }, t('tour.explore'))
+    : null;
   const exports = h('span', {});
   const contents = h('ol', { class: 'plain tour-contents' });
 
@@ -58,27 +77,57 @@ export function Player(host, { tour, next, app, navigate }) {
   const data = h('div', { class: 'tour-data row' });
   const spaceHost = h('div', { class: 'tour-spacetime' });
 
-  const box = h('div', { class: 'tour' },
-    h('section', { class: 'tour-tell', 'aria-label': tour.title[language] },
-      h('div', { class: 'tour-top' }, h('a', { class: 'small', href: '#/tour' }, '← ', t('tour.all')), h('h1', {}, tour.title[language])),
+  const box = h(
+    'div',
+    { class: 'tour' },
+    h(
+      'section',
+      { class: 'tour-tell', 'aria-label': tour.title[language] },
+      h(
+        'div',
+        { class: 'tour-top' },
+        h('a', { class: 'small', href: '#/tour' }, '← ', t('tour.all')),
+        h('h1', {}, tour.title[language]),
+      ),
       h('div', { class: 'tour-words', 'aria-live': 'polite' }, partName, heading, words, property),
-      cites, happens,
+      cites,
+      happens,
       h('div', { class: 'tour-more row' }, explore, exports),
-      h('details', { class: 'tour-toc' }, h('summary', {}, t('tour.contents')), contents)),
-    h('div', { class: 'tour-moves' }, bar, h('div', { class: 'row' }, back, where, h('span', { class: 'spacer' }), onward, forward)),
-    h('section', { class: 'tour-show' }, stageHost, hidden,
-      h('h2', { class: 'small' }, t('tour.logs')), logHost, data,
-      h('h2', { class: 'small' }, t('tour.spacetime')), spaceHost));
+      h('details', { class: 'tour-toc' }, h('summary', {}, t('tour.contents')), contents),
+    ),
+    h(
+      'div',
+      { class: 'tour-moves' },
+      bar,
+      h('div', { class: 'row' }, back, where, h('span', { class: 'spacer' }), onward, forward),
+    ),
+    h(
+      'section',
+      { class: 'tour-show' },
+      stageHost,
+      hidden,
+      h('h2', { class: 'small' }, t('tour.logs')),
+      logHost,
+      data,
+      h('h2', { class: 'small' }, t('tour.spacetime')),
+      spaceHost,
+    ),
+  );
   host.append(box);
 
   const stage = Stage(stageHost, {});
   const logs = LogGrid(logHost, {});
   const space = SpaceTime(spaceHost, { onGoto: (n) => peek(n) });
 
-  replace(contents, tour.cards.map((one, place) => [
-    tour.parts.length > 1 && one.place === 0 && h('li', { class: 'tour-toc-part small dim' }, one.part.title[language]),
-    h('li', {}, h('a', { href: address(place) }, `${place + 1}. ${one.head[language]}`)),
-  ]));
+  replace(
+    contents,
+    tour.cards.map((one, place) => [
+      tour.parts.length > 1 &&
+        one.place === 0 &&
+        h('li', { class: 'tour-toc-part small dim' }, one.part.title[language]),
+      h('li', {}, h('a', { href: address(place) }, `${place + 1}. ${one.head[language]}`)),
+    ]),
+  );
 
   addEventListener('keydown', keys);
 
@@ -107,7 +156,9 @@ export function Player(host, { tour, next, app, navigate }) {
   function peek(n) {
     clearTimeout(timer);
     if (n < card.from || n > card.to) {
-      const place = tour.cards.findIndex((one) => one.part === card.part && n <= one.to && n >= one.from);
+      const place = tour.cards.findIndex(
+        (one) => one.part === card.part && n <= one.to && n >= one.from,
+      );
       if (place >= 0) go(place);
     }
     show(n, true);
@@ -118,7 +169,10 @@ export function Player(host, { tour, next, app, navigate }) {
     const { timeline } = card.part;
     const look = lookedAt(timeline, card, n);
     const whole = timeline.at(n);
-    const { some, left } = sift(timeline, whole, { since: Math.max(card.from, n - FRESH), look: look.messages });
+    const { some, left } = sift(timeline, whole, {
+      since: Math.max(card.from, n - FRESH),
+      look: look.messages,
+    });
     const broken = n === card.to ? timeline.steps[n - 1]?.broken : null;
     const accused = accusedBy(broken?.[0], whole);
     const view = all ? whole : withMessages(whole, some);
@@ -127,20 +181,46 @@ export function Player(host, { tour, next, app, navigate }) {
     logs.update({ at: whole, accused });
     drawData(whole);
     space.update({ timeline, at: whole, selected: null, accused });
-    siftNote(hidden, { left, all, onToggle: () => { all = !all; show(at, false); } });
+    siftNote(hidden, {
+      left,
+      all,
+      onToggle: () => {
+        all = !all;
+        show(at, false);
+      },
+    });
     for (const [place, line] of [...events.children].entries()) {
-      line.firstElementChild?.setAttribute('aria-current', card.from + place + 1 === n ? 'step' : 'false');
+      line.firstElementChild?.setAttribute(
+        'aria-current',
+        card.from + place + 1 === n ? 'step' : 'false',
+      );
     }
     if (explore) explore.href = exploreHash(walkOf(card.part, n));
   }
 
   /** The data of the servers, if any server has data. */
   function drawData(whole) {
-    const held = whole.names.map((name) => ({ name, pairs: whole.processes[name]?.running?.store })).filter(({ pairs }) => pairs);
+    const held = whole.names
+      .map((name) => ({ name, pairs: whole.processes[name]?.running?.store }))
+      .filter(({ pairs }) => pairs);
     data.hidden = held.every(({ pairs }) => !pairs.length);
     if (data.hidden) return;
-    replace(data, h('span', { class: 'dim small' }, t('tour.data')), held.map(({ name, pairs }) => h('span', { class: 'chip', title: who(name) },
-      h('b', {}, initial(name)), h('code', {}, pairs.map(({ key, value }) => `${plain(key)} = ${plain(value)}`).join(', ') || '–'))));
+    replace(
+      data,
+      h('span', { class: 'dim small' }, t('tour.data')),
+      held.map(({ name, pairs }) =>
+        h(
+          'span',
+          { class: 'chip', title: who(name) },
+          h('b', {}, initial(name)),
+          h(
+            'code',
+            {},
+            pairs.map(({ key, value }) => `${plain(key)} = ${plain(value)}`).join(', ') || '–',
+          ),
+        ),
+      ),
+    );
   }
 
   function drawCard() {
@@ -151,27 +231,67 @@ export function Player(host, { tour, next, app, navigate }) {
     bar.firstElementChild.style.width = `${(100 * number) / last}%`;
     partName.hidden = tour.parts.length < 2;
     if (tour.parts.length > 1) {
-      replace(partName, t('tour.part', { n: card.number + 1, of: tour.parts.length, title: part.title[language] }),
-        part.mutant && [' ', h('span', { class: 'chip is-warn' }, t('tour.mutant'))]);
+      replace(
+        partName,
+        t('tour.part', { n: card.number + 1, of: tour.parts.length, title: part.title[language] }),
+        part.mutant && [' ', h('span', { class: 'chip is-warn' }, t('tour.mutant'))],
+      );
     }
-    const sources = new Set((card.cites ?? []).map((one) => (one.startsWith('thesis') ? 'tour.cites-about-thesis' : 'tour.cites-about')));
-    replace(cites, (card.cites ?? []).map(cite), h('details', { class: 'small dim' }, h('summary', {}, t('tour.sources')), [...sources].map((key) => h('p', {}, t(key)))));
+    const sources = new Set(
+      (card.cites ?? []).map((one) =>
+        one.startsWith('thesis') ? 'tour.cites-about-thesis' : 'tour.cites-about',
+      ),
+    );
+    replace(
+      cites,
+      (card.cites ?? []).map(cite),
+      h(
+        'details',
+        { class: 'small dim' },
+        h('summary', {}, t('tour.sources')),
+        [...sources].map((key) => h('p', {}, t(key))),
+      ),
+    );
     cites.hidden = !card.cites?.length;
     const count = card.to - card.from;
     text(summary, t('tour.happens-n', { n: count }));
     happens.hidden = count === 0;
     happens.open = count > 0 && count <= 6;
-    replace(events, part.timeline.steps.slice(card.from, card.to).map((step, place) => {
-      const n = card.from + place + 1;
-      return h('li', {}, h('button', { type: 'button', onclick: () => peek(n) }, capital(tellEvent(step, part.timeline.state(step.process, n - 1)))));
-    }));
+    replace(
+      events,
+      part.timeline.steps.slice(card.from, card.to).map((step, place) => {
+        const n = card.from + place + 1;
+        return h(
+          'li',
+          {},
+          h(
+            'button',
+            { type: 'button', onclick: () => peek(n) },
+            capital(tellEvent(step, part.timeline.state(step.process, n - 1))),
+          ),
+        );
+      }),
+    );
     const broken = part.timeline.steps[card.to - 1]?.broken;
     property.hidden = !broken?.length;
-    if (broken?.length) replace(property, h('strong', {}, t('tour.broken', { property: propertyName(broken[0].property) })), h('p', {}, why(broken[0].why, { end: '.' })));
+    if (broken?.length)
+      replace(
+        property,
+        h('strong', {}, t('tour.broken', { property: propertyName(broken[0].property) })),
+        h('p', {}, why(broken[0].why, { end: '.' })),
+      );
     back.disabled = number === 0;
     forward.hidden = number === last;
     if (onward) onward.hidden = number !== last;
-    replace(exports, exportMenu(part.timeline, { name: part.trace, at: () => at, stageElement: () => stage.picture, jsonl: { url: traceOf(part) } }));
+    replace(
+      exports,
+      exportMenu(part.timeline, {
+        name: part.trace,
+        at: () => at,
+        stageElement: () => stage.picture,
+        jsonl: { url: traceOf(part) },
+      }),
+    );
     for (const [place, line] of [...contents.querySelectorAll('a')].entries()) {
       set(line, { 'aria-current': place === number ? 'step' : null });
     }
@@ -179,11 +299,25 @@ export function Player(host, { tour, next, app, navigate }) {
   }
 
   function keys(pressed) {
-    if (pressed.ctrlKey || pressed.metaKey || pressed.altKey || document.querySelector('dialog[open]')) return;
-    if (pressed.target.closest?.('input, select, textarea, [role="menu"], [role="slider"], .tour-spacetime')) return;
+    if (
+      pressed.ctrlKey ||
+      pressed.metaKey ||
+      pressed.altKey ||
+      document.querySelector('dialog[open]')
+    )
+      return;
+    if (
+      pressed.target.closest?.(
+        'input, select, textarea, [role="menu"], [role="slider"], .tour-spacetime',
+      )
+    )
+      return;
     const run = {
-      ArrowRight: () => go(number + 1, { play: number < last }), ArrowLeft: () => go(number - 1),
-      Home: () => go(0), End: () => go(last), Escape: () => navigate('#/tour'),
+      ArrowRight: () => go(number + 1, { play: number < last }),
+      ArrowLeft: () => go(number - 1),
+      Home: () => go(0),
+      End: () => go(last),
+      Escape: () => navigate('#/tour'),
     }[pressed.key];
     if (!run) return;
     pressed.preventDefault();
@@ -191,7 +325,9 @@ export function Player(host, { tour, next, app, navigate }) {
   }
 
   return {
-    go(to) { if (to !== number || !card) go(to); },
+    go(to) {
+      if (to !== number || !card) go(to);
+    },
     destroy() {
       clearTimeout(timer);
       removeEventListener('keydown', keys);
@@ -217,7 +353,10 @@ function point(picture, { processes, messages }) {
 function cite(place) {
   const [source, ...rest] = place.split(' ');
   const [first, second] = rest;
-  const words = first === 'Figure' ? t('tour.cites-figure', { place: t('tour.figure', { n: second }) }) : t(`tour.cites-${source}`, { place: first });
+  const words =
+    first === 'Figure'
+      ? t('tour.cites-figure', { place: t('tour.figure', { n: second }) })
+      : t(`tour.cites-${source}`, { place: first });
   return [h('span', { class: 'chip' }, words), ' '];
 }
 

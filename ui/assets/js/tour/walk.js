@@ -8,8 +8,18 @@ import { eventOf, readJsonl } from '../timeline.js';
 import { format } from '../router.js';
 
 const LETTERS = {
-  ElectionTimeout: 'e', HeartbeatTimeout: 'h', Compact: 'k', QuorumTimeout: 'q', Propose: 'w', ProposeTogether: 'b', Read: 'g',
-  Sync: 's', Crash: 'c', Restart: 'r', Invoke: 'i', ClientTimeout: 't',
+  ElectionTimeout: 'e',
+  HeartbeatTimeout: 'h',
+  Compact: 'k',
+  QuorumTimeout: 'q',
+  Propose: 'w',
+  ProposeTogether: 'b',
+  Read: 'g',
+  Sync: 's',
+  Crash: 'c',
+  Restart: 'r',
+  Invoke: 'i',
+  ClientTimeout: 't',
 };
 
 /** All tours in order, without their traces. */
@@ -22,10 +32,12 @@ export async function tours() {
 export async function loadTour(name) {
   const tour = await getJson(`/ui/tours/${name}.json`);
   tour.cards = [];
-  await Promise.all(tour.parts.map(async (part) => {
-    const text = await getJson(traceOf(part), { raw: true });
-    part.timeline = readJsonl(text, 'tour');
-  }));
+  await Promise.all(
+    tour.parts.map(async (part) => {
+      const text = await getJson(traceOf(part), { raw: true });
+      part.timeline = readJsonl(text, 'tour');
+    }),
+  );
   tour.parts.forEach((part, number) => {
     let done = 0;
     part.cards.forEach((card, place) => {
@@ -80,7 +92,14 @@ export function exploreHash(walk, at = walk.path.length) {
   const merged = !walk.steps || walk.steps === 'merged';
   return format({
     page: 'explore',
-    params: { scope: walk.scope.name, ...walk.scope.bounds, mutant: walk.mutant, steps: merged ? null : walk.steps, path: walk.path.join('.'), at },
+    params: {
+      scope: walk.scope.name,
+      ...walk.scope.bounds,
+      mutant: walk.mutant,
+      steps: merged ? null : walk.steps,
+      path: walk.path.join('.'),
+      at,
+    },
   });
 }
 
@@ -98,7 +117,12 @@ export function lookedAt(timeline, card, n) {
     const [kind, from, to] = look.split(' ');
     let newest = null;
     for (const message of timeline.all) {
-      if (message.from !== long(from) || message.to !== long(to) || KINDS[Object.keys(message.message)[0]] !== kind) continue;
+      if (
+        message.from !== long(from) ||
+        message.to !== long(to) ||
+        KINDS[Object.keys(message.message)[0]] !== kind
+      )
+        continue;
       const sent = lastUpTo([message.sentAt, ...message.sentAgain], n);
       if (sent !== null && (!newest || sent >= newest.sent)) newest = { id: message.id, sent };
     }
@@ -108,8 +132,12 @@ export function lookedAt(timeline, card, n) {
 }
 
 const KINDS = {
-  RequestVoteRequest: 'RequestVote', RequestVoteResponse: 'Vote', AppendEntriesRequest: 'AppendEntries',
-  AppendEntriesResponse: 'Acknowledgement', ClientRequest: 'Request', ClientResponse: 'Response',
+  RequestVoteRequest: 'RequestVote',
+  RequestVoteResponse: 'Vote',
+  AppendEntriesRequest: 'AppendEntries',
+  AppendEntriesResponse: 'Acknowledgement',
+  ClientRequest: 'Request',
+  ClientResponse: 'Response',
 };
 
 const long = (short) => (/^\d+$/.test(short) ? `server ${short}` : `${short} 1`);

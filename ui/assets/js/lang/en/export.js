@@ -29,5 +29,8 @@ export default {
   'export.ev-leads': 'leads term {term}',
   'export.ev-commit': 'commits up to {index}',
   'export.caption': { one: '{scope}, {n} step', other: '{scope}, {n} steps' },
-  'export.caption-mutant': { one: '{scope} with the planted bug {mutant}, {n} step', other: '{scope} with the planted bug {mutant}, {n} steps' },
+  'export.caption-mutant': {
+    one: '{scope} with the planted bug {mutant}, {n} step',
+    other: '{scope} with the planted bug {mutant}, {n} steps',
+  },
 };

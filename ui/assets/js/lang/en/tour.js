@@ -1,6 +1,7 @@
 export default {
   'tour.title': 'Guided tours',
-  'tour.lead': 'Seven short tours of Raft. Every step is a real step of the code that runs in the servers, replayed from a recorded run.',
+  'tour.lead':
+    'Seven short tours of Raft. Every step is a real step of the code that runs in the servers, replayed from a recorded run.',
   'tour.count': { one: '{n} step', other: '{n} steps' },
   'tour.parts': { one: '{n} part', other: '{n} parts' },
   'tour.all': 'All tours',
@@ -13,7 +14,8 @@ export default {
   'tour.cites-figure': 'Raft, {place}',
   'tour.cites-thesis': 'Thesis §{place}',
   'tour.figure': 'Figure {n}',
-  'tour.cites-about': 'In the Raft paper: Ongaro and Ousterhout, “In Search of an Understandable Consensus Algorithm”',
+  'tour.cites-about':
+    'In the Raft paper: Ongaro and Ousterhout, “In Search of an Understandable Consensus Algorithm”',
   'tour.cites-about-thesis': 'In Ongaro’s thesis: “Consensus: Bridging Theory and Practice”',
   'tour.sources': 'Sources',
   'tour.explore': 'Continue from here in Explore',

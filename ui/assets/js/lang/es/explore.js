@@ -1,15 +1,19 @@
 export default {
   'explore.hero': 'Raft, paso a paso',
-  'explore.lead': 'Cada botón es un paso del mismo código que corre en los servidores. Da los pasos tú, o planta un error clásico y deja que el comprobador encuentre un incumplimiento.',
+  'explore.lead':
+    'Cada botón es un paso del mismo código que corre en los servidores. Da los pasos tú, o planta un error clásico y deja que el comprobador encuentre un incumplimiento.',
   'explore.card-plant': 'Planta un error y mira cómo falla Raft',
-  'explore.card-plant-about': 'Elige un error clásico. El comprobador encuentra un contraejemplo y lo muestra paso a paso. Cada error indica con qué método se encuentra.',
+  'explore.card-plant-about':
+    'Elige un error clásico. El comprobador encuentra un contraejemplo y lo muestra paso a paso. Cada error indica con qué método se encuentra.',
   'explore.card-walk': 'Da los pasos tú',
-  'explore.card-walk-about': 'Decide a qué servidor se le agota el tiempo, cuál se cae y cuándo llega cada mensaje.',
+  'explore.card-walk-about':
+    'Decide a qué servidor se le agota el tiempo, cuál se cae y cuándo llega cada mensaje.',
   'explore.card-walk-go': 'Empezar',
   'explore.card-tour': 'Haz un recorrido guiado',
   'explore.card-tour-about': 'Elecciones, replicación, caídas y la figura 8, en recorridos breves.',
   'explore.card-tour-go': 'Ver los recorridos',
-  'explore.search': 'Buscar acciones ( / )', 'explore.search-short': 'Buscar ( / )',
+  'explore.search': 'Buscar acciones ( / )',
+  'explore.search-short': 'Buscar ( / )',
   'explore.kind': 'Tipo de acción',
   'explore.kind-all': 'todo',
   'explore.kind-messages': 'mensajes',
@@ -45,12 +49,18 @@ export default {
   'explore.ask': 'probar S{id}',
   'explore.forbidden': 'No permitido: {why}',
   'explore.no-effect': 'No tiene efecto en este estado.',
-  'explore.again': {"one": "{n} ya entregado: puede llegar otra vez", "other": "{n} ya entregados: pueden llegar otra vez"},
+  'explore.again': {
+    one: '{n} ya entregado: puede llegar otra vez',
+    other: '{n} ya entregados: pueden llegar otra vez',
+  },
   'explore.no-match': 'No hay coincidencias.',
   'explore.no-action': 'Aquí no hay ninguna acción posible.',
   'explore.properties': 'Propiedades en este estado',
   'explore.properties-hold': '✓ Se cumplen las {n} propiedades',
-  'explore.properties-broken': { one: '✗ Se incumple una propiedad', other: '✗ Se incumplen {n} propiedades' },
+  'explore.properties-broken': {
+    one: '✗ Se incumple una propiedad',
+    other: '✗ Se incumplen {n} propiedades',
+  },
   'explore.holds': 'se cumple',
   'explore.broken': 'se incumple',
   'explore.budgets': 'Presupuesto gastado',
@@ -67,12 +77,12 @@ export default {
   'explore.bound-snapshots': 'instantáneas',
   'explore.bound-batch': 'entradas por mensaje',
   'explore.bound-attempts': 'intentos por cliente',
-  'explore.n-servers': {"one": "{n} servidor", "other": "{n} servidores"},
-  'explore.n-terms': {"one": "{n} mandato", "other": "{n} mandatos"},
-  'explore.n-entries': {"one": "{n} entrada", "other": "{n} entradas"},
-  'explore.n-reads': {"one": "{n} lectura", "other": "{n} lecturas"},
-  'explore.n-crashes': {"one": "{n} caída", "other": "{n} caídas"},
-  'explore.n-snapshots': {"one": "{n} instantánea", "other": "{n} instantáneas"},
+  'explore.n-servers': { one: '{n} servidor', other: '{n} servidores' },
+  'explore.n-terms': { one: '{n} mandato', other: '{n} mandatos' },
+  'explore.n-entries': { one: '{n} entrada', other: '{n} entradas' },
+  'explore.n-reads': { one: '{n} lectura', other: '{n} lecturas' },
+  'explore.n-crashes': { one: '{n} caída', other: '{n} caídas' },
+  'explore.n-snapshots': { one: '{n} instantánea', other: '{n} instantáneas' },
   'explore.tree': 'Estados visitados',
   'explore.tree-start': 'comienzo',
   'explore.did-electiontimeout': 'agota el tiempo',
@@ -106,13 +116,28 @@ export default {
   'explore.walk-here': 'Empezar aquí',
   'explore.take-bounds': 'Usar los límites que lo muestran: {scope}, {bounds}',
   'explore.choose-world': 'Ámbito, límites y error',
-  'explore.properties-liveness': '✗ Se incumple «{property}». No es una de las {n} propiedades de seguridad siguientes.',
-  'explore.properties-not-yet': 'La ejecución mostrada incumple «{property}»: en este paso aún no, o aquí ya no se puede comprobar.',
-  'explore.found-stuck': { one: 'Encontrado: tras {n} paso el clúster está atascado.', other: 'Encontrado: tras {n} pasos el clúster está atascado.' },
+  'explore.properties-liveness':
+    '✗ Se incumple «{property}». No es una de las {n} propiedades de seguridad siguientes.',
+  'explore.properties-not-yet':
+    'La ejecución mostrada incumple «{property}»: en este paso aún no, o aquí ya no se puede comprobar.',
+  'explore.found-stuck': {
+    one: 'Encontrado: tras {n} paso el clúster está atascado.',
+    other: 'Encontrado: tras {n} pasos el clúster está atascado.',
+  },
   'explore.found-stuck-at-start': 'Encontrado: el clúster está atascado desde el comienzo.',
-  'explore.found-timed': { one: 'Encontrado por una simulación con reloj: «{property}» se incumple tras {n} paso, en el pulso {ticks}.', other: 'Encontrado por una simulación con reloj: «{property}» se incumple tras {n} pasos, en el pulso {ticks}.' },
-  'explore.found-schedule': { one: 'Encontrado por un guion grabado: «{property}» se incumple tras {n} paso.', other: 'Encontrado por un guion grabado: «{property}» se incumple tras {n} pasos.' },
-  'explore.found-is-stuck': { one: 'Este es el estado atascado; {n} paso más muestra una ejecución sin fallos.', other: 'Este es el estado atascado; {n} pasos más muestran una ejecución sin fallos.' },
+  'explore.found-timed': {
+    one: 'Encontrado por una simulación con reloj: «{property}» se incumple tras {n} paso, en el pulso {ticks}.',
+    other:
+      'Encontrado por una simulación con reloj: «{property}» se incumple tras {n} pasos, en el pulso {ticks}.',
+  },
+  'explore.found-schedule': {
+    one: 'Encontrado por un guion grabado: «{property}» se incumple tras {n} paso.',
+    other: 'Encontrado por un guion grabado: «{property}» se incumple tras {n} pasos.',
+  },
+  'explore.found-is-stuck': {
+    one: 'Este es el estado atascado; {n} paso más muestra una ejecución sin fallos.',
+    other: 'Este es el estado atascado; {n} pasos más muestran una ejecución sin fallos.',
+  },
   'explore.found-is-stuck-alone': 'Este es el estado atascado.',
   'explore.found-still-stuck': 'Sigue atascado: esta ejecución sin fallos no compromete nada.',
   'explore.at-tick': 'Pulso {n}.',
@@ -145,7 +170,7 @@ export default {
   'explore.p-depth': 'profundidad',
   'explore.p-memory': 'memoria',
   'explore.p-elapsed': 'tiempo',
-  'explore.states': {"one": "{n} estado", "other": "{n} estados"},
+  'explore.states': { one: '{n} estado', other: '{n} estados' },
   'explore.stop': 'Parar',
   'explore.verdict-exhausted': 'agotado',
   'explore.verdict-violated': 'incumplido',
@@ -154,11 +179,17 @@ export default {
   'explore.verdict-not_found': 'inalcanzable',
   'explore.verdict-stopped': 'parado: no afirma nada',
   'explore.verdict-failed': 'falló',
-  'explore.found-property': { one: 'Encontrado: «{property}» se incumple tras {n} paso.', other: 'Encontrado: «{property}» se incumple tras {n} pasos.' },
+  'explore.found-property': {
+    one: 'Encontrado: «{property}» se incumple tras {n} paso.',
+    other: 'Encontrado: «{property}» se incumple tras {n} pasos.',
+  },
   'explore.found-walk': 'Recórrelo con Siguiente.',
   'explore.found-end': 'Este es el paso que la incumple.',
   'explore.no-verdict': 'Esto no es un veredicto sobre Raft: hay un error plantado.',
-  'explore.found-state': { one: 'Aquí está, a {n} paso del comienzo.', other: 'Aquí está, a {n} pasos del comienzo.' },
+  'explore.found-state': {
+    one: 'Aquí está, a {n} paso del comienzo.',
+    other: 'Aquí está, a {n} pasos del comienzo.',
+  },
   'explore.from-start': 'Desde el comienzo',
   'explore.play-pause': 'Reproducir / pausa',
   'explore.planted': 'plantado',
@@ -185,134 +216,230 @@ export default {
   // Los textos del catálogo, que el servidor da en inglés.
   'explore.mutant-vote-not-persisted': 'Un voto no se guarda en disco.',
   'explore.mutant-vote-sent-before-durable': 'Un voto se envía antes de estar en disco.',
-  'explore.mutant-rejoins-with-wiped-disk': 'Un servidor con el disco borrado se reincorpora con su identificador anterior y vota.',
-  'explore.mutant-candidate-forgets-own-vote': 'Un candidato no registra el voto que se da a sí mismo.',
+  'explore.mutant-rejoins-with-wiped-disk':
+    'Un servidor con el disco borrado se reincorpora con su identificador anterior y vota.',
+  'explore.mutant-candidate-forgets-own-vote':
+    'Un candidato no registra el voto que se da a sí mismo.',
   'explore.mutant-counts-stale-votes': 'Se cuenta un voto de un mandato anterior.',
-  'explore.mutant-counts-repeated-votes': 'Los votos se cuentan sin un conjunto, así que una respuesta duplicada cuenta dos veces.',
+  'explore.mutant-counts-repeated-votes':
+    'Los votos se cuentan sin un conjunto, así que una respuesta duplicada cuenta dos veces.',
   'explore.mutant-votes-without-comparing-logs': 'Se concede un voto sin comparar los logs.',
   'explore.mutant-compares-logs-by-length': 'Los logs se comparan solo por su longitud.',
-  'explore.mutant-commits-older-term-by-counting': 'Una entrada de un mandato anterior se compromete contando réplicas (figura 8).',
+  'explore.mutant-commits-older-term-by-counting':
+    'Una entrada de un mandato anterior se compromete contando réplicas (figura 8).',
   'explore.mutant-conflicting-suffix-kept': 'No se elimina un sufijo del log en conflicto.',
   'explore.mutant-prev-term-not-compared': 'No se compara el mandato en prevLogIndex.',
   'explore.mutant-counts-stale-acknowledgements': 'Se cuenta un acuse de un mandato anterior.',
-  'explore.mutant-match-index-survives-re-election': 'match_index se conserva hasta el siguiente liderazgo de un servidor.',
-  'explore.mutant-append-acknowledged-before-durable': 'Una entrada se confirma antes de que esté en disco.',
-  'explore.mutant-late-notice-credits-overwritten-entries': 'Un aviso tardío del disco se atribuye a entradas que entretanto se sobrescribieron.',
-  'explore.mutant-read-before-commit-in-term': 'Se sirve un ReadIndex antes de que el líder haya comprometido algo en su mandato.',
+  'explore.mutant-match-index-survives-re-election':
+    'match_index se conserva hasta el siguiente liderazgo de un servidor.',
+  'explore.mutant-append-acknowledged-before-durable':
+    'Una entrada se confirma antes de que esté en disco.',
+  'explore.mutant-late-notice-credits-overwritten-entries':
+    'Un aviso tardío del disco se atribuye a entradas que entretanto se sobrescribieron.',
+  'explore.mutant-read-before-commit-in-term':
+    'Se sirve un ReadIndex antes de que el líder haya comprometido algo en su mandato.',
   'explore.mutant-votes-twice-in-a-term': 'Un servidor vota a dos candidatos en un mandato.',
   'explore.mutant-votes-in-an-older-term': 'Un servidor vota en un mandato anterior al suyo.',
-  'explore.mutant-votes-requested-before-durable': 'Se piden votos antes de que el voto propio del candidato esté en disco.',
-  'explore.mutant-quorum-off-by-one': 'Una mayoría es la mitad de los servidores, redondeada hacia abajo.',
-  'explore.mutant-stays-leader-in-new-term': 'Un líder que ve un mandato posterior lo adopta y sigue siendo líder.',
+  'explore.mutant-votes-requested-before-durable':
+    'Se piden votos antes de que el voto propio del candidato esté en disco.',
+  'explore.mutant-quorum-off-by-one':
+    'Una mayoría es la mitad de los servidores, redondeada hacia abajo.',
+  'explore.mutant-stays-leader-in-new-term':
+    'Un líder que ve un mandato posterior lo adopta y sigue siendo líder.',
   'explore.mutant-accepts-stale-appends': 'Se acepta un AppendEntries de un mandato anterior.',
-  'explore.mutant-truncates-without-conflict': 'Un seguidor trunca su log según una petición retrasada sin que haya conflicto.',
+  'explore.mutant-truncates-without-conflict':
+    'Un seguidor trunca su log según una petición retrasada sin que haya conflicto.',
   'explore.mutant-truncation-not-persisted': 'Un truncamiento no se guarda en disco.',
-  'explore.mutant-follower-commits-despite-conflict': 'Un seguidor que rechaza entradas adopta aun así el índice de commit del líder.',
-  'explore.mutant-leader-counts-itself-before-durable': 'Un líder se cuenta a sí mismo antes de que la entrada esté en su propio disco.',
-  'explore.mutant-read-without-confirmation': 'Una lectura se responde sin la confirmación de una mayoría.',
-  'explore.mutant-read-round-not-compared': 'Cualquier acuse del mandato confirma una lectura, incluso uno tardío.',
-  'explore.mutant-read-before-applied': 'Una lectura se responde antes de aplicar todas las entradas comprometidas.',
+  'explore.mutant-follower-commits-despite-conflict':
+    'Un seguidor que rechaza entradas adopta aun así el índice de commit del líder.',
+  'explore.mutant-leader-counts-itself-before-durable':
+    'Un líder se cuenta a sí mismo antes de que la entrada esté en su propio disco.',
+  'explore.mutant-read-without-confirmation':
+    'Una lectura se responde sin la confirmación de una mayoría.',
+  'explore.mutant-read-round-not-compared':
+    'Cualquier acuse del mandato confirma una lectura, incluso uno tardío.',
+  'explore.mutant-read-before-applied':
+    'Una lectura se responde antes de aplicar todas las entradas comprometidas.',
   'explore.mutant-command-applied-twice': 'No se consultan las respuestas guardadas de una sesión.',
-  'explore.mutant-acknowledged-sequence-applied-again': 'Se aplica otra vez un número de secuencia cuya respuesta ya se confirmó y descartó.',
-  'explore.mutant-retries-under-new-sequence': 'Un cliente reintenta una escritura con otro número de secuencia.',
-  'explore.mutant-unavailable-taken-for-not-done': 'Un cliente toma «no disponible» por «no hecho».',
-  'explore.mutant-response-id-not-compared': 'Un cliente acepta cualquier respuesta como la de su petición actual.',
-  'explore.mutant-next-index-not-moved-back': 'next_index no retrocede cuando un seguidor informa de un conflicto.',
+  'explore.mutant-acknowledged-sequence-applied-again':
+    'Se aplica otra vez un número de secuencia cuya respuesta ya se confirmó y descartó.',
+  'explore.mutant-retries-under-new-sequence':
+    'Un cliente reintenta una escritura con otro número de secuencia.',
+  'explore.mutant-unavailable-taken-for-not-done':
+    'Un cliente toma «no disponible» por «no hecho».',
+  'explore.mutant-response-id-not-compared':
+    'Un cliente acepta cualquier respuesta como la de su petición actual.',
+  'explore.mutant-next-index-not-moved-back':
+    'next_index no retrocede cuando un seguidor informa de un conflicto.',
   'explore.mutant-leader-skips-noop': 'Un líder nuevo no añade ningún no-op.',
   'explore.mutant-vote-kept-across-terms': 'Un voto se conserva al cambiar de mandato.',
   'explore.mutant-pre-vote-counted-as-vote': 'Un prevoto se cuenta como voto.',
-  'explore.mutant-stale-pre-vote-dropped': 'Se descarta una petición PreVote de un mandato anterior, y quien la envió nunca conoce el nuevo.',
-  'explore.mutant-leader-never-checks-quorum': 'Un líder sin respuestas de una mayoría sigue siendo líder.',
-  'explore.mutant-quorum-heard-for-ever': 'Un líder que una vez recibió respuestas de una mayoría sigue siendo líder para siempre.',
-  'explore.mutant-votes-against-leader-it-hears': 'Un servidor concede su voto aunque tiene un líder activo.',
-  'explore.mutant-pre-candidate-refuses-others': 'Un precandidato niega su prevoto a todos los demás servidores.',
-  'explore.mutant-pre-vote-raises-term': 'Una petición PreVote aumenta el mandato de quien la recibe.',
-  'explore.mutant-ack-counts-everything-sent': 'Un acuse se cuenta para todas las entradas enviadas hasta el momento.',
-  'explore.mutant-split-vote-never-retried': 'Un candidato espera para siempre tras un reparto de votos.',
-  'explore.mutant-vote-requests-not-repeated': 'Un candidato envía cada petición de voto una sola vez, sin reintentos.',
-  'explore.mutant-repeated-vote-refused': 'Se rechaza una petición de voto retransmitida del candidato que recibió el voto.',
-  'explore.mutant-waiters-outlive-the-lead': 'Un cliente que espera una entrada recibe la respuesta a la entrada de otro líder en ese índice.',
-  'explore.mutant-lost-lead-not-told': 'Los clientes en espera no reciben respuesta cuando su líder pierde el liderazgo.',
-  'explore.mutant-conflict-hint-ignored': 'Se ignora la pista del conflicto: next_index retrocede de una en una entrada.',
+  'explore.mutant-stale-pre-vote-dropped':
+    'Se descarta una petición PreVote de un mandato anterior, y quien la envió nunca conoce el nuevo.',
+  'explore.mutant-leader-never-checks-quorum':
+    'Un líder sin respuestas de una mayoría sigue siendo líder.',
+  'explore.mutant-quorum-heard-for-ever':
+    'Un líder que una vez recibió respuestas de una mayoría sigue siendo líder para siempre.',
+  'explore.mutant-votes-against-leader-it-hears':
+    'Un servidor concede su voto aunque tiene un líder activo.',
+  'explore.mutant-pre-candidate-refuses-others':
+    'Un precandidato niega su prevoto a todos los demás servidores.',
+  'explore.mutant-pre-vote-raises-term':
+    'Una petición PreVote aumenta el mandato de quien la recibe.',
+  'explore.mutant-ack-counts-everything-sent':
+    'Un acuse se cuenta para todas las entradas enviadas hasta el momento.',
+  'explore.mutant-split-vote-never-retried':
+    'Un candidato espera para siempre tras un reparto de votos.',
+  'explore.mutant-vote-requests-not-repeated':
+    'Un candidato envía cada petición de voto una sola vez, sin reintentos.',
+  'explore.mutant-repeated-vote-refused':
+    'Se rechaza una petición de voto retransmitida del candidato que recibió el voto.',
+  'explore.mutant-waiters-outlive-the-lead':
+    'Un cliente que espera una entrada recibe la respuesta a la entrada de otro líder en ese índice.',
+  'explore.mutant-lost-lead-not-told':
+    'Los clientes en espera no reciben respuesta cuando su líder pierde el liderazgo.',
+  'explore.mutant-conflict-hint-ignored':
+    'Se ignora la pista del conflicto: next_index retrocede de una en una entrada.',
   'explore.mutant-match-index-falls': 'Un acuse tardío hace retroceder match_index.',
-  'explore.mutant-window-not-kept': 'Un líder envía a un seguidor más entradas de las que caben en su ventana.',
-  'explore.mutant-stale-refusal-confirms-reads': 'El rechazo de una petición de un mandato anterior confirma una lectura del mandato actual.',
-  'explore.mutant-unknown-session-applied': 'Una escritura se aplica aunque su sesión es desconocida.',
+  'explore.mutant-window-not-kept':
+    'Un líder envía a un seguidor más entradas de las que caben en su ventana.',
+  'explore.mutant-stale-refusal-confirms-reads':
+    'El rechazo de una petición de un mandato anterior confirma una lectura del mandato actual.',
+  'explore.mutant-unknown-session-applied':
+    'Una escritura se aplica aunque su sesión es desconocida.',
   'explore.mutant-sessions-never-evicted': 'Las sesiones nunca se desalojan.',
-  'explore.mutant-earlier-writes-not-settled': 'La escritura de un cliente no da por cerradas las anteriores.',
-  'explore.mutant-expired-session-write-repeated': 'Un cliente repite en una sesión nueva la escritura de una sesión caducada.',
+  'explore.mutant-earlier-writes-not-settled':
+    'La escritura de un cliente no da por cerradas las anteriores.',
+  'explore.mutant-expired-session-write-repeated':
+    'Un cliente repite en una sesión nueva la escritura de una sesión caducada.',
   'explore.mutant-client-never-retries': 'Un cliente nunca reintenta una petición.',
   'explore.mutant-client-never-gives-up': 'Un cliente espera una respuesta para siempre.',
-  'explore.mutant-proxy-mixes-requests-up': 'Un proxy acepta cualquier respuesta a un cliente como la de su petición actual.',
-  'explore.mutant-proxy-stays-with-silent-server': 'Un proxy sigue reintentando con un servidor que no responde.',
+  'explore.mutant-proxy-mixes-requests-up':
+    'Un proxy acepta cualquier respuesta a un cliente como la de su petición actual.',
+  'explore.mutant-proxy-stays-with-silent-server':
+    'Un proxy sigue reintentando con un servidor que no responde.',
   'explore.mutant-proxy-ignores-hints': 'Un proxy no sigue la pista de un servidor que rechaza.',
-  'explore.mutant-proxy-forgets-leader': 'Un proxy olvida al líder que respondió y prueba con cualquier servidor.',
-  'explore.mutant-proxy-never-gives-up': 'Un proxy conserva una petición a la que no le quedan intentos.',
-  'explore.mutant-read-joins-earlier-round': 'Una lectura se une a la ronda anterior a la suya, que puede estar ya respondida.',
-  'explore.mutant-sessions-left-out-of-snapshot': 'Las sesiones se quedan fuera de una instantánea.',
-  'explore.mutant-prefix-removed-before-snapshot-is-durable': 'El prefijo del log se elimina del disco antes de que esté en él la instantánea que lo sustituye.',
+  'explore.mutant-proxy-forgets-leader':
+    'Un proxy olvida al líder que respondió y prueba con cualquier servidor.',
+  'explore.mutant-proxy-never-gives-up':
+    'Un proxy conserva una petición a la que no le quedan intentos.',
+  'explore.mutant-read-joins-earlier-round':
+    'Una lectura se une a la ronda anterior a la suya, que puede estar ya respondida.',
+  'explore.mutant-sessions-left-out-of-snapshot':
+    'Las sesiones se quedan fuera de una instantánea.',
+  'explore.mutant-prefix-removed-before-snapshot-is-durable':
+    'El prefijo del log se elimina del disco antes de que esté en él la instantánea que lo sustituye.',
   'explore.mutant-snapshot-beyond-committed': 'Una instantánea cubre entradas no comprometidas.',
-  'explore.mutant-stale-snapshot-installed': 'Se instala una instantánea más antigua que el estado aplicado.',
-  'explore.mutant-conflicting-suffix-kept-behind-snapshot': 'Se conserva un sufijo en conflicto detrás de una instantánea instalada.',
-  'explore.mutant-snapshot-acknowledged-before-durable': 'Una instantánea se confirma antes de que esté en disco.',
+  'explore.mutant-stale-snapshot-installed':
+    'Se instala una instantánea más antigua que el estado aplicado.',
+  'explore.mutant-conflicting-suffix-kept-behind-snapshot':
+    'Se conserva un sufijo en conflicto detrás de una instantánea instalada.',
+  'explore.mutant-snapshot-acknowledged-before-durable':
+    'Una instantánea se confirma antes de que esté en disco.',
   'explore.mutant-heartbeats-not-sent': 'Un líder no envía latidos.',
-  'explore.mutant-leader-not-waited-for': 'Un mensaje del líder no reinicia el temporizador de elección.',
-  'explore.mutant-step-down-not-believed': 'Un servidor niega su prevoto a su propio líder, aunque este dejó de serlo.',
-  'explore.mutant-heartbeat-acknowledges-undurable': 'La respuesta a un latido confirma entradas que aún no están en disco.',
-  'explore.mutant-answered-before-term-is-durable': 'Se responde a la petición de un líder antes de que el mandato del seguidor esté en disco.',
-  'explore.mutant-heartbeat-answer-waits-for-disk': 'La respuesta a un latido o a una ronda de lectura espera a que todas las entradas estén en disco.',
+  'explore.mutant-leader-not-waited-for':
+    'Un mensaje del líder no reinicia el temporizador de elección.',
+  'explore.mutant-step-down-not-believed':
+    'Un servidor niega su prevoto a su propio líder, aunque este dejó de serlo.',
+  'explore.mutant-heartbeat-acknowledges-undurable':
+    'La respuesta a un latido confirma entradas que aún no están en disco.',
+  'explore.mutant-answered-before-term-is-durable':
+    'Se responde a la petición de un líder antes de que el mandato del seguidor esté en disco.',
+  'explore.mutant-heartbeat-answer-waits-for-disk':
+    'La respuesta a un latido o a una ronda de lectura espera a que todas las entradas estén en disco.',
   'explore.mutant-session-in-use-evicted': 'Una sesión se desaloja aunque está en uso.',
-  'explore.mutant-session-in-use-given-to-another': 'Un cliente al que se le rechaza la sesión recibe una que usa otro cliente.',
+  'explore.mutant-session-in-use-given-to-another':
+    'Un cliente al que se le rechaza la sesión recibe una que usa otro cliente.',
   'explore.mutant-closed-session-kept': 'Una sesión que su cliente cerró sigue abierta.',
-  'explore.mutant-applied-sequences-forgotten': 'El almacén no registra qué escrituras de una sesión desalojada se aplicaron.',
+  'explore.mutant-applied-sequences-forgotten':
+    'El almacén no registra qué escrituras de una sesión desalojada se aplicaron.',
   'explore.predicate-leader': 'Un servidor es líder.',
-  'explore.predicate-split-vote': 'Dos candidatos se reparten los votos de un mandato y ninguno puede ya ganarlo.',
-  'explore.predicate-two-leaders': 'Dos servidores son líderes a la vez, en mandatos distintos: nada lo prohíbe.',
-  'explore.predicate-deposed-leader': 'Un servidor sigue siendo líder de un mandato anterior: no sabe que ya se eligió a otro.',
+  'explore.predicate-split-vote':
+    'Dos candidatos se reparten los votos de un mandato y ninguno puede ya ganarlo.',
+  'explore.predicate-two-leaders':
+    'Dos servidores son líderes a la vez, en mandatos distintos: nada lo prohíbe.',
+  'explore.predicate-deposed-leader':
+    'Un servidor sigue siendo líder de un mandato anterior: no sabe que ya se eligió a otro.',
   'explore.predicate-logs-differ': 'Dos logs tienen entradas distintas en un mismo índice.',
-  'explore.predicate-majority-not-committed': 'Una entrada está en los discos de una mayoría y ningún servidor la ha comprometido.',
-  'explore.predicate-older-term-on-majority': 'Una entrada de un mandato anterior está en los discos de una mayoría bajo un líder de un mandato posterior, sin comprometer (figura 8, antes del peligro).',
-  'explore.predicate-older-term-committed': 'Una entrada de un mandato anterior queda comprometida por una entrada propia del líder posterior a ella.',
+  'explore.predicate-majority-not-committed':
+    'Una entrada está en los discos de una mayoría y ningún servidor la ha comprometido.',
+  'explore.predicate-older-term-on-majority':
+    'Una entrada de un mandato anterior está en los discos de una mayoría bajo un líder de un mandato posterior, sin comprometer (figura 8, antes del peligro).',
+  'explore.predicate-older-term-committed':
+    'Una entrada de un mandato anterior queda comprometida por una entrada propia del líder posterior a ella.',
   'explore.predicate-entry-overwritten': 'Un seguidor elimina entradas que su líder no tiene.',
-  'explore.predicate-follower-lacks-committed': 'Una entrada está comprometida y un servidor en marcha no la tiene.',
-  'explore.predicate-all-agree': 'Todos los servidores están en marcha, tienen el mismo log y saben que todo está comprometido; un líder le añadió algo.',
+  'explore.predicate-follower-lacks-committed':
+    'Una entrada está comprometida y un servidor en marcha no la tiene.',
+  'explore.predicate-all-agree':
+    'Todos los servidores están en marcha, tienen el mismo log y saben que todo está comprometido; un líder le añadió algo.',
   'explore.predicate-write-lost': 'Una caída pierde una escritura que no había llegado al disco.',
   'explore.predicate-leader-crashed': 'El líder se cae.',
-  'explore.predicate-commit-without-own-disk': 'Un líder compromete una entrada que otros tienen en disco y el suyo aún no.',
-  'explore.predicate-write-acknowledged': 'Un cliente recibe la confirmación de que su escritura tuvo efecto.',
+  'explore.predicate-commit-without-own-disk':
+    'Un líder compromete una entrada que otros tienen en disco y el suyo aún no.',
+  'explore.predicate-write-acknowledged':
+    'Un cliente recibe la confirmación de que su escritura tuvo efecto.',
   'explore.predicate-read-served': 'Una lectura se responde sin pasar por el log.',
-  'explore.predicate-outcome-unknown': 'Un cliente abandona una escritura y no puede saber si tendrá efecto.',
-  'explore.predicate-retry-applied-once': 'Una escritura está dos veces en el log, y la segunda se responde con la respuesta guardada de la sesión.',
-  'explore.method-search': 'Búsqueda exhaustiva: todas las ejecuciones dentro de los límites, de la más corta a la más larga, hasta que una incumple la propiedad.',
-  'explore.method-schedule': 'Guion grabado: el ámbito es demasiado grande para recorrerlo, así que se repite una secuencia fija de pasos. De otras ejecuciones no se afirma nada.',
-  'explore.method-progress': 'Comprobación de progreso: se visita cada estado dentro de los límites, y desde cada uno el comprobador busca una ejecución sin fallos que comprometa una entrada nueva. Encuentra un estado desde el que no hay ninguna.',
-  'explore.method-timed': 'Simulación con reloj: los servidores siguen un reloj, con temporizadores aleatorios y varias semillas. De otras ejecuciones no se afirma nada.',
-  'explore.scenario-unheard': 'Se elige un líder; después no recibe nada de lo que envían los demás servidores.',
-  'explore.scenario-outdated': 'Quedan dos servidores: uno en un mandato posterior, el otro con el log más largo.',
-  'explore.scenario-returns': 'Un seguidor queda aislado 600 pulsos y vuelve; el líder debería seguir siendo líder.',
-  'explore.scenario-slow-disks': 'Los discos de los seguidores se detienen durante 600 pulsos; el líder debería seguir siendo líder.',
-  'explore.scenario-steps-down': 'Un líder deja de serlo y pide prevotos a los servidores que aún lo siguen.',
-  'explore.scenario-deaf': 'Un seguidor no recibe nada de lo que envía el líder, que debería seguir siendo líder.',
-  'explore.scenario-behind': 'Un seguidor al que le faltan 12 entradas se encuentra con un líder nuevo.',
+  'explore.predicate-outcome-unknown':
+    'Un cliente abandona una escritura y no puede saber si tendrá efecto.',
+  'explore.predicate-retry-applied-once':
+    'Una escritura está dos veces en el log, y la segunda se responde con la respuesta guardada de la sesión.',
+  'explore.method-search':
+    'Búsqueda exhaustiva: todas las ejecuciones dentro de los límites, de la más corta a la más larga, hasta que una incumple la propiedad.',
+  'explore.method-schedule':
+    'Guion grabado: el ámbito es demasiado grande para recorrerlo, así que se repite una secuencia fija de pasos. De otras ejecuciones no se afirma nada.',
+  'explore.method-progress':
+    'Comprobación de progreso: se visita cada estado dentro de los límites, y desde cada uno el comprobador busca una ejecución sin fallos que comprometa una entrada nueva. Encuentra un estado desde el que no hay ninguna.',
+  'explore.method-timed':
+    'Simulación con reloj: los servidores siguen un reloj, con temporizadores aleatorios y varias semillas. De otras ejecuciones no se afirma nada.',
+  'explore.scenario-unheard':
+    'Se elige un líder; después no recibe nada de lo que envían los demás servidores.',
+  'explore.scenario-outdated':
+    'Quedan dos servidores: uno en un mandato posterior, el otro con el log más largo.',
+  'explore.scenario-returns':
+    'Un seguidor queda aislado 600 pulsos y vuelve; el líder debería seguir siendo líder.',
+  'explore.scenario-slow-disks':
+    'Los discos de los seguidores se detienen durante 600 pulsos; el líder debería seguir siendo líder.',
+  'explore.scenario-steps-down':
+    'Un líder deja de serlo y pide prevotos a los servidores que aún lo siguen.',
+  'explore.scenario-deaf':
+    'Un seguidor no recibe nada de lo que envía el líder, que debería seguir siendo líder.',
+  'explore.scenario-behind':
+    'Un seguidor al que le faltan 12 entradas se encuentra con un líder nuevo.',
   'explore.scenario-lossy': 'La red pierde la primera copia de cada mensaje.',
-  'explore.scenario-silent': 'El servidor al que un proxy envía sus peticiones está caído para siempre.',
-  'explore.scenario-redirected': 'Un proxy envía una petición a un servidor que no es líder, y luego otra.',
+  'explore.scenario-silent':
+    'El servidor al que un proxy envía sus peticiones está caído para siempre.',
+  'explore.scenario-redirected':
+    'Un proxy envía una petición a un servidor que no es líder, y luego otra.',
   'explore.scenario-deposed': 'El servidor al que un proxy envió una petición pierde el liderazgo.',
-  'explore.scenario-abandoned': 'Todos los servidores están caídos, y un cliente envía una petición.',
-  'explore.about-property-electionsafety': 'En un mandato se elige como mucho a un líder (figura 3).',
-  'explore.about-property-leaderappendonly': 'Un líder nunca sobrescribe ni elimina entradas de su log (figura 3).',
-  'explore.about-property-logmatching': 'Dos logs con una entrada del mismo índice y mandato coinciden hasta ella (figura 3).',
-  'explore.about-property-leadercompleteness': 'Una entrada comprometida está en el log de todo líder de un mandato posterior (figura 3).',
-  'explore.about-property-statemachinesafety': 'Dos servidores nunca aplican entradas distintas en un mismo índice (figura 3).',
-  'explore.about-property-termsandcommitindexesneverfall': 'Ni el mandato ni el índice de commit de un servidor bajan mientras está en marcha, ni su mandato baja del que tenía en disco.',
-  'explore.about-property-onevoteperterm': 'Un servidor vota a un solo candidato por mandato, aunque se reinicie, y no comunica un voto que su disco no guarda.',
-  'explore.about-property-acknowledgedwritesarekept': 'Una escritura confirmada está comprometida, y lo sigue estando.',
-  'explore.about-property-exactlyonceapplication': 'Los datos son los que dan las órdenes comprometidas, cada una aplicada una vez.',
-  'explore.about-property-linearizability': 'Las operaciones de los clientes parecen tener efecto una tras otra, entre su llamada y su respuesta.',
+  'explore.scenario-abandoned':
+    'Todos los servidores están caídos, y un cliente envía una petición.',
+  'explore.about-property-electionsafety':
+    'En un mandato se elige como mucho a un líder (figura 3).',
+  'explore.about-property-leaderappendonly':
+    'Un líder nunca sobrescribe ni elimina entradas de su log (figura 3).',
+  'explore.about-property-logmatching':
+    'Dos logs con una entrada del mismo índice y mandato coinciden hasta ella (figura 3).',
+  'explore.about-property-leadercompleteness':
+    'Una entrada comprometida está en el log de todo líder de un mandato posterior (figura 3).',
+  'explore.about-property-statemachinesafety':
+    'Dos servidores nunca aplican entradas distintas en un mismo índice (figura 3).',
+  'explore.about-property-termsandcommitindexesneverfall':
+    'Ni el mandato ni el índice de commit de un servidor bajan mientras está en marcha, ni su mandato baja del que tenía en disco.',
+  'explore.about-property-onevoteperterm':
+    'Un servidor vota a un solo candidato por mandato, aunque se reinicie, y no comunica un voto que su disco no guarda.',
+  'explore.about-property-acknowledgedwritesarekept':
+    'Una escritura confirmada está comprometida, y lo sigue estando.',
+  'explore.about-property-exactlyonceapplication':
+    'Los datos son los que dan las órdenes comprometidas, cada una aplicada una vez.',
+  'explore.about-property-linearizability':
+    'Las operaciones de los clientes parecen tener efecto una tras otra, entre su llamada y su respuesta.',
   'explore.about-property-termsneverfallwithinalog': 'Los mandatos nunca bajan dentro de un log.',
-  'explore.about-property-matchindexisdurable': 'El match_index de un líder nunca supera lo que ese servidor guarda en disco, y un servidor solo confirma entradas que su disco guarda.',
-  'explore.about-property-alwaysoninvariants': 'Lo que cada servidor comprueba después de cada paso, también en producción.',
-  'explore.about-property-progress': 'Sin más fallos, el clúster siempre puede elegir un líder, comprometer una entrada nueva y responder a sus clientes.',
+  'explore.about-property-matchindexisdurable':
+    'El match_index de un líder nunca supera lo que ese servidor guarda en disco, y un servidor solo confirma entradas que su disco guarda.',
+  'explore.about-property-alwaysoninvariants':
+    'Lo que cada servidor comprueba después de cada paso, también en producción.',
+  'explore.about-property-progress':
+    'Sin más fallos, el clúster siempre puede elegir un líder, comprometer una entrada nueva y responder a sus clientes.',
   'explore.about-property-stability': 'Un líder en contacto con una mayoría sigue siendo líder.',
   'explore.about-property-latency': 'Lo que requiere unas pocas idas y vueltas no requiere muchas.',
   'explore.scope-elections': 'solo votos y mandatos: se eligen líderes que no envían nada',
@@ -321,14 +448,20 @@ export default {
   'explore.scope-replication': 'los logs divergen y convergen; nadie se cae',
   'explore.scope-crashes': 'replicación con una caída que pierde lo que no estaba en disco',
   'explore.scope-crashes-2': 'lo mismo con dos caídas',
-  'explore.scope-split-writes': 'cada escritura a disco y cada arranque es un paso aparte, a través de mandatos',
-  'explore.scope-split-entries': 'cada escritura a disco y cada arranque es un paso aparte, con una entrada de un cliente',
+  'explore.scope-split-writes':
+    'cada escritura a disco y cada arranque es un paso aparte, a través de mandatos',
+  'explore.scope-split-entries':
+    'cada escritura a disco y cada arranque es un paso aparte, con una entrada de un cliente',
   'explore.scope-quorum': 'PreVote, un líder que comprueba su quórum, servidores que le son fieles',
-  'explore.scope-pipelining': 'las entradas se envían sin esperar respuesta y llegan en cualquier orden',
-  'explore.scope-older-term': 'compromiso de entradas de mandatos anteriores (figura 8), una entrada por mensaje',
+  'explore.scope-pipelining':
+    'las entradas se envían sin esperar respuesta y llegan en cualquier orden',
+  'explore.scope-older-term':
+    'compromiso de entradas de mandatos anteriores (figura 8), una entrada por mensaje',
   'explore.scope-reads': 'lecturas linealizables sin pasar por el log (ReadIndex)',
-  'explore.scope-end-to-end': 'un cliente que reintenta, un proxy y tres servidores: exactamente una vez',
-  'explore.scope-end-to-end-reads': 'un cliente escribe y otro lee, a través de un proxy: linealizable',
+  'explore.scope-end-to-end':
+    'un cliente que reintenta, un proxy y tres servidores: exactamente una vez',
+  'explore.scope-end-to-end-reads':
+    'un cliente escribe y otro lee, a través de un proxy: linealizable',
   'explore.scope-fail-over': 'la escritura de un cliente coincide con un cambio de líder',
   'explore.scope-sessions': 'un cliente abre una sesión, y se desaloja la de otro',
   'explore.scope-snapshots': 'una instantánea sustituye el comienzo de un log y se envía a otros',

@@ -4,7 +4,8 @@ export default {
   'export.stage-about': 'El escenario actual en un archivo independiente',
   'export.spacetime': 'Diagrama espacio-tiempo, en SVG',
   'export.spacetime-about': 'La ejecución entera en colores claros, para un artículo',
-  'export.spacetime-part': 'Pasos {from} a {to}: la ejecución entera de {of} es demasiado larga para un dibujo',
+  'export.spacetime-part':
+    'Pasos {from} a {to}: la ejecución entera de {of} es demasiado larga para un dibujo',
   'export.shiviz': 'Log de ShiViz',
   'export.shiviz-about': 'Con relojes vectoriales y la expresión regular que necesita ShiViz',
   'export.jsonl': 'Traza, en líneas JSON',
@@ -29,5 +30,8 @@ export default {
   'export.ev-leads': 'líder del mandato {term}',
   'export.ev-commit': 'compromete hasta {index}',
   'export.caption': { one: '{scope}, {n} paso', other: '{scope}, {n} pasos' },
-  'export.caption-mutant': { one: '{scope} con el error plantado {mutant}, {n} paso', other: '{scope} con el error plantado {mutant}, {n} pasos' },
+  'export.caption-mutant': {
+    one: '{scope} con el error plantado {mutant}, {n} paso',
+    other: '{scope} con el error plantado {mutant}, {n} pasos',
+  },
 };

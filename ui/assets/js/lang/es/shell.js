@@ -24,7 +24,8 @@ export default {
   'shell.status-401': 'El servidor pide un token.',
   'shell.status-403': 'El servidor no lo permite.',
   'shell.status-404': 'El servidor no tiene este recurso.',
-  'shell.status-429': 'El servidor está ocupado con otras peticiones: inténtalo de nuevo en un momento.',
+  'shell.status-429':
+    'El servidor está ocupado con otras peticiones: inténtalo de nuevo en un momento.',
   'shell.no-page': 'No hay ninguna página «{page}».',
   'shell.page-failed': 'No se pudo mostrar la página «{page}»: {why}',
 };

@@ -1,6 +1,7 @@
 export default {
   'tour.title': 'Recorridos guiados',
-  'tour.lead': 'Siete recorridos breves por Raft. Cada paso es un paso real del mismo código que corre en los servidores, reproducido de una ejecución grabada.',
+  'tour.lead':
+    'Siete recorridos breves por Raft. Cada paso es un paso real del mismo código que corre en los servidores, reproducido de una ejecución grabada.',
   'tour.count': { one: '{n} paso', other: '{n} pasos' },
   'tour.parts': { one: '{n} parte', other: '{n} partes' },
   'tour.all': 'Todos los recorridos',
@@ -13,7 +14,8 @@ export default {
   'tour.cites-figure': 'Raft, {place}',
   'tour.cites-thesis': 'Tesis §{place}',
   'tour.figure': 'figura {n}',
-  'tour.cites-about': 'En el artículo de Raft: Ongaro y Ousterhout, «In Search of an Understandable Consensus Algorithm»',
+  'tour.cites-about':
+    'En el artículo de Raft: Ongaro y Ousterhout, «In Search of an Understandable Consensus Algorithm»',
   'tour.cites-about-thesis': 'En la tesis de Ongaro: «Consensus: Bridging Theory and Practice»',
   'tour.sources': 'Fuentes',
   'tour.explore': 'Continuar desde aquí en Explorar',
