@@ -190,6 +190,14 @@ export const tests = {
       ],
     );
   },
+  first_steps_keep_the_messages_of_the_start(equal) {
+    const { header, start, steps } = run();
+    const whole = new Timeline({ header, start, network: [append], steps });
+    equal(
+      whole.firstSteps(2).all.map(({ id, from, to }) => [id, from, to]),
+      whole.all.slice(0, 3).map(({ id, from, to }) => [id, from, to]),
+    );
+  },
   log_of_a_tail_knows_its_indexes(equal) {
     const held = logOf({
       kind: 'server',

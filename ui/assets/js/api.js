@@ -12,10 +12,12 @@ import { t, has } from './i18n.js';
 import { translated } from './why.js';
 
 const TOKEN = 'stateraft.token';
+/** @type {Set<(state: 'gone' | 'back') => void>} */
 const watchers = new Set();
 let gone = false;
 
 export class ApiError extends Error {
+  /** @param {number} status @param {string} message @param {any} [body] */
   constructor(status, message, body) {
     super(message);
     this.name = 'ApiError';
@@ -23,6 +25,12 @@ export class ApiError extends Error {
     this.body = body ?? null;
   }
 }
+
+/**
+ * The message of a caught error.
+ * @param {unknown} error
+ */
+export const messageOf = (error) => (error instanceof Error ? error.message : String(error));
 
 export const token = () => {
   try {
@@ -32,6 +40,7 @@ export const token = () => {
   }
 };
 
+/** @param {string | null} value */
 export function setToken(value) {
   try {
     if (value) sessionStorage.setItem(TOKEN, value);
@@ -41,19 +50,35 @@ export function setToken(value) {
   }
 }
 
+/** @param {Record<string, string>} more @returns {Record<string, string>} */
 function headers(more) {
   const held = token();
   return held ? { ...more, authorization: `Bearer ${held}` } : { ...more };
 }
 
+/** @typedef {{signal?: AbortSignal, raw?: boolean}} Options */
+/** @param {string} url @param {Options} [options] */
 export const getJson = (url, options) => ask('GET', url, undefined, options);
+/** @param {string} url @param {unknown} body @param {Options} [options] */
 export const postJson = (url, body, options) => ask('POST', url, body, options);
-export const putJson = (url, body, options) => ask('PUT', url, body, options);
+/** @param {string} url @param {Options} [options] */
 export const deleteJson = (url, options) => ask('DELETE', url, undefined, options);
 
-/** Returns the text of the response unchanged; errors as in the other functions. */
+/**
+ * Returns the text of the response unchanged; errors as in the other functions.
+ * @param {string} url
+ * @param {unknown} body
+ * @param {Options} [options]
+ */
 export const postText = (url, body, options) => ask('POST', url, body, { ...options, raw: true });
 
+/**
+ * @param {string} method
+ * @param {string} url
+ * @param {unknown} body
+ * @param {Options} [options]
+ * @returns {Promise<any>}
+ */
 async function ask(method, url, body, { signal, raw = false } = {}) {
   let answer;
   try {
@@ -64,7 +89,7 @@ async function ask(method, url, body, { signal, raw = false } = {}) {
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {
-    if (error.name === 'AbortError') throw error;
+    if (/** @type {Error} */ (error).name === 'AbortError') throw error;
     tell('gone');
     throw new ApiError(0, t('shell.gone'));
   }
@@ -80,7 +105,9 @@ async function ask(method, url, body, { signal, raw = false } = {}) {
   }
 }
 
+/** @param {number} status @param {string} text */
 function failure(status, text) {
+  /** @type {any} */
   let body = null;
   try {
     body = JSON.parse(text);
@@ -101,12 +128,16 @@ function failure(status, text) {
   );
 }
 
-/** Calls `run('gone' | 'back')`; returns a function that removes the listener. */
+/**
+ * Calls `run('gone' | 'back')`; returns a function that removes the listener.
+ * @param {(state: 'gone' | 'back') => void} run
+ */
 export function onServer(run) {
   watchers.add(run);
   return () => watchers.delete(run);
 }
 
+/** @param {'gone' | 'back'} state */
 function tell(state) {
   const now = state === 'gone';
   if (now === gone) return;
@@ -118,14 +149,21 @@ function tell(state) {
  * Reads server-sent events. `onEvent({id, event, data})` receives `data` parsed if it is JSON;
  * `onState('open' | 'waiting' | 'refused', error?)`. Returns `{close()}`. A refusal (401, 403, 404,
  * 410) ends the stream; any other failure is retried after 0.5 s, 1 s, 2 s, up to 10 s.
+ * @param {string} url
+ * @param {{
+ *   onEvent: (event: ServerEvent) => void,
+ *   onState?: (state: string, error?: ApiError) => void,
+ *   lastEventId?: string | null,
+ * }} options
  */
-export function events(url, { onEvent, onState = () => {}, lastEventId = null } = {}) {
+export function events(url, { onEvent, onState = () => {}, lastEventId = null }) {
   const control = new AbortController();
   let last = lastEventId;
   let pause = 500;
   const run = async () => {
     while (!control.signal.aborted) {
       try {
+        /** @type {Record<string, string>} */
         const more = { accept: 'text/event-stream' };
         if (last !== null) more['last-event-id'] = last;
         const answer = await fetch(url, {
@@ -160,6 +198,7 @@ export function events(url, { onEvent, onState = () => {}, lastEventId = null } 
   return { close: () => control.abort() };
 }
 
+/** @param {ReadableStream<Uint8Array<ArrayBuffer>>} body @param {(event: ServerEvent) => void} each */
 async function read(body, each) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   const parse = eventParser(each);
@@ -170,21 +209,32 @@ async function read(body, each) {
   }
 }
 
-/** A parser of the event stream format that accepts the text in pieces. */
+/** @typedef {{id: string | null, event: string, data: any, retry: number | null}} ServerEvent */
+
+/**
+ * A parser of the event stream format that accepts the text in pieces.
+ * @param {(event: ServerEvent) => void} each
+ */
 export function eventParser(each) {
   let rest = '';
-  let held = { id: null, event: 'message', data: [], retry: null };
-  return (piece) => {
+  const blank = () => ({
+    id: /** @type {string | null} */ (null),
+    event: 'message',
+    data: /** @type {string[]} */ ([]),
+    retry: /** @type {number | null} */ (null),
+  });
+  let held = blank();
+  return (/** @type {string} */ piece) => {
     rest += piece;
     // A lone carriage return at the end may be the first half of a line ending.
     const lines = rest.split(/\r\n|\n|\r(?!$)/);
-    rest = lines.pop();
+    rest = lines.pop() ?? '';
     for (const line of lines) {
       if (line === '') {
         const data = held.data.length ? parsed(held.data.join('\n')) : null;
         if (data !== null || held.id !== null || held.retry)
           each({ id: held.id, event: held.event, data, retry: held.retry });
-        held = { id: null, event: 'message', data: [], retry: null };
+        held = blank();
         continue;
       }
       const colon = line.indexOf(':');
@@ -199,6 +249,7 @@ export function eventParser(each) {
   };
 }
 
+/** @param {string} text */
 function parsed(text) {
   try {
     return JSON.parse(text);
@@ -207,6 +258,7 @@ function parsed(text) {
   }
 }
 
+/** @param {number} milliseconds @param {AbortSignal} signal @returns {Promise<void>} */
 function rest(milliseconds, signal) {
   return new Promise((done) => {
     const timer = setTimeout(done, milliseconds);

@@ -27,7 +27,10 @@ const decoder = new TextDecoder('utf-8', { fatal: true });
 const LETTERS = 40;
 const BYTES = 6;
 
-/** Bytes as text; a long text is abbreviated. Traces have lists of numbers, other sources have texts. */
+/**
+ * Bytes as text; a long text is abbreviated. Traces have lists of numbers, other sources have texts.
+ * @param {Bytes} bytes
+ */
 export function text(bytes) {
   if (typeof bytes === 'string') return brief(bytes);
   const held = new Uint8Array(bytes ?? []);
@@ -41,38 +44,55 @@ export function text(bytes) {
   return brief(read.replace(/[\u0000-\u001f\u007f]/g, (c) => `\\x${hex(c.charCodeAt(0))}`));
 }
 
+/** @param {number} byte */
 const hex = (byte) => byte.toString(16).padStart(2, '0');
 
+/** @param {string} words */
 function brief(words) {
   const letters = [...words];
   return letters.length > LETTERS ? `${letters.slice(0, LETTERS).join('')}…` : words;
 }
 
-/** 'server 2' in the language of the page. */
+/**
+ * 'server 2' in the language of the page.
+ * @param {string} name
+ */
 export function who(name) {
   const { kind, id } = splitName(name);
   return t(`stage.${kind}`, { id });
 }
 
-/** The same within a sentence, with the article that some languages require: 'el servidor 2'. */
+/**
+ * The same within a sentence, with the article that some languages require: 'el servidor 2'.
+ * @param {string} name
+ */
 export function the(name) {
   const { kind, id } = splitName(name);
   return t(`stage.the-${kind}`, { id });
 }
 
-/** The short form: 'S2'. */
+/**
+ * The short form: 'S2'.
+ * @param {string} name
+ */
 export function initial(name) {
   const { kind, id } = splitName(name);
   return t(`stage.${kind}-short`, { id });
 }
 
+/** @param {string} name */
 export const role = (name) => t(`stage.role-${name}`);
 
+/**
+ * @param {Message | undefined} message
+ * @returns {{kind: string, body: any}}
+ */
 function parts(message) {
   const [kind, body] = Object.entries(message ?? {})[0] ?? ['Unknown', {}];
   return { kind, body: body ?? {} };
 }
 
+/** @param {Message | undefined} message */
 export function family(message) {
   const { kind } = parts(message);
   if (kind.startsWith('Client')) return 'client';
@@ -80,21 +100,26 @@ export function family(message) {
   return 'vote';
 }
 
-/** Whether this message is a response. */
-export const isAnswer = (message) => parts(message).kind.endsWith('Response');
-
-/** The indexes of the entries in an AppendEntries message. */
+/**
+ * The indexes of the entries in an AppendEntries message.
+ * @param {{prev_log_index?: number, entries?: Entry[]}} body
+ */
 function carried(body) {
   const first = (body.prev_log_index ?? 0) + 1;
   return (body.entries ?? []).map((_, place) => first + place);
 }
 
+/** @param {number[]} all */
 function indexes(all) {
   if (!all.length) return '[]';
   if (all.length > 3) return `[${all[0]}–${all.at(-1)}]`;
   return `[${all.join()}]`;
 }
 
+/**
+ * @param {Message | undefined} message
+ * @returns {string}
+ */
 export function label(message) {
   const { kind, body } = parts(message);
   switch (kind) {
@@ -125,6 +150,7 @@ export function label(message) {
   }
 }
 
+/** @param {Message} message */
 export function short(message) {
   const { kind, body } = parts(message);
   switch (kind) {
@@ -143,17 +169,23 @@ export function short(message) {
   }
 }
 
+/** @param {any} outcome */
 function outcome(outcome) {
   if (outcome?.Matched) return t('stage.msg-ack');
   return t('stage.msg-refusal');
 }
 
+/** @param {any} outcome */
 function reach(outcome) {
   if (outcome?.Matched) return ` ≤${outcome.Matched.match_index}`;
   if (outcome?.Conflict) return ` ≤${outcome.Conflict.conflict_index}`;
   return '';
 }
 
+/**
+ * @param {any} body
+ * @returns {string}
+ */
 function request(body) {
   if (body === 'OpenSession') return t('stage.msg-open');
   if (body?.CloseSession) return t('stage.msg-close');
@@ -163,6 +195,7 @@ function request(body) {
   return spaced(Object.keys(body ?? {})[0] ?? '');
 }
 
+/** @param {any} body */
 function response(body) {
   if (body?.Applied !== undefined) return t('stage.msg-done');
   if (body?.Found !== undefined)
@@ -173,10 +206,12 @@ function response(body) {
   return spaced(typeof body === 'string' ? body : (Object.keys(body ?? {})[0] ?? ''));
 }
 
+/** @param {string} name */
 const spaced = (name) => name.replace(/([a-z])([A-Z])/g, '$1 $2');
 
 /* Entries. */
 
+/** @param {Record<string, any>} operation */
 function operation(operation) {
   const [kind, body] = Object.entries(operation ?? {})[0] ?? ['?', {}];
   if (kind === 'Put') return `${text(body.key)}=${text(body.value)}`;
@@ -185,13 +220,18 @@ function operation(operation) {
   return spaced(kind);
 }
 
+/** @param {Record<string, any>} query */
 function query(query) {
   if (query?.Get) return t('stage.cmd-get', { key: text(query.Get.key) });
   if (query?.Scan) return t('stage.cmd-scan', { key: text(query.Scan.prefix) });
   return spaced(Object.keys(query ?? {})[0] ?? '');
 }
 
-/** The command of an entry, without its term. */
+/**
+ * The command of an entry, without its term.
+ * @param {Entry} entry
+ * @returns {string}
+ */
 export function command(entry) {
   const payload = entry?.payload;
   if (payload === 'Noop') return t('stage.cmd-noop');
@@ -206,13 +246,22 @@ export function command(entry) {
   return spaced(Object.keys(payload ?? {})[0] ?? '');
 }
 
+/** @param {Entry} held */
 export const entry = (held) => `t${held.term} ${command(held)}`;
 
+/**
+ * @param {number} first
+ * @param {Entry[]} all
+ */
 const entries = (first, all) =>
   all.map((held, place) => `${first + place}:${entry(held)}`).join(', ');
 
 /* Messages as sentences. */
 
+/**
+ * @param {Message | undefined} message
+ * @returns {string}
+ */
 export function sentence(message) {
   const { kind, body } = parts(message);
   const end = () =>
@@ -265,8 +314,10 @@ export function sentence(message) {
   }
 }
 
+/** @param {number} round */
 const round = (round) => (round ? t('stage.say-round', { round }) : '');
 
+/** @param {any} body */
 function appendAnswer(body) {
   const { Matched: matched, Conflict: conflict } =
     typeof body.outcome === 'object' ? (body.outcome ?? {}) : {};
@@ -285,6 +336,7 @@ function appendAnswer(body) {
   );
 }
 
+/** @param {any} body */
 function answer(body) {
   const hint = body?.NotLeader?.hint ?? body?.Interrupted?.hint;
   if (body?.NotLeader)
@@ -302,13 +354,15 @@ function answer(body) {
   return response(body);
 }
 
+/** @param {any} held */
 function applied(held) {
   if (held?.SessionOpened !== undefined) return t('stage.ans-session', { id: held.SessionOpened });
   if (held?.Written) return t('stage.ans-written', { version: held.Written.version });
   if (held?.Number)
     return t('stage.ans-number', { value: held.Number.value, version: held.Number.version });
   if (held?.ConditionFailed) return t('stage.ans-condition');
-  const known = {
+  /** @type {Record<string, string>} */
+  const answers = {
     Nothing: 'nothing',
     NotANumber: 'not-number',
     SessionExpired: 'expired',
@@ -320,7 +374,8 @@ function applied(held) {
     TooManyUnacknowledged: 'too-many',
     QuotaExceeded: 'quota',
     Overflow: 'overflow',
-  }[held];
+  };
+  const known = answers[held];
   return known ? t(`stage.ans-${known}`) : spaced(String(held));
 }
 
@@ -328,26 +383,27 @@ function applied(held) {
 
 /**
  * The event of a step, as a sentence without a full stop. `before` is the previous state of the process.
+ * @param {Pick<Step, 'process' | 'event' | 'state'>} step
+ * @param {Snapshot | null} before
+ * @returns {string}
  */
 export function event(step, before) {
   const held = eventOf(step);
   const name = the(step.process);
   const running = before?.running;
   const next = (termOf(before) || 0) + 1;
+  const message = sentence(held.envelope?.message);
+  const from = held.envelope && the(addressName(held.envelope.from));
   switch (held.name) {
     case 'Deliver': {
-      const told = t('stage.ev-deliver', {
-        who: name,
-        message: sentence(held.envelope.message),
-        from: the(addressName(held.envelope.from)),
-      });
+      const told = t('stage.ev-deliver', { who: name, message, from });
       return held.ask ? `${told}; ${t('stage.ev-ask', { id: held.ask })}` : told;
     }
     case 'Drop':
       return t('stage.ev-drop', {
-        message: sentence(held.envelope?.message),
-        from: the(addressName(held.envelope.from)),
-        to: the(addressName(held.envelope.to)),
+        message,
+        from,
+        to: held.envelope && the(addressName(held.envelope.to)),
       });
     case 'ElectionTimeout':
       if (step.state?.running?.role === 'pre-candidate')
@@ -375,19 +431,24 @@ export function event(step, before) {
   }
 }
 
-/** The messages that a step sends; equal messages form one item. */
+/**
+ * The messages that a step sends; equal messages form one item.
+ * @param {Step} step
+ */
 export function sends(step) {
+  /** @type {Map<string, {message: Message, to: string[]}>} */
   const groups = new Map();
   for (const envelope of step.sent ?? []) {
     const key = identity({ ...envelope, to: null });
     if (!groups.has(key)) groups.set(key, { message: envelope.message, to: [] });
-    groups.get(key).to.push(addressName(envelope.to));
+    groups.get(key)?.to.push(addressName(envelope.to));
   }
   return [...groups.values()].map(({ message, to }) =>
     t('stage.say-to', { message: sentence(message), to: everybody(to) }),
   );
 }
 
+/** @param {string[]} names */
 function everybody(names) {
   const ids = names.map(splitName);
   if (names.length > 1 && ids.every(({ kind }) => kind === 'server'))
@@ -395,9 +456,15 @@ function everybody(names) {
   return list(names.map(the));
 }
 
-/** The changes of a step to its process: `{field, was, is}` in words, `field` as in `stage.field-..`. */
+/**
+ * The changes of a step to its process: `{field, was, is}` in words, `field` as in `stage.field-..`.
+ * @param {Snapshot | null} before
+ * @param {Snapshot | null} after
+ */
 export function changes(before, after) {
+  /** @type {{field: string, of?: number, was: any, is: any}[]} */
   const found = [];
+  /** @param {string} field @param {any} was @param {any} is */
   const change = (field, was, is) => {
     if (was !== is) found.push({ field, was, is });
   };
@@ -419,6 +486,7 @@ export function changes(before, after) {
   }
   change('role', role(roleOf(before)), role(roleOf(after)));
   change('term', termOf(before), termOf(after));
+  /** @type {Partial<Running>[]} */
   const [was, is] = [before.running ?? {}, after.running ?? {}];
   if (!isDown(before) && !isDown(after)) {
     change('vote', nobody(was.voted_for), nobody(is.voted_for));
@@ -443,7 +511,10 @@ export function changes(before, after) {
   return found;
 }
 
-/** The last entries of a log, in short form. */
+/**
+ * The last entries of a log, in short form.
+ * @param {ReturnType<typeof logOf>} held
+ */
 function tail(held) {
   const from = Math.max(0, held.log.length - 4);
   const more = from > 0 || held.start > 1 ? '… ' : '';
@@ -452,10 +523,15 @@ function tail(held) {
     : t('stage.empty');
 }
 
+/** @param {number | null | undefined} id */
 export const nobody = (id) =>
   id === null || id === undefined ? t('stage.none') : t('stage.server-short', { id });
 
-/** The complete description of a step: `{what, sends, changes}`. */
+/**
+ * The complete description of a step: `{what, sends, changes}`.
+ * @param {Timeline} timeline
+ * @param {number} n
+ */
 export function tell(timeline, n) {
   const step = timeline.step(n);
   if (!step)

@@ -8,10 +8,26 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 
+/**
+ * Creates an HTML element.
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Props} props
+ * @param {Content[]} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
 export function h(tag, props, ...children) {
   return fill(document.createElement(tag), props, children);
 }
 
+/**
+ * Creates an SVG element.
+ * @template {keyof SVGElementTagNameMap} K
+ * @param {K} tag
+ * @param {Props} props
+ * @param {Content[]} children
+ * @returns {SVGElementTagNameMap[K]}
+ */
 export function svg(tag, props, ...children) {
   return fill(document.createElementNS(SVG, tag), props, children);
 }
@@ -19,9 +35,11 @@ export function svg(tag, props, ...children) {
 /**
  * A group of SVG elements that acts as a button, for the pointer and for the keyboard: it calls its
  * function `pick`.
+ * @param {Content[]} children
+ * @returns {SVGGElement & {pick: () => void}}
  */
 export function svgButton(...children) {
-  const group = svg('g', { role: 'button', tabindex: 0 }, children);
+  const group = Object.assign(svg('g', { role: 'button', tabindex: 0 }, children), { pick() {} });
   group.addEventListener('click', () => group.pick());
   group.addEventListener('keydown', (event) => {
     if (event.key !== 'Enter' && event.key !== ' ') return;
@@ -32,18 +50,29 @@ export function svgButton(...children) {
   return group;
 }
 
+/**
+ * @template {Element} E
+ * @param {E} element
+ * @param {Props} props
+ * @param {Content[]} children
+ */
 function fill(element, props, children) {
   set(element, props);
   append(element, children);
   return element;
 }
 
-/** Sets the attributes, listeners and style of an existing element. */
+/**
+ * Sets the attributes, listeners and style of an existing element.
+ * @template {Element} E
+ * @param {E} element
+ * @param {Props} props
+ */
 export function set(element, props) {
   for (const [name, value] of Object.entries(props ?? {})) {
     if (name === 'style') {
       for (const [property, what] of Object.entries(value))
-        element.style.setProperty(property, what);
+        /** @type {PageElement} */ (element).style.setProperty(property, what);
     } else if (typeof value === 'function') {
       element.addEventListener(name.replace(/^on/, ''), value);
     } else if (
@@ -53,7 +82,7 @@ export function set(element, props) {
       name === 'indeterminate'
     ) {
       // In form elements the property has the current value, not the attribute.
-      if (name in element) element[name] = value ?? '';
+      if (name in element) /** @type {PageElement} */ (element)[name] = value ?? '';
       else if (value) element.setAttribute(name, '');
     } else if (value === null || value === undefined || value === false) {
       element.removeAttribute(name);
@@ -65,6 +94,7 @@ export function set(element, props) {
   return element;
 }
 
+/** @param {Element} element @param {Content[]} children */
 function append(element, children) {
   for (const child of children) {
     if (child === null || child === undefined || child === false) continue;
@@ -73,14 +103,23 @@ function append(element, children) {
   }
 }
 
-/** Replaces all children. */
+/**
+ * Replaces all children.
+ * @template {Element} E
+ * @param {E} element
+ * @param {Content[]} children
+ */
 export function replace(element, ...children) {
   element.replaceChildren();
   append(element, children);
   return element;
 }
 
-/** Sets a text if it differs. */
+/**
+ * Sets a text if it differs.
+ * @param {Element} element
+ * @param {string} words
+ */
 export function text(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
@@ -88,9 +127,18 @@ export function text(element, words) {
 /**
  * Synchronizes the children of `parent` with `items`: `make(item)` returns an element, `update(element,
  * item)` updates it, `key(item)` identifies it. Returns the elements by key.
+ * @template T
+ * @param {PageElement} parent
+ * @param {T[]} items
+ * @param {(item: T) => unknown} key
+ * @param {(item: T) => Element} make
+ * @param {(element: PageElement, item: T) => unknown} [update]
+ * @returns {Map<unknown, Element>}
  */
 export function keyed(parent, items, key, make, update) {
+  /** @type {Map<unknown, Element>} */
   const old = parent.keyedChildren ?? new Map();
+  /** @type {Map<unknown, Element>} */
   const now = new Map();
   let place = parent.firstChild;
   for (const item of items) {
@@ -108,7 +156,11 @@ export function keyed(parent, items, key, make, update) {
   return now;
 }
 
-/** Loads the style sheet `css/NAME.css` once. Resolves when it is loaded. */
+/**
+ * Loads the style sheet `css/NAME.css` once. Resolves when it is loaded.
+ * @param {string} name
+ * @returns {Promise<void>}
+ */
 export function style(name) {
   const href = `/ui/css/${name}.css`;
   const there = document.querySelector(`link[href="${href}"]`);
@@ -124,7 +176,10 @@ export function style(name) {
   });
 }
 
-/** Returns a function that schedules `run` for the next frame; repeated calls run it once. */
+/**
+ * Returns a function that schedules `run` for the next frame; repeated calls run it once.
+ * @param {() => void} run
+ */
 export function eachFrame(run) {
   let asked = 0;
   const later = () => {
@@ -145,6 +200,8 @@ export function eachFrame(run) {
  * Redraws `element` when its data changes: `draw()` runs in the next frame after each `later()`. If the
  * element is out of view at that time, `draw()` runs once it comes into view. `size` is the size from
  * the last layout: reading it from the element would force a new layout.
+ * @param {Element} element
+ * @param {() => void} draw
  */
 export function drawing(element, draw) {
   let isSeen = true;
@@ -168,7 +225,7 @@ export function drawing(element, draw) {
   // The margin lets an element be drawn shortly before it scrolls into view.
   const sight = new IntersectionObserver(
     (found) => {
-      isSeen = found.at(-1).isIntersecting;
+      isSeen = found[found.length - 1].isIntersecting;
       if (isSeen && isDue) frame();
     },
     { rootMargin: '200px' },

@@ -10,7 +10,7 @@
 // panels), `layout`, `keys`, `welcome` (the first screen), `world` (the selection of the world),
 // `actions`, `verdicts`, `tree`, `jobs`, `banner` (the result of a search), `share`.
 
-import { getJson } from './api.js';
+import { ApiError, getJson, messageOf } from './api.js';
 import { h, replace, style } from './dom.js';
 import { exploreKeys, exploreShortcuts } from './explore/keys.js';
 import { WalkState } from './explore/state.js';
@@ -21,14 +21,24 @@ import { t } from './i18n.js';
 import { toast } from './toast.js';
 
 class ExplorePage {
-  /** The catalog of the server, once loaded. */
-  #catalog = null;
+  /**
+   * The catalog of the server, once loaded.
+   * @type {Catalog}
+   */
+  #catalog;
   #state = new WalkState();
+  /** @type {ReturnType<typeof Workbench> | null} */
   #bench = null;
+  /** @type {{destroy: () => void} | null} */
   #welcome = null;
-  #keys = null;
+  /** @type {(event: KeyboardEvent) => void} */
+  #keys = () => {};
   #isLeft = false;
 
+  /**
+   * @param {HTMLElement} host
+   * @param {PageContext} context
+   */
   constructor(host, { params, navigate, app, shortcuts }) {
     this.host = host;
     this.app = app;
@@ -37,6 +47,7 @@ class ExplorePage {
     this.#begin(params);
   }
 
+  /** @param {Params} params */
   async #begin(params) {
     await style('explore');
     try {
@@ -44,7 +55,7 @@ class ExplorePage {
     } catch (error) {
       if (this.#isLeft) return;
       const onclick = () => this.#begin(params);
-      this.#notice(error.message, h('button', { type: 'button', onclick }, t('shell.again')));
+      this.#notice(messageOf(error), h('button', { type: 'button', onclick }, t('shell.again')));
       return;
     }
     if (!this.#isLeft) await this.#show(params);
@@ -52,6 +63,7 @@ class ExplorePage {
 
   /* From the address to the view. */
 
+  /** @param {Params} params */
   async #show(params) {
     if (!params.scope) {
       this.#leave();
@@ -75,15 +87,24 @@ class ExplorePage {
     this.#bench = null;
   }
 
-  /** Opens a world and, if requested, starts the search for a violation in it. */
+  /**
+   * Opens a world and, if requested, starts the search for a violation in it.
+   * @param {World} world
+   * @param {boolean} isHunt
+   */
   async #enter(world, isHunt) {
     if (!(await this.#walk(world, [], 0, { isNew: true, push: true }))) return;
-    this.#bench.job.clear();
-    this.#bench.showStart();
+    this.#bench?.job.clear();
+    this.#bench?.showStart();
     if (isHunt) this.#check();
   }
 
-  /** Shows step `n` of a path. Returns whether it did. */
+  /**
+   * Shows step `n` of a path. Returns whether it did.
+   * @param {World} world
+   * @param {string[]} path
+   * @param {number} n
+   */
   async #walk(world, path, n, { isNew = false, push = false } = {}) {
     let walked;
     try {
@@ -104,6 +125,7 @@ class ExplorePage {
     this.#welcome?.destroy();
     this.#welcome = null;
     this.host.replaceChildren();
+    /** @type {import('./explore/workbench.js').Reader} */
     const run = {
       goTo: (n) => this.#goTo(n),
       act: (action) => this.#act(action),
@@ -127,56 +149,68 @@ class ExplorePage {
   /** The current world for a dialog that selects another. */
   #choice() {
     const onChosen = (world, isHunt) => this.#enter(world, isHunt);
-    return { catalog: this.#catalog, world: this.#state.view.world, onChosen };
+    return { catalog: this.#catalog, world: this.#state.shown.world, onChosen };
   }
 
+  /** @param {unknown} error */
   #fault(error) {
-    // The shell already reports a server that does not respond.
-    if (this.#bench && error.status === 0) return;
     if (this.#bench) {
-      toast(error.message, 'bad');
+      this.#report(error);
       return;
     }
     this.#leave();
-    this.#notice(error.message, h('a', { href: '#/explore' }, t('explore.back-to-start')));
+    this.#notice(messageOf(error), h('a', { href: '#/explore' }, t('explore.back-to-start')));
   }
 
+  /** @param {unknown} error */
+  #report(error) {
+    // The shell already reports a server that does not respond.
+    if (error instanceof ApiError && error.status === 0) return;
+    toast(messageOf(error), 'bad');
+  }
+
+  /**
+   * @param {string} words
+   * @param {Content} remedy
+   */
   #notice(words, remedy) {
     const notice = h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, words), remedy);
     replace(this.host, notice);
   }
 
   #writeAddress({ push = false } = {}) {
-    const { world, path, n } = this.#state.view;
+    const { world, path, n } = this.#state.shown;
     const at = n === path.length ? null : n;
     const params = { ...paramsOf(world, this.#catalog), path: path.join('.'), at };
     this.navigate({ page: 'explore', params }, { quiet: true, push });
   }
 
   #draw() {
-    this.#bench.draw();
+    this.#bench?.draw();
     if (!this.#state.here) this.#lookUp();
   }
 
   /** Requests the actions of the current state. */
   async #lookUp() {
     try {
-      if (await this.#state.loadHere(this.#bench.scrubber.isPlaying ? 350 : 60)) this.#draw();
+      if (await this.#state.loadHere(this.#bench?.scrubber.isPlaying ? 350 : 60)) this.#draw();
     } catch (error) {
-      if (error.status !== 0) toast(error.message, 'bad');
+      this.#report(error);
     }
   }
 
   /* The actions of the reader. */
 
+  /** @param {number} n */
   #goTo(n) {
     this.#state.goTo(n);
     this.#writeAddress();
     this.#draw();
   }
 
+  /** @param {Action} action */
   async #act(action) {
-    const { view } = this.#state;
+    const view = this.#state.shown;
     const { world, path, n, selected } = view;
     const isNext = path[n] === action.key;
     if (isNext || selected?.message === action.message) view.selected = null;
@@ -184,26 +218,31 @@ class ExplorePage {
     else await this.#walk(world, [...path.slice(0, n), action.key], n + 1);
   }
 
+  /** @param {string[]} path */
   async #visit(path) {
     // On the current path only the position changes.
     if (this.#state.isOnPath(path)) this.#goTo(path.length);
-    else await this.#walk(this.#state.view.world, path, path.length);
+    else await this.#walk(this.#state.shown.world, path, path.length);
   }
 
   #check() {
-    this.#bench.job.start({ kind: 'check', ...asked(this.#state.view.world), path: [] });
+    this.#bench?.job.start({ kind: 'check', ...asked(this.#state.shown.world), path: [] });
   }
 
-  /** Searches for a state by `{predicate}` or `{witness}`. */
+  /**
+   * Searches for a state by `{predicate}` or `{witness}`.
+   * @param {{predicate?: string, witness?: string}} goal
+   */
   #search(goal) {
-    const { view, prefix } = this.#state;
+    const { shown, prefix } = this.#state;
     const kind = goal.witness ? 'witness' : 'find';
-    this.#bench.job.start({ kind, ...asked(view.world), path: prefix, ...goal });
+    this.#bench?.job.start({ kind, ...asked(shown.world), path: prefix, ...goal });
   }
 
+  /** @param {JobDone} done */
   async #jobDone(done) {
     if (!done.path?.length) return;
-    const { world, path } = this.#state.view;
+    const { world, path } = this.#state.shown;
     const found = { ...world, steps: done.steps ?? world.steps };
     const isViolation = done.verdict === 'violated';
     // A counterexample opens at its start, so that the reader steps through it; a state found is shown.
@@ -211,9 +250,10 @@ class ExplorePage {
     if (!(await this.#walk(found, done.path, n, { push: path.length > 0 }))) return;
     this.#state.keepResult(done);
     this.#draw();
-    if (isViolation) this.#bench.banner.focus();
+    if (isViolation) this.#bench?.banner.focus();
   }
 
+  /** @param {{params: Params}} place */
   go({ params }) {
     if (this.#catalog) this.#show(params);
   }
@@ -225,4 +265,8 @@ class ExplorePage {
   }
 }
 
+/**
+ * @param {HTMLElement} host
+ * @param {PageContext} context
+ */
 export default (host, context) => new ExplorePage(host, context);

@@ -12,20 +12,39 @@
 // `timeline` and each of these may be a value or a function that returns it. Deliberate omission: PNG,
 // because any browser converts an SVG.
 
-import { getJson, postText } from './api.js';
-import { h, style } from './dom.js';
+import { getJson, messageOf, postText } from './api.js';
+import { h, replace, style } from './dom.js';
 import { shiviz } from './export/shiviz.js';
 import { spacetimeSvg } from './export/spacetime.js';
 import { standalone } from './export/svg.js';
 import { loadStrings, t } from './i18n.js';
 import { toast } from './toast.js';
 
+/**
+ * @typedef {{
+ *   name?: string | (() => string),
+ *   at?: number | (() => number),
+ *   stageElement?: SVGSVGElement | (() => SVGSVGElement),
+ *   walk?: WalkPath | null | (() => WalkPath),
+ *   jsonl?: {url?: string, text?: string} | null,
+ * }} ExportOptions
+ */
+
 /** Of a run longer than this, only the part around the current step is drawn. */
 const DRAWN = 400;
 
-const value = (held) => (typeof held === 'function' ? held() : held);
+/**
+ * @template T
+ * @param {T | (() => T)} held
+ * @returns {T}
+ */
+const value = (held) => (typeof held === 'function' ? /** @type {() => any} */ (held)() : held);
 
-/** The button that opens the menu. */
+/**
+ * The button that opens the menu.
+ * @param {Timeline | (() => Timeline)} timeline
+ * @param {ExportOptions} [options]
+ */
 export function exportMenu(timeline, options = {}) {
   const list = h('div', { class: 'export-list', role: 'menu', hidden: true, onkeydown: keys });
   const button = h('button', {
@@ -58,7 +77,7 @@ export function exportMenu(timeline, options = {}) {
   );
 
   function toggle(open = list.hidden) {
-    if (open) list.replaceChildren(...items());
+    if (open) replace(list, items());
     list.hidden = !open;
     button.setAttribute('aria-expanded', String(open));
     // The menu is placed at its button: when the button moves, the menu closes.
@@ -69,6 +88,7 @@ export function exportMenu(timeline, options = {}) {
     list.querySelector('button')?.focus({ preventScroll: true });
   }
 
+  /** @param {Event} event */
   function away(event) {
     if (!list.contains(event.target instanceof Node ? event.target : null)) toggle(false);
   }
@@ -124,9 +144,10 @@ export function exportMenu(timeline, options = {}) {
             'text/plain',
           ),
         ),
-    ].filter(Boolean);
+    ];
   }
 
+  /** @param {Timeline} held */
   function drawn(held) {
     if (held.length <= DRAWN) return [held.offset, held.last];
     const shown = value(options.at) ?? held.last;
@@ -134,15 +155,17 @@ export function exportMenu(timeline, options = {}) {
     return [from, from + DRAWN];
   }
 
+  /** @param {() => string | Promise<string>} run */
   async function take(run) {
     try {
       const name = await run();
       if (name) toast(t('export.done', { name }), 'good');
     } catch (error) {
-      toast(t('export.failed', { why: error.message }), 'bad');
+      toast(t('export.failed', { why: messageOf(error) }), 'bad');
     }
   }
 
+  /** @param {Timeline} held */
   const title = (held) => {
     const { scope, mutant } = held.header;
     if (!scope?.name) return value(options.name) ?? '';
@@ -153,6 +176,11 @@ export function exportMenu(timeline, options = {}) {
     });
   };
 
+  /**
+   * @param {string} ending
+   * @param {string} body
+   * @param {string} type
+   */
   function save(ending, body, type) {
     const name =
       `${value(options.name) ?? value(timeline).header?.scope?.name ?? 'stateraft'}-${ending}`
@@ -162,15 +190,19 @@ export function exportMenu(timeline, options = {}) {
     return name;
   }
 
+  /** @param {Timeline} held */
   function saveStage(held) {
+    const picture = value(options.stageElement);
+    if (!picture) return '';
     const shown = value(options.at);
     return save(
       shown === undefined ? 'stage.svg' : `step-${shown}.svg`,
-      standalone(value(options.stageElement), title(held)),
+      standalone(picture, title(held)),
       'image/svg+xml',
     );
   }
 
+  /** @param {Timeline} held */
   function saveSpacetime(held) {
     const [from, to] = drawn(held);
     return save(
@@ -180,6 +212,7 @@ export function exportMenu(timeline, options = {}) {
     );
   }
 
+  /** @param {WalkPath | null | undefined} walk */
   async function saveJsonl(walk) {
     const held = options.jsonl && value(options.jsonl);
     const body =
@@ -190,9 +223,10 @@ export function exportMenu(timeline, options = {}) {
     return save('jsonl', body, 'application/jsonl');
   }
 
+  /** @param {KeyboardEvent} event */
   function keys(event) {
     const all = [...list.querySelectorAll('button')];
-    const here = all.indexOf(document.activeElement);
+    const here = all.findIndex((one) => one === document.activeElement);
     const to = {
       ArrowDown: (here + 1) % all.length,
       ArrowUp: (here + all.length - 1) % all.length,
@@ -211,7 +245,12 @@ export function exportMenu(timeline, options = {}) {
   return box;
 }
 
-/** Offers a file to the reader as a download. */
+/**
+ * Offers a file to the reader as a download.
+ * @param {string} name
+ * @param {string} body
+ * @param {string} type
+ */
 export function download(name, body, type) {
   const url = URL.createObjectURL(new Blob([body], { type: `${type};charset=utf-8` }));
   const link = h('a', { href: url, download: name });

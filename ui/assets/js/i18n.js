@@ -8,7 +8,9 @@
 
 const LANGUAGES = ['en', 'es'];
 const KEPT = 'stateraft.language';
+/** @type {Set<string>} */
 const loaded = new Set();
+/** @type {Record<string, Record<string, string | Record<string, string>>>} */
 const texts = {};
 let language = chosen();
 let plurals = new Intl.PluralRules(language);
@@ -32,7 +34,10 @@ function read() {
 export const currentLanguage = () => language;
 export const languages = () => LANGUAGES;
 
-/** Changes the language; the callers redraw the page. */
+/**
+ * Changes the language; the callers redraw the page.
+ * @param {string} next
+ */
 export async function setLanguage(next) {
   language = next;
   plurals = new Intl.PluralRules(next);
@@ -46,7 +51,10 @@ export async function setLanguage(next) {
   await loadStrings(...names);
 }
 
-/** Loads the texts of pages by name, in the current language. */
+/**
+ * Loads the texts of pages by name, in the current language.
+ * @param {string[]} names
+ */
 export async function loadStrings(...names) {
   document.documentElement.lang = language;
   await Promise.all(
@@ -60,7 +68,12 @@ export async function loadStrings(...names) {
   );
 }
 
-/** The text of a key, with `{name}` replaced by `params.name`. */
+/**
+ * The text of a key, with `{name}` replaced by `params.name`.
+ * @param {string} key
+ * @param {Record<string, any>} [params]
+ * @returns {string}
+ */
 export function t(key, params) {
   let text = texts[language]?.[key];
   if (text === undefined) return key;
@@ -74,17 +87,27 @@ export function t(key, params) {
   return language === 'es' ? contracted(filled) : filled;
 }
 
-/** Spanish contracts a preposition and a following article: 'de el servidor' is 'del servidor'. */
+/**
+ * Spanish contracts a preposition and a following article: 'de el servidor' is 'del servidor'.
+ * @param {string} words
+ */
 const contracted = (words) =>
   words.replace(/(?<!\p{L})([Aa]|[Dd]e) el /gu, (_, before) => `${before}l `);
 
-/** Whether a key has a text. */
+/**
+ * Whether a key has a text.
+ * @param {string} key
+ */
 export const has = (key) => texts[language]?.[key] !== undefined;
 
 /** The cache by language and digits: creating a format takes longer than a thousand uses of it. */
+/** @type {Map<string, Intl.NumberFormat>} */
 const formats = new Map();
 
-/** A number in the format of the language. */
+/**
+ * A number in the format of the language.
+ * @param {number} value
+ */
 export function number(value, digits = 2) {
   const name = `${language}${digits}`;
   let format = formats.get(name);
@@ -98,14 +121,20 @@ export function number(value, digits = 2) {
   return format.format(value);
 }
 
-/** "a, b and c". */
+/**
+ * "a, b and c".
+ * @param {unknown[]} words
+ */
 export function list(words) {
   return new Intl.ListFormat(language, { style: 'long', type: 'conjunction' }).format(
     words.map(String),
   );
 }
 
-/** 1536 -> "1.5 KiB". */
+/**
+ * 1536 -> "1.5 KiB".
+ * @param {number} value
+ */
 export function bytes(value) {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   let place = 0;
@@ -116,7 +145,10 @@ export function bytes(value) {
   return `${number(value, value < 10 && place ? 1 : 0)} ${units[place]}`;
 }
 
-/** 3.94 -> "3.9 s", 125 -> "2 min 5 s", 7320 -> "2 h 2 min". */
+/**
+ * 3.94 -> "3.9 s", 125 -> "2 min 5 s", 7320 -> "2 h 2 min".
+ * @param {number} seconds
+ */
 export function duration(seconds) {
   if (seconds >= 3600)
     return `${number(Math.floor(seconds / 3600))} h ${Math.floor((seconds % 3600) / 60)} min`;

@@ -12,10 +12,15 @@ import { h, replace } from './dom.js';
 import { t } from './i18n.js';
 import { diskBase, isDown, logOf, roleOf, splitName, termOf } from './timeline.js';
 
+/**
+ * @param {HTMLElement} host
+ * @param {{onGoto?: (step: number) => void, onPickProcess?: (name: string) => void}} [options]
+ */
 export function Inspector(host, { onGoto = () => {}, onPickProcess = () => {} } = {}) {
   const box = h('div', { class: 'inspector' });
   host.append(box);
 
+  /** @param {RunView} view */
   function draw({ timeline, at, selected, actions = [] }) {
     const message = selected?.message ? timeline.message(selected.message, at.n) : null;
     if (message) {

@@ -5,6 +5,7 @@
 // All data arrives over one stream of server-sent events, which resumes after an interruption. If a
 // token is required, the page requests it and shows nothing before.
 
+/** @import { ApiError } from './api.js' */
 import { events, setToken, token } from './api.js';
 import { eachFrame, h, replace, set, style } from './dom.js';
 import { t } from './i18n.js';
@@ -19,7 +20,12 @@ import { Summary } from './live/summary.js';
 import { LogGrid } from './log-grid.js';
 import { Stage } from './stage.js';
 
+/**
+ * @param {HTMLElement} host
+ * @param {PageContext} context
+ */
 export default function page(host, { app, shortcuts }) {
+  /** @type {ReturnType<typeof View> | null} */
   let shown = null;
   let gone = false;
   const box = h('div', { class: 'live' });
@@ -36,7 +42,7 @@ export default function page(host, { app, shortcuts }) {
     shown = View(box, app, (error) => {
       shown?.destroy();
       shown = null;
-      if (error.status === 401) {
+      if (error?.status === 401) {
         setToken(null);
         prompt(true);
         return;
@@ -53,6 +59,7 @@ export default function page(host, { app, shortcuts }) {
     });
   }
 
+  /** @param {boolean} wrong */
   function prompt(wrong) {
     const field = h('input', {
       id: 'live-token',
@@ -114,9 +121,15 @@ export default function page(host, { app, shortcuts }) {
   };
 }
 
-/** The page with a connection to the proxy; `onRefused(error)` is called if the proxy refuses it. */
+/**
+ * The page with a connection to the proxy; `onRefused(error)` is called if the proxy refuses it.
+ * @param {HTMLElement} box
+ * @param {App} app
+ * @param {(error: ApiError | undefined) => void} onRefused
+ */
 function View(box, app, onRefused) {
   const state = new State();
+  /** @type {string | null} */
   let selected = null;
   const stageBox = h('div', { class: 'live-stage' });
   const hint = h('p', { class: 'small dim' }, t('live.stage-hint'));
@@ -139,6 +152,7 @@ function View(box, app, onRefused) {
     selected = selected === name ? null : name;
     later();
   };
+  /** @type {ReturnType<typeof Links> | null} */
   let links = null;
   const onDrawn = (layout) => links?.over(layout);
   const stage = Stage(stageBox, { onPickProcess: pick, onDrawn });
@@ -151,7 +165,10 @@ function View(box, app, onRefused) {
   const chaos = panels.chaos && ChaosPanel(panels.chaos);
 
   const later = eachFrame(draw);
-  /** The parts of the state that changed since the last drawing. */
+  /**
+   * The parts of the state that changed since the last drawing.
+   * @type {Set<string>}
+   */
   const fresh = new Set();
   const source = events('/v1/events', {
     onEvent(event) {
@@ -178,9 +195,9 @@ function View(box, app, onRefused) {
     empty.hidden = true;
     all.hidden = false;
     const at = state.at();
-    stage.update({ at, selected: selected && { process: selected }, animate: false });
+    stage.update({ at, selected: selected ? { process: selected } : null, animate: false });
     if (fresh.has('status')) {
-      links.update(state);
+      links?.update(state);
       logs.update({ at });
       keys.update(state);
       chaos?.update(state);
@@ -192,6 +209,7 @@ function View(box, app, onRefused) {
     fresh.clear();
   }
 
+  /** @param {string} name */
   function key(name) {
     if (state.status?.nodes.some(({ id }) => String(id) === name)) pick(`server ${name}`);
     else if (name === 'k') {
@@ -216,12 +234,18 @@ function View(box, app, onRefused) {
   };
 }
 
+/**
+ * @param {string} name
+ * @param {string} cls
+ * @param {Content[]} content
+ */
 function panel(name, cls, ...content) {
   const title = h('h2', { id: `live-${name}` }, t(`live.${name}`));
   const props = { class: `panel ${cls}`, 'aria-labelledby': `live-${name}`, tabindex: '-1' };
   return h('section', props, title, content);
 }
 
+/** @param {HTMLElement} section */
 function goTo(section) {
   section.scrollIntoView({ block: 'start', behavior: 'smooth' });
   section.focus({ preventScroll: true });

@@ -15,9 +15,12 @@ import { t } from './i18n.js';
 import { diskBase, isDown, logOf, splitName, termOf } from './timeline.js';
 import { who, initial } from './describe.js';
 
+/** @typedef {{at: Picture, accused?: Accused | null}} LogView */
+
 const CELL = 78;
 const HEAD = 74;
 
+/** @param {HTMLElement} host */
 export function LogGrid(host) {
   const head = h('div', { class: 'log-row log-head', role: 'row' });
   const body = h('div', { role: 'rowgroup' });
@@ -69,7 +72,9 @@ export function LogGrid(host) {
   );
   host.append(box);
 
-  let view = null;
+  /** @type {LogView & {window: {from: number, shownCount: number, last: number, lowest: number}}} */
+  let view;
+  /** @type {number | null} */
   let first = null;
   const sheet = drawing(box, () => {
     if (view) draw();
@@ -112,7 +117,7 @@ export function LogGrid(host) {
     view.window = { from, shownCount, last, lowest };
     const columns = [];
     for (let index = from; index <= to; index += 1) columns.push(index);
-    table.style.setProperty('--columns', columns.length);
+    table.style.setProperty('--columns', String(columns.length));
     replace(
       head,
       h('div', { class: 'log-name', role: 'columnheader' }, t('stage.log-index')),
@@ -197,6 +202,7 @@ export function LogGrid(host) {
   }
 
   return {
+    /** @param {LogView} next */
     update(next) {
       const wasAt = view?.at;
       view = { ...next, window: view?.window };

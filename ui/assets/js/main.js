@@ -14,20 +14,31 @@
 // The texts of a page are in `lang/*/NAME.js`; the page itself loads its style sheet `css/NAME.css`
 // with `style(NAME)`.
 
-import { getJson, onServer } from './api.js';
+import { getJson, messageOf, onServer } from './api.js';
 import { h, replace, text } from './dom.js';
 import { currentLanguage, languages, loadStrings, setLanguage, t } from './i18n.js';
 import { addressLater, addressNow, format, parse } from './router.js';
 import { toast } from './toast.js';
 
+/**
+ * @typedef {{go?: (place: {params: Params, rest: string[]}) => void, destroy: () => void}} Page
+ * @typedef {{name: string, page: Page | null, shortcuts: Shortcut[], hash: string}} Shown
+ */
+
 const THEME = 'stateraft.theme';
 const root = document.documentElement;
 
-let app = null;
+/** @type {App} */
+let app;
+/** @type {Shown | null} */
 let shown = null;
 let turn = 0;
+/** @type {Record<string, any>} */
 const frame = {};
-/** The last fragment of each page. */
+/**
+ * The last fragment of each page.
+ * @type {Map<string, string>}
+ */
 const left = new Map();
 
 start();
@@ -52,7 +63,7 @@ async function connect() {
   } catch (error) {
     replace(
       frame.host,
-      failure(error.message, () => connect()),
+      failure(messageOf(error), () => connect()),
     );
     return;
   }
@@ -124,8 +135,9 @@ function draw() {
       '?',
     ),
   );
+  const root = /** @type {HTMLElement} */ (document.getElementById('app'));
   replace(
-    document.getElementById('app'),
+    root,
     h(
       'a',
       {
@@ -201,7 +213,7 @@ async function show() {
     console.error(error);
     replace(
       frame.host,
-      failure(t('shell.page-failed', { page: name, why: error.message }), () => {
+      failure(t('shell.page-failed', { page: name, why: messageOf(error) }), () => {
         shown = null;
         show();
       }),
@@ -209,6 +221,10 @@ async function show() {
   }
 }
 
+/**
+ * @param {string | Place} to
+ * @param {{replace?: boolean, quiet?: boolean, push?: boolean}} [options]
+ */
 function navigate(to, { replace: instead = false, quiet = false, push = false } = {}) {
   const hash = typeof to === 'string' ? to : format(to);
   if (quiet && shown) shown.hash = hash;
@@ -231,6 +247,10 @@ function navigate(to, { replace: instead = false, quiet = false, push = false } 
   show();
 }
 
+/**
+ * @param {string} words
+ * @param {(() => void) | null} again
+ */
 function failure(words, again) {
   return h(
     'div',
@@ -252,6 +272,7 @@ function stored() {
   }
 }
 
+/** @param {string} name */
 function theme(name, { keep = true } = {}) {
   if (name === 'light' || name === 'dark') root.dataset.theme = name;
   else delete root.dataset.theme;
@@ -277,6 +298,7 @@ function themeButton() {
   frame.theme.title = words;
 }
 
+/** @param {string} name */
 async function changeLanguage(name) {
   addressNow();
   await setLanguage(name);
@@ -291,8 +313,11 @@ async function changeLanguage(name) {
 
 /* Help. */
 
+/** @param {KeyboardEvent} event */
 function keys(event) {
-  const field = event.target.closest?.('input, textarea, select, [contenteditable]');
+  const field = /** @type {Element} */ (event.target).closest?.(
+    'input, textarea, select, [contenteditable]',
+  );
   if (event.key === '?' && !field && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
     help();

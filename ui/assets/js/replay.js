@@ -4,7 +4,7 @@
 // (`raft-checker replay --serve FILE..`) is available again after a reload, and its address can be
 // shared. Of a long run the page shows a part, and requests another part when the reader moves there.
 
-import { getJson } from './api.js';
+import { getJson, messageOf } from './api.js';
 import { h, replace, style } from './dom.js';
 import { loadStrings, t } from './i18n.js';
 import { execute, readFiles, Refusal, served } from './replay/open.js';
@@ -17,22 +17,29 @@ const EXAMPLE = 'figure-8-bug';
 const BEFORE = 500;
 /**
  * The last run opened, kept while the page is recreated for another language or left for another page.
+ * @type {Opened | null}
  */
 let kept = null;
 
-export default function page(host, { params, navigate, app, shortcuts = () => {} }) {
+/**
+ * @param {HTMLElement} host
+ * @param {PageContext} context
+ */
+export default function page(host, { params, navigate, app, shortcuts }) {
   const box = h('div', { class: 'replay-page' });
   host.append(box);
   const ended = new AbortController();
   const { signal } = ended;
+  /** @type {ReturnType<typeof Player> | null} */
   let player = null;
+  /** @type {Opened | null} */
   let shown = null;
   let usedDisks = false;
 
   addEventListener(
     'dragover',
     (event) => {
-      if (![...event.dataTransfer.types].includes('Files')) return;
+      if (!event.dataTransfer?.types.includes('Files')) return;
       event.preventDefault();
       box.classList.add('is-over');
     },
@@ -48,10 +55,11 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
   addEventListener(
     'drop',
     (event) => {
-      if (!event.dataTransfer.files.length) return;
+      const files = [...(event.dataTransfer?.files ?? [])];
+      if (!files.length) return;
       event.preventDefault();
       box.classList.remove('is-over');
-      open(() => readFiles([...event.dataTransfer.files]));
+      open(() => readFiles(files));
     },
     { signal },
   );
@@ -73,11 +81,14 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
       const run = await served(signal);
       if (!signal.aborted) visit(run, params.step === undefined ? worth(run) : Number(params.step));
     } catch (error) {
-      if (!signal.aborted) door(t('replay.failed-served', { why: error.message }));
+      if (!signal.aborted) door(t('replay.failed-served', { why: messageOf(error) }));
     }
   }
 
-  /** The form that accepts traces, with the last error. */
+  /**
+   * The form that accepts traces, with the last error.
+   * @param {string | null} [wrong]
+   */
   function door(wrong = null) {
     player?.destroy();
     player = null;
@@ -92,7 +103,8 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
       'aria-label': t('replay.choose'),
       accept: '.jsonl,.json,.ndjson,.txt,application/jsonl',
       onchange: () => {
-        if (input.files.length) open(() => readFiles([...input.files]));
+        const files = [...(input.files ?? [])];
+        if (files.length) open(() => readFiles(files));
       },
     });
     const pasted = h('textarea', {
@@ -167,6 +179,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     );
   }
 
+  /** @param {() => Promise<TraceFile[]>} read */
   async function open(read) {
     const before = player;
     player = null;
@@ -179,11 +192,17 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
       show(run, worth(run));
     } catch (error) {
       if (signal.aborted) return;
-      door(error instanceof Refusal ? error.message : t('replay.refused', { why: error.message }));
+      door(
+        error instanceof Refusal ? error.message : t('replay.refused', { why: messageOf(error) }),
+      );
     }
   }
 
-  /** Shows a step of a run; the step may be outside the loaded part. */
+  /**
+   * Shows a step of a run; the step may be outside the loaded part.
+   * @param {Opened} run
+   * @param {number} step
+   */
   function visit(run, step) {
     const { timeline } = run;
     const isAhead = step > timeline.last && step <= run.of;
@@ -194,7 +213,12 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
     else show(run, step);
   }
 
-  /** Loads and shows another part of the run. */
+  /**
+   * Loads and shows another part of the run.
+   * @param {Opened} run
+   * @param {Part} part
+   * @param {number} step
+   */
   async function move(run, part, step) {
     player?.destroy();
     player = null;
@@ -207,10 +231,14 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
       if (run.files) kept = next;
       show(next, step);
     } catch (error) {
-      if (!signal.aborted) door(t('replay.refused', { why: error.message }));
+      if (!signal.aborted) door(t('replay.refused', { why: messageOf(error) }));
     }
   }
 
+  /**
+   * @param {Opened} run
+   * @param {number} step
+   */
   function show(run, step) {
     box.replaceChildren();
     shown = run;
@@ -241,7 +269,7 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
 
   return {
     go: (next) => {
-      if (player) visit(shown, Number(next.params.step ?? 0));
+      if (player && shown) visit(shown, Number(next.params.step ?? 0));
     },
     destroy() {
       ended.abort();
@@ -251,7 +279,10 @@ export default function page(host, { params, navigate, app, shortcuts = () => {}
   };
 }
 
-/** The first step to show: the step that violates a property, or the last valid step. */
+/**
+ * The first step to show: the step that violates a property, or the last valid step.
+ * @param {Opened} run
+ */
 function worth({ timeline, verdict }) {
   const broken = timeline.marks.find((mark) => mark.kind === 'broken');
   return broken?.step ?? (verdict.accepted ? 0 : timeline.last);
@@ -263,7 +294,11 @@ async function example() {
   ];
 }
 
-/** A sentence with an element in place of `{command}`. */
+/**
+ * A sentence with an element in place of `{command}`.
+ * @param {string} sentence
+ * @param {Node} element
+ */
 function around(sentence, element) {
   const [before, after = ''] = sentence.split('{command}');
   return [before, element, after];

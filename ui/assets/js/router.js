@@ -1,6 +1,10 @@
 // Reads and writes the fragment of the address: `#/tour/figure-8?step=3` is
 // `{page: 'tour', rest: ['figure-8'], params: {step: '3'}}`.
 
+/**
+ * The page is `null` for an empty fragment.
+ * @param {string} hash
+ */
 export function parse(hash) {
   const whole = hash.replace(/^#\/?/, '');
   const question = whole.indexOf('?');
@@ -11,6 +15,7 @@ export function parse(hash) {
   return { page: page ?? null, rest, params };
 }
 
+/** @param {Place} place */
 export function format({ page, rest = [], params = {} }) {
   const query = Object.entries(params)
     .filter(([, value]) => value !== null && value !== undefined && value !== '')
@@ -19,14 +24,20 @@ export function format({ page, rest = [], params = {} }) {
   return `#/${[page, ...rest].map(encodeURIComponent).join('/')}${query ? `?${query}` : ''}`;
 }
 
-/** Characters that a fragment permits stay readable: `1e.2d1`, `a=1,b=2`. */
+/**
+ * Characters that a fragment permits stay readable: `1e.2d1`, `a=1,b=2`.
+ * @param {any} value
+ */
 function encode(value) {
   return encodeURIComponent(value).replace(/%(2C|3A|40|2F|24)/g, (whole) =>
     decodeURIComponent(whole),
   );
 }
 
-/** An invalid escape is taken literally: the reader may type an address by hand. */
+/**
+ * An invalid escape is taken literally: the reader may type an address by hand.
+ * @param {string} text
+ */
 function decode(text) {
   try {
     return decodeURIComponent(text);
@@ -38,9 +49,13 @@ function decode(text) {
 // The address is written once the reader stays at a step: writing it for every step takes time, and
 // browsers refuse after some hundred writes.
 
-const due = { hash: null, over: null, timer: 0 };
+/** @type {{hash: string | null, over: string | null, timer: ReturnType<typeof setTimeout> | undefined}} */
+const due = { hash: null, over: null, timer: undefined };
 
-/** Replaces the current fragment after a short delay, without an event. */
+/**
+ * Replaces the current fragment after a short delay, without an event.
+ * @param {string} hash
+ */
 export function addressLater(hash) {
   clearTimeout(due.timer);
   Object.assign(due, { hash, over: location.hash, timer: setTimeout(addressNow, 100) });

@@ -10,6 +10,8 @@
 import { h, replace, set, svg, text } from './dom.js';
 import { t } from './i18n.js';
 
+/** @typedef {{timeline: Timeline, at: Picture, next?: boolean}} ScrubberView */
+
 const SPEEDS = [0.5, 1, 2, 5, 20];
 
 export const scrubberShortcuts = () => [
@@ -18,6 +20,10 @@ export const scrubberShortcuts = () => [
   { keys: t('stage.keys-play'), what: t('stage.key-play') },
 ];
 
+/**
+ * @param {HTMLElement} host
+ * @param {{onGoto?: (n: number) => void, onPlay?: (playing: boolean) => void}} [options]
+ */
 export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
   const button = (words, name, run, cls = '') =>
     h(
@@ -71,8 +77,10 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
   );
   host.append(box);
 
-  let view = null;
+  /** @type {ScrubberView} */
+  let view;
   let timer = 0;
+  /** @type {{timeline: Timeline, signature: string} | null} */
   let drawn = null;
   const now = () => view?.at.n ?? 0;
   const least = () => view?.timeline.offset ?? 0;
@@ -162,6 +170,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
 
   drawPlay();
   return {
+    /** @param {ScrubberView} next */
     update(next) {
       view = next;
       const [n, total] = [now(), most()];
@@ -172,13 +181,8 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
       where.style.minWidth = `${String(total).length + 2}ch`;
       if (document.activeElement !== where) where.value = String(n);
       text(of, ` / ${total}`);
-      for (const [one, off] of [
-        [first, n <= least()],
-        [back, n <= least()],
-        [forward, n >= total],
-        [last, n >= total],
-      ])
-        one.disabled = off;
+      for (const one of [first, back]) one.disabled = n <= least();
+      for (const one of [forward, last]) one.disabled = n >= total;
       play.disabled = total === least();
       forward.classList.toggle('primary', next.next === true && n < total);
       drawMarks();

@@ -21,9 +21,18 @@ const LEFT = 18;
 const TOP = 22;
 const TALL = 44;
 const LOW = 16;
+/** @typedef {import('./spacetime/draw.js').Lane & {top: number, height: number}} Lane */
+
 /** The number of steps between two numbers of the axis. */
 const EVERY = 5;
 
+/**
+ * @param {HTMLElement} host
+ * @param {{
+ *   onGoto?: (step: number) => void,
+ *   onPickMessage?: ((id: number) => void) | null,
+ * }} [options]
+ */
 export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}) {
   const names = h('div', { class: 'st-names' });
   const picture = svg('svg', { class: 'st-picture', 'aria-hidden': 'true' });
@@ -39,9 +48,13 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   const box = h('div', { class: 'spacetime' }, body, hiddenList);
   host.append(box);
 
-  let view = null;
+  /** @type {RunView} */
+  let view;
+  /** @type {Set<string>} */
   const low = new Set();
+  /** @type {Set<string>} */
   const gone = new Set();
+  /** @type {Lane[]} */
   let lanes = [];
   const sheet = drawing(scroll, () => {
     if (view) draw();
@@ -56,8 +69,11 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   };
   scroll.addEventListener('scroll', onScroll, { passive: true });
 
+  /** @param {number} step */
   const x = (step) => LEFT + (step - view.timeline.offset) * DX;
+  /** @param {number} n */
   const within = (n) => Math.max(view.timeline.offset, Math.min(view.timeline.last, n));
+  /** @param {number} px */
   const stepAt = (px) => within(view.timeline.offset + Math.round((px - LEFT) / DX));
 
   function layOut() {
@@ -200,6 +216,7 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   }
 
   return {
+    /** @param {RunView} next */
     update(next) {
       const before = view;
       view = next;

@@ -15,12 +15,18 @@ const STEP = 16;
 
 function kept() {
   try {
-    return JSON.parse(localStorage.getItem(KEPT)) ?? {};
+    return JSON.parse(localStorage.getItem(KEPT) ?? '{}') ?? {};
   } catch {
     return {};
   }
 }
 
+/**
+ * @param {{
+ *   name: string, label: string, of: HTMLElement, panel: HTMLElement, axis: 'x' | 'y', side: 1 | -1,
+ *   least: number, most: number,
+ * }} options
+ */
 export function Splitter({ name, label, of, panel, axis, side, least, most }) {
   const isWide = axis === 'x';
   const line = h('div', {

@@ -25,6 +25,14 @@ import { Processes, itemsOf } from './stage/processes.js';
 /** The number of messages in the list of a count. */
 const LISTED = 60;
 
+/**
+ * @param {HTMLElement} host
+ * @param {{
+ *   onPickMessage?: (id: number) => void,
+ *   onPickProcess?: (name: string) => void,
+ *   onDrawn?: (layout: StageLayout & Size) => void,
+ * }} [options]
+ */
 export function Stage(
   host,
   { onPickMessage = () => {}, onPickProcess = () => {}, onDrawn = () => {} } = {},
@@ -45,15 +53,22 @@ export function Stage(
   const box = h('div', { class: 'stage' }, picture, list);
   host.append(box);
 
-  let view = null;
-  let routes = null;
-  /** The pair of processes whose list is open. */
+  /** @type {Omit<RunView, 'timeline'>} */
+  let view;
+  /** @type {ReturnType<typeof routesOf>} */
+  let routes;
+  /**
+   * The pair of processes whose list is open.
+   * @type {string | null}
+   */
   let opened = null;
+  /** @type {number | null} */
   let lastStep = null;
   const sheet = drawing(box, () => {
     if (view) draw(false);
   });
 
+  /** @param {boolean} isMoved */
   function draw(isMoved) {
     const width = Math.max(280, sheet.size.width);
     const height = Math.max(240, sheet.size.height);
@@ -73,6 +88,7 @@ export function Stage(
 
   /* The list beside the picture: the messages of a count, or the actions for the selected message. */
 
+  /** @param {string} pair */
   function open(pair) {
     opened = opened === pair ? null : pair;
     if (opened) showStack();
@@ -95,6 +111,7 @@ export function Stage(
     }
     const title = h('strong', {}, `${initial(stack.from)} → ${initial(stack.to)}`);
     const end = { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: close };
+    /** @param {SentAt} sent */
     const row = ({ id, message }) =>
       h(
         'button',
@@ -113,14 +130,19 @@ export function Stage(
     );
   }
 
-  /** The actions for the selected message, beside it. */
+  /**
+   * The actions for the selected message, beside it.
+   * @param {number} width
+   * @param {number} height
+   */
   function offer(width, height) {
     const id = view.selected?.message;
-    const picked = id && routes.drawn.find(({ message }) => message.id === id);
-    const actions = picked ? (view.actions ?? []) : [];
-    list.hidden = actions.length === 0;
+    const picked = routes.drawn.find(({ message }) => message.id === id);
+    const actions = view.actions ?? [];
+    list.hidden = !picked || actions.length === 0;
     list.classList.toggle('is-offer', !list.hidden);
-    if (list.hidden) return;
+    if (!picked || list.hidden) return;
+    /** @param {Offer} offer */
     const button = ({ cls = '', disabled, why = null, run, words }) =>
       h('button', { type: 'button', class: cls, disabled, title: why, onclick: run }, words);
     replace(list, actions.map(button));
@@ -134,6 +156,7 @@ export function Stage(
   return {
     /** The SVG element, for exports. */
     picture,
+    /** @param {Omit<RunView, 'timeline'>} next */
     update(next) {
       const isMoved = next.at.n !== lastStep && next.animate !== false;
       if (next.at.n !== lastStep) close();

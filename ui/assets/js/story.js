@@ -12,11 +12,14 @@ import { t } from './i18n.js';
 import { propertyName, witness } from './properties.js';
 import { why } from './why.js';
 
+/** @param {HTMLElement} host */
 export function Story(host) {
   const box = h('div', { class: 'story', 'aria-live': 'polite' });
   host.append(box);
+  /** @type {{timeline: Timeline, key: string} | null} */
   let last = null;
   return {
+    /** @param {Pick<RunView, 'timeline' | 'at'>} view */
     update({ timeline, at }) {
       const key = `${at.n}/${at.step?.key ?? ''}`;
       if (last?.timeline === timeline && last.key === key) return;
@@ -31,9 +34,14 @@ export function Story(host) {
   };
 }
 
+/**
+ * @param {Timeline} timeline
+ * @param {Picture} at
+ */
 function words(timeline, at) {
   const told = tell(timeline, at.n);
   const what = told.what.charAt(0).toUpperCase() + told.what.slice(1);
+  const witnesses = at.step?.witnesses ?? [];
   return [
     h(
       'p',
@@ -84,16 +92,21 @@ function words(timeline, at) {
           ),
         ]),
       ),
-    (at.step?.witnesses?.length ?? 0) > 0 &&
+    witnesses.length > 0 &&
       h(
         'p',
         { class: 'story-line' },
-        at.step.witnesses.map((name) => [h('span', { class: 'chip' }, witness(name)), ' ']),
+        witnesses.map((name) => [h('span', { class: 'chip' }, witness(name)), ' ']),
       ),
   ];
 }
 
-/** The subjects of a violation's sentence: `{servers: ['server 1'], index: 2 | null}`. */
+/**
+ * The subjects of a violation's sentence: `{servers: ['server 1'], index: 2 | null}`.
+ * @param {Violation | null | undefined} broken
+ * @param {Picture} at
+ * @returns {Accused | null}
+ */
 export function accusedBy(broken, at) {
   if (!broken?.why) return null;
   const found = new Set();

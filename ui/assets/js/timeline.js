@@ -17,23 +17,38 @@
 // Deliberate omission: a timeline checks nothing and trusts its data.
 
 const SPACING = 64;
+/** @type {Record<string, string>} */
+const KINDS = { Node: 'server', Proxy: 'proxy', Client: 'client' };
 
-/** `"server 2"` of `{"Node": 2}`. */
+/**
+ * `"server 2"` of `{"Node": 2}`.
+ * @param {Address} address
+ */
 export function addressName(address) {
   const [kind, id] = Object.entries(address)[0];
-  return `${{ Node: 'server', Proxy: 'proxy', Client: 'client' }[kind] ?? kind.toLowerCase()} ${id}`;
+  return `${KINDS[kind] ?? kind.toLowerCase()} ${id}`;
 }
 
-/** `"server 2"` of a snapshot. */
+/**
+ * `"server 2"` of a snapshot.
+ * @param {Snapshot} snapshot
+ */
 export const processName = (snapshot) => `${snapshot.kind} ${snapshot.id}`;
 
-/** `{kind: 'server', id: '2'}` of `"server 2"`. */
+/**
+ * `{kind: 'server', id: '2'}` of `"server 2"`.
+ * @param {string} name
+ */
 export function splitName(name) {
   const place = name.lastIndexOf(' ');
   return { kind: name.slice(0, place), id: name.slice(place + 1) };
 }
 
-/** The name of an event, and what it carries: `{name: 'Deliver', envelope, ask}`. */
+/**
+ * The name of an event, and what it carries: `{name: 'Deliver', envelope, ask}`.
+ * @param {Pick<Step, 'event'>} step
+ * @returns {StepEvent}
+ */
 export function eventOf(step) {
   const event = step.event;
   if (typeof event === 'string') return { name: event };
@@ -43,11 +58,18 @@ export function eventOf(step) {
   return { name, ...held };
 }
 
-/** The identity of a message, independent of the order of its fields. */
+/**
+ * The identity of a message, independent of the order of its fields.
+ * @param {{from: Address, to: Address | null, message: Message}} envelope
+ */
 export function identity(envelope) {
   return canonical([envelope.from, envelope.to, envelope.message]);
 }
 
+/**
+ * @param {any} value
+ * @returns {string}
+ */
 function canonical(value) {
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
@@ -58,27 +80,52 @@ function canonical(value) {
 }
 
 export class Timeline {
-  /** `data`: `{source, header, start, steps, network?, offset?}`. */
+  /**
+   * `data`: `{source, header, start, steps, network?, offset?}`.
+   * @param {Run} data
+   */
   constructor(data) {
     this.source = data.source ?? 'trace';
     this.header = data.header ?? {};
     this.start = data.start ?? [];
+    /** @type {Step[]} */
     this.steps = [];
     /** The number of steps of the run before the first step here. */
     this.offset = data.offset ?? 0;
-    /** Every message of the run; the index is its number minus one. */
+    /**
+     * Every message of the run; the index is its number minus one.
+     * @type {Sent[]}
+     */
     this.all = [];
-    /** The steps that deserve a mark: `{step, process, kind, ..}`, in order. */
+    /**
+     * The steps that deserve a mark: `{step, process, kind, ..}`, in order.
+     * @type {Mark[]}
+     */
     this.marks = [];
+    /** @type {string[]} */
     this.names = [];
+    /** @type {Map<string, Sent>} */
     this.byIdentity = new Map();
+    /** @type {Map<string, Sent>} */
     this.byText = new Map();
+    /**
+     * The states of each process, with the numbers of the steps that lead to them.
+     * @type {Map<string, {at: number[], snapshots: (Snapshot | null)[]}>}
+     */
     this.histories = new Map();
+    /** @type {Set<number>} */
     this.waiting = new Set();
-    /** The numbers of the messages that are delivered more than once. */
+    /**
+     * The numbers of the messages that are delivered more than once.
+     * @type {Set<number>}
+     */
     this.repeated = new Set();
+    /** @type {number[][]} */
     this.checkpoints = [];
-    /** By step: the numbers of the message that it delivers or drops, and of those that it sends. */
+    /**
+     * By step: the numbers of the message that it delivers or drops, and of those that it sends.
+     * @type {{now: number | null, sent: number[]}[]}
+     */
     this.links = [];
     for (const snapshot of this.start) this.know(processName(snapshot), snapshot);
     for (const envelope of data.network ?? foundAtStart(data.steps ?? []))
@@ -96,22 +143,35 @@ export class Timeline {
     return this.offset + this.steps.length;
   }
 
-  /** The step with this number. */
+  /**
+   * The step with this number.
+   * @param {number} n
+   */
   step(n) {
     return this.steps[n - 1 - this.offset];
   }
 
-  /** The message that step `n` delivers or drops, and the messages that it sends. */
+  /**
+   * The message that step `n` delivers or drops, and the messages that it sends.
+   * @param {number} n
+   */
   link(n) {
     return this.links[n - 1 - this.offset];
   }
 
+  /**
+   * @param {string} name
+   * @param {Snapshot | null} snapshot
+   */
   know(name, snapshot) {
     this.names.push(name);
     this.histories.set(name, { at: [this.offset], snapshots: [snapshot] });
   }
 
-  /** Appends steps. */
+  /**
+   * Appends steps.
+   * @param {Step[]} steps
+   */
   append(steps) {
     for (const step of steps) {
       this.steps.push(step);
@@ -120,9 +180,13 @@ export class Timeline {
     }
   }
 
-  /** The first `n` steps as a separate timeline. */
+  /**
+   * The first `n` steps as a separate timeline.
+   * @param {number} n
+   */
   firstSteps(n) {
-    const network = this.all.filter((message) => message.sentAt <= this.offset);
+    const there = this.all.filter((message) => message.sentAt <= this.offset);
+    const network = there.map(({ envelope }) => envelope);
     return new Timeline({
       source: this.source,
       header: this.header,
@@ -136,16 +200,23 @@ export class Timeline {
     this.checkpoints.push([...this.waiting]);
   }
 
+  /**
+   * @param {Step} step
+   * @param {number} n
+   */
   take(step, n) {
     if (!this.histories.has(step.process)) this.know(step.process, null);
-    const history = this.histories.get(step.process);
-    const before = history.snapshots.at(-1);
+    const history = /** @type {{at: number[], snapshots: (Snapshot | null)[]}} */ (
+      this.histories.get(step.process)
+    );
+    const before = history.snapshots.at(-1) ?? null;
     if (step.state) {
       if (this.source === 'nodes') step.state = whole(before, step.state);
       history.at.push(n);
       history.snapshots.push(step.state);
     }
     const event = eventOf(step);
+    /** @type {{now: number | null, sent: number[]}} */
     const link = { now: null, sent: [] };
     if (event.envelope) {
       const message = this.send(event.envelope, n);
@@ -164,6 +235,11 @@ export class Timeline {
     this.note(step, n, event, before);
   }
 
+  /**
+   * @param {Envelope} envelope
+   * @param {number} n
+   * @returns {Sent}
+   */
   send(envelope, n) {
     // The same text is the same message; only a new text needs the slower comparison.
     const text = JSON.stringify([envelope.from, envelope.to, envelope.message]);
@@ -193,7 +269,14 @@ export class Timeline {
     return message;
   }
 
+  /**
+   * @param {Step} step
+   * @param {number} n
+   * @param {StepEvent} event
+   * @param {Snapshot | null} before
+   */
   note(step, n, event, before) {
+    /** @param {string} kind @param {Partial<Mark>} [more] */
     const mark = (kind, more) => this.marks.push({ step: n, process: step.process, kind, ...more });
     if (event.name === 'Crash') mark('crash');
     if (event.name === 'Restart') mark('restart');
@@ -207,22 +290,36 @@ export class Timeline {
     if (step.broken?.length) mark('broken', { properties: step.broken });
   }
 
-  /** The state of a process after step `n`. */
+  /**
+   * The state of a process after step `n`.
+   * @param {string} name
+   * @param {number} n
+   * @returns {Snapshot | null}
+   */
   state(name, n) {
     const history = this.histories.get(name);
     return history ? history.snapshots[lastNotAbove(history.at, n)] : null;
   }
 
-  /** The number of the last step up to `n` of a process; 0 if there is none. */
+  /**
+   * The number of the last step up to `n` of a process; 0 if there is none.
+   * @param {string} name
+   * @param {number} n
+   */
   lastStepOf(name, n) {
     const history = this.histories.get(name);
     return history ? history.at[lastNotAbove(history.at, n)] : 0;
   }
 
-  /** The picture after step `n`. */
+  /**
+   * The picture after step `n`.
+   * @param {number} n
+   * @returns {Picture}
+   */
   at(n) {
     n = Math.max(this.offset, Math.min(n, this.last));
     const step = this.step(n) ?? null;
+    /** @type {Record<string, Snapshot | null>} */
     const processes = {};
     for (const name of this.names) processes[name] = this.state(name, n);
     const before = step ? this.state(step.process, n - 1) : null;
@@ -252,13 +349,17 @@ export class Timeline {
     };
   }
 
+  /** @param {number} n */
   messagesAt(n) {
     const found = [];
     for (const message of this.all) if (message.sentAt <= n) found.push(asOf(message, n));
     return found;
   }
 
-  /** The numbers of the messages in flight after step `n`, unordered. */
+  /**
+   * The numbers of the messages in flight after step `n`, unordered.
+   * @param {number} n
+   */
   waitingAt(n) {
     const place = Math.min(Math.floor((n - this.offset) / SPACING), this.checkpoints.length - 1);
     const waiting = new Set(this.checkpoints[place]);
@@ -273,6 +374,8 @@ export class Timeline {
   /**
    * The numbers of the messages that are sent or end between two steps or just before them, or that are
    * in flight during all of them, in order.
+   * @param {number} from
+   * @param {number} to
    */
   touched(from, to) {
     const found = new Set();
@@ -287,7 +390,7 @@ export class Timeline {
       const { delivered, sentAt, dropped } = this.all[id - 1];
       // A message that exists at the start and is never delivered is drawn at the start.
       if (
-        (sentAt < begin && delivered.at(-1) > to) ||
+        (sentAt < begin && (delivered.at(-1) ?? 0) > to) ||
         (begin === first && sentAt < first && !dropped.length)
       )
         found.add(id);
@@ -295,6 +398,7 @@ export class Timeline {
     return [...found].sort((one, other) => one - other);
   }
 
+  /** @param {number} n */
   inFlightAt(n) {
     const waiting = this.waitingAt(n);
     const now = this.link(n)?.now ?? null;
@@ -302,17 +406,31 @@ export class Timeline {
     return [...waiting].sort((one, other) => one - other).map((id) => asOf(this.all[id - 1], n));
   }
 
-  /** A message by its number, as of step `n`; nothing if it is not sent yet. */
+  /**
+   * A message by its number, as of step `n`; nothing if it is not sent yet.
+   * @param {number} id
+   * @returns {SentAt | null}
+   */
   message(id, n = this.last) {
     const message = this.all[id - 1];
     return message && message.sentAt <= n ? asOf(message, n) : null;
   }
 }
 
+/** @type {number[]} */
 const NEVER = [];
 
+/**
+ * @param {number[]} all
+ * @param {number} n
+ */
 const upTo = (all, n) => (all.length ? all.filter((at) => at <= n) : NEVER);
 
+/**
+ * @param {Sent} message
+ * @param {number} n
+ * @returns {SentAt}
+ */
 function asOf(message, n) {
   const isQuiet = !message.sentAgain.length && !message.delivered.length && !message.dropped.length;
   // In a long run most messages in flight were sent long ago and have no further events.
@@ -328,6 +446,15 @@ function asOf(message, n) {
   return asIs(message, n, sentAgain, deliveredAt, dropped, droppedAt);
 }
 
+/**
+ * @param {Sent} message
+ * @param {number} n
+ * @param {number[]} sentAgain
+ * @param {number[]} deliveredAt
+ * @param {number | null} dropped
+ * @param {number | null} droppedAt
+ * @returns {SentAt}
+ */
 function asIs(message, n, sentAgain, deliveredAt, dropped, droppedAt) {
   return {
     id: message.id,
@@ -345,14 +472,26 @@ function asIs(message, n, sentAgain, deliveredAt, dropped, droppedAt) {
   };
 }
 
+/**
+ * @template T
+ * @param {object} holder
+ * @param {string} name
+ * @param {T} value
+ */
 function memo(holder, name, value) {
   Object.defineProperty(holder, name, { value });
   return value;
 }
 
-/** The complete state of a node; a step contains only the changed part. */
+/**
+ * The complete state of a node; a step contains only the changed part.
+ * @param {any} before
+ * @param {any} state
+ * @returns {Snapshot}
+ */
 function whole(before, state) {
   if (!before) return state;
+  /** @param {any} old @param {any} now */
   const part = (old, now) => {
     if (!old || !now) return now;
     const { log_from: from, ...fields } = now;
@@ -372,19 +511,26 @@ function whole(before, state) {
   };
 }
 
-/** The messages delivered or dropped without a previous send: they existed at the start. */
+/**
+ * The messages delivered or dropped without a previous send: they existed at the start.
+ * @param {Step[]} steps
+ */
 function foundAtStart(steps) {
   const texts = new Set();
+  /** @type {Envelope[]} */
   const sent = [];
+  /** @type {Set<string> | null} */
   let known = null;
+  /** @type {Envelope[]} */
   const found = [];
+  /** @param {Envelope} envelope */
   const textOf = ({ from, to, message }) => JSON.stringify([from, to, message]);
   for (const step of steps) {
     const { envelope } = eventOf(step);
     if (envelope && !texts.has(textOf(envelope))) {
       // The fields may have a different order than in the send: this needs the slower comparison.
       known ??= new Set();
-      while (sent.length) known.add(identity(sent.pop()));
+      for (const envelope of sent.splice(0)) known.add(identity(envelope));
       texts.add(textOf(envelope));
       if (!known.has(identity(envelope))) {
         known.add(identity(envelope));
@@ -402,7 +548,11 @@ function foundAtStart(steps) {
   return found;
 }
 
-/** The index of the last number not above `limit` in an ascending list that starts with 0. */
+/**
+ * The index of the last number not above `limit` in an ascending list that starts with 0.
+ * @param {number[]} numbers
+ * @param {number} limit
+ */
 function lastNotAbove(numbers, limit) {
   let low = 0;
   let high = numbers.length - 1;
@@ -417,9 +567,11 @@ function lastNotAbove(numbers, limit) {
 /**
  * Creates a timeline from the lines of a trace file. Throws an `Error` whose message is `empty`,
  * `not-json` or `schema`, with `line` and, for `schema`, `found`.
+ * @param {string} text
  */
 export function readJsonl(text, source = 'trace') {
   const lines = text.split('\n').map((line) => line.trim());
+  /** @type {any[]} */
   const rows = [];
   lines.forEach((line, place) => {
     if (!line) return;
@@ -434,16 +586,20 @@ export function readJsonl(text, source = 'trace') {
   if (header.schema !== 'stateraft-trace/2')
     throw Object.assign(new Error('schema'), { line: 1, found: header.schema });
   if (header.property && steps.length)
-    steps.at(-1).broken ??= [{ property: header.property, why: header.why }];
+    steps[steps.length - 1].broken ??= [{ property: header.property, why: header.why }];
   return new Timeline({ source, header, start: header.start, steps });
 }
 
 /* The contents of a snapshot, independent of its source. */
 
+/** @param {Snapshot | null | undefined} snapshot */
 export const isDown = (snapshot) =>
   snapshot?.down === true || (snapshot?.kind === 'server' && !snapshot.running);
 
-/** The log in a server's memory, or on its disk if the server is down. */
+/**
+ * The log in a server's memory, or on its disk if the server is down.
+ * @param {Snapshot | null | undefined} snapshot
+ */
 export function logOf(snapshot) {
   const disk = snapshot?.disk ?? {};
   const running = snapshot?.running;
@@ -464,10 +620,15 @@ export function logOf(snapshot) {
   };
 }
 
-/** The last entry that only the snapshot on a disk has. */
+/**
+ * The last entry that only the snapshot on a disk has.
+ * @param {Disk | null | undefined} disk
+ */
 export const diskBase = (disk) => disk?.snapshot?.last_included_index ?? 0;
 
+/** @param {Snapshot | null | undefined} snapshot */
 export const termOf = (snapshot) =>
   snapshot?.running?.term ?? snapshot?.disk?.hard_state?.current_term ?? 0;
+/** @param {Snapshot | null | undefined} snapshot */
 export const roleOf = (snapshot) =>
   isDown(snapshot) ? 'down' : (snapshot?.running?.role ?? 'unknown');

@@ -4,8 +4,10 @@
 import { h } from './dom.js';
 import { t } from './i18n.js';
 
+/** @type {HTMLElement | null} */
 let shelf = null;
 
+/** @param {string} words @param {'plain' | 'good' | 'bad'} [kind] */
 export function toast(words, kind = 'plain') {
   if (!shelf?.isConnected) {
     shelf = h('div', { class: 'toasts', role: 'status', 'aria-live': 'polite' });
@@ -27,7 +29,7 @@ export function toast(words, kind = 'plain') {
     ),
   );
   shelf.append(note);
-  while (shelf.children.length > 4) shelf.firstChild.remove();
+  while (shelf.children.length > 4) shelf.firstElementChild?.remove();
   if (kind !== 'bad') setTimeout(() => note.remove(), 5000);
   return note;
 }

@@ -3,21 +3,32 @@
 // `#/tour` is the list, `#/tour/figure-8?step=3` the fourth card of a tour. The page needs only static
 // files from the server, so that it is the same in the checker and in the proxy.
 
+import { messageOf } from './api.js';
 import { h, replace, style } from './dom.js';
 import { currentLanguage, loadStrings, t } from './i18n.js';
 import { format } from './router.js';
 import { Player } from './tour/player.js';
 import { loadTour, tours } from './tour/walk.js';
 
-export default function page(host, { params, rest, navigate, app, shortcuts = () => {} }) {
+/**
+ * @param {HTMLElement} host
+ * @param {PageContext} context
+ */
+export default function page(host, { params, rest, navigate, app, shortcuts }) {
   const box = h('div', { class: 'tours' });
   host.append(box);
+  /** @type {ReturnType<typeof Player> | null} */
   let player = null;
+  /**
+   * The name of the tour shown; `null` for the list, nothing after a failure.
+   * @type {string | null | undefined}
+   */
   let shown = null;
   let gone = false;
 
   show({ params, rest });
 
+  /** @param {{rest: string[], params: Params}} where */
   async function show(where) {
     const [name = null] = where.rest ?? [];
     if (player && shown === name) {
@@ -52,10 +63,11 @@ export default function page(host, { params, rest, navigate, app, shortcuts = ()
       player = Player(box, { tour, next: all[place + 1] ?? null, app, navigate });
       player.go(Number(where.params.step ?? 0));
     } catch (error) {
-      if (!gone && shown === name) failed(t('tour.failed', { why: error.message }));
+      if (!gone && shown === name) failed(t('tour.failed', { why: messageOf(error) }));
     }
   }
 
+  /** @param {string} words */
   function failed(words) {
     shown = undefined;
     replace(
@@ -69,6 +81,7 @@ export default function page(host, { params, rest, navigate, app, shortcuts = ()
     );
   }
 
+  /** @param {Tour[]} all */
   function list(all) {
     const language = currentLanguage();
     document.title = `${t('tour.title')} · Stateraft`;

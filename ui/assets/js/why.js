@@ -255,7 +255,10 @@ export const SENTENCES = [
   ['{property} is broken: {said}', 'se incumple «{property}»: {said}'],
 ];
 
-/** The bounds of a scope. */
+/**
+ * The bounds of a scope.
+ * @type {Record<string, string>}
+ */
 const BOUNDS = {
   servers: 'servidores',
   terms: 'mandatos',
@@ -267,7 +270,10 @@ const BOUNDS = {
   attempts: 'intentos por cliente',
 };
 
-/** The translations of the names in a sentence that stand for words. */
+/**
+ * The translations of the names in a sentence that stand for words.
+ * @type {Record<string, (words: string) => string>}
+ */
 const WORDS = {
   said: inner,
   before: inner,
@@ -287,6 +293,7 @@ const WORDS = {
 };
 
 const patterns = SENTENCES.map(([english, spanish]) => {
+  /** @type {string[]} */
   const names = [];
   const escaped = english.replace(/[.*+?^$()|[\]\\]/g, '\\$&').replace(/\{(\w+)\}/g, (_, name) => {
     names.push(name);
@@ -295,7 +302,12 @@ const patterns = SENTENCES.map(([english, spanish]) => {
   return { names, spanish, pattern: new RegExp(`^${escaped}$`, 's') };
 });
 
-/** A sentence in Spanish, or nothing. `known`: values that the page translates better. */
+/**
+ * A sentence in Spanish, or nothing. `known`: values that the page translates better.
+ * @param {string} sentence
+ * @param {Record<string, any>} [known]
+ * @returns {string | null}
+ */
 export function spanish(sentence, known = {}) {
   for (const { names, spanish: words, pattern } of patterns) {
     const found = pattern.exec(sentence);
@@ -315,26 +327,42 @@ export function spanish(sentence, known = {}) {
   return null;
 }
 
+/** @param {string} name */
 function bound(name) {
   return BOUNDS[name] ?? name;
 }
 
+/**
+ * @param {string} words
+ * @returns {string}
+ */
 function inner(words) {
   return spanish(words) ?? words;
 }
 
-/** The checker writes '1 entries': the singular of a counted noun. */
+/**
+ * The checker writes '1 entries': the singular of a counted noun.
+ * @param {string} sentence
+ */
 const singular = (sentence) =>
   sentence.replace(
     /(?<![\w.,])(?<!(?:server|client|proxy|candidate|entry|step|term|index) )1 (entrie|step|tick|request|read|state)s\b/g,
     (_, noun) => `1 ${noun === 'entrie' ? 'entry' : noun}`,
   );
 
-/** A sentence in the language of the page; nothing without a translation. */
+/**
+ * A sentence in the language of the page; nothing without a translation.
+ * @param {any} sentence
+ * @param {Record<string, any>} [known]
+ * @returns {any}
+ */
 export const translated = (sentence, known) =>
   currentLanguage() === 'es' ? spanish(sentence, known) : singular(sentence);
 
-/** The same as an element, marked as English without a translation; `end` is appended. */
+/**
+ * The same as an element, marked as English without a translation; `end` is appended.
+ * @param {any} sentence
+ */
 export function why(sentence, { end = '', known = {}, capital = false } = {}) {
   let words = translated(sentence, known);
   if (capital) {

@@ -15,6 +15,13 @@ import { h, replace, text } from '../dom.js';
 import { t } from '../i18n.js';
 import { roleOf, splitName, termOf } from '../timeline.js';
 
+/**
+ * @typedef {{
+ *   at: Picture, timeline: Timeline, list: Action[] | null, selected: Picked | null,
+ * }} ActionsView
+ */
+
+/** @type {Record<string, string[]>} */
 const GROUPS = {
   messages: ['deliver', 'again', 'drop'],
   timers: ['timeout', 'heartbeat', 'quorum', 'client-timeout', 'proxy-timeout'],
@@ -22,7 +29,10 @@ const GROUPS = {
   clients: ['client', 'read', 'invoke', 'client-timeout'],
 };
 
-/** The reason why an action is forbidden, in the language of the page if the sentence is known. */
+/**
+ * The reason why an action is forbidden, in the language of the page if the sentence is known.
+ * @param {string} why
+ */
 export function reason(why) {
   for (const [pattern, key] of REASONS) {
     const found = why.match(pattern);
@@ -35,6 +45,7 @@ export function reason(why) {
   return why;
 }
 
+/** @type {[RegExp, string][]} */
 const REASONS = [
   [/^this scope has no (?<what>entries|reads|crashes|snapshots)$/, 'explore.why-none'],
   [
@@ -50,7 +61,11 @@ const REASONS = [
   [/ is in no state for this$/, 'explore.why-state'],
 ];
 
-/** The effect of an action, as a sentence. */
+/**
+ * The effect of an action, as a sentence.
+ * @param {Action} action
+ * @param {ActionsView} view
+ */
 function sentenceOf(action, { at, timeline }) {
   const name = the(action.process);
   const snapshot = at.processes[action.process];
@@ -87,8 +102,16 @@ function sentenceOf(action, { at, timeline }) {
     .join(' ');
 }
 
+/**
+ * The buttons for the selected message or process.
+ * @param {Picked | null} selected
+ * @param {Here | null} here
+ * @param {(action: Action) => void} onAct
+ * @returns {Offer[]}
+ */
 export function offersOf(selected, here, onAct) {
   if (!selected || !here) return [];
+  /** @param {Action} action */
   const isMine = (action) =>
     selected.message
       ? action.message === selected.message
@@ -106,6 +129,10 @@ export function offersOf(selected, here, onAct) {
   });
 }
 
+/**
+ * @param {HTMLElement} host
+ * @param {{onAct: (action: Action) => void}} options
+ */
 export function Actions(host, { onAct }) {
   const search = h('input', {
     type: 'search',
@@ -146,11 +173,14 @@ export function Actions(host, { onAct }) {
     about,
   );
   host.append(box);
-  let view = null;
+  /** @type {ActionsView} */
+  let view;
+  /** @type {Map<string | undefined, Action>} */
   let listed = new Map();
   text(about, t('explore.about-hint'));
   const unfolded = new Set();
 
+  /** @param {Action} action */
   function words(action) {
     const message = action.message ? view.timeline.message(action.message) : null;
     if (message)
@@ -174,7 +204,9 @@ export function Actions(host, { onAct }) {
   }
 
   function untell() {
-    const action = listed.get(document.activeElement?.dataset?.key);
+    const action = listed.get(
+      /** @type {HTMLElement | null} */ (document.activeElement)?.dataset?.key,
+    );
     text(
       about,
       action && body.contains(document.activeElement)
@@ -183,6 +215,7 @@ export function Actions(host, { onAct }) {
     );
   }
 
+  /** @param {Action} action */
   function matches(action) {
     if (kind.value !== 'all' && !GROUPS[kind.value].includes(action.kind)) return false;
     if (!forbidden.checked && !action.allowed) return false;
@@ -265,7 +298,7 @@ export function Actions(host, { onAct }) {
         };
         const plain = mine
           .filter((action) => !action.message)
-          .sort((one, other) => other.allowed - one.allowed);
+          .sort((one, other) => Number(other.allowed) - Number(one.allowed));
         const isGone = (action) => !action.allowed && gone.has(action.message);
         const fresh = mine.filter((action) => action.kind === 'deliver' && !isGone(action));
         const old = mine.filter(
@@ -333,7 +366,7 @@ export function Actions(host, { onAct }) {
 
   /** The focused button: its key and its position. */
   function focused() {
-    const button = document.activeElement;
+    const button = /** @type {HTMLButtonElement} */ (document.activeElement);
     const group = button.closest('.act-group');
     return {
       key: button.dataset.key,

@@ -10,14 +10,25 @@ import { propertyName } from '../properties.js';
 import { why } from '../why.js';
 import { methodWords } from './world.js';
 
+/** @typedef {import('./state.js').View} View */
+
+/**
+ * @param {HTMLElement} element
+ * @param {{catalog: Catalog, onGoto: (n: number) => void, onPlay: () => void, onShown: () => void}} options
+ */
 export function Banner(element, { catalog, onGoto, onPlay, onShown }) {
-  /** The facts on which the buttons depend, as drawn last. */
+  /**
+   * The facts on which the buttons depend, as drawn last.
+   * @type {Record<string, any> | null}
+   */
   let drawn = null;
 
+  /** @param {{result: Result | null, view: View}} next */
   function update({ result, view }) {
     element.hidden = !result;
     if (!result) return;
     const { n, path } = view;
+    /** @type {Record<string, any>} */
     const facts = {
       result,
       atEnd: n === path.length,
@@ -25,15 +36,18 @@ export function Banner(element, { catalog, onGoto, onPlay, onShown }) {
       isStuck: n === result.stuck,
     };
     const line = result.property ? described(result, view) : '';
-    const isSame = drawn && Object.keys(facts).every((name) => drawn[name] === facts[name]);
+    const old = drawn;
+    const isSame = old && Object.keys(facts).every((name) => old[name] === facts[name]);
     // If only the words change, the buttons are kept: a key held down must keep its target.
     if (isSame) {
-      if (drawn.n !== n && result.property) replace(element.querySelector('.found-line'), line);
-      drawn.n = n;
+      const words = element.querySelector('.found-line');
+      if (old.n !== n && words) replace(words, line);
+      old.n = n;
       return;
     }
     drawn = { ...facts, n };
-    const held = element.contains(document.activeElement) ? document.activeElement.id : null;
+    const focused = document.activeElement;
+    const held = focused && element.contains(focused) ? focused.id : null;
     // One notice is enough: the verdict is part of this one.
     onShown();
     const tone = result.property ? 'bad' : 'good';
@@ -44,9 +58,16 @@ export function Banner(element, { catalog, onGoto, onPlay, onShown }) {
       words(result, view, line),
       buttons(facts),
     );
-    if (held) (element.querySelector(`#${held}`) ?? element.querySelector('button'))?.focus();
+    /** @type {HTMLElement | null} */
+    const same = held ? element.querySelector(`#${held}`) : null;
+    if (held) (same ?? element.querySelector('button'))?.focus();
   }
 
+  /**
+   * @param {Result} result
+   * @param {View} view
+   * @param {Content} line
+   */
   function words(result, { path, world }, line) {
     const title = result.property ? headline(result) : t('explore.found-state', { n: path.length });
     const isBug = result.property && world.mutant;
@@ -75,8 +96,10 @@ export function Banner(element, { catalog, onGoto, onPlay, onShown }) {
     );
   }
 
+  /** @param {any} facts */
   function buttons({ result, atEnd, moved, isStuck }) {
-    const button = (id, onclick, label, cls = null) =>
+    /** @param {string} id @param {() => void} onclick @param {string} label @param {string} [cls] */
+    const button = (id, onclick, label, cls) =>
       h('button', { type: 'button', id, class: cls, onclick }, label);
     return [
       moved && button('found-start', () => onGoto(0), t('explore.from-start')),
@@ -84,7 +107,7 @@ export function Banner(element, { catalog, onGoto, onPlay, onShown }) {
         !isStuck &&
         button('found-stuck', () => onGoto(result.stuck), t('explore.to-stuck')),
       // The position may change while the buttons are kept.
-      !atEnd && button('found-next', () => onGoto(drawn.n + 1), `${t('stage.next')} ▶`, 'primary'),
+      !atEnd && button('found-next', () => onGoto(drawn?.n + 1), `${t('stage.next')} ▶`, 'primary'),
       !atEnd && button('found-play', onPlay, t('explore.play-pause')),
     ];
   }
@@ -93,17 +116,23 @@ export function Banner(element, { catalog, onGoto, onPlay, onShown }) {
     update,
     /** Focuses the button that leads to the next step. */
     focus() {
-      element.querySelector('#found-next')?.focus();
+      /** @type {HTMLElement | null} */
+      const next = element.querySelector('#found-next');
+      next?.focus();
     },
   };
 }
 
-/** The number of states searched; the steps of a schedule or a simulation are no such number. */
+/**
+ * The number of states searched; the steps of a schedule or a simulation are no such number.
+ * @param {Result} result
+ */
 function counted({ method, states }) {
   if (method === 'timed' || method === 'schedule') return '';
   return `${t('explore.states', { n: states })} · `;
 }
 
+/** @param {Result} result */
 function headline({ property, method, path, stuck, ticks }) {
   const n = stuck ?? path.length;
   if (method === 'progress') {
@@ -111,16 +140,20 @@ function headline({ property, method, path, stuck, ticks }) {
   }
   if (method === 'timed') {
     return t('explore.found-timed', {
-      property: propertyName(property),
+      property: propertyName(property ?? ''),
       n,
       ticks: ticks?.at(-1) ?? 0,
     });
   }
   const key = method === 'schedule' ? 'explore.found-schedule' : 'explore.found-property';
-  return t(key, { property: propertyName(property), n });
+  return t(key, { property: propertyName(property ?? ''), n });
 }
 
-/** The description of the counterexample at the current step. */
+/**
+ * The description of the counterexample at the current step.
+ * @param {Result} result
+ * @param {View} view
+ */
 function described({ path, stuck, ticks, why: reason }, { n, timeline }) {
   const tick = ticks && n > 0 ? `${t('explore.at-tick', { n: ticks[n - 1] })} ` : '';
   const cause = () => why(reason, { end: '.', capital: true });

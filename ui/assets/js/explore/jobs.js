@@ -12,6 +12,7 @@ import { bytes, duration, has, number, t } from '../i18n.js';
 import { toast } from '../toast.js';
 import { why } from '../why.js';
 
+/** @type {Record<string, string>} */
 const TONE = {
   exhausted: 'good',
   found: 'good',
@@ -22,18 +23,28 @@ const TONE = {
   failed: 'bad',
 };
 
-/** The goal of the search, in the words of the page. */
+/**
+ * The goal of the search, in the words of the page.
+ * @param {{predicate?: string}} asked
+ * @returns {Record<string, string>}
+ */
 function known({ predicate }) {
   const key = `explore.predicate-${predicate}`;
   return has(key) ? { what: t(key).replace(/\.$/, '') } : {};
 }
 
+/**
+ * @param {HTMLElement} host
+ * @param {{onDone: (done: JobDone, asked: any) => void}} options
+ */
 export function Job(host, { onDone }) {
   const box = h('section', { class: 'job', hidden: true, 'aria-label': t('explore.job') });
   host.append(box);
+  /** @type {{job: string, asked: any, stream: {close: () => void}} | null} */
   let running = null;
   let turn = 0;
 
+  /** @param {any} asked */
   async function start(asked) {
     stop();
     const mine = ++turn;
@@ -63,13 +74,13 @@ export function Job(host, { onDone }) {
             if (state !== 'refused' || mine !== turn) return;
             running = null;
             box.hidden = true;
-            toast(error.message, 'bad');
+            if (error) toast(error.message, 'bad');
           },
         }),
       };
     } catch (error) {
       box.hidden = true;
-      toast(error.message, 'bad');
+      toast(/** @type {Error} */ (error).message, 'bad');
     }
   }
 
@@ -81,6 +92,11 @@ export function Job(host, { onDone }) {
     running = null;
   }
 
+  /**
+   * @param {any} asked
+   * @param {any} progress
+   * @param {JobDone | null} done
+   */
   function draw(asked, progress, done) {
     const title = t(
       asked.kind === 'check'
@@ -102,7 +118,7 @@ export function Job(host, { onDone }) {
             t(`explore.verdict-${done.verdict}`),
           ),
           h('span', { class: 'job-say', role: 'status' }, why(done.say, { known: known(asked) })),
-          done.states > 0 &&
+          done.states &&
             h(
               'span',
               { class: 'dim small mono' },
@@ -156,8 +172,10 @@ export function Job(host, { onDone }) {
             type: 'button',
             class: 'danger',
             onclick: () => {
-              const { job } = running ?? {};
-              if (job) deleteJson(`/api/jobs/${job}`).catch((error) => toast(error.message, 'bad'));
+              if (running)
+                deleteJson(`/api/jobs/${running.job}`).catch((error) =>
+                  toast(error.message, 'bad'),
+                );
             },
           },
           t('explore.stop'),

@@ -15,14 +15,22 @@ export const exploreShortcuts = () => [
   { keys: 'c', what: t('explore.check') },
 ];
 
-/** A listener that steps through the walk with the keys of the scrubber, and calls the functions. */
+/**
+ * A listener that steps through the walk with the keys of the scrubber, and calls the functions.
+ * @param {{
+ *   scrubber: {key: (event: KeyboardEvent) => boolean},
+ *   search: () => void, find: () => void, plant: () => void, check: () => void,
+ * }} options
+ */
 export function exploreKeys({ scrubber, search, find, plant, check }) {
+  /** @type {Record<string, () => void>} */
   const runs = { '/': search, f: find, p: plant, c: check };
-  return (event) => {
+  return (/** @type {KeyboardEvent} */ event) => {
     if (document.querySelector('dialog[open]')) return;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (scrubber.key(event)) return;
-    if (event.target.closest?.('input:not([type="range"]), textarea, select')) return;
+    const target = /** @type {Element} */ (event.target);
+    if (target.closest?.('input:not([type="range"]), textarea, select')) return;
     const run = runs[event.key];
     if (!run) return;
     event.preventDefault();

@@ -14,6 +14,13 @@ const TABS = ['actions', 'properties', 'details', 'tree', 'logs', 'time'];
 /** The panels at the side of a wide window. */
 const SIDE = ['properties', 'details', 'tree'];
 
+/**
+ * @param {HTMLElement} host
+ * @param {{
+ *   onWorld: () => void, onPlant: () => void, onCheck: () => void, onFind: () => void,
+ *   onTab: (name: string) => void,
+ * }} options
+ */
 export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
   const button = (words, onclick) => h('button', { type: 'button', onclick }, words);
   const panel = (name, key = `explore.tab-${name}`) =>
@@ -100,12 +107,17 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
     return h('details', { class: `fold p-${name}-fold`, open: true }, summary, panels[name]);
   }
 
-  /** Shows a panel; in a narrow window the panel `narrow`. */
+  /**
+   * Shows a panel; in a narrow window the panel `narrow`.
+   * @param {string} name
+   */
   function pickTab(name, narrow = name) {
     if (SIDE.includes(name)) frame.dataset.tab = name;
     frame.dataset.narrow = narrow;
-    for (const tab of frame.querySelectorAll('[role="tab"]')) {
-      const isWide = tab.parentElement.classList.contains('is-wide');
+    /** @type {NodeListOf<HTMLElement>} */
+    const tabs = frame.querySelectorAll('[role="tab"]');
+    for (const tab of tabs) {
+      const isWide = tab.parentElement?.classList.contains('is-wide');
       const isOn = tab.dataset.name === (isWide ? frame.dataset.tab : frame.dataset.narrow);
       tab.setAttribute('aria-selected', String(isOn));
       tab.tabIndex = isOn ? 0 : -1;

@@ -7,6 +7,13 @@ import { t } from '../i18n.js';
 import { addressNow } from '../router.js';
 import { toast } from '../toast.js';
 
+/**
+ * @param {HTMLElement} host
+ * @param {{
+ *   timeline: () => Timeline, at: () => number, stageElement: () => SVGSVGElement,
+ *   walk: () => any, name: () => string,
+ * }} options
+ */
 export function ShareMenu(host, { timeline, at, stageElement, walk, name }) {
   const copy = h('button', { type: 'button', onclick: copyAddress }, t('explore.share'));
   host.append(copy);
@@ -33,7 +40,7 @@ export function ShareMenu(host, { timeline, at, stageElement, walk, name }) {
         'aria-label': t('explore.share'),
       });
       const note = toast(t('explore.copy-this'));
-      note.querySelector('span').append(field);
+      note.querySelector('span')?.append(field);
       field.select();
     }
   }

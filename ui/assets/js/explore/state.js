@@ -12,17 +12,33 @@ import { Timeline } from '../timeline.js';
 import { Visited } from './tree.js';
 import { asked, worldKey } from './world.js';
 
+/**
+ * @typedef {{
+ *   world: World, path: string[], n: number, timeline: Timeline, visited: Visited,
+ *   selected: Picked | null, found: Result | null,
+ * }} View
+ */
+
 /** The number of states whose details are kept. */
 const KEPT = 400;
 
-/** The result of the last search in each world; it survives a visit to another page. */
+/**
+ * The result of the last search in each world; it survives a visit to another page.
+ * @type {Map<string, Result>}
+ */
 const results = new Map();
 
 export class WalkState {
   constructor() {
-    /** The walk shown: `world`, `path` (keys), `n`, `timeline`, `visited`, `selected`, `found`. */
+    /**
+     * The walk shown: `world`, `path` (keys), `n`, `timeline`, `visited`, `selected`, `found`.
+     * @type {View | null}
+     */
     this.view = null;
-    /** The details of the states requested so far, by path: the possible actions and the verdicts. */
+    /**
+     * The details of the states requested so far, by path: the possible actions and the verdicts.
+     * @type {Map<string, Here>}
+     */
     this.heres = new Map();
     // A response is discarded if a newer request of its kind exists.
     this.walks = 0;
@@ -41,6 +57,11 @@ export class WalkState {
    * Moves to step `n` of a path. The server executes the steps after the longest known prefix, or all
    * steps if `isNew`. Returns `{lost}`: the reason why the path ended early, or `null`. Returns `null` if
    * a newer request exists. Throws an `ApiError`.
+   * @param {World} world
+   * @param {string[]} path
+   * @param {number} n
+   * @param {{isNew?: boolean}} [options]
+   * @returns {Promise<{lost: string | null} | null>}
    */
   async walk(world, path, n, { isNew = false } = {}) {
     const mine = ++this.walks;
@@ -48,26 +69,31 @@ export class WalkState {
     const { view } = this;
     const before = !isNew && view && worldKey(view.world) === key ? view : null;
     const known = before ? commonPrefix(before.path, path) : 0;
+    /** @type {Walked | null} */
     let answer = null;
+    /** @type {string | null} */
     let lost = null;
     // A path that is known to its end needs no request.
     if (!before || known < path.length || path.length === 0) {
       try {
-        answer = await postJson('/api/walk', { ...asked(world), path, from: known });
+        const request = { ...asked(world), path, from: known };
+        answer = /** @type {Walked} */ (await postJson('/api/walk', request));
       } catch (error) {
         if (mine !== this.walks) return null;
         // The path is not executable to its end: keep its valid prefix, and the reason for the rest.
         if (!isPartial(error)) throw error;
         answer = error.body;
         lost = error.message;
-        path = path.slice(0, answer.good);
+        path = path.slice(0, error.body.good);
       }
       if (mine !== this.walks) return null;
     }
     if (!before) this.heres.clear();
     if (answer) this.heres.set(path.join('.'), answer.here);
     const timeline =
-      before && known > 0 ? extended(before.timeline, path, known, answer) : started(answer);
+      before && known > 0
+        ? extended(before.timeline, path, known, answer)
+        : started(/** @type {Walked} */ (answer));
     this.view = {
       world,
       path,
@@ -81,12 +107,22 @@ export class WalkState {
     return { lost };
   }
 
-  /** The path from the start to the current step. */
-  get prefix() {
-    return this.view.path.slice(0, this.view.n);
+  /** The walk shown; there must be one. */
+  get shown() {
+    if (!this.view) throw new Error('no walk is open');
+    return this.view;
   }
 
-  /** The details of the current state; `null` if they were not requested. */
+  /** The path from the start to the current step. */
+  get prefix() {
+    const { path, n } = this.shown;
+    return path.slice(0, n);
+  }
+
+  /**
+   * The details of the current state; `null` if they were not requested.
+   * @returns {Here | null}
+   */
   get here() {
     return this.heres.get(this.prefix.join('.')) ?? null;
   }
@@ -94,6 +130,7 @@ export class WalkState {
   /**
    * Requests the details of the current state after `delay` milliseconds, so that quick moves send one
    * request at their end. Returns whether the current state is known then. Throws an `ApiError`.
+   * @param {number} delay
    */
   async loadHere(delay) {
     const mine = ++this.lookups;
@@ -113,41 +150,56 @@ export class WalkState {
     return mine === this.lookups;
   }
 
-  /** Moves to a step of the path. */
+  /**
+   * Moves to a step of the path.
+   * @param {number} n
+   */
   goTo(n) {
-    const { view } = this;
+    const view = this.shown;
     view.n = Math.max(0, Math.min(n, view.path.length));
     // A message that is not sent yet cannot be selected.
     const id = view.selected?.message;
     if (id && !view.timeline.message(id, view.n)) view.selected = null;
   }
 
-  /** Selects `{message}` or `{process}`; selecting it again removes the selection. */
+  /**
+   * Selects `{message}` or `{process}`; selecting it again removes the selection.
+   * @param {Picked} what
+   */
   toggle(what) {
-    const { selected } = this.view;
+    const { selected } = this.shown;
     const isSame = JSON.stringify(selected) === JSON.stringify(what);
-    this.view.selected = isSame ? null : what;
+    this.shown.selected = isSame ? null : what;
     return !isSame;
   }
 
-  /** Whether a path is the current path or a prefix of it. */
+  /**
+   * Whether a path is the current path or a prefix of it.
+   * @param {string[]} path
+   */
   isOnPath(path) {
-    return path.every((key, place) => key === this.view.path[place]);
+    return path.every((key, place) => key === this.shown.path[place]);
   }
 
-  /** The result of the last search in this world, if the current path is the path of that result. */
+  /**
+   * The result of the last search in this world, if the current path is the path of that result.
+   * @returns {Result | null}
+   */
   get result() {
-    const { found, path } = this.view;
+    const { found, path } = this.shown;
     return found && found.path.length === path.length && this.isOnPath(found.path) ? found : null;
   }
 
-  /** Keeps the result of a search, whose path is the current path. */
+  /**
+   * Keeps the result of a search, whose path is the current path.
+   * @param {JobDone} done
+   */
   keepResult(done) {
-    const { view } = this;
+    const view = this.shown;
     view.found = {
       path: [...view.path],
       property: done.verdict === 'violated' ? (done.property ?? '') : null,
-      why: done.why,
+      why: done.why ?? '',
       verdict: done.verdict,
       states: done.states ?? 0,
       method: done.method ?? null,
@@ -159,16 +211,30 @@ export class WalkState {
   }
 }
 
+/**
+ * @param {string[]} one
+ * @param {string[]} other
+ */
 function commonPrefix(one, other) {
   let length = 0;
   while (length < one.length && length < other.length && one[length] === other[length]) length += 1;
   return length;
 }
 
+/**
+ * @param {unknown} error
+ * @returns {error is ApiError & {body: Walked & {good: number}}}
+ */
 const isPartial = (error) =>
   error instanceof ApiError && error.status === 422 && Boolean(error.body?.steps);
 
-/** The first `known` steps of a timeline, with the steps of a response. */
+/**
+ * The first `known` steps of a timeline, with the steps of a response.
+ * @param {Timeline} timeline
+ * @param {string[]} path
+ * @param {number} known
+ * @param {Walked | null} answer
+ */
 function extended(timeline, path, known, answer) {
   const kept = known === timeline.length ? timeline : timeline.firstSteps(known);
   if (answer) {
@@ -178,7 +244,10 @@ function extended(timeline, path, known, answer) {
   return kept;
 }
 
-/** The timeline of a response that begins at the start of the walk. */
+/**
+ * The timeline of a response that begins at the start of the walk.
+ * @param {Walked} answer
+ */
 function started({ header, start, here, steps }) {
   const network = here.messages
     .filter((message) => message.sent_at === 0)
@@ -186,9 +255,13 @@ function started({ header, start, here, steps }) {
   return new Timeline({ source: 'walk', header, start, network, steps });
 }
 
+/** @type {Record<string, string>} */
 const KINDS = { server: 'Node', proxy: 'Proxy', client: 'Client' };
 
-/** `{Node: 2}` of `'server 2'`. */
+/**
+ * `{Node: 2}` of `'server 2'`.
+ * @param {string} name
+ */
 function address(name) {
   const [kind, id] = name.split(' ');
   return { [KINDS[kind]]: Number(id) };

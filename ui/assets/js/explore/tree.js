@@ -11,12 +11,22 @@ import { drawing, h, keyed, replace, set } from '../dom.js';
 import { t } from '../i18n.js';
 import { eventOf } from '../timeline.js';
 
+/**
+ * @typedef {{
+ *   key: string | null, children: Map<string, TreeNode>, depth: number, parent: TreeNode | null,
+ *   words: {words: string, cls: string} | null, broken?: boolean,
+ * }} TreeNode
+ * @typedef {{node: TreeNode, indent: number, onPath: boolean, isHere: boolean, place?: number}} TreeRow
+ */
+
 const ROWS = 300;
 const KEPT = 120;
 
 export class Visited {
+  /** @param {string} world */
   constructor(world) {
     this.world = `stateraft.visited.${world}`;
+    /** @type {TreeNode} */
     this.root = { key: null, children: new Map(), depth: 0, parent: null, words: null };
     try {
       for (const path of JSON.parse(sessionStorage.getItem(this.world) ?? '[]'))
@@ -26,14 +36,18 @@ export class Visited {
     }
   }
 
-  /** Adds a path; the steps of a trace provide the words. */
+  /**
+   * Adds a path; the steps of a trace provide the words.
+   * @param {string[]} keys
+   * @param {Step[]} steps
+   */
   add(keys, steps) {
     let node = this.root;
     keys.forEach((key, place) => {
       node = grown(node, key);
       if (steps[place] && !node.words) {
         node.words = shortWords(steps[place]);
-        node.broken = steps[place].broken?.length > 0;
+        node.broken = Boolean(steps[place].broken?.length);
       }
     });
     this.keep();
@@ -41,9 +55,10 @@ export class Visited {
 
   keep() {
     const leaves = [];
+    /** @type {[TreeNode, string][]} */
     const open = [[this.root, '']];
-    while (open.length) {
-      const [node, path] = open.pop();
+    for (let next = open.pop(); next; next = open.pop()) {
+      const [node, path] = next;
       if (!node.children.size && path) leaves.push(path);
       for (const [key, child] of node.children) open.push([child, path ? `${path}.${key}` : key]);
     }
@@ -55,7 +70,12 @@ export class Visited {
   }
 }
 
-/** The child of a node, created if necessary. */
+/**
+ * The child of a node, created if necessary.
+ * @param {TreeNode} node
+ * @param {string} key
+ * @returns {TreeNode}
+ */
 function grown(node, key) {
   let next = node.children.get(key);
   if (!next) {
@@ -65,20 +85,25 @@ function grown(node, key) {
   return next;
 }
 
-/** 'S1 ← Vote t2 ✓', 'S2 time out'. */
+/**
+ * 'S1 ← Vote t2 ✓', 'S2 time out'.
+ * @param {Step} step
+ */
 function shortWords(step) {
   const held = eventOf(step);
   const me = initial(step.process);
+  const message = held.envelope?.message;
   if (held.name === 'Deliver')
-    return {
-      words: `${me} ← ${label(held.envelope.message)}`,
-      cls: `is-${family(held.envelope.message)}`,
-    };
-  if (held.name === 'Drop') return { words: `${me} ✕ ${label(held.envelope.message)}`, cls: '' };
+    return { words: `${me} ← ${label(message)}`, cls: `is-${family(message)}` };
+  if (held.name === 'Drop') return { words: `${me} ✕ ${label(message)}`, cls: '' };
   const key = `explore.did-${held.name.toLowerCase()}`;
   return { words: `${me} ${t(key) === key ? held.name : t(key)}`, cls: '' };
 }
 
+/**
+ * @param {HTMLElement} host
+ * @param {{onVisit: (path: string[]) => void}} options
+ */
 export function Tree(host, { onVisit }) {
   const list = h('div', {
     class: 'tree',
@@ -87,21 +112,35 @@ export function Tree(host, { onVisit }) {
     onkeydown: keys,
   });
   host.append(list);
+  /** @type {TreeRow[]} */
   let rows = [];
   let focused = 0;
-  let view = null;
+  /** @type {{visited: Visited, path: string[], n: number}} */
+  let view;
   const sheet = drawing(list, () => {
     if (view) draw();
   });
 
+  /**
+   * @param {TreeNode} node
+   * @returns {string[]}
+   */
   function pathOf(node) {
+    /** @type {string[]} */
     const path = [];
-    for (let at = node; at.key !== null; at = at.parent) path.unshift(at.key);
+    for (let at = node; at.parent && at.key !== null; at = at.parent) path.unshift(at.key);
     return path;
   }
 
+  /**
+   * @param {TreeNode} root
+   * @param {string[]} path
+   * @param {number} depth
+   */
   function flatten(root, path, depth) {
+    /** @type {TreeRow[]} */
     const found = [];
+    /** @param {TreeNode} node @param {number} indent @param {boolean} onPath */
     const emit = (node, indent, onPath) => {
       for (;;) {
         found.push({ node, indent, onPath, isHere: onPath && node.depth === depth });
@@ -172,7 +211,8 @@ export function Tree(host, { onVisit }) {
           'aria-current': isHere ? 'step' : null,
           tabindex: place === focused ? 0 : -1,
         });
-        const parts = node.parent?.children.size > 1 && indent > 0 && place > 0;
+        const parts =
+          node.parent !== null && node.parent.children.size > 1 && indent > 0 && place !== 0;
         const looks = `${indent} ${parts} ${node.words?.words}`;
         if (item.looks === looks) return;
         item.looks = looks;
@@ -189,7 +229,7 @@ export function Tree(host, { onVisit }) {
         );
       },
     );
-    const item = list.children[focused];
+    const item = /** @type {HTMLElement | undefined} */ (list.children[focused]);
     if (held) item?.focus();
     else if (item && list.clientHeight)
       list.scrollTop = Math.max(0, item.offsetTop - list.offsetTop - list.clientHeight / 2);

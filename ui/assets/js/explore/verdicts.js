@@ -10,11 +10,17 @@ import { t } from '../i18n.js';
 import { aboutProperty, propertyName, witness } from '../properties.js';
 import { why } from '../why.js';
 
+/**
+ * @param {HTMLElement} host
+ * @param {{onGoto: (step: number) => void, onWitness: (name: string) => void}} options
+ */
 export function Verdicts(host, { onGoto, onWitness }) {
   const box = h('div', { class: 'verdicts' });
   host.append(box);
+  /** @type {{here: Here, claim: string | undefined} | null} */
   let shown = null;
   return {
+    /** @param {{here: Here | null, catalog: Catalog, claim?: {property: string, why: string, key: string} | null}} next */
     update({ here, catalog, claim = null }) {
       if (!here) {
         box.setAttribute('aria-busy', 'true');
@@ -23,8 +29,8 @@ export function Verdicts(host, { onGoto, onWitness }) {
       box.removeAttribute('aria-busy');
       if (here === shown?.here && claim?.key === shown.claim) return;
       const open = new Set(
-        [...box.querySelectorAll('.property-list details[open]')].map(
-          (one) => one.dataset.property,
+        [...box.querySelectorAll('.property-list details[open]')].map((one) =>
+          one.getAttribute('data-property'),
         ),
       );
       shown = { here, claim: claim?.key };
@@ -97,7 +103,7 @@ export function Verdicts(host, { onGoto, onWitness }) {
                         {
                           type: 'button',
                           class: 'quiet step-link',
-                          onclick: () => onGoto(property.step),
+                          onclick: () => onGoto(Number(property.step)),
                         },
                         t('stage.insp-step', { n: property.step }),
                       ),
@@ -164,7 +170,13 @@ export function Verdicts(host, { onGoto, onWitness }) {
   };
 }
 
-/** The summary of all properties. Beside a counterexample no green line says that all hold. */
+/**
+ * The summary of all properties. Beside a counterexample no green line says that all hold.
+ * @param {number} count
+ * @param {number} broken
+ * @param {{property: string} | null} claim
+ * @param {Named | null | undefined} liveness
+ */
 function summary(count, broken, claim, liveness) {
   if (broken)
     return h('p', { class: 'property-sum is-bad' }, t('explore.properties-broken', { n: broken }));

@@ -4,6 +4,10 @@ import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { MutantList, aboutOf, boundsWords, figure8, meaningOf, plantWorld } from './world.js';
 
+/**
+ * @param {HTMLElement} host
+ * @param {{catalog: Catalog, onWorld: (world: World, isHunt: boolean) => void, app: App}} options
+ */
 export function Welcome(host, { catalog, onWorld, app }) {
   let mutant = figure8(catalog);
   const scopes = catalog.scopes.filter(({ name }) => name !== 'timed');
@@ -80,16 +84,17 @@ export function Welcome(host, { catalog, onWorld, app }) {
                 class: 'primary',
                 onclick: () => {
                   const found = scopes.find(({ name }) => name === scope.value);
-                  onWorld(
-                    {
-                      name: found.name,
-                      known: true,
-                      bounds: { ...found.bounds },
-                      mutant: null,
-                      steps: 'merged',
-                    },
-                    false,
-                  );
+                  if (found)
+                    onWorld(
+                      {
+                        name: found.name,
+                        known: true,
+                        bounds: { ...found.bounds },
+                        mutant: null,
+                        steps: 'merged',
+                      },
+                      false,
+                    );
                 },
               },
               t('explore.card-walk-go'),

@@ -2,9 +2,6 @@
 //
 //   const bench = Workbench(host, {catalog, state, run});
 //   bench.draw();                        // after every change of the state
-//
-// `run` has the actions of the reader: `goTo(n)`, `act(action)`, `visit(path)`, `chooseWorld()`,
-// `plant()`, `check()`, `find()`, `findWitness(name)`, `jobDone(done)`.
 
 import { text } from '../dom.js';
 import { t } from '../i18n.js';
@@ -23,6 +20,25 @@ import { Tree } from './tree.js';
 import { Verdicts } from './verdicts.js';
 import { asked, drawWorld } from './world.js';
 
+/**
+ * The actions of the reader.
+ * @typedef {{
+ *   goTo: (n: number) => void,
+ *   act: (action: Action) => void,
+ *   visit: (path: string[]) => void,
+ *   chooseWorld: () => void,
+ *   plant: () => void,
+ *   check: () => void,
+ *   find: () => void,
+ *   findWitness: (name: string) => void,
+ *   jobDone: (done: JobDone) => void,
+ * }} Reader
+ */
+
+/**
+ * @param {HTMLElement} host
+ * @param {{catalog: Catalog, state: import('./state.js').WalkState, run: Reader}} options
+ */
 export function Workbench(host, { catalog, state, run }) {
   const { panels, frame, pickTab } = Layout(host, {
     onWorld: run.chooseWorld,
@@ -34,7 +50,9 @@ export function Workbench(host, { catalog, state, run }) {
     },
   });
   const onGoto = run.goTo;
+  /** @param {number} id */
   const onPickMessage = (id) => pick({ message: id });
+  /** @param {string} name */
   const onPickProcess = (name) => pick({ process: name });
   const stage = Stage(panels.stage, { onPickMessage, onPickProcess });
   const story = Story(panels.story);
@@ -43,7 +61,7 @@ export function Workbench(host, { catalog, state, run }) {
   const inspector = Inspector(panels.details, {
     onGoto,
     onPickProcess: (name) => {
-      state.view.selected = { process: name };
+      state.shown.selected = { process: name };
       draw();
     },
   });
@@ -59,21 +77,22 @@ export function Workbench(host, { catalog, state, run }) {
     onShown: job.hide,
   });
   ShareMenu(panels.share, {
-    timeline: () => state.view.timeline,
-    at: () => state.view.n,
+    timeline: () => state.shown.timeline,
+    at: () => state.shown.n,
     stageElement: () => stage.picture,
-    walk: () => ({ ...asked(state.view.world), path: state.prefix }),
-    name: () => state.view.world.name,
+    walk: () => ({ ...asked(state.shown.world), path: state.prefix }),
+    name: () => state.shown.world.name,
   });
   pickTab('properties', 'actions');
 
+  /** @param {Picked} what */
   function pick(what) {
     if (state.toggle(what)) pickTab('details');
     draw();
   }
 
   function draw() {
-    const { timeline, n, path, world, selected } = state.view;
+    const { timeline, n, path, world, selected } = state.shown;
     const { here, result } = state;
     const at = timeline.at(n);
     const accused = accusedBy(at.step?.broken?.[0] ?? null, at);
@@ -91,7 +110,7 @@ export function Workbench(host, { catalog, state, run }) {
     frame.classList.toggle('is-large', at.names.length > 4);
     drawWorld(panels.world, catalog, world);
     text(panels.check, t(world.mutant ? 'explore.check-bug' : 'explore.check'));
-    banner.update({ result, view: state.view });
+    banner.update({ result, view: state.shown });
   }
 
   function drawTree() {
@@ -117,7 +136,10 @@ export function Workbench(host, { catalog, state, run }) {
   };
 }
 
-/** The violation that the walk shows, for the list of properties. */
+/**
+ * The violation that the walk shows, for the list of properties.
+ * @param {Result | null} result
+ */
 function claimOf(result) {
   if (!result?.property) return null;
   return {

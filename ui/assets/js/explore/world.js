@@ -11,8 +11,21 @@ import { h, replace } from '../dom.js';
 import { has, t } from '../i18n.js';
 import { aboutProperty, propertyName } from '../properties.js';
 
+/**
+ * @typedef {{
+ *   catalog: Catalog, world: World, onChosen: (world: World, isHunt: boolean) => void,
+ * }} WorldChoice
+ * @typedef {{predicate?: string, witness?: string}} Goal
+ */
+
+/**
+ * @param {Params} params
+ * @param {Catalog} catalog
+ * @returns {World}
+ */
 export function worldOf(params, catalog) {
   const scope = catalog.scopes.find(({ name }) => name === params.scope);
+  /** @type {Bounds} */
   const bounds = {};
   for (const bound of catalog.bounds) {
     const given = Number.parseInt(params[bound.name], 10);
@@ -27,8 +40,13 @@ export function worldOf(params, catalog) {
   };
 }
 
+/**
+ * @param {World} world
+ * @param {Catalog} catalog
+ */
 export function paramsOf(world, catalog) {
   const own = catalog.scopes.find(({ name }) => name === world.name)?.bounds ?? {};
+  /** @type {Record<string, string | number>} */
   const params = { scope: world.name };
   for (const [name, value] of Object.entries(world.bounds))
     if (own[name] !== value) params[name] = value;
@@ -37,15 +55,21 @@ export function paramsOf(world, catalog) {
   return params;
 }
 
+/** @param {World} world */
 export const asked = (world) => ({
   scope: { name: world.name, bounds: world.bounds },
   mutant: world.mutant,
   steps: world.steps,
 });
 
+/** @param {World} world */
 export const worldKey = (world) =>
   JSON.stringify([world.name, Object.entries(world.bounds).sort(), world.mutant, world.steps]);
 
+/**
+ * @param {Mutant} mutant
+ * @returns {World}
+ */
 export const plantWorld = (mutant) => ({
   name: mutant.scope,
   known: true,
@@ -54,13 +78,23 @@ export const plantWorld = (mutant) => ({
   steps: 'merged',
 });
 
-/** The description of a catalog entry, in the language of the page if it has one. */
+/**
+ * The description of a catalog entry, in the language of the page if it has one.
+ * @param {string} kind
+ * @param {Named} item
+ * @returns {string}
+ */
 export function aboutOf(kind, item) {
   const key = `explore.${kind}-${item.name}`;
   return has(key) ? t(key) : item.about;
 }
 
-/** The method that finds a bug and, for a timed simulation, its scenario. */
+/**
+ * The method that finds a bug and, for a timed simulation, its scenario.
+ * @param {Catalog} catalog
+ * @param {string} method
+ * @param {string | null} name
+ */
 export function methodWords(catalog, method, name) {
   const mutant = catalog.mutants.find((one) => one.name === name);
   const known = (kind, list, wanted) => {
@@ -75,7 +109,10 @@ export function methodWords(catalog, method, name) {
     .join(' ');
 }
 
-/** '3 servers, 4 terms, 1 crash' */
+/**
+ * '3 servers, 4 terms, 1 crash'
+ * @param {Bounds} bounds
+ */
 export function boundsWords(bounds) {
   return ['servers', 'terms', 'entries', 'reads', 'crashes', 'snapshots']
     .filter((name) => bounds[name] > 0)
@@ -83,7 +120,12 @@ export function boundsWords(bounds) {
     .join(', ');
 }
 
-/** The world as the words of the button that opens the selection. */
+/**
+ * The world as the words of the button that opens the selection.
+ * @param {HTMLElement} button
+ * @param {Catalog} catalog
+ * @param {World} world
+ */
 export function drawWorld(button, catalog, world) {
   const mutant = catalog.mutants.find(({ name }) => name === world.mutant);
   const about = mutant && aboutOf('mutant', mutant);
@@ -96,14 +138,20 @@ export function drawWorld(button, catalog, world) {
       h(
         'span',
         { class: 'chip is-warn', title: about },
-        `${t('explore.planted')}: ${about.replace(/\.$/, '')}`,
+        `${t('explore.planted')}: ${about?.replace(/\.$/, '')}`,
       ),
     world.steps === 'split' && h('span', { class: 'chip' }, t('explore.split-short')),
   );
   replace(button, words, h('span', { 'aria-hidden': 'true' }, '▾'));
 }
 
-/** A list of bugs to select from, with a search field. `onPick(mutant)`. */
+/**
+ * A list of bugs to select from, with a search field. `onPick(mutant)`.
+ * @param {{
+ *   catalog: Catalog, picked: Mutant, onPick: (mutant: Mutant) => void,
+ *   rows?: number, focus?: boolean,
+ * }} options
+ */
 export function MutantList({ catalog, picked, onPick, rows = 8, focus = false }) {
   const search = h('input', {
     type: 'search',
@@ -141,10 +189,11 @@ export function MutantList({ catalog, picked, onPick, rows = 8, focus = false })
             name: 'bug',
             value: mutant.name,
             checked: mutant === now,
-            onchange: () => {
+            onchange: (/** @type {Event} */ event) => {
               now = mutant;
+              const checked = /** @type {Node} */ (event.target);
               for (const other of list.children)
-                other.classList.toggle('is-picked', other.firstChild.checked);
+                other.classList.toggle('is-picked', other.contains(checked));
               onPick(mutant);
             },
           }),
@@ -167,6 +216,10 @@ export function MutantList({ catalog, picked, onPick, rows = 8, focus = false })
   return h('div', { class: 'bugs' }, search, list);
 }
 
+/**
+ * @param {string} title
+ * @param {Content[]} content
+ */
 function dialog(title, ...content) {
   const element = h(
     'dialog',
@@ -192,7 +245,9 @@ function dialog(title, ...content) {
   document.body.append(element);
   element.showModal();
   // The browser would focus the first button, which closes the dialog.
-  const fields = [...element.querySelectorAll('input, select, textarea')];
+  /** @type {NodeListOf<HTMLInputElement>} */
+  const found = element.querySelectorAll('input, select, textarea');
+  const fields = [...found];
   (
     fields.find((field) => field.hasAttribute('autofocus')) ??
     fields.find((field) => field.checked) ??
@@ -201,6 +256,7 @@ function dialog(title, ...content) {
   return element;
 }
 
+/** @param {WorldChoice} choice */
 export function choosePlant({ catalog, world, onChosen }) {
   let mutant = catalog.mutants.find(({ name }) => name === world?.mutant) ?? figure8(catalog);
   const where = h('p', { class: 'small dim' });
@@ -266,7 +322,11 @@ export function choosePlant({ catalog, world, onChosen }) {
   );
 }
 
-/** The property that a bug violates and the method that finds it, as sentences. */
+/**
+ * The property that a bug violates and the method that finds it, as sentences.
+ * @param {Catalog} catalog
+ * @param {Mutant} mutant
+ */
 export function meaningOf(catalog, mutant) {
   const property = [...catalog.properties, ...catalog.liveness].find(
     ({ name }) => name === mutant.property,
@@ -274,10 +334,12 @@ export function meaningOf(catalog, mutant) {
   return `${propertyName(mutant.property)}: ${property ? aboutProperty(property) : ''} ${methodWords(catalog, mutant.method, mutant.name)}`;
 }
 
+/** @param {Catalog} catalog */
 export const figure8 = (catalog) =>
   catalog.mutants.find(({ name }) => name === 'commits-older-term-by-counting') ??
   catalog.mutants[0];
 
+/** @param {WorldChoice} choice */
 export function chooseWorld({ catalog, world, onChosen }) {
   const scope = h(
     'select',
@@ -379,8 +441,12 @@ export function chooseWorld({ catalog, world, onChosen }) {
   note(catalog.mutants.find(({ name }) => name === world.mutant));
 }
 
-/** "Find a state where ...": a menu of predicates and witnesses. */
+/**
+ * "Find a state where ...": a menu of predicates and witnesses.
+ * @param {{catalog: Catalog, onFind: (goal: Goal) => void}} options
+ */
 export function chooseFind({ catalog, onFind }) {
+  /** @type {Goal} */
   let picked = { predicate: catalog.predicates[0]?.name };
   const choice = (value, words, kind) =>
     h(

@@ -10,6 +10,7 @@ import { event as tellEvent } from '../describe.js';
 /** Parses the file: the event, its position in the run, the process, the clock. */
 export const PATTERN = String.raw`(?<event>.*)\n(?<host>\S*) (?<clock>{.*})`;
 
+/** @param {Timeline} timeline */
 export function shiviz(timeline) {
   const clocks = new Map();
   /** The clock after each step. */
@@ -34,4 +35,5 @@ export function shiviz(timeline) {
   return `${lines.join('\n')}\n`;
 }
 
+/** @param {Step} step */
 const isDrop = (step) => typeof step.event === 'object' && 'Drop' in step.event;

@@ -14,11 +14,15 @@ const COLUMN = 150;
 const LEFT = 56;
 const EDGE = 10;
 const TOP = 62;
+/** @type {Record<string, string>} */
 const INK = { vote: '#8a4b00', append: '#155fa8', client: '#79398f' };
 const BAD = '#ab2018';
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
 
-/** The text of an SVG file: steps `from` + 1 to `to`. */
+/**
+ * The text of an SVG file: steps `from` + 1 to `to`.
+ * @param {Timeline} timeline
+ */
 export function spacetimeSvg(
   timeline,
   { from = timeline.offset, to = timeline.last, title = '' } = {},
@@ -87,7 +91,15 @@ ${labels.join('\n')}
 `;
 }
 
-/** A process: its name, and its lifeline, interrupted while it is down, double while it is leader. */
+/**
+ * A process: its name, and its lifeline, interrupted while it is down, double while it is leader.
+ * @param {Timeline} timeline
+ * @param {string} name
+ * @param {number} from
+ * @param {number} to
+ * @param {number} x
+ * @param {(step: number) => number} y
+ */
 function line(timeline, name, from, to, x, y) {
   const found = [
     text(x, 40, initial(name), { anchor: 'middle', size: 14, weight: 700, fill: '#1b2225' }),
@@ -122,17 +134,23 @@ function line(timeline, name, from, to, x, y) {
   return found;
 }
 
-/** The event of a step: a dot at its process, its number at the left, words unless it is a delivery. */
+/**
+ * The event of a step: a dot at its process, its number at the left, words unless it is a delivery.
+ * @param {Timeline} timeline
+ * @param {number} n
+ * @param {(name: string) => number} x
+ * @param {(step: number) => number} y
+ */
 function tick(timeline, n, x, y) {
   const step = timeline.step(n);
   const at = timeline.state(step.process, n);
   const was = timeline.state(step.process, n - 1);
   const event = eventOf(step);
   const [px, py] = [x(step.process), y(n)];
-  const broken = step.broken?.length;
+  const broken = step.broken ?? [];
   const found = [
     text(10, py + 3.5, String(n), { size: 9, fill: '#8b9094' }),
-    `<circle cx="${px}" cy="${py}" r="3.4" fill="${broken ? BAD : '#1b2225'}"><title>${escape(tellEvent(step, was))}</title></circle>`,
+    `<circle cx="${px}" cy="${py}" r="3.4" fill="${broken.length ? BAD : '#1b2225'}"><title>${escape(tellEvent(step, was))}</title></circle>`,
   ];
   const words = [];
   const elected =
@@ -143,34 +161,51 @@ function tick(timeline, n, x, y) {
     words.push(t('export.ev-commit', { index: at.running.commit_index }));
   if (words.length)
     found.push(text(px + 9, py + 12, words.join('  '), { size: 9.5, weight: 600, halo: true }));
-  if (broken)
+  if (broken.length)
     found.push(
       text(
         px - 9,
         py + 24,
-        `✗ ${step.broken.map(({ property }) => propertyName(property)).join(', ')}`,
+        `✗ ${broken.map(({ property }) => propertyName(property)).join(', ')}`,
         { anchor: 'end', weight: 700, fill: BAD, halo: true },
       ),
     );
   return found;
 }
 
+/** @param {string} name */
 const eventWord = (name) => {
   const key = `export.ev-${name}`;
   return has(key) ? t(key) : name;
 };
 
-/** The extent of each text in the current drawing. */
+/**
+ * The extent of each text in the current drawing.
+ * @type {{from: number, to: number}[]}
+ */
 let written = [];
-let ruler = null;
+/** @type {CanvasRenderingContext2D} */
+let ruler;
 
+/**
+ * @param {string} words
+ * @param {number} size
+ * @param {number} weight
+ */
 function wide(words, size, weight) {
-  ruler ??= document.createElement('canvas').getContext('2d');
+  ruler ??= /** @type {CanvasRenderingContext2D} */ (
+    document.createElement('canvas').getContext('2d')
+  );
   ruler.font = `${weight} ${size}px ${FONT}`;
   // Room for the wider font of another program.
   return ruler.measureText(words).width * 1.08;
 }
 
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {string} words
+ */
 function text(
   x,
   y,
@@ -186,6 +221,7 @@ function text(
   return `<text x="${x}" y="${y}" text-anchor="${anchor}" font-size="${size}" font-weight="${weight}" fill="${fill}"${under}>${escape(words)}</text>`;
 }
 
+/** @param {unknown} words */
 const escape = (words) =>
   String(words)
     .replace(/&/g, '&amp;')

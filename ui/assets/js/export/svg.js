@@ -19,7 +19,10 @@ const PROPERTIES = [
   'text-decoration-line',
   'dominant-baseline',
 ];
-/** The initial values of the properties. */
+/**
+ * The initial values of the properties.
+ * @type {Record<string, string>}
+ */
 const PLAIN = {
   fill: '#000000',
   'fill-opacity': '1',
@@ -50,11 +53,14 @@ const DROPPED = [
   'data-look',
 ];
 
-/** The text of a file that shows the drawing `picture`. */
+/**
+ * The text of a file that shows the drawing `picture`.
+ * @param {SVGSVGElement} picture
+ */
 export function standalone(picture, title = '') {
   const box = picture.viewBox.baseVal;
   const [width, height] = [box.width || picture.clientWidth, box.height || picture.clientHeight];
-  const copy = picture.cloneNode(true);
+  const copy = /** @type {SVGSVGElement} */ (picture.cloneNode(true));
   // The copy must be in the document for its styles to be computed: in place, light and invisible.
   const shelf = document.createElement('div');
   for (const [name, value] of Object.entries({
@@ -68,18 +74,18 @@ export function standalone(picture, title = '') {
     shelf.style.setProperty(name, value);
   }
   shelf.append(copy);
-  picture.parentNode.append(shelf);
+  picture.parentElement?.append(shelf);
   try {
     const background = paint(getComputedStyle(shelf).getPropertyValue('--panel'), shelf);
     for (const hidden of copy.querySelectorAll('.sparks')) hidden.remove();
     bake(copy);
     copy.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
     copy.setAttribute('viewBox', `0 0 ${width} ${height}`);
-    copy.setAttribute('width', width);
-    copy.setAttribute('height', height);
+    copy.setAttribute('width', String(width));
+    copy.setAttribute('height', String(height));
     const page = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
     for (const [name, value] of Object.entries({ x: 0, y: 0, width, height, fill: background }))
-      page.setAttribute(name, value);
+      page.setAttribute(name, String(value));
     copy.prepend(page);
     if (title) {
       const words = document.createElementNS('http://www.w3.org/2000/svg', 'title');
@@ -92,7 +98,10 @@ export function standalone(picture, title = '') {
   }
 }
 
-/** Writes the computed styles of an element into it, except inherited values. */
+/**
+ * Writes the computed styles of an element into it, except inherited values.
+ * @param {Element} picture
+ */
 function bake(picture) {
   // All styles are read before any is written: removing the class changes the computed values.
   const read = new Map();
@@ -114,10 +123,14 @@ function bake(picture) {
   }
 }
 
-/** The computed styles of an element; nothing if it is not displayed. */
+/**
+ * The computed styles of an element; nothing if it is not displayed.
+ * @param {Element} element
+ */
 function computed(element) {
   const style = getComputedStyle(element);
   if (style.display === 'none' || style.visibility === 'hidden') return null;
+  /** @type {Record<string, string>} */
   const now = {};
   for (const name of PROPERTIES) {
     const value = style.getPropertyValue(name);
@@ -126,20 +139,29 @@ function computed(element) {
   return now;
 }
 
+/** @type {Map<string, string>} */
 const known = new Map();
 
-/** `#rrggbb` of any color that the browser knows: few other programs know `oklch`. */
+/**
+ * `#rrggbb` of any color that the browser knows: few other programs know `oklch`.
+ * @param {string} value
+ * @returns {string}
+ */
 export function colour(value) {
   if (value === 'none' || value.startsWith('url(')) return value;
-  if (!known.has(value)) known.set(value, pixel(value));
-  return known.get(value);
+  const found = known.get(value) ?? pixel(value);
+  known.set(value, found);
+  return found;
 }
 
+/** @param {string} value */
 function pixel(value) {
   const canvas = document.createElement('canvas');
   canvas.width = 1;
   canvas.height = 1;
-  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const context = /** @type {CanvasRenderingContext2D} */ (
+    canvas.getContext('2d', { willReadFrequently: true })
+  );
   context.fillStyle = value;
   context.fillRect(0, 0, 1, 1);
   const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
@@ -148,7 +170,11 @@ function pixel(value) {
   return `#${hex(r)}${hex(g)}${hex(b)}`;
 }
 
-/** The computed value of a custom property at this element. */
+/**
+ * The computed value of a custom property at this element.
+ * @param {string} value
+ * @param {HTMLElement} place
+ */
 function paint(value, place) {
   place.style.setProperty('color', value);
   return colour(getComputedStyle(place).color);

@@ -1,13 +1,14 @@
 // Fault injection: isolated, paused and killed servers; cut, lossy and slow links. Active faults are at
 // the top, each with a button that ends it. A fault ends automatically after the selected time.
 
-import { postJson } from '../api.js';
+import { ApiError, messageOf, postJson } from '../api.js';
 import { h, keyed, set, text } from '../dom.js';
 import { has, t } from '../i18n.js';
 import { toast } from '../toast.js';
 import { end, harm } from './happened.js';
 
 const TIMES = [10, 30, 60, 300, 0];
+/** @type {Record<string, LinkFault>} */
 const HARMS = {
   cut: { cut: true },
   lossy: { drop: 0.3 },
@@ -17,6 +18,7 @@ const HARMS = {
   terrible: { drop: 0.2, duplicate: 0.2, reorder: 0.3, delay_ms: [20, 200] },
 };
 
+/** @param {HTMLElement} host */
 export function ChaosPanel(host) {
   const time = h(
     'select',
@@ -43,12 +45,7 @@ export function ChaosPanel(host) {
     'select',
     { 'aria-label': t('live.what') },
     Object.entries(HARMS).map(([name, what]) =>
-      h(
-        'option',
-        { value: name },
-        t(`live.preset-${name}`) +
-          (what.cut ? '' : `: ${harm({ drop: 0, duplicate: 0, reorder: 0, ...what })}`),
-      ),
+      h('option', { value: name }, t(`live.preset-${name}`) + (what.cut ? '' : `: ${harm(what)}`)),
     ),
   );
   const both = h('input', { type: 'checkbox', checked: true });
@@ -231,11 +228,19 @@ export function ChaosPanel(host) {
   };
 }
 
-/** An error of the proxy, in the language of the page if that has a text for its code. */
+/**
+ * An error of the proxy, in the language of the page if that has a text for its code.
+ * @param {any} body
+ */
 export function saidBy(body) {
   const { code, message } = body?.error ?? {};
   const key = `live.code-${code}`;
   return has(key) ? t(key) : message;
 }
 
-export const said = (error) => saidBy(error.body) ?? error.message;
+/**
+ * @param {unknown} error
+ * @returns {string}
+ */
+export const said = (error) =>
+  (error instanceof ApiError && saidBy(error.body)) || messageOf(error);

@@ -7,6 +7,11 @@
 import { eachFrame, h, keyed, replace, set, svg, text } from '../dom.js';
 import { currentLanguage, t } from '../i18n.js';
 
+/**
+ * @typedef {{key: string, at: number, cls: string, about: string}} ChartMark
+ * @typedef {{rows: any[], span: number, marks: ChartMark[], now: number}} ChartView
+ */
+
 const LEFT = 50;
 const RIGHT = 10;
 const TOP = 10;
@@ -15,11 +20,19 @@ const HEIGHT = 190;
 /** A line does not connect points that are further apart than this. */
 const HOLE = 3500;
 
+/**
+ * @param {HTMLElement} host
+ * @param {{
+ *   title: string, unit: string, lines: {key: string, name: string, cls: string}[],
+ *   scale?: string, show: (value: number) => string,
+ * }} options
+ */
 export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
   const grid = svg('g', { class: 'chart-grid' });
   const marks = svg('g', { class: 'chart-marks' });
   const paths = svg('g', { class: 'chart-lines' });
-  const cursor = svg('g', { class: 'chart-cursor' }, svg('line', {}));
+  const cursorLine = svg('line', {});
+  const cursor = svg('g', { class: 'chart-cursor' }, cursorLine);
   const picture = svg(
     'svg',
     { class: 'chart-picture', role: 'img', tabindex: 0 },
@@ -45,11 +58,12 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
       ),
     ),
   );
+  const tableHost = h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': title });
   const table = h(
     'details',
     { class: 'chart-table', ontoggle: () => tabulate() },
     h('summary', {}, t('live.as-table')),
-    h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': title }),
+    tableHost,
   );
   const box = h(
     'figure',
@@ -60,8 +74,12 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
     table,
   );
   host.append(box);
+  /** @type {ChartView} */
   let view = { rows: [], span: 120, marks: [], now: Date.now() };
-  /** The selected point in time, if any. */
+  /**
+   * The selected point in time, if any.
+   * @type {number | null}
+   */
   let read = null;
   const later = eachFrame(draw);
   const watch = new ResizeObserver(later);
@@ -150,8 +168,7 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
     const here = read === null || !rows.length ? null : rows[nearest(rows, read)];
     const row = here ?? rows.at(-1);
     cursor.style.display = here ? '' : 'none';
-    if (here)
-      set(cursor.firstChild, { x1: x(here.at), x2: x(here.at), y1: TOP, y2: HEIGHT - BOTTOM });
+    if (here) set(cursorLine, { x1: x(here.at), x2: x(here.at), y1: TOP, y2: HEIGHT - BOTTOM });
     const words = row
       ? `${clock(row.at)}  ${lines.map((line) => `${line.name} ${told(row[line.key])}`).join(' · ')}`
       : t('live.no-samples');
@@ -166,12 +183,11 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
   function tabulate() {
     if (!table.open) return;
     const rows = inside().slice(-60).reverse();
-    const host = table.lastChild;
-    let body = host.querySelector('tbody');
+    let body = tableHost.querySelector('tbody');
     if (!body) {
       body = h('tbody', {});
       replace(
-        host,
+        tableHost,
         h(
           'table',
           { class: 'figures' },

@@ -6,7 +6,10 @@ import { list, t } from '../i18n.js';
 import { clock } from './chart.js';
 import { reason } from './servers.js';
 
-/** kind: for the filter; sign: displayed; mark: also in the charts. */
+/**
+ * kind: for the filter; sign: displayed; mark: also in the charts.
+ * @type {Record<string, {kind: string, sign: string, cls: string, mark?: boolean}>}
+ */
 const KINDS = {
   became_leader: { kind: 'elections', sign: '♛', cls: 'is-good', mark: true },
   stepped_down: { kind: 'elections', sign: '▽', cls: 'is-warn' },
@@ -25,11 +28,14 @@ const KINDS = {
 const FILTERS = ['elections', 'servers', 'chaos', 'votes'];
 const SHOWN = 200;
 
+/** @param {ClusterEvent} event */
 const kindOf = (event) => KINDS[event.what] ?? { kind: 'servers', sign: '·', cls: 'is-plain' };
 
+/** @param {HTMLElement} host */
 export function Happened(host) {
   let shown = new Set(['elections', 'servers', 'chaos']);
-  let state = null;
+  /** @type {import('./state.js').State} */
+  let state;
   const filters = h(
     'div',
     { class: 'row', role: 'group', 'aria-label': t('live.show') },
@@ -101,7 +107,10 @@ export function Happened(host) {
   };
 }
 
-/** The marks of a chart. */
+/**
+ * The marks of a chart.
+ * @param {ClusterEvent[]} events
+ */
 export function marksOf(events) {
   return events
     .filter((event) => kindOf(event).mark && !(event.what === 'chaos' && event.by_itself))
@@ -113,9 +122,13 @@ export function marksOf(events) {
     }));
 }
 
+/** @param {number} id */
 const server = (id) => t('stage.server', { id });
 
-/** An event as a sentence. */
+/**
+ * An event as a sentence.
+ * @param {ClusterEvent} event
+ */
 export function sentence(event) {
   const who = server(event.node);
   switch (event.what) {
@@ -150,12 +163,19 @@ export function sentence(event) {
   }
 }
 
-/** The end of a link: `1`, `'proxy'` or `'clients'`. */
+/**
+ * The end of a link: `1`, `'proxy'` or `'clients'`.
+ * @param {End} which
+ */
 export const end = (which) => (typeof which === 'number' ? server(which) : t(`live.end-${which}`));
 
-/** The faults of a link: 'cut', or 'drops 30%, delays by 50–100 ms'. */
-export function harm({ cut, drop, duplicate, reorder, delay_ms: delay }) {
+/**
+ * The faults of a link: 'cut', or 'drops 30%, delays by 50–100 ms'.
+ * @param {LinkFault} fault
+ */
+export function harm({ cut, drop = 0, duplicate = 0, reorder = 0, delay_ms: delay }) {
   if (cut) return t('live.harm-cut');
+  /** @param {number} part */
   const share = (part) => Math.round(part * 100);
   const all = [
     drop > 0 && t('live.harm-drop', { share: share(drop) }),
@@ -166,6 +186,7 @@ export function harm({ cut, drop, duplicate, reorder, delay_ms: delay }) {
   return all.length ? list(all) : t('live.harm-none');
 }
 
+/** @param {Record<string, any>} done */
 function action(done) {
   const who = done.node === undefined ? '' : server(done.node);
   const time = done.for_seconds ? ` (${t('live.for', { seconds: done.for_seconds })})` : '';

@@ -9,14 +9,22 @@ import { saidBy } from './chaos.js';
 
 const LIMIT = 25;
 
+/** @param {HTMLElement} host */
 export function Keys(host) {
   let prefix = '';
-  /** The start of the current page; the first page starts at `null` and is kept up to date. */
+  /**
+   * The start of the current page; the first page starts at `null` and is kept up to date.
+   * @type {string | null}
+   */
   let page = null;
+  /** @type {(string | null)[]} */
   let before = [];
+  /** @type {string | null} */
   let next = null;
-  let editing = null;
-  /** The key selected in the list: its bytes, and the text in the input. */
+  /**
+   * The key selected in the list: its bytes, and the text in the input.
+   * @type {{shown: string, bytes: Uint8Array} | null}
+   */
   let chosen = null;
 
   const search = h('input', {
@@ -147,6 +155,7 @@ export function Keys(host) {
 
   /* Listing. */
 
+  /** @param {string | null} place */
   async function go(place) {
     page = place;
     const url =
@@ -160,6 +169,11 @@ export function Keys(host) {
     show(answer.body.items, Boolean(next), true);
   }
 
+  /**
+   * @param {KeyItem[]} items
+   * @param {boolean} more
+   * @param {boolean} fresh
+   */
   function show(items, more, fresh) {
     keyed(
       body,
@@ -216,25 +230,33 @@ export function Keys(host) {
     return keyPath(chosen?.shown === key.value ? chosen.bytes : utf8(key.value));
   }
 
+  /**
+   * @param {string} name
+   * @param {() => Promise<void>} run
+   */
   async function act(name, run) {
     if (!key.value) {
       say('bad', t('live.key-missing'));
       key.focus();
       return;
     }
-    for (const each of buttons.children) each.disabled = true;
+    setBusy(true);
     say('plain', t('live.asking'));
     try {
       await run();
     } finally {
-      for (const each of buttons.children) each.disabled = false;
+      setBusy(false);
     }
+  }
+
+  /** @param {boolean} isBusy */
+  function setBusy(isBusy) {
+    for (const each of buttons.querySelectorAll('button')) each.disabled = isBusy;
   }
 
   async function get() {
     const answer = await ask('GET', path());
     if (answer.status === 404) {
-      editing = null;
       say('plain', t('live.absent'));
       return;
     }
@@ -249,12 +271,12 @@ export function Keys(host) {
       value.value = toBase64(utf8(answer.body.value));
       binary.checked = true;
     }
-    editing = answer.body.version;
-    version.value = editing;
-    say('good', t('live.got', { version: editing }));
+    version.value = answer.body.version;
+    say('good', t('live.got', { version: answer.body.version }));
   }
 
   async function put() {
+    /** @type {string | Uint8Array<ArrayBuffer>} */
     let held = value.value;
     if (binary.checked) {
       try {
@@ -271,6 +293,7 @@ export function Keys(host) {
     wrote(await ask('DELETE', path(), undefined, conditions()));
   }
 
+  /** @returns {Record<string, string>} */
   function conditions() {
     switch (condition.value) {
       case 'absent':
@@ -284,11 +307,11 @@ export function Keys(host) {
     }
   }
 
+  /** @param {{status: number, body: any, words: string}} answer */
   function wrote(answer) {
     if (answer.status === 200) {
-      editing = answer.body.version;
-      version.value = editing;
-      say('good', t('live.written', { version: editing }));
+      version.value = answer.body.version;
+      say('good', t('live.written', { version: answer.body.version }));
       if (page === null) go(null);
       return;
     }
@@ -306,6 +329,10 @@ export function Keys(host) {
     else say('bad', answer.words);
   }
 
+  /**
+   * @param {string} kind
+   * @param {Content} words
+   */
   function say(kind, words) {
     set(outcome, { class: `outcome is-${kind}` });
     replace(outcome, h('b', {}, t(`live.outcome-${kind}`)), ' ', words);
@@ -314,13 +341,17 @@ export function Keys(host) {
   back.disabled = true;
   on.disabled = true;
   return {
-    /** The current first keys, from the state. */
+    /**
+     * The current first keys, from the state.
+     * @param {{status: Cluster | null}} state
+     */
     update({ status }) {
       if (page !== null || prefix || !status) return;
       const { items, more, fresh } = status.keys;
+      const last = items.at(-1);
       // The state has no link to the next page: the page requests it when it is needed.
-      next = more ? `/v1/kv?limit=${LIMIT}&after=${encodeURIComponent(items.at(-1).key)}` : null;
-      show(items, more && !items.at(-1).key_encoding, fresh);
+      next = more && last ? `/v1/kv?limit=${LIMIT}&after=${encodeURIComponent(last.key)}` : null;
+      show(items, more && !last?.key_encoding, fresh);
     },
     focus() {
       key.focus();
@@ -328,16 +359,30 @@ export function Keys(host) {
   };
 }
 
+/** @param {string} text */
 const utf8 = (text) => new TextEncoder().encode(text);
+/** @param {string} text */
 const fromBase64 = (text) => Uint8Array.from(atob(text.trim()), (c) => c.charCodeAt(0));
+/** @param {Uint8Array} bytes */
 const toBase64 = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
 
-/** The resource of a key, in base64url: browsers resolve `.` and `..` in paths, even if escaped. */
+/**
+ * The resource of a key, in base64url: browsers resolve `.` and `..` in paths, even if escaped.
+ * @param {Uint8Array} bytes
+ */
 export const keyPath = (bytes) =>
   `/v1/key/${toBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')}`;
 
-/** Never throws: status 0 means that no response arrived. */
+/**
+ * Never throws: status 0 means that no response arrived.
+ * @param {string} method
+ * @param {string} url
+ * @param {string | Uint8Array<ArrayBuffer>} [body]
+ * @param {Record<string, string>} [more]
+ * @returns {Promise<{status: number, body: any, words: string}>}
+ */
 async function ask(method, url, body, more = {}) {
+  /** @type {Record<string, string>} */
   const headers = { ...more };
   const held = token();
   if (held) headers.authorization = `Bearer ${held}`;

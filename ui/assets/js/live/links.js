@@ -8,6 +8,9 @@ import { connect, settle } from '../stage/layout.js';
 import { end, harm } from './happened.js';
 import { lagOf } from './state.js';
 
+/** @typedef {import('./state.js').State} State */
+
+/** @param {SVGSVGElement} picture */
 export function Links(picture) {
   // All lines are below all labels.
   const under = svg('g', { class: 'links' });
@@ -15,16 +18,20 @@ export function Links(picture) {
   const over = svg('g', { class: 'links' });
   picture.insertBefore(under, picture.querySelector('.nodes'));
   picture.append(leads, over);
-  let view = null;
-  let layout = null;
+  /** @type {State} */
+  let state;
+  /** @type {StageLayout & Size} */
+  let layout;
 
   function draw() {
-    if (!view || !layout) return;
+    if (!state || !layout) return;
     const { places, boxes, width, height } = layout;
     const nodes = [...places.values()];
-    const place = (end) => places.get(nameOf(end));
+    /** @param {End} end */
+    const place = (end) => /** @type {Spot} */ (places.get(nameOf(end)));
+    /** @type {Map<string, number[]>} */
     const used = new Map();
-    const all = lines(view.state)
+    const all = lines(state)
       .filter(({ from, to }) => place(from) && place(to))
       .map((line) => ({
         ...line,
@@ -94,17 +101,22 @@ export function Links(picture) {
       layout = next;
       draw();
     },
-    update(state) {
-      view = { state };
+    update(next) {
+      state = next;
       draw();
     },
   };
 }
 
-/** The name on the stage of a link's end. */
+/**
+ * The name on the stage of a link's end.
+ * @param {End} end
+ */
 const nameOf = (end) => (end === 'proxy' ? 'proxy 1' : `server ${end}`);
 
+/** @param {State} state */
 function lines(state) {
+  /** @type {any[]} */
   const all = [];
   const { leader } = state;
   const chaos = state.status?.chaos;
@@ -112,11 +124,11 @@ function lines(state) {
   for (const [id, progress] of Object.entries(leader?.followers ?? {})) {
     const to = Number(id);
     // The links of an isolated server are drawn as cut, without a lag.
-    if (cutOff.has(to) || cutOff.has(leader.id)) continue;
+    if (cutOff.has(to) || cutOff.has(Number(leader?.id))) continue;
     const silent = progress.silent_ms > 1500;
     all.push({
       key: `f${id}`,
-      from: leader.id,
+      from: Number(leader?.id),
       to,
       bend: 0,
       prefer: 0.5,
@@ -149,7 +161,7 @@ function lines(state) {
   const ids = (state.status?.nodes ?? []).map(({ id }) => id);
   for (const id of cutOff) {
     for (const other of [...ids, 'proxy']) {
-      if (other === id || (cutOff.has(other) && other < id)) continue;
+      if (other === id || (typeof other === 'number' && cutOff.has(other) && other < id)) continue;
       all.push({
         key: `i${id}-${other}`,
         from: id,

@@ -14,21 +14,29 @@ import { figures } from './state.js';
 /** The spans to select from, in seconds. */
 const SPANS = [60, 120, 300, 600];
 
-/** Operations per second, with the digits that matter. */
+/**
+ * Operations per second, with the digits that matter.
+ * @param {number} value
+ */
 export const rate = (value) => number(value, value < 10 ? 1 : 0);
 
+/** @param {number} value */
 function milliseconds(value) {
   if (value < 1) return number(value, 2);
   return number(value, value < 10 ? 1 : 0);
 }
 
+/** @param {HTMLElement} panel */
 export function Load(panel) {
   let span = 120;
+  /** @type {Figures[]} */
   let rows = [];
   /** The offset of the proxy's clock from the local clock, in milliseconds. */
   let ahead = 0;
+  /** @type {ReturnType<typeof marksOf>} */
   let marks = [];
 
+  /** @param {number} seconds */
   const option = (seconds) =>
     h(
       'option',
@@ -51,6 +59,11 @@ export function Load(panel) {
     ),
     charts,
   );
+  /**
+   * @param {string} key
+   * @param {string} name
+   * @param {string} cls
+   */
   const line = (key, name, cls) => ({ key, name: t(`live.${name}`), cls });
   const throughput = Chart(charts, {
     title: t('live.throughput'),
@@ -82,14 +95,20 @@ export function Load(panel) {
   }
 
   return {
+    /** @returns {Figures | undefined} */
     get row() {
       return rows.at(-1);
     },
-    /** Takes the samples, which are new now. */
+    /**
+     * Takes the samples, which are new now.
+     * @param {Sample[]} samples
+     */
     take(samples) {
       rows = samples.map(figures);
-      ahead = rows.length ? rows.at(-1).at - Date.now() : 0;
+      const last = rows.at(-1);
+      ahead = last ? last.at - Date.now() : 0;
     },
+    /** @param {import('./state.js').State} state */
     update(state) {
       marks = marksOf(state.events);
       draw();

@@ -22,6 +22,10 @@ const COLUMNS = [
 ];
 const WORDS = new Set(['role', 'flow', 'up']);
 
+/**
+ * @param {HTMLElement} host
+ * @param {{onPick: (name: string) => void}} options
+ */
 export function Servers(host, { onPick }) {
   const body = h('tbody', {});
   host.append(
@@ -66,6 +70,10 @@ export function Servers(host, { onPick }) {
   );
 
   return {
+    /**
+     * @param {import('./state.js').State} state
+     * @param {string | null} selected
+     */
     update(state, selected) {
       const followers = state.leader?.followers ?? {};
       keyed(
@@ -105,7 +113,10 @@ export function Servers(host, { onPick }) {
   };
 }
 
-/** The reasons that the proxy gives in English, and the texts of the page. */
+/**
+ * The reasons that the proxy gives in English, and the texts of the page.
+ * @type {[RegExp, string][]}
+ */
 const REASONS = [
   [/^no (answer|response) in time$/, 'live.problem-late'],
   [/^the server has stopped$/, 'live.problem-stopped'],
@@ -121,7 +132,10 @@ const REASONS = [
   [/^(?<at>\S+) answers (?<status>\d+)/, 'live.problem-status'],
 ];
 
-/** The reason why a server's health is unknown, in the language of the page if the reason is known. */
+/**
+ * The reason why a server's health is unknown, in the language of the page if the reason is known.
+ * @param {string} problem
+ */
 export function reason(problem) {
   for (const [pattern, key] of REASONS) {
     const found = pattern.exec(problem);
@@ -130,13 +144,19 @@ export function reason(problem) {
   return problem;
 }
 
+/**
+ * @param {ClusterNode} node
+ * @param {Progress | undefined} progress
+ * @param {import('./state.js').State} state
+ * @returns {Record<string, string | null>}
+ */
 function cells(node, progress, state) {
   const { id, status, problem } = node;
   if (!status) {
     const halted = state.halted(id);
     const role = halted
       ? t(`stage.role-${halted}`)
-      : `${t('stage.role-silent')}: ${reason(problem)}`;
+      : `${t('stage.role-silent')}: ${reason(problem ?? '')}`;
     const last = state.known.get(id);
     const age = state.age(node);
     if (!last || age === null) return { role };

@@ -6,20 +6,37 @@ const EVENTS = 1000;
 
 export class State {
   constructor() {
+    /** @type {Cluster | null} */
     this.status = null;
     /** The time of arrival. */
     this.told = 0;
+    /** @type {Sample[]} */
     this.samples = [];
-    /** Ordered by number; events of an earlier run of the proxy come first. */
+    /**
+     * Ordered by number; events of an earlier run of the proxy come first.
+     * @type {ClusterEvent[]}
+     */
     this.events = [];
-    /** Whether events are missing: `{missed: 12}`, or `{missed: null}` if the number is unknown. */
+    /**
+     * Whether events are missing: `{missed: 12}`, or `{missed: null}` if the number is unknown.
+     * @type {{missed: number | null} | null}
+     */
     this.gap = null;
+    /**
+     * The last known status of each server.
+     * @type {Map<number, Status>}
+     */
     this.known = new Map();
+    /**
+     * The role and the term of each server as drawn last.
+     * @type {Map<string, string>}
+     */
     this.marks = new Map();
   }
 
   /**
    * Handles a server-sent event. Returns the changed part: `status`, `samples`, `events` or nothing.
+   * @param {{event: string, data: any}} received
    */
   take({ event, data }) {
     if (event === 'message') {
@@ -49,16 +66,23 @@ export class State {
     return null;
   }
 
-  /** `'paused'`, `'killed'` or nothing. */
+  /**
+   * `'paused'`, `'killed'` or nothing.
+   * @param {number} id
+   */
   halted(id) {
     return this.status?.chaos?.halted.find((one) => one.node === id)?.how ?? null;
   }
 
+  /** @param {number} id */
   isolated(id) {
     return this.status?.chaos?.isolated.some((one) => one.node === id) ?? false;
   }
 
-  /** The age in milliseconds of a server's last status; nothing without a status. */
+  /**
+   * The age in milliseconds of a server's last status; nothing without a status.
+   * @param {ClusterNode} node
+   */
   age(node) {
     if (node.status) return 0;
     const since = this.told ? Date.now() - this.told : 0;
@@ -78,8 +102,12 @@ export class State {
     };
   }
 
-  /** The leader of the highest term, according to the servers that respond. */
+  /**
+   * The leader of the highest term, according to the servers that respond.
+   * @returns {Status | null}
+   */
   get leader() {
+    /** @type {Status | null} */
     let best = null;
     for (const { id, status } of this.status?.nodes ?? []) {
       if (status?.role === 'leader' && !status.suspended && (!best || status.term > best.term))
@@ -88,8 +116,12 @@ export class State {
     return best;
   }
 
-  /** The alerts of all servers, each once: `{kind, node, text}`. */
+  /**
+   * The alerts of all servers, each once: `{kind, node, text}`.
+   * @returns {Alert[]}
+   */
   get alerts() {
+    /** @type {Map<string, Alert>} */
     const found = new Map();
     for (const { status } of this.status?.nodes ?? []) {
       for (const alert of status?.alerts ?? []) found.set(`${alert.kind} ${alert.node}`, alert);
@@ -99,24 +131,33 @@ export class State {
     );
   }
 
-  /** Whether a server counts toward a quorum. It does unless it or its leader reports otherwise. */
+  /**
+   * Whether a server counts toward a quorum. It does unless it or its leader reports otherwise.
+   * @param {number} id
+   */
   counts(id) {
     const status = this.status?.nodes.find((node) => node.id === id)?.status;
     return !status?.suspended && this.leader?.followers[id]?.counts !== false;
   }
 
-  /** The current picture, in the form of `timeline.at(n)`. */
+  /**
+   * The current picture, in the form of `timeline.at(n)`.
+   * @returns {Picture}
+   */
   at() {
+    /** @type {Record<string, Snapshot | null>} */
     const processes = {};
     const changed = new Set();
     const names = [];
     for (const node of this.status?.nodes ?? []) {
       const name = `server ${node.id}`;
       // For a silent server: the last status known to the proxy, or else to the page.
-      if (node.status ?? node.last) this.known.set(node.id, node.status ?? node.last);
+      const status = node.status ?? node.last;
+      if (status) this.known.set(node.id, status);
       names.push(name);
-      processes[name] = this.snapshot(node);
-      const { running } = processes[name];
+      const snapshot = this.snapshot(node);
+      processes[name] = snapshot;
+      const { running } = snapshot;
       const mark = `${running?.role ?? 'down'} ${running?.term}`;
       if (this.marks.has(name) && this.marks.get(name) !== mark) changed.add(name);
       this.marks.set(name, mark);
@@ -140,7 +181,11 @@ export class State {
     };
   }
 
-  /** A server in the form of docs/trace.md. A silent server is drawn in its last known state. */
+  /**
+   * A server in the form of docs/trace.md. A silent server is drawn in its last known state.
+   * @param {ClusterNode} node
+   * @returns {Snapshot}
+   */
   snapshot({ id, status }) {
     const last = status ?? this.known.get(id);
     if (!last)
@@ -179,23 +224,37 @@ export class State {
 
 const READS = ['get', 'scan'];
 
-/** The values of a sample for the charts: operations per second, and milliseconds. */
+/**
+ * The values of a sample for the charts: operations per second, and milliseconds.
+ * @param {Sample} sample
+ * @returns {Figures}
+ */
 export function figures(sample) {
   const seconds = sample.over_ms / 1000 || 1;
-  const told = { at: sample.at, reads: 0, writes: 0, failed: 0 };
+  /** @type {Figures} */
+  const told = {
+    at: sample.at,
+    reads: 0,
+    writes: 0,
+    failed: 0,
+    r50: milliseconds(sample.reads_us?.p50),
+    r99: milliseconds(sample.reads_us?.p99),
+    w50: milliseconds(sample.writes_us?.p50),
+    w99: milliseconds(sample.writes_us?.p99),
+  };
   for (const [kind, { answered, unavailable }] of Object.entries(sample.operations)) {
     told[READS.includes(kind) ? 'reads' : 'writes'] += answered / seconds;
     told.failed += unavailable / seconds;
   }
-  told.r50 = milliseconds(sample.reads_us?.p50);
-  told.r99 = milliseconds(sample.reads_us?.p99);
-  told.w50 = milliseconds(sample.writes_us?.p50);
-  told.w99 = milliseconds(sample.writes_us?.p99);
   return told;
 }
 
+/** @param {number | null | undefined} micros */
 const milliseconds = (micros) => (micros === undefined || micros === null ? null : micros / 1000);
 
-/** A leader without any response from a follower does not know the follower's progress. */
+/**
+ * A leader without any response from a follower does not know the follower's progress.
+ * @param {Pick<Progress, 'lag' | 'match_index' | 'flow'>} progress
+ */
 export const lagOf = ({ lag, match_index: match, flow }) =>
   match === 0 && flow === 'probe' ? '?' : lag;

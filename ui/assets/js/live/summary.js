@@ -10,6 +10,8 @@ import { duration, number, t } from '../i18n.js';
 import { end } from './happened.js';
 import { rate } from './load.js';
 
+/** @typedef {import('./state.js').State} State */
+
 export function Summary() {
   const connection = h('span', { class: 'chip', role: 'status' });
   const figures = h('dl', { class: 'live-summary' });
@@ -18,24 +20,35 @@ export function Summary() {
   const head = h('div', { class: 'live-head' }, title, cluster, connection, figures);
   const alertList = { class: 'live-alerts', role: 'status', 'aria-label': t('live.alerts') };
   const alerts = h('ul', alertList);
-  /** Whether the stream is open; nothing until the first attempt has ended. */
+  /**
+   * Whether the stream is open; nothing until the first attempt has ended.
+   * @type {boolean | null}
+   */
   let isOpen = null;
 
-  /** The health of the cluster in one line: never green while writes wait. */
+  /**
+   * The health of the cluster in one line: never green while writes wait.
+   * @param {State} state
+   */
   function drawChip({ health }) {
     set(connection, { class: `chip ${toneOf(isOpen, health)}` });
     const { up = 0, servers = 0 } = health ?? {};
     text(connection, t(wordsOf(isOpen, health), { up, servers }));
   }
 
+  /**
+   * @param {State} state
+   * @param {Figures | undefined} row
+   */
   function drawFigures(state, row) {
     const facts = factsOf(state, row);
     if (figures.children.length !== facts.length) {
+      /** @param {[string, string, string]} fact */
       const fact = ([name]) => h('div', {}, h('dt', {}, t(`live.sum-${name}`)), h('dd', {}));
       replace(figures, facts.map(fact));
     }
     facts.forEach(([, value, cls], place) => {
-      const element = figures.children[place].lastChild;
+      const element = /** @type {Element} */ (figures.children[place].lastElementChild);
       set(element, { class: cls || null });
       text(element, value);
     });
@@ -44,12 +57,20 @@ export function Summary() {
   return {
     head,
     alerts,
+    /**
+     * @param {boolean} next
+     * @param {State} state
+     */
     connect(next, state) {
       isOpen = next;
       drawChip(state);
     },
+    /**
+     * @param {State} state
+     * @param {Figures | undefined} row
+     */
     update(state, row) {
-      text(cluster, state.status.cluster);
+      text(cluster, state.status?.cluster ?? '');
       drawChip(state);
       const key = ({ kind, node }) => `${kind} ${node}`;
       keyed(
@@ -64,6 +85,10 @@ export function Summary() {
   };
 }
 
+/**
+ * @param {boolean | null} isOpen
+ * @param {Health | null} health
+ */
 function toneOf(isOpen, health) {
   if (isOpen === null) return '';
   if (!isOpen) return 'is-bad';
@@ -74,19 +99,28 @@ function toneOf(isOpen, health) {
   return health.up < health.servers || isFragile ? 'is-warn' : 'is-good';
 }
 
+/**
+ * @param {boolean | null} isOpen
+ * @param {Health | null} health
+ */
 function wordsOf(isOpen, health) {
   if (isOpen === null) return 'live.connecting';
   if (!isOpen) return 'live.reconnecting';
   return health ? `live.health-${health.state}` : 'live.connected';
 }
 
-/** The figures: `[name, value, class]`. */
+/**
+ * The figures: `[name, value, class]`.
+ * @param {State} state
+ * @param {Figures | undefined} row
+ * @returns {[string, string, string][]}
+ */
 function factsOf({ leader, health, status }, row) {
   // Without a leader the last known commit index stays, with its age.
   const index = leader?.commit_index ?? health?.commit_index ?? null;
   const age = leader ? 0 : (health?.commit_age_ms ?? 0);
   const old = age >= 1000 ? ` · ${t('live.ago', { time: duration(Math.round(age / 1000)) })}` : '';
-  const short = health?.margin < 0 ? 'is-bad' : '';
+  const short = health && health.margin < 0 ? 'is-bad' : '';
   return [
     ['leader', leader ? end(leader.id) : t('live.nobody'), leader ? '' : 'is-bad'],
     ['term', leader ? number(leader.term) : '–', ''],
@@ -96,9 +130,10 @@ function factsOf({ leader, health, status }, row) {
     ['writes', row ? `${rate(row.writes)}/s` : '–', ''],
     ['reads', row ? `${rate(row.reads)}/s` : '–', ''],
     ['w99', row?.w99 ? `${number(row.w99, 1)} ms` : '–', ''],
-    ['in-flight', number(status.proxy.requests_in_flight), ''],
+    ['in-flight', number(status?.proxy.requests_in_flight ?? 0), ''],
   ];
 }
 
+/** @param {Health} health */
 const marginOf = ({ margin }) =>
   margin >= 0 ? t('live.margin', { n: margin }) : t('live.margin-short', { n: -margin });

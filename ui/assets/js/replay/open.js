@@ -3,7 +3,7 @@
 // The page itself detects files that are too large, empty, not a trace, or of another version, and says
 // how to continue. The server checks everything else by executing the trace.
 
-import { getJson, postJson } from '../api.js';
+import { ApiError, getJson, messageOf, postJson } from '../api.js';
 import { bytes, t } from '../i18n.js';
 import { Timeline } from '../timeline.js';
 import { translated } from '../why.js';
@@ -19,13 +19,19 @@ export class Refusal extends Error {}
 /**
  * The trace that the server was started with. Of a long run the server sends a part: `part` is
  * `{from: 7}` or `{to: 9}`, its first or its last step; without it the server chooses.
+ * @param {AbortSignal} signal
+ * @param {Part} [part]
  */
 export async function served(signal, part = {}) {
-  const asked = new URLSearchParams(part).toString();
+  const asked = new URLSearchParams(/** @type {Record<string, any>} */ (part)).toString();
   return opened(await getJson(`/api/traces/served${asked && `?${asked}`}`, { signal }));
 }
 
-/** Reads files of the browser. */
+/**
+ * Reads files of the browser.
+ * @param {File[]} files
+ * @returns {Promise<TraceFile[]>}
+ */
 export async function readFiles(files) {
   const size = files.reduce((sum, file) => sum + file.size, 0);
   if (size > MOST) throw tooLarge(size, files);
@@ -34,7 +40,7 @@ export async function readFiles(files) {
       try {
         return { name: file.name, text: await file.text() };
       } catch (error) {
-        throw new Refusal(t('replay.unread', { file: file.name, why: error.message }));
+        throw new Refusal(t('replay.unread', { file: file.name, why: messageOf(error) }));
       }
     }),
   );
@@ -43,6 +49,9 @@ export async function readFiles(files) {
 /**
  * Sends the texts `[{name, text}]` to the server, which executes them. `usedDisks`: the servers had run
  * before; `part` as above.
+ * @param {TraceFile[]} files
+ * @param {{usedDisks?: boolean, part?: Part, signal?: AbortSignal}} [options]
+ * @returns {Promise<Opened>}
  */
 export async function execute(files, { usedDisks = false, part = {}, signal } = {}) {
   const kinds = new Set(files.map(kindOf));
@@ -55,20 +64,29 @@ export async function execute(files, { usedDisks = false, part = {}, signal } = 
     );
     return { ...opened(answer), files, usedDisks };
   } catch (error) {
-    if (error.status === 413) throw tooLarge(new Blob([JSON.stringify({ files })]).size, files);
+    if (error instanceof ApiError && error.status === 413)
+      throw tooLarge(new Blob([JSON.stringify({ files })]).size, files);
     throw error;
   }
 }
 
+/**
+ * @param {number} size
+ * @param {{name: string}[]} files
+ */
 function tooLarge(size, files) {
   const command = `raft-checker replay --serve ${files.map(({ name }) => name).join(' ')}`;
   return new Refusal(t('replay.too-large', { size: bytes(size), most: bytes(MOST), command }));
 }
 
-/** The kind of a trace, according to its header. */
+/**
+ * The kind of a trace, according to its header.
+ * @param {TraceFile} file
+ */
 function kindOf({ name, text }) {
   const first = text.slice(0, text.search(/\n|$/)).trim();
   if (!text.trim()) throw new Refusal(t('replay.empty', { file: name }));
+  /** @type {any} */
   let header = null;
   try {
     header = JSON.parse(first);
@@ -90,6 +108,10 @@ function kindOf({ name, text }) {
   throw new Refusal(t('replay.not-trace', { file: name }));
 }
 
+/**
+ * @param {any} answer
+ * @returns {Opened}
+ */
 function opened(answer) {
   const { kind, header, start, steps = [], network, walk = null } = answer;
   const verdict = answer.verdict ?? { accepted: true };
@@ -106,7 +128,10 @@ function opened(answer) {
   return { kind, timeline, verdict, walk, of: answer.of ?? steps.length };
 }
 
-/** The reason for a rejected trace, as a sentence. */
+/**
+ * The reason for a rejected trace, as a sentence.
+ * @param {Verdict} verdict
+ */
 export function rejection(verdict) {
   const known = { ...verdict, why: translated(verdict.why) ?? verdict.why };
   return t(

@@ -19,11 +19,17 @@ import { sift, siftNote, withMessages } from './sift.js';
 /**
  * `run` is the result of `open.js`. `onMove(n)` reports the current step, `onVisit(n)` requests a step
  * in another part of the run, `onPart(part, n)` requests that part, `onAnother()` requests another run.
+ * @param {HTMLElement} host
+ * @param {{
+ *   run: Opened, canExplore: boolean, onMove: (n: number) => void, onVisit: (n: number) => void,
+ *   onPart: (part: Part, n: number) => void, onAnother: () => void,
+ * }} options
  */
 export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnother }) {
   const { timeline, verdict, walk, kind } = run;
   const breaks = timeline.marks.filter((mark) => mark.kind === 'broken');
   let n = timeline.offset;
+  /** @type {Picked | null} */
   let selected = null;
   let all = false;
 
@@ -113,18 +119,13 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
     onPickMessage: (id) => pick({ message: id }),
     onPickProcess: (name) => pick({ process: name }),
   });
-  const logs = LogGrid(logHost, {});
-  const space = SpaceTime(spaceHost, {
-    onGoto: go,
-    onPickMessage: (id) => pick({ message: id }),
-    onPickProcess: (name) => pick({ process: name }),
-  });
+  const logs = LogGrid(logHost);
+  const space = SpaceTime(spaceHost, { onGoto: go, onPickMessage: (id) => pick({ message: id }) });
   const inspector = Inspector(inspectorHost, {
     onGoto: go,
-    onPickMessage: (id) => pick({ message: id }),
     onPickProcess: (name) => pick({ process: name }),
   });
-  const story = Story(storyHost, {});
+  const story = Story(storyHost);
   const scrubber = Scrubber(scrubHost, { onGoto: go });
   addEventListener('keydown', keys);
 
@@ -187,7 +188,8 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
           t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: run.of }),
         ),
       );
-      for (const mark of breaks.slice(0, 5)) {
+      for (const { step, properties: [violation] = [] } of breaks.slice(0, 5)) {
+        if (!violation) continue;
         lines.push(
           line(
             'is-bad',
@@ -195,14 +197,11 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
               'strong',
               {},
               '✗ ',
-              t('replay.broken', {
-                property: propertyName(mark.properties[0].property),
-                n: mark.step,
-              }),
+              t('replay.broken', { property: propertyName(violation.property), n: step }),
             ),
             ' ',
-            jump(mark.step, t('replay.go-broken')),
-            h('span', { class: 'why' }, why(mark.properties[0].why)),
+            jump(step, t('replay.go-broken')),
+            h('span', { class: 'why' }, why(violation.why)),
           ),
         );
       }
@@ -227,12 +226,14 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
     return h('div', { class: 'replay-verdict', role: 'status' }, lines);
   }
 
+  /** @param {Picked} what */
   function pick(what) {
     const same = JSON.stringify(what) === JSON.stringify(selected);
     selected = same ? null : what;
     draw(false);
   }
 
+  /** @param {number} to */
   function go(to) {
     const isElsewhere = to > timeline.last || (to > 0 && to < timeline.offset);
     if (isElsewhere && kind === 'nodes' && to <= run.of) {
@@ -242,12 +243,17 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
     stand(to, true);
   }
 
+  /**
+   * @param {number} to
+   * @param {boolean} animate
+   */
   function stand(to, animate) {
     n = Math.max(timeline.offset, Math.min(timeline.last, to));
     onMove(n);
     draw(animate);
   }
 
+  /** @param {boolean} animate */
   function draw(animate) {
     const at = timeline.at(n);
     const accused = accusedBy(at.step?.broken?.[0], at);
@@ -263,12 +269,12 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
         draw(false);
       },
     });
-    logs.update({ timeline, at, accused });
+    logs.update({ at, accused });
     space.update({ timeline, at, selected, accused });
     inspector.update({ timeline, at, selected, accused });
     scrubber.update({ timeline, at });
     story.update({ timeline, at });
-    if (explore) explore.href = exploreHash(walk, Math.min(n, walk.path.length));
+    if (explore && walk) explore.href = exploreHash(walk, Math.min(n, walk.path.length));
   }
 
   function keys(event) {
@@ -297,6 +303,10 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
   };
 }
 
+/**
+ * @param {Timeline} timeline
+ * @param {string} kind
+ */
 function title(timeline, kind) {
   if (kind === 'nodes') return t('replay.nodes', { n: timeline.names.length });
   const { scope, mutant } = timeline.header;

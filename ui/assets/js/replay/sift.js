@@ -9,6 +9,9 @@ import { t } from '../i18n.js';
 
 /**
  * `{some, left}`: the messages to draw, and the number of the rest. Messages sent after `since` are new.
+ * @param {Timeline} timeline
+ * @param {Picture} at
+ * @param {{since?: number, look?: Set<number> | null}} [options]
  */
 export function sift(timeline, at, { since = at.n, look = null } = {}) {
   const some = at.inFlight.filter((message) => {
@@ -25,10 +28,19 @@ export function sift(timeline, at, { since = at.n, look = null } = {}) {
   return { some, left: at.inFlight.length - some.length };
 }
 
-/** The same picture with different messages in flight. */
+/**
+ * The same picture with different messages in flight.
+ * @param {Picture} at
+ * @param {SentAt[]} some
+ * @returns {Picture}
+ */
 export const withMessages = (at, some) => Object.create(at, { inFlight: { value: some } });
 
-/** Shows the number of hidden messages, with a button to show or hide them. */
+/**
+ * Shows the number of hidden messages, with a button to show or hide them.
+ * @param {HTMLElement} host
+ * @param {{left: number, all: boolean, onToggle: () => void}} note
+ */
 export function siftNote(host, { left, all, onToggle }) {
   replace(
     host,

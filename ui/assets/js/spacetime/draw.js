@@ -9,12 +9,23 @@ import { event, family, label, who } from '../describe.js';
 import { svg } from '../dom.js';
 import { eventOf, isDown, roleOf, termOf } from '../timeline.js';
 
+/**
+ * @typedef {{name: string, isLow: boolean, y: number}} Lane
+ * @typedef {{
+ *   timeline: Timeline, lanes: Lane[], x: (step: number) => number,
+ *   from: number, to: number, n: number, selected?: Picked | null,
+ * }} Part
+ * @typedef {{message: Sent, cls: string, sender: Lane, receiver: Lane}} Arrow
+ */
+
 /** The width of a step. */
 export const DX = 26;
 /** The number of messages that only pass through the visible part, up to which they are drawn. */
 const PASSING = 40;
+/** @type {Record<string, string>} */
 const SIGNS = { crash: '✕', restart: '↑', timeout: '◷', leader: '♛', broken: '!' };
 
+/** @param {Part} view */
 export function drawRun(view) {
   const byName = new Map(view.lanes.map((lane) => [lane.name, lane]));
   return [
@@ -25,27 +36,33 @@ export function drawRun(view) {
   ];
 }
 
-/** The segments of a line, one for each interval with the same role and term. */
+/**
+ * The segments of a line, one for each interval with the same role and term.
+ * @param {Part} view
+ * @param {Lane} lane
+ */
 function lifeline({ timeline, x, from, to }, lane) {
-  const { at, snapshots } = timeline.histories.get(lane.name);
+  const { at = [], snapshots = [] } = timeline.histories.get(lane.name) ?? {};
+  /** @type {{cls: string, begin: number, end: number}[]} */
   const found = [];
-  let piece = null;
   // The first segment starts before the visible part.
   let place = Math.max(0, placeFrom(at, from + 1) - 1);
   for (; place < at.length && at[place] <= to; place += 1) {
     const cls = classOf(snapshots[place]);
+    const piece = found.at(-1);
     if (piece?.cls === cls) continue;
     const begin = x(Math.max(at[place], from));
     if (piece) piece.end = begin;
-    piece = { cls, begin, end: null };
-    found.push(piece);
+    found.push({ cls, begin, end: begin });
   }
-  if (piece) piece.end = x(to) + (to === timeline.last ? 20 : DX);
+  const last = found.at(-1);
+  if (last) last.end = x(to) + (to === timeline.last ? 20 : DX);
   return found.map(({ cls, begin, end }) =>
     svg('path', { class: cls, d: `M${begin} ${lane.y}H${end}` }),
   );
 }
 
+/** @param {Snapshot | null} snapshot */
 function classOf(snapshot) {
   if (!snapshot) return 'st-line is-unknown';
   const isServer = snapshot.kind === 'server';
@@ -54,6 +71,10 @@ function classOf(snapshot) {
   return `st-line is-${isDown(snapshot) ? 'down' : kind}${term}`;
 }
 
+/**
+ * @param {Part} view
+ * @param {Map<string, Lane>} byName
+ */
 function messages(view, byName) {
   const { timeline, from, to, selected } = view;
   const found = [];
@@ -76,13 +97,20 @@ function messages(view, byName) {
   return passing.length > PASSING ? found : [...passing.map((make) => make()), ...found];
 }
 
-/** The last send of a message before a step. */
+/**
+ * The last send of a message before a step.
+ * @param {Sent} message
+ * @param {number} step
+ */
 const sendBefore = ({ sentAgain, sentAt }, step) =>
   sentAgain[placeFrom(sentAgain, step) - 1] ?? sentAt;
 
 /**
  * The deliveries to draw. One stands for all deliveries after the visible part: a message may be
  * delivered thousands of times.
+ * @param {Sent} message
+ * @param {number} from
+ * @param {number} to
  */
 function* deliveries(message, from, to) {
   const { delivered } = message;
@@ -94,6 +122,12 @@ function* deliveries(message, from, to) {
   }
 }
 
+/**
+ * @param {Part} view
+ * @param {Arrow} arrow
+ * @param {number} sent
+ * @param {number} step
+ */
 function deliveryArrow({ x }, { message, cls, sender, receiver }, sent, step) {
   const [start, end] = [
     { x: x(sent), y: sender.y },
@@ -102,7 +136,11 @@ function deliveryArrow({ x }, { message, cls, sender, receiver }, sent, step) {
   return arrow(message, cls, start, end, arrowHead(start, end));
 }
 
-/** The arrow of a message that is never delivered: it ends in a cross if the message is dropped. */
+/**
+ * The arrow of a message that is never delivered: it ends in a cross if the message is dropped.
+ * @param {Part} view
+ * @param {Arrow} arrow
+ */
 function openEnd({ timeline, x, from, to }, { message, cls, sender, receiver }) {
   if (message.delivered.length) return [];
   const isLost = message.dropped.length > 0;
@@ -120,6 +158,13 @@ function openEnd({ timeline, x, from, to }, { message, cls, sender, receiver }) 
   ];
 }
 
+/**
+ * @param {Sent} message
+ * @param {string} cls
+ * @param {Point} start
+ * @param {Point} end
+ * @param {string | null} head
+ */
 function arrow(message, cls, start, end, head) {
   const d = `M${start.x} ${start.y}L${end.x} ${end.y}`;
   const title = `${label(message.message)}: ${who(message.from)} → ${who(message.to)}`;
@@ -133,11 +178,16 @@ function arrow(message, cls, start, end, head) {
   );
 }
 
+/**
+ * @param {Point} start
+ * @param {Point} end
+ */
 function arrowHead(start, end) {
   const [dx, dy] = [end.x - start.x, end.y - start.y];
   const far = Math.hypot(dx, dy) || 1;
   const [ux, uy] = [dx / far, dy / far];
   const [bx, by] = [end.x - ux * 4, end.y - uy * 4];
+  /** @param {number} along @param {number} aside */
   const at = (along, aside) => {
     const [px, py] = [bx - ux * along - uy * aside, by - uy * along + ux * aside];
     return `${px.toFixed(1)} ${py.toFixed(1)}`;
@@ -145,6 +195,10 @@ function arrowHead(start, end) {
   return `M${at(0, 0)}L${at(8, 3.5)}L${at(8, -3.5)}z`;
 }
 
+/**
+ * @param {Part} view
+ * @param {Map<string, Lane>} byName
+ */
 function ticks({ timeline, x, from, to, n: now }, byName) {
   const found = [];
   for (let n = Math.max(timeline.offset + 1, from); n <= to; n += 1) {
@@ -164,6 +218,10 @@ function ticks({ timeline, x, from, to, n: now }, byName) {
   return found;
 }
 
+/**
+ * @param {Part} view
+ * @param {Map<string, Lane>} byName
+ */
 function signs({ timeline, x, from, to }, byName) {
   const { marks } = timeline;
   const found = [];
@@ -186,7 +244,13 @@ function signs({ timeline, x, from, to }, byName) {
   return found;
 }
 
-/** The index of the first element not below `limit` in an ascending list. */
+/**
+ * The index of the first element not below `limit` in an ascending list.
+ * @template T
+ * @param {T[]} list
+ * @param {number} limit
+ * @param {(one: T) => any} [value]
+ */
 function placeFrom(list, limit, value = (one) => one) {
   let [lowest, highest] = [0, list.length];
   while (lowest < highest) {

@@ -15,12 +15,17 @@ const GAP = 64;
 /** The distance between a line and a process that it passes. */
 const CLEAR = 9;
 
+/** @typedef {{name: string, kind: string, facts: string[], crown: boolean}} Item */
+
 /* Processes. */
 
 /**
  * Places every process. `items`: `{name, kind, facts: [words], crown}`, `kind` is `server`, `proxy` or
  * `client`. Returns `places` (by name: `{x, y, r, side, kind, crown}`) and `boxes`, the areas of the
  * fact lines.
+ * @param {Item[]} items
+ * @param {Size} size
+ * @returns {StageLayout & {cost: number}}
  */
 export function arrange(items, { width, height }) {
   const servers = items.filter(({ kind }) => kind === 'server');
@@ -29,6 +34,7 @@ export function arrange(items, { width, height }) {
   const half = Math.ceil(clients.length / 2);
   const line = [...clients.slice(0, half), ...proxies, ...clients.slice(half)];
   const narrow = width < 520;
+  /** @type {any} */
   let best = null;
   for (const column of line.length && width >= 600 ? [true, false] : [false]) {
     for (const r of narrow ? [33, 30, 27] : [42, 37, 33, 29]) {
@@ -46,21 +52,33 @@ export function arrange(items, { width, height }) {
   return best;
 }
 
+/**
+ * @param {number} i
+ * @param {number} n
+ */
 const angle = (i, n) => -Math.PI / 2 + (2 * Math.PI * i) / n;
 
+/**
+ * @param {Item[]} servers
+ * @param {Item[]} line
+ * @param {any} options
+ */
 function attempt(servers, line, { width, height, narrow, column, r, sides }) {
   const widths = new Map(
     [...servers, ...line].map(({ name, facts }) => [name, Math.max(0, ...facts.map(wordsWidth))]),
   );
-  const left = column ? Math.max(128, ...line.map(({ name }) => widths.get(name) + 16)) : 0;
+  /** @param {Item} item */
+  const widthOf = ({ name }) => widths.get(name) ?? 0;
+  const left = column ? Math.max(128, ...line.map((item) => widthOf(item) + 16)) : 0;
   const row = line.length && !column ? 78 : 0;
-  const spots = servers.map(({ name, facts }, i) => {
+  const spots = servers.map((server, i) => {
+    const { name, facts } = server;
     const [cos, sin] = [Math.cos(angle(i, servers.length)), Math.sin(angle(i, servers.length))];
     // No arrow reaches the topmost server from the side: its fact lines are there.
     let side = i === 0 ? 'top' : 'below';
     if (i > 0 && sides === 'beside' && Math.abs(cos) > 0.4) side = cos > 0 ? 'right' : 'left';
     if (i > 0 && sides === 'mixed' && sin < -0.2) side = 'above';
-    return { name, cos, sin, side, w: widths.get(name), lines: facts.length };
+    return { name, cos, sin, side, w: widthOf(server), lines: facts.length };
   });
   // The maximum extent of the ring on each side, limited by the servers and their fact lines.
   const reach = { left: Infinity, right: Infinity };
@@ -86,11 +104,12 @@ function attempt(servers, line, { width, height, narrow, column, r, sides }) {
   const ry = servers.length > 1 ? span / (1 + lowest) : span / 2;
   const rx = Math.min(reach.left, reach.right, Math.max(ry * 1.9, 210));
   const cy = above + r + ry;
+  /** @type {Map<string, Spot>} */
   const places = new Map();
   for (const { name, cos, sin, side, w } of spots) {
     const x = middle + Math.max(0, rx) * cos;
     const most = side === 'top' ? width - (r + 12 + w) - 2 : width;
-    const crown = servers.find((one) => one.name === name).crown;
+    const crown = servers.find((one) => one.name === name)?.crown;
     places.set(name, { x: Math.min(x, most), y: cy + ry * sin, r, side, kind: 'server', crown });
   }
   const gap = (column ? height : width) / (line.length || 1);
@@ -114,13 +133,22 @@ function attempt(servers, line, { width, height, narrow, column, r, sides }) {
         kind: 'box',
       });
   });
-  const boxes = [...servers, ...line].map(({ name, facts }) =>
-    factBox(name, places.get(name), facts.length, widths.get(name)),
+  const boxes = [...servers, ...line].map((item) =>
+    factBox(
+      item.name,
+      /** @type {Spot} */ (places.get(item.name)),
+      item.facts.length,
+      widthOf(item),
+    ),
   );
   return { places, boxes, cost: faults(places, boxes, width, height) };
 }
 
-/** The positions of the fact lines, relative to the center of their process. */
+/**
+ * The positions of the fact lines, relative to the center of their process.
+ * @param {Spot} spot
+ * @param {number} count
+ */
 export function factSpots({ side, r, kind }, count) {
   const edge = kind === 'box' ? 15 : r;
   const spots = [];
@@ -139,6 +167,12 @@ export function factSpots({ side, r, kind }, count) {
   return spots;
 }
 
+/**
+ * @param {string} name
+ * @param {Spot} place
+ * @param {number} count
+ * @param {number} w
+ */
 function factBox(name, place, count, w) {
   const spots = factSpots(place, count);
   if (!spots.length) return { name, x: place.x, y: place.y, w: 0, h: 0 };
@@ -153,7 +187,13 @@ function factBox(name, place, count, w) {
   };
 }
 
-/** The cost of an arrangement: low for a tight fit, high for an overlap. */
+/**
+ * The cost of an arrangement: low for a tight fit, high for an overlap.
+ * @param {Map<string, Spot>} places
+ * @param {Box[]} boxes
+ * @param {number} width
+ * @param {number} height
+ */
 function faults(places, boxes, width, height) {
   let cost = 0;
   const all = [...places];
@@ -197,17 +237,27 @@ function faults(places, boxes, width, height) {
   return cost;
 }
 
+/** @param {Spot} spot */
 const halfWidth = ({ kind, r }) => (kind === 'box' ? r + 4 : r);
+/** @param {Spot} spot */
 const halfHeight = ({ kind, r }) => (kind === 'box' ? 16 : r);
 
-/** The overlap of two boxes, with a margin between them. */
+/**
+ * The overlap of two boxes, with a margin between them.
+ * @param {Box} one
+ * @param {Box} other
+ */
 function overlap(one, other, room = 0) {
   const across = (one.w + other.w) / 2 + room - Math.abs(one.x - other.x);
   const down = (one.h + other.h) / 2 + room - Math.abs(one.y - other.y);
   return across > 0 && down > 0 ? across * down : 0;
 }
 
-/** Whether a box covers a process. */
+/**
+ * Whether a box covers a process.
+ * @param {Spot} node
+ * @param {Box} box
+ */
 function covers(node, { x, y, w, h }, room = 0) {
   if (w === 0) return false;
   const [dx, dy] = [
@@ -222,17 +272,26 @@ function covers(node, { x, y, w, h }, room = 0) {
   );
 }
 
-let ruler = null;
+/** @type {CanvasRenderingContext2D} */
+let ruler;
+/** @type {Map<string, number>} */
 const known = new Map();
-/** The width of a fact line in pixels (.stage text in components.css). */
+/**
+ * The width of a fact line in pixels (.stage text in components.css).
+ * @param {string} words
+ * @returns {number}
+ */
 export function wordsWidth(words) {
   if (!ruler) {
-    ruler = document.createElement('canvas').getContext('2d');
+    ruler = /** @type {CanvasRenderingContext2D} */ (
+      document.createElement('canvas').getContext('2d')
+    );
     ruler.font = `12px ${getComputedStyle(document.documentElement).getPropertyValue('--font')}`;
   }
   if (known.size > 5000) known.clear();
-  if (!known.has(words)) known.set(words, ruler.measureText(words).width);
-  return known.get(words);
+  const width = known.get(words) ?? ruler.measureText(words).width;
+  known.set(words, width);
+  return width;
 }
 
 /* Lines. */
@@ -241,6 +300,13 @@ export function wordsWidth(words) {
  * A line from one process to another that passes around all other processes: `{d, point(s), bend}`. It
  * bends to the left by `bend` if the way is free, and otherwise further or to the right. `used` records
  * the bends between two processes, so that no two lines coincide.
+ * @param {Spot} from
+ * @param {Spot} to
+ * @param {{
+ *   bend: number, nodes: Spot[], boxes?: Box[], used?: Map<string, number[]>,
+ *   width: number, height: number,
+ * }} options
+ * @returns {Curve}
  */
 export function connect(from, to, { bend, nodes, boxes = [], used = new Map(), width, height }) {
   const others = nodes.filter((node) => node !== from && node !== to);
@@ -249,8 +315,9 @@ export function connect(from, to, { bend, nodes, boxes = [], used = new Map(), w
     from.x < to.x || (from.x === to.x && from.y < to.y)
       ? [`${from.x} ${from.y} ${to.x} ${to.y}`, 1]
       : [`${to.x} ${to.y} ${from.x} ${from.y}`, -1];
-  if (!used.has(pair)) used.set(pair, []);
-  const taken = used.get(pair);
+  const taken = used.get(pair) ?? [];
+  used.set(pair, taken);
+  /** @type {any} */
   let best = null;
   for (let k = 0; k <= 14; k += 1) {
     for (const way of k === 0 ? [bend] : [bend + 18 * k, bend - 18 * k]) {
@@ -272,6 +339,11 @@ export function connect(from, to, { bend, nodes, boxes = [], used = new Map(), w
   return best;
 }
 
+/**
+ * @param {Spot} from
+ * @param {Spot} to
+ * @param {number} bend
+ */
 function curve(from, to, bend) {
   const [dx, dy] = [to.x - from.x, to.y - from.y];
   const far = Math.hypot(dx, dy) || 1;
@@ -288,6 +360,10 @@ function curve(from, to, bend) {
   return { d: `M${f(a.x)} ${f(a.y)}Q${f(c.x)} ${f(c.y)} ${f(b.x)} ${f(b.y)}`, point };
 }
 
+/**
+ * @param {Spot} node
+ * @param {Point} towards
+ */
 function edge(node, towards, away = 2) {
   const [dx, dy] = [towards.x - node.x, towards.y - node.y];
   const far = Math.hypot(dx, dy) || 1;
@@ -300,6 +376,10 @@ function edge(node, towards, away = 2) {
   return { x: node.x + (dx / far) * reach, y: node.y + (dy / far) * reach };
 }
 
+/**
+ * @param {Spot} node
+ * @param {Point} point
+ */
 function distance(node, { x, y }) {
   if (node.kind !== 'box') return Math.hypot(node.x - x, node.y - y) - node.r;
   return Math.hypot(
@@ -317,6 +397,8 @@ const ALONG = Array.from({ length: 29 }, (_, i) => 0.15 + i * 0.025);
  * Gives every label (`{curve, w, prefer, spare}`) a position `x`, `y` where it covers nothing: on its
  * curve if possible, otherwise as near as possible, with a line (`lead`) to its curve. A label that fits
  * nowhere becomes a dot: its `w` and `words` are then the values of `spare`.
+ * @param {any[]} labels
+ * @param {{nodes: Spot[], boxes?: Box[], width: number, height: number}} stage
  */
 export function settle(labels, { nodes, boxes = [], width, height }) {
   const taken = [...boxes];
@@ -354,6 +436,7 @@ function along({ curve: line, prefer = 0.42 }, w, isFree) {
 
 function near({ curve: line, prefer = 0.42 }, w, isFree, width, height) {
   const at = line.point(prefer);
+  /** @type {any} */
   let best = null;
   for (let y = HIGH / 2 + 2; y < height - HIGH / 2; y += 9) {
     for (let x = w / 2 + 2; x < width - w / 2; x += 12) {

@@ -11,17 +11,27 @@ import { keyed, set, still, svg, svgButton, text } from '../dom.js';
 import { t } from '../i18n.js';
 import { connect, settle } from './layout.js';
 
+/**
+ * @typedef {Label & {message: SentAt, weight: number, spare: {words: string, w: number}}} Route
+ * @typedef {Label & {pair: string, from: string, to: string, count: number, messages: SentAt[]}} Stack
+ */
+
 /** The number of arrows between two processes. */
 const FAN = 3;
 /** Of more messages than this between two processes, only the latest are considered. */
 const LATEST = 40;
 
+/** @param {{onPick: (id: number) => void, onOpen: (pair: string) => void}} options */
 export function Messages({ onPick, onOpen }) {
   const arrows = svg('g', { class: 'arrows' });
   const leads = svg('g', { class: 'leads', 'aria-hidden': 'true' });
   const labels = svg('g', { class: 'labels' });
   const sparks = svg('g', { class: 'sparks', 'aria-hidden': 'true' });
 
+  /**
+   * @param {ReturnType<typeof routesOf>} routes
+   * @param {Picked | null} selected
+   */
   function draw({ drawn, stacks }, selected) {
     keyed(
       arrows,
@@ -48,7 +58,7 @@ export function Messages({ onPick, onOpen }) {
       ({ key }) => key,
       () => svg('path', {}),
       (path, { x, y, lead }) => {
-        const end = `${lead.x.toFixed(1)} ${lead.y.toFixed(1)}`;
+        const end = lead && `${lead.x.toFixed(1)} ${lead.y.toFixed(1)}`;
         set(path, { d: `M${x.toFixed(1)} ${y.toFixed(1)}L${end}` });
       },
     );
@@ -61,6 +71,11 @@ export function Messages({ onPick, onOpen }) {
     );
   }
 
+  /**
+   * @param {PageElement} group
+   * @param {any} one
+   * @param {Picked | null} selected
+   */
   function drawLabel(group, one, selected) {
     const { message, pair } = one;
     const about = message ? messageAbout(message) : stackAbout(one);
@@ -77,6 +92,7 @@ export function Messages({ onPick, onOpen }) {
     group.pick = () => (message ? onPick(message.id) : onOpen(pair));
   }
 
+  /** @param {ReturnType<typeof routesOf>} routes */
   function animate({ drawn }) {
     sparks.replaceChildren();
     if (still()) return;
@@ -97,6 +113,7 @@ export function Messages({ onPick, onOpen }) {
 
 /** The heads of the arrows, one for each family of messages. */
 export function arrowHeads() {
+  /** @param {string} name */
   const head = (name) =>
     svg(
       'marker',
@@ -120,6 +137,10 @@ function makeLabel() {
   return svgButton(svg('title', {}), svg('rect', {}), words);
 }
 
+/**
+ * @param {SentAt} message
+ * @param {Picked | null} selected
+ */
 function classesOf(message, selected) {
   const classes = [
     'message',
@@ -132,6 +153,7 @@ function classesOf(message, selected) {
   return classes.filter(Boolean).join(' ');
 }
 
+/** @param {SentAt} message */
 function messageAbout(message) {
   const { id, from, to } = message;
   const params = { id, from: the(from), to: the(to), message: sentence(message.message) };
@@ -144,6 +166,7 @@ function messageAbout(message) {
   return parts.filter(Boolean).join('; ');
 }
 
+/** @param {{count: number, from: string, to: string}} stack */
 const stackAbout = ({ count, from, to }) =>
   t('stage.more-about', { n: count, from: the(from), to: the(to) });
 
@@ -152,16 +175,27 @@ const stackAbout = ({ count, from, to }) =>
 /**
  * The arrows and the labels of the messages, with their positions: `drawn` has an element for each
  * message that is drawn, `stacks` one for each pair of processes with more messages.
+ * @param {SentAt[]} messages
+ * @param {StageLayout} layout
+ * @param {Size} size
+ * @param {Picked | null} selected
+ * @returns {{drawn: Route[], stacks: Stack[]}}
  */
 export function routesOf(messages, { places, boxes }, { width, height }, selected) {
   const isCrowded = width < 520 || messages.length > 10 || places.size > 4;
+  /** @type {any[]} */
   const drawn = [];
+  /** @type {any[]} */
   const stacks = [];
   const nodes = [...places.values()];
   const used = new Map();
+  /** @param {SentAt} message */
   const weight = (message) => weightOf(message, selected);
   for (const [pair, all] of byPair(messages, places)) {
-    const [from, to] = [places.get(all[0].from), places.get(all[0].to)];
+    const [from, to] = [all[0].from, all[0].to].map(
+      (name) => /** @type {Spot} */ (places.get(name)),
+    );
+    /** @param {number} i */
     const line = (i) => connect(from, to, { bend: 16 + 30 * i, nodes, boxes, used, width, height });
     const some = mostImportant(all, weight);
     some.forEach((message, i) => {
@@ -198,26 +232,40 @@ export function routesOf(messages, { places, boxes }, { width, height }, selecte
   return { drawn, stacks };
 }
 
-/** The messages by pair of processes: `server 1>server 2`. */
+/**
+ * The messages by pair of processes: `server 1>server 2`.
+ * @param {SentAt[]} messages
+ * @param {Map<string, Spot>} places
+ * @returns {Map<string, SentAt[]>}
+ */
 function byPair(messages, places) {
+  /** @type {Map<string, SentAt[]>} */
   const pairs = new Map();
   for (const message of messages) {
     if (!places.has(message.from) || !places.has(message.to)) continue;
     const pair = `${message.from}>${message.to}`;
     if (!pairs.has(pair)) pairs.set(pair, []);
-    pairs.get(pair).push(message);
+    pairs.get(pair)?.push(message);
   }
   return pairs;
 }
 
-/** By priority: the selected message, the messages of the current step, then the latest. */
+/**
+ * By priority: the selected message, the messages of the current step, then the latest.
+ * @param {SentAt} message
+ * @param {Picked | null} selected
+ */
 function weightOf(message, selected) {
   const isSelected = message.id === selected?.message;
   const isNow = message.isDelivering || message.isDropping;
   return (isSelected ? 4 : 0) + (isNow ? 2 : 0) + (message.isNew ? 1 : 0);
 }
 
-/** The messages of a pair that have an arrow, by number. */
+/**
+ * The messages of a pair that have an arrow, by number.
+ * @param {SentAt[]} all
+ * @param {(message: SentAt) => number} weight
+ */
 function mostImportant(all, weight) {
   const older = all.slice(0, Math.max(0, all.length - LATEST)).filter(weight);
   const latest = [...older, ...all.slice(-LATEST)];
@@ -227,4 +275,5 @@ function mostImportant(all, weight) {
   return latest.slice(0, fan).sort((one, other) => one.id - other.id);
 }
 
+/** @param {string} words */
 const labelWidth = (words) => 12 + 6.65 * words.length;

@@ -25,14 +25,20 @@ const LONGEST = 4500;
 /** The number of events for which a message that is never delivered is drawn. */
 const FRESH = 4;
 
+/**
+ * @param {HTMLElement} host
+ * @param {{tour: Tour, next: Tour | null, app: App, navigate: PageContext['navigate']}} options
+ */
 export function Player(host, { tour, next, app, navigate }) {
   const language = currentLanguage();
   const canExplore = app.pages.includes('explore');
   const last = tour.cards.length - 1;
-  let card = null;
+  /** @type {PlacedCard} */
+  let card;
   let number = 0;
   let at = 0;
-  let timer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
   let all = false;
 
   const where = h('span', { class: 'dim small' });
@@ -64,7 +70,8 @@ export function Player(host, { tour, next, app, navigate }) {
       t('tour.next-tour'),
       ' →',
     );
-  const bar = h('div', { class: 'tour-bar', 'aria-hidden': 'true' }, h('i', {}));
+  const progress = h('i', {});
+  const bar = h('div', { class: 'tour-bar', 'aria-hidden': 'true' }, progress);
   const explore = canExplore
     ? h('a', { class: 'button', 'aria-description': t('tour.explore-about') }, t('tour.explore'))
     : null;
@@ -77,24 +84,25 @@ export function Player(host, { tour, next, app, navigate }) {
   const data = h('div', { class: 'tour-data row' });
   const spaceHost = h('div', { class: 'tour-spacetime' });
 
+  const story = h(
+    'section',
+    { class: 'tour-tell', 'aria-label': tour.title[language] },
+    h(
+      'div',
+      { class: 'tour-top' },
+      h('a', { class: 'small', href: '#/tour' }, '← ', t('tour.all')),
+      h('h1', {}, tour.title[language]),
+    ),
+    h('div', { class: 'tour-words', 'aria-live': 'polite' }, partName, heading, words, property),
+    cites,
+    happens,
+    h('div', { class: 'tour-more row' }, explore, exports),
+    h('details', { class: 'tour-toc' }, h('summary', {}, t('tour.contents')), contents),
+  );
   const box = h(
     'div',
     { class: 'tour' },
-    h(
-      'section',
-      { class: 'tour-tell', 'aria-label': tour.title[language] },
-      h(
-        'div',
-        { class: 'tour-top' },
-        h('a', { class: 'small', href: '#/tour' }, '← ', t('tour.all')),
-        h('h1', {}, tour.title[language]),
-      ),
-      h('div', { class: 'tour-words', 'aria-live': 'polite' }, partName, heading, words, property),
-      cites,
-      happens,
-      h('div', { class: 'tour-more row' }, explore, exports),
-      h('details', { class: 'tour-toc' }, h('summary', {}, t('tour.contents')), contents),
-    ),
+    story,
     h(
       'div',
       { class: 'tour-moves' },
@@ -116,7 +124,7 @@ export function Player(host, { tour, next, app, navigate }) {
   host.append(box);
 
   const stage = Stage(stageHost, {});
-  const logs = LogGrid(logHost, {});
+  const logs = LogGrid(logHost);
   const space = SpaceTime(spaceHost, { onGoto: (n) => peek(n) });
 
   replace(
@@ -131,11 +139,15 @@ export function Player(host, { tour, next, app, navigate }) {
 
   addEventListener('keydown', keys);
 
+  /** @param {number} place */
   function address(place) {
     return format({ page: 'tour', rest: [tour.name], params: { step: place || null } });
   }
 
-  /** Opens a card; with `play`, shows its events one by one. */
+  /**
+   * Opens a card; with `play`, shows its events one by one.
+   * @param {number} to
+   */
   function go(to, { play = false } = {}) {
     clearTimeout(timer);
     number = Math.max(0, Math.min(last, Number.isFinite(to) ? Math.trunc(to) : 0));
@@ -147,12 +159,19 @@ export function Player(host, { tour, next, app, navigate }) {
     else show(card.to, count <= 1);
   }
 
+  /**
+   * @param {number} n
+   * @param {number} pace
+   */
   function run(n, pace) {
     show(n, true);
     if (n < card.to) timer = setTimeout(() => run(n + 1, pace), pace);
   }
 
-  /** Shows one event of the run; opens its card if it is another card of this part. */
+  /**
+   * Shows one event of the run; opens its card if it is another card of this part.
+   * @param {number} n
+   */
   function peek(n) {
     clearTimeout(timer);
     if (n < card.from || n > card.to) {
@@ -164,6 +183,10 @@ export function Player(host, { tour, next, app, navigate }) {
     show(n, true);
   }
 
+  /**
+   * @param {number} n
+   * @param {boolean} animate
+   */
   function show(n, animate) {
     at = n;
     const { timeline } = card.part;
@@ -198,11 +221,15 @@ export function Player(host, { tour, next, app, navigate }) {
     if (explore) explore.href = exploreHash(walkOf(card.part, n));
   }
 
-  /** The data of the servers, if any server has data. */
+  /**
+   * The data of the servers, if any server has data.
+   * @param {Picture} whole
+   */
   function drawData(whole) {
-    const held = whole.names
-      .map((name) => ({ name, pairs: whole.processes[name]?.running?.store }))
-      .filter(({ pairs }) => pairs);
+    const held = whole.names.flatMap((name) => {
+      const pairs = whole.processes[name]?.running?.store;
+      return pairs ? [{ name, pairs }] : [];
+    });
     data.hidden = held.every(({ pairs }) => !pairs.length);
     if (data.hidden) return;
     replace(
@@ -228,7 +255,7 @@ export function Player(host, { tour, next, app, navigate }) {
     text(heading, card.head[language]);
     text(words, card.text[language]);
     text(where, t('tour.step', { n: number + 1, of: last + 1 }));
-    bar.firstElementChild.style.width = `${(100 * number) / last}%`;
+    progress.style.width = `${(100 * number) / last}%`;
     partName.hidden = tour.parts.length < 2;
     if (tour.parts.length > 1) {
       replace(
@@ -295,7 +322,7 @@ export function Player(host, { tour, next, app, navigate }) {
     for (const [place, line] of [...contents.querySelectorAll('a')].entries()) {
       set(line, { 'aria-current': place === number ? 'step' : null });
     }
-    box.querySelector('.tour-tell').scrollTop = 0;
+    story.scrollTop = 0;
   }
 
   function keys(pressed) {
@@ -337,7 +364,11 @@ export function Player(host, { tour, next, app, navigate }) {
   };
 }
 
-/** Marks the subjects of the card. The stage keeps its elements by name, so the marks persist. */
+/**
+ * Marks the subjects of the card. The stage keeps its elements by name, so the marks persist.
+ * @param {SVGSVGElement} picture
+ * @param {ReturnType<typeof lookedAt>} look
+ */
 function point(picture, { processes, messages }) {
   const mark = (group, wanted) => {
     for (const [key, element] of picture.querySelector(group)?.keyedChildren ?? []) {
@@ -350,6 +381,7 @@ function point(picture, { processes, messages }) {
   mark('.arrows', (id) => messages.has(id));
 }
 
+/** @param {string} place */
 function cite(place) {
   const [source, ...rest] = place.split(' ');
   const [first, second] = rest;
@@ -360,4 +392,5 @@ function cite(place) {
   return [h('span', { class: 'chip' }, words), ' '];
 }
 
+/** @param {string} words */
 const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);

@@ -7,6 +7,7 @@ import { getJson } from '../api.js';
 import { eventOf, readJsonl } from '../timeline.js';
 import { format } from '../router.js';
 
+/** @type {Record<string, string>} */
 const LETTERS = {
   ElectionTimeout: 'e',
   HeartbeatTimeout: 'h',
@@ -22,13 +23,20 @@ const LETTERS = {
   ClientTimeout: 't',
 };
 
-/** All tours in order, without their traces. */
+/**
+ * All tours in order, without their traces.
+ * @returns {Promise<Tour[]>}
+ */
 export async function tours() {
   const names = await getJson('/ui/tours/index.json');
   return Promise.all(names.map((name) => getJson(`/ui/tours/${name}.json`)));
 }
 
-/** A tour with the timelines of its parts and a list of all its cards. */
+/**
+ * A tour with the timelines of its parts and a list of all its cards.
+ * @param {string} name
+ * @returns {Promise<Tour>}
+ */
 export async function loadTour(name) {
   const tour = await getJson(`/ui/tours/${name}.json`);
   tour.cards = [];
@@ -49,14 +57,20 @@ export async function loadTour(name) {
   return tour;
 }
 
-/** The address of a part's trace. */
+/**
+ * The address of a part's trace.
+ * @param {{trace: string}} part
+ */
 export const traceOf = (part) => `/ui/tours/${part.trace}.jsonl`;
 
 /**
  * The path of a run in the notation of the explorer: `['1e', '2d1']`. The path ends before the first
  * event without a letter in that notation.
+ * @param {Timeline} timeline
+ * @param {number} [steps]
  */
 export function pathOf(timeline, steps = timeline.length) {
+  /** @type {string[]} */
   const path = [];
   for (let n = 1; n <= steps; n += 1) {
     const key = timeline.steps[n - 1].key ?? keyOf(timeline, n);
@@ -66,6 +80,10 @@ export function pathOf(timeline, steps = timeline.length) {
   return path;
 }
 
+/**
+ * @param {Timeline} timeline
+ * @param {number} n
+ */
 function keyOf(timeline, n) {
   const step = timeline.steps[n - 1];
   const event = eventOf(step);
@@ -77,7 +95,12 @@ function keyOf(timeline, n) {
   return LETTERS[event.name] ? process + LETTERS[event.name] : null;
 }
 
-/** The explorer's parameters for the state of a part after this number of steps. */
+/**
+ * The explorer's parameters for the state of a part after this number of steps.
+ * @param {TourPart} part
+ * @param {number} steps
+ * @returns {WalkPath}
+ */
 export function walkOf(part, steps) {
   return {
     scope: { name: part.scope, bounds: part.bounds ?? {} },
@@ -87,7 +110,11 @@ export function walkOf(part, steps) {
   };
 }
 
-/** The address of a walk in the explorer. */
+/**
+ * The address of a walk in the explorer.
+ * @param {WalkPath} walk
+ * @param {number} [at]
+ */
 export function exploreHash(walk, at = walk.path.length) {
   const merged = !walk.steps || walk.steps === 'merged';
   return format({
@@ -106,8 +133,12 @@ export function exploreHash(walk, at = walk.path.length) {
 /**
  * The messages that a card points at, by number: `AppendEntries 1 2` is the newest message of this kind
  * from 1 to 2 up to step `n`.
+ * @param {Timeline} timeline
+ * @param {TourCard} card
+ * @param {number} n
  */
 export function lookedAt(timeline, card, n) {
+  /** @type {{processes: Set<string>, messages: Set<number>}} */
   const found = { processes: new Set(), messages: new Set() };
   for (const look of card.look ?? []) {
     if (timeline.names.includes(look)) {
@@ -115,6 +146,7 @@ export function lookedAt(timeline, card, n) {
       continue;
     }
     const [kind, from, to] = look.split(' ');
+    /** @type {{id: number, sent: number} | null} */
     let newest = null;
     for (const message of timeline.all) {
       if (
@@ -131,6 +163,7 @@ export function lookedAt(timeline, card, n) {
   return found;
 }
 
+/** @type {Record<string, string>} */
 const KINDS = {
   RequestVoteRequest: 'RequestVote',
   RequestVoteResponse: 'Vote',
@@ -140,5 +173,11 @@ const KINDS = {
   ClientResponse: 'Response',
 };
 
+/** @param {string} short */
 const long = (short) => (/^\d+$/.test(short) ? `server ${short}` : `${short} 1`);
-const lastUpTo = (steps, n) => steps.reduce((last, at) => (at <= n ? at : last), null);
+/**
+ * @param {number[]} steps
+ * @param {number} n
+ * @returns {number | null}
+ */
+const lastUpTo = (steps, n) => steps.findLast((at) => at <= n) ?? null;
