@@ -12,7 +12,7 @@
 //! * `server` is one server: its core, its disk, and its pending writes;
 //! * `cause` orders the steps of all servers consistently with causality;
 //! * `cluster` checks the properties over all servers, updated step by step: the work is linear in the
-//!   length of the traces. It checks the properties that `model::system::history` and `properties` define on
+//!   length of the traces. It checks the properties that `model::system::properties` defines on
 //!   whole states;
 //! * `prefixes` maps log prefixes to numbers, so that two logs are compared by one number.
 //!

@@ -20,7 +20,9 @@ use model::{
     Address, ClientId, Envelope, Message, NodeId, Raft, RequestId, Role, Term, Timer,
     client::Ask,
     store::Operation,
-    system::{Action, Budget, Local, Process, Reduction, Scope, System, linearizability::End},
+    system::{
+        Action, Budget, Local, Process, Reduction, Scope, System, properties::linearizability::End,
+    },
 };
 use rand_chacha::{
     ChaCha8Rng,

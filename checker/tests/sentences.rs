@@ -10,7 +10,7 @@ type Begins = fn(char) -> bool;
 const SOURCES: [(&str, Begins); 22] = [
     ("model/src/system/properties/pair.rs", char::is_lowercase),
     ("model/src/system/properties/step.rs", char::is_lowercase),
-    ("model/src/system/history.rs", char::is_lowercase),
+    ("model/src/system/properties/history.rs", char::is_lowercase),
     ("model/src/invariants.rs", char::is_lowercase),
     ("checker/src/replay/cluster.rs", char::is_lowercase),
     ("checker/src/replay/prefixes.rs", char::is_lowercase),

@@ -11,9 +11,7 @@
 //! order and every delay is possible, without bound.
 
 pub mod flaw;
-pub mod history;
 mod initial;
-pub mod linearizability;
 pub mod obligation;
 pub mod process;
 pub mod properties;
@@ -27,10 +25,13 @@ pub mod witness;
 
 #[cfg(feature = "mutants")]
 pub use flaw::Flaw;
-pub use history::{History, Observation};
 pub use obligation::{Obligation, Obligations, Unmet};
 pub use process::{Local, LocalStep, Process, Server};
-pub use properties::{Properties, Property, Violation, pair::Facet};
+pub use properties::{
+    Properties, Property, Violation,
+    history::{History, Observation},
+    pair::Facet,
+};
 pub use reduction::{Reduction, Relevance};
 pub use relabel::{Relabel, Relabelling};
 pub use scope::{Budget, Scope};

@@ -5,7 +5,7 @@ use super::{Explanation, changes, counted, words};
 use crate::trace::Trace;
 use model::{
     Entry, Log, LogIndex,
-    system::{Process, Property, Server, System, Violation, linearizability},
+    system::{Process, Property, Server, System, Violation, properties::linearizability},
 };
 
 /// Describes the end of a trace.

@@ -2,8 +2,8 @@
 
 use super::{
     Action, System,
-    history::History,
     process::{ClientProcess, Local, Process, Running, Server},
+    properties::history::History,
     scope::{Budget, Scope},
 };
 use crate::{

@@ -6,9 +6,8 @@
 //! *condition* that must hold there. `docs/reductions.md` explains the arguments.
 
 use super::{
-    history::Observation,
     process::{Local, LocalStep, Process, Server},
-    properties::pair::Facet,
+    properties::{history::Observation, pair::Facet},
     reduction::Reduction,
     relabel::{Relabel, Relabelling},
     relevance::refusal_term,

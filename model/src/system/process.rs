@@ -1,6 +1,10 @@
 //! The processes of a system, and the events of a single process.
 
-use super::{history::Observation, properties::Violation, scope::Budget, witness::Witnesses};
+use super::{
+    properties::{Violation, history::Observation},
+    scope::Budget,
+    witness::Witnesses,
+};
 use crate::{
     Address, ClientId, Durable, Entry, EntryId, Envelope, NodeId, Raft, RequestId, Role, Timer,
     Write, client::Client, proxy::Proxy,

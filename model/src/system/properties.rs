@@ -1,13 +1,16 @@
 //! The properties: conditions on every reachable state and every step.
 //!
-//! `history` has the properties of the history, [`step`] those of one step, and [`pair`] those of two
-//! servers. None depends on whether a server is up: a crash is a
-//! step like any other, and it does not cancel the server's earlier promises.
+//! They are grouped by the values that they compare: [`step`] has the properties of one step, [`pair`]
+//! those of two servers, [`history`] those of all events of a run, and [`linearizability`] the order of
+//! client operations. None depends on whether a server is up: a crash is a step like any other, and it
+//! does not cancel the server's earlier promises.
 
 use alloc::string::String;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
+pub mod history;
+pub mod linearizability;
 pub mod pair;
 pub mod reference;
 pub mod step;

@@ -3,8 +3,8 @@
 
 use super::{
     System,
-    history::{History, Observation},
     process::{Local, Process, Running, Server},
+    properties::history::{History, Observation},
 };
 use crate::{
     Address, ClientResponse, Durable, Envelope, Message, NodeId, Raft, Role, Write,

@@ -5,20 +5,21 @@
 //! the readable model on whole states, the fast search through tables.
 
 use super::{
-    linearizability::{self, Call},
     process::{Local, LocalStep, Process},
+    properties::linearizability::{self, Call},
     scope::Scope,
 };
 use crate::{
-    Address, Envelope, Message, client,
+    Address, Envelope, Message,
+    client::Ask,
     message::{RequestBody, ResponseBody},
     store::{Answer, Found, Operation},
 };
 use alloc::{vec, vec::Vec};
 
-mod client_step;
-mod proxy_step;
-mod server_step;
+mod client;
+mod proxy;
+mod server;
 
 impl Scope {
     /// The events that a process can have without a message.
@@ -82,13 +83,13 @@ pub(super) fn call_of(body: &RequestBody) -> Call {
 }
 
 /// The call of an operation; `None` if it concerns only the session.
-pub(super) fn call_of_ask(ask: &client::Ask) -> Option<Call> {
+pub(super) fn call_of_ask(ask: &Ask) -> Option<Call> {
     match ask {
-        client::Ask::Write(operation) | client::Ask::WriteAfterIdle(operation) => {
+        Ask::Write(operation) | Ask::WriteAfterIdle(operation) => {
             Some(call_of_operation(operation))
         }
-        client::Ask::Read(_) | client::Ask::StaleRead(_) => Some(Call::Get),
-        client::Ask::CloseSession => None,
+        Ask::Read(_) | Ask::StaleRead(_) => Some(Call::Get),
+        Ask::CloseSession => None,
     }
 }
 

@@ -3,10 +3,10 @@
 use super::{call_of, result_of};
 use crate::system::{
     flaw::flawed,
-    history::Observation,
-    linearizability::OperationId,
     process::{DIRECT_READER, DIRECT_WRITER, Local, LocalStep, Process, Running, Server},
-    properties::{Property, step as properties},
+    properties::{
+        Property, history::Observation, linearizability::OperationId, step as properties,
+    },
     scope::{Budget, Scope},
     witness::{Witness, Witnesses},
 };

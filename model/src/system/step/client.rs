@@ -3,9 +3,8 @@
 use super::{call_of_ask, result_of_answer, result_of_found};
 use crate::client;
 use crate::system::{
-    history::Observation,
-    linearizability::OperationId,
     process::{ClientProcess, Local, LocalStep, Process},
+    properties::{history::Observation, linearizability::OperationId},
     scope::Scope,
     witness::Witness,
 };

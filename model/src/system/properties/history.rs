@@ -5,11 +5,14 @@
 //! later. It is not limited to processes that are up at the same moment.
 
 use super::{
+    Properties, Property, Violation,
     linearizability::{self, Operation, OperationId},
-    properties::{Properties, Property, Violation, reference::reference_pairs},
-    witness::{Witness, Witnesses},
+    reference::reference_pairs,
 };
-use crate::{Config, Entry, EntryId, Log, LogIndex, NodeId, SessionId, Store, Term};
+use crate::{
+    Config, Entry, EntryId, Log, LogIndex, NodeId, SessionId, Store, Term,
+    system::witness::{Witness, Witnesses},
+};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
