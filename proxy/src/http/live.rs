@@ -173,7 +173,7 @@ pub(crate) async fn act(
     })?;
     // A separate task, so that a client that disconnects does not interrupt an action.
     let (acting, chaos) = (Arc::clone(&chaos), chaos);
-    let done = tokio::spawn(async move { acting.carry_out(action).await });
+    let done = tokio::spawn(async move { acting.execute(action).await });
     match done.await {
         Ok(Ok(())) => Ok(fresh(Json(chaos.status()))),
         Ok(Err(error)) => Err(error.into()),
@@ -199,7 +199,7 @@ impl From<ChaosError> for Problem {
     fn from(error: ChaosError) -> Self {
         let (status, code) = match error {
             ChaosError::NoSuchNode(_) => (StatusCode::NOT_FOUND, "no_such_server"),
-            ChaosError::NoSuchLink(..) | ChaosError::Time | ChaosError::LinkFault(_) => {
+            ChaosError::NoSuchLink(..) | ChaosError::Duration | ChaosError::LinkFault(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "impossible")
             }
             ChaosError::Elsewhere => (StatusCode::CONFLICT, "elsewhere"),
