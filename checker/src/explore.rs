@@ -11,16 +11,16 @@
 //! * `traces` reads recorded traces, `nodes` the traces of running servers; `script` writes a walk as a
 //!   golden script;
 //! * `menu` lists the scopes, bugs and predicates to choose from;
-//! * `guard` rejects requests of other sites, `problem` formats errors.
+//! * `problem` formats errors.
 //!
-//! Crate `web` bounds connections, request bodies and slow clients. Two kinds of requests hold resources
+//! [`web::shell`] rejects requests of other sites, and bounds connections, request bodies and slow
+//! clients. Two kinds of requests hold resources
 //! for a long time and have bounds of their own: event streams and uploads of traces.
 //!
 //! Deliberate omissions: drawing, session state, and access from other sites.
 
 mod cache;
 mod find;
-mod guard;
 mod jobs;
 mod keys;
 mod labels;
@@ -62,8 +62,10 @@ use traces::{AskedTraces, Part};
 pub use traces::{Input, Open};
 use walk::Walk;
 use web::{
-    body::{self, BodyError},
+    Rejection,
+    body::{BodyError, Bounds},
     server::Limits as ConnectionLimits,
+    shell::Shell,
     site::Policy,
 };
 use world::{Asked, World};
@@ -90,7 +92,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The state that all handlers share.
 pub struct Explore {
     home: Home,
-    policy: Policy,
+    shell: Shell,
     cache: Cache,
     jobs: Jobs,
     closing: CancellationToken,
@@ -98,8 +100,6 @@ pub struct Explore {
     served: Option<Arc<Served>>,
     /// Traces are read one at a time, because each may need a lot of memory.
     reading: Semaphore,
-    connections: usize,
-    client_timeout: Duration,
     upload_timeout: Duration,
     /// Permits for further event streams.
     streams: Arc<Semaphore>,
@@ -129,14 +129,22 @@ impl Explore {
     pub fn new(home: Home, names: impl IntoIterator<Item = String>, limits: Limits) -> Self {
         Self {
             home,
-            policy: Policy::new(names, false),
+            shell: Shell {
+                policy: Policy::new(names, false),
+                token: None,
+                limits: ConnectionLimits {
+                    connections: CONNECTIONS,
+                    reserve: RESERVE,
+                    timeout: CLIENT_TIMEOUT,
+                    max_body: MAX_BODY,
+                },
+                reject,
+            },
             cache: Cache::default(),
             jobs: Jobs::new(limits),
             closing: CancellationToken::new(),
             served: None,
             reading: Semaphore::new(1),
-            connections: CONNECTIONS,
-            client_timeout: CLIENT_TIMEOUT,
             upload_timeout: UPLOAD_TIMEOUT,
             streams: Arc::new(Semaphore::new(CONNECTIONS / 2)),
             uploads: Semaphore::new(UPLOADS),
@@ -146,8 +154,8 @@ impl Explore {
     /// Sets the maximum number of open connections, and the timeout for a client to send a request or to
     /// receive a part of the response.
     pub fn with_connections(mut self, connections: usize, client_timeout: Duration) -> Self {
-        self.connections = connections;
-        self.client_timeout = client_timeout;
+        self.shell.limits.connections = connections;
+        self.shell.limits.timeout = client_timeout;
         self.upload_timeout = client_timeout;
         self.streams = Arc::new(Semaphore::new((connections / 2).max(1)));
         self
@@ -168,15 +176,13 @@ impl Explore {
         Ok(self)
     }
 
-    /// All routes: the API and the page.
+    /// All routes: the API and the page, behind the checks of the shell.
     pub fn router(self: Arc<Self>) -> Router {
-        let explore = self;
-        let bounds = body::Bounds {
-            bytes: MAX_BODY,
-            timeout: explore.client_timeout,
-            render: refused_body,
-        };
-        Router::new()
+        self.shell.router(Arc::clone(&self).routes())
+    }
+
+    fn routes(self: Arc<Self>) -> Router {
+        let api = Router::new()
             .route("/api/app", get(app))
             .route("/api/catalog", get(catalog))
             .route("/api/walk", post(walk_along))
@@ -184,39 +190,28 @@ impl Explore {
             .route("/api/jobs/{job}", delete(stop_job))
             .route("/api/jobs/{job}/events", get(job_events))
             .route("/api/export", post(export))
-            .route("/api/traces/served", get(served_traces))
-            .layer(middleware::from_fn(move |request, next| {
-                body::buffer(bounds, request, next)
-            }))
-            .merge(
-                Router::new()
-                    .route("/api/traces", post(read_traces))
-                    .layer(middleware::from_fn_with_state(Arc::clone(&explore), upload)),
-            )
-            // `body::buffer` enforces the limits instead.
+            .route("/api/traces/served", get(served_traces));
+        let uploads = Router::new()
+            .route("/api/traces", post(read_traces))
+            // `upload` enforces the limits instead.
             .layer(DefaultBodyLimit::disable())
+            .layer(middleware::from_fn_with_state(Arc::clone(&self), upload));
+        self.shell
+            .guard(api)
+            .merge(uploads)
             .merge(ui::app())
             .fallback(not_found)
             .method_not_allowed_fallback(wrong_method)
-            .layer(middleware::from_fn_with_state(
-                Arc::clone(&explore),
-                guard::same_site,
-            ))
-            .layer(middleware::from_fn(web::no_store))
-            .with_state(explore)
+            .with_state(self)
     }
 
     /// Serves requests until `closing`. Then responses in progress have a short time to complete.
     pub async fn serve(self, listener: TcpListener, closing: CancellationToken) {
         let explore = Arc::new(self);
-        let limits = ConnectionLimits {
-            connections: explore.connections,
-            reserve: RESERVE,
-            timeout: explore.client_timeout,
-            overloaded,
-        };
-        let router = Arc::clone(&explore).router();
-        let serving = web::server::serve(listener, router, limits, |_| {}, closing.clone());
+        let routes = Arc::clone(&explore).routes();
+        let serving = explore
+            .shell
+            .serve(listener, routes, |_| {}, closing.clone());
         let late = async {
             closing.cancelled().await;
             explore.jobs.stop();
@@ -267,33 +262,36 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
         .map_err(|error| Problem::bad(format!("the request cannot be read: {error}")))
 }
 
-/// The response to a body that is too large or arrives too slowly.
-fn refused_body(error: BodyError) -> Response {
-    let text = match error {
-        BodyError::TooLarge(_) => "the request is too large: send less at once",
-        BodyError::Slow => "the request did not arrive in time: send it again",
-        BodyError::Broken => "the request did not arrive whole: send it again",
+/// Renders a request that the shell rejects.
+fn reject(rejection: Rejection) -> Response {
+    let problem = match rejection {
+        Rejection::Site(error) => Problem::new(error.status(), error),
+        // The explorer has no token, so this does not occur.
+        Rejection::Unauthorized => Problem::new(StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED),
+        Rejection::Body(error) => {
+            let text = match error {
+                BodyError::TooLarge(_) => "the request is too large: send less at once",
+                BodyError::Slow => "the request did not arrive in time: send it again",
+                BodyError::Broken => "the request did not arrive whole: send it again",
+            };
+            Problem::new(error.status(), text)
+        }
+        Rejection::Overloaded => Problem::busy("all connections are busy: try again in a moment"),
     };
-    Problem::new(error.status(), text).into_response()
-}
-
-/// The response when every connection is busy.
-fn overloaded() -> Response {
-    Problem::busy("all connections are busy: try again in a moment").into_response()
+    problem.into_response()
 }
 
 /// Reads an upload of traces, unless too many are in memory.
 async fn upload(State(explore): State<Arc<Explore>>, request: Request, next: Next) -> Response {
     let Ok(_upload) = explore.uploads.try_acquire() else {
         let busy = "other traces are being opened: try again in a moment";
-        return body::closing(Problem::busy(busy).into_response());
+        return web::closing(Problem::busy(busy).into_response());
     };
-    let bounds = body::Bounds {
+    let bounds = Bounds {
         bytes: MAX_TRACES,
         timeout: explore.upload_timeout,
-        render: refused_body,
     };
-    body::buffer(bounds, request, next).await
+    explore.shell.buffer(bounds, request, next).await
 }
 
 /// Runs a CPU-bound task on a blocking thread, so that it does not block the threads that serve.

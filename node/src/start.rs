@@ -93,10 +93,7 @@ impl Node {
         };
         let access = http::Access {
             token: config.http_token.clone(),
-            policy: Arc::new(Policy::new(
-                config.http_allow_host.clone(),
-                config.http_token.is_some(),
-            )),
+            policy: Policy::new(config.http_allow_host.clone(), config.http_token.is_some()),
             faults: config.faults.clone(),
         };
         let names = config.peers.clone();

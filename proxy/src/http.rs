@@ -7,7 +7,7 @@
 //! # Access control
 //! If a token is configured, everything under `/v1` and `/metrics` requires it. Without a token, the
 //! Host header of a request must have an allowed name. Cross-site requests are rejected in both cases
-//! ([`web::site`]).
+//! ([`web::shell`]).
 //!
 //! No response is cacheable, errors included: each response is valid at one moment only.
 
@@ -20,20 +20,18 @@ pub(crate) mod query;
 use crate::{chaos::Chaos, cluster_view::ClusterView, gauges::Gauges, kv_service::KvService};
 use axum::{
     Router,
-    extract::{Request, State},
     http::{Method, StatusCode},
-    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use problem::Problem;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 use transport::Endpoint;
-use web::{Secret, body, site::Policy};
+use web::{Rejection, shell::Shell};
 
 /// The maximum length of a request body: a value. An action of `/v1/chaos` is shorter.
-const MAX_BODY: usize = model::store::MAX_VALUE_BYTES;
+pub(crate) const MAX_BODY: usize = model::store::MAX_VALUE_BYTES;
 
 /// The shared state of all requests.
 pub struct Http {
@@ -41,12 +39,8 @@ pub struct Http {
     pub kv_service: KvService,
     /// The key-value service for readiness probes, which do not count as load.
     pub uncounted: KvService,
-    /// The bearer token that requests must carry, if configured.
-    pub token: Option<Secret>,
-    /// The allowed host names.
-    pub policy: Policy,
-    /// The timeout for the body of a request.
-    pub client_timeout: Duration,
+    /// Whether requests must carry a token.
+    pub has_token: bool,
     /// The permits for further event streams.
     pub watchers: Arc<Semaphore>,
     /// The counters and gauges of the driver.
@@ -59,14 +53,8 @@ pub struct Http {
     pub chaos: Option<Arc<Chaos>>,
 }
 
-/// Builds the router with all routes.
-pub fn router(http: Http) -> Router {
-    let http = Arc::new(http);
-    let bounds = body::Bounds {
-        bytes: MAX_BODY,
-        timeout: http.client_timeout,
-        render: |error| Problem::from(error).into_response(),
-    };
+/// Builds the router with all routes. The shell serves it.
+pub(crate) fn router(http: Http, shell: &Shell) -> Router {
     let key = || {
         get(kv::read)
             .put(kv::write)
@@ -81,13 +69,9 @@ pub fn router(http: Http) -> Router {
         .route("/v1/status", get(live::status))
         .route("/v1/events", get(live::events))
         .route("/v1/chaos", get(live::chaos).post(live::act))
-        .route("/metrics", get(operators::metrics))
-        .layer(middleware::from_fn(move |request, next| {
-            body::buffer(bounds, request, next)
-        }))
-        .layer(middleware::from_fn_with_state(Arc::clone(&http), guard));
+        .route("/metrics", get(operators::metrics));
     Router::new()
-        .merge(guarded)
+        .merge(shell.guard(guarded))
         .merge(ui::app())
         .route("/api/app", get(live::app))
         .route("/livez", get(operators::livez))
@@ -95,54 +79,33 @@ pub fn router(http: Http) -> Router {
         .route("/version", get(operators::version))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(Arc::clone(&http), same_site))
-        .layer(middleware::from_fn(web::no_store))
-        .with_state(http)
+        .with_state(Arc::new(http))
 }
 
-/// The response if all connections are in use.
-pub(crate) fn overloaded() -> Response {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "too_many_connections",
-        "all connections are busy (--max-connections): try again in a moment; nothing was done",
-    )
-    .with("outcome", "not_done")
-    .into_response()
-}
-
-/// Admits requests with the token only.
-async fn guard(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
-    if let Some(token) = &http.token
-        && !web::bearer_token(request.headers()).is_some_and(|offered| token.is(offered))
-    {
-        return Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "a token is needed: send the header 'Authorization: Bearer TOKEN'",
-        )
-        .into_response();
-    }
-    next.run(request).await
-}
-
-/// Rejects cross-site requests of browsers.
-async fn same_site(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
-    match http.policy.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => {
-            let status = error.status();
-            let code = match status {
+/// Renders a request that the shell rejects.
+pub(crate) fn reject(rejection: Rejection) -> Response {
+    let problem = match rejection {
+        Rejection::Site(error) => {
+            let code = match error.status() {
                 StatusCode::BAD_REQUEST => "bad_request",
                 _ => "foreign_site",
             };
-            let response = Problem::new(status, code, &error.to_string()).into_response();
-            match status {
-                StatusCode::BAD_REQUEST => body::closing(response),
-                _ => response,
-            }
+            Problem::new(error.status(), code, &error.to_string())
         }
-    }
+        Rejection::Unauthorized => Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "a token is needed: send the header 'Authorization: Bearer TOKEN'",
+        ),
+        Rejection::Body(error) => Problem::from(error),
+        Rejection::Overloaded => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_connections",
+            "all connections are busy (--max-connections): try again in a moment; nothing was done",
+        )
+        .with("outcome", "not_done"),
+    };
+    problem.into_response()
 }
 
 async fn not_found() -> Problem {

@@ -52,23 +52,23 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a frontend serves and rejects connections.
 pub(crate) trait Frontend: Clone + Send + 'static {
-    /// The place of a connection among the connections of the frontend.
-    type Place: Send;
-    /// Waits for a place, or returns `None` if the connection must be rejected.
-    fn enter(&self) -> impl Future<Output = Option<Self::Place>> + Send;
+    /// The permit of a connection, which counts among the connections of the frontend.
+    type Permit: Send;
+    /// Waits for a permit, or returns `None` if the connection must be rejected.
+    fn enter(&self) -> impl Future<Output = Option<Self::Permit>> + Send;
     /// Serves one connection until it ends.
     fn serve(
         &self,
         stream: TcpStream,
         from: SocketAddr,
-        place: Self::Place,
+        permit: Self::Permit,
     ) -> impl Future<Output = ()> + Send;
     /// Reports to a client that all connections are in use.
     fn refuse(&self, stream: TcpStream) -> impl Future<Output = ()> + Send;
 }
 
 /// Accepts connections until `closing` is cancelled. A task of `tasks` serves each connection. A
-/// connection without a place is rejected with an error.
+/// connection without a permit is rejected with an error.
 pub(crate) async fn accept(
     listener: TcpListener,
     open: Gauge,
@@ -86,7 +86,7 @@ pub(crate) async fn accept(
         };
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
-            Err(error) if web::server::is_of_the_connection(&error) => continue,
+            Err(error) if web::server::is_client_error(&error) => continue,
             Err(error) => {
                 // Most often no file descriptor is left. An immediate retry would only burn CPU time.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -95,16 +95,16 @@ pub(crate) async fn accept(
             }
         };
         // Meanwhile the backlog keeps further connections.
-        let place = tokio::select! {
-            place = frontend.enter() => place,
+        let permit = tokio::select! {
+            permit = frontend.enter() => permit,
             () = closing.cancelled() => return,
         };
-        match place {
-            Some(place) => {
+        match permit {
+            Some(permit) => {
                 let (open, frontend) = (open.clone(), frontend.clone());
                 open.inc();
                 tasks.spawn(async move {
-                    frontend.serve(stream, from, place).await;
+                    frontend.serve(stream, from, permit).await;
                     open.dec();
                 });
             }

@@ -78,7 +78,7 @@ impl Redis {
 }
 
 impl Frontend for Arc<Redis> {
-    type Place = Tracked;
+    type Permit = Tracked;
 
     async fn enter(&self) -> Option<Tracked> {
         self.evictions.enter().await

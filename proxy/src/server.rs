@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transport::{Endpoint, Faults, Keys, SecretFileError, read_secret};
-use web::{Secret, site::Policy};
+use web::{Secret, server::Limits, shell::Shell, site::Policy};
 
 /// The timeout for closing the sessions during a shutdown.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
@@ -183,30 +183,34 @@ impl Server {
             );
             let cluster_view = Arc::new(cluster_view);
             tasks.spawn(Arc::clone(&cluster_view).run(closing.clone()));
-            let router = http::router(Http {
-                kv_service: kv_service.clone(),
-                uncounted,
+            let shell = Shell {
                 policy: Policy::new(settings.http_allow_host.clone(), token.is_some()),
                 token,
-                client_timeout: settings.client_timeout,
+                limits: Limits {
+                    connections: room,
+                    reserve: RESERVE,
+                    timeout: settings.client_timeout,
+                    max_body: http::MAX_BODY,
+                },
+                reject: http::reject,
+            };
+            let state = Http {
+                kv_service: kv_service.clone(),
+                uncounted,
+                has_token: shell.token.is_some(),
                 watchers: Arc::new(Semaphore::new((room / 2).max(1))),
                 gauges: Arc::clone(&gauges),
                 endpoint: counted,
                 cluster_view,
                 chaos,
-            });
-            let limits = web::server::Limits {
-                connections: room,
-                reserve: RESERVE,
-                timeout: settings.client_timeout,
-                overloaded: http::overloaded,
             };
+            let routes = http::router(state, &shell);
             let open = metrics.http_connections.clone();
             let count = move |change| {
                 open.inc_by(change);
             };
             let closing = closing.clone();
-            tasks.spawn(web::server::serve(listener, router, limits, count, closing));
+            tasks.spawn(async move { shell.serve(listener, routes, count, closing).await });
         }
         if let Some((listener, at)) = redis {
             server.redis = Some(at);

@@ -3,7 +3,7 @@
 use axum::{
     body::{Body, Bytes},
     extract::Request,
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{Method, StatusCode},
     middleware::Next,
     response::Response,
 };
@@ -36,36 +36,30 @@ impl BodyError {
     }
 }
 
-/// The parameters of [`buffer`].
+/// The bounds of a request body.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// The maximum length of a body in bytes.
     pub bytes: usize,
     /// The timeout for the whole body.
     pub timeout: Duration,
-    /// Renders an error.
-    pub render: fn(BodyError) -> Response,
 }
 
-/// Middleware: reads the whole body before the route runs, so that no route waits for a body that
-/// never arrives. A rejected body ends the connection: the rest of the body is not the next request.
-pub async fn buffer(bounds: Bounds, request: Request, next: Next) -> Response {
+/// Reads the whole body, and then runs the route, so that no route waits for a body that never
+/// arrives. The response to a rejected body must end the connection: the rest of the body is not the
+/// next request.
+pub(crate) async fn buffer(
+    bounds: Bounds,
+    request: Request,
+    next: Next,
+) -> Result<Response, BodyError> {
     // The body of these methods has no meaning; the server discards it.
     if matches!(*request.method(), Method::GET | Method::HEAD) || request.body().is_end_stream() {
-        return next.run(request).await;
+        return Ok(next.run(request).await);
     }
     let (head, body) = request.into_parts();
-    match read(body, bounds.bytes, bounds.timeout).await {
-        Ok(bytes) => next.run(Request::from_parts(head, Body::from(bytes))).await,
-        Err(error) => closing((bounds.render)(error)),
-    }
-}
-
-/// Marks a response as the last of its connection.
-pub fn closing(mut response: Response) -> Response {
-    let close = HeaderValue::from_static("close");
-    response.headers_mut().insert(header::CONNECTION, close);
-    response
+    let bytes = read(body, bounds.bytes, bounds.timeout).await?;
+    Ok(next.run(Request::from_parts(head, Body::from(bytes))).await)
 }
 
 async fn read(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, BodyError> {

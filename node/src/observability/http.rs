@@ -12,24 +12,19 @@ use crate::{
 };
 use axum::{
     Router,
-    extract::{Query, Request, State},
+    extract::{Query, State},
     http::{StatusCode, header},
-    middleware::{self, Next},
     response::{IntoResponse, Json, Response},
     routing::get,
 };
 use serde::Deserialize;
 use serde_json::json;
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Weak, time::Duration};
 use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use transport::{Faults, Plan};
-use web::{Secret, body, server::Limits, site::Policy};
+use web::{Rejection, Secret, server::Limits, shell::Shell, site::Policy};
 
 /// A driver without a turn for this long is stuck. It has work ten times a second.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -45,12 +40,11 @@ const MAX_BODY: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Access control.
-#[derive(Clone)]
 pub(crate) struct Access {
     /// The bearer token, if one is required.
     pub(crate) token: Option<Secret>,
     /// The names under which the server may be addressed.
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) policy: Policy,
     /// The fault plan, if it may be changed.
     pub(crate) faults: Option<Faults>,
 }
@@ -58,7 +52,8 @@ pub(crate) struct Access {
 #[derive(Clone)]
 struct Shared {
     node: Weak<Inner>,
-    access: Access,
+    has_token: bool,
+    faults: Option<Faults>,
 }
 
 impl Shared {
@@ -69,66 +64,51 @@ impl Shared {
 
 /// Serves HTTP until the server is gone. Dropping the future closes all connections.
 pub(crate) async fn serve(listener: TcpListener, node: Weak<Inner>, access: Access) {
-    let shared = Shared { node, access };
-    let bounds = body::Bounds {
-        bytes: MAX_BODY,
-        timeout: CLIENT_TIMEOUT,
-        render: |error| (error.status(), format!("{error}\n")).into_response(),
+    let shared = Shared {
+        node,
+        has_token: access.token.is_some(),
+        faults: access.faults,
+    };
+    let shell = Shell {
+        policy: access.policy,
+        token: access.token,
+        limits: Limits {
+            connections: CONNECTIONS,
+            reserve: RESERVE,
+            timeout: CLIENT_TIMEOUT,
+            max_body: MAX_BODY,
+        },
+        reject,
     };
     let guarded = Router::new()
         .route("/chaos", get(chaos).put(set_chaos))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
-        .route("/version", get(version))
-        .layer(middleware::from_fn(move |request, next| {
-            body::buffer(bounds, request, next)
-        }))
-        .layer(middleware::from_fn_with_state(shared.clone(), guard));
-    let router = Router::new()
+        .route("/version", get(version));
+    let routes = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .merge(guarded)
-        .layer(middleware::from_fn_with_state(shared.clone(), same_site))
-        .layer(middleware::from_fn(web::no_store))
+        .merge(shell.guard(guarded))
         .with_state(shared);
-    let limits = Limits {
-        connections: CONNECTIONS,
-        reserve: RESERVE,
-        timeout: CLIENT_TIMEOUT,
-        overloaded,
-    };
-    web::server::serve(listener, router, limits, |_| {}, CancellationToken::new()).await;
+    let never = CancellationToken::new();
+    shell.serve(listener, routes, |_| {}, never).await;
 }
 
-fn overloaded() -> Response {
-    let text = "all connections are busy: try again in a moment\n";
-    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
-}
-
-/// Rejects cross-site requests by browsers.
-async fn same_site(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    match shared.access.policy.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => {
-            let response = (error.status(), format!("{error}\n")).into_response();
-            match error.status() {
-                StatusCode::BAD_REQUEST => body::closing(response),
-                _ => response,
-            }
+/// Renders a request that the shell rejects.
+fn reject(rejection: Rejection) -> Response {
+    match rejection {
+        Rejection::Site(error) => (error.status(), format!("{error}\n")).into_response(),
+        Rejection::Body(error) => (error.status(), format!("{error}\n")).into_response(),
+        Rejection::Unauthorized => {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            let text = "this needs the header: Authorization: Bearer TOKEN\n";
+            (StatusCode::UNAUTHORIZED, challenge, text).into_response()
+        }
+        Rejection::Overloaded => {
+            let text = "all connections are busy: try again in a moment\n";
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }
-}
-
-async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let Some(token) = &shared.access.token else {
-        return next.run(request).await;
-    };
-    if web::bearer_token(request.headers()).is_some_and(|given| token.is(given)) {
-        return next.run(request).await;
-    }
-    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-    let text = "this needs the header: Authorization: Bearer TOKEN\n";
-    (StatusCode::UNAUTHORIZED, challenge, text).into_response()
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
@@ -158,7 +138,7 @@ async fn status(State(shared): State<Shared>, Query(look): Query<TurnScope>) -> 
     };
     match time::timeout(PATIENCE, node.look(query)).await {
         Ok(Some(mut status)) => {
-            if shared.access.token.is_none() {
+            if !shared.has_token {
                 status.log.iter_mut().for_each(LogExcerptEntry::redact);
             }
             Json(status).into_response()
@@ -183,14 +163,14 @@ async fn version(State(shared): State<Shared>) -> Response {
 }
 
 async fn chaos(State(shared): State<Shared>) -> Response {
-    match &shared.access.faults {
+    match &shared.faults {
         Some(faults) => Json(faults.plan()).into_response(),
         None => no_chaos(),
     }
 }
 
 async fn set_chaos(State(shared): State<Shared>, Json(plan): Json<Plan>) -> Response {
-    let Some(faults) = &shared.access.faults else {
+    let Some(faults) = &shared.faults else {
         return no_chaos();
     };
     match faults.set(plan) {

@@ -32,7 +32,7 @@ pub(crate) async fn app(State(http): State<Arc<Http>>) -> Response {
         "home": "live",
         "trace_schema": "stateraft-trace/2",
         "chaos": http.chaos.is_some(),
-        "token": http.token.is_some(),
+        "token": http.has_token,
     });
     fresh(Json(body))
 }
