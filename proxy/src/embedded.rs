@@ -39,7 +39,8 @@ impl Embedded {
     /// and so on.
     ///
     /// # Errors
-    /// If a directory cannot be used, most often because another process uses it.
+    /// If a directory cannot be used, most often because another process uses it. The servers that have
+    /// started are stopped then.
     pub(crate) async fn start(
         count: u64,
         cluster: &str,
@@ -61,10 +62,21 @@ impl Embedded {
             config.faults.clone_from(&faults);
             config.state_quota = state_quota;
             config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let node = begin(config.clone()).await?;
-            config.listen = node.local_addr();
-            nodes.insert(*id, node);
-            configs.insert(*id, config);
+            match begin(config.clone()).await {
+                Ok(node) => {
+                    config.listen = node.local_addr();
+                    nodes.insert(*id, node);
+                    configs.insert(*id, config);
+                }
+                Err(error) => {
+                    // A dropped server stops asynchronously, and would keep its directory locked
+                    // beyond the return of the error.
+                    for node in nodes.into_values().rev() {
+                        let _ = node.stop().await;
+                    }
+                    return Err(error);
+                }
+            }
         }
         let embedded = Self {
             inner: Arc::new(Inner {
@@ -91,9 +103,9 @@ impl Embedded {
     }
 
     /// The addresses of the servers.
-    pub fn places(&self) -> BTreeMap<NodeId, String> {
-        let places = self.inner.configs.iter();
-        places
+    pub fn addresses(&self) -> BTreeMap<NodeId, String> {
+        let configs = self.inner.configs.iter();
+        configs
             .map(|(id, config)| (*id, config.listen.to_string()))
             .collect()
     }
@@ -200,7 +212,7 @@ async fn begin(config: node::Config) -> anyhow::Result<Node> {
     let (id, directory) = (config.id, config.data_dir.clone());
     Node::start(config).await.with_context(|| {
         format!(
-            "cannot start server {id} with its log in {} (--data-dir says where)",
+            "cannot start server {id} with its log in {} (--data-dir sets the directory)",
             directory.display()
         )
     })

@@ -177,7 +177,7 @@ fn greeting(server: &Server, embedded: &proxy::embedded::Embedded) -> String {
 }
 
 fn listed(embedded: &proxy::embedded::Embedded) -> String {
-    let places = embedded.places();
-    let places = places.iter().map(|(id, at)| format!("{id} on {at}"));
-    places.collect::<Vec<_>>().join(", ")
+    let addresses = embedded.addresses();
+    let servers = addresses.iter().map(|(id, at)| format!("{id} on {at}"));
+    servers.collect::<Vec<_>>().join(", ")
 }

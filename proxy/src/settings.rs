@@ -50,7 +50,7 @@ pub struct Settings {
         env = "RAFT_PEER",
         value_delimiter = ','
     )]
-    pub peers: Vec<Place>,
+    pub peers: Vec<ServerAddress>,
     /// The HTTP address of a server, for the page at /, 1=HOST:PORT. Once for each server
     #[arg(
         long,
@@ -58,7 +58,7 @@ pub struct Settings {
         env = "RAFT_NODE_HTTP",
         value_delimiter = ','
     )]
-    pub node_http: Vec<Place>,
+    pub node_http: Vec<ServerAddress>,
     /// The maximum datagram size in bytes, without UDP and IP headers. Path MTU discovery chooses the
     /// actual size up to this bound
     #[arg(long, value_name = "BYTES", env = "RAFT_MAX_DATAGRAM",
@@ -242,14 +242,14 @@ impl FromStr for Frontend {
 
 /// The id and the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ServerAddress {
     /// The id of the server.
     pub id: NodeId,
     /// `HOST:PORT`.
     pub at: String,
 }
 
-impl FromStr for Place {
+impl FromStr for ServerAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -267,7 +267,7 @@ impl FromStr for Place {
 
 /// An inconsistency between options.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Nonsense {
+pub enum SettingsError {
     /// There are no servers to forward requests to.
     #[error("which servers? Give --peer 1=HOST:PORT for each, or --embedded 3 to try things out")]
     NoServers,
@@ -317,23 +317,23 @@ impl Settings {
     /// Checks for inconsistent options.
     ///
     /// # Errors
-    /// See [`Nonsense`].
-    pub fn check(&self) -> Result<(), Nonsense> {
+    /// See [`SettingsError`].
+    pub fn check(&self) -> Result<(), SettingsError> {
         transport::Config::check_cluster(&self.cluster)?;
         transport::check_key_files(self.key_file.as_deref(), self.client_key_file.as_deref())?;
         if self.embedded.is_none() && self.peers.is_empty() {
-            return Err(Nonsense::NoServers);
+            return Err(SettingsError::NoServers);
         }
-        let peers = places(&self.peers, "--peer")?;
-        let http = places(&self.node_http, "--node-http")?;
+        let peers = addresses_by_server(&self.peers, "--peer")?;
+        let http = addresses_by_server(&self.node_http, "--node-http")?;
         if let Some(stranger) = http.keys().find(|id| !peers.contains_key(id)) {
-            return Err(Nonsense::Stranger(*stranger));
+            return Err(SettingsError::Stranger(*stranger));
         }
         if self.chaos {
             match self.http.address() {
-                None => return Err(Nonsense::DeafChaos),
+                None => return Err(SettingsError::DeafChaos),
                 Some(at) if !at.ip().is_loopback() && !self.insecure => {
-                    return Err(Nonsense::OpenChaos(at));
+                    return Err(SettingsError::OpenChaos(at));
                 }
                 Some(_) => {}
             }
@@ -360,7 +360,7 @@ impl Settings {
                 && !address.ip().is_loopback()
                 && given.is_none()
             {
-                return Err(Nonsense::Open {
+                return Err(SettingsError::Open {
                     option,
                     address,
                     secret,
@@ -378,19 +378,19 @@ impl Settings {
 }
 
 /// Maps each server to its address.
-pub(crate) fn places(
-    places: &[Place],
+pub(crate) fn addresses_by_server(
+    addresses: &[ServerAddress],
     option: &'static str,
-) -> Result<BTreeMap<NodeId, String>, Nonsense> {
+) -> Result<BTreeMap<NodeId, String>, SettingsError> {
     let mut by_id = BTreeMap::new();
     let mut by_text = BTreeMap::new();
-    for Place { id, at } in places {
+    for ServerAddress { id, at } in addresses {
         if by_id.insert(*id, at.clone()).is_some() {
-            return Err(Nonsense::Twice(*id, option));
+            return Err(SettingsError::Twice(*id, option));
         }
         // Host names are case-insensitive.
         if let Some(other) = by_text.insert(at.to_ascii_lowercase(), *id) {
-            return Err(Nonsense::SharedAddress(other, *id, at.clone(), option));
+            return Err(SettingsError::SharedAddress(other, *id, at.clone(), option));
         }
     }
     Ok(by_id)
@@ -407,23 +407,24 @@ mod tests {
         settings: Settings,
     }
 
-    fn checked(line: &str) -> Result<(), Nonsense> {
+    fn checked(line: &str) -> Result<(), SettingsError> {
         let words = std::iter::once("raft-proxy").chain(line.split_whitespace());
         Line::try_parse_from(words).unwrap().settings.check()
     }
 
     #[test]
     fn servers_are_needed_once_each() {
-        assert_eq!(checked(""), Err(Nonsense::NoServers));
+        assert_eq!(checked(""), Err(SettingsError::NoServers));
         assert_eq!(checked("--embedded 3"), Ok(()));
         assert_eq!(
             checked("--peer 1=a:1 --peer 2=[::1]:2 --node-http 2=b:80"),
             Ok(())
         );
-        let twice = Nonsense::Twice(NodeId::new(1), "--peer");
+        let twice = SettingsError::Twice(NodeId::new(1), "--peer");
         assert_eq!(checked("--peer 1=a:1,1=b:1"), Err(twice));
         let (one, two) = (NodeId::new(1), NodeId::new(2));
-        let shared = |at: &str, option| Nonsense::SharedAddress(one, two, at.to_owned(), option);
+        let shared =
+            |at: &str, option| SettingsError::SharedAddress(one, two, at.to_owned(), option);
         for (line, refused) in [
             ("--peer 1=a:1,2=a:1", shared("a:1", "--peer")),
             ("--peer 1=a:1 --peer 2=A:1", shared("A:1", "--peer")),
@@ -434,7 +435,7 @@ mod tests {
         ] {
             assert_eq!(checked(line), Err(refused), "{line}");
         }
-        let stranger = Nonsense::Stranger(NodeId::new(2));
+        let stranger = SettingsError::Stranger(NodeId::new(2));
         assert_eq!(checked("--peer 1=a:1 --node-http 2=a:2"), Err(stranger));
     }
 
@@ -442,7 +443,7 @@ mod tests {
     fn open_frontends_need_a_secret_or_a_word() {
         let open = |line: &str| match checked(&format!("--embedded 1 {line}")) {
             Ok(()) => None,
-            Err(Nonsense::Open { option, .. }) => Some(option),
+            Err(SettingsError::Open { option, .. }) => Some(option),
             Err(other) => panic!("{other}"),
         };
         assert_eq!(open("--listen 0.0.0.0:1"), Some("--listen"));
@@ -475,16 +476,16 @@ mod tests {
         let at = "0.0.0.0:1".parse().unwrap();
         let chaos = |line: &str| checked(&format!("--embedded 1 --chaos {line}"));
         assert_eq!(chaos(""), Ok(()));
-        assert_eq!(chaos("--http off"), Err(Nonsense::DeafChaos));
+        assert_eq!(chaos("--http off"), Err(SettingsError::DeafChaos));
         // A token grants access to the cluster, but not the right to disturb it.
         let open = "--http 0.0.0.0:1 --http-token-file t";
-        assert_eq!(chaos(open), Err(Nonsense::OpenChaos(at)));
+        assert_eq!(chaos(open), Err(SettingsError::OpenChaos(at)));
         assert_eq!(chaos("--http 0.0.0.0:1 --insecure"), Ok(()));
     }
 
     #[test]
-    fn places_are_read_or_refused() {
-        assert!("1=host:80".parse::<Place>().is_ok());
+    fn addresses_are_parsed_or_refused() {
+        assert!("1=host:80".parse::<ServerAddress>().is_ok());
         for wrong in [
             "host:80",
             "x=host:80",
@@ -496,7 +497,7 @@ mod tests {
             "1=a b:80",
             "",
         ] {
-            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+            assert!(wrong.parse::<ServerAddress>().is_err(), "{wrong}");
         }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn config(settings: &Settings, keys: Keys) -> Config {
     // The digest excludes servers that were configured with other voters: they belong to another
     // cluster.
     let embedded = (1..=settings.embedded.unwrap_or(0)).map(NodeId::new);
-    let voters = settings.peers.iter().map(|place| place.id);
+    let voters = settings.peers.iter().map(|peer| peer.id);
     config.voters = VotersDigest::new(&voters.chain(embedded).collect());
     config
 }
