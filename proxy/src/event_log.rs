@@ -81,7 +81,7 @@ impl<T: Clone> Ring<T> {
 
 /// The read position of an observer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     events: u64,
     samples: u64,
 }
@@ -117,17 +117,17 @@ impl EventLog {
             changed: watch::Sender::new(()),
         };
         let version = Map::from_iter([("version".to_owned(), env!("CARGO_PKG_VERSION").into())]);
-        event_log.tell("proxy_started", version);
+        event_log.record("proxy_started", version);
         event_log
     }
 
     /// Adds an event with the current time.
-    pub fn tell(&self, what: &str, about: Map<String, Value>) {
-        self.tell_of(now(), what, about);
+    pub fn record(&self, what: &str, about: Map<String, Value>) {
+        self.record_at(now(), what, about);
     }
 
     /// Adds an event with a given time, in milliseconds since 1970.
-    pub fn tell_of(&self, at: u64, what: &str, about: Map<String, Value>) {
+    pub fn record_at(&self, at: u64, what: &str, about: Map<String, Value>) {
         let mut rings = self.lock();
         let event = Event {
             id: rings.events.last + 1,
@@ -152,12 +152,12 @@ impl EventLog {
     }
 
     /// Returns the items after a read position, and advances the position past them.
-    pub fn after(&self, place: &mut Place) -> News {
+    pub fn after(&self, position: &mut Position) -> News {
         let rings = self.lock();
-        let fresh = *place == Place::default();
-        let (missed, events) = rings.events.after(place.events);
-        let (_, samples) = rings.samples.after(place.samples);
-        *place = Place {
+        let fresh = *position == Position::default();
+        let (missed, events) = rings.events.after(position.events);
+        let (_, samples) = rings.samples.after(position.samples);
+        *position = Position {
             events: rings.events.last,
             samples: rings.samples.last,
         };
@@ -170,22 +170,22 @@ impl EventLog {
     }
 
     /// Formats a read position as an id of server-sent events.
-    pub fn id(&self, place: Place) -> String {
-        format!("{}-{}-{}", self.run, place.events, place.samples)
+    pub fn id(&self, position: Position) -> String {
+        format!("{}-{}-{}", self.run, position.events, position.samples)
     }
 
     /// Parses such an id. Returns `None` if the id is malformed or belongs to another run of the
     /// proxy.
-    pub fn place(&self, id: &str) -> Option<Place> {
+    pub fn position(&self, id: &str) -> Option<Position> {
         let (run, rest) = id.split_once('-')?;
         let (events, samples) = rest.split_once('-')?;
-        let place = Place {
+        let position = Position {
             events: events.parse().ok()?,
             samples: samples.parse().ok()?,
         };
         let rings = self.lock();
-        let known = place.events <= rings.events.last && place.samples <= rings.samples.last;
-        (run == self.run && known).then_some(place)
+        let known = position.events <= rings.events.last && position.samples <= rings.samples.last;
+        (run == self.run && known).then_some(position)
     }
 
     fn lock(&self) -> MutexGuard<'_, Rings> {
@@ -204,19 +204,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_seen_comes_once_and_what_is_gone_is_counted() {
+    fn items_are_returned_once_and_lost_events_are_counted() {
         let event_log = EventLog::new();
-        let mut place = Place::default();
-        let first = event_log.after(&mut place);
+        let mut position = Position::default();
+        let first = event_log.after(&mut position);
         assert_eq!((first.missed, first.events.len()), (0, 1));
         assert_eq!(first.events[0].what, "proxy_started");
-        let id = event_log.id(place);
+        let id = event_log.id(position);
         for _ in 0..EVENTS + 5 {
-            event_log.tell("became_leader", Map::new());
+            event_log.record("became_leader", Map::new());
         }
         event_log.sample(Value::Null);
-        let mut resumed = event_log.place(&id).unwrap();
-        assert_eq!(resumed, place);
+        let mut resumed = event_log.position(&id).unwrap();
+        assert_eq!(resumed, position);
         let news = event_log.after(&mut resumed);
         assert_eq!((news.missed, news.events.len()), (5, EVENTS));
         assert_eq!(news.events[0].id, 7);
@@ -224,26 +224,26 @@ mod tests {
         let none = event_log.after(&mut resumed);
         assert!(none.events.is_empty() && none.samples.is_empty() && none.missed == 0);
         // A new observer gets all remaining items. Lost items do not count as missed.
-        let news = event_log.after(&mut Place::default());
+        let news = event_log.after(&mut Position::default());
         assert_eq!((news.missed, news.events.len()), (0, EVENTS));
     }
 
     #[test]
-    fn place_of_another_run_or_of_nowhere_is_none() {
+    fn position_of_another_run_or_beyond_the_end_is_none() {
         let (event_log, other) = (EventLog::new(), EventLog::new());
-        let place = Place {
+        let position = Position {
             events: 1,
             samples: 0,
         };
-        assert_eq!(event_log.place(&event_log.id(place)), Some(place));
-        assert_eq!(event_log.place(&other.id(place)), None);
-        let beyond = Place {
+        assert_eq!(event_log.position(&event_log.id(position)), Some(position));
+        assert_eq!(event_log.position(&other.id(position)), None);
+        let beyond = Position {
             events: 2,
             samples: 0,
         };
-        assert_eq!(event_log.place(&event_log.id(beyond)), None);
+        assert_eq!(event_log.position(&event_log.id(beyond)), None);
         for wrong in ["", "-", "x-1-1", "1", "a-b-c"] {
-            assert_eq!(event_log.place(wrong), None, "{wrong}");
+            assert_eq!(event_log.position(wrong), None, "{wrong}");
         }
     }
 }

@@ -225,7 +225,7 @@ impl Chaos {
         let mut about = Map::new();
         about.insert("action".to_owned(), action);
         about.insert("by_itself".to_owned(), has_expired.into());
-        self.event_log.tell("chaos", about);
+        self.event_log.record("chaos", about);
     }
 
     fn active(&self) -> MutexGuard<'_, ActiveFaults> {

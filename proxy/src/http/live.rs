@@ -5,7 +5,7 @@ use super::{Http, problem::Problem, query::Parameters};
 use crate::{
     chaos::{Action, Chaos, ChaosError},
     cluster_view::ClusterView,
-    event_log::{EventLog, Place},
+    event_log::{EventLog, Position},
 };
 use axum::{
     Json,
@@ -59,7 +59,7 @@ pub(crate) async fn events(
     let resumed = headers.get("last-event-id").map(|id| {
         id.to_str()
             .ok()
-            .and_then(|id| http.cluster_view.event_log().place(id))
+            .and_then(|id| http.cluster_view.event_log().position(id))
     });
     let news = stream::unfold(Watcher::new(&http.cluster_view, resumed), Watcher::next);
     let closing = http.kv_service.closing().clone();
@@ -77,7 +77,7 @@ pub(crate) async fn events(
 /// An observer of the event stream.
 struct Watcher {
     event_log: Arc<EventLog>,
-    place: Place,
+    position: Position,
     states: watch::Receiver<Arc<str>>,
     changes: watch::Receiver<()>,
     /// The events to send next.
@@ -86,8 +86,8 @@ struct Watcher {
 
 impl Watcher {
     /// `resumed` is `Some` if the client reconnects, and contains its last position if that is known.
-    fn new(cluster_view: &ClusterView, resumed: Option<Option<Place>>) -> Self {
-        let mut states = cluster_view.look_on();
+    fn new(cluster_view: &ClusterView, resumed: Option<Option<Position>>) -> Self {
+        let mut states = cluster_view.subscribe();
         if !states.borrow().is_empty() {
             states.mark_changed();
         }
@@ -101,7 +101,7 @@ impl Watcher {
         }
         Self {
             event_log,
-            place: resumed.flatten().unwrap_or_default(),
+            position: resumed.flatten().unwrap_or_default(),
             states,
             changes,
             queue,
@@ -128,7 +128,7 @@ impl Watcher {
     }
 
     fn gather(&mut self) {
-        let news = self.event_log.after(&mut self.place);
+        let news = self.event_log.after(&mut self.position);
         if news.missed > 0 {
             let missed = json!({ "missed": news.missed });
             self.queue.push_back(event("gap", &missed));
@@ -142,7 +142,8 @@ impl Watcher {
         // Only the last event carries the id, so a client that receives only the first events gets all
         // of them again.
         if let Some(last) = self.queue.pop_back() {
-            self.queue.push_back(last.id(self.event_log.id(self.place)));
+            self.queue
+                .push_back(last.id(self.event_log.id(self.position)));
         }
     }
 }

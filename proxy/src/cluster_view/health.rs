@@ -1,0 +1,267 @@
+//! The availability of the cluster, derived from the last reports of the servers: pure functions.
+
+use serde::Serialize;
+use serde_json::Value;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+/// A server counts as down if its leader, or a candidate, received nothing from it for this many
+/// milliseconds; four heartbeats, if they are longer.
+const MAX_SILENCE_MS: u64 = 1500;
+
+/// The availability of the cluster, as far as the proxy knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// `ok`, `no_leader`, `no_quorum`, or `unknown` if the number of available servers is unknown.
+    pub state: &'static str,
+    /// The number of servers.
+    pub servers: usize,
+    /// The number of servers that can form a quorum now, as far as is known.
+    pub up: usize,
+    /// The size of a majority.
+    pub majority: usize,
+    /// The number of further failures that the cluster tolerates; if negative, the number of missing
+    /// servers.
+    pub margin: i64,
+    /// The leader of the newest term among the available servers.
+    pub leader: Option<u64>,
+    /// The term of that leader; without a leader, the newest known term.
+    pub term: Option<u64>,
+    /// The highest commit index that any server reported.
+    pub commit_index: Option<u64>,
+    /// The age of that report in milliseconds.
+    pub commit_age_ms: Option<u64>,
+}
+
+/// The known state of one server, as input of [`Health`].
+pub(super) struct ServerReport {
+    pub(super) id: u64,
+    /// Whether the server responds; `None` if it has no status source.
+    pub(super) responds: Option<bool>,
+    pub(super) is_isolated: bool,
+    /// The last status that the server reported.
+    pub(super) status: Option<Value>,
+    /// The age of that status in milliseconds.
+    pub(super) age_ms: u64,
+}
+
+impl ServerReport {
+    fn number(&self, name: &str) -> Option<u64> {
+        self.status.as_ref()?.get(name)?.as_u64()
+    }
+
+    fn role(&self) -> Option<&str> {
+        self.status.as_ref()?.get("role")?.as_str()
+    }
+
+    /// Whether the server responds and takes part in the protocol. A server that lost its disk
+    /// responds, but takes no part.
+    fn is_active(&self) -> bool {
+        let suspended = self
+            .status
+            .as_ref()
+            .and_then(|status| status.get("suspended"));
+        let is_suspended = suspended.is_some_and(|reason| !reason.is_null());
+        self.responds == Some(true) && !self.is_isolated && !is_suspended
+    }
+
+    /// The progress of a follower, if this server leads.
+    fn progress(&self, of: u64) -> Option<&Value> {
+        self.status.as_ref()?.get("followers")?.get(of.to_string())
+    }
+
+    /// Whether this server reports that another one lost its disk. It may receive messages of that
+    /// server, but of a run that it refused.
+    fn reports_lost_disk(&self, of: u64) -> bool {
+        let alerts = self
+            .status
+            .as_ref()
+            .and_then(|status| status["alerts"].as_array());
+        let mut alerts = alerts.into_iter().flatten();
+        alerts.any(|alert| alert["kind"] == "lost_disk" && alert["node"] == of)
+    }
+
+    /// The time since this server received a message of another one, in milliseconds. Only a leader
+    /// or a candidate reports it, because followers exchange messages with their leader only.
+    fn silence(&self, of: u64) -> Option<u64> {
+        match self.role()? {
+            "leader" => self.progress(of)?.get("silent_ms")?.as_u64(),
+            "candidate" | "pre-candidate" => {
+                let silences = self.status.as_ref()?.get("peer_silence_ms")?;
+                let silence = silences.get(of.to_string())?.as_u64();
+                silence.or_else(|| Some(self.number("uptime_seconds")? * 1000))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether this server received a message of another one recently, if it reports that.
+    fn receives_from(&self, of: u64) -> Option<bool> {
+        let longest = MAX_SILENCE_MS.max(4 * self.number("heartbeat_ms").unwrap_or(0));
+        self.silence(of).map(|silence| silence < longest)
+    }
+}
+
+/// The servers that can form a quorum now, as far as is known. If there is a leader, these are the
+/// leader and each server that sent it a message recently, that counts, and that fault injection does
+/// not isolate. A response over HTTP proves nothing: datagrams of that server may not arrive. Without a
+/// leader, it is the largest set of responding servers around one that exchanges messages with all
+/// others.
+pub(super) struct Contacts<'a> {
+    leader: Option<&'a ServerReport>,
+    up: BTreeSet<u64>,
+    /// The number of servers about which nothing is known.
+    unknown: usize,
+    /// The servers that respond, but whose messages do not arrive, and a description.
+    pub(super) silent: BTreeMap<u64, String>,
+}
+
+impl<'a> Contacts<'a> {
+    pub(super) fn new(servers: &'a [ServerReport]) -> Self {
+        let leads = |server: &&ServerReport| server.is_active() && server.role() == Some("leader");
+        let leader = servers.iter().filter(leads);
+        let leader = leader.max_by_key(|server| server.number("term"));
+        match leader {
+            Some(leader) => Self::with_leader(leader, servers),
+            None => Self::without_leader(servers),
+        }
+    }
+
+    fn with_leader(leader: &'a ServerReport, servers: &[ServerReport]) -> Self {
+        let mut contacts = Self {
+            leader: Some(leader),
+            up: BTreeSet::from([leader.id]),
+            unknown: 0,
+            silent: BTreeMap::new(),
+        };
+        for server in servers.iter().filter(|server| server.id != leader.id) {
+            let id = server.id;
+            let receives = leader.receives_from(id);
+            // A leader counts a server only in a run that it admitted.
+            let counts = leader
+                .progress(id)
+                .and_then(|of| of.get("counts")?.as_bool());
+            let is_excluded =
+                server.is_isolated || (server.responds == Some(true) && !server.is_active());
+            match receives {
+                None if server.responds.is_none() => contacts.unknown += 1,
+                _ if is_excluded => {}
+                _ if counts == Some(false) && leader.reports_lost_disk(id) => {
+                    let why =
+                        "answers HTTP, but does not count toward a quorum: see the alerts";
+                    contacts.explain(server, why.to_owned());
+                }
+                Some(true) | None if counts == Some(false) => {}
+                None if server.is_active() => {
+                    contacts.up.insert(id);
+                }
+                None => {}
+                Some(true) => {
+                    contacts.up.insert(id);
+                }
+                // A leader without any message of a server has not admitted it either.
+                Some(false) => {
+                    let seconds = leader.silence(id).unwrap_or(0) / 1000;
+                    let why = format!(
+                        "answers HTTP, but the leader has not heard it for {seconds} s"
+                    );
+                    contacts.explain(server, why);
+                }
+            }
+        }
+        contacts
+    }
+
+    /// Records why a server that responds is not up.
+    fn explain(&mut self, server: &ServerReport, why: String) {
+        if server.is_active() {
+            self.silent.insert(server.id, why);
+        }
+    }
+
+    fn without_leader(servers: &[ServerReport]) -> Self {
+        let active = || servers.iter().filter(|server| server.is_active());
+        // The receiver, the sender and the milliseconds of silence, if no messages arrive in one of
+        // the two directions.
+        let broken_direction = |one: &ServerReport, other: &ServerReport| {
+            [(one, other), (other, one)]
+                .into_iter()
+                .find(|(receiver, of)| receiver.receives_from(of.id) == Some(false))
+                .map(|(receiver, of)| (receiver.id, of.id, receiver.silence(of.id).unwrap_or(0)))
+        };
+        let group = |center: &ServerReport| {
+            let reached = active()
+                .filter(|one| one.id == center.id || broken_direction(center, one).is_none());
+            reached.map(|server| server.id).collect::<BTreeSet<_>>()
+        };
+        let mut contacts = Self {
+            leader: None,
+            up: BTreeSet::new(),
+            unknown: servers.iter().filter(|one| one.responds.is_none()).count(),
+            silent: BTreeMap::new(),
+        };
+        let mut best = None;
+        for center in active() {
+            let reached = group(center);
+            if reached.len() > contacts.up.len() {
+                (contacts.up, best) = (reached, Some(center));
+            }
+        }
+        let Some(center) = best else {
+            return contacts;
+        };
+        for server in active().filter(|server| !contacts.up.contains(&server.id)) {
+            let Some((receiver, of, silence)) = broken_direction(center, server) else {
+                continue;
+            };
+            let seconds = silence / 1000;
+            let why = if receiver == server.id {
+                format!(
+                    "answers HTTP, but it has not heard server {of} for {seconds} s"
+                )
+            } else {
+                format!(
+                    "answers HTTP, but server {receiver} has not heard it for {seconds} s"
+                )
+            };
+            contacts.silent.insert(server.id, why);
+        }
+        contacts
+    }
+}
+
+impl Health {
+    pub(super) fn new(servers: &[ServerReport], contacts: &Contacts<'_>) -> Self {
+        let (leader, unknown) = (contacts.leader, contacts.unknown);
+        let up = contacts.up.len();
+        let majority = servers.len() / 2 + 1;
+        let state = match leader {
+            _ if up < majority && up + unknown >= majority => "unknown",
+            _ if up < majority => "no_quorum",
+            None if unknown > 0 => "unknown",
+            None => "no_leader",
+            Some(_) => "ok",
+        };
+        let newest = servers.iter().filter_map(|one| one.number("term")).max();
+        let committed = servers
+            .iter()
+            .filter_map(|server| {
+                let index = server.number("commit_index")?;
+                Some((index, Reverse(server.age_ms)))
+            })
+            .max();
+        Self {
+            state,
+            servers: servers.len(),
+            up,
+            majority,
+            margin: up as i64 - majority as i64,
+            leader: leader.map(|leader| leader.id),
+            term: leader.and_then(|leader| leader.number("term")).or(newest),
+            commit_index: committed.map(|(index, _)| index),
+            commit_age_ms: committed.map(|(_, Reverse(age))| age),
+        }
+    }
+}
