@@ -21,7 +21,7 @@ pub(crate) async fn get(
     let stream = connect
         .await
         .map_err(|error| format!("cannot connect to {at}: {error}"))?;
-    let broken = |error: hyper::Error| format!("{at} does not speak HTTP as it should: {error}");
+    let broken = |error: hyper::Error| format!("{at} sent an invalid HTTP response: {error}");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(broken)?;
@@ -34,12 +34,12 @@ pub(crate) async fn get(
     }
     let request = request
         .body(Empty::<Bytes>::new())
-        .map_err(|error| format!("cannot ask {at}: {error}"))?;
+        .map_err(|error| format!("cannot send a request to {at}: {error}"))?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), LIMIT).collect().await;
-        let body = body.map_err(|error| format!("the answer of {at} is not whole: {error}"))?;
+        let body = body.map_err(|error| format!("the response of {at} is incomplete: {error}"))?;
         Ok((status, body.to_bytes()))
     };
     tokio::pin!(exchange);

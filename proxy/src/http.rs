@@ -112,7 +112,7 @@ async fn not_found() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "no_such_route",
-        "there is nothing here: the store is under /v1/kv/KEY, the state under /v1/status",
+        "no such route: the store is under /v1/kv/KEY, the state under /v1/status",
     )
 }
 
@@ -124,7 +124,7 @@ async fn wrong_method(method: Method) -> Response {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "wrong_method",
-        "this resource does not take that method: see the header Allow",
+        "this resource does not support the method: see the header Allow",
     )
     .into_response()
 }

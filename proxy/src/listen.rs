@@ -109,7 +109,7 @@ pub(crate) async fn accept(
                 });
             }
             None => {
-                tracing::debug!(%from, "a connection is refused: all are taken");
+                tracing::debug!(%from, "refused a connection: all are in use");
                 if let Ok(refusing) = Arc::clone(&refusals).try_acquire_owned() {
                     let frontend = frontend.clone();
                     tasks.spawn(async move {

@@ -93,7 +93,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         // After a failure, no signal has requested the stop yet.
         if failure.is_some() {
             let signal = signals.next().await;
-            tracing::info!(%signal, "stopping already; a second signal stops it immediately");
+            tracing::info!(%signal, "already stopping; a second signal stops it immediately");
         }
         signals.next().await
     };
@@ -112,7 +112,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn check(http: Frontend) -> anyhow::Result<ExitCode> {
     let Some(mut at) = http.address() else {
-        anyhow::bail!("HTTP is off, so there is nobody to ask: give --http ADDRESS:PORT");
+        anyhow::bail!("HTTP is off: give the HTTP address of the proxy with --http ADDRESS:PORT");
     };
     if at.ip().is_unspecified() {
         // A server that listens on all addresses also listens on loopback.
@@ -137,12 +137,12 @@ fn greet(server: &Server) {
         udp = %server.udp,
         http = server.http.map(tracing::field::display),
         redis = server.redis.map(tracing::field::display),
-        "the proxy is open"
+        "listening"
     );
     if server.chaos {
         tracing::warn!(
-            "CHAOS: whoever may use HTTP may cut links and stop servers by POST /v1/chaos; never \
-             run a cluster that matters like this"
+            "fault injection is enabled: every client of the HTTP interface can cut links and stop \
+             servers with POST /v1/chaos; never use --chaos with data that matters"
         );
     }
     if let Some(embedded) = &server.embedded {

@@ -41,8 +41,8 @@ pub async fn check(listen: SocketAddr, names: &BTreeMap<NodeId, String>) -> anyh
 
 fn describe((first, second, address): (NodeId, NodeId, SocketAddr)) -> String {
     format!(
-        "--peer gives servers {first} and {second} the same address, {address}: every server has an \
-         address of its own"
+        "--peer gives servers {first} and {second} the same address, {address}: give every server \
+         its own address"
     )
 }
 
@@ -70,7 +70,7 @@ async fn one(endpoint: &Endpoint, all: &Found, id: NodeId, name: String) {
             return;
         }
         if known.as_ref() != Some(&at) {
-            tracing::info!(server = %id, name, addresses = ?at, "server found");
+            tracing::info!(server = %id, name, addresses = ?at, "resolved server address");
             known = Some(at);
         }
         tokio::time::sleep(AGAIN).await;

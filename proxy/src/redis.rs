@@ -86,7 +86,7 @@ impl Frontend for Arc<Redis> {
 
     async fn serve(&self, stream: TcpStream, from: SocketAddr, tracked: Tracked) {
         if let Err(error) = connection::serve(self, stream, tracked).await {
-            tracing::debug!(%from, %error, "a Redis connection broke");
+            tracing::debug!(%from, %error, "a Redis connection failed");
         }
     }
 

@@ -324,7 +324,7 @@ async fn servers_that_do_not_hear_each_other_are_not_up() {
     assert!(node["status"].is_object(), "{node}");
     let why = node["problem"].as_str().unwrap();
     assert!(
-        why.starts_with("answers HTTP, but the leader has not heard it"),
+        why.starts_with("responds over HTTP, but the leader has received no message from it"),
         "{why}"
     );
     cut(leading, third).await;
@@ -448,7 +448,7 @@ async fn chaos_is_for_those_who_asked_for_it() {
         answer.shown(),
         (
             403,
-            r#"{"error":{"code":"no_chaos","message":"nothing is broken on purpose here: that takes a raft-proxy started with --chaos"}}"#
+            r#"{"error":{"code":"no_chaos","message":"fault injection is disabled: start raft-proxy with --chaos"}}"#
         )
     );
     let status = get(at, "/v1/status").await.json();

@@ -150,7 +150,7 @@ impl<'a> Contacts<'a> {
                 _ if is_excluded => {}
                 _ if counts == Some(false) && leader.reports_lost_disk(id) => {
                     let why =
-                        "answers HTTP, but does not count toward a quorum: see the alerts";
+                        "responds over HTTP, but does not count toward a quorum: see the alerts";
                     contacts.explain(server, why.to_owned());
                 }
                 Some(true) | None if counts == Some(false) => {}
@@ -165,7 +165,7 @@ impl<'a> Contacts<'a> {
                 Some(false) => {
                     let seconds = leader.silence(id).unwrap_or(0) / 1000;
                     let why = format!(
-                        "answers HTTP, but the leader has not heard it for {seconds} s"
+                        "responds over HTTP, but the leader has received no message from it for {seconds} s"
                     );
                     contacts.explain(server, why);
                 }
@@ -219,11 +219,11 @@ impl<'a> Contacts<'a> {
             let seconds = silence / 1000;
             let why = if receiver == server.id {
                 format!(
-                    "answers HTTP, but it has not heard server {of} for {seconds} s"
+                    "responds over HTTP, but it has received no message from server {of} for {seconds} s"
                 )
             } else {
                 format!(
-                    "answers HTTP, but server {receiver} has not heard it for {seconds} s"
+                    "responds over HTTP, but server {receiver} has received no message from it for {seconds} s"
                 )
             };
             contacts.silent.insert(server.id, why);

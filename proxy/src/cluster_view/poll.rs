@@ -112,7 +112,7 @@ impl Poller {
         };
         tokio::time::timeout(PATIENCE, fetch.boxed())
             .await
-            .unwrap_or_else(|_| Err("no answer in time".to_owned()))
+            .unwrap_or_else(|_| Err("no response in time".to_owned()))
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<NodeId, KnownServer>> {

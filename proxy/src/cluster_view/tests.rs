@@ -133,7 +133,7 @@ fn server_that_answers_http_is_up_only_if_its_leader_receives_messages() {
     servers[0].status = leads([20, 12_300]);
     let found = health(&servers);
     assert_eq!((found.state, found.up, found.margin), ("ok", 2, 0));
-    let why = "answers HTTP, but the leader has not heard it for 12 s";
+    let why = "responds over HTTP, but the leader has received no message from it for 12 s";
     let silent = Contacts::new(&servers).silent;
     assert_eq!(silent, BTreeMap::from([(3, why.to_owned())]));
     // The leader has no message of server 3, so it did not admit it.
@@ -178,7 +178,7 @@ fn servers_without_a_leader_and_without_messages_are_no_quorum() {
     ];
     let found = health(&servers);
     assert_eq!((found.state, found.up, found.margin), ("no_quorum", 1, -1));
-    let why = "answers HTTP, but server 1 has not heard it for 12 s";
+    let why = "responds over HTTP, but server 1 has received no message from it for 12 s";
     let silent = Contacts::new(&servers).silent;
     assert_eq!(silent, BTreeMap::from([(2, why.to_owned())]));
     // One direction is not enough for an election.

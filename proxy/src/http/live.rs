@@ -181,7 +181,7 @@ pub(crate) async fn act(
         Err(_) => Err(Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "that failed in an unforeseen way: see the log of the proxy",
+            "internal error: see the log of the proxy",
         )),
     }
 }
@@ -191,7 +191,7 @@ fn allowed(http: &Http) -> Result<Arc<Chaos>, Problem> {
         Problem::new(
             StatusCode::FORBIDDEN,
             "no_chaos",
-            "nothing is broken on purpose here: that takes a raft-proxy started with --chaos",
+            "fault injection is disabled: start raft-proxy with --chaos",
         )
     })
 }
