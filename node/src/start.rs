@@ -346,6 +346,4 @@ async fn listen_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), S
 }
 
 #[cfg(test)]
-mod invariant_tests;
-#[cfg(test)]
 mod tests;

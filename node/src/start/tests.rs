@@ -1,5 +1,7 @@
 //! Servers whose disk fails, hangs or falls behind.
 
+mod invariant;
+
 use super::*;
 use crate::error::ProposeError;
 use model::Write;

@@ -25,8 +25,6 @@ mod files;
 mod format;
 mod recovery;
 #[cfg(test)]
-mod recovery_tests;
-#[cfg(test)]
 mod tests;
 
 use crate::storage::disk::{Disk, DiskError};

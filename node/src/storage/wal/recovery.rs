@@ -404,3 +404,6 @@ fn renew<F: Files>(
 fn io_error(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> DiskError {
     move |source| DiskError::of(action, file, source)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! Data that the core has seen is never lost. The tests kill processes at every operation, fail
 //! syncs and drop their bytes, and cut the power at any time, including during recovery.
 
-use super::{
+use crate::storage::disk::Disk as _;
+use crate::storage::wal::{
     DiskError, SPARES, Wal,
     blocks::BLOCK,
     files::Files as _,
@@ -9,7 +10,6 @@ use super::{
     segment_name,
     tests::{Fate, Fault, Memory, fate, log_begun_anew, log_of, open, recovered, snapshot, write},
 };
-use crate::storage::disk::Disk as _;
 use model::{Durable, Write};
 use proptest::prelude::*;
 use std::io;

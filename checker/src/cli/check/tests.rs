@@ -1,0 +1,184 @@
+use super::*;
+use crate::engine::Checked;
+use crate::progress::NoProgressClaim;
+use model::system::{Property, Unmet, Violation, Witnesses};
+use std::time::Duration;
+
+fn verdict(outcome: Outcome, witnesses: Witnesses) -> Verdict {
+    Verdict {
+        scope: Scope::catalog().remove(0),
+        witnesses_required: true,
+        symmetry: true,
+        engine: "own",
+        outcome,
+        states: 1,
+        transitions: 0,
+        depth: 0,
+        elapsed: Duration::ZERO,
+        bytes: None,
+        witnesses,
+        checked: None,
+        progress: None,
+        trace: None,
+    }
+}
+
+fn parsed(line: &[&str]) -> Args {
+    use clap::Parser;
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+    Line::parse_from([&["check"], line].concat()).args
+}
+
+fn violated() -> Outcome {
+    Outcome::Violated {
+        broken: Violation {
+            property: Property::ElectionSafety,
+            why: String::new(),
+        },
+        path: Vec::new(),
+    }
+}
+
+#[test]
+fn exit_is_truncated_whatever_else() {
+    let all = Witnesses::from_bits(u64::MAX);
+    let truncated = || verdict(Outcome::Truncated(engine::StopCause::MaxStates), all);
+    let passed = || verdict(Outcome::Exhausted, all);
+    assert_eq!(exit(&[passed()], &[]), Exit::Passed);
+    assert_eq!(
+        exit(&[passed(), verdict(violated(), all)], &[]),
+        Exit::Failed
+    );
+    let both = [verdict(violated(), all), truncated()];
+    assert_eq!(exit(&both, &[]), Exit::Truncated);
+    assert_eq!(exit(&[passed()], &["reads".into()]), Exit::Truncated);
+}
+
+#[test]
+fn witness_missing_from_an_exhausted_scope_fails_unless_its_bounds_were_altered() {
+    let mut vacuous = verdict(Outcome::Exhausted, Witnesses::default());
+    assert_eq!(exit(std::slice::from_ref(&vacuous), &[]), Exit::Failed);
+    assert!(vacuous.notes()[0].contains("leader elected"));
+    vacuous.witnesses_required = false;
+    assert_eq!(exit(std::slice::from_ref(&vacuous), &[]), Exit::Passed);
+    assert!(vacuous.notes()[0].contains("vacuous"));
+}
+
+#[test]
+fn table_never_says_that_properties_of_a_truncated_scope_hold() {
+    let all = Witnesses::from_bits(u64::MAX);
+    let truncated = verdict(Outcome::Truncated(engine::StopCause::MaxMemory), all);
+    let table = verdict::table(&[truncated], &[]).to_string();
+    assert!(table.contains("no claim"), "{table}");
+    assert!(!table.contains("12/12"), "{table}");
+}
+
+#[test]
+fn failed_obligation_makes_no_claim_and_is_named() {
+    let all = Witnesses::from_bits(u64::MAX);
+    let mut failed = verdict(Outcome::Truncated(engine::StopCause::Obligation), all);
+    let mut checked = Checked::default();
+    checked.unmet.push(Unmet {
+        obligation: Obligation::DeadMessages,
+        process: "server 1".into(),
+        event: "a vote".into(),
+        why: "it is counted".into(),
+    });
+    failed.checked = Some(checked);
+    assert_eq!(exit(std::slice::from_ref(&failed), &[]), Exit::Truncated);
+    let notes = failed.notes().join("\n");
+    let reported = [
+        "no claim is made",
+        "dead-messages (of drop_dead): a dropped message has no effect",
+        "server 1 on a vote: it is counted",
+    ];
+    for words in reported {
+        assert!(notes.contains(words), "{words}: {notes}");
+    }
+    let table = verdict::table(std::slice::from_ref(&failed), &[]).to_string();
+    assert!(!table.contains("13/13"), "{table}");
+}
+
+#[test]
+fn default_scopes_must_check_every_obligation() {
+    let unchecked = |line: &[&str]| {
+        let mut vacuous = verdict(Outcome::Exhausted, Witnesses::default());
+        vacuous.checked = Some(Checked::default());
+        parsed(line).unchecked(&[vacuous])
+    };
+    assert_eq!(unchecked(&[]), Obligation::ALL);
+    for fewer in [
+        &["--scope", "elections"][..],
+        &["--no-reduction"],
+        &["--no-symmetry"],
+        &["--crashes", "1"],
+    ] {
+        assert_eq!(unchecked(fewer), [], "{fewer:?}");
+    }
+}
+
+#[test]
+fn planted_bug_that_nothing_catches_fails() {
+    let all = Witnesses::from_bits(u64::MAX);
+    let mut missed = verdict(Outcome::Exhausted, all);
+    missed.scope.mutant = Some(Mutant::QuorumOffByOne);
+    assert_eq!(exit(std::slice::from_ref(&missed), &[]), Exit::Failed);
+    let notes = missed.notes().join("\n");
+    for word in [
+        "was not found",
+        "mutants quorum-off-by-one",
+        "Election Safety",
+    ] {
+        assert!(notes.contains(word), "{word}: {notes}");
+    }
+}
+
+#[test]
+fn progress_without_a_claim_names_its_cause() {
+    let note = |cause| {
+        let mut one = verdict(Outcome::Exhausted, Witnesses::from_bits(u64::MAX));
+        one.progress = Some(ProgressReport {
+            states_checked: 1,
+            extension_states: 0,
+            verdict: ProgressVerdict::Truncated(cause),
+        });
+        one.notes().join("\n")
+    };
+    let (stopped, large) = ("was interrupted", "smaller bounds");
+    let told = note(NoProgressClaim::Interrupted);
+    assert!(told.contains(stopped) && !told.contains(large), "{told}");
+    assert!(told.contains("after 1 state:"), "{told}");
+    let told = note(NoProgressClaim::LargeExtension);
+    assert!(told.contains(large) && !told.contains(stopped), "{told}");
+}
+
+#[test]
+fn progress_is_checked_in_small_exhausted_scopes_and_where_asked() {
+    let args = parsed;
+    let exhausted = |states: u64| Verdict {
+        states,
+        ..verdict(Outcome::Exhausted, Witnesses::default())
+    };
+    let (small, large) = (
+        exhausted(MAX_PROGRESS_STATES),
+        exhausted(MAX_PROGRESS_STATES + 1),
+    );
+    assert!(args(&[]).checks_progress(&small));
+    assert!(!args(&[]).checks_progress(&large));
+    assert!(args(&["--progress"]).checks_progress(&large));
+    assert!(!args(&["--no-progress"]).checks_progress(&small));
+    let mut alone = exhausted(1);
+    alone.scope.servers = 1;
+    assert!(!args(&[]).checks_progress(&alone));
+    let truncated = Outcome::Truncated(engine::StopCause::MaxStates);
+    for outcome in [truncated, violated()] {
+        let ended = verdict(outcome, Witnesses::default());
+        assert!(!args(&["--progress"]).checks_progress(&ended));
+        let table = verdict::table(&[ended], &["reads".into()]).to_string();
+        assert_eq!(table.matches("not checked").count(), 2, "{table}");
+    }
+}
