@@ -14,7 +14,9 @@ use std::{
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run(program::command_line::parse::<Cli>()) {
+    match cli::run(program::command_line::parse::<Cli>(
+        Exit::Truncated.code().into(),
+    )) {
         Ok(exit) => exit.into(),
         // The reader of the output has closed it. The output is incomplete, so there is no claim.
         Err(error) if kinds(&error).any(|kind| kind == Some(ErrorKind::BrokenPipe)) => {

@@ -12,7 +12,7 @@ use std::{
 };
 
 fn main() -> ExitCode {
-    let cli: Cli = command_line::parse();
+    let cli: Cli = command_line::parse(2);
     let format = cli.global.output;
     let writes = cli.command.writes();
     // One thread is sufficient for one socket, and has the lowest overhead.

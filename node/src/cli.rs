@@ -18,7 +18,7 @@ Exit codes:
   2   the command line makes no sense
   70  an invariant of the protocol was violated, or the server panicked: a bug
   74  the disk, the trace or the socket failed while running
-  129, 130, 143  a second signal (SIGHUP, SIGINT, SIGTERM) stopped it immediately
+  129, 130, 143  a second signal (SIGHUP, SIGINT, SIGTERM) after 1 s stopped it immediately
 
 Every option can also be given in the environment, as RAFT_ and its name: RAFT_DATA_DIR.
 RUST_LOG says what is logged, for example `info,node=debug`.";

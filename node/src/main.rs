@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 fn main() -> ExitCode {
     spare_memory();
     let cli =
-        Cli::of(std::env::args_os()).unwrap_or_else(|error| program::command_line::exit(&error));
+        Cli::of(std::env::args_os()).unwrap_or_else(|error| program::command_line::exit(&error, 2));
     let result = match cli.command {
         Command::Health(health) => ask_health(&health).map(|()| ExitCode::SUCCESS),
         Command::Keygen(keygen) => make_key(&keygen).map(|()| ExitCode::SUCCESS),
@@ -83,7 +83,7 @@ fn serve(run: Run) -> anyhow::Result<ExitCode> {
         info!(listen = %node.local_addr(), "runs");
         tokio::select! {
             ended = node.ended() => return Ok(exit_code(ended.as_ref().err().map(|e| &**e))),
-            signal = signals.next() => info!(%signal, "stopping; a second signal ends it at once"),
+            signal = signals.next() => info!(%signal, "stopping; a second signal after 1 s ends it immediately"),
         }
         tokio::select! {
             ended = node.stop() => Ok(exit_code(ended.as_ref().err().map(|e| &**e))),

@@ -29,20 +29,21 @@ pub fn parse_from<C: CommandFactory + FromArgMatches>(
     C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-/// Parses the command line of this process; prints help and errors, and exits, as [`exit`] does.
-pub fn parse<C: CommandFactory + FromArgMatches>() -> C {
-    parse_from(env::args_os()).unwrap_or_else(|error| exit(&error))
+/// Parses the command line of this process; prints help and errors, and exits, as [`exit`] does: `unwritable`
+/// is the exit code if standard output cannot be written.
+pub fn parse<C: CommandFactory + FromArgMatches>(unwritable: i32) -> C {
+    parse_from(env::args_os()).unwrap_or_else(|error| exit(&error, unwritable))
 }
 
 /// Prints the help, the version or the error that parsing resulted in, and exits: with code 0 after
-/// help and version, otherwise with code 2. If standard output cannot be written, the code is 2 as
-/// well, unless its reader is gone; clap ignores this.
-pub fn exit(error: &clap::Error) -> ! {
+/// help and version, otherwise with code 2. If standard output cannot be written, the code is
+/// `unwritable`, unless its reader is gone; clap ignores this.
+pub fn exit(error: &clap::Error, unwritable: i32) -> ! {
     let printed = error.print().and_then(|()| io::stdout().flush());
     let code = match printed {
         Err(failure) if !error.use_stderr() && failure.kind() != ErrorKind::BrokenPipe => {
             output::error(format_args!("standard output cannot be written: {failure}"));
-            2
+            unwritable
         }
         _ => error.exit_code(),
     };

@@ -10,3 +10,4 @@ mod log_queue;
 pub mod logging;
 pub mod output;
 pub mod signals;
+pub mod testing;

@@ -44,7 +44,7 @@ enum Command {
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli: Cli = command_line::parse();
+    let cli: Cli = command_line::parse(2);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -81,7 +81,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     greet(&server);
     let failure = tokio::select! {
         signal = signals.next() => {
-            tracing::info!(%signal, "stopping; a second signal stops it immediately");
+            tracing::info!(%signal, "stopping; a second signal after 1 s stops it immediately");
             None
         }
         failure = server.failed() => {
@@ -93,7 +93,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         // After a failure, no signal has requested the stop yet.
         if failure.is_some() {
             let signal = signals.next().await;
-            tracing::info!(%signal, "already stopping; a second signal stops it immediately");
+            tracing::info!(%signal, "already stopping; a second signal after 1 s stops it immediately");
         }
         signals.next().await
     };

@@ -337,17 +337,7 @@ fn signal_ends_the_wait_for_a_secret() {
         );
         let mut child = program(&line).spawn().unwrap();
         let id = child.id().to_string();
-        // Until the handler is installed, the signal itself would end the program.
-        loop {
-            let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-            let caught = status
-                .lines()
-                .find_map(|line| line.strip_prefix("SigCgt:\t"));
-            if u64::from_str_radix(caught.unwrap(), 16).unwrap() & (1 << 14) != 0 {
-                break;
-            }
-            std::thread::yield_now();
-        }
+        program::testing::wait_for_handler(child.id(), 15);
         assert!(Command::new("kill").arg(&id).status().unwrap().success());
         let ended = child.wait().unwrap();
         // Without the signal the program ends with 2 after 10 s.

@@ -19,6 +19,9 @@ fn output_that_cannot_be_written_is_named_and_nothing_is_claimed() {
         &["scopes"],
         &["scopes", "--json"],
         &["mutants", "votes-twice-in-a-term"],
+        &["--version"],
+        &["help"],
+        &["check", "--help"],
     ] {
         let full = fs::File::options().write(true).open("/dev/full");
         let output = program()

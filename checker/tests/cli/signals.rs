@@ -4,6 +4,7 @@ use crate::{
     LARGE, PATIENCE, Spawned, code, directory, json_lines, program, run_in, stderr, stdout,
 };
 use model::mutant::Mutant;
+use program::testing::wait_for_handler;
 use serde_json::json;
 use std::{
     fs,
@@ -182,21 +183,6 @@ fn certificate_interrupted_in_the_writing_leaves_no_file() {
     }
 }
 
-/// Waits until a child handles a signal. The program prints nothing before it ends.
-fn wait_for_handler(child: &Spawned, signal: libc::c_int) {
-    let status = format!("/proc/{}/status", child.id());
-    let deadline = Instant::now() + PATIENCE;
-    let caught = |text: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-    };
-    while !caught(&fs::read_to_string(&status).expect("it runs")) {
-        assert!(Instant::now() < deadline, "no handler for {signal}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// `timeout` of coreutils signals its child, and then the process group of the child.
 #[cfg(target_os = "linux")]
 #[test]
@@ -227,7 +213,7 @@ fn second_request_ends_at_once_with_one_line() {
         .stderr(Stdio::piped());
     let mut child = Spawned::start(&mut command);
     let input = child.child().stdin.take();
-    wait_for_handler(&child, libc::SIGTERM);
+    wait_for_handler(child.id(), libc::SIGTERM);
     child.signal(libc::SIGINT);
     thread::sleep(Duration::from_millis(1100));
     assert!(child.child().try_wait().expect("a child").is_none());
@@ -257,7 +243,7 @@ fn sigterm_and_sighup_end_a_search_as_truncated() {
             });
         }
         let mut child = Spawned::start(&mut command);
-        wait_for_handler(&child, signal);
+        wait_for_handler(child.id(), signal);
         child.signal(signal);
         let mut told = String::new();
         let mut out = child.stdout();

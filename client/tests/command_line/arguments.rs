@@ -155,18 +155,7 @@ fn signal_ends_the_wait_for_a_secret() {
                 .spawn()
                 .unwrap();
             let id = child.id().to_string();
-            // Until the handler is installed, the signal itself would end the program.
-            loop {
-                let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-                let caught = status
-                    .lines()
-                    .find_map(|line| line.strip_prefix("SigCgt:\t"));
-                let caught = u64::from_str_radix(caught.unwrap(), 16).unwrap();
-                if caught & (1 << (number - 1)) != 0 {
-                    break;
-                }
-                thread::yield_now();
-            }
+            program::testing::wait_for_handler(child.id(), number);
             let killed = Command::new("kill").args(["-s", signal, &id]).status();
             assert!(killed.unwrap().success());
             let ended = child.wait().unwrap();
