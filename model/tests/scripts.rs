@@ -16,7 +16,7 @@ macro_rules! stories {
     ($($name:ident)+) => {
         $(#[test]
         fn $name() {
-            let path = format!("../tests/scripts/{}", stringify!($name));
+            let path = format!("tests/scripts/{}", stringify!($name));
             goldenscript::run(&mut Story::default(), path).expect("the script runs");
         })+
 
@@ -46,7 +46,7 @@ stories! {
 /// A script that no test runs would become outdated unnoticed.
 #[test]
 fn every_script_is_run() {
-    let files = std::fs::read_dir("../tests/scripts").expect("the scripts are there");
+    let files = std::fs::read_dir("tests/scripts").expect("the scripts are there");
     let name = |file: std::fs::DirEntry| file.file_name().to_string_lossy().into_owned();
     let mut names: Vec<_> = files.map(|file| name(file.expect("a file"))).collect();
     names.sort();

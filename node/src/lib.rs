@@ -22,7 +22,7 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
-    "a server needs Linux, for epoll, timerfd and eventfd; elsewhere run it in a container (docs/deploy.md), and build the checker alone: cargo test -p stateraft-model -p stateraft-model-checked -p stateraft-checker"
+    "a server needs Linux, for epoll, timerfd and eventfd; elsewhere run it in a container (docs/deploy.md), and build the checker alone: cargo test -p stateraft-model -p stateraft-checker"
 );
 
 mod addresses;
