@@ -49,7 +49,7 @@ fn is_current(root: &Path, profile: &Path) -> bool {
     let Some(oldest) = built.min().flatten() else {
         return false;
     };
-    let sources = ["model", "program", "transport", "ui", "web"]
+    let sources = ["history", "model", "program", "transport", "ui", "web"]
         .iter()
         .chain(&PACKAGES);
     sources

@@ -8,9 +8,9 @@
 
 use crate::{Cluster, wait::until};
 use client::{Client, Error, Number, Options, Written};
+use history::{Op, OpResult, Record, True, Versioned};
 use model::{LogIndex, store::Condition};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
@@ -49,7 +49,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Seen {
-    lines: Vec<Value>,
+    records: Vec<Record>,
     /// The number of the current span, and the numbers of writes that began and were acknowledged
     /// within it.
     span: u64,
@@ -63,38 +63,7 @@ struct Seen {
 
 /// The history that the clients of a cluster observed.
 pub struct History {
-    lines: Vec<Value>,
-}
-
-#[derive(Clone)]
-enum Op {
-    Put {
-        key: String,
-        value: String,
-    },
-    Get {
-        key: String,
-    },
-    StaleGet {
-        key: String,
-    },
-    Delete {
-        key: String,
-    },
-    Increment {
-        key: String,
-    },
-    Cas {
-        key: String,
-        value: String,
-        version: Option<u64>,
-    },
-}
-
-/// The result of an operation, in the format of histories.
-enum Answer {
-    Result(Value),
-    Unknown,
+    records: Vec<Record>,
 }
 
 impl Load {
@@ -163,8 +132,8 @@ impl Load {
             }
             read_back(&shared).await;
         });
-        let lines = std::mem::take(&mut self.shared.seen().lines);
-        History { lines }
+        let records = std::mem::take(&mut self.shared.seen().records);
+        History { records }
     }
 }
 
@@ -188,17 +157,17 @@ async fn read_back(shared: &Arc<Shared>) {
     let mut worker = Worker::new(shared, &shared.patient, PATIENT + HASTY);
     for (key, value) in &once {
         let found = worker.ask(Op::Get { key: key.clone() }).await;
-        assert_eq!(
-            found["value"]["value"], **value,
-            "the acknowledged write of {key} is lost"
-        );
+        let Some(OpResult::Value { value: found, .. }) = found else {
+            panic!("the acknowledged write of {key} is lost: {found:?}");
+        };
+        assert_eq!(found, *value, "the acknowledged write of {key} is lost");
     }
     for (key, (acknowledged, unknown)) in counters {
         let found = worker.ask(Op::Get { key: key.clone() }).await;
-        let number = found["value"]["value"]
-            .as_str()
-            .map_or(Ok(0), str::parse::<i64>);
-        let number = number.expect("a counter holds a number");
+        let number = match found {
+            Some(OpResult::Value { value, .. }) => value.parse().expect("a number"),
+            _ => 0,
+        };
         assert!(
             (acknowledged..=acknowledged + unknown).contains(&number),
             "{key} is {number}, after {acknowledged} increments and {unknown} of unknown outcome"
@@ -266,7 +235,10 @@ impl Worker {
             0..6 => Op::Put { key, value },
             6..11 => Op::Get { key },
             11 => Op::Delete { key },
-            12..15 => Op::Increment { key: counter },
+            12..15 => Op::Increment {
+                key: counter,
+                by: 1,
+            },
             15 => Op::Get { key: counter },
             16..19 => {
                 let version = self.versions.get(&key).copied().flatten();
@@ -284,24 +256,18 @@ impl Worker {
         }
     }
 
-    /// Executes an operation, records it, and returns its result; null if the outcome is unknown.
-    async fn ask(&mut self, op: Op) -> Value {
+    /// Executes an operation, records it, and returns its result; `None` if the outcome is unknown.
+    async fn ask(&mut self, op: Op) -> Option<OpResult> {
         let span = self.shared.seen().span;
         let invoke = self.shared.nanos();
-        let answer = ask(&self.client, &op).await;
-        let (returned, result) = match answer {
-            Answer::Result(result) => (Some(self.shared.nanos()), result),
-            Answer::Unknown => (None, Value::Null),
-        };
+        let result = ask(&self.client, &op).await;
+        let returned = result.as_ref().map(|_| self.shared.nanos());
+        self.note_version(&op, result.as_ref());
         let mut seen = self.shared.seen();
-        seen.lines.push(json!({
-            "process": self.process,
-            "op": op.json(),
-            "invoke": invoke,
-            "return": returned,
-            "result": result,
-        }));
-        let done = result.get("written").or(result.get("number")).is_some();
+        let done = matches!(
+            result,
+            Some(OpResult::Written { .. } | OpResult::Number { .. })
+        );
         if done && seen.span == span {
             seen.acknowledged += 1;
         }
@@ -309,16 +275,22 @@ impl Worker {
             Op::Put { key, value } if done && key.starts_with("once/") => {
                 seen.once.insert(key.clone(), value.clone());
             }
-            Op::Increment { key } => {
+            Op::Increment { key, .. } => {
                 let (acknowledged, unknown) = seen.counters.entry(key.clone()).or_default();
                 *acknowledged += i64::from(done);
-                *unknown += i64::from(returned.is_none());
+                *unknown += i64::from(result.is_none());
             }
             _ => {}
         }
+        seen.records.push(Record {
+            process: self.process,
+            op,
+            invoke,
+            returned,
+            result: result.clone(),
+        });
         drop(seen);
-        self.learn(&op, &result);
-        if returned.is_none() {
+        if result.is_none() {
             // A process has one operation at a time, and this operation never ends.
             self.process = self.shared.new_process();
         }
@@ -326,34 +298,16 @@ impl Worker {
     }
 
     /// Records the version of a key for compare-and-set.
-    fn learn(&mut self, op: &Op, result: &Value) {
+    fn note_version(&mut self, op: &Op, result: Option<&OpResult>) {
         let (Op::Put { key, .. } | Op::Get { key } | Op::Cas { key, .. }) = op else {
             return;
         };
-        let told = ["written", "value"]
-            .iter()
-            .find_map(|what| result[what]["version"].as_u64());
-        let told = told.or(result["condition_failed"]["found"].as_u64());
-        self.versions.insert(key.clone(), told);
-    }
-}
-
-impl Op {
-    fn json(&self) -> Value {
-        match self {
-            Self::Put { key, value } => json!({"put": {"key": key, "value": value}}),
-            Self::Get { key } => json!({"get": {"key": key}}),
-            Self::StaleGet { key } => json!({"stale_get": {"key": key}}),
-            Self::Delete { key } => json!({"delete": {"key": key}}),
-            Self::Increment { key } => json!({"increment": {"key": key, "by": 1}}),
-            Self::Cas {
-                key,
-                value,
-                version,
-            } => {
-                json!({"cas": {"key": key, "value": value, "version": version}})
-            }
-        }
+        let version = match result {
+            Some(OpResult::Written { version } | OpResult::Value { version, .. }) => *version,
+            Some(OpResult::ConditionFailed { found }) => *found,
+            _ => None,
+        };
+        self.versions.insert(key.clone(), version);
     }
 }
 
@@ -361,35 +315,39 @@ fn shared_key(number: u64) -> String {
     format!("shared/{number}")
 }
 
-async fn ask(client: &Client, op: &Op) -> Answer {
+/// Executes an operation; `None` if the outcome is unknown.
+async fn ask(client: &Client, op: &Op) -> Option<OpResult> {
     let answered = match op {
         Op::Put { key, value } => {
             let put = client.put(key.as_str(), value.as_str()).await;
-            put.map(|version| json!({"written": {"version": version.get()}}))
+            put.map(|version| written(Written::Done { version }))
         }
         Op::Get { key } => client.get(key.as_str()).await.map(|found| match found {
-            None => json!({"absent": true}),
-            Some(found) => {
-                let value = String::from_utf8_lossy(&found.value).into_owned();
-                json!({"value": {"value": value, "version": found.version.get()}})
-            }
+            None => OpResult::Absent(True),
+            Some(found) => OpResult::Value {
+                value: String::from_utf8_lossy(&found.value).into_owned(),
+                version: Some(found.version.get()),
+            },
         }),
-        Op::StaleGet { key } => client.get_stale(key.as_str()).await.map(|stale| {
-            let found = stale.found.map(|found| {
-                let value = String::from_utf8_lossy(&found.value).into_owned();
-                json!({"value": value, "version": found.version.get()})
-            });
-            let applied_index = stale.applied_index.get();
-            json!({"stale": {"found": found, "applied_index": applied_index}})
-        }),
+        Op::StaleGet { key } => {
+            let stale = client.get_stale(key.as_str()).await;
+            stale.map(|stale| OpResult::Stale {
+                found: stale.found.map(|found| Versioned {
+                    value: String::from_utf8_lossy(&found.value).into_owned(),
+                    version: found.version.get(),
+                }),
+                applied_index: stale.applied_index.get(),
+            })
+        }
         Op::Delete { key } => {
             let deleted = client.delete(key.as_str(), Condition::Always).await;
             deleted.map(written)
         }
-        Op::Increment { key } => {
-            let number = client.increment(key.as_str(), 1).await;
-            number.map(|Number { value, version }| {
-                json!({"number": {"value": value, "version": version.get()}})
+        Op::Increment { key, by } => {
+            let number = client.increment(key.as_str(), *by).await;
+            number.map(|Number { value, version }| OpResult::Number {
+                value,
+                version: Some(version.get()),
             })
         }
         Op::Cas {
@@ -407,27 +365,29 @@ async fn ask(client: &Client, op: &Op) -> Answer {
         }
     };
     match answered {
-        Ok(result) => Answer::Result(result),
+        Ok(result) => Some(result),
         Err(
             Error::Unavailable(_)
             | Error::Overloaded(_)
             | Error::ClusterOverloaded
             | Error::SessionsInUse
             | Error::QuotaExceeded,
-        ) => Answer::Result(json!({"unavailable": true})),
-        Err(Error::Unknown(_) | Error::Forgotten) => Answer::Unknown,
+        ) => Some(OpResult::Unavailable(True)),
+        Err(Error::Unknown(_) | Error::Forgotten) => None,
         Err(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
             panic!("{error}")
         }
     }
 }
 
-fn written(written: Written) -> Value {
+fn written(written: Written) -> OpResult {
     match written {
-        Written::Done { version } => json!({"written": {"version": version.get()}}),
-        Written::ConditionFailed { found } => {
-            json!({"condition_failed": {"found": found.map(LogIndex::get)}})
-        }
+        Written::Done { version } => OpResult::Written {
+            version: Some(version.get()),
+        },
+        Written::ConditionFailed { found } => OpResult::ConditionFailed {
+            found: found.map(LogIndex::get),
+        },
     }
 }
 
@@ -437,7 +397,10 @@ impl History {
     /// # Panics
     /// If the file cannot be written.
     pub fn write(&self, dir: &Path, name: &str) -> PathBuf {
-        let lines = self.lines.iter().map(|line| format!("{line}\n"));
+        let lines = self.records.iter().map(|record| {
+            let line = serde_json::to_string(record).expect("a record is JSON");
+            line + "\n"
+        });
         let path = dir.join(name);
         fs::write(&path, lines.collect::<String>()).expect("a history cannot be written");
         path
@@ -449,10 +412,12 @@ impl History {
     /// # Panics
     /// If there is no such read.
     pub fn with_forged_read(&self) -> Self {
-        self.forged(|line| {
-            let value = line.pointer_mut("/result/value/value")?;
-            *value = "forged".into();
-            Some(())
+        self.forged(|result| match result {
+            OpResult::Value { value, .. } => {
+                *value = "forged".to_owned();
+                true
+            }
+            _ => false,
         })
     }
 
@@ -462,18 +427,25 @@ impl History {
     /// # Panics
     /// If there is no such increment.
     pub fn with_forged_increment(&self) -> Self {
-        self.forged(|line| {
-            let value = line.pointer_mut("/result/number/value")?;
-            *value = (value.as_i64()? + 1).into();
-            Some(())
+        self.forged(|result| match result {
+            OpResult::Number { value, .. } => {
+                *value += 1;
+                true
+            }
+            _ => false,
         })
     }
 
-    fn forged(&self, mut forge: impl FnMut(&mut Value) -> Option<()>) -> Self {
-        let mut lines = self.lines.clone();
-        let later = lines.len() / 2;
-        let forged = lines[later..].iter_mut().find_map(&mut forge);
-        forged.expect("the history has nothing of the kind to be forged");
-        Self { lines }
+    fn forged(&self, forge: impl Fn(&mut OpResult) -> bool) -> Self {
+        let mut records = self.records.clone();
+        let later = records.len() / 2;
+        let mut results = records[later..]
+            .iter_mut()
+            .filter_map(|record| record.result.as_mut());
+        assert!(
+            results.any(forge),
+            "the history has nothing of the kind to be forged"
+        );
+        Self { records }
     }
 }

@@ -1,11 +1,11 @@
 //! Histories as JSON lines, one operation per line, as written by `raft-client bench --history`.
-//! `docs/histories.md` describes the format.
+//! `docs/histories.md` describes the format, and the crate `history` defines it.
 //!
 //! The reader is strict: it rejects a line, with its number, unless it is exactly one operation with a
 //! possible result. A guess about the meaning of a line could change the verdict.
 
 use crate::{escape::escaped, lines::read_object};
-use serde::{Deserialize, Deserializer};
+use history::{Op, OpResult, Record, True};
 use std::{
     fmt,
     io::BufRead,
@@ -208,7 +208,7 @@ impl History {
             }
             let record: Record =
                 serde_json::from_slice(&text).map_err(|error| bad(told(&error)))?;
-            match record.read(place.clone()).map_err(bad)? {
+            match parse(record, place.clone()).map_err(bad)? {
                 Recorded::Operation(operation) => self.operations.push(operation),
                 Recorded::StaleRead(read) => self.stale_reads.push(read),
                 Recorded::Nothing => self.without_effect += 1,
@@ -227,86 +227,6 @@ fn told(error: &serde_json::Error) -> String {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Record {
-    process: u64,
-    op: Op,
-    invoke: u64,
-    #[serde(rename = "return", deserialize_with = "present")]
-    returned: Option<u64>,
-    #[serde(deserialize_with = "present")]
-    result: Option<ResultOf>,
-}
-
-/// Deserializes a field that may be null but not missing.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    Option::deserialize(from)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Op {
-    Put {
-        key: String,
-        value: String,
-    },
-    Get {
-        key: String,
-    },
-    StaleGet {
-        key: String,
-    },
-    Delete {
-        key: String,
-    },
-    Increment {
-        key: String,
-        by: i64,
-    },
-    Cas {
-        key: String,
-        value: String,
-        #[serde(deserialize_with = "present")]
-        version: Option<u64>,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum ResultOf {
-    Written {
-        version: Option<u64>,
-    },
-    Value {
-        value: String,
-        version: Option<u64>,
-    },
-    Absent(True),
-    Number {
-        value: i64,
-        version: Option<u64>,
-    },
-    ConditionFailed {
-        #[serde(deserialize_with = "present")]
-        found: Option<u64>,
-    },
-    NotANumber(True),
-    Unavailable(True),
-    Stale {
-        #[serde(deserialize_with = "present")]
-        found: Option<Held>,
-        applied_index: u64,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Held {
-    value: String,
-    version: u64,
-}
-
 /// The contents of a line.
 enum Recorded {
     Operation(Operation),
@@ -315,107 +235,94 @@ enum Recorded {
     Nothing,
 }
 
-/// The constant `true`.
-struct True;
-
-impl<'de> Deserialize<'de> for True {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        match bool::deserialize(from)? {
-            true => Ok(Self),
-            false => Err(serde::de::Error::custom("only true means anything here")),
+/// Interprets a record.
+fn parse(record: Record, place: Place) -> Result<Recorded, String> {
+    if let Some(returned) = record.returned
+        && returned < record.invoke
+    {
+        return Err("it returns before it is called".into());
+    }
+    match record.op {
+        Op::StaleGet { key } => {
+            let (found, applied_index) = match record.result {
+                None | Some(OpResult::Unavailable(True)) => return Ok(Recorded::Nothing),
+                Some(OpResult::Stale {
+                    found,
+                    applied_index,
+                }) => (found, applied_index),
+                Some(_) => return Err(NO_SUCH_RESULT.into()),
+            };
+            Ok(Recorded::StaleRead(StaleRead {
+                place,
+                key,
+                invoke: record.invoke,
+                returned: record.returned.ok_or(NO_RETURN)?,
+                found: found.map(|held| (held.value, held.version)),
+                applied_index,
+            }))
         }
+        _ => Ok(match parse_operation(record, place)? {
+            Some(operation) => Recorded::Operation(operation),
+            None => Recorded::Nothing,
+        }),
     }
 }
 
-impl Record {
-    fn read(self, place: Place) -> Result<Recorded, String> {
-        if let Some(returned) = self.returned
-            && returned < self.invoke
-        {
-            return Err("it returns before it is called".into());
-        }
-        match self.op {
-            Op::StaleGet { key } => {
-                let (found, applied_index) = match self.result {
-                    None | Some(ResultOf::Unavailable(True)) => return Ok(Recorded::Nothing),
-                    Some(ResultOf::Stale {
-                        found,
-                        applied_index,
-                    }) => (found, applied_index),
-                    Some(_) => return Err(NO_SUCH_RESULT.into()),
-                };
-                Ok(Recorded::StaleRead(StaleRead {
-                    place,
-                    key,
-                    invoke: self.invoke,
-                    returned: self.returned.ok_or(NO_RETURN)?,
-                    found: found.map(|held| (held.value, held.version)),
-                    applied_index,
-                }))
-            }
-            _ => Ok(match self.operation(place)? {
-                Some(operation) => Recorded::Operation(operation),
-                None => Recorded::Nothing,
-            }),
-        }
-    }
-
-    /// The operation; `None` if it certainly had no effect and returned no information.
-    fn operation(self, place: Place) -> Result<Option<Operation>, String> {
-        let (key, call) = match self.op {
-            Op::Put { key, value } => (key, Call::Put(value)),
-            Op::Get { key } | Op::StaleGet { key } => (key, Call::Get),
-            Op::Delete { key } => (key, Call::Delete),
-            Op::Increment { key, by } => (key, Call::Increment(by)),
-            Op::Cas {
-                key,
-                value,
-                version: expected,
-            } => (key, Call::CompareAndSet { value, expected }),
-        };
-        let outcome = match self.result {
-            Some(ResultOf::Unavailable(True)) => return Ok(None),
-            None => Outcome::Unknown,
-            Some(ResultOf::Written { version }) => Outcome::Written(version),
-            Some(ResultOf::Value { value, version }) => Outcome::Found(value, version),
-            Some(ResultOf::Absent(True)) => Outcome::Absent,
-            Some(ResultOf::Number { value, version }) => Outcome::Number(value, version),
-            Some(ResultOf::ConditionFailed { found }) => Outcome::ConditionFailed(found),
-            Some(ResultOf::NotANumber(True)) => Outcome::NotANumber,
-            Some(ResultOf::Stale { .. }) => return Err(NO_SUCH_RESULT.into()),
-        };
-        let fits = match (&call, &outcome) {
-            (_, Outcome::Unknown) => true,
-            (Call::Put(_) | Call::Delete, outcome) => matches!(outcome, Outcome::Written(_)),
-            (Call::Get, outcome) => matches!(outcome, Outcome::Found(..) | Outcome::Absent),
-            (Call::Increment(_), outcome) => {
-                matches!(outcome, Outcome::Number(..) | Outcome::NotANumber)
-            }
-            (Call::CompareAndSet { .. }, outcome) => {
-                matches!(outcome, Outcome::Written(_) | Outcome::ConditionFailed(_))
-            }
-        };
-        if !fits {
-            return Err(NO_SUCH_RESULT.into());
-        }
-        if outcome == Outcome::Unknown {
-            // A read without a result does not constrain the order.
-            if call == Call::Get {
-                return Ok(None);
-            }
-        } else if self.returned.is_none() {
-            return Err(NO_RETURN.into());
-        }
-        Ok(Some(Operation {
-            place,
-            process: self.process,
+/// The operation; `None` if it certainly had no effect and returned no information.
+fn parse_operation(record: Record, place: Place) -> Result<Option<Operation>, String> {
+    let (key, call) = match record.op {
+        Op::Put { key, value } => (key, Call::Put(value)),
+        Op::Get { key } | Op::StaleGet { key } => (key, Call::Get),
+        Op::Delete { key } => (key, Call::Delete),
+        Op::Increment { key, by } => (key, Call::Increment(by)),
+        Op::Cas {
             key,
-            call,
-            invoke: self.invoke,
-            returned: self.returned.filter(|_| outcome != Outcome::Unknown),
-            outcome,
-        }))
+            value,
+            version: expected,
+        } => (key, Call::CompareAndSet { value, expected }),
+    };
+    let outcome = match record.result {
+        Some(OpResult::Unavailable(True)) => return Ok(None),
+        None => Outcome::Unknown,
+        Some(OpResult::Written { version }) => Outcome::Written(version),
+        Some(OpResult::Value { value, version }) => Outcome::Found(value, version),
+        Some(OpResult::Absent(True)) => Outcome::Absent,
+        Some(OpResult::Number { value, version }) => Outcome::Number(value, version),
+        Some(OpResult::ConditionFailed { found }) => Outcome::ConditionFailed(found),
+        Some(OpResult::NotANumber(True)) => Outcome::NotANumber,
+        Some(OpResult::Stale { .. }) => return Err(NO_SUCH_RESULT.into()),
+    };
+    let fits = match (&call, &outcome) {
+        (_, Outcome::Unknown) => true,
+        (Call::Put(_) | Call::Delete, outcome) => matches!(outcome, Outcome::Written(_)),
+        (Call::Get, outcome) => matches!(outcome, Outcome::Found(..) | Outcome::Absent),
+        (Call::Increment(_), outcome) => {
+            matches!(outcome, Outcome::Number(..) | Outcome::NotANumber)
+        }
+        (Call::CompareAndSet { .. }, outcome) => {
+            matches!(outcome, Outcome::Written(_) | Outcome::ConditionFailed(_))
+        }
+    };
+    if !fits {
+        return Err(NO_SUCH_RESULT.into());
     }
+    if outcome == Outcome::Unknown {
+        // A read without a result does not constrain the order.
+        if call == Call::Get {
+            return Ok(None);
+        }
+    } else if record.returned.is_none() {
+        return Err(NO_RETURN.into());
+    }
+    Ok(Some(Operation {
+        place,
+        process: record.process,
+        key,
+        call,
+        invoke: record.invoke,
+        returned: record.returned.filter(|_| outcome != Outcome::Unknown),
+        outcome,
+    }))
 }
 
 impl Operation {

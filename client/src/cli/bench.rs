@@ -6,16 +6,13 @@
 //!
 //! Everything runs on one thread, so that the load generator costs little compared with the cluster.
 
-use super::{
-    Consistency, Exit, Global, Output,
-    history::{Answer, Held, History, Op},
-    proc, text,
-};
+use super::{Consistency, Exit, Global, Output, history::History, proc, text};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use client::{CLOSE_PATIENCE, Client, Error, Written};
 use comfy_table::{Table, presets};
 use hdrhistogram::Histogram;
+use history::{Op, OpResult, True, Versioned};
 use model::{LogIndex, store::Condition};
 use program::output::note;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -457,14 +454,14 @@ impl Worker {
                 | Error::ClusterOverloaded
                 | Error::SessionsInUse
                 | Error::QuotaExceeded,
-            ) => Some(Answer::Unavailable(true)),
+            ) => Some(OpResult::Unavailable(True)),
             Err(Error::Unknown(_) | Error::Forgotten) => None,
             Err(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
                 return Err(error.into());
             }
         };
         if let Some(history) = &run.history {
-            let recorded = history.record(self.process, &op, invoke, answer.as_ref());
+            let recorded = history.record(self.process, op, invoke, answer);
             self.process = recorded.context("the history was not written")?;
         }
         Ok(())
@@ -546,23 +543,25 @@ impl Worker {
         format!("{value:.<width$}", width = self.run.size)
     }
 
-    fn see(&mut self, index: u64, op: &Op, answer: &Answer) {
+    fn see(&mut self, index: u64, op: &Op, answer: &OpResult) {
         let version = match (op, answer) {
             (Op::Increment { .. }, _) => return,
             (Op::Get { key }, _) if key.starts_with('n') => return,
             // The result may be older than the last known version.
-            (Op::StaleGet { .. }, _) | (_, Answer::Stale { .. }) => return,
-            (Op::Delete { .. }, Answer::Written { .. }) | (_, Answer::Absent(_)) => None,
-            (_, Answer::Written { version } | Answer::Value { version, .. }) => Some(*version),
-            (_, Answer::ConditionFailed { found }) => *found,
-            (_, Answer::Number { .. } | Answer::Unavailable(_)) => return,
+            (Op::StaleGet { .. }, _) | (_, OpResult::Stale { .. }) => return,
+            (Op::Delete { .. }, OpResult::Written { .. }) | (_, OpResult::Absent(_)) => None,
+            (_, OpResult::Written { version } | OpResult::Value { version, .. }) => *version,
+            (_, OpResult::ConditionFailed { found }) => *found,
+            (_, OpResult::Number { .. } | OpResult::NotANumber(_) | OpResult::Unavailable(_)) => {
+                return;
+            }
         };
         self.seen.insert(index, version);
     }
 }
 
 /// Executes an operation and returns its result in the format of a history.
-async fn ask(client: &Client, op: &Op) -> Result<Answer, Error> {
+async fn ask(client: &Client, op: &Op) -> Result<OpResult, Error> {
     Ok(match op {
         Op::Put { key, value } => written(
             client
@@ -570,16 +569,16 @@ async fn ask(client: &Client, op: &Op) -> Result<Answer, Error> {
                 .await?,
         ),
         Op::Get { key } => match client.get(key.as_str()).await? {
-            None => Answer::Absent(true),
-            Some(found) => Answer::Value {
+            None => OpResult::Absent(True),
+            Some(found) => OpResult::Value {
                 value: text::show(&found.value),
-                version: found.version.get(),
+                version: Some(found.version.get()),
             },
         },
         Op::StaleGet { key } => {
             let stale = client.get_stale(key.as_str()).await?;
-            Answer::Stale {
-                found: stale.found.map(|found| Held {
+            OpResult::Stale {
+                found: stale.found.map(|found| Versioned {
                     value: text::show(&found.value),
                     version: found.version.get(),
                 }),
@@ -589,9 +588,9 @@ async fn ask(client: &Client, op: &Op) -> Result<Answer, Error> {
         Op::Delete { key } => written(client.delete(key.as_str(), Condition::Always).await?),
         Op::Increment { key, by } => {
             let number = client.increment(key.as_str(), *by).await?;
-            Answer::Number {
+            OpResult::Number {
                 value: number.value,
-                version: number.version.get(),
+                version: Some(number.version.get()),
             }
         }
         Op::Cas {
@@ -608,12 +607,12 @@ async fn ask(client: &Client, op: &Op) -> Result<Answer, Error> {
     })
 }
 
-fn written(written: Written) -> Answer {
+fn written(written: Written) -> OpResult {
     match written {
-        Written::Done { version } => Answer::Written {
-            version: version.get(),
+        Written::Done { version } => OpResult::Written {
+            version: Some(version.get()),
         },
-        Written::ConditionFailed { found } => Answer::ConditionFailed {
+        Written::ConditionFailed { found } => OpResult::ConditionFailed {
             found: found.map(LogIndex::get),
         },
     }
