@@ -64,7 +64,7 @@ async fn leader(nodes: &[Node]) -> Result<Node, &'static str> {
     loop {
         for node in nodes {
             let status = node.status().await.ok_or("a server stopped")?;
-            if status.role == "leader" && status.commit_index > 0 {
+            if status.role == node::Role::Leader && status.commit_index > 0 {
                 return Ok(node.clone());
             }
         }

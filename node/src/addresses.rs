@@ -4,12 +4,9 @@
 //! A name without an address does not prevent a start, because a container's peers may start later.
 //! Errors visible in the texts alone are rejected at once.
 
-use crate::{
-    Config,
-    error::StartError,
-    observability::alerts::{Alert, AlertKind},
-};
+use crate::{Config, error::StartError};
 use model::NodeId;
+use status::{Alert, AlertKind};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,

@@ -2,10 +2,7 @@
 //! this module supplies it with clock and disk, and reports to operators.
 
 use crate::{
-    addresses::AddressAlerts,
-    observability::alerts::{Alert, AlertKind},
-    observability::metrics::Metrics,
-    storage::disk::DiskError,
+    addresses::AddressAlerts, observability::metrics::Metrics, storage::disk::DiskError,
     storage::metadata::Keeper,
 };
 use model::{
@@ -16,6 +13,7 @@ use model::{
     },
     wire::BootId,
 };
+use status::{Alert, AlertKind};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,

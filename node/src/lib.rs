@@ -41,12 +41,12 @@ mod storage;
 pub use config::{Config, ConfigError};
 pub use error::{Failure, ProposeError, StartError};
 pub use node::Node;
-pub use observability::alerts::{Alert, AlertKind};
-pub use observability::events::{EventKind, ServerEvent};
-pub use observability::log_excerpt::{LogExcerptEntry, TAIL};
-pub use observability::metrics::Counts;
-pub use observability::status::{Progress, Status, StatusQuery};
+pub use observability::log_excerpt::TAIL;
+pub use observability::status_query::StatusQuery;
 pub use runtime::fault_switch::Pause;
+pub use status::{
+    Alert, AlertKind, Counts, EventKind, LogExcerptEntry, Progress, Role, ServerEvent, Status,
+};
 pub use storage::disk::{Disk, DiskError};
 pub use storage::metadata::MetadataError;
 

@@ -2,10 +2,7 @@
 
 use crate::{
     error::{Failure, ProposeError},
-    observability::{
-        metrics::Metrics,
-        status::{Status, StatusQuery},
-    },
+    observability::{metrics::Metrics, status_query::StatusQuery},
     runtime::{
         driver::{Command, Liveness},
         fault_switch::{FaultSwitch, Pause},
@@ -17,6 +14,7 @@ use model::{
     client::{Ask, Outcome},
     store::{Answer, Found, Operation, Query},
 };
+use status::Status;
 use std::{
     net::SocketAddr,
     sync::{Arc, Weak},

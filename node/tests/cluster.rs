@@ -4,7 +4,7 @@ use model::{
     NodeId,
     store::{Answer, Condition, Found, Operation, Query},
 };
-use node::{Config, EventKind, Node, ProposeError, Status, StatusQuery};
+use node::{Config, EventKind, Node, ProposeError, Role, Status, StatusQuery};
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -292,7 +292,7 @@ async fn paused_leader_is_replaced_and_follows_when_it_goes_on() {
     poll("another leader", async || {
         for node in others() {
             let status = node.status().await.unwrap();
-            if status.role == "leader" {
+            if status.role == Role::Leader {
                 return Some(());
             }
         }

@@ -49,9 +49,17 @@ fn is_current(root: &Path, profile: &Path) -> bool {
     let Some(oldest) = built.min().flatten() else {
         return false;
     };
-    let sources = ["history", "model", "program", "transport", "ui", "web"]
-        .iter()
-        .chain(&PACKAGES);
+    let sources = [
+        "history",
+        "model",
+        "program",
+        "status",
+        "transport",
+        "ui",
+        "web",
+    ]
+    .iter()
+    .chain(&PACKAGES);
     sources
         .flat_map(|package| ["src", "assets"].map(|part| root.join(package).join(part)))
         .map(|part| youngest(&part))

@@ -7,7 +7,9 @@
 use super::{Exit, Global, Output, output::say, text::printable};
 use clap::Args;
 use comfy_table::{Table, presets};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
+use status::{Flow, Progress, Status};
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
@@ -196,6 +198,11 @@ fn condition(health: &Value) -> String {
     }
 }
 
+/// The status of a server, if the proxy has one.
+fn read(status: &Value) -> Option<Status> {
+    Status::deserialize(status).ok()
+}
+
 /// The columns of a member, after its id.
 const MEMBER: [&str; 7] = [
     "role",
@@ -209,29 +216,36 @@ const MEMBER: [&str; 7] = [
 
 /// The values of a member for these columns.
 fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
-    let id = told(&node["id"]);
+    let node_id = node["id"].as_u64().unwrap_or_default();
     let leader = &state["health"]["leader"];
     let mut nodes = state["nodes"].as_array().into_iter().flatten();
     let leading = nodes.find(|node| !leader.is_null() && node["id"] == *leader);
-    let progress = leading.map(|node| &node["status"]["followers"][&id]);
-    let answers = !node["status"].is_null();
-    let said = if answers {
-        &node["status"]
-    } else {
-        &node["last"]
+    let progress = leading.and_then(|node| {
+        let leader = read(&node["status"])?;
+        leader.followers.get(&node_id).copied()
+    });
+    let current = read(&node["status"]);
+    let answers = current.is_some();
+    let reported = current.or_else(|| read(&node["last"]));
+    let number = |field: fn(&Status) -> u64| match &reported {
+        Some(status) => field(status).to_string(),
+        None => "-".to_owned(),
     };
-    let role = if answers {
-        told(&said["role"])
-    } else {
-        "no answer".to_owned()
+    let role = match &reported {
+        Some(status) if answers => status.role.to_string(),
+        _ => "no answer".to_owned(),
     };
     // A new leader does not know the progress of a follower that has not responded yet.
-    let is_unknown = |progress: &Value| progress["match_index"] == 0 && progress["flow"] == "probe";
+    let is_unknown =
+        |progress: &Progress| progress.match_index == 0 && progress.flow == Flow::Probe;
     let lag = progress.filter(|progress| !is_unknown(progress));
-    let lag = lag.map_or_else(|| "-".to_owned(), |progress| told(&progress["lag"]));
-    let is_refused = progress.is_some_and(|progress| progress["counts"] == false);
+    let lag = lag.map_or_else(|| "-".to_owned(), |progress| progress.lag.to_string());
+    let is_refused = progress.is_some_and(|progress| !progress.counts);
+    let suspended = reported
+        .as_ref()
+        .and_then(|status| status.suspended.as_deref());
     let note = match (answers, node["age_ms"].as_u64()) {
-        (true, _) if !said["suspended"].is_null() => told(&said["suspended"]),
+        (true, _) if suspended.is_some() => suspended.map(printable).unwrap_or_default(),
         (true, _) if !node["problem"].is_null() => told(&node["problem"]),
         (true, _) if is_refused => "does not count toward a quorum".to_owned(),
         (true, _) => String::new(),
@@ -240,10 +254,10 @@ fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
     };
     [
         role,
-        told(&said["term"]),
-        told(&said["commit_index"]),
-        told(&said["durable_index"]),
-        told(&said["last_index"]),
+        number(|status| status.term),
+        number(|status| status.commit_index),
+        number(|status| status.durable_index),
+        number(|status| status.last_index),
         lag,
         note,
     ]

@@ -2,8 +2,8 @@
 //! the effects, and the server before and after.
 
 use crate::observability::metrics::Metrics;
-use model::{Address, AppendOutcome, Effects, Event, LogIndex, Message, NodeId, Raft, Role, Term};
-use serde::Serialize;
+use model::{Address, AppendOutcome, Effects, Event, LogIndex, Message, NodeId, Raft, Term};
+use status::{EventKind, Role, ServerEvent};
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -15,47 +15,6 @@ use tracing::{debug, info, trace};
 const TIMED: usize = 4096;
 /// The number of recent events kept for status queries.
 const KEPT: usize = 64;
-
-/// An event in the history of a server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ServerEvent {
-    /// The number of the event in this run of the server, from 1.
-    pub id: u64,
-    /// The time of the event, in milliseconds since 1970, by the server's clock.
-    pub at: u64,
-    /// The server's term afterwards.
-    pub term: u64,
-    /// The kind of event.
-    pub what: EventKind,
-    /// The other server involved.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<u64>,
-    /// The log entry involved.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub index: Option<u64>,
-}
-
-/// The kinds of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    /// The server started, with a log that ends at `index`.
-    Started,
-    /// The election timeout expired, and the server started a pre-vote.
-    StartedPreVote,
-    /// The server became a candidate.
-    BecameCandidate,
-    /// The server granted its vote to `node`.
-    Voted,
-    /// The server became leader.
-    BecameLeader,
-    /// The server stepped down as leader.
-    SteppedDown,
-    /// The server recognized `node` as its leader.
-    BecameFollower,
-    /// The server truncated uncommitted entries from `index` on, which conflict with the leader's.
-    TruncatedLog,
-}
 
 /// Observes the steps of one server.
 pub(crate) struct Observer {
@@ -77,7 +36,7 @@ pub(crate) enum Kind {
 }
 
 struct LastSeen {
-    role: &'static str,
+    role: Role,
     leader: Option<NodeId>,
     term: Term,
     voted_for: Option<NodeId>,
@@ -87,7 +46,7 @@ struct LastSeen {
 impl LastSeen {
     fn of(raft: &Raft) -> Self {
         Self {
-            role: role_name(raft.role()),
+            role: raft.role().into(),
             leader: leader_of(raft),
             term: raft.current_term(),
             voted_for: raft.voted_for(),
@@ -96,23 +55,13 @@ impl LastSeen {
     }
 }
 
-/// The name of a role.
-pub(crate) fn role_name(role: &Role) -> &'static str {
-    match role {
-        Role::Follower { .. } => "follower",
-        Role::PreCandidate { .. } => "pre-candidate",
-        Role::Candidate(_) => "candidate",
-        Role::Leader(_) => "leader",
-    }
-}
-
 /// The current leader, as far as this server knows.
 pub(crate) fn leader_of(raft: &Raft) -> Option<NodeId> {
-    if matches!(raft.role(), Role::Leader(_)) {
+    if matches!(raft.role(), model::Role::Leader(_)) {
         return Some(raft.id());
     }
     match raft.role() {
-        Role::Follower { leader, .. } => *leader,
+        model::Role::Follower { leader, .. } => *leader,
         _ => None,
     }
 }
@@ -170,8 +119,8 @@ impl Observer {
             }
             Event::HeartbeatTimeout => Kind::Heartbeat,
             Event::Compact => Kind::Compacts,
-            Event::ElectionTimeout if self.noted.role != "leader" => {
-                debug!(term = %self.noted.term, role = self.noted.role, "no leader was heard of in time");
+            Event::ElectionTimeout if self.noted.role != Role::Leader => {
+                debug!(term = %self.noted.term, role = %self.noted.role, "no leader was heard of in time");
                 Kind::Other
             }
             _ => Kind::Other,
@@ -210,11 +159,11 @@ impl Observer {
                 debug!(candidate = %from, next_term = %request.next_term, last = %request.last_log_index, "asked whether it would win");
                 Kind::Other
             }
-            Message::PreVoteResponse(response) if self.noted.role == "pre-candidate" => {
+            Message::PreVoteResponse(response) if self.noted.role == Role::PreCandidate => {
                 debug!(voter = %from, next_term = %response.next_term, granted = response.vote_granted, "received a pre-vote response");
                 Kind::Other
             }
-            Message::RequestVoteResponse(response) if self.noted.role == "candidate" => {
+            Message::RequestVoteResponse(response) if self.noted.role == Role::Candidate => {
                 debug!(voter = %from, term = %response.term, granted = response.vote_granted, "received a vote response");
                 Kind::Other
             }
@@ -254,16 +203,16 @@ impl Observer {
         }
         if noted.role != self.noted.role {
             self.metrics.role(self.noted.role, noted.role);
-            info!(term = %noted.term, from = self.noted.role, to = noted.role, "the role changed");
+            info!(term = %noted.term, from = %self.noted.role, to = %noted.role, "the role changed");
             self.uncommitted.clear();
-            if noted.role == "leader" {
+            if noted.role == Role::Leader {
                 self.metrics.leaderships.inc();
                 self.tell(EventKind::BecameLeader, noted.term, None, None);
             }
-            if noted.role == "pre-candidate" {
+            if noted.role == Role::PreCandidate {
                 self.tell(EventKind::StartedPreVote, noted.term, None, None);
             }
-            if self.noted.role == "leader" {
+            if self.noted.role == Role::Leader {
                 self.tell(EventKind::SteppedDown, noted.term, None, None);
             }
         }
@@ -332,7 +281,7 @@ impl Observer {
         let last = raft.log().last_index();
         self.metrics.appended(write.append.len());
         debug!(entries = write.append.len(), %last, "entries appended");
-        if self.noted.role == "leader" && self.uncommitted.len() < TIMED {
+        if self.noted.role == Role::Leader && self.uncommitted.len() < TIMED {
             self.uncommitted.push_back((last, Instant::now()));
         }
     }
@@ -341,7 +290,7 @@ impl Observer {
         if effects.sends.is_empty() {
             return;
         }
-        if self.noted.role == "leader" {
+        if self.noted.role == Role::Leader {
             self.metrics
                 .heartbeats
                 .get_or_create(&[("direction", "out")])
@@ -355,7 +304,7 @@ impl Observer {
 
 fn note_progress(from: NodeId, raft: &Raft) {
     if tracing::enabled!(tracing::Level::DEBUG)
-        && let Role::Leader(leader) = raft.role()
+        && let model::Role::Leader(leader) = raft.role()
         && let Some(progress) = leader.followers.get(&from)
     {
         debug!(follower = %from, matched = %progress.match_index, next = %progress.next_index, last = %raft.log().last_index(), "replication");

@@ -6,9 +6,8 @@
 
 use crate::{
     node::{Inner, Node},
-    observability::alerts::AlertKind,
-    observability::log_excerpt::LogExcerptEntry,
-    observability::status::StatusQuery,
+    observability::log_excerpt,
+    observability::status_query::StatusQuery,
 };
 use axum::{
     Router,
@@ -19,6 +18,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::json;
+use status::AlertKind;
 use std::{collections::BTreeMap, sync::Weak, time::Duration};
 use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
@@ -139,7 +139,7 @@ async fn status(State(shared): State<Shared>, Query(look): Query<TurnScope>) -> 
     match time::timeout(PATIENCE, node.look(query)).await {
         Ok(Some(mut status)) => {
             if !shared.has_token {
-                status.log.iter_mut().for_each(LogExcerptEntry::redact);
+                status.log.iter_mut().for_each(log_excerpt::redact);
             }
             Json(status).into_response()
         }

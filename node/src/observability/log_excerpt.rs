@@ -2,10 +2,10 @@
 //! truncated, so that the cost of a status query does not depend on the size of the entries.
 
 use model::{
-    Log, LogIndex, Payload, Term,
+    Log, LogIndex, Payload,
     store::{Command, Operation, Value, Write},
 };
-use serde::Serialize;
+use status::LogExcerptEntry;
 
 /// The maximum number of entries in an excerpt.
 pub const TAIL: usize = 24;
@@ -13,61 +13,47 @@ pub const TAIL: usize = 24;
 const KEY: usize = 64;
 const VALUE: usize = 32;
 
-/// An entry in an excerpt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LogExcerptEntry {
-    /// The term of the leader that created it.
-    pub term: Term,
-    /// The command of the entry; its key and its value may be truncated.
-    pub payload: Payload,
-    /// The original length of key and value in bytes, if either was truncated.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cut: Option<usize>,
-}
-
-impl LogExcerptEntry {
-    /// Removes key and value, and the amount of an increment. `cut` still contains their length.
-    pub(crate) fn redact(&mut self) {
-        let Payload::Command(Command::Write(write)) = &self.payload else {
-            return;
-        };
-        let key = Vec::new();
-        let (operation, length) = match &write.operation {
+/// Removes key and value, and the amount of an increment. `cut` still contains their length.
+pub(crate) fn redact(entry: &mut LogExcerptEntry) {
+    let Payload::Command(Command::Write(write)) = &entry.payload else {
+        return;
+    };
+    let key = Vec::new();
+    let (operation, length) = match &write.operation {
+        Operation::Put {
+            key: whole,
+            value,
+            condition,
+        } => (
             Operation::Put {
-                key: whole,
-                value,
-                condition,
-            } => (
-                Operation::Put {
-                    key,
-                    value: Value::default(),
-                    condition: *condition,
-                },
-                whole.len() + value.len(),
-            ),
+                key,
+                value: Value::default(),
+                condition: *condition,
+            },
+            whole.len() + value.len(),
+        ),
+        Operation::Delete {
+            key: whole,
+            condition,
+        } => (
             Operation::Delete {
-                key: whole,
-                condition,
-            } => (
-                Operation::Delete {
-                    key,
-                    condition: *condition,
-                },
-                whole.len(),
-            ),
-            Operation::Increment { key: whole, .. } => {
-                (Operation::Increment { key, by: 0 }, whole.len())
-            }
-        };
-        self.cut.get_or_insert(length);
-        self.payload = Payload::Command(Command::from(Write {
-            session: write.session,
-            sequence: write.sequence,
-            acknowledged: write.acknowledged,
-            quota: write.quota,
-            operation,
-        }));
-    }
+                key,
+                condition: *condition,
+            },
+            whole.len(),
+        ),
+        Operation::Increment { key: whole, .. } => {
+            (Operation::Increment { key, by: 0 }, whole.len())
+        }
+    };
+    entry.cut.get_or_insert(length);
+    entry.payload = Payload::Command(Command::from(Write {
+        session: write.session,
+        sequence: write.sequence,
+        acknowledged: write.acknowledged,
+        quota: write.quota,
+        operation,
+    }));
 }
 
 /// The last entries, at most `most`, and the index of the first of them.
@@ -135,7 +121,7 @@ fn cut(payload: &Payload) -> (Payload, Option<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Entry, SessionId, store::Condition};
+    use model::{Entry, SessionId, Term, store::Condition};
 
     fn put(key: usize, value: usize) -> Entry {
         Entry {

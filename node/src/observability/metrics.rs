@@ -11,25 +11,8 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use serde::Serialize;
+use status::{Counts, Role};
 use std::{sync::atomic::AtomicU64, time::Duration};
-
-/// Counters of a server since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "the names say it, and docs/http.md")]
-pub struct Counts {
-    pub messages_in: u64,
-    pub messages_out: u64,
-    pub dropped: u64,
-    pub dropped_by_faults: u64,
-    pub heartbeats_in: u64,
-    pub heartbeats_out: u64,
-    pub entries_appended: u64,
-    pub elections: u64,
-    pub leaderships: u64,
-    pub steps: u64,
-    pub fsyncs: u64,
-}
 
 type Labels = [(&'static str, &'static str); 1];
 type Number = Gauge<u64, AtomicU64>;
@@ -320,9 +303,9 @@ impl Metrics {
     }
 
     /// Records a change of role.
-    pub(crate) fn role(&self, left: &'static str, taken: &'static str) {
-        self.role.get_or_create(&[("role", left)]).set(0);
-        self.role.get_or_create(&[("role", taken)]).set(1);
+    pub(crate) fn role(&self, left: Role, taken: Role) {
+        self.role.get_or_create(&[("role", left.name())]).set(0);
+        self.role.get_or_create(&[("role", taken.name())]).set(1);
     }
 
     /// All metrics, including the transport's counters, in the Prometheus text format.

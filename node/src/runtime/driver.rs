@@ -10,11 +10,10 @@
 use crate::{
     error::Failure,
     identities::{self, Identities, Origin},
-    observability::alerts::{Alert, AlertKind},
     observability::events::{self, Observer},
     observability::log_excerpt,
-    observability::metrics::{Counts, Metrics},
-    observability::status::{Progress, Status, StatusQuery},
+    observability::metrics::Metrics,
+    observability::status_query::StatusQuery,
     observability::trace::Trace,
     runtime::fault_switch::FaultSwitch,
     runtime::leader_probe::LeaderProbe,
@@ -32,6 +31,7 @@ use model::{
     client::Ask,
     invariants::{self, Watermarks},
 };
+use status::{Alert, AlertKind, Counts, Progress, Status};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -782,8 +782,8 @@ impl Driver {
                         next_index: progress.next_index.get(),
                         lag: last_index.saturating_sub(progress.match_index.get()),
                         flow: match progress.flow {
-                            Flow::Probe => "probe",
-                            Flow::Pipeline => "pipeline",
+                            Flow::Probe => status::Flow::Probe,
+                            Flow::Pipeline => status::Flow::Pipeline,
                         },
                         window: progress.window,
                         silent_ms: u64::try_from(silent).unwrap_or(u64::MAX),
@@ -801,7 +801,7 @@ impl Driver {
         let (log_start, log) = log_excerpt::excerpt(raft.log(), query.entries);
         Status {
             id: raft.id().get(),
-            role: events::role_name(raft.role()),
+            role: raft.role().into(),
             term: raft.current_term().get(),
             leader: events::leader_of(raft).map(NodeId::get),
             commit_index: raft.commit_index().get(),

@@ -5,7 +5,7 @@ use model::{
     NodeId,
     store::{Found, Query},
 };
-use node::{AlertKind, Config, Failure, MetadataError, Node, StartError};
+use node::{AlertKind, Config, Failure, MetadataError, Node, Role, StartError};
 use std::{fs, path::Path, time::Duration};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -141,7 +141,7 @@ async fn server_with_an_empty_disk_is_not_counted_and_is_seen() {
             refused.is_err(),
             "a majority that is none acknowledged a write"
         );
-        (cluster.status(leader).await.role != "leader").then_some(())
+        (cluster.status(leader).await.role != Role::Leader).then_some(())
     })
     .await;
     cluster.start_node(other).await;
@@ -370,13 +370,13 @@ async fn server_that_is_suspended_before_an_election_takes_no_more_steps() {
     let node = Node::start(cluster.config(lost)).await.unwrap();
     poll("it to ask for votes", async || {
         let status = node.status().await.unwrap();
-        (status.role == "pre-candidate").then_some(())
+        (status.role == Role::PreCandidate).then_some(())
     })
     .await;
     cluster.nodes[lost] = Some(node);
     cluster.introduce().await;
     cluster.is_refused(lost, leader).await;
-    assert_eq!(cluster.status(lost).await.role, "pre-candidate");
+    assert_eq!(cluster.status(lost).await.role, Role::PreCandidate);
     let before = dropped(&cluster.node(lost).metrics().await, "refused");
     // The leader measures the time since the last message of the server.
     let silence = async || {

@@ -9,7 +9,7 @@ use model::{
     store::{Condition, Found, Operation, Query},
     wire::{BootId, Header},
 };
-use node::{AlertKind, Config, Node, Status};
+use node::{AlertKind, Config, Node, Role, Status};
 use std::{
     fs,
     net::SocketAddr,
@@ -126,7 +126,7 @@ impl Cluster {
     async fn leader_among(&self, places: &[usize]) -> usize {
         poll("a leader", async || {
             for place in places {
-                if self.status(*place).await.role == "leader" {
+                if self.status(*place).await.role == Role::Leader {
                     return Some(*place);
                 }
             }
@@ -144,7 +144,7 @@ impl Cluster {
                 };
                 let status = node.status().await.unwrap();
                 let is_in_step = |progress: &node::Progress| progress.counts && progress.lag == 0;
-                if status.role == "leader" && status.followers.values().all(is_in_step) {
+                if status.role == Role::Leader && status.followers.values().all(is_in_step) {
                     return Some(place);
                 }
             }
