@@ -6,12 +6,7 @@ use crate::{
 };
 use checker::trace::Trace;
 use model::mutant::Mutant;
-use serde_json::json;
-use std::{
-    fs,
-    io::{BufRead, Read, Write},
-    os::unix::process::CommandExt as _,
-};
+use std::fs;
 
 #[test]
 fn check_violation_is_told_and_written() {

@@ -3,12 +3,7 @@
 use crate::{
     LARGE, SMALL, assert_usage_error, code, directory, json_lines, run_in, stderr, stdout,
 };
-use serde_json::json;
-use std::{
-    fs,
-    io::{BufRead, Read, Write},
-    os::unix::process::CommandExt as _,
-};
+use std::fs;
 
 #[test]
 fn certificate_of_an_exhausted_scope_is_verified_and_an_altered_one_rejected() {

@@ -5,12 +5,7 @@ use crate::{
     stderr, stdout, trace_in, words,
 };
 use serde_json::{Value, json};
-use std::{
-    io::{BufRead, Read, Write},
-    os::unix::process::CommandExt as _,
-    path::Path,
-    process::Output,
-};
+use std::{path::Path, process::Output};
 
 #[test]
 fn check_small_scope_is_exhausted() {

@@ -5,7 +5,6 @@ use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
     process::Stdio,
     thread,
     time::{Duration, Instant},

@@ -1,13 +1,8 @@
 //! Files that are replayed or judged.
 
-use crate::{
-    assert_usage_error, code, directory, json_lines, run, stderr, stdout, trace_in, words,
-};
-use serde_json::json;
+use crate::{assert_usage_error, code, json_lines, run, stderr, stdout, trace_in};
 use std::{
     fs::{self, File},
-    io::{BufRead, Read, Write},
-    os::unix::process::CommandExt as _,
     process::Output,
 };
 

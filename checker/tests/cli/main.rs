@@ -12,8 +12,7 @@ use checker::trace::{Trace, read_jsonl};
 use serde_json::Value;
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
-    os::unix::process::CommandExt as _,
+    io::BufReader,
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     time::Duration,

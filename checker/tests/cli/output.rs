@@ -1,11 +1,8 @@
 //! Output that cannot be written.
 
-use crate::{BUGGY, SMALL, code, directory, program, run, stderr, stdout};
-use serde_json::json;
+use crate::{BUGGY, SMALL, code, directory, program, stderr, stdout};
 use std::{
     fs,
-    io::{BufRead, Read, Write},
-    os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Output, Stdio},
 };

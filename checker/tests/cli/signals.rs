@@ -5,10 +5,9 @@ use crate::{
 };
 use model::mutant::Mutant;
 use program::testing::wait_for_handler;
-use serde_json::json;
 use std::{
     fs,
-    io::{BufRead, Read, Write},
+    io::{BufRead, Read},
     os::unix::process::CommandExt as _,
     process::{Command, Output, Stdio},
     thread,

@@ -1,18 +1,11 @@
 //! Connections that stall, and the limits on their number.
 
-use crate::{App, check, path, request, scope, world};
+use crate::world;
 use checker::{
-    catalog,
     engine::Limits,
     explore::{Explore, Home},
 };
-use http_body_util::BodyExt;
-use model::{
-    mutant::Mutant,
-    system::{Property, Scope},
-};
-use serde_json::{Value, json};
-use sha2::Digest;
+use serde_json::json;
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -21,7 +14,6 @@ use std::{
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 /// The timeout of any operation.
 const PATIENCE: Duration = Duration::from_secs(60);

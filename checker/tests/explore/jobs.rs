@@ -1,14 +1,9 @@
 //! Searches in the background.
 
-use crate::{App, check, path, request, scope, strings, world};
+use crate::{App, check, path, request, strings, world};
 use axum::http::StatusCode;
 use checker::catalog;
-use http_body_util::BodyExt;
-use model::Raft;
 use serde_json::{Value, json};
-use sha2::Digest;
-use std::io::{BufRead as _, Read as _, Write as _};
-use tower::ServiceExt;
 
 #[tokio::test]
 async fn check_of_a_small_world_exhausts_it() {

@@ -1,25 +1,18 @@
 //! The lists of scopes, bounds, bugs and properties that the page offers.
 
-use crate::{App, check, path, request, scope, strings, world};
+use crate::{App, request, strings, world};
 use axum::http::StatusCode;
 use checker::{
     catalog,
     engine::Limits,
     explore::{Explore, Home},
 };
-use http_body_util::BodyExt;
 use model::{
     mutant::Mutant,
     system::{Property, Scope, Witness},
 };
 use serde_json::{Value, json};
-use sha2::Digest;
-use std::{
-    collections::BTreeMap,
-    io::{BufRead as _, Read as _, Write as _},
-    sync::Arc,
-};
-use tower::ServiceExt;
+use std::{collections::BTreeMap, sync::Arc};
 
 #[tokio::test]
 async fn app_says_who_serves_the_page() {

@@ -13,19 +13,13 @@ use axum::{
     http::{Request, StatusCode},
 };
 use checker::{
-    catalog,
     engine::Limits,
     explore::{Explore, Home},
 };
 use http_body_util::BodyExt;
 use model::system::Scope;
 use serde_json::{Value, json};
-use sha2::Digest;
-use std::{
-    io::{BufRead as _, Read as _, Write as _},
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 use tower::ServiceExt;
 
 /// A server that receives requests without a network.

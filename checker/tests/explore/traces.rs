@@ -7,17 +7,14 @@ use checker::{
     explore::{Explore, Home, Input},
     simulate,
 };
-use http_body_util::BodyExt;
 use model::{Address, Config, Durable, Envelope, Event, NodeId, Raft, mutant::Mutant};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::{BufRead as _, Read as _, Write as _},
     path::Path,
     sync::Arc,
 };
-use tower::ServiceExt;
 
 fn trace_of(name: &str, seed: u64, steps: usize) -> String {
     let mut text = Vec::new();

@@ -3,15 +3,9 @@
 use crate::{App, check, golden, path, request, scope, strings, world};
 use axum::http::StatusCode;
 use checker::simulate;
-use http_body_util::BodyExt;
 use model::system::Scope;
 use serde_json::{Value, json};
-use sha2::Digest;
-use std::{
-    io::{BufRead as _, Read as _, Write as _},
-    path::Path,
-};
-use tower::ServiceExt;
+use std::path::Path;
 
 #[tokio::test]
 async fn walk_is_pinned() {

@@ -17,7 +17,6 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
-use stateright::semantics::{ConsistencyTester, SequentialSpec};
 use std::{fmt::Write as _, sync::atomic::AtomicBool};
 
 /// An operation: its call, the times of call and return, and its result, in the words of the format.

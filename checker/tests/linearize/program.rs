@@ -1,11 +1,8 @@
 //! The command, its exit codes and its errors.
 
-use crate::{ABSENT, GET, PUT_A, hard, history, stale, value, written};
+use crate::{ABSENT, GET, PUT_A, hard, history, value, written};
 use checker::linearize::{History, ReadLimits};
-use rand_chacha::rand_core::{RngCore, SeedableRng};
-use stateright::semantics::{ConsistencyTester, SequentialSpec};
 use std::{
-    fmt::Write as _,
     fs,
     process::{Command as Process, Output},
 };

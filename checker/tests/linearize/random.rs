@@ -1,8 +1,7 @@
 //! Random histories, judged by independent definitions.
 
-use crate::{Dice, Op, Plan, call, history, judged, number, read, recording, value, word, written};
+use crate::{Dice, Plan, judged, read, recording, word};
 use checker::linearize::{Call, History, Outcome, Word};
-use rand_chacha::rand_core::{RngCore, SeedableRng};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 use std::fmt::Write as _;
 

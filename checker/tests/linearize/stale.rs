@@ -2,9 +2,6 @@
 
 use crate::{ADD, GET, PUT_A, PUT_B, Recorded, history, judged, read, stale, value, word, written};
 use checker::linearize::Word;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
-use stateright::semantics::{ConsistencyTester, SequentialSpec};
-use std::fmt::Write as _;
 
 const STALE: &str = r#"{"stale_get":{"key":"k"}}"#;
 

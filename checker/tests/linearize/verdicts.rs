@@ -1,13 +1,11 @@
 //! Histories written by hand, the explanation of a rejection, and the limits of a search.
 
 use crate::{
-    ABSENT, ADD, Dice, GET, PUT_A, PUT_B, Plan, Recorded, call, cas, failed, hard, history, judged,
-    number, read, recording, stale, value, word, written,
+    ABSENT, ADD, Dice, GET, PUT_A, PUT_B, Plan, Recorded, cas, failed, hard, history, judged,
+    number, read, recording, value, word, written,
 };
 use checker::linearize::{Limits, Verdict, Word, judge};
-use rand_chacha::rand_core::{RngCore, SeedableRng};
-use stateright::semantics::{ConsistencyTester, SequentialSpec};
-use std::{fmt::Write as _, sync::atomic::AtomicBool};
+use std::sync::atomic::AtomicBool;
 
 const DELETE: &str = r#"{"delete":{"key":"k"}}"#;
 

@@ -2,10 +2,7 @@
 
 use crate::{Files, World, sample, sealed};
 use checker::replay::{Conditions, Rejection, Report, Source, replay};
-use model::Write;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde_json::Value;
-use sha2::Digest;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Cursor,

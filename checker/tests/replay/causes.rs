@@ -3,11 +3,9 @@
 use crate::{Files, Node, World, sample};
 use model::{
     Address, ClientId, ClientRequest, Config, Durable, Envelope, Event, Message, NodeId, RequestId,
-    Role, Write, message::RequestBody, mutant::Mutant, system::Property,
+    Role, message::RequestBody, mutant::Mutant, system::Property,
 };
-use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde_json::{Value, json};
-use sha2::Digest;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[test]

@@ -1,11 +1,7 @@
 //! The command, its exit codes and its errors.
 
 use crate::{Files, sample, sealed};
-use checker::replay::replay;
-use model::Write;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
-use serde_json::{Value, json};
-use sha2::Digest;
+use serde_json::Value;
 use std::{
     fs,
     process::{Command, Output},

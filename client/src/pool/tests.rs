@@ -9,7 +9,6 @@ use model::{
     message::{RequestBody, ResponseBody},
     store::{Command, Condition, Operation, Query, Store, Write},
 };
-use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use tokio::task::JoinSet;
 
 const PROXY: Address = Address::Proxy(ProxyId::new(1));

@@ -5,11 +5,7 @@ use crate::{
     support::{Manner, start},
     web,
 };
-use std::{
-    io::{Read, Write},
-    process::{Command, Stdio},
-    thread,
-};
+use std::process::{Command, Stdio};
 
 #[test]
 fn command_line_that_is_not_right_exits_2_and_says_what_to_do() {

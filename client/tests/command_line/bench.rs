@@ -4,10 +4,7 @@ use crate::{
     run,
     support::{Manner, start},
 };
-use std::{
-    io::{Read, Write},
-    net::SocketAddr,
-};
+use std::net::SocketAddr;
 
 #[test]
 fn bench_measures_each_combination_and_counts_only_answers() {

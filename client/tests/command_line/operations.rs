@@ -4,10 +4,7 @@ use crate::{
     expect, run, run_with,
     support::{Manner, start},
 };
-use std::{
-    io::{Read, Write},
-    process::Command,
-};
+use std::process::Command;
 
 #[test]
 fn operations_answer_and_exit_as_promised() {

@@ -5,11 +5,7 @@ use crate::{
     support::{Manner, start, start_sealed},
 };
 use model::NodeId;
-use std::{
-    io::{Read, Write},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 use transport::{Key, Keys};
 
 #[test]

@@ -2,8 +2,7 @@ mod end_to_end;
 
 use super::*;
 use crate::{
-    LogIndex, client,
-    message::FoundStale,
+    LogIndexssage::FoundStale,
     store::{Answer, Found, LimitError, Operation, Query},
 };
 use alloc::vec;

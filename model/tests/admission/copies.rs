@@ -2,7 +2,6 @@
 
 use crate::{SECOND, SERVERS, World, id};
 use model::admission::{Notice, Refusal};
-use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 #[test]

@@ -8,7 +8,6 @@ use model::{
         Standing, Table,
     },
 };
-use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 const fn log_at(term: u64, index: u64, entry: EntryAt) -> LogAt {

@@ -5,7 +5,6 @@ use model::{
     Address, Envelope, Message,
     admission::{DiskId, Event, IdentityMessage, Notice, Record, Refusal, SILENT_TICKS, Standing},
 };
-use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]

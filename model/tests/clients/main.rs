@@ -11,7 +11,7 @@ use cluster::Cluster;
 use model::{
     RequestId,
     message::ResponseBody,
-    store::{Found, Versioned, Write},
+    store::{Found, Versioned},
 };
 
 /// n1 leads in term 1, its no-op is committed, and all servers know that.

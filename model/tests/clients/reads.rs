@@ -3,12 +3,12 @@
 use crate::{
     cluster,
     cluster::{Cluster, disk, put},
-    found, leader, text, value,
+    found, leader, text,
 };
 use model::{
     ClientId, ClientRequest, Event, FoundStale, RequestId,
     message::{RequestBody, ResponseBody},
-    store::{Condition, Found, LimitError, MAX_VALUE_BYTES, Operation, Query, Write},
+    store::{Condition, Found, LimitError, MAX_VALUE_BYTES, Operation, Query},
 };
 
 /// A read waits until a majority has responded to a message that was sent after the read arrived.

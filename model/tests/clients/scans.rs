@@ -1,6 +1,6 @@
 //! Scans.
 
-use crate::{cluster, cluster::put, leader, text, value};
+use crate::{cluster, cluster::put, leader, text};
 use model::{
     Config, Payload, SessionId, Store,
     message::{RequestBody, ResponseBody},

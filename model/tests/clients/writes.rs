@@ -3,7 +3,7 @@
 use crate::{
     cluster,
     cluster::{Cluster, add, disk, put},
-    found, leader, value,
+    leader, value,
 };
 use model::{
     Config, Payload, RequestId, SessionId, Store,

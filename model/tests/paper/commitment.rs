@@ -1,6 +1,6 @@
 //! Committing entries from previous terms (§5.4.2, Figure 8).
 
-use crate::cluster::{Cluster, disk, terms};
+use crate::cluster::{Cluster, disk};
 use model::Config;
 
 /// Figure 8, (a) to (d): an entry of an older term on a majority of servers is not thereby committed,

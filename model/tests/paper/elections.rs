@@ -2,7 +2,7 @@
 
 use crate::{
     append, appended,
-    cluster::{Cluster, disk, node, terms},
+    cluster::{Cluster, disk, node},
     follower, leader,
 };
 use model::{

@@ -2,8 +2,8 @@
 
 use crate::{
     append, appended,
-    cluster::{Cluster, disk, entries, node, terms},
-    follower, leader,
+    cluster::{Cluster, disk, node, terms},
+    leader,
 };
 use model::{AppendOutcome, LogIndex, Message, Role, Term, message::RequestBody};
 

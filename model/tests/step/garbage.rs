@@ -3,7 +3,7 @@
 use crate::{
     cluster,
     cluster::Cluster,
-    random, run, victim,
+    random, victim,
     victim::{Garbage, Victim},
 };
 use model::{

@@ -1,7 +1,6 @@
 //! Honest runs.
 
 use crate::{Act, act, cluster::Cluster, random, run};
-use model::{Snapshot, store::Write};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 /// The size of a cluster, the number of entries per append, and the events.

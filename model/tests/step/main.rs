@@ -18,9 +18,9 @@ use cluster::{Cluster, add};
 use model::{
     Durable, SessionId,
     message::{RequestBody, ResponseBody},
-    store::{Answer, Write},
+    store::Answer,
 };
-use proptest::{collection::vec, prelude::*, sample::Index, strategy::ValueTree};
+use proptest::{prelude::*, sample::Index};
 
 fn random(cases: u32) -> ProptestConfig {
     ProptestConfig {

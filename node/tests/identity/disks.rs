@@ -8,7 +8,6 @@ use model::{
 use node::{AlertKind, Config, Failure, MetadataError, Node, Role, StartError};
 use std::{fs, path::Path, time::Duration};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use transport::{Key, Keys};
 
 fn copy(from: &Path, to: &Path) {

@@ -13,7 +13,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use transport::Endpoint;
 
 /// An attacker without keys that can reach the sockets and has seen one datagram of each server.

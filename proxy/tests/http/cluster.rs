@@ -9,7 +9,6 @@ use hyper::Request;
 use hyper_util::rt::TokioIo;
 use model::NodeId;
 use proxy::server::Server;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn election_is_survived_and_shown() {

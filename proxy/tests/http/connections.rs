@@ -4,7 +4,6 @@ use crate::{
     common::{ask, get, ready, settings, within},
     put, raw,
 };
-use http_body_util::BodyExt;
 use proxy::server::Server;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -2,10 +2,8 @@
 
 use crate::{
     common::{Answer, ask, get, ready},
-    put, raw,
+    put,
 };
-use http_body_util::BodyExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The version that a write returned: a log index after that of the previous write. The exact index is
 /// not guaranteed: a retransmitted request, for example due to a slow disk, adds an entry.

@@ -11,7 +11,6 @@ mod outcomes;
 mod silent;
 
 use common::{Answer, ask, within};
-use http_body_util::BodyExt;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

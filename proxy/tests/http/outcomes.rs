@@ -1,10 +1,9 @@
 //! Done, not done and unknown.
 
 use crate::{
-    common::{Answer, get, ready, settings, within},
+    common::{Answer, get, settings, within},
     put, silent,
 };
-use http_body_util::BodyExt;
 use model::{
     NodeId,
     message::{RequestBody, ResponseBody},
@@ -15,7 +14,6 @@ use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Checks an error response: the status, the code, the outcome, and a part of the message.
 fn assert_error(answer: &Answer, status: u16, code: &str, outcome: &str, words: &str) {

@@ -1,7 +1,7 @@
 //! Commands and their replies.
 
 use crate::{
-    common::{Redis, get, ready, settings, within},
+    common::{Redis, ready, settings, within},
     line, silent,
 };
 use model::{
@@ -14,7 +14,7 @@ use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_mean_what_they_mean_in_redis() {

@@ -8,7 +8,7 @@ mod connections;
 mod silent;
 
 use common::{Redis, within};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 /// The rest of a line, or, after a length, the next line.
 async fn line(redis: &mut Redis, skip_length: bool) -> String {

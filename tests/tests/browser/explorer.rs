@@ -4,7 +4,6 @@ use crate::{assert_fits, checker, tour, until_address};
 use fantoccini::key::Key;
 use harness::{Door, browser::Browser, wait::until};
 use serde_json::json;
-use sha2::Digest;
 
 /// Walks the tour with this number of steps to its end by keyboard.
 fn walk(browser: &Browser, door: &Door, tour: &str, parts: usize) {

@@ -3,7 +3,6 @@
 use crate::{NAMELESS, SIZES, assert_fits, checker, cluster, until_address, until_drawn};
 use harness::{Door, browser::Browser, files, wait::until};
 use serde_json::json;
-use sha2::Digest;
 
 #[test]
 fn server_that_goes_and_comes_back_is_gone_and_back_in_the_page() {

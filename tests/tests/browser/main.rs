@@ -6,7 +6,6 @@ mod page;
 mod traces;
 
 use harness::{Door, browser::Browser, wait::until};
-use sha2::Digest;
 use std::path::{Path, PathBuf};
 
 /// Focusable elements without an accessible name (options of a list need none), and elements with a

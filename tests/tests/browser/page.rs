@@ -4,7 +4,6 @@ use crate::{NAMELESS, SIZES, checker, cluster, tour, until_drawn};
 use fantoccini::key::Key;
 use harness::{browser::Browser, files, wait::until};
 use serde_json::json;
-use sha2::Digest;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]

@@ -2,10 +2,7 @@
 
 use crate::{
     pair,
-    pair::{
-        append, bind, config, datagram, eventually, key, keys, node, nothing_more, pair, receive,
-        request,
-    },
+    pair::{append, bind, config, eventually, key, keys, node, nothing_more, pair, receive},
 };
 use model::{
     Envelope, Message,

@@ -4,7 +4,6 @@ use crate::{encoded, hex, request, vote};
 use model::{
     Address, ClientId, ClientResponse, Envelope, Message, NodeId, ProxyId, RequestId,
     message::ResponseBody,
-    store::Write,
     wire::{
         Acknowledgement, BadFrame, BadHeader, BootId, ClusterId, Fragment, Frame, Frames, Header,
         KeyId, Probe, ProbeAcknowledgement, VotersDigest, decode_envelope, encode_range,

@@ -13,7 +13,6 @@ use model::{
         ProbeAcknowledgement, VotersDigest, decode_envelope, encode_range,
     },
 };
-use proptest::prelude::*;
 
 #[test]
 fn header_golden() {

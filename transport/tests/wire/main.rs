@@ -7,10 +7,9 @@ use model::{
     Address, ClientId, ClientRequest, Envelope, LogIndex, Message, NodeId, ProxyId, RequestId,
     RequestVoteRequest, Term,
     message::RequestBody,
-    store::{Condition, Operation, Write},
+    store::{Condition, Operation},
     wire::{encode_addresses, encode_message},
 };
-use proptest::prelude::*;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,8 +1,8 @@
 //! Operations over a network that loses, duplicates and reorders messages.
 
-use super::{Server, TIMEOUT, Wire, config, get, increment, request, response};
+use super::{Server, TIMEOUT, Wire, config, get, increment, request};
 use crate::pool::*;
-use model::{ClientRequest, Message, RequestId, store::Write};
+use model::{ClientRequest, Message, RequestId};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::collections::BTreeSet;
 use tokio::task::JoinSet;

@@ -1,13 +1,10 @@
 //! The directory on a real file system.
 
-use super::{SEGMENT, identity, log_of, open, write};
+use super::{SEGMENT, log_of, open, write};
 use crate::storage::wal::{
-    Directory, Disk, DiskError, Identity, SPARES, Wal,
-    files::{Files, SegmentFile},
-    format, segment_name,
+    Directory, Disk, DiskError, Identity, SPARES, Wal, format, segment_name,
 };
-use model::{Durable, Write};
-use proptest::prelude::*;
+use model::Durable;
 
 #[test]
 fn directory_of_another_server_cluster_or_format_is_refused() {

@@ -1,10 +1,7 @@
 //! Crashes, full disks and failed operations.
 
 use super::{Fault, Memory, SEGMENT, fate, log_of, open, recovered, snapshot, write};
-use crate::storage::wal::{
-    Directory, Disk, DiskError, RESERVE, SPARES,
-    files::{Files, SegmentFile},
-};
+use crate::storage::wal::{Directory, Disk, DiskError, RESERVE, SPARES, files::Files};
 use model::{Durable, Write};
 use proptest::prelude::*;
 use std::io;

@@ -4,12 +4,11 @@ use super::{Memory, frames_in, log_of, open, recovered, write};
 use crate::storage::wal::{
     Disk, DiskError, SPARES,
     blocks::{BLOCK, Blocks},
-    files::{Files, SegmentFile},
+    files::Files,
     format::{self, FRAME_HEADER, LargeFrame, PIECE},
     segment_name,
 };
-use model::{Durable, Write};
-use proptest::prelude::*;
+use model::Durable;
 use std::io;
 
 /// The boundaries of the frames in the first segment.

@@ -1,13 +1,7 @@
 //! Snapshots in the log.
 
 use super::{Content, Memory, log_begun_anew, log_of, open, recovered, snapshot, write};
-use crate::storage::wal::{
-    Disk, DiskError, SPARES,
-    files::{Files, SegmentFile},
-    segment_name,
-};
-use model::Write;
-use proptest::prelude::*;
+use crate::storage::wal::{Disk, DiskError, SPARES, files::Files, segment_name};
 
 #[test]
 fn snapshot_takes_the_place_of_all_segments_before_it() {
