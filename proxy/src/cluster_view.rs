@@ -28,7 +28,7 @@ pub use status::{Keys, NodeStatus, ProxyStatus, Status};
 use crate::{
     chaos::Chaos, event_log::EventLog, gauges::Gauges, kv_service::KvService, status_source::Source,
 };
-use health::{Contacts, ServerReport};
+use health::{Contacts, ServerReport, parse_status};
 use keys::KeySampler;
 use model::NodeId;
 use poll::Poller;
@@ -189,7 +189,11 @@ impl ClusterView {
                 .has_source(NodeId::new(node.id))
                 .then_some(node.status.is_some()),
             is_isolated: is_isolated(node.id),
-            status: node.status.clone().or_else(|| node.last.clone()),
+            status: node
+                .status
+                .as_ref()
+                .or(node.last.as_ref())
+                .and_then(parse_status),
             age_ms: node.age_ms.unwrap_or(0),
         });
         let reports = reports.collect::<Vec<_>>();

@@ -1,7 +1,8 @@
 //! The availability of the cluster, derived from the last reports of the servers: pure functions.
 
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
+use status::{AlertKind, Progress, Role, Status};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +36,11 @@ pub struct Health {
     pub commit_age_ms: Option<u64>,
 }
 
+/// The status that a server reports; `None` if it is not a status.
+pub(super) fn parse_status(status: &Value) -> Option<Status> {
+    Status::deserialize(status).ok()
+}
+
 /// The known state of one server, as input of [`Health`].
 pub(super) struct ServerReport {
     pub(super) id: u64,
@@ -42,64 +48,59 @@ pub(super) struct ServerReport {
     pub(super) responds: Option<bool>,
     pub(super) is_isolated: bool,
     /// The last status that the server reported.
-    pub(super) status: Option<Value>,
+    pub(super) status: Option<Status>,
     /// The age of that status in milliseconds.
     pub(super) age_ms: u64,
 }
 
 impl ServerReport {
-    fn number(&self, name: &str) -> Option<u64> {
-        self.status.as_ref()?.get(name)?.as_u64()
+    fn term(&self) -> Option<u64> {
+        self.status.as_ref().map(|status| status.term)
     }
 
-    fn role(&self) -> Option<&str> {
-        self.status.as_ref()?.get("role")?.as_str()
+    fn leads(&self) -> bool {
+        let status = self.status.as_ref();
+        self.is_active() && status.is_some_and(|status| status.role == Role::Leader)
     }
 
     /// Whether the server responds and takes part in the protocol. A server that lost its disk
     /// responds, but takes no part.
     fn is_active(&self) -> bool {
-        let suspended = self
-            .status
-            .as_ref()
-            .and_then(|status| status.get("suspended"));
-        let is_suspended = suspended.is_some_and(|reason| !reason.is_null());
+        let status = self.status.as_ref();
+        let is_suspended = status.is_some_and(|status| status.suspended.is_some());
         self.responds == Some(true) && !self.is_isolated && !is_suspended
     }
 
     /// The progress of a follower, if this server leads.
-    fn progress(&self, of: u64) -> Option<&Value> {
-        self.status.as_ref()?.get("followers")?.get(of.to_string())
+    fn progress(&self, of: u64) -> Option<&Progress> {
+        self.status.as_ref()?.followers.get(&of)
     }
 
     /// Whether this server reports that another one lost its disk. It may receive messages of that
     /// server, but of a run that it refused.
     fn reports_lost_disk(&self, of: u64) -> bool {
-        let alerts = self
-            .status
-            .as_ref()
-            .and_then(|status| status["alerts"].as_array());
-        let mut alerts = alerts.into_iter().flatten();
-        alerts.any(|alert| alert["kind"] == "lost_disk" && alert["node"] == of)
+        let mut alerts = self.status.iter().flat_map(|status| &status.alerts);
+        alerts.any(|alert| alert.kind == AlertKind::LostDisk && alert.node == of)
     }
 
     /// The time since this server received a message of another one, in milliseconds. Only a leader
     /// or a candidate reports it, because followers exchange messages with their leader only.
     fn silence(&self, of: u64) -> Option<u64> {
-        match self.role()? {
-            "leader" => self.progress(of)?.get("silent_ms")?.as_u64(),
-            "candidate" | "pre-candidate" => {
-                let silences = self.status.as_ref()?.get("peer_silence_ms")?;
-                let silence = silences.get(of.to_string())?.as_u64();
-                silence.or_else(|| Some(self.number("uptime_seconds")? * 1000))
+        let status = self.status.as_ref()?;
+        match status.role {
+            Role::Leader => Some(self.progress(of)?.silent_ms),
+            Role::Candidate | Role::PreCandidate => {
+                let silence = status.peer_silence_ms.get(&of)?;
+                Some(silence.unwrap_or(status.uptime_seconds * 1000))
             }
-            _ => None,
+            Role::Follower | Role::Unknown => None,
         }
     }
 
     /// Whether this server received a message of another one recently, if it reports that.
     fn receives_from(&self, of: u64) -> Option<bool> {
-        let longest = MAX_SILENCE_MS.max(4 * self.number("heartbeat_ms").unwrap_or(0));
+        let heartbeat = self.status.as_ref()?.heartbeat_ms;
+        let longest = MAX_SILENCE_MS.max(4 * heartbeat);
         self.silence(of).map(|silence| silence < longest)
     }
 }
@@ -120,9 +121,8 @@ pub(super) struct Contacts<'a> {
 
 impl<'a> Contacts<'a> {
     pub(super) fn new(servers: &'a [ServerReport]) -> Self {
-        let leads = |server: &&ServerReport| server.is_active() && server.role() == Some("leader");
-        let leader = servers.iter().filter(leads);
-        let leader = leader.max_by_key(|server| server.number("term"));
+        let leader = servers.iter().filter(|server| server.leads());
+        let leader = leader.max_by_key(|server| server.term());
         match leader {
             Some(leader) => Self::with_leader(leader, servers),
             None => Self::without_leader(servers),
@@ -140,9 +140,7 @@ impl<'a> Contacts<'a> {
             let id = server.id;
             let receives = leader.receives_from(id);
             // A leader counts a server only in a run that it admitted.
-            let counts = leader
-                .progress(id)
-                .and_then(|of| of.get("counts")?.as_bool());
+            let counts = leader.progress(id).map(|progress| progress.counts);
             let is_excluded =
                 server.is_isolated || (server.responds == Some(true) && !server.is_active());
             match receives {
@@ -244,11 +242,11 @@ impl Health {
             None => "no_leader",
             Some(_) => "ok",
         };
-        let newest = servers.iter().filter_map(|one| one.number("term")).max();
+        let newest = servers.iter().filter_map(ServerReport::term).max();
         let committed = servers
             .iter()
             .filter_map(|server| {
-                let index = server.number("commit_index")?;
+                let index = server.status.as_ref()?.commit_index;
                 Some((index, Reverse(server.age_ms)))
             })
             .max();
@@ -259,7 +257,7 @@ impl Health {
             majority,
             margin: up as i64 - majority as i64,
             leader: leader.map(|leader| leader.id),
-            term: leader.and_then(|leader| leader.number("term")).or(newest),
+            term: leader.and_then(|leader| leader.term()).or(newest),
             commit_index: committed.map(|(index, _)| index),
             commit_age_ms: committed.map(|(_, Reverse(age))| age),
         }

@@ -9,6 +9,7 @@ use crate::{
 use client::pool::{Pool, PoolConfig};
 use futures_util::FutureExt;
 use model::Address;
+use node::{Alert, AlertKind};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -67,7 +68,7 @@ fn known(id: u64, responds: Option<bool>, role: &str, index: u64) -> ServerRepor
         id,
         responds,
         is_isolated: false,
-        status: Some(json!({"role": role, "term": 7, "commit_index": index})),
+        status: parse_status(&json!({"role": role, "term": 7, "commit_index": index})),
         age_ms: if responds == Some(true) { 0 } else { 5000 },
     }
 }
@@ -107,7 +108,7 @@ fn server_without_a_source_is_up_if_its_leader_receives_messages() {
         known(3, None, "", 0),
     ];
     assert_eq!(health(&servers).state, "unknown");
-    servers[0].status = Some(json!({
+    servers[0].status = parse_status(&json!({
         "role": "leader", "term": 7, "commit_index": 90,
         "followers": {"2": {"silent_ms": 20}, "3": {"silent_ms": 90_000}},
     }));
@@ -124,7 +125,7 @@ fn server_that_answers_http_is_up_only_if_its_leader_receives_messages() {
         known(3, Some(true), "follower", 0),
     ];
     let leads = |silent: [u64; 2]| {
-        Some(json!({
+        parse_status(&json!({
             "role": "leader", "term": 7, "commit_index": 90, "heartbeat_ms": 100,
             "followers": {"2": {"silent_ms": silent[0], "counts": true},
                           "3": {"silent_ms": silent[1], "counts": true}},
@@ -138,12 +139,16 @@ fn server_that_answers_http_is_up_only_if_its_leader_receives_messages() {
     assert_eq!(silent, BTreeMap::from([(3, why.to_owned())]));
     // The leader has no message of server 3, so it did not admit it.
     let status = servers[0].status.as_mut().unwrap();
-    status["followers"]["3"]["counts"] = false.into();
+    status.followers.get_mut(&3).unwrap().counts = false;
     let silent = Contacts::new(&servers).silent;
     assert_eq!(silent, BTreeMap::from([(3, why.to_owned())]));
     // A server that lost its disk sends messages, but its present run does not count.
     let status = servers[0].status.as_mut().unwrap();
-    status["alerts"] = json!([{"kind": "lost_disk", "node": 3, "text": ""}]);
+    status.alerts.push(Alert {
+        kind: AlertKind::LostDisk,
+        node: 3,
+        text: String::new(),
+    });
     let silent = Contacts::new(&servers).silent;
     assert!(silent[&3].contains("does not count"), "{silent:?}");
     assert_eq!(health(&servers).up, 2);
@@ -154,7 +159,7 @@ fn server_that_answers_http_is_up_only_if_its_leader_receives_messages() {
     let found = health(&servers);
     assert_eq!((found.state, found.up, found.margin), ("no_quorum", 1, -1));
     // With rare heartbeats, a server is silent for longer.
-    servers[0].status.as_mut().unwrap()["heartbeat_ms"] = 1000.into();
+    servers[0].status.as_mut().unwrap().heartbeat_ms = 1000;
     assert_eq!(health(&servers).state, "ok");
 }
 
@@ -167,7 +172,7 @@ fn servers_without_a_leader_and_without_messages_are_no_quorum() {
             "uptime_seconds": 60, "peer_silence_ms": heard,
         });
         ServerReport {
-            status: Some(status),
+            status: parse_status(&status),
             ..known(id, Some(true), "", 0)
         }
     };
@@ -201,7 +206,7 @@ fn server_that_lost_its_disk_responds_and_does_not_count() {
     ];
     assert_eq!(health(&servers).margin, 1);
     // The leader does not count server 3, and server 3 has not received that yet.
-    servers[0].status = Some(json!({
+    servers[0].status = parse_status(&json!({
         "role": "leader", "term": 7, "commit_index": 90,
         "followers": {"2": {"silent_ms": 20, "counts": true},
                       "3": {"silent_ms": 20, "counts": false}},
@@ -210,17 +215,17 @@ fn server_that_lost_its_disk_responds_and_does_not_count() {
     assert_eq!((found.state, found.up, found.margin), ("ok", 2, 0));
     // Now server 3 reports it, and there is no leader.
     servers[0].responds = Some(false);
-    servers[2].status = Some(json!({
+    servers[2].status = parse_status(&json!({
         "role": "follower", "term": 7, "commit_index": 0, "suspended": "another disk",
     }));
     let found = health(&servers);
     assert_eq!((found.state, found.up, found.margin), ("no_quorum", 1, -1));
     // The server's own claim to lead has no effect.
-    servers[2].status = Some(json!({
+    servers[2].status = parse_status(&json!({
         "role": "leader", "term": 8, "commit_index": 0, "suspended": "another disk",
     }));
     assert_eq!(health(&servers).leader, None);
-    servers[2].status = Some(json!({
+    servers[2].status = parse_status(&json!({
         "role": "follower", "term": 7, "commit_index": 0, "suspended": null,
     }));
     assert_eq!(health(&servers).up, 2);
