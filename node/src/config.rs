@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
-use transport::{ClusterNameError, Faults, Keys};
+use transport::{ClusterNameError, Environment, Faults, Keys};
 use web::Secret;
 
 /// The settings of one server. [`Config::new`] sets defaults; the fields can then be changed.
@@ -82,6 +82,8 @@ pub struct Config {
     /// The maximum size of the state in bytes: keys and values, plus 32 bytes for each pair. The
     /// leader's setting applies.
     pub state_quota: u64,
+    /// The clock, the random numbers, the network and the threads.
+    pub environment: Environment,
     /// The duration of a disk operation, or of opening the data directory, from which on it is
     /// reported.
     pub(crate) slow_disk: Duration,
@@ -153,6 +155,7 @@ impl Config {
             max_sessions: 1024,
             session_window: 16 * 1024,
             state_quota: 512 << 20,
+            environment: Environment::system(),
             slow_disk: Duration::from_secs(5),
         }
     }

@@ -267,11 +267,12 @@ impl Identities {
         self.step(Event::Doubted(id), now)
     }
 
-    /// Handles a heartbeat interval. `other_voters` is the total number of dropped datagrams of
+    /// Handles a heartbeat interval. `nonce` is random, `other_voters` is the total number of dropped datagrams of
     /// other voters, and `silence` returns the time since the last message of a server's admitted
     /// run.
     pub(crate) fn tick(
         &mut self,
+        nonce: u64,
         other_voters: u64,
         silence: impl Fn(NodeId) -> Option<Duration>,
         now: Instant,
@@ -279,7 +280,6 @@ impl Identities {
         if other_voters > self.other_voters.0 {
             self.other_voters = (other_voters, Some(now));
         }
-        let nonce = rand::random();
         let is_alive = |id: &NodeId| silence(*id).is_some_and(|silence| silence < self.incumbent);
         let alive: BTreeSet<_> = self.admission.peers().filter(is_alive).collect();
         let turn = self.step(Event::Tick { nonce, alive }, now);

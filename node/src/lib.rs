@@ -2,7 +2,8 @@
 //!
 //! [`Node::start`] starts a server from a [`Config`]; several may run in one process. Every
 //! decision of the protocol is made by [`model::Raft::step`]. This crate sends bytes, writes files,
-//! measures time and draws random numbers.
+//! measures time and draws random numbers, all through [`transport::Environment`] and the traits of
+//! `storage`, so that a server can be simulated.
 //!
 //! # Modules
 //! * `node` is the handle, `config` the settings, `peers` and `addresses` resolve and validate the list

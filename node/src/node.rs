@@ -6,7 +6,6 @@ use crate::{
     runtime::{
         driver::{Command, Liveness},
         fault_switch::{FaultSwitch, Pause},
-        poller::Waker,
     },
 };
 use model::{
@@ -18,6 +17,7 @@ use status::Status;
 use std::{
     net::SocketAddr,
     sync::{Arc, Weak},
+    task::Waker,
     time::Duration,
 };
 use tokio::{
@@ -54,7 +54,7 @@ pub(crate) struct WakeOnDrop(pub(crate) Waker);
 
 impl Drop for WakeOnDrop {
     fn drop(&mut self) {
-        self.0.wake();
+        self.0.wake_by_ref();
     }
 }
 
@@ -143,7 +143,7 @@ impl Node {
         let (reply, answer) = oneshot::channel();
         match self.inner.commands.try_send(Command::Ask { ask, reply }) {
             Ok(()) => {
-                self.inner.waker.0.wake();
+                self.inner.waker.0.wake_by_ref();
                 answer.await.unwrap_or(Err(ProposeError::Stopped))
             }
             Err(mpsc::error::TrySendError::Full(_)) => Err(ProposeError::Overloaded),
@@ -167,7 +167,7 @@ impl Node {
     /// Sends a command to the driver. `None` once the server has stopped.
     pub(crate) async fn command(&self, command: Command) -> Option<()> {
         self.inner.commands.send(command).await.ok()?;
-        self.inner.waker.0.wake();
+        self.inner.waker.0.wake_by_ref();
         Some(())
     }
 
@@ -202,7 +202,7 @@ impl Node {
         let nothing = Command::Endpoint(Box::new(|_| {}));
         // If the queue is full, a turn follows anyway; if it is closed, none ever will.
         let _ = self.inner.commands.try_send(nothing);
-        self.inner.waker.0.wake();
+        self.inner.waker.0.wake_by_ref();
     }
 
     /// The time since the server's last turn. It has a turn at every heartbeat interval, as leader

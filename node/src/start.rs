@@ -14,14 +14,14 @@ use crate::{
         event_loop::EventLoop,
         fault_switch::FaultSwitch,
         local::Local,
-        poller::{Poller, Waker},
+        poller::Poller,
         snapshot_policy::SnapshotPolicy,
         timers::Timers,
     },
     storage::{
         disk::{Disk, DiskError},
         metadata::{Keeper, Metadata},
-        wal::{Directory, Identity, Wal},
+        wal::{Directory, Files, Identity, Wal},
         writer::Writer,
     },
 };
@@ -30,11 +30,13 @@ use model::{
     admission::Admission,
     wire::{BootId, VotersDigest},
 };
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
     io,
     net::SocketAddr,
     num::NonZero,
     sync::Arc,
+    task::Waker,
     thread,
     time::{Duration, Instant},
 };
@@ -66,25 +68,14 @@ impl Node {
     /// See [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
-        let open = |config: &Config, directory: Directory| {
-            let identity = Identity {
-                cluster: config.cluster.clone(),
-                node: config.id.get(),
-            };
-            let tag = rand::random();
-            let (wal, durable) = Wal::open(directory, identity, config.segment_bytes, tag)?;
-            Ok((Box::new(wal) as Box<dyn Disk>, durable))
-        };
-        Self::start_with(config, open).await
+        Self::start_with(config, open_wal).await
     }
 
     /// Starts a server on a disk supplied by the caller. `open` is called on the server's own
     /// thread.
     pub(crate) async fn start_with(
         config: Config,
-        open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>
-        + Send
-        + 'static,
+        open: impl OpenDisk<Directory> + Send + 'static,
     ) -> Result<Self, StartError> {
         addresses::check(&config).await?;
         let http = match config.http {
@@ -186,7 +177,7 @@ impl Drop for Ending {
 /// The main function of the server's thread. `None` if the server did not start.
 fn drive(
     config: Config,
-    open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>,
+    open: impl OpenDisk<Directory>,
     alerts: Arc<AddressAlerts>,
     started: oneshot::Sender<Result<Started, StartError>>,
 ) -> Option<Result<(), Failure>> {
@@ -207,13 +198,60 @@ fn drive(
 
 fn prepare(
     config: &Config,
-    open: impl FnOnce(&Config, Directory) -> Result<(Box<dyn Disk>, Durable), DiskError>,
+    open: impl OpenDisk<Directory>,
     alerts: Arc<AddressAlerts>,
 ) -> Result<(EventLoop, Started), StartError> {
     tracing::info!(directory = %config.data_dir.display(), "opening the data directory");
-    let directory = Directory::open(&config.data_dir)?;
-    let mut metadata = Metadata::open(&directory, config)?;
-    let (disk, durable) = open(config, directory)?;
+    let files = Arc::new(Directory::open(&config.data_dir)?);
+    let failed = |error: rustix::io::Errno| listen_error(config, error.into());
+    let poller = Poller::new().map_err(failed)?;
+    let (driver, started) = build(config, files, open, alerts, poller.waker())?;
+    let socket = driver.descriptor();
+    let socket = socket.ok_or_else(|| listen_error(config, io::ErrorKind::Unsupported.into()))?;
+    poller.add(socket).map_err(failed)?;
+    Ok((EventLoop::new(driver, poller), started))
+}
+
+/// Opens the disk of a server on these files, and recovers its contents.
+pub(crate) trait OpenDisk<F: Files>:
+    FnOnce(&Config, Arc<F>, &mut StdRng) -> Result<(Box<dyn Disk>, Durable), DiskError>
+{
+}
+
+impl<F: Files, O> OpenDisk<F> for O where
+    O: FnOnce(&Config, Arc<F>, &mut StdRng) -> Result<(Box<dyn Disk>, Durable), DiskError>
+{
+}
+
+fn open_wal<F: Files>(
+    config: &Config,
+    files: Arc<F>,
+    random: &mut StdRng,
+) -> Result<(Box<dyn Disk>, Durable), DiskError> {
+    let identity = Identity {
+        cluster: config.cluster.clone(),
+        node: config.id.get(),
+    };
+    let threads = Arc::clone(&config.environment.threads);
+    let (bytes, tag) = (config.segment_bytes, random.random());
+    let (wal, durable) = Wal::open(files, identity, bytes, tag, threads)?;
+    Ok((Box::new(wal), durable))
+}
+
+/// Builds a server on these files, in the environment of `config`. The caller runs its driver, at
+/// the latest at [`Driver::deadline`] and after a call of `waker`.
+fn build<F: Files>(
+    config: &Config,
+    files: Arc<F>,
+    open: impl OpenDisk<F>,
+    alerts: Arc<AddressAlerts>,
+    waker: Waker,
+) -> Result<(Driver, Started), StartError> {
+    let environment = &config.environment;
+    let clock = || Arc::clone(&environment.clock);
+    let mut random = StdRng::from_seed(environment.seed().map_err(StartError::Random)?);
+    let mut metadata = Metadata::open(&files, config, &mut random)?;
+    let (disk, durable) = open(config, files, &mut random)?;
     let mut voters = config.voters.clone();
     voters.insert(config.id);
     let mut model_config = model::Config::new(voters.clone());
@@ -230,7 +268,7 @@ fn prepare(
         snapshot = %durable.base().index,
         "starts"
     );
-    let boot_id = new_boot().map_err(|error| StartError::Random(io::Error::other(error)))?;
+    let boot_id = new_boot(environment).map_err(StartError::Random)?;
     let boot = boot_id.random;
     let trace = match &config.trace {
         Some(path) => {
@@ -242,15 +280,10 @@ fn prepare(
         }
         None => None,
     };
-    let failed = |source| StartError::Listen {
-        address: config.listen,
-        purpose: "datagrams",
-        source,
-    };
-    let (endpoint, socket) = Endpoint::open(transport_config(config, boot_id)).map_err(failed)?;
-    let poller = Poller::new(&socket).map_err(|error| failed(error.into()))?;
-    let waker = poller.waker();
-    socket.set_waker(move || waker.wake());
+    let (endpoint, socket) = Endpoint::open(transport_config(config, boot_id))
+        .map_err(|error| listen_error(config, error))?;
+    let to_wake = waker.clone();
+    socket.set_waker(move || to_wake.wake_by_ref());
     let address = endpoint.local_addr().unwrap_or(config.listen);
     // The start must be durable before this run sends its first datagram.
     metadata.begin_start(boot_id)?;
@@ -258,7 +291,7 @@ fn prepare(
     let own_disk = metadata.own_disk();
     let disk_id = own_disk.disk.to_string();
     let admission = Admission::new(config.id, &voters, own_disk, metadata.table().clone());
-    let keeper = Keeper::start(metadata, poller.waker()).map_err(StartError::Thread)?;
+    let keeper = Keeper::new(metadata, waker.clone(), environment);
     let identities = Identities::new(
         config.id,
         admission,
@@ -269,24 +302,29 @@ fn prepare(
         alerts,
     );
     let others = voters.into_iter().filter(|id| *id != config.id);
-    let liveness = Arc::new(Liveness::new(others));
+    let liveness = Arc::new(Liveness::new(others, clock()));
     metrics.snapshot_limit_bytes.set(MAX_STATE as u64);
     // On a single processor, busy polling would block the threads whose results it waits for.
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let busy_poll = BusyPoll::new(match processors {
+    let busy_wait = match processors {
         1 => Duration::ZERO,
         _ => config.busy_wait,
-    });
-    let writer = Arc::new(Writer::new(disk, busy_poll, Arc::clone(&metrics)));
+    };
+    let busy_poll = BusyPoll::new(busy_wait, environment.clock.now());
+    let writer = Arc::new(Writer::new(disk, busy_poll, Arc::clone(&metrics), clock()));
     let (command, commands) = mpsc::channel(COMMANDS);
     let logged = durable.log.iter().map(|entry| entry.payload.size() as u64);
-    let snapshot_policy =
-        SnapshotPolicy::new(config.snapshot_entries, config.snapshot_bytes, logged.sum());
+    let snapshot_policy = SnapshotPolicy::new(
+        config.snapshot_entries,
+        config.snapshot_bytes,
+        logged.sum(),
+        &mut random,
+    );
     let raft = Raft::recover(config.id, model_config, durable);
     let fault_switch = Arc::<FaultSwitch>::default();
     let started = Started {
         commands: command,
-        waker: poller.waker(),
+        waker,
         address,
         liveness: Arc::clone(&liveness),
         metrics: Arc::clone(&metrics),
@@ -298,8 +336,16 @@ fn prepare(
             config.max_local,
             config.max_waiting,
             config.ask_timeout,
+            &mut random,
         ),
-        timers: Timers::new(config.heartbeat, config.election_min, config.election_max),
+        timers: Timers::new(
+            config.heartbeat,
+            config.election_min,
+            config.election_max,
+            environment.clock.now(),
+            &mut random,
+        ),
+        environment: environment.clone(),
         crash_report_path: config
             .data_dir
             .join(format!("violated-invariant-{boot:016x}.json")),
@@ -316,8 +362,17 @@ fn prepare(
         metrics,
         liveness,
         trace,
+        random,
     });
-    Ok((EventLoop::new(driver, poller), started))
+    Ok((driver, started))
+}
+
+fn listen_error(config: &Config, source: io::Error) -> StartError {
+    StartError::Listen {
+        address: config.listen,
+        purpose: "datagrams",
+        source,
+    }
 }
 
 fn transport_config(config: &Config, boot: BootId) -> transport::Config {
@@ -331,6 +386,7 @@ fn transport_config(config: &Config, boot: BootId) -> transport::Config {
     transport.max_message = MAX_MESSAGE;
     transport.max_bulk = MAX_STATE;
     transport.faults = config.faults.clone();
+    transport.environment = config.environment.clone();
     transport
 }
 

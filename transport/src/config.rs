@@ -1,16 +1,11 @@
 //! The settings of an endpoint and their validation.
 
-use crate::{Faults, KeyError, Keys};
+use crate::{Environment, Faults, Keys};
 use model::{
     Address,
     wire::{BootId, FRAGMENT, FRAME, HEADER, TAG, VotersDigest},
 };
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    ops::RangeInclusive,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, ops::RangeInclusive, time::UNIX_EPOCH};
 
 /// Longer datagrams brought no gain in measurements. Also, if the system grants a small receive
 /// buffer, a busy receiver drops the last of a few longer ones.
@@ -52,6 +47,8 @@ pub struct Config {
     pub inbox: usize,
     /// The maximum number of learned routes to processes that are not listed.
     pub learned_routes: usize,
+    /// The clock, the random numbers, the network and the threads.
+    pub environment: Environment,
 }
 
 impl Config {
@@ -109,6 +106,7 @@ impl Config {
             send_queue: 4 << 20,
             inbox: 65_536,
             learned_routes: 65_536,
+            environment: Environment::system(),
         }
     }
 
@@ -146,9 +144,11 @@ pub struct ClusterNameError(pub usize);
 ///
 /// # Errors
 /// If the system provides no random bytes.
-pub fn new_boot() -> Result<BootId, KeyError> {
-    let random = getrandom::u64().map_err(KeyError::Random)?;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+pub fn new_boot(environment: &Environment) -> io::Result<BootId> {
+    let mut random = [0; 8];
+    environment.entropy.fill(&mut random)?;
+    let random = u64::from_ne_bytes(random);
+    let since = environment.clock.calendar().duration_since(UNIX_EPOCH);
     let started = since.map_or(0, |since| {
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     });

@@ -1,9 +1,13 @@
 //! Counters of the activity of an endpoint and of its drops. Warnings about drops are rate limited
 //! to one per second and cause.
 
+use crate::environment::Clock;
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -149,16 +153,18 @@ pub struct Counters {
     /// The time of the last warning for each cause, in milliseconds since `start`, plus 1; 0 if
     /// none.
     complained: [AtomicU64; Cause::ALL.len()],
+    clock: Arc<dyn Clock>,
     start: Instant,
 }
 
 impl Counters {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             counts: [const { AtomicU64::new(0) }; _],
             drops: [const { AtomicU64::new(0) }; _],
             complained: [const { AtomicU64::new(0) }; _],
-            start: Instant::now(),
+            start: clock.now(),
+            clock,
         }
     }
 
@@ -202,7 +208,8 @@ impl Counters {
         if cause == Cause::Faults {
             return;
         }
-        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1;
+        let since = self.clock.now().saturating_duration_since(self.start);
+        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1) + 1;
         let last = &self.complained[cause as usize];
         let seen = last.load(Ordering::Relaxed);
         let due = seen == 0 || now.saturating_sub(seen) >= 1000;
@@ -226,7 +233,7 @@ mod tests {
 
     #[test]
     fn everything_has_a_name_of_its_own_and_is_listed() {
-        let counters = Counters::new();
+        let counters = Counters::new(crate::Environment::system().clock);
         counters.add(Count::BytesSent, 3);
         counters.drop(Cause::Seal, 2, format_args!("a test"));
         let listed: std::collections::BTreeMap<_, _> = counters.iter().collect();

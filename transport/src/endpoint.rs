@@ -12,8 +12,8 @@ use crate::{
     socket::Socket,
 };
 use model::{Address, Envelope, wire::BootId};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{io::Interest, net::UdpSocket, task::JoinHandle, time::Instant};
+use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
 
 /// How long reading pauses after the system returned an error.
 const READ_PAUSE: Duration = Duration::from_millis(10);
@@ -54,10 +54,10 @@ impl Endpoint {
     /// in use.
     pub async fn bind(config: Config) -> io::Result<(Self, Inbox)> {
         let shared = Arc::new(Shared::new(config)?);
-        let socket = Arc::new(UdpSocket::from_std(shared.socket.try_clone()?)?);
+        shared.socket.register()?;
         let tasks = vec![
-            tokio::spawn(read(Arc::clone(&shared), Arc::clone(&socket))),
-            tokio::spawn(serve_timers(Arc::clone(&shared), socket)),
+            tokio::spawn(read(Arc::clone(&shared))),
+            tokio::spawn(serve_timers(Arc::clone(&shared))),
         ];
         let inbox = Inbox {
             shared: Arc::clone(&shared),
@@ -100,7 +100,8 @@ impl Endpoint {
 
     /// The address to which messages for a process are sent, if it is known.
     pub fn route_to(&self, address: Address) -> Option<SocketAddr> {
-        lock(&self.inner.shared.routes).find(address, Instant::now())
+        let shared = &self.inner.shared;
+        lock(&shared.routes).find(address, shared.now())
     }
 
     /// Whether messages to a process go to a configured address, or to an address learned from a
@@ -113,7 +114,7 @@ impl Endpoint {
         if is_insecure && !routes.is_listed(address) {
             return false;
         }
-        routes.find(address, Instant::now()).is_some()
+        routes.find(address, shared.now()).is_some()
     }
 
     /// Restricts learning of a process's address to the datagrams of this run, or of no run if
@@ -121,8 +122,8 @@ impl Endpoint {
     /// the first call, the latest run is followed.
     pub fn follow(&self, address: Address, run: Option<BootId>, at: Option<SocketAddr>) {
         let is_authentic = self.is_authentic();
-        let mut routes = lock(&self.inner.shared.routes);
-        routes.follow(address, run, at, is_authentic, Instant::now());
+        let shared = &self.inner.shared;
+        lock(&shared.routes).follow(address, run, at, is_authentic, shared.now());
     }
 
     /// Whether datagrams between servers are sealed, so that no other process can forge their
@@ -176,7 +177,8 @@ impl Endpoint {
     /// The listed processes whose datagrams come from the configured address of another process.
     /// The configured list is wrong.
     pub fn misplaced(&self) -> Vec<Misplaced> {
-        lock(&self.inner.shared.routes).misplaced(Instant::now())
+        let shared = &self.inner.shared;
+        lock(&shared.routes).misplaced(shared.now())
     }
 
     /// The counters of messages sent, received and dropped.
@@ -200,15 +202,11 @@ impl Inbox {
 }
 
 /// The first task: reads datagrams from the socket for as long as the endpoint lives.
-async fn read(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
+async fn read(shared: Arc<Shared>) {
     let mut reader = Reader::new(&shared);
     loop {
-        let received = socket
-            .async_io(Interest::READABLE, || {
-                reader.receive(&shared.state, (&shared.socket).into())
-            })
-            .await;
-        match received {
+        let received = poll_fn(|context| reader.poll_receive(context, &*shared.socket));
+        match received.await {
             Ok(calls) => reader.process(&shared, calls),
             Err(error) => {
                 shared
@@ -221,7 +219,7 @@ async fn read(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
 }
 
 /// The second task: sends queued batches and runs timers.
-async fn serve_timers(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
+async fn serve_timers(shared: Arc<Shared>) {
     loop {
         let due = shared.set_alarm();
         let queued = shared.is_queued();
@@ -233,14 +231,10 @@ async fn serve_timers(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
         };
         tokio::select! {
             () = shared.delays.wake.notified() => {}
-            () = alarm => shared.tick(Instant::now()),
-            writable = socket.writable(), if queued => {
+            () = alarm => shared.tick(shared.now()),
+            writable = poll_fn(|context| shared.socket.poll_writable(context)), if queued => {
                 if writable.is_ok() {
-                    // Reports a full socket to the runtime, so that it waits for writability.
-                    let _ = socket.try_io(Interest::WRITABLE, || {
-                        let taken = shared.flush();
-                        taken.then_some(()).ok_or_else(|| io::ErrorKind::WouldBlock.into())
-                    });
+                    shared.flush();
                 }
                 // The socket may stay writable: give other tasks a turn.
                 tokio::task::yield_now().await;

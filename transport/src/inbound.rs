@@ -5,6 +5,7 @@
 //! but a counter.
 
 use crate::{
+    DatagramSocket,
     counters::{Cause, Count},
     delay_queue::Way,
     fragment::{Reassembly, ReassemblyLimits},
@@ -21,12 +22,12 @@ use model::{
         VotersDigest, decode_envelope,
     },
 };
-use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use quinn_udp::RecvMeta;
 use std::{
     io::{self, IoSliceMut},
     net::SocketAddr,
     sync::Arc,
-    thread,
+    task::{Context, Poll},
 };
 use tokio::time::Instant;
 
@@ -89,18 +90,17 @@ impl Reader {
     }
 
     /// Reads the datagrams available at the socket. Returns the number of buffers filled.
-    pub(crate) fn receive(
+    pub(crate) fn receive(&mut self, socket: &dyn DatagramSocket) -> io::Result<usize> {
+        socket.receive(&mut slices(&mut self.buffers), &mut self.metas)
+    }
+
+    /// Waits for datagrams and reads them. Returns the number of buffers filled.
+    pub(crate) fn poll_receive(
         &mut self,
-        state: &UdpSocketState,
-        socket: UdpSockRef<'_>,
-    ) -> io::Result<usize> {
-        let mut slices = self
-            .buffers
-            .iter_mut()
-            .map(|buffer| IoSliceMut::new(buffer));
-        let mut slices: [IoSliceMut<'_>; BUFFERS] =
-            std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-        state.recv(socket, &mut slices, &mut self.metas)
+        context: &mut Context<'_>,
+        socket: &dyn DatagramSocket,
+    ) -> Poll<io::Result<usize>> {
+        socket.poll_receive(context, &mut slices(&mut self.buffers), &mut self.metas)
     }
 
     /// Whether the system call filled every buffer, so that more datagrams may wait.
@@ -111,7 +111,7 @@ impl Reader {
     /// Processes the datagrams in the first `filled` buffers.
     pub(crate) fn process(&mut self, shared: &Arc<Shared>, filled: usize) {
         let mut round = Round {
-            now: Instant::now(),
+            now: shared.now(),
             messages: Vec::new(),
             touched: Vec::new(),
             room_for: Vec::new(),
@@ -179,6 +179,11 @@ impl Reader {
             }
         }
     }
+}
+
+fn slices(buffers: &mut [Vec<u8>]) -> [IoSliceMut<'_>; BUFFERS] {
+    let mut slices = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer));
+    std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])))
 }
 
 fn take_datagram(
@@ -296,10 +301,8 @@ fn take_apart(shared: &Arc<Shared>, bytes: Vec<u8>, origin: Origin, now: Instant
         to.deliver(read);
         to.wake_owner();
     };
-    if let Err(error) = thread::Builder::new()
-        .name("raft-decode".into())
-        .spawn(reading)
-    {
+    let threads = &shared.config.environment.threads;
+    if let Err(error) = threads.spawn("raft-decode", Box::new(reading)) {
         let about = format_args!("no thread to read a large message: {error}");
         shared.counters.drop(Cause::InboxFull, 1, about);
     }

@@ -125,13 +125,6 @@ pub enum KeyTextError {
     },
 }
 
-impl KeyError {
-    /// Converts this error to the error type of binding a socket.
-    pub(crate) fn into_io(self) -> io::Error {
-        io::Error::other(self)
-    }
-}
-
 impl Key {
     /// Generates a key from the system's random number generator.
     ///

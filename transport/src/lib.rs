@@ -23,6 +23,7 @@ mod config;
 mod counters;
 mod delay_queue;
 mod endpoint;
+pub mod environment;
 mod faults;
 mod fragment;
 mod inbound;
@@ -41,13 +42,18 @@ mod seal;
 mod secret_file;
 mod shared;
 mod socket;
+mod system;
 
 pub use config::{ClusterNameError, Config, new_boot};
 pub use counters::{Cause, Count, Counters};
 pub use endpoint::{Endpoint, Inbox};
+pub use environment::{
+    Clock, DatagramSocket, Entropy, Environment, LivenessProbe, Network, Threads,
+};
 pub use faults::{Delay, Faults, Plan, PlanError, Rule, Side};
 pub use key::{Key, KeyError, KeyPairError, KeyTextError, Keys, check_key_files};
 pub use queue::Received;
+pub use quinn_udp::RecvMeta;
 pub use resolve::{canonical, check_endpoint, find_shared_address, lookup, why_unreachable};
 pub use routes::Misplaced;
 pub use secret_file::{SecretFileError, read_secret};

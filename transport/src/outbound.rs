@@ -6,7 +6,6 @@ use crate::{
     counters::{Cause, Count},
     delay_queue::Way,
     fragment::FragmentSender,
-    link_mtu,
     pack::{Batch, PacketBuilder},
     path_mtu::{Change, Destination, Paths, ProbeToSend, Reason},
     seal::Sealer,
@@ -21,7 +20,6 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    thread,
 };
 use tokio::time::Instant;
 
@@ -116,7 +114,7 @@ impl Shared {
             if by.is_zero() {
                 pass(envelope);
             } else {
-                self.hold(way, Instant::now() + by, envelope);
+                self.hold(way, self.now() + by, envelope);
             }
         }
     }
@@ -140,7 +138,7 @@ impl Shared {
         if envelopes.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let now = self.now();
         let mut builders = PacketBuilders::new(self);
         let mut large: Vec<(Destination, Bytes)> = Vec::new();
         let mut encoded = Vec::new();
@@ -226,10 +224,8 @@ impl Shared {
             shared.push_bulk(to, envelope);
             shared.wake_owner();
         };
-        if let Err(error) = thread::Builder::new()
-            .name("raft-encode".into())
-            .spawn(encoding)
-        {
+        let threads = &self.config.environment.threads;
+        if let Err(error) = threads.spawn("raft-encode", Box::new(encoding)) {
             lock(&self.transmission.outgoing).release_bulk(to);
             let about = format_args!("no thread to encode a snapshot: {error}");
             self.counters.drop(Cause::FragmentQueueFull, 1, about);
@@ -244,7 +240,7 @@ impl Shared {
         encode_message(&envelope.message, &mut bytes);
         // A store that is shared is copied when it changes, so the reference is dropped early.
         drop(envelope);
-        let (length, now) = (bytes.len(), Instant::now());
+        let (length, now) = (bytes.len(), self.now());
         let mut outgoing = lock(&self.transmission.outgoing);
         if length > self.config.max_bulk {
             outgoing.release_bulk(to);
@@ -335,7 +331,8 @@ impl Shared {
 
     /// Sends the probes of these paths, and of paths whose next probe round is due.
     pub(crate) fn send_probes(&self, to: impl IntoIterator<Item = Destination>, now: Instant) {
-        let link = |at| link_mtu::payload(self.local, at);
+        let network = &self.config.environment.network;
+        let link = |at| network.path_payload(self.local, at);
         let (probes, deadline) = {
             let mut paths = lock(&self.transmission.paths);
             let probes = paths.poll(now, to, link);
@@ -406,8 +403,9 @@ impl Shared {
     /// Handles datagrams that the kernel refused as too long: sends their frames in shorter
     /// datagrams.
     pub(crate) fn send_shorter(&self, mut batch: Batch, length: usize) {
-        let (to, now) = (batch.to, Instant::now());
-        let link = link_mtu::payload(self.local, to.0);
+        let (to, now) = (batch.to, self.now());
+        let network = &self.config.environment.network;
+        let link = network.path_payload(self.local, to.0);
         if !lock(&self.transmission.paths).refused(to, length, link, now) {
             let about = format_args!(
                 "{length} bytes to {} are too long for the interface: raise its MTU to 576 at least",

@@ -18,7 +18,12 @@
 //! sequence number prove nothing: there the datagram that arrives last counts.
 
 use model::{Address, wire::BootId};
-use std::{collections::HashMap, fmt, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    net::SocketAddr,
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// For how long a learned address of a listed process takes precedence over its configured one.
@@ -43,7 +48,7 @@ pub(crate) struct Routes {
     /// The run of a process that is followed, or `None` for no run.
     followed: HashMap<Address, Option<BootId>>,
     /// Listed processes whose datagrams come from the configured address of another process.
-    misplaced: HashMap<Address, Since>,
+    misplaced: BTreeMap<Address, Since>,
 }
 
 /// A listed process sends from the configured address of another one: the configured list is wrong.
@@ -132,7 +137,7 @@ impl Routes {
             learned: 0,
             listed: Vec::new(),
             followed: HashMap::new(),
-            misplaced: HashMap::new(),
+            misplaced: BTreeMap::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The state of an endpoint that sending, receiving and its tasks share, and the socket calls.
 
 use crate::{
-    Config, Counters, KeyError,
+    Config, Counters, DatagramSocket,
     config::new_boot,
     counters::{Cause, Count},
     delay_queue::{DelayQueue, Way},
@@ -14,20 +14,16 @@ use crate::{
     seal::Sealer,
 };
 use model::Address;
-use quinn_udp::{Transmit, UdpSocketState};
 use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 use tokio::{sync::Notify, time::Instant};
 
-/// The socket buffer size requested from the system, in bytes, for each direction. The system may
-/// grant less.
-const SOCKET_BUFFER: usize = 4 << 20;
 /// The capacity of the inbox, in bytes of encoded messages.
 const INBOX_BYTES: usize = 64 << 20;
 /// How many batches one flush sends before other work gets a turn.
@@ -44,9 +40,7 @@ pub(crate) struct Shared {
     pub(crate) delays: Delays,
     pub(crate) arrivals: Arrivals,
     pub(crate) local: SocketAddr,
-    pub(crate) socket: std::net::UdpSocket,
-    /// The state for receiving.
-    pub(crate) state: UdpSocketState,
+    pub(crate) socket: Box<dyn DatagramSocket>,
     /// Wakes the owner that serves the socket.
     call: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -65,9 +59,6 @@ struct Backlog {
     queue: Mutex<SendQueue>,
     /// Whether the queue holds any batch; readable without a lock.
     queued: AtomicBool,
-    /// The state for sending. It caches that the system refuses batches, and that finding may be
-    /// wrong.
-    sending: RwLock<UdpSocketState>,
 }
 
 /// Messages that fault injection delays, and the timer of the second task.
@@ -92,7 +83,7 @@ impl Shared {
             .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
         let boot = match config.boot {
             Some(boot) => boot,
-            None => new_boot().map_err(KeyError::into_io)?,
+            None => new_boot(&config.environment)?,
         };
         let sealer = Sealer::new(&config.cluster, config.voters, boot, &config.keys);
         if config.keys.are_insecure() {
@@ -101,15 +92,11 @@ impl Shared {
                 "datagrams are not sealed: whoever reaches this socket can speak for anyone"
             );
         }
-        let socket = open(config.listen)?;
-        let state = UdpSocketState::new((&socket).into())?;
-        let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
-        let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
+        let socket = config.environment.network.bind(config.listen)?;
         let local = socket.local_addr()?;
-        let sending = RwLock::new(UdpSocketState::new((&socket).into())?);
         let shared = Self {
             sealer,
-            counters: Counters::new(),
+            counters: Counters::new(Arc::clone(&config.environment.clock)),
             routes: Mutex::new(Routes::new(config.learned_routes)),
             transmission: Transmission {
                 outgoing: Mutex::new(FragmentSender::new(config.max_bulk)),
@@ -119,7 +106,6 @@ impl Shared {
             backlog: Backlog {
                 queue: Mutex::new(SendQueue::new(config.send_queue)),
                 queued: AtomicBool::new(false),
-                sending,
             },
             delays: Delays::default(),
             arrivals: Arrivals {
@@ -127,7 +113,6 @@ impl Shared {
                 arrival: Notify::new(),
             },
             local,
-            state,
             call: OnceLock::new(),
             socket,
             config,
@@ -136,6 +121,11 @@ impl Shared {
             shared.tell(*address, &[*at]);
         }
         Ok(shared)
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Instant {
+        self.config.environment.clock.now().into()
     }
 
     pub(crate) fn tell(&self, address: Address, at: &[SocketAddr]) {
@@ -176,26 +166,7 @@ impl Shared {
 
     /// How many datagrams one system call can send.
     pub(crate) fn segments(&self) -> usize {
-        self.sending().max_gso_segments()
-    }
-
-    fn sending(&self) -> RwLockReadGuard<'_, UdpSocketState> {
-        self.backlog
-            .sending
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Resets the cached finding that the system refuses batches: they were only too long.
-    fn send_batches_again(&self) {
-        if let Ok(state) = UdpSocketState::new((&self.socket).into()) {
-            let mut sending = self
-                .backlog
-                .sending
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            *sending = state;
-        }
+        self.socket.max_segments()
     }
 
     /// Sends a batch now if the socket accepts it, and queues it otherwise.
@@ -242,16 +213,9 @@ impl Shared {
             } else {
                 batch.bytes.len()
             };
-            let transmit = Transmit {
-                destination: batch.to.0,
-                ecn: None,
-                contents: &batch.bytes[..length],
-                segment_size: Some(batch.segment),
-                src_ip: None,
-            };
             let datagrams = length.div_ceil(batch.segment);
-            let sent = self.sending().try_send((&self.socket).into(), &transmit);
-            match sent {
+            let bytes = &batch.bytes[..length];
+            match self.socket.send(batch.to.0, bytes, batch.segment) {
                 Ok(()) => {
                     self.counters.add(Count::SendCalls, 1);
                     self.counters.add(Count::DatagramsSent, datagrams);
@@ -262,8 +226,8 @@ impl Shared {
                     Refusal::TooLong => {
                         if batches_failed {
                             // Some kernels return EINVAL for a batch of datagrams that are too
-                            // long.
-                            self.send_batches_again();
+                            // long: they do not refuse batches.
+                            self.socket.reset_segments();
                         }
                         let length = length.min(batch.segment);
                         self.send_shorter(batch, length);
@@ -298,16 +262,14 @@ impl Shared {
         self.counters.drop(cause, datagrams, about);
     }
 
-    /// Sends queued batches. Returns whether the socket accepted all batches offered.
-    pub(crate) fn flush(&self) -> bool {
-        let mut taken = true;
+    /// Sends queued batches, until the socket accepts no more for now.
+    pub(crate) fn flush(&self) {
         for _ in 0..FLUSH {
             let Some(batch) = lock(&self.backlog.queue).pop() else {
                 break;
             };
             if let Err(rest) = self.try_transmit(batch) {
                 lock(&self.backlog.queue).put_back(rest);
-                taken = false;
                 break;
             }
         }
@@ -315,16 +277,11 @@ impl Shared {
         self.backlog
             .queued
             .store(!queue.is_empty(), Ordering::Release);
-        taken
     }
 
     /// Whether any batch waits for the socket.
     pub(crate) fn is_queued(&self) -> bool {
         self.backlog.queued.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn socket(&self) -> (&std::net::UdpSocket, &UdpSocketState) {
-        (&self.socket, &self.state)
     }
 
     /// Removes and returns the received messages.
@@ -394,27 +351,6 @@ impl Shared {
         *alarm = held.into_iter().chain(fragments).chain(probes).min();
         *alarm
     }
-}
-
-fn open(listen: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(
-        Domain::for_address(listen),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
-    if listen.is_ipv6() {
-        // [::] accepts IPv4 as well, regardless of the system's default.
-        socket.set_only_v6(false)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&listen.into()).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("cannot listen on UDP {listen}: {error}"),
-        )
-    })?;
-    Ok(socket.into())
 }
 
 /// The reason why the system did not send a datagram.

@@ -5,12 +5,7 @@
 //! while [`Socket::is_congested`] returns true, and returns at [`Socket::deadline`] at the latest.
 
 use crate::{counters::Cause, inbound::Reader, queue::Received, shared::Shared};
-use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd},
-    sync::Arc,
-    time::Instant,
-};
+use std::{io, os::fd::BorrowedFd, sync::Arc, time::Instant};
 
 /// The maximum number of receive calls before other work gets a turn.
 const CALLS: usize = 4;
@@ -37,9 +32,8 @@ impl Socket {
     /// The messages received, perhaps none. Never blocks. More may wait at the socket: poll it for
     /// readability.
     pub fn receive(&mut self) -> Vec<Received> {
-        let (socket, state) = self.shared.socket();
         for _ in 0..CALLS {
-            match self.reader.receive(state, socket.into()) {
+            match self.reader.receive(&*self.shared.socket) {
                 Ok(filled) => {
                     self.reader.process(&self.shared, filled);
                     if !Reader::is_full(filled) {
@@ -77,10 +71,10 @@ impl Socket {
     pub fn is_congested(&self) -> bool {
         self.shared.is_queued()
     }
-}
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.socket().0.as_fd()
+    /// The descriptor to poll. `None` if the [environment](crate::Environment) has no sockets of
+    /// the system.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.shared.socket.descriptor()
     }
 }

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::storage::{metadata::Metadata, wal::Directory};
-use crate::{config::Config, log_capture::LogCapture, runtime::poller::Poller};
+use crate::{config::Config, log_capture::LogCapture};
 use model::{
     Message,
     admission::{DiskId, OwnDisk, Record, Request, Response, Standing, Table},
 };
-use std::net::UdpSocket;
+use rand::{SeedableRng as _, rngs::StdRng};
+use std::task::Waker;
 use tempfile::TempDir;
 use tracing::Level;
 
@@ -27,7 +28,6 @@ struct Server {
     identities: Identities,
     start: Instant,
     _dir: TempDir,
-    _poller: Poller,
 }
 
 impl Server {
@@ -36,9 +36,11 @@ impl Server {
         let id = NodeId::new(1);
         let mut config = Config::new(id, "test", dir.path());
         config.voters = [1, 2, 3].map(NodeId::new).into();
-        let metadata = Metadata::open(&Directory::open(dir.path()).unwrap(), &config).unwrap();
-        let poller = Poller::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-        let keeper = Keeper::start(metadata, poller.waker()).unwrap();
+        let files = Arc::new(Directory::open(dir.path()).unwrap());
+        let mut random = StdRng::seed_from_u64(1);
+        let metadata = Metadata::open(&files, &config, &mut random).unwrap();
+        drop(files);
+        let keeper = Keeper::new(metadata, Waker::noop().clone(), &config.environment);
         let table = Table::from([
             (OTHER, record(DiskId::new(2), &[(1, boot(21))])),
             (PEER, record(DISK, &[(1, ORIGINAL)])),
@@ -60,7 +62,6 @@ impl Server {
             ),
             start: Instant::now(),
             _dir: dir,
-            _poller: poller,
         };
         server.tick(0);
         server
@@ -72,7 +73,7 @@ impl Server {
 
     fn tick(&mut self, millis: u64) {
         let now = self.at(millis);
-        self.identities.tick(0, |_| None, now);
+        self.identities.tick(1, 0, |_| None, now);
     }
 
     /// A message for the core arrives from this run. Returns the requests to it.

@@ -7,9 +7,10 @@ use status::{EventKind, Role, ServerEvent};
 use std::{
     collections::VecDeque,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, UNIX_EPOCH},
 };
 use tracing::{debug, info, trace};
+use transport::Clock;
 
 /// The maximum number of appends timed until their commit at once. Further ones are not timed.
 const TIMED: usize = 4096;
@@ -18,6 +19,7 @@ const KEPT: usize = 64;
 
 /// Observes the steps of one server.
 pub(crate) struct Observer {
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     noted: LastSeen,
     /// The last entry of each append made as leader, and the time of the append.
@@ -67,11 +69,12 @@ pub(crate) fn leader_of(raft: &Raft) -> Option<NodeId> {
 }
 
 impl Observer {
-    pub(crate) fn new(raft: &Raft, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(raft: &Raft, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
         let noted = LastSeen::of(raft);
         metrics.role(noted.role, noted.role);
         let mut observer = Self {
             metrics,
+            clock,
             noted,
             uncommitted: VecDeque::new(),
             happened: VecDeque::new(),
@@ -89,7 +92,9 @@ impl Observer {
 
     fn tell(&mut self, what: EventKind, term: Term, node: Option<NodeId>, index: Option<LogIndex>) {
         let id = self.happened.back().map_or(0, |last| last.id) + 1;
-        let at = SystemTime::now()
+        let at = self
+            .clock
+            .calendar()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
         if self.happened.len() >= KEPT {
@@ -236,7 +241,7 @@ impl Observer {
         while let Some((index, appended)) = self.uncommitted.front().copied()
             && index <= commit_index
         {
-            let now = *now.get_or_insert_with(Instant::now);
+            let now = *now.get_or_insert_with(|| self.clock.now());
             self.metrics
                 .committed(now.saturating_duration_since(appended));
             self.uncommitted.pop_front();
@@ -282,7 +287,7 @@ impl Observer {
         self.metrics.appended(write.append.len());
         debug!(entries = write.append.len(), %last, "entries appended");
         if self.noted.role == Role::Leader && self.uncommitted.len() < TIMED {
-            self.uncommitted.push_back((last, Instant::now()));
+            self.uncommitted.push_back((last, self.clock.now()));
         }
     }
 
@@ -322,7 +327,11 @@ mod tests {
     fn server_without_a_majority_logs_each_election_once() {
         let config = Config::new([1, 2, 3].map(NodeId::new).into());
         let mut raft = Raft::recover(NodeId::new(1), config, Durable::default());
-        let mut observer = Observer::new(&raft, Arc::new(Metrics::new()));
+        let mut observer = Observer::new(
+            &raft,
+            Arc::new(Metrics::new()),
+            transport::Environment::system().clock,
+        );
         let mut step = |event: Event| {
             let kind = observer.before(&event);
             let effects = raft.step(event);

@@ -23,10 +23,10 @@ pub(crate) struct BusyPoll {
 
 impl BusyPoll {
     /// Creates a window of this length. Zero disables busy polling.
-    pub(crate) fn new(most: Duration) -> Self {
+    pub(crate) fn new(most: Duration, now: Instant) -> Self {
         Self {
             most,
-            since: Instant::now(),
+            since: now,
             alone: AtomicU64::new(0),
             end: AtomicU64::new(0),
         }
@@ -72,8 +72,8 @@ mod tests {
 
     /// A window, and a function that maps microseconds after its creation to instants.
     fn busy_poll(most: Duration) -> (BusyPoll, impl Fn(u64) -> Instant) {
-        let busy_poll = BusyPoll::new(most);
-        let since = busy_poll.since;
+        let since = Instant::now();
+        let busy_poll = BusyPoll::new(most, since);
         (busy_poll, move |micros| {
             since + Duration::from_micros(micros)
         })

@@ -18,7 +18,7 @@ use crate::{
     runtime::fault_switch::FaultSwitch,
     runtime::leader_probe::LeaderProbe,
     runtime::local::{Local, Reply},
-    runtime::poller::{Poller, Wakeup},
+    runtime::poller::Wakeup,
     runtime::snapshot_policy::SnapshotPolicy,
     runtime::timers::Timers,
     storage::disk::write_durably,
@@ -31,10 +31,12 @@ use model::{
     client::Ask,
     invariants::{self, Watermarks},
 };
+use rand::{RngExt as _, rngs::StdRng};
 use status::{Alert, AlertKind, Counts, Progress, Status};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    os::fd::BorrowedFd,
     path::PathBuf,
     sync::{
         Arc,
@@ -44,7 +46,7 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
-use transport::{Cause, Count, Endpoint, Received, Socket, canonical};
+use transport::{Cause, Clock, Count, Endpoint, Environment, Received, Socket, canonical};
 
 /// How long a stopping server waits for operations in progress.
 const LINGER: Duration = Duration::from_secs(2);
@@ -70,6 +72,7 @@ pub(crate) enum Command {
 
 /// The liveness data that the driver publishes while it runs.
 pub(crate) struct Liveness {
+    clock: Arc<dyn Clock>,
     started: Instant,
     /// When the last turn ended, in milliseconds since the start.
     turned: AtomicU64,
@@ -78,16 +81,17 @@ pub(crate) struct Liveness {
 }
 
 impl Liveness {
-    pub(crate) fn new(others: impl Iterator<Item = NodeId>) -> Self {
+    pub(crate) fn new(others: impl Iterator<Item = NodeId>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            started: Instant::now(),
+            started: clock.now(),
+            clock,
             turned: AtomicU64::new(0),
             heard: others.map(|id| (id, AtomicU64::new(0))).collect(),
         }
     }
 
     pub(crate) fn uptime(&self) -> Duration {
-        self.started.elapsed()
+        self.clock.now().saturating_duration_since(self.started)
     }
 
     /// The time since the last turn. The heartbeat timer causes turns even when nothing else
@@ -117,6 +121,9 @@ impl Liveness {
 
 /// The parts that the start of a server hands to the driver.
 pub(crate) struct Parts {
+    pub(crate) environment: Environment,
+    /// The generator of this run.
+    pub(crate) random: StdRng,
     pub(crate) raft: Raft,
     pub(crate) endpoint: Endpoint,
     pub(crate) socket: Socket,
@@ -140,6 +147,8 @@ pub(crate) struct Parts {
 
 /// The driver; see the module documentation.
 pub(crate) struct Driver {
+    environment: Environment,
+    random: StdRng,
     raft: Raft,
     endpoint: Endpoint,
     socket: Socket,
@@ -179,6 +188,15 @@ pub(crate) struct ArmedWakeups {
     to_write: bool,
 }
 
+/// The wake-ups to arm before the event loop waits.
+#[derive(Default)]
+pub(crate) struct WakeupsToArm {
+    /// Whether to listen to the socket anew, and if so, whether a writable socket is an event.
+    pub(crate) listen: Option<bool>,
+    /// The time until the timer fires, if it is set anew.
+    pub(crate) timer: Option<Duration>,
+}
+
 /// The scope of a turn.
 #[derive(Clone, Copy)]
 pub(crate) enum TurnScope {
@@ -205,6 +223,8 @@ pub(crate) struct TurnBuffers {
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts {
+            environment,
+            random,
             raft,
             endpoint,
             socket,
@@ -223,7 +243,9 @@ impl Driver {
             slow_disk,
         } = parts;
         Self {
-            observer: Observer::new(&raft, Arc::clone(&metrics)),
+            observer: Observer::new(&raft, Arc::clone(&metrics), Arc::clone(&environment.clock)),
+            environment,
+            random,
             leader_probe: LeaderProbe::default(),
             buffers: TurnBuffers::default(),
             armed: ArmedWakeups::default(),
@@ -251,6 +273,11 @@ impl Driver {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
     /// The writer, which both threads of the event loop use.
     pub(crate) fn writer(&self) -> &Arc<Writer> {
         &self.writer
@@ -273,7 +300,7 @@ impl Driver {
             return self.fail(failure);
         }
         if let Some(stop_by) = self.buffers.stop_by
-            && (Instant::now() >= stop_by || (self.local.is_idle() && !self.raft.is_writing()))
+            && (self.now() >= stop_by || (self.local.is_idle() && !self.raft.is_writing()))
         {
             self.outcome = Some(Ok(()));
         }
@@ -307,7 +334,7 @@ impl Driver {
 
     /// Collects the waiting datagrams and commands.
     fn gather(&mut self) {
-        self.socket.serve_timers(Instant::now());
+        self.socket.serve_timers(self.now());
         self.buffers.messages = self.socket.receive();
         while self.buffers.commands.len() < COMMANDS {
             match self.commands.try_recv() {
@@ -326,7 +353,7 @@ impl Driver {
 
     fn take_up(&mut self, scope: TurnScope) -> Result<(), Failure> {
         self.metrics.turns.inc();
-        let now = Instant::now();
+        let now = self.now();
         if let Some(report) = self.writer.take_report() {
             self.persisted(report.map_err(Failure::Disk)?)?;
         }
@@ -350,7 +377,7 @@ impl Driver {
         }
         let last = self.metrics.snapshot_bytes.get();
         if self.snapshot_policy.is_due(&self.raft, last) && !self.writer.is_behind() {
-            self.snapshot_policy.begin(0);
+            self.snapshot_policy.begin(0, &mut self.random);
             self.step(Event::Compact)?;
         }
         if !self.buffers.sends.is_empty() {
@@ -360,27 +387,38 @@ impl Driver {
         Ok(())
     }
 
-    /// Arms the event loop for the socket and the next timer.
-    pub(crate) fn prepare_to_wait(&mut self, scope: TurnScope, poller: &Poller) {
+    /// The time of the next turn at the latest.
+    pub(crate) fn deadline(&self) -> Instant {
+        let timers = self.timers.next();
+        self.socket.deadline().map_or(timers, |at| at.min(timers))
+    }
+
+    /// The descriptor of the socket, if it is a socket of the system.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.descriptor()
+    }
+
+    /// The wake-ups that the event loop must arm before it waits.
+    pub(crate) fn prepare_to_wait(&mut self, scope: TurnScope) -> WakeupsToArm {
+        let mut wakeups = WakeupsToArm::default();
         let to_write = self.socket.is_congested();
         let was_told = matches!(scope, TurnScope::Everything(Wakeup::Socket));
-        let mut done = Ok(());
         if was_told || to_write != self.armed.to_write {
             self.armed.to_write = to_write;
-            done = poller.listen(&self.socket, to_write);
+            wakeups.listen = Some(to_write);
         }
-        let timers = self.timers.next();
-        let due = self.socket.deadline().map_or(timers, |at| at.min(timers));
-        let now = Instant::now();
+        let (due, now) = (self.deadline(), self.now());
         // Timers are postponed far more often than they fire. The timer is therefore never moved to
         // a later time, and may fire once too early.
-        if done.is_ok() && self.armed.clock.is_none_or(|at| due < at || at <= now) {
+        if self.armed.clock.is_none_or(|at| due < at || at <= now) {
             self.armed.clock = Some(due);
-            done = poller.arm_timer(due.saturating_duration_since(now));
+            wakeups.timer = Some(due.saturating_duration_since(now));
         }
-        if let Err(error) = done {
-            self.fail(Failure::System(error.into()));
-        }
+        wakeups
+    }
+
+    fn now(&self) -> Instant {
+        self.environment.clock.now()
     }
 
     /// The only place that reports a write as durable to the core.
@@ -503,7 +541,8 @@ impl Driver {
     fn tick_identities(&mut self, now: Instant) {
         let other_voters = self.endpoint.counters().dropped(Cause::Voters);
         let silence = |id| self.liveness.silence(id);
-        let turn = self.identities.tick(other_voters, silence, now);
+        let nonce = self.random.random();
+        let turn = self.identities.tick(nonce, other_voters, silence, now);
         self.carry_out_identities(turn);
     }
 
@@ -609,8 +648,9 @@ impl Driver {
             return Ok(());
         };
         let at = self.endpoint.route_to(Address::Node(leader));
-        if at.is_some_and(|at| self.leader_probe.is_unreachable(at))
-            && self.timers.hasten_election(now)
+        let network = &*self.environment.network;
+        if at.is_some_and(|at| self.leader_probe.is_unreachable(network, at))
+            && self.timers.hasten_election(now, &mut self.random)
         {
             info!(%leader, "the leader is silent, and nobody listens at its address");
             self.metrics.leaders_gone.inc();
@@ -697,7 +737,8 @@ impl Driver {
             self.writer.write(write);
         }
         for timer in effects.timers {
-            self.timers.arm(timer);
+            let now = self.now();
+            self.timers.arm(timer, now, &mut self.random);
         }
         for envelope in effects.sends {
             if let Address::Node(id) = envelope.to
@@ -842,7 +883,7 @@ impl Driver {
     /// The current conditions that need an operator's attention.
     fn alerts(&self) -> Vec<Alert> {
         let silence = |id| self.liveness.silence(id);
-        let now = Instant::now();
+        let now = self.now();
         let mut alerts = self.identities.alerts(silence, self.is_follower(), now);
         alerts.extend(self.endpoint.misplaced().iter().filter_map(|misplaced| {
             let Address::Node(id) = misplaced.process else {
@@ -855,7 +896,7 @@ impl Driver {
             })
         }));
         if let Some(since) = self.slow_since {
-            let seconds = since.elapsed().as_secs();
+            let seconds = now.saturating_duration_since(since).as_secs();
             alerts.push(Alert {
                 kind: AlertKind::SlowDisk,
                 node: self.raft.id().get(),
@@ -867,7 +908,7 @@ impl Driver {
 
     /// Whether a server counts toward a quorum, as far as is known.
     fn counts(&self, id: NodeId) -> bool {
-        let (silence, now) = (self.liveness.silence(id), Instant::now());
+        let (silence, now) = (self.liveness.silence(id), self.now());
         let is_lost = self
             .identities
             .is_lost(id, silence, self.is_follower(), now);

@@ -16,7 +16,7 @@
 
 use crate::{
     error::Failure,
-    runtime::driver::{Driver, TurnScope},
+    runtime::driver::{Driver, TurnScope, WakeupsToArm},
     runtime::poller::{Poller, Wakeup},
     storage::writer::Writer,
 };
@@ -111,10 +111,25 @@ impl EventLoop {
         }
     }
 
+    /// Arms the poller for the socket and the next timer.
+    fn arm(&self, driver: &mut Driver, scope: TurnScope) {
+        let WakeupsToArm { listen, timer } = driver.prepare_to_wait(scope);
+        let mut armed = Ok(());
+        if let (Some(to_write), Some(socket)) = (listen, driver.descriptor()) {
+            armed = self.poller.listen(socket, to_write);
+        }
+        if let Some(after) = timer {
+            armed = armed.and_then(|()| self.poller.arm_timer(after));
+        }
+        if let Err(error) = armed {
+            driver.fail(Failure::System(error.into()));
+        }
+    }
+
     fn take_turns<'a>(&'a self, mut driver: MutexGuard<'a, Driver>, mut scope: TurnScope) {
         loop {
             driver.turn(scope);
-            driver.prepare_to_wait(scope, &self.poller);
+            self.arm(&mut driver, scope);
             if driver.has_ended() {
                 self.stopped.store(true, Relaxed);
                 return self.poller.waker().wake();

@@ -12,20 +12,20 @@
 
 use std::{
     io::{self, ErrorKind},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::SocketAddr,
 };
+use transport::{LivenessProbe, Network};
 
-/// A separate socket: the system reports the ICMP error of a datagram to the socket that sent it,
-/// as the result of its next operation.
+/// The probe of the leader, if one is in progress.
 #[derive(Default)]
-pub(crate) struct LeaderProbe(Option<(SocketAddr, UdpSocket)>);
+pub(crate) struct LeaderProbe(Option<(SocketAddr, Box<dyn LivenessProbe>)>);
 
 impl LeaderProbe {
     /// Whether no process listens at this address, as far as is known by now. Sends a one-byte
     /// datagram there, which a live process drops. Call it repeatedly, because the ICMP answer may
     /// be delayed.
-    pub(crate) fn is_unreachable(&mut self, at: SocketAddr) -> bool {
-        self.try_at(at).is_err_and(|error| {
+    pub(crate) fn is_unreachable(&mut self, network: &dyn Network, at: SocketAddr) -> bool {
+        self.try_at(network, at).is_err_and(|error| {
             if error.kind() != ErrorKind::ConnectionRefused {
                 // No socket is available, or there is no route: the result is unknown.
                 self.0 = None;
@@ -39,37 +39,25 @@ impl LeaderProbe {
         self.0 = None;
     }
 
-    fn try_at(&mut self, at: SocketAddr) -> io::Result<()> {
-        let socket = match self.0.take() {
-            Some((same, socket)) if same == at => socket,
-            _ => {
-                let any = match at {
-                    SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-                    SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-                };
-                let socket = UdpSocket::bind(any)?;
-                socket.set_nonblocking(true)?;
-                socket.connect(at)?;
-                socket
-            }
+    fn try_at(&mut self, network: &dyn Network, at: SocketAddr) -> io::Result<()> {
+        let probe = match self.0.take() {
+            Some((same, probe)) if same == at => probe,
+            _ => network.probe(at)?,
         };
-        let (_, socket) = self.0.insert((at, socket));
-        // Either call reports an ICMP error received since then; on the same machine it arrives at
-        // once.
-        socket.send(&[0])?;
-        match socket.recv(&mut [0]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
-            other => other.map(|_| ()),
-        }
+        let (_, probe) = self.0.insert((at, probe));
+        probe.send()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::UdpSocket;
+    use transport::Environment;
 
     #[test]
     fn somebody_is_told_from_nobody() {
+        let network = Environment::system().network;
         for any in ["127.0.0.1:0", "[::1]:0"] {
             // A machine without IPv6 tests IPv4 only.
             let Ok(socket) = UdpSocket::bind(any) else {
@@ -78,16 +66,16 @@ mod tests {
             let at = socket.local_addr().unwrap();
             let mut probe = LeaderProbe::default();
             for _ in 0..3 {
-                assert!(!probe.is_unreachable(at), "{at}");
+                assert!(!probe.is_unreachable(&*network, at), "{at}");
             }
             drop(socket);
             for _ in 0..3 {
-                assert!(probe.is_unreachable(at), "{at}");
+                assert!(probe.is_unreachable(&*network, at), "{at}");
             }
             let _back = UdpSocket::bind(at).unwrap();
             // The pending error of the earlier probe is reported once more.
-            probe.is_unreachable(at);
-            assert!(!probe.is_unreachable(at), "{at}");
+            probe.is_unreachable(&*network, at);
+            assert!(!probe.is_unreachable(&*network, at), "{at}");
         }
     }
 }

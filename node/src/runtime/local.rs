@@ -12,6 +12,7 @@ use model::{
     message::ResponseBody,
     store::Answer,
 };
+use rand::{RngExt as _, rngs::StdRng};
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -52,11 +53,12 @@ impl Local {
         max_sessions: usize,
         max_waiting: usize,
         timeout: Duration,
+        random: &mut StdRng,
     ) -> Self {
         Self {
             node,
             // Halved, so that adding the session number cannot overflow.
-            base: rand::random::<u64>() >> 1,
+            base: random.random::<u64>() >> 1,
             max_sessions,
             max_waiting,
             timeout,

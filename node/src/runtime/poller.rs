@@ -17,6 +17,7 @@ use rustix::{
 };
 use std::{
     sync::Arc,
+    task::{Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -32,15 +33,18 @@ pub(crate) struct Poller {
     waker: Waker,
 }
 
-/// Wakes one of the waiting threads, or the next one that waits. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Waker(Arc<OwnedFd>);
+/// Wakes one of the waiting threads, or the next one that waits.
+struct EventFd(OwnedFd);
 
-impl Waker {
-    pub(crate) fn wake(&self) {
+impl Wake for EventFd {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
         // The write fails only if the eventfd counter is full, and then the eventfd is readable
         // anyway.
-        let _ = io::write(&*self.0, &1_u64.to_ne_bytes());
+        let _ = io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
 
@@ -49,13 +53,13 @@ impl Waker {
 pub(crate) enum Wakeup {
     /// The socket is ready. It causes no further wake-up until [`Poller::listen`].
     Socket,
-    /// The timer fired, or [`Waker::wake`] was called.
+    /// The timer fired, or the [waker](Poller::waker) was used.
     Otherwise,
 }
 
 impl Poller {
-    /// Creates a poller. The socket causes no wake-up until [`Self::listen`].
-    pub(crate) fn new(socket: impl AsFd) -> io::Result<Self> {
+    /// Creates a poller without a socket.
+    pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let clock = timerfd_create(TimerfdClockId::Monotonic, flags)?;
@@ -64,14 +68,20 @@ impl Poller {
         let data = epoll::EventData::new_u64;
         epoll::add(&epoll, &clock, data(TIMER), edge)?;
         epoll::add(&epoll, &waker, data(WAKER), edge)?;
-        epoll::add(&epoll, socket, data(SOCKET), epoll::EventFlags::ONESHOT)?;
         Ok(Self {
             epoll,
             clock,
-            waker: Waker(Arc::new(waker)),
+            waker: Arc::new(EventFd(waker)).into(),
         })
     }
 
+    /// Adds the socket. It causes no wake-up until [`Self::listen`].
+    pub(crate) fn add(&self, socket: impl AsFd) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(SOCKET);
+        epoll::add(&self.epoll, socket, data, epoll::EventFlags::ONESHOT)
+    }
+
+    /// Wakes one of the waiting threads, or the next one that waits.
     pub(crate) fn waker(&self) -> Waker {
         self.waker.clone()
     }
@@ -155,7 +165,8 @@ mod tests {
     fn datagrams_are_told_to_one_and_once_until_it_listens_again() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let at = socket.local_addr().unwrap();
-        let poller = Arc::new(Poller::new(&socket).unwrap());
+        let poller = Arc::new(Poller::new().unwrap());
+        poller.add(&socket).unwrap();
         let told = two(&poller);
         socket.send_to(&[1], at).unwrap();
         poller.waker().wake();
@@ -185,7 +196,8 @@ mod tests {
     fn who_waits_awake_is_told_the_same_and_falls_asleep_when_it_is_over() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let at = socket.local_addr().unwrap();
-        let poller = Poller::new(&socket).unwrap();
+        let poller = Poller::new().unwrap();
+        poller.add(&socket).unwrap();
         let far = Some(Instant::now() + Duration::from_secs(3600));
         poller.listen(&socket, false).unwrap();
         socket.send_to(&[1], at).unwrap();
@@ -216,7 +228,8 @@ mod tests {
     #[test]
     fn clock_goes_off_not_before_its_time_and_can_be_set_earlier() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let poller = Poller::new(&socket).unwrap();
+        let poller = Poller::new().unwrap();
+        poller.add(&socket).unwrap();
         let begun = Instant::now();
         poller.arm_timer(Duration::from_secs(3600)).unwrap();
         poller.arm_timer(Duration::from_millis(20)).unwrap();

@@ -1,6 +1,7 @@
 //! The snapshot policy: when a server takes a snapshot (log compaction, Raft §7).
 
 use model::{Raft, Role};
+use rand::{RngExt as _, rngs::StdRng};
 
 /// The snapshot policy of one server.
 pub(crate) struct SnapshotPolicy {
@@ -16,23 +17,28 @@ pub(crate) struct SnapshotPolicy {
 
 impl SnapshotPolicy {
     /// Creates a policy for a log that has grown by `growth` bytes since its last snapshot.
-    pub(crate) fn new(snapshot_entries: u64, snapshot_bytes: u64, growth: u64) -> Self {
+    pub(crate) fn new(
+        snapshot_entries: u64,
+        snapshot_bytes: u64,
+        growth: u64,
+        random: &mut StdRng,
+    ) -> Self {
         let mut policy = Self {
             snapshot_entries,
             snapshot_bytes,
             growth,
             share: 0,
         };
-        policy.begin(growth);
+        policy.begin(growth, random);
         policy
     }
 
     /// Restarts the count and draws the jitter anew. Servers apply the same entries. If they also
     /// wrote their snapshots at the same time, no write would become durable on any of them
     /// meanwhile, and all clients would wait.
-    pub(crate) fn begin(&mut self, growth: u64) {
+    pub(crate) fn begin(&mut self, growth: u64, random: &mut StdRng) {
         self.growth = growth;
-        self.share = rand::random_range(768..=1280);
+        self.share = random.random_range(768..=1280);
     }
 
     fn share_of(&self, usual: u64) -> u64 {
@@ -73,15 +79,21 @@ fn sends_snapshots(raft: &Raft) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::SeedableRng as _;
     use std::collections::BTreeSet;
 
     const NO_STATE: u64 = 0;
 
+    fn random() -> StdRng {
+        StdRng::seed_from_u64(1)
+    }
+
     #[test]
     fn servers_take_snapshots_at_different_times_a_quarter_earlier_or_later_at_most() {
-        let first = |is_time: &dyn Fn(&SnapshotPolicy, u64) -> bool| {
+        let mut random = random();
+        let mut first = |is_time: &dyn Fn(&SnapshotPolicy, u64) -> bool| {
             let drawn = (0..200).map(|_| {
-                let policy = SnapshotPolicy::new(1000, 1000, 0);
+                let policy = SnapshotPolicy::new(1000, 1000, 0, &mut random);
                 (0..9999)
                     .find(|so_many| is_time(&policy, *so_many))
                     .unwrap()
@@ -101,9 +113,10 @@ mod tests {
 
     #[test]
     fn each_snapshot_draws_anew() {
-        let mut policy = SnapshotPolicy::new(1000, 1000, 0);
+        let mut random = random();
+        let mut policy = SnapshotPolicy::new(1000, 1000, 0, &mut random);
         let drawn = (0..200).map(|_| {
-            policy.begin(0);
+            policy.begin(0, &mut random);
             policy.share
         });
         assert!(drawn.collect::<BTreeSet<u64>>().len() > 20);
@@ -111,7 +124,8 @@ mod tests {
 
     #[test]
     fn log_grows_by_about_as_much_as_a_large_state_takes() {
-        let mut policy = SnapshotPolicy::new(1000, 1000, 0);
+        let mut random = random();
+        let mut policy = SnapshotPolicy::new(1000, 1000, 0, &mut random);
         let state = 1 << 20;
         for (growth, is_time) in [(0, false), (state / 2, false), (state * 2, true)] {
             policy.growth = growth;
@@ -121,7 +135,8 @@ mod tests {
 
     #[test]
     fn snapshot_on_its_way_is_waited_for_but_not_for_ever() {
-        let mut policy = SnapshotPolicy::new(1000, 1000, 0);
+        let mut random = random();
+        let mut policy = SnapshotPolicy::new(1000, 1000, 0, &mut random);
         for (growth, state, is_time) in [
             (3999, NO_STATE, false),
             (4000, NO_STATE, true),

@@ -1,6 +1,7 @@
 //! Timer deadlines. The core decides which timers to arm; this module draws their durations.
 
 use model::{Role, Term, Timer};
+use rand::{RngExt as _, rngs::StdRng};
 use std::time::{Duration, Instant};
 
 /// The maximum factor by which a candidate's election timeout is multiplied.
@@ -26,8 +27,9 @@ impl Timers {
         heartbeat_every: Duration,
         election_min: Duration,
         election_max: Duration,
+        now: Instant,
+        random: &mut StdRng,
     ) -> Self {
-        let now = Instant::now();
         let mut timers = Self {
             heartbeat_every,
             election_min,
@@ -39,8 +41,8 @@ impl Timers {
             ran_in: Term::ZERO,
             is_candidate: false,
         };
-        timers.arm(Timer::Election);
-        timers.arm(Timer::Quorum);
+        timers.arm(Timer::Election, now, random);
+        timers.arm(Timer::Quorum, now, random);
         timers
     }
 
@@ -73,14 +75,13 @@ impl Timers {
     }
 
     /// Restarts a timer.
-    pub(crate) fn arm(&mut self, timer: Timer) {
-        let now = Instant::now();
+    pub(crate) fn arm(&mut self, timer: Timer, now: Instant, random: &mut StdRng) {
         match timer {
             Timer::Heartbeat => self.heartbeat = now + self.heartbeat_every,
             Timer::Quorum => self.quorum = Some(now + self.election_min),
             Timer::Election => {
                 let spread = self.election_max - self.election_min;
-                let more = spread.mul_f64(share_of(rand::random()));
+                let more = spread.mul_f64(share_of(random.random()));
                 self.election = Some(now + (self.election_min + more) * self.backoff());
             }
         }
@@ -99,13 +100,13 @@ impl Timers {
     /// Shortens the election timeout to a random time within two heartbeats. Returns false if it
     /// expires within that time anyway. The other servers may need one heartbeat to detect the
     /// same, and only one of them should request votes first.
-    pub(crate) fn hasten_election(&mut self, now: Instant) -> bool {
+    pub(crate) fn hasten_election(&mut self, now: Instant, random: &mut StdRng) -> bool {
         let within = self.heartbeat_every * 2;
         let is_later = |due: Instant| due > now + within;
         if !self.election.is_some_and(is_later) {
             return false;
         }
-        self.election = Some(now + within.mul_f64(rand::random()));
+        self.election = Some(now + within.mul_f64(random.random()));
         true
     }
 
@@ -154,6 +155,7 @@ fn take(timer: &mut Option<Instant>, now: Instant) -> bool {
 mod tests {
     use super::*;
     use model::{Config, Durable, Event, NodeId, Raft};
+    use rand::SeedableRng as _;
 
     #[test]
     fn candidate_that_nobody_answers_in_time_waits_longer_each_time() {
@@ -161,17 +163,17 @@ mod tests {
         config.pre_vote = false;
         let mut raft = Raft::recover(NodeId::new(1), config, Durable::default());
         let (min, max) = (Duration::from_millis(1000), Duration::from_millis(1000));
-        let mut timers = Timers::new(Duration::from_millis(100), min, max);
+        let (now, mut random) = (Instant::now(), StdRng::seed_from_u64(1));
+        let mut timers = Timers::new(Duration::from_millis(100), min, max, now, &mut random);
         let mut waits = Vec::new();
         for _ in 0..7 {
             let effects = raft.step(Event::ElectionTimeout);
             let written = effects.write.expect("its own vote").id;
             raft.step(Event::Persisted(written));
             timers.note_role(raft.role(), raft.current_term());
-            let begun = Instant::now();
-            timers.arm(Timer::Election);
+            timers.arm(Timer::Election, now, &mut random);
             let due = timers.election.expect("it was armed");
-            waits.push((due - begun).as_millis() / 1000);
+            waits.push((due - now).as_secs());
         }
         assert_eq!(waits, [1, 1, 2, 4, 8, 8, 8]);
         // Another server becomes leader.
@@ -194,14 +196,14 @@ mod tests {
     #[test]
     fn election_timeout_lies_within_its_bounds_and_mostly_in_their_lower_half() {
         let (min, max) = (Duration::from_millis(1000), Duration::from_millis(2000));
-        let mut timers = Timers::new(Duration::from_millis(100), min, max);
+        let (now, mut random) = (Instant::now(), StdRng::seed_from_u64(1));
+        let mut timers = Timers::new(Duration::from_millis(100), min, max, now, &mut random);
         let mut low = 0;
         for _ in 0..1000 {
-            let begun = Instant::now();
-            timers.arm(Timer::Election);
+            timers.arm(Timer::Election, now, &mut random);
             let due = timers.election.expect("it was armed");
-            assert!(due >= begun + min && due <= Instant::now() + max);
-            low += u32::from(due < begun + (min + max) / 2);
+            assert!((now + min..=now + max).contains(&due));
+            low += u32::from(due < now + (min + max) / 2);
         }
         // Of 1000 squares of uniform random numbers, 707 on average are below one half, with a
         // standard deviation of 14. Without the square, 500 would be.

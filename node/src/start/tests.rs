@@ -1,6 +1,7 @@
 //! Servers whose disk fails, hangs or falls behind.
 
 mod invariant;
+mod simulated;
 
 use super::*;
 use crate::error::ProposeError;
@@ -33,7 +34,10 @@ async fn failing_disk_stops_the_server_and_says_why() {
     config.heartbeat = Duration::from_millis(10);
     config.election_min = Duration::from_millis(20);
     config.election_max = Duration::from_millis(40);
-    let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+    let open = |_: &Config,
+                _: Arc<Directory>,
+                _: &mut StdRng|
+     -> Result<(Box<dyn Disk>, Durable), DiskError> {
         Ok((Box::new(Breaking(3)), Durable::default()))
     };
     let node = Node::start_with(config, open).await.unwrap();
@@ -91,7 +95,10 @@ async fn timers_and_questions_are_served_while_the_disk_hangs() {
         reached,
         released,
     };
-    let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+    let open = |_: &Config,
+                _: Arc<Directory>,
+                _: &mut StdRng|
+     -> Result<(Box<dyn Disk>, Durable), DiskError> {
         Ok((Box::new(disk), Durable::default()))
     };
     let node = Node::start_with(config, open).await.unwrap();
@@ -174,7 +181,10 @@ async fn three_servers(dir: &std::path::Path, gates: [&Arc<Gate>; 3]) -> (Vec<No
         config.election_min = Duration::from_millis(400);
         config.election_max = Duration::from_millis(800);
         let disk = Gated(Arc::clone(gate));
-        let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+        let open = |_: &Config,
+                    _: Arc<Directory>,
+                    _: &mut StdRng|
+         -> Result<(Box<dyn Disk>, Durable), DiskError> {
             Ok((Box::new(disk), Durable::default()))
         };
         nodes.push(Node::start_with(config, open).await.unwrap());
@@ -288,7 +298,10 @@ async fn hanging_disk_is_reported_until_it_responds() {
     config.http = Some(([127, 0, 0, 1], 0).into());
     config.slow_disk = Duration::from_millis(50);
     let disk = Gated(Arc::clone(&gate));
-    let open = |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+    let open = |_: &Config,
+                _: Arc<Directory>,
+                _: &mut StdRng|
+     -> Result<(Box<dyn Disk>, Durable), DiskError> {
         Ok((Box::new(disk), Durable::default()))
     };
     let node = Node::start_with(config, open).await.unwrap();
@@ -355,7 +368,10 @@ async fn hanging_recovery_is_reported() {
     let (warn, mut warnings) = mpsc::unbounded_channel();
     let _collecting = tracing::subscriber::set_default(Warnings(warn));
     let (release, released) = std::sync::mpsc::channel::<()>();
-    let open = move |_: &Config, _: Directory| -> Result<(Box<dyn Disk>, Durable), DiskError> {
+    let open = move |_: &Config,
+                     _: Arc<Directory>,
+                     _: &mut StdRng|
+          -> Result<(Box<dyn Disk>, Durable), DiskError> {
         let _ = released.recv();
         Ok((Box::new(Gated(Arc::default())), Durable::default()))
     };
@@ -486,14 +502,16 @@ async fn crash_during_the_first_start_leaves_a_usable_directory() {
     // The files of a directory after its first start, except the record in `lock`, and with the
     // metadata of the moment before the log existed.
     let made = tempfile::tempdir().unwrap();
-    let directory = Directory::open(made.path()).unwrap();
-    Metadata::open(&directory, &lone(made.path())).unwrap();
+    let directory = Arc::new(Directory::open(made.path()).unwrap());
+    let (config, mut random) = (lone(made.path()), StdRng::seed_from_u64(1));
+    Metadata::open(&directory, &config, &mut random).unwrap();
     let metadata = std::fs::read(made.path().join("metadata")).unwrap();
     let identity = Identity {
         cluster: "test".into(),
         node: 1,
     };
-    drop(Wal::open(directory, identity, 8192, 7).unwrap());
+    let threads = config.environment.threads;
+    drop(Wal::open(directory, identity, 8192, 7, threads).unwrap());
     let read = |name: &str| std::fs::read(made.path().join(name)).unwrap();
     let (log, record) = (read("log-0000000001.wal"), read("lock"));
     assert!(!record.is_empty());

@@ -6,30 +6,30 @@
 //! directory. So a complete version always exists. The file exists before the log does, and each start
 //! is durable in it before the first datagram of that start leaves.
 //!
-//! After the start, only the table of peers changes. [`Keeper`] writes it on a separate thread, so
+//! After the start, only the table of peers changes. [`Keeper`] writes it on background threads, so
 //! that no heartbeat waits for the disk.
 
 use crate::{
     Config, DiskError,
-    runtime::poller::Waker,
-    storage::wal::{self, Directory, DirectoryLock, Files as _},
+    storage::wal::{self, Files},
 };
 use model::{
     NodeId,
     admission::{DiskId, OwnDisk, Table},
     wire::BootId,
 };
+use rand::{RngExt as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
+    task::Waker,
+    thread,
     time::{Duration, Instant},
 };
+use transport::{Clock, Environment, Threads};
 
 pub(super) const NAME: &str = "metadata";
 /// The temporary name of the next version until that version is durable.
@@ -153,23 +153,39 @@ impl Contents {
     }
 }
 
+type Replace = dyn Fn(&[u8]) -> io::Result<()> + Send;
+
 /// The metadata of a data directory that this process has locked.
-#[derive(Debug)]
 pub(crate) struct Metadata {
-    dir: PathBuf,
     contents: Contents,
-    /// The lock on the directory. It lasts until the last writer of the metadata is gone.
-    _lock: DirectoryLock,
+    /// Replaces the file. It keeps the directory open, and thus locked.
+    replace: Box<Replace>,
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Metadata").field(&self.contents).finish()
+    }
 }
 
 impl Metadata {
-    /// Reads the metadata of a directory. If the directory is new, writes the metadata of a first
-    /// start.
-    pub(crate) fn open(directory: &Directory, config: &Config) -> Result<Self, MetadataError> {
-        let dir = directory.dir().to_owned();
+    /// Reads the metadata of a directory. If the directory is new, draws the identity of its disk,
+    /// and writes the metadata of a first start.
+    pub(crate) fn open<F: Files>(
+        files: &Arc<F>,
+        config: &Config,
+        random: &mut StdRng,
+    ) -> Result<Self, MetadataError> {
+        let dir = files.dir().to_owned();
         let failed = |action| move |source| DiskError::of(action, NAME, source);
-        let lock = directory.share_lock().map_err(failed("lock"))?;
-        let names = directory.names().map_err(failed("list the directory of"))?;
+        let replace = {
+            let files = Arc::clone(files);
+            move |bytes: &[u8]| {
+                files.create(NEW, bytes)?;
+                files.rename(NEW, NAME)
+            }
+        };
+        let names = files.names().map_err(failed("list the directory of"))?;
         let has_log = names.iter().any(|name| wal::is_segment(name));
         let mut voters = config.voters.clone();
         voters.insert(config.id);
@@ -181,19 +197,18 @@ impl Metadata {
                 cluster: config.cluster.clone(),
                 node: config.id.get(),
                 voters,
-                disk: DiskId::new(rand::random()),
+                disk: DiskId::new(random.random()),
                 starts: BTreeMap::new(),
                 table: Table::new(),
             };
             let metadata = Self {
-                dir,
                 contents,
-                _lock: lock,
+                replace: Box::new(replace),
             };
             metadata.write().map_err(failed("write"))?;
             return Ok(metadata);
         }
-        let bytes = directory.read(NAME).map_err(failed("read"))?;
+        let bytes = files.read(NAME).map_err(failed("read"))?;
         let contents = Contents::decode(&dir, &bytes)?;
         if contents.node != config.id.get() {
             return Err(DiskError::OtherNode {
@@ -220,16 +235,15 @@ impl Metadata {
         }
         // A start is stored here after `lock` has a record of the log. With such a record, recovery
         // of the log reports which segment is missing.
-        if !contents.starts.is_empty() && wal::recorded(directory)?.is_none() {
+        if !contents.starts.is_empty() && wal::recorded(&**files)?.is_none() {
             if has_log {
                 return Err(DiskError::Unrecorded { dir }.into());
             }
             return Err(MetadataError::LogGone { dir });
         }
         Ok(Self {
-            dir,
             contents,
-            _lock: lock,
+            replace: Box::new(replace),
         })
     }
 
@@ -259,64 +273,84 @@ impl Metadata {
     }
 
     fn write(&self) -> io::Result<()> {
-        let new = self.dir.join(NEW);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(&self.contents.encode())?;
-        file.sync_all()?;
-        fs::rename(&new, self.dir.join(NAME))?;
-        File::open(&self.dir)?.sync_all()
+        (self.replace)(&self.contents.encode())
     }
 }
 
-/// Writes new versions of the table on a thread. If several versions are pending, it writes the latest
-/// only.
+/// Writes new versions of the table, each on a background thread, one at a time. If several versions
+/// are pending, it writes the latest only.
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Arc<dyn Threads>,
 }
 
 struct Shared {
     state: Mutex<State>,
-    changed: Condvar,
+    /// A thread has put the metadata back.
+    is_free: Condvar,
     waker: Waker,
+    clock: Arc<dyn Clock>,
 }
 
-#[derive(Default)]
 struct State {
+    /// `None` while a thread writes it, and for good after a failure.
+    metadata: Option<Metadata>,
     next: Option<(u64, Table)>,
     /// When the write in progress began.
     writing_since: Option<Instant>,
     report: Option<Result<u64, DiskError>>,
-    is_over: bool,
+}
+
+/// The exclusive right of one thread to write the metadata.
+struct Lease {
+    shared: Arc<Shared>,
+    /// `None` after a failure.
+    metadata: Option<Metadata>,
 }
 
 impl Keeper {
-    /// Starts the thread. It calls `waker` for each report.
-    pub(crate) fn start(metadata: Metadata, waker: Waker) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            waker,
-        });
-        let thread = thread::Builder::new().name("raft-metadata".into()).spawn({
-            let shared = Arc::clone(&shared);
-            move || shared.work(metadata)
-        })?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+    /// Takes over the metadata. Each report calls `waker`.
+    pub(crate) fn new(metadata: Metadata, waker: Waker, environment: &Environment) -> Self {
+        let state = State {
+            metadata: Some(metadata),
+            next: None,
+            writing_since: None,
+            report: None,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                is_free: Condvar::new(),
+                waker,
+                clock: Arc::clone(&environment.clock),
+            }),
+            threads: Arc::clone(&environment.threads),
+        }
     }
 
-    /// Queues a version of the table for the writer thread.
+    /// Queues a version of the table.
     pub(crate) fn save(&self, version: u64, table: Table) {
         self.shared.lock().next = Some((version, table));
-        self.shared.changed.notify_all();
+        self.begin();
+    }
+
+    /// Starts a thread that writes the queued version, unless one writes already.
+    fn begin(&self) {
+        let mut state = self.shared.lock();
+        if state.next.is_none() || state.metadata.is_none() {
+            return;
+        }
+        state.writing_since = Some(self.shared.clock.now());
+        let lease = Lease {
+            shared: Arc::clone(&self.shared),
+            metadata: state.metadata.take(),
+        };
+        drop(state);
+        // If no thread can be spawned, the lease ends, and the next call for a report tries again.
+        let job = Box::new(move || lease.work());
+        if let Err(error) = self.threads.spawn("raft-metadata", job) {
+            tracing::debug!(%error, "no thread to write the metadata; trying again");
+        }
     }
 
     /// How long the write in progress has lasted; zero if there is none.
@@ -327,59 +361,75 @@ impl Keeper {
 
     /// The latest version that has become durable since the last call, or the error of the write.
     pub(crate) fn take_report(&self) -> Option<Result<u64, DiskError>> {
-        self.shared.lock().report.take()
+        let mut state = self.shared.lock();
+        let report = state.report.take();
+        let is_waiting = state.next.is_some();
+        drop(state);
+        if is_waiting {
+            self.begin();
+        }
+        report
     }
 }
 
 impl Drop for Keeper {
-    /// Stops the thread. After this call, this process writes nothing to the directory.
+    /// Waits for the thread. After this call, this process writes nothing to the directory.
     fn drop(&mut self) {
-        self.shared.lock().is_over = true;
-        self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let mut state = self.shared.lock();
+        state.next = None;
+        while state.writing_since.is_some() {
+            let waited = self.shared.is_free.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
         }
+        // The thread may hold the shared state a moment longer, but no longer the directory.
+        state.metadata = None;
     }
 }
 
 impl Shared {
-    fn work(&self, mut metadata: Metadata) {
-        loop {
-            let mut state = self.lock();
-            let (version, table) = loop {
-                if state.is_over {
-                    return;
-                }
-                if let Some(next) = state.next.take() {
-                    state.writing_since = Some(Instant::now());
-                    break next;
-                }
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    /// Writes the queued versions until there is none.
+    fn work(mut self) {
+        while let Some(metadata) = &mut self.metadata {
+            let mut state = self.shared.lock();
+            let Some((version, table)) = state.next.take() else {
+                return;
             };
+            state.writing_since = Some(self.shared.clock.now());
             drop(state);
             metadata.contents.table = table;
             let written = metadata
                 .write()
                 .map(|()| version)
                 .map_err(|source| DiskError::of("write", NAME, source));
-            let has_failed = written.is_err();
-            let mut state = self.lock();
-            state.writing_since = None;
-            state.report = Some(written);
-            drop(state);
-            self.waker.wake();
-            if has_failed {
+            if written.is_err() {
                 // After a failed write the contents of the file are unknown: see `DiskError`.
-                return;
+                self.metadata = None;
             }
+            self.shared.lock().report = Some(written);
+            self.shared.waker.wake_by_ref();
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        // After a panic the contents of the file are unknown.
+        state.metadata = self.metadata.take().filter(|_| !thread::panicking());
+        state.writing_since = None;
+        let is_waiting = state.next.is_some();
+        drop(state);
+        self.shared.is_free.notify_all();
+        if is_waiting {
+            // A version was queued when this thread was about to end.
+            self.shared.waker.wake_by_ref();
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use transport::Clock;
 
 /// The approximate limit of one batch, in bytes.
 const BATCH_BYTES: usize = 4 << 20;
@@ -42,6 +43,7 @@ pub(crate) struct Writer {
     /// Whether there is a report; readable without a lock.
     reported: AtomicBool,
     abandoned: AtomicBool,
+    clock: Arc<dyn Clock>,
     created: Instant,
     /// When the current disk operation began, in nanoseconds since `created`; 0 if there is none.
     busy_since: AtomicU64,
@@ -92,7 +94,12 @@ struct Batch {
 }
 
 impl Writer {
-    pub(crate) fn new(disk: Box<dyn Disk>, busy_poll: BusyPoll, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        disk: Box<dyn Disk>,
+        busy_poll: BusyPoll,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         metrics.snapshot_bytes.set(disk.snapshot_bytes());
         Self {
             queue: Mutex::new(WriteQueue {
@@ -105,7 +112,8 @@ impl Writer {
             backlog: AtomicUsize::new(0),
             reported: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            created: Instant::now(),
+            created: clock.now(),
+            clock,
             busy_since: AtomicU64::new(0),
             busy_poll,
             metrics,
@@ -209,7 +217,7 @@ impl Writer {
             }
             queue.idle = IdleState::Notified;
             drop(queue);
-            let busy = self.note_busy(Instant::now());
+            let busy = self.note_busy(self.clock.now());
             let notified = disk.on_idle();
             drop(busy);
             if let Err(error) = notified {
@@ -220,14 +228,14 @@ impl Writer {
     }
 
     fn carry_out(&self, disk: &mut dyn Disk, batch: &Batch) -> Report {
-        let begun = Instant::now();
+        let begun = self.clock.now();
         let busy = self.note_busy(begun);
         disk.write(&batch.writes)?;
         drop(busy);
         if batch.writes.iter().any(|write| write.snapshot.is_some()) {
             note_snapshot(disk.snapshot_bytes(), &self.metrics);
         }
-        let now = Instant::now();
+        let now = self.clock.now();
         let entries = batch.writes.iter().map(|write| write.append.len());
         self.busy_poll.note(entries.sum(), now);
         self.metrics.synced(now - begun, batch.writes.len());

@@ -4,7 +4,7 @@ use super::{Destination, GIVE_UP_AFTER, MAX_AHEAD, congestion::Congestion};
 use crate::ranges::Ranges;
 use bytes::Bytes;
 use model::wire::{Acknowledgement, Fragment, KeyId};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use tokio::time::Instant;
 
 /// A fragment is lost once a fragment with a number this much higher was acknowledged (the packet
@@ -28,7 +28,7 @@ pub(crate) struct FragmentCounts {
 /// The messages that are sent in fragments, for all receivers.
 #[derive(Debug)]
 pub(crate) struct FragmentSender {
-    receivers: HashMap<Destination, SendState>,
+    receivers: BTreeMap<Destination, SendState>,
     /// The receiver of each message.
     pub(super) destinations: HashMap<u64, Destination>,
     next_message: u64,
@@ -45,7 +45,7 @@ impl FragmentSender {
     /// `bulk_capacity`: the maximum number of bytes of all bulk messages.
     pub(crate) fn new(bulk_capacity: usize) -> Self {
         Self {
-            receivers: HashMap::new(),
+            receivers: BTreeMap::new(),
             destinations: HashMap::new(),
             next_message: 1,
             queued: 0,

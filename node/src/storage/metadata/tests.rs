@@ -1,8 +1,10 @@
 use super::*;
-use crate::runtime::poller::Poller;
+use crate::storage::wal::Directory;
 use model::admission::{Record, Standing};
 use proptest::prelude::*;
+use rand::SeedableRng as _;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::fs;
 
 fn boot(random: u64) -> BootId {
     BootId { started: 1, random }
@@ -26,7 +28,17 @@ fn config(dir: &Path) -> Config {
 }
 
 fn open(dir: &Path) -> Result<Metadata, MetadataError> {
-    Metadata::open(&Directory::open(dir).unwrap(), &config(dir))
+    open_with(&config(dir))
+}
+
+fn open_with(config: &Config) -> Result<Metadata, MetadataError> {
+    let files = Arc::new(Directory::open(&config.data_dir).unwrap());
+    let mut random = StdRng::from_rng(&mut rand::rng());
+    Metadata::open(&files, config, &mut random)
+}
+
+fn keeper(metadata: Metadata) -> Keeper {
+    Keeper::new(metadata, Waker::noop().clone(), &Environment::system())
 }
 
 /// Creates the first segment and its record, as a start of the log would.
@@ -65,8 +77,7 @@ fn other_voters_another_server_and_another_cluster_are_refused() {
     let with = |change: fn(&mut Config)| {
         let mut config = config(dir.path());
         change(&mut config);
-        let directory = Directory::open(dir.path()).unwrap();
-        Metadata::open(&directory, &config).unwrap_err().to_string()
+        open_with(&config).unwrap_err().to_string()
     };
     let text = with(|config| config.voters = [NodeId::new(1)].into());
     assert!(
@@ -114,9 +125,7 @@ fn keeper_reports_a_version_once_it_is_durable() {
     let mut metadata = open(dir.path()).unwrap();
     begin_log(dir.path());
     metadata.begin_start(boot(1)).unwrap();
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let waker = Poller::new(&socket).unwrap().waker();
-    let keeper = Keeper::start(metadata, waker).unwrap();
+    let keeper = keeper(metadata);
     keeper.save(7, table());
     let deadline = Instant::now() + std::time::Duration::from_secs(30);
     let report = loop {
@@ -150,9 +159,7 @@ fn keeper_reports_a_version_once_it_is_durable() {
 fn keeper_shows_how_long_a_write_has_lasted() {
     let dir = tempfile::tempdir().unwrap();
     let metadata = open(dir.path()).unwrap();
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let waker = Poller::new(&socket).unwrap().waker();
-    let keeper = Keeper::start(metadata, waker).unwrap();
+    let keeper = keeper(metadata);
     let is_busy = || {
         let later = Instant::now() + Duration::from_secs(100);
         keeper.busy_for(later) >= Duration::from_secs(100)

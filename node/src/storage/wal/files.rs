@@ -40,6 +40,12 @@ pub(crate) trait Files: Send + Sync + 'static {
     /// The zeros are really written: the first sync of a block that was only allocated costs more
     /// than that of an overwritten one.
     fn create_zeroed(&self, name: &str, size: u64) -> io::Result<Self::File>;
+    /// Creates a file with these contents, durably. Replaces an existing file.
+    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.create_zeroed(name, bytes.len() as u64)?;
+        file.write_at(bytes, 0)?;
+        file.fsync()
+    }
     /// Whether this many bytes are free on the file system, as far as is known.
     fn has_room(&self, bytes: u64) -> bool;
     /// Renames a file, durably. Replaces an existing file.
@@ -79,13 +85,6 @@ pub(crate) struct Directory {
     path: PathBuf,
     handle: File,
     lock: File,
-}
-
-/// Keeps a directory locked while it lives.
-#[derive(Debug)]
-pub(crate) struct DirectoryLock {
-    _handle: File,
-    _lock: File,
 }
 
 impl Directory {
@@ -129,15 +128,6 @@ impl Directory {
             path: path.to_owned(),
             handle,
             lock,
-        })
-    }
-
-    /// Shares the lock. The directory stays locked until this value and the returned one are
-    /// dropped.
-    pub(crate) fn share_lock(&self) -> io::Result<DirectoryLock> {
-        Ok(DirectoryLock {
-            _handle: self.handle.try_clone()?,
-            _lock: self.lock.try_clone()?,
         })
     }
 }
@@ -288,6 +278,17 @@ impl Files for Directory {
         }
         file.sync_all()?;
         LogFile::new(file, &self.path.join(name))
+    }
+
+    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.path.join(name))?;
+        file.write_all(bytes)?;
+        file.sync_all()
     }
 
     fn has_room(&self, bytes: u64) -> bool {

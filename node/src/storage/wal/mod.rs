@@ -30,13 +30,21 @@ mod tests;
 use crate::storage::disk::{Disk, DiskError};
 use blocks::Blocks;
 use files::SegmentFile;
-pub(crate) use files::{Directory, DirectoryLock, Files};
+pub(crate) use files::{Directory, Files};
 pub(crate) use format::Identity;
-#[cfg(test)]
-pub(crate) use format::encode_record;
 use format::{FRAME_HEADER, HEADER, LargeFrame, Records, SegmentHeader};
 use model::{Durable, HardState, Write};
-use std::{collections::VecDeque, io, sync::Arc, thread};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
+};
+use transport::Threads;
+#[cfg(test)]
+pub(crate) use {format::encode_record, tests::Memory};
 
 /// The size of a segment, in bytes, unless a frame needs more.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
@@ -55,6 +63,7 @@ const SPARE_BUFFER: usize = 1 << 20;
 /// An open log, positioned at its end.
 pub(crate) struct Wal<F: Files> {
     files: Arc<F>,
+    threads: Arc<dyn Threads>,
     identity: Identity,
     tag: u64,
     segment_bytes: u64,
@@ -83,7 +92,8 @@ struct Spare<H> {
 }
 
 enum Made<H> {
-    Zeroing(thread::JoinHandle<io::Result<H>>),
+    /// A thread zeroes the file.
+    Zeroing(Receiver<io::Result<H>>),
     /// A recycled segment. Its old frames have sequences that lie far back.
     Used(H),
 }
@@ -105,12 +115,12 @@ impl<F: Files> Wal<F> {
     /// # Errors
     /// See [`DiskError`].
     pub(crate) fn open(
-        files: F,
+        files: Arc<F>,
         identity: Identity,
         segment_bytes: u64,
         tag: u64,
+        threads: Arc<dyn Threads>,
     ) -> Result<(Self, Durable), DiskError> {
-        let files = Arc::new(files);
         let found = recovery::recover(&*files, &identity)?;
         let durable = found.durable;
         let mut oldest = found.oldest;
@@ -136,6 +146,7 @@ impl<F: Files> Wal<F> {
         };
         let mut wal = Self {
             files,
+            threads,
             identity,
             tag,
             segment_bytes,
@@ -163,14 +174,18 @@ impl<F: Files> Wal<F> {
         }
         let name = SPARES[0];
         let files = Arc::clone(&self.files);
-        let spawned = thread::Builder::new()
-            .name("raft-spare".into())
-            .spawn(move || files.create_zeroed(name, size));
+        let (report, zeroing) = sync_channel(1);
+        let job = move || {
+            let file = files.create_zeroed(name, size);
+            // The receiver of the report may unlock the directory.
+            drop(files);
+            let _ = report.send(file);
+        };
         // If no thread can be spawned, the segment is created when it is needed.
-        self.spares.extend(spawned.ok().map(|thread| Spare {
-            name,
-            made: Made::Zeroing(thread),
-        }));
+        if self.threads.spawn("raft-spare", Box::new(job)).is_ok() {
+            let made = Made::Zeroing(zeroing);
+            self.spares.push_back(Spare { name, made });
+        }
     }
 
     /// Makes writes durable. A snapshot starts a segment; the writes before and after it are
@@ -300,10 +315,10 @@ impl<F: Files> Wal<F> {
             return Ok(((name, create(&*self.files, name, size)?), size));
         };
         let file = match made {
-            Made::Zeroing(thread) => match thread.join() {
-                Ok(made) => made.map_err(|source| DiskError::of("create", name, source))?,
-                Err(panic) => std::panic::resume_unwind(panic),
-            },
+            Made::Zeroing(report) => report
+                .recv()
+                .unwrap_or_else(|_| Err(io::Error::other("its thread panicked: see the log")))
+                .map_err(|source| DiskError::of("create", name, source))?,
             Made::Used(file) => file,
         };
         let file = if size == self.segment_bytes {
@@ -388,8 +403,8 @@ impl<F: Files> Drop for Wal<F> {
     fn drop(&mut self) {
         // The directory must stay locked until the background thread has finished writing.
         for spare in self.spares.drain(..) {
-            if let Made::Zeroing(thread) = spare.made {
-                let _ = thread.join();
+            if let Made::Zeroing(report) = spare.made {
+                let _ = report.recv();
             }
         }
     }

@@ -24,13 +24,14 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
 };
+use transport::Environment;
 
 const SEGMENT: u64 = 8192;
 
 /// A directory in memory with separate states of page cache and disk. The end of a process leaves
 /// the cache unchanged; a power loss leaves only the disk.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<State>>);
+pub(crate) struct Memory(Arc<Mutex<State>>);
 
 #[derive(Clone, Default)]
 pub(super) struct State {
@@ -75,7 +76,7 @@ struct Content {
     pending: Vec<(u64, Vec<u8>)>,
 }
 
-pub(super) struct Handle {
+pub(crate) struct Handle {
     files: Memory,
     place: usize,
 }
@@ -208,7 +209,7 @@ impl Memory {
 
     /// The directory after a power loss. `survives` decides for each unsynced byte whether it
     /// reached the disk. Bytes are counted over all files.
-    pub(super) fn crash(&self, mut survives: impl FnMut(usize) -> bool) -> Self {
+    pub(crate) fn crash(&self, mut survives: impl FnMut(usize) -> bool) -> Self {
         let mut state = self.state();
         if !state.placed {
             return Self::default();
@@ -396,7 +397,9 @@ fn identity() -> Identity {
 }
 
 pub(super) fn open<F: Files>(files: F) -> Result<(Wal<F>, Durable), DiskError> {
-    Wal::open(files, identity(), SEGMENT, 0x0123_4567_89ab_cdef)
+    let threads = Environment::system().threads;
+    let tag = 0x0123_4567_89ab_cdef;
+    Wal::open(Arc::new(files), identity(), SEGMENT, tag, threads)
 }
 
 pub(super) fn recovered(files: &Memory) -> Result<Durable, DiskError> {

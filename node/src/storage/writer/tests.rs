@@ -20,9 +20,14 @@ impl Disk for Asked {
     }
 }
 
+fn writer(disk: Box<dyn Disk>, busy_poll: BusyPoll) -> Writer {
+    let clock = transport::Environment::system().clock;
+    Writer::new(disk, busy_poll, Arc::new(Metrics::new()), clock)
+}
+
 /// A disabled busy-poll window.
 fn asleep() -> BusyPoll {
-    BusyPoll::new(Duration::ZERO)
+    BusyPoll::new(Duration::ZERO, Instant::now())
 }
 
 fn write(id: u64) -> Write {
@@ -56,7 +61,7 @@ fn busy() -> Busy {
     let (verdict, verdicts) = channel();
     let (told, reports) = channel();
     let disk = Box::new(Asked { began, verdicts });
-    let writer = Arc::new(Writer::new(disk, asleep(), Arc::new(Metrics::new())));
+    let writer = Arc::new(writer(disk, asleep()));
     assert!(writer.begin().is_none(), "there is nothing to write");
     writer.write(write(1));
     let lease = writer.begin().unwrap();
@@ -149,7 +154,7 @@ fn closing_writes_what_waits_and_tells_of_a_failure() {
     let (verdict, verdicts) = channel();
     verdict.send(Err(DiskError::Failed)).unwrap();
     let disk = Box::new(Asked { began, verdicts });
-    let writer = Writer::new(disk, asleep(), Arc::new(Metrics::new()));
+    let writer = writer(disk, asleep());
     writer.write(write(1));
     assert!(matches!(writer.close(), Err(DiskError::Failed)));
 }
@@ -157,8 +162,8 @@ fn closing_writes_what_waits_and_tells_of_a_failure() {
 #[test]
 fn writes_that_are_made_durable_alone_keep_the_server_awake() {
     let disk = Box::new(Resting(Arc::default()));
-    let busy_poll = BusyPoll::new(Duration::from_secs(3600));
-    let writer = Writer::new(disk, busy_poll, Arc::new(Metrics::new()));
+    let busy_poll = BusyPoll::new(Duration::from_secs(3600), Instant::now());
+    let writer = writer(disk, busy_poll);
     let mut ids = 1..;
     let mut is_awake_after = |batch: usize| {
         ids.by_ref()
@@ -189,7 +194,7 @@ impl Disk for Resting {
 fn disk_is_told_to_rest_once_when_nothing_came_for_a_while() {
     let rests = Arc::new(AtomicUsize::new(0));
     let disk = Box::new(Resting(Arc::clone(&rests)));
-    let writer = Writer::new(disk, asleep(), Arc::new(Metrics::new()));
+    let writer = writer(disk, asleep());
     let work = || {
         let lease = writer.begin();
         let any = lease.is_some();

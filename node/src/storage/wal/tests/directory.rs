@@ -5,6 +5,8 @@ use crate::storage::wal::{
     Directory, Disk, DiskError, Identity, SPARES, Wal, format, segment_name,
 };
 use model::Durable;
+use std::sync::Arc;
+use transport::Environment;
 
 #[test]
 fn directory_of_another_server_cluster_or_format_is_refused() {
@@ -14,7 +16,8 @@ fn directory_of_another_server_cluster_or_format_is_refused() {
             cluster: cluster.into(),
             node,
         };
-        Wal::open(files.clone(), identity, SEGMENT, 1).map(|_| ())
+        let (files, threads) = (Arc::new(files.clone()), Environment::system().threads);
+        Wal::open(files, identity, SEGMENT, 1, threads).map(|_| ())
     };
     let node = with("test", 2).unwrap_err();
     assert!(matches!(
