@@ -1,6 +1,7 @@
 // The editor for one key: which resource it asks, and that a value comes back as it was read.
 
-import { Keys, keyPath } from '/ui/js/live/keys.js';
+import { keyPath } from '/ui/js/live/key-value.js';
+import { Keys } from '/ui/js/live/keys.js';
 
 const bytes = (text) => new TextEncoder().encode(text);
 

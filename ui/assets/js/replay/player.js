@@ -4,7 +4,6 @@ import { exportMenu } from '../export.js';
 import { h, replace } from '../dom.js';
 import { t } from '../i18n.js';
 import { Inspector } from '../inspector.js';
-import { propertyName } from '../properties.js';
 import { LogGrid } from '../log-grid.js';
 import { Scrubber } from '../scrubber.js';
 import { SpaceTime } from '../spacetime.js';
@@ -12,9 +11,8 @@ import { Splitter } from '../splitter.js';
 import { Stage } from '../stage.js';
 import { accusedBy, Story } from '../story.js';
 import { exploreHash } from '../tour/walk.js';
-import { why } from '../why.js';
-import { rejection } from './open.js';
 import { sift, siftNote, withMessages } from './sift.js';
+import { verdictOf } from './verdict.js';
 
 /**
  * `run` is the result of `open.js`. `onMove(n)` reports the current step, `onVisit(n)` requests a step
@@ -26,7 +24,7 @@ import { sift, siftNote, withMessages } from './sift.js';
  * }} options
  */
 export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnother }) {
-  const { timeline, verdict, walk, kind } = run;
+  const { timeline, walk, kind } = run;
   const breaks = timeline.marks.filter((mark) => mark.kind === 'broken');
   let n = timeline.offset;
   /** @type {Picked | null} */
@@ -95,12 +93,7 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
         { class: 'row' },
         explore,
         exportMenu(timeline, {
-          name:
-            run.files?.length === 1
-              ? run.files[0].name.replace(/\.jsonl?$/, '')
-              : kind === 'nodes'
-                ? 'nodes'
-                : (timeline.header.scope?.name ?? 'trace'),
+          name: nameOf(run),
           at: () => n,
           stageElement: () => stage.picture,
           walk,
@@ -109,7 +102,7 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
         h('button', { type: 'button', onclick: onAnother }, t('replay.another')),
       ),
     ),
-    judged(),
+    verdictOf(run, { onGoto: go, onPart }),
     grid,
     scrubHost,
   );
@@ -128,103 +121,6 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
   const story = Story(storyHost);
   const scrubber = Scrubber(scrubHost, { onGoto: go });
   addEventListener('keydown', keys);
-
-  /** The verdict on the whole run, and the controls that lead to the violation. */
-  function judged() {
-    const good = verdict.accepted;
-    const isPart = run.of > timeline.length;
-    // A violation by the steps of nodes ends the run.
-    const end =
-      kind === 'nodes' && timeline.header.property
-        ? { property: timeline.header.property, why: timeline.header.why }
-        : null;
-    const jump = (to, words) => h('button', { type: 'button', onclick: () => go(to) }, words);
-    const lines = [];
-    const line = (cls, ...words) => h('p', { class: cls }, words);
-    if (!good && end) {
-      lines.push(
-        line(
-          'is-bad',
-          h(
-            'strong',
-            {},
-            '✗ ',
-            t('replay.broken-at', {
-              property: propertyName(end.property),
-              n: run.of,
-              line: verdict.line,
-              file: verdict.file,
-            }),
-          ),
-          ' ',
-          jump(run.of, t('replay.go-broken')),
-          h('span', { class: 'why' }, why(end.why, { end: '.' }), ' ', t('replay.broken-nodes')),
-        ),
-      );
-    } else if (!good) {
-      lines.push(
-        line(
-          'is-bad',
-          h('strong', {}, '✗ ', t('replay.rejected')),
-          ' ',
-          rejection(verdict),
-          run.of > 0 &&
-            (kind === 'nodes' || !isPart) &&
-            h(
-              'span',
-              { class: 'why' },
-              t('replay.rejected-shown'),
-              ' ',
-              jump(run.of, t('replay.go-end')),
-            ),
-        ),
-      );
-    } else {
-      lines.push(
-        line(
-          'is-good',
-          h('strong', {}, '✓ ', t('replay.accepted')),
-          ' ',
-          t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: run.of }),
-        ),
-      );
-      for (const { step, properties: [violation] = [] } of breaks.slice(0, 5)) {
-        if (!violation) continue;
-        lines.push(
-          line(
-            'is-bad',
-            h(
-              'strong',
-              {},
-              '✗ ',
-              t('replay.broken', { property: propertyName(violation.property), n: step }),
-            ),
-            ' ',
-            jump(step, t('replay.go-broken')),
-            h('span', { class: 'why' }, why(violation.why)),
-          ),
-        );
-      }
-    }
-    if (isPart) {
-      const { offset, last } = timeline;
-      const other = (words, isThere, part, to) =>
-        kind === 'nodes' &&
-        isThere &&
-        h('button', { type: 'button', onclick: () => onPart(part, to) }, t(words));
-      lines.push(
-        line(
-          'is-warn',
-          t('replay.shown', { from: offset + 1, to: last, of: run.of }),
-          ' ',
-          other('replay.earlier', offset > 0, { to: offset }, offset),
-          ' ',
-          other('replay.later', last < run.of, { from: last + 1 }, last + 1),
-        ),
-      );
-    }
-    return h('div', { class: 'replay-verdict', role: 'status' }, lines);
-  }
 
   /** @param {Picked} what */
   function pick(what) {
@@ -301,6 +197,15 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
       box.remove();
     },
   };
+}
+
+/**
+ * The name of exported files.
+ * @param {Opened} run
+ */
+function nameOf({ files, kind, timeline }) {
+  if (files?.length === 1) return files[0].name.replace(/\.jsonl?$/, '');
+  return kind === 'nodes' ? 'nodes' : (timeline.header.scope?.name ?? 'trace');
 }
 
 /**

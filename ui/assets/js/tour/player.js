@@ -4,18 +4,17 @@
 // list below the text opens each event alone. If the reader prefers reduced motion, nothing is
 // played.
 
-import { event as tellEvent, initial, text as plain, who } from '../describe.js';
-import { h, replace, set, still, text } from '../dom.js';
+import { initial, text as plain, who } from '../describe.js';
+import { h, replace, still, text } from '../dom.js';
 import { currentLanguage, t } from '../i18n.js';
-import { propertyName } from '../properties.js';
 import { LogGrid } from '../log-grid.js';
 import { format } from '../router.js';
 import { SpaceTime } from '../spacetime.js';
 import { Stage } from '../stage.js';
 import { accusedBy } from '../story.js';
-import { why } from '../why.js';
 import { exportMenu } from '../export.js';
 import { sift, siftNote, withMessages } from '../replay/sift.js';
+import { Card, addressOf } from './card.js';
 import { exploreHash, lookedAt, traceOf, walkOf } from './walk.js';
 
 /** The time in milliseconds between two events of a card. */
@@ -42,14 +41,6 @@ export function Player(host, { tour, next, app, navigate }) {
   let all = false;
 
   const where = h('span', { class: 'dim small' });
-  const partName = h('p', { class: 'tour-part small' });
-  const heading = h('h2', { class: 'tour-head', tabindex: '-1' });
-  const words = h('p', { class: 'tour-text' });
-  const property = h('div', { class: 'tour-property', role: 'status', hidden: true });
-  const cites = h('div', { class: 'tour-cites' });
-  const summary = h('summary', {});
-  const events = h('ol', { class: 'tour-events' });
-  const happens = h('details', { class: 'tour-happens' }, summary, events);
   const back = h('button', { type: 'button', onclick: () => go(number - 1) }, '← ', t('tour.back'));
   const forward = h(
     'button',
@@ -76,7 +67,7 @@ export function Player(host, { tour, next, app, navigate }) {
     ? h('a', { class: 'button', 'aria-description': t('tour.explore-about') }, t('tour.explore'))
     : null;
   const exports = h('span', {});
-  const contents = h('ol', { class: 'plain tour-contents' });
+  const story = Card(tour, { onStep: (n) => peek(n), more: [explore, exports] });
 
   const stageHost = h('div', { class: 'tour-stage' });
   const hidden = h('div', { class: 'sift-note small dim' });
@@ -84,25 +75,10 @@ export function Player(host, { tour, next, app, navigate }) {
   const data = h('div', { class: 'tour-data row' });
   const spaceHost = h('div', { class: 'tour-spacetime' });
 
-  const story = h(
-    'section',
-    { class: 'tour-tell', 'aria-label': tour.title[language] },
-    h(
-      'div',
-      { class: 'tour-top' },
-      h('a', { class: 'small', href: '#/tour' }, '← ', t('tour.all')),
-      h('h1', {}, tour.title[language]),
-    ),
-    h('div', { class: 'tour-words', 'aria-live': 'polite' }, partName, heading, words, property),
-    cites,
-    happens,
-    h('div', { class: 'tour-more row' }, explore, exports),
-    h('details', { class: 'tour-toc' }, h('summary', {}, t('tour.contents')), contents),
-  );
   const box = h(
     'div',
     { class: 'tour' },
-    story,
+    story.element,
     h(
       'div',
       { class: 'tour-moves' },
@@ -127,22 +103,7 @@ export function Player(host, { tour, next, app, navigate }) {
   const logs = LogGrid(logHost);
   const space = SpaceTime(spaceHost, { onGoto: (n) => peek(n) });
 
-  replace(
-    contents,
-    tour.cards.map((one, place) => [
-      tour.parts.length > 1 &&
-        one.place === 0 &&
-        h('li', { class: 'tour-toc-part small dim' }, one.part.title[language]),
-      h('li', {}, h('a', { href: address(place) }, `${place + 1}. ${one.head[language]}`)),
-    ]),
-  );
-
   addEventListener('keydown', keys);
-
-  /** @param {number} place */
-  function address(place) {
-    return format({ page: 'tour', rest: [tour.name], params: { step: place || null } });
-  }
 
   /**
    * Opens a card; with `play`, shows its events one by one.
@@ -152,7 +113,7 @@ export function Player(host, { tour, next, app, navigate }) {
     clearTimeout(timer);
     number = Math.max(0, Math.min(last, Number.isFinite(to) ? Math.trunc(to) : 0));
     card = tour.cards[number];
-    navigate(address(number), { replace: true, quiet: true });
+    navigate(addressOf(tour, number), { replace: true, quiet: true });
     drawCard();
     const count = card.to - card.from;
     if (play && count > 1 && !still()) run(card.from + 1, Math.min(PACE, LONGEST / count));
@@ -202,7 +163,7 @@ export function Player(host, { tour, next, app, navigate }) {
     stage.update({ at: view, selected: null, accused, animate });
     point(stage.picture, look);
     logs.update({ at: whole, accused });
-    drawData(whole);
+    drawData(data, whole);
     space.update({ timeline, at: whole, selected: null, accused });
     siftNote(hidden, {
       left,
@@ -212,117 +173,25 @@ export function Player(host, { tour, next, app, navigate }) {
         show(at, false);
       },
     });
-    for (const [place, line] of [...events.children].entries()) {
-      line.firstElementChild?.setAttribute(
-        'aria-current',
-        card.from + place + 1 === n ? 'step' : 'false',
-      );
-    }
+    story.mark(card, n);
     if (explore) explore.href = exploreHash(walkOf(card.part, n));
-  }
-
-  /**
-   * The data of the servers, if any server has data.
-   * @param {Picture} whole
-   */
-  function drawData(whole) {
-    const held = whole.names.flatMap((name) => {
-      const pairs = whole.processes[name]?.running?.store;
-      return pairs ? [{ name, pairs }] : [];
-    });
-    data.hidden = held.every(({ pairs }) => !pairs.length);
-    if (data.hidden) return;
-    replace(
-      data,
-      h('span', { class: 'dim small' }, t('tour.data')),
-      held.map(({ name, pairs }) =>
-        h(
-          'span',
-          { class: 'chip', title: who(name) },
-          h('b', {}, initial(name)),
-          h(
-            'code',
-            {},
-            pairs.map(({ key, value }) => `${plain(key)} = ${plain(value)}`).join(', ') || '–',
-          ),
-        ),
-      ),
-    );
   }
 
   function drawCard() {
     const { part } = card;
-    text(heading, card.head[language]);
-    text(words, card.text[language]);
+    story.draw(card, number);
     text(where, t('tour.step', { n: number + 1, of: last + 1 }));
     progress.style.width = `${(100 * number) / last}%`;
-    partName.hidden = tour.parts.length < 2;
-    if (tour.parts.length > 1) {
-      replace(
-        partName,
-        t('tour.part', { n: card.number + 1, of: tour.parts.length, title: part.title[language] }),
-        part.mutant && [' ', h('span', { class: 'chip is-warn' }, t('tour.mutant'))],
-      );
-    }
-    const sources = new Set(
-      (card.cites ?? []).map((one) =>
-        one.startsWith('thesis') ? 'tour.cites-about-thesis' : 'tour.cites-about',
-      ),
-    );
-    replace(
-      cites,
-      (card.cites ?? []).map(cite),
-      h(
-        'details',
-        { class: 'small dim' },
-        h('summary', {}, t('tour.sources')),
-        [...sources].map((key) => h('p', {}, t(key))),
-      ),
-    );
-    cites.hidden = !card.cites?.length;
-    const count = card.to - card.from;
-    text(summary, t('tour.happens-n', { n: count }));
-    happens.hidden = count === 0;
-    happens.open = count > 0 && count <= 6;
-    replace(
-      events,
-      part.timeline.steps.slice(card.from, card.to).map((step, place) => {
-        const n = card.from + place + 1;
-        return h(
-          'li',
-          {},
-          h(
-            'button',
-            { type: 'button', onclick: () => peek(n) },
-            capital(tellEvent(step, part.timeline.state(step.process, n - 1))),
-          ),
-        );
-      }),
-    );
-    const broken = part.timeline.steps[card.to - 1]?.broken;
-    property.hidden = !broken?.length;
-    if (broken?.length)
-      replace(
-        property,
-        h('strong', {}, t('tour.broken', { property: propertyName(broken[0].property) })),
-        h('p', {}, why(broken[0].why, { end: '.' })),
-      );
     back.disabled = number === 0;
     forward.hidden = number === last;
     if (onward) onward.hidden = number !== last;
-    replace(
-      exports,
-      exportMenu(part.timeline, {
-        name: part.trace,
-        at: () => at,
-        stageElement: () => stage.picture,
-        jsonl: { url: traceOf(part) },
-      }),
-    );
-    for (const [place, line] of [...contents.querySelectorAll('a')].entries()) {
-      set(line, { 'aria-current': place === number ? 'step' : null });
-    }
-    story.scrollTop = 0;
+    const menu = exportMenu(part.timeline, {
+      name: part.trace,
+      at: () => at,
+      stageElement: () => stage.picture,
+      jsonl: { url: traceOf(part) },
+    });
+    replace(exports, menu);
   }
 
   function keys(pressed) {
@@ -365,6 +234,26 @@ export function Player(host, { tour, next, app, navigate }) {
 }
 
 /**
+ * The data of the servers, if any server has data.
+ * @param {HTMLElement} host
+ * @param {Picture} at
+ */
+function drawData(host, { names, processes }) {
+  const held = names.flatMap((name) => {
+    const pairs = processes[name]?.running?.store;
+    return pairs ? [{ name, pairs }] : [];
+  });
+  host.hidden = held.every(({ pairs }) => !pairs.length);
+  if (host.hidden) return;
+  const chips = held.map(({ name, pairs }) => {
+    const words = pairs.map(({ key, value }) => `${plain(key)} = ${plain(value)}`);
+    const content = [h('b', {}, initial(name)), h('code', {}, words.join(', ') || '–')];
+    return h('span', { class: 'chip', title: who(name) }, content);
+  });
+  replace(host, h('span', { class: 'dim small' }, t('tour.data')), chips);
+}
+
+/**
  * Marks the subjects of the card. The stage keeps its elements by name, so the marks persist.
  * @param {SVGSVGElement} picture
  * @param {ReturnType<typeof lookedAt>} look
@@ -380,17 +269,3 @@ function point(picture, { processes, messages }) {
   mark('.labels', (key) => messages.has(Number(String(key).slice(1))));
   mark('.arrows', (id) => messages.has(id));
 }
-
-/** @param {string} place */
-function cite(place) {
-  const [source, ...rest] = place.split(' ');
-  const [first, second] = rest;
-  const words =
-    first === 'Figure'
-      ? t('tour.cites-figure', { place: t('tour.figure', { n: second }) })
-      : t(`tour.cites-${source}`, { place: first });
-  return [h('span', { class: 'chip' }, words), ' '];
-}
-
-/** @param {string} words */
-const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
